@@ -1,0 +1,25 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+TIER ?= all
+
+.PHONY: help demo test bench clean
+help:
+	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
+	@echo 'make test    every gate; one tier with TIER=unit, static, pythons, kernel, lab, e2e or leak'
+	@echo 'make bench   what it costs, against ip(8) and a C program, into build/bench.json'
+	@echo 'make clean   remove what these made: build/ and .venv*/'
+	@echo 'What is missing is installed first by root, and named to everybody else.'
+
+demo:
+	@tests/setup lab && tests/run exec demo/demo
+
+test:
+	@tests/run $(TIER)
+
+bench:
+	@tests/setup lab bench && tests/run exec tests/bench/bench
+
+clean:
+	@rm -rf build .venv .venv-* .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage tests/output

@@ -1,0 +1,31 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The gates of this repository; tests/run describes the use."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import parts
+import schedule
+import workspace
+
+
+def main(arguments: list[str]) -> int:
+    command, *rest = arguments or ["all"]
+    if command not in ("exec", "sync", "all", *parts.TIERS):
+        print(f"{command!r} is no tier. Choose one of: all {' '.join(parts.TIERS)}", file=sys.stderr)
+        return 2
+    workspace.sync()
+    if command == "sync":
+        return 0
+    if command == "exec":
+        os.chdir(workspace.COPY)
+        os.execvpe(rest[0], rest, workspace.environment())
+    return schedule.run(parts.of_tier(command))
+
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,180 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Gates that take more than one command. Each runs in the copy, prints what is wrong, and exits non-zero."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import typing as t
+from pathlib import Path
+
+import pythons
+import workspace
+
+ARTIFACT_ROOTS = {
+    "CHANGELOG.md",
+    "CHANGELOG.rst",
+    "CODE_OF_CONDUCT.md",
+    "CONTRIBUTING.md",
+    "FILES.json",
+    "LICENSES",
+    "MAINTAINERS",
+    "MANIFEST.json",
+    "README.md",
+    "REUSE.toml",
+    "SECURITY.md",
+    "changelogs",
+    "docs",
+    "extensions",
+    "meta",
+    "playbooks",
+    "plugins",
+    "roles",
+}
+PLUGIN_TYPES = {"modules": "module", "lookup": "lookup", "filter": "filter", "test": "test", "action": "module"}
+MACHINE = re.compile(r"/(?:work|farm)/|/root/[.]|/home/\w+/|[.]library/|deb[.]debian[.]org|pypi[.]org|registry[.]npmjs|github[.]com/\w+/\w+/raw")
+
+# ansible-test seeds the environment of each sanity test with a get-pip script it downloads from a host of its own,
+# unless this name is in its cache. Python carries a pip: no download is needed.
+GET_PIP = """\
+import ensurepip, os, subprocess, sys
+env = {k: v for k, v in os.environ.items() if k != "GET_PIP"}  # taken before ensurepip, which sets PIP_CONFIG_FILE to null
+ensurepip.bootstrap(upgrade=True)
+args = [a for a in sys.argv[1:] if not a.startswith("--no-")]
+sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "-q", "-U", *args], env=env))
+"""
+
+
+def shell() -> None:
+    """shellcheck on every shell script, whatever its name."""
+    scripts = [name for name in workspace.files() if _first_line(name).startswith(b"#!") and re.search(rb"\b(ba)?sh\b", _first_line(name))]
+    _run("shellcheck", *scripts)
+
+
+def paths() -> None:
+    """No tracked file names a path of somebody's machine or the host of a registry."""
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name in workspace.files()
+        for number, line in enumerate(Path(name).read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+        if MACHINE.search(line)
+    ]
+    if found:
+        sys.exit("\n".join([*found, "A path of one machine, or a registry's host: take it out."]))
+
+
+def licences() -> None:
+    """Copyright and licence of every file."""
+    _run("reuse", "lint", REUSE_ENCODING_MODULE="charset_normalizer")
+
+
+def artifact() -> None:
+    """What users install: builds, holds what it should, installs alone, and documents every plugin and role."""
+    out = workspace.BUILD / "artifact"
+    shutil.rmtree(out, ignore_errors=True)
+    _run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
+    (tarball,) = out.glob("*.tar.gz")
+    with tarfile.open(tarball) as archive:
+        surplus = sorted({member.name.split("/")[0] for member in archive.getmembers()} - ARTIFACT_ROOTS)
+    if surplus:
+        sys.exit(f"The artifact holds what users do not need: {' '.join(surplus)}. Add it to build_ignore in galaxy.yml.")
+    where = {"ANSIBLE_COLLECTIONS_PATH": str(out), "PYTHONPATH": ""}
+    _run("ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(out), str(tarball), **where)
+    root = out / "ansible_collections" / "ipsec" / "manual"
+    documented = 0
+    for folder, kind in PLUGIN_TYPES.items():
+        for name in sorted({path.stem for path in (root / "plugins" / folder).glob("*") if path.suffix in (".py", ".yml")}):
+            documented += 1
+            (entry,) = json.loads(_output("ansible-doc", "--json", "-t", kind, f"ipsec.manual.{name}", **where)).values()
+            if not entry.get("doc") or not entry.get("examples"):
+                sys.exit(f"ansible-doc shows no documentation or no examples for the {kind} ipsec.manual.{name}.")
+    for role in sorted(path.name for path in (root / "roles").glob("*")):
+        documented += 1
+        if not json.loads(_output("ansible-doc", "--json", "-t", "role", f"ipsec.manual.{role}", **where)):
+            sys.exit(f"ansible-doc shows nothing for the role ipsec.manual.{role}: it needs meta/argument_specs.yml.")
+    if not documented:
+        sys.exit("The artifact holds no plugin.")
+    print(f"{tarball.name}: {tarball.stat().st_size // 1024} KiB, {documented} plugins and roles documented")
+
+
+def sanity() -> None:
+    """ansible-test sanity, all tests, on every Python found here."""
+    home = workspace.VENV / "home"  # its cache is not the user's: the stand-in above must not meet their other collections
+    cache = home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for version in ("24_2", "25_2"):  # ansible-core 2.19, and 2.20 and 2.21
+        (cache / f"get_pip_{version}.py").write_text(GET_PIP, encoding="utf-8")
+    for settings in (".config/pip", ".pip"):  # an index or a certificate of the user's
+        if (Path.home() / settings).is_dir() and not (home / settings).exists():
+            (home / settings).parent.mkdir(parents=True, exist_ok=True)
+            (home / settings).symlink_to(Path.home() / settings)
+    found = _pythons()
+    folders = [str(workspace.VENV / "bin"), *(str(path.parent) for path in found.values()), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+    environment = {**os.environ, "HOME": str(home), "PATH": ":".join(dict.fromkeys(folders))}
+    errors = []
+    with subprocess.Popen(["ansible-test", "sanity", "--color", "no"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        for line in run.stdout or ():
+            print(line, end="", flush=True)
+            if line.startswith(("ERROR", "FATAL")):
+                errors.append(line)
+    if run.returncode:  # the log's end is what the summary shows
+        sys.exit("\nWhat failed, once more:\n" + "".join(errors))
+
+
+def core(which: str) -> None:
+    """The core's own tests on the oldest or newest Python found here that a target may run."""
+    found = _pythons()
+    version = list(found)[0 if which == "oldest" else -1]
+    python = _core_environment(version, found[version])
+    # Only the core's own path: there is no ansible here, as inside the command on a managed host.
+    _run(str(python), "-m", "pytest", "-p", "no:cacheprovider", "tests/unit/plugins/module_utils/_core")
+
+
+def _pythons() -> dict[str, Path]:
+    found = pythons.found()
+    missing = [version for version in pythons.TARGETS if version not in found]
+    print(f"Pythons found: {' '.join(found)}; NOT found, so not tested: {' '.join(missing) or 'none'}", flush=True)
+    return found
+
+
+def _core_environment(version: str, interpreter: Path) -> Path:
+    folder = workspace.TOP / f".venv-{version}"
+    pins = Path("tests/requirements/core.txt").read_text(encoding="utf-8")
+    stamp = folder / "stamp"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != pins:
+        _run(str(interpreter), "-m", "venv", "--clear", str(folder))
+        _run(str(folder / "bin" / "python"), "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r", "tests/requirements/core.txt")
+        stamp.write_text(pins, encoding="utf-8")
+    return folder / "bin" / "python"
+
+
+def _first_line(name: str) -> bytes:
+    with Path(name).open("rb") as file:
+        return file.readline()
+
+
+def _run(*command: str, **environment: str) -> None:
+    status = subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+    if status:
+        sys.exit(status)
+
+
+def _output(*command: str, **environment: str) -> str:
+    answer = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=False)
+    if answer.returncode:
+        sys.exit(f"{' '.join(command)}: exit status {answer.returncode}")
+    return answer.stdout
+
+
+CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in (shell, paths, licences, artifact, sanity, core)}
+
+if __name__ == "__main__":
+    CHECKS[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,62 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The table of everything `make test` runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import workspace
+
+TIERS = ("unit", "static", "pythons", "kernel", "lab", "e2e", "leak")
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One command; it runs in the copy.
+
+    Parts of one lane run one after the other: there is one lab, and the machine may have two cores.
+    The tests of a pytest part are counted, and one without a test that passed has failed.
+    """
+
+    name: str
+    tier: str
+    command: tuple[str, ...]
+    lane: str = "plain"
+    is_pytest: bool = False
+    limit: int = 1200  # seconds
+
+
+PYTEST = ("python", "-m", "pytest")
+CHECKS = ("python", str(Path(__file__).parent / "checks.py"))
+MYPY = ("mypy", "--config-file", "pyproject.toml", "--cache-dir", str(workspace.BUILD / "mypy"), "--namespace-packages", "--explicit-package-bases")
+DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-unknown-collection-refs", "--check-extra-docs-refs")
+
+PARTS = (
+    Part("unit", "unit", (*PYTEST, "-n", "2", "tests/unit"), is_pytest=True),
+    Part("ruff", "static", ("ruff", "check", "--no-cache", ".")),
+    Part("black", "static", ("black", "--check", "--quiet", "--diff", ".")),
+    Part("mypy", "static", (*MYPY, "plugins")),
+    Part("yamllint", "static", ("yamllint", "--strict", ".")),
+    Part("shellcheck", "static", (*CHECKS, "shell")),
+    Part("paths", "static", (*CHECKS, "paths")),
+    Part("reuse", "static", (*CHECKS, "licences")),
+    Part("changelog", "static", ("antsibull-changelog", "lint")),
+    Part("artifact", "static", (*CHECKS, "artifact")),
+    Part("antsibull-docs", "static", ("antsibull-docs", "lint-collection-docs", *DOCS_LINT, ".")),
+    Part("ansible-lint", "static", ("ansible-lint", "--offline", "--profile", "production")),
+    Part("sanity", "static", (*CHECKS, "sanity"), limit=2400),
+    Part("core-oldest", "pythons", (*CHECKS, "core", "oldest"), is_pytest=True),
+    Part("core-newest", "pythons", (*CHECKS, "core", "newest"), is_pytest=True),
+    Part("kernel", "kernel", ("tests/lab/lab", "exec", "--", str(workspace.PYTHON), "-m", "pytest", "tests/kernel"), lane="lab", is_pytest=True),
+    Part("lab", "lab", (*PYTEST, "tests/lab"), lane="lab", is_pytest=True),
+    Part("e2e", "e2e", (*PYTEST, "tests/e2e"), lane="lab", is_pytest=True, limit=2400),
+    Part("leak", "leak", (*PYTEST, "tests/leak"), lane="lab", is_pytest=True, limit=2400),
+)
+
+
+def of_tier(tier: str) -> list[Part]:
+    return [part for part in PARTS if tier in ("all", part.tier)]
