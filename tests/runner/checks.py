@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pythons
 import workspace
+import yaml
 
 ARTIFACT_ROOTS = {
     "CHANGELOG.md",
@@ -89,6 +90,7 @@ def artifact() -> None:
     where = {"ANSIBLE_COLLECTIONS_PATH": str(out), "PYTHONPATH": ""}
     _run("ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(out), str(tarball), **where)
     root = out / "ansible_collections" / "ipsec" / "manual"
+    _check_action_group(root)
     documented = 0
     for folder, kind in PLUGIN_TYPES.items():
         for name in sorted({path.stem for path in (root / "plugins" / folder).glob("*") if path.suffix in (".py", ".yml")}):
@@ -103,6 +105,13 @@ def artifact() -> None:
     if not documented:
         sys.exit("The artifact holds no plugin.")
     print(f"{tarball.name}: {tarball.stat().st_size // 1024} KiB, {documented} plugins and roles documented")
+
+
+def _check_action_group(root: Path) -> None:
+    modules = {path.stem for path in (root / "plugins" / "modules").glob("*.py")}
+    group = set(yaml.safe_load((root / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]["ipsec"])
+    if modules != group:
+        sys.exit(f"The action group ipsec in meta/runtime.yml and plugins/modules differ in: {' '.join(sorted(modules ^ group))}")
 
 
 def sanity() -> None:
