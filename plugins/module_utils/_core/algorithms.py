@@ -1,0 +1,152 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""One table of every algorithm that ESP and AH may be keyed with by hand.
+
+Names and numbers are those of the ``ipsecalgs`` table of illumos, kernel names those of ``net/xfrm/xfrm_algo.c`` of Linux, key sizes those of
+the RFC in ``rfc``, the state of each algorithm that of RFC 8221 as updated by RFC 9395.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing as t
+
+from .errors import InputError, shown
+
+ENCRYPTION = "encryption"
+AUTHENTICATION = "authentication"
+
+
+class Algorithm(t.NamedTuple):
+    """One row.
+
+    ``key_bits`` are the sizes an operator may choose, without the salt; the first is the default. ``salt_bits`` follow the key inside ``encrkey``.
+    ``icv_bits`` are the lengths of the integrity check value that may be asked for, the first is the default; a cipher without integrity has none.
+    ``number`` is ipseckey's, None where its table lacks the algorithm. ``modules`` are the Linux modules that provide it.
+    ``retired`` says which RFC advises against it, empty where none does. ``counter_mode`` marks what must never run twice with the same key and
+    counter (RFC 8221 section 3).
+    """
+
+    name: str
+    kind: str
+    aliases: t.Tuple[str, ...]
+    number: t.Optional[int]
+    linux: str
+    key_bits: t.Tuple[int, ...]
+    salt_bits: int = 0
+    icv_bits: t.Tuple[int, ...] = ()
+    block_bits: int = 0
+    iv_bits: int = 0
+    modules: t.Tuple[str, ...] = ()
+    rfc: str = ""
+    retired: str = ""
+    counter_mode: bool = False
+    des_parity: bool = False
+
+    @property
+    def material_bits(self) -> t.Tuple[int, ...]:
+        """The sizes, in bits, that a key value may have: key and salt together."""
+        return tuple(bits + self.salt_bits for bits in self.key_bits)
+
+    @property
+    def combined(self) -> bool:
+        """True for a cipher that brings its own integrity (AEAD)."""
+        return self.kind == ENCRYPTION and bool(self.icv_bits)
+
+    def sizes(self) -> str:
+        """The sizes in words, ``192 bits (48 hex digits)``, for messages and documentation."""
+        return " or ".join(f"{bits} bits ({bits // 4} hex digits)" for bits in self.material_bits)
+
+
+def _hmac(name: str, number: int, aliases: t.Tuple[str, ...], linux: str, bits: int, icv: t.Tuple[int, ...], module: str, rfc: str, retired: str = "") -> Algorithm:
+    return Algorithm(name, AUTHENTICATION, aliases, number, linux, (bits,), icv_bits=icv, modules=("hmac", module), rfc=rfc, retired=retired)
+
+
+def _aead(name: str, number: t.Optional[int], aliases: t.Tuple[str, ...], linux: str, salt: int, icv: int, module: str, rfc: str) -> Algorithm:
+    return Algorithm(
+        name, ENCRYPTION, aliases, number, linux, (256, 192, 128), salt, (icv,), 128, 64, (module, "aes_generic", "seqiv"), rfc, counter_mode=True
+    )
+
+
+ALGORITHMS: t.Tuple[Algorithm, ...] = (
+    _hmac("hmac-md5", 2, ("md5",), "hmac(md5)", 128, (96, 128), "md5", "RFC 2403", "RFC 8221 section 6: MUST NOT"),
+    _hmac("hmac-sha1", 3, ("sha", "sha1", "sha-1", "hmac-sha", "hmac-sha-1"), "hmac(sha1)", 160, (96, 160), "sha1_generic", "RFC 2404", "RFC 8221 section 6: MUST-"),
+    _hmac("hmac-sha256", 5, ("sha256", "sha-256", "hmac-sha-256"), "hmac(sha256)", 256, (128, 96, 256), "sha256_generic", "RFC 4868"),
+    _hmac("hmac-sha384", 6, ("sha384", "sha-384", "hmac-sha-384"), "hmac(sha384)", 384, (192, 384), "sha512_generic", "RFC 4868"),
+    _hmac("hmac-sha512", 7, ("sha512", "sha-512", "hmac-sha-512"), "hmac(sha512)", 512, (256, 512), "sha512_generic", "RFC 4868"),
+    Algorithm("aes-xcbc", AUTHENTICATION, ("aes-xcbc-mac",), None, "xcbc(aes)", (128,), icv_bits=(96,), modules=("xcbc", "aes_generic"), rfc="RFC 3566"),
+    Algorithm("aes-cmac", AUTHENTICATION, (), None, "cmac(aes)", (128,), icv_bits=(96, 128), modules=("cmac", "aes_generic"), rfc="RFC 4494"),
+    Algorithm(
+        "des-cbc", ENCRYPTION, ("des",), 2, "cbc(des)", (64,), 0, (), 64, 64, ("cbc", "des_generic"), "RFC 2405", "RFC 8221 section 5: MUST NOT", des_parity=True
+    ),
+    Algorithm(
+        "3des-cbc", ENCRYPTION, ("3des",), 3, "cbc(des3_ede)", (192,), 0, (), 64, 64, ("cbc", "des_generic"), "RFC 2451", "RFC 8221 section 5: SHOULD NOT", des_parity=True
+    ),
+    Algorithm(
+        "blowfish-cbc", ENCRYPTION, ("blowfish",), 7, "cbc(blowfish)", (128,), 0, (), 64, 64, ("cbc", "blowfish_generic"), "RFC 2451", "RFC 8221 section 5: MUST NOT"
+    ),
+    Algorithm("null", ENCRYPTION, (), 11, "ecb(cipher_null)", (), modules=("crypto_null",), rfc="RFC 2410"),
+    Algorithm("aes-cbc", ENCRYPTION, ("aes",), 12, "cbc(aes)", (256, 192, 128), 0, (), 128, 128, ("cbc", "aes_generic"), "RFC 3602"),
+    _aead("aes-ccm8", 14, (), "rfc4309(ccm(aes))", 24, 64, "ccm", "RFC 4309"),
+    _aead("aes-ccm12", 15, (), "rfc4309(ccm(aes))", 24, 96, "ccm", "RFC 4309"),
+    _aead("aes-ccm", 16, ("aes-ccm16",), "rfc4309(ccm(aes))", 24, 128, "ccm", "RFC 4309"),
+    _aead("aes-gcm8", 18, (), "rfc4106(gcm(aes))", 32, 64, "gcm", "RFC 4106"),
+    _aead("aes-gcm12", 19, (), "rfc4106(gcm(aes))", 32, 96, "gcm", "RFC 4106"),
+    _aead("aes-gcm", 20, ("aes-gcm16",), "rfc4106(gcm(aes))", 32, 128, "gcm", "RFC 4106"),
+    _aead("aes-gmac", None, (), "rfc4543(gcm(aes))", 32, 128, "gcm", "RFC 4543"),
+    Algorithm(
+        "chacha20-poly1305",
+        ENCRYPTION,
+        ("chacha20poly1305",),
+        None,
+        "rfc7539esp(chacha20,poly1305)",
+        (256,),
+        32,
+        (128,),
+        512,
+        64,
+        ("chacha20poly1305", "chacha_generic", "poly1305_generic", "seqiv"),
+        "RFC 7634",
+        counter_mode=True,
+    ),
+    Algorithm(
+        "aes-ctr", ENCRYPTION, (), None, "rfc3686(ctr(aes))", (256, 192, 128), 32, (), 128, 64, ("ctr", "aes_generic", "seqiv"), "RFC 3686", counter_mode=True
+    ),
+)
+
+DEFAULT_ENCRYPTION = "aes-cbc"
+DEFAULT_AUTHENTICATION = "hmac-sha256"
+
+BY_NAME: t.Dict[str, Algorithm] = {row.name: row for row in ALGORITHMS}
+_BY_WORD: t.Dict[t.Tuple[str, str], Algorithm] = {(row.kind, word): row for row in ALGORITHMS for word in (row.name, *row.aliases, row.linux)}
+_BY_NUMBER: t.Dict[t.Tuple[str, int], Algorithm] = {(row.kind, row.number): row for row in ALGORITHMS if row.number is not None}
+_BY_LINUX: t.Dict[t.Tuple[str, int], Algorithm] = {
+    (row.linux, icv): row for row in ALGORITHMS for icv in (row.icv_bits if row.combined else (0,))
+}
+
+
+def find(kind: str, word: str, place: str = "") -> Algorithm:
+    """The row that ``word`` names: an ipseckey name or alias in any case, a Linux kernel name, or ipseckey's number.
+
+    Raises InputError with the nearest names where there is none.
+    """
+    row = _BY_WORD.get((kind, word.lower()))
+    if row is None and word.isascii() and word.isdigit():
+        row = _BY_NUMBER.get((kind, int(word)))
+    if row is not None:
+        return row
+    words = [known for row_kind, known in _BY_WORD if row_kind == kind]
+    near = difflib.get_close_matches(word.lower(), words, 3, 0.5) or [row.name for row in ALGORITHMS if row.kind == kind]
+    other = AUTHENTICATION if kind == ENCRYPTION else ENCRYPTION
+    if (other, word.lower()) in _BY_WORD:
+        raise InputError(f"{word} is an {other} algorithm, an {kind} algorithm is wanted here", place, f"Choose one of: {', '.join(near)}.")
+    raise InputError(f"unknown {kind} algorithm {shown(word)}", place, f"Nearest names: {', '.join(near)}.")
+
+
+def find_linux(linux: str, icv_bits: int = 0) -> t.Optional[Algorithm]:
+    """The row for a Linux kernel name; combined ciphers differ by their ICV (in bits), all others take 0. None where the table has no such row."""
+    return _BY_LINUX.get((linux, icv_bits))

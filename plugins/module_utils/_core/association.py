@@ -1,0 +1,394 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""The security association (SA), its identity and its checks.
+
+An SA is a plain tuple, so that ten thousand of them can be compared, hashed and made at the speed of the interpreter's own code.
+Addresses are packed (4 or 16 bytes, network order): one address has one form, and its length is its family.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import typing as t
+
+from . import keys
+from .algorithms import AUTHENTICATION, BY_NAME, ENCRYPTION, Algorithm
+from .errors import InputError, IpsecError, raise_all, shown
+
+ESP = "esp"
+AH = "ah"
+PROTOCOLS = (ESP, AH)
+TRANSPORT = "transport"
+TUNNEL = "tunnel"
+INBOUND = "inbound"
+OUTBOUND = "outbound"
+
+SPI_MIN = 256
+SPI_MAX = 0xFFFFFFFF
+REPLAY_WINDOW_MAX = 4096
+
+Identity = t.Tuple[str, bytes, int, t.Optional["Mark"]]
+
+
+class Mark(t.NamedTuple):
+    """Part of the identity on Linux: a packet's mark is compared under ``mask`` (struct xfrm_mark)."""
+
+    value: int
+    mask: int = 0xFFFFFFFF
+
+
+class Lifetimes(t.NamedTuple):
+    """Limits of an SA; 0 is no limit. Bytes, packets, seconds since it was added, seconds since it was first used (RFC 4301 section 4.4.2.1)."""
+
+    soft_bytes: int = 0
+    hard_bytes: int = 0
+    soft_packets: int = 0
+    hard_packets: int = 0
+    soft_addtime: int = 0
+    hard_addtime: int = 0
+    soft_usetime: int = 0
+    hard_usetime: int = 0
+
+
+class Encapsulation(t.NamedTuple):
+    """ESP in UDP (RFC 3948): outer ports, and the NATed original addresses, packed or empty."""
+
+    source_port: int
+    destination_port: int
+    nat_local: bytes = b""
+    nat_remote: bytes = b""
+
+
+class Selector(t.NamedTuple):
+    """The traffic an SA is for. Addresses are packed, empty for any; 0 is any protocol and any port."""
+
+    source: bytes = b""
+    source_prefix: int = 0
+    destination: bytes = b""
+    destination_prefix: int = 0
+    protocol: int = 0
+    source_port: int = 0
+    destination_port: int = 0
+
+
+NO_LIFETIMES = Lifetimes()
+
+
+class SecurityAssociation(t.NamedTuple):
+    """One SA (RFC 4301 section 4.4.2), in its one normal form: equal SAs are equal tuples.
+
+    ``encryption`` and ``authentication`` are names of the table in `algorithms` (a Linux kernel name where that table has no row), empty where there
+    is none; ESP without a cipher is "null". ``encryption_key`` holds key and salt. ``icv_bits`` is never 0 where there is integrity.
+    ``source`` all zeros is any source. ``esn`` is extended sequence numbers. ``direction`` is "inbound", "outbound" or empty for unsaid.
+    ``extra`` holds, sorted, what only PF_KEY systems know, as (ipseckey keyword, text).
+    """
+
+    protocol: str
+    spi: int
+    source: bytes
+    destination: bytes
+    mode: str = TRANSPORT
+    encryption: str = ""
+    encryption_key: bytes = b""
+    authentication: str = ""
+    authentication_key: bytes = b""
+    icv_bits: int = 0
+    replay_window: int = 0
+    esn: bool = False
+    reqid: int = 0
+    mark: t.Optional[Mark] = None
+    if_id: int = 0
+    selector: t.Optional[Selector] = None
+    encapsulation: t.Optional[Encapsulation] = None
+    lifetimes: Lifetimes = NO_LIFETIMES
+    direction: str = ""
+    extra: t.Tuple[t.Tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<SecurityAssociation {label(self)}>"
+
+
+KEY_FIELDS = ("encryption_key", "authentication_key")
+
+
+class Counters(t.NamedTuple):
+    """What an SA has done. Times are seconds since the epoch, 0 for never; sequences are 64 bits wide where ESN is on (RFC 4303 section 2.2.1)."""
+
+    bytes: int = 0
+    packets: int = 0
+    add_time: int = 0
+    use_time: int = 0
+    sequence_out: int = 0
+    sequence_in: int = 0
+    late: int = 0
+    replayed: int = 0
+    integrity_failures: int = 0
+
+
+class Entry(t.NamedTuple):
+    """One row of a SADB: the SA, what it has done, and whether it is larval (reserved, without keys; RFC 2367 section 1.3).
+
+    ``replay_state`` is the backend's own record of the sequence numbers and window, so that an SA taken out by mistake goes back as it was.
+    """
+
+    sa: SecurityAssociation
+    counters: Counters
+    larval: bool = False
+    replay_state: bytes = b""
+
+
+def pack_address(text: str, place: str = "") -> bytes:
+    """A literal IPv4 or IPv6 address as 4 or 16 bytes; an IPv4-mapped IPv6 address is IPv4. A host name is refused: naming systems are not trusted."""
+    try:
+        if ":" in text:
+            packed = socket.inet_pton(socket.AF_INET6, text)
+            return packed[12:] if packed[:12] == b"\0" * 10 + b"\xff\xff" else packed
+        return socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        raise InputError(
+            f"{shown(text)} is no literal IPv4 or IPv6 address", place, "Write the address itself; host names are taken only with resolve_names."
+        ) from None
+
+
+def format_address(address: bytes) -> str:
+    """The canonical text of a packed address (RFC 5952)."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
+def is_unspecified(address: bytes) -> bool:
+    return not any(address)
+
+
+def is_multicast(address: bytes) -> bool:
+    return address[0] == 0xFF if len(address) == 16 else 224 <= address[0] < 240
+
+
+def identity(sa: SecurityAssociation) -> Identity:
+    """What makes an SA the one it is: protocol, destination, SPI, and the mark where there is one (RFC 4301 section 4.1; Linux adds the mark)."""
+    return (sa.protocol, sa.destination, sa.spi, sa.mark)
+
+
+def owner(sa: SecurityAssociation) -> t.Tuple[int, t.Optional[Mark], int]:
+    """What tells whose SA it is on Linux: reqid, mark and if_id. IKE daemons and overlay networks set at least one of them."""
+    return (sa.reqid, sa.mark, sa.if_id)
+
+
+def label(sa: SecurityAssociation) -> str:
+    """One line for messages: protocol, SPI, addresses, algorithms; never a key."""
+    suite = "+".join(filter(None, (sa.encryption, sa.authentication))) or "no algorithm"
+    return f"{sa.protocol} spi 0x{sa.spi:08x} {format_address(sa.source)} > {format_address(sa.destination)} {sa.mode} {suite}"
+
+
+def algorithm_of(name: str) -> t.Optional[Algorithm]:
+    """The table's row for an SA's algorithm, None for an empty name or one that only this kernel knows."""
+    return BY_NAME.get(name)
+
+
+def fingerprints(sa: SecurityAssociation) -> t.Dict[str, str]:
+    """``{"encryption": ..., "authentication": ...}``: fingerprints of the keys, empty where there is no key."""
+    found = {}
+    for kind, name, key in ((ENCRYPTION, sa.encryption, sa.encryption_key), (AUTHENTICATION, sa.authentication, sa.authentication_key)):
+        row = algorithm_of(name)
+        found[kind] = keys.fingerprint(row or Algorithm(name, kind, (), None, name, ()), key)
+    return found
+
+
+def build(
+    protocol: str,
+    spi: int,
+    destination: bytes,
+    source: bytes = b"",
+    encryption: str = "",
+    authentication: str = "",
+    icv_bits: int = 0,
+    **fields: t.Any,
+) -> SecurityAssociation:
+    """An SA in normal form from canonical names and packed addresses; the other fields as `SecurityAssociation` names them. Nothing is checked here.
+
+    No source is any source of the destination's family, ESP without a cipher takes "null" (RFC 2410), ``icv_bits`` 0 is the algorithm's default,
+    and a selector that selects nothing is None.
+    """
+    if protocol == ESP and not encryption and authentication:
+        encryption = "null"
+    integrity = BY_NAME.get(authentication or encryption)
+    if not icv_bits and integrity is not None and integrity.icv_bits:
+        icv_bits = integrity.icv_bits[0]
+    if fields.get("selector") == Selector():
+        fields["selector"] = None
+    return SecurityAssociation(
+        protocol, spi, source or bytes(len(destination)), destination, encryption=encryption, authentication=authentication, icv_bits=icv_bits, **fields
+    )
+
+
+def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> t.List[InputError]:
+    """Everything that is wrong with the SA on every backend, as errors whose place is the option's name; empty for a good SA.
+
+    The kernel checks almost none of this (spec/linux-xfrm.md section 1).
+    """
+    found: t.List[InputError] = []
+
+    def wrong(place: str, message: str, hint: str = "") -> None:
+        found.append(InputError(message, place, hint))
+
+    if sa.protocol not in PROTOCOLS:
+        wrong("protocol", f"unknown SA type {shown(sa.protocol)}", "Choose esp or ah.")
+        return found
+    if not SPI_MIN <= sa.spi <= SPI_MAX:
+        wrong("spi", *spi_problem(sa.spi))
+    if len(sa.source) != len(sa.destination):
+        wrong("source", "source and destination are of different address families", "Give both as IPv4 or both as IPv6.")
+    if is_unspecified(sa.destination):
+        wrong("destination", "the destination is the unspecified address", "Give the address of the receiving host.")
+    if is_multicast(sa.source):
+        wrong("source", "a multicast address cannot be a source", "Give the address of the sending host.")
+    found.extend(_algorithm_problems(sa, allow_static_counter_mode))
+    if sa.mode not in (TRANSPORT, TUNNEL):
+        wrong("mode", f"unknown mode {shown(sa.mode)}", "Choose transport or tunnel.")
+    if not 0 <= sa.replay_window <= REPLAY_WINDOW_MAX:
+        wrong("replay_window", f"a replay window of {sa.replay_window} packets is out of range", f"Choose 0 to {REPLAY_WINDOW_MAX}.")
+    if sa.esn and not sa.replay_window:
+        wrong("esn", "extended sequence numbers need a replay window", "Set replay_window, 32 or more.")
+    for field in ("reqid", "if_id"):
+        if not 0 <= getattr(sa, field) <= 0xFFFFFFFF:
+            wrong(field, f"{getattr(sa, field)} does not fit 32 bits")
+    if sa.mark is not None and not all(0 <= part <= 0xFFFFFFFF for part in sa.mark):
+        wrong("mark", "mark and mask must fit 32 bits each")
+    elif sa.mark is not None and sa.mark.value & ~sa.mark.mask:
+        wrong("mark", f"the mark 0x{sa.mark.value:x} has bits outside its mask 0x{sa.mark.mask:x}, so it would match no packet")
+    for kind in ("bytes", "packets", "addtime", "usetime"):
+        soft, hard = getattr(sa.lifetimes, "soft_" + kind), getattr(sa.lifetimes, "hard_" + kind)
+        if not (0 <= soft < 1 << 64 and 0 <= hard < 1 << 64):
+            wrong(f"hard_{kind}", "a limit must fit 64 bits")
+        elif hard and soft > hard:
+            wrong(f"soft_{kind}", f"the soft limit {soft} is above the hard limit {hard}", "A soft limit warns before the hard one ends the SA.")
+    if sa.encapsulation is not None and sa.protocol != ESP:
+        wrong("encapsulation", "only ESP can be carried in UDP", "Take the encapsulation away or use ESP.")
+    if sa.selector is not None:
+        found.extend(_selector_problems(sa.selector))
+    return found
+
+
+def spi_problem(spi: int) -> t.Tuple[str, str]:
+    """What is wrong with an SPI outside 256..2^32-1, and the fix (RFC 4303 section 2.1)."""
+    fix = "Draw one with the lookup ipsec.manual.ipsec_spi."
+    if spi == 0:
+        return "SPI 0 is for local use only", fix
+    if 0 < spi < SPI_MIN:
+        return f"SPI {spi} is reserved (1 to 255)", fix
+    return f"SPI {spi} does not fit 32 bits", fix
+
+
+def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool) -> t.Iterator[InputError]:
+    rows: t.Dict[str, t.Optional[Algorithm]] = {}
+    for kind, name, key in ((ENCRYPTION, sa.encryption, sa.encryption_key), (AUTHENTICATION, sa.authentication, sa.authentication_key)):
+        row = rows[kind] = algorithm_of(name)
+        if name and row is None:
+            yield InputError(f"unknown {kind} algorithm {shown(name)}", f"{kind}_algorithm")
+        elif row is None and key:
+            yield InputError(f"an {kind} key is given without an {kind} algorithm", f"{kind}_key", f"Name the algorithm in {kind}_algorithm.")
+        elif row is not None:
+            reason = keys.problem(row, key)
+            if reason:
+                yield InputError(reason, f"{kind}_key", f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {row.name}." if row.key_bits else "")
+    cipher, integrity = rows[ENCRYPTION], rows[AUTHENTICATION]
+    if sa.protocol == AH:
+        if sa.encryption:
+            yield InputError("AH cannot encrypt", "encryption_algorithm", "Use ESP, or take the encryption algorithm away.")
+        if not sa.authentication:
+            yield InputError("AH needs an authentication algorithm", "authentication_algorithm")
+    elif not sa.encryption and not sa.authentication:
+        yield InputError("ESP needs an encryption or an authentication algorithm", "encryption_algorithm")
+    elif sa.encryption == "null" and not sa.authentication:
+        yield InputError("ESP with null encryption and no authentication protects nothing", "authentication_algorithm", "Add an authentication algorithm.")
+    if cipher is not None and cipher.combined and sa.authentication:
+        yield InputError(f"{cipher.name} brings its own integrity", "authentication_algorithm", "Take the authentication algorithm away.")
+    if cipher is not None and cipher.counter_mode and not allow_static_counter_mode:
+        yield InputError(
+            f"{cipher.name} with a static key repeats nonces after every reload, which breaks it (RFC 8221 section 3)",
+            "encryption_algorithm",
+            "Use aes-cbc with hmac-sha256, or set allow_static_counter_mode and never load this key twice.",
+        )
+    protecting = cipher if cipher is not None and cipher.combined else integrity
+    if protecting is not None and sa.icv_bits not in protecting.icv_bits:
+        choices = ", ".join(map(str, protecting.icv_bits))
+        yield InputError(f"{protecting.name} has no ICV of {sa.icv_bits} bits", "icv_bits", f"Choose one of: {choices}.")
+    elif protecting is None and sa.icv_bits:
+        yield InputError("an ICV length is given without integrity", "icv_bits", "Take it away or add an authentication algorithm.")
+    if sa.encryption_key and sa.encryption_key == sa.authentication_key:
+        yield InputError("one key serves both encryption and authentication", "authentication_key", "Every algorithm of every SA wants a key of its own.")
+
+
+def _selector_problems(selector: Selector) -> t.Iterator[InputError]:
+    if selector.source and selector.destination and len(selector.source) != len(selector.destination):
+        yield InputError("the selector mixes address families", "selector", "Give both networks as IPv4 or both as IPv6.")
+    for side in ("source", "destination"):
+        address, prefix = getattr(selector, side), getattr(selector, side + "_prefix")
+        if not address:
+            continue
+        if not 0 <= prefix <= len(address) * 8:
+            yield InputError(f"the prefix /{prefix} is longer than the address", f"selector {side}")
+        elif int.from_bytes(address, "big") & ((1 << (len(address) * 8 - prefix)) - 1):
+            network = ipaddress.ip_network((address, prefix), strict=False)
+            yield InputError(f"{format_address(address)}/{prefix} has bits set outside its prefix", f"selector {side}", f"Write {network}.")
+    if not 0 <= selector.protocol <= 255:
+        yield InputError(f"{selector.protocol} is no IP protocol number", "selector protocol", "Choose 0 to 255; 0 is any.")
+    if not (0 <= selector.source_port <= 65535 and 0 <= selector.destination_port <= 65535):
+        yield InputError("a port is out of range", "selector", "Choose 0 to 65535; 0 is any.")
+
+
+def warnings(sa: SecurityAssociation) -> t.List[str]:
+    """What is allowed but unwise, with the RFC that says so; one sentence each, without keys."""
+    found = []
+    for name in (sa.encryption, sa.authentication):
+        row = algorithm_of(name)
+        if row is not None and row.retired:
+            found.append(f"{row.name} is retired ({row.retired}); prefer aes-cbc with hmac-sha256")
+        if row is not None and row.counter_mode:
+            found.append(f"{row.name} with a static key is safe only as long as this key is never loaded again (RFC 8221 section 3)")
+    cipher = algorithm_of(sa.encryption)
+    if sa.protocol == ESP and not sa.authentication and not (cipher is not None and cipher.combined):
+        found.append("ESP without integrity can be forged unless an AH SA goes with it (RFC 8221 section 4)")
+    if sa.replay_window:
+        found.append("anti-replay with manual keys breaks when one end restarts its counters (RFC 4303 section 3.3.3); rotate after a reboot")
+    if sa.icv_bits and (sa.authentication, sa.icv_bits) == ("hmac-sha256", 96):
+        found.append("hmac-sha256 with a 96-bit ICV is a draft's, not RFC 4868's; most peers expect 128")
+    return found
+
+
+def set_problems(sas: t.Sequence[SecurityAssociation], places: t.Optional[t.Sequence[str]] = None) -> t.List[IpsecError]:
+    """What is wrong with several SAs together: one identity twice, one key in two SAs. ``places[i]`` names the i-th SA in messages."""
+    found: t.List[IpsecError] = []
+    identities: t.Dict[Identity, int] = {}
+    owners: t.Dict[bytes, int] = {}
+
+    def where(index: int) -> str:
+        return places[index] if places else label(sas[index])
+
+    for index, sa in enumerate(sas):
+        first = identities.setdefault(identity(sa), index)
+        if first != index:
+            found.append(
+                InputError(
+                    f"SPI 0x{sa.spi:08x} towards {format_address(sa.destination)} is used twice for {sa.protocol}, first by {where(first)}",
+                    where(index),
+                    "Every SA towards one destination needs its own SPI.",
+                )
+            )
+        for kind, name, key in ((ENCRYPTION, sa.encryption, sa.encryption_key), (AUTHENTICATION, sa.authentication, sa.authentication_key)):
+            if not key:
+                continue
+            row = BY_NAME.get(name)
+            first = owners.setdefault(keys.set_parity(row, key) if row is not None else key, index)
+            if first != index:
+                found.append(InputError(f"the {kind} key is also used by {where(first)}", where(index), "Every SA needs its own keys."))
+    return found
+
+
+def check(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> None:
+    """Raise what `problems` finds, all of it together."""
+    raise_all(problems(sa, allow_static_counter_mode))

@@ -1,0 +1,80 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""The errors of the core: what is wrong, where, and what to do about it. None of them ever carries key material."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+_MAYBE_KEY = re.compile(r"[0-9A-Fa-f]{16,}")
+
+
+def shown(word: str) -> str:
+    """``word`` quoted for a message, cut at 40 characters; hidden where it may be a key that stands in the wrong place."""
+    if _MAYBE_KEY.search(word):
+        return f"(a word of {len(word)} characters, hidden since it may be a key)"
+    return repr(word if len(word) <= 40 else word[:37] + "...")
+
+
+class IpsecError(Exception):
+    """One problem.
+
+    ``message`` says what is wrong, ``place`` where (an option path, a file with line and column, an SA), ``hint`` what to do.
+    """
+
+    def __init__(self, message: str, place: str = "", hint: str = "") -> None:
+        super().__init__(message, place, hint)
+        self.message = message
+        self.place = place
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.message}" if self.place else self.message
+        return f"{text.rstrip('.')}. {self.hint}" if self.hint else text
+
+
+class InputError(IpsecError):
+    """What the user gave is wrong; nothing was touched."""
+
+
+class TextError(InputError):
+    """A problem at one place of an ipseckeys text; ``line`` and ``column`` count from 1."""
+
+    def __init__(self, message: str, name: str, line: int, column: int, hint: str = "") -> None:
+        super().__init__(message, f"{name}, line {line}, column {column}", hint)
+        self.name = name
+        self.line = line
+        self.column = column
+
+
+class ProtectedFileError(IpsecError):
+    """A secret file, or a directory above it, is not as safe as it must be, or could not be read or written."""
+
+
+class SadbError(IpsecError):
+    """The kernel, or the way to it, refused; ``errno_name`` is ``EPERM`` and so on, empty where there is none."""
+
+    def __init__(self, message: str, place: str = "", hint: str = "", errno_name: str = "") -> None:
+        super().__init__(message, place, hint)
+        self.errno_name = errno_name
+
+
+class Problems(IpsecError):
+    """Several problems of one input, reported together instead of one a run."""
+
+    def __init__(self, problems: t.Sequence[IpsecError]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+def raise_all(problems: t.Sequence[IpsecError]) -> None:
+    """Raise nothing for no problem, the problem itself for one, `Problems` for more."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise Problems(problems)

@@ -1,0 +1,249 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""The difference between the SAs that should be in a SADB and those that are: an ordered list of operations. Pure; no backend is known here.
+
+Order: replacements, then additions (inbound before outbound), then deletions (outbound before inbound). What can fail comes before what cannot, and
+a sender never switches to an SA before the receiver on this host could take its answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+import typing as t
+
+from .algorithms import BY_NAME
+from .association import (
+    INBOUND,
+    KEY_FIELDS,
+    OUTBOUND,
+    Entry,
+    Identity,
+    SecurityAssociation,
+    fingerprints,
+    format_address,
+    is_multicast,
+    is_unspecified,
+    label,
+)
+from .errors import InputError, raise_all
+from .keys import set_parity
+
+PRESENT = "present"
+EXACT = "exact"
+ABSENT = "absent"
+FLUSHED = "flushed"
+STATES = (PRESENT, EXACT, ABSENT, FLUSHED)
+
+PEERS = "peers"
+PROTOCOL = "protocol"
+ALL = "all"
+SCOPES = (PEERS, PROTOCOL, ALL)
+
+BOTH = "both"
+DIRECTIONS = (BOTH, INBOUND, OUTBOUND)
+
+ADD = "add"
+DELETE = "delete"
+REPLACE = "replace"
+
+Pair = t.Tuple[bytes, bytes]
+
+_FIELDS = SecurityAssociation._fields
+# The same as association.identity and association.owner, made in C since a plan asks for them once an SA.
+_identity: t.Callable[[SecurityAssociation], Identity] = operator.itemgetter(*map(_FIELDS.index, ("protocol", "destination", "spi", "mark")))
+_owner = operator.itemgetter(*map(_FIELDS.index, ("reqid", "mark", "if_id")))
+_NOBODY = (0, None, 0)
+
+
+class Operation(t.NamedTuple):
+    """One step. ``new`` is what to add, ``old`` what goes; a replacement has both, and ``fields`` names what differs (never a value)."""
+
+    kind: str
+    new: t.Optional[SecurityAssociation]
+    old: t.Optional[Entry]
+    fields: t.Tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        sa = self.new if self.new is not None else t.cast(Entry, self.old).sa
+        return f"{self.kind} {label(sa)}" + (f" ({', '.join(self.fields)})" if self.fields else "")
+
+
+class Plan(t.NamedTuple):
+    """``operations`` in order; how many SAs are as they should be; and how many in reach belong to somebody else and stay."""
+
+    operations: t.Tuple[Operation, ...]
+    unchanged: int
+    foreign: int
+
+    def count(self, kind: str) -> int:
+        return sum(operation.kind == kind for operation in self.operations)
+
+
+def pair(sa: SecurityAssociation) -> Pair:
+    """The two addresses of an SA without their order."""
+    return (sa.source, sa.destination) if sa.source < sa.destination else (sa.destination, sa.source)
+
+
+def direction_of(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> str:
+    """Which way an SA goes on the host that has the addresses ``local``; empty where neither end is its own and the SA does not say.
+
+    An SA towards a multicast group is received as well as sent; it counts as inbound, so that it is there before anybody sends.
+    """
+    if sa.destination in local or is_multicast(sa.destination):
+        return INBOUND
+    if sa.source in local or (is_unspecified(sa.source) and local):
+        return OUTBOUND
+    return sa.direction
+
+
+def differences(desired: SecurityAssociation, actual: SecurityAssociation, keys_hidden: bool = False) -> t.Tuple[str, ...]:
+    """Names of the fields in which ``actual`` is not what ``desired`` asks for.
+
+    DES parity does not count, nor keys that the kernel hides, nor what a kernel does not tell: ``extra``, and ``direction`` before Linux 6.10.
+    """
+    if desired == actual:
+        return ()
+    return tuple(
+        name
+        for name, wanted, found in zip(_FIELDS, desired, actual)
+        if wanted != found
+        and name != "extra"
+        and not (name == "direction" and not (wanted and found))
+        and not (name in KEY_FIELDS and (keys_hidden or _same_key(name, desired, actual)))
+    )
+
+
+def _same_key(field: str, desired: SecurityAssociation, actual: SecurityAssociation) -> bool:
+    row = BY_NAME.get(getattr(desired, field[: -len("_key")]))
+    return row is not None and set_parity(row, getattr(desired, field)) == set_parity(row, getattr(actual, field))
+
+
+def plan(
+    desired: t.Sequence[SecurityAssociation],
+    actual: t.Sequence[Entry],
+    state: str,
+    scope: str = PEERS,
+    direction: str = BOTH,
+    local: t.AbstractSet[bytes] = frozenset(),
+    protocols: t.Sequence[str] = (),
+    scope_sas: t.Sequence[SecurityAssociation] = (),
+    keys_hidden: bool = False,
+    take_over: bool = False,
+) -> Plan:
+    """What to do so that ``actual`` becomes as ``state`` says about ``desired``.
+
+    present: the desired SAs are there. exact: they are, and no other SA in scope. absent: none of them is. flushed: nothing in scope is.
+
+    ``scope`` is what exact and flushed may remove: "peers" the address pairs of the desired SAs and of ``scope_sas``, "protocol" the protocols of those
+    and ``protocols``, "all" everything. Except with "all", larval SAs and SAs whose reqid, mark and if_id no SA of ours carries are somebody else's
+    and stay. One that occupies an identity we want raises InputError, unless ``take_over`` says that the caller named this very SA.
+
+    ``direction`` other than "both" leaves the other direction alone; it needs the host's addresses in ``local``, and raises InputError for a desired SA
+    that goes neither way.
+    """
+    if direction != BOTH:
+        desired = _towards(desired, direction, local)
+    wanted = {_identity(sa): sa for sa in desired}
+    if direction != BOTH:
+        # What holds an identity that we want is in the way whatever its source says.
+        actual = [entry for entry in actual if _identity(entry.sa) in wanted or direction_of(entry.sa, local) == direction]
+    ours = (*desired, *scope_sas)
+    owners = set(map(_owner, ours)) or {_NOBODY}
+    reaches = _scope_test(scope, ours, protocols)
+    everything = scope == ALL
+
+    replaces: t.List[Operation] = []
+    deletes: t.List[Operation] = []
+    conflicts: t.List[InputError] = []
+    present: t.Set[Identity] = set()
+    unchanged = foreign = 0
+    for entry in actual:
+        sa = entry.sa
+        identity = _identity(sa)
+        mine = not entry.larval and _owner(sa) in owners
+        sa_wanted = wanted.get(identity)
+        if sa_wanted is not None and state in (PRESENT, EXACT):
+            present.add(identity)
+            fields = differences(sa_wanted, sa, keys_hidden)
+            if not fields and not entry.larval:
+                unchanged += 1
+            elif mine or everything or take_over:
+                replaces.append(Operation(REPLACE, sa_wanted, entry, fields or ("larval",)))
+            else:
+                conflicts.append(_taken(entry))
+        elif (sa_wanted is not None and state == ABSENT) or (state in (EXACT, FLUSHED) and reaches(sa)):
+            # A reservation without an SPI has no identity to delete it by; the kernel lets it expire.
+            if sa.spi and (mine or everything or take_over):
+                deletes.append(Operation(DELETE, None, entry))
+            else:
+                foreign += 1
+    raise_all(conflicts)
+    adds = [Operation(ADD, sa, None) for identity, sa in wanted.items() if identity not in present] if state in (PRESENT, EXACT) else []
+    if local:
+        rank = {INBOUND: 0, "": 1, OUTBOUND: 2}
+        adds.sort(key=lambda step: rank[direction_of(t.cast(SecurityAssociation, step.new), local)])
+        deletes.sort(key=lambda step: -rank[direction_of(t.cast(Entry, step.old).sa, local)])
+    return Plan((*replaces, *adds, *deletes), unchanged, foreign)
+
+
+def _towards(desired: t.Sequence[SecurityAssociation], direction: str, local: t.AbstractSet[bytes]) -> t.List[SecurityAssociation]:
+    astray = [sa for sa in desired if not direction_of(sa, local)]
+    raise_all(
+        [
+            InputError(
+                "neither address is one of this host's, so the SA is neither inbound nor outbound here", label(sa), "Give this host its own SAs only, or configure the address."
+            )
+            for sa in astray
+        ]
+    )
+    return [sa for sa in desired if direction_of(sa, local) == direction]
+
+
+def _scope_test(scope: str, ours: t.Sequence[SecurityAssociation], protocols: t.Sequence[str]) -> t.Callable[[SecurityAssociation], bool]:
+    if scope == PEERS:
+        pairs = set(map(pair, ours))
+        return lambda sa: pair(sa) in pairs
+    if scope == PROTOCOL:
+        names = {sa.protocol for sa in ours} | set(protocols)
+        return lambda sa: sa.protocol in names
+    return lambda sa: not protocols or sa.protocol in protocols
+
+
+def _taken(entry: Entry) -> InputError:
+    sa = entry.sa
+    if entry.larval:
+        whose = "is reserved by a key management daemon"
+    else:
+        mark = "none" if sa.mark is None else f"0x{sa.mark.value:x}/0x{sa.mark.mask:x}"
+        whose = f"belongs to somebody else (reqid {sa.reqid}, mark {mark}, if_id {sa.if_id})"
+    return InputError(f"this SPI is in use towards {format_address(sa.destination)} and {whose}", label(sa), "Choose another SPI, or say scope all to take it over.")
+
+
+def in_scope(sas: t.Iterable[SecurityAssociation], ours: t.Sequence[SecurityAssociation], scope: str = PEERS) -> t.List[SecurityAssociation]:
+    """Those of ``sas`` that a set operation about ``ours`` would take for its own: in scope, and with an owner that ours carry."""
+    owners = set(map(_owner, ours)) or {_NOBODY}
+    reaches = _scope_test(scope, ours, ())
+    return [sa for sa in sas if reaches(sa) and (scope == ALL or _owner(sa) in owners)]
+
+
+def digest(sas: t.Iterable[SecurityAssociation]) -> t.Dict[str, str]:
+    """``{"ADDRESS|ADDRESS": 16 hex digits}``: one fingerprint for all SAs between two addresses, in either direction.
+
+    It covers what both peers must agree on: protocol, SPI, addresses, mode, algorithms, ICV, ESN and keys. Equal on two hosts that hold the same SAs.
+    """
+    lines: t.Dict[Pair, t.List[str]] = {}
+    for sa in sas:
+        prints = fingerprints(sa)
+        lines.setdefault(pair(sa), []).append(
+            f"{sa.protocol} {sa.spi:08x} {sa.source.hex()} {sa.destination.hex()} {sa.mode} {sa.encryption} {prints['encryption']}"
+            f" {sa.authentication} {prints['authentication']} {sa.icv_bits} {sa.esn:d}\n"
+        )
+    return {
+        "|".join(map(format_address, ends)): hashlib.sha256("".join(sorted(texts)).encode("ascii")).hexdigest()[:16]
+        for ends, texts in sorted(lines.items())
+    }

@@ -1,0 +1,199 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The planner against a model: a SADB is a dictionary, and applying a plan must give the dictionary that the state describes."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.ipsec.manual.plugins.module_utils._core import plan as planner
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+    Counters,
+    Entry,
+    Mark,
+    build,
+    identity,
+    label,
+    pack_address,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from hypothesis import given
+from hypothesis import strategies as st
+
+HOSTS = [pack_address(text) for text in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2", "224.0.0.5")]
+MINE = HOSTS[0]
+PEER = HOSTS[1]
+OTHER = HOSTS[2]
+
+
+def key_of(number, size=32):
+    return bytes([number, 255 - number]) * (size // 2)
+
+
+def sa_of(spi, source=MINE, destination=PEER, key=1, protocol="esp", **fields):
+    if protocol == "ah":
+        return build("ah", spi, destination, source, authentication="hmac-sha256", authentication_key=key_of(key), **fields)
+    return build("esp", spi, destination, source, "aes-cbc", "hmac-sha256", encryption_key=key_of(key), authentication_key=key_of(key + 100), **fields)
+
+
+def held(*sas, larval=False):
+    return [Entry(sa, Counters(), larval) for sa in sas]
+
+
+def applied(entries, operations):
+    """What a kernel holds after the operations; refuses what a kernel would refuse."""
+    rows = {identity(entry.sa): entry.sa for entry in entries}
+    for operation in operations:
+        if operation.old is not None:
+            del rows[identity(operation.old.sa)]
+        if operation.new is not None:
+            assert identity(operation.new) not in rows, "EEXIST"
+            rows[identity(operation.new)] = operation.new
+    return rows
+
+
+sas = st.builds(
+    sa_of,
+    st.integers(256, 260),
+    st.sampled_from(HOSTS[:2]),
+    st.sampled_from(HOSTS[:3]),
+    st.integers(1, 3),
+    st.sampled_from(["esp", "ah"]),
+    reqid=st.sampled_from([0, 0, 0, 7]),
+    mark=st.sampled_from([None, None, Mark(1)]),
+    replay_window=st.sampled_from([0, 32]),
+)
+sets = st.lists(sas, max_size=12, unique_by=identity)
+
+
+@given(sets, sets, st.sampled_from(planner.STATES), st.sampled_from(planner.SCOPES), st.sampled_from([frozenset(), frozenset([MINE])]))
+def test_a_plan_leads_to_what_the_state_says(desired, existing, state, scope, local):
+    entries = held(*existing)
+    try:
+        made = planner.plan(desired, entries, state, scope, local=local)
+    except IpsecError:
+        taken = {identity(sa) for sa in desired} & {identity(sa) for sa in existing}
+        assert taken and scope != planner.ALL
+        return
+    after = applied(entries, made.operations)
+    wanted = {identity(sa): sa for sa in desired}
+    if state in (planner.PRESENT, planner.EXACT):
+        assert all(after.get(key) == sa for key, sa in wanted.items())
+    if state == planner.PRESENT:
+        assert not made.count(planner.DELETE)
+    reach = [sa for sa in existing if sa in planner.in_scope(existing, desired, scope)]
+    if state == planner.EXACT:
+        assert not [sa for sa in reach if identity(sa) in after and identity(sa) not in wanted]
+    if state == planner.FLUSHED:
+        assert not [sa for sa in reach if identity(sa) in after]
+    if state == planner.ABSENT:
+        owners = {(sa.reqid, sa.mark, sa.if_id) for sa in desired}
+        assert not [sa for sa in existing if identity(sa) in wanted and identity(sa) in after and (sa.reqid, sa.mark, sa.if_id) in owners and scope != planner.ALL]
+    untouched = [sa for sa in existing if sa not in reach and identity(sa) not in wanted and scope != planner.ALL]
+    assert all(after.get(identity(sa)) == sa for sa in untouched)
+    again = planner.plan(desired, held(*after.values()), state, scope, local=local)
+    assert again.operations == ()
+
+
+@given(sets, sets)
+def test_two_directions_together_are_the_whole(desired, existing):
+    local = frozenset([MINE])
+    desired = [sa for sa in desired if planner.direction_of(sa, local)]
+    entries = held(*existing)
+    try:
+        for direction in (planner.INBOUND, planner.OUTBOUND):
+            made = planner.plan(desired, entries, planner.PRESENT, direction=direction, local=local)
+            assert all(planner.direction_of(step.new, local) == direction for step in made.operations)
+            entries = held(*applied(entries, made.operations).values())
+        assert planner.plan(desired, entries, planner.PRESENT).operations == ()
+    except IpsecError:
+        assert {identity(sa) for sa in desired} & {identity(sa) for sa in existing}
+
+
+def test_the_order_is_inbound_outbound_then_old_outbound_old_inbound():
+    new = [sa_of(300, key=5), sa_of(301, PEER, MINE, 6)]
+    old = held(sa_of(400, PEER, MINE, 7), sa_of(401, key=8))
+    steps = planner.plan(new, old, planner.EXACT, local=frozenset([MINE])).operations
+    assert [(step.kind, (step.new or step.old.sa).spi) for step in steps] == [("add", 301), ("add", 300), ("delete", 401), ("delete", 400)]
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        ({"key": 9}, ("encryption_key", "authentication_key")),
+        ({"source": OTHER}, ("source",)),
+        ({"mode": "tunnel"}, ("mode",)),
+        ({"replay_window": 32}, ("replay_window",)),
+    ],
+)
+def test_a_difference_replaces_and_is_named_without_its_value(change, fields):
+    (step,) = planner.plan([sa_of(300, **change)], held(sa_of(300)), planner.PRESENT).operations
+    assert (step.kind, step.fields) == (planner.REPLACE, fields)
+    assert key_of(9).hex() not in str(step) and ", ".join(fields) in str(step)
+
+
+def test_hidden_keys_are_not_compared():
+    blank = sa_of(300)._replace(encryption_key=bytes(32), authentication_key=bytes(32))
+    assert planner.plan([sa_of(300)], held(blank), planner.EXACT, keys_hidden=True).unchanged == 1
+
+
+def test_des_parity_does_not_count():
+    printed = bytes.fromhex("d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d")
+    stored = bytes.fromhex("d51fb64570261926a8e6a80d343dc4abe9e3a7f15e13730d")
+    wanted = build("esp", 0x8BCD1407, PEER, MINE, "3des-cbc", encryption_key=printed)
+    assert planner.differences(wanted, wanted._replace(encryption_key=stored)) == ()
+    assert planner.differences(wanted, wanted._replace(encryption_key=b"\x10" + stored[1:])) == ("encryption_key",)
+
+
+def test_a_direction_that_the_kernel_does_not_tell_is_no_difference():
+    assert planner.differences(sa_of(300, direction="inbound"), sa_of(300)) == ()
+    assert planner.differences(sa_of(300, direction="inbound"), sa_of(300, direction="outbound")) == ("direction",)
+
+
+@pytest.mark.parametrize("fields", [{"reqid": 7}, {"mark": Mark(5)}, {"if_id": 3}])
+def test_somebody_elses_sa_survives_an_exact_set_and_is_counted(fields):
+    foreign = sa_of(500, **fields)
+    made = planner.plan([sa_of(300)], held(foreign), planner.EXACT)
+    assert (made.foreign, made.count(planner.DELETE)) == (1, 0)
+    assert planner.plan([sa_of(300)], held(foreign), planner.EXACT, scope=planner.ALL).count(planner.DELETE) == 1
+
+
+def test_an_sa_with_our_own_reqid_that_nobody_wants_any_more_is_removed():
+    made = planner.plan([sa_of(300, reqid=7)], held(sa_of(500, reqid=7, key=4)), planner.EXACT)
+    assert made.count(planner.DELETE) == 1
+
+
+def test_an_identity_that_somebody_else_holds_is_refused_by_name():
+    foreign = sa_of(300, reqid=7, key=4)
+    with pytest.raises(IpsecError) as caught:
+        planner.plan([sa_of(300)], held(foreign), planner.EXACT)
+    assert "reqid 7" in str(caught.value) and label(foreign) in str(caught.value)
+    assert planner.plan([sa_of(300)], held(foreign), planner.PRESENT, take_over=True).count(planner.REPLACE) == 1
+
+
+def test_a_reservation_without_an_spi_is_left_to_expire():
+    larval = build("esp", 0, PEER, MINE)
+    made = planner.plan([], held(larval, larval=True), planner.FLUSHED, scope=planner.ALL)
+    assert made == planner.Plan((), 0, 1)
+
+
+def test_a_set_for_one_direction_refuses_an_sa_that_goes_neither_way():
+    astray = sa_of(300, HOSTS[3], HOSTS[4])
+    with pytest.raises(IpsecError, match="neither inbound nor outbound"):
+        planner.plan([astray], [], planner.PRESENT, direction=planner.OUTBOUND, local=frozenset([MINE]))
+
+
+def test_the_pairs_of_another_set_belong_to_the_scope():
+    new = held(sa_of(300), sa_of(301, PEER, MINE, 6))
+    made = planner.plan([], new, planner.EXACT, scope_sas=[entry.sa for entry in new])
+    assert made.count(planner.DELETE) == 2
+
+
+def test_peers_agree_by_digest_exactly_when_they_hold_the_same_keys():
+    mine = [sa_of(300), sa_of(301, PEER, MINE, 6)]
+    same = [sa._replace(replay_window=32, reqid=9) for sa in reversed(mine)]
+    assert planner.digest(mine) == planner.digest(same)
+    assert list(planner.digest(mine)) == ["192.0.2.1|192.0.2.2"]
+    assert planner.digest(mine) != planner.digest([mine[0], sa_of(301, PEER, MINE, 7)])
+    assert planner.digest(mine) != planner.digest(mine[:1])
