@@ -1,0 +1,14 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""ssh's ProxyCommand: connects to ADDRESS PORT in the network namespace this runs in, hands the socket to ssh, and ends (ProxyUseFdpass)."""
+
+import socket
+import sys
+
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
+connection.setblocking(True)
+with socket.socket(fileno=1) as ssh:
+    socket.send_fds(ssh, [b"\0"], [connection.fileno()])
+    ssh.detach()

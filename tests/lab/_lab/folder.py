@@ -1,0 +1,143 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A lab's folder, `build/lab/NAME`: what it holds, who may change it, and what it says about the lab's life."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import typing as t
+
+from .errors import LabError
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
+BUILD = CHECKOUT / "build"
+LABS = BUILD / "lab"
+LOG_LINES = 25
+
+
+class Lab(t.NamedTuple):
+    """A lab by name, running or not."""
+
+    name: str
+
+    @property
+    def path(self) -> pathlib.Path:
+        return LABS / self.name
+
+    @property
+    def identity(self) -> str:
+        """Unique on this machine: another checkout's lab of the same name is another lab."""
+        return f"{self.name}-{hashlib.sha256(str(self.path).encode()).hexdigest()[:6]}"
+
+    @property
+    def namespace(self) -> str:
+        """The network namespace, as `ip netns` names it, from which the lab is reached."""
+        return f"lab-{self.identity}"
+
+    @property
+    def log(self) -> pathlib.Path:
+        return self.path / "kernel.log"
+
+    def alias(self, host: str) -> str:
+        """The host's name for ssh and Ansible: unique, for they share connections by it."""
+        return f"{host}.{self.identity}.lab"
+
+    def state(self) -> dict[str, t.Any] | None:
+        """What `up` wrote last; None where there is no such lab."""
+        try:
+            state: dict[str, t.Any] = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return state
+
+    def save(self, state: dict[str, t.Any]) -> None:
+        """Write state.json, at once or not at all."""
+        draft = self.path / "state.new"
+        draft.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        draft.rename(self.path / "state.json")
+
+    def log_tail(self) -> str:
+        """The end of the kernel's log, for an error message."""
+        try:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            lines = []
+        if not lines:
+            return f"{self.log} is empty."
+        return "\n".join([f"Last lines of {self.log}:", *(f"  | {line}" for line in lines[-LOG_LINES:])])
+
+    def remove(self, *, keep_log: bool = False) -> None:
+        """Delete the folder, its log perhaps excepted, and the folder of labs when it is the last."""
+        if self.path.exists():
+            for entry in self.path.iterdir():
+                if not (keep_log and entry == self.log):
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        for folder in (self.path, LABS):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def started_at(pid: int) -> int | None:
+    """Start time of a process in clock ticks since boot (proc_pid_stat(5), field 22): with the PID, a process's identity. None: no such process."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def death(lab: Lab, state: dict[str, t.Any]) -> str | None:
+    """How the lab's kernel ended; None while it runs."""
+    if started_at(state["pid"]) == state["started"]:
+        return None
+    try:
+        return (lab.path / "kernel.exit").read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return "was killed together with its supervisor"
+
+
+def living(lab: Lab) -> dict[str, t.Any]:
+    """The state of a lab that must be running."""
+    state = lab.state()
+    if state is None:
+        raise LabError(f"lab {lab.name} is not up. Start it: tests/lab/lab up --name {lab.name}")
+    check_alive(lab, state)
+    return state
+
+
+def check_alive(lab: Lab, state: dict[str, t.Any]) -> None:
+    """Raise the obituary of a lab whose kernel has ended."""
+    ending = death(lab, state)
+    if ending:
+        raise LabError(
+            f"lab {lab.name} is dead: its kernel ({state['kernel']} {state.get('release', '')}, process {state['pid']}) {ending}.\n"
+            f"{lab.log_tail()}\nClear it away: tests/lab/lab down --name {lab.name}"
+        )
+
+
+def all_labs() -> list[Lab]:
+    """Labs that have a folder."""
+    if not LABS.is_dir():
+        return []
+    return [Lab(entry.name) for entry in sorted(LABS.iterdir()) if (entry / "spec.json").exists() or (entry / "state.json").exists()]
+
+
+@contextlib.contextmanager
+def exclusive() -> t.Iterator[None]:
+    """One process at a time makes or removes labs of this checkout."""
+    LABS.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(BUILD, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lab's first process: builds the hosts on the kernel it finds itself on. PID 1 under User-Mode Linux."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import traceback
+import typing as t
+
+from . import host, spec, system, tables
+
+MODULE_TREE = "/usr/lib/uml/modules"
+
+
+def mount_basics(machine: spec.Spec) -> None:
+    """Give this mount namespace its own /run, and User-Mode Linux the kernel's file systems."""
+    if machine.kernel == "uml":
+        system.mount("proc", "/proc", "proc")
+        system.mount("sysfs", "/sys", "sysfs")
+    system.private_mounts()
+    system.mount("tmpfs", "/run", "tmpfs", system.MS_NOSUID, "mode=755")
+    # Named network namespaces are mounts below /run/netns that must show in every process of this mount namespace.
+    os.makedirs("/run/netns")
+    os.makedirs(spec.HOSTS)
+
+
+def write_modprobe(without: t.Sequence[str]) -> str:
+    """A modprobe that finds User-Mode Linux's modules and keeps the unwanted ones out; its path."""
+    tree, rules, program = (f"{spec.RUNTIME}/{name}" for name in ("modules", "modprobe.d", "modprobe"))
+    os.makedirs(f"{tree}/lib")
+    os.makedirs(rules)
+    os.symlink(MODULE_TREE, f"{tree}/lib/modules")
+    pathlib.Path(rules, "without.conf").write_text(host.without_rules(without), encoding="ascii")
+    pathlib.Path(program).write_text(f'#!/bin/sh\nexec /usr/sbin/modprobe -d {tree} -C {rules} "$@"\n', encoding="ascii")
+    os.chmod(program, 0o755)
+    return program
+
+
+def load_modules(machine: spec.Spec) -> list[str]:
+    """Load the table's modules, and let the kernel load others by itself; names of those it lacks."""
+    if machine.kernel == "uml":
+        program = write_modprobe(machine.without)
+        pathlib.Path("/proc/sys/kernel/modprobe").write_text(program, encoding="ascii")
+    else:
+        program = "/usr/sbin/modprobe"
+    wanted = [name for name in tables.MODULES if name not in machine.without]
+    result = subprocess.run([program, "-a", "-q", *wanted], check=False, capture_output=True, text=True)
+    if result.returncode == 0:
+        return []
+    loaded = {line.split(" ", 1)[0] for line in pathlib.Path("/proc/modules").read_text(encoding="ascii").splitlines()}
+    return [name for name in wanted if name not in loaded and not os.path.isdir(f"/sys/module/{name}")]
+
+
+def build_networks(machine: spec.Spec) -> None:
+    """The management bridge, and the lab's way out to the controller."""
+    address = tables.MACHINE_ADDRESS if machine.kernel == "uml" else tables.CONTROLLER_ADDRESS
+    lines = ["link set lo up", "link add mgmt type bridge", f"addr add {address}/16 dev mgmt", "link set mgmt up"]
+    if machine.kernel == "uml":
+        lines += ["link set vec0 master mgmt", "link set vec0 up"]
+    host.ip_batch(lines)
+
+
+def build(machine: spec.Spec) -> dict[str, t.Any]:
+    """Everything, in order; what the controller wants to know."""
+    mount_basics(machine)
+    missing = load_modules(machine)
+    build_networks(machine)
+    host.start_control(machine)
+    for each in machine.hosts:
+        host.start(machine, each)
+    return {"release": os.uname().release, "missing_modules": missing}
+
+
+def main() -> None:
+    folder = pathlib.Path(os.environ["LAB_FOLDER"])
+    os.environ["PATH"] = spec.PATH
+    os.environ.pop("PYTHONPATH", None)
+    machine = spec.load(folder)
+    report = folder / "boot.json"
+    try:
+        answer = build(machine)
+    except Exception:  # the only way to tell the controller: this process has no terminal
+        answer = {"error": traceback.format_exc()}
+    draft = report.with_suffix(".new")
+    draft.write_text(json.dumps(answer), encoding="utf-8")
+    draft.rename(report)
+    if "error" in answer:
+        print(answer["error"], file=sys.stderr, flush=True)
+    while True:  # PID 1 buries the dead
+        try:
+            os.wait()
+        except ChildProcessError:
+            time.sleep(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lab's kernel: which one, is all there that it needs, start and stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import time
+import typing as t
+
+from . import access, system, tables
+from .errors import LabError
+from .folder import CHECKOUT, Lab, started_at
+
+BOOT_SECONDS = 90
+# One SA of each kind that the lab promises, to see whether a kernel has them. The keys are nobody's.
+PROBE = """\
+xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 enc cbc(aes) 0x{key} auth-trunc hmac(sha256) 0x{key}{key} 128
+xfrm state add src 192.0.2.1 dst 192.0.2.2 proto ah spi 0x1001 auth-trunc hmac(sha256) 0x{key}{key} 128
+xfrm state add src 2001:db8::1 dst 2001:db8::2 proto esp spi 0x1002 enc cbc(aes) 0x{key} auth-trunc hmac(sha256) 0x{key}{key} 128
+xfrm state add src 2001:db8::1 dst 2001:db8::2 proto ah spi 0x1003 auth-trunc hmac(sha256) 0x{key}{key} 128
+""".format(key="0123456789abcdef" * 2)
+
+
+def host_kernel_refusal() -> str | None:
+    """Why this machine's own kernel will not do, as it says itself; None: it will."""
+    result = subprocess.run(["unshare", "--net", "ip", "-batch", "-"], input=PROBE, check=False, capture_output=True, text=True)
+    return None if result.returncode == 0 else (result.stderr.strip().splitlines() or ["unknown"])[0]
+
+
+def choose(wanted: str, without: t.Sequence[str]) -> str:
+    """`uml` or `host` for auto, uml, host."""
+    check_packages(uml=False)
+    if without:
+        if wanted == "host":
+            raise LabError("--without with --kernel host: this machine's kernel loads modules as others need them. Use --kernel uml.")
+        wanted = "uml"
+    if wanted != "uml":
+        refusal = host_kernel_refusal()
+        if refusal is None:
+            return "host"
+        if wanted == "host":
+            raise LabError(f"--kernel host: this machine's kernel refuses a plain ESP or AH SA ({refusal}). Use --kernel uml.")
+    check_packages(uml=True)
+    return "uml"
+
+
+def check_packages(*, uml: bool) -> None:
+    """Name all that is missing, together."""
+    if os.geteuid() != 0:
+        raise LabError("the lab makes network namespaces and mounts: run it as root.")
+    missing = [name for name, proof in tables.PACKAGES.items() if not os.path.exists(proof) and (uml or name not in tables.UML_PACKAGES)]
+    if missing:
+        raise LabError(f"the lab needs Debian packages that are not installed. Run: apt-get install --no-install-recommends {' '.join(missing)}")
+    if uml and os.uname().machine != "x86_64":
+        raise LabError(f"User-Mode Linux is for x86_64, this machine is {os.uname().machine}. Use a kernel with ESP and AH, and --kernel host.")
+    if uml and not os.path.exists("/dev/net/tun"):
+        raise LabError("/dev/net/tun is not there: the lab reaches User-Mode Linux through a tap. Load the module tun, or pass the device in.")
+    if re.search(r'[\s":,\\]', str(CHECKOUT)):
+        raise LabError(f"the checkout's path {str(CHECKOUT)!r} has a character that kernel command lines or overlays give a meaning. Move it.")
+
+
+def build_preload(lab: Lab) -> pathlib.Path:
+    """Compile xstate.c; the library's path."""
+    library = lab.path / "xstate.so"
+    source = pathlib.Path(__file__).with_name("xstate.c")
+    result = subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=False, capture_output=True, text=True)
+    if result.returncode:
+        raise LabError(f"{source}: the compiler refuses it.\n{result.stderr}")
+    return library
+
+
+def uml_command(lab: Lab, memory: int) -> list[str]:
+    """User-Mode Linux on this machine's files. Its memory is a file, best in memory; memory is in MiB."""
+    shm = shutil.disk_usage("/dev/shm").free >> 20 if os.path.isdir("/dev/shm") else 0
+    environment = [f"LD_PRELOAD={build_preload(lab)}", f"TMPDIR={'/dev/shm' if shm > memory else '/tmp'}"]
+    module = access.python_module("init")
+    python = module.index("/usr/bin/python3")
+    return [
+        *("env", *environment, tables.PACKAGES["user-mode-linux"]),
+        *(f"mem={memory}M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "selinux=0"),
+        *("con=null", "con0=fd:0,fd:1", f"uml_dir={lab.path}/uml", "umid=lab", "vec0:transport=tap,ifname=tap0,depth=128"),
+        # What the kernel does not know goes to the first process: settings as environment, words after -- as arguments.
+        *(module[1], f"LAB_FOLDER={lab.path}", f"init={module[python]}", "--", *module[python + 1 :]),
+    ]
+
+
+def make_namespace(lab: Lab, kernel: str) -> None:
+    """The network namespace in which the lab meets the controller. All traffic of the lab stays in it and in those below."""
+    run("ip", "netns", "add", lab.namespace)
+    if kernel == "uml":
+        batch = ["link set lo up", "tuntap add dev tap0 mode tap", f"addr add {tables.CONTROLLER_ADDRESS}/16 dev tap0", "link set tap0 up"]
+        run("ip", "-n", lab.namespace, "-batch", "-", stdin="\n".join(batch) + "\n")
+
+
+def run(*command: str, stdin: str | None = None) -> str:
+    """Run a command that must succeed; its output."""
+    result = subprocess.run(command, input=stdin, check=False, capture_output=True, text=True)
+    if result.returncode:
+        raise LabError(f"{' '.join(command)}: {result.stderr.strip()}")
+    return result.stdout
+
+
+def start(lab: Lab, kernel: str, memory: int, *, daemon: bool) -> int:
+    """Start the kernel in PID and mount namespaces of its own; PID of the process with which the lab lives and dies.
+
+    A daemon survives the caller; else the lab dies with the caller, even if that is killed.
+    """
+    command = uml_command(lab, memory) if kernel == "uml" else access.python_module("init")
+    namespaces = ["nsenter", f"--net=/run/netns/{lab.namespace}", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    environment = {"PATH": os.environ["PATH"], "LAB_FOLDER": str(lab.path), "HOME": "/root"}
+    with lab.log.open("wb") as log:
+        process = subprocess.Popen(
+            [*namespaces, *access.python_module("supervise", *command)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+            preexec_fn=None if daemon else lambda: system.die_with_parent(signal.SIGKILL),
+        )
+    process.returncode = 0  # it is not to be waited for: its PID says whether the lab lives
+    return process.pid
+
+
+def await_boot(lab: Lab, pid: int) -> dict[str, t.Any]:
+    """Wait for the first process's report."""
+    report = lab.path / "boot.json"
+    deadline = time.monotonic() + BOOT_SECONDS
+    while not report.exists():
+        if started_at(pid) is None:
+            raise LabError(f"the lab's kernel ended while it booted.\n{lab.log_tail()}")
+        if time.monotonic() > deadline:
+            raise LabError(f"the lab's kernel did not boot within {BOOT_SECONDS} s.\n{lab.log_tail()}")
+        time.sleep(0.02)
+    answer: dict[str, t.Any] = json.loads(report.read_text(encoding="utf-8"))
+    if "error" in answer:
+        raise LabError(f"the lab's first process failed:\n{answer['error']}\n{lab.log_tail()}")
+    return answer
+
+
+def stop(lab: Lab) -> None:
+    """End every process in the lab's network namespace, every ssh client that still holds a connection there, and the namespace itself."""
+    if not os.path.exists(f"/run/netns/{lab.namespace}"):
+        return
+    holders = subprocess.run(["nsenter", f"--net=/run/netns/{lab.namespace}", "ss", "-Htnp"], check=False, capture_output=True, text=True).stdout
+    kill(sorted({int(pid) for pid in re.findall(r'\("ssh",pid=(\d+)', holders)}), signal.SIGTERM)
+    kill([int(pid) for pid in run("ip", "netns", "pids", lab.namespace).split()], signal.SIGKILL)
+    run("ip", "netns", "del", lab.namespace)
+
+
+def kill(pids: t.Sequence[int], number: signal.Signals) -> None:
+    """Signal processes and wait until they are gone."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+    deadline = time.monotonic() + 5
+    while any(started_at(pid) is not None for pid in pids) and time.monotonic() < deadline:
+        for pid in pids:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.01)

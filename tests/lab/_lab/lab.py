@@ -1,0 +1,231 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can be done with a lab, from the controller's side."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+
+from . import access, folder, kernel, plan, spec, tables
+from .errors import LabError
+from .folder import Lab
+
+LOST = 125  # exit status when the lab, not the command, failed
+TIMED_OUT = 124
+
+
+class Boot(t.NamedTuple):
+    """How to boot a lab."""
+
+    kernel: str  # auto, host, uml
+    memory: int  # MiB, User-Mode Linux only
+    without: tuple[str, ...]
+
+
+def boot(lab: Lab, how: Boot, hosts: tuple[plan.Host, ...], *, daemon: bool, **view: t.Any) -> dict[str, t.Any]:
+    """Make the folder, start the kernel, wait until every sshd answers; the state. Leaves nothing behind when it fails."""
+    chosen = kernel.choose(how.kernel, how.without)
+    lab.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lab.path.chmod(0o700)
+    try:
+        inside = hosts if hosts == plan.cell() else (plan.Host(tables.WIRE, "", None), *hosts)
+        machine = spec.Spec(chosen, str(lab.path), str(folder.LABS), str(folder.CHECKOUT), without=how.without, hosts=inside, **view)
+        spec.save(machine)
+        access.write(lab, hosts, control=chosen == "uml")
+        kernel.make_namespace(lab, chosen)
+        started = time.time()
+        pid = kernel.start(lab, chosen, how.memory, daemon=daemon)
+        state = {
+            "name": lab.name,
+            "kernel": chosen,
+            "pid": pid,
+            "started": folder.started_at(pid),
+            "owner": None if daemon else [os.getpid(), folder.started_at(os.getpid())],
+            "without": list(how.without),
+            "hosts": {host.name: host._asdict() | {"data": host.data and host.data._asdict()} for host in inside},
+            "booting": True,
+        }
+        lab.save(state)
+        state |= kernel.await_boot(lab, pid)
+        state["booting"] = False
+        state["boot_seconds"] = round(time.time() - started, 2)
+        lab.save(state)
+    except BaseException:
+        remove(lab)
+        raise
+    return state
+
+
+def up(lab: Lab, how: Boot, names: t.Sequence[str]) -> str:
+    """Start a lab and prove that every host answers; what to tell the user."""
+    hosts = plan.plan_hosts(names)
+    with folder.exclusive():
+        sweep()
+        state = lab.state()
+        if state is not None:
+            folder.check_alive(lab, state)
+            raise LabError(f"lab {lab.name} is up already, with hosts {', '.join(addressed(state))}. Use it, or: tests/lab/lab down --name {lab.name}")
+        started = time.monotonic()
+        state = boot(lab, how, hosts, daemon=True, writable=(), own_home=True)
+    try:
+        check_ssh(lab, [host.name for host in hosts])
+    except BaseException:
+        down(lab)
+        raise
+    return f"{status(lab)}\nup in {time.monotonic() - started:.1f} s; inventory: {lab.path / 'inventory.yml'}"
+
+
+def check_ssh(lab: Lab, names: t.Sequence[str]) -> None:
+    """Log in everywhere."""
+
+    def answer(name: str) -> str:
+        result = subprocess.run(access.ssh(lab, name, "true"), stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True)
+        return "" if result.returncode == 0 else f"{name}: {result.stderr.strip()}"
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        failures = [text for text in pool.map(answer, names) if text]
+    if failures:
+        raise LabError("hosts do not answer ssh:\n" + "\n".join(failures) + "\n" + lab.log_tail())
+
+
+def remove(lab: Lab, *, keep_log: bool = False) -> None:
+    """Stop what runs of a lab and delete what it made."""
+    kernel.stop(lab)
+    lab.remove(keep_log=keep_log)
+
+
+def down(lab: Lab, *, keep_log: bool = False) -> str:
+    """End a lab, in whatever state it is."""
+    known = lab.path.exists() or os.path.exists(f"/run/netns/{lab.namespace}")
+    with folder.exclusive():
+        sweep()
+        remove(lab, keep_log=keep_log)
+    return f"lab {lab.name} is down." if known else f"lab {lab.name} was not up."
+
+
+def sweep() -> None:
+    """Clear away what `exec` could not, because it was killed."""
+    for lab in folder.all_labs():
+        state = lab.state()
+        owner = state and state["owner"]
+        if owner and folder.started_at(owner[0]) != owner[1]:
+            remove(lab)
+
+
+def addressed(state: dict[str, t.Any]) -> list[str]:
+    """Hosts that ssh reaches."""
+    return [name for name, host in state["hosts"].items() if host["management"]]
+
+
+def status(lab: Lab) -> str:
+    """A living lab in a few lines."""
+    state = folder.living(lab)
+    lines = [f"lab {lab.name}: {'booting' if state['booting'] else 'up'}, kernel {state['kernel']} {state.get('release', '')}"]
+    if state["without"]:
+        lines.append(f"  without: {', '.join(state['without'])}")
+    if state.get("missing_modules"):
+        lines.append(f"  modules this kernel lacks: {', '.join(state['missing_modules'])}")
+    for name in addressed(state):
+        data = state["hosts"][name]["data"] or {"ipv4": "-", "ipv6": "-"}
+        lines.append(f"  {name:<10} {data['ipv4']:<16} {data['ipv6']:<26} management {state['hosts'][name]['management']}")
+    return "\n".join(lines)
+
+
+def entry(lab: Lab, state: dict[str, t.Any], target: t.Sequence[str], command: t.Sequence[str], names: t.Sequence[str] = ()) -> list[str]:
+    """The command line that runs a command in the namespaces of target: a host's name, or `--pid N`. names: environment variables to take along."""
+    inner = [*access.python_module("enter", *target), "--", *command]
+    if state["kernel"] == "uml":
+        return access.ssh(lab, "control", *inner, options=[f"-oSendEnv={name}" for name in names])
+    return [*access.python_module("enter", "--pid", str(first_process(state))), "--", *inner]
+
+
+def first_process(state: dict[str, t.Any]) -> int:
+    """PID of the lab's supervisor: the child of the process that made its namespaces. For labs on this machine's own kernel."""
+    with open(f"/proc/{state['pid']}/task/{state['pid']}/children", encoding="ascii") as children:
+        return int(children.read().split()[0])
+
+
+def attend(lab: Lab, state: dict[str, t.Any], process: subprocess.Popen[bytes], timeout: float | None) -> int:
+    """Wait for a command, with an eye on the lab's kernel; the command's exit status."""
+    deadline = time.monotonic() + timeout if timeout else None
+    while True:
+        try:
+            code = process.wait(0.25)
+            break
+        except subprocess.TimeoutExpired:
+            pass
+        if folder.death(lab, state):
+            process.kill()
+            process.wait()
+            folder.check_alive(lab, state)
+        if deadline and time.monotonic() > deadline:
+            process.terminate()
+            process.wait()
+            print(f"lab: the command did not end within {timeout:g} s.\n{lab.log_tail()}", file=sys.stderr)
+            return TIMED_OUT
+    if code == 255 and state["kernel"] == "uml":  # the command's own, or ssh's?
+        folder.check_alive(lab, state)
+        if subprocess.run(access.ssh(lab, "control", "true"), stdin=subprocess.DEVNULL, check=False, capture_output=True).returncode:
+            raise LabError(f"lab {lab.name}: its kernel runs (process {state['pid']}) but does not answer.\n{lab.log_tail()}")
+    return 128 - code if code < 0 else code
+
+
+def run(lab: Lab, host: str, command: t.Sequence[str], timeout: float | None) -> int:
+    """Run a command on a host, as root, with this process's standard streams; its exit status."""
+    state = folder.living(lab)
+    if host not in state["hosts"]:
+        raise LabError(f"lab {lab.name} has no host {host!r}. It has: {', '.join(state['hosts'])}")
+    environment = {"PATH": spec.PATH, "HOME": "/root", "USER": "root", "LAB_FOLDER": str(lab.path)}
+    with subprocess.Popen(entry(lab, state, [host], command), env=environment) as process:
+        return attend(lab, state, process, timeout)
+
+
+def fault(lab: Lab, action: str, host: str) -> str:
+    """Make a fault on a host, or mend it."""
+    state = folder.living(lab)
+    if host not in addressed(state):
+        raise LabError(f"lab {lab.name} has no host {host!r}. It has: {', '.join(addressed(state))}")
+    first = "1" if state["kernel"] == "uml" else "2"
+    command = ["env", f"LAB_FOLDER={lab.path}", *access.python_module("fault", action, host)]
+    result = subprocess.run(entry(lab, state, ["--pid", first], command), stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True)
+    if result.returncode:
+        folder.check_alive(lab, state)
+        raise LabError(f"lab {lab.name}: fault {action} {host}: {result.stderr.strip()}")
+    return f"{host}: {action} done."
+
+
+def execute(how: Boot, command: t.Sequence[str], names: t.Sequence[str], timeout: float | None) -> int:
+    """Run a command on a kernel with ESP and AH in a network namespace of its own; its exit status. No lab is left behind."""
+    lab = Lab(f"exec-{os.getpid()}")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, dummy: sys.exit(128 + received))
+    with folder.exclusive():
+        sweep()
+    writable = (str(folder.BUILD),)
+    try:
+        state = boot(lab, how, plan.cell(), daemon=False, writable=writable, own_home=False)
+        environment = {"HOME": "/root", "USER": "root", "LAB_FOLDER": str(lab.path), "PATH": spec.PATH}
+        environment |= {name: os.environ[name] for name in names if name in os.environ}
+        inner = ["env", f"PATH={os.environ['PATH']}", *command]
+        line = entry(lab, state, [tables.CELL, "--cwd", os.getcwd()], inner, names)
+        with subprocess.Popen(line, env=environment) as process:
+            try:
+                return attend(lab, state, process, timeout)
+            finally:
+                process.kill()
+    finally:
+        with folder.exclusive():
+            remove(lab)
+
+
+def requirements() -> str:
+    """Debian packages, one a line."""
+    return "\n".join(tables.PACKAGES)

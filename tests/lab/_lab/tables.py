@@ -1,0 +1,65 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the lab needs and makes, as tables."""
+
+from __future__ import annotations
+
+import typing as t
+
+# Debian packages, and a program of each that shows it is there.
+PACKAGES: dict[str, str] = {
+    "gcc": "/usr/bin/gcc",
+    "iproute2": "/usr/sbin/ip",
+    "iputils-ping": "/usr/bin/ping",
+    "kmod": "/usr/sbin/modprobe",
+    "libc6-dev": "/usr/include/stdlib.h",
+    "openssh-client": "/usr/bin/ssh",
+    "openssh-server": "/usr/sbin/sshd",
+    "tcpdump": "/usr/bin/tcpdump",
+    "user-mode-linux": "/usr/bin/linux.uml",
+    "util-linux": "/usr/bin/nsenter",
+}
+
+# Packages that only User-Mode Linux needs: a host kernel with ESP and AH does without.
+UML_PACKAGES = frozenset({"gcc", "libc6-dev", "user-mode-linux"})
+
+# Kernel modules to load: what the lab itself stands on, then IPsec, then the algorithms of both SADB backends.
+# A kernel may lack some; `lab status` lists them.
+MODULES: tuple[str, ...] = (
+    *("ipv6", "veth", "bridge", "tun", "dummy", "overlay", "af_packet_diag"),
+    *("xfrm_user", "xfrm_algo", "esp4", "esp6", "ah4", "ah6", "af_key", "ipcomp", "ipcomp6", "xfrm4_tunnel", "xfrm6_tunnel"),
+    *("authenc", "authencesn", "echainiv", "seqiv", "drbg", "hmac", "xcbc", "cmac", "cbc", "ctr", "gcm", "ghash_generic", "ccm", "chacha20poly1305"),
+    *("chacha_generic", "poly1305_generic", "md5", "sha1_generic", "sha256_generic", "sha512_generic", "sha3_generic", "rmd160"),
+    *("aes_generic", "des_generic", "blowfish_generic", "cast5_generic", "cast6_generic", "camellia_generic", "twofish_generic", "serpent_generic", "seed"),
+    *("deflate", "crypto_user"),
+)
+
+
+class Network(t.NamedTuple):
+    """A host's place on the data network, where IPsec is spoken."""
+
+    ipv4: str
+    gateway4: str
+    ipv6: str
+    gateway6: str
+
+
+# The guide's two hosts, each in its own subnet, joined by the router `wire`.
+KNOWN_HOSTS: dict[str, Network] = {
+    "enigma": Network("192.168.116.16", "192.168.116.1", "fd00:192:168:116::16", "fd00:192:168:116::1"),
+    "partym": Network("192.168.13.213", "192.168.13.1", "fd00:192:168:13::213", "fd00:192:168:13::1"),
+}
+DEFAULT_HOSTS = tuple(KNOWN_HOSTS)
+PREFIX4, PREFIX6 = 24, 64
+
+# Management network: inside the lab's own network namespace only, apart from the data network (RFC 2544's range).
+MANAGEMENT = "198.18.0.0/16"
+CONTROLLER_ADDRESS = "198.18.0.1"
+MACHINE_ADDRESS = "198.18.0.2"
+
+# Names with a meaning of their own in a lab.
+WIRE = "wire"  # the router between the hosts: a place to watch the wire from outside
+CELL = "cell"  # the one host of `lab exec`
+RESERVED_NAMES = frozenset({WIRE, CELL, "localhost", "all", "ungrouped"})
