@@ -115,7 +115,21 @@ def _check_action_group(root: Path) -> None:
 
 
 def sanity() -> None:
-    """ansible-test sanity, all tests, on every Python found here."""
+    """ansible-test sanity, all tests, on every Python found here that this ansible-core knows."""
+    _sanity(workspace.VENV / "bin", _pythons())
+
+
+def sanity_floor() -> None:
+    """The same with the oldest ansible-core we claim."""
+    found = _pythons()
+    able = [version for version in ("3.13", "3.12", "3.11") if version in found]
+    if not able:
+        sys.exit("ansible-core 2.19 runs on Python 3.11 to 3.13, and none is here: install one.")
+    python = _environment("floor", found[able[0]], "tests/requirements/floor.txt")
+    _sanity(python.parent, found)
+
+
+def _sanity(tools: Path, found: dict[str, Path]) -> None:
     home = workspace.VENV / "home"  # its cache is not the user's: the stand-in above must not meet their other collections
     cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
@@ -125,8 +139,7 @@ def sanity() -> None:
         if (Path.home() / settings).is_dir() and not (home / settings).exists():
             (home / settings).parent.mkdir(parents=True, exist_ok=True)
             (home / settings).symlink_to(Path.home() / settings)
-    found = _pythons()
-    folders = [str(workspace.VENV / "bin"), *(str(path.parent) for path in found.values()), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+    folders = [str(tools), *(str(path.parent) for path in found.values()), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
     environment = {**os.environ, "HOME": str(home), "PATH": ":".join(dict.fromkeys(folders))}
     errors = []
     with subprocess.Popen(["ansible-test", "sanity", "--color", "no"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
@@ -142,7 +155,7 @@ def core(which: str) -> None:
     """The core's own tests on the oldest or newest Python found here that a target may run."""
     found = _pythons()
     version = list(found)[0 if which == "oldest" else -1]
-    python = _core_environment(version, found[version])
+    python = _environment(version, found[version], "tests/requirements/core.txt")
     # Only the core's own path: there is no ansible here, as inside the command on a managed host.
     _run(str(python), "-m", "pytest", "-p", "no:cacheprovider", "tests/unit/plugins/module_utils/_core")
 
@@ -150,19 +163,23 @@ def core(which: str) -> None:
 def _pythons() -> dict[str, Path]:
     found = pythons.found()
     missing = [version for version in pythons.TARGETS if version not in found]
-    print(f"Pythons found: {' '.join(found)}; NOT found, so not tested: {' '.join(missing) or 'none'}", flush=True)
+    print(f"Pythons found: {' '.join(found)}", flush=True)
+    if missing:
+        print(f"NOTE: not tested, since NOT FOUND here: Python {' '.join(missing)}", flush=True)
     return found
 
 
-def _core_environment(version: str, interpreter: Path) -> Path:
-    folder = workspace.TOP / f".venv-{version}"
-    pins = Path("tests/requirements/core.txt").read_text(encoding="utf-8")
+def _environment(name: str, interpreter: Path, requirements: str) -> Path:
+    """The Python of the virtual environment .venv-NAME, made or made anew if its pins are not these."""
+    folder = workspace.TOP / f".venv-{name}"
+    python = folder / "bin" / "python"
+    pins = f"{interpreter}\n{Path(requirements).read_text(encoding='utf-8')}"
     stamp = folder / "stamp"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != pins:
         _run(str(interpreter), "-m", "venv", "--clear", str(folder))
-        _run(str(folder / "bin" / "python"), "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r", "tests/requirements/core.txt")
+        _run(str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r", requirements)
         stamp.write_text(pins, encoding="utf-8")
-    return folder / "bin" / "python"
+    return python
 
 
 def _first_line(name: str) -> bytes:
@@ -183,7 +200,7 @@ def _output(*command: str, **environment: str) -> str:
     return answer.stdout
 
 
-CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in (shell, paths, licences, artifact, sanity, core)}
+CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in (shell, paths, licences, artifact, sanity, sanity_floor, core)}
 
 if __name__ == "__main__":
     CHECKS[sys.argv[1]](*sys.argv[2:])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run parts, lanes side by side; report each as it ends; sum up truthfully."""
+"""Run parts, lanes side by side; report each as it ends, with the lines of its log that begin with ``NOTE: ``; sum up truthfully."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ class Run:
             with self._lock:
                 self.outcomes.append(outcome)
                 self._show(f"{part.name:<16}{outcome.text:<36}{outcome.seconds:8.1f} s")
+                for note in dict.fromkeys(line for line in _lines(part) if line.startswith("NOTE: ")):
+                    self._show(f"  {note}")
 
     def stop(self) -> None:
         """End what runs, its children too, and start nothing more."""
@@ -141,8 +143,12 @@ def log_of(part: Part) -> Path:
     return LOGS / f"{part.name}.log"
 
 
+def _lines(part: Part) -> list[str]:
+    return log_of(part).read_text(encoding="utf-8", errors="replace").splitlines()
+
+
 def _judge(part: Part, status: int, remark: str, seconds: float) -> Outcome:
-    counts = _counts(log_of(part)) if part.is_pytest else {}
+    counts = _counts(_lines(part)) if part.is_pytest else {}
     passed, skipped = counts.get("passed", 0), counts.get("skipped", 0) + counts.get("xfailed", 0)
     failed = sum(counts.get(word, 0) for word in ("failed", "error", "errors", "xpassed"))
     if not part.is_pytest:
@@ -154,9 +160,8 @@ def _judge(part: Part, status: int, remark: str, seconds: float) -> Outcome:
     return Outcome(part, passed if part.is_pytest else 0, max(failed, 1), skipped, seconds, remark or ("" if failed else f"exit status {status}"))
 
 
-def _counts(log: Path) -> dict[str, int]:
+def _counts(lines: c.Sequence[str]) -> dict[str, int]:
     """The counts in pytest's last line, such as ``== 3 failed, 40 passed in 2.10s ==``."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     last = next((line for line in reversed(lines) if re.search(r" in \d+\.\d+s\b", line)), "")
     return {word: int(count) for count, word in COUNTS.findall(last)}
 
@@ -165,10 +170,8 @@ def _sum_up(outcomes: c.Sequence[Outcome], seconds: float) -> int:
     print(f"{'':<52}{seconds:8.1f} s")
     bad = [outcome for outcome in outcomes if outcome.failed]
     for outcome in bad:
-        log = log_of(outcome.part)
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        print(f"\n{outcome.part.name}: {outcome.text}. The end of {log.relative_to(workspace.TOP)}:")
-        print("\n".join(f"  {line}" for line in lines[-TAIL:]))
+        print(f"\n{outcome.part.name}: {outcome.text}. The end of {log_of(outcome.part).relative_to(workspace.TOP)}:")
+        print("\n".join(f"  {line}" for line in _lines(outcome.part)[-TAIL:]))
     passed, failed, skipped = (sum(getattr(outcome, word) for outcome in outcomes) for word in ("passed", "failed", "skipped"))
     print()
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
