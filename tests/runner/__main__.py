@@ -22,6 +22,9 @@ def main(arguments: list[str]) -> int:
     workspace.sync()
     if command == "sync":
         return 0
+    if command == "exec" and not rest:
+        print("tests/run exec: name a command", file=sys.stderr)
+        return 2
     if command == "exec":
         os.chdir(workspace.COPY)
         os.execvpe(rest[0], rest, workspace.environment())

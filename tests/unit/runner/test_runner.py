@@ -1,0 +1,83 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The runner of the gates in a small checkout of its own: a green line must mean that tests ran and passed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[2]
+GOOD = "def test_good():\n    pass\n"
+BAD = "def test_bad():\n    assert False\n"
+SKIPPED = "import pytest\n\n\ndef test_skipped():\n    pytest.skip('no kernel')\n"
+
+
+@pytest.fixture(name="checkout")
+def fixture_checkout(tmp_path: Path) -> Path:
+    shutil.copytree(TESTS / "runner", tmp_path / "tests" / "runner")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / ".gitignore").write_text(".venv\n/build/\n__pycache__/\n")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    return tmp_path
+
+
+def run(checkout: Path, *arguments: str) -> tuple[int, list[str]]:
+    answer = subprocess.run([sys.executable, str(checkout / "tests" / "runner"), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return answer.returncode, answer.stdout.decode().splitlines()
+
+
+def write_tests(checkout: Path, **files: str) -> None:
+    (checkout / "tests" / "unit").mkdir()
+    for name, text in files.items():
+        (checkout / "tests" / "unit" / f"test_{name}.py").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("files", "status", "closing"),
+    [
+        ({"a": GOOD, "b": GOOD}, 0, "2 passed, 0 failed"),
+        ({"a": GOOD, "b": SKIPPED}, 0, "1 passed, 0 failed, 1 skipped"),
+        ({"a": GOOD, "b": BAD}, 1, "1 passed, 1 failed"),
+        ({"a": "import nothing_of_this_name\n"}, 1, "0 passed, 1 failed"),
+        ({"a": SKIPPED}, 1, "0 passed, 1 failed, 1 skipped"),
+        ({}, 1, "0 passed, 1 failed"),
+    ],
+)
+def test_the_closing_line_and_the_exit_status_tell_the_truth(checkout: Path, files: dict[str, str], status: int, closing: str) -> None:
+    write_tests(checkout, **files)
+    outcome, lines = run(checkout, "unit")
+    assert (outcome, lines[-1]) == (status, closing)
+
+
+def test_a_missing_test_folder_has_failed(checkout: Path) -> None:
+    status, lines = run(checkout, "unit")
+    assert (status, lines[-1]) == (1, "0 passed, 1 failed")
+
+
+def test_an_unknown_tier_is_refused_by_name(checkout: Path) -> None:
+    status, lines = run(checkout, "units")
+    assert status == 2
+    assert "'units' is no tier" in lines[-1]
+
+
+def test_the_copy_mirrors_the_checkout_and_keeps_what_tools_left(checkout: Path) -> None:
+    copy = checkout / "build" / "collections" / "ansible_collections" / "ipsec" / "manual"
+    (checkout / "folder").mkdir()
+    (checkout / "folder" / "file").write_text("old")
+    assert run(checkout, "sync")[0] == 0
+    (copy / "left-by-a-tool").write_text("")
+    (checkout / "folder" / "file").write_text("new")
+    assert run(checkout, "sync")[0] == 0
+    assert (copy / "folder" / "file").read_text() == "new"
+    assert not (copy / ".venv").exists()
+    (checkout / "folder" / "file").unlink()
+    assert run(checkout, "sync")[0] == 0
+    assert not (copy / "folder").exists()
+    assert (copy / "left-by-a-tool").exists()
