@@ -78,6 +78,7 @@ def write_inventory(lab: Lab, hosts: t.Sequence[plan.Host]) -> None:
         "  vars:",
         "    ansible_user: root",
         "    ansible_python_interpreter: /usr/bin/python3",
+        "    ansible_ssh_pipelining: true",
         f"    ansible_ssh_common_args: {yaml_string('-F ' + shlex.quote(config))}",
     ]
     (lab.path / "inventory.yml").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -88,7 +88,7 @@ def uml_command(lab: Lab, memory: int) -> list[str]:
     return [
         *("env", *environment, tables.PACKAGES["user-mode-linux"]),
         *(f"mem={memory}M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "selinux=0"),
-        *("con=null", "con0=fd:0,fd:1", f"uml_dir={lab.path}/uml", "umid=lab", "vec0:transport=tap,ifname=tap0,depth=128"),
+        *("con=null", "con0=fd:0,fd:1", f"uml_dir={lab.path}/uml", "umid=lab", "vec0:transport=tap,ifname=tap0,depth=128,gro=1"),
         # What the kernel does not know goes to the first process: settings as environment, words after -- as arguments.
         *(module[1], f"LAB_FOLDER={lab.path}", f"init={module[python]}", "--", *module[python + 1 :]),
     ]
