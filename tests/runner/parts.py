@@ -32,6 +32,7 @@ class Part:
 
 
 PYTEST = ("python", "-m", "pytest")
+ON_A_KERNEL = ("tests/lab/lab", "exec", "--", "env", f"PYTHONPATH={workspace.COLLECTIONS}")
 CHECKS = ("python", str(Path(__file__).parent / "checks.py"))
 MYPY = ("mypy", "--config-file", "pyproject.toml", "--cache-dir", str(workspace.BUILD / "mypy"), "--namespace-packages", "--explicit-package-bases")
 DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-unknown-collection-refs", "--check-extra-docs-refs")
@@ -53,7 +54,7 @@ PARTS = (
     Part("sanity-floor", "static", (*CHECKS, "sanity_floor"), limit=2400),
     Part("core-oldest", "pythons", (*CHECKS, "core", "oldest"), is_pytest=True),
     Part("core-newest", "pythons", (*CHECKS, "core", "newest"), is_pytest=True),
-    Part("kernel", "kernel", ("tests/lab/lab", "exec", "--", str(workspace.PYTHON), "-m", "pytest", "tests/kernel"), lane="lab", is_pytest=True),
+    Part("kernel", "kernel", (*ON_A_KERNEL, *PYTEST, "tests/kernel"), lane="lab", is_pytest=True),
     Part("lab", "lab", (*PYTEST, "tests/lab"), lane="lab", is_pytest=True),
     Part("e2e", "e2e", (*PYTEST, "tests/e2e"), lane="lab", is_pytest=True, limit=2400),
     Part("leak", "leak", (*PYTEST, "tests/leak"), lane="lab", is_pytest=True, limit=2400),
