@@ -1,0 +1,61 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This doc fragment is private to the collection and may change at any time.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What the ``attributes`` of the modules have in common."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Predicts what it would do, without changing the target.
+  diff_mode:
+    description: Returns what it changed, or would change in check mode, when asked for a difference.
+  idempotent:
+    description: Run again with the same options, it changes nothing if nothing else did.
+  platform:
+    description: Target systems that it works on.
+    support: full
+    platforms: Linux
+  action_group:
+    description: Use C(group/ipsec.manual.ipsec) in C(module_defaults) to set options for all modules of the collection.
+    support: full
+    membership:
+      - ipsec.manual.ipsec
+"""
+
+    # Modules that change something, and take it back to front.
+    CHANGES = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Shows fingerprints in place of keys.
+  idempotent:
+    support: full
+"""
+
+    # Modules that only look.
+    INFO = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Changes nothing in any mode.
+  diff_mode:
+    support: N/A
+    details:
+      - Changes nothing, so there is no difference to show.
+  idempotent:
+    support: full
+"""

@@ -1,0 +1,45 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This doc fragment is private to the collection and may change at any time.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options and notes of the modules that talk to a kernel."""
+
+    DOCUMENTATION = r"""
+options:
+  backend:
+    description:
+      - How to reach the kernel's security association database (SADB).
+      - V(auto) takes what the target's platform has.
+      - V(xfrm) speaks NETLINK_XFRM to a Linux kernel.
+    type: str
+    choices: [auto, xfrm]
+    default: auto
+requirements:
+  - Python 3.8 or later on the target, nothing else.
+  - On Linux, a kernel with XFRM, ESP and AH (modules C(xfrm_user), C(esp4), C(esp6), C(ah4), C(ah6)) and the capability CAP_NET_ADMIN.
+"""
+
+    SECRETS = r"""
+options: {}
+notes:
+  - Keys appear in no result, difference, warning or error; fingerprints stand in for them.
+    A fingerprint is the first 16 hex digits of SHA-256 over a fixed label, the algorithm and the key.
+  - Without pipelining Ansible stores a module with its options in a temporary file of the remote user. Set C(ansible_pipelining) to V(true)
+    for tasks that carry keys, so that none is ever stored there.
+"""
+
+    COUNTER_MODE = r"""
+options:
+  allow_static_counter_mode:
+    description:
+      - Whether to accept AES-GCM, AES-CCM, AES-GMAC, AES-CTR, and ChaCha20-Poly1305.
+      - With static keys these repeat nonces as soon as a key is loaded a second time, which breaks them. See RFC 8221, section 3.
+    type: bool
+    default: false
+"""

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: ipsec_spi
+short_description: Draw a fresh SPI for an IPsec security association
+description:
+  - Returns random security parameters indexes (SPIs) from the random number generator of the controller's operating system.
+  - They lie between 256 and 4294967295, since 0 to 255 are reserved. See RFC 4303, section 2.1.
+  - They differ from each other and from those that are to be excluded. An SPI must be unique at the receiving host, so exclude what that host uses.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+options:
+  _terms:
+    description:
+      - SPIs to exclude, as O(exclude). May be empty.
+    type: list
+    elements: str
+  exclude:
+    description:
+      - SPIs that are in use, written as in O(ipsec.manual.ipsec_sa#module:spi).
+    type: list
+    elements: str
+    default: []
+  count:
+    description:
+      - How many to draw.
+    type: int
+    default: 1
+seealso:
+  - plugin: ipsec.manual.ipsec_key
+    plugin_type: lookup
+  - module: ipsec.manual.ipsec_sa_info
+"""
+
+EXAMPLES = r"""
+---
+- name: See which SPIs are in use
+  ipsec.manual.ipsec_sa_info:
+  register: sadb
+
+- name: Draw two that are not, one for each direction
+  ansible.builtin.debug:
+    msg: "{{ query('ipsec.manual.ipsec_spi', exclude=sadb.sas | map(attribute='spi'), count=2) }}"
+"""
+
+RETURN = r"""
+_raw:
+  description:
+    - SPIs, each V(0x) and eight hexadecimal digits.
+  type: list
+  elements: str
+"""
+
+import os
+import typing as t
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SPI_MAX, SPI_MIN
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse_spi
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]
+    def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
+        self.set_options(var_options=variables, direct=kwargs)
+        try:
+            used = {parse_spi(str(word), "exclude")[0] for word in (*terms, *self.get_option("exclude"))}
+            return [f"0x{spi:08x}" for spi in draw(self.get_option("count"), used)]
+        except IpsecError as exc:
+            raise AnsibleLookupError(f"ipsec.manual.ipsec_spi: {exc}") from exc
+
+
+def draw(count: int, used: t.AbstractSet[int]) -> list[int]:
+    """``count`` different SPIs that are not in ``used``."""
+    if not 0 <= count <= SPI_MAX // 2 - len(used):
+        raise InputError(f"{count} SPIs cannot be drawn", "count", "Choose a number from 0 to some millions.")
+    found: dict[int, None] = {}
+    while len(found) < count:
+        spi = int.from_bytes(os.urandom(4), "big")
+        if spi >= SPI_MIN and spi not in used:
+            found[spi] = None
+    return list(found)

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""What every module of the collection shares: how one runs, warns, and shows a difference.
+
+Only the files ``_glue*.py`` know ansible; the core knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._core.errors import IpsecError
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+Result = t.Dict[str, t.Any]
+
+# Argument specs are values that merge; the doc fragments describe them.
+BACKEND: Result = {"backend": {"type": "str", "choices": ["auto", "xfrm"], "default": "auto"}}
+COUNTER_MODE: Result = {"allow_static_counter_mode": {"type": "bool", "default": False}}
+
+KEYS_HIDDEN = (
+    "This kernel hides the keys of SAs (lockdown, confidentiality), so whether the right keys are installed cannot be seen. "
+    "Everything else was compared."
+)
+
+
+def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> t.NoReturn:
+    """End the module with what ``work`` returns, or with the problems it raises."""
+    try:
+        result = work(module)
+    except IpsecError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(**result)
+
+
+def warn(module: AnsibleModule, found: t.Iterable[tuple[str, str]]) -> None:
+    """One warning for each text of (text, place), with its first place and how many more there are."""
+    places: dict[str, list[str]] = {}
+    for text, place in found:
+        places.setdefault(text, []).append(place)
+    for text, where in places.items():
+        more = f" (and {len(where) - 1} more)" if len(where) > 1 else ""
+        module.warn(f"{where[0]}{more}: {text.rstrip('.')}." if where[0] else f"{text.rstrip('.')}.")
+
+
+def diff(header: str, before: t.Iterable[str], after: t.Iterable[str]) -> Result:
+    """Ansible's difference of lines without keys, as `_glue_view` makes them."""
+    return {"before_header": header, "after_header": header, "before": _text(before), "after": _text(after)}
+
+
+def _text(lines: t.Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

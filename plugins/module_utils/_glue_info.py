@@ -1,0 +1,55 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""The work of ipsec_sa_info: what the SADB holds."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ._core.association import Entry, identity, pack_address
+from ._core.plan import digest
+from ._core.sadb import open_sadb
+from ._glue import Result
+from ._glue_text import read_file
+from ._glue_view import observed
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+def sa_info(module: AnsibleModule) -> Result:
+    """The SAs that pass the filters, without keys."""
+    params = module.params
+    keep = _filter(module)
+    sadb = open_sadb(params["backend"])
+    entries = [
+        entry
+        for entry in sadb.dump(
+            protocol=params["protocol"] or "",
+            source=pack_address(params["source"], "source") if params["source"] else b"",
+            destination=pack_address(params["destination"], "destination") if params["destination"] else b"",
+        )
+        if keep(entry)
+    ]
+    keys_hidden = bool(entries) and sadb.keys_hidden()
+    now = time.time()
+    return {
+        "changed": False,
+        "sas": [observed(entry, now) for entry in entries],
+        "digest": {} if keys_hidden else digest([entry.sa for entry in entries if not entry.larval]),
+        "keys_hidden": keys_hidden,
+        "backend": sadb.name,
+    }
+
+
+def _filter(module: AnsibleModule) -> t.Callable[[Entry], bool]:
+    from ._core.language import parse_spi
+
+    spi = parse_spi(module.params["spi"], "spi")[0] if module.params["spi"] else None
+    named = {identity(sa) for sa in read_file(module, module.params["src"]).sas} if module.params["src"] else None
+    return lambda entry: (spi is None or entry.sa.spi == spi) and (named is None or identity(entry.sa) in named)

@@ -1,0 +1,148 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""The work of ipsec_sadb: a set of SAs against the SADB."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ._core import language, protected
+from ._core.association import Entry, SecurityAssociation, identity
+from ._core.errors import InputError, SadbError, raise_all
+from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, digest, in_scope, plan
+from ._core.sadb import Sadb, open_sadb
+from ._glue import KEYS_HIDDEN, Result, diff
+from ._glue_text import read_file, read_text
+from ._glue_view import line
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+# A host that waits longer than this holds up its play; one that comes later than this leaves its peers alone.
+LONGEST_WAIT = 300.0
+LATEST = 1.0
+
+
+def apply_sadb(module: AnsibleModule) -> Result:
+    """Make the SADB what the text says, within the scope."""
+    params = module.params
+    check_instant(params["at"], time.time())
+    text = read_text(module)
+    scope_sas = read_file(module, params["scope_src"]).sas if params["scope_src"] else ()
+    _check_scope(params, text.sas, scope_sas)
+
+    sadb = open_sadb(params["backend"])
+    adding = params["state"] in (PRESENT, EXACT)
+    if adding:
+        raise_all([problem for sa, place in text.placed() for problem in _refusals(sadb, sa, place)])
+        text.warn(module)
+    actual = sadb.dump()
+    keys_hidden = bool(actual) and sadb.keys_hidden()
+    if keys_hidden and adding:
+        module.warn(KEYS_HIDDEN)
+    steps = plan(
+        text.sas,
+        actual,
+        params["state"],
+        scope=params["scope"],
+        direction=params["direction"],
+        local=sadb.local_addresses(),
+        protocols=params["protocols"],
+        scope_sas=scope_sas,
+        keys_hidden=keys_hidden,
+    )
+    if steps.operations and params["backup"] and keys_hidden:
+        raise SadbError("this kernel hides the keys of SAs (lockdown), so there is nothing to back up", "backup", "Leave backup away and keep the old file.")
+
+    changing = bool(steps.operations) and not module.check_mode
+    if changing:
+        if params["backup"]:
+            held = in_scope([entry.sa for entry in actual if not entry.larval], (*text.sas, *scope_sas), params["scope"])
+            _back_up(params["backup"], actual, {*held, *(step.old.sa for step in steps.operations if step.old is not None)})
+        wait_until(params["at"])
+        sadb.apply(steps.operations)
+
+    result = _result(sadb.name, steps)
+    if adding:
+        told = text.sas if keys_hidden or module.check_mode else _held(text.sas, sadb.dump() if changing else actual)
+        result["digest"] = digest(told)
+    if module._diff:
+        result["diff"] = sadb_diff(steps)
+    return result
+
+
+def check_instant(at: float | None, now: float) -> None:
+    """Refuse a cut-over instant that no host should wait for, or that has passed."""
+    if at is None:
+        return
+    if at - now > LONGEST_WAIT:
+        raise InputError(f"the instant is {at - now:.0f} s away on this host's clock", "at", f"Choose one within {LONGEST_WAIT:.0f} s, and compare the clocks.")
+    if now - at > LATEST:
+        raise InputError(
+            f"the instant passed {now - at:.1f} s ago on this host's clock, nothing was changed", "at", "Choose a later one, and compare the clocks."
+        )
+
+
+def wait_until(at: float | None) -> None:
+    """Sleep until the instant; refuse where the preparation took so long that it has passed."""
+    check_instant(at, time.time())
+    if at is not None:
+        time.sleep(max(0.0, at - time.time()))
+
+
+def _check_scope(params: t.Mapping[str, t.Any], sas: t.Sequence[SecurityAssociation], scope_sas: t.Sequence[SecurityAssociation]) -> None:
+    if sas or scope_sas:
+        return
+    if params["state"] == EXACT:
+        raise InputError("the text holds no SA", "src" if params["src"] else "content", "Use state flushed to remove SAs, or name the scope with scope_src.")
+    if params["state"] == FLUSHED and params["scope"] == PEERS:
+        raise InputError("nothing names the peers", "scope", "Give content, src or scope_src, or choose scope protocol or all.")
+    if params["state"] == FLUSHED and params["scope"] != PEERS and params["scope"] != "all" and not params["protocols"]:
+        raise InputError("nothing names a protocol", "protocols", "Give protocols, content or src.")
+
+
+def _refusals(sadb: Sadb, sa: SecurityAssociation, place: str) -> list[InputError]:
+    return [InputError(problem.message, f"{place}, {problem.place}", problem.hint) for problem in sadb.refusals(sa)]
+
+
+def _back_up(path: str, actual: t.Sequence[Entry], held: t.AbstractSet[SecurityAssociation]) -> None:
+    """Write the SAs as ipseckeys text with their sequence numbers, so that they can come back as they were."""
+    sas = [_with_counter(entry) for entry in actual if entry.sa in held]
+    protected.write(path, language.render(sas, comment="The SAs that ipsec.manual.ipsec_sadb found before it changed them.").encode("utf-8"))
+
+
+def _with_counter(entry: Entry) -> SecurityAssociation:
+    last = max(entry.counters.sequence_out, entry.counters.sequence_in)
+    return entry.sa._replace(extra=(("replay_value", str(last)),)) if last else entry.sa
+
+
+def _held(wanted: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry]) -> list[SecurityAssociation]:
+    identities = set(map(identity, wanted))
+    return [entry.sa for entry in actual if identity(entry.sa) in identities]
+
+
+def _result(backend: str, steps: Plan) -> Result:
+    return {
+        "changed": bool(steps.operations),
+        "operations": [str(step) for step in steps.operations],
+        "counts": {
+            "added": steps.count(ADD),
+            "replaced": steps.count(REPLACE),
+            "deleted": steps.count(DELETE),
+            "unchanged": steps.unchanged,
+            "foreign": steps.foreign,
+        },
+        "backend": backend,
+    }
+
+
+def sadb_diff(steps: Plan) -> Result:
+    """What the operations take out of the SADB and what they bring, one line for each SA."""
+    before = [line(step.old.sa) for step in steps.operations if step.old is not None]
+    after = [line(step.new) for step in steps.operations if step.new is not None]
+    return diff("SADB", before, after)

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""Sets of SAs as ipseckeys text: in an option, or in a protected file of the host."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._core import association, language, protected
+from ._core.association import SecurityAssociation
+from ._core.errors import InputError
+from ._glue import COUNTER_MODE, Result, warn
+from ._glue_secrets import hide_keys, take_secret
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+# The doc fragment `_text` describes them.
+READING: Result = {"resolve_names": {"type": "bool", "default": False}}
+TEXT: Result = {"content": {"type": "str", "no_log": True}, "src": {"type": "path"}, **READING, **COUNTER_MODE}
+
+
+class Text(t.NamedTuple):
+    """What a text said. ``name`` is the option or file it came from, ``lines[i]`` the line of the i-th SA."""
+
+    name: str
+    sas: tuple[SecurityAssociation, ...]
+    lines: tuple[int, ...]
+    notes: tuple[tuple[str, str], ...] = ()
+
+    def placed(self) -> t.Iterator[tuple[SecurityAssociation, str]]:
+        """Every SA with its place, for messages."""
+        return ((sa, f"{self.name}, line {number}") for sa, number in zip(self.sas, self.lines))
+
+    def warn(self, module: AnsibleModule) -> None:
+        """What is allowed but unwise: one warning of each kind."""
+        warn(module, self.notes)
+        warn(module, ((note, place) for sa, place in self.placed() for note in association.warnings(sa)))
+
+
+def read_text(module: AnsibleModule, target: str = "linux") -> Text:
+    """The SAs of ``content`` or of the protected file ``src``, checked; none where neither is given."""
+    if module.params["src"]:
+        return read_file(module, module.params["src"], target)
+    return _parse(module, take_secret(module, "content") or "", "content", target)
+
+
+def read_file(module: AnsibleModule, path: str, target: str = "linux") -> Text:
+    """The SAs of a protected file, checked."""
+    return parse(module, protected.read(path), path, target)
+
+
+def parse(module: AnsibleModule, data: bytes, path: str, target: str = "linux") -> Text:
+    """The SAs of a protected file's content, checked."""
+    try:
+        return _parse(module, data.decode("utf-8"), path, target)
+    except UnicodeDecodeError:
+        raise InputError("the file is no UTF-8 text", path, "Write it anew with ipsec.manual.ipseckeys_file.") from None
+
+
+def _parse(module: AnsibleModule, text: str, name: str, target: str) -> Text:
+    params = module.params
+    # A module without the option only looks: what is there is there.
+    allow = params.get("allow_static_counter_mode", True)
+    document = language.parse(text, name=name, target=target, resolve_names=params["resolve_names"], allow_static_counter_mode=allow)
+    hide_keys(module, document.sas)
+    return Text(name, tuple(document.sas), tuple(document.lines), tuple(document.warnings))

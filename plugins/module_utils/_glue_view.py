@@ -1,0 +1,142 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""SAs as users see them in results and diffs: everything but the keys, fingerprints instead. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._core.algorithms import AUTHENTICATION, ENCRYPTION
+from ._core.association import Entry, Mark, SecurityAssociation, Selector, algorithm_of, fingerprints, format_address
+
+View = t.Dict[str, t.Any]
+
+_SEQUENCES = 1 << 32
+_SEQUENCES_ESN = 1 << 64
+_BIRTHDAY_BLOCK_BITS = 64
+_BIRTHDAY_BYTES = (1 << 32) * 8
+
+
+def mark_text(mark: Mark | None) -> str:
+    """A mark as it is written in options and text, empty for none."""
+    return "" if mark is None else f"0x{mark.value:x}/0x{mark.mask:x}"
+
+
+def key_bits(sa: SecurityAssociation) -> int:
+    """Size of the encryption key without its salt."""
+    row = algorithm_of(sa.encryption)
+    return max(0, len(sa.encryption_key) * 8 - (row.salt_bits if row is not None else 0))
+
+
+def public(sa: SecurityAssociation) -> View:
+    """The SA as a result shows it; names are those of the options of ipsec_sa. Without keys, with their fingerprints."""
+    view: View = {
+        "protocol": sa.protocol,
+        "spi": f"0x{sa.spi:08x}",
+        "source": format_address(sa.source),
+        "destination": format_address(sa.destination),
+        "mode": sa.mode,
+        "encryption_algorithm": sa.encryption,
+        "encryption_bits": key_bits(sa),
+        "authentication_algorithm": sa.authentication,
+        "icv_bits": sa.icv_bits,
+        "fingerprints": fingerprints(sa),
+        "replay_window": sa.replay_window,
+        "esn": sa.esn,
+        "reqid": sa.reqid,
+        "mark": mark_text(sa.mark),
+        "if_id": sa.if_id,
+        "direction": sa.direction,
+        "lifetimes": {name: value for name, value in zip(sa.lifetimes._fields, sa.lifetimes) if value},
+    }
+    if sa.selector is not None:
+        view["selector"] = selector_view(sa.selector)
+    if sa.encapsulation is not None:
+        view["encapsulation"] = {
+            "type": "udp",
+            "source_port": sa.encapsulation.source_port,
+            "destination_port": sa.encapsulation.destination_port,
+            "nat_local": _address(sa.encapsulation.nat_local),
+            "nat_remote": _address(sa.encapsulation.nat_remote),
+        }
+    return view
+
+
+def selector_view(selector: Selector) -> View:
+    """A selector with its networks in CIDR notation, empty for any."""
+    return {
+        "source": _network(selector.source, selector.source_prefix),
+        "destination": _network(selector.destination, selector.destination_prefix),
+        "protocol": selector.protocol,
+        "source_port": selector.source_port,
+        "destination_port": selector.destination_port,
+    }
+
+
+def described(sa: SecurityAssociation) -> list[str]:
+    """The SA for a diff: first what identifies it, then one fact an item, only those that are not at rest."""
+    prints = fingerprints(sa)
+    facts = [f"{sa.protocol} spi 0x{sa.spi:08x} {format_address(sa.source)} > {format_address(sa.destination)}", sa.mode]
+    if sa.mark is not None:
+        facts[0] += f" mark {mark_text(sa.mark)}"
+    if sa.encryption:
+        facts.append(f"{sa.encryption} {key_bits(sa)} bits key {prints[ENCRYPTION]}" if sa.encryption_key else sa.encryption)
+    if sa.authentication:
+        facts.append(f"{sa.authentication} key {prints[AUTHENTICATION]}")
+    facts += [f"{name} {value}" for name in ("icv_bits", "replay_window", "reqid", "if_id", "direction") for value in [getattr(sa, name)] if value]
+    if sa.esn:
+        facts.append("esn")
+    facts += [f"{name} {value}" for name, value in zip(sa.lifetimes._fields, sa.lifetimes) if value]
+    facts += [f"selector {name} {value}" for name, value in (selector_view(sa.selector) if sa.selector else {}).items() if value]
+    if sa.encapsulation is not None:
+        udp = sa.encapsulation
+        facts.append(f"udp {udp.source_port} > {udp.destination_port}")
+        facts += [f"{name} {format_address(value)}" for name, value in (("nat_local", udp.nat_local), ("nat_remote", udp.nat_remote)) if value]
+    facts += [f"{keyword} {value}" for keyword, value in sa.extra]
+    return facts
+
+
+def line(sa: SecurityAssociation) -> str:
+    """The SA on one line of a diff."""
+    return ", ".join(described(sa))
+
+
+def observed(entry: Entry, now: float) -> View:
+    """One row of a SADB as a result shows it: the SA, what it has done, its age in seconds, and what is left of its budget."""
+    counters = entry.counters
+    return {
+        **public(entry.sa),
+        "larval": entry.larval,
+        "age": max(0, int(now) - counters.add_time) if counters.add_time else 0,
+        "counters": counters._asdict(),
+        "budget": budget(entry),
+    }
+
+
+def budget(entry: Entry) -> dict[str, int | None]:
+    """Packets and bytes until the SA ends or should: None for no limit.
+
+    Packets: the sequence numbers (2^32, with ESN 2^64; RFC 4303 section 3.3.3) and ``hard_packets``. Bytes: ``hard_bytes``, and for ciphers with
+    64-bit blocks 2^32 blocks, where a repeated block becomes likely (RFC 8221 section 5 retires them for it).
+    """
+    sa, counters = entry.sa, entry.counters
+    packets = [(_SEQUENCES_ESN if sa.esn else _SEQUENCES) - 1 - max(counters.sequence_out, counters.sequence_in)]
+    if sa.lifetimes.hard_packets:
+        packets.append(sa.lifetimes.hard_packets - counters.packets)
+    octets = [sa.lifetimes.hard_bytes - counters.bytes] if sa.lifetimes.hard_bytes else []
+    cipher = algorithm_of(sa.encryption)
+    if cipher is not None and cipher.block_bits == _BIRTHDAY_BLOCK_BITS:
+        octets.append(_BIRTHDAY_BYTES - counters.bytes)
+    return {"packets": max(0, min(packets)), "bytes": max(0, min(octets)) if octets else None}
+
+
+def _address(address: bytes) -> str:
+    return format_address(address) if address else ""
+
+
+def _network(address: bytes, prefix: int) -> str:
+    return f"{format_address(address)}/{prefix}" if address else ""

@@ -1,0 +1,453 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipsec_sa
+short_description: Keep one IPsec security association as described
+description:
+  - Adds, replaces, or removes one security association (SA) in the kernel's security association database (SADB).
+  - An SA is identified by O(protocol), O(destination), O(spi), and O(mark) if given. See RFC 4301, section 4.1. Its source is not part of that.
+  - An SA that has the identity but differs in anything else, its keys included, is replaced in one step, since kernels cannot change
+    the key of an SA in place.
+  - Every other SA stays as it is.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - ipsec.manual._attributes
+  - ipsec.manual._attributes.changes
+  - ipsec.manual._backend
+  - ipsec.manual._backend.counter_mode
+  - ipsec.manual._backend.secrets
+options:
+  state:
+    description:
+      - Whether the SA should exist.
+      - For V(absent), only O(protocol), O(destination), O(spi), and O(mark) matter.
+    type: str
+    choices: [absent, present]
+    default: present
+  protocol:
+    description:
+      - V(esp) encrypts, or authenticates, or both. V(ah) authenticates the outer header as well.
+    type: str
+    choices: [ah, esp]
+    required: true
+    aliases: [type]
+  spi:
+    description:
+      - Security parameters index, 256 to 4294967295. The receiver finds the SA by it.
+      - Hexadecimal with a leading V(0x). Digits alone are decimal, as C(ipseckey) reads them. Bare digits with a letter from V(a) to V(f)
+        are hexadecimal.
+    type: str
+    required: true
+  source:
+    description:
+      - Address of the sender, a literal.
+      - If missing, any source.
+    type: str
+    aliases: [src]
+  destination:
+    description:
+      - Address of the receiver, a literal.
+    type: str
+    required: true
+    aliases: [dst]
+  mode:
+    description:
+      - V(transport) protects what is inside an IP packet between two hosts, V(tunnel) whole IP packets between two gateways.
+    type: str
+    choices: [transport, tunnel]
+    default: transport
+  encryption_algorithm:
+    description:
+      - Cipher, by a name of C(ipseckey) such as V(aes-cbc), or a name of the Linux kernel such as V(cbc(aes\)).
+      - Missing for ESP with an authentication algorithm, it is V(null). See RFC 2410.
+    type: str
+    aliases: [encr_alg]
+  encryption_key:
+    description:
+      - Key of the cipher in hexadecimal, with or without a leading V(0x). The salt of AES-GCM and its like comes at the end.
+      - Make one with P(ipsec.manual.ipsec_key#lookup), which knows the right length.
+    type: str
+    aliases: [encrkey]
+  authentication_algorithm:
+    description:
+      - Algorithm of the integrity check value (ICV), by a name of C(ipseckey) such as V(hmac-sha256), or of the Linux kernel such as
+        V(hmac(sha256\)).
+      - Required for AH, and for ESP with a cipher that has no integrity of its own unless AH accompanies it.
+    type: str
+    aliases: [auth_alg]
+  authentication_key:
+    description:
+      - Key of the authentication algorithm in hexadecimal, with or without a leading V(0x).
+    type: str
+    aliases: [authkey]
+  icv_bits:
+    description:
+      - Length of the ICV.
+      - If missing, what the RFC of the algorithm says, for V(hmac-sha256) V(128).
+    type: int
+  replay_window:
+    description:
+      - How many packets the receiver looks back to find repeated ones, V(0) to V(4096). V(0) turns the check off.
+      - With static keys the check loses packets after one end restarts its counters, so rotate after a reboot.
+    type: int
+    default: 0
+    aliases: [replay]
+  esn:
+    description:
+      - Whether sequence numbers are extended to 64 bits. See RFC 4303, section 2.2.1.
+      - Without it an SA falls silent after 4294967295 packets. Both ends must agree.
+    type: bool
+    default: false
+  reqid:
+    description:
+      - Number that ties the SA to the templates of IPsec policies.
+    type: int
+    default: 0
+  mark:
+    description:
+      - Packet mark that selects the SA, as V(VALUE) or V(VALUE/MASK), each decimal or with V(0x). Part of the SA's identity.
+    type: str
+  if_id:
+    description:
+      - Identifier of the XFRM interface that the SA belongs to, V(0) for none.
+    type: int
+    default: 0
+  lifetimes:
+    description:
+      - Limits of the SA. V(0) is no limit. A soft limit announces the hard one, at which the kernel removes the SA.
+    type: dict
+    suboptions:
+      soft_bytes:
+        description: Bytes, soft limit.
+        type: int
+        default: 0
+      hard_bytes:
+        description: Bytes, hard limit.
+        type: int
+        default: 0
+      soft_packets:
+        description: Packets, soft limit.
+        type: int
+        default: 0
+      hard_packets:
+        description: Packets, hard limit.
+        type: int
+        default: 0
+      soft_addtime:
+        description: Seconds since the SA was added, soft limit.
+        type: int
+        default: 0
+      hard_addtime:
+        description: Seconds since the SA was added, hard limit.
+        type: int
+        default: 0
+      soft_usetime:
+        description: Seconds since the SA was first used, soft limit.
+        type: int
+        default: 0
+      hard_usetime:
+        description: Seconds since the SA was first used, hard limit.
+        type: int
+        default: 0
+  encapsulation:
+    description:
+      - Carries ESP in UDP, so that it passes translators of addresses (NAT). See RFC 3948.
+    type: dict
+    suboptions:
+      type:
+        description: Kind of encapsulation.
+        type: str
+        choices: [udp]
+        default: udp
+      source_port:
+        description: UDP port of the sender.
+        type: int
+        default: 4500
+      destination_port:
+        description: UDP port of the receiver.
+        type: int
+        default: 4500
+      nat_local:
+        description: Address of this end before translation.
+        type: str
+      nat_remote:
+        description: Address of the other end before translation.
+        type: str
+  selector:
+    description:
+      - The only traffic that the SA may carry. If missing, whatever a policy sends through it.
+    type: dict
+    suboptions:
+      source:
+        description: Source network in CIDR notation, missing for any.
+        type: str
+      destination:
+        description: Destination network in CIDR notation, missing for any.
+        type: str
+      protocol:
+        description: Upper-layer protocol by number or name, missing for any.
+        type: str
+      source_port:
+        description: Source port, V(0) for any.
+        type: int
+        default: 0
+      destination_port:
+        description: Destination port, V(0) for any.
+        type: int
+        default: 0
+  direction:
+    description:
+      - Binds the SA to one direction. Linux enforces it from 6.10 on, and then refuses an outbound SA with a replay window.
+    type: str
+    choices: [inbound, outbound]
+seealso:
+  - module: ipsec.manual.ipsec_sadb
+  - module: ipsec.manual.ipsec_sa_info
+  - module: ipsec.manual.ipsec_policy
+  - plugin: ipsec.manual.ipsec_key
+    plugin_type: lookup
+  - name: RFC 4301
+    description: Security Architecture for the Internet Protocol.
+    link: https://www.rfc-editor.org/rfc/rfc4301
+"""
+
+EXAMPLES = r"""
+---
+- name: Remove an SA
+  ipsec.manual.ipsec_sa:
+    protocol: esp
+    spi: "0x8bcd1407"
+    destination: 192.168.13.213
+    state: absent
+
+# Both hosts need the same key, so it comes from a vault-encrypted variable; the lookup ipsec_key made it.
+- name: ESP from enigma to partym
+  ipsec.manual.ipsec_sa:
+    protocol: esp
+    spi: "0x8bcd1407"
+    source: 192.168.116.16
+    destination: 192.168.13.213
+    encryption_algorithm: aes-cbc
+    encryption_key: "{{ vault_enigma_partym.encryption_key }}"
+    authentication_algorithm: hmac-sha256
+    authentication_key: "{{ vault_enigma_partym.authentication_key }}"
+
+- name: AH in tunnel mode over IPv6, with extended sequence numbers and an end
+  ipsec.manual.ipsec_sa:
+    protocol: ah
+    spi: "0x18907dae"
+    source: 2001:db8::16
+    destination: 2001:db8:13::213
+    mode: tunnel
+    authentication_algorithm: hmac-sha512
+    authentication_key: "{{ vault_gateway.authentication_key }}"
+    esn: true
+    replay_window: 128
+    reqid: 7
+    lifetimes:
+      hard_packets: 1000000000000
+      soft_packets: 900000000000
+
+- name: The first SA in the words of ipseckey
+  ipsec.manual.ipsec_sa:
+    type: esp
+    spi: "0x8bcd1407"
+    src: 192.168.116.16
+    dst: 192.168.13.213
+    encr_alg: aes
+    encrkey: "{{ vault_enigma_partym.encryption_key }}"
+    auth_alg: sha256
+    authkey: "{{ vault_enigma_partym.authentication_key }}"
+"""
+
+RETURN = r"""
+operations:
+  description:
+    - What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: ["add esp spi 0x8bcd1407 192.168.116.16 > 192.168.13.213 transport aes-cbc+hmac-sha256"]
+differences:
+  description:
+    - Names of what differed in the SA that was replaced.
+  returned: success
+  type: list
+  elements: str
+  sample: ["encryption_key"]
+sa:
+  description:
+    - The SA as it should be, without keys.
+  returned: success and O(state=present)
+  type: dict
+  contains:
+    protocol:
+      description: Protocol.
+      type: str
+      returned: always
+      sample: esp
+    spi:
+      description: SPI in hexadecimal.
+      type: str
+      returned: always
+      sample: "0x8bcd1407"
+    source:
+      description: Address of the sender.
+      type: str
+      returned: always
+      sample: 192.168.116.16
+    destination:
+      description: Address of the receiver.
+      type: str
+      returned: always
+      sample: 192.168.13.213
+    mode:
+      description: Mode.
+      type: str
+      returned: always
+      sample: transport
+    encryption_algorithm:
+      description: Cipher, empty for AH.
+      type: str
+      returned: always
+      sample: aes-cbc
+    encryption_bits:
+      description: Size of the encryption key, its salt not counted.
+      type: int
+      returned: always
+      sample: 256
+    authentication_algorithm:
+      description: Authentication algorithm, empty for none.
+      type: str
+      returned: always
+      sample: hmac-sha256
+    icv_bits:
+      description: Length of the ICV.
+      type: int
+      returned: always
+      sample: 128
+    fingerprints:
+      description: Fingerprints of the keys C(encryption) and C(authentication), empty where there is no key.
+      type: dict
+      returned: always
+      sample: {"encryption": "4a1bd3cc8a6e0f32", "authentication": "09d5b1e27c66a8f1"}
+    replay_window:
+      description: Anti-replay window in packets.
+      type: int
+      returned: always
+      sample: 0
+    esn:
+      description: Whether sequence numbers are extended.
+      type: bool
+      returned: always
+      sample: false
+    reqid:
+      description: Number that ties the SA to policies.
+      type: int
+      returned: always
+      sample: 0
+    mark:
+      description: Mark and mask, empty for none.
+      type: str
+      returned: always
+      sample: ""
+    if_id:
+      description: Identifier of the XFRM interface.
+      type: int
+      returned: always
+      sample: 0
+    direction:
+      description: Direction, empty where the SA is bound to none.
+      type: str
+      returned: always
+      sample: ""
+    lifetimes:
+      description: Limits other than none.
+      type: dict
+      returned: always
+      sample: {"hard_packets": 1000000000000}
+    selector:
+      description: The traffic the SA may carry.
+      type: dict
+      returned: if the SA has a selector
+      sample: {"source": "10.1.0.0/16", "destination": "10.2.0.0/16", "protocol": 0, "source_port": 0, "destination_port": 0}
+    encapsulation:
+      description: Encapsulation in UDP.
+      type: dict
+      returned: if the SA is encapsulated
+      sample: {"type": "udp", "source_port": 4500, "destination_port": 4500, "nat_local": "", "nat_remote": ""}
+backend:
+  description:
+    - How the kernel was reached.
+  returned: success
+  type: str
+  sample: xfrm
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import BACKEND, COUNTER_MODE, run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_sa import apply_sa
+
+LIFETIMES = ("soft_bytes", "hard_bytes", "soft_packets", "hard_packets", "soft_addtime", "hard_addtime", "soft_usetime", "hard_usetime")
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+            "protocol": {"type": "str", "choices": ["ah", "esp"], "required": True, "aliases": ["type"]},
+            "spi": {"type": "str", "required": True},
+            "source": {"type": "str", "aliases": ["src"]},
+            "destination": {"type": "str", "required": True, "aliases": ["dst"]},
+            "mode": {"type": "str", "choices": ["transport", "tunnel"], "default": "transport"},
+            "encryption_algorithm": {"type": "str", "aliases": ["encr_alg"]},
+            "encryption_key": {"type": "str", "no_log": True, "aliases": ["encrkey"]},
+            "authentication_algorithm": {"type": "str", "aliases": ["auth_alg"]},
+            "authentication_key": {"type": "str", "no_log": True, "aliases": ["authkey"]},
+            "icv_bits": {"type": "int"},
+            "replay_window": {"type": "int", "default": 0, "aliases": ["replay"]},
+            "esn": {"type": "bool", "default": False},
+            "reqid": {"type": "int", "default": 0},
+            "mark": {"type": "str"},
+            "if_id": {"type": "int", "default": 0},
+            "lifetimes": {"type": "dict", "options": {name: {"type": "int", "default": 0} for name in LIFETIMES}},
+            "encapsulation": {
+                "type": "dict",
+                "options": {
+                    "type": {"type": "str", "choices": ["udp"], "default": "udp"},
+                    "source_port": {"type": "int", "default": 4500},
+                    "destination_port": {"type": "int", "default": 4500},
+                    "nat_local": {"type": "str"},
+                    "nat_remote": {"type": "str"},
+                },
+            },
+            "selector": {
+                "type": "dict",
+                "options": {
+                    "source": {"type": "str"},
+                    "destination": {"type": "str"},
+                    "protocol": {"type": "str"},
+                    "source_port": {"type": "int", "default": 0},
+                    "destination_port": {"type": "int", "default": 0},
+                },
+            },
+            "direction": {"type": "str", "choices": ["inbound", "outbound"]},
+            **BACKEND,
+            **COUNTER_MODE,
+        },
+        supports_check_mode=True,
+    )
+    run(module, apply_sa)
+
+
+if __name__ == "__main__":
+    main()

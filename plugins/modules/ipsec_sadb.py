@@ -1,0 +1,168 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipsec_sadb
+short_description: Keep a set of IPsec security associations as a text describes them
+description:
+  - Compares the security associations (SAs) of an ipseckeys text with the kernel's security association database (SADB), and makes the SADB
+    agree with it in one transaction.
+  - If the kernel refuses one step, those before it are undone, and the error says what it refused.
+  - Leaves SAs of others alone, unless O(scope=all). Those are reservations of a key management daemon, and SAs whose reqid, mark, and if_id
+    no SA of the text carries.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - ipsec.manual._attributes
+  - ipsec.manual._attributes.changes
+  - ipsec.manual._backend
+  - ipsec.manual._backend.counter_mode
+  - ipsec.manual._backend.secrets
+  - ipsec.manual._text
+  - ipsec.manual._text.reading
+options:
+  state:
+    description:
+      - With V(present), the SAs of the text are there.
+      - With V(exact), they are, and no other SA in O(scope).
+      - With V(absent), none of them is. Their keys do not matter.
+      - With V(flushed), no SA in O(scope) is.
+      - One of O(content) and O(src) is required, except for V(flushed).
+    type: str
+    choices: [present, exact, absent, flushed]
+    default: present
+  scope:
+    description:
+      - Which SAs O(state=exact) and O(state=flushed) may remove.
+      - With V(peers), those between addresses that the text or O(scope_src) names.
+      - With V(protocol), those of protocols that the text, O(scope_src), or O(protocols) names.
+      - With V(all), all of them, also those of others. O(protocols) restricts it.
+    type: str
+    choices: [peers, protocol, all]
+    default: peers
+  scope_src:
+    description:
+      - Path of another protected file on the target, whose SAs count for the scope but are not installed.
+      - Lets you return to an earlier file that may be empty, by naming the later one here.
+    type: path
+  protocols:
+    description:
+      - Protocols in scope.
+    type: list
+    elements: str
+    choices: [ah, esp]
+    default: []
+  direction:
+    description:
+      - Restricts everything to SAs towards this host (V(inbound)) or away from it (V(outbound)), so that one file can be installed in steps.
+    type: str
+    choices: [both, inbound, outbound]
+    default: both
+  backup:
+    description:
+      - Path on the target of a protected file. Before anything changes, the SAs in scope are written to it as they are, with keys and
+        sequence numbers, also if there are none.
+      - Not written when nothing changes, nor in check mode.
+    type: path
+  at:
+    description:
+      - Instant in seconds since the epoch, on the target's clock. Everything is prepared, then the module waits and changes the SADB at that
+        instant, so that peers switch together.
+      - Refused if it is more than 300 seconds away, or passed by more than one second.
+    type: float
+seealso:
+  - module: ipsec.manual.ipsec_sa
+  - module: ipsec.manual.ipsec_sa_info
+  - module: ipsec.manual.ipseckeys_file
+"""
+
+EXAMPLES = r"""
+---
+- name: Load the SAs of the protected file
+  ipsec.manual.ipsec_sadb:
+    src: /etc/inet/secret/ipseckeys
+
+- name: Switch to the next SAs, and remember the present ones
+  ipsec.manual.ipsec_sadb:
+    src: /etc/inet/secret/ipseckeys.next
+    state: exact
+    backup: /etc/inet/secret/ipseckeys.previous
+
+- name: Go back
+  ipsec.manual.ipsec_sadb:
+    src: /etc/inet/secret/ipseckeys.previous
+    scope_src: /etc/inet/secret/ipseckeys.next
+    state: exact
+
+- name: Remove every AH SA that is ours
+  ipsec.manual.ipsec_sadb:
+    state: flushed
+    scope: protocol
+    protocols: [ah]
+"""
+
+RETURN = r"""
+operations:
+  description:
+    - What was done, or would be done in check mode, in order.
+  returned: success
+  type: list
+  elements: str
+  sample: ["add esp spi 0x8bcd1407 192.168.116.16 > 192.168.13.213 transport aes-cbc+hmac-sha256"]
+counts:
+  description:
+    - How many SAs were C(added), C(replaced), C(deleted), were C(unchanged), and how many in scope are C(foreign) and stayed.
+  returned: success
+  type: dict
+  sample: {"added": 4, "replaced": 0, "deleted": 4, "unchanged": 0, "foreign": 1}
+digest:
+  description:
+    - For each two addresses one fingerprint over the SAs of the text that the kernel now holds between them.
+    - Two hosts that show the same one hold the same SAs with the same keys.
+    - In check mode, and where the kernel hides keys, that of the text.
+  returned: success and O(state) is V(present) or V(exact)
+  type: dict
+  sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
+backend:
+  description:
+    - How the kernel was reached.
+  returned: success
+  type: str
+  sample: xfrm
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import BACKEND, run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_sadb import apply_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_text import TEXT
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "exact", "absent", "flushed"], "default": "present"},
+            "scope": {"type": "str", "choices": ["peers", "protocol", "all"], "default": "peers"},
+            "scope_src": {"type": "path"},
+            "protocols": {"type": "list", "elements": "str", "choices": ["ah", "esp"], "default": []},
+            "direction": {"type": "str", "choices": ["both", "inbound", "outbound"], "default": "both"},
+            "backup": {"type": "path"},
+            "at": {"type": "float"},
+            **TEXT,
+            **BACKEND,
+        },
+        mutually_exclusive=[("content", "src")],
+        required_if=[("state", state, ("content", "src"), True) for state in ("present", "exact", "absent")],
+        supports_check_mode=True,
+    )
+    run(module, apply_sadb)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipseckeys_file
+short_description: Keep the protected file of security associations
+description:
+  - Checks an ipseckeys text and writes it in canonical form to a protected file, atomically, with mode 0600 and owner root.
+  - The file may not be a symbolic link, nor readable by others, nor lie on a network file system, nor in a directory that others can write.
+    Missing directories are created with mode 0700.
+  - Does not touch the kernel. M(ipsec.manual.ipsec_sadb) loads the file.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - ipsec.manual._attributes
+  - ipsec.manual._attributes.changes
+  - ipsec.manual._backend.counter_mode
+  - ipsec.manual._backend.secrets
+  - ipsec.manual._text
+  - ipsec.manual._text.reading
+options:
+  state:
+    description:
+      - Whether the file should exist.
+      - One of O(content) and O(src) is required for V(present).
+    type: str
+    choices: [absent, present]
+    default: present
+  path:
+    description:
+      - Path of the file on the target.
+      - The default is what a boot loader reads. It takes no SA with a counter mode cipher, not even with O(allow_static_counter_mode).
+    type: path
+    default: /etc/inet/secret/ipseckeys
+  scope:
+    description:
+      - With V(all), the file holds exactly the SAs of the text.
+      - With V(peers), the text replaces what the file holds between the addresses it names, and SAs between other addresses stay.
+    type: str
+    choices: [all, peers]
+    default: all
+  target:
+    description:
+      - System that will read the file.
+      - V(solaris) refuses what its C(ipseckey) has no word for.
+    type: str
+    choices: [linux, solaris]
+    default: linux
+requirements:
+  - Python 3.8 or later on the target, nothing else.
+seealso:
+  - module: ipsec.manual.ipsec_sadb
+  - module: ipsec.manual.ipsec_sa
+"""
+
+EXAMPLES = r"""
+---
+- name: Write the SAs of a vault-encrypted file
+  ipsec.manual.ipseckeys_file:
+    content: "{{ lookup('ansible.builtin.file', inventory_hostname ~ '.ipseckeys') }}"
+  vars:
+    ansible_pipelining: true
+
+- name: Make the staged SAs permanent, those of other peers stay
+  ipsec.manual.ipseckeys_file:
+    src: /etc/inet/secret/ipseckeys.next
+    scope: peers
+
+- name: Remove the staged file
+  ipsec.manual.ipseckeys_file:
+    path: /etc/inet/secret/ipseckeys.next
+    state: absent
+"""
+
+RETURN = r"""
+path:
+  description:
+    - Path of the file.
+  returned: success
+  type: str
+  sample: /etc/inet/secret/ipseckeys
+mode:
+  description:
+    - Its mode.
+  returned: success and O(state=present)
+  type: str
+  sample: "0600"
+owner:
+  description:
+    - Its owner.
+  returned: success and O(state=present)
+  type: str
+  sample: root
+sas:
+  description:
+    - How many SAs it holds.
+  returned: success
+  type: int
+  sample: 4
+digest:
+  description:
+    - For each two addresses one fingerprint over all SAs of the file between them, as M(ipsec.manual.ipsec_sadb) shows it.
+  returned: success
+  type: dict
+  sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_file import DEFAULT_PATH, apply_file
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_text import TEXT
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+            "path": {"type": "path", "default": DEFAULT_PATH},
+            "scope": {"type": "str", "choices": ["all", "peers"], "default": "all"},
+            "target": {"type": "str", "choices": ["linux", "solaris"], "default": "linux"},
+            **TEXT,
+        },
+        mutually_exclusive=[("content", "src")],
+        required_if=[("state", "present", ("content", "src"), True)],
+        supports_check_mode=True,
+    )
+    run(module, apply_file)
+
+
+if __name__ == "__main__":
+    main()
