@@ -15,6 +15,8 @@ import typing as t
 from . import plan, tables
 from .folder import Lab
 
+SOCKET_PATH = 80  # longest path that ssh can bind: 108 bytes, of which it wants some for a suffix
+
 
 def write_keys(lab: Lab, names: t.Iterable[str]) -> None:
     """One key for the user and one for each sshd, and known_hosts that names them all."""
@@ -58,6 +60,9 @@ Host *.{lab.identity}.lab
     hosts = "".join(
         f"Host {name} {lab.alias(name)}\n  HostName {address}\n  HostKeyAlias {lab.alias(name)}\n" for name, address in addresses.items()
     )
+    socket = str(lab.path / "control.sock")
+    if len(socket) <= SOCKET_PATH:  # else every command of `lab run` makes a connection of its own: slower, no more
+        hosts += f"Host {lab.alias('control')}\n  ControlMaster auto\n  ControlPersist 600\n  ControlPath {quoted(socket)}\n"
     # The short names are for people: `ssh -F ssh_config enigma`.
     (lab.path / "ssh_config").write_text(hosts + common.replace("Host *.", f"Host {' '.join(addresses)} *."), encoding="ascii")
 
@@ -107,6 +112,6 @@ def write(lab: Lab, hosts: t.Sequence[plan.Host], *, control: bool) -> None:
 
 def python_module(name: str, *arguments: str) -> list[str]:
     """The command line that runs one of the lab's own modules, on either side."""
-    return ["env", f"PYTHONPATH={pathlib.Path(__file__).parents[1]}", "/usr/bin/python3", "-B", "-m", f"_lab.{name}", *arguments]
+    return ["env", f"PYTHONPATH={pathlib.Path(__file__).parents[1]}", "/usr/bin/python3", "-BSs", "-m", f"_lab.{name}", *arguments]
 
 

@@ -7,7 +7,11 @@
 import socket
 import sys
 
-connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
+address, port = sys.argv[1], int(sys.argv[2])
+try:
+    connection = socket.create_connection((address, port), timeout=10)
+except OSError as exc:
+    sys.exit(f"lab host at {address} port {port}: {exc}")
 connection.setblocking(True)
 with socket.socket(fileno=1) as ssh:
     socket.send_fds(ssh, [b"\0"], [connection.fileno()])

@@ -2,21 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run a command in the namespaces of a host, or of any process: `enter HOST|--pid PID [--cwd DIR] -- COMMAND...`.
+"""Run a command in the namespaces of a host, or of any process: `enter HOST|PID CWD COMMAND...`; an empty CWD is /.
 
 Like nsenter(1), but the command dies with this process, and its signals reach it: an ssh client that goes away leaves nothing running.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
+import select
 import signal
+import stat
 import sys
 import typing as t
 
-from . import host, system
+from . import places, system
 
 NAMESPACES = system.CLONE_NEWNS | system.CLONE_NEWUTS | system.CLONE_NEWIPC | system.CLONE_NEWPID | system.CLONE_NEWNET
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -32,36 +33,45 @@ def enter(pid: int) -> None:
     os.close(descriptor)
 
 
-def run(command: t.Sequence[str], cwd: str | None) -> int:
+def run(command: t.Sequence[str], cwd: str) -> int:
     """Run the command as a child, which joins the PID namespace; its exit status, 128 + N for signal N."""
     system.die_with_parent(signal.SIGTERM)
     child = os.fork()
     if child == 0:
         try:
             system.die_with_parent(signal.SIGKILL)
-            if cwd:
-                os.chdir(cwd)
+            os.chdir(cwd)
             os.execvp(command[0], command)
         except OSError as exc:
-            print(f"lab: {command[0]}: {exc}", file=sys.stderr, flush=True)
+            print(f"lab: {exc.filename or command[0]}: {exc.strerror}", file=sys.stderr, flush=True)
             os._exit(127 if isinstance(exc, FileNotFoundError) else 126)
     for number in PASSED_ON:
         signal.signal(number, lambda received, dummy: os.kill(child, received))
+    await_end(child)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return 128 - code if code < 0 else code
 
 
+def await_end(child: int) -> None:
+    """Wait for the child to end, and end it when nobody reads its output any more: sshd tells the end of a shared connection in no other way."""
+    ended = os.pidfd_open(child)
+    events = select.poll()
+    events.register(ended, select.POLLIN)
+    if stat.S_ISFIFO(os.fstat(1).st_mode) or stat.S_ISSOCK(os.fstat(1).st_mode):
+        events.register(1, 0)  # asks for nothing, is told of errors
+    while ended not in (ready := {descriptor for descriptor, dummy in events.poll()}):
+        if 1 in ready:
+            events.unregister(1)
+            os.kill(child, signal.SIGTERM)
+    os.close(ended)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="enter", allow_abbrev=False)
-    parser.add_argument("--pid", type=int)
-    parser.add_argument("--cwd")
-    parser.add_argument("host", nargs="?")
-    split = sys.argv.index("--")
-    options = parser.parse_args(sys.argv[1:split])
+    target, cwd, *command = sys.argv[1:]
     for name in ("PYTHONPATH", "LAB_FOLDER", "SSH_CLIENT", "SSH_CONNECTION"):
         os.environ.pop(name, None)
-    enter(options.pid or host.pid_of(options.host))
-    sys.exit(run(sys.argv[split + 1 :], options.cwd))
+    enter(int(target) if target.isdigit() else places.pid_of(target))
+    sys.exit(run(command, cwd or "/"))
 
 
 if __name__ == "__main__":

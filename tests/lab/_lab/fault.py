@@ -14,12 +14,12 @@ import subprocess
 import sys
 import time
 
-from . import host, plan, spec
+from . import access, host, places, plan, spec
 
 
 def processes_of(name: str) -> list[tuple[int, str]]:
     """PIDs and command names of a host's processes."""
-    own = os.readlink(f"/proc/{host.pid_of(name)}/ns/pid")
+    own = os.readlink(f"/proc/{places.pid_of(name)}/ns/pid")
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -39,7 +39,7 @@ def stop_sshd(name: str) -> None:
 def start_sshd(name: str) -> None:
     """Start sshd again where it does not run."""
     if all(command != "sshd" for dummy, command in processes_of(name)):
-        subprocess.run([sys.executable, "-B", "-m", "_lab.enter", name, "--", "/usr/sbin/sshd", "-f", "/run/lab-ssh/sshd_config"], check=True)
+        subprocess.run(access.python_module("enter", name, "/", "/usr/sbin/sshd", "-f", "/run/lab-ssh/sshd_config"), check=True)
 
 
 def link(machine: spec.Spec, target: plan.Host, state: str) -> None:
@@ -49,7 +49,7 @@ def link(machine: spec.Spec, target: plan.Host, state: str) -> None:
 
 def reboot(machine: spec.Spec, target: plan.Host) -> None:
     """Kill every process of the host at once, as a power failure does, and boot it again. Its files stay; /run, /tmp, SADB and SPD are new."""
-    pid = host.pid_of(target.name)
+    pid = places.pid_of(target.name)
     os.kill(pid, signal.SIGKILL)
     while pathlib.Path(f"/proc/{pid}").exists():
         time.sleep(0.01)

@@ -15,7 +15,7 @@ import sys
 import time
 import typing as t
 
-from . import plan, spec, system, tables
+from . import places, plan, spec, system, tables
 
 # Folders that start empty at every boot of a host, with their mode.
 VOLATILE: dict[str, str] = {"run": "755", "tmp": "1777", "dev/shm": "1777"}
@@ -71,6 +71,11 @@ def wire_end(index: int) -> str:
     return f"data{index}"
 
 
+def mac(side: str, index: int) -> str:
+    """The same at every boot of a host, for neighbours remember it."""
+    return f"02:00:00:0{side}:{index >> 8:02x}:{index & 255:02x}"
+
+
 def connect(machine: spec.Spec, host: plan.Host) -> None:
     """Make the host's network namespace and its links: mgmt0 to the controller, data0 to the wire."""
     index = machine.hosts.index(host)
@@ -84,14 +89,14 @@ def connect(machine: spec.Spec, host: plan.Host) -> None:
     if not host.management:
         return
     near = management_end(index)
-    ip_batch([f"link add {near} type veth peer name mgmt0 netns {host.name}", f"link set {near} master mgmt up"])
+    ip_batch([f"link add {near} address {mac('1', index)} type veth peer name mgmt0 address {mac('0', index)} netns {host.name}", f"link set {near} master mgmt up"])
     inside = [f"addr add {host.management}/16 dev mgmt0", "link set mgmt0 up"]
     if host.data is not None:
         far, data = wire_end(index), host.data
         prefix4, prefix6 = tables.PREFIX4, tables.PREFIX6
         ip_batch(
             [
-                f"link add {far} type veth peer name data0 netns {host.name}",
+                f"link add {far} address {mac('3', index)} type veth peer name data0 address {mac('2', index)} netns {host.name}",
                 f"addr add {data.gateway4}/{prefix4} dev {far}",
                 f"addr add {data.gateway6}/{prefix6} dev {far} nodad",
                 f"link set {far} up",
@@ -146,7 +151,7 @@ def other_real_mounts() -> list[str]:
 
 def build_root(machine: spec.Spec, name: str, *, own_home: bool, writable: t.Sequence[str]) -> str:
     """The host's file tree: the real one, of which every change stays in memory; its mount point."""
-    top = f"{spec.HOSTS}/{name}"
+    top = f"{places.HOSTS}/{name}"
     root = f"{top}/root"
     for folder in ("upper", "work", "root"):
         os.makedirs(f"{top}/{folder}", exist_ok=True)
@@ -303,7 +308,7 @@ def start(machine: spec.Spec, host: plan.Host) -> None:
             run_sshd()
 
     namespaces = system.CLONE_NEWNS | system.CLONE_NEWUTS | system.CLONE_NEWIPC | system.CLONE_NEWPID
-    remember(host.name, detach(boot, namespaces, host.name))
+    places.remember(host.name, detach(boot, namespaces, host.name))
 
 
 def start_control(machine: spec.Spec) -> None:
@@ -313,7 +318,7 @@ def start_control(machine: spec.Spec) -> None:
 
     def boot() -> None:
         root = build_root(machine, "control", own_home=True, writable=())
-        system.bind(spec.HOSTS, made(f"{root}{spec.HOSTS}"))
+        system.bind(places.HOSTS, made(f"{root}{places.HOSTS}"))
         system.bind("/run/netns", made(f"{root}/run/netns"))
         system.bind(machine.folder, made(root + machine.folder), read_only=True)
         system.bind("/proc", f"{root}/proc")
@@ -329,12 +334,3 @@ def made(folder: str) -> str:
     os.makedirs(folder, exist_ok=True)
     return folder
 
-
-def remember(name: str, pid: int) -> None:
-    """Keep a host's PID for `enter`."""
-    pathlib.Path(spec.HOSTS, f"{name}.pid").write_text(f"{pid}\n", encoding="ascii")
-
-
-def pid_of(name: str) -> int:
-    """PID of a host's first process, as the lab's kernel counts."""
-    return int(pathlib.Path(spec.HOSTS, f"{name}.pid").read_text(encoding="ascii"))

@@ -15,7 +15,7 @@ import time
 import traceback
 import typing as t
 
-from . import host, spec, system, tables
+from . import host, places, spec, system, tables
 
 MODULE_TREE = "/usr/lib/uml/modules"
 
@@ -29,12 +29,12 @@ def mount_basics(machine: spec.Spec) -> None:
     system.mount("tmpfs", "/run", "tmpfs", system.MS_NOSUID, "mode=755")
     # Named network namespaces are mounts below /run/netns that must show in every process of this mount namespace.
     os.makedirs("/run/netns")
-    os.makedirs(spec.HOSTS)
+    os.makedirs(places.HOSTS)
 
 
 def write_modprobe(without: t.Sequence[str]) -> str:
     """A modprobe that finds User-Mode Linux's modules and keeps the unwanted ones out; its path."""
-    tree, rules, program = (f"{spec.RUNTIME}/{name}" for name in ("modules", "modprobe.d", "modprobe"))
+    tree, rules, program = (f"{places.RUNTIME}/{name}" for name in ("modules", "modprobe.d", "modprobe"))
     os.makedirs(f"{tree}/lib")
     os.makedirs(rules)
     os.symlink(MODULE_TREE, f"{tree}/lib/modules")
@@ -81,7 +81,7 @@ def build(machine: spec.Spec) -> dict[str, t.Any]:
 
 def main() -> None:
     folder = pathlib.Path(os.environ["LAB_FOLDER"])
-    os.environ["PATH"] = spec.PATH
+    os.environ["PATH"] = places.PATH
     os.environ.pop("PYTHONPATH", None)
     machine = spec.load(folder)
     report = folder / "boot.json"

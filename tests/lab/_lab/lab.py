@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import typing as t
 
-from . import access, folder, kernel, plan, spec, tables
+from . import access, folder, kernel, places, plan, spec, tables
 from .errors import LabError
 from .folder import Lab
 
@@ -48,7 +49,7 @@ def boot(lab: Lab, how: Boot, hosts: tuple[plan.Host, ...], *, daemon: bool, **v
             "kernel": chosen,
             "pid": pid,
             "started": folder.started_at(pid),
-            "owner": None if daemon else [os.getpid(), folder.started_at(os.getpid())],
+            "owner_started": folder.started_at(os.getpid()),
             "without": list(how.without),
             "hosts": {host.name: host._asdict() | {"data": host.data and host.data._asdict()} for host in inside},
             "booting": True,
@@ -114,9 +115,12 @@ def down(lab: Lab, *, keep_log: bool = False) -> str:
 def sweep() -> None:
     """Clear away what `exec` could not, because it was killed."""
     for lab in folder.all_labs():
+        owner = re.fullmatch(r"exec-([0-9]+)", lab.name)
+        if owner is None:
+            continue
         state = lab.state()
-        owner = state and state["owner"]
-        if owner and folder.started_at(owner[0]) != owner[1]:
+        born = folder.started_at(int(owner[1]))
+        if born is None or (state is not None and born != state["owner_started"]):
             remove(lab)
 
 
@@ -139,18 +143,31 @@ def status(lab: Lab) -> str:
     return "\n".join(lines)
 
 
-def entry(lab: Lab, state: dict[str, t.Any], target: t.Sequence[str], command: t.Sequence[str], names: t.Sequence[str] = ()) -> list[str]:
-    """The command line that runs a command in the namespaces of target: a host's name, or `--pid N`. names: environment variables to take along."""
-    inner = [*access.python_module("enter", *target), "--", *command]
+def entry(lab: Lab, state: dict[str, t.Any], target: str, cwd: str, command: t.Sequence[str], names: t.Sequence[str] = ()) -> list[str]:
+    """The command line that runs a command in the namespaces of target: a host, or a PID. names: environment variables to take along."""
+    inner = access.python_module("enter", target, cwd, *command)
     if state["kernel"] == "uml":
         return access.ssh(lab, "control", *inner, options=[f"-oSendEnv={name}" for name in names])
-    return [*access.python_module("enter", "--pid", str(first_process(state))), "--", *inner]
+    return access.python_module("enter", str(first_process(state)), "/", *inner)
 
 
 def first_process(state: dict[str, t.Any]) -> int:
     """PID of the lab's supervisor: the child of the process that made its namespaces. For labs on this machine's own kernel."""
     with open(f"/proc/{state['pid']}/task/{state['pid']}/children", encoding="ascii") as children:
         return int(children.read().split()[0])
+
+
+def attended(lab: Lab, state: dict[str, t.Any], line: t.Sequence[str], environment: dict[str, str], timeout: float | None) -> int:
+    """Run a command line with this process's standard streams; its exit status."""
+    blocking = {descriptor: os.get_blocking(descriptor) for descriptor in (0, 1, 2)}
+    process = subprocess.Popen(line, env=environment)
+    try:
+        return attend(lab, state, process, timeout)
+    finally:
+        process.kill()
+        process.wait()
+        for descriptor, value in blocking.items():  # ssh leaves them changed when it is killed, and our caller shares them
+            os.set_blocking(descriptor, value)
 
 
 def attend(lab: Lab, state: dict[str, t.Any], process: subprocess.Popen[bytes], timeout: float | None) -> int:
@@ -163,12 +180,8 @@ def attend(lab: Lab, state: dict[str, t.Any], process: subprocess.Popen[bytes], 
         except subprocess.TimeoutExpired:
             pass
         if folder.death(lab, state):
-            process.kill()
-            process.wait()
             folder.check_alive(lab, state)
         if deadline and time.monotonic() > deadline:
-            process.terminate()
-            process.wait()
             print(f"lab: the command did not end within {timeout:g} s.\n{lab.log_tail()}", file=sys.stderr)
             return TIMED_OUT
     if code == 255 and state["kernel"] == "uml":  # the command's own, or ssh's?
@@ -183,9 +196,8 @@ def run(lab: Lab, host: str, command: t.Sequence[str], timeout: float | None) ->
     state = folder.living(lab)
     if host not in state["hosts"]:
         raise LabError(f"lab {lab.name} has no host {host!r}. It has: {', '.join(state['hosts'])}")
-    environment = {"PATH": spec.PATH, "HOME": "/root", "USER": "root", "LAB_FOLDER": str(lab.path)}
-    with subprocess.Popen(entry(lab, state, [host], command), env=environment) as process:
-        return attend(lab, state, process, timeout)
+    environment = {"PATH": places.PATH, "HOME": "/root", "USER": "root", "LAB_FOLDER": str(lab.path)}
+    return attended(lab, state, entry(lab, state, host, "/root", command), environment, timeout)
 
 
 def fault(lab: Lab, action: str, host: str) -> str:
@@ -195,7 +207,7 @@ def fault(lab: Lab, action: str, host: str) -> str:
         raise LabError(f"lab {lab.name} has no host {host!r}. It has: {', '.join(addressed(state))}")
     first = "1" if state["kernel"] == "uml" else "2"
     command = ["env", f"LAB_FOLDER={lab.path}", *access.python_module("fault", action, host)]
-    result = subprocess.run(entry(lab, state, ["--pid", first], command), stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True)
+    result = subprocess.run(entry(lab, state, first, "/", command), stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True)
     if result.returncode:
         folder.check_alive(lab, state)
         raise LabError(f"lab {lab.name}: fault {action} {host}: {result.stderr.strip()}")
@@ -212,15 +224,11 @@ def execute(how: Boot, command: t.Sequence[str], names: t.Sequence[str], timeout
     writable = (str(folder.BUILD),)
     try:
         state = boot(lab, how, plan.cell(), daemon=False, writable=writable, own_home=False)
-        environment = {"HOME": "/root", "USER": "root", "LAB_FOLDER": str(lab.path), "PATH": spec.PATH}
+        environment = {"HOME": "/root", "USER": "root", "LAB_FOLDER": str(lab.path), "PATH": places.PATH}
         environment |= {name: os.environ[name] for name in names if name in os.environ}
         inner = ["env", f"PATH={os.environ['PATH']}", *command]
-        line = entry(lab, state, [tables.CELL, "--cwd", os.getcwd()], inner, names)
-        with subprocess.Popen(line, env=environment) as process:
-            try:
-                return attend(lab, state, process, timeout)
-            finally:
-                process.kill()
+        line = entry(lab, state, tables.CELL, os.getcwd(), inner, names)
+        return attended(lab, state, line, environment, timeout)
     finally:
         with folder.exclusive():
             remove(lab)

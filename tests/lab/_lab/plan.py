@@ -27,8 +27,8 @@ class Host(t.NamedTuple):
 
 def lab_name(text: str) -> str:
     """Check a lab's name."""
-    if not LAB_NAME.fullmatch(text):
-        raise LabError(f"lab name {text!r}: use 1 to 32 of a-z, 0-9 and '-', not '-' first.")
+    if not LAB_NAME.fullmatch(text) or text.startswith("exec-"):
+        raise LabError(f"lab name {text!r}: use 1 to 32 of a-z, 0-9 and '-', not '-' first, nor 'exec-'.")
     return text
 
 

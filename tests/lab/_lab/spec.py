@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the controller tells the lab's first process, and where things are on the lab's side."""
+"""What the controller tells the lab's first process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ import pathlib
 import typing as t
 
 from . import plan, tables
-
-RUNTIME = "/run/lab"
-HOSTS = f"{RUNTIME}/hosts"
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Spec(t.NamedTuple):
