@@ -1,0 +1,71 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""The SADB of the system this runs on, whatever way leads to it."""
+
+from __future__ import annotations
+
+import abc
+import sys
+import typing as t
+
+from ..association import Entry, SecurityAssociation
+from ..errors import InputError, SadbError, shown
+
+if t.TYPE_CHECKING:
+    from ..plan import Operation
+
+AUTO = "auto"
+XFRM = "xfrm"
+BACKENDS = (AUTO, XFRM)
+
+
+class Sadb(abc.ABC):
+    """One way to a SADB. What it dumps equals (``==``) what was asked for, except for what `plan.differences` knows that kernels do not tell."""
+
+    name = ""
+
+    @abc.abstractmethod
+    def refusals(self, sa: SecurityAssociation) -> t.List[InputError]:
+        """What of the SA cannot be expressed here, by option name; to be asked before anything is touched."""
+
+    @abc.abstractmethod
+    def preflight(self, sas: t.Sequence[SecurityAssociation]) -> t.List[SadbError]:
+        """What the kernel lacks for such SAs, one error a lack. The SADB is not touched and the SAs' keys are not used."""
+
+    @abc.abstractmethod
+    def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> t.List[Entry]:
+        """The SAs there are, larval ones marked; those of one protocol, source or destination where given."""
+
+    @abc.abstractmethod
+    def apply(self, operations: t.Sequence[Operation]) -> None:
+        """Carry a plan out, in order, all or nothing: where the kernel refuses one, all others are undone, counters and sequence numbers included.
+
+        Raises SadbError with what was refused and why.
+        """
+
+    @abc.abstractmethod
+    def flush(self, protocol: str = "") -> None:
+        """Delete every SA of a protocol, or of all of them, whosever they are."""
+
+    @abc.abstractmethod
+    def local_addresses(self) -> t.FrozenSet[bytes]:
+        """The addresses of this host, packed."""
+
+    @abc.abstractmethod
+    def keys_hidden(self) -> bool:
+        """Whether the kernel shows zeros for keys, so that keys cannot be compared."""
+
+
+def open_sadb(backend: str = AUTO) -> Sadb:
+    """The backend by name, or the one for this platform. Raises InputError where there is none."""
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {shown(backend)}", "backend", f"Choose one of: {', '.join(BACKENDS)}.")
+    if not sys.platform.startswith("linux"):
+        raise InputError(f"there is no backend for {sys.platform}", "backend", f"The backend {XFRM} needs Linux.")
+    from .xfrm import XfrmSadb
+
+    return XfrmSadb()
