@@ -16,7 +16,8 @@ import workspace
 
 def main(arguments: list[str]) -> int:
     command, *rest = arguments or ["all"]
-    if command not in ("exec", "sync", "all", *parts.TIERS):
+    chosen = parts.named(command)
+    if not chosen and command not in ("exec", "sync"):
         print(f"{command!r} is no tier. Choose one of: all {' '.join(parts.TIERS)}", file=sys.stderr)
         return 2
     workspace.sync()
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> int:
     if command == "exec":
         os.chdir(workspace.COPY)
         os.execvpe(rest[0], rest, workspace.environment())
-    return schedule.run(parts.of_tier(command))
+    return schedule.run(chosen)
 
 
 sys.exit(main(sys.argv[1:]))

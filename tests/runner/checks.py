@@ -72,8 +72,17 @@ def paths() -> None:
         sys.exit("\n".join([*found, "A path of one machine, or a registry's host: take it out."]))
 
 
+def types() -> None:
+    """mypy --strict on everything under plugins, by the names that the collection's imports use."""
+    os.chdir(workspace.COLLECTIONS)
+    root = workspace.COPY.relative_to(workspace.COLLECTIONS)
+    options = ("--config-file", str(root / "pyproject.toml"), "--cache-dir", str(workspace.BUILD / "mypy"), "--namespace-packages", "--explicit-package-bases")
+    _run("mypy", *options, str(root / "plugins"), MYPYPATH=str(workspace.COLLECTIONS))
+
+
 def licences() -> None:
     """Copyright and licence of every file."""
+    _run("git", "add", "--all")  # reuse looks at ignored files in folders that git does not track
     _run("reuse", "lint", REUSE_ENCODING_MODULE="charset_normalizer")
 
 
@@ -200,7 +209,7 @@ def _output(*command: str, **environment: str) -> str:
     return answer.stdout
 
 
-CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in (shell, paths, licences, artifact, sanity, sanity_floor, core)}
+CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in (shell, paths, types, licences, artifact, sanity, sanity_floor, core)}
 
 if __name__ == "__main__":
     CHECKS[sys.argv[1]](*sys.argv[2:])

@@ -34,14 +34,13 @@ class Part:
 PYTEST = ("python", "-m", "pytest")
 ON_A_KERNEL = ("tests/lab/lab", "exec", "--", "env", f"PYTHONPATH={workspace.COLLECTIONS}")
 CHECKS = ("python", str(Path(__file__).parent / "checks.py"))
-MYPY = ("mypy", "--config-file", "pyproject.toml", "--cache-dir", str(workspace.BUILD / "mypy"), "--namespace-packages", "--explicit-package-bases")
 DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-unknown-collection-refs", "--check-extra-docs-refs")
 
 PARTS = (
     Part("unit", "unit", (*PYTEST, "-n", "2", "tests/unit"), is_pytest=True),
     Part("ruff", "static", ("ruff", "check", "--no-cache", ".")),
     Part("black", "static", ("black", "--check", "--quiet", "--diff", ".")),
-    Part("mypy", "static", (*MYPY, "plugins")),
+    Part("mypy", "static", (*CHECKS, "types")),
     Part("yamllint", "static", ("yamllint", "--strict", ".")),
     Part("shellcheck", "static", (*CHECKS, "shell")),
     Part("paths", "static", (*CHECKS, "paths")),
@@ -61,7 +60,8 @@ PARTS = (
 )
 
 
-def of_tier(tier: str) -> list[Part]:
+def named(word: str) -> list[Part]:
+    """The parts of a tier, of all tiers, or one part."""
     # Below Python 3.12 tests/requirements/dev.txt brings that oldest ansible-core itself: `sanity` is on it.
     dropped = {"sanity-floor"} if sys.version_info < (3, 12) else set()
-    return [part for part in PARTS if tier in ("all", part.tier) and part.name not in dropped]
+    return [part for part in PARTS if word in ("all", part.tier, part.name) and part.name not in dropped]
