@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 TIER ?= all
+# Labs that still run, started here or in the synced copy
+LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_collections/ipsec/manual/build/lab/*)
 
 .PHONY: help demo test bench clean
 help:
@@ -19,7 +21,8 @@ test:
 	@tests/run $(TIER)
 
 bench:
-	@tests/setup lab bench && tests/run exec tests/bench/bench
+	@tests/setup lab bench && tests/run exec tests/bench/bench --output $(CURDIR)/build/bench.json
 
 clean:
+	@for lab in $(LABS); do $${lab%/build/lab/*}/tests/lab/lab down --name $${lab##*/}; done
 	@rm -rf build .venv .venv-* .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage tests/output

@@ -33,7 +33,6 @@ def sync() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (COPY / ".git").exists():  # ansible-test asks git which files count
             subprocess.run(["git", "init", "-q", str(COPY)], check=True)
-        _share_build()
         wanted = files()
         for name in wanted:
             _copy(TOP / name, COPY / name)
@@ -61,13 +60,6 @@ def environment(**more: str) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         **more,
     }
-
-
-def _share_build() -> None:
-    """What runs in the copy and writes to its build/ writes to the checkout's."""
-    link = COPY / "build"
-    if not link.is_symlink():
-        link.symlink_to(BUILD)
 
 
 def _copy(source: Path, target: Path) -> None:
