@@ -33,22 +33,22 @@ class Algorithm(t.NamedTuple):
 
     name: str
     kind: str
-    aliases: t.Tuple[str, ...]
-    number: t.Optional[int]
+    aliases: tuple[str, ...]
+    number: int | None
     linux: str
-    key_bits: t.Tuple[int, ...]
+    key_bits: tuple[int, ...]
     salt_bits: int = 0
-    icv_bits: t.Tuple[int, ...] = ()
+    icv_bits: tuple[int, ...] = ()
     block_bits: int = 0
     iv_bits: int = 0
-    modules: t.Tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
     rfc: str = ""
     retired: str = ""
     counter_mode: bool = False
     des_parity: bool = False
 
     @property
-    def material_bits(self) -> t.Tuple[int, ...]:
+    def material_bits(self) -> tuple[int, ...]:
         """The sizes, in bits, that a key value may have: key and salt together."""
         return tuple(bits + self.salt_bits for bits in self.key_bits)
 
@@ -62,32 +62,78 @@ class Algorithm(t.NamedTuple):
         return " or ".join(f"{bits} bits ({bits // 4} hex digits)" for bits in self.material_bits)
 
 
-def _hmac(name: str, number: int, aliases: t.Tuple[str, ...], linux: str, bits: int, icv: t.Tuple[int, ...], module: str, rfc: str, retired: str = "") -> Algorithm:
+def _hmac(name: str, number: int, aliases: tuple[str, ...], linux: str, bits: int, icv: tuple[int, ...], module: str, rfc: str, retired: str = "") -> Algorithm:
     return Algorithm(name, AUTHENTICATION, aliases, number, linux, (bits,), icv_bits=icv, modules=("hmac", module), rfc=rfc, retired=retired)
 
 
-def _aead(name: str, number: t.Optional[int], aliases: t.Tuple[str, ...], linux: str, salt: int, icv: int, module: str, rfc: str) -> Algorithm:
-    return Algorithm(
-        name, ENCRYPTION, aliases, number, linux, (256, 192, 128), salt, (icv,), 128, 64, (module, "aes_generic", "seqiv"), rfc, counter_mode=True
-    )
+def _aead(name: str, number: int | None, aliases: tuple[str, ...], linux: str, salt: int, icv: int, module: str, rfc: str) -> Algorithm:
+    return Algorithm(name, ENCRYPTION, aliases, number, linux, (256, 192, 128), salt, (icv,), 128, 64, (module, "aes_generic", "seqiv"), rfc, counter_mode=True)
 
 
-ALGORITHMS: t.Tuple[Algorithm, ...] = (
+ALGORITHMS: tuple[Algorithm, ...] = (
     _hmac("hmac-md5", 2, ("md5",), "hmac(md5)", 128, (96, 128), "md5", "RFC 2403", "RFC 8221 section 6: MUST NOT"),
-    _hmac("hmac-sha1", 3, ("sha", "sha1", "sha-1", "hmac-sha", "hmac-sha-1"), "hmac(sha1)", 160, (96, 160), "sha1_generic", "RFC 2404", "RFC 8221 section 6: MUST-"),
+    _hmac(
+        "hmac-sha1",
+        3,
+        ("sha", "sha1", "sha-1", "hmac-sha", "hmac-sha-1"),
+        "hmac(sha1)",
+        160,
+        (96, 160),
+        "sha1_generic",
+        "RFC 2404",
+        "RFC 8221 section 6: MUST-",
+    ),
     _hmac("hmac-sha256", 5, ("sha256", "sha-256", "hmac-sha-256"), "hmac(sha256)", 256, (128, 96, 256), "sha256_generic", "RFC 4868"),
     _hmac("hmac-sha384", 6, ("sha384", "sha-384", "hmac-sha-384"), "hmac(sha384)", 384, (192, 384), "sha512_generic", "RFC 4868"),
     _hmac("hmac-sha512", 7, ("sha512", "sha-512", "hmac-sha-512"), "hmac(sha512)", 512, (256, 512), "sha512_generic", "RFC 4868"),
     Algorithm("aes-xcbc", AUTHENTICATION, ("aes-xcbc-mac",), None, "xcbc(aes)", (128,), icv_bits=(96,), modules=("xcbc", "aes_generic"), rfc="RFC 3566"),
     Algorithm("aes-cmac", AUTHENTICATION, (), None, "cmac(aes)", (128,), icv_bits=(96, 128), modules=("cmac", "aes_generic"), rfc="RFC 4494"),
     Algorithm(
-        "des-cbc", ENCRYPTION, ("des",), 2, "cbc(des)", (64,), 0, (), 64, 64, ("cbc", "des_generic"), "RFC 2405", "RFC 8221 section 5: MUST NOT", des_parity=True
+        "des-cbc",
+        ENCRYPTION,
+        ("des",),
+        2,
+        "cbc(des)",
+        (64,),
+        0,
+        (),
+        64,
+        64,
+        ("cbc", "des_generic"),
+        "RFC 2405",
+        "RFC 8221 section 5: MUST NOT",
+        des_parity=True,
     ),
     Algorithm(
-        "3des-cbc", ENCRYPTION, ("3des",), 3, "cbc(des3_ede)", (192,), 0, (), 64, 64, ("cbc", "des_generic"), "RFC 2451", "RFC 8221 section 5: SHOULD NOT", des_parity=True
+        "3des-cbc",
+        ENCRYPTION,
+        ("3des",),
+        3,
+        "cbc(des3_ede)",
+        (192,),
+        0,
+        (),
+        64,
+        64,
+        ("cbc", "des_generic"),
+        "RFC 2451",
+        "RFC 8221 section 5: SHOULD NOT",
+        des_parity=True,
     ),
     Algorithm(
-        "blowfish-cbc", ENCRYPTION, ("blowfish",), 7, "cbc(blowfish)", (128,), 0, (), 64, 64, ("cbc", "blowfish_generic"), "RFC 2451", "RFC 8221 section 5: MUST NOT"
+        "blowfish-cbc",
+        ENCRYPTION,
+        ("blowfish",),
+        7,
+        "cbc(blowfish)",
+        (128,),
+        0,
+        (),
+        64,
+        64,
+        ("cbc", "blowfish_generic"),
+        "RFC 2451",
+        "RFC 8221 section 5: MUST NOT",
     ),
     Algorithm("null", ENCRYPTION, (), 11, "ecb(cipher_null)", (), modules=("crypto_null",), rfc="RFC 2410"),
     Algorithm("aes-cbc", ENCRYPTION, ("aes",), 12, "cbc(aes)", (256, 192, 128), 0, (), 128, 128, ("cbc", "aes_generic"), "RFC 3602"),
@@ -121,12 +167,10 @@ ALGORITHMS: t.Tuple[Algorithm, ...] = (
 DEFAULT_ENCRYPTION = "aes-cbc"
 DEFAULT_AUTHENTICATION = "hmac-sha256"
 
-BY_NAME: t.Dict[str, Algorithm] = {row.name: row for row in ALGORITHMS}
-_BY_WORD: t.Dict[t.Tuple[str, str], Algorithm] = {(row.kind, word): row for row in ALGORITHMS for word in (row.name, *row.aliases, row.linux)}
-_BY_NUMBER: t.Dict[t.Tuple[str, int], Algorithm] = {(row.kind, row.number): row for row in ALGORITHMS if row.number is not None}
-_BY_LINUX: t.Dict[t.Tuple[str, int], Algorithm] = {
-    (row.linux, icv): row for row in ALGORITHMS for icv in (row.icv_bits if row.combined else (0,))
-}
+BY_NAME: dict[str, Algorithm] = {row.name: row for row in ALGORITHMS}
+_BY_WORD: dict[tuple[str, str], Algorithm] = {(row.kind, word): row for row in ALGORITHMS for word in (row.name, *row.aliases, row.linux)}
+_BY_NUMBER: dict[tuple[str, int], Algorithm] = {(row.kind, row.number): row for row in ALGORITHMS if row.number is not None}
+_BY_LINUX: dict[tuple[str, int], Algorithm] = {(row.linux, icv): row for row in ALGORITHMS for icv in (row.icv_bits if row.combined else (0,))}
 
 
 def find(kind: str, word: str, place: str = "") -> Algorithm:
@@ -135,18 +179,18 @@ def find(kind: str, word: str, place: str = "") -> Algorithm:
     Raises InputError with the nearest names where there is none.
     """
     row = _BY_WORD.get((kind, word.lower()))
-    if row is None and word.isascii() and word.isdigit():
+    if row is None and len(word) <= 3 and word.isascii() and word.isdigit():
         row = _BY_NUMBER.get((kind, int(word)))
     if row is not None:
         return row
     words = [known for row_kind, known in _BY_WORD if row_kind == kind]
-    near = difflib.get_close_matches(word.lower(), words, 3, 0.5) or [row.name for row in ALGORITHMS if row.kind == kind]
+    near = (difflib.get_close_matches(word.lower(), words, 3, 0.5) if len(word) <= 40 else []) or [row.name for row in ALGORITHMS if row.kind == kind]
     other = AUTHENTICATION if kind == ENCRYPTION else ENCRYPTION
     if (other, word.lower()) in _BY_WORD:
         raise InputError(f"{word} is an {other} algorithm, an {kind} algorithm is wanted here", place, f"Choose one of: {', '.join(near)}.")
     raise InputError(f"unknown {kind} algorithm {shown(word)}", place, f"Nearest names: {', '.join(near)}.")
 
 
-def find_linux(linux: str, icv_bits: int = 0) -> t.Optional[Algorithm]:
+def find_linux(linux: str, icv_bits: int = 0) -> Algorithm | None:
     """The row for a Linux kernel name; combined ciphers differ by their ICV (in bits), all others take 0. None where the table has no such row."""
     return _BY_LINUX.get((linux, icv_bits))

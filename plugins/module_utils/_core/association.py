@@ -101,13 +101,13 @@ class SecurityAssociation(t.NamedTuple):
     replay_window: int = 0
     esn: bool = False
     reqid: int = 0
-    mark: t.Optional[Mark] = None
+    mark: Mark | None = None
     if_id: int = 0
-    selector: t.Optional[Selector] = None
-    encapsulation: t.Optional[Encapsulation] = None
+    selector: Selector | None = None
+    encapsulation: Encapsulation | None = None
     lifetimes: Lifetimes = NO_LIFETIMES
     direction: str = ""
-    extra: t.Tuple[t.Tuple[str, str], ...] = ()
+    extra: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return f"<SecurityAssociation {label(self)}>"
@@ -173,7 +173,7 @@ def identity(sa: SecurityAssociation) -> Identity:
     return (sa.protocol, sa.destination, sa.spi, sa.mark)
 
 
-def owner(sa: SecurityAssociation) -> t.Tuple[int, t.Optional[Mark], int]:
+def owner(sa: SecurityAssociation) -> tuple[int, Mark | None, int]:
     """What tells whose SA it is on Linux: reqid, mark and if_id. IKE daemons and overlay networks set at least one of them."""
     return (sa.reqid, sa.mark, sa.if_id)
 
@@ -184,12 +184,12 @@ def label(sa: SecurityAssociation) -> str:
     return f"{sa.protocol} spi 0x{sa.spi:08x} {format_address(sa.source)} > {format_address(sa.destination)} {sa.mode} {suite}"
 
 
-def algorithm_of(name: str) -> t.Optional[Algorithm]:
+def algorithm_of(name: str) -> Algorithm | None:
     """The table's row for an SA's algorithm, None for an empty name or one that only this kernel knows."""
     return BY_NAME.get(name)
 
 
-def fingerprints(sa: SecurityAssociation) -> t.Dict[str, str]:
+def fingerprints(sa: SecurityAssociation) -> dict[str, str]:
     """``{"encryption": ..., "authentication": ...}``: fingerprints of the keys, empty where there is no key."""
     found = {}
     for kind, name, key in ((ENCRYPTION, sa.encryption, sa.encryption_key), (AUTHENTICATION, sa.authentication, sa.authentication_key)):
@@ -211,26 +211,37 @@ def build(
     """An SA in normal form from canonical names and packed addresses; the other fields as `SecurityAssociation` names them. Nothing is checked here.
 
     No source is any source of the destination's family, ESP without a cipher takes "null" (RFC 2410), ``icv_bits`` 0 is the algorithm's default,
-    and a selector that selects nothing is None.
+    a network of prefix 0 is any, a selector that selects nothing is None, and so is a mark that no packet could lack.
     """
     if protocol == ESP and not encryption and authentication:
         encryption = "null"
     integrity = BY_NAME.get(authentication or encryption)
     if not icv_bits and integrity is not None and integrity.icv_bits:
         icv_bits = integrity.icv_bits[0]
-    if fields.get("selector") == Selector():
-        fields["selector"] = None
+    if fields.get("selector") is not None:
+        fields["selector"] = normal_selector(fields["selector"])
+    if fields.get("mark") == Mark(0, 0):
+        fields["mark"] = None
     return SecurityAssociation(
         protocol, spi, source or bytes(len(destination)), destination, encryption=encryption, authentication=authentication, icv_bits=icv_bits, **fields
     )
 
 
-def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> t.List[InputError]:
+def normal_selector(selector: Selector) -> t.Optional[Selector]:
+    """The selector without networks that hold every address; None where nothing is left to select."""
+    if not selector.source_prefix and not any(selector.source):
+        selector = selector._replace(source=b"")
+    if not selector.destination_prefix and not any(selector.destination):
+        selector = selector._replace(destination=b"")
+    return None if selector == Selector() else selector
+
+
+def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> list[InputError]:
     """Everything that is wrong with the SA on every backend, as errors whose place is the option's name; empty for a good SA.
 
     The kernel checks almost none of this (spec/linux-xfrm.md section 1).
     """
-    found: t.List[InputError] = []
+    found: list[InputError] = []
 
     def wrong(place: str, message: str, hint: str = "") -> None:
         found.append(InputError(message, place, hint))
@@ -269,11 +280,11 @@ def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -
     if sa.encapsulation is not None and sa.protocol != ESP:
         wrong("encapsulation", "only ESP can be carried in UDP", "Take the encapsulation away or use ESP.")
     if sa.selector is not None:
-        found.extend(_selector_problems(sa.selector))
+        found.extend(selector_problems(sa.selector))
     return found
 
 
-def spi_problem(spi: int) -> t.Tuple[str, str]:
+def spi_problem(spi: int) -> tuple[str, str]:
     """What is wrong with an SPI outside 256..2^32-1, and the fix (RFC 4303 section 2.1)."""
     fix = "Draw one with the lookup ipsec.manual.ipsec_spi."
     if spi == 0:
@@ -284,7 +295,7 @@ def spi_problem(spi: int) -> t.Tuple[str, str]:
 
 
 def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool) -> t.Iterator[InputError]:
-    rows: t.Dict[str, t.Optional[Algorithm]] = {}
+    rows: dict[str, Algorithm | None] = {}
     for kind, name, key in ((ENCRYPTION, sa.encryption, sa.encryption_key), (AUTHENTICATION, sa.authentication, sa.authentication_key)):
         row = rows[kind] = algorithm_of(name)
         if name and row is None:
@@ -323,7 +334,8 @@ def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool
         yield InputError("one key serves both encryption and authentication", "authentication_key", "Every algorithm of every SA wants a key of its own.")
 
 
-def _selector_problems(selector: Selector) -> t.Iterator[InputError]:
+def selector_problems(selector: Selector) -> t.Iterator[InputError]:
+    """What is wrong with a selector, of an SA or of a policy."""
     if selector.source and selector.destination and len(selector.source) != len(selector.destination):
         yield InputError("the selector mixes address families", "selector", "Give both networks as IPv4 or both as IPv6.")
     for side in ("source", "destination"):
@@ -341,7 +353,7 @@ def _selector_problems(selector: Selector) -> t.Iterator[InputError]:
         yield InputError("a port is out of range", "selector", "Choose 0 to 65535; 0 is any.")
 
 
-def warnings(sa: SecurityAssociation) -> t.List[str]:
+def warnings(sa: SecurityAssociation) -> list[str]:
     """What is allowed but unwise, with the RFC that says so; one sentence each, without keys."""
     found = []
     for name in (sa.encryption, sa.authentication):
@@ -360,32 +372,64 @@ def warnings(sa: SecurityAssociation) -> t.List[str]:
     return found
 
 
-def set_problems(sas: t.Sequence[SecurityAssociation], places: t.Optional[t.Sequence[str]] = None) -> t.List[IpsecError]:
-    """What is wrong with several SAs together: one identity twice, one key in two SAs. ``places[i]`` names the i-th SA in messages."""
-    found: t.List[IpsecError] = []
-    identities: t.Dict[Identity, int] = {}
-    owners: t.Dict[bytes, int] = {}
+class Conflict(t.NamedTuple):
+    """The SAs at ``second`` and ``first`` of a sequence share what no two may: ``field`` is "spi" (one identity), "encryption_key" or "authentication_key"."""
 
-    def where(index: int) -> str:
-        return places[index] if places else label(sas[index])
+    second: int
+    first: int
+    field: str
 
+
+def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
+    """One identity twice, one key in two SAs (DES parity bits aside)."""
+    if not _any_conflict(sas):
+        return
+    identities: dict[Identity, int] = {}
+    owners: dict[bytes, int] = {}
     for index, sa in enumerate(sas):
         first = identities.setdefault(identity(sa), index)
         if first != index:
-            found.append(
-                InputError(
-                    f"SPI 0x{sa.spi:08x} towards {format_address(sa.destination)} is used twice for {sa.protocol}, first by {where(first)}",
-                    where(index),
-                    "Every SA towards one destination needs its own SPI.",
-                )
-            )
-        for kind, name, key in ((ENCRYPTION, sa.encryption, sa.encryption_key), (AUTHENTICATION, sa.authentication, sa.authentication_key)):
-            if not key:
-                continue
-            row = BY_NAME.get(name)
-            first = owners.setdefault(keys.set_parity(row, key) if row is not None else key, index)
-            if first != index:
-                found.append(InputError(f"the {kind} key is also used by {where(first)}", where(index), "Every SA needs its own keys."))
+            yield Conflict(index, first, "spi")
+        for field, name, key in (("encryption_key", sa.encryption, sa.encryption_key), ("authentication_key", sa.authentication, sa.authentication_key)):
+            if key:
+                first = owners.setdefault(_in_use(name, key), index)
+                if first != index:
+                    yield Conflict(index, first, field)
+
+
+def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
+    """Whether `conflicts` finds any, at the speed of sets. One SA that has the same key twice counts, though it is no conflict of two."""
+    if len({(sa[0], sa[3], sa[1], sa[13]) for sa in sas}) < len(sas):
+        return True
+    used = [_in_use(sa.encryption, sa.encryption_key) if sa.encryption in _PARITY else sa.encryption_key for sa in sas if sa.encryption_key]
+    used += [sa.authentication_key for sa in sas if sa.authentication_key]
+    return len(set(used)) < len(used)
+
+
+_PARITY = frozenset(name for name, row in BY_NAME.items() if row.des_parity)
+
+
+def _in_use(algorithm: str, key: bytes) -> bytes:
+    row = BY_NAME.get(algorithm)
+    return keys.set_parity(row, key) if row is not None else key
+
+
+def conflict_message(sas: t.Sequence[SecurityAssociation], conflict: Conflict, first: str) -> tuple[str, str]:
+    """What is wrong, and the fix; ``first`` names the SA that came first."""
+    if conflict.field != "spi":
+        return f"the {conflict.field.split('_')[0]} key is also used by {first}", "Every SA needs its own keys."
+    sa = sas[conflict.second]
+    message = f"SPI 0x{sa.spi:08x} towards {format_address(sa.destination)} is used twice for {sa.protocol}, first by {first}"
+    return message, "Every SA towards one destination needs its own SPI."
+
+
+def set_problems(sas: t.Sequence[SecurityAssociation], places: t.Sequence[str] | None = None) -> list[IpsecError]:
+    """What is wrong with several SAs together (`conflicts`), as errors. ``places[i]`` names the i-th SA in messages."""
+    names = places or [label(sa) for sa in sas]
+    found: list[IpsecError] = []
+    for conflict in conflicts(sas):
+        message, hint = conflict_message(sas, conflict, names[conflict.first])
+        found.append(InputError(message, names[conflict.second], hint))
     return found
 
 

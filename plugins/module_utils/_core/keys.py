@@ -14,22 +14,19 @@ from __future__ import annotations
 import binascii
 import hashlib
 import os
-import typing as t
 
 from .algorithms import Algorithm
 from .errors import InputError
 
 _FINGERPRINT_LABEL = b"ipsec.manual key fingerprint 1\0"
 _ODD_PARITY = bytes(byte if bin(byte).count("1") % 2 else byte ^ 1 for byte in range(256))
-_WEAK_DES = frozenset(
-    bytes.fromhex(key)
-    for key in (
-        "0101010101010101 fefefefefefefefe e0e0e0e0f1f1f1f1 1f1f1f1f0e0e0e0e "
-        "011f011f010e010e 1f011f010e010e01 01e001e001f101f1 e001e001f101f101 "
-        "01fe01fe01fe01fe fe01fe01fe01fe01 1fe01fe00ef10ef1 e01fe01ff10ef10e "
-        "1ffe1ffe0efe0efe fe1ffe1ffe0efe0e e0fee0fef1fef1fe fee0fee0fef1fef1"
-    ).split()
-)
+_WEAK_DES_HEX = """
+    0101010101010101 fefefefefefefefe e0e0e0e0f1f1f1f1 1f1f1f1f0e0e0e0e
+    011f011f010e010e 1f011f010e010e01 01e001e001f101f1 e001e001f101f101
+    01fe01fe01fe01fe fe01fe01fe01fe01 1fe01fe00ef10ef1 e01fe01ff10ef10e
+    1ffe1ffe0efe0efe fe1ffe1ffe0efe0e e0fee0fef1fef1fe fee0fee0fef1fef1
+"""
+_WEAK_DES = frozenset(map(bytes.fromhex, _WEAK_DES_HEX.split()))
 
 
 def from_hex(text: str, place: str = "") -> bytes:
@@ -55,7 +52,8 @@ def problem(algorithm: Algorithm, key: bytes) -> str:
         return f"{algorithm.name} takes no key" if key else ""
     if len(key) * 8 not in algorithm.material_bits:
         salt = f", {algorithm.salt_bits} bits of them salt" if algorithm.salt_bits else ""
-        return f"{algorithm.name} wants a key of {algorithm.sizes()}{salt}, found {len(key) * 8} bits ({len(key) * 2} hex digits)"
+        found = f"found {len(key) * 8} bits ({len(key) * 2} hex digits)" if key else "none is given"
+        return f"{algorithm.name} wants a key of {algorithm.sizes()}{salt}, {found}"
     secret = key[: len(key) - algorithm.salt_bits // 8]
     if secret.count(secret[:1]) == len(secret):
         return f"the {algorithm.name} key is one byte repeated"
@@ -75,7 +73,7 @@ def check(algorithm: Algorithm, key: bytes, place: str = "") -> None:
         raise InputError(reason, place, "" if not algorithm.key_bits else f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {algorithm.name}.")
 
 
-def generate(algorithm: Algorithm, bits: t.Optional[int] = None) -> bytes:
+def generate(algorithm: Algorithm, bits: int | None = None) -> bytes:
     """A new key (with its salt) of ``bits`` bits, salt not counted; the default size where None.
 
     From the operating system's generator; DES keys carry odd parity; weak keys are drawn again.

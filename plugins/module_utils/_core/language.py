@@ -1,0 +1,1087 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""The text form of SAs: the command language of Solaris' ``ipseckey`` and of its file ``ipseckeys``, read and written.
+
+One table, `KEYWORDS`, says what every word means; reader and writer follow it. What ipseckey does silently and to the user's harm (cutting numbers and
+keys, filling up keys, swallowing lines, losing text after quotes) is refused here with its line and column. No message ever shows a key.
+
+Reading: `parse`, which takes the general way (`_Reader`) for every line that `_PlainLines` does not know at once.
+Writing: `render`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import difflib
+import functools
+import operator
+import re
+import socket
+import typing as t
+
+from . import algorithms, association, keys
+from .association import Encapsulation, Lifetimes, Mark, SecurityAssociation, Selector
+from .errors import InputError, IpsecError, TextError, raise_all, shown
+
+LINUX = "linux"
+SOLARIS = "solaris"
+TARGETS = (LINUX, SOLARIS)
+
+# Kinds of value.
+SPI = "spi"
+ADDRESS = "address"
+ADDRESS6 = "IPv6 address"
+NETWORK = "network"
+NETWORK6 = "IPv6 network"
+NUMBER = "number"
+KEY = "key"
+ENCRYPTION = algorithms.ENCRYPTION
+AUTHENTICATION = algorithms.AUTHENTICATION
+CHOICE = "choice"
+MARK = "mark"
+IDENTITY = "identity"
+TEXT = "text"
+FLAG = "flag"
+
+# Who knows a keyword.
+ALL = "all"
+OURS = "ours"
+"""A keyword of this collection: text meant for Solaris refuses it."""
+EXTRA = "extra"
+"""A keyword that only Solaris gives a meaning: it is kept in `SecurityAssociation.extra`."""
+
+
+class Keyword(t.NamedTuple):
+    """One attribute of an SA.
+
+    ``field`` is what it fills: attributes that fill the same one exclude each other. ``bits`` is the width of a number. ``values`` is how many words follow.
+    """
+
+    name: str
+    synonyms: tuple[str, ...]
+    kind: str
+    field: str
+    help: str
+    bits: int = 0
+    choices: tuple[str, ...] = ()
+    known: str = ALL
+
+    @property
+    def values(self) -> int:
+        return {FLAG: 0, IDENTITY: 2}.get(self.kind, 1)
+
+
+def _lifetimes() -> t.Iterator[Keyword]:
+    for kind, what in (("bytes", "bytes"), ("packets", "packets"), ("addtime", "seconds since it was added"), ("usetime", "seconds since its first use")):
+        for end, effect in (("soft", "at which a warning is due"), ("hard", "at which the SA ends")):
+            yield Keyword(f"{end}_{kind}", (), NUMBER, f"{end}_{kind}", f"{what} {effect}", 64, known=OURS if kind == "packets" else ALL)
+
+
+KEYWORDS: tuple[Keyword, ...] = (
+    Keyword("spi", (), SPI, "spi", "security parameters index, 0x100 to 0xffffffff"),
+    Keyword("src", ("srcaddr", "saddr"), ADDRESS, "source", "source address; any where it is not given"),
+    Keyword("src6", ("srcaddr6", "saddr6"), ADDRESS6, "source", "source address, IPv6 only"),
+    Keyword("dst", ("dstaddr", "daddr"), ADDRESS, "destination", "destination address"),
+    Keyword("dst6", ("dstaddr6", "daddr6"), ADDRESS6, "destination", "destination address, IPv6 only"),
+    Keyword("encr_alg", ("encralg",), ENCRYPTION, "encryption", "encryption algorithm, by name or number"),
+    Keyword("encrkey", (), KEY, "encryption_key", "encryption key (and salt), hexadecimal, with /bits behind it if wanted"),
+    Keyword("auth_alg", ("authalg",), AUTHENTICATION, "authentication", "authentication algorithm, by name or number"),
+    Keyword("authkey", (), KEY, "authentication_key", "authentication key, hexadecimal, with /bits behind it if wanted"),
+    Keyword("icv_bits", (), NUMBER, "icv_bits", "bits of the integrity check value, where not the algorithm's default", 16, known=OURS),
+    Keyword("mode", (), CHOICE, "mode", "transport or tunnel; inner addresses mean tunnel", choices=(association.TRANSPORT, association.TUNNEL), known=OURS),
+    Keyword("replay", (), NUMBER, "replay_window", "anti-replay window in packets: 0 to 255 on Solaris, to 4096 on Linux", 32),
+    Keyword("esn", (), FLAG, "esn", "extended (64-bit) sequence numbers", known=OURS),
+    Keyword("reqid", (), NUMBER, "reqid", "number that ties the SA to policies", 32, known=OURS),
+    Keyword("mark", (), MARK, "mark", "packet mark, VALUE or VALUE/MASK", known=OURS),
+    Keyword("if_id", (), NUMBER, "if_id", "number of the XFRM interface", 32, known=OURS),
+    *_lifetimes(),
+    Keyword("proto", ("ulp",), NUMBER, "protocol", "IP protocol number of the traffic; in tunnel mode that of the tunnel, 4 or 41", 8),
+    Keyword("sport", (), NUMBER, "source_port", "source port of the traffic", 16),
+    Keyword("dport", (), NUMBER, "destination_port", "destination port of the traffic", 16),
+    Keyword("isrc", ("innersrc", "proxy", "proxyaddr"), NETWORK, "inner_source", "source ADDRESS/PREFIX of the traffic in a tunnel"),
+    Keyword("isrc6", ("innersrc6", "proxy6", "proxyaddr6"), NETWORK6, "inner_source", "source ADDRESS/PREFIX of the traffic in a tunnel, IPv6 only"),
+    Keyword("idst", ("innerdst",), NETWORK, "inner_destination", "destination ADDRESS/PREFIX of the traffic in a tunnel"),
+    Keyword("idst6", ("innerdst6",), NETWORK6, "inner_destination", "destination ADDRESS/PREFIX of the traffic in a tunnel, IPv6 only"),
+    Keyword("iproto", ("iulp",), NUMBER, "inner_protocol", "IP protocol number of the traffic in a tunnel", 8),
+    Keyword("isport", ("innersport",), NUMBER, "inner_source_port", "source port of the traffic in a tunnel", 16),
+    Keyword("idport", ("innerdport",), NUMBER, "inner_destination_port", "destination port of the traffic in a tunnel", 16),
+    Keyword("encap", (), CHOICE, "encapsulation", "udp: carried in UDP (RFC 3948); goes with at least one nat_ keyword", choices=("udp",)),
+    Keyword("nat_loc", (), ADDRESS, "nat_local", "local address behind a NAT"),
+    Keyword("nat_rem", (), ADDRESS, "nat_remote", "remote address behind a NAT"),
+    Keyword("nat_lport", (), NUMBER, "nat_local_port", "local UDP port, 4500 where not given; that of the source unless the SA is inbound", 16),
+    Keyword("nat_rport", (), NUMBER, "nat_remote_port", "remote UDP port, 4500 where not given; that of the destination unless the SA is inbound", 16),
+    Keyword("state", (), CHOICE, "state", "mature, the only state an SA can be added in", choices=("mature",)),
+    Keyword("inbound", (), FLAG, "direction", "the SA is for packets that arrive"),
+    Keyword("outbound", (), FLAG, "direction", "the SA is for packets that leave"),
+    Keyword("pair-spi", (), SPI, "pair-spi", "SPI of the SA of the other direction", known=EXTRA),
+    Keyword("replay_value", (), NUMBER, "replay_value", "sequence number to start from", 32, known=EXTRA),
+    Keyword("hard_alloc", (), NUMBER, "hard_alloc", "flows at which the SA ends", 32, known=EXTRA),
+    Keyword("soft_alloc", (), NUMBER, "soft_alloc", "flows at which a warning is due", 32, known=EXTRA),
+    Keyword("idle_addtime", (), NUMBER, "idle_addtime", "idle seconds since it was added", 32, known=EXTRA),
+    Keyword("idle_usetime", (), NUMBER, "idle_usetime", "idle seconds since its first use", 32, known=EXTRA),
+    Keyword("reserved_bits", (), NUMBER, "reserved_bits", "bits of the initial value at the end of encrkey: 0, all else is for test vectors", 8, known=EXTRA),
+    Keyword("srcidtype", (), IDENTITY, "srcidtype", "type and text of the source's identity", known=EXTRA),
+    Keyword("dstidtype", (), IDENTITY, "dstidtype", "type and text of the destination's identity", known=EXTRA),
+    Keyword("label", (), TEXT, "label", "sensitivity label", known=EXTRA),
+    Keyword("outer-label", (), TEXT, "outer-label", "sensitivity label of the outer header", known=EXTRA),
+    Keyword("implicit-label", (), TEXT, "implicit-label", "sensitivity label that no packet carries", known=EXTRA),
+)
+BY_WORD: dict[str, Keyword] = {word: row for row in KEYWORDS for word in (row.name, *row.synonyms)}
+
+_READ_ONLY = "flags dpd sens_level sens_map integ_level integ_map current_alloc current_bytes current_addtime current_usetime"
+READ_ONLY_KEYWORDS = frozenset(_READ_ONLY.split())
+IDENTITY_TYPES = {
+    "prefix": "prefix",
+    "fqdn": "fqdn",
+    "domain": "fqdn",
+    "domainname": "fqdn",
+    "user_fqdn": "user_fqdn",
+    "mailbox": "user_fqdn",
+    "der_dn": "der_dn",
+    "der_gn": "der_gn",
+}
+SA_TYPES = {"esp": association.ESP, "ah": association.AH, "3": association.ESP, "2": association.AH}
+# Number 0 of ipsecalgs: no algorithm.
+NO_ALGORITHM = {ENCRYPTION: ("any", "0"), AUTHENTICATION: ("none", "any", "0")}
+
+
+class Command(t.NamedTuple):
+    """One command of ipseckey. ``read`` tells whether this release reads it in a text."""
+
+    name: str
+    synonyms: tuple[str, ...]
+    help: str
+    read: bool = False
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("add", (), "add one SA", read=True),
+    Command("update", (), "change the lifetimes of one SA"),
+    Command("update-pair", (), "change the lifetimes of one SA and of its pair"),
+    Command("delete", (), "delete one SA"),
+    Command("delete-pair", (), "delete one SA and its pair"),
+    Command("get", (), "show one SA"),
+    Command("flush", (), "delete all SAs"),
+    Command("dump", (), "show all SAs"),
+    Command("save", (), "write all SAs to a file"),
+    Command("monitor", (), "show what happens"),
+    Command("pmonitor", ("passive_monitor",), "show what happens, asking for nothing"),
+    Command("help", ("?",), "explain the commands"),
+    Command("quit", ("exit",), "end"),
+)
+_COMMAND_BY_WORD: dict[str, Command] = {word: row for row in COMMANDS for word in (row.name, *row.synonyms)}
+
+LINE_MAX = {LINUX: 65536, SOLARIS: 4093}
+"""Characters of one line without its newline."""
+COMMAND_MAX = {LINUX: 65536, SOLARIS: 4095}
+"""Characters of one command over all its lines, newlines counted."""
+RENDERED_LINE_MAX = 1999
+PROBLEMS_MAX = 1000
+"""After so many problems the rest of a text is not looked at."""
+NAT_PORT = 4500
+
+
+class Document(t.NamedTuple):
+    """What a text says. ``lines[i]`` is the line, from 1, on which ``sas[i]`` begins.
+
+    ``warnings`` are pairs of a sentence about how the text was understood, and the place. What is unwise about an SA itself is asked of
+    `association.warnings`.
+    """
+
+    sas: tuple[SecurityAssociation, ...]
+    lines: tuple[int, ...]
+    warnings: tuple[tuple[str, str], ...]
+
+
+def parse(text: str | bytes, name: str = "text", target: str = LINUX, resolve_names: bool = False, allow_static_counter_mode: bool = False) -> Document:
+    """The SAs that the text adds, checked each alone (`association.problems`) and together (`association.conflicts`).
+
+    ``name`` names the text in messages. ``target`` is the system the text is for: "solaris" refuses what its ipseckey cannot do.
+    ``resolve_names`` takes host names as addresses, which trusts the naming system. Raises TextError, or Problems with all that is wrong.
+    """
+    if target not in TARGETS:
+        raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
+    reader = _Reader(name, target, resolve_names, allow_static_counter_mode)
+    reader.read(text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text)
+    reader.problems.sort(key=lambda problem: (problem.line, problem.column))
+    raise_all(reader.problems)
+    return Document(tuple(reader.sas), tuple(reader.lines), tuple(reader.warnings))
+
+
+# Values of single words -------------------------------------------------------------------------------------------------------------------------------
+
+
+def parse_spi(text: str | int, place: str = "") -> tuple[int, str]:
+    """An SPI and a warning, which is empty where the text can be read in one way only.
+
+    ``0x…`` is hexadecimal, bare digits with a letter too (as old guides print them), digits alone are decimal as ipseckey reads them.
+    Raises InputError for a leading zero (octal to ipseckey), a sign, more than 32 bits (which it cuts), 0, and the reserved 1 to 255.
+    """
+    spi, reading, advice = _read_spi(str(text), place)
+    return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
+
+
+def _read_spi(text: str, place: str = "") -> tuple[int, str, str]:
+    """An SPI; where the text has two readings also how it was read, and the advice that is the same for all such SPIs."""
+    reading = advice = ""
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
+        spi = int(text, 16)
+    elif re.fullmatch(r"0|[1-9][0-9]{0,63}", text):
+        spi = int(text)
+        if len(text) <= 8:
+            reading, advice = (
+                f"SPI {text} is read as decimal, 0x{spi:08x}, not as 0x{text:0>8}",
+                "digits alone are decimal; where hexadecimal is meant, write 0x",
+            )
+    elif re.fullmatch(r"[0-9a-fA-F]{1,8}", text) and not text.isdigit():
+        spi = int(text, 16)
+        reading, advice = f"SPI {text} is read as 0x{spi:08x}", "ipseckey itself refuses hexadecimal digits without 0x"
+    elif re.fullmatch(r"0[0-9]+", text):
+        raise InputError(
+            f"SPI {shown(text)} has a leading zero, which means octal to ipseckey", place, "Write 0x and hexadecimal digits, or decimal without the zero."
+        )
+    else:
+        raise InputError(f"{shown(text)} is no SPI", place, "Write 0x and up to 8 hexadecimal digits.")
+    if spi > association.SPI_MAX:
+        raise InputError(f"SPI {shown(text)} does not fit 32 bits", place, "Write 0x and up to 8 hexadecimal digits.")
+    if spi < association.SPI_MIN:
+        message, hint = association.spi_problem(spi)
+        raise InputError(message, place, hint)
+    return spi, reading, advice
+
+
+def parse_number(text: str, bits: int, place: str = "") -> int:
+    """A decimal number, or a hexadecimal one after ``0x``, of at most ``bits`` bits. Signs, octal, units and names are refused."""
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
+        number = int(text, 16)
+    elif re.fullmatch(r"0|[1-9][0-9]{0,63}", text):
+        number = int(text)
+    elif re.fullmatch(r"0[0-9]+", text):
+        raise InputError(
+            f"{shown(text)} has a leading zero, which means octal to ipseckey", place, "Write the decimal number without it, or 0x and hexadecimal digits."
+        )
+    else:
+        raise InputError(f"{shown(text)} is no number", place, "Write decimal digits, or 0x and hexadecimal digits; no sign, no unit, no name.")
+    if number >> bits:
+        raise InputError(f"{shown(text)} does not fit {bits} bits", place, f"The largest value is {(1 << bits) - 1}; ipseckey would cut it silently.")
+    return number
+
+
+def parse_mark(text: str, place: str = "") -> Mark | None:
+    """``VALUE`` or ``VALUE/MASK``, 32 bits each; the mask is all ones where not given. None for a mark that every packet has (mask 0)."""
+    value, slash, mask = text.partition("/")
+    mark = Mark(parse_number(value, 32, place), parse_number(mask, 32, place) if slash else 0xFFFFFFFF)
+    return mark if any(mark) else None
+
+
+def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
+    """``ADDRESS`` or ``ADDRESS/PREFIX`` as packed address and prefix length in bits."""
+    address, slash, prefix = text.partition("/")
+    packed = association.pack_address(address, place)
+    width = len(packed) * 8
+    if not slash:
+        return packed, width
+    length = parse_number(prefix, 8, place)
+    if length > width:
+        raise InputError(f"the prefix /{length} is longer than the address", place, f"Write /0 to /{width}.")
+    return packed, length
+
+
+def parse_key(text: str, place: str = "") -> bytes:
+    """Hexadecimal digits, with or without ``0x``, with or without ``/BITS``, which must be what the digits give. No error shows a digit."""
+    digits, slash, bits = text.partition("/")
+    key = keys.from_hex(digits, place)
+    if not key:
+        raise InputError("the key is empty", place, "Write hexadecimal digits.")
+    if slash and not re.fullmatch(r"[1-9][0-9]{0,5}", bits):
+        raise InputError("what stands after the key's slash is no number of bits", place, "Write the number of bits, or leave it and the slash away.")
+    if slash and int(bits) != len(key) * 8:
+        done = "cut the key" if int(bits) < len(key) * 8 else "fill the key with stray memory"
+        raise InputError(f"the key has {len(key) * 8} bits, but /{bits} stands behind it", place, f"Correct the key or the number; ipseckey would {done}.")
+    return key
+
+
+def _parse_algorithm(kind: str, text: str, place: str = "") -> str:
+    """The table's name of the algorithm; empty for ipseckey's words for no algorithm."""
+    return "" if text.lower() in NO_ALGORITHM[kind] else algorithms.find(kind, text, place).name
+
+
+def _parse_identity(kind: str, text: str, place: str = "") -> str:
+    canonical = IDENTITY_TYPES.get(kind.lower())
+    if canonical is None:
+        if not re.fullmatch(r"[0-9]{1,5}|0x[0-9a-fA-F]{1,4}", kind):
+            raise InputError(f"unknown identity type {shown(kind)}", place, f"Choose one of: {', '.join(IDENTITY_TYPES)}, or a number.")
+        canonical = str(parse_number(kind, 16, place))
+    return f"{canonical} {text}"
+
+
+def _resolve(host: str) -> bytes:
+    """The one address of a host name. A name that could be an address written badly, or a key, is never looked up."""
+    labels = host.rstrip(".").split(".")
+    plausible = (
+        re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,10}\.?", host)
+        and re.search(r"[A-Za-z]", labels[-1])
+        and not labels[-1].lower().startswith("0x")
+    )
+    if not plausible or "hidden" in shown(host):
+        raise InputError(f"{shown(host)} is neither an address nor a host name", "", "Write an IPv4 or IPv6 address.")
+    try:
+        answers = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        raise InputError(f"the host name {shown(host)} does not resolve", "", "Write the address itself.") from None
+    found = sorted({association.pack_address(str(answer[4][0]).partition("%")[0]) for answer in answers if answer[0] in (socket.AF_INET, socket.AF_INET6)})
+    if len(found) != 1:
+        listed = ", ".join(map(association.format_address, found))
+        raise InputError(f"the host name {shown(host)} has {len(found)} addresses ({listed})", "", "Write the address that is meant.")
+    return found[0]
+
+
+# Reading ----------------------------------------------------------------------------------------------------------------------------------------------
+
+_BLANKS = " \t\r\f\v"
+# A quoted word with what follows it, or a plain word. What the quotes hold ends at the line's end at the latest.
+_WORD = re.compile(r'"(?P<quoted>[^"]*)(?P<close>"?)(?P<after>[^ \t\r\f\v]*)|(?P<plain>[^ \t\r\f\v]+)')
+_STRANGE = re.compile(r"[^ -~\t\r\f\v]")
+
+# Where a problem of `association.problems` points: the first of these fields that the command gives. None of them may have been refused before,
+# else the problem is only a consequence.
+_CONCERNS: dict[str, tuple[str, ...]] = {
+    "source": ("source", "destination"),
+    "encryption_algorithm": ("encryption", "authentication"),
+    "encryption_key": ("encryption_key", "encryption"),
+    "authentication_algorithm": ("authentication", "encryption"),
+    "authentication_key": ("authentication_key", "authentication"),
+    "icv_bits": ("icv_bits", "authentication", "encryption"),
+    "esn": ("esn", "replay_window"),
+    "selector": ("inner_destination", "inner_source", "protocol", "inner_protocol", "source_port", "destination_port"),
+    "selector source": ("inner_source",),
+    "selector destination": ("inner_destination",),
+    "selector protocol": ("protocol", "inner_protocol"),
+}
+# Errors of the core speak of options; in a text they go by their keyword.
+_KEYWORD_OF_OPTION = {
+    "encryption_algorithm": "encr_alg",
+    "authentication_algorithm": "auth_alg",
+    "encryption_key": "encrkey",
+    "authentication_key": "authkey",
+    "replay_window": "replay",
+    "encapsulation": "encap",
+}
+_OPTION = re.compile(r"\b(" + "|".join(_KEYWORD_OF_OPTION) + r")\b")
+
+
+class _Word(t.NamedTuple):
+    text: str
+    line: int
+    column: int
+
+
+class _Command(t.NamedTuple):
+    """The words of one command. ``broken``: a problem of its lines was reported, so what seems to be missing may not be."""
+
+    words: list[_Word]
+    broken: bool
+
+
+class _Given(t.NamedTuple):
+    """The values of one command by field, the word each stands at, and the fields whose value was refused."""
+
+    values: dict[str, t.Any]
+    words: dict[str, _Word]
+    refused: set[str]
+
+
+class _Reader:
+    """Reads one text, collecting SAs, problems and warnings."""
+
+    def __init__(self, name: str, target: str, resolve_names: bool, allow_static_counter_mode: bool) -> None:
+        self.name = name
+        self.target = target
+        self.resolve_names = resolve_names
+        self.allow_static_counter_mode = allow_static_counter_mode
+        self.sas: list[SecurityAssociation] = []
+        self.lines: list[int] = []
+        self.problems: list[TextError] = []
+        self.warnings: list[tuple[str, str]] = []
+        self._resolved: dict[str, bytes] = {}
+
+    def problem(self, message: str, line: int, column: int, hint: str = "") -> None:
+        self.problems.append(TextError(message, self.name, line, column, hint))
+
+    def warn(self, message: str, word: _Word, reading: str = "") -> None:
+        place = f"{self.name}, line {word.line}, column {word.column}"
+        self.warnings.append((message, f"{place}: {reading}" if reading else place))
+
+    def read(self, text: str) -> None:
+        if text.startswith("\ufeff"):
+            self.problem(
+                "the text begins with a byte-order mark, which ipseckey takes for a part of the first word", 1, 1, "Save it as UTF-8 without the mark."
+            )
+            text = " " + text[1:]
+        lines = text.split("\n")
+        if not lines[-1]:
+            lines.pop()
+        plain_lines = _PlainLines() if not _STRANGE.search(text.replace("\n", "")) else None
+        number = 0
+        while number < len(lines):
+            if plain_lines is not None:
+                sa = plain_lines.read(lines[number].split())
+                if sa is not None and len(lines[number]) <= LINE_MAX[self.target]:
+                    number += 1
+                    self.sas.append(sa)
+                    self.lines.append(number)
+                    continue
+            following, command = self._command(lines, number)
+            if command.words:
+                sa = self._run(command)
+                if sa is not None:
+                    if plain_lines is not None and following == number + 1:
+                        plain_lines.learn(lines[number].split(), sa)
+                    self.sas.append(sa)
+                    self.lines.append(command.words[0].line)
+            number = following
+            if len(self.problems) >= PROBLEMS_MAX:
+                self.problem(f"{PROBLEMS_MAX} problems were found; the rest of the text was not looked at", number, 1, "Mend those first.")
+                return
+        self._check_together(lines)
+
+    # Lines to words
+
+    def _command(self, lines: t.Sequence[str], start: int) -> tuple[int, _Command]:
+        """The command that begins on line ``start`` (from 0), and where the next one may begin. No words for a blank line and a comment."""
+        words: list[_Word] = []
+        known_problems = len(self.problems)
+        length = 0
+        number = start
+        while number < len(lines):
+            line = lines[number]
+            number += 1
+            length += self._check_line(line, number) + 1
+            content, continued = self._continuation(line, number)
+            if content.lstrip(_BLANKS).startswith("#"):
+                if not words:
+                    self._check_comment(lines, number, continued)
+                    return number, _Command([], False)
+                column = len(content) - len(content.lstrip(_BLANKS)) + 1
+                self.problem(
+                    "a comment stands inside a continued command; ipseckey takes its words for part of the command",
+                    number,
+                    column,
+                    "Move it above the command.",
+                )
+            else:
+                words += self._words(content, number)
+            if not continued:
+                break
+        else:
+            if words:
+                self.problem(
+                    "the text ends inside a continued command, which ipseckey drops silently",
+                    number,
+                    max(1, len(lines[-1].rstrip(_BLANKS))),
+                    "Remove the last backslash.",
+                )
+        if words and length > COMMAND_MAX[self.target]:
+            self.problem(f"the command has {length} characters over all its lines, more than {COMMAND_MAX[self.target]}", words[0].line, words[0].column)
+        return number, _Command(words, len(self.problems) > known_problems)
+
+    def _check_line(self, line: str, number: int) -> int:
+        """The line's length in bytes, after what no line may have was reported."""
+        size = len(line) if line.isascii() else len(line.encode("utf-8", "surrogatepass"))
+        if size > LINE_MAX[self.target]:
+            self.problem(
+                f"the line has {size} characters, more than {LINE_MAX[self.target]}",
+                number,
+                LINE_MAX[self.target] + 1,
+                "Split it: a line that ends in a backslash goes on in the next.",
+            )
+        nul = line.find("\0")
+        if nul >= 0:
+            self.problem("the line has a NUL byte, after which ipseckey ignores the rest of the line", number, nul + 1, "Remove it; the text may be damaged.")
+        return size
+
+    def _continuation(self, line: str, number: int) -> tuple[str, bool]:
+        """The line without its continuation mark, and whether it has one."""
+        if line.endswith("\\"):
+            return line[:-1], True
+        stripped = line.rstrip(_BLANKS)
+        if stripped.endswith("\\") and not stripped.lstrip(_BLANKS).startswith("#"):
+            what = "a carriage return" if "\r" in line[len(stripped) :] else "a blank"
+            self.problem(
+                f"{what} stands after the backslash, so the command does not go on in the next line",
+                number,
+                len(stripped),
+                "End the line with the backslash itself.",
+            )
+            return stripped[:-1], True
+        return line, False
+
+    def _check_comment(self, lines: t.Sequence[str], number: int, continued: bool) -> None:
+        """Refuse a comment that hides what follows it."""
+        line = lines[number - 1]
+        following = lines[number].strip(_BLANKS) if number < len(lines) else ""
+        if continued and following and not following.startswith("#"):
+            self.problem("the comment ends in a backslash and so swallows the next line", number, len(line), "Remove the backslash.")
+        carriage_return = line.rstrip(_BLANKS).find("\r")
+        if carriage_return >= 0:
+            self.problem(
+                "a carriage return in the comment makes what follows it look like a line of its own", number, carriage_return + 1, "End lines with a newline."
+            )
+
+    def _words(self, line: str, number: int) -> t.Iterator[_Word]:
+        for found in _WORD.finditer(line):
+            column = found.start() + 1
+            text = found["plain"]
+            if text is None:
+                text = found["quoted"]
+                if not found["close"]:
+                    self.problem("the quotes are not closed on this line", number, column, 'Add the closing ".')
+                elif found["after"]:
+                    self.problem(
+                        "text stands right after the closing quotes; ipseckey drops it silently",
+                        number,
+                        found.start("after") + 1,
+                        "Put a blank between, or remove it.",
+                    )
+                elif not text:
+                    self.problem("empty quotes are no word; ipseckey takes the word after them instead", number, column, "Remove them, or write the value.")
+                    continue
+            elif '"' in text:
+                self.problem("quotes stand inside a word", number, column + text.index('"'), "Quote whole words only.")
+            strange = _STRANGE.search(text)
+            if strange:
+                code = ord(strange[0])
+                if code != 0:
+                    what = f"the byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"the character U+{code:04X}"
+                    self.problem(
+                        f"{what} stands where only ASCII is allowed",
+                        number,
+                        column + strange.start(),
+                        "Type the line again; blanks copied from a document may be no blanks.",
+                    )
+                text = text[: strange.start()]
+            if text:
+                yield _Word(text, number, column)
+
+    # Words to SAs
+
+    def _run(self, command: _Command) -> SecurityAssociation | None:
+        first = command.words[0]
+        row = _COMMAND_BY_WORD.get(first.text)
+        if row is None:
+            if first.text in BY_WORD and not command.broken:
+                self.problem(f"{first.text!r} is no command", first.line, first.column, "The line above may lack its backslash.")
+            elif not command.broken:
+                self.problem(f"unknown command {_shown(first.text)}", first.line, first.column, "A text of SAs holds add commands only.")
+            return None
+        if not row.read:
+            self.problem(f"the command {row.name!r} ({row.help}) is not read here", first.line, first.column, "A text of SAs holds add commands only.")
+            return None
+        return self._add(command)
+
+    def _add(self, command: _Command) -> SecurityAssociation | None:
+        known_problems = len(self.problems)
+        first = command.words[0]
+        kind = command.words[1] if len(command.words) > 1 else first
+        protocol = SA_TYPES.get(kind.text.lower(), "") if kind is not first else ""
+        rest = 2
+        if not protocol:
+            missing = kind is first or kind.text in BY_WORD
+            rest = 1 if missing else 2
+            what = "the SA type is missing" if missing else f"unknown SA type {_shown(kind.text)}"
+            self.problem(what, kind.line, kind.column, "Write add esp or add ah.")
+        given = self._attributes(command.words[rest:])
+        given.words["type"] = kind
+        self._check_combination(given, first, command.broken)
+        if protocol:
+            sa = self._build(protocol, given)
+            for wrong in association.problems(sa, self.allow_static_counter_mode) + refusals(sa, self.target):
+                concerned = _CONCERNS.get(wrong.place, (wrong.place,))
+                if not command.broken and not given.refused.intersection(concerned):
+                    word = next((given.words[field] for field in concerned if field in given.words), given.words["type"])
+                    self.problem(_in_keywords(wrong.message), word.line, word.column, _in_keywords(wrong.hint))
+            if len(self.problems) == known_problems and not command.broken:
+                return sa
+        return None
+
+    def _attributes(self, words: t.Sequence[_Word]) -> _Given:
+        given = _Given({}, {}, set())
+        position = 0
+        while position < len(words):
+            word = words[position]
+            position += 1
+            row = BY_WORD.get(word.text)
+            if row is None:
+                self._unknown_keyword(word)
+                while position < len(words) and words[position].text not in BY_WORD:
+                    position += 1
+                continue
+            values = words[position : position + row.values]
+            if row.kind not in (TEXT, IDENTITY):
+                values = [value for value in values if value.text not in BY_WORD]
+            position += len(values)
+            if len(values) < row.values:
+                before = f" before {words[position].text!r}" if position < len(words) else ""
+                self.problem(f"{row.name} lacks its value{before}", word.line, word.column, f"Write: {word.text} and the {row.help}.")
+                given.refused.add(row.field)
+            elif row.field in given.words and not (row.kind == FLAG and given.values.get(row.field) == word.text):
+                earlier = given.words[row.field]
+                self.problem(f"{word.text} is given twice, first on line {earlier.line}, column {earlier.column}", word.line, word.column, "Keep one of them.")
+            elif row.known == OURS and self.target == SOLARIS:
+                self.problem(f"{word.text} is no keyword of Solaris", word.line, word.column, "Remove it, or write for target linux.")
+                given.words[row.field] = word
+                given.refused.add(row.field)
+            else:
+                given.words[row.field] = values[0] if values else word
+                try:
+                    given.values[row.field] = self._value(row, word, values)
+                except InputError as wrong:
+                    self.problem(wrong.message, given.words[row.field].line, given.words[row.field].column, wrong.hint)
+                    given.refused.add(row.field)
+        return given
+
+    def _unknown_keyword(self, word: _Word) -> None:
+        if word.text.startswith("#"):
+            self.problem("a comment cannot follow a command on its line", word.line, word.column, "Put it on a line of its own.")
+        elif word.text in READ_ONLY_KEYWORDS:
+            self.problem(f"{word.text} cannot be set", word.line, word.column, "Remove it and its value.")
+        elif word.text in _COMMAND_BY_WORD:
+            self.problem(f"a command, {word.text}, stands inside a command", word.line, word.column, "Begin it on a line of its own.")
+        else:
+            self.problem(f"unknown keyword {_shown(word.text)}", word.line, word.column, _nearest(word.text, tuple(BY_WORD)))
+
+    def _value(self, row: Keyword, keyword: _Word, values: t.Sequence[_Word]) -> t.Any:
+        """The value of one attribute, in the form `_build` wants. Raises InputError."""
+        if row.kind == FLAG:
+            return keyword.text
+        text = values[0].text
+        if row.kind == SPI:
+            spi, reading, advice = _read_spi(text)
+            if advice:
+                self.warn(advice, values[0], reading)
+            return spi if row.known == ALL else f"0x{spi:08x}"
+        if row.kind in (ADDRESS, ADDRESS6):
+            return self._address(row, values[0])
+        if row.kind in (NETWORK, NETWORK6):
+            if row.kind == NETWORK6 and ":" not in text:
+                raise InputError(f"{shown(text)} is no IPv6 address", "", f"{keyword.text} takes IPv6 only; {keyword.text[:-1]} takes both.")
+            return parse_network(text)
+        if row.kind == NUMBER:
+            number = parse_number(text, row.bits)
+            return number if row.known != EXTRA else str(number)
+        if row.kind == KEY:
+            return parse_key(text)
+        if row.kind in (ENCRYPTION, AUTHENTICATION):
+            return _parse_algorithm(row.kind, text)
+        if row.kind == MARK:
+            return parse_mark(text)
+        if row.kind == IDENTITY:
+            return _parse_identity(text, values[1].text)
+        if row.kind == CHOICE and text not in row.choices:
+            raise InputError(f"{row.name} cannot be {shown(text)}", "", f"Choose {' or '.join(row.choices)}.")
+        return text
+
+    def _address(self, row: Keyword, word: _Word) -> bytes:
+        if row.kind == ADDRESS6 and ":" not in word.text and re.fullmatch(r"[0-9.]*", word.text):
+            raise InputError(f"{shown(word.text)} is no IPv6 address", "", f"{row.name} takes IPv6 only; {row.name[:-1]} takes both.")
+        try:
+            return association.pack_address(word.text)
+        except InputError:
+            if not self.resolve_names or ":" in word.text:
+                raise
+        if word.text not in self._resolved:
+            self._resolved[word.text] = _resolve(word.text)
+        address = self._resolved[word.text]
+        if row.kind == ADDRESS6 and len(address) == 4:
+            raise InputError(f"the host name {shown(word.text)} has no IPv6 address", "", "Write the address itself.")
+        reading = f"{word.text} is {association.format_address(address)}"
+        self.warn("a host name was taken on the word of the naming system; write the address itself", word, reading)
+        return address
+
+    def _check_combination(self, given: _Given, command: _Word, broken: bool) -> None:
+        """What must or must not stand together, as far as an SA alone cannot tell."""
+
+        def wrong(field: str, message: str, hint: str) -> None:
+            if field not in given.refused:
+                self.problem(message, given.words[field].line, given.words[field].column, hint)
+
+        for field, hint in (("spi", "Add: spi 0x and 8 hexadecimal digits."), ("destination", "Add: dst and the address of the receiving host.")):
+            if field not in given.words and field not in given.refused:
+                given.refused.add(field)
+                if not broken:
+                    self.problem(f"the SA has no {'dst' if field == 'destination' else field}", command.line, command.column, hint)
+        values = given.values
+        tunnel = _is_tunnel(values)
+        for field, row in _NAT_KEYWORDS.items():
+            if field in given.words and "encapsulation" not in given.words:
+                wrong(field, f"{row.name} needs encap udp", "Add: encap udp.")
+        if "encapsulation" in given.words and not any(field in given.words for field in _NAT_KEYWORDS):
+            wrong("encapsulation", "encap udp needs a NAT address or port", f"Add one of: {', '.join(row.name for row in _NAT_KEYWORDS.values())}.")
+        for field in ("source_port", "destination_port"):
+            if tunnel and values.get(field):
+                wrong(field, "a port of the outer header says nothing in tunnel mode", "Use isport and idport for the traffic inside.")
+        if tunnel and values.get("protocol") not in (None, 0, 4, 41):
+            wrong("protocol", f"protocol {values['protocol']} is no tunnel", "Write 4 (IPv4 inside) or 41 (IPv6 inside), and iproto for the traffic inside.")
+        inner = {len(values[field][0]) for field in ("inner_source", "inner_destination") if field in values}
+        if tunnel and inner == {16 if values.get("protocol") == 4 else 4} and values.get("protocol") in (4, 41):
+            wrong("protocol", "the protocol contradicts the inner addresses", "Write 4 for IPv4 inside, 41 for IPv6 inside, or leave it away.")
+        for outer, within in (("protocol", "inner_protocol"), ("source_port", "inner_source_port"), ("destination_port", "inner_destination_port")):
+            if not tunnel and outer in given.words and within in given.words:
+                wrong(within, "the traffic is described twice", "Keep one of both; in transport mode there is no inner header.")
+        if values.get("reserved_bits", "0") != "0":
+            wrong("reserved_bits", "a fixed initial value is for test vectors only", "Remove it, and the value from the end of encrkey.")
+            given.refused.update(("encryption", "encryption_key"))
+
+    def _build(self, protocol: str, given: _Given) -> SecurityAssociation:
+        """The SA in normal form. Refused fields are left out, a refused identity is filled with values that cause no further problem."""
+        values = given.values
+        source = values.get("source", b"")
+        destination = values.get("destination") or bytes(len(source or b"1234") - 1) + b"\1"
+        if "destination" in given.refused:
+            destination = bytes(len(source or b"1234") - 1) + b"\1"
+        fields: dict[str, t.Any] = {
+            field: values[field]
+            for field in ("encryption", "encryption_key", "authentication", "authentication_key", "icv_bits", "replay_window", "reqid", "mark", "if_id")
+            if field in values
+        }
+        direction = values.get("direction", "")
+        return association.build(
+            protocol,
+            values.get("spi", association.SPI_MIN),
+            destination,
+            source,
+            mode=association.TUNNEL if _is_tunnel(values) else association.TRANSPORT,
+            esn="esn" in values,
+            selector=_selector(values, len(destination)),
+            encapsulation=_encapsulation(values, direction) if "encapsulation" in values else None,
+            lifetimes=Lifetimes(*(values.get(field, 0) for field in Lifetimes._fields)),
+            direction=direction,
+            extra=tuple(sorted((field, value) for field, value in values.items() if field in _EXTRA_KEYWORDS and (field, value) != ("reserved_bits", "0"))),
+            **fields,
+        )
+
+    def _check_together(self, lines: t.Sequence[str]) -> None:
+        for clash in association.conflicts(self.sas):
+            dummy, command = _Reader("", self.target, False, False)._command(lines, self.lines[clash.second] - 1)
+            wanted = {row.name for row in KEYWORDS if row.field == clash.field}
+            word = next((value for keyword, value in zip(command.words, command.words[1:]) if keyword.text in wanted), command.words[0])
+            message, hint = association.conflict_message(self.sas, clash, f"line {self.lines[clash.first]}")
+            self.problem(message, word.line, word.column, hint)
+            if len(self.problems) >= PROBLEMS_MAX:
+                return
+
+
+_NAT_KEYWORDS = {row.field: row for row in KEYWORDS if row.field.startswith("nat_")}
+_EXTRA_KEYWORDS = {row.field: row for row in KEYWORDS if row.known == EXTRA}
+_INNER_FIELDS = ("inner_source", "inner_destination", "inner_protocol", "inner_source_port", "inner_destination_port")
+
+
+def _is_tunnel(values: t.Mapping[str, t.Any]) -> bool:
+    if "mode" in values:
+        return bool(values["mode"] == association.TUNNEL)
+    return any(field in values for field in _INNER_FIELDS)
+
+
+def _selector(values: t.Mapping[str, t.Any], width: int) -> Selector:
+    """The traffic, in normal form: an address that is any of the family that the other one, or the SA (``width`` bytes), has anyway is left empty."""
+    given = [values.get(field, (b"", 0)) for field in ("inner_source", "inner_destination")]
+    inner = []
+    for one, other in (given, given[::-1]):
+        family = width if _is_any(other) else len(other[0])
+        inner.append((b"", 0) if _is_any(one) and len(one[0]) == family else one)
+    tunnel = _is_tunnel(values)
+    traffic = [values.get(f"inner_{field}", 0 if tunnel else values.get(field, 0)) for field in ("protocol", "source_port", "destination_port")]
+    return Selector(*inner[0], *inner[1], protocol=traffic[0], source_port=traffic[1], destination_port=traffic[2])
+
+
+def _is_any(network: tuple[bytes, int]) -> bool:
+    return not network[1] and not any(network[0])
+
+
+def _encapsulation(values: t.Mapping[str, t.Any], direction: str) -> Encapsulation:
+    """Local is the source's side, except where the SA is inbound."""
+    ports = [values.get(field) or NAT_PORT for field in ("nat_local_port", "nat_remote_port")]
+    if direction == association.INBOUND:
+        ports.reverse()
+    return Encapsulation(ports[0], ports[1], values.get("nat_local", b""), values.get("nat_remote", b""))
+
+
+def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
+    """What the SA has that the target's ipseckey cannot say; places are option names."""
+    if target != SOLARIS:
+        return []
+    found = []
+
+    def cannot(place: str, message: str, hint: str = "Remove it, or write for target linux.") -> None:
+        found.append(InputError(message, place, hint))
+
+    for field, default in (("reqid", 0), ("mark", None), ("if_id", 0), ("esn", False)):
+        if getattr(sa, field) != default:
+            cannot(field, f"Solaris has no {field}")
+    for field in ("soft_packets", "hard_packets"):
+        if getattr(sa.lifetimes, field):
+            cannot(field, f"Solaris has no {field}")
+    for kind, name in ((ENCRYPTION, sa.encryption), (AUTHENTICATION, sa.authentication)):
+        row = association.algorithm_of(name)
+        if name and (row is None or row.number is None):
+            cannot(f"{kind}_algorithm", f"the ipsecalgs table of Solaris has no {name}", "Choose another algorithm.")
+        if row is not None and row.icv_bits and (kind == AUTHENTICATION or row.combined) and sa.icv_bits not in (0, row.icv_bits[0]):
+            cannot("icv_bits", f"Solaris uses {row.name} with an ICV of {row.icv_bits[0]} bits only")
+    if sa.replay_window > 255:
+        cannot("replay_window", f"a replay window of {sa.replay_window} packets does not fit the 8 bits of Solaris", "Choose 0 to 255.")
+    if sa.mode == association.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):
+        cannot("selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or take the addresses away.")
+    return found
+
+
+def _shown(word: str) -> str:
+    """A word that stands where none of its kind is known: hidden unless it is short and looks like a word, since it may be part of a key."""
+    digits = sum(char in "0123456789abcdefABCDEF" for char in word)
+    if len(word) > 30 or (digits >= 8 and digits * 2 > len(word)) or (digits >= 4 and digits == len(word)):
+        return f"(a word of {len(word)} characters, hidden since it may be part of a key)"
+    return shown(word)
+
+
+@functools.lru_cache(maxsize=256)
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(word.lower(), known, 3, 0.6) if len(word) <= 30 else []
+    return f"Nearest: {', '.join(near)}." if near else "Nothing is like it; keywords are spi, src, dst, encr_alg, encrkey, auth_alg, authkey and others."
+
+
+def _in_keywords(message: str) -> str:
+    return _OPTION.sub(lambda found: _KEYWORD_OF_OPTION[found[1]], message)
+
+
+# The fast way -----------------------------------------------------------------------------------------------------------------------------------------
+
+
+class _Layout(t.NamedTuple):
+    """Where the words that differ from SA to SA stand in a line of given keywords (0: not there), and how to take all others."""
+
+    others: t.Callable[[t.Sequence[str]], t.Any]
+    spi: int = 0
+    source: int = 0
+    destination: int = 0
+    encryption_key: int = 0
+    authentication_key: int = 0
+
+
+class _Shape(t.NamedTuple):
+    """What all lines with the same other words have in common: the SA's fields around the five, and how to check the keys.
+
+    ``…_digits`` are the good numbers of hex digits, none where the key needs more checks than its length and a repeated byte.
+    """
+
+    protocol: str
+    mode: str
+    encryption: str
+    encryption_digits: tuple[int, ...]
+    authentication: str
+    authentication_digits: tuple[int, ...]
+    tail: tuple[t.Any, ...]
+
+
+_VARIABLE_FIELDS = ("spi", "source", "destination", "encryption_key", "authentication_key")
+_FLAG_WORDS = frozenset(row.name for row in KEYWORDS if row.kind == FLAG)
+_SHAPES_MAX = 4096
+
+
+class _PlainLines:
+    """Reads a line whose like the general way has already found good: only SPI, addresses and keys differ, and these are plain and good.
+
+    It knows no errors: whatever it does not take, the general way reads (again) and judges.
+    """
+
+    def __init__(self) -> None:
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
+        self._shapes: dict[t.Any, _Shape] = {}
+
+    def read(self, words: list[str]) -> SecurityAssociation | None:
+        flags: tuple[str, ...] = ()
+        while words and words[-1] in _FLAG_WORDS:
+            flags += (words.pop(),)
+        keywords = tuple(words[::2])
+        layout = self._layouts.get(keywords)
+        if layout is None or len(words) % 2:
+            return None
+        try:
+            spi_word = words[layout.spi]
+            if spi_word[:2] != "0x" or len(spi_word) > 10 or "_" in spi_word:
+                return None
+            spi = int(spi_word, 16)
+            destination = _pack(words[layout.destination])
+            source = _pack(words[layout.source]) if layout.source else bytes(len(destination))
+            shape = self._shapes.get((keywords, layout.others(words), flags, len(destination)))
+            if shape is None or spi < association.SPI_MIN or len(source) != len(destination):
+                return None
+            encryption_key = authentication_key = b""
+            if layout.encryption_key:
+                digits = words[layout.encryption_key]
+                encryption_key = binascii.unhexlify(digits)
+                if len(digits) not in shape.encryption_digits or encryption_key.count(encryption_key[0]) == len(encryption_key):
+                    return None
+            if layout.authentication_key:
+                digits = words[layout.authentication_key]
+                authentication_key = binascii.unhexlify(digits)
+                if len(digits) not in shape.authentication_digits or authentication_key.count(authentication_key[0]) == len(authentication_key):
+                    return None
+        except (ValueError, OSError, IndexError):
+            return None
+        if encryption_key == authentication_key or not any(destination) or association.is_multicast(source):
+            return None
+        return tuple.__new__(
+            SecurityAssociation,
+            (shape.protocol, spi, source, destination, shape.mode, shape.encryption, encryption_key, shape.authentication, authentication_key, *shape.tail),
+        )
+
+    def learn(self, words: list[str], sa: SecurityAssociation) -> None:
+        """Remember the likes of a good line, given as its words."""
+        flags: tuple[str, ...] = ()
+        while words and words[-1] in _FLAG_WORDS:
+            flags += (words.pop(),)
+        keywords = tuple(words[::2])
+        rows = [BY_WORD.get(word) for word in keywords[1:]]
+        if len(words) % 2 or len(self._shapes) >= _SHAPES_MAX or not all(row is not None and row.values == 1 and row.kind != TEXT for row in rows):
+            return
+        places = dict.fromkeys(_VARIABLE_FIELDS, 0)
+        others = [0, 1]
+        for index, row in enumerate(rows, 1):
+            if row is not None and row.field in places and row.kind != ADDRESS6:
+                places[row.field] = 2 * index + 1
+            else:
+                others.append(2 * index + 1)
+        if not (places["spi"] and places["destination"]) or any(word.startswith('"') for word in words):
+            return
+        layout = _Layout(operator.itemgetter(*others), **places)
+        self._layouts[keywords] = layout
+        self._shapes[(keywords, layout.others(words), flags, len(sa.destination))] = _Shape(
+            sa.protocol, sa.mode, sa.encryption, _digits(sa.encryption), sa.authentication, _digits(sa.authentication), tuple(sa[9:])
+        )
+
+
+def _digits(algorithm: str) -> tuple[int, ...]:
+    row = association.algorithm_of(algorithm)
+    return () if row is None or row.des_parity or row.salt_bits else tuple(bits // 4 for bits in row.material_bits)
+
+
+def _pack(address: str) -> bytes:
+    if ":" in address:
+        return association.pack_address(address)
+    return socket.inet_pton(socket.AF_INET, address)
+
+
+# Writing ----------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def render(sas: t.Iterable[SecurityAssociation], comment: str = "", target: str = LINUX, hide_keys: bool = False) -> str:
+    """The text that adds the SAs, a line for each (a longer one is continued); what `parse` reads back as the same SAs.
+
+    ``comment`` goes on top. ``hide_keys`` puts the key's fingerprint in its place, for people to compare; such a text cannot be read back.
+    Raises InputError, or Problems, for what the target cannot say.
+    """
+    if target not in TARGETS:
+        raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
+    problems: list[IpsecError] = []
+    lines = [f"# {line}".rstrip() for line in re.split(r"[\r\n\v\f]+", comment.replace("\0", ""))] if comment else []
+    lines = [line + " ." if line.endswith("\\") else line for line in lines]
+    for sa in sas:
+        try:
+            problems += [InputError(_in_keywords(wrong.message), association.label(sa), wrong.hint) for wrong in refusals(sa, target)]
+            lines.append(_folded(_rendered(sa, target, hide_keys)))
+        except InputError as wrong:
+            problems.append(InputError(wrong.message, association.label(sa), wrong.hint))
+    raise_all(problems)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _rendered(sa: SecurityAssociation, target: str, hide_keys: bool) -> list[str]:
+    """The words of the command that adds the SA."""
+    words = ["add", sa.protocol, "spi", f"0x{sa.spi:08x}"]
+    if any(sa.source):
+        words += ("src", association.format_address(sa.source))
+    words += ("dst", association.format_address(sa.destination))
+    prints = association.fingerprints(sa) if hide_keys else {}
+    for kind, names, algorithm, key in (
+        (ENCRYPTION, ("encr_alg", "encrkey"), sa.encryption, sa.encryption_key),
+        (AUTHENTICATION, ("auth_alg", "authkey"), sa.authentication, sa.authentication_key),
+    ):
+        if algorithm:
+            words += (names[0], algorithm)
+        if key:
+            words += (names[1], f"(fingerprint:{prints[kind]})" if hide_keys else key.hex())
+    words += _rendered_traffic(sa, target)
+    integrity = association.algorithm_of(sa.authentication or sa.encryption)
+    if sa.icv_bits and target == LINUX and (integrity is None or not integrity.icv_bits or sa.icv_bits != integrity.icv_bits[0]):
+        words += ("icv_bits", str(sa.icv_bits))
+    numbers = (("replay", sa.replay_window), ("reqid", sa.reqid), ("if_id", sa.if_id), *zip(sa.lifetimes._fields, sa.lifetimes))
+    for keyword, number in numbers:
+        if number:
+            words += (keyword, str(number))
+    if sa.mark is not None:
+        words += ("mark", f"0x{sa.mark.value:x}/0x{sa.mark.mask:x}")
+    if sa.encapsulation is not None:
+        ports = [sa.encapsulation.source_port, sa.encapsulation.destination_port]
+        if sa.direction == association.INBOUND:
+            ports.reverse()
+        words += ("encap", "udp", "nat_lport", str(ports[0]), "nat_rport", str(ports[1]))
+        for keyword, address in (("nat_loc", sa.encapsulation.nat_local), ("nat_rem", sa.encapsulation.nat_remote)):
+            if address:
+                words += (keyword, association.format_address(address))
+    for keyword, text in sa.extra:
+        words += _rendered_extra(keyword, text)
+    if sa.esn:
+        words.append("esn")
+    if sa.direction:
+        words.append(sa.direction)
+    return words
+
+
+def _rendered_traffic(sa: SecurityAssociation, target: str) -> list[str]:
+    """Mode and selector."""
+    selector = sa.selector or Selector()
+    tunnel = sa.mode == association.TUNNEL
+    inner = tunnel or bool(selector.source or selector.destination)
+    words = ["mode", sa.mode] if inner and target == LINUX else []
+    width = len(selector.source or selector.destination or sa.destination)
+    if tunnel and target == SOLARIS:
+        words += ("proto", "4" if width == 4 else "41")
+    for keyword, address, prefix in (
+        ("isrc", selector.source, selector.source_prefix),
+        ("idst", selector.destination, selector.destination_prefix),
+    ):
+        # Solaris wants both inner addresses or none.
+        if address or (tunnel and target == SOLARIS):
+            words += (keyword, f"{association.format_address(address or bytes(width))}/{prefix}")
+    for keyword, number in (("proto", selector.protocol), ("sport", selector.source_port), ("dport", selector.destination_port)):
+        if number:
+            words += ("i" + keyword if inner else keyword, str(number))
+    return words
+
+
+def _rendered_extra(keyword: str, text: str) -> list[str]:
+    row = _EXTRA_KEYWORDS.get(keyword)
+    if row is None:
+        raise InputError(f"{shown(keyword)} is no keyword of Solaris only", "extra")
+    values = text.split(" ", 1) if row.kind == IDENTITY else [text]
+    for value in values:
+        if not value or '"' in value or _STRANGE.search(value):
+            raise InputError(f"the value of {keyword} cannot be written: it is empty, or has quotes, line ends or characters that are not ASCII", "extra")
+    return [keyword, *(f'"{value}"' if re.search(f"[{_BLANKS}]", value) else value for value in values)]
+
+
+def _folded(words: t.Sequence[str]) -> str:
+    """The words in one line, or in lines of at most `RENDERED_LINE_MAX` characters that continue each other."""
+    line = " ".join(words)
+    if len(line) <= RENDERED_LINE_MAX:
+        return line
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) + 3 > RENDERED_LINE_MAX:
+            lines.append(" " + word)
+        else:
+            lines[-1] += " " + word
+    return " \\\n".join(lines)
