@@ -29,15 +29,15 @@ class Sadb(abc.ABC):
     name = ""
 
     @abc.abstractmethod
-    def refusals(self, sa: SecurityAssociation) -> t.List[InputError]:
+    def refusals(self, sa: SecurityAssociation) -> list[InputError]:
         """What of the SA cannot be expressed here, by option name; to be asked before anything is touched."""
 
     @abc.abstractmethod
-    def preflight(self, sas: t.Sequence[SecurityAssociation]) -> t.List[SadbError]:
+    def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:
         """What the kernel lacks for such SAs, one error a lack. The SADB is not touched and the SAs' keys are not used."""
 
     @abc.abstractmethod
-    def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> t.List[Entry]:
+    def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
         """The SAs there are, larval ones marked; those of one protocol, source or destination where given."""
 
     @abc.abstractmethod
@@ -52,7 +52,7 @@ class Sadb(abc.ABC):
         """Delete every SA of a protocol, or of all of them, whosever they are."""
 
     @abc.abstractmethod
-    def local_addresses(self) -> t.FrozenSet[bytes]:
+    def local_addresses(self) -> frozenset[bytes]:
         """The addresses of this host, packed."""
 
     @abc.abstractmethod

@@ -100,7 +100,7 @@ def attribute(kind: int, payload: bytes) -> bytes:
     return ATTRIBUTE.pack(4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
 
 
-def attributes(buffer: bytes, start: int, end: int) -> t.Dict[int, t.Tuple[int, int]]:
+def attributes(buffer: bytes, start: int, end: int) -> dict[int, tuple[int, int]]:
     """Where the payload of each attribute begins and ends, by type; the flags NLA_F_NESTED and NLA_F_NET_BYTEORDER are taken off."""
     found = {}
     while start + 4 <= end:
@@ -147,9 +147,7 @@ class Netlink:
     def __exit__(self, *dummy: t.Any) -> None:
         self._socket.close()
 
-    def batches(
-        self, messages: t.Sequence[Message], with_answers: bool = False, inseparable: t.AbstractSet[int] = frozenset()
-    ) -> t.Iterator[t.Tuple[int, int]]:
+    def batches(self, messages: t.Sequence[Message], with_answers: bool = False, inseparable: t.AbstractSet[int] = frozenset()) -> t.Iterator[tuple[int, int]]:
         """Cut messages into runs ``[first, last)`` that fit one send, and whose answers fit the socket.
 
         A message whose index is in ``inseparable`` goes in one send with the message before it.
@@ -165,20 +163,20 @@ class Netlink:
         if first < len(messages):
             yield first, len(messages)
 
-    def send(self, messages: t.Sequence[Message]) -> t.Tuple[t.Dict[int, Refusal], t.Dict[int, Part]]:
+    def send(self, messages: t.Sequence[Message]) -> tuple[dict[int, Refusal], dict[int, Part]]:
         """Have one batch carried out, in order: the refusals and the objects that the kernel answered, each by the index of its request.
 
         Raises AnswersLost where the kernel could not tell.
         """
-        refusals: t.Dict[int, Refusal] = {}
-        answers: t.Dict[int, Part] = {}
+        refusals: dict[int, Refusal] = {}
+        answers: dict[int, Part] = {}
         if not messages:
             return refusals, answers
         base = self._sequence + 1
         self._sequence += len(messages)
         last = len(messages) - 1
         pack = _HEADER.pack
-        parts: t.List[bytes] = []
+        parts: list[bytes] = []
         for index, (kind, body, flags) in enumerate(messages):
             parts.append(pack(HEADER_SIZE + len(body), kind, flags | (NLM_F_REQUEST if index < last else NLM_F_REQUEST | NLM_F_ACK), base + index, 0))
             parts.append(body)
@@ -200,15 +198,17 @@ class Netlink:
                 if index == last:
                     return refusals, answers
 
-    def dump(self, message: Message, kind: int) -> t.List[Part]:
+    def dump(self, message: Message, kind: int) -> list[Part]:
         """All objects of a table, as messages of type ``kind``. A dump that the table changed under is begun anew."""
-        for dummy in range(_DUMP_ATTEMPTS):
+        attempts = 0
+        while attempts < _DUMP_ATTEMPTS:
             parts = self._dump_once(message, kind)
             if parts is not None:
                 return parts
-        raise NetlinkError(Refusal(errno.EINTR, f"the table changed during each of {_DUMP_ATTEMPTS} dumps"))
+            attempts += 1
+        raise NetlinkError(Refusal(errno.EINTR, f"the table changed during each of {attempts} dumps"))
 
-    def _dump_once(self, message: Message, wanted: int) -> t.Optional[t.List[Part]]:
+    def _dump_once(self, message: Message, wanted: int) -> list[Part] | None:
         self._sequence += 1
         expected = self._sequence
         header = _HEADER.pack(HEADER_SIZE + len(message.body), message.kind, message.flags | NLM_F_REQUEST | NLM_F_DUMP, expected, 0)
@@ -216,7 +216,7 @@ class Netlink:
             self._socket.send(header + message.body)
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
-        found: t.List[Part] = []
+        found: list[Part] = []
         whole = True
         while True:
             for kind, flags, sequence, part in self._receive(0):
@@ -232,7 +232,7 @@ class Netlink:
                         raise NetlinkError(refusal)
                     return found if whole else None
 
-    def _receive(self, flags: int) -> t.Iterator[t.Tuple[int, int, int, Part]]:
+    def _receive(self, flags: int) -> t.Iterator[tuple[int, int, int, Part]]:
         """The messages of one datagram: type, flags, sequence, body."""
         try:
             buffer = self._socket.recv(_RECEIVE, flags)

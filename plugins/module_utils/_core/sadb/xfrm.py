@@ -39,6 +39,7 @@ from ..association import (
     SecurityAssociation,
     Selector,
     label,
+    normal_selector,
 )
 from ..errors import InputError, SadbError
 from . import XFRM, Sadb
@@ -99,7 +100,7 @@ _IFA_LOCAL = 2
 _LOCKDOWN = "/sys/kernel/security/lockdown"
 
 PROTOCOL_NUMBERS = {ESP: socket.IPPROTO_ESP, AH: socket.IPPROTO_AH, "comp": 108, "route2": socket.IPPROTO_ROUTING, "hao": socket.IPPROTO_DSTOPTS}
-_PROTOCOL_NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}
+PROTOCOL_NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}
 _PROTOCOL_ANY = 255
 MODE_NUMBERS = {TRANSPORT: 0, TUNNEL: 1, "ro": 2, "in_trigger": 3, "beet": 4, "iptfs": 5}
 MODE_NAMES = {number: name for name, number in MODE_NUMBERS.items()}
@@ -153,23 +154,11 @@ def pack_selector(selector: Selector, family: int) -> bytes:
     )
 
 
-def unpack_selector(packed: bytes) -> t.Tuple[Selector, int]:
+def unpack_selector(packed: bytes) -> tuple[Selector, int]:
     """A selector with packed addresses, and its family (0: none)."""
     destination, source, destination_port, dummy, source_port, dummy, family, prefix_d, prefix_s, protocol, dummy, dummy = _SELECTOR.unpack(packed)
     size = _ADDRESS_SIZES.get(family, 4)
     return Selector(source[:size], prefix_s, destination[:size], prefix_d, protocol, socket.ntohs(source_port), socket.ntohs(destination_port)), family
-
-
-def _sa_selector(packed: bytes) -> t.Optional[Selector]:
-    """The selector of an SA: an unspecified network of prefix 0 is none, and a selector that selects nothing is None."""
-    if packed in _ANY_TRAFFIC:
-        return None
-    selector = unpack_selector(packed)[0]
-    if not selector.source_prefix and not any(selector.source):
-        selector = selector._replace(source=b"")
-    if not selector.destination_prefix and not any(selector.destination):
-        selector = selector._replace(destination=b"")
-    return None if selector == Selector() else selector
 
 
 def pack_lifetimes(lifetimes: Lifetimes) -> bytes:
@@ -191,10 +180,7 @@ def _algorithm_prefix(name: str, kind: int, key_size: int, icv_bits: int) -> byt
     """Everything of an algorithm attribute that comes before the key; a name without a row is the kernel's own."""
     row = BY_NAME.get(name)
     linux = (row.linux if row is not None else name).encode("ascii")
-    if kind == XFRMA_ALG_CRYPT:
-        payload = _ALGORITHM.pack(linux, key_size * 8)
-    else:
-        payload = _ALGORITHM_ICV.pack(linux, key_size * 8, icv_bits)
+    payload = _ALGORITHM.pack(linux, key_size * 8) if kind == XFRMA_ALG_CRYPT else _ALGORITHM_ICV.pack(linux, key_size * 8, icv_bits)
     return ATTRIBUTE.pack(4 + len(payload) + key_size, kind) + payload
 
 
@@ -291,14 +277,14 @@ def delete_sa(sa: SecurityAssociation) -> Message:
 
 
 @functools.lru_cache(maxsize=256)
-def _read_algorithm(prefix: bytes) -> t.Tuple[str, int]:
+def _read_algorithm(prefix: bytes) -> tuple[str, int]:
     """Name and key bytes from struct xfrm_algo without its key."""
     linux, bits = _ALGORITHM.unpack(prefix)
     return _name(linux, 0), (bits + 7) // 8
 
 
 @functools.lru_cache(maxsize=256)
-def _read_algorithm_icv(prefix: bytes, combined: bool) -> t.Tuple[str, int, int]:
+def _read_algorithm_icv(prefix: bytes, combined: bool) -> tuple[str, int, int]:
     """Name, key bytes and ICV bits from struct xfrm_algo_auth or xfrm_algo_aead without its key."""
     linux, bits, icv_bits = _ALGORITHM_ICV.unpack(prefix)
     return _name(linux, icv_bits if combined else 0), (bits + 7) // 8, icv_bits
@@ -373,7 +359,7 @@ def decode(part: Part) -> Entry:
     sa = _make(
         SecurityAssociation,
         (
-            _PROTOCOL_NAMES.get(protocol) or str(protocol),
+            PROTOCOL_NAMES.get(protocol) or str(protocol),
             socket.ntohl(spi),
             source,
             destination,
@@ -388,7 +374,7 @@ def decode(part: Part) -> Entry:
             reqid,
             mark,
             if_id,
-            None if selector in _ANY_TRAFFIC else _sa_selector(selector),
+            None if selector in _ANY_TRAFFIC else normal_selector(unpack_selector(selector)[0]),
             encapsulation,
             NO_LIFETIMES if lifetimes == _NO_LIMITS else unpack_lifetimes(lifetimes),
             direction,
@@ -398,10 +384,10 @@ def decode(part: Part) -> Entry:
     counters = _make(Counters, (used_bytes, used_packets, add_time, use_time, sequence_out, sequence_in, late, replayed, integrity_failures))
     # A larval SA has an SPI at most: no algorithm (net/xfrm/xfrm_state.c, xfrm_find_acq and xfrm_state_find).
     larval = not (encryption or authentication) and protocol in (socket.IPPROTO_ESP, socket.IPPROTO_AH)
-    return t.cast(Entry, _make(Entry, (sa, counters, larval, b"")))
+    return _make(Entry, (sa, counters, larval, b""))
 
 
-def _encapsulation(buffer: bytes, offset: int, family: int) -> t.Optional[Encapsulation]:
+def _encapsulation(buffer: bytes, offset: int, family: int) -> Encapsulation | None:
     """None for an encapsulation that is not ESP in UDP; the kernel holds one original address, taken for the remote one."""
     kind, source_port, destination_port, original = _ENCAP.unpack_from(buffer, offset)
     if kind != _UDP_ENCAP_ESPINUDP:
@@ -424,7 +410,7 @@ def _restore(part: Part) -> Message:
     return Message(XFRM_MSG_NEWSA, b"".join(parts), NLM_F_CREATE | NLM_F_EXCL)
 
 
-def _as_told(sa: SecurityAssociation) -> t.Tuple[t.Any, ...]:
+def _as_told(sa: SecurityAssociation) -> tuple[t.Any, ...]:
     """The fields that every kernel tells: all but direction and extra, which are the last."""
     return sa[:-2]
 
@@ -467,7 +453,7 @@ _EXPLANATIONS = (
 _TYPE_MODULES = {(ESP, 4): "esp4", (AH, 4): "ah4", (ESP, 16): "esp6", (AH, 16): "ah6"}
 
 
-def _modules(sa: SecurityAssociation) -> t.List[str]:
+def _modules(sa: SecurityAssociation) -> list[str]:
     """Every Linux module that the SA uses, the protocol's first."""
     rows = [row for row in (BY_NAME.get(sa.encryption), BY_NAME.get(sa.authentication)) if row is not None]
     found = [_TYPE_MODULES.get((sa.protocol, len(sa.destination)), "")]
@@ -534,7 +520,7 @@ class _Step(t.NamedTuple):
 
     sa: SecurityAssociation
     adds: bool
-    before: t.Optional[Part]
+    before: Part | None
 
     def request(self) -> Message:
         return new_sa(self.sa) if self.adds else delete_sa(self.sa)
@@ -548,7 +534,7 @@ class XfrmSadb(Sadb):
 
     name = XFRM
 
-    def refusals(self, sa: SecurityAssociation) -> t.List[InputError]:
+    def refusals(self, sa: SecurityAssociation) -> list[InputError]:
         found = []
         for keyword, text in sa.extra:
             if keyword != _REPLAY_VALUE:
@@ -562,7 +548,7 @@ class XfrmSadb(Sadb):
                 found.append(InputError("Linux takes this number for no limit", limit, "Leave the limit away."))
         return found
 
-    def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> t.List[Entry]:
+    def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
         body = b""
         if protocol:
             body += _U8_ATTRIBUTE.pack(5, XFRMA_PROTO, PROTOCOL_NUMBERS[protocol])
@@ -575,8 +561,8 @@ class XfrmSadb(Sadb):
     def apply(self, operations: t.Sequence[Operation]) -> None:
         with open_link(NETLINK_XFRM, "changing the SADB") as link, _no_collection():
             before = self._current(link, [operation.old for operation in operations if operation.old is not None])
-            steps: t.List[_Step] = []
-            together: t.Set[int] = set()
+            steps: list[_Step] = []
+            together: set[int] = set()
             for operation in operations:
                 if operation.old is not None:
                     steps.append(_Step(operation.old.sa, False, next(before)))
@@ -592,7 +578,7 @@ class XfrmSadb(Sadb):
         Also where a mark hides one SA behind another: the kernel would delete the wrong one.
         """
         requests = [_sa_id(XFRM_MSG_GETSA, entry.sa) for entry in entries]
-        found: t.List[Part] = []
+        found: list[Part] = []
         for first, last in link.batches(requests, with_answers=True):
             refusals, answers = link.send(requests[first:last])
             for index, entry in enumerate(entries[first:last]):
@@ -606,7 +592,7 @@ class XfrmSadb(Sadb):
 
     def _carry_out(self, link: Netlink, steps: t.Sequence[_Step], together: t.AbstractSet[int]) -> None:
         requests = [step.request() for step in steps]
-        done: t.List[_Step] = []
+        done: list[_Step] = []
         for first, last in link.batches(requests, inseparable=together):
             lost = False
             try:
@@ -619,7 +605,7 @@ class XfrmSadb(Sadb):
                 stuck = self._undo(link, done)
                 raise self._refused(refusals, steps[first:last], stuck)
 
-    def _not_done(self, steps: t.Sequence[_Step]) -> t.Dict[int, Refusal]:
+    def _not_done(self, steps: t.Sequence[_Step]) -> dict[int, Refusal]:
         """Which steps the kernel did not carry out, seen from the SADB, since its answers were lost."""
         held = {(entry.sa.protocol, entry.sa.destination, entry.sa.spi, entry.sa.mark): entry.sa for entry in self.dump()}
         refusals = {}
@@ -629,7 +615,7 @@ class XfrmSadb(Sadb):
                 refusals[index] = Refusal(errno.ENOBUFS, "")
         return refusals
 
-    def _undo(self, link: Netlink, done: t.Sequence[_Step]) -> t.List[SadbError]:
+    def _undo(self, link: Netlink, done: t.Sequence[_Step]) -> list[SadbError]:
         """Take back what was done, last first; what could not be taken back."""
         stuck = []
         steps = []
@@ -653,10 +639,7 @@ class XfrmSadb(Sadb):
             index = min(refusals)
             first = _explain(refusals[index], steps[index].sa)
         rest = f"; {len(refusals) - 1} more SAs were refused" if len(refusals) > 1 else ""
-        if stuck:
-            after = "Undoing the rest failed for: " + "; ".join(map(str, stuck))
-        else:
-            after = "The SADB is as it was before."
+        after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "The SADB is as it was before."
         return SadbError(first.message + rest, first.place, f"{first.hint} {after}".strip(), first.errno_name)
 
     def flush(self, protocol: str = "") -> None:
@@ -667,7 +650,7 @@ class XfrmSadb(Sadb):
                 if refusal.errno != errno.ESRCH:
                     raise NetlinkError(refusal)
 
-    def local_addresses(self) -> t.FrozenSet[bytes]:
+    def local_addresses(self) -> frozenset[bytes]:
         with open_link(NETLINK_ROUTE, "reading this host's addresses") as link:
             # struct ifaddrmsg: any family, everything else 0.
             parts = link.dump(Message(_RTM_GETADDR, bytes(8)), _RTM_NEWADDR)
@@ -689,7 +672,7 @@ class XfrmSadb(Sadb):
         seen = [_redacted(entry.sa) for entry in self.dump() if entry.sa.encryption_key or entry.sa.authentication_key]
         return bool(seen) and all(seen)
 
-    def preflight(self, sas: t.Sequence[SecurityAssociation]) -> t.List[SadbError]:
+    def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:
         shapes = {(sa.protocol, len(sa.destination), sa.mode, sa.encryption, sa.authentication, sa.icv_bits, len(sa.encryption_key), sa.esn): sa for sa in sas}
         probes = [_probe(sa) for sa in shapes.values()]
         found = []
