@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import shlex
 import subprocess
@@ -104,7 +103,6 @@ def write(lab: Lab, hosts: t.Sequence[plan.Host], *, control: bool) -> None:
     addresses = {host.name: host.management for host in hosts if host.management}
     if control:
         addresses["control"] = tables.MACHINE_ADDRESS
-    os.umask(0o077)
     write_keys(lab, addresses)
     write_ssh_config(lab, addresses)
     write_inventory(lab, hosts)

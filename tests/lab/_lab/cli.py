@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import typing as t
 
@@ -85,6 +86,8 @@ def main() -> None:
     takes_command = options.action in ("run", "exec")
     if takes_command != bool(command):
         parser().error(f"{options.action}: {'name the command after --' if takes_command else 'takes no command after --'}")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # what was begun is cleared away
+        signal.signal(number, lambda received, dummy: sys.exit(128 + received))
     try:
         status = act(options, command)
     except LabError as exc:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import typing as t
 
@@ -20,7 +21,9 @@ from .errors import LabError
 CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = CHECKOUT / "build"
 LABS = BUILD / "lab"
+EXEC = "exec-"  # start of the names of labs that live as long as one command
 LOG_LINES = 25
+VERDICT = re.compile(r"panic|Oops|BUG:|Out of memory")  # lines to show even if many follow
 
 
 class Lab(t.NamedTuple):
@@ -45,6 +48,11 @@ class Lab(t.NamedTuple):
     @property
     def log(self) -> pathlib.Path:
         return self.path / "kernel.log"
+
+    @property
+    def lasting(self) -> bool:
+        """It outlives the command that made it; `exec`'s do not."""
+        return not self.name.startswith(EXEC)
 
     def alias(self, host: str) -> str:
         """The host's name for ssh and Ansible: unique, for they share connections by it."""
@@ -72,7 +80,8 @@ class Lab(t.NamedTuple):
             lines = []
         if not lines:
             return f"{self.log} is empty."
-        return "\n".join([f"Last lines of {self.log}:", *(f"  | {line}" for line in lines[-LOG_LINES:])])
+        shown = [line for line in lines[:-LOG_LINES] if VERDICT.search(line)][-3:] + lines[-LOG_LINES:]
+        return "\n".join([f"Last lines of {self.log}:", *(f"  | {line}" for line in shown)])
 
     def remove(self, *, keep_log: bool = False) -> None:
         """Delete the folder, its log perhaps excepted, and the folder of labs when it is the last."""
@@ -85,14 +94,26 @@ class Lab(t.NamedTuple):
                 folder.rmdir()
 
 
-def started_at(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot (proc_pid_stat(5), field 22): with the PID, a process's identity. None: no such process."""
+def stat_fields(pid: int) -> list[str] | None:
+    """A living process's fields of proc_pid_stat(5), from field 3 on. None: no such process."""
     try:
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
+    return None if fields[0] == "Z" else fields
+
+
+def started_at(pid: int) -> int | None:
+    """Start time of a process in clock ticks since boot (field 22): with the PID, a process's identity. None: no such process."""
+    fields = stat_fields(pid)
+    return int(fields[19]) if fields else None
+
+
+def children_of(pid: int) -> list[int]:
+    """PIDs of a process's living children (field 4 is the parent)."""
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [each for each in pids if (fields := stat_fields(each)) and fields[1] == str(pid)]
 
 
 def death(lab: Lab, state: dict[str, t.Any]) -> str | None:
@@ -115,12 +136,15 @@ def living(lab: Lab) -> dict[str, t.Any]:
 
 
 def check_alive(lab: Lab, state: dict[str, t.Any]) -> None:
-    """Raise the obituary of a lab whose kernel has ended."""
+    """Raise the obituary of a lab whose kernel has ended, or was left half made."""
+    owner, born = state["owner"]
+    if state["booting"] and started_at(owner) != born:
+        raise LabError(f"lab {lab.name}: `lab up` (process {owner}) was killed before the lab was ready. Clear it away: tests/lab/lab down --name {lab.name}")
     ending = death(lab, state)
     if ending:
         raise LabError(
             f"lab {lab.name} is dead: its kernel ({state['kernel']} {state.get('release', '')}, process {state['pid']}) {ending}.\n"
-            f"{lab.log_tail()}\nClear it away: tests/lab/lab down --name {lab.name}"
+            f"{lab.log_tail()}" + (f"\nClear it away: tests/lab/lab down --name {lab.name}" if lab.lasting else "")
         )
 
 

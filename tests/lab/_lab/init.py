@@ -83,6 +83,7 @@ def main() -> None:
     folder = pathlib.Path(os.environ["LAB_FOLDER"])
     os.environ["PATH"] = places.PATH
     os.environ.pop("PYTHONPATH", None)
+    os.umask(0o022)
     machine = spec.load(folder)
     report = folder / "boot.json"
     try:

@@ -15,12 +15,13 @@ import sys
 import time
 import typing as t
 
-from . import access, folder, kernel, places, plan, spec, tables
+from . import access, folder, kernel, places, plan, spec, system, tables
 from .errors import LabError
 from .folder import Lab
 
 LOST = 125  # exit status when the lab, not the command, failed
 TIMED_OUT = 124
+ANSWER_SECONDS = 15
 
 
 class Boot(t.NamedTuple):
@@ -49,7 +50,7 @@ def boot(lab: Lab, how: Boot, hosts: tuple[plan.Host, ...], *, daemon: bool, **v
             "kernel": chosen,
             "pid": pid,
             "started": folder.started_at(pid),
-            "owner_started": folder.started_at(os.getpid()),
+            "owner": [os.getpid(), folder.started_at(os.getpid())],
             "without": list(how.without),
             "hosts": {host.name: host._asdict() | {"data": host.data and host.data._asdict()} for host in inside},
             "booting": True,
@@ -115,12 +116,12 @@ def down(lab: Lab, *, keep_log: bool = False) -> str:
 def sweep() -> None:
     """Clear away what `exec` could not, because it was killed."""
     for lab in folder.all_labs():
-        owner = re.fullmatch(r"exec-([0-9]+)", lab.name)
+        owner = re.fullmatch(re.escape(folder.EXEC) + "([0-9]+)", lab.name)
         if owner is None:
             continue
         state = lab.state()
         born = folder.started_at(int(owner[1]))
-        if born is None or (state is not None and born != state["owner_started"]):
+        if born is None or (state is not None and born != state["owner"][1]):
             remove(lab)
 
 
@@ -132,6 +133,8 @@ def addressed(state: dict[str, t.Any]) -> list[str]:
 def status(lab: Lab) -> str:
     """A living lab in a few lines."""
     state = folder.living(lab)
+    if not state["booting"]:
+        check_answers(lab, state)
     lines = [f"lab {lab.name}: {'booting' if state['booting'] else 'up'}, kernel {state['kernel']} {state.get('release', '')}"]
     if state["without"]:
         lines.append(f"  without: {', '.join(state['without'])}")
@@ -151,16 +154,21 @@ def entry(lab: Lab, state: dict[str, t.Any], target: str, cwd: str, command: t.S
     return access.python_module("enter", str(first_process(state)), "/", *inner)
 
 
+def init_pid(state: dict[str, t.Any]) -> str:
+    """PID of the lab's first process, `init`, in its own PID namespace: on this machine's kernel its supervisor is there before it."""
+    return "1" if state["kernel"] == "uml" else "2"
+
+
 def first_process(state: dict[str, t.Any]) -> int:
     """PID of the lab's supervisor: the child of the process that made its namespaces. For labs on this machine's own kernel."""
-    with open(f"/proc/{state['pid']}/task/{state['pid']}/children", encoding="ascii") as children:
-        return int(children.read().split()[0])
+    (child,) = folder.children_of(state["pid"])
+    return child
 
 
 def attended(lab: Lab, state: dict[str, t.Any], line: t.Sequence[str], environment: dict[str, str], timeout: float | None) -> int:
     """Run a command line with this process's standard streams; its exit status."""
     blocking = {descriptor: os.get_blocking(descriptor) for descriptor in (0, 1, 2)}
-    process = subprocess.Popen(line, env=environment)
+    process = subprocess.Popen(line, env=environment, preexec_fn=lambda: system.die_with_parent(signal.SIGTERM))
     try:
         return attend(lab, state, process, timeout)
     finally:
@@ -185,10 +193,22 @@ def attend(lab: Lab, state: dict[str, t.Any], process: subprocess.Popen[bytes], 
             print(f"lab: the command did not end within {timeout:g} s.\n{lab.log_tail()}", file=sys.stderr)
             return TIMED_OUT
     if code == 255 and state["kernel"] == "uml":  # the command's own, or ssh's?
-        folder.check_alive(lab, state)
-        if subprocess.run(access.ssh(lab, "control", "true"), stdin=subprocess.DEVNULL, check=False, capture_output=True).returncode:
-            raise LabError(f"lab {lab.name}: its kernel runs (process {state['pid']}) but does not answer.\n{lab.log_tail()}")
+        check_answers(lab, state)
     return 128 - code if code < 0 else code
+
+
+def check_answers(lab: Lab, state: dict[str, t.Any]) -> None:
+    """Raise the error of a lab whose kernel has died, or hangs."""
+    folder.check_alive(lab, state)
+    line = entry(lab, state, init_pid(state), "/", ["true"])
+    try:
+        result = subprocess.run(line, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True, timeout=ANSWER_SECONDS)
+        problem = result.stderr.strip() if result.returncode else ""
+    except subprocess.TimeoutExpired:
+        problem = f"no answer within {ANSWER_SECONDS} s"
+    if problem:
+        folder.check_alive(lab, state)
+        raise LabError(f"lab {lab.name}: its kernel runs (process {state['pid']}) but does not answer: {problem}.\n{lab.log_tail()}")
 
 
 def run(lab: Lab, host: str, command: t.Sequence[str], timeout: float | None) -> int:
@@ -205,9 +225,8 @@ def fault(lab: Lab, action: str, host: str) -> str:
     state = folder.living(lab)
     if host not in addressed(state):
         raise LabError(f"lab {lab.name} has no host {host!r}. It has: {', '.join(addressed(state))}")
-    first = "1" if state["kernel"] == "uml" else "2"
     command = ["env", f"LAB_FOLDER={lab.path}", *access.python_module("fault", action, host)]
-    result = subprocess.run(entry(lab, state, first, "/", command), stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True)
+    result = subprocess.run(entry(lab, state, init_pid(state), "/", command), stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True)
     if result.returncode:
         folder.check_alive(lab, state)
         raise LabError(f"lab {lab.name}: fault {action} {host}: {result.stderr.strip()}")
@@ -216,9 +235,7 @@ def fault(lab: Lab, action: str, host: str) -> str:
 
 def execute(how: Boot, command: t.Sequence[str], names: t.Sequence[str], timeout: float | None) -> int:
     """Run a command on a kernel with ESP and AH in a network namespace of its own; its exit status. No lab is left behind."""
-    lab = Lab(f"exec-{os.getpid()}")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, dummy: sys.exit(128 + received))
+    lab = Lab(f"{folder.EXEC}{os.getpid()}")
     with folder.exclusive():
         sweep()
     writable = (str(folder.BUILD),)

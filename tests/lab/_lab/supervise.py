@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
 
 
 def main() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a kernel's panic is in its log; its memory is of no use
     folder = pathlib.Path(os.environ["LAB_FOLDER"])
     with subprocess.Popen(sys.argv[1:]) as kernel:
         while True:
