@@ -18,6 +18,9 @@ from ._core.errors import IpsecError
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+    from ._core.association import SecurityAssociation
+    from ._core.plan import Operation
+
 Result = t.Dict[str, t.Any]
 
 # Argument specs are values that merge; the doc fragments describe them.
@@ -25,12 +28,11 @@ BACKEND: Result = {"backend": {"type": "str", "choices": ["auto", "xfrm"], "defa
 COUNTER_MODE: Result = {"allow_static_counter_mode": {"type": "bool", "default": False}}
 
 KEYS_HIDDEN = (
-    "This kernel hides the keys of SAs (lockdown, confidentiality), so whether the right keys are installed cannot be seen. "
-    "Everything else was compared."
+    "This kernel hides the keys of SAs (lockdown, confidentiality), so whether the right keys are installed cannot be seen. " "Everything else was compared."
 )
 
 
-def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> t.NoReturn:
+def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> None:
     """End the module with what ``work`` returns, or with the problems it raises."""
     try:
         result = work(module)
@@ -49,10 +51,13 @@ def warn(module: AnsibleModule, found: t.Iterable[tuple[str, str]]) -> None:
         module.warn(f"{where[0]}{more}: {text.rstrip('.')}." if where[0] else f"{text.rstrip('.')}.")
 
 
-def diff(header: str, before: t.Iterable[str], after: t.Iterable[str]) -> Result:
-    """Ansible's difference of lines without keys, as `_glue_view` makes them."""
-    return {"before_header": header, "after_header": header, "before": _text(before), "after": _text(after)}
+def diff(header: str, before: t.Iterable[SecurityAssociation], after: t.Iterable[SecurityAssociation]) -> Result:
+    """Ansible's difference of two sets of SAs: ipseckeys lines with fingerprints in place of keys."""
+    from ._core.language import render
+
+    return {"before_header": header, "after_header": header, "before": render(before, hide_keys=True), "after": render(after, hide_keys=True)}
 
 
-def _text(lines: t.Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+def sadb_diff(operations: t.Sequence[Operation]) -> Result:
+    """What the operations take out of the SADB and what they bring."""
+    return diff("SADB", [step.old.sa for step in operations if step.old is not None], [step.new for step in operations if step.new is not None])

@@ -17,7 +17,6 @@ from ._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
 from ._core.plan import PEERS, digest, pair
 from ._glue import Result, diff
 from ._glue_text import Text, parse, read_text
-from ._glue_view import line
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -38,7 +37,9 @@ def _write(module: AnsibleModule) -> Result:
     _refuse_at_boot(path, text)
     text.warn(module)
 
-    old = protected.read(path) if protected.status(path).exists else None
+    there = protected.status(path)
+    raise_all(there.problems)
+    old = protected.read(path) if there.exists else None
     sas = text.sas
     if params["scope"] == PEERS and old is not None:
         sas = _merged(parse(module, old, path, params["target"]).sas, sas)
@@ -47,9 +48,9 @@ def _write(module: AnsibleModule) -> Result:
     if new != old and not module.check_mode:
         protected.write(path, new)
 
-    result: Result = {"changed": new != old, "path": path, "mode": "0600", "owner": "root", "sas": len(sas), "digest": digest(sas)}
+    result: Result = {"changed": new != old, "path": path, "mode": f"{protected.FILE_MODE:04o}", "owner": "root", "sas": len(sas), "digest": digest(sas)}
     if module._diff:
-        result["diff"] = diff(path, _lines(module, path, old), map(line, sas))
+        result["diff"] = diff(path, _sas_of(module, path, old), sas)
     return result
 
 
@@ -58,7 +59,7 @@ def _remove(module: AnsibleModule) -> Result:
     there = protected.status(path).exists
     result: Result = {"changed": there, "path": path, "sas": 0, "digest": {}}
     if module._diff:
-        result["diff"] = diff(path, _lines(module, path, _read_if_fit(path) if there else None), ())
+        result["diff"] = diff(path, _sas_of(module, path, _read_if_fit(path) if there else None), ())
     if there and not module.check_mode:
         protected.remove(path)
     return result
@@ -72,13 +73,12 @@ def _read_if_fit(path: str) -> bytes:
         return b""
 
 
-def _lines(module: AnsibleModule, path: str, data: bytes | None) -> list[str]:
-    if data is None:
-        return []
+def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[SecurityAssociation]:
+    """What a file held before, for the difference; nothing where it is no valid text, since it will not be one for long."""
     try:
-        return [line(sa) for sa in parse(module, data, path, module.params["target"]).sas]
+        return parse(module, data or b"", path, module.params["target"]).sas
     except IpsecError:
-        return ["a file that is no valid ipseckeys text"]
+        return ()
 
 
 def _merged(old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation]) -> tuple[SecurityAssociation, ...]:

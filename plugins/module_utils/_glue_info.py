@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from ._core.association import Entry, identity, pack_address
+from ._core.language import parse_spi
 from ._core.plan import digest
 from ._core.sadb import open_sadb
 from ._glue import Result
@@ -48,8 +49,6 @@ def sa_info(module: AnsibleModule) -> Result:
 
 
 def _filter(module: AnsibleModule) -> t.Callable[[Entry], bool]:
-    from ._core.language import parse_spi
-
     spi = parse_spi(module.params["spi"], "spi")[0] if module.params["spi"] else None
     named = {identity(sa) for sa in read_file(module, module.params["src"]).sas} if module.params["src"] else None
     return lambda entry: (spi is None or entry.sa.spi == spi) and (named is None or identity(entry.sa) in named)

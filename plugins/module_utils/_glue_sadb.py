@@ -16,9 +16,8 @@ from ._core.association import Entry, SecurityAssociation, identity
 from ._core.errors import InputError, SadbError, raise_all
 from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, digest, in_scope, plan
 from ._core.sadb import Sadb, open_sadb
-from ._glue import KEYS_HIDDEN, Result, diff
+from ._glue import KEYS_HIDDEN, Result, sadb_diff
 from ._glue_text import read_file, read_text
-from ._glue_view import line
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -72,7 +71,7 @@ def apply_sadb(module: AnsibleModule) -> Result:
         told = text.sas if keys_hidden or module.check_mode else _held(text.sas, sadb.dump() if changing else actual)
         result["digest"] = digest(told)
     if module._diff:
-        result["diff"] = sadb_diff(steps)
+        result["diff"] = sadb_diff(steps.operations)
     return result
 
 
@@ -139,10 +138,3 @@ def _result(backend: str, steps: Plan) -> Result:
         },
         "backend": backend,
     }
-
-
-def sadb_diff(steps: Plan) -> Result:
-    """What the operations take out of the SADB and what they bring, one line for each SA."""
-    before = [line(step.old.sa) for step in steps.operations if step.old is not None]
-    after = [line(step.new) for step in steps.operations if step.new is not None]
-    return diff("SADB", before, after)

@@ -30,7 +30,7 @@ class Text(t.NamedTuple):
     name: str
     sas: tuple[SecurityAssociation, ...]
     lines: tuple[int, ...]
-    notes: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()
 
     def placed(self) -> t.Iterator[tuple[SecurityAssociation, str]]:
         """Every SA with its place, for messages."""
@@ -38,7 +38,7 @@ class Text(t.NamedTuple):
 
     def warn(self, module: AnsibleModule) -> None:
         """What is allowed but unwise: one warning of each kind."""
-        warn(module, self.notes)
+        warn(module, self.warnings)
         warn(module, ((note, place) for sa, place in self.placed() for note in association.warnings(sa)))
 
 
@@ -68,4 +68,4 @@ def _parse(module: AnsibleModule, text: str, name: str, target: str) -> Text:
     allow = params.get("allow_static_counter_mode", True)
     document = language.parse(text, name=name, target=target, resolve_names=params["resolve_names"], allow_static_counter_mode=allow)
     hide_keys(module, document.sas)
-    return Text(name, tuple(document.sas), tuple(document.lines), tuple(document.warnings))
+    return Text(name, document.sas, document.lines, document.warnings)

@@ -4,13 +4,12 @@
 
 # This module_utils is private to the collection and may change at any time.
 
-"""SAs as users see them in results and diffs: everything but the keys, fingerprints instead. Pure."""
+"""SAs as users see them in results: everything but the keys, fingerprints instead. Pure."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ._core.algorithms import AUTHENTICATION, ENCRYPTION
 from ._core.association import Entry, Mark, SecurityAssociation, Selector, algorithm_of, fingerprints, format_address
 
 View = t.Dict[str, t.Any]
@@ -77,32 +76,11 @@ def selector_view(selector: Selector) -> View:
     }
 
 
-def described(sa: SecurityAssociation) -> list[str]:
-    """The SA for a diff: first what identifies it, then one fact an item, only those that are not at rest."""
-    prints = fingerprints(sa)
-    facts = [f"{sa.protocol} spi 0x{sa.spi:08x} {format_address(sa.source)} > {format_address(sa.destination)}", sa.mode]
-    if sa.mark is not None:
-        facts[0] += f" mark {mark_text(sa.mark)}"
-    if sa.encryption:
-        facts.append(f"{sa.encryption} {key_bits(sa)} bits key {prints[ENCRYPTION]}" if sa.encryption_key else sa.encryption)
-    if sa.authentication:
-        facts.append(f"{sa.authentication} key {prints[AUTHENTICATION]}")
-    facts += [f"{name} {value}" for name in ("icv_bits", "replay_window", "reqid", "if_id", "direction") for value in [getattr(sa, name)] if value]
-    if sa.esn:
-        facts.append("esn")
-    facts += [f"{name} {value}" for name, value in zip(sa.lifetimes._fields, sa.lifetimes) if value]
-    facts += [f"selector {name} {value}" for name, value in (selector_view(sa.selector) if sa.selector else {}).items() if value]
-    if sa.encapsulation is not None:
-        udp = sa.encapsulation
-        facts.append(f"udp {udp.source_port} > {udp.destination_port}")
-        facts += [f"{name} {format_address(value)}" for name, value in (("nat_local", udp.nat_local), ("nat_remote", udp.nat_remote)) if value]
-    facts += [f"{keyword} {value}" for keyword, value in sa.extra]
-    return facts
-
-
 def line(sa: SecurityAssociation) -> str:
-    """The SA on one line of a diff."""
-    return ", ".join(described(sa))
+    """The SA as one ipseckeys line, fingerprints in place of keys."""
+    from ._core.language import render
+
+    return render([sa], hide_keys=True).rstrip("\n")
 
 
 def observed(entry: Entry, now: float) -> View:

@@ -390,17 +390,16 @@ backend:
   sample: xfrm
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import BACKEND, COUNTER_MODE, run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_read import SELECTOR
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_sa import apply_sa
 
 LIFETIMES = ("soft_bytes", "hard_bytes", "soft_packets", "hard_packets", "soft_addtime", "hard_addtime", "soft_usetime", "hard_usetime")
 
 
-def main() -> t.NoReturn:
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
@@ -430,16 +429,7 @@ def main() -> t.NoReturn:
                     "nat_remote": {"type": "str"},
                 },
             },
-            "selector": {
-                "type": "dict",
-                "options": {
-                    "source": {"type": "str"},
-                    "destination": {"type": "str"},
-                    "protocol": {"type": "str"},
-                    "source_port": {"type": "int", "default": 0},
-                    "destination_port": {"type": "int", "default": 0},
-                },
-            },
+            "selector": {"type": "dict", "options": SELECTOR},
             "direction": {"type": "str", "choices": ["inbound", "outbound"]},
             **BACKEND,
             **COUNTER_MODE,

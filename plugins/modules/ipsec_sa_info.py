@@ -225,8 +225,6 @@ backend:
   sample: xfrm
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import BACKEND, run
@@ -234,7 +232,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._glue_info import sa_
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_text import READING
 
 
-def main() -> t.NoReturn:
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "protocol": {"type": "str", "choices": ["ah", "esp"], "aliases": ["type"]},

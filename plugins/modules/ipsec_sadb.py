@@ -135,8 +135,6 @@ backend:
   sample: xfrm
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import BACKEND, run
@@ -144,7 +142,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._glue_sadb import app
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_text import TEXT
 
 
-def main() -> t.NoReturn:
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "exact", "absent", "flushed"], "default": "present"},

@@ -109,8 +109,6 @@ digest:
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
@@ -118,7 +116,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._glue_file import DEF
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_text import TEXT
 
 
-def main() -> t.NoReturn:
+def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},

@@ -1,0 +1,123 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""The work of ipsec_preflight: whether a host is fit for its part in a rotation. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ._core import association, keys, protected
+from ._core.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
+from ._core.association import SecurityAssociation, format_address, pack_address
+from ._core.errors import InputError, raise_all
+from ._core.plan import digest
+from ._core.sadb import Sadb, open_sadb
+from ._glue import KEYS_HIDDEN, Result
+from ._glue_read import Reader
+from ._glue_text import read_file
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+# RFC 5737 and RFC 3849: addresses of no host, for SAs that are asked about and never added.
+_SAMPLES = {4: (bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])), 16: (bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02"))}
+
+
+def preflight(module: AnsibleModule) -> Result:
+    """Everything that would stop a rotation here, as one error; what the controller needs to know, where nothing would."""
+    params = module.params
+    reader = Reader()
+    result: Result = {"changed": False, "epoch": time.time()}
+
+    places = {f"addresses[{index}]": text for index, text in enumerate(params["addresses"])}
+    endpoints = {place: reader.read(pack_address, text, place, b"") for place, text in places.items()}
+    families = sorted({len(address) for address in endpoints.values() if address} or {4})
+    samples: list[SecurityAssociation] = []
+    for index, given in enumerate(params["associations"]):
+        with reader.noting():
+            samples += _samples(given, families, f"associations[{index}]", params["allow_static_counter_mode"])
+    stored: tuple[SecurityAssociation, ...] = ()
+    with reader.noting():
+        stored = _stored(module, params["path"])
+    result["file"] = {"path": params["path"], "sas": len(stored), "digest": digest(stored)}
+    with reader.noting():
+        sadb = open_sadb(params["backend"])
+        with reader.noting():
+            _ask_kernel(sadb, samples)
+        with reader.noting():
+            _check_addresses(sadb, endpoints)
+        result.update(_observed(module, sadb, stored))
+    reader.finish()
+    return result
+
+
+def _stored(module: AnsibleModule, path: str) -> tuple[SecurityAssociation, ...]:
+    """The SAs of the protected file; none where it does not exist yet."""
+    there = protected.status(path)
+    raise_all(there.problems)
+    return read_file(module, path).sas if there.exists else ()
+
+
+def _samples(given: t.Mapping[str, t.Any], families: t.Iterable[int], place: str, allow_static_counter_mode: bool) -> list[SecurityAssociation]:
+    """An SA with random keys for each address family, checked."""
+    cipher = find(ENCRYPTION, given["encryption_algorithm"], f"{place}.encryption_algorithm") if given["encryption_algorithm"] else None
+    integrity = find(AUTHENTICATION, given["authentication_algorithm"], f"{place}.authentication_algorithm") if given["authentication_algorithm"] else None
+    found = []
+    for family in sorted(families):
+        source, destination = _SAMPLES[family]
+        sa = association.build(
+            given["protocol"],
+            association.SPI_MIN,
+            destination,
+            source,
+            cipher.name if cipher is not None else "",
+            integrity.name if integrity is not None else "",
+            given["icv_bits"] or 0,
+            mode=given["mode"],
+            encryption_key=_key(cipher, given["encryption_bits"], f"{place}.encryption_bits"),
+            authentication_key=_key(integrity, None, place),
+            replay_window=given["replay_window"],
+            esn=given["esn"],
+        )
+        raise_all([InputError(problem.message, f"{place}.{problem.place}", problem.hint) for problem in association.problems(sa, allow_static_counter_mode)])
+        found.append(sa)
+    return found
+
+
+def _key(algorithm: Algorithm | None, bits: int | None, place: str) -> bytes:
+    if algorithm is None or not algorithm.key_bits:
+        return b""
+    try:
+        return keys.generate(algorithm, bits)
+    except InputError as exc:
+        raise InputError(exc.message, place, exc.hint) from None
+
+
+def _ask_kernel(sadb: Sadb, samples: t.Sequence[SecurityAssociation]) -> None:
+    raise_all([*(problem for sa in samples for problem in sadb.refusals(sa)), *sadb.preflight(samples)])
+
+
+def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAssociation]) -> Result:
+    entries = sadb.dump()
+    keys_hidden = sadb.keys_hidden()
+    if keys_hidden:
+        module.warn(KEYS_HIDDEN)
+    spis = {sa.spi for sa in (*(entry.sa for entry in entries), *stored)}
+    return {"backend": sadb.name, "keys_hidden": keys_hidden, "spis": [f"0x{spi:08x}" for spi in sorted(spis)]}
+
+
+def _check_addresses(sadb: Sadb, endpoints: t.Mapping[str, bytes]) -> None:
+    local = sadb.local_addresses()
+    fix = f"Configure it, or correct the connection. This host has {', '.join(sorted(map(format_address, local)))}."
+    raise_all(
+        [
+            InputError(f"{format_address(address)} is no address of this host", place, fix)
+            for place, address in endpoints.items()
+            if address and address not in local
+        ]
+    )

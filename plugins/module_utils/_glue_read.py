@@ -1,0 +1,85 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""Options into the core's values, noting every problem instead of stopping at the first."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ._core.association import Selector
+from ._core.errors import InputError, IpsecError, Problems, raise_all, shown
+from ._core.language import parse_network
+from ._glue import Result
+
+# Traffic, as ipsec_sa and ipsec_policy take it.
+SELECTOR: Result = {
+    "source": {"type": "str"},
+    "destination": {"type": "str"},
+    "protocol": {"type": "str"},
+    "source_port": {"type": "int", "default": 0},
+    "destination_port": {"type": "int", "default": 0},
+}
+
+T = t.TypeVar("T")
+V = t.TypeVar("V")
+
+
+class Reader:
+    """Reads options, and notes what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[IpsecError] = []
+
+    @contextlib.contextmanager
+    def noting(self) -> t.Iterator[None]:
+        """Note what goes wrong inside, and go on."""
+        try:
+            yield
+        except Problems as exc:
+            self.problems.extend(exc.problems)
+        except IpsecError as exc:
+            self.problems.append(exc)
+
+    def read(self, parse: t.Callable[[V, str], T], value: V | None, place: str, otherwise: T) -> T:
+        """``parse(value, place)``, or ``otherwise`` where there is no value or a bad one."""
+        if value is not None and value != "":
+            with self.noting():
+                return parse(value, place)
+        return otherwise
+
+    def unread(self) -> set[str]:
+        """The places that were noted."""
+        return {problem.place for problem in self.problems}
+
+    def finish(self) -> None:
+        """Raise what was noted, all of it together."""
+        raise_all(self.problems)
+
+
+def read_selector(given: t.Mapping[str, t.Any], place: str) -> Selector:
+    """A selector from its suboptions: networks in CIDR notation or addresses, a protocol by number or name, ports."""
+    reader = Reader()
+    source = reader.read(parse_network, given["source"], f"{place}.source", (b"", 0))
+    destination = reader.read(parse_network, given["destination"], f"{place}.destination", (b"", 0))
+    protocol = reader.read(read_protocol, given["protocol"], f"{place}.protocol", 0)
+    reader.finish()
+    return Selector(*source, *destination, protocol, given["source_port"], given["destination_port"])
+
+
+def read_protocol(text: str, place: str) -> int:
+    """An upper-layer protocol as its IANA number, from digits or from a name that this system knows; 0 is any."""
+    import socket
+
+    if text == "any":
+        return 0
+    if text.isascii() and text.isdigit() and int(text) <= 255:
+        return int(text)
+    try:
+        return socket.getprotobyname(text)
+    except OSError:
+        raise InputError(f"{shown(text)} is no IP protocol that this system knows", place, "Write its number, 0 to 255.") from None

@@ -1,0 +1,220 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipsec_policy
+short_description: Keep IPsec policies as described, so that traffic goes through security associations
+description:
+  - Adds, replaces, or removes entries of the kernel's security policy database (SPD). Without one, security associations (SAs) carry nothing.
+  - A policy is identified by O(direction), O(selector), O(mark), and O(if_id). Policies with another identity stay as they are.
+  - Takes one policy in its options, or any number in O(policies), which are changed all or none.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - ipsec.manual._attributes
+  - ipsec.manual._attributes.changes
+attributes:
+  diff_mode:
+    support: full
+    details:
+      - A policy holds no key.
+options:
+  state:
+    description:
+      - Whether the policies should exist.
+      - For V(absent), only their identity matters.
+    type: str
+    choices: [absent, present]
+    default: present
+  direction: &direction
+    description:
+      - V(out) for traffic that leaves, V(in) for traffic for this host, V(fwd) for traffic that this host forwards.
+      - Required unless O(policies) is given.
+    type: str
+    choices: [in, out, fwd]
+  selector: &selector
+    description:
+      - The traffic that the policy is for.
+    type: dict
+    suboptions:
+      source:
+        description: Source network in CIDR notation, missing for any.
+        type: str
+      destination:
+        description: Destination network in CIDR notation, missing for any.
+        type: str
+      protocol:
+        description: Upper-layer protocol by number or name, missing for any.
+        type: str
+      source_port:
+        description: Source port, V(0) for any.
+        type: int
+        default: 0
+      destination_port:
+        description: Destination port, V(0) for any.
+        type: int
+        default: 0
+  action: &action
+    description:
+      - V(allow) lets the traffic pass, through the SAs that O(templates) name. V(block) drops it.
+    type: str
+    choices: [allow, block]
+    default: allow
+  priority: &priority
+    description:
+      - The policy with the lowest number decides.
+    type: int
+    default: 0
+  mark: &mark
+    description:
+      - Packet mark, as V(VALUE) or V(VALUE/MASK), each decimal or with V(0x).
+    type: str
+  if_id: &if_id
+    description:
+      - Identifier of the XFRM interface, V(0) for none.
+    type: int
+    default: 0
+  templates: &templates
+    description:
+      - SAs that the traffic must go through, the innermost first. ESP comes before AH where both protect a packet.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      protocol:
+        description: Protocol of the SA.
+        type: str
+        choices: [ah, esp]
+        default: esp
+      mode:
+        description: Mode of the SA.
+        type: str
+        choices: [transport, tunnel]
+        default: transport
+      source:
+        description: Address of the tunnel's near end. Missing in transport mode, where it is that of the packet.
+        type: str
+      destination:
+        description: Address of the tunnel's far end. Required in tunnel mode.
+        type: str
+      reqid:
+        description: The SA must carry this O(ipsec.manual.ipsec_sa#module:reqid). V(0) takes any.
+        type: int
+        default: 0
+      spi:
+        description: The SA must have this SPI. If missing, the newest SA is taken, so that a new one takes over as soon as it is installed.
+        type: str
+      level:
+        description:
+          - V(required) drops the traffic while there is no such SA. V(use) lets it pass unprotected, which is rarely wanted and warned about.
+        type: str
+        choices: [required, use]
+        default: required
+  policies:
+    description:
+      - Policies, each with the options above.
+      - Mutually exclusive with O(direction).
+    type: list
+    elements: dict
+    suboptions:
+      direction:
+        <<: *direction
+        description:
+          - V(out) for traffic that leaves, V(in) for traffic for this host, V(fwd) for traffic that this host forwards.
+        required: true
+      selector: *selector
+      action: *action
+      priority: *priority
+      mark: *mark
+      if_id: *if_id
+      templates: *templates
+requirements:
+  - Python 3.8 or later on the target, nothing else.
+  - A Linux kernel with XFRM (module C(xfrm_user)) and the capability CAP_NET_ADMIN.
+seealso:
+  - module: ipsec.manual.ipsec_policy_info
+  - module: ipsec.manual.ipsec_sa
+  - name: RFC 4301, section 4.4.1
+    description: The security policy database.
+    link: https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1
+"""
+
+EXAMPLES = r"""
+---
+- name: Whatever enigma sends to partym must be protected by ESP
+  ipsec.manual.ipsec_policy:
+    direction: out
+    selector:
+      source: 192.168.116.16/32
+      destination: 192.168.13.213/32
+    templates:
+      - protocol: esp
+
+- name: ESP and AH, both ways
+  ipsec.manual.ipsec_policy:
+    policies:
+      - direction: out
+        selector: {source: 192.168.116.16/32, destination: 192.168.13.213/32}
+        templates: [{protocol: esp}, {protocol: ah}]
+      - direction: in
+        selector: {source: 192.168.13.213/32, destination: 192.168.116.16/32}
+        templates: [{protocol: esp}, {protocol: ah}]
+
+- name: A tunnel between two gateways
+  ipsec.manual.ipsec_policy:
+    direction: out
+    selector:
+      source: 10.1.0.0/16
+      destination: 10.2.0.0/16
+    templates:
+      - mode: tunnel
+        source: 192.0.2.1
+        destination: 198.51.100.1
+        reqid: 7
+
+- name: Drop telnet
+  ipsec.manual.ipsec_policy:
+    direction: out
+    selector:
+      protocol: tcp
+      destination_port: 23
+    action: block
+    priority: 10
+"""
+
+RETURN = r"""
+operations:
+  description:
+    - What was done, or would be done in check mode, in order.
+  returned: success
+  type: list
+  elements: str
+  sample: ["add policy out 192.168.116.16/32 > 192.168.13.213/32"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_policy import POLICY, apply_policies
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+            **POLICY,
+            "policies": {"type": "list", "elements": "dict", "options": {**POLICY, "direction": {**POLICY["direction"], "required": True}}},
+        },
+        mutually_exclusive=[("direction", "policies")],
+        required_one_of=[("direction", "policies")],
+        supports_check_mode=True,
+    )
+    run(module, apply_policies)
+
+
+if __name__ == "__main__":
+    main()

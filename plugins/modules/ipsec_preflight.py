@@ -1,0 +1,160 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipsec_preflight
+short_description: Check whether a host is fit for a change of keys
+description:
+  - Looks at everything that could stop a rotation on this host, before any host is touched. It tries the way to the kernel and its right to use it, what the
+    kernel can do, the protected file and its directory, and the addresses.
+  - Fails with all it finds at once. Changes nothing.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - ipsec.manual._attributes
+  - ipsec.manual._attributes.info
+  - ipsec.manual._backend
+  - ipsec.manual._backend.counter_mode
+  - ipsec.manual._text.reading
+options:
+  path:
+    description:
+      - Path of the protected file on the target. It may be missing, and so may its directory. What is there must be fit to hold keys.
+    type: path
+    default: /etc/inet/secret/ipseckeys
+  addresses:
+    description:
+      - Addresses that this host must have, those of its endpoints.
+    type: list
+    elements: str
+    default: []
+  associations:
+    description:
+      - Kinds of security associations (SAs) that the kernel must be able to carry. Without keys.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      protocol:
+        description: Protocol.
+        type: str
+        choices: [ah, esp]
+        default: esp
+      mode:
+        description: Mode.
+        type: str
+        choices: [transport, tunnel]
+        default: transport
+      encryption_algorithm:
+        description: Cipher.
+        type: str
+      encryption_bits:
+        description: Size of its key, the salt not counted. If missing, the default of P(ipsec.manual.ipsec_key#lookup).
+        type: int
+      authentication_algorithm:
+        description: Authentication algorithm.
+        type: str
+      icv_bits:
+        description: Length of the integrity check value. If missing, what the RFC of the algorithm says.
+        type: int
+      replay_window:
+        description: Anti-replay window in packets.
+        type: int
+        default: 0
+      esn:
+        description: Whether sequence numbers are extended.
+        type: bool
+        default: false
+seealso:
+  - module: ipsec.manual.ipsec_sadb
+  - module: ipsec.manual.ipseckeys_file
+"""
+
+EXAMPLES = r"""
+---
+- name: Is this host ready for new keys
+  ipsec.manual.ipsec_preflight:
+    addresses: [192.168.116.16]
+    associations:
+      - encryption_algorithm: aes-cbc
+        authentication_algorithm: hmac-sha256
+      - protocol: ah
+        authentication_algorithm: hmac-sha256
+"""
+
+RETURN = r"""
+epoch:
+  description:
+    - The target's clock, in seconds since the epoch.
+  returned: success
+  type: float
+  sample: 1795000000.25
+file:
+  description:
+    - The protected file, as C(path), number of C(sas), and C(digest), which is that of M(ipsec.manual.ipsec_sadb).
+  returned: success
+  type: dict
+  sample: {"path": "/etc/inet/secret/ipseckeys", "sas": 2, "digest": {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}}
+keys_hidden:
+  description:
+    - Whether this kernel hides keys (lockdown), so that nobody can see whether the right ones are installed.
+  returned: success
+  type: bool
+  sample: false
+spis:
+  description:
+    - SPIs in use, in the SADB or in the file.
+  returned: success
+  type: list
+  elements: str
+  sample: ["0x122a43e4", "0x8bcd1407"]
+backend:
+  description:
+    - How the kernel was reached.
+  returned: success
+  type: str
+  sample: xfrm
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import BACKEND, COUNTER_MODE, run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_preflight import preflight
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_text import READING
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "default": "/etc/inet/secret/ipseckeys"},
+            "addresses": {"type": "list", "elements": "str", "default": []},
+            "associations": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "protocol": {"type": "str", "choices": ["ah", "esp"], "default": "esp"},
+                    "mode": {"type": "str", "choices": ["transport", "tunnel"], "default": "transport"},
+                    "encryption_algorithm": {"type": "str"},
+                    "encryption_bits": {"type": "int"},
+                    "authentication_algorithm": {"type": "str"},
+                    "icv_bits": {"type": "int"},
+                    "replay_window": {"type": "int", "default": 0},
+                    "esn": {"type": "bool", "default": False},
+                },
+            },
+            **READING,
+            **COUNTER_MODE,
+            **BACKEND,
+        },
+        supports_check_mode=True,
+    )
+    run(module, preflight)
+
+
+if __name__ == "__main__":
+    main()
