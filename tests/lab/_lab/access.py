@@ -56,9 +56,7 @@ Host *.{lab.identity}.lab
   ServerAliveCountMax 3
   LogLevel ERROR
 """
-    hosts = "".join(
-        f"Host {name} {lab.alias(name)}\n  HostName {address}\n  HostKeyAlias {lab.alias(name)}\n" for name, address in addresses.items()
-    )
+    hosts = "".join(f"Host {name} {lab.alias(name)}\n  HostName {address}\n  HostKeyAlias {lab.alias(name)}\n" for name, address in addresses.items())
     socket = str(lab.path / "control.sock")
     if len(socket) <= SOCKET_PATH:  # else every command of `lab run` makes a connection of its own: slower, no more
         hosts += f"Host {lab.alias('control')}\n  ControlMaster auto\n  ControlPersist 600\n  ControlPath {quoted(socket)}\n"
@@ -108,8 +106,6 @@ def write(lab: Lab, hosts: t.Sequence[plan.Host], *, control: bool) -> None:
     write_inventory(lab, hosts)
 
 
-def python_module(name: str, *arguments: str) -> list[str]:
-    """The command line that runs one of the lab's own modules, on either side."""
-    return ["env", f"PYTHONPATH={pathlib.Path(__file__).parents[1]}", "/usr/bin/python3", "-BSs", "-m", f"_lab.{name}", *arguments]
-
-
+def program(name: str, *arguments: str) -> list[str]:
+    """The command line of one of the lab's own programs, on either side."""
+    return ["/usr/bin/python3", "-BIS", str(pathlib.Path(__file__).with_name("start.py")), name, *arguments]

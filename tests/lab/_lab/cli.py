@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import typing as t
@@ -78,7 +77,6 @@ def act(options: argparse.Namespace, command: t.Sequence[str]) -> int:
 
 
 def main() -> None:
-    os.environ.pop("PYTHONPATH", None)
     arguments = sys.argv[1:]
     split = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser().parse_args(arguments[:split])
@@ -96,7 +94,3 @@ def main() -> None:
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,7 +15,6 @@ import select
 import signal
 import stat
 import sys
-import typing as t
 
 from . import places, system
 
@@ -33,7 +32,7 @@ def enter(pid: int) -> None:
     os.close(descriptor)
 
 
-def run(command: t.Sequence[str], cwd: str) -> int:
+def run(command: list[str], cwd: str) -> int:
     """Run the command as a child, which joins the PID namespace; its exit status, 128 + N for signal N."""
     system.die_with_parent(signal.SIGTERM)
     child = os.fork()
@@ -68,11 +67,8 @@ def await_end(child: int) -> None:
 
 def main() -> None:
     target, cwd, *command = sys.argv[1:]
-    for name in ("PYTHONPATH", "LAB_FOLDER", "SSH_CLIENT", "SSH_CONNECTION"):
+    for name in ("LAB_FOLDER", "SSH_CLIENT", "SSH_CONNECTION"):
         os.environ.pop(name, None)
+    os.environ["PWD"] = cwd or "/"
     enter(int(target) if target.isdigit() else places.pid_of(target))
     sys.exit(run(command, cwd or "/"))
-
-
-if __name__ == "__main__":
-    main()

@@ -39,7 +39,7 @@ def stop_sshd(name: str) -> None:
 def start_sshd(name: str) -> None:
     """Start sshd again where it does not run."""
     if all(command != "sshd" for dummy, command in processes_of(name)):
-        subprocess.run(access.python_module("enter", name, "/", "/usr/sbin/sshd", "-f", "/run/lab-ssh/sshd_config"), check=True)
+        subprocess.run(access.program("enter", name, "/", "/usr/sbin/sshd", "-f", "/run/lab-ssh/sshd_config"), check=True)
 
 
 def link(machine: spec.Spec, target: plan.Host, state: str) -> None:
@@ -70,7 +70,3 @@ def main() -> None:
         start_sshd(name)
     else:
         reboot(machine, target)
-
-
-if __name__ == "__main__":
-    main()

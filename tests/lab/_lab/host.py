@@ -89,7 +89,9 @@ def connect(machine: spec.Spec, host: plan.Host) -> None:
     if not host.management:
         return
     near = management_end(index)
-    ip_batch([f"link add {near} address {mac('1', index)} type veth peer name mgmt0 address {mac('0', index)} netns {host.name}", f"link set {near} master mgmt up"])
+    ip_batch(
+        [f"link add {near} address {mac('1', index)} type veth peer name mgmt0 address {mac('0', index)} netns {host.name}", f"link set {near} master mgmt up"]
+    )
     inside = [f"addr add {host.management}/16 dev mgmt0", "link set mgmt0 up"]
     if host.data is not None:
         far, data = wire_end(index), host.data
@@ -333,4 +335,3 @@ def start_control(machine: spec.Spec) -> None:
 def made(folder: str) -> str:
     os.makedirs(folder, exist_ok=True)
     return folder
-

@@ -82,7 +82,6 @@ def build(machine: spec.Spec) -> dict[str, t.Any]:
 def main() -> None:
     folder = pathlib.Path(os.environ["LAB_FOLDER"])
     os.environ["PATH"] = places.PATH
-    os.environ.pop("PYTHONPATH", None)
     os.umask(0o022)
     machine = spec.load(folder)
     report = folder / "boot.json"
@@ -100,7 +99,3 @@ def main() -> None:
             os.wait()
         except ChildProcessError:
             time.sleep(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -54,11 +54,18 @@ def choose(wanted: str, without: t.Sequence[str]) -> str:
     return "uml"
 
 
+def packages() -> dict[str, str]:
+    """Debian packages that the lab needs, each with a file that shows it is there: the group `lab` of the repository's one list."""
+    text = (CHECKOUT / "tests" / "requirements" / "debian.txt").read_text(encoding="utf-8")
+    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return {row[0]: row[2] for row in rows if row[1] == "lab"}
+
+
 def check_packages(*, uml: bool) -> None:
     """Name all that is missing, together."""
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces and mounts: run it as root.")
-    missing = [name for name, proof in tables.PACKAGES.items() if not os.path.exists(proof) and (uml or name not in tables.UML_PACKAGES)]
+    missing = [name for name, shown_by in packages().items() if not os.path.exists(shown_by) and (uml or name not in tables.UML_PACKAGES)]
     if missing:
         raise LabError(f"the lab needs Debian packages that are not installed. Run: apt-get install --no-install-recommends {' '.join(missing)}")
     if uml and os.uname().machine != "x86_64":
@@ -83,14 +90,13 @@ def uml_command(lab: Lab, memory: int) -> list[str]:
     """User-Mode Linux on this machine's files. Its memory is a file, best in memory; memory is in MiB."""
     shm = shutil.disk_usage("/dev/shm").free >> 20 if os.path.isdir("/dev/shm") else 0
     environment = [f"LD_PRELOAD={build_preload(lab)}", f"TMPDIR={'/dev/shm' if shm > memory else '/tmp'}"]
-    module = access.python_module("init")
-    python = module.index("/usr/bin/python3")
+    python, *arguments = access.program("init")
     return [
-        *("env", *environment, tables.PACKAGES["user-mode-linux"]),
+        *("env", *environment, "linux.uml"),
         *(f"mem={memory}M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "selinux=0"),
         *("con=null", "con0=fd:0,fd:1", f"uml_dir={lab.path}/uml", "umid=lab", "vec0:transport=tap,ifname=tap0,depth=128,gro=1"),
         # What the kernel does not know goes to the first process: settings as environment, words after -- as arguments.
-        *(module[1], f"LAB_FOLDER={lab.path}", f"init={module[python]}", "--", *module[python + 1 :]),
+        *(f"LAB_FOLDER={lab.path}", f"init={python}", "--", *arguments),
     ]
 
 
@@ -115,12 +121,12 @@ def start(lab: Lab, kernel: str, memory: int, *, daemon: bool) -> int:
 
     A daemon survives the caller; else the lab dies with the caller, even if that is killed.
     """
-    command = uml_command(lab, memory) if kernel == "uml" else access.python_module("init")
+    command = uml_command(lab, memory) if kernel == "uml" else access.program("init")
     namespaces = ["nsenter", f"--net=/run/netns/{lab.namespace}", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     environment = {"PATH": os.environ["PATH"], "LAB_FOLDER": str(lab.path), "HOME": "/root"}
     with lab.log.open("wb") as log:
         process = subprocess.Popen(
-            [*namespaces, *access.python_module("supervise", *command)],
+            [*namespaces, *access.program("supervise", *command)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

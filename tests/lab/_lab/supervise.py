@@ -28,7 +28,3 @@ def main() -> None:
         kernel.returncode = code = os.waitstatus_to_exitcode(status)
     ending = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
     (folder / "kernel.exit").write_text(ending + "\n", encoding="ascii")
-
-
-if __name__ == "__main__":
-    main()

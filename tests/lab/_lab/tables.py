@@ -8,21 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-# Debian packages, and a program of each that shows it is there.
-PACKAGES: dict[str, str] = {
-    "gcc": "/usr/bin/gcc",
-    "iproute2": "/usr/sbin/ip",
-    "iputils-ping": "/usr/bin/ping",
-    "kmod": "/usr/sbin/modprobe",
-    "libc6-dev": "/usr/include/stdlib.h",
-    "openssh-client": "/usr/bin/ssh",
-    "openssh-server": "/usr/sbin/sshd",
-    "tcpdump": "/usr/bin/tcpdump",
-    "user-mode-linux": "/usr/bin/linux.uml",
-    "util-linux": "/usr/bin/nsenter",
-}
-
-# Packages that only User-Mode Linux needs: a host kernel with ESP and AH does without.
+# Debian packages that only User-Mode Linux needs: a host kernel with ESP and AH does without.
 UML_PACKAGES = frozenset({"gcc", "libc6-dev", "user-mode-linux"})
 
 # Kernel modules to load: what the lab itself stands on, then IPsec, then the algorithms of both SADB backends.
