@@ -1,0 +1,170 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The exchange, with a socket pair in the kernel's place: cut batches, matched answers, interrupted dumps, lost answers."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import AnswersLost, Message, Netlink, NetlinkError, Refusal
+
+WANTED = 16
+
+
+def message(kind: int, body: bytes, sequence: int, flags: int = 0) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body + bytes(-len(body) % 4)
+
+
+def error(number: int, sequence: int, text: str = "", *, capped: bool = True, request: bytes = b"") -> bytes:
+    """struct nlmsgerr, as the kernel sends it with NETLINK_CAP_ACK and NETLINK_EXT_ACK."""
+    body = struct.pack("=iIHHII", -number, 16 + len(request), 16, 0, sequence, 0) + (b"" if capped else request + bytes(-len(request) % 4))
+    flags = netlink.NLM_F_CAPPED if capped else 0
+    if text:
+        body += netlink.attribute(1, text.encode() + b"\0")
+        flags |= netlink.NLM_F_ACK_TLVS
+    return message(netlink.NLMSG_ERROR, body, sequence, flags)
+
+
+class Exchange:
+    """A Netlink whose other end is in the hands of the test."""
+
+    def __init__(self) -> None:
+        self.link = Netlink(netlink.NETLINK_ROUTE)
+        self.link._socket.close()
+        self.link._socket, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def answer(self, *datagrams: bytes) -> None:
+        for datagram in datagrams:
+            self.kernel.send(datagram)
+
+
+@pytest.fixture(name="exchange")
+def make_exchange() -> t.Iterator[Exchange]:
+    made = Exchange()
+    with made.link:
+        yield made
+    made.kernel.close()
+
+
+def test_silence_closed_by_the_last_answer_is_success(exchange: Exchange) -> None:
+    exchange.answer(error(0, 3))
+    assert exchange.link.send([Message(16, b"")] * 3) == ({}, {})
+    sent = exchange.kernel.recv(4096)
+    headers = [struct.unpack_from("=IHHII", sent, 16 * index) for index in range(3)]
+    assert [(flags, sequence) for dummy, dummy, flags, sequence, dummy in headers] == [(1, 1), (1, 2), (5, 3)]
+
+
+def test_refusals_are_matched_by_sequence_number(exchange: Exchange) -> None:
+    exchange.answer(error(errno.EEXIST, 2), error(errno.EINVAL, 4, "Too short"), error(0, 99), error(errno.EPERM, 5, capped=False, request=b"12345"))
+    refusals, answers = exchange.link.send([Message(16, b"12345678")] * 5)
+    assert refusals == {1: Refusal(errno.EEXIST, ""), 3: Refusal(errno.EINVAL, "Too short"), 4: Refusal(errno.EPERM, "")}
+    assert answers == {}
+
+
+@pytest.mark.parametrize("capped", [True, False])
+def test_the_kernels_own_words_are_found_behind_the_request(exchange: Exchange, capped: bool) -> None:
+    exchange.answer(error(errno.ENOSYS, 1, "Requested AEAD algorithm not found", capped=capped, request=b"abcdefg"))
+    assert exchange.link.send([Message(16, b"abcdefgh")])[0] == {0: Refusal(errno.ENOSYS, "Requested AEAD algorithm not found")}
+
+
+def test_objects_are_matched_by_sequence_number(exchange: Exchange) -> None:
+    exchange.answer(message(WANTED, b"two!", 2) + message(WANTED, b"one!", 1), error(errno.ESRCH, 3))
+    refusals, answers = exchange.link.send([Message(18, b"")] * 3)
+    assert {index: part.buffer[part.start : part.end] for index, part in answers.items()} == {0: b"one!", 1: b"two!"}
+    assert list(refusals) == [2]
+
+
+def test_an_answer_that_does_not_come_is_no_success(exchange: Exchange) -> None:
+    exchange.answer(error(errno.EEXIST, 1))
+    with pytest.raises(AnswersLost):
+        exchange.link.send([Message(16, b"")] * 2)
+
+
+def test_an_interrupted_dump_is_begun_anew(exchange: Exchange) -> None:
+    exchange.answer(
+        message(WANTED, b"old1", 1, 2) + message(WANTED, b"old2", 1, 2 | netlink.NLM_F_DUMP_INTR),
+        message(netlink.NLMSG_DONE, bytes(4), 1, 2),
+        message(WANTED, b"late", 1, 2) + message(WANTED, b"new1", 2, 2),
+        message(WANTED, b"new2", 2, 2),
+        message(netlink.NLMSG_DONE, bytes(4), 2, 2),
+    )
+    parts = exchange.link.dump(Message(18, b""), WANTED)
+    assert [part.buffer[part.start : part.end] for part in parts] == [b"new1", b"new2"]
+
+
+def test_a_dump_that_is_always_interrupted_ends(exchange: Exchange) -> None:
+    for sequence in range(1, 11):
+        exchange.answer(message(netlink.NLMSG_DONE, bytes(4), sequence, 2 | netlink.NLM_F_DUMP_INTR))
+    with pytest.raises(NetlinkError) as caught:
+        exchange.link.dump(Message(18, b""), WANTED)
+    assert caught.value.refusal.errno == errno.EINTR
+
+
+@pytest.mark.parametrize("kind", [netlink.NLMSG_DONE, netlink.NLMSG_ERROR])
+def test_a_refused_dump_says_why(exchange: Exchange, kind: int) -> None:
+    if kind == netlink.NLMSG_ERROR:
+        exchange.answer(error(errno.EPERM, 1, "Not you"))
+    else:
+        body = struct.pack("=i", -errno.EPERM) + netlink.attribute(1, b"Not you\0")
+        exchange.answer(message(WANTED, b"half", 1, 2), message(kind, body, 1, 2 | netlink.NLM_F_ACK_TLVS))
+    with pytest.raises(NetlinkError) as caught:
+        exchange.link.dump(Message(18, b""), WANTED)
+    assert caught.value.refusal == Refusal(errno.EPERM, "Not you")
+
+
+def test_a_message_that_is_cut_short_is_an_error(exchange: Exchange) -> None:
+    exchange.answer(struct.pack("=IHHII", 200, WANTED, 0, 1, 0))
+    with pytest.raises(NetlinkError, match="cut short"):
+        exchange.link.send([Message(16, b"")])
+
+
+def test_the_socket_is_closed_when_something_fails() -> None:
+    with pytest.raises(RuntimeError), Netlink(netlink.NETLINK_ROUTE) as link:
+        raise RuntimeError
+    assert link._socket.fileno() == -1
+
+
+def test_a_family_that_the_kernel_lacks_is_an_error_of_ours() -> None:
+    with pytest.raises(NetlinkError) as caught:
+        Netlink(31)
+    assert caught.value.refusal.errno == errno.EPROTONOSUPPORT
+
+
+@given(st.lists(st.binary(max_size=40), max_size=6))
+def test_attributes_read_back(payloads: list[bytes]) -> None:
+    buffer = b"head" + b"".join(netlink.attribute(kind, payload) for kind, payload in enumerate(payloads, 1))
+    assert len(buffer) % 4 == 0
+    found = netlink.attributes(buffer, 4, len(buffer))
+    assert {kind: buffer[first:last] for kind, (first, last) in found.items()} == dict(enumerate(payloads, 1))
+
+
+@given(st.binary(max_size=64))
+def test_attributes_of_any_bytes_stay_inside_them(buffer: bytes) -> None:
+    assert all(0 <= first <= last <= len(buffer) for first, last in netlink.attributes(buffer, 0, len(buffer)).values())
+
+
+@given(st.lists(st.integers(0, 100), max_size=40), st.sets(st.integers(0, 40)), st.integers(1, 5), st.integers(64, 400))
+def test_batches_are_whole_in_order_and_fit(sizes: list[int], inseparable: set[int], most: int, space: int) -> None:
+    with Netlink(netlink.NETLINK_ROUTE) as link:
+        link._receive_space, link._send_space = most * netlink._REFUSAL_SPACE, space
+        messages = [Message(16, bytes(4 * size)) for size in sizes]
+        batches = list(link.batches(messages, inseparable=inseparable))
+    assert [index for first, last in batches for index in range(first, last)] == list(range(len(messages)))
+    for first, last in batches:
+        assert first < last
+        assert first not in inseparable or first == 0
+        # Only what may not be parted makes a batch larger than it should be.
+        fitting = [index for index in range(first + 1, last) if index not in inseparable]
+        if fitting:
+            assert fitting[-1] - first < most
+            assert sum(16 + 4 * sizes[index] for index in range(first, fitting[-1] + 1)) <= space

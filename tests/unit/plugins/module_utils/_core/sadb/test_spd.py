@@ -1,0 +1,145 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Policies without a kernel: messages read back, problems, warnings, the plan."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Mark, Selector, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import Problems
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import Part
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policies, policy_sets
+
+HERE, THERE = pack_address("192.0.2.1"), pack_address("192.0.2.2")
+PAIR = Selector(HERE, 32, THERE, 32)
+ESP = spd.Template("esp", source=bytes(4), destination=bytes(4))
+
+
+def sent(policy: spd.Policy) -> spd.PolicyEntry | None:
+    body = spd.new_policy(policy).body
+    return spd.decode(Part(body, 0, len(body)))
+
+
+def held(*entries: spd.Policy) -> list[spd.PolicyEntry]:
+    return [spd.PolicyEntry(policy, number, 0, 0, True) for number, policy in enumerate(entries)]
+
+
+@given(policies())
+def test_what_is_sent_reads_back_equal(policy: spd.Policy) -> None:
+    assert not spd.problems(policy)
+    assert spd.build(**policy._asdict()) == policy
+    entry = sent(policy)
+    assert entry is not None
+    assert entry.policy == policy
+    assert entry.complete
+
+
+@given(policies())
+def test_restoring_sends_the_same_policy(policy: spd.Policy) -> None:
+    body = spd.new_policy(policy).body
+    restored = spd._restore(Part(body, 0, len(body)))
+    assert (restored.kind, restored.body) == (spd.XFRM_MSG_UPDPOLICY, body)
+
+
+@pytest.mark.parametrize("offset, value", [(34, 1), (38, 1), (48, 7), (52, 1000)], ids=["port range", "source port range", "interface", "user"])
+def test_what_the_model_lacks_is_never_ours(offset: int, value: int) -> None:
+    policy = spd.build("out", PAIR, [ESP])
+    body = bytearray(spd.new_policy(policy).body)
+    body[offset] = value & 0xFF
+    entry = spd.decode(Part(bytes(body), 0, len(body)))
+    assert entry is not None
+    assert not entry.complete
+    assert [operation.kind for operation in spd.plan([policy], [entry])] == ["add"]
+    assert spd.plan([policy], [entry], spd.ABSENT) == []
+
+
+@pytest.mark.parametrize("direction", [3, 4, 7])
+def test_policies_of_sockets_are_not_shown(direction: int) -> None:
+    body = bytearray(spd.new_policy(spd.build("in", PAIR)).body)
+    body[160] = direction
+    assert spd.decode(Part(bytes(body), 0, len(body))) is None
+
+
+@settings(max_examples=30)
+@given(policy_sets())
+def test_the_plan_of_what_is_there_is_empty(desired: list[spd.Policy]) -> None:
+    assert spd.plan(desired, held(*desired)) == []
+    assert spd.plan(desired, [], spd.ABSENT) == []
+
+
+@settings(max_examples=30)
+@given(policy_sets(), policy_sets(), st.sampled_from((spd.PRESENT, spd.ABSENT)))
+def test_the_plan_leads_where_it_should(desired: list[spd.Policy], actual: list[spd.Policy], state: str) -> None:
+    there = {spd.identity(policy): policy for policy in actual}
+    before = dict(there)
+    for operation in spd.plan(desired, held(*actual), state):
+        if operation.old is not None:
+            assert there.pop(spd.identity(operation.old)) == operation.old
+        if operation.new is not None:
+            assert spd.identity(operation.new) not in there
+            there[spd.identity(operation.new)] = operation.new
+    for policy in desired:
+        assert there.get(spd.identity(policy)) == (policy if state == spd.PRESENT else None)
+    wanted = {spd.identity(policy) for policy in desired}
+    assert {key: policy for key, policy in there.items() if key not in wanted} == {key: policy for key, policy in before.items() if key not in wanted}
+
+
+def test_a_replacement_names_what_differs() -> None:
+    old = spd.build("out", PAIR, [ESP], priority=1)
+    (operation,) = spd.plan([old._replace(priority=2, templates=())], held(old))
+    assert str(operation) == "replace policy out 192.0.2.1/32 > 192.0.2.2/32 (priority, templates)"
+
+
+@pytest.mark.parametrize(
+    "changes, places",
+    [
+        ({"direction": "up"}, ["direction"]),
+        ({"action": "drop"}, ["action"]),
+        ({"priority": 1 << 32}, ["priority"]),
+        ({"if_id": -1}, ["if_id"]),
+        ({"mark": Mark(0x100, 0xFF)}, ["mark"]),
+        ({"selector": Selector(HERE, 33, THERE, 32)}, ["selector source"]),
+        ({"selector": Selector(HERE, 24, THERE, 32)}, ["selector source"]),
+        ({"selector": Selector(HERE, 32, THERE, 32, 256)}, ["selector protocol"]),
+        ({"action": "block"}, ["templates"]),
+        ({"templates": (ESP,) * 7}, ["templates"]),
+        ({"templates": (ESP._replace(protocol="gre"),)}, ["templates[0] protocol"]),
+        ({"templates": (ESP._replace(mode="beam"),)}, ["templates[0] mode"]),
+        ({"templates": (ESP, ESP._replace(level="maybe"))}, ["templates[1] level"]),
+        ({"templates": (ESP._replace(source=bytes(16)),)}, ["templates[0]"]),
+        ({"templates": (ESP._replace(source=bytes(16), destination=bytes(16)),)}, ["templates[0]"]),
+        ({"templates": (ESP._replace(mode="tunnel"),)}, ["templates[0] destination"]),
+        ({"templates": (ESP._replace(spi=1 << 32),)}, ["templates[0] spi"]),
+        ({"templates": (ESP._replace(reqid=-1),)}, ["templates[0] reqid"]),
+    ],
+)
+def test_problems_are_named_by_option(changes: dict[str, t.Any], places: list[str]) -> None:
+    policy = spd.build("out", PAIR, [ESP])._replace(**changes)
+    assert [problem.place for problem in spd.problems(policy)] == places
+
+
+def test_all_problems_are_reported_together() -> None:
+    with pytest.raises(Problems) as caught:
+        spd.check(spd.build("up", PAIR, action="drop"))
+    assert len(caught.value.problems) == 2
+
+
+def test_what_may_leak_cleartext_warns() -> None:
+    assert spd.warnings(spd.build("out", PAIR, [ESP])) == []
+    assert "level use" in spd.warnings(spd.build("out", PAIR, [ESP._replace(level="use")]))[0]
+    assert "in the clear" in spd.warnings(spd.build("out", PAIR))[0]
+
+
+def test_missing_addresses_are_any_of_the_family() -> None:
+    six = pack_address("2001:db8::1")
+    policy = spd.build("in", Selector(source=six, source_prefix=128), [spd.Template("esp")])
+    assert policy.selector.destination == bytes(16)
+    assert policy.templates[0].source == bytes(16)
