@@ -1,0 +1,469 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lab keeps its promises. Run as root; every test makes its own lab or uses the one of the module."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import typing as t
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+CHECKOUT = HERE.parents[1]
+LABS = CHECKOUT / "build" / "lab"
+LAB = str(HERE / "lab")
+NAME = "selftest"
+OTHER = "selftest-2"
+KEY = "0x" + "0123456789abcdef" * 2
+ADD_ESP = ("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000", "enc", "cbc(aes)", KEY)
+ADD_AH = ("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "ah", "spi", "0x1001", "auth", "hmac(md5)", KEY)
+
+
+def lab(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command; its result."""
+    return subprocess.run([LAB, *arguments], input=stdin, check=False, capture_output=True, text=True, timeout=180)
+
+
+def run(host: str, *command: str, name: str = NAME, stdin: str = "") -> str:
+    """Run a command on a host, which must succeed; its output."""
+    result = lab("run", "--name", name, host, "--", *command, stdin=stdin)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def ssh(host: str, command: str, name: str = NAME) -> subprocess.CompletedProcess[str]:
+    """Log in as Ansible does."""
+    line = ["ssh", "-F", str(LABS / name / "ssh_config"), host, command]
+    return subprocess.run(line, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True, timeout=60)
+
+
+def commands(host: str, name: str = NAME) -> str:
+    """Arguments of every process of a host."""
+    return run(host, "python3", "-c", "import glob; print([open(name).read() for name in glob.glob('/proc/[0-9]*/cmdline')])", name=name)
+
+
+def await_true(condition: t.Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def up(name: str, *arguments: str) -> None:
+    result = lab("up", "--name", name, *arguments)
+    assert result.returncode == 0, result.stderr
+
+
+def state_of(name: str) -> dict[str, t.Any]:
+    state: dict[str, t.Any] = json.loads((LABS / name / "state.json").read_text(encoding="utf-8"))
+    return state
+
+
+def processes_naming(text: str) -> list[str]:
+    """Command lines that hold a text."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if text in command and entry.name != str(os.getpid()):
+                found.append(f"{entry.name} {command}")
+    return found
+
+
+def kernel_pid(name: str) -> int:
+    """PID of the User-Mode Linux process itself: the lowest of those that are not its starters."""
+    pids = [int(line.split()[0]) for line in processes_naming(f"uml_dir={LABS / name}/") if line.split()[1].endswith("linux.uml")]
+    return min(pids)
+
+
+def namespaces() -> set[str]:
+    return set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()
+
+
+def traces(name: str) -> list[str]:
+    """Whatever of a lab can be found on this machine."""
+    found = [str(LABS / name)] if (LABS / name).exists() else []
+    found += [namespace for namespace in namespaces() if namespace.startswith(f"lab-{name}-") and len(namespace) == len(f"lab-{name}-") + 6]
+    found += processes_naming(f"{LABS / name}/")
+    mounts = pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    return found + [line for line in mounts.splitlines() if f"{LABS / name}" in line]
+
+
+@pytest.fixture(scope="module")
+def hosts() -> t.Iterator[None]:
+    """A lab with the default hosts."""
+    lab("down", "--name", NAME)
+    up(NAME)
+    yield
+    lab("down", "--name", NAME)
+
+
+@pytest.fixture
+def other() -> t.Iterator[str]:
+    """The name of a lab that the test makes and may break."""
+    lab("down", "--name", OTHER)
+    yield OTHER
+    lab("down", "--name", OTHER)
+    assert traces(OTHER) == []
+
+
+@pytest.mark.usefixtures("hosts")
+class TestHosts:
+    """One lab for all of these."""
+
+    def test_hosts_have_the_guides_addresses_and_reach_each_other(self) -> None:
+        for host, address in {"enigma": "192.168.13.213", "partym": "192.168.116.16"}.items():
+            assert "1 received" in run(host, "ping", "-c", "1", "-W", "5", address)
+        for host, address in {"enigma": "fd00:192:168:13::213", "partym": "fd00:192:168:116::16"}.items():
+            assert "1 received" in run(host, "ping", "-c", "1", "-W", "5", address)
+
+    def test_status_names_kernel_hosts_and_addresses(self) -> None:
+        result = lab("status", "--name", NAME)
+        assert result.returncode == 0
+        for word in (state_of(NAME)["release"], "enigma", "192.168.116.16", "partym", "192.168.13.213"):
+            assert word in result.stdout
+
+    def test_kernel_takes_esp_and_ah_and_each_host_has_its_own_sadb(self) -> None:
+        run("enigma", *ADD_ESP)
+        run("enigma", *ADD_AH)
+        assert run("enigma", "ip", "xfrm", "state", "count").split()[-1] == "2"
+        assert run("partym", "ip", "xfrm", "state", "count").split()[-1] == "0"
+        run("enigma", "ip", "xfrm", "state", "flush")
+
+    def test_policies_between_data_addresses_do_not_cut_ssh(self) -> None:
+        policy = ("ip", "xfrm", "policy", "add", "src", "0.0.0.0/0", "dst", "0.0.0.0/0", "dir", "out", "tmpl", "proto", "esp", "mode", "transport")
+        run("enigma", *(word.replace("0.0.0.0/0", "192.168.0.0/16") for word in policy))
+        assert lab("run", "--name", NAME, "enigma", "--", "ping", "-c", "1", "-W", "1", "192.168.13.213").returncode != 0
+        assert ssh("enigma", "hostname").stdout == "enigma\n"
+        run("enigma", "ip", "xfrm", "policy", "flush")
+
+    def test_wire_sees_packets_between_hosts(self) -> None:
+        command = [LAB, "run", "--name", NAME, "wire", "--", "tcpdump", "-n", "-l", "-c", "1", "-i", "any", "icmp and dst 192.168.13.213"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watcher:
+            assert watcher.stderr is not None
+            while "listening" not in watcher.stderr.readline():
+                pass
+            run("enigma", "ping", "-c", "2", "-W", "5", "192.168.13.213")
+            assert "192.168.116.16 > 192.168.13.213: ICMP echo request" in watcher.communicate(timeout=30)[0]
+
+    def test_run_passes_stdin_streams_and_exit_status(self) -> None:
+        result = lab("run", "--name", NAME, "partym", "--", "sh", "-c", "cat; echo problem >&2; exit 7", stdin="one\ntwo\n")
+        assert (result.returncode, result.stdout, result.stderr) == (7, "one\ntwo\n", "problem\n")
+        assert lab("run", "--name", NAME, "partym", "--", "sh", "-c", "exit 255").returncode == 255
+        assert lab("run", "--name", NAME, "partym", "--", "sh", "-c", "kill -9 $$").returncode == 137
+        result = lab("run", "--name", NAME, "partym", "--", "no-such-program")
+        assert (result.returncode, result.stderr) == (127, "lab: no-such-program: No such file or directory\n")
+
+    def test_run_keeps_words_apart(self) -> None:
+        words = ["a b", "", "'", '"', "$HOME", "*", "\\", "ü"]
+        assert json.loads(run("enigma", "python3", "-c", "import json, sys; print(json.dumps(sys.argv[1:]))", *words)) == words
+
+    def test_killed_run_leaves_no_command_behind(self) -> None:
+        with subprocess.Popen([LAB, "run", "--name", NAME, "enigma", "--", "sleep", "4242"], stdin=subprocess.DEVNULL) as process:
+            await_true(lambda: "4242" in commands("enigma"))
+            process.terminate()
+        await_true(lambda: "4242" not in commands("enigma"))
+
+    def test_timeout_of_run_is_reported(self) -> None:
+        result = lab("run", "--name", NAME, "--timeout", "1", "enigma", "--", "sleep", "60")
+        assert result.returncode == 124
+        assert "did not end within 1 s" in result.stderr
+
+    def test_ssh_wants_the_labs_own_keys(self) -> None:
+        assert ssh("enigma", "hostname; id -u").stdout == "enigma\n0\n"
+        assert (LABS / NAME).stat().st_mode & 0o777 == 0o700
+        assert all(key.stat().st_mode & 0o77 == 0 for key in (LABS / NAME / "keys").glob("*.key"))
+        known_hosts = LABS / NAME / "known_hosts"
+        right = known_hosts.read_text(encoding="ascii")
+        enigma, partym = (line.split(" ", 1)[1] for line in right.splitlines()[:2])
+        try:
+            known_hosts.write_text(right.replace(enigma, partym), encoding="ascii")
+            assert "Host key verification failed" in ssh("enigma", "hostname").stderr
+        finally:
+            known_hosts.write_text(right, encoding="ascii")
+
+    def test_uploads_are_not_slow(self) -> None:
+        """Frames over the MTU were once cut on the way in: 3 MB took two minutes."""
+        started = time.monotonic()
+        line = ["ssh", "-F", str(LABS / NAME / "ssh_config"), "enigma", "wc -c"]
+        assert subprocess.run(line, input=bytes(3_000_000), check=True, capture_output=True, timeout=100).stdout.split() == [b"3000000"]
+        assert time.monotonic() - started < 30
+
+    def test_hosts_share_no_files_and_the_real_machine_keeps_its_own(self) -> None:
+        folders = ["/etc/inet", "/etc", "/run", "/tmp", "/var/tmp", "/root", "/usr/local/bin"]
+        for folder in folders:
+            run("enigma", "touch", f"{folder}/made-in-lab")
+            assert lab("run", "--name", NAME, "partym", "--", "test", "-e", f"{folder}/made-in-lab").returncode == 1
+            assert not os.path.exists(f"{folder}/made-in-lab")
+        assert set(run("enigma", "ls", "-A", "/root").split()) <= {"made-in-lab", ".pyenv", ".local"}
+        assert lab("run", "--name", NAME, "enigma", "--", "touch", f"{CHECKOUT}/made-in-lab").returncode == 1
+        assert run("enigma", "ls", "-A", str(LABS)) == ""
+
+    def test_fault_down_refuses_at_once_and_up_mends(self) -> None:
+        run("enigma", *ADD_ESP)
+        assert lab("fault", "--name", NAME, "enigma", "down").returncode == 0
+        result = ssh("enigma", "hostname")
+        assert result.returncode == 255
+        assert "Connection refused" in result.stderr
+        assert ssh("partym", "hostname").stdout == "partym\n"
+        assert lab("fault", "--name", NAME, "enigma", "up").returncode == 0
+        assert ssh("enigma", "ip xfrm state count").stdout.split()[-1] == "1"
+
+    def test_fault_cut_times_out_and_up_mends(self) -> None:
+        assert lab("fault", "--name", NAME, "enigma", "cut").returncode == 0
+        assert "timed out" in ssh("enigma", "hostname").stderr
+        assert run("enigma", "hostname") == "enigma\n"
+        assert lab("fault", "--name", NAME, "enigma", "up").returncode == 0
+        assert ssh("enigma", "hostname").stdout == "enigma\n"
+
+    def test_fault_reboot_empties_sadb_spd_and_runtime_and_keeps_files(self) -> None:
+        run("enigma", "ip", "xfrm", "state", "flush")
+        run("enigma", *ADD_ESP)
+        run("enigma", "ip", "xfrm", "policy", "add", "dir", "out", "dst", "192.0.2.2", "tmpl", "proto", "esp", "mode", "transport")
+        run("enigma", "sh", "-c", "mkdir -m 700 /etc/inet/secret; echo kept > /etc/inet/secret/file; echo lost > /run/file; sleep 4343 >/dev/null 2>&1 &")
+        assert lab("fault", "--name", NAME, "enigma", "reboot").returncode == 0
+        assert ssh("enigma", "ip xfrm state; ip xfrm policy; echo end").stdout == "end\n"
+        assert run("enigma", "cat", "/etc/inet/secret/file") == "kept\n"
+        assert run("enigma", "stat", "-c", "%a", "/etc/inet/secret") == "700\n"
+        assert lab("run", "--name", NAME, "enigma", "--", "test", "-e", "/run/file").returncode == 1
+        assert "4343" not in commands("enigma")
+        assert "1 received" in run("partym", "ping", "-c", "1", "-W", "5", "192.168.116.16")
+
+    def test_second_up_says_so(self) -> None:
+        result = lab("up", "--name", NAME)
+        assert result.returncode == 1
+        assert "is up already" in result.stderr
+        assert run("enigma", "hostname") == "enigma\n"
+
+    def test_two_labs_run_side_by_side(self, other: str) -> None:
+        up(other, "--hosts", "enigma,partym,gamma")
+        assert "1 received" in run("gamma", "ping", "-c", "1", "-W", "5", "192.168.116.16", name=other)
+        run("enigma", *ADD_ESP, name=other)
+        run("enigma", "ip", "xfrm", "state", "flush")
+        assert run("enigma", "ip", "xfrm", "state", "count", name=other).split()[-1] == "1"
+        assert lab("down", "--name", other).returncode == 0
+        assert run("enigma", "hostname") == "enigma\n"
+
+    def test_unknown_host_is_named(self) -> None:
+        for arguments in (("run", "--name", NAME, "enigna", "--", "true"), ("fault", "--name", NAME, "enigna", "down")):
+            result = lab(*arguments)
+            assert result.returncode in (1, 125)
+            assert "no host 'enigna'" in result.stderr
+
+
+def test_down_leaves_nothing_and_says_when_there_was_nothing(other: str) -> None:
+    before = namespaces()
+    up(other)
+    assert ssh("enigma", "hostname", name=other).returncode == 0
+    master = ["ssh", "-F", str(LABS / other / "ssh_config"), "-oControlMaster=yes", f"-oControlPath=/tmp/{other}.sock", "-fN", "enigma"]
+    subprocess.run(master, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert lab("down", "--name", other).returncode == 0
+    assert traces(other) == []
+    assert processes_naming(f"/tmp/{other}.sock") == []
+    assert namespaces() <= before
+    result = lab("down", "--name", other)
+    assert (result.returncode, result.stdout) == (0, f"lab {other} was not up.\n")
+    assert lab("status", "--name", other).returncode == 3
+
+
+def test_down_keeps_the_log_on_request(other: str) -> None:
+    up(other)
+    assert lab("down", "--name", other, "--keep-log").returncode == 0
+    assert [entry.name for entry in (LABS / other).iterdir()] == ["kernel.log"]
+    assert lab("status", "--name", other).returncode == 3
+
+
+@pytest.mark.parametrize("how", ["panic", "kill"])
+def test_death_of_the_kernel_is_noticed_with_its_log(other: str, how: str) -> None:
+    up(other, "--kernel", "uml")
+    with subprocess.Popen([LAB, "run", "--name", other, "enigma", "--", "sleep", "60"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as sleeper:
+        if how == "panic":
+            lab("run", "--name", other, "wire", "--", "sh", "-c", "echo c > /proc/sysrq-trigger")
+        else:
+            os.kill(kernel_pid(other), signal.SIGKILL)
+        assert "is dead" in sleeper.communicate(timeout=20)[1]
+        assert sleeper.returncode == 125
+    cause = "Kernel panic - not syncing: sysrq triggered crash" if how == "panic" else "SIGKILL"
+    for arguments in (
+        ("status", "--name", other),
+        ("run", "--name", other, "enigma", "--", "true"),
+        ("up", "--name", other),
+        ("fault", "--name", other, "enigma", "down"),
+    ):
+        result = lab(*arguments)
+        assert result.returncode in (1, 125)
+        assert "is dead" in result.stderr
+        assert cause in result.stderr
+        assert f"lab down --name {other}" in result.stderr
+        assert "kernel.log" in result.stderr
+
+
+def test_hang_of_the_kernel_is_noticed(other: str) -> None:
+    up(other, "--kernel", "uml")
+    pid = kernel_pid(other)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        result = lab("status", "--name", other)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert result.returncode == 1
+    assert "does not answer" in result.stderr
+    assert lab("status", "--name", other).returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_killed_up_can_be_cleared_away(other: str, number: signal.Signals) -> None:
+    with subprocess.Popen([LAB, "up", "--name", other], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not (LABS / other / "state.json").exists():
+            time.sleep(0.05)
+        process.send_signal(number)
+    if number == signal.SIGKILL:
+        assert "was killed before the lab was ready" in lab("status", "--name", other).stderr
+        assert lab("down", "--name", other).returncode == 0
+    assert traces(other) == []
+
+
+def test_up_that_fails_cleans_up_and_says_why(other: str) -> None:
+    result = lab("up", "--name", other, "--memory", "8")
+    assert result.returncode == 1
+    assert "kernel ended while it booted" in result.stderr
+    assert "kernel.log" in result.stderr
+    assert traces(other) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("up", "--name", "UPPER"), "lab name 'UPPER'"),
+        (("up", "--name", "../x"), "lab name '../x'"),
+        (("up", "--name", "exec-1"), "lab name 'exec-1'"),
+        (("up", "--name", OTHER, "--hosts", "a,a"), "each name once"),
+        (("up", "--name", OTHER, "--hosts", "wire"), "'wire'"),
+        (("up", "--name", OTHER, "--hosts", ""), "0 hosts"),
+        (("exec",), "name the command after --"),
+        (("run", "--name", OTHER, "enigma"), "name the command after --"),
+        (("status", "--name", OTHER, "--", "true"), "takes no command"),
+        (("run", "--name", OTHER, "enigma", "--", "true"), "is not up"),
+        (("exec", "--kernel", "host", "--without", "esp4", "--", "true"), "--without with --kernel host"),
+    ],
+)
+def test_bad_input_is_named_and_changes_nothing(arguments: tuple[str, ...], message: str) -> None:
+    before = namespaces()
+    result = lab(*arguments)
+    assert result.returncode not in (0, 3)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert namespaces() <= before
+    assert traces(OTHER) == []
+
+
+def exec_traces() -> list[str]:
+    return [entry.name for entry in LABS.glob("exec-*")] + [name for name in namespaces() if name.startswith("lab-exec-")] if LABS.exists() else []
+
+
+def test_exec_passes_streams_status_directory_and_environment() -> None:
+    script = "pwd; echo $LAB_TEST; cat; echo problem >&2; ip -o link | wc -l; exit 9"
+    os.environ["LAB_TEST"] = "two words"
+    result = subprocess.run(
+        [LAB, "exec", "--env", "LAB_TEST", "--", "sh", "-c", script], cwd=HERE, input="input\n", check=False, capture_output=True, text=True, timeout=120
+    )
+    del os.environ["LAB_TEST"]
+    assert (result.returncode, result.stdout, result.stderr) == (9, f"{HERE}\ntwo words\ninput\n1\n", "problem\n")
+
+
+def test_exec_streams_while_the_command_runs() -> None:
+    with subprocess.Popen([LAB, "exec", "--", "sh", "-c", "echo first; sleep 30"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "first\n"
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(timeout=30) == 143
+
+
+def test_exec_gives_root_on_a_kernel_with_esp_and_ah_and_namespaces() -> None:
+    result_file = CHECKOUT / "build" / "lab-selftest-result"
+    add = " && ".join(" ".join(f"'{word}'" for word in command) for command in (ADD_ESP, ADD_AH))
+    script = f"{add} && ip netns add one && ip -n one xfrm state count && ip xfrm state count && echo done > {result_file} && ! touch {CHECKOUT}/galaxy.yml"
+    result = lab("exec", "--", "sh", "-c", script)
+    try:
+        assert result.returncode == 0, result.stderr
+        assert [line.split()[-1] for line in result.stdout.splitlines()] == ["0", "2"]
+        assert result_file.read_text(encoding="ascii") == "done\n"
+        assert result_file.stat().st_uid == 0
+    finally:
+        result_file.unlink(missing_ok=True)
+
+
+def test_exec_times_out_and_leaves_nothing() -> None:
+    started = time.monotonic()
+    result = lab("exec", "--timeout", "2", "--", "sleep", "100")
+    assert result.returncode == 124
+    assert "did not end within 2 s" in result.stderr
+    assert time.monotonic() - started < 60
+    assert exec_traces() == []
+
+
+def test_exec_reports_a_panic() -> None:
+    result = lab("exec", "--kernel", "uml", "--", "sh", "-c", "echo c > /proc/sysrq-trigger; sleep 60")
+    assert result.returncode == 125
+    assert "Kernel panic - not syncing: sysrq triggered crash" in result.stderr
+    assert exec_traces() == []
+
+
+def test_killed_exec_takes_its_kernel_along() -> None:
+    with subprocess.Popen([LAB, "exec", "--", "sleep", "4444"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        while not (LABS / f"exec-{process.pid}" / "boot.json").exists():
+            time.sleep(0.05)
+        process.kill()
+    await_true(lambda: not [line for line in processes_naming(f"{LABS}/exec-{process.pid}/") if "linux.uml" in line])
+    lab("down", "--name", OTHER)
+    assert [trace for trace in exec_traces() if str(process.pid) in trace] == []
+
+
+def test_exec_without_esp_has_no_esp_but_ah() -> None:
+    words = " ".join(f"'{word}'" for word in ADD_ESP)
+    script = f"! {words} && {' '.join(map(repr, ADD_AH))} && ! modprobe esp4 2>/dev/null && ! grep -q '^esp' /proc/modules"
+    result = lab("exec", "--without", "esp4,esp6", "--", "sh", "-c", script)
+    assert result.returncode == 0, result.stderr
+    assert "type not found" in result.stderr
+
+
+def test_exec_without_an_algorithm_has_the_others() -> None:
+    triple = " ".join(f"'{word}'" for word in (*ADD_ESP[:-2], "cbc(des3_ede)", "0x" + "0123456789abcdef" * 3))
+    script = f"! {triple} && {' '.join(map(repr, ADD_ESP))}"
+    result = lab("exec", "--without", "des_generic", "--", "sh", "-c", script)
+    assert result.returncode == 0, result.stderr
+    assert "algorithm not found" in result.stderr
+
+
+def test_host_kernel_with_esp_is_used_as_it_is() -> None:
+    """A lab on the kernel of a lab: there, the host's own kernel has ESP and AH."""
+    script = f"""
+        set -e
+        {LAB} up
+        {LAB} run enigma -- ping -c 1 -W 5 192.168.13.213
+        ssh -F {LABS}/default/ssh_config partym hostname
+        {LAB} run enigma -- touch /etc/inet/kept
+        {LAB} fault enigma reboot
+        {LAB} run enigma -- test -e /etc/inet/kept
+        {LAB} run enigma -- sh -c 'exit 6' || echo status $?
+        {LAB} exec -- sh -c 'exit 5' || echo status $?
+        {LAB} down
+        ls -A {LABS}
+        ls -A /run/netns
+    """
+    result = lab("exec", "--kernel", "uml", "--timeout", "150", "--", "bash", "-c", script)
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert "kernel host" in result.stdout
+    assert "1 received" in result.stdout
+    assert "partym\n" in result.stdout
+    assert result.stdout.endswith("status 6\nstatus 5\nlab default is down.\n")
