@@ -11,12 +11,18 @@ from __future__ import annotations
 import re
 import typing as t
 
-_MAYBE_KEY = re.compile(r"[0-9A-Fa-f]{16,}")
+_HEX_RUN = re.compile(r"[0-9A-Fa-f]{16,}")
+_SEPARATORS = re.compile(r"[-:._ ]")
+
+
+def may_be_key(word: str) -> bool:
+    """Whether the word holds as many hexadecimal digits in a row as the shortest key, separators between them not counted."""
+    return bool(_HEX_RUN.search(word) or _HEX_RUN.search(_SEPARATORS.sub("", word)))
 
 
 def shown(word: str) -> str:
     """``word`` quoted for a message, cut at 40 characters; hidden where it may be a key that stands in the wrong place."""
-    if _MAYBE_KEY.search(word):
+    if may_be_key(word):
         return f"(a word of {len(word)} characters, hidden since it may be a key)"
     return repr(word if len(word) <= 40 else word[:37] + "...")
 

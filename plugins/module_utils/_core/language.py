@@ -6,183 +6,60 @@
 
 """The text form of SAs: the command language of Solaris' ``ipseckey`` and of its file ``ipseckeys``, read and written.
 
-One table, `KEYWORDS`, says what every word means; reader and writer follow it. What ipseckey does silently and to the user's harm (cutting numbers and
-keys, filling up keys, swallowing lines, losing text after quotes) is refused here with its line and column. No message ever shows a key.
-
-Reading: `parse`, which takes the general way (`_Reader`) for every line that `_PlainLines` does not know at once.
-Writing: `render`.
+One table, `grammar.KEYWORDS`, says what every word means; `parse` and `render` follow it. What ipseckey does silently and to the user's harm (cutting
+numbers and keys, filling up keys, swallowing lines, losing text after quotes) is refused here with line and column. No message ever shows a key.
 """
 
 from __future__ import annotations
 
-import binascii
 import difflib
 import functools
-import operator
 import re
-import socket
 import typing as t
 
-from . import algorithms, association, keys
-from .association import Encapsulation, Lifetimes, Mark, SecurityAssociation, Selector
+from . import association
+from .association import Encapsulation, Lifetimes, SecurityAssociation, Selector
 from .errors import InputError, IpsecError, TextError, raise_all, shown
-
-LINUX = "linux"
-SOLARIS = "solaris"
-TARGETS = (LINUX, SOLARIS)
-
-# Kinds of value.
-SPI = "spi"
-ADDRESS = "address"
-ADDRESS6 = "IPv6 address"
-NETWORK = "network"
-NETWORK6 = "IPv6 network"
-NUMBER = "number"
-KEY = "key"
-ENCRYPTION = algorithms.ENCRYPTION
-AUTHENTICATION = algorithms.AUTHENTICATION
-CHOICE = "choice"
-MARK = "mark"
-IDENTITY = "identity"
-TEXT = "text"
-FLAG = "flag"
-
-# Who knows a keyword.
-ALL = "all"
-OURS = "ours"
-"""A keyword of this collection: text meant for Solaris refuses it."""
-EXTRA = "extra"
-"""A keyword that only Solaris gives a meaning: it is kept in `SecurityAssociation.extra`."""
-
-
-class Keyword(t.NamedTuple):
-    """One attribute of an SA.
-
-    ``field`` is what it fills: attributes that fill the same one exclude each other. ``bits`` is the width of a number. ``values`` is how many words follow.
-    """
-
-    name: str
-    synonyms: tuple[str, ...]
-    kind: str
-    field: str
-    help: str
-    bits: int = 0
-    choices: tuple[str, ...] = ()
-    known: str = ALL
-
-    @property
-    def values(self) -> int:
-        return {FLAG: 0, IDENTITY: 2}.get(self.kind, 1)
-
-
-def _lifetimes() -> t.Iterator[Keyword]:
-    for kind, what in (("bytes", "bytes"), ("packets", "packets"), ("addtime", "seconds since it was added"), ("usetime", "seconds since its first use")):
-        for end, effect in (("soft", "at which a warning is due"), ("hard", "at which the SA ends")):
-            yield Keyword(f"{end}_{kind}", (), NUMBER, f"{end}_{kind}", f"{what} {effect}", 64, known=OURS if kind == "packets" else ALL)
-
-
-KEYWORDS: tuple[Keyword, ...] = (
-    Keyword("spi", (), SPI, "spi", "security parameters index, 0x100 to 0xffffffff"),
-    Keyword("src", ("srcaddr", "saddr"), ADDRESS, "source", "source address; any where it is not given"),
-    Keyword("src6", ("srcaddr6", "saddr6"), ADDRESS6, "source", "source address, IPv6 only"),
-    Keyword("dst", ("dstaddr", "daddr"), ADDRESS, "destination", "destination address"),
-    Keyword("dst6", ("dstaddr6", "daddr6"), ADDRESS6, "destination", "destination address, IPv6 only"),
-    Keyword("encr_alg", ("encralg",), ENCRYPTION, "encryption", "encryption algorithm, by name or number"),
-    Keyword("encrkey", (), KEY, "encryption_key", "encryption key (and salt), hexadecimal, with /bits behind it if wanted"),
-    Keyword("auth_alg", ("authalg",), AUTHENTICATION, "authentication", "authentication algorithm, by name or number"),
-    Keyword("authkey", (), KEY, "authentication_key", "authentication key, hexadecimal, with /bits behind it if wanted"),
-    Keyword("icv_bits", (), NUMBER, "icv_bits", "bits of the integrity check value, where not the algorithm's default", 16, known=OURS),
-    Keyword("mode", (), CHOICE, "mode", "transport or tunnel; inner addresses mean tunnel", choices=(association.TRANSPORT, association.TUNNEL), known=OURS),
-    Keyword("replay", (), NUMBER, "replay_window", "anti-replay window in packets: 0 to 255 on Solaris, to 4096 on Linux", 32),
-    Keyword("esn", (), FLAG, "esn", "extended (64-bit) sequence numbers", known=OURS),
-    Keyword("reqid", (), NUMBER, "reqid", "number that ties the SA to policies", 32, known=OURS),
-    Keyword("mark", (), MARK, "mark", "packet mark, VALUE or VALUE/MASK", known=OURS),
-    Keyword("if_id", (), NUMBER, "if_id", "number of the XFRM interface", 32, known=OURS),
-    *_lifetimes(),
-    Keyword("proto", ("ulp",), NUMBER, "protocol", "IP protocol number of the traffic; in tunnel mode that of the tunnel, 4 or 41", 8),
-    Keyword("sport", (), NUMBER, "source_port", "source port of the traffic", 16),
-    Keyword("dport", (), NUMBER, "destination_port", "destination port of the traffic", 16),
-    Keyword("isrc", ("innersrc", "proxy", "proxyaddr"), NETWORK, "inner_source", "source ADDRESS/PREFIX of the traffic in a tunnel"),
-    Keyword("isrc6", ("innersrc6", "proxy6", "proxyaddr6"), NETWORK6, "inner_source", "source ADDRESS/PREFIX of the traffic in a tunnel, IPv6 only"),
-    Keyword("idst", ("innerdst",), NETWORK, "inner_destination", "destination ADDRESS/PREFIX of the traffic in a tunnel"),
-    Keyword("idst6", ("innerdst6",), NETWORK6, "inner_destination", "destination ADDRESS/PREFIX of the traffic in a tunnel, IPv6 only"),
-    Keyword("iproto", ("iulp",), NUMBER, "inner_protocol", "IP protocol number of the traffic in a tunnel", 8),
-    Keyword("isport", ("innersport",), NUMBER, "inner_source_port", "source port of the traffic in a tunnel", 16),
-    Keyword("idport", ("innerdport",), NUMBER, "inner_destination_port", "destination port of the traffic in a tunnel", 16),
-    Keyword("encap", (), CHOICE, "encapsulation", "udp: carried in UDP (RFC 3948); goes with at least one nat_ keyword", choices=("udp",)),
-    Keyword("nat_loc", (), ADDRESS, "nat_local", "local address behind a NAT"),
-    Keyword("nat_rem", (), ADDRESS, "nat_remote", "remote address behind a NAT"),
-    Keyword("nat_lport", (), NUMBER, "nat_local_port", "local UDP port, 4500 where not given; that of the source unless the SA is inbound", 16),
-    Keyword("nat_rport", (), NUMBER, "nat_remote_port", "remote UDP port, 4500 where not given; that of the destination unless the SA is inbound", 16),
-    Keyword("state", (), CHOICE, "state", "mature, the only state an SA can be added in", choices=("mature",)),
-    Keyword("inbound", (), FLAG, "direction", "the SA is for packets that arrive"),
-    Keyword("outbound", (), FLAG, "direction", "the SA is for packets that leave"),
-    Keyword("pair-spi", (), SPI, "pair-spi", "SPI of the SA of the other direction", known=EXTRA),
-    Keyword("replay_value", (), NUMBER, "replay_value", "sequence number to start from", 32, known=EXTRA),
-    Keyword("hard_alloc", (), NUMBER, "hard_alloc", "flows at which the SA ends", 32, known=EXTRA),
-    Keyword("soft_alloc", (), NUMBER, "soft_alloc", "flows at which a warning is due", 32, known=EXTRA),
-    Keyword("idle_addtime", (), NUMBER, "idle_addtime", "idle seconds since it was added", 32, known=EXTRA),
-    Keyword("idle_usetime", (), NUMBER, "idle_usetime", "idle seconds since its first use", 32, known=EXTRA),
-    Keyword("reserved_bits", (), NUMBER, "reserved_bits", "bits of the initial value at the end of encrkey: 0, all else is for test vectors", 8, known=EXTRA),
-    Keyword("srcidtype", (), IDENTITY, "srcidtype", "type and text of the source's identity", known=EXTRA),
-    Keyword("dstidtype", (), IDENTITY, "dstidtype", "type and text of the destination's identity", known=EXTRA),
-    Keyword("label", (), TEXT, "label", "sensitivity label", known=EXTRA),
-    Keyword("outer-label", (), TEXT, "outer-label", "sensitivity label of the outer header", known=EXTRA),
-    Keyword("implicit-label", (), TEXT, "implicit-label", "sensitivity label that no packet carries", known=EXTRA),
+from .grammar import (
+    ADDRESS,
+    ADDRESS6,
+    ALL,
+    AUTHENTICATION,
+    BY_WORD,
+    CHOICE,
+    COMMAND_BY_WORD,
+    COMMAND_MAX,
+    ENCRYPTION,
+    EXTRA,
+    EXTRA_KEYWORDS,
+    FLAG,
+    IDENTITY,
+    INNER_FIELDS,
+    KEY,
+    KEYWORDS,
+    LINE_MAX,
+    LINUX,
+    MARK,
+    NAT_KEYWORDS,
+    NAT_PORT,
+    NETWORK,
+    NETWORK6,
+    NUMBER,
+    OURS,
+    PROBLEMS_MAX,
+    READ_ONLY_KEYWORDS,
+    RENDERED_LINE_MAX,
+    SA_TYPES,
+    SOLARIS,
+    SPI,
+    TARGETS,
+    TEXT,
+    Keyword,
 )
-BY_WORD: dict[str, Keyword] = {word: row for row in KEYWORDS for word in (row.name, *row.synonyms)}
+from .plainlines import PlainLines, is_ordinary
+from .values import parse_algorithm, parse_identity, parse_key, parse_mark, parse_network, parse_number, parse_spi, read_spi, resolve
 
-_READ_ONLY = "flags dpd sens_level sens_map integ_level integ_map current_alloc current_bytes current_addtime current_usetime"
-READ_ONLY_KEYWORDS = frozenset(_READ_ONLY.split())
-IDENTITY_TYPES = {
-    "prefix": "prefix",
-    "fqdn": "fqdn",
-    "domain": "fqdn",
-    "domainname": "fqdn",
-    "user_fqdn": "user_fqdn",
-    "mailbox": "user_fqdn",
-    "der_dn": "der_dn",
-    "der_gn": "der_gn",
-}
-SA_TYPES = {"esp": association.ESP, "ah": association.AH, "3": association.ESP, "2": association.AH}
-# Number 0 of ipsecalgs: no algorithm.
-NO_ALGORITHM = {ENCRYPTION: ("any", "0"), AUTHENTICATION: ("none", "any", "0")}
-
-
-class Command(t.NamedTuple):
-    """One command of ipseckey. ``read`` tells whether this release reads it in a text."""
-
-    name: str
-    synonyms: tuple[str, ...]
-    help: str
-    read: bool = False
-
-
-COMMANDS: tuple[Command, ...] = (
-    Command("add", (), "add one SA", read=True),
-    Command("update", (), "change the lifetimes of one SA"),
-    Command("update-pair", (), "change the lifetimes of one SA and of its pair"),
-    Command("delete", (), "delete one SA"),
-    Command("delete-pair", (), "delete one SA and its pair"),
-    Command("get", (), "show one SA"),
-    Command("flush", (), "delete all SAs"),
-    Command("dump", (), "show all SAs"),
-    Command("save", (), "write all SAs to a file"),
-    Command("monitor", (), "show what happens"),
-    Command("pmonitor", ("passive_monitor",), "show what happens, asking for nothing"),
-    Command("help", ("?",), "explain the commands"),
-    Command("quit", ("exit",), "end"),
-)
-_COMMAND_BY_WORD: dict[str, Command] = {word: row for row in COMMANDS for word in (row.name, *row.synonyms)}
-
-LINE_MAX = {LINUX: 65536, SOLARIS: 4093}
-"""Characters of one line without its newline."""
-COMMAND_MAX = {LINUX: 65536, SOLARIS: 4095}
-"""Characters of one command over all its lines, newlines counted."""
-RENDERED_LINE_MAX = 1999
-PROBLEMS_MAX = 1000
-"""After so many problems the rest of a text is not looked at."""
-NAT_PORT = 4500
+__all__ = ["Document", "LINUX", "SOLARIS", "TARGETS", "parse", "parse_key", "parse_mark", "parse_network", "parse_number", "parse_spi", "refusals", "render"]
 
 
 class Document(t.NamedTuple):
@@ -211,136 +88,6 @@ def parse(text: str | bytes, name: str = "text", target: str = LINUX, resolve_na
     raise_all(reader.problems)
     return Document(tuple(reader.sas), tuple(reader.lines), tuple(reader.warnings))
 
-
-# Values of single words -------------------------------------------------------------------------------------------------------------------------------
-
-
-def parse_spi(text: str | int, place: str = "") -> tuple[int, str]:
-    """An SPI and a warning, which is empty where the text can be read in one way only.
-
-    ``0x…`` is hexadecimal, bare digits with a letter too (as old guides print them), digits alone are decimal as ipseckey reads them.
-    Raises InputError for a leading zero (octal to ipseckey), a sign, more than 32 bits (which it cuts), 0, and the reserved 1 to 255.
-    """
-    spi, reading, advice = _read_spi(str(text), place)
-    return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
-
-
-def _read_spi(text: str, place: str = "") -> tuple[int, str, str]:
-    """An SPI; where the text has two readings also how it was read, and the advice that is the same for all such SPIs."""
-    reading = advice = ""
-    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
-        spi = int(text, 16)
-    elif re.fullmatch(r"0|[1-9][0-9]{0,63}", text):
-        spi = int(text)
-        if len(text) <= 8:
-            reading, advice = (
-                f"SPI {text} is read as decimal, 0x{spi:08x}, not as 0x{text:0>8}",
-                "digits alone are decimal; where hexadecimal is meant, write 0x",
-            )
-    elif re.fullmatch(r"[0-9a-fA-F]{1,8}", text) and not text.isdigit():
-        spi = int(text, 16)
-        reading, advice = f"SPI {text} is read as 0x{spi:08x}", "ipseckey itself refuses hexadecimal digits without 0x"
-    elif re.fullmatch(r"0[0-9]+", text):
-        raise InputError(
-            f"SPI {shown(text)} has a leading zero, which means octal to ipseckey", place, "Write 0x and hexadecimal digits, or decimal without the zero."
-        )
-    else:
-        raise InputError(f"{shown(text)} is no SPI", place, "Write 0x and up to 8 hexadecimal digits.")
-    if spi > association.SPI_MAX:
-        raise InputError(f"SPI {shown(text)} does not fit 32 bits", place, "Write 0x and up to 8 hexadecimal digits.")
-    if spi < association.SPI_MIN:
-        message, hint = association.spi_problem(spi)
-        raise InputError(message, place, hint)
-    return spi, reading, advice
-
-
-def parse_number(text: str, bits: int, place: str = "") -> int:
-    """A decimal number, or a hexadecimal one after ``0x``, of at most ``bits`` bits. Signs, octal, units and names are refused."""
-    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
-        number = int(text, 16)
-    elif re.fullmatch(r"0|[1-9][0-9]{0,63}", text):
-        number = int(text)
-    elif re.fullmatch(r"0[0-9]+", text):
-        raise InputError(
-            f"{shown(text)} has a leading zero, which means octal to ipseckey", place, "Write the decimal number without it, or 0x and hexadecimal digits."
-        )
-    else:
-        raise InputError(f"{shown(text)} is no number", place, "Write decimal digits, or 0x and hexadecimal digits; no sign, no unit, no name.")
-    if number >> bits:
-        raise InputError(f"{shown(text)} does not fit {bits} bits", place, f"The largest value is {(1 << bits) - 1}; ipseckey would cut it silently.")
-    return number
-
-
-def parse_mark(text: str, place: str = "") -> Mark | None:
-    """``VALUE`` or ``VALUE/MASK``, 32 bits each; the mask is all ones where not given. None for a mark that every packet has (mask 0)."""
-    value, slash, mask = text.partition("/")
-    mark = Mark(parse_number(value, 32, place), parse_number(mask, 32, place) if slash else 0xFFFFFFFF)
-    return mark if any(mark) else None
-
-
-def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
-    """``ADDRESS`` or ``ADDRESS/PREFIX`` as packed address and prefix length in bits."""
-    address, slash, prefix = text.partition("/")
-    packed = association.pack_address(address, place)
-    width = len(packed) * 8
-    if not slash:
-        return packed, width
-    length = parse_number(prefix, 8, place)
-    if length > width:
-        raise InputError(f"the prefix /{length} is longer than the address", place, f"Write /0 to /{width}.")
-    return packed, length
-
-
-def parse_key(text: str, place: str = "") -> bytes:
-    """Hexadecimal digits, with or without ``0x``, with or without ``/BITS``, which must be what the digits give. No error shows a digit."""
-    digits, slash, bits = text.partition("/")
-    key = keys.from_hex(digits, place)
-    if not key:
-        raise InputError("the key is empty", place, "Write hexadecimal digits.")
-    if slash and not re.fullmatch(r"[1-9][0-9]{0,5}", bits):
-        raise InputError("what stands after the key's slash is no number of bits", place, "Write the number of bits, or leave it and the slash away.")
-    if slash and int(bits) != len(key) * 8:
-        done = "cut the key" if int(bits) < len(key) * 8 else "fill the key with stray memory"
-        raise InputError(f"the key has {len(key) * 8} bits, but /{bits} stands behind it", place, f"Correct the key or the number; ipseckey would {done}.")
-    return key
-
-
-def _parse_algorithm(kind: str, text: str, place: str = "") -> str:
-    """The table's name of the algorithm; empty for ipseckey's words for no algorithm."""
-    return "" if text.lower() in NO_ALGORITHM[kind] else algorithms.find(kind, text, place).name
-
-
-def _parse_identity(kind: str, text: str, place: str = "") -> str:
-    canonical = IDENTITY_TYPES.get(kind.lower())
-    if canonical is None:
-        if not re.fullmatch(r"[0-9]{1,5}|0x[0-9a-fA-F]{1,4}", kind):
-            raise InputError(f"unknown identity type {shown(kind)}", place, f"Choose one of: {', '.join(IDENTITY_TYPES)}, or a number.")
-        canonical = str(parse_number(kind, 16, place))
-    return f"{canonical} {text}"
-
-
-def _resolve(host: str) -> bytes:
-    """The one address of a host name. A name that could be an address written badly, or a key, is never looked up."""
-    labels = host.rstrip(".").split(".")
-    plausible = (
-        re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,10}\.?", host)
-        and re.search(r"[A-Za-z]", labels[-1])
-        and not labels[-1].lower().startswith("0x")
-    )
-    if not plausible or "hidden" in shown(host):
-        raise InputError(f"{shown(host)} is neither an address nor a host name", "", "Write an IPv4 or IPv6 address.")
-    try:
-        answers = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError):
-        raise InputError(f"the host name {shown(host)} does not resolve", "", "Write the address itself.") from None
-    found = sorted({association.pack_address(str(answer[4][0]).partition("%")[0]) for answer in answers if answer[0] in (socket.AF_INET, socket.AF_INET6)})
-    if len(found) != 1:
-        listed = ", ".join(map(association.format_address, found))
-        raise InputError(f"the host name {shown(host)} has {len(found)} addresses ({listed})", "", "Write the address that is meant.")
-    return found[0]
-
-
-# Reading ----------------------------------------------------------------------------------------------------------------------------------------------
 
 _BLANKS = " \t\r\f\v"
 # A quoted word with what follows it, or a plain word. What the quotes hold ends at the line's end at the latest.
@@ -380,7 +127,7 @@ class _Word(t.NamedTuple):
     column: int
 
 
-class _Command(t.NamedTuple):
+class _Words(t.NamedTuple):
     """The words of one command. ``broken``: a problem of its lines was reported, so what seems to be missing may not be."""
 
     words: list[_Word]
@@ -425,22 +172,25 @@ class _Reader:
         lines = text.split("\n")
         if not lines[-1]:
             lines.pop()
-        plain_lines = _PlainLines() if not _STRANGE.search(text.replace("\n", "")) else None
+        plain_lines = PlainLines()
+        ordinary = is_ordinary(text, LINE_MAX[self.target], lines)
         number = 0
         while number < len(lines):
-            if plain_lines is not None:
-                sa = plain_lines.read(lines[number].split())
-                if sa is not None and len(lines[number]) <= LINE_MAX[self.target]:
-                    number += 1
-                    self.sas.append(sa)
-                    self.lines.append(number)
-                    continue
+            if ordinary:
+                start, number = number, plain_lines.take(lines, number, self.sas)
+                self.lines.extend(range(start + 1, number + 1))
+                if number == len(lines):
+                    break
             following, command = self._command(lines, number)
             if command.words:
-                sa = self._run(command)
+                words = [word.text for word in command.words]
+                known_warnings = len(self.warnings)
+                sa = None if command.broken else plain_lines.read(words[:])
+                if sa is None:
+                    sa = self._run(command)
+                    if sa is not None and len(self.warnings) == known_warnings:
+                        plain_lines.learn(words, sa)
                 if sa is not None:
-                    if plain_lines is not None and following == number + 1:
-                        plain_lines.learn(lines[number].split(), sa)
                     self.sas.append(sa)
                     self.lines.append(command.words[0].line)
             number = following
@@ -451,7 +201,7 @@ class _Reader:
 
     # Lines to words
 
-    def _command(self, lines: t.Sequence[str], start: int) -> tuple[int, _Command]:
+    def _command(self, lines: t.Sequence[str], start: int) -> tuple[int, _Words]:
         """The command that begins on line ``start`` (from 0), and where the next one may begin. No words for a blank line and a comment."""
         words: list[_Word] = []
         known_problems = len(self.problems)
@@ -462,10 +212,11 @@ class _Reader:
             number += 1
             length += self._check_line(line, number) + 1
             content, continued = self._continuation(line, number)
+            content = content[: LINE_MAX[self.target]]
             if content.lstrip(_BLANKS).startswith("#"):
                 if not words:
                     self._check_comment(lines, number, continued)
-                    return number, _Command([], False)
+                    return number, _Words([], False)
                 column = len(content) - len(content.lstrip(_BLANKS)) + 1
                 self.problem(
                     "a comment stands inside a continued command; ipseckey takes its words for part of the command",
@@ -487,7 +238,8 @@ class _Reader:
                 )
         if words and length > COMMAND_MAX[self.target]:
             self.problem(f"the command has {length} characters over all its lines, more than {COMMAND_MAX[self.target]}", words[0].line, words[0].column)
-        return number, _Command(words, len(self.problems) > known_problems)
+            words = []
+        return number, _Words(words, len(self.problems) > known_problems)
 
     def _check_line(self, line: str, number: int) -> int:
         """The line's length in bytes, after what no line may have was reported."""
@@ -569,9 +321,9 @@ class _Reader:
 
     # Words to SAs
 
-    def _run(self, command: _Command) -> SecurityAssociation | None:
+    def _run(self, command: _Words) -> SecurityAssociation | None:
         first = command.words[0]
-        row = _COMMAND_BY_WORD.get(first.text)
+        row = COMMAND_BY_WORD.get(first.text)
         if row is None:
             if first.text in BY_WORD and not command.broken:
                 self.problem(f"{first.text!r} is no command", first.line, first.column, "The line above may lack its backslash.")
@@ -583,7 +335,7 @@ class _Reader:
             return None
         return self._add(command)
 
-    def _add(self, command: _Command) -> SecurityAssociation | None:
+    def _add(self, command: _Words) -> SecurityAssociation | None:
         known_problems = len(self.problems)
         first = command.words[0]
         kind = command.words[1] if len(command.words) > 1 else first
@@ -649,7 +401,7 @@ class _Reader:
             self.problem("a comment cannot follow a command on its line", word.line, word.column, "Put it on a line of its own.")
         elif word.text in READ_ONLY_KEYWORDS:
             self.problem(f"{word.text} cannot be set", word.line, word.column, "Remove it and its value.")
-        elif word.text in _COMMAND_BY_WORD:
+        elif word.text in COMMAND_BY_WORD:
             self.problem(f"a command, {word.text}, stands inside a command", word.line, word.column, "Begin it on a line of its own.")
         else:
             self.problem(f"unknown keyword {_shown(word.text)}", word.line, word.column, _nearest(word.text, tuple(BY_WORD)))
@@ -660,7 +412,7 @@ class _Reader:
             return keyword.text
         text = values[0].text
         if row.kind == SPI:
-            spi, reading, advice = _read_spi(text)
+            spi, reading, advice = read_spi(text)
             if advice:
                 self.warn(advice, values[0], reading)
             return spi if row.known == ALL else f"0x{spi:08x}"
@@ -676,11 +428,11 @@ class _Reader:
         if row.kind == KEY:
             return parse_key(text)
         if row.kind in (ENCRYPTION, AUTHENTICATION):
-            return _parse_algorithm(row.kind, text)
+            return parse_algorithm(row.kind, text)
         if row.kind == MARK:
             return parse_mark(text)
         if row.kind == IDENTITY:
-            return _parse_identity(text, values[1].text)
+            return parse_identity(text, values[1].text)
         if row.kind == CHOICE and text not in row.choices:
             raise InputError(f"{row.name} cannot be {shown(text)}", "", f"Choose {' or '.join(row.choices)}.")
         return text
@@ -694,7 +446,7 @@ class _Reader:
             if not self.resolve_names or ":" in word.text:
                 raise
         if word.text not in self._resolved:
-            self._resolved[word.text] = _resolve(word.text)
+            self._resolved[word.text] = resolve(word.text)
         address = self._resolved[word.text]
         if row.kind == ADDRESS6 and len(address) == 4:
             raise InputError(f"the host name {shown(word.text)} has no IPv6 address", "", "Write the address itself.")
@@ -716,11 +468,11 @@ class _Reader:
                     self.problem(f"the SA has no {'dst' if field == 'destination' else field}", command.line, command.column, hint)
         values = given.values
         tunnel = _is_tunnel(values)
-        for field, row in _NAT_KEYWORDS.items():
+        for field, row in NAT_KEYWORDS.items():
             if field in given.words and "encapsulation" not in given.words:
                 wrong(field, f"{row.name} needs encap udp", "Add: encap udp.")
-        if "encapsulation" in given.words and not any(field in given.words for field in _NAT_KEYWORDS):
-            wrong("encapsulation", "encap udp needs a NAT address or port", f"Add one of: {', '.join(row.name for row in _NAT_KEYWORDS.values())}.")
+        if "encapsulation" in given.words and not any(field in given.words for field in NAT_KEYWORDS):
+            wrong("encapsulation", "encap udp needs a NAT address or port", f"Add one of: {', '.join(row.name for row in NAT_KEYWORDS.values())}.")
         for field in ("source_port", "destination_port"):
             if tunnel and values.get(field):
                 wrong(field, "a port of the outer header says nothing in tunnel mode", "Use isport and idport for the traffic inside.")
@@ -756,11 +508,11 @@ class _Reader:
             source,
             mode=association.TUNNEL if _is_tunnel(values) else association.TRANSPORT,
             esn="esn" in values,
-            selector=_selector(values, len(destination)),
+            selector=_selector(values),
             encapsulation=_encapsulation(values, direction) if "encapsulation" in values else None,
             lifetimes=Lifetimes(*(values.get(field, 0) for field in Lifetimes._fields)),
             direction=direction,
-            extra=tuple(sorted((field, value) for field, value in values.items() if field in _EXTRA_KEYWORDS and (field, value) != ("reserved_bits", "0"))),
+            extra=tuple(sorted((field, value) for field, value in values.items() if field in EXTRA_KEYWORDS and (field, value) != ("reserved_bits", "0"))),
             **fields,
         )
 
@@ -775,31 +527,17 @@ class _Reader:
                 return
 
 
-_NAT_KEYWORDS = {row.field: row for row in KEYWORDS if row.field.startswith("nat_")}
-_EXTRA_KEYWORDS = {row.field: row for row in KEYWORDS if row.known == EXTRA}
-_INNER_FIELDS = ("inner_source", "inner_destination", "inner_protocol", "inner_source_port", "inner_destination_port")
-
-
 def _is_tunnel(values: t.Mapping[str, t.Any]) -> bool:
     if "mode" in values:
         return bool(values["mode"] == association.TUNNEL)
-    return any(field in values for field in _INNER_FIELDS)
+    return any(field in values for field in INNER_FIELDS)
 
 
-def _selector(values: t.Mapping[str, t.Any], width: int) -> Selector:
-    """The traffic, in normal form: an address that is any of the family that the other one, or the SA (``width`` bytes), has anyway is left empty."""
-    given = [values.get(field, (b"", 0)) for field in ("inner_source", "inner_destination")]
-    inner = []
-    for one, other in (given, given[::-1]):
-        family = width if _is_any(other) else len(other[0])
-        inner.append((b"", 0) if _is_any(one) and len(one[0]) == family else one)
+def _selector(values: t.Mapping[str, t.Any]) -> Selector:
+    """The traffic. In tunnel mode, protocol and ports without an i in front are those of the outer header, which an SA does not hold."""
     tunnel = _is_tunnel(values)
-    traffic = [values.get(f"inner_{field}", 0 if tunnel else values.get(field, 0)) for field in ("protocol", "source_port", "destination_port")]
-    return Selector(*inner[0], *inner[1], protocol=traffic[0], source_port=traffic[1], destination_port=traffic[2])
-
-
-def _is_any(network: tuple[bytes, int]) -> bool:
-    return not network[1] and not any(network[0])
+    traffic = (values.get(f"inner_{field}", 0 if tunnel else values.get(field, 0)) for field in ("protocol", "source_port", "destination_port"))
+    return Selector(*values.get("inner_source", (b"", 0)), *values.get("inner_destination", (b"", 0)), *traffic)
 
 
 def _encapsulation(values: t.Mapping[str, t.Any], direction: str) -> Encapsulation:
@@ -854,127 +592,6 @@ def _nearest(word: str, known: tuple[str, ...]) -> str:
 
 def _in_keywords(message: str) -> str:
     return _OPTION.sub(lambda found: _KEYWORD_OF_OPTION[found[1]], message)
-
-
-# The fast way -----------------------------------------------------------------------------------------------------------------------------------------
-
-
-class _Layout(t.NamedTuple):
-    """Where the words that differ from SA to SA stand in a line of given keywords (0: not there), and how to take all others."""
-
-    others: t.Callable[[t.Sequence[str]], t.Any]
-    spi: int = 0
-    source: int = 0
-    destination: int = 0
-    encryption_key: int = 0
-    authentication_key: int = 0
-
-
-class _Shape(t.NamedTuple):
-    """What all lines with the same other words have in common: the SA's fields around the five, and how to check the keys.
-
-    ``…_digits`` are the good numbers of hex digits, none where the key needs more checks than its length and a repeated byte.
-    """
-
-    protocol: str
-    mode: str
-    encryption: str
-    encryption_digits: tuple[int, ...]
-    authentication: str
-    authentication_digits: tuple[int, ...]
-    tail: tuple[t.Any, ...]
-
-
-_VARIABLE_FIELDS = ("spi", "source", "destination", "encryption_key", "authentication_key")
-_FLAG_WORDS = frozenset(row.name for row in KEYWORDS if row.kind == FLAG)
-_SHAPES_MAX = 4096
-
-
-class _PlainLines:
-    """Reads a line whose like the general way has already found good: only SPI, addresses and keys differ, and these are plain and good.
-
-    It knows no errors: whatever it does not take, the general way reads (again) and judges.
-    """
-
-    def __init__(self) -> None:
-        self._layouts: dict[tuple[str, ...], _Layout] = {}
-        self._shapes: dict[t.Any, _Shape] = {}
-
-    def read(self, words: list[str]) -> SecurityAssociation | None:
-        flags: tuple[str, ...] = ()
-        while words and words[-1] in _FLAG_WORDS:
-            flags += (words.pop(),)
-        keywords = tuple(words[::2])
-        layout = self._layouts.get(keywords)
-        if layout is None or len(words) % 2:
-            return None
-        try:
-            spi_word = words[layout.spi]
-            if spi_word[:2] != "0x" or len(spi_word) > 10 or "_" in spi_word:
-                return None
-            spi = int(spi_word, 16)
-            destination = _pack(words[layout.destination])
-            source = _pack(words[layout.source]) if layout.source else bytes(len(destination))
-            shape = self._shapes.get((keywords, layout.others(words), flags, len(destination)))
-            if shape is None or spi < association.SPI_MIN or len(source) != len(destination):
-                return None
-            encryption_key = authentication_key = b""
-            if layout.encryption_key:
-                digits = words[layout.encryption_key]
-                encryption_key = binascii.unhexlify(digits)
-                if len(digits) not in shape.encryption_digits or encryption_key.count(encryption_key[0]) == len(encryption_key):
-                    return None
-            if layout.authentication_key:
-                digits = words[layout.authentication_key]
-                authentication_key = binascii.unhexlify(digits)
-                if len(digits) not in shape.authentication_digits or authentication_key.count(authentication_key[0]) == len(authentication_key):
-                    return None
-        except (ValueError, OSError, IndexError):
-            return None
-        if encryption_key == authentication_key or not any(destination) or association.is_multicast(source):
-            return None
-        return tuple.__new__(
-            SecurityAssociation,
-            (shape.protocol, spi, source, destination, shape.mode, shape.encryption, encryption_key, shape.authentication, authentication_key, *shape.tail),
-        )
-
-    def learn(self, words: list[str], sa: SecurityAssociation) -> None:
-        """Remember the likes of a good line, given as its words."""
-        flags: tuple[str, ...] = ()
-        while words and words[-1] in _FLAG_WORDS:
-            flags += (words.pop(),)
-        keywords = tuple(words[::2])
-        rows = [BY_WORD.get(word) for word in keywords[1:]]
-        if len(words) % 2 or len(self._shapes) >= _SHAPES_MAX or not all(row is not None and row.values == 1 and row.kind != TEXT for row in rows):
-            return
-        places = dict.fromkeys(_VARIABLE_FIELDS, 0)
-        others = [0, 1]
-        for index, row in enumerate(rows, 1):
-            if row is not None and row.field in places and row.kind != ADDRESS6:
-                places[row.field] = 2 * index + 1
-            else:
-                others.append(2 * index + 1)
-        if not (places["spi"] and places["destination"]) or any(word.startswith('"') for word in words):
-            return
-        layout = _Layout(operator.itemgetter(*others), **places)
-        self._layouts[keywords] = layout
-        self._shapes[(keywords, layout.others(words), flags, len(sa.destination))] = _Shape(
-            sa.protocol, sa.mode, sa.encryption, _digits(sa.encryption), sa.authentication, _digits(sa.authentication), tuple(sa[9:])
-        )
-
-
-def _digits(algorithm: str) -> tuple[int, ...]:
-    row = association.algorithm_of(algorithm)
-    return () if row is None or row.des_parity or row.salt_bits else tuple(bits // 4 for bits in row.material_bits)
-
-
-def _pack(address: str) -> bytes:
-    if ":" in address:
-        return association.pack_address(address)
-    return socket.inet_pton(socket.AF_INET, address)
-
-
-# Writing ----------------------------------------------------------------------------------------------------------------------------------------------
 
 
 def render(sas: t.Iterable[SecurityAssociation], comment: str = "", target: str = LINUX, hide_keys: bool = False) -> str:
@@ -1063,7 +680,7 @@ def _rendered_traffic(sa: SecurityAssociation, target: str) -> list[str]:
 
 
 def _rendered_extra(keyword: str, text: str) -> list[str]:
-    row = _EXTRA_KEYWORDS.get(keyword)
+    row = EXTRA_KEYWORDS.get(keyword)
     if row is None:
         raise InputError(f"{shown(keyword)} is no keyword of Solaris only", "extra")
     values = text.split(" ", 1) if row.kind == IDENTITY else [text]

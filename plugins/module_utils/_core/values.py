@@ -1,0 +1,142 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""Values as single words of text: SPIs, numbers, addresses, keys. Each function raises InputError, which never shows a key."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from . import algorithms, association, keys
+from .association import Mark
+from .errors import InputError, may_be_key, shown
+from .grammar import IDENTITY_TYPES, NO_ALGORITHM
+
+
+def parse_spi(text: str | int, place: str = "") -> tuple[int, str]:
+    """An SPI and a warning, which is empty where the text can be read in one way only.
+
+    ``0x…`` is hexadecimal, bare digits with a letter too (as old guides print them), digits alone are decimal as ipseckey reads them.
+    Raises InputError for a leading zero (octal to ipseckey), a sign, more than 32 bits (which it cuts), 0, and the reserved 1 to 255.
+    """
+    spi, reading, advice = read_spi(str(text), place)
+    return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
+
+
+def read_spi(text: str, place: str = "") -> tuple[int, str, str]:
+    """An SPI; where the text has two readings also how it was read, and the advice that is the same for all such SPIs."""
+    reading = advice = ""
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
+        spi = int(text, 16)
+    elif re.fullmatch(r"0|[1-9][0-9]{0,63}", text):
+        spi = int(text)
+        if len(text) <= 8:
+            reading, advice = (
+                f"SPI {text} is read as decimal, 0x{spi:08x}, not as 0x{text:0>8}",
+                "digits alone are decimal; where hexadecimal is meant, write 0x",
+            )
+    elif re.fullmatch(r"[0-9a-fA-F]{1,8}", text) and not text.isdigit():
+        spi = int(text, 16)
+        reading, advice = f"SPI {text} is read as 0x{spi:08x}", "ipseckey itself refuses hexadecimal digits without 0x"
+    elif re.fullmatch(r"0[0-9]+", text):
+        raise InputError(
+            f"SPI {shown(text)} has a leading zero, which means octal to ipseckey", place, "Write 0x and hexadecimal digits, or decimal without the zero."
+        )
+    else:
+        raise InputError(f"{shown(text)} is no SPI", place, "Write 0x and up to 8 hexadecimal digits.")
+    if spi > association.SPI_MAX:
+        raise InputError(f"SPI {shown(text)} does not fit 32 bits", place, "Write 0x and up to 8 hexadecimal digits.")
+    if spi < association.SPI_MIN:
+        message, hint = association.spi_problem(spi)
+        raise InputError(message, place, hint)
+    return spi, reading, advice
+
+
+def parse_number(text: str, bits: int, place: str = "") -> int:
+    """A decimal number, or a hexadecimal one after ``0x``, of at most ``bits`` bits. Signs, octal, units and names are refused."""
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
+        number = int(text, 16)
+    elif re.fullmatch(r"0|[1-9][0-9]{0,63}", text):
+        number = int(text)
+    elif re.fullmatch(r"0[0-9]+", text):
+        raise InputError(
+            f"{shown(text)} has a leading zero, which means octal to ipseckey", place, "Write the decimal number without it, or 0x and hexadecimal digits."
+        )
+    else:
+        raise InputError(f"{shown(text)} is no number", place, "Write decimal digits, or 0x and hexadecimal digits; no sign, no unit, no name.")
+    if number >> bits:
+        raise InputError(f"{shown(text)} does not fit {bits} bits", place, f"The largest value is {(1 << bits) - 1}; ipseckey would cut it silently.")
+    return number
+
+
+def parse_mark(text: str, place: str = "") -> Mark | None:
+    """``VALUE`` or ``VALUE/MASK``, 32 bits each; the mask is all ones where not given. None for a mark that every packet has (mask 0)."""
+    value, slash, mask = text.partition("/")
+    mark = Mark(parse_number(value, 32, place), parse_number(mask, 32, place) if slash else 0xFFFFFFFF)
+    return mark if any(mark) else None
+
+
+def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
+    """``ADDRESS`` or ``ADDRESS/PREFIX`` as packed address and prefix length in bits."""
+    address, slash, prefix = text.partition("/")
+    packed = association.pack_address(address, place)
+    width = len(packed) * 8
+    if not slash:
+        return packed, width
+    length = parse_number(prefix, 8, place)
+    if length > width:
+        raise InputError(f"the prefix /{length} is longer than the address", place, f"Write /0 to /{width}.")
+    return packed, length
+
+
+def parse_key(text: str, place: str = "") -> bytes:
+    """Hexadecimal digits, with or without ``0x``, with or without ``/BITS``, which must be what the digits give. No error shows a digit."""
+    digits, slash, bits = text.partition("/")
+    key = keys.from_hex(digits, place)
+    if not key:
+        raise InputError("the key is empty", place, "Write hexadecimal digits.")
+    if slash and not re.fullmatch(r"[1-9][0-9]{0,5}", bits):
+        raise InputError("what stands after the key's slash is no number of bits", place, "Write the number of bits, or leave it and the slash away.")
+    if slash and int(bits) != len(key) * 8:
+        done = "cut the key" if int(bits) < len(key) * 8 else "fill the key with stray memory"
+        raise InputError(f"the key has {len(key) * 8} bits, but /{bits} stands behind it", place, f"Correct the key or the number; ipseckey would {done}.")
+    return key
+
+
+def parse_algorithm(kind: str, text: str, place: str = "") -> str:
+    """The table's name of the algorithm; empty for ipseckey's words for no algorithm."""
+    return "" if text.lower() in NO_ALGORITHM[kind] else algorithms.find(kind, text, place).name
+
+
+def parse_identity(kind: str, text: str, place: str = "") -> str:
+    canonical = IDENTITY_TYPES.get(kind.lower())
+    if canonical is None:
+        if not re.fullmatch(r"[0-9]{1,5}|0x[0-9a-fA-F]{1,4}", kind):
+            raise InputError(f"unknown identity type {shown(kind)}", place, f"Choose one of: {', '.join(IDENTITY_TYPES)}, or a number.")
+        canonical = str(parse_number(kind, 16, place))
+    return f"{canonical} {text}"
+
+
+def resolve(host: str) -> bytes:
+    """The one address of a host name. A name that could be an address written badly, or a key, is never looked up."""
+    labels = host.rstrip(".").split(".")
+    plausible = (
+        re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,10}\.?", host)
+        and re.search(r"[A-Za-z]", labels[-1])
+        and not labels[-1].lower().startswith("0x")
+    )
+    if not plausible or may_be_key(host):
+        raise InputError(f"{shown(host)} is neither an address nor a host name", "", "Write an IPv4 or IPv6 address.")
+    try:
+        answers = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        raise InputError(f"the host name {shown(host)} does not resolve", "", "Write the address itself.") from None
+    found = sorted({association.pack_address(str(answer[4][0]).partition("%")[0]) for answer in answers if answer[0] in (socket.AF_INET, socket.AF_INET6)})
+    if len(found) != 1:
+        listed = ", ".join(map(association.format_address, found))
+        raise InputError(f"the host name {shown(host)} has {len(found)} addresses ({listed})", "", "Write the address that is meant.")
+    return found[0]

@@ -1,0 +1,11 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# The machine that runs the tests may be busy, and a copy of the checkout is no place for a database of examples.
+settings.register_profile("core", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("core")

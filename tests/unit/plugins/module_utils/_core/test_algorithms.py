@@ -1,0 +1,138 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import algorithms
+from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, AUTHENTICATION, ENCRYPTION
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+
+# kind, number, names, size of encrkey or authkey in bits, default ICV in bits: the ipsecalgs table of illumos.
+ILLUMOS = [
+    (AUTHENTICATION, 2, "hmac-md5 md5", (128,), 96),
+    (AUTHENTICATION, 3, "hmac-sha1 sha sha1 sha-1 hmac-sha hmac-sha-1", (160,), 96),
+    (AUTHENTICATION, 5, "hmac-sha256 sha256 sha-256 hmac-sha-256", (256,), 128),
+    (AUTHENTICATION, 6, "hmac-sha384 sha384 sha-384 hmac-sha-384", (384,), 192),
+    (AUTHENTICATION, 7, "hmac-sha512 sha512 sha-512 hmac-sha-512", (512,), 256),
+    (ENCRYPTION, 2, "des-cbc des", (64,), 0),
+    (ENCRYPTION, 3, "3des-cbc 3des", (192,), 0),
+    (ENCRYPTION, 7, "blowfish-cbc blowfish", (128,), 0),
+    (ENCRYPTION, 11, "null", (), 0),
+    (ENCRYPTION, 12, "aes-cbc aes", (128, 192, 256), 0),
+    (ENCRYPTION, 14, "aes-ccm8", (152, 216, 280), 64),
+    (ENCRYPTION, 15, "aes-ccm12", (152, 216, 280), 96),
+    (ENCRYPTION, 16, "aes-ccm aes-ccm16", (152, 216, 280), 128),
+    (ENCRYPTION, 18, "aes-gcm8", (160, 224, 288), 64),
+    (ENCRYPTION, 19, "aes-gcm12", (160, 224, 288), 96),
+    (ENCRYPTION, 20, "aes-gcm aes-gcm16", (160, 224, 288), 128),
+]
+# Linux name, size of the key with its salt in bits, default ICV in bits: net/xfrm/xfrm_algo.c, with RFC 4868's ICV where the kernel's own is a draft's.
+LINUX = [
+    ("hmac(md5)", (128,), 96),
+    ("hmac(sha1)", (160,), 96),
+    ("hmac(sha256)", (256,), 128),
+    ("hmac(sha384)", (384,), 192),
+    ("hmac(sha512)", (512,), 256),
+    ("xcbc(aes)", (128,), 96),
+    ("cmac(aes)", (128,), 96),
+    ("cbc(des)", (64,), 0),
+    ("cbc(des3_ede)", (192,), 0),
+    ("cbc(blowfish)", (128,), 0),
+    ("ecb(cipher_null)", (), 0),
+    ("cbc(aes)", (128, 192, 256), 0),
+    ("rfc3686(ctr(aes))", (160, 224, 288), 0),
+    ("rfc4309(ccm(aes))", (152, 216, 280), 128),
+    ("rfc4106(gcm(aes))", (160, 224, 288), 128),
+    ("rfc4543(gcm(aes))", (160, 224, 288), 128),
+    ("rfc7539esp(chacha20,poly1305)", (288,), 128),
+]
+
+
+@pytest.mark.parametrize(("kind", "number", "names", "bits", "icv"), ILLUMOS)
+def test_the_table_has_every_row_of_illumos(kind, number, names, bits, icv):
+    rows = {algorithms.find(kind, word) for word in (*names.split(), names.upper().split()[0], str(number))}
+    assert len(rows) == 1
+    row = rows.pop()
+    assert row.name == names.split()[0]
+    assert tuple(sorted(row.material_bits)) == bits
+    assert (row.icv_bits[0] if row.icv_bits else 0) == icv
+
+
+@pytest.mark.parametrize(("name", "bits", "icv"), LINUX)
+def test_the_table_has_every_row_of_linux(name, bits, icv):
+    combined = name.startswith(("rfc4", "rfc7"))
+    row = algorithms.find_linux(name, icv if combined else 0)
+    assert row is not None
+    assert tuple(sorted(row.material_bits)) == bits
+    assert (row.icv_bits[0] if row.icv_bits else 0) == icv
+    assert row.combined == combined
+
+
+def test_a_kernel_name_that_the_table_lacks_has_no_row():
+    assert algorithms.find_linux("cbc(camellia)") is None
+    assert algorithms.find_linux("rfc4106(gcm(aes))", 32) is None
+
+
+def test_no_two_rows_share_a_name_a_number_or_a_kernel_name():
+    for kind in (ENCRYPTION, AUTHENTICATION):
+        rows = [row for row in ALGORITHMS if row.kind == kind]
+        words = [word for row in rows for word in (row.name, *row.aliases)]
+        numbers = [row.number for row in rows if row.number is not None]
+        assert len(words) == len(set(words)) and len(numbers) == len(set(numbers))
+    kernel = [(row.linux, row.icv_bits if row.combined else ()) for row in ALGORITHMS]
+    assert len(kernel) == len(set(kernel))
+
+
+def test_names_and_aliases_are_lower_case_as_find_compares_them():
+    assert [word for row in ALGORITHMS for word in (row.name, *row.aliases) if word != word.lower()] == []
+
+
+def test_counter_mode_marks_all_that_rfc_8221_forbids_with_static_keys():
+    assert {row.name for row in ALGORITHMS if row.counter_mode} == {
+        row.name for row in ALGORITHMS if row.name.startswith(("aes-gcm", "aes-ccm", "aes-ctr", "aes-gmac", "chacha"))
+    }
+
+
+@pytest.mark.parametrize("name", ["hmac-md5", "hmac-sha1", "des-cbc", "3des-cbc", "blowfish-cbc"])
+def test_retired_algorithms_name_the_rfc(name):
+    assert "RFC 8221" in algorithms.BY_NAME[name].retired
+
+
+def test_sizes_are_told_in_bits_and_digits():
+    assert algorithms.BY_NAME["3des-cbc"].sizes() == "192 bits (48 hex digits)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "part"),
+    [
+        (ENCRYPTION, "aes-cbq", "aes-cbc"),
+        (ENCRYPTION, "rot13", "unknown encryption algorithm 'rot13'"),
+        (ENCRYPTION, "sha256", "is an authentication algorithm"),
+        (AUTHENTICATION, "aes", "is an encryption algorithm"),
+        (AUTHENTICATION, "hmac-sha265", "hmac-sha256"),
+        (ENCRYPTION, "13", "unknown"),
+        (ENCRYPTION, "\u00b2", "unknown"),
+        (ENCRYPTION, "", "unknown"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_its_neighbours(kind, word, part):
+    with pytest.raises(InputError) as caught:
+        algorithms.find(kind, word, "here")
+    assert part in str(caught.value) and str(caught.value).startswith("here: ")
+
+
+def test_a_huge_number_is_no_algorithm_and_costs_nothing():
+    with pytest.raises(InputError):
+        algorithms.find(ENCRYPTION, "9" * 100_000)
+
+
+@given(st.binary(min_size=8, max_size=64))
+def test_a_key_in_place_of_a_name_is_not_shown(key):
+    with pytest.raises(InputError) as caught:
+        algorithms.find(ENCRYPTION, key.hex())
+    assert key.hex()[:8] not in str(caught.value)
