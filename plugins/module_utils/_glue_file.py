@@ -14,7 +14,7 @@ from ._core import association, language, protected
 from ._core.algorithms import BY_NAME
 from ._core.association import SecurityAssociation
 from ._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
-from ._core.plan import PEERS, digest, pair
+from ._core.plan import PEERS, Pair, digest, pair
 from ._glue import Result, diff
 from ._glue_text import Text, parse, read_text
 
@@ -34,15 +34,18 @@ def _write(module: AnsibleModule) -> Result:
     params = module.params
     path: str = params["path"]
     text = read_text(module, params["target"])
-    _refuse_at_boot(path, text)
     text.warn(module)
+    sas = text.sas
+    if params["omit_counter_mode"]:
+        sas = tuple(sa for sa in sas if not _is_counter_mode(sa))
+    else:
+        _refuse_at_boot(path, text)
 
     there = protected.status(path)
     raise_all(there.problems)
     old = protected.read(path) if there.exists else None
-    sas = text.sas
     if params["scope"] == PEERS and old is not None:
-        sas = _merged(parse(module, old, path, params["target"]).sas, sas)
+        sas = _merged(parse(module, old, path, params["target"]).sas, sas, {pair(sa) for sa in text.sas})
         raise_all(association.set_problems(sas))
     new = language.render(sas, comment=COMMENT, target=params["target"]).encode("utf-8")
     if new != old and not module.check_mode:
@@ -81,9 +84,10 @@ def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[
         return ()
 
 
-def _merged(old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation]) -> tuple[SecurityAssociation, ...]:
-    """``new``, and of ``old`` what is between other addresses, in its place."""
-    replaced = {pair(sa) for sa in new}
+def _merged(
+    old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation], replaced: t.AbstractSet[Pair]
+) -> tuple[SecurityAssociation, ...]:
+    """``new``, and of ``old`` what is between other addresses than those ``replaced``, in its place."""
     return (*(sa for sa in old if pair(sa) not in replaced), *new)
 
 
@@ -99,6 +103,10 @@ def _refuse_at_boot(path: str, text: Text) -> None:
                 "Use aes-cbc with hmac-sha256, or keep these SAs in a file of another name.",
             )
             for sa, place in text.placed()
-            if sa.encryption in BY_NAME and BY_NAME[sa.encryption].counter_mode
+            if _is_counter_mode(sa)
         ]
     )
+
+
+def _is_counter_mode(sa: SecurityAssociation) -> bool:
+    return sa.encryption in BY_NAME and BY_NAME[sa.encryption].counter_mode

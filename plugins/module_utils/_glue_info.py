@@ -11,11 +11,12 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ._core.association import Entry, identity, pack_address
+from ._core.association import identity
 from ._core.language import parse_spi
 from ._core.plan import digest
 from ._core.sadb import open_sadb
-from ._glue import Result
+from ._glue import KEYS_HIDDEN, Result
+from ._glue_read import Reader, read_address
 from ._glue_text import read_file
 from ._glue_view import observed
 
@@ -26,18 +27,22 @@ if t.TYPE_CHECKING:
 def sa_info(module: AnsibleModule) -> Result:
     """The SAs that pass the filters, without keys."""
     params = module.params
-    keep = _filter(module)
+    reader = Reader()
+    source = reader.read(read_address, params["source"], "source", b"")
+    destination = reader.read(read_address, params["destination"], "destination", b"")
+    spi = reader.read(parse_spi, params["spi"], "spi", (0, ""))[0]
+    reader.finish()
+    named = {identity(sa) for sa in read_file(module, params["src"]).sas} if params["src"] else None
+
     sadb = open_sadb(params["backend"])
     entries = [
         entry
-        for entry in sadb.dump(
-            protocol=params["protocol"] or "",
-            source=pack_address(params["source"], "source") if params["source"] else b"",
-            destination=pack_address(params["destination"], "destination") if params["destination"] else b"",
-        )
-        if keep(entry)
+        for entry in sadb.dump(protocol=params["protocol"] or "", source=source, destination=destination)
+        if spi in (0, entry.sa.spi) and (named is None or identity(entry.sa) in named)
     ]
     keys_hidden = bool(entries) and sadb.keys_hidden()
+    if keys_hidden:
+        module.warn(KEYS_HIDDEN)
     now = time.time()
     return {
         "changed": False,
@@ -46,9 +51,3 @@ def sa_info(module: AnsibleModule) -> Result:
         "keys_hidden": keys_hidden,
         "backend": sadb.name,
     }
-
-
-def _filter(module: AnsibleModule) -> t.Callable[[Entry], bool]:
-    spi = parse_spi(module.params["spi"], "spi")[0] if module.params["spi"] else None
-    named = {identity(sa) for sa in read_file(module, module.params["src"]).sas} if module.params["src"] else None
-    return lambda entry: (spi is None or entry.sa.spi == spi) and (named is None or identity(entry.sa) in named)

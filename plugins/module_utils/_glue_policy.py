@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ._core.association import Selector, format_address, pack_address
+from ._core.association import Selector, format_address
 from ._core.errors import InputError, raise_all
 from ._core.language import parse_mark, parse_spi
 from ._core.sadb import spd
 from ._core.sadb.spd import Policy, PolicyEntry, PolicyOperation, Spd, Template
 from ._glue import Result, warn
-from ._glue_read import SELECTOR, Reader, read_selector
+from ._glue_read import SELECTOR, Reader, read_address, read_selector
 from ._glue_view import mark_text, selector_view
 
 if t.TYPE_CHECKING:
@@ -99,8 +99,8 @@ def _read_template(given: t.Mapping[str, t.Any], place: str) -> Template:
     template = Template(
         given["protocol"],
         given["mode"],
-        reader.read(pack_address, given["source"], f"{place}.source", b""),
-        reader.read(pack_address, given["destination"], f"{place}.destination", b""),
+        reader.read(read_address, given["source"], f"{place}.source", b""),
+        reader.read(read_address, given["destination"], f"{place}.destination", b""),
         reader.read(parse_spi, given["spi"], f"{place}.spi", (0, ""))[0],
         given["reqid"],
         given["level"],
@@ -141,7 +141,7 @@ def _observed(entry: PolicyEntry) -> Result:
         "mark": mark_text(policy.mark),
         "if_id": policy.if_id,
         "templates": [_template_view(template) for template in policy.templates],
-        "index": entry.index,
+        "index": entry.number,
         "add_time": entry.add_time,
         "use_time": entry.use_time,
         "complete": entry.complete,

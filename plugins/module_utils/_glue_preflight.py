@@ -13,12 +13,13 @@ import typing as t
 
 from ._core import association, keys, protected
 from ._core.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
-from ._core.association import SecurityAssociation, format_address, pack_address
+from ._core.association import SecurityAssociation, format_address
 from ._core.errors import InputError, raise_all
-from ._core.plan import digest
+from ._core.plan import differences, digest
 from ._core.sadb import Sadb, open_sadb
 from ._glue import KEYS_HIDDEN, Result
-from ._glue_read import Reader
+from ._glue_held import held
+from ._glue_read import Reader, read_address
 from ._glue_text import read_file
 
 if t.TYPE_CHECKING:
@@ -26,6 +27,9 @@ if t.TYPE_CHECKING:
 
 # RFC 5737 and RFC 3849: addresses of no host, for SAs that are asked about and never added.
 _SAMPLES = {4: (bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])), 16: (bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02"))}
+
+# What a rotation keeps beside the protected file while it runs.
+LEFTOVERS = (".next", ".previous")
 
 
 def preflight(module: AnsibleModule) -> Result:
@@ -35,7 +39,7 @@ def preflight(module: AnsibleModule) -> Result:
     result: Result = {"changed": False, "epoch": time.time()}
 
     places = {f"addresses[{index}]": text for index, text in enumerate(params["addresses"])}
-    endpoints = {place: reader.read(pack_address, text, place, b"") for place, text in places.items()}
+    endpoints = {place: reader.read(read_address, text, place, b"") for place, text in places.items()}
     families = sorted({len(address) for address in endpoints.values() if address} or {4})
     samples: list[SecurityAssociation] = []
     for index, given in enumerate(params["associations"]):
@@ -44,6 +48,7 @@ def preflight(module: AnsibleModule) -> Result:
     stored: tuple[SecurityAssociation, ...] = ()
     with reader.noting():
         stored = _stored(module, params["path"])
+        result["leftovers"] = [path for path in (params["path"] + suffix for suffix in LEFTOVERS) if protected.status(path).exists]
     result["file"] = {"path": params["path"], "sas": len(stored), "digest": digest(stored)}
     with reader.noting():
         sadb = open_sadb(params["backend"])
@@ -107,8 +112,24 @@ def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAsso
     keys_hidden = sadb.keys_hidden()
     if keys_hidden:
         module.warn(KEYS_HIDDEN)
+    installed = [entry.sa for entry in entries if not entry.larval]
     spis = {sa.spi for sa in (*(entry.sa for entry in entries), *stored)}
-    return {"backend": sadb.name, "keys_hidden": keys_hidden, "spis": [f"0x{spi:08x}" for spi in sorted(spis)]}
+    return {
+        "backend": sadb.name,
+        "keys_hidden": keys_hidden,
+        "held": held(_with_keys_of(stored, installed) if keys_hidden else installed),
+        "spis": [f"0x{spi:08x}" for spi in sorted(spis)],
+    }
+
+
+def _with_keys_of(stored: t.Sequence[SecurityAssociation], installed: t.Sequence[SecurityAssociation]) -> list[SecurityAssociation]:
+    """The installed SAs, where the kernel hides their keys: what is in all else as it is stored is taken for the stored one."""
+    known = {association.identity(sa): sa for sa in stored}
+    return [
+        wanted if wanted is not None and not differences(wanted, sa, keys_hidden=True) else sa
+        for sa in installed
+        for wanted in [known.get(association.identity(sa))]
+    ]
 
 
 def _check_addresses(sadb: Sadb, endpoints: t.Mapping[str, bytes]) -> None:

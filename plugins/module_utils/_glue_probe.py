@@ -73,16 +73,14 @@ def probe(module: AnsibleModule) -> Result:
 def flow_of(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> Flow:
     """A flow that fits the SA: its own addresses, or with a selector some of those that it selects."""
     selector = sa.selector or Selector()
-    source = b"" if is_unspecified(sa.source) else sa.source
+    destination = _some_host(selector.destination, selector.destination_prefix) if selector.destination else sa.destination
+    source = sa.source
     if selector.source:
-        source = next((address for address in sorted(local) if _within(address, selector.source, selector.source_prefix)), source)
-    return Flow(
-        source,
-        _some_host(selector.destination, selector.destination_prefix) if selector.destination else sa.destination,
-        selector.source_port,
-        selector.destination_port or DISCARD_PORT,
-        sa.mark.value if sa.mark is not None else 0,
-    )
+        source = next((address for address in sorted(local) if _within(address, selector.source, selector.source_prefix)), b"")
+    if is_unspecified(source) or len(source) != len(destination):
+        source = b""
+    mark = sa.mark.value if sa.mark is not None else 0
+    return Flow(source, destination, selector.source_port, selector.destination_port or DISCARD_PORT, mark)
 
 
 def _within(address: bytes, network: bytes, prefix: int) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ._core.association import Selector
+from ._core.association import Selector, pack_address
 from ._core.errors import InputError, IpsecError, Problems, raise_all, shown
 from ._core.language import parse_network
 from ._glue import Result
@@ -59,6 +59,14 @@ class Reader:
     def finish(self) -> None:
         """Raise what was noted, all of it together."""
         raise_all(self.problems)
+
+
+def read_address(text: str, place: str) -> bytes:
+    """A literal address, packed."""
+    try:
+        return pack_address(text, place)
+    except InputError as exc:
+        raise InputError(exc.message, place, "Write the address itself; a name would let the naming service choose the peer.") from None
 
 
 def read_selector(given: t.Mapping[str, t.Any], place: str) -> Selector:

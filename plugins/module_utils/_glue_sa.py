@@ -12,13 +12,13 @@ import typing as t
 
 from ._core import association
 from ._core.algorithms import AUTHENTICATION, ENCRYPTION, find
-from ._core.association import Encapsulation, Lifetimes, SecurityAssociation, Selector, label, pack_address
+from ._core.association import Encapsulation, Lifetimes, SecurityAssociation, Selector, label
 from ._core.errors import InputError, raise_all
 from ._core.language import parse_key, parse_mark, parse_spi
 from ._core.plan import PRESENT, Plan, plan
 from ._core.sadb import open_sadb
 from ._glue import KEYS_HIDDEN, Result, sadb_diff, warn
-from ._glue_read import Reader, read_selector
+from ._glue_read import Reader, read_address, read_selector
 from ._glue_secrets import hide_keys, take_secret
 from ._glue_view import public
 
@@ -49,7 +49,7 @@ def apply_sa(module: AnsibleModule) -> Result:
     wanted = association.build(
         params["protocol"],
         spi,
-        reader.read(pack_address, params["destination"], "destination", _SOME_ADDRESS),
+        reader.read(read_address, params["destination"], "destination", _SOME_ADDRESS),
         mark=reader.read(parse_mark, params["mark"], "mark", None),
     )
     if present:
@@ -93,7 +93,7 @@ def _read_rest(module: AnsibleModule, reader: Reader, identified: SecurityAssoci
         identified.protocol,
         identified.spi,
         identified.destination,
-        reader.read(pack_address, params["source"], "source", bytes(len(identified.destination))),
+        reader.read(read_address, params["source"], "source", bytes(len(identified.destination))),
         reader.read(_read_cipher, params["encryption_algorithm"], "encryption_algorithm", ""),
         reader.read(_read_integrity, params["authentication_algorithm"], "authentication_algorithm", ""),
         params["icv_bits"] or 0,
@@ -130,7 +130,7 @@ def _read_encapsulation(given: t.Mapping[str, t.Any], place: str) -> Encapsulati
     for name in ("source_port", "destination_port"):
         if not 1 <= given[name] <= 65535:
             reader.problems.append(InputError(f"{given[name]} is no UDP port", f"{place}.{name}", "Choose 1 to 65535; 4500 is usual."))
-    nat = [reader.read(pack_address, given[name], f"{place}.{name}", b"") for name in ("nat_local", "nat_remote")]
+    nat = [reader.read(read_address, given[name], f"{place}.{name}", b"") for name in ("nat_local", "nat_remote")]
     reader.finish()
     return Encapsulation(given["source_port"], given["destination_port"], *nat)
 

@@ -99,6 +99,19 @@ file:
   returned: success
   type: dict
   sample: {"path": "/etc/inet/secret/ipseckeys", "sas": 2, "digest": {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}}
+held:
+  description:
+    - For each two addresses and each owner (reqid, mark, if_id) one fingerprint over all its SAs in the SADB.
+  returned: success
+  type: dict
+  sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
+leftovers:
+  description:
+    - Files that a broken rotation left beside O(path), named like it with C(.next) or C(.previous) added.
+  returned: success
+  type: list
+  elements: str
+  sample: ["/etc/inet/secret/ipseckeys.next"]
 keys_hidden:
   description:
     - Whether this kernel hides keys (lockdown), so that nobody can see whether the right ones are installed.

@@ -43,6 +43,12 @@ options:
     type: str
     choices: [all, peers]
     default: all
+  omit_counter_mode:
+    description:
+      - Whether to leave SAs with counter mode ciphers out of the file instead of writing or refusing them.
+      - With O(scope=peers), what the file held between their addresses goes all the same.
+    type: bool
+    default: false
   target:
     description:
       - System that will read the file.
@@ -122,6 +128,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "path": {"type": "path", "default": DEFAULT_PATH},
             "scope": {"type": "str", "choices": ["all", "peers"], "default": "all"},
+            "omit_counter_mode": {"type": "bool", "default": False},
             "target": {"type": "str", "choices": ["linux", "solaris"], "default": "linux"},
             **TEXT,
         },

@@ -1,0 +1,213 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a module in this process, over a SADB, an SPD and files that live in memory. Stands in for the kernel below the glue only:
+what a kernel does is tested on one, in tests/kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import typing as t
+from unittest import mock
+
+from ansible.module_utils import basic
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import association, protected
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry, SecurityAssociation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, ProtectedFileError, SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import Sadb, spd, xfrm
+
+COLLECTION = "ansible_collections.ipsec.manual"
+LOCAL = association.pack_address("192.0.2.1")
+
+# Keys of a pattern that no other output has.
+MARKER = "5ec4e7"
+ENCRYPTION_KEY = "".join(f"{MARKER}{number:02x}" for number in range(1, 9))
+AUTHENTICATION_KEY = "".join(f"{MARKER}{number:02x}" for number in range(17, 25))
+OTHER_KEY = "".join(f"{MARKER}{number:02x}" for number in range(33, 41))
+
+ESP: dict[str, t.Any] = {
+    "protocol": "esp",
+    "spi": "0x8bcd1407",
+    "source": "192.0.2.1",
+    "destination": "192.0.2.2",
+    "encryption_algorithm": "aes-cbc",
+    "encryption_key": ENCRYPTION_KEY,
+    "authentication_algorithm": "hmac-sha256",
+    "authentication_key": AUTHENTICATION_KEY,
+}
+
+
+class MemorySadb(Sadb):
+    """A list of entries."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.hides_keys = False
+        self.refused: dict[str, str] = {}
+        self.failure: SadbError | None = None
+        self.applied: list[Operation] = []
+        self.lacks: list[SadbError] = []
+
+    @property
+    def sas(self) -> list[SecurityAssociation]:
+        return [entry.sa for entry in self.entries]
+
+    def put(self, *sas: SecurityAssociation, **counters: int) -> None:
+        self.entries += [Entry(sa, Counters(**counters)) for sa in sas]
+
+    def refusals(self, sa: SecurityAssociation) -> list[InputError]:
+        return [InputError(message, place) for place, message in self.refused.items()]
+
+    def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:
+        return self.lacks
+
+    def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
+        return [
+            entry._replace(sa=self._shown(entry.sa))
+            for entry in self.entries
+            if (not protocol or entry.sa.protocol == protocol) and source in (b"", entry.sa.source) and destination in (b"", entry.sa.destination)
+        ]
+
+    def _shown(self, sa: SecurityAssociation) -> SecurityAssociation:
+        if not self.hides_keys:
+            return sa
+        return sa._replace(encryption_key=bytes(len(sa.encryption_key)), authentication_key=bytes(len(sa.authentication_key)))
+
+    def apply(self, operations: t.Sequence[Operation]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        for operation in operations:
+            if operation.old is not None:
+                gone = association.identity(operation.old.sa)
+                self.entries = [entry for entry in self.entries if association.identity(entry.sa) != gone]
+            if operation.new is not None:
+                self.put(operation.new)
+        self.applied += operations
+
+    def flush(self, protocol: str = "") -> None:
+        self.entries = []
+
+    def local_addresses(self) -> frozenset[bytes]:
+        return frozenset([LOCAL])
+
+    def keys_hidden(self) -> bool:
+        return self.hides_keys
+
+
+class MemorySpd:
+    """A list of policies."""
+
+    def __init__(self) -> None:
+        self.policies: list[spd.Policy] = []
+
+    def dump(self) -> list[spd.PolicyEntry]:
+        return [spd.PolicyEntry(policy, number, 1795000000, 0, True) for number, policy in enumerate(self.policies)]
+
+    def apply(self, operations: t.Sequence[spd.PolicyOperation]) -> None:
+        for operation in operations:
+            if operation.old is not None:
+                self.policies.remove(operation.old)
+            if operation.new is not None:
+                self.policies.append(operation.new)
+
+
+class MemoryFiles:
+    """What `protected` is to the glue: contents by path, and what is wrong with some of them."""
+
+    FILE_MODE = protected.FILE_MODE
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+        self.problems: dict[str, ProtectedFileError] = {}
+
+    def read(self, path: str) -> bytes:
+        if path in self.problems:
+            raise self.problems[path]
+        if path not in self.contents:
+            raise ProtectedFileError("the file does not exist", path)
+        return self.contents[path]
+
+    def write(self, path: str, data: bytes) -> None:
+        self.contents[path] = data
+
+    def remove(self, path: str) -> bool:
+        return self.contents.pop(path, None) is not None
+
+    def status(self, path: str) -> protected.FileStatus:
+        problems = (self.problems[path],) if path in self.problems else ()
+        return protected.FileStatus(path, exists=path in self.contents, problems=problems)
+
+
+class World:
+    """One host in memory, and the modules on it."""
+
+    def __init__(self) -> None:
+        self.sadb = MemorySadb()
+        self.spd = MemorySpd()
+        self.files = MemoryFiles()
+        self.output = ""
+
+    def run(self, module: str, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
+        """The module's result; ``warnings`` are plain texts."""
+        main = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}").main
+        arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_verbosity": 5, "_ansible_inject_invocation": True}
+        warnings: list[str] = []
+        stdout, stderr = io.StringIO(), io.StringIO()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(patch_module_args(arguments))
+            stack.enter_context(mock.patch.object(xfrm, "XfrmSadb", lambda: self.sadb))
+            stack.enter_context(mock.patch.object(basic.AnsibleModule, "warn", lambda dummy, text, **more: warnings.append(text)))
+            stack.enter_context(mock.patch.object(basic.AnsibleModule, "add_path_info", lambda dummy, result: result))
+            for name in ("_glue_file", "_glue_text", "_glue_sadb", "_glue_preflight"):
+                stack.enter_context(mock.patch.object(_glue(name), "protected", self.files))
+            stack.enter_context(mock.patch.object(_glue("_glue_policy"), "Spd", lambda: self.spd))
+            stack.enter_context(contextlib.redirect_stdout(stdout))
+            stack.enter_context(contextlib.redirect_stderr(stderr))
+            with contextlib.suppress(SystemExit):
+                main()
+        self.output += stdout.getvalue() + stderr.getvalue() + "\n".join(warnings)
+        result: dict[str, t.Any] = json.loads(stdout.getvalue())
+        return {**result, "warnings": warnings}
+
+    def four_times(self, module: str, **arguments: t.Any) -> list[dict[str, t.Any]]:
+        """Check mode, for real, check mode, for real."""
+        return [self.run(module, check=check, **arguments) for check in (True, False, True, False)]
+
+
+def _glue(name: str) -> t.Any:
+    return importlib.import_module(f"{COLLECTION}.plugins.module_utils.{name}")
+
+
+def expect_once(results: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    """Check mode predicts the change and its difference, and the second pair finds nothing to do."""
+    assert [result.get("failed", False) for result in results] == [False] * 4, results
+    assert [result["changed"] for result in results] == [True, True, False, False]
+    assert results[0]["diff"] == results[1]["diff"]
+    assert results[0]["diff"]["before"] != results[0]["diff"]["after"]
+    assert results[2]["diff"] == results[3]["diff"]
+    assert results[2]["diff"]["before"] == results[2]["diff"]["after"]
+    without = [{name: value for name, value in result.items() if name not in ("invocation",)} for result in results]
+    assert without[0] == without[1]
+    assert without[2] == without[3]
+
+
+def sa(spi: int = 0x1001, source: str = "192.0.2.1", destination: str = "192.0.2.2", **fields: t.Any) -> SecurityAssociation:
+    """An SA with keys of its own."""
+    material = spi.to_bytes(4, "big") + association.pack_address(destination)[-4:]
+    given: dict[str, t.Any] = {
+        "encryption": "aes-cbc",
+        "encryption_key": b"\x5e\xc4\xe7\x01" + material * 3 + b"\x5e\xc4\xe7\x02",
+        "authentication": "hmac-sha256",
+        "authentication_key": b"\x5e\xc4\xe7\x03" + material * 3 + b"\x5e\xc4\xe7\x04",
+        **fields,
+    }
+    return association.build("esp", spi, association.pack_address(destination), association.pack_address(source), **given)

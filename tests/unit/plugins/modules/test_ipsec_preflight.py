@@ -1,0 +1,76 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
+from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import MARKER, World, sa
+
+PATH = "/etc/inet/secret/ipseckeys"
+SUITE: dict[str, t.Any] = {"encryption_algorithm": "aes-cbc", "authentication_algorithm": "hmac-sha256"}
+
+
+def test_a_fit_host_tells_what_the_controller_needs() -> None:
+    world = World()
+    world.sadb.put(sa(0x1001), sa(0x1002))
+    world.files.contents[PATH] = render([sa(0x1002), sa(0x1003)]).encode()
+    result = world.run("ipsec_preflight", addresses=["192.0.2.1"], associations=[SUITE, {"protocol": "ah", "authentication_algorithm": "hmac-sha512"}])
+    assert not result.get("failed"), result
+    assert result["changed"] is False
+    assert result["spis"] == ["0x00001001", "0x00001002", "0x00001003"]
+    assert (result["file"]["path"], result["file"]["sas"], list(result["file"]["digest"])) == (PATH, 2, ["192.0.2.1|192.0.2.2"])
+    assert abs(result["epoch"] - time.time()) < 60
+    assert MARKER not in world.output.lower()
+
+
+def test_a_missing_file_is_fit() -> None:
+    assert World().run("ipsec_preflight")["file"] == {"path": PATH, "sas": 0, "digest": {}}
+
+
+def test_all_findings_come_at_once() -> None:
+    world = World()
+    world.sadb.lacks = [SadbError("this kernel has no hmac(md5)", "", "Load the module md5.", "ENOSYS")]
+    world.files.problems[PATH] = ProtectedFileError("the file has mode 0640, not 0600", PATH, "chmod 600")
+    result = world.run(
+        "ipsec_preflight",
+        addresses=["192.0.2.1", "192.0.2.9", "enigma"],
+        associations=[
+            SUITE,
+            {"encryption_algorithm": "aes-cbd"},
+            {"protocol": "ah"},
+            {**SUITE, "encryption_bits": 100},
+            {"encryption_algorithm": "aes-gcm"},
+        ],
+    )
+    told = [line.split(":")[0] for line in result["msg"].split("\n")]
+    assert told == [
+        "addresses[2]",
+        "associations[1].encryption_algorithm",
+        "associations[2].authentication_algorithm",
+        "associations[3].encryption_bits",
+        "associations[4].encryption_algorithm",
+        PATH,
+        "this kernel has no hmac(md5). Load the module md5.",
+        "addresses[1]",
+    ]
+    assert "This host has 192.0.2.1." in result["msg"]
+
+
+def test_counter_mode_passes_on_request() -> None:
+    options = {"associations": [{"encryption_algorithm": "aes-gcm"}]}
+    assert World().run("ipsec_preflight", **options)["failed"]
+    assert not World().run("ipsec_preflight", allow_static_counter_mode=True, **options).get("failed")
+
+
+def test_hidden_keys_are_told() -> None:
+    world = World()
+    world.sadb.put(sa(0x1001))
+    world.sadb.hides_keys = True
+    result = world.run("ipsec_preflight")
+    assert result["keys_hidden"]
+    assert result["warnings"]

@@ -1,0 +1,220 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils import _glue_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, identity
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse, render
+from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import MARKER, World, expect_once, sa
+
+OUT, BACK = sa(0x1001), sa(0x1002, "192.0.2.2", "192.0.2.1")
+NEW_OUT, NEW_BACK = sa(0x2001), sa(0x2002, "192.0.2.2", "192.0.2.1")
+ELSEWHERE = sa(0x3001, destination="192.0.2.99")
+FOREIGN = sa(0x4001, reqid=77)
+PATH = "/etc/inet/secret/ipseckeys"
+
+
+@pytest.fixture(name="world")
+def _world() -> World:
+    world = World()
+    world.sadb.put(OUT, BACK, ELSEWHERE, FOREIGN)
+    return world
+
+
+def test_present_adds_what_is_missing(world: World) -> None:
+    results = world.four_times("ipsec_sadb", content=render([OUT, NEW_OUT]))
+    expect_once(results)
+    assert results[1]["counts"] == {"added": 1, "replaced": 0, "deleted": 0, "unchanged": 1, "foreign": 0}
+    assert world.sadb.sas == [OUT, BACK, ELSEWHERE, FOREIGN, NEW_OUT]
+
+
+def test_exact_removes_the_rest_between_these_peers_only(world: World) -> None:
+    results = world.four_times("ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="exact")
+    expect_once(results)
+    assert results[1]["counts"] == {"added": 2, "replaced": 0, "deleted": 2, "unchanged": 0, "foreign": 1}
+    assert world.sadb.sas == [ELSEWHERE, FOREIGN, NEW_BACK, NEW_OUT]
+
+
+def test_scope_all_takes_foreign_ones_too(world: World) -> None:
+    world.run("ipsec_sadb", content=render([OUT]), state="exact", scope="all")
+    assert world.sadb.sas == [OUT]
+
+
+def test_absent_removes_what_is_named(world: World) -> None:
+    expect_once(world.four_times("ipsec_sadb", content=render([OUT, NEW_OUT]), state="absent"))
+    assert world.sadb.sas == [BACK, ELSEWHERE, FOREIGN]
+
+
+def test_flushed_empties_the_scope(world: World) -> None:
+    expect_once(world.four_times("ipsec_sadb", content=render([NEW_OUT]), state="flushed"))
+    assert world.sadb.sas == [ELSEWHERE, FOREIGN]
+    expect_once(world.four_times("ipsec_sadb", state="flushed", scope="protocol", protocols=["esp"]))
+    assert world.sadb.sas == [FOREIGN]
+
+
+def test_direction_leaves_the_other_one_alone(world: World) -> None:
+    world.run("ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="present", direction="inbound")
+    assert world.sadb.sas == [OUT, BACK, ELSEWHERE, FOREIGN, NEW_BACK]
+    world.run("ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="exact", direction="outbound")
+    assert world.sadb.sas == [BACK, ELSEWHERE, FOREIGN, NEW_BACK, NEW_OUT]
+    world.run("ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="exact")
+    assert world.sadb.sas == [ELSEWHERE, FOREIGN, NEW_BACK, NEW_OUT]
+
+
+def test_a_reservation_of_a_daemon_survives_exact(world: World) -> None:
+    larval = Entry(sa(0x5001), world.sadb.entries[0].counters, larval=True)
+    world.sadb.entries.append(larval)
+    assert world.run("ipsec_sadb", content=render([OUT, BACK]), state="exact")["counts"]["foreign"] == 2
+    assert larval in world.sadb.entries
+
+
+def test_the_file_may_be_on_the_host(world: World) -> None:
+    world.files.contents[PATH] = render([NEW_OUT]).encode()
+    expect_once(world.four_times("ipsec_sadb", src=PATH))
+
+
+def test_an_unsafe_file_is_refused_before_anything_changes(world: World) -> None:
+    world.files.contents[PATH] = render([NEW_OUT]).encode()
+    world.files.problems[PATH] = ProtectedFileError("the file has mode 0640, not 0600", PATH, "chmod 600")
+    result = world.run("ipsec_sadb", src=PATH)
+    assert result["failed"]
+    assert result["msg"] == f"{PATH}: the file has mode 0640, not 0600. chmod 600"
+    assert not world.sadb.applied
+
+
+def test_the_digest_is_that_of_the_peer(world: World) -> None:
+    peer = World()
+    peer.sadb.put(ELSEWHERE)
+    text = render([NEW_OUT, NEW_BACK])
+    ours, theirs = (host.run("ipsec_sadb", content=text, state="exact") for host in (world, peer))
+    assert ours["digest"] == theirs["digest"] == world.run("ipsec_sadb", check=True, content=text)["digest"]
+    assert list(ours["digest"]) == ["192.0.2.1|192.0.2.2"]
+    other = peer.run("ipsec_sadb", content=render([NEW_OUT, NEW_BACK._replace(encryption_key=OUT.encryption_key)]), state="exact")
+    assert other["digest"] != ours["digest"]
+
+
+def test_the_backup_brings_back_what_was(world: World) -> None:
+    world.sadb.entries[0] = world.sadb.entries[0]._replace(counters=world.sadb.entries[0].counters._replace(sequence_out=1234))
+    world.files.contents = {"/run/next": render([NEW_OUT, NEW_BACK]).encode()}
+    before = set(world.sadb.sas)
+    switch = {"src": "/run/next", "state": "exact", "backup": "/run/previous"}
+    world.run("ipsec_sadb", check=True, **switch)
+    assert "/run/previous" not in world.files.contents
+    world.run("ipsec_sadb", **switch)
+    saved = world.files.contents["/run/previous"]
+    assert b"replay_value 1234" in saved
+    assert {identity(one) for one in parse(saved.decode()).sas} == {identity(OUT), identity(BACK)}
+
+    assert not world.run("ipsec_sadb", **switch)["changed"]
+    assert world.files.contents["/run/previous"] == saved, "a second run would lose what was before the first"
+
+    world.run("ipsec_sadb", src="/run/previous", scope_src="/run/next", state="exact")
+    assert {one._replace(extra=()) for one in world.sadb.sas} == before
+
+
+def test_an_empty_backup_brings_back_emptiness() -> None:
+    world = World()
+    world.sadb.put(FOREIGN)
+    world.files.contents = {"/run/next": render([NEW_OUT, NEW_BACK]).encode()}
+    world.run("ipsec_sadb", src="/run/next", state="exact", backup="/run/previous")
+    assert parse(world.files.contents["/run/previous"].decode()).sas == ()
+    expect_once(world.four_times("ipsec_sadb", src="/run/previous", scope_src="/run/next", state="exact"))
+    assert world.sadb.sas == [FOREIGN]
+
+
+def test_nothing_changes_where_the_backup_cannot_be_written(world: World) -> None:
+    def refuse(path: str, data: bytes) -> None:
+        raise ProtectedFileError("the file cannot be written", path)
+
+    world.files.write = refuse  # type: ignore[method-assign]
+    assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous")["failed"]
+    assert not world.sadb.applied
+
+
+def test_a_backup_of_hidden_keys_is_refused(world: World) -> None:
+    world.sadb.hides_keys = True
+    result = world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous")
+    assert result["msg"].startswith("backup: this kernel hides the keys")
+    assert not world.sadb.applied
+
+
+def test_hidden_keys_are_warned_about_once(world: World) -> None:
+    world.sadb.hides_keys = True
+    result = world.run("ipsec_sadb", content=render([OUT, BACK]), state="exact")
+    assert result["changed"] is False
+    assert len([warning for warning in result["warnings"] if "hides the keys" in warning]) == 1
+
+
+def test_the_instant_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(_glue_sadb.time, "time", lambda: 1000.0)
+    monkeypatch.setattr(_glue_sadb.time, "sleep", naps.append)
+    world.run("ipsec_sadb", check=True, content=render([NEW_OUT]), at=1007.5)
+    assert not naps
+    assert world.run("ipsec_sadb", content=render([NEW_OUT]), at=1007.5)["changed"]
+    assert naps == [7.5]
+
+
+@pytest.mark.parametrize(("at", "told"), [(1301.0, "at: the instant is 301 s away"), (998.9, "at: the instant passed 1.1 s ago")])
+def test_an_instant_out_of_reach_is_refused(world: World, monkeypatch: pytest.MonkeyPatch, at: float, told: str) -> None:
+    monkeypatch.setattr(_glue_sadb.time, "time", lambda: 1000.0)
+    assert world.run("ipsec_sadb", content=render([NEW_OUT]), at=at)["msg"].startswith(told)
+    assert not world.sadb.applied
+
+
+def test_every_problem_of_the_text_is_told_with_its_place(world: World) -> None:
+    text = render([NEW_OUT]) + "add esp spi 12 dst 192.0.2.2 encr_alg aes encrkey 00\nadd ah spi 0x1000 dst 192.0.2.2\n"
+    result = world.run("ipsec_sadb", content=text)
+    assert result["failed"]
+    assert "content, line 2" in result["msg"]
+    assert "content, line 3" in result["msg"]
+    assert not world.sadb.applied
+
+
+def test_what_the_backend_cannot_express_is_refused_with_its_line(world: World) -> None:
+    world.sadb.refused = {"if_id": "this backend has no if_id"}
+    result = world.run("ipsec_sadb", content="\n" + render([NEW_OUT]))
+    assert result["msg"] == "content, line 2, if_id: this backend has no if_id"
+
+
+def test_warnings_of_one_kind_are_one_warning(world: World) -> None:
+    weak = [sa(spi, authentication="hmac-md5", authentication_key=bytes(range(spi - 0x6000, spi - 0x6000 + 16))) for spi in range(0x6001, 0x6005)]
+    result = world.run("ipsec_sadb", content=render(weak))
+    (warning,) = [warning for warning in result["warnings"] if "hmac-md5" in warning]
+    assert warning.startswith("content, line 1 (and 3 more): hmac-md5 is retired")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"content": "", "state": "exact"}, "content: the text holds no SA"),
+        ({"state": "flushed"}, "scope: nothing names the peers"),
+        ({"state": "flushed", "scope": "protocol"}, "protocols: nothing names a protocol"),
+        ({"state": "present"}, "content, src"),
+        ({"state": "present", "content": "add esp", "src": "/x"}, "mutually exclusive"),
+    ],
+)
+def test_an_unclear_scope_is_refused(world: World, options: dict[str, str], told: str) -> None:
+    result = world.run("ipsec_sadb", **options)
+    assert result["failed"]
+    assert told in result["msg"]
+    assert not world.sadb.applied
+
+
+def test_the_kernels_refusal_leaves_no_key_behind(world: World) -> None:
+    world.sadb.failure = SadbError("refused", "esp spi 0x2001", "Load the module esp4.", "EPROTONOSUPPORT")
+    result = world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact")
+    assert result["msg"] == "esp spi 0x2001: refused. Load the module esp4."
+    assert MARKER not in world.output.lower()
+
+
+def test_many_keys_are_not_searched_for_one_by_one(world: World) -> None:
+    many = [sa(spi) for spi in range(0x10000, 0x10000 + 300)]
+    result = world.run("ipsec_sadb", content=render(many))
+    assert result["counts"]["added"] == 300
+    assert MARKER not in world.output.lower()

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse, render
+from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import ENCRYPTION_KEY, MARKER, World, expect_once, sa
+
+DEFAULT = "/etc/inet/secret/ipseckeys"
+OUT, BACK = sa(0x1001), sa(0x1002, "192.0.2.2", "192.0.2.1")
+NEW_OUT = sa(0x2001)
+ELSEWHERE = sa(0x3001, destination="192.0.2.99")
+AEAD = f"add esp spi 0x1001 dst 192.0.2.2 encr_alg aes-gcm encrkey {ENCRYPTION_KEY}01020304"
+
+
+def held(world: World, path: str = DEFAULT) -> tuple[object, ...]:
+    return parse(world.files.contents[path].decode()).sas
+
+
+def test_second_run_changes_nothing() -> None:
+    world = World()
+    results = world.four_times("ipseckeys_file", content=render([OUT, BACK]))
+    expect_once(results)
+    assert held(world) == (OUT, BACK)
+    assert {name: results[1][name] for name in ("path", "mode", "owner", "sas")} == {"path": DEFAULT, "mode": "0600", "owner": "root", "sas": 2}
+    assert list(results[1]["digest"]) == ["192.0.2.1|192.0.2.2"]
+
+
+def test_the_text_is_stored_in_its_canonical_form() -> None:
+    world = World()
+    world.run("ipseckeys_file", content="#mine\n" + render([OUT]).replace("esp", "ESP").replace("encr_alg aes-cbc", "encr_alg AES"))
+    first = world.files.contents[DEFAULT]
+    assert not world.run("ipseckeys_file", content=render([OUT]))["changed"]
+    assert first == world.files.contents[DEFAULT]
+
+
+def test_scope_all_holds_exactly_the_text() -> None:
+    world = World()
+    world.run("ipseckeys_file", content=render([OUT, ELSEWHERE]))
+    expect_once(world.four_times("ipseckeys_file", content=render([NEW_OUT])))
+    assert held(world) == (NEW_OUT,)
+
+
+def test_scope_peers_keeps_other_peers() -> None:
+    world = World()
+    world.run("ipseckeys_file", content=render([OUT, BACK, ELSEWHERE]))
+    world.files.contents["/etc/inet/secret/next"] = render([NEW_OUT]).encode()
+    expect_once(world.four_times("ipseckeys_file", src="/etc/inet/secret/next", scope="peers"))
+    assert held(world) == (ELSEWHERE, NEW_OUT)
+
+
+def test_scope_peers_refuses_a_key_that_another_peer_has() -> None:
+    world = World()
+    world.run("ipseckeys_file", content=render([ELSEWHERE]))
+    result = world.run("ipseckeys_file", content=render([NEW_OUT._replace(encryption_key=ELSEWHERE.encryption_key)]), scope="peers")
+    assert "Every SA needs its own keys" in result["msg"]
+    assert held(world) == (ELSEWHERE,)
+
+
+def test_absent_removes_the_file() -> None:
+    world = World()
+    world.run("ipseckeys_file", content=render([OUT]))
+    results = world.four_times("ipseckeys_file", state="absent")
+    expect_once(results)
+    assert not world.files.contents
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_an_unsafe_file_is_refused(check: bool) -> None:
+    world = World()
+    world.files.contents[DEFAULT] = b"old"
+    world.files.problems[DEFAULT] = ProtectedFileError("the file is a symbolic link", DEFAULT, "Remove the link.")
+    result = world.run("ipseckeys_file", check=check, content=render([OUT]))
+    assert result["msg"] == f"{DEFAULT}: the file is a symbolic link. Remove the link."
+    assert world.files.contents[DEFAULT] == b"old"
+
+
+def test_a_broken_file_is_replaced_but_not_merged_into() -> None:
+    world = World()
+    world.files.contents[DEFAULT] = b"nonsense\n"
+    assert world.run("ipseckeys_file", content=render([OUT]), scope="peers")["failed"]
+    assert world.run("ipseckeys_file", content=render([OUT]))["changed"]
+
+
+def test_a_file_that_is_no_text_is_named() -> None:
+    world = World()
+    world.files.contents[DEFAULT] = b"\xff\xfe"
+    assert world.run("ipsec_sadb", src=DEFAULT)["msg"].startswith(f"{DEFAULT}: the file is no UTF-8 text")
+
+
+def test_counter_mode_never_stands_in_the_file_of_the_boot() -> None:
+    world = World()
+    assert "RFC 8221" in world.run("ipseckeys_file", content=AEAD)["msg"]
+    result = world.run("ipseckeys_file", content=AEAD, allow_static_counter_mode=True)
+    assert "content, line 1: aes-gcm with a static key must not stand in a file that is loaded at boot" in result["msg"]
+    assert world.run("ipseckeys_file", content=AEAD, allow_static_counter_mode=True, path="/run/keys/next")["changed"]
+
+
+def test_what_solaris_cannot_say_is_refused() -> None:
+    result = World().run("ipseckeys_file", content=render([sa(0x1001, reqid=5)]), target="solaris", path="/run/keys/solaris")
+    assert result["failed"]
+    assert "reqid" in result["msg"]
+
+
+def test_the_guides_short_key_is_refused_with_its_line() -> None:
+    text = (
+        "add esp spi 8bcd1407 dst 192.168.13.213  encr_alg 3DES \\\n"
+        "   encrkey  d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d\n#\n#\n"
+        "add esp spi 122a43e4 dst 192.168.116.16 encr_alg 3DES \\\n    encrkey 137fb4739a55c9b3a1747baa06359826a5e4358e\n"
+    )
+    world = World()
+    result = world.run("ipseckeys_file", content=text)
+    assert "content, line 6" in result["msg"]
+    assert "3des-cbc wants a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)" in result["msg"]
+    assert "137fb4739a55" not in world.output
+    assert not world.files.contents
+
+
+def test_no_output_holds_a_key() -> None:
+    world = World()
+    for text in (render([OUT]), render([NEW_OUT]), render([OUT]) + "add " + render([NEW_OUT])):
+        world.run("ipseckeys_file", content=text)
+    assert MARKER not in world.output.lower()
