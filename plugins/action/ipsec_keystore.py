@@ -1,0 +1,226 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin runs on the controller; its documentation is in plugins/modules/ipsec_keystore.py.
+
+"""Keep the generations of connections: the controller's side of a rotation."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible import constants as C
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import NO_LIFETIMES
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_held import held
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import line
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Lease, Runner, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._records import MADE, NEWEST, Record
+from ansible_collections.ipsec.manual.plugins.plugin_utils._run import Run, choose, run_problems
+
+ARGUMENTS: dict[str, t.Any] = {
+    "state": {"type": "str", "choices": ["prepared", "switching", "promoted", "discarded"], "default": "prepared"},
+    "directory": {"type": "path", "required": True},
+    "connections": {"type": "list", "elements": "dict", "required": True},
+    "only": {"type": "list", "elements": "str", "default": []},
+    "new_keys": {"type": "bool", "default": False, "no_log": False},
+    "check_run": {"type": "bool", "default": False},
+    "trusted_transports": {"type": "list", "elements": "str", "default": []},
+    "taken_spis": {"type": "list", "elements": "str", "default": []},
+    "allow_static_counter_mode": {"type": "bool", "default": False},
+    "force": {"type": "bool", "default": False},
+    "vault_id": {"type": "str", "default": ""},
+}
+
+Outcome = t.Tuple[str, Record, Record]
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        dummy, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        try:
+            result.update(self._work(arguments, task_vars or {}))
+        except IpsecError as exc:
+            result.update(failed=True, msg=str(exc))
+        return result
+
+    def _work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        hostvars = task_vars.get("hostvars", {})
+        connections = read_connections(
+            arguments["connections"], lambda host: hostvars[host].get("ipsec_address") if host in hostvars else None, arguments["allow_static_counter_mode"]
+        )
+        run = self._run(task_vars)
+        chosen = choose(connections, run.hosts, arguments["only"])
+        if arguments["check_run"]:
+            raise_all(run_problems(chosen, run, arguments["trusted_transports"]))
+            if C.DEFAULT_KEEP_REMOTE_FILES:
+                raise InputError("Ansible would keep modules and their keys in files of the hosts", "ANSIBLE_KEEP_REMOTE_FILES", "Unset it for this run.")
+
+        store = Keystore(self._directory(arguments["directory"]), self._vault(arguments["vault_id"]))
+        dry = bool(self._task.check_mode)
+        runner = Runner.of(os.getppid())
+        if not dry:
+            store.make_directory()
+        with store.lock(runner, create=not dry) as lease:
+            outcomes = self._change(arguments, store, chosen)
+            if not dry:
+                for changed in [after for dummy, before, after in outcomes if after != before]:
+                    store.write(changed)
+                _settle(lease, runner, arguments["state"])
+        return self._result(chosen, outcomes)
+
+    def _run(self, task_vars: dict[str, t.Any]) -> Run:
+        hostvars = task_vars.get("hostvars", {})
+        hosts = frozenset(map(str, task_vars.get("ansible_play_hosts", ())))
+        play = self._task.get_play()
+        return Run(
+            hosts=hosts,
+            batch=frozenset(map(str, task_vars.get("ansible_play_batch", ()))),
+            inventory=frozenset(map(str, hostvars)),
+            strategy=str(getattr(play, "strategy", "linear")),
+            transports={host: str(hostvars[host].get("ansible_connection", self._task.connection)) for host in hosts if host in hostvars},
+        )
+
+    def _directory(self, given: str) -> str:
+        path: str = self._loader.path_dwim(given)
+        if "ansible_collections" in path.split(os.sep):
+            raise InputError(
+                "the keystore would lie inside an installed collection", path, "Name a directory of your own, beside the inventory or the playbook."
+            )
+        return path
+
+    def _vault(self, vault_id: str) -> Vault:
+        # The loader is the one holder of the secrets that --vault-id, password files and prompts gave.
+        return Vault(self._loader._vault.secrets, vault_id, C.DEFAULT_VAULT_ENCRYPT_IDENTITY or "")
+
+    def _change(self, arguments: dict[str, t.Any], store: Keystore, chosen: t.Sequence[Connection]) -> list[Outcome]:
+        state = arguments["state"]
+        if state == "prepared":
+            return self._prepare(store, chosen, arguments)
+        outcomes = []
+        for connection in chosen:
+            record = store.read(connection.name)
+            if record is None:
+                raise InputError("the connection has no keystore file", store.path(connection.name), "Prepare a generation first.")
+            if state == "discarded" and record.phase == records.SWITCHING and not arguments["force"]:
+                raise InputError(
+                    f"hosts may already use generation {record.last} of connection {record.connection}",
+                    store.path(connection.name),
+                    "Run the rotation again, which finishes it; say force: true only when you know that no host has it.",
+                )
+            change = {"switching": records.start, "promoted": records.promote, "discarded": records.discard}[state]
+            outcomes.append((state, record, change(record)))
+        return outcomes
+
+    def _prepare(self, store: Keystore, chosen: t.Sequence[Connection], arguments: dict[str, t.Any]) -> list[Outcome]:
+        known = store.read_all()
+        store.vault.check()
+        taken = records.Taken(records.spis_of(known.values()), {language.parse_spi(spi, "taken_spis")[0] for spi in arguments["taken_spis"]})
+        retired = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}
+        outcomes = []
+        for connection in chosen:
+            record = known.get(connection.name, Record(connection.name))
+            outcome = records.decide(record, connection, arguments["new_keys"])
+            outcomes.append((outcome, record, records.make(record, connection, taken, retired) if outcome == MADE else record))
+        return outcomes
+
+    def _result(self, chosen: t.Sequence[Connection], outcomes: t.Sequence[Outcome]) -> dict[str, t.Any]:
+        rows = [_Row(connection, outcome, record) for connection, (outcome, dummy, record) in zip(chosen, outcomes)]
+        everything = [sa for row in rows for sa in row.sas]
+        result: dict[str, t.Any] = {
+            "changed": any(after != before for dummy, before, after in outcomes),
+            "connections": [row.view() for row in rows],
+            "hosts": {host: _host_view(host, chosen) for host in sorted({host for connection in chosen for host in connection.hosts})},
+            "pending": any(row.record.next is not None for row in rows),
+            "digest": digest(everything),
+            "held": held(everything),
+            "stored": digest([sa for row in rows if not row.connection.counter_mode for sa in row.sas]),
+        }
+        if self._task.diff:
+            result["diff"] = [
+                {"before_header": title, "after_header": title, "before": _shown(before), "after": _shown(after)}
+                for dummy, before, after in outcomes
+                if before != after
+                for title in [f"keystore, connection {after.connection}"]
+            ]
+        return result
+
+
+class _Row:
+    """A connection, what was done about it, and its newest generation."""
+
+    def __init__(self, connection: Connection, outcome: str, record: Record) -> None:
+        self.connection = connection
+        self.outcome = outcome
+        self.record = record
+        self.generation = record.pick(NEWEST)
+        self.sas = records.parse_sas(self.generation.sas, f"connection {record.connection}") if self.generation else ()
+
+    def view(self) -> dict[str, t.Any]:
+        return {
+            "name": self.connection.name,
+            "outcome": self.outcome,
+            "phase": self.record.phase,
+            "generation": self.generation.generation if self.generation else 0,
+            "created": self.generation.created if self.generation else "",
+            "sas": len(self.sas),
+            "endpoints": self.generation.endpoints if self.generation else {},
+            "counter_mode": self.connection.counter_mode,
+        }
+
+
+def _host_view(host: str, chosen: t.Sequence[Connection]) -> dict[str, t.Any]:
+    """What a host has to do with the connections: names, its addresses, and the kinds of SAs that its kernel must be able to carry."""
+    mine = [connection for connection in chosen if host in connection.hosts]
+    kinds = {row._replace(lifetimes=NO_LIFETIMES): None for connection in mine for row in connection.associations}
+    return {
+        "connections": [connection.name for connection in mine],
+        "addresses": sorted({connection.settings()["endpoints"][host] for connection in mine}),
+        "associations": [
+            {
+                "protocol": row.protocol,
+                "mode": row.mode,
+                **({"encryption_algorithm": row.encryption} if row.encryption else {}),
+                **({"encryption_bits": row.encryption_bits} if row.encryption_bits else {}),
+                **({"authentication_algorithm": row.authentication} if row.authentication else {}),
+                **({"icv_bits": row.icv_bits} if row.icv_bits else {}),
+                "replay_window": row.replay_window,
+                "esn": row.esn,
+            }
+            for row in kinds
+        ],
+    }
+
+
+def _settle(lease: Lease | None, runner: Runner, state: str) -> None:
+    if lease is None:
+        return
+    if state in ("prepared", "switching"):
+        lease.take(runner)
+    else:
+        lease.release()
+
+
+def _shown(record: Record) -> str:
+    """The record without keys."""
+    rows = [f"phase {record.phase}"]
+    for name in (records.CURRENT, records.NEXT, records.PREVIOUS):
+        generation = record.pick(name)
+        if generation is not None:
+            rows.append(f"{name}: generation {generation.generation} of {generation.created}")
+            rows.extend(f"  {line(sa)}" for sa in records.parse_sas(generation.sas, name))
+    return "".join(f"{row}\n" for row in rows)

@@ -1,0 +1,13 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the module ipseckeys_file without letting its keys out on the way to the target."""
+
+from __future__ import annotations
+
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule
+
+
+class ActionModule(SecretActionModule):
+    module = "ipsec.manual.ipseckeys_file"

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filters over connections and ipseckeys text. Pure; each has its page beside this file."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import AUTHENTICATION, ENCRYPTION, find
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, SecurityAssociation, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import public
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host
+
+View = t.Dict[str, t.Any]
+
+
+def ipseckeys_parse(content: str, target: str = "linux", allow_static_counter_mode: bool = False) -> list[View]:
+    return [public(sa) for sa in language.parse(content, target=target, allow_static_counter_mode=allow_static_counter_mode).sas]
+
+
+def ipseckeys_render(sas: t.Sequence[t.Mapping[str, t.Any]], target: str = "linux", allow_static_counter_mode: bool = False) -> str:
+    made, problems = [], []
+    for index, view in enumerate(sas):
+        try:
+            made.append(_sa(view, f"sas[{index}]", allow_static_counter_mode))
+        except IpsecError as exc:
+            problems.append(exc)
+    raise_all([*problems, *association.set_problems(made, [f"sas[{index}]" for index in range(len(made))])])
+    return language.render(made, target=target)
+
+
+def ipsec_sas(connections: t.Any, content: str, host: str) -> str:
+    addresses = {
+        endpoint.address
+        for connection in read_connections(connections, allow_static_counter_mode=True)
+        for endpoint in connection.endpoints
+        if endpoint.host == host
+    }
+    if not addresses:
+        raise InputError(f"no connection has the endpoint {host}", "host", "Name an endpoint as the connections do.")
+    parsed = language.parse(content, name="content", allow_static_counter_mode=True).sas
+    return language.render([sa for sa in parsed if sa.source in addresses or sa.destination in addresses])
+
+
+def ipsec_digest(content: str) -> dict[str, str]:
+    return digest(language.parse(content, name="content", allow_static_counter_mode=True).sas)
+
+
+def ipsec_policies(
+    connections: t.Any,
+    host: str,
+    only: t.Sequence[str] = (),
+    direction: str | None = None,
+    priority: int = PRIORITY,
+    addresses: t.Mapping[str, str] | None = None,
+) -> list[View]:
+    chosen = [raw for raw in connections if not only or (isinstance(raw, dict) and raw.get("name") in only)]
+    return [
+        policy
+        for connection in read_connections(chosen, (addresses or {}).get, allow_static_counter_mode=True)
+        for policy in policies_of_host(connection, host, priority)
+        if direction in (None, policy["direction"]) or (direction == "in" and policy["direction"] == "fwd")
+    ]
+
+
+# Fields of a view that go into an SA as they are.
+_PLAIN = ("mode", "replay_window", "esn", "reqid", "if_id", "direction", "icv_bits")
+_READ = {
+    "protocol",
+    "spi",
+    "source",
+    "destination",
+    "encryption_algorithm",
+    "encryption_key",
+    "authentication_algorithm",
+    "authentication_key",
+    "mark",
+    "lifetimes",
+    *_PLAIN,
+}
+
+
+def _sa(view: t.Mapping[str, t.Any], place: str, allow_static_counter_mode: bool) -> SecurityAssociation:
+    unknown = sorted(set(view) - _READ)
+    if unknown:
+        raise InputError(f"unknown field {shown(str(unknown[0]))}", place, f"Known are: {', '.join(sorted(_READ))}.")
+    for name in ("protocol", "spi", "destination"):
+        if name not in view:
+            raise InputError(f"the field {name} is missing", place)
+    suite = {
+        kind: find(kind, str(view[f"{kind}_algorithm"]), f"{place}.{kind}_algorithm").name if view.get(f"{kind}_algorithm") else ""
+        for kind in (ENCRYPTION, AUTHENTICATION)
+    }
+    key = {kind: language.parse_key(str(view.get(f"{kind}_key", "")), f"{place}.{kind}_key") if view.get(f"{kind}_key") else b"" for kind in suite}
+    sa = association.build(
+        str(view["protocol"]),
+        language.parse_spi(view["spi"], f"{place}.spi")[0],
+        pack_address(str(view["destination"]), f"{place}.destination"),
+        pack_address(str(view["source"]), f"{place}.source") if view.get("source") else b"",
+        suite[ENCRYPTION],
+        suite[AUTHENTICATION],
+        encryption_key=key[ENCRYPTION],
+        authentication_key=key[AUTHENTICATION],
+        mark=language.parse_mark(str(view["mark"]), f"{place}.mark") if view.get("mark") else None,
+        lifetimes=Lifetimes(**view.get("lifetimes", {})),
+        **{name: view[name] for name in _PLAIN if name in view},
+    )
+    raise_all([InputError(problem.message, f"{place}.{problem.place}", problem.hint) for problem in association.problems(sa, allow_static_counter_mode)])
+    return sa
+
+
+def _reporting(name: str, work: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+    def run(*arguments: t.Any, **options: t.Any) -> t.Any:
+        try:
+            return work(*arguments, **options)
+        except IpsecError as exc:
+            raise AnsibleFilterError(f"ipsec.manual.{name}: {exc}") from exc
+
+    return run
+
+
+class FilterModule:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        works = (ipseckeys_parse, ipseckeys_render, ipsec_sas, ipsec_digest, ipsec_policies)
+        return {work.__name__: _reporting(work.__name__, work) for work in works}

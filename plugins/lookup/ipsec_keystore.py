@@ -1,0 +1,93 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: ipsec_keystore
+short_description: Read a host's security associations from the keystore
+description:
+  - Returns the security associations (SAs) that the keystore holds for connections, with their keys, as one ipseckeys text.
+  - The keystore is decrypted in memory, with the vault secrets that Ansible has loaded.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+options:
+  _terms:
+    description:
+      - Names of connections.
+    type: list
+    elements: str
+    required: true
+  directory:
+    description:
+      - The keystore's directory on the controller, as in O(ipsec.manual.ipsec_keystore#module:directory).
+    type: path
+    required: true
+  host:
+    description:
+      - Return only the SAs of this endpoint. If missing, all of each connection.
+    type: str
+  generation:
+    description:
+      - Which generation to return. V(newest) is the next one where one is prepared, otherwise the current one.
+    type: str
+    choices: [current, next, previous, newest]
+    default: current
+notes:
+  - The text holds keys. Hand it straight to an option that is C(no_log), such as O(ipsec.manual.ipseckeys_file#module:content),
+    in a task with C(ansible_pipelining) set to V(true). Never keep it in a variable of a host.
+seealso:
+  - module: ipsec.manual.ipsec_keystore
+  - module: ipsec.manual.ipseckeys_file
+"""
+
+EXAMPLES = r"""
+---
+- name: Write the current SAs of this host
+  ipsec.manual.ipseckeys_file:
+    content: "{{ lookup('ipsec.manual.ipsec_keystore', 'enigma-partym', directory=playbook_dir ~ '/keystore', host=inventory_hostname) }}"
+  vars:
+    ansible_pipelining: true
+"""
+
+RETURN = r"""
+_raw:
+  description:
+    - One ipseckeys text for all connections named. It holds keys.
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from ansible import constants as C
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._records import parse_sas, sas_of_host
+
+
+class LookupModule(LookupBase):
+    def run(self, terms: list[t.Any], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
+        self.set_options(var_options=variables, direct=kwargs)
+        store = Keystore(self._loader.path_dwim(self.get_option("directory")), Vault(self._loader._vault.secrets, "", C.DEFAULT_VAULT_ENCRYPT_IDENTITY or ""))
+        names = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
+        try:
+            sas = [sa for name in names for sa in self._sas(store, name)]
+        except IpsecError as exc:
+            raise AnsibleLookupError(f"ipsec.manual.ipsec_keystore: {exc}") from exc
+        return [language.render(sas)]
+
+    def _sas(self, store: Keystore, name: str) -> list[SecurityAssociation]:
+        which, host = self.get_option("generation"), self.get_option("host")
+        record = store.read(name)
+        generation = record.pick(which) if record is not None else None
+        if generation is None:
+            missing = "there is no keystore file" if record is None else f"there is no {which} generation"
+            raise InputError(missing, store.path(name), "Prepare one with ipsec.manual.ipsec_keystore.")
+        return sas_of_host(generation, host) if host else list(parse_sas(generation.sas, f"connection {name}, generation {generation.generation}"))

@@ -1,0 +1,290 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_utils is private to the collection and may change at any time.
+
+"""The keystore's directory: one vault-encrypted file for each connection, replaced atomically, and a lock that keeps a second run out.
+
+No plaintext ever reaches a disk: records are encrypted and decrypted in memory, with the vault secrets that Ansible loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import socket
+import stat
+import time
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.parsing.vault import VaultLib, is_encrypted, parse_vaulttext_envelope
+
+from ._records import KeystoreError, Record, dump, load
+
+SUFFIX = ".yml"
+LOCK = ".lock"
+# A run on another machine cannot be seen to have ended; after this long it is taken for dead.
+LEASE_SECONDS = 3600
+LOCK_SECONDS = 30.0
+
+_HOW_TO_LOAD = "Give ansible-playbook --vault-id, --vault-password-file or --ask-vault-pass, or set vault_password_file in ansible.cfg."
+
+
+class Vault:
+    """Ansible's vault with the secrets it has loaded. ``vault_id`` chooses the identity that encrypts."""
+
+    def __init__(self, secrets_loaded: t.Sequence[tuple[str, t.Any]] | None, vault_id: str = "", default_identity: str = "") -> None:
+        self.secrets = list(secrets_loaded or ())
+        self.vault_id = vault_id
+        self.default_identity = default_identity
+
+    def decrypt(self, data: bytes, place: str) -> tuple[str, str]:
+        """The text, and the identity that the file names, empty for none."""
+        if not is_encrypted(data):
+            what = "is empty" if not data.strip() else "is not encrypted"
+            raise KeystoreError(f"the keystore file {what}", place, "Restore it from version control; if its keys lay open, rotate them.")
+        self._need_secrets(place)
+        try:
+            label = str(parse_vaulttext_envelope(data, default_vault_id="")[3] or "")
+            return bytes(VaultLib(self.secrets).decrypt(data)).decode("utf-8"), label
+        except (AnsibleError, UnicodeDecodeError):
+            raise KeystoreError(
+                f"none of the vault secrets loaded ({', '.join(name for name, dummy in self.secrets)}) decrypts the keystore file",
+                place,
+                "Load the password it was encrypted with; if that is right, the file is damaged: restore it from version control.",
+            ) from None
+
+    def encrypt(self, text: str, label: str, place: str) -> bytes:
+        """``text`` encrypted with the identity ``vault_id``, else with that of ``label`` where it is loaded, else with Ansible's choice."""
+        self._need_secrets(place)
+        identity = self._identity(label)
+        # The label `default` is not written, as ansible-vault does.
+        return bytes(VaultLib(self.secrets).encrypt(text, secret=dict(self.secrets)[identity], vault_id=None if identity == "default" else identity))
+
+    def check(self) -> None:
+        """Refuse where nothing could be encrypted."""
+        self._need_secrets("vault")
+        self._identity("")
+
+    def _identity(self, label: str) -> str:
+        names = [name for name, dummy in self.secrets]
+        for option, wanted in (("vault_id", self.vault_id), ("DEFAULT_VAULT_ENCRYPT_IDENTITY", self.default_identity)):
+            if wanted and wanted not in names:
+                raise KeystoreError(f"no vault secret is loaded for the identity {wanted}", option, f"Loaded are: {', '.join(names)}. {_HOW_TO_LOAD}")
+        if self.vault_id:
+            return self.vault_id
+        if label in names:
+            return label
+        return self.default_identity or names[0]
+
+    def _need_secrets(self, place: str) -> None:
+        if not self.secrets:
+            raise KeystoreError("the keystore is vault-encrypted and no vault secret is loaded", place, _HOW_TO_LOAD)
+
+
+class Keystore:
+    """The files of one directory."""
+
+    def __init__(self, directory: str, vault: Vault) -> None:
+        self.directory = directory
+        self.vault = vault
+        self._labels: dict[str, str] = {}
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.directory, name + SUFFIX)
+
+    def names(self) -> list[str]:
+        """The connections that have a file here."""
+        try:
+            found = os.listdir(self.directory)
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            raise KeystoreError(f"the keystore directory cannot be read: {exc.strerror}", self.directory) from None
+        return sorted(name[: -len(SUFFIX)] for name in found if name.endswith(SUFFIX) and not name.startswith("."))
+
+    def read(self, name: str) -> Record | None:
+        """The record of one connection, None where it has no file."""
+        path = self.path(name)
+        try:
+            data = _read_file(path)
+        except FileNotFoundError:
+            return None
+        text, self._labels[name] = self.vault.decrypt(data, path)
+        return load(text, name, path)
+
+    def read_all(self) -> dict[str, Record]:
+        """Every record of the directory, by connection."""
+        return {name: record for name in self.names() for record in [self.read(name)] if record is not None}
+
+    def write(self, record: Record) -> None:
+        """Replace the connection's file: whoever reads sees the old or the new one whole, also after a power failure."""
+        path = self.path(record.connection)
+        data = self.vault.encrypt(dump(record), self._labels.get(record.connection, ""), path)
+        try:
+            _replace_file(path, data)
+        except OSError as exc:
+            raise KeystoreError(f"the keystore file cannot be written: {exc.strerror}", path, "Nothing was changed; make the directory writable.") from None
+
+    def make_directory(self) -> None:
+        try:
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise KeystoreError(f"the keystore directory cannot be made: {exc.strerror}", self.directory) from None
+
+    @contextlib.contextmanager
+    def lock(self, runner: Runner, create: bool = True) -> t.Iterator[Lease | None]:
+        """Alone with the directory. ``runner`` is the run that asks; another run that still goes on is refused by name.
+
+        Without ``create`` nothing is written, and None is given where there is no lock file: nobody has ever been here.
+        """
+        path = os.path.join(self.directory, LOCK)
+        try:
+            handle = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:
+            if create:
+                raise
+            yield None
+            return
+        except OSError as exc:
+            raise KeystoreError(f"the keystore's lock cannot be opened: {exc.strerror}", path, "Make the directory writable.") from None
+        try:
+            _flock(handle, path)
+            lease = Lease(handle, path)
+            lease.refuse_others(runner)
+            yield lease
+        finally:
+            os.close(handle)
+
+
+class Runner(t.NamedTuple):
+    """One run of Ansible: machine (name and boot), process and its start, so that a number that is used again is not taken for the same process."""
+
+    node: str
+    boot: str
+    pid: int
+    started: str
+
+    @classmethod
+    def of(cls, pid: int) -> Runner:
+        return cls(socket.gethostname(), _first_line("/proc/sys/kernel/random/boot_id"), pid, _start_of(pid))
+
+    def is_alive(self) -> bool | None:
+        """None where it cannot be seen, since it runs on another machine."""
+        here = Runner.of(self.pid)
+        if here.node != self.node:
+            return None
+        if here.boot != self.boot or here.started != self.started:
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+class Lease:
+    """Which run the keystore belongs to, from the preparation of a generation to its end. It lives in the lock file, and is held while that is locked."""
+
+    def __init__(self, handle: int, path: str) -> None:
+        self.handle = handle
+        self.path = path
+
+    def refuse_others(self, runner: Runner) -> None:
+        try:
+            held = json.loads(os.pread(self.handle, 65536, 0) or b"null")
+            other = Runner(**held["runner"]) if held else None
+            since = float(held["since"]) if held else 0.0
+        except (ValueError, TypeError, KeyError):
+            raise KeystoreError("the keystore's lock holds no lease of this collection", self.path, "Remove it when no run uses this keystore.") from None
+        if other is None or other == runner:
+            return
+        alive = other.is_alive()
+        if alive or (alive is None and time.time() - since < LEASE_SECONDS):
+            where = "" if alive else f" on {other.node}, which cannot be seen from here"
+            raise KeystoreError(
+                f"another run (process {other.pid}{where}) has used this keystore for {int(time.time() - since)} s",
+                self.path,
+                "Wait for it to end; remove this file only when you know that it has.",
+            )
+
+    def take(self, runner: Runner) -> None:
+        self._write(json.dumps({"runner": runner._asdict(), "since": int(time.time())}))
+
+    def release(self) -> None:
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        os.ftruncate(self.handle, 0)
+        os.pwrite(self.handle, text.encode("ascii"), 0)
+
+
+def _flock(handle: int, path: str) -> None:
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as exc:
+            if exc.errno not in (errno.EAGAIN, errno.EACCES):
+                raise KeystoreError(f"the keystore cannot be locked: {exc.strerror}", path, "Keep it on a file system that has locks.") from None
+        if time.monotonic() > end:
+            raise KeystoreError(f"another process has held the keystore's lock for {LOCK_SECONDS:.0f} s", path, "Find it with fuser or lsof, and end it.")
+        time.sleep(0.05)
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        what = "is a symbolic link" if exc.errno == errno.ELOOP else f"cannot be read: {exc.strerror}"
+        raise KeystoreError(f"the keystore file {what}", path, "Keep the file itself there, readable by you.") from None
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise KeystoreError("the keystore file is no regular file", path)
+        return stream.read()
+
+
+def _replace_file(path: str, data: bytes) -> None:
+    directory = os.path.dirname(path)
+    temporary = os.path.join(directory, f".{os.path.basename(path)}.{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(handle)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as stream:
+            return stream.readline().strip()
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str:
+    # The command in brackets may hold blanks; the 22nd field of proc_pid_stat(5) is the 20th after it.
+    fields = _first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else ""

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_utils is private to the collection and may change at any time.
+
+"""The policies that make a connection's traffic use its SAs, as `ipsec_policy` takes them. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import TUNNEL, format_address
+
+from ._connections import Connection, Endpoint, Network
+
+# Room below for exceptions that must be asked earlier.
+PRIORITY = 1000
+
+View = t.Dict[str, t.Any]
+
+
+def policies_of_host(connection: Connection, host: str, priority: int = PRIORITY) -> list[View]:
+    """The policies of one endpoint towards all others; none where the host is no endpoint.
+
+    They name the SAs by reqid, never by SPI, so that a rotation changes none of them, and require them: without an SA nothing leaves in the clear.
+    """
+    mine = next((endpoint for endpoint in connection.endpoints if endpoint.host == host), None)
+    if mine is None:
+        return []
+    return [policy for peer in connection.endpoints if peer is not mine for policy in _between(connection, mine, peer, priority)]
+
+
+def _between(connection: Connection, mine: Endpoint, peer: Endpoint, priority: int) -> t.Iterator[View]:
+    for here in _networks(mine):
+        for there in _networks(peer):
+            yield _policy(connection, "out", mine, peer, here, there, priority)
+            yield _policy(connection, "in", peer, mine, there, here, priority)
+            if connection.mode == TUNNEL and mine.networks:
+                yield _policy(connection, "fwd", peer, mine, there, here, priority)
+
+
+def _policy(connection: Connection, direction: str, sender: Endpoint, receiver: Endpoint, source: Network, destination: Network, priority: int) -> View:
+    policy: View = {
+        "direction": direction,
+        "selector": {"source": _text(source), "destination": _text(destination)},
+        "priority": priority,
+        "templates": [
+            {
+                "protocol": row.protocol,
+                "mode": row.mode,
+                "reqid": connection.reqid,
+                **({"source": format_address(sender.address), "destination": format_address(receiver.address)} if row.mode == TUNNEL else {}),
+            }
+            for row in connection.associations
+        ],
+    }
+    if connection.mark is not None:
+        policy["mark"] = f"0x{connection.mark.value:x}/0x{connection.mark.mask:x}"
+    if connection.if_id:
+        policy["if_id"] = connection.if_id
+    return policy
+
+
+def _networks(endpoint: Endpoint) -> tuple[Network, ...]:
+    return endpoint.networks or ((endpoint.address, len(endpoint.address) * 8),)
+
+
+def _text(network: Network) -> str:
+    return str(ipaddress.ip_network(network))

@@ -1,0 +1,197 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_utils is private to the collection and may change at any time.
+
+"""The decisions of a rotation: from what the hosts answered to what is wrong, what is due, and what to tell the operator. Pure.
+
+Results are what Ansible registers for a task, by host; ``expected`` is what `ipsec_keystore` returns.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+Result = t.Mapping[str, t.Any]
+Results = t.Mapping[str, Result]
+
+# What the phases are called in messages.
+CUT_OVER = "cut over"
+
+
+def is_unreachable(result: Result) -> bool:
+    return bool(result.get("unreachable"))
+
+
+def has_failed(result: Result) -> bool:
+    return bool(result.get("failed")) or is_unreachable(result)
+
+
+def was_skipped(result: Result) -> bool:
+    return bool(result.get("skipped"))
+
+
+def reason(result: Result) -> str:
+    """Why a task failed, in one line."""
+    text = " ".join(str(result.get("msg", "no reason given")).split())
+    return f"unreachable ({text})" if is_unreachable(result) else text
+
+
+def task_problems(results: Results) -> list[str]:
+    """One sentence for each host on which the task failed or that could not be reached."""
+    return [f"{host}: {reason(result)}" for host, result in sorted(results.items()) if has_failed(result)]
+
+
+def in_place(results: Results, expected: Result) -> list[str]:
+    """Which hosts do not hold the expected SAs, in the kernel and in their file, as `ipsec_preflight` found them; empty where all is in place."""
+    found = []
+    for host, mine in sorted(expected["hosts"].items()):
+        result = results[host]
+        wanted_kernel = {key: value for key, value in expected["held"].items() if _touches(key.partition("#")[0], mine["addresses"])}
+        wanted_file = {key: value for key, value in expected["stored"].items() if _touches(key, mine["addresses"])}
+        if any(result["held"].get(key) != value for key, value in wanted_kernel.items()):
+            found.append(f"{host}: the SADB")
+        elif any(result["file"]["digest"].get(key) != value for key, value in wanted_file.items()):
+            found.append(f"{host}: {result['file']['path']}")
+        elif result["leftovers"]:
+            found.append(f"{host}: {', '.join(result['leftovers'])}")
+    return found
+
+
+def _touches(pair: str, addresses: t.Sequence[str]) -> bool:
+    return bool(set(pair.split("|")).intersection(addresses))
+
+
+def reload_problems(out_of_place: t.Sequence[str], expected: Result) -> list[str]:
+    """Counter-mode connections whose current keys would be loaded a second time, which repeats nonces (RFC 8221 section 3)."""
+    hosts = {place.partition(":")[0] for place in out_of_place}
+    return [
+        f"connection {row['name']} uses a counter mode, and {', '.join(sorted(hosts.intersection(row['endpoints'])))} lost its keys. "
+        "They must not be loaded again: run with rotate_new_keys: true"
+        for row in expected["connections"]
+        if row["counter_mode"] and row["outcome"] == "kept" and hosts.intersection(row["endpoints"])
+    ]
+
+
+def agreement(results: Results, expected: Result) -> list[str]:
+    """Where a host's SAs, as the task's ``digest`` tells them, are not those of the keystore, or not those of its peer."""
+    found = []
+    for pair, digest in sorted(expected["digest"].items()):
+        for host, mine in sorted(expected["hosts"].items()):
+            if host not in results or not _touches(pair, mine["addresses"]):
+                continue
+            told = results[host].get("digest", {}).get(pair)
+            if told != digest:
+                what = "holds no SAs" if told is None else f"holds other SAs (digest {told}, expected {digest})"
+                found.append(f"{host}: {what} between {' and '.join(pair.split('|'))}")
+    return found
+
+
+def probe_verdict(sent: Results, received: Results) -> dict[str, list[str]]:
+    """What test packets showed. ``sent`` is what each host's probe returned, ``received`` a second reading of the counters on each.
+
+    ``problems``: packets that left through an SA and did not arrive through it. ``unprobed``: SAs through which nothing left, since no policy
+    of that host uses them.
+    """
+    arrived: dict[str, list[tuple[str, int]]] = {}
+    for host, result in received.items():
+        for row in result.get("received", ()):
+            arrived.setdefault(row["key"], []).append((host, int(row["after"] or 0)))
+    problems, unprobed = [], []
+    for host, result in sorted(sent.items()):
+        for row in result.get("sent", ()):
+            count = int(row["after"] or 0) - int(row["before"] or 0)
+            if count <= 0:
+                unprobed.append(f"{host}: no policy sends traffic through the SA {_words(row['key'])}")
+                continue
+            for peer, packets in arrived.get(row["key"], [("no host of this run", 0)]):
+                if packets <= 0:
+                    problems.append(f"{host}: {count} packets left through the SA {_words(row['key'])}, none arrived at {peer}")
+        for failure in result.get("failures", ()):
+            unprobed.append(f"{host}: test packets could not be sent, {failure}")
+    return {"problems": problems, "unprobed": unprobed}
+
+
+def _words(key: str) -> str:
+    protocol, destination, spi = key.split("|")
+    return f"{protocol} {spi} towards {destination}"
+
+
+def clocks(results: Results, asked: float, answered: float, tolerance: float) -> dict[str, t.Any]:
+    """Compare the hosts' clocks. Each was read between ``asked`` and ``answered`` (seconds on the controller), which bounds how far it is off.
+
+    ``problems`` names two clocks that are certainly more than ``tolerance`` seconds apart; ``offset`` is how far the hosts are ahead of the controller.
+    """
+    ahead = {host: (float(result["epoch"]) - answered, float(result["epoch"]) - asked) for host, result in results.items() if "epoch" in result}
+    if not ahead:
+        return {"problems": [], "offset": 0.0}
+    fastest = max(ahead, key=lambda host: (ahead[host][0], host))
+    slowest = min(ahead, key=lambda host: (ahead[host][1], host))
+    apart = ahead[fastest][0] - ahead[slowest][1]
+    problems = []
+    if apart > tolerance:
+        problems.append(
+            f"the clock of {fastest} is at least {apart:.1f} s ahead of that of {slowest}, more than {tolerance:g} s: set them right (NTP), "
+            "or rotate without rotate_cutover_delay"
+        )
+    middles = sorted((low + high) / 2 for low, high in ahead.values())
+    return {"problems": problems, "offset": middles[len(middles) // 2]}
+
+
+def roll_back_hosts(staged: Results, cut: Results) -> list[str]:
+    """The hosts that may have switched, and hold a record of what they had before.
+
+    A host that answered with an error undid its own changes. One that found nothing to change has such a record only from the broken run that staged
+    the same file; one that did not answer may have switched.
+    """
+    return [
+        host
+        for host, result in sorted(cut.items())
+        if not was_skipped(result)
+        and (is_unreachable(result) or (not has_failed(result) and (result.get("changed") or not staged.get(host, {}).get("changed"))))
+    ]
+
+
+def host_states(cut: Results, rolled_back: Results) -> dict[str, str]:
+    """What each host holds after a roll-back: "before", "next" or "unknown"."""
+    found = {}
+    for host, result in cut.items():
+        back = rolled_back.get(host, {})
+        if not back or was_skipped(back):
+            found[host] = "unknown" if is_unreachable(result) else "before"
+        elif not has_failed(back):
+            found[host] = "before"
+        else:
+            found[host] = "unknown" if is_unreachable(result) else "next"
+    return found
+
+
+def report(problems: t.Sequence[str], phase: str, expected: Result, cut: Results | None = None, rolled_back: Results | None = None) -> str:
+    """What the operator reads when a rotation stops: the reasons, which host holds which generation, and what to do."""
+    lines = [f"The rotation stopped at: {phase}."]
+    lines += [f"  {problem}" for problem in problems]
+    if cut is None:
+        lines.append("No host has changed its SAs. Mend this and run again; a generation that is prepared is taken up again.")
+        return "\n".join(lines)
+    states = host_states(cut, rolled_back or {}) if rolled_back is not None else {host: "next" for host in cut}
+    names = {host: _generations(host, expected) for host in states}
+    lines.append("Which host holds what:")
+    words = {
+        "before": "what it held before this run",
+        "next": "{}, which its peers may not hold",
+        "unknown": "unknown, it did not answer: {}, or what it held before",
+    }
+    if rolled_back is None:
+        words["next"] = "{}"
+    for host, state in sorted(states.items()):
+        lines.append(f"  {host}: {words[state].format(names[host])}")
+        back = (rolled_back or {}).get(host, {})
+        if has_failed(back):
+            lines.append(f"    going back failed: {reason(back)}")
+    lines.append("Mend this and run again with the same connections: the run takes up the same generations and brings every host to them.")
+    return "\n".join(lines)
+
+
+def _generations(host: str, expected: Result) -> str:
+    return ", ".join(f"generation {row['generation']} of {row['name']}" for row in expected["connections"] if host in row["endpoints"]) or "nothing of ours"
