@@ -353,6 +353,7 @@ def test_up_that_fails_cleans_up_and_says_why(other: str) -> None:
         (("run", "--name", OTHER, "enigma"), "name the command after --"),
         (("status", "--name", OTHER, "--", "true"), "takes no command"),
         (("run", "--name", OTHER, "enigma", "--", "true"), "is not up"),
+        (("exec", "--without", "esp4,ipv6", "--", "true"), "--without ipv6: the lab itself needs that"),
         (("exec", "--kernel", "host", "--without", "esp4", "--", "true"), "--without with --kernel host"),
     ],
 )

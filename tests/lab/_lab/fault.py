@@ -54,6 +54,7 @@ def reboot(machine: spec.Spec, target: plan.Host) -> None:
     while pathlib.Path(f"/proc/{pid}").exists():
         time.sleep(0.01)
     host.disconnect(machine, target)
+    host.connect(machine, [target])
     host.start(machine, target)
 
 

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import typing as t
 
@@ -76,43 +76,48 @@ def mac(side: str, index: int) -> str:
     return f"02:00:00:0{side}:{index >> 8:02x}:{index & 255:02x}"
 
 
-def connect(machine: spec.Spec, host: plan.Host) -> None:
-    """Make the host's network namespace and its links: mgmt0 to the controller, data0 to the wire."""
-    index = machine.hosts.index(host)
-    subprocess.run(["ip", "netns", "add", host.name], check=True)
-    for family in ("all", "default"):  # addresses are usable at once
-        set_in_namespace(host.name, f"ipv6/conf/{family}/accept_dad", "0")
-    ip_batch(["link set lo up"], host.name)
-    if host.name == tables.WIRE:
-        set_in_namespace(host.name, "ipv4/ip_forward", "1")
-        set_in_namespace(host.name, "ipv6/conf/all/forwarding", "1")
-    if not host.management:
-        return
-    near = management_end(index)
-    ip_batch(
-        [f"link add {near} address {mac('1', index)} type veth peer name mgmt0 address {mac('0', index)} netns {host.name}", f"link set {near} master mgmt up"]
-    )
-    inside = [f"addr add {host.management}/16 dev mgmt0", "link set mgmt0 up"]
+def connect(machine: spec.Spec, hosts: t.Iterable[plan.Host]) -> None:
+    """Make the hosts' network namespaces and their links: mgmt0 to the controller, data0 to the wire. Few processes: each is dear on User-Mode Linux."""
+    here, wire = [], []
+    for host in hosts:
+        index = machine.hosts.index(host)
+        near, far = management_end(index), wire_end(index)
+        here.append(f"netns add {host.name}")
+        if host.management:
+            here.append(f"link add {near} address {mac('1', index)} type veth peer name mgmt0 address {mac('0', index)} netns {host.name}")
+            here.append(f"link set {near} master mgmt up")
+        if host.data is not None:
+            ends = f"address {mac('3', index)} type veth peer name data0 address {mac('2', index)} netns {host.name}"
+            here.append(f"link add {far} netns {tables.WIRE} {ends}")
+            wire.append(f"addr add {host.data.gateway4}/{tables.PREFIX4} dev {far}")
+            wire.append(f"addr add {host.data.gateway6}/{tables.PREFIX6} dev {far} nodad")
+            wire.append(f"link set {far} up")
+    ip_batch(here)
+    if wire:
+        ip_batch(wire, tables.WIRE)
+
+
+def configure(host: plan.Host) -> None:
+    """Give the network namespace this runs in the host's addresses."""
+    settings = pathlib.Path("/proc/sys/net")
+    for device in ("default", "mgmt0", "data0"):  # no second of waiting for duplicates before an address works
+        with contextlib.suppress(FileNotFoundError):
+            (settings / "ipv6/conf" / device / "accept_dad").write_text("0", encoding="ascii")
+    lines = ["link set lo up"]
+    if host.management:
+        lines += [f"addr add {host.management}/16 dev mgmt0", "link set mgmt0 up"]
     if host.data is not None:
-        far, data = wire_end(index), host.data
-        prefix4, prefix6 = tables.PREFIX4, tables.PREFIX6
-        ip_batch(
-            [
-                f"link add {far} address {mac('3', index)} type veth peer name data0 address {mac('2', index)} netns {host.name}",
-                f"addr add {data.gateway4}/{prefix4} dev {far}",
-                f"addr add {data.gateway6}/{prefix6} dev {far} nodad",
-                f"link set {far} up",
-            ],
-            tables.WIRE,
-        )
-        inside += [
-            f"addr add {data.ipv4}/{prefix4} dev data0",
-            f"addr add {data.ipv6}/{prefix6} dev data0 nodad",
+        lines += [
+            f"addr add {host.data.ipv4}/{tables.PREFIX4} dev data0",
+            f"addr add {host.data.ipv6}/{tables.PREFIX6} dev data0 nodad",
             "link set data0 up",
-            f"route add default via {data.gateway4}",
-            f"route add ::/0 via {data.gateway6}",
+            f"route add 0.0.0.0/0 via {host.data.gateway4}",
+            f"route add ::/0 via {host.data.gateway6}",
         ]
-    ip_batch(inside, host.name)
+    ip_batch(lines)
+    if host.name == tables.WIRE:
+        for key in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            (settings / key).write_text("1", encoding="ascii")
 
 
 def disconnect(machine: spec.Spec, host: plan.Host) -> None:
@@ -121,23 +126,6 @@ def disconnect(machine: spec.Spec, host: plan.Host) -> None:
     subprocess.run(["ip", "link", "del", management_end(index)], check=False, capture_output=True)
     subprocess.run(["ip", "-n", tables.WIRE, "link", "del", wire_end(index)], check=False, capture_output=True)
     subprocess.run(["ip", "netns", "del", host.name], check=True)
-
-
-def set_in_namespace(namespace: str, key: str, value: str) -> None:
-    """Write below /proc/sys/net of a network namespace; a kernel without IPv6 has no such keys."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            system.enter_network(namespace)
-            pathlib.Path("/proc/sys/net", key).write_text(value, encoding="ascii")
-        except FileNotFoundError:
-            os._exit(0)
-        except OSError as exc:
-            print(f"{namespace}: {key}: {exc}", file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    if os.waitpid(pid, 0)[1]:
-        raise RuntimeError(f"network namespace {namespace}: cannot set {key} to {value}")
 
 
 def other_real_mounts() -> list[str]:
@@ -294,8 +282,7 @@ def bury() -> t.NoReturn:
 
 
 def start(machine: spec.Spec, host: plan.Host) -> None:
-    """Boot the host: network, file tree, sshd."""
-    connect(machine, host)
+    """Boot the host, whose links are there: file tree, addresses, sshd."""
 
     def boot() -> None:
         socket.sethostname(host.name)
@@ -306,6 +293,7 @@ def start(machine: spec.Spec, host: plan.Host) -> None:
             prepare_sshd(machine, host.name, host.management, root)
         system.pivot_root(root)
         os.mkdir("/run/netns")
+        configure(host)
         if host.management:
             run_sshd()
 

@@ -74,7 +74,12 @@ def build(machine: spec.Spec) -> dict[str, t.Any]:
     missing = load_modules(machine)
     build_networks(machine)
     host.start_control(machine)
-    for each in machine.hosts:
+    first, *others = machine.hosts  # the wire, if there is one: the others' links end there
+    host.connect(machine, [first])
+    host.start(machine, first)
+    if others:
+        host.connect(machine, others)
+    for each in others:
         host.start(machine, each)
     return {"release": os.uname().release, "missing_modules": missing}
 

@@ -41,6 +41,9 @@ def choose(wanted: str, without: t.Sequence[str]) -> str:
     """`uml` or `host` for auto, uml, host."""
     check_packages(uml=False)
     if without:
+        needed = sorted({name.replace("-", "_") for name in without} & set(tables.LAB_MODULES))
+        if needed:
+            raise LabError(f"--without {','.join(needed)}: the lab itself needs that. Name other modules.")
         if wanted == "host":
             raise LabError("--without with --kernel host: this machine's kernel loads modules as others need them. Use --kernel uml.")
         wanted = "uml"
@@ -151,7 +154,7 @@ def await_boot(lab: Lab, pid: int) -> dict[str, t.Any]:
         time.sleep(0.02)
     answer: dict[str, t.Any] = json.loads(report.read_text(encoding="utf-8"))
     if "error" in answer:
-        raise LabError(f"the lab's first process failed:\n{answer['error']}\n{lab.log_tail()}")
+        raise LabError(f"the lab's first process failed:\n{answer['error'].rstrip()}")
     return answer
 
 

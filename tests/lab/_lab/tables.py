@@ -11,10 +11,13 @@ import typing as t
 # Debian packages that only User-Mode Linux needs: a host kernel with ESP and AH does without.
 UML_PACKAGES = frozenset({"gcc", "libc6-dev", "user-mode-linux"})
 
-# Kernel modules to load: what the lab itself stands on, then IPsec, then the algorithms of both SADB backends.
-# A kernel may lack some; `lab status` lists them.
+# Kernel modules that the lab itself stands on.
+LAB_MODULES = ("ipv6", "veth", "bridge", "overlay")
+
+# Kernel modules to load: those, then IPsec, then the algorithms of both SADB backends. A kernel may lack some; `lab status` lists them.
 MODULES: tuple[str, ...] = (
-    *("ipv6", "veth", "bridge", "tun", "dummy", "overlay", "af_packet_diag"),
+    *LAB_MODULES,
+    *("tun", "dummy", "af_packet_diag"),
     *("xfrm_user", "xfrm_algo", "esp4", "esp6", "ah4", "ah6", "af_key", "ipcomp", "ipcomp6", "xfrm4_tunnel", "xfrm6_tunnel"),
     *("authenc", "authencesn", "echainiv", "seqiv", "drbg", "hmac", "xcbc", "cmac", "cbc", "ctr", "gcm", "ghash_generic", "ccm", "chacha20poly1305"),
     *("chacha_generic", "poly1305_generic", "md5", "sha1_generic", "sha256_generic", "sha512_generic", "sha3_generic", "rmd160"),
