@@ -15,7 +15,7 @@ help:
 	@echo 'What is missing is installed first by root, and named to everybody else.'
 
 demo:
-	@tests/setup lab && tests/run exec demo/demo
+	@tests/setup lab && tests/run exec demo/demo "$(CURDIR)/build/demo"
 
 test:
 	@tests/run $(TIER)

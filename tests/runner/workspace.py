@@ -33,19 +33,20 @@ def sync() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (COPY / ".git").exists():  # ansible-test asks git which files count
             subprocess.run(["git", "init", "-q", str(COPY)], check=True)
-        wanted = files()
+        wanted = _files()
         for name in wanted:
             _copy(TOP / name, COPY / name)
-        for name in set(_read_manifest()) - set(wanted):
+        for name in set(copied()) - set(wanted):
             _remove(COPY / name)
         _MANIFEST.write_text("\0".join(wanted), encoding="utf-8", errors="surrogateescape")
 
 
-def files() -> list[str]:
-    """The tracked and unignored files of the checkout, relative to it."""
-    git = ["git", "-c", f"safe.directory={TOP}", "-C", str(TOP), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(git, check=True, stdout=subprocess.PIPE).stdout.decode("utf-8", "surrogateescape").split("\0")
-    return sorted({name for name in names if name and os.path.lexists(TOP / name)})
+def copied() -> list[str]:
+    """What the copy holds, tools' leavings apart, relative to it."""
+    try:
+        return _MANIFEST.read_text(encoding="utf-8", errors="surrogateescape").split("\0")
+    except FileNotFoundError:
+        return []
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -60,6 +61,13 @@ def environment(**more: str) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         **more,
     }
+
+
+def _files() -> list[str]:
+    """The tracked and unignored files of the checkout, relative to it."""
+    git = ["git", "-c", f"safe.directory={TOP}", "-C", str(TOP), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(git, check=True, stdout=subprocess.PIPE).stdout.decode("utf-8", "surrogateescape").split("\0")
+    return sorted({name for name in names if name and os.path.lexists(TOP / name)})
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -82,13 +90,6 @@ def _same(source: Path, target: Path) -> bool:
 def _looks(path: Path) -> tuple[t.Any, ...]:
     status = path.lstat()
     return status.st_mode, status.st_size, status.st_mtime_ns
-
-
-def _read_manifest() -> list[str]:
-    try:
-        return _MANIFEST.read_text(encoding="utf-8", errors="surrogateescape").split("\0")
-    except FileNotFoundError:
-        return []
 
 
 def _remove(path: Path) -> None:
