@@ -15,6 +15,11 @@ from . import folder, lab, plan, tables
 from .errors import LabError
 
 
+def modules(text: str) -> tuple[str, ...]:
+    """Comma-separated kernel modules, which may be spelt with - or _."""
+    return listed(text.replace("-", "_"))
+
+
 def listed(text: str) -> tuple[str, ...]:
     """Comma-separated words."""
     return tuple(word for word in text.split(",") if word)
@@ -31,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         if boots:
             command.add_argument("--kernel", choices=("auto", "host", "uml"), default="auto", help="this machine's, User-Mode Linux, or whichever has ESP")
             command.add_argument("--memory", type=int, default=2048, metavar="MIB", help="of User-Mode Linux (default: %(default)s)")
-            command.add_argument("--without", type=listed, default=(), metavar="MODULE,...", help="kernel modules that shall be missing")
+            command.add_argument("--without", type=modules, default=(), metavar="MODULE,...", help="kernel modules that shall be missing")
         if timed:
             command.add_argument("--timeout", type=float, metavar="SECONDS", help="end the command after that time, with exit status 124")
         return command

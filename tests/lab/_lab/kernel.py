@@ -41,7 +41,7 @@ def choose(wanted: str, without: t.Sequence[str]) -> str:
     """`uml` or `host` for auto, uml, host."""
     check_packages(uml=False)
     if without:
-        needed = sorted({name.replace("-", "_") for name in without} & set(tables.LAB_MODULES))
+        needed = sorted(set(without) & set(tables.LAB_MODULES))
         if needed:
             raise LabError(f"--without {','.join(needed)}: the lab itself needs that. Name other modules.")
         if wanted == "host":
