@@ -106,6 +106,7 @@ def write(lab: Lab, hosts: t.Sequence[plan.Host], *, control: bool) -> None:
     write_inventory(lab, hosts)
 
 
-def program(name: str, *arguments: str) -> list[str]:
-    """The command line of one of the lab's own programs, on either side."""
-    return ["/usr/bin/python3", "-BIS", str(pathlib.Path(__file__).with_name("start.py")), name, *arguments]
+def program(name: str, *arguments: str, inside: bool = False) -> list[str]:
+    """The command line of one of the lab's own programs. On the lab's side its bytecode is kept, in a place that goes with the lab."""
+    bytecode = ["-X", "pycache_prefix=/run/lab/bytecode"] if inside else ["-B"]
+    return ["/usr/bin/python3", "-IS", *bytecode, str(pathlib.Path(__file__).with_name("start.py")), name, *arguments]

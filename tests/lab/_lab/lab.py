@@ -148,7 +148,7 @@ def status(lab: Lab) -> str:
 
 def entry(lab: Lab, state: dict[str, t.Any], target: str, cwd: str, command: t.Sequence[str], names: t.Sequence[str] = ()) -> list[str]:
     """The command line that runs a command in the namespaces of target: a host, or a PID. names: environment variables to take along."""
-    inner = access.program("enter", target, cwd, *command)
+    inner = access.program("enter", target, cwd, *command, inside=True)
     if state["kernel"] == "uml":
         return access.ssh(lab, "control", *inner, options=[f"-oSendEnv={name}" for name in names])
     return access.program("enter", str(first_process(state)), "/", *inner)
@@ -225,7 +225,7 @@ def fault(lab: Lab, action: str, host: str) -> str:
     state = folder.living(lab)
     if host not in addressed(state):
         raise LabError(f"lab {lab.name} has no host {host!r}. It has: {', '.join(addressed(state))}")
-    command = ["env", f"LAB_FOLDER={lab.path}", *access.program("fault", action, host)]
+    command = ["env", f"LAB_FOLDER={lab.path}", *access.program("fault", action, host, inside=True)]
     result = subprocess.run(entry(lab, state, init_pid(state), "/", command), stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True)
     if result.returncode:
         folder.check_alive(lab, state)

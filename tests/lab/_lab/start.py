@@ -5,9 +5,9 @@
 """Starts one of the lab's programs, `start.py NAME ARGUMENT...`, without asking the environment where Python code is."""
 
 import importlib
-import pathlib
+import os
 import sys
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
     importlib.import_module(f"_lab.{sys.argv.pop(1)}").main()
