@@ -68,8 +68,9 @@ _ANY_ALGORITHM = 0xFFFFFFFF
 
 
 class Template(t.NamedTuple):
-    """An SA that a policy asks for. Addresses are packed, all zeros for those of the packet (transport mode); SPI 0 and reqid 0 are any.
+    """An SA that a policy asks for. Addresses are packed, all zeros for those of the packet (transport mode); SPI 0 is any.
 
+    ``reqid`` must be that of the SA for packets that leave, 0 included; for those that arrive 0 is any (net/xfrm/xfrm_state.c).
     ``level`` "use" lets packets pass in the clear where there is no such SA.
     """
 

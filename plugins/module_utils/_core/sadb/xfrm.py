@@ -606,7 +606,10 @@ class XfrmSadb(Sadb):
                 raise self._refused(refusals, steps[first:last], stuck)
 
     def _not_done(self, steps: t.Sequence[_Step]) -> dict[int, Refusal]:
-        """Which steps the kernel did not carry out, seen from the SADB, since its answers were lost."""
+        """Which steps the kernel did not carry out, seen from the SADB, since its answers were lost.
+
+        An SA that equals the one to be added counts as ours: the plan had not seen it.
+        """
         held = {(entry.sa.protocol, entry.sa.destination, entry.sa.spi, entry.sa.mark): entry.sa for entry in self.dump()}
         refusals = {}
         for index, step in enumerate(steps):

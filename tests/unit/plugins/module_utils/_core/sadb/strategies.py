@@ -124,7 +124,7 @@ def associations(draw: st.DrawFn) -> SecurityAssociation:
 
 def association_sets() -> st.SearchStrategy[list[SecurityAssociation]]:
     """SAs that a kernel can hold together: a mark could hide one SA behind another of the same protocol, destination and SPI."""
-    return st.lists(associations(), max_size=12, unique_by=lambda sa: identity(sa)[:3])
+    return st.lists(associations(), max_size=20, unique_by=lambda sa: identity(sa)[:3])
 
 
 @st.composite

@@ -1,0 +1,304 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What goes wrong: the error names SA, reason and fix, never a key, and the SADB is as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import time
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, Mark
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan as make_plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.tests.kernel import witness
+from ansible_collections.ipsec.manual.tests.kernel.witness import add, assert_no_key, delete, sa_of
+
+NOBODY = 65534
+
+
+def refused(sadb: XfrmSadb, operations: t.Sequence[Operation]) -> SadbError:
+    """The error of an `apply` that must fail and change nothing."""
+    before = witness.state_text()
+    with pytest.raises(SadbError) as caught:
+        sadb.apply(operations)
+    # The kernel lists the newest SA first, so what was put back stands elsewhere.
+    assert sorted(blocks(witness.state_text())) == sorted(blocks(before))
+    sas = [operation.new or operation.old.sa for operation in operations if operation.new or operation.old]
+    assert_no_key(caught.value, *sas)
+    return caught.value
+
+
+def blocks(text: str) -> list[str]:
+    return re.split(r"^(?=src )", text, flags=re.M)
+
+
+def as_nobody(function: t.Callable[[], object]) -> str:
+    """What `function` raises in a process without any privilege."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            function()
+        except SadbError as exc:
+            os.write(writer, f"{exc.errno_name} {exc}".encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        text = answer.read().decode()
+    os.waitpid(child, 0)
+    return text
+
+
+def test_an_identity_that_is_taken_is_never_success(sadb: XfrmSadb) -> None:
+    mine = sa_of(0x1000)
+    witness.run("ip", "-batch", "-", stdin=witness.as_command(sa_of(0x1000, source=bytes((192, 0, 2, 77)))))
+    error = refused(sadb, add(sa_of(0xFFF), mine, sa_of(0x1001)))
+    assert error.errno_name == "EEXIST"
+    assert "esp spi 0x00001000 192.0.2.1 > 192.0.2.2" in error.place
+    assert "The SADB is as it was before." in str(error)
+
+
+def test_an_sa_that_is_equal_already_is_no_success_either(sadb: XfrmSadb) -> None:
+    sa = sa_of(0x1000)
+    sadb.apply(add(sa))
+    assert refused(sadb, add(sa)).errno_name == "EEXIST"
+
+
+def test_an_algorithm_that_no_kernel_has_is_named(sadb: XfrmSadb) -> None:
+    sa = sa_of(0x1000)._replace(encryption="cbc(rot13)")
+    error = refused(sadb, add(sa_of(0xFFF), sa))
+    assert error.errno_name == "ENOSYS"
+    assert "cbc(rot13) with hmac-sha256" in str(error)
+    assert [problem.errno_name for problem in sadb.preflight([sa_of(1 << 10), sa])] == ["ENOSYS"]
+
+
+def test_an_algorithm_whose_module_is_missing_names_the_module(sadb: XfrmSadb, without: t.Callable[..., None]) -> None:
+    without("blowfish_generic")
+    sa = sa_of(0x1000, "blowfish-cbc")
+    error = refused(sadb, add(sa))
+    assert error.errno_name in ("ENOSYS", "ENOENT")
+    assert re.search(r"modprobe -a esp4 .*blowfish_generic", str(error))
+    (problem,) = sadb.preflight([sa_of(0x1001), sa])
+    assert "blowfish_generic" in problem.hint
+    assert "0x00001000" in problem.place
+
+
+@pytest.mark.parametrize("module, cipher, six, words", [("esp4", "aes-cbc", False, "no ESP for IPv4"), ("ah6", "", True, "no AH for IPv6")])
+def test_a_kernel_without_the_protocol_names_the_module(
+    sadb: XfrmSadb, without: t.Callable[..., None], module: str, cipher: str, six: bool, words: str
+) -> None:
+    if module == "esp4" and os.path.isdir("/sys/module/esp4_offload"):
+        witness.remove_module("esp4_offload")
+    without(module)
+    sa = sa_of(0x1000, cipher, six=six)
+    for error in (refused(sadb, add(sa)), *sadb.preflight([sa])):
+        assert error.errno_name == "EPROTONOSUPPORT"
+        assert words in str(error)
+        assert f"modprobe -a {module})" in str(error)
+
+
+def test_preflight_leaves_the_sadb_alone(sadb: XfrmSadb) -> None:
+    sas = [sa_of(0x1000), sa_of(0x1001, "", six=True), sa_of(0x1002, "aes-gcm", ""), sa_of(0x1003, mode="tunnel")]
+    with subprocess.Popen(["ip", "xfrm", "monitor"], stdout=subprocess.PIPE, text=True) as monitor:
+        time.sleep(0.5)
+        assert sadb.preflight(sas) == []
+        # Without keys too: who asks need not have any.
+        assert sadb.preflight([sa._replace(encryption_key=b"", authentication_key=b"") for sa in sas]) == []
+        time.sleep(0.2)
+        monitor.terminate()
+        assert monitor.communicate()[0] == ""
+    assert witness.states() == {}
+
+
+def test_without_privilege_every_call_says_which_is_missing(sadb: XfrmSadb) -> None:
+    sa = sa_of(0x1000)
+    sadb.apply(add(sa))
+    entry = sadb.dump()[0]
+    calls: list[t.Callable[[], object]] = [
+        sadb.dump,
+        sadb.flush,
+        lambda: sadb.apply(add(sa_of(0x1001))),
+        lambda: sadb.apply(delete(entry)),
+        lambda: raise_all(sadb.preflight([sa])),
+        Spd().dump,
+    ]
+    for call in calls:
+        text = as_nobody(call)
+        assert text.startswith("EPERM "), text
+        assert "CAP_NET_ADMIN" in text
+        assert "become: true" in text
+    assert sadb.dump() == [entry]
+
+
+def test_a_failure_restores_counters_times_and_sequence_numbers(sadb: XfrmSadb, peer: t.Callable[..., str]) -> None:
+    used = sa_of(0x1000, replay_window=32, lifetimes=Lifetimes(hard_bytes=10**9))
+    esn = sa_of(0x1001, replay_window=4096, esn=True, mark=Mark(1, 3), if_id=5, extra=(("replay_value", str((5 << 32) + 6)),))
+    tunnel = sa_of(0x1002, mode="tunnel", six=True)
+    sadb.apply(add(used))
+    peer(witness.as_command(used), packets=7)
+    sadb.apply(add(esn, tunnel))
+    time.sleep(1.1)  # so that a new add time would show
+    witness.run("ip", "-batch", "-", stdin=witness.as_command(sa_of(0x2000)))
+    dump = {entry.sa.spi: entry for entry in sadb.dump()}
+    assert dump[0x1000].counters.sequence_out == 7
+    replacement = used._replace(encryption_key=bytes(range(32)))
+    error = refused(sadb, [Operation("replace", replacement, dump[0x1000]), *delete(dump[0x1001], dump[0x1002]), *add(sa_of(0x3000), sa_of(0x2000))])
+    assert error.errno_name == "EEXIST"
+    assert {entry.sa.spi: entry for entry in sadb.dump()} == dump
+
+
+def test_what_the_model_lacks_is_restored_too(sadb: XfrmSadb) -> None:
+    key = "0x" + "0123456789abcdef" * 2
+    more = ("flag", "noecn", "decap-dscp", "extra-flag", "dont-encap-dscp", "output-mark", "0x7", "mask", "0xff", "tfcpad", "64")
+    ends = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000", "mode", "tunnel")
+    witness.run("ip", "xfrm", "state", "add", *ends, "enc", "cbc(camellia)", key, "auth", "hmac(sha256)", key, *more)
+    assert "noecn decap-dscp" in witness.state_text()
+    assert refused(sadb, [*delete(*sadb.dump()), *add(sa_of(0x1001))[:1], *add(sa_of(0x1001))]).errno_name == "EEXIST"
+
+
+def test_a_failure_in_the_last_of_many_sends_is_undone(sadb: XfrmSadb) -> None:
+    old = [sa_of(0x1000 + number) for number in range(700)]
+    new = [sa_of(0x9000 + number) for number in range(3000)]
+    sadb.apply(add(*old))
+    error = refused(sadb, [*delete(*sadb.dump()), *add(*new, new[0], new[1], new[2])])
+    assert error.errno_name == "EEXIST"
+    assert "2 more SAs were refused" in str(error)
+
+
+def test_lost_answers_are_noticed_and_undone(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:
+    others, new = [sa_of(0x1000 + number) for number in range(40)], [sa_of(0x2000 + number) for number in range(40)]
+    sadb.apply(add(*(sa_of(sa.spi) for sa in others)))
+
+    def shrink(link: netlink.Netlink) -> None:
+        """A receive buffer far smaller than the answers of one send."""
+        link._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        link._receive_space, link._send_space = 1 << 30, 100_000
+
+    monkeypatch.setattr(netlink.Netlink, "_buffer_sizes", shrink)
+    assert refused(sadb, add(*new[:20], *others, *new[20:])).errno_name == "ENOBUFS"
+
+
+def test_small_buffers_do_when_nothing_is_refused(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "_BUFFER", 1)
+    sas = [sa_of(0x1000 + number) for number in range(200)]
+    sadb.apply(add(*sas))
+    assert {entry.sa for entry in sadb.dump()} == set(sas)
+    sadb.apply(delete(*sadb.dump()))
+    assert sadb.dump() == []
+
+
+@pytest.mark.parametrize("change", ["gone", "other key"])
+def test_an_sa_that_another_program_changed_meanwhile_is_left_alone(sadb: XfrmSadb, change: str) -> None:
+    sa, other = sa_of(0x1000), sa_of(0x1000)
+    sadb.apply(add(sa, sa_of(0x1001)))
+    old = next(entry for entry in sadb.dump() if entry.sa == sa)
+    witness.run("ip", "xfrm", "state", "delete", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000")
+    if change == "other key":
+        witness.run("ip", "-batch", "-", stdin=witness.as_command(other))
+    for operation in (Operation("delete", None, old), Operation("replace", sa_of(0x1000), old)):
+        error = refused(sadb, [*add(sa_of(0x1002)), operation])
+        assert error.errno_name == ("ESRCH" if change == "gone" else "ESTALE")
+        assert "Run again" in str(error)
+
+
+def test_an_sa_hidden_behind_one_without_mark_does_not_take_that_one_along(sadb: XfrmSadb) -> None:
+    marked, plain = sa_of(0x1000, mark=Mark(5, 0xFF)), sa_of(0x1000)
+    sadb.apply(add(marked))
+    sadb.apply(add(plain))
+    entry = next(entry for entry in sadb.dump() if entry.sa == marked)
+    assert refused(sadb, delete(entry)).errno_name == "ESTALE"
+    sadb.apply(delete(next(entry for entry in sadb.dump() if entry.sa == plain)))
+    sadb.apply(delete(entry))
+    assert witness.states() == {}
+
+
+def provoke_acquire() -> subprocess.Popen[str]:
+    """Send a packet that wants an SA which is not there, with a key management daemon listening: the kernel makes a larval SA."""
+    witness.run("ip", "link", "add", "dummy0", "type", "dummy")
+    lines = ["addr add 192.0.2.1/24 dev dummy0", "link set dummy0 up", "xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir out tmpl proto esp mode transport"]
+    witness.run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
+    listener = subprocess.Popen(["ip", "xfrm", "monitor", "acquire"], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 10
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        while not witness.states() and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                sender.sendto(b"hello", ("192.0.2.2", 9))
+            time.sleep(0.05)
+    return listener
+
+
+def test_a_larval_sa_of_a_daemon_survives(sadb: XfrmSadb) -> None:
+    with provoke_acquire() as listener:
+        (larval,) = sadb.dump()
+        assert larval.larval
+        assert larval.sa.spi == 0
+        assert ("esp", 0) in witness.states()
+        sa = sa_of(0x1000, "", "hmac-sha256")
+        for state, scope in (("exact", "peers"), ("exact", "protocol"), ("flushed", "peers"), ("exact", "all")):
+            sadb.apply(make_plan([sa], sadb.dump(), state, scope, protocols=("esp", "ah")).operations)
+            assert ("esp", 0) in witness.states()
+        sadb.flush("esp")
+        assert ("esp", 0) not in witness.states()
+        listener.terminate()
+
+
+def test_an_spi_that_a_daemon_reserved_is_larval_and_in_the_way(sadb: XfrmSadb) -> None:
+    witness.run("ip", "xfrm", "state", "allocspi", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "min", "0x1000", "max", "0x1000")
+    (larval,) = sadb.dump()
+    assert (larval.larval, larval.sa.spi) == (True, 0x1000)
+    assert refused(sadb, add(sa_of(0x1000))).errno_name == "EEXIST"
+    sadb.apply([Operation("replace", sa_of(0x1000), larval)])
+    assert [entry.larval for entry in sadb.dump()] == [False]
+
+
+def with_zero_keys(spi: int) -> str:
+    key = "0x" + "00" * 16
+    return f"xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi {spi} enc cbc(aes) {key} auth-trunc hmac(sha256) {key} 128\n"
+
+
+def test_keys_count_as_hidden_only_where_all_of_them_are(sadb: XfrmSadb) -> None:
+    """Lockdown itself needs another kernel; what it makes of keys in a dump is what is looked for where the kernel does not tell."""
+    if os.path.exists("/sys/kernel/security/lockdown"):
+        pytest.skip("this kernel tells by itself")
+    assert not sadb.keys_hidden()
+    witness.run("ip", "-batch", "-", stdin=with_zero_keys(0x1000))
+    assert sadb.keys_hidden()
+    sadb.apply(add(sa_of(0x1001)))
+    assert not sadb.keys_hidden()
+
+
+def test_an_sa_whose_key_is_hidden_is_not_put_back_with_zeros(sadb: XfrmSadb) -> None:
+    witness.run("ip", "-batch", "-", stdin=with_zero_keys(0x1000) + witness.as_command(sa_of(0x2000)))
+    hidden = next(entry for entry in sadb.dump() if entry.sa.spi == 0x1000)
+    with pytest.raises(SadbError, match=r"Undoing the rest failed for: esp spi 0x00001000 .*the kernel hides its keys"):
+        sadb.apply([*delete(hidden), *add(sa_of(0x2000))])
+    assert set(witness.states()) == {("esp", 0x2000)}
+
+
+def test_no_socket_stays_open(sadb: XfrmSadb) -> None:
+    before = os.listdir("/proc/self/fd")
+    sa = sa_of(0x1000)
+    sadb.apply(add(sa))
+    refused(sadb, add(sa))
+    sadb.apply(delete(*sadb.dump()))
+    sadb.flush()
+    sadb.preflight([sa])
+    assert os.listdir("/proc/self/fd") == before

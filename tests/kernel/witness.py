@@ -1,0 +1,111 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What ip(8) and /proc say about the kernel: the tests believe them, not the code under test."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+import traceback
+import typing as t
+from pathlib import Path
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, SecurityAssociation, build, format_address, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
+
+
+def run(*command: str, stdin: str | None = None) -> str:
+    """A command that must succeed; what it printed."""
+    result = subprocess.run(command, input=stdin, check=False, capture_output=True, text=True)
+    if result.returncode:
+        raise AssertionError(f"{' '.join(command)}: exit status {result.returncode}\n{result.stdout}{result.stderr}")
+    return result.stdout
+
+
+def read(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8").strip()
+
+
+def write(path: str, text: str) -> None:
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def state_text(*options: str) -> str:
+    """``ip -s xfrm state``: every SA with counters, times and sequence numbers."""
+    return run("ip", "-s", "xfrm", "state", *options)
+
+
+def states() -> dict[tuple[str, int], str]:
+    """The text about each SA, its lines joined by spaces, by protocol and SPI."""
+    found = {}
+    for block in re.split(r"^(?=src )", state_text(), flags=re.M):
+        match = re.search(r"proto (\S+) spi 0x([0-9a-f]+)", block)
+        if match:
+            found[match[1], int(match[2], 16)] = " ".join(block.split())
+    return found
+
+
+def policies() -> list[str]:
+    """The text about each policy, its lines joined by spaces; those of sockets included."""
+    return [" ".join(block.split()) for block in re.split(r"^(?=src )", run("ip", "xfrm", "policy"), flags=re.M) if block]
+
+
+def counters(text: str) -> tuple[int, int]:
+    """Bytes and packets out of the text about an SA."""
+    match = re.search(r"lifetime current: (\d+)\(bytes\), (\d+)\(packets\)", text)
+    if match is None:
+        raise AssertionError(text)
+    return int(match[1]), int(match[2])
+
+
+def remove_module(module: str) -> None:
+    """rmmod, repeated while SAs of namespaces that just ended still hold it."""
+    deadline = time.monotonic() + 20
+    while os.path.isdir(f"/sys/module/{module}"):
+        result = subprocess.run(["rmmod", module], check=False, capture_output=True, text=True)
+        if result.returncode and time.monotonic() > deadline:
+            raise AssertionError(result.stderr)
+        time.sleep(0.1)
+
+
+def sa_of(spi: int, cipher: str = "aes-cbc", integrity: str = "hmac-sha256", *, six: bool = False, **fields: t.Any) -> SecurityAssociation:
+    """An ESP SA with fresh keys, AH for no cipher; 192.0.2.1 > 192.0.2.2 or the same in IPv6."""
+    for field, name in (("encryption_key", cipher), ("authentication_key", integrity)):
+        if name and field not in fields:
+            fields[field] = keys.generate(BY_NAME[name]) if BY_NAME[name].key_bits else b""
+    ends = ("2001:db8::2", "2001:db8::1") if six else ("192.0.2.2", "192.0.2.1")
+    source = fields.pop("source", None) or pack_address(ends[1])
+    destination = fields.pop("destination", None) or pack_address(ends[0])
+    return build("esp" if cipher else "ah", spi, destination, source, cipher, integrity, **fields)
+
+
+def as_command(sa: SecurityAssociation) -> str:
+    """A line for ``ip -batch`` that adds an SA of AES-CBC and HMAC-SHA-256."""
+    ends = f"src {format_address(sa.source)} dst {format_address(sa.destination)} proto {sa.protocol} spi {sa.spi} replay-window {sa.replay_window}"
+    cipher = f"enc cbc(aes) 0x{sa.encryption_key.hex()} " if sa.encryption else ""
+    return f"xfrm state add {ends} mode {sa.mode} {cipher}auth-trunc hmac(sha256) 0x{sa.authentication_key.hex()} {sa.icv_bits}\n"
+
+
+def add(*sas: SecurityAssociation) -> list[Operation]:
+    return [Operation("add", sa, None) for sa in sas]
+
+
+def delete(*entries: Entry) -> list[Operation]:
+    return [Operation("delete", None, entry) for entry in entries]
+
+
+def assert_no_key(error: IpsecError, *sas: SecurityAssociation) -> None:
+    """No written form of any key in the error or its traceback."""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__)) + repr(error) + repr(error.__dict__)
+    for sa in sas:
+        for key in (sa.encryption_key, sa.authentication_key):
+            if key:
+                assert key.hex() not in text.lower()
+                assert repr(key)[2:-1] not in text
