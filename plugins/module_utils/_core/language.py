@@ -12,7 +12,6 @@ numbers and keys, filling up keys, swallowing lines, losing text after quotes) i
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import typing as t
@@ -92,6 +91,8 @@ def parse(text: str | bytes, name: str = "text", target: str = LINUX, resolve_na
 _BLANKS = " \t\r\f\v"
 # A quoted word with what follows it, or a plain word. What the quotes hold ends at the line's end at the latest.
 _WORD = re.compile(r'"(?P<quoted>[^"]*)(?P<close>"?)(?P<after>[^ \t\r\f\v]*)|(?P<plain>[^ \t\r\f\v]+)')
+# Stands for a word that was refused as such; what it means is not asked. No word of a text can be this.
+_REFUSED = "\0"
 _STRANGE = re.compile(r"[^ -~\t\r\f\v]")
 
 # Where a problem of `association.problems` points: the first of these fields that the command gives. None of them may have been refused before,
@@ -127,6 +128,32 @@ class _Word(t.NamedTuple):
     column: int
 
 
+def _word_problem(found: re.Match[str]) -> tuple[int, str, str] | None:
+    """Why a match of `_WORD` is no word: where in it, what, and the fix; None for a good one. No message for a NUL byte, which its line reports."""
+    text = found["plain"]
+    if text is None:
+        text = found["quoted"]
+        if not found["close"]:
+            return 0, "the quotes are not closed on this line", 'Add the closing ".'
+        if found["after"]:
+            return (
+                found.start("after") - found.start(),
+                "text stands right after the closing quotes; ipseckey drops it silently",
+                "Put a blank between, or remove it.",
+            )
+        if not text:
+            return 0, "empty quotes are no word; ipseckey takes the word after them instead", "Remove them, or write the value."
+    elif '"' in text:
+        return text.index('"'), "quotes stand inside a word", "Quote whole words only."
+    strange = _STRANGE.search(found[0])
+    if strange is None:
+        return None
+    code = ord(strange[0])
+    what = f"the byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"the character U+{code:04X}"
+    message = f"{what} stands where only ASCII is allowed" if code else ""
+    return strange.start(), message, "Type the line again; blanks copied from a document may be no blanks."
+
+
 class _Words(t.NamedTuple):
     """The words of one command. ``broken``: a problem of its lines was reported, so what seems to be missing may not be."""
 
@@ -157,7 +184,8 @@ class _Reader:
         self._resolved: dict[str, bytes] = {}
 
     def problem(self, message: str, line: int, column: int, hint: str = "") -> None:
-        self.problems.append(TextError(message, self.name, line, column, hint))
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append(TextError(message, self.name, line, column, hint))
 
     def warn(self, message: str, word: _Word, reading: str = "") -> None:
         place = f"{self.name}, line {word.line}, column {word.column}"
@@ -195,7 +223,8 @@ class _Reader:
                     self.lines.append(command.words[0].line)
             number = following
             if len(self.problems) >= PROBLEMS_MAX:
-                self.problem(f"{PROBLEMS_MAX} problems were found; the rest of the text was not looked at", number, 1, "Mend those first.")
+                message = f"{PROBLEMS_MAX} problems were found; the rest of the text was not looked at"
+                self.problems.append(TextError(message, self.name, number, 1, "Mend those first."))
                 return
         self._check_together(lines)
 
@@ -287,43 +316,22 @@ class _Reader:
     def _words(self, line: str, number: int) -> t.Iterator[_Word]:
         for found in _WORD.finditer(line):
             column = found.start() + 1
-            text = found["plain"]
-            if text is None:
-                text = found["quoted"]
-                if not found["close"]:
-                    self.problem("the quotes are not closed on this line", number, column, 'Add the closing ".')
-                elif found["after"]:
-                    self.problem(
-                        "text stands right after the closing quotes; ipseckey drops it silently",
-                        number,
-                        found.start("after") + 1,
-                        "Put a blank between, or remove it.",
-                    )
-                elif not text:
-                    self.problem("empty quotes are no word; ipseckey takes the word after them instead", number, column, "Remove them, or write the value.")
-                    continue
-            elif '"' in text:
-                self.problem("quotes stand inside a word", number, column + text.index('"'), "Quote whole words only.")
-            strange = _STRANGE.search(text)
-            if strange:
-                code = ord(strange[0])
-                if code != 0:
-                    what = f"the byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"the character U+{code:04X}"
-                    self.problem(
-                        f"{what} stands where only ASCII is allowed",
-                        number,
-                        column + strange.start(),
-                        "Type the line again; blanks copied from a document may be no blanks.",
-                    )
-                text = text[: strange.start()]
-            if text:
-                yield _Word(text, number, column)
+            text = found["plain"] if found["plain"] is not None else found["quoted"]
+            wrong = _word_problem(found)
+            if wrong is not None:
+                offset, message, hint = wrong
+                if message:
+                    self.problem(message, number, column + offset, hint)
+                text = _REFUSED
+            yield _Word(text, number, column)
 
     # Words to SAs
 
     def _run(self, command: _Words) -> SecurityAssociation | None:
         first = command.words[0]
         row = COMMAND_BY_WORD.get(first.text)
+        if first.text == _REFUSED:
+            return None
         if row is None:
             if first.text in BY_WORD and not command.broken:
                 self.problem(f"{first.text!r} is no command", first.line, first.column, "The line above may lack its backslash.")
@@ -341,7 +349,7 @@ class _Reader:
         kind = command.words[1] if len(command.words) > 1 else first
         protocol = SA_TYPES.get(kind.text.lower(), "") if kind is not first else ""
         rest = 2
-        if not protocol:
+        if not protocol and kind.text != _REFUSED:
             missing = kind is first or kind.text in BY_WORD
             rest = 1 if missing else 2
             what = "the SA type is missing" if missing else f"unknown SA type {_shown(kind.text)}"
@@ -353,7 +361,8 @@ class _Reader:
             sa = self._build(protocol, given)
             for wrong in association.problems(sa, self.allow_static_counter_mode) + refusals(sa, self.target):
                 concerned = _CONCERNS.get(wrong.place, (wrong.place,))
-                if not command.broken and not given.refused.intersection(concerned):
+                certain = not command.broken or all(field in given.words for field in concerned)
+                if certain and not given.refused.intersection(concerned):
                     word = next((given.words[field] for field in concerned if field in given.words), given.words["type"])
                     self.problem(_in_keywords(wrong.message), word.line, word.column, _in_keywords(wrong.hint))
             if len(self.problems) == known_problems and not command.broken:
@@ -368,7 +377,8 @@ class _Reader:
             position += 1
             row = BY_WORD.get(word.text)
             if row is None:
-                self._unknown_keyword(word)
+                if word.text != _REFUSED:
+                    self._unknown_keyword(word)
                 while position < len(words) and words[position].text not in BY_WORD:
                     position += 1
                 continue
@@ -389,6 +399,9 @@ class _Reader:
                 given.refused.add(row.field)
             else:
                 given.words[row.field] = values[0] if values else word
+                if any(value.text == _REFUSED for value in values):
+                    given.refused.add(row.field)
+                    continue
                 try:
                     given.values[row.field] = self._value(row, word, values)
                 except InputError as wrong:
@@ -586,6 +599,8 @@ def _shown(word: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _nearest(word: str, known: tuple[str, ...]) -> str:
+    import difflib  # only here, since a module starts for every task
+
     near = difflib.get_close_matches(word.lower(), known, 3, 0.6) if len(word) <= 30 else []
     return f"Nearest: {', '.join(near)}." if near else "Nothing is like it; keywords are spi, src, dst, encr_alg, encrkey, auth_alg, authkey and others."
 
