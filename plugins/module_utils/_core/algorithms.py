@@ -12,7 +12,6 @@ the RFC in ``rfc``, the state of each algorithm that of RFC 8221 as updated by R
 
 from __future__ import annotations
 
-import difflib
 import typing as t
 
 from .errors import InputError, shown
@@ -184,6 +183,8 @@ def find(kind: str, word: str, place: str = "") -> Algorithm:
     if row is not None:
         return row
     words = [known for row_kind, known in _BY_WORD if row_kind == kind]
+    import difflib  # only here, since a module starts for every task
+
     near = (difflib.get_close_matches(word.lower(), words, 3, 0.5) if len(word) <= 40 else []) or [row.name for row in ALGORITHMS if row.kind == kind]
     other = AUTHENTICATION if kind == ENCRYPTION else ENCRYPTION
     if (other, word.lower()) in _BY_WORD:

@@ -12,7 +12,6 @@ Addresses are packed (4 or 16 bytes, network order): one address has one form, a
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import typing as t
 
@@ -345,6 +344,8 @@ def selector_problems(selector: Selector) -> t.Iterator[InputError]:
         if not 0 <= prefix <= len(address) * 8:
             yield InputError(f"the prefix /{prefix} is longer than the address", f"selector {side}")
         elif int.from_bytes(address, "big") & ((1 << (len(address) * 8 - prefix)) - 1):
+            import ipaddress  # only here, since a module starts for every task
+
             network = ipaddress.ip_network((address, prefix), strict=False)
             yield InputError(f"{format_address(address)}/{prefix} has bits set outside its prefix", f"selector {side}", f"Write {network}.")
     if not 0 <= selector.protocol <= 255:
