@@ -30,8 +30,8 @@ options: {}
 notes:
   - Keys appear in no result, difference, warning or error; fingerprints stand in for them.
     A fingerprint is the first 16 hex digits of SHA-256 over a fixed label, the algorithm and the key.
-  - Without pipelining Ansible stores a module with its options in a temporary file of the remote user. Set C(ansible_pipelining) to V(true)
-    for tasks that carry keys, so that none is ever stored there.
+  - A task that carries keys runs pipelined, whatever C(ansible_pipelining) says, since Ansible would otherwise store them in a temporary file of the target.
+    It fails where the connection plugin cannot pipeline, and where C(ANSIBLE_KEEP_REMOTE_FILES) is set.
 """
 
     COUNTER_MODE = r"""

@@ -63,7 +63,7 @@ from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SPI_MAX, SPI_MIN
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse_spi
+from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_spi
 
 
 class LookupModule(LookupBase):

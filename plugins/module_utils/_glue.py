@@ -27,9 +27,7 @@ Result = t.Dict[str, t.Any]
 BACKEND: Result = {"backend": {"type": "str", "choices": ["auto", "xfrm"], "default": "auto"}}
 COUNTER_MODE: Result = {"allow_static_counter_mode": {"type": "bool", "default": False}}
 
-KEYS_HIDDEN = (
-    "This kernel hides the keys of SAs (lockdown, confidentiality), so whether the right keys are installed cannot be seen. " "Everything else was compared."
-)
+KEYS_HIDDEN = "This kernel hides the keys of SAs (lockdown), so whether the right ones are installed cannot be seen. Everything else was compared."
 
 
 def run(module: AnsibleModule, work: t.Callable[[AnsibleModule], Result]) -> None:

@@ -12,9 +12,9 @@ import time
 import typing as t
 
 from ._core.association import identity
-from ._core.language import parse_spi
 from ._core.plan import digest
 from ._core.sadb import open_sadb
+from ._core.values import parse_spi
 from ._glue import KEYS_HIDDEN, Result
 from ._glue_read import Reader, read_address
 from ._glue_text import read_file

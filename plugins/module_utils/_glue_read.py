@@ -13,7 +13,7 @@ import typing as t
 
 from ._core.association import Selector, pack_address
 from ._core.errors import InputError, IpsecError, Problems, raise_all, shown
-from ._core.language import parse_network
+from ._core.values import parse_network
 from ._glue import Result
 
 # Traffic, as ipsec_sa and ipsec_policy take it.

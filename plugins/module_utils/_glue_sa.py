@@ -14,9 +14,9 @@ from ._core import association
 from ._core.algorithms import AUTHENTICATION, ENCRYPTION, find
 from ._core.association import Encapsulation, Lifetimes, SecurityAssociation, Selector, label
 from ._core.errors import InputError, raise_all
-from ._core.language import parse_key, parse_mark, parse_spi
 from ._core.plan import PRESENT, Plan, plan
 from ._core.sadb import open_sadb
+from ._core.values import parse_key, parse_mark, parse_spi
 from ._glue import KEYS_HIDDEN, Result, sadb_diff, warn
 from ._glue_read import Reader, read_address, read_selector
 from ._glue_secrets import hide_keys, take_secret

@@ -56,7 +56,7 @@ def key_forms(algorithm: Algorithm, key: bytes) -> set[str]:
     """The ways in which output could show a key: hex in both cases (``0x`` may come before either) and base64; as given, without its salt, and with
     DES parity set."""
     forms: set[str] = set()
-    for form in {key, key[: len(key) - algorithm.salt_bits // 8], set_parity(algorithm, key)}:
+    for form in (key, key[: len(key) - algorithm.salt_bits // 8], set_parity(algorithm, key)):
         forms.update((form.hex(), form.hex().upper(), binascii.b2a_base64(form, newline=False).decode("ascii")))
     return forms
 

@@ -68,8 +68,6 @@ EXAMPLES = r"""
 - name: Write the SAs of a vault-encrypted file
   ipsec.manual.ipseckeys_file:
     content: "{{ lookup('ansible.builtin.file', inventory_hostname ~ '.ipseckeys') }}"
-  vars:
-    ansible_pipelining: true
 
 - name: Make the staged SAs permanent, those of other peers stay
   ipsec.manual.ipseckeys_file:
