@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -42,18 +43,39 @@ def write_tests(checkout: Path, **files: str) -> None:
 @pytest.mark.parametrize(
     ("files", "status", "closing"),
     [
-        ({"a": GOOD, "b": GOOD}, 0, "2 passed, 0 failed"),
         ({"a": GOOD, "b": SKIPPED}, 0, "1 passed, 0 failed, 1 skipped"),
         ({"a": GOOD, "b": BAD}, 1, "1 passed, 1 failed"),
-        ({"a": "import nothing_of_this_name\n"}, 1, "0 passed, 1 failed"),
-        ({"a": SKIPPED}, 1, "0 passed, 1 failed, 1 skipped"),
-        ({}, 1, "0 passed, 1 failed"),
     ],
 )
 def test_the_closing_line_and_the_exit_status_tell_the_truth(checkout: Path, files: dict[str, str], status: int, closing: str) -> None:
     write_tests(checkout, **files)
     outcome, lines = run(checkout, "unit")
     assert (outcome, lines[-1]) == (status, closing)
+
+
+@pytest.mark.parametrize(
+    ("status", "last", "counts"),
+    [
+        (0, "==== 2 passed in 0.10s ====", (2, 0, 0)),
+        (0, "==== 2 passed, 3 skipped, 1 xfailed, 4 warnings in 70.10s (0:01:10) ====", (2, 0, 4)),
+        (0, "==== 3 skipped in 0.10s ====", (0, 1, 3)),
+        (5, "==== no tests ran in 0.10s ====", (0, 1, 0)),
+        (2, "==== 1 error in 0.10s ====", (0, 1, 0)),
+        (1, "==== 2 failed, 5 passed, 1 error in 0.10s ====", (5, 3, 0)),
+        (137, "tests/unit/test_a.py ....", (0, 1, 0)),
+        (3, "==== 5 passed in 0.10s ====", (5, 1, 0)),
+    ],
+)
+def test_a_part_passes_only_if_tests_ran_and_all_passed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, last: str, counts: tuple[int, int, int]
+) -> None:
+    monkeypatch.syspath_prepend(TESTS / "runner")
+    schedule = importlib.import_module("schedule")
+    monkeypatch.setattr(schedule, "LOGS", tmp_path)
+    (part,) = importlib.import_module("parts").named("kernel")
+    (tmp_path / "kernel.log").write_text(f"collected\n{last}\n")
+    outcome = schedule._judge(part, status, "", 1.0)
+    assert (outcome.passed, outcome.failed, outcome.skipped) == counts
 
 
 def test_a_missing_test_folder_has_failed(checkout: Path) -> None:
