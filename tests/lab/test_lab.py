@@ -367,8 +367,11 @@ def test_bad_input_is_named_and_changes_nothing(arguments: tuple[str, ...], mess
     assert traces(OTHER) == []
 
 
-def exec_traces() -> list[str]:
-    return [entry.name for entry in LABS.glob("exec-*")] + [name for name in namespaces() if name.startswith("lab-exec-")] if LABS.exists() else []
+def execute(*arguments: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run `lab exec`; its result, and what it left behind."""
+    with subprocess.Popen([LAB, "exec", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        output, errors = process.communicate(timeout=180)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors), traces(f"exec-{process.pid}")
 
 
 def test_exec_passes_streams_status_directory_and_environment() -> None:
@@ -406,18 +409,18 @@ def test_exec_gives_root_on_a_kernel_with_esp_and_ah_and_namespaces() -> None:
 
 def test_exec_times_out_and_leaves_nothing() -> None:
     started = time.monotonic()
-    result = lab("exec", "--timeout", "2", "--", "sleep", "100")
+    result, left = execute("--timeout", "2", "--", "sleep", "100")
     assert result.returncode == 124
     assert "did not end within 2 s" in result.stderr
     assert time.monotonic() - started < 60
-    assert exec_traces() == []
+    assert left == []
 
 
 def test_exec_reports_a_panic() -> None:
-    result = lab("exec", "--kernel", "uml", "--", "sh", "-c", "echo c > /proc/sysrq-trigger; sleep 60")
+    result, left = execute("--kernel", "uml", "--", "sh", "-c", "echo c > /proc/sysrq-trigger; sleep 60")
     assert result.returncode == 125
     assert "Kernel panic - not syncing: sysrq triggered crash" in result.stderr
-    assert exec_traces() == []
+    assert left == []
 
 
 def test_killed_exec_takes_its_kernel_along() -> None:
@@ -427,7 +430,7 @@ def test_killed_exec_takes_its_kernel_along() -> None:
         process.kill()
     await_true(lambda: not [line for line in processes_naming(f"{LABS}/exec-{process.pid}/") if "linux.uml" in line])
     lab("down", "--name", OTHER)
-    assert [trace for trace in exec_traces() if str(process.pid) in trace] == []
+    assert traces(f"exec-{process.pid}") == []
 
 
 def test_exec_without_esp_has_no_esp_but_ah() -> None:
