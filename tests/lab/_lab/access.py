@@ -92,8 +92,8 @@ def yaml_string(text: str) -> str:
 
 
 def ssh(lab: Lab, host: str, *command: str, options: t.Sequence[str] = ()) -> list[str]:
-    """The command line that runs a command on a host."""
-    return ["ssh", "-F", str(lab.path / "ssh_config"), "-T", *options, lab.alias(host), "exec " + shlex.join(command)]
+    """The command line that runs a command on a host, or does what the options say."""
+    return ["ssh", "-F", str(lab.path / "ssh_config"), "-T", *options, lab.alias(host), *(["exec " + shlex.join(command)] if command else [])]
 
 
 def write(lab: Lab, hosts: t.Sequence[plan.Host], *, control: bool) -> None:

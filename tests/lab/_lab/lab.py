@@ -188,6 +188,8 @@ def attend(lab: Lab, state: dict[str, t.Any], process: subprocess.Popen[bytes], 
         except subprocess.TimeoutExpired:
             pass
         if folder.death(lab, state):
+            # The shared connection would wait for the dead, and hold this process's standard streams open meanwhile.
+            subprocess.run(access.ssh(lab, "control", options=["-O", "exit"]), stdin=subprocess.DEVNULL, check=False, capture_output=True)
             folder.check_alive(lab, state)
         if deadline and time.monotonic() > deadline:
             print(f"lab: the command did not end within {timeout:g} s.\n{lab.log_tail()}", file=sys.stderr)
