@@ -243,15 +243,16 @@ def _flock(handle: int, path: str) -> None:
 
 def _read_file(path: str) -> bytes:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise
     except OSError as exc:
         what = "is a symbolic link" if exc.errno == errno.ELOOP else f"cannot be read: {exc.strerror}"
         raise KeystoreError(f"the keystore file {what}", path, "Keep the file itself there, readable by you.") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise KeystoreError("the keystore file is no regular file", path, "Restore it from version control.")
     with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise KeystoreError("the keystore file is no regular file", path)
         return stream.read()
 
 

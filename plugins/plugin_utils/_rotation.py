@@ -118,10 +118,11 @@ def _words(key: str) -> str:
     return f"{protocol} {spi} towards {destination}"
 
 
-def clocks(results: Results, asked: float, answered: float, tolerance: float) -> dict[str, t.Any]:
+def clocks(results: Results, asked: float, answered: float, tolerance: float, forks: int = 0) -> dict[str, t.Any]:
     """Compare the hosts' clocks. Each was read between ``asked`` and ``answered`` (seconds on the controller), which bounds how far it is off.
 
-    ``problems`` names two clocks that are certainly more than ``tolerance`` seconds apart; ``offset`` is how far the hosts are ahead of the controller.
+    ``problems`` names two clocks that are certainly more than ``tolerance`` seconds apart, and ``forks`` that are too few for all hosts to wait for one
+    instant together; ``offset`` is how far the hosts are ahead of the controller.
     """
     ahead = {host: (float(result["epoch"]) - answered, float(result["epoch"]) - asked) for host, result in results.items() if "epoch" in result}
     if not ahead:
@@ -130,6 +131,8 @@ def clocks(results: Results, asked: float, answered: float, tolerance: float) ->
     slowest = min(ahead, key=lambda host: (ahead[host][1], host))
     apart = ahead[fastest][0] - ahead[slowest][1]
     problems = []
+    if 0 < forks < len(ahead):
+        problems.append(f"{len(ahead)} hosts are to wait for one instant together, but Ansible has {forks} forks: give it --forks {len(ahead)}")
     if apart > tolerance:
         problems.append(
             f"the clock of {fastest} is at least {apart:.1f} s ahead of that of {slowest}, more than {tolerance:g} s: set them right (NTP), "

@@ -1,0 +1,197 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The action and the lookup, through ansible-playbook: the vault's secrets, the play's hosts and check mode come from Ansible itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
+
+COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
+CONNECTIONS = [
+    {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}},
+    {"name": "mesh", "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2", "c": "2001:db8::3"}, "associations": [{}, {"protocol": "ah"}]},
+]
+
+
+class Controller:
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.keystore = folder / "keystore"
+        for name, word in (("default", "correct"), ("ops", "horse"), ("wrong", "battery")):
+            (folder / name).write_text(word)
+
+    def play(
+        self, *tasks: dict[str, t.Any], hosts: str = "all", options: t.Sequence[str] = ("--vault-password-file", "default"), **play: t.Any
+    ) -> tuple[int, str]:
+        """Run tasks once, for a play of three hosts that are never asked; exit status and output."""
+        steps = [{"name": f"Step {number}", "run_once": True, **task} for number, task in enumerate(tasks)]
+        (self.folder / "play.json").write_text(json.dumps([{"hosts": hosts, "gather_facts": False, "tasks": steps, **play}]))
+        command = [sys.executable, "-m", "ansible", "playbook", "-i", "a,b,c", "-v", *options, "play.json"]
+        environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "0"}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def well(self, *tasks: dict[str, t.Any], **options: t.Any) -> str:
+        status, output = self.play(*tasks, **options)
+        assert status == 0, output
+        return output
+
+    def badly(self, *tasks: dict[str, t.Any], **options: t.Any) -> str:
+        status, output = self.play(*tasks, **options)
+        assert status != 0, output
+        return output
+
+    def snapshot(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.keystore.glob("*.yml")}
+
+
+def keystore(state: str = "prepared", **options: t.Any) -> dict[str, t.Any]:
+    return {"ipsec.manual.ipsec_keystore": {"state": state, "directory": "keystore", "connections": CONNECTIONS, **options}}
+
+
+def show(*names: str, options: str = "") -> dict[str, t.Any]:
+    """A task that shows SPIs, fingerprints and addresses of what the lookup returns, not the keys."""
+    look_up = f"lookup('ipsec.manual.ipsec_keystore', {list(names)!r}, directory='keystore'{options})"
+    return {"ansible.builtin.debug": {"msg": f"{{{{ ({look_up} | ipsec.manual.ipseckeys_parse) | map(attribute='spi') | join(' ') }}}}"}}
+
+
+@pytest.fixture
+def controller(tmp_path: pathlib.Path) -> Controller:
+    return Controller(tmp_path)
+
+
+def shown(output: str) -> list[set[str]]:
+    return [set(text.split()) for text in re.findall(r'"msg": "([^"]*)"', output)]
+
+
+def test_a_generation_is_made_kept_promoted_and_replaced(controller: Controller) -> None:
+    output = controller.well(
+        keystore(),
+        show("pair", options=", generation='next'"),
+        keystore(),
+        keystore("switching"),
+        keystore("promoted"),
+        show("pair"),
+        keystore(),
+        show("mesh", options=", host='b'"),
+        show("pair", "mesh", options=", host='a'"),
+        keystore(new_keys=True, only=["pair"]),
+        show("pair", options=", generation='newest'"),
+        show("mesh", options=", generation='newest'"),
+        keystore("discarded", only=["pair"]),
+    )
+    assert re.findall(r"^(?:ok|changed): \[a\]", output, re.M) == [
+        *("changed: [a]", "ok: [a]", "ok: [a]", "changed: [a]", "changed: [a]", "ok: [a]", "ok: [a]", "ok: [a]", "ok: [a]"),
+        *("changed: [a]", "ok: [a]", "ok: [a]", "changed: [a]"),
+    ]
+    first, current, mesh_of_b, all_of_a, newest, mesh = shown(output)
+    assert first == current and len(first) == 2 and len(mesh_of_b) == 8 and len(mesh) == 12
+    assert all_of_a > current and len(all_of_a) == 10 and mesh_of_b < mesh
+    assert len(newest) == 2 and not newest & current
+    assert re.findall(r'"outcome": "(\w+)"', output)[:4] == ["made", "made", "resumed", "resumed"]
+
+
+def test_check_mode_writes_nothing_and_tells(controller: Controller) -> None:
+    output = controller.well(keystore(), options=("--vault-password-file", "default", "--check", "--diff"))
+    assert "changed: [a]" in output and "+next: generation 1" in output and not controller.keystore.exists()
+    assert not re.search(r"[0-9a-f]{32}", output)
+    controller.well(keystore(), keystore("promoted"))
+    before = controller.snapshot()
+    controller.well(keystore(new_keys=True), options=("--vault-password-file", "default", "--check"))
+    assert controller.snapshot() == before
+
+
+def test_every_way_to_give_a_password_works(controller: Controller) -> None:
+    controller.well(keystore(vault_id="ops", only=["pair"]), options=("--vault-id", "default@default", "--vault-id", "ops@ops"))
+    assert (controller.keystore / "pair.yml").read_bytes().startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n")
+    controller.well(keystore("promoted", only=["pair"]), options=("--vault-id", "default@default", "--vault-id", "ops@ops"))
+    assert (controller.keystore / "pair.yml").read_bytes().startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n")
+    script = controller.folder / "client.sh"
+    script.write_text("#!/bin/sh\necho horse\n")
+    script.chmod(0o755)
+    controller.well(show("pair"), options=("--vault-password-file", "client.sh"))
+
+
+def test_without_the_right_secret_nothing_is_touched(controller: Controller) -> None:
+    assert "no vault secret is loaded. Give ansible-playbook --vault-id" in controller.badly(keystore(), options=())
+    assert not controller.snapshot()
+    controller.well(keystore())
+    before = controller.snapshot()
+    for task in (keystore(new_keys=True), keystore("promoted"), show("pair", options=", generation='next'")):
+        assert "decrypts the keystore file" in controller.badly(task, options=("--vault-password-file", "wrong"))
+    (controller.keystore / "pair.yml").write_text("format: 1\n")
+    for task in (keystore(new_keys=True), keystore("promoted"), show("pair", options=", generation='next'")):
+        assert "pair.yml: the keystore file is not encrypted" in controller.badly(task)
+    assert {**before, "pair.yml": b"format: 1\n"} == controller.snapshot()
+
+
+def test_a_generation_that_hosts_may_use_is_not_discarded_lightly(controller: Controller) -> None:
+    controller.well(keystore(only=["pair"]), keystore("switching", only=["pair"]))
+    assert "hosts may already use generation 1 of connection pair" in controller.badly(keystore("discarded", only=["pair"]))
+    controller.well(keystore("discarded", only=["pair"], force=True))
+    assert "there is no newest generation" in controller.badly(show("pair", options=", generation='newest'"))
+    assert "there is no keystore file" in controller.badly(show("nobody"))
+    assert "the connection has no keystore file" in controller.badly(keystore("promoted", only=["mesh"]))
+
+
+@pytest.mark.parametrize(
+    ("play", "told"),
+    [
+        ({"serial": 1}, "connection pair, endpoint b: serial splits this connection over two batches"),
+        ({"strategy": "free", "hosts": "a,c"}, "strategy: the strategy free lets one host run ahead of its peers"),
+        ({"connection": "winrm", "hosts": "a,c"}, "connection pair, endpoint b: this host does not take part in the run"),
+        ({"connection": "winrm"}, "connection pair, endpoint a: the connection plugin ansible.builtin.winrm is not known to hide"),
+    ],
+)
+def test_a_run_that_parts_peers_is_refused(controller: Controller, play: dict[str, t.Any], told: str) -> None:
+    output = controller.badly(keystore(check_run=True), **play)
+    assert told in output
+    assert not controller.keystore.exists()
+
+
+def test_modules_that_would_stay_on_the_hosts_are_refused(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_KEEP_REMOTE_FILES", "1")
+    assert "ANSIBLE_KEEP_REMOTE_FILES: Ansible would keep modules and their keys" in controller.badly(keystore(check_run=True))
+
+
+def test_spis_of_the_hosts_are_read_as_everywhere(controller: Controller) -> None:
+    controller.well(keystore(taken_spis=["0x8bcd1407", "4711"]))
+    assert "taken_spis" in controller.badly(keystore(taken_spis=["-1"]))
+
+
+def test_a_keystore_inside_a_collection_is_refused(controller: Controller) -> None:
+    assert "would lie inside an installed collection" in controller.badly(keystore(directory="ansible_collections/keystore"))
+
+
+@pytest.mark.parametrize("module", ["ipsec_sa", "ipsec_sadb", "ipseckeys_file"])
+def test_modules_get_their_keys_unseen(controller: Controller, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into a module that refuses its options, so that no kernel is needed; the key travels all the same."""
+    key = "5ec12e75" * 8
+    options: dict[str, t.Any] = {"content": "{{ text }}"}
+    if module == "ipsec_sa":
+        options = {"protocol": "esp", "spi": "0x1000", "destination": "host.example", "encryption_algorithm": "aes-cbc", "encryption_key": "{{ key }}"}
+    # Variables of a file, so that the key is in no argument that Ansible quotes.
+    (controller.folder / "secret.yml").write_text(json.dumps({"key": key, "text": f"add esp spi 0x1000 dst host.example encr_alg aes encrkey {key}"}))
+    task = {f"ipsec.manual.{module}": options, "vars": {"ansible_python_interpreter": sys.executable}}
+    monkeypatch.setenv("ANSIBLE_DEBUG", "1")
+    monkeypatch.setenv("ANSIBLE_PIPELINING", "0")
+    output = controller.badly(task, connection="local", hosts="a", vars_files=["secret.yml"], options=("-vvvvv",))
+    assert "host.example" in output
+    # With debugging on, Ansible tells what it runs, and would tell with which options; without pipelining the module would go into a file.
+    assert f"done with _execute_module (ipsec.manual.{module}, {{options hidden" in output
+    assert key not in output and "AnsiballZ_ipsec" not in output
+    monkeypatch.setenv("ANSIBLE_KEEP_REMOTE_FILES", "1")
+    output = controller.badly(task, connection="local", hosts="a", vars_files=["secret.yml"], options=("-vvvvv",))
+    assert "would store this task's keys in a temporary file" in output and key not in output

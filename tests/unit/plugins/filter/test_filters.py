@@ -1,0 +1,112 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.ipsec.manual.plugins.filter.ipsec_rotation import FilterModule as RotationFilters
+from ansible_collections.ipsec.manual.plugins.filter.ipsec_text import FilterModule as TextFilters
+
+FILTERS: dict[str, t.Callable[..., t.Any]] = {**TextFilters().filters(), **RotationFilters().filters()}
+KEY = "d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d"
+GUIDE = f"""add esp spi 0x8bcd1407 src 192.168.116.16 dst 192.168.13.213 encr_alg 3des-cbc encrkey {KEY}
+add ah spi 0x18907dae src 192.168.116.16 dst 10.116.2.16 auth_alg hmac-md5 authkey e896f8df7f78d6cab36c94ccf293f031
+"""
+CONNECTIONS = [
+    {"name": "one", "endpoints": {"enigma": "192.168.116.16", "partym": "192.168.13.213"}},
+    {"name": "two", "endpoints": ["enigma", "third"]},
+]
+ADDRESSES = {"enigma": "192.168.116.16", "third": "10.116.2.16"}
+
+
+def test_parsed_text_has_fingerprints_and_no_keys() -> None:
+    esp, ah = FILTERS["ipseckeys_parse"](GUIDE)
+    assert (esp["protocol"], esp["spi"], esp["encryption_algorithm"], esp["encryption_bits"]) == ("esp", "0x8bcd1407", "3des-cbc", 192)
+    assert (ah["protocol"], ah["authentication_algorithm"], ah["icv_bits"]) == ("ah", "hmac-md5", 96)
+    assert len(esp["fingerprints"]["encryption"]) == 16 and KEY not in str(esp)
+
+
+def test_rendered_text_is_read_again() -> None:
+    sas = [
+        {
+            "protocol": "esp",
+            "spi": "0x8bcd1407",
+            "source": "192.168.116.16",
+            "destination": "192.168.13.213",
+            "encryption_algorithm": "3DES",
+            "encryption_key": KEY,
+        },
+        {
+            "protocol": "ah",
+            "spi": 0x18907DAE,
+            "source": "192.168.116.16",
+            "destination": "10.116.2.16",
+            "authentication_algorithm": "md5",
+            "authentication_key": "0xE896F8DF7F78D6CAB36C94CCF293F031",
+        },
+    ]
+    assert FILTERS["ipseckeys_render"](sas) == GUIDE
+    more = {"mode": "tunnel", "reqid": 7, "mark": "0x10", "lifetimes": {"hard_packets": 9}, "replay_window": 64, "esn": True}
+    (again,) = FILTERS["ipseckeys_parse"](FILTERS["ipseckeys_render"]([{**sas[0], **more}]))
+    assert {**again, **more, "mark": "0x10/0xffffffff"} == again
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"spi": 5}, "sas[0].spi: SPI 5 is reserved"),
+        ({"encryption_key": KEY[:40]}, "sas[0].encryption_key: 3des-cbc wants a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)"),
+        ({"encryption_key": KEY[:-1]}, "47 hex digits, an odd number"),
+        ({"destination": "host.example"}, "sas[0].destination: 'host.example' is no literal"),
+        ({"colour": "red"}, "sas[0]: unknown field 'colour'"),
+        ({"protocol": None}, "unknown SA type"),
+    ],
+)
+def test_what_cannot_be_rendered_is_named_without_its_key(change: dict[str, t.Any], told: str) -> None:
+    sa = {"protocol": "esp", "spi": "0x8bcd1407", "destination": "192.168.13.213", "encryption_algorithm": "3des", "encryption_key": KEY, **change}
+    with pytest.raises(AnsibleFilterError) as caught:
+        FILTERS["ipseckeys_render"]([sa])
+    assert told in str(caught.value) and KEY[:40] not in str(caught.value) and str(caught.value).startswith("ipsec.manual.ipseckeys_render: ")
+
+
+def test_bad_text_is_refused_with_its_line() -> None:
+    with pytest.raises(AnsibleFilterError, match="line 2"):
+        FILTERS["ipseckeys_parse"](GUIDE.replace("hmac-md5", "hmac-md6"))
+
+
+def test_a_host_gets_its_own_sas_of_a_text() -> None:
+    assert FILTERS["ipsec_sas"](CONNECTIONS[:1], GUIDE, "partym") == GUIDE.splitlines(keepends=True)[0]
+    assert FILTERS["ipsec_sas"](CONNECTIONS[:1], GUIDE, "enigma") == GUIDE
+    with pytest.raises(AnsibleFilterError, match="no connection has the endpoint nobody"):
+        FILTERS["ipsec_sas"](CONNECTIONS[:1], GUIDE, "nobody")
+
+
+def test_a_digest_changes_with_a_key() -> None:
+    digest = FILTERS["ipsec_digest"](GUIDE)
+    assert set(digest) == {"192.168.13.213|192.168.116.16", "10.116.2.16|192.168.116.16"}
+    assert FILTERS["ipsec_digest"](GUIDE.replace("d41f", "d51f"))["10.116.2.16|192.168.116.16"] == digest["10.116.2.16|192.168.116.16"]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({}, ["out 192.168.13.213/32", "in 192.168.116.16/32", "out 10.116.2.16/32", "in 192.168.116.16/32"]),
+        ({"direction": "out"}, ["out 192.168.13.213/32", "out 10.116.2.16/32"]),
+        ({"only": ["two"], "direction": "in"}, ["in 192.168.116.16/32"]),
+        ({"only": ["one"], "addresses": None, "direction": "out"}, ["out 192.168.13.213/32"]),
+    ],
+)
+def test_policies_can_be_picked(options: dict[str, t.Any], found: list[str]) -> None:
+    policies = FILTERS["ipsec_policies"](CONNECTIONS, "enigma", **{"addresses": ADDRESSES, "priority": 5, **options})
+    assert [f"{policy['direction']} {policy['selector']['destination']}" for policy in policies] == found
+    assert {policy["priority"] for policy in policies} == {5}
+
+
+def test_every_filter_is_documented(pytestconfig: pytest.Config) -> None:
+    assert set(FILTERS) == {path.stem for path in (pytestconfig.rootpath / "plugins" / "filter").glob("*.yml")}

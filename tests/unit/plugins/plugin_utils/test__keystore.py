@@ -1,0 +1,207 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from ansible.parsing.vault import VaultSecret
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _keystore, _records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Runner, Vault
+
+CONNECTION = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
+RECORD = _records.make(_records.Record("pair"), CONNECTION, _records.Taken(), set())
+ME = Runner.of(os.getpid())
+
+
+def vault(*identities: str, word: str = "correct horse", **options: str) -> Vault:
+    return Vault([(name, VaultSecret(f"{word} {name}".encode())) for name in identities], **options)
+
+
+@pytest.fixture
+def store(tmp_path: pathlib.Path) -> Keystore:
+    found = Keystore(str(tmp_path / "keystore"), vault("default"))
+    found.make_directory()
+    return found
+
+
+def file_of(store: Keystore) -> pathlib.Path:
+    return pathlib.Path(store.path("pair"))
+
+
+def test_what_is_written_is_read_and_nothing_lies_open(store: Keystore) -> None:
+    store.write(RECORD)
+    assert store.read("pair") == RECORD and store.read_all() == {"pair": RECORD} and store.names() == ["pair"]
+    assert store.read("other") is None
+    assert [path.name for path in pathlib.Path(store.directory).iterdir()] == ["pair.yml"]
+    assert file_of(store).stat().st_mode & 0o777 == 0o600 and pathlib.Path(store.directory).stat().st_mode & 0o777 == 0o700
+    assert file_of(store).read_bytes().startswith(b"$ANSIBLE_VAULT;1.1;AES256\n")
+
+
+def test_ansible_vault_reads_it(store: Keystore, tmp_path: pathlib.Path) -> None:
+    store.write(RECORD)
+    (tmp_path / "password").write_text("correct horse default\n")
+    command = [sys.executable, "-m", "ansible", "vault", "view", "--vault-password-file", str(tmp_path / "password"), str(file_of(store))]
+    assert _records.load(subprocess.run(command, check=True, capture_output=True, text=True).stdout, "pair", "") == RECORD
+
+
+def test_a_directory_that_is_not_there_holds_nothing(tmp_path: pathlib.Path) -> None:
+    store = Keystore(str(tmp_path / "none"), vault("default"))
+    assert store.names() == [] and store.read("pair") is None
+    with store.lock(ME, create=False) as lease:
+        assert lease is None
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_failed_write_leaves_the_old_file(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write(RECORD)
+    before = file_of(store).read_bytes()
+
+    def full(*dummy: t.Any) -> t.NoReturn:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(IpsecError, match=r"pair\.yml: the keystore file cannot be written: No space left"):
+        store.write(_records.promote(RECORD))
+    assert file_of(store).read_bytes() == before
+    assert [path.name for path in pathlib.Path(store.directory).iterdir()] == ["pair.yml"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda path: path.write_bytes(b"format: 1\n"), "the keystore file is not encrypted"),
+        (lambda path: path.write_bytes(b""), "the keystore file is empty"),
+        (lambda path: path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2]), "the file is damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:30]), "the file is damaged"),
+        (lambda path: (path.rename(path.with_suffix(".kept")), path.symlink_to(path.with_suffix(".kept"))), "is a symbolic link"),
+        (lambda path: (path.unlink(), path.mkdir()), "no regular file"),
+    ],
+)
+def test_files_that_are_not_whole_are_refused_and_stay(store: Keystore, spoil: t.Callable[[pathlib.Path], t.Any], told: str) -> None:
+    store.write(RECORD)
+    spoil(file_of(store))
+    before = file_of(store).read_bytes() if file_of(store).is_file() else None
+    with pytest.raises(IpsecError) as caught:
+        store.read("pair")
+    assert told in str(caught.value) and str(file_of(store)) in str(caught.value)
+    assert before is None or file_of(store).read_bytes() == before
+
+
+def test_a_wrong_password_is_told_from_none(store: Keystore) -> None:
+    store.write(RECORD)
+    store.vault = vault("default", "ops", word="wrong battery")
+    with pytest.raises(IpsecError, match=r"none of the vault secrets loaded \(default, ops\) decrypts the keystore file"):
+        store.read("pair")
+    store.vault = Vault(None)
+    with pytest.raises(IpsecError, match="no vault secret is loaded. Give ansible-playbook --vault-id, --vault-password-file or --ask-vault-pass"):
+        store.read("pair")
+    with pytest.raises(IpsecError, match="no vault secret is loaded"):
+        store.write(RECORD)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "header"),
+    [
+        (vault("default", "ops"), vault("default", "ops"), b"$ANSIBLE_VAULT;1.1;AES256"),
+        (vault("ops", "default"), vault("default", "ops"), b"$ANSIBLE_VAULT;1.2;AES256;ops"),
+        (vault("default", "ops", vault_id="ops"), vault("default", "ops"), b"$ANSIBLE_VAULT;1.2;AES256;ops"),
+        (vault("default", "ops", default_identity="ops"), vault("default", "ops"), b"$ANSIBLE_VAULT;1.2;AES256;ops"),
+        (vault("ops", "default"), vault("default", "ops", vault_id="default"), b"$ANSIBLE_VAULT;1.1;AES256"),
+    ],
+)
+def test_a_file_keeps_its_identity(store: Keystore, first: Vault, second: Vault, header: bytes) -> None:
+    store.vault = first
+    store.write(RECORD)
+    again = Keystore(store.directory, second)
+    record = again.read("pair")
+    assert record is not None
+    again.write(_records.promote(record))
+    assert file_of(store).read_bytes().splitlines()[0] == header
+    assert again.read("pair") == _records.promote(RECORD)
+
+
+def test_an_identity_that_is_not_loaded_is_named(store: Keystore) -> None:
+    store.vault = vault("default", vault_id="ops")
+    with pytest.raises(IpsecError, match="vault_id: no vault secret is loaded for the identity ops. Loaded are: default"):
+        store.write(RECORD)
+
+
+def sleeper() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.communicate(b"\n")
+
+
+def test_a_run_that_goes_on_keeps_others_out_and_one_that_ended_does_not(store: Keystore) -> None:
+    other = sleeper()
+    with store.lock(Runner.of(other.pid)) as lease:
+        assert lease is not None
+        lease.take(Runner.of(other.pid))
+    with pytest.raises(IpsecError, match=rf"another run \(process {other.pid}\) has used this keystore for 0 s") as caught, store.lock(ME):
+        pass
+    assert "remove this file only when" in str(caught.value)
+    # The run itself comes back for its next task.
+    with store.lock(Runner.of(other.pid)):
+        pass
+    end(other)
+    with store.lock(ME) as lease:
+        assert lease is not None
+        lease.take(ME)
+        lease.release()
+    assert pathlib.Path(store.directory, ".lock").read_text() == ""
+
+
+def test_a_number_that_another_process_got_later_does_not_count(store: Keystore) -> None:
+    with store.lock(ME) as lease:
+        assert lease is not None
+        lease.take(ME._replace(started="1"))
+    with store.lock(ME):
+        pass
+
+
+@pytest.mark.parametrize(("age", "refused"), [(10, True), (_keystore.LEASE_SECONDS + 10, False)])
+def test_a_run_on_another_machine_is_believed_for_a_while(store: Keystore, age: int, refused: bool) -> None:
+    with store.lock(ME) as lease:
+        assert lease is not None
+        lease.take(ME._replace(node="elsewhere"))
+    lock = pathlib.Path(store.directory, ".lock")
+    held = json.loads(lock.read_text())
+    lock.write_text(json.dumps({**held, "since": held["since"] - age}))
+    if refused:
+        with pytest.raises(IpsecError, match="on elsewhere, which cannot be seen from here"), store.lock(ME):
+            pass
+    else:
+        with store.lock(ME):
+            pass
+
+
+def test_a_lock_file_that_is_none_is_refused(store: Keystore) -> None:
+    pathlib.Path(store.directory, ".lock").write_text("{}x")
+    with pytest.raises(IpsecError, match="holds no lease"), store.lock(ME):
+        pass
+
+
+def test_a_lock_that_does_not_come_is_given_up(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_keystore, "LOCK_SECONDS", 0.1)
+    with store.lock(ME), pytest.raises(IpsecError, match="another process has held the keystore's lock"), store.lock(ME):
+        pass
+
+
+def test_a_runner_is_this_machine_and_its_boot() -> None:
+    assert ME.node == socket.gethostname() and ME.is_alive() is True
+    assert ME._replace(boot="earlier").is_alive() is False

@@ -1,0 +1,166 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import association, keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._records import KEPT, MADE, RESUMED, Record, Taken
+
+MESH = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
+
+
+def connection(**fields: t.Any) -> Connection:
+    return read_connections([{"name": "mesh", "endpoints": MESH, **fields}], allow_static_counter_mode=True)[0]
+
+
+def made(record: Record | None = None, **fields: t.Any) -> Record:
+    return records.make(record or Record("mesh"), connection(**fields), Taken(), set())
+
+
+def sas(record: Record, which: str = "next") -> tuple[association.SecurityAssociation, ...]:
+    generation = record.pick(which)
+    assert generation is not None
+    return records.parse_sas(generation.sas, "test")
+
+
+def test_every_direction_and_association_has_its_own_spi_and_keys() -> None:
+    found = sas(made(associations=[{"protocol": "esp", "encryption_algorithm": "3des"}, {"protocol": "ah"}]))
+    assert len(found) == 12
+    assert len({(sa.source, sa.destination, sa.protocol) for sa in found}) == 12
+    assert len({(sa.destination, sa.spi) for sa in found}) == 12
+    assert len({sa.encryption_key or sa.authentication_key for sa in found}) == 12
+    assert not association.set_problems(found) and not any(association.problems(sa) for sa in found)
+
+
+def test_a_generation_goes_round() -> None:
+    first = made()
+    assert (first.phase, first.last, first.current, first.previous) == ("prepared", 1, None, None)
+    assert records.start(first).phase == "switching"
+    second = records.make(records.promote(records.start(first)), connection(), Taken(), set())
+    assert (second.phase, second.last, second.current) == ("prepared", 2, first.next)
+    third = records.promote(second)
+    assert (third.phase, third.current, third.previous, third.next) == ("steady", second.next, first.next, None)
+    assert [row.generation for row in third.retired] == [1]
+    assert records.promote(third) == third == records.start(third) == records.discard(third)
+
+
+def test_a_discarded_generation_is_retired_and_its_number_is_not_given_again() -> None:
+    record = records.discard(made())
+    assert (record.phase, record.next, record.last) == ("steady", None, 1)
+    assert len(record.retired_fingerprints()) == 12
+    assert made(record).last == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "fields", "new_keys", "outcome"),
+    [
+        (Record("mesh"), {}, False, MADE),
+        (made(), {}, False, RESUMED),
+        (made(), {}, True, RESUMED),
+        (made(), {"reqid": 9}, False, MADE),
+        (records.start(made()), {}, True, RESUMED),
+        (records.promote(made()), {}, False, KEPT),
+        (records.promote(made()), {}, True, MADE),
+        (records.promote(made()), {"reqid": 9}, False, MADE),
+        (made(records.promote(made())), {}, False, RESUMED),
+        (made(records.promote(made()), reqid=9), {}, False, MADE),
+    ],
+)
+def test_what_preparing_does(before: Record, fields: dict[str, t.Any], new_keys: bool, outcome: str) -> None:
+    assert records.decide(before, connection(**fields), new_keys) == outcome
+
+
+def test_a_counter_mode_generation_that_hosts_may_have_loaded_is_not_taken_up_again() -> None:
+    gcm: dict[str, t.Any] = {"associations": [{"encryption_algorithm": "aes-gcm"}]}
+    assert records.decide(made(**gcm), connection(**gcm), False) == RESUMED
+    assert records.decide(records.start(made(**gcm)), connection(**gcm), False) == MADE
+
+
+def test_spis_are_unique_for_a_destination_and_never_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter([0, 0, 5, 7, 9])
+    monkeypatch.setattr(records.secrets, "randbelow", lambda limit: next(drawn))
+    destination, other = pack_address("192.0.2.1"), pack_address("192.0.2.2")
+    taken = Taken([(other, 256 + 5)], [256 + 7])
+    assert records.draw_spi(destination, taken) == 256
+    # Taken towards this destination; then free here though taken towards the other; then reported by a host.
+    assert records.draw_spi(destination, taken) == 256 + 5
+    assert records.draw_spi(destination, taken) == 256 + 9
+
+
+def test_spis_of_every_generation_are_known() -> None:
+    record = made(records.promote(made(records.promote(made()))))
+    assert len(records.spis_of([record])) == 18
+
+
+def test_a_retired_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = BY_NAME["aes-cbc"]
+    gone = bytes(range(32))
+    genuine = keys.generate
+    drawn: list[bytes] = [gone]
+    monkeypatch.setattr(keys, "generate", lambda algorithm, bits=None: drawn.pop() if drawn and algorithm == row else genuine(algorithm, bits))
+    found = list(records.draw_sas(connection(), Taken(), {keys.fingerprint(row, gone)}))
+    assert not drawn and gone not in {sa.encryption_key for sa in found}
+
+
+@pytest.mark.parametrize("record", [made(), records.start(made()), records.promote(made()), made(records.promote(made())), records.discard(made())])
+def test_records_survive_their_file(record: Record) -> None:
+    text = records.dump(record)
+    assert records.load(text, "mesh", "mesh.yml") == record
+    # A person who views the file can read it.
+    assert "\n    add esp spi 0x" in text or not list(record.generations())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace("format: 1", "format: 2"), "format 2 with keys of kind random; this release knows format 1"),
+        (lambda text: text.replace("store: random", "store: derived"), "keys of kind derived"),
+        (lambda text: text.replace("connection: mesh", "connection: other"), "holds the keys of connection other, not of mesh"),
+        (lambda text: text.replace("phase: prepared", "phase: steady"), "contradicts itself"),
+        (lambda text: text.replace("last: 1", "last: 0"), "contradicts itself"),
+        (lambda text: text.replace("phase: prepared", "phase: later"), "is no keystore"),
+        (lambda text: text[: len(text) // 2], "is no keystore"),
+        (lambda text: "- 1\n", "is no keystore"),
+        (lambda text: "{", "is no keystore"),
+        (lambda text: "", "is no keystore"),
+    ],
+)
+def test_files_that_are_no_record_are_refused_without_showing_them(change: t.Callable[[str], str], told: str) -> None:
+    text = records.dump(made())
+    with pytest.raises(IpsecError) as caught:
+        records.load(change(text), "mesh", "mesh.yml")
+    assert told in str(caught.value) and "mesh.yml" in str(caught.value)
+    assert not any(sa.encryption_key.hex() in str(caught.value) for sa in sas(made()))
+
+
+def test_a_retired_key_in_use_is_refused() -> None:
+    record = records.promote(made(records.promote(made())))
+    turned_back = record._replace(current=record.previous)
+    with pytest.raises(IpsecError, match="generation 1 of connection mesh holds a key that was retired"):
+        records.load(records.dump(turned_back), "mesh", "mesh.yml")
+
+
+def test_a_host_gets_only_its_own_sas() -> None:
+    generation = made().next
+    assert generation is not None
+    address = pack_address(MESH["b"])
+    assert len(records.sas_of_host(generation, "b")) == 4
+    assert all(address in (sa.source, sa.destination) for sa in records.sas_of_host(generation, "b"))
+    with pytest.raises(IpsecError, match="d: the host is no endpoint of generation 1. Endpoints are: a, b, c."):
+        records.sas_of_host(generation, "d")
+
+
+def test_no_generation_shows_its_keys() -> None:
+    record = made()
+    assert record.next is not None and repr(record.next) == str(record.next) == "<generation 1>"
+    assert not any(sa.encryption_key.hex() in f"{record!r} {record}" for sa in sas(record))

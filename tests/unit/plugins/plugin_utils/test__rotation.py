@@ -1,0 +1,188 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation
+
+OK = {"changed": True}
+SAME = {"changed": False}
+FAILED = {"failed": True, "msg": "the kernel\nrefused"}
+GONE = {"unreachable": True, "msg": "timed out", "changed": False}
+SKIPPED = {"skipped": True, "changed": False}
+
+EXPECTED: dict[str, t.Any] = {
+    "connections": [
+        {"name": "pair", "generation": 4, "outcome": "made", "counter_mode": False, "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}},
+        {"name": "gcm", "generation": 2, "outcome": "kept", "counter_mode": True, "endpoints": {"b": "192.0.2.2", "c": "192.0.2.3"}},
+    ],
+    "hosts": {
+        "a": {"addresses": ["192.0.2.1"]},
+        "b": {"addresses": ["192.0.2.2"]},
+        "c": {"addresses": ["192.0.2.3"]},
+    },
+    "digest": {"192.0.2.1|192.0.2.2": "11", "192.0.2.2|192.0.2.3": "22"},
+    "held": {"192.0.2.1|192.0.2.2#0,,0": "11", "192.0.2.2|192.0.2.3#0,,0": "22"},
+    "stored": {"192.0.2.1|192.0.2.2": "11"},
+}
+
+
+def check(held: t.Any, digest: t.Any, leftovers: t.Sequence[str] = ()) -> dict[str, t.Any]:
+    return {"held": held, "file": {"path": "/f", "digest": digest}, "leftovers": list(leftovers)}
+
+
+RIGHT = {
+    "a": check({"192.0.2.1|192.0.2.2#0,,0": "11", "192.0.2.1|192.0.2.2#9,,0": "somebody else's"}, {"192.0.2.1|192.0.2.2": "11", "other": "file"}),
+    "b": check(EXPECTED["held"], EXPECTED["stored"]),
+    "c": check({"192.0.2.2|192.0.2.3#0,,0": "22"}, {}),
+}
+
+
+def test_hosts_that_hold_what_they_should_are_in_place() -> None:
+    assert _rotation.in_place(RIGHT, EXPECTED) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "result", "told"),
+    [
+        ("a", check({}, EXPECTED["stored"]), "a: the SADB"),
+        ("a", check({"192.0.2.1|192.0.2.2#0,,0": "12"}, EXPECTED["stored"]), "a: the SADB"),
+        ("a", check(EXPECTED["held"], {}), "a: /f"),
+        ("c", check({}, {}), "c: the SADB"),
+        ("c", check(EXPECTED["held"], {}, ["/f.next"]), "c: /f.next"),
+    ],
+)
+def test_what_is_out_of_place_is_named(host: str, result: t.Any, told: str) -> None:
+    assert _rotation.in_place({**RIGHT, host: result}, EXPECTED) == [told]
+
+
+def test_lost_counter_mode_keys_are_not_loaded_again() -> None:
+    assert _rotation.reload_problems(["a: the SADB"], EXPECTED) == []
+    (problem,) = _rotation.reload_problems(["b: the SADB", "c: the SADB"], EXPECTED)
+    assert problem.startswith("connection gcm uses a counter mode, and b, c lost its keys.")
+
+
+def test_failures_are_told_in_one_line_each() -> None:
+    assert _rotation.task_problems({"b": FAILED, "a": GONE, "c": OK, "d": SKIPPED}) == ["a: unreachable (timed out)", "b: the kernel refused"]
+
+
+def test_agreement_is_with_the_keystore() -> None:
+    right = {
+        "a": {"digest": {"192.0.2.1|192.0.2.2": "11"}},
+        "b": {"digest": {"192.0.2.1|192.0.2.2": "11", "192.0.2.2|192.0.2.3": "22"}},
+        "c": {"digest": {"192.0.2.2|192.0.2.3": "22"}},
+    }
+    assert _rotation.agreement(right, EXPECTED) == []
+    assert _rotation.agreement({**right, "a": {"digest": {"192.0.2.1|192.0.2.2": "12"}}, "c": {}}, EXPECTED) == [
+        "a: holds other SAs (digest 12, expected 11) between 192.0.2.1 and 192.0.2.2",
+        "c: holds no SAs between 192.0.2.2 and 192.0.2.3",
+    ]
+
+
+def probe(*rows: tuple[str, t.Any, t.Any], failures: t.Sequence[str] = ()) -> dict[str, t.Any]:
+    return {"sent": [{"key": key, "before": before, "after": after} for key, before, after in rows], "failures": list(failures)}
+
+
+def arrival(key: str, packets: t.Any) -> dict[str, t.Any]:
+    return {"received": [{"key": key, "before": packets, "after": packets}]}
+
+
+KEY = "esp|192.0.2.2|0x00001000"
+
+
+@pytest.mark.parametrize(
+    ("sent", "received", "problems", "unprobed"),
+    [
+        (probe((KEY, 0, 3)), arrival(KEY, 3), 0, 0),
+        (probe((KEY, 0, 3)), arrival(KEY, 0), 1, 0),
+        (probe((KEY, 0, 3)), arrival(KEY, None), 1, 0),
+        (probe((KEY, 0, 3)), arrival("esp|192.0.2.2|0x00001001", 3), 1, 0),
+        (probe((KEY, 3, 3)), arrival(KEY, 0), 0, 1),
+        (probe((KEY, None, None), failures=["ENETUNREACH"]), arrival(KEY, 0), 0, 2),
+    ],
+)
+def test_packets_that_left_must_arrive(sent: t.Any, received: t.Any, problems: int, unprobed: int) -> None:
+    verdict = _rotation.probe_verdict({"a": sent, "c": SKIPPED}, {"b": received, "c": SKIPPED})
+    assert (len(verdict["problems"]), len(verdict["unprobed"])) == (problems, unprobed)
+    assert all("esp 0x00001000 towards 192.0.2.2" in text for text in verdict["problems"])
+
+
+@pytest.mark.parametrize(
+    ("readings", "offset", "problem"),
+    [
+        ({"a": 1001.0, "b": 1003.0}, 0.0, False),
+        ({"a": 1001.0, "b": 1006.9}, 2.9, False),
+        ({"a": 1001.0, "b": 1007.1}, 3.1, True),
+        ({"a": 1091.0, "b": 1092.0}, 90.0, False),
+        ({}, 0.0, False),
+    ],
+)
+def test_clocks_are_refused_only_when_surely_apart(readings: dict[str, float], offset: float, problem: bool) -> None:
+    """Asked at 1000 and answered at 1004: each reading is uncertain by four seconds, the tolerance is two."""
+    verdict = _rotation.clocks({host: {"epoch": epoch} for host, epoch in readings.items()}, 1000.0, 1004.0, 2.0)
+    assert bool(verdict["problems"]) == problem
+    if len(readings) == 2 and not problem:
+        assert min(readings.values()) - 1002 - 0.01 <= verdict["offset"] <= max(readings.values()) - 1002 + 0.01
+    if problem:
+        assert "the clock of b is at least 2.1 s ahead of that of a, more than 2 s" in verdict["problems"][0]
+    assert offset is not None
+
+
+@pytest.mark.parametrize(("forks", "problems"), [(0, 0), (1, 1), (2, 0), (5, 0)])
+def test_hosts_that_wait_together_need_a_fork_each(forks: int, problems: int) -> None:
+    readings = {"a": {"epoch": 1002.0}, "b": {"epoch": 1002.0}, "c": {"skipped": True}}
+    assert len(_rotation.clocks(readings, 1000.0, 1004.0, 2.0, forks)["problems"]) == problems
+
+
+@pytest.mark.parametrize(
+    ("staged", "cut", "goes_back"),
+    [
+        (OK, OK, True),
+        (SAME, OK, True),
+        (SAME, SAME, True),  # the broken run that staged this switched it, and left the record
+        (OK, SAME, False),  # nothing was changed, a record would be an older one
+        (OK, FAILED, False),  # undone by the host itself
+        (OK, GONE, True),
+        (SKIPPED, SKIPPED, False),
+    ],
+)
+def test_who_goes_back(staged: t.Any, cut: t.Any, goes_back: bool) -> None:
+    assert _rotation.roll_back_hosts({"a": staged}, {"a": cut}) == (["a"] if goes_back else [])
+
+
+@pytest.mark.parametrize(
+    ("cut", "back", "state"),
+    [
+        (OK, OK, "before"),
+        (OK, SAME, "before"),
+        (OK, FAILED, "next"),
+        (OK, GONE, "next"),
+        (FAILED, SKIPPED, "before"),
+        (GONE, GONE, "unknown"),
+        (GONE, FAILED, "unknown"),
+        (GONE, OK, "before"),
+        (GONE, SKIPPED, "unknown"),
+    ],
+)
+def test_what_a_host_holds_after_all(cut: t.Any, back: t.Any, state: str) -> None:
+    assert _rotation.host_states({"a": cut}, {"a": back}) == {"a": state}
+
+
+def test_the_report_names_hosts_generations_and_the_way_on() -> None:
+    text = _rotation.report(["b: the kernel refused"], "cut over", EXPECTED, {"a": OK, "b": GONE, "c": OK}, {"a": OK, "b": GONE, "c": FAILED})
+    assert text.splitlines()[:2] == ["The rotation stopped at: cut over.", "  b: the kernel refused"]
+    assert "  a: what it held before this run" in text
+    assert "  b: unknown, it did not answer: generation 4 of pair, generation 2 of gcm, or what it held before" in text
+    assert "  c: generation 2 of gcm, which its peers may not hold" in text and "    going back failed: the kernel refused" in text
+    assert text.endswith("brings every host to them.")
+
+
+def test_the_report_before_and_after_the_cut_over() -> None:
+    assert "No host has changed its SAs." in _rotation.report(["x"], "stage", EXPECTED)
+    after = _rotation.report(["a: disk full"], "persist", EXPECTED, {"a": OK, "b": OK, "c": OK})
+    assert "  a: generation 4 of pair\n" in after
