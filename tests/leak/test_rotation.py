@@ -28,7 +28,7 @@ CONNECTIONS: list[dict[str, t.Any]] = [
     },
     {"name": "new", "endpoints": {"enigma": "fd00:192:168:116::16", "partym": "fd00:192:168:13::213"}},
 ]
-SETTINGS: dict[str, t.Any] = {"ipsec_connections": CONNECTIONS, "rotate_keystore": str(KEYSTORE), "rotate_policies": True}
+SETTINGS: dict[str, t.Any] = {"ipsec_connections": CONNECTIONS, "rotate_keystore": str(KEYSTORE)}
 KEYS = 10
 
 
@@ -51,8 +51,9 @@ def prepare(stage: Stage, damage: t.Callable[[str], str] = lambda text: text) ->
     return texts
 
 
-def rotate(stage: Stage, *, debug: bool, quiet: bool) -> Outcome:
-    outcome = stage.playbook("ipsec.manual.rotate", pipelining=False, debug=debug, settings={**SETTINGS, "rotate_secure_logging": quiet})
+def rotate(stage: Stage, *, plain: bool = False) -> Outcome:
+    """Rotate: plain as most users would, on connections that do not pipeline; else with debug messages and without the role's no_log."""
+    outcome = stage.playbook("ipsec.manual.rotate", pipelining=not plain, debug=not plain, settings={**SETTINGS, "rotate_secure_logging": plain})
     stage.clear()
     return outcome
 
@@ -63,17 +64,17 @@ def keys_in(texts: t.Iterable[str]) -> list[bytes]:
 
 def check_watched(outcome: Outcome) -> None:
     """The run really went through what was watched."""
-    assert outcome.counts[CONTROLLER]["execs"] > 20
+    assert outcome.counts[CONTROLLER]["execs"] > 10
     for host in HOSTS:
         assert outcome.counts[host]["samples"] > 100
         assert outcome.counts[host]["execs"] > 10
         assert "ansible-ipsec.manual.ipsec_sadb" in outcome.invocations[host]
 
 
-@pytest.mark.parametrize(("debug", "quiet"), [(False, True), (True, False)], ids=["plain", "debug"])
-def test_rotation_lets_no_key_out(stage: Stage, debug: bool, quiet: bool) -> None:
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "debug"])
+def test_rotation_lets_no_key_out(stage: Stage, plain: bool) -> None:
     texts = prepare(stage)
-    outcome = rotate(stage, debug=debug, quiet=quiet)
+    outcome = rotate(stage, plain=plain)
     assert [str(leak) for leak in outcome.leaks] == []
     assert outcome.status == 0, outcome.output
     check_watched(outcome)
@@ -91,24 +92,30 @@ def test_rotation_lets_no_key_out(stage: Stage, debug: bool, quiet: bool) -> Non
 def test_rotation_that_is_rolled_back_lets_no_key_out(stage: Stage) -> None:
     before = {host: sorted(stage.kernel_keys(host)) for host in HOSTS}
     assert len(before[HOSTS[0]]) == KEYS
-    prepare(stage)
-    cut = ["ip", "route", "add", "blackhole", "192.168.13.213/32"]
-    assert stage.run("wire", *cut).status == 0
+    wanted = re.search(r"spi (0x[0-9a-f]+) .*dst (\S+)", prepare(stage)["new"])
+    assert wanted
+    # Somebody else's SA has an identity that the generation needs: the kernel of one host refuses at the cut-over.
+    spi, address = wanted.groups()
+    other = ["src", "::", "dst", address, "proto", "esp", "spi", spi]
+    taken = ["ip", "xfrm", "state", "add", *other, "reqid", "77", "enc", "cipher_null", "", "auth", "digest_null", ""]
+    assert stage.run(HOSTS[1], *taken).status == 0
     try:
-        outcome = rotate(stage, debug=True, quiet=False)
+        outcome = rotate(stage)
     finally:
-        stage.run("wire", *("del" if word == "add" else word for word in cut))
+        stage.run(HOSTS[1], "ip", "xfrm", "state", "delete", *other[2:])
     assert [str(leak) for leak in outcome.leaks] == []
     assert outcome.status != 0
     check_watched(outcome)
-    assert {leak.finding.place for leak in outcome.allowed} >= {FILE, f"{FILE}.next", f"{FILE}.previous"}
+    assert "partym: what it held before this run" in outcome.output
+    files = {re.sub(r"/[.](.*)[.][0-9a-f]+[.]tmp$", r"/\1", leak.finding.place) for leak in outcome.allowed}  # seen before or after the rename
+    assert files == {FILE, f"{FILE}.next", f"{FILE}.previous"}
     assert {host: sorted(stage.kernel_keys(host)) for host in HOSTS} == before
 
 
 def test_rotation_that_is_refused_lets_no_key_out(stage: Stage) -> None:
     before = {host: sorted(stage.kernel_keys(host)) for host in HOSTS}
     prepare(stage, lambda text: re.sub(r"(authkey [0-9a-f]+)[0-9a-f]{2}", r"\1", text, count=1))
-    outcome = rotate(stage, debug=True, quiet=False)
+    outcome = rotate(stage)
     assert [str(leak) for leak in outcome.leaks] == []
     assert outcome.status != 0
     assert "hex digits" in outcome.output
