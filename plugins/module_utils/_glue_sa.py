@@ -31,6 +31,7 @@ _SOME_ADDRESS = bytes([192, 0, 2, 1])
 _OPTIONS = {
     **{name: f"lifetimes.{name}" for name in Lifetimes._fields},
     **{f"selector {side}": f"selector.{side}" for side in Selector._fields},
+    **{name: f"encapsulation.{name}" for name in ("nat_local", "nat_remote")},
 }
 # What cannot be judged while another option could not be read.
 _DEPENDENT = {
