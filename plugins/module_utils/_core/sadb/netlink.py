@@ -57,6 +57,9 @@ _BATCH_BYTES = 1 << 20
 _DUMP_ATTEMPTS = 10
 
 
+Object = t.TypeVar("Object")
+
+
 class Message(t.NamedTuple):
     """A request without its header; ``body`` is padded to a multiple of 4 bytes."""
 
@@ -198,17 +201,17 @@ class Netlink:
                 if index == last:
                     return refusals, answers
 
-    def dump(self, message: Message, kind: int) -> list[Part]:
-        """All objects of a table, as messages of type ``kind``. A dump that the table changed under is begun anew."""
+    def dump(self, message: Message, kind: int, decode: t.Callable[[Part], Object]) -> list[Object]:
+        """All objects of a table, decoded one by one from messages of type ``kind``. A dump that the table changed under is begun anew."""
         attempts = 0
         while attempts < _DUMP_ATTEMPTS:
-            parts = self._dump_once(message, kind)
-            if parts is not None:
-                return parts
+            objects = self._dump_once(message, kind, decode)
+            if objects is not None:
+                return objects
             attempts += 1
         raise NetlinkError(Refusal(errno.EINTR, f"the table changed during each of {attempts} dumps"))
 
-    def _dump_once(self, message: Message, wanted: int) -> list[Part] | None:
+    def _dump_once(self, message: Message, wanted: int, decode: t.Callable[[Part], Object]) -> list[Object] | None:
         self._sequence += 1
         expected = self._sequence
         header = _HEADER.pack(HEADER_SIZE + len(message.body), message.kind, message.flags | NLM_F_REQUEST | NLM_F_DUMP, expected, 0)
@@ -216,7 +219,7 @@ class Netlink:
             self._socket.send(header + message.body)
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
-        found: list[Part] = []
+        found: list[Object] = []
         whole = True
         while True:
             for kind, flags, sequence, part in self._receive(0):
@@ -225,7 +228,7 @@ class Netlink:
                 if flags & NLM_F_DUMP_INTR:
                     whole = False
                 if kind == wanted:
-                    found.append(part)
+                    found.append(decode(part))
                 elif kind in (NLMSG_DONE, NLMSG_ERROR):
                     refusal = _refusal(kind, flags, part)
                     if refusal.errno:

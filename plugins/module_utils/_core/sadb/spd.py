@@ -355,8 +355,8 @@ class Spd:
 
     def _read(self) -> list[tuple[PolicyEntry, Part]]:
         with open_link(NETLINK_XFRM, "reading the SPD") as link:
-            parts = link.dump(Message(XFRM_MSG_GETPOLICY, b""), XFRM_MSG_NEWPOLICY)
-        return [(entry, part) for entry, part in ((decode(part), part) for part in parts) if entry is not None]
+            found = link.dump(Message(XFRM_MSG_GETPOLICY, b""), XFRM_MSG_NEWPOLICY, lambda part: (decode(part), part))
+        return [(entry, part) for entry, part in found if entry is not None]
 
     def apply(self, operations: t.Sequence[PolicyOperation]) -> None:
         """Carry operations out in order, all or nothing. Raises SadbError with what was refused and why."""

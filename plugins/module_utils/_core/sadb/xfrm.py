@@ -38,6 +38,7 @@ from ..association import (
     Mark,
     SecurityAssociation,
     Selector,
+    identity,
     label,
     normal_selector,
 )
@@ -90,6 +91,8 @@ _FLAG_ESN = 128
 _INFINITE = (1 << 64) - 1
 _UDP_ENCAP_ESPINUDP = 2
 _WINDOW_OF_BASE = 32
+# Operations whose messages are in memory at the same time.
+_CHUNK = 1024
 _REPLAY_VALUE = "replay_value"
 
 _RTM_NEWADDR = 20
@@ -529,6 +532,28 @@ class _Step(t.NamedTuple):
         return _restore(self.before) if self.before is not None else delete_sa(self.sa)
 
 
+def _steps(operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> tuple[list[_Step], set[int]]:
+    """The steps of some operations, and the indexes of those that must go in one send with the step before: the second half of a replacement."""
+    steps: list[_Step] = []
+    together = set()
+    for operation in operations:
+        if operation.old is not None:
+            steps.append(_Step(operation.old.sa, False, before[id(operation.old)]))
+            if operation.new is not None:
+                together.add(len(steps))
+        if operation.new is not None:
+            steps.append(_Step(operation.new, True, None))
+    return steps, together
+
+
+def _first_of(refusals: t.Mapping[int, Refusal], steps: t.Sequence[_Step]) -> SadbError:
+    """One error for all refusals of a batch: the first, and how many more there are."""
+    index = min(refusals)
+    first = _explain(refusals[index], steps[index].sa)
+    rest = f"; {len(refusals) - 1} more SAs were refused" if len(refusals) > 1 else ""
+    return SadbError(first.message + rest, first.place, first.hint, first.errno_name)
+
+
 class XfrmSadb(Sadb):
     """Linux."""
 
@@ -556,21 +581,19 @@ class XfrmSadb(Sadb):
             family = _FAMILIES[len(source or destination)]
             body += attribute(XFRMA_ADDRESS_FILTER, _ADDRESS_FILTER.pack(source, destination, family, len(source) * 8, len(destination) * 8))
         with open_link(NETLINK_XFRM, "reading the SADB") as link, _no_collection():
-            return list(map(decode, link.dump(Message(XFRM_MSG_GETSA, body), XFRM_MSG_NEWSA)))
+            return link.dump(Message(XFRM_MSG_GETSA, body), XFRM_MSG_NEWSA, decode)
 
     def apply(self, operations: t.Sequence[Operation]) -> None:
         with open_link(NETLINK_XFRM, "changing the SADB") as link, _no_collection():
-            before = self._current(link, [operation.old for operation in operations if operation.old is not None])
-            steps: list[_Step] = []
-            together: set[int] = set()
-            for operation in operations:
-                if operation.old is not None:
-                    steps.append(_Step(operation.old.sa, False, next(before)))
-                    if operation.new is not None:
-                        together.add(len(steps))
-                if operation.new is not None:
-                    steps.append(_Step(operation.new, True, None))
-            self._carry_out(link, steps, together)
+            replaced = [operation.old for operation in operations if operation.old is not None]
+            before = dict(zip(map(id, replaced), self._current(link, replaced)))
+            for first in range(0, len(operations), _CHUNK):
+                steps, together = _steps(operations[first : first + _CHUNK], before)
+                error, done = self._carry_out(link, steps, together)
+                if error is not None:
+                    stuck = self._undo(link, [*_steps(operations[:first], before)[0], *done])
+                    after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "The SADB is as it was before."
+                    raise SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
 
     def _current(self, link: Netlink, entries: t.Sequence[Entry]) -> t.Iterator[Part]:
         """What the kernel holds right now under the identities of ``entries``. Raises SadbError unless those are the very SAs.
@@ -590,33 +613,35 @@ class XfrmSadb(Sadb):
                 found.append(answer)
         return iter(found)
 
-    def _carry_out(self, link: Netlink, steps: t.Sequence[_Step], together: t.AbstractSet[int]) -> None:
+    def _carry_out(self, link: Netlink, steps: t.Sequence[_Step], together: t.AbstractSet[int]) -> tuple[SadbError | None, list[_Step]]:
+        """What went wrong, and the steps that were done; no batch follows one with trouble."""
         requests = [step.request() for step in steps]
         done: list[_Step] = []
         for first, last in link.batches(requests, inseparable=together):
-            lost = False
+            batch = steps[first:last]
             try:
                 refusals = link.send(requests[first:last])[0]
-            except AnswersLost:
-                lost = True
-                refusals = self._not_done(steps[first:last])
-            done += [step for index, step in enumerate(steps[first:last]) if index not in refusals]
-            if refusals or lost:
-                stuck = self._undo(link, done)
-                raise self._refused(refusals, steps[first:last], stuck)
+            except NetlinkError as exc:
+                # What could not be sent was not done; only lost answers leave a doubt.
+                return _exchange_error(exc, "changing the SADB"), [*done, *(self._done(batch) if isinstance(exc, AnswersLost) else ())]
+            if refusals:
+                done += [step for index, step in enumerate(batch) if index not in refusals]
+                return _first_of(refusals, batch), done
+            done += batch
+        return None, done
 
-    def _not_done(self, steps: t.Sequence[_Step]) -> dict[int, Refusal]:
-        """Which steps the kernel did not carry out, seen from the SADB, since its answers were lost.
+    def _done(self, steps: t.Sequence[_Step]) -> list[_Step]:
+        """Which steps the kernel carried out, seen from the SADB, since its answers were lost.
 
         An SA that equals the one to be added counts as ours: the plan had not seen it.
         """
-        held = {(entry.sa.protocol, entry.sa.destination, entry.sa.spi, entry.sa.mark): entry.sa for entry in self.dump()}
-        refusals = {}
-        for index, step in enumerate(steps):
-            sa = held.get((step.sa.protocol, step.sa.destination, step.sa.spi, step.sa.mark))
-            if step.adds != (sa is not None and _as_told(sa) == _as_told(step.sa)):
-                refusals[index] = Refusal(errno.ENOBUFS, "")
-        return refusals
+        held = {identity(entry.sa): entry.sa for entry in self.dump()}
+
+        def is_there(sa: SecurityAssociation) -> bool:
+            found = held.get(identity(sa))
+            return found is not None and _as_told(found) == _as_told(sa)
+
+        return [step for step in steps if step.adds == is_there(step.sa)]
 
     def _undo(self, link: Netlink, done: t.Sequence[_Step]) -> list[SadbError]:
         """Take back what was done, last first; what could not be taken back."""
@@ -633,18 +658,6 @@ class XfrmSadb(Sadb):
                 stuck.append(_explain(refusal, steps[first + index].sa))
         return stuck
 
-    @staticmethod
-    def _refused(refusals: t.Mapping[int, Refusal], steps: t.Sequence[_Step], stuck: t.Sequence[SadbError]) -> SadbError:
-        """One error for a failed `apply`: the first refusal, how many more there are, and what the SADB looks like now."""
-        if not refusals:
-            first = _exchange_error(AnswersLost(), "changing the SADB")
-        else:
-            index = min(refusals)
-            first = _explain(refusals[index], steps[index].sa)
-        rest = f"; {len(refusals) - 1} more SAs were refused" if len(refusals) > 1 else ""
-        after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "The SADB is as it was before."
-        return SadbError(first.message + rest, first.place, f"{first.hint} {after}".strip(), first.errno_name)
-
     def flush(self, protocol: str = "") -> None:
         number = PROTOCOL_NUMBERS[protocol] if protocol else _PROTOCOL_ANY
         with open_link(NETLINK_XFRM, "flushing the SADB") as link:
@@ -656,15 +669,7 @@ class XfrmSadb(Sadb):
     def local_addresses(self) -> frozenset[bytes]:
         with open_link(NETLINK_ROUTE, "reading this host's addresses") as link:
             # struct ifaddrmsg: any family, everything else 0.
-            parts = link.dump(Message(_RTM_GETADDR, bytes(8)), _RTM_NEWADDR)
-        found = set()
-        for buffer, start, end in parts:
-            held = attributes(buffer, start + 8, end)
-            # Of a point-to-point link the plain address is the peer's.
-            where = held.get(_IFA_LOCAL) or held.get(_IFA_ADDRESS)
-            if where is not None:
-                found.add(buffer[where[0] : where[1]])
-        return frozenset(found)
+            return frozenset(filter(None, link.dump(Message(_RTM_GETADDR, bytes(8)), _RTM_NEWADDR, _read_address)))
 
     def keys_hidden(self) -> bool:
         try:
@@ -691,6 +696,14 @@ class XfrmSadb(Sadb):
                     elif not (refusal.errno == errno.EINVAL and (not refusal.text or "replay window" in refusal.text)):
                         found.append(_explain(refusal, list(shapes.values())[first + index]))
         return found
+
+
+def _read_address(part: Part) -> bytes:
+    """The address in a struct ifaddrmsg; of a point-to-point link the plain one is the peer's."""
+    buffer, start, end = part
+    held = attributes(buffer, start + 8, end)
+    first, last = held.get(_IFA_LOCAL) or held.get(_IFA_ADDRESS) or (0, 0)
+    return buffer[first:last]
 
 
 def _in_range(text: str, bits: int) -> bool:
