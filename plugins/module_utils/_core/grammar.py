@@ -160,7 +160,7 @@ COMMANDS: tuple[Command, ...] = (
 )
 COMMAND_BY_WORD: dict[str, Command] = {word: row for row in COMMANDS for word in (row.name, *row.synonyms)}
 
-LINE_MAX = {LINUX: 65536, SOLARIS: 4093}
+LINE_MAX = {LINUX: 65535, SOLARIS: 4093}
 """Characters of one line without its newline."""
 COMMAND_MAX = {LINUX: 65536, SOLARIS: 4095}
 """Characters of one command over all its lines, newlines counted."""

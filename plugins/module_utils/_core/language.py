@@ -694,6 +694,10 @@ def _rendered_traffic(sa: SecurityAssociation, target: str) -> list[str]:
     return words
 
 
+# A backslash at its end would continue the line.
+_QUOTE_WANTED = re.compile(rf"[{_BLANKS}]|\\$")
+
+
 def _rendered_extra(keyword: str, text: str) -> list[str]:
     row = EXTRA_KEYWORDS.get(keyword)
     if row is None:
@@ -702,7 +706,7 @@ def _rendered_extra(keyword: str, text: str) -> list[str]:
     for value in values:
         if not value or '"' in value or _STRANGE.search(value):
             raise InputError(f"the value of {keyword} cannot be written: it is empty, or has quotes, line ends or characters that are not ASCII", "extra")
-    return [keyword, *(f'"{value}"' if re.search(f"[{_BLANKS}]", value) else value for value in values)]
+    return [keyword, *(f'"{value}"' if re.search(_QUOTE_WANTED, value) else value for value in values)]
 
 
 def _folded(words: t.Sequence[str]) -> str:

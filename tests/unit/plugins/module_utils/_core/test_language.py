@@ -208,7 +208,7 @@ def test_every_other_command_is_refused_by_its_name(name):
     assert f"the command {name!r}" in refusal_of(f"{name} esp\n")[2] or name in ("exit", "?", "passive_monitor")
 
 
-@pytest.mark.parametrize(("target", "limit"), [("solaris", 4093), ("linux", 65536)])
+@pytest.mark.parametrize(("target", "limit"), [("solaris", 4093), ("linux", 65535)])
 @pytest.mark.parametrize("filler", [" ", "\u00fc"])
 def test_a_line_is_refused_beyond_its_limit(target, limit, filler):
     line = f"#{filler * 100_000}".encode()[:limit].decode("utf-8", "ignore")
@@ -753,6 +753,12 @@ def test_a_long_command_is_continued_below_2000_characters():
     assert parse(text).sas == sas
 
 
+@pytest.mark.parametrize("text", ["a b", "back\\", "two words\\", "#", "'", "\\", "\t", "add"])
+def test_a_solaris_attribute_of_any_look_is_read_back(text):
+    sa = parse(GOOD).sas[0]._replace(extra=(("label", text), ("srcidtype", f"fqdn {text}")))
+    assert parse(language.render([sa])).sas == (sa,)
+
+
 UNWRITABLE = [("label", ""), ("label", 'a"b'), ("label", "a\nb"), ("label", "\u00fc"), ("srcidtype", "fqdn "), ("colour", "red"), ("spi", "1")]
 
 
@@ -1006,6 +1012,46 @@ def test_the_fast_way_takes_all_lines_but_the_first_of_a_kind(monkeypatch, ciphe
         text = text.replace(" encrkey", " \\\n   encrkey")
     assert parse(f"# one\n\n{text}# \u00fc\n").sas == tuple(sas)
     assert len(general) == 1
+
+
+LIKE_BOTH = BOTH.replace("0x1001", "0x1002").replace(AES, AES2).replace(SHA256, SHA256[::-1])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("0x1002", "0xff"),
+        ("0x1002", "0x1_2"),
+        ("0x1002", "0x100000002"),
+        ("0x1002", "4098"),
+        ("192.0.2.2", "0.0.0.0"),
+        ("192.0.2.2", "::ffff:192.0.2.2"),
+        ("192.0.2.2", "2001:db8::2"),
+        ("192.0.2.2", "partym"),
+        ("192.0.2.1", "::ffff:192.0.2.1"),
+        ("192.0.2.1", "2001:db8::1"),
+        ("192.0.2.1", "239.0.0.1"),
+        (AES2, "11" * 16),
+        (AES2, AES2[:-2]),
+        (AES2, AES2[:-1]),
+        (AES2, AES2 + "/128"),
+        (AES2, "0x" + AES2),
+        (AES2, SHA256),
+        (SHA256[::-1], "22" * 32),
+        (SHA256[::-1], AES),
+        ("sha256", "md5"),
+        ("aes", "null"),
+        (" auth_alg", " esn auth_alg"),
+        (" auth_alg", " auth_alg auth_alg"),
+        ("add esp", "add ah"),
+    ],
+)
+def test_what_the_fast_way_must_not_take_goes_the_general_way(monkeypatch, old, new):
+    text = f"{BOTH}\n{LIKE_BOTH.replace(old, new)}\n"
+    assert old in LIKE_BOTH
+    fast = taken(text)
+    monkeypatch.setattr(language, "PlainLines", SlowLines)
+    assert taken(text) == fast
 
 
 def seconds(text, **options):
