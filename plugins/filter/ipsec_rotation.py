@@ -21,5 +21,6 @@ class FilterModule:
             "ipsec_reload_problems": _rotation.reload_problems,
             "ipsec_roll_back_hosts": _rotation.roll_back_hosts,
             "ipsec_rotation_report": _rotation.report,
+            "ipsec_settled_hosts": _rotation.settled_hosts,
             "ipsec_task_problems": _rotation.task_problems,
         }

@@ -21,7 +21,8 @@ CUT_OVER = "cut over"
 
 
 def is_unreachable(result: Result) -> bool:
-    return bool(result.get("unreachable"))
+    """True for a host that did not answer, or not in time: what it did is not known."""
+    return bool(result.get("unreachable") or result.get("timedout"))
 
 
 def has_failed(result: Result) -> bool:
@@ -154,6 +155,11 @@ def roll_back_hosts(staged: Results, cut: Results) -> list[str]:
         if not was_skipped(result)
         and (is_unreachable(result) or (not has_failed(result) and (result.get("changed") or not staged.get(host, {}).get("changed"))))
     ]
+
+
+def settled_hosts(cut: Results, rolled_back: Results) -> list[str]:
+    """The hosts that are known to hold what they held before, after a roll-back: nothing staged is needed there any more."""
+    return [host for host, state in sorted(host_states(cut, rolled_back).items()) if state == "before" and not was_skipped(cut[host])]
 
 
 def host_states(cut: Results, rolled_back: Results) -> dict[str, str]:

@@ -13,6 +13,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation
 OK = {"changed": True}
 SAME = {"changed": False}
 FAILED = {"failed": True, "msg": "the kernel\nrefused"}
+LATE = {"failed": True, "timedout": {"period": 120}, "msg": "Timed out after 120 second(s)."}
 GONE = {"unreachable": True, "msg": "timed out", "changed": False}
 SKIPPED = {"skipped": True, "changed": False}
 
@@ -148,6 +149,7 @@ def test_hosts_that_wait_together_need_a_fork_each(forks: int, problems: int) ->
         (OK, SAME, False),  # nothing was changed, a record would be an older one
         (OK, FAILED, False),  # undone by the host itself
         (OK, GONE, True),
+        (OK, LATE, True),
         (SKIPPED, SKIPPED, False),
     ],
 )
@@ -167,10 +169,14 @@ def test_who_goes_back(staged: t.Any, cut: t.Any, goes_back: bool) -> None:
         (GONE, FAILED, "unknown"),
         (GONE, OK, "before"),
         (GONE, SKIPPED, "unknown"),
+        (LATE, LATE, "unknown"),
+        (LATE, OK, "before"),
+        (SAME, SKIPPED, "before"),
     ],
 )
 def test_what_a_host_holds_after_all(cut: t.Any, back: t.Any, state: str) -> None:
     assert _rotation.host_states({"a": cut}, {"a": back}) == {"a": state}
+    assert _rotation.settled_hosts({"a": cut, "b": SKIPPED}, {"a": back, "b": SKIPPED}) == (["a"] if state == "before" else [])
 
 
 def test_the_report_names_hosts_generations_and_the_way_on() -> None:

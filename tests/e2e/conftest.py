@@ -1,0 +1,29 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.tests.e2e.harness import HOSTS, LAB, NAME, Host, Project
+
+
+@pytest.fixture(scope="session")
+def hosts() -> t.Iterator[dict[str, Host]]:
+    """The lab's hosts, by name."""
+    subprocess.run([LAB, "down", "--name", NAME], check=False, capture_output=True)
+    subprocess.run([LAB, "up", "--name", NAME, "--hosts", ",".join(HOSTS)], check=True)
+    yield {name: Host(name) for name in HOSTS}
+    subprocess.run([LAB, "down", "--name", NAME], check=True)
+
+
+@pytest.fixture(scope="session")
+def project(hosts: dict[str, Host], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The controller's project."""
+    folder: pathlib.Path = tmp_path_factory.mktemp("project")
+    return Project(folder)

@@ -1,0 +1,204 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A controller with a project of its own, and the lab's hosts, for end-to-end tests. Witnesses are ip(8), stat(1) and ansible-vault, not our modules."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+LAB = str(CHECKOUT / "tests" / "lab" / "lab")
+NAME = "e2e"
+HOSTS = ("enigma", "partym", "third")
+SECRET_FILE = "/etc/inet/secret/ipseckeys"
+
+# The guide's connection over IPv4; a mesh of all three over IPv6; two more that share hosts with them, one with a cipher that no file may hold.
+CONNECTIONS: list[dict[str, t.Any]] = [
+    {
+        "name": "guide",
+        "endpoints": {"enigma": "192.168.116.16", "partym": "192.168.13.213"},
+        "associations": [{"protocol": "esp", "encryption_algorithm": "3des"}, {"protocol": "ah", "authentication_algorithm": "md5"}],
+    },
+    {"name": "mesh", "endpoints": {"enigma": "fd00:192:168:116::16", "partym": "fd00:192:168:13::213", "third": "fd00:10:116:2::16"}},
+    {"name": "shared", "endpoints": ["enigma", "third"], "reqid": 7, "associations": [{"replay_window": 64, "esn": True}]},
+    {
+        "name": "counter",
+        "endpoints": ["partym", "third"],
+        "associations": [{"encryption_algorithm": "aes-gcm", "lifetimes": {"hard_packets": 1000000}}],
+    },
+]
+# Which hosts each connection keys, in pairs of addresses.
+GUIDE = ("192.168.116.16", "192.168.13.213")
+SHARED = ("192.168.116.16", "10.116.2.16")
+COUNTER = ("192.168.13.213", "10.116.2.16")
+MESH = ("fd00:192:168:116::16", "fd00:192:168:13::213", "fd00:10:116:2::16")
+
+
+class SA(t.NamedTuple):
+    """One SA as ip(8) shows it; ``keys`` are its hexadecimal keys, ``packets`` what it has carried."""
+
+    source: str
+    destination: str
+    protocol: str
+    spi: str
+    reqid: int
+    keys: tuple[str, ...]
+    packets: int
+
+
+class Host:
+    """A host of the lab."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def run(self, *command: str, check: bool = True) -> str:
+        done = subprocess.run([LAB, "run", "--name", NAME, self.name, "--", *command], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0 or not check, f"{self.name}: {command}: {done.stderr}"
+        return done.stdout
+
+    def fault(self, what: str) -> None:
+        done = subprocess.run([LAB, "fault", "--name", NAME, self.name, what], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def sas(self, *pair: str) -> set[SA]:
+        """All SAs, or those between two addresses."""
+        text = self.run("ip", "-s", "xfrm", "state")
+        found = set()
+        for block in re.split(r"\n(?=src )", text.strip()):
+            if not block:
+                continue
+            source, destination = t.cast("re.Match[str]", re.match(r"src (\S+) dst (\S+)", block)).groups()
+            protocol, spi, reqid = t.cast("re.Match[str]", re.search(r"proto (\w+) spi (0x[0-9a-f]{8})\S* reqid (\d+)", block)).groups()
+            keys = tuple(re.findall(r"^\s(?:enc|auth|auth-trunc|aead) \S+ 0x([0-9a-f]+)", block, re.M))
+            packets = t.cast("re.Match[str]", re.search(r"lifetime current:\s+\d+\(bytes\), (\d+)\(packets\)", block)).group(1)
+            if not pair or {source, destination} == set(pair):
+                found.add(SA(source, destination, protocol, spi, int(reqid), keys, int(packets)))
+        return found
+
+    def spis(self, *pair: str) -> set[str]:
+        return {sa.spi for sa in self.sas(*pair)}
+
+    def keys(self, *pair: str) -> set[str]:
+        return {key for sa in self.sas(*pair) for key in sa.keys}
+
+    def packets(self, *pair: str) -> dict[str, int]:
+        return {sa.spi: sa.packets for sa in self.sas(*pair)}
+
+    def secret_files(self) -> dict[str, str]:
+        """Name to mode and owner of what lies in the secret directory."""
+        text = self.run("find", "/etc/inet/secret", "-mindepth", "1", "-printf", r"%f %m %u\n", check=False)
+        return {name: rest for name, dummy, rest in (line.partition(" ") for line in text.splitlines())}
+
+    def file(self) -> str:
+        return self.run("cat", SECRET_FILE)
+
+    def pings(self, address: str) -> bool:
+        return "1 received" in self.run("ping", "-c", "1", "-W", "3", address, check=False)
+
+
+class Run(t.NamedTuple):
+    """A finished run of ansible-playbook."""
+
+    status: int
+    output: str
+
+    def changed(self) -> dict[str, int]:
+        """Number of changed tasks by host."""
+        return {host: int(number) for host, number in re.findall(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)}
+
+
+class Project:
+    """A folder with a playbook, connections, a vault password, and the keystore that the role makes."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.inventory = CHECKOUT / "build" / "lab" / NAME / "inventory.yml"
+        self.keystore = folder / "keystore"
+        self.password("correct horse")
+        self.connections = CONNECTIONS
+        (folder / "rotate.yml").write_text(
+            "- hosts: all\n  gather_facts: false\n  roles:\n    - role: ipsec.manual.rotate\n",
+            encoding="utf-8",
+        )
+
+    def password(self, word: str) -> None:
+        (self.folder / "password").write_text(word + "\n", encoding="utf-8")
+
+    def start(self, *options: str, playbook: str = "rotate.yml", vault: bool = True, **variables: t.Any) -> subprocess.Popen[str]:
+        """Begin a run. Output goes to the file ``log`` of the project."""
+        settings = {
+            "ipsec_connections": self.connections,
+            "rotate_keystore": str(self.keystore),
+            "rotate_policies": True,
+            "rotate_allow_static_counter_mode": True,
+            **variables,
+        }
+        (self.folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        secret = ["--vault-password-file", "password"] if vault else []
+        command = [_tool("ansible-playbook"), "-i", str(self.inventory), *secret, "-e", "@settings.json", *options, playbook]
+        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "8", "PYTHONUNBUFFERED": "1"}
+        with open(self.folder / "log", "w", encoding="utf-8") as log:
+            return subprocess.Popen(
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, env=environment, start_new_session=True
+            )
+
+    def output(self) -> str:
+        return (self.folder / "log").read_text(encoding="utf-8")
+
+    def finish(self, process: subprocess.Popen[str]) -> Run:
+        try:
+            status = process.wait(300)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return Run(status, self.output())
+
+    def run(self, *options: str, **settings: t.Any) -> Run:
+        return self.finish(self.start(*options, **settings))
+
+    def run_well(self, *options: str, **settings: t.Any) -> Run:
+        done = self.run(*options, **settings)
+        assert done.status == 0, done.output
+        return done
+
+    def run_badly(self, *options: str, **settings: t.Any) -> Run:
+        done = self.run(*options, **settings)
+        assert done.status != 0, done.output
+        return done
+
+    def await_output(self, process: subprocess.Popen[str], text: str, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in self.output():
+            assert process.poll() is None and time.monotonic() < deadline, self.output()
+            time.sleep(0.05)
+
+    def record(self, name: str) -> dict[str, t.Any]:
+        """What the keystore holds about a connection, read with Ansible's own tool."""
+        import yaml
+
+        command = [_tool("ansible-vault"), "view", "--vault-password-file", str(self.folder / "password"), str(self.keystore / f"{name}.yml")]
+        return t.cast("dict[str, t.Any]", yaml.safe_load(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+    def spis(self, name: str, generation: str = "current") -> set[str]:
+        return set(re.findall(r"spi (0x[0-9a-f]{8})", self.record(name)[generation]["sas"]))
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Every file of the keystore but its lock."""
+        return {path.name: path.read_bytes() for path in sorted(self.keystore.glob("*.yml"))}
+
+
+def _tool(name: str) -> str:
+    beside = pathlib.Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else t.cast(str, shutil.which(name))

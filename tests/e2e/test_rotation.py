@@ -1,0 +1,239 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One fleet's life, from the first keys to the last fault, through ansible-playbook on a real kernel. The tests build on each other, in this order."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.tests.e2e.harness import COUNTER, GUIDE, MESH, SECRET_FILE, SHARED, Host, Project
+
+Hosts = t.Dict[str, Host]
+
+FOREIGN = ("src", GUIDE[0], "dst", GUIDE[1], "proto", "esp", "spi", "0x00c0ffee")
+FOREIGN_SPI = "0x00c0ffee"
+
+
+@pytest.fixture(autouse=True)
+def stop_at_the_first_failure(request: pytest.FixtureRequest) -> t.Iterator[None]:
+    """What follows a failed step of this story would fail for no reason of its own."""
+    if getattr(request.session, "story_failed", ""):
+        pytest.fail(f"not run, since {request.session.story_failed} failed", pytrace=False)
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        request.session.story_failed = request.node.name
+
+
+def agree(hosts: Hosts, one: str, other: str, *pair: str) -> None:
+    """Both ends of a pair hold the same SAs with the same keys, and have some."""
+    ends = [{sa._replace(packets=0) for sa in hosts[name].sas(*pair) if sa.spi != FOREIGN_SPI} for name in (one, other)]
+    assert ends[0] == ends[1] != set()
+
+
+def all_agree(hosts: Hosts) -> None:
+    agree(hosts, "enigma", "partym", *GUIDE)
+    agree(hosts, "enigma", "third", *SHARED)
+    agree(hosts, "partym", "third", *COUNTER)
+    for (one, first), (other, second) in itertools.combinations(zip(("enigma", "partym", "third"), MESH), 2):
+        agree(hosts, one, other, first, second)
+
+
+def only_the_file_is_left(hosts: Hosts) -> None:
+    for host in hosts.values():
+        assert host.secret_files() == {"ipseckeys": "600 root"}
+
+
+def test_wrong_settings_are_refused_before_any_host_is_asked(hosts: Hosts, project: Project) -> None:
+    same_pair = [*project.connections, {"name": "double", "endpoints": {"enigma": GUIDE[0], "partym": GUIDE[1]}}]
+    bare_esp = [{"name": "bare", "endpoints": ["enigma", "partym"], "associations": [{"encryption_algorithm": "aes-cbc"}]}]
+    named = [{"name": "named", "endpoints": {"enigma": "enigma.example.net", "partym": GUIDE[1]}}]
+    for connections, words in (
+        (same_pair, ("guide", "double", *GUIDE)),
+        (bare_esp, ("ESP without integrity", "hmac-sha256")),
+        (named, ("enigma.example.net", "no literal")),
+    ):
+        done = project.run_badly(ipsec_connections=connections)
+        assert all(word in done.output for word in words), done.output
+        assert "Check every host" not in done.output
+    assert "counter mode" in project.run_badly(rotate_allow_static_counter_mode=False).output or "RFC 8221 section 3" in project.output()
+    assert "--ask-vault-pass" in project.run_badly(vault=False).output
+    assert not project.keystore.exists()
+    assert not any(host.sas() or host.secret_files() for host in hosts.values())
+
+
+def test_first_run_keys_every_connection(hosts: Hosts, project: Project) -> None:
+    hosts["enigma"].run("ip", "xfrm", "state", "add", *FOREIGN, "reqid", "4242", "mode", "transport", "enc", "cbc(aes)", "0x" + "5a" * 32)
+    project.run_well()
+    all_agree(hosts)
+    only_the_file_is_left(hosts)
+    assert hosts["enigma"].run("stat", "-c", "%a %U", "/etc/inet/secret").strip() == "700 root"
+    assert {(sa.protocol, len(sa.keys[0])) for sa in hosts["partym"].sas(*GUIDE)} == {("esp", 48), ("ah", 32)}
+    # What the kernel has is what the keystore holds; the counter mode is in the kernel only.
+    for name, host, pair in (("guide", "partym", GUIDE), ("shared", "third", SHARED), ("counter", "third", COUNTER)):
+        assert hosts[host].spis(*pair) == project.spis(name)
+    text = hosts["third"].file()
+    assert all(spi in text for spi in project.spis("shared"))
+    assert not any(spi in text for spi in project.spis("counter"))
+    for path in project.keystore.glob("*.yml"):
+        assert path.read_bytes().startswith(b"$ANSIBLE_VAULT;") and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_traffic_uses_the_sas(hosts: Hosts, project: Project) -> None:
+    before = {name: host.packets() for name, host in hosts.items()}
+    assert hosts["enigma"].pings(GUIDE[1]) and hosts["enigma"].pings(SHARED[1]) and hosts["partym"].pings(COUNTER[1])
+    assert all(hosts[host].pings(address) for host, address in (("enigma", MESH[1]), ("partym", MESH[2]), ("third", MESH[0])))
+    for name, host in hosts.items():
+        after = host.packets()
+        assert all(after[spi] > packets for spi, packets in before[name].items() if spi != FOREIGN_SPI)
+
+
+def test_second_run_changes_nothing(hosts: Hosts, project: Project) -> None:
+    kept = project.snapshot()
+    done = project.run_well("--diff")
+    assert done.changed() == {"enigma": 0, "partym": 0, "third": 0}
+    assert "Stage the SAs" not in done.output
+    assert project.snapshot() == kept
+
+
+def test_check_mode_changes_nothing(hosts: Hosts, project: Project) -> None:
+    kept, spis = project.snapshot(), hosts["enigma"].spis()
+    done = project.run_well("--check", "--diff", rotate_new_keys=True)
+    assert sum(done.changed().values()) == 1 and "generation 2" in done.output
+    assert (project.snapshot(), hosts["enigma"].spis()) == (kept, spis)
+    only_the_file_is_left(hosts)
+
+
+def test_rotation_of_one_connection_leaves_all_others(hosts: Hosts, project: Project) -> None:
+    old = {name: project.spis(name) for name in ("guide", "mesh", "shared", "counter")}
+    old_keys = hosts["enigma"].keys(*GUIDE)
+    others = hosts["enigma"].keys() - old_keys
+    # The text of the other connection, with its keys.
+    lines = [line for line in hosts["enigma"].file().splitlines() if SHARED[1] in line]
+    project.run_well(rotate_new_keys=True, rotate_only=["guide"], rotate_cutover_delay=12)
+    all_agree(hosts)
+    only_the_file_is_left(hosts)
+    new = project.spis("guide")
+    assert not new & old["guide"] and project.spis("guide", "previous") == old["guide"]
+    assert {name: project.spis(name) for name in ("mesh", "shared", "counter")} == {name: old[name] for name in ("mesh", "shared", "counter")}
+    for name in ("enigma", "partym"):
+        assert hosts[name].spis(*GUIDE) - {FOREIGN_SPI} == new
+        assert all(spi in hosts[name].file() for spi in new) and not any(spi in hosts[name].file() for spi in old["guide"])
+    assert not hosts["enigma"].keys(*GUIDE) & (old_keys - {"5a" * 32})
+    assert others <= hosts["enigma"].keys() and lines == [line for line in hosts["enigma"].file().splitlines() if SHARED[1] in line]
+    assert FOREIGN_SPI in hosts["enigma"].spis(*GUIDE)
+    assert hosts["enigma"].pings(GUIDE[1])
+
+
+def test_runs_that_part_two_peers_are_refused(hosts: Hosts, project: Project) -> None:
+    kept = project.snapshot()
+    (project.folder / "serial.yml").write_text("- hosts: all\n  serial: 1\n  gather_facts: false\n  roles: [ipsec.manual.rotate]\n", encoding="utf-8")
+    (project.folder / "free.yml").write_text("- hosts: all\n  strategy: free\n  gather_facts: false\n  roles: [ipsec.manual.rotate]\n", encoding="utf-8")
+    limited = project.run_badly("--limit", "enigma,third", rotate_new_keys=True).output
+    assert all(f"connection {name}, endpoint partym" in limited for name in ("guide", "mesh", "counter")) and "connection shared" not in limited
+    assert "serial splits" in project.run_badly(playbook="serial.yml", rotate_new_keys=True).output
+    assert "strategy free" in project.run_badly(playbook="free.yml", rotate_new_keys=True).output
+    project.password("wrong battery")
+    wrong = project.run_badly(rotate_new_keys=True).output
+    assert "decrypts the keystore file" in wrong and "Check every host" not in wrong
+    project.password("correct horse")
+    assert project.snapshot() == kept
+
+
+def test_files_that_others_can_reach_are_refused(hosts: Hosts, project: Project) -> None:
+    kept, spis = project.snapshot(), hosts["enigma"].spis()
+    hosts["enigma"].run("chmod", "640", SECRET_FILE)
+    hosts["partym"].run("mv", SECRET_FILE, SECRET_FILE + ".kept")
+    hosts["partym"].run("ln", "-s", SECRET_FILE + ".kept", SECRET_FILE)
+    hosts["third"].fault("down")
+    report = project.run_badly(rotate_new_keys=True).output.rpartition("The rotation stopped at: preflight")[2]
+    assert "enigma: " in report and "0640" in report
+    assert "partym: " in report and "symbolic link" in report
+    # A peer that is gone before anything was staged.
+    assert "third: unreachable" in report
+    hosts["third"].fault("up")
+    hosts["enigma"].run("chmod", "600", SECRET_FILE)
+    hosts["partym"].run("mv", SECRET_FILE + ".kept", SECRET_FILE)
+    assert project.snapshot() == kept and hosts["enigma"].spis() == spis
+
+
+def test_peer_that_refuses_at_cut_over_takes_all_back(hosts: Hosts, project: Project) -> None:
+    """Somebody else holds the identity of an SA that partym is to get. Preflight cannot know: the SA comes after it."""
+    old = {name: host.sas() for name, host in hosts.items()}
+    process = project.start(rotate_new_keys=True, rotate_only=["guide", "shared"])
+    project.await_output(process, "TASK [ipsec.manual.rotate : Stage the SAs")
+    spi = next(line.split()[3] for line in project.record("guide")["next"]["sas"].splitlines() if line.startswith("add esp") and f"dst {GUIDE[1]} " in line)
+    taken = ("src", "192.0.2.99", "dst", GUIDE[1], "proto", "esp", "spi", spi)
+    hosts["partym"].run("ip", "xfrm", "state", "add", *taken, "reqid", "99", "mode", "transport", "enc", "cbc(aes)", "0x" + "a5" * 32)
+    done = project.finish(process)
+    assert done.status != 0, done.output
+    report = done.output.rpartition("The rotation stopped at: cut over")[2]
+    assert "partym: " in report and spi in report and "reqid 99" in report
+    assert report.count("what it held before this run") >= 3
+    for name, host in hosts.items():
+        assert {(sa.spi, sa.keys) for sa in host.sas()} - {(spi, ("a5" * 32,))} == {(sa.spi, sa.keys) for sa in old[name]}
+    only_the_file_is_left(hosts)
+    assert hosts["enigma"].pings(GUIDE[1]) and hosts["enigma"].pings(SHARED[1])
+    assert project.record("guide")["next"] is not None
+    hosts["partym"].run("ip", "xfrm", "state", "delete", "dst", GUIDE[1], "proto", "esp", "spi", spi)
+
+
+def test_killed_run_is_finished_by_the_next_with_the_same_keys(hosts: Hosts, project: Project) -> None:
+    waiting = {name: project.spis(name, "next") for name in ("guide", "shared")}
+    process = project.start(rotate_only=["guide", "shared"])
+    project.await_output(process, "TASK [ipsec.manual.rotate : Record that hosts may use")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "ipseckeys.next" in hosts["partym"].secret_files()
+    project.run_well(rotate_new_keys=True, rotate_only=["guide", "shared"])
+    assert {name: project.spis(name) for name in waiting} == waiting
+    all_agree(hosts)
+    only_the_file_is_left(hosts)
+    assert hosts["enigma"].pings(GUIDE[1]) and hosts["enigma"].pings(SHARED[1])
+
+
+def test_peer_that_vanishes_during_cut_over_is_named_and_healed(hosts: Hosts, project: Project) -> None:
+    """partym switches at the instant, but cannot say so any more; its peers go back, and the next run brings all to the same generation."""
+    old = hosts["enigma"].sas(*GUIDE)
+    process = project.start(rotate_new_keys=True, rotate_only=["guide"], rotate_cutover_delay=30, rotate_timeout=40)
+    project.await_output(process, "TASK [ipsec.manual.rotate : Set the instant")
+    waiting = project.spis("guide", "next")
+    # The record of what it held is the last thing that a host writes before it waits for the instant.
+    while "ipseckeys.previous" not in hosts["partym"].secret_files():
+        assert process.poll() is None, project.output()
+    hosts["partym"].fault("cut")
+    done = project.finish(process)
+    assert done.status != 0, done.output
+    report = done.output.rpartition("The rotation stopped at: cut over")[2]
+    assert "partym: unreachable" in report and "enigma: what it held before this run" in report
+    assert "partym: unknown" in report and "generation" in report
+    assert {(sa.spi, sa.keys) for sa in hosts["enigma"].sas(*GUIDE)} == {(sa.spi, sa.keys) for sa in old}
+    assert hosts["partym"].spis(*GUIDE) == waiting
+    hosts["partym"].fault("up")
+    project.run_well(rotate_only=["guide"])
+    assert project.spis("guide") == waiting
+    all_agree(hosts)
+    only_the_file_is_left(hosts)
+    assert hosts["enigma"].pings(GUIDE[1])
+
+
+def test_rebooted_host_gets_its_keys_back_but_never_a_counter_mode_key(hosts: Hosts, project: Project) -> None:
+    hosts["third"].fault("reboot")
+    assert not hosts["third"].sas()
+    refused = project.run_badly().output
+    assert "connection counter uses a counter mode" in refused and "rotate_new_keys" in refused
+    counter = project.spis("counter")
+    project.run_well(rotate_new_keys=True, rotate_only=["counter"])
+    assert not project.spis("counter") & counter
+    done = project.run_well()
+    assert done.changed()["third"] > 0
+    all_agree(hosts)
+    only_the_file_is_left(hosts)
+    assert hosts["third"].pings(SHARED[0]) and hosts["third"].pings(COUNTER[0])
