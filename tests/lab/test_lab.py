@@ -93,7 +93,8 @@ def traces(name: str) -> list[str]:
     """Whatever of a lab can be found on this machine."""
     found = [str(LABS / name)] if (LABS / name).exists() else []
     found += [namespace for namespace in namespaces() if namespace.startswith(f"lab-{name}-") and len(namespace) == len(f"lab-{name}-") + 6]
-    found += processes_naming(f"{LABS / name}/")
+    found += [str(socket) for socket in pathlib.Path("/run").glob(f"lab-{name}-??????.ssh*")]
+    found += processes_naming(f"{LABS / name}/") + processes_naming(f"/run/lab-{name}-")
     mounts = pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8")
     return found + [line for line in mounts.splitlines() if f"{LABS / name}" in line]
 

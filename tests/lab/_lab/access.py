@@ -14,8 +14,6 @@ import typing as t
 from . import plan, tables
 from .folder import Lab
 
-SOCKET_PATH = 80  # longest path that ssh can bind: 108 bytes, of which it wants some for a suffix
-
 
 def write_keys(lab: Lab, names: t.Iterable[str]) -> None:
     """One key for the user and one for each sshd, and known_hosts that names them all."""
@@ -57,9 +55,8 @@ Host *.{lab.identity}.lab
   LogLevel ERROR
 """
     hosts = "".join(f"Host {name} {lab.alias(name)}\n  HostName {address}\n  HostKeyAlias {lab.alias(name)}\n" for name, address in addresses.items())
-    socket = str(lab.path / "control.sock")
-    if len(socket) <= SOCKET_PATH:  # else every command of `lab run` makes a connection of its own: slower, no more
-        hosts += f"Host {lab.alias('control')}\n  ControlMaster auto\n  ControlPersist 600\n  ControlPath {quoted(socket)}\n"
+    if "control" in addresses:
+        hosts += f"Host {lab.alias('control')}\n  ControlMaster auto\n  ControlPersist 600\n  ControlPath {lab.socket}\n"
     # The short names are for people: `ssh -F ssh_config enigma`.
     (lab.path / "ssh_config").write_text(hosts + common.replace("Host *.", f"Host {' '.join(addresses)} *."), encoding="ascii")
 

@@ -64,7 +64,7 @@ def act(options: argparse.Namespace, command: t.Sequence[str]) -> int:
         return 0
     if options.action == "exec":
         return lab.execute(lab.Boot(options.kernel, options.memory, options.without), command, options.env, options.timeout)
-    which = folder.Lab(plan.lab_name(options.name))
+    which = folder.Lab(plan.lab_name(options.name, new=options.action == "up"))
     if options.action == "run":
         return lab.run(which, options.host, command, options.timeout)
     if options.action == "up":

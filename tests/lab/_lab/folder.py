@@ -16,12 +16,12 @@ import re
 import shutil
 import typing as t
 
+from . import tables
 from .errors import LabError
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = CHECKOUT / "build"
 LABS = BUILD / "lab"
-EXEC = "exec-"  # start of the names of labs that live as long as one command
 LOG_LINES = 25
 VERDICT = re.compile(r"panic|Oops|BUG:|Out of memory")  # lines to show even if many follow
 
@@ -46,13 +46,18 @@ class Lab(t.NamedTuple):
         return f"lab-{self.identity}"
 
     @property
+    def socket(self) -> pathlib.Path:
+        """Of the shared ssh connection; outside the folder, for a socket's path must be short."""
+        return pathlib.Path("/run", f"{self.namespace}.ssh")
+
+    @property
     def log(self) -> pathlib.Path:
         return self.path / "kernel.log"
 
     @property
     def lasting(self) -> bool:
         """It outlives the command that made it; `exec`'s do not."""
-        return not self.name.startswith(EXEC)
+        return not self.name.startswith(tables.EXEC)
 
     def alias(self, host: str) -> str:
         """The host's name for ssh and Ansible: unique, for they share connections by it."""

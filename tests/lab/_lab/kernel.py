@@ -164,6 +164,7 @@ def stop(lab: Lab) -> None:
         return
     holders = subprocess.run(["nsenter", f"--net=/run/netns/{lab.namespace}", "ss", "-Htnp"], check=False, capture_output=True, text=True).stdout
     kill(sorted({int(pid) for pid in re.findall(r'\("ssh",pid=(\d+)', holders)}), signal.SIGTERM)
+    lab.socket.unlink(missing_ok=True)
     kill([int(pid) for pid in run("ip", "netns", "pids", lab.namespace).split()], signal.SIGKILL)
     run("ip", "netns", "del", lab.namespace)
 

@@ -116,7 +116,7 @@ def down(lab: Lab, *, keep_log: bool = False) -> str:
 def sweep() -> None:
     """Clear away what `exec` could not, because it was killed."""
     for lab in folder.all_labs():
-        owner = re.fullmatch(re.escape(folder.EXEC) + "([0-9]+)", lab.name)
+        owner = re.fullmatch(re.escape(tables.EXEC) + "([0-9]+)", lab.name)
         if owner is None:
             continue
         state = lab.state()
@@ -237,7 +237,7 @@ def fault(lab: Lab, action: str, host: str) -> str:
 
 def execute(how: Boot, command: t.Sequence[str], names: t.Sequence[str], timeout: float | None) -> int:
     """Run a command on a kernel with ESP and AH in a network namespace of its own; its exit status. No lab is left behind."""
-    lab = Lab(f"{folder.EXEC}{os.getpid()}")
+    lab = Lab(f"{tables.EXEC}{os.getpid()}")
     with folder.exclusive():
         sweep()
     writable = (str(folder.BUILD),)

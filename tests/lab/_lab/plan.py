@@ -25,10 +25,10 @@ class Host(t.NamedTuple):
     data: tables.Network | None
 
 
-def lab_name(text: str) -> str:
-    """Check a lab's name."""
-    if not LAB_NAME.fullmatch(text) or text.startswith("exec-"):
-        raise LabError(f"lab name {text!r}: use 1 to 32 of a-z, 0-9 and '-', not '-' first, nor 'exec-'.")
+def lab_name(text: str, *, new: bool) -> str:
+    """Check a lab's name; those of `exec` are not for new labs."""
+    if not LAB_NAME.fullmatch(text) or (new and text.startswith(tables.EXEC)):
+        raise LabError(f"lab name {text!r}: use 1 to 32 of a-z, 0-9 and '-', not '-' first, nor '{tables.EXEC}'.")
     return text
 
 

@@ -51,4 +51,5 @@ MACHINE_ADDRESS = "198.18.0.2"
 # Names with a meaning of their own in a lab.
 WIRE = "wire"  # the router between the hosts: a place to watch the wire from outside
 CELL = "cell"  # the one host of `lab exec`
+EXEC = "exec-"  # start of the names of its labs, which live as long as one command
 RESERVED_NAMES = frozenset({WIRE, CELL, "localhost", "all", "ungrouped"})
