@@ -30,7 +30,7 @@ options:
     type: str
     choices: [absent, present]
     default: present
-  direction: &direction
+  direction:
     description:
       - V(out) for traffic that leaves, V(in) for traffic for this host, V(fwd) for traffic that this host forwards.
       - Required unless O(policies) is given.
@@ -122,9 +122,10 @@ options:
     elements: dict
     suboptions:
       direction:
-        <<: *direction
         description:
           - V(out) for traffic that leaves, V(in) for traffic for this host, V(fwd) for traffic that this host forwards.
+        type: str
+        choices: [in, out, fwd]
         required: true
       selector: *selector
       action: *action

@@ -124,6 +124,13 @@ def everything() -> tuple[t.Any, ...]:
     return (witness.run("ip", "xfrm", "state"), witness.run("ip", "xfrm", "policy"), files)
 
 
+def only_state() -> str:
+    """What ip(8) says about the one SA there is."""
+    states = list(witness.states().values())
+    assert len(states) == 1
+    return states[0]
+
+
 DIRECTORY = Path(tempfile.mkdtemp(prefix="ipsec-manual-", dir="/run"))
 
 
@@ -183,7 +190,7 @@ def directory() -> t.Iterator[None]:
 )
 def test_ipsec_sa_comes_and_goes(arguments: Arguments, shown: list[str]) -> None:
     expect_once("ipsec_sa", **arguments)
-    (text,) = witness.states().values()
+    text = only_state()
     for part in shown:
         assert part in text
     expect_once("ipsec_sa", **arguments, state="absent")
@@ -203,7 +210,7 @@ def test_ipsec_sa_replaces_what_has_the_identity(change: Arguments, fields: list
     run("ipsec_sa", **ESP)
     done = expect_once("ipsec_sa", **{**ESP, **change})
     assert done["differences"] == fields
-    (text,) = witness.states().values()
+    text = only_state()
     assert shown in text
 
 
@@ -219,7 +226,7 @@ def test_ipsec_sa_knows_a_mark_as_part_of_the_identity() -> None:
     run("ipsec_sa", **{**ESP, "encryption_key": OTHER_KEY, "authentication_key": OTHER_KEY[2:] + "00"}, mark="0x2")
     assert witness.state_text().count("proto esp") == 2
     assert run("ipsec_sa", protocol="esp", spi="0x8bcd1407", destination="192.0.2.2", mark="1/0xffffffff", state="absent")["changed"]
-    (text,) = witness.states().values()
+    text = only_state()
     assert "mark 0x2" in text
 
 

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils import _glue_view
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry, Lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
-from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import MARKER, World, sa
+from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
 OUT, BACK = sa(0x1001, reqid=7), sa(0x1002, "192.0.2.2", "192.0.2.1")
 ELSEWHERE = sa(0x3001, destination="2001:db8::99", source="2001:db8::1")
@@ -33,7 +33,6 @@ def test_it_shows_everything_but_keys(world: World) -> None:
     assert first["counters"]["packets"] == 10
     assert first["budget"] == {"packets": 2**32 - 1 - 10, "bytes": None}
     assert result["changed"] is False
-    assert MARKER not in world.output.lower()
 
 
 @pytest.mark.parametrize(
