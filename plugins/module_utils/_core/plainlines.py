@@ -21,6 +21,11 @@ from .grammar import ADDRESS, BY_WORD, FLAG_WORDS, IDENTITY, KEY, SPI, TEXT, Key
 _ORDINARY = bytes(range(0x20, 0x7F)) + b"\t\r\f\v\n"
 _SHAPES_MAX = 4096
 _VARIABLE_FIELDS = ("spi", "source", "destination", "encryption_key", "authentication_key")
+# Looked up once, since they are used for every line.
+_pton = socket.inet_pton
+_unhexlify = binascii.unhexlify
+_IPV4 = int(socket.AF_INET)
+_IPV6 = int(socket.AF_INET6)
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
@@ -82,11 +87,12 @@ class PlainLines:
 
     def read(self, words: list[str]) -> SecurityAssociation | None:
         flags: tuple[str, ...] = ()
-        while words and words[-1] in FLAG_WORDS:
-            flags += (words.pop(),)
         layout = self._layouts.get(tuple(words[::2]))
-        if layout is None or len(words) % 2:
-            return None
+        if layout is None:
+            flags = _pop_flags(words)
+            layout = self._layouts.get(tuple(words[::2])) if flags else None
+            if layout is None:
+                return None
         others, shapes, spi_at, source_at, destination_at, encryption_key_at, authentication_key_at = layout
         try:
             spi_word = words[spi_at]
@@ -94,7 +100,7 @@ class PlainLines:
                 return None
             spi = int(spi_word, 16)
             word = words[destination_at]
-            destination = socket.inet_pton(socket.AF_INET6 if ":" in word else socket.AF_INET, word)
+            destination = _pton(_IPV6 if ":" in word else _IPV4, word)
             shape = shapes.get((others(words), flags, len(destination)))
             if shape is None:
                 return None
@@ -102,35 +108,32 @@ class PlainLines:
             source = unspecified
             if source_at:
                 word = words[source_at]
-                source = socket.inet_pton(socket.AF_INET6 if ":" in word else socket.AF_INET, word)
+                source = _pton(_IPV6 if ":" in word else _IPV4, word)
             encryption_key = authentication_key = b""
             if encryption_key_at:
                 word = words[encryption_key_at]
-                encryption_key = binascii.unhexlify(word)
-                if len(word) not in encryption_digits or encryption_key.count(encryption_key[0]) == len(encryption_key):
+                encryption_key = _unhexlify(word)
+                if len(word) not in encryption_digits or (encryption_key[0] == encryption_key[-1] and _is_one_byte(encryption_key)):
                     return None
                 if encryption_row is not None and keys.problem(encryption_row, encryption_key):
                     return None
             if authentication_key_at:
                 word = words[authentication_key_at]
-                authentication_key = binascii.unhexlify(word)
-                if len(word) not in authentication_digits or authentication_key.count(authentication_key[0]) == len(authentication_key):
+                authentication_key = _unhexlify(word)
+                if len(word) not in authentication_digits or (authentication_key[0] == authentication_key[-1] and _is_one_byte(authentication_key)):
                     return None
-        except (ValueError, OSError):
+        except (ValueError, OSError, IndexError):
             return None
         if spi < association.SPI_MIN or encryption_key == authentication_key or destination == unspecified:
             return None
-        if len(source) != len(destination) or source[0] in multicast or destination[:12] == _MAPPED or source[:12] == _MAPPED:
+        if len(source) != len(destination) or source[0] in multicast or (len(source) == 16 and _MAPPED in (source[:12], destination[:12])):
             return None
-        return tuple.__new__(
-            SecurityAssociation, (protocol, spi, source, destination, mode, encryption, encryption_key, authentication, authentication_key, *tail)
-        )
+        fields = (protocol, spi, source, destination, mode, encryption, encryption_key, authentication, authentication_key)
+        return tuple.__new__(SecurityAssociation, fields + tail)
 
     def learn(self, words: list[str], sa: SecurityAssociation) -> None:
         """Remember the likes of a good line, given as its words."""
-        flags: tuple[str, ...] = ()
-        while words and words[-1] in FLAG_WORDS:
-            flags += (words.pop(),)
+        flags = _pop_flags(words)
         keywords = tuple(words[::2])
         rows = [BY_WORD.get(word) for word in keywords[1:]]
         if len(words) % 2 or self._shapes >= _SHAPES_MAX or not all(map(_is_plain, rows)):
@@ -146,6 +149,18 @@ class PlainLines:
             layout = self._layouts.setdefault(keywords, _Layout(operator.itemgetter(*others), {}, **places))
             layout.shapes[(layout.others(words), flags, len(sa.destination))] = _shape(sa)
             self._shapes += 1
+
+
+def _pop_flags(words: list[str]) -> tuple[str, ...]:
+    """Take the flags off the end."""
+    flags: tuple[str, ...] = ()
+    while words and words[-1] in FLAG_WORDS:
+        flags += (words.pop(),)
+    return flags
+
+
+def _is_one_byte(key: bytes) -> bool:
+    return key.count(key[0]) == len(key)
 
 
 def _is_plain(row: Keyword | None) -> bool:
