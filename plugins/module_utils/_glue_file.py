@@ -84,9 +84,7 @@ def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[
         return ()
 
 
-def _merged(
-    old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation], replaced: t.AbstractSet[Pair]
-) -> tuple[SecurityAssociation, ...]:
+def _merged(old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation], replaced: t.AbstractSet[Pair]) -> tuple[SecurityAssociation, ...]:
     """``new``, and of ``old`` what is between other addresses than those ``replaced``, in its place."""
     return (*(sa for sa in old if pair(sa) not in replaced), *new)
 

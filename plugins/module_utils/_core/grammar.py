@@ -103,7 +103,7 @@ KEYWORDS: tuple[Keyword, ...] = (
     Keyword("inbound", (), FLAG, "direction", "the SA is for packets that arrive"),
     Keyword("outbound", (), FLAG, "direction", "the SA is for packets that leave"),
     Keyword("pair-spi", (), SPI, "pair-spi", "SPI of the SA of the other direction", known=EXTRA),
-    Keyword("replay_value", (), NUMBER, "replay_value", "sequence number to start from", 32, known=EXTRA),
+    Keyword("replay_value", (), NUMBER, "replay_value", "sequence number to start from, 32 bits wide unless the SA has esn", 64, known=EXTRA),
     Keyword("hard_alloc", (), NUMBER, "hard_alloc", "flows at which the SA ends", 32, known=EXTRA),
     Keyword("soft_alloc", (), NUMBER, "soft_alloc", "flows at which a warning is due", 32, known=EXTRA),
     Keyword("idle_addtime", (), NUMBER, "idle_addtime", "idle seconds since it was added", 32, known=EXTRA),

@@ -584,6 +584,8 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
             cannot("icv_bits", f"Solaris uses {row.name} with an ICV of {row.icv_bits[0]} bits only")
     if sa.replay_window > 255:
         cannot("replay_window", f"a replay window of {sa.replay_window} packets does not fit the 8 bits of Solaris", "Choose 0 to 255.")
+    if any(keyword == "replay_value" and parse_number(text, 64) >> 32 for keyword, text in sa.extra):
+        cannot("replay_value", "a sequence number fits 32 bits on Solaris", "Start from a smaller one.")
     if sa.mode == association.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):
         cannot("selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or take the addresses away.")
     return found

@@ -117,6 +117,16 @@ def test_the_backup_brings_back_what_was(world: World) -> None:
     assert {one._replace(extra=()) for one in world.sadb.sas} == before
 
 
+def test_the_backup_keeps_a_long_sequence_number() -> None:
+    world = World()
+    esn = sa(0x1001, esn=True, replay_window=64)
+    world.sadb.put(esn, sequence_out=(1 << 32) + 5)
+    world.files.contents = {"/run/next": render([NEW_OUT]).encode()}
+    world.run("ipsec_sadb", src="/run/next", state="exact", backup="/run/previous")
+    world.run("ipsec_sadb", src="/run/previous", scope_src="/run/next", state="exact")
+    assert world.sadb.sas == [esn._replace(extra=(("replay_value", str((1 << 32) + 5)),))]
+
+
 def test_an_empty_backup_brings_back_emptiness() -> None:
     world = World()
     world.sadb.put(FOREIGN)
