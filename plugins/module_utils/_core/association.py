@@ -226,7 +226,7 @@ def build(
     )
 
 
-def normal_selector(selector: Selector) -> t.Optional[Selector]:
+def normal_selector(selector: Selector) -> Selector | None:
     """The selector without networks that hold every address; None where nothing is left to select."""
     if not selector.source_prefix and not any(selector.source):
         selector = selector._replace(source=b"")
