@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from ._core import language, protected
-from ._core.association import Entry, SecurityAssociation, identity
+from ._core.association import Entry, SecurityAssociation, identity, label, problems, set_problems
 from ._core.errors import InputError, SadbError, raise_all
 from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, digest, in_scope, plan
 from ._core.sadb import Sadb, open_sadb
@@ -55,14 +55,12 @@ def apply_sadb(module: AnsibleModule) -> Result:
         scope_sas=scope_sas,
         keys_hidden=keys_hidden,
     )
-    if steps.operations and params["backup"] and keys_hidden:
-        raise SadbError("this kernel hides the keys of SAs (lockdown), so there is nothing to back up", "backup", "Leave backup away and keep the old file.")
+    saved = _backup(params, steps, actual, (*text.sas, *scope_sas), keys_hidden) if steps.operations and params["backup"] else b""
 
     changing = bool(steps.operations) and not module.check_mode
     if changing:
         if params["backup"]:
-            held = in_scope([entry.sa for entry in actual if not entry.larval], (*text.sas, *scope_sas), params["scope"])
-            _back_up(params["backup"], actual, {*held, *(step.old.sa for step in steps.operations if step.old is not None)})
+            protected.write(params["backup"], saved)
         wait_until(params["at"])
         sadb.apply(steps.operations)
 
@@ -109,10 +107,21 @@ def _refusals(sadb: Sadb, sa: SecurityAssociation, place: str) -> list[InputErro
     return [InputError(problem.message, f"{place}, {problem.place}", problem.hint) for problem in sadb.refusals(sa)]
 
 
-def _back_up(path: str, actual: t.Sequence[Entry], held: t.AbstractSet[SecurityAssociation]) -> None:
-    """Write the SAs as ipseckeys text with their sequence numbers, so that they can come back as they were."""
-    sas = [_with_counter(entry) for entry in actual if entry.sa in held]
-    protected.write(path, language.render(sas, comment="The SAs that ipsec.manual.ipsec_sadb found before it changed them.").encode("utf-8"))
+def _backup(params: Result, steps: Plan, actual: t.Sequence[Entry], ours: t.Sequence[SecurityAssociation], keys_hidden: bool) -> bytes:
+    """The SAs in scope, and all that go, as text with their sequence numbers, so that they can come back as they were.
+
+    Raises what would keep this module from reading the text: a way back that is no way is worse than none.
+    """
+    if keys_hidden:
+        raise SadbError("this kernel hides the keys of SAs (lockdown), so there is nothing to back up", "backup", "Leave backup away and keep the old file.")
+    touched = {*in_scope([entry.sa for entry in actual if not entry.larval], ours, params["scope"])}
+    touched.update(step.old.sa for step in steps.operations if step.old is not None and not step.old.larval)
+    sas = [_with_counter(entry) for entry in actual if entry.sa in touched and not entry.larval]
+    fix = "It is installed and could not be brought back. Remove it with ipsec.manual.ipsec_sa, or leave backup away."
+    found = [(problem, label(sa)) for sa in sas for problem in problems(sa, params["allow_static_counter_mode"])]
+    found += [(problem, problem.place) for problem in set_problems(sas)]
+    raise_all([InputError(problem.message, place, fix) for problem, place in found])
+    return language.render(sas, comment="The SAs that ipsec.manual.ipsec_sadb found before it changed them.").encode("utf-8")
 
 
 def _with_counter(entry: Entry) -> SecurityAssociation:

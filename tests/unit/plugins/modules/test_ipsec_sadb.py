@@ -146,6 +146,22 @@ def test_nothing_changes_where_the_backup_cannot_be_written(world: World) -> Non
     assert not world.sadb.applied
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_what_could_not_be_brought_back_is_not_taken_away(world: World, check: bool) -> None:
+    world.sadb.put(sa(0x1003, encryption_key=OUT.encryption_key), sa(0x1004, encryption="aes-gcm", authentication="", authentication_key=b""))
+    result = world.run("ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", backup="/run/previous")
+    assert [line.split(" ")[2] for line in result["msg"].split("\n")] == ["0x00001004", "0x00001004", "0x00001003"]
+    assert "the encryption key is also used by" in result["msg"]
+    assert not world.sadb.applied
+    assert not world.files.contents
+
+
+def test_a_reservation_is_not_backed_up(world: World) -> None:
+    world.sadb.entries.append(Entry(sa(0x5001), world.sadb.entries[0].counters, larval=True))
+    world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", scope="all", backup="/run/previous")
+    assert {one.spi for one in parse(world.files.contents["/run/previous"].decode()).sas} == {0x1001, 0x1002, 0x3001, 0x4001}
+
+
 def test_a_backup_of_hidden_keys_is_refused(world: World) -> None:
     world.sadb.hides_keys = True
     result = world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous")
