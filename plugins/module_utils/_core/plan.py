@@ -64,9 +64,9 @@ class Operation(t.NamedTuple):
     """One step. ``new`` is what to add, ``old`` what goes; a replacement has both, and ``fields`` names what differs (never a value)."""
 
     kind: str
-    new: t.Optional[SecurityAssociation]
-    old: t.Optional[Entry]
-    fields: t.Tuple[str, ...] = ()
+    new: SecurityAssociation | None
+    old: Entry | None
+    fields: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         sa = self.new if self.new is not None else t.cast(Entry, self.old).sa
@@ -76,7 +76,7 @@ class Operation(t.NamedTuple):
 class Plan(t.NamedTuple):
     """``operations`` in order; how many SAs are as they should be; and how many in reach belong to somebody else and stay."""
 
-    operations: t.Tuple[Operation, ...]
+    operations: tuple[Operation, ...]
     unchanged: int
     foreign: int
 
@@ -101,7 +101,7 @@ def direction_of(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> str:
     return sa.direction
 
 
-def differences(desired: SecurityAssociation, actual: SecurityAssociation, keys_hidden: bool = False) -> t.Tuple[str, ...]:
+def differences(desired: SecurityAssociation, actual: SecurityAssociation, keys_hidden: bool = False) -> tuple[str, ...]:
     """Names of the fields in which ``actual`` is not what ``desired`` asks for.
 
     DES parity does not count, nor keys that the kernel hides, nor what a kernel does not tell: ``extra``, and ``direction`` before Linux 6.10.
@@ -157,10 +157,10 @@ def plan(
     reaches = _scope_test(scope, ours, protocols)
     everything = scope == ALL
 
-    replaces: t.List[Operation] = []
-    deletes: t.List[Operation] = []
-    conflicts: t.List[InputError] = []
-    present: t.Set[Identity] = set()
+    replaces: list[Operation] = []
+    deletes: list[Operation] = []
+    conflicts: list[InputError] = []
+    present: set[Identity] = set()
     unchanged = foreign = 0
     for entry in actual:
         sa = entry.sa
@@ -191,12 +191,14 @@ def plan(
     return Plan((*replaces, *adds, *deletes), unchanged, foreign)
 
 
-def _towards(desired: t.Sequence[SecurityAssociation], direction: str, local: t.AbstractSet[bytes]) -> t.List[SecurityAssociation]:
+def _towards(desired: t.Sequence[SecurityAssociation], direction: str, local: t.AbstractSet[bytes]) -> list[SecurityAssociation]:
     astray = [sa for sa in desired if not direction_of(sa, local)]
     raise_all(
         [
             InputError(
-                "neither address is one of this host's, so the SA is neither inbound nor outbound here", label(sa), "Give this host its own SAs only, or configure the address."
+                "neither address is one of this host's, so the SA is neither inbound nor outbound here",
+                label(sa),
+                "Give this host its own SAs only, or configure the address.",
             )
             for sa in astray
         ]
@@ -221,22 +223,24 @@ def _taken(entry: Entry) -> InputError:
     else:
         mark = "none" if sa.mark is None else f"0x{sa.mark.value:x}/0x{sa.mark.mask:x}"
         whose = f"belongs to somebody else (reqid {sa.reqid}, mark {mark}, if_id {sa.if_id})"
-    return InputError(f"this SPI is in use towards {format_address(sa.destination)} and {whose}", label(sa), "Choose another SPI, or say scope all to take it over.")
+    return InputError(
+        f"this SPI is in use towards {format_address(sa.destination)} and {whose}", label(sa), "Choose another SPI, or say scope all to take it over."
+    )
 
 
-def in_scope(sas: t.Iterable[SecurityAssociation], ours: t.Sequence[SecurityAssociation], scope: str = PEERS) -> t.List[SecurityAssociation]:
+def in_scope(sas: t.Iterable[SecurityAssociation], ours: t.Sequence[SecurityAssociation], scope: str = PEERS) -> list[SecurityAssociation]:
     """Those of ``sas`` that a set operation about ``ours`` would take for its own: in scope, and with an owner that ours carry."""
     owners = set(map(_owner, ours)) or {_NOBODY}
     reaches = _scope_test(scope, ours, ())
     return [sa for sa in sas if reaches(sa) and (scope == ALL or _owner(sa) in owners)]
 
 
-def digest(sas: t.Iterable[SecurityAssociation]) -> t.Dict[str, str]:
+def digest(sas: t.Iterable[SecurityAssociation]) -> dict[str, str]:
     """``{"ADDRESS|ADDRESS": 16 hex digits}``: one fingerprint for all SAs between two addresses, in either direction.
 
     It covers what both peers must agree on: protocol, SPI, addresses, mode, algorithms, ICV, ESN and keys. Equal on two hosts that hold the same SAs.
     """
-    lines: t.Dict[Pair, t.List[str]] = {}
+    lines: dict[Pair, list[str]] = {}
     for sa in sas:
         prints = fingerprints(sa)
         lines.setdefault(pair(sa), []).append(
@@ -244,6 +248,5 @@ def digest(sas: t.Iterable[SecurityAssociation]) -> t.Dict[str, str]:
             f" {sa.authentication} {prints['authentication']} {sa.icv_bits} {sa.esn:d}\n"
         )
     return {
-        "|".join(map(format_address, ends)): hashlib.sha256("".join(sorted(texts)).encode("ascii")).hexdigest()[:16]
-        for ends, texts in sorted(lines.items())
+        "|".join(map(format_address, ends)): hashlib.sha256("".join(sorted(texts)).encode("ascii")).hexdigest()[:16] for ends, texts in sorted(lines.items())
     }
