@@ -64,15 +64,25 @@ def _touches(pair: str, addresses: t.Sequence[str]) -> bool:
     return bool(set(pair.split("|")).intersection(addresses))
 
 
-def reload_problems(out_of_place: t.Sequence[str], expected: Result) -> list[str]:
-    """Counter-mode connections whose current keys would be loaded a second time, which repeats nonces (RFC 8221 section 3)."""
-    hosts = {place.partition(":")[0] for place in out_of_place}
-    return [
-        f"connection {row['name']} uses a counter mode, and {', '.join(sorted(hosts.intersection(row['endpoints'])))} lost its keys. "
-        "They must not be loaded again: run with rotate_new_keys: true"
-        for row in expected["connections"]
-        if row["counter_mode"] and row["outcome"] == "kept" and hosts.intersection(row["endpoints"])
-    ]
+def reload_problems(results: Results, expected: Result) -> list[str]:
+    """Counter-mode connections whose current keys a host has lost and would load a second time, which repeats nonces (RFC 8221 section 3)."""
+    found = []
+    for row in expected["connections"]:
+        if not row["counter_mode"] or row["outcome"] != "kept":
+            continue
+        ends = set(row["endpoints"].values())
+        wanted = {key: value for key, value in expected["held"].items() if ends.issuperset(key.partition("#")[0].split("|"))}
+        lost = [
+            host
+            for host, address in sorted(row["endpoints"].items())
+            if any(_touches(key.partition("#")[0], [address]) and results[host]["held"].get(key) != value for key, value in wanted.items())
+        ]
+        if lost:
+            found.append(
+                f"connection {row['name']} uses a counter mode, and {', '.join(lost)} lost its keys. They must not be loaded again: "
+                f"run with rotate_new_keys: true, and rotate_only: [{row['name']}] for this connection alone"
+            )
+    return found
 
 
 def agreement(results: Results, expected: Result) -> list[str]:

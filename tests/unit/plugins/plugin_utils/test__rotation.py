@@ -63,9 +63,15 @@ def test_what_is_out_of_place_is_named(host: str, result: t.Any, told: str) -> N
 
 
 def test_lost_counter_mode_keys_are_not_loaded_again() -> None:
-    assert _rotation.reload_problems(["a: the SADB"], EXPECTED) == []
-    (problem,) = _rotation.reload_problems(["b: the SADB", "c: the SADB"], EXPECTED)
+    nothing = check({}, {})
+    assert _rotation.reload_problems({**RIGHT, "a": nothing}, EXPECTED) == []
+    # What b lost is of the other connection.
+    lost_other = check({"192.0.2.2|192.0.2.3#0,,0": "22"}, {})
+    assert _rotation.reload_problems({**RIGHT, "b": lost_other}, EXPECTED) == []
+    (problem,) = _rotation.reload_problems(dict.fromkeys("abc", nothing), EXPECTED)
     assert problem.startswith("connection gcm uses a counter mode, and b, c lost its keys.")
+    made = {**EXPECTED, "connections": [{**row, "outcome": "made"} for row in EXPECTED["connections"]]}
+    assert _rotation.reload_problems(dict.fromkeys("abc", nothing), made) == []
 
 
 def test_failures_are_told_in_one_line_each() -> None:
