@@ -23,6 +23,7 @@ from .association import (
     OUTBOUND,
     Entry,
     Identity,
+    Mark,
     SecurityAssociation,
     fingerprints,
     format_address,
@@ -58,6 +59,7 @@ _FIELDS = SecurityAssociation._fields
 _identity: t.Callable[[SecurityAssociation], Identity] = operator.itemgetter(*map(_FIELDS.index, ("protocol", "destination", "spi", "mark")))
 _owner = operator.itemgetter(*map(_FIELDS.index, ("reqid", "mark", "if_id")))
 _NOBODY = (0, None, 0)
+_NO_MARK = Mark(0, 0)
 
 
 class Operation(t.NamedTuple):
@@ -92,9 +94,12 @@ def pair(sa: SecurityAssociation) -> Pair:
 def direction_of(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> str:
     """Which way an SA goes on the host that has the addresses ``local``; empty where neither end is its own and the SA does not say.
 
-    An SA towards a multicast group is received as well as sent; it counts as inbound, so that it is there before anybody sends.
+    An SA towards a multicast group, unless it says otherwise or its source is this host, is received as well as sent; it counts as inbound, so that it
+    is there before anybody sends.
     """
-    if sa.destination in local or is_multicast(sa.destination):
+    if is_multicast(sa.destination):
+        return sa.direction or (OUTBOUND if sa.source in local else INBOUND)
+    if sa.destination in local:
         return INBOUND
     if sa.source in local or (is_unspecified(sa.source) and local):
         return OUTBOUND
@@ -140,40 +145,48 @@ def plan(
     present: the desired SAs are there. exact: they are, and no other SA in scope. absent: none of them is. flushed: nothing in scope is.
 
     ``scope`` is what exact and flushed may remove: "peers" the address pairs of the desired SAs and of ``scope_sas``, "protocol" the protocols of those
-    and ``protocols``, "all" everything. Except with "all", larval SAs and SAs whose reqid, mark and if_id no SA of ours carries are somebody else's
-    and stay. One that occupies an identity we want raises InputError, unless ``take_over`` says that the caller named this very SA.
+    and ``protocols``, "all" everything; ``protocols`` narrows "peers" and "all". Except with "all", larval SAs and SAs whose reqid, mark and if_id no SA
+    of ours carries are somebody else's and stay. One that is in the way of an SA we want raises InputError, unless ``take_over`` says that the caller
+    named this very SA.
 
     ``direction`` other than "both" leaves the other direction alone; it needs the host's addresses in ``local``, and raises InputError for a desired SA
-    that goes neither way.
+    that goes neither way. Whose an SA is and what is in scope, all of the desired SAs tell, whatever their direction.
     """
-    if direction != BOTH:
-        desired = _towards(desired, direction, local)
-    wanted = {_identity(sa): sa for sa in desired}
-    if direction != BOTH:
-        # What holds an identity that we want is in the way whatever its source says.
-        actual = [entry for entry in actual if _identity(entry.sa) in wanted or direction_of(entry.sa, local) == direction]
     ours = (*desired, *scope_sas)
     owners = set(map(_owner, ours)) or {_NOBODY}
-    reaches = _scope_test(scope, ours, protocols)
+    reaches = _scope_test(scope, ours, [entry.sa for entry in actual if _owner(entry.sa) in owners], protocols, local)
     everything = scope == ALL
+    if direction != BOTH:
+        desired = _towards(desired, direction, local)
+    wanted = {_identity(sa): sa for sa in desired} if state != FLUSHED else {}
+    held = {_identity(entry.sa) for entry in actual}
+    in_the_way = _in_the_way(wanted, actual, held) if state in (PRESENT, EXACT) else {}
+    if direction != BOTH:
+        # What holds an identity that we want is in the way whatever its source says.
+        actual = [entry for entry in actual if _identity(entry.sa) in wanted or _identity(entry.sa) in in_the_way or direction_of(entry.sa, local) == direction]
 
     replaces: list[Operation] = []
     deletes: list[Operation] = []
     conflicts: list[InputError] = []
-    present: set[Identity] = set()
     unchanged = foreign = 0
     for entry in actual:
         sa = entry.sa
         identity = _identity(sa)
         mine = not entry.larval and _owner(sa) in owners
         sa_wanted = wanted.get(identity)
+        blocked = in_the_way.get(identity)
         if sa_wanted is not None and state in (PRESENT, EXACT):
-            present.add(identity)
             fields = differences(sa_wanted, sa, keys_hidden)
             if not fields and not entry.larval:
                 unchanged += 1
             elif mine or everything or take_over:
                 replaces.append(Operation(REPLACE, sa_wanted, entry, fields or ("larval",)))
+            else:
+                conflicts.append(_taken(entry))
+        elif blocked is not None:
+            if everything or take_over or (mine and state == EXACT and reaches(sa)):
+                replaces.append(Operation(REPLACE, blocked, entry, differences(blocked, sa, keys_hidden)))
+                held.add(_identity(blocked))
             else:
                 conflicts.append(_taken(entry))
         elif (sa_wanted is not None and state == ABSENT) or (state in (EXACT, FLUSHED) and reaches(sa)):
@@ -183,12 +196,35 @@ def plan(
             else:
                 foreign += 1
     raise_all(conflicts)
-    adds = [Operation(ADD, sa, None) for identity, sa in wanted.items() if identity not in present] if state in (PRESENT, EXACT) else []
+    adds = [Operation(ADD, sa, None) for identity, sa in wanted.items() if identity not in held] if state in (PRESENT, EXACT) else []
     if local:
         rank = {INBOUND: 0, "": 1, OUTBOUND: 2}
         adds.sort(key=lambda step: rank[direction_of(t.cast(SecurityAssociation, step.new), local)])
         deletes.sort(key=lambda step: -rank[direction_of(t.cast(Entry, step.old).sa, local)])
     return Plan((*replaces, *adds, *deletes), unchanged, foreign)
+
+
+def _in_the_way(
+    wanted: t.Mapping[Identity, SecurityAssociation], actual: t.Sequence[Entry], held: t.AbstractSet[Identity]
+) -> dict[Identity, SecurityAssociation]:
+    """SAs that are not the wanted ones, but for which the kernel would refuse these: it compares marks under the mask of the SA that is there.
+
+    By the identity of the SA that is there, the SA that is wanted in its place (Linux, __xfrm_state_locate in net/xfrm/xfrm_state.c).
+    """
+    if not any(entry.sa.mark for entry in actual) and not any(sa.mark for sa in wanted.values()):
+        return {}
+    found: dict[Identity, SecurityAssociation] = {}
+    missing: dict[t.Any, list[SecurityAssociation]] = {}
+    for identity, sa in wanted.items():
+        if identity not in held:
+            missing.setdefault(identity[:3], []).append(sa)
+    for entry in actual:
+        there = entry.sa.mark or _NO_MARK
+        for sa in missing.get(_identity(entry.sa)[:3], ()):
+            mark = sa.mark or _NO_MARK
+            if mark.value & mark.mask & there.mask == there.value:
+                found.setdefault(_identity(entry.sa), sa)
+    return found
 
 
 def _towards(desired: t.Sequence[SecurityAssociation], direction: str, local: t.AbstractSet[bytes]) -> list[SecurityAssociation]:
@@ -206,14 +242,39 @@ def _towards(desired: t.Sequence[SecurityAssociation], direction: str, local: t.
     return [sa for sa in desired if direction_of(sa, local) == direction]
 
 
-def _scope_test(scope: str, ours: t.Sequence[SecurityAssociation], protocols: t.Sequence[str]) -> t.Callable[[SecurityAssociation], bool]:
-    if scope == PEERS:
-        pairs = set(map(pair, ours))
-        return lambda sa: pair(sa) in pairs
+def _scope_test(
+    scope: str,
+    ours: t.Sequence[SecurityAssociation],
+    there: t.Sequence[SecurityAssociation],
+    protocols: t.Sequence[str] = (),
+    local: t.AbstractSet[bytes] = frozenset(),
+) -> t.Callable[[SecurityAssociation], bool]:
+    """Whether an SA is in scope. ``there`` are the SAs of our owners in the SADB.
+
+    An SA without a source, as the Solaris guides' files have them, has no pair. Text with such SAs is about the SAs between their destinations and
+    this host; such an SA of the SADB is in scope of pairs when nothing without a source goes anywhere else, since then nobody else can mean it.
+    """
+    names = set(protocols)
     if scope == PROTOCOL:
-        names = {sa.protocol for sa in ours} | set(protocols)
+        names.update(sa.protocol for sa in ours)
         return lambda sa: sa.protocol in names
-    return lambda sa: not protocols or sa.protocol in protocols
+    if scope != PEERS:
+        return lambda sa: not names or sa.protocol in names
+    pairs = set(map(pair, ours))
+    ends = set().union(*pairs)
+    open_ends = {sa.destination for sa in ours if is_unspecified(sa.source)}
+    near = open_ends | local if open_ends else open_ends
+    if all(sa.destination in ends for sa in there if is_unspecified(sa.source)):
+        open_ends = ends
+
+    def reaches(sa: SecurityAssociation) -> bool:
+        if names and sa.protocol not in names:
+            return False
+        if is_unspecified(sa.source):
+            return sa.destination in open_ends
+        return pair(sa) in pairs or (sa.source in near and sa.destination in near)
+
+    return reaches
 
 
 def _taken(entry: Entry) -> InputError:
@@ -224,15 +285,17 @@ def _taken(entry: Entry) -> InputError:
         mark = "none" if sa.mark is None else f"0x{sa.mark.value:x}/0x{sa.mark.mask:x}"
         whose = f"belongs to somebody else (reqid {sa.reqid}, mark {mark}, if_id {sa.if_id})"
     return InputError(
-        f"this SPI is in use towards {format_address(sa.destination)} and {whose}", label(sa), "Choose another SPI, or say scope all to take it over."
+        f"this SPI is in use towards {format_address(sa.destination)} and {whose}",
+        label(sa),
+        "Choose another SPI. Where it is an SA of yours that gets another reqid, mark or if_id, name the file that it came from in scope_src.",
     )
 
 
 def in_scope(sas: t.Iterable[SecurityAssociation], ours: t.Sequence[SecurityAssociation], scope: str = PEERS) -> list[SecurityAssociation]:
     """Those of ``sas`` that a set operation about ``ours`` would take for its own: in scope, and with an owner that ours carry."""
     owners = set(map(_owner, ours)) or {_NOBODY}
-    reaches = _scope_test(scope, ours, ())
-    return [sa for sa in sas if reaches(sa) and (scope == ALL or _owner(sa) in owners)]
+    candidates = [sa for sa in sas if scope == ALL or _owner(sa) in owners]
+    return list(filter(_scope_test(scope, ours, candidates), candidates))
 
 
 def digest(sas: t.Iterable[SecurityAssociation]) -> dict[str, str]:
