@@ -251,7 +251,11 @@ class Stage:
             str(WORK / "vault.txt"),
         ]
         path = playbook if playbook.count(".") == 2 else str(HERE / "playbooks" / playbook)
-        return self.run(CONTROLLER, *program, *arguments, path, environment=environment)
+        outcome = self.run(CONTROLLER, *program, *arguments, path, environment=environment)
+        silent = [name for name in ("ansible.log", "junit", "results") if not (WORK / name).exists()]
+        if silent:
+            raise RuntimeError(f"Ansible did not write what it was told to write: {', '.join(silent)}\n{outcome.output}")
+        return outcome
 
 
 def compile_recorder() -> bytes:
