@@ -106,8 +106,6 @@ options:
 seealso:
   - plugin: ipsec.manual.ipsec_keystore
     plugin_type: lookup
-  - plugin: ipsec.manual.rotate
-    plugin_type: role
 """
 
 EXAMPLES = r"""

@@ -196,7 +196,7 @@ class _Reader:
 
     def endpoints(self, raw: t.Any, mode: str) -> tuple[Endpoint, ...]:
         if isinstance(raw, dict):
-            given = [(host, value) for host, value in raw.items()]
+            given = list(raw.items())
         elif isinstance(raw, (list, tuple)):
             given = [(host, self.addresses(str(host))) for host in raw]
         else:
