@@ -303,6 +303,12 @@ def _name(linux: bytes, icv_bits: int) -> str:
 _make = tuple.__new__
 
 
+@functools.lru_cache(maxsize=64)
+def _unused(add_time: int) -> Counters:
+    """The counters of an SA that has done nothing; thousands that were added in one second share them."""
+    return Counters(add_time=add_time)
+
+
 def decode(part: Part) -> Entry:
     """An Entry from XFRM_MSG_NEWSA. Never fails on an SA of another program: what the model lacks is left out."""
     buffer, start, end = part
@@ -384,7 +390,10 @@ def decode(part: Part) -> Entry:
             (),
         ),
     )
-    counters = _make(Counters, (used_bytes, used_packets, add_time, use_time, sequence_out, sequence_in, late, replayed, integrity_failures))
+    if used_packets or use_time or sequence_out or sequence_in or late or replayed or integrity_failures:
+        counters = _make(Counters, (used_bytes, used_packets, add_time, use_time, sequence_out, sequence_in, late, replayed, integrity_failures))
+    else:
+        counters = _unused(add_time)
     # A larval SA has an SPI at most: no algorithm (net/xfrm/xfrm_state.c, xfrm_find_acq and xfrm_state_find).
     larval = not (encryption or authentication) and protocol in (socket.IPPROTO_ESP, socket.IPPROTO_AH)
     return _make(Entry, (sa, counters, larval, b""))

@@ -1,0 +1,141 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Seconds that the core, ip(8) and a C program take for the same SAs, on the kernel this runs on; printed as JSON.
+
+    core.py COUNT ROUNDS WORK_FOLDER
+
+ESP, transport mode, AES-CBC-256 and HMAC-SHA-256-128, one SA to each of COUNT destinations. The rivals take turns, so that a busy machine slows
+all of them; the fastest round of each counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation, build, format_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
+
+SOURCE = bytes((10, 255, 0, 1))
+REQID = 7
+# How often a round looks at the same SADB.
+LOOKS = 3
+
+
+def make_sas(count: int) -> list[SecurityAssociation]:
+    keys = os.urandom(64 * count)
+    return [
+        build(
+            "esp",
+            0x1000 + number,
+            (0x0A000000 + number).to_bytes(4, "big"),
+            SOURCE,
+            "aes-cbc",
+            "hmac-sha256",
+            reqid=REQID,
+            encryption_key=keys[64 * number : 64 * number + 32],
+            authentication_key=keys[64 * number + 32 : 64 * number + 64],
+        )
+        for number in range(count)
+    ]
+
+
+def as_batch(sas: t.Sequence[SecurityAssociation]) -> str:
+    """The same SAs for ``ip -batch``."""
+    return "".join(
+        f"xfrm state add src {format_address(sa.source)} dst {format_address(sa.destination)} proto esp spi {sa.spi} reqid {sa.reqid} mode transport"
+        f" enc cbc(aes) 0x{sa.encryption_key.hex()} auth-trunc hmac(sha256) 0x{sa.authentication_key.hex()} 128\n"
+        for sa in sas
+    )
+
+
+def empty() -> None:
+    subprocess.run(["ip", "xfrm", "state", "flush"], check=True)
+
+
+def expect(count: int) -> None:
+    """ip(8) must count as many SAs: nothing is fast because it does nothing."""
+    found = int(subprocess.run(["ip", "xfrm", "state", "count"], check=True, capture_output=True, text=True).stdout.split()[-1])
+    if found != count:
+        sys.exit(f"the SADB holds {found} SAs instead of {count}")
+
+
+class Clock:
+    """The fastest of several rounds, by name."""
+
+    def __init__(self) -> None:
+        self.best: dict[str, float] = {}
+
+    def add(self, name: str, seconds: float) -> None:
+        self.best[name] = min(seconds, self.best.get(name, seconds))
+
+    def time(self, name: str, work: t.Callable[[], t.Any]) -> t.Any:
+        began = time.perf_counter()
+        result = work()
+        self.add(name, time.perf_counter() - began)
+        return result
+
+
+def measure_core(clock: Clock, sas: list[SecurityAssociation], text: str) -> None:
+    sadb = open_sadb()
+    empty()
+    clock.time("core add", lambda: sadb.apply(plan(sas, sadb.dump(), "present").operations))
+    expect(len(sas))
+    for _look in range(LOOKS):
+        entries = clock.time("core dump", sadb.dump)
+        if {entry.sa for entry in entries} != set(sas):
+            sys.exit("the dump is not what was added")
+        del entries
+        if clock.time("core second run", lambda: plan(sas, sadb.dump(), "present").operations):
+            sys.exit("the second run would change something")
+    clock.time("core delete", lambda: sadb.apply(plan(sas, sadb.dump(), "absent").operations))
+    expect(0)
+    document = clock.time("core parse", lambda: language.parse(text))
+    clock.time("core plan and add, parsed", lambda: sadb.apply(plan(document.sas, sadb.dump(), "present").operations))
+    expect(len(sas))
+    clock.time("core second run from text", lambda: plan(language.parse(text).sas, sadb.dump(), "present").operations)
+
+
+def measure_c(clock: Clock, program: Path, count: int) -> None:
+    empty()
+    added, dumped = subprocess.run([str(program), str(count)], check=True, capture_output=True, text=True).stdout.split()
+    expect(count)
+    clock.add("C add", float(added))
+    clock.add("C dump", float(dumped))
+
+
+def measure_ip(clock: Clock, batch: str, count: int) -> None:
+    empty()
+    clock.time("ip -batch add", lambda: subprocess.run(["ip", "-batch", "-"], input=batch, check=True, text=True))
+    expect(count)
+
+
+def main() -> None:
+    count, rounds, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "baseline"
+    compiler = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(Path(__file__).with_name("baseline.c"))]
+    subprocess.run(compiler, check=True)
+    sas = make_sas(count)
+    text = language.render(sas)
+    clock = Clock()
+    for number in range(rounds):
+        measure_c(clock, program, count)
+        measure_core(clock, sas, text)
+        if number == 0:
+            measure_ip(clock, as_batch(sas), count)
+    empty()
+    print(json.dumps({"count": count, "python": sys.version.split()[0], "kernel": os.uname().release, "seconds": clock.best}))
+
+
+if __name__ == "__main__":
+    main()
