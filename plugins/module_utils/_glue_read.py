@@ -80,13 +80,17 @@ def read_selector(given: t.Mapping[str, t.Any], place: str) -> Selector:
 
 
 def read_protocol(text: str, place: str) -> int:
-    """An upper-layer protocol as its IANA number, from digits or from a name that this system knows; 0 is any."""
+    """An upper-layer protocol as its IANA number, from digits or a name; 0 is any."""
     import socket
 
     if text == "any":
         return 0
     if text.isascii() and text.isdigit() and int(text) <= 255:
         return int(text)
+    # The system's own table (/etc/protocols) may be missing, the common names are not.
+    number: int | None = getattr(socket, f"IPPROTO_{text.upper().replace('-', '')}", None)
+    if number is not None and 0 < number < 255:
+        return number
     try:
         return socket.getprotobyname(text)
     except OSError:

@@ -118,9 +118,8 @@ def _backup(params: Result, steps: Plan, actual: t.Sequence[Entry], ours: t.Sequ
     touched.update(step.old.sa for step in steps.operations if step.old is not None and not step.old.larval)
     sas = [_with_counter(entry) for entry in actual if entry.sa in touched and not entry.larval]
     fix = "It is installed and could not be brought back. Remove it with ipsec.manual.ipsec_sa, or leave backup away."
-    found = [(problem, label(sa)) for sa in sas for problem in problems(sa, params["allow_static_counter_mode"])]
-    found += [(problem, problem.place) for problem in set_problems(sas)]
-    raise_all([InputError(problem.message, place, fix) for problem, place in found])
+    unfit = [InputError(problem.message, label(sa), fix) for sa in sas for problem in problems(sa, params["allow_static_counter_mode"])]
+    raise_all([*unfit, *(InputError(problem.message, problem.place, fix) for problem in set_problems(sas))])
     return language.render(sas, comment="The SAs that ipsec.manual.ipsec_sadb found before it changed them.").encode("utf-8")
 
 

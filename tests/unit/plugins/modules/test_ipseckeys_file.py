@@ -100,6 +100,15 @@ def test_counter_mode_never_stands_in_the_file_of_the_boot() -> None:
     assert world.run("ipseckeys_file", content=AEAD, allow_static_counter_mode=True, path="/run/keys/next")["changed"]
 
 
+def test_counter_mode_can_be_left_out() -> None:
+    world = World()
+    world.run("ipseckeys_file", content=render([BACK, ELSEWHERE]))
+    world.files.contents["/run/keys/next"] = (AEAD + "\n" + render([sa(0x1002)])).encode()
+    options = {"src": "/run/keys/next", "scope": "peers", "allow_static_counter_mode": True, "omit_counter_mode": True}
+    expect_once(world.four_times("ipseckeys_file", **options))
+    assert held(world) == (ELSEWHERE, sa(0x1002))
+
+
 def test_what_solaris_cannot_say_is_refused() -> None:
     result = World().run("ipseckeys_file", content=render([sa(0x1001, reqid=5)]), target="solaris", path="/run/keys/solaris")
     assert result["failed"]
