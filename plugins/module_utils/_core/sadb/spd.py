@@ -18,8 +18,8 @@ import typing as t
 
 from ..association import AH, ESP, NO_LIFETIMES, TRANSPORT, TUNNEL, Mark, Selector, format_address, selector_problems
 from ..errors import InputError, SadbError, raise_all, shown
-from .netlink import NETLINK_XFRM, NLM_F_CREATE, NLM_F_EXCL, Message, Netlink, Part, Refusal, attribute, attributes, errno_name, errno_text
-from .xfrm import (
+from .messages import (
+    FAMILIES,
     MODE_NAMES,
     MODE_NUMBERS,
     PROTOCOL_NAMES,
@@ -28,11 +28,12 @@ from .xfrm import (
     XFRMA_LASTUSED,
     XFRMA_MARK,
     XFRMA_PAD,
-    open_link,
     pack_lifetimes,
     pack_selector,
     unpack_selector,
 )
+from .netlink import NETLINK_XFRM, NLM_F_CREATE, NLM_F_EXCL, Message, Netlink, Part, Refusal, attribute, attributes, errno_name, errno_text
+from .xfrm import open_link
 
 XFRM_MSG_NEWPOLICY = 0x13
 XFRM_MSG_DELPOLICY = 0x14
@@ -63,7 +64,6 @@ _ID = struct.Struct("@56sIB0I")
 _TEMPLATE = struct.Struct("@16sIB3xH2x16sIBBBxIII")
 _MARK = struct.Struct("@II")
 _U32 = struct.Struct("@I")
-_FAMILIES = {4: socket.AF_INET, 16: socket.AF_INET6}
 _ANY_ALGORITHM = 0xFFFFFFFF
 
 
@@ -240,7 +240,7 @@ def plan(desired: t.Sequence[Policy], actual: t.Sequence[PolicyEntry], state: st
 
 
 def _family(selector: Selector) -> int:
-    return _FAMILIES[len(selector.source or selector.destination or bytes(4))]
+    return FAMILIES[len(selector.source or selector.destination or bytes(4))]
 
 
 def _common(policy: Policy) -> bytes:
@@ -267,7 +267,7 @@ def new_policy(policy: Policy, replace: bool = False) -> Message:
             template.destination,
             socket.htonl(template.spi),
             PROTOCOL_NUMBERS[template.protocol],
-            _FAMILIES[len(template.destination)],
+            FAMILIES[len(template.destination)],
             template.source,
             template.reqid,
             MODE_NUMBERS[template.mode],

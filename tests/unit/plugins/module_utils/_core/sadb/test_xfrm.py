@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ansible_collections.ipsec.manual.plugins.module_utils._core import association
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation, build, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb, xfrm
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import explain, messages, open_sadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import Message, Part, Refusal, attribute, attributes
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import associations
 
@@ -29,7 +29,7 @@ def esp(**fields: object) -> SecurityAssociation:
 
 
 def sent(sa: SecurityAssociation) -> Part:
-    body = xfrm.new_sa(sa).body
+    body = messages.new_sa(sa).body
     return Part(body, 0, len(body))
 
 
@@ -42,33 +42,33 @@ def sent_attributes(sa: SecurityAssociation) -> dict[int, bytes]:
 def test_what_is_sent_reads_back_equal(sa: SecurityAssociation) -> None:
     assert not association.problems(sa, allow_static_counter_mode=True)
     assert not open_sadb().refusals(sa)
-    entry = xfrm.decode(sent(sa))
+    entry = messages.decode(sent(sa))
     assert entry.sa == sa
     assert not entry.larval
 
 
 @given(associations())
 def test_restoring_sends_the_same_sa_with_its_counters(sa: SecurityAssociation) -> None:
-    body = bytearray(xfrm.new_sa(sa).body)
+    body = bytearray(messages.new_sa(sa).body)
     struct.pack_into("@4Q", body, 160, 1000, 10, 1_600_000_000, 1_600_000_001)
-    message = xfrm._restore(Part(bytes(body), 0, len(body)))
-    assert xfrm.decode(Part(message.body, 0, len(message.body))) == xfrm.decode(Part(bytes(body), 0, len(body)))
+    message = messages.restore(Part(bytes(body), 0, len(body)))
+    assert messages.decode(Part(message.body, 0, len(message.body))) == messages.decode(Part(bytes(body), 0, len(body)))
     held = attributes(message.body, 224, len(message.body))
-    first, last = held[xfrm.XFRMA_LTIME_VAL]
+    first, last = held[messages.XFRMA_LTIME_VAL]
     assert struct.unpack("@4Q", message.body[first:last]) == (1000, 10, 1_600_000_000, 1_600_000_001)
 
 
 def test_integrity_always_says_its_icv() -> None:
     found = sent_attributes(esp())
-    assert xfrm.XFRMA_ALG_AUTH not in found
-    assert found[xfrm.XFRMA_ALG_AUTH_TRUNC] == b"hmac(sha256)".ljust(64, b"\0") + struct.pack("@II", 256, 128) + bytes(range(32, 64))
+    assert messages.XFRMA_ALG_AUTH not in found
+    assert found[messages.XFRMA_ALG_AUTH_TRUNC] == b"hmac(sha256)".ljust(64, b"\0") + struct.pack("@II", 256, 128) + bytes(range(32, 64))
 
 
 @pytest.mark.parametrize("window, esn, base, words", [(0, False, 0, None), (32, False, 32, None), (33, False, 0, 2), (32, True, 0, 1), (4096, True, 0, 128)])
 def test_a_window_that_the_base_cannot_hold_goes_with_the_bitmap(window: int, esn: bool, base: int, words: int | None) -> None:
     buffer, start, dummy = sent(esp(replay_window=window, esn=esn))
     assert buffer[start + 215] == base
-    found = sent_attributes(esp(replay_window=window, esn=esn)).get(xfrm.XFRMA_REPLAY_ESN_VAL)
+    found = sent_attributes(esp(replay_window=window, esn=esn)).get(messages.XFRMA_REPLAY_ESN_VAL)
     if words is None:
         assert found is None
     else:
@@ -80,21 +80,21 @@ def test_a_window_that_the_base_cannot_hold_goes_with_the_bitmap(window: int, es
 @pytest.mark.parametrize("direction, out, into", [("", 5, 5), ("inbound", 0, 5), ("outbound", 5, 0)])
 def test_a_start_value_counts_everything_before_it_as_received(direction: str, out: int, into: int) -> None:
     found = sent_attributes(esp(replay_window=0, extra=(("replay_value", "5"),), direction=direction))
-    assert struct.unpack("@III", found[xfrm.XFRMA_REPLAY_VAL]) == (out, into, 0xFFFFFFFF if into else 0)
+    assert struct.unpack("@III", found[messages.XFRMA_REPLAY_VAL]) == (out, into, 0xFFFFFFFF if into else 0)
 
 
 def test_a_64_bit_start_value_is_split() -> None:
     start = (7 << 32) + 9
     found = sent_attributes(esp(replay_window=64, esn=True, extra=(("replay_value", str(start)),)))
-    assert struct.unpack("@6I", found[xfrm.XFRMA_REPLAY_ESN_VAL][:24]) == (2, 9, 9, 7, 7, 64)
-    assert found[xfrm.XFRMA_REPLAY_ESN_VAL][24:] == b"\xff" * 8
+    assert struct.unpack("@6I", found[messages.XFRMA_REPLAY_ESN_VAL][:24]) == (2, 9, 9, 7, 7, 64)
+    assert found[messages.XFRMA_REPLAY_ESN_VAL][24:] == b"\xff" * 8
 
 
 @pytest.mark.parametrize(
     "direction, window, said", [("", 0, None), ("inbound", 0, 1), ("inbound", 64, 1), ("outbound", 0, 2), ("outbound", 32, None), ("outbound", 64, None)]
 )
 def test_the_direction_is_said_where_every_kernel_takes_it(direction: str, window: int, said: int | None) -> None:
-    found = sent_attributes(esp(direction=direction, replay_window=window)).get(xfrm.XFRMA_SA_DIR)
+    found = sent_attributes(esp(direction=direction, replay_window=window)).get(messages.XFRMA_SA_DIR)
     assert (found and found[0]) == said
 
 
@@ -106,7 +106,7 @@ def test_a_tunnel_without_a_selector_is_open_to_both_families() -> None:
 
 def dumped(*extra: bytes, protocol: int = 50, mode: int = 0) -> Part:
     """What a kernel could show of an SA of another program."""
-    body = bytearray(xfrm.new_sa(esp())[1][:224])
+    body = bytearray(messages.new_sa(esp())[1][:224])
     body[76] = protocol
     body[214] = mode
     whole = bytes(body) + b"".join(extra)
@@ -114,41 +114,41 @@ def dumped(*extra: bytes, protocol: int = 50, mode: int = 0) -> Part:
 
 
 def test_algorithms_that_only_the_kernel_knows_keep_its_names() -> None:
-    crypt = attribute(xfrm.XFRMA_ALG_CRYPT, b"cbc(camellia)".ljust(64, b"\0") + struct.pack("@I", 256) + KEY)
-    auth = attribute(xfrm.XFRMA_ALG_AUTH_TRUNC, b"hmac(rmd160)".ljust(64, b"\0") + struct.pack("@II", 160, 96) + KEY[:20])
-    sa = xfrm.decode(dumped(crypt, auth)).sa
+    crypt = attribute(messages.XFRMA_ALG_CRYPT, b"cbc(camellia)".ljust(64, b"\0") + struct.pack("@I", 256) + KEY)
+    auth = attribute(messages.XFRMA_ALG_AUTH_TRUNC, b"hmac(rmd160)".ljust(64, b"\0") + struct.pack("@II", 160, 96) + KEY[:20])
+    sa = messages.decode(dumped(crypt, auth)).sa
     assert (sa.encryption, sa.encryption_key, sa.authentication, sa.authentication_key, sa.icv_bits) == ("cbc(camellia)", KEY, "hmac(rmd160)", KEY[:20], 96)
     again = sent_attributes(sa)
-    assert again[xfrm.XFRMA_ALG_CRYPT] == crypt[4:]
-    assert again[xfrm.XFRMA_ALG_AUTH_TRUNC] == auth[4:]
+    assert again[messages.XFRMA_ALG_CRYPT] == crypt[4:]
+    assert again[messages.XFRMA_ALG_AUTH_TRUNC] == auth[4:]
 
 
 def test_an_unknown_combined_cipher_is_sent_as_one() -> None:
-    aead = attribute(xfrm.XFRMA_ALG_AEAD, b"rfc4106(gcm(sm4))".ljust(64, b"\0") + struct.pack("@II", 160, 128) + KEY[:20])
-    sa = xfrm.decode(dumped(aead)).sa
+    aead = attribute(messages.XFRMA_ALG_AEAD, b"rfc4106(gcm(sm4))".ljust(64, b"\0") + struct.pack("@II", 160, 128) + KEY[:20])
+    sa = messages.decode(dumped(aead)).sa
     assert (sa.encryption, sa.icv_bits) == ("rfc4106(gcm(sm4))", 128)
-    assert sent_attributes(sa)[xfrm.XFRMA_ALG_AEAD] == aead[4:]
+    assert sent_attributes(sa)[messages.XFRMA_ALG_AEAD] == aead[4:]
 
 
 def test_a_cipher_of_the_table_with_another_icv_keeps_the_kernels_name() -> None:
-    aead = attribute(xfrm.XFRMA_ALG_AEAD, b"rfc4106(gcm(aes))".ljust(64, b"\0") + struct.pack("@II", 160, 32) + KEY[:20])
-    assert xfrm.decode(dumped(aead)).sa.encryption == "rfc4106(gcm(aes))"
+    aead = attribute(messages.XFRMA_ALG_AEAD, b"rfc4106(gcm(aes))".ljust(64, b"\0") + struct.pack("@II", 160, 32) + KEY[:20])
+    assert messages.decode(dumped(aead)).sa.encryption == "rfc4106(gcm(aes))"
 
 
 @pytest.mark.parametrize("protocol, name, larval", [(50, "esp", True), (51, "ah", True), (108, "comp", False), (60, "hao", False), (99, "99", False)])
 def test_an_sa_without_algorithms_is_larval_where_it_ought_to_have_some(protocol: int, name: str, larval: bool) -> None:
-    entry = xfrm.decode(dumped(protocol=protocol))
+    entry = messages.decode(dumped(protocol=protocol))
     assert (entry.sa.protocol, entry.larval) == (name, larval)
 
 
 def test_esp_in_tcp_is_not_taken_for_esp_in_udp() -> None:
-    assert xfrm.decode(dumped(attribute(xfrm.XFRMA_ENCAP, struct.pack("@HHH2x16s", 7, 1, 2, b"")))).sa.encapsulation is None
+    assert messages.decode(dumped(attribute(messages.XFRMA_ENCAP, struct.pack("@HHH2x16s", 7, 1, 2, b"")))).sa.encapsulation is None
 
 
 @given(st.binary(max_size=300), st.integers(0, 255), st.integers(0, 255))
 def test_no_dump_however_strange_is_a_crash(tail: bytes, protocol: int, mode: int) -> None:
     """The kernel pads and closes every attribute; what lies in it may be new."""
-    xfrm.decode(dumped(attribute(200, tail), attribute(xfrm.XFRMA_ALG_CRYPT, tail.ljust(68, b"\0")[:68]), protocol=protocol, mode=mode))
+    messages.decode(dumped(attribute(200, tail), attribute(messages.XFRMA_ALG_CRYPT, tail.ljust(68, b"\0")[:68]), protocol=protocol, mode=mode))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_what_linux_cannot_express_is_refused_by_name(fields: dict[str, object],
 def test_every_refusal_names_errno_and_sa_and_no_key(text: str) -> None:
     sa = esp()
     for number, name in errno.errorcode.items():
-        error = xfrm._explain(Refusal(number, text), sa)
+        error = explain.explain(Refusal(number, text), sa)
         assert error.errno_name == name
         assert all(word in str(error) for word in (association.label(sa), name, text))
         for key in (sa.encryption_key, sa.authentication_key):
@@ -192,12 +192,12 @@ def test_every_refusal_names_errno_and_sa_and_no_key(text: str) -> None:
 )
 def test_a_refusal_for_lack_of_a_module_names_it(number: int, protocol: str, address: str, named: str) -> None:
     sa = build(protocol, 0x1000, pack_address(address), encryption="3des-cbc" if protocol == "esp" else "", authentication="hmac-md5")
-    assert f"modprobe -a {named}" in str(xfrm._explain(Refusal(number, ""), sa)).replace(f"{protocol}4 ", "", 1 if number != errno.EPROTONOSUPPORT else 0)
+    assert f"modprobe -a {named}" in str(explain.explain(Refusal(number, ""), sa)).replace(f"{protocol}4 ", "", 1 if number != errno.EPROTONOSUPPORT else 0)
 
 
 def test_messages_do_not_show_keys_when_printed() -> None:
     assert KEY.hex() not in str(esp())
-    assert KEY.hex() not in repr(xfrm.decode(sent(esp())))
+    assert KEY.hex() not in repr(messages.decode(sent(esp())))
 
 
 def test_an_unknown_backend_is_refused_by_name() -> None:
@@ -207,6 +207,6 @@ def test_an_unknown_backend_is_refused_by_name() -> None:
 
 def test_the_identity_goes_with_its_mark() -> None:
     sa = esp(mark=association.Mark(5, 255))
-    message = xfrm.delete_sa(sa)
+    message = messages.delete_sa(sa)
     assert isinstance(message, Message)
     assert message.body == pack_address("192.0.2.2").ljust(16, b"\0") + b"\0\0\x10\0" + struct.pack("@HBx", 2, 50) + attribute(21, struct.pack("@II", 5, 255))
