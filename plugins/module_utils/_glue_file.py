@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ._core import association, language, protected
@@ -33,38 +34,36 @@ def apply_file(module: AnsibleModule) -> Result:
 def _write(module: AnsibleModule) -> Result:
     params = module.params
     path: str = params["path"]
-    text = read_text(module, params["target"])
+    text = read_text(module, params["target"], allow_counter_mode=params["omit_counter_mode"])
     text.warn(module)
-    sas = text.sas
-    if params["omit_counter_mode"]:
-        sas = tuple(sa for sa in sas if not _is_counter_mode(sa))
-    else:
-        _refuse_at_boot(path, text)
+    there = protected.writable(path)
+    sas: tuple[SecurityAssociation, ...] = ()
 
-    there = protected.status(path)
-    raise_all(there.problems)
-    old = protected.read(path) if there.exists else None
-    if params["scope"] == PEERS and old is not None:
-        sas = _merged(parse(module, old, path, params["target"]).sas, sas, {pair(sa) for sa in text.sas})
-        raise_all(association.set_problems(sas))
-    new = language.render(sas, comment=COMMENT, target=params["target"]).encode("utf-8")
-    if new != old and not module.check_mode:
-        protected.write(path, new)
+    def change(old: bytes | None) -> bytes:
+        nonlocal sas
+        sas = _contents(module, text, old)
+        return language.render(sas, comment=COMMENT, target=params["target"]).encode("utf-8")
+
+    if module.check_mode:
+        old = protected.read(path) if there.exists else None
+        new = change(old)
+    else:
+        old, new = protected.update(path, change)
 
     result: Result = {"changed": new != old, "path": path, "mode": f"{protected.FILE_MODE:04o}", "owner": "root", "sas": len(sas), "digest": digest(sas)}
     if module._diff:
-        result["diff"] = diff(path, _sas_of(module, path, old), sas)
+        result["diff"] = _diff(path, _sas_of(module, path, old), sas, old is not None and new != old)
     return result
 
 
 def _remove(module: AnsibleModule) -> Result:
     path: str = module.params["path"]
-    there = protected.status(path).exists
+    there = protected.removable(path)
     result: Result = {"changed": there, "path": path, "sas": 0, "digest": {}}
     if module._diff:
         result["diff"] = diff(path, _sas_of(module, path, _read_if_fit(path) if there else None), ())
-    if there and not module.check_mode:
-        protected.remove(path)
+    if not module.check_mode:
+        result["changed"] = protected.remove(path)
     return result
 
 
@@ -76,34 +75,70 @@ def _read_if_fit(path: str) -> bytes:
         return b""
 
 
+def _diff(path: str, before: t.Sequence[SecurityAssociation], after: t.Sequence[SecurityAssociation], rewritten: bool) -> Result:
+    """The difference of what a file says; where it says the same in other words, that it does."""
+    shown = diff(path, before, after)
+    if rewritten and shown["before"] == shown["after"]:
+        shown["before"] = "# the same SAs in another form\n" + shown["before"]
+        shown["after"] = "# in the form that ipseckeys_file writes\n" + shown["after"]
+    return shown
+
+
 def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[SecurityAssociation]:
     """What a file held before, for the difference; nothing where it is no valid text, since it will not be one for long."""
     try:
-        return parse(module, data or b"", path, module.params["target"]).sas
+        return parse(module, data or b"", path, module.params["target"], allow_counter_mode=True).sas
     except IpsecError:
         return ()
 
 
-def _merged(old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation], replaced: t.AbstractSet[Pair]) -> tuple[SecurityAssociation, ...]:
-    """``new``, and of ``old`` what is between other addresses than those ``replaced``, in its place."""
-    return (*(sa for sa in old if pair(sa) not in replaced), *new)
+def _contents(module: AnsibleModule, text: Text, old: bytes | None) -> tuple[SecurityAssociation, ...]:
+    """The SAs that the file shall hold, where it holds ``old`` now; refuses those it must not hold."""
+    params = module.params
+    sas = text.sas
+    places = {association.identity(sa): place for sa, place in text.placed()}
+    if params["scope"] == PEERS and old is not None:
+        held = parse(module, old, params["path"], params["target"], allow_counter_mode=params["omit_counter_mode"])
+        places = {**{association.identity(sa): place for sa, place in held.placed()}, **places}
+        sas = _merged(held.sas, sas)
+    if params["omit_counter_mode"]:
+        sas = tuple(sa for sa in sas if not _is_counter_mode(sa))
+    raise_all([*association.set_problems(sas), *_boot_problems(params["path"], sas, places)])
+    return sas
 
 
-def _refuse_at_boot(path: str, text: Text) -> None:
+def _merged(old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation]) -> tuple[SecurityAssociation, ...]:
+    """``new``, and of ``old`` what is between other addresses.
+
+    New SAs stand where old ones between the same addresses stood, and else at the end, so that two texts for one file never change places.
+    """
+    arriving: dict[Pair, list[SecurityAssociation]] = {}
+    for sa in reversed(new):
+        arriving.setdefault(pair(sa), []).append(sa)
+    found = []
+    for sa in old:
+        between = pair(sa)
+        if between not in arriving:
+            found.append(sa)
+        elif arriving[between]:
+            found.append(arriving[between].pop())
+    left = {association.identity(sa) for rest in arriving.values() for sa in rest}
+    return (*found, *(sa for sa in new if association.identity(sa) in left))
+
+
+def _boot_problems(path: str, sas: t.Iterable[SecurityAssociation], places: t.Mapping[association.Identity, str]) -> list[IpsecError]:
     """A counter-mode key that is loaded again after a reboot runs through the same nonces twice (RFC 8221 section 3)."""
-    if path != DEFAULT_PATH:
-        return
-    raise_all(
-        [
-            InputError(
-                f"{sa.encryption} with a static key must not stand in a file that is loaded at boot",
-                place,
-                "Use aes-cbc with hmac-sha256, or keep these SAs in a file of another name.",
-            )
-            for sa, place in text.placed()
-            if _is_counter_mode(sa)
-        ]
-    )
+    if re.sub("/+", "/", path) != DEFAULT_PATH:
+        return []
+    return [
+        InputError(
+            f"{sa.encryption} with a static key must not stand in a file that is loaded at boot",
+            places[association.identity(sa)],
+            "Use aes-cbc with hmac-sha256, or keep these SAs in a file of another name.",
+        )
+        for sa in sas
+        if _is_counter_mode(sa)
+    ]
 
 
 def _is_counter_mode(sa: SecurityAssociation) -> bool:

@@ -21,7 +21,7 @@ import stat
 import time
 import typing as t
 
-from .errors import ProtectedFileError
+from .errors import ProtectedFileError, raise_all
 
 LIMIT = 64 << 20
 """Bytes that `read` takes unless told otherwise: some 200,000 SAs."""
@@ -66,16 +66,7 @@ def read(path: str, limit: int = LIMIT) -> bytes:
     """The content. Raises ProtectedFileError where the file is missing, unsafe, or longer than ``limit`` bytes."""
     directories, name = _split(path)
     with _walked(path, directories) as directory, _failing(path, "read"):
-        _raise_first(_directory_problems(directory, os.path.dirname(path)))
-        _raise_first(_file_problems(_lstat(name, directory, path, required=True), path))
-        # O_NONBLOCK: a pipe put there in between must not hang us; the checks below refuse it.
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-        with open(descriptor, "rb") as file:
-            _raise_first(_file_problems(os.fstat(descriptor), path) + _network_problems(file_system(descriptor, path), path))
-            data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ProtectedFileError(f"the file is longer than {limit} bytes", path, "A key file of that size is a mistake; check what wrote it.")
-    return data
+        return _read(directory, name, path, limit)
 
 
 def write(path: str, data: bytes) -> None:
@@ -83,29 +74,29 @@ def write(path: str, data: bytes) -> None:
 
     An unsafe file or directory is refused, not repaired: who could read it may know its keys.
     """
+    with _writing(path) as (directory, name, dummy):
+        _put(directory, name, data)
+
+
+def update(path: str, change: t.Callable[[bytes | None], bytes]) -> tuple[bytes | None, bytes]:
+    """Make the content ``change(content)``, None for no file, while no other process of ours writes; what was there, and what is there now.
+
+    As `write` otherwise; the same content is not written again.
+    """
+    with _writing(path) as (directory, name, exists):
+        old = _read(directory, name, path, LIMIT) if exists else None
+        new = change(old)
+        if new != old:
+            _put(directory, name, new)
+    return old, new
+
+
+def writable(path: str) -> FileStatus:
+    """What is there. Raises what would keep `write` from writing; changes nothing."""
     _require_root(path)
-    directories, name = _split(path)
-    with _walked(path, directories, create=True) as directory, _failing(path, "written"), _locked(directory, path) as alone:
-        _raise_first(_directory_problems(directory, os.path.dirname(path)))
-        existing = _lstat(name, directory, path, required=False)
-        if existing is not None:
-            _raise_first(_file_problems(existing, path))
-        if alone:
-            _remove_leftovers(directory, name)
-        temporary = f".{name}.{os.urandom(6).hex()}.tmp"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE, dir_fd=directory)
-        try:
-            with open(descriptor, "wb") as file:
-                os.fchmod(descriptor, FILE_MODE)
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=directory)
-            raise
-        os.fsync(directory)
+    found = status(path)
+    raise_all(found.problems)
+    return found
 
 
 def remove(path: str) -> bool:
@@ -114,16 +105,24 @@ def remove(path: str) -> bool:
     directories, name = _split(path)
     try:
         with _walked(path, directories) as directory, _failing(path, "removed"), _locked(directory, path) as alone:
-            _raise_first(_directory_problems(directory, os.path.dirname(path)))
+            there = _is_to_remove(directory, name, path)
             if alone:
                 _remove_leftovers(directory, name)
-            existing = _lstat(name, directory, path, required=False)
-            if existing is None:
-                return False
-            _raise_first(_file_problems(existing, path, open_to_others=True))
-            os.unlink(name, dir_fd=directory)
-            os.fsync(directory)
-            return True
+            if there:
+                os.unlink(name, dir_fd=directory)
+                os.fsync(directory)
+            return there
+    except _MissingDirectoryError:
+        return False
+
+
+def removable(path: str) -> bool:
+    """Whether there is a file that `remove` would remove. Raises what `remove` would raise; changes nothing."""
+    _require_root(path)
+    directories, name = _split(path)
+    try:
+        with _walked(path, directories) as directory, _failing(path, "removed"):
+            return _is_to_remove(directory, name, path)
     except _MissingDirectoryError:
         return False
 
@@ -148,6 +147,58 @@ def status(path: str) -> FileStatus:
     except ProtectedFileError as error:
         problems.append(error)
     return found._replace(problems=tuple(problems))
+
+
+def _read(directory: int, name: str, path: str, limit: int) -> bytes:
+    _raise_first(_directory_problems(directory, os.path.dirname(path)))
+    _raise_first(_file_problems(_lstat(name, directory, path, required=True), path))
+    # O_NONBLOCK: a pipe put there in between must not hang us; the checks below refuse it.
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    with open(descriptor, "rb") as file:
+        _raise_first(_file_problems(os.fstat(descriptor), path) + _network_problems(file_system(descriptor, path), path))
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ProtectedFileError(f"the file is longer than {limit} bytes", path, "A key file of that size is a mistake; check what wrote it.")
+    return data
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> t.Iterator[tuple[int, str, bool]]:
+    """The open directory, the name in it and whether there is a file, all found safe, while no other process of ours writes there."""
+    _require_root(path)
+    directories, name = _split(path)
+    with _walked(path, directories, create=True) as directory, _failing(path, "written"), _locked(directory, path) as alone:
+        _raise_first(_directory_problems(directory, os.path.dirname(path)))
+        existing = _lstat(name, directory, path, required=False)
+        _raise_first(_file_problems(existing, path))
+        if alone:
+            _remove_leftovers(directory, name)
+        yield directory, name, existing is not None
+
+
+def _put(directory: int, name: str, data: bytes) -> None:
+    """A new file in the place of the old one, once it has reached the disk."""
+    temporary = f".{name}.{os.urandom(6).hex()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE, dir_fd=directory)
+    try:
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, FILE_MODE)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)
+        raise
+    os.fsync(directory)
+
+
+def _is_to_remove(directory: int, name: str, path: str) -> bool:
+    _raise_first(_directory_problems(directory, os.path.dirname(path)))
+    existing = _lstat(name, directory, path, required=False)
+    _raise_first(_file_problems(existing, path, open_to_others=True))
+    return existing is not None
 
 
 class _MissingDirectoryError(ProtectedFileError):

@@ -20,7 +20,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import association, protected
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry, SecurityAssociation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, ProtectedFileError, SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, ProtectedFileError, SadbError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import Sadb, spd, xfrm
 
@@ -141,8 +141,23 @@ class MemoryFiles:
     def write(self, path: str, data: bytes) -> None:
         self.contents[path] = data
 
+    def update(self, path: str, change: t.Callable[[bytes | None], bytes]) -> tuple[bytes | None, bytes]:
+        old = self.read(path) if path in self.contents else None
+        self.contents[path] = change(old)
+        return old, self.contents[path]
+
     def remove(self, path: str) -> bool:
-        return self.contents.pop(path, None) is not None
+        return self.removable(path) and self.contents.pop(path, None) is not None
+
+    def removable(self, path: str) -> bool:
+        if path in self.problems:
+            raise self.problems[path]
+        return path in self.contents
+
+    def writable(self, path: str) -> protected.FileStatus:
+        found = self.status(path)
+        raise_all(found.problems)
+        return found
 
     def status(self, path: str) -> protected.FileStatus:
         problems = (self.problems[path],) if path in self.problems else ()

@@ -50,7 +50,24 @@ def test_scope_peers_keeps_other_peers() -> None:
     world.run("ipseckeys_file", content=render([OUT, BACK, ELSEWHERE]))
     world.files.contents["/etc/inet/secret/next"] = render([NEW_OUT]).encode()
     expect_once(world.four_times("ipseckeys_file", src="/etc/inet/secret/next", scope="peers"))
-    assert held(world) == (ELSEWHERE, NEW_OUT)
+    assert held(world) == (NEW_OUT, ELSEWHERE)
+
+
+def test_two_texts_for_one_file_do_not_change_places() -> None:
+    world = World()
+    world.run("ipseckeys_file", content=render([OUT, ELSEWHERE, BACK]))
+    other = sa(0x3002, destination="192.0.2.99")
+    for text in (render([NEW_OUT, BACK]), render([ELSEWHERE, other])):
+        world.run("ipseckeys_file", content=text, scope="peers")
+    assert held(world) == (NEW_OUT, ELSEWHERE, BACK, other)
+    for text in (render([NEW_OUT, BACK]), render([ELSEWHERE, other])):
+        assert not world.run("ipseckeys_file", content=text, scope="peers")["changed"]
+
+
+def test_a_file_in_another_form_is_rewritten_and_the_difference_says_so() -> None:
+    world = World()
+    world.files.contents[DEFAULT] = b"# by hand\n" + render([OUT]).encode()
+    expect_once(world.four_times("ipseckeys_file", content=render([OUT])))
 
 
 def test_scope_peers_refuses_a_key_that_another_peer_has() -> None:
@@ -104,9 +121,32 @@ def test_counter_mode_can_be_left_out() -> None:
     world = World()
     world.run("ipseckeys_file", content=render([BACK, ELSEWHERE]))
     world.files.contents["/run/keys/next"] = (AEAD + "\n" + render([sa(0x1002)])).encode()
-    options = {"src": "/run/keys/next", "scope": "peers", "allow_static_counter_mode": True, "omit_counter_mode": True}
+    options = {"src": "/run/keys/next", "scope": "peers", "omit_counter_mode": True}
     expect_once(world.four_times("ipseckeys_file", **options))
-    assert held(world) == (ELSEWHERE, sa(0x1002))
+    assert held(world) == (sa(0x1002), ELSEWHERE)
+
+
+@pytest.mark.parametrize("path", ["//etc/inet/secret/ipseckeys", "/etc//inet/secret///ipseckeys"])
+def test_the_file_of_the_boot_has_no_other_spelling(path: str) -> None:
+    result = World().run("ipseckeys_file", content=AEAD, allow_static_counter_mode=True, path=path)
+    assert "must not stand in a file that is loaded at boot" in result["msg"]
+
+
+def test_counter_mode_of_other_peers_does_not_stay_in_the_file_of_the_boot() -> None:
+    world = World()
+    world.files.contents[DEFAULT] = AEAD.encode() + b"\n"
+    new = render([ELSEWHERE])
+    result = world.run("ipseckeys_file", content=new, scope="peers", allow_static_counter_mode=True)
+    assert f"{DEFAULT}, line 1: aes-gcm with a static key must not stand" in result["msg"]
+    world.run("ipseckeys_file", content=new, scope="peers", omit_counter_mode=True)
+    assert held(world) == (ELSEWHERE,)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_file_that_cannot_be_removed_is_told(check: bool) -> None:
+    world = World()
+    world.files.problems[DEFAULT] = ProtectedFileError("a symbolic link is on the way", "/etc/inet", "Name the real directory.")
+    assert world.run("ipseckeys_file", check=check, state="absent")["msg"] == "/etc/inet: a symbolic link is on the way. Name the real directory."
 
 
 def test_what_solaris_cannot_say_is_refused() -> None:

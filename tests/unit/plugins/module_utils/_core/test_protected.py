@@ -120,6 +120,86 @@ def test_a_file_too_open_can_still_be_removed(keys):
 
 
 @needs_root
+def test_removable_says_what_remove_would_do_and_changes_nothing(keys, folder):
+    assert protected.removable(str(keys)) is False
+    assert protected.removable(str(folder / "missing" / "ipseckeys")) is False
+    protected.write(str(keys), SECRET)
+    keys.chmod(0o644)
+    assert protected.removable(str(keys)) is True
+    assert keys.read_bytes() == SECRET
+
+
+@needs_root
+@pytest.mark.parametrize("spoil", ["symbolic link", "somebody else's", "hard link", "linked directory", "open directory"])
+def test_what_cannot_be_removed_is_refused_alike_before_and_then(keys, folder, spoil):
+    path = keys
+    protected.write(str(keys), SECRET)
+    if spoil == "symbolic link":
+        path = folder / "link"
+        path.symlink_to(keys)
+    elif spoil == "somebody else's":
+        os.chown(keys, 65534, 0)
+    elif spoil == "hard link":
+        os.link(keys, folder / "other")
+    elif spoil == "linked directory":
+        (folder / "way").symlink_to(folder)
+        path = folder / "way" / keys.name
+    else:
+        folder.chmod(0o777)
+    assert refused(protected.removable, path) == refused(protected.remove, path)
+    assert keys.read_bytes() == SECRET
+
+
+@needs_root
+@pytest.mark.parametrize("spoil", ["mode", "open directory", "nothing"])
+def test_writable_refuses_what_write_refuses_and_changes_nothing(keys, folder, spoil):
+    protected.write(str(keys), SECRET)
+    before = keys.stat().st_ino
+    if spoil == "nothing":
+        assert protected.writable(str(keys)).exists
+        assert not protected.writable(str(folder / "missing" / "ipseckeys")).exists
+    else:
+        (keys if spoil == "mode" else folder).chmod(0o777)
+        assert refused(protected.writable, keys) == refused(protected.write, keys, b"")
+    assert keys.stat().st_ino == before
+
+
+@needs_root
+def test_update_gives_what_is_there_and_writes_only_a_change(keys):
+    assert protected.update(str(keys), lambda old: b"one") == (None, b"one")
+    before = keys.stat().st_ino
+    assert protected.update(str(keys), lambda old: old) == (b"one", b"one")
+    assert keys.stat().st_ino == before
+    assert protected.update(str(keys), lambda old: old + b", two") == (b"one", b"one, two")
+    assert keys.read_bytes() == b"one, two"
+
+
+@needs_root
+def test_what_cannot_be_made_of_the_old_content_changes_nothing(keys):
+    protected.write(str(keys), SECRET)
+
+    def fail(old):
+        raise ProtectedFileError("no", "here")
+
+    refused(protected.update, keys, fail)
+    assert keys.read_bytes() == SECRET
+
+
+@needs_root
+def test_concurrent_updates_lose_nothing(keys):
+    def add(number):
+        for dummy in range(10):
+            protected.update(str(keys), lambda old: (old or b"") + b"%d\n" % number)
+
+    writers = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(keys.read_bytes().split()) == sorted(b"%d" % number for number in range(4) for dummy in range(10))
+
+
+@needs_root
 def test_a_file_of_mode_0400_is_good(keys):
     keys.write_bytes(SECRET)
     keys.chmod(0o400)
