@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import typing as t
 
@@ -72,7 +73,7 @@ class ActionModule(ActionBase):
 
         store = Keystore(self._directory(arguments["directory"]), self._vault(arguments["vault_id"]))
         dry = bool(self._task.check_mode)
-        runner = Runner.of(os.getppid())
+        runner = _this_run()
         if not dry:
             store.make_directory()
         with store.lock(runner, create=not dry) as lease:
@@ -204,6 +205,18 @@ def _host_view(host: str, chosen: t.Sequence[Connection]) -> dict[str, t.Any]:
             for row in kinds
         ],
     }
+
+
+def _this_run() -> Runner:
+    """The run that this task belongs to: the process that forked the one it runs in.
+
+    Who forked it is asked of multiprocessing, since the system's answer becomes process 1 as soon as a run is killed, which its workers survive.
+    """
+    parent = multiprocessing.parent_process()
+    pid = parent.pid if parent is not None and parent.pid is not None else os.getppid()
+    if pid != os.getppid():
+        raise InputError("the run that this task belongs to was ended", f"process {pid}", "Run again.")
+    return Runner.of(pid)
 
 
 def _settle(lease: Lease | None, runner: Runner, state: str) -> None:

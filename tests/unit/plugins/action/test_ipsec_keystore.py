@@ -29,6 +29,7 @@ class Controller:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         self.keystore = folder / "keystore"
+        self.pid = 0
         for name, word in (("default", "correct"), ("ops", "horse"), ("wrong", "battery")):
             (folder / name).write_text(word)
 
@@ -40,8 +41,10 @@ class Controller:
         (self.folder / "play.json").write_text(json.dumps([{"hosts": hosts, "gather_facts": False, "tasks": steps, **play}]))
         command = [sys.executable, "-m", "ansible", "playbook", "-i", "a,b,c", "-v", *options, "play.json"]
         environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "0"}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout + done.stderr
+        with subprocess.Popen(command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            self.pid = process.pid
+            output = process.communicate()[0]
+        return process.returncode, output
 
     def well(self, *tasks: dict[str, t.Any], **options: t.Any) -> str:
         status, output = self.play(*tasks, **options)
@@ -175,6 +178,12 @@ def test_what_cannot_be_is_told(controller: Controller) -> None:
     ):
         assert told in part
     assert len(parts) == 8
+
+
+def test_the_lease_is_that_of_the_run_and_not_of_its_worker(controller: Controller) -> None:
+    controller.well(keystore())
+    held = json.loads((controller.keystore / ".lock").read_text())["runner"]
+    assert held["pid"] == controller.pid and held["started"]
 
 
 @pytest.mark.parametrize(
