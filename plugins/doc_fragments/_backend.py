@@ -30,8 +30,9 @@ options: {}
 notes:
   - Keys appear in no result, difference, warning or error; fingerprints stand in for them.
     A fingerprint is the first 16 hex digits of SHA-256 over a fixed label, the algorithm and the key.
-  - A task that carries keys runs pipelined, whatever C(ansible_pipelining) says, since Ansible would otherwise store them in a temporary file of the target.
-    It fails where the connection plugin cannot pipeline, and where C(ANSIBLE_KEEP_REMOTE_FILES) is set.
+  - Its tasks run pipelined, whatever C(ansible_pipelining) says, since Ansible would otherwise store their keys in a temporary file of the target.
+    They fail where the connection plugin or the become method cannot pipeline, and where C(ANSIBLE_KEEP_REMOTE_FILES) is set.
+  - A key in an option that is not for keys, and an option that does not exist, are refused on the controller, since Ansible would show their values.
 """
 
     COUNTER_MODE = r"""

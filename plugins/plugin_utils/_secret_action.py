@@ -6,15 +6,24 @@
 
 """What the actions of modules that take keys have in common: on its way to the target a key stands in no file, no command line and no log.
 
-Ansible stores a module with its options in a temporary file of the target unless it pipelines, and prints the options when ANSIBLE_DEBUG is on.
+Ansible stores a module with its options in a temporary file of the target unless it pipelines, prints the options when ANSIBLE_DEBUG is on, and the
+module writes those that it does not know as secret into the target's log before it looks at them. So a key in a wrong place must not be sent at all.
 """
 
 from __future__ import annotations
 
+import re
 import typing as t
 
+from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import shown
+
+# 64 bits or more in hexadecimal, and no decimal number: no option but a key's has such a value.
+_KEY = re.compile(r"(?:0[xX])?(?=[0-9]*[a-fA-F]|[0-9]{32})[0-9a-fA-F]{16,}(?:/[0-9]*)?")
+_LARGEST_NUMBER = (1 << 64) - 1
 
 
 class HiddenOptions(t.Dict[str, t.Any]):
@@ -30,8 +39,8 @@ class SecretActionModule(ActionBase):
     """Runs ``module`` with hidden options over a pipelined connection, or not at all."""
 
     module = ""
-    # Options that hold keys.
-    secrets: t.ClassVar[tuple[str, ...]] = ("content", "encryption_key", "encrkey", "authentication_key", "authkey")
+    # The module's argument spec.
+    arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -39,11 +48,10 @@ class SecretActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        if any(self._task.args.get(option) for option in self.secrets):
-            problem = self._pipeline()
-            if problem:
-                result.update(failed=True, msg=f"{self.module}: {problem}")
-                return result
+        problem = misplaced(self._task.args, self.arguments) or self._pipeline()
+        if problem:
+            result.update(failed=True, msg=f"{self.module}: {problem}")
+            return result
         result.update(self._execute_module(module_name=self.module, module_args=HiddenOptions(self._task.args), task_vars=task_vars))
         self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
@@ -58,7 +66,38 @@ class SecretActionModule(ActionBase):
                 self._play_context.pipelining = True
         if self._is_pipelining_enabled("new"):
             return ""
-        return (
-            f"the connection {self._connection.transport} would store this task's keys in a temporary file of the host, since it does not pipeline. "
-            "Use a connection plugin that can, and leave ANSIBLE_KEEP_REMOTE_FILES unset."
-        )
+        become = self._connection.become
+        if C.DEFAULT_KEEP_REMOTE_FILES:
+            cause, fix = "ANSIBLE_KEEP_REMOTE_FILES is set", "Unset it."
+        elif become is not None and not become.pipelining:
+            cause, fix = f"the become method {become.name} does not pipeline", "Use another one, such as ansible.builtin.sudo, or log in as root."
+        else:
+            cause, fix = f"the connection {self._connection.transport} does not pipeline", "Use a connection plugin that can."
+        return f"this task's options, which may hold keys, would be stored in a temporary file of the host, since {cause}. {fix}"
+
+
+def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
+    """Why these options must not be sent, empty where they may: an option that the module does not have, or a key in one that is not for keys.
+
+    Ansible would show either. ``arguments`` is the module's argument spec.
+    """
+    names = {name: row for option, row in arguments.items() for name in (option, *row.get("aliases", ()))}
+    unknown = sorted(str(name) for name in given if name not in names)
+    if unknown:
+        return f"it has no option {', '.join(map(shown, unknown))}. It has: {', '.join(sorted(names))}."
+    wrong = sorted(name for name, value in given.items() if not names[name].get("no_log") and holds_key(value))
+    if wrong:
+        secret = ", ".join(option for option, row in arguments.items() if row.get("no_log"))
+        return f"{', '.join(wrong)}: what is given here looks like a key, so it is not shown. Keys belong into: {secret}."
+    return ""
+
+
+def holds_key(value: t.Any) -> bool:
+    """Whether a value that should be no secret looks like a key, or like text with one in it. A path may look like anything."""
+    if isinstance(value, dict):
+        return any(map(holds_key, (*value, *value.values())))
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_key, value))
+    if isinstance(value, int):
+        return abs(value) > _LARGEST_NUMBER
+    return isinstance(value, str) and not value.startswith("/") and any(_KEY.fullmatch(word) for word in re.split(r"[\s\"',;:]+", value) if word)

@@ -87,6 +87,8 @@ def variables(stage: Stage) -> dict[str, t.Any]:
             "short and odd": {"encryption_key": key(192)[:-2], "authentication_key": key(128)[:-1]},
             "both keys exchanged": {"encryption_key": key(128), "authentication_key": key(192)},
             "in other options too": {**dict.fromkeys(("spi", "encryption_algorithm", "encryption_key"), key(192)), "authentication_key": key(120) + "zz"},
+            **{f"as {option} alone": {option: key(192)} for option in ("protocol", "spi", "source", "encryption_algorithm", "mark", "reqid")},
+            "in an option that does not exist": {"encryption-key": key(192)},
         },
         "leak_texts": {"one": esp(0x1001) + ah(0x1002), "two": esp(0x1003) + esp(0x1004) + ah(0x1005)},
         "leak_bad_text": "".join(flawed(name, stage.keys, 0x2000 + number) for number, name in enumerate(FLAWS)),

@@ -1,0 +1,131 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the actions of modules that take keys refuse to send, and that ordinary options pass."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
+from ansible_collections.ipsec.manual.plugins.modules import ipsec_sa, ipsec_sadb, ipseckeys_file
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import misplaced
+
+COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
+KEY = "5ec4e7d0" * 6
+ARGUMENTS = {"ipsec_sa": ipsec_sa.ARGUMENTS, "ipsec_sadb": ipsec_sadb.ARGUMENTS, "ipseckeys_file": ipseckeys_file.ARGUMENTS}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"spi": "0x8bcd1407", "source": "2001:db8:abcd:ef01:2345:6789:abcd:ef01", "destination": "192.168.13.213"},
+        {"spi": 4294967295, "mark": "0xffffffff/0xffffffff", "if_id": 4294967295, "reqid": "4294967295"},
+        {"spi": "8bcd1407", "lifetimes": {"hard_bytes": 2**64 - 1, "soft_bytes": "18446744073709551615"}, "replay": 4096},
+        {"encryption_algorithm": "rfc7539esp(chacha20,poly1305)", "auth_alg": "hmac(sha256)", "encr_alg": "aes-ctr-key-256"},
+        {"selector": {"source": "2001:0db8:0000:0000:0000:0000:0000:0001/128", "protocol": "udp", "destination_port": 53}},
+        {"encapsulation": {"nat_remote": "::ffff:192.0.2.1"}, "state": "absent", "backend": "xfrm"},
+        {"encryption_key": KEY, "authentication_key": f"0x{KEY}/192", "encrkey": KEY.upper(), "authkey": KEY},
+    ],
+)
+def test_ordinary_options_of_an_sa_pass(options: dict[str, t.Any]) -> None:
+    assert misplaced(options, ipsec_sa.ARGUMENTS) == ""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"src": "/etc/inet/secret/ipseckeys", "backup": "/run/deadbeefdeadbeefdeadbeefdeadbeef/keys", "at": 1795000000.25},
+        {"content": f"add esp spi 0x1000 dst 192.0.2.1 encrkey {KEY}", "protocols": ["esp", "ah"], "resolve_names": True},
+    ],
+)
+def test_ordinary_options_of_a_set_pass(options: dict[str, t.Any]) -> None:
+    assert misplaced(options, ipsec_sadb.ARGUMENTS) == ""
+
+
+@pytest.mark.parametrize("form", ["{0}", "0x{0}", "{0}/192", " {0}\n", "0X{0}"])
+@pytest.mark.parametrize("option", ["encryption_algorithm", "spi", "destination", "src", "mark", "type", "reqid"])
+def test_a_key_in_another_option_is_refused(option: str, form: str) -> None:
+    told = misplaced({option: form.format(KEY.upper())}, ipsec_sa.ARGUMENTS)
+    assert told == f"{option}: what is given here looks like a key, so it is not shown. Keys belong into: encryption_key, authentication_key."
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("ipsec_sadb", {"src": f"add esp spi 0x1000 dst 192.0.2.1 encr_alg aes encrkey {KEY}"}),
+        ("ipsec_sadb", {"src": f'add esp spi 0x1000 dst 192.0.2.1 encr_alg aes encrkey "{KEY}"\n'}),
+        ("ipsec_sadb", {"protocols": ["esp", KEY]}),
+        ("ipsec_sadb", {"protocols": f"esp,{KEY}"}),
+        ("ipsec_sa", {"reqid": int(KEY, 16)}),
+        ("ipsec_sa", {"spi": "1234567890123456" * 3}),
+        ("ipsec_sa", {"lifetimes": {"hard_bytes": KEY}}),
+        ("ipsec_sa", {"lifetimes": {KEY: 1}}),
+    ],
+)
+def test_a_key_inside_another_option_is_refused(module: str, options: dict[str, t.Any]) -> None:
+    told = misplaced(options, ARGUMENTS[module])
+    assert "looks like a key" in told
+    assert "5ec4e7" not in told.lower()
+
+
+def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
+    told = misplaced({"contents": KEY, "state": "exact"}, ipsec_sadb.ARGUMENTS)
+    assert told.startswith("it has no option 'contents'. It has: allow_static_counter_mode, at, backend, backup, content, direction, ")
+    assert KEY not in misplaced({KEY: "x"}, ipsec_sadb.ARGUMENTS)
+
+
+def play(folder: pathlib.Path, tasks: list[dict[str, t.Any]], environment: t.Mapping[str, str] | None = None, **options: t.Any) -> str:
+    """The output of tasks on this machine, all of which fail, as loud as can be."""
+    steps = [{"name": f"Step {number}", "ignore_errors": True, **task} for number, task in enumerate(tasks)]
+    (folder / "play.json").write_text(json.dumps([{"hosts": "all", "connection": "local", "gather_facts": False, "tasks": steps, **options}]))
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-vvvvv", "play.json"],
+        cwd=folder,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1", **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert f"ignored={len(tasks)}" in output, output
+    return output
+
+
+def test_a_slip_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> None:
+    esp = {"protocol": "esp", "spi": "0x1000", "destination": "192.0.2.1", "encryption_algorithm": "aes"}
+    output = play(
+        tmp_path,
+        [
+            {"ipsec.manual.ipsec_sadb": {"contents": f"add esp spi 0x1000 dst 192.0.2.1 encr_alg aes encrkey {KEY}"}},
+            {"ipsec.manual.ipsec_sa": {**esp, "encryption-key": KEY}},
+            {"ipsec.manual.ipsec_sa": {**esp, "encryption_algorithm": KEY}},
+            {"ipsec.manual.ipseckeys_file": {"src": KEY}},
+        ],
+    )
+    assert KEY not in output
+    for told in ("ipsec.manual.ipsec_sadb: it has no option 'contents'", "it has no option 'encryption-key'", "encryption_algorithm: what is given here looks"):
+        assert told in output
+    assert "EXEC" not in output
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "told"),
+    [
+        ({"ANSIBLE_KEEP_REMOTE_FILES": "1"}, {}, "since ANSIBLE_KEEP_REMOTE_FILES is set. Unset it."),
+        ({}, {"become": True, "become_method": "ansible.builtin.su"}, "since the become method su does not pipeline. Use another one"),
+    ],
+)
+def test_what_keeps_a_task_from_pipelining_is_named(tmp_path: pathlib.Path, environment: dict[str, str], options: dict[str, t.Any], told: str) -> None:
+    output = play(tmp_path, [{"ipsec.manual.ipseckeys_file": {"state": "absent", "path": "/nowhere"}}], environment, **options)
+    assert told in output
+    assert "EXEC" not in output
