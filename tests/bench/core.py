@@ -128,11 +128,11 @@ def main() -> None:
     sas = make_sas(count)
     text = language.render(sas)
     clock = Clock()
-    for number in range(rounds):
+    batch = as_batch(sas)
+    for _round in range(rounds):
         measure_c(clock, program, count)
         measure_core(clock, sas, text)
-        if number == 0:
-            measure_ip(clock, as_batch(sas), count)
+        measure_ip(clock, batch, count)
     empty()
     print(json.dumps({"count": count, "python": sys.version.split()[0], "kernel": os.uname().release, "seconds": clock.best}))
 

@@ -45,6 +45,8 @@ _ADDRESS_FILTER = struct.Struct("@16s16sHBB")
 _PROTOCOL_ANY = 255
 # Operations whose messages are in memory at the same time.
 _CHUNK = 1024
+# Entries from which on a dump is worth being kept from the garbage collector.
+_BULK = 1000
 
 _RTM_NEWADDR = 20
 _RTM_GETADDR = 22
@@ -152,7 +154,11 @@ class XfrmSadb(Sadb):
             family = FAMILIES[len(source or destination)]
             body += attribute(XFRMA_ADDRESS_FILTER, _ADDRESS_FILTER.pack(source, destination, family, len(source) * 8, len(destination) * 8))
         with open_link(NETLINK_XFRM, "reading the SADB") as link, _no_collection():
-            return link.dump(Message(XFRM_MSG_GETSA, body), XFRM_MSG_NEWSA, decode)
+            entries = link.dump(Message(XFRM_MSG_GETSA, body), XFRM_MSG_NEWSA, decode)
+            if len(entries) > _BULK:
+                # They are in no cycle and go when nobody refers to them: the collector need not walk them either when it runs again.
+                gc.freeze()
+            return entries
 
     def apply(self, operations: t.Sequence[Operation]) -> None:
         with open_link(NETLINK_XFRM, "changing the SADB") as link, _no_collection():
