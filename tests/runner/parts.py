@@ -37,7 +37,7 @@ CHECKS = ("python", str(Path(__file__).parent / "checks.py"))
 DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-unknown-collection-refs", "--check-extra-docs-refs")
 
 PARTS = (
-    Part("unit", "unit", (*PYTEST, "-n", "2", "tests/unit"), is_pytest=True),
+    Part("unit", "unit", (*PYTEST, "-n", "2", "tests/unit", "tests/conformance"), is_pytest=True),
     Part("ruff", "static", ("ruff", "check", "--no-cache", ".")),
     Part("black", "static", ("black", "--check", "--quiet", "--diff", ".")),
     Part("mypy", "static", (*CHECKS, "types")),

@@ -134,28 +134,55 @@ SA_TYPES = {"esp": association.ESP, "ah": association.AH, "3": association.ESP, 
 NO_ALGORITHM = {ENCRYPTION: ("any", "0"), AUTHENTICATION: ("none", "any", "0")}
 
 
+# Where a command may stand.
+FILE = "file"
+PROMPT = "prompt"
+LINE = "command line"
+PLACES = (FILE, PROMPT, LINE)
+
+# What a command says about the SA type.
+NO_TYPE = ""
+ONE_TYPE = "esp|ah"
+ANY_TYPE = "esp|ah|all"
+ANY_TYPE_OR_NONE = "[esp|ah|all]"
+
+# What may follow the type.
+NOTHING = ""
+SA = "ATTRIBUTE..."
+CHANGE = "spi SPI dst ADDRESS LIMIT..."
+IDENTITY_OF_SA = "spi SPI dst ADDRESS"
+FILE_NAME = "[FILE]"
+TOPIC = "[COMMAND | attr]"
+
+
 class Command(t.NamedTuple):
-    """One command of ipseckey. ``read`` tells whether this release reads it in a text."""
+    """One command of ipseckey: which SA types it names, what follows them, and where it may stand. ``read`` tells whether `language.parse` takes it."""
 
     name: str
     synonyms: tuple[str, ...]
     help: str
+    type: str = NO_TYPE
+    takes: str = NOTHING
+    places: tuple[str, ...] = PLACES
     read: bool = False
+
+    def usage(self) -> str:
+        return " ".join(filter(None, (self.name, self.type, self.takes)))
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("add", (), "add one SA", read=True),
-    Command("update", (), "change the lifetimes of one SA"),
-    Command("update-pair", (), "change the lifetimes of one SA and of its pair"),
-    Command("delete", (), "delete one SA"),
-    Command("delete-pair", (), "delete one SA and its pair"),
-    Command("get", (), "show one SA"),
-    Command("flush", (), "delete all SAs"),
-    Command("dump", (), "show all SAs"),
-    Command("save", (), "write all SAs to a file"),
-    Command("monitor", (), "show what happens"),
-    Command("pmonitor", ("passive_monitor",), "show what happens, asking for nothing"),
-    Command("help", ("?",), "explain the commands"),
+    Command("add", (), "add one SA", ONE_TYPE, SA, (FILE, PROMPT), read=True),
+    Command("update", (), "change the lifetimes of one SA; its keys and algorithms never change", ONE_TYPE, CHANGE, (FILE, PROMPT)),
+    Command("update-pair", (), "change the lifetimes of one SA and of its pair", ONE_TYPE, CHANGE, (FILE, PROMPT)),
+    Command("delete", (), "delete one SA", ONE_TYPE, IDENTITY_OF_SA),
+    Command("delete-pair", (), "delete one SA and its pair", ONE_TYPE, IDENTITY_OF_SA),
+    Command("get", (), "show one SA", ONE_TYPE, IDENTITY_OF_SA),
+    Command("flush", (), "delete all SAs, whosever they are, or those of one type", ANY_TYPE_OR_NONE),
+    Command("dump", (), "show all SAs, or those of one type", ANY_TYPE_OR_NONE, places=(PROMPT, LINE)),
+    Command("save", (), "write all SAs, keys included, to a file of mode 0600, or to standard output", ANY_TYPE, FILE_NAME, (PROMPT, LINE)),
+    Command("monitor", (), "show what happens to SAs until interrupted", places=(PROMPT, LINE)),
+    Command("pmonitor", ("passive_monitor",), "show what happens to SAs, asking the kernel for nothing", places=(PROMPT, LINE)),
+    Command("help", ("?",), "explain the commands, one command, or the attributes", takes=TOPIC, places=(PROMPT, LINE)),
     Command("quit", ("exit",), "end"),
 )
 COMMAND_BY_WORD: dict[str, Command] = {word: row for row in COMMANDS for word in (row.name, *row.synonyms)}
@@ -172,4 +199,15 @@ NAT_PORT = 4500
 NAT_KEYWORDS = {row.field: row for row in KEYWORDS if row.field.startswith("nat_")}
 EXTRA_KEYWORDS = {row.field: row for row in KEYWORDS if row.known == EXTRA}
 FLAG_WORDS = frozenset(row.name for row in KEYWORDS if row.kind == FLAG)
+IDENTIFYING_FIELDS = ("spi", "source", "destination", "mark", "protocol", "source_port", "destination_port", "direction")
+"""What delete and get take: the SA's identity, and what it must be like where given."""
+_PAIR_FIELD = "pair-spi"
+_LIMITS = tuple(row.field for row in KEYWORDS if row.field.startswith(("soft_", "hard_", "idle_")))
+FIELDS_OF_COMMAND: dict[str, tuple[str, ...]] = {
+    "update": (*IDENTIFYING_FIELDS, *_LIMITS, _PAIR_FIELD, "replay_value", "state"),
+    "update-pair": (*IDENTIFYING_FIELDS, *_LIMITS, "replay_value", "state"),
+    "delete": IDENTIFYING_FIELDS,
+    "delete-pair": IDENTIFYING_FIELDS,
+    "get": IDENTIFYING_FIELDS,
+}
 INNER_FIELDS = ("inner_source", "inner_destination", "inner_protocol", "inner_source_port", "inner_destination_port")

@@ -81,7 +81,7 @@ def parse(text: str | bytes, name: str = "text", target: str = LINUX, resolve_na
     """
     if target not in TARGETS:
         raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
-    reader = _Reader(name, target, resolve_names, allow_static_counter_mode)
+    reader = Reader(name, target, resolve_names, allow_static_counter_mode)
     reader.read(text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text)
     reader.problems.sort(key=lambda problem: (problem.line, problem.column))
     raise_all(reader.problems)
@@ -92,7 +92,7 @@ _BLANKS = " \t\r\f\v"
 # A quoted word with what follows it, or a plain word. What the quotes hold ends at the line's end at the latest.
 _WORD = re.compile(r'"(?P<quoted>[^"]*)(?P<close>"?)(?P<after>[^ \t\r\f\v]*)|(?P<plain>[^ \t\r\f\v]+)')
 # Stands for a word that was refused as such; what it means is not asked. No word of a text can be this.
-_REFUSED = "\0"
+REFUSED = "\0"
 _STRANGE = re.compile(r"[^ -~\t\r\f\v]")
 
 # Where a problem of `association.problems` points: the first of these fields that the command gives. None of them may have been refused before,
@@ -122,7 +122,7 @@ _KEYWORD_OF_OPTION = {
 _OPTION = re.compile(r"\b(" + "|".join(_KEYWORD_OF_OPTION) + r")\b")
 
 
-class _Word(t.NamedTuple):
+class Word(t.NamedTuple):
     text: str
     line: int
     column: int
@@ -154,22 +154,22 @@ def _word_problem(found: re.Match[str]) -> tuple[int, str, str] | None:
     return strange.start(), message, "Type the line again; blanks copied from a document may be no blanks."
 
 
-class _Words(t.NamedTuple):
+class Words(t.NamedTuple):
     """The words of one command. ``broken``: a problem of its lines was reported, so what seems to be missing may not be."""
 
-    words: list[_Word]
+    words: list[Word]
     broken: bool
 
 
-class _Given(t.NamedTuple):
+class Given(t.NamedTuple):
     """The values of one command by field, the word each stands at, and the fields whose value was refused."""
 
     values: dict[str, t.Any]
-    words: dict[str, _Word]
+    words: dict[str, Word]
     refused: set[str]
 
 
-class _Reader:
+class Reader:
     """Reads one text, collecting SAs, problems and warnings."""
 
     def __init__(self, name: str, target: str, resolve_names: bool, allow_static_counter_mode: bool) -> None:
@@ -187,7 +187,7 @@ class _Reader:
         if len(self.problems) < PROBLEMS_MAX:
             self.problems.append(TextError(message, self.name, line, column, hint))
 
-    def warn(self, message: str, word: _Word, reading: str = "") -> None:
+    def warn(self, message: str, word: Word, reading: str = "") -> None:
         place = f"{self.name}, line {word.line}, column {word.column}"
         self.warnings.append((message, f"{place}: {reading}" if reading else place))
 
@@ -230,9 +230,9 @@ class _Reader:
 
     # Lines to words
 
-    def _command(self, lines: t.Sequence[str], start: int) -> tuple[int, _Words]:
+    def _command(self, lines: t.Sequence[str], start: int) -> tuple[int, Words]:
         """The command that begins on line ``start`` (from 0), and where the next one may begin. No words for a blank line and a comment."""
-        words: list[_Word] = []
+        words: list[Word] = []
         known_problems = len(self.problems)
         length = 0
         number = start
@@ -245,7 +245,7 @@ class _Reader:
             if content.lstrip(_BLANKS).startswith("#"):
                 if not words:
                     self._check_comment(lines, number, continued)
-                    return number, _Words([], False)
+                    return number, Words([], False)
                 column = len(content) - len(content.lstrip(_BLANKS)) + 1
                 self.problem(
                     "a comment stands inside a continued command; ipseckey takes its words for part of the command",
@@ -268,7 +268,7 @@ class _Reader:
         if words and length > COMMAND_MAX[self.target]:
             self.problem(f"the command has {length} characters over all its lines, more than {COMMAND_MAX[self.target]}", words[0].line, words[0].column)
             words = []
-        return number, _Words(words, len(self.problems) > known_problems)
+        return number, Words(words, len(self.problems) > known_problems)
 
     def _check_line(self, line: str, number: int) -> int:
         """The line's length in bytes, after what no line may have was reported."""
@@ -313,7 +313,7 @@ class _Reader:
                 "a carriage return in the comment makes what follows it look like a line of its own", number, carriage_return + 1, "End lines with a newline."
             )
 
-    def _words(self, line: str, number: int) -> t.Iterator[_Word]:
+    def _words(self, line: str, number: int) -> t.Iterator[Word]:
         for found in _WORD.finditer(line):
             column = found.start() + 1
             text = found["plain"] if found["plain"] is not None else found["quoted"]
@@ -322,37 +322,37 @@ class _Reader:
                 offset, message, hint = wrong
                 if message:
                     self.problem(message, number, column + offset, hint)
-                text = _REFUSED
-            yield _Word(text, number, column)
+                text = REFUSED
+            yield Word(text, number, column)
 
     # Words to SAs
 
-    def _run(self, command: _Words) -> SecurityAssociation | None:
+    def _run(self, command: Words) -> SecurityAssociation | None:
         first = command.words[0]
         row = COMMAND_BY_WORD.get(first.text)
-        if first.text == _REFUSED:
+        if first.text == REFUSED:
             return None
         if row is None:
             if first.text in BY_WORD and not command.broken:
                 self.problem(f"{first.text!r} is no command", first.line, first.column, "The line above may lack its backslash.")
             elif not command.broken:
-                self.problem(f"unknown command {_shown(first.text)}", first.line, first.column, "A text of SAs holds add commands only.")
+                self.problem(f"unknown command {shown_word(first.text)}", first.line, first.column, "A text of SAs holds add commands only.")
             return None
         if not row.read:
             self.problem(f"the command {row.name!r} ({row.help}) is not read here", first.line, first.column, "A text of SAs holds add commands only.")
             return None
         return self._add(command)
 
-    def _add(self, command: _Words) -> SecurityAssociation | None:
+    def _add(self, command: Words) -> SecurityAssociation | None:
         known_problems = len(self.problems)
         first = command.words[0]
         kind = command.words[1] if len(command.words) > 1 else first
         protocol = SA_TYPES.get(kind.text.lower(), "") if kind is not first else ""
         rest = 2
-        if not protocol and kind.text != _REFUSED:
+        if not protocol and kind.text != REFUSED:
             missing = kind is first or kind.text in BY_WORD
             rest = 1 if missing else 2
-            what = "the SA type is missing" if missing else f"unknown SA type {_shown(kind.text)}"
+            what = "the SA type is missing" if missing else f"unknown SA type {shown_word(kind.text)}"
             self.problem(what, kind.line, kind.column, "Write add esp or add ah.")
         given = self._attributes(command.words[rest:])
         given.words["type"] = kind
@@ -369,15 +369,15 @@ class _Reader:
                 return sa
         return None
 
-    def _attributes(self, words: t.Sequence[_Word]) -> _Given:
-        given = _Given({}, {}, set())
+    def _attributes(self, words: t.Sequence[Word]) -> Given:
+        given = Given({}, {}, set())
         position = 0
         while position < len(words):
             word = words[position]
             position += 1
             row = BY_WORD.get(word.text)
             if row is None:
-                if word.text != _REFUSED:
+                if word.text != REFUSED:
                     self._unknown_keyword(word)
                 while position < len(words) and words[position].text not in BY_WORD:
                     position += 1
@@ -399,7 +399,7 @@ class _Reader:
                 given.refused.add(row.field)
             else:
                 given.words[row.field] = values[0] if values else word
-                if any(value.text == _REFUSED for value in values):
+                if any(value.text == REFUSED for value in values):
                     given.refused.add(row.field)
                     continue
                 try:
@@ -409,7 +409,7 @@ class _Reader:
                     given.refused.add(row.field)
         return given
 
-    def _unknown_keyword(self, word: _Word) -> None:
+    def _unknown_keyword(self, word: Word) -> None:
         if word.text.startswith("#"):
             self.problem("a comment cannot follow a command on its line", word.line, word.column, "Put it on a line of its own.")
         elif word.text in READ_ONLY_KEYWORDS:
@@ -417,9 +417,9 @@ class _Reader:
         elif word.text in COMMAND_BY_WORD:
             self.problem(f"a command, {word.text}, stands inside a command", word.line, word.column, "Begin it on a line of its own.")
         else:
-            self.problem(f"unknown keyword {_shown(word.text)}", word.line, word.column, _nearest(word.text, tuple(BY_WORD)))
+            self.problem(f"unknown keyword {shown_word(word.text)}", word.line, word.column, nearest(word.text, tuple(BY_WORD), _NO_NEAREST))
 
-    def _value(self, row: Keyword, keyword: _Word, values: t.Sequence[_Word]) -> t.Any:
+    def _value(self, row: Keyword, keyword: Word, values: t.Sequence[Word]) -> t.Any:
         """The value of one attribute, in the form `_build` wants. Raises InputError."""
         if row.kind == FLAG:
             return keyword.text
@@ -450,7 +450,7 @@ class _Reader:
             raise InputError(f"{row.name} cannot be {shown(text)}", "", f"Choose {' or '.join(row.choices)}.")
         return text
 
-    def _address(self, row: Keyword, word: _Word) -> bytes:
+    def _address(self, row: Keyword, word: Word) -> bytes:
         if row.kind == ADDRESS6 and ":" not in word.text and re.fullmatch(r"[0-9.]*", word.text):
             raise InputError(f"{shown(word.text)} is no IPv6 address", "", f"{row.name} takes IPv6 only; {row.name[:-1]} takes both.")
         try:
@@ -467,7 +467,7 @@ class _Reader:
         self.warn("a host name was taken on the word of the naming system; write the address itself", word, reading)
         return address
 
-    def _check_combination(self, given: _Given, command: _Word, broken: bool) -> None:
+    def _check_combination(self, given: Given, command: Word, broken: bool) -> None:
         """What must or must not stand together, as far as an SA alone cannot tell."""
 
         def wrong(field: str, message: str, hint: str) -> None:
@@ -501,7 +501,7 @@ class _Reader:
             wrong("reserved_bits", "a fixed initial value is for test vectors only", "Remove it, and the value from the end of encrkey.")
             given.refused.update(("encryption", "encryption_key"))
 
-    def _build(self, protocol: str, given: _Given) -> SecurityAssociation:
+    def _build(self, protocol: str, given: Given) -> SecurityAssociation:
         """The SA in normal form. Refused fields are left out, a refused identity is filled with values that cause no further problem."""
         values = given.values
         source = values.get("source", b"")
@@ -529,9 +529,12 @@ class _Reader:
             **fields,
         )
 
+    def _conflicts(self) -> t.Iterator[association.Conflict]:
+        return association.conflicts(self.sas)
+
     def _check_together(self, lines: t.Sequence[str]) -> None:
-        for clash in association.conflicts(self.sas):
-            dummy, command = _Reader("", self.target, False, False)._command(lines, self.lines[clash.second] - 1)
+        for clash in self._conflicts():
+            dummy, command = Reader("", self.target, False, False)._command(lines, self.lines[clash.second] - 1)
             wanted = {row.name for row in KEYWORDS if row.field == clash.field}
             word = next((value for keyword, value in zip(command.words, command.words[1:]) if keyword.text in wanted), command.words[0])
             message, hint = association.conflict_message(self.sas, clash, f"line {self.lines[clash.first]}")
@@ -591,7 +594,7 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
     return found
 
 
-def _shown(word: str) -> str:
+def shown_word(word: str) -> str:
     """A word that stands where none of its kind is known: hidden unless it is short and looks like a word, since it may be part of a key."""
     digits = sum(char in "0123456789abcdefABCDEF" for char in word)
     if len(word) > 30 or (digits >= 8 and digits * 2 > len(word)) or (digits >= 4 and digits == len(word)):
@@ -599,12 +602,16 @@ def _shown(word: str) -> str:
     return shown(word)
 
 
+_NO_NEAREST = "Nothing is like it; keywords are spi, src, dst, encr_alg, encrkey, auth_alg, authkey and others."
+
+
 @functools.lru_cache(maxsize=256)
-def _nearest(word: str, known: tuple[str, ...]) -> str:
+def nearest(word: str, known: tuple[str, ...], otherwise: str) -> str:
+    """A hint that names the known words most like ``word``, or says what stands in ``otherwise``."""
     import difflib  # only here, since a module starts for every task
 
     near = difflib.get_close_matches(word.lower(), known, 3, 0.6) if len(word) <= 30 else []
-    return f"Nearest: {', '.join(near)}." if near else "Nothing is like it; keywords are spi, src, dst, encr_alg, encrkey, auth_alg, authkey and others."
+    return f"Nearest: {', '.join(near)}." if near else otherwise
 
 
 def _in_keywords(message: str) -> str:

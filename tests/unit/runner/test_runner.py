@@ -35,7 +35,9 @@ def run(checkout: Path, *arguments: str) -> tuple[int, list[str]]:
 
 
 def write_tests(checkout: Path, **files: str) -> None:
-    (checkout / "tests" / "unit").mkdir()
+    for folder in ("unit", "conformance"):
+        (checkout / "tests" / folder).mkdir()
+        (checkout / "tests" / folder / f"test_nothing_{folder}.py").touch()
     for name, text in files.items():
         (checkout / "tests" / "unit" / f"test_{name}.py").write_text(text)
 

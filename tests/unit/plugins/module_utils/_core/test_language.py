@@ -1004,8 +1004,8 @@ def many(count, cipher="aes-cbc"):
 @pytest.mark.parametrize("cipher", ["aes-cbc", "3des-cbc", "aes-cbc continued"])
 def test_the_fast_way_takes_all_lines_but_the_first_of_a_kind(monkeypatch, cipher):
     general = []
-    run = language._Reader._run
-    monkeypatch.setattr(language._Reader, "_run", lambda reader, command: general.append(command) or run(reader, command))
+    run = language.Reader._run
+    monkeypatch.setattr(language.Reader, "_run", lambda reader, command: general.append(command) or run(reader, command))
     sas = many(50, cipher.split()[0])
     text = language.render(sas)
     if "continued" in cipher:

@@ -1,0 +1,167 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What ipseckey and its kernel accept we accept, with the same meaning; docs/deviations.md names every exception, and only those."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import algorithms, protected, script
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, Problems
+from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import FILE, PROMPT
+
+HERE = Path(__file__).parent
+CASES = {case["id"]: case for case in json.loads((HERE / "ipseckey-cases.json").read_text(encoding="utf-8"))["cases"]}
+KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
+GOOD = f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 auth_alg sha1 authkey {KEY}"
+
+
+def tables() -> tuple[dict[str, tuple[str, str]], dict[str, tuple[str, str]]]:
+    """Both tables of the document: ipseckey's verdict and ours, by case and by input."""
+    found: list[dict[str, tuple[str, str]]] = []
+    for line in (HERE.parents[1] / "docs/deviations.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| ---"):
+            found.append({})
+        elif line.startswith("| ") and cells[0] not in ("Case", "Input"):
+            assert len(cells) == 4 and cells[3].endswith("."), line
+            assert cells[0] not in found[-1], line
+            found[-1][cells[0]] = (cells[1], cells[2])
+    first, second = found
+    return first, second
+
+
+DEVIATIONS, BEYOND = tables()
+
+
+def reference(case: dict[str, t.Any]) -> str:
+    """What utility and kernel together say; that a file of updates meets an empty SADB is no fault of the text."""
+    verdict: str = case["utility"]["verdict"]
+    kernel = case.get("kernel_model")
+    if verdict != "accept" or kernel is None or "the model starts with" in kernel.get("reason", ""):
+        return verdict
+    return str(kernel["verdict"])
+
+
+@pytest.fixture(name="hosts")
+def only_known_hosts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The names that resolve, and nothing that asks a network."""
+    known = {"localhost": ["127.0.0.1", "::1"]}
+
+    def getaddrinfo(host: str, *dummy: t.Any, **dummies: t.Any) -> list[tuple[t.Any, ...]]:
+        if host not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM, 17, "", (address, 0)) for address in known[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return known
+
+
+def content(case: dict[str, t.Any]) -> bytes:
+    """The case's input, through a file of its mode where this user can own one that is safe."""
+    data: bytes = case["input"].encode()
+    if os.geteuid() != 0:
+        if "file_mode" in case["invocation"]:
+            pytest.skip("only root can make files that belong to root")
+        return data
+    folder = tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root")
+    try:
+        path = os.path.join(folder, "ipseckeys")
+        with open(path, "wb") as file:
+            file.write(data)
+        os.chmod(path, int(case["invocation"].get("file_mode", "0600"), 8))
+        return protected.read(path)
+    finally:
+        shutil.rmtree(folder)
+
+
+def read(case: dict[str, t.Any], hosts: dict[str, list[str]]) -> script.Script:
+    hosts.update({name: [address] for name, address in case["invocation"].get("hosts", {}).items()})
+    place = PROMPT if case["invocation"]["form"] == "prompt" else FILE
+    return script.parse(content(case), "keys", place, resolve_names=True)
+
+
+def verdict_of(call: t.Callable[[], object]) -> str:
+    try:
+        call()
+    except IpsecError as error:
+        problems = error.problems if isinstance(error, Problems) else (error,)
+        assert all(problem.place and problem.message for problem in problems)
+        assert not re.search(r"[0-9a-f]{16}", str(error)), "a key is in the message"
+        return "reject"
+    return "accept"
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_the_verdict_is_that_of_ipseckey_unless_the_document_says_why_not(case: dict[str, t.Any], hosts: dict[str, list[str]]) -> None:
+    verdict = verdict_of(lambda: read(case, hosts))
+    expected = reference(case)
+    assert (expected, verdict) == DEVIATIONS.get(case["id"], (expected, expected))
+    assert (case["id"] in DEVIATIONS) == (verdict != expected)
+
+
+def test_the_document_names_known_cases_only() -> None:
+    assert set(DEVIATIONS) <= set(CASES)
+    assert len(CASES) == 97
+
+
+def words_of(line: str) -> dict[str, str]:
+    """Keyword and value by turns, after the SA type: enough for the cases that are accepted."""
+    words = [word.strip('"') for word in line.split()]
+    flags = {"inbound", "outbound"}
+    found, position = {"type": words[1]}, 2
+    while position < len(words):
+        width = 1 if words[position] in flags else 2
+        found[words[position]] = words[position + width - 1]
+        position += width
+    return found
+
+
+@pytest.mark.parametrize("case", [case for case in CASES.values() if reference(case) == "accept" and case["id"] not in DEVIATIONS], ids=lambda case: case["id"])
+def test_what_is_accepted_means_the_same(case: dict[str, t.Any], hosts: dict[str, list[str]]) -> None:
+    steps = read(case, hosts).steps
+    lines = [line for line in case["input"].replace("\\\n", " ").split("\n") if line.split() and not line.lstrip().startswith("#")]
+    assert len(steps) == len(lines) == case["utility"]["commands_ok"]
+    for step, line in zip(steps, lines):
+        assert step.command == line.split()[0].strip('"')
+        if step.command == "flush":
+            assert step.protocol == "esp"
+            continue
+        given = words_of(line)
+        subject = step.sa or step.subject
+        assert subject is not None
+        destination = hosts.get(given["dst"], [given["dst"]])[0]
+        family = socket.AF_INET6 if ":" in destination else socket.AF_INET
+        assert (subject.protocol, subject.spi, subject.destination) == (given["type"], int(given["spi"], 0), socket.inet_pton(family, destination))
+        for name, limit in step.lifetimes._asdict().items() if step.sa is None else step.sa.lifetimes._asdict().items():
+            assert limit == int(given.get(name, "0"))
+        if step.sa is None:
+            continue
+        assert step.sa.source == (socket.inet_pton(family, given["src"]) if "src" in given else bytes(len(step.sa.destination)))
+        for keyword, kind, algorithm, key in (
+            ("encr", algorithms.ENCRYPTION, step.sa.encryption, step.sa.encryption_key),
+            ("auth", algorithms.AUTHENTICATION, step.sa.authentication, step.sa.authentication_key),
+        ):
+            name = given.get(keyword + "_alg")
+            assert algorithm == (algorithms.find(kind, name).name if name else "null" if keyword == "encr" and given["type"] == "esp" else "")
+            assert key == bytes.fromhex(given.get(keyword + "key", "").replace("0x", "").partition("/")[0])
+        assert step.sa.replay_window == int(given.get("replay", "0"))
+        assert dict(step.sa.extra).get("pair-spi", "0x0") == f"0x{int(given.get('pair-spi', '0'), 0):0{8 if 'pair-spi' in given else 1}x}"
+        assert (step.sa.mode == "tunnel") == ("isrc" in given)
+
+
+@pytest.mark.parametrize("text", BEYOND)
+def test_what_the_document_says_beyond_the_cases(text: str) -> None:
+    lines = text.strip("`").replace("GOOD", GOOD).replace("KEY", KEY).split("; ")
+    assert verdict_of(lambda: script.parse("".join(f"{line}\n" for line in lines), "keys")) == BEYOND[text][1]
