@@ -12,10 +12,11 @@ import time
 import typing as t
 
 from ._core.association import identity
+from ._core.errors import InputError
 from ._core.plan import digest
 from ._core.sadb import open_sadb
-from ._core.values import parse_spi
-from ._glue import KEYS_HIDDEN, Result
+from ._core.values import parse_installed_spi
+from ._glue import KEYS_HIDDEN, Result, warn
 from ._glue_read import Reader, read_address
 from ._glue_text import read_file
 from ._glue_view import observed
@@ -27,11 +28,14 @@ if t.TYPE_CHECKING:
 def sa_info(module: AnsibleModule) -> Result:
     """The SAs that pass the filters, without keys."""
     params = module.params
+    if params["src"] and not params["src"].startswith("/"):
+        raise InputError("src is the absolute path of a protected file", "src", "For the address of the sender write source.")
     reader = Reader()
     source = reader.read(read_address, params["source"], "source", b"")
     destination = reader.read(read_address, params["destination"], "destination", b"")
-    spi = reader.read(parse_spi, params["spi"], "spi", (0, ""))[0]
+    spi, doubt = reader.read(parse_installed_spi, params["spi"], "spi", (0, ""))
     reader.finish()
+    warn(module, [(doubt, "spi")] if doubt else [])
     named = {identity(sa) for sa in read_file(module, params["src"]).sas} if params["src"] else None
 
     sadb = open_sadb(params["backend"])

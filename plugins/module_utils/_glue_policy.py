@@ -45,7 +45,9 @@ POLICY: Result = {
 
 def apply_policies(module: AnsibleModule) -> Result:
     """Bring policies into the SPD, or out of it, all or none."""
-    wanted = _wanted(module.params)
+    doubts: list[tuple[str, str]] = []
+    wanted = _wanted(module.params, doubts)
+    warn(module, doubts)
     if module.params["state"] == spd.PRESENT:
         warn(module, ((text, spd.label(policy)) for policy in wanted for text in spd.warnings(policy)))
     database = Spd()
@@ -64,14 +66,20 @@ def policy_info(module: AnsibleModule) -> Result:
     return {"changed": False, "policies": [_observed(entry) for entry in Spd().dump() if direction in (None, entry.policy.direction)]}
 
 
-def _wanted(params: t.Mapping[str, t.Any]) -> list[Policy]:
-    """The policies of the options, checked each alone and together; raises everything that is wrong with them."""
+def _wanted(params: t.Mapping[str, t.Any], doubts: list[tuple[str, str]]) -> list[Policy]:
+    """The policies of the options, checked each alone and together; raises everything that is wrong with them.
+
+    Adds to ``doubts`` what can be read in two ways, with its place.
+    """
     reader = Reader()
     policies: list[Policy] = []
     several = params["policies"] is not None
+    beside = [name for name, spec in POLICY.items() if several and params[name] != spec.get("default")]
+    if beside:
+        reader.problems.append(InputError(f"{', '.join(beside)} would say nothing beside it", "policies", "Write this into each of the policies."))
     for index, given in enumerate(params["policies"] if several else [params]):
         with reader.noting():
-            policies.append(_read_policy(given, f"policies[{index}]." if several else ""))
+            policies.append(_read_policy(given, f"policies[{index}]." if several else "", doubts))
     seen: dict[t.Any, Policy] = {}
     for policy in policies:
         if seen.setdefault(spd.identity(policy), policy) is not policy:
@@ -80,28 +88,34 @@ def _wanted(params: t.Mapping[str, t.Any]) -> list[Policy]:
     return policies
 
 
-def _read_policy(given: t.Mapping[str, t.Any], place: str) -> Policy:
+def _read_policy(given: t.Mapping[str, t.Any], place: str, doubts: list[tuple[str, str]]) -> Policy:
     reader = Reader()
     selector = reader.read(read_selector, given["selector"], f"{place}selector", Selector())
     mark = reader.read(parse_mark, given["mark"], f"{place}mark", None)
     templates: list[Template] = []
     for index, template in enumerate(given["templates"]):
         with reader.noting():
-            templates.append(_read_template(template, f"{place}templates[{index}]"))
+            templates.append(_read_template(template, f"{place}templates[{index}]", doubts))
     reader.finish()
+    if not (selector.source or selector.destination):
+        raise InputError(
+            "the selector has no address, so it would be for IPv4 alone", f"{place}selector", "Write 0.0.0.0/0 or ::/0; for both families, two policies."
+        )
     policy = spd.build(given["direction"], selector, templates, given["action"], given["priority"], mark, given["if_id"])
     raise_all([InputError(problem.message, place + problem.place.replace(" ", "."), problem.hint) for problem in spd.problems(policy)])
     return policy
 
 
-def _read_template(given: t.Mapping[str, t.Any], place: str) -> Template:
+def _read_template(given: t.Mapping[str, t.Any], place: str, doubts: list[tuple[str, str]]) -> Template:
     reader = Reader()
+    ends = [reader.read(read_address, given[end], f"{place}.{end}", b"") for end in ("source", "destination")]
+    spi, doubt = reader.read(parse_spi, given["spi"], f"{place}.spi", (0, ""))
+    doubts += [(doubt, f"{place}.spi")] if doubt else []
     template = Template(
         given["protocol"],
         given["mode"],
-        reader.read(read_address, given["source"], f"{place}.source", b""),
-        reader.read(read_address, given["destination"], f"{place}.destination", b""),
-        reader.read(parse_spi, given["spi"], f"{place}.spi", (0, ""))[0],
+        *ends,
+        spi,
         given["reqid"],
         given["level"],
     )

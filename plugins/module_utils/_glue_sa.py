@@ -16,7 +16,7 @@ from ._core.association import Encapsulation, Lifetimes, SecurityAssociation, Se
 from ._core.errors import InputError, raise_all
 from ._core.plan import PRESENT, Plan, plan
 from ._core.sadb import open_sadb
-from ._core.values import parse_key, parse_mark, parse_spi
+from ._core.values import parse_installed_spi, parse_key, parse_mark, parse_spi
 from ._glue import KEYS_HIDDEN, Result, sadb_diff, warn
 from ._glue_read import Reader, read_address, read_selector
 from ._glue_secrets import hide_keys, take_secret
@@ -46,7 +46,7 @@ def apply_sa(module: AnsibleModule) -> Result:
     params = module.params
     present = params["state"] == PRESENT
     reader = Reader()
-    spi, doubt = reader.read(parse_spi, params["spi"], "spi", (association.SPI_MIN, ""))
+    spi, doubt = reader.read(parse_spi if present else parse_installed_spi, params["spi"], "spi", (association.SPI_MIN, ""))
     wanted = association.build(
         params["protocol"],
         spi,

@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 import typing as t
 
 from ._core import language, protected
-from ._core.association import Entry, SecurityAssociation, identity, label, problems, set_problems
+from ._core.association import PROTOCOLS, Entry, SecurityAssociation, format_address, identity, label, problems, set_problems
 from ._core.errors import InputError, SadbError, raise_all
 from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, digest, in_scope, plan
 from ._core.sadb import Sadb, open_sadb
@@ -31,12 +33,13 @@ def apply_sadb(module: AnsibleModule) -> Result:
     """Make the SADB what the text says, within the scope."""
     params = module.params
     check_instant(params["at"], time.time())
-    text = read_text(module)
-    scope_sas = read_file(module, params["scope_src"]).sas if params["scope_src"] else ()
+    adding = params["state"] in (PRESENT, EXACT)
+    text = read_text(module, allow_counter_mode=not adding)
+    scope_sas = read_file(module, params["scope_src"], allow_counter_mode=True).sas if params["scope_src"] else ()
     _check_scope(params, text.sas, scope_sas)
+    _check_backup(params)
 
     sadb = open_sadb(params["backend"])
-    adding = params["state"] in (PRESENT, EXACT)
     if adding:
         raise_all([problem for sa, place in text.placed() for problem in _refusals(sadb, sa, place)])
         text.warn(module)
@@ -77,6 +80,8 @@ def check_instant(at: float | None, now: float) -> None:
     """Refuse a cut-over instant that no host should wait for, or that has passed."""
     if at is None:
         return
+    if not math.isfinite(at):
+        raise InputError(f"{at} is no instant", "at", "Give seconds since the epoch.")
     if at - now > LONGEST_WAIT:
         raise InputError(f"the instant is {at - now:.0f} s away on this host's clock", "at", f"Choose one within {LONGEST_WAIT:.0f} s, and compare the clocks.")
     if now - at > LATEST:
@@ -103,6 +108,16 @@ def _check_scope(params: t.Mapping[str, t.Any], sas: t.Sequence[SecurityAssociat
         raise InputError("nothing names a protocol", "protocols", "Give protocols, content or src.")
 
 
+def _check_backup(params: t.Mapping[str, t.Any]) -> None:
+    """Refuse a backup that could not be written, or that would take the place of what is to be read."""
+    if not params["backup"]:
+        return
+    for other in ("src", "scope_src"):
+        if params[other] and re.sub("/+", "/", params[other]) == re.sub("/+", "/", params["backup"]):
+            raise InputError(f"this is the file of {other}, which it would overwrite", "backup", "Name another file.")
+    protected.writable(params["backup"])
+
+
 def _refusals(sadb: Sadb, sa: SecurityAssociation, place: str) -> list[InputError]:
     return [InputError(problem.message, f"{place}, {problem.place}", problem.hint) for problem in sadb.refusals(sa)]
 
@@ -117,10 +132,21 @@ def _backup(params: Result, steps: Plan, actual: t.Sequence[Entry], ours: t.Sequ
     touched = {*in_scope([entry.sa for entry in actual if not entry.larval], ours, params["scope"])}
     touched.update(step.old.sa for step in steps.operations if step.old is not None and not step.old.larval)
     sas = [_with_counter(entry) for entry in actual if entry.sa in touched and not entry.larval]
-    fix = "It is installed and could not be brought back. Remove it with ipsec.manual.ipsec_sa, or leave backup away."
-    unfit = [InputError(problem.message, label(sa), fix) for sa in sas for problem in problems(sa, params["allow_static_counter_mode"])]
-    raise_all([*unfit, *(InputError(problem.message, problem.place, fix) for problem in set_problems(sas))])
+    unfit = [InputError(problem.message, label(sa), _remedy(sa)) for sa in sas for problem in problems(sa, params["allow_static_counter_mode"])]
+    raise_all([*unfit, *(InputError(problem.message, problem.place, _REMEDY.format("ipsec.manual.ipsec_sa")) for problem in set_problems(sas))])
     return language.render(sas, comment="The SAs that ipsec.manual.ipsec_sadb found before it changed them.").encode("utf-8")
+
+
+_REMEDY = "It is installed and could not be brought back. Remove it with {}, or leave backup away."
+
+
+def _remedy(sa: SecurityAssociation) -> str:
+    """What to do about an SA that a backup could not hold."""
+    if sa.protocol in PROTOCOLS and sa.spi:
+        return _REMEDY.format("ipsec.manual.ipsec_sa")
+    mark = f" mark 0x{sa.mark.value:x} mask 0x{sa.mark.mask:x}" if sa.mark is not None else ""
+    addresses = f"src {format_address(sa.source)} dst {format_address(sa.destination)}"
+    return _REMEDY.format(f"the command: ip xfrm state delete {addresses} proto {sa.protocol} spi 0x{sa.spi:x}{mark}")
 
 
 def _with_counter(entry: Entry) -> SecurityAssociation:

@@ -39,13 +39,16 @@ options:
   selector: &selector
     description:
       - The traffic that the policy is for.
+      - Required, with at least one of its networks, since a policy is for IPv4 or for IPv6. Any address is V(0.0.0.0/0) or V(::/0).
     type: dict
     suboptions:
       source:
-        description: Source network in CIDR notation, missing for any.
+        description:
+          - Source network in CIDR notation, missing for any of the family of O(selector.destination).
         type: str
       destination:
-        description: Destination network in CIDR notation, missing for any.
+        description:
+          - Destination network in CIDR notation, missing for any of the family of O(selector.source).
         type: str
       protocol:
         description: Upper-layer protocol by number or name, missing for any.
@@ -102,7 +105,9 @@ options:
         description: Address of the tunnel's far end. Required in tunnel mode.
         type: str
       reqid:
-        description: The SA must carry this O(ipsec.manual.ipsec_sa#module:reqid). V(0) takes any.
+        description:
+          - The SA must carry this O(ipsec.manual.ipsec_sa#module:reqid).
+          - For traffic that leaves, V(0) means an SA with reqid V(0). For traffic that arrives, V(0) means any SA.
         type: int
         default: 0
       spi:
@@ -117,7 +122,7 @@ options:
   policies:
     description:
       - Policies, each with the options above.
-      - Mutually exclusive with O(direction).
+      - Mutually exclusive with all of them.
     type: list
     elements: dict
     suboptions:
@@ -177,14 +182,17 @@ EXAMPLES = r"""
         destination: 198.51.100.1
         reqid: 7
 
-- name: Drop telnet
+- name: Drop telnet, over IPv4 and over IPv6
   ipsec.manual.ipsec_policy:
-    direction: out
-    selector:
-      protocol: tcp
-      destination_port: 23
-    action: block
-    priority: 10
+    policies:
+      - direction: out
+        selector: {destination: 0.0.0.0/0, protocol: tcp, destination_port: 23}
+        action: block
+        priority: 10
+      - direction: out
+        selector: {destination: "::/0", protocol: tcp, destination_port: 23}
+        action: block
+        priority: 10
 """
 
 RETURN = r"""

@@ -40,6 +40,7 @@ options:
   spi:
     description:
       - Security parameters index, 256 to 4294967295. The receiver finds the SA by it.
+      - With O(state=absent) also V(1) to V(255), which another program may have taken.
       - Hexadecimal with a leading V(0x). Digits alone are decimal, as C(ipseckey) reads them. Bare digits with a letter from V(a) to V(f)
         are hexadecimal.
     type: str
@@ -174,10 +175,10 @@ options:
         type: int
         default: 4500
       nat_local:
-        description: Address of this end before translation.
+        description: Address of this end before translation. Linux cannot keep it and always refuses it.
         type: str
       nat_remote:
-        description: Address of the other end before translation.
+        description: Address of the other end before translation, of the family of O(destination).
         type: str
   selector:
     description:
@@ -203,7 +204,8 @@ options:
         default: 0
   direction:
     description:
-      - Binds the SA to one direction. Linux enforces it from 6.10 on, and then refuses an outbound SA with a replay window.
+      - Binds the SA to one direction, on Linux from 6.10 on. Before, it changes nothing.
+      - Linux cannot bind an outbound SA that has a O(replay_window), which O(esn) needs. Such an SA is added unbound, with a warning.
     type: str
     choices: [inbound, outbound]
 seealso:

@@ -28,7 +28,7 @@ options:
     aliases: [type]
   spi:
     description:
-      - Only SAs with this SPI, written as in M(ipsec.manual.ipsec_sa).
+      - Only SAs with this SPI, written as in M(ipsec.manual.ipsec_sa). V(1) to V(255) are accepted too.
     type: str
   source:
     description:
@@ -42,6 +42,7 @@ options:
   src:
     description:
       - Path of a protected file on the target. Only SAs that it holds too, by protocol, destination, SPI, and mark.
+      - Unlike in other modules it is no short form of O(source).
     type: path
 seealso:
   - module: ipsec.manual.ipsec_sa

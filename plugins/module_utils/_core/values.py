@@ -27,7 +27,13 @@ def parse_spi(text: str | int, place: str = "") -> tuple[int, str]:
     return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
 
 
-def read_spi(text: str, place: str = "") -> tuple[int, str, str]:
+def parse_installed_spi(text: str | int, place: str = "") -> tuple[int, str]:
+    """As `parse_spi`, but for naming an SA that is there already, whoever made it: 1 to 255 too."""
+    spi, reading, advice = read_spi(str(text), place, lowest=1)
+    return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
+
+
+def read_spi(text: str, place: str = "", lowest: int = association.SPI_MIN) -> tuple[int, str, str]:
     """An SPI; where the text has two readings also how it was read, and the advice that is the same for all such SPIs."""
     reading = advice = ""
     if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
@@ -50,7 +56,7 @@ def read_spi(text: str, place: str = "") -> tuple[int, str, str]:
         raise InputError(f"{shown(text)} is no SPI", place, "Write 0x and up to 8 hexadecimal digits.")
     if spi > association.SPI_MAX:
         raise InputError(f"SPI {shown(text)} does not fit 32 bits", place, "Write 0x and up to 8 hexadecimal digits.")
-    if spi < association.SPI_MIN:
+    if spi < lowest:
         message, hint = association.spi_problem(spi)
         raise InputError(message, place, hint)
     return spi, reading, advice
@@ -121,8 +127,8 @@ def parse_identity(kind: str, text: str, place: str = "") -> str:
     return f"{canonical} {text}"
 
 
-def resolve(host: str) -> bytes:
-    """The one address of a host name. A name that could be an address written badly, or a key, is never looked up."""
+def resolve(host: str, family: int = socket.AF_UNSPEC) -> bytes:
+    """The one address that a host name has in a family, or at all. A name that could be an address written badly, or a key, is never looked up."""
     labels = host.rstrip(".").split(".")
     plausible = (
         re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,10}\.?", host)
@@ -132,7 +138,7 @@ def resolve(host: str) -> bytes:
     if not plausible or may_be_key(host):
         raise InputError(f"{shown(host)} is neither an address nor a host name", "", "Write an IPv4 or IPv6 address.")
     try:
-        answers = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+        answers = socket.getaddrinfo(host, None, family=family, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
         raise InputError(f"the host name {shown(host)} does not resolve", "", "Write the address itself.") from None
     found = sorted({association.pack_address(str(answer[4][0]).partition("%")[0]) for answer in answers if answer[0] in (socket.AF_INET, socket.AF_INET6)})

@@ -86,6 +86,36 @@ def test_one_form_is_required() -> None:
     assert "mutually exclusive" in World().run("ipsec_policy", policies=[BACK], direction="out")["msg"]
 
 
+def test_what_stands_beside_policies_is_refused() -> None:
+    result = World().run("ipsec_policy", policies=[BACK], selector=OUT["selector"], templates=OUT["templates"], action="block")
+    assert result["msg"] == "policies: selector, action, templates would say nothing beside it. Write this into each of the policies."
+
+
+@pytest.mark.parametrize("selector", [None, {}, {"protocol": "tcp", "destination_port": 23}])
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_selector_of_no_family_is_refused(selector: dict[str, t.Any] | None, state: str) -> None:
+    world = World()
+    result = world.run("ipsec_policy", direction="out", action="block", state=state, **({} if selector is None else {"selector": selector}))
+    assert result["msg"].startswith("selector: the selector has no address, so it would be for IPv4 alone. Write 0.0.0.0/0 or ::/0")
+    assert not world.spd.policies
+    result = world.run("ipsec_policy", policies=[OUT, {**BACK, "selector": selector or {}}])
+    assert result["msg"].startswith("policies[1].selector: ")
+
+
+@pytest.mark.parametrize(("anything", "size"), [("0.0.0.0/0", 4), ("::/0", 16)])
+def test_any_address_of_a_family_is_taken(anything: str, size: int) -> None:
+    world = World()
+    expect_once(world.four_times("ipsec_policy", direction="out", selector={"destination": anything, "protocol": "tcp"}, action="block"))
+    (policy,) = world.spd.policies
+    assert policy.selector.destination == policy.selector.source == bytes(size)
+
+
+def test_digits_that_may_be_hexadecimal_are_warned_about() -> None:
+    result = World().run("ipsec_policy", policies=[OUT, {**BACK, "templates": [{"spi": "1000"}]}])
+    (warning,) = result["warnings"]
+    assert warning.startswith("policies[1].templates[0].spi: SPI 1000 is read as decimal, 0x000003e8")
+
+
 def test_info_shows_what_was_asked_for() -> None:
     world = World()
     world.run("ipsec_policy", policies=[OUT, TUNNEL])

@@ -161,6 +161,16 @@ def test_absent_needs_the_identity_only() -> None:
     assert not world.sadb.sas
 
 
+@pytest.mark.parametrize("spi", ["0x1", "0xff"])
+def test_a_reserved_spi_can_be_removed_but_not_added(spi: str) -> None:
+    world = World()
+    world.sadb.put(sa(int(spi, 16)))
+    assert "is reserved (1 to 255)" in world.run("ipsec_sa", **{**ESP, "spi": spi})["msg"]
+    expect_once(world.four_times("ipsec_sa", **{**ESP, "spi": spi}, state="absent"))
+    assert not world.sadb.sas
+    assert "SPI 0 is for local use only" in world.run("ipsec_sa", **{**ESP, "spi": "0"}, state="absent")["msg"]
+
+
 def test_absent_leaves_others_alone() -> None:
     world = World()
     others = [sa(0x1001), sa(0x8BCD1407, destination="192.0.2.3"), sa(0x8BCD1407, mark=Mark(1))]

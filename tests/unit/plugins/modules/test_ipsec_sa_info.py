@@ -54,8 +54,23 @@ def test_a_file_names_the_sas(world: World) -> None:
     assert [one["spi"] for one in world.run("ipsec_sa_info", src="/run/keys")["sas"]] == ["0x00001002"]
 
 
+def test_an_address_as_src_is_told_where_it_belongs(world: World) -> None:
+    result = world.run("ipsec_sa_info", src="192.168.116.16")
+    assert result["msg"] == "src: src is the absolute path of a protected file. For the address of the sender write source."
+
+
+def test_an_spi_of_two_readings_is_warned_about(world: World) -> None:
+    (warning,) = world.run("ipsec_sa_info", spi="1000")["warnings"]
+    assert warning.startswith("spi: SPI 1000 is read as decimal")
+
+
+def test_a_reserved_spi_can_be_looked_for(world: World) -> None:
+    world.sadb.put(sa(0x64))
+    assert [found["spi"] for found in world.run("ipsec_sa_info", spi="0x64")["sas"]] == ["0x00000064"]
+
+
 def test_bad_filters_are_told_together(world: World) -> None:
-    result = world.run("ipsec_sa_info", source="partym", destination="enigma", spi="7")
+    result = world.run("ipsec_sa_info", source="partym", destination="enigma", spi="0")
     assert [line.split(":")[0] for line in result["msg"].split("\n")] == ["source", "destination", "spi"]
 
 

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils import _glue_sadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, identity
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, Mark, identity
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse, render
-from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, expect_once, sa
+from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import ENCRYPTION_KEY, World, expect_once, sa
 
 OUT, BACK = sa(0x1001), sa(0x1002, "192.0.2.2", "192.0.2.1")
 NEW_OUT, NEW_BACK = sa(0x2001), sa(0x2002, "192.0.2.2", "192.0.2.1")
@@ -156,6 +158,48 @@ def test_what_could_not_be_brought_back_is_not_taken_away(world: World, check: b
     assert not world.files.contents
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_the_way_to_remove_what_no_backup_holds_works_for_it(world: World, check: bool) -> None:
+    world.sadb.put(sa(0x5001)._replace(protocol="comp", mark=Mark(1, 255)), sa(0x64))
+    result = world.run("ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", scope="all", backup="/run/previous")
+    assert "Remove it with the command: ip xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto comp spi 0x5001 mark 0x1 mask 0xff, or" in result["msg"]
+    assert "SPI 100 is reserved (1 to 255). It is installed and could not be brought back. Remove it with ipsec.manual.ipsec_sa, or" in result["msg"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("content", [render([NEW_OUT]), render([OUT])])
+def test_an_unsafe_backup_is_refused_in_both_modes_and_whatever_changes(world: World, check: bool, content: str) -> None:
+    world.files.problems["/run/previous"] = ProtectedFileError("the file is a symbolic link", "/run/previous")
+    result = world.run("ipsec_sadb", check=check, content=content, backup="/run/previous")
+    assert result["msg"] == "/run/previous: the file is a symbolic link"
+    assert not world.sadb.applied
+
+
+@pytest.mark.parametrize("option", ["src", "scope_src"])
+def test_a_backup_never_takes_the_place_of_what_is_read(world: World, option: str) -> None:
+    world.files.contents.update({PATH: render([NEW_OUT]).encode(), "/run/other": render([NEW_BACK]).encode()})
+    result = world.run("ipsec_sadb", **{"src": "/run/other", option: PATH}, state="exact", backup="//etc/inet//secret/ipseckeys")
+    assert result["msg"].startswith(f"backup: this is the file of {option}, which it would overwrite")
+    assert not world.sadb.applied
+
+
+AEAD = f"add esp spi 0x6001 dst 192.0.2.2 encr_alg aes-gcm encrkey {ENCRYPTION_KEY}01020304"
+
+
+@pytest.mark.parametrize("state", ["absent", "flushed"])
+def test_counter_mode_goes_unasked(world: World, state: str) -> None:
+    world.run("ipsec_sadb", content=AEAD, allow_static_counter_mode=True)
+    assert world.run("ipsec_sadb", content=AEAD, state=state)["changed"]
+    assert 0x6001 not in {one.spi for one in world.sadb.sas}
+
+
+def test_counter_mode_in_the_scope_needs_no_leave(world: World) -> None:
+    world.run("ipsec_sadb", content=AEAD, allow_static_counter_mode=True)
+    world.files.contents[PATH] = AEAD.encode()
+    assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", scope_src=PATH)["counts"]["deleted"] == 3
+    assert "RFC 8221" in world.run("ipsec_sadb", src=PATH, state="exact")["msg"]
+
+
 def test_a_reservation_is_not_backed_up(world: World) -> None:
     world.sadb.entries.append(Entry(sa(0x5001), world.sadb.entries[0].counters, larval=True))
     world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", scope="all", backup="/run/previous")
@@ -186,7 +230,15 @@ def test_the_instant_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch
     assert naps == [7.5]
 
 
-@pytest.mark.parametrize(("at", "told"), [(1301.0, "at: the instant is 301 s away"), (998.9, "at: the instant passed 1.1 s ago")])
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        (1301.0, "at: the instant is 301 s away"),
+        (998.9, "at: the instant passed 1.1 s ago"),
+        (math.nan, "at: nan is no instant"),
+        (math.inf, "at: inf is no instant"),
+    ],
+)
 def test_an_instant_out_of_reach_is_refused(world: World, monkeypatch: pytest.MonkeyPatch, at: float, told: str) -> None:
     monkeypatch.setattr(_glue_sadb.time, "time", lambda: 1000.0)
     assert world.run("ipsec_sadb", content=render([NEW_OUT]), at=at)["msg"].startswith(told)
