@@ -35,7 +35,7 @@ _OPTIONS = {
 }
 # What cannot be judged while another option could not be read.
 _DEPENDENT = {
-    "destination": ("source",),
+    "destination": ("source", "selector", "encapsulation.nat_local", "encapsulation.nat_remote"),
     "encryption_algorithm": ("encryption_key", "icv_bits", "authentication_algorithm"),
     "authentication_algorithm": ("authentication_key", "icv_bits", "encryption_algorithm"),
 }
@@ -114,7 +114,7 @@ def _read_rest(module: AnsibleModule, reader: Reader, identified: SecurityAssoci
     unread = reader.unread()
     unread.update(place for noted in tuple(unread) for place in _DEPENDENT.get(noted, ()))
     found = association.problems(sa, params["allow_static_counter_mode"])
-    reader.problems += [_at_option(problem) for problem in found if problem.place not in unread]
+    reader.problems += [problem for problem in map(_at_option, found) if problem.place not in unread]
     return sa
 
 

@@ -16,7 +16,7 @@ import socket
 import typing as t
 
 from . import keys
-from .algorithms import AUTHENTICATION, BY_NAME, ENCRYPTION, Algorithm
+from .algorithms import AUTHENTICATION, BY_NAME, ENCRYPTION, Algorithm, find_linux
 from .errors import InputError, IpsecError, raise_all, shown
 
 ESP = "esp"
@@ -278,8 +278,14 @@ def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -
             wrong(f"soft_{kind}", f"the soft limit {soft} is above the hard limit {hard}", "A soft limit warns before the hard one ends the SA.")
     if sa.encapsulation is not None and sa.protocol != ESP:
         wrong("encapsulation", "only ESP can be carried in UDP", "Take the encapsulation away or use ESP.")
+    for field in ("nat_local", "nat_remote") if sa.encapsulation is not None else ():
+        address = getattr(sa.encapsulation, field)
+        if address and (len(address) != len(sa.destination) or is_unspecified(address)):
+            wrong(field, f"{format_address(address)} cannot be the address before translation", "Give a host's address of the destination's family.")
     if sa.selector is not None:
         found.extend(selector_problems(sa.selector))
+        if sa.mode == TRANSPORT and len(sa.selector.source or sa.selector.destination or sa.destination) != len(sa.destination):
+            wrong("selector", "transport mode cannot carry another address family", "Use addresses of the SA's family, or tunnel mode.")
     return found
 
 
@@ -326,7 +332,9 @@ def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool
     protecting = cipher if cipher is not None and cipher.combined else integrity
     if protecting is not None and sa.icv_bits not in protecting.icv_bits:
         choices = ", ".join(map(str, protecting.icv_bits))
-        yield InputError(f"{protecting.name} has no ICV of {sa.icv_bits} bits", "icv_bits", f"Choose one of: {choices}.")
+        other = find_linux(protecting.linux, sa.icv_bits)
+        hint = f"The algorithm with {sa.icv_bits} bits is {other.name}." if other is not None else f"Choose one of: {choices}."
+        yield InputError(f"{protecting.name} has no ICV of {sa.icv_bits} bits", "icv_bits", hint)
     elif protecting is None and sa.icv_bits:
         yield InputError("an ICV length is given without integrity", "icv_bits", "Take it away or add an authentication algorithm.")
     if sa.encryption_key and sa.encryption_key == sa.authentication_key:
@@ -370,6 +378,8 @@ def warnings(sa: SecurityAssociation) -> list[str]:
         found.append("anti-replay with manual keys breaks when one end restarts its counters (RFC 4303 section 3.3.3); rotate after a reboot")
     if sa.icv_bits and (sa.authentication, sa.icv_bits) == ("hmac-sha256", 96):
         found.append("hmac-sha256 with a 96-bit ICV is a draft's, not RFC 4868's; most peers expect 128")
+    if sa.direction == OUTBOUND and sa.replay_window:
+        found.append("Linux cannot bind an outbound SA with an anti-replay window to its direction; take the window away, which only the receiver needs")
     return found
 
 

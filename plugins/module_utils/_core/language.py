@@ -105,7 +105,9 @@ _CONCERNS: dict[str, tuple[str, ...]] = {
     "authentication_key": ("authentication_key", "authentication"),
     "icv_bits": ("icv_bits", "authentication", "encryption"),
     "esn": ("esn", "replay_window"),
-    "selector": ("inner_destination", "inner_source", "protocol", "inner_protocol", "source_port", "destination_port"),
+    "selector": ("inner_destination", "inner_source", "protocol", "inner_protocol", "source_port", "destination_port", "destination"),
+    "nat_local": ("nat_local", "destination"),
+    "nat_remote": ("nat_remote", "destination"),
     "selector source": ("inner_source",),
     "selector destination": ("inner_destination",),
     "selector protocol": ("protocol", "inner_protocol"),
@@ -181,7 +183,7 @@ class Reader:
         self.lines: list[int] = []
         self.problems: list[TextError] = []
         self.warnings: list[tuple[str, str]] = []
-        self._resolved: dict[str, bytes] = {}
+        self._resolved: dict[tuple[str, bool], bytes] = {}
 
     def problem(self, message: str, line: int, column: int, hint: str = "") -> None:
         if len(self.problems) < PROBLEMS_MAX:
@@ -458,11 +460,10 @@ class Reader:
         except InputError:
             if not self.resolve_names or ":" in word.text:
                 raise
-        if word.text not in self._resolved:
-            self._resolved[word.text] = resolve(word.text)
-        address = self._resolved[word.text]
-        if row.kind == ADDRESS6 and len(address) == 4:
-            raise InputError(f"the host name {shown(word.text)} has no IPv6 address", "", "Write the address itself.")
+        asked = (word.text, row.kind == ADDRESS6)
+        if asked not in self._resolved:
+            self._resolved[asked] = resolve(*asked)
+        address = self._resolved[asked]
         reading = f"{word.text} is {association.format_address(address)}"
         self.warn("a host name was taken on the word of the naming system; write the address itself", word, reading)
         return address
@@ -484,6 +485,8 @@ class Reader:
         for field, row in NAT_KEYWORDS.items():
             if field in given.words and "encapsulation" not in given.words:
                 wrong(field, f"{row.name} needs encap udp", "Add: encap udp.")
+            if values.get(field) == 0:
+                wrong(field, "0 is no UDP port", "Choose 1 to 65535; 4500 is usual.")
         if "encapsulation" in given.words and not any(field in given.words for field in NAT_KEYWORDS):
             wrong("encapsulation", "encap udp needs a NAT address or port", f"Add one of: {', '.join(row.name for row in NAT_KEYWORDS.values())}.")
         for field in ("source_port", "destination_port"):
@@ -558,7 +561,7 @@ def _selector(values: t.Mapping[str, t.Any]) -> Selector:
 
 def _encapsulation(values: t.Mapping[str, t.Any], direction: str) -> Encapsulation:
     """Local is the source's side, except where the SA is inbound."""
-    ports = [values.get(field) or NAT_PORT for field in ("nat_local_port", "nat_remote_port")]
+    ports = [values.get(field, NAT_PORT) for field in ("nat_local_port", "nat_remote_port")]
     if direction == association.INBOUND:
         ports.reverse()
     return Encapsulation(ports[0], ports[1], values.get("nat_local", b""), values.get("nat_remote", b""))

@@ -127,8 +127,8 @@ def parse_identity(kind: str, text: str, place: str = "") -> str:
     return f"{canonical} {text}"
 
 
-def resolve(host: str, family: int = socket.AF_UNSPEC) -> bytes:
-    """The one address that a host name has in a family, or at all. A name that could be an address written badly, or a key, is never looked up."""
+def resolve(host: str, ipv6: bool = False) -> bytes:
+    """The one address that a host name has, or its one IPv6 address. A name that could be an address written badly, or a key, is never looked up."""
     labels = host.rstrip(".").split(".")
     plausible = (
         re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,10}\.?", host)
@@ -138,10 +138,14 @@ def resolve(host: str, family: int = socket.AF_UNSPEC) -> bytes:
     if not plausible or may_be_key(host):
         raise InputError(f"{shown(host)} is neither an address nor a host name", "", "Write an IPv4 or IPv6 address.")
     try:
-        answers = socket.getaddrinfo(host, None, family=family, type=socket.SOCK_DGRAM)
+        answers = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
         raise InputError(f"the host name {shown(host)} does not resolve", "", "Write the address itself.") from None
     found = sorted({association.pack_address(str(answer[4][0]).partition("%")[0]) for answer in answers if answer[0] in (socket.AF_INET, socket.AF_INET6)})
+    if ipv6:
+        found = [address for address in found if len(address) == 16]
+        if not found:
+            raise InputError(f"the host name {shown(host)} has no IPv6 address", "", "Write the address itself.")
     if len(found) != 1:
         listed = ", ".join(map(association.format_address, found))
         raise InputError(f"the host name {shown(host)} has {len(found)} addresses ({listed})", "", "Write the address that is meant.")

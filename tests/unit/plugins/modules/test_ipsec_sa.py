@@ -249,6 +249,12 @@ def test_bad_input_is_named_and_changes_nothing(change: dict[str, t.Any], told: 
     assert not world.sadb.applied
 
 
+def test_a_bad_destination_is_not_blamed_on_what_depends_on_it() -> None:
+    more = {"source": "2001:db8::1", "selector": {"source": "2001:db8::1"}, "encapsulation": {"nat_remote": "2001:db8::9"}}
+    result = World().run("ipsec_sa", **{**ESP, "destination": "partym", **more})
+    assert [line.split(":")[0] for line in result["msg"].split("\n")] == ["destination"]
+
+
 @pytest.mark.parametrize("short", ["1", "0x1", "00001001", "esp"])
 def test_a_key_too_short_to_be_one_does_not_mangle_the_output(short: str) -> None:
     result = World().run("ipsec_sa", **{**ESP, "spi": "0x00001001", "encryption_key": short})

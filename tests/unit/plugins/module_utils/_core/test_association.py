@@ -169,6 +169,10 @@ def test_a_good_sa_has_no_problem(sa):
         (good(selector=Selector(pack_address("10.1.0.1"), 16)), "selector source", "outside its prefix"),
         (good(selector=Selector(destination=pack_address("10.1.0.0"), destination_prefix=33)), "selector destination", "longer than the address"),
         (good(selector=Selector(pack_address("10.0.0.0"), 8, ENIGMA6, 128)), "selector", "mixes address families"),
+        (good(selector=Selector(ENIGMA6, 128)), "selector", "transport mode cannot carry another address family"),
+        (good(encapsulation=Encapsulation(4500, 4500, nat_remote=ENIGMA6)), "nat_remote", "2001:db8::16 cannot be the address before translation"),
+        (good(encapsulation=Encapsulation(4500, 4500, nat_remote=bytes(4))), "nat_remote", "0.0.0.0 cannot be"),
+        (good(encapsulation=Encapsulation(4500, 4500, nat_local=bytes(16))), "nat_local", ":: cannot be"),
         (good(selector=Selector(protocol=256)), "selector protocol", "no IP protocol"),
         (good(selector=Selector(source_port=65536)), "selector", "port"),
     ],
@@ -176,6 +180,20 @@ def test_a_good_sa_has_no_problem(sa):
 def test_what_is_wrong_is_named_with_its_place(sa, place, part):
     found = {wrong.place: wrong.message for wrong in problems(sa)}
     assert part in found[place]
+
+
+@pytest.mark.parametrize(
+    ("sa", "hint"),
+    [
+        (gcm(icv_bits=64), "The algorithm with 64 bits is aes-gcm8."),
+        (gcm(icv_bits=96), "The algorithm with 96 bits is aes-gcm12."),
+        (gcm(icv_bits=80), "Choose one of: 128."),
+        (good(icv_bits=64), "Choose one of: 128, 96, 256."),
+    ],
+)
+def test_an_icv_of_another_length_has_a_hint_that_helps(sa, hint):
+    (wrong,) = problems(sa, allow_static_counter_mode=True)
+    assert (wrong.place, wrong.hint) == ("icv_bits", hint)
 
 
 def test_all_problems_come_together():
@@ -197,6 +215,8 @@ def test_counter_mode_is_taken_only_when_allowed():
         (good_ah(authentication="hmac-md5", authentication_key=MD5), ["hmac-md5 is retired"]),
         (gcm(), ["aes-gcm with a static key"]),
         (good(replay_window=32), ["anti-replay"]),
+        (good(replay_window=32, direction="inbound"), ["anti-replay"]),
+        (good(replay_window=32, direction="outbound"), ["anti-replay", "cannot bind an outbound SA"]),
         (good(icv_bits=96), ["96-bit ICV"]),
     ],
 )

@@ -485,6 +485,11 @@ def test_a_synonym_means_what_its_keyword_means(row):
         (f"{GOOD} encap udp", "udp", "encap udp needs a NAT address or port"),
         (f"{GOOD} nat_lport 4500", "4500", "nat_lport needs encap udp"),
         (f"{AH} encap udp nat_lport 4500", "udp", "only ESP can be carried in UDP"),
+        (f"{GOOD} encap udp nat_lport 0", "0\n", "0 is no UDP port"),
+        (f"{GOOD} encap udp nat_rport 0x0", "0x0", "0 is no UDP port"),
+        (f"{GOOD} encap udp nat_rem 2001:db8::1", "2001:db8::1", "cannot be the address before translation"),
+        (f"{GOOD} encap udp nat_loc 0.0.0.0", "0.0.0.0", "cannot be the address before translation"),
+        (f"{GOOD} mode transport isrc 2001:db8::/32", "2001:db8::/32", "transport mode cannot carry another address family"),
         (f"{GOOD} proto tcp", "tcp", "'tcp' is no number"),
         (f"{GOOD} proto 256", "256", "does not fit 8 bits"),
         (f"{GOOD} dport 65536", "65536", "does not fit 16 bits"),
@@ -626,6 +631,15 @@ def test_a_name_without_exactly_one_address_is_refused(monkeypatch, addresses):
 def test_a_name_with_an_ipv4_address_is_no_ipv6_address(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", resolving("192.0.2.7"))
     assert "has no IPv6 address" in refusal_of(GOOD.replace("dst 192.0.2.2", "dst6 partym"), resolve_names=True)[2]
+
+
+@pytest.mark.parametrize("order", [("src", "dst6"), ("dst6", "src")])
+def test_a_name_with_addresses_of_both_families_is_taken_where_ipv6_is_asked_for(monkeypatch, order):
+    monkeypatch.setattr(socket, "getaddrinfo", resolving("192.0.2.7", "2001:db8::7"))
+    (sa,) = parse(GOOD.replace("src 192.0.2.1", "src6 partym").replace("dst 192.0.2.2", "dst6 partym"), resolve_names=True).sas
+    assert (sa.source, sa.destination) == (pack_address("2001:db8::7"),) * 2
+    words = GOOD.replace("src 192.0.2.1", f"{order[0]} partym").replace("dst 192.0.2.2", f"{order[1]} partym")
+    assert any("has 2 addresses" in refusal[2] for refusal in refusals_of(words, resolve_names=True))
 
 
 def test_a_name_that_does_not_resolve_is_refused(monkeypatch):
