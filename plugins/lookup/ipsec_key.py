@@ -73,6 +73,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._glue_secrets import 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
+        if not terms:
+            raise AnsibleLookupError("ipsec.manual.ipsec_key: no algorithm is named. Write a name such as aes-cbc or hmac-sha256.")
         try:
             made = [(row, keys.generate(row, self.get_option("bits"))) for row in map(_algorithm, terms)]
         except IpsecError as exc:

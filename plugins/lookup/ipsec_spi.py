@@ -21,7 +21,7 @@ options:
     elements: str
   exclude:
     description:
-      - SPIs that are in use, written as in O(ipsec.manual.ipsec_sa#module:spi).
+      - SPIs that are in use, written as in O(ipsec.manual.ipsec_sa#module:spi). V(0) to V(255) are accepted too.
     type: list
     elements: str
     default: []
@@ -55,25 +55,40 @@ _raw:
   elements: str
 """
 
+import contextlib
 import os
 import typing as t
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SPI_MAX, SPI_MIN
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_spi
+from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_number, parse_spi
+
+display = Display()
 
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
         try:
-            used = {parse_spi(str(word), "exclude")[0] for word in (*terms, *self.get_option("exclude"))}
-            return [f"0x{spi:08x}" for spi in draw(self.get_option("count"), used)]
+            used = [read_excluded(str(word)) for word in (*terms, *self.get_option("exclude"))]
+            for doubt in sorted({doubt for dummy, doubt in used if doubt}):
+                display.warning(f"ipsec.manual.ipsec_spi: exclude: {doubt}.")
+            return [f"0x{spi:08x}" for spi in draw(self.get_option("count"), {spi for spi, dummy in used})]
         except IpsecError as exc:
             raise AnsibleLookupError(f"ipsec.manual.ipsec_spi: {exc}") from exc
+
+
+def read_excluded(word: str) -> tuple[int, str]:
+    """An SPI and a warning, as `parse_spi`. A SADB may also show 0 (reserved without an SPI yet) and 1 to 255; these are never drawn."""
+    with contextlib.suppress(InputError):
+        spi = parse_number(word, 8)
+        if spi < SPI_MIN:
+            return spi, ""
+    return parse_spi(word, "exclude")
 
 
 def draw(count: int, used: t.AbstractSet[int]) -> list[int]:

@@ -140,10 +140,10 @@ def parse_sas(text: str, name: str) -> tuple[SecurityAssociation, ...]:
     return tuple(language.parse(text, name=name, allow_static_counter_mode=True).sas)
 
 
-def fingerprints_of(generation: Generation) -> tuple[str, ...]:
-    """The fingerprints of all keys of a generation."""
+def fingerprints_of(generation: Generation, whose: str) -> tuple[str, ...]:
+    """The fingerprints of all keys of a generation; ``whose`` it is, for messages."""
     found: list[str] = []
-    for sa in parse_sas(generation.sas, f"generation {generation.generation}"):
+    for sa in parse_sas(generation.sas, f"{whose}, generation {generation.generation}"):
         found.extend(value for value in association.fingerprints(sa).values() if value)
     return tuple(found)
 
@@ -204,7 +204,7 @@ def promote(record: Record) -> Record:
     """Next becomes current, current becomes previous and is retired. Unchanged where there is no next generation."""
     if record.next is None:
         return record
-    retired = (*record.retired, *([_retire(record.current)] if record.current is not None else ()))
+    retired = (*record.retired, *([_retire(record.current, record.connection)] if record.current is not None else ()))
     return record._replace(phase=STEADY, current=record.next, next=None, previous=record.current, retired=retired)
 
 
@@ -212,18 +212,18 @@ def discard(record: Record) -> Record:
     """Without its next generation, whose keys are retired. Unchanged where there is none."""
     if record.next is None:
         return record
-    return record._replace(phase=STEADY, next=None, retired=(*record.retired, _retire(record.next)))
+    return record._replace(phase=STEADY, next=None, retired=(*record.retired, _retire(record.next, record.connection)))
 
 
-def _retire(generation: Generation) -> Retired:
-    return Retired(generation.generation, generation.created, now(), fingerprints_of(generation))
+def _retire(generation: Generation, connection: str) -> Retired:
+    return Retired(generation.generation, generation.created, now(), fingerprints_of(generation, f"connection {connection}"))
 
 
 def check(record: Record, place: str) -> None:
     """Refuse a record whose current or next keys were retired: an old copy was mixed in, or somebody edited it."""
     gone = record.retired_fingerprints()
     for generation in (record.current, record.next):
-        if generation is not None and gone.intersection(fingerprints_of(generation)):
+        if generation is not None and gone.intersection(fingerprints_of(generation, f"{place}, connection {record.connection}")):
             raise KeystoreError(
                 f"generation {generation.generation} of connection {record.connection} holds a key that was retired",
                 place,

@@ -100,6 +100,24 @@ def test_an_spi_is_unique(monkeypatch: pytest.MonkeyPatch) -> None:
     assert look_up("ipsec_spi", "4096", exclude=["0x2000"], count=2) == ["0x00003000", "0x00004000"]
 
 
+def test_whatever_a_sadb_shows_can_be_excluded() -> None:
+    assert look_up("ipsec_spi", "0", "0x00000064", exclude=["0x00000000", "255", "0x8bcd1407"])
+
+
+def test_an_spi_of_two_readings_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("ansible_collections.ipsec.manual.plugins.lookup.ipsec_spi")
+    warnings: list[str] = []
+    monkeypatch.setattr(module.display, "warning", warnings.append)
+    look_up("ipsec_spi", "1000", exclude=["1000", "0x1000"])
+    (warning,) = warnings
+    assert warning.startswith("ipsec.manual.ipsec_spi: exclude: SPI 1000 is read as decimal, 0x000003e8, not as 0x00001000")
+
+
+def test_a_key_for_no_algorithm_is_refused() -> None:
+    with pytest.raises(AnsibleError, match="no algorithm is named"):
+        look_up("ipsec_key")
+
+
 def test_many_spis_differ() -> None:
     assert len(set(look_up("ipsec_spi", count=1000))) == 1000
 
@@ -107,7 +125,8 @@ def test_many_spis_differ() -> None:
 @pytest.mark.parametrize(
     ("terms", "options", "told"),
     [
-        (("12",), {}, "exclude: SPI 12 is reserved"),
+        (("enigma",), {}, "exclude: "),
+        (("010",), {}, "exclude: "),
         ((), {"exclude": ["0x1ffffffff"]}, "exclude: "),
         ((), {"count": -1}, "count: -1 SPIs cannot be drawn"),
         ((), {"count": 1 << 32}, "cannot be drawn"),

@@ -143,6 +143,17 @@ def test_files_that_are_no_record_are_refused_without_showing_them(change: t.Cal
     assert not any(sa.encryption_key.hex() in str(caught.value) for sa in sas(made()))
 
 
+def test_a_bad_key_is_refused_with_its_file_and_connection() -> None:
+    record = made()
+    assert record.next is not None
+    key = sas(record)[0].encryption_key.hex()
+    broken = record._replace(next=record.next._replace(sas=record.next.sas.replace(key, key[:-2])))
+    with pytest.raises(IpsecError) as caught:
+        records.load(records.dump(broken), "mesh", "keystore/mesh.yml")
+    assert str(caught.value).startswith("keystore/mesh.yml, connection mesh, generation 1, line 2, column ")
+    assert key[:16] not in str(caught.value)
+
+
 def test_a_retired_key_in_use_is_refused() -> None:
     record = records.promote(made(records.promote(made())))
     turned_back = record._replace(current=record.previous)
