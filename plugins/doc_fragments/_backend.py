@@ -41,6 +41,7 @@ options:
     description:
       - Whether to accept AES-GCM, AES-CCM, AES-GMAC, AES-CTR, and ChaCha20-Poly1305.
       - With static keys these repeat nonces as soon as a key is loaded a second time, which breaks them. See RFC 8221, section 3.
+      - Not needed for removing such SAs.
     type: bool
     default: false
 """

@@ -108,19 +108,12 @@ def _read_policy(given: t.Mapping[str, t.Any], place: str, doubts: list[tuple[st
 
 def _read_template(given: t.Mapping[str, t.Any], place: str, doubts: list[tuple[str, str]]) -> Template:
     reader = Reader()
-    ends = [reader.read(read_address, given[end], f"{place}.{end}", b"") for end in ("source", "destination")]
+    source = reader.read(read_address, given["source"], f"{place}.source", b"")
+    destination = reader.read(read_address, given["destination"], f"{place}.destination", b"")
     spi, doubt = reader.read(parse_spi, given["spi"], f"{place}.spi", (0, ""))
     doubts += [(doubt, f"{place}.spi")] if doubt else []
-    template = Template(
-        given["protocol"],
-        given["mode"],
-        *ends,
-        spi,
-        given["reqid"],
-        given["level"],
-    )
     reader.finish()
-    return template
+    return Template(given["protocol"], given["mode"], source, destination, spi, given["reqid"], given["level"])
 
 
 def _diff(operations: t.Iterable[PolicyOperation]) -> Result:

@@ -66,7 +66,8 @@ options:
     description:
       - Path on the target of a protected file. Before anything changes, the SAs in scope are written to it as they are, with keys and
         sequence numbers, also if there are none.
-      - Not written when nothing changes, nor in check mode.
+      - Not written when nothing changes, nor in check mode, but refused at once where it could not be written.
+      - It cannot be the file of O(src) or O(scope_src).
     type: path
   at:
     description:

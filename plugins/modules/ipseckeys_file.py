@@ -40,12 +40,14 @@ options:
     description:
       - With V(all), the file holds exactly the SAs of the text.
       - With V(peers), the text replaces what the file holds between the addresses it names, and SAs between other addresses stay.
+        Tasks for several peers may run at the same time and in any order, if the directory is closed to other users.
     type: str
     choices: [all, peers]
     default: all
   omit_counter_mode:
     description:
       - Whether to leave SAs with counter mode ciphers out of the file instead of writing or refusing them.
+        O(allow_static_counter_mode) is not needed for it.
       - With O(scope=peers), what the file held between their addresses goes all the same.
     type: bool
     default: false

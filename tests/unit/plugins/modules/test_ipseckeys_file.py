@@ -8,6 +8,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse, render
+from ansible_collections.ipsec.manual.plugins.module_utils._core.protected import FileStatus
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import ENCRYPTION_KEY, World, expect_once, sa
 
 DEFAULT = "/etc/inet/secret/ipseckeys"
@@ -62,6 +63,19 @@ def test_two_texts_for_one_file_do_not_change_places() -> None:
     assert held(world) == (NEW_OUT, ELSEWHERE, BACK, other)
     for text in (render([NEW_OUT, BACK]), render([ELSEWHERE, other])):
         assert not world.run("ipseckeys_file", content=text, scope="peers")["changed"]
+
+
+def test_a_merge_keeps_what_another_task_writes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+
+    def writable(path: str) -> FileStatus:
+        found = world.files.status(path)
+        world.files.contents[path] = render([ELSEWHERE]).encode()
+        return found
+
+    monkeypatch.setattr(world.files, "writable", writable)
+    world.run("ipseckeys_file", content=render([NEW_OUT]), scope="peers")
+    assert held(world) == (ELSEWHERE, NEW_OUT)
 
 
 def test_a_file_in_another_form_is_rewritten_and_the_difference_says_so() -> None:
