@@ -181,6 +181,7 @@ class _Row:
             "sas": len(self.sas),
             "endpoints": self.generation.endpoints if self.generation else {},
             "counter_mode": self.connection.counter_mode,
+            "anti_replay": any(row.replay_window for row in self.connection.associations),
         }
 
 

@@ -129,7 +129,7 @@ RETURN = r"""
 connections:
   description:
     - For each connection its C(name), C(outcome) (V(made), V(resumed), V(kept), or the state asked for), C(phase), the C(generation) that its hosts should
-      use with the time it was C(created), the number of C(sas), C(endpoints), and whether it has a C(counter_mode) cipher.
+      use with the time it was C(created), the number of C(sas), C(endpoints), whether it has a C(counter_mode) cipher, and whether it has C(anti_replay).
   returned: success
   type: list
   elements: dict
@@ -142,6 +142,7 @@ connections:
       sas: 4
       endpoints: {"enigma": "192.168.116.16", "partym": "192.168.13.213"}
       counter_mode: false
+      anti_replay: false
 hosts:
   description:
     - For each host the names of its C(connections), its C(addresses) in them, and the kinds of SAs (C(associations)) that its kernel must carry.

@@ -65,10 +65,14 @@ def _touches(pair: str, addresses: t.Sequence[str]) -> bool:
 
 
 def reload_problems(results: Results, expected: Result) -> list[str]:
-    """Counter-mode connections whose current keys a host has lost and would load a second time, which repeats nonces (RFC 8221 section 3)."""
+    """Connections whose current keys a host has lost, and that must not be loaded a second time.
+
+    In a counter mode that repeats nonces (RFC 8221 section 3). With an anti-replay window the peers would drop what the host sends, since it begins to
+    count anew (RFC 4303 section 3.3.3).
+    """
     found = []
     for row in expected["connections"]:
-        if not row["counter_mode"] or row["outcome"] != "kept":
+        if not (row["counter_mode"] or row["anti_replay"]) or row["outcome"] != "kept":
             continue
         ends = set(row["endpoints"].values())
         wanted = {key: value for key, value in expected["held"].items() if ends.issuperset(key.partition("#")[0].split("|"))}
@@ -79,7 +83,8 @@ def reload_problems(results: Results, expected: Result) -> list[str]:
         ]
         if lost:
             found.append(
-                f"connection {row['name']} uses a counter mode, and {', '.join(lost)} lost its keys. They must not be loaded again: "
+                f"connection {row['name']} uses {'a counter mode' if row['counter_mode'] else 'anti-replay'}, and {', '.join(lost)} lost its keys. "
+                "They must not be loaded again: "
                 f"run with rotate_new_keys: true, and rotate_only: [{row['name']}] for this connection alone"
             )
     return found
@@ -99,16 +104,18 @@ def agreement(results: Results, expected: Result) -> list[str]:
     return found
 
 
-def probe_verdict(sent: Results, received: Results) -> dict[str, list[str]]:
-    """What test packets showed. ``sent`` is what each host's probe returned, ``received`` a second reading of the counters on each.
+def probe_verdict(sent: Results, received: Results, before: Results) -> dict[str, list[str]]:
+    """What test packets showed. ``sent`` is what each host's probe returned, ``received`` a reading of the counters on each when all had sent, ``before``
+    one from before any had; an SA that is missing there was new, and had carried nothing.
 
     ``problems``: packets that left through an SA and did not arrive through it. ``unprobed``: SAs through which nothing left, since no policy
     of that host uses them.
     """
     arrived: dict[str, list[tuple[str, int]]] = {}
     for host, result in received.items():
+        old = {row["key"]: int(row["after"] or 0) for row in before.get(host, {}).get("received", ())}
         for row in result.get("received", ()):
-            arrived.setdefault(row["key"], []).append((host, int(row["after"] or 0)))
+            arrived.setdefault(row["key"], []).append((host, int(row["after"] or 0) - old.get(row["key"], 0)))
     problems, unprobed = [], []
     for host, result in sorted(sent.items()):
         for row in result.get("sent", ()):

@@ -19,8 +19,8 @@ SKIPPED = {"skipped": True, "changed": False}
 
 EXPECTED: dict[str, t.Any] = {
     "connections": [
-        {"name": "pair", "generation": 4, "outcome": "made", "counter_mode": False, "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}},
-        {"name": "gcm", "generation": 2, "outcome": "kept", "counter_mode": True, "endpoints": {"b": "192.0.2.2", "c": "192.0.2.3"}},
+        {"name": "pair", "generation": 4, "outcome": "made", "counter_mode": False, "anti_replay": False, "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}},
+        {"name": "gcm", "generation": 2, "outcome": "kept", "counter_mode": True, "anti_replay": False, "endpoints": {"b": "192.0.2.2", "c": "192.0.2.3"}},
     ],
     "hosts": {
         "a": {"addresses": ["192.0.2.1"]},
@@ -70,6 +70,9 @@ def test_lost_counter_mode_keys_are_not_loaded_again() -> None:
     assert _rotation.reload_problems({**RIGHT, "b": lost_other}, EXPECTED) == []
     (problem,) = _rotation.reload_problems(dict.fromkeys("abc", nothing), EXPECTED)
     assert problem.startswith("connection gcm uses a counter mode, and b, c lost its keys.")
+    window = {**EXPECTED, "connections": [{**row, "counter_mode": False, "anti_replay": True} for row in EXPECTED["connections"]]}
+    (problem,) = _rotation.reload_problems(dict.fromkeys("abc", nothing), window)
+    assert problem.startswith("connection gcm uses anti-replay, and b, c lost its keys.")
     made = {**EXPECTED, "connections": [{**row, "outcome": "made"} for row in EXPECTED["connections"]]}
     assert _rotation.reload_problems(dict.fromkeys("abc", nothing), made) == []
 
@@ -114,9 +117,16 @@ KEY = "esp|192.0.2.2|0x00001000"
     ],
 )
 def test_packets_that_left_must_arrive(sent: t.Any, received: t.Any, problems: int, unprobed: int) -> None:
-    verdict = _rotation.probe_verdict({"a": sent, "c": SKIPPED}, {"b": received, "c": SKIPPED})
+    verdict = _rotation.probe_verdict({"a": sent, "c": SKIPPED}, {"b": received, "c": SKIPPED}, {"b": SKIPPED})
     assert (len(verdict["problems"]), len(verdict["unprobed"])) == (problems, unprobed)
     assert all("esp 0x00001000 towards 192.0.2.2" in text for text in verdict["problems"])
+
+
+@pytest.mark.parametrize(("arrived", "problems"), [(7, 0), (4, 1)])
+def test_packets_of_earlier_do_not_count(arrived: int, problems: int) -> None:
+    """A peer that drops what it takes for replays has carried packets too, but none of these."""
+    verdict = _rotation.probe_verdict({"a": probe((KEY, 4, 7))}, {"b": arrival(KEY, arrived)}, {"b": arrival(KEY, 4)})
+    assert len(verdict["problems"]) == problems
 
 
 @pytest.mark.parametrize(
