@@ -230,8 +230,36 @@ def test_ipsec_sa_knows_a_mark_as_part_of_the_identity() -> None:
     assert "mark 0x2" in text
 
 
+@pytest.mark.parametrize("spi", ["0x1", "0xff"])
+def test_ipsec_sa_removes_what_has_a_reserved_spi(spi: str) -> None:
+    witness.run("ip", "xfrm", "state", "add", "dst", "192.0.2.2", "proto", "esp", "spi", spi, "enc", "cbc(aes)", f"0x{OTHER_KEY}")
+    assert run("ipsec_sa", **{**ESP, "spi": spi})["failed"]
+    expect_once("ipsec_sa", protocol="esp", spi=spi, destination="192.0.2.2", state="absent")
+    assert witness.states() == {}
+
+
+def test_an_outbound_sa_with_a_window_is_kept_as_it_is_and_warned_about() -> None:
+    done = expect_once("ipsec_sa", **ESP, direction="outbound", replay_window=32)
+    assert "cannot bind an outbound SA" in str(done["warnings"])
+    assert "dir out" not in only_state()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"encapsulation": {"nat_remote": "2001:db8::9"}}, "encapsulation.nat_remote: 2001:db8::9 cannot be the address before translation"),
+        ({"encapsulation": {"nat_remote": "0.0.0.0"}}, "encapsulation.nat_remote: 0.0.0.0 cannot be"),
+        ({"selector": {"source": "2001:db8::/32"}}, "selector: transport mode cannot carry another address family"),
+    ],
+)
+def test_what_the_kernel_would_misread_is_refused(change: Arguments, told: str) -> None:
+    assert told in run("ipsec_sa", **ESP, **change)["msg"]
+    assert witness.states() == {}
+
+
+@pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("module", ["ipsec_sa", "ipsec_sadb", "ipsec_sa_info", "ipsec_policy", "ipsec_policy_info", "ipseckeys_file", "ipsec_preflight"])
-def test_who_is_not_root_is_told(module: str) -> None:
+def test_who_is_not_root_is_told(module: str, check: bool) -> None:
     text = render([witness.sa_of(0x1001)])
     arguments: dict[str, Arguments] = {
         "ipsec_sa": ESP,
@@ -241,7 +269,7 @@ def test_who_is_not_root_is_told(module: str) -> None:
         "ipsec_preflight": {"path": str(DIRECTORY / "keys")},
     }
     before = everything()
-    result = run(module, user=NOBODY, **arguments.get(module, {}))
+    result = run(module, user=NOBODY, check=check, **arguments.get(module, {}))
     assert result.get("failed"), result
     assert "root" in result["msg"] or "CAP_NET_ADMIN" in result["msg"]
     assert everything() == before
@@ -345,6 +373,43 @@ def test_ipseckeys_file_is_root_s_alone() -> None:
     assert not list(path.parent.iterdir())
 
 
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("spoil", ["symbolic link", "somebody else's", "hard link", "linked directory", "not root"])
+def test_a_key_file_that_stays_is_told(spoil: str, check: bool) -> None:
+    path = target = DIRECTORY / "keys"
+    path.write_text(render(pair_of_sas(0x1000)), encoding="ascii")
+    path.chmod(0o600)
+    if spoil == "symbolic link":
+        target = DIRECTORY / "link"
+        target.symlink_to(path)
+    elif spoil == "somebody else's":
+        os.chown(path, NOBODY, 0)
+    elif spoil == "hard link":
+        os.link(path, DIRECTORY / "other")
+    elif spoil == "linked directory":
+        (DIRECTORY / "way").symlink_to(DIRECTORY)
+        target = DIRECTORY / "way" / "keys"
+    before = everything()
+    result = run("ipseckeys_file", check=check, user=NOBODY if spoil == "not root" else 0, path=str(target), state="absent")
+    assert result.get("failed"), result
+    assert str(DIRECTORY) in result["msg"]
+    assert everything() == before
+
+
+def test_a_file_too_open_can_be_removed() -> None:
+    path = DIRECTORY / "keys"
+    path.write_text(render(pair_of_sas(0x1000)), encoding="ascii")
+    path.chmod(0o644)
+    predicted, done = (run("ipseckeys_file", check=check, path=str(path), state="absent") for check in (True, False))
+    assert [predicted["changed"], done["changed"], path.exists()] == [True, True, False]
+
+
+def test_two_tasks_may_keep_one_file() -> None:
+    path = str(DIRECTORY / "keys")
+    texts = [render(pair_of_sas(0x1000)), render([witness.sa_of(0x3000, destination=b"\xc0\x00\x02\x63")])]
+    assert [run("ipseckeys_file", path=path, content=text, scope="peers")["changed"] for text in texts * 2] == [True, True, False, False]
+
+
 @pytest.mark.parametrize("spoil", ["group readable", "symbolic link", "somebody else's", "open directory"])
 def test_an_unsafe_file_is_refused_and_nothing_changes(spoil: str) -> None:
     path, text = DIRECTORY / "keys", render(pair_of_sas(0x1000))
@@ -364,6 +429,7 @@ def test_an_unsafe_file_is_refused_and_nothing_changes(spoil: str) -> None:
         for module, arguments in (
             ("ipsec_sadb", {"src": str(path)}),
             ("ipsec_sadb", {"content": text, "backup": str(path)}),
+            ("ipsec_sadb", {"content": text, "backup": str(path), "check": True}),
             ("ipsec_sa_info", {"src": str(path)}),
             ("ipsec_probe", {"src": str(path)}),
             ("ipsec_preflight", {"path": str(path)}),
@@ -436,6 +502,14 @@ def test_ipsec_policy_comes_and_goes(arguments: Arguments, shown: list[str]) -> 
     assert found["action"] == arguments.get("action", "allow")
     expect_once("ipsec_policy", **arguments, state="absent")
     assert witness.policies() == []
+
+
+def test_ipsec_policy_never_guesses_a_family() -> None:
+    telnet = {"protocol": "tcp", "destination_port": 23}
+    assert "IPv4 alone" in run("ipsec_policy", direction="out", selector=telnet, action="block")["msg"]
+    both = [{"direction": "out", "selector": {"destination": any_, **telnet}, "action": "block"} for any_ in ("0.0.0.0/0", "::/0")]
+    expect_once("ipsec_policy", policies=both)
+    assert sorted(text.split()[1] for text in witness.policies()) == ["0.0.0.0/0", "::/0"]
 
 
 def test_ipsec_policy_replaces_and_leaves_others_alone() -> None:
