@@ -15,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import typing as t
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 TOP = Path(__file__).resolve().parents[2]
 LAB = str(TOP / "tests" / "lab" / "lab")

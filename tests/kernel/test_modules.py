@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pkgutil
 import stat
 import subprocess
 import sys
@@ -20,13 +21,27 @@ from pathlib import Path
 
 import pytest
 
+from ansible.module_utils._internal._json import _profiles
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.ipsec.manual.plugins.module_utils import _core
+from ansible_collections.ipsec.manual.plugins.module_utils._core import sadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
 from ansible_collections.ipsec.manual.tests.kernel import witness
 
 MODULES = "ansible_collections.ipsec.manual.plugins.modules"
+
+# Since ansible-core 2.20 the arguments are in the result only on request.
+INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
+
+# What is otherwise imported when it is needed: a child that is not root may be unable to read it then.
+for package in (_profiles, _core, sadb):
+    for late in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if not late.name.endswith("__main__"):
+            importlib.import_module(late.name)
+
 # Imported once, since a kernel that is emulated takes its time over it.
 MAIN: dict[str, t.Callable[[], None]] = {
     name: importlib.import_module(f"{MODULES}.{name}").main
@@ -80,7 +95,7 @@ def run(module: str, check: bool = False, user: int = 0, **arguments: t.Any) -> 
         try:
             os.setgid(user)
             os.setuid(user)
-            with patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_inject_invocation": True}):
+            with patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True, **INVOCATION}):
                 MAIN[module]()
         except SystemExit:
             pass

@@ -81,7 +81,7 @@ def test_leaks_of_a_careless_playbook_are_seen(stage: Stage) -> None:
         leak.finding.place.replace(str(staging.WORK), "").split("/")[1] for leak in outcome.leaks if leak.finding.kind == "file" and leak.system == CONTROLLER
     }
     assert {"ansible.log", "facts", "results"} <= written
-    modules = [leak.finding.place for leak in outcome.leaks if leak.system == HOSTS[0] and leak.finding.place.startswith("/root/.ansible/tmp/")]
+    modules = [leak.finding.place for leak in outcome.leaks if leak.system == HOSTS[0] and "/.ansible/tmp/" in leak.finding.place]
     assert modules  # an option in a module's temporary file
 
 

@@ -167,7 +167,10 @@ def _writing(path: str) -> t.Iterator[tuple[int, str, bool]]:
     """The open directory, the name in it and whether there is a file, all found safe, while no other process of ours writes there."""
     _require_root(path)
     directories, name = _split(path)
-    with _walked(path, directories, create=True) as directory, _failing(path, "written"), _locked(directory, path) as alone:
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(_walked(path, directories, create=True))
+        stack.enter_context(_failing(path, "written"))
+        alone = stack.enter_context(_locked(directory, path))
         _raise_first(_directory_problems(directory, os.path.dirname(path)))
         existing = _lstat(name, directory, path, required=False)
         _raise_first(_file_problems(existing, path))

@@ -16,6 +16,7 @@ import typing as t
 from unittest import mock
 
 from ansible.module_utils import basic
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import association, protected
@@ -26,6 +27,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import Sad
 
 COLLECTION = "ansible_collections.ipsec.manual"
 LOCAL = association.pack_address("192.0.2.1")
+
+# Since ansible-core 2.20 the arguments are in the result only on request.
+INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
 
 # Keys of a pattern that no other output has.
 MARKER = "5ec4e7"
@@ -175,7 +179,7 @@ class World:
     def run(self, module: str, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
         """The module's result; ``warnings`` are plain texts."""
         main = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}").main
-        arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_verbosity": 5, "_ansible_inject_invocation": True}
+        arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_verbosity": 5, **INVOCATION}
         warnings: list[str] = []
         stdout, stderr = io.StringIO(), io.StringIO()
         with contextlib.ExitStack() as stack:
