@@ -15,15 +15,15 @@ import typing as t
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import NO_LIFETIMES
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_number
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_held import held
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import line
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Lease, Runner, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Lease, Runner, Vault, directory_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._records import MADE, NEWEST, Record
 from ansible_collections.ipsec.manual.plugins.plugin_utils._run import Run, choose, run_problems
 
@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
             if C.DEFAULT_KEEP_REMOTE_FILES:
                 raise InputError("Ansible would keep modules and their keys in files of the hosts", "ANSIBLE_KEEP_REMOTE_FILES", "Unset it for this run.")
 
-        store = Keystore(self._directory(arguments["directory"]), self._vault(arguments["vault_id"]))
+        store = Keystore(directory_of(self._loader, arguments["directory"]), self._vault(arguments["vault_id"]))
         dry = bool(self._task.check_mode)
         runner = _this_run()
         if not dry:
@@ -95,14 +95,6 @@ class ActionModule(ActionBase):
             strategy=str(getattr(play, "strategy", "linear")),
             transports={host: str(hostvars[host].get("ansible_connection", self._task.connection)) for host in hosts if host in hostvars},
         )
-
-    def _directory(self, given: str) -> str:
-        path: str = self._loader.path_dwim(given)
-        if "ansible_collections" in path.split(os.sep):
-            raise InputError(
-                "the keystore would lie inside an installed collection", path, "Name a directory of your own, beside the inventory or the playbook."
-            )
-        return path
 
     def _vault(self, vault_id: str) -> Vault:
         # The loader is the one holder of the secrets that --vault-id, password files and prompts gave.
@@ -130,7 +122,8 @@ class ActionModule(ActionBase):
     def _prepare(self, store: Keystore, chosen: t.Sequence[Connection], arguments: dict[str, t.Any]) -> list[Outcome]:
         known = store.read_all()
         store.vault.check()
-        taken = records.Taken(records.spis_of(known.values()), {language.parse_spi(spi, "taken_spis")[0] for spi in arguments["taken_spis"]})
+        # Numbers, not SPIs to use: a host may show 0 and the reserved 1 to 255, which are never drawn anyway.
+        taken = records.Taken(records.spis_of(known.values()), {parse_number(spi, 32, "taken_spis") for spi in arguments["taken_spis"]})
         retired = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}
         outcomes = []
         for connection in chosen:

@@ -22,7 +22,7 @@ options:
   directory:
     description:
       - The keystore's directory on the controller, as in O(ipsec.manual.ipsec_keystore#module:directory).
-    type: path
+    type: str
     required: true
   host:
     description:
@@ -46,7 +46,7 @@ EXAMPLES = r"""
 ---
 - name: Write the current SAs of this host
   ipsec.manual.ipseckeys_file:
-    content: "{{ lookup('ipsec.manual.ipsec_keystore', 'enigma-partym', directory=playbook_dir ~ '/keystore', host=inventory_hostname) }}"
+    content: "{{ lookup('ipsec.manual.ipsec_keystore', 'enigma-partym', directory='keystore', host=inventory_hostname) }}"
   vars:
     ansible_pipelining: true
 """
@@ -61,23 +61,22 @@ _raw:
 
 import typing as t
 
-from ansible import constants as C
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._records import parse_sas, sas_of_host
 
 
 class LookupModule(LookupBase):
     def run(self, terms: list[t.Any], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
-        store = Keystore(self._loader.path_dwim(self.get_option("directory")), Vault(self._loader._vault.secrets, "", C.DEFAULT_VAULT_ENCRYPT_IDENTITY or ""))
         names = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         try:
+            store = Keystore(directory_of(self._loader, self.get_option("directory")), Vault(self._loader._vault.secrets))
             sas = [sa for name in names for sa in self._sas(store, name)]
         except IpsecError as exc:
             raise AnsibleLookupError(f"ipsec.manual.ipsec_keystore: {exc}") from exc

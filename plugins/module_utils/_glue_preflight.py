@@ -113,7 +113,8 @@ def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAsso
     if keys_hidden:
         module.warn(KEYS_HIDDEN)
     installed = [entry.sa for entry in entries if not entry.larval]
-    spis = {sa.spi for sa in (*(entry.sa for entry in entries), *stored)}
+    # Nobody draws the SPIs below: 0 of a reservation without one yet, and 1 to 255, which are reserved.
+    spis = {sa.spi for sa in (*(entry.sa for entry in entries), *stored) if sa.spi >= association.SPI_MIN}
     return {
         "backend": sadb.name,
         "keys_hidden": keys_hidden,

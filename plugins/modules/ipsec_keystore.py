@@ -48,7 +48,8 @@ options:
     default: prepared
   directory:
     description:
-      - Directory on the controller that holds the keystore, relative to the playbook. It is made with mode 0700 if it does not exist.
+      - Directory on the controller that holds the keystore, relative to the playbook, or beginning with C(~). It is made with mode 0700 if it does not
+        exist, with a C(.gitignore) for its lock.
       - One run at a time uses it. A run owns it from V(prepared) to V(promoted) or V(discarded), or until its process has ended.
     type: path
     required: true

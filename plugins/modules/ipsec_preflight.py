@@ -120,7 +120,7 @@ keys_hidden:
   sample: false
 spis:
   description:
-    - SPIs in use, in the SADB or in the file.
+    - SPIs in use, in the SADB or in the file. Without 0 to 255, which no SA of a rotation gets.
   returned: success
   type: list
   elements: str

@@ -25,7 +25,12 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, is_encrypted, parse_vaulttext_envelope
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+
 from ._records import KeystoreError, Record, dump, load
+
+if t.TYPE_CHECKING:
+    from ansible.parsing.dataloader import DataLoader
 
 SUFFIX = ".yml"
 LOCK = ".lock"
@@ -34,6 +39,14 @@ LEASE_SECONDS = 3600
 LOCK_SECONDS = 30.0
 
 _HOW_TO_LOAD = "Give ansible-playbook --vault-id, --vault-password-file or --ask-vault-pass, or set vault_password_file in ansible.cfg."
+
+
+def directory_of(loader: DataLoader, given: str) -> str:
+    """The path of the keystore that an option names: relative to the playbook, not to where Ansible was started. ``~`` and ``$NAME`` are expanded."""
+    path: str = loader.path_dwim(os.path.expanduser(os.path.expandvars(given)))
+    if "ansible_collections" in path.split(os.sep):
+        raise InputError("the keystore would lie inside an installed collection", path, "Name a directory of your own, beside the inventory or the playbook.")
+    return path
 
 
 class Vault:

@@ -34,14 +34,19 @@ class Controller:
             (folder / name).write_text(word)
 
     def play(
-        self, *tasks: dict[str, t.Any], hosts: str = "all", options: t.Sequence[str] = ("--vault-password-file", "default"), **play: t.Any
+        self,
+        *tasks: dict[str, t.Any],
+        hosts: str = "all",
+        options: t.Sequence[str] = ("--vault-password-file", "default"),
+        started_in: pathlib.Path | None = None,
+        **play: t.Any,
     ) -> tuple[int, str]:
         """Run tasks once, for a play of three hosts that are never asked; exit status and output."""
         steps = [{"name": f"Step {number}", "run_once": True, **task} for number, task in enumerate(tasks)]
         (self.folder / "play.json").write_text(json.dumps([{"hosts": hosts, "gather_facts": False, "tasks": steps, **play}]))
-        command = [sys.executable, "-m", "ansible", "playbook", "-i", "a,b,c", "-v", *options, "play.json"]
+        command = [sys.executable, "-m", "ansible", "playbook", "-i", "a,b,c", "-v", *options, str(self.folder / "play.json")]
         environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "0"}
-        with subprocess.Popen(command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        with subprocess.Popen(command, cwd=started_in or self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             self.pid = process.pid
             output = process.communicate()[0]
         return process.returncode, output
@@ -104,6 +109,26 @@ def test_a_generation_is_made_kept_promoted_and_replaced(controller: Controller)
     assert all_of_a > current and len(all_of_a) == 10 and mesh_of_b < mesh
     assert len(newest) == 2 and not newest & current
     assert re.findall(r'"outcome": "(\w+)"', output)[:4] == ["made", "made", "resumed", "resumed"]
+
+
+def test_a_relative_directory_is_beside_the_playbook_for_both(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = controller.folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setenv("HOME", str(controller.folder / "home"))
+    controller.well(
+        keystore(),
+        show("pair", options=", generation='next'"),
+        keystore(directory="~/kept"),
+        {"ansible.builtin.debug": {"msg": "{{ lookup('ipsec.manual.ipsec_keystore', 'pair', directory='~/kept', generation='next') | length > 99 }}"}},
+        options=("--vault-password-file", str(controller.folder / "default")),
+        started_in=elsewhere,
+    )
+    assert (controller.keystore / "pair.yml").exists() and (controller.folder / "home" / "kept" / "pair.yml").exists()
+    assert not list(elsewhere.iterdir())
+
+
+def test_spis_that_are_never_drawn_are_passed_over(controller: Controller) -> None:
+    controller.well(keystore(taken_spis=["0x00000000", "0x00000064", "0x8bcd1407"]))
 
 
 def tried(*tasks: dict[str, t.Any]) -> list[dict[str, t.Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
@@ -58,6 +59,13 @@ def test_all_findings_come_at_once() -> None:
         "addresses[1]",
     ]
     assert "This host has 192.0.2.1." in result["msg"]
+
+
+def test_spis_that_nobody_draws_are_not_told() -> None:
+    world = World()
+    world.sadb.put(sa(0x64), sa(0x1001))
+    world.sadb.entries.append(Entry(sa(0)._replace(encryption="", encryption_key=b"", authentication="", authentication_key=b""), Counters(), larval=True))
+    assert world.run("ipsec_preflight")["spis"] == ["0x00001001"]
 
 
 def test_counter_mode_passes_on_request() -> None:
