@@ -79,8 +79,7 @@ class ActionModule(ActionBase):
         with store.lock(runner, create=not dry) as lease:
             outcomes = self._change(arguments, store, chosen)
             if not dry:
-                for changed in [after for dummy, before, after in outcomes if after != before]:
-                    store.write(changed)
+                store.write(*(after for dummy, before, after in outcomes if after != before))
                 _settle(lease, runner, arguments["state"])
         return self._result(chosen, outcomes)
 
@@ -121,12 +120,12 @@ class ActionModule(ActionBase):
 
     def _prepare(self, store: Keystore, chosen: t.Sequence[Connection], arguments: dict[str, t.Any]) -> list[Outcome]:
         known = store.read_all()
-        store.vault.check()
         # Numbers, not SPIs to use: a host may show 0 and the reserved 1 to 255, which are never drawn anyway.
         taken = records.Taken(records.spis_of(known.values()), {parse_number(spi, 32, "taken_spis") for spi in arguments["taken_spis"]})
         retired = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}
         outcomes = []
         for connection in chosen:
+            store.check(connection.name)
             record = known.get(connection.name, Record(connection.name))
             outcome = records.decide(record, connection, arguments["new_keys"])
             outcomes.append((outcome, record, records.make(record, connection, taken, retired) if outcome == MADE else record))

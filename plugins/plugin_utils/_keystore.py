@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -38,6 +39,14 @@ LOCK = ".lock"
 LEASE_SECONDS = 3600
 LOCK_SECONDS = 30.0
 
+# What helps against a file that cannot be written.
+_FIXES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Make the directory writable for the user who runs Ansible"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room on the file system, or raise the quota"),
+    errno.EROFS: "Mount the file system writable, or move the keystore",
+    errno.EIO: "Look for errors of the disk in the log of this machine's kernel",
+}
+
 _HOW_TO_LOAD = "Give ansible-playbook --vault-id, --vault-password-file or --ask-vault-pass, or set vault_password_file in ansible.cfg."
 
 
@@ -49,6 +58,13 @@ def directory_of(loader: DataLoader, given: str) -> str:
     return path
 
 
+class Origin(t.NamedTuple):
+    """What a file was encrypted with: the identity that it names, empty for none, and the (identity, secret) that decrypted it."""
+
+    label: str
+    secret: tuple[str, t.Any]
+
+
 class Vault:
     """Ansible's vault with the secrets it has loaded. ``vault_id`` chooses the identity that encrypts."""
 
@@ -57,15 +73,16 @@ class Vault:
         self.vault_id = vault_id
         self.default_identity = default_identity
 
-    def decrypt(self, data: bytes, place: str) -> tuple[str, str]:
-        """The text, and the identity that the file names, empty for none."""
+    def decrypt(self, data: bytes, place: str) -> tuple[str, Origin]:
+        """The text, and what it was encrypted with."""
         if not is_encrypted(data):
             what = "is empty" if not data.strip() else "is not encrypted"
             raise KeystoreError(f"the keystore file {what}", place, "Restore it from version control; if its keys lay open, rotate them.")
         self._need_secrets(place)
         try:
             label = str(parse_vaulttext_envelope(data, default_vault_id="")[3] or "")
-            return bytes(VaultLib(self.secrets).decrypt(data)).decode("utf-8"), label
+            text, identity, secret = VaultLib(self.secrets).decrypt_and_get_vault_id(data)
+            return bytes(text).decode("utf-8"), Origin(label, (identity, secret))
         except (AnsibleError, UnicodeDecodeError):
             raise KeystoreError(
                 f"none of the vault secrets loaded ({', '.join(name for name, dummy in self.secrets)}) decrypts the keystore file",
@@ -73,28 +90,32 @@ class Vault:
                 "Load the password it was encrypted with; if that is right, the file is damaged: restore it from version control.",
             ) from None
 
-    def encrypt(self, text: str, label: str, place: str) -> bytes:
-        """``text`` encrypted with the identity ``vault_id``, else with that of ``label`` where it is loaded, else with Ansible's choice."""
-        self._need_secrets(place)
-        identity = self._identity(label)
+    def encrypt(self, text: str, origin: Origin | None, place: str) -> bytes:
+        """``text`` encrypted with the identity ``vault_id``, else as the file was that it replaces, else as Ansible chooses."""
+        identity, secret = self.choose(origin, place)
         # The label `default` is not written, as ansible-vault does.
-        return bytes(VaultLib(self.secrets).encrypt(text, secret=dict(self.secrets)[identity], vault_id=None if identity == "default" else identity))
+        return bytes(VaultLib(self.secrets).encrypt(text, secret=secret, vault_id=None if identity == "default" else identity))
 
-    def check(self) -> None:
-        """Refuse where nothing could be encrypted."""
-        self._need_secrets("vault")
-        self._identity("")
+    def choose(self, origin: Origin | None, place: str) -> tuple[str | None, t.Any]:
+        """The label to write, None for none, and the secret. ``origin`` is that of the file to be replaced. Refuses where nothing could be encrypted.
 
-    def _identity(self, label: str) -> str:
-        names = [name for name, dummy in self.secrets]
-        for option, wanted in (("vault_id", self.vault_id), ("DEFAULT_VAULT_ENCRYPT_IDENTITY", self.default_identity)):
-            if wanted and wanted not in names:
-                raise KeystoreError(f"no vault secret is loaded for the identity {wanted}", option, f"Loaded are: {', '.join(names)}. {_HOW_TO_LOAD}")
+        Several secrets may share an identity, while a password is changed; the one that decrypted the file is kept, else the first is taken.
+        """
+        self._need_secrets(place)
+        if origin is not None and self.vault_id in ("", origin.secret[0]):
+            return self.vault_id or origin.label or None, origin.secret[1]
         if self.vault_id:
-            return self.vault_id
-        if label in names:
-            return label
-        return self.default_identity or names[0]
+            return self._first(self.vault_id, "vault_id")
+        if self.default_identity:
+            return self._first(self.default_identity, "DEFAULT_VAULT_ENCRYPT_IDENTITY")
+        return self.secrets[0]
+
+    def _first(self, identity: str, option: str) -> tuple[str, t.Any]:
+        found = next((row for row in self.secrets if row[0] == identity), None)
+        if found is None:
+            names = ", ".join(dict.fromkeys(name for name, dummy in self.secrets))
+            raise KeystoreError(f"no vault secret is loaded for the identity {identity}", option, f"Loaded are: {names}. {_HOW_TO_LOAD}")
+        return found
 
     def _need_secrets(self, place: str) -> None:
         if not self.secrets:
@@ -107,7 +128,7 @@ class Keystore:
     def __init__(self, directory: str, vault: Vault) -> None:
         self.directory = directory
         self.vault = vault
-        self._labels: dict[str, str] = {}
+        self._origins: dict[str, Origin] = {}
 
     def path(self, name: str) -> str:
         return os.path.join(self.directory, name + SUFFIX)
@@ -129,27 +150,47 @@ class Keystore:
             data = _read_file(path)
         except FileNotFoundError:
             return None
-        text, self._labels[name] = self.vault.decrypt(data, path)
+        text, self._origins[name] = self.vault.decrypt(data, path)
         return load(text, name, path)
 
     def read_all(self) -> dict[str, Record]:
         """Every record of the directory, by connection."""
         return {name: record for name in self.names() for record in [self.read(name)] if record is not None}
 
-    def write(self, record: Record) -> None:
-        """Replace the connection's file: whoever reads sees the old or the new one whole, also after a power failure."""
-        path = self.path(record.connection)
-        data = self.vault.encrypt(dump(record), self._labels.get(record.connection, ""), path)
-        try:
-            _replace_file(path, data)
-        except OSError as exc:
-            raise KeystoreError(f"the keystore file cannot be written: {exc.strerror}", path, "Nothing was changed; make the directory writable.") from None
+    def check(self, name: str) -> None:
+        """Refuse where the connection's file, which was read before, could not be encrypted."""
+        self.vault.choose(self._origins.get(name), "vault")
+
+    def write(self, *records: Record) -> None:
+        """Replace each connection's file: whoever reads sees the old or the new one whole, also after a power failure.
+
+        All are encrypted before any is replaced. Where replacing fails, the error names those that were replaced before.
+        """
+        contents = {}
+        for record in records:
+            path = self.path(record.connection)
+            contents[record.connection] = path, self.vault.encrypt(dump(record), self._origins.get(record.connection), path)
+        written: list[str] = []
+        for name, (path, data) in contents.items():
+            try:
+                _replace_file(path, data)
+                written.append(name)
+                _sync_directory(self.directory)
+            except OSError as exc:
+                done = f"Written were the connections {', '.join(written)} only" if written else "Nothing was changed"
+                raise KeystoreError(f"the keystore file cannot be written: {exc.strerror}", path, f"{_fix(exc)}, then run again. {done}.") from None
 
     def make_directory(self) -> None:
+        """Make it where it is missing. What lies in it is for version control, but the lock is of this machine and this hour."""
         try:
-            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+            os.makedirs(self.directory, mode=0o700)
+            with open(os.path.join(self.directory, ".gitignore"), "x", encoding="ascii") as stream:
+                stream.write(f"{LOCK}\n")
+        except FileExistsError:
+            if not os.path.isdir(self.directory):
+                raise KeystoreError("this is no directory", self.directory, "Name the keystore's directory, or move this away.") from None
         except OSError as exc:
-            raise KeystoreError(f"the keystore directory cannot be made: {exc.strerror}", self.directory) from None
+            raise KeystoreError(f"the keystore directory cannot be made: {exc.strerror}", self.directory, f"{_fix(exc)}.") from None
 
     @contextlib.contextmanager
     def lock(self, runner: Runner, create: bool = True) -> t.Iterator[Lease | None]:
@@ -166,7 +207,7 @@ class Keystore:
             yield None
             return
         except OSError as exc:
-            raise KeystoreError(f"the keystore's lock cannot be opened: {exc.strerror}", path, "Make the directory writable.") from None
+            raise KeystoreError(f"the keystore's lock cannot be opened: {exc.strerror}", path, f"{_fix(exc)}.") from None
         try:
             _flock(handle, path)
             lease = Lease(handle, path)
@@ -177,23 +218,29 @@ class Keystore:
 
 
 class Runner(t.NamedTuple):
-    """One run of Ansible: machine (name and boot), process and its start, so that a number that is used again is not taken for the same process."""
+    """One run of Ansible: machine and its boot, process and its start, so that a number that is used again is not taken for the same process.
+
+    ``machine`` is a digest of machine-id(5), empty where there is none. A name alone does not tell machines apart: images and containers share names.
+    """
 
     node: str
     boot: str
     pid: int
     started: str
+    machine: str = ""
 
     @classmethod
     def of(cls, pid: int) -> Runner:
-        return cls(socket.gethostname(), _first_line("/proc/sys/kernel/random/boot_id"), pid, _start_of(pid))
+        return cls(socket.gethostname(), _first_line("/proc/sys/kernel/random/boot_id"), pid, _start_of(pid), _machine())
 
     def is_alive(self) -> bool | None:
-        """None where it cannot be seen, since it runs on another machine."""
+        """None where it cannot be seen, since it runs on another machine, or on one that may be another."""
         here = Runner.of(self.pid)
-        if here.node != self.node:
+        if (here.node, here.machine) != (self.node, self.machine):
             return None
-        if here.boot != self.boot or here.started != self.started:
+        if here.boot != self.boot:
+            return False if self.machine else None
+        if here.started != self.started:
             return False
         try:
             os.kill(self.pid, 0)
@@ -283,6 +330,9 @@ def _replace_file(path: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _sync_directory(directory: str) -> None:
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
@@ -296,6 +346,16 @@ def _first_line(path: str) -> str:
             return stream.readline().strip()
     except OSError:
         return ""
+
+
+def _machine() -> str:
+    # machine-id(5) asks that the identity itself be told to nobody.
+    identity = _first_line("/etc/machine-id") or _first_line("/var/lib/dbus/machine-id")
+    return hashlib.sha256(f"ipsec.manual keystore {identity}".encode("ascii")).hexdigest()[:16] if identity else ""
+
+
+def _fix(exc: OSError) -> str:
+    return _FIXES.get(exc.errno or 0, "Mend that")
 
 
 def _start_of(pid: int) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
@@ -45,7 +46,7 @@ def test_what_is_written_is_read_and_nothing_lies_open(store: Keystore) -> None:
     store.write(RECORD)
     assert store.read("pair") == RECORD and store.read_all() == {"pair": RECORD} and store.names() == ["pair"]
     assert store.read("other") is None
-    assert [path.name for path in pathlib.Path(store.directory).iterdir()] == ["pair.yml"]
+    assert sorted(path.name for path in pathlib.Path(store.directory).iterdir()) == [".gitignore", "pair.yml"]
     assert file_of(store).stat().st_mode & 0o777 == 0o600 and pathlib.Path(store.directory).stat().st_mode & 0o777 == 0o700
     assert file_of(store).read_bytes().startswith(b"$ANSIBLE_VAULT;1.1;AES256\n")
 
@@ -73,10 +74,74 @@ def test_a_failed_write_leaves_the_old_file(store: Keystore, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(IpsecError, match=r"pair\.yml: the keystore file cannot be written: No space left"):
+    with pytest.raises(IpsecError) as caught:
         store.write(_records.promote(RECORD))
+    assert "pair.yml: the keystore file cannot be written: No space left on device. Make room on the file system" in str(caught.value)
+    assert "Nothing was changed." in str(caught.value)
     assert file_of(store).read_bytes() == before
-    assert [path.name for path in pathlib.Path(store.directory).iterdir()] == ["pair.yml"]
+    assert sorted(path.name for path in pathlib.Path(store.directory).iterdir()) == [".gitignore", "pair.yml"]
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [
+        (errno.EACCES, "Make the directory writable"),
+        (errno.EROFS, "Mount the file system writable"),
+        (errno.EIO, "errors of the disk"),
+        (errno.ENXIO, "Mend that"),
+    ],
+)
+def test_a_write_that_fails_half_way_names_what_was_written(store: Keystore, monkeypatch: pytest.MonkeyPatch, number: int, fix: str) -> None:
+    replace = os.replace
+
+    def fail_later(source: str, target: str) -> None:
+        if target.endswith("third.yml"):
+            raise OSError(number, os.strerror(number))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_later)
+    with pytest.raises(IpsecError) as caught:
+        store.write(*(RECORD._replace(connection=name) for name in ("first", "second", "third", "fourth")))
+    assert fix in str(caught.value) and "Written were the connections first, second only." in str(caught.value)
+    assert store.names() == ["first", "second"]
+
+
+def test_a_file_that_was_replaced_counts_also_where_the_directory_cannot_be_synced(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(dummy: str) -> t.NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(_keystore, "_sync_directory", fail)
+    with pytest.raises(IpsecError, match="Written were the connections pair only"):
+        store.write(RECORD)
+    assert store.read("pair") == RECORD
+
+
+def test_nothing_is_replaced_where_one_cannot_be_encrypted(store: Keystore) -> None:
+    store.vault = vault("default", default_identity="ops")
+    store.write()
+    with pytest.raises(IpsecError, match="DEFAULT_VAULT_ENCRYPT_IDENTITY: no vault secret is loaded for the identity ops"):
+        store.write(RECORD, RECORD._replace(connection="other"))
+    assert store.names() == []
+
+
+def test_version_control_gets_no_lock(tmp_path: pathlib.Path, store: Keystore) -> None:
+    with store.lock(ME) as lease:
+        assert lease is not None
+        lease.take(ME)
+    store.write(RECORD)
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    command = ["git", "-C", str(tmp_path), "ls-files", "--others", "--exclude-standard"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == ["keystore/.gitignore", "keystore/pair.yml"]
+    # A directory that was there is left as its owner has it.
+    pathlib.Path(store.directory, ".gitignore").unlink()
+    store.make_directory()
+    assert not pathlib.Path(store.directory, ".gitignore").exists()
+
+
+def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IpsecError, match="file: this is no directory"):
+        Keystore(str(tmp_path / "file"), vault("default")).make_directory()
 
 
 @pytest.mark.parametrize(
@@ -133,6 +198,50 @@ def test_a_file_keeps_its_identity(store: Keystore, first: Vault, second: Vault,
     assert again.read("pair") == _records.promote(RECORD)
 
 
+SAME = [("ops", VaultSecret(b"first")), ("ops", VaultSecret(b"second"))]
+
+
+@pytest.mark.parametrize("vault_id", ["", "ops"])
+@pytest.mark.parametrize("used", [0, 1])
+def test_of_two_secrets_with_one_identity_a_file_keeps_its_own(store: Keystore, vault_id: str, used: int) -> None:
+    store.vault = Vault([SAME[used]])
+    store.write(RECORD)
+    store.vault = Vault(SAME, vault_id)
+    assert store.read("pair") == RECORD
+    store.write(_records.promote(RECORD))
+    store.vault = Vault([SAME[used]])
+    assert store.read("pair") == _records.promote(RECORD)
+
+
+def test_of_two_secrets_with_one_identity_a_new_file_gets_the_first(store: Keystore) -> None:
+    for options in ({}, {"vault_id": "ops"}, {"default_identity": "ops"}):
+        store.vault = Vault(SAME, **options)
+        store.write(RECORD)
+        assert Keystore(store.directory, Vault(SAME[:1])).read("pair") == RECORD
+
+
+def test_a_file_without_a_label_keeps_the_secret_that_decrypts_it(store: Keystore) -> None:
+    store.vault = Vault([("default", SAME[0][1])])
+    store.write(RECORD)
+    store.vault = Vault([("ops", SAME[1][1]), ("default", SAME[0][1])])
+    store.read("pair")
+    store.write(RECORD)
+    assert Keystore(store.directory, Vault([("default", SAME[0][1])])).read("pair") == RECORD
+    assert file_of(store).read_bytes().startswith(b"$ANSIBLE_VAULT;1.1;AES256\n")
+
+
+def test_a_default_identity_that_is_not_chosen_need_not_be_loaded(store: Keystore) -> None:
+    store.vault = vault("default", "ops", vault_id="ops", default_identity="absent")
+    store.check("pair")
+    store.write(RECORD)
+    store.vault = vault("default", "ops", default_identity="absent")
+    assert store.read("pair") == RECORD
+    store.check("pair")
+    store.write(RECORD)
+    with pytest.raises(IpsecError, match="DEFAULT_VAULT_ENCRYPT_IDENTITY: no vault secret is loaded for the identity absent. Loaded are: default, ops"):
+        store.check("other")
+
+
 def test_an_identity_that_is_not_loaded_is_named(store: Keystore) -> None:
     store.vault = vault("default", vault_id="ops")
     with pytest.raises(IpsecError, match="vault_id: no vault secret is loaded for the identity ops. Loaded are: default"):
@@ -175,15 +284,16 @@ def test_a_number_that_another_process_got_later_does_not_count(store: Keystore)
 
 
 @pytest.mark.parametrize(("age", "refused"), [(10, True), (_keystore.LEASE_SECONDS + 10, False)])
-def test_a_run_on_another_machine_is_believed_for_a_while(store: Keystore, age: int, refused: bool) -> None:
+@pytest.mark.parametrize("other", [{"node": "elsewhere"}, {"boot": "another", "machine": ""}])
+def test_a_run_on_another_machine_is_believed_for_a_while(store: Keystore, age: int, refused: bool, other: dict[str, str]) -> None:
     with store.lock(ME) as lease:
         assert lease is not None
-        lease.take(ME._replace(node="elsewhere"))
+        lease.take(ME._replace(**other))
     lock = pathlib.Path(store.directory, ".lock")
     held = json.loads(lock.read_text())
     lock.write_text(json.dumps({**held, "since": held["since"] - age}))
     if refused:
-        with pytest.raises(IpsecError, match="on elsewhere, which cannot be seen from here"), store.lock(ME):
+        with pytest.raises(IpsecError, match=rf"on {other.get('node', ME.node)}, which cannot be seen from here"), store.lock(ME):
             pass
     else:
         with store.lock(ME):
@@ -204,4 +314,23 @@ def test_a_lock_that_does_not_come_is_given_up(store: Keystore, monkeypatch: pyt
 
 def test_a_runner_is_this_machine_and_its_boot() -> None:
     assert ME.node == socket.gethostname() and ME.is_alive() is True
-    assert ME._replace(boot="earlier").is_alive() is False
+    assert ME._replace(pid=1 << 22).is_alive() is False
+
+
+def test_only_a_machine_that_is_known_again_tells_that_an_earlier_boot_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_keystore, "_machine", lambda: "this")
+    here = ME._replace(machine="this")
+    assert here.is_alive() is True
+    assert here._replace(boot="earlier").is_alive() is False
+    assert here._replace(boot="other", machine="other").is_alive() is None
+    assert here._replace(boot="other", machine="").is_alive() is None
+    assert here._replace(machine="other").is_alive() is None
+    monkeypatch.setattr(_keystore, "_machine", lambda: "")
+    assert here._replace(boot="other", machine="").is_alive() is None
+    assert here._replace(pid=1 << 22, machine="").is_alive() is False
+
+
+def test_the_lock_does_not_tell_the_machine_id(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_keystore, "_first_line", lambda path: "3d1219c7" * 4 if path == "/etc/machine-id" else "")
+    found = Runner.of(os.getpid()).machine
+    assert len(found) == 16 and "3d1219c7" not in found
