@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
 
 from ._core import association, keys, protected
 from ._core.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
 from ._core.association import SecurityAssociation, format_address
-from ._core.errors import InputError, raise_all
+from ._core.errors import InputError, IpsecError, SadbError, raise_all
 from ._core.plan import differences, digest
 from ._core.sadb import Sadb, open_sadb
 from ._glue import KEYS_HIDDEN, Result
@@ -57,6 +58,8 @@ def preflight(module: AnsibleModule) -> Result:
         with reader.noting():
             _check_addresses(sadb, endpoints)
         result.update(_observed(module, sadb, stored))
+        if result["keys_hidden"]:
+            _check_way_back(result["held"], params["expected"], endpoints.values())
     reader.finish()
     return result
 
@@ -118,9 +121,31 @@ def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAsso
     return {
         "backend": sadb.name,
         "keys_hidden": keys_hidden,
-        "held": held(_with_keys_of(stored, installed) if keys_hidden else installed),
+        "held": held(_with_keys_of((*stored, *_staged(module)), installed) if keys_hidden else installed),
         "spis": [f"0x{spi:08x}" for spi in sorted(spis)],
     }
+
+
+def _staged(module: AnsibleModule) -> tuple[SecurityAssociation, ...]:
+    """The SAs that a broken rotation left staged, and may have installed; none where they cannot be read, which the next rotation replaces."""
+    with contextlib.suppress(IpsecError):
+        return read_file(module, module.params["path"] + LEFTOVERS[0], allow_counter_mode=True).sas
+    return ()
+
+
+def _check_way_back(present: t.Mapping[str, str], expected: t.Mapping[str, str], endpoints: t.Iterable[bytes]) -> None:
+    """Refuse where the host would have to change SAs whose keys the kernel hides. ``present`` and ``expected`` are as `held` gives them."""
+    mine = {format_address(address) for address in endpoints if address}
+    wanted = {name: value for name, value in expected.items() if mine.intersection(name.partition("#")[0].split("|"))}
+    if all(present.get(name) == value for name, value in wanted.items()):
+        return
+    pairs = sorted({" and ".join(name.partition("#")[0].split("|")) for name in wanted if name in present})
+    if pairs:
+        raise SadbError(
+            f"this kernel hides the keys of SAs (lockdown), so those between {', and between '.join(pairs)} could not be brought back if the change failed",
+            "SADB",
+            "Remove them first, on all their hosts, with ipsec.manual.ipsec_sadb and state: flushed, while no traffic needs them.",
+        )
 
 
 def _with_keys_of(stored: t.Sequence[SecurityAssociation], installed: t.Sequence[SecurityAssociation]) -> list[SecurityAssociation]:

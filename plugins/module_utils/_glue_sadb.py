@@ -122,17 +122,18 @@ def _refusals(sadb: Sadb, sa: SecurityAssociation, place: str) -> list[InputErro
     return [InputError(problem.message, f"{place}, {problem.place}", problem.hint) for problem in sadb.refusals(sa)]
 
 
-def _backup(params: Result, steps: Plan, actual: t.Sequence[Entry], ours: t.Sequence[SecurityAssociation], keys_hidden: bool) -> bytes:
+def _backup(params: t.Mapping[str, t.Any], steps: Plan, actual: t.Sequence[Entry], ours: t.Sequence[SecurityAssociation], keys_hidden: bool) -> bytes:
     """The SAs in scope, and all that go, as text with their sequence numbers, so that they can come back as they were.
 
-    Raises what would keep this module from reading the text: a way back that is no way is worse than none.
+    Raises what would keep this module from reading the text: a way back that is no way is worse than none. Counter modes are no reason: somebody
+    chose them when they were installed, and they come back with the sequence numbers that were read here.
     """
-    if keys_hidden:
-        raise SadbError("this kernel hides the keys of SAs (lockdown), so there is nothing to back up", "backup", "Leave backup away and keep the old file.")
     touched = {*in_scope([entry.sa for entry in actual if not entry.larval], ours, params["scope"])}
     touched.update(step.old.sa for step in steps.operations if step.old is not None and not step.old.larval)
     sas = [_with_counter(entry) for entry in actual if entry.sa in touched and not entry.larval]
-    unfit = [InputError(problem.message, label(sa), _remedy(sa)) for sa in sas for problem in problems(sa, params["allow_static_counter_mode"])]
+    if sas and keys_hidden:
+        raise SadbError("this kernel hides the keys of SAs (lockdown), so they cannot be backed up", "backup", "Leave backup away and keep the old file.")
+    unfit = [InputError(problem.message, label(sa), _remedy(sa)) for sa in sas for problem in problems(sa, allow_static_counter_mode=True)]
     raise_all([*unfit, *(InputError(problem.message, problem.place, _REMEDY.format("ipsec.manual.ipsec_sa")) for problem in set_problems(sas))])
     return language.render(sas, comment="The SAs that ipsec.manual.ipsec_sadb found before it changed them.").encode("utf-8")
 

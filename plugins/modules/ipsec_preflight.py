@@ -69,6 +69,12 @@ options:
         description: Whether sequence numbers are extended.
         type: bool
         default: false
+  expected:
+    description:
+      - What the host is to hold in the end, as RV(ipsec.manual.ipsec_keystore#module:held). What does not lie between O(addresses) and others is left out.
+      - If the kernel hides keys, a host that would have to change SAs that it has is refused, since they could not be brought back.
+    type: dict
+    default: {}
 seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipseckeys_file
@@ -160,6 +166,7 @@ def main() -> None:
                     "esn": {"type": "bool", "default": False},
                 },
             },
+            "expected": {"type": "dict", "default": {}},
             **READING,
             **COUNTER_MODE,
             **BACKEND,

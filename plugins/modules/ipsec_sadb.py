@@ -65,7 +65,7 @@ options:
   backup:
     description:
       - Path on the target of a protected file. Before anything changes, the SAs in scope are written to it as they are, with keys and
-        sequence numbers, also if there are none.
+        sequence numbers, also if there are none. Those in a counter mode too; loading them from it needs O(allow_static_counter_mode).
       - Not written when nothing changes, nor in check mode, but refused at once where it could not be written.
       - It cannot be the file of O(src) or O(scope_src).
     type: path

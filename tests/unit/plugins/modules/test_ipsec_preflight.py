@@ -7,6 +7,8 @@ from __future__ import annotations
 import time
 import typing as t
 
+import pytest
+
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
@@ -81,3 +83,29 @@ def test_hidden_keys_are_told() -> None:
     result = world.run("ipsec_preflight")
     assert result["keys_hidden"]
     assert result["warnings"]
+
+
+def test_hidden_keys_that_a_rotation_would_lose_are_refused() -> None:
+    world = World()
+    world.sadb.put(sa(0x1001))
+    world.sadb.hides_keys = True
+    pair, unknown = "192.0.2.1|192.0.2.2#0,,0", "0123456789abcdef"
+    result = world.run("ipsec_preflight", addresses=["192.0.2.1"], expected={pair: unknown})
+    assert result["msg"].startswith("SADB: this kernel hides the keys of SAs (lockdown), so those between 192.0.2.1 and 192.0.2.2 could not be brought back")
+    assert "state: flushed" in result["msg"]
+    # Other peers of the same SADB, other owners, and a kernel that tells keys.
+    for other in ({}, {"192.0.2.1|192.0.2.9#0,,0": unknown}, {"192.0.2.8|192.0.2.9#0,,0": unknown}, {"192.0.2.1|192.0.2.2#7,,0": unknown}):
+        assert not world.run("ipsec_preflight", addresses=["192.0.2.1"], expected=other).get("failed")
+    world.sadb.hides_keys = False
+    assert not world.run("ipsec_preflight", addresses=["192.0.2.1"], expected={pair: unknown}).get("failed")
+
+
+@pytest.mark.parametrize("path", [PATH, PATH + ".next"])
+def test_hidden_keys_are_fine_where_nothing_is_to_change(path: str) -> None:
+    world = World()
+    world.sadb.put(sa(0x1001))
+    expected = world.run("ipsec_preflight")["held"]
+    world.files.contents[path] = render([sa(0x1001)]).encode()
+    world.sadb.hides_keys = True
+    result = world.run("ipsec_preflight", addresses=["192.0.2.1"], expected=expected)
+    assert not result.get("failed") and result["held"] == expected

@@ -152,7 +152,7 @@ def test_nothing_changes_where_the_backup_cannot_be_written(world: World) -> Non
 def test_what_could_not_be_brought_back_is_not_taken_away(world: World, check: bool) -> None:
     world.sadb.put(sa(0x1003, encryption_key=OUT.encryption_key), sa(0x1004, encryption="aes-gcm", authentication="", authentication_key=b""))
     result = world.run("ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", backup="/run/previous")
-    assert [line.split(" ")[2] for line in result["msg"].split("\n")] == ["0x00001004", "0x00001004", "0x00001003"]
+    assert [line.split(" ")[2] for line in result["msg"].split("\n")] == ["0x00001004", "0x00001003"]
     assert "the encryption key is also used by" in result["msg"]
     assert not world.sadb.applied
     assert not world.files.contents
@@ -211,6 +211,24 @@ def test_a_backup_of_hidden_keys_is_refused(world: World) -> None:
     result = world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous")
     assert result["msg"].startswith("backup: this kernel hides the keys")
     assert not world.sadb.applied
+
+
+def test_hidden_keys_of_others_hinder_no_backup() -> None:
+    world = World()
+    world.sadb.put(FOREIGN)
+    world.sadb.hides_keys = True
+    assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous")["changed"]
+    assert parse(world.files.contents["/run/previous"].decode()).sas == ()
+
+
+def test_the_backup_brings_back_counter_mode_with_its_count(world: World) -> None:
+    world.run("ipsec_sadb", content=AEAD, allow_static_counter_mode=True)
+    world.sadb.entries[-1] = world.sadb.entries[-1]._replace(counters=world.sadb.entries[-1].counters._replace(sequence_out=77))
+    world.files.contents["/run/next"] = render([NEW_OUT]).encode()
+    assert world.run("ipsec_sadb", src="/run/next", state="exact", backup="/run/previous")["changed"]
+    assert 0x6001 not in {one.spi for one in world.sadb.sas}
+    world.run("ipsec_sadb", src="/run/previous", scope_src="/run/next", state="exact", allow_static_counter_mode=True)
+    assert {one.spi: one.extra for one in world.sadb.sas}[0x6001] == (("replay_value", "77"),)
 
 
 def test_hidden_keys_are_warned_about_once(world: World) -> None:
