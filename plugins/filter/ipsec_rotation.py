@@ -19,6 +19,7 @@ class FilterModule:
             "ipsec_out_of_place": _rotation.in_place,
             "ipsec_probe_verdict": _rotation.probe_verdict,
             "ipsec_reload_problems": _rotation.reload_problems,
+            "ipsec_resumed_hosts": _rotation.resumed_hosts,
             "ipsec_roll_back_hosts": _rotation.roll_back_hosts,
             "ipsec_rotation_report": _rotation.report,
             "ipsec_settled_hosts": _rotation.settled_hosts,

@@ -11,6 +11,7 @@ Results are what Ansible registers for a task, by host; ``expected`` is what `ip
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 Result = t.Mapping[str, t.Any]
@@ -47,10 +48,11 @@ def task_problems(results: Results) -> list[str]:
 def in_place(results: Results, expected: Result) -> list[str]:
     """Which hosts do not hold the expected SAs, in the kernel and in their file, as `ipsec_preflight` found them; empty where all is in place."""
     found = []
-    for host, mine in sorted(expected["hosts"].items()):
+    pairs = _pairs_of_hosts(expected)
+    for host in sorted(expected["hosts"]):
         result = results[host]
-        wanted_kernel = {key: value for key, value in expected["held"].items() if _touches(key.partition("#")[0], mine["addresses"])}
-        wanted_file = {key: value for key, value in expected["stored"].items() if _touches(key, mine["addresses"])}
+        wanted_kernel = {key: value for key, value in expected["held"].items() if _pair(key) in pairs[host]}
+        wanted_file = {key: value for key, value in expected["stored"].items() if _pair(key) in pairs[host]}
         if any(result["held"].get(key) != value for key, value in wanted_kernel.items()):
             found.append(f"{host}: the SADB")
         elif any(result["file"]["digest"].get(key) != value for key, value in wanted_file.items()):
@@ -60,8 +62,18 @@ def in_place(results: Results, expected: Result) -> list[str]:
     return found
 
 
-def _touches(pair: str, addresses: t.Sequence[str]) -> bool:
-    return bool(set(pair.split("|")).intersection(addresses))
+def _pair(key: str) -> frozenset[str]:
+    """The two addresses of a key of ``held``, ``stored`` or ``digest``."""
+    return frozenset(key.partition("#")[0].split("|"))
+
+
+def _pairs_of_hosts(expected: Result) -> dict[str, set[frozenset[str]]]:
+    """Which address pairs are a host's own, by host. Its addresses alone do not tell: two hosts of different networks may have the same one."""
+    found: dict[str, set[frozenset[str]]] = {host: set() for host in expected["hosts"]}
+    for row in expected["connections"]:
+        for host, other in itertools.permutations(row["endpoints"], 2):
+            found.setdefault(host, set()).add(frozenset((row["endpoints"][host], row["endpoints"][other])))
+    return found
 
 
 def reload_problems(results: Results, expected: Result) -> list[str]:
@@ -75,11 +87,11 @@ def reload_problems(results: Results, expected: Result) -> list[str]:
         if not (row["counter_mode"] or row["anti_replay"]) or row["outcome"] != "kept":
             continue
         ends = set(row["endpoints"].values())
-        wanted = {key: value for key, value in expected["held"].items() if ends.issuperset(key.partition("#")[0].split("|"))}
+        wanted = {key: value for key, value in expected["held"].items() if ends.issuperset(_pair(key))}
         lost = [
             host
             for host, address in sorted(row["endpoints"].items())
-            if any(_touches(key.partition("#")[0], [address]) and results[host]["held"].get(key) != value for key, value in wanted.items())
+            if any(address in _pair(key) and results[host]["held"].get(key) != value for key, value in wanted.items())
         ]
         if lost:
             found.append(
@@ -93,9 +105,13 @@ def reload_problems(results: Results, expected: Result) -> list[str]:
 def agreement(results: Results, expected: Result) -> list[str]:
     """Where a host's SAs, as the task's ``digest`` tells them, are not those of the keystore, or not those of its peer."""
     found = []
+    owners: dict[frozenset[str], list[str]] = {}
+    for host, pairs in sorted(_pairs_of_hosts(expected).items()):
+        for ends in pairs:
+            owners.setdefault(ends, []).append(host)
     for pair, digest in sorted(expected["digest"].items()):
-        for host, mine in sorted(expected["hosts"].items()):
-            if host not in results or not _touches(pair, mine["addresses"]):
+        for host in owners.get(_pair(pair), ()):
+            if host not in results:
                 continue
             told = results[host].get("digest", {}).get(pair)
             if told != digest:
@@ -160,53 +176,65 @@ def clocks(results: Results, asked: float, answered: float, tolerance: float, fo
     return {"problems": problems, "offset": middles[len(middles) // 2]}
 
 
-def roll_back_hosts(staged: Results, cut: Results) -> list[str]:
-    """The hosts that may have switched, and hold a record of what they had before.
+def resumed_hosts(expected: Result) -> list[str]:
+    """The hosts that an earlier, broken run may have switched to a generation of this one: what that run saved there is the way back."""
+    return sorted({host for row in expected["connections"] if row["outcome"] == "resumed" and row["phase"] == "switching" for host in row["endpoints"]})
 
-    A host that answered with an error undid its own changes. One that found nothing to change has such a record only from the broken run that staged
-    the same file; one that did not answer may have switched.
+
+def roll_back_hosts(cut: Results, saved: Results, expected: Result) -> list[str]:
+    """The hosts that may have switched, and hold what they had before. ``saved`` is what `stat` says about that file.
+
+    Whatever the cut-over answered: one that was killed says nothing of what it did, and where nothing was switched, going back changes nothing.
+    A host whose connections have no pending generation stays: the current one is what its peers hold.
     """
-    return [
-        host
-        for host, result in sorted(cut.items())
-        if not was_skipped(result)
-        and (is_unreachable(result) or (not has_failed(result) and (result.get("changed") or not staged.get(host, {}).get("changed"))))
-    ]
+    pending = {host for row in expected["connections"] if row["phase"] != "steady" for host in row["endpoints"]}
+    return [host for host, result in sorted(cut.items()) if not was_skipped(result) and host in pending and not _has_nothing_saved(saved.get(host, {}))]
 
 
-def settled_hosts(cut: Results, rolled_back: Results) -> list[str]:
+def _has_nothing_saved(saved: Result) -> bool:
+    """True where there surely is no file of what a host held before. The cut-over writes it before it changes anything."""
+    return not has_failed(saved) and "stat" in saved and not saved["stat"].get("exists")
+
+
+def settled_hosts(cut: Results, saved: Results, rolled_back: Results) -> list[str]:
     """The hosts that are known to hold what they held before, after a roll-back: nothing staged is needed there any more."""
-    return [host for host, state in sorted(host_states(cut, rolled_back).items()) if state == "before" and not was_skipped(cut[host])]
+    return [host for host, state in sorted(host_states(cut, saved, rolled_back).items()) if state == "before" and not was_skipped(cut[host])]
 
 
-def host_states(cut: Results, rolled_back: Results) -> dict[str, str]:
-    """What each host holds after a roll-back: "before", "next" or "unknown"."""
+def host_states(cut: Results, saved: Results, rolled_back: Results) -> dict[str, str]:
+    """What each host holds after a roll-back: "before", "next" or "unknown".
+
+    A cut-over that failed may have been killed after it had switched, so it proves nothing; that there is nothing saved does, but not where the host did
+    not answer and may still be at work.
+    """
     found = {}
     for host, result in cut.items():
         back = rolled_back.get(host, {})
-        if not back or was_skipped(back):
-            found[host] = "unknown" if is_unreachable(result) else "before"
-        elif not has_failed(back):
+        went_back = bool(back) and not was_skipped(back) and not has_failed(back)
+        unchanged = was_skipped(result) or (_has_nothing_saved(saved.get(host, {})) and not is_unreachable(result))
+        if went_back or unchanged:
             found[host] = "before"
         else:
-            found[host] = "unknown" if is_unreachable(result) else "next"
+            found[host] = "unknown" if has_failed(result) else "next"
     return found
 
 
-def report(problems: t.Sequence[str], phase: str, expected: Result, cut: Results | None = None, rolled_back: Results | None = None) -> str:
+def report(
+    problems: t.Sequence[str], phase: str, expected: Result, cut: Results | None = None, saved: Results | None = None, rolled_back: Results | None = None
+) -> str:
     """What the operator reads when a rotation stops: the reasons, which host holds which generation, and what to do."""
     lines = [f"The rotation stopped at: {phase}."]
     lines += [f"  {problem}" for problem in problems]
     if cut is None:
         lines.append("No host has changed its SAs. Mend this and run again; a generation that is prepared is taken up again.")
         return "\n".join(lines)
-    states = host_states(cut, rolled_back or {}) if rolled_back is not None else {host: "next" for host in cut}
+    states = host_states(cut, saved or {}, rolled_back) if rolled_back is not None else {host: "next" for host in cut}
     names = {host: _generations(host, expected) for host in states}
     lines.append("Which host holds what:")
     words = {
         "before": "what it held before this run",
         "next": "{}, which its peers may not hold",
-        "unknown": "unknown, it did not answer: {}, or what it held before",
+        "unknown": "unknown: {}, or what it held before",
     }
     if rolled_back is None:
         words["next"] = "{}"
