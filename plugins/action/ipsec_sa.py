@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipsec.manual.plugins.modules.ipsec_sa import ARGUMENTS
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SA
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule
 
 
 class ActionModule(SecretActionModule):
     module = "ipsec.manual.ipsec_sa"
-    arguments = ARGUMENTS
+    arguments = IPSEC_SA

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipsec.manual.plugins.modules.ipsec_sadb import ARGUMENTS
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SADB
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule
 
 
 class ActionModule(SecretActionModule):
     module = "ipsec.manual.ipsec_sadb"
-    arguments = ARGUMENTS
+    arguments = IPSEC_SADB

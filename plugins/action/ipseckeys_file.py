@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipsec.manual.plugins.modules.ipseckeys_file import ARGUMENTS
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSECKEYS_FILE
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule
 
 
 class ActionModule(SecretActionModule):
     module = "ipsec.manual.ipseckeys_file"
-    arguments = ARGUMENTS
+    arguments = IPSECKEYS_FILE

@@ -23,9 +23,6 @@ if t.TYPE_CHECKING:
 
 Result = t.Dict[str, t.Any]
 
-# Argument specs are values that merge; the doc fragments describe them.
-BACKEND: Result = {"backend": {"type": "str", "choices": ["auto", "xfrm"], "default": "auto"}}
-COUNTER_MODE: Result = {"allow_static_counter_mode": {"type": "bool", "default": False}}
 
 KEYS_HIDDEN = "This kernel hides the keys of SAs (lockdown), so whether the right ones are installed cannot be seen. Everything else was compared."
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ._arguments import DEFAULT_PATH
 from ._core import association, language, protected
 from ._core.algorithms import BY_NAME
 from ._core.association import SecurityAssociation
@@ -22,7 +23,6 @@ from ._glue_text import Text, parse, read_text
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-DEFAULT_PATH = "/etc/inet/secret/ipseckeys"
 COMMENT = "Managed by ipsec.manual.ipseckeys_file. Holds secret keys: mode 0600, owner root."
 
 

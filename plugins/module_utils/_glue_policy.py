@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import typing as t
 
+from ._arguments import SELECTOR
 from ._core.association import Selector, format_address
 from ._core.errors import InputError, raise_all
 from ._core.sadb import spd
 from ._core.sadb.spd import Policy, PolicyEntry, PolicyOperation, Spd, Template
 from ._core.values import parse_mark, parse_spi
 from ._glue import Result, warn
-from ._glue_read import SELECTOR, Reader, read_address, read_selector
+from ._glue_read import Reader, read_address, read_selector
 from ._glue_view import mark_text, selector_view
 
 if t.TYPE_CHECKING:

@@ -14,16 +14,6 @@ import typing as t
 from ._core.association import Selector, pack_address
 from ._core.errors import InputError, IpsecError, Problems, raise_all, shown
 from ._core.values import parse_network
-from ._glue import Result
-
-# Traffic, as ipsec_sa and ipsec_policy take it.
-SELECTOR: Result = {
-    "source": {"type": "str"},
-    "destination": {"type": "str"},
-    "protocol": {"type": "str"},
-    "source_port": {"type": "int", "default": 0},
-    "destination_port": {"type": "int", "default": 0},
-}
 
 T = t.TypeVar("T")
 V = t.TypeVar("V")

@@ -13,15 +13,11 @@ import typing as t
 from ._core import association, language, protected
 from ._core.association import SecurityAssociation
 from ._core.errors import InputError
-from ._glue import COUNTER_MODE, Result, warn
+from ._glue import warn
 from ._glue_secrets import hide_keys, take_secret
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
-# The doc fragment `_text` describes them.
-READING: Result = {"resolve_names": {"type": "bool", "default": False}}
-TEXT: Result = {"content": {"type": "str", "no_log": True}, "src": {"type": "path"}, **READING, **COUNTER_MODE}
 
 
 class Text(t.NamedTuple):

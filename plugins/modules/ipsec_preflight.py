@@ -141,9 +141,9 @@ backend:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import BACKEND, COUNTER_MODE, run
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import BACKEND, COUNTER_MODE, READING
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_preflight import preflight
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_text import READING
 
 
 def main() -> None:

@@ -394,50 +394,14 @@ backend:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import BACKEND, COUNTER_MODE, Result, run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_read import SELECTOR
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SA
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_sa import apply_sa
-
-LIFETIMES = ("soft_bytes", "hard_bytes", "soft_packets", "hard_packets", "soft_addtime", "hard_addtime", "soft_usetime", "hard_usetime")
-
-ARGUMENTS: Result = {
-    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
-    "protocol": {"type": "str", "choices": ["ah", "esp"], "required": True, "aliases": ["type"]},
-    "spi": {"type": "str", "required": True},
-    "source": {"type": "str", "aliases": ["src"]},
-    "destination": {"type": "str", "required": True, "aliases": ["dst"]},
-    "mode": {"type": "str", "choices": ["transport", "tunnel"], "default": "transport"},
-    "encryption_algorithm": {"type": "str", "aliases": ["encr_alg"]},
-    "encryption_key": {"type": "str", "no_log": True, "aliases": ["encrkey"]},
-    "authentication_algorithm": {"type": "str", "aliases": ["auth_alg"]},
-    "authentication_key": {"type": "str", "no_log": True, "aliases": ["authkey"]},
-    "icv_bits": {"type": "int"},
-    "replay_window": {"type": "int", "default": 0, "aliases": ["replay"]},
-    "esn": {"type": "bool", "default": False},
-    "reqid": {"type": "int", "default": 0},
-    "mark": {"type": "str"},
-    "if_id": {"type": "int", "default": 0},
-    "lifetimes": {"type": "dict", "options": {name: {"type": "int", "default": 0} for name in LIFETIMES}},
-    "encapsulation": {
-        "type": "dict",
-        "options": {
-            "type": {"type": "str", "choices": ["udp"], "default": "udp"},
-            "source_port": {"type": "int", "default": 4500},
-            "destination_port": {"type": "int", "default": 4500},
-            "nat_local": {"type": "str"},
-            "nat_remote": {"type": "str"},
-        },
-    },
-    "selector": {"type": "dict", "options": SELECTOR},
-    "direction": {"type": "str", "choices": ["inbound", "outbound"]},
-    **BACKEND,
-    **COUNTER_MODE,
-}
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=ARGUMENTS,
+        argument_spec=IPSEC_SA,
         supports_check_mode=True,
     )
     run(module, apply_sa)

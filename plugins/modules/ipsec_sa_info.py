@@ -228,9 +228,9 @@ backend:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import BACKEND, run
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import BACKEND, READING
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_info import sa_info
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_text import READING
 
 
 def main() -> None:

@@ -138,26 +138,14 @@ backend:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import BACKEND, Result, run
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SADB
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_sadb import apply_sadb
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_text import TEXT
-
-ARGUMENTS: Result = {
-    "state": {"type": "str", "choices": ["present", "exact", "absent", "flushed"], "default": "present"},
-    "scope": {"type": "str", "choices": ["peers", "protocol", "all"], "default": "peers"},
-    "scope_src": {"type": "path"},
-    "protocols": {"type": "list", "elements": "str", "choices": ["ah", "esp"], "default": []},
-    "direction": {"type": "str", "choices": ["both", "inbound", "outbound"], "default": "both"},
-    "backup": {"type": "path"},
-    "at": {"type": "float"},
-    **TEXT,
-    **BACKEND,
-}
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=ARGUMENTS,
+        argument_spec=IPSEC_SADB,
         mutually_exclusive=[("content", "src")],
         required_if=[("state", state, ("content", "src"), True) for state in ("present", "exact", "absent")],
         supports_check_mode=True,

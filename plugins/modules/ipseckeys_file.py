@@ -117,23 +117,14 @@ digest:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import Result, run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_file import DEFAULT_PATH, apply_file
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_text import TEXT
-
-ARGUMENTS: Result = {
-    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
-    "path": {"type": "path", "default": DEFAULT_PATH},
-    "scope": {"type": "str", "choices": ["all", "peers"], "default": "all"},
-    "omit_counter_mode": {"type": "bool", "default": False},
-    "target": {"type": "str", "choices": ["linux", "solaris"], "default": "linux"},
-    **TEXT,
-}
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSECKEYS_FILE
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_file import apply_file
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=ARGUMENTS,
+        argument_spec=IPSECKEYS_FILE,
         mutually_exclusive=[("content", "src")],
         required_if=[("state", "present", ("content", "src"), True)],
         supports_check_mode=True,

@@ -15,13 +15,13 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SA, IPSEC_SADB, IPSECKEYS_FILE
 from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.modules import ipsec_sa, ipsec_sadb, ipseckeys_file
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import misplaced
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
 KEY = "5ec4e7d0" * 6
-ARGUMENTS = {"ipsec_sa": ipsec_sa.ARGUMENTS, "ipsec_sadb": ipsec_sadb.ARGUMENTS, "ipseckeys_file": ipseckeys_file.ARGUMENTS}
+ARGUMENTS = {"ipsec_sa": IPSEC_SA, "ipsec_sadb": IPSEC_SADB, "ipseckeys_file": IPSECKEYS_FILE}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ ARGUMENTS = {"ipsec_sa": ipsec_sa.ARGUMENTS, "ipsec_sadb": ipsec_sadb.ARGUMENTS,
     ],
 )
 def test_ordinary_options_of_an_sa_pass(options: dict[str, t.Any]) -> None:
-    assert misplaced(options, ipsec_sa.ARGUMENTS) == ""
+    assert misplaced(options, IPSEC_SA) == ""
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def test_ordinary_options_of_an_sa_pass(options: dict[str, t.Any]) -> None:
     ],
 )
 def test_ordinary_options_of_a_set_pass(options: dict[str, t.Any]) -> None:
-    assert misplaced(options, ipsec_sadb.ARGUMENTS) == ""
+    assert misplaced(options, IPSEC_SADB) == ""
 
 
 @pytest.mark.parametrize("form", ["{0}", "0x{0}", "{0}/192", " {0}\n", "0X{0}"])
 @pytest.mark.parametrize("option", ["encryption_algorithm", "spi", "destination", "src", "mark", "type", "reqid"])
 def test_a_key_in_another_option_is_refused(option: str, form: str) -> None:
-    told = misplaced({option: form.format(KEY.upper())}, ipsec_sa.ARGUMENTS)
+    told = misplaced({option: form.format(KEY.upper())}, IPSEC_SA)
     assert told == f"{option}: what is given here looks like a key, so it is not shown. Keys belong into: encryption_key, authentication_key."
 
 
@@ -78,9 +78,9 @@ def test_a_key_inside_another_option_is_refused(module: str, options: dict[str, 
 
 
 def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
-    told = misplaced({"contents": KEY, "state": "exact"}, ipsec_sadb.ARGUMENTS)
+    told = misplaced({"contents": KEY, "state": "exact"}, IPSEC_SADB)
     assert told.startswith("it has no option 'contents'. It has: allow_static_counter_mode, at, backend, backup, content, direction, ")
-    assert KEY not in misplaced({KEY: "x"}, ipsec_sadb.ARGUMENTS)
+    assert KEY not in misplaced({KEY: "x"}, IPSEC_SADB)
 
 
 def play(folder: pathlib.Path, tasks: list[dict[str, t.Any]], environment: t.Mapping[str, str] | None = None, **options: t.Any) -> str:

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""Argument specs, as values that merge: those that modules share, and those of the modules whose actions look at the options before they are sent.
+
+Nothing is imported here, since the controller reads this file for every task.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+Arguments = t.Dict[str, t.Any]
+
+DEFAULT_PATH = "/etc/inet/secret/ipseckeys"
+
+# The doc fragments `_backend` and `_text` describe these.
+BACKEND: Arguments = {"backend": {"type": "str", "choices": ["auto", "xfrm"], "default": "auto"}}
+COUNTER_MODE: Arguments = {"allow_static_counter_mode": {"type": "bool", "default": False}}
+READING: Arguments = {"resolve_names": {"type": "bool", "default": False}}
+TEXT: Arguments = {"content": {"type": "str", "no_log": True}, "src": {"type": "path"}, **READING, **COUNTER_MODE}
+
+# Traffic, as ipsec_sa and ipsec_policy take it.
+SELECTOR: Arguments = {
+    "source": {"type": "str"},
+    "destination": {"type": "str"},
+    "protocol": {"type": "str"},
+    "source_port": {"type": "int", "default": 0},
+    "destination_port": {"type": "int", "default": 0},
+}
+
+_LIFETIMES = ("soft_bytes", "hard_bytes", "soft_packets", "hard_packets", "soft_addtime", "hard_addtime", "soft_usetime", "hard_usetime")
+
+IPSEC_SA: Arguments = {
+    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    "protocol": {"type": "str", "choices": ["ah", "esp"], "required": True, "aliases": ["type"]},
+    "spi": {"type": "str", "required": True},
+    "source": {"type": "str", "aliases": ["src"]},
+    "destination": {"type": "str", "required": True, "aliases": ["dst"]},
+    "mode": {"type": "str", "choices": ["transport", "tunnel"], "default": "transport"},
+    "encryption_algorithm": {"type": "str", "aliases": ["encr_alg"]},
+    "encryption_key": {"type": "str", "no_log": True, "aliases": ["encrkey"]},
+    "authentication_algorithm": {"type": "str", "aliases": ["auth_alg"]},
+    "authentication_key": {"type": "str", "no_log": True, "aliases": ["authkey"]},
+    "icv_bits": {"type": "int"},
+    "replay_window": {"type": "int", "default": 0, "aliases": ["replay"]},
+    "esn": {"type": "bool", "default": False},
+    "reqid": {"type": "int", "default": 0},
+    "mark": {"type": "str"},
+    "if_id": {"type": "int", "default": 0},
+    "lifetimes": {"type": "dict", "options": {name: {"type": "int", "default": 0} for name in _LIFETIMES}},
+    "encapsulation": {
+        "type": "dict",
+        "options": {
+            "type": {"type": "str", "choices": ["udp"], "default": "udp"},
+            "source_port": {"type": "int", "default": 4500},
+            "destination_port": {"type": "int", "default": 4500},
+            "nat_local": {"type": "str"},
+            "nat_remote": {"type": "str"},
+        },
+    },
+    "selector": {"type": "dict", "options": SELECTOR},
+    "direction": {"type": "str", "choices": ["inbound", "outbound"]},
+    **BACKEND,
+    **COUNTER_MODE,
+}
+
+IPSEC_SADB: Arguments = {
+    "state": {"type": "str", "choices": ["present", "exact", "absent", "flushed"], "default": "present"},
+    "scope": {"type": "str", "choices": ["peers", "protocol", "all"], "default": "peers"},
+    "scope_src": {"type": "path"},
+    "protocols": {"type": "list", "elements": "str", "choices": ["ah", "esp"], "default": []},
+    "direction": {"type": "str", "choices": ["both", "inbound", "outbound"], "default": "both"},
+    "backup": {"type": "path"},
+    "at": {"type": "float"},
+    **TEXT,
+    **BACKEND,
+}
+
+IPSECKEYS_FILE: Arguments = {
+    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    "path": {"type": "path", "default": DEFAULT_PATH},
+    "scope": {"type": "str", "choices": ["all", "peers"], "default": "all"},
+    "omit_counter_mode": {"type": "bool", "default": False},
+    "target": {"type": "str", "choices": ["linux", "solaris"], "default": "linux"},
+    **TEXT,
+}
