@@ -1,0 +1,425 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""The ipseckey command for Linux: ``python3 -m ipseckey`` where this folder stands under that name.
+
+What a text says is read as a whole and checked against language, kernel and SADB before anything changes; then all of it takes effect, or nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getopt
+import json
+import os
+import signal
+import stat
+import sys
+import typing as t
+
+from . import association, display, language, protected, reference, script
+from .association import Entry, SecurityAssociation
+from .effect import Effect, effect
+from .errors import InputError, IpsecError, Problems, ProtectedFileError, TextError, may_be_key, raise_all
+from .grammar import FILE, PROMPT
+from .login import clear_text_server
+from .sadb import Sadb, open_sadb
+from .script import Step
+
+PROMPT_TEXT = "ipseckey> "
+CONTINUED_TEXT = "> "
+
+
+class Options(t.NamedTuple):
+    """The options of one run, by what they mean; ``words`` is the command on the command line."""
+
+    file: str = ""
+    check: str = ""
+    save: str = ""
+    numeric: bool = False
+    crossed: bool = False
+    verbose: bool = False
+    json: bool = False
+    show_keys: bool = False
+    allow_static_counter_mode: bool = False
+    allow_unsafe_file: bool = False
+    allow_network_file: bool = False
+    allow_clear_text_login: bool = False
+    man: bool = False
+    completion: bool = False
+    help: bool = False
+    words: tuple[str, ...] = ()
+
+    def keys(self) -> str:
+        """How keys are printed."""
+        return display.CROSSED if self.crossed else display.SHOWN if self.show_keys else display.HIDDEN
+
+
+_FIELD_OF_LETTER = {"-f": "file", "-c": "check", "-s": "save", "-n": "numeric", "-p": "crossed", "-v": "verbose"}
+_LONG = frozenset(row.name for row in reference.OPTIONS if row.name.startswith("--"))
+
+
+def main(arguments: t.Sequence[str] | None = None) -> int:
+    """Run one command line; the exit status, which is 0 only where all went well."""
+    os.umask(0o077)
+    try:
+        options = read_options(sys.argv[1:] if arguments is None else arguments)
+        return _run(options)
+    except IpsecError as error:
+        _complain(error)
+    except BrokenPipeError:
+        # Nobody reads; the interpreter would complain when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        _say("interrupted")
+    return 1
+
+
+def read_options(arguments: t.Sequence[str]) -> Options:
+    """The options; the long ones may stand behind the command too. Raises InputError, which shows no value."""
+    given: dict[str, t.Any] = {word[2:].replace("-", "_"): True for word in arguments if word in _LONG}
+    try:
+        letters, words = getopt.getopt([word for word in arguments if word not in _LONG], "f:c:s:npv")
+    except getopt.GetoptError as exc:
+        what = "lacks its file" if len(exc.opt) == 1 and f"-{exc.opt}" in _FIELD_OF_LETTER else "is no option of ipseckey"
+        raise InputError(f"-{exc.opt} {what}" if len(exc.opt) == 1 else f"a word that begins with -- {what}", "options", "See: ipseckey --help") from None
+    for letter, value in letters:
+        takes_file = letter in ("-f", "-c", "-s")
+        if takes_file and not value:
+            raise InputError(f"{letter} lacks its file", "options", "See: ipseckey --help")
+        given[_FIELD_OF_LETTER[letter]] = value if takes_file else True
+    options = Options(words=tuple(words), **given)
+    if sum(map(bool, (options.file, options.check, options.save, options.words))) > 1:
+        raise InputError("only one of -f, -c, -s and a command can be given", "options", f"Usage: {reference.USAGE}")
+    return options
+
+
+def _run(options: Options) -> int:
+    for wanted, text in ((options.help, reference.usage), (options.man, reference.man_page), (options.completion, reference.completion)):
+        if wanted:
+            _print(text())
+            return 0
+    if options.file or options.check:
+        path = os.path.abspath(options.file or options.check)
+        found = script.parse(read_file(path, options), path, FILE, **_language(options))
+        _warn(found)
+        steps = [step for step in found.steps if step.command != "quit"]
+        if options.check:
+            _check(steps, path, open_sadb())
+        else:
+            _execute(steps, path, options)
+        return 0
+    if options.save:
+        return _save(Step("save", 1, word=options.save), options)
+    if options.words:
+        found = script.parse_words(options.words, **_language(options))
+        _warn(found)
+        return _execute(found.steps, "command line", options)
+    return _prompt(options)
+
+
+def _language(options: Options) -> dict[str, t.Any]:
+    return {"resolve_names": not options.numeric, "allow_static_counter_mode": options.allow_static_counter_mode}
+
+
+def read_file(path: str, options: Options) -> bytes:
+    """The content of a file of commands. Raises ProtectedFileError for one that is not safe, with the option that takes it all the same."""
+    if not (options.allow_unsafe_file or options.allow_network_file):
+        try:
+            return protected.read(path)
+        except ProtectedFileError as error:
+            raise (_with_option(error) if os.path.exists(path) else error) from None
+    problems = protected.status(path).problems
+    raise_all([_with_option(error) for error in problems if not (options.allow_network_file if _is_about_network(error) else options.allow_unsafe_file)])
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as exc:
+        raise ProtectedFileError(f"the file cannot be read ({exc.strerror})", path) from None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ProtectedFileError("this is not a regular file", path)
+        return file.read(protected.LIMIT)
+
+
+def _with_option(error: ProtectedFileError) -> ProtectedFileError:
+    option = "--allow-network-file" if _is_about_network(error) else "--allow-unsafe-file"
+    return ProtectedFileError(error.message, error.place, ". ".join(filter(None, (error.hint, f"To take it all the same: {option}"))))
+
+
+def _is_about_network(error: ProtectedFileError) -> bool:
+    return error.message.startswith(("the file system is ", "the type of the file system "))
+
+
+def _check(steps: t.Sequence[Step], name: str, sadb: Sadb) -> None:
+    """Raise what this kind of SADB cannot express."""
+    problems: list[IpsecError] = []
+    for step in steps:
+        wrong = sadb.refusals(step.sa) if step.sa is not None else []
+        wrong += [InputError(f"Linux has nothing like {keyword}", "", "Take it away.") for keyword, dummy in step.extra]
+        if step.command.endswith("-pair"):
+            wrong.append(InputError("Linux pairs no SAs", "", "Name each SA in a command of its own."))
+        for error in wrong:
+            place = f"{error.place}: " if error.place else ""
+            problems.append(TextError(f"{place}{error.message}", name, step.line, 1, error.hint))
+    raise_all(problems)
+
+
+def _execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
+    """Carry the steps out: one that stands alone by its handler, all others together."""
+    if not steps:
+        return 0
+    handler = _ALONE.get(steps[0].command)
+    if handler is not None:
+        return handler(steps[0], options)
+    sadb = open_sadb()
+    _check(steps, name, sadb)
+    if [step.command for step in steps] == ["flush"]:
+        sadb.flush(steps[0].protocol)
+        return 0
+    found = effect(steps, sadb.dump(), name)
+    added = [operation.new for operation in found.operations if operation.new is not None]
+    if added:
+        raise_all(sadb.preflight(added))
+    _change(sadb, found)
+    if options.verbose:
+        lines = [f"update {association.label(entry.sa)}" for entry, dummy in found.updates] + [str(operation) for operation in found.operations]
+        _print("".join(f"{line}\n" for line in lines))
+    for entry in found.shown:
+        _show(entry, options)
+    _advise(added)
+    return 0
+
+
+def _change(sadb: Sadb, found: Effect) -> None:
+    """All of it or nothing: lifetimes first, since they can be taken back without loss."""
+    from .sadb.lifetimes import update
+
+    if found.updates:
+        update(found.updates)
+    try:
+        if found.operations:
+            sadb.apply(found.operations)
+    except IpsecError:
+        if found.updates:
+            update([(entry, entry.sa.lifetimes) for entry, dummy in found.updates])
+        raise
+
+
+def _advise(sas: t.Sequence[SecurityAssociation]) -> None:
+    """What is allowed but unwise, once for all SAs that it is true of."""
+    alike: dict[t.Any, list[SecurityAssociation]] = {}
+    for sa in sas:
+        alike.setdefault((sa.protocol, sa.encryption, sa.authentication, sa.icv_bits, bool(sa.replay_window)), []).append(sa)
+    counts: dict[str, int] = {}
+    for group in alike.values():
+        for warning in association.warnings(group[0]):
+            counts[warning] = counts.get(warning, 0) + len(group)
+    for warning, count in counts.items():
+        _say(f"warning: {warning} ({count} {'SA' if count == 1 else 'SAs'})")
+
+
+def _show(entry: Entry, options: Options) -> None:
+    if options.json:
+        _print(json.dumps(display.record(entry, options.keys())) + "\n")
+    else:
+        _print(display.block(entry, options.keys(), options.verbose) + "\n")
+
+
+# Commands that stand alone
+
+
+def _dump(step: Step, options: Options) -> int:
+    entries = open_sadb().dump(step.protocol)
+    if options.json:
+        _print(json.dumps([display.record(entry, options.keys()) for entry in entries], indent=1) + "\n")
+    else:
+        for entry in entries:
+            _show(entry, options)
+        _print(f"Dump succeeded for SA type {display.NUMBERS.get(step.protocol, 0)}.\n")
+    return 0
+
+
+def _save(step: Step, options: Options) -> int:
+    """Write what the language can say of all SAs, sequence numbers included, so that they go on from there; 1 where something is left out."""
+    to_output = step.word in ("", "-")
+    if options.crossed:
+        raise InputError("-p would save keys that cannot be loaded again", "save", "Leave -p away.")
+    if to_output and not options.show_keys:
+        raise InputError("this would print keys", "save", "Name a file, or add --show-keys.")
+    kept, left_out = _sayable([_continued(entry) for entry in open_sadb().dump(step.protocol) if not entry.larval])
+    text = language.render(kept, "Saved by ipseckey. Keep it secret: it holds keys.")
+    if to_output:
+        _print(text)
+    else:
+        protected.write(os.path.abspath(step.word), text.encode("ascii"))
+    for clash in association.set_problems(kept):
+        left_out.append(InputError(f"saved, but the file cannot be loaded with it: {clash.message}", clash.place))
+    for problem in left_out:
+        _complain(problem)
+    return 1 if left_out else 0
+
+
+def _sayable(sas: list[SecurityAssociation]) -> tuple[list[SecurityAssociation], list[IpsecError]]:
+    """The SAs that the language brings back as they are, and why the others cannot be."""
+    with contextlib.suppress(IpsecError):
+        if _read_back(sas) == tuple(sas):
+            return sas, []
+    kept: list[SecurityAssociation] = []
+    left_out: list[IpsecError] = []
+    for sa in sas:
+        try:
+            if _read_back([sa]) != (sa,):
+                raise InputError("the language has no words for all of it", "")
+            kept.append(sa)
+        except IpsecError as error:
+            left_out.append(InputError(f"left out: {getattr(error, 'problems', (error,))[0].message}", association.label(sa)))
+    return kept, left_out
+
+
+def _read_back(sas: list[SecurityAssociation]) -> tuple[SecurityAssociation, ...]:
+    return language.parse(language.render(sas), allow_static_counter_mode=True).sas
+
+
+def _continued(entry: Entry) -> SecurityAssociation:
+    """The SA, starting where it is now."""
+    sequence = max(entry.counters.sequence_out, entry.counters.sequence_in)
+    return entry.sa._replace(extra=(("replay_value", str(sequence)),)) if sequence else entry.sa
+
+
+def _monitor(step: Step, options: Options) -> int:
+    from .sadb.events import LOST, listen
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Also where a shell started it in the background, with interrupts ignored.
+        signal.signal(number, signal.default_int_handler)
+    events = listen(acquires=step.command == "monitor")
+    with contextlib.suppress(KeyboardInterrupt):
+        for event in events:
+            if event.kind == LOST:
+                _say("events came faster than they were read; some are lost")
+            elif options.json:
+                shown = display.record(event.entry, options.keys()) if event.entry is not None else {"protocol": event.protocol or "all"}
+                _print(json.dumps({"event": event.kind.lower(), **shown}) + "\n")
+            else:
+                protocol = event.entry.sa.protocol if event.entry is not None else event.protocol or "all"
+                text = display.block(event.entry, options.keys(), options.verbose) if event.entry is not None else ""
+                _print(f"Base message type {event.kind}, SA type {protocol.upper()}.\n{text}\n")
+    return 0
+
+
+def _help(step: Step, options: Options) -> int:
+    _print(reference.topic(step.word))
+    return 0
+
+
+_ALONE: dict[str, t.Callable[[Step, Options], int]] = {
+    "dump": _dump,
+    "save": _save,
+    "monitor": _monitor,
+    "pmonitor": _monitor,
+    "help": _help,
+    "quit": lambda dummy, dummies: 0,
+}
+
+
+# The prompt
+
+
+def _prompt(options: Options) -> int:
+    """Read commands one by one until quit or the end; 1 where any of them failed."""
+    server = "" if options.allow_clear_text_login else clear_text_server(os.getpid())
+    if server:
+        message = f"this login came through {server}, which does not encrypt: keys typed here travel in clear text"
+        raise InputError(message, "prompt", "Log in with ssh; or, where nobody can listen, add --allow-clear-text-login.")
+    history = _Line(sys.stdin.isatty())
+    status = number = 0
+    while True:
+        text = _read_command(history)
+        if text is None:
+            return status
+        number += 1
+        try:
+            found = script.parse(text, f"command {number}", PROMPT, **_language(options))
+            _warn(found)
+            status |= _execute(found.steps, f"command {number}", options)
+            if any(step.command == "quit" for step in found.steps):
+                return status
+        except IpsecError as error:
+            _complain(error)
+            status = 1
+        except KeyboardInterrupt:
+            _say("interrupted")
+            status = 1
+
+
+def _read_command(line: _Line) -> str | None:
+    """A line and those it is continued in; None at the end."""
+    text = ""
+    while True:
+        more = line.read(CONTINUED_TEXT if text else PROMPT_TEXT)
+        if more is None:
+            return text or None
+        text += more + "\n"
+        if not more.endswith("\\"):
+            return text
+
+
+class _Line:
+    """Lines of standard input, edited and completed where that is a terminal. The history holds no line that may hold a key, and is never written."""
+
+    def __init__(self, interactive: bool) -> None:
+        self.interactive = interactive
+        self._readline: t.Any = None
+        if interactive:
+            with contextlib.suppress(ImportError):
+                import readline
+
+                readline.set_auto_history(False)
+                readline.set_completer_delims(" \t")
+                readline.set_completer(self._complete)
+                readline.parse_and_bind("tab: complete")
+                self._readline = readline
+
+    def _complete(self, typed: str, index: int) -> str | None:
+        before = self._readline.get_line_buffer()[: self._readline.get_begidx()].split()
+        found = [word + " " for word in reference.completions(before, PROMPT) if word.startswith(typed)]
+        return found[index] if index < len(found) else None
+
+    def read(self, prompt: str) -> str | None:
+        if not self.interactive:
+            line = sys.stdin.readline()
+            return line[:-1] if line.endswith("\n") else line or None
+        try:
+            line = input(prompt)
+        except EOFError:
+            print()
+            return None
+        if self._readline is not None and line.strip() and "key" not in line and not may_be_key(line):
+            self._readline.add_history(line)
+        return line
+
+
+# Output
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"ipseckey: {text}\n")
+    sys.stderr.flush()
+
+
+def _complain(error: IpsecError) -> None:
+    for problem in error.problems if isinstance(error, Problems) else (error,):
+        _say(str(problem).replace("set allow_static_counter_mode", "give --allow-static-counter-mode"))
+
+
+def _warn(found: script.Script) -> None:
+    for message, place in found.warnings:
+        _say(f"warning: {place}: {message}")

@@ -1,0 +1,229 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""Help, manual page and shell completion of the ipseckey command, all from the tables in `grammar` and `OPTIONS`."""
+
+from __future__ import annotations
+
+import textwrap
+import typing as t
+
+from .algorithms import ALGORITHMS
+from .grammar import ALL, COMMAND_BY_WORD, COMMANDS, EXTRA, FIELDS_OF_COMMAND, FILE, IDENTITY, KEYWORDS, LINE, OURS, PROMPT, Command, Keyword
+
+
+class Option(t.NamedTuple):
+    """One option of the command. ``value`` names what follows it, empty for nothing."""
+
+    name: str
+    help: str
+    value: str = ""
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("-f", "run the commands of FILE: all of them, or none where one is wrong or refused", "FILE"),
+    Option("-c", "check FILE, key lengths included, and do nothing", "FILE"),
+    Option("-s", "save all SAs to FILE, mode 0600; - is standard output", "FILE"),
+    Option("-n", "take literal addresses only, no host names"),
+    Option("-p", "print XX for every byte of a key"),
+    Option("-v", "say each change; print times as seconds"),
+    Option("--json", "print SAs and events as JSON"),
+    Option("--show-keys", "print keys; without it dump, get and monitor print fingerprints, and nothing is saved to standard output"),
+    Option("--allow-static-counter-mode", "take counter-mode ciphers, whose static keys must never be loaded twice (RFC 8221 section 3)"),
+    Option("--allow-unsafe-file", "read a file that others than root can read or change"),
+    Option("--allow-network-file", "read a file over a network file system, where its keys travel in clear text"),
+    Option("--allow-clear-text-login", "open the prompt though the login is not encrypted, so that keys typed travel in clear text"),
+    Option("--man", "print the manual page, roff"),
+    Option("--completion", "print the completion for bash"),
+    Option("--help", "print the options and commands"),
+)
+USAGE = "ipseckey [OPTION]... [-f FILE | -c FILE | -s FILE | COMMAND]"
+SUMMARY = "manual IPsec security associations (SAs)"
+_WHERE = {FILE: "in a file", PROMPT: "at the prompt", LINE: "on the command line"}
+_KNOWN = {ALL: "", OURS: "not on Solaris", EXTRA: "Solaris only"}
+_VALUES = {IDENTITY: "TYPE TEXT", "flag": ""}
+_SECTIONS = (
+    ("Exit status", "0 when everything was done, 1 for any trouble. An interrupted monitor ends with 0."),
+    ("Files", "A file of commands belongs to root, has mode 0600 and lies on a local file system, in directories that only root can change."),
+    (
+        "Keys",
+        "No key is taken from the command line, which every user can read, and none is printed unless asked for. Messages name line and column, never a key. "
+        "Lines with keys are not kept in the history of the prompt.",
+    ),
+    (
+        "Linux",
+        "update changes lifetimes, never keys: an SA with a new key is another SA, with another SPI. Linux pairs no SAs, so update-pair, delete-pair and "
+        "pair-spi are refused. flush deletes all SAs, those of key management daemons included.",
+    ),
+)
+
+
+def _value(row: Keyword) -> str:
+    return "|".join(row.choices) if row.choices else _VALUES.get(row.kind, row.kind.upper().replace(" ", "-"))
+
+
+def _attribute_rows(fields: t.Collection[str] = ()) -> t.Iterator[tuple[str, str]]:
+    for row in KEYWORDS:
+        if not fields or row.field in fields:
+            notes = "; ".join(filter(None, (f"also {', '.join(row.synonyms)}" if row.synonyms else "", _KNOWN[row.known])))
+            yield f"{row.name} {_value(row)}".strip(), row.help + (f" ({notes})" if notes else "")
+
+
+def _command_rows(place: str = "") -> t.Iterator[tuple[str, str]]:
+    for row in COMMANDS:
+        if not place or place in row.places:
+            yield row.usage(), row.help + (f" (also {', '.join(row.synonyms)})" if row.synonyms else "")
+
+
+def _columns(rows: t.Iterable[tuple[str, str]], width: int = 34) -> str:
+    text = ""
+    for left, right in rows:
+        lines = textwrap.wrap(right, 96 - width) or [""]
+        first = f"  {left}"
+        if len(first) >= width:
+            text += f"{first}\n"
+            first = ""
+        text += "".join(f"{first if index == 0 else '':<{width}}{line}".rstrip() + "\n" for index, line in enumerate(lines))
+    return text
+
+
+def usage() -> str:
+    """Options and commands, for --help and for a wrong option."""
+    return f"Usage: {USAGE}\n\n{_columns(_option_rows())}\n{_columns(_command_rows())}"
+
+
+def _option_rows() -> t.Iterator[tuple[str, str]]:
+    return ((f"{row.name} {row.value}".strip(), row.help) for row in OPTIONS)
+
+
+def topic(word: str) -> str:
+    """What ``help`` prints: the commands, one command, or with ``attr`` all attributes and algorithms."""
+    if not word:
+        return _columns(_command_rows()) + "\nMore: help COMMAND, help attr\n"
+    if word == "attr":
+        return f"{_columns(_attribute_rows())}\nAlgorithms:\n{_columns(_algorithm_rows())}"
+    row = COMMAND_BY_WORD[word]
+    text = f"{row.usage()}\n{textwrap.fill(row.help, 94, initial_indent='  ', subsequent_indent='  ')}\n  Taken {_places(row)}.\n"
+    if row.name in FIELDS_OF_COMMAND:
+        text += f"\n{_columns(_attribute_rows(FIELDS_OF_COMMAND[row.name]))}"
+    return text + ("\nAttributes: help attr\n" if row.name == "add" else "")
+
+
+def _places(row: Command) -> str:
+    return ", ".join(_WHERE[place] for place in row.places)
+
+
+def _algorithm_rows() -> t.Iterator[tuple[str, str]]:
+    for row in ALGORITHMS:
+        notes = [f"also {', '.join(row.aliases)}" if row.aliases else "", row.sizes() if row.key_bits else "no key", row.rfc, row.retired]
+        notes.append("counter mode" if row.counter_mode else "")
+        yield row.name, f"{row.kind}; " + "; ".join(filter(None, notes))
+
+
+def _roff(text: str) -> str:
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return "\\&" + escaped if escaped[:1] in (".", "'") else escaped
+
+
+def man_page() -> str:
+    """The manual page ipseckey(8)."""
+    lines = [
+        '.\\" Copyright (c) 2026, ipsec.manual contributors',
+        '.\\" GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)',
+        '.\\" SPDX-License-Identifier: GPL-3.0-or-later',
+        '.\\" Written by: ipseckey --man',
+        '.TH IPSECKEY 8 "" "ipsec.manual" "System Administration"',
+        ".SH NAME",
+        _roff(f"ipseckey - {SUMMARY}"),
+        ".SH SYNOPSIS",
+        _roff(USAGE),
+        ".SH DESCRIPTION",
+        _roff(
+            "Adds, changes, deletes and shows SAs whose keys no daemon negotiates, in the language of Solaris' ipseckey. Without option and command it prompts."
+        ),
+    ]
+    for title, rows in (
+        ("OPTIONS", _option_rows()),
+        ("COMMANDS", ((usage, f"{text}. Taken {_places(COMMAND_BY_WORD[usage.split()[0]])}.") for usage, text in _command_rows())),
+        ("ATTRIBUTES", _attribute_rows()),
+        ("ALGORITHMS", _algorithm_rows()),
+    ):
+        lines.append(f".SH {title}")
+        for left, right in rows:
+            lines += (".TP", f".B {_roff(left)}", _roff(right[:1].upper() + right[1:].rstrip(".") + "."))
+    for title, text in _SECTIONS:
+        lines += (f".SH {title.upper()}", _roff(text))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def completions(words: t.Sequence[str], place: str) -> list[str]:
+    """What may follow the words, each with what is typed of the next; used by the prompt."""
+    if not words:
+        return sorted(word for word, row in COMMAND_BY_WORD.items() if place in row.places)
+    row = COMMAND_BY_WORD.get(words[0])
+    if row is None:
+        return []
+    if len(words) == 1 and row.type:
+        return row.type.strip("[]").split("|")
+    if row.name == "help" and len(words) == 1:
+        return sorted((*COMMAND_BY_WORD, "attr"))
+    known = {word: keyword for keyword in KEYWORDS for word in (keyword.name, *keyword.synonyms)}
+    last = known.get(words[-1])
+    if last is not None and last.values:
+        if last.kind in ("encryption", "authentication"):
+            return sorted(algorithm.name for algorithm in ALGORITHMS if algorithm.kind == last.kind)
+        return list(last.choices)
+    fields = FIELDS_OF_COMMAND.get(row.name, tuple(keyword.field for keyword in KEYWORDS) if row.name == "add" else ())
+    given = {known[word].field for word in words if word in known}
+    return sorted(keyword.name for keyword in KEYWORDS if keyword.field in fields and keyword.field not in given)
+
+
+def completion() -> str:
+    """A completion script for bash."""
+    commands = " ".join(sorted(word for word, row in COMMAND_BY_WORD.items() if LINE in row.places))
+    cases = []
+    for row in COMMANDS:
+        if LINE in row.places and (row.type or row.name in FIELDS_OF_COMMAND or row.name == "help"):
+            first = row.type.strip("[]").replace("|", " ") if row.type else " ".join(sorted((*COMMAND_BY_WORD, "attr")))
+            rest = " ".join(keyword.name for keyword in KEYWORDS if keyword.field in FIELDS_OF_COMMAND.get(row.name, ()))
+            cases.append(f'        {row.name}) first="{first}"; rest="{rest}" ;;')
+    return _BASH.format(options=" ".join(row.name for row in OPTIONS), commands=commands, cases="\n".join(cases))
+
+
+_BASH = """\
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Written by: ipseckey --completion
+# shellcheck shell=bash disable=SC2207
+
+_ipseckey() {{
+    local word command="" at=0 first="" rest="" current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}}
+    case $before in
+        -f | -c | -s)
+            COMPREPLY=($(compgen -f -- "$current"))
+            return
+            ;;
+    esac
+    for ((at = 1; at < COMP_CWORD; at++)); do
+        word=${{COMP_WORDS[at]}}
+        if [[ $word != -* ]]; then
+            command=$word
+            break
+        fi
+    done
+    case $command in
+        "") first="{commands} {options}" ;;
+{cases}
+    esac
+    if [[ -z $command || $((COMP_CWORD - at)) -eq 1 ]]; then
+        COMPREPLY=($(compgen -W "$first" -- "$current"))
+    else
+        COMPREPLY=($(compgen -W "$rest" -- "$current"))
+    fi
+}}
+complete -F _ipseckey ipseckey
+"""

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What of the ipseckey command needs no kernel; the rest is in tests/kernel/test_command.py."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import command, display, login, reference, script
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry
+from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import COMMAND_BY_WORD, COMMANDS, KEYWORDS, PROMPT
+
+ROOT = Path(__file__).parents[5]
+KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
+
+
+@pytest.fixture(autouse=True)
+def umask_kept(monkeypatch):
+    monkeypatch.setattr(command.os, "umask", lambda dummy: 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["-z"], "-z is no option"),
+        (["-f"], "-f lacks its file"),
+        (["-f", ""], "-f lacks its file"),
+        (["--" + KEY], "begins with --"),
+        (["-f", "/a", "-c", "/b"], "only one of"),
+        (["-s", "/a", "dump"], "only one of"),
+        (["add", "esp", "authkey", KEY], "refused on the command line"),
+        (["flush", "NONSENSE"], "unknown SA type"),
+        (["flush", "esp", "extra"], "too many words"),
+        (["-p", "save", "all"], "cannot be loaded"),
+        (["save", "all"], "--show-keys"),
+        (["-c", "/nonexistent/keys"], "does not exist"),
+        ([KEY], "hidden"),
+    ],
+)
+def test_what_is_refused_before_anything_is_touched(capsys, words, part):
+    assert command.main(words) == 1
+    out, err = capsys.readouterr()
+    assert part in err and not out and KEY[:8] not in err
+
+
+def test_commands_that_need_no_kernel(capsys):
+    assert command.main(["help", "attr"]) == 0
+    assert all(row.name in capsys.readouterr().out for row in KEYWORDS if row.name == "authkey")
+    for words in (["--help"], ["--man"], ["--completion"], ["help"], ["quit"]):
+        assert command.main(words) == 0
+
+
+def test_the_prompt_goes_on_after_trouble_and_tells_it(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("frobnicate\nhelp \\\n get\nquit\nfrobnicate\n"))
+    monkeypatch.setattr(command, "clear_text_server", lambda dummy: "")
+    assert command.main([]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("get esp|ah") and err.count("unknown command") == 1
+
+
+def test_a_clear_text_login_is_found_among_the_ancestors(tmp_path):
+    for pid, name, parent in ((9, "sh) S 1 (", 8), (8, "login", 7), (7, "in.telnetd", 1), (5, "sshd", 1), (1, "init", 0)):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S {parent} 0 0\n")
+    assert login.clear_text_server(9, str(tmp_path)) == "in.telnetd"
+    assert login.clear_text_server(5, str(tmp_path)) == ""
+    assert login.clear_text_server(77, str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize(("name", "made"), [("ipseckey.8", reference.man_page), ("ipseckey.bash", reference.completion)])
+def test_what_was_generated_is_current(name, made):
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == made(), f"make it anew with: python3 -m ipseckey --man > docs/{name}"
+
+
+def test_the_tables_are_in_the_manual_page():
+    page = reference.man_page().replace("\\-", "-")
+    for words in (row.usage() for row in COMMANDS):
+        assert f"\n.B {words}\n" in page
+    for row in (*KEYWORDS, *reference.OPTIONS):
+        assert f"\n.B {row.name}" in page
+
+
+def test_each_command_has_help():
+    for word in (*COMMAND_BY_WORD, "attr", ""):
+        assert reference.topic(word)
+
+
+def test_completion_knows_what_may_follow():
+    assert "add" in reference.completions([], PROMPT)
+    assert reference.completions(["flush"], PROMPT) == ["esp", "ah", "all"]
+    assert "aes-cbc" in reference.completions(["add", "esp", "encr_alg"], PROMPT)
+    assert "encrkey" in reference.completions(["add", "esp", "encr_alg", "aes-cbc"], PROMPT)
+    assert "encrkey" not in reference.completions(["add", "esp", "encrkey", KEY], PROMPT)
+    assert "authkey" not in reference.completions(["get", "esp"], PROMPT)
+    assert reference.completions(["frobnicate"], PROMPT) == []
+
+
+def test_keys_are_shown_only_where_asked_for():
+    (step,) = script.parse(f"add esp spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey {KEY}").steps
+    entry = Entry(step.sa, Counters())
+    assert KEY not in display.block(entry) and KEY not in str(display.record(entry))
+    assert f"AKY: {KEY}/160" in display.block(entry, display.SHOWN)
+    assert f"AKY: {'XX' * 20}/160" in display.block(entry, display.CROSSED)
+    assert display.record(entry, display.SHOWN)["authentication_key"] == KEY
