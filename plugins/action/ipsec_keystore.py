@@ -127,17 +127,19 @@ class ActionModule(ActionBase):
         for connection in chosen:
             store.check(connection.name)
             record = known.get(connection.name, Record(connection.name))
+            records.check_change(record, connection, store.path(connection.name))
             outcome = records.decide(record, connection, arguments["new_keys"])
             outcomes.append((outcome, record, records.make(record, connection, taken, retired) if outcome == MADE else record))
         return outcomes
 
     def _result(self, chosen: t.Sequence[Connection], outcomes: t.Sequence[Outcome]) -> dict[str, t.Any]:
         rows = [_Row(connection, outcome, record) for connection, (outcome, dummy, record) in zip(chosen, outcomes)]
+        behind = {row.record.connection: records.left_behind(row.record) for row in rows}
         everything = [sa for row in rows for sa in row.sas]
         result: dict[str, t.Any] = {
             "changed": any(after != before for dummy, before, after in outcomes),
             "connections": [row.view() for row in rows],
-            "hosts": {host: _host_view(host, chosen) for host in sorted({host for connection in chosen for host in connection.hosts})},
+            "hosts": {host: _host_view(host, chosen, behind) for host in sorted({host for connection in chosen for host in connection.hosts})},
             "pending": any(row.record.next is not None for row in rows),
             "digest": digest(everything),
             "held": held(everything),
@@ -177,12 +179,16 @@ class _Row:
         }
 
 
-def _host_view(host: str, chosen: t.Sequence[Connection]) -> dict[str, t.Any]:
-    """What a host has to do with the connections: names, its addresses, and the kinds of SAs that its kernel must be able to carry."""
+def _host_view(host: str, chosen: t.Sequence[Connection], behind: t.Mapping[str, t.AbstractSet[str]]) -> dict[str, t.Any]:
+    """What a host has to do with the connections: names, its addresses, and the kinds of SAs that its kernel must be able to carry.
+
+    ``behind`` are the endpoints, by connection, of current generations that the next ones leave behind.
+    """
     mine = [connection for connection in chosen if host in connection.hosts]
     kinds = {row._replace(lifetimes=NO_LIFETIMES): None for connection in mine for row in connection.associations}
     return {
         "connections": [connection.name for connection in mine],
+        "left_behind": [connection.name for connection in mine if host in behind[connection.name]],
         "addresses": sorted({connection.settings()["endpoints"][host] for connection in mine}),
         "associations": [
             {

@@ -84,6 +84,7 @@ IPSECKEYS_FILE: Arguments = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "path": {"type": "path", "default": DEFAULT_PATH},
     "scope": {"type": "str", "choices": ["all", "peers"], "default": "all"},
+    "remove_src": {"type": "path"},
     "omit_counter_mode": {"type": "bool", "default": False},
     "target": {"type": "str", "choices": ["linux", "solaris"], "default": "linux"},
     **TEXT,

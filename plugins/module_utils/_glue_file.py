@@ -18,7 +18,7 @@ from ._core.association import SecurityAssociation
 from ._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
 from ._core.plan import PEERS, Pair, digest, pair
 from ._glue import Result, diff
-from ._glue_text import Text, parse, read_text
+from ._glue_text import Text, parse, read_file, read_text
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -36,12 +36,13 @@ def _write(module: AnsibleModule) -> Result:
     path: str = params["path"]
     text = read_text(module, params["target"], allow_counter_mode=params["omit_counter_mode"])
     text.warn(module)
+    gone = {association.identity(sa) for sa in read_file(module, params["remove_src"], allow_counter_mode=True).sas} if params["remove_src"] else set()
     there = protected.writable(path)
     sas: tuple[SecurityAssociation, ...] = ()
 
     def change(old: bytes | None) -> bytes:
         nonlocal sas
-        sas = _contents(module, text, old)
+        sas = _contents(module, text, old, gone)
         return language.render(sas, comment=COMMENT, target=params["target"]).encode("utf-8")
 
     if module.check_mode:
@@ -92,15 +93,15 @@ def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[
         return ()
 
 
-def _contents(module: AnsibleModule, text: Text, old: bytes | None) -> tuple[SecurityAssociation, ...]:
-    """The SAs that the file shall hold, where it holds ``old`` now; refuses those it must not hold."""
+def _contents(module: AnsibleModule, text: Text, old: bytes | None, gone: t.AbstractSet[association.Identity]) -> tuple[SecurityAssociation, ...]:
+    """The SAs that the file shall hold, where it holds ``old`` now and ``gone`` go out of it; refuses those it must not hold."""
     params = module.params
     sas = text.sas
     places = {association.identity(sa): place for sa, place in text.placed()}
     if params["scope"] == PEERS and old is not None:
         held = parse(module, old, params["path"], params["target"], allow_counter_mode=params["omit_counter_mode"])
         places = {**{association.identity(sa): place for sa, place in held.placed()}, **places}
-        sas = _merged(held.sas, sas)
+        sas = _merged([sa for sa in held.sas if association.identity(sa) not in gone], sas)
     if params["omit_counter_mode"]:
         sas = tuple(sa for sa in sas if not _is_counter_mode(sa))
     raise_all([*association.set_problems(sas), *_boot_problems(params["path"], sas, places)])

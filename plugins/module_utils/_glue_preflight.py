@@ -30,7 +30,7 @@ if t.TYPE_CHECKING:
 _SAMPLES = {4: (bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])), 16: (bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02"))}
 
 # What a rotation keeps beside the protected file while it runs.
-LEFTOVERS = (".next", ".previous")
+LEFTOVERS = (".next", ".previous", ".replaced")
 
 
 def preflight(module: AnsibleModule) -> Result:

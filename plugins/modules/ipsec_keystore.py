@@ -146,10 +146,11 @@ connections:
       anti_replay: false
 hosts:
   description:
-    - For each host the names of its C(connections), its C(addresses) in them, and the kinds of SAs (C(associations)) that its kernel must carry.
+    - For each host the names of its C(connections), those of them whose current SAs the next ones do not take the place of (C(left_behind)), since
+      addresses, reqid, mark, or if_id changed, its C(addresses), and the kinds of SAs (C(associations)) that its kernel must carry.
   returned: success
   type: dict
-  sample: {"enigma": {"connections": ["enigma-partym"], "addresses": ["192.168.116.16"], "associations": [{"protocol": "esp", "mode": "transport"}]}}
+  sample: {"enigma": {"connections": ["enigma-partym"], "left_behind": [], "addresses": ["192.168.116.16"], "associations": [{"protocol": "esp"}]}}
 pending:
   description:
     - Whether a connection has a next generation.

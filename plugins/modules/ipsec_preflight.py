@@ -113,7 +113,7 @@ held:
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
 leftovers:
   description:
-    - Files that a broken rotation left beside O(path), named like it with C(.next) or C(.previous) added.
+    - Files that a broken rotation left beside O(path), named like it with C(.next), C(.previous), or C(.replaced) added.
   returned: success
   type: list
   elements: str

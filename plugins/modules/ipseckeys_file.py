@@ -44,6 +44,11 @@ options:
     type: str
     choices: [all, peers]
     default: all
+  remove_src:
+    description:
+      - Path of another protected file on the target. With O(scope=peers), its SAs go out of the file, also those between addresses that the text
+        does not name. Their keys do not matter.
+    type: path
   omit_counter_mode:
     description:
       - Whether to leave SAs with counter mode ciphers out of the file instead of writing or refusing them.

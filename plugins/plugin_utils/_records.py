@@ -58,6 +58,10 @@ RESUMED = "resumed"
 KEPT = "kept"
 
 
+# The settings that say between which addresses a generation's SAs are, and whose they are.
+_REACH = ("endpoints", "reqid", "mark", "if_id")
+
+
 class KeystoreError(IpsecError):
     """The keystore cannot be used as it is; it was not touched."""
 
@@ -161,6 +165,28 @@ def decide(record: Record, connection: Connection, new_keys: bool) -> str:
     if record.next is None and record.current is not None and record.current.settings == settings and not new_keys:
         return KEPT
     return MADE
+
+
+def check_change(record: Record, connection: Connection, place: str) -> None:
+    """Refuse to give up a next generation that hosts may use and that another one would not replace on them: nothing would ever remove it there."""
+    if record.phase == SWITCHING and record.next is not None and not _same_reach(record.next.settings, connection.settings()):
+        raise InputError(
+            f"hosts may already use generation {record.next.generation} of connection {record.connection}, made for other endpoints, reqid, mark or if_id",
+            place,
+            "Put those back and run again, which finishes it, and change them then; "
+            "or give it up with ipsec_keystore, state discarded and force, when you know that no host has it.",
+        )
+
+
+def left_behind(record: Record) -> frozenset[str]:
+    """The endpoints with SAs of the current generation that the next one's do not take the place of: between other addresses, or of another owner."""
+    if record.current is None or record.next is None or _same_reach(record.current.settings, record.next.settings):
+        return frozenset()
+    return frozenset(record.current.endpoints)
+
+
+def _same_reach(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
+    return all(one.get(name) == other.get(name) for name in _REACH)
 
 
 def make(record: Record, connection: Connection, taken: Taken, retired: t.AbstractSet[str]) -> Record:

@@ -227,6 +227,24 @@ def test_peer_that_vanishes_during_cut_over_is_named_and_healed(hosts: Hosts, pr
     assert hosts["enigma"].pings(GUIDE[1])
 
 
+def test_changed_settings_leave_no_old_keys(hosts: Hosts, project: Project) -> None:
+    """With another reqid the new SAs are somebody else's than the old ones, which no cut-over would take."""
+    old = project.spis("guide")
+    others = {name: project.spis(name) for name in ("mesh", "shared", "counter")}
+    project.connections = [{**row, "reqid": 77} if row["name"] == "guide" else row for row in project.connections]
+    project.run_well()
+    new = project.spis("guide")
+    assert not new & old and {name: project.spis(name) for name in others} == others
+    for name in ("enigma", "partym"):
+        assert hosts[name].spis(*GUIDE) - {FOREIGN_SPI} == new
+        assert {sa.reqid for sa in hosts[name].sas(*GUIDE) if sa.spi != FOREIGN_SPI} == {77}
+        assert all(spi in hosts[name].file() for spi in new) and not any(spi in hosts[name].file() for spi in old)
+    all_agree(hosts)
+    only_the_file_is_left(hosts)
+    assert hosts["enigma"].pings(GUIDE[1])
+    assert project.run_well().changed() == {"enigma": 0, "partym": 0, "third": 0}
+
+
 def test_rebooted_host_gets_its_keys_back_but_none_that_must_not_be_loaded_twice(hosts: Hosts, project: Project) -> None:
     hosts["third"].fault("reboot")
     assert not hosts["third"].sas()

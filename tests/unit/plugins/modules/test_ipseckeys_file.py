@@ -54,6 +54,14 @@ def test_scope_peers_keeps_other_peers() -> None:
     assert held(world) == (NEW_OUT, ELSEWHERE)
 
 
+def test_sas_of_another_file_go_out_whatever_their_keys() -> None:
+    world = World()
+    world.run("ipseckeys_file", content=render([OUT, BACK, ELSEWHERE]))
+    world.files.contents["/etc/inet/secret/old"] = render([ELSEWHERE._replace(encryption_key=NEW_OUT.encryption_key), sa(0x4004)]).encode()
+    expect_once(world.four_times("ipseckeys_file", content=render([NEW_OUT]), scope="peers", remove_src="/etc/inet/secret/old"))
+    assert held(world) == (NEW_OUT,)
+
+
 def test_two_texts_for_one_file_do_not_change_places() -> None:
     world = World()
     world.run("ipseckeys_file", content=render([OUT, ELSEWHERE, BACK]))

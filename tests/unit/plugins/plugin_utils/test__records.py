@@ -175,3 +175,29 @@ def test_no_generation_shows_its_keys() -> None:
     record = made()
     assert record.next is not None and repr(record.next) == str(record.next) == "<generation 1>"
     assert not any(sa.encryption_key.hex() in f"{record!r} {record}" for sa in sas(record))
+
+
+@pytest.mark.parametrize(
+    ("fields", "behind"),
+    [
+        ({}, False),
+        ({"associations": [{"protocol": "ah"}]}, False),
+        ({"mode": "tunnel"}, False),
+        ({"reqid": 9}, True),
+        ({"mark": "0x1/0xff"}, True),
+        ({"if_id": 3}, True),
+        ({"endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}, True),
+        ({"endpoints": {**MESH, "c": "192.0.2.33"}}, True),
+    ],
+)
+def test_sas_that_no_new_ones_take_the_place_of(fields: dict[str, t.Any], behind: bool) -> None:
+    current = records.promote(made())
+    assert records.left_behind(made(current, **fields)) == (frozenset(MESH) if behind else frozenset())
+    assert not records.left_behind(current) and not records.left_behind(made())
+    switching = records.start(made(current))
+    for record in (current, made(current), switching):
+        if behind and record is switching:
+            with pytest.raises(IpsecError, match="hosts may already use generation 2 of connection mesh"):
+                records.check_change(record, connection(**fields), "place")
+        else:
+            records.check_change(record, connection(**fields), "place")
