@@ -395,7 +395,7 @@ class _Line:
         try:
             line = input(prompt)
         except EOFError:
-            print()
+            _print("\n")
             return None
         if self._readline is not None and line.strip() and "key" not in line and not may_be_key(line):
             self._readline.add_history(line)
