@@ -32,7 +32,7 @@ from .messages import (
     pack_selector,
     unpack_selector,
 )
-from .netlink import NETLINK_XFRM, NLM_F_CREATE, NLM_F_EXCL, Message, Netlink, Part, Refusal, attribute, attributes, errno_name, errno_text
+from .netlink import NETLINK_XFRM, NLM_F_CREATE, NLM_F_EXCL, Message, Netlink, NetlinkError, Part, Refusal, attribute, attributes, errno_name, errno_text
 from .xfrm import open_link
 
 XFRM_MSG_NEWPOLICY = 0x13
@@ -377,11 +377,31 @@ class Spd:
         requests = [step[1] for step in steps]
         done: list[tuple[Policy, Message, Message]] = []
         for first, last in link.batches(requests):
-            refusals = link.send(requests[first:last])[0]
-            done += [step for index, step in enumerate(steps[first:last]) if index not in refusals]
+            try:
+                refusals = link.send(requests[first:last])[0]
+            except NetlinkError as exc:
+                # What the kernel did of this batch is unknown; undoing what it did not do is refused, and told.
+                refusals = {0: exc.refusal}
+                done += steps[first:last]
+            else:
+                done += [step for index, step in enumerate(steps[first:last]) if index not in refusals]
             if refusals:
                 index = min(refusals)
                 error = _explain(refusals[index], steps[first + index][0])
-                stuck = [_explain(refusal, done[-1 - position][0]) for position, refusal in link.send([step[2] for step in reversed(done)])[0].items()]
+                stuck = _undo(link, done[::-1])
                 after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "The SPD is as it was before."
                 raise SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
+
+
+def _undo(link: Netlink, steps: t.Sequence[tuple[Policy, Message, Message]]) -> list[SadbError]:
+    """Send the third part of each step, in order; what could not be taken back."""
+    requests = [step[2] for step in steps]
+    stuck = []
+    for first, last in link.batches(requests):
+        try:
+            refusals = link.send(requests[first:last])[0]
+        except NetlinkError as exc:
+            stuck.append(_explain(exc.refusal, steps[first][0]))
+            continue
+        stuck += [_explain(refusal, steps[first + index][0]) for index, refusal in refusals.items()]
+    return stuck

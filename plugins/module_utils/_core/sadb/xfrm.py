@@ -231,8 +231,13 @@ class XfrmSadb(Sadb):
                 steps.append(step)
         requests = [step.inverse() for step in steps]
         for first, last in link.batches(requests):
-            for index, refusal in link.send(requests[first:last])[0].items():
-                stuck.append(_explain(refusal, steps[first + index].sa))
+            try:
+                refusals = link.send(requests[first:last])[0]
+            except NetlinkError as exc:
+                # The other batches can still be taken back, and what was refused first is still to be told.
+                stuck.append(_explain_exchange(exc, f"taking back {last - first} changes"))
+                continue
+            stuck += [_explain(refusal, steps[first + index].sa) for index, refusal in refusals.items()]
         return stuck
 
     def flush(self, protocol: str = "") -> None:

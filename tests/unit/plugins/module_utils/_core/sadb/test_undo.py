@@ -1,0 +1,54 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A change that fails in its second batch while the kernel has no memory for its answers: all that can be taken back is, and the cause is told."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import AnswersLost, Message, Refusal
+
+
+class Link:
+    """A socket with room for one message a batch, whose answers follow a script."""
+
+    def __init__(self, answers):
+        self.answers = list(answers)
+        self.sent = []
+
+    def batches(self, messages):
+        return [(index, index + 1) for index in range(len(messages))]
+
+    def send(self, messages):
+        self.sent += [message.body for message in messages]
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer, {}
+
+
+def steps(count):
+    policy = spd.Policy("out", spd.Selector(pack_address("192.0.2.1"), 32, pack_address("192.0.2.2"), 32))
+    return [(policy, Message(1, b"do %d" % index), Message(1, b"undo %d" % index)) for index in range(count)]
+
+
+def test_losing_answers_while_undoing_neither_stops_the_undo_nor_hides_the_cause():
+    link = Link([{}, {}, {0: Refusal(errno.EEXIST, "")}, AnswersLost(), {}])
+    with pytest.raises(SadbError) as caught:
+        spd.Spd._carry_out(link, steps(3))
+    assert link.sent == [b"do 0", b"do 1", b"do 2", b"undo 1", b"undo 0"]
+    assert caught.value.errno_name == "EEXIST" and "Undoing the rest failed for" in str(caught.value)
+
+
+def test_losing_answers_while_changing_takes_everything_back():
+    link = Link([{}, AnswersLost(), {}, {}])
+    with pytest.raises(SadbError, match="The SPD is as it was before"):
+        spd.Spd._carry_out(link, steps(2))
+    assert link.sent == [b"do 0", b"do 1", b"undo 1", b"undo 0"]
