@@ -20,7 +20,6 @@ if t.TYPE_CHECKING:
 
 AUTO = "auto"
 XFRM = "xfrm"
-BACKENDS = (AUTO, XFRM)
 
 
 class Sadb(abc.ABC):
@@ -60,12 +59,24 @@ class Sadb(abc.ABC):
         """Whether the kernel shows zeros for keys, so that keys cannot be compared."""
 
 
+def _open_xfrm() -> Sadb:
+    from .xfrm import XfrmSadb
+
+    return XfrmSadb()
+
+
+# By the start of sys.platform, the first of which is what `auto` takes there. Imports are spelled out for Ansible, which packs what it finds imported.
+_OPENERS: dict[str, tuple[tuple[str, ...], t.Callable[[], Sadb]]] = {
+    XFRM: (("linux",), _open_xfrm),
+}
+BACKENDS = (AUTO, *_OPENERS)
+
+
 def open_sadb(backend: str = AUTO) -> Sadb:
     """The backend by name, or the one for this platform. Raises InputError where there is none."""
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {shown(backend)}", "backend", f"Choose one of: {', '.join(BACKENDS)}.")
-    if not sys.platform.startswith("linux"):
-        raise InputError(f"there is no backend for {sys.platform}", "backend", f"The backend {XFRM} needs Linux.")
-    from .xfrm import XfrmSadb
-
-    return XfrmSadb()
+    for name, (platforms, opener) in _OPENERS.items():
+        if backend == name or (backend == AUTO and sys.platform.startswith(platforms)):
+            return opener()
+    raise InputError(f"there is no backend for {sys.platform}", "backend", f"Name one of: {', '.join(_OPENERS)}.")
