@@ -17,12 +17,15 @@ options:
       - How to reach the kernel's security association database (SADB).
       - V(auto) takes what the target's platform has.
       - V(xfrm) speaks NETLINK_XFRM to a Linux kernel.
+      - V(solaris) drives the prompt of C(/usr/sbin/ipseckey) of Solaris and illumos, which keeps keys out of command lines and files, and reads the SADB back
+        after each change, since that command ends with status 0 whatever happened.
     type: str
-    choices: [auto, xfrm]
+    choices: [auto, xfrm, solaris]
     default: auto
 requirements:
   - Python 3.8 or later on the target, nothing else.
   - On Linux, a kernel with XFRM, ESP and AH (modules C(xfrm_user), C(esp4), C(esp6), C(ah4), C(ah6)) and the capability CAP_NET_ADMIN.
+  - On Solaris and illumos, C(/usr/sbin/ipseckey), and root.
 """
 
     SECRETS = r"""

@@ -113,9 +113,9 @@ def _send(flow: Flow, count: int) -> str:
 
 
 def _packets(sadb: Sadb, sas: t.Iterable[SecurityAssociation]) -> dict[t.Any, int]:
-    """Packets that each of these SAs has carried, by identity; SAs that are not there are missing."""
+    """Packets that each of these SAs has carried, octets where the system counts no packets, by identity; SAs that are not there are missing."""
     wanted = set(map(identity, sas))
-    return {identity(entry.sa): entry.counters.packets for entry in sadb.dump() if not entry.larval and identity(entry.sa) in wanted}
+    return {identity(entry.sa): entry.counters.packets or entry.counters.bytes for entry in sadb.dump() if not entry.larval and identity(entry.sa) in wanted}
 
 
 def _packets_when_sent(

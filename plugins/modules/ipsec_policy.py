@@ -18,6 +18,10 @@ extends_documentation_fragment:
   - ipsec.manual._attributes
   - ipsec.manual._attributes.changes
 attributes:
+  platform:
+    platforms: Linux
+    details:
+      - Other systems have policies of their own kind.
   diff_mode:
     support: full
     details:

@@ -15,6 +15,11 @@ author:
 extends_documentation_fragment:
   - ipsec.manual._attributes
   - ipsec.manual._attributes.info
+attributes:
+  platform:
+    platforms: Linux
+    details:
+      - Other systems have policies of their own kind.
 options:
   direction:
     description:

@@ -72,12 +72,12 @@ sent:
       returned: always
       sample: esp|192.168.13.213|0x8bcd1407
     before:
-      description: Packets it had carried before. V(null) if it was not in the SADB.
+      description: Packets it had carried before, or octets with O(backend=solaris). V(null) if it was not in the SADB.
       type: int
       returned: always
       sample: 0
     after:
-      description: Packets it had carried afterwards. V(null) if it was not in the SADB.
+      description: Packets it had carried afterwards, or octets with O(backend=solaris). V(null) if it was not in the SADB.
       type: int
       returned: always
       sample: 3

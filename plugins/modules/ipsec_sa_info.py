@@ -184,6 +184,7 @@ sas:
       description:
         - What the SA has done, as C(bytes), C(packets), C(add_time) and C(use_time) in seconds since the epoch, C(sequence_out) and C(sequence_in) of
           the last packet, and what was dropped as C(late), C(replayed), and C(integrity_failures).
+        - With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA that keeps one.
       type: dict
       returned: always
       sample:

@@ -300,7 +300,7 @@ def test_events_are_followed_live(ipseckey: Command, form: str) -> None:
         assert [event.get("spi") for event in events] == ["0x00001001", "0x00001002", "0x00001001", "0x00001001", None]
         assert events[3]["encryption_algorithm"] == "aes-cbc" and events[4]["protocol"] == "ah"
     else:
-        assert re.findall(r"^Base message type (\w+), SA type (\w+)\.$", out, re.M) == [
+        assert re.findall(r"^Base message \(version 2\) type (\w+), SA type (\w+)\.$", out, re.M) == [
             ("ADD", "ESP"),
             ("ADD", "AH"),
             ("UPDATE", "ESP"),

@@ -188,7 +188,7 @@ def _execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
         lines = [f"update {association.label(entry.sa)}" for entry, dummy in found.updates] + [str(operation) for operation in found.operations]
         _print("".join(f"{line}\n" for line in lines))
     for entry in found.shown:
-        _show(entry, options)
+        _show(entry, options, "GET")
     _advise(added)
     return 0
 
@@ -221,11 +221,11 @@ def _advise(sas: t.Sequence[SecurityAssociation]) -> None:
         _say(f"warning: {warning} ({count} {'SA' if count == 1 else 'SAs'})")
 
 
-def _show(entry: Entry, options: Options) -> None:
+def _show(entry: Entry, options: Options, message: str = "DUMP") -> None:
     if options.json:
         _print(json.dumps(display.record(entry, options.keys())) + "\n")
     else:
-        _print(display.block(entry, options.keys(), options.verbose) + "\n")
+        _print(display.block(entry, options.keys(), options.verbose, message=message) + "\n")
 
 
 # Commands that stand alone
@@ -304,9 +304,10 @@ def _monitor(step: Step, options: Options) -> int:
                 shown = display.record(event.entry, options.keys()) if event.entry is not None else {"protocol": event.protocol or "all"}
                 _print(json.dumps({"event": event.kind.lower(), **shown}) + "\n")
             else:
-                protocol = event.entry.sa.protocol if event.entry is not None else event.protocol or "all"
-                text = display.block(event.entry, options.keys(), options.verbose) if event.entry is not None else ""
-                _print(f"Base message type {event.kind}, SA type {protocol.upper()}.\n{text}\n")
+                text = f"Base message (version 2) type {event.kind}, SA type {(event.protocol or 'all').upper()}.\n"
+                if event.entry is not None:
+                    text = display.block(event.entry, options.keys(), options.verbose, message=event.kind)
+                _print(f"{text}\n")
     return 0
 
 

@@ -22,12 +22,18 @@ NUMBERS = {AH: 2, "esp": 3}
 _SIDES = (("SRC", "Source", "source"), ("DST", "Destination", "destination"))
 
 
-def block(entry: Entry, keys: str = HIDDEN, raw_times: bool = False, now: float = 0.0) -> str:
-    """One SA, a fact a line. ``keys`` is "hidden" (a fingerprint), "crossed" (XX for each byte) or "shown"; ``raw_times`` prints seconds only."""
+def block(entry: Entry, keys: str = HIDDEN, raw_times: bool = False, now: float = 0.0, message: str = "DUMP") -> str:
+    """One SA, a fact a line. ``keys`` is "hidden" (a fingerprint), "crossed" (XX for each byte) or "shown"; ``raw_times`` prints seconds only.
+
+    ``message`` is the one that tells of the SA, as PF_KEY calls it (RFC 2367 section 3.1).
+    """
     sa = entry.sa
     selector = sa.selector or association.Selector()
     state = "LARVAL" if entry.larval else "MATURE"
-    lines = [f"SA: SADB_ASSOC spi=0x{sa.spi:x}, replay window size={sa.replay_window}, state={state}"]
+    lines = [
+        f"Base message (version 2) type {message}, SA type {sa.protocol.upper()}.",
+        f"SA: SADB_ASSOC spi=0x{sa.spi:x}, replay window size={sa.replay_window}, state={state}",
+    ]
     if sa.authentication:
         lines.append(f"SA: Authentication algorithm = {sa.authentication}")
     if sa.encryption:
@@ -60,7 +66,7 @@ def block(entry: Entry, keys: str = HIDDEN, raw_times: bool = False, now: float 
             lines += (f"{prefix}: {kind.capitalize()} key.", f"{prefix}: {shown}")
     sequence = max(entry.counters.sequence_out, entry.counters.sequence_in)
     if sequence:
-        lines.append(f"RPL: Replay value {sequence}")
+        lines.append(f"RPL: Replay Value {sequence}")
     for name, value in (("reqid", sa.reqid), ("if_id", sa.if_id), ("mark", sa.mark and f"0x{sa.mark.value:x}/0x{sa.mark.mask:x}")):
         if value:
             lines.append(f"OTH: {name} {value}")
@@ -68,7 +74,7 @@ def block(entry: Entry, keys: str = HIDDEN, raw_times: bool = False, now: float 
 
 
 def _located(address: bytes, port: int) -> str:
-    return f"{'AF_INET' if len(address) == 4 else 'AF_INET6'}: port {port}, {format_address(address)}"
+    return f"{'AF_INET' if len(address) == 4 else 'AF_INET6'}: port {port}, {format_address(address)}."
 
 
 def _lifetime_lines(entry: Entry, raw_times: bool, now: float) -> t.Iterator[str]:
@@ -79,7 +85,7 @@ def _lifetime_lines(entry: Entry, raw_times: bool, now: float) -> t.Iterator[str
 
     yield "LT: Lifetime information"
     yield f"CLT: {counters.bytes} bytes protected, {counters.packets} packets."
-    yield f"CLT: SA added at time {moment(counters.add_time)}"
+    yield f"CLT: SA added at time: {moment(counters.add_time)}"
     if counters.use_time:
         yield f"CLT: SA first used at time {moment(counters.use_time)}"
     yield f"CLT: Time now is {moment(now)}"

@@ -20,6 +20,7 @@ if t.TYPE_CHECKING:
 
 AUTO = "auto"
 XFRM = "xfrm"
+SOLARIS = "solaris"
 
 
 class Sadb(abc.ABC):
@@ -65,9 +66,16 @@ def _open_xfrm() -> Sadb:
     return XfrmSadb()
 
 
+def _open_solaris() -> Sadb:
+    from .solaris import SolarisSadb
+
+    return SolarisSadb()
+
+
 # By the start of sys.platform, the first of which is what `auto` takes there. Imports are spelled out for Ansible, which packs what it finds imported.
 _OPENERS: dict[str, tuple[tuple[str, ...], t.Callable[[], Sadb]]] = {
     XFRM: (("linux",), _open_xfrm),
+    SOLARIS: (("sunos",), _open_solaris),
 }
 BACKENDS = (AUTO, *_OPENERS)
 

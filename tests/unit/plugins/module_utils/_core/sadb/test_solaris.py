@@ -1,0 +1,349 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The backend solaris against a model of the utility's prompt: what it prints is understood, and none of its failures with status 0 goes unseen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, Selector, identity, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import ALL, EXACT, PRESENT, plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb, solaris, solaris_text
+
+MODEL = Path(__file__).with_name("modelled_ipseckey.py")
+KEY = "5ec4e701" * 8
+KEYS = [f"5ec4e7{number:02x}" * 8 for number in range(1, 9)]
+MORE_KEYS = [f"5ec4e7{number:02x}" * 8 for number in range(17, 25)]
+
+
+def sas_of(text, **options):
+    return language.parse(text, **options).sas
+
+
+def line(number, destination="192.0.2.2", source="192.0.2.1", rest=""):
+    keys = f"encr_alg aes encrkey {KEYS[number]} auth_alg sha256 authkey {MORE_KEYS[number]}"
+    return f"add esp spi 0x100{number} src {source} dst {destination} {keys} {rest}\n"
+
+
+class Utility:
+    """The model as an executable, and what it holds."""
+
+    def __init__(self, folder):
+        self.store = folder / "store"
+        self.path = folder / "ipseckey"
+        self.store.write_text(json.dumps({"sas": [], "faults": {}, "runs": []}), encoding="ascii")
+        self.path.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {MODEL} {self.store} "$@"\n', encoding="ascii")
+        self.path.chmod(0o700)
+
+    def read(self):
+        return json.loads(self.store.read_text(encoding="ascii"))
+
+    def write(self, **changes):
+        self.store.write_text(json.dumps({**self.read(), **changes}), encoding="ascii")
+
+    def commands(self):
+        return [words[-1].split()[0] for words in self.read()["runs"] if words[-1].split()[0] not in ("save", "dump")]
+
+
+@pytest.fixture(name="utility")
+def make_utility(tmp_path):
+    return Utility(tmp_path)
+
+
+@pytest.fixture(name="sadb")
+def make_sadb(utility, tmp_path):
+    return solaris.SolarisSadb(str(utility.path), str(tmp_path / "ipsecalgs"))
+
+
+def bring(sadb, sas, state=EXACT, scope=ALL):
+    steps = plan(sas, sadb.dump(), state, scope)
+    sadb.apply(steps.operations)
+    return steps
+
+
+def held(sadb):
+    return {identity(entry.sa): entry.sa for entry in sadb.dump()}
+
+
+GOOD = [
+    line(1),
+    line(2, "2001:db8::2", "2001:db8::1"),
+    f"add ah spi 0x1003 dst 192.0.2.2 auth_alg md5 authkey {KEYS[1][:32]}\n",
+    f"add esp spi 0x1004 src 192.0.2.1 dst 192.0.2.2 encr_alg 3des encrkey {'0123456789abcdef' '1133557799bbddff' '2244668800aaccee'}\n",
+    line(5, rest="proto 6 sport 1024 dport 80 replay 32 hard_bytes 1000 hard_addtime 60 inbound"),
+    line(6, rest="proto 4 isrc 10.0.0.0/8 idst 10.1.0.0/16 iproto 17"),
+    line(6, rest="proto 4 isrc 0.0.0.0/0 idst 0.0.0.0/0"),
+    line(7, rest="encap udp nat_lport 4500 nat_rport 4501 nat_rem 10.1.1.1"),
+    f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg aes-gcm encrkey {KEYS[1]}01020304\n",
+    f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg null auth_alg hmac-sha512 authkey {KEYS[1]}{KEYS[2]}\n",
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_what_was_added_is_read_back_as_the_same(sadb, text):
+    sas = sas_of(text, target=language.SOLARIS, allow_static_counter_mode=True)
+    assert not [problem for sa in sas for problem in sadb.refusals(sa)]
+    assert len(bring(sadb, sas).operations) == 1
+    assert not bring(sadb, sas).operations
+    assert bring(sadb, [], EXACT).count("delete") == 1 and not sadb.dump()
+
+
+def test_keys_go_through_standard_input_only(sadb, utility):
+    bring(sadb, sas_of(line(1)))
+    for words in utility.read()["runs"]:
+        assert words[:-1] in (["-n"], ["-nv"])
+    assert KEYS[1] in str(utility.read()["runs"])
+
+
+def test_differences_are_applied_and_nothing_is_flushed(sadb, utility):
+    old = sas_of(line(1) + line(2) + line(3))
+    bring(sadb, old)
+    utility.write(runs=[])
+    changed = sas_of(line(1) + line(2, rest="hard_bytes 5") + line(4))
+    steps = bring(sadb, changed)
+    assert [operation.kind for operation in steps.operations] == ["replace", "add", "delete"]
+    assert utility.commands() == ["delete", "add", "add", "delete"]
+    assert set(held(sadb).values()) == set(changed)
+
+
+def test_a_dump_tells_counters_state_and_direction(sadb, utility):
+    bring(sadb, sas_of(line(1) + line(2, rest="inbound") + line(3)))
+    sas = utility.read()["sas"]
+    sas[1]["replay_value"] = "17"
+    sas[2].update(state="LARVAL")
+    utility.write(sas=sas)
+    one, two, three = sorted(sadb.dump(), key=lambda entry: entry.sa.spi)
+    assert one.counters == association.Counters(bytes=2048, add_time=1795305600, use_time=1795305607)
+    assert (two.sa.direction, two.counters.sequence_in, two.sa.extra) == ("inbound", 17, ())
+    assert three.larval and not three.sa.encryption_key
+    assert [entry.sa.spi for entry in sadb.dump(protocol="esp", destination=pack_address("192.0.2.2"))] == [0x1001, 0x1002, 0x1003]
+    assert not sadb.dump(protocol="ah") and not sadb.dump(source=pack_address("192.0.2.9"))
+
+
+def test_what_a_key_management_daemon_made_stays(sadb, utility):
+    bring(sadb, sas_of(line(1) + line(2)))
+    sas = utility.read()["sas"]
+    sas[0]["manager"] = 1
+    utility.write(sas=sas)
+    steps = bring(sadb, sas_of(line(3)), scope="peers")
+    assert (steps.foreign, steps.count("delete"), {sa.spi for sa in held(sadb).values()}) == (1, 1, {0x1001, 0x1003})
+
+
+def test_an_sa_that_our_own_text_could_not_have_is_read_all_the_same(sadb, utility):
+    bring(sadb, sas_of(line(1)))
+    (sa,) = utility.read()["sas"]
+    strange = {**sa, "spi": "0x7", "encr_alg": "22", "encrkey": "00" * 32}
+    utility.write(sas=[sa, strange])
+    found = {entry.sa.spi: entry.sa for entry in sadb.dump()}
+    assert found[7].encryption == "22" and found[7].encryption_key == bytes(32)
+    bring(sadb, [], EXACT)
+    assert not sadb.dump()
+
+
+FAULTS = [
+    ("refused", "did not add it (the encryption key has the wrong length)"),
+    ("errno", "did not add it (Operation not supported)"),
+    ("exists", "did not add it (such an SA is there already)"),
+    ("echo", "(it does not take a key; ipseckey: something else; 1 lines are not shown, since they may hold keys)"),
+    ("too long", "did not add it (a line was too long for it, and was left out)"),
+    ("silent", "did not add it, and said nothing about it (exit status 0)"),
+    ("stray memory", "added it with another encryption_key"),
+    ("cut", "did not add it"),
+    ("dead", "declared it dead"),
+    ("quits", "did not add it, and said nothing about it (exit status 0); 1 more SAs were refused"),
+    ("dies", "(the kernel did not answer within 10 seconds)"),
+]
+
+
+@pytest.mark.parametrize(("fault", "words"), FAULTS)
+def test_every_failure_with_status_0_is_seen_and_undone(sadb, utility, fault, words):
+    old = sas_of(line(1) + line(2) + line(3))
+    bring(sadb, old)
+    sas = utility.read()["sas"]
+    sas[0]["replay_value"] = "42"
+    utility.write(sas=sas, faults={"add 0x1005": fault})
+    before = utility.read()["sas"]
+    wanted = sas_of(line(1, rest="hard_bytes 7") + line(4) + line(5) + line(6))
+    with pytest.raises(SadbError) as caught:
+        bring(sadb, wanted)
+    assert words in str(caught.value) and "spi 0x00001005" in str(caught.value)
+    assert "5ec4e7" not in str(caught.value) and "5ec4e7" not in repr(caught.value.args)
+    assert "The SADB is as it was before" in str(caught.value)
+    after = [{name: value.partition("/")[0] for name, value in sa.items() if name not in ("src", "replay")} for sa in utility.read()["sas"]]
+    assert sorted(after, key=str) == sorted([{k: v for k, v in sa.items() if k not in ("src", "replay")} for sa in before], key=str)
+
+
+def test_old_sas_stay_until_all_new_ones_have_come(sadb, utility):
+    bring(sadb, sas_of(line(1) + line(2)))
+    utility.write(faults={"add 0x1003": "silent"}, runs=[])
+    with pytest.raises(SadbError):
+        bring(sadb, sas_of(line(3)))
+    assert utility.commands() == ["add"]
+
+
+def test_a_delete_that_did_nothing_is_seen(sadb, utility):
+    bring(sadb, sas_of(line(1) + line(2)))
+    utility.write(faults={"delete 0x1001": "silent"})
+    with pytest.raises(SadbError, match="did not delete it"):
+        bring(sadb, sas_of(line(3)))
+    assert {sa.spi for sa in held(sadb).values()} == {0x1001, 0x1002}
+
+
+def test_what_could_not_be_undone_is_named(sadb, utility):
+    bring(sadb, sas_of(line(1)))
+    utility.write(faults={"add 0x1001": "silent"})
+    with pytest.raises(SadbError) as caught:
+        bring(sadb, sas_of(line(1, rest="hard_bytes 7")))
+    assert "Undoing the rest failed for: esp spi 0x00001001" in str(caught.value)
+
+
+def test_a_plan_that_is_out_of_date_changes_nothing(sadb, utility):
+    old, new = sas_of(line(1)), sas_of(line(1, rest="hard_bytes 7"))
+    bring(sadb, old)
+    steps = plan(new, sadb.dump(), PRESENT)
+    adds = plan(sas_of(line(2)), sadb.dump(), PRESENT)
+    bring(sadb, sas_of(line(1, rest="hard_bytes 8") + line(2)))
+    utility.write(runs=[])
+    for late, errno_name in ((steps, "ESTALE"), (adds, "EEXIST")):
+        with pytest.raises(SadbError) as caught:
+            sadb.apply(late.operations)
+        assert caught.value.errno_name == errno_name
+    bring(sadb, [])
+    with pytest.raises(SadbError, match="no more there"):
+        sadb.apply(steps.operations)
+    assert utility.commands() == ["delete", "delete"]
+
+
+def test_des_parity_does_not_count(sadb):
+    sas = sas_of(GOOD[3])
+    bring(sadb, sas)
+    assert next(iter(held(sadb).values())).encryption_key != sas[0].encryption_key
+    assert not bring(sadb, sas).operations
+
+
+def test_flush(sadb, utility):
+    bring(sadb, sas_of(line(1) + GOOD[2]))
+    sadb.flush("ah")
+    assert {sa.protocol for sa in held(sadb).values()} == {"esp"}
+    utility.write(faults={"": "no flush"})
+    with pytest.raises(SadbError, match="still there"):
+        sadb.flush()
+    utility.write(faults={})
+    sadb.flush()
+    assert not sadb.dump()
+
+
+def test_a_dump_that_is_cut_off_is_not_believed(sadb, utility):
+    bring(sadb, sas_of(line(1)))
+    utility.write(faults={"": "no end"})
+    with pytest.raises(SadbError, match="has no end"):
+        sadb.dump()
+
+
+def test_a_utility_that_hangs_is_ended(sadb, utility, monkeypatch):
+    monkeypatch.setattr(solaris, "_TIMEOUT", 1.0)
+    utility.write(faults={"add 0x1002": "hangs"})
+    with pytest.raises(SadbError, match="did not end within"):
+        bring(sadb, sas_of(line(1) + line(2)))
+    assert not sadb.dump()
+
+
+def test_save_and_dump_have_to_agree(sadb):
+    text = "# begin assoc\nadd esp  \\\n    spi 0x1001 encr_alg aes-cbc replay 0  \\\n    src 192.0.2.1 \\\n    dst 192.0.2.2 \\\n\n# end assoc\n\n"
+    block = (
+        "Base message (version 2) type DUMP, SA type ESP.\nSA: SADB_ASSOC spi=0x1001, replay window size=0, state=MATURE\nDST: AF_INET: port 0, 192.0.2.2.\n"
+    )
+    end = "Dump succeeded for SA type 0.\n"
+    assert len(solaris_text.read(text + "ipseckey> " + block + end)) == 1
+    with pytest.raises(SadbError, match="does not dump"):
+        solaris_text.read(text + end)
+    with pytest.raises(SadbError, match="does not save"):
+        solaris_text.read(block + end)
+    with pytest.raises(SadbError, match="form that is not known"):
+        solaris_text.read(text + block.replace("ESP", "RSVP") + end)
+
+
+def test_the_dump_of_older_releases_is_read_too():
+    block = (
+        "Base message (version 2) type DUMP, SA type AH.\nMessage length 200 bytes, seq=1, pid=2.\nSA: SADB_ASSOC spi=0x8bcd1407, replay=8, state=MATURE\n"
+        "SA: Authentication algorithm = hmac-md5\nSA: flags=0x80000000 < X_USED >\nSRC: Source address (proto=0/<unspecified>)\n"
+        "SRC: AF_INET: port 0, 192.168.116.16 (enigma).\nDST: Destination address (proto=0/<unspecified>)\nDST: AF_INET: port 0, 192.168.13.213 (partym).\n"
+        " LT: Lifetime information\nCLT: 984 bytes protected, 0 allocations used.\nCLT: SA added at time Sun Nov 22 00:00:00 2026\nCLT: \t(raw time value 7)\n"
+        "\nDump succeeded for SA type 2.\n"
+    )
+    (told,) = solaris_text.dumped(block.split("\n"))
+    assert (told.protocol, told.spi, told.source, told.destination) == ("ah", 0x8BCD1407, bytes([192, 168, 116, 16]), bytes([192, 168, 13, 213]))
+    assert (told.counters.bytes, told.counters.add_time, told.state, told.direction) == (984, 7, "MATURE", "")
+
+
+REFUSED = [
+    ({"reqid": 1}, "reqid"),
+    ({"mark": association.Mark(1)}, "mark"),
+    ({"if_id": 1}, "if_id"),
+    ({"esn": True, "replay_window": 32}, "esn"),
+    ({"icv_bits": 96}, "icv_bits"),
+    ({"replay_window": 256}, "replay_window"),
+    ({"replay_window": 32, "source": bytes(4)}, "replay_window"),
+    ({"lifetimes": Lifetimes(hard_packets=1)}, "hard_packets"),
+    ({"lifetimes": Lifetimes(soft_addtime=1)}, "soft_addtime"),
+    ({"encryption": "aes-ctr"}, "encryption_algorithm"),
+    ({"extra": (("pair-spi", "0x00001002"),)}, "pair-spi"),
+    ({"extra": (("replay_value", str(1 << 32)),)}, "replay_value"),
+    ({"selector": Selector(bytes([10, 0, 0, 0]), 8)}, "selector"),
+]
+
+
+@pytest.mark.parametrize(("fields", "place"), REFUSED)
+def test_what_solaris_cannot_do_is_refused_by_name(sadb, fields, place):
+    (sa,) = sas_of(line(1))
+    assert place in [problem.place for problem in sadb.refusals(sa._replace(**fields))]
+    assert not sadb.refusals(sa)
+
+
+def test_preflight_asks_ipsecalgs(sadb, tmp_path):
+    (sa,) = sas_of(line(1))
+    assert not sadb.preflight([sa])
+    table = tmp_path / "ipsecalgs"
+    table.write_text(
+        "#!/bin/sh\necho 'Protocol 2 (PROTO_IPSEC_AH):'; echo '  5 hmac-sha256,sha256 CKM_X 256/256-256'; echo '  7 aes-cbc-old'\n", encoding="ascii"
+    )
+    table.chmod(0o700)
+    (problem,) = sadb.preflight([sa])
+    assert (problem.place, problem.errno_name) == ("aes-cbc", "EPROTONOSUPPORT")
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "lo0: flags=2001000849<UP> mtu 8232 index 1\n\tinet 127.0.0.1 netmask ff000000\nnet0: x\n\tinet 192.0.2.1 netmask ffffff00 broadcast 192.0.2.255\n"
+        "net0: flags\n\tinet6 fe80::8:20ff:fe67:5e32/10\n",
+        "2: eth0\n    inet 127.0.0.1/8 scope host\n    inet 192.0.2.1/24 brd 192.0.2.255\n    inet6 fe80::8:20ff:fe67:5e32/64 scope link\n",
+    ],
+)
+def test_local_addresses(sadb, tmp_path, monkeypatch, printed):
+    (tmp_path / "printed").write_text(printed, encoding="ascii")
+    monkeypatch.setattr(solaris, "ADDRESSES", (("/nowhere/ip",), ("/bin/cat", str(tmp_path / "printed"))))
+    assert sadb.local_addresses() == {pack_address(text) for text in ("127.0.0.1", "192.0.2.1", "fe80::8:20ff:fe67:5e32")}
+    monkeypatch.setattr(solaris, "ADDRESSES", (("/bin/true",),))
+    with pytest.raises(SadbError, match="cannot be read"):
+        sadb.local_addresses()
+
+
+def test_a_host_without_ipseckey_is_told_so():
+    with pytest.raises(InputError, match="/nowhere/ipseckey"):
+        solaris.SolarisSadb("/nowhere/ipseckey")
+
+
+@pytest.mark.parametrize("platform", ["sunos5"])
+def test_auto_on_solaris(monkeypatch, platform, utility):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(solaris.SolarisSadb.__init__, "__defaults__", (str(utility.path), "/nowhere"))
+    assert open_sadb().name == "solaris" and open_sadb("solaris").name == "solaris"
