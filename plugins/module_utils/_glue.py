@@ -48,7 +48,7 @@ def warn(module: AnsibleModule, found: t.Iterable[tuple[str, str]]) -> None:
 
 def diff(header: str, before: t.Iterable[SecurityAssociation], after: t.Iterable[SecurityAssociation]) -> Result:
     """Ansible's difference of two sets of SAs: ipseckeys lines with fingerprints in place of keys."""
-    from ._core.language import render
+    from ._core.render import render
 
     return {"before_header": header, "after_header": header, "before": render(before, hide_keys=True), "after": render(after, hide_keys=True)}
 

@@ -78,7 +78,7 @@ def selector_view(selector: Selector) -> View:
 
 def line(sa: SecurityAssociation) -> str:
     """The SA as one ipseckeys line, fingerprints in place of keys."""
-    from ._core.language import render
+    from ._core.render import render
 
     return render([sa], hide_keys=True).rstrip("\n")
 

@@ -187,6 +187,8 @@ COMMANDS: tuple[Command, ...] = (
 )
 COMMAND_BY_WORD: dict[str, Command] = {word: row for row in COMMANDS for word in (row.name, *row.synonyms)}
 
+BLANKS = " \t\r\f\v"
+"""What stands between words, the end of a line apart."""
 LINE_MAX = {LINUX: 65535, SOLARIS: 4093}
 """Characters of one line without its newline."""
 COMMAND_MAX = {LINUX: 65536, SOLARIS: 4095}

@@ -4,9 +4,9 @@
 
 # This module_utils is private to the collection and may change at any time.
 
-"""The text form of SAs: the command language of Solaris' ``ipseckey`` and of its file ``ipseckeys``, read and written.
+"""The text form of SAs: the command language of Solaris' ``ipseckey`` and of its file ``ipseckeys``, read; `render` writes it.
 
-One table, `grammar.KEYWORDS`, says what every word means; `parse` and `render` follow it. What ipseckey does silently and to the user's harm (cutting
+One table, `grammar.KEYWORDS`, says what every word means; both follow it. What ipseckey does silently and to the user's harm (cutting
 numbers and keys, filling up keys, swallowing lines, losing text after quotes) is refused here with line and column. No message ever shows a key.
 """
 
@@ -18,12 +18,13 @@ import typing as t
 
 from . import association
 from .association import Encapsulation, Lifetimes, SecurityAssociation, Selector
-from .errors import InputError, IpsecError, TextError, raise_all, shown
+from .errors import InputError, TextError, raise_all, shown
 from .grammar import (
     ADDRESS,
     ADDRESS6,
     ALL,
     AUTHENTICATION,
+    BLANKS,
     BY_WORD,
     CHOICE,
     COMMAND_BY_WORD,
@@ -47,7 +48,6 @@ from .grammar import (
     OURS,
     PROBLEMS_MAX,
     READ_ONLY_KEYWORDS,
-    RENDERED_LINE_MAX,
     SA_TYPES,
     SOLARIS,
     SPI,
@@ -56,6 +56,7 @@ from .grammar import (
     Keyword,
 )
 from .plainlines import PlainLines, is_ordinary
+from .render import in_keywords, refusals, render
 from .values import parse_algorithm, parse_identity, parse_key, parse_mark, parse_network, parse_number, parse_spi, read_spi, resolve
 
 __all__ = ["Document", "LINUX", "SOLARIS", "TARGETS", "parse", "parse_key", "parse_mark", "parse_network", "parse_number", "parse_spi", "refusals", "render"]
@@ -88,7 +89,6 @@ def parse(text: str | bytes, name: str = "text", target: str = LINUX, resolve_na
     return Document(tuple(reader.sas), tuple(reader.lines), tuple(reader.warnings))
 
 
-_BLANKS = " \t\r\f\v"
 # A quoted word with what follows it, or a plain word. What the quotes hold ends at the line's end at the latest.
 _WORD = re.compile(r'"(?P<quoted>[^"]*)(?P<close>"?)(?P<after>[^ \t\r\f\v]*)|(?P<plain>[^ \t\r\f\v]+)')
 # Stands for a word that was refused as such; what it means is not asked. No word of a text can be this.
@@ -112,16 +112,6 @@ _CONCERNS: dict[str, tuple[str, ...]] = {
     "selector destination": ("inner_destination",),
     "selector protocol": ("protocol", "inner_protocol"),
 }
-# Errors of the core speak of options; in a text they go by their keyword.
-_KEYWORD_OF_OPTION = {
-    "encryption_algorithm": "encr_alg",
-    "authentication_algorithm": "auth_alg",
-    "encryption_key": "encrkey",
-    "authentication_key": "authkey",
-    "replay_window": "replay",
-    "encapsulation": "encap",
-}
-_OPTION = re.compile(r"\b(" + "|".join(_KEYWORD_OF_OPTION) + r")\b")
 
 
 class Word(t.NamedTuple):
@@ -244,11 +234,11 @@ class Reader:
             length += self._check_line(line, number) + 1
             content, continued = self._continuation(line, number)
             content = content[: LINE_MAX[self.target]]
-            if content.lstrip(_BLANKS).startswith("#"):
+            if content.lstrip(BLANKS).startswith("#"):
                 if not words:
                     self._check_comment(lines, number, continued)
                     return number, Words([], False)
-                column = len(content) - len(content.lstrip(_BLANKS)) + 1
+                column = len(content) - len(content.lstrip(BLANKS)) + 1
                 self.problem(
                     "a comment stands inside a continued command; ipseckey takes its words for part of the command",
                     number,
@@ -264,7 +254,7 @@ class Reader:
                 self.problem(
                     "the text ends inside a continued command, which ipseckey drops silently",
                     number,
-                    max(1, len(lines[-1].rstrip(_BLANKS))),
+                    max(1, len(lines[-1].rstrip(BLANKS))),
                     "Remove the last backslash.",
                 )
         if words and length > COMMAND_MAX[self.target]:
@@ -291,8 +281,8 @@ class Reader:
         """The line without its continuation mark, and whether it has one."""
         if line.endswith("\\"):
             return line[:-1], True
-        stripped = line.rstrip(_BLANKS)
-        if stripped.endswith("\\") and not stripped.lstrip(_BLANKS).startswith("#"):
+        stripped = line.rstrip(BLANKS)
+        if stripped.endswith("\\") and not stripped.lstrip(BLANKS).startswith("#"):
             what = "a carriage return" if "\r" in line[len(stripped) :] else "a blank"
             self.problem(
                 f"{what} stands after the backslash, so the command does not go on in the next line",
@@ -306,10 +296,10 @@ class Reader:
     def _check_comment(self, lines: t.Sequence[str], number: int, continued: bool) -> None:
         """Refuse a comment that hides what follows it."""
         line = lines[number - 1]
-        following = lines[number].strip(_BLANKS) if number < len(lines) else ""
+        following = lines[number].strip(BLANKS) if number < len(lines) else ""
         if continued and following and not following.startswith("#"):
             self.problem("the comment ends in a backslash and so swallows the next line", number, len(line), "Remove the backslash.")
-        carriage_return = line.rstrip(_BLANKS).find("\r")
+        carriage_return = line.rstrip(BLANKS).find("\r")
         if carriage_return >= 0:
             self.problem(
                 "a carriage return in the comment makes what follows it look like a line of its own", number, carriage_return + 1, "End lines with a newline."
@@ -366,7 +356,7 @@ class Reader:
                 certain = not command.broken or all(field in given.words for field in concerned)
                 if certain and not given.refused.intersection(concerned):
                     word = next((given.words[field] for field in concerned if field in given.words), given.words["type"])
-                    self.problem(_in_keywords(wrong.message), word.line, word.column, _in_keywords(wrong.hint))
+                    self.problem(in_keywords(wrong.message), word.line, word.column, in_keywords(wrong.hint))
             if len(self.problems) == known_problems and not command.broken:
                 return sa
         return None
@@ -567,36 +557,6 @@ def _encapsulation(values: t.Mapping[str, t.Any], direction: str) -> Encapsulati
     return Encapsulation(ports[0], ports[1], values.get("nat_local", b""), values.get("nat_remote", b""))
 
 
-def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
-    """What the SA has that the target's ipseckey cannot say; places are option names."""
-    if target != SOLARIS:
-        return []
-    found = []
-
-    def cannot(place: str, message: str, hint: str = "Remove it, or write for target linux.") -> None:
-        found.append(InputError(message, place, hint))
-
-    for field, default in (("reqid", 0), ("mark", None), ("if_id", 0), ("esn", False)):
-        if getattr(sa, field) != default:
-            cannot(field, f"Solaris has no {field}")
-    for field in ("soft_packets", "hard_packets"):
-        if getattr(sa.lifetimes, field):
-            cannot(field, f"Solaris has no {field}")
-    for kind, name in ((ENCRYPTION, sa.encryption), (AUTHENTICATION, sa.authentication)):
-        row = association.algorithm_of(name)
-        if name and (row is None or row.number is None):
-            cannot(f"{kind}_algorithm", f"the ipsecalgs table of Solaris has no {name}", "Choose another algorithm.")
-        if row is not None and row.icv_bits and (kind == AUTHENTICATION or row.combined) and sa.icv_bits not in (0, row.icv_bits[0]):
-            cannot("icv_bits", f"Solaris uses {row.name} with an ICV of {row.icv_bits[0]} bits only")
-    if sa.replay_window > 255:
-        cannot("replay_window", f"a replay window of {sa.replay_window} packets does not fit the 8 bits of Solaris", "Choose 0 to 255.")
-    if any(keyword == "replay_value" and parse_number(text, 64) >> 32 for keyword, text in sa.extra):
-        cannot("replay_value", "a sequence number fits 32 bits on Solaris", "Start from a smaller one.")
-    if sa.mode == association.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):
-        cannot("selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or take the addresses away.")
-    return found
-
-
 def shown_word(word: str) -> str:
     """A word that stands where none of its kind is known: hidden unless it is short and looks like a word, since it may be part of a key."""
     digits = sum(char in "0123456789abcdefABCDEF" for char in word)
@@ -615,121 +575,3 @@ def nearest(word: str, known: tuple[str, ...], otherwise: str) -> str:
 
     near = difflib.get_close_matches(word.lower(), known, 3, 0.6) if len(word) <= 30 else []
     return f"Nearest: {', '.join(near)}." if near else otherwise
-
-
-def _in_keywords(message: str) -> str:
-    return _OPTION.sub(lambda found: _KEYWORD_OF_OPTION[found[1]], message)
-
-
-def render(sas: t.Iterable[SecurityAssociation], comment: str = "", target: str = LINUX, hide_keys: bool = False) -> str:
-    """The text that adds the SAs, a line for each (a longer one is continued); what `parse` reads back as the same SAs.
-
-    ``comment`` goes on top. ``hide_keys`` puts the key's fingerprint in its place, for people to compare; such a text cannot be read back.
-    Raises InputError, or Problems, for what the target cannot say.
-    """
-    if target not in TARGETS:
-        raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
-    problems: list[IpsecError] = []
-    lines = [f"# {line}".rstrip() for line in re.split(r"[\r\n\v\f]+", comment.replace("\0", ""))] if comment else []
-    lines = [line + " ." if line.endswith("\\") else line for line in lines]
-    for sa in sas:
-        try:
-            problems += [InputError(_in_keywords(wrong.message), association.label(sa), wrong.hint) for wrong in refusals(sa, target)]
-            lines.append(_folded(_rendered(sa, target, hide_keys)))
-        except InputError as wrong:
-            problems.append(InputError(wrong.message, association.label(sa), wrong.hint))
-    raise_all(problems)
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _rendered(sa: SecurityAssociation, target: str, hide_keys: bool) -> list[str]:
-    """The words of the command that adds the SA."""
-    words = ["add", sa.protocol, "spi", f"0x{sa.spi:08x}"]
-    if any(sa.source):
-        words += ("src", association.format_address(sa.source))
-    words += ("dst", association.format_address(sa.destination))
-    prints = association.fingerprints(sa) if hide_keys else {}
-    for kind, names, algorithm, key in (
-        (ENCRYPTION, ("encr_alg", "encrkey"), sa.encryption, sa.encryption_key),
-        (AUTHENTICATION, ("auth_alg", "authkey"), sa.authentication, sa.authentication_key),
-    ):
-        if algorithm:
-            words += (names[0], algorithm)
-        if key:
-            words += (names[1], f"(fingerprint:{prints[kind]})" if hide_keys else key.hex())
-    words += _rendered_traffic(sa, target)
-    integrity = association.algorithm_of(sa.authentication or sa.encryption)
-    if sa.icv_bits and target == LINUX and (integrity is None or not integrity.icv_bits or sa.icv_bits != integrity.icv_bits[0]):
-        words += ("icv_bits", str(sa.icv_bits))
-    numbers = (("replay", sa.replay_window), ("reqid", sa.reqid), ("if_id", sa.if_id), *zip(sa.lifetimes._fields, sa.lifetimes))
-    for keyword, number in numbers:
-        if number:
-            words += (keyword, str(number))
-    if sa.mark is not None:
-        words += ("mark", f"0x{sa.mark.value:x}/0x{sa.mark.mask:x}")
-    if sa.encapsulation is not None:
-        ports = [sa.encapsulation.source_port, sa.encapsulation.destination_port]
-        if sa.direction == association.INBOUND:
-            ports.reverse()
-        words += ("encap", "udp", "nat_lport", str(ports[0]), "nat_rport", str(ports[1]))
-        for keyword, address in (("nat_loc", sa.encapsulation.nat_local), ("nat_rem", sa.encapsulation.nat_remote)):
-            if address:
-                words += (keyword, association.format_address(address))
-    for keyword, text in sa.extra:
-        words += _rendered_extra(keyword, text)
-    if sa.esn:
-        words.append("esn")
-    if sa.direction:
-        words.append(sa.direction)
-    return words
-
-
-def _rendered_traffic(sa: SecurityAssociation, target: str) -> list[str]:
-    """Mode and selector."""
-    selector = sa.selector or Selector()
-    tunnel = sa.mode == association.TUNNEL
-    inner = tunnel or bool(selector.source or selector.destination)
-    words = ["mode", sa.mode] if inner and target == LINUX else []
-    width = len(selector.source or selector.destination or sa.destination)
-    if tunnel and target == SOLARIS:
-        words += ("proto", "4" if width == 4 else "41")
-    for keyword, address, prefix in (
-        ("isrc", selector.source, selector.source_prefix),
-        ("idst", selector.destination, selector.destination_prefix),
-    ):
-        # Solaris wants both inner addresses or none.
-        if address or (tunnel and target == SOLARIS):
-            words += (keyword, f"{association.format_address(address or bytes(width))}/{prefix}")
-    for keyword, number in (("proto", selector.protocol), ("sport", selector.source_port), ("dport", selector.destination_port)):
-        if number:
-            words += ("i" + keyword if inner else keyword, str(number))
-    return words
-
-
-# A backslash at its end would continue the line.
-_QUOTE_WANTED = re.compile(rf"[{_BLANKS}]|\\$")
-
-
-def _rendered_extra(keyword: str, text: str) -> list[str]:
-    row = EXTRA_KEYWORDS.get(keyword)
-    if row is None:
-        raise InputError(f"{shown(keyword)} is no keyword of Solaris only", "extra")
-    values = text.split(" ", 1) if row.kind == IDENTITY else [text]
-    for value in values:
-        if not value or '"' in value or _STRANGE.search(value):
-            raise InputError(f"the value of {keyword} cannot be written: it is empty, or has quotes, line ends or characters that are not ASCII", "extra")
-    return [keyword, *(f'"{value}"' if re.search(_QUOTE_WANTED, value) else value for value in values)]
-
-
-def _folded(words: t.Sequence[str]) -> str:
-    """The words in one line, or in lines of at most `RENDERED_LINE_MAX` characters that continue each other."""
-    line = " ".join(words)
-    if len(line) <= RENDERED_LINE_MAX:
-        return line
-    lines = [words[0]]
-    for word in words[1:]:
-        if len(lines[-1]) + len(word) + 3 > RENDERED_LINE_MAX:
-            lines.append(" " + word)
-        else:
-            lines[-1] += " " + word
-    return " \\\n".join(lines)

@@ -37,9 +37,12 @@ from .grammar import (
     Command,
 )
 from .language import REFUSED, Given, Reader, Word, Words, nearest, shown_word
+from .render import folded, quoted, words_of, words_of_sa
 
 ATTRIBUTES_TOPIC = "attr"
+ALL_TYPES = "all"
 _NAME_OF_FIELD = {row.field: row.name for row in reversed(KEYWORDS)}
+_TRAFFIC = ("protocol", "source_port", "destination_port")
 _KEYS_NEVER_CHANGE = ("encryption", "encryption_key", "authentication", "authentication_key", "icv_bits")
 
 
@@ -51,7 +54,7 @@ class Subject(t.NamedTuple):
     destination: bytes
     mark: Mark | None = None
     source: bytes = b""
-    traffic: tuple[int, int, int] = (0, 0, 0)
+    traffic: tuple[int, ...] = (0, 0, 0)
     direction: str = ""
 
     def identity(self) -> Identity:
@@ -116,6 +119,32 @@ def parse_words(words: t.Sequence[str], name: str = LINE, **options: t.Any) -> S
             raise TextError("the word is empty, or has quotes or characters that are not printable ASCII", f"{name}, word {number}", 1, 1)
     text = " ".join(f'"{word}"' if " " in word or word.endswith("\\") else word for word in words)
     return parse(text, name, LINE, **options)
+
+
+def render(steps: t.Iterable[Step]) -> str:
+    """The text of the steps, a command on each line, keys included: what `parse` reads back as the same steps, lines apart. Raises InputError."""
+    return "".join(folded(_words_of_step(step)) + "\n" for step in steps)
+
+
+def _words_of_step(step: Step) -> list[str]:
+    if step.sa is not None:
+        return words_of_sa(step.sa)
+    row = COMMAND_BY_WORD[step.command]
+    words = [row.name]
+    if step.subject is not None:
+        return [*words, step.subject.protocol, *words_of(_values(step, step.subject))]
+    if step.protocol or row.type == ANY_TYPE:
+        words.append(step.protocol or ALL_TYPES)
+    return [*words, quoted(step.word, row.name)] if step.word else words
+
+
+def _values(step: Step, subject: Subject) -> dict[str, t.Any]:
+    """What a command about one SA says, by field of the grammar; the inverse of `_subject`."""
+    dummy, spi, destination, mark, source, traffic, direction = subject
+    named = {"spi": spi, "source": source, "destination": destination, "mark": mark, "direction": direction}
+    named.update(zip(_TRAFFIC, traffic))
+    named.update(step.lifetimes._asdict())
+    return {field: value for field, value in (*named.items(), *step.extra) if value}
 
 
 class _ScriptReader(Reader):
@@ -201,12 +230,12 @@ class _ScriptReader(Reader):
             return "", words
         kind = words[0]
         protocol = SA_TYPES.get(kind.text.lower(), "")
-        if protocol or (kind.text.lower() == "all" and row.type in (ANY_TYPE, ANY_TYPE_OR_NONE)) or kind.text == REFUSED:
+        if protocol or (kind.text.lower() == ALL_TYPES and row.type in (ANY_TYPE, ANY_TYPE_OR_NONE)) or kind.text == REFUSED:
             return protocol, words[1:]
         if row.type == ONE_TYPE and kind.text in BY_WORD:
             self.problem("the SA type is missing", kind.line, kind.column, f"Write: {row.usage()}")
             return "", words
-        what = "all is no SA type here" if kind.text.lower() == "all" else f"unknown SA type {shown_word(kind.text)}"
+        what = "all is no SA type here" if kind.text.lower() == ALL_TYPES else f"unknown SA type {shown_word(kind.text)}"
         self.problem(what, kind.line, kind.column, f"Write: {row.usage()}")
         return "", words[1:]
 
@@ -267,6 +296,6 @@ def _subject(protocol: str, values: t.Mapping[str, t.Any]) -> Subject:
         values["destination"],
         values.get("mark"),
         values.get("source", b""),
-        (values.get("protocol", 0), values.get("source_port", 0), values.get("destination_port", 0)),
+        tuple(values.get(field, 0) for field in _TRAFFIC),
         values.get("direction", ""),
     )

@@ -23,6 +23,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import 
     PROMPT,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.script import Step, Subject
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core import strategies
 
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
 KEY2 = "ca6eb4b0e134bb5664037d3011ed614d341d3635"
@@ -217,3 +218,30 @@ def test_no_heap_of_words_raises_anything_but_our_errors(pieces, place):
         script.parse("".join(word + blank for word, blank in pieces), "heap", place)
     except IpsecError as error:
         assert KEY[:16] not in str(error)
+
+
+def without_lines(found):
+    return [step._replace(line=0) for step in found]
+
+
+@settings(max_examples=150)
+@given(strategies.steps())
+def test_every_command_is_written_and_read_back_as_it_was(step):
+    text = script.render([step])
+    assert without_lines(steps(text, allow_static_counter_mode=True)) == [step]
+    assert text.endswith("\n") and not text.endswith("\n\n") and all(len(line) < 2000 for line in text.splitlines())
+
+
+@settings(max_examples=60)
+@given(st.lists(strategies.steps(), max_size=6).filter(lambda found: strategies.together([step.sa for step in found if step.sa is not None])))
+def test_a_text_of_commands_is_stable(found):
+    text = script.render([*found, Step("quit", 0)])
+    again = steps(text, allow_static_counter_mode=True)
+    assert without_lines(again) == [*found, Step("quit", 0)]
+    assert script.render(again) == text
+
+
+def test_what_no_word_can_be_is_not_written():
+    for word in ('a"b', "a\nb", "\u00fc"):
+        with pytest.raises(InputError):
+            script.render([Step("save", 0, word=word)])
