@@ -62,3 +62,10 @@ attributes:
   idempotent:
     support: full
 """
+
+    # Modules that take no key.
+    KEYLESS = r"""
+options: {}
+notes:
+  - A key in one of its options, and an option that does not exist, are refused on the controller, since Ansible would show their values.
+"""

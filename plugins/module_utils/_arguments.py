@@ -4,7 +4,7 @@
 
 # This module_utils is private to the collection and may change at any time.
 
-"""Argument specs, as values that merge: those that modules share, and those of the modules whose actions look at the options before they are sent.
+"""Argument specs, as values that merge: those that modules share, and those of modules, whose actions look at the options before they are sent.
 
 Nothing is imported here, since the controller reads this file for every task.
 """
@@ -88,4 +88,72 @@ IPSECKEYS_FILE: Arguments = {
     "omit_counter_mode": {"type": "bool", "default": False},
     "target": {"type": "str", "choices": ["linux", "solaris"], "default": "linux"},
     **TEXT,
+}
+
+_TEMPLATE: Arguments = {
+    "protocol": {"type": "str", "choices": ["ah", "esp"], "default": "esp"},
+    "mode": {"type": "str", "choices": ["transport", "tunnel"], "default": "transport"},
+    "source": {"type": "str"},
+    "destination": {"type": "str"},
+    "reqid": {"type": "int", "default": 0},
+    "spi": {"type": "str"},
+    "level": {"type": "str", "choices": ["required", "use"], "default": "required"},
+}
+# One policy, as ipsec_policy takes it alone and in its list.
+POLICY: Arguments = {
+    "direction": {"type": "str", "choices": ["in", "out", "fwd"]},
+    "selector": {"type": "dict", "options": SELECTOR},
+    "action": {"type": "str", "choices": ["allow", "block"], "default": "allow"},
+    "priority": {"type": "int", "default": 0},
+    "mark": {"type": "str"},
+    "if_id": {"type": "int", "default": 0},
+    "templates": {"type": "list", "elements": "dict", "default": [], "options": _TEMPLATE},
+}
+IPSEC_POLICY: Arguments = {
+    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    **POLICY,
+    "policies": {"type": "list", "elements": "dict", "options": {**POLICY, "direction": {**POLICY["direction"], "required": True}}},
+}
+
+IPSEC_POLICY_INFO: Arguments = {"direction": {"type": "str", "choices": ["in", "out", "fwd"]}}
+
+IPSEC_SA_INFO: Arguments = {
+    "protocol": {"type": "str", "choices": ["ah", "esp"], "aliases": ["type"]},
+    "spi": {"type": "str"},
+    "source": {"type": "str"},
+    "destination": {"type": "str", "aliases": ["dst"]},
+    "src": {"type": "path"},
+    **READING,
+    **BACKEND,
+}
+
+IPSEC_PROBE: Arguments = {
+    "src": {"type": "path", "required": True},
+    "count": {"type": "int", "default": 1},
+    **READING,
+    **BACKEND,
+}
+
+IPSEC_PREFLIGHT: Arguments = {
+    "path": {"type": "path", "default": DEFAULT_PATH},
+    "addresses": {"type": "list", "elements": "str", "default": []},
+    "associations": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "protocol": {"type": "str", "choices": ["ah", "esp"], "default": "esp"},
+            "mode": {"type": "str", "choices": ["transport", "tunnel"], "default": "transport"},
+            "encryption_algorithm": {"type": "str"},
+            "encryption_bits": {"type": "int"},
+            "authentication_algorithm": {"type": "str"},
+            "icv_bits": {"type": "int"},
+            "replay_window": {"type": "int", "default": 0},
+            "esn": {"type": "bool", "default": False},
+        },
+    },
+    "expected": {"type": "dict", "default": {}},
+    **READING,
+    **COUNTER_MODE,
+    **BACKEND,
 }

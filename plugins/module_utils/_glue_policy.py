@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ._arguments import SELECTOR
+from ._arguments import POLICY
 from ._core.association import Selector, format_address
 from ._core.errors import InputError, raise_all
 from ._core.sadb import spd
@@ -22,26 +22,6 @@ from ._glue_view import mark_text, selector_view
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
-_TEMPLATE: Result = {
-    "protocol": {"type": "str", "choices": ["ah", "esp"], "default": "esp"},
-    "mode": {"type": "str", "choices": ["transport", "tunnel"], "default": "transport"},
-    "source": {"type": "str"},
-    "destination": {"type": "str"},
-    "reqid": {"type": "int", "default": 0},
-    "spi": {"type": "str"},
-    "level": {"type": "str", "choices": ["required", "use"], "default": "required"},
-}
-# One policy, as ipsec_policy takes it alone and in its list.
-POLICY: Result = {
-    "direction": {"type": "str", "choices": ["in", "out", "fwd"]},
-    "selector": {"type": "dict", "options": SELECTOR},
-    "action": {"type": "str", "choices": ["allow", "block"], "default": "allow"},
-    "priority": {"type": "int", "default": 0},
-    "mark": {"type": "str"},
-    "if_id": {"type": "int", "default": 0},
-    "templates": {"type": "list", "elements": "dict", "default": [], "options": _TEMPLATE},
-}
 
 
 def apply_policies(module: AnsibleModule) -> Result:

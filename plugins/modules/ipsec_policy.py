@@ -17,6 +17,7 @@ author:
 extends_documentation_fragment:
   - ipsec.manual._attributes
   - ipsec.manual._attributes.changes
+  - ipsec.manual._attributes.keyless
 attributes:
   platform:
     platforms: Linux
@@ -211,17 +212,14 @@ operations:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_POLICY
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_policy import POLICY, apply_policies
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_policy import apply_policies
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
-            **POLICY,
-            "policies": {"type": "list", "elements": "dict", "options": {**POLICY, "direction": {**POLICY["direction"], "required": True}}},
-        },
+        argument_spec=IPSEC_POLICY,
         mutually_exclusive=[("direction", "policies")],
         required_one_of=[("direction", "policies")],
         supports_check_mode=True,

@@ -15,6 +15,7 @@ author:
 extends_documentation_fragment:
   - ipsec.manual._attributes
   - ipsec.manual._attributes.info
+  - ipsec.manual._attributes.keyless
 attributes:
   platform:
     platforms: Linux
@@ -113,13 +114,14 @@ policies:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_POLICY_INFO
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_policy import policy_info
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"direction": {"type": "str", "choices": ["in", "out", "fwd"]}},
+        argument_spec=IPSEC_POLICY_INFO,
         supports_check_mode=True,
     )
     run(module, policy_info)

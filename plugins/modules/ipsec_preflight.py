@@ -17,6 +17,7 @@ author:
 extends_documentation_fragment:
   - ipsec.manual._attributes
   - ipsec.manual._attributes.info
+  - ipsec.manual._attributes.keyless
   - ipsec.manual._backend
   - ipsec.manual._backend.counter_mode
   - ipsec.manual._text.reading
@@ -141,36 +142,14 @@ backend:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import BACKEND, COUNTER_MODE, READING
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_PREFLIGHT
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_preflight import preflight
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "default": "/etc/inet/secret/ipseckeys"},
-            "addresses": {"type": "list", "elements": "str", "default": []},
-            "associations": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "protocol": {"type": "str", "choices": ["ah", "esp"], "default": "esp"},
-                    "mode": {"type": "str", "choices": ["transport", "tunnel"], "default": "transport"},
-                    "encryption_algorithm": {"type": "str"},
-                    "encryption_bits": {"type": "int"},
-                    "authentication_algorithm": {"type": "str"},
-                    "icv_bits": {"type": "int"},
-                    "replay_window": {"type": "int", "default": 0},
-                    "esn": {"type": "bool", "default": False},
-                },
-            },
-            "expected": {"type": "dict", "default": {}},
-            **READING,
-            **COUNTER_MODE,
-            **BACKEND,
-        },
+        argument_spec=IPSEC_PREFLIGHT,
         supports_check_mode=True,
     )
     run(module, preflight)

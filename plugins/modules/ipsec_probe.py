@@ -18,6 +18,7 @@ author:
 extends_documentation_fragment:
   - ipsec.manual._attributes
   - ipsec.manual._attributes.info
+  - ipsec.manual._attributes.keyless
   - ipsec.manual._backend
   - ipsec.manual._text.reading
 attributes:
@@ -105,19 +106,14 @@ backend:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import BACKEND, READING
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_PROBE
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_probe import probe
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "src": {"type": "path", "required": True},
-            "count": {"type": "int", "default": 1},
-            **READING,
-            **BACKEND,
-        },
+        argument_spec=IPSEC_PROBE,
         supports_check_mode=True,
     )
     run(module, probe)

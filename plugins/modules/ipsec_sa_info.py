@@ -17,6 +17,7 @@ author:
 extends_documentation_fragment:
   - ipsec.manual._attributes
   - ipsec.manual._attributes.info
+  - ipsec.manual._attributes.keyless
   - ipsec.manual._backend
   - ipsec.manual._text.reading
 options:
@@ -229,22 +230,14 @@ backend:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import BACKEND, READING
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SA_INFO
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_info import sa_info
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "protocol": {"type": "str", "choices": ["ah", "esp"], "aliases": ["type"]},
-            "spi": {"type": "str"},
-            "source": {"type": "str"},
-            "destination": {"type": "str", "aliases": ["dst"]},
-            "src": {"type": "path"},
-            **READING,
-            **BACKEND,
-        },
+        argument_spec=IPSEC_SA_INFO,
         supports_check_mode=True,
     )
     run(module, sa_info)

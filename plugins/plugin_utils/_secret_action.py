@@ -4,7 +4,7 @@
 
 # This plugin_utils is private to the collection and may change at any time.
 
-"""What the actions of modules that take keys have in common: on its way to the target a key stands in no file, no command line and no log.
+"""What the actions of modules have in common: on its way to the target a key stands in no file, no command line and no log.
 
 Ansible stores a module with its options in a temporary file of the target unless it pipelines, prints the options when ANSIBLE_DEBUG is on, and the
 module writes those that it does not know as secret into the target's log before it looks at them. So a key in a wrong place must not be sent at all.
@@ -18,11 +18,13 @@ import typing as t
 from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.plugins.action.normal import ActionModule as NormalActionModule
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import shown
 
 # 64 bits or more in hexadecimal, and no decimal number: no option but a key's has such a value.
-_KEY = re.compile(r"(?:0[xX])?(?=[0-9]*[a-fA-F]|[0-9]{32})[0-9a-fA-F]{16,}(?:/[0-9]*)?")
+_KEY = re.compile(r"(?:0[xX])?(?=[0-9]*[a-fA-F]|[0-9]{32})([0-9a-fA-F]{16,})(?:/[0-9]*)?")
+_SHORTEST = 16
 _LARGEST_NUMBER = (1 << 64) - 1
 
 
@@ -76,7 +78,25 @@ class SecretActionModule(ActionBase):
         return f"this task's options, which may hold keys, would be stored in a temporary file of the host, since {cause}. {fix}"
 
 
-def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
+class WatchedActionModule(NormalActionModule):
+    """Runs ``module``, which takes no key, as Ansible runs any module; or not at all where one of its options is a key.
+
+    ``fingerprints`` are options whose values may be as long as the shortest key.
+    """
+
+    module = ""
+    arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
+    fingerprints: tuple[str, ...] = ()
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        problem = misplaced(self._task.args, self.arguments, self.fingerprints)
+        if problem:
+            return {"failed": True, "msg": f"{self.module}: {problem}"}
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        return result
+
+
+def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[str, t.Any]], fingerprints: t.Collection[str] = ()) -> str:
     """Why these options must not be sent, empty where they may: an option that the module does not have, or a key in one that is not for keys.
 
     Ansible would show either. ``arguments`` is the module's argument spec.
@@ -85,19 +105,26 @@ def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[
     unknown = sorted(str(name) for name in given if name not in names)
     if unknown:
         return f"it has no option {', '.join(map(shown, unknown))}. It has: {', '.join(sorted(names))}."
-    wrong = sorted(name for name, value in given.items() if not names[name].get("no_log") and holds_key(value))
+    wrong = sorted(name for name, value in given.items() if not names[name].get("no_log") and holds_key(value, _SHORTEST + (name in fingerprints)))
     if wrong:
         secret = ", ".join(option for option, row in arguments.items() if row.get("no_log"))
-        return f"{', '.join(wrong)}: what is given here looks like a key, so it is not shown. Keys belong into: {secret}."
+        hint = f"Keys belong into: {secret}." if secret else "This module takes no key."
+        return f"{', '.join(wrong)}: what is given here looks like a key, so it is not shown. {hint}"
     return ""
 
 
-def holds_key(value: t.Any) -> bool:
-    """Whether a value that should be no secret looks like a key, or like text with one in it. A path may look like anything."""
+def holds_key(value: t.Any, shortest: int = _SHORTEST) -> bool:
+    """Whether a value that should be no secret looks like a key of ``shortest`` digits or more, or like text with one in it.
+
+    A path may look like anything.
+    """
     if isinstance(value, dict):
-        return any(map(holds_key, (*value, *value.values())))
+        return any(holds_key(part, shortest) for part in (*value, *value.values()))
     if isinstance(value, (list, tuple)):
-        return any(map(holds_key, value))
+        return any(holds_key(part, shortest) for part in value)
     if isinstance(value, int):
         return abs(value) > _LARGEST_NUMBER
-    return isinstance(value, str) and not value.startswith("/") and any(_KEY.fullmatch(word) for word in re.split(r"[\s\"',;:]+", value) if word)
+    if not isinstance(value, str) or value.startswith("/"):
+        return False
+    found = map(_KEY.fullmatch, re.split(r"[\s\"',;:]+", value))
+    return any(word is not None and len(word[1]) >= shortest for word in found)

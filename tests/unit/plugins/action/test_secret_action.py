@@ -15,13 +15,30 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SA, IPSEC_SADB, IPSECKEYS_FILE
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import (
+    IPSEC_POLICY,
+    IPSEC_POLICY_INFO,
+    IPSEC_PREFLIGHT,
+    IPSEC_PROBE,
+    IPSEC_SA,
+    IPSEC_SA_INFO,
+    IPSEC_SADB,
+    IPSECKEYS_FILE,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import misplaced
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
 KEY = "5ec4e7d0" * 6
 ARGUMENTS = {"ipsec_sa": IPSEC_SA, "ipsec_sadb": IPSEC_SADB, "ipseckeys_file": IPSECKEYS_FILE}
+# Modules that take no key.
+WATCHED = {
+    "ipsec_policy": IPSEC_POLICY,
+    "ipsec_policy_info": IPSEC_POLICY_INFO,
+    "ipsec_preflight": IPSEC_PREFLIGHT,
+    "ipsec_probe": IPSEC_PROBE,
+    "ipsec_sa_info": IPSEC_SA_INFO,
+}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +94,30 @@ def test_a_key_inside_another_option_is_refused(module: str, options: dict[str, 
     assert "5ec4e7" not in told.lower()
 
 
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("ipsec_policy", {"direction": "out", "selector": {"source": "2001:db8:abcd:ef01:2345:6789:abcd:0/112", "protocol": "udp"}, "mark": "0xff/0xff"}),
+        ("ipsec_policy", {"policies": [{"direction": "in", "templates": [{"spi": "0x8bcd1407", "reqid": 7}]}]}),
+        ("ipsec_policy_info", {"direction": "fwd"}),
+        ("ipsec_preflight", {"addresses": ["::1"], "expected": {"192.0.2.1|192.0.2.2#0,,0": "5f0c1d6c7e2b9a40"}, "associations": [{"protocol": "ah"}]}),
+        ("ipsec_probe", {"src": "/etc/inet/secret/ipseckeys", "count": 3, "resolve_names": False}),
+        ("ipsec_sa_info", {"type": "esp", "spi": "8bcd1407", "source": "fd00:192:168:116::16", "dst": "192.0.2.1"}),
+    ],
+)
+def test_ordinary_options_of_modules_without_keys_pass(module: str, options: dict[str, t.Any]) -> None:
+    assert misplaced(options, WATCHED[module], ("expected",)) == ""
+
+
+@pytest.mark.parametrize("module", WATCHED)
+def test_no_option_of_a_module_without_keys_takes_one(module: str) -> None:
+    assert not any(row.get("no_log") for row in WATCHED[module].values())
+    for option in WATCHED[module]:
+        for value in (KEY, [KEY], {"spi": KEY}, [{"templates": [{"spi": f"0x{KEY}"}]}]):
+            told = misplaced({option: value}, WATCHED[module], ("expected",))
+            assert told == f"{option}: what is given here looks like a key, so it is not shown. This module takes no key."
+
+
 def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
     told = misplaced({"contents": KEY, "state": "exact"}, IPSEC_SADB)
     assert told.startswith("it has no option 'contents'. It has: allow_static_counter_mode, at, backend, backup, content, direction, ")
@@ -110,8 +151,10 @@ def test_a_slip_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> None:
             {"ipsec.manual.ipsec_sa": {**esp, "encryption-key": KEY}},
             {"ipsec.manual.ipsec_sa": {**esp, "encryption_algorithm": KEY}},
             {"ipsec.manual.ipseckeys_file": {"src": KEY}},
+            *({f"ipsec.manual.{module}": {next(iter(arguments)): KEY}} for module, arguments in WATCHED.items()),
         ],
     )
+    assert output.count("This module takes no key.") >= len(WATCHED)
     assert KEY not in output
     for told in ("ipsec.manual.ipsec_sadb: it has no option 'contents'", "it has no option 'encryption-key'", "encryption_algorithm: what is given here looks"):
         assert told in output
