@@ -3,14 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 TIER ?= all
+SECONDS ?= 600
 # Labs that still run, started here or in the synced copy
 LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_collections/ipsec/manual/build/lab/*)
 
-.PHONY: help demo test bench clean
+.PHONY: help demo test bench fuzz clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
 	@echo 'make test    every gate; one tier with TIER=unit, static, pythons, kernel, lab, e2e or leak'
 	@echo 'make bench   what it costs, against ip(8) and a C program, into build/bench.json'
+	@echo 'make fuzz    broken input for the language, guided by coverage; SECONDS=600'
 	@echo 'make clean   remove what these made: build/ and .venv*/'
 	@echo 'What is missing is installed first by root, and named to everybody else.'
 
@@ -22,6 +24,9 @@ test:
 
 bench:
 	@tests/setup lab bench && tests/run exec tests/bench/bench --output $(CURDIR)/build/bench.json
+
+fuzz:
+	@tests/run exec "$(CURDIR)/tests/fuzz/run" --seconds $(SECONDS)
 
 clean:
 	@for lab in $(LABS); do $${lab%/build/lab/*}/tests/lab/lab down --name $${lab##*/}; done

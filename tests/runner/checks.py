@@ -132,7 +132,7 @@ def sanity_floor() -> None:
     able = [version for version in ("3.13", "3.12", "3.11") if version in found]
     if not able:
         sys.exit("ansible-core 2.19 runs on Python 3.11 to 3.13, and none is here: install one.")
-    python = _environment("floor", found[able[0]], "tests/requirements/floor.txt")
+    python = environment("floor", found[able[0]], "tests/requirements/floor.txt")
     _sanity(python.parent, found)
 
 
@@ -162,7 +162,7 @@ def core(which: str) -> None:
     """The core's own tests on the oldest or newest Python found here that a target may run."""
     found = _pythons()
     version = list(found)[0 if which == "oldest" else -1]
-    python = _environment(version, found[version], "tests/requirements/core.txt")
+    python = environment(version, found[version], "tests/requirements/core.txt")
     # Only the core's own path: there is no ansible here, as inside the command on a managed host.
     _run(str(python), "-m", "pytest", "-p", "no:cacheprovider", "tests/unit/plugins/module_utils/_core")
 
@@ -176,7 +176,7 @@ def _pythons() -> dict[str, Path]:
     return found
 
 
-def _environment(name: str, interpreter: Path, requirements: str) -> Path:
+def environment(name: str, interpreter: Path, requirements: str) -> Path:
     """The Python of the virtual environment .venv-NAME, made or made anew if its pins are not these."""
     folder = workspace.TOP / f".venv-{name}"
     python = folder / "bin" / "python"
