@@ -4,23 +4,26 @@
 
 """Seconds that the core, ip(8) and a C program take for the same SAs, on the kernel this runs on; printed as JSON.
 
-    core.py COUNT ROUNDS WORK_FOLDER
+    core.py COUNT ROUNDS WORK_FOLDER LINES
 
 ESP, transport mode, AES-CBC-256 and HMAC-SHA-256-128, one SA to each of COUNT destinations. The rivals take turns, so that a busy machine slows
-all of them; the fastest round of each counts.
+all of them; the fastest round of each counts. Of LINES lines of the same kind it is measured how long reading and checking takes, against JSON.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language
+from ansible_collections.ipsec.manual.plugins.module_utils import _core
+from ansible_collections.ipsec.manual.plugins.module_utils._core import language, script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation, build, format_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
@@ -119,8 +122,62 @@ def measure_ip(clock: Clock, batch: str, count: int) -> None:
     expect(count)
 
 
+class Command:
+    """The ipseckey command as it is installed, with its bytecode, and a file for it."""
+
+    def __init__(self, text: str) -> None:
+        # Not in the work folder: the lab has that from the host, which is no local file system.
+        self.folder = Path(tempfile.mkdtemp(prefix="ipsec-manual-bench-", dir="/root"))
+        shutil.copytree(next(iter(_core.__path__)), self.folder / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
+        self.file = self.folder / "keys"
+        self.file.write_text(text, encoding="ascii")
+        self.file.chmod(0o600)
+        self.run("-c", str(self.file))
+
+    def run(self, *words: str) -> None:
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.folder)}
+        subprocess.run(["/usr/bin/python3", "-m", "ipseckey", *words], env=environment, check=True, stderr=subprocess.DEVNULL)
+
+
+def measure_command(clock: Clock, command: Command, count: int) -> None:
+    empty()
+    clock.time("ipseckey -f", lambda: command.run("-f", str(command.file)))
+    expect(count)
+
+
+def as_json(sas: t.Sequence[SecurityAssociation]) -> str:
+    """The same SAs as one document, with the words that a text of SAs has for them."""
+    return json.dumps(
+        [
+            {
+                "protocol": sa.protocol,
+                "spi": f"0x{sa.spi:08x}",
+                "src": format_address(sa.source),
+                "dst": format_address(sa.destination),
+                "encr_alg": sa.encryption,
+                "encrkey": sa.encryption_key.hex(),
+                "auth_alg": sa.authentication,
+                "authkey": sa.authentication_key.hex(),
+                "reqid": sa.reqid,
+            }
+            for sa in sas
+        ]
+    )
+
+
+def measure_text(clock: Clock, lines: int, rounds: int) -> None:
+    sas = make_sas(lines)
+    text, document = language.render(sas), as_json(sas)
+    for _round in range(rounds):
+        clock.time("json.loads", lambda: json.loads(document))
+        steps = clock.time("parse and check", lambda: script.parse(text)).steps
+        if [step.sa for step in steps] != sas:
+            sys.exit("the text is read as something else")
+        del steps
+
+
 def main() -> None:
-    count, rounds, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    count, rounds, folder, lines = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "baseline"
     compiler = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(Path(__file__).with_name("baseline.c"))]
@@ -129,12 +186,18 @@ def main() -> None:
     text = language.render(sas)
     clock = Clock()
     batch = as_batch(sas)
+    command = Command(text)
     for _round in range(rounds):
         measure_c(clock, program, count)
         measure_core(clock, sas, text)
+        measure_command(clock, command, count)
         measure_ip(clock, batch, count)
     empty()
-    print(json.dumps({"count": count, "python": sys.version.split()[0], "kernel": os.uname().release, "seconds": clock.best}))
+    shutil.rmtree(command.folder)
+    reading = Clock()
+    measure_text(reading, lines, rounds)
+    measured = {"count": count, "seconds": clock.best, "lines": lines, "reading": reading.best}
+    print(json.dumps({**measured, "python": sys.version.split()[0], "kernel": os.uname().release}))
 
 
 if __name__ == "__main__":

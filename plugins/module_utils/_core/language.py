@@ -18,6 +18,7 @@ import typing as t
 
 from . import association
 from .association import Encapsulation, Lifetimes, SecurityAssociation, Selector
+from .bulk import keep, no_collection
 from .errors import InputError, TextError, raise_all, shown
 from .grammar import (
     ADDRESS,
@@ -83,9 +84,7 @@ def parse(text: str | bytes, name: str = "text", target: str = LINUX, resolve_na
     if target not in TARGETS:
         raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
     reader = Reader(name, target, resolve_names, allow_static_counter_mode)
-    reader.read(text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text)
-    reader.problems.sort(key=lambda problem: (problem.line, problem.column))
-    raise_all(reader.problems)
+    reader.read_all(text)
     return Document(tuple(reader.sas), tuple(reader.lines), tuple(reader.warnings))
 
 
@@ -183,7 +182,15 @@ class Reader:
         place = f"{self.name}, line {word.line}, column {word.column}"
         self.warnings.append((message, f"{place}: {reading}" if reading else place))
 
-    def read(self, text: str) -> None:
+    def read_all(self, text: str | bytes) -> None:
+        """Read a text. Raises all its problems, in order."""
+        with no_collection():
+            self._read(text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text)
+            keep(self.sas)
+        self.problems.sort(key=lambda problem: (problem.line, problem.column))
+        raise_all(self.problems)
+
+    def _read(self, text: str) -> None:
         if text.startswith("\ufeff"):
             self.problem(
                 "the text begins with a byte-order mark, which ipseckey takes for a part of the first word", 1, 1, "Save it as UTF-8 without the mark."

@@ -75,6 +75,7 @@ def _rows() -> t.Iterator[tuple[str, Keyword]]:
 
 
 _ROWS = dict(_rows())
+_PLACES = {field: place for place, field in enumerate(_ROWS)}
 _STRANGE = re.compile(rf"[^ -~{BLANKS}]")
 # A backslash at its end would continue the line.
 _QUOTE_WANTED = re.compile(rf"[{BLANKS}]|\\$")
@@ -144,10 +145,8 @@ def words_of_sa(sa: SecurityAssociation, target: str = LINUX, hide_keys: bool = 
 def words_of(values: t.Mapping[str, t.Any]) -> list[str]:
     """Keywords and values by `grammar.KEYWORDS`, given by field as `language.Given` has them, keys as the text that is to stand there."""
     words: list[str] = []
-    for field, row in _ROWS.items():
-        if field not in values:
-            continue
-        value = values[field]
+    for field in sorted(values, key=_PLACES.__getitem__):
+        row, value = _ROWS[field], values[field]
         if row.kind == FLAG:
             words.append(value)
         elif row.kind == IDENTITY:

@@ -16,7 +16,8 @@ import typing as t
 
 from . import association
 from .association import Identity, Lifetimes, Mark, SecurityAssociation
-from .errors import InputError, TextError, raise_all, shown
+from .bulk import no_collection
+from .errors import InputError, TextError, shown
 from .grammar import (
     ANY_TYPE,
     ANY_TYPE_OR_NONE,
@@ -106,9 +107,7 @@ def parse(
     if place not in PLACES:
         raise InputError(f"unknown place {shown(place)}", "place", f"Choose one of: {', '.join(PLACES)}.")
     reader = _ScriptReader(name, place, target, resolve_names, allow_static_counter_mode)
-    reader.read(text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text)
-    reader.problems.sort(key=lambda problem: (problem.line, problem.column))
-    raise_all(reader.problems)
+    reader.read_all(text)
     return Script(tuple(reader.all_steps()), tuple(reader.warnings))
 
 
@@ -156,8 +155,9 @@ class _ScriptReader(Reader):
         self.steps: list[Step] = []
 
     def all_steps(self) -> list[Step]:
-        steps = [*self.steps, *(Step("add", line, sa) for sa, line in zip(self.sas, self.lines))]
-        return sorted(steps, key=lambda step: step.line)
+        with no_collection():
+            adds = [Step("add", line, sa) for sa, line in zip(self.sas, self.lines)]
+        return sorted((*self.steps, *adds), key=lambda step: step.line) if self.steps else adds
 
     def _run(self, command: Words) -> SecurityAssociation | None:
         first = command.words[0]

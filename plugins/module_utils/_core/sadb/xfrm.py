@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import struct
 import typing as t
 
 from ..association import Entry, SecurityAssociation, identity, label
+from ..bulk import keep, no_collection
 from ..errors import InputError, SadbError
 from . import XFRM, Sadb
 from .messages import (
@@ -45,8 +45,6 @@ _ADDRESS_FILTER = struct.Struct("@16s16sHBB")
 _PROTOCOL_ANY = 255
 # Operations whose messages are in memory at the same time.
 _CHUNK = 1024
-# Entries from which on a dump is worth being kept from the garbage collector.
-_BULK = 1000
 
 _RTM_NEWADDR = 20
 _RTM_GETADDR = 22
@@ -77,18 +75,6 @@ def open_link(family: int, doing: str) -> t.Iterator[Netlink]:
             yield link
     except NetlinkError as exc:
         raise _explain_exchange(exc, doing) from None
-
-
-@contextlib.contextmanager
-def _no_collection() -> t.Iterator[None]:
-    """Without the cyclic garbage collector, which would walk ten thousands of fresh tuples again and again; none of them is in a cycle."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class _Step(t.NamedTuple):
@@ -153,15 +139,13 @@ class XfrmSadb(Sadb):
         if source or destination:
             family = FAMILIES[len(source or destination)]
             body += attribute(XFRMA_ADDRESS_FILTER, _ADDRESS_FILTER.pack(source, destination, family, len(source) * 8, len(destination) * 8))
-        with open_link(NETLINK_XFRM, "reading the SADB") as link, _no_collection():
+        with open_link(NETLINK_XFRM, "reading the SADB") as link, no_collection():
             entries = link.dump(Message(XFRM_MSG_GETSA, body), XFRM_MSG_NEWSA, decode)
-            if len(entries) > _BULK:
-                # They are in no cycle and go when nobody refers to them: the collector need not walk them either when it runs again.
-                gc.freeze()
+            keep(entries)
             return entries
 
     def apply(self, operations: t.Sequence[Operation]) -> None:
-        with open_link(NETLINK_XFRM, "changing the SADB") as link, _no_collection():
+        with open_link(NETLINK_XFRM, "changing the SADB") as link, no_collection():
             replaced = [operation.old for operation in operations if operation.old is not None]
             before = dict(zip(map(id, replaced), self._current(link, replaced)))
             for first in range(0, len(operations), _CHUNK):
