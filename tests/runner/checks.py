@@ -184,9 +184,24 @@ def environment(name: str, interpreter: Path, requirements: str) -> Path:
     stamp = folder / "stamp"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != pins:
         _run(str(interpreter), "-m", "venv", "--clear", str(folder))
-        _run(str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r", requirements)
+        if subprocess.run(("uv", "-q", "pip", "install", "--python", str(python), "-r", requirements), check=False).returncode:
+            _run(str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r", requirements)
         stamp.write_text(pins, encoding="utf-8")
     return python
+
+
+def site() -> None:
+    """The docs site, into build/docs/html; a warning is an error, and no other site is asked."""
+    python = _environment("docs", Path(sys.executable), "tests/requirements/docs.txt")
+    out = workspace.BUILD / "docs"
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "rst").mkdir(mode=0o755, parents=True)
+    options = ("--use-current", "--squash-hierarchy", "--no-add-antsibull-docs-version", "--dest-dir", str(out / "rst"))
+    _run(str(python.with_name("antsibull-docs")), "collection", *options, "ipsec.manual", PATH=f"{python.parent}:{os.environ['PATH']}")
+    for drawing in Path("docs/docsite/rst").glob("*.svg"):  # antsibull-docs takes texts only
+        shutil.copy(drawing, out / "rst" / "docsite")
+    _run(str(python), "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "tests/docs", "-d", str(out / "doctrees"), str(out / "rst"), str(out / "html"))
+    print(f"{len(list((out / 'html').rglob('*.html')))} pages, begin with {out / 'html' / 'index.html'}")
 
 
 def _first_line(name: str) -> bytes:
@@ -207,7 +222,7 @@ def _output(*command: str, **environment: str) -> str:
     return answer.stdout
 
 
-CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in (shell, paths, types, licences, artifact, sanity, sanity_floor, core)}
+CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in (shell, paths, types, licences, artifact, sanity, sanity_floor, core, site)}
 
 if __name__ == "__main__":
     CHECKS[sys.argv[1]](*sys.argv[2:])

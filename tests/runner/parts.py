@@ -48,6 +48,7 @@ PARTS = (
     Part("changelog", "static", ("antsibull-changelog", "lint")),
     Part("artifact", "static", (*CHECKS, "artifact")),
     Part("antsibull-docs", "static", ("antsibull-docs", "lint-collection-docs", *DOCS_LINT, ".")),
+    Part("docs", "static", (*CHECKS, "site")),
     Part("ansible-lint", "static", ("ansible-lint", "--offline", "--profile", "production")),
     Part("sanity", "static", (*CHECKS, "sanity"), limit=2400),
     Part("sanity-floor", "static", (*CHECKS, "sanity_floor"), limit=2400),

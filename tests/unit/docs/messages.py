@@ -1,0 +1,84 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The messages that the code can fail with, read from its syntax: their constant text, with an ellipsis for each value."""
+
+from __future__ import annotations
+
+import ast
+import re
+import typing as t
+from pathlib import Path
+
+import yaml
+
+VALUE = "\N{HORIZONTAL ELLIPSIS}"
+
+# Callables that make an error, and which of their arguments is the message.
+MAKERS = {"_Explanation": 2}
+
+
+def text_of(node: ast.AST) -> str:
+    """A string's constant text; VALUE for what is not constant."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return re.sub(r"\{\w*\}", VALUE, node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(text_of, node.values))
+    return VALUE
+
+
+def branches(node: ast.AST, tree: ast.AST) -> t.Iterator[ast.AST]:
+    """What an expression may be: both arms of a conditional, all that its name was given in the file."""
+    if isinstance(node, ast.IfExp):
+        yield from branches(node.body, tree)
+        yield from branches(node.orelse, tree)
+    elif isinstance(node, ast.Name):
+        for found in ast.walk(tree):
+            if isinstance(found, ast.Assign) and any(isinstance(target, ast.Name) and target.id == node.id for target in found.targets):
+                yield from branches(found.value, tree)
+    else:
+        yield node
+
+
+def raised(path: Path) -> t.Iterator[str]:
+    """The messages of the errors that a file makes, and of its tables of explanations."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            index = MAKERS.get(name, 0 if name.endswith("Error") else len(node.args))
+            for argument in node.args[index : index + 1]:
+                yield from map(text_of, branches(argument, tree))
+        elif isinstance(node, ast.AnnAssign) and "EXPLANATIONS" in getattr(node.target, "id", "") and isinstance(node.value, ast.Dict):
+            yield from (text_of(row.elts[0]) for row in node.value.values if isinstance(row, ast.Tuple))
+
+
+def spoken(path: Path) -> t.Iterator[str]:
+    """All strings of a file but its documentation, for files that put messages together in other ways."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node) if part is not node}
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Constant, ast.JoinedStr)) and id(node) not in inside | documentation:
+            yield text_of(node)
+
+
+def failed(path: Path) -> t.Iterator[str]:
+    """What the tasks of a role's file fail with, but what a filter puts together."""
+    for task in _tasks(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        for action, option in (("ansible.builtin.fail", "msg"), ("ansible.builtin.assert", "fail_msg")):
+            if action in task:
+                yield re.sub(r"\{\{.*?\}\}", VALUE, " ".join(task[action][option].split()))
+
+
+def _tasks(given: t.Any) -> t.Iterator[dict[str, t.Any]]:
+    for task in given or ():
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from _tasks(task.get(part))
+
+
+def says_something(message: str) -> bool:
+    """False for what is a name or a pattern, or has next to no constant text."""
+    return sum(map(str.isalpha, message)) >= 10 and re.search(r"[A-Za-z] [A-Za-z(]", message) is not None

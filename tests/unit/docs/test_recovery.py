@@ -1,0 +1,96 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The page Recovery has every message that can come up while nobody has changed anything, and none that cannot."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.ipsec.manual.tests.unit.docs.messages import VALUE, failed, raised, says_something, spoken
+
+TOP = Path(__file__).resolve().parents[3]
+PAGE = TOP / "docs" / "docsite" / "rst" / "recovery.rst"
+
+# Whose messages come up in the night, and how they are found.
+NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
+    "plugins/action/*.py": raised,
+    "plugins/lookup/ipsec_keystore.py": raised,
+    "plugins/plugin_utils/_[!crs]*.py": raised,
+    "plugins/plugin_utils/_records.py": raised,
+    "plugins/plugin_utils/_run.py": raised,
+    "plugins/plugin_utils/_rotation.py": spoken,
+    "plugins/plugin_utils/_secret_action.py": lambda path: (text for text in spoken(path) if VALUE in text),
+    "plugins/module_utils/_glue_file.py": raised,
+    "plugins/module_utils/_glue_preflight.py": raised,
+    "plugins/module_utils/_glue_sadb.py": raised,
+    "plugins/module_utils/_glue_text.py": raised,
+    "plugins/module_utils/_core/plan.py": raised,
+    "plugins/module_utils/_core/protected.py": raised,
+    "plugins/module_utils/_core/sadb/*.py": raised,
+    "roles/*/tasks/*.yml": failed,
+}
+# Whose messages are about something that a person wrote: option, field, or line, with place and fix. The page's last section is about all of them.
+WRITTEN = (
+    "plugins/filter/*.py",
+    "plugins/lookup/ipsec_key.py",
+    "plugins/lookup/ipsec_spi.py",
+    "plugins/plugin_utils/_connections.py",
+    "plugins/module_utils/_glue_info.py",
+    "plugins/module_utils/_glue_policy.py",
+    "plugins/module_utils/_glue_probe.py",
+    "plugins/module_utils/_glue_read.py",
+    "plugins/module_utils/_glue_sa.py",
+    "plugins/module_utils/_core/[!_]*.py",
+)
+
+CAUSE = re.compile(rf" \({VALUE}(: {VALUE})?\)$")
+ENTRY = re.compile(r"^``(.+)``\n  \S", re.M)
+
+
+def pattern(message: str) -> re.Pattern[str]:
+    """What matches the message, with or without the cause that many end with in brackets."""
+    return re.compile(".*".join(map(re.escape, CAUSE.sub("", message).strip().split(VALUE))) + r"( \(.*\))?")
+
+
+def entries() -> list[str]:
+    return ENTRY.findall(PAGE.read_text(encoding="utf-8"))
+
+
+def found() -> list[tuple[str, str]]:
+    return [
+        (str(path.relative_to(TOP)), message)
+        for glob, collect in NIGHT.items()
+        for path in sorted(TOP.glob(glob))
+        for message in dict.fromkeys(collect(path))
+        if says_something(message)
+    ]
+
+
+@pytest.mark.parametrize(("path", "message"), found())
+def test_every_message_of_the_night_is_explained(path: str, message: str) -> None:
+    known = pattern(message)
+    assert any(known.fullmatch(entry) for entry in entries()), f"{path} can fail with this, and docs/docsite/rst/recovery.rst has no entry ``{message}``"
+
+
+def test_no_entry_is_left_of_a_message_that_went() -> None:
+    said = {
+        text.strip() for glob, collect in NIGHT.items() for path in TOP.glob(glob) for text in (*collect(path), *(spoken(path) if path.suffix == ".py" else ()))
+    }
+    patterns = [pattern(text) for text in said if says_something(text)]
+    assert [entry for entry in entries() if not any(known.fullmatch(entry) for known in patterns)] == []
+
+
+def test_no_entry_stands_twice() -> None:
+    assert len(entries()) == len(set(entries())) > 100
+
+
+def test_every_file_with_messages_is_sorted() -> None:
+    sorted_files = {path for glob in (*NIGHT, *WRITTEN) for path in TOP.glob(glob)}
+    lost = [path for path in TOP.glob("plugins/**/*.py") if any(says_something(text) for text in raised(path)) and path not in sorted_files]
+    assert lost == []
