@@ -34,7 +34,7 @@ def apply_file(module: AnsibleModule) -> Result:
 def _write(module: AnsibleModule) -> Result:
     params = module.params
     path: str = params["path"]
-    text = read_text(module, params["target"], allow_counter_mode=params["omit_counter_mode"])
+    text = read_text(module, allow_counter_mode=params["omit_counter_mode"])
     text.warn(module)
     gone = {association.identity(sa) for sa in read_file(module, params["remove_src"], allow_counter_mode=True).sas} if params["remove_src"] else set()
     there = protected.writable(path)
@@ -88,7 +88,7 @@ def _diff(path: str, before: t.Sequence[SecurityAssociation], after: t.Sequence[
 def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[SecurityAssociation]:
     """What a file held before, for the difference; nothing where it is no valid text, since it will not be one for long."""
     try:
-        return parse(module, data or b"", path, module.params["target"], allow_counter_mode=True).sas
+        return parse(module, data or b"", path, allow_counter_mode=True).sas
     except IpsecError:
         return ()
 
@@ -99,12 +99,12 @@ def _contents(module: AnsibleModule, text: Text, old: bytes | None, gone: t.Abst
     sas = text.sas
     places = {association.identity(sa): place for sa, place in text.placed()}
     if params["scope"] == PEERS and old is not None:
-        held = parse(module, old, params["path"], params["target"], allow_counter_mode=params["omit_counter_mode"])
+        held = parse(module, old, params["path"], allow_counter_mode=params["omit_counter_mode"])
         places = {**{association.identity(sa): place for sa, place in held.placed()}, **places}
         sas = _merged([sa for sa in held.sas if association.identity(sa) not in gone], sas)
     if params["omit_counter_mode"]:
         sas = tuple(sa for sa in sas if not _is_counter_mode(sa))
-    raise_all([*association.set_problems(sas), *_boot_problems(params["path"], sas, places)])
+    raise_all([*association.set_problems(sas), *_boot_problems(params["path"], sas, places), *_unsayable(sas, params["target"], places)])
     return sas
 
 
@@ -139,6 +139,15 @@ def _boot_problems(path: str, sas: t.Iterable[SecurityAssociation], places: t.Ma
         )
         for sa in sas
         if _is_counter_mode(sa)
+    ]
+
+
+def _unsayable(sas: t.Iterable[SecurityAssociation], target: str, places: t.Mapping[association.Identity, str]) -> list[IpsecError]:
+    """What the system that will read the file has no words for. In which words the SAs came does not matter, since the file is written anew."""
+    return [
+        InputError(problem.message, f"{places[association.identity(sa)]}, {problem.place}", problem.hint)
+        for sa in sas
+        for problem in language.refusals(sa, target)
     ]
 
 

@@ -38,33 +38,33 @@ class Text(t.NamedTuple):
         warn(module, ((note, place) for sa, place in self.placed() for note in association.warnings(sa)))
 
 
-def read_text(module: AnsibleModule, target: str = "linux", allow_counter_mode: bool = False) -> Text:
+def read_text(module: AnsibleModule, allow_counter_mode: bool = False) -> Text:
     """The SAs of ``content`` or of the protected file ``src``, checked; none where neither is given.
 
     ``allow_counter_mode`` takes counter-mode ciphers unasked, where no key of the text will be used.
     """
     if module.params["src"]:
-        return read_file(module, module.params["src"], target, allow_counter_mode)
-    return _parse(module, take_secret(module, "content") or "", "content", target, allow_counter_mode)
+        return read_file(module, module.params["src"], allow_counter_mode)
+    return _parse(module, take_secret(module, "content") or "", "content", allow_counter_mode)
 
 
-def read_file(module: AnsibleModule, path: str, target: str = "linux", allow_counter_mode: bool = False) -> Text:
+def read_file(module: AnsibleModule, path: str, allow_counter_mode: bool = False) -> Text:
     """The SAs of a protected file, checked."""
-    return parse(module, protected.read(path), path, target, allow_counter_mode)
+    return parse(module, protected.read(path), path, allow_counter_mode)
 
 
-def parse(module: AnsibleModule, data: bytes, path: str, target: str = "linux", allow_counter_mode: bool = False) -> Text:
+def parse(module: AnsibleModule, data: bytes, path: str, allow_counter_mode: bool = False) -> Text:
     """The SAs of a protected file's content, checked."""
     try:
-        return _parse(module, data.decode("utf-8"), path, target, allow_counter_mode)
+        return _parse(module, data.decode("utf-8"), path, allow_counter_mode)
     except UnicodeDecodeError:
         raise InputError("the file is no UTF-8 text", path, "Write it anew with ipsec.manual.ipseckeys_file.") from None
 
 
-def _parse(module: AnsibleModule, text: str, name: str, target: str, allow_counter_mode: bool) -> Text:
+def _parse(module: AnsibleModule, text: str, name: str, allow_counter_mode: bool) -> Text:
     params = module.params
     # A module without the option only looks: what is there is there.
     allow = allow_counter_mode or params.get("allow_static_counter_mode", True)
-    document = language.parse(text, name=name, target=target, resolve_names=params["resolve_names"], allow_static_counter_mode=allow)
+    document = language.parse(text, name=name, resolve_names=params["resolve_names"], allow_static_counter_mode=allow)
     hide_keys(module, document.sas)
     return Text(name, document.sas, document.lines, document.warnings)

@@ -59,7 +59,7 @@ options:
   target:
     description:
       - System that will read the file.
-      - V(solaris) refuses what its C(ipseckey) has no word for.
+      - V(solaris) writes in the words of its C(ipseckey), and refuses what that has no word for. The text itself may use other words.
     type: str
     choices: [linux, solaris]
     default: linux

@@ -174,7 +174,17 @@ def test_a_file_that_cannot_be_removed_is_told(check: bool) -> None:
 def test_what_solaris_cannot_say_is_refused() -> None:
     result = World().run("ipseckeys_file", content=render([sa(0x1001, reqid=5)]), target="solaris", path="/run/keys/solaris")
     assert result["failed"]
-    assert "reqid" in result["msg"]
+    assert "content, line 1, reqid: Solaris has no reqid" in result["msg"]
+
+
+def test_a_text_in_our_words_is_written_in_those_of_solaris() -> None:
+    world = World()
+    content = render([sa(0x1001, mode="tunnel")])
+    assert " mode tunnel" in content
+    for changed in (True, False):
+        result = world.run("ipseckeys_file", content=content, target="solaris", path="/run/keys/solaris", scope="peers")
+        assert result["changed"] is changed
+    assert b"proto 4 isrc 0.0.0.0/0 idst 0.0.0.0/0" in world.files.contents["/run/keys/solaris"]
 
 
 def test_the_guides_short_key_is_refused_with_its_line() -> None:
