@@ -38,7 +38,8 @@ NETWORK_FILE_SYSTEMS = frozenset(_NETWORK_TYPES.split())
 # Every other FUSE program may fetch its files from anywhere.
 LOCAL_FUSE = frozenset(("fuseblk", "fuse.fuse-overlayfs", "fuse.mergerfs"))
 
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Solaris 10 has no O_DIRECTORY; what is opened was seen to be a directory before.
+_DIRECTORY_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCK_SECONDS = 10.0
 _LOCK_UNSUPPORTED = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _MOUNT_TABLES = ("/proc/self/mountinfo", "/etc/mnttab")

@@ -150,9 +150,9 @@ class SolarisSadb(Sadb):
 
     def local_addresses(self) -> frozenset[bytes]:
         for command in ADDRESSES:
-            found = _ADDRESS.findall(_run(command))
-            if found:
-                return frozenset(map(association.pack_address, found))
+            printed = _run(command)
+            if printed:
+                return frozenset(map(association.pack_address, _ADDRESS.findall(printed)))
         raise SadbError("this host's addresses cannot be read", "ifconfig -a", "Make one of these commands work: ifconfig -a, ip addr.")
 
     def keys_hidden(self) -> bool:
