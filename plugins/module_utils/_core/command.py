@@ -424,3 +424,7 @@ def _complain(error: IpsecError) -> None:
 def _warn(found: script.Script) -> None:
     for message, place in found.warnings:
         _say(f"warning: {place}: {message}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,27 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_utils is private to the collection and may change at any time.
+
+"""The core: a package that knows no Ansible, and the ipseckey command (``python3 -m ipseckey``) where this folder was copied under that name."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.argv[:1] == ["-m"]:
+    # Python is about to run this package, and looks for its __main__. Galaxy takes no file of that name, so command.py answers to it.
+    import importlib.machinery
+    import importlib.util
+    import os
+    import typing as t
+
+    class _Command:
+        @staticmethod
+        def find_spec(name: str, path: t.Sequence[str] | None = None, target: object = None) -> importlib.machinery.ModuleSpec | None:
+            if name != f"{__name__}.__main__":
+                return None
+            return importlib.util.spec_from_file_location(name, os.path.join(os.path.dirname(__file__), "command.py"))
+
+    sys.meta_path.append(_Command)
