@@ -25,10 +25,8 @@ ARTIFACT_ROOTS = {
     "CHANGELOG.rst",
     "CODE_OF_CONDUCT.md",
     "CONTRIBUTING.md",
-    "FILES.json",
     "LICENSES",
     "MAINTAINERS",
-    "MANIFEST.json",
     "README.md",
     "REUSE.toml",
     "SECURITY.md",
@@ -40,6 +38,9 @@ ARTIFACT_ROOTS = {
     "plugins",
     "roles",
 }
+COVERED = 95  # per cent of the core's lines and branches
+BUILT = {"FILES.json", "MANIFEST.json"}
+NOT_PACKED = {".gitignore", ".gitkeep"}
 DOCUMENTED = ("module", "lookup", "filter", "test", "role")
 MACHINE = re.compile(r"/(?:work|farm)/|/root/[.]|/home/\w+/|[.]library/|deb[.]debian[.]org|pypi[.]org|registry[.]npmjs|github[.]com/\w+/\w+/raw")
 
@@ -87,21 +88,55 @@ def licences() -> None:
 
 
 def artifact() -> None:
-    """What users install: builds, holds what it should, installs alone, and documents every plugin and role."""
+    """What users install: holds what it should and nothing else, installs alone, documents every plugin and role, and brings its playbooks."""
     out = workspace.BUILD / "artifact"
-    shutil.rmtree(out, ignore_errors=True)
-    _run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
-    (tarball,) = out.glob("*.tar.gz")
+    tarball = _build(out)
     with tarfile.open(tarball) as archive:
-        surplus = sorted({member.name.split("/")[0] for member in archive.getmembers()} - ARTIFACT_ROOTS)
-    if surplus:
-        sys.exit(f"The artifact holds what users do not need: {' '.join(surplus)}. Add it to build_ignore in galaxy.yml.")
+        packed = {member.name for member in archive.getmembers() if not member.isdir()}
+    _check_content(packed)
     where = {"ANSIBLE_COLLECTIONS_PATH": str(out), "PYTHONPATH": ""}
     _run("ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(out), str(tarball), **where)
     root = out / "ansible_collections" / "ipsec" / "manual"
     _check_action_group(root)
     documented = {kind: _check_documented(kind, where) for kind in DOCUMENTED}
-    print(f"{tarball.name}: {tarball.stat().st_size // 1024} KiB, documented: {documented}")
+    playbooks = [f"ipsec.manual.{path.stem}" for path in sorted((root / "playbooks").glob("*.yml"))]
+    _run("ansible-playbook", "--inventory", "localhost,", "--syntax-check", *playbooks, **where)
+    print(f"{tarball.name}: {tarball.stat().st_size // 1024} KiB, documented: {documented}, playbooks: {' '.join(playbooks)}")
+
+
+def galaxy() -> None:
+    """Galaxy's importer on the artifact, without a warning."""
+    out = workspace.BUILD / "galaxy"
+    tarball = _build(out)
+    python = environment("galaxy", Path(sys._base_executable), "tests/requirements/galaxy.txt")  # type: ignore[attr-defined]
+    # Without its flake8, which reads filters' documentation (.yml) as Python; ruff does its work.
+    settings = {"GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true", "GALAXY_IMPORTER_REQUIRE_V1_OR_GREATER": "true", "GALAXY_IMPORTER_RUN_FLAKE8": "false"}
+    found_there = {**os.environ, **settings, "PATH": f"{python.parent}:{os.environ['PATH']}"}
+    command = [str(python), "-m", "galaxy_importer.main", str(tarball)]
+    done = subprocess.run(command, cwd=out, env=found_there, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    print(done.stdout, end="")
+    if done.returncode or "Importer processing completed successfully" not in done.stdout:
+        sys.exit(f"the importer did not come to its end: exit status {done.returncode}")
+    findings = [line for line in done.stdout.splitlines() if line.startswith(("WARNING", "ERROR"))]
+    if findings:
+        sys.exit("\n".join(["Galaxy finds:", *findings]))
+
+
+def _build(out: Path) -> Path:
+    """The artifact, alone in a folder."""
+    shutil.rmtree(out, ignore_errors=True)
+    _run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
+    (tarball,) = out.glob("*.tar.gz")
+    return tarball
+
+
+def _check_content(packed: set[str]) -> None:
+    """The artifact's files are exactly the repository's under ARTIFACT_ROOTS, and what the build adds."""
+    wanted = {name for name in workspace.copied() if name.split("/")[0] in ARTIFACT_ROOTS and Path(name).name not in NOT_PACKED} | BUILT
+    problems = [f"{name}: not of the repository, or not for users; see build_ignore in galaxy.yml" for name in sorted(packed - wanted)]
+    problems += [f"{name}: lacking" for name in sorted(wanted - packed)]
+    if problems:
+        sys.exit("\n".join(["The artifact is not what it should be:", *problems]))
 
 
 def _check_documented(kind: str, where: dict[str, str]) -> int:
@@ -126,13 +161,13 @@ def sanity() -> None:
     _sanity(workspace.VENV / "bin", _pythons())
 
 
-def sanity_floor() -> None:
-    """The same with the oldest ansible-core we claim."""
+def sanity_older(name: str) -> None:
+    """The same with an older ansible-core that we claim: ``floor`` or ``middle`` of tests/requirements."""
     found = _pythons()
     able = [version for version in ("3.13", "3.12", "3.11") if version in found]
     if not able:
-        sys.exit("ansible-core 2.19 runs on Python 3.11 to 3.13, and none is here: install one.")
-    python = environment("floor", found[able[0]], "tests/requirements/floor.txt")
+        sys.exit(f"The ansible-core of tests/requirements/{name}.txt runs on Python 3.11 or 3.12 to 3.13, and none is here: install one.")
+    python = environment(name, found[able[0]], f"tests/requirements/{name}.txt")
     _sanity(python.parent, found)
 
 
@@ -158,13 +193,23 @@ def _sanity(tools: Path, found: dict[str, Path]) -> None:
         sys.exit("\nWhat failed, once more:\n" + "".join(errors))
 
 
-def core(which: str) -> None:
-    """The core's own tests on the oldest or newest Python found here that a target may run."""
-    found = _pythons()
-    version = list(found)[0 if which == "oldest" else -1]
-    python = environment(version, found[version], "tests/requirements/core.txt")
+def core(version: str) -> None:
+    """The core's own tests on one Python that a target may run."""
+    python = environment(version, pythons.found()[version], "tests/requirements/core.txt")
     # Only the core's own path: there is no ansible here, as inside the command on a managed host.
     _run(str(python), "-m", "pytest", "-p", "no:cacheprovider", "tests/unit/plugins/module_utils/_core")
+
+
+def coverage() -> None:
+    """The core's lines and branches that its unit tests and the kernel's tests, which must have run, execute."""
+    if not (workspace.COVERAGE / "kernel").exists():
+        sys.exit("Nothing is known of the kernel's tests: run the part `kernel` first.")
+    tool = ("python", "-m", "coverage")
+    unit = workspace.COVERAGE / "unit"
+    _run(*tool, "run", f"--data-file={unit}", "--include=*/_core/*", "-m", "pytest", "-q", "tests/unit/plugins/module_utils/_core", "tests/conformance")
+    whole = f"--data-file={workspace.COVERAGE / 'whole'}"
+    _run(*tool, "combine", "--keep", whole, *map(str, workspace.COVERAGE.glob("[!w]*")))
+    _run(*tool, "report", whole, "--include=*/_core/*", f"--fail-under={COVERED}")
 
 
 def _pythons() -> dict[str, Path]:
@@ -192,7 +237,7 @@ def environment(name: str, interpreter: Path, requirements: str) -> Path:
 
 def site() -> None:
     """The docs site, into build/docs/html; a warning is an error, and no other site is asked."""
-    python = _environment("docs", Path(sys.executable), "tests/requirements/docs.txt")
+    python = environment("docs", Path(sys.executable), "tests/requirements/docs.txt")
     out = workspace.BUILD / "docs"
     shutil.rmtree(out, ignore_errors=True)
     (out / "rst").mkdir(mode=0o755, parents=True)
@@ -222,7 +267,9 @@ def _output(*command: str, **environment: str) -> str:
     return answer.stdout
 
 
-CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in (shell, paths, types, licences, artifact, sanity, sanity_floor, core, site)}
+_ALL = (shell, paths, types, licences, artifact, galaxy, sanity, sanity_older, core, coverage, site)
+CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in _ALL}
+
 
 if __name__ == "__main__":
     CHECKS[sys.argv[1]](*sys.argv[2:])
