@@ -19,13 +19,17 @@ options:
       - V(xfrm) speaks NETLINK_XFRM to a Linux kernel.
       - V(solaris) drives the prompt of C(/usr/sbin/ipseckey) of Solaris and illumos, which keeps keys out of command lines and files, and reads the SADB back
         after each change, since that command ends with status 0 whatever happened.
+      - V(pfkey) speaks PF_KEY v2 (RFC 2367) over a raw socket, to FreeBSD and NetBSD, and on request to Linux (module C(af_key)) and illumos.
+        What PF_KEY of the system cannot express is refused by the name of the option. On Linux it knows no marks, interfaces, ESN and combined ciphers,
+        windows up to 32 packets, and HMAC-SHA-256 with an ICV of 96 bits only.
     type: str
-    choices: [auto, xfrm, solaris]
+    choices: [auto, xfrm, solaris, pfkey]
     default: auto
 requirements:
   - Python 3.8 or later on the target, nothing else.
   - On Linux, a kernel with XFRM, ESP and AH (modules C(xfrm_user), C(esp4), C(esp6), C(ah4), C(ah6)) and the capability CAP_NET_ADMIN.
   - On Solaris and illumos, C(/usr/sbin/ipseckey), and root.
+  - On FreeBSD and NetBSD, a kernel with IPsec, and root.
 """
 
     SECRETS = r"""

@@ -18,7 +18,7 @@ Arguments = t.Dict[str, t.Any]
 DEFAULT_PATH = "/etc/inet/secret/ipseckeys"
 
 # The doc fragments `_backend` and `_text` describe these.
-BACKEND: Arguments = {"backend": {"type": "str", "choices": ["auto", "xfrm", "solaris"], "default": "auto"}}
+BACKEND: Arguments = {"backend": {"type": "str", "choices": ["auto", "xfrm", "solaris", "pfkey"], "default": "auto"}}
 COUNTER_MODE: Arguments = {"allow_static_counter_mode": {"type": "bool", "default": False}}
 READING: Arguments = {"resolve_names": {"type": "bool", "default": False}}
 TEXT: Arguments = {"content": {"type": "str", "no_log": True}, "src": {"type": "path"}, **READING, **COUNTER_MODE}

@@ -58,7 +58,7 @@ def apply_sadb(module: AnsibleModule) -> Result:
         scope_sas=scope_sas,
         keys_hidden=keys_hidden,
     )
-    saved = _backup(params, steps, actual, (*text.sas, *scope_sas), keys_hidden) if steps.operations and params["backup"] else b""
+    saved = _backup(sadb, params, steps, actual, (*text.sas, *scope_sas), keys_hidden) if steps.operations and params["backup"] else b""
 
     changing = bool(steps.operations) and not module.check_mode
     if changing:
@@ -122,7 +122,9 @@ def _refusals(sadb: Sadb, sa: SecurityAssociation, place: str) -> list[InputErro
     return [InputError(problem.message, f"{place}, {problem.place}", problem.hint) for problem in sadb.refusals(sa)]
 
 
-def _backup(params: t.Mapping[str, t.Any], steps: Plan, actual: t.Sequence[Entry], ours: t.Sequence[SecurityAssociation], keys_hidden: bool) -> bytes:
+def _backup(
+    sadb: Sadb, params: t.Mapping[str, t.Any], steps: Plan, actual: t.Sequence[Entry], ours: t.Sequence[SecurityAssociation], keys_hidden: bool
+) -> bytes:
     """The SAs in scope, and all that go, as text with their sequence numbers, so that they can come back as they were.
 
     Raises what would keep this module from reading the text: a way back that is no way is worse than none. Counter modes are no reason: somebody
@@ -130,7 +132,7 @@ def _backup(params: t.Mapping[str, t.Any], steps: Plan, actual: t.Sequence[Entry
     """
     touched = {*in_scope([entry.sa for entry in actual if not entry.larval], ours, params["scope"])}
     touched.update(step.old.sa for step in steps.operations if step.old is not None and not step.old.larval)
-    sas = [_with_counter(entry) for entry in actual if entry.sa in touched and not entry.larval]
+    sas = [_with_counter(sadb, entry) for entry in actual if entry.sa in touched and not entry.larval]
     if sas and keys_hidden:
         raise SadbError("this kernel hides the keys of SAs (lockdown), so they cannot be backed up", "backup", "Leave backup away and keep the old file.")
     unfit = [InputError(problem.message, label(sa), _remedy(sa)) for sa in sas for problem in problems(sa, allow_static_counter_mode=True)]
@@ -150,9 +152,13 @@ def _remedy(sa: SecurityAssociation) -> str:
     return _REMEDY.format(f"the command: ip xfrm state delete {addresses} proto {sa.protocol} spi 0x{sa.spi:x}{mark}")
 
 
-def _with_counter(entry: Entry) -> SecurityAssociation:
+def _with_counter(sadb: Sadb, entry: Entry) -> SecurityAssociation:
+    """The SA with its sequence number, where the kernel takes one back."""
     last = max(entry.counters.sequence_out, entry.counters.sequence_in)
-    return entry.sa._replace(extra=(("replay_value", str(last)),)) if last else entry.sa
+    if not last:
+        return entry.sa
+    counted = entry.sa._replace(extra=(("replay_value", str(last)),))
+    return entry.sa if any(problem.place == "replay_value" for problem in sadb.refusals(counted)) else counted
 
 
 def _held(wanted: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry]) -> list[SecurityAssociation]:

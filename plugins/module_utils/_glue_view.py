@@ -98,11 +98,11 @@ def observed(entry: Entry, now: float) -> View:
 def budget(entry: Entry) -> dict[str, int | None]:
     """Packets and bytes until the SA ends or should: None for no limit.
 
-    Packets: the sequence numbers (2^32, with ESN 2^64; RFC 4303 section 3.3.3) and ``hard_packets``. Bytes: ``hard_bytes``, and for ciphers with
-    64-bit blocks 2^32 blocks, where a repeated block becomes likely (RFC 8221 section 5 retires them for it).
+    Packets: the sequence numbers (2^32, with ESN 2^64; RFC 4303 section 3.3.3), of which every packet took one, and ``hard_packets``. Bytes:
+    ``hard_bytes``, and for ciphers with 64-bit blocks 2^32 blocks, where a repeated block becomes likely (RFC 8221 section 5 retires them for it).
     """
     sa, counters = entry.sa, entry.counters
-    packets = [(_SEQUENCES_ESN if sa.esn else _SEQUENCES) - 1 - max(counters.sequence_out, counters.sequence_in)]
+    packets = [(_SEQUENCES_ESN if sa.esn else _SEQUENCES) - 1 - max(counters.sequence_out, counters.sequence_in, counters.packets)]
     if sa.lifetimes.hard_packets:
         packets.append(sa.lifetimes.hard_packets - counters.packets)
     octets = [sa.lifetimes.hard_bytes - counters.bytes] if sa.lifetimes.hard_bytes else []

@@ -21,6 +21,7 @@ if t.TYPE_CHECKING:
 AUTO = "auto"
 XFRM = "xfrm"
 SOLARIS = "solaris"
+PFKEY = "pfkey"
 
 
 class Sadb(abc.ABC):
@@ -72,10 +73,17 @@ def _open_solaris() -> Sadb:
     return SolarisSadb()
 
 
+def _open_pfkey() -> Sadb:
+    from .pfkey import PfkeySadb
+
+    return PfkeySadb()
+
+
 # By the start of sys.platform, the first of which is what `auto` takes there. Imports are spelled out for Ansible, which packs what it finds imported.
 _OPENERS: dict[str, tuple[tuple[str, ...], t.Callable[[], Sadb]]] = {
     XFRM: (("linux",), _open_xfrm),
     SOLARIS: (("sunos",), _open_solaris),
+    PFKEY: (("freebsd", "netbsd"), _open_pfkey),
 }
 BACKENDS = (AUTO, *_OPENERS)
 

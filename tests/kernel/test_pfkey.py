@@ -1,0 +1,550 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""PF_KEY over Linux' af_key: SAs go in as asked for, seen with ip(8), and come back equal; what the refusals say is true; nothing is half done."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import struct
+import subprocess
+import time
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import AUTHENTICATION, BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+    Encapsulation,
+    Lifetimes,
+    Mark,
+    SecurityAssociation,
+    Selector,
+    format_address,
+    pack_address,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation, differences
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb, pfkey, pfkey_messages
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey import Pfkey, PfkeySadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_dialects import LINUX
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_explain import PfkeyError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.tests.kernel import test_modules as modules
+from ansible_collections.ipsec.manual.tests.kernel import witness
+from ansible_collections.ipsec.manual.tests.kernel.test_sadb import KERNEL_NAMES, key_text
+from ansible_collections.ipsec.manual.tests.kernel.witness import add, assert_no_key, delete
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.pfkey_strategies import association_sets
+
+# What xfrm_algo.c truncates each hash to, written down here a second time on purpose; PF_KEY cannot ask for anything else.
+ICV_BITS = {"hmac-md5": 96, "hmac-sha1": 96, "hmac-sha256": 96, "hmac-sha384": 192, "hmac-sha512": 256, "aes-xcbc": 96}
+CIPHERS = ("null", "des-cbc", "3des-cbc", "blowfish-cbc", "aes-cbc", "aes-ctr")
+
+
+@pytest.fixture(name="sadb")
+def make_sadb() -> PfkeySadb:
+    return PfkeySadb()
+
+
+def sa_of(spi: int, cipher: str = "aes-cbc", integrity: str = "hmac-sha1", **fields: t.Any) -> SecurityAssociation:
+    """An SA with the ICV that af_key gives."""
+    return witness.sa_of(spi, cipher, integrity, **{"icv_bits": ICV_BITS.get(integrity, 0), **fields})
+
+
+def as_asked(sadb: PfkeySadb, sas: t.Collection[SecurityAssociation]) -> None:
+    """Both ways to the kernel show these SAs and no other."""
+    assert {entry.sa for entry in sadb.dump()} == set(sas)
+    assert {entry.sa for entry in XfrmSadb().dump()} == set(sas)
+
+
+def suites() -> list[tuple[str, str, int]]:
+    """Cipher, integrity and bits of the cipher's key: every number of af_key with every key size."""
+    found = [(cipher, "hmac-sha1", bits) for cipher in CIPHERS for bits in BY_NAME[cipher].key_bits or (0,)]
+    return [*found, *((cipher, name, 256 if cipher else 0) for name in ICV_BITS for cipher in ("aes-cbc", "")), ("aes-cbc", "", 256)]
+
+
+def test_the_suites_are_all_that_the_table_has() -> None:
+    assert set(CIPHERS) == set(LINUX.encryption)
+    assert {name: row.icv_bits for name, row in LINUX.authentication.items()} == ICV_BITS
+
+
+@pytest.mark.parametrize("cipher, integrity, bits", suites())
+def test_every_algorithm(sadb: PfkeySadb, cipher: str, integrity: str, bits: int) -> None:
+    """In both families and both modes."""
+    row = BY_NAME.get(cipher)
+    key = keys.generate(row, bits) if row is not None and row.key_bits else b""
+    sas = [
+        sa_of(0x1000 + number, cipher, integrity, six=six, mode=mode, encryption_key=key)
+        for number, (six, mode) in enumerate(((False, "transport"), (False, "tunnel"), (True, "transport"), (True, "tunnel")))
+    ]
+    assert [problem for sa in sas for problem in sadb.refusals(sa)] == []
+    assert sadb.preflight(sas) == []
+    sadb.apply(add(*sas))
+    texts = witness.states()
+    for sa in sas:
+        text = texts[sa.protocol, sa.spi]
+        assert f"src {format_address(sa.source)} dst {format_address(sa.destination)}" in text
+        assert f"mode {sa.mode}" in text
+        if sa.encryption:
+            assert f"enc {KERNEL_NAMES[cipher]} {key_text(sa.encryption_key)}" in text
+        if sa.authentication:
+            assert f"auth-trunc {KERNEL_NAMES[integrity]} {key_text(sa.authentication_key)} {ICV_BITS[integrity]}" in text
+    as_asked(sadb, sas)
+    sadb.apply(delete(*sadb.dump()))
+    assert witness.states() == {}
+
+
+ATTRIBUTES: list[tuple[dict[str, t.Any], list[str]]] = [
+    ({}, ["replay-window 0", "reqid 0(", "soft (INF)(bytes), hard (INF)(bytes)", "expire add: soft 0(sec), hard 0(sec)"]),
+    ({"replay_window": 32, "reqid": 0xFFFFFFFF}, ["replay-window 32", "reqid 4294967295("]),
+    ({"lifetimes": Lifetimes(soft_packets=900, hard_packets=0xFFFFFFFF)}, ["soft 900(packets), hard 4294967295(packets)", "hard (INF)(bytes)"]),
+    ({"lifetimes": Lifetimes(hard_bytes=(1 << 64) - 2, soft_addtime=60)}, ["hard 18446744073709551614(bytes)", "expire add: soft 60(sec), hard 0(sec)"]),
+    ({"lifetimes": Lifetimes(soft_usetime=60, hard_usetime=90)}, ["expire use: soft 60(sec), hard 90(sec)"]),
+    ({"encapsulation": Encapsulation(4500, 4501)}, ["encap type espinudp sport 4500 dport 4501 addr 0.0.0.0"]),
+    ({"mode": "tunnel", "selector": Selector(bytes((10, 1, 0, 0)), 16)}, ["sel src 10.1.0.0/16 dst 0.0.0.0/0"]),
+    ({"source": bytes(4)}, ["src 0.0.0.0 dst 192.0.2.2"]),
+    ({"six": True, "encapsulation": Encapsulation(4500, 4500)}, ["encap type espinudp sport 4500 dport 4500 addr ::"]),
+]
+
+
+@pytest.mark.parametrize("fields, shown", ATTRIBUTES)
+def test_every_attribute(sadb: PfkeySadb, fields: dict[str, t.Any], shown: list[str]) -> None:
+    sa = sa_of(0x1000, **fields)
+    assert sadb.refusals(sa) == []
+    sadb.apply(add(sa))
+    for part in shown:
+        assert part in witness.states()["esp", 0x1000]
+    as_asked(sadb, [sa])
+
+
+@given(sas=association_sets(LINUX))
+def test_any_set_comes_back_equal_by_both_ways(sadb: PfkeySadb, sas: list[SecurityAssociation]) -> None:
+    sadb.apply(add(*sas))
+    as_asked(sadb, sas)
+    sadb.apply(delete(*sadb.dump()))
+    assert witness.states() == {}
+
+
+@given(sas=association_sets(LINUX))
+def test_what_xfrm_adds_is_seen_equal(sadb: PfkeySadb, sas: list[SecurityAssociation]) -> None:
+    XfrmSadb().apply(add(*sas))
+    assert {entry.sa for entry in sadb.dump()} == set(sas)
+    XfrmSadb().apply(delete(*sadb.dump()))
+    assert witness.states() == {}
+
+
+def test_a_dump_is_narrowed_as_asked(sadb: PfkeySadb) -> None:
+    sas = [sa_of(0x1000), sa_of(0x1001, six=True), sa_of(0x1002, ""), sa_of(0x1003, source=bytes((192, 0, 2, 9)))]
+    sadb.apply(add(*sas))
+    assert {entry.sa for entry in sadb.dump("ah")} == {sas[2]}
+    assert {entry.sa for entry in sadb.dump(destination=pack_address("2001:db8::2"))} == {sas[1]}
+    assert {entry.sa for entry in sadb.dump("esp", source=bytes((192, 0, 2, 9)))} == {sas[3]}
+
+
+# What the refusals say, with a message that does not ask them: the kernel cuts, changes or refuses.
+def raw(sa: SecurityAssociation, *more: bytes, change: t.Callable[[bytes], bytes] = bytes) -> None:
+    with Pfkey(LINUX) as link:
+        first, *rest = pfkey_messages.new_sa(LINUX, sa)
+        link.ask(pfkey_messages.ADD, pfkey_messages.satype_of(sa), [change(first), *rest, *more])
+
+
+def test_a_wide_window_is_cut_silently(sadb: PfkeySadb) -> None:
+    sa = sa_of(0x1000, replay_window=64)
+    assert [problem.place for problem in sadb.refusals(sa)] == ["replay_window"]
+    raw(sa)
+    assert "replay-window 32" in witness.states()["esp", 0x1000]
+
+
+@pytest.mark.parametrize("number", [14, 15, 16, 18, 19, 20, 23])
+def test_combined_ciphers_have_a_number_that_is_not_taken(number: int) -> None:
+    with pytest.raises(PfkeyError) as caught:
+        raw(sa_of(0x1000, "aes-cbc", ""), change=lambda first: first[:11] + bytes([number]) + first[12:])
+    assert caught.value.errno == errno.ENOSYS
+
+
+def test_hmac_sha256_gets_96_bits_whoever_asks(sadb: PfkeySadb) -> None:
+    sa = witness.sa_of(0x1000)
+    assert (sa.icv_bits, [problem.place for problem in sadb.refusals(sa)]) == (128, ["icv_bits"])
+    raw(sa)
+    assert re.search(r"auth-trunc hmac\(sha256\) \S+ \(256 bits\) 96", witness.states()["esp", 0x1000])
+
+
+def test_an_original_address_is_taken_and_forgotten(sadb: PfkeySadb) -> None:
+    sa = sa_of(0x1000, encapsulation=Encapsulation(4500, 4500, b"", bytes((10, 0, 0, 1))))
+    assert [problem.place for problem in sadb.refusals(sa)] == ["nat_remote"]
+    raw(sa, pfkey_messages.pack_address(LINUX, 23, bytes((10, 0, 0, 1)), 32))
+    assert "addr 0.0.0.0" in witness.states()["esp", 0x1000]
+
+
+def test_protocol_and_ports_of_a_selector_are_not_taken(sadb: PfkeySadb) -> None:
+    sa = sa_of(0x1000, mode="tunnel", selector=Selector(bytes((10, 1, 0, 0)), 16, b"", 0, 6, 80))
+    assert [problem.place for problem in sadb.refusals(sa)] == ["selector"]
+    raw(sa._replace(selector=None), pfkey_messages.pack_address(LINUX, 7, bytes((10, 1, 0, 0)), 16, 6, 80))
+    text = witness.states()["esp", 0x1000]
+    assert "sel src 10.1.0.0/16 dst 0.0.0.0/0 " in f"{text} "
+    assert "proto tcp" not in text
+
+
+def test_a_selector_of_the_own_source_is_not_shown(sadb: PfkeySadb) -> None:
+    sa = sa_of(0x1000, mode="tunnel", selector=Selector(bytes((192, 0, 2, 1)), 32))
+    assert [problem.place for problem in sadb.refusals(sa)] == ["selector source"]
+    raw(sa)
+    assert "sel src 192.0.2.1/32" in witness.states()["esp", 0x1000]
+    assert sadb.dump()[0].sa.selector is None
+
+
+def test_the_highest_number_of_bytes_is_no_limit(sadb: PfkeySadb) -> None:
+    sa = sa_of(0x1000, lifetimes=Lifetimes(hard_bytes=(1 << 64) - 1))
+    assert [problem.place for problem in sadb.refusals(sa)] == ["hard_bytes"]
+    raw(sa)
+    assert "hard (INF)(bytes)" in witness.states()["esp", 0x1000]
+
+
+UNTOLD: list[tuple[str, str]] = [
+    ("mark 0x5 mask 0xff", "mark"),
+    ("if_id 0x7", "if_id"),
+    ("flag esn replay-window 64", "esn"),
+    ("sel dst 10.0.0.0/8", "selector"),
+    ("encap espinudp 4500 4500 10.0.0.1", "nat_remote"),
+]
+
+
+@pytest.mark.parametrize("words, untold", UNTOLD)
+def test_what_the_table_calls_untold_is_not_in_a_dump(sadb: PfkeySadb, words: str, untold: str) -> None:
+    sa = sa_of(0x1000, mode="tunnel")
+    ends = f"src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode tunnel enc cbc(aes) 0x{sa.encryption_key.hex()}"
+    witness.run("ip", "-batch", "-", stdin=f"xfrm state add {ends} auth-trunc hmac(sha1) 0x{sa.authentication_key.hex()} 96 {words}\n")
+    (entry,) = sadb.dump()
+    assert entry.sa._replace(encapsulation=None) == sa
+    (whole,) = XfrmSadb().dump()
+    assert whole.sa != entry.sa
+    assert any(untold in word for word in LINUX.untold)
+
+
+def test_a_truncation_that_is_not_told_makes_no_difference_where_it_was_asked_for(sadb: PfkeySadb) -> None:
+    sa = sa_of(0x1000, integrity="hmac-sha256")
+    sadb.apply(add(sa))
+    assert differences(sa, sadb.dump()[0].sa) == ()
+    assert differences(sa, XfrmSadb().dump()[0].sa) == ()
+
+
+def test_replacing_and_deleting(sadb: PfkeySadb) -> None:
+    old, stays = sa_of(0x1000), sa_of(0x1001)
+    sadb.apply(add(old, stays))
+    entry = next(entry for entry in sadb.dump() if entry.sa == old)
+    new = sa_of(0x1000, mode="tunnel")
+    sadb.apply([Operation("replace", new, entry)])
+    as_asked(sadb, [new, stays])
+    sadb.apply(delete(*(entry for entry in sadb.dump() if entry.sa == new)))
+    as_asked(sadb, [stays])
+
+
+def test_flush_takes_one_protocol_or_all(sadb: PfkeySadb) -> None:
+    sadb.flush()
+    sas = [sa_of(0x1000), sa_of(0x1001, ""), sa_of(0x1002, six=True)]
+    sadb.apply(add(*sas))
+    sadb.flush("esp")
+    as_asked(sadb, sas[1:2])
+    sadb.flush()
+    assert sadb.dump() == []
+
+
+def blocks(text: str) -> list[str]:
+    return sorted(re.split(r"^(?=src )", text, flags=re.M))
+
+
+def refused(sadb: PfkeySadb, operations: t.Sequence[Operation]) -> SadbError:
+    """The error of an `apply` that must fail and change nothing."""
+    before = witness.state_text()
+    with pytest.raises(SadbError) as caught:
+        sadb.apply(operations)
+    # SAs that were put back were added now, and PF_KEY leaves its own sequence number on them.
+    steady = [re.sub(r"seq 0x\d+|add [-0-9]+ [0-9:]+", "", text) for text in (before, witness.state_text())]
+    assert blocks(steady[1]) == blocks(steady[0])
+    assert_no_key(caught.value, *(sa for step in operations for sa in (step.new, step.old.sa if step.old else None) if sa is not None))
+    return caught.value
+
+
+def test_everything_is_undone_when_one_sa_is_refused(sadb: PfkeySadb) -> None:
+    goes, is_replaced, stays = sa_of(0x1000), sa_of(0x1001, six=True, lifetimes=Lifetimes(10**6, 10**7)), sa_of(0x1002, "null", replay_window=32, reqid=9)
+    sadb.apply(add(goes, is_replaced, stays))
+    held = {entry.sa: entry for entry in sadb.dump()}
+    operations = [
+        Operation("replace", sa_of(0x1001, "", "hmac-sha512", six=True), held[is_replaced]),
+        Operation("replace", sa_of(0x1002, mode="tunnel"), held[stays]),
+        *add(sa_of(0x1003)),
+        *delete(held[goes]),
+        *add(sa_of(0x1003)),
+    ]
+    error = refused(sadb, operations)
+    assert error.errno_name == "EEXIST"
+    assert "The SADB is as it was before." in str(error)
+    as_asked(sadb, [goes, is_replaced, stays])
+
+
+def test_an_algorithm_that_this_backend_does_not_know_comes_back_from_an_undo(sadb: PfkeySadb) -> None:
+    """What somebody else made is put back by what the kernel showed of it."""
+    key = "0x" + "0123456789abcdef" * 2
+    ends = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000", "mode", "transport", "flag", "noecn", "reqid", "77")
+    witness.run("ip", "xfrm", "state", "add", *ends, "enc", "cbc(camellia)", key, "auth-trunc", "hmac(rmd160)", key + "89abcdef", "96")
+    (entry,) = sadb.dump()
+    assert (entry.sa.encryption, entry.sa.authentication, entry.sa.reqid) == ("ealg-22", "aalg-8", 77)
+    refused(sadb, [Operation("replace", sa_of(0x1000), entry), *add(sa_of(0x1001), sa_of(0x1001))])
+    assert "flag noecn" in witness.states()["esp", 0x1000]
+    sadb.apply(delete(*sadb.dump()))
+    assert witness.states() == {}
+
+
+def test_what_could_not_be_put_back_is_not_replaced(sadb: PfkeySadb) -> None:
+    witness.run(
+        *("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000", "mode", "transport"),
+        *("aead", "rfc4106(gcm(aes))", "0x" + "0123456789abcdef" * 2 + "00112233", "128"),
+    )
+    (entry,) = sadb.dump()
+    assert (entry.sa.encryption, entry.larval) == (pfkey_messages.UNTOLD, False)
+    assert "could not be put back" in str(refused(sadb, [*add(sa_of(0xFFF)), Operation("replace", sa_of(0x1000), entry)]))
+    sadb.apply(delete(entry))
+    assert witness.states() == {}
+
+
+def test_a_marked_sa_of_somebody_else_cannot_be_hit(sadb: PfkeySadb) -> None:
+    XfrmSadb().apply(add(sa_of(0x1000, mark=Mark(5, 0xFF))))
+    error = refused(sadb, delete(*sadb.dump()))
+    assert error.errno_name == "ESRCH"
+    assert "mark" in error.hint
+    # An SA without a mark is another one, and hides nothing.
+    mine = sa_of(0x1000)
+    sadb.apply(add(mine))
+    entries = sadb.dump()
+    assert len(entries) == 2
+    sadb.apply(delete(next(entry for entry in entries if entry.sa == mine)))
+    (left,) = XfrmSadb().dump()
+    assert left.sa.mark == Mark(5, 0xFF)
+
+
+def test_an_sa_that_changed_after_it_was_read_is_left_alone(sadb: PfkeySadb) -> None:
+    sadb.apply(add(sa_of(0x1000)))
+    (read,) = sadb.dump()
+    witness.run("ip", "xfrm", "state", "delete", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000")
+    assert refused(sadb, delete(read)).errno_name == "ESRCH"
+    sadb.apply(add(sa_of(0x1000)))
+    assert refused(sadb, [*add(sa_of(0x1001)), *delete(read)]).errno_name == "ESTALE"
+
+
+def test_a_reservation_is_larval(sadb: PfkeySadb) -> None:
+    witness.run("ip", "xfrm", "state", "allocspi", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "min", "0x1000", "max", "0x1000")
+    (entry,) = sadb.dump()
+    assert (entry.larval, entry.sa.spi) == (True, 0x1000)
+    sadb.apply(delete(entry))
+    assert sadb.dump() == []
+
+
+def test_an_sa_of_another_protocol_is_shown_and_flushed_with_all(sadb: PfkeySadb) -> None:
+    witness.run("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "comp", "spi", "0x77", "comp", "deflate")
+    assert [(entry.sa.protocol, entry.sa.spi) for entry in sadb.dump()] == [("comp", 0x77)]
+    sadb.apply(delete(*sadb.dump()))
+    assert witness.states() == {}
+
+
+def test_counters_rise_with_packets_and_an_undo_says_that_they_are_lost(sadb: PfkeySadb, peer: t.Callable[..., str]) -> None:
+    sa = sa_of(0x1000)
+    sadb.apply(add(sa))
+    line = f"xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode transport enc cbc(aes) 0x{sa.encryption_key.hex()}"
+    seen = peer(f"{line} auth-trunc hmac(sha1) 0x{sa.authentication_key.hex()} 96\n", 5)
+    assert witness.counters(seen)[1] == 5
+    (entry,) = sadb.dump()
+    assert (entry.sa, entry.counters.packets) == (sa, 5)
+    assert abs(time.time() - entry.counters.use_time) < 60
+    error = "".join(str(caught.value) for caught in [_failing(sadb, entry)])
+    assert "sequence numbers of 1 SAs began anew" in error
+    assert sadb.dump()[0].sa == sa
+
+
+def _failing(sadb: PfkeySadb, entry: t.Any) -> t.Any:
+    with pytest.raises(SadbError) as caught:
+        sadb.apply([Operation("replace", sa_of(0x1000), entry), *add(sa_of(0x1001), sa_of(0x1001))])
+    return caught
+
+
+def test_a_thousand_sas(sadb: PfkeySadb) -> None:
+    sas = [sa_of(0x1000 + number, destination=bytes((198, 18, number >> 8, number & 255))) for number in range(1000)]
+    sadb.apply(add(*sas))
+    as_asked(sadb, sas)
+    error = refused(sadb, [*delete(*sadb.dump()), *add(sa_of(0x9000), sa_of(0x9000))])
+    assert error.errno_name == "EEXIST"
+    as_asked(sadb, sas)
+    sadb.apply(delete(*sadb.dump()))
+    assert witness.states() == {}
+
+
+def test_a_dump_is_larger_than_its_buffer(sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch) -> None:
+    sas = [sa_of(0x1000 + number) for number in range(300)]
+    sadb.apply(add(*sas))
+    monkeypatch.setattr(pfkey, "_BUFFER", pfkey._SMALLEST_BUFFER)
+    assert {entry.sa for entry in sadb.dump()} == set(sas)
+
+
+def test_a_dump_is_whole_while_others_change_the_sadb(sadb: PfkeySadb) -> None:
+    sas = [sa_of(0x1000 + number) for number in range(300)]
+    sadb.apply(add(*sas))
+    forever = (
+        "while true; do ip xfrm state add src 192.0.2.1 dst 192.0.2.3 proto esp spi 0x5000 enc ecb\\(cipher_null\\) '' ; ip xfrm state flush proto ah; done"
+    )
+    with subprocess.Popen(["sh", "-c", forever], stderr=subprocess.DEVNULL) as process:
+        try:
+            for dummy in range(5):
+                assert {entry.sa for entry in sadb.dump() if entry.sa.spi < 0x5000} == set(sas)
+                sadb.apply(add(sa_of(0x4000)))
+                sadb.apply(delete(*(entry for entry in sadb.dump() if entry.sa.spi == 0x4000)))
+        finally:
+            process.kill()
+
+
+def test_a_lost_answer_is_looked_up(sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel does what it was asked; then the answer does not come."""
+    told = Pfkey._told
+    lost = [pfkey_messages.ADD, pfkey_messages.DELETE]
+
+    def deaf(self: Pfkey, kind: int) -> t.Iterator[t.Any]:
+        if kind in lost:
+            lost.remove(kind)
+            return iter(())
+        return told(self, kind)
+
+    monkeypatch.setattr(Pfkey, "_told", deaf)
+    sas = [sa_of(0x1000), sa_of(0x1001)]
+    sadb.apply(add(*sas))
+    as_asked(sadb, sas)
+    sadb.apply(delete(*sadb.dump()))
+    assert (lost, witness.states()) == ([], {})
+
+
+def test_a_kernel_without_af_key_names_the_module(without: t.Callable[..., None]) -> None:
+    without("af_key")
+    try:
+        with pytest.raises(SadbError, match="the kernel has no PF_KEY.*modprobe af_key") as caught:
+            PfkeySadb().dump()
+    finally:
+        witness.run("modprobe", "af_key")
+    assert caught.value.errno_name == "EAFNOSUPPORT"
+
+
+def test_a_kernel_without_the_protocol_names_the_module(sadb: PfkeySadb, without: t.Callable[..., None]) -> None:
+    without("ah6")
+    error = refused(sadb, add(sa_of(0xFFF), sa_of(0x1000, "", six=True)))
+    assert error.errno_name == "EPROTONOSUPPORT"
+    assert "no AH for IPv6" in str(error)
+    assert "modprobe -a ah6" in str(error)
+
+
+def test_preflight_names_what_is_missing_and_leaves_nothing(sadb: PfkeySadb, without: t.Callable[..., None]) -> None:
+    without("blowfish_generic")
+    sas = [sa_of(0x1000), sa_of(0x1001, "blowfish-cbc")]
+    (lack,) = sadb.preflight(sas)
+    assert "blowfish-cbc" in str(lack)
+    assert "blowfish_generic" in lack.hint
+    short = sas[0]._replace(authentication_key=bytes(8))
+    assert [problem.errno_name for problem in sadb.preflight([short])] == ["EINVAL"]
+    assert refused(sadb, add(*sas)).errno_name in ("ENOSYS", "ENOENT")
+    assert witness.states() == {}
+
+
+def test_without_privilege_the_error_says_root(sadb: PfkeySadb) -> None:
+    os.seteuid(modules.NOBODY)
+    try:
+        with pytest.raises(SadbError, match="Run it as root") as caught:
+            sadb.dump()
+    finally:
+        os.seteuid(0)
+    assert caught.value.errno_name == "EPERM"
+
+
+def test_the_addresses_of_this_host_are_those_that_netlink_tells(sadb: PfkeySadb) -> None:
+    witness.run("ip", "-batch", "-", stdin="addr add 192.0.2.77/24 dev lo\naddr add 2001:db8::77/64 dev lo\nlink set lo up\n")
+    local = sadb.local_addresses()
+    assert {pack_address("192.0.2.77"), pack_address("2001:db8::77")} < local
+    assert local == XfrmSadb().local_addresses()
+
+
+def test_keys_are_shown(sadb: PfkeySadb) -> None:
+    assert not sadb.keys_hidden()
+    sadb.apply(add(sa_of(0x1000)))
+    assert not sadb.keys_hidden()
+    assert isinstance(open_sadb("pfkey"), PfkeySadb)
+
+
+# The modules over this backend.
+KEY_64 = "".join(f"5ec4e7{number:02x}" for number in range(100, 116))
+ESP = {**modules.ESP, "authentication_algorithm": "hmac-sha512", "authentication_key": KEY_64, "backend": "pfkey"}
+AH = {**modules.AH, "authentication_algorithm": "hmac-sha512", "authentication_key": KEY_64, "backend": "pfkey"}
+
+
+@pytest.mark.parametrize(
+    "arguments, shown",
+    [
+        (ESP, ["mode transport", f"auth-trunc hmac(sha512) 0x{KEY_64} (512 bits) 256", f"enc cbc(aes) 0x{modules.ENCRYPTION_KEY}"]),
+        ({**AH, "mode": "tunnel", "reqid": 5}, ["proto ah", "mode tunnel", "reqid 5"]),
+        ({**ESP, "replay_window": 32, "lifetimes": {"soft_packets": 9, "hard_addtime": 86400}}, ["replay-window 32", "soft 9(packets)"]),
+        ({**ESP, "encapsulation": {"source_port": 4501}}, ["encap type espinudp sport 4501 dport 4500"]),
+    ],
+)
+def test_ipsec_sa_comes_and_goes(arguments: dict[str, t.Any], shown: list[str]) -> None:
+    done = modules.expect_once("ipsec_sa", **arguments)
+    assert done["backend"] == "pfkey"
+    text = modules.only_state()
+    assert all(part in text for part in shown)
+    modules.expect_once("ipsec_sa", **arguments, state="absent")
+    assert witness.states() == {}
+
+
+def test_ipsec_sa_replaces_and_refuses_by_option() -> None:
+    modules.run("ipsec_sa", **ESP)
+    done = modules.expect_once("ipsec_sa", **{**ESP, "encryption_key": modules.OTHER_KEY})
+    assert done["differences"] == ["encryption_key"]
+    refused_result = modules.run("ipsec_sa", **{**ESP, "mark": "5", "if_id": 3, "esn": True, "replay_window": 64})
+    assert refused_result["failed"]
+    assert [line.partition(":")[0] for line in refused_result["msg"].splitlines()] == ["mark", "if_id", "esn", "replay_window"]
+    default = modules.run("ipsec_sa", **{**modules.ESP, "backend": "pfkey"})
+    assert default["msg"].startswith("icv_bits: PF_KEY of Linux gives hmac-sha256 an ICV of 96 bits, not 128. Set 96 on both peers")
+
+
+def test_ipsec_sadb_and_ipsec_sa_info_work_over_it() -> None:
+    line = "add {} spi {} src 192.0.2.1 dst 192.0.2.2 {} auth_alg hmac-sha512 authkey {}\n"
+    cipher = f"encr_alg aes-cbc encrkey {modules.ENCRYPTION_KEY}"
+    content = line.format("esp", "0x1001", cipher, KEY_64) + line.format("ah", "0x1002", "", "".join(reversed([KEY_64[i : i + 8] for i in range(0, 128, 8)])))
+    foreign = ("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x2000", "reqid", "77", "enc", "cbc(aes)")
+    witness.run(*foreign, f"0x{'12' * 16}")
+    done = modules.expect_once("ipsec_sadb", content=content, backend="pfkey", state="exact")
+    assert (done["counts"]["added"], done["counts"]["foreign"]) == (2, 1)
+    by_xfrm = modules.run("ipsec_sadb", content=content, backend="xfrm", state="exact")
+    assert (by_xfrm["changed"], by_xfrm["digest"]) == (False, done["digest"])
+    info = modules.run("ipsec_sa_info", backend="pfkey")
+    assert {(sa["protocol"], sa["spi"]) for sa in info["sas"]} == {("esp", "0x00001001"), ("ah", "0x00001002"), ("esp", "0x00002000")}
+    prints = {sa["spi"]: sa["fingerprints"] for sa in modules.run("ipsec_sa_info", backend="xfrm")["sas"]}
+    assert {sa["spi"]: sa["fingerprints"] for sa in info["sas"]} == prints
+    backup = str(modules.DIRECTORY / "backup")
+    modules.run("ipsec_sadb", content=content, backend="pfkey", state="flushed", backup=backup)
+    assert [spi for dummy, spi in witness.states()] == [0x2000]
+    modules.expect_once("ipsec_sadb", src=backup, backend="pfkey", state="exact")
+    modules.expect_once("ipsec_sadb", content=content, backend="pfkey", state="absent")
+    assert [spi for dummy, spi in witness.states()] == [0x2000]
+
+
+def test_the_socket_family_is_pythons_own() -> None:
+    assert LINUX.domain == socket.AF_KEY
+    assert (LINUX.ipv4, LINUX.ipv6) == (socket.AF_INET, socket.AF_INET6)
+    assert struct.calcsize("=BBBBHHII") == pfkey_messages.HEADER.size == 16
+
+
+@given(data=st.data())
+def test_the_integrity_of_every_sa_is_the_table_s(sadb: PfkeySadb, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from([row.name for row in BY_NAME.values() if row.kind == AUTHENTICATION]))
+    places = [problem.place for problem in sadb.refusals(witness.sa_of(0x1000, "", name))]
+    assert places == ([] if BY_NAME[name].icv_bits[0] == ICV_BITS.get(name) else ["icv_bits"] if name in ICV_BITS else ["authentication_algorithm"])

@@ -1,0 +1,498 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Messages of PF_KEY v2 in every dialect, without a kernel: layouts written down from RFC 2367's diagrams, round trips, and what is malformed."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import association
+from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, AUTHENTICATION, BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Encapsulation, Lifetimes, Mark, SecurityAssociation, Selector, build
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb, pfkey, pfkey_messages
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_dialects import DIALECTS, FREEBSD, ILLUMOS, LINUX, NETBSD, Dialect, dialect_of
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_explain import AnswerLost, PfkeyError, explain, explain_exchange
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.pfkey_strategies import associations
+
+NAMES = [dialect.name for dialect in DIALECTS]
+every_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=NAMES)
+
+SOURCE, DESTINATION = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
+KEY, AUTH = bytes(range(1, 17)), bytes(range(32, 52))
+
+
+def esp(**fields: t.Any) -> SecurityAssociation:
+    given_fields = {"encryption_key": KEY, "authentication_key": AUTH, **fields}
+    return build("esp", 0x8BCD1407, DESTINATION, SOURCE, "aes-cbc", "hmac-sha1", **given_fields)
+
+
+def told(dialect: Dialect, sa: SecurityAssociation, kind: int = pfkey_messages.ADD) -> bytes:
+    return pfkey_messages.message(kind, pfkey_messages.satype_of(sa), 7, 99, pfkey_messages.new_sa(dialect, sa))
+
+
+def decoded(dialect: Dialect, buffer: bytes) -> association.Entry:
+    return pfkey_messages.decode(dialect, pfkey_messages.parse(buffer))
+
+
+# Extensions as RFC 2367 section 2.3 draws them, with struct only. Numbers are little-endian or big-endian as the machine is.
+def rfc_sa(spi: int, replay: int, auth: int, encrypt: int, flags: int = 0) -> bytes:
+    return struct.pack("=HH", 2, 1) + struct.pack(">I", spi) + struct.pack("=BBBBI", replay, 1, auth, encrypt, flags)
+
+
+def rfc_address(kind: int, prefix: int, sockaddr: bytes, protocol: int = 0) -> bytes:
+    return struct.pack("=HHBBH", 1 + len(sockaddr) // 8, kind, protocol, prefix, 0) + sockaddr
+
+
+def rfc_key(kind: int, key: bytes) -> bytes:
+    padded = key + bytes(-len(key) % 8)
+    return struct.pack("=HHHH", 1 + len(padded) // 8, kind, len(key) * 8, 0) + padded
+
+
+def rfc_lifetime(kind: int, allocations: int, octets: int, addtime: int, usetime: int) -> bytes:
+    return struct.pack("=HHIQQQ", 4, kind, allocations, octets, addtime, usetime)
+
+
+def rfc_message(*extensions: bytes) -> bytes:
+    body = b"".join(extensions)
+    return struct.pack("=BBBBHHII", 2, 3, 0, 3, 2 + len(body) // 8, 0, 7, 99) + body
+
+
+IPV4 = {
+    "Linux": struct.pack("=H", 2) + bytes(2) + SOURCE + bytes(8),
+    "illumos": struct.pack("=H", 2) + bytes(2) + SOURCE + bytes(8),
+    "FreeBSD": bytes((16, 2)) + bytes(2) + SOURCE + bytes(8),
+    "NetBSD": bytes((16, 2)) + bytes(2) + SOURCE + bytes(8),
+}
+# sockaddr_in6 has 28 bytes; an extension is a multiple of 8.
+SIX = bytes.fromhex("20010db8000000000000000000000001")
+IPV6 = {
+    "Linux": struct.pack("=H", 10) + bytes(6) + SIX + bytes(8),
+    "illumos": struct.pack("=H", 26) + bytes(6) + SIX + bytes(8),
+    "FreeBSD": bytes((28, 28)) + bytes(6) + SIX + bytes(8),
+    "NetBSD": bytes((28, 24)) + bytes(6) + SIX + bytes(8),
+}
+
+
+def sa2(mode: int, reqid: int) -> bytes:
+    return struct.pack("=HHBBHII", 2, 19, mode, 0, 0, 0, reqid)
+
+
+@every_dialect
+def test_an_add_is_laid_out_as_the_rfc_draws_it(dialect: Dialect) -> None:
+    name = dialect.name
+    peer = IPV4[name].replace(SOURCE, DESTINATION)
+    expected = [
+        rfc_sa(0x8BCD1407, 32 if name in ("Linux", "illumos") else 4, 3, 12),
+        rfc_address(5, 32, IPV4[name]),
+        rfc_address(6, 32, peer),
+        rfc_lifetime(3, 0, 2000, 86400, 0),
+        rfc_lifetime(4, 0, 1000, 0, 0),
+        rfc_key(8, AUTH),
+        rfc_key(9, KEY),
+    ]
+    if name != "illumos":
+        expected.append(sa2(1, 5))
+    sa = esp(replay_window=32, reqid=0 if name == "illumos" else 5, lifetimes=Lifetimes(soft_bytes=1000, hard_bytes=2000, hard_addtime=86400))
+    assert told(dialect, sa) == rfc_message(*expected)
+
+
+@every_dialect
+def test_an_ipv6_address_is_the_systems_sockaddr(dialect: Dialect) -> None:
+    assert pfkey_messages.pack_address(dialect, 6, SIX, 128) == rfc_address(6, 128, IPV6[dialect.name])
+
+
+def test_linux_wants_a_key_extension_for_null_encryption_and_a_proxy_for_a_selector() -> None:
+    sa = build("esp", 0x1000, SIX, SIX, "null", "hmac-md5", authentication_key=KEY, mode="tunnel", selector=Selector(bytes.fromhex("20010db9") + bytes(12), 32))
+    network = IPV6["Linux"].replace(SIX, bytes.fromhex("20010db9") + bytes(12))
+    expected = [
+        rfc_sa(0x1000, 0, 2, 11),
+        rfc_address(5, 128, IPV6["Linux"]),
+        rfc_address(6, 128, IPV6["Linux"]),
+        rfc_key(8, KEY),
+        rfc_key(9, b""),
+        sa2(2, 0),
+        rfc_address(7, 32, network),
+    ]
+    assert told(LINUX, sa) == rfc_message(*expected)
+
+
+def test_esp_in_udp_is_three_extensions() -> None:
+    sa = esp(encapsulation=Encapsulation(4500, 4501))
+    nat = struct.pack("=HHB3x", 1, 20, 2) + struct.pack("=HH", 1, 21) + struct.pack(">H2x", 4500) + struct.pack("=HH", 1, 22) + struct.pack(">H2x", 4501)
+    for dialect in (LINUX, FREEBSD, NETBSD):
+        assert told(dialect, sa).endswith(sa2(1, 0) + nat)
+        # NetBSD looks an SA up by its ports, too.
+        assert b"".join(pfkey_messages.identify(dialect, sa)).endswith(nat)
+
+
+def test_illumos_says_tunnel_direction_pair_and_sequence_number_its_own_way() -> None:
+    inner = Selector(bytes((10, 0, 0, 0)), 8, bytes((10, 1, 0, 0)), 16, 6, 0, 443)
+    sa = esp(mode="tunnel", direction="outbound", selector=inner, extra=(("pair-spi", "0x1234"), ("replay_value", "17")))
+    peer = IPV4["illumos"].replace(SOURCE, DESTINATION)
+    source = struct.pack("=H", 2) + bytes(2) + bytes((10, 0, 0, 0)) + bytes(8)
+    destination = struct.pack("=H", 2) + struct.pack(">H", 443) + bytes((10, 1, 0, 0)) + bytes(8)
+    expected = [
+        rfc_sa(0x8BCD1407, 0, 3, 12, 0x20000 | 0x8000),
+        rfc_address(5, 32, IPV4["illumos"]),
+        rfc_address(6, 32, peer),
+        rfc_key(8, AUTH),
+        rfc_key(9, KEY),
+        rfc_address(7, 8, source, 6),
+        rfc_address(22, 16, destination, 6),
+        struct.pack("=HH", 1, 23) + struct.pack(">I", 0x1234),
+        struct.pack("=HHIQ", 2, 24, 17, 0),
+    ]
+    assert told(ILLUMOS, sa) == rfc_message(*expected)
+    entry = decoded(ILLUMOS, told(ILLUMOS, sa))
+    assert entry.counters.sequence_out == 17
+    assert entry.sa == sa._replace(extra=(("pair-spi", "0x00001234"),))
+
+
+def test_freebsd_has_esn_and_wide_windows() -> None:
+    sa = esp(replay_window=4096, esn=True)
+    expected = (rfc_sa(0x8BCD1407, 255, 3, 12, 0x400), struct.pack("=HHI", 1, 26, 4096))
+    assert all(part in told(FREEBSD, sa) for part in expected)
+    assert decoded(FREEBSD, told(FREEBSD, sa)).sa == sa
+
+
+@every_dialect
+@given(data=st.data())
+def test_what_is_sent_reads_back_the_same(dialect: Dialect, data: st.DataObject) -> None:
+    sa = data.draw(associations(dialect))
+    assert association.problems(sa, allow_static_counter_mode=True) == []
+    assert list(pfkey.refusals(dialect, sa)) == []
+    told_back = pfkey_messages.parse(told(dialect, sa))
+    assert pfkey_messages.decode(dialect, told_back).sa == sa
+    # What a failed change puts back is the same SA.
+    again = pfkey_messages.message(pfkey_messages.ADD, told_back.satype, 8, 99, pfkey_messages.restore(dialect, told_back))
+    assert decoded(dialect, again).sa == sa
+    # Every extension is a multiple of 8 bytes, and the header says how many there are.
+    assert struct.unpack_from("=H", again, 4)[0] * 8 == len(again)
+
+
+@every_dialect
+@given(data=st.data())
+def test_malformed_messages_are_our_error_and_nothing_else(dialect: Dialect, data: st.DataObject) -> None:
+    buffer = bytearray(told(dialect, data.draw(associations(dialect))))
+    for dummy in range(data.draw(st.integers(1, 6))):
+        buffer[data.draw(st.integers(0, len(buffer) - 1))] = data.draw(st.integers(0, 255))
+    whole = bytes(buffer[: data.draw(st.integers(0, len(buffer)))]) if data.draw(st.booleans()) else bytes(buffer)
+    try:
+        message = pfkey_messages.parse(whole)
+        pfkey_messages.read_supported(message)
+        entry = pfkey_messages.decode(dialect, message)
+    except SadbError as wrong:
+        assert wrong.errno_name == "EBADMSG"
+    else:
+        # What can be read can be shown.
+        assert str(entry.sa.spi)[:1]
+        assert association.label(entry.sa)
+
+
+@every_dialect
+@given(buffer=st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(dialect: Dialect, buffer: bytes) -> None:
+    header = struct.pack("=BBBBHHII", 2, 10, 0, 3, 2 + len(buffer) // 8, 0, 0, 1)
+    for whole in (buffer, header + buffer[: len(buffer) // 8 * 8]):
+        try:
+            message = pfkey_messages.parse(whole)
+            pfkey_messages.read_supported(message)
+            pfkey_messages.decode(dialect, message)
+        except SadbError as wrong:
+            assert wrong.errno_name == "EBADMSG"
+
+
+# What Linux 6.1 answered to SADB_REGISTER.
+REGISTERED = bytes.fromhex(
+    "0207000316000000050000000300000009000e0000000000fb0000000000000002008000800000000300a000a00000000500000100010000060080018001000007000002000200000800a000a0"
+    "00000009008000800000000b000f00000000000b0000000000000002084000400000000308c000c0000000060828008000000007082800c00100000c08800000010000fc088000000100001608"
+    "800000010000fd088000000100000d08a00020010000"
+)
+# And to SADB_DUMP: an SA of AES-CBC and HMAC-SHA-256 that ip(8) had added with a selector for 10.0.0.0/8 as destination, which PF_KEY does not show; and
+# the end of one that shows an SA of AES-GCM.
+DUMPED = bytes.fromhex(
+    "020a000323000000000000000300000002000100000018ea0001050c000000000400030000000000000000000000000000000000000000000000000000000000040004000000000000000000"
+    "0000000000000000000000000000000000000000040002000000000000000000000000 00d339026b000000000000000000000000030005000020000002000000c00002010000000000000000"
+    "030006000020000002000000c0000202000000000000000003000700ff0000000200000000000000000000000000000005000800000100000123456789abcdef0123456789abcdef01234567"
+    "89abcdef0123456789abcdef03000900800000000123456789abcdef0123456789abcdef02001300010000000000000000000000".replace(" ", "")
+)
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="recorded on a little-endian machine")
+def test_what_linux_said_is_understood() -> None:
+    supported = pfkey_messages.read_supported(pfkey_messages.parse(REGISTERED))
+    assert supported.authentication[5] == (256, 256)
+    assert supported.encryption[12] == (128, 256)
+    assert {row.number for row in LINUX.authentication.values()} <= set(supported.authentication)
+    assert set(LINUX.encryption.values()) <= set(supported.encryption)
+    entry = decoded(LINUX, DUMPED)
+    key = bytes.fromhex("0123456789abcdef" * 2)
+    assert entry.sa == build("esp", 0x18EA, DESTINATION, SOURCE, "aes-cbc", "hmac-sha256", 96, encryption_key=key, authentication_key=key * 2)
+    assert not entry.larval
+    assert entry.counters.add_time == 0x6B0239D3
+
+
+def test_an_sa_whose_algorithm_is_not_told_is_not_taken_for_a_reservation() -> None:
+    buffer = rfc_message(rfc_sa(0x1234, 0, 0, 0), rfc_address(5, 32, IPV4["Linux"]), rfc_address(6, 32, IPV4["Linux"]), sa2(1, 0))
+    entry = decoded(LINUX, buffer)
+    assert (entry.sa.encryption, entry.larval) == (pfkey_messages.UNTOLD, False)
+
+
+def test_a_larval_sa_is_marked() -> None:
+    larval = bytearray(rfc_sa(0x1234, 0, 0, 0))
+    larval[9] = 0
+    entry = decoded(LINUX, rfc_message(bytes(larval), rfc_address(5, 32, IPV4["Linux"]), rfc_address(6, 32, IPV4["Linux"])))
+    assert (entry.larval, entry.sa.encryption, entry.sa.spi) == (True, "", 0x1234)
+
+
+def test_an_algorithm_without_a_row_stands_with_its_number() -> None:
+    buffer = rfc_message(rfc_sa(0x1234, 0, 8, 22), rfc_address(5, 32, IPV4["Linux"]), rfc_address(6, 32, IPV4["Linux"]))
+    entry = decoded(LINUX, buffer)
+    assert (entry.sa.encryption, entry.sa.authentication) == ("ealg-22", "aalg-8")
+
+
+EXCEPT_ILLUMOS = (LINUX, FREEBSD, NETBSD)
+REFUSED: list[tuple[tuple[Dialect, ...], dict[str, t.Any], str]] = [
+    (DIALECTS, {"mark": Mark(5, 7)}, "mark"),
+    (DIALECTS, {"if_id": 3}, "if_id"),
+    ((LINUX, ILLUMOS, NETBSD), {"esn": True, "replay_window": 32}, "esn"),
+    ((ILLUMOS,), {"reqid": 1}, "reqid"),
+    ((NETBSD,), {"reqid": 0x10000}, "reqid"),
+    (DIALECTS, {"icv_bits": 160}, "icv_bits"),
+    ((LINUX,), {"replay_window": 33}, "replay_window"),
+    ((ILLUMOS,), {"replay_window": 256}, "replay_window"),
+    ((FREEBSD, NETBSD), {"replay_window": 33}, "replay_window"),
+    ((NETBSD,), {"replay_window": 2048}, "replay_window"),
+    ((ILLUMOS,), {"replay_window": 32, "source": b""}, "replay_window"),
+    ((LINUX,), {"lifetimes": Lifetimes(hard_packets=1 << 32)}, "hard_packets"),
+    ((ILLUMOS, FREEBSD, NETBSD), {"lifetimes": Lifetimes(soft_packets=10)}, "soft_packets"),
+    ((NETBSD,), {"lifetimes": Lifetimes(hard_usetime=10)}, "hard_usetime"),
+    ((ILLUMOS,), {"lifetimes": Lifetimes(soft_addtime=10)}, "soft_addtime"),
+    (DIALECTS, {"lifetimes": Lifetimes(hard_bytes=(1 << 64) - 1)}, "hard_bytes"),
+    ((ILLUMOS,), {"encapsulation": Encapsulation(4500, 4500)}, "encapsulation"),
+    (EXCEPT_ILLUMOS, {"encapsulation": Encapsulation(4500, 4500, b"", SOURCE)}, "nat_remote"),
+    (EXCEPT_ILLUMOS, {"encapsulation": Encapsulation(4500, 4500, SOURCE)}, "nat_local"),
+    ((FREEBSD, NETBSD), {"selector": Selector(bytes((10, 0, 0, 0)), 8)}, "selector"),
+    ((LINUX,), {"selector": Selector(destination=bytes((10, 0, 0, 0)), destination_prefix=8)}, "selector"),
+    ((LINUX,), {"selector": Selector(protocol=6)}, "selector"),
+    ((LINUX,), {"selector": Selector(SOURCE, 32)}, "selector source"),
+    ((LINUX,), {"mode": "tunnel", "selector": Selector(SIX, 128)}, "selector source"),
+    ((ILLUMOS,), {"mode": "tunnel"}, "selector"),
+    ((ILLUMOS,), {"selector": Selector(SOURCE, 32)}, "selector"),
+    (EXCEPT_ILLUMOS, {"extra": (("replay_value", "5"),)}, "replay_value"),
+    (EXCEPT_ILLUMOS, {"extra": (("pair-spi", "0x1000"),)}, "pair-spi"),
+    (DIALECTS, {"extra": (("idle_addtime", "5"),)}, "idle_addtime"),
+    ((ILLUMOS,), {"extra": (("replay_value", "0x100000000"),)}, "replay_value"),
+]
+
+
+@pytest.mark.parametrize("dialects, fields, option", REFUSED)
+def test_what_a_dialect_cannot_express_is_refused_by_name(dialects: tuple[Dialect, ...], fields: dict[str, t.Any], option: str) -> None:
+    sa = esp(**{name: value for name, value in fields.items() if name != "source"})
+    if "source" in fields:
+        sa = sa._replace(source=bytes(4))
+    for dialect in dialects:
+        refused = list(pfkey.refusals(dialect, sa))
+        assert [problem.place for problem in refused] == [option], dialect.name
+        assert all(problem.hint for problem in refused)
+        assert dialect.name in str(refused[0]) or "PF_KEY" in str(refused[0])
+
+
+@every_dialect
+def test_every_algorithm_is_expressed_or_refused(dialect: Dialect) -> None:
+    for row in ALGORITHMS:
+        if row.kind == AUTHENTICATION:
+            known, option = dialect.authentication, "authentication_algorithm"
+            icv = dialect.authentication[row.name].icv_bits if row.name in known else 0
+            sa = build("ah", 0x1000, DESTINATION, SOURCE, "", row.name, icv)
+        else:
+            known, option = dialect.encryption, "encryption_algorithm"
+            sa = build("esp", 0x1000, DESTINATION, SOURCE, row.name, "" if row.combined else "hmac-sha1")
+        refused = [problem.place for problem in pfkey.refusals(dialect, sa)]
+        assert refused == ([] if row.name in known else [option]), row.name
+
+
+@every_dialect
+def test_the_table_is_consistent(dialect: Dialect) -> None:
+    """Names are the algorithms table's, numbers are ipseckey's where that has one, none is given twice, and each row names its sources."""
+    for name, number in [*dialect.encryption.items(), *((name, row.number) for name, row in dialect.authentication.items())]:
+        assert BY_NAME[name].number in (None, number)
+    assert len(set(dialect.encryption.values())) == len(dialect.encryption)
+    assert all(row.icv_bits in BY_NAME[name].icv_bits for name, row in dialect.authentication.items())
+    assert all(limit in Lifetimes._fields for limit in dialect.limits)
+    assert any("pfkeyv2.h" in source for source in dialect.sources)
+    assert dialect_of(dialect.platform + "13") is dialect
+
+
+def test_only_linux_gives_hmac_sha256_the_96_bits_of_the_draft() -> None:
+    sa = build("ah", 0x1000, DESTINATION, SOURCE, "", "hmac-sha256", authentication_key=bytes(range(32)))
+    assert [problem.place for problem in pfkey.refusals(LINUX, sa)] == ["icv_bits"]
+    assert [list(pfkey.refusals(dialect, sa)) for dialect in (ILLUMOS, FREEBSD, NETBSD)] == [[], [], []]
+
+
+def test_a_system_without_a_row_is_named() -> None:
+    with pytest.raises(InputError, match="nothing is known of PF_KEY on win32.*Linux, illumos, FreeBSD, NetBSD"):
+        dialect_of("win32")
+
+
+@pytest.mark.parametrize("platform, backend", [("freebsd14", "pfkey"), ("netbsd10", "pfkey"), ("linux", "xfrm")])
+def test_auto_takes_what_the_platform_has(monkeypatch: pytest.MonkeyPatch, platform: str, backend: str) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert open_sadb("auto").name == backend
+
+
+@every_dialect
+def test_errors_say_what_to_do_and_carry_no_key(dialect: Dialect) -> None:
+    sa = esp()
+    for number in (errno.EPERM, errno.EEXIST, errno.ESRCH, errno.ENOENT, errno.ENOSYS, errno.EPROTONOSUPPORT, errno.EINVAL, errno.ENOBUFS):
+        for adds in (True, False):
+            found = explain(dialect, PfkeyError(number, 45 if dialect is ILLUMOS else 0), sa, adds)
+            assert found.hint
+            assert found.errno_name == errno.errorcode[number]
+            assert KEY.hex() not in str(found)
+            assert "{" not in str(found)
+    assert "diagnostic 45: wrong bits of the encryption key" in str(explain(dialect, PfkeyError(errno.EINVAL, 45), sa))
+    assert explain_exchange(dialect, PfkeyError(errno.EPROTONOSUPPORT), "reading the SADB").hint == dialect.remedy
+    assert "root" in explain_exchange(dialect, PfkeyError(errno.EPERM), "reading the SADB").hint
+
+
+def test_linux_errors_name_the_modules() -> None:
+    assert "modprobe af_key" in explain_exchange(LINUX, PfkeyError(errno.EAFNOSUPPORT), "reading").hint
+    assert "modprobe -a esp4 cbc aes_generic hmac sha1_generic" in explain(LINUX, PfkeyError(errno.EPROTONOSUPPORT), esp(), True).hint
+
+
+class Wire:
+    """The other end of a PF_KEY socket, which says what a test gives it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        monkeypatch.setattr(pfkey.socket, "socket", lambda *dummy: ours)
+        monkeypatch.setattr(pfkey, "_PATIENCE", 0.2)
+        self.link = pfkey.Pfkey(LINUX)
+        monkeypatch.undo()
+        monkeypatch.setattr(pfkey, "_PATIENCE", 0.2)
+        self.process = self.link._process
+        self.next = self.link._sequence + 1
+
+    def say(self, kind: int, sequence: int, number: int = 0, body: bytes = b"", process: int | None = None) -> None:
+        header = struct.pack("=BBBBHHII", 2, kind, number, 3, 2 + len(body) // 8, 0, sequence, self.process if process is None else process)
+        self.theirs.send(header + body)
+
+
+BODY = rfc_sa(0x1000, 0, 3, 12) + rfc_address(5, 32, IPV4["Linux"]) + rfc_address(6, 32, IPV4["Linux"]) + sa2(1, 0)
+
+
+@pytest.fixture(name="wire")
+def make_wire(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Wire]:
+    wire = Wire(monkeypatch)
+    with wire.link, wire.theirs:
+        yield wire
+
+
+def test_other_programs_messages_are_passed_over(wire: Wire) -> None:
+    wire.say(3, wire.next, 0, BODY, process=wire.process + 1)
+    wire.theirs.send(b"short")
+    wire.say(4, wire.next, 0, BODY)
+    wire.say(3, wire.next + 1, errno.EEXIST)
+    wire.say(3, wire.next, 0, BODY)
+    answer = wire.link.ask(3, 3)
+    assert (answer.sequence, answer.errno) == (wire.next, 0)
+
+
+def test_a_refusal_is_the_kernels_errno(wire: Wire) -> None:
+    wire.say(3, wire.next, errno.EEXIST)
+    with pytest.raises(PfkeyError) as caught:
+        wire.link.ask(3, 3)
+    assert caught.value.errno == errno.EEXIST
+
+
+def test_no_answer_is_an_answer_lost(wire: Wire) -> None:
+    with pytest.raises(AnswerLost):
+        wire.link.ask(3, 3)
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        # Linux counts up, and ends with 0; BSDs count down to 0; illumos ends with a message of its own.
+        (((1, 0, BODY), (2, 0, BODY), (0, 0, BODY)), 3),
+        (((2, 0, BODY), (1, 0, BODY), (0, 0, BODY)), 3),
+        (((5, 0, BODY), (5, 0, BODY), (0, 0, b"")), 2),
+        (((0, 0, BODY),), 1),
+        (((5, errno.ENOENT, b""),), 0),
+        (((0, errno.ESRCH, b""),), 0),
+        (((1, 0, BODY), (2, 0, BODY)), AnswerLost),
+        (((1, 0, BODY), (0, errno.ENOBUFS, b"")), errno.ENOBUFS),
+        # Linux cuts a negative errno to the field's 8 bits.
+        (((1, 0, BODY), (0, 256 - errno.EINVAL, BODY)), errno.EINVAL),
+    ],
+)
+def test_every_systems_end_of_a_dump_is_known(wire: Wire, words: tuple[tuple[int, int, bytes], ...], expected: t.Any) -> None:
+    for sequence, number, body in words:
+        wire.say(10, sequence, number, body)
+    if isinstance(expected, int) and expected < 4 and not (len(words) > 1 and words[-1][1]):
+        assert len(wire.link.dump(0)) == expected
+        return
+    with pytest.raises(PfkeyError) as caught:
+        wire.link.dump(0)
+    if expected is AnswerLost:
+        assert isinstance(caught.value, AnswerLost)
+    else:
+        assert caught.value.errno == expected
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"
+
+
+def _window(dialect: Dialect) -> str:
+    unit = "" if dialect.replay_unit == 1 else f", in steps of {dialect.replay_unit}"
+    return f"up to {dialect.replay_most}{unit}" + ("" if dialect.any_source else ", with a source")
+
+
+def _selector(dialect: Dialect) -> str:
+    numbers = dialect.selector
+    return "networks in tunnel mode; protocol, ports" if numbers.destination else "source network" if numbers.source else "no"
+
+
+def _names(known: t.Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in known)
+
+
+COLUMNS: tuple[tuple[str, t.Callable[[Dialect], str]], ...] = (
+    ("`encryption_algorithm`", lambda row: _names(row.encryption)),
+    ("`authentication_algorithm`", lambda row: _names(row.authentication)),
+    ("`icv_bits`", lambda row: ", ".join(f"{known.icv_bits} (`{name}`)" for name, known in row.authentication.items())),
+    ("`replay_window`", _window),
+    ("`esn`", lambda row: _yes(row.flags.esn)),
+    ("`reqid`", lambda row: f"{row.reqid_bits} bits" if row.reqid_bits else "no"),
+    ("`lifetimes`", lambda row: _names(limit for limit in Lifetimes._fields if limit in row.limits)),
+    ("`encapsulation`", lambda row: "ports" if row.encapsulation is not None else "no"),
+    ("`selector`", _selector),
+    ("`pair-spi`, `replay_value`", lambda row: _yes(row.pair and row.replay_value)),
+)
+
+
+def table() -> str:
+    """What every dialect expresses, as Markdown."""
+    lines = [f"| option | {' | '.join(NAMES)} |", "| --- " * (len(NAMES) + 1) + "|"]
+    lines += [f"| {option} | {' | '.join(cell(row) for row in DIALECTS)} |" for option, cell in COLUMNS]
+    return "\n".join(lines)
+
+
+def test_the_documentation_has_the_table_of_the_code() -> None:
+    text = (Path(__file__).parents[6] / "docs" / "backends.md").read_text(encoding="utf-8")
+    told = text.partition("pfkey_dialects.py -->\n")[2].partition("\n<!-- end of the table -->")[0]
+    assert told == table()
