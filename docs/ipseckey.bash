@@ -7,20 +7,26 @@
 _ipseckey() {
     local word command="" at=0 first="" rest="" current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     case $before in
-        -f | -c | -s)
+        -f | -c | -s | --apply | --compare | --remove | --rotation-due)
             COMPREPLY=($(compgen -f -- "$current"))
             return
             ;;
     esac
     for ((at = 1; at < COMP_CWORD; at++)); do
         word=${COMP_WORDS[at]}
+        case $word in
+            -f | -c | -s | --apply | --compare | --remove | --rotation-due)
+                at=$((at + 1))
+                continue
+                ;;
+        esac
         if [[ $word != -* ]]; then
             command=$word
             break
         fi
     done
     case $command in
-        "") first="? delete delete-pair dump exit flush get help monitor passive_monitor pmonitor quit save -f -c -s -n -p -v --json --show-keys --allow-static-counter-mode --allow-unsafe-file --allow-network-file --allow-clear-text-login --man --completion --help" ;;
+        "") first="? delete delete-pair dump exit flush get help monitor passive_monitor pmonitor quit save -f -c -s --apply --compare --remove --rotation-due -n -p -v --json --show-keys --allow-static-counter-mode --allow-unsafe-file --allow-network-file --allow-clear-text-login --man --completion --help" ;;
         delete) first="esp ah"; rest="spi src src6 dst dst6 mark proto sport dport inbound outbound" ;;
         delete-pair) first="esp ah"; rest="spi src src6 dst dst6 mark proto sport dport inbound outbound" ;;
         get) first="esp ah"; rest="spi src src6 dst dst6 mark proto sport dport inbound outbound" ;;

@@ -39,6 +39,10 @@ class Options(t.NamedTuple):
     file: str = ""
     check: str = ""
     save: str = ""
+    apply: str = ""
+    compare: str = ""
+    remove: str = ""
+    rotation_due: str = ""
     numeric: bool = False
     crossed: bool = False
     verbose: bool = False
@@ -59,7 +63,7 @@ class Options(t.NamedTuple):
 
 
 _FIELD_OF_LETTER = {"-f": "file", "-c": "check", "-s": "save", "-n": "numeric", "-p": "crossed", "-v": "verbose"}
-_LONG = frozenset(row.name for row in reference.OPTIONS if row.name.startswith("--"))
+_LONG = {row.name: row for row in reference.OPTIONS if row.name.startswith("--")}
 
 
 def main(arguments: t.Sequence[str] | None = None) -> int:
@@ -80,9 +84,9 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
 
 def read_options(arguments: t.Sequence[str]) -> Options:
     """The options; the long ones may stand behind the command too. Raises InputError, which shows no value."""
-    given: dict[str, t.Any] = {word[2:].replace("-", "_"): True for word in arguments if word in _LONG}
+    given, short = _long_options(arguments)
     try:
-        letters, words = getopt.getopt([word for word in arguments if word not in _LONG], "f:c:s:npv")
+        letters, words = getopt.getopt(short, "f:c:s:npv")
     except getopt.GetoptError as exc:
         what = "lacks its file" if len(exc.opt) == 1 and f"-{exc.opt}" in _FIELD_OF_LETTER else "is no option of ipseckey"
         raise InputError(f"-{exc.opt} {what}" if len(exc.opt) == 1 else f"a word that begins with -- {what}", "options", "See: ipseckey --help") from None
@@ -92,9 +96,28 @@ def read_options(arguments: t.Sequence[str]) -> Options:
             raise InputError(f"{letter} lacks its file", "options", "See: ipseckey --help")
         given[_FIELD_OF_LETTER[letter]] = value if takes_file else True
     options = Options(words=tuple(words), **given)
-    if sum(map(bool, (options.file, options.check, options.save, options.words))) > 1:
-        raise InputError("only one of -f, -c, -s and a command can be given", "options", f"Usage: {reference.USAGE}")
+    if sum(map(bool, (options.file, options.check, options.save, options.apply, options.compare, options.remove, options.words))) > 1:
+        raise InputError("only one of -f, -c, -s, --apply, --compare, --remove and a command can be given", "options", f"Usage: {reference.USAGE}")
+    if options.rotation_due and not options.apply:
+        raise InputError("--rotation-due goes with --apply only", "options", "See: ipseckey --help")
     return options
+
+
+def _long_options(arguments: t.Sequence[str]) -> tuple[dict[str, t.Any], list[str]]:
+    """The long options, by field, and all other words."""
+    given: dict[str, t.Any] = {}
+    others = []
+    words = iter(arguments)
+    for word in words:
+        row = _LONG.get(word)
+        if row is None:
+            others.append(word)
+            continue
+        value = next(words, "") if row.value else True
+        if not value:
+            raise InputError(f"{word} lacks its file", "options", "See: ipseckey --help")
+        given[word[2:].replace("-", "_")] = value
+    return given, others
 
 
 def _run(options: Options) -> int:
@@ -112,6 +135,8 @@ def _run(options: Options) -> int:
         else:
             _execute(steps, path, options)
         return 0
+    if options.apply or options.compare or options.remove:
+        return _load(os.path.abspath(options.apply or options.compare or options.remove), options)
     if options.save:
         return _save(Step("save", 1, word=options.save), options)
     if options.words:
@@ -206,6 +231,44 @@ def _change(sadb: Sadb, found: Effect) -> None:
         if found.updates:
             update([(entry, entry.sa.lifetimes) for entry, dummy in found.updates])
         raise
+
+
+def _load(path: str, options: Options) -> int:
+    """Make the SADB what a file of SAs says, remove what is the file's, or only tell the difference."""
+    from . import loading
+
+    loaded = loading.read_record(path)
+    if options.remove and loaded and not os.path.exists(path):
+        _say(f"warning: {path} does not exist; removing what was loaded from it")
+        sas: tuple[SecurityAssociation, ...] = ()
+    else:
+        settings = {**_language(options), "allow_static_counter_mode": options.allow_static_counter_mode or bool(options.remove)}
+        found = language.parse(read_file(path, options), path, **settings)
+        _warn(found)
+        sas = found.sas
+    sadb = open_sadb()
+    actual = sadb.dump()
+    if options.remove:
+        steps = loading.remove_plan([*sas, *loaded], actual)
+    else:
+        _check([Step("add", line, sa) for sa, line in zip(found.sas, found.lines)], path, sadb)
+        steps = loading.load_plan(sas, loaded, actual, bool(actual) and sadb.keys_hidden(), options.allow_static_counter_mode)
+    added = [operation.new for operation in steps.operations if operation.new is not None]
+    if not options.compare and steps.operations:
+        raise_all(sadb.preflight(added) if added else [])
+        sadb.apply(steps.operations)
+    if options.verbose or options.compare:
+        _print("".join(f"{operation}\n" for operation in steps.operations))
+    _print(loading.summary(path, steps) + "\n")
+    if options.compare:
+        return 1 if steps.operations else 0
+    _advise(added)
+    # The SAs count for more than what is noted about them: it comes last, and where it fails they stay.
+    loading.write_record(path, () if options.remove else sas)
+    if options.rotation_due and added:
+        protected.write(os.path.abspath(options.rotation_due), loading.rotation_due(steps).encode("ascii"))
+        _say(f"warning: {len(added)} SAs were loaded from {path}: where their keys were in use before, a rotation is due (RFC 4303 section 3.3.3)")
+    return 0
 
 
 def _advise(sas: t.Sequence[SecurityAssociation]) -> None:
@@ -421,7 +484,7 @@ def _complain(error: IpsecError) -> None:
         _say(str(problem).replace("set allow_static_counter_mode", "give --allow-static-counter-mode"))
 
 
-def _warn(found: script.Script) -> None:
+def _warn(found: script.Script | language.Document) -> None:
     for message, place in found.warnings:
         _say(f"warning: {place}: {message}")
 

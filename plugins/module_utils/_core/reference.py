@@ -27,6 +27,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("-f", "run the commands of FILE: all of them, or none where one is wrong or refused", "FILE"),
     Option("-c", "check FILE, key lengths included, and do nothing", "FILE"),
     Option("-s", "save all SAs to FILE, mode 0600; - is standard output", "FILE"),
+    Option("--apply", "make the SADB hold the SAs of FILE, and no others between their addresses, by the difference alone; FILE has add commands only", "FILE"),
+    Option("--compare", "say what --apply would change, and do nothing; exit status 1 where it would change something", "FILE"),
+    Option("--remove", "remove the SAs of FILE, and those that --apply loaded from it before; SAs of others stay", "FILE"),
+    Option("--rotation-due", "with --apply: note the SAs that it added in MARK, for their keys may be in use a second time", "MARK"),
     Option("-n", "take literal addresses only, no host names"),
     Option("-p", "print XX for every byte of a key"),
     Option("-v", "say each change; print times as seconds"),
@@ -40,7 +44,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("--completion", "print the completion for bash"),
     Option("--help", "print the options and commands"),
 )
-USAGE = "ipseckey [OPTION]... [-f FILE | -c FILE | -s FILE | COMMAND]"
+USAGE = "ipseckey [OPTION]... [-f FILE | -c FILE | -s FILE | --apply FILE | --compare FILE | --remove FILE | COMMAND]"
 SUMMARY = "manual IPsec security associations (SAs)"
 _WHERE = {FILE: "in a file", PROMPT: "at the prompt", LINE: "on the command line"}
 _KNOWN = {ALL: "", OURS: "not on Solaris", EXTRA: "Solaris only"}
@@ -48,6 +52,14 @@ _VALUES = {IDENTITY: "TYPE TEXT", "flag": ""}
 _SECTIONS = (
     ("Exit status", "0 when everything was done, 1 for any trouble. An interrupted monitor ends with 0."),
     ("Files", "A file of commands belongs to root, has mode 0600 and lies on a local file system, in directories that only root can change."),
+    (
+        "Loading",
+        "--apply is what loads a file at boot, and again after it was changed: SAs that are there already go on with their counters, and where one is "
+        "refused nothing changes. Besides the SAs that the file names, those are its own that lie between two addresses of the file and have the reqid, mark "
+        "and if_id of an SA of the file, and those that it named when it was loaded last, which /run/ipseckey/loaded tells, without keys. Of its own SAs, "
+        "--apply removes those that the file names no more; but not those with counter-mode ciphers, which no such file can name. The mark of --rotation-due "
+        "names SAs, one a line: a rotation is due as long as the SADB holds one of them.",
+    ),
     (
         "Keys",
         "No key is taken from the command line, which every user can read, and none is printed unless asked for. Messages name line and column, never a key. "
@@ -191,7 +203,8 @@ def completion() -> str:
             first = row.type.strip("[]").replace("|", " ") if row.type else " ".join(sorted((*COMMAND_BY_WORD, "attr")))
             rest = " ".join(keyword.name for keyword in KEYWORDS if keyword.field in FIELDS_OF_COMMAND.get(row.name, ()))
             cases.append(f'        {row.name}) first="{first}"; rest="{rest}" ;;')
-    return _BASH.format(options=" ".join(row.name for row in OPTIONS), commands=commands, cases="\n".join(cases))
+    names = " ".join(row.name for row in OPTIONS)
+    return _BASH.format(files=" | ".join(row.name for row in OPTIONS if row.value), options=names, commands=commands, cases="\n".join(cases))
 
 
 _BASH = """\
@@ -204,13 +217,19 @@ _BASH = """\
 _ipseckey() {{
     local word command="" at=0 first="" rest="" current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}}
     case $before in
-        -f | -c | -s)
+        {files})
             COMPREPLY=($(compgen -f -- "$current"))
             return
             ;;
     esac
     for ((at = 1; at < COMP_CWORD; at++)); do
         word=${{COMP_WORDS[at]}}
+        case $word in
+            {files})
+                at=$((at + 1))
+                continue
+                ;;
+        esac
         if [[ $word != -* ]]; then
             command=$word
             break

@@ -281,8 +281,24 @@ def bury() -> t.NoReturn:
             time.sleep(1)
 
 
+def own_start_scripts(name: str) -> list[str]:
+    """The start scripts that the host itself has for early boot; what the machine has is not for the lab."""
+    folder = pathlib.Path(places.HOSTS, name, "upper/etc/rcS.d")
+    return sorted(f"/etc/rcS.d/{path.name}" for path in folder.glob("S*") if path.is_symlink())
+
+
+def run_start_scripts(scripts: t.Sequence[str]) -> None:
+    """As init does before the network is up, one after the other; what they say is in /run/boot.log."""
+    with open("/run/boot.log", "w", encoding="utf-8") as log:
+        for script in scripts:
+            done = subprocess.run([script, "start"], check=False, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": places.PATH}, cwd="/")
+            print(f"{script}: exit status {done.returncode}", file=log, flush=True)
+
+
 def start(machine: spec.Spec, host: plan.Host) -> None:
-    """Boot the host, whose links are there: file tree, addresses, sshd."""
+    """Boot the host, whose links are there: file tree, its own start scripts, addresses, sshd."""
+
+    scripts = own_start_scripts(host.name)
 
     def boot() -> None:
         socket.sethostname(host.name)
@@ -293,6 +309,7 @@ def start(machine: spec.Spec, host: plan.Host) -> None:
             prepare_sshd(machine, host.name, host.management, root)
         system.pivot_root(root)
         os.mkdir("/run/netns")
+        run_start_scripts(scripts)
         configure(host)
         if host.management:
             run_sshd()

@@ -1,0 +1,99 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipseckey_command
+short_description: Install the ipseckey command
+description:
+  - Installs the command C(ipseckey) for Linux as one executable file, with its manual page and its completion for bash. Downloads nothing.
+  - The program is the part of this collection that the modules run on, and is replaced as a whole where that changes. It needs Python's standard
+    library only, and reads modules neither from the environment's paths nor from the current directory.
+  - A program that does not start is not put in its place.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - ipsec.manual._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Shows digests of the files.
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - Whether the command should be installed.
+      - V(absent) also removes the directories C(share/man/man8) and C(share/bash-completion/completions) of the prefix where nothing else is in them.
+    type: str
+    choices: [absent, present]
+    default: present
+  prefix:
+    description:
+      - Directory that the command goes below, to C(sbin/ipseckey), C(share/man/man8/ipseckey.8), and C(share/bash-completion/completions/ipseckey).
+    type: path
+    default: /usr/local
+  python:
+    description:
+      - Path of the Python that runs the command, 3.8 or later.
+      - If missing, C(/usr/bin/python3) where there is one, else the one that Ansible uses on the target.
+    type: path
+requirements:
+  - Python 3.8 or later on the target, nothing else.
+seealso:
+  - module: ipsec.manual.ipsec_sadb
+  - module: ipsec.manual.ipseckeys_file
+"""
+
+EXAMPLES = r"""
+---
+- name: Have the command
+  ipsec.manual.ipseckey_command:
+
+- name: Have it no more
+  ipsec.manual.ipseckey_command:
+    state: absent
+"""
+
+RETURN = r"""
+path:
+  description:
+    - Path of the command.
+  returned: success
+  type: str
+  sample: /usr/local/sbin/ipseckey
+files:
+  description:
+    - The files that were written or removed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [/usr/local/sbin/ipseckey, /usr/local/share/man/man8/ipseckey.8]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_program import apply_program
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+            "prefix": {"type": "path", "default": "/usr/local"},
+            "python": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    run(module, apply_program)
+
+
+if __name__ == "__main__":
+    main()
