@@ -23,7 +23,6 @@ import tempfile
 import typing as t
 import zipfile
 
-from . import _core
 from ._core import command as _packed  # what it imports is packed with the module, and so what is installed
 from ._core.errors import InputError, IpsecError
 from ._core.reference import completion, man_page
@@ -92,8 +91,9 @@ def program(python: str) -> bytes:
 def sources() -> list[tuple[str, str]]:
     """The files of the core, by their names in the archive."""
     package = _packed.__name__.rpartition(".")[0]
+    folder = sys.modules[package].__path__
     found = {f"{NAME}/__init__.py": ""}
-    for row in pkgutil.walk_packages(_core.__path__, f"{package}."):
+    for row in pkgutil.walk_packages(folder, f"{package}."):
         spec = importlib.util.find_spec(row.name)
         text = spec.loader.get_source(row.name) if spec is not None and spec.loader is not None else None  # type: ignore[attr-defined]
         if text is None:
