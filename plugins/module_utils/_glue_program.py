@@ -92,14 +92,13 @@ def sources() -> list[tuple[str, str]]:
     """The files of the core, by their names in the archive."""
     package = _packed.__name__.rpartition(".")[0]
     folder = sys.modules[package].__path__
-    found = {f"{NAME}/__init__.py": ""}
-    for row in pkgutil.walk_packages(folder, f"{package}."):
-        spec = importlib.util.find_spec(row.name)
-        text = spec.loader.get_source(row.name) if spec is not None and spec.loader is not None else None  # type: ignore[attr-defined]
+    found = {}
+    for name, is_package in [(package, True), *((row.name, row.ispkg) for row in pkgutil.walk_packages(folder, f"{package}."))]:
+        spec = importlib.util.find_spec(name)
+        text = spec.loader.get_source(name) if spec is not None and spec.loader is not None else None  # type: ignore[attr-defined]
         if text is None:
-            raise IpsecError("the source of this part of the module is not there", row.name)
-        path = row.name[len(package) :].replace(".", "/") + ("/__init__.py" if row.ispkg else ".py")
-        found[f"{NAME}{path}"] = text
+            raise IpsecError("the source of this part of the module is not there", name)
+        found[NAME + name[len(package) :].replace(".", "/") + ("/__init__.py" if is_package else ".py")] = text
     return sorted(found.items())
 
 
