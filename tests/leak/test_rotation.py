@@ -2,53 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rotations with keys of a known pattern. The pattern is put into a prepared generation of the keystore, which the role takes up as its own."""
+"""Rotations with keys of a known pattern, by ansible-playbook."""
 
 from __future__ import annotations
 
 import re
-import typing as t
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
-from ansible_collections.ipsec.manual.tests.leak.stage import CONTROLLER, HOSTS, WORK, Outcome, Stage
-
-FILE = "/etc/inet/secret/ipseckeys"
-KEYSTORE = WORK / "keystore"
-# Ciphers old and new, ESP and AH, both families: 10 keys on each host.
-CONNECTIONS: list[dict[str, t.Any]] = [
-    {
-        "name": "old",
-        "endpoints": {"enigma": "192.168.116.16", "partym": "192.168.13.213"},
-        "associations": [{"protocol": "esp", "encryption_algorithm": "3des-cbc", "authentication_algorithm": "hmac-md5"}, {"protocol": "ah"}],
-    },
-    {"name": "new", "endpoints": {"enigma": "fd00:192:168:116::16", "partym": "fd00:192:168:13::213"}},
-]
-SETTINGS: dict[str, t.Any] = {"ipsec_connections": CONNECTIONS, "rotate_keystore": str(KEYSTORE)}
-KEYS = 10
-
-
-def keystore(stage: Stage) -> Keystore:
-    return Keystore(str(KEYSTORE), Vault(stage.vault().secrets))
-
-
-def prepare(stage: Stage, damage: t.Callable[[str], str] = lambda text: text) -> dict[str, str]:
-    """Put a next generation whose keys carry the marker into the keystore; its text by connection."""
-    store = keystore(stage)
-    store.make_directory()
-    texts = {}
-    for connection in read_connections(CONNECTIONS):
-        record = store.read(connection.name) or records.Record(connection.name)
-        made = records.make(record, connection, records.Taken(), set())
-        assert made.next
-        marked = re.sub(r"(?<=key )[0-9a-f]+", lambda match: stage.keys.key(len(match[0]) // 2).hex(), made.next.sas)
-        texts[connection.name] = damage(marked)
-        store.write(made._replace(next=made.next._replace(sas=texts[connection.name])))
-    return texts
+from ansible_collections.ipsec.manual.tests.leak.rotations import CONNECTIONS, FILE, KEYS, SETTINGS, check_watched, keys_in, keystore, prepare
+from ansible_collections.ipsec.manual.tests.leak.stage import HOSTS, Outcome, Stage
 
 
 def rotate(stage: Stage, *, plain: bool = False) -> Outcome:
@@ -56,19 +20,6 @@ def rotate(stage: Stage, *, plain: bool = False) -> Outcome:
     outcome = stage.playbook("ipsec.manual.rotate", pipelining=not plain, debug=not plain, settings={**SETTINGS, "rotate_secure_logging": plain})
     stage.clear()
     return outcome
-
-
-def keys_in(texts: t.Iterable[str]) -> list[bytes]:
-    return sorted(key.encode() for text in texts for key in re.findall(r"(?<=key )[0-9a-f]+", text))
-
-
-def check_watched(outcome: Outcome) -> None:
-    """The run really went through what was watched."""
-    assert outcome.counts[CONTROLLER]["execs"] > 10
-    for host in HOSTS:
-        assert outcome.counts[host]["samples"] > 100
-        assert outcome.counts[host]["execs"] > 10
-        assert "ansible-ipsec.manual.ipsec_sadb" in outcome.invocations[host]
 
 
 @pytest.mark.parametrize("plain", [True, False], ids=["plain", "debug"])
