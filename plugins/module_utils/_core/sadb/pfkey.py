@@ -108,8 +108,8 @@ class Pfkey:
         try:
             self._socket.send(pfkey_messages.message(kind, satype, self._sequence, self._process, extensions))
         except OSError as exc:
-            # BSDs return the errno of the answer here, too, where they can.
-            if kind == pfkey_messages.DUMP or exc.errno in (errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE):
+            # BSDs do what they were asked before they find no room for the answer.
+            if kind == pfkey_messages.DUMP or exc.errno != errno.ENOBUFS:
                 raise PfkeyError(exc.errno or 0) from None
         return self._sequence
 
@@ -123,6 +123,9 @@ class Pfkey:
             except socket.timeout:
                 return
             except OSError as exc:
+                if exc.errno == errno.ENOBUFS:
+                    # The socket overflowed, so the answer may be among what is gone.
+                    return
                 raise PfkeyError(exc.errno or 0) from None
             header = pfkey_messages.HEADER
             if len(buffer) >= header.size:

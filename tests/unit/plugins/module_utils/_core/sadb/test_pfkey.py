@@ -418,6 +418,14 @@ def test_a_refusal_is_the_kernels_errno(wire: Wire) -> None:
     assert caught.value.errno == errno.EEXIST
 
 
+def test_a_socket_that_takes_no_request_tells_why(wire: Wire) -> None:
+    wire.theirs.close()
+    for request in (lambda: wire.link.ask(3, 3), lambda: wire.link.dump(0)):
+        with pytest.raises(PfkeyError) as caught:
+            request()
+        assert caught.value.errno in (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOTCONN)
+
+
 def test_no_answer_is_an_answer_lost(wire: Wire) -> None:
     with pytest.raises(AnswerLost):
         wire.link.ask(3, 3)
