@@ -31,6 +31,9 @@ seealso:
   - plugin: ipsec.manual.ipsec_spi
     plugin_type: lookup
   - module: ipsec.manual.ipsec_sa
+  - name: RFC 8221
+    description: Cryptographic algorithm requirements for ESP and AH, and what it says about manual keying.
+    link: https://www.rfc-editor.org/rfc/rfc8221
 """
 
 EXAMPLES = r"""
@@ -40,6 +43,7 @@ EXAMPLES = r"""
   ansible.builtin.copy:
     dest: "{{ playbook_dir }}/enigma_partym.yml"
     content: "{{ fresh | ansible.builtin.to_nice_yaml | ansible.builtin.vault(vault_secret) }}"
+    decrypt: false # or the file would hold the keys in the clear
     mode: "0600"
     force: false
   vars:

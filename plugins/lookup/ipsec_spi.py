@@ -34,6 +34,9 @@ seealso:
   - plugin: ipsec.manual.ipsec_key
     plugin_type: lookup
   - module: ipsec.manual.ipsec_sa_info
+  - name: RFC 4303
+    description: IP Encapsulating Security Payload (ESP).
+    link: https://www.rfc-editor.org/rfc/rfc4303
 """
 
 EXAMPLES = r"""

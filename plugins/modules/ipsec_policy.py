@@ -149,6 +149,8 @@ requirements:
 seealso:
   - module: ipsec.manual.ipsec_policy_info
   - module: ipsec.manual.ipsec_sa
+  - plugin: ipsec.manual.ipsec_policies
+    plugin_type: filter
   - name: RFC 4301, section 4.4.1
     description: The security policy database.
     link: https://www.rfc-editor.org/rfc/rfc4301#section-4.4.1

@@ -32,6 +32,10 @@ requirements:
   - A Linux kernel with XFRM (module C(xfrm_user)) and the capability CAP_NET_ADMIN.
 seealso:
   - module: ipsec.manual.ipsec_policy
+  - module: ipsec.manual.ipsec_sa_info
+  - name: RFC 4301
+    description: Security Architecture for the Internet Protocol.
+    link: https://www.rfc-editor.org/rfc/rfc4301
 """
 
 EXAMPLES = r"""

@@ -79,6 +79,12 @@ options:
 seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipseckeys_file
+  - module: ipsec.manual.ipsec_keystore
+  - plugin: ipsec.manual.rotate
+    plugin_type: role
+  - name: RFC 8221
+    description: Cryptographic algorithm requirements for ESP and AH, and what it says about manual keying.
+    link: https://www.rfc-editor.org/rfc/rfc8221
 """
 
 EXAMPLES = r"""

@@ -42,6 +42,9 @@ seealso:
   - module: ipsec.manual.ipsec_policy
   - plugin: ipsec.manual.ipsec_probe_verdict
     plugin_type: filter
+  - name: RFC 863
+    description: Discard protocol.
+    link: https://www.rfc-editor.org/rfc/rfc863
 """
 
 EXAMPLES = r"""

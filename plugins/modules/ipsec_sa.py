@@ -214,9 +214,17 @@ seealso:
   - module: ipsec.manual.ipsec_policy
   - plugin: ipsec.manual.ipsec_key
     plugin_type: lookup
+  - plugin: ipsec.manual.ipsec_spi
+    plugin_type: lookup
   - name: RFC 4301
     description: Security Architecture for the Internet Protocol.
     link: https://www.rfc-editor.org/rfc/rfc4301
+  - name: RFC 4303
+    description: IP Encapsulating Security Payload (ESP).
+    link: https://www.rfc-editor.org/rfc/rfc4303
+  - name: RFC 4302
+    description: IP Authentication Header (AH).
+    link: https://www.rfc-editor.org/rfc/rfc4302
 """
 
 EXAMPLES = r"""

@@ -48,6 +48,11 @@ options:
 seealso:
   - module: ipsec.manual.ipsec_sa
   - module: ipsec.manual.ipsec_sadb
+  - plugin: ipsec.manual.ipsec_spi
+    plugin_type: lookup
+  - name: RFC 4303
+    description: IP Encapsulating Security Payload (ESP).
+    link: https://www.rfc-editor.org/rfc/rfc4303
 """
 
 EXAMPLES = r"""

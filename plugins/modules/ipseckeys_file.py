@@ -68,6 +68,13 @@ requirements:
 seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipsec_sa
+  - plugin: ipsec.manual.ipseckeys_parse
+    plugin_type: filter
+  - plugin: ipsec.manual.ipseckeys_render
+    plugin_type: filter
+  - name: RFC 8221
+    description: Cryptographic algorithm requirements for ESP and AH, and what it says about manual keying.
+    link: https://www.rfc-editor.org/rfc/rfc8221
 """
 
 EXAMPLES = r"""

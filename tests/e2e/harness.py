@@ -136,9 +136,11 @@ class Project:
     def password(self, word: str) -> None:
         (self.folder / "password").write_text(word + "\n", encoding="utf-8")
 
-    def start(self, *options: str, playbook: str = "rotate.yml", vault: bool = True, **variables: t.Any) -> subprocess.Popen[str]:
-        """Begin a run. Output goes to the file ``log`` of the project."""
-        settings = {
+    def start(
+        self, *options: str, playbook: str = "rotate.yml", vault: bool = True, only: dict[str, t.Any] | None = None, **variables: t.Any
+    ) -> subprocess.Popen[str]:
+        """Begin a run with the usual settings and ``variables``, or with ``only`` those. Output goes to the file ``log`` of the project."""
+        settings = only or {
             "ipsec_connections": self.connections,
             "rotate_keystore": str(self.keystore),
             "rotate_policies": True,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -20,6 +21,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible.module_utils._internal._json import _profiles
 from ansible.module_utils.common.parameters import PASS_VARS
@@ -33,6 +35,8 @@ from ansible_collections.ipsec.manual.tests.kernel import witness
 
 MODULES = "ansible_collections.ipsec.manual.plugins.modules"
 
+# What Ansible adds to results; much of it where a result has a path.
+BY_ANSIBLE = {"changed", "diff", "warnings", "deprecations", "invocation", "gid", "group", "secontext", "size", "state", "uid"}
 # Since ansible-core 2.20 the arguments are in the result only on request.
 INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
 
@@ -114,7 +118,27 @@ def run(module: str, check: bool = False, user: int = 0, **arguments: t.Any) -> 
         result: Arguments = json.loads(output)
     except ValueError:
         raise AssertionError(output) from None
+    if not result.get("failed"):
+        expect_documented(module, result)
     return result
+
+
+def expect_documented(module: str, result: Arguments) -> None:
+    """What a module returned is in its RETURN, at every depth that says what it contains; what is always returned was."""
+    given = {name: value for name, value in result.items() if name not in BY_ANSIBLE}
+    rows = returned(module)
+    assert sorted(set(given) - set(rows)) == [], f"{module} returns what its documentation lacks"
+    assert [name for name, row in rows.items() if row["returned"] in ("always", "success") and name not in given] == []
+    for name, value in given.items():
+        contains = rows[name].get("contains")
+        for part in (value if isinstance(value, list) else [value]) if contains else ():
+            assert sorted(set(part) - set(contains)) == [], f"{module}: {name}"
+            assert [inner for inner, row in contains.items() if row["returned"] == "always" and inner not in part] == [], f"{module}: {name}"
+
+
+@functools.lru_cache(maxsize=None)
+def returned(module: str) -> Arguments:
+    return t.cast(Arguments, yaml.safe_load(importlib.import_module(f"{MODULES}.{module}").RETURN))
 
 
 def expect_once(module: str, **arguments: t.Any) -> Arguments:
@@ -313,6 +337,7 @@ def held() -> set[int]:
 @pytest.fixture(name="foreign")
 def make_foreign() -> None:
     """An overlay network's SA between our peers, and a reservation of an IKE daemon."""
+    Path("/proc/sys/net/core/xfrm_acq_expires").write_text("3600\n", encoding="ascii")  # by default the reservation lasts 30 s, on a busy machine too short
     ends = ("src", "192.0.2.1", "dst", "192.0.2.2")
     witness.run("ip", "xfrm", "state", "add", *ends, "proto", "esp", "spi", "0xf001", "reqid", "77", "enc", "cbc(aes)", f"0x{OTHER_KEY}")
     witness.run("ip", "xfrm", "state", "allocspi", *ends, "proto", "esp", "min", "0xf002", "max", "0xf002")
@@ -603,3 +628,66 @@ def test_it_runs_as_ansible_runs_it() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert json.loads(result.stdout)["changed"] is True
     assert held() == {0x8BCD1407}
+
+
+# What `attributes` of the documentation claim: changes, in this order, each of which changes something; and what only looks.
+KEYS = str(DIRECTORY / "attributes" / "keys")
+POLICY: Arguments = {"direction": "out", "selector": {"destination": "192.0.2.2/32"}, "templates": [{"protocol": "esp"}]}
+CHANGES: dict[str, t.Callable[[], list[Arguments]]] = {
+    "ipsec_sa": lambda: [ESP, {**ESP, "encryption_key": OTHER_KEY}, {**ESP, "reqid": 7}, {**ESP, "state": "absent"}, AH, {**AH, "icv_bits": 96}],
+    "ipsec_sadb": lambda: [
+        {"content": render(pair_of_sas(0x1000))},
+        {"content": render(pair_of_sas(0x2000)), "state": "exact", "backup": KEYS},
+        {"src": KEYS, "scope": "peers", "state": "exact"},
+        {"src": KEYS, "state": "absent"},
+        {"content": render(pair_of_sas(0x3000))},
+        {"state": "flushed", "scope": "all"},
+    ],
+    "ipseckeys_file": lambda: [
+        {"path": KEYS, "content": render(pair_of_sas(0x1000))},
+        {"path": KEYS, "content": render([witness.sa_of(0x3000, destination=b"\xc0\x00\x02\x63")]), "scope": "peers"},
+        {"path": KEYS, "content": render(pair_of_sas(0x2000))},
+        {"path": KEYS, "state": "absent"},
+    ],
+    "ipsec_policy": lambda: [POLICY, {**POLICY, "priority": 7}, {**POLICY, "action": "block", "templates": []}, {**POLICY, "state": "absent"}],
+}
+LOOKS: dict[str, Arguments] = {
+    "ipsec_sa_info": {},
+    "ipsec_policy_info": {},
+    "ipsec_preflight": {"path": KEYS},
+    "ipsec_probe": {"src": KEYS, "count": 2},
+}
+# Its action is tested in tests/unit/plugins/action: no kernel has a part in it.
+ON_THE_CONTROLLER = {"ipsec_keystore"}
+
+
+def fragments(module: str) -> list[str]:
+    return t.cast("list[str]", yaml.safe_load(importlib.import_module(f"{MODULES}.{module}").DOCUMENTATION)["extends_documentation_fragment"])
+
+
+def test_every_module_is_driven_below() -> None:
+    known = {name for dummy, name, dummy2 in pkgutil.iter_modules(importlib.import_module(MODULES).__path__)}
+    assert {*CHANGES, *LOOKS, *ON_THE_CONTROLLER} == known
+
+
+@pytest.mark.parametrize("module", CHANGES)
+def test_attributes_of_what_changes_are_true(module: str) -> None:
+    """Full support of check mode and differences, idempotent: check mode, for real, and both again."""
+    assert "ipsec.manual._attributes.changes" in fragments(module)
+    for arguments in CHANGES[module]():
+        done = expect_once(module, **arguments)
+        assert done["diff"]["before"] != done["diff"]["after"], arguments
+
+
+@pytest.mark.parametrize("module", LOOKS)
+def test_attributes_of_what_looks_are_true(module: str) -> None:
+    """Nothing changes in either mode, there is no difference to show, and two looks see the same."""
+    assert "ipsec.manual._attributes.info" in fragments(module)
+    run("ipseckeys_file", path=KEYS, content=render(pair_of_sas(0x1000)))
+    run("ipsec_sadb", src=KEYS)
+    run("ipsec_policy", **{**POLICY, "direction": "in"})
+    before = everything()
+    results = [run(module, check=check, **LOOKS[module]) for check in (True, False, True, False)]
+    assert not any(result.get("failed") or result["changed"] or "diff" in result for result in results), results
+    assert everything() == before
+    assert len({tuple(sorted(result)) for result in results}) == 1
