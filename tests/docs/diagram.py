@@ -69,7 +69,10 @@ BOXES = (
         322,
         368,
         "both",
-        tuple(CORE + name for name in ("__main__.py", "command.py", "display.py", "effect.py", "loading.py", "login.py", "reference.py", "script.py")),
+        tuple(
+            CORE + name
+            for name in ("__init__.py", "__main__.py", "command.py", "display.py", "effect.py", "loading.py", "login.py", "reference.py", "script.py")
+        ),
     ),
     Box("protected", "the 0600 file", 150, 280, 408, 454, "host", (CORE + "protected.py",)),
     Box("sadb", "the kernel: one file a backend", 320, 740, 408, 454, "host", (CORE + "sadb/*.py",)),

@@ -28,30 +28,39 @@ def text_of(node: ast.AST) -> str:
     return VALUE
 
 
-def branches(node: ast.AST, tree: ast.AST) -> t.Iterator[ast.AST]:
-    """What an expression may be: both arms of a conditional, all that its name was given in the file."""
+def branches(node: ast.AST, function: ast.AST) -> t.Iterator[ast.AST]:
+    """What an expression may be: both arms of a conditional, all that its name was given in the function."""
     if isinstance(node, ast.IfExp):
-        yield from branches(node.body, tree)
-        yield from branches(node.orelse, tree)
+        yield from branches(node.body, function)
+        yield from branches(node.orelse, function)
     elif isinstance(node, ast.Name):
-        for found in ast.walk(tree):
+        for found in ast.walk(function):
             if isinstance(found, ast.Assign) and any(isinstance(target, ast.Name) and target.id == node.id for target in found.targets):
-                yield from branches(found.value, tree)
+                yield from branches(found.value, function)
     else:
         yield node
 
 
-def raised(path: Path) -> t.Iterator[str]:
-    """The messages of the errors that a file makes, and of its tables of explanations."""
+def raised(path: Path, but: str = "") -> t.Iterator[str]:
+    """The messages of the errors that a file makes, ``but`` those of one class, and of its tables of explanations."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    # Calls in nested functions come twice, which does no harm.
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        yield from _made(function, but)
+    for node in tree.body:
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield from _made(node, but)
+        if isinstance(node, ast.AnnAssign) and "EXPLANATIONS" in getattr(node.target, "id", "") and isinstance(node.value, ast.Dict):
+            yield from (text_of(row.elts[0]) for row in node.value.values if isinstance(row, ast.Tuple))
+
+
+def _made(scope: ast.AST, but: str) -> t.Iterator[str]:
+    for node in ast.walk(scope):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             index = MAKERS.get(name, 0 if name.endswith("Error") else len(node.args))
-            for argument in node.args[index : index + 1]:
-                yield from map(text_of, branches(argument, tree))
-        elif isinstance(node, ast.AnnAssign) and "EXPLANATIONS" in getattr(node.target, "id", "") and isinstance(node.value, ast.Dict):
-            yield from (text_of(row.elts[0]) for row in node.value.values if isinstance(row, ast.Tuple))
+            for argument in node.args[index : index + 1] if name != but else ():
+                yield from map(text_of, branches(argument, scope))
 
 
 def spoken(path: Path) -> t.Iterator[str]:
