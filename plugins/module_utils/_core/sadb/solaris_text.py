@@ -188,7 +188,11 @@ _FACTS: dict[str, re.Pattern[str]] = {
     "add_time": re.compile(r"CLT: SA added at time:? (\d+)$"),
     "use_time": re.compile(r"CLT: SA first used at time:? (\d+)$"),
 }
-_MOMENTS = {"SA added at": "add_time", "SA first used": "use_time", "Time now is": ""}
+_FACTS_OF_LINE: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+for _field, _pattern in _FACTS.items():
+    _FACTS_OF_LINE.setdefault(_pattern.pattern[:4], []).append((_field, _pattern))
+# The line after these has the time as a number.
+_MOMENTS = {"SA added at": "add_time", "SA first us": "use_time"}
 _RAW_TIME = re.compile(r"CLT:\s+\(raw time value (\d+)\)")
 
 
@@ -203,14 +207,14 @@ def dumped(lines: t.Iterable[str]) -> t.Iterator[Told]:
                 yield _told(facts)
             facts = {}
             done = done or bool(_DONE.match(line))
-        raw = _RAW_TIME.match(line)
-        if raw is not None and moment:
-            facts[moment] = raw[1]
-        moment = next((field for words, field in _MOMENTS.items() if line.startswith("CLT: " + words)), "")
-        for field, pattern in _FACTS.items():
+        for field, pattern in _FACTS_OF_LINE.get(line[:4], ()):
             value = pattern.match(line)
             if value is not None:
                 facts[field] = value[1]
+        raw = _RAW_TIME.match(line)
+        if raw is not None and moment:
+            facts[moment] = raw[1]
+        moment = _MOMENTS.get(line[5:16], "")
     if not done:
         raise SadbError("the dump of ipseckey has no end", "dump", "Run it again; another process may have changed SAs.")
 

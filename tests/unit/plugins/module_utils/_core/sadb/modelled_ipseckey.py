@@ -102,6 +102,7 @@ class Utility:
     def save(self):
         say(HEADER)
         say("\n")
+        self.verbose()
         for sa in self.store["sas"]:
             parts = [
                 f"    spi {sa['spi']} " + "".join(f"{name} {sa[name]} " for name in ("encr_alg", "auth_alg") if name in sa) + f"replay {sa.get('replay', 0)} "
@@ -128,11 +129,13 @@ class Utility:
             warning = "" if sa["state"] == "MATURE" else "# WARNING: SA was dying or dead.\n"
             say(f"# begin assoc\nadd {sa['type']}  \\\n{warning}" + "".join(f"{part} \\\n" for part in parts) + "\n# end assoc\n\n")
 
-    def dump(self):
-        say("VERBOSE ON:  Message to kernel looks like:\n")
-        say("==========================================\n")
+    def verbose(self):
+        say("VERBOSE ON:  Message to kernel looks like:\n==========================================\n")
         say("Base message (version 2) type DUMP, SA type <unspecified/all>.\nMessage length 16 bytes, seq=1, pid=4711.\n")
         say("==========================================\n")
+
+    def dump(self):
+        self.verbose()
         for sa in self.store["sas"]:
             family = "AF_INET6" if ":" in sa["dst"] else "AF_INET"
             say(f"Base message (version 2) type DUMP, SA type {sa['type'].upper()}.\nMessage length 288 bytes, seq=1, pid=4711.\n")
