@@ -60,16 +60,17 @@ class SA(t.NamedTuple):
 class Host:
     """A host of the lab."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, lab: str = NAME) -> None:
         self.name = name
+        self.lab = lab
 
     def run(self, *command: str, check: bool = True) -> str:
-        done = subprocess.run([LAB, "run", "--name", NAME, self.name, "--", *command], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([LAB, "run", "--name", self.lab, self.name, "--", *command], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0 or not check, f"{self.name}: {command}: {done.stderr}"
         return done.stdout
 
     def fault(self, what: str) -> None:
-        done = subprocess.run([LAB, "fault", "--name", NAME, self.name, what], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([LAB, "fault", "--name", self.lab, self.name, what], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
 
     def sas(self, *pair: str) -> set[SA]:
@@ -122,9 +123,9 @@ class Run(t.NamedTuple):
 class Project:
     """A folder with a playbook, connections, a vault password, and the keystore that the role makes."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, lab: str = NAME) -> None:
         self.folder = folder
-        self.inventory = CHECKOUT / "build" / "lab" / NAME / "inventory.yml"
+        self.inventory = CHECKOUT / "build" / "lab" / lab / "inventory.yml"
         self.keystore = folder / "keystore"
         self.password("correct horse")
         self.connections = CONNECTIONS
