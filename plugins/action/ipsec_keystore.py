@@ -15,24 +15,29 @@ import typing as t
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import NO_LIFETIMES
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import NO_LIFETIMES, format_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_number
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_held import held
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import line
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _steps as steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._facts import facts_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Lease, Runner, Vault, directory_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._records import MADE, NEWEST, Record
+from ansible_collections.ipsec.manual.plugins.plugin_utils._records import NEWEST, Record
 from ansible_collections.ipsec.manual.plugins.plugin_utils._run import Run, choose, run_problems
+from ansible_collections.ipsec.manual.plugins.plugin_utils._steps import Order, Outcome
 
 ARGUMENTS: dict[str, t.Any] = {
-    "state": {"type": "str", "choices": ["prepared", "switching", "promoted", "discarded"], "default": "prepared"},
+    "state": {"type": "str", "choices": list(steps.STATES), "default": "prepared"},
     "directory": {"type": "path", "required": True},
     "connections": {"type": "list", "elements": "dict", "required": True},
     "only": {"type": "list", "elements": "str", "default": []},
+    "store": {"type": "str", "choices": list(records.STORES)},
     "new_keys": {"type": "bool", "default": False, "no_log": False},
+    "new_root": {"type": "bool", "default": False, "no_log": False},
     "check_run": {"type": "bool", "default": False},
     "trusted_transports": {"type": "list", "elements": "str", "default": []},
     "taken_spis": {"type": "list", "elements": "str", "default": []},
@@ -40,8 +45,6 @@ ARGUMENTS: dict[str, t.Any] = {
     "force": {"type": "bool", "default": False},
     "vault_id": {"type": "str", "default": ""},
 }
-
-Outcome = t.Tuple[str, Record, Record]
 
 
 class ActionModule(ActionBase):
@@ -60,28 +63,44 @@ class ActionModule(ActionBase):
         return result
 
     def _work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        hostvars = task_vars.get("hostvars", {})
+        hostvars, groups = task_vars.get("hostvars", {}), task_vars.get("groups", {})
         connections = read_connections(
-            arguments["connections"], lambda host: hostvars[host].get("ipsec_address") if host in hostvars else None, arguments["allow_static_counter_mode"]
+            arguments["connections"],
+            lambda host: hostvars[host].get("ipsec_address") if host in hostvars else None,
+            arguments["allow_static_counter_mode"],
+            groups=groups.get,
         )
+        known = {connection.name for connection in connections}
+        # A connection that is no more is named, and not among the others.
+        ended = [name for name in arguments["only"] if name not in known] if arguments["state"] == steps.RETIRED else []
+        only = [name for name in arguments["only"] if name not in ended]
         run = self._run(task_vars)
-        chosen = choose(connections, run.hosts, arguments["only"])
+        chosen = choose(connections, run.hosts, only) if only or not ended else []
         if arguments["check_run"]:
             raise_all(run_problems(chosen, run, arguments["trusted_transports"]))
             if C.DEFAULT_KEEP_REMOTE_FILES:
                 raise InputError("Ansible would keep modules and their keys in files of the hosts", "ANSIBLE_KEEP_REMOTE_FILES", "Unset it for this run.")
-
+        order = Order(
+            state=arguments["state"],
+            by=steps.actor(),
+            store=arguments["store"] or "",
+            new_keys=arguments["new_keys"],
+            new_root=arguments["new_root"],
+            force=arguments["force"],
+            # Numbers, not SPIs to use: a host may show 0 and the reserved 1 to 255, which are never drawn anyway.
+            reported=frozenset(parse_number(spi, 32, "taken_spis") for spi in arguments["taken_spis"]),
+            ended=tuple(ended),
+        )
         store = Keystore(directory_of(self._loader, arguments["directory"]), self._vault(arguments["vault_id"]))
         dry = bool(self._task.check_mode)
         runner = _this_run()
         if not dry:
             store.make_directory()
         with store.lock(runner, create=not dry) as lease:
-            outcomes = self._change(arguments, store, chosen)
+            step = steps.carry_out(store, chosen, order, dry)
             if not dry:
-                store.write(*(after for dummy, before, after in outcomes if after != before))
                 _settle(lease, runner, arguments["state"])
-        return self._result(chosen, outcomes)
+        return self._result(chosen, step)
 
     def _run(self, task_vars: dict[str, t.Any]) -> Run:
         hostvars = task_vars.get("hostvars", {})
@@ -99,56 +118,28 @@ class ActionModule(ActionBase):
         # The loader is the one holder of the secrets that --vault-id, password files and prompts gave.
         return Vault(self._loader._vault.secrets, vault_id, C.DEFAULT_VAULT_ENCRYPT_IDENTITY or "")
 
-    def _change(self, arguments: dict[str, t.Any], store: Keystore, chosen: t.Sequence[Connection]) -> list[Outcome]:
-        state = arguments["state"]
-        if state == "prepared":
-            return self._prepare(store, chosen, arguments)
-        outcomes = []
-        for connection in chosen:
-            record = store.read(connection.name)
-            if record is None:
-                raise InputError("the connection has no keystore file", store.path(connection.name), "Prepare a generation first.")
-            if state == "discarded" and record.phase == records.SWITCHING and not arguments["force"]:
-                raise InputError(
-                    f"hosts may already use generation {record.last} of connection {record.connection}",
-                    store.path(connection.name),
-                    "Run the rotation again, which finishes it; say force: true only when you know that no host has it.",
-                )
-            change = {"switching": records.start, "promoted": records.promote, "discarded": records.discard}[state]
-            outcomes.append((state, record, change(record)))
-        return outcomes
-
-    def _prepare(self, store: Keystore, chosen: t.Sequence[Connection], arguments: dict[str, t.Any]) -> list[Outcome]:
-        known = store.read_all()
-        # Numbers, not SPIs to use: a host may show 0 and the reserved 1 to 255, which are never drawn anyway.
-        taken = records.Taken(records.spis_of(known.values()), {parse_number(spi, 32, "taken_spis") for spi in arguments["taken_spis"]})
-        retired = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}
-        outcomes = []
-        for connection in chosen:
-            store.check(connection.name)
-            record = known.get(connection.name, Record(connection.name))
-            records.check_change(record, connection, store.path(connection.name))
-            outcome = records.decide(record, connection, arguments["new_keys"])
-            outcomes.append((outcome, record, records.make(record, connection, taken, retired) if outcome == MADE else record))
-        return outcomes
-
-    def _result(self, chosen: t.Sequence[Connection], outcomes: t.Sequence[Outcome]) -> dict[str, t.Any]:
-        rows = [_Row(connection, outcome, record) for connection, (outcome, dummy, record) in zip(chosen, outcomes)]
+    def _result(self, chosen: t.Sequence[Connection], step: steps.Step) -> dict[str, t.Any]:
+        secrets = step.roots.secrets()
+        rows = [_Row(connection, step.outcomes[connection.name], secrets) for connection in chosen]
         behind = {row.record.connection: records.left_behind(row.record) for row in rows}
         everything = [sa for row in rows for sa in row.sas]
+        owned = held(everything)
         result: dict[str, t.Any] = {
-            "changed": any(after != before for dummy, before, after in outcomes),
-            "connections": [row.view() for row in rows],
+            "changed": step.changed,
+            "connections": [
+                *(row.view() for row in rows),
+                *({"outcome": outcome.outcome, **facts_of(outcome.after)} for name, outcome in step.outcomes.items() if name not in behind),
+            ],
             "hosts": {host: _host_view(host, chosen, behind) for host in sorted({host for connection in chosen for host in connection.hosts})},
             "pending": any(row.record.next is not None for row in rows),
             "digest": digest(everything),
-            "held": held(everything),
+            "held": owned,
             "stored": digest([sa for row in rows if not row.connection.counter_mode for sa in row.sas]),
         }
         if self._task.diff:
             result["diff"] = [
-                {"before_header": title, "after_header": title, "before": _shown(before), "after": _shown(after)}
-                for dummy, before, after in outcomes
+                {"before_header": title, "after_header": title, "before": _shown(before, secrets), "after": _shown(after, secrets)}
+                for dummy, before, after in step.outcomes.values()
                 if before != after
                 for title in [f"keystore, connection {after.connection}"]
             ]
@@ -158,22 +149,21 @@ class ActionModule(ActionBase):
 class _Row:
     """A connection, what was done about it, and its newest generation."""
 
-    def __init__(self, connection: Connection, outcome: str, record: Record) -> None:
+    def __init__(self, connection: Connection, outcome: Outcome, secrets: records.Roots) -> None:
         self.connection = connection
-        self.outcome = outcome
-        self.record = record
-        self.generation = record.pick(NEWEST)
-        self.sas = records.parse_sas(self.generation.sas, f"connection {record.connection}") if self.generation else ()
+        self.outcome = outcome.outcome
+        self.record = outcome.after
+        self.generation = self.record.pick(NEWEST)
+        self.sas = records.sas_of(self.generation, connection.name, secrets) if self.generation else []
 
     def view(self) -> dict[str, t.Any]:
+        facts = facts_of(self.record)
         return {
-            "name": self.connection.name,
+            **facts,
             "outcome": self.outcome,
-            "phase": self.record.phase,
-            "generation": self.generation.generation if self.generation else 0,
-            "created": self.generation.created if self.generation else "",
             "sas": len(self.sas),
             "endpoints": self.generation.endpoints if self.generation else {},
+            "multicast": [format_address(address) for address in next(self.connection.flows())[1]] if self.connection.multicast else [],
             "counter_mode": self.connection.counter_mode,
             "anti_replay": any(row.replay_window for row in self.connection.associations),
         }
@@ -184,12 +174,12 @@ def _host_view(host: str, chosen: t.Sequence[Connection], behind: t.Mapping[str,
 
     ``behind`` are the endpoints, by connection, of current generations that the next ones leave behind.
     """
-    mine = [connection for connection in chosen if host in connection.hosts]
+    mine = [connection for connection in chosen if any(endpoint.host == host for endpoint in connection.endpoints)]
     kinds = {row._replace(lifetimes=NO_LIFETIMES): None for connection in mine for row in connection.associations}
     return {
         "connections": [connection.name for connection in mine],
         "left_behind": [connection.name for connection in mine if host in behind[connection.name]],
-        "addresses": sorted({connection.settings()["endpoints"][host] for connection in mine}),
+        "addresses": sorted({format_address(endpoint.address) for connection in mine for endpoint in connection.endpoints if endpoint.host == host}),
         "associations": [
             {
                 "protocol": row.protocol,
@@ -227,12 +217,13 @@ def _settle(lease: Lease | None, runner: Runner, state: str) -> None:
         lease.release()
 
 
-def _shown(record: Record) -> str:
+def _shown(record: Record, secrets: records.Roots) -> str:
     """The record without keys."""
     rows = [f"phase {record.phase}"]
     for name in (records.CURRENT, records.NEXT, records.PREVIOUS):
         generation = record.pick(name)
         if generation is not None:
-            rows.append(f"{name}: generation {generation.generation} of {generation.created}")
-            rows.extend(f"  {line(sa)}" for sa in records.parse_sas(generation.sas, name))
+            rows.append(f"{name}: generation {generation.generation} of {generation.created}, {generation.store}")
+            rows.extend(f"  {line(sa)}" for sa in records.sas_of(generation, record.connection, secrets))
+    rows.extend(f"retired: generation {row.generation} of {row.created}" for row in record.retired)
     return "".join(f"{row}\n" for row in rows)

@@ -12,11 +12,11 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import AUTHENTICATION, ENCRYPTION, find
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, SecurityAssociation, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, SecurityAssociation, format_address, is_unspecified, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import public
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host
 
 View = t.Dict[str, t.Any]
@@ -37,17 +37,39 @@ def ipseckeys_render(sas: t.Sequence[t.Mapping[str, t.Any]], target: str = "linu
     return language.render(made, target=target)
 
 
-def ipsec_sas(connections: t.Any, content: str, host: str) -> str:
-    addresses = {
-        endpoint.address
-        for connection in read_connections(connections, allow_static_counter_mode=True)
-        for endpoint in connection.endpoints
-        if endpoint.host == host
-    }
-    if not addresses:
+Groups = t.Mapping[str, t.Sequence[str]]
+
+
+def _read(connections: t.Any, addresses: t.Mapping[str, str] | None, groups: Groups | None) -> list[Connection]:
+    return read_connections(connections, (addresses or {}).get, allow_static_counter_mode=True, groups=(groups or {}).get)
+
+
+def _of(connections: t.Sequence[Connection], host: str) -> list[Connection]:
+    found = [connection for connection in connections if host in connection.hosts]
+    if not found:
         raise InputError(f"no connection has the endpoint {host}", "host", "Name an endpoint as the connections do.")
+    return found
+
+
+def ipsec_connections_of(connections: t.Any, host: str, addresses: t.Mapping[str, str] | None = None, groups: Groups | None = None) -> list[str]:
+    return [connection.name for connection in _read(connections, addresses, groups) if host in connection.hosts]
+
+
+def ipsec_peers(connections: t.Any, host: str, addresses: t.Mapping[str, str] | None = None, groups: Groups | None = None) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for connection in _read(connections, addresses, groups):
+        if host in connection.hosts:
+            for peer in connection.peers(host):
+                found.setdefault(peer.host, []).append(format_address(peer.address))
+    return {peer: sorted(set(texts)) for peer, texts in sorted(found.items())}
+
+
+def ipsec_sas(connections: t.Any, content: str, host: str, addresses: t.Mapping[str, str] | None = None, groups: Groups | None = None) -> str:
+    mine = _of(_read(connections, addresses, groups), host)
+    own = {endpoint.address for connection in mine for endpoint in connection.endpoints if endpoint.host == host}
+    shared = {destination for connection in mine if connection.multicast for dummy, ends in connection.flows() for destination in ends}
     parsed = language.parse(content, name="content", allow_static_counter_mode=True).sas
-    return language.render([sa for sa in parsed if sa.source in addresses or sa.destination in addresses])
+    return language.render([sa for sa in parsed if sa.source in own or sa.destination in own or (is_unspecified(sa.source) and sa.destination in shared)])
 
 
 def ipsec_digest(content: str) -> dict[str, str]:
@@ -61,11 +83,12 @@ def ipsec_policies(
     direction: str | None = None,
     priority: int = PRIORITY,
     addresses: t.Mapping[str, str] | None = None,
+    groups: Groups | None = None,
 ) -> list[View]:
     chosen = [raw for raw in connections if not only or (isinstance(raw, dict) and raw.get("name") in only)]
     return [
         policy
-        for connection in read_connections(chosen, (addresses or {}).get, allow_static_counter_mode=True)
+        for connection in _read(chosen, addresses, groups)
         for policy in policies_of_host(connection, host, priority)
         if direction in (None, policy["direction"]) or (direction == "in" and policy["direction"] == "fwd")
     ]
@@ -129,5 +152,5 @@ def _reporting(name: str, work: t.Callable[..., t.Any]) -> t.Callable[..., t.Any
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        works = (ipseckeys_parse, ipseckeys_render, ipsec_sas, ipsec_digest, ipsec_policies)
+        works = (ipseckeys_parse, ipseckeys_render, ipsec_connections_of, ipsec_peers, ipsec_sas, ipsec_digest, ipsec_policies)
         return {work.__name__: _reporting(work.__name__, work) for work in works}

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: ipsec_key
-short_description: Make a random key for an IPsec algorithm
+short_description: Make a random key for an IPsec algorithm, and remember it
 description:
   - Returns a new key of the right length for each algorithm, in hexadecimal, from the random number generator of the controller's operating system.
   - The salt of AES-GCM and its like is included at the end. Keys for DES and 3DES have odd parity, and weak ones are drawn again.
-  - Every evaluation returns another key. Evaluate it once, keep the result in a vault-encrypted file, and give the same key to both peers.
-    The role P(ipsec.manual.rotate#role) does all of that.
+  - With O(keystore), the key is kept there under O(name), encrypted with Ansible Vault, and every evaluation returns the same, also where several
+    processes ask at once. Without it, every evaluation returns another key.
+  - The role P(ipsec.manual.rotate#role) makes, keeps, and renews keys by itself.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 options:
@@ -27,7 +28,23 @@ options:
       - Size of the key, its salt not counted, for ciphers that have several.
       - If missing, the strongest size that is usual for the algorithm, V(256) for V(aes-cbc).
     type: int
+  keystore:
+    description:
+      - The keystore's directory on the controller, as in O(ipsec.manual.ipsec_keystore#module:directory). It is made if it does not exist.
+      - In check mode nothing is written. A key that is not kept yet is then another at every evaluation.
+    type: str
+  name:
+    description:
+      - Name of the key in O(keystore). Letters, digits, C(_), C(.) and C(-). Required with O(keystore), which takes one algorithm only.
+      - A key that is kept for another algorithm, or of another size than O(bits), is refused.
+    type: str
+  vault_id:
+    description:
+      - Vault identity that encrypts a new key. If empty, the one that C(ansible-vault) would take.
+    type: str
+    default: ""
 seealso:
+  - module: ipsec.manual.ipsec_keystore
   - plugin: ipsec.manual.ipsec_spi
     plugin_type: lookup
   - module: ipsec.manual.ipsec_sa
@@ -38,21 +55,17 @@ seealso:
 
 EXAMPLES = r"""
 ---
-# The file exists before the first host is touched, and is never made twice.
-- name: Make the keys of one SA and store them encrypted
-  ansible.builtin.copy:
-    dest: "{{ playbook_dir }}/enigma_partym.yml"
-    content: "{{ fresh | ansible.builtin.to_nice_yaml | ansible.builtin.vault(vault_secret) }}"
-    decrypt: false # or the file would hold the keys in the clear
-    mode: "0600"
-    force: false
-  vars:
-    fresh:
-      encryption_key: "{{ lookup('ipsec.manual.ipsec_key', 'aes-cbc', bits=256) }}"
-      authentication_key: "{{ lookup('ipsec.manual.ipsec_key', 'hmac-sha256') }}"
-  delegate_to: localhost
-  run_once: true
-  no_log: true # the content is key material before it is encrypted
+# Both hosts get the same two keys, at every run.
+- name: Add an SA with keys that the keystore remembers
+  ipsec.manual.ipsec_sa:
+    protocol: esp
+    spi: "0x8bcd1407"
+    source: 192.168.116.16
+    destination: 192.168.13.213
+    encryption_algorithm: aes-cbc
+    encryption_key: "{{ lookup('ipsec.manual.ipsec_key', 'aes-cbc', keystore='keystore', name='enigma-partym.encryption') }}"
+    authentication_algorithm: hmac-sha256
+    authentication_key: "{{ lookup('ipsec.manual.ipsec_key', 'hmac-sha256', keystore='keystore', name='enigma-partym.authentication') }}"
 """
 
 RETURN = r"""
@@ -65,6 +78,7 @@ _raw:
 
 import typing as t
 
+from ansible import constants as C
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
@@ -72,6 +86,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_secrets import key_forms, register
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._remembered import remembered
 
 
 class LookupModule(LookupBase):
@@ -80,12 +96,30 @@ class LookupModule(LookupBase):
         if not terms:
             raise AnsibleLookupError("ipsec.manual.ipsec_key: no algorithm is named. Write a name such as aes-cbc or hmac-sha256.")
         try:
-            made = [(row, keys.generate(row, self.get_option("bits"))) for row in map(_algorithm, terms)]
+            rows = list(map(_algorithm, terms))
+            directory, name, bits = self.get_option("keystore"), self.get_option("name"), self.get_option("bits")
+            if directory:
+                made = [(row, self._kept(directory, name, row, bits, variables or {})) for row in _alone(rows, name)]
+            elif name:
+                raise InputError("a name is given, and no keystore to keep the key in", "name", "Give keystore, or leave name out.")
+            else:
+                made = [(row, keys.generate(row, bits)) for row in rows]
         except IpsecError as exc:
             raise AnsibleLookupError(f"ipsec.manual.ipsec_key: {exc}") from exc
         for row, key in made:
             register(key_forms(row, key))
         return [key.hex() for dummy, key in made]
+
+    def _kept(self, directory: str, name: str, row: Algorithm, bits: int | None, variables: t.Mapping[str, t.Any]) -> bytes:
+        vault = Vault(self._loader._vault.secrets, self.get_option("vault_id"), C.DEFAULT_VAULT_ENCRYPT_IDENTITY or "")
+        store = Keystore(directory_of(self._loader, directory), vault)
+        return remembered(store, name, row, bits, dry=bool(variables.get("ansible_check_mode")))
+
+
+def _alone(rows: list[Algorithm], name: str | None) -> list[Algorithm]:
+    if not name or len(rows) != 1:
+        raise InputError("a keystore keeps one key under one name", "name", "Give name, and one algorithm.")
+    return rows
 
 
 def _algorithm(word: str) -> Algorithm:

@@ -22,9 +22,20 @@ options:
   exclude:
     description:
       - SPIs that are in use, written as in O(ipsec.manual.ipsec_sa#module:spi). V(0) to V(255) are accepted too.
+      - Or dictionaries that have one as C(spi), such as those of RV(ipsec.manual.ipsec_sa_info#module:sas).
     type: list
-    elements: str
+    elements: raw
     default: []
+  keystore:
+    description:
+      - A keystore's directory on the controller, as in O(ipsec.manual.ipsec_keystore#module:directory). SPIs that any of its generations has, or has had with
+        random keys, are excluded too.
+    type: str
+  destination:
+    description:
+      - Address of the receiving host. Of the keystore's current, next, and previous generations only the SPIs towards it are excluded then. Needed with
+        derived keys in large numbers, since theirs are stored nowhere.
+    type: str
   count:
     description:
       - How many to draw.
@@ -47,7 +58,7 @@ EXAMPLES = r"""
 
 - name: Draw two that are not, one for each direction
   ansible.builtin.debug:
-    msg: "{{ query('ipsec.manual.ipsec_spi', exclude=sadb.sas | map(attribute='spi'), count=2) }}"
+    msg: "{{ query('ipsec.manual.ipsec_spi', exclude=sadb.sas, keystore='keystore', count=2) }}"
 """
 
 RETURN = r"""
@@ -66,9 +77,12 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SPI_MAX, SPI_MIN
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SPI_MAX, SPI_MIN, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_number, parse_spi
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import connection_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._records import taken_by
 
 display = Display()
 
@@ -77,16 +91,36 @@ class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
         try:
-            used = [read_excluded(str(word)) for word in (*terms, *self.get_option("exclude"))]
+            used = [read_excluded(word) for word in (*terms, *self.get_option("exclude"))]
             for doubt in sorted({doubt for dummy, doubt in used if doubt}):
                 display.warning(f"ipsec.manual.ipsec_spi: exclude: {doubt}.")
-            return [f"0x{spi:08x}" for spi in draw(self.get_option("count"), {spi for spi, dummy in used})]
+            return [f"0x{spi:08x}" for spi in draw(self.get_option("count"), {spi for spi, dummy in used} | self._kept())]
         except IpsecError as exc:
             raise AnsibleLookupError(f"ipsec.manual.ipsec_spi: {exc}") from exc
 
+    def _kept(self) -> set[int]:
+        """The SPIs that the keystore has in use."""
+        directory, destination = self.get_option("keystore"), self.get_option("destination")
+        if not directory:
+            return set()
+        store = Keystore(directory_of(self._loader, directory), Vault(self._loader._vault.secrets))
+        known = store.read_all()
+        taken = taken_by(known.values(), store.read_roots().secrets())
+        if destination:
+            return set(taken.towards(pack_address(destination, "destination")))
+        ends = {
+            end
+            for record in known.values()
+            for generation in record.generations()
+            for dummy, ends in connection_of(record.connection, generation.settings).flows()
+            for end in ends
+        }
+        return set().union(*map(taken.towards, ends))
 
-def read_excluded(word: str) -> tuple[int, str]:
+
+def read_excluded(word: t.Any) -> tuple[int, str]:
     """An SPI and a warning, as `parse_spi`. A SADB may also show 0 (reserved without an SPI yet) and 1 to 255; these are never drawn."""
+    word = str(word.get("spi", "") if isinstance(word, dict) else word)
     with contextlib.suppress(InputError):
         spi = parse_number(word, 8)
         if spi < SPI_MIN:

@@ -12,7 +12,7 @@ description:
   - Makes, promotes, and discards generations. A generation is all security associations (SAs) of one connection that were made together, with new
     keys and new SPIs.
   - Keeps one file for each connection, encrypted with Ansible Vault, that holds the current, the next, and the previous generation, and fingerprints of all
-    keys that were ever used. A key that was retired is never used again.
+    keys that were ever used. A key that was retired is never used again, in whatever connection.
   - Runs on the controller and touches no host. Keys are encrypted and decrypted in memory. Files are replaced atomically, with mode 0600.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -43,8 +43,10 @@ options:
       - With V(switching), the next generation is marked as one that hosts may use from now on.
       - With V(promoted), the next generation becomes the current one, and the current one the previous one.
       - With V(discarded), the next generation is given up, and its keys are retired.
+      - With V(retired), the keys of the previous generation are erased. Their fingerprints stay. A connection that is named in O(only) and no longer among
+        O(connections) is ended, and loses all of its keys.
     type: str
-    choices: [prepared, switching, promoted, discarded]
+    choices: [prepared, switching, promoted, discarded, retired]
     default: prepared
   directory:
     description:
@@ -56,19 +58,131 @@ options:
   connections:
     description:
       - All connections, also those that this run is not about, since no two may join the same addresses.
-      - The documentation of P(ipsec.manual.rotate#role) describes their fields.
+      - Usually the variable C(ipsec_connections), which the inventory holds once for all hosts.
     type: list
     elements: dict
     required: true
+    suboptions:
+      name:
+        description: Name of the connection and of its keystore file. Letters, digits, C(_), C(.) and C(-).
+        type: str
+        required: true
+      endpoints:
+        description:
+          - Two or more hosts. Every two of them share security associations (SAs), unless O(connections[].hub) or O(connections[].multicast) says otherwise.
+          - A dictionary of inventory hosts, each with its literal address, or with C(address) and, for tunnels, C(networks) behind it in CIDR notation.
+          - Or a list of inventory hosts that have the variable C(ipsec_address).
+          - Required unless O(connections[].group) is given.
+        type: raw
+      group:
+        description:
+          - Groups of the inventory whose hosts are endpoints, at the address in their variable C(ipsec_address). O(connections[].endpoints) may say more
+            about some of them and add others.
+        type: list
+        elements: str
+        default: []
+      hub:
+        description:
+          - Hosts that share SAs with every endpoint, while the others share none with each other. They count as endpoints.
+        type: list
+        elements: str
+        default: []
+      multicast:
+        description:
+          - Addresses of multicast groups. Each association is then one SA that all endpoints share, with one SPI and one key, for sending and receiving, as
+            OSPFv3 wants it. See RFC 4552, section 7.
+          - Needs transport mode, and has no anti-replay window, since an SA with many senders cannot have one.
+        type: list
+        elements: str
+        default: []
+      unicast:
+        description:
+          - Whether the shared SA is also for packets to the endpoints' own addresses, as OSPFv3 sends them.
+          - Give such a connection a O(connections[].reqid) of its own.
+        type: bool
+        default: false
+      mode:
+        description: Mode of the SAs. Where a tunnel has both ESP and AH, AH covers the outer packet in transport mode.
+        type: str
+        choices: [transport, tunnel]
+        default: transport
+      associations:
+        description:
+          - ESP, AH, or both, each an SA of its own in each direction.
+          - The default is ESP with AES-CBC-256 and HMAC-SHA-256-128.
+        type: list
+        elements: dict
+        suboptions:
+          protocol:
+            description: Protocol.
+            type: str
+            choices: [ah, esp]
+            default: esp
+          encryption_algorithm:
+            description: Cipher of ESP. The default is V(aes-cbc). Quote V("null") for none.
+            type: str
+          encryption_bits:
+            description: Size of its key, the salt not counted. The default is the strongest usual one.
+            type: int
+          authentication_algorithm:
+            description:
+              - Authentication algorithm. The default is V(hmac-sha256), but none where a cipher is chosen.
+              - ESP without integrity is refused unless an AH association accompanies it.
+            type: str
+          icv_bits:
+            description: Length of the integrity check value. The default is what the RFC of the algorithm says.
+            type: int
+          replay_window:
+            description: Anti-replay window in packets, V(0) for none. A restart of one end breaks it until the next rotation.
+            type: int
+            default: 0
+          esn:
+            description: Whether sequence numbers are extended to 64 bits.
+            type: bool
+            default: false
+          lifetimes:
+            description: Limits, any of the suboptions of O(ipsec.manual.ipsec_sa#module:lifetimes).
+            type: dict
+      reqid:
+        description: Number that policies name the SAs by. SAs of others between the same addresses, which carry another one, stay.
+        type: int
+        default: 0
+      mark:
+        description: Packet mark, as V(VALUE) or V(VALUE/MASK).
+        type: str
+      if_id:
+        description: Identifier of the XFRM interface.
+        type: int
+        default: 0
+      upper_protocol:
+        description:
+          - Number or name of the upper-layer protocol that the policies of the connection are for. If empty, any.
+        type: str
+        default: ""
   only:
     description:
       - Names of the connections to work on. If empty, those that have an endpoint among the hosts of the play.
     type: list
     elements: str
     default: []
+  store:
+    description:
+      - Where the keys of a new generation come from. With V(random), each is random and kept. With V(derived), all come from one root secret, with
+        HKDF-SHA-256, and none is kept.
+      - A connection whose current generation is of the other kind gets a new one.
+      - If missing, a connection keeps the kind that it has, and a new one gets V(random).
+    type: str
+    choices: [random, derived]
   new_keys:
     description:
       - Whether O(state=prepared) makes a new generation for connections that have a current one.
+    type: bool
+    default: false
+  new_root:
+    description:
+      - Whether O(state=prepared) makes a new root secret, and a new generation from it for every connection with derived keys. The old root secret goes as
+        soon as no generation comes from it.
+      - A root secret that a broken run left half used is brought in everywhere before there is another.
     type: bool
     default: false
   check_run:
@@ -105,6 +219,7 @@ options:
     type: str
     default: ""
 seealso:
+  - module: ipsec.manual.ipsec_keystore_info
   - plugin: ipsec.manual.ipsec_keystore
     plugin_type: lookup
 """
@@ -118,6 +233,18 @@ EXAMPLES = r"""
     new_keys: true
   run_once: true
 
+- name: Move the full mesh of a group to keys that are derived from one root secret
+  ipsec.manual.ipsec_keystore:
+    directory: keystore
+    store: derived
+    connections:
+      - name: backbone
+        group: [routers]
+        associations:
+          - protocol: esp
+          - protocol: ah
+  run_once: true
+
 - name: Make them the current ones
   ipsec.manual.ipsec_keystore:
     state: promoted
@@ -129,8 +256,9 @@ EXAMPLES = r"""
 RETURN = r"""
 connections:
   description:
-    - For each connection its C(name), C(outcome) (V(made), V(resumed), V(kept), or the state asked for), C(phase), the C(generation) that its hosts should
-      use with the time it was C(created), the number of C(sas), C(endpoints), whether it has a C(counter_mode) cipher, and whether it has C(anti_replay).
+    - For each connection what RV(ipsec.manual.ipsec_keystore_info#module:connections) tells, and its C(outcome) (V(made), V(resumed), V(kept), or the state
+      asked for), the number of C(sas), C(endpoints), the addresses of an SA that all share (C(multicast)), whether it has a C(counter_mode) cipher, and whether
+      it has C(anti_replay).
   returned: success
   type: list
   elements: dict
@@ -140,6 +268,8 @@ connections:
       phase: prepared
       generation: 8
       created: "2026-11-21T21:00:00Z"
+      created_by: root@controller
+      store: random
       sas: 4
       endpoints: {"enigma": "192.168.116.16", "partym": "192.168.13.213"}
       counter_mode: false

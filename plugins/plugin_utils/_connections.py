@@ -6,15 +6,16 @@
 
 """Connections: who shares SAs with whom, and with which algorithms. From the inventory's data to checked values. Pure.
 
-A connection has two or more endpoints, every two of which share SAs, and one or two associations: ESP, AH, or both (ESP inside, AH outside; RFC 4301
-section 3.2). Each association becomes one SA in each direction between every two endpoints, with an SPI and keys of its own.
+A connection has two or more endpoints and one or two associations: ESP, AH, or both (ESP inside, AH outside; RFC 4301 section 3.2). Each association
+becomes one SA in each direction between every two endpoints, or between the hubs and everybody where it has hubs, with an SPI and keys of its own. A
+connection with multicast groups has one SA for each association, which all endpoints share for sending and receiving (RFC 4552 section 7).
 """
 
 from __future__ import annotations
 
+import collections
 import difflib
 import ipaddress
-import itertools
 import re
 import typing as t
 
@@ -74,7 +75,11 @@ class Endpoint(t.NamedTuple):
 
 
 class Connection(t.NamedTuple):
-    """One checked connection; ``endpoints`` are sorted by host, ``associations`` in the order in which a packet meets them: ESP, then AH."""
+    """One checked connection; ``endpoints`` are sorted by host, ``associations`` in the order in which a packet meets them: ESP, then AH.
+
+    ``hubs`` are the hosts that share SAs with everybody, while the others share none with each other; empty for a full mesh. ``multicast`` are packed group
+    addresses; with ``unicast`` the shared SA is also for packets to the endpoints' own addresses. ``upper_protocol`` narrows the policies.
+    """
 
     name: str
     mode: str
@@ -83,6 +88,10 @@ class Connection(t.NamedTuple):
     reqid: int = 0
     mark: Mark | None = None
     if_id: int = 0
+    hubs: tuple[str, ...] = ()
+    multicast: tuple[bytes, ...] = ()
+    unicast: bool = False
+    upper_protocol: str = ""
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -104,13 +113,78 @@ class Connection(t.NamedTuple):
             "reqid": self.reqid,
             "mark": f"0x{self.mark.value:x}/0x{self.mark.mask:x}" if self.mark else "",
             "if_id": self.if_id,
+            **({"hubs": list(self.hubs)} if self.hubs else {}),
+            **({"multicast": list(map(format_address, self.multicast))} if self.multicast else {}),
+            **({"unicast": True} if self.unicast else {}),
         }
+
+    def peers(self, host: str) -> t.Iterator[Endpoint]:
+        """The endpoints that ``host`` shares SAs with."""
+        for peer in self.endpoints:
+            if peer.host != host and (not self.hubs or host in self.hubs or peer.host in self.hubs):
+                yield peer
+
+    def flows(self, host: str = "") -> t.Iterator[tuple[bytes, tuple[bytes, ...]]]:
+        """Source and destinations of every SA of an association: one SPI and one set of keys for each. Of one endpoint where ``host`` is given, in time that
+        grows with its peers."""
+        if self.multicast:
+            groups = (*self.multicast, *(endpoint.address for endpoint in self.endpoints if self.unicast))
+            yield bytes(len(groups[0])), groups
+        elif host:
+            address = next(endpoint.address for endpoint in self.endpoints if endpoint.host == host)
+            for peer in self.peers(host):
+                yield address, (peer.address,)
+                yield peer.address, (address,)
+        else:
+            for endpoint in self.endpoints:
+                for peer in self.peers(endpoint.host):
+                    yield endpoint.address, (peer.address,)
+
+    def arrivals(self) -> t.Iterator[tuple[tuple[bytes, ...], list[bytes]]]:
+        """The same by receiver: destinations, and the sources of the SAs towards them."""
+        if self.multicast:
+            ((source, groups),) = self.flows()
+            yield groups, [source]
+            return
+        for endpoint in self.endpoints:
+            yield (endpoint.address,), [peer.address for peer in self.peers(endpoint.host)]
+
+    def arrivals_at(self, address: bytes) -> t.Iterator[tuple[tuple[bytes, ...], list[bytes]]]:
+        """The one of `arrivals` that is towards an address, if any, in time that grows with its senders."""
+        if self.multicast:
+            ((source, groups),) = self.flows()
+            if address in groups:
+                yield groups, [source]
+            return
+        host = next((endpoint.host for endpoint in self.endpoints if endpoint.address == address), None)
+        if host is not None:
+            yield (address,), [peer.address for peer in self.peers(host)]
+
+
+def connection_of(name: str, settings: Raw) -> Connection:
+    """The connection that `Connection.settings` came from; without what is for policies alone. Raises KeyError, TypeError or ValueError for other data."""
+    return Connection(
+        name=name,
+        mode=settings["mode"],
+        endpoints=tuple(Endpoint(host, pack_address(address)) for host, address in sorted(settings["endpoints"].items())),
+        associations=tuple(Association(**{**row, "lifetimes": Lifetimes(**row["lifetimes"])}) for row in settings["associations"]),
+        reqid=settings["reqid"],
+        mark=_mark(settings["mark"]) if settings["mark"] else None,
+        if_id=settings["if_id"],
+        hubs=tuple(settings.get("hubs", ())),
+        multicast=tuple(map(pack_address, settings.get("multicast", ()))),
+        unicast=bool(settings.get("unicast")),
+    )
 
 
 def read_connections(
-    raw: t.Any, addresses: t.Callable[[str], t.Any] = lambda host: None, allow_static_counter_mode: bool = False, place: str = PLACE
+    raw: t.Any,
+    addresses: t.Callable[[str], t.Any] = lambda host: None,
+    allow_static_counter_mode: bool = False,
+    place: str = PLACE,
+    groups: t.Callable[[str], t.Sequence[str] | None] = lambda group: None,
 ) -> list[Connection]:
-    """The connections that ``raw`` describes. ``addresses`` gives a host's variable ``ipsec_address``, None where it has none.
+    """The connections that ``raw`` describes. ``addresses`` gives a host's variable ``ipsec_address``, ``groups`` a group's hosts; None where there is none.
 
     Raises everything that is wrong with them at once, each problem with the connection, the endpoint or association, and the field.
     """
@@ -119,7 +193,7 @@ def read_connections(
     problems: list[IpsecError] = []
     found = []
     for index, entry in enumerate(raw):
-        reader = _Reader(f"{place}[{index}]", addresses, allow_static_counter_mode)
+        reader = _Reader(f"{place}[{index}]", addresses, groups, allow_static_counter_mode)
         connection = reader.connection(entry)
         problems.extend(reader.problems)
         if connection is not None:
@@ -132,27 +206,60 @@ def read_connections(
 def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[InputError]:
     """What is wrong with connections that are each right: one name or one address pair twice."""
     names: set[str] = set()
-    owners: dict[frozenset[bytes], str] = {}
     for connection in connections:
         if connection.name in names:
             yield InputError(f"there are two connections named {connection.name}", place, "Give each a name of its own.")
         names.add(connection.name)
-        for one, other in itertools.combinations(connection.endpoints, 2):
-            first = owners.setdefault(frozenset((one.address, other.address)), connection.name)
-            if first != connection.name:
-                yield InputError(
-                    f"connections {first} and {connection.name} both join {format_address(one.address)} and {format_address(other.address)}",
-                    place,
-                    "Two addresses belong to one connection; merge the two, or give one of them other addresses.",
-                )
+    told: set[tuple[str, str]] = set()
+    for first, second, one, other in _shared_pairs(connections):
+        if first != second and (first, second) not in told:
+            told.add((first, second))
+            yield InputError(
+                f"connections {first} and {second} both join {format_address(one)} and {format_address(other)}",
+                place,
+                "Two addresses belong to one connection; merge the two, or give one of them other addresses.",
+            )
+
+
+def _shared_pairs(connections: t.Sequence[Connection]) -> t.Iterator[tuple[str, str, bytes, bytes]]:
+    """Names of two connections, and two addresses that both join.
+
+    The pairs of a mesh are never listed, they are quadratic in its hosts: it shares a pair with whoever shares two of its addresses.
+    """
+    meshes: list[tuple[str, set[bytes]]] = []
+    owners: dict[frozenset[bytes], str] = {}
+    for connection in connections:
+        if _is_mesh(connection):
+            members = {endpoint.address for endpoint in connection.endpoints}
+            for name, others in meshes:
+                shared = sorted(members & others)[:2]
+                if len(shared) == 2:
+                    yield name, connection.name, shared[0], shared[1]
+            meshes.append((connection.name, members))
+            continue
+        for source, destinations in connection.flows():
+            for destination in destinations:
+                yield owners.setdefault(frozenset((source, destination)), connection.name), connection.name, source, destination
+    for pair, owner in owners.items():
+        for name, members in meshes:
+            if pair <= members:
+                one, other = sorted(pair)
+                yield owner, name, one, other
+
+
+def _is_mesh(connection: Connection) -> bool:
+    return len(connection.endpoints) > 2 and not connection.hubs and not connection.multicast
 
 
 class _Reader:
     """One connection's data into a `Connection`. Collects every problem instead of stopping at the first."""
 
-    def __init__(self, place: str, addresses: t.Callable[[str], t.Any], allow_static_counter_mode: bool) -> None:
+    def __init__(
+        self, place: str, addresses: t.Callable[[str], t.Any], groups: t.Callable[[str], t.Sequence[str] | None], allow_static_counter_mode: bool
+    ) -> None:
         self.place = place
         self.addresses = addresses
+        self.groups = groups
         self.allow_static_counter_mode = allow_static_counter_mode
         self.problems: list[IpsecError] = []
 
@@ -171,9 +278,21 @@ class _Reader:
         self.place += f" ({name})"
         fields = self.fields(raw, "", _CONNECTION)
         mode = fields["mode"]
-        endpoints = self.endpoints(fields["endpoints"], mode)
-        associations = self.associations(fields["associations"], mode)
-        connection = Connection(name, mode, endpoints, associations, fields["reqid"], fields["mark"], fields["if_id"])
+        connection = Connection(
+            name=name,
+            mode=mode,
+            endpoints=self.endpoints(fields, mode),
+            associations=self.associations(fields["associations"], mode),
+            reqid=fields["reqid"],
+            mark=fields["mark"],
+            if_id=fields["if_id"],
+            hubs=tuple(sorted(fields["hub"])),
+            multicast=self.multicast(fields["multicast"]),
+            unicast=fields["unicast"],
+            upper_protocol=fields["upper_protocol"],
+        )
+        if not self.problems:
+            self.check_shape(connection)
         if not self.problems:
             self.check(connection)
         return connection
@@ -194,25 +313,83 @@ class _Reader:
                     self.wrong(f"{where}.{name}", str(exc))
         return found
 
-    def endpoints(self, raw: t.Any, mode: str) -> tuple[Endpoint, ...]:
-        if isinstance(raw, dict):
-            given = list(raw.items())
-        elif isinstance(raw, (list, tuple)):
-            given = [(host, self.addresses(str(host))) for host in raw]
-        else:
-            self.wrong(
-                ".endpoints", "endpoints are missing", "Give a dictionary of hosts and addresses, or a list of hosts that have the variable ipsec_address."
-            )
-            return ()
+    def endpoints(self, fields: Raw, mode: str) -> tuple[Endpoint, ...]:
+        before = len(self.problems)
+        given = self.given(fields)
+        given_well = len(self.problems) == before
         found = [endpoint for host, value in given for endpoint in [self.endpoint(str(host), value, mode)] if endpoint is not None]
-        if len(found) == len(given) and len(found) < 2:
+        if given_well and len(found) == len(given) and len(found) < 2:
             self.wrong(".endpoints", f"a connection joins two or more endpoints, found {len(found)}")
         for label, things in (("host", [endpoint.host for endpoint in found]), ("address", [format_address(endpoint.address) for endpoint in found])):
-            for thing in sorted({thing for thing in things if things.count(thing) > 1}):
+            for thing in sorted(thing for thing, count in collections.Counter(things).items() if count > 1):
                 self.wrong(".endpoints", f"the {label} {thing} is given twice")
         if len({len(endpoint.address) for endpoint in found}) > 1:
             self.wrong(".endpoints", "the endpoints mix IPv4 and IPv6", "Make one connection of each family.")
         return tuple(sorted(found))
+
+    def given(self, fields: Raw) -> list[tuple[t.Any, t.Any]]:
+        """Hosts with their addresses as the data has them: those of the groups, of ``endpoints``, which may say more about one of a group, and the hubs."""
+        raw = fields["endpoints"]
+        hosts: dict[str, t.Any] = {}
+        for name in fields["group"]:
+            members = self.groups(name)
+            if members is None:
+                self.wrong(".group", f"the inventory has no group {shown(name)}")
+            hosts.update({str(host): None for host in members or ()})
+        if isinstance(raw, dict):
+            own = list(raw.items())
+        elif isinstance(raw, (list, tuple)):
+            own = [(host, None) for host in raw]
+        elif raw is None and fields["group"]:
+            own = []
+        else:
+            self.wrong(
+                ".endpoints",
+                "endpoints are missing",
+                "Give a dictionary of hosts and addresses, or a list of hosts that have the variable ipsec_address, or group.",
+            )
+            return []
+        extra = {str(host) for host, dummy in own}
+        own += [(host, None) for host in fields["hub"] if host not in extra and host not in hosts]
+        given = [*((host, None) for host in hosts if host not in extra), *own]
+        return [(host, self.addresses(str(host)) if value is None else value) for host, value in given]
+
+    def multicast(self, raw: t.Sequence[str]) -> tuple[bytes, ...]:
+        found = []
+        for text in raw:
+            try:
+                packed = pack_address(text, f"{self.place}.multicast")
+            except InputError as exc:
+                self.problems.append(InputError(exc.message, exc.place, "Write the address of the group itself."))
+                continue
+            if not association.is_multicast(packed):
+                self.wrong(".multicast", f"{format_address(packed)} is no multicast address")
+            found.append(packed)
+        return tuple(dict.fromkeys(found))
+
+    def check_shape(self, connection: Connection) -> None:
+        """What goes together: a shared SA has many senders, so it can count nothing and go through no tunnel (RFC 4301 sections 4.1 and 4.4.2.1)."""
+        if connection.hubs and not connection.multicast and len(connection.hubs) == len(connection.endpoints):
+            self.wrong(".hub", "every endpoint is a hub", "Leave hub out: every two endpoints share SAs then.")
+        families = {endpoint.host: {len(network[0]) for network in endpoint.networks} for endpoint in connection.endpoints if endpoint.networks}
+        for host, family in families.items():
+            if len(families) == len(connection.endpoints) and not any(family & families[peer.host] for peer in connection.peers(host)):
+                self.wrong(f".endpoints.{host}.networks", "no peer has a network of the same address family, so nothing could pass")
+        if not connection.multicast:
+            if connection.unicast:
+                self.wrong(".unicast", "only a connection with multicast groups shares one SA", "Give multicast, or take unicast away.")
+            return
+        if connection.hubs:
+            self.wrong(".hub", "all endpoints share the SA of a multicast group", "Take hub away.")
+        if connection.mode != TRANSPORT:
+            self.wrong(".mode", "the SA of a multicast group needs transport mode", "Take mode away.")
+        if any(len(group) != len(connection.endpoints[0].address) for group in connection.multicast):
+            self.wrong(".multicast", "the groups and the endpoints mix IPv4 and IPv6", "Make one connection of each family.")
+        for index, row in enumerate(connection.associations):
+            if row.replay_window or row.esn:
+                self.wrong(f".associations[{index}].replay_window", "an SA with many senders has no anti-replay window (RFC 4301 section 4.4.2.1)")
+            if row.encryption and BY_NAME[row.encryption].counter_mode:
+                self.wrong(f".associations[{index}].encryption_algorithm", f"{row.encryption} would repeat nonces at once, since many senders share the key")
 
     def endpoint(self, host: str, value: t.Any, mode: str) -> Endpoint | None:
         where = f".endpoints.{host}"
@@ -296,9 +473,9 @@ class _Reader:
 
     def check(self, connection: Connection) -> None:
         """The checks that every SA must pass, on one SA of each association with keys made for it."""
-        one, other = connection.endpoints[:2]
+        source, (destination, *dummy) = next(connection.flows())
         for index, row in enumerate(connection.associations):
-            sa = make_sa(connection, row, one.address, other.address, SPI_MIN, *draw_keys(row, keys.generate))
+            sa = make_sa(connection, row, source, destination, SPI_MIN, *draw_keys(row, keys.generate))
             for problem in association.problems(sa, self.allow_static_counter_mode):
                 where = "" if problem.place in _CONNECTION else f".associations[{index}]"
                 self.wrong(f"{where}.{problem.place}", problem.message, problem.hint)
@@ -391,6 +568,19 @@ def _lifetimes(value: t.Any) -> Lifetimes:
     return Lifetimes(**{name: _number(limit) for name, limit in value.items()})
 
 
+def _hosts(value: t.Any) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"a name or a list of names is wanted, found {type(value).__name__}")
+    return list(dict.fromkeys(map(str, names)))
+
+
+def _upper_protocol(value: t.Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or not str(value):
+        raise ValueError(f"a number or name of an upper-layer protocol is wanted, found {shown(str(value))}")
+    return str(value)
+
+
 def _anything(value: t.Any) -> t.Any:
     return value
 
@@ -403,6 +593,11 @@ _CONNECTION: dict[str, tuple[t.Callable[[t.Any], t.Any], t.Any]] = {
     "reqid": (_number, 0),
     "mark": (_mark, None),
     "if_id": (_number, 0),
+    "group": (_hosts, []),
+    "hub": (_hosts, []),
+    "multicast": (_hosts, []),
+    "unicast": (_truth, False),
+    "upper_protocol": (_upper_protocol, ""),
 }
 _ENDPOINT: dict[str, tuple[t.Callable[[t.Any], t.Any], t.Any]] = {"address": (_anything, None), "networks": (_networks, [])}
 _ASSOCIATION: dict[str, tuple[t.Callable[[t.Any], t.Any], t.Any]] = {

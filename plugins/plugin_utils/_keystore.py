@@ -4,7 +4,7 @@
 
 # This plugin_utils is private to the collection and may change at any time.
 
-"""The keystore's directory: one vault-encrypted file for each connection, replaced atomically, and a lock that keeps a second run out.
+"""The keystore's directory: vault-encrypted files, one for each connection, replaced atomically, and a lock that keeps a second run out.
 
 No plaintext ever reaches a disk: records are encrypted and decrypted in memory, with the vault secrets that Ansible loaded.
 """
@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 import stat
@@ -28,13 +29,18 @@ from ansible.parsing.vault import VaultLib, is_encrypted, parse_vaulttext_envelo
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
+from . import _roots
 from ._records import KeystoreError, Record, dump, load
+from ._roots import RootFile
 
 if t.TYPE_CHECKING:
     from ansible.parsing.dataloader import DataLoader
 
 SUFFIX = ".yml"
 LOCK = ".lock"
+# What a crash may leave: a file that had not taken its name yet. It is encrypted.
+_LEFT = re.compile(r"\..+\.[0-9a-f]{16}\.new")
+_GITIGNORE = f"{LOCK}\n.*.new\n"
 # A run on another machine cannot be seen to have ended; after this long it is taken for dead.
 LEASE_SECONDS = 3600
 LOCK_SECONDS = 30.0
@@ -129,6 +135,7 @@ class Keystore:
         self.directory = directory
         self.vault = vault
         self._origins: dict[str, Origin] = {}
+        self._root_file: RootFile | None = None
 
     def path(self, name: str) -> str:
         return os.path.join(self.directory, name + SUFFIX)
@@ -141,17 +148,30 @@ class Keystore:
             return []
         except OSError as exc:
             raise KeystoreError(f"the keystore directory cannot be read: {exc.strerror}", self.directory) from None
-        return sorted(name[: -len(SUFFIX)] for name in found if name.endswith(SUFFIX) and not name.startswith("."))
+        # No connection's name begins with a dot or an underscore.
+        return sorted(name[: -len(SUFFIX)] for name in found if name.endswith(SUFFIX) and name[0] not in "._")
 
     def read(self, name: str) -> Record | None:
         """The record of one connection, None where it has no file."""
+        text = self.read_text(name)
+        return load(text, name, self.path(name)) if text is not None else None
+
+    def read_roots(self) -> RootFile:
+        """The root secrets of derived generations; none where there is no file."""
+        if self._root_file is None:
+            text = self.read_text(_roots.NAME)
+            self._root_file = _roots.load(text, self.path(_roots.NAME)) if text is not None else RootFile()
+        return self._root_file
+
+    def read_text(self, name: str) -> str | None:
+        """What a file holds, None where there is none."""
         path = self.path(name)
         try:
             data = _read_file(path)
         except FileNotFoundError:
             return None
         text, self._origins[name] = self.vault.decrypt(data, path)
-        return load(text, name, path)
+        return text
 
     def read_all(self) -> dict[str, Record]:
         """Every record of the directory, by connection."""
@@ -161,15 +181,18 @@ class Keystore:
         """Refuse where the connection's file, which was read before, could not be encrypted."""
         self.vault.choose(self._origins.get(name), "vault")
 
-    def write(self, *records: Record) -> None:
-        """Replace each connection's file: whoever reads sees the old or the new one whole, also after a power failure.
+    def write(self, *records: Record, roots: RootFile | None = None) -> None:
+        """Replace each connection's file, and before them that of the root secrets where they are given."""
+        texts = {_roots.NAME: _roots.dump(roots)} if roots is not None else {}
+        self._root_file = None
+        self.write_texts({**texts, **{record.connection: dump(record) for record in records}})
+
+    def write_texts(self, texts: t.Mapping[str, str]) -> None:
+        """Replace files, in order: whoever reads sees the old or the new one whole, also after a power failure.
 
         All are encrypted before any is replaced. Where replacing fails, the error names those that were replaced before.
         """
-        contents = {}
-        for record in records:
-            path = self.path(record.connection)
-            contents[record.connection] = path, self.vault.encrypt(dump(record), self._origins.get(record.connection), path)
+        contents = {name: (self.path(name), self.vault.encrypt(text, self._origins.get(name), self.path(name))) for name, text in texts.items()}
         written: list[str] = []
         for name, (path, data) in contents.items():
             try:
@@ -182,19 +205,34 @@ class Keystore:
 
     def make_directory(self) -> None:
         """Make it where it is missing. What lies in it is for version control, but the lock is of this machine and this hour."""
+        parent, name = os.path.split(os.path.abspath(self.directory))
+        beside = os.path.join(parent, f".{name}.{secrets.token_hex(8)}.new")
         try:
-            os.makedirs(self.directory, mode=0o700)
-            with open(os.path.join(self.directory, ".gitignore"), "x", encoding="ascii") as stream:
-                stream.write(f"{LOCK}\n")
-        except FileExistsError:
-            if not os.path.isdir(self.directory):
-                raise KeystoreError("this is no directory", self.directory, "Name the keystore's directory, or move this away.") from None
+            if os.path.isdir(self.directory):
+                return
+            os.makedirs(parent, exist_ok=True)
+            # It gets its name with its content: a directory without .gitignore is one that somebody made otherwise.
+            os.mkdir(beside, 0o700)
+            try:
+                _create_file(os.path.join(beside, ".gitignore"), _GITIGNORE.encode("ascii"), 0o644)
+                os.rename(beside, self.directory)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(beside, ".gitignore"))
+                    os.rmdir(beside)
+                raise
+            _sync_directory(parent)
         except OSError as exc:
+            if os.path.isdir(self.directory):
+                return
+            if os.path.lexists(self.directory):
+                raise KeystoreError("this is no directory", self.directory, "Name the keystore's directory, or move this away.") from None
             raise KeystoreError(f"the keystore directory cannot be made: {exc.strerror}", self.directory, f"{_fix(exc)}.") from None
 
     @contextlib.contextmanager
-    def lock(self, runner: Runner, create: bool = True) -> t.Iterator[Lease | None]:
-        """Alone with the directory. ``runner`` is the run that asks; another run that still goes on is refused by name.
+    def lock(self, runner: Runner | None, create: bool = True) -> t.Iterator[Lease | None]:
+        """Alone with the directory. ``runner`` is the run that asks; another run that still goes on is refused by name. None asks for a moment only, for
+        what touches no connection.
 
         Without ``create`` nothing is written, and None is given where there is no lock file: nobody has ever been here.
         """
@@ -211,10 +249,20 @@ class Keystore:
         try:
             _flock(handle, path)
             lease = Lease(handle, path)
-            lease.refuse_others(runner)
+            if runner is not None:
+                lease.refuse_others(runner)
+            if create:
+                self._sweep()
             yield lease
         finally:
             os.close(handle)
+
+    def _sweep(self) -> None:
+        """Remove what a crash left. Whoever is at work on such a file holds the lock."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.directory):
+                if _LEFT.fullmatch(name):
+                    os.unlink(os.path.join(self.directory, name))
 
 
 class Runner(t.NamedTuple):
@@ -317,19 +365,26 @@ def _read_file(path: str) -> bytes:
 
 
 def _replace_file(path: str, data: bytes) -> None:
-    directory = os.path.dirname(path)
-    temporary = os.path.join(directory, f".{os.path.basename(path)}.{secrets.token_hex(8)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{secrets.token_hex(8)}.new")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(handle)
+        _create_file(temporary, data, 0o600)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _create_file(path: str, data: bytes, mode: int) -> None:
+    """A new file with its content on the disk."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sync_directory(directory: str) -> None:

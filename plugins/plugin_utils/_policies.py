@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import TUNNEL, format_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import TUNNEL, format_address, is_multicast
 
 from ._connections import Connection, Endpoint, Network
 
@@ -22,19 +22,35 @@ View = t.Dict[str, t.Any]
 
 
 def policies_of_host(connection: Connection, host: str, priority: int = PRIORITY) -> list[View]:
-    """The policies of one endpoint towards all others; none where the host is no endpoint.
+    """The policies of one endpoint towards its peers, or its groups; none where the host is no endpoint.
 
     They name the SAs by reqid, never by SPI, so that a rotation changes none of them, and require them: without an SA nothing leaves in the clear.
     """
     mine = next((endpoint for endpoint in connection.endpoints if endpoint.host == host), None)
     if mine is None:
         return []
-    return [policy for peer in connection.endpoints if peer is not mine for policy in _between(connection, mine, peer, priority)]
+    if connection.multicast:
+        return list(_to_group(connection, mine, priority))
+    return [policy for peer in connection.peers(host) for policy in _between(connection, mine, peer, priority)]
+
+
+def _to_group(connection: Connection, mine: Endpoint, priority: int) -> t.Iterator[View]:
+    """Every host sends to a group and receives from whoever does; other senders to the host itself are its peers."""
+    ((dummy, destinations),) = connection.flows()
+    for destination in filter(is_multicast, destinations):
+        group = Endpoint("", destination)
+        yield _policy(connection, "out", mine, group, _host(mine), _host(group), priority)
+        yield _policy(connection, "in", group, mine, (bytes(len(destination)), 0), _host(group), priority)
+    if connection.unicast:
+        for peer in connection.peers(mine.host):
+            yield from _between(connection, mine, peer, priority)
 
 
 def _between(connection: Connection, mine: Endpoint, peer: Endpoint, priority: int) -> t.Iterator[View]:
     for here in _networks(mine):
         for there in _networks(peer):
+            if len(here[0]) != len(there[0]):
+                continue
             yield _policy(connection, "out", mine, peer, here, there, priority)
             yield _policy(connection, "in", peer, mine, there, here, priority)
             if connection.mode == TUNNEL and mine.networks:
@@ -44,7 +60,11 @@ def _between(connection: Connection, mine: Endpoint, peer: Endpoint, priority: i
 def _policy(connection: Connection, direction: str, sender: Endpoint, receiver: Endpoint, source: Network, destination: Network, priority: int) -> View:
     policy: View = {
         "direction": direction,
-        "selector": {"source": _text(source), "destination": _text(destination)},
+        "selector": {
+            "source": _text(source),
+            "destination": _text(destination),
+            **({"protocol": connection.upper_protocol} if connection.upper_protocol else {}),
+        },
         "priority": priority,
         "templates": [
             {
@@ -64,7 +84,11 @@ def _policy(connection: Connection, direction: str, sender: Endpoint, receiver: 
 
 
 def _networks(endpoint: Endpoint) -> tuple[Network, ...]:
-    return endpoint.networks or ((endpoint.address, len(endpoint.address) * 8),)
+    return endpoint.networks or (_host(endpoint),)
+
+
+def _host(endpoint: Endpoint) -> Network:
+    return endpoint.address, len(endpoint.address) * 8
 
 
 def _text(network: Network) -> str:

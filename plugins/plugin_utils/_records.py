@@ -9,18 +9,34 @@
 A record goes round: steady, prepared (a next generation is there, no host was asked to use it), switching (hosts may use it), and steady again once it
 is promoted. Nothing but `promote` and `discard` ends a next generation, so a run that broke can be finished by the next one with the same keys.
 
+Its keys are its own random ones, or derived from a root secret; a connection goes from one kind to the other as from any generation to the next.
+
 The file is YAML, vault-encrypted as a whole::
 
     format: 1
     connection: NAME
-    store: random                    # where the keys come from
     phase: steady | prepared | switching
+    since: "2026-11-21T21:00:00Z"    # when the phase began
+    by: USER@CONTROLLER              # who began it
     last: 7                          # the highest generation number ever given
-    current: {generation: 7, created: "2026-11-21T21:00:00Z", settings: {...}, sas: |- ipseckeys text}
+    current:
+      generation: 7
+      created: "2026-11-21T21:00:00Z"
+      created_by: USER@CONTROLLER
+      promoted: "2026-11-21T21:04:00Z"
+      promoted_by: USER@CONTROLLER
+      store: random | derived
+      settings: {...}                # `Connection.settings`
+      root: ""                       # of a derived one: the fingerprint of its root secret, the salt in hex, and the attempts that gave its SPIs
+      salt: ""
+      moved: {}
+      sas: |                         # of a random one: ipseckeys text
+        add esp spi ...
     next: null                       # the same shape
     previous: null                   # the same shape
     retired:                         # every generation that is no longer current or next
-      - {generation: 6, created: ..., retired: "2026-11-21T21:00:00Z", fingerprints: "16 hex digits, one for each key"}
+    - {generation: 6, created: ..., created_by: ..., retired: ..., retired_by: ..., reason: replaced | discarded | retired,
+       fingerprints: "16 hex digits, one for each key, or one for all of a derived generation", spis: "8 hex digits, one for each"}
 """
 
 from __future__ import annotations
@@ -29,6 +45,7 @@ import datetime
 import itertools
 import json
 import secrets
+import textwrap
 import typing as t
 
 import yaml
@@ -38,10 +55,20 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms impo
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SPI_MAX, SPI_MIN, SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 
-from ._connections import Connection, draw_keys, make_sa
+from ._connections import Connection, connection_of, draw_keys, make_sa
+from ._derive import SALT_BYTES, Derivation
 
 FORMAT = 1
 RANDOM = "random"
+DERIVED = "derived"
+STORES = (RANDOM, DERIVED)
+
+REPLACED = "replaced"
+DISCARDED = "discarded"
+RETIRED = "retired"
+
+# Root secrets by their fingerprints.
+Roots = t.Mapping[str, bytes]
 
 STEADY = "steady"
 PREPARED = "prepared"
@@ -59,7 +86,7 @@ KEPT = "kept"
 
 
 # The settings that say between which addresses a generation's SAs are, and whose they are.
-_REACH = ("endpoints", "reqid", "mark", "if_id")
+_REACH = ("endpoints", "reqid", "mark", "if_id", "hubs", "multicast", "unicast")
 
 
 class KeystoreError(IpsecError):
@@ -67,12 +94,22 @@ class KeystoreError(IpsecError):
 
 
 class Generation(t.NamedTuple):
-    """All SAs of one connection made together. ``settings`` are those of `Connection.settings` at that time, ``sas`` is ipseckeys text: secret."""
+    """All SAs of one connection made together. ``settings`` are those of `Connection.settings` at that time.
+
+    A random one has ``sas``, ipseckeys text: secret. A derived one has the fingerprint of its root secret, a salt in hex, and `Derivation.moved`.
+    """
 
     generation: int
     created: str
+    created_by: str
     settings: dict[str, t.Any]
-    sas: str
+    store: str = RANDOM
+    sas: str = ""
+    root: str = ""
+    salt: str = ""
+    moved: dict[str, int] = {}
+    promoted: str = ""
+    promoted_by: str = ""
 
     def __repr__(self) -> str:
         return f"<generation {self.generation}>"
@@ -87,27 +124,55 @@ class Generation(t.NamedTuple):
 
 
 class Retired(t.NamedTuple):
-    """A generation whose keys must never be used again, with the fingerprints of all of them."""
+    """A generation whose keys must never be used again, with the fingerprints of all of them, and the SPIs of a random one."""
 
     generation: int
     created: str
+    created_by: str
     retired: str
+    retired_by: str
+    reason: str
     fingerprints: tuple[str, ...]
+    spis: tuple[int, ...] = ()
 
 
 class Taken:
-    """SPIs that must not be drawn: (destination, SPI) of every SA that is known, and SPIs that hosts reported, towards whatever destination."""
+    """SPIs that must not be drawn.
 
-    def __init__(self, known: t.Iterable[tuple[bytes, int]] = (), reported: t.Iterable[int] = ()) -> None:
-        self._known = set(known)
+    ``known`` are (destination, SPI) of SAs that are kept, ``reported`` SPIs that hosts have in use or that were retired, towards whatever destination,
+    ``derived`` the generations whose SPIs are not kept anywhere.
+    """
+
+    def __init__(self, known: t.Iterable[tuple[bytes, int]] = (), reported: t.Iterable[int] = (), derived: t.Iterable[Derivation] = ()) -> None:
+        self._known: dict[bytes, set[int]] = {}
         self._reported = frozenset(reported)
+        self._derived = list(derived)
+        self._complete: set[bytes] = set()
+        for destination, spi in known:
+            self._known.setdefault(destination, set()).add(spi)
 
-    def take(self, destination: bytes, spi: int) -> bool:
-        """Claim the SPI; False where it is taken."""
-        if spi in self._reported or (destination, spi) in self._known:
+    def add(self, derivation: Derivation) -> None:
+        self._derived.append(derivation)
+        self._complete.clear()
+
+    def take(self, destinations: t.Sequence[bytes], spi: int) -> bool:
+        """Claim the SPI towards all of them; False where it is taken towards one."""
+        if spi in self._reported or any(spi in self._all_towards(destination) for destination in destinations):
             return False
-        self._known.add((destination, spi))
+        for destination in destinations:
+            self._known[destination].add(spi)
         return True
+
+    def towards(self, destination: bytes) -> t.AbstractSet[int]:
+        """All that is taken towards an address; nothing of it stays in memory."""
+        return self._reported.union(self._known.get(destination, ()), *(row.spis_towards(destination) for row in self._derived))
+
+    def _all_towards(self, destination: bytes) -> set[int]:
+        found = self._known.setdefault(destination, set())
+        if destination not in self._complete:
+            found.update(*(row.spis_towards(destination) for row in self._derived))
+            self._complete.add(destination)
+        return found
 
 
 class Record(t.NamedTuple):
@@ -115,6 +180,8 @@ class Record(t.NamedTuple):
 
     connection: str
     phase: str = STEADY
+    since: str = ""
+    by: str = ""
     last: int = 0
     current: Generation | None = None
     next: Generation | None = None
@@ -133,6 +200,13 @@ class Record(t.NamedTuple):
     def retired_fingerprints(self) -> set[str]:
         return set(itertools.chain.from_iterable(row.fingerprints for row in self.retired))
 
+    def retired_spis(self) -> set[int]:
+        return set(itertools.chain.from_iterable(row.spis for row in self.retired))
+
+    def roots(self) -> set[str]:
+        """The fingerprints of the root secrets that it needs."""
+        return {found.root for found in self.generations() if found.root}
+
 
 def now() -> str:
     """The time as records hold it."""
@@ -144,26 +218,62 @@ def parse_sas(text: str, name: str) -> tuple[SecurityAssociation, ...]:
     return tuple(language.parse(text, name=name, allow_static_counter_mode=True).sas)
 
 
-def fingerprints_of(generation: Generation, whose: str) -> tuple[str, ...]:
-    """The fingerprints of all keys of a generation; ``whose`` it is, for messages."""
-    found: list[str] = []
-    for sa in parse_sas(generation.sas, f"{whose}, generation {generation.generation}"):
-        found.extend(value for value in association.fingerprints(sa).values() if value)
-    return tuple(found)
+def derivation_of(generation: Generation, connection: str, roots: Roots) -> Derivation:
+    """How a derived generation makes its SAs."""
+    root = roots.get(generation.root)
+    if root is None:
+        raise KeystoreError(
+            f"generation {generation.generation} of connection {connection} comes from the root secret {generation.root}, which the keystore does not have",
+            "_root.yml",
+            "Restore that file from version control.",
+        )
+    return Derivation(root, bytes.fromhex(generation.salt), connection_of(connection, generation.settings), generation.generation, generation.moved)
 
 
-def decide(record: Record, connection: Connection, new_keys: bool) -> str:
+def sas_of(generation: Generation, connection: str, roots: Roots, host: str = "") -> list[SecurityAssociation]:
+    """The SAs of a generation, those of one endpoint where ``host`` is given. Raises InputError where it is none.
+
+    Reads no more of the keys of others than it must.
+    """
+    if host and host not in generation.endpoints:
+        raise InputError(f"the host is no endpoint of generation {generation.generation}", host, f"Endpoints are: {', '.join(generation.endpoints)}.")
+    if generation.store == DERIVED:
+        return list(derivation_of(generation, connection, roots).sas(host))
+    text = generation.sas
+    if host:
+        shared = (
+            [end for dummy, ends in connection_of(connection, generation.settings).flows(host) for end in ends] if "multicast" in generation.settings else []
+        )
+        marks = [f" dst {association.format_address(end)} " for end in shared] or [f" {side} {generation.endpoints[host]} " for side in ("src", "dst")]
+        lines = text.replace("\\\n", "").splitlines()
+        text = "".join(f"{line}\n" for line in lines if any(mark in line for mark in marks))
+    return list(parse_sas(text, f"connection {connection}, generation {generation.generation}"))
+
+
+def fingerprints_of(generation: Generation, connection: str, roots: Roots) -> tuple[str, ...]:
+    """The fingerprints of all keys of a generation; of a derived one that of the secret from which they all come."""
+    if generation.store == DERIVED:
+        return (derivation_of(generation, connection, roots).fingerprint(),)
+    return prints_of(sas_of(generation, connection, roots))
+
+
+def prints_of(sas: t.Iterable[SecurityAssociation]) -> tuple[str, ...]:
+    """The fingerprints of all keys of SAs, each once: a group shares its keys."""
+    return tuple(dict.fromkeys(value for sa in sas for value in association.fingerprints(sa).values() if value))
+
+
+def decide(record: Record, connection: Connection, new_keys: bool, store: str = RANDOM, root: str = "") -> str:
     """What preparing does: "resumed" a next generation that a broken run left, "kept" the current one, or "made" another.
 
     A next generation is taken up again only for the settings it was made for; a counter-mode one not after hosts may have loaded it, since a key loaded
-    twice repeats nonces.
+    twice repeats nonces. One of the other kind of ``store`` is finished if hosts may have it. ``root`` is the root secret that is wanted, empty for any.
     """
     settings = connection.settings()
     loaded = connection.counter_mode and record.phase == SWITCHING
-    if record.next is not None and record.next.settings == settings and not loaded:
-        return RESUMED
-    if record.next is None and record.current is not None and record.current.settings == settings and not new_keys:
-        return KEPT
+    if record.next is not None:
+        return RESUMED if record.next.settings == settings and not loaded and (record.phase == SWITCHING or record.next.store == store) else MADE
+    if record.current is not None and record.current.settings == settings and record.current.store == store and root in ("", record.current.root):
+        return MADE if new_keys else KEPT
     return MADE
 
 
@@ -189,17 +299,33 @@ def _same_reach(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> boo
     return all(one.get(name) == other.get(name) for name in _REACH)
 
 
-def make(record: Record, connection: Connection, taken: Taken, retired: t.AbstractSet[str]) -> Record:
-    """The record with a new next generation. A next one that was there is retired. ``retired`` are fingerprints of keys that must not be drawn."""
-    base = discard(record)
-    sas = list(draw_sas(connection, taken, retired | base.retired_fingerprints()))
-    number = base.last + 1
-    text = language.render(sas, comment=f"connection {connection.name}, generation {number}")
-    return base._replace(phase=PREPARED, last=number, next=Generation(number, now(), connection.settings(), text))
+def make(record: Record, connection: Connection, taken: Taken, retired: t.AbstractSet[str], by: str = "", root: tuple[str, bytes] | None = None) -> Record:
+    """The record with a new next generation. A next one that was there must have been discarded.
+
+    ``retired`` are fingerprints of keys that must not be drawn. Derived from ``root`` (its fingerprint and the secret), random where there is none.
+    """
+    if record.next is not None:
+        raise ValueError("there is a next generation")
+    number, when = record.last + 1, now()
+    gone = retired | record.retired_fingerprints()
+    made = Generation(number, when, by, connection.settings())
+    if root is None:
+        text = language.render(draw_sas(connection, taken, gone), comment=f"connection {connection.name}, generation {number}")
+        made = made._replace(sas=text)
+    else:
+        while True:
+            salt = secrets.token_bytes(SALT_BYTES)
+            derivation = Derivation(root[1], salt, connection, number)
+            if derivation.fingerprint() not in gone:
+                break
+        derivation.place(taken.towards)
+        taken.add(derivation)
+        made = made._replace(store=DERIVED, root=root[0], salt=salt.hex(), moved=derivation.moved)
+    return record._replace(phase=PREPARED, since=when, by=by, last=number, next=made)
 
 
 def draw_sas(connection: Connection, taken: Taken, retired: t.AbstractSet[str]) -> t.Iterator[SecurityAssociation]:
-    """New SAs for every two endpoints, each direction, each association; SPIs unique for each destination, keys never used before."""
+    """New SAs for every flow and association; SPIs unique for each destination, keys never used before."""
 
     def draw_key(row: Algorithm, bits: int) -> bytes:
         while True:
@@ -207,104 +333,157 @@ def draw_sas(connection: Connection, taken: Taken, retired: t.AbstractSet[str]) 
             if keys.fingerprint(row, key) not in retired:
                 return key
 
-    for source, destination in itertools.permutations(connection.endpoints, 2):
+    for source, destinations in connection.flows():
         for row in connection.associations:
-            spi = draw_spi(destination.address, taken)
-            yield make_sa(connection, row, source.address, destination.address, spi, *draw_keys(row, draw_key))
+            spi = draw_spi(destinations, taken)
+            encryption_key, authentication_key = draw_keys(row, draw_key)
+            for destination in destinations:
+                yield make_sa(connection, row, source, destination, spi, encryption_key, authentication_key)
 
 
-def draw_spi(destination: bytes, taken: Taken) -> int:
-    """An SPI that nothing uses towards the destination, from 256 on (RFC 4303 section 2.1)."""
+def draw_spi(destinations: t.Sequence[bytes], taken: Taken) -> int:
+    """An SPI that nothing uses towards the destinations, from 256 on (RFC 4303 section 2.1)."""
     while True:
         spi = SPI_MIN + secrets.randbelow(SPI_MAX - SPI_MIN + 1)
-        if taken.take(destination, spi):
+        if taken.take(destinations, spi):
             return spi
 
 
-def start(record: Record) -> Record:
+def start(record: Record, by: str = "") -> Record:
     """From here on hosts may use the next generation."""
-    return record._replace(phase=SWITCHING) if record.next is not None else record
+    return record._replace(phase=SWITCHING, since=now(), by=by) if record.phase == PREPARED else record
 
 
-def promote(record: Record) -> Record:
+def promote(record: Record, roots: Roots, by: str = "") -> Record:
     """Next becomes current, current becomes previous and is retired. Unchanged where there is no next generation."""
     if record.next is None:
         return record
-    retired = (*record.retired, *([_retire(record.current, record.connection)] if record.current is not None else ()))
-    return record._replace(phase=STEADY, current=record.next, next=None, previous=record.current, retired=retired)
+    when = now()
+    retired = (*record.retired, *([_retire(record.current, record.connection, roots, by, REPLACED)] if record.current is not None else ()))
+    current = record.next._replace(promoted=when, promoted_by=by)
+    return record._replace(phase=STEADY, since=when, by=by, current=current, next=None, previous=record.current, retired=retired)
 
 
-def discard(record: Record) -> Record:
+def discard(record: Record, roots: Roots, by: str = "") -> Record:
     """Without its next generation, whose keys are retired. Unchanged where there is none."""
     if record.next is None:
         return record
-    return record._replace(phase=STEADY, next=None, retired=(*record.retired, _retire(record.next, record.connection)))
+    return record._replace(
+        phase=STEADY, since=now(), by=by, next=None, retired=(*record.retired, _retire(record.next, record.connection, roots, by, DISCARDED))
+    )
 
 
-def _retire(generation: Generation, connection: str) -> Retired:
-    return Retired(generation.generation, generation.created, now(), fingerprints_of(generation, f"connection {connection}"))
+def erase(record: Record) -> Record:
+    """Without the keys of the previous generation, which were retired when another took its place. Unchanged where there are none."""
+    return record._replace(previous=None)
 
 
-def check(record: Record, place: str) -> None:
-    """Refuse a record whose current or next keys were retired: an old copy was mixed in, or somebody edited it."""
-    gone = record.retired_fingerprints()
-    for generation in (record.current, record.next):
-        if generation is not None and gone.intersection(fingerprints_of(generation, f"{place}, connection {record.connection}")):
-            raise KeystoreError(
-                f"generation {generation.generation} of connection {record.connection} holds a key that was retired",
-                place,
-                "Restore this file from version control as the last run left it, or move it away and rotate with rotate_new_keys.",
-            )
+def end(record: Record, roots: Roots, by: str = "") -> Record:
+    """Without any key: the connection is no more. What was retired stays known."""
+    left = [found for found in (record.current, record.next) if found is not None]
+    if not left:
+        return erase(record)
+    retired = (*record.retired, *(_retire(found, record.connection, roots, by, RETIRED) for found in left))
+    return record._replace(phase=STEADY, since=now(), by=by, current=None, next=None, previous=None, retired=retired)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Text of many lines as a block, so that a person who views the file can read it."""
+def _retire(generation: Generation, connection: str, roots: Roots, by: str, reason: str) -> Retired:
+    # The SPIs of a derived generation are not remembered; each new one has others by its salt.
+    sas = sas_of(generation, connection, roots) if generation.store == RANDOM else []
+    prints = prints_of(sas) if sas else fingerprints_of(generation, connection, roots)
+    spis = tuple(dict.fromkeys(sa.spi for sa in sas))
+    return Retired(generation.generation, generation.created, generation.created_by, now(), by, reason, prints, spis)
 
 
-def _represent_str(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+def verify(records: t.Mapping[str, Record], place: t.Callable[[str], str], roots: Roots) -> None:
+    """Refuse records of which one has current or next keys that were retired, in whatever connection, or that another one has too.
+
+    An old copy was mixed in, a file was copied, or somebody edited it.
+    """
+    gone = {fingerprint: name for name, record in records.items() for row in record.retired for fingerprint in row.fingerprints}
+    seen: dict[str, str] = {}
+    for name, record in records.items():
+        for generation in (record.current, record.next):
+            for fingerprint in fingerprints_of(generation, name, roots) if generation is not None else ():
+                if fingerprint in gone:
+                    _refuse(generation, name, f"a key that was retired in connection {gone[fingerprint]}", place(name))
+                if fingerprint in seen:
+                    _refuse(generation, name, f"a key that connection {seen[fingerprint]} has too", place(name))
+                seen[fingerprint] = name
 
 
-_Dumper.add_representer(str, _represent_str)
+def verify_own(record: Record, generation: Generation, sas: t.Sequence[SecurityAssociation], place: str, roots: Roots) -> None:
+    """The same for some SAs of one record, in time that grows with them; a previous generation is retired by its nature."""
+    if generation not in (record.current, record.next):
+        return
+    found = fingerprints_of(generation, record.connection, roots) if generation.store == DERIVED else prints_of(sas)
+    if not record.retired_fingerprints().isdisjoint(found):
+        _refuse(generation, record.connection, "a key that was retired", place)
+
+
+def _refuse(generation: Generation | None, connection: str, what: str, place: str) -> t.NoReturn:
+    number = generation.generation if generation is not None else 0
+    raise KeystoreError(
+        f"generation {number} of connection {connection} holds {what}",
+        place,
+        "Restore this file from version control as the last run left it, or move it away and rotate with rotate_new_keys.",
+    )
+
+
 _Loader: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def dump(record: Record) -> str:
-    """The file's text, before encryption."""
-    data = {
-        "format": FORMAT,
-        "connection": record.connection,
-        "store": RANDOM,
-        "phase": record.phase,
-        "last": record.last,
-        **{
-            name: found._asdict() if found is not None else None
-            for name, found in ((CURRENT, record.current), (NEXT, record.next), (PREVIOUS, record.previous))
-        },
-        "retired": [{**row._asdict(), "fingerprints": " ".join(row.fingerprints)} for row in record.retired],
-    }
-    # Through JSON, since values that came from Ansible are subclasses that YAML does not know.
-    return yaml.dump(json.loads(json.dumps(data)), Dumper=_Dumper, sort_keys=False, width=160)
+    """The file's text, before encryption. Values are JSON, which is YAML, since those that came from Ansible are subclasses that YAML does not know."""
+    return "".join(
+        (
+            _pairs({"format": FORMAT, **{name: getattr(record, name) for name in ("connection", "phase", "since", "by", "last")}}),
+            *(_dumped(name, record.pick(name)) for name in (CURRENT, NEXT, PREVIOUS)),
+            "retired:\n" if record.retired else "retired: []\n",
+            *(
+                f"- {json.dumps({**row._asdict(), 'fingerprints': ' '.join(row.fingerprints), 'spis': ' '.join(f'{spi:08x}' for spi in row.spis)})}\n"
+                for row in record.retired
+            ),
+        )
+    )
+
+
+def _dumped(name: str, generation: Generation | None) -> str:
+    if generation is None:
+        return f"{name}: null\n"
+    fields = {key: value for key, value in generation._asdict().items() if key != "sas"}
+    # A person who views the file can read the SAs.
+    sas = "  sas: |\n" + textwrap.indent(generation.sas, "    ") if generation.sas else '  sas: ""\n'
+    return f"{name}:\n{textwrap.indent(_pairs(fields), '  ')}{sas}"
+
+
+def _pairs(fields: t.Mapping[str, t.Any]) -> str:
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
 
 
 def load(text: str, name: str, place: str) -> Record:
     """The record of connection ``name`` that a file's decrypted text holds. Raises KeystoreError for anything that is not one, without its content."""
     try:
         data = yaml.load(text, Loader=_Loader)
-        if data["format"] != FORMAT or data["store"] != RANDOM:
+        if data["format"] != FORMAT:
             raise KeystoreError(
-                f"the keystore has format {data['format']} with keys of kind {data['store']}; this release knows format {FORMAT} with {RANDOM} ones",
+                f"the keystore has format {data['format']}; this release knows format {FORMAT}",
                 place,
                 "Use the release of the collection that wrote it, or a later one.",
             )
         record = Record(
             connection=str(data["connection"]),
             phase=PHASES[PHASES.index(data["phase"])],
+            since=str(data["since"]),
+            by=str(data["by"]),
             last=int(data["last"]),
             current=_generation(data[CURRENT]),
             next=_generation(data[NEXT]),
             previous=_generation(data[PREVIOUS]),
-            retired=tuple(Retired(row["generation"], row["created"], row["retired"], tuple(row["fingerprints"].split())) for row in data["retired"]),
+            retired=tuple(
+                Retired(**{**row, "fingerprints": tuple(row["fingerprints"].split()), "spis": tuple(int(spi, 16) for spi in row["spis"].split())})
+                for row in data["retired"]
+            ),
         )
         highest = max([0, *(found.generation for found in record.generations()), *(row.generation for row in record.retired)])
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
@@ -316,32 +495,30 @@ def load(text: str, name: str, place: str) -> Record:
         )
     if record.last < highest or (record.next is None) != (record.phase == STEADY):
         raise KeystoreError("the file contradicts itself: somebody edited it", place, "Restore it from version control.")
-    check(record, place)
     return record
 
 
 def _generation(data: t.Any) -> Generation | None:
     if data is None:
         return None
-    found = Generation(int(data["generation"]), str(data["created"]), data["settings"], str(data["sas"]))
-    if not found.endpoints:
+    found = Generation(**data)
+    # A derived generation has the parameters of its derivation, a random one has SAs.
+    complete = (found.root and found.salt) if found.store == DERIVED else found.sas
+    if not found.endpoints or found.store not in STORES or not complete or not isinstance(found.generation, int) or not isinstance(found.moved, dict):
         raise ValueError
+    bytes.fromhex(found.salt)
     return found
 
 
-def spis_of(records: t.Iterable[Record]) -> set[tuple[bytes, int]]:
-    """(destination, SPI) of every SA of every generation."""
-    return {
-        (sa.destination, sa.spi)
-        for record in records
-        for generation in record.generations()
-        for sa in parse_sas(generation.sas, f"{record.connection}, generation {generation.generation}")
-    }
-
-
-def sas_of_host(generation: Generation, host: str) -> list[SecurityAssociation]:
-    """The SAs of one endpoint. Raises InputError where the host is none."""
-    if host not in generation.endpoints:
-        raise InputError(f"the host is no endpoint of generation {generation.generation}", host, f"Endpoints are: {', '.join(generation.endpoints)}.")
-    address = association.pack_address(generation.endpoints[host])
-    return [sa for sa in parse_sas(generation.sas, f"generation {generation.generation}") if address in (sa.source, sa.destination)]
+def taken_by(records: t.Iterable[Record], roots: Roots, reported: t.Iterable[int] = ()) -> Taken:
+    """All SPIs that records know, and what hosts reported."""
+    rows = list(records)
+    known: list[tuple[bytes, int]] = []
+    derived: list[Derivation] = []
+    for record in rows:
+        for generation in record.generations():
+            if generation.store == DERIVED:
+                derived.append(derivation_of(generation, record.connection, roots))
+            else:
+                known.extend((sa.destination, sa.spi) for sa in sas_of(generation, record.connection, roots))
+    return Taken(known, itertools.chain(reported, *(record.retired_spis() for record in rows)), derived)

@@ -71,9 +71,17 @@ def _pairs_of_hosts(expected: Result) -> dict[str, set[frozenset[str]]]:
     """Which address pairs are a host's own, by host. Its addresses alone do not tell: two hosts of different networks may have the same one."""
     found: dict[str, set[frozenset[str]]] = {host: set() for host in expected["hosts"]}
     for row in expected["connections"]:
-        for host, other in itertools.permutations(row["endpoints"], 2):
+        shared = {frozenset((_any_source(address), address)) for address in row.get("multicast", ())}
+        for host in row["endpoints"]:
+            found.setdefault(host, set()).update(shared)
+        for host, other in itertools.permutations(row["endpoints"], 2) if not shared else ():
             found.setdefault(host, set()).add(frozenset((row["endpoints"][host], row["endpoints"][other])))
     return found
+
+
+def _any_source(destination: str) -> str:
+    """The source of an SA that many senders share."""
+    return "::" if ":" in destination else "0.0.0.0"
 
 
 def reload_problems(results: Results, expected: Result) -> list[str]:

@@ -392,7 +392,7 @@ class Conflict(t.NamedTuple):
 
 
 def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
-    """One identity twice, one key in two SAs (DES parity bits aside)."""
+    """One identity twice, one key in two SAs (DES parity bits aside) that are not one group's."""
     if not _any_conflict(sas):
         return
     identities: dict[Identity, int] = {}
@@ -404,7 +404,7 @@ def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
         for field, name, key in (("encryption_key", sa.encryption, sa.encryption_key), ("authentication_key", sa.authentication, sa.authentication_key)):
             if key:
                 first = owners.setdefault(_in_use(name, key), index)
-                if first != index:
+                if first != index and not _is_one_group(sas[first], sa):
                     yield Conflict(index, first, field)
 
 
@@ -415,6 +415,11 @@ def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
     used = [_in_use(sa.encryption, sa.encryption_key) if sa.encryption in _PARITY else sa.encryption_key for sa in sas if sa.encryption_key]
     used += [sa.authentication_key for sa in sas if sa.authentication_key]
     return len(set(used)) < len(used)
+
+
+def _is_one_group(one: SecurityAssociation, other: SecurityAssociation) -> bool:
+    """True for the SA that all systems on a link share, towards another address of theirs (RFC 4552 section 7): one SPI, one key, any source."""
+    return is_unspecified(one.source) and one._replace(destination=other.destination) == other
 
 
 _PARITY = frozenset(name for name, row in BY_NAME.items() if row.des_parity)

@@ -87,6 +87,28 @@ def test_a_host_gets_its_own_sas_of_a_text() -> None:
         FILTERS["ipsec_sas"](CONNECTIONS[:1], GUIDE, "nobody")
 
 
+GROUPED = [
+    {"name": "star", "group": "spokes", "hub": "enigma"},
+    {"name": "link", "endpoints": ["enigma", "third"], "multicast": ["224.0.0.5"], "associations": [{"protocol": "ah"}]},
+]
+INVENTORY = {"addresses": {**ADDRESSES, "s1": "192.0.2.1", "s2": "192.0.2.2"}, "groups": {"spokes": ["s1", "s2"]}}
+
+
+def test_a_hosts_connections_and_peers() -> None:
+    names, peers = FILTERS["ipsec_connections_of"], FILTERS["ipsec_peers"]
+    assert [names(GROUPED, host, **INVENTORY) for host in ("enigma", "s1", "third", "nobody")] == [["star", "link"], ["star"], ["link"], []]
+    assert peers(GROUPED, "s1", **INVENTORY) == {"enigma": ["192.168.116.16"]} and peers(GROUPED, "nobody", **INVENTORY) == {}
+    assert peers(GROUPED, "enigma", **INVENTORY) == {"s1": ["192.0.2.1"], "s2": ["192.0.2.2"], "third": ["10.116.2.16"]}
+    with pytest.raises(AnsibleFilterError, match=r"ipsec_connections\[0\] \(star\)\.group: the inventory has no group 'spokes'"):
+        peers(GROUPED, "s1")
+
+
+def test_the_sas_of_a_host_include_those_that_a_group_shares() -> None:
+    shared = "add ah spi 0x00001000 dst 224.0.0.5 auth_alg hmac-sha256 authkey " + "5a01" * 16 + "\n"
+    assert FILTERS["ipsec_sas"](GROUPED, GUIDE + shared, "third", **INVENTORY) == GUIDE.splitlines(keepends=True)[1] + shared
+    assert FILTERS["ipsec_sas"](GROUPED, GUIDE + shared, "s1", **INVENTORY) == ""
+
+
 def test_a_digest_changes_with_a_key() -> None:
     digest = FILTERS["ipsec_digest"](GUIDE)
     assert set(digest) == {"192.168.13.213|192.168.116.16", "10.116.2.16|192.168.116.16"}

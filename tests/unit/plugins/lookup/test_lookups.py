@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import pathlib
 import re
@@ -17,14 +18,20 @@ import yaml
 
 from ansible.constants import config
 from ansible.errors import AnsibleError
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import format_address
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._records import sas_of
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
 
 
-def look_up(name: str, *terms: t.Any, **options: t.Any) -> list[str]:
+def look_up(name: str, /, *terms: t.Any, **options: t.Any) -> list[str]:
     """What the plugin loader does, without its own way of importing: options by their documentation, then the plugin."""
     module = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.lookup.{name}")
     plugin = module.LookupModule()
@@ -140,3 +147,104 @@ def test_bad_spi_options_are_named(terms: tuple[str, ...], options: dict[str, t.
 
 def test_the_table_has_a_default_size_for_each_name() -> None:
     assert look_up("ipsec_key", *(name for name, row in BY_NAME.items() if row.key_bits))
+
+
+class Loader:
+    """What a lookup asks of Ansible's loader: paths and the vault secrets."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self._vault = VaultLib([("default", VaultSecret(b"correct horse"))])
+
+    def path_dwim(self, path: str) -> str:
+        return str(self.folder / path)
+
+
+def kept(folder: pathlib.Path, plugin_name: str, /, *terms: t.Any, check: bool = False, **options: t.Any) -> list[str]:
+    """`look_up` with a loader whose vault has a secret."""
+    module = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.lookup.{plugin_name}")
+    plugin = module.LookupModule(loader=Loader(folder))
+    plugin._load_name = f"ipsec.manual.{plugin_name}"
+    config.initialize_plugin_configuration_definitions("lookup", plugin._load_name, yaml.safe_load(module.DOCUMENTATION)["options"])
+    found: list[str] = plugin.run(list(terms), variables={"ansible_check_mode": check}, keystore="keystore", **options)
+    return found
+
+
+def test_a_kept_key_is_the_same_again_and_lies_encrypted(tmp_path: pathlib.Path) -> None:
+    (key,) = kept(tmp_path, "ipsec_key", "aes", name="one", bits=192)
+    assert len(key) == 48 and kept(tmp_path, "ipsec_key", "cbc(aes)", name="one") == [key] == kept(tmp_path, "ipsec_key", "aes", name="one", bits=192)
+    assert kept(tmp_path, "ipsec_key", "aes", name="two", bits=192) != [key]
+    (path,) = (tmp_path / "keystore").glob("_key.one.yml")
+    data = path.read_bytes()
+    assert data.startswith(b"$ANSIBLE_VAULT;1.1;AES256\n") and key.encode() not in data and path.stat().st_mode & 0o777 == 0o600
+    # It is no connection.
+    assert Keystore(str(tmp_path / "keystore"), Vault(None)).names() == []
+
+
+@pytest.mark.parametrize(
+    ("term", "options", "told"),
+    [
+        ("aes", {"name": "one", "bits": 256}, "the key one is one of 192 bits for aes-cbc, not one for aes-cbc of 256 bits"),
+        ("3des", {"name": "one"}, "the key one is one of 192 bits for aes-cbc, not one for 3des-cbc"),
+        ("aes", {"name": "../one"}, "name: '../one' is no name for a key"),
+        ("aes", {}, "name: a keystore keeps one key under one name"),
+    ],
+)
+def test_a_kept_key_that_does_not_fit_is_refused(tmp_path: pathlib.Path, term: str, options: dict[str, t.Any], told: str) -> None:
+    kept(tmp_path, "ipsec_key", "aes", name="one", bits=192)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "keystore").iterdir()}
+    with pytest.raises(AnsibleError) as caught:
+        kept(tmp_path, "ipsec_key", term, **options)
+    assert told in str(caught.value)
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "keystore").iterdir()}
+
+
+def test_names_want_a_keystore_and_keystores_one_term(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(AnsibleError, match="no keystore to keep the key in"):
+        look_up("ipsec_key", "aes", name="one")
+    with pytest.raises(AnsibleError, match="one key under one name"):
+        kept(tmp_path, "ipsec_key", "aes", "md5", name="one")
+
+
+def test_check_mode_keeps_nothing(tmp_path: pathlib.Path) -> None:
+    first, second = (kept(tmp_path, "ipsec_key", "aes", name="one", check=True) for dummy in range(2))
+    assert first != second and not list(tmp_path.iterdir())
+    assert kept(tmp_path, "ipsec_key", "aes", name="one") == kept(tmp_path, "ipsec_key", "aes", name="one", check=True)
+
+
+def ask(folder: pathlib.Path, start: t.Any, results: t.Any) -> None:
+    start.wait()
+    results.put([kept(folder, "ipsec_key", "aes", name=f"key{number}")[0] for number in range(5)])
+
+
+def test_processes_that_ask_at_once_get_the_same_key(tmp_path: pathlib.Path) -> None:
+    context = multiprocessing.get_context("fork")
+    start, results = context.Barrier(4), context.Queue()
+    processes = [context.Process(target=ask, args=(tmp_path, start, results)) for dummy in range(4)]
+    for process in processes:
+        process.start()
+    found = [results.get(timeout=120) for dummy in processes]
+    for process in processes:
+        process.join()
+    assert found[0] == found[1] == found[2] == found[3] and len(set(found[0])) == 5
+
+
+@pytest.mark.parametrize("kind", ["random", "derived"])
+def test_an_spi_of_the_keystore_is_not_drawn(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    store = Keystore(str(tmp_path / "keystore"), Vault([("default", VaultSecret(b"correct horse"))]))
+    store.make_directory()
+    connections = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])
+    step = _steps.carry_out(store, connections, _steps.Order("prepared", "me@here", store=kind))
+    generation = step.outcomes["pair"].after.next
+    assert generation is not None
+    spis = {format_address(sa.destination): sa.spi for sa in sas_of(generation, "pair", step.roots.secrets())}
+
+    def draw(*numbers: int, **options: t.Any) -> list[str]:
+        drawn = iter(numbers)
+        monkeypatch.setattr(os, "urandom", lambda count: next(drawn).to_bytes(4, "big"))
+        return kept(tmp_path, "ipsec_spi", **options)
+
+    assert draw(*spis.values(), 0x2000, 0x3000, exclude=[{"spi": "0x00002000", "protocol": "esp"}]) == ["0x00003000"]
+    assert draw(spis["192.0.2.2"], spis["192.0.2.1"], destination="192.0.2.2") == [f"0x{spis['192.0.2.1']:08x}"]
+    with pytest.raises(AnsibleError, match="destination: "):
+        draw(0x2000, destination="enigma")

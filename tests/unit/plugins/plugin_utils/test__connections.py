@@ -4,14 +4,22 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
+import sys
 import typing as t
 
 import pytest
+import yaml
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import AH, ESP, TRANSPORT, TUNNEL
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import AH, ESP, TRANSPORT, TUNNEL, format_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.modules import ipsec_keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, connection_of, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import policies_of_host
+
+ROLE = pathlib.Path(ipsec_keystore.__file__).parents[2] / "roles" / "rotate"
 
 ENDS = {"enigma": "192.0.2.1", "partym": "192.0.2.2"}
 
@@ -174,3 +182,197 @@ def test_policies_of_a_tunnel_join_the_networks() -> None:
     ]
     assert found[0]["templates"] == [{"protocol": "esp", "mode": "tunnel", "reqid": 0, "source": "192.0.2.1", "destination": "192.0.2.2"}]
     assert found[1]["templates"][0]["source"] == "192.0.2.2"
+
+
+INVENTORY = {"h1": "192.0.2.1", "h2": "192.0.2.2", "h3": "192.0.2.3", "s1": "192.0.2.11", "s2": "192.0.2.12"}
+GROUPS = {"mesh": ["h1", "h2", "h3"], "spokes": ["s1", "s2"], "empty": []}
+
+
+def grouped(**fields: t.Any) -> Connection:
+    (connection,) = read([{"name": "c", **fields}], addresses=INVENTORY.get, groups=GROUPS.get, allow_static_counter_mode=True)
+    return connection
+
+
+def flows(connection: Connection, host: str = "") -> set[tuple[str, str]]:
+    return {(format_address(source), format_address(end)) for source, ends in connection.flows(host) for end in ends}
+
+
+def test_a_group_is_a_full_mesh_of_its_hosts() -> None:
+    mesh = grouped(group="mesh")
+    assert mesh.hosts == ("h1", "h2", "h3") and len(flows(mesh)) == 6 and len(flows(mesh, "h2")) == 4
+    more = grouped(group=["mesh", "spokes"], endpoints={"h2": "192.0.2.22", "x": "192.0.2.99"})
+    assert more.settings()["endpoints"] == {**INVENTORY, "h2": "192.0.2.22", "x": "192.0.2.99"}
+
+
+def test_a_hub_shares_with_all_and_spokes_with_none_of_each_other() -> None:
+    star = grouped(group="spokes", hub="h1")
+    assert flows(star) == {("192.0.2.1", "192.0.2.11"), ("192.0.2.11", "192.0.2.1"), ("192.0.2.1", "192.0.2.12"), ("192.0.2.12", "192.0.2.1")}
+    assert [peer.host for peer in star.peers("s1")] == ["h1"] and [peer.host for peer in star.peers("h1")] == ["s1", "s2"]
+    two = grouped(endpoints=["h2", "s1", "s2"], hub=["h1", "h2"])
+    assert len(flows(two)) == 10 and [peer.host for peer in two.peers("s2")] == ["h1", "h2"]
+
+
+@pytest.mark.parametrize("fields", [{"group": "mesh"}, {"group": "spokes", "hub": "h1"}, {"group": ["mesh"], "multicast": ["224.0.0.5"], "unicast": True}])
+def test_one_host_has_the_flows_that_all_have_of_it(fields: dict[str, t.Any]) -> None:
+    connection = grouped(**fields)
+    for endpoint in connection.endpoints:
+        address = format_address(endpoint.address)
+        mine = {flow for flow in flows(connection) if address in flow or connection.multicast}
+        assert flows(connection, endpoint.host) == mine
+    arrived = {(format_address(source), format_address(end)) for ends, sources in connection.arrivals() for source in sources for end in ends}
+    assert arrived == flows(connection)
+    for endpoint in connection.endpoints:
+        towards = {(source, endpoint.address) for ends, sources in connection.arrivals_at(endpoint.address) for source in sources}
+        assert {(format_address(source), format_address(end)) for source, end in towards} == {
+            flow for flow in flows(connection) if flow[1] == format_address(endpoint.address)
+        }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"group": "mesh", "mark": "0x10/0xff", "reqid": 4, "if_id": 7},
+        {"group": "spokes", "hub": "h1", "mode": "tunnel", "associations": [{"lifetimes": {"hard_bytes": 9}}, {"protocol": "ah"}]},
+        {"group": "mesh", "multicast": ["224.0.0.5"], "unicast": True, "associations": [{"protocol": "ah"}]},
+    ],
+)
+def test_a_connection_is_what_its_settings_say(fields: dict[str, t.Any]) -> None:
+    connection = grouped(**fields)
+    settings = json.loads(json.dumps(connection.settings()))
+    assert connection_of("c", settings) == connection and connection_of("c", settings).settings() == settings == connection.settings()
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"group": "nowhere"}, ".group: the inventory has no group 'nowhere'"),
+        ({"group": "empty"}, ".endpoints: a connection joins two or more endpoints, found 0"),
+        ({"group": 7}, ".group: a name or a list of names is wanted, found int"),
+        ({"group": ["mesh", 7]}, ".group: a name or a list of names is wanted"),
+        ({"hub": "h1"}, ".endpoints: endpoints are missing"),
+        ({"group": "mesh", "hub": ["h1", "h2", "h3"]}, ".hub: every endpoint is a hub"),
+        ({"group": "mesh", "hub": "unknown"}, ".endpoints.unknown: the endpoint has no address. Give it here, or set the variable ipsec_address"),
+        ({"group": "mesh", "multicast": ["192.0.2.1"]}, ".multicast: 192.0.2.1 is no multicast address"),
+        ({"group": "mesh", "multicast": ["all-routers"]}, ".multicast: 'all-routers' is no literal IPv4 or IPv6 address"),
+        ({"group": "mesh", "multicast": ["ff02::5"]}, ".multicast: the groups and the endpoints mix IPv4 and IPv6"),
+        ({"group": "mesh", "multicast": ["224.0.0.5"], "hub": "h1"}, ".hub: all endpoints share the SA"),
+        ({"group": "mesh", "multicast": ["224.0.0.5"], "mode": "tunnel"}, ".mode: the SA of a multicast group needs transport mode"),
+        ({"group": "mesh", "multicast": ["224.0.0.5"], "associations": [{"replay_window": 32}]}, "no anti-replay window (RFC 4301 section 4.4.2.1)"),
+        ({"group": "mesh", "multicast": ["224.0.0.5"], "associations": [{"encryption_algorithm": "aes-gcm"}]}, "aes-gcm would repeat nonces at once"),
+        ({"group": "mesh", "unicast": True}, ".unicast: only a connection with multicast groups shares one SA"),
+        ({"group": "mesh", "upper_protocol": True}, ".upper_protocol: a number or name of an upper-layer protocol is wanted"),
+        (
+            {
+                "mode": "tunnel",
+                "endpoints": {"a": {"address": "192.0.2.1", "networks": ["10.0.0.0/8"]}, "b": {"address": "192.0.2.2", "networks": ["fd00::/8"]}},
+            },
+            ".endpoints.a.networks: no peer has a network of the same address family",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_shape_is_named(fields: dict[str, t.Any], told: str) -> None:
+    with pytest.raises(IpsecError) as caught:
+        grouped(**fields)
+    assert told in str(caught.value) and "ipsec_connections[0] (c)" in str(caught.value)
+
+
+MESH: dict[str, t.Any] = {"name": "mesh", "group": "mesh"}
+STAR: dict[str, t.Any] = {"name": "star", "group": "mesh", "hub": "h1"}
+LINK: dict[str, t.Any] = {"name": "link", "group": "mesh", "multicast": ["224.0.0.5"]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ([MESH, {**MESH, "name": "two"}], "connections mesh and two both join 192.0.2.1 and 192.0.2.2"),
+        ([MESH, {"name": "pair", "endpoints": ["h3", "h2"]}], "connections pair and mesh both join 192.0.2.2 and 192.0.2.3"),
+        ([STAR, {"name": "pair", "endpoints": ["h1", "h2"]}], "connections star and pair both join 192.0.2.1 and 192.0.2.2"),
+        ([STAR, MESH], "connections star and mesh both join"),
+        ([LINK, {**LINK, "name": "two"}], "connections link and two both join 0.0.0.0 and 224.0.0.5"),
+        ([STAR, {"name": "pair", "endpoints": ["h3", "h2"]}], ""),
+        ([LINK, MESH, {"name": "star", "group": "spokes", "hub": "h1"}], ""),
+    ],
+)
+def test_an_address_pair_belongs_to_one_connection(raw: list[dict[str, t.Any]], told: str) -> None:
+    if not told:
+        assert len(read(raw, addresses=INVENTORY.get, groups=GROUPS.get)) == len(raw)
+        return
+    with pytest.raises(IpsecError) as caught:
+        read(raw, addresses=INVENTORY.get, groups=GROUPS.get)
+    assert told in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_policies_of_a_hub_are_for_its_peers_and_of_an_upper_protocol_alone() -> None:
+    found = policies_of_host(grouped(group="spokes", hub="h1", upper_protocol="udp"), "s1")
+    assert [(policy["direction"], policy["selector"]) for policy in found] == [
+        ("out", {"source": "192.0.2.11/32", "destination": "192.0.2.1/32", "protocol": "udp"}),
+        ("in", {"source": "192.0.2.1/32", "destination": "192.0.2.11/32", "protocol": "udp"}),
+    ]
+
+
+def test_policies_of_a_group_take_what_anybody_sends_to_it() -> None:
+    link = {"name": "link", "endpoints": {"a": "fe80::1", "b": "fe80::2"}, "multicast": ["ff02::5", "ff02::6"], "reqid": 9, "upper_protocol": 89}
+    (alone,), (both,) = read([link]), read([{**link, "unicast": True}])
+    wanted = [
+        ("out", "fe80::1/128", "ff02::5/128"),
+        ("in", "::/0", "ff02::5/128"),
+        ("out", "fe80::1/128", "ff02::6/128"),
+        ("in", "::/0", "ff02::6/128"),
+        ("out", "fe80::1/128", "fe80::2/128"),
+        ("in", "fe80::2/128", "fe80::1/128"),
+    ]
+    for connection, expected in ((alone, wanted[:4]), (both, wanted)):
+        found = policies_of_host(connection, "a")
+        assert [(policy["direction"], policy["selector"]["source"], policy["selector"]["destination"]) for policy in found] == expected
+        assert all(policy["selector"]["protocol"] == "89" and policy["templates"][0]["reqid"] == 9 for policy in found)
+
+
+def test_networks_of_two_families_meet_their_own_kind() -> None:
+    ends = {
+        host: {"address": address, "networks": [four, six]}
+        for host, address, four, six in (("a", "192.0.2.1", "10.1.0.0/16", "fd01::/64"), ("b", "192.0.2.2", "10.2.0.0/16", "fd02::/64"))
+    }
+    found = policies_of_host(one(mode="tunnel", endpoints=ends), "a")
+    assert [policy["selector"]["destination"] for policy in found if policy["direction"] == "out"] == ["10.2.0.0/16", "fd02::/64"]
+
+
+def test_the_cost_of_a_mesh_is_linear_in_its_hosts() -> None:
+    """2,000 hosts have 2 million pairs; none of them is looked at to check the connection."""
+    addresses = {f"h{number}": f"10.{number >> 8}.{number & 255}.1" for number in range(2000)}
+    raw = [{"name": "fleet", "endpoints": addresses}]
+    counted = 0
+
+    def trace(dummy: t.Any, event: str, dummy2: t.Any) -> None:
+        nonlocal counted
+        counted += event == "call"
+
+    sys.setprofile(trace)
+    try:
+        read(raw)
+    finally:
+        sys.setprofile(None)
+    assert counted < 2000 * 20
+
+
+def documented(options: t.Mapping[str, t.Any], children: str) -> dict[str, t.Any]:
+    """What a page or a specification says about fields, without the words."""
+    return {
+        name: {
+            **{key: value for key, value in row.items() if key not in ("description", children)},
+            **({"fields": documented(row[children], children)} if children in row else {}),
+        }
+        for name, row in options.items()
+    }
+
+
+def test_the_page_the_role_and_the_reader_know_the_same_fields() -> None:
+    """The page of ipsec_keystore is the connections' specification; the role checks by its own copy."""
+    page = yaml.safe_load(ipsec_keystore.DOCUMENTATION)["options"]["connections"]["suboptions"]
+    role = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]["rotate_connections"]["options"]
+    assert documented(page, "suboptions") == documented(role, "options")
+    assert set(page) == set(_connections._CONNECTION)
+    assert set(page["associations"]["suboptions"]) == set(_connections._ASSOCIATION)
+    for table, fields in ((page, _connections._CONNECTION), (page["associations"]["suboptions"], _connections._ASSOCIATION)):
+        for name, row in table.items():
+            if "default" in row:
+                assert row["default"] == fields[name][1]

@@ -24,6 +24,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keys
 
 CONNECTION = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
 RECORD = _records.make(_records.Record("pair"), CONNECTION, _records.Taken(), set())
+PROMOTED = _records.promote(RECORD, {})
 ME = Runner.of(os.getpid())
 
 
@@ -75,7 +76,7 @@ def test_a_failed_write_leaves_the_old_file(store: Keystore, monkeypatch: pytest
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(IpsecError) as caught:
-        store.write(_records.promote(RECORD))
+        store.write(PROMOTED)
     assert "pair.yml: the keystore file cannot be written: No space left on device. Make room on the file system" in str(caught.value)
     assert "Nothing was changed." in str(caught.value)
     assert file_of(store).read_bytes() == before
@@ -193,9 +194,9 @@ def test_a_file_keeps_its_identity(store: Keystore, first: Vault, second: Vault,
     again = Keystore(store.directory, second)
     record = again.read("pair")
     assert record is not None
-    again.write(_records.promote(record))
+    again.write(PROMOTED)
     assert file_of(store).read_bytes().splitlines()[0] == header
-    assert again.read("pair") == _records.promote(RECORD)
+    assert again.read("pair") == PROMOTED
 
 
 SAME = [("ops", VaultSecret(b"first")), ("ops", VaultSecret(b"second"))]
@@ -208,9 +209,9 @@ def test_of_two_secrets_with_one_identity_a_file_keeps_its_own(store: Keystore, 
     store.write(RECORD)
     store.vault = Vault(SAME, vault_id)
     assert store.read("pair") == RECORD
-    store.write(_records.promote(RECORD))
+    store.write(PROMOTED)
     store.vault = Vault([SAME[used]])
-    assert store.read("pair") == _records.promote(RECORD)
+    assert store.read("pair") == PROMOTED
 
 
 def test_of_two_secrets_with_one_identity_a_new_file_gets_the_first(store: Keystore) -> None:

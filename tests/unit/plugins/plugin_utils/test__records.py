@@ -24,7 +24,19 @@ def connection(**fields: t.Any) -> Connection:
 
 
 def made(record: Record | None = None, **fields: t.Any) -> Record:
-    return records.make(record or Record("mesh"), connection(**fields), Taken(), set())
+    return records.make(discarded(record or Record("mesh")), connection(**fields), Taken(), set(), "me@here")
+
+
+def promoted(record: Record) -> Record:
+    return records.promote(record, {}, "me@here")
+
+
+def discarded(record: Record) -> Record:
+    return records.discard(record, {}, "me@here")
+
+
+def verify(record: Record) -> None:
+    records.verify({record.connection: record}, lambda name: f"{name}.yml", {})
 
 
 def sas(record: Record, which: str = "next") -> tuple[association.SecurityAssociation, ...]:
@@ -46,16 +58,18 @@ def test_a_generation_goes_round() -> None:
     first = made()
     assert (first.phase, first.last, first.current, first.previous) == ("prepared", 1, None, None)
     assert records.start(first).phase == "switching"
-    second = records.make(records.promote(records.start(first)), connection(), Taken(), set())
-    assert (second.phase, second.last, second.current) == ("prepared", 2, first.next)
-    third = records.promote(second)
-    assert (third.phase, third.current, third.previous, third.next) == ("steady", second.next, first.next, None)
-    assert [row.generation for row in third.retired] == [1]
-    assert records.promote(third) == third == records.start(third) == records.discard(third)
+    second = records.make(promoted(records.start(first)), connection(), Taken(), set())
+    assert (second.phase, second.last) == ("prepared", 2) and second.current is not None and second.current.generation == 1
+    third = promoted(second)
+    assert second.next is not None and second.current is not None
+    assert (third.phase, third.previous, third.next) == ("steady", second.current, None)
+    assert third.current == second.next._replace(promoted=third.since, promoted_by="me@here")
+    assert [(row.generation, row.reason, len(row.fingerprints), len(row.spis)) for row in third.retired] == [(1, "replaced", 12, 6)]
+    assert promoted(third) == third == records.start(third) == discarded(third)
 
 
 def test_a_discarded_generation_is_retired_and_its_number_is_not_given_again() -> None:
-    record = records.discard(made())
+    record = discarded(made())
     assert (record.phase, record.next, record.last) == ("steady", None, 1)
     assert len(record.retired_fingerprints()) == 12
     assert made(record).last == 2
@@ -69,11 +83,11 @@ def test_a_discarded_generation_is_retired_and_its_number_is_not_given_again() -
         (made(), {}, True, RESUMED),
         (made(), {"reqid": 9}, False, MADE),
         (records.start(made()), {}, True, RESUMED),
-        (records.promote(made()), {}, False, KEPT),
-        (records.promote(made()), {}, True, MADE),
-        (records.promote(made()), {"reqid": 9}, False, MADE),
-        (made(records.promote(made())), {}, False, RESUMED),
-        (made(records.promote(made()), reqid=9), {}, False, MADE),
+        (promoted(made()), {}, False, KEPT),
+        (promoted(made()), {}, True, MADE),
+        (promoted(made()), {"reqid": 9}, False, MADE),
+        (made(promoted(made())), {}, False, RESUMED),
+        (made(promoted(made()), reqid=9), {}, False, MADE),
     ],
 )
 def test_what_preparing_does(before: Record, fields: dict[str, t.Any], new_keys: bool, outcome: str) -> None:
@@ -91,15 +105,19 @@ def test_spis_are_unique_for_a_destination_and_never_reserved(monkeypatch: pytes
     monkeypatch.setattr(records.secrets, "randbelow", lambda limit: next(drawn))
     destination, other = pack_address("192.0.2.1"), pack_address("192.0.2.2")
     taken = Taken([(other, 256 + 5)], [256 + 7])
-    assert records.draw_spi(destination, taken) == 256
+    assert records.draw_spi([destination], taken) == 256
     # Taken towards this destination; then free here though taken towards the other; then reported by a host.
-    assert records.draw_spi(destination, taken) == 256 + 5
-    assert records.draw_spi(destination, taken) == 256 + 9
+    assert records.draw_spi([destination], taken) == 256 + 5
+    assert records.draw_spi([destination], taken) == 256 + 9
 
 
 def test_spis_of_every_generation_are_known() -> None:
-    record = made(records.promote(made(records.promote(made()))))
-    assert len(records.spis_of([record])) == 18
+    record = made(promoted(made(promoted(made()))))
+    assert record.current is not None and record.next is not None and record.previous is not None
+    taken = records.taken_by([record], {}, [7])
+    for sa in (*sas(record, "current"), *sas(record), *sas(record, "previous")):
+        assert sa.spi in taken.towards(sa.destination) and not taken.take([sa.destination], sa.spi)
+    assert 7 in taken.towards(b"anybody")
 
 
 def test_a_retired_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +130,7 @@ def test_a_retired_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not drawn and gone not in {sa.encryption_key for sa in found}
 
 
-@pytest.mark.parametrize("record", [made(), records.start(made()), records.promote(made()), made(records.promote(made())), records.discard(made())])
+@pytest.mark.parametrize("record", [made(), records.start(made()), promoted(made()), made(promoted(made())), discarded(made())])
 def test_records_survive_their_file(record: Record) -> None:
     text = records.dump(record)
     assert records.load(text, "mesh", "mesh.yml") == record
@@ -123,12 +141,13 @@ def test_records_survive_their_file(record: Record) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda text: text.replace("format: 1", "format: 2"), "format 2 with keys of kind random; this release knows format 1"),
-        (lambda text: text.replace("store: random", "store: derived"), "keys of kind derived"),
-        (lambda text: text.replace("connection: mesh", "connection: other"), "holds the keys of connection other, not of mesh"),
-        (lambda text: text.replace("phase: prepared", "phase: steady"), "contradicts itself"),
+        (lambda text: text.replace("format: 1", "format: 2"), "format 2; this release knows format 1"),
+        (lambda text: text.replace('store: "random"', 'store: "derived"'), "is no keystore"),
+        (lambda text: text.replace('store: "random"', 'store: "borrowed"'), "is no keystore"),
+        (lambda text: text.replace('connection: "mesh"', 'connection: "other"'), "holds the keys of connection other, not of mesh"),
+        (lambda text: text.replace('phase: "prepared"', 'phase: "steady"'), "contradicts itself"),
         (lambda text: text.replace("last: 1", "last: 0"), "contradicts itself"),
-        (lambda text: text.replace("phase: prepared", "phase: later"), "is no keystore"),
+        (lambda text: text.replace('phase: "prepared"', 'phase: "later"'), "is no keystore"),
         (lambda text: text[: len(text) // 2], "is no keystore"),
         (lambda text: "- 1\n", "is no keystore"),
         (lambda text: "{", "is no keystore"),
@@ -149,26 +168,30 @@ def test_a_bad_key_is_refused_with_its_file_and_connection() -> None:
     key = sas(record)[0].encryption_key.hex()
     broken = record._replace(next=record.next._replace(sas=record.next.sas.replace(key, key[:-2])))
     with pytest.raises(IpsecError) as caught:
-        records.load(records.dump(broken), "mesh", "keystore/mesh.yml")
-    assert str(caught.value).startswith("keystore/mesh.yml, connection mesh, generation 1, line 2, column ")
+        verify(records.load(records.dump(broken), "mesh", "keystore/mesh.yml"))
+    assert str(caught.value).startswith("connection mesh, generation 1, line 2, column ")
     assert key[:16] not in str(caught.value)
 
 
 def test_a_retired_key_in_use_is_refused() -> None:
-    record = records.promote(made(records.promote(made())))
+    record = promoted(made(promoted(made())))
     turned_back = record._replace(current=record.previous)
     with pytest.raises(IpsecError, match="generation 1 of connection mesh holds a key that was retired"):
-        records.load(records.dump(turned_back), "mesh", "mesh.yml")
+        verify(records.load(records.dump(turned_back), "mesh", "mesh.yml"))
+    assert turned_back.current is not None
+    with pytest.raises(IpsecError, match="generation 1 of connection mesh holds a key that was retired"):
+        records.verify_own(turned_back, turned_back.current, sas(turned_back, "current")[:1], "mesh.yml", {})
 
 
 def test_a_host_gets_only_its_own_sas() -> None:
     generation = made().next
     assert generation is not None
     address = pack_address(MESH["b"])
-    assert len(records.sas_of_host(generation, "b")) == 4
-    assert all(address in (sa.source, sa.destination) for sa in records.sas_of_host(generation, "b"))
+    found = records.sas_of(generation, "mesh", {}, "b")
+    assert len(found) == 4 and set(found) < set(records.sas_of(generation, "mesh", {}))
+    assert all(address in (sa.source, sa.destination) for sa in found)
     with pytest.raises(IpsecError, match="d: the host is no endpoint of generation 1. Endpoints are: a, b, c."):
-        records.sas_of_host(generation, "d")
+        records.sas_of(generation, "mesh", {}, "d")
 
 
 def test_no_generation_shows_its_keys() -> None:
@@ -191,7 +214,7 @@ def test_no_generation_shows_its_keys() -> None:
     ],
 )
 def test_sas_that_no_new_ones_take_the_place_of(fields: dict[str, t.Any], behind: bool) -> None:
-    current = records.promote(made())
+    current = promoted(made())
     assert records.left_behind(made(current, **fields)) == (frozenset(MESH) if behind else frozenset())
     assert not records.left_behind(current) and not records.left_behind(made())
     switching = records.start(made(current))

@@ -1,0 +1,42 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin runs on the controller; its documentation is in plugins/modules/ipsec_keystore_info.py.
+
+"""Facts about the keystore for an audit."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._facts import facts_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        dummy, arguments = self.validate_argument_spec(argument_spec={"directory": {"type": "path", "required": True}})
+        try:
+            store = Keystore(directory_of(self._loader, arguments["directory"]), Vault(self._loader._vault.secrets))
+            known, roots = store.read_all(), store.read_roots()
+            records.verify(known, store.path, roots.secrets())
+        except IpsecError as exc:
+            result.update(failed=True, msg=str(exc))
+            return result
+        result.update(
+            changed=False,
+            connections=[facts_of(record) for record in known.values()],
+            roots=[{name: getattr(root, name) for name in ("fingerprint", "created", "created_by")} for root in roots.roots],
+        )
+        return result

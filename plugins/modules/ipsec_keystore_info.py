@@ -1,0 +1,87 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipsec_keystore_info
+short_description: Tell the age, generation and phase of the keys in the keystore
+description:
+  - Returns facts about every connection that has a file in the keystore, for an audit. Returns no key.
+  - Runs on the controller, touches no host, changes nothing, and waits for no other run.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - ipsec.manual._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: N/A
+  idempotent:
+    support: full
+  platform:
+    details:
+      - The controller, on any POSIX system.
+options:
+  directory:
+    description:
+      - The keystore's directory on the controller, as in O(ipsec.manual.ipsec_keystore#module:directory).
+    type: path
+    required: true
+seealso:
+  - module: ipsec.manual.ipsec_keystore
+"""
+
+EXAMPLES = r"""
+---
+- name: Read the keystore
+  ipsec.manual.ipsec_keystore_info:
+    directory: keystore
+  run_once: true
+  register: keystore
+
+- name: Fail where keys are older than 90 days
+  ansible.builtin.assert:
+    that: keystore.connections | selectattr('age', 'gt', 90 * 24 * 3600) | length == 0
+  run_once: true
+"""
+
+RETURN = r"""
+connections:
+  description:
+    - For each connection its C(name), the C(phase) of its rotation with the time it began (C(since)) and who began it (C(by), user and controller), the
+      C(generation) that hosts should use with the time it was C(created), C(created_by) whom, its C(age) in seconds, the time it was C(promoted) and
+      C(promoted_by) whom, whether its keys are random or derived (C(store)) and from which C(root) secret (a fingerprint), the numbers of the C(current),
+      C(next), and C(previous) generation (V(0) for none), and all that were C(retired), with the number of their fingerprints.
+    - The phase is V(steady), V(prepared), or V(switching).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: enigma-partym
+      phase: steady
+      since: "2026-11-21T21:04:00Z"
+      by: root@controller
+      generation: 8
+      created: "2026-11-21T21:00:00Z"
+      created_by: root@controller
+      promoted: "2026-11-21T21:04:00Z"
+      promoted_by: root@controller
+      age: 86400
+      store: random
+      root: ""
+      current: 8
+      next: 0
+      previous: 7
+      retired: []
+roots:
+  description:
+    - The root secrets, the newest last, each with its C(fingerprint), the time it was C(created), and C(created_by) whom.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+"""

@@ -1,0 +1,414 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The keystore's steps, also those that are broken off between any two system calls."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import pathlib
+import tempfile
+import typing as t
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+import ansible.parsing.vault
+from ansible.parsing.vault import VaultSecret
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import association
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _keystore, _records, _steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Runner, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._records import Record
+from ansible_collections.ipsec.manual.plugins.plugin_utils._steps import Order
+
+CONNECTIONS = read_connections(
+    [
+        {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}},
+        {"name": "link", "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2"}, "multicast": ["ff02::5"], "associations": [{"protocol": "ah"}]},
+    ]
+)
+SECRET = [("default", VaultSecret(b"correct horse"))]
+ME = Runner.of(os.getpid())
+NUMBERS = itertools.count(1)
+
+# What a run may ask for; the order of a rotation and every other.
+PREPARE = Order("prepared", "me@here", new_keys=True)
+ORDERS = [
+    PREPARE,
+    PREPARE._replace(new_keys=False),
+    PREPARE._replace(store="derived"),
+    PREPARE._replace(store="derived", new_root=True),
+    PREPARE._replace(store="random"),
+    Order("switching", "me@here"),
+    Order("promoted", "me@here"),
+    Order("discarded", "me@here", force=True),
+    Order("retired", "me@here"),
+]
+
+
+class Crash(BaseException):
+    """The machine is off."""
+
+
+class Machine:
+    """The module ``os`` until its power goes: before the call of number ``crash_at`` among those that change something, of a write after its first half."""
+
+    CHANGES = frozenset({"open", "write", "fsync", "close", "replace", "rename", "mkdir", "makedirs", "unlink", "rmdir", "ftruncate", "pwrite"})
+
+    def __init__(self, crash_at: int = 0) -> None:
+        self.crash_at = crash_at
+        self.count = 0
+        self.off = False
+
+    def __getattr__(self, name: str) -> t.Any:
+        genuine = getattr(os, name)
+        return self._switched(name, genuine) if name in self.CHANGES else genuine
+
+    def _switched(self, name: str, genuine: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        def call(*arguments: t.Any, **options: t.Any) -> t.Any:
+            self.count += 1
+            if not self.off and self.count == self.crash_at:
+                self.off = True
+                if name == "write":
+                    genuine(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+            if self.off:
+                if name == "close":  # the kernel closes what a process had open, and gives its locks back
+                    genuine(*arguments)
+                raise Crash
+            return genuine(*arguments, **options)
+
+        return call
+
+
+@pytest.fixture(autouse=True)
+def quick_vault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round of PBKDF2 in place of 10,000; all else of Ansible Vault is as it is."""
+    genuine = ansible.parsing.vault.PBKDF2HMAC
+    monkeypatch.setattr(ansible.parsing.vault, "PBKDF2HMAC", lambda **options: genuine(**{**options, "iterations": 1}))
+
+
+def run(directory: str, order: Order, machine: Machine | None = None, runner: Runner | None = None) -> _steps.Step:
+    """What the action does, in a process of its own as far as the lock can tell."""
+    store = Keystore(directory, Vault(SECRET))
+    runner = runner or ME._replace(started=str(next(NUMBERS)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_keystore, "os", machine or os)
+        store.make_directory()
+        with store.lock(runner) as lease:
+            assert lease is not None
+            step = _steps.carry_out(store, CONNECTIONS, order)
+            if order.state in ("prepared", "switching"):
+                lease.take(runner)
+            else:
+                lease.release()
+    return step
+
+
+class Ledger:
+    """What was ever seen in a keystore, and what must hold of it."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.keys: dict[tuple[str, int], frozenset[bytes]] = {}
+        self.spis: dict[tuple[str, int], frozenset[tuple[bytes, int]]] = {}
+        self.records: dict[str, Record] = {}
+
+    def audit(self, order: Order | None = None) -> None:
+        store = Keystore(self.directory, Vault(SECRET))
+        roots = store.read_roots()
+        records = store.read_all()
+        _records.verify(records, store.path, roots.secrets())
+        for name, record in records.items():
+            for generation in record.generations():
+                self._note(name, generation, roots.secrets())
+            self._succeed(self.records.get(name, Record(name)), record, order)
+        assert set(records) >= set(self.records)
+        self.records = records
+        assert len(self._all(self.keys)) == sum(map(len, self.keys.values()))
+        assert len(self._all(self.spis)) == sum(map(len, self.spis.values()))
+        self._look_for_plaintext(roots.secrets().values())
+
+    @staticmethod
+    def _all(found: t.Mapping[t.Any, frozenset[t.Any]]) -> set[t.Any]:
+        return set().union(*found.values())
+
+    def _note(self, name: str, generation: _records.Generation, roots: _records.Roots) -> None:
+        """A number never names two generations."""
+        sas = _records.sas_of(generation, name, roots)
+        keys = frozenset(key for sa in sas for key in (sa.encryption_key, sa.authentication_key) if key)
+        assert self.keys.setdefault((name, generation.generation), keys) == keys
+        self.spis[name, generation.generation] = frozenset((sa.destination, sa.spi) for sa in sas)
+
+    @staticmethod
+    def _succeed(before: Record, after: Record, order: Order | None) -> None:
+        """What a step may make of a record, whether it was broken off or not."""
+        number = {which: generation.generation if generation else 0 for which in ("current", "next") for generation in [before.pick(which)]}
+        current = after.current.generation if after.current else 0
+        following = after.next.generation if after.next else 0
+        assert after.retired[: len(before.retired)] == before.retired and after.last >= before.last
+        if current != number["current"]:
+            assert order is not None and order.state == "promoted" and current == number["next"] and not following
+            assert after.previous is not None or before.current is None
+        elif following != number["next"] and number["next"]:
+            assert number["next"] in {row.generation for row in after.retired} and order is not None and order.state in ("discarded", "prepared")
+        gone = {row.generation for row in after.retired}
+        assert not gone & {current, following} - {0}
+
+    def _look_for_plaintext(self, roots: t.Iterable[bytes]) -> None:
+        secrets = [*self._all(self.keys), *roots]
+        for path in pathlib.Path(self.directory).parent.rglob("*"):
+            if path.is_dir():
+                continue
+            data = path.read_bytes()
+            assert not any(secret in data or secret.hex().encode() in data for secret in secrets)
+            if path.name not in (".lock", ".gitignore"):
+                header = b"$ANSIBLE_VAULT;1.1;AES256\n"
+                assert data[: len(header)] == header[: len(data)] and not set(data[len(header) :]) - set(b"0123456789abcdef\n")
+                assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def ledger(tmp_path: pathlib.Path) -> Ledger:
+    return Ledger(str(tmp_path / "store" / "keystore"))
+
+
+ROTATION = ("switching", "promoted")
+
+
+@pytest.mark.parametrize("crashed", range(9))
+def test_every_step_survives_a_crash_between_any_two_calls(tmp_path: pathlib.Path, crashed: int) -> None:
+    """One step of a long history is broken off before each of its calls in turn; the run after it ends it."""
+    history = [ORDERS[index] for index in (0, 5, 6, 3, 5, 6, 8, 0, 7)]
+    for crash_at in itertools.count(1):
+        ledger = Ledger(str(tmp_path / f"{crash_at}" / "keystore"))
+        for index, order in enumerate(history):
+            if index == crashed:
+                machine = Machine(crash_at)
+                try:
+                    run(ledger.directory, order, machine)
+                except Crash:
+                    ledger.audit(order)
+            run(ledger.directory, order)
+            ledger.audit(order)
+        assert not list(pathlib.Path(ledger.directory).glob(".*.new"))
+        if not machine.off:
+            # It ended before its power went: every call was tried.
+            assert crash_at > 4
+            break
+
+
+@hypothesis.settings(max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.given(st.lists(st.tuples(st.sampled_from(ORDERS), st.integers(0, 24)), min_size=1, max_size=12))
+def test_any_sequence_of_steps_and_crashes_keeps_the_promises(steps: list[tuple[Order, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(os.path.join(folder, "keystore"))
+        for order, crash_at in steps:
+            try:
+                run(ledger.directory, order, Machine(crash_at))
+            except Crash:
+                pass
+            except IpsecError as exc:
+                assert "has no keystore file" in str(exc)
+            ledger.audit(order)
+        for state in ("prepared", *ROTATION):
+            run(ledger.directory, Order(state, "me@here"))
+            ledger.audit(Order(state, "me@here"))
+        for record in ledger.records.values():
+            assert record.phase == "steady" and record.current is not None and record.next is None
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_after(tmp_path: pathlib.Path) -> None:
+    """What a power failure may leave is what was synced: the order of the calls decides."""
+    calls: list[tuple[str, str]] = []
+
+    class Recorder(Machine):
+        def _switched(self, name: str, genuine: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+            def call(*arguments: t.Any, **options: t.Any) -> t.Any:
+                about = os.readlink(f"/proc/self/fd/{arguments[0]}") if isinstance(arguments[0], int) else str(arguments[0])
+                calls.append((name, os.path.basename(about)))
+                return genuine(*arguments, **options)
+
+            return call
+
+    run(str(tmp_path / "keystore"), PREPARE._replace(store="derived"), Recorder())
+    renames = [(index, name) for index, (call, name) in enumerate(calls) if call == "replace"]
+    assert [name.split(".")[1] for dummy, name in renames] == ["_root", "pair", "link"]
+    for index, name in renames:
+        before = [call for call, about in calls[:index] if about == name]
+        assert before[-2:] == ["fsync", "close"] and before[-3] == "write"
+        assert ("fsync", "keystore") in calls[index + 1 :]
+
+
+def attempt(directory: str, rounds: int, start: t.Any, results: t.Any) -> None:
+    """Another controller process: rotate as often as it is let."""
+    done, refused = 0, 0
+    start.wait()
+    runner = Runner.of(os.getpid())
+    for dummy in range(rounds):
+        try:
+            for order in (PREPARE, Order("switching", "me@here"), Order("promoted", "me@here")):
+                run(directory, order, runner=runner)
+            done += 1
+        except IpsecError as exc:
+            refused += "another run (process" in str(exc)
+    results.put((done, refused))
+
+
+def test_two_controllers_at_once_take_turns_or_are_refused(ledger: Ledger) -> None:
+    context = multiprocessing.get_context("fork")
+    start, results = context.Barrier(3), context.Queue()
+    processes = [context.Process(target=attempt, args=(ledger.directory, 8, start, results)) for dummy in range(3)]
+    for process in processes:
+        process.start()
+    outcomes = [results.get(timeout=120) for dummy in processes]
+    for process in processes:
+        process.join()
+    assert sum(done + refused for done, refused in outcomes) == 24
+    ledger.records = Keystore(ledger.directory, Vault(SECRET)).read_all()
+    ledger.audit()
+    record = ledger.records["pair"]
+    assert record.current is not None and record.last == record.current.generation == sum(done for done, dummy in outcomes) > 0
+
+
+def test_what_cannot_be_read_stops_every_step_and_stays(ledger: Ledger) -> None:
+    run(ledger.directory, PREPARE)
+    folder = pathlib.Path(ledger.directory)
+    whole = {path: path.read_bytes() for path in folder.glob("*.yml")}
+    path = folder / "link.yml"
+    for damage in (b"", b"x", whole[path][:200], whole[path][:-2], whole[path].replace(b"AES256", b"AES512", 1), b"format: 1\n"):
+        path.write_bytes(damage)
+        for order in (PREPARE, Order("switching", "me@here"), Order("promoted", "me@here"), Order("discarded", "me@here")):
+            with pytest.raises(IpsecError, match=r"link\.yml"):
+                run(ledger.directory, order)
+            assert path.read_bytes() == damage and (folder / "pair.yml").read_bytes() == whole[folder / "pair.yml"]
+
+
+def test_a_key_that_was_retired_in_one_connection_is_refused_in_another(ledger: Ledger) -> None:
+    for order in (PREPARE, Order("promoted", "me@here"), PREPARE, Order("promoted", "me@here")):
+        run(ledger.directory, order)
+    store = Keystore(ledger.directory, Vault(SECRET))
+    pair = store.read("pair")
+    assert pair is not None and pair.current is not None and pair.previous is not None
+    stolen = Record("other", last=1, current=pair.previous._replace(generation=1))
+    store.write(stolen)
+    with pytest.raises(IpsecError, match=r"other\.yml: generation 1 of connection other holds a key that was retired in connection pair"):
+        run(ledger.directory, PREPARE)
+    store.write(stolen._replace(current=pair.current._replace(generation=1)))
+    with pytest.raises(IpsecError, match="holds a key that connection (pair|other) has too"):
+        run(ledger.directory, PREPARE)
+
+
+def test_a_connection_that_is_no_more_gives_up_its_keys_and_they_stay_known(ledger: Ledger) -> None:
+    for order in (PREPARE, Order("promoted", "me@here"), PREPARE, Order("switching", "me@here")):
+        run(ledger.directory, order)
+    store = Keystore(ledger.directory, Vault(SECRET))
+    ended = Order("retired", "me@here", ended=("pair",))
+    with pytest.raises(IpsecError, match="hosts may already use generation 2 of connection pair"):
+        _steps.carry_out(store, [], ended)
+    _steps.carry_out(store, [], ended._replace(force=True))
+    record = store.read("pair")
+    assert record is not None and not list(record.generations()) and [row.reason for row in record.retired] == ["retired", "retired"]
+    assert [row.generation for row in record.retired] == [1, 2] and record.last == 2
+    run(ledger.directory, PREPARE)
+    again = store.read("pair")
+    assert again is not None and again.next is not None and again.next.generation == 3
+
+
+def test_retiring_erases_the_previous_keys_alone(ledger: Ledger) -> None:
+    for order in (PREPARE, Order("promoted", "me@here"), PREPARE, Order("promoted", "me@here")):
+        run(ledger.directory, order)
+    before = Keystore(ledger.directory, Vault(SECRET)).read("pair")
+    assert before is not None and before.previous is not None
+    assert run(ledger.directory, Order("retired", "me@here")).changed and not run(ledger.directory, Order("retired", "me@here")).changed
+    assert Keystore(ledger.directory, Vault(SECRET)).read("pair") == before._replace(previous=None)
+
+
+def test_from_random_to_derived_and_back_the_generations_go_on(ledger: Ledger) -> None:
+    kinds = []
+    for store in ("random", "derived", "", "random", ""):
+        for order in (Order("prepared", "me@here", store=store), Order("switching", "me@here"), Order("promoted", "me@here")):
+            run(ledger.directory, order)
+            ledger.audit(order)
+        current = ledger.records["pair"].current
+        assert current is not None
+        kinds.append((current.generation, current.store, bool(current.root), bool(current.sas)))
+    assert kinds == [
+        (1, "random", False, True),
+        (2, "derived", True, False),
+        (2, "derived", True, False),
+        (3, "random", False, True),
+        (3, "random", False, True),
+    ]
+
+
+def test_a_new_root_secret_comes_in_as_a_rotation_and_the_old_one_goes_when_nothing_needs_it(ledger: Ledger) -> None:
+    derived = Order("prepared", "me@here", store="derived")
+    store = Keystore(ledger.directory, Vault(SECRET))
+    seen = []
+    for prepare in (derived, derived._replace(new_root=True), derived._replace(new_keys=True)):
+        for order in (prepare, prepare, Order("switching", "me@here"), Order("promoted", "me@here")):
+            run(ledger.directory, order)
+            ledger.audit(order)
+        store = Keystore(ledger.directory, Vault(SECRET))
+        roots = store.read_roots()
+        current = ledger.records["pair"].current
+        assert current is not None and roots.newest is not None and current.root == roots.newest.fingerprint
+        seen.append((current.generation, len(roots.roots), len(roots.retired)))
+    # The previous generation needs the old one until there is another previous one.
+    assert seen == [(1, 1, 0), (2, 2, 0), (3, 1, 1)]
+    with pytest.raises(IpsecError, match="none of the connections derives its keys"):
+        run(ledger.directory, Order("prepared", "me@here", store="random", new_root=True))
+
+
+def test_a_root_secret_that_is_missing_or_damaged_is_named(ledger: Ledger) -> None:
+    run(ledger.directory, Order("prepared", "me@here", store="derived"))
+    path = pathlib.Path(ledger.directory, "_root.yml")
+    store = Keystore(ledger.directory, Vault(SECRET))
+    roots = store.read_roots()
+    (root,) = roots.roots
+    store.write(roots=roots._replace(roots=(root._replace(secret=bytes(32)),)))
+    with pytest.raises(IpsecError, match=rf"_root\.yml: the root secret {root.fingerprint} is damaged, or was retired") as caught:
+        run(ledger.directory, PREPARE)
+    assert root.secret.hex() not in str(caught.value)
+    store.write_texts({"_root": "format: 1\n"})
+    with pytest.raises(IpsecError, match="holds no root secrets of this collection"):
+        run(ledger.directory, PREPARE)
+    path.unlink()
+    with pytest.raises(IpsecError, match=f"comes from the root secret {root.fingerprint}, which the keystore does not have"):
+        run(ledger.directory, PREPARE)
+
+
+def test_the_restored_copy_of_a_derived_connection_does_not_bring_its_keys_back(ledger: Ledger) -> None:
+    """Generation 1 twice, of the same root secret: another salt, other keys."""
+    run(ledger.directory, Order("prepared", "me@here", store="derived"))
+    store = Keystore(ledger.directory, Vault(SECRET))
+    roots = store.read_roots().secrets()
+
+    def keys() -> set[bytes]:
+        record = store.read("pair")
+        assert record is not None and record.next is not None and record.next.generation == 1
+        return {sa.encryption_key for sa in _records.sas_of(record.next, "pair", roots)}
+
+    first = keys()
+    pathlib.Path(store.path("pair")).unlink()
+    run(ledger.directory, Order("prepared", "me@here", store="derived"))
+    assert not first & keys()
+
+
+def test_a_group_shares_one_sa_towards_every_address(ledger: Ledger) -> None:
+    """RFC 4552 section 7: all systems on a link have the same SPI and key, for sending and receiving."""
+    for store in ("random", "derived"):
+        run(ledger.directory, Order("prepared", "me@here", store=store))
+        record = Keystore(ledger.directory, Vault(SECRET)).read("link")
+        roots = Keystore(ledger.directory, Vault(SECRET)).read_roots().secrets()
+        assert record is not None and record.next is not None and record.next.store == store
+        per_host = [_records.sas_of(record.next, "link", roots, host) for host in ("", "a", "b")]
+        assert per_host[0] == per_host[1] == per_host[2] and len(per_host[0]) == 1
+        assert association.is_unspecified(per_host[0][0].source) and association.format_address(per_host[0][0].destination) == "ff02::5"
