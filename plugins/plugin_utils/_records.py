@@ -300,12 +300,10 @@ def _same_reach(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> boo
 
 
 def make(record: Record, connection: Connection, taken: Taken, retired: t.AbstractSet[str], by: str = "", root: tuple[str, bytes] | None = None) -> Record:
-    """The record with a new next generation. A next one that was there must have been discarded.
+    """The record with a new next generation; a next one that was there must have been discarded.
 
     ``retired`` are fingerprints of keys that must not be drawn. Derived from ``root`` (its fingerprint and the secret), random where there is none.
     """
-    if record.next is not None:
-        raise ValueError("there is a next generation")
     number, when = record.last + 1, now()
     gone = retired | record.retired_fingerprints()
     made = Generation(number, when, by, connection.settings())

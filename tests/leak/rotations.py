@@ -41,7 +41,7 @@ def prepare(stage: Stage, damage: t.Callable[[str], str] = lambda text: text) ->
     texts = {}
     for connection in read_connections(CONNECTIONS):
         record = store.read(connection.name) or records.Record(connection.name)
-        made = records.make(record, connection, records.Taken(), set())
+        made = records.make(records.discard(record, {}), connection, records.Taken(), set())
         assert made.next
         marked = re.sub(r"(?<=key )[0-9a-f]+", lambda match: stage.keys.key(len(match[0]) // 2).hex(), made.next.sas)
         texts[connection.name] = damage(marked)

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
+import pty
 import re
 import subprocess
 import sys
@@ -155,6 +157,103 @@ def test_every_way_to_give_a_password_works(controller: Controller) -> None:
     script.write_text("#!/bin/sh\necho horse\n")
     script.chmod(0o755)
     controller.well(show("pair"), options=("--vault-password-file", "client.sh"))
+
+
+def rekey(controller: Controller, *options: str) -> None:
+    command = [sys.executable, "-m", "ansible", "vault", "rekey", *options, *map(str, sorted(controller.keystore.glob("*.yml")))]
+    subprocess.run(command, check=True, capture_output=True, cwd=controller.folder)
+
+
+def test_ansible_vault_rekeys_every_file(controller: Controller) -> None:
+    """Connections with random and with derived keys, the root secret, and a key that a lookup remembers."""
+    keep = {"ansible.builtin.debug": {"msg": "{{ lookup('ipsec.manual.ipsec_key', 'aes', keystore='keystore', name='kept') | hash('sha256') }}"}}
+    first = controller.well(keystore(only=["pair"]), keystore(only=["mesh"], store="derived"), keystore("promoted"), keep, show("pair", "mesh"))
+    assert sorted(controller.snapshot()) == ["_key.kept.yml", "_root.yml", "mesh.yml", "pair.yml"]
+    rekey(controller, "--vault-password-file", "default", "--new-vault-id", "ops@ops")
+    assert all(data.startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n") for data in controller.snapshot().values())
+    assert "decrypts the keystore file" in controller.badly(keystore(new_keys=True))
+    # The order in which identities are given decides nothing: a file keeps its own.
+    both = ("--vault-id", "default@default", "--vault-id", "ops@ops")
+    second = controller.well(keep, show("pair", "mesh"), keystore(new_keys=True, new_root=True, store="derived"), keystore("promoted"), options=both)
+    assert shown(first) == shown(second)
+    assert all(data.startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n") for data in controller.snapshot().values())
+    # With two passwords under one name while one is changed, each file keeps its own as well.
+    rekey(controller, "--vault-id", "ops@ops", "--new-vault-password-file", "wrong")
+    controller.well(keep, keystore("retired"), options=("--vault-id", "default@default", "--vault-id", "default@wrong"))
+    controller.well(keystore(new_keys=True), options=("--vault-password-file", "wrong"))
+
+
+@pytest.mark.parametrize("options", [("--ask-vault-pass",), ("--vault-id", "ops@prompt"), ("--vault-id", "default@default", "--vault-id", "ops@prompt")])
+def test_a_password_that_is_typed_works(controller: Controller, options: tuple[str, ...]) -> None:
+    controller.well(keystore(only=["pair"]), options=("--vault-id", "ops@ops"))
+    (controller.folder / "play.json").write_text(
+        json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [{**keystore("promoted", only=["pair"]), "run_once": True}]}])
+    )
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", "a,b,c", *options, "play.json"]
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(controller.folder)
+        os.execve(command[0], command, {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "0"})
+    output = b""
+    with contextlib.suppress(OSError):  # the end of a terminal is an error
+        while chunk := os.read(terminal, 4096):
+            output += chunk
+            if output.endswith((b"password: ", b"(ops): ")):
+                os.write(terminal, b"horse\n")
+    os.close(terminal)
+    assert os.waitpid(pid, 0)[1] == 0, output.decode()
+    assert (controller.keystore / "pair.yml").read_bytes().startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n")
+
+
+def test_facts_for_an_audit_have_no_key(controller: Controller) -> None:
+    info = {"ipsec.manual.ipsec_keystore_info": {"directory": "keystore"}, "register": "found"}
+    check = {
+        "ansible.builtin.assert": {
+            "that": [
+                "found.connections | map(attribute='name') | list == ['mesh', 'pair']",
+                "found.connections[1].phase == 'prepared' and found.connections[1].store == 'random' and found.connections[1].next == 2",
+                "found.connections[1].retired | map(attribute='reason') | list == ['discarded']",
+                "found.connections[0].phase == 'steady' and found.connections[0].store == 'derived' and found.connections[0].generation == 1",
+                "found.connections[0].root == found.roots[0].fingerprint and found.connections[0].age < 600",
+                "'@' in found.connections[0].created_by and found.connections[0].promoted_by == found.connections[0].created_by",
+            ]
+        }
+    }
+    output = controller.well(
+        keystore(only=["pair"]),
+        keystore("discarded", only=["pair"]),
+        keystore(only=["pair"]),
+        keystore(only=["mesh"], store="derived"),
+        keystore("promoted", only=["mesh"]),
+        info,
+        check,
+        {**keystore("retired", connections=CONNECTIONS[1:], only=["pair"]), "register": "ended"},
+        {"ansible.builtin.assert": {"that": "ended.connections[0].generation == 0 and ended.connections[0].retired | length == 2"}},
+    )
+    assert not re.search(r"[0-9a-f]{32}", output)
+    before = controller.snapshot()
+    controller.badly(info, options=("--vault-password-file", "wrong"))
+    (controller.keystore / ".lock").unlink()
+    controller.well(info, options=("--vault-password-file", "default", "--check"))
+    assert before == controller.snapshot() and not (controller.keystore / ".lock").exists()
+
+
+def test_groups_of_the_inventory_and_all_connections_of_a_host(controller: Controller) -> None:
+    """`all` is a group; every host's address is a variable."""
+    connections = [
+        {"name": "fleet", "group": "all", "hub": "a"},
+        {"name": "link", "group": "all", "multicast": ["224.0.0.5"], "associations": [{"protocol": "ah"}]},
+    ]
+    addresses = {"ansible.builtin.set_fact": {"ipsec_address": "192.0.2.{{ 'abc'.index(inventory_hostname) + 1 }}"}, "run_once": False}
+    look_up = "lookup('ipsec.manual.ipsec_keystore', directory='keystore', generation='newest', host='b') | ipsec.manual.ipseckeys_parse"
+    output = controller.well(
+        addresses,
+        keystore(connections=connections, store="derived"),
+        {"ansible.builtin.debug": {"msg": f"{{{{ {look_up} | map(attribute='destination') | join(' ') }}}}"}},
+    )
+    assert shown(output) == [{"192.0.2.1", "192.0.2.2", "224.0.0.5"}]
+    nobody = look_up.replace("'b'", "'z'")
+    assert "there is no newest generation of the host z" in controller.badly({"ansible.builtin.debug": {"msg": f"{{{{ {nobody} }}}}"}})
 
 
 def test_without_the_right_secret_nothing_is_touched(controller: Controller) -> None:

@@ -1,0 +1,132 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the keystore costs for a full mesh, ESP and AH, for both kinds of keys: CPU seconds and memory, printed as JSON.
+
+    stores.py WORK_FOLDER
+
+Each measurement runs in a process of its own, with Ansible Vault as it is. Nothing is compared with a clock, since the machine may be busy.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+from ansible.parsing.vault import VaultSecret
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import language
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._records import DERIVED, Record, Taken, make, sas_of, verify_own
+from ansible_collections.ipsec.manual.plugins.plugin_utils._roots import RootFile, add
+
+KINDS = ("random", "derived")
+HOSTS = 200
+MANY = 2000
+ASSOCIATIONS = [{"protocol": "esp"}, {"protocol": "ah"}]
+
+
+def mesh(hosts: int) -> Connection:
+    addresses = {host_name(number): f"10.{number >> 8}.{number & 255}.1" for number in range(hosts)}
+    return read_connections([{"name": "mesh", "endpoints": addresses, "associations": ASSOCIATIONS}])[0]
+
+
+def host_name(number: int) -> str:
+    return f"h{number:04}"
+
+
+def keystore(folder: str) -> Keystore:
+    return Keystore(folder, Vault([("default", VaultSecret(b"correct horse battery staple"))]))
+
+
+def prepare(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
+    """A second generation beside the first, as a rotation makes it: the first one's SPIs and fingerprints count."""
+    store = keystore(folder)
+    store.make_directory()
+    connections = [mesh(hosts)]
+    for state in ("prepared", "promoted"):
+        _steps.carry_out(store, connections, _steps.Order(state, "bench", store=kind))
+    began = time.process_time()
+    step = _steps.carry_out(keystore(folder), [mesh(hosts)], _steps.Order("prepared", "bench", store=kind, new_keys=True))
+    seconds = time.process_time() - began
+    assert step.outcomes["mesh"].outcome == "made"
+    return {"seconds": seconds, "bytes": Path(store.path("mesh")).stat().st_size}
+
+
+def render(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
+    """One host's text, as the lookup makes it: decrypt, select or derive, check against what was retired, write."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.process_time()
+    store = keystore(folder)
+    record = store.read("mesh")
+    generation = record.pick("newest") if record is not None else None
+    assert record is not None and generation is not None and generation.store == kind
+    roots = store.read_roots().secrets() if kind == DERIVED else {}
+    sas = sas_of(generation, "mesh", roots, host_name(0))
+    verify_own(record, generation, sas, store.path("mesh"), roots)
+    text = language.render(sas)
+    seconds = time.process_time() - began
+    wanted = (hosts - 1) * 2 * len(ASSOCIATIONS)
+    assert text.count("\n") == len(set(text.splitlines())) == wanted
+    return {"seconds": seconds, "sas": wanted, "kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before}
+
+
+def lay_down(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
+    """Only what a host's text needs of a mesh that nobody places on this machine for a measurement: a derived generation and its root secret."""
+    store = keystore(folder)
+    store.make_directory()
+    roots = add(RootFile(), "bench")
+    root = roots.roots[0]
+    connection = mesh(hosts)
+    # The SPIs of so many are placed in a minute or so, which is not what is measured.
+    record = make(Record("mesh"), connection._replace(endpoints=connection.endpoints[:2]), Taken(), set(), "bench", (root.fingerprint, root.secret))
+    assert record.next is not None
+    store.write(record._replace(next=record.next._replace(settings=connection.settings())), roots=roots)
+    return {}
+
+
+STEPS: dict[str, t.Callable[[str, str, int], dict[str, t.Any]]] = {"prepare": prepare, "render": render, "lay_down": lay_down}
+
+
+def alone(step: str, folder: Path, kind: str, hosts: int) -> dict[str, t.Any]:
+    """One step in a process of its own."""
+    command = [sys.executable, __file__, step, str(folder), kind, str(hosts)]
+    found: dict[str, t.Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return found
+
+
+def measure(work: Path) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = {}
+    for kind in KINDS:
+        folder = work / kind
+        found[f"{kind} prepare {HOSTS}"] = alone("prepare", folder, kind, HOSTS)
+        found[f"{kind} render {HOSTS}"] = alone("render", folder, kind, HOSTS)
+        shutil.rmtree(folder)
+    for hosts in (HOSTS, MANY):
+        folder = work / str(hosts)
+        alone("lay_down", folder, DERIVED, hosts)
+        found[f"{DERIVED} render {hosts}"] = alone("render", folder, DERIVED, hosts)
+    return found
+
+
+def main() -> None:
+    if len(sys.argv) == 2:
+        work = Path(sys.argv[1])
+        work.mkdir(parents=True, exist_ok=True)
+        print(json.dumps(measure(work)))
+    else:
+        step, folder, kind, hosts = sys.argv[1:]
+        print(json.dumps(STEPS[step](folder, kind, int(hosts))))
+
+
+if __name__ == "__main__":
+    main()
