@@ -7,13 +7,14 @@ SECONDS ?= 600
 # Labs that still run, started here or in the synced copy
 LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_collections/ipsec/manual/build/lab/*)
 
-.PHONY: help demo test bench fuzz docs clean
+.PHONY: help demo test bench fuzz docs docs-command clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
 	@echo 'make test    every gate; one tier with TIER=unit, static, pythons, kernel, lab, e2e or leak'
 	@echo 'make bench   what it costs, against ip(8) and a C program, into build/bench.json'
 	@echo 'make fuzz    broken input for the language, guided by coverage; SECONDS=600'
 	@echo 'make docs    the docs site, into build/docs/html'
+	@echo 'make docs-command  docs/ipseckey.*, from the tables of the command'
 	@echo 'make clean   remove what these made: build/ and .venv*/'
 	@echo 'What is missing is installed first by root, and named to everybody else.'
 
@@ -31,6 +32,10 @@ fuzz:
 
 docs:
 	@tests/run docs && echo 'build/docs/html/index.html'
+
+docs-command:
+	@cd plugins/module_utils && python3 -B -c 'from _core.reference import DOCUMENTS; \
+	    [open(f"../../docs/{name}", "w", encoding="utf-8").write(made()) for name, made in DOCUMENTS.items()]'
 
 clean:
 	@for lab in $(LABS); do $${lab%/build/lab/*}/tests/lab/lab down --name $${lab##*/}; done

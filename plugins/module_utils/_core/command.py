@@ -23,7 +23,7 @@ import typing as t
 from . import association, display, language, protected, reference, script
 from .association import Entry, SecurityAssociation
 from .effect import Effect, effect
-from .errors import InputError, IpsecError, Problems, ProtectedFileError, TextError, may_be_key, raise_all
+from .errors import InputError, IpsecError, NetworkFileError, Problems, ProtectedFileError, TextError, may_be_key, raise_all
 from .grammar import FILE, PROMPT
 from .login import clear_text_server
 from .sadb import Sadb, open_sadb
@@ -158,7 +158,9 @@ def read_file(path: str, options: Options) -> bytes:
         except ProtectedFileError as error:
             raise (_with_option(error) if os.path.exists(path) else error) from None
     problems = protected.status(path).problems
-    raise_all([_with_option(error) for error in problems if not (options.allow_network_file if _is_about_network(error) else options.allow_unsafe_file)])
+    raise_all(
+        [_with_option(error) for error in problems if not (options.allow_network_file if isinstance(error, NetworkFileError) else options.allow_unsafe_file)]
+    )
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
@@ -170,12 +172,8 @@ def read_file(path: str, options: Options) -> bytes:
 
 
 def _with_option(error: ProtectedFileError) -> ProtectedFileError:
-    option = "--allow-network-file" if _is_about_network(error) else "--allow-unsafe-file"
+    option = "--allow-network-file" if isinstance(error, NetworkFileError) else "--allow-unsafe-file"
     return ProtectedFileError(error.message, error.place, ". ".join(filter(None, (error.hint, f"To take it all the same: {option}"))))
-
-
-def _is_about_network(error: ProtectedFileError) -> bool:
-    return error.message.startswith(("the file system is ", "the type of the file system "))
 
 
 def _check(steps: t.Sequence[Step], name: str, sadb: Sadb) -> None:

@@ -62,6 +62,10 @@ class ProtectedFileError(IpsecError):
     """A secret file, or a directory above it, is not as safe as it must be, or could not be read or written."""
 
 
+class NetworkFileError(ProtectedFileError):
+    """It lies, or may lie, on a file system whose content crosses a network."""
+
+
 class SadbError(IpsecError):
     """The kernel, or the way to it, refused; ``errno_name`` is ``EPERM`` and so on, empty where there is none."""
 

@@ -21,7 +21,7 @@ import stat
 import time
 import typing as t
 
-from .errors import ProtectedFileError, raise_all
+from .errors import NetworkFileError, ProtectedFileError, raise_all
 
 LIMIT = 64 << 20
 """Bytes that `read` takes unless told otherwise: some 200,000 SAs."""
@@ -366,10 +366,10 @@ def _file_problems(found: os.stat_result | None, path: str, open_to_others: bool
 
 def _network_problems(kind: str, path: str) -> list[ProtectedFileError]:
     if not kind:
-        return [ProtectedFileError("the type of the file system cannot be told", path, f"One of {', '.join(_MOUNT_TABLES)} must list its mount.")]
+        return [NetworkFileError("the type of the file system cannot be told", path, f"One of {', '.join(_MOUNT_TABLES)} must list its mount.")]
     if kind in NETWORK_FILE_SYSTEMS or (kind.startswith("fuse") and kind not in LOCAL_FUSE):
         return [
-            ProtectedFileError(f"the file system is {kind}, so keys would leave this system in clear text", path, "Choose a directory on a local file system.")
+            NetworkFileError(f"the file system is {kind}, so keys would leave this system in clear text", path, "Choose a directory on a local file system.")
         ]
     return []
 

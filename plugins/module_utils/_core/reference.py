@@ -12,7 +12,7 @@ import textwrap
 import typing as t
 
 from .algorithms import ALGORITHMS
-from .grammar import ALL, COMMAND_BY_WORD, COMMANDS, EXTRA, FIELDS_OF_COMMAND, FILE, IDENTITY, KEYWORDS, LINE, OURS, PROMPT, Command, Keyword
+from .grammar import ALL, COMMAND_BY_WORD, COMMANDS, EXTRA, FIELDS_OF_COMMAND, FILE, FILE_NAME, IDENTITY, KEYWORDS, LINE, OURS, PROMPT, Command, Keyword
 
 
 class Option(t.NamedTuple):
@@ -140,6 +140,19 @@ def _roff(text: str) -> str:
     return "\\&" + escaped if escaped[:1] in (".", "'") else escaped
 
 
+def _tables() -> t.Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """Title, what the rows begin with, and the rows with a sentence each."""
+    commands = ((usage, f"{text}. Taken {_places(COMMAND_BY_WORD[usage.split()[0]])}") for usage, text in _command_rows())
+    tables: tuple[tuple[str, str, t.Iterable[tuple[str, str]]], ...] = (
+        ("Options", "option", _option_rows()),
+        ("Commands", "command", commands),
+        ("Attributes", "attribute", _attribute_rows()),
+        ("Algorithms", "algorithm", _algorithm_rows()),
+    )
+    for title, head, rows in tables:
+        yield title, head, [(left, right[:1].upper() + right[1:].rstrip(".") + ".") for left, right in rows]
+
+
 def man_page() -> str:
     """The manual page ipseckey(8)."""
     lines = [
@@ -158,15 +171,10 @@ def man_page() -> str:
             "Adds, changes, deletes and shows SAs whose keys no daemon negotiates, in the language of Solaris' ipseckey. Without option and command it prompts."
         ),
     ]
-    for title, rows in (
-        ("OPTIONS", _option_rows()),
-        ("COMMANDS", ((usage, f"{text}. Taken {_places(COMMAND_BY_WORD[usage.split()[0]])}.") for usage, text in _command_rows())),
-        ("ATTRIBUTES", _attribute_rows()),
-        ("ALGORITHMS", _algorithm_rows()),
-    ):
-        lines.append(f".SH {title}")
+    for title, dummy, rows in _tables():
+        lines.append(f".SH {title.upper()}")
         for left, right in rows:
-            lines += (".TP", f".B {_roff(left)}", _roff(right[:1].upper() + right[1:].rstrip(".") + "."))
+            lines += (".TP", f".B {_roff(left)}", _roff(right))
     for title, text in _SECTIONS:
         lines += (f".SH {title.upper()}", _roff(text))
     return "".join(f"{line}\n" for line in lines)
@@ -199,12 +207,13 @@ def completion() -> str:
     commands = " ".join(sorted(word for word, row in COMMAND_BY_WORD.items() if LINE in row.places))
     cases = []
     for row in COMMANDS:
-        if LINE in row.places and (row.type or row.name in FIELDS_OF_COMMAND or row.name == "help"):
+        if LINE in row.places and (row.type or row.takes):
             first = row.type.strip("[]").replace("|", " ") if row.type else " ".join(sorted((*COMMAND_BY_WORD, "attr")))
             rest = " ".join(keyword.name for keyword in KEYWORDS if keyword.field in FIELDS_OF_COMMAND.get(row.name, ()))
-            cases.append(f'        {row.name}) first="{first}"; rest="{rest}" ;;')
-    names = " ".join(row.name for row in OPTIONS)
-    return _BASH.format(files=" | ".join(row.name for row in OPTIONS if row.value), options=names, commands=commands, cases="\n".join(cases))
+            cases.append(f'        {row.name}) first="{first}" rest="{rest}"{" files=1" if row.takes == FILE_NAME else ""} ;;')
+    values = " | ".join(sorted(word for row in KEYWORDS if row.values for word in (row.name, *row.synonyms)))
+    files = " | ".join(row.name for row in OPTIONS if row.value)
+    return _BASH.format(options=" ".join(row.name for row in OPTIONS), files=files, commands=commands, cases="\n".join(cases), values=values)
 
 
 _BASH = """\
@@ -212,13 +221,14 @@ _BASH = """\
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Written by: ipseckey --completion
-# shellcheck shell=bash disable=SC2207
+# shellcheck shell=bash
 
 _ipseckey() {{
-    local word command="" at=0 first="" rest="" current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}}
+    local word command="" at=0 first="" rest="" files="" current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}}
+    COMPREPLY=()
     case $before in
         {files})
-            COMPREPLY=($(compgen -f -- "$current"))
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
     esac
@@ -236,14 +246,55 @@ _ipseckey() {{
         fi
     done
     case $command in
-        "") first="{commands} {options}" ;;
+        "") first="{commands}" ;;
 {cases}
     esac
-    if [[ -z $command || $((COMP_CWORD - at)) -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "$first" -- "$current"))
+    if [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "{options}" -- "$current")
+    elif [[ -z $command || $((COMP_CWORD - at)) -eq 1 ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$first" -- "$current")
+    elif [[ -n $files ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
     else
-        COMPREPLY=($(compgen -W "$rest" -- "$current"))
+        case $before in
+            {values}) ;; # its value follows
+            *) mapfile -t COMPREPLY < <(compgen -W "$rest" -- "$current") ;;
+        esac
     fi
 }}
-complete -F _ipseckey ipseckey
+complete -o filenames -F _ipseckey ipseckey
 """
+
+
+def page() -> str:
+    """The same as `man_page`, as Markdown tables."""
+    text = _PAGE.format(summary=SUMMARY[:1].upper() + SUMMARY[1:], usage=USAGE)
+    for title, head, rows in _tables():
+        text += f"\n## {title}\n\n| {head} | |\n| --- | --- |\n"
+        text += "".join(f"| `{_cell(left)}` | {_cell(right)} |\n" for left, right in rows)
+    return text + "".join(f"\n## {title}\n\n{paragraph}\n" for title, paragraph in _SECTIONS)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+_PAGE = """\
+<!--
+Copyright (c) 2026, ipsec.manual contributors
+GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+SPDX-License-Identifier: GPL-3.0-or-later
+-->
+
+# ipseckey
+
+{summary}, in the language of Solaris' utility of that name; [deviations.md](deviations.md) says where it differs.
+`make docs-command` writes this page from the tables of the command itself; `ipseckey --man` prints them as a manual page.
+
+```text
+{usage}
+```
+"""
+
+# What is written from here: file of docs/, and its content.
+DOCUMENTS: dict[str, t.Callable[[], str]] = {"ipseckey.8": man_page, "ipseckey.bash": completion, "ipseckey.md": page}

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -73,9 +74,44 @@ def test_a_clear_text_login_is_found_among_the_ancestors(tmp_path):
     assert login.clear_text_server(77, str(tmp_path)) == ""
 
 
-@pytest.mark.parametrize(("name", "made"), [("ipseckey.8", reference.man_page), ("ipseckey.bash", reference.completion)])
+@pytest.mark.parametrize(("name", "made"), reference.DOCUMENTS.items(), ids=reference.DOCUMENTS)
 def test_what_was_generated_is_current(name, made):
-    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == made(), f"make it anew with: python3 -m ipseckey --man > docs/{name}"
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == made(), "make it anew with: make docs-command"
+
+
+def completed(*words):
+    """What bash would offer for the last word."""
+    script = 'source "$1"; shift; COMP_WORDS=(ipseckey "$@"); COMP_CWORD=$#; _ipseckey; printf "%s\\n" "${COMPREPLY[@]}"'
+    command = ["bash", "-c", script, "bash", str(ROOT / "docs" / "ipseckey.bash"), *words]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not answer.stderr
+    return answer.stdout.split("\n")[:-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("fl",), ["flush"]),
+        (("delete", ""), ["esp", "ah"]),
+        (("flush", "a"), ["ah", "all"]),
+        (("-n", "get", "esp", "sp"), ["spi", "sport"]),
+        (("get", "esp", "spi", ""), [""]),
+        (("get", "esp", "spi", "0x1001", "ds"), ["dst", "dst6"]),
+        (("help", "update-"), ["update-pair"]),
+        (("dump", "--js"), ["--json"]),
+        (("--allow-n",), ["--allow-network-file"]),
+        (("add",), [""]),
+        (("frobnicate", "x"), [""]),
+    ],
+)
+def test_bash_completes(words, offered):
+    assert completed(*words) == offered
+
+
+@pytest.mark.parametrize("before", [("-f",), ("-c",), ("-s",), ("save", "all")])
+def test_bash_completes_files(tmp_path, before):
+    (tmp_path / "two words").touch()
+    assert completed(*before, f"{tmp_path}/tw") == [f"{tmp_path}/two words"]
 
 
 def test_the_tables_are_in_the_manual_page():
