@@ -368,7 +368,8 @@ class Reader:
                 return sa
         return None
 
-    def _attributes(self, words: t.Sequence[Word]) -> Given:
+    def _attributes(self, words: t.Sequence[Word], lowest_spi: int = association.SPI_MIN) -> Given:
+        """What the words give; ``lowest_spi`` is 1 where they name an SA that is there, whoever made it."""
         given = Given({}, {}, set())
         position = 0
         while position < len(words):
@@ -402,7 +403,7 @@ class Reader:
                     given.refused.add(row.field)
                     continue
                 try:
-                    given.values[row.field] = self._value(row, word, values)
+                    given.values[row.field] = self._value(row, word, values, lowest_spi)
                 except InputError as wrong:
                     self.problem(wrong.message, given.words[row.field].line, given.words[row.field].column, wrong.hint)
                     given.refused.add(row.field)
@@ -418,13 +419,13 @@ class Reader:
         else:
             self.problem(f"unknown keyword {shown_word(word.text)}", word.line, word.column, nearest(word.text, tuple(BY_WORD), _NO_NEAREST))
 
-    def _value(self, row: Keyword, keyword: Word, values: t.Sequence[Word]) -> t.Any:
+    def _value(self, row: Keyword, keyword: Word, values: t.Sequence[Word], lowest_spi: int) -> t.Any:
         """The value of one attribute, in the form `_build` wants. Raises InputError."""
         if row.kind == FLAG:
             return keyword.text
         text = values[0].text
         if row.kind == SPI:
-            spi, reading, advice = read_spi(text)
+            spi, reading, advice = read_spi(text, "", lowest_spi)
             if advice:
                 self.warn(advice, values[0], reading)
             return spi if row.known == ALL else f"0x{spi:08x}"

@@ -22,6 +22,7 @@ from .grammar import (
     ANY_TYPE,
     ANY_TYPE_OR_NONE,
     BY_WORD,
+    CHANGE,
     COMMAND_BY_WORD,
     EXTRA_KEYWORDS,
     FIELDS_OF_COMMAND,
@@ -42,6 +43,7 @@ from .render import folded, quoted, words_of, words_of_sa
 
 ATTRIBUTES_TOPIC = "attr"
 ALL_TYPES = "all"
+ALL_WORDS = (ALL_TYPES, "0", "0x0")
 _NAME_OF_FIELD = {row.field: row.name for row in reversed(KEYWORDS)}
 _TRAFFIC = ("protocol", "source_port", "destination_port")
 _KEYS_NEVER_CHANGE = ("encryption", "encryption_key", "authentication", "authentication_key", "icv_bits")
@@ -204,7 +206,7 @@ class _ScriptReader(Reader):
         subject, lifetimes, text = None, association.NO_LIFETIMES, ""
         extra: tuple[tuple[str, str], ...] = ()
         if row.name in FIELDS_OF_COMMAND:
-            given = self._attributes(words)
+            given = self._attributes(words, lowest_spi=1)
             self._check_fields(row, given, first, command.broken)
             if len(self.problems) == known_problems and not command.broken:
                 subject = _subject(protocol, given.values)
@@ -230,12 +232,12 @@ class _ScriptReader(Reader):
             return "", words
         kind = words[0]
         protocol = SA_TYPES.get(kind.text.lower(), "")
-        if protocol or (kind.text.lower() == ALL_TYPES and row.type in (ANY_TYPE, ANY_TYPE_OR_NONE)) or kind.text == REFUSED:
+        if protocol or (kind.text.lower() in ALL_WORDS and row.type in (ANY_TYPE, ANY_TYPE_OR_NONE)) or kind.text == REFUSED:
             return protocol, words[1:]
         if row.type == ONE_TYPE and kind.text in BY_WORD:
             self.problem("the SA type is missing", kind.line, kind.column, f"Write: {row.usage()}")
             return "", words
-        what = "all is no SA type here" if kind.text.lower() == ALL_TYPES else f"unknown SA type {shown_word(kind.text)}"
+        what = f"{kind.text} is no SA type here" if kind.text.lower() in ALL_WORDS else f"unknown SA type {shown_word(kind.text)}"
         self.problem(what, kind.line, kind.column, f"Write: {row.usage()}")
         return "", words[1:]
 
@@ -244,7 +246,11 @@ class _ScriptReader(Reader):
         for field, word in given.words.items():
             if field not in allowed:
                 name = _NAME_OF_FIELD.get(field, field)
-                hint = "An SA's keys never change: add one with a new SPI, then delete this one." if field in _KEYS_NEVER_CHANGE else "Remove it."
+                hint = (
+                    "An SA's keys never change: add one with a new SPI, then delete this one."
+                    if field in _KEYS_NEVER_CHANGE and row.takes == CHANGE
+                    else "Remove it."
+                )
                 self.problem(f"{row.name} takes no {name}", word.line, word.column, hint)
         for field, hint in (("spi", "Add: spi 0x and its hexadecimal digits."), ("destination", "Add: dst and its address.")):
             if field not in given.words and field not in given.refused and not broken:

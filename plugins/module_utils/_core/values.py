@@ -16,6 +16,9 @@ from .association import Mark
 from .errors import InputError, may_be_key, shown
 from .grammar import IDENTITY_TYPES, NO_ALGORITHM
 
+# What is meant for a number, good or not; 3des is a name.
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
+
 
 def parse_spi(text: str | int, place: str = "") -> tuple[int, str]:
     """An SPI and a warning, which is empty where the text can be read in one way only.
@@ -114,8 +117,9 @@ def parse_key(text: str, place: str = "") -> bytes:
 
 
 def parse_algorithm(kind: str, text: str, place: str = "") -> str:
-    """The table's name of the algorithm; empty for ipseckey's words for no algorithm."""
-    return "" if text.lower() in NO_ALGORITHM[kind] else algorithms.find(kind, text, place).name
+    """The table's name of the algorithm, given by name or number; empty for ipseckey's words for no algorithm."""
+    word = str(parse_number(text, 8, place)) if _NUMBER.fullmatch(text) else text
+    return "" if word.lower() in NO_ALGORITHM[kind] else algorithms.find(kind, word, place).name
 
 
 def parse_identity(kind: str, text: str, place: str = "") -> str:

@@ -127,7 +127,7 @@ def steps_about_one(draw, row):
     mask = draw(UINT32)
     subject = Subject(
         draw(st.sampled_from(["esp", "ah"])),
-        draw(st.integers(256, 2**32 - 1)),
+        draw(st.integers(1, 2**32 - 1)),
         draw(addresses(width)),
         draw(st.sampled_from([None, Mark(draw(UINT32) & mask, mask)])) if mask else None,
         draw(st.one_of(st.just(b""), addresses(width))),
