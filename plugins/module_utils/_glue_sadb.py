@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from ._core import language, protected
-from ._core.association import PROTOCOLS, Entry, SecurityAssociation, format_address, identity, label, problems, set_problems
+from ._core.association import PROTOCOLS, Entry, SecurityAssociation, flags, format_address, identity, label, problems, set_problems
 from ._core.errors import InputError, SadbError, raise_all
 from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, digest, in_scope, plan
 from ._core.sadb import Sadb, open_sadb
@@ -135,7 +135,8 @@ def _backup(
     sas = [_with_counter(sadb, entry) for entry in actual if entry.sa in touched and not entry.larval]
     if sas and keys_hidden:
         raise SadbError("this kernel hides the keys of SAs (lockdown), so they cannot be backed up", "backup", "Leave backup away and keep the old file.")
-    unfit = [InputError(problem.message, label(sa), _remedy(sa)) for sa in sas for problem in problems(sa, allow_static_counter_mode=True)]
+    unfit = [InputError(f"the language has no word for what it has: {flags(sa)}", label(sa), _remedy(sa)) for sa in sas if flags(sa)]
+    unfit += [InputError(problem.message, label(sa), _remedy(sa)) for sa in sas for problem in problems(sa, allow_static_counter_mode=True)]
     raise_all([*unfit, *(InputError(problem.message, problem.place, _REMEDY.format("ipsec.manual.ipsec_sa")) for problem in set_problems(sas))])
     return language.render(sas, comment="The SAs that ipsec.manual.ipsec_sadb found before it changed them.").encode("utf-8")
 
@@ -157,7 +158,7 @@ def _with_counter(sadb: Sadb, entry: Entry) -> SecurityAssociation:
     last = max(entry.counters.sequence_out, entry.counters.sequence_in)
     if not last:
         return entry.sa
-    counted = entry.sa._replace(extra=(("replay_value", str(last)),))
+    counted = entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, ("replay_value", str(last))))))
     return entry.sa if any(problem.place == "replay_value" for problem in sadb.refusals(counted)) else counted
 
 

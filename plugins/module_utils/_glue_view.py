@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ._core.association import Entry, Mark, SecurityAssociation, Selector, algorithm_of, fingerprints, format_address
+from ._core.association import Entry, Mark, SecurityAssociation, Selector, algorithm_of, fingerprints, flags, format_address
 
 View = t.Dict[str, t.Any]
 
@@ -89,6 +89,7 @@ def observed(entry: Entry, now: float) -> View:
     return {
         **public(entry.sa),
         "larval": entry.larval,
+        "flags": flags(entry.sa).split(),
         "age": max(0, int(now) - counters.add_time) if counters.add_time else 0,
         "counters": counters._asdict(),
         "budget": budget(entry),

@@ -181,6 +181,14 @@ sas:
       type: bool
       returned: always
       sample: false
+    flags:
+      description:
+        - Words for what another program gave the SA and this collection neither sets nor keeps, such as C(noecn) or C(output-mark).
+        - An SA that has any differs from every SA of a text, and no backup can hold it.
+      type: list
+      elements: str
+      returned: always
+      sample: []
     age:
       description: Seconds since the SA was added.
       type: int

@@ -84,7 +84,7 @@ class SecurityAssociation(t.NamedTuple):
     ``encryption`` and ``authentication`` are names of the table in `algorithms` (a Linux kernel name where that table has no row), empty where there
     is none; ESP without a cipher is "null". ``encryption_key`` holds key and salt. ``icv_bits`` is never 0 where there is integrity.
     ``source`` all zeros is any source. ``esn`` is extended sequence numbers. ``direction`` is "inbound", "outbound" or empty for unsaid.
-    ``extra`` holds, sorted, what only PF_KEY systems know, as (ipseckey keyword, text).
+    ``extra`` holds, sorted, what only PF_KEY systems know, as (ipseckey keyword, text), and under `FLAGS` what a SADB shows that no field can hold.
     """
 
     protocol: str
@@ -112,6 +112,8 @@ class SecurityAssociation(t.NamedTuple):
         return f"<SecurityAssociation {label(self)}>"
 
 
+FLAGS = "flags"
+"""In `SecurityAssociation.extra`: words for what another program gave the SA and this collection neither sets nor keeps, such as ``noecn``."""
 KEY_FIELDS = ("encryption_key", "authentication_key")
 
 
@@ -175,6 +177,11 @@ def identity(sa: SecurityAssociation) -> Identity:
 def owner(sa: SecurityAssociation) -> tuple[int, Mark | None, int]:
     """What tells whose SA it is on Linux: reqid, mark and if_id. IKE daemons and overlay networks set at least one of them."""
     return (sa.reqid, sa.mark, sa.if_id)
+
+
+def flags(sa: SecurityAssociation) -> str:
+    """What `FLAGS` holds, words with blanks between; empty for an SA that this collection could have added."""
+    return dict(sa.extra).get(FLAGS, "") if sa.extra else ""
 
 
 def label(sa: SecurityAssociation) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import getopt
-import json
 import os
 import signal
 import stat
@@ -284,7 +283,7 @@ def _advise(sas: t.Sequence[SecurityAssociation]) -> None:
 
 def _show(entry: Entry, options: Options, message: str = "DUMP") -> None:
     if options.json:
-        _print(json.dumps(display.record(entry, options.keys())) + "\n")
+        _print(_json(display.record(entry, options.keys())) + "\n")
     else:
         _print(display.block(entry, options.keys(), options.verbose, message=message) + "\n")
 
@@ -295,7 +294,7 @@ def _show(entry: Entry, options: Options, message: str = "DUMP") -> None:
 def _dump(step: Step, options: Options) -> int:
     entries = open_sadb().dump(step.protocol)
     if options.json:
-        _print(json.dumps([display.record(entry, options.keys()) for entry in entries], indent=1) + "\n")
+        _print(_json([display.record(entry, options.keys()) for entry in entries], indent=1) + "\n")
     else:
         for entry in entries:
             _show(entry, options)
@@ -347,7 +346,7 @@ def _read_back(sas: list[SecurityAssociation]) -> tuple[SecurityAssociation, ...
 def _continued(entry: Entry) -> SecurityAssociation:
     """The SA, starting where it is now."""
     sequence = max(entry.counters.sequence_out, entry.counters.sequence_in)
-    return entry.sa._replace(extra=(("replay_value", str(sequence)),)) if sequence else entry.sa
+    return entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, ("replay_value", str(sequence)))))) if sequence else entry.sa
 
 
 def _monitor(step: Step, options: Options) -> int:
@@ -363,7 +362,7 @@ def _monitor(step: Step, options: Options) -> int:
                 _say("events came faster than they were read; some are lost")
             elif options.json:
                 shown = display.record(event.entry, options.keys()) if event.entry is not None else {"protocol": event.protocol or "all"}
-                _print(json.dumps({"event": event.kind.lower(), **shown}) + "\n")
+                _print(_json({"event": event.kind.lower(), **shown}) + "\n")
             else:
                 text = f"Base message (version 2) type {event.kind}, SA type {(event.protocol or 'all').upper()}.\n"
                 if event.entry is not None:
@@ -465,6 +464,12 @@ class _Line:
 
 
 # Output
+
+
+def _json(value: t.Any, indent: int | None = None) -> str:
+    import json  # only here, since few runs ask for it
+
+    return json.dumps(value, indent=indent)
 
 
 def _print(text: str) -> None:

@@ -67,7 +67,8 @@ def block(entry: Entry, keys: str = HIDDEN, raw_times: bool = False, now: float 
     sequence = max(entry.counters.sequence_out, entry.counters.sequence_in)
     if sequence:
         lines.append(f"RPL: Replay Value {sequence}")
-    for name, value in (("reqid", sa.reqid), ("if_id", sa.if_id), ("mark", sa.mark and f"0x{sa.mark.value:x}/0x{sa.mark.mask:x}")):
+    mark = sa.mark and f"0x{sa.mark.value:x}/0x{sa.mark.mask:x}"
+    for name, value in (("reqid", sa.reqid), ("if_id", sa.if_id), ("mark", mark), ("flags", association.flags(sa))):
         if value:
             lines.append(f"OTH: {name} {value}")
     return "".join(f"{line}\n" for line in lines)
@@ -145,5 +146,7 @@ def record(entry: Entry, keys: str = HIDDEN) -> dict[str, t.Any]:
             found[field] = {name: format_address(value) if isinstance(value, bytes) else value for name, value in pairs if value}
     if sa.lifetimes != Lifetimes():
         found["lifetimes"] = {name: value for name, value in sa.lifetimes._asdict().items() if value}
+    if association.flags(sa):
+        found["flags"] = association.flags(sa).split()
     found["counters"] = dict(entry.counters._asdict())
     return found

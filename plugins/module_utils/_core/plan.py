@@ -12,12 +12,12 @@ a sender never switches to an SA before the receiver on this host could take its
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import typing as t
 
 from .algorithms import BY_NAME
 from .association import (
+    FLAGS,
     INBOUND,
     KEY_FIELDS,
     OUTBOUND,
@@ -26,6 +26,7 @@ from .association import (
     Mark,
     SecurityAssociation,
     fingerprints,
+    flags,
     format_address,
     is_multicast,
     is_unspecified,
@@ -110,10 +111,12 @@ def differences(desired: SecurityAssociation, actual: SecurityAssociation, keys_
     """Names of the fields in which ``actual`` is not what ``desired`` asks for.
 
     DES parity does not count, nor keys that the kernel hides, nor what a kernel does not tell: ``extra``, and ``direction`` before Linux 6.10.
+    What another program gave the SA and we cannot ask for counts, as "flags".
     """
     if desired == actual:
         return ()
-    return tuple(
+    strange = (FLAGS,) if flags(desired) != flags(actual) else ()
+    return strange + tuple(
         name
         for name, wanted, found in zip(_FIELDS, desired, actual)
         if wanted != found
@@ -312,6 +315,8 @@ def digest(sas: t.Iterable[SecurityAssociation]) -> dict[str, str]:
 
     It covers what both peers must agree on: protocol, SPI, addresses, mode, algorithms, ICV, ESN and keys. Equal on two hosts that hold the same SAs.
     """
+    import hashlib  # only here, as in `keys`
+
     lines: dict[Pair, list[str]] = {}
     for sa in sas:
         prints = fingerprints(sa)

@@ -138,8 +138,12 @@ def render(sas: t.Iterable[SecurityAssociation], comment: str = "", target: str 
 
 
 def words_of_sa(sa: SecurityAssociation, target: str = LINUX, hide_keys: bool = False) -> list[str]:
-    """The words of the command that adds the SA."""
-    return ["add", sa.protocol, *words_of(_values(sa, target, hide_keys))]
+    """The words of the command that adds the SA; with ``hide_keys`` also those for what no command can add."""
+    words = ["add", sa.protocol, *words_of(_values(sa, target, hide_keys))]
+    strange = association.flags(sa)
+    if strange and not hide_keys:
+        raise InputError(f"it has what the language has no word for: {strange}", "extra")
+    return [*words, association.FLAGS, *strange.split()] if strange else words
 
 
 def words_of(values: t.Mapping[str, t.Any]) -> list[str]:
@@ -185,9 +189,10 @@ def _values(sa: SecurityAssociation, target: str, hide_keys: bool) -> dict[str, 
         values.update(encapsulation="udp", nat_local_port=ports[0], nat_remote_port=ports[1])
         values.update((field, address) for field, address in (("nat_local", nat_local), ("nat_remote", nat_remote)) if address)
     for keyword, text in sa.extra:
-        if keyword not in EXTRA_KEYWORDS:
+        if keyword in EXTRA_KEYWORDS:
+            values[keyword] = text
+        elif keyword != association.FLAGS:
             raise InputError(f"{shown(keyword)} is no keyword of Solaris only", "extra")
-        values[keyword] = text
     return values
 
 

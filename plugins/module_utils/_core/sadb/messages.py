@@ -21,6 +21,7 @@ from ..algorithms import BY_NAME, find_linux
 from ..association import (
     AH,
     ESP,
+    FLAGS,
     INBOUND,
     NO_LIFETIMES,
     OUTBOUND,
@@ -51,12 +52,19 @@ XFRMA_ALG_AEAD = 18
 XFRMA_ALG_AUTH_TRUNC = 20
 XFRMA_MARK = 21
 XFRMA_REPLAY_ESN_VAL = 23
+XFRMA_SA_EXTRA_FLAGS = 24
 XFRMA_PAD = 27
 XFRMA_IF_ID = 31
 XFRMA_SA_DIR = 33
 
+_FLAG_NOPMTUDISC = 4
 _FLAG_AF_UNSPEC = 32
 _FLAG_ESN = 128
+# By bit: XFRM_STATE_*, and XFRM_SA_XFLAG_* of XFRMA_SA_EXTRA_FLAGS.
+_FLAG_WORDS = ("noecn", "decap-dscp", "nopmtudisc", "wildrecv", "icmp", "af-unspec", "align4", "esn")
+_EXTRA_FLAG_WORDS = ("dont-encap-dscp", "oseq-may-wrap")
+# Bits that decide nothing here: ESN has a field, and the kernel sets the other by itself where net.ipv4.ip_no_pmtu_disc is (__xfrm_init_state).
+_FLAGS_KNOWN = _FLAG_ESN | _FLAG_NOPMTUDISC
 INFINITE = (1 << 64) - 1
 _UDP_ENCAP_ESPINUDP = 2
 _WINDOW_OF_BASE = 32
@@ -93,6 +101,10 @@ _U32 = struct.Struct("@I")
 _U32_ATTRIBUTE = struct.Struct("@HHI")
 U8_ATTRIBUTE = struct.Struct("@HHB3x")
 
+# What the model has no field for, by attribute; those of one word come together.
+_STRANGE_WORDS = {3: "comp", 8: "ctx", 14: "coa", 22: "tfcpad", 28: "offload", 29: "output-mark", 30: "output-mark"}
+# What a dump has besides the fields: the same integrity once more, and what was used.
+_NOTHING_NEW = frozenset((XFRMA_ALG_AUTH, XFRMA_LTIME_VAL, XFRMA_LASTUSED, XFRMA_PAD))
 _NO_LIMITS = _LIFETIMES.pack(*(INFINITE,) * 4, *(0,) * 4)
 _ANY_TRAFFIC = frozenset(bytes(40) + struct.pack("@H", family) + bytes(14) for family in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6))
 
@@ -180,8 +192,7 @@ def new_sa(sa: SecurityAssociation) -> Message:
         selector = pack_selector(sa.selector, family)
     else:
         selector = b""
-        if sa.mode == TUNNEL:
-            # No family, so that packets of either may go through the tunnel.
+        if _af_unspec(sa):
             flags |= _FLAG_AF_UNSPEC
     window = sa.replay_window if sa.replay_window <= _WINDOW_OF_BASE and not sa.esn else 0
     parts = [
@@ -261,7 +272,7 @@ def _unused(add_time: int) -> Counters:
 
 
 def decode(part: Part) -> Entry:
-    """An Entry from XFRM_MSG_NEWSA. Never fails on an SA of another program: what the model lacks is left out."""
+    """An Entry from XFRM_MSG_NEWSA. Never fails on an SA of another program: what the model lacks is named in `association.FLAGS`."""
     buffer, start, end = part
     (
         selector,
@@ -289,6 +300,7 @@ def decode(part: Part) -> Entry:
     encryption_key = authentication_key = b""
     icv_bits = if_id = sequence_out = sequence_in = 0
     mark = encapsulation = None
+    strange: list[int] = []
     while offset + 4 <= end:
         length, kind = ATTRIBUTE.unpack_from(buffer, offset)
         if kind == XFRMA_ALG_AUTH_TRUNC:
@@ -311,8 +323,12 @@ def decode(part: Part) -> Entry:
             if_id = _U32.unpack_from(buffer, offset + 4)[0]
         elif kind == XFRMA_ENCAP:
             encapsulation = _encapsulation(buffer, offset + 4, family)
+            if encapsulation is None:
+                strange.append(offset)
         elif kind == XFRMA_SA_DIR:
             direction = _DIRECTION_NAMES.get(buffer[offset + 4], "")
+        elif kind not in _NOTHING_NEW:
+            strange.append(offset)
         offset += (length + 3) & ~3 or 4
     if family == socket.AF_INET:
         source, destination = source[:4], destination[:4]
@@ -341,6 +357,10 @@ def decode(part: Part) -> Entry:
             (),
         ),
     )
+    if strange or flags & ~_FLAGS_KNOWN or selector not in _ANY_TRAFFIC:
+        words = _strange_words(sa, flags, selector, [(buffer, offset) for offset in strange])
+        if words:
+            sa = sa._replace(extra=((FLAGS, " ".join(words)),))
     if used_packets or use_time or sequence_out or sequence_in or late or replayed or integrity_failures:
         counters = _make(Counters, (used_bytes, used_packets, add_time, use_time, sequence_out, sequence_in, late, replayed, integrity_failures))
     else:
@@ -348,6 +368,30 @@ def decode(part: Part) -> Entry:
     # A larval SA has an SPI at most: no algorithm (net/xfrm/xfrm_state.c, xfrm_find_acq and xfrm_state_find).
     larval = not (encryption or authentication) and protocol in (socket.IPPROTO_ESP, socket.IPPROTO_AH)
     return _make(Entry, (sa, counters, larval, b""))
+
+
+def _strange_words(sa: SecurityAssociation, flags: int, selector: bytes, found: t.Sequence[tuple[bytes, int]]) -> list[str]:
+    """What the kernel shows of an SA and `SecurityAssociation` has no field for, as ip(8) calls it; ``found`` are its other attributes."""
+    if _af_unspec(sa):
+        flags &= ~_FLAG_AF_UNSPEC
+    words = [word for bit, word in enumerate(_FLAG_WORDS) if flags & ~_FLAGS_KNOWN & 1 << bit]
+    if selector not in _ANY_TRAFFIC and pack_selector(sa.selector or Selector(), FAMILIES[len(sa.destination)]) != selector:
+        words.append("selector")
+    for buffer, offset in found:
+        kind = ATTRIBUTE.unpack_from(buffer, offset)[1]
+        if kind == XFRMA_SA_EXTRA_FLAGS:
+            bits = _U32.unpack_from(buffer, offset + 4)[0]
+            words += [word for bit, word in enumerate(_EXTRA_FLAG_WORDS) if bits & 1 << bit]
+        elif kind == XFRMA_ENCAP:
+            words.append(f"encap-{_ENCAP.unpack_from(buffer, offset + 4)[0]}")
+        else:
+            words.append(_STRANGE_WORDS.get(kind, f"attribute-{kind}"))
+    return list(dict.fromkeys(words))
+
+
+def _af_unspec(sa: SecurityAssociation) -> bool:
+    """Whether packets of either family may go through: no selector says which."""
+    return sa.mode == TUNNEL and sa.selector is None
 
 
 def _encapsulation(buffer: bytes, offset: int, family: int) -> Encapsulation | None:

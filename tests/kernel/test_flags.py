@@ -1,0 +1,99 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""SAs to which another program gave what this collection has no field for: they are never taken for plain ones, and never lost unsaid."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language, script
+from ansible_collections.ipsec.manual.plugins.module_utils._core.effect import effect
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation, plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.tests.kernel import witness
+from ansible_collections.ipsec.manual.tests.kernel.witness import sa_of
+
+# What ip(8) is told beside the SA, the words for it, and what it shows.
+STRANGE = [
+    (["flag", "noecn"], "noecn", "flag noecn"),
+    (["flag", "decap-dscp", "wildrecv", "icmp", "align4"], "decap-dscp wildrecv icmp align4", "flag decap-dscp wildrecv icmp align4"),
+    (["flag", "af-unspec"], "af-unspec", "flag af-unspec"),
+    (["extra-flag", "dont-encap-dscp", "oseq-may-wrap"], "dont-encap-dscp oseq-may-wrap", "extra_flag dont-encap-dscp oseq-may-wrap"),
+    (["output-mark", "0x1", "mask", "0xff"], "output-mark", "output-mark 0x1/0xff"),
+    (["encap", "espinudp-nonike", "4500", "4500", "0.0.0.0"], "encap-1", "encap type espinudp-nonike"),
+    (["sel", "dev", "lo"], "selector", "dev lo"),
+]
+
+
+@pytest.fixture(name="sadb")
+def empty_sadb() -> t.Iterator[XfrmSadb]:
+    database = XfrmSadb()
+    database.flush()
+    yield database
+    database.flush()
+
+
+def add_with(options: list[str]) -> association.SecurityAssociation:
+    """Have ip(8) add an SA with more than we can say; the plain one of the same keys."""
+    sa = sa_of(0x1000)
+    witness.run(*f"ip {witness.as_command(sa)}".split(), *options)
+    return sa
+
+
+@pytest.mark.parametrize(("options", "words", "shown"), STRANGE, ids=[" ".join(options[:2]) for options, dummy, dummies in STRANGE])
+def test_what_we_have_no_field_for_is_a_difference_and_survives_an_undo(sadb: XfrmSadb, options: list[str], words: str, shown: str) -> None:
+    sa = add_with(options)
+    (entry,) = sadb.dump()
+    assert association.flags(entry.sa) == words and shown in witness.states()["esp", 0x1000]
+    before = witness.states()
+    # No text can say it, and a text that leaves it out is not the same SA.
+    with pytest.raises(InputError, match=f"no word for: {words}"):
+        language.render([entry.sa])
+    assert f"flags {words}" in language.render([entry.sa], hide_keys=True)
+    (operation,) = plan([sa], sadb.dump(), "present").operations
+    assert operation.kind == "replace" and "flags" in operation.fields
+    # Undone whole, when something else is refused.
+    with pytest.raises(SadbError) as caught:
+        sadb.apply([operation, Operation("add", sa_of(0x2000), None), Operation("add", sa_of(0x2000), None)])
+    assert caught.value.errno_name == "EEXIST" and witness.states() == before
+    sadb.apply([operation])
+    assert [entry.sa for entry in sadb.dump()] == [sa] and shown not in witness.states()["esp", 0x1000]
+
+
+def test_new_lifetimes_keep_it(sadb: XfrmSadb) -> None:
+    from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.lifetimes import update
+
+    add_with(["flag", "noecn", "output-mark", "0x1", "mask", "0xff"])
+    steps = script.parse("update esp spi 0x1000 dst 192.0.2.2 hard_bytes 1000000\n").steps
+    update(effect(steps, sadb.dump(), "text").updates)
+    (entry,) = sadb.dump()
+    assert association.flags(entry.sa) == "noecn output-mark" and entry.sa.lifetimes.hard_bytes == 1000000
+
+
+def test_what_the_kernel_sets_by_itself_is_no_difference(sadb: XfrmSadb) -> None:
+    sysctl = "/proc/sys/net/ipv4/ip_no_pmtu_disc"
+    before = witness.read(sysctl)
+    witness.write(sysctl, "1")
+    try:
+        sa = sa_of(0x1000)
+        sadb.apply(witness.add(sa))
+        assert "nopmtudisc" in witness.states()["esp", 0x1000]
+        assert not plan([sa], sadb.dump(), "exact").operations
+    finally:
+        witness.write(sysctl, before)
+
+
+def test_save_leaves_it_out_and_says_so(sadb: XfrmSadb, tmp_path: t.Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from ansible_collections.ipsec.manual.plugins.module_utils._core import command
+
+    add_with(["flag", "noecn"])
+    sadb.apply(witness.add(sa_of(0x2000)))
+    assert command.main(["save", "all", "--show-keys"]) == 1
+    out, err = capsys.readouterr()
+    assert "spi 0x00002000" in out and "spi 0x00001000" not in out
+    assert "esp spi 0x00001000" in err and "no word for: noecn" in err
