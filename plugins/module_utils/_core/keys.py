@@ -12,7 +12,6 @@ Weak DES keys are those of FIPS 74 section 3.6 (4 weak, 12 semi-weak), parity th
 from __future__ import annotations
 
 import binascii
-import hashlib
 import os
 
 from .algorithms import Algorithm
@@ -97,4 +96,6 @@ def fingerprint(algorithm: Algorithm, key: bytes) -> str:
     """
     if not key:
         return ""
+    import hashlib  # only here, since it brings OpenSSL, and most runs of the command need it not
+
     return hashlib.sha256(_FINGERPRINT_LABEL + algorithm.name.encode("ascii") + b"\0" + set_parity(algorithm, key)).hexdigest()[:16]

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import typing as t
 
 from .algorithms import ALGORITHMS
@@ -91,6 +90,8 @@ def _command_rows(place: str = "") -> t.Iterator[tuple[str, str]]:
 
 
 def _columns(rows: t.Iterable[tuple[str, str]], width: int = 34) -> str:
+    import textwrap  # only here, since each run of the command imports this module
+
     text = ""
     for left, right in rows:
         lines = textwrap.wrap(right, 96 - width) or [""]
@@ -118,7 +119,7 @@ def topic(word: str) -> str:
     if word == "attr":
         return f"{_columns(_attribute_rows())}\nAlgorithms:\n{_columns(_algorithm_rows())}"
     row = COMMAND_BY_WORD[word]
-    text = f"{row.usage()}\n{textwrap.fill(row.help, 94, initial_indent='  ', subsequent_indent='  ')}\n  Taken {_places(row)}.\n"
+    text = f"{row.usage()}\n  {row.help}\n  Taken {_places(row)}.\n"
     if row.name in FIELDS_OF_COMMAND:
         text += f"\n{_columns(_attribute_rows(FIELDS_OF_COMMAND[row.name]))}"
     return text + ("\nAttributes: help attr\n" if row.name == "add" else "")
