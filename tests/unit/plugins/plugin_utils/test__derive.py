@@ -23,7 +23,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils import _derive
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._derive import Derivation
 
-GUIDE = pathlib.Path(keys.__file__).parents[3] / "docs" / "where-keys-live.md"
+GUIDE = pathlib.Path(keys.__file__).parents[3] / "docs" / "docsite" / "rst" / "where_keys_live.rst"
 ROOT = bytes(range(32))
 SALT = bytes(range(16))
 MESH = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
@@ -81,7 +81,7 @@ def test_every_key_and_spi_is_what_the_rfc_gives(associations: list[dict[str, t.
 
 
 def test_the_vectors_of_the_guide_hold() -> None:
-    (block,) = re.findall(r"```json\n(\{.*?\})\n```", GUIDE.read_text(), re.S)
+    (block,) = re.findall(r"\.\. code-block:: json\n\n(   \{.*?\n   \})\n", GUIDE.read_text(), re.S)
     vectors = json.loads(block)
     made = read_connections([vectors["connection"]])[0]
     derivation = Derivation(bytes.fromhex(vectors["root"]), bytes.fromhex(vectors["salt"]), made, vectors["generation"])
