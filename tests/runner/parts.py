@@ -20,7 +20,7 @@ TIERS = ("unit", "static", "pythons", "kernel", "lab", "e2e", "leak")
 class Part:
     """One command; it runs in the copy.
 
-    Parts of one lane run one after the other: there is one lab, and the machine may have two cores.
+    Parts of one lane run one after the other, lanes side by side: a lab has one processor, the machine may have two.
     The tests of a pytest part are counted, and one without a test that passed has failed.
     """
 
@@ -57,18 +57,23 @@ PARTS = (
     Part("sanity-middle", "static", (*CHECKS, "sanity_older", "middle"), limit=2400),
     Part("sanity-floor", "static", (*CHECKS, "sanity_older", "floor"), limit=2400),
     Part("galaxy", "static", (*CHECKS, "galaxy")),
-    *(Part(f"core-{version}", "pythons", (*CHECKS, "core", version), is_pytest=True) for version in pythons.found()),
-    Part("kernel", "kernel", (*ON_A_KERNEL, f"COVERAGE_FOLDER={workspace.COVERAGE}", *MEASURED, "tests/kernel"), lane="lab", is_pytest=True),
-    Part("coverage", "kernel", (*CHECKS, "coverage"), lane="lab"),
-    Part("lab", "lab", (*PYTEST, "tests/lab"), lane="lab", is_pytest=True),
-    Part("e2e", "e2e", (*PYTEST, "tests/e2e"), lane="lab", is_pytest=True, limit=2400),
-    Part("leak", "leak", (*PYTEST, "tests/leak"), lane="lab", is_pytest=True, limit=2400),
+    *(Part(f"core-{version}", "pythons", (*CHECKS, "core", version), is_pytest=True) for version in pythons.TARGETS),
+    Part("kernel", "kernel", (*ON_A_KERNEL, f"COVERAGE_FOLDER={workspace.COVERAGE}", *MEASURED, "tests/kernel"), lane="kernel", is_pytest=True, limit=3000),
+    Part("coverage", "kernel", (*CHECKS, "coverage"), lane="kernel"),
+    Part("leak", "leak", (*PYTEST, "tests/leak"), lane="kernel", is_pytest=True, limit=2400),
+    Part("lab", "lab", (*PYTEST, "tests/lab"), lane="hosts", is_pytest=True),
+    Part("e2e", "e2e", (*PYTEST, "tests/e2e/test_rotation.py", "tests/e2e/test_examples.py"), lane="hosts", is_pytest=True, limit=2400),
+    Part("e2e-boot", "e2e", (*PYTEST, "tests/e2e/test_boot.py"), lane="hosts", is_pytest=True, limit=2400),
+    Part("e2e-solaris", "e2e", (*PYTEST, "tests/e2e/test_rotation_solaris.py"), lane="hosts", is_pytest=True, limit=2400),
 )
 
 
 def named(word: str) -> list[Part]:
-    """The parts of a tier, of all tiers, or one part."""
-    # Below Python 3.12 tests/requirements/dev.txt brings the oldest ansible-core itself, `sanity` is on it,
-    # and the line between wants a newer Python, too.
+    """The parts of a tier, of all tiers, or one part; without those whose Python is not here, which the part `sanity` tells."""
+    chosen = [part for part in PARTS if word in ("all", part.tier, part.name)]
+    # Below Python 3.12 tests/requirements/dev.txt brings the oldest ansible-core itself, `sanity` is on it, and the line between wants a newer Python, too.
     dropped = {"sanity-middle", "sanity-floor"} if sys.version_info < (3, 12) else set()
-    return [part for part in PARTS if word in ("all", part.tier, part.name) and part.name not in dropped]
+    if any(part.tier == "pythons" for part in chosen):
+        found = pythons.found()
+        dropped |= {f"core-{version}" for version in pythons.TARGETS if version not in found}
+    return [part for part in chosen if part.name not in dropped]
