@@ -38,6 +38,8 @@ CHECKS = ("python", str(Path(__file__).parent / "checks.py"))
 # What the kernel's tests execute of the core; `coverage` adds what its unit tests do.
 MEASURED = ("python", "-m", "coverage", "run", f"--data-file={workspace.COVERAGE / 'kernel'}", "--include=*/_core/*", "-m", "pytest")
 DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-unknown-collection-refs", "--check-extra-docs-refs")
+# With labs of their own, or long: each is a part.
+E2E_APART = ("tests/e2e/test_boot.py", "tests/e2e/test_rotation_solaris.py")
 
 PARTS = (
     Part("unit", "unit", (*PYTEST, "-n", "2", "tests/unit", "tests/conformance"), is_pytest=True),
@@ -62,9 +64,9 @@ PARTS = (
     Part("coverage", "kernel", (*CHECKS, "coverage"), lane="kernel"),
     Part("leak", "leak", (*PYTEST, "tests/leak"), lane="kernel", is_pytest=True, limit=2400),
     Part("lab", "lab", (*PYTEST, "tests/lab"), lane="hosts", is_pytest=True),
-    Part("e2e", "e2e", (*PYTEST, "tests/e2e/test_rotation.py", "tests/e2e/test_examples.py"), lane="hosts", is_pytest=True, limit=2400),
-    Part("e2e-boot", "e2e", (*PYTEST, "tests/e2e/test_boot.py"), lane="hosts", is_pytest=True, limit=2400),
-    Part("e2e-solaris", "e2e", (*PYTEST, "tests/e2e/test_rotation_solaris.py"), lane="hosts", is_pytest=True, limit=2400),
+    Part("e2e", "e2e", (*PYTEST, "tests/e2e", *(f"--ignore={name}" for name in E2E_APART)), lane="hosts", is_pytest=True, limit=2400),
+    Part("e2e-boot", "e2e", (*PYTEST, E2E_APART[0]), lane="hosts", is_pytest=True, limit=2400),
+    Part("e2e-solaris", "e2e", (*PYTEST, E2E_APART[1]), lane="hosts", is_pytest=True, limit=2400),
 )
 
 
