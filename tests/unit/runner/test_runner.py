@@ -74,8 +74,8 @@ def test_a_part_passes_only_if_tests_ran_and_all_passed(
     monkeypatch.syspath_prepend(TESTS / "runner")
     schedule = importlib.import_module("schedule")
     monkeypatch.setattr(schedule, "LOGS", tmp_path)
-    (part,) = importlib.import_module("parts").named("kernel")
-    (tmp_path / "kernel.log").write_text(f"collected\n{last}\n")
+    (part,) = importlib.import_module("parts").named("lab")
+    (tmp_path / "lab.log").write_text(f"collected\n{last}\n")
     outcome = schedule._judge(part, status, "", 1.0)
     assert (outcome.passed, outcome.failed, outcome.skipped) == counts
 
