@@ -657,8 +657,8 @@ LOOKS: dict[str, Arguments] = {
     "ipsec_preflight": {"path": KEYS},
     "ipsec_probe": {"src": KEYS, "count": 2},
 }
-# Its action is tested in tests/unit/plugins/action: no kernel has a part in it.
-ON_THE_CONTROLLER = {"ipsec_keystore"}
+# No kernel has a part in these: tests/unit/plugins has the same about them.
+WITHOUT_A_KERNEL = {"ipsec_keystore", "ipseckey_command"}
 
 
 def fragments(module: str) -> list[str]:
@@ -667,7 +667,7 @@ def fragments(module: str) -> list[str]:
 
 def test_every_module_is_driven_below() -> None:
     known = {name for dummy, name, dummy2 in pkgutil.iter_modules(importlib.import_module(MODULES).__path__)}
-    assert {*CHANGES, *LOOKS, *ON_THE_CONTROLLER} == known
+    assert {*CHANGES, *LOOKS, *WITHOUT_A_KERNEL} == known
 
 
 @pytest.mark.parametrize("module", CHANGES)
