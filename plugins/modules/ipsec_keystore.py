@@ -222,6 +222,14 @@ seealso:
   - module: ipsec.manual.ipsec_keystore_info
   - plugin: ipsec.manual.ipsec_keystore
     plugin_type: lookup
+  - plugin: ipsec.manual.rotate
+    plugin_type: role
+  - name: RFC 4107
+    description: When automated key management is needed, and when manual keys do.
+    link: https://www.rfc-editor.org/rfc/rfc4107
+  - name: RFC 4552
+    description: Manual keys for OSPFv3, and how they are changed.
+    link: https://www.rfc-editor.org/rfc/rfc4552
 """
 
 EXAMPLES = r"""

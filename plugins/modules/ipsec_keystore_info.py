@@ -33,6 +33,10 @@ options:
     required: true
 seealso:
   - module: ipsec.manual.ipsec_keystore
+  - module: ipsec.manual.ipsec_sa_info
+  - name: RFC 4107
+    description: When automated key management is needed, and when manual keys do.
+    link: https://www.rfc-editor.org/rfc/rfc4107
 """
 
 EXAMPLES = r"""

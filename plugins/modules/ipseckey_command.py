@@ -49,6 +49,11 @@ requirements:
 seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipseckeys_file
+  - plugin: ipsec.manual.boot
+    plugin_type: role
+  - name: RFC 2367
+    description: PF_KEY, whose words ipseckey uses.
+    link: https://www.rfc-editor.org/rfc/rfc2367
 """
 
 EXAMPLES = r"""

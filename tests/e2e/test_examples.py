@@ -52,7 +52,7 @@ VARIABLES = {
     "asked": 0,
     **dict.fromkeys(("results", "checks", "sent", "received", "before", "cuts", "saves", "rollbacks"), {}),
 }
-FILES = {"enigma.ipseckeys": both_ways(0x1000), "fleet.ipseckeys": both_ways(0x2000)}
+FILES = {"groups.ini": "[routers]\nenigma\npartym\n", "enigma.ipseckeys": both_ways(0x1000), "fleet.ipseckeys": both_ways(0x2000)}
 PREPARATION: dict[str, t.Any] = {
     "ipsec.manual.ipseckeys_file": {"path": "{{ item.path }}", "content": "{{ item.content }}"},
     "loop": [{"path": "/etc/inet/secret/ipseckeys", "content": both_ways(0x3000)}, {"path": NEXT, "content": both_ways(0x4000)}],
@@ -110,7 +110,7 @@ def run(stage: Project, chosen: t.Iterable[Example]) -> str:
     (stage.folder / "examples.yml").write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
     # As variables of the run the settings of the harness would overrule the examples'.
     settings = {"ipsec_connections": CONNECTIONS}
-    process = stage.start("-e", "@variables.yml", playbook="examples.yml", only=settings)
+    process = stage.start("-i", "groups.ini", "-e", "@variables.yml", playbook="examples.yml", only=settings)
     status = process.wait(1200)
     assert status == 0, stage.output()
     return stage.output()
@@ -131,5 +131,5 @@ def test_examples_of_plugins_run(hosts: Hosts, stage: Project) -> None:
     output = run(stage, sorted(chosen, key=lambda example: example.place != FIRST))
     assert all(f"PLAY [{example.place}]" in output for example in chosen)
     assert stage.record("enigma-partym")["phase"] == "steady"
-    assert (stage.folder / "enigma_partym.yml").read_bytes().startswith(b"$ANSIBLE_VAULT;")
+    assert (stage.keystore / "_key.enigma-partym.encryption.yml").read_bytes().startswith(b"$ANSIBLE_VAULT;")
     assert "proto tcp dport 23" in hosts["enigma"].run("ip", "xfrm", "policy")
