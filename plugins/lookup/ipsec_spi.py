@@ -107,7 +107,7 @@ class LookupModule(LookupBase):
         known = store.read_all()
         taken = taken_by(known.values(), store.read_roots().secrets())
         if destination:
-            return set(taken.towards(pack_address(destination, "destination")))
+            return {*taken.reported, *taken.towards(pack_address(destination, "destination"))}
         ends = {
             end
             for record in known.values()
@@ -115,7 +115,7 @@ class LookupModule(LookupBase):
             for dummy, ends in connection_of(record.connection, generation.settings).flows()
             for end in ends
         }
-        return set().union(*map(taken.towards, ends))
+        return set(taken.reported).union(*map(taken.towards, ends))
 
 
 def read_excluded(word: t.Any) -> tuple[int, str]:

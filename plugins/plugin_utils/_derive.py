@@ -106,15 +106,18 @@ class Derivation:
             for source, row in itertools.product(sources, self.connection.associations):
                 yield self.spi(source, destinations[0], row.protocol)
 
-    def place(self, taken: t.Callable[[bytes], t.AbstractSet[int]]) -> None:
-        """Find the attempts. ``taken`` gives the SPIs that others use towards an address; one destination at a time is in memory."""
+    def place(self, taken: t.Callable[[bytes], t.AbstractSet[int]], reported: t.AbstractSet[int] = frozenset()) -> None:
+        """Find the attempts. ``taken`` gives the SPIs that others use towards an address, ``reported`` are in use towards whatever address.
+
+        One destination at a time is in memory.
+        """
         self.moved.clear()
         for destinations, sources in self.connection.arrivals():
             used = set().union(*map(taken, destinations))
             for source, row in itertools.product(sources, self.connection.associations):
                 for attempt in itertools.count():
                     spi = self._spi(source, destinations[0], row.protocol, attempt)
-                    if spi >= SPI_MIN and spi not in used:
+                    if spi >= SPI_MIN and spi not in used and spi not in reported:
                         break
                 used.add(spi)
                 if attempt:

@@ -145,7 +145,7 @@ class Taken:
 
     def __init__(self, known: t.Iterable[tuple[bytes, int]] = (), reported: t.Iterable[int] = (), derived: t.Iterable[Derivation] = ()) -> None:
         self._known: dict[bytes, set[int]] = {}
-        self._reported = frozenset(reported)
+        self.reported = frozenset(reported)
         self._derived = list(derived)
         self._complete: set[bytes] = set()
         for destination, spi in known:
@@ -157,15 +157,15 @@ class Taken:
 
     def take(self, destinations: t.Sequence[bytes], spi: int) -> bool:
         """Claim the SPI towards all of them; False where it is taken towards one."""
-        if spi in self._reported or any(spi in self._all_towards(destination) for destination in destinations):
+        if spi in self.reported or any(spi in self._all_towards(destination) for destination in destinations):
             return False
         for destination in destinations:
             self._known[destination].add(spi)
         return True
 
     def towards(self, destination: bytes) -> t.AbstractSet[int]:
-        """All that is taken towards an address; nothing of it stays in memory."""
-        return self._reported.union(self._known.get(destination, ()), *(row.spis_towards(destination) for row in self._derived))
+        """What is kept or derived towards an address; nothing of it stays in memory."""
+        return set(self._known.get(destination, ())).union(*(row.spis_towards(destination) for row in self._derived))
 
     def _all_towards(self, destination: bytes) -> set[int]:
         found = self._known.setdefault(destination, set())
@@ -316,7 +316,7 @@ def make(record: Record, connection: Connection, taken: Taken, retired: t.Abstra
             derivation = Derivation(root[1], salt, connection, number)
             if derivation.fingerprint() not in gone:
                 break
-        derivation.place(taken.towards)
+        derivation.place(taken.towards, taken.reported)
         taken.add(derivation)
         made = made._replace(store=DERIVED, root=root[0], salt=salt.hex(), moved=derivation.moved)
     return record._replace(phase=PREPARED, since=when, by=by, last=number, next=made)

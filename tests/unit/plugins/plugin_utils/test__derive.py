@@ -147,7 +147,7 @@ def test_spis_are_never_reserved_and_unique_towards_a_host_when_all_collide(monk
     genuine = Derivation._spi
     monkeypatch.setattr(Derivation, "_spi", lambda self, *arguments: 250 + genuine(self, *arguments) % 18)
     derivation = Derivation(ROOT, SALT, connection(associations=ESP_AH), 7)
-    derivation.place(lambda destination: {256, 257})
+    derivation.place(lambda destination: {256}, {257})
     found = list(derivation.sas())
     assert min(sa.spi for sa in found) > 257 and len({(sa.destination, sa.spi) for sa in found}) == 12 and derivation.moved
     for address in MESH.values():
