@@ -658,7 +658,7 @@ LOOKS: dict[str, Arguments] = {
     "ipsec_probe": {"src": KEYS, "count": 2},
 }
 # No kernel has a part in these: tests/unit/plugins has the same about them.
-WITHOUT_A_KERNEL = {"ipsec_keystore", "ipseckey_command"}
+WITHOUT_A_KERNEL = {"ipsec_keystore", "ipsec_keystore_info", "ipseckey_command"}
 
 
 def fragments(module: str) -> list[str]:

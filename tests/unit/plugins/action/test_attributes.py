@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the documentation of ipsec_keystore claims: check mode, differences, idempotence, and what it returns."""
+"""What the documentation of ipsec_keystore and ipsec_keystore_info claims: check mode, differences, idempotence, and what it returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typing as t
 
 import yaml
 
-from ansible_collections.ipsec.manual.plugins.modules import ipsec_keystore
+from ansible_collections.ipsec.manual.plugins.modules import ipsec_keystore, ipsec_keystore_info
 from ansible_collections.ipsec.manual.tests.unit.plugins.action.test_ipsec_keystore import Controller, keystore
 
 BY_ANSIBLE = {"changed", "diff", "failed", "invocation", "warnings", "deprecations"}
@@ -30,6 +30,10 @@ def test_each_state_in_check_mode_for_real_and_both_again(tmp_path: pathlib.Path
             name = f"{number}_{turn}"
             names.append(name)
             tasks += [{**keystore(state, **options), "check_mode": check, "diff": True, "register": f"result_{name}"}, digest(f"files_{name}")]
+    for turn, check in enumerate((True, False)):
+        look = {"ipsec.manual.ipsec_keystore_info": {"directory": "keystore"}, "check_mode": check, "diff": True, "register": f"result_info_{turn}"}
+        names.append(f"info_{turn}")
+        tasks += [look, digest(f"files_info_{turn}")]
     everything = ", ".join(f"'{name}': [result_{name}, files_{name}]" for name in names)
     write = {
         "dest": "{{ playbook_dir }}/results.json",
@@ -51,6 +55,10 @@ def test_each_state_in_check_mode_for_real_and_both_again(tmp_path: pathlib.Path
         assert all(result["diff"] == [] for result in repeated)
         assert all(set(result) - BY_ANSIBLE == documented for result in (predicted, done, *repeated)), state
         previous = after
+    for turn in range(2):
+        seen, files = told[f"info_{turn}"]
+        assert not seen["changed"] and "diff" not in seen and files == previous
+        assert set(seen) - BY_ANSIBLE == set(yaml.safe_load(ipsec_keystore_info.RETURN))
 
 
 def digest(name: str) -> dict[str, t.Any]:
