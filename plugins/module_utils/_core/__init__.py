@@ -8,13 +8,12 @@
 
 from __future__ import annotations
 
-import sys
-
-if sys.argv[:1] == ["-m"]:
-    # Python is about to run this package, and looks for its __main__. Galaxy takes no file of that name, so command.py answers to it.
+if "." not in __name__:
+    # A package of its own: it is there to be run. Galaxy takes no file named __main__.py, so command.py answers to that name.
     import importlib.machinery
     import importlib.util
     import os
+    import sys
     import typing as t
 
     class _Command:
