@@ -259,3 +259,20 @@ def test_rebooted_host_gets_its_keys_back_but_none_that_must_not_be_loaded_twice
     all_agree(hosts)
     only_the_file_is_left(hosts)
     assert all(hosts["third"].pings(address) for address in (SHARED[0], COUNTER[0], MESH[0], MESH[1]))
+
+
+def test_keys_are_derived_from_one_secret_and_random_again(hosts: Hosts, project: Project) -> None:
+    seen = hosts["enigma"].keys(*GUIDE)
+    for settings in ({"rotate_new_keys": True, "rotate_store": "derived"}, {"rotate_new_root": True}, {"rotate_new_keys": True, "rotate_store": "random"}):
+        project.run_well(rotate_only=["guide"], **settings)
+        keys = hosts["enigma"].keys(*GUIDE) - {"5a" * 32}
+        assert keys and not keys & seen
+        seen |= keys
+        agree(hosts, "enigma", "partym", *GUIDE)
+        only_the_file_is_left(hosts)
+        assert hosts["enigma"].pings(GUIDE[1])
+        if "random" not in settings.values():
+            assert not project.record("guide")["current"]["sas"]
+            assert (project.keystore / "_root.yml").read_bytes().startswith(b"$ANSIBLE_VAULT;")
+            assert project.run_well(rotate_only=["guide"]).changed()["enigma"] == 0
+    assert project.spis("guide") == hosts["enigma"].spis(*GUIDE) - {FOREIGN_SPI}
