@@ -13,7 +13,7 @@ from pathlib import Path
 import pythons
 import workspace
 
-TIERS = ("unit", "static", "pythons", "kernel", "lab", "e2e", "leak")
+TIERS = ("unit", "static", "pythons", "kernel", "lab", "e2e", "leak", "molecule")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,7 @@ PARTS = (
     Part("e2e", "e2e", (*PYTEST, "tests/e2e", *(f"--ignore={name}" for name in E2E_APART)), lane="hosts", is_pytest=True, limit=2400),
     Part("e2e-boot", "e2e", (*PYTEST, E2E_APART[0]), lane="hosts", is_pytest=True, limit=2400),
     Part("e2e-solaris", "e2e", (*PYTEST, E2E_APART[1]), lane="hosts", is_pytest=True, limit=2400),
+    Part("molecule", "molecule", (*PYTEST, "tests/molecule"), lane="kernel", is_pytest=True, limit=3600),
 )
 
 

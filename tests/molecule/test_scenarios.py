@@ -1,0 +1,90 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every molecule scenario of this collection, on containers that `default` starts once, and the example project with the built artifact."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+ENGINE = CHECKOUT / "tests" / "molecule" / "engine"
+BUILD = CHECKOUT / "build" / "molecule"
+STORIES = ("first_sas", "rotation", "refusal", "keystore")
+
+
+def run(folder: pathlib.Path, *command: str, **environment: str) -> str:
+    """Run a command that must succeed; what it printed."""
+    path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PATH": path, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}"
+    return done.stdout
+
+
+def molecule(*arguments: str) -> str:
+    return run(CHECKOUT, "molecule", *arguments, MOLECULE_EPHEMERAL_DIRECTORY=str(BUILD / "state"))
+
+
+def succeeded(output: str, scenario: str) -> set[str]:
+    """The actions that molecule says it executed."""
+    return set(re.findall(rf"\[{scenario} > (\w+)\] Executed: Successful", output))
+
+
+@pytest.fixture(scope="module")
+def hosts(capfd_notes: t.Callable[[str], None]) -> t.Iterator[None]:
+    """The containers; those of a run that was killed are not theirs."""
+    shutil.rmtree(BUILD / "state", ignore_errors=True)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    output = molecule("create", "-s", "default")
+    capfd_notes(t.cast("re.Match[str]", re.search(r'"(containers: [^"]+)"', output)).group(1))
+    yield
+    molecule("destroy", "-s", "default")
+
+
+@pytest.fixture(scope="module")
+def capfd_notes(request: pytest.FixtureRequest) -> t.Callable[[str], None]:
+    """Say something that the summary of all gates shows."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def note(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\nNOTE: {text}")
+
+    return note
+
+
+def test_every_scenario_is_one_of_the_stories() -> None:
+    found = {path.parent.name for path in (CHECKOUT / "extensions" / "molecule").glob("*/molecule.yml")}
+    assert found == {"default", *STORIES}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_story(story: str, hosts: None) -> None:
+    output = molecule("test", "-s", story, "--destroy", "never")
+    assert {"converge", "idempotence", "verify"} <= succeeded(output, story), output
+
+
+def test_example_project(hosts: None) -> None:
+    """As a team would: the example's folder, the built artifact in it, nothing of this checkout but the kernel."""
+    project = BUILD / "example-project"
+    shutil.rmtree(project, ignore_errors=True)
+    shutil.copytree(CHECKOUT / "docs" / "example-project", project)
+    run(CHECKOUT, "ansible-galaxy", "collection", "build", "--force", "--output-path", str(project))
+    (artifact,) = project.glob("*.tar.gz")
+    run(project, "ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(project / "collections"), str(artifact))
+    by_tree = str((CHECKOUT / "build" / "lab" / "molecule").exists()).lower()
+    extra = ("-e", f"molecule_hosts_engine={ENGINE}", "-e", f"molecule_hosts_cache={BUILD}", "-e", f"molecule_hosts_rootfs={by_tree}")
+    alone = {"ANSIBLE_COLLECTIONS_PATH": str(project / "collections"), "PYTHONPATH": "", "MOLECULE_EPHEMERAL_DIRECTORY": str(project / "state")}
+    output = run(project, "molecule", "test", "--", *extra, **alone)
+    assert {"create", "converge", "idempotence", "verify", "destroy"} <= succeeded(output, "default"), output
