@@ -19,7 +19,7 @@ import pytest
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 ENGINE = CHECKOUT / "tests" / "molecule" / "engine"
 BUILD = CHECKOUT / "build" / "molecule"
-STORIES = ("first_sas", "rotation", "refusal", "keystore")
+STORIES = ("first_sas", "rotation", "refusal", "keystore", "boot")
 
 
 def run(folder: pathlib.Path, *command: str, **environment: str) -> str:

@@ -32,7 +32,6 @@ ARTIFACT_ROOTS = {
     "SECURITY.md",
     "changelogs",
     "docs",
-    "extensions",
     "meta",
     "playbooks",
     "plugins",
