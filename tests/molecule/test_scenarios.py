@@ -26,7 +26,13 @@ def run(folder: pathlib.Path, *command: str, **environment: str) -> str:
     """Run a command that must succeed; what it printed."""
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PATH": path, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": path, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}"
     return done.stdout
@@ -80,11 +86,11 @@ def test_example_project(hosts: None) -> None:
     project = BUILD / "example-project"
     shutil.rmtree(project, ignore_errors=True)
     shutil.copytree(CHECKOUT / "docs" / "example-project", project)
+    alone = {"ANSIBLE_COLLECTIONS_PATH": str(project / "collections"), "PYTHONPATH": "", "MOLECULE_EPHEMERAL_DIRECTORY": str(project / "state")}
     run(CHECKOUT, "ansible-galaxy", "collection", "build", "--force", "--output-path", str(project))
     (artifact,) = project.glob("*.tar.gz")
-    run(project, "ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(project / "collections"), str(artifact))
+    run(project, "ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(project / "collections"), str(artifact), **alone)
     by_tree = str((CHECKOUT / "build" / "lab" / "molecule").exists()).lower()
     extra = ("-e", f"molecule_hosts_engine={ENGINE}", "-e", f"molecule_hosts_cache={BUILD}", "-e", f"molecule_hosts_rootfs={by_tree}")
-    alone = {"ANSIBLE_COLLECTIONS_PATH": str(project / "collections"), "PYTHONPATH": "", "MOLECULE_EPHEMERAL_DIRECTORY": str(project / "state")}
     output = run(project, "molecule", "test", "--", *extra, **alone)
     assert {"create", "converge", "idempotence", "verify", "destroy"} <= succeeded(output, "default"), output
