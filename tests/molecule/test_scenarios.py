@@ -18,7 +18,7 @@ import pytest
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 ENGINE = CHECKOUT / "tests" / "molecule" / "engine"
-BUILD = CHECKOUT / "build" / "molecule"
+CACHE = CHECKOUT / "build" / "molecule"
 STORIES = ("first_sas", "rotation", "refusal", "keystore", "boot")
 
 
@@ -38,36 +38,38 @@ def run(folder: pathlib.Path, *command: str, **environment: str) -> str:
     return done.stdout
 
 
-def molecule(*arguments: str) -> str:
-    return run(CHECKOUT, "molecule", *arguments, MOLECULE_EPHEMERAL_DIRECTORY=str(BUILD / "state"))
-
-
 def succeeded(output: str, scenario: str) -> set[str]:
     """The actions that molecule says it executed."""
     return set(re.findall(rf"\[{scenario} > (\w+)\] Executed: Successful", output))
 
 
 @pytest.fixture(scope="module")
-def hosts(capfd_notes: t.Callable[[str], None]) -> t.Iterator[None]:
-    """The containers; those of a run that was killed are not theirs."""
-    shutil.rmtree(BUILD / "state", ignore_errors=True)
-    BUILD.mkdir(parents=True, exist_ok=True)
-    output = molecule("create", "-s", "default")
-    capfd_notes(t.cast("re.Match[str]", re.search(r'"(containers: [^"]+)"', output)).group(1))
-    yield
-    molecule("destroy", "-s", "default")
-
-
-@pytest.fixture(scope="module")
-def capfd_notes(request: pytest.FixtureRequest) -> t.Callable[[str], None]:
+def note(request: pytest.FixtureRequest) -> t.Callable[[str], None]:
     """Say something that the summary of all gates shows."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
 
-    def note(text: str) -> None:
+    def say(text: str) -> None:
         with capture.global_and_fixture_disabled():
             print(f"\nNOTE: {text}")
 
-    return note
+    return say
+
+
+@pytest.fixture(scope="module")
+def molecule(note: t.Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Callable[..., str]]:
+    """Runs molecule in this checkout, where the containers are up. Its state, with a keystore, is outside of any collection."""
+    state = str(tmp_path_factory.mktemp("state"))
+
+    def molecule(*arguments: str) -> str:
+        return run(CHECKOUT, "molecule", *arguments, MOLECULE_EPHEMERAL_DIRECTORY=state)
+
+    CACHE.mkdir(parents=True, exist_ok=True)
+    try:
+        output = molecule("create", "-s", "default")
+        note(t.cast("re.Match[str]", re.search(r'"(containers: [^"]+)"', output)).group(1))
+        yield molecule
+    finally:
+        molecule("destroy", "-s", "default")
 
 
 def test_every_scenario_is_one_of_the_stories() -> None:
@@ -76,21 +78,21 @@ def test_every_scenario_is_one_of_the_stories() -> None:
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_story(story: str, hosts: None) -> None:
+def test_story(story: str, molecule: t.Callable[..., str]) -> None:
     output = molecule("test", "-s", story, "--destroy", "never")
     assert {"converge", "idempotence", "verify"} <= succeeded(output, story), output
 
 
-def test_example_project(hosts: None) -> None:
+@pytest.mark.usefixtures("molecule")
+def test_example_project(tmp_path: pathlib.Path) -> None:
     """As a team would: the example's folder, the built artifact in it, nothing of this checkout but the kernel."""
-    project = BUILD / "example-project"
-    shutil.rmtree(project, ignore_errors=True)
+    project = tmp_path / "project"
     shutil.copytree(CHECKOUT / "docs" / "example-project", project)
     alone = {"ANSIBLE_COLLECTIONS_PATH": str(project / "collections"), "PYTHONPATH": "", "MOLECULE_EPHEMERAL_DIRECTORY": str(project / "state")}
     run(CHECKOUT, "ansible-galaxy", "collection", "build", "--force", "--output-path", str(project))
     (artifact,) = project.glob("*.tar.gz")
     run(project, "ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(project / "collections"), str(artifact), **alone)
     by_tree = str((CHECKOUT / "build" / "lab" / "molecule").exists()).lower()
-    extra = ("-e", f"molecule_hosts_engine={ENGINE}", "-e", f"molecule_hosts_cache={BUILD}", "-e", f"molecule_hosts_rootfs={by_tree}")
+    extra = ("-e", f"molecule_hosts_engine={ENGINE}", "-e", f"molecule_hosts_cache={CACHE}", "-e", f"molecule_hosts_rootfs={by_tree}")
     output = run(project, "molecule", "test", "--", *extra, **alone)
     assert {"create", "converge", "idempotence", "verify", "destroy"} <= succeeded(output, "default"), output
