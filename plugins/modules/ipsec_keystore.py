@@ -222,8 +222,8 @@ seealso:
   - module: ipsec.manual.ipsec_keystore_info
   - plugin: ipsec.manual.ipsec_keystore
     plugin_type: lookup
-  - plugin: ipsec.manual.rotate
-    plugin_type: role
+  - ref: ansible_collections.ipsec.manual.docsite.rotation
+    description: The role P(ipsec.manual.rotate#role), which uses it.
   - name: RFC 4107
     description: When automated key management is needed, and when manual keys do.
     link: https://www.rfc-editor.org/rfc/rfc4107

@@ -80,8 +80,8 @@ seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipseckeys_file
   - module: ipsec.manual.ipsec_keystore
-  - plugin: ipsec.manual.rotate
-    plugin_type: role
+  - ref: ansible_collections.ipsec.manual.docsite.rotation
+    description: The role P(ipsec.manual.rotate#role), which uses it.
   - name: RFC 8221
     description: Cryptographic algorithm requirements for ESP and AH, and what it says about manual keying.
     link: https://www.rfc-editor.org/rfc/rfc8221

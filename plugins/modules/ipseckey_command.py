@@ -49,8 +49,8 @@ requirements:
 seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipseckeys_file
-  - plugin: ipsec.manual.boot
-    plugin_type: role
+  - ref: ansible_collections.ipsec.manual.docsite.recovery
+    description: What the command's messages mean. The role P(ipsec.manual.boot#role) installs it.
   - name: RFC 2367
     description: PF_KEY, whose words ipseckey uses.
     link: https://www.rfc-editor.org/rfc/rfc2367

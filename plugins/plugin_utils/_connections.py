@@ -131,10 +131,10 @@ class Connection(t.NamedTuple):
             groups = (*self.multicast, *(endpoint.address for endpoint in self.endpoints if self.unicast))
             yield bytes(len(groups[0])), groups
         elif host:
-            address = next(endpoint.address for endpoint in self.endpoints if endpoint.host == host)
-            for peer in self.peers(host):
-                yield address, (peer.address,)
-                yield peer.address, (address,)
+            for address in (endpoint.address for endpoint in self.endpoints if endpoint.host == host):
+                for peer in self.peers(host):
+                    yield address, (peer.address,)
+                    yield peer.address, (address,)
         else:
             for endpoint in self.endpoints:
                 for peer in self.peers(endpoint.host):

@@ -28,14 +28,21 @@ import hashlib
 import itertools
 import typing as t
 
-from cryptography.hazmat.primitives import hashes, hmac
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-
 from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SPI_MIN, SecurityAssociation, format_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
 from ._connections import Association, Connection, make_sa
+
+# ansible-core brings it with it; ansible-test imports plugins where it is not.
+try:
+    from cryptography.hazmat.primitives import hashes, hmac
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+except ImportError:
+    HAS_CRYPTOGRAPHY = False
+else:
+    HAS_CRYPTOGRAPHY = True
 
 LABEL = "ipsec.manual 1"
 ROOT_BYTES = 32
@@ -45,7 +52,6 @@ SPI = "spi"
 ENCRYPTION = "encryption"
 AUTHENTICATION = "authentication"
 
-_SHA256 = hashes.SHA256()
 _ROOT_LABEL = b"ipsec.manual root fingerprint 1\0"
 _GENERATION_LABEL = b"ipsec.manual generation fingerprint 1\0"
 
@@ -136,7 +142,7 @@ class Derivation:
 
     def _expand(self, length: int, source: bytes, destination: bytes, protocol: str, purpose: str, attempt: int) -> bytes:
         info = info_of(self.connection.name, self.generation, source, destination, protocol, purpose, attempt)
-        return HKDFExpand(_SHA256, length, info).derive(self._secret)
+        return HKDFExpand(hashes.SHA256(), length, info).derive(self._secret)
 
 
 def place_of(source: bytes, destination: bytes, protocol: str) -> str:
@@ -145,6 +151,8 @@ def place_of(source: bytes, destination: bytes, protocol: str) -> str:
 
 
 def _extract(root: bytes, salt: bytes) -> bytes:
-    mac = hmac.HMAC(salt, _SHA256)
+    if not HAS_CRYPTOGRAPHY:
+        raise InputError("the Python package cryptography is missing on the controller", "derived keys", "Install it where ansible-core is installed.")
+    mac = hmac.HMAC(salt, hashes.SHA256())
     mac.update(root)
     return mac.finalize()

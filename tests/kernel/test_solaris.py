@@ -28,7 +28,7 @@ Spoil = t.Callable[[str, int], None]
 @pytest.fixture(name="spoil", autouse=True)
 def install() -> t.Iterator[Spoil]:
     """Our command where the utility would be, and a way to have it spoil what is about one SPI."""
-    shutil.copytree(next(iter(_core.__path__)), LIBRARY / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(list(_core.__path__)[0], LIBRARY / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
     path = Path(EXECUTABLE)
 
     def write(command: str) -> None:

@@ -41,7 +41,7 @@ def imports(path: Path) -> t.Iterator[Path]:
             continue
         for name in node.names:
             candidates = (base / f"{name.name}.py", base / name.name / "__init__.py", base.with_suffix(".py"), base / "__init__.py")
-            yield next(found for found in candidates if found.exists())
+            yield [found for found in candidates if found.exists()][0]
 
 
 def names(path: Path) -> t.Iterator[Path]:

@@ -31,11 +31,11 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._records import sas_o
 COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
 
 
-def look_up(name: str, /, *terms: t.Any, **options: t.Any) -> list[str]:
+def look_up(plugin_name: str, /, *terms: t.Any, **options: t.Any) -> list[str]:
     """What the plugin loader does, without its own way of importing: options by their documentation, then the plugin."""
-    module = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.lookup.{name}")
+    module = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.lookup.{plugin_name}")
     plugin = module.LookupModule()
-    plugin._load_name = f"ipsec.manual.{name}"
+    plugin._load_name = f"ipsec.manual.{plugin_name}"
     config.initialize_plugin_configuration_definitions("lookup", plugin._load_name, yaml.safe_load(module.DOCUMENTATION)["options"])
     found: list[str] = plugin.run(list(terms), variables={}, **options)
     return found
