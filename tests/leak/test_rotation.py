@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.leak.rotations import CONNECTIONS, FILE, KEYS, SETTINGS, check_watched, keys_in, keystore, prepare
+from ansible_collections.ipsec.manual.tests.leak.rotations import CONNECTIONS, FILE, KEYS, KEYSTORE, SETTINGS, check_watched, keys_in, keystore, prepare
 from ansible_collections.ipsec.manual.tests.leak.stage import HOSTS, Outcome, Stage
 
 
@@ -65,8 +65,13 @@ def test_rotation_that_is_rolled_back_lets_no_key_out(stage: Stage) -> None:
 
 def test_rotation_that_is_refused_lets_no_key_out(stage: Stage) -> None:
     before = {host: sorted(stage.kernel_keys(host)) for host in HOSTS}
+    kept = {path: path.read_bytes() for path in KEYSTORE.glob("*.yml")}
     prepare(stage, lambda text: re.sub(r"(authkey [0-9a-f]+)[0-9a-f]{2}", r"\1", text, count=1))
-    outcome = rotate(stage)
+    try:
+        outcome = rotate(stage)
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
     assert [str(leak) for leak in outcome.leaks] == []
     assert outcome.status != 0
     assert "hex digits" in outcome.output
