@@ -16,7 +16,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 import typing as t
@@ -39,14 +38,6 @@ class Result(t.NamedTuple):
     err: str
 
 
-def _python() -> tuple[str, ...]:
-    """The system's Python; where coverage is measured, that of the tests, which counts what each run executes."""
-    folder = os.environ.get("COVERAGE_FOLDER")
-    if not folder:
-        return ("/usr/bin/python3",)
-    return (sys.executable, "-m", "coverage", "run", "--branch", "--parallel-mode", f"--data-file={folder}/command", "--include=*/lib/ipseckey/*")
-
-
 class Command:
     """The command in its own folder, and a safe folder for its files."""
 
@@ -54,7 +45,7 @@ class Command:
         self.folder = folder
         shutil.copytree(next(iter(_core.__path__)), folder / "lib" / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
         self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder / "lib"), "PYTHONDONTWRITEBYTECODE": "1", "TERM": "dumb"}
-        self.words = (*_python(), "-m", "ipseckey")
+        self.words = ("/usr/bin/python3", "-m", "ipseckey")
 
     def __call__(self, *words: str, stdin: str = "", secret: bool = True) -> Result:
         """One run; no key in its output where ``secret``."""

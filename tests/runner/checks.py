@@ -37,7 +37,6 @@ ARTIFACT_ROOTS = {
     "plugins",
     "roles",
 }
-COVERED = 95  # per cent of the core's lines and branches
 BUILT = {"FILES.json", "MANIFEST.json"}
 NOT_PACKED = {".gitignore", ".gitkeep"}
 DOCUMENTED = ("module", "lookup", "filter", "test", "role")
@@ -199,18 +198,6 @@ def core(version: str) -> None:
     _run(str(python), "-m", "pytest", "-p", "no:cacheprovider", "tests/unit/plugins/module_utils/_core")
 
 
-def coverage() -> None:
-    """The core's lines and branches that its unit tests and the kernel's tests, which must have run, execute."""
-    if not (workspace.COVERAGE / "kernel").exists():
-        sys.exit("Nothing is known of the kernel's tests: run the part `kernel` first.")
-    tool = ("python", "-m", "coverage")
-    unit = workspace.COVERAGE / "unit"
-    _run(*tool, "run", f"--data-file={unit}", "--include=*/_core/*", "-m", "pytest", "-q", "tests/unit/plugins/module_utils/_core", "tests/conformance")
-    whole = f"--data-file={workspace.COVERAGE / 'whole'}"
-    _run(*tool, "combine", "--keep", whole, *map(str, workspace.COVERAGE.glob("[!w]*")))
-    _run(*tool, "report", whole, "--include=*/_core/*", f"--fail-under={COVERED}")
-
-
 def _pythons() -> dict[str, Path]:
     found = pythons.found()
     missing = [version for version in pythons.TARGETS if version not in found]
@@ -266,7 +253,7 @@ def _output(*command: str, **environment: str) -> str:
     return answer.stdout
 
 
-_ALL = (shell, paths, types, licences, artifact, galaxy, sanity, sanity_older, core, coverage, site)
+_ALL = (shell, paths, types, licences, artifact, galaxy, sanity, sanity_older, core, site)
 CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in _ALL}
 
 

@@ -35,8 +35,6 @@ class Part:
 PYTEST = ("python", "-m", "pytest")
 ON_A_KERNEL = ("tests/lab/lab", "exec", "--", "env", f"PYTHONPATH={workspace.COLLECTIONS}")
 CHECKS = ("python", str(Path(__file__).parent / "checks.py"))
-# What the kernel's tests execute of the core; `coverage` adds what its unit tests do.
-MEASURED = ("python", "-m", "coverage", "run", f"--data-file={workspace.COVERAGE / 'kernel'}", "--include=*/_core/*", "-m", "pytest")
 DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-unknown-collection-refs", "--check-extra-docs-refs")
 # With labs of their own, or long: each is a part.
 E2E_APART = ("tests/e2e/test_boot.py", "tests/e2e/test_rotation_solaris.py")
@@ -60,8 +58,7 @@ PARTS = (
     Part("sanity-floor", "static", (*CHECKS, "sanity_older", "floor"), limit=2400),
     Part("galaxy", "static", (*CHECKS, "galaxy")),
     *(Part(f"core-{version}", "pythons", (*CHECKS, "core", version), is_pytest=True) for version in pythons.TARGETS),
-    Part("kernel", "kernel", (*ON_A_KERNEL, f"COVERAGE_FOLDER={workspace.COVERAGE}", *MEASURED, "tests/kernel"), lane="kernel", is_pytest=True, limit=3000),
-    Part("coverage", "kernel", (*CHECKS, "coverage"), lane="kernel"),
+    Part("kernel", "kernel", (*ON_A_KERNEL, *PYTEST, "tests/kernel"), lane="kernel", is_pytest=True, limit=3000),
     Part("leak", "leak", (*PYTEST, "tests/leak"), lane="kernel", is_pytest=True, limit=2400),
     Part("lab", "lab", (*PYTEST, "tests/lab"), lane="hosts", is_pytest=True),
     Part("e2e", "e2e", (*PYTEST, "tests/e2e", *(f"--ignore={name}" for name in E2E_APART)), lane="hosts", is_pytest=True, limit=2400),

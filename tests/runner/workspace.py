@@ -20,7 +20,6 @@ TOP = Path(__file__).resolve().parents[2]
 BUILD = TOP / "build"
 COLLECTIONS = BUILD / "collections"
 COPY = COLLECTIONS / "ansible_collections" / "ipsec" / "manual"
-COVERAGE = BUILD / "coverage"
 VENV = TOP / ".venv"
 PYTHON = VENV / "bin" / "python"
 
