@@ -39,7 +39,7 @@ def stop_sshd(name: str) -> None:
 def start_sshd(name: str) -> None:
     """Start sshd again where it does not run."""
     if all(command != "sshd" for dummy, command in processes_of(name)):
-        subprocess.run(access.program("enter", name, "/", "/usr/sbin/sshd", "-f", "/run/lab-ssh/sshd_config"), check=True)
+        subprocess.run(access.program("enter", name, "/", *access.program("sshd")), check=True)
 
 
 def link(machine: spec.Spec, target: plan.Host, state: str) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import time
 import typing as t
 
-from . import places, plan, spec, system, tables
+from . import places, plan, spec, sshd, system, tables
 
 # Folders that start empty at every boot of a host, with their mode.
 VOLATILE: dict[str, str] = {"run": "755", "tmp": "1777", "dev/shm": "1777"}
@@ -228,11 +228,6 @@ def prepare_sshd(machine: spec.Spec, name: str, address: str, root: str) -> None
     pathlib.Path(target, "sshd_config").write_text(SSHD_CONFIG.format(address=address), encoding="ascii")
 
 
-def run_sshd() -> None:
-    """Start sshd; it returns when it listens."""
-    subprocess.run(["/usr/sbin/sshd", "-f", "/run/lab-ssh/sshd_config"], check=True, stdin=subprocess.DEVNULL)
-
-
 def detach(main: t.Callable[[], None], flags: int, network: str | None) -> int:
     """Run main in new namespaces as a process without ties to this one; its PID, once main is through.
 
@@ -312,7 +307,7 @@ def start(machine: spec.Spec, host: plan.Host) -> None:
         run_start_scripts(scripts)
         configure(host)
         if host.management:
-            run_sshd()
+            sshd.main()
 
     namespaces = system.CLONE_NEWNS | system.CLONE_NEWUTS | system.CLONE_NEWIPC | system.CLONE_NEWPID
     places.remember(host.name, detach(boot, namespaces, host.name))
@@ -332,7 +327,7 @@ def start_control(machine: spec.Spec) -> None:
         system.bind("/sys", f"{root}/sys")
         prepare_sshd(machine, "control", tables.MACHINE_ADDRESS, root)
         system.pivot_root(root)
-        run_sshd()
+        sshd.main()
 
     detach(boot, system.CLONE_NEWNS, None)
 
