@@ -99,7 +99,7 @@ BOXES = (
     ),
 )
 # Every file may import it, so it is not drawn.
-EVERYWHERE = ("plugins/module_utils/_core/errors.py",)
+EVERYWHERE = ("plugins/module_utils/_core/errors.py", "plugins/module_utils/_core/uninterrupted.py")
 
 ARROWS = (
     Arrow("roles, playbooks", "modules", 150),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -180,6 +181,24 @@ def test_a_failure_in_the_last_of_many_sends_is_undone(sadb: XfrmSadb) -> None:
     error = refused(sadb, [*delete(*sadb.dump()), *add(*new, new[0], new[1], new[2])])
     assert error.errno_name == "EEXIST"
     assert "2 more SAs were refused" in str(error)
+
+
+def test_an_interrupt_waits_until_all_is_done(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [sa_of(spi) for spi in range(0x1000, 0x1000 + 3000)]
+    sends = []
+    send = netlink.Netlink.send
+
+    def interrupted(link: netlink.Netlink, messages: t.Sequence[netlink.Message]) -> t.Any:
+        answer = send(link, messages)
+        sends.append(len(messages))
+        os.kill(os.getpid(), signal.SIGINT)
+        return answer
+
+    monkeypatch.setattr(netlink.Netlink, "send", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sadb.apply(add(*many))
+    assert len(sends) > 1
+    assert len(blocks(witness.state_text())[1:]) == len(many)
 
 
 def test_lost_answers_are_noticed_and_undone(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:

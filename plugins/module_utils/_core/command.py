@@ -25,8 +25,10 @@ from .effect import Effect, effect
 from .errors import InputError, IpsecError, NetworkFileError, Problems, ProtectedFileError, TextError, may_be_key, raise_all
 from .grammar import FILE, PROMPT
 from .login import clear_text_server
+from .plan import Plan
 from .sadb import Sadb, open_sadb
 from .script import Step
+from .uninterrupted import uninterrupted
 
 PROMPT_TEXT = "ipseckey> "
 CONTINUED_TEXT = "> "
@@ -219,15 +221,16 @@ def _change(sadb: Sadb, found: Effect) -> None:
     """All of it or nothing: lifetimes first, since they can be taken back without loss."""
     from .sadb.lifetimes import update
 
-    if found.updates:
-        update(found.updates)
-    try:
-        if found.operations:
-            sadb.apply(found.operations)
-    except IpsecError:
+    with uninterrupted():
         if found.updates:
-            update([(entry, entry.sa.lifetimes) for entry, dummy in found.updates])
-        raise
+            update(found.updates)
+        try:
+            if found.operations:
+                sadb.apply(found.operations)
+        except IpsecError:
+            if found.updates:
+                update([(entry, entry.sa.lifetimes) for entry, dummy in found.updates])
+            raise
 
 
 def _load(path: str, options: Options) -> int:
@@ -251,21 +254,33 @@ def _load(path: str, options: Options) -> int:
         _check([Step("add", line, sa) for sa, line in zip(found.sas, found.lines)], path, sadb)
         steps = loading.load_plan(sas, loaded, actual, bool(actual) and sadb.keys_hidden(), options.allow_static_counter_mode)
     added = [operation.new for operation in steps.operations if operation.new is not None]
-    if not options.compare and steps.operations:
-        raise_all(sadb.preflight(added) if added else [])
-        sadb.apply(steps.operations)
+    if options.compare:
+        _tell(path, steps, options)
+        return 1 if steps.operations else 0
+    raise_all(sadb.preflight(added) if added else [])
+    with uninterrupted():
+        if steps.operations:
+            sadb.apply(steps.operations)
+        try:
+            # The SAs count for more than what is noted about them: it comes last, and where it fails they stay.
+            loading.write_record(path, () if options.remove else sas)
+            if options.rotation_due and added:
+                protected.write(os.path.abspath(options.rotation_due), loading.rotation_due(steps).encode("ascii"))
+        finally:
+            _tell(path, steps, options)
+    _advise(added)
+    if options.rotation_due and added:
+        _say(f"warning: {len(added)} SAs were loaded from {path}: where their keys were in use before, a rotation is due (RFC 4303 section 3.3.3)")
+    return 0
+
+
+def _tell(path: str, steps: Plan, options: Options) -> None:
+    """What a file of SAs changed, or would change."""
+    from . import loading
+
     if options.verbose or options.compare:
         _print("".join(f"{operation}\n" for operation in steps.operations))
     _print(loading.summary(path, steps) + "\n")
-    if options.compare:
-        return 1 if steps.operations else 0
-    _advise(added)
-    # The SAs count for more than what is noted about them: it comes last, and where it fails they stay.
-    loading.write_record(path, () if options.remove else sas)
-    if options.rotation_due and added:
-        protected.write(os.path.abspath(options.rotation_due), loading.rotation_due(steps).encode("ascii"))
-        _say(f"warning: {len(added)} SAs were loaded from {path}: where their keys were in use before, a rotation is due (RFC 4303 section 3.3.3)")
-    return 0
 
 
 def _advise(sas: t.Sequence[SecurityAssociation]) -> None:

@@ -14,6 +14,7 @@ import typing as t
 
 from ..association import Entry, SecurityAssociation
 from ..errors import InputError, SadbError, shown
+from ..uninterrupted import uninterrupted
 
 if t.TYPE_CHECKING:
     from ..plan import Operation
@@ -41,16 +42,26 @@ class Sadb(abc.ABC):
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
         """The SAs there are, larval ones marked; those of one protocol, source or destination where given."""
 
-    @abc.abstractmethod
     def apply(self, operations: t.Sequence[Operation]) -> None:
         """Carry a plan out, in order, all or nothing: where the kernel refuses one, all others are undone, counters and sequence numbers included.
 
-        Raises SadbError with what was refused and why.
+        Signals that end the process wait until it is done. Raises SadbError with what was refused and why.
         """
+        with uninterrupted():
+            self._apply(operations)
 
     @abc.abstractmethod
+    def _apply(self, operations: t.Sequence[Operation]) -> None:
+        """`apply`, which sees to signals."""
+
     def flush(self, protocol: str = "") -> None:
         """Delete every SA of a protocol, or of all of them, whosever they are."""
+        with uninterrupted():
+            self._flush(protocol)
+
+    @abc.abstractmethod
+    def _flush(self, protocol: str) -> None:
+        """`flush`, which sees to signals."""
 
     @abc.abstractmethod
     def local_addresses(self) -> frozenset[bytes]:

@@ -211,7 +211,7 @@ class PfkeySadb(Sadb):
                     if attempts == _DUMP_ATTEMPTS:
                         raise
 
-    def apply(self, operations: t.Sequence[Operation]) -> None:
+    def _apply(self, operations: t.Sequence[Operation]) -> None:
         with self._open("changing the SADB") as link:
             steps = list(self._steps(link, operations))
             done: list[_Step] = []
@@ -293,7 +293,7 @@ class PfkeySadb(Sadb):
             after += f" Counters and sequence numbers of {renewed} SAs began anew, since PF_KEY cannot set them; rotate where peers check for replays."
         return SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
 
-    def flush(self, protocol: str = "") -> None:
+    def _flush(self, protocol: str) -> None:
         with self._open("flushing the SADB") as link:
             try:
                 link.ask(pfkey_messages.FLUSH, SA_TYPES[protocol] if protocol else ANY_TYPE)

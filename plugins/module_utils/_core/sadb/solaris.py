@@ -99,7 +99,7 @@ class SolarisSadb(Sadb):
             if protocol in ("", held.entry.sa.protocol) and source in (b"", held.entry.sa.source) and destination in (b"", held.entry.sa.destination)
         ]
 
-    def apply(self, operations: t.Sequence[Operation]) -> None:
+    def _apply(self, operations: t.Sequence[Operation]) -> None:
         before = _by_identity(self._read())
         _check_unmoved(operations, before)
         # Nothing that is in use goes before all that is new has come.
@@ -142,7 +142,7 @@ class SolarisSadb(Sadb):
         ends = [(_sa(before.get(key)), _sa(now.get(key))) for key in touched]
         return [sa for was, found in ends for sa in (was or found,) if was != found and sa is not None]
 
-    def flush(self, protocol: str = "") -> None:
+    def _flush(self, protocol: str) -> None:
         said = self._session([f"flush {protocol}".strip()])
         left = [held.entry.sa for held in self._after(said).values() if not held.entry.larval and protocol in ("", held.entry.sa.protocol)]
         if left:

@@ -18,6 +18,7 @@ import typing as t
 
 from ..association import AH, ESP, NO_LIFETIMES, TRANSPORT, TUNNEL, Mark, Selector, format_address, selector_problems
 from ..errors import InputError, SadbError, raise_all, shown
+from ..uninterrupted import uninterrupted
 from .messages import (
     FAMILIES,
     MODE_NAMES,
@@ -359,7 +360,11 @@ class Spd:
         return [(entry, part) for entry, part in found if entry is not None]
 
     def apply(self, operations: t.Sequence[PolicyOperation]) -> None:
-        """Carry operations out in order, all or nothing. Raises SadbError with what was refused and why."""
+        """Carry operations out in order, all or nothing; signals that end the process wait. Raises SadbError with what was refused and why."""
+        with uninterrupted():
+            self._apply(operations)
+
+    def _apply(self, operations: t.Sequence[PolicyOperation]) -> None:
         before = {identity(entry.policy): part for entry, part in self._read() if entry.complete}
         steps: list[tuple[Policy, Message, Message]] = []
         for operation in operations:

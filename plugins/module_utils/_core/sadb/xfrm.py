@@ -144,7 +144,7 @@ class XfrmSadb(Sadb):
             keep(entries)
             return entries
 
-    def apply(self, operations: t.Sequence[Operation]) -> None:
+    def _apply(self, operations: t.Sequence[Operation]) -> None:
         with open_link(NETLINK_XFRM, "changing the SADB") as link, no_collection():
             replaced = [operation.old for operation in operations if operation.old is not None]
             before = dict(zip(map(id, replaced), self._current(link, replaced)))
@@ -224,7 +224,7 @@ class XfrmSadb(Sadb):
             stuck += [_explain(refusal, steps[first + index].sa) for index, refusal in refusals.items()]
         return stuck
 
-    def flush(self, protocol: str = "") -> None:
+    def _flush(self, protocol: str) -> None:
         number = PROTOCOL_NUMBERS[protocol] if protocol else _PROTOCOL_ANY
         with open_link(NETLINK_XFRM, "flushing the SADB") as link:
             for refusal in link.send([Message(XFRM_MSG_FLUSHSA, bytes((number, 0, 0, 0)))])[0].values():

@@ -88,7 +88,7 @@ class MemorySadb(Sadb):
             return sa
         return sa._replace(encryption_key=bytes(len(sa.encryption_key)), authentication_key=bytes(len(sa.authentication_key)))
 
-    def apply(self, operations: t.Sequence[Operation]) -> None:
+    def _apply(self, operations: t.Sequence[Operation]) -> None:
         if self.failure is not None:
             raise self.failure
         for operation in operations:
@@ -99,7 +99,7 @@ class MemorySadb(Sadb):
                 self.put(operation.new)
         self.applied += operations
 
-    def flush(self, protocol: str = "") -> None:
+    def _flush(self, protocol: str) -> None:
         self.entries = []
 
     def local_addresses(self) -> frozenset[bytes]:
