@@ -6,7 +6,8 @@
 
 """What systems make of PF_KEY v2: one table, a row for each. RFC 2367 fixes the layouts; numbers and what kernels add to it are from each row's ``sources``.
 
-All else about a system that this backend needs to know stands here too, so that the codec and the transport have no branches by name.
+All else about a system that this backend needs to know stands here too, so that the codec and the transport have no branches by name. A row says
+where a system differs from the defaults of `Dialect`.
 """
 
 from __future__ import annotations
@@ -66,26 +67,26 @@ class Dialect(t.NamedTuple):
     domain: int
     ipv4: int
     ipv6: int
-    sized_addresses: bool
     authentication: dict[str, Integrity]
     encryption: dict[str, int]
-    sa2: int
-    reqid_bits: int
-    replay_unit: int
     replay_most: int
-    wide_replay: int
-    encapsulation: Encapsulation | None
-    selector: Selector
-    flags: Flags
     limits: tuple[str, ...]
-    empty_key: bool
-    any_source: bool
-    pair: int
-    replay_value: int
-    unregistered: bool
-    untold: tuple[str, ...]
     remedy: str
     sources: tuple[str, ...]
+    sized_addresses: bool = False
+    sa2: int = 0
+    reqid_bits: int = 0
+    replay_unit: int = 1
+    wide_replay: int = 0
+    encapsulation: Encapsulation | None = None
+    selector: Selector = Selector()
+    flags: Flags = Flags()
+    empty_key: bool = True
+    any_source: bool = True
+    pair: int = 0
+    replay_value: int = 0
+    unregistered: bool = False
+    untold: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Dialect {self.name}>"
@@ -110,25 +111,17 @@ LINUX = Dialect(
     domain=15,
     ipv4=2,
     ipv6=10,
-    sized_addresses=False,
     # af_key takes each algorithm with the ICV of the table in xfrm_algo.c: that of hmac(sha256) is the 96 bits of a draft.
     authentication={**_HMACS, "hmac-sha256": Integrity(5, 96), "aes-xcbc": Integrity(9, 96)},
     # Combined ciphers have numbers in the header, but af_key looks for plain ciphers only.
     encryption={**_CIPHERS, "aes-ctr": 13},
     sa2=19,
     reqid_bits=32,
-    replay_unit=1,
     replay_most=32,
-    wide_replay=0,
     encapsulation=Encapsulation(20, 21, 22),
     selector=Selector(7),
-    flags=Flags(),
     # Allocations of a lifetime are packets here.
     limits=(*_BYTES_AND_ADDTIME, *_USETIME, "soft_packets", "hard_packets"),
-    empty_key=True,
-    any_source=True,
-    pair=0,
-    replay_value=0,
     unregistered=True,
     untold=("mark", "if_id", "esn", "icv_bits", "selector", "nat_remote", "replay_window above 32", "keys of combined ciphers"),
     remedy="Load the module af_key (modprobe af_key), or use the backend xfrm.",
@@ -141,15 +134,9 @@ ILLUMOS = Dialect(
     domain=27,
     ipv4=2,
     ipv6=26,
-    sized_addresses=False,
     authentication=_HMACS,
     encryption={**_CIPHERS, "aes-ccm8": 14, "aes-ccm12": 15, "aes-ccm": 16, **_GCM},
-    sa2=0,
-    reqid_bits=0,
-    replay_unit=1,
     replay_most=255,
-    wide_replay=0,
-    encapsulation=None,
     selector=Selector(7, 22, traffic=True),
     flags=Flags(tunnel=0x20000, inbound=0x4000, outbound=0x8000, kernel=0x80000000 | 0x40000000 | 0x200000 | 0x40000 | 0x10000 | 0x1000),
     # The kernel takes 8 to 23 random seconds off the soft_addtime of an outbound SA, which could never be compared.
@@ -158,8 +145,6 @@ ILLUMOS = Dialect(
     any_source=False,
     pair=23,
     replay_value=24,
-    unregistered=False,
-    untold=(),
     remedy="Use the backend solaris, which drives ipseckey.",
     sources=("usr/src/uts/common/net/pfkeyv2.h", "usr/src/uts/common/inet/ip/keysock.c", "usr/src/uts/common/inet/ip/sadb.c"),
 )
@@ -179,15 +164,8 @@ FREEBSD = Dialect(
     replay_most=4096,
     wide_replay=26,
     encapsulation=Encapsulation(20, 21, 22),
-    selector=Selector(),
     flags=Flags(esn=0x400),
     limits=(*_BYTES_AND_ADDTIME, *_USETIME),
-    empty_key=True,
-    any_source=True,
-    pair=0,
-    replay_value=0,
-    unregistered=False,
-    untold=(),
     remedy="Load the module ipsec (kldload ipsec), or take a kernel built with it.",
     sources=("sys/net/pfkeyv2.h", "sys/netipsec/key.c", "sys/netipsec/xform_ah.c", "sys/sys/socket.h"),
 )
@@ -205,18 +183,9 @@ NETBSD = Dialect(
     reqid_bits=16,
     replay_unit=8,
     replay_most=2040,
-    wide_replay=0,
     encapsulation=Encapsulation(20, 21, 22),
-    selector=Selector(),
-    flags=Flags(),
     # The time since the first use is kept but looked at by nobody.
     limits=_BYTES_AND_ADDTIME,
-    empty_key=True,
-    any_source=True,
-    pair=0,
-    replay_value=0,
-    unregistered=False,
-    untold=(),
     remedy="Take a kernel built with IPsec (options IPSEC).",
     sources=("sys/net/pfkeyv2.h", "sys/netipsec/key.c", "sys/netipsec/xform_ah.c", "sys/sys/socket.h"),
 )
