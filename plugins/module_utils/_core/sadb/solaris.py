@@ -111,7 +111,12 @@ class SolarisSadb(Sadb):
             now = self._after(said)
             wrong = _wrong(goal, now)
             if wrong:
-                stuck = self._undo(before, {**_goal(operations), **_strays(goal, before, now)})
+                touched = {**_goal(operations), **_strays(goal, before, now)}
+                try:
+                    stuck = self._undo(before, touched)
+                except SadbError:
+                    # What was refused first is still to be told; of the rest nothing is known.
+                    stuck = list(filter(None, (_sa(before.get(key)) or touched[key] for key in touched)))
                 raise _refused(wrong, said, stuck)
 
     def _after(self, said: Said) -> dict[Identity, Held]:

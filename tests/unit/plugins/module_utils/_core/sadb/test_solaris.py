@@ -207,6 +207,25 @@ def test_what_could_not_be_undone_is_named(sadb, utility):
     assert "Undoing the rest failed for: esp spi 0x00001001" in str(caught.value)
 
 
+def test_the_refusal_is_told_even_where_nothing_can_be_read_any_more(sadb, utility, monkeypatch):
+    bring(sadb, sas_of(line(1)))
+    utility.write(faults={"add 0x1005": "silent"})
+    read = sadb._read
+    reads = []
+
+    def fails_when_undoing():
+        reads.append(1)
+        if len(reads) == 4:  # the plan's, two around the change, and this
+            raise SadbError("gone", "SADB")
+        return read()
+
+    monkeypatch.setattr(sadb, "_read", fails_when_undoing)
+    with pytest.raises(SadbError) as caught:
+        bring(sadb, sas_of(line(1) + line(5)))
+    assert "did not add it" in str(caught.value)
+    assert "Undoing the rest failed for: esp spi 0x00001005" in str(caught.value)
+
+
 def test_a_plan_that_is_out_of_date_changes_nothing(sadb, utility):
     old, new = sas_of(line(1)), sas_of(line(1, rest="hard_bytes 7"))
     bring(sadb, old)
