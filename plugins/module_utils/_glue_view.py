@@ -100,7 +100,7 @@ def budget(entry: Entry) -> dict[str, int | None]:
     """Packets and bytes until the SA ends or should: None for no limit.
 
     Packets: the sequence numbers (2^32, with ESN 2^64; RFC 4303 section 3.3.3), of which every packet took one, and ``hard_packets``. Bytes:
-    ``hard_bytes``, and for ciphers with 64-bit blocks 2^32 blocks, where a repeated block becomes likely (RFC 8221 section 5 retires them for it).
+    ``hard_bytes``, and for ciphers with 64-bit blocks 2^32 blocks, where a repeated block becomes likely.
     """
     sa, counters = entry.sa, entry.counters
     packets = [(_SEQUENCES_ESN if sa.esn else _SEQUENCES) - 1 - max(counters.sequence_out, counters.sequence_in, counters.packets)]

@@ -177,7 +177,7 @@ sas:
       returned: if the SA is encapsulated
       sample: {"type": "udp", "source_port": 4500, "destination_port": 4500, "nat_local": "", "nat_remote": ""}
     larval:
-      description: Whether it is only a reservation of an SPI, without keys. See RFC 2367, section 1.3.
+      description: Whether it is only a reservation of an SPI, without keys. See RFC 2367, section 3.3.
       type: bool
       returned: always
       sample: false

@@ -6,7 +6,7 @@
 
 """Connections: who shares SAs with whom, and with which algorithms. From the inventory's data to checked values. Pure.
 
-A connection has two or more endpoints and one or two associations: ESP, AH, or both (ESP inside, AH outside; RFC 4301 section 3.2). Each association
+A connection has two or more endpoints and one or two associations: ESP, AH, or both (ESP inside, AH outside). Each association
 becomes one SA in each direction between every two endpoints, or between the hubs and everybody where it has hubs, with an SPI and keys of its own. A
 connection with multicast groups has one SA for each association, which all endpoints share for sending and receiving (RFC 4552 section 7).
 """
@@ -368,7 +368,7 @@ class _Reader:
         return tuple(dict.fromkeys(found))
 
     def check_shape(self, connection: Connection) -> None:
-        """What goes together: a shared SA has many senders, so it can count nothing and go through no tunnel (RFC 4301 sections 4.1 and 4.4.2.1)."""
+        """What goes together: a shared SA has many senders, so it can count nothing (RFC 4303 section 2.2); a tunnel has one end only."""
         if connection.hubs and not connection.multicast and len(connection.hubs) == len(connection.endpoints):
             self.wrong(".hub", "every endpoint is a hub", "Leave hub out: every two endpoints share SAs then.")
         families = {endpoint.host: {len(network[0]) for network in endpoint.networks} for endpoint in connection.endpoints if endpoint.networks}
@@ -387,7 +387,7 @@ class _Reader:
             self.wrong(".multicast", "the groups and the endpoints mix IPv4 and IPv6", "Make one connection of each family.")
         for index, row in enumerate(connection.associations):
             if row.replay_window or row.esn:
-                self.wrong(f".associations[{index}].replay_window", "an SA with many senders has no anti-replay window (RFC 4301 section 4.4.2.1)")
+                self.wrong(f".associations[{index}].replay_window", "an SA with many senders has no anti-replay window (RFC 4303 section 2.2)")
             if row.encryption and BY_NAME[row.encryption].counter_mode:
                 self.wrong(f".associations[{index}].encryption_algorithm", f"{row.encryption} would repeat nonces at once, since many senders share the key")
 

@@ -26,7 +26,7 @@ class Algorithm(t.NamedTuple):
     ``key_bits`` are the sizes an operator may choose, without the salt; the first is the default. ``salt_bits`` follow the key inside ``encrkey``.
     ``icv_bits`` are the lengths of the integrity check value that may be asked for, the first is the default; a cipher without integrity has none.
     ``number`` is ipseckey's, None where its table lacks the algorithm. ``modules`` are the Linux modules that provide it.
-    ``retired`` says which RFC advises against it, empty where none does. ``counter_mode`` marks what must never run twice with the same key and
+    ``advice`` is the level below MUST that an RFC gives it, empty where none does; levels are meant for implementers (RFC 8221 section 1.3). ``counter_mode`` marks what must never run twice with the same key and
     counter (RFC 8221 section 3).
     """
 
@@ -42,7 +42,7 @@ class Algorithm(t.NamedTuple):
     iv_bits: int = 0
     modules: tuple[str, ...] = ()
     rfc: str = ""
-    retired: str = ""
+    advice: str = ""
     counter_mode: bool = False
     des_parity: bool = False
 
@@ -61,8 +61,8 @@ class Algorithm(t.NamedTuple):
         return " or ".join(f"{bits} bits ({bits // 4} hex digits)" for bits in self.material_bits)
 
 
-def _hmac(name: str, number: int, aliases: tuple[str, ...], linux: str, bits: int, icv: tuple[int, ...], module: str, rfc: str, retired: str = "") -> Algorithm:
-    return Algorithm(name, AUTHENTICATION, aliases, number, linux, (bits,), icv_bits=icv, modules=("hmac", module), rfc=rfc, retired=retired)
+def _hmac(name: str, number: int, aliases: tuple[str, ...], linux: str, bits: int, icv: tuple[int, ...], module: str, rfc: str, advice: str = "") -> Algorithm:
+    return Algorithm(name, AUTHENTICATION, aliases, number, linux, (bits,), icv_bits=icv, modules=("hmac", module), rfc=rfc, advice=advice)
 
 
 def _aead(name: str, number: int | None, aliases: tuple[str, ...], linux: str, salt: int, icv: int, module: str, rfc: str) -> Algorithm:
@@ -70,7 +70,7 @@ def _aead(name: str, number: int | None, aliases: tuple[str, ...], linux: str, s
 
 
 ALGORITHMS: tuple[Algorithm, ...] = (
-    _hmac("hmac-md5", 2, ("md5",), "hmac(md5)", 128, (96, 128), "md5", "RFC 2403", "RFC 8221 section 6: MUST NOT"),
+    _hmac("hmac-md5", 2, ("md5",), "hmac(md5)", 128, (96, 128), "md5", "RFC 2403", "MUST NOT, RFC 8221 section 6"),
     _hmac(
         "hmac-sha1",
         3,
@@ -80,7 +80,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         (96, 160),
         "sha1_generic",
         "RFC 2404",
-        "RFC 8221 section 6: MUST-",
+        "MUST-, soon to be less, RFC 8221 section 6",
     ),
     _hmac("hmac-sha256", 5, ("sha256", "sha-256", "hmac-sha-256"), "hmac(sha256)", 256, (128, 96, 256), "sha256_generic", "RFC 4868"),
     _hmac("hmac-sha384", 6, ("sha384", "sha-384", "hmac-sha-384"), "hmac(sha384)", 384, (192, 384), "sha512_generic", "RFC 4868"),
@@ -100,7 +100,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         64,
         ("cbc", "des_generic"),
         "RFC 2405",
-        "RFC 8221 section 5: MUST NOT",
+        "MUST NOT, RFC 8221 section 5",
         des_parity=True,
     ),
     Algorithm(
@@ -116,7 +116,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         64,
         ("cbc", "des_generic"),
         "RFC 2451",
-        "RFC 8221 section 5: SHOULD NOT",
+        "SHOULD NOT, RFC 8221 section 5",
         des_parity=True,
     ),
     Algorithm(
@@ -132,7 +132,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         64,
         ("cbc", "blowfish_generic"),
         "RFC 2451",
-        "RFC 8221 section 5: MUST NOT",
+        "MUST NOT, RFC 8221 section 5",
     ),
     Algorithm("null", ENCRYPTION, (), 11, "ecb(cipher_null)", (), modules=("crypto_null",), rfc="RFC 2410"),
     Algorithm("aes-cbc", ENCRYPTION, ("aes",), 12, "cbc(aes)", (256, 192, 128), 0, (), 128, 128, ("cbc", "aes_generic"), "RFC 3602"),

@@ -132,7 +132,7 @@ class Counters(t.NamedTuple):
 
 
 class Entry(t.NamedTuple):
-    """One row of a SADB: the SA, what it has done, and whether it is larval (reserved, without keys; RFC 2367 section 1.3).
+    """One row of a SADB: the SA, what it has done, and whether it is larval (reserved, without keys; RFC 2367 section 3.3).
 
     ``replay_state`` is the backend's own record of the sequence numbers and window, so that an SA taken out by mistake goes back as it was.
     """
@@ -170,7 +170,7 @@ def is_multicast(address: bytes) -> bool:
 
 
 def identity(sa: SecurityAssociation) -> Identity:
-    """What makes an SA the one it is: protocol, destination, SPI, and the mark where there is one (RFC 4301 section 4.1; Linux adds the mark)."""
+    """What makes an SA the one it is: protocol, destination, SPI, and the mark where there is one (RFC 2401 section 4.1; Linux adds the mark)."""
     return (sa.protocol, sa.destination, sa.spi, sa.mark)
 
 
@@ -332,7 +332,7 @@ def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool
         yield InputError(f"{cipher.name} brings its own integrity", "authentication_algorithm", "Take the authentication algorithm away.")
     if cipher is not None and cipher.counter_mode and not allow_static_counter_mode:
         yield InputError(
-            f"{cipher.name} with a static key repeats nonces after every reload, which breaks it (RFC 8221 section 3)",
+            f"{cipher.name} with a static key may repeat nonces after a reload, which breaks it (MUST NOT, RFC 8221 section 3)",
             "encryption_algorithm",
             "Use aes-cbc with hmac-sha256, or set allow_static_counter_mode and never load this key twice.",
         )
@@ -374,8 +374,8 @@ def warnings(sa: SecurityAssociation) -> list[str]:
     found = []
     for name in (sa.encryption, sa.authentication):
         row = algorithm_of(name)
-        if row is not None and row.retired:
-            found.append(f"{row.name} is retired ({row.retired}); prefer aes-cbc with hmac-sha256")
+        if row is not None and row.advice:
+            found.append(f"{row.name} is not what RFCs ask for ({row.advice}); prefer aes-cbc with hmac-sha256")
         if row is not None and row.counter_mode:
             found.append(f"{row.name} with a static key is safe only as long as this key is never loaded again (RFC 8221 section 3)")
     cipher = algorithm_of(sa.encryption)

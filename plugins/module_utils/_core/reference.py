@@ -131,7 +131,7 @@ def _places(row: Command) -> str:
 
 def _algorithm_rows() -> t.Iterator[tuple[str, str]]:
     for row in ALGORITHMS:
-        notes = [f"also {', '.join(row.aliases)}" if row.aliases else "", row.sizes() if row.key_bits else "no key", row.rfc, row.retired]
+        notes = [f"also {', '.join(row.aliases)}" if row.aliases else "", row.sizes() if row.key_bits else "no key", row.rfc, row.advice]
         notes.append("counter mode" if row.counter_mode else "")
         yield row.name, f"{row.kind}; " + "; ".join(filter(None, notes))
 

@@ -423,7 +423,7 @@ def restore(dialect: Dialect, told: Message) -> list[bytes]:
 
 
 def read_supported(told: Message) -> Supported:
-    """The algorithms of an answer to SADB_REGISTER (RFC 2367 section 2.3.6)."""
+    """The algorithms of an answer to SADB_REGISTER (RFC 2367 section 2.3.8)."""
     found: dict[str, dict[int, tuple[int, int]]] = {AUTHENTICATION: {}, ENCRYPTION: {}}
     for kind, ext in ((AUTHENTICATION, EXT_SUPPORTED_AUTH), (ENCRYPTION, EXT_SUPPORTED_ENCRYPT)):
         extension = told.extensions.get(ext, b"")

@@ -257,7 +257,7 @@ def test_a_connection_is_what_its_settings_say(fields: dict[str, t.Any]) -> None
         ({"group": "mesh", "multicast": ["ff02::5"]}, ".multicast: the groups and the endpoints mix IPv4 and IPv6"),
         ({"group": "mesh", "multicast": ["224.0.0.5"], "hub": "h1"}, ".hub: all endpoints share the SA"),
         ({"group": "mesh", "multicast": ["224.0.0.5"], "mode": "tunnel"}, ".mode: the SA of a multicast group needs transport mode"),
-        ({"group": "mesh", "multicast": ["224.0.0.5"], "associations": [{"replay_window": 32}]}, "no anti-replay window (RFC 4301 section 4.4.2.1)"),
+        ({"group": "mesh", "multicast": ["224.0.0.5"], "associations": [{"replay_window": 32}]}, "no anti-replay window (RFC 4303 section 2.2)"),
         ({"group": "mesh", "multicast": ["224.0.0.5"], "associations": [{"encryption_algorithm": "aes-gcm"}]}, "aes-gcm would repeat nonces at once"),
         ({"group": "mesh", "unicast": True}, ".unicast: only a connection with multicast groups shares one SA"),
         ({"group": "mesh", "upper_protocol": True}, ".upper_protocol: a number or name of an upper-layer protocol is wanted"),
