@@ -10,7 +10,8 @@ module: ipsec_sa
 short_description: Keep one IPsec security association as described
 description:
   - Adds, replaces, or removes one security association (SA) in the kernel's security association database (SADB).
-  - An SA is identified by O(protocol), O(destination), O(spi), and O(mark) if given. That is how Linux and RFC 2401, section 4.1, have it. Its source is not part of that.
+  - An SA is identified by O(protocol), O(destination), O(spi), and O(mark) if given, as RFC 2401, section 4.1, and Linux have
+    it. Its source is not part of that.
   - An SA that has the identity but differs in anything else, its keys included, is replaced in one step, since kernels cannot change
     the key of an SA in place.
   - Every other SA stays as it is.

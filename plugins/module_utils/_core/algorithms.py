@@ -26,8 +26,8 @@ class Algorithm(t.NamedTuple):
     ``key_bits`` are the sizes an operator may choose, without the salt; the first is the default. ``salt_bits`` follow the key inside ``encrkey``.
     ``icv_bits`` are the lengths of the integrity check value that may be asked for, the first is the default; a cipher without integrity has none.
     ``number`` is ipseckey's, None where its table lacks the algorithm. ``modules`` are the Linux modules that provide it.
-    ``advice`` is the level below MUST that an RFC gives it, empty where none does; levels are meant for implementers (RFC 8221 section 1.3). ``counter_mode`` marks what must never run twice with the same key and
-    counter (RFC 8221 section 3).
+    ``advice`` is the level below MUST that an RFC gives it, empty where none does; levels are meant for implementers (RFC 8221 section 1.3).
+    ``counter_mode`` marks what must never run twice with the same key and counter (RFC 8221 section 3).
     """
 
     name: str

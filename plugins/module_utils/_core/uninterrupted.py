@@ -18,7 +18,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 @contextlib.contextmanager
 def uninterrupted() -> t.Iterator[None]:
-    """Signals that end the process wait until the block is over, in the programs that it starts, too."""
+    """Signals that end the process wait until the block is over, in the programs that it starts, too. For processes of one thread, as modules are."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield

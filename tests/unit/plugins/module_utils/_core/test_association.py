@@ -211,7 +211,10 @@ def test_counter_mode_is_taken_only_when_allowed():
     [
         (good(), []),
         (good_ah(), []),
-        (good(encryption="3des-cbc", encryption_key=TRIPLE_DES, authentication="", authentication_key=b""), ["3des-cbc is not what RFCs ask for", "ESP without integrity"]),
+        (
+            good(encryption="3des-cbc", encryption_key=TRIPLE_DES, authentication="", authentication_key=b""),
+            ["3des-cbc is not what RFCs ask for", "ESP without integrity"],
+        ),
         (good_ah(authentication="hmac-md5", authentication_key=MD5), ["hmac-md5 is not what RFCs ask for"]),
         (gcm(), ["aes-gcm with a static key"]),
         (good(replay_window=32), ["anti-replay"]),

@@ -2,49 +2,60 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A process that is told to end in the middle of a change ends after it."""
+"""A process that is told to end in the middle of a change ends after it. Each test has one of its own, for test runners have threads."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.uninterrupted import uninterrupted
+from ansible_collections.ipsec.manual.plugins.module_utils._core import uninterrupted
 
-ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
-
-
-@pytest.mark.parametrize("number", ENDING)
-def test_a_signal_arrives_after_the_block(number: signal.Signals) -> None:
-    order = []
-    before = signal.signal(number, lambda received, dummy: order.append(f"signal {received}"))
-    try:
-        with uninterrupted():
-            order.append("begin")
-            os.kill(os.getpid(), number)
-            with uninterrupted():
-                order.append("inner")
-            order.append("end")
-        order.append("after")
-    finally:
-        signal.signal(number, before)
-    assert order == ["begin", "inner", "end", f"signal {number}", "after"]
+BEGIN = f"""
+import os, signal, subprocess, sys
+exec(compile(open({uninterrupted.__file__!r}).read(), "uninterrupted", "exec"))
+say = lambda text: print(text, flush=True)
+end = lambda number: os.kill(os.getpid(), number)
+"""
 
 
-def test_a_signal_arrives_after_a_block_that_failed() -> None:
-    with pytest.raises(KeyboardInterrupt) as caught, uninterrupted():
-        os.kill(os.getpid(), signal.SIGINT)
-        raise ValueError
-    assert isinstance(caught.value.__context__, ValueError)
+def run(program: str) -> tuple[int, list[str], str]:
+    """Exit status, lines, and errors of a program that knows `uninterrupted`, `say`, and `end`, which has a signal sent to it."""
+    done = subprocess.run([sys.executable, "-IS", "-c", BEGIN + program], check=False, capture_output=True, text=True)
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_the_process_after_the_block(number: signal.Signals) -> None:
+    program = f"""
+with uninterrupted():
+    end({int(number)})
+    with uninterrupted():
+        say("inner")
+    say("end")
+say("after")
+"""
+    assert run(program)[:2] == (-number, ["inner", "end"])
+
+
+def test_an_interrupt_arrives_after_a_block_that_failed() -> None:
+    status, lines, errors = run("""
+with uninterrupted():
+    end(signal.SIGINT)
+    say("end")
+    raise ValueError
+""")
+    assert (status, lines) == (-signal.SIGINT, ["end"])
+    assert "ValueError" in errors and "KeyboardInterrupt" in errors
 
 
 def test_programs_that_the_block_starts_are_spared() -> None:
     """As with ^C at a terminal, which goes to all of them."""
-    program = "import os, signal, sys; os.kill(os.getpid(), signal.SIGINT); print('lives')"
-    with uninterrupted():
-        done = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, universal_newlines=True)
-    assert done.stdout == "lives\n"
+    program = """
+with uninterrupted():
+    subprocess.run([sys.executable, "-IS", "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('lives')"], check=True)
+"""
+    assert run(program)[:2] == (0, ["lives"])
