@@ -41,7 +41,8 @@ Groups = t.Mapping[str, t.Sequence[str]]
 
 
 def _read(connections: t.Any, addresses: t.Mapping[str, str] | None, groups: Groups | None) -> list[Connection]:
-    return read_connections(connections, (addresses or {}).get, allow_static_counter_mode=True, groups=(groups or {}).get)
+    # Jinja cannot give None in place of a variable that a host does not have, so an empty text is none as well.
+    return read_connections(connections, lambda host: (addresses or {}).get(host) or None, allow_static_counter_mode=True, groups=(groups or {}).get)
 
 
 def _of(connections: t.Sequence[Connection], host: str) -> list[Connection]:
