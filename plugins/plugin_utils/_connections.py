@@ -205,11 +205,14 @@ def read_connections(
 
 def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[InputError]:
     """What is wrong with connections that are each right: one name or one address pair twice."""
-    names: set[str] = set()
+    names: dict[str, str] = {}
     for connection in connections:
-        if connection.name in names:
-            yield InputError(f"there are two connections named {connection.name}", place, "Give each a name of its own.")
-        names.add(connection.name)
+        # Each names a file, and not every file system tells capitals from small letters.
+        other = names.get(connection.name.lower())
+        if other is not None:
+            both = f"named {other}" if other == connection.name else f"whose names differ in capitals alone, {other} and {connection.name}"
+            yield InputError(f"there are two connections {both}", place, "Give each a name of its own.")
+        names[connection.name.lower()] = connection.name
     told: set[tuple[str, str]] = set()
     for first, second, one, other in _shared_pairs(connections):
         if first != second and (first, second) not in told:
@@ -405,6 +408,9 @@ class _Reader:
         except InputError as exc:
             hint = "Write the address itself: whoever controls the naming service would choose the peer."
             self.problems.append(InputError(exc.message, exc.place, hint))
+            return None
+        if association.is_unspecified(packed) or association.is_multicast(packed):
+            self.wrong(where, f"{format_address(packed)} is no address of a host", "Groups that endpoints send to go into multicast.")
             return None
         return Endpoint(host, packed, tuple(fields["networks"]))
 

@@ -107,6 +107,12 @@ def test_esp_stands_inside_ah_and_alone_in_the_tunnel() -> None:
         ({"endpoints": {"a": "192.0.2.1", "b": "192.0.2.1"}}, ".endpoints: the address 192.0.2.1 is given twice"),
         ({"endpoints": {"a": "192.0.2.1", "b": "2001:db8::1"}}, ".endpoints: the endpoints mix IPv4 and IPv6"),
         ({"endpoints": {"a": "192.0.2.1", "b": "host.example"}}, ".endpoints.b: 'host.example' is no literal IPv4 or IPv6 address. Write the address itself"),
+        (
+            {"endpoints": {"a": "192.0.2.1", "b": "224.0.0.5"}},
+            ".endpoints.b: 224.0.0.5 is no address of a host. Groups that endpoints send to go into multicast.",
+        ),
+        ({"endpoints": {"a": "192.0.2.1", "b": {"address": "0.0.0.0"}}}, ".endpoints.b: 0.0.0.0 is no address of a host"),
+        ({"endpoints": {"a": "::", "b": "2001:db8::1"}}, ".endpoints.a: :: is no address of a host"),
         ({"endpoints": ["a", "b"]}, ".endpoints.a: the endpoint has no address. Give it here, or set the variable ipsec_address of the host a."),
         ({"endpoints": "a"}, ".endpoints: endpoints are missing"),
         (
@@ -144,6 +150,9 @@ def test_two_connections_over_one_pair_are_both_named() -> None:
         read([{"name": "one", "endpoints": ENDS}, {"name": "two", "endpoints": {**ENDS, "third": "192.0.2.3"}}])
     with pytest.raises(IpsecError, match="two connections named one"):
         read([{"name": "one", "endpoints": ENDS}, {"name": "one", "endpoints": {"a": "192.0.2.8", "b": "192.0.2.9"}}])
+    # On macOS both would be one keystore file.
+    with pytest.raises(IpsecError, match="two connections whose names differ in capitals alone, one and One"):
+        read([{"name": "one", "endpoints": ENDS}, {"name": "One", "endpoints": {"a": "192.0.2.8", "b": "192.0.2.9"}}])
 
 
 def test_all_problems_come_together() -> None:
