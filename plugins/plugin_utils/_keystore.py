@@ -25,7 +25,7 @@ import time
 import typing as t
 
 from ansible.errors import AnsibleError
-from ansible.parsing.vault import VaultLib, is_encrypted, parse_vaulttext_envelope
+from ansible.parsing.vault import VaultLib, is_encrypted
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
@@ -44,12 +44,15 @@ _GITIGNORE = f"{LOCK}\n.*.new\n"
 # A run on another machine cannot be seen to have ended; after this long it is taken for dead.
 LEASE_SECONDS = 3600
 LOCK_SECONDS = 30.0
+# As many as Ansible Vault takes.
+SALT_BYTES = 32
 
 # What helps against a file that cannot be written.
 _FIXES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "Make the directory writable for the user who runs Ansible"),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room on the file system, or raise the quota"),
     errno.EROFS: "Mount the file system writable, or move the keystore",
+    errno.ELOOP: "Remove the symbolic link",
     errno.EIO: "Look for errors of the disk in the log of this machine's kernel",
 }
 
@@ -86,7 +89,10 @@ class Vault:
             raise KeystoreError(f"the keystore file {what}", place, "Restore it from version control; if its keys lay open, rotate them.")
         self._need_secrets(place)
         try:
-            label = str(parse_vaulttext_envelope(data, default_vault_id="")[3] or "")
+            # In one long line, since VaultLib makes an object of every line: a quarter of a gigabyte for a big mesh.
+            header = data.partition(b"\n")[0]
+            data = header + b"\n" + data[len(header) :].translate(None, b"\r\n")
+            label = b";".join(header.split(b";")[3:4]).strip().decode("ascii")
             text, identity, secret = VaultLib(self.secrets).decrypt_and_get_vault_id(data)
             return bytes(text).decode("utf-8"), Origin(label, (identity, secret))
         except (AnsibleError, UnicodeDecodeError):
@@ -99,8 +105,10 @@ class Vault:
     def encrypt(self, text: str, origin: Origin | None, place: str) -> bytes:
         """``text`` encrypted with the identity ``vault_id``, else as the file was that it replaces, else as Ansible chooses."""
         identity, secret = self.choose(origin, place)
-        # The label `default` is not written, as ansible-vault does.
-        return bytes(VaultLib(self.secrets).encrypt(text, secret=secret, vault_id=None if identity == "default" else identity))
+        # The label `default` is not written, as ansible-vault does. A salt of our own, since Ansible takes a fixed one if it is configured
+        # (VAULT_ENCRYPT_SALT): in counter mode two texts with the same password and salt give away each other.
+        salt = secrets.token_bytes(SALT_BYTES)
+        return bytes(VaultLib(self.secrets).encrypt(text, secret=secret, vault_id=None if identity == "default" else identity, salt=salt))
 
     def choose(self, origin: Origin | None, place: str) -> tuple[str | None, t.Any]:
         """The label to write, None for none, and the secret. ``origin`` is that of the file to be replaced. Refuses where nothing could be encrypted.
@@ -147,7 +155,7 @@ class Keystore:
         except FileNotFoundError:
             return []
         except OSError as exc:
-            raise KeystoreError(f"the keystore directory cannot be read: {exc.strerror}", self.directory) from None
+            raise KeystoreError(f"the keystore directory cannot be read: {exc.strerror}", self.directory, "Make it yours, with mode 0700.") from None
         # No connection's name begins with a dot or an underscore.
         return sorted(name[: -len(SUFFIX)] for name in found if name.endswith(SUFFIX) and name[0] not in "._")
 
@@ -167,10 +175,10 @@ class Keystore:
         """What a file holds, None where there is none."""
         path = self.path(name)
         try:
-            data = _read_file(path)
+            # Handed on unnamed: what is decrypted need not stay.
+            text, self._origins[name] = self.vault.decrypt(_read_file(path), path)
         except FileNotFoundError:
             return None
-        text, self._origins[name] = self.vault.decrypt(data, path)
         return text
 
     def read_all(self) -> dict[str, Record]:
@@ -238,7 +246,7 @@ class Keystore:
         """
         path = os.path.join(self.directory, LOCK)
         try:
-            handle = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            handle = os.open(path, (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
             if create:
                 raise

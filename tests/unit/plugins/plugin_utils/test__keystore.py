@@ -11,11 +11,12 @@ import pathlib
 import socket
 import subprocess
 import sys
+import tracemalloc
 import typing as t
 
 import pytest
 
-from ansible.parsing.vault import VaultSecret
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _keystore, _records
@@ -50,6 +51,31 @@ def test_what_is_written_is_read_and_nothing_lies_open(store: Keystore) -> None:
     assert sorted(path.name for path in pathlib.Path(store.directory).iterdir()) == [".gitignore", "pair.yml"]
     assert file_of(store).stat().st_mode & 0o777 == 0o600 and pathlib.Path(store.directory).stat().st_mode & 0o777 == 0o700
     assert file_of(store).read_bytes().startswith(b"$ANSIBLE_VAULT;1.1;AES256\n")
+
+
+def test_no_two_files_have_the_same_salt_whatever_ansible_is_told(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible Vault encrypts in counter mode: with one salt, the sum of two files would be the sum of their texts."""
+    monkeypatch.setenv("ANSIBLE_VAULT_ENCRYPT_SALT", "the same for all")
+    assert b"the same for all".hex().encode().hex() in VaultLib(store.vault.secrets).encrypt("x").decode().replace("\n", "")
+    salts = set()
+    for record in (RECORD, PROMOTED, RECORD):
+        store.write(record)
+        body = b"".join(file_of(store).read_bytes().splitlines()[1:])
+        salts.add(bytes.fromhex(body.decode()).split(b"\n")[0])
+        assert store.read("pair") == record
+    assert len(salts) == 3 and {len(salt) for salt in salts} == {64}
+
+
+def test_reading_needs_no_object_for_every_line(store: Keystore) -> None:
+    text = "x" * 1_000_000
+    store.write_texts({"big": text})
+    assert store.read_text("big") == text
+    tracemalloc.start()
+    store.read_text("big")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The file is four times the text: twice that, and what Ansible Vault makes of it, but no lines.
+    assert peak < 14 * len(text)
 
 
 def test_ansible_vault_reads_it(store: Keystore, tmp_path: pathlib.Path) -> None:
@@ -304,6 +330,26 @@ def test_a_run_on_another_machine_is_believed_for_a_while(store: Keystore, age: 
 def test_a_lock_file_that_is_none_is_refused(store: Keystore) -> None:
     pathlib.Path(store.directory, ".lock").write_text("{}x")
     with pytest.raises(IpsecError, match="holds no lease"), store.lock(ME):
+        pass
+
+
+def test_who_only_looks_needs_no_right_to_write(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = os.open
+
+    def on_a_read_only_file_system(path: str, flags: int, *mode: int, **options: t.Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return genuine(path, flags, *mode, **options)
+
+    with store.lock(ME) as lease:
+        assert lease is not None
+        lease.take(ME)
+    monkeypatch.setattr(os, "open", on_a_read_only_file_system)
+    with store.lock(ME, create=False) as lease:
+        assert lease is not None
+    with pytest.raises(IpsecError, match="another run"), store.lock(ME._replace(started="0"), create=False):
+        pass
+    with pytest.raises(IpsecError, match="Read-only file system. Mount the file system writable"), store.lock(ME):
         pass
 
 
