@@ -25,7 +25,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as re
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _steps as steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._facts import facts_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Lease, Runner, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Lease, Runner, Vault, actor, directory_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._records import NEWEST, Record
 from ansible_collections.ipsec.manual.plugins.plugin_utils._run import Run, choose, run_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils._steps import Order, Outcome
@@ -82,7 +82,7 @@ class ActionModule(ActionBase):
                 raise InputError("Ansible would keep modules and their keys in files of the hosts", "ANSIBLE_KEEP_REMOTE_FILES", "Unset it for this run.")
         order = Order(
             state=arguments["state"],
-            by=steps.actor(),
+            by=actor(),
             store=arguments["store"] or "",
             new_keys=arguments["new_keys"],
             new_root=arguments["new_root"],

@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _remembered
 from ansible_collections.ipsec.manual.plugins.plugin_utils._facts import facts_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
 
@@ -30,7 +31,7 @@ class ActionModule(ActionBase):
         try:
             store = Keystore(directory_of(self._loader, arguments["directory"]), Vault(self._loader._vault.secrets))
             known, roots = store.read_all(), store.read_roots()
-            records.verify(known, store.path, roots.secrets())
+            records.verify(known, store.path, roots.secrets(), _remembered.fingerprints(store, known))
         except IpsecError as exc:
             result.update(failed=True, msg=str(exc))
             return result

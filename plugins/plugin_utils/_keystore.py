@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import pwd
 import re
 import secrets
 import socket
@@ -37,6 +38,8 @@ if t.TYPE_CHECKING:
     from ansible.parsing.dataloader import DataLoader
 
 SUFFIX = ".yml"
+# Of the file of a key that stands alone; no connection's name begins with a dot or an underscore.
+KEY_PREFIX = "_key."
 LOCK = ".lock"
 # What a crash may leave: a file that had not taken its name yet. It is encrypted.
 _LEFT = re.compile(r"\..+\.[0-9a-f]{16}\.new")
@@ -150,14 +153,20 @@ class Keystore:
 
     def names(self) -> list[str]:
         """The connections that have a file here."""
+        return [name for name in self._files() if name[0] not in "._"]
+
+    def key_names(self) -> list[str]:
+        """The keys that have a file of their own here."""
+        return [name[len(KEY_PREFIX) :] for name in self._files() if name.startswith(KEY_PREFIX)]
+
+    def _files(self) -> list[str]:
         try:
             found = os.listdir(self.directory)
         except FileNotFoundError:
             return []
         except OSError as exc:
             raise KeystoreError(f"the keystore directory cannot be read: {exc.strerror}", self.directory, "Make it yours, with mode 0700.") from None
-        # No connection's name begins with a dot or an underscore.
-        return sorted(name[: -len(SUFFIX)] for name in found if name.endswith(SUFFIX) and name[0] not in "._")
+        return sorted(name[: -len(SUFFIX)] for name in found if name.endswith(SUFFIX) and name != SUFFIX)
 
     def read(self, name: str) -> Record | None:
         """The record of one connection, None where it has no file."""
@@ -401,6 +410,15 @@ def _sync_directory(directory: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def actor() -> str:
+    """Who changes the keystore: user and controller."""
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = str(os.geteuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def _first_line(path: str) -> str:

@@ -393,10 +393,10 @@ def _retire(generation: Generation, connection: str, roots: Roots, by: str, reas
     return Retired(generation.generation, generation.created, generation.created_by, now(), by, reason, prints, spis)
 
 
-def verify(records: t.Mapping[str, Record], place: t.Callable[[str], str], roots: Roots) -> None:
+def verify(records: t.Mapping[str, Record], place: t.Callable[[str], str], roots: Roots, remembered: t.Mapping[str, str] | None = None) -> None:
     """Refuse records of which one has current or next keys that were retired, in whatever connection, or that another one has too.
 
-    An old copy was mixed in, a file was copied, or somebody edited it.
+    An old copy was mixed in, a file was copied, or somebody edited it. ``remembered`` are fingerprints of keys that stand alone, with their names.
     """
     gone = {fingerprint: name for name, record in records.items() for row in record.retired for fingerprint in row.fingerprints}
     seen: dict[str, str] = {}
@@ -405,6 +405,8 @@ def verify(records: t.Mapping[str, Record], place: t.Callable[[str], str], roots
             for fingerprint in fingerprints_of(generation, name, roots) if generation is not None else ():
                 if fingerprint in gone:
                     _refuse(generation, name, f"a key that was retired in connection {gone[fingerprint]}", place(name))
+                if remembered and fingerprint in remembered:
+                    _refuse(generation, name, f"the key that is remembered as {remembered[fingerprint]}", place(name))
                 if fingerprint in seen:
                     _refuse(generation, name, f"a key that connection {seen[fingerprint]} has too", place(name))
                 seen[fingerprint] = name

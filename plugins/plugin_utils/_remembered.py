@@ -23,12 +23,11 @@ import typing as t
 import yaml
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import Algorithm
+from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME, Algorithm
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, shown
 
-from ._keystore import Keystore
-from ._records import KeystoreError, now
-from ._steps import actor
+from ._keystore import KEY_PREFIX, Keystore, actor
+from ._records import KeystoreError, Record, now
 
 FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -58,30 +57,56 @@ def remembered(store: Keystore, name: str, algorithm: Algorithm, bits: int | Non
     return made
 
 
+def fingerprints(store: Keystore, records: t.Mapping[str, Record]) -> dict[str, str]:
+    """The fingerprints of all keys that are remembered, with their names. Raises KeystoreError for one that was retired, or is there twice."""
+    gone = {fingerprint: connection for connection, record in records.items() for fingerprint in record.retired_fingerprints()}
+    found: dict[str, str] = {}
+    for name in store.key_names():
+        kept = _load(store, name)
+        if kept is None:
+            continue
+        fingerprint = keys.fingerprint(*kept)
+        place, fix = store.path(_file(name)), "Move the file away, and give what uses the key another one."
+        if fingerprint in gone:
+            raise KeystoreError(f"the key {name} was retired in connection {gone[fingerprint]}", place, fix)
+        if fingerprint in found:
+            raise KeystoreError(f"the key {name} is also remembered as {found[fingerprint]}", place, fix)
+        found[fingerprint] = name
+    return found
+
+
 def _file(name: str) -> str:
-    return f"_key.{name}"
+    return f"{KEY_PREFIX}{name}"
 
 
-def _read(store: Keystore, name: str, algorithm: Algorithm, bits: int | None) -> bytes | None:
-    place = store.path(_file(name))
+def _load(store: Keystore, name: str) -> tuple[Algorithm, bytes] | None:
+    """What is remembered under a name, None where there is nothing."""
     text = store.read_text(_file(name))
     if text is None:
         return None
     try:
         data: t.Any = yaml.safe_load(text)
-        found, key = str(data["algorithm"]), bytes.fromhex(data["key"])
+        found, key = BY_NAME[data["algorithm"]], bytes.fromhex(data["key"])
         whole = data["format"] == FORMAT and data["name"] == name
     except (yaml.YAMLError, KeyError, TypeError, ValueError):
         # What YAML says would quote the text.
         whole = False
     if not whole:
-        raise KeystoreError("the file decrypts, but holds no key of that name", place, "Restore it from version control.")
+        raise KeystoreError("the file decrypts, but holds no key of that name", store.path(_file(name)), "Restore it from version control.")
+    return found, key
+
+
+def _read(store: Keystore, name: str, algorithm: Algorithm, bits: int | None) -> bytes | None:
+    kept = _load(store, name)
+    if kept is None:
+        return None
+    found, key = kept
     wanted = ((bits or len(key) * 8 - algorithm.salt_bits) + algorithm.salt_bits) // 8
-    if found != algorithm.name or len(key) != wanted or keys.problem(algorithm, key):
+    if found.name != algorithm.name or len(key) != wanted or keys.problem(algorithm, key):
         size = f" of {bits} bits" if bits else ""
         raise InputError(
-            f"the key {name} is one of {len(key) * 8} bits for {found}, not one for {algorithm.name}{size}",
-            place,
+            f"the key {name} is one of {len(key) * 8} bits for {found.name}, not one for {algorithm.name}{size}",
+            store.path(_file(name)),
             "Choose another name, or move the file away where the key is used no more.",
         )
     return key

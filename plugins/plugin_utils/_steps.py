@@ -12,15 +12,12 @@ keystore is locked around it.
 
 from __future__ import annotations
 
-import os
-import pwd
-import socket
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
 from . import _records as records
-from . import _roots
+from . import _remembered, _roots
 from ._connections import Connection
 from ._keystore import Keystore
 from ._records import DERIVED, MADE, RANDOM, Record
@@ -67,15 +64,6 @@ class Step(t.NamedTuple):
         return any(row.after != row.before for row in self.outcomes.values())
 
 
-def actor() -> str:
-    """Who changes the keystore: user and controller."""
-    try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        user = str(os.geteuid())
-    return f"{user}@{socket.gethostname()}"
-
-
 def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order, dry: bool = False) -> Step:
     """Do what is asked for, for these connections; with ``dry`` only tell what would be done."""
     roots = store.read_roots()
@@ -93,7 +81,8 @@ def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order
 
 def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Step:
     known = store.read_all()
-    records.verify(known, store.path, roots.secrets())
+    remembered = _remembered.fingerprints(store, known)
+    records.verify(known, store.path, roots.secrets(), remembered)
     rows = []
     for connection in connections:
         store.check(connection.name)
@@ -109,14 +98,15 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
     secrets = roots.secrets()
     wanted = roots.newest.fingerprint if order.new_root and roots.newest is not None else ""
     taken = records.taken_by(known.values(), secrets, order.reported)
-    retired = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}
+    # Keys that must not be drawn.
+    gone = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}.union(remembered)
     outcomes = {}
     for connection, record, kind in rows:
         outcome = records.decide(record, connection, order.new_keys, kind, wanted if kind == DERIVED else "")
         after = record
         if outcome == MADE:
             root = (roots.newest.fingerprint, roots.newest.secret) if kind == DERIVED and roots.newest is not None else None
-            after = records.make(records.discard(record, secrets, order.by), connection, taken, retired, order.by, root)
+            after = records.make(records.discard(record, secrets, order.by), connection, taken, gone, order.by, root)
         outcomes[connection.name] = Outcome(outcome, record, after)
     return Step(outcomes, roots)
 

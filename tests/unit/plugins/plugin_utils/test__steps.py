@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import multiprocessing
 import os
 import pathlib
@@ -20,9 +21,10 @@ from hypothesis import strategies as st
 import ansible.parsing.vault
 from ansible.parsing.vault import VaultSecret
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association
+from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _keystore, _records, _steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _keystore, _records, _remembered, _steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Runner, Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._records import Record
@@ -303,6 +305,31 @@ def test_a_key_that_was_retired_in_one_connection_is_refused_in_another(ledger: 
     store.write(stolen._replace(current=pair.current._replace(generation=1)))
     with pytest.raises(IpsecError, match="holds a key that connection (pair|other) has too"):
         run(ledger.directory, PREPARE)
+
+
+def test_a_key_that_a_connection_had_is_refused_where_it_stands_alone(ledger: Ledger) -> None:
+    for order in (PREPARE, Order("promoted", "me@here"), PREPARE, Order("promoted", "me@here")):
+        run(ledger.directory, order)
+    store = Keystore(ledger.directory, Vault(SECRET))
+    record = store.read("pair")
+    assert record is not None and record.current is not None and record.previous is not None
+    key = _remembered.remembered(store, "own", BY_NAME["aes-cbc"], 256)
+    run(ledger.directory, PREPARE)
+    path = pathlib.Path(store.path("_key.own"))
+    for text, told in (
+        (record.previous.sas, r"_key\.own\.yml: the key own was retired in connection pair"),
+        (record.current.sas, r"pair\.yml: generation 2 of connection pair holds the key that is remembered as own"),
+        (f"add esp spi 0x1000 dst 192.0.2.1 encr_alg aes-cbc encrkey {key.hex()}", r"_key\.own\.yml: the key own is also remembered as copy"),
+    ):
+        again, *dummy = language.parse(text).sas
+        fields = {"format": 1, "name": "own", "algorithm": "aes-cbc", "created": "", "created_by": "", "key": again.encryption_key.hex()}
+        store.write_texts({"_key.own": json.dumps(fields)})
+        if "copy" in told:
+            store.write_texts({"_key.copy": json.dumps({**fields, "name": "copy"})})
+        before = path.read_bytes()
+        with pytest.raises(IpsecError, match=told) as caught:
+            run(ledger.directory, PREPARE)
+        assert again.encryption_key.hex() not in str(caught.value) and path.read_bytes() == before
 
 
 def test_a_connection_that_is_no_more_gives_up_its_keys_and_they_stay_known(ledger: Ledger) -> None:
