@@ -208,9 +208,9 @@ def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[Inpu
     names: dict[str, str] = {}
     for connection in connections:
         # Each names a file, and not every file system tells capitals from small letters.
-        other = names.get(connection.name.lower())
-        if other is not None:
-            both = f"named {other}" if other == connection.name else f"whose names differ in capitals alone, {other} and {connection.name}"
+        before = names.get(connection.name.lower())
+        if before is not None:
+            both = f"named {before}" if before == connection.name else f"whose names differ in capitals alone, {before} and {connection.name}"
             yield InputError(f"there are two connections {both}", place, "Give each a name of its own.")
         names[connection.name.lower()] = connection.name
     told: set[tuple[str, str]] = set()
