@@ -71,6 +71,22 @@ def test_one_command_writes_one_hosts_keys_for_its_owner_alone(tmp_path: pathlib
     assert not any(key.hex() in done.stdout + done.stderr for sa in wanted for key in (sa.encryption_key, sa.authentication_key) if key)
 
 
+def test_what_the_other_system_has_no_word_for_is_told(tmp_path: pathlib.Path, safe_folder: pathlib.Path) -> None:
+    store = Keystore(str(tmp_path / "keystore"), Vault([("default", VaultSecret(b"correct horse"))]))
+    store.make_directory()
+    connections = read_connections([{"name": "pair", "endpoints": {"console": "192.0.2.1", "b": "192.0.2.2"}, "reqid": 7}])
+    step = _steps.carry_out(store, connections, _steps.Order("prepared", "me@here"))
+    generation = step.outcomes["pair"].after.next
+    assert generation is not None
+    settings = {"keystore": store.directory, "dest": str(safe_folder / "ipseckeys"), "target": "solaris", "generation": "next"}
+    done = export(tmp_path, host="console", **settings)
+    assert done.returncode != 0 and "reqid" in done.stdout + done.stderr and not list(safe_folder.iterdir())
+    done_for_none = export(tmp_path, host="nobody", **settings)
+    assert done_for_none.returncode != 0 and "there is no next generation of the host nobody" in done_for_none.stdout
+    keys_of_it = [key.hex() for sa in sas_of(generation, "pair", {}) for key in (sa.encryption_key, sa.authentication_key)]
+    assert not any(key in done.stdout + done.stderr + done_for_none.stdout for key in keys_of_it)
+
+
 @pytest.mark.parametrize("settings", [{}, {"host": "console", "dest": "relative", "keystore": "/k"}, {"host": "console", "dest": "/d", "keystore": "keystore"}])
 def test_what_is_missing_is_told(tmp_path: pathlib.Path, settings: dict[str, str]) -> None:
     done = export(tmp_path, **settings)
