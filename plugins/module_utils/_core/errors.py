@@ -12,7 +12,9 @@ import re
 import typing as t
 
 _HEX_RUN = re.compile(r"[0-9A-Fa-f]{16,}")
-_SEPARATORS = re.compile(r"[-:._ ]")
+_SEPARATORS = re.compile(r"[^0-9A-Za-z]")
+# A group of a key that was written in groups: digits and letters mixed.
+_GROUP = re.compile(r"(?<![0-9A-Fa-f])(?=[A-Fa-f]*[0-9])(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{8,}")
 
 
 def may_be_key(word: str) -> bool:
@@ -21,8 +23,8 @@ def may_be_key(word: str) -> bool:
 
 
 def shown(word: str) -> str:
-    """``word`` quoted for a message, cut at 40 characters; hidden where it may be a key that stands in the wrong place."""
-    if may_be_key(word):
+    """``word`` quoted for a message, cut at 40 characters; hidden where it may be a key, or a group of one, that stands in the wrong place."""
+    if may_be_key(word) or _GROUP.search(word):
         return f"(a word of {len(word)} characters, hidden since it may be a key)"
     return repr(word if len(word) <= 40 else word[:37] + "...")
 

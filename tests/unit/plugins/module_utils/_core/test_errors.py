@@ -48,9 +48,14 @@ def test_several_problems_are_raised_together_each_on_its_line():
     assert len(caught.value.problems) == 2
 
 
-@pytest.mark.parametrize("word", ["10.0.0.256", "8bcd1407", "2001:db8::zz", "no-such-host.invalid", "hmac-sha256", "123456789012345", "", "x" * 40])
+@pytest.mark.parametrize("word", ["10.0.0.256", "0x8bcd14", "2001:db8:8bcd:1407::zz", "no-such-host.invalid", "hmac-sha256", "123456789012345", "", "x" * 40])
 def test_a_word_that_is_no_key_is_shown(word):
     assert errors.shown(word) == repr(word)
+
+
+@pytest.mark.parametrize("word", ["8bcd1407", "0x8bcd1407", "key=8BCD1407f", "8bcd140;18907dae;122", "(8bcd14071/"])
+def test_a_group_of_a_key_is_hidden(word):
+    assert "8bcd" not in errors.shown(word).lower() and f"a word of {len(word)} characters" in errors.shown(word)
 
 
 def test_a_long_word_is_cut():
