@@ -76,8 +76,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     except IpsecError as error:
         _complain(error)
     except BrokenPipeError:
-        # Nobody reads; the interpreter would complain when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
     except KeyboardInterrupt:
         _say("interrupted")
     return 1
@@ -95,6 +94,8 @@ def read_options(arguments: t.Sequence[str]) -> Options:
         takes_file = letter in ("-f", "-c", "-s")
         if takes_file and not value:
             raise InputError(f"{letter} lacks its file", "options", "See: ipseckey --help")
+        if takes_file and _FIELD_OF_LETTER[letter] in given:
+            raise InputError(f"{letter} is given twice", "options", "Name one file.")
         given[_FIELD_OF_LETTER[letter]] = value if takes_file else True
     options = Options(words=tuple(words), **given)
     if sum(map(bool, (options.file, options.check, options.save, options.apply, options.compare, options.remove, options.words))) > 1:
@@ -117,7 +118,10 @@ def _long_options(arguments: t.Sequence[str]) -> tuple[dict[str, t.Any], list[st
         value = next(words, "") if row.value else True
         if not value:
             raise InputError(f"{word} lacks its file", "options", "See: ipseckey --help")
-        given[word[2:].replace("-", "_")] = value
+        field = word[2:].replace("-", "_")
+        if row.value and field in given:
+            raise InputError(f"{word} is given twice", "options", "Name one file.")
+        given[field] = value
     return given, others
 
 
@@ -157,7 +161,7 @@ def read_file(path: str, options: Options) -> bytes:
         try:
             return protected.read(path)
         except ProtectedFileError as error:
-            raise (_with_option(error) if os.path.exists(path) else error) from None
+            raise (_with_option(error) if os.path.isfile(path) else error) from None
     problems = protected.status(path).problems
     raise_all(
         [_with_option(error) for error in problems if not (options.allow_network_file if isinstance(error, NetworkFileError) else options.allow_unsafe_file)]
@@ -174,7 +178,7 @@ def read_file(path: str, options: Options) -> bytes:
 
 def _with_option(error: ProtectedFileError) -> ProtectedFileError:
     option = "--allow-network-file" if isinstance(error, NetworkFileError) else "--allow-unsafe-file"
-    return ProtectedFileError(error.message, error.place, ". ".join(filter(None, (error.hint, f"To take it all the same: {option}"))))
+    return ProtectedFileError(error.message, error.place, ". ".join(filter(None, (error.hint.rstrip("."), f"To take it all the same: {option}"))))
 
 
 def _check(steps: t.Sequence[Step], name: str, sadb: Sadb) -> None:
@@ -488,18 +492,34 @@ def _json(value: t.Any, indent: int | None = None) -> str:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Write to standard output. Raises IpsecError where it is closed or full, BrokenPipeError where nobody reads."""
+    if sys.stdout is None:
+        raise IpsecError("it is closed", "standard output")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        _forget_output()
+        raise IpsecError(f"it cannot be written ({exc.strerror})", "standard output") from None
+
+
+def _forget_output() -> None:
+    """What is still to be written goes nowhere, else the interpreter complains when it closes the stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"ipseckey: {text}\n")
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.write(f"ipseckey: {text}\n")
+        sys.stderr.flush()
 
 
 def _complain(error: IpsecError) -> None:
     for problem in error.problems if isinstance(error, Problems) else (error,):
-        _say(str(problem).replace("set allow_static_counter_mode", "give --allow-static-counter-mode"))
+        text = str(problem).replace("set allow_static_counter_mode", "give --allow-static-counter-mode")
+        _say(text.replace("only with resolve_names", "only without -n"))
 
 
 def _warn(found: script.Script | language.Document) -> None:

@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,10 @@ def umask_kept(monkeypatch):
         (["-f", ""], "-f lacks its file"),
         (["--" + KEY], "begins with --"),
         (["-f", "/a", "-c", "/b"], "only one of"),
+        (["-f", "/a", "-f", "/b"], "-f is given twice"),
+        (["--apply", "/a", "--apply", "/b"], "--apply is given twice"),
+        (["-n", "get", "esp", "spi", "0x1001", "dst", "localhost"], "only without -n"),
+        (["encrkey", KEY], "unknown command"),
         (["-s", "/a", "dump"], "only one of"),
         (["add", "esp", "authkey", KEY], "refused on the command line"),
         (["flush", "NONSENSE"], "unknown SA type"),
@@ -48,6 +55,41 @@ def test_what_is_refused_before_anything_is_touched(capsys, words, part):
     assert command.main(words) == 1
     out, err = capsys.readouterr()
     assert part in err and not out and KEY[:8] not in err
+
+
+def run(*words, **streams):
+    """The command in a process of its own, the core folder under its name."""
+    program = f"import sys; sys.path[:0] = {sys.path!r}; from {command.__name__} import main; sys.exit(main({list(words)!r}))"
+    return subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.PIPE, text=True, **streams)
+
+
+def test_output_that_cannot_be_written_is_one_error():
+    with open("/dev/full", "w", encoding="ascii") as full:
+        answer = run("help", stdout=full)
+    assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard output: it cannot be written (No space left on device)\n")
+    answer = run("help", preexec_fn=lambda: os.close(1))
+    assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard output: it is closed\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have files that are safe")
+@pytest.mark.parametrize(
+    ("make", "part"),
+    [
+        (lambda path: path.mkdir(), "this is not a regular file\n"),
+        (lambda path: os.mkfifo(path, 0o600), "this is not a regular file\n"),
+        (lambda path: path.touch(0o640), "rotate them. To take it all the same: --allow-unsafe-file\n"),
+        (lambda path: path.symlink_to("/dev/null"), "points to.\n"),
+        (lambda path: path.symlink_to(__file__), "points to. To take it all the same: --allow-unsafe-file\n"),
+    ],
+)
+def test_the_option_that_helps_is_named_where_one_does(capsys, make, part):
+    folder = Path(tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root"))
+    try:
+        make(folder / "keys")
+        assert command.main(["-c", str(folder / "keys")]) == 1
+    finally:
+        shutil.rmtree(folder)
+    assert capsys.readouterr().err.endswith(part)
 
 
 def test_commands_that_need_no_kernel(capsys):
