@@ -18,27 +18,30 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import algorithms, protected, script
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, Problems
-from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import FILE, PROMPT
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, Problems, TextError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import FILE, PROMPT, SOLARIS
 
 HERE = Path(__file__).parent
 CASES = {case["id"]: case for case in json.loads((HERE / "ipseckey-cases.json").read_text(encoding="utf-8"))["cases"]}
+# Ours: ``ipseckey`` is what the utility and its kernel do, ``here`` what we do where that differs, and ``row`` the row of the document that says why;
+# ``means`` is the text of what is accepted, ``at`` are line and column of every problem.
+MORE = json.loads((HERE / "more-cases.json").read_text(encoding="utf-8"))
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
 GOOD = f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 auth_alg sha1 authkey {KEY}"
 
 
 def tables() -> tuple[dict[str, tuple[str, str]], dict[str, tuple[str, str]]]:
-    """Both tables of the document: ipseckey's verdict and ours, by case and by input."""
+    """The first two tables of the document: ipseckey's verdict and ours, by case and by input."""
     found: list[dict[str, tuple[str, str]]] = []
     for line in (HERE.parents[1] / "docs/deviations.md").read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| ---"):
             found.append({})
-        elif line.startswith("| ") and cells[0] not in ("Case", "Input"):
+        elif line.startswith("| ") and cells[0] not in ("Case", "Input", "What"):
             assert len(cells) == 4 and cells[3].endswith("."), line
             assert cells[0] not in found[-1], line
             found[-1][cells[0]] = (cells[1], cells[2])
-    first, second = found
+    first, second, dummy = found
     return first, second
 
 
@@ -159,6 +162,46 @@ def test_what_is_accepted_means_the_same(case: dict[str, t.Any], hosts: dict[str
         assert step.sa.replay_window == int(given.get("replay", "0"))
         assert dict(step.sa.extra).get("pair-spi", "0x0") == f"0x{int(given.get('pair-spi', '0'), 0):0{8 if 'pair-spi' in given else 1}x}"
         assert (step.sa.mode == "tunnel") == ("isrc" in given)
+
+
+def with_keys(text: str) -> str:
+    """The text of one of `MORE`, its keys put in."""
+    return re.sub(r"\{(K[0-9]+)\}", lambda found: str(MORE["keys"][found[1]]), text)
+
+
+@pytest.mark.parametrize("case", MORE["cases"], ids=lambda case: case["id"])
+def test_more_cases_have_the_verdict_meaning_and_place_that_they_should(case: dict[str, t.Any], hosts: dict[str, list[str]]) -> None:
+    hosts.update(case.get("hosts", {}))
+    text = with_keys(case["input"])
+    verdict = verdict_of(lambda: script.parse(text, "keys", resolve_names=True))
+    assert verdict == case.get("here", case["ipseckey"])
+    assert "row" not in case or {**DEVIATIONS, **BEYOND}[case["row"]] == (case["ipseckey"], verdict)
+    assert ("row" in case) == (verdict != case["ipseckey"])
+    if verdict == "accept":
+        written = script.render(script.parse(text, "keys", resolve_names=True).steps)
+        assert written.splitlines() == [with_keys(line) for line in case["means"]]
+        assert script.render(script.parse(written, "keys").steps) == written
+    else:
+        with pytest.raises(IpsecError) as caught:
+            script.parse(text.encode(), "keys", resolve_names=True)
+        problems = caught.value.problems if isinstance(caught.value, Problems) else (caught.value,)
+        assert [[problem.line, problem.column] for problem in problems if isinstance(problem, TextError)] == case["at"]
+
+
+def test_more_cases_are_many() -> None:
+    assert len({case["id"] for case in MORE["cases"]}) == len(MORE["cases"]) > 500
+
+
+REFUSED_THERE = {
+    **{name: case["input"] for name, case in CASES.items() if reference(case) != "accept" and "file_mode" not in case["invocation"]},
+    **{case["id"]: with_keys(case["input"]) for case in MORE["cases"] if case["ipseckey"] != "accept"},
+}
+
+
+@pytest.mark.parametrize("text", REFUSED_THERE.values(), ids=REFUSED_THERE.keys())
+def test_what_solaris_refuses_is_refused_for_solaris(text: str, hosts: dict[str, list[str]]) -> None:
+    hosts.update(gw=["192.0.2.2"], partym=["192.168.13.213"], enigma=["192.168.116.16"])
+    assert verdict_of(lambda: script.parse(text, "keys", target=SOLARIS, resolve_names=True)) == "reject"
 
 
 @pytest.mark.parametrize("text", BEYOND)

@@ -129,8 +129,9 @@ IDENTITY_TYPES = {
     "der_dn": "der_dn",
     "der_gn": "der_gn",
 }
-# Types may be numbers too, those of PF_KEY.
-SA_TYPES = {**dict.fromkeys(("esp", "3", "0x3", "0x03"), association.ESP), **dict.fromkeys(("ah", "2", "0x2", "0x02"), association.AH)}
+SA_TYPES = {"esp": association.ESP, "ah": association.AH, "all": ""}
+SA_TYPE_NUMBERS = {3: association.ESP, 2: association.AH, 0: ""}
+"""Types may be numbers too, those of PF_KEY."""
 # Number 0 of ipsecalgs: no algorithm.
 NO_ALGORITHM = {ENCRYPTION: ("any", "0"), AUTHENTICATION: ("none", "any", "0")}
 

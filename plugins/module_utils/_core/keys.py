@@ -31,13 +31,13 @@ _WEAK_DES = frozenset(map(bytes.fromhex, _WEAK_DES_HEX.split()))
 def from_hex(text: str, place: str = "") -> bytes:
     """The bytes of hexadecimal digits in any case, with or without ``0x``. Raises InputError, never showing the digits."""
     digits = text[2:] if text[:2] in ("0x", "0X") else text
-    if len(digits) % 2:
-        raise InputError(f"the key has {len(digits)} hex digits, an odd number", place, "A digit is missing or one is too many; give whole bytes.")
     try:
         return binascii.unhexlify(digits.encode("ascii"))
     except ValueError:
         where = next((index for index, char in enumerate(digits, 1) if char not in "0123456789abcdefABCDEF"), 0)
-        raise InputError(f"the key has a character that is no hex digit, at position {where}", place, "Keys are written with 0-9 and a-f.") from None
+    if where:
+        raise InputError(f"the key has a character that is no hex digit, at position {where}", place, "Keys are written with 0-9 and a-f.")
+    raise InputError(f"the key has {len(digits)} hex digits, an odd number", place, "A digit is missing or one is too many; give whole bytes.")
 
 
 def set_parity(algorithm: Algorithm, key: bytes) -> bytes:

@@ -49,7 +49,6 @@ from .grammar import (
     OURS,
     PROBLEMS_MAX,
     READ_ONLY_KEYWORDS,
-    SA_TYPES,
     SOLARIS,
     SPI,
     TARGETS,
@@ -58,7 +57,19 @@ from .grammar import (
 )
 from .plainlines import PlainLines, is_ordinary
 from .render import in_keywords, refusals, render
-from .values import parse_algorithm, parse_identity, parse_key, parse_mark, parse_network, parse_number, parse_spi, read_spi, resolve
+from .values import (
+    parse_algorithm,
+    parse_identity,
+    parse_key,
+    parse_mark,
+    parse_network,
+    parse_number,
+    parse_spi,
+    parse_type,
+    read_spi,
+    resolve,
+    unsigned,
+)
 
 __all__ = ["Document", "LINUX", "SOLARIS", "TARGETS", "parse", "parse_key", "parse_mark", "parse_network", "parse_number", "parse_spi", "refusals", "render"]
 
@@ -346,7 +357,7 @@ class Reader:
         known_problems = len(self.problems)
         first = command.words[0]
         kind = command.words[1] if len(command.words) > 1 else first
-        protocol = SA_TYPES.get(kind.text.lower(), "") if kind is not first else ""
+        protocol = parse_type(kind.text) or "" if kind is not first else ""
         rest = 2
         if not protocol and kind.text != REFUSED:
             missing = kind is first or kind.text in BY_WORD
@@ -356,6 +367,11 @@ class Reader:
         given = self._attributes(command.words[rest:])
         given.words["type"] = kind
         self._check_combination(given, first, command.broken)
+        if self.target == SOLARIS:
+            self._check_order(given)
+        if protocol == association.AH and given.values.get("encryption") == "":
+            word = given.words["encryption"]
+            self.problem("AH takes no encryption algorithm, not even none", word.line, word.column, "Take encr_alg away.")
         if protocol:
             sa = self._build(protocol, given)
             for wrong in association.problems(sa, self.allow_static_counter_mode) + refusals(sa, self.target):
@@ -388,11 +404,13 @@ class Reader:
             position += len(values)
             if len(values) < row.values:
                 before = f" before {words[position].text!r}" if position < len(words) else ""
-                self.problem(f"{row.name} lacks its value{before}", word.line, word.column, f"Write: {word.text} and the {row.help}.")
+                hint = f"Write: {word.text} {' or '.join(row.choices)}." if row.choices else f"Write: {word.text} and the {row.help}."
+                self.problem(f"{row.name} lacks its value{before}", word.line, word.column, hint)
                 given.refused.add(row.field)
             elif row.field in given.words and not (row.kind == FLAG and given.values.get(row.field) == word.text):
                 earlier = given.words[row.field]
-                self.problem(f"{word.text} is given twice, first on line {earlier.line}, column {earlier.column}", word.line, word.column, "Keep one of them.")
+                what = "is given twice, first" if row.kind != FLAG else f"contradicts {earlier.text}"
+                self.problem(f"{word.text} {what} on line {earlier.line}, column {earlier.column}", word.line, word.column, "Keep one of them.")
             elif row.known == OURS and self.target == SOLARIS:
                 self.problem(f"{word.text} is no keyword of Solaris", word.line, word.column, "Remove it, or write for target linux.")
                 given.words[row.field] = word
@@ -424,8 +442,12 @@ class Reader:
         if row.kind == FLAG:
             return keyword.text
         text = values[0].text
+        if row.kind in (SPI, NUMBER, ENCRYPTION, AUTHENTICATION):
+            text = unsigned(text)
         if row.kind == SPI:
             spi, reading, advice = read_spi(text, "", lowest_spi)
+            if reading and self.target == SOLARIS and not text.isdigit() and text[:2] not in ("0x", "0X"):
+                raise InputError(f"{shown(text)} is no number to Solaris", "", f"Write 0x{spi:08x}.")
             if advice:
                 self.warn(advice, values[0], reading)
             return spi if row.known == ALL else f"0x{spi:08x}"
@@ -441,7 +463,11 @@ class Reader:
         if row.kind == KEY:
             return parse_key(text)
         if row.kind in (ENCRYPTION, AUTHENTICATION):
-            return parse_algorithm(row.kind, text)
+            name = parse_algorithm(row.kind, text)
+            known = association.algorithm_of(name)
+            if self.target == SOLARIS and known is not None and text.lower() == known.linux:
+                raise InputError(f"{shown(text)} is no name to Solaris", "", f"Write {name}.")
+            return name
         if row.kind == MARK:
             return parse_mark(text)
         if row.kind == IDENTITY:
@@ -455,9 +481,11 @@ class Reader:
             raise InputError(f"{shown(word.text)} is no IPv6 address", "", f"{row.name} takes IPv6 only; {row.name[:-1]} takes both.")
         try:
             return association.pack_address(word.text)
-        except InputError:
-            if not self.resolve_names or ":" in word.text:
+        except InputError as wrong:
+            if not self.resolve_names:
                 raise
+            if ":" in word.text:
+                raise InputError(wrong.message, "", "Write the address itself.") from None
         asked = (word.text, row.kind == ADDRESS6)
         if asked not in self._resolved:
             self._resolved[asked] = resolve(*asked)
@@ -481,7 +509,7 @@ class Reader:
         values = given.values
         tunnel = _is_tunnel(values)
         for field, row in NAT_KEYWORDS.items():
-            if field in given.words and "encapsulation" not in given.words:
+            if field in given.words and "encapsulation" not in given.words and "encapsulation" not in given.refused:
                 wrong(field, f"{row.name} needs encap udp", "Add: encap udp.")
             if values.get(field) == 0:
                 wrong(field, "0 is no UDP port", "Choose 1 to 65535; 4500 is usual.")
@@ -498,9 +526,28 @@ class Reader:
         for outer, within in (("protocol", "inner_protocol"), ("source_port", "inner_source_port"), ("destination_port", "inner_destination_port")):
             if not tunnel and outer in given.words and within in given.words:
                 wrong(within, "the traffic is described twice", "Keep one of both; in transport mode there is no inner header.")
+        for field, message, hint in limit_problems(values, ("alloc",)):
+            wrong(field, message, hint)
+        if int(values.get("replay_value", "0")) >> 32 and "esn" not in given.words:
+            wrong("replay_value", "without esn a sequence number has 32 bits; ipseckey would cut it silently", "Start from a smaller one.")
         if values.get("reserved_bits", "0") != "0":
             wrong("reserved_bits", "a fixed initial value is for test vectors only", "Remove it, and the value from the end of encrkey.")
             given.refused.update(("encryption", "encryption_key"))
+
+    def _check_order(self, given: Given) -> None:
+        """What Solaris refuses, or is killed by, for where it stands, and what its kernel refuses for what is not there. ``given.words`` is in order."""
+        order = {field: place for place, field in enumerate(given.words)}
+        for field, others, message, hint in _SOLARIS_ORDER:
+            before = [order[other] < order[field] for other in others if other in order] if field in order else []
+            if before and not any(before):
+                self.problem(message, given.words[field].line, given.words[field].column, hint)
+        if "encryption_key" in order and order["encryption_key"] < order.get("reserved_bits", 0):
+            word = given.words["reserved_bits"]
+            self.problem("Solaris takes reserved_bits before encrkey only", word.line, word.column, "Put it before encrkey.")
+        inner = [field for field in ("inner_source", "inner_destination") if field in order]
+        if len(inner) == 1 and len(given.values.get(inner[0], (b"", 0))[0]) == 4:
+            word = given.words[inner[0]]
+            self.problem("Solaris takes one inner address of IPv4 for no tunnel", word.line, word.column, "Give both isrc and idst.")
 
     def _build(self, protocol: str, given: Given) -> SecurityAssociation:
         """The SA in normal form. Refused fields are left out, a refused identity is filled with values that cause no further problem."""
@@ -542,6 +589,36 @@ class Reader:
             self.problem(message, word.line, word.column, hint)
             if len(self.problems) >= PROBLEMS_MAX:
                 return
+
+
+# A field, the fields one of which must stand before it in text for Solaris, and what to say where none does.
+_LABELS_ALONE = "Solaris takes it only after a label"
+_SOLARIS_ORDER = (
+    (
+        "direction",
+        ("spi", "pair-spi", "replay_window", "state", "authentication", "encryption", "encapsulation"),
+        "ipseckey of Solaris is killed by a direction that stands first",
+        "Put it last.",
+    ),
+    ("outer-label", ("label",), _LABELS_ALONE, "Put label before it."),
+    ("implicit-label", ("label",), _LABELS_ALONE, "Put label before it."),
+)
+
+
+def limit_problems(values: t.Mapping[str, t.Any], kinds: t.Sequence[str]) -> t.Iterator[tuple[str, str, str]]:
+    """Soft limits of those kinds above their hard ones, and idle ones above both: field, message, hint. The kernel looks at idle only beside both others."""
+    limits = {field: int(value) for field, value in values.items() if field.startswith(("soft_", "hard_", "idle_"))}
+    for kind in kinds:
+        soft, hard = limits.get(f"soft_{kind}", 0), limits.get(f"hard_{kind}", 0)
+        if hard and soft > hard:
+            yield f"soft_{kind}", f"the soft limit {soft} is above the hard limit {hard}", "A soft limit warns before the hard one ends the SA."
+    if not all(any(field.startswith(end) for field in limits) for end in ("soft_", "hard_")):
+        return
+    for kind in ("addtime", "usetime"):
+        idle = limits.get(f"idle_{kind}", 0)
+        lowest = min((limit for end in ("soft", "hard") for limit in (limits.get(f"{end}_{kind}", 0),) if limit), default=idle)
+        if idle > lowest:
+            yield f"idle_{kind}", f"the idle limit {idle} is above the limit {lowest} of soft_{kind} or hard_{kind}", "An idle SA ends before its time is up."
 
 
 def _is_tunnel(values: t.Mapping[str, t.Any]) -> bool:

@@ -111,6 +111,9 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
         cannot("replay_window", f"a replay window of {sa.replay_window} packets does not fit the 8 bits of Solaris", "Choose 0 to 255.")
     if any(keyword == "replay_value" and parse_number(text, 64) >> 32 for keyword, text in sa.extra):
         cannot("replay_value", "a sequence number fits 32 bits on Solaris", "Start from a smaller one.")
+    labels = {keyword for keyword, dummy in sa.extra if keyword.endswith("label")}
+    if labels and "label" not in labels:
+        cannot(min(labels), f"Solaris takes {' and '.join(sorted(labels))} only beside a label", "Add label.")
     if sa.mode == association.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):
         cannot("selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or take the addresses away.")
     return found

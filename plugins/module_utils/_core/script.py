@@ -33,17 +33,17 @@ from .grammar import (
     LINUX,
     ONE_TYPE,
     PLACES,
-    SA_TYPES,
+    SOLARIS,
     TARGETS,
     TOPIC,
     Command,
 )
-from .language import REFUSED, Given, Reader, Word, Words, nearest, shown_word
+from .language import REFUSED, Given, Reader, Word, Words, limit_problems, nearest, shown_word
 from .render import folded, quoted, words_of, words_of_sa
+from .values import parse_type
 
 ATTRIBUTES_TOPIC = "attr"
 ALL_TYPES = "all"
-ALL_WORDS = (ALL_TYPES, "0", "0x0")
 _NAME_OF_FIELD = {row.field: row.name for row in reversed(KEYWORDS)}
 _TRAFFIC = ("protocol", "source_port", "destination_port")
 _KEYS_NEVER_CHANGE = ("encryption", "encryption_key", "authentication", "authentication_key", "icv_bits")
@@ -180,7 +180,7 @@ class _ScriptReader(Reader):
         return None
 
     def _unknown_command(self, first: Word) -> None:
-        if first.text in BY_WORD:
+        if first.text in BY_WORD and self.place != LINE:
             self.problem(f"{first.text!r} is no command", first.line, first.column, "The line above may lack its backslash.")
         else:
             known = [word for word, row in COMMAND_BY_WORD.items() if self.place in row.places]
@@ -231,13 +231,13 @@ class _ScriptReader(Reader):
                 self.problem(f"{row.name} lacks its SA type", first.line, first.column, f"Write: {row.usage()}")
             return "", words
         kind = words[0]
-        protocol = SA_TYPES.get(kind.text.lower(), "")
-        if protocol or (kind.text.lower() in ALL_WORDS and row.type in (ANY_TYPE, ANY_TYPE_OR_NONE)) or kind.text == REFUSED:
-            return protocol, words[1:]
+        protocol = parse_type(kind.text)
+        if protocol or (protocol == "" and row.type in (ANY_TYPE, ANY_TYPE_OR_NONE)) or kind.text == REFUSED:
+            return protocol or "", words[1:]
         if row.type == ONE_TYPE and kind.text in BY_WORD:
             self.problem("the SA type is missing", kind.line, kind.column, f"Write: {row.usage()}")
             return "", words
-        what = f"{kind.text} is no SA type here" if kind.text.lower() in ALL_WORDS else f"unknown SA type {shown_word(kind.text)}"
+        what = f"{kind.text} is no SA type here" if protocol == "" else f"unknown SA type {shown_word(kind.text)}"
         self.problem(what, kind.line, kind.column, f"Write: {row.usage()}")
         return "", words[1:]
 
@@ -260,13 +260,10 @@ class _ScriptReader(Reader):
         if source and destination and len(source) != len(destination):
             word = given.words["source"]
             self.problem("source and destination are of different address families", word.line, word.column, "Give both as IPv4 or both as IPv6.")
-        for field in ("bytes", "packets", "addtime", "usetime", "alloc"):
-            soft, hard = (int(values.get(f"{end}_{field}", 0)) for end in ("soft", "hard"))
-            if hard and soft > hard:
-                word = given.words[f"soft_{field}"]
-                self.problem(
-                    f"the soft limit {soft} is above the hard limit {hard}", word.line, word.column, "A soft limit warns before the hard one ends the SA."
-                )
+        for field, message, hint in limit_problems(values, ("bytes", "packets", "addtime", "usetime", "alloc")):
+            self.problem(message, given.words[field].line, given.words[field].column, hint)
+        if row.takes == CHANGE and self.target == SOLARIS:
+            self._check_order(given)
 
     def _check_together(self, lines: t.Sequence[str]) -> None:
         ended = next((step for step in self.steps if step.command == "quit"), None)

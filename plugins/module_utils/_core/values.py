@@ -14,10 +14,13 @@ import socket
 from . import algorithms, association, keys
 from .association import Mark
 from .errors import InputError, may_be_key, shown
-from .grammar import IDENTITY_TYPES, NO_ALGORITHM
+from .grammar import IDENTITY_TYPES, NO_ALGORITHM, SA_TYPE_NUMBERS, SA_TYPES
 
 # What is meant for a number, good or not; 3des is a name.
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
+# A leading zero means octal to ipseckey; below 8 that is the same number.
+_DECIMAL = re.compile(r"[1-9][0-9]{0,63}|0{0,63}[0-7]")
+_BEFORE_DIGITS = re.compile(r"[ \t\r\f\v]*\+?(?=[0-9])")
 
 
 def parse_spi(text: str | int, place: str = "") -> tuple[int, str]:
@@ -43,7 +46,7 @@ def read_spi(text: str, place: str = "", lowest: int = association.SPI_MIN) -> t
         spi = int(text, 16)
     elif re.fullmatch(r"0|[1-9][0-9]{0,63}", text):
         spi = int(text)
-        if len(text) <= 8:
+        if len(text) <= 8 and spi != int(text, 16):
             reading, advice = (
                 f"SPI {text} is read as decimal, 0x{spi:08x}, not as 0x{text:0>8}",
                 "digits alone are decimal; where hexadecimal is meant, write 0x",
@@ -69,7 +72,7 @@ def parse_number(text: str, bits: int, place: str = "") -> int:
     """A decimal number, or a hexadecimal one after ``0x``, of at most ``bits`` bits. Signs, octal, units and names are refused."""
     if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
         number = int(text, 16)
-    elif re.fullmatch(r"0|[1-9][0-9]{0,63}", text):
+    elif _DECIMAL.fullmatch(text):
         number = int(text)
     elif re.fullmatch(r"0[0-9]+", text):
         raise InputError(
@@ -78,8 +81,26 @@ def parse_number(text: str, bits: int, place: str = "") -> int:
     else:
         raise InputError(f"{shown(text)} is no number", place, "Write decimal digits, or 0x and hexadecimal digits; no sign, no unit, no name.")
     if number >> bits:
-        raise InputError(f"{shown(text)} does not fit {bits} bits", place, f"The largest value is {(1 << bits) - 1}; ipseckey would cut it silently.")
+        largest = str((1 << bits) - 1) if bits < 64 else "2^64-1"
+        silently = "" if number >> 64 else "; ipseckey would cut it silently"
+        raise InputError(f"{shown(text)} does not fit {bits} bits", place, f"The largest value is {largest}{silently}.")
     return number
+
+
+def unsigned(text: str) -> str:
+    """A number as a word of a command, without the blanks and the plus that may stand before it there and mean nothing."""
+    return _BEFORE_DIGITS.sub("", text, count=1) if text[:1] in "+ \t\r\f\v" else text
+
+
+def parse_type(text: str) -> str | None:
+    """The SA type that a name or a number means, empty for all; None for none that is known."""
+    word = unsigned(text).lower()
+    if not _NUMBER.fullmatch(word):
+        return SA_TYPES.get(word)
+    try:
+        return SA_TYPE_NUMBERS.get(parse_number(word, 8))
+    except InputError:
+        return None
 
 
 def parse_mark(text: str, place: str = "") -> Mark | None:
@@ -90,13 +111,20 @@ def parse_mark(text: str, place: str = "") -> Mark | None:
 
 
 def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
-    """``ADDRESS`` or ``ADDRESS/PREFIX`` as packed address and prefix length in bits."""
+    """``ADDRESS`` or ``ADDRESS/PREFIX`` as packed address and prefix length in bits; that of an IPv4-mapped IPv6 address may count its first 96 bits."""
     address, slash, prefix = text.partition("/")
-    packed = association.pack_address(address, place)
+    try:
+        packed = association.pack_address(address, place)
+    except InputError as wrong:
+        raise InputError(wrong.message, place, "Write the address itself; a name is no network.") from None
     width = len(packed) * 8
     if not slash:
         return packed, width
-    length = parse_number(prefix, 8, place)
+    if not re.fullmatch(r"0|[1-9][0-9]{0,2}", prefix):
+        raise InputError(f"{shown(prefix)} is no prefix length", place, f"Write a decimal number, /0 to /{width}; ipseckey reads as much of it as it can.")
+    length = int(prefix)
+    if width == 32 and ":" in address and 96 < length <= 128:
+        length -= 96
     if length > width:
         raise InputError(f"the prefix /{length} is longer than the address", place, f"Write /0 to /{width}.")
     return packed, length
@@ -108,26 +136,37 @@ def parse_key(text: str, place: str = "") -> bytes:
     key = keys.from_hex(digits, place)
     if not key:
         raise InputError("the key is empty", place, "Write hexadecimal digits.")
-    if slash and not re.fullmatch(r"[1-9][0-9]{0,5}", bits):
+    if slash and not re.fullmatch(r"0{0,5}[1-9][0-9]{0,5}", bits):
         raise InputError("what stands after the key's slash is no number of bits", place, "Write the number of bits, or leave it and the slash away.")
     if slash and int(bits) != len(key) * 8:
         done = "cut the key" if int(bits) < len(key) * 8 else "fill the key with stray memory"
-        raise InputError(f"the key has {len(key) * 8} bits, but /{bits} stands behind it", place, f"Correct the key or the number; ipseckey would {done}.")
+        raise InputError(f"the key has {len(key) * 8} bits, but /{int(bits)} stands behind it", place, f"Correct the key or the number; ipseckey would {done}.")
     return key
 
 
 def parse_algorithm(kind: str, text: str, place: str = "") -> str:
     """The table's name of the algorithm, given by name or number; empty for ipseckey's words for no algorithm."""
-    word = str(parse_number(text, 8, place)) if _NUMBER.fullmatch(text) else text
+    word = text
+    if _NUMBER.fullmatch(text):
+        number = parse_number(text, 64, place)
+        if number > 255:
+            raise InputError(f"no {kind} algorithm has a number above 255", place, "Write the algorithm's name.")
+        word = str(number)
     return "" if word.lower() in NO_ALGORITHM[kind] else algorithms.find(kind, word, place).name
 
 
+# PF_KEY numbers them from 1 in the order of that table.
+_IDENTITY_NAMES = dict(enumerate(dict.fromkeys(IDENTITY_TYPES.values()), 1))
+
+
 def parse_identity(kind: str, text: str, place: str = "") -> str:
+    """The type and the text, a blank between; the type by its first name where it has one, else by its number."""
     canonical = IDENTITY_TYPES.get(kind.lower())
     if canonical is None:
-        if not re.fullmatch(r"[0-9]{1,5}|0x[0-9a-fA-F]{1,4}", kind):
-            raise InputError(f"unknown identity type {shown(kind)}", place, f"Choose one of: {', '.join(IDENTITY_TYPES)}, or a number.")
-        canonical = str(parse_number(kind, 16, place))
+        number = parse_number(kind, 64, place) if _NUMBER.fullmatch(kind) else -1
+        if not 0 <= number <= 0xFFFF:
+            raise InputError(f"unknown identity type {shown(kind)}", place, f"Choose one of: {', '.join(IDENTITY_TYPES)}, or a number of 16 bits.")
+        canonical = _IDENTITY_NAMES.get(number, str(number))
     return f"{canonical} {text}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import algorithms, association, grammar, keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core import algorithms, association, grammar, keys, language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Encapsulation, Lifetimes, Mark, Selector, build
 from ansible_collections.ipsec.manual.plugins.module_utils._core.script import Step, Subject
 
@@ -57,6 +57,12 @@ EXTRAS = st.fixed_dictionaries(
 )
 
 
+def possible(extra, lifetimes):
+    """Without an idle limit above the others."""
+    given = {field: limit for field, limit in lifetimes._asdict().items() if limit}
+    return {field: text for field, text in extra.items() if not list(language.limit_problems({**given, field: text}, ()))}
+
+
 @st.composite
 def associations(draw, target="linux"):
     """Any good SA that the target can say."""
@@ -83,8 +89,8 @@ def associations(draw, target="linux"):
         "lifetimes": draw(limits()),
         "selector": Selector(*both_networks, draw(st.integers(0, 255)), draw(PORTS), draw(PORTS)),
         "direction": draw(st.sampled_from(["", "inbound", "outbound"])),
-        "extra": tuple(sorted(draw(EXTRAS).items())),
     }
+    fields["extra"] = tuple(sorted(possible(draw(EXTRAS), fields["lifetimes"]).items()))
     if linux:
         fields.update(reqid=draw(UINT32), if_id=draw(UINT32), mark=draw(st.one_of(st.none(), st.just(Mark(draw(UINT32) & mask, mask)))))
     else:
@@ -136,5 +142,5 @@ def steps_about_one(draw, row):
     )
     fields = grammar.FIELDS_OF_COMMAND[row.name]
     lifetimes = draw(limits()) if "hard_bytes" in fields else association.NO_LIFETIMES
-    extra = {field: text for field, text in draw(EXTRAS).items() if field in fields}
+    extra = {field: text for field, text in possible(draw(EXTRAS), lifetimes).items() if field in fields}
     return Step(row.name, 0, None, subject, lifetimes, tuple(sorted(extra.items())))
