@@ -523,6 +523,11 @@ class Reader:
         inner = {len(values[field][0]) for field in ("inner_source", "inner_destination") if field in values}
         if tunnel and inner == {16 if values.get("protocol") == 4 else 4} and values.get("protocol") in (4, 41):
             wrong("protocol", "the protocol contradicts the inner addresses", "Write 4 for IPv4 inside, 41 for IPv6 inside, or leave it away.")
+        any_of = [field for field in ("inner_source", "inner_destination") if values.get(field, (b"1",)) in ((bytes(4), 0), (bytes(16), 0))]
+        traffic = any(values.get(field) for field in ("inner_protocol", "inner_source_port", "inner_destination_port"))
+        alone = tunnel and any_of and len(any_of) == len([field for field in ("inner_source", "inner_destination") if field in values])
+        if alone and "destination" in values and inner != {len(values["destination"])} and (traffic or self.target == SOLARIS):
+            wrong(any_of[0], "any address of the other family than that of dst cannot be said", "Name the networks inside.")
         for outer, within in (("protocol", "inner_protocol"), ("source_port", "inner_source_port"), ("destination_port", "inner_destination_port")):
             if not tunnel and outer in given.words and within in given.words:
                 wrong(within, "the traffic is described twice", "Keep one of both; in transport mode there is no inner header.")

@@ -454,6 +454,9 @@ BOTH = f"{GOOD} auth_alg sha256 authkey {SHA256}"
         (f"{GOOD} proxy 10.1.0.0/16 innerdst 10.2.0.7", "selector", Selector(pack_address("10.1.0.0"), 16, pack_address("10.2.0.7"), 32)),
         (f"{GOOD} proto 41 innersrc6 2001:db8::/32 idst6 ::/0", "selector", Selector(pack_address("2001:db8::"), 32)),
         (f"{GOOD} isrc 0.0.0.0/0 idst 0.0.0.0/0", "selector", None),
+        (f"{GOOD} isrc ::/0 idst ::/0", "selector", None),
+        (f"{GOOD} isrc 0.0.0.0/0 idst 0.0.0.0/0 iproto 6", "selector", Selector(protocol=6)),
+        (f"{GOOD} isrc ::/0 idst 2001:db8::/32 iproto 6", "selector", Selector(destination=pack_address("2001:db8::"), destination_prefix=32, protocol=6)),
         (f"{GOOD} iproto 6 isport 1 idport 2", "selector", Selector(protocol=6, source_port=1, destination_port=2)),
         (f"{GOOD} iulp 6", "mode", "tunnel"),
         (f"{GOOD} proto 17 sport 500 dport 53", "selector", Selector(protocol=17, source_port=500, destination_port=53)),
@@ -541,6 +544,7 @@ def test_a_synonym_means_what_its_keyword_means(row):
         (f"{GOOD} isrc 10.1.0.0/16 idst 2001:db8::/32", "2001:db8::/32", "mixes address families"),
         (f"{GOOD} isrc 10.1.0.1/16", "10.1.0.1/16", "Write 10.1.0.0/16"),
         (f"{GOOD} idst 10.1.0.0/99", "10.1.0.0/99", "prefix /99 is longer"),
+        (f"{GOOD} proto 41 isrc ::/0 idst ::/0 iproto 6", "::/0 idst", "any address of the other family"),
         (f"{GOOD} isrc6 10.1.0.0/16", "10.1.0.0/16", "isrc6 takes IPv6 only; isrc takes both"),
         (f"{GOOD} mode tunnel sport 5", "5\n", "Use isport and idport"),
         (f"{GOOD} mode transport proto 6 iproto 6", "6\n", "described twice"),
@@ -733,6 +737,7 @@ def test_text_for_solaris_refuses_every_keyword_of_ours_by_name(row):
         (f"{GOOD} outer-label x label y", "only after a label"),
         (f"{GOOD} reserved_bits 0", "reserved_bits before encrkey only"),
         (f"{GOOD} idst 10.2.0.0/16", "Give both isrc and idst"),
+        (f"{GOOD} isrc ::/0 idst ::/0", "any address of the other family"),
     ],
 )
 def test_text_for_solaris_refuses_what_its_ipseckey_cannot_do(text, part):
