@@ -15,7 +15,7 @@ import typing as t
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import NO_LIFETIMES, format_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import NO_LIFETIMES, SecurityAssociation, format_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_number
@@ -122,8 +122,6 @@ class ActionModule(ActionBase):
         secrets = step.roots.secrets()
         rows = [_Row(connection, step.outcomes[connection.name], secrets) for connection in chosen]
         behind = {row.record.connection: records.left_behind(row.record) for row in rows}
-        everything = [sa for row in rows for sa in row.sas]
-        owned = held(everything)
         result: dict[str, t.Any] = {
             "changed": step.changed,
             "connections": [
@@ -132,9 +130,7 @@ class ActionModule(ActionBase):
             ],
             "hosts": {host: _host_view(host, chosen, behind) for host in sorted({host for connection in chosen for host in connection.hosts})},
             "pending": any(row.record.next is not None for row in rows),
-            "digest": digest(everything),
-            "held": owned,
-            "stored": digest([sa for row in rows if not row.connection.counter_mode for sa in row.sas]),
+            **_fingerprints(rows),
         }
         if self._task.diff:
             result["diff"] = [
@@ -154,19 +150,47 @@ class _Row:
         self.outcome = outcome.outcome
         self.record = outcome.after
         self.generation = self.record.pick(NEWEST)
-        self.sas = records.sas_of(self.generation, connection.name, secrets) if self.generation else []
+        self._secrets = secrets
+        # A mesh has SAs for every two of its hosts: they are counted, and let go.
+        sas = self.sas()
+        self.count = len(sas)
+        self.digest = digest(sas)
+
+    def sas(self) -> list[SecurityAssociation]:
+        return records.sas_of(self.generation, self.connection.name, self._secrets) if self.generation else []
+
+    def held(self) -> dict[str, str]:
+        """The digest by two addresses and owner; all SAs of a generation have one owner."""
+        if self.generation is None:
+            return {}
+        reqid, mark, if_id = (self.generation.settings[name] for name in ("reqid", "mark", "if_id"))
+        return {f"{pair}#{reqid},{mark},{if_id}": fingerprint for pair, fingerprint in self.digest.items()}
 
     def view(self) -> dict[str, t.Any]:
         facts = facts_of(self.record)
         return {
             **facts,
             "outcome": self.outcome,
-            "sas": len(self.sas),
+            "sas": self.count,
             "endpoints": self.generation.endpoints if self.generation else {},
             "multicast": [format_address(address) for address in next(self.connection.flows())[1]] if self.connection.multicast else [],
             "counter_mode": self.connection.counter_mode,
             "anti_replay": any(row.replay_window for row in self.connection.associations),
         }
+
+
+def _fingerprints(rows: t.Sequence[_Row]) -> dict[str, dict[str, str]]:
+    """What the hosts should hold between any two addresses: in all, by owner, and in the file."""
+    stored = [row for row in rows if not row.connection.counter_mode]
+    if sum(len(row.digest) for row in rows) > len({pair for row in rows for pair in row.digest}):
+        # Two addresses that connections have exchanged since their generations were made.
+        everything = [sa for row in rows for sa in row.sas()]
+        return {"digest": digest(everything), "held": held(everything), "stored": digest([sa for row in stored for sa in row.sas()])}
+    return {
+        "digest": {pair: fingerprint for row in rows for pair, fingerprint in row.digest.items()},
+        "held": {pair: fingerprint for row in rows for pair, fingerprint in row.held().items()},
+        "stored": {pair: fingerprint for row in stored for pair, fingerprint in row.digest.items()},
+    }
 
 
 def _host_view(host: str, chosen: t.Sequence[Connection], behind: t.Mapping[str, t.AbstractSet[str]]) -> dict[str, t.Any]:

@@ -24,6 +24,7 @@ nothing of the others. A key is as many bytes as its algorithm wants, salt inclu
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import typing as t
@@ -61,9 +62,13 @@ def root_fingerprint(root: bytes) -> str:
     return hashlib.sha256(_ROOT_LABEL + root).hexdigest()[:16]
 
 
+# Every address of a mesh comes back with each of its peers.
+_text = functools.lru_cache(maxsize=4096)(format_address)
+
+
 def info_of(connection: str, generation: int, source: bytes, destination: bytes, protocol: str, purpose: str, attempt: int) -> bytes:
     """The info of one expansion."""
-    direction = f"{format_address(source)}>{format_address(destination)}"
+    direction = f"{_text(source)}>{_text(destination)}"
     return f"{LABEL}|{connection}|{generation}|{direction}|{protocol}|{purpose}|{attempt}".encode("ascii")
 
 
@@ -147,7 +152,7 @@ class Derivation:
 
 def place_of(source: bytes, destination: bytes, protocol: str) -> str:
     """How a generation names one of its SAs."""
-    return f"{format_address(source)}>{format_address(destination)} {protocol}"
+    return f"{_text(source)}>{_text(destination)} {protocol}"
 
 
 def _extract(root: bytes, salt: bytes) -> bytes:
