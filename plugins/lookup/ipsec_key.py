@@ -31,7 +31,7 @@ options:
   keystore:
     description:
       - The keystore's directory on the controller, as in O(ipsec.manual.ipsec_keystore#module:directory). It is made if it does not exist.
-      - In check mode nothing is written. A key that is not kept yet is then another at every evaluation.
+      - With C(--check) nothing is written. A key that is not kept yet is then another at every evaluation. Lookups are not told of C(check_mode) of a task.
     type: str
   name:
     description:
