@@ -14,7 +14,7 @@ import typing as t
 import yaml
 
 from ansible_collections.ipsec.manual.plugins.modules import ipsec_keystore, ipsec_keystore_info
-from ansible_collections.ipsec.manual.tests.unit.plugins.action.test_ipsec_keystore import Controller, keystore
+from ansible_collections.ipsec.manual.tests.controller.test_ipsec_keystore import Controller, keystore
 
 BY_ANSIBLE = {"changed", "diff", "failed", "invocation", "warnings", "deprecations"}
 # Each state changes something where the one before it left off; a discarded generation is made first.
