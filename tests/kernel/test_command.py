@@ -16,6 +16,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 import typing as t
@@ -46,6 +47,9 @@ class Command:
         shutil.copytree(next(iter(_core.__path__)), folder / "lib" / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
         self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder / "lib"), "PYTHONDONTWRITEBYTECODE": "1", "TERM": "dumb"}
         self.words = ("/usr/bin/python3", "-m", "ipseckey")
+        if "COVERAGE_FILE" in os.environ:
+            self.environment["COVERAGE_FILE"] = os.environ["COVERAGE_FILE"]
+            self.words = (sys.executable, "-m", "coverage", "run", "--source=ipseckey", "-m", "ipseckey")
 
     def __call__(self, *words: str, stdin: str = "", secret: bool = True) -> Result:
         """One run; no key in its output where ``secret``."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pythons
 import workspace
 
-TIERS = ("unit", "static", "pythons", "kernel", "lab", "e2e", "leak", "molecule")
+TIERS = ("unit", "controller", "static", "pythons", "kernel", "lab", "e2e", "leak", "molecule", "coverage")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Part:
 
 
 PYTEST = ("python", "-m", "pytest")
+MEASURED = ("python", "tests/runner/measured.py")
 ON_A_KERNEL = ("tests/lab/lab", "exec", "--", "env", f"PYTHONPATH={workspace.COLLECTIONS}")
 CHECKS = ("python", str(Path(__file__).parent / "checks.py"))
 DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-unknown-collection-refs", "--check-extra-docs-refs")
@@ -40,7 +41,8 @@ DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-
 E2E_APART = ("tests/e2e/test_boot.py", "tests/e2e/test_rotation_solaris.py")
 
 PARTS = (
-    Part("unit", "unit", (*PYTEST, "-n", "2", "tests/unit", "tests/conformance"), is_pytest=True),
+    Part("unit", "unit", (*MEASURED, "unit", "-n", "2", "tests/unit", "tests/conformance"), is_pytest=True),
+    Part("controller", "controller", (*PYTEST, "-n", "2", "tests/controller"), is_pytest=True),
     Part("ruff", "static", ("ruff", "check", "--no-cache", ".")),
     Part("black", "static", ("black", "--check", "--quiet", "--diff", ".")),
     Part("mypy", "static", (*CHECKS, "types")),
@@ -58,7 +60,9 @@ PARTS = (
     Part("sanity-floor", "static", (*CHECKS, "sanity_older", "floor"), limit=2400),
     Part("galaxy", "static", (*CHECKS, "galaxy")),
     *(Part(f"core-{version}", "pythons", (*CHECKS, "core", version), is_pytest=True) for version in pythons.TARGETS),
-    Part("kernel", "kernel", (*ON_A_KERNEL, *PYTEST, "tests/kernel"), lane="kernel", is_pytest=True, limit=3000),
+    # Last of its lane, for the kernel's tests have to be through.
+    Part("coverage", "coverage", MEASURED),
+    Part("kernel", "kernel", (*ON_A_KERNEL, *MEASURED, "kernel", "tests/kernel"), lane="kernel", is_pytest=True, limit=3000),
     Part("leak", "leak", (*PYTEST, "tests/leak"), lane="kernel", is_pytest=True, limit=2400),
     Part("lab", "lab", (*PYTEST, "tests/lab"), lane="hosts", is_pytest=True),
     Part("e2e", "e2e", (*PYTEST, "tests/e2e", *(f"--ignore={name}" for name in E2E_APART)), lane="hosts", is_pytest=True, limit=2400),

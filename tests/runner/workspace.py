@@ -51,7 +51,7 @@ def copied() -> list[str]:
 
 def environment(**more: str) -> dict[str, str]:
     """The caller's environment without what would change a result, with our tools and the copy."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTEST_", "PYTHON", "MYPY", "VIRTUAL_ENV"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "COVERAGE_", "PYTEST_", "PYTHON", "MYPY", "VIRTUAL_ENV"))}
     return {
         **kept,
         "PATH": f"{VENV / 'bin'}:{kept.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
