@@ -104,7 +104,8 @@ def read_events(buffer: bytes) -> t.Iterator[Event]:
         elif kind == _XFRM_MSG_EXPIRE:
             hard = buffer[start + _INFO_SIZE]
             whole = buffer[start : start + _INFO_SIZE] + buffer[start + _EXPIRE_SIZE : end]
-            yield Event(HARD_EXPIRE if hard else SOFT_EXPIRE, decode(Part(whole, 0, len(whole))))
+            # No algorithm is told, as of an SA that is larval.
+            yield Event(HARD_EXPIRE if hard else SOFT_EXPIRE, decode(Part(whole, 0, len(whole)))._replace(larval=False))
         elif kind == _XFRM_MSG_FLUSHSA:
             yield Event(FLUSH, None, PROTOCOL_NAMES.get(buffer[start], ""))
         elif kind == _XFRM_MSG_ACQUIRE:

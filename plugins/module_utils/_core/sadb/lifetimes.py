@@ -30,9 +30,10 @@ def update(changes: t.Sequence[Change]) -> None:
             refusals = link.send(requests[first:last])[0]
             done += [change for index, change in enumerate(changes[first:last]) if index not in refusals]
             if refusals:
-                stuck = link.send([_request(entry, entry.sa.lifetimes) for entry, dummy in done])[0]
+                undo = [_request(entry, entry.sa.lifetimes) for entry, dummy in done]
+                stuck = sum(len(link.send(undo[begin:end])[0]) for begin, end in link.batches(undo))
                 index = min(refusals)
-                raise _refused(refusals[index], changes[first + index][0], len(stuck))
+                raise _refused(refusals[index], changes[first + index][0], stuck)
 
 
 def _request(entry: Entry, lifetimes: Lifetimes) -> Message:

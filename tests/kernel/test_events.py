@@ -1,0 +1,98 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the kernel tells of SAs as it happens, made with ip(8); and lifetimes, which are changed in place."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.lifetimes import update
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.tests.kernel import witness
+from ansible_collections.ipsec.manual.tests.kernel.test_faults import as_nobody
+from ansible_collections.ipsec.manual.tests.kernel.witness import add, as_command, sa_of
+
+
+def batch(text: str) -> None:
+    witness.run("ip", "-batch", "-", stdin=text)
+
+
+def told(heard: t.Iterator[events.Event], *kinds: str) -> list[events.Event]:
+    """The next events, whose kinds must be these."""
+    found = [next(heard) for dummy in kinds]
+    assert [event.kind for event in found] == list(kinds)
+    return found
+
+
+def test_an_sa_that_comes_changes_and_goes(sadb: XfrmSadb) -> None:
+    sa = sa_of(0x1000)
+    heard = events.listen()
+    batch(as_command(sa) + as_command(sa).replace(" add ", " update "))
+    batch("xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000\n")
+    for event in told(heard, events.ADD, events.UPDATE, events.DELETE):
+        assert event.entry is not None and event.entry.sa == sa
+
+
+def test_flushes_of_one_protocol_and_of_all(sadb: XfrmSadb) -> None:
+    sadb.apply(add(sa_of(0x1000), sa_of(0x1001, "")))
+    heard = events.listen()
+    batch("xfrm state flush proto ah\n")
+    batch("xfrm state flush\n")
+    flushes = [event.protocol for event in (next(heard) for dummy in range(2)) if event.kind == events.FLUSH]
+    assert flushes == ["ah", ""]
+
+
+def test_limits_that_are_reached(sadb: XfrmSadb, peer: t.Callable[..., str]) -> None:
+    sa = sa_of(0x1000, lifetimes=Lifetimes(soft_packets=2))
+    sadb.apply(add(sa))
+    heard = events.listen()
+    peer(as_command(sa), packets=3)
+    sadb.apply(add(sa_of(0x1001, lifetimes=Lifetimes(hard_addtime=1))))
+    soft, dummy, hard = told(heard, events.SOFT_EXPIRE, events.ADD, events.HARD_EXPIRE)
+    assert [(event.entry.sa.spi, event.entry.larval) for event in (soft, hard) if event.entry is not None] == [(0x1000, False), (0x1001, False)]
+    assert soft.entry is not None and soft.entry.sa.lifetimes == sa.lifetimes
+
+
+def test_traffic_that_wants_an_sa(sadb: XfrmSadb) -> None:
+    batch("link add dummy0 type dummy\naddr add 192.0.2.1/24 dev dummy0\nlink set dummy0 up\n")
+    batch("xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir out tmpl proto esp mode transport\n")
+    heard, unasked = events.listen(), events.listen(acquires=False)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
+        sender.setblocking(False)
+        sender.sendto(b"anyone?", ("192.0.2.2", 9))
+    (event,) = told(heard, events.ACQUIRE)
+    assert event.entry is not None and event.entry.larval
+    assert (event.entry.sa.protocol, event.entry.sa.destination) == ("esp", socket.inet_aton("192.0.2.2"))
+    batch("xfrm state flush\n")
+    assert next(unasked).kind != events.ACQUIRE
+
+
+def test_events_that_are_lost_are_told(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_BUFFER", 1)
+    heard = events.listen()
+    sadb.apply(add(*(sa_of(0x1000 + number) for number in range(500))))
+    assert events.LOST in (next(heard).kind for dummy in range(500))
+
+
+def test_without_privilege_nothing_is_told(sadb: XfrmSadb) -> None:
+    assert "Run it as root" in as_nobody(events.listen)
+
+
+def test_lifetimes_change_for_all_sas_or_for_none(sadb: XfrmSadb) -> None:
+    sadb.apply(add(sa_of(0x1000, lifetimes=Lifetimes(hard_bytes=1000)), sa_of(0x1001)))
+    longer = [(entry, Lifetimes(hard_bytes=5000)) for entry in sorted(sadb.dump(), key=lambda entry: entry.sa.spi)]
+    batch("xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001\n")
+    with pytest.raises(SadbError, match="No lifetime was changed"):
+        update(longer)
+    assert "hard 1000(bytes)" in witness.states()["esp", 0x1000]
+    update(longer[:1])
+    assert "hard 5000(bytes)" in witness.states()["esp", 0x1000]
