@@ -12,7 +12,7 @@ import typing as t
 
 from ._core.association import SecurityAssociation, owner
 from ._core.plan import digest
-from ._glue_view import mark_text
+from ._core.reading import mark_text
 
 
 def held(sas: t.Iterable[SecurityAssociation]) -> dict[str, str]:

@@ -14,10 +14,10 @@ import typing as t
 from ._core.association import identity
 from ._core.errors import InputError
 from ._core.plan import digest
+from ._core.reading import Reader, read_address
 from ._core.sadb import open_sadb
 from ._core.values import parse_installed_spi
 from ._glue import KEYS_HIDDEN, Result, warn
-from ._glue_read import Reader, read_address
 from ._glue_text import read_file
 from ._glue_view import observed
 

@@ -11,14 +11,12 @@ from __future__ import annotations
 import typing as t
 
 from ._arguments import POLICY
-from ._core.association import Selector, format_address
-from ._core.errors import InputError, raise_all
+from ._core.errors import InputError
+from ._core.reading import Reader, mark_text
 from ._core.sadb import spd
-from ._core.sadb.spd import Policy, PolicyEntry, PolicyOperation, Spd, Template
-from ._core.values import parse_mark, parse_spi
+from ._core.sadb.spd import Policy, PolicyEntry, PolicyOperation, Spd
+from ._core.sadb.spd_text import Doubts, read_policies, read_policy, template_view, view
 from ._glue import Result, warn
-from ._glue_read import Reader, read_address, read_selector
-from ._glue_view import mark_text, selector_view
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -26,7 +24,7 @@ if t.TYPE_CHECKING:
 
 def apply_policies(module: AnsibleModule) -> Result:
     """Bring policies into the SPD, or out of it, all or none."""
-    doubts: list[tuple[str, str]] = []
+    doubts: Doubts = []
     wanted = _wanted(module.params, doubts)
     warn(module, doubts)
     if module.params["state"] == spd.PRESENT:
@@ -47,54 +45,21 @@ def policy_info(module: AnsibleModule) -> Result:
     return {"changed": False, "policies": [_observed(entry) for entry in Spd().dump() if direction in (None, entry.policy.direction)]}
 
 
-def _wanted(params: t.Mapping[str, t.Any], doubts: list[tuple[str, str]]) -> list[Policy]:
+def _wanted(params: t.Mapping[str, t.Any], doubts: Doubts) -> tuple[Policy, ...]:
     """The policies of the options, checked each alone and together; raises everything that is wrong with them.
 
     Adds to ``doubts`` what can be read in two ways, with its place.
     """
     reader = Reader()
-    policies: list[Policy] = []
     several = params["policies"] is not None
     beside = [name for name, spec in POLICY.items() if several and params[name] != spec.get("default")]
     if beside:
         reader.problems.append(InputError(f"{', '.join(beside)} would say nothing beside it", "policies", "Write this into each of the policies."))
-    for index, given in enumerate(params["policies"] if several else [params]):
-        with reader.noting():
-            policies.append(_read_policy(given, f"policies[{index}]." if several else "", doubts))
-    seen: dict[t.Any, Policy] = {}
-    for policy in policies:
-        if seen.setdefault(spd.identity(policy), policy) is not policy:
-            reader.problems.append(InputError(f"the policy {spd.label(policy)} is given twice", "policies", "One policy decides about one kind of traffic."))
+    policies: tuple[Policy, ...] = ()
+    with reader.noting():
+        policies = read_policies(params["policies"], "policies", doubts) if several else (read_policy({name: params[name] for name in POLICY}, "", doubts),)
     reader.finish()
     return policies
-
-
-def _read_policy(given: t.Mapping[str, t.Any], place: str, doubts: list[tuple[str, str]]) -> Policy:
-    reader = Reader()
-    selector = reader.read(read_selector, given["selector"], f"{place}selector", Selector())
-    mark = reader.read(parse_mark, given["mark"], f"{place}mark", None)
-    templates: list[Template] = []
-    for index, template in enumerate(given["templates"]):
-        with reader.noting():
-            templates.append(_read_template(template, f"{place}templates[{index}]", doubts))
-    reader.finish()
-    if not (selector.source or selector.destination):
-        raise InputError(
-            "the selector has no address, so it would be for IPv4 alone", f"{place}selector", "Write 0.0.0.0/0 or ::/0; for both families, two policies."
-        )
-    policy = spd.build(given["direction"], selector, templates, given["action"], given["priority"], mark, given["if_id"])
-    raise_all([InputError(problem.message, place + problem.place.replace(" ", "."), problem.hint) for problem in spd.problems(policy)])
-    return policy
-
-
-def _read_template(given: t.Mapping[str, t.Any], place: str, doubts: list[tuple[str, str]]) -> Template:
-    reader = Reader()
-    source = reader.read(read_address, given["source"], f"{place}.source", b"")
-    destination = reader.read(read_address, given["destination"], f"{place}.destination", b"")
-    spi, doubt = reader.read(parse_spi, given["spi"], f"{place}.spi", (0, ""))
-    doubts += [(doubt, f"{place}.spi")] if doubt else []
-    reader.finish()
-    return Template(given["protocol"], given["mode"], source, destination, spi, given["reqid"], given["level"])
 
 
 def _diff(operations: t.Iterable[PolicyOperation]) -> Result:
@@ -113,36 +78,17 @@ def _line(policy: Policy) -> str:
     words += [f"mark {mark_text(policy.mark)}"] if policy.mark is not None else []
     words += [f"if_id {policy.if_id}"] if policy.if_id else []
     for template in policy.templates:
-        view = _template_view(template)
-        ends = f" {view['source'] or 'any'} > {view['destination'] or 'any'}" if template.mode == "tunnel" else ""
-        words.append(f"{template.protocol} {template.mode}{ends} reqid {template.reqid} spi {view['spi'] or 'any'} {template.level}")
+        told = template_view(template)
+        ends = f" {told['source'] or 'any'} > {told['destination'] or 'any'}" if template.mode == "tunnel" else ""
+        words.append(f"{template.protocol} {template.mode}{ends} reqid {template.reqid} spi {told['spi'] or 'any'} {template.level}")
     return ", ".join(words)
 
 
 def _observed(entry: PolicyEntry) -> Result:
-    policy = entry.policy
     return {
-        "direction": policy.direction,
-        "selector": selector_view(policy.selector),
-        "action": policy.action,
-        "priority": policy.priority,
-        "mark": mark_text(policy.mark),
-        "if_id": policy.if_id,
-        "templates": [_template_view(template) for template in policy.templates],
+        **view(entry.policy),
         "index": entry.number,
         "add_time": entry.add_time,
         "use_time": entry.use_time,
         "complete": entry.complete,
-    }
-
-
-def _template_view(template: Template) -> Result:
-    return {
-        "protocol": template.protocol,
-        "mode": template.mode,
-        "source": format_address(template.source) if any(template.source) else "",
-        "destination": format_address(template.destination) if any(template.destination) else "",
-        "reqid": template.reqid,
-        "spi": f"0x{template.spi:08x}" if template.spi else "",
-        "level": template.level,
     }

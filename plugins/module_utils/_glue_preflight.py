@@ -17,10 +17,10 @@ from ._core.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
 from ._core.association import SecurityAssociation, format_address
 from ._core.errors import InputError, IpsecError, SadbError, raise_all
 from ._core.plan import differences, digest
+from ._core.reading import Reader, read_address
 from ._core.sadb import Sadb, open_sadb
 from ._glue import KEYS_HIDDEN, Result
 from ._glue_held import held
-from ._glue_read import Reader, read_address
 from ._glue_text import read_file
 
 if t.TYPE_CHECKING:

@@ -15,10 +15,10 @@ from ._core.algorithms import AUTHENTICATION, ENCRYPTION, find
 from ._core.association import Encapsulation, Lifetimes, SecurityAssociation, Selector, label
 from ._core.errors import InputError, raise_all
 from ._core.plan import PRESENT, Plan, plan
+from ._core.reading import Reader, read_address, read_selector
 from ._core.sadb import open_sadb
 from ._core.values import parse_installed_spi, parse_key, parse_mark, parse_spi
 from ._glue import KEYS_HIDDEN, Result, sadb_diff, warn
-from ._glue_read import Reader, read_address, read_selector
 from ._glue_secrets import hide_keys, take_secret
 from ._glue_view import public
 

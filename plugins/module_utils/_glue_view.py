@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ._core.association import Entry, Mark, SecurityAssociation, Selector, algorithm_of, fingerprints, flags, format_address
+from ._core.association import Entry, SecurityAssociation, algorithm_of, fingerprints, flags, format_address
+from ._core.reading import mark_text, selector_view
 
 View = t.Dict[str, t.Any]
 
@@ -18,11 +19,6 @@ _SEQUENCES = 1 << 32
 _SEQUENCES_ESN = 1 << 64
 _BIRTHDAY_BLOCK_BITS = 64
 _BIRTHDAY_BYTES = (1 << 32) * 8
-
-
-def mark_text(mark: Mark | None) -> str:
-    """A mark as it is written in options and text, empty for none."""
-    return "" if mark is None else f"0x{mark.value:x}/0x{mark.mask:x}"
 
 
 def key_bits(sa: SecurityAssociation) -> int:
@@ -65,17 +61,6 @@ def public(sa: SecurityAssociation) -> View:
     return view
 
 
-def selector_view(selector: Selector) -> View:
-    """A selector with its networks in CIDR notation, empty for any."""
-    return {
-        "source": _network(selector.source, selector.source_prefix),
-        "destination": _network(selector.destination, selector.destination_prefix),
-        "protocol": selector.protocol,
-        "source_port": selector.source_port,
-        "destination_port": selector.destination_port,
-    }
-
-
 def line(sa: SecurityAssociation) -> str:
     """The SA as one ipseckeys line, fingerprints in place of keys."""
     from ._core.render import render
@@ -115,7 +100,3 @@ def budget(entry: Entry) -> dict[str, int | None]:
 
 def _address(address: bytes) -> str:
     return format_address(address) if address else ""
-
-
-def _network(address: bytes, prefix: int) -> str:
-    return f"{format_address(address)}/{prefix}" if address else ""

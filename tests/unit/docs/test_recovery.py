@@ -51,7 +51,6 @@ WRITTEN = (
     "plugins/module_utils/_glue_policy.py",
     "plugins/module_utils/_glue_probe.py",
     "plugins/module_utils/_glue_program.py",
-    "plugins/module_utils/_glue_read.py",
     "plugins/module_utils/_glue_sa.py",
     "plugins/module_utils/_core/[!_]*.py",
 )

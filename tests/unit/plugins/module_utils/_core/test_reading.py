@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, Problems, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_read import Reader, read_protocol
+from ansible_collections.ipsec.manual.plugins.module_utils._core.reading import Reader, read_protocol
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,16 @@
 
 # This module_utils is private to the collection and may change at any time.
 
-"""Options into the core's values, noting every problem instead of stopping at the first."""
+"""Options into the core's values, noting every problem instead of stopping at the first; and marks and selectors as options again."""
 
 from __future__ import annotations
 
 import contextlib
 import typing as t
 
-from ._core.association import Selector, pack_address
-from ._core.errors import InputError, IpsecError, Problems, raise_all, shown
-from ._core.values import parse_network
+from .association import Mark, Selector, format_address, pack_address
+from .errors import InputError, IpsecError, Problems, raise_all, shown
+from .values import parse_network
 
 T = t.TypeVar("T")
 V = t.TypeVar("V")
@@ -83,5 +83,25 @@ def read_protocol(text: str, place: str) -> int:
         return number
     try:
         return socket.getprotobyname(text)
-    except OSError:
+    except (OSError, ValueError):
         raise InputError(f"{shown(text)} is no IP protocol that this system knows", place, "Write its number, 0 to 255.") from None
+
+
+def mark_text(mark: Mark | None) -> str:
+    """A mark as it is written in options and text, empty for none."""
+    return "" if mark is None else f"0x{mark.value:x}/0x{mark.mask:x}"
+
+
+def selector_view(selector: Selector) -> dict[str, t.Any]:
+    """A selector as its suboptions: networks in CIDR notation, empty for any."""
+    return {
+        "source": _network(selector.source, selector.source_prefix),
+        "destination": _network(selector.destination, selector.destination_prefix),
+        "protocol": selector.protocol,
+        "source_port": selector.source_port,
+        "destination_port": selector.destination_port,
+    }
+
+
+def _network(address: bytes, prefix: int) -> str:
+    return f"{format_address(address)}/{prefix}" if address else ""
