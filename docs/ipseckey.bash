@@ -8,7 +8,7 @@ _ipseckey() {
     local word command="" at=0 first="" rest="" files="" current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     case $before in
-        -f | -c | -s | --apply | --compare | --remove | --rotation-due)
+        -f | -c | -s | --apply | --compare | --remove | --policies | --rotation-due)
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
@@ -16,7 +16,7 @@ _ipseckey() {
     for ((at = 1; at < COMP_CWORD; at++)); do
         word=${COMP_WORDS[at]}
         case $word in
-            -f | -c | -s | --apply | --compare | --remove | --rotation-due)
+            -f | -c | -s | --apply | --compare | --remove | --policies | --rotation-due)
                 at=$((at + 1))
                 continue
                 ;;
@@ -37,7 +37,7 @@ _ipseckey() {
         help) first="? add attr delete delete-pair dump exit flush get help monitor passive_monitor pmonitor quit save update update-pair" rest="" ;;
     esac
     if [[ $current == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "-f -c -s --apply --compare --remove --rotation-due -n -p -v --json --show-keys --allow-static-counter-mode --allow-unsafe-file --allow-network-file --allow-clear-text-login --man --completion --help" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "-f -c -s --apply --compare --remove --policies --rotation-due -n -p -v --json --show-keys --allow-static-counter-mode --allow-unsafe-file --allow-network-file --allow-clear-text-login --man --completion --help" -- "$current")
     elif [[ -z $command || $((COMP_CWORD - at)) -eq 1 ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$first" -- "$current")
     elif [[ -n $files ]]; then

@@ -71,7 +71,19 @@ BOXES = (
         "both",
         tuple(
             CORE + name
-            for name in ("__init__.py", "__main__.py", "command.py", "display.py", "effect.py", "loading.py", "login.py", "reference.py", "script.py")
+            for name in (
+                "__init__.py",
+                "__main__.py",
+                "command.py",
+                "display.py",
+                "effect.py",
+                "loading.py",
+                "login.py",
+                "policies.py",
+                "record.py",
+                "reference.py",
+                "script.py",
+            )
         ),
     ),
     Box("protected", "the 0600 file", 150, 280, 408, 454, "host", (CORE + "protected.py",)),
@@ -84,7 +96,7 @@ BOXES = (
         494,
         540,
         "both",
-        tuple(CORE + name for name in ("bulk.py", "grammar.py", "language.py", "plainlines.py", "render.py", "values.py")),
+        tuple(CORE + name for name in ("bulk.py", "grammar.py", "language.py", "plainlines.py", "reading.py", "render.py", "values.py")),
     ),
     Box("plan", "the difference, pure", 560, 780, 494, 540, "both", (CORE + "plan.py",)),
     Box(

@@ -25,6 +25,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils import _core
+from ansible_collections.ipsec.manual.plugins.module_utils._core import command
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
 from ansible_collections.ipsec.manual.tests.kernel import witness
 
 KEYS = ("6e22b60f98ebd0b73324a4107b80cc9d", "308c9d5d11316f73900c811691eaa6fb9561c2ee", "ca6eb4b0e134bb5664037d3011ed614d341d3635")
@@ -325,3 +328,157 @@ def test_the_end_of_a_lifetime_is_an_event(ipseckey: Command) -> None:
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
     assert "type SOFT EXPIRE, SA type ESP" in out and "type HARD EXPIRE, SA type ESP" in out
+
+
+# A file of SAs, and one of policies beside it.
+
+OUT: dict[str, t.Any] = {"direction": "out", "selector": {"source": "192.0.2.1/32", "destination": "192.0.2.2/32"}, "templates": [{"protocol": "esp"}]}
+BACK: dict[str, t.Any] = {"direction": "in", "selector": {"source": "192.0.2.2/32", "destination": "192.0.2.1/32"}, "templates": [{"protocol": "esp"}]}
+FOREIGN = ("src", "192.0.2.1", "dst", "192.0.2.9", "dir", "out", "priority", "3", "tmpl", "proto", "esp", "mode", "transport", "reqid", "99")
+
+
+def policy_file(ipseckey: Command, *policies: dict[str, t.Any], mode: int = 0o644) -> str:
+    return ipseckey.file(json.dumps(policies), "policies", mode)
+
+
+def kept() -> set[str]:
+    """Direction and priority of every policy, with those of its templates' SAs that it names by reqid."""
+    return {" ".join(re.findall(r"dir \w+ priority \d+|reqid \d+", text)) for text in witness.policies()}
+
+
+def test_policies_are_loaded_before_sas_and_removed_after_them(ipseckey: Command) -> None:
+    witness.run("ip", "xfrm", "policy", "add", *FOREIGN)
+    both = (ipseckey.file(f"{ADD}\n{AH}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
+    with running("ip", "xfrm", "monitor", environment=ipseckey.environment) as process:
+        assert process.stdout is not None
+        listening(process)
+        out = ipseckey.good("-v", "--apply", *both)
+        assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0", "dir out priority 3 reqid 99"} and len(held()) == 2
+        assert "add policy out 192.0.2.1/32 > 192.0.2.2/32\n" in out and out.count("2 added, 0 replaced, 0 removed, 0 as they were") == 2
+        before = (witness.policies(), witness.states())
+        assert ipseckey.good("--apply", *both).count("0 added, 0 replaced, 0 removed, 2 as they were") == 2
+        assert (witness.policies(), witness.states()) == before
+        ipseckey.good("--remove", *both)
+        assert kept() == {"dir out priority 3 reqid 99"} and held() == set()
+        time.sleep(1)
+        process.terminate()
+        events = re.findall(r"^(Deleted )?src .*\n\t(dir|proto)", process.stdout.read(), re.M)
+    assert events == [("", "dir")] * 2 + [("", "proto")] * 2 + [("Deleted ", "proto")] * 2 + [("Deleted ", "dir")] * 2
+
+
+def test_compare_tells_what_apply_would_do_to_policies(ipseckey: Command) -> None:
+    sas = ipseckey.file(f"{ADD}\n")
+    ipseckey.good("--apply", sas)
+    words = ("--compare", sas, "--policies", policy_file(ipseckey, OUT))
+    answer = ipseckey(*words)
+    assert answer.status == 1 and "add policy out" in answer.out and witness.policies() == []
+    ipseckey.good("--apply", *words[1:])
+    assert "0 added, 0 replaced, 0 removed, 1 as they were" in ipseckey.good(*words)
+    policy_file(ipseckey, {**OUT, "priority": 7})
+    answer = ipseckey(*words)
+    assert answer.status == 1 and "replace policy out 192.0.2.1/32 > 192.0.2.2/32 (priority)" in answer.out
+    assert kept() == {"dir out priority 0 reqid 0"}
+
+
+def test_policies_that_left_the_file_are_removed_and_no_others(ipseckey: Command) -> None:
+    witness.run("ip", "xfrm", "policy", "add", *FOREIGN)
+    sas = ipseckey.file(f"{ADD}\n")
+    first = policy_file(ipseckey, OUT, BACK)
+    ipseckey.good("--apply", sas, "--policies", first)
+    policy_file(ipseckey, {**OUT, "templates": [{"protocol": "esp", "reqid": 5}]})
+    assert "0 added, 1 replaced, 1 removed, 0 as they were" in ipseckey.good("--apply", sas, "--policies", first)
+    assert kept() == {"dir out priority 0 reqid 5", "dir out priority 3 reqid 99"}
+    # Another file's are its own, and a file that is gone is known by its record.
+    second = ipseckey.file(json.dumps([BACK]), "more", 0o644)
+    ipseckey.good("--apply", sas, "--policies", second)
+    assert len(kept()) == 3
+    os.unlink(first)
+    answer = ipseckey("--remove", sas, "--policies", first)
+    assert answer.status == 0 and "does not exist; removing what was loaded" in answer.err
+    assert kept() == {"dir in priority 0 reqid 0", "dir out priority 3 reqid 99"} and held() == set()
+    assert "does not exist" in ipseckey.bad("--remove", sas, "--policies", first)
+    ipseckey.good("--apply", sas)
+    assert "dir in priority 0 reqid 0" in kept(), "without --policies nothing is done to policies"
+
+
+@pytest.mark.parametrize(
+    ("sas", "policies", "part"),
+    [
+        (f"{ADD}\n", [OUT, {**BACK, "templates": [{"spi": "7"}]}], "policies, policies[1].templates[0].spi: SPI 7 is reserved"),
+        (f"{ADD}\n", [OUT, {**OUT, "priority": 1}], "is given twice"),
+        (f"{ADD}\n", {"policies": [OUT]}, "this is a mapping, not a list of policies"),
+        (f"{ADD}x\n", [OUT], "line 1, column"),
+        (f"{ADD} pair-spi 0x1003\n", [OUT], "nothing like it"),
+        (f"flush\n{ADD}\n", [OUT], "line 1, column 1"),
+    ],
+)
+@pytest.mark.parametrize("word", ["--apply", "--compare"])
+def test_nothing_is_touched_where_either_file_is_wrong(ipseckey: Command, word: str, sas: str, policies: t.Any, part: str) -> None:
+    files = (ipseckey.file(sas), "--policies", ipseckey.file(json.dumps(policies), "policies", 0o644))
+    assert part in ipseckey.bad(word, *files)
+    assert (witness.policies(), held()) == ([], set())
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
+def test_policies_that_others_can_change_are_refused(ipseckey: Command, mode: int) -> None:
+    files = (ipseckey.file(f"{ADD}\n"), "--policies", policy_file(ipseckey, OUT, mode=mode))
+    assert "--allow-unsafe-file" in ipseckey.bad("--apply", *files)
+    assert (witness.policies(), held()) == ([], set())
+    ipseckey.good("--apply", *files, "--allow-unsafe-file")
+    assert len(witness.policies()) == 1
+
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch, place: type, after: t.Sequence[str], *words: str) -> int:
+    """One run of the command, in which another program does ``after`` when the first half of the change is done."""
+    applied = place.applied  # type: ignore[attr-defined]
+
+    @contextlib.contextmanager
+    def interfered(self: t.Any, operations: t.Any) -> t.Iterator[None]:
+        with applied(self, operations):
+            witness.run(*after)
+            yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, "applied", interfered)
+        patch.setattr(os, "umask", lambda dummy: 0)
+        return command.main(words)
+
+
+def test_policies_are_as_before_where_the_kernel_refuses_an_sa(ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    files = (ipseckey.file(f"{AH}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
+    ipseckey.good("--apply", *files)
+    witness.run("ip", "xfrm", "policy", "update", "src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out", "priority", "4", "limit", "packet-hard", "77")
+    before, sas = sorted(witness.policies()), held()
+    ipseckey.file(f"{AH}\n{ADD}\n")
+    policy_file(ipseckey, OUT, {**OUT, "direction": "fwd"})
+    between = ("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1001", "enc", "cipher_null", "")
+    assert in_this_process(monkeypatch, Spd, between, "--apply", *files) == 1
+    err = capsys.readouterr().err
+    assert "another SA has this identity" in err and "as it was before" in err
+    assert sorted(witness.policies()) == before and "hard 77(packets)" in witness.run("ip", "-s", "xfrm", "policy")
+    assert held() == {*sas, ("esp", 0x1001)}
+    # What is kept of it, too: the next run still knows the policy that left the file.
+    witness.run("ip", "xfrm", "state", "delete", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1001")
+    assert "1 added, 1 replaced, 1 removed, 0 as they were" in ipseckey.good("--apply", *files)
+
+
+def test_sas_come_back_where_policies_cannot_be_removed(ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    files = (ipseckey.file(f"{ADD} replay_value 41\n{AH}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
+    ipseckey.good("--apply", *files)
+    before = {name: re.sub(r"add .* use -", "", text) for name, text in witness.states().items()}
+    between = ("ip", "xfrm", "policy", "update", "src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out", "priority", "4")
+    assert in_this_process(monkeypatch, XfrmSadb, between, "--remove", *files) == 1
+    assert "the policy is not there any more" in capsys.readouterr().err
+    assert {name: re.sub(r"add .* use -", "", text) for name, text in witness.states().items()} == before
+    assert kept() == {"dir out priority 4", "dir in priority 0 reqid 0"}
+
+
+def test_the_record_of_policies_is_root_s_and_names_them_only(ipseckey: Command) -> None:
+    files = (ipseckey.file(f"{ADD}\n"), "--policies", policy_file(ipseckey, {**OUT, "mark": "0x10/0xff", "if_id": 6}))
+    ipseckey.good("--apply", *files)
+    record = Path("/run/ipseckey/policies")
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    (row,) = json.loads(record.read_text(encoding="ascii"))[files[2]]
+    assert set(row) == {"direction", "selector", "mark", "if_id"} and (row["mark"], row["if_id"]) == ("0x10/0xff", 6)
+    ipseckey.good("--remove", *files)
+    assert files[2] not in json.loads(record.read_text(encoding="ascii"))

@@ -25,10 +25,14 @@ from .effect import Effect, effect
 from .errors import InputError, IpsecError, NetworkFileError, Problems, ProtectedFileError, TextError, may_be_key, raise_all
 from .grammar import FILE, PROMPT
 from .login import clear_text_server
-from .plan import Plan
 from .sadb import Sadb, open_sadb
 from .script import Step
 from .uninterrupted import uninterrupted
+
+if t.TYPE_CHECKING:
+    from .plan import Operation
+    from .policies import PolicyChange
+    from .sadb.spd import Policy, PolicyOperation
 
 PROMPT_TEXT = "ipseckey> "
 CONTINUED_TEXT = "> "
@@ -43,6 +47,7 @@ class Options(t.NamedTuple):
     apply: str = ""
     compare: str = ""
     remove: str = ""
+    policies: str = ""
     rotation_due: str = ""
     numeric: bool = False
     crossed: bool = False
@@ -100,6 +105,8 @@ def read_options(arguments: t.Sequence[str]) -> Options:
     options = Options(words=tuple(words), **given)
     if sum(map(bool, (options.file, options.check, options.save, options.apply, options.compare, options.remove, options.words))) > 1:
         raise InputError("only one of -f, -c, -s, --apply, --compare, --remove and a command can be given", "options", f"Usage: {reference.USAGE}")
+    if options.policies and not (options.apply or options.compare or options.remove):
+        raise InputError("--policies goes with --apply, --compare or --remove only", "options", "See: ipseckey --help")
     if options.rotation_due and not options.apply:
         raise InputError("--rotation-due goes with --apply only", "options", "See: ipseckey --help")
     return options
@@ -133,7 +140,7 @@ def _run(options: Options) -> int:
     if options.file or options.check:
         path = os.path.abspath(options.file or options.check)
         found = script.parse(read_file(path, options), path, FILE, **_language(options))
-        _warn(found)
+        _warn(found.warnings)
         steps = [step for step in found.steps if step.command != "quit"]
         if options.check:
             _check(steps, path, open_sadb())
@@ -146,7 +153,7 @@ def _run(options: Options) -> int:
         return _save(Step("save", 1, word=options.save), options)
     if options.words:
         found = script.parse_words(options.words, **_language(options))
-        _warn(found)
+        _warn(found.warnings)
         return _execute(found.steps, "command line", options)
     return _prompt(options)
 
@@ -155,14 +162,14 @@ def _language(options: Options) -> dict[str, t.Any]:
     return {"resolve_names": not options.numeric, "allow_static_counter_mode": options.allow_static_counter_mode}
 
 
-def read_file(path: str, options: Options) -> bytes:
-    """The content of a file of commands. Raises ProtectedFileError for one that is not safe, with the option that takes it all the same."""
+def read_file(path: str, options: Options, kind: protected.Kind = protected.SECRET) -> bytes:
+    """The content of a file. Raises ProtectedFileError for one that is not safe, with the option that takes it all the same."""
     if not (options.allow_unsafe_file or options.allow_network_file):
         try:
-            return protected.read(path)
+            return protected.read(path, kind=kind)
         except ProtectedFileError as error:
             raise (_with_option(error) if os.path.isfile(path) else error) from None
-    problems = protected.status(path).problems
+    problems = protected.status(path, kind).problems
     raise_all(
         [_with_option(error) for error in problems if not (options.allow_network_file if isinstance(error, NetworkFileError) else options.allow_unsafe_file)]
     )
@@ -238,53 +245,87 @@ def _change(sadb: Sadb, found: Effect) -> None:
 
 
 def _load(path: str, options: Options) -> int:
-    """Make the SADB what a file of SAs says, remove what is the file's, or only tell the difference."""
+    """Make the SADB what a file of SAs says, and the SPD what a file of policies says; or remove what is the files'; or only tell the difference."""
     from . import loading
 
+    sadb = open_sadb()
+    policies = _policies(os.path.abspath(options.policies), options, sadb) if options.policies else None
     loaded = loading.read_record(path)
-    if options.remove and loaded and not os.path.exists(path):
-        _say(f"warning: {path} does not exist; removing what was loaded from it")
-        sas: tuple[SecurityAssociation, ...] = ()
-    else:
+    sas: tuple[SecurityAssociation, ...] = ()
+    if not _is_gone(path, options, loaded):
         settings = {**_language(options), "allow_static_counter_mode": options.allow_static_counter_mode or bool(options.remove)}
         found = language.parse(read_file(path, options), path, **settings)
-        _warn(found)
+        _warn(found.warnings)
         sas = found.sas
-    sadb = open_sadb()
+        if not options.remove:
+            _check([Step("add", line, sa) for sa, line in zip(found.sas, found.lines)], path, sadb)
     actual = sadb.dump()
     if options.remove:
         steps = loading.remove_plan([*sas, *loaded], actual)
     else:
-        _check([Step("add", line, sa) for sa, line in zip(found.sas, found.lines)], path, sadb)
         steps = loading.load_plan(sas, loaded, actual, bool(actual) and sadb.keys_hidden(), options.allow_static_counter_mode)
     added = [operation.new for operation in steps.operations if operation.new is not None]
+
+    def tell() -> None:
+        if policies is not None:
+            _tell(policies.path, policies.operations, policies.unchanged, options)
+        _tell(path, steps.operations, steps.unchanged, options)
+
     if options.compare:
-        _tell(path, steps, options)
-        return 1 if steps.operations else 0
+        tell()
+        return 1 if steps.operations or (policies is not None and policies.operations) else 0
     raise_all(sadb.preflight(added) if added else [])
     with uninterrupted():
-        if steps.operations:
+        if policies is not None:
+            policies.carry_out(steps.operations)
+        elif steps.operations:
             sadb.apply(steps.operations)
         try:
-            # The SAs count for more than what is noted about them: it comes last, and where it fails they stay.
+            # What was loaded counts for more than what is noted about it: that comes last, and where it fails the former stays.
+            if policies is not None:
+                policies.note()
             loading.write_record(path, () if options.remove else sas)
             if options.rotation_due and added:
                 protected.write(os.path.abspath(options.rotation_due), loading.rotation_due(steps).encode("ascii"))
         finally:
-            _tell(path, steps, options)
+            tell()
     _advise(added)
     if options.rotation_due and added:
         _say(f"warning: {len(added)} SAs were loaded from {path}: where their keys were in use before, a rotation is due (RFC 4303 section 3.3.3)")
     return 0
 
 
-def _tell(path: str, steps: Plan, options: Options) -> None:
-    """What a file of SAs changed, or would change."""
+def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
+    """What is to be done about a file of policies."""
+    from . import policies
+    from .sadb.spd_text import parse
+    from .sadb.xfrm import XfrmSadb
+
+    if not isinstance(sadb, XfrmSadb):
+        raise InputError("this system has policies of another kind", "--policies", "Leave it away, and load them with the system's own tools.")
+    loaded = policies.read_record(path)
+    wanted: tuple[Policy, ...] = ()
+    if not _is_gone(path, options, loaded):
+        wanted, warnings = parse(read_file(path, options, protected.PUBLIC), path)
+        _warn(warnings)
+    return policies.change(sadb, path, wanted, loaded, bool(options.remove))
+
+
+def _is_gone(path: str, options: Options, loaded: t.Sequence[t.Any]) -> bool:
+    """Whether a file that is to be removed was removed itself, so that only the record tells what was loaded from it."""
+    gone = bool(options.remove and loaded and not os.path.exists(path))
+    if gone:
+        _say(f"warning: {path} does not exist; removing what was loaded from it")
+    return gone
+
+
+def _tell(path: str, operations: t.Sequence[Operation | PolicyOperation], unchanged: int, options: Options) -> None:
+    """What a file changed, or would change."""
     from . import loading
 
     if options.verbose or options.compare:
-        _print("".join(f"{operation}\n" for operation in steps.operations))
-    _print(loading.summary(path, steps) + "\n")
+        _print("".join(f"{operation}\n" for operation in operations))
+    _print(loading.summary(path, operations, unchanged) + "\n")
 
 
 def _advise(sas: t.Sequence[SecurityAssociation]) -> None:
@@ -423,7 +464,7 @@ def _prompt(options: Options) -> int:
         number += 1
         try:
             found = script.parse(text, f"command {number}", PROMPT, **_language(options))
-            _warn(found)
+            _warn(found.warnings)
             status |= _execute(found.steps, f"command {number}", options)
             if any(step.command == "quit" for step in found.steps):
                 return status
@@ -522,8 +563,8 @@ def _complain(error: IpsecError) -> None:
         _say(text.replace("only with resolve_names", "only without -n"))
 
 
-def _warn(found: script.Script | language.Document) -> None:
-    for message, place in found.warnings:
+def _warn(warnings: t.Iterable[tuple[str, str]]) -> None:
+    for message, place in warnings:
         _say(f"warning: {place}: {message}")
 
 

@@ -90,3 +90,9 @@ def raise_all(problems: t.Sequence[IpsecError]) -> None:
         raise problems[0]
     if problems:
         raise Problems(problems)
+
+
+def raise_also(error: BaseException, problems: t.Sequence[IpsecError]) -> None:
+    """Raise `Problems` of what went wrong first and what went wrong after it; nothing where that is nothing, or where the first is no error of ours."""
+    if problems and isinstance(error, IpsecError):
+        raise Problems([*(error.problems if isinstance(error, Problems) else (error,)), *problems]) from None

@@ -13,15 +13,16 @@ after a reboot, as the SAs are.
 
 from __future__ import annotations
 
-import json
 import typing as t
 
-from . import protected
 from .association import Entry, Mark, SecurityAssociation, algorithm_of, format_address, identity, label, pack_address
-from .errors import IpsecError, ProtectedFileError
-from .plan import ABSENT, ADD, DELETE, EXACT, PEERS, REPLACE, Plan, plan
+from .plan import ABSENT, ADD, DELETE, EXACT, PEERS, REPLACE, Operation, Plan, plan
+from .record import Record
 
-RECORD = "/run/ipseckey/loaded"
+if t.TYPE_CHECKING:
+    from .sadb.spd import PolicyOperation
+
+RECORD = Record("/run/ipseckey/loaded", "SAs")
 
 
 def load_plan(
@@ -50,10 +51,11 @@ def _is_counter_mode(sa: SecurityAssociation) -> bool:
     return row is not None and row.counter_mode
 
 
-def summary(path: str, found: Plan) -> str:
-    """One line for a log."""
-    counts = ", ".join(f"{found.count(kind)} {word}" for kind, word in ((ADD, "added"), (REPLACE, "replaced"), (DELETE, "removed")))
-    return f"{path}: {counts}, {found.unchanged} as they were"
+def summary(path: str, operations: t.Sequence[Operation | PolicyOperation], unchanged: int) -> str:
+    """One line for a log, about SAs or policies."""
+    kinds = [operation.kind for operation in operations]
+    counts = ", ".join(f"{kinds.count(kind)} {word}" for kind, word in ((ADD, "added"), (REPLACE, "replaced"), (DELETE, "removed")))
+    return f"{path}: {counts}, {unchanged} as they were"
 
 
 # The record
@@ -61,26 +63,12 @@ def summary(path: str, found: Plan) -> str:
 
 def read_record(path: str) -> list[SecurityAssociation]:
     """The SAs loaded from the file ``path`` since the last reboot, without algorithms and keys. Raises ProtectedFileError for a record that is unsafe."""
-    if not protected.status(RECORD).exists:
-        return []
-    return [_from_fields(fields) for fields in _content(protected.read(RECORD)).get(path, ())]
+    return RECORD.read(path, _from_fields)
 
 
 def write_record(path: str, sas: t.Sequence[SecurityAssociation]) -> None:
     """Keep the identities of what is loaded from the file ``path`` now; those of other files stay."""
-
-    def change(old: bytes | None) -> bytes:
-        content = {**(_content(old) if old else {}), path: [_fields(sa) for sa in sas]}
-        return json.dumps({name: rows for name, rows in sorted(content.items()) if rows}).encode("ascii")
-
-    protected.update(RECORD, change)
-
-
-def _content(data: bytes) -> dict[str, t.Any]:
-    try:
-        return t.cast("dict[str, t.Any]", json.loads(data))
-    except ValueError:
-        raise ProtectedFileError("this is no record of loaded SAs", RECORD, "Remove it; SAs that the file names no more then stay until a reboot.") from None
+    RECORD.write(path, map(_fields, sas))
 
 
 def _fields(sa: SecurityAssociation) -> list[t.Any]:
@@ -88,19 +76,16 @@ def _fields(sa: SecurityAssociation) -> list[t.Any]:
 
 
 def _from_fields(fields: t.Sequence[t.Any]) -> SecurityAssociation:
-    try:
-        protocol, spi, source, destination, mark, reqid, if_id = fields
-        return SecurityAssociation(
-            protocol,
-            spi,
-            pack_address(source),
-            pack_address(destination),
-            mark=Mark(*mark) if mark else None,
-            reqid=reqid,
-            if_id=if_id,
-        )
-    except (TypeError, ValueError, IpsecError):
-        raise ProtectedFileError("this is no record of loaded SAs", RECORD, "Remove it; SAs that the file names no more then stay until a reboot.") from None
+    protocol, spi, source, destination, mark, reqid, if_id = fields
+    return SecurityAssociation(
+        protocol,
+        spi,
+        pack_address(source),
+        pack_address(destination),
+        mark=Mark(*mark) if mark else None,
+        reqid=reqid,
+        if_id=if_id,
+    )
 
 
 # The mark that asks for a rotation

@@ -8,6 +8,8 @@
 
 Every path is walked from ``/`` by open directories, never through a symbolic link, so what was checked is what is used. A new content replaces the
 old one by rename, after it has reached the disk: a reader sees the old file or the new one, also after a power failure.
+
+A file that holds no keys but decides about traffic (`PUBLIC`) is read with the same care, except that others may read it too.
 """
 
 from __future__ import annotations
@@ -28,6 +30,19 @@ LIMIT = 64 << 20
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
+
+
+class Kind(t.NamedTuple):
+    """What a file holds: the usual ``mode``, permission bits that it must not have, what follows from other hands on it, and from a network below it."""
+
+    mode: int
+    refused: int
+    after: str
+    network: str
+
+
+SECRET = Kind(FILE_MODE, 0o7177, "; its keys may be known, so rotate them", "so keys would leave this system in clear text")
+PUBLIC = Kind(0o644, 0o7133, "; look at what it says", "so others could change the file on its way")
 
 # A key on such a file system crosses a network, or the border of a virtual machine, in clear text. Names as mountinfo and mnttab print them.
 _NETWORK_TYPES = """
@@ -63,11 +78,11 @@ class FileStatus(t.NamedTuple):
     problems: tuple[ProtectedFileError, ...] = ()
 
 
-def read(path: str, limit: int = LIMIT) -> bytes:
+def read(path: str, limit: int = LIMIT, kind: Kind = SECRET) -> bytes:
     """The content. Raises ProtectedFileError where the file is missing, unsafe, or longer than ``limit`` bytes."""
     directories, name = _split(path)
     with _walked(path, directories) as directory, _failing(path, "read"):
-        return _read(directory, name, path, limit)
+        return _read(directory, name, path, limit, kind)
 
 
 def write(path: str, data: bytes) -> None:
@@ -128,7 +143,7 @@ def removable(path: str) -> bool:
         return False
 
 
-def status(path: str) -> FileStatus:
+def status(path: str, kind: Kind = SECRET) -> FileStatus:
     """What is there, changing nothing. Raises only for a path that no file could have; everything else is in ``problems``."""
     directories, name = _split(path)
     found = FileStatus(path)
@@ -136,11 +151,11 @@ def status(path: str) -> FileStatus:
     try:
         with _walked(path, directories) as directory, _failing(path, "examined"):
             parent = os.path.dirname(path)
-            problems += _directory_problems(directory, parent)
+            problems += _directory_problems(directory, parent, kind)
             found = found._replace(directory_exists=True, directory_mode=stat.S_IMODE(os.fstat(directory).st_mode), file_system=file_system(directory, parent))
             existing = _lstat(name, directory, path, required=False)
             if existing is not None:
-                problems += _file_problems(existing, path)
+                problems += _file_problems(existing, path, kind)
                 found = found._replace(exists=True, mode=stat.S_IMODE(existing.st_mode), uid=existing.st_uid, gid=existing.st_gid, size=existing.st_size)
     except _MissingDirectoryError as missing:
         found = found._replace(file_system=missing.file_system)
@@ -150,16 +165,16 @@ def status(path: str) -> FileStatus:
     return found._replace(problems=tuple(problems))
 
 
-def _read(directory: int, name: str, path: str, limit: int) -> bytes:
-    _raise_first(_directory_problems(directory, os.path.dirname(path)))
-    _raise_first(_file_problems(_lstat(name, directory, path, required=True), path))
+def _read(directory: int, name: str, path: str, limit: int, kind: Kind = SECRET) -> bytes:
+    _raise_first(_directory_problems(directory, os.path.dirname(path), kind))
+    _raise_first(_file_problems(_lstat(name, directory, path, required=True), path, kind))
     # O_NONBLOCK: a pipe put there in between must not hang us; the checks below refuse it.
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     with open(descriptor, "rb") as file:
-        _raise_first(_file_problems(os.fstat(descriptor), path) + _network_problems(file_system(descriptor, path), path))
+        _raise_first(_file_problems(os.fstat(descriptor), path, kind) + _network_problems(file_system(descriptor, path), path, kind))
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise ProtectedFileError(f"the file is longer than {limit} bytes", path, "A key file of that size is a mistake; check what wrote it.")
+        raise ProtectedFileError(f"the file is longer than {limit} bytes", path, "A file of that size is a mistake; check what wrote it.")
     return data
 
 
@@ -201,7 +216,7 @@ def _put(directory: int, name: str, data: bytes) -> None:
 def _is_to_remove(directory: int, name: str, path: str) -> bool:
     _raise_first(_directory_problems(directory, os.path.dirname(path)))
     existing = _lstat(name, directory, path, required=False)
-    _raise_first(_file_problems(existing, path, open_to_others=True))
+    _raise_first(_file_problems(existing, path, SECRET._replace(refused=0)))
     return existing is not None
 
 
@@ -337,12 +352,12 @@ def _owner_problems(found: os.stat_result, path: str) -> list[ProtectedFileError
     return problems
 
 
-def _directory_problems(descriptor: int, path: str) -> list[ProtectedFileError]:
+def _directory_problems(descriptor: int, path: str, kind: Kind = SECRET) -> list[ProtectedFileError]:
     """What is wrong with the directory that holds, or is to hold, the file."""
-    return _owner_problems(os.fstat(descriptor), path) + _network_problems(file_system(descriptor, path), path)
+    return _owner_problems(os.fstat(descriptor), path) + _network_problems(file_system(descriptor, path), path, kind)
 
 
-def _file_problems(found: os.stat_result | None, path: str, open_to_others: bool = False) -> list[ProtectedFileError]:
+def _file_problems(found: os.stat_result | None, path: str, kind: Kind = SECRET) -> list[ProtectedFileError]:
     if found is None:
         return []
     if stat.S_ISLNK(found.st_mode):
@@ -352,11 +367,9 @@ def _file_problems(found: os.stat_result | None, path: str, open_to_others: bool
     problems = []
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid != 0:
-        problems.append(
-            ProtectedFileError(f"the file belongs to user {found.st_uid}, not to root", path, f"chown root {path}; its keys may be known, so rotate them")
-        )
-    if mode & 0o7177 and not open_to_others:
-        problems.append(ProtectedFileError(f"the file has mode {mode:04o}, not 0600", path, f"chmod 600 {path}; its keys may be known, so rotate them"))
+        problems.append(ProtectedFileError(f"the file belongs to user {found.st_uid}, not to root", path, f"chown root {path}{kind.after}"))
+    if mode & kind.refused:
+        problems.append(ProtectedFileError(f"the file has mode {mode:04o}, not {kind.mode:04o}", path, f"chmod {kind.mode:o} {path}{kind.after}"))
     if found.st_nlink > 1:
         problems.append(
             ProtectedFileError(f"the file has {found.st_nlink} names (hard links)", path, "Remove the other names; find them with: find / -xdev -samefile")
@@ -364,13 +377,11 @@ def _file_problems(found: os.stat_result | None, path: str, open_to_others: bool
     return problems
 
 
-def _network_problems(kind: str, path: str) -> list[ProtectedFileError]:
-    if not kind:
+def _network_problems(found: str, path: str, kind: Kind = SECRET) -> list[ProtectedFileError]:
+    if not found:
         return [NetworkFileError("the type of the file system cannot be told", path, f"One of {', '.join(_MOUNT_TABLES)} must list its mount.")]
-    if kind in NETWORK_FILE_SYSTEMS or (kind.startswith("fuse") and kind not in LOCAL_FUSE):
-        return [
-            NetworkFileError(f"the file system is {kind}, so keys would leave this system in clear text", path, "Choose a directory on a local file system.")
-        ]
+    if found in NETWORK_FILE_SYSTEMS or (found.startswith("fuse") and found not in LOCAL_FUSE):
+        return [NetworkFileError(f"the file system is {found}, {kind.network}", path, "Choose a directory on a local file system.")]
     return []
 
 

@@ -29,6 +29,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("--apply", "make the SADB hold the SAs of FILE, and no others between their addresses, by the difference alone; FILE has add commands only", "FILE"),
     Option("--compare", "say what --apply would change, and do nothing; exit status 1 where it would change something", "FILE"),
     Option("--remove", "remove the SAs of FILE, and those that --apply loaded from it before; SAs of others stay", "FILE"),
+    Option(
+        "--policies", "with --apply, --compare or --remove: do the same with the policies of FILE, which is no secret, and the SPD; both or nothing", "FILE"
+    ),
     Option("--rotation-due", "with --apply: note the SAs that it added in MARK, for their keys may be in use a second time", "MARK"),
     Option("-n", "take literal addresses only, no host names"),
     Option("-p", "print XX for every byte of a key"),
@@ -58,6 +61,15 @@ _SECTIONS = (
         "and if_id of an SA of the file, and those that it named when it was loaded last, which /run/ipseckey/loaded tells, without keys. Of its own SAs, "
         "--apply removes those that the file names no more; but not those with counter-mode ciphers, which no such file can name. The mark of --rotation-due "
         "names SAs, one a line: a rotation is due as long as the SADB holds one of them.",
+    ),
+    (
+        "Policies",
+        "The file of --policies belongs to root, and others cannot write it. It is JSON: a list of mappings with direction (in, out, fwd), selector, action "
+        "(allow, block), priority, mark, if_id and templates, which is a list; a selector has source, destination, protocol, source_port and "
+        "destination_port, and a template protocol (esp, ah), mode (transport, tunnel), source, destination, reqid, spi and level (required, use). They mean "
+        "what they mean for the Ansible module ipsec.manual.ipsec_policy; what is missing is its default there. Policies are changed before SAs, and removed "
+        "after them, so that nothing passes in the clear meanwhile. Those that the file named when it was loaded last, which /run/ipseckey/policies tells, and "
+        "names no more are removed. Where an SA is refused, the policies are as they were.",
     ),
     (
         "Keys",

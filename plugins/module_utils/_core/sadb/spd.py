@@ -11,13 +11,14 @@ Policies of single sockets are not shown and not touched. Unlike an SA, a policy
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
 import typing as t
 
 from ..association import AH, ESP, NO_LIFETIMES, TRANSPORT, TUNNEL, Mark, Selector, format_address, selector_problems
-from ..errors import InputError, SadbError, raise_all, shown
+from ..errors import InputError, SadbError, raise_all, raise_also, shown
 from ..uninterrupted import uninterrupted
 from .messages import (
     FAMILIES,
@@ -333,6 +334,9 @@ def _restore(part: Part) -> Message:
     return Message(XFRM_MSG_UPDPOLICY, buffer[start : start + _INFO.size] + b"".join(kept))
 
 
+# The policy of a step, the request, and the one that takes it back.
+_Step = t.Tuple[Policy, Message, Message]
+
 _EXPLANATIONS: dict[int, tuple[str, str]] = {
     errno.EPERM: ("the process lacks CAP_NET_ADMIN in this network namespace", "Run it as root of the host (become: true)."),
     errno.EEXIST: ("another policy has this direction, selector, mark and if_id", "It came after the SPD was read. Run again."),
@@ -361,12 +365,29 @@ class Spd:
 
     def apply(self, operations: t.Sequence[PolicyOperation]) -> None:
         """Carry operations out in order, all or nothing; signals that end the process wait. Raises SadbError with what was refused and why."""
-        with uninterrupted():
-            self._apply(operations)
+        with self.applied(operations):
+            pass
 
-    def _apply(self, operations: t.Sequence[PolicyOperation]) -> None:
+    @contextlib.contextmanager
+    def applied(self, operations: t.Sequence[PolicyOperation]) -> t.Iterator[None]:
+        """As `apply`, and take everything back where the block fails; signals wait until it ends."""
+        with uninterrupted():
+            steps = self._steps(operations)
+            if steps:
+                with open_link(NETLINK_XFRM, "changing the SPD") as link:
+                    self._carry_out(link, steps)
+            try:
+                yield
+            except BaseException as error:
+                raise_also(error, _taken_back(steps))
+                raise
+
+    def _steps(self, operations: t.Sequence[PolicyOperation]) -> list[_Step]:
+        """What to send. Raises SadbError where the SPD does not hold what the operations replace or delete."""
+        if not operations:
+            return []
         before = {identity(entry.policy): part for entry, part in self._read() if entry.complete}
-        steps: list[tuple[Policy, Message, Message]] = []
+        steps: list[_Step] = []
         for operation in operations:
             policy = operation.new if operation.new is not None else t.cast(Policy, operation.old)
             old = before.get(identity(policy))
@@ -374,13 +395,12 @@ class Spd:
                 raise _explain(Refusal(errno.ENOENT, "" if old is None else "it was changed"), policy)
             request = delete_policy(policy) if operation.new is None else new_policy(policy, replace=operation.old is not None)
             steps.append((policy, request, delete_policy(policy) if operation.old is None else _restore(t.cast(Part, old))))
-        with open_link(NETLINK_XFRM, "changing the SPD") as link:
-            self._carry_out(link, steps)
+        return steps
 
     @staticmethod
-    def _carry_out(link: Netlink, steps: t.Sequence[tuple[Policy, Message, Message]]) -> None:
+    def _carry_out(link: Netlink, steps: t.Sequence[_Step]) -> None:
         requests = [step[1] for step in steps]
-        done: list[tuple[Policy, Message, Message]] = []
+        done: list[_Step] = []
         for first, last in link.batches(requests):
             try:
                 refusals = link.send(requests[first:last])[0]
@@ -398,7 +418,18 @@ class Spd:
                 raise SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
 
 
-def _undo(link: Netlink, steps: t.Sequence[tuple[Policy, Message, Message]]) -> list[SadbError]:
+def _taken_back(steps: t.Sequence[_Step]) -> list[SadbError]:
+    """Undo all steps after they were carried out; what could not be taken back."""
+    if not steps:
+        return []
+    try:
+        with open_link(NETLINK_XFRM, "taking back what was done to the SPD") as link:
+            return _undo(link, steps[::-1])
+    except SadbError as error:
+        return [error]
+
+
+def _undo(link: Netlink, steps: t.Sequence[_Step]) -> list[SadbError]:
     """Send the third part of each step, in order; what could not be taken back."""
     requests = [step[2] for step in steps]
     stuck = []

@@ -15,7 +15,8 @@ import typing as t
 
 from ..association import Entry, SecurityAssociation, identity, label
 from ..bulk import keep, no_collection
-from ..errors import InputError, SadbError
+from ..errors import InputError, SadbError, raise_also
+from ..uninterrupted import uninterrupted
 from . import XFRM, Sadb
 from .messages import (
     FAMILIES,
@@ -145,7 +146,13 @@ class XfrmSadb(Sadb):
             return entries
 
     def _apply(self, operations: t.Sequence[Operation]) -> None:
-        with open_link(NETLINK_XFRM, "changing the SADB") as link, no_collection():
+        with self.applied(operations):
+            pass
+
+    @contextlib.contextmanager
+    def applied(self, operations: t.Sequence[Operation]) -> t.Iterator[None]:
+        """As `apply`, and undo everything where the block fails; signals wait until it ends."""
+        with uninterrupted(), open_link(NETLINK_XFRM, "changing the SADB") as link, no_collection():
             replaced = [operation.old for operation in operations if operation.old is not None]
             before = dict(zip(map(id, replaced), self._current(link, replaced)))
             for first in range(0, len(operations), _CHUNK):
@@ -155,6 +162,11 @@ class XfrmSadb(Sadb):
                     stuck = self._undo(link, [*_steps(operations[:first], before)[0], *done])
                     after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "The SADB is as it was before."
                     raise SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
+            try:
+                yield
+            except BaseException as failure:
+                raise_also(failure, self._undo(link, _steps(operations, before)[0]))
+                raise
 
     def _current(self, link: Netlink, entries: t.Sequence[Entry]) -> t.Iterator[Part]:
         """What the kernel holds right now under the identities of ``entries``. Raises SadbError unless those are the very SAs.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils._core import command, display, login, reference, script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry
 from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import COMMAND_BY_WORD, COMMANDS, KEYWORDS, PROMPT
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd_text
 
 ROOT = Path(__file__).parents[5]
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
@@ -42,6 +44,10 @@ def umask_kept(monkeypatch):
         (["-n", "get", "esp", "spi", "0x1001", "dst", "localhost"], "only without -n"),
         (["encrkey", KEY], "unknown command"),
         (["-s", "/a", "dump"], "only one of"),
+        (["--policies", "/a"], "--policies goes with --apply, --compare or --remove only"),
+        (["--policies", "/a", "dump"], "--policies goes with"),
+        (["-f", "/a", "--policies", "/b"], "--policies goes with"),
+        (["--apply", "/a", "--policies"], "--policies lacks its file"),
         (["add", "esp", "authkey", KEY], "refused on the command line"),
         (["flush", "NONSENSE"], "unknown SA type"),
         (["flush", "esp", "extra"], "too many words"),
@@ -142,6 +148,7 @@ def completed(*words):
         (("help", "update-"), ["update-pair"]),
         (("dump", "--js"), ["--json"]),
         (("--allow-n",), ["--allow-network-file"]),
+        (("--apply", "/nonexistent", "--pol"), ["--policies"]),
         (("add",), [""]),
         (("frobnicate", "x"), [""]),
     ],
@@ -150,7 +157,7 @@ def test_bash_completes(words, offered):
     assert completed(*words) == offered
 
 
-@pytest.mark.parametrize("before", [("-f",), ("-c",), ("-s",), ("save", "all")])
+@pytest.mark.parametrize("before", [("-f",), ("-c",), ("-s",), ("save", "all"), ("--apply", "keys", "--policies")])
 def test_bash_completes_files(tmp_path, before):
     (tmp_path / "two words").touch()
     assert completed(*before, f"{tmp_path}/tw") == [f"{tmp_path}/two words"]
@@ -162,6 +169,12 @@ def test_the_tables_are_in_the_manual_page():
         assert f"\n.B {words}\n" in page
     for row in (*KEYWORDS, *reference.OPTIONS):
         assert f"\n.B {row.name}" in page
+
+
+def test_the_manual_page_names_every_field_of_a_policy():
+    (paragraph,) = [text for title, text in reference._SECTIONS if title == "Policies"]
+    for name, field in {**spd_text.POLICY, **spd_text.SELECTOR, **spd_text.TEMPLATE}.items():
+        assert all(re.search(rf"\b{word}\b", paragraph) for word in (name, *field.choices))
 
 
 def test_each_command_has_help():

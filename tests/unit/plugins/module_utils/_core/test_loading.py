@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import loading
+from ansible_collections.ipsec.manual.plugins.module_utils._core import loading, record
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry, Mark, build, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 
@@ -35,7 +35,7 @@ def load(sas, loaded, held, **options):
 def test_the_difference_only():
     plan = load([sa_of(0x1001), sa_of(0x1002), sa_of(0x1003, key=9)], [], [sa_of(0x1001), sa_of(0x1003), sa_of(0x1004), sa_of(0x1005, OTHER)])
     assert steps_of(plan) == {("add", 0x1002), ("replace", 0x1003), ("delete", 0x1004)}
-    assert loading.summary("/f", plan) == "/f: 1 added, 1 replaced, 1 removed, 1 as they were"
+    assert loading.summary("/f", plan.operations, plan.unchanged) == "/f: 1 added, 1 replaced, 1 removed, 1 as they were"
     assert loading.rotation_due(plan).count("\n") == 2 and "0x00001002" in loading.rotation_due(plan)
 
 
@@ -90,9 +90,9 @@ def record_in_memory(monkeypatch):
     def update(path, change):
         contents[path] = change(contents.get(path))
 
-    monkeypatch.setattr(loading.protected, "status", lambda path: loading.protected.FileStatus(path, exists=path in contents))
-    monkeypatch.setattr(loading.protected, "read", contents.__getitem__)
-    monkeypatch.setattr(loading.protected, "update", update)
+    monkeypatch.setattr(record.protected, "status", lambda path: record.protected.FileStatus(path, exists=path in contents))
+    monkeypatch.setattr(record.protected, "read", contents.__getitem__)
+    monkeypatch.setattr(record.protected, "update", update)
     return contents
 
 
@@ -101,7 +101,7 @@ def test_the_record_tells_each_file_its_own_and_no_key(files):
     assert loading.read_record("/one") == []
     loading.write_record("/one", sas)
     loading.write_record("/two", sas[:1])
-    text = files[loading.RECORD].decode()
+    text = files[loading.RECORD.path].decode()
     for sa, found in zip(sas, loading.read_record("/one")):
         assert (sa.protocol, sa.spi, sa.source, sa.destination, sa.mark, sa.reqid, sa.if_id) == (
             *(found.protocol, found.spi, found.source, found.destination, found.mark, found.reqid, found.if_id),
@@ -113,6 +113,6 @@ def test_the_record_tells_each_file_its_own_and_no_key(files):
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"/one": [[1]]}', b'{"/one": [["esp", 1, "x", "y", null, 0, 0]]}'])
 def test_a_broken_record_is_told(files, content):
-    files[loading.RECORD] = content
+    files[loading.RECORD.path] = content
     with pytest.raises(IpsecError, match="no record of loaded SAs"):
         loading.read_record("/one")

@@ -227,6 +227,29 @@ def test_a_file_too_open_is_neither_read_nor_replaced(keys, mode):
 
 
 @needs_root
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o600, 0o444])
+def test_what_is_no_secret_may_be_read_by_others(keys, mode):
+    keys.write_bytes(b"[]")
+    keys.chmod(mode)
+    assert protected.read(str(keys), kind=protected.PUBLIC) == b"[]"
+    assert protected.status(str(keys), protected.PUBLIC).problems == ()
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o755, 0o2644])
+def test_what_others_can_change_is_refused_though_it_is_no_secret(keys, mode):
+    keys.write_bytes(b"[]")
+    keys.chmod(mode)
+    with pytest.raises(ProtectedFileError, match=f"mode {mode:04o}, not 0644. chmod 644 {keys}"):
+        protected.read(str(keys), kind=protected.PUBLIC)
+    keys.chmod(0o644)
+    os.chown(keys, 65534, -1)
+    (problem,) = protected.status(str(keys), protected.PUBLIC).problems
+    assert "belongs to user 65534" in str(problem) and "rotate" not in problem.hint
+    assert "change the file" in str(protected._network_problems("nfs", "/srv", protected.PUBLIC)[0])
+
+
+@needs_root
 def test_a_file_of_another_user_is_refused(keys):
     keys.write_bytes(SECRET)
     keys.chmod(0o600)

@@ -1,0 +1,87 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a file of policies does to an SPD: which policies are its own, and which stay."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import policies as change
+from ansible_collections.ipsec.manual.plugins.module_utils._core import record
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Selector, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import PolicyEntry, Template, build, identity
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policy_sets
+
+ONE, TWO, THREE = (build("out", Selector(pack_address("192.0.2.1"), 32, pack_address(f"192.0.2.{end}"), 32), [Template("esp")]) for end in (2, 3, 4))
+
+
+def held(*policies, complete=True):
+    return [PolicyEntry(policy, number, 0, 0, complete) for number, policy in enumerate(policies)]
+
+
+def told(steps):
+    return {(step.kind, step.new or step.old) for step in steps}
+
+
+def test_the_difference_only_and_additions_first():
+    changed = TWO._replace(priority=9)
+    steps = change.load_plan([ONE, changed], [TWO, THREE], held(TWO, THREE))
+    assert told(steps) == {("add", ONE), ("replace", changed), ("delete", THREE)}
+    assert [step.kind for step in steps][-1] == "delete"
+    assert change.load_plan([ONE, changed], [ONE, changed], held(ONE, changed)) == []
+
+
+def test_what_was_never_loaded_from_the_file_stays():
+    assert change.load_plan([ONE], [], held(ONE, TWO)) == []
+    assert change.load_plan([], [TWO], held(TWO, complete=False)) == []
+    assert told(change.remove_plan([ONE], [], held(ONE, TWO))) == {("delete", ONE)}
+
+
+def test_what_is_removed_goes_once_however_it_was_changed():
+    assert told(change.remove_plan([ONE, TWO], [ONE, THREE], held(ONE._replace(priority=3), THREE))) == {
+        ("delete", ONE._replace(priority=3)),
+        ("delete", THREE),
+    }
+    assert len(change.remove_plan([ONE], [ONE], held(ONE))) == 1
+
+
+@pytest.fixture(name="files")
+def record_in_memory(monkeypatch):
+    """Stands in for root's files; they are tested in test_protected.py."""
+    contents = {}
+    monkeypatch.setattr(record.protected, "status", lambda path: record.protected.FileStatus(path, exists=path in contents))
+    monkeypatch.setattr(record.protected, "read", contents.__getitem__)
+    monkeypatch.setattr(record.protected, "update", lambda path, made: contents.update({path: made(contents.get(path))}))
+    return contents
+
+
+def noted(path, policies):
+    change.PolicyChange(path, False, tuple(policies), [], 0, None).note()
+
+
+@given(policies=policy_sets(), others=st.booleans())
+def test_the_record_tells_each_file_its_own(policies, others):
+    with pytest.MonkeyPatch.context() as patch:
+        record_in_memory.__wrapped__(patch)
+        noted("/other", [ONE] if others else [])
+        noted("/one", policies)
+        assert [identity(found) for found in change.read_record("/one")] == [identity(policy) for policy in policies]
+        noted("/one", [])
+        assert (change.read_record("/one"), len(change.read_record("/other"))) == ([], int(others))
+
+
+def test_the_record_holds_identities_only(files):
+    noted("/one", [ONE])
+    assert "template" not in files[change.RECORD.path].decode() and "esp" not in files[change.RECORD.path].decode()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"/one": 7}', b'{"/one": [[1]]}', b'{"/one": [{"direction": "out"}]}'])
+def test_a_broken_record_is_told(files, content):
+    files[change.RECORD.path] = content
+    with pytest.raises(IpsecError, match="no record of loaded policies"):
+        change.read_record("/one")
