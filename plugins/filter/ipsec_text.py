@@ -15,6 +15,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms impo
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, SecurityAssociation, format_address, is_unspecified, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd_text
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import public
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host
@@ -95,6 +96,10 @@ def ipsec_policies(
     ]
 
 
+def ipsec_policies_render(policies: t.Any) -> str:
+    return spd_text.render(spd_text.read_policies(policies, "policies", []))
+
+
 # Fields of a view that go into an SA as they are.
 _PLAIN = ("mode", "replay_window", "esn", "reqid", "if_id", "direction", "icv_bits")
 _READ = {
@@ -153,5 +158,5 @@ def _reporting(name: str, work: t.Callable[..., t.Any]) -> t.Callable[..., t.Any
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        works = (ipseckeys_parse, ipseckeys_render, ipsec_connections_of, ipsec_peers, ipsec_sas, ipsec_digest, ipsec_policies)
+        works = (ipseckeys_parse, ipseckeys_render, ipsec_connections_of, ipsec_peers, ipsec_sas, ipsec_digest, ipsec_policies, ipsec_policies_render)
         return {work.__name__: _reporting(work.__name__, work) for work in works}

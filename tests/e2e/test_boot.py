@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs that survive a reboot: role boot on two hosts of a lab of their own, under SysV init and systemd, which run here, and beside stand-ins for SMF's
-commands, which do not. The tests build on each other, in this order."""
+"""SAs and policies that survive a reboot: role boot on two hosts of a lab of their own, under SysV init and systemd, which run here, and beside stand-ins
+for SMF's commands, which do not. The tests build on each other, in this order."""
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import re
 import subprocess
@@ -27,12 +28,11 @@ EXTRA = f"add esp spi 0x00002001 src {GUIDE[0]} dst 192.0.2.9 encr_alg aes encrk
 WRONG = EXTRA.replace(f"authkey {EXTRA_KEY}", f"authkey {EXTRA_KEY[1:]}")
 MARK = "/var/lib/ipseckey/rotation-due"
 
-# The policies are not the role's business: a firewall's script brings them.
-POLICIES = """\
-#!/bin/sh
-ip xfrm policy add src {here} dst {there} dir out tmpl src {here} dst {there} proto esp mode transport
-ip xfrm policy add src {there} dst {here} dir in tmpl src {there} dst {here} proto esp mode transport
-"""
+POLICIES_FILE = "/etc/ipsecpolicies.json"
+CONNECTIONS_POLICIES = "ipsec_connections | ipsec.manual.ipsec_policies(inventory_hostname)"
+POLICIES = {"boot_policies": f"{{{{ {CONNECTIONS_POLICIES} }}}}"}
+ONE_MORE = '{"direction": "fwd", "selector": {"source": "192.0.2.0/24"}, "action": "block", "priority": 7}'
+FOREIGN_POLICY = ("src", "192.0.2.1", "dst", "192.0.2.2", "dir", "fwd", "priority", "42")
 
 # systemd as the first process of a PID namespace in the host. It must not change the settings of the kernel that all hosts share.
 SYSTEMD = """\
@@ -104,13 +104,46 @@ def what_there_was(hosts: dict[str, Host]) -> dict[str, str]:
 def tree(host: Host) -> str:
     """Every file that an installation could leave, but the secret ones."""
     folders = ("/etc", "/usr/local", "/var/lib", "/lib/systemd", "/run")
-    pruned = ("/etc/inet", "/etc/init.d/policies", "/run/lab-ssh", "/run/systemd", "/run/udev", "/run/log", "/run/lock", "/run/user", "/var/lib/systemd")
+    pruned = ("/etc/inet", "/run/lab-ssh", "/run/systemd", "/run/udev", "/run/log", "/run/lock", "/run/user", "/var/lib/systemd")
     skip = [word for path in pruned for word in ("-path", path, "-prune", "-o")]
-    return host.run("find", *folders, "-xdev", *skip, "-name", "S02policies", "-o", "-printf", r"%p %m %y %l\n")
+    return host.run("find", *folders, "-xdev", *skip, "-printf", r"%p %m %y %l\n")
 
 
 def boot(project: Project, *options: str, **settings: t.Any) -> Run:
     return project.finish(project.start(*options, playbook="boot.yml", **settings))
+
+
+def policies(host: Host) -> list[str]:
+    """Every policy, as ip(8) shows it, on one line each."""
+    return sorted(" ".join(block.split()) for block in re.split(r"^(?=src )", host.run("ip", "xfrm", "policy"), flags=re.M) if block)
+
+
+def ours(host: Host) -> bool:
+    """Whether both policies of the guide's connection are there, and nothing else."""
+    here, there = GUIDE if host.name == "enigma" else GUIDE[::-1]
+    found = policies(host)
+    return len(found) == 2 and all(
+        any(f"src {source}/32 dst {destination}/32 dir {way} priority 1000" in text and "proto esp" in text for text in found)
+        for source, destination, way in ((here, there, "out"), (there, here, "in"))
+    )
+
+
+@contextlib.contextmanager
+def on_the_wire() -> t.Iterator[list[str]]:
+    """What tcpdump sees between the hosts meanwhile, a line a packet; filled when the block ends."""
+    wire, seen = Host("wire", NAME), []
+    watch = (
+        f"tcpdump -n -l -i any 'ip host {GUIDE[0]} and {GUIDE[1]}' >/root/seen 2>/root/said & echo $!; until grep -q listening /root/said; do sleep 0.1; done"
+    )
+    watcher = wire.run("sh", "-c", watch).strip()
+    yield seen
+    lines = wire.run("sh", "-c", f"sleep 1; kill {watcher}; cat /root/seen").split("\n")
+    seen += filter(None, lines)
+
+
+def clear(seen: list[str]) -> list[str]:
+    """The packets that are not ESP."""
+    return [line for line in seen if "ESP(" not in line]
 
 
 def both(host: Host, *command: str) -> tuple[int, str]:
@@ -130,8 +163,9 @@ def unlike(one: str, other: str) -> set[str]:
 
 
 def test_check_mode_tells_and_leaves_everything(hosts: dict[str, Host], project: Project, trees: dict[str, str]) -> None:
-    done = boot(project, "--check", "--diff", **SYSVINIT)
-    assert done.status == 0 and done.changed() == {"enigma": 3, "partym": 3}, done.output
+    done = boot(project, "--check", "--diff", **SYSVINIT, **POLICIES)
+    assert done.status == 0 and done.changed() == {"enigma": 4, "partym": 4}, done.output
+    assert f'+{{"direction": "out", "selector": {{"source": "{GUIDE[0]}/32", "destination": "{GUIDE[1]}/32"' in done.output
     assert "+# Provides:          ipseckeys" in done.output and "/usr/local/sbin/ipseckey sha256:" in done.output
     assert {name: tree(host) for name, host in hosts.items()} == trees
 
@@ -141,26 +175,49 @@ def test_an_unknown_service_manager_is_refused_by_name(project: Project) -> None
     assert done.status and "upstart" in done.output and "systemd, openrc, sysvinit, smf" in " ".join(done.output.split())
 
 
+def test_wrong_policies_are_refused_with_their_place(hosts: dict[str, Host], project: Project, trees: dict[str, str]) -> None:
+    wrong = [{"direction": "out", "selector": {"source": "192.0.2.1"}, "templates": [{"spi": "0x1001"}, {"mode": "tunel", "level": "maybe"}]}]
+    done = boot(project, "--check", "--limit", "enigma", boot_policies=wrong, **SYSVINIT)
+    said = " ".join(done.output.split())
+    assert done.status and "policies[0].templates[1].mode: unknown mode" in said and "policies[0].templates[1].level" in said, done.output
+    assert tree(hosts["enigma"]) == trees["enigma"]
+
+
 def test_a_rotation_enables_the_loader(hosts: dict[str, Host], project: Project) -> None:
     project.run_well(rotate_boot=True, **SYSVINIT)
     assert project.run_well(rotate_boot=True, **SYSVINIT).changed() == {"enigma": 0, "partym": 0}
     for host in hosts.values():
         assert host.spis(*GUIDE) == project.spis("guide")
+        assert ours(host) and host.run("stat", "-c", "%a %U %G", POLICIES_FILE) == "644 root root\n"
         assert "S" in host.run("sh", "-c", "ls /etc/rcS.d | grep ipseckeys") and "__pycache__" not in tree(host)
 
 
 def test_hosts_talk_again_after_a_reboot_without_the_controller(hosts: dict[str, Host], project: Project) -> None:
-    for name, (here, there) in (("enigma", GUIDE), ("partym", GUIDE[::-1])):
-        hosts[name].run("sh", "-c", f"cat >/etc/init.d/policies <<'X'\n{POLICIES.format(here=here, there=there)}X")
-        hosts[name].run("sh", "-c", "chmod 755 /etc/init.d/policies; ln -s ../init.d/policies /etc/rcS.d/S02policies")
     keys = hosts["enigma"].keys()
     for host in hosts.values():
-        host.fault("reboot")
-    for host in hosts.values():
-        assert "2 added, 0 replaced, 0 removed, 0 as they were" in host.run("cat", "/run/boot.log")
-        assert (host.spis(), host.keys()) == (project.spis("guide"), keys)
-    assert hosts["enigma"].pings(GUIDE[1]) and hosts["partym"].pings(GUIDE[0])
+        host.run("ip", "xfrm", "policy", "add", *FOREIGN_POLICY)  # which no boot brings back
+    with on_the_wire() as seen:
+        for host in hosts.values():
+            host.fault("reboot")
+        for host in hosts.values():
+            assert host.run("cat", "/run/boot.log").count("2 added, 0 replaced, 0 removed, 0 as they were") == 2
+            assert (host.spis(), host.keys()) == (project.spis("guide"), keys)
+            assert ours(host)
+        assert hosts["enigma"].pings(GUIDE[1]) and hosts["partym"].pings(GUIDE[0])
+    assert len(seen) >= 4 and clear(seen) == []
     assert all(packets >= 2 for host in hosts.values() for packets in host.packets().values())
+
+
+def test_without_its_sas_a_host_sends_nothing(hosts: dict[str, Host]) -> None:
+    enigma = hosts["enigma"]
+    text = enigma.file()
+    put(enigma, "")
+    assert "0 added, 0 replaced, 2 removed" in both(enigma, SCRIPT, "reload")[1]
+    with on_the_wire() as seen:
+        assert not enigma.pings(GUIDE[1])
+    assert not seen and ours(enigma)
+    put(enigma, text)
+    assert both(enigma, SCRIPT, "reload")[0] == 0 and enigma.pings(GUIDE[1])
 
 
 def test_reload_brings_the_difference_and_nothing_else(hosts: dict[str, Host]) -> None:
@@ -187,30 +244,43 @@ def test_a_wrong_file_changes_nothing_and_is_told(hosts: dict[str, Host]) -> Non
     for verb in ("start", "reload", "stop", "restart"):
         status, said = both(enigma, SCRIPT, verb)
         assert status == 1 and f"{SECRET_FILE}, line {line}, column" in said and "63" in said, said
-    assert enigma.packets() == before
+    assert enigma.packets() == before and ours(enigma)
     enigma.fault("reboot")
     log = enigma.run("cat", "/run/boot.log")
-    assert f"line {line}, column" in log and "exit status 1" in log and enigma.spis() == set()
+    assert f"line {line}, column" in log and "exit status 1" in log and enigma.spis() == set() and policies(enigma) == []
     assert f"line {line}, column" in enigma.run("dmesg")
     put(enigma, text)
+    enigma.run("mv", POLICIES_FILE, "/etc/away")
+    status, said = both(enigma, SCRIPT, "start")
+    assert status == 1 and f"{POLICIES_FILE}: the file does not exist" in said and enigma.spis() == set()
+    enigma.run("mv", "/etc/away", POLICIES_FILE)
+    enigma.run("mv", SECRET_FILE, "/root/away")
+    status, said = both(enigma, SCRIPT, "start")
+    assert status == 1 and f"{SECRET_FILE}: the file does not exist" in said and policies(enigma) == []
+    enigma.run("mv", "/root/away", SECRET_FILE)
     assert both(enigma, SCRIPT, "start")[0] == 0 and enigma.pings(GUIDE[1])
 
 
 def test_stop_removes_ours_only(hosts: dict[str, Host], project: Project) -> None:
     enigma = hosts["enigma"]
     enigma.run("ip", "xfrm", "state", "add", *FOREIGN, "reqid", "4242", "mode", "transport", "enc", "cbc(aes)", "0x" + "5a" * 32)
+    enigma.run("ip", "xfrm", "policy", "add", *FOREIGN_POLICY)
     assert both(enigma, SCRIPT, "stop")[0] == 0 and enigma.spis() == {FOREIGN_SPI}
+    (left,) = policies(enigma)
+    assert "priority 42" in left
     assert both(enigma, SCRIPT, "stop")[0] == 0
     assert both(enigma, SCRIPT, "start")[0] == 0 and enigma.spis() == {FOREIGN_SPI, *project.spis("guide")}
+    enigma.run("ip", "xfrm", "policy", "delete", *FOREIGN_POLICY[:6])
+    assert ours(enigma)
 
 
-def test_uninstalled_it_leaves_nothing_but_the_sas(hosts: dict[str, Host], project: Project, trees: dict[str, str]) -> None:
+def test_uninstalled_it_leaves_nothing_but_what_the_kernel_holds(hosts: dict[str, Host], project: Project, trees: dict[str, str]) -> None:
     spis = {name: host.spis() for name, host in hosts.items()}
     assert boot(project, "--check", boot_state="absent", **SYSVINIT).changed() == {"enigma": 3, "partym": 3}
     done = boot(project, boot_state="absent", **SYSVINIT)
     assert done.status == 0 and done.changed() == {"enigma": 3, "partym": 3}, done.output
     assert [unlike(tree(host), trees[name]) for name, host in hosts.items()] == [set(), set()]
-    assert {name: host.spis() for name, host in hosts.items()} == spis
+    assert {name: host.spis() for name, host in hosts.items()} == spis and all(map(ours, hosts.values()))
     assert boot(project, boot_state="absent", **SYSVINIT).changed() == {"enigma": 0, "partym": 0}
 
 
@@ -225,14 +295,15 @@ def start_systemd(host: Host, services: str = "") -> None:
 def test_systemd_loads_the_file(hosts: dict[str, Host], project: Project) -> None:
     partym = hosts["partym"]
     start_systemd(partym)
-    inside = {"ansible_python_interpreter": "/root/python"}
+    inside = {"ansible_python_interpreter": "/root/python", **POLICIES}
     check = boot(project, "--check", "--limit", "partym", **inside)
-    assert check.status == 0 and check.changed() == {"partym": 2}, check.output
+    assert check.status == 0 and check.changed() == {"partym": 3}, check.output
     partym.run("ip", "xfrm", "state", "flush")
+    partym.run("ip", "xfrm", "policy", "flush")
     done = boot(project, "--limit", "partym", **inside)
-    assert done.status == 0 and done.changed() == {"partym": 3}, done.output
+    assert done.status == 0 and done.changed() == {"partym": 4}, done.output
     assert boot(project, "--limit", "partym", **inside).changed() == {"partym": 0}
-    assert partym.spis() == project.spis("guide")
+    assert partym.spis() == project.spis("guide") and ours(partym)
     unit = "/etc/systemd/system/ipseckeys.service"
     assert both(partym, "systemd-analyze", "verify", "--man=no", unit) == (0, "")
     status, said = both(partym, "systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
@@ -254,23 +325,41 @@ def test_systemd_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], pr
     told = both(partym, "/root/inside", "journalctl", "--no-pager", "-u", "ipseckeys")[1]
     assert re.search(rf"{SECRET_FILE}, line \d+, column \d+: .*63", told), told
     put(partym, text)
-    assert both(partym, *systemctl, "stop", "ipseckeys")[0] == 0 and partym.spis() == {FOREIGN_SPI}
+    assert both(partym, *systemctl, "stop", "ipseckeys")[0] == 0 and partym.spis() == {FOREIGN_SPI} and policies(partym) == []
     put(partym, WRONG)
-    assert both(partym, *systemctl, "start", "ipseckeys")[0] != 0 and partym.spis() == {FOREIGN_SPI}
+    assert both(partym, *systemctl, "start", "ipseckeys")[0] != 0 and partym.spis() == {FOREIGN_SPI} and policies(partym) == []
     assert both(partym, *systemctl, "is-failed", "ipseckeys") == (0, "failed\n")
     put(partym, text)
-    assert both(partym, *systemctl, "start", "ipseckeys")[0] == 0
+    assert both(partym, *systemctl, "start", "ipseckeys")[0] == 0 and ours(partym)
+
+
+def test_policies_that_change_are_loaded_now(hosts: dict[str, Host], project: Project) -> None:
+    partym = hosts["partym"]
+    more = {"ansible_python_interpreter": "/root/python", "boot_policies": f"{{{{ {CONNECTIONS_POLICIES} + [{ONE_MORE}] }}}}"}
+    partym.run("ip", "xfrm", "policy", "add", *FOREIGN_POLICY)
+    done = boot(project, "--limit", "partym", **more)
+    assert done.status == 0 and done.changed() == {"partym": 2}, done.output
+    assert sum("priority 7" in text and "action block" in text for text in policies(partym)) == 1 and len(policies(partym)) == 4
+    done = boot(project, "--limit", "partym", **{**more, **POLICIES})
+    assert done.status == 0 and done.changed() == {"partym": 2}, done.output
+    assert sum("priority 42" in text for text in policies(partym)) == 1 and len(policies(partym)) == 3
+    partym.run("ip", "xfrm", "policy", "delete", *FOREIGN_POLICY[:6])
+    without = boot(project, "--limit", "partym", ansible_python_interpreter="/root/python")
+    assert without.status == 0 and without.changed() == {"partym": 2}, without.output
+    assert POLICIES_FILE not in tree(partym) and ours(partym)
 
 
 def test_systemd_loads_before_the_network_and_asks_for_a_rotation(hosts: dict[str, Host], project: Project) -> None:
     partym = hosts["partym"]
-    done = boot(project, "--limit", "partym", ansible_python_interpreter="/root/python", boot_ask_for_rotation=True)
-    assert done.status == 0 and done.changed() == {"partym": 1}, done.output
+    done = boot(project, "--limit", "partym", ansible_python_interpreter="/root/python", boot_ask_for_rotation=True, **POLICIES)
+    assert done.status == 0 and done.changed() == {"partym": 3}, done.output
     assert not partym.run("find", "/var/lib", "-path", MARK)
     partym.fault("reboot")
-    assert partym.spis() == set()
-    start_systemd(partym, "ipseckeys.service network-pre.target")
-    assert partym.spis() == project.spis("guide") and partym.pings(GUIDE[0])
+    assert partym.spis() == set() and policies(partym) == []
+    with on_the_wire() as seen:
+        start_systemd(partym, "ipseckeys.service network-pre.target")
+        assert partym.spis() == project.spis("guide") and ours(partym) and partym.pings(GUIDE[0])
+    assert len(seen) >= 2 and clear(seen) == []
     show = ("/root/inside", "systemctl", "show", "--value", "-p", "ActiveEnterTimestampMonotonic")
     loaded, network = (int(partym.run(*show, unit)) for unit in ("ipseckeys.service", "network-pre.target"))
     assert 0 < loaded < network
@@ -299,9 +388,11 @@ def test_smf_is_set_once_and_never_refreshed_needlessly(hosts: dict[str, Host], 
     run = {"boot_service_manager": "smf", "boot_file": "/etc/inet/secret/other"}
 
     def asked() -> list[str]:
-        lines = enigma.run("sh", "-c", "cat /root/smf/asked; rm /root/smf/asked").splitlines()
+        lines = enigma.run("sh", "-c", "touch /root/smf/asked; cat /root/smf/asked; rm -f /root/smf/asked").splitlines()
         return [line for line in lines if not line.startswith("svcprop ")]
 
+    refused = boot(project, "--limit", "enigma", **run, **POLICIES)
+    assert refused.status and "/etc/inet/ipsecinit.conf" in refused.output and not asked()
     missing = boot(project, "--limit", "enigma", **run)
     assert missing.status and asked() == [f"ipseckey -c {run['boot_file']}"]
     enigma.run("cp", "-p", SECRET_FILE, run["boot_file"])

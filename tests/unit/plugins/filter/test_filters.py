@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
@@ -128,6 +129,14 @@ def test_policies_can_be_picked(options: dict[str, t.Any], found: list[str]) -> 
     policies = FILTERS["ipsec_policies"](CONNECTIONS, "enigma", **{"addresses": ADDRESSES, "priority": 5, **options})
     assert [f"{policy['direction']} {policy['selector']['destination']}" for policy in policies] == found
     assert {policy["priority"] for policy in policies} == {5}
+
+
+def test_policies_are_written_for_the_command_and_checked() -> None:
+    policies = FILTERS["ipsec_policies"](CONNECTIONS, "enigma", addresses=ADDRESSES)
+    text = FILTERS["ipsec_policies_render"](policies)
+    assert FILTERS["ipsec_policies_render"](json.loads(text)) == text and len(json.loads(text)) == 4
+    with pytest.raises(AnsibleFilterError, match=r"ipsec_policies_render: policies\[1\].templates\[0\].spi: SPI 1 is reserved"):
+        FILTERS["ipsec_policies_render"]([policies[0], {**policies[1], "templates": [{"spi": "1"}]}])
 
 
 def test_every_filter_is_documented(pytestconfig: pytest.Config) -> None:
