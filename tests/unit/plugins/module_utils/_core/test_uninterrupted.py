@@ -19,6 +19,10 @@ import os, signal, subprocess, sys
 exec(compile(open({uninterrupted.__file__!r}).read(), "uninterrupted", "exec"))
 say = lambda text: print(text, flush=True)
 end = lambda number: os.kill(os.getpid(), number)
+# Whatever this process inherited, from nohup(1) for one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
 """
 
 
