@@ -190,6 +190,7 @@ def test_completion_knows_what_may_follow():
     assert "encrkey" not in reference.completions(["add", "esp", "encrkey", KEY], PROMPT)
     assert "authkey" not in reference.completions(["get", "esp"], PROMPT)
     assert reference.completions(["frobnicate"], PROMPT) == []
+    assert "attr" in reference.completions(["help"], PROMPT) and reference.completions(["add", "esp", "encap"], PROMPT) == ["udp"]
 
 
 def test_keys_are_shown_only_where_asked_for():

@@ -145,3 +145,15 @@ def test_the_fingerprint_is_labelled_sha256():
     assert keys.fingerprint(row, key) == hashlib.sha256(b"ipsec.manual key fingerprint 1\0hmac-md5\0" + key).hexdigest()[:16]
     assert keys.fingerprint(BY_NAME["aes-xcbc"], key) != keys.fingerprint(row, key)
     assert keys.fingerprint(row, b"") == ""
+
+
+def test_a_key_of_the_wrong_length_is_refused_with_its_place_and_the_way_to_a_right_one():
+    with pytest.raises(InputError) as caught:
+        keys.check(BY_NAME["aes-cbc"], bytes(15), "encryption_key")
+    assert caught.value.place == "encryption_key" and "ipsec_key" in caught.value.hint
+
+
+def test_a_weak_key_is_drawn_again(monkeypatch):
+    drawn = iter([bytes.fromhex("0101010101010101"), bytes.fromhex("0123456789abcdef")])
+    monkeypatch.setattr(keys.os, "urandom", lambda size: next(drawn))
+    assert keys.generate(BY_NAME["des-cbc"]) == bytes.fromhex("0123456789abcdef")
