@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import parts
@@ -29,6 +30,7 @@ def main(arguments: list[str]) -> int:
     if command == "exec":
         os.chdir(workspace.COPY)
         os.execvpe(rest[0], rest, workspace.environment())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return schedule.run(chosen)
 
 

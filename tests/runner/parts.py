@@ -21,6 +21,7 @@ class Part:
     """One command; it runs in the copy.
 
     Parts of one lane run one after the other, lanes side by side: a lab has one processor, the machine may have two.
+    A part waits until those of ``after`` have ended that run as well.
     The tests of a pytest part are counted, and one without a test that passed has failed.
     """
 
@@ -28,6 +29,7 @@ class Part:
     tier: str
     command: tuple[str, ...]
     lane: str = "plain"
+    after: tuple[str, ...] = ()
     is_pytest: bool = False
     limit: int = 1200  # seconds
 
@@ -60,8 +62,7 @@ PARTS = (
     Part("sanity-floor", "static", (*CHECKS, "sanity_older", "floor"), limit=2400),
     Part("galaxy", "static", (*CHECKS, "galaxy")),
     *(Part(f"core-{version}", "pythons", (*CHECKS, "core", version), is_pytest=True) for version in pythons.TARGETS),
-    # Last of its lane, for the kernel's tests have to be through.
-    Part("coverage", "coverage", MEASURED),
+    Part("coverage", "coverage", MEASURED, lane="coverage", after=("unit", "kernel")),
     Part("kernel", "kernel", (*ON_A_KERNEL, *MEASURED, "kernel", "tests/kernel"), lane="kernel", is_pytest=True, limit=3000),
     Part("leak", "leak", (*PYTEST, "tests/leak"), lane="kernel", is_pytest=True, limit=2400),
     Part("lab", "lab", (*PYTEST, "tests/lab"), lane="hosts", is_pytest=True),

@@ -44,23 +44,31 @@ class Outcome:
 class Run:
     """The parts of one call: what runs now, and what came out."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: c.Sequence[Part]) -> None:
         self.outcomes: list[Outcome] = []
+        self._ended = {part.name: threading.Event() for part in parts}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
         self._stopped = False
         self._live = sys.stdout.isatty() and not os.environ.get("CI")
 
     def lane(self, parts: c.Sequence[Part]) -> None:
-        for part in parts:
-            if self._stopped:
-                return
-            outcome = self._measure(part)
-            with self._lock:
-                self.outcomes.append(outcome)
-                self._show(f"{part.name:<16}{outcome.text:<36}{outcome.seconds:8.1f} s")
-                for note in dict.fromkeys(line for line in _lines(part) if line.startswith("NOTE: ")):
-                    self._show(f"  {note}")
+        try:
+            for part in parts:
+                for name in self._ended.keys() & set(part.after):
+                    self._ended[name].wait()
+                if self._stopped:
+                    return
+                outcome = self._measure(part)
+                self._ended[part.name].set()
+                with self._lock:
+                    self.outcomes.append(outcome)
+                    self._show(f"{part.name:<16}{outcome.text:<36}{outcome.seconds:8.1f} s")
+                    for note in dict.fromkeys(line for line in _lines(part) if line.startswith("NOTE: ")):
+                        self._show(f"  {note}")
+        finally:
+            for part in parts:  # whoever waits for one that did not come learns it from the lane's end
+                self._ended[part.name].set()
 
     def stop(self) -> None:
         """End what runs, its children too, and start nothing more."""
@@ -119,10 +127,9 @@ class Run:
 
 
 def run(parts: c.Sequence[Part]) -> int:
-    """Run the parts, print a table, what failed, and the closing line; 0 if everything passed."""
+    """Run the parts, print a table, what failed, and the closing line; 0 if everything passed. An interrupt stops them all."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, _interrupt)
-    this = Run()
+    this = Run(parts)
     lanes = [threading.Thread(target=this.lane, args=([part for part in parts if part.lane == name],)) for name in dict.fromkeys(part.lane for part in parts)]
     start = time.monotonic()
     for lane in lanes:
@@ -185,7 +192,3 @@ def _sum_up(outcomes: c.Sequence[Outcome], seconds: float) -> int:
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt

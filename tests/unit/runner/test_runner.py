@@ -80,6 +80,32 @@ def test_a_part_passes_only_if_tests_ran_and_all_passed(
     assert (outcome.passed, outcome.failed, outcome.skipped) == counts
 
 
+@pytest.mark.parametrize(("tested", "status", "closing"), [("side(1), side(0)", 0, "1 passed, 0 failed"), ("side(1)", 1, "0 passed, 1 failed")])
+def test_coverage_is_judged_by_what_unit_and_kernel_tests_ran(checkout: Path, tested: str, status: int, closing: str) -> None:
+    shutil.copy(TESTS.parent / "pyproject.toml", checkout)
+    core = checkout / "plugins" / "module_utils" / "_core"
+    core.mkdir(parents=True)
+    (core / "sides.py").write_text("def side(number):\n    if number:\n        return 1\n    return 2\n")
+    write_tests(checkout, sides=f"from plugins.module_utils._core.sides import side\n\n\ndef test_sides():\n    {tested}\n")
+    assert run(checkout, "coverage")[0] == 1, "nothing is noted yet"
+    assert run(checkout, "unit")[0] == 0
+    assert run(checkout, "coverage")[0] == 1, "nothing is noted of the kernel's tests yet"
+    notes = checkout / "build" / "collections" / "ansible_collections" / "ipsec" / "manual" / "build" / "coverage"
+    shutil.copy(notes / "unit", notes / "kernel")
+    outcome, lines = run(checkout, "coverage")
+    assert (outcome, lines[-1]) == (status, closing)
+
+
+def test_a_part_waits_for_those_it_builds_on_and_for_no_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(TESTS / "runner")
+    schedule, part = importlib.import_module("schedule"), importlib.import_module("parts").Part
+    monkeypatch.setattr(schedule, "LOGS", tmp_path)
+    monkeypatch.setattr(schedule.workspace, "COPY", tmp_path)
+    slow = part("slow", "unit", ("/bin/sh", "-c", "sleep 1; touch made"))
+    reads = part("reads", "unit", ("/bin/sh", "-c", "test -e made"), lane="other", after=("slow", "not chosen"))
+    assert schedule.run([reads, slow]) == 0, capsys.readouterr().out
+
+
 def test_a_missing_test_folder_has_failed(checkout: Path) -> None:
     status, lines = run(checkout, "unit")
     assert (status, lines[-1]) == (1, "0 passed, 1 failed")
