@@ -17,16 +17,17 @@ import workspace
 
 def main(arguments: list[str]) -> int:
     command, *rest = arguments or ["all"]
-    chosen = parts.named(command)
-    if not chosen and command not in ("exec", "sync"):
-        print(f"{command!r} is no tier. Choose one of: all {' '.join(parts.TIERS)}", file=sys.stderr)
+    if command == "exec" and not rest:
+        print("tests/run exec: name a command", file=sys.stderr)
+        return 2
+    try:
+        chosen = [] if command in ("exec", "sync") else parts.named(command, *rest)
+    except KeyError as exc:
+        print(f"{exc.args[0]!r} is no tier. Choose of: all {' '.join(parts.TIERS)}", file=sys.stderr)
         return 2
     workspace.sync()
     if command == "sync":
         return 0
-    if command == "exec" and not rest:
-        print("tests/run exec: name a command", file=sys.stderr)
-        return 2
     if command == "exec":
         os.chdir(workspace.COPY)
         os.execvpe(rest[0], rest, workspace.environment())

@@ -160,16 +160,20 @@ def sanity() -> None:
 
 
 def sanity_older(name: str) -> None:
-    """The same with an older ansible-core that we claim: ``floor`` or ``middle`` of tests/requirements."""
+    """The same with an older ansible-core that we claim, ``floor`` or ``middle`` of tests/requirements.
+
+    They look at what is installed; its tests are for the newest. The floor alone knows the oldest Python of hosts.
+    What the middle knows the others know too, so that it runs on its own Python only.
+    """
     found = _pythons()
     able = [version for version in ("3.13", "3.12", "3.11") if version in found]
     if not able:
         sys.exit(f"The ansible-core of tests/requirements/{name}.txt runs on Python 3.11 or 3.12 to 3.13, and none is here: install one.")
     python = environment(name, found[able[0]], f"tests/requirements/{name}.txt")
-    _sanity(python.parent, found)
+    _sanity(python.parent, found if name == "floor" else {able[0]: found[able[0]]}, "meta/", "playbooks/", "plugins/", "roles/")
 
 
-def _sanity(tools: Path, found: dict[str, Path]) -> None:
+def _sanity(tools: Path, found: dict[str, Path], *targets: str) -> None:
     home = workspace.VENV / "home"  # its cache is not the user's: the stand-in above must not meet their other collections
     cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
@@ -182,7 +186,8 @@ def _sanity(tools: Path, found: dict[str, Path]) -> None:
     folders = [str(tools), *(str(path.parent) for path in found.values()), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
     environment = {**os.environ, "HOME": str(home), "PATH": ":".join(dict.fromkeys(folders))}
     errors = []
-    with subprocess.Popen(["ansible-test", "sanity", "--color", "no"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+    command = ["ansible-test", "sanity", "--color", "no", *targets]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         for line in run.stdout or ():
             print(line, end="", flush=True)
             if line.startswith(("ERROR", "FATAL")):
@@ -195,7 +200,7 @@ def core(version: str) -> None:
     """The core's own tests on one Python that a target may run."""
     python = environment(version, pythons.found()[version], "tests/requirements/core.txt")
     # Only the core's own path: there is no ansible here, as inside the command on a managed host.
-    _run(str(python), "-m", "pytest", "-p", "no:cacheprovider", "tests/unit/plugins/module_utils/_core")
+    _run(str(python), "-m", "pytest", "-p", "no:cacheprovider", "--hypothesis-profile", "pythons", "tests/unit/plugins/module_utils/_core")
 
 
 def _pythons() -> dict[str, Path]:

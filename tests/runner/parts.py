@@ -43,23 +43,23 @@ DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-
 E2E_APART = ("tests/e2e/test_boot.py", "tests/e2e/test_rotation_solaris.py")
 
 PARTS = (
+    Part("ruff", "static", ("ruff", "check", "--no-cache", "."), lane="static"),
+    Part("black", "static", ("black", "--check", "--quiet", "--diff", "."), lane="static"),
+    Part("mypy", "static", (*CHECKS, "types"), lane="static"),
+    Part("yamllint", "static", ("yamllint", "--strict", "."), lane="static"),
+    Part("shellcheck", "static", (*CHECKS, "shell"), lane="static"),
+    Part("paths", "static", (*CHECKS, "paths"), lane="static"),
+    Part("reuse", "static", (*CHECKS, "licences"), lane="static"),
+    Part("changelog", "static", ("antsibull-changelog", "lint"), lane="static"),
+    Part("artifact", "static", (*CHECKS, "artifact"), lane="static"),
+    Part("sanity", "static", (*CHECKS, "sanity"), lane="static", limit=2400),
+    Part("sanity-middle", "static", (*CHECKS, "sanity_older", "middle"), lane="static", limit=2400),
+    Part("sanity-floor", "static", (*CHECKS, "sanity_older", "floor"), lane="static", limit=2400),
     Part("unit", "unit", (*MEASURED, "unit", "-n", "2", "tests/unit", "tests/conformance"), is_pytest=True),
     Part("controller", "controller", (*PYTEST, "-n", "2", "tests/controller"), is_pytest=True),
-    Part("ruff", "static", ("ruff", "check", "--no-cache", ".")),
-    Part("black", "static", ("black", "--check", "--quiet", "--diff", ".")),
-    Part("mypy", "static", (*CHECKS, "types")),
-    Part("yamllint", "static", ("yamllint", "--strict", ".")),
-    Part("shellcheck", "static", (*CHECKS, "shell")),
-    Part("paths", "static", (*CHECKS, "paths")),
-    Part("reuse", "static", (*CHECKS, "licences")),
-    Part("changelog", "static", ("antsibull-changelog", "lint")),
-    Part("artifact", "static", (*CHECKS, "artifact")),
     Part("antsibull-docs", "static", ("antsibull-docs", "lint-collection-docs", *DOCS_LINT, ".")),
     Part("docs", "static", (*CHECKS, "site")),
     Part("ansible-lint", "static", ("ansible-lint", "--offline", "--profile", "production")),
-    Part("sanity", "static", (*CHECKS, "sanity"), limit=2400),
-    Part("sanity-middle", "static", (*CHECKS, "sanity_older", "middle"), limit=2400),
-    Part("sanity-floor", "static", (*CHECKS, "sanity_older", "floor"), limit=2400),
     Part("galaxy", "static", (*CHECKS, "galaxy")),
     *(Part(f"core-{version}", "pythons", (*CHECKS, "core", version), is_pytest=True) for version in pythons.TARGETS),
     Part("coverage", "coverage", MEASURED, lane="coverage", after=("unit", "kernel")),
@@ -73,9 +73,15 @@ PARTS = (
 )
 
 
-def named(word: str) -> list[Part]:
-    """The parts of a tier, of all tiers, or one part; without those whose Python is not here, which the part `sanity` tells."""
-    chosen = [part for part in PARTS if word in ("all", part.tier, part.name)]
+def named(*words: str) -> list[Part]:
+    """The parts of these tiers, of all tiers, or single parts; without those whose Python is not here, which the part `sanity` tells.
+
+    Raises KeyError with a word that names nothing.
+    """
+    unknown = set(words) - {"all"} - {name for part in PARTS for name in (part.tier, part.name)}
+    if unknown:
+        raise KeyError(min(unknown))
+    chosen = [part for part in PARTS if {"all", part.tier, part.name} & set(words)]
     # Below Python 3.12 tests/requirements/dev.txt brings the oldest ansible-core itself, `sanity` is on it, and the line between wants a newer Python, too.
     dropped = {"sanity-middle", "sanity-floor"} if sys.version_info < (3, 12) else set()
     if any(part.tier == "pythons" for part in chosen):

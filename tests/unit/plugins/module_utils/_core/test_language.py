@@ -863,7 +863,6 @@ def taken(text, **options):
         return str(refused)
 
 
-@settings(max_examples=200)
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=300)))
 @example(b"\xff\xfea\0d\0d\0")
 @example("\ud800")
@@ -891,7 +890,6 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=200)
 @given(st.lists(st.tuples(PIECES, st.sampled_from([" ", "", "\n", " \\\n"])), max_size=40))
 def test_no_heap_of_words_raises_anything_but_our_errors(pieces):
     text = "".join(piece + blank for piece, blank in pieces)
@@ -899,7 +897,6 @@ def test_no_heap_of_words_raises_anything_but_our_errors(pieces):
     taken("add esp " + text, target="solaris")
 
 
-@settings(max_examples=200)
 @given(data=st.data(), key=st.binary(min_size=8, max_size=36).filter(lambda key: len(set(key)) > 4))
 def test_no_message_ever_has_a_key_wherever_it_stands(data, key):
     """A good command, with a key put in place of, before, or glued to any of its words; also cut into groups as people write them."""

@@ -211,7 +211,6 @@ WORDS = st.one_of(
 )
 
 
-@settings(max_examples=200)
 @given(st.lists(st.tuples(WORDS, st.sampled_from([" ", "\n", " \\\n"])), max_size=30), st.sampled_from(PLACES))
 def test_no_heap_of_words_raises_anything_but_our_errors(pieces, place):
     try:
@@ -224,7 +223,6 @@ def without_lines(found):
     return [step._replace(line=0) for step in found]
 
 
-@settings(max_examples=150)
 @given(strategies.steps())
 def test_every_command_is_written_and_read_back_as_it_was(step):
     text = script.render([step])

@@ -111,8 +111,16 @@ def test_a_missing_test_folder_has_failed(checkout: Path) -> None:
     assert (status, lines[-1]) == (1, "0 passed, 1 failed")
 
 
-def test_an_unknown_tier_is_refused_by_name(checkout: Path) -> None:
-    status, lines = run(checkout, "units")
+def test_tiers_and_parts_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(TESTS / "runner")
+    named = importlib.import_module("parts").named
+    assert [part.name for part in named("lab", "ruff")] == ["ruff", "lab"]
+    assert {part.name for part in named("e2e")} == {"e2e", "e2e-boot", "e2e-solaris"}
+
+
+@pytest.mark.parametrize("words", [("units",), ("ruff", "units")])
+def test_an_unknown_tier_is_refused_by_name(checkout: Path, words: tuple[str, ...]) -> None:
+    status, lines = run(checkout, *words)
     assert status == 2
     assert "'units' is no tier" in lines[-1]
 
