@@ -657,7 +657,7 @@ LOOKS: dict[str, Arguments] = {
     "ipsec_preflight": {"path": KEYS},
     "ipsec_probe": {"src": KEYS, "count": 2},
 }
-# No kernel has a part in these: tests/unit/plugins has the same about them.
+# No kernel has a part in these: tests/controller/test_attributes.py and tests/unit/plugins/modules/test_ipseckey_command.py have the same about them.
 WITHOUT_A_KERNEL = {"ipsec_keystore", "ipsec_keystore_info", "ipseckey_command"}
 
 
