@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import AUTHENTICATION, ENCRYPTION, find
@@ -16,6 +17,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd_text
+from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_number
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import public
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host
@@ -24,10 +26,12 @@ View = t.Dict[str, t.Any]
 
 
 def ipseckeys_parse(content: str, target: str = "linux", allow_static_counter_mode: bool = False) -> list[View]:
-    return [public(sa) for sa in language.parse(content, target=target, allow_static_counter_mode=allow_static_counter_mode).sas]
+    return [public(sa) for sa in language.parse(_text(content, "text"), target=target, allow_static_counter_mode=allow_static_counter_mode).sas]
 
 
 def ipseckeys_render(sas: t.Sequence[t.Mapping[str, t.Any]], target: str = "linux", allow_static_counter_mode: bool = False) -> str:
+    if not isinstance(sas, (list, tuple)):
+        raise InputError(f"a list of security associations is wanted, found {type(sas).__name__}", "sas", "Put a single one into brackets: [sa].")
     made, problems = [], []
     for index, view in enumerate(sas):
         try:
@@ -36,6 +40,12 @@ def ipseckeys_render(sas: t.Sequence[t.Mapping[str, t.Any]], target: str = "linu
             problems.append(exc)
     raise_all([*problems, *association.set_problems(made, [f"sas[{index}]" for index in range(len(made))])])
     return language.render(made, target=target)
+
+
+def _text(content: t.Any, place: str) -> t.Any:
+    if not isinstance(content, (str, bytes)):
+        raise InputError(f"a text is wanted, found {type(content).__name__}", place, "Give the content of an ipseckeys file.")
+    return content
 
 
 Groups = t.Mapping[str, t.Sequence[str]]
@@ -70,12 +80,12 @@ def ipsec_sas(connections: t.Any, content: str, host: str, addresses: t.Mapping[
     mine = _of(_read(connections, addresses, groups), host)
     own = {endpoint.address for connection in mine for endpoint in connection.endpoints if endpoint.host == host}
     shared = {destination for connection in mine if connection.multicast for dummy, ends in connection.flows() for destination in ends}
-    parsed = language.parse(content, name="content", allow_static_counter_mode=True).sas
+    parsed = language.parse(_text(content, "content"), name="content", allow_static_counter_mode=True).sas
     return language.render([sa for sa in parsed if sa.source in own or sa.destination in own or (is_unspecified(sa.source) and sa.destination in shared)])
 
 
 def ipsec_digest(content: str) -> dict[str, str]:
-    return digest(language.parse(content, name="content", allow_static_counter_mode=True).sas)
+    return digest(language.parse(_text(content, "content"), name="content", allow_static_counter_mode=True).sas)
 
 
 def ipsec_policies(
@@ -87,7 +97,11 @@ def ipsec_policies(
     addresses: t.Mapping[str, str] | None = None,
     groups: Groups | None = None,
 ) -> list[View]:
-    chosen = [raw for raw in connections if not only or (isinstance(raw, dict) and raw.get("name") in only)]
+    if direction not in (None, "in", "out", "fwd"):
+        raise InputError(f"unknown direction {shown(str(direction))}", "direction", "Choose one of: in, out, fwd.")
+    chosen = connections
+    if only and isinstance(connections, (list, tuple)):
+        chosen = [raw for raw in connections if isinstance(raw, dict) and raw.get("name") in only]
     return [
         policy
         for connection in _read(chosen, addresses, groups)
@@ -100,8 +114,33 @@ def ipsec_policies_render(policies: t.Any) -> str:
     return spd_text.render(spd_text.read_policies(policies, "policies", []))
 
 
-# Fields of a view that go into an SA as they are.
-_PLAIN = ("mode", "replay_window", "esn", "reqid", "if_id", "direction", "icv_bits")
+def _boolean(value: t.Any, place: str) -> bool:
+    try:
+        return bool(boolean(value))
+    except TypeError:
+        raise InputError(f"{shown(str(value))} is neither true nor false", place, "Write true or false.") from None
+
+
+def _direction(value: t.Any, place: str) -> str:
+    if value not in ("", association.INBOUND, association.OUTBOUND):
+        raise InputError(f"unknown direction {shown(str(value))}", place, f"Choose {association.INBOUND} or {association.OUTBOUND}.")
+    return str(value)
+
+
+def _number(bits: int) -> t.Callable[[t.Any, str], int]:
+    return lambda value, place: parse_number(str(value), bits, place)
+
+
+# Fields of a view that go into an SA under the same name, read as the options of a module are: a number may be a text of digits.
+_PLAIN: dict[str, t.Callable[[t.Any, str], t.Any]] = {
+    "mode": lambda value, place: str(value),
+    "replay_window": _number(32),
+    "esn": _boolean,
+    "reqid": _number(32),
+    "if_id": _number(32),
+    "direction": _direction,
+    "icv_bits": _number(16),
+}
 _READ = {
     "protocol",
     "spi",
@@ -118,6 +157,8 @@ _READ = {
 
 
 def _sa(view: t.Mapping[str, t.Any], place: str, allow_static_counter_mode: bool) -> SecurityAssociation:
+    if not isinstance(view, dict):
+        raise InputError(f"a dictionary is wanted, found {type(view).__name__}", place)
     unknown = sorted(set(view) - _READ)
     if unknown:
         raise InputError(f"unknown field {shown(str(unknown[0]))}", place, f"Known are: {', '.join(sorted(_READ))}.")
@@ -139,11 +180,19 @@ def _sa(view: t.Mapping[str, t.Any], place: str, allow_static_counter_mode: bool
         encryption_key=key[ENCRYPTION],
         authentication_key=key[AUTHENTICATION],
         mark=language.parse_mark(str(view["mark"]), f"{place}.mark") if view.get("mark") else None,
-        lifetimes=Lifetimes(**view.get("lifetimes", {})),
-        **{name: view[name] for name in _PLAIN if name in view},
+        lifetimes=_lifetimes(view.get("lifetimes"), f"{place}.lifetimes"),
+        **{name: read(view[name], f"{place}.{name}") for name, read in _PLAIN.items() if view.get(name) is not None},
     )
     raise_all([InputError(problem.message, f"{place}.{problem.place}", problem.hint) for problem in association.problems(sa, allow_static_counter_mode)])
     return sa
+
+
+def _lifetimes(given: t.Any, place: str) -> Lifetimes:
+    if given is None:
+        return association.NO_LIFETIMES
+    if not isinstance(given, dict) or not set(given) <= set(Lifetimes._fields):
+        raise InputError("limits are a dictionary", place, f"Known limits are: {', '.join(Lifetimes._fields)}.")
+    return Lifetimes(**{name: parse_number(str(value), 64, f"{place}.{name}") for name, value in given.items() if value is not None})
 
 
 def _reporting(name: str, work: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:

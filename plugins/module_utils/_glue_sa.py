@@ -46,11 +46,11 @@ def apply_sa(module: AnsibleModule) -> Result:
     params = module.params
     present = params["state"] == PRESENT
     reader = Reader()
-    spi, doubt = reader.read(parse_spi if present else parse_installed_spi, params["spi"], "spi", (association.SPI_MIN, ""))
+    spi, doubt = reader.require(parse_spi if present else parse_installed_spi, params["spi"], "spi", (association.SPI_MIN, ""))
     wanted = association.build(
         params["protocol"],
         spi,
-        reader.read(read_address, params["destination"], "destination", _SOME_ADDRESS),
+        reader.require(read_address, params["destination"], "destination", _SOME_ADDRESS),
         mark=reader.read(parse_mark, params["mark"], "mark", None),
     )
     if present:

@@ -42,6 +42,12 @@ class Reader:
                 return parse(value, place)
         return otherwise
 
+    def require(self, parse: t.Callable[[V, str], T], value: V | None, place: str, otherwise: T) -> T:
+        """As `read`; no value is a problem, too. An option that must be given can be empty, or null."""
+        if value is None or value == "":
+            self.problems.append(InputError("nothing is given", place, "Give it; a variable that it comes from may be empty."))
+        return self.read(parse, value, place, otherwise)
+
     def unread(self) -> set[str]:
         """The places that were noted."""
         return {problem.place for problem in self.problems}

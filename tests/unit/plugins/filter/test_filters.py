@@ -67,6 +67,15 @@ def test_rendered_text_is_read_again() -> None:
         ({"destination": "host.example"}, "sas[0].destination: 'host.example' is no literal"),
         ({"colour": "red"}, "sas[0]: unknown field 'colour'"),
         ({"protocol": None}, "unknown SA type"),
+        ({"reqid": "many"}, "sas[0].reqid: 'many' is no number"),
+        ({"replay_window": -1}, "sas[0].replay_window: '-1' is no number"),
+        ({"if_id": 1 << 32}, "sas[0].if_id: '4294967296' does not fit 32 bits"),
+        ({"esn": "perhaps"}, "sas[0].esn: 'perhaps' is neither true nor false"),
+        ({"direction": "both"}, "sas[0].direction: unknown direction 'both'. Choose inbound or outbound."),
+        ({"direction": KEY}, "sas[0].direction: unknown direction (a word of 48 characters, hidden"),
+        ({"lifetimes": 5}, "sas[0].lifetimes: limits are a dictionary"),
+        ({"lifetimes": {"hard_byte": 5}}, "sas[0].lifetimes: limits are a dictionary. Known limits are: soft_bytes, "),
+        ({"lifetimes": {"hard_bytes": "5 GB"}}, "sas[0].lifetimes.hard_bytes: '5 GB' is no number"),
     ],
 )
 def test_what_cannot_be_rendered_is_named_without_its_key(change: dict[str, t.Any], told: str) -> None:
@@ -74,6 +83,36 @@ def test_what_cannot_be_rendered_is_named_without_its_key(change: dict[str, t.An
     with pytest.raises(AnsibleFilterError) as caught:
         FILTERS["ipseckeys_render"]([sa])
     assert told in str(caught.value) and KEY[:40] not in str(caught.value) and str(caught.value).startswith("ipsec.manual.ipseckeys_render: ")
+
+
+def test_fields_may_be_texts_or_null_as_variables_are() -> None:
+    sa = {"protocol": "esp", "spi": "0x8bcd1407", "destination": "192.168.13.213", "encryption_algorithm": "3des", "encryption_key": KEY}
+    numbers = {"reqid": 7, "replay_window": 64, "if_id": 9, "lifetimes": {"hard_bytes": 5, "soft_bytes": 4}}
+    texts = {"reqid": "7", "replay_window": "64", "if_id": "0x9", "lifetimes": {"hard_bytes": "5", "soft_bytes": "4", "hard_packets": None}}
+    for esn, word in ((False, "no"), (True, "yes")):
+        asked = FILTERS["ipseckeys_render"]([{**sa, **numbers, "esn": esn}])
+        assert (" esn" in asked, FILTERS["ipseckeys_render"]([{**sa, **texts, "esn": word}])) == (esn, asked)
+    nothing = dict.fromkeys(("mode", "reqid", "replay_window", "if_id", "esn", "direction", "icv_bits", "lifetimes"))
+    assert FILTERS["ipseckeys_render"]([{**sa, **nothing}]) == FILTERS["ipseckeys_render"]([sa])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("ipseckeys_render", (None,), "sas: a list of security associations is wanted, found NoneType"),
+        ("ipseckeys_render", ({"spi": 5},), "sas: a list of security associations is wanted, found dict. Put a single one into brackets"),
+        ("ipseckeys_render", ([None],), "sas[0]: a dictionary is wanted, found NoneType"),
+        ("ipseckeys_parse", (None,), "text: a text is wanted, found NoneType"),
+        ("ipsec_digest", ({"content": KEY},), "content: a text is wanted, found dict"),
+        ("ipsec_sas", (CONNECTIONS[:1], [KEY], "enigma"), "content: a text is wanted, found list"),
+        ("ipsec_policies", (None, "enigma"), "ipsec_connections: a list of connections is wanted, found NoneType"),
+        ("ipsec_policies", (CONNECTIONS[:1], "enigma", ["one"], "inbound"), "direction: unknown direction 'inbound'. Choose one of: in, out, fwd."),
+    ],
+)
+def test_what_is_of_another_kind_is_named_without_its_key(name: str, arguments: tuple[t.Any, ...], told: str) -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        FILTERS[name](*arguments)
+    assert str(caught.value).startswith(f"ipsec.manual.{name}: {told}") and KEY[:16] not in str(caught.value)
 
 
 def test_bad_text_is_refused_with_its_line() -> None:

@@ -249,6 +249,19 @@ def test_bad_input_is_named_and_changes_nothing(change: dict[str, t.Any], told: 
     assert not world.sadb.applied
 
 
+@pytest.mark.parametrize("state", ["present", "absent"])
+@pytest.mark.parametrize("option", ["spi", "destination"])
+@pytest.mark.parametrize("nothing", ["", None])
+def test_an_identity_that_a_variable_left_empty_is_refused(option: str, nothing: str | None, state: str) -> None:
+    world = World()
+    world.sadb.put(sa(association.SPI_MIN), sa(0x8BCD1407, destination="192.0.2.1"))
+    identity = {name: ESP[name] for name in ("protocol", "spi", "destination")}
+    result = world.run("ipsec_sa", state=state, **{**(ESP if state == "present" else identity), option: nothing})
+    assert result["failed"]
+    assert result["msg"] == f"{option}: nothing is given. Give it; a variable that it comes from may be empty."
+    assert not world.sadb.applied
+
+
 def test_a_bad_destination_is_not_blamed_on_what_depends_on_it() -> None:
     more = {"source": "2001:db8::1", "selector": {"source": "2001:db8::1"}, "encapsulation": {"nat_remote": "2001:db8::9"}}
     result = World().run("ipsec_sa", **{**ESP, "destination": "partym", **more})
