@@ -272,15 +272,16 @@ def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -
         wrong("esn", "extended sequence numbers need a replay window", "Set replay_window, 32 or more.")
     for field in ("reqid", "if_id"):
         if not 0 <= getattr(sa, field) <= 0xFFFFFFFF:
-            wrong(field, f"{getattr(sa, field)} does not fit 32 bits")
+            wrong(field, f"{getattr(sa, field)} does not fit 32 bits", "Choose 0 to 4294967295; 0 is none.")
     if sa.mark is not None and not all(0 <= part <= 0xFFFFFFFF for part in sa.mark):
-        wrong("mark", "mark and mask must fit 32 bits each")
+        wrong("mark", "mark and mask must fit 32 bits each", "Choose 0 to 0xffffffff for both.")
     elif sa.mark is not None and sa.mark.value & ~sa.mark.mask:
-        wrong("mark", f"the mark 0x{sa.mark.value:x} has bits outside its mask 0x{sa.mark.mask:x}, so it would match no packet")
+        fix = f"Write 0x{sa.mark.value & sa.mark.mask:x}/0x{sa.mark.mask:x}, or a wider mask."
+        wrong("mark", f"the mark 0x{sa.mark.value:x} has bits outside its mask 0x{sa.mark.mask:x}, so it would match no packet", fix)
     for kind in ("bytes", "packets", "addtime", "usetime"):
         soft, hard = getattr(sa.lifetimes, "soft_" + kind), getattr(sa.lifetimes, "hard_" + kind)
         if not (0 <= soft < 1 << 64 and 0 <= hard < 1 << 64):
-            wrong(f"hard_{kind}", "a limit must fit 64 bits")
+            wrong(f"hard_{kind}", "a limit must fit 64 bits", "Choose 0 to 18446744073709551615; 0 is no limit.")
         elif hard and soft > hard:
             wrong(f"soft_{kind}", f"the soft limit {soft} is above the hard limit {hard}", "A soft limit warns before the hard one ends the SA.")
     if sa.encapsulation is not None and sa.protocol != ESP:
@@ -311,21 +312,25 @@ def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool
     for kind, name, key in ((ENCRYPTION, sa.encryption, sa.encryption_key), (AUTHENTICATION, sa.authentication, sa.authentication_key)):
         row = rows[kind] = algorithm_of(name)
         if name and row is None:
-            yield InputError(f"unknown {kind} algorithm {shown(name)}", f"{kind}_algorithm")
+            yield InputError(
+                f"unknown {kind} algorithm {shown(name)}", f"{kind}_algorithm", "Use a name of the algorithm table, such as aes-cbc or hmac-sha256."
+            )
         elif row is None and key:
             yield InputError(f"an {kind} key is given without an {kind} algorithm", f"{kind}_key", f"Name the algorithm in {kind}_algorithm.")
         elif row is not None:
             reason = keys.problem(row, key)
             if reason:
-                yield InputError(reason, f"{kind}_key", f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {row.name}." if row.key_bits else "")
+                made = f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {row.name}."
+                yield InputError(reason, f"{kind}_key", made if row.key_bits else f"Take it away, or name the algorithm it is for in {kind}_algorithm.")
     cipher, integrity = rows[ENCRYPTION], rows[AUTHENTICATION]
     if sa.protocol == AH:
         if sa.encryption:
             yield InputError("AH cannot encrypt", "encryption_algorithm", "Use ESP, or take the encryption algorithm away.")
         if not sa.authentication:
-            yield InputError("AH needs an authentication algorithm", "authentication_algorithm")
+            yield InputError("AH needs an authentication algorithm", "authentication_algorithm", "Name one, such as hmac-sha256, and its key.")
     elif not sa.encryption and not sa.authentication:
-        yield InputError("ESP needs an encryption or an authentication algorithm", "encryption_algorithm")
+        hint = "Name both, such as aes-cbc and hmac-sha256, and their keys."
+        yield InputError("ESP needs an encryption or an authentication algorithm", "encryption_algorithm", hint)
     elif sa.encryption == "null" and not sa.authentication:
         yield InputError("ESP with null encryption and no authentication protects nothing", "authentication_algorithm", "Add an authentication algorithm.")
     if cipher is not None and cipher.combined and sa.authentication:
@@ -357,7 +362,7 @@ def selector_problems(selector: Selector) -> t.Iterator[InputError]:
         if not address:
             continue
         if not 0 <= prefix <= len(address) * 8:
-            yield InputError(f"the prefix /{prefix} is longer than the address", f"selector {side}")
+            yield InputError(f"the prefix /{prefix} is longer than the address", f"selector {side}", f"Write /0 to /{len(address) * 8}.")
         elif int.from_bytes(address, "big") & ((1 << (len(address) * 8 - prefix)) - 1):
             import ipaddress  # only here, since a module starts for every task
 

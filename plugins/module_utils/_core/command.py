@@ -180,7 +180,7 @@ def read_file(path: str, options: Options, kind: protected.Kind = protected.SECR
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ProtectedFileError("this is not a regular file", path)
-        return file.read(protected.LIMIT)
+        return protected.take(file, path)
 
 
 def _with_option(error: ProtectedFileError) -> ProtectedFileError:
@@ -455,6 +455,8 @@ def _prompt(options: Options) -> int:
     if server:
         message = f"this login came through {server}, which does not encrypt: keys typed here travel in clear text"
         raise InputError(message, "prompt", "Log in with ssh; or, where nobody can listen, add --allow-clear-text-login.")
+    if sys.stdin is None:
+        raise InputError("it is closed", "standard input", "Type commands at a terminal, or name a file: ipseckey -f FILE")
     history = _Line(sys.stdin.isatty())
     status = number = 0
     while True:
@@ -494,6 +496,8 @@ class _Line:
     def __init__(self, interactive: bool) -> None:
         self.interactive = interactive
         self._readline: t.Any = None
+        if hasattr(sys.stdin, "reconfigure"):
+            sys.stdin.reconfigure(errors="surrogateescape")  # what is no text is for the language to refuse
         if interactive:
             with contextlib.suppress(ImportError):
                 import readline
@@ -510,6 +514,12 @@ class _Line:
         return found[index] if index < len(found) else None
 
     def read(self, prompt: str) -> str | None:
+        try:
+            return self._read(prompt)
+        except OSError as exc:
+            raise IpsecError(f"it cannot be read ({exc.strerror or exc})", "standard input") from None
+
+    def _read(self, prompt: str) -> str | None:
         if not self.interactive:
             line = sys.stdin.readline()
             return line[:-1] if line.endswith("\n") else line or None
@@ -553,8 +563,9 @@ def _forget_output() -> None:
 
 def _say(text: str) -> None:
     if sys.stderr is not None:
-        sys.stderr.write(f"ipseckey: {text}\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # what cannot be told keeps nothing from being done, nor from being undone
+            sys.stderr.write(f"ipseckey: {text}\n")
+            sys.stderr.flush()
 
 
 def _complain(error: IpsecError) -> None:

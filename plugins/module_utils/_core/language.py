@@ -276,7 +276,8 @@ class Reader:
                     "Remove the last backslash.",
                 )
         if words and length > COMMAND_MAX[self.target]:
-            self.problem(f"the command has {length} characters over all its lines, more than {COMMAND_MAX[self.target]}", words[0].line, words[0].column)
+            message = f"the command has {length} characters over all its lines, more than {COMMAND_MAX[self.target]}"
+            self.problem(message, words[0].line, words[0].column, "No command needs so many; a backslash may end a line where none is meant.")
             words = []
         return number, Words(words, len(self.problems) > known_problems)
 

@@ -85,6 +85,14 @@ def read(path: str, limit: int = LIMIT, kind: Kind = SECRET) -> bytes:
         return _read(directory, name, path, limit, kind)
 
 
+def take(file: t.IO[bytes], path: str, limit: int = LIMIT) -> bytes:
+    """The content of an open file. Raises ProtectedFileError for one of more than ``limit`` bytes, rather than take a part of it for the whole."""
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ProtectedFileError(f"the file is longer than {limit} bytes", path, "A file of that size is a mistake; check what wrote it.")
+    return data
+
+
 def write(path: str, data: bytes) -> None:
     """Replace the content, or make the file (and missing directories, mode 0700), atomically and durably.
 
@@ -172,10 +180,7 @@ def _read(directory: int, name: str, path: str, limit: int, kind: Kind = SECRET)
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     with open(descriptor, "rb") as file:
         _raise_first(_file_problems(os.fstat(descriptor), path, kind) + _network_problems(file_system(descriptor, path), path, kind))
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ProtectedFileError(f"the file is longer than {limit} bytes", path, "A file of that size is a mistake; check what wrote it.")
-    return data
+        return take(file, path, limit)
 
 
 @contextlib.contextmanager

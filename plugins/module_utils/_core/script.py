@@ -117,7 +117,8 @@ def parse_words(words: t.Sequence[str], name: str = LINE, **options: t.Any) -> S
     """One command given word by word, as a shell does; options as for `parse`."""
     for number, word in enumerate(words, 1):
         if not word or not re.fullmatch(r"[ !#-~]+", word):
-            raise TextError("the word is empty, or has quotes or characters that are not printable ASCII", f"{name}, word {number}", 1, 1)
+            message = "the word is empty, or has quotes or characters that are not printable ASCII"
+            raise TextError(message, f"{name}, word {number}", 1, 1, "Type it anew, or take it away.")
     text = " ".join(f'"{word}"' if " " in word or word.endswith("\\") else word for word in words)
     return parse(text, name, LINE, **options)
 

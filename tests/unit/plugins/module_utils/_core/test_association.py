@@ -177,9 +177,10 @@ def test_a_good_sa_has_no_problem(sa):
         (good(selector=Selector(source_port=65536)), "selector", "port"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(sa, place, part):
+def test_what_is_wrong_is_named_with_its_place_and_the_fix(sa, place, part):
     found = {wrong.place: wrong.message for wrong in problems(sa)}
     assert part in found[place]
+    assert all(wrong.hint.endswith(".") for wrong in problems(sa)), problems(sa)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import command, display, login, reference, script
+from ansible_collections.ipsec.manual.plugins.module_utils._core import command, display, login, protected, reference, script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry
 from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import COMMAND_BY_WORD, COMMANDS, KEYWORDS, PROMPT
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd_text
@@ -75,6 +75,45 @@ def test_output_that_cannot_be_written_is_one_error():
     assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard output: it cannot be written (No space left on device)\n")
     answer = run("help", preexec_fn=lambda: os.close(1))
     assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard output: it is closed\n")
+
+
+def test_input_that_cannot_be_read_is_one_error():
+    answer = run("--allow-clear-text-login", preexec_fn=lambda: os.close(0))
+    assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
+    assert answer.stderr.startswith("ipseckey: standard input: it is closed. Type commands at a terminal, or name a file")
+    with open("/dev/null", "wb") as nothing:
+        answer = run("--allow-clear-text-login", stdin=nothing)
+    assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard input: it cannot be read (Bad file descriptor)\n")
+
+
+def test_bytes_that_are_no_text_are_refused_and_the_prompt_goes_on():
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    with tempfile.TemporaryFile() as typed:
+        typed.write(b"\xff\xfe\nhelp quit\n")
+        typed.seek(0)
+        answer = run("--allow-clear-text-login", stdin=typed, stdout=subprocess.PIPE, env=strict)
+    assert answer.returncode == 1 and answer.stdout.startswith("quit\n")
+    assert (
+        answer.stderr.startswith("ipseckey: command 1, line 1, column 1: the byte 0xff stands where only ASCII is allowed") and answer.stderr.count("\n") == 1
+    )
+
+
+def test_errors_that_cannot_be_told_change_no_status():
+    with open("/dev/full", "w", encoding="ascii") as full:
+        program = f"import sys; sys.path[:0] = {sys.path!r}; from {command.__name__} import main; sys.exit(main(['flush', 'NONSENSE']))"
+        assert subprocess.run([sys.executable, "-c", program], check=False, stderr=full).returncode == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have files that are safe")
+def test_of_a_file_that_is_too_long_no_part_is_taken_for_the_whole(capsys):
+    folder = Path(tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root"))
+    try:
+        (folder / "keys").touch(0o640)
+        os.truncate(folder / "keys", protected.LIMIT + 1)
+        assert command.main(["-c", str(folder / "keys"), "--allow-unsafe-file"]) == 1
+    finally:
+        shutil.rmtree(folder)
+    assert f"the file is longer than {protected.LIMIT} bytes" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can have files that are safe")
