@@ -84,15 +84,16 @@ from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, shown
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_secrets import key_forms, register
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 from ansible_collections.ipsec.manual.plugins.plugin_utils._remembered import remembered
 
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
-        self.set_options(var_options=variables, direct=kwargs)
+        set_known(self, "ipsec_key", variables, kwargs)
         if not terms:
             raise AnsibleLookupError("ipsec.manual.ipsec_key: no algorithm is named. Write a name such as aes-cbc or hmac-sha256.")
         try:
@@ -125,7 +126,7 @@ def _alone(rows: list[Algorithm], name: str | None) -> list[Algorithm]:
 def _algorithm(word: str) -> Algorithm:
     """The row of a cipher or an authentication algorithm; their names differ, their numbers do not."""
     if not isinstance(word, str) or word.isdigit():
-        raise InputError(f"{word!r} is no name of an algorithm", "", "Write a name such as aes-cbc or hmac-sha256.")
+        raise InputError(f"{shown(str(word))} is no name of an algorithm", "", "Write a name such as aes-cbc or hmac-sha256.")
     try:
         return find(ENCRYPTION, word)
     except InputError as exc:

@@ -67,12 +67,13 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 from ansible_collections.ipsec.manual.plugins.plugin_utils._records import DERIVED, Record, sas_of, verify_own
 
 
 class LookupModule(LookupBase):
     def run(self, terms: list[t.Any], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
-        self.set_options(var_options=variables, direct=kwargs)
+        set_known(self, "ipsec_keystore", variables, kwargs)
         names = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         try:
             store = Keystore(directory_of(self._loader, self.get_option("directory")), Vault(self._loader._vault.secrets))

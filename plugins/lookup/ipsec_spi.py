@@ -82,6 +82,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_number, parse_spi
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import connection_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 from ansible_collections.ipsec.manual.plugins.plugin_utils._records import taken_by
 
 display = Display()
@@ -89,7 +90,7 @@ display = Display()
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
-        self.set_options(var_options=variables, direct=kwargs)
+        set_known(self, "ipsec_spi", variables, kwargs)
         try:
             used = [read_excluded(word) for word in (*terms, *self.get_option("exclude"))]
             for doubt in sorted({doubt for dummy, doubt in used if doubt}):
@@ -101,6 +102,8 @@ class LookupModule(LookupBase):
     def _kept(self) -> set[int]:
         """The SPIs that the keystore has in use."""
         directory, destination = self.get_option("keystore"), self.get_option("destination")
+        if not directory and destination:
+            raise InputError("a destination is given, and no keystore to look for its SPIs in", "destination", "Give keystore, or leave it out.")
         if not directory:
             return set()
         store = Keystore(directory_of(self._loader, directory), Vault(self._loader._vault.secrets))

@@ -82,6 +82,8 @@ def test_keys_come_from_the_operating_system(monkeypatch: pytest.MonkeyPatch) ->
         ("null", {}, "null takes no key"),
         ("12", {}, "no name of an algorithm"),
         (12, {}, "no name of an algorithm"),
+        ("5" * 32, {}, "(a word of 32 characters, hidden since it may be a key) is no name of an algorithm"),
+        ("aes", {"bit": 128}, "there is no option 'bit'. Known are: bits, keystore, name, vault_id."),
     ],
 )
 def test_bad_terms_are_named(term: t.Any, options: dict[str, t.Any], told: str) -> None:
@@ -136,6 +138,8 @@ def test_many_spis_differ() -> None:
         (("010",), {}, "exclude: "),
         ((), {"exclude": ["0x1ffffffff"]}, "exclude: "),
         ((), {"count": -1}, "count: -1 SPIs cannot be drawn"),
+        ((), {"excluded": ["0x1001"]}, "there is no option 'excluded'. Known are: count, destination, exclude, keystore."),
+        ((), {"destination": "192.0.2.1"}, "destination: a destination is given, and no keystore"),
         ((), {"count": 1 << 32}, "cannot be drawn"),
     ],
 )
