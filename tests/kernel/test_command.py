@@ -139,6 +139,14 @@ def test_a_check_changes_nothing(ipseckey: Command) -> None:
     assert "found 128 bits" in ipseckey.bad("-c", ipseckey.file(f"add ah spi 0x1002 dst 192.0.2.2 auth_alg sha1 authkey {KEYS[0]}\n"))
 
 
+def test_a_check_finds_what_the_kernel_lacks(ipseckey: Command, without: t.Callable[..., None]) -> None:
+    file = ipseckey.file(f"{ADD}\nadd ah spi 0x2000 dst 2001:db8::1 auth_alg sha1 authkey {KEYS[2]}\n")
+    ipseckey.good("-c", file)
+    without("ah6")
+    assert "modprobe -a ah6" in ipseckey.bad("-c", file)
+    assert held() == set()
+
+
 def test_an_sa_that_is_there_is_refused(ipseckey: Command) -> None:
     file = ipseckey.file(f"{ADD}\n")
     ipseckey.good("-f", file)

@@ -143,7 +143,10 @@ def _run(options: Options) -> int:
         _warn(found.warnings)
         steps = [step for step in found.steps if step.command != "quit"]
         if options.check:
-            _check(steps, path, open_sadb())
+            sadb = open_sadb()
+            _check(steps, path, sadb)
+            added = [step.sa for step in steps if step.sa is not None]
+            raise_all(sadb.preflight(added) if added else [])
         else:
             _execute(steps, path, options)
         return 0

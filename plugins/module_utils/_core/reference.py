@@ -24,7 +24,7 @@ class Option(t.NamedTuple):
 
 OPTIONS: tuple[Option, ...] = (
     Option("-f", "run the commands of FILE: all of them, or none where one is wrong or refused", "FILE"),
-    Option("-c", "check FILE, key lengths included, and do nothing", "FILE"),
+    Option("-c", "check FILE, key lengths and what the kernel lacks included, and change nothing", "FILE"),
     Option("-s", "save all SAs to FILE, mode 0600; - is standard output", "FILE"),
     Option("--apply", "make the SADB hold the SAs of FILE, and no others between their addresses, by the difference alone; FILE has add commands only", "FILE"),
     Option("--compare", "say what --apply would change, and do nothing; exit status 1 where it would change something", "FILE"),
