@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs and policies that survive a reboot: role boot on two hosts of a lab of their own, under SysV init and systemd, which run here, and beside stand-ins
-for SMF's commands, which do not. The tests build on each other, in this order."""
+"""SAs and policies that survive a reboot: role boot on two hosts of a lab of their own, under SysV init, systemd and OpenRC, which run here, and beside
+stand-ins for SMF's commands, which do not. The tests build on each other, in this order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import GUIDE, LAB, SECRET_FILE, Host, Project, Run
+from ansible_collections.ipsec.manual.tests.e2e.harness import CHECKOUT, GUIDE, LAB, SECRET_FILE, Host, Project, Run
 
 NAME = "e2e-boot"
 SYSVINIT = {"boot_service_manager": "sysvinit"}
@@ -55,6 +55,20 @@ printf '#!/bin/sh\\nexec nsenter -t %s -p -m -- "$@"\\n' "$first" >/root/inside
 printf '#!/bin/sh\\nexec /root/inside /usr/bin/python3 "$@"\\n' >/root/python
 chmod 755 /root/inside /root/python
 for service in {wait}; do /root/inside systemctl start "$service"; done # waits
+"""
+
+# OpenRC in a host: Debian's packages, unpacked only, since where it is installed update-rc.d serves it, too.
+OPENRC = ("openrc", "librc1", "libeinfo1", "insserv")
+PACKAGES = CHECKOUT / "build" / "openrc"
+UNPACK_OPENRC = f"""\
+for package in {PACKAGES}/*.deb; do dpkg-deb --fsys-tarfile "$package" | tar -x -C / --keep-directory-symlink --exclude=./usr; done
+mkdir -p /run/openrc && openrc boot
+"""
+# What configures the network. Its name comes before ours, so only the dependency puts it behind.
+NETWORK = """\
+#!/sbin/openrc-run
+depend() { provide net; }
+start() { ip xfrm state count >/run/before-network; }
 """
 
 # Recorded forms of SMF's commands (illumos svcprop(1), svccfg(8), svcadm(8)). They keep the properties in a folder and note what was asked for.
@@ -377,6 +391,85 @@ def test_systemd_forgets_the_unit(hosts: dict[str, Host], project: Project, tree
     assert both(partym, "/root/inside", "systemctl", "status", "ipseckeys")[0] == 4
     assert {line for line in unlike(tree(partym), trees["partym"]) if not line.startswith(SYSTEMD_OWN)} == set()
     assert boot(project, "--limit", "partym", **absent).changed() == {"partym": 0}
+
+
+@pytest.fixture(scope="module", name="openrc")
+def bring_openrc(hosts: dict[str, Host]) -> str:
+    """OpenRC on enigma, which holds no SA then; every file there."""
+    PACKAGES.mkdir(parents=True, exist_ok=True)
+    if len(list(PACKAGES.glob("*.deb"))) < len(OPENRC):
+        fetch = ("apt-get", "-q", "download", *OPENRC)
+        if subprocess.run(fetch, cwd=PACKAGES, check=False, capture_output=True).returncode:
+            subprocess.run(("apt-get", "-q", "update"), check=True, capture_output=True)
+            subprocess.run(fetch, cwd=PACKAGES, check=True, capture_output=True)
+    enigma = hosts["enigma"]
+    enigma.run("sh", "-c", UNPACK_OPENRC)
+    enigma.run("sh", "-c", "ip xfrm state flush; ip xfrm policy flush")
+    return tree(enigma)
+
+
+OPENRC_MANAGED = {"boot_service_manager": "openrc", **POLICIES}
+
+
+def test_openrc_loads_the_file(hosts: dict[str, Host], project: Project, openrc: str) -> None:
+    enigma = hosts["enigma"]
+    check = boot(project, "--check", "--limit", "enigma", **OPENRC_MANAGED)
+    assert check.status == 0 and check.changed() == {"enigma": 4} and unlike(tree(enigma), openrc) == set(), check.output
+    done = boot(project, "--limit", "enigma", **OPENRC_MANAGED)
+    assert done.status == 0 and done.changed() == {"enigma": 5}, done.output
+    assert boot(project, "--limit", "enigma", **OPENRC_MANAGED).changed() == {"enigma": 0}
+    assert enigma.spis() == project.spis("guide") and ours(enigma)
+
+
+def test_openrc_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], project: Project, openrc: str) -> None:
+    enigma = hosts["enigma"]
+    service = ("rc-service", "ipseckeys")
+    enigma.run("ip", "xfrm", "state", "add", *FOREIGN, "reqid", "4242", "mode", "transport", "enc", "cbc(aes)", "0x" + "5a" * 32)
+    text, loaded = enigma.file(), {FOREIGN_SPI, *project.spis("guide")}
+    put(enigma, text + EXTRA)
+    status, said = both(enigma, *service, "reload")
+    assert status == 0 and "1 added, 0 replaced, 0 removed, 2 as they were" in said and enigma.spis() == {"0x00002001", *loaded}
+    put(enigma, text + WRONG)
+    enigma.run("dmesg", "-C")
+    wrong = f"{SECRET_FILE}, line {text.count(chr(10)) + 1}, column"
+    for verb in ("reload", "restart", "stop"):
+        status, said = both(enigma, *service, verb)
+        assert status == 1 and wrong in said and "63" in said, said
+    assert wrong in enigma.run("dmesg") and enigma.spis() == {"0x00002001", *loaded} and ours(enigma)
+    put(enigma, text)
+    assert both(enigma, *service, "stop")[0] == 0 and enigma.spis() == {FOREIGN_SPI} and policies(enigma) == []
+    put(enigma, text + WRONG)
+    status, said = both(enigma, *service, "start")
+    assert status == 1 and wrong in said and both(enigma, *service, "status")[0] == 3 and enigma.spis() == {FOREIGN_SPI}
+    put(enigma, text)
+    assert both(enigma, *service, "start")[0] == 0 and enigma.spis() == loaded and ours(enigma)
+
+
+def test_openrc_loads_before_the_network(hosts: dict[str, Host], project: Project, openrc: str) -> None:
+    enigma = hosts["enigma"]
+    enigma.run("sh", "-c", f"printf %s '{NETWORK}' >/etc/init.d/a-network; chmod 755 /etc/init.d/a-network; rc-update add a-network boot")
+    enigma.run("openrc", "shutdown")
+    assert enigma.spis() >= project.spis("guide") and ours(enigma)
+    enigma.fault("reboot")
+    assert enigma.spis() == set() and policies(enigma) == []
+    said = enigma.run("sh", "-c", "mkdir -p /run/openrc; openrc boot 2>&1")
+    assert "2 added, 0 replaced, 0 removed" in said and enigma.spis() == project.spis("guide") and ours(enigma)
+    assert re.search(r"\b2$", enigma.run("cat", "/run/before-network")), said
+    assert enigma.pings(GUIDE[1])
+    enigma.run("sh", "-c", "rc-service a-network stop; rc-update del a-network boot; rm /etc/init.d/a-network /run/before-network")
+
+
+def test_openrc_forgets_the_service(hosts: dict[str, Host], project: Project, openrc: str) -> None:
+    enigma = hosts["enigma"]
+    spis = enigma.spis()
+    absent = {"boot_service_manager": "openrc", "boot_state": "absent"}
+    assert boot(project, "--check", "--limit", "enigma", **absent).changed() == {"enigma": 4}
+    done = boot(project, "--limit", "enigma", **absent)
+    assert done.status == 0 and done.changed() == {"enigma": 4}, done.output
+    assert enigma.spis() == spis and ours(enigma)
+    # OpenRC's own cache of what all services say of each other.
+    assert {line for line in unlike(tree(enigma), openrc) if not line.startswith("/run/openrc/deptree ")} == set()
+    assert boot(project, "--limit", "enigma", **absent).changed() == {"enigma": 0}
 
 
 def test_smf_is_set_once_and_never_refreshed_needlessly(hosts: dict[str, Host], project: Project) -> None:
