@@ -180,14 +180,14 @@ def problems(policy: Policy) -> list[InputError]:
     one_of("action", policy.action, ACTIONS)
     for field in ("priority", "if_id"):
         if not 0 <= getattr(policy, field) <= 0xFFFFFFFF:
-            wrong(field, f"{getattr(policy, field)} does not fit 32 bits")
+            wrong(field, f"{getattr(policy, field)} does not fit 32 bits", "Choose 0 to 4294967295.")
     if policy.mark is not None and (not all(0 <= part <= 0xFFFFFFFF for part in policy.mark) or policy.mark.value & ~policy.mark.mask):
-        wrong("mark", "mark and mask must fit 32 bits each, and the mark must lie inside its mask")
+        wrong("mark", "mark and mask must fit 32 bits each, and the mark must lie inside its mask", "Write VALUE/MASK, such as 0x1/0xff.")
     found.extend(selector_problems(policy.selector))
     if policy.action == BLOCK and policy.templates:
         wrong("templates", "a policy that blocks has no templates", "Take them away, or allow the traffic.")
     if len(policy.templates) > 6:
-        wrong("templates", f"{len(policy.templates)} templates are too many", "The kernel takes 6.")
+        wrong("templates", f"{len(policy.templates)} templates are too many", "The kernel takes 6; take the others away.")
     for index, template in enumerate(policy.templates):
         place = f"templates[{index}]"
         one_of(f"{place} protocol", template.protocol, (ESP, AH, "comp"))
@@ -196,12 +196,12 @@ def problems(policy: Policy) -> list[InputError]:
         if len(template.source) != len(template.destination):
             wrong(place, "source and destination are of different address families", "Give both as IPv4 or both as IPv6.")
         elif template.mode == TUNNEL and not any(template.destination):
-            wrong(f"{place} destination", "a tunnel needs the address of its far end")
+            wrong(f"{place} destination", "a tunnel needs the address of its far end", "Give the outer addresses of both ends.")
         elif template.mode == TRANSPORT and len(template.source) != len(policy.selector.source):
             wrong(place, "transport mode cannot change the address family", "Use addresses of the selector's family.")
         for field in ("spi", "reqid"):
             if not 0 <= getattr(template, field) <= 0xFFFFFFFF:
-                wrong(f"{place} {field}", f"{getattr(template, field)} does not fit 32 bits")
+                wrong(f"{place} {field}", f"{getattr(template, field)} does not fit 32 bits", "Choose 0 to 4294967295; 0 is any.")
     return found
 
 

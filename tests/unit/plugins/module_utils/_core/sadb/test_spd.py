@@ -124,6 +124,7 @@ def test_a_replacement_names_what_differs() -> None:
 def test_problems_are_named_by_option(changes: dict[str, t.Any], places: list[str]) -> None:
     policy = spd.build("out", PAIR, [ESP])._replace(**changes)
     assert [problem.place for problem in spd.problems(policy)] == places
+    assert all(problem.hint.endswith(".") for problem in spd.problems(policy))
 
 
 def test_all_problems_are_reported_together() -> None:
