@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -165,12 +166,8 @@ def sanity_older(name: str) -> None:
     They look at what is installed; its tests are for the newest. The floor alone knows the oldest Python of hosts.
     What the middle knows the others know too, so that it runs on its own Python only.
     """
-    found = _pythons()
-    able = [version for version in ("3.13", "3.12", "3.11") if version in found]
-    if not able:
-        sys.exit(f"The ansible-core of tests/requirements/{name}.txt runs on Python 3.11 or 3.12 to 3.13, and none is here: install one.")
-    python = environment(name, found[able[0]], f"tests/requirements/{name}.txt")
-    _sanity(python.parent, found if name == "floor" else {able[0]: found[able[0]]}, "meta/", "playbooks/", "plugins/", "roles/")
+    found = _pythons() if name == "floor" else {}
+    _sanity(_older(name).parent, found, "meta/", "playbooks/", "plugins/", "roles/")
 
 
 def _sanity(tools: Path, found: dict[str, Path], *targets: str) -> None:
@@ -197,10 +194,38 @@ def _sanity(tools: Path, found: dict[str, Path], *targets: str) -> None:
 
 
 def core(version: str) -> None:
-    """The core's own tests on one Python that a target may run."""
+    """The core's own tests on one Python that a target may run: without Ansible, as inside the command on a managed host."""
+    _unit_tests(version, "--hypothesis-profile", "pythons", "tests/unit/plugins/module_utils/_core")
+
+
+def modules(version: str) -> None:
+    """The tests of what goes to a target with the core, on one Python that it may run, with what the oldest ansible-core brings there."""
+    alone = workspace.BUILD / "target"  # the one package, without the controller's libraries
+    alone.mkdir(exist_ok=True)
+    for package in (_floor().parents[1] / "lib").glob("python3.*/site-packages/ansible"):
+        link = alone / f"ansible.{version}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(package)
+        link.replace(alone / "ansible")
+    _unit_tests(version, "tests/unit/plugins/module_utils/test_glue.py", "tests/unit/plugins/modules", PYTHONPATH=f"{workspace.COLLECTIONS}:{alone}")
+
+
+def _unit_tests(version: str, *arguments: str, **more: str) -> None:
     python = environment(version, pythons.found()[version], "tests/requirements/core.txt")
-    # Only the core's own path: there is no ansible here, as inside the command on a managed host.
-    _run(str(python), "-m", "pytest", "-p", "no:cacheprovider", "--hypothesis-profile", "pythons", "tests/unit/plugins/module_utils/_core")
+    _run(str(python), "-m", "pytest", "-p", "no:cacheprovider", *arguments, **more)
+
+
+def _floor() -> Path:
+    """A Python that has the oldest ansible-core that we claim."""
+    return workspace.PYTHON if sys.version_info < (3, 12) else _older("floor")
+
+
+def _older(name: str) -> Path:
+    """A Python that has an older ansible-core that we claim, ``floor`` or ``middle`` of tests/requirements."""
+    able = [path for version, path in pythons.found().items() if version in ("3.11", "3.12", "3.13")]
+    if not able:
+        sys.exit(f"The ansible-core of tests/requirements/{name}.txt runs on Python 3.11 or 3.12 to 3.13, and none is here: install one.")
+    return environment(name, able[-1], f"tests/requirements/{name}.txt")
 
 
 def _pythons() -> dict[str, Path]:
@@ -218,11 +243,13 @@ def environment(name: str, interpreter: Path, requirements: str) -> Path:
     python = folder / "bin" / "python"
     pins = f"{interpreter}\n{Path(requirements).read_text(encoding='utf-8')}"
     stamp = folder / "stamp"
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != pins:
-        _run(str(interpreter), "-m", "venv", "--clear", str(folder))
-        if subprocess.run(("uv", "-q", "pip", "install", "--python", str(python), "-r", requirements), check=False).returncode:
-            _run(str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r", requirements)
-        stamp.write_text(pins, encoding="utf-8")
+    with (workspace.BUILD / f"venv-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parts of two lanes may want it at once
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != pins:
+            _run(str(interpreter), "-m", "venv", "--clear", str(folder))
+            if subprocess.run(("uv", "-q", "pip", "install", "--python", str(python), "-r", requirements), check=False).returncode:
+                _run(str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r", requirements)
+            stamp.write_text(pins, encoding="utf-8")
     return python
 
 
@@ -258,7 +285,7 @@ def _output(*command: str, **environment: str) -> str:
     return answer.stdout
 
 
-_ALL = (shell, paths, types, licences, artifact, galaxy, sanity, sanity_older, core, site)
+_ALL = (shell, paths, types, licences, artifact, galaxy, sanity, sanity_older, core, modules, site)
 CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in _ALL}
 
 

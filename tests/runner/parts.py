@@ -61,7 +61,7 @@ PARTS = (
     Part("docs", "static", (*CHECKS, "site")),
     Part("ansible-lint", "static", ("ansible-lint", "--offline", "--profile", "production")),
     Part("galaxy", "static", (*CHECKS, "galaxy")),
-    *(Part(f"core-{version}", "pythons", (*CHECKS, "core", version), is_pytest=True) for version in pythons.TARGETS),
+    *(Part(f"{what}-{version}", "pythons", (*CHECKS, what, version), is_pytest=True) for version in pythons.TARGETS for what in ("core", "modules")),
     Part("coverage", "coverage", MEASURED, lane="coverage", after=("unit", "kernel")),
     Part("kernel", "kernel", (*ON_A_KERNEL, *MEASURED, "kernel", "tests/kernel"), lane="kernel", is_pytest=True, limit=3000),
     Part("leak", "leak", (*PYTEST, "tests/leak"), lane="kernel", is_pytest=True, limit=2400),
@@ -86,5 +86,5 @@ def named(*words: str) -> list[Part]:
     dropped = {"sanity-middle", "sanity-floor"} if sys.version_info < (3, 12) else set()
     if any(part.tier == "pythons" for part in chosen):
         found = pythons.found()
-        dropped |= {f"core-{version}" for version in pythons.TARGETS if version not in found}
+        dropped |= {part.name for part in chosen if part.tier == "pythons" and part.command[-1] not in found}
     return [part for part in chosen if part.name not in dropped]
