@@ -81,7 +81,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     except IpsecError as error:
         _complain(error)
     except BrokenPipeError:
-        _forget_output()
+        _forget(sys.stdout)
     except KeyboardInterrupt:
         _say("interrupted")
     return 1
@@ -555,20 +555,22 @@ def _print(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as exc:
-        _forget_output()
+        _forget(sys.stdout)
         raise IpsecError(f"it cannot be written ({exc.strerror})", "standard output") from None
 
 
-def _forget_output() -> None:
-    """What is still to be written goes nowhere, else the interpreter complains when it closes the stream."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _forget(stream: t.TextIO) -> None:
+    """What is still to be written goes nowhere, else the interpreter complains, and changes the status, when it closes the stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(text: str) -> None:
     if sys.stderr is not None:
-        with contextlib.suppress(OSError):  # what cannot be told keeps nothing from being done, nor from being undone
+        try:
             sys.stderr.write(f"ipseckey: {text}\n")
             sys.stderr.flush()
+        except OSError:  # what cannot be told keeps nothing from being done, nor from being undone
+            _forget(sys.stderr)
 
 
 def _complain(error: IpsecError) -> None:

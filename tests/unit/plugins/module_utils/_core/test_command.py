@@ -98,10 +98,12 @@ def test_bytes_that_are_no_text_are_refused_and_the_prompt_goes_on():
     )
 
 
-def test_errors_that_cannot_be_told_change_no_status():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_errors_that_cannot_be_told_change_no_status(unbuffered):
     with open("/dev/full", "w", encoding="ascii") as full:
         program = f"import sys; sys.path[:0] = {sys.path!r}; from {command.__name__} import main; sys.exit(main(['flush', 'NONSENSE']))"
-        assert subprocess.run([sys.executable, "-c", program], check=False, stderr=full).returncode == 1
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        assert subprocess.run([sys.executable, "-c", program], check=False, stderr=full, env=environment).returncode == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can have files that are safe")
