@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import multiprocessing
 import os
 import pathlib
+import shutil
 import tempfile
 import typing as t
 
@@ -122,6 +124,13 @@ class Ledger:
         self.spis: dict[tuple[str, int], frozenset[tuple[bytes, int]]] = {}
         self.records: dict[str, Record] = {}
 
+    def copy(self, directory: pathlib.Path) -> Ledger:
+        """The same, of the same keystore elsewhere."""
+        shutil.copytree(pathlib.Path(self.directory).parent, directory)
+        other = copy.deepcopy(self)
+        other.directory = str(directory / pathlib.Path(self.directory).name)
+        return other
+
     def audit(self, order: Order | None = None) -> None:
         store = Keystore(self.directory, Vault(SECRET))
         roots = store.read_roots()
@@ -186,17 +195,21 @@ ROTATION = ("switching", "promoted")
 
 @pytest.mark.parametrize("crashed", range(9))
 def test_every_step_survives_a_crash_between_any_two_calls(tmp_path: pathlib.Path, crashed: int) -> None:
-    """One step of a long history is broken off before each of its calls in turn; the run after it ends it."""
+    """One step of a long history is broken off before each of its calls in turn; the run after it ends it, and the history goes on."""
     history = [ORDERS[index] for index in (0, 5, 6, 3, 5, 6, 8, 0, 7)]
+    before = Ledger(str(tmp_path / "before" / "keystore"))
+    (tmp_path / "before").mkdir()
+    for order in history[:crashed]:
+        run(before.directory, order)
+        before.audit(order)
     for crash_at in itertools.count(1):
-        ledger = Ledger(str(tmp_path / f"{crash_at}" / "keystore"))
-        for index, order in enumerate(history):
-            if index == crashed:
-                machine = Machine(crash_at)
-                try:
-                    run(ledger.directory, order, machine)
-                except Crash:
-                    ledger.audit(order)
+        ledger = before.copy(tmp_path / f"{crash_at}")
+        machine = Machine(crash_at)
+        try:
+            run(ledger.directory, history[crashed], machine)
+        except Crash:
+            ledger.audit(history[crashed])
+        for order in history[crashed:]:
             run(ledger.directory, order)
             ledger.audit(order)
         assert not list(pathlib.Path(ledger.directory).glob(".*.new"))
