@@ -41,6 +41,7 @@ ARTIFACT_ROOTS = {
 BUILT = {"FILES.json", "MANIFEST.json"}
 NOT_PACKED = {".gitignore", ".gitkeep"}
 ONLY_OLDER = ("3.8",)  # Pythons that the newest ansible-core does not know any more
+INSTALLED = ("meta/", "playbooks/", "plugins/", "roles/")
 DOCUMENTED = ("module", "lookup", "filter", "test", "role")
 MACHINE = re.compile(r"/(?:work|farm)/|/root/[.]|/home/\w+/|[.]library/|deb[.]debian[.]org|pypi[.]org|registry[.]npmjs|github[.]com/\w+/\w+/raw")
 
@@ -157,8 +158,10 @@ def _check_action_group(root: Path) -> None:
 
 
 def sanity() -> None:
-    """ansible-test sanity, all tests, on every Python found here that this ansible-core knows."""
-    _sanity(workspace.VENV / "bin", _pythons())
+    """ansible-test sanity on every Python found here that this ansible-core knows, all tests. Of our own tests' code, ruff looks for what pylint would."""
+    found = _pythons()
+    _sanity(workspace.VENV / "bin", found, "--skip-test", "pylint")
+    _sanity(workspace.VENV / "bin", found, "--test", "pylint", *INSTALLED)
 
 
 def sanity_older(name: str) -> None:
@@ -167,10 +170,10 @@ def sanity_older(name: str) -> None:
     They look at what is installed, on their own Python and on those of hosts that the newest does not know; the rest is the newest's.
     """
     only = {version: path for version, path in pythons.found().items() if version in ONLY_OLDER}
-    _sanity(_older(name).parent, only, "meta/", "playbooks/", "plugins/", "roles/")
+    _sanity(_older(name).parent, only, *INSTALLED)
 
 
-def _sanity(tools: Path, found: dict[str, Path], *targets: str) -> None:
+def _sanity(tools: Path, found: dict[str, Path], *arguments: str) -> None:
     home = workspace.VENV / "home"  # its cache is not the user's: the stand-in above must not meet their other collections
     cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
@@ -183,7 +186,7 @@ def _sanity(tools: Path, found: dict[str, Path], *targets: str) -> None:
     folders = [str(tools), *(str(path.parent) for path in found.values()), "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
     environment = {**os.environ, "HOME": str(home), "PATH": ":".join(dict.fromkeys(folders))}
     errors = []
-    command = ["ansible-test", "sanity", "--color", "no", *targets]
+    command = ["ansible-test", "sanity", "--color", "no", *arguments]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         for line in run.stdout or ():
             print(line, end="", flush=True)
@@ -195,7 +198,7 @@ def _sanity(tools: Path, found: dict[str, Path], *targets: str) -> None:
 
 def core(version: str) -> None:
     """The core's own tests on one Python that a target may run: without Ansible, as inside the command on a managed host."""
-    _unit_tests(version, "--hypothesis-profile", "pythons", "tests/unit/plugins/module_utils/_core")
+    _unit_tests(version, *pythons.CORE)
 
 
 def modules(version: str) -> None:
@@ -212,7 +215,7 @@ def modules(version: str) -> None:
 
 def _unit_tests(version: str, *arguments: str, **more: str) -> None:
     python = environment(version, pythons.found()[version], "tests/requirements/core.txt")
-    _run(str(python), "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", *arguments, **more)
+    _run(str(python), "-m", "pytest", *arguments, **more)
 
 
 def _floor() -> Path:

@@ -4,8 +4,8 @@
 
 """How much of the core the tests run. Works in the copy, on this machine's kernel or a lab's.
 
-measured.py TIER ARGUMENT...    run pytest, and note what of the core it runs
-measured.py                     judge what the tiers noted, together
+measured.py PART ARGUMENT...    run pytest, and note what of the core it runs
+measured.py                     judge what the parts noted, together
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ import sys
 from pathlib import Path
 
 NOTES = Path("build", "coverage").absolute()
-TIERS = ("unit", "kernel")
+PARTS = ("core", "kernel")
 LEAST = 95  # of 100 branches, and of 100 lines and branches
 COVERAGE = ("python", "-m", "coverage")
 
 
-def note(tier: str, *arguments: str) -> int:
-    """Run pytest; its exit status. What it runs of the core is in build/coverage/TIER, if all passed."""
+def note(part: str, *arguments: str) -> int:
+    """Run pytest; its exit status. What it runs of the core is in build/coverage/PART, if all passed."""
     NOTES.mkdir(parents=True, exist_ok=True)
-    for old in (NOTES / tier, *NOTES.glob(f"{tier}.*")):
+    for old in (NOTES / part, *NOTES.glob(f"{part}.*")):
         old.unlink(missing_ok=True)
-    environment = {**os.environ, "COVERAGE_FILE": str(NOTES / tier)}
+    environment = {**os.environ, "COVERAGE_FILE": str(NOTES / part)}
     status = subprocess.run(("python", "-m", "pytest", "--cov", "--cov-report=", *arguments), env=environment, check=False).returncode
     if status:
-        (NOTES / tier).unlink(missing_ok=True)
+        (NOTES / part).unlink(missing_ok=True)
     return status
 
 
 def judge() -> str:
     """What is wrong; empty when nothing is."""
-    lacking = [tier for tier in TIERS if not (NOTES / tier).exists()]
+    lacking = [part for part in PARTS if not (NOTES / part).exists()]
     if lacking:
-        return f"Nothing is noted of: {', '.join(lacking)}. First run, without a failure: " + ", ".join(f"tests/run {tier}" for tier in lacking)
+        return f"Nothing is noted of: {', '.join(lacking)}. First run, without a failure: " + ", ".join(f"tests/run {part}" for part in lacking)
     environment = {**os.environ, "COVERAGE_FILE": str(NOTES / "all")}
     (NOTES / "all").unlink(missing_ok=True)
-    subprocess.run((*COVERAGE, "combine", "-q", "--keep", *(str(NOTES / tier) for tier in TIERS)), env=environment, check=True)
+    subprocess.run((*COVERAGE, "combine", "-q", "--keep", *(str(NOTES / part) for part in PARTS)), env=environment, check=True)
     subprocess.run((*COVERAGE, "report"), env=environment, check=True)
     subprocess.run((*COVERAGE, "json", "-q", "-o", str(NOTES / "all.json")), env=environment, check=True)
     totals = json.loads((NOTES / "all.json").read_text(encoding="utf-8"))["totals"]

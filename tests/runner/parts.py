@@ -53,16 +53,18 @@ PARTS = (
     Part("changelog", "static", ("antsibull-changelog", "lint"), lane="static"),
     Part("artifact", "static", (*CHECKS, "artifact"), lane="static"),
     Part("docs", "static", (*CHECKS, "site"), lane="static"),
+    Part("antsibull-docs", "static", ("antsibull-docs", "lint-collection-docs", *DOCS_LINT, "."), lane="static"),
     Part("ansible-lint", "static", ("ansible-lint", "--offline", "--profile", "production"), lane="static"),
     Part("galaxy", "static", (*CHECKS, "galaxy"), lane="static"),
     Part("sanity", "static", (*CHECKS, "sanity"), lane="static", limit=2400),
     Part("sanity-middle", "static", (*CHECKS, "sanity_older", "middle"), lane="static", limit=2400),
     Part("sanity-floor", "static", (*CHECKS, "sanity_older", "floor"), lane="static", limit=2400),
-    Part("unit", "unit", (*MEASURED, "unit", "-n", "2", "tests/unit", "tests/conformance"), is_pytest=True),
+    Part("unit", "unit", (*PYTEST, "-n", "2", "tests/unit", "tests/conformance"), is_pytest=True),
     Part("controller", "controller", (*PYTEST, "-n", "2", "tests/controller"), is_pytest=True),
-    Part("antsibull-docs", "static", ("antsibull-docs", "lint-collection-docs", *DOCS_LINT, ".")),
-    *(Part(f"{what}-{version}", "pythons", (*CHECKS, what, version), is_pytest=True) for version in pythons.TARGETS for what in ("core", "modules")),
-    Part("coverage", "coverage", MEASURED, lane="coverage", after=("unit", "kernel")),
+    Part("core", "pythons", (*MEASURED, "core", *pythons.CORE), is_pytest=True),
+    *(Part(f"core-{version}", "pythons", (*CHECKS, "core", version), is_pytest=True) for version in pythons.TARGETS if version != pythons.OWN),
+    *(Part(f"modules-{version}", "pythons", (*CHECKS, "modules", version), is_pytest=True) for version in pythons.TARGETS),
+    Part("coverage", "coverage", MEASURED, lane="coverage", after=("core", "kernel")),
     Part("kernel", "kernel", (*ON_A_KERNEL, *MEASURED, "kernel", "tests/kernel"), lane="kernel", is_pytest=True, limit=3000),
     Part("leak", "leak", (*PYTEST, "tests/leak"), lane="kernel", is_pytest=True, limit=2400),
     Part("lab", "lab", (*PYTEST, "tests/lab"), lane="hosts", is_pytest=True),
@@ -86,5 +88,5 @@ def named(*words: str) -> list[Part]:
     dropped = {"sanity-middle", "sanity-floor"} if sys.version_info < (3, 12) else set()
     if any(part.tier == "pythons" for part in chosen):
         found = pythons.found()
-        dropped |= {part.name for part in chosen if part.tier == "pythons" and part.command[-1] not in found}
+        dropped |= {part.name for part in chosen if part.tier == "pythons" and part.command[-1] in set(pythons.TARGETS) - set(found)}
     return [part for part in chosen if part.name not in dropped]

@@ -13,6 +13,9 @@ from pathlib import Path
 
 # What a managed host may run under the ansible-core versions we claim.
 TARGETS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+OWN = f"{sys.version_info.major}.{sys.version_info.minor}"  # that of the tools
+# What is run on each of them: the core's own tests, with fewer examples, since the part `unit` has tried more.
+CORE = ("--hypothesis-profile", "pythons", "tests/unit/plugins/module_utils/_core", "tests/conformance")
 
 
 def found() -> dict[str, Path]:

@@ -81,17 +81,21 @@ def test_a_part_passes_only_if_tests_ran_and_all_passed(
 
 
 @pytest.mark.parametrize(("tested", "status", "closing"), [("side(1), side(0)", 0, "1 passed, 0 failed"), ("side(1)", 1, "0 passed, 1 failed")])
-def test_coverage_is_judged_by_what_unit_and_kernel_tests_ran(checkout: Path, tested: str, status: int, closing: str) -> None:
+def test_coverage_is_judged_by_what_the_tests_ran_with_and_without_a_kernel(checkout: Path, tested: str, status: int, closing: str) -> None:
     shutil.copy(TESTS.parent / "pyproject.toml", checkout)
     core = checkout / "plugins" / "module_utils" / "_core"
     core.mkdir(parents=True)
     (core / "sides.py").write_text("def side(number):\n    if number:\n        return 1\n    return 2\n")
-    write_tests(checkout, sides=f"from plugins.module_utils._core.sides import side\n\n\ndef test_sides():\n    {tested}\n")
+    write_tests(checkout)
+    beside = Path("unit", "plugins", "module_utils", "_core")
+    (checkout / "tests" / beside).mkdir(parents=True)
+    shutil.copy(TESTS / beside / "conftest.py", checkout / "tests" / beside)
+    (checkout / "tests" / beside / "test_sides.py").write_text(f"from plugins.module_utils._core.sides import side\n\n\ndef test_sides():\n    {tested}\n")
     assert run(checkout, "coverage")[0] == 1, "nothing is noted yet"
-    assert run(checkout, "unit")[0] == 0
+    assert run(checkout, "core")[0] == 0
     assert run(checkout, "coverage")[0] == 1, "nothing is noted of the kernel's tests yet"
     notes = checkout / "build" / "collections" / "ansible_collections" / "ipsec" / "manual" / "build" / "coverage"
-    shutil.copy(notes / "unit", notes / "kernel")
+    shutil.copy(notes / "core", notes / "kernel")
     outcome, lines = run(checkout, "coverage")
     assert (outcome, lines[-1]) == (status, closing)
 
