@@ -16,6 +16,8 @@ import workspace
 
 
 def main(arguments: list[str]) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell ignores the first for what it starts in the background, and all that is tested would inherit that
+        signal.signal(number, signal.default_int_handler)
     command, *rest = arguments or ["all"]
     if command == "exec" and not rest:
         print("tests/run exec: name a command", file=sys.stderr)
@@ -31,7 +33,6 @@ def main(arguments: list[str]) -> int:
     if command == "exec":
         os.chdir(workspace.COPY)
         os.execvpe(rest[0], rest, workspace.environment())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return schedule.run(chosen)
 
 

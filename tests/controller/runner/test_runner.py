@@ -29,8 +29,9 @@ def fixture_checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(checkout: Path, *arguments: str) -> tuple[int, list[str]]:
-    answer = subprocess.run([sys.executable, str(checkout / "tests" / "runner"), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+def run(checkout: Path, *arguments: str, before: tuple[str, ...] = ()) -> tuple[int, list[str]]:
+    command = [*before, sys.executable, str(checkout / "tests" / "runner"), *arguments]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return answer.returncode, answer.stdout.decode().splitlines()
 
 
@@ -127,6 +128,11 @@ def test_an_unknown_tier_is_refused_by_name(checkout: Path, words: tuple[str, ..
     status, lines = run(checkout, *words)
     assert status == 2
     assert "'units' is no tier" in lines[-1]
+
+
+def test_what_runs_heeds_an_interrupt_though_the_run_is_in_the_background(checkout: Path) -> None:
+    heeds = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    assert run(checkout, "exec", "python", "-c", heeds, before=("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")) == (0, ["True"])
 
 
 def test_the_copy_mirrors_the_checkout_and_keeps_what_tools_left(checkout: Path) -> None:
