@@ -75,7 +75,7 @@ class Run:
         with self._lock:
             self._stopped = True
             running = list(self._running.values())
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGINT, signal.SIGKILL):  # interrupted, pytest takes down the labs that it started
             for process in running:
                 _signal(process, number)
             deadline = time.monotonic() + 20
@@ -92,7 +92,7 @@ class Run:
                 except subprocess.TimeoutExpired:
                     remark = f"no end after {part.limit} s"
                     status = 1
-                    _signal(process, signal.SIGTERM)
+                    _signal(process, signal.SIGINT)
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(20)
                 finally:

@@ -10,6 +10,8 @@ import importlib
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,22 @@ def test_a_part_waits_for_those_it_builds_on_and_for_no_others(monkeypatch: pyte
     slow = part("slow", "unit", ("/bin/sh", "-c", "sleep 1; touch made"))
     reads = part("reads", "unit", ("/bin/sh", "-c", "test -e made"), lane="other", after=("slow", "not chosen"))
     assert schedule.run([reads, slow]) == 0, capsys.readouterr().out
+
+
+def test_what_is_stopped_can_put_things_right(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(TESTS / "runner")
+    schedule, part = importlib.import_module("schedule"), importlib.import_module("parts").Part
+    monkeypatch.setattr(schedule, "LOGS", tmp_path)
+    monkeypatch.setattr(schedule.workspace, "COPY", tmp_path)
+    endless = part("endless", "unit", ("/bin/sh", "-c", "trap 'touch undone; exit 1' INT; touch begun; while :; do sleep 0.1; done"))
+    this = schedule.Run([endless])
+    lane = threading.Thread(target=this.lane, args=([endless],))
+    lane.start()
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.05)
+    this.stop()
+    lane.join()
+    assert (tmp_path / "undone").exists()
 
 
 def test_a_missing_test_folder_has_failed(checkout: Path) -> None:
