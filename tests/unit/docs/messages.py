@@ -47,11 +47,18 @@ def raised(path: Path, but: str = "") -> t.Iterator[str]:
     # Calls in nested functions come twice, which does no harm.
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
         yield from _made(function, but)
+    # An error that brings its own message.
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name.endswith("Error")):
+        yield from (text_of(call.args[0]) for call in ast.walk(node) if isinstance(call, ast.Call) and _is_super_init(call) and call.args)
     for node in tree.body:
         if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             yield from _made(node, but)
         if isinstance(node, ast.AnnAssign) and "EXPLANATIONS" in getattr(node.target, "id", "") and isinstance(node.value, ast.Dict):
             yield from (text_of(row.elts[0]) for row in node.value.values if isinstance(row, ast.Tuple))
+
+
+def _is_super_init(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr == "__init__"
 
 
 def _made(scope: ast.AST, but: str) -> t.Iterator[str]:
