@@ -34,8 +34,8 @@ options:
     choices: [current, next, previous, newest]
     default: current
 notes:
-  - The text holds keys. Hand it straight to an option that is C(no_log), such as O(ipsec.manual.ipseckeys_file#module:content),
-    in a task with C(ansible_pipelining) set to V(true). Never keep it in a variable of a host.
+  - The text holds keys. Hand it straight to O(ipsec.manual.ipseckeys_file#module:content) or O(ipsec.manual.ipsec_sadb#module:content), which hide it
+    and keep it out of temporary files. Never keep it in a variable of a host, and give it to no other module.
 seealso:
   - module: ipsec.manual.ipsec_keystore
   - module: ipsec.manual.ipseckeys_file
@@ -46,8 +46,6 @@ EXAMPLES = r"""
 - name: Write the current SAs of this host
   ipsec.manual.ipseckeys_file:
     content: "{{ lookup('ipsec.manual.ipsec_keystore', 'enigma-partym', directory='keystore', host=inventory_hostname) }}"
-  vars:
-    ansible_pipelining: true
 """
 
 RETURN = r"""
