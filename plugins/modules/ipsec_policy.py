@@ -89,6 +89,7 @@ options:
   templates: &templates
     description:
       - SAs that the traffic must go through, the innermost first. ESP comes before AH where both protect a packet.
+      - If empty, what O(action=allow) lets pass goes unprotected.
     type: list
     elements: dict
     default: []
