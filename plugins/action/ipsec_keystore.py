@@ -31,7 +31,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._run import Run, choo
 from ansible_collections.ipsec.manual.plugins.plugin_utils._steps import Order, Outcome
 
 ARGUMENTS: dict[str, t.Any] = {
-    "state": {"type": "str", "choices": list(steps.STATES), "default": "prepared"},
+    "state": {"type": "str", "choices": [*steps.STATES, "released"], "default": "prepared"},
     "directory": {"type": "path", "required": True},
     "connections": {"type": "list", "elements": "dict", "required": True},
     "only": {"type": "list", "elements": "str", "default": []},
@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         dummy, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
-            result.update(self._work(arguments, task_vars or {}))
+            result.update(self._release(arguments) if arguments["state"] == "released" else self._work(arguments, task_vars or {}))
         except IpsecError as exc:
             result.update(failed=True, msg=str(exc))
         return result
@@ -101,6 +101,12 @@ class ActionModule(ActionBase):
             if not dry:
                 _settle(lease, runner, arguments["state"])
         return self._result(chosen, step)
+
+    def _release(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Let other runs in. Nothing else is looked at, so that this works where all else was refused."""
+        if not self._task.check_mode:
+            Keystore(directory_of(self._loader, arguments["directory"]), Vault(())).leave(_this_run())
+        return {"changed": False}
 
     def _run(self, task_vars: dict[str, t.Any]) -> Run:
         hostvars = task_vars.get("hostvars", {})
@@ -237,7 +243,8 @@ def _settle(lease: Lease | None, runner: Runner, state: str) -> None:
         return
     if state in ("prepared", "switching"):
         lease.take(runner)
-    else:
+    elif state != "promoted":
+        # After it the run still clears up on the hosts, where it must not meet another one.
         lease.release()
 
 

@@ -45,14 +45,17 @@ options:
       - With V(discarded), the next generation is given up, and its keys are retired.
       - With V(retired), the keys of the previous generation are erased. Their fingerprints stay. A connection that is named in O(only) and no longer among
         O(connections) is ended, and loses all of its keys.
+      - With V(released), this run gives the keystore up, so that others may use it at once, also from machines and containers that cannot see that this one has
+        ended. Generations stay as they are. It belongs into an C(always) section.
     type: str
-    choices: [prepared, switching, promoted, discarded, retired]
+    choices: [prepared, switching, promoted, discarded, retired, released]
     default: prepared
   directory:
     description:
       - Directory on the controller that holds the keystore, relative to the playbook, or beginning with C(~). It is made with mode 0700 if it does not
         exist, with a C(.gitignore) for its lock.
-      - One run at a time uses it. A run owns it from V(prepared) to V(promoted) or V(discarded), or until its process has ended.
+      - One run at a time uses it. A run owns it from V(prepared) to V(released) or V(discarded), or until its process has ended.
+      - Whether a process on another machine, or in another container, has ended cannot be seen; such a run is believed for an hour.
     type: path
     required: true
   connections:
@@ -267,7 +270,7 @@ connections:
     - For each connection what RV(ipsec.manual.ipsec_keystore_info#module:connections) tells, and its C(outcome) (V(made), V(resumed), V(kept), or the state
       asked for), the number of C(sas), C(endpoints), the addresses of an SA that all share (C(multicast)), whether it has a C(counter_mode) cipher, and whether
       it has C(anti_replay).
-  returned: success
+  returned: success, but not with O(state=released)
   type: list
   elements: dict
   sample:
@@ -286,31 +289,31 @@ hosts:
   description:
     - For each host the names of its C(connections), those of them whose current SAs the next ones do not take the place of (C(left_behind)), since
       addresses, reqid, mark, or if_id changed, its C(addresses), and the kinds of SAs (C(associations)) that its kernel must carry.
-  returned: success
+  returned: success, but not with O(state=released)
   type: dict
   sample: {"enigma": {"connections": ["enigma-partym"], "left_behind": [], "addresses": ["192.168.116.16"], "associations": [{"protocol": "esp"}]}}
 pending:
   description:
     - Whether a connection has a next generation.
-  returned: success
+  returned: success, but not with O(state=released)
   type: bool
   sample: true
 digest:
   description:
     - For each two addresses one fingerprint over the SAs that the hosts should hold between them, as M(ipsec.manual.ipsec_sadb) shows it.
-  returned: success
+  returned: success, but not with O(state=released)
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 held:
   description:
     - The same for each two addresses and owner, as M(ipsec.manual.ipsec_preflight) shows it.
-  returned: success
+  returned: success, but not with O(state=released)
   type: dict
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
 stored:
   description:
     - The same without the connections that use a counter mode, whose SAs are in no file that is loaded at boot.
-  returned: success
+  returned: success, but not with O(state=released)
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 """

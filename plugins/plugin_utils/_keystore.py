@@ -274,6 +274,25 @@ class Keystore:
         finally:
             os.close(handle)
 
+    def leave(self, runner: Runner) -> bool:
+        """Let other runs in where the lease is this run's; True where it was. Another run's is left alone, and so is a keystore that nobody ever used."""
+        path = os.path.join(self.directory, LOCK)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise KeystoreError(f"the keystore's lock cannot be opened: {exc.strerror}", path, f"{_fix(exc)}.") from None
+        try:
+            _flock(handle, path)
+            lease = Lease(handle, path)
+            mine = lease.holder()[0] == runner
+            if mine:
+                lease.release()
+            return mine
+        finally:
+            os.close(handle)
+
     def _sweep(self) -> None:
         """Remove what a crash left. Whoever is at work on such a file holds the lock."""
         with contextlib.suppress(OSError):
@@ -323,13 +342,16 @@ class Lease:
         self.handle = handle
         self.path = path
 
-    def refuse_others(self, runner: Runner) -> None:
+    def holder(self) -> tuple[Runner | None, float]:
+        """The run that holds it, None for none, and since when."""
         try:
             held = json.loads(os.pread(self.handle, 65536, 0) or b"null")
-            other = Runner(**held["runner"]) if held else None
-            since = float(held["since"]) if held else 0.0
+            return (Runner(**held["runner"]), float(held["since"])) if held else (None, 0.0)
         except (ValueError, TypeError, KeyError):
             raise KeystoreError("the keystore's lock holds no lease of this collection", self.path, "Remove it when no run uses this keystore.") from None
+
+    def refuse_others(self, runner: Runner) -> None:
+        other, since = self.holder()
         if other is None or other == runner:
             return
         alive = other.is_alive()

@@ -320,10 +320,26 @@ def test_what_cannot_be_is_told(controller: Controller) -> None:
     assert len(parts) == 8
 
 
-def test_the_lease_is_that_of_the_run_and_not_of_its_worker(controller: Controller) -> None:
-    controller.well(keystore())
+@pytest.mark.parametrize("states", [("prepared",), ("prepared", "switching", "promoted")])
+def test_the_lease_is_that_of_the_run_and_not_of_its_worker(controller: Controller, states: tuple[str, ...]) -> None:
+    """Also after the promotion: what a run staged is still to be removed from the hosts, and would be the next run's."""
+    controller.well(*map(keystore, states))
     held = json.loads((controller.keystore / ".lock").read_text())["runner"]
     assert held["pid"] == controller.pid and held["started"]
+
+
+def test_a_run_gives_its_lease_back_and_nobody_elses(controller: Controller) -> None:
+    lock = controller.keystore / ".lock"
+    controller.well(keystore("released"))
+    assert not controller.keystore.exists()
+    controller.well(keystore(), {**keystore("released"), "check_mode": True})
+    held = json.loads(lock.read_text())
+    lock.write_text("")
+    controller.badly({"block": [keystore(), {"ansible.builtin.fail": {}}], "always": [keystore("released", connections=[{"name": "not looked at"}])]})
+    assert lock.read_text() == ""
+    lock.write_text(json.dumps({**held, "runner": {**held["runner"], "node": "elsewhere"}}))
+    controller.well(keystore("released"))
+    assert "on elsewhere, which cannot be seen from here" in controller.badly(keystore())
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ def test_second_run_changes_nothing(hosts: Hosts, project: Project) -> None:
     assert done.changed() == {"enigma": 0, "partym": 0, "third": 0}
     assert "Stage the SAs" not in done.output
     assert project.snapshot() == kept
+    assert (project.keystore / ".lock").read_text() == ""
 
 
 def test_check_mode_changes_nothing(hosts: Hosts, project: Project) -> None:
@@ -185,6 +186,8 @@ def test_peer_that_refuses_at_cut_over_takes_all_back(hosts: Hosts, project: Pro
     only_the_file_is_left(hosts)
     assert hosts["enigma"].pings(GUIDE[1]) and hosts["enigma"].pings(SHARED[1])
     assert project.record("guide")["next"] is not None
+    # The next run may be in another container, which cannot see that this one has ended.
+    assert (project.keystore / ".lock").read_text() == ""
     hosts["partym"].run("ip", "xfrm", "state", "delete", "dst", GUIDE[1], "proto", "esp", "spi", spi)
 
 

@@ -327,10 +327,32 @@ def test_a_run_on_another_machine_is_believed_for_a_while(store: Keystore, age: 
             pass
 
 
+@pytest.mark.parametrize("other", [{"node": "another container"}, {"started": "1"}])
+def test_a_run_that_leaves_lets_in_who_cannot_see_that_it_has_ended(store: Keystore, other: dict[str, str]) -> None:
+    away = ME._replace(node="elsewhere")
+    with store.lock(away) as lease:
+        assert lease is not None
+        lease.take(away)
+    assert not store.leave(away._replace(**other))
+    with pytest.raises(IpsecError, match="another run"), store.lock(ME):
+        pass
+    assert store.leave(away)
+    with store.lock(ME):
+        pass
+    assert not store.leave(away)
+
+
+def test_who_leaves_a_keystore_that_was_never_used_makes_nothing(tmp_path: pathlib.Path) -> None:
+    assert not Keystore(str(tmp_path / "none"), Vault(())).leave(ME)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_lock_file_that_is_none_is_refused(store: Keystore) -> None:
     pathlib.Path(store.directory, ".lock").write_text("{}x")
     with pytest.raises(IpsecError, match="holds no lease"), store.lock(ME):
         pass
+    with pytest.raises(IpsecError, match="holds no lease"):
+        store.leave(ME)
 
 
 def test_who_only_looks_needs_no_right_to_write(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
