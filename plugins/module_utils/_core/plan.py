@@ -189,11 +189,14 @@ def plan(
             else:
                 conflicts.append(_taken(entry))
         elif blocked is not None:
-            if everything or take_over or (mine and state == EXACT and reaches(sa)):
+            if not (everything or take_over or (mine and state == EXACT and reaches(sa))):
+                conflicts.append(_taken(entry))
+            elif _identity(blocked) in held:
+                # A second one in the way goes first, or the kernel refuses what takes the place of the other.
+                replaces.insert(0, Operation(DELETE, None, entry))
+            else:
                 replaces.append(Operation(REPLACE, blocked, entry, differences(blocked, sa, keys_hidden)))
                 held.add(_identity(blocked))
-            else:
-                conflicts.append(_taken(entry))
         elif (sa_wanted is not None and state == ABSENT) or (state in (EXACT, FLUSHED) and reaches(sa)):
             # A reservation without an SPI has no identity to delete it by; the kernel lets it expire.
             if sa.spi and (mine or everything or take_over):

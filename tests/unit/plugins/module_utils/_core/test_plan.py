@@ -254,6 +254,13 @@ def test_an_sa_gets_a_mark_where_the_caller_names_it_and_is_refused_in_a_set():
     assert planner.plan([marked], held(sa_of(300, mark=Mark(6))), planner.PRESENT).count(planner.ADD) == 1
 
 
+def test_an_sa_whose_mark_two_others_cover_takes_the_place_of_both():
+    low, high, new = sa_of(300, mark=Mark(0x1, 0xF)), sa_of(300, mark=Mark(0x10, 0xF0), key=5), sa_of(300, mark=Mark(0x11, 0xFF), key=9)
+    steps = planner.plan([new], held(low, high), planner.PRESENT, take_over=True).operations
+    assert applied(held(low, high), steps) == {identity(new): new}
+    assert sorted(step.kind for step in steps) == [planner.DELETE, planner.REPLACE]
+
+
 @pytest.mark.parametrize(("fields", "direction"), [({}, "outbound"), ({"source": ANY}, "inbound"), ({"source": ANY, "direction": "outbound"}, "outbound")])
 def test_an_sa_towards_a_group_goes_out_where_its_source_is_here_or_it_says_so(fields, direction):
     assert planner.direction_of(sa_of(300, destination=HOSTS[5], **fields), frozenset([MINE])) == direction
