@@ -139,6 +139,8 @@ class ActionModule(ActionBase):
             **_fingerprints(rows),
         }
         if self._task.diff:
+            # What goes may come from a root secret that goes with it.
+            secrets = {**step.roots_before.secrets(), **secrets}
             result["diff"] = [
                 {"before_header": title, "after_header": title, "before": _shown(before, secrets), "after": _shown(after, secrets)}
                 for dummy, before, after in step.outcomes.values()

@@ -54,10 +54,11 @@ class Outcome(t.NamedTuple):
 
 
 class Step(t.NamedTuple):
-    """All that was done, by connection, and the root secrets as they are now."""
+    """All that was done, by connection, and the root secrets as they are now, and as they were."""
 
     outcomes: dict[str, Outcome]
     roots: RootFile
+    roots_before: RootFile = RootFile()
 
     @property
     def changed(self) -> bool:
@@ -76,7 +77,7 @@ def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order
         store.write(*changed)
         if len(step.roots.roots) < len(roots.roots):
             store.write(roots=step.roots)
-    return step
+    return step._replace(roots_before=roots)
 
 
 def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Step:

@@ -183,6 +183,17 @@ def test_ansible_vault_rekeys_every_file(controller: Controller) -> None:
     controller.well(keystore(new_keys=True), options=("--vault-password-file", "wrong"))
 
 
+@pytest.mark.parametrize("last", [("promoted",), ("promoted", "retired")])
+def test_the_difference_shows_keys_that_go_with_their_root_secret(controller: Controller, last: tuple[str, ...]) -> None:
+    pair: dict[str, t.Any] = {"store": "derived", "only": ["pair"]}
+    controller.well(keystore(**pair), keystore("promoted", only=["pair"]), keystore(new_root=True, **pair))
+    if last == ("promoted",):
+        controller.well(keystore("promoted", only=["pair"]), keystore(new_keys=True, **pair))
+    for state in last:
+        outputs = [controller.well({**keystore(state, only=["pair"]), "diff": True, "check_mode": check}) for check in (True, False)]
+        assert all(re.search(r"[-+]previous: generation 1 ", output) for output in outputs), outputs
+
+
 @pytest.mark.parametrize("options", [("--ask-vault-pass",), ("--vault-id", "ops@prompt"), ("--vault-id", "default@default", "--vault-id", "ops@prompt")])
 def test_a_password_that_is_typed_works(controller: Controller, options: tuple[str, ...]) -> None:
     controller.well(keystore(only=["pair"]), options=("--vault-id", "ops@ops"))
