@@ -22,6 +22,7 @@ BACKEND: Arguments = {"backend": {"type": "str", "choices": ["auto", "xfrm", "so
 COUNTER_MODE: Arguments = {"allow_static_counter_mode": {"type": "bool", "default": False}}
 READING: Arguments = {"resolve_names": {"type": "bool", "default": False}}
 TEXT: Arguments = {"content": {"type": "str", "no_log": True}, "src": {"type": "path"}, **READING, **COUNTER_MODE}
+DEADLINE: Arguments = {"deadline": {"type": "float"}}
 
 # Traffic, as ipsec_sa and ipsec_policy take it.
 SELECTOR: Arguments = {
@@ -76,6 +77,7 @@ IPSEC_SADB: Arguments = {
     "direction": {"type": "str", "choices": ["both", "inbound", "outbound"], "default": "both"},
     "backup": {"type": "path"},
     "at": {"type": "float"},
+    **DEADLINE,
     **TEXT,
     **BACKEND,
 }
@@ -87,6 +89,7 @@ IPSECKEYS_FILE: Arguments = {
     "remove_src": {"type": "path"},
     "omit_counter_mode": {"type": "bool", "default": False},
     "target": {"type": "str", "choices": ["linux", "solaris"], "default": "linux"},
+    **DEADLINE,
     **TEXT,
 }
 

@@ -18,6 +18,7 @@ from ._core.association import SecurityAssociation
 from ._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
 from ._core.plan import PEERS, Pair, digest, pair
 from ._glue import Result, diff
+from ._glue_clock import Deadline
 from ._glue_text import Text, parse, read_file, read_text
 
 if t.TYPE_CHECKING:
@@ -28,10 +29,11 @@ COMMENT = "Managed by ipsec.manual.ipseckeys_file. Holds secret keys: mode 0600,
 
 def apply_file(module: AnsibleModule) -> Result:
     """Make the file hold the SAs it should, or remove it."""
-    return _remove(module) if module.params["state"] == "absent" else _write(module)
+    deadline = Deadline(module.params["deadline"])
+    return _remove(module, deadline) if module.params["state"] == "absent" else _write(module, deadline)
 
 
-def _write(module: AnsibleModule) -> Result:
+def _write(module: AnsibleModule, deadline: Deadline) -> Result:
     params = module.params
     path: str = params["path"]
     text = read_text(module, allow_counter_mode=params["omit_counter_mode"])
@@ -49,7 +51,7 @@ def _write(module: AnsibleModule) -> Result:
         old = protected.read(path) if there.exists else None
         new = change(old)
     else:
-        old, new = protected.update(path, change)
+        old, new = protected.update(path, change, deadline.check)
 
     result: Result = {"changed": new != old, "path": path, "mode": f"{protected.FILE_MODE:04o}", "owner": "root", "sas": len(sas), "digest": digest(sas)}
     if module._diff:
@@ -57,14 +59,14 @@ def _write(module: AnsibleModule) -> Result:
     return result
 
 
-def _remove(module: AnsibleModule) -> Result:
+def _remove(module: AnsibleModule, deadline: Deadline) -> Result:
     path: str = module.params["path"]
     there = protected.removable(path)
     result: Result = {"changed": there, "path": path, "sas": 0, "digest": {}}
     if module._diff:
         result["diff"] = diff(path, _sas_of(module, path, _read_if_fit(path) if there else None), ())
     if not module.check_mode:
-        result["changed"] = protected.remove(path)
+        result["changed"] = protected.remove(path, deadline.check)
     return result
 
 

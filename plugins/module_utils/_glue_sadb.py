@@ -8,9 +8,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-import time
 import typing as t
 
 from ._core import language, protected
@@ -19,20 +17,18 @@ from ._core.errors import InputError, SadbError, raise_all
 from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, digest, in_scope, plan
 from ._core.sadb import Sadb, open_sadb
 from ._glue import KEYS_HIDDEN, Result, sadb_diff
+from ._glue_clock import Deadline, check_instant, wait_until
 from ._glue_text import read_file, read_text
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-# A host that waits longer than this holds up its play; one that comes later than this leaves its peers alone.
-LONGEST_WAIT = 300.0
-LATEST = 1.0
-
 
 def apply_sadb(module: AnsibleModule) -> Result:
     """Make the SADB what the text says, within the scope."""
     params = module.params
-    check_instant(params["at"], time.time())
+    check_instant(params["at"])
+    deadline = Deadline(params["deadline"], params["at"])
     adding = params["state"] in (PRESENT, EXACT)
     text = read_text(module, allow_counter_mode=not adding)
     scope_sas = read_file(module, params["scope_src"], allow_counter_mode=True).sas if params["scope_src"] else ()
@@ -63,8 +59,9 @@ def apply_sadb(module: AnsibleModule) -> Result:
     changing = bool(steps.operations) and not module.check_mode
     if changing:
         if params["backup"]:
-            protected.write(params["backup"], saved)
+            protected.write(params["backup"], saved, deadline.check)
         wait_until(params["at"])
+        deadline.check()
         sadb.apply(steps.operations)
 
     result = _result(sadb.name, steps)
@@ -74,27 +71,6 @@ def apply_sadb(module: AnsibleModule) -> Result:
     if module._diff:
         result["diff"] = sadb_diff(steps.operations)
     return result
-
-
-def check_instant(at: float | None, now: float) -> None:
-    """Refuse a cut-over instant that no host should wait for, or that has passed."""
-    if at is None:
-        return
-    if not math.isfinite(at):
-        raise InputError(f"{at} is no instant", "at", "Give seconds since the epoch.")
-    if at - now > LONGEST_WAIT:
-        raise InputError(f"the instant is {at - now:.0f} s away on this host's clock", "at", f"Choose one within {LONGEST_WAIT:.0f} s, and compare the clocks.")
-    if now - at > LATEST:
-        raise InputError(
-            f"the instant passed {now - at:.1f} s ago on this host's clock, nothing was changed", "at", "Choose a later one, and compare the clocks."
-        )
-
-
-def wait_until(at: float | None) -> None:
-    """Sleep until the instant; refuse where the preparation took so long that it has passed."""
-    check_instant(at, time.time())
-    if at is not None:
-        time.sleep(max(0.0, at - time.time()))
 
 
 def _check_scope(params: t.Mapping[str, t.Any], sas: t.Sequence[SecurityAssociation], scope_sas: t.Sequence[SecurityAssociation]) -> None:

@@ -73,7 +73,15 @@ options:
     description:
       - Instant in seconds since the epoch, on the target's clock. Everything is prepared, then the module waits and changes the SADB at that
         instant, so that peers switch together.
-      - Refused if it is more than 300 seconds away, or passed by more than one second.
+      - Refused if it is more than 300 seconds away, or passed by more than one second, also where the module itself came back late from the wait.
+    type: float
+  deadline:
+    description:
+      - Instant in seconds since the epoch, on the target's clock, after which the module changes nothing.
+      - Choose one before the task's C(timeout) ends. Then a module that hangs, and goes on after the controller has given the host up, leaves the
+        SADB as others have set it meanwhile.
+      - Looked at when the module starts, before O(backup) is replaced, and right before the SADB changes. It fails then, and says how late it is.
+      - A file of O(backup) may have been written by then. It is harmless, since it holds what was there before, and that was not changed.
     type: float
 seealso:
   - module: ipsec.manual.ipsec_sa

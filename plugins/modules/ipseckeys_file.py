@@ -63,6 +63,13 @@ options:
     type: str
     choices: [linux, solaris]
     default: linux
+  deadline:
+    description:
+      - Instant in seconds since the epoch, on the target's clock, after which the file is neither replaced nor removed.
+      - Choose one before the task's C(timeout) ends. Then a module that hangs changes nothing after the controller has given the host up.
+      - Looked at when the module starts, and right before the file changes, once the new one has reached the disk. It fails then, and says how late
+        it is.
+    type: float
 requirements:
   - Python 3.8 or later on the target, nothing else.
 seealso:

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import pkgutil
+import signal
 import stat
 import subprocess
 import sys
@@ -88,8 +89,11 @@ AH: Arguments = {
 }
 
 
-def run(module: str, check: bool = False, user: int = 0, **arguments: t.Any) -> Arguments:
-    """The module's result, from a child process that shares this one's network namespace; its output holds no key."""
+def run(module: str, check: bool = False, user: int = 0, meanwhile: t.Callable[[int], None] = lambda process: None, **arguments: t.Any) -> Arguments:
+    """The module's result, from a child process that shares this one's network namespace; its output holds no key.
+
+    ``meanwhile`` is called with the child's process id.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -110,6 +114,7 @@ def run(module: str, check: bool = False, user: int = 0, **arguments: t.Any) -> 
             sys.stderr.flush()
             os._exit(0)
     os.close(writing)
+    meanwhile(child)
     with os.fdopen(reading) as file:
         output = file.read()
     os.waitpid(child, 0)
@@ -399,6 +404,30 @@ def test_an_instant_out_of_reach_changes_nothing() -> None:
     for at in (time.time() - 5, time.time() + 400):
         assert run("ipsec_sadb", content=render(pair_of_sas(0x1000)), at=at)["failed"]
     assert held() == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "stopped", "told"),
+    [({"deadline": 0.2}, 0.7, "deadline: the deadline passed"), ({}, 2.0, "at: the instant passed")],
+)
+def test_a_module_that_was_stopped_for_too_long_applies_nothing(options: dict[str, float], stopped: float, told: str) -> None:
+    """As when a host swaps for longer than its task's timeout: its peers have gone back, and it must not go on alone."""
+    run("ipsec_sadb", content=render(pair_of_sas(0x1000)))
+    before = witness.run("ip", "xfrm", "state")
+    at = time.time() + 3
+    backup = DIRECTORY / "previous"
+
+    def stop(process: int) -> None:
+        while not backup.exists():
+            time.sleep(0.01)
+        os.kill(process, signal.SIGSTOP)
+        time.sleep(max(0.0, at + stopped - time.time()))
+        os.kill(process, signal.SIGCONT)
+
+    instants = {name: at + seconds for name, seconds in options.items()}
+    result = run("ipsec_sadb", meanwhile=stop, content=render(pair_of_sas(0x2000)), state="exact", backup=str(backup), at=at, **instants)
+    assert result["msg"].startswith(told)
+    assert witness.run("ip", "xfrm", "state") == before
 
 
 # Files --------------------------------------------------------------------------------------------------------------------------------------------------

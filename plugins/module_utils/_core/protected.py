@@ -93,16 +93,24 @@ def take(file: t.IO[bytes], path: str, limit: int = LIMIT) -> bytes:
     return data
 
 
-def write(path: str, data: bytes) -> None:
+# Called when all is ready to change a file, right before it changes; it does not change where this raises.
+Check = t.Callable[[], None]
+
+
+def _no_check() -> None:
+    """Go on."""
+
+
+def write(path: str, data: bytes, check: Check = _no_check) -> None:
     """Replace the content, or make the file (and missing directories, mode 0700), atomically and durably.
 
     An unsafe file or directory is refused, not repaired: who could read it may know its keys.
     """
     with _writing(path) as (directory, name, dummy):
-        _put(directory, name, data)
+        _put(directory, name, data, check)
 
 
-def update(path: str, change: t.Callable[[bytes | None], bytes]) -> tuple[bytes | None, bytes]:
+def update(path: str, change: t.Callable[[bytes | None], bytes], check: Check = _no_check) -> tuple[bytes | None, bytes]:
     """Make the content ``change(content)``, None for no file, while no other process of ours writes; what was there, and what is there now.
 
     As `write` otherwise; the same content is not written again.
@@ -111,7 +119,7 @@ def update(path: str, change: t.Callable[[bytes | None], bytes]) -> tuple[bytes 
         old = _read(directory, name, path, LIMIT) if exists else None
         new = change(old)
         if new != old:
-            _put(directory, name, new)
+            _put(directory, name, new, check)
     return old, new
 
 
@@ -123,7 +131,7 @@ def writable(path: str) -> FileStatus:
     return found
 
 
-def remove(path: str) -> bool:
+def remove(path: str, check: Check = _no_check) -> bool:
     """Remove the file; True where there was one. A symbolic link or a file of somebody else is refused."""
     _require_root(path)
     directories, name = _split(path)
@@ -133,6 +141,7 @@ def remove(path: str) -> bool:
             if alone:
                 _remove_leftovers(directory, name)
             if there:
+                check()
                 os.unlink(name, dir_fd=directory)
                 os.fsync(directory)
             return there
@@ -200,8 +209,8 @@ def _writing(path: str) -> t.Iterator[tuple[int, str, bool]]:
         yield directory, name, existing is not None
 
 
-def _put(directory: int, name: str, data: bytes) -> None:
-    """A new file in the place of the old one, once it has reached the disk."""
+def _put(directory: int, name: str, data: bytes, check: Check) -> None:
+    """A new file in the place of the old one, once it has reached the disk, which may take long."""
     temporary = f".{name}.{os.urandom(6).hex()}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE, dir_fd=directory)
     try:
@@ -210,6 +219,7 @@ def _put(directory: int, name: str, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
+        check()
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

@@ -142,16 +142,21 @@ class MemoryFiles:
             raise ProtectedFileError("the file does not exist", path)
         return self.contents[path]
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes, check: protected.Check = lambda: None) -> None:
+        check()
         self.contents[path] = data
 
-    def update(self, path: str, change: t.Callable[[bytes | None], bytes]) -> tuple[bytes | None, bytes]:
+    def update(self, path: str, change: t.Callable[[bytes | None], bytes], check: protected.Check) -> tuple[bytes | None, bytes]:
         old = self.read(path) if path in self.contents else None
-        self.contents[path] = change(old)
-        return old, self.contents[path]
+        new = change(old)
+        if new != old:
+            self.write(path, new, check)
+        return old, new
 
-    def remove(self, path: str) -> bool:
-        return self.removable(path) and self.contents.pop(path, None) is not None
+    def remove(self, path: str, check: protected.Check) -> bool:
+        if self.removable(path):
+            check()
+        return self.contents.pop(path, None) is not None
 
     def removable(self, path: str) -> bool:
         if path in self.problems:

@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils import _glue_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils import _glue_clock
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, Mark, identity
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse, render
@@ -140,7 +140,7 @@ def test_an_empty_backup_brings_back_emptiness() -> None:
 
 
 def test_nothing_changes_where_the_backup_cannot_be_written(world: World) -> None:
-    def refuse(path: str, data: bytes) -> None:
+    def refuse(path: str, data: bytes, dummy: object) -> None:
         raise ProtectedFileError("the file cannot be written", path)
 
     world.files.write = refuse  # type: ignore[method-assign]
@@ -240,8 +240,8 @@ def test_hidden_keys_are_warned_about_once(world: World) -> None:
 
 def test_the_instant_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
-    monkeypatch.setattr(_glue_sadb.time, "time", lambda: 1000.0)
-    monkeypatch.setattr(_glue_sadb.time, "sleep", naps.append)
+    monkeypatch.setattr(_glue_clock.time, "time", lambda: 1000.0)
+    monkeypatch.setattr(_glue_clock.time, "sleep", naps.append)
     world.run("ipsec_sadb", check=True, content=render([NEW_OUT]), at=1007.5)
     assert not naps
     assert world.run("ipsec_sadb", content=render([NEW_OUT]), at=1007.5)["changed"]
@@ -258,8 +258,79 @@ def test_the_instant_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_an_instant_out_of_reach_is_refused(world: World, monkeypatch: pytest.MonkeyPatch, at: float, told: str) -> None:
-    monkeypatch.setattr(_glue_sadb.time, "time", lambda: 1000.0)
+    monkeypatch.setattr(_glue_clock.time, "time", lambda: 1000.0)
     assert world.run("ipsec_sadb", content=render([NEW_OUT]), at=at)["msg"].startswith(told)
+    assert not world.sadb.applied
+
+
+class Clock:
+    """A clock that jumps when something happens."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(_glue_clock.time, "time", lambda: self.now)
+        monkeypatch.setattr(_glue_clock.time, "sleep", self.sleep)
+        self.oversleeps = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds + self.oversleeps
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"deadline": 995.0}, "deadline: the deadline passed 5.0 s ago on this host's clock, nothing was changed"),
+        ({"deadline": 1010.0, "at": 1012.0}, "deadline: the instant in at is 2.0 s after it"),
+        ({"deadline": math.nan}, "deadline: nan is no instant"),
+    ],
+)
+def test_a_deadline_that_passed_is_refused_at_once(world: World, monkeypatch: pytest.MonkeyPatch, options: dict[str, float], told: str, check: bool) -> None:
+    Clock(monkeypatch)
+    assert world.run("ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", backup="/run/previous", **options)["msg"].startswith(told)
+    assert not world.sadb.applied
+    assert not world.files.contents
+
+
+def test_nothing_is_applied_after_the_deadline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    clock.oversleeps = 0.8
+    result = world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous", at=1007.0, deadline=1007.5)
+    assert result["msg"].startswith("deadline: the deadline passed 0.3 s ago on this host's clock, nothing was changed")
+    assert not world.sadb.applied
+    clock.oversleeps, clock.now = 0.4, 1000.0
+    assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", at=1007.0, deadline=1007.5)["changed"]
+
+
+def test_a_clock_that_is_set_back_gives_no_more_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    elapsed = iter((50.0, 50.0, 61.0, 61.0, 61.0))
+    monkeypatch.setattr(_glue_clock.time, "monotonic", lambda: next(elapsed))
+    result = world.run("ipsec_sadb", content=render([NEW_OUT]), deadline=1010.0)
+    assert clock.now == 1000.0
+    assert result["msg"].startswith("deadline: the deadline passed 1.0 s ago")
+    assert not world.sadb.applied
+
+
+def test_a_backup_is_not_replaced_after_the_deadline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    dump = world.sadb.dump
+
+    def stall() -> list[Entry]:
+        clock.now += 20
+        return dump()
+
+    world.sadb.dump = stall  # type: ignore[method-assign]
+    result = world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous", deadline=1010.0)
+    assert "the deadline passed 10.0 s ago" in result["msg"]
+    assert not world.sadb.applied
+    assert not world.files.contents
+
+
+def test_who_comes_back_late_from_the_wait_leaves_its_peers_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    clock.oversleeps = 9.0
+    assert "at: the instant passed 9.0 s ago" in world.run("ipsec_sadb", content=render([NEW_OUT]), at=1007.0)["msg"]
     assert not world.sadb.applied
 
 

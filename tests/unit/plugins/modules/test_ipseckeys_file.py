@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ipsec.manual.plugins.module_utils import _glue_clock
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse, render
 from ansible_collections.ipsec.manual.plugins.module_utils._core.protected import FileStatus
@@ -205,3 +206,30 @@ def test_no_output_holds_a_key() -> None:
     world = World()
     for text in (render([OUT]), render([NEW_OUT]), render([OUT]) + "add " + render([NEW_OUT])):
         world.run("ipseckeys_file", content=text)
+
+
+@pytest.mark.parametrize("arguments", [{"content": render([NEW_OUT])}, {"state": "absent"}])
+def test_after_its_deadline_a_file_stays_as_it_is(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str]) -> None:
+    world = World()
+    world.run("ipseckeys_file", content=render([OUT]))
+    now = [1000.0]
+    monkeypatch.setattr(_glue_clock.time, "time", lambda: now[0])
+    assert "deadline: the deadline passed 5.0 s ago" in world.run("ipseckeys_file", deadline=995.0, **arguments)["msg"]
+
+    found = world.files.status
+
+    def stall(path: str) -> FileStatus:
+        now[0] += 20
+        return found(path)
+
+    removable = world.files.removable
+
+    def stall_too(path: str) -> bool:
+        now[0] += 20
+        return removable(path)
+
+    monkeypatch.setattr(world.files, "status", stall)
+    monkeypatch.setattr(world.files, "removable", stall_too)
+    assert "nothing was changed" in world.run("ipseckeys_file", deadline=1010.0, **arguments)["msg"]
+    assert held(world) == (OUT,)
+    assert world.run("ipseckeys_file", deadline=2000.0, **arguments)["changed"]

@@ -104,6 +104,23 @@ def test_nothing_else_is_left_in_the_directory(keys):
 
 
 @needs_root
+@pytest.mark.parametrize(
+    "change",
+    [lambda path, check: protected.write(path, b"new", check), lambda path, check: protected.update(path, lambda old: b"new", check), protected.remove],
+)
+def test_a_check_that_fails_last_leaves_the_file_as_it_is(keys, change):
+    protected.write(str(keys), SECRET)
+
+    def too_late():
+        raise KeyError("too late")
+
+    with pytest.raises(KeyError):
+        change(str(keys), too_late)
+    assert protected.read(str(keys)) == SECRET
+    assert os.listdir(keys.parent) == ["ipseckeys"]
+
+
+@needs_root
 def test_removing_says_whether_there_was_a_file(keys, folder):
     protected.write(str(keys), SECRET)
     assert protected.remove(str(keys)) is True
