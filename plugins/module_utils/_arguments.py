@@ -160,3 +160,9 @@ IPSEC_PREFLIGHT: Arguments = {
     **COUNTER_MODE,
     **BACKEND,
 }
+
+IPSECKEY_COMMAND: Arguments = {
+    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    "prefix": {"type": "path", "default": "/usr/local"},
+    "python": {"type": "path"},
+}

@@ -17,6 +17,7 @@ author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
   - ipsec.manual._attributes
+  - ipsec.manual._attributes.keyless
 attributes:
   check_mode:
     support: full
@@ -84,17 +85,14 @@ files:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSECKEY_COMMAND
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_program import apply_program
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
-            "prefix": {"type": "path", "default": "/usr/local"},
-            "python": {"type": "path"},
-        },
+        argument_spec=IPSECKEY_COMMAND,
         supports_check_mode=True,
     )
     run(module, apply_program)

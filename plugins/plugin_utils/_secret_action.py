@@ -4,7 +4,8 @@
 
 # This plugin_utils is private to the collection and may change at any time.
 
-"""What the actions of modules have in common: on its way to the target a key stands in no file, no command line and no log.
+"""What the actions of modules have in common: on its way to the target a key stands in no file, no command line and no log, and what comes back from
+there passes the gate.
 
 Ansible stores a module with its options in a temporary file of the target unless it pipelines, prints the options when ANSIBLE_DEBUG is on, and the
 module writes those that it does not know as secret into the target's log before it looks at them. So a key in a wrong place must not be sent at all.
@@ -12,20 +13,26 @@ module writes those that it does not know as secret into the target's log before
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 
 from ansible import constants as C
 from ansible.errors import AnsibleError
+from ansible.module_utils.json_utils import _filter_non_json_lines
 from ansible.plugins.action import ActionBase
-from ansible.plugins.action.normal import ActionModule as NormalActionModule
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import shown
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import may_be_key, shown
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import Answer, admit, failure, malformed, report, visible
 
 # 64 bits or more in hexadecimal, and no decimal number: no option but a key's has such a value.
 _KEY = re.compile(r"(?:0[xX])?(?=[0-9]*[a-fA-F]|[0-9]{32})([0-9a-fA-F]{16,})(?:/[0-9]*)?")
 _SHORTEST = 16
 _LARGEST_NUMBER = (1 << 64) - 1
+# A Python as Ansible finds one. Ansible runs this path, on this host and on others where a play mixes up their facts.
+_PYTHON = re.compile(r"(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*/(?:platform-)?python[0-9.]*")
+# Characters: an answer with the SAs of a host, 50,000 of them.
+_LONGEST_OUTPUT = 1 << 26
 
 
 class HiddenOptions(t.Dict[str, t.Any]):
@@ -37,26 +44,43 @@ class HiddenOptions(t.Dict[str, t.Any]):
     __str__ = __repr__
 
 
-class SecretActionModule(ActionBase):
-    """Runs ``module`` with hidden options over a pipelined connection, or not at all."""
-
-    module = ""
-    # The module's argument spec.
-    arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
+class HostAction(ActionBase):
+    """An action that runs modules of ours on its host. What they answer passes the gate before Ansible reads it."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
+    # The answer of an asynchronous task is fetched by Ansible itself, past the gate.
     _supports_async = False
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        problem = misplaced(self._task.args, self.arguments) or self._pipeline()
+    # The module that is asked, and its answer as the gate admits it; None where nothing has come that could be one.
+    _asked = ""
+    _admitted: Answer | None = None
+
+    def ask(self, module: str, arguments: t.Mapping[str, t.Any], task_vars: dict[str, t.Any] | None, secret: bool = False) -> Answer:
+        """The answer of ``module``, as the gate admits it; a failure where there is none. ``secret``: the options may hold keys."""
+        problem = self._pipeline() if secret else ""
         if problem:
-            result.update(failed=True, msg=f"{self.module}: {problem}")
-            return result
-        result.update(self._execute_module(module_name=self.module, module_args=HiddenOptions(self._task.args), task_vars=task_vars))
+            return failure(module, problem)
+        self._asked, self._admitted = module, None
+        raw = self._execute_module(module_name=module, module_args=HiddenOptions(arguments) if secret else dict(arguments), task_vars=task_vars)
         self._remove_tmp_path(self._connection._shell.tmpdir)
-        return result
+        return failure(module, _no_answer(raw)) if self._admitted is None else self._admitted
+
+    def discovered(self) -> Answer:
+        """The fact that keeps Ansible from looking for the host's Python again, where it did so just now; part of a task's result.
+
+        The host named it, so it is a plain path or nothing.
+        """
+        path = self._discovered_interpreter
+        if not self._discovered_interpreter_key or not _PYTHON.fullmatch(str(path)):
+            return {}
+        return {"ansible_facts": {self._discovered_interpreter_key: str(path)}}
+
+    def _parse_returned_data(self, res: t.Any, *profile: t.Any) -> t.Any:
+        """What Ansible makes of a module's output. It shows warnings and obeys instructions on the way, so it gets to see what the gate admits."""
+        self._admitted = _admitted(self._asked, res["stdout"])
+        stdout, stderr = ("", visible(res["stderr"], keep="\n")) if self._admitted is None else (json.dumps(self._admitted), "")
+        return super()._parse_returned_data({**res, "stdout": stdout, "stderr": stderr}, *profile)
 
     def _pipeline(self) -> str:
         """Have the connection pipeline; why it cannot, empty where it does."""
@@ -78,7 +102,24 @@ class SecretActionModule(ActionBase):
         return f"this task's options, which may hold keys, would be stored in a temporary file of the host, since {cause}. {fix}"
 
 
-class WatchedActionModule(NormalActionModule):
+class SecretActionModule(HostAction):
+    """Runs ``module`` with hidden options over a pipelined connection, or not at all."""
+
+    module = ""
+    # The module's argument spec.
+    arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        problem = misplaced(self._task.args, self.arguments)
+        if problem:
+            result.update(failure(self.module, problem))
+            return result
+        result.update(self.ask(self.module, self._task.args, task_vars, secret=True), **self.discovered())
+        return result
+
+
+class WatchedActionModule(HostAction):
     """Runs ``module``, which takes no key, as Ansible runs any module; or not at all where one of its options is a key.
 
     ``fingerprints`` are options whose values may be as long as the shortest key.
@@ -89,11 +130,32 @@ class WatchedActionModule(NormalActionModule):
     fingerprints: tuple[str, ...] = ()
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
         problem = misplaced(self._task.args, self.arguments, self.fingerprints)
         if problem:
-            return {"failed": True, "msg": f"{self.module}: {problem}"}
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
+            result.update(failure(self.module, problem))
+            return result
+        result.update(self.ask(self.module, self._task.args, task_vars), **self.discovered())
         return result
+
+
+def _admitted(module: str, output: str) -> Answer | None:
+    """The answer in a module's output, past what a shell may say before and after it, as the gate admits it; None where there is none."""
+    if len(output) > _LONGEST_OUTPUT:
+        return malformed(module, f"it has {len(output)} characters, more than {_LONGEST_OUTPUT}")
+    try:
+        return admit(module, json.loads(_filter_non_json_lines(output, objects_only=True)[0]))
+    except RecursionError:
+        return malformed(module, "it is nested too deeply")
+    except ValueError:
+        return None
+
+
+def _no_answer(raw: t.Mapping[str, t.Any]) -> str:
+    """What is known of a module that gave none, where ``raw`` is what Ansible made of its output."""
+    said = [line.strip() for line in str(raw.get("module_stderr") or "").split("\n") if line.strip() and not may_be_key(line)]
+    cause = f"the module ended with status {raw.get('rc')} and gave no answer. {str(raw.get('msg', '')).rstrip('.')}."
+    return f"{cause} It said: {report(' / '.join(said[-5:]), 500)}" if said else cause
 
 
 def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[str, t.Any]], fingerprints: t.Collection[str] = ()) -> str:

@@ -1,0 +1,340 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_utils is private to the collection and may change at any time.
+
+"""What each module that runs on a host answers: the one table behind the RETURN blocks and the gate.
+
+`make docs-returns` writes the blocks from it; `_gate` lets nothing else in.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+U16 = (0, (1 << 16) - 1)
+U32 = (0, (1 << 32) - 1)
+U64 = (0, (1 << 64) - 1)
+
+ADDRESS = r"[0-9a-f:.]{2,45}"
+NETWORK = rf"(?:{ADDRESS}/[0-9]{{1,3}})?"
+SPI = r"0x[0-9a-f]{8}"
+MARK = r"(?:0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8})?"
+WORD = r"[a-z0-9_-]{1,20}"
+# A fingerprint, or a word in its place.
+DIGEST = r"[0-9a-f]{16,64}|[a-z-]{1,20}"
+PAIR = rf"{ADDRESS}\|{ADDRESS}"
+LIMIT = r"(?:soft|hard)_(?:bytes|packets|addtime|usetime)"
+
+PATH = 4096  # characters
+# More SAs than a rotation can use; a SADB of this size takes seconds to read.
+MANY = 100_000
+FEW = 100
+
+
+class Field(t.NamedTuple):
+    """One field of an answer.
+
+    ``type``, ``description``, ``returned`` and ``sample`` are those of a RETURN block, and so are ``contains`` and the type of ``elements``. The rest are
+    limits: strings match ``pattern`` and have ``longest`` characters at most, numbers lie in ``range``, lists and dictionaries hold ``most`` items.
+    A dictionary has either the keys of ``contains``, or any that match ``keys``, with values that are ``elements``.
+    """
+
+    type: str
+    description: str | tuple[str, ...] = ""
+    sample: t.Any = None
+    returned: str = "always"
+    pattern: str = ""
+    longest: int = 256
+    range: tuple[int, int] = U64
+    nullable: bool = False
+    most: int = MANY
+    keys: str = ""
+    contains: t.Mapping[str, Field] = {}
+    elements: Field | None = None
+
+    @property
+    def required(self) -> bool:
+        return self.returned in ("always", "success")
+
+
+Fields = t.Mapping[str, Field]
+
+_BACKEND: Fields = {"backend": Field("str", ("How the kernel was reached.",), "xfrm", "success", WORD)}
+
+_KEYS_HIDDEN = Field("bool", ("Whether this kernel hides keys (lockdown). Then fingerprints say nothing.",), False, "success")
+
+_OPERATIONS = Field(
+    "list",
+    ("What was done, or would be done in check mode, in order.",),
+    ["add esp spi 0x8bcd1407 192.168.116.16 > 192.168.13.213 transport aes-cbc+hmac-sha256"],
+    "success",
+    most=4 * MANY,
+    elements=Field("str", longest=1000),
+)
+
+_DIGEST = Field("dict", (), {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}, "success", keys=PAIR, elements=Field("str", pattern=DIGEST))
+
+_SELECTOR: Fields = {
+    "source": Field("str", "Network of the senders in CIDR notation, empty for any.", "10.1.0.0/16", pattern=NETWORK),
+    "destination": Field("str", "Network of the receivers in CIDR notation, empty for any.", "10.2.0.0/16", pattern=NETWORK),
+    "protocol": Field("int", "Number of the upper protocol, V(0) for any.", 0, range=U16),
+    "source_port": Field("int", "Port of the senders, V(0) for any.", 0, range=U16),
+    "destination_port": Field("int", "Port of the receivers, V(0) for any.", 0, range=U16),
+}
+
+_ENCAPSULATION: Fields = {
+    "type": Field("str", "Always V(udp).", "udp", pattern=WORD),
+    "source_port": Field("int", "UDP port of the sender.", 4500, range=U16),
+    "destination_port": Field("int", "UDP port of the receiver.", 4500, range=U16),
+    "nat_local": Field("str", "Address of this end behind a translator, empty for none.", "", pattern=f"(?:{ADDRESS})?"),
+    "nat_remote": Field("str", "Address of the other end behind a translator, empty for none.", "", pattern=f"(?:{ADDRESS})?"),
+}
+
+_FINGERPRINT = f"(?:{DIGEST})?"
+
+# An SA without what it has done.
+_SA: Fields = {
+    "protocol": Field("str", "Protocol.", "esp", pattern=WORD),
+    "spi": Field("str", "SPI in hexadecimal.", "0x8bcd1407", pattern=SPI),
+    "source": Field("str", "Address of the sender.", "192.168.116.16", pattern=ADDRESS),
+    "destination": Field("str", "Address of the receiver.", "192.168.13.213", pattern=ADDRESS),
+    "mode": Field("str", "Mode.", "transport", pattern=WORD),
+    "encryption_algorithm": Field("str", "Cipher, empty for AH.", "aes-cbc"),
+    "encryption_bits": Field("int", "Size of the encryption key, its salt not counted.", 256, range=U32),
+    "authentication_algorithm": Field("str", "Authentication algorithm, empty for none.", "hmac-sha256"),
+    "icv_bits": Field("int", "Length of the ICV.", 128, range=U32),
+    "fingerprints": Field(
+        "dict",
+        "Fingerprints of the keys.",
+        contains={
+            "encryption": Field("str", "That of the encryption key, empty where there is none.", "4a1bd3cc8a6e0f32", pattern=_FINGERPRINT),
+            "authentication": Field("str", "That of the authentication key, empty where there is none.", "09d5b1e27c66a8f1", pattern=_FINGERPRINT),
+        },
+    ),
+    "replay_window": Field("int", "Anti-replay window in packets.", 0, range=U32),
+    "esn": Field("bool", "Whether sequence numbers are extended.", False),
+    "reqid": Field("int", "Number that ties the SA to policies.", 0, range=U32),
+    "mark": Field("str", "Mark and mask, empty for none.", "", pattern=MARK),
+    "if_id": Field("int", "Identifier of the XFRM interface.", 0, range=U32),
+    "direction": Field("str", "Direction, empty where the SA is bound to none.", "", pattern="(?:inbound|outbound)?"),
+    "lifetimes": Field("dict", "Limits other than none.", {"hard_packets": 1000000000000}, most=FEW, keys=LIMIT, elements=Field("int")),
+    "selector": Field("dict", "The traffic the SA may carry.", None, "if the SA has a selector", contains=_SELECTOR),
+    "encapsulation": Field("dict", "Encapsulation in UDP.", None, "if the SA is encapsulated", contains=_ENCAPSULATION),
+}
+
+_BUDGET: Fields = {
+    "packets": Field("int", "Packets until the sequence numbers (2^32, or 2^64 with ESN) or the hard limit of packets run out.", 4294967285, nullable=True),
+    "bytes": Field(
+        "int",
+        "Bytes until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks. V(null) where there is no such limit.",
+        None,
+        nullable=True,
+    ),
+}
+
+_COUNTERS: Fields = {
+    "bytes": Field("int", "Octets it has carried.", 840),
+    "packets": Field("int", "Packets it has carried.", 10),
+    "add_time": Field("int", "When it was added, in seconds since the epoch.", 1795000000),
+    "use_time": Field("int", "When it was first used, V(0) for never.", 1795000060),
+    "sequence_out": Field("int", "Sequence number of the last packet sent.", 10),
+    "sequence_in": Field("int", "Sequence number of the last packet received.", 0),
+    "late": Field("int", "Packets dropped since they came after the window had passed them.", 0),
+    "replayed": Field("int", "Packets dropped since they had come before.", 0),
+    "integrity_failures": Field("int", "Packets dropped since their ICV was wrong.", 0),
+}
+
+# An SA as the SADB holds it.
+_ENTRY: Fields = {
+    **_SA,
+    "larval": Field("bool", "Whether it is only a reservation of an SPI, without keys. See RFC 2367, section 3.3.", False),
+    "flags": Field(
+        "list",
+        (
+            "Words for what another program gave the SA and this collection neither sets nor keeps, such as C(noecn) or C(output-mark).",
+            "An SA that has any differs from every SA of a text, and no backup can hold it.",
+        ),
+        [],
+        most=FEW,
+        elements=Field("str"),
+    ),
+    "age": Field("int", "Seconds since the SA was added.", 86400),
+    "counters": Field(
+        "dict",
+        (
+            "What the SA has done.",
+            "With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA that keeps one.",
+        ),
+        contains=_COUNTERS,
+    ),
+    "budget": Field("dict", "What is left before the SA ends or should end.", contains=_BUDGET),
+}
+
+_TEMPLATE: Fields = {
+    "protocol": Field("str", "Protocol.", "esp", pattern=WORD),
+    "mode": Field("str", "Mode.", "transport", pattern=WORD),
+    "source": Field("str", "Address of the sender, empty for that of the packet.", "", pattern=f"(?:{ADDRESS})?"),
+    "destination": Field("str", "Address of the receiver, empty for that of the packet.", "", pattern=f"(?:{ADDRESS})?"),
+    "reqid": Field("int", "Number of the SAs that it asks for, V(0) for any.", 0, range=U32),
+    "spi": Field("str", "SPI in hexadecimal, empty for any.", "", pattern=f"(?:{SPI})?"),
+    "level": Field("str", "Whether traffic may pass without such an SA, V(use), or not, V(required).", "required", pattern=WORD),
+}
+
+_POLICY: Fields = {
+    "direction": Field("str", "Direction.", "out", pattern=WORD),
+    "selector": Field("dict", "The traffic it is for.", contains=_SELECTOR),
+    "action": Field("str", "What happens to the traffic, V(allow) or V(block).", "allow", pattern=WORD),
+    "priority": Field("int", "The lowest number decides.", 0, range=U32),
+    "mark": Field("str", "Mark and mask, empty for none.", "", pattern=MARK),
+    "if_id": Field("int", "Identifier of the XFRM interface.", 0, range=U32),
+    "templates": Field("list", "SAs that the traffic must go through, the innermost first.", most=FEW, elements=Field("dict", contains=_TEMPLATE)),
+    "index": Field("int", "The kernel's number for it.", 17, range=U32),
+    "add_time": Field("int", "When it was added, in seconds since the epoch.", 1795000000),
+    "use_time": Field("int", "When it was last used, V(0) for never.", 0),
+    "complete": Field(
+        "bool",
+        "Whether this is all of it. V(false) where it also has what M(ipsec.manual.ipsec_policy) cannot say, such as a range of ports.",
+        True,
+    ),
+}
+
+
+def _carried(sample: int, when: str) -> Field:
+    text = f"Packets it had carried {when}, or octets with O(backend=solaris). V(null) if it was not in the SADB."
+    return Field("int", text, sample, nullable=True)
+
+
+_CARRIED: Fields = {
+    "key": Field("str", "Protocol, destination, and SPI of the SA.", "esp|192.168.13.213|0x8bcd1407", pattern=rf"{WORD}\|{ADDRESS}\|{SPI}"),
+    "before": _carried(0, "before"),
+    "after": _carried(3, "afterwards"),
+}
+
+ANSWERS: t.Mapping[str, Fields] = {
+    "ipsec_sa": {
+        "operations": _OPERATIONS,
+        "differences": Field("list", ("Names of what differed in the SA that was replaced.",), ["encryption_key"], "success", most=FEW, elements=Field("str")),
+        "sa": Field("dict", ("The SA as it should be, without keys.",), None, "success and O(state=present)", contains=_SA),
+        **_BACKEND,
+    },
+    "ipsec_sadb": {
+        "operations": _OPERATIONS,
+        "counts": Field(
+            "dict",
+            ("How many SAs there were of each kind.",),
+            returned="success",
+            contains={
+                "added": Field("int", "SAs that were added.", 4, range=U32),
+                "replaced": Field("int", "SAs that took the place of others.", 0, range=U32),
+                "deleted": Field("int", "SAs that were deleted.", 4, range=U32),
+                "unchanged": Field("int", "SAs that were there already.", 0, range=U32),
+                "foreign": Field("int", "SAs in scope that belong to others and stayed.", 1, range=U32),
+            },
+        ),
+        "digest": _DIGEST._replace(
+            description=(
+                "For each two addresses one fingerprint over the SAs of the text that the kernel now holds between them.",
+                "Two hosts that show the same one hold the same SAs with the same keys.",
+                "In check mode, and where the kernel hides keys, that of the text.",
+            ),
+            returned="success and O(state) is V(present) or V(exact)",
+        ),
+        **_BACKEND,
+    },
+    "ipsec_sa_info": {
+        "sas": Field("list", ("The SAs.",), None, "success", elements=Field("dict", contains=_ENTRY)),
+        "digest": _DIGEST._replace(
+            description=(
+                "For each two addresses one fingerprint over all SAs between them.",
+                "Two hosts that show the same one hold the same SAs with the same keys.",
+                "Empty where the kernel hides keys.",
+            )
+        ),
+        "keys_hidden": _KEYS_HIDDEN,
+        **_BACKEND,
+    },
+    "ipseckeys_file": {
+        "path": Field("str", ("Path of the file.",), "/etc/inet/secret/ipseckeys", "success", longest=PATH),
+        "mode": Field("str", ("Its mode.",), "0600", "success and O(state=present)", "[0-7]{3,5}"),
+        "owner": Field("str", ("Its owner.",), "root", "success and O(state=present)"),
+        "sas": Field("int", ("How many SAs it holds.",), 4, "success", range=U32),
+        "digest": _DIGEST._replace(
+            description=("For each two addresses one fingerprint over all SAs of the file between them, as M(ipsec.manual.ipsec_sadb) shows it.",)
+        ),
+    },
+    "ipsec_policy": {"operations": _OPERATIONS._replace(sample=["add policy out 192.168.116.16/32 > 192.168.13.213/32"])},
+    "ipsec_policy_info": {
+        "policies": Field("list", ("The policies, in the kernel's order.",), None, "success", elements=Field("dict", contains=_POLICY)),
+    },
+    "ipsec_preflight": {
+        "epoch": Field("float", ("The target's clock, in seconds since the epoch.",), 1795000000.25, "success", range=(0, 253402300799)),
+        "file": Field(
+            "dict",
+            ("The protected file.",),
+            returned="success",
+            contains={
+                "path": Field("str", "Its path.", "/etc/inet/secret/ipseckeys", longest=PATH),
+                "sas": Field("int", "How many SAs it holds.", 2, range=U32),
+                "digest": _DIGEST._replace(description="That of M(ipsec.manual.ipsec_sadb), over its SAs.", returned="always"),
+            },
+        ),
+        "held": Field(
+            "dict",
+            ("For each two addresses and each owner (reqid, mark, if_id) one fingerprint over all its SAs in the SADB.",),
+            {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"},
+            "success",
+            keys=rf"{PAIR}#[0-9]{{1,10}},{MARK},[0-9]{{1,10}}",
+            elements=Field("str", pattern=DIGEST),
+        ),
+        "leftovers": Field(
+            "list",
+            ("Files that a broken rotation left beside O(path), named like it with C(.next), C(.previous), or C(.replaced) added.",),
+            ["/etc/inet/secret/ipseckeys.next"],
+            "success",
+            most=FEW,
+            elements=Field("str", longest=PATH),
+        ),
+        "keys_hidden": _KEYS_HIDDEN._replace(
+            description=("Whether this kernel hides keys (lockdown), so that nobody can see whether the right ones are installed.",)
+        ),
+        "spis": Field(
+            "list",
+            ("SPIs in use, in the SADB or in the file. Without 0 to 255, which no SA of a rotation gets.",),
+            ["0x122a43e4", "0x8bcd1407"],
+            "success",
+            elements=Field("str", pattern=SPI),
+        ),
+        **_BACKEND,
+    },
+    "ipsec_probe": {
+        "sent": Field("list", ("The outbound SAs of the file.",), None, "success", elements=Field("dict", contains=_CARRIED)),
+        "received": Field(
+            "list",
+            ("The inbound SAs of the file, in the same form. Packets of peers may have come in between, or come later.",),
+            None,
+            "success",
+            elements=Field("dict", contains=_CARRIED),
+        ),
+        "failures": Field(
+            "list",
+            ("Datagrams that could not be sent, and why.",),
+            ["192.168.116.16 > 192.168.13.213: ENETUNREACH, Network is unreachable"],
+            "success",
+            elements=Field("str", longest=1000),
+        ),
+        **_BACKEND,
+    },
+    "ipseckey_command": {
+        "path": Field("str", ("Path of the command.",), "/usr/local/sbin/ipseckey", "success", longest=PATH),
+        "files": Field(
+            "list",
+            ("The files that were written or removed, or would be in check mode.",),
+            ["/usr/local/sbin/ipseckey", "/usr/local/share/man/man8/ipseckey.8"],
+            "success",
+            most=FEW,
+            elements=Field("str", longest=PATH),
+        ),
+    },
+}

@@ -1,0 +1,263 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_utils is private to the collection and may change at any time.
+
+"""The gate: what a module answered on a host, reduced to what it may answer. Pure.
+
+A host may be in an attacker's hands, so its answer is evidence and no more: no facts, no instructions to Ansible, nothing undeclared, nothing that a
+terminal would obey. The walk follows the table of answers, never the answer, so that no depth of it matters.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import shown
+from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS, Field, Fields
+
+Answer = t.Dict[str, t.Any]
+
+LONGEST_MESSAGE = 20_000
+LONGEST_WARNING = 2_000
+MOST_WARNINGS = 100
+
+_SUSPECT = "Nothing of it is used. The module came from this controller: if no error of the collection is behind this, somebody else answers on that host."
+# A boolean is an integer in Python, so it comes first.
+_KINDS = {dict: "a dictionary", list: "a list", str: "a string", bool: "a boolean", int: "an integer", float: "a number", type(None): "null"}
+
+
+class Malformed(Exception):
+    """An answer that does not fit: what is wrong with it, and at which place of it."""
+
+    def __init__(self, problem: str, place: str = "") -> None:
+        super().__init__(problem, place)
+        self.problem = problem
+        self.place = place
+
+    def below(self, place: str) -> Malformed:
+        """The same, seen from one level higher."""
+        dot = "." if self.place and not self.place.startswith("[") else ""
+        return Malformed(self.problem, f"{place}{dot}{self.place}")
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.problem}" if self.place else f"it {self.problem}"
+
+
+def admit(module: str, answer: object) -> Answer:
+    """What anybody may see of the ``answer`` of a module of ours, in values of plain types; a failure where it is malformed."""
+    name = module.rpartition(".")[2]
+    fields = ANSWERS[name]
+    try:
+        if not isinstance(answer, dict):
+            raise _unlike(answer, dict)
+        return _failed(name, fields, answer) if _flag(answer, "failed", default=False) else _succeeded(fields, answer)
+    except Malformed as exc:
+        return malformed(name, str(exc))
+
+
+def malformed(module: str, problem: str) -> Answer:
+    """The failure of a host whose answer does not fit."""
+    return failure(module, f"its answer is malformed: {problem}. {_SUSPECT}")
+
+
+def failure(module: str, message: str) -> Answer:
+    """The failure of a module of ours, in words of the controller."""
+    return {"failed": True, "changed": False, "msg": f"ipsec.manual.{module.rpartition('.')[2]}: {message}"}
+
+
+def visible(text: str, keep: str = "") -> str:
+    """The text with control, escape, bidi and other characters that do not print as ``\\x1b`` or ``\\u202e``, ``keep`` left alone."""
+    if text.isprintable():
+        return str(text)
+    if keep and keep in text:
+        return keep.join(map(visible, text.split(keep)))
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def report(text: str, longest: int) -> str:
+    """Text for people, which may have lines: of so many characters at most, and a note on how many more there were."""
+    more = len(text) - longest
+    return visible(text[:longest], keep="\n") + (f"... ({more} more characters)" if more > 0 else "")
+
+
+def _succeeded(fields: Fields, answer: Answer) -> Answer:
+    return {"changed": _flag(answer, "changed"), **_reports(answer), **_contents(fields, answer)}
+
+
+def _failed(name: str, fields: Fields, answer: Answer) -> Answer:
+    partial = {field: row._replace(returned="sometimes") for field, row in fields.items()}
+    silent = failure(name, "it failed, and did not say why.")
+    return {**silent, "changed": _flag(answer, "changed", default=False), **_reports(answer), **_contents(partial, answer)}
+
+
+def _flag(answer: Answer, name: str, default: bool | None = None) -> bool:
+    if name not in answer and default is None:
+        raise Malformed("is missing", name)
+    value = answer.get(name, default)
+    if not isinstance(value, bool):
+        raise _unlike(value, bool).below(name)
+    return value
+
+
+def _reports(answer: Answer) -> Answer:
+    """What Ansible's own side of a module adds for people."""
+    found: Answer = {}
+    for name, read in (("msg", _message), ("warnings", _warnings), ("deprecations", _deprecations), ("diff", _difference)):
+        if answer.get(name) is not None:
+            try:
+                found[name] = read(answer[name])
+            except Malformed as exc:
+                raise exc.below(name) from None
+    return found
+
+
+def _message(value: object, longest: int = LONGEST_MESSAGE) -> str:
+    if not isinstance(value, str):
+        raise _unlike(value, str)
+    return report(value, longest)
+
+
+def _warnings(value: object) -> list[str]:
+    found = [_message(text, LONGEST_WARNING) for text in _events(value)]
+    more = len(t.cast("list[object]", value)) - len(found)
+    return [*found, f"({more} more warnings)"] if more else found
+
+
+def _deprecations(value: object) -> list[Answer]:
+    return [{"msg": _message(text, LONGEST_WARNING)} for text in _events(value)]
+
+
+def _events(value: object) -> t.Iterator[object]:
+    """The texts of warnings: since ansible-core 2.19 one is a dictionary with an event, which has the text and much more."""
+    if not isinstance(value, list):
+        raise _unlike(value, list)
+    for item in value[:MOST_WARNINGS]:
+        event = item.get("event", item) if isinstance(item, dict) else item
+        yield event.get("msg") if isinstance(event, dict) else event
+
+
+def _difference(value: object) -> Answer:
+    if not isinstance(value, dict):
+        raise _unlike(value, dict)
+    return _contents(_DIFFERENCE, value)
+
+
+def _contents(fields: Fields, value: t.Mapping[str, object]) -> Answer:
+    found = {}
+    for name, field in fields.items():
+        if name in value:
+            try:
+                found[name] = _value(field, value[name])
+            except Malformed as exc:
+                raise exc.below(name) from None
+        elif field.required:
+            raise Malformed("is missing", name)
+    return found
+
+
+def _value(field: Field, value: object) -> object:
+    if value is None and field.nullable:
+        return None
+    return _READERS[field.type](field, value)
+
+
+def _string(field: Field, value: object) -> str:
+    if not isinstance(value, str):
+        raise _unlike(value, str)
+    if len(value) > field.longest:
+        raise Malformed(f"has {len(value)} characters, more than {field.longest}")
+    text = visible(value)
+    if field.pattern and not re.fullmatch(field.pattern, text):
+        raise Malformed(f"cannot be {shown(text)}")
+    return text
+
+
+def _text(field: Field, value: object) -> str:
+    if not isinstance(value, str):
+        raise _unlike(value, str)
+    return visible(value, keep="\n")
+
+
+def _boolean(field: Field, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _unlike(value, bool)
+    return value
+
+
+def _integer(field: Field, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _unlike(value, int)
+    _check_range(field, value)
+    return int(value)
+
+
+def _number(field: Field, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _unlike(value, float)
+    _check_range(field, value)
+    return float(value)
+
+
+def _check_range(field: Field, value: float) -> None:
+    # NaN is neither below nor above anything.
+    if not field.range[0] <= value <= field.range[1]:
+        raise Malformed(f"is out of range, {field.range[0]} to {field.range[1]}")
+
+
+def _list(field: Field, value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise _unlike(value, list)
+    _check_size(field, value)
+    found: list[object] = []
+    if field.elements is not None:
+        read, elements = _READERS[field.elements.type], field.elements
+        try:
+            for item in value:
+                found.append(read(elements, item))
+        except Malformed as exc:
+            raise exc.below(f"[{len(found)}]") from None
+    return found
+
+
+def _dictionary(field: Field, value: object) -> Answer:
+    if not isinstance(value, dict):
+        raise _unlike(value, dict)
+    if field.elements is None:
+        return _contents(field.contains, value)
+    _check_size(field, value)
+    found = {}
+    for key, item in value.items():
+        if not isinstance(key, str) or not re.fullmatch(field.keys, key):
+            raise Malformed(f"has a key that cannot be, {shown(visible(str(key)))}")
+        try:
+            found[str(key)] = _value(field.elements, item)
+        except Malformed as exc:
+            raise exc.below(f"[{key!r}]") from None
+    return found
+
+
+def _check_size(field: Field, value: t.Sized) -> None:
+    if len(value) > field.most:
+        raise Malformed(f"has {len(value)} items, more than {field.most}")
+
+
+def _unlike(value: object, wanted: type) -> Malformed:
+    """``value`` is of another type; its own is named where JSON has it."""
+    found = next((kind for kind in _KINDS if isinstance(value, kind)), None)
+    return Malformed(f"is {_KINDS[found] if found is not None else 'something else'}, not {_KINDS[wanted]}")
+
+
+_READERS: t.Mapping[str, t.Callable[[Field, object], object]] = {
+    "str": _string,
+    "text": _text,
+    "bool": _boolean,
+    "int": _integer,
+    "float": _number,
+    "list": _list,
+    "dict": _dictionary,
+}
+# The difference that Ansible shows with --diff, as all our modules give it.
+_DIFFERENCE = {name: Field("text", returned="sometimes") for name in ("before_header", "after_header", "before", "after")}
