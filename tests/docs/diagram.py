@@ -77,6 +77,7 @@ BOXES = (
                 "command.py",
                 "display.py",
                 "effect.py",
+                "guarding.py",
                 "loading.py",
                 "login.py",
                 "policies.py",
