@@ -7,7 +7,7 @@ SECONDS ?= 600
 # Labs that still run, started here or in the synced copy
 LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_collections/ipsec/manual/build/lab/*)
 
-.PHONY: help demo test bench fuzz docs docs-command clean
+.PHONY: help demo test bench fuzz docs docs-command docs-returns clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
 	@echo 'make test    every gate; or tiers with TIER=: unit, controller, static, pythons, kernel, lab, e2e, leak, molecule, coverage'
@@ -15,6 +15,7 @@ help:
 	@echo 'make fuzz    broken input for the language, guided by coverage; SECONDS=600'
 	@echo 'make docs    the docs site, into build/docs/html'
 	@echo 'make docs-command  docs/ipseckey.*, from the tables of the command'
+	@echo 'make docs-returns  the RETURN blocks of modules, from the table of answers that the gate goes by'
 	@echo 'make clean   remove what these made: build/ and .venv*/'
 	@echo 'What is missing is installed first by root, and named to everybody else.'
 
@@ -36,6 +37,9 @@ docs:
 docs-command:
 	@cd plugins/module_utils && python3 -B -c 'from _core.reference import DOCUMENTS; \
 	    [open(f"../../docs/{name}", "w", encoding="utf-8").write(made()) for name, made in DOCUMENTS.items()]'
+
+docs-returns:
+	@python3 -B tests/docs/returns.py
 
 clean:
 	@for lab in $(LABS); do $${lab%/build/lab/*}/tests/lab/lab down --name $${lab##*/}; done

@@ -60,59 +60,120 @@ policies:
   contains:
     direction:
       description: Direction.
-      type: str
       returned: always
+      type: str
       sample: out
     selector:
-      description: The traffic it is for, with networks in CIDR notation, V(0) for any protocol and port.
-      type: dict
+      description: The traffic it is for.
       returned: always
-      sample: {"source": "192.168.116.16/32", "destination": "192.168.13.213/32", "protocol": 0, "source_port": 0, "destination_port": 0}
+      type: dict
+      contains:
+        source:
+          description: Network of the senders in CIDR notation, empty for any.
+          returned: always
+          type: str
+          sample: "10.1.0.0/16"
+        destination:
+          description: Network of the receivers in CIDR notation, empty for any.
+          returned: always
+          type: str
+          sample: "10.2.0.0/16"
+        protocol:
+          description: Number of the upper protocol, V(0) for any.
+          returned: always
+          type: int
+          sample: 0
+        source_port:
+          description: Port of the senders, V(0) for any.
+          returned: always
+          type: int
+          sample: 0
+        destination_port:
+          description: Port of the receivers, V(0) for any.
+          returned: always
+          type: int
+          sample: 0
     action:
       description: What happens to the traffic, V(allow) or V(block).
-      type: str
       returned: always
+      type: str
       sample: allow
     priority:
       description: The lowest number decides.
-      type: int
       returned: always
+      type: int
       sample: 0
     mark:
       description: Mark and mask, empty for none.
-      type: str
       returned: always
+      type: str
       sample: ""
     if_id:
       description: Identifier of the XFRM interface.
-      type: int
       returned: always
+      type: int
       sample: 0
     templates:
-      description: SAs that the traffic must go through, the innermost first. Empty addresses are those of the packet, an empty SPI is any.
+      description: SAs that the traffic must go through, the innermost first.
+      returned: always
       type: list
       elements: dict
-      returned: always
-      sample: [{"protocol": "esp", "mode": "transport", "source": "", "destination": "", "reqid": 0, "spi": "", "level": "required"}]
+      contains:
+        protocol:
+          description: Protocol.
+          returned: always
+          type: str
+          sample: esp
+        mode:
+          description: Mode.
+          returned: always
+          type: str
+          sample: transport
+        source:
+          description: Address of the sender, empty for that of the packet.
+          returned: always
+          type: str
+          sample: ""
+        destination:
+          description: Address of the receiver, empty for that of the packet.
+          returned: always
+          type: str
+          sample: ""
+        reqid:
+          description: Number of the SAs that it asks for, V(0) for any.
+          returned: always
+          type: int
+          sample: 0
+        spi:
+          description: SPI in hexadecimal, empty for any.
+          returned: always
+          type: str
+          sample: ""
+        level:
+          description: Whether traffic may pass without such an SA, V(use), or not, V(required).
+          returned: always
+          type: str
+          sample: required
     index:
       description: The kernel's number for it.
-      type: int
       returned: always
+      type: int
       sample: 17
     add_time:
       description: When it was added, in seconds since the epoch.
-      type: int
       returned: always
+      type: int
       sample: 1795000000
     use_time:
       description: When it was last used, V(0) for never.
-      type: int
       returned: always
+      type: int
       sample: 0
     complete:
-      description: Whether this is all of it. V(false) where it also has what M(ipsec.manual.ipsec_policy) cannot say, such as a range of ports.
-      type: bool
+      description: Whether this is all of it. V(false) where it also has what M(ipsec.manual.ipsec_policy) cannot say, such
+        as a range of ports.
       returned: always
+      type: bool
       sample: true
 """
 

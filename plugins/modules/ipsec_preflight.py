@@ -108,10 +108,25 @@ epoch:
   sample: 1795000000.25
 file:
   description:
-    - The protected file, as C(path), number of C(sas), and C(digest), which is that of M(ipsec.manual.ipsec_sadb).
+    - The protected file.
   returned: success
   type: dict
-  sample: {"path": "/etc/inet/secret/ipseckeys", "sas": 2, "digest": {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}}
+  contains:
+    path:
+      description: Its path.
+      returned: always
+      type: str
+      sample: /etc/inet/secret/ipseckeys
+    sas:
+      description: How many SAs it holds.
+      returned: always
+      type: int
+      sample: 2
+    digest:
+      description: That of M(ipsec.manual.ipsec_sadb), over its SAs.
+      returned: always
+      type: dict
+      sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 held:
   description:
     - For each two addresses and each owner (reqid, mark, if_id) one fingerprint over all its SAs in the SADB.
@@ -120,7 +135,8 @@ held:
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
 leftovers:
   description:
-    - Files that a broken rotation left beside O(path), named like it with C(.next), C(.previous), or C(.replaced) added.
+    - Files that a broken rotation left beside O(path), named like it with C(.next), C(.previous), or C(.replaced)
+      added.
   returned: success
   type: list
   elements: str

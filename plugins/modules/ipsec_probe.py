@@ -72,18 +72,18 @@ sent:
   contains:
     key:
       description: Protocol, destination, and SPI of the SA.
-      type: str
       returned: always
-      sample: esp|192.168.13.213|0x8bcd1407
+      type: str
+      sample: "esp|192.168.13.213|0x8bcd1407"
     before:
       description: Packets it had carried before, or octets with O(backend=solaris). V(null) if it was not in the SADB.
-      type: int
       returned: always
+      type: int
       sample: 0
     after:
       description: Packets it had carried afterwards, or octets with O(backend=solaris). V(null) if it was not in the SADB.
-      type: int
       returned: always
+      type: int
       sample: 3
 received:
   description:
@@ -91,7 +91,22 @@ received:
   returned: success
   type: list
   elements: dict
-  sample: [{"key": "esp|192.168.116.16|0x122a43e4", "before": 0, "after": 3}]
+  contains:
+    key:
+      description: Protocol, destination, and SPI of the SA.
+      returned: always
+      type: str
+      sample: "esp|192.168.13.213|0x8bcd1407"
+    before:
+      description: Packets it had carried before, or octets with O(backend=solaris). V(null) if it was not in the SADB.
+      returned: always
+      type: int
+      sample: 0
+    after:
+      description: Packets it had carried afterwards, or octets with O(backend=solaris). V(null) if it was not in the SADB.
+      returned: always
+      type: int
+      sample: 3
 failures:
   description:
     - Datagrams that could not be sent, and why.

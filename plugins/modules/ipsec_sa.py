@@ -280,7 +280,7 @@ EXAMPLES = r"""
 RETURN = r"""
 operations:
   description:
-    - What was done, or would be done in check mode.
+    - What was done, or would be done in check mode, in order.
   returned: success
   type: list
   elements: str
@@ -300,99 +300,159 @@ sa:
   contains:
     protocol:
       description: Protocol.
-      type: str
       returned: always
+      type: str
       sample: esp
     spi:
       description: SPI in hexadecimal.
-      type: str
       returned: always
+      type: str
       sample: "0x8bcd1407"
     source:
       description: Address of the sender.
-      type: str
       returned: always
-      sample: 192.168.116.16
+      type: str
+      sample: "192.168.116.16"
     destination:
       description: Address of the receiver.
-      type: str
       returned: always
-      sample: 192.168.13.213
+      type: str
+      sample: "192.168.13.213"
     mode:
       description: Mode.
-      type: str
       returned: always
+      type: str
       sample: transport
     encryption_algorithm:
       description: Cipher, empty for AH.
-      type: str
       returned: always
+      type: str
       sample: aes-cbc
     encryption_bits:
       description: Size of the encryption key, its salt not counted.
-      type: int
       returned: always
+      type: int
       sample: 256
     authentication_algorithm:
       description: Authentication algorithm, empty for none.
-      type: str
       returned: always
-      sample: hmac-sha256
+      type: str
+      sample: "hmac-sha256"
     icv_bits:
       description: Length of the ICV.
-      type: int
       returned: always
+      type: int
       sample: 128
     fingerprints:
-      description: Fingerprints of the keys C(encryption) and C(authentication), empty where there is no key.
-      type: dict
+      description: Fingerprints of the keys.
       returned: always
-      sample: {"encryption": "4a1bd3cc8a6e0f32", "authentication": "09d5b1e27c66a8f1"}
+      type: dict
+      contains:
+        encryption:
+          description: That of the encryption key, empty where there is none.
+          returned: always
+          type: str
+          sample: "4a1bd3cc8a6e0f32"
+        authentication:
+          description: That of the authentication key, empty where there is none.
+          returned: always
+          type: str
+          sample: "09d5b1e27c66a8f1"
     replay_window:
       description: Anti-replay window in packets.
-      type: int
       returned: always
+      type: int
       sample: 0
     esn:
       description: Whether sequence numbers are extended.
-      type: bool
       returned: always
+      type: bool
       sample: false
     reqid:
       description: Number that ties the SA to policies.
-      type: int
       returned: always
+      type: int
       sample: 0
     mark:
       description: Mark and mask, empty for none.
-      type: str
       returned: always
+      type: str
       sample: ""
     if_id:
       description: Identifier of the XFRM interface.
-      type: int
       returned: always
+      type: int
       sample: 0
     direction:
       description: Direction, empty where the SA is bound to none.
-      type: str
       returned: always
+      type: str
       sample: ""
     lifetimes:
       description: Limits other than none.
-      type: dict
       returned: always
+      type: dict
       sample: {"hard_packets": 1000000000000}
     selector:
       description: The traffic the SA may carry.
-      type: dict
       returned: if the SA has a selector
-      sample: {"source": "10.1.0.0/16", "destination": "10.2.0.0/16", "protocol": 0, "source_port": 0, "destination_port": 0}
+      type: dict
+      contains:
+        source:
+          description: Network of the senders in CIDR notation, empty for any.
+          returned: always
+          type: str
+          sample: "10.1.0.0/16"
+        destination:
+          description: Network of the receivers in CIDR notation, empty for any.
+          returned: always
+          type: str
+          sample: "10.2.0.0/16"
+        protocol:
+          description: Number of the upper protocol, V(0) for any.
+          returned: always
+          type: int
+          sample: 0
+        source_port:
+          description: Port of the senders, V(0) for any.
+          returned: always
+          type: int
+          sample: 0
+        destination_port:
+          description: Port of the receivers, V(0) for any.
+          returned: always
+          type: int
+          sample: 0
     encapsulation:
       description: Encapsulation in UDP.
-      type: dict
       returned: if the SA is encapsulated
-      sample: {"type": "udp", "source_port": 4500, "destination_port": 4500, "nat_local": "", "nat_remote": ""}
+      type: dict
+      contains:
+        type:
+          description: Always V(udp).
+          returned: always
+          type: str
+          sample: udp
+        source_port:
+          description: UDP port of the sender.
+          returned: always
+          type: int
+          sample: 4500
+        destination_port:
+          description: UDP port of the receiver.
+          returned: always
+          type: int
+          sample: 4500
+        nat_local:
+          description: Address of this end behind a translator, empty for none.
+          returned: always
+          type: str
+          sample: ""
+        nat_remote:
+          description: Address of the other end behind a translator, empty for none.
+          returned: always
+          type: str
+          sample: ""
 backend:
   description:
     - How the kernel was reached.

@@ -83,142 +83,246 @@ sas:
   contains:
     protocol:
       description: Protocol.
-      type: str
       returned: always
+      type: str
       sample: esp
     spi:
       description: SPI in hexadecimal.
-      type: str
       returned: always
+      type: str
       sample: "0x8bcd1407"
     source:
       description: Address of the sender.
-      type: str
       returned: always
-      sample: 192.168.116.16
+      type: str
+      sample: "192.168.116.16"
     destination:
       description: Address of the receiver.
-      type: str
       returned: always
-      sample: 192.168.13.213
+      type: str
+      sample: "192.168.13.213"
     mode:
       description: Mode.
-      type: str
       returned: always
+      type: str
       sample: transport
     encryption_algorithm:
       description: Cipher, empty for AH.
-      type: str
       returned: always
+      type: str
       sample: aes-cbc
     encryption_bits:
       description: Size of the encryption key, its salt not counted.
-      type: int
       returned: always
+      type: int
       sample: 256
     authentication_algorithm:
       description: Authentication algorithm, empty for none.
-      type: str
       returned: always
-      sample: hmac-sha256
+      type: str
+      sample: "hmac-sha256"
     icv_bits:
       description: Length of the ICV.
-      type: int
       returned: always
+      type: int
       sample: 128
     fingerprints:
-      description: Fingerprints of the keys C(encryption) and C(authentication), empty where there is no key.
-      type: dict
+      description: Fingerprints of the keys.
       returned: always
-      sample: {"encryption": "4a1bd3cc8a6e0f32", "authentication": "09d5b1e27c66a8f1"}
+      type: dict
+      contains:
+        encryption:
+          description: That of the encryption key, empty where there is none.
+          returned: always
+          type: str
+          sample: "4a1bd3cc8a6e0f32"
+        authentication:
+          description: That of the authentication key, empty where there is none.
+          returned: always
+          type: str
+          sample: "09d5b1e27c66a8f1"
     replay_window:
       description: Anti-replay window in packets.
-      type: int
       returned: always
+      type: int
       sample: 0
     esn:
       description: Whether sequence numbers are extended.
-      type: bool
       returned: always
+      type: bool
       sample: false
     reqid:
       description: Number that ties the SA to policies.
-      type: int
       returned: always
+      type: int
       sample: 0
     mark:
       description: Mark and mask, empty for none.
-      type: str
       returned: always
+      type: str
       sample: ""
     if_id:
       description: Identifier of the XFRM interface.
-      type: int
       returned: always
+      type: int
       sample: 0
     direction:
       description: Direction, empty where the SA is bound to none.
-      type: str
       returned: always
+      type: str
       sample: ""
     lifetimes:
       description: Limits other than none.
-      type: dict
       returned: always
+      type: dict
       sample: {"hard_packets": 1000000000000}
     selector:
       description: The traffic the SA may carry.
-      type: dict
       returned: if the SA has a selector
-      sample: {"source": "10.1.0.0/16", "destination": "10.2.0.0/16", "protocol": 0, "source_port": 0, "destination_port": 0}
+      type: dict
+      contains:
+        source:
+          description: Network of the senders in CIDR notation, empty for any.
+          returned: always
+          type: str
+          sample: "10.1.0.0/16"
+        destination:
+          description: Network of the receivers in CIDR notation, empty for any.
+          returned: always
+          type: str
+          sample: "10.2.0.0/16"
+        protocol:
+          description: Number of the upper protocol, V(0) for any.
+          returned: always
+          type: int
+          sample: 0
+        source_port:
+          description: Port of the senders, V(0) for any.
+          returned: always
+          type: int
+          sample: 0
+        destination_port:
+          description: Port of the receivers, V(0) for any.
+          returned: always
+          type: int
+          sample: 0
     encapsulation:
       description: Encapsulation in UDP.
-      type: dict
       returned: if the SA is encapsulated
-      sample: {"type": "udp", "source_port": 4500, "destination_port": 4500, "nat_local": "", "nat_remote": ""}
+      type: dict
+      contains:
+        type:
+          description: Always V(udp).
+          returned: always
+          type: str
+          sample: udp
+        source_port:
+          description: UDP port of the sender.
+          returned: always
+          type: int
+          sample: 4500
+        destination_port:
+          description: UDP port of the receiver.
+          returned: always
+          type: int
+          sample: 4500
+        nat_local:
+          description: Address of this end behind a translator, empty for none.
+          returned: always
+          type: str
+          sample: ""
+        nat_remote:
+          description: Address of the other end behind a translator, empty for none.
+          returned: always
+          type: str
+          sample: ""
     larval:
       description: Whether it is only a reservation of an SPI, without keys. See RFC 2367, section 3.3.
-      type: bool
       returned: always
+      type: bool
       sample: false
     flags:
       description:
-        - Words for what another program gave the SA and this collection neither sets nor keeps, such as C(noecn) or C(output-mark).
+        - Words for what another program gave the SA and this collection neither sets nor keeps, such as C(noecn) or
+          C(output-mark).
         - An SA that has any differs from every SA of a text, and no backup can hold it.
+      returned: always
       type: list
       elements: str
-      returned: always
       sample: []
     age:
       description: Seconds since the SA was added.
-      type: int
       returned: always
+      type: int
       sample: 86400
     counters:
       description:
-        - What the SA has done, as C(bytes), C(packets), C(add_time) and C(use_time) in seconds since the epoch, C(sequence_out) and C(sequence_in) of
-          the last packet, and what was dropped as C(late), C(replayed), and C(integrity_failures).
+        - What the SA has done.
         - With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA that keeps one.
-      type: dict
       returned: always
-      sample:
-        bytes: 840
-        packets: 10
-        add_time: 1795000000
-        use_time: 1795000060
-        sequence_out: 10
-        sequence_in: 0
-        late: 0
-        replayed: 0
-        integrity_failures: 0
+      type: dict
+      contains:
+        bytes:
+          description: Octets it has carried.
+          returned: always
+          type: int
+          sample: 840
+        packets:
+          description: Packets it has carried.
+          returned: always
+          type: int
+          sample: 10
+        add_time:
+          description: When it was added, in seconds since the epoch.
+          returned: always
+          type: int
+          sample: 1795000000
+        use_time:
+          description: When it was first used, V(0) for never.
+          returned: always
+          type: int
+          sample: 1795000060
+        sequence_out:
+          description: Sequence number of the last packet sent.
+          returned: always
+          type: int
+          sample: 10
+        sequence_in:
+          description: Sequence number of the last packet received.
+          returned: always
+          type: int
+          sample: 0
+        late:
+          description: Packets dropped since they came after the window had passed them.
+          returned: always
+          type: int
+          sample: 0
+        replayed:
+          description: Packets dropped since they had come before.
+          returned: always
+          type: int
+          sample: 0
+        integrity_failures:
+          description: Packets dropped since their ICV was wrong.
+          returned: always
+          type: int
+          sample: 0
     budget:
-      description:
-        - What is left before the SA ends or should end.
-        - C(packets) until the sequence numbers (2^32, or 2^64 with ESN) or the hard limit of packets run out.
-        - C(bytes) until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks. V(null) where there is no such limit.
-      type: dict
+      description: What is left before the SA ends or should end.
       returned: always
-      sample: {"packets": 4294967285, "bytes": null}
+      type: dict
+      contains:
+        packets:
+          description: Packets until the sequence numbers (2^32, or 2^64 with ESN) or the hard limit of packets run out.
+          returned: always
+          type: int
+          sample: 4294967285
+        bytes:
+          description: Bytes until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks. V(null) where there
+            is no such limit.
+          returned: always
+          type: int
+          sample: null
 digest:
   description:
     - For each two addresses one fingerprint over all SAs between them.

@@ -131,10 +131,35 @@ operations:
   sample: ["add esp spi 0x8bcd1407 192.168.116.16 > 192.168.13.213 transport aes-cbc+hmac-sha256"]
 counts:
   description:
-    - How many SAs were C(added), C(replaced), C(deleted), were C(unchanged), and how many in scope are C(foreign) and stayed.
+    - How many SAs there were of each kind.
   returned: success
   type: dict
-  sample: {"added": 4, "replaced": 0, "deleted": 4, "unchanged": 0, "foreign": 1}
+  contains:
+    added:
+      description: SAs that were added.
+      returned: always
+      type: int
+      sample: 4
+    replaced:
+      description: SAs that took the place of others.
+      returned: always
+      type: int
+      sample: 0
+    deleted:
+      description: SAs that were deleted.
+      returned: always
+      type: int
+      sample: 4
+    unchanged:
+      description: SAs that were there already.
+      returned: always
+      type: int
+      sample: 0
+    foreign:
+      description: SAs in scope that belong to others and stayed.
+      returned: always
+      type: int
+      sample: 1
 digest:
   description:
     - For each two addresses one fingerprint over the SAs of the text that the kernel now holds between them.

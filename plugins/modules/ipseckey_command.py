@@ -80,7 +80,7 @@ files:
   returned: success
   type: list
   elements: str
-  sample: [/usr/local/sbin/ipseckey, /usr/local/share/man/man8/ipseckey.8]
+  sample: ["/usr/local/sbin/ipseckey", "/usr/local/share/man/man8/ipseckey.8"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -128,7 +128,8 @@ sas:
   sample: 4
 digest:
   description:
-    - For each two addresses one fingerprint over all SAs of the file between them, as M(ipsec.manual.ipsec_sadb) shows it.
+    - For each two addresses one fingerprint over all SAs of the file between them, as M(ipsec.manual.ipsec_sadb) shows
+      it.
   returned: success
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
