@@ -24,6 +24,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, ProtectedFileError, SadbError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import Sadb, spd, xfrm
+from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit
 
 COLLECTION = "ansible_collections.ipsec.manual"
 LOCAL = association.pack_address("192.0.2.1")
@@ -182,7 +184,7 @@ class World:
         self.files = MemoryFiles()
 
     def run(self, module: str, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
-        """The module's result; ``warnings`` are plain texts."""
+        """The module's result, all of which the gate admits; ``warnings`` are plain texts."""
         main = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}").main
         arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_verbosity": 5, **INVOCATION}
         warnings: list[str] = []
@@ -202,6 +204,8 @@ class World:
         output = stdout.getvalue() + stderr.getvalue() + "\n".join(warnings)
         assert not any(form in output.lower() for form in MARKER_FORMS), "a key is in the output"
         result: dict[str, t.Any] = json.loads(stdout.getvalue())
+        admitted = admit(module, result)
+        assert {name: admitted.get(name) for name in ANSWERS[module]} == {name: result.get(name) for name in ANSWERS[module]}, admitted
         return {**result, "warnings": warnings}
 
     def four_times(self, module: str, **arguments: t.Any) -> list[dict[str, t.Any]]:
