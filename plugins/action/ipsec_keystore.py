@@ -18,7 +18,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import NO_LIFETIMES, SecurityAssociation, format_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
-from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_number
+from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_digest_key, parse_number
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_held import held
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import line
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
@@ -41,6 +41,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "check_run": {"type": "bool", "default": False},
     "trusted_transports": {"type": "list", "elements": "str", "default": []},
     "taken_spis": {"type": "list", "elements": "str", "default": []},
+    "digest_key": {"type": "str", "no_log": True},
     "allow_static_counter_mode": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     "vault_id": {"type": "str", "default": ""},
@@ -91,6 +92,7 @@ class ActionModule(ActionBase):
             reported=frozenset(parse_number(spi, 32, "taken_spis") for spi in arguments["taken_spis"]),
             ended=tuple(ended),
         )
+        digest_key = parse_digest_key(arguments["digest_key"], "digest_key") if arguments["digest_key"] else b""
         store = Keystore(directory_of(self._loader, arguments["directory"]), self._vault(arguments["vault_id"]))
         dry = bool(self._task.check_mode)
         runner = _this_run()
@@ -100,7 +102,7 @@ class ActionModule(ActionBase):
             step = steps.carry_out(store, chosen, order, dry)
             if not dry:
                 _settle(lease, runner, arguments["state"])
-        return self._result(chosen, step)
+        return self._result(chosen, step, digest_key)
 
     def _release(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         """Let other runs in. Nothing else is looked at, so that this works where all else was refused."""
@@ -124,9 +126,9 @@ class ActionModule(ActionBase):
         # The loader is the one holder of the secrets that --vault-id, password files and prompts gave.
         return Vault(self._loader._vault.secrets, vault_id, C.DEFAULT_VAULT_ENCRYPT_IDENTITY or "")
 
-    def _result(self, chosen: t.Sequence[Connection], step: steps.Step) -> dict[str, t.Any]:
+    def _result(self, chosen: t.Sequence[Connection], step: steps.Step, digest_key: bytes) -> dict[str, t.Any]:
         secrets = step.roots.secrets()
-        rows = [_Row(connection, step.outcomes[connection.name], secrets) for connection in chosen]
+        rows = [_Row(connection, step.outcomes[connection.name], secrets, digest_key) for connection in chosen]
         behind = {row.record.connection: records.left_behind(row.record) for row in rows}
         result: dict[str, t.Any] = {
             "changed": step.changed,
@@ -136,7 +138,7 @@ class ActionModule(ActionBase):
             ],
             "hosts": {host: _host_view(host, chosen, behind) for host in sorted({host for connection in chosen for host in connection.hosts})},
             "pending": any(row.record.next is not None for row in rows),
-            **_fingerprints(rows),
+            **_fingerprints(rows, digest_key),
         }
         if self._task.diff:
             # What goes may come from a root secret that goes with it.
@@ -153,7 +155,7 @@ class ActionModule(ActionBase):
 class _Row:
     """A connection, what was done about it, and its newest generation."""
 
-    def __init__(self, connection: Connection, outcome: Outcome, secrets: records.Roots) -> None:
+    def __init__(self, connection: Connection, outcome: Outcome, secrets: records.Roots, digest_key: bytes) -> None:
         self.connection = connection
         self.outcome = outcome.outcome
         self.record = outcome.after
@@ -162,7 +164,7 @@ class _Row:
         # A mesh has SAs for every two of its hosts: they are counted, and let go.
         sas = self.sas()
         self.count = len(sas)
-        self.digest = digest(sas)
+        self.digest = digest(sas, digest_key)
 
     def sas(self) -> list[SecurityAssociation]:
         return records.sas_of(self.generation, self.connection.name, self._secrets) if self.generation else []
@@ -187,13 +189,17 @@ class _Row:
         }
 
 
-def _fingerprints(rows: t.Sequence[_Row]) -> dict[str, dict[str, str]]:
+def _fingerprints(rows: t.Sequence[_Row], digest_key: bytes) -> dict[str, dict[str, str]]:
     """What the hosts should hold between any two addresses: in all, by owner, and in the file."""
     stored = [row for row in rows if not row.connection.counter_mode]
     if sum(len(row.digest) for row in rows) > len({pair for row in rows for pair in row.digest}):
         # Two addresses that connections have exchanged since their generations were made.
         everything = [sa for row in rows for sa in row.sas()]
-        return {"digest": digest(everything), "held": held(everything), "stored": digest([sa for row in stored for sa in row.sas()])}
+        return {
+            "digest": digest(everything, digest_key),
+            "held": held(everything, digest_key),
+            "stored": digest([sa for row in stored for sa in row.sas()], digest_key),
+        }
     return {
         "digest": {pair: fingerprint for row in rows for pair, fingerprint in row.digest.items()},
         "held": {pair: fingerprint for row in rows for pair, fingerprint in row.held().items()},

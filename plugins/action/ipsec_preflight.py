@@ -2,15 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the module ipsec_preflight, unless a key was typed into one of its options."""
+"""Runs the module ipsec_preflight without letting the secret of the run out on the way to the target."""
 
 from __future__ import annotations
 
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_PREFLIGHT
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import WatchedActionModule
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule
 
 
-class ActionModule(WatchedActionModule):
+class ActionModule(SecretActionModule):
     module = "ipsec.manual.ipsec_preflight"
     arguments = IPSEC_PREFLIGHT
-    fingerprints = ("expected",)
+    digests = ("expected",)

@@ -17,7 +17,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd_text
-from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_number
+from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_digest_key, parse_number
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import public
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host
@@ -84,8 +84,11 @@ def ipsec_sas(connections: t.Any, content: str, host: str, addresses: t.Mapping[
     return language.render([sa for sa in parsed if sa.source in own or sa.destination in own or (is_unspecified(sa.source) and sa.destination in shared)])
 
 
-def ipsec_digest(content: str) -> dict[str, str]:
-    return digest(language.parse(_text(content, "content"), name="content", allow_static_counter_mode=True).sas)
+def ipsec_digest(content: str, digest_key: str = "") -> dict[str, str]:
+    if not isinstance(digest_key, str):
+        raise InputError(f"a text is wanted, found {type(digest_key).__name__}", "digest_key", "Put the hex digits into quotes.")
+    key = parse_digest_key(digest_key, "digest_key") if digest_key else b""
+    return digest(language.parse(_text(content, "content"), name="content", allow_static_counter_mode=True).sas, key)
 
 
 def ipsec_policies(

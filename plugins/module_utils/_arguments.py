@@ -25,6 +25,8 @@ TEXT: Arguments = {"content": {"type": "str", "no_log": True}, "src": {"type": "
 DEADLINE: Arguments = {"deadline": {"type": "float"}}
 
 # Traffic, as ipsec_sa and ipsec_policy take it.
+DIGEST: Arguments = {"digest_key": {"type": "str", "no_log": True}}
+
 SELECTOR: Arguments = {
     "source": {"type": "str"},
     "destination": {"type": "str"},
@@ -79,6 +81,7 @@ IPSEC_SADB: Arguments = {
     "at": {"type": "float"},
     **DEADLINE,
     **TEXT,
+    **DIGEST,
     **BACKEND,
 }
 
@@ -91,6 +94,7 @@ IPSECKEYS_FILE: Arguments = {
     "target": {"type": "str", "choices": ["linux", "solaris"], "default": "linux"},
     **DEADLINE,
     **TEXT,
+    **DIGEST,
 }
 
 _TEMPLATE: Arguments = {
@@ -126,6 +130,7 @@ IPSEC_SA_INFO: Arguments = {
     "source": {"type": "str"},
     "destination": {"type": "str", "aliases": ["dst"]},
     "src": {"type": "path"},
+    **DIGEST,
     **READING,
     **BACKEND,
 }
@@ -156,6 +161,7 @@ IPSEC_PREFLIGHT: Arguments = {
         },
     },
     "expected": {"type": "dict", "default": {}},
+    **DIGEST,
     **READING,
     **COUNTER_MODE,
     **BACKEND,

@@ -46,11 +46,14 @@ def warn(module: AnsibleModule, found: t.Iterable[tuple[str, str]]) -> None:
         module.warn(f"{where[0]}{more}: {text.rstrip('.')}." if where[0] else f"{text.rstrip('.')}.")
 
 
-def diff(header: str, before: t.Iterable[SecurityAssociation], after: t.Iterable[SecurityAssociation]) -> Result:
+def diff(header: str, before: t.Sequence[SecurityAssociation], after: t.Iterable[SecurityAssociation]) -> Result:
     """Ansible's difference of two sets of SAs: ipseckeys lines with fingerprints in place of keys."""
+    from ._core.association import identity
     from ._core.render import render
 
-    return {"before_header": header, "after_header": header, "before": render(before, hide_keys=True), "after": render(after, hide_keys=True)}
+    earlier = {identity(sa): sa for sa in before}
+    shown = render(after, hide_keys=True, earlier=earlier)
+    return {"before_header": header, "after_header": header, "before": render(before, hide_keys=True), "after": shown}
 
 
 def sadb_diff(operations: t.Sequence[Operation]) -> Result:

@@ -19,6 +19,7 @@ from ._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
 from ._core.plan import PEERS, Pair, digest, pair
 from ._glue import Result, diff
 from ._glue_clock import Deadline
+from ._glue_secrets import take_digest_key
 from ._glue_text import Text, parse, read_file, read_text
 
 if t.TYPE_CHECKING:
@@ -29,11 +30,11 @@ COMMENT = "Managed by ipsec.manual.ipseckeys_file. Holds secret keys: mode 0600,
 
 def apply_file(module: AnsibleModule) -> Result:
     """Make the file hold the SAs it should, or remove it."""
-    deadline = Deadline(module.params["deadline"])
-    return _remove(module, deadline) if module.params["state"] == "absent" else _write(module, deadline)
+    deadline, digest_key = Deadline(module.params["deadline"]), take_digest_key(module)
+    return _remove(module, deadline) if module.params["state"] == "absent" else _write(module, deadline, digest_key)
 
 
-def _write(module: AnsibleModule, deadline: Deadline) -> Result:
+def _write(module: AnsibleModule, deadline: Deadline, digest_key: bytes) -> Result:
     params = module.params
     path: str = params["path"]
     text = read_text(module, allow_counter_mode=params["omit_counter_mode"])
@@ -53,7 +54,8 @@ def _write(module: AnsibleModule, deadline: Deadline) -> Result:
     else:
         old, new = protected.update(path, change, deadline.check)
 
-    result: Result = {"changed": new != old, "path": path, "mode": f"{protected.FILE_MODE:04o}", "owner": "root", "sas": len(sas), "digest": digest(sas)}
+    result: Result = {"changed": new != old, "path": path, "mode": f"{protected.FILE_MODE:04o}", "owner": "root", "sas": len(sas)}
+    result["digest"] = digest(sas, digest_key)
     if module._diff:
         result["diff"] = _diff(path, _sas_of(module, path, old), sas, old is not None and new != old)
     return result

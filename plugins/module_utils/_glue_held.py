@@ -15,8 +15,8 @@ from ._core.plan import digest
 from ._core.reading import mark_text
 
 
-def held(sas: t.Iterable[SecurityAssociation]) -> dict[str, str]:
-    """``{"ADDRESS|ADDRESS#REQID,MARK,IF_ID": 16 hex digits}``: a fingerprint over all SAs of one owner between two addresses.
+def held(sas: t.Iterable[SecurityAssociation], key: bytes = b"") -> dict[str, str]:
+    """``{"ADDRESS|ADDRESS#REQID,MARK,IF_ID": fingerprint}``: `digest` over all SAs of one owner between two addresses.
 
     What belongs to somebody else stands under another name, so it does not change the fingerprint of ours.
     """
@@ -26,5 +26,5 @@ def held(sas: t.Iterable[SecurityAssociation]) -> dict[str, str]:
     return {
         f"{pair}#{reqid},{mark_text(mark)},{if_id}": fingerprint
         for (reqid, mark, if_id), group in groups.items()
-        for pair, fingerprint in digest(group).items()
+        for pair, fingerprint in digest(group, key).items()
     }

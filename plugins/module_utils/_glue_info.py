@@ -18,6 +18,7 @@ from ._core.reading import Reader, read_address
 from ._core.sadb import open_sadb
 from ._core.values import parse_installed_spi
 from ._glue import KEYS_HIDDEN, Result, warn
+from ._glue_secrets import take_digest_key
 from ._glue_text import read_file
 from ._glue_view import observed
 
@@ -34,6 +35,8 @@ def sa_info(module: AnsibleModule) -> Result:
     source = reader.read(read_address, params["source"], "source", b"")
     destination = reader.read(read_address, params["destination"], "destination", b"")
     spi, doubt = reader.read(parse_installed_spi, params["spi"], "spi", (0, ""))
+    with reader.noting():
+        digest_key = take_digest_key(module)
     reader.finish()
     warn(module, [(doubt, "spi")] if doubt else [])
     named = {identity(sa) for sa in read_file(module, params["src"]).sas} if params["src"] else None
@@ -51,7 +54,7 @@ def sa_info(module: AnsibleModule) -> Result:
     return {
         "changed": False,
         "sas": [observed(entry, now) for entry in entries],
-        "digest": {} if keys_hidden else digest([entry.sa for entry in entries if not entry.larval]),
+        "digest": {} if keys_hidden else digest([entry.sa for entry in entries if not entry.larval], digest_key),
         "keys_hidden": keys_hidden,
         "backend": sadb.name,
     }

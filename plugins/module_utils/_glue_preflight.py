@@ -21,6 +21,7 @@ from ._core.reading import Reader, read_address
 from ._core.sadb import Sadb, open_sadb
 from ._glue import KEYS_HIDDEN, Result
 from ._glue_held import held
+from ._glue_secrets import take_digest_key
 from ._glue_text import read_file
 
 if t.TYPE_CHECKING:
@@ -38,6 +39,9 @@ def preflight(module: AnsibleModule) -> Result:
     params = module.params
     reader = Reader()
     result: Result = {"changed": False, "epoch": time.time()}
+    digest_key = b""
+    with reader.noting():
+        digest_key = take_digest_key(module)
 
     places = {f"addresses[{index}]": text for index, text in enumerate(params["addresses"])}
     endpoints = {place: reader.read(read_address, text, place, b"") for place, text in places.items()}
@@ -50,14 +54,14 @@ def preflight(module: AnsibleModule) -> Result:
     with reader.noting():
         stored = _stored(module, params["path"])
         result["leftovers"] = [path for path in (params["path"] + suffix for suffix in LEFTOVERS) if protected.status(path).exists]
-    result["file"] = {"path": params["path"], "sas": len(stored), "digest": digest(stored)}
+    result["file"] = {"path": params["path"], "sas": len(stored), "digest": digest(stored, digest_key)}
     with reader.noting():
         sadb = open_sadb(params["backend"])
         with reader.noting():
             _ask_kernel(sadb, samples)
         with reader.noting():
             _check_addresses(sadb, endpoints)
-        result.update(_observed(module, sadb, stored))
+        result.update(_observed(module, sadb, stored, digest_key))
         if result["keys_hidden"]:
             _check_way_back(result["held"], params["expected"], endpoints.values())
     reader.finish()
@@ -110,7 +114,7 @@ def _ask_kernel(sadb: Sadb, samples: t.Sequence[SecurityAssociation]) -> None:
     raise_all([*(problem for sa in samples for problem in sadb.refusals(sa)), *sadb.preflight(samples)])
 
 
-def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAssociation]) -> Result:
+def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAssociation], digest_key: bytes) -> Result:
     entries = sadb.dump()
     keys_hidden = sadb.keys_hidden()
     if keys_hidden:
@@ -121,7 +125,7 @@ def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAsso
     return {
         "backend": sadb.name,
         "keys_hidden": keys_hidden,
-        "held": held(_with_keys_of((*stored, *_staged(module)), installed) if keys_hidden else installed),
+        "held": held(_with_keys_of((*stored, *_staged(module)), installed) if keys_hidden else installed, digest_key),
         "spis": [f"0x{spi:08x}" for spi in sorted(spis)],
     }
 

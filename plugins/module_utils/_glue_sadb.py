@@ -18,6 +18,7 @@ from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Pl
 from ._core.sadb import Sadb, open_sadb
 from ._glue import KEYS_HIDDEN, Result, sadb_diff
 from ._glue_clock import Deadline, check_instant, wait_until
+from ._glue_secrets import take_digest_key
 from ._glue_text import read_file, read_text
 
 if t.TYPE_CHECKING:
@@ -28,7 +29,7 @@ def apply_sadb(module: AnsibleModule) -> Result:
     """Make the SADB what the text says, within the scope."""
     params = module.params
     check_instant(params["at"])
-    deadline = Deadline(params["deadline"], params["at"])
+    deadline, digest_key = Deadline(params["deadline"], params["at"]), take_digest_key(module)
     adding = params["state"] in (PRESENT, EXACT)
     text = read_text(module, allow_counter_mode=not adding)
     scope_sas = read_file(module, params["scope_src"], allow_counter_mode=True).sas if params["scope_src"] else ()
@@ -67,7 +68,7 @@ def apply_sadb(module: AnsibleModule) -> Result:
     result = _result(sadb.name, steps)
     if adding:
         told = text.sas if keys_hidden or module.check_mode else _held(text.sas, sadb.dump() if changing else actual)
-        result["digest"] = digest(told)
+        result["digest"] = digest(told, digest_key)
     if module._diff:
         result["diff"] = sadb_diff(steps.operations)
     return result

@@ -14,6 +14,7 @@ import typing as t
 from ._core.algorithms import Algorithm
 from ._core.association import SecurityAssociation, algorithm_of
 from ._core.keys import set_parity
+from ._core.values import parse_digest_key
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -36,6 +37,12 @@ def take_secret(module: AnsibleModule, option: str) -> str | None:
     if len(value) < SHORTEST_SECRET:
         module.no_log_values.discard(value)
     return value
+
+
+def take_digest_key(module: AnsibleModule) -> bytes:
+    """The secret of the run that keys digests; empty for none."""
+    text = take_secret(module, "digest_key")
+    return parse_digest_key(text, "digest_key") if text else b""
 
 
 def hide_keys(module: AnsibleModule, sas: t.Sequence[SecurityAssociation]) -> None:

@@ -17,9 +17,10 @@ author:
 extends_documentation_fragment:
   - ipsec.manual._attributes
   - ipsec.manual._attributes.info
-  - ipsec.manual._attributes.keyless
   - ipsec.manual._backend
   - ipsec.manual._backend.counter_mode
+  - ipsec.manual._backend.secrets
+  - ipsec.manual._backend.digest
   - ipsec.manual._text.reading
 options:
   path:

@@ -349,7 +349,7 @@ sa:
       type: dict
       contains:
         encryption:
-          description: That of the encryption key, empty where there is none.
+          description: That of the encryption key, empty where there is none, V(short-key) for a key of DES.
           returned: always
           type: str
           sample: "4a1bd3cc8a6e0f32"

@@ -17,8 +17,9 @@ author:
 extends_documentation_fragment:
   - ipsec.manual._attributes
   - ipsec.manual._attributes.info
-  - ipsec.manual._attributes.keyless
   - ipsec.manual._backend
+  - ipsec.manual._backend.secrets
+  - ipsec.manual._backend.digest
   - ipsec.manual._text.reading
 options:
   protocol:
@@ -132,7 +133,7 @@ sas:
       type: dict
       contains:
         encryption:
-          description: That of the encryption key, empty where there is none.
+          description: That of the encryption key, empty where there is none, V(short-key) for a key of DES.
           returned: always
           type: str
           sample: "4a1bd3cc8a6e0f32"

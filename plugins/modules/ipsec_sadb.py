@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - ipsec.manual._backend
   - ipsec.manual._backend.counter_mode
   - ipsec.manual._backend.secrets
+  - ipsec.manual._backend.digest
   - ipsec.manual._text
   - ipsec.manual._text.reading
 options:

@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - ipsec.manual._attributes.changes
   - ipsec.manual._backend.counter_mode
   - ipsec.manual._backend.secrets
+  - ipsec.manual._backend.digest
   - ipsec.manual._text
   - ipsec.manual._text.reading
 options:

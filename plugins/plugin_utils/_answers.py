@@ -109,7 +109,7 @@ _SA: Fields = {
         "dict",
         "Fingerprints of the keys.",
         contains={
-            "encryption": Field("str", "That of the encryption key, empty where there is none.", "4a1bd3cc8a6e0f32", pattern=_FINGERPRINT),
+            "encryption": Field("str", "That of the encryption key, empty where there is none, V(short-key) for a key of DES.", "4a1bd3cc8a6e0f32", pattern=_FINGERPRINT),
             "authentication": Field("str", "That of the authentication key, empty where there is none.", "09d5b1e27c66a8f1", pattern=_FINGERPRINT),
         },
     ),

@@ -258,8 +258,8 @@ def fingerprints_of(generation: Generation, connection: str, roots: Roots) -> tu
 
 
 def prints_of(sas: t.Iterable[SecurityAssociation]) -> tuple[str, ...]:
-    """The fingerprints of all keys of SAs, each once: a group shares its keys."""
-    return tuple(dict.fromkeys(value for sa in sas for value in association.fingerprints(sa).values() if value))
+    """The fingerprints of all keys of SAs, short ones too, each once: a group shares its keys."""
+    return tuple(dict.fromkeys(value for sa in sas for value in association.fingerprints(sa, keys.full_fingerprint).values() if value))
 
 
 def decide(record: Record, connection: Connection, new_keys: bool, store: str = RANDOM, root: str = "") -> str:
@@ -328,7 +328,7 @@ def draw_sas(connection: Connection, taken: Taken, retired: t.AbstractSet[str]) 
     def draw_key(row: Algorithm, bits: int) -> bytes:
         while True:
             key = keys.generate(row, bits)
-            if keys.fingerprint(row, key) not in retired:
+            if keys.full_fingerprint(row, key) not in retired:
                 return key
 
     for source, destinations in connection.flows():

@@ -65,7 +65,7 @@ def fingerprints(store: Keystore, records: t.Mapping[str, Record]) -> dict[str, 
         kept = _load(store, name)
         if kept is None:
             continue
-        fingerprint = keys.fingerprint(*kept)
+        fingerprint = keys.full_fingerprint(*kept)
         place, fix = store.path(_file(name)), "Move the file away, and give what uses the key another one."
         if fingerprint in gone:
             raise KeystoreError(f"the key {name} was retired in connection {gone[fingerprint]}", place, fix)

@@ -26,8 +26,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import m
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import Answer, admit, failure, malformed, report, visible
 
 # 64 bits or more in hexadecimal, and no decimal number: no option but a key's has such a value.
-_KEY = re.compile(r"(?:0[xX])?(?=[0-9]*[a-fA-F]|[0-9]{32})([0-9a-fA-F]{16,})(?:/[0-9]*)?")
-_SHORTEST = 16
+_KEY = re.compile(r"(?:0[xX])?(?=[0-9]*[a-fA-F]|[0-9]{32})[0-9a-fA-F]{16,}(?:/[0-9]*)?")
+# What stands between two addresses in a result: see `plan.digest`.
+_DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _LARGEST_NUMBER = (1 << 64) - 1
 # A Python as Ansible finds one. Ansible runs this path, on this host and on others where a play mixes up their facts.
 _PYTHON = re.compile(r"(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*/(?:platform-)?python[0-9.]*")
@@ -103,15 +104,18 @@ class HostAction(ActionBase):
 
 
 class SecretActionModule(HostAction):
-    """Runs ``module`` with hidden options over a pipelined connection, or not at all."""
+    """Runs ``module`` with hidden options over a pipelined connection, or not at all.
+
+    ``arguments`` is the module's argument spec, and ``digests`` are those of its options whose values are digests.
+    """
 
     module = ""
-    # The module's argument spec.
     arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
+    digests: tuple[str, ...] = ()
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        problem = misplaced(self._task.args, self.arguments)
+        problem = misplaced(self._task.args, self.arguments, self.digests)
         if problem:
             result.update(failure(self.module, problem))
             return result
@@ -120,18 +124,14 @@ class SecretActionModule(HostAction):
 
 
 class WatchedActionModule(HostAction):
-    """Runs ``module``, which takes no key, as Ansible runs any module; or not at all where one of its options is a key.
-
-    ``fingerprints`` are options whose values may be as long as the shortest key.
-    """
+    """Runs ``module``, which takes no key, as Ansible runs any module; or not at all where one of its options is a key."""
 
     module = ""
     arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
-    fingerprints: tuple[str, ...] = ()
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        problem = misplaced(self._task.args, self.arguments, self.fingerprints)
+        problem = misplaced(self._task.args, self.arguments)
         if problem:
             result.update(failure(self.module, problem))
             return result
@@ -158,16 +158,20 @@ def _no_answer(raw: t.Mapping[str, t.Any]) -> str:
     return f"{cause} It said: {report(' / '.join(said[-5:]), 500)}" if said else cause
 
 
-def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[str, t.Any]], fingerprints: t.Collection[str] = ()) -> str:
+def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[str, t.Any]], digests: t.Collection[str] = ()) -> str:
     """Why these options must not be sent, empty where they may: an option that the module does not have, or a key in one that is not for keys.
 
-    Ansible would show either. ``arguments`` is the module's argument spec.
+    Ansible would show either. ``arguments`` is the module's argument spec; a value of an option of ``digests`` may look like a key as digests do.
     """
     names = {name: row for option, row in arguments.items() for name in (option, *row.get("aliases", ()))}
     unknown = sorted(str(name) for name in given if name not in names)
     if unknown:
         return f"it has no option {', '.join(map(shown, unknown))}. It has: {', '.join(sorted(names))}."
-    wrong = sorted(name for name, value in given.items() if not names[name].get("no_log") and holds_key(value, _SHORTEST + (name in fingerprints)))
+    wrong = sorted(
+        name
+        for name, value in given.items()
+        if not names[name].get("no_log") and holds_key(_without_digests(value) if name in digests and isinstance(value, dict) else value)
+    )
     if wrong:
         secret = ", ".join(option for option, row in arguments.items() if row.get("no_log"))
         hint = f"Keys belong into: {secret}." if secret else "This module takes no key."
@@ -175,18 +179,21 @@ def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[
     return ""
 
 
-def holds_key(value: t.Any, shortest: int = _SHORTEST) -> bool:
-    """Whether a value that should be no secret looks like a key of ``shortest`` digits or more, or like text with one in it.
+def _without_digests(value: t.Mapping[t.Any, t.Any]) -> dict[t.Any, t.Any]:
+    return {name: part for name, part in value.items() if not (isinstance(part, str) and "|" in str(name) and _DIGEST.fullmatch(part))}
+
+
+def holds_key(value: t.Any) -> bool:
+    """Whether a value that should be no secret looks like a key, or like text with one in it.
 
     A path may look like anything.
     """
     if isinstance(value, dict):
-        return any(holds_key(part, shortest) for part in (*value, *value.values()))
+        return any(holds_key(part) for part in (*value, *value.values()))
     if isinstance(value, (list, tuple)):
-        return any(holds_key(part, shortest) for part in value)
+        return any(map(holds_key, value))
     if isinstance(value, int):
         return abs(value) > _LARGEST_NUMBER
     if not isinstance(value, str) or value.startswith("/"):
         return False
-    found = map(_KEY.fullmatch, re.split(r"[\s\"',;:]+", value))
-    return any(word is not None and len(word[1]) >= shortest for word in found)
+    return any(map(_KEY.fullmatch, re.split(r"[\s\"',;:]+", value)))

@@ -30,14 +30,18 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
 KEY = "5ec4e7d0" * 6
-ARGUMENTS = {"ipsec_sa": IPSEC_SA, "ipsec_sadb": IPSEC_SADB, "ipseckeys_file": IPSECKEYS_FILE}
+ARGUMENTS = {
+    "ipsec_preflight": IPSEC_PREFLIGHT,
+    "ipsec_sa": IPSEC_SA,
+    "ipsec_sa_info": IPSEC_SA_INFO,
+    "ipsec_sadb": IPSEC_SADB,
+    "ipseckeys_file": IPSECKEYS_FILE,
+}
 # Modules that take no key.
 WATCHED = {
     "ipsec_policy": IPSEC_POLICY,
     "ipsec_policy_info": IPSEC_POLICY_INFO,
-    "ipsec_preflight": IPSEC_PREFLIGHT,
     "ipsec_probe": IPSEC_PROBE,
-    "ipsec_sa_info": IPSEC_SA_INFO,
 }
 
 
@@ -86,10 +90,17 @@ def test_a_key_in_another_option_is_refused(option: str, form: str) -> None:
         ("ipsec_sa", {"spi": "1234567890123456" * 3}),
         ("ipsec_sa", {"lifetimes": {"hard_bytes": KEY}}),
         ("ipsec_sa", {"lifetimes": {KEY: 1}}),
+        ("ipsec_sa_info", {"spi": KEY}),
+        ("ipsec_preflight", {"path": f"add esp spi 0x1000 dst 192.0.2.1 encr_alg aes encrkey {KEY}"}),
+        ("ipsec_preflight", {"expected": KEY}),
+        ("ipsec_preflight", {"expected": {"192.0.2.1|192.0.2.2": KEY}}),
+        ("ipsec_preflight", {"expected": {"192.0.2.1|192.0.2.2": [KEY[:32]]}}),
+        ("ipsec_preflight", {"expected": {"key": KEY[:32]}}),
+        ("ipsec_preflight", {"expected": {f"192.0.2.1|{KEY}": 1, KEY: 1}}),
     ],
 )
 def test_a_key_inside_another_option_is_refused(module: str, options: dict[str, t.Any]) -> None:
-    told = misplaced(options, ARGUMENTS[module])
+    told = misplaced(options, ARGUMENTS[module], ("expected",))
     assert "looks like a key" in told
     assert "5ec4e7" not in told.lower()
 
@@ -101,12 +112,13 @@ def test_a_key_inside_another_option_is_refused(module: str, options: dict[str, 
         ("ipsec_policy", {"policies": [{"direction": "in", "templates": [{"spi": "0x8bcd1407", "reqid": 7}]}]}),
         ("ipsec_policy_info", {"direction": "fwd"}),
         ("ipsec_preflight", {"addresses": ["::1"], "expected": {"192.0.2.1|192.0.2.2#0,,0": "5f0c1d6c7e2b9a40"}, "associations": [{"protocol": "ah"}]}),
+        ("ipsec_preflight", {"expected": {"192.0.2.1|192.0.2.2#0,,0": "5f0c1d6c7e2b9a40" * 2}, "digest_key": KEY}),
         ("ipsec_probe", {"src": "/etc/inet/secret/ipseckeys", "count": 3, "resolve_names": False}),
-        ("ipsec_sa_info", {"type": "esp", "spi": "8bcd1407", "source": "fd00:192:168:116::16", "dst": "192.0.2.1"}),
+        ("ipsec_sa_info", {"type": "esp", "spi": "8bcd1407", "source": "fd00:192:168:116::16", "dst": "192.0.2.1", "digest_key": KEY}),
     ],
 )
-def test_ordinary_options_of_modules_without_keys_pass(module: str, options: dict[str, t.Any]) -> None:
-    assert misplaced(options, WATCHED[module], ("expected",)) == ""
+def test_ordinary_options_of_other_modules_pass(module: str, options: dict[str, t.Any]) -> None:
+    assert misplaced(options, {**ARGUMENTS, **WATCHED}[module], ("expected",)) == ""
 
 
 @pytest.mark.parametrize("module", WATCHED)
@@ -114,13 +126,13 @@ def test_no_option_of_a_module_without_keys_takes_one(module: str) -> None:
     assert not any(row.get("no_log") for row in WATCHED[module].values())
     for option in WATCHED[module]:
         for value in (KEY, [KEY], {"spi": KEY}, [{"templates": [{"spi": f"0x{KEY}"}]}]):
-            told = misplaced({option: value}, WATCHED[module], ("expected",))
+            told = misplaced({option: value}, WATCHED[module])
             assert told == f"{option}: what is given here looks like a key, so it is not shown. This module takes no key."
 
 
 def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
     told = misplaced({"contents": KEY, "state": "exact"}, IPSEC_SADB)
-    assert told.startswith("it has no option 'contents'. It has: allow_static_counter_mode, at, backend, backup, content, direction, ")
+    assert told.startswith("it has no option 'contents'. It has: allow_static_counter_mode, at, backend, backup, content, digest_key, direction, ")
     assert KEY not in misplaced({KEY: "x"}, IPSEC_SADB)
 
 

@@ -195,13 +195,28 @@ def algorithm_of(name: str) -> Algorithm | None:
     return BY_NAME.get(name)
 
 
-def fingerprints(sa: SecurityAssociation) -> dict[str, str]:
-    """``{"encryption": ..., "authentication": ...}``: fingerprints of the keys, empty where there is no key."""
+def fingerprints(sa: SecurityAssociation, of: t.Callable[[Algorithm, bytes], str] = keys.fingerprint) -> dict[str, str]:
+    """``{"encryption": ..., "authentication": ...}``: fingerprints of the keys as they may be shown, empty where there is no key."""
     found = {}
     for kind, name, key in ((ENCRYPTION, sa.encryption, sa.encryption_key), (AUTHENTICATION, sa.authentication, sa.authentication_key)):
         row = algorithm_of(name)
-        found[kind] = keys.fingerprint(row or Algorithm(name, kind, (), None, name, ()), key)
+        found[kind] = of(row or Algorithm(name, kind, (), None, name, ()), key)
     return found
+
+
+def in_place_of_keys(sa: SecurityAssociation, earlier: SecurityAssociation | None = None) -> dict[str, str]:
+    """What stands in the place of its keys in a text. A short key is marked where it is another than that of ``earlier``, since its word would not tell."""
+    found = {}
+    for kind, value in fingerprints(sa).items():
+        changed = earlier is not None and key_in_use(sa, kind) != key_in_use(earlier, kind)
+        short = f"({value}:changed)" if changed else f"({value})"
+        found[kind] = short if value == keys.SHORT_KEY else f"(fingerprint:{value})"
+    return found
+
+
+def key_in_use(sa: SecurityAssociation, kind: str) -> bytes:
+    """The encryption or the authentication key as the kernel uses it."""
+    return _in_use(getattr(sa, kind), getattr(sa, f"{kind}_key"))
 
 
 def build(

@@ -108,7 +108,7 @@ def _key(sa: SecurityAssociation, kind: str, keys: str) -> str:
     salt = row.salt_bits // 8 if row is not None else 0
     split = len(material) - salt
     if keys == HIDDEN:
-        text = f"(fingerprint:{association.fingerprints(sa)[kind]})"
+        text = association.in_place_of_keys(sa)[kind]
     else:
         digits = material.hex() if keys == SHOWN else "XX" * len(material)
         text = digits[: split * 2] + (f"[{digits[split * 2 :]}]" if salt else "")

@@ -6,6 +6,9 @@
 
 """Key material: reading it from hex, checking it against its algorithm, making it, and showing it as a fingerprint only.
 
+A fingerprint is unkeyed: whoever sees it can test guesses of the key, for all who use this collection at once. A key of fewer than `LONG_BITS` is found so.
+It is shown as `SHORT_KEY`, and its hash stands in encrypted files only.
+
 Weak DES keys are those of FIPS 74 section 3.6 (4 weak, 12 semi-weak), parity that of FIPS 46-3: the low bit of every byte makes it odd.
 """
 
@@ -16,6 +19,10 @@ import os
 
 from .algorithms import Algorithm
 from .errors import InputError
+
+# NIST SP 800-131A disallows fewer.
+LONG_BITS = 112
+SHORT_KEY = "short-key"
 
 _FINGERPRINT_LABEL = b"ipsec.manual key fingerprint 1\0"
 _ODD_PARITY = bytes(byte if bin(byte).count("1") % 2 else byte ^ 1 for byte in range(256))
@@ -89,10 +96,24 @@ def generate(algorithm: Algorithm, bits: int | None = None) -> bytes:
             return key
 
 
+def is_short(algorithm: Algorithm, key: bytes) -> bool:
+    """Whether a key has so few secret bits that somebody who can test guesses finds it. Salt is no secret, and parity none of it."""
+    bits = len(key) * 8 - algorithm.salt_bits
+    return (bits * 7 // 8 if algorithm.des_parity else bits) < LONG_BITS
+
+
 def fingerprint(algorithm: Algorithm, key: bytes) -> str:
+    """What may be shown of a key: `full_fingerprint`, but `SHORT_KEY` for a short one; empty for no key.
+
+    Two systems that hold the same key show the same fingerprint; a long key cannot be had from it.
+    """
+    return SHORT_KEY if key and is_short(algorithm, key) else full_fingerprint(algorithm, key)
+
+
+def full_fingerprint(algorithm: Algorithm, key: bytes) -> str:
     """The first 16 hex digits of SHA-256 over a fixed label, the algorithm's name and the key, parity set; empty for no key.
 
-    Two systems that hold the same key show the same fingerprint; the key cannot be had from it unless it can be guessed.
+    Never to be shown, but kept in files that are encrypted: a short key can be found from it.
     """
     if not key:
         return ""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import operator
 import typing as t
 
-from .algorithms import BY_NAME
+from .algorithms import AUTHENTICATION, BY_NAME, ENCRYPTION
 from .association import (
     FLAGS,
     INBOUND,
@@ -30,6 +30,7 @@ from .association import (
     format_address,
     is_multicast,
     is_unspecified,
+    key_in_use,
     label,
 )
 from .errors import InputError, raise_all
@@ -313,20 +314,26 @@ def in_scope(sas: t.Iterable[SecurityAssociation], ours: t.Sequence[SecurityAsso
     return list(filter(_scope_test(scope, ours, candidates), candidates))
 
 
-def digest(sas: t.Iterable[SecurityAssociation]) -> dict[str, str]:
+def digest(sas: t.Iterable[SecurityAssociation], key: bytes = b"") -> dict[str, str]:
     """``{"ADDRESS|ADDRESS": 16 hex digits}``: one fingerprint for all SAs between two addresses, in either direction.
 
     It covers what both peers must agree on: protocol, SPI, addresses, mode, algorithms, ICV, ESN and keys. Equal on two hosts that hold the same SAs.
+
+    Short keys (`keys.is_short`) are left out, since whoever reads a fingerprint can test guesses. With ``key``, a secret, it is an HMAC of 32 hex digits
+    that covers them too.
     """
     import hashlib  # only here, as in `keys`
+    import hmac
 
     lines: dict[Pair, list[str]] = {}
     for sa in sas:
-        prints = fingerprints(sa)
+        prints = {kind: key_in_use(sa, kind).hex() for kind in (ENCRYPTION, AUTHENTICATION)} if key else fingerprints(sa)
         lines.setdefault(pair(sa), []).append(
-            f"{sa.protocol} {sa.spi:08x} {sa.source.hex()} {sa.destination.hex()} {sa.mode} {sa.encryption} {prints['encryption']}"
-            f" {sa.authentication} {prints['authentication']} {sa.icv_bits} {sa.esn:d}\n"
+            f"{sa.protocol} {sa.spi:08x} {sa.source.hex()} {sa.destination.hex()} {sa.mode} {sa.encryption} {prints[ENCRYPTION]}"
+            f" {sa.authentication} {prints[AUTHENTICATION]} {sa.icv_bits} {sa.esn:d}\n"
         )
-    return {
-        "|".join(map(format_address, ends)): hashlib.sha256("".join(sorted(texts)).encode("ascii")).hexdigest()[:16] for ends, texts in sorted(lines.items())
-    }
+    found = {}
+    for ends, texts in sorted(lines.items()):
+        text = "".join(sorted(texts)).encode("ascii")
+        found["|".join(map(format_address, ends))] = hmac.new(key, text, "sha256").hexdigest()[:32] if key else hashlib.sha256(text).hexdigest()[:16]
+    return found

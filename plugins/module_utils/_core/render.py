@@ -119,10 +119,17 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
     return found
 
 
-def render(sas: t.Iterable[SecurityAssociation], comment: str = "", target: str = LINUX, hide_keys: bool = False) -> str:
+def render(
+    sas: t.Iterable[SecurityAssociation],
+    comment: str = "",
+    target: str = LINUX,
+    hide_keys: bool = False,
+    earlier: t.Mapping[association.Identity, SecurityAssociation] | None = None,
+) -> str:
     """The text that adds the SAs, a line for each (a longer one is continued); what `parse` reads back as the same SAs.
 
     ``comment`` goes on top. ``hide_keys`` puts the key's fingerprint in its place, for people to compare; such a text cannot be read back.
+    It marks short keys that are others than those of ``earlier`` SAs of the same identity.
     Raises InputError, or Problems, for what the target cannot say.
     """
     if target not in TARGETS:
@@ -133,18 +140,19 @@ def render(sas: t.Iterable[SecurityAssociation], comment: str = "", target: str 
     for sa in sas:
         try:
             problems += [InputError(in_keywords(wrong.message), association.label(sa), wrong.hint) for wrong in refusals(sa, target)]
-            lines.append(folded(words_of_sa(sa, target, hide_keys)))
+            hidden = association.in_place_of_keys(sa, (earlier or {}).get(association.identity(sa))) if hide_keys else None
+            lines.append(folded(words_of_sa(sa, target, hidden)))
         except InputError as wrong:
             problems.append(InputError(wrong.message, association.label(sa), wrong.hint))
     raise_all(problems)
     return "".join(f"{line}\n" for line in lines)
 
 
-def words_of_sa(sa: SecurityAssociation, target: str = LINUX, hide_keys: bool = False) -> list[str]:
-    """The words of the command that adds the SA; with ``hide_keys`` also those for what no command can add."""
-    words = ["add", sa.protocol, *words_of(_values(sa, target, hide_keys))]
+def words_of_sa(sa: SecurityAssociation, target: str = LINUX, hidden: t.Mapping[str, str] | None = None) -> list[str]:
+    """The words of the command that adds the SA; with ``hidden``, what to write in place of keys, also those for what no command can add."""
+    words = ["add", sa.protocol, *words_of(_values(sa, target, hidden))]
     strange = association.flags(sa)
-    if strange and not hide_keys:
+    if strange and hidden is None:
         raise InputError(f"it has what the language has no word for: {strange}", "extra")
     return [*words, association.FLAGS, *strange.split()] if strange else words
 
@@ -165,7 +173,7 @@ def words_of(values: t.Mapping[str, t.Any]) -> list[str]:
     return words
 
 
-def _values(sa: SecurityAssociation, target: str, hide_keys: bool) -> dict[str, t.Any]:
+def _values(sa: SecurityAssociation, target: str, hidden: t.Mapping[str, str] | None) -> dict[str, t.Any]:
     """What the SA says, by field of the grammar."""
     values: dict[str, t.Any] = {"spi": sa.spi, "destination": sa.destination}
     if any(sa.source):
@@ -174,10 +182,9 @@ def _values(sa: SecurityAssociation, target: str, hide_keys: bool) -> dict[str, 
         value = getattr(sa, field)
         if value:
             values[field] = value
-    prints = association.fingerprints(sa) if hide_keys else {}
     for kind, key in ((ENCRYPTION, sa.encryption_key), (AUTHENTICATION, sa.authentication_key)):
         if key:
-            values[f"{kind}_key"] = f"(fingerprint:{prints[kind]})" if hide_keys else key.hex()
+            values[f"{kind}_key"] = key.hex() if hidden is None else hidden[kind]
     integrity = association.algorithm_of(sa.authentication or sa.encryption)
     if sa.icv_bits and target == LINUX and (integrity is None or not integrity.icv_bits or sa.icv_bits != integrity.icv_bits[0]):
         values["icv_bits"] = sa.icv_bits

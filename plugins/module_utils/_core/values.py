@@ -20,6 +20,7 @@ from .grammar import IDENTITY_TYPES, NO_ALGORITHM, SA_TYPE_NUMBERS, SA_TYPES
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 # A leading zero means octal to ipseckey; below 8 that is the same number.
 _DECIMAL = re.compile(r"[1-9][0-9]{0,63}|0{0,63}[0-7]")
+_DIGEST_KEY_BYTES = 32
 _BEFORE_DIGITS = re.compile(r"[ \t\r\f\v]*\+?(?=[0-9])")
 
 
@@ -128,6 +129,15 @@ def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
     if length > width:
         raise InputError(f"the prefix /{length} is longer than the address", place, f"Write /0 to /{width}.")
     return packed, length
+
+
+def parse_digest_key(text: str, place: str = "") -> bytes:
+    """The secret of a run that keys what hosts tell about their SAs (`plan.digest`): 64 hex digits."""
+    key = keys.from_hex(text, place)
+    if len(key) != _DIGEST_KEY_BYTES:
+        digits = _DIGEST_KEY_BYTES * 2
+        raise InputError(f"{digits} hex digits are wanted, found {len(key) * 2}", place, "Make it once a run, with the lookup ipsec_key for hmac-sha256.")
+    return key
 
 
 def parse_key(text: str, place: str = "") -> bytes:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 
 from ansible.parsing.vault import VaultSecret
@@ -33,9 +34,11 @@ def test_what_hosts_should_hold_is_told_as_they_tell_it(tmp_path: pathlib.Path) 
     exchanged = made.outcomes["one"].after
     assert exchanged.next is not None
     other = exchanged._replace(connection="two", next=exchanged.next._replace(generation=2))
-    for outcomes in (made.outcomes, {**made.outcomes, "two": made.outcomes["two"]._replace(after=other)}):
-        rows = [ipsec_keystore._Row(connection, outcomes[connection.name], secrets) for connection in connections]
+    exchanges = (made.outcomes, {**made.outcomes, "two": made.outcomes["two"]._replace(after=other)})
+    for outcomes, key in itertools.product(exchanges, (b"", bytes(range(32)))):
+        rows = [ipsec_keystore._Row(connection, outcomes[connection.name], secrets, key) for connection in connections]
         everything = [sa for row in rows for sa in row.sas()]
         stored = [sa for row in rows if row.connection.name != "two" for sa in row.sas()]
-        assert ipsec_keystore._fingerprints(rows) == {"digest": digest(everything), "held": held(everything), "stored": digest(stored)}
+        told = {"digest": digest(everything, key), "held": held(everything, key), "stored": digest(stored, key)}
+        assert ipsec_keystore._fingerprints(rows, key) == told
     assert sum(row.count for row in rows) == len(everything) > 0

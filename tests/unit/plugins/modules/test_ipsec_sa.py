@@ -321,6 +321,16 @@ def test_counter_mode_is_taken_on_request_and_warned_about() -> None:
     assert any("RFC 8221 section 3" in warning for warning in result["warnings"])
 
 
+def test_a_short_key_that_changed_is_told_and_not_shown() -> None:
+    world = World()
+    des = {**ESP, "encryption_algorithm": "des-cbc"}
+    first = world.run("ipsec_sa", **{**des, "encryption_key": "5ec4e7015ec4e702"})
+    assert first["sa"]["fingerprints"]["encryption"] == "short-key" and "(short-key)" in first["diff"]["after"]
+    expect_once(world.four_times("ipsec_sa", **{**des, "encryption_key": "5ec4e7045ec4e707"}))
+    last = world.run("ipsec_sa", **{**des, "encryption_key": "5ec4e7085ec4e70b"})
+    assert last["differences"] == ["encryption_key"]
+
+
 def test_the_difference_shows_fingerprints() -> None:
     world = World()
     result = world.run("ipsec_sa", **ESP)

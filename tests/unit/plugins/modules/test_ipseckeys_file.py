@@ -87,6 +87,15 @@ def test_a_merge_keeps_what_another_task_writes_meanwhile(monkeypatch: pytest.Mo
     assert held(world) == (ELSEWHERE, NEW_OUT)
 
 
+def test_a_short_key_that_changed_is_no_other_form_of_the_same() -> None:
+    world = World()
+    old, new = (OUT._replace(encryption="des-cbc", encryption_key=bytes.fromhex(text)) for text in ("5ec4e7015ec4e702", "5ec4e7045ec4e707"))
+    world.files.contents[DEFAULT] = render([old]).encode()
+    results = world.four_times("ipseckeys_file", content=render([new]))
+    expect_once(results)
+    assert "(short-key:changed)" in results[1]["diff"]["after"] and "another form" not in results[1]["diff"]["before"]
+
+
 def test_a_file_in_another_form_is_rewritten_and_the_difference_says_so() -> None:
     world = World()
     world.files.contents[DEFAULT] = b"# by hand\n" + render([OUT]).encode()

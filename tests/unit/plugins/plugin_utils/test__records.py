@@ -130,6 +130,18 @@ def test_a_retired_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not drawn and gone not in {sa.encryption_key for sa in found}
 
 
+def test_short_keys_are_told_apart_and_known_when_they_are_retired(monkeypatch: pytest.MonkeyPatch) -> None:
+    des: dict[str, t.Any] = {"associations": [{"encryption_algorithm": "des-cbc", "authentication_algorithm": "hmac-sha256"}]}
+    record = made(**des)
+    verify(record)
+    assert len(discarded(record).retired_fingerprints()) == 12
+    gone = sas(record)[0].encryption_key
+    genuine, drawn = keys.generate, [gone]
+    monkeypatch.setattr(keys, "generate", lambda algorithm, bits=None: drawn.pop() if drawn and algorithm.des_parity else genuine(algorithm, bits))
+    again = made(record, **des)
+    assert not drawn and gone not in {sa.encryption_key for sa in sas(again)}
+
+
 @pytest.mark.parametrize("record", [made(), records.start(made()), promoted(made()), made(promoted(made())), discarded(made())])
 def test_records_survive_their_file(record: Record) -> None:
     text = records.dump(record)

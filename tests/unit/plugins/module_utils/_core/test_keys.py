@@ -147,6 +147,22 @@ def test_the_fingerprint_is_labelled_sha256():
     assert keys.fingerprint(row, b"") == ""
 
 
+@pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
+def test_only_des_has_keys_too_short_for_a_fingerprint(row):
+    for bits in row.key_bits:
+        key = keys.generate(row, bits)
+        assert keys.is_short(row, key) == (row.name == "des-cbc")
+        assert keys.fingerprint(row, key) == (keys.SHORT_KEY if keys.is_short(row, key) else keys.full_fingerprint(row, key))
+
+
+@pytest.mark.parametrize(
+    ("size", "salt", "parity", "short"), [(13, 0, False, True), (14, 0, False, False), (17, 4, False, True), (16, 0, True, False), (15, 0, True, True)]
+)
+def test_neither_salt_nor_parity_makes_a_key_long(size, salt, parity, short):
+    row = BY_NAME["aes-cbc"]._replace(name="other", salt_bits=salt * 8, des_parity=parity)
+    assert keys.is_short(row, bytes(range(size))) == short
+
+
 def test_a_key_of_the_wrong_length_is_refused_with_its_place_and_the_way_to_a_right_one():
     with pytest.raises(InputError) as caught:
         keys.check(BY_NAME["aes-cbc"], bytes(15), "encryption_key")

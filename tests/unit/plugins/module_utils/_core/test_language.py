@@ -805,6 +805,16 @@ def test_a_text_without_keys_shows_their_fingerprints():
     refusals_of(text)
 
 
+def test_a_text_without_keys_shows_that_a_short_one_changed_and_nothing_else_of_it():
+    old = parse(BOTH).sas[0]._replace(encryption="des-cbc", encryption_key=bytes.fromhex("0123456789abcdef"))
+    same, new = (old._replace(encryption_key=bytes.fromhex(text)) for text in ("0022446688aaccee", "fedcba9876543210"))
+    earlier = {association.identity(old): old}
+    assert "encrkey (short-key) auth_alg" in language.render([old], hide_keys=True)
+    assert "encrkey (short-key) auth_alg" in language.render([same], hide_keys=True, earlier=earlier)
+    assert "encrkey (short-key:changed) auth_alg" in language.render([new], hide_keys=True, earlier=earlier)
+    refusals_of(language.render([new], hide_keys=True, earlier=earlier))
+
+
 def test_a_long_command_is_continued_below_2000_characters():
     label = "l" * 1990
     sas = parse(f'{GOOD} label {label} srcidtype fqdn {"h" * 1500} dstidtype der_dn "{"d " * 900}"\n').sas
