@@ -22,6 +22,7 @@ import re
 import secrets
 import socket
 import stat
+import sys
 import time
 import typing as t
 
@@ -44,6 +45,8 @@ LOCK = ".lock"
 # What a crash may leave: a file that had not taken its name yet. It is encrypted.
 _LEFT = re.compile(r"\..+\.[0-9a-f]{16}\.new")
 _GITIGNORE = f"{LOCK}\n.*.new\n"
+# The PID namespace of a Linux machine itself, PROC_PID_INIT_INO.
+_FIRST_NAMESPACE = "pid:[4026531836]"
 # A run on another machine cannot be seen to have ended; after this long it is taken for dead.
 LEASE_SECONDS = 3600
 LOCK_SECONDS = 30.0
@@ -305,6 +308,7 @@ class Runner(t.NamedTuple):
     """One run of Ansible: machine and its boot, process and its start, so that a number that is used again is not taken for the same process.
 
     ``machine`` is a digest of machine-id(5), empty where there is none. A name alone does not tell machines apart: images and containers share names.
+    ``namespace`` is that of the process's number (pid_namespaces(7)), empty where it is not known: containers of one image may share the identity, too.
     """
 
     node: str
@@ -312,27 +316,35 @@ class Runner(t.NamedTuple):
     pid: int
     started: str
     machine: str = ""
+    namespace: str = ""
 
     @classmethod
     def of(cls, pid: int) -> Runner:
-        return cls(socket.gethostname(), _first_line("/proc/sys/kernel/random/boot_id"), pid, _start_of(pid), _machine())
+        namespace = _namespace()
+        # Without one, /proc is none or tells of other processes.
+        started = _start_of(pid) if namespace else ""
+        return cls(socket.gethostname(), _first_line("/proc/sys/kernel/random/boot_id"), pid, started, _machine(), namespace)
 
     def is_alive(self) -> bool | None:
-        """None where it cannot be seen, since it runs on another machine, or on one that may be another."""
+        """None where it cannot be seen, since it runs on another machine or in another container, or in what may be one."""
         here = Runner.of(self.pid)
-        if (here.node, here.machine) != (self.node, self.machine):
+        # Earlier releases wrote no namespace.
+        if (here.node, here.machine) != (self.node, self.machine) or self.namespace not in ("", here.namespace):
             return None
         if here.boot != self.boot:
-            return False if self.machine else None
-        if here.started != self.started:
-            return False
+            # The numbers of other namespaces begin anew with each boot, on each machine.
+            return False if self.machine and self.namespace == _FIRST_NAMESPACE else None
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
-            return False
+            return False if self.namespace else None
         except PermissionError:
+            # It belongs to another user.
+            pass
+        if here.started == self.started:
             return True
-        return True
+        # What /proc hides (hidepid) may be the same process.
+        return False if here.started and self.namespace else None
 
 
 class Lease:
@@ -447,6 +459,16 @@ def _first_line(path: str) -> str:
     try:
         with open(path, encoding="ascii") as stream:
             return stream.readline().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    """The PID namespace of this process; empty where it has no /proc or that of another namespace. Other systems than Linux have no such thing."""
+    if sys.platform != "linux":
+        return sys.platform
+    try:
+        return os.readlink("/proc/self/ns/pid") if os.readlink("/proc/self") == str(os.getpid()) else ""
     except OSError:
         return ""
 

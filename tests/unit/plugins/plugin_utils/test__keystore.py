@@ -11,6 +11,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 import tracemalloc
 import typing as t
 
@@ -388,15 +389,74 @@ def test_a_runner_is_this_machine_and_its_boot() -> None:
 
 def test_only_a_machine_that_is_known_again_tells_that_an_earlier_boot_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_keystore, "_machine", lambda: "this")
-    here = ME._replace(machine="this")
+    monkeypatch.setattr(_keystore, "_namespace", lambda: "pid:[4026531836]")
+    here = ME._replace(machine="this", namespace="pid:[4026531836]")
     assert here.is_alive() is True
     assert here._replace(boot="earlier").is_alive() is False
+    assert here._replace(boot="earlier", namespace="").is_alive() is None
     assert here._replace(boot="other", machine="other").is_alive() is None
     assert here._replace(boot="other", machine="").is_alive() is None
     assert here._replace(machine="other").is_alive() is None
     monkeypatch.setattr(_keystore, "_machine", lambda: "")
     assert here._replace(boot="other", machine="").is_alive() is None
     assert here._replace(pid=1 << 22, machine="").is_alive() is False
+    # The first container of another machine that is like this one.
+    monkeypatch.setattr(_keystore, "_namespace", lambda: "pid:[4026532206]")
+    assert here._replace(boot="other", namespace="pid:[4026532206]").is_alive() is None
+
+
+def test_a_number_of_another_namespace_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ME.namespace == _keystore._namespace() != ""
+    assert ME._replace(namespace="pid:[1]").is_alive() is None
+    assert ME._replace(namespace="pid:[1]", pid=1 << 22).is_alive() is None
+    monkeypatch.setattr(_keystore, "_namespace", lambda: "")
+    assert ME.is_alive() is None and ME._replace(pid=1 << 22).is_alive() is None
+    assert Runner.of(os.getpid()).is_alive() is True
+
+
+def test_a_lease_of_an_earlier_release_is_read_and_tells_only_that_a_run_goes_on(store: Keystore) -> None:
+    other = sleeper()
+    held = Runner.of(other.pid)._asdict()
+    del held["namespace"]
+    lock = pathlib.Path(store.directory, ".lock")
+    lock.write_text(json.dumps({"runner": held, "since": int(time.time()) - 2 * _keystore.LEASE_SECONDS}))
+    with pytest.raises(IpsecError, match=r"another run \(process [0-9]+\) has used this keystore"), store.lock(ME):
+        pass
+    end(other)
+    with store.lock(ME):
+        pass
+    lock.write_text(json.dumps({"runner": held, "since": int(time.time())}))
+    with pytest.raises(IpsecError, match="which cannot be seen from here"), store.lock(ME):
+        pass
+
+
+def test_a_process_that_proc_hides_is_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = sleeper()
+    runner = Runner.of(other.pid)
+    monkeypatch.setattr(_keystore, "_start_of", lambda pid: "")
+    assert runner.is_alive() is None
+    end(other)
+    assert runner.is_alive() is False
+
+
+SEEN = """
+import sys
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Runner
+print(Runner("{0.node}", "{0.boot}", {0.pid}, "{0.started}", "{0.machine}", "{0.namespace}").is_alive())
+"""
+
+
+@pytest.mark.parametrize("options", [["--mount-proc"], []])
+def test_two_containers_that_are_named_alike_do_not_take_each_other_for_dead(options: list[str]) -> None:
+    """The same name, boot and machine-id, in another PID namespace, with a /proc of its own and with that of the other."""
+    apart = ["unshare", "--fork", "--pid", *options]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        apart = ["unshare", "--user", "--map-root-user", "--fork", "--pid", *options]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system lets nobody here make a PID namespace")
+    done = subprocess.run([*apart, sys.executable, "-c", SEEN.format(ME)], capture_output=True, text=True, check=False)
+    assert done.stdout == "None\n", done.stderr
+    assert subprocess.run([sys.executable, "-c", SEEN.format(ME)], capture_output=True, text=True, check=True).stdout == "True\n"
 
 
 def test_the_lock_does_not_tell_the_machine_id(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
