@@ -32,12 +32,14 @@ def check_instant(at: float | None) -> None:
         )
 
 
-def wait_until(at: float | None, lead: float = 0.0) -> None:
-    """Sleep until ``lead`` seconds before the instant; refuse where it has passed by then, before the sleep or in it."""
+def wait_until(at: float | None, lead: float = 0.0) -> bool:
+    """Sleep until ``lead`` seconds before the instant; whether there was time to sleep. Refuse where the instant has passed, also while it slept."""
     check_instant(at)
-    if at is not None:
-        time.sleep(max(0.0, at - lead - time.time()))
-        check_instant(at)
+    if at is None or at - lead <= time.time():
+        return False
+    time.sleep(at - lead - time.time())
+    check_instant(at)
+    return True
 
 
 class Deadline:

@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import re
+import time
 import typing as t
 
 from ._core import language, protected
-from ._core.association import PROTOCOLS, Entry, SecurityAssociation, flags, format_address, identity, label, problems, set_problems
+from ._core.association import OUTBOUND, PROTOCOLS, Entry, SecurityAssociation, flags, format_address, identity, label, problems, set_problems
 from ._core.errors import InputError, SadbError, raise_all
-from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, digest, in_scope, plan
+from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, digest, direction_of, in_scope, plan
 from ._core.sadb import Sadb, open_sadb
 from ._glue import KEYS_HIDDEN, Result, sadb_diff
 from ._glue_clock import Deadline, check_instant, wait_until
@@ -23,6 +24,12 @@ from ._glue_text import read_file, read_text
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
+
+
+# Seconds before the instant at which the way back is read anew; twice what reading took the first time, where that is more.
+SHORTEST_LEAD = 1.0
+# Packets that an SA may send between that and its end: some seconds at the highest rates, and a thousandth of the numbers an SA has.
+SEQUENCE_MARGIN = 1 << 22
 
 
 def apply_sadb(module: AnsibleModule) -> Result:
@@ -40,38 +47,61 @@ def apply_sadb(module: AnsibleModule) -> Result:
     if adding:
         raise_all([problem for sa, place in text.placed() for problem in _refusals(sadb, sa, place)])
         text.warn(module)
+    began = time.monotonic()
+    view = _look(sadb, params, text.sas, scope_sas)
+    if view.keys_hidden and adding:
+        module.warn(KEYS_HIDDEN)
+
+    changing = bool(view.steps.operations) and not module.check_mode
+    if changing:
+        _save(params, view, deadline)
+        if wait_until(params["at"], max(SHORTEST_LEAD, 2 * (time.monotonic() - began))):
+            view = _look(sadb, params, text.sas, scope_sas)
+            _save(params, view, deadline)
+            wait_until(params["at"])
+        deadline.check()
+        sadb.apply(view.steps.operations)
+
+    result = _result(sadb.name, view.steps)
+    if adding:
+        told = text.sas if view.keys_hidden or module.check_mode else _held(text.sas, sadb.dump() if changing else view.actual)
+        result["digest"] = digest(told, digest_key)
+    if module._diff:
+        result["diff"] = sadb_diff(view.steps.operations)
+    return result
+
+
+class _View(t.NamedTuple):
+    """What is in the SADB, what is to be done about it, and the way back as text, empty where none is asked for."""
+
+    actual: t.Sequence[Entry]
+    keys_hidden: bool
+    steps: Plan
+    saved: bytes
+
+
+def _look(sadb: Sadb, params: t.Mapping[str, t.Any], sas: t.Sequence[SecurityAssociation], scope_sas: t.Sequence[SecurityAssociation]) -> _View:
     actual = sadb.dump()
     keys_hidden = bool(actual) and sadb.keys_hidden()
-    if keys_hidden and adding:
-        module.warn(KEYS_HIDDEN)
+    local = sadb.local_addresses()
     steps = plan(
-        text.sas,
+        sas,
         actual,
         params["state"],
         scope=params["scope"],
         direction=params["direction"],
-        local=sadb.local_addresses(),
+        local=local,
         protocols=params["protocols"],
         scope_sas=scope_sas,
         keys_hidden=keys_hidden,
     )
-    saved = _backup(sadb, params, steps, actual, (*text.sas, *scope_sas), keys_hidden) if steps.operations and params["backup"] else b""
+    saved = _backup(sadb, params, steps, actual, (*sas, *scope_sas), keys_hidden, local) if steps.operations and params["backup"] else b""
+    return _View(actual, keys_hidden, steps, saved)
 
-    changing = bool(steps.operations) and not module.check_mode
-    if changing:
-        if params["backup"]:
-            protected.write(params["backup"], saved, deadline.check)
-        wait_until(params["at"])
-        deadline.check()
-        sadb.apply(steps.operations)
 
-    result = _result(sadb.name, steps)
-    if adding:
-        told = text.sas if keys_hidden or module.check_mode else _held(text.sas, sadb.dump() if changing else actual)
-        result["digest"] = digest(told, digest_key)
-    if module._diff:
-        result["diff"] = sadb_diff(steps.operations)
-    return result
+def _save(params: t.Mapping[str, t.Any], view: _View, deadline: Deadline) -> None:
+    if params["backup"] and view.steps.operations:
+        protected.write(params["backup"], view.saved, deadline.check)
 
 
 def _check_scope(params: t.Mapping[str, t.Any], sas: t.Sequence[SecurityAssociation], scope_sas: t.Sequence[SecurityAssociation]) -> None:
@@ -100,7 +130,13 @@ def _refusals(sadb: Sadb, sa: SecurityAssociation, place: str) -> list[InputErro
 
 
 def _backup(
-    sadb: Sadb, params: t.Mapping[str, t.Any], steps: Plan, actual: t.Sequence[Entry], ours: t.Sequence[SecurityAssociation], keys_hidden: bool
+    sadb: Sadb,
+    params: t.Mapping[str, t.Any],
+    steps: Plan,
+    actual: t.Sequence[Entry],
+    ours: t.Sequence[SecurityAssociation],
+    keys_hidden: bool,
+    local: t.AbstractSet[bytes],
 ) -> bytes:
     """The SAs in scope, and all that go, as text with their sequence numbers, so that they can come back as they were.
 
@@ -109,7 +145,7 @@ def _backup(
     """
     touched = {*in_scope([entry.sa for entry in actual if not entry.larval], ours, params["scope"])}
     touched.update(step.old.sa for step in steps.operations if step.old is not None and not step.old.larval)
-    sas = [_with_counter(sadb, entry) for entry in actual if entry.sa in touched and not entry.larval]
+    sas = [_with_counter(sadb, entry, local) for entry in actual if entry.sa in touched and not entry.larval]
     if sas and keys_hidden:
         raise SadbError("this kernel hides the keys of SAs (lockdown), so they cannot be backed up", "backup", "Leave backup away and keep the old file.")
     unfit = [InputError(f"the language has no word for what it has: {flags(sa)}", label(sa), _remedy(sa)) for sa in sas if flags(sa)]
@@ -130,13 +166,20 @@ def _remedy(sa: SecurityAssociation) -> str:
     return _REMEDY.format(f"the command: ip xfrm state delete {addresses} proto {sa.protocol} spi 0x{sa.spi:x}{mark}")
 
 
-def _with_counter(sadb: Sadb, entry: Entry) -> SecurityAssociation:
-    """The SA with its sequence number, where the kernel takes one back."""
+def _with_counter(sadb: Sadb, entry: Entry, local: t.AbstractSet[bytes]) -> SecurityAssociation:
+    """The SA with its sequence number, where the kernel takes one back; that of an outbound one with a margin.
+
+    The number moves on until the SA goes. Peers drop as replays what comes with a number they have seen, and counter modes must not use one twice;
+    a leap forward does no harm (RFC 4303 section 3.4.3). An inbound SA gets none, since it would take new packets for old ones.
+    """
     last = max(entry.counters.sequence_out, entry.counters.sequence_in)
-    if not last:
-        return entry.sa
-    counted = entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, ("replay_value", str(last))))))
-    return entry.sa if any(problem.place == "replay_value" for problem in sadb.refusals(counted)) else counted
+    left = (1 << (64 if entry.sa.esn else 32)) - 1 - last
+    margin = min(SEQUENCE_MARGIN, left // 2) if direction_of(entry.sa, local) == OUTBOUND else 0
+    for start in filter(None, (last + margin, last)):
+        counted = entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, ("replay_value", str(start))))))
+        if not any(problem.place == "replay_value" for problem in sadb.refusals(counted)):
+            return counted
+    return entry.sa
 
 
 def _held(wanted: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry]) -> list[SecurityAssociation]:

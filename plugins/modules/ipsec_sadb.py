@@ -67,6 +67,9 @@ options:
     description:
       - Path on the target of a protected file. Before anything changes, the SAs in scope are written to it as they are, with keys and
         sequence numbers, also if there are none. Those in a counter mode too; loading them from it needs O(allow_static_counter_mode).
+      - Sequence numbers of outbound SAs are written 4194304 higher than they are (where an SA has fewer left, half of those), so that one that
+        comes back does not repeat what it used before it went. Peers take such a leap, and drop as replays what repeats a number.
+      - With O(at), the file is written at once, and again with fresh numbers about a second before the instant.
       - Not written when nothing changes, nor in check mode, but refused at once where it could not be written.
       - It cannot be the file of O(src) or O(scope_src).
     type: path

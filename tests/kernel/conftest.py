@@ -67,11 +67,13 @@ def make_spd() -> Spd:
 
 @pytest.fixture(name="peer")
 def make_peer() -> t.Iterator[t.Callable[..., str]]:
-    """A second network namespace, 192.0.2.2; what it says of its SA after packets through ours from 192.0.2.1."""
+    """A second network namespace, 192.0.2.2; what it says of its SA after packets through ours from 192.0.2.1. The SA is made by the first call."""
     with subprocess.Popen(["unshare", "--net", "sleep", "infinity"]) as process:
         inside = ("nsenter", f"--target={process.pid}", "--net")
 
-        def send(state: str, packets: int) -> str:
+        sent = 0
+
+        def connect(state: str) -> None:
             # The child has its own network namespace once it has become sleep(1).
             while witness.read(f"/proc/{process.pid}/comm") != "sleep":
                 time.sleep(0.01)
@@ -79,6 +81,12 @@ def make_peer() -> t.Iterator[t.Callable[..., str]]:
             witness.run(*inside, "ip", "-batch", "-", stdin=f"addr add 192.0.2.2/24 dev there\nlink set there up\n{state}")
             policy = "xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir out tmpl proto esp mode transport\n"
             witness.run("ip", "-batch", "-", stdin=f"addr add 192.0.2.1/24 dev here\nlink set here up\n{policy}")
+
+        def send(state: str, packets: int) -> str:
+            nonlocal sent
+            if not sent:
+                connect(state)
+            sent += packets
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
                 for number in range(packets):
                     sender.sendto(f"{number}".encode(), ("192.0.2.2", 9))
@@ -86,7 +94,7 @@ def make_peer() -> t.Iterator[t.Callable[..., str]]:
             while True:
                 text = " ".join(witness.run(*inside, "ip", "-s", "xfrm", "state").split())
                 arrived = witness.counters(text)[1] + int(text.partition(" failed ")[2].split()[0])
-                if arrived >= packets or time.monotonic() > deadline:
+                if arrived >= sent or time.monotonic() > deadline:
                     return text
                 time.sleep(0.05)
 

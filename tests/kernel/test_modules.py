@@ -403,6 +403,28 @@ def test_a_rotation_and_its_way_back(foreign: None) -> None:
         assert f"0x{sa.authentication_key.hex()}" in states[sa.protocol, sa.spi]
 
 
+def test_packets_pass_a_replay_window_again_after_a_way_back(peer: t.Callable[..., str]) -> None:
+    """However many were sent between the look at the SADB and the instant."""
+    old, new = witness.sa_of(0x1000, replay_window=32), witness.sa_of(0x2000, replay_window=32)
+    following, previous = (str(DIRECTORY / "secret" / name) for name in ("next", "previous"))
+    for path, sa in ((following, new), (previous, old)):
+        run("ipseckeys_file", path=path, content=render([sa]))
+    run("ipsec_sadb", src=previous)
+    peer(witness.as_command(old), packets=3)
+    at = time.time() + 6
+
+    def keep_sending(dummy: int) -> None:
+        while time.time() < at - 0.3:
+            peer("", packets=20)
+
+    assert run("ipsec_sadb", meanwhile=keep_sending, src=following, state="exact", backup=previous, at=at)["changed"]
+    told = peer("", packets=1)  # through the new SA, which the peer lacks
+    arrived = witness.counters(told)[1]
+    assert arrived > 40
+    assert run("ipsec_sadb", src=previous, scope_src=following, state="exact")["changed"]
+    assert witness.counters(peer("", packets=30))[1] == arrived + 30
+
+
 def test_an_instant_out_of_reach_changes_nothing() -> None:
     for at in (time.time() - 5, time.time() + 400):
         assert run("ipsec_sadb", content=render(pair_of_sas(0x1000)), at=at)["failed"]

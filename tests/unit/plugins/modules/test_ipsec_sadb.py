@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils import _glue_clock
+from ansible_collections.ipsec.manual.plugins.module_utils import _glue_clock, _glue_sadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, Mark, identity
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse, render
@@ -19,6 +19,20 @@ NEW_OUT, NEW_BACK = sa(0x2001), sa(0x2002, "192.0.2.2", "192.0.2.1")
 ELSEWHERE = sa(0x3001, destination="192.0.2.99")
 FOREIGN = sa(0x4001, reqid=77)
 PATH = "/etc/inet/secret/ipseckeys"
+MARGIN = _glue_sadb.SEQUENCE_MARGIN
+
+
+class Clock:
+    """A clock that jumps when something happens."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(_glue_clock.time, "time", lambda: self.now)
+        monkeypatch.setattr(_glue_clock.time, "sleep", self.sleep)
+        self.oversleeps = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds + self.oversleeps
 
 
 @pytest.fixture(name="world")
@@ -109,7 +123,7 @@ def test_the_backup_brings_back_what_was(world: World) -> None:
     assert "/run/previous" not in world.files.contents
     world.run("ipsec_sadb", **switch)
     saved = world.files.contents["/run/previous"]
-    assert b"replay_value 1234" in saved
+    assert f"replay_value {1234 + MARGIN}".encode() in saved
     assert {identity(one) for one in parse(saved.decode()).sas} == {identity(OUT), identity(BACK)}
 
     assert not world.run("ipsec_sadb", **switch)["changed"]
@@ -126,7 +140,7 @@ def test_the_backup_keeps_a_long_sequence_number() -> None:
     world.files.contents = {"/run/next": render([NEW_OUT]).encode()}
     world.run("ipsec_sadb", src="/run/next", state="exact", backup="/run/previous")
     world.run("ipsec_sadb", src="/run/previous", scope_src="/run/next", state="exact")
-    assert world.sadb.sas == [esn._replace(extra=(("replay_value", str((1 << 32) + 5)),))]
+    assert world.sadb.sas == [esn._replace(extra=(("replay_value", str((1 << 32) + 5 + MARGIN)),))]
 
 
 def test_an_empty_backup_brings_back_emptiness() -> None:
@@ -228,7 +242,7 @@ def test_the_backup_brings_back_counter_mode_with_its_count(world: World) -> Non
     assert world.run("ipsec_sadb", src="/run/next", state="exact", backup="/run/previous")["changed"]
     assert 0x6001 not in {one.spi for one in world.sadb.sas}
     world.run("ipsec_sadb", src="/run/previous", scope_src="/run/next", state="exact", allow_static_counter_mode=True)
-    assert {one.spi: one.extra for one in world.sadb.sas}[0x6001] == (("replay_value", "77"),)
+    assert {one.spi: one.extra for one in world.sadb.sas}[0x6001] == (("replay_value", str(77 + MARGIN)),)
 
 
 def test_hidden_keys_are_warned_about_once(world: World) -> None:
@@ -239,13 +253,63 @@ def test_hidden_keys_are_warned_about_once(world: World) -> None:
 
 
 def test_the_instant_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    naps: list[float] = []
-    monkeypatch.setattr(_glue_clock.time, "time", lambda: 1000.0)
-    monkeypatch.setattr(_glue_clock.time, "sleep", naps.append)
-    world.run("ipsec_sadb", check=True, content=render([NEW_OUT]), at=1007.5)
-    assert not naps
+    clock = Clock(monkeypatch)
+    assert not world.run("ipsec_sadb", check=True, content=render([NEW_OUT]), at=1007.5).get("failed")
+    assert clock.now == 1000.0
     assert world.run("ipsec_sadb", content=render([NEW_OUT]), at=1007.5)["changed"]
-    assert naps == [7.5]
+    assert clock.now == 1007.5
+
+
+def starts(world: World, path: str = "/run/previous") -> dict[int, int]:
+    """The sequence numbers in a backup, by SPI."""
+    return {one.spi: int(dict(one.extra).get("replay_value", "0")) for one in parse(world.files.contents[path].decode()).sas}
+
+
+def test_the_way_back_begins_where_the_wait_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inbound: the very number. Outbound: never below it, whatever is sent until the SA goes."""
+    clock = Clock(monkeypatch)
+
+    def count(seconds: float) -> None:
+        clock.now += seconds
+        world.sadb.entries[:2] = [
+            Entry(OUT, world.sadb.entries[0].counters._replace(sequence_out=int(clock.now))),
+            Entry(BACK, world.sadb.entries[1].counters._replace(sequence_in=int(clock.now))),
+        ]
+
+    monkeypatch.setattr(_glue_clock.time, "sleep", count)
+    assert world.run("ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="exact", backup="/run/previous", at=1100.0)["changed"]
+    assert starts(world) == {0x1001: 1099 + MARGIN, 0x1002: 1099}
+
+
+@pytest.mark.parametrize(
+    ("sent", "esn", "start"),
+    [
+        (0, False, MARGIN),
+        (5, False, 5 + MARGIN),
+        (0xFFFFFFFF - 10, False, 0xFFFFFFFF - 5),
+        (0xFFFFFFFF, False, 0xFFFFFFFF),
+        (0xFFFFFFFF, True, 0xFFFFFFFF + MARGIN),
+    ],
+)
+def test_the_margin_leaves_an_sa_numbers_to_go_on_with(sent: int, esn: bool, start: int) -> None:
+    world = World()
+    world.sadb.put(OUT._replace(esn=esn, replay_window=64), sequence_out=sent)
+    assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous")["changed"]
+    assert starts(world) == {0x1001: start}
+
+
+def test_a_backup_does_not_start_over_what_changed_in_the_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    late = sa(0x1009)
+
+    def arrive(seconds: float) -> None:
+        clock.now += seconds
+        if late not in world.sadb.sas:
+            world.sadb.put(late)
+
+    monkeypatch.setattr(_glue_clock.time, "sleep", arrive)
+    assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous", at=1100.0)["counts"]["deleted"] == 3
+    assert set(starts(world)) == {0x1001, 0x1002, 0x1009}
 
 
 @pytest.mark.parametrize(
@@ -261,19 +325,6 @@ def test_an_instant_out_of_reach_is_refused(world: World, monkeypatch: pytest.Mo
     monkeypatch.setattr(_glue_clock.time, "time", lambda: 1000.0)
     assert world.run("ipsec_sadb", content=render([NEW_OUT]), at=at)["msg"].startswith(told)
     assert not world.sadb.applied
-
-
-class Clock:
-    """A clock that jumps when something happens."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        monkeypatch.setattr(_glue_clock.time, "time", lambda: self.now)
-        monkeypatch.setattr(_glue_clock.time, "sleep", self.sleep)
-        self.oversleeps = 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds + self.oversleeps
 
 
 @pytest.mark.parametrize("check", [True, False])
@@ -330,7 +381,7 @@ def test_a_backup_is_not_replaced_after_the_deadline(world: World, monkeypatch: 
 def test_who_comes_back_late_from_the_wait_leaves_its_peers_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     clock.oversleeps = 9.0
-    assert "at: the instant passed 9.0 s ago" in world.run("ipsec_sadb", content=render([NEW_OUT]), at=1007.0)["msg"]
+    assert "at: the instant passed 8.0 s ago" in world.run("ipsec_sadb", content=render([NEW_OUT]), at=1007.0)["msg"]
     assert not world.sadb.applied
 
 
