@@ -17,12 +17,14 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, Mark
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, Mark, Selector
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan as make_plan
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import netlink
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import lifetimes, netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import XFRM_MSG_GETSA
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import XFRM_MSG_GETPOLICY, PolicyOperation, Spd, Template, build
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import plan as make_policy_plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, assert_no_key, delete, sa_of
@@ -212,6 +214,78 @@ def test_lost_answers_are_noticed_and_undone(sadb: XfrmSadb, monkeypatch: pytest
 
     monkeypatch.setattr(netlink.Netlink, "_buffer_sizes", shrink)
     assert refused(sadb, add(*new[:20], *others, *new[20:])).errno_name == "ENOBUFS"
+
+
+class Deaf:
+    """From the first send of a change on, the kernel does what it is told, and its answers do not reach us: not that one's, nor a later dump's.
+
+    ``undo`` says whether those to the requests that take it back do.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
+        self.changes = 0
+        send, dump = netlink.Netlink.send, netlink.Netlink.dump
+
+        def deaf(link: netlink.Netlink, messages: t.Sequence[netlink.Message]) -> t.Any:
+            answer = send(link, messages)
+            if messages and messages[0].kind not in (XFRM_MSG_GETSA, XFRM_MSG_GETPOLICY):
+                self.changes += 1
+                if self.changes == 1 or not undo:
+                    raise netlink.AnswersLost
+            return answer
+
+        def blind(link: netlink.Netlink, *arguments: t.Any) -> t.Any:
+            if self.changes:
+                raise netlink.AnswersLost
+            return dump(link, *arguments)
+
+        monkeypatch.setattr(netlink.Netlink, "send", deaf)
+        monkeypatch.setattr(netlink.Netlink, "dump", blind)
+
+
+@pytest.mark.parametrize("undo", [True, False])
+def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
+    kept, gone = sa_of(0x1000), sa_of(0x1001)
+    sadb.apply(add(kept, gone))
+    entries = {entry.sa: entry for entry in sadb.dump()}
+    changes = [Operation("replace", sa_of(0x1000), entries[kept]), *add(sa_of(0x2000), sa_of(0x2001)), *delete(entries[gone])]
+    Deaf(monkeypatch, undo)
+    error = refused(sadb, changes)
+    assert error.errno_name == "ENOBUFS"
+    assert ("The SADB is as it was before." in str(error)) == undo
+    assert ("whether the kernel took back 5 changes is unknown" in str(error)) != undo
+
+
+@pytest.mark.parametrize("undo", [True, False])
+def test_what_may_have_been_done_to_policies_is_undone(spd: Spd, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
+    pair = Selector(sa_of(1).source, 32, sa_of(1).destination, 32)
+    changed, gone, new = (build(direction, pair, [Template("esp")]) for direction in ("out", "fwd", "in"))
+    spd.apply(make_policy_plan([changed, gone], spd.dump()))
+    operations = [
+        PolicyOperation("replace", changed._replace(priority=7), changed),
+        PolicyOperation("add", new, None),
+        PolicyOperation("delete", None, gone),
+    ]
+    before = sorted(witness.policies())
+    Deaf(monkeypatch, undo)
+    with pytest.raises(SadbError) as caught:
+        spd.apply(operations)
+    assert sorted(witness.policies()) == before
+    assert ("The SPD is as it was before." in str(caught.value)) == undo
+    assert ("whether the kernel took back 3 changes is unknown" in str(caught.value)) != undo
+
+
+@pytest.mark.parametrize("undo", [True, False])
+def test_lifetimes_that_may_have_changed_are_changed_back(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
+    sadb.apply(add(sa_of(0x1000), sa_of(0x1001, lifetimes=Lifetimes(hard_bytes=10**9))))
+    entries = sadb.dump()
+    before = witness.state_text()
+    Deaf(monkeypatch, undo)
+    with pytest.raises(SadbError) as caught:
+        lifetimes.update([(entry, Lifetimes(hard_packets=77)) for entry in entries])
+    assert witness.state_text() == before
+    assert ("No lifetime was changed." in str(caught.value)) == undo
+    assert ("whether the kernel took back 2 changes is unknown" in str(caught.value)) != undo
 
 
 def test_small_buffers_do_when_nothing_is_refused(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:

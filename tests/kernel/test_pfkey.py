@@ -426,6 +426,29 @@ def test_a_lost_answer_is_looked_up(sadb: PfkeySadb, monkeypatch: pytest.MonkeyP
     assert (lost, witness.states()) == ([], {})
 
 
+@pytest.mark.parametrize("undo", [True, False])
+def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
+    """The kernel does what it was asked; then no answer comes, neither to that nor to a dump."""
+    told = Pfkey._told
+    sadb.apply(add(sa_of(0x1000)))
+    (entry,) = sadb.dump()
+    before = witness.states()
+    changes: list[int] = []
+
+    def deaf(self: Pfkey, kind: int) -> t.Iterator[t.Any]:
+        changes.extend([kind] if kind in (pfkey_messages.ADD, pfkey_messages.DELETE) else [])
+        lost = len(changes) == 2 or (len(changes) > 2 and not undo) or (changes and kind == pfkey_messages.DUMP)
+        return iter(()) if lost else told(self, kind)
+
+    monkeypatch.setattr(Pfkey, "_told", deaf)
+    with pytest.raises(SadbError) as caught:
+        sadb.apply([Operation("replace", sa_of(0x1000), entry)])
+    assert witness.states().keys() == before.keys()
+    assert f"0x{entry.sa.encryption_key.hex()}" in witness.states()["esp", 0x1000]
+    assert ("The SADB is as it was before." in str(caught.value)) == undo
+    assert ("whether the kernel took back an addition is unknown" in str(caught.value)) != undo
+
+
 def test_a_kernel_without_af_key_names_the_module(without: t.Callable[..., None]) -> None:
     without("af_key")
     try:

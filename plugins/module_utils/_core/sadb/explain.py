@@ -15,7 +15,7 @@ from ..algorithms import BY_NAME
 from ..association import AH, ESP, SecurityAssociation, label
 from ..errors import SadbError
 from .messages import is_combined
-from .netlink import NetlinkError, Refusal, errno_name, errno_text
+from .netlink import AnswersLost, NetlinkError, Refusal, errno_name, errno_text
 
 
 class _Explanation(t.NamedTuple):
@@ -47,6 +47,8 @@ _EXPLANATIONS = (
     _Explanation(errno.ENOMEM, "", "the kernel has no memory for it", "Free memory and run again."),
     _Explanation(errno.ENOBUFS, "", "the kernel has no memory for its answers", "Raise net.core.rmem_max, or run as root, and run again."),
 )
+# How many of the things that an error is about it names.
+_LABELS_MOST = 5
 _TYPE_MODULES = {(ESP, 4): "esp4", (AH, 4): "ah4", (ESP, 16): "esp6", (AH, 16): "ah6"}
 
 
@@ -76,6 +78,17 @@ def explain(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
         "otherwise": "" if refusal.errno == errno.EPROTONOSUPPORT else " or another algorithm",
     }
     return SadbError(f"{found.message.format(**words)} ({cause})", label(sa), found.hint.format(**words), name)
+
+
+def explain_lost(exc: NetlinkError, labels: t.Sequence[str]) -> SadbError:
+    """What became of changes that were to be taken back: nothing where they could not be sent, unknown where only the answers are missing."""
+    name = errno_name(exc.refusal.errno)
+    cause = f"{name}: {exc.refusal.text or errno_text(exc.refusal.errno)}"
+    count = f"{len(labels)} changes" if len(labels) > 1 else "1 change"
+    lost = isinstance(exc, AnswersLost)
+    message = f"whether the kernel took back {count} is unknown ({cause})" if lost else f"{count} could not be taken back ({cause})"
+    shown = ", ".join(labels[:_LABELS_MOST]) + (f", and {len(labels) - _LABELS_MOST} more" if len(labels) > _LABELS_MOST else "")
+    return SadbError(message, shown, "Look at what is there, and run again.", name)
 
 
 def explain_exchange(exc: NetlinkError, doing: str) -> SadbError:

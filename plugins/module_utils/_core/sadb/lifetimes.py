@@ -13,7 +13,7 @@ import typing as t
 from ..association import Entry, Lifetimes, label
 from ..errors import SadbError
 from .messages import new_sa
-from .netlink import NETLINK_XFRM, Message, Refusal
+from .netlink import NETLINK_XFRM, AnswersLost, Message, NetlinkError, Refusal
 from .xfrm import open_link
 
 _XFRM_MSG_UPDSA = 0x1A
@@ -27,22 +27,57 @@ def update(changes: t.Sequence[Change]) -> None:
         requests = [_request(entry, lifetimes) for entry, lifetimes in changes]
         done: list[Change] = []
         for first, last in link.batches(requests):
-            refusals = link.send(requests[first:last])[0]
-            done += [change for index, change in enumerate(changes[first:last]) if index not in refusals]
+            batch = changes[first:last]
+            try:
+                refusals = link.send(requests[first:last])[0]
+            except NetlinkError as exc:
+                # Giving an SA the lifetimes it has does no harm, so what may have been done is taken back like what was.
+                raise _refused(_exchange_error(exc), [*done, *(batch if isinstance(exc, AnswersLost) else ())]) from None
+            done += [change for index, change in enumerate(batch) if index not in refusals]
             if refusals:
-                undo = [_request(entry, entry.sa.lifetimes) for entry, dummy in done]
-                stuck = sum(len(link.send(undo[begin:end])[0]) for begin, end in link.batches(undo))
                 index = min(refusals)
-                raise _refused(refusals[index], changes[first + index][0], stuck)
+                raise _refused(_error(refusals[index], batch[index][0]), done)
 
 
 def _request(entry: Entry, lifetimes: Lifetimes) -> Message:
     return new_sa(entry.sa._replace(lifetimes=lifetimes))._replace(kind=_XFRM_MSG_UPDSA, flags=0)
 
 
-def _refused(refusal: Refusal, entry: Entry, stuck: int) -> SadbError:
+def _refused(error: SadbError, done: t.Sequence[Change]) -> SadbError:
+    """The error, with what became of the changes before it, which are taken back."""
+    stuck = _undo([entry for entry, dummy in done])
+    after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "No lifetime was changed."
+    return SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
+
+
+def _undo(entries: t.Sequence[Entry]) -> list[SadbError]:
+    if not entries:
+        return []
+    from .explain import explain_lost
+
+    requests = [_request(entry, entry.sa.lifetimes) for entry in entries]
+    stuck: list[SadbError] = []
+    try:
+        with open_link(NETLINK_XFRM, f"taking back {len(entries)} changes") as link:
+            for first, last in link.batches(requests):
+                try:
+                    refusals = link.send(requests[first:last])[0]
+                except NetlinkError as exc:
+                    stuck.append(explain_lost(exc, [label(entry.sa) for entry in entries[first:last]]))
+                    continue
+                stuck += [_error(refusal, entries[first + index]) for index, refusal in refusals.items()]
+    except SadbError as error:
+        stuck.append(error)
+    return stuck
+
+
+def _error(refusal: Refusal, entry: Entry) -> SadbError:
     from .explain import explain  # only here, since most updates succeed
 
-    found = explain(refusal, entry.sa)
-    after = f"{stuck} SAs keep their new lifetimes." if stuck else "No lifetime was changed."
-    return SadbError(found.message, label(entry.sa), f"{found.hint} {after}".strip(), found.errno_name)
+    return explain(refusal, entry.sa)
+
+
+def _exchange_error(exc: NetlinkError) -> SadbError:
+    from .explain import explain_exchange
+
+    return explain_exchange(exc, "changing lifetimes")

@@ -92,10 +92,10 @@ class NetlinkError(Exception):
 
 
 class AnswersLost(NetlinkError):
-    """The kernel had no memory for its answers: which requests of the batch it carried out is unknown."""
+    """A batch was sent and its answers cannot be had, as where the kernel has no memory for them: which requests it carried out is unknown."""
 
-    def __init__(self) -> None:
-        super().__init__(Refusal(errno.ENOBUFS, "the kernel's answers were lost"))
+    def __init__(self, refusal: Refusal | None = None) -> None:
+        super().__init__(refusal if refusal is not None else Refusal(errno.ENOBUFS, "the kernel's answers were lost"))
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -187,19 +187,22 @@ class Netlink:
             self._socket.send(b"".join(parts))
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
-        while True:
-            for kind, message_flags, sequence, part in self._receive(socket.MSG_DONTWAIT):
-                index = sequence - base
-                if not 0 <= index <= last:
-                    continue
-                if kind != NLMSG_ERROR:
-                    answers[index] = part
-                    continue
-                refusal = _refusal(kind, message_flags, part)
-                if refusal.errno:
-                    refusals[index] = refusal
-                if index == last:
-                    return refusals, answers
+        try:
+            while True:
+                for kind, message_flags, sequence, part in self._receive(socket.MSG_DONTWAIT):
+                    index = sequence - base
+                    if not 0 <= index <= last:
+                        continue
+                    if kind != NLMSG_ERROR:
+                        answers[index] = part
+                        continue
+                    refusal = _refusal(kind, message_flags, part)
+                    if refusal.errno:
+                        refusals[index] = refusal
+                    if index == last:
+                        return refusals, answers
+        except NetlinkError as exc:
+            raise exc if isinstance(exc, AnswersLost) else AnswersLost(exc.refusal) from None
 
     def dump(self, message: Message, kind: int, decode: t.Callable[[Part], Object]) -> list[Object]:
         """All objects of a table, decoded one by one from messages of type ``kind``. A dump that the table changed under is begun anew."""

@@ -138,11 +138,15 @@ class Pfkey:
 
 
 class _Step(t.NamedTuple):
-    """One request of an `apply`: the SA it is about, whether it adds it, and what the kernel showed of it where it deletes it."""
+    """One request of an `apply`: the SA it is about, whether it adds it, and what the kernel showed of it where it deletes it.
+
+    ``doubtful`` where it was sent and nobody knows whether the kernel carried it out.
+    """
 
     sa: SecurityAssociation
     adds: bool
     before: Message | None
+    doubtful: bool = False
 
 
 class PfkeySadb(Sadb):
@@ -216,10 +220,11 @@ class PfkeySadb(Sadb):
             steps = list(self._steps(link, operations))
             done: list[_Step] = []
             for step in steps:
-                error = self._carry_out(link, step)
+                error, step = self._carry_out(link, step)
+                if error is None or step.doubtful:
+                    done.append(step)
                 if error is not None:
-                    raise self._after_undo(error, link, done)
-                done.append(step)
+                    raise self._after_undo(error, done)
 
     def _steps(self, link: Pfkey, operations: t.Sequence[Operation]) -> t.Iterator[_Step]:
         """Every request, once what goes is seen to be what was read. Raises SadbError before anything is touched."""
@@ -260,22 +265,29 @@ class PfkeySadb(Sadb):
         else:
             link.ask(pfkey_messages.ADD, satype, pfkey_messages.new_sa(self.dialect, step.sa))
 
-    def _carry_out(self, link: Pfkey, step: _Step) -> SadbError | None:
+    def _carry_out(self, link: Pfkey, step: _Step) -> tuple[SadbError | None, _Step]:
+        """What went wrong, and the step, doubtful where it may have happened all the same."""
         try:
             self._request(link, step)
         except AnswerLost as exc:
-            # It may have happened all the same.
-            return None if self._is_there(step.sa) == step.adds else explain(self.dialect, exc, step.sa, step.adds)
+            error = explain(self.dialect, exc, step.sa, step.adds)
+            try:
+                return (None if self._is_there(step.sa) == step.adds else error), step
+            except SadbError:
+                return error, step._replace(doubtful=True)
         except PfkeyError as exc:
-            return explain(self.dialect, exc, step.sa, step.adds)
-        return None
+            return explain(self.dialect, exc, step.sa, step.adds), step
+        return None, step
 
     def _is_there(self, sa: SecurityAssociation) -> bool:
         found = [entry.sa for entry in self.dump(sa.protocol, destination=sa.destination) if entry.sa.spi == sa.spi]
         return any(there.encryption_key == sa.encryption_key and there.authentication_key == sa.authentication_key for there in found)
 
-    def _after_undo(self, error: SadbError, link: Pfkey, done: t.Sequence[_Step]) -> SadbError:
-        """Take back what was done, last first; the error with what became of it."""
+    def _after_undo(self, error: SadbError, done: t.Sequence[_Step]) -> SadbError:
+        """Take back what was done, last first; the error with what became of it.
+
+        What is doubtful is taken back as well: that an SA is gone already, or still there, is then as good as success.
+        """
         stuck = []
         renewed = 0
         for step in reversed(done):
@@ -283,15 +295,28 @@ class PfkeySadb(Sadb):
                 stuck.append(SadbError("PF_KEY does not show all of it, so it could not be put back", label(step.sa)))
                 continue
             try:
-                self._request(link, step, takes_back=True)
-            except PfkeyError as exc:
-                stuck.append(explain(self.dialect, exc, step.sa))
+                # A socket of its own, since another may be what is broken.
+                with self._open("taking back a change") as link:
+                    self._take_back(link, step)
+            except SadbError as failure:
+                stuck.append(failure)
             else:
                 renewed += step.before is not None and pfkey_messages.decode(self.dialect, step.before).counters.packets > 0
         after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "The SADB is as it was before."
         if renewed:
             after += f" Counters and sequence numbers of {renewed} SAs began anew, since PF_KEY cannot set them; rotate where peers check for replays."
         return SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
+
+    def _take_back(self, link: Pfkey, step: _Step) -> None:
+        try:
+            self._request(link, step, takes_back=True)
+        except AnswerLost as exc:
+            message = f"whether the kernel took back {'an addition' if step.adds else 'a deletion'} is unknown"
+            name = explain(self.dialect, exc, step.sa).errno_name
+            raise SadbError(message, label(step.sa), "Look at what is there, and run again.", name) from None
+        except PfkeyError as exc:
+            if not (step.doubtful and exc.errno in (*_NOTHING_THERE, errno.EEXIST)):
+                raise explain(self.dialect, exc, step.sa) from None
 
     def _flush(self, protocol: str) -> None:
         with self._open("flushing the SADB") as link:

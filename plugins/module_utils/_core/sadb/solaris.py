@@ -108,7 +108,10 @@ class SolarisSadb(Sadb):
                 continue
             said = self._session([command for operation in step for command in _commands(operation)])
             goal = _goal(step)
-            now = self._after(said)
+            try:
+                now = self._after(said)
+            except SadbError as error:
+                raise self._after_blind_undo(error, before, _goal(operations)) from None
             wrong = _wrong(goal, now)
             if wrong:
                 touched = {**_goal(operations), **_strays(goal, before, now)}
@@ -128,6 +131,20 @@ class SolarisSadb(Sadb):
             raise SadbError(
                 f"the SADB was changed, and cannot be read now: {error.message}{f' ({heard})' if heard else ''}", error.place, "Look at it: ipseckey -p dump"
             ) from None
+
+    def _after_blind_undo(self, error: SadbError, before: t.Mapping[Identity, Held], goal: Goal) -> SadbError:
+        """Have everything taken back that may have been done, since the SADB cannot be read; the error, with what is known of it."""
+        commands = []
+        for key in reversed(list(goal)):
+            wanted, was = goal[key], before.get(key)
+            commands += [_delete(sa) for sa in filter(None, (wanted or _sa(was),))]
+            commands += [was.command] if was is not None and was.command else []
+        try:
+            self._session(commands)
+        except SadbError:
+            return error
+        after = f"Everything was taken back as far as can be; whether that went well is unknown for {len(goal)} SAs."
+        return SadbError(error.message, error.place, f"{error.hint} {after}", error.errno_name)
 
     def _undo(self, before: t.Mapping[Identity, Held], touched: Goal) -> list[SecurityAssociation]:
         """Bring back what was there under the identities; the SAs that are still not as they were."""

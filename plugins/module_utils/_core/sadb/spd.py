@@ -34,7 +34,21 @@ from .messages import (
     pack_selector,
     unpack_selector,
 )
-from .netlink import NETLINK_XFRM, NLM_F_CREATE, NLM_F_EXCL, Message, Netlink, NetlinkError, Part, Refusal, attribute, attributes, errno_name, errno_text
+from .netlink import (
+    NETLINK_XFRM,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    AnswersLost,
+    Message,
+    Netlink,
+    NetlinkError,
+    Part,
+    Refusal,
+    attribute,
+    attributes,
+    errno_name,
+    errno_text,
+)
 from .xfrm import open_link
 
 XFRM_MSG_NEWPOLICY = 0x13
@@ -334,8 +348,14 @@ def _restore(part: Part) -> Message:
     return Message(XFRM_MSG_UPDPOLICY, buffer[start : start + _INFO.size] + b"".join(kept))
 
 
-# The policy of a step, the request, and the one that takes it back.
-_Step = t.Tuple[Policy, Message, Message]
+class _Step(t.NamedTuple):
+    """The policy of a step, the request, and the one that takes it back; ``doubtful`` where nobody knows whether the kernel carried it out."""
+
+    policy: Policy
+    request: Message
+    inverse: Message
+    doubtful: bool = False
+
 
 _EXPLANATIONS: dict[int, tuple[str, str]] = {
     errno.EPERM: ("the process lacks CAP_NET_ADMIN in this network namespace", "Run it as root of the host (become: true)."),
@@ -394,35 +414,37 @@ class Spd:
             if operation.old is not None and (old is None or t.cast(PolicyEntry, decode(old)).policy != operation.old):
                 raise _explain(Refusal(errno.ENOENT, "" if old is None else "it was changed"), policy)
             request = delete_policy(policy) if operation.new is None else new_policy(policy, replace=operation.old is not None)
-            steps.append((policy, request, delete_policy(policy) if operation.old is None else _restore(t.cast(Part, old))))
+            steps.append(_Step(policy, request, delete_policy(policy) if operation.old is None else _restore(t.cast(Part, old))))
         return steps
 
     @staticmethod
     def _carry_out(link: Netlink, steps: t.Sequence[_Step]) -> None:
-        requests = [step[1] for step in steps]
+        requests = [step.request for step in steps]
         done: list[_Step] = []
         for first, last in link.batches(requests):
             try:
                 refusals = link.send(requests[first:last])[0]
             except NetlinkError as exc:
-                # What the kernel did of this batch is unknown; undoing what it did not do is refused, and told.
                 refusals = {0: exc.refusal}
-                done += steps[first:last]
+                # What could not be sent was not done. Putting a policy in its old place again does no harm, nor does deleting one that did not come.
+                if isinstance(exc, AnswersLost):
+                    done += [step._replace(doubtful=True) for step in steps[first:last]]
             else:
                 done += [step for index, step in enumerate(steps[first:last]) if index not in refusals]
             if refusals:
                 index = min(refusals)
-                error = _explain(refusals[index], steps[first + index][0])
-                stuck = _undo(link, done[::-1])
+                error = _explain(refusals[index], steps[first + index].policy)
+                stuck = _taken_back(done)
                 after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "The SPD is as it was before."
                 raise SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
 
 
 def _taken_back(steps: t.Sequence[_Step]) -> list[SadbError]:
-    """Undo all steps after they were carried out; what could not be taken back."""
+    """Undo steps that were carried out, last first; what could not be taken back, or where that is unknown."""
     if not steps:
         return []
     try:
+        # A socket of its own, since the other one may be what is broken.
         with open_link(NETLINK_XFRM, "taking back what was done to the SPD") as link:
             return _undo(link, steps[::-1])
     except SadbError as error:
@@ -430,14 +452,19 @@ def _taken_back(steps: t.Sequence[_Step]) -> list[SadbError]:
 
 
 def _undo(link: Netlink, steps: t.Sequence[_Step]) -> list[SadbError]:
-    """Send the third part of each step, in order; what could not be taken back."""
-    requests = [step[2] for step in steps]
+    """Send what takes each step back, in order; what could not be taken back."""
+    from .explain import explain_lost  # only here, since most changes succeed
+
+    requests = [step.inverse for step in steps]
     stuck = []
     for first, last in link.batches(requests):
         try:
             refusals = link.send(requests[first:last])[0]
         except NetlinkError as exc:
-            stuck.append(_explain(exc.refusal, steps[first][0]))
+            stuck.append(explain_lost(exc, [f"policy {label(step.policy)}" for step in steps[first:last]]))
             continue
-        stuck += [_explain(refusal, steps[first + index][0]) for index, refusal in refusals.items()]
+        batch = steps[first:last]
+        stuck += [
+            _explain(refusal, batch[index].policy) for index, refusal in refusals.items() if not (batch[index].doubtful and refusal.errno == errno.ENOENT)
+        ]
     return stuck

@@ -62,6 +62,12 @@ def _explain(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
     return explain(refusal, sa)
 
 
+def _explain_lost(exc: NetlinkError, sas: t.Sequence[SecurityAssociation]) -> SadbError:
+    from .explain import explain_lost
+
+    return explain_lost(exc, list(map(label, sas)))
+
+
 def _explain_exchange(exc: NetlinkError, doing: str) -> SadbError:
     from .explain import explain_exchange
 
@@ -79,11 +85,15 @@ def open_link(family: int, doing: str) -> t.Iterator[Netlink]:
 
 
 class _Step(t.NamedTuple):
-    """One request of an `apply`: the SA it is about, whether it adds it, and what the kernel showed of it where it deletes it."""
+    """One request of an `apply`: the SA it is about, whether it adds it, and what the kernel showed of it where it deletes it.
+
+    ``doubtful`` where it was sent and nobody knows whether the kernel carried it out.
+    """
 
     sa: SecurityAssociation
     adds: bool
     before: Part | None
+    doubtful: bool = False
 
     def request(self) -> Message:
         return new_sa(self.sa) if self.adds else delete_sa(self.sa)
@@ -159,13 +169,13 @@ class XfrmSadb(Sadb):
                 steps, together = _steps(operations[first : first + _CHUNK], before)
                 error, done = self._carry_out(link, steps, together)
                 if error is not None:
-                    stuck = self._undo(link, [*_steps(operations[:first], before)[0], *done])
+                    stuck = self._undo([*_steps(operations[:first], before)[0], *done])
                     after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "The SADB is as it was before."
                     raise SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
             try:
                 yield
             except BaseException as failure:
-                raise_also(failure, self._undo(link, _steps(operations, before)[0]))
+                raise_also(failure, self._undo(_steps(operations, before)[0]))
                 raise
 
     def _current(self, link: Netlink, entries: t.Sequence[Entry]) -> t.Iterator[Part]:
@@ -204,11 +214,14 @@ class XfrmSadb(Sadb):
         return None, done
 
     def _done(self, steps: t.Sequence[_Step]) -> list[_Step]:
-        """Which steps the kernel carried out, seen from the SADB, since its answers were lost.
+        """Which steps the kernel carried out, seen from the SADB, since its answers were lost; all of them where the SADB cannot be read either.
 
         An SA that equals the one to be added counts as ours: the plan had not seen it.
         """
-        held = {identity(entry.sa): entry.sa for entry in self.dump()}
+        try:
+            held = {identity(entry.sa): entry.sa for entry in self.dump()}
+        except SadbError:
+            return [step._replace(doubtful=True) for step in steps]
 
         def is_there(sa: SecurityAssociation) -> bool:
             found = held.get(identity(sa))
@@ -216,9 +229,12 @@ class XfrmSadb(Sadb):
 
         return [step for step in steps if step.adds == is_there(step.sa)]
 
-    def _undo(self, link: Netlink, done: t.Sequence[_Step]) -> list[SadbError]:
-        """Take back what was done, last first; what could not be taken back."""
-        stuck = []
+    def _undo(self, done: t.Sequence[_Step]) -> list[SadbError]:
+        """Take back what was done, last first; what could not be taken back, or where that is unknown.
+
+        What is doubtful is taken back as well: that an SA is gone already, or still there, is then as good as success.
+        """
+        stuck: list[SadbError] = []
         steps = []
         for step in reversed(done):
             if step.before is not None and redacted(decode(step.before).sa):
@@ -226,14 +242,24 @@ class XfrmSadb(Sadb):
             else:
                 steps.append(step)
         requests = [step.inverse() for step in steps]
-        for first, last in link.batches(requests):
-            try:
-                refusals = link.send(requests[first:last])[0]
-            except NetlinkError as exc:
-                # The other batches can still be taken back, and what was refused first is still to be told.
-                stuck.append(_explain_exchange(exc, f"taking back {last - first} changes"))
-                continue
-            stuck += [_explain(refusal, steps[first + index].sa) for index, refusal in refusals.items()]
+        try:
+            # A socket of its own, since the other one may be what is broken.
+            with open_link(NETLINK_XFRM, f"taking back {len(steps)} changes") as link:
+                for first, last in link.batches(requests):
+                    batch = steps[first:last]
+                    try:
+                        refusals = link.send(requests[first:last])[0]
+                    except NetlinkError as exc:
+                        # The other batches can still be taken back, and what was refused first is still to be told.
+                        stuck.append(_explain_lost(exc, [step.sa for step in batch]))
+                        continue
+                    stuck += [
+                        _explain(refusal, batch[index].sa)
+                        for index, refusal in refusals.items()
+                        if not (batch[index].doubtful and refusal.errno in (errno.ESRCH, errno.EEXIST))
+                    ]
+        except SadbError as error:
+            stuck.append(error)
         return stuck
 
     def _flush(self, protocol: str) -> None:

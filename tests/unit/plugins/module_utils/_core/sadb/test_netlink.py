@@ -127,8 +127,30 @@ def test_a_refused_dump_says_why(exchange: Exchange, kind: int) -> None:
 
 def test_a_message_that_is_cut_short_is_an_error(exchange: Exchange) -> None:
     exchange.answer(struct.pack("=IHHII", 200, WANTED, 0, 1, 0))
-    with pytest.raises(NetlinkError, match="cut short"):
+    with pytest.raises(AnswersLost, match="cut short"):
         exchange.link.send([Message(16, b"")])
+
+
+def test_a_socket_that_breaks_after_the_send_leaves_a_doubt(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Breaking:
+        def send(self, data: bytes) -> int:
+            return len(data)
+
+        def recv(self, *dummy: int) -> bytes:
+            raise OSError(errno.EBADF, "closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exchange.link, "_socket", Breaking())
+        with pytest.raises(AnswersLost) as caught:
+            exchange.link.send([Message(16, b"")])
+    assert caught.value.refusal.errno == errno.EBADF
+
+
+def test_what_cannot_be_sent_leaves_no_doubt(exchange: Exchange) -> None:
+    exchange.kernel.close()
+    with pytest.raises(NetlinkError) as caught:
+        exchange.link.send([Message(16, b"")])
+    assert not isinstance(caught.value, AnswersLost)
 
 
 def test_the_socket_is_closed_when_something_fails() -> None:

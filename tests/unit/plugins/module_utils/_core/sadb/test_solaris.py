@@ -280,6 +280,21 @@ def test_a_utility_that_hangs_is_ended(sadb, utility, monkeypatch):
     assert not sadb.dump()
 
 
+def test_what_may_have_been_done_is_taken_back_where_the_sadb_cannot_be_read(sadb, monkeypatch):
+    bring(sadb, sas_of(line(1) + line(2)))
+    before = held(sadb)
+
+    def blind(said):
+        raise SadbError("ipseckey cannot read the SADB", "SADB")
+
+    wanted = sas_of(line(3) + line(4).replace("0x1004", "0x1002"))
+    with monkeypatch.context() as patch:
+        patch.setattr(sadb, "_after", blind)
+        with pytest.raises(SadbError, match=r"Everything was taken back as far as can be; whether that went well is unknown for 3 SAs\."):
+            bring(sadb, wanted, EXACT)
+    assert held(sadb) == before
+
+
 def test_save_and_dump_have_to_agree(sadb):
     text = "# begin assoc\nadd esp  \\\n    spi 0x1001 encr_alg aes-cbc replay 0  \\\n    src 192.0.2.1 \\\n    dst 192.0.2.2 \\\n\n# end assoc\n\n"
     block = (
