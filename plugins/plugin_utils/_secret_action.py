@@ -24,12 +24,8 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import may_be_key, shown
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import Answer, admit, failure, malformed, report, visible
+from ansible_collections.ipsec.manual.plugins.plugin_utils._key_shapes import holds_key
 
-# 64 bits or more in hexadecimal, and no decimal number: no option but a key's has such a value.
-_KEY = re.compile(r"(?:0[xX])?(?=[0-9]*[a-fA-F]|[0-9]{32})[0-9a-fA-F]{16,}(?:/[0-9]*)?")
-# What stands between two addresses in a result: see `plan.digest`.
-_DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
-_LARGEST_NUMBER = (1 << 64) - 1
 # A Python as Ansible finds one. Ansible runs this path, on this host and on others where a play mixes up their facts.
 _PYTHON = re.compile(r"(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*/(?:platform-)?python[0-9.]*")
 # Characters: an answer with the SAs of a host, 50,000 of them.
@@ -106,7 +102,7 @@ class HostAction(ActionBase):
 class SecretActionModule(HostAction):
     """Runs ``module`` with hidden options over a pipelined connection, or not at all.
 
-    ``arguments`` is the module's argument spec, and ``digests`` are those of its options whose values are digests.
+    ``arguments`` is the module's argument spec, and ``digests`` are those of its options whose values may be hexadecimal digits, as many as a key has.
     """
 
     module = ""
@@ -167,33 +163,9 @@ def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[
     unknown = sorted(str(name) for name in given if name not in names)
     if unknown:
         return f"it has no option {', '.join(map(shown, unknown))}. It has: {', '.join(sorted(names))}."
-    wrong = sorted(
-        name
-        for name, value in given.items()
-        if not names[name].get("no_log") and holds_key(_without_digests(value) if name in digests and isinstance(value, dict) else value)
-    )
+    wrong = sorted(name for name, value in given.items() if not names[name].get("no_log") and holds_key(value, digests=name in digests))
     if wrong:
         secret = ", ".join(option for option, row in arguments.items() if row.get("no_log"))
         hint = f"Keys belong into: {secret}." if secret else "This module takes no key."
         return f"{', '.join(wrong)}: what is given here looks like a key, so it is not shown. {hint}"
     return ""
-
-
-def _without_digests(value: t.Mapping[t.Any, t.Any]) -> dict[t.Any, t.Any]:
-    return {name: part for name, part in value.items() if not (isinstance(part, str) and "|" in str(name) and _DIGEST.fullmatch(part))}
-
-
-def holds_key(value: t.Any) -> bool:
-    """Whether a value that should be no secret looks like a key, or like text with one in it.
-
-    A path may look like anything.
-    """
-    if isinstance(value, dict):
-        return any(holds_key(part) for part in (*value, *value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(holds_key, value))
-    if isinstance(value, int):
-        return abs(value) > _LARGEST_NUMBER
-    if not isinstance(value, str) or value.startswith("/"):
-        return False
-    return any(map(_KEY.fullmatch, re.split(r"[\s\"',;:]+", value)))
