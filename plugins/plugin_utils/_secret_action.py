@@ -13,6 +13,7 @@ module writes those that it does not know as secret into the target's log before
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import typing as t
@@ -25,6 +26,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import may_be_key, shown
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import Answer, admit, failure, malformed, report, visible
 from ansible_collections.ipsec.manual.plugins.plugin_utils._key_shapes import holds_key
+from ansible_collections.ipsec.manual.plugins.plugin_utils._loop_keys import shows_key
 
 # A Python as Ansible finds one. Ansible runs this path, on this host and on others where a play mixes up their facts.
 _PYTHON = re.compile(r"(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*/(?:platform-)?python[0-9.]*")
@@ -99,40 +101,76 @@ class HostAction(ActionBase):
         return f"this task's options, which may hold keys, would be stored in a temporary file of the host, since {cause}. {fix}"
 
 
-class SecretActionModule(HostAction):
-    """Runs ``module`` with hidden options over a pipelined connection, or not at all.
+@dataclasses.dataclass(frozen=True)
+class Unresolved:
+    """In place of an option's value: why it could not be made."""
+
+    reason: str
+
+
+class _ModuleAction(HostAction):
+    """Runs ``module``; or not at all where an option that is not for keys holds one.
+
+    Hides item and result of a loop whose item holds a key, as ``no_log`` would: Ansible prints the item, and still says what failed.
 
     ``arguments`` is the module's argument spec, and ``digests`` are those of its options whose values may be hexadecimal digits, as many as a key has.
+    ``secret``: the options may hold keys, so they are hidden, and sent over a pipelined connection or not at all.
     """
 
     module = ""
     arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
     digests: tuple[str, ...] = ()
+    secret = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        self._hide_item(task_vars or {})
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         problem = misplaced(self._task.args, self.arguments, self.digests)
         if problem:
             result.update(failure(self.module, problem))
             return result
-        result.update(self.ask(self.module, self._task.args, task_vars, secret=True), **self.discovered())
+        result.update(self.ask(self.module, self._task.args, task_vars, self.secret), **self.discovered())
         return result
 
+    @classmethod
+    def finalize_task_arg(cls, name: str, value: t.Any, templar: t.Any, context: t.Any) -> t.Any:
+        """The option's value; why it has none, where a misspelt field of an item with a key is asked for.
 
-class WatchedActionModule(HostAction):
-    """Runs ``module``, which takes no key, as Ansible runs any module; or not at all where one of its options is a key."""
+        Ansible would not let this action begin then, and print the item. Where a release of Ansible has no such hook, it does.
+        """
+        try:
+            return super().finalize_task_arg(name, value, templar, context)
+        except AnsibleError as exc:
+            if not shows_key(templar.available_variables, None, ()):
+                raise
+            return Unresolved("its template fails" if holds_key(str(exc)) else str(exc))
 
-    module = ""
-    arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
+    def _hide_item(self, task_vars: t.Mapping[str, t.Any]) -> None:
+        """To be called before anything can fail."""
+        if self._task.loop is None:
+            return
+        wanted = self._task.no_log
+        self._task.no_log = True
+        secrets = [self._task.args.get(name) for name, row in _by_name(self.arguments).items() if row.get("no_log")]
+        if not shows_key(task_vars, self._label(), secrets):
+            self._task.no_log = wanted
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        problem = misplaced(self._task.args, self.arguments)
-        if problem:
-            result.update(failure(self.module, problem))
-            return result
-        result.update(self.ask(self.module, self._task.args, task_vars), **self.discovered())
-        return result
+    def _label(self) -> t.Any:
+        """What is printed in the item's place, as far as it is known yet."""
+        try:
+            return self._templar.template(self._task.loop_control.label)
+        except AnsibleError:
+            return None
+
+
+class SecretActionModule(_ModuleAction):
+    """For a module that takes keys."""
+
+    secret = True
+
+
+class WatchedActionModule(_ModuleAction):
+    """For a module that takes no key."""
 
 
 def _admitted(module: str, output: str) -> Answer | None:
@@ -159,13 +197,21 @@ def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[
 
     Ansible would show either. ``arguments`` is the module's argument spec; a value of an option of ``digests`` may look like a key as digests do.
     """
-    names = {name: row for option, row in arguments.items() for name in (option, *row.get("aliases", ()))}
+    names = _by_name(arguments)
     unknown = sorted(str(name) for name in given if name not in names)
     if unknown:
         return f"it has no option {', '.join(map(shown, unknown))}. It has: {', '.join(sorted(names))}."
+    unresolved = [f"{name}: {value.reason}" for name, value in given.items() if isinstance(value, Unresolved)]
+    if unresolved:
+        return " ".join(unresolved)
     wrong = sorted(name for name, value in given.items() if not names[name].get("no_log") and holds_key(value, digests=name in digests))
     if wrong:
         secret = ", ".join(option for option, row in arguments.items() if row.get("no_log"))
         hint = f"Keys belong into: {secret}." if secret else "This module takes no key."
         return f"{', '.join(wrong)}: what is given here looks like a key, so it is not shown. {hint}"
     return ""
+
+
+def _by_name(arguments: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Mapping[str, t.Any]]:
+    """The rows of an argument spec, by names and aliases."""
+    return {name: row for option, row in arguments.items() for name in (option, *row.get("aliases", ()))}

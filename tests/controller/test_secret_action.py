@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the actions of modules that take keys refuse to send, and that ordinary options pass."""
+"""What the actions of modules that take keys refuse to send, that ordinary options pass, and that no loop shows a key."""
 
 from __future__ import annotations
 
@@ -187,3 +187,90 @@ def test_what_keeps_a_task_from_pipelining_is_named(tmp_path: pathlib.Path, envi
     output = play(tmp_path, [{"ipsec.manual.ipseckeys_file": {"state": "absent", "path": "/nowhere"}}], environment, **options)
     assert told in output
     assert "EXEC" not in output
+
+
+SECRETS = {
+    "key": KEY,
+    "keys": {"one": KEY},
+    "rows": [{"name": "first", "deep": {"key": KEY}}, {"name": "second", "deep": {"key": "00ff"}}],
+    "encoded": base64.b64encode(KEY.encode()).decode(),
+    "separated": bytes.fromhex(KEY).hex(":"),
+    "text": f"add esp spi 0x1000 dst 192.0.2.1 encr_alg aes encrkey {KEY}0\n",
+    "phrase": "correct horse battery",
+}
+
+
+def adding(key: str, refused: str = "refused") -> dict[str, t.Any]:
+    """A task that its action refuses for an option that does not exist, which is quick."""
+    return {"ipsec.manual.ipsec_sa": {"protocol": "esp", "spi": "0x1000", "destination": "192.0.2.1", "encryption_key": key, refused: "x"}}
+
+
+# Tasks, and what is told of each.
+LOOPS: dict[str, tuple[dict[str, t.Any], str]] = {
+    "plain": ({**adding("{{ item }}", "plain"), "loop": ["{{ key }}"]}, "no option 'plain'"),
+    "with": ({**adding("{{ item }}", "with"), "with_items": ["{{ key }}"]}, "no option 'with'"),
+    "fields": ({**adding("{{ row.deep.key }}", "row"), "loop": "{{ rows[:1] }}", "loop_control": {"loop_var": "row"}}, "no option 'row'"),
+    "neighbours": ({**adding("{{ item.deep.key }}", "next"), "loop": "{{ rows }}", "loop_control": {"extended": True}}, "no option 'next'"),
+    "label": ({**adding("{{ keys[item] }}", "label"), "loop": ["one"], "loop_control": {"label": "{{ keys[item] }}"}}, "no option 'label'"),
+    "base64": ({**adding("{{ item | b64decode }}", "code"), "loop": ["{{ encoded }}"]}, "no option 'code'"),
+    "separators": ({**adding("{{ item | replace(':', '') }}", "colon"), "loop": ["{{ separated }}"]}, "no option 'colon'"),
+    "other use": ({**adding("00ff", "other"), "loop": ["{{ key }}"]}, "no option 'other'"),
+    "looks like none": ({**adding("{{ item }}", "looks"), "loop": ["{{ phrase }}"]}, "no option 'looks'"),
+    "retried": ({**adding("{{ item }}", "again"), "loop": ["{{ key }}"], "retries": 1, "delay": 0}, "no option 'again'"),
+    "refused by the module": ({"ipsec.manual.ipsec_sadb": {"content": "{{ item }}"}, "loop": ["{{ text }}"]}, "hex digits"),
+    "module without keys": ({"ipsec.manual.ipsec_sa_info": {"spi": "{{ item }}"}, "loop": ["{{ key }}"]}, "looks like a key"),
+    "misspelt field": (
+        {"ipsec.manual.ipsec_sa": {"encryption_key": "{{ item.deep.key }}", "spi": "{{ item.spy }}"}, "loop": "{{ rows[:1] }}"},
+        "has no attribute 'spy'",
+    ),
+    "unreachable": (
+        {
+            "ipsec.manual.ipseckeys_file": {"content": "{{ item }}"},
+            "loop": ["{{ text }}"],
+            "vars": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1},
+            "ignore_unreachable": True,
+        },
+        "Connection refused",
+    ),
+}
+
+
+def test_a_loop_shows_no_key_in_what_ansible_prints_and_writes(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "secrets.json").write_text(json.dumps(SECRETS))
+    places = {"ANSIBLE_LOG_PATH": "log/log", "JUNIT_OUTPUT_DIR": "junit", "ANSIBLE_CALLBACK_TREE_DIR": "tree"}
+    (tmp_path / "log").mkdir()
+    output = play(
+        tmp_path,
+        [{**task, "name": name} for name, (task, dummy) in LOOPS.items()],
+        {
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit,ansible.builtin.tree",
+            "ANSIBLE_DISPLAY_ARGS_TO_STDOUT": "1",
+            **{name: str(tmp_path / place) for name, place in places.items()},
+        },
+        vars_files=["secrets.json"],
+    )
+    written = [path for place in ("log", "junit", "tree") for path in (tmp_path / place).iterdir()]
+    assert {path.parent.name for path in written} == {"log", "junit", "tree"}
+    texts = [output, *(path.read_text() for path in written)]
+    assert not [secret for secret in ("key", "encoded", "separated", "phrase") for text in texts if str(SECRETS[secret]) in text]
+    for (name, (dummy, reason)), part in zip(LOOPS.items(), output.split("TASK [")[1:], strict=True):
+        assert "failed: [localhost] (item=(censored due to no_log))" in part, name
+        assert reason in part, name
+
+
+def test_a_loop_without_keys_is_shown(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "secrets.json").write_text(json.dumps(SECRETS))
+    tasks = [
+        {**adding("{{ key }}"), "loop": ["{{ key }}", "second"]},
+        {
+            **adding("{{ (keys | combine({'two': '00ff'}))[item] }}"),
+            "loop": ["one", "two"],
+            "loop_control": {"extended": True, "label": "{{ item }} of {{ later.changed | default }}"},
+        },
+        {"ipsec.manual.ipsec_probe": {"src": "{{ item }}", "refused": 1}, "loop": ["/etc/inet/secret/ipseckeys", "2001:db8::1"]},
+    ]
+    output = play(tmp_path, tasks, vars_files=["secrets.json"])
+    assert KEY not in output
+    assert output.count("censored due to no_log") == 1
+    for item in ("second", "one of", "two of", "/etc/inet/secret/ipseckeys", "2001:db8::1"):
+        assert f"(item={item}" in output

@@ -1,0 +1,44 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_utils is private to the collection and may change at any time.
+
+"""Whether Ansible would print a key with the item of a loop, to which it adds the item's label and, with ``extended``, the other items."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.plugin_utils._key_shapes import holds_key
+
+# A shorter value may stand anywhere by chance.
+_SHORTEST = 8
+
+
+def shows_key(task_vars: t.Mapping[str, t.Any], label: t.Any, secrets: t.Iterable[t.Any]) -> bool:
+    """Whether the item at hand, its label or its neighbours hold one of these values, in whatever writing, or what looks like a key."""
+    shown = [label, *(task_vars.get(name) for name in (task_vars.get("ansible_loop_var", "item"), "ansible_loop"))]
+    values = {_digits(str(secret)) for secret in secrets if secret is not None} - {""}
+    return holds_key(shown) or any(_holds(leaf, values) for leaf in _leaves(shown))
+
+
+def _leaves(value: t.Any) -> t.Iterator[str]:
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _leaves(part)
+    elif value is not None:
+        yield str(value)
+
+
+def _holds(leaf: str, values: t.AbstractSet[str]) -> bool:
+    digits = _digits(leaf)
+    return digits in values or any(len(value) >= _SHORTEST and value in digits for value in values)
+
+
+def _digits(text: str) -> str:
+    """Without what people put around a key and between its digits."""
+    return re.sub(r"0x|/[0-9]*$|[^0-9a-z]", "", text.strip().lower())
