@@ -239,7 +239,10 @@ def _pythons() -> dict[str, Path]:
 
 
 def environment(name: str, interpreter: Path, requirements: str) -> Path:
-    """The Python of the virtual environment .venv-NAME, made or made anew if its pins are not these."""
+    """The Python of the virtual environment .venv-NAME, made or made anew if its pins are not these.
+
+    Only wheels of these hashes: what builds a package would be fetched without a look at its hash.
+    """
     folder = workspace.TOP / f".venv-{name}"
     python = folder / "bin" / "python"
     pins = f"{interpreter}\n{Path(requirements).read_text(encoding='utf-8')}"
@@ -248,8 +251,9 @@ def environment(name: str, interpreter: Path, requirements: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # parts of two lanes may want it at once
         if not stamp.exists() or stamp.read_text(encoding="utf-8") != pins:
             _run(str(interpreter), "-m", "venv", "--clear", str(folder))
-            if subprocess.run(("uv", "-q", "pip", "install", "--python", str(python), "-r", requirements), check=False).returncode:
-                _run(str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r", requirements)
+            pinned = ("--only-binary", ":all:", "--require-hashes", "-r", requirements)
+            if subprocess.run(("uv", "-q", "pip", "install", "--python", str(python), *pinned), check=False).returncode:
+                _run(str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", *pinned)
             stamp.write_text(pins, encoding="utf-8")
     return python
 

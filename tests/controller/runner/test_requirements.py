@@ -6,10 +6,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import importlib
+import re
 import subprocess
+import sys
+import typing as t
+import zipfile
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).resolve().parents[2]
+REQUIREMENTS = TESTS / "requirements"
+PINNED = sorted(REQUIREMENTS.glob("*.in"))
+PIN = re.compile(r"[a-z0-9-]+(\[[a-z,-]+\])?==[0-9][0-9a-z.]*( ; [^;#]+)?((?: --hash=sha256:[0-9a-f]{64})+)")
 
 
 def packages(*groups: str) -> set[str]:
@@ -21,3 +33,59 @@ def test_the_installer_brings_what_the_lab_asks_for() -> None:
     wanted = subprocess.run([TESTS / "lab" / "lab", "requirements"], stdout=subprocess.PIPE, check=True).stdout.decode().split()
     assert wanted
     assert set(wanted) - packages("base", "lab") == set()
+
+
+@pytest.mark.parametrize("wanted", PINNED, ids=lambda path: path.stem)
+def test_every_pin_has_its_hashes_and_names_no_index(wanted: Path) -> None:
+    text = wanted.with_suffix(".txt").read_text(encoding="utf-8").replace("\\\n", "")
+    lines = [re.sub(" +", " ", line).strip() for line in text.splitlines()]
+    assert lines
+    assert [line for line in lines if not PIN.fullmatch(line)] == []
+
+
+def test_every_list_of_python_packages_is_pinned() -> None:
+    lists = {path.stem for path in REQUIREMENTS.glob("*.txt")} - {"debian"}
+    assert lists == {path.stem for path in PINNED}
+
+
+@pytest.fixture(name="environment")
+def fixture_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> t.Callable[..., Path]:
+    """Make an environment with `thing`, whose only wheel is in a folder beside it."""
+    monkeypatch.syspath_prepend(TESTS / "runner")
+    checks = importlib.import_module("checks")
+    for name in ("TOP", "BUILD"):
+        monkeypatch.setattr(checks.workspace, name, tmp_path)
+    wheel = tmp_path / "thing-1-py3-none-any.whl"
+    files = {
+        "thing.py": b"",
+        "thing-1.dist-info/METADATA": b"Metadata-Version: 2.1\nName: thing\nVersion: 1\n",
+        "thing-1.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    digests = {name: base64.urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b"=").decode() for name, text in files.items()}
+    record = "".join(f"{name},sha256={digest},{len(files[name])}\n" for name, digest in digests.items())
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in {**files, "thing-1.dist-info/RECORD": f"{record}thing-1.dist-info/RECORD,,\n".encode()}.items():
+            archive.writestr(name, content)
+    for tool in ("PIP", "UV"):
+        monkeypatch.setenv(f"{tool}_NO_INDEX", "1")
+        monkeypatch.setenv(f"{tool}_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+
+    def make(pin: str) -> Path:
+        (tmp_path / "pins.txt").write_text(pin.replace("RIGHT", hashlib.sha256(wheel.read_bytes()).hexdigest()), encoding="utf-8")
+        made: Path = checks.environment("thing", Path(sys.executable), str(tmp_path / "pins.txt"))
+        return made
+
+    return make
+
+
+def test_what_has_the_hash_is_installed(environment: t.Callable[..., Path]) -> None:
+    subprocess.run([environment("thing==1 --hash=sha256:RIGHT\n"), "-I", "-c", "import thing"], check=True)
+
+
+@pytest.mark.parametrize("pin", ["thing==1\n", f"thing==1 --hash=sha256:{'0' * 64}\n"])
+def test_what_has_another_hash_or_none_is_not_installed(environment: t.Callable[..., Path], tmp_path: Path, pin: str) -> None:
+    with pytest.raises(SystemExit):
+        environment(pin)
+    assert list((tmp_path / ".venv-thing").rglob("thing*")) == []
+    assert not (tmp_path / ".venv-thing" / "stamp").exists()
