@@ -12,6 +12,7 @@ terminal would obey. The walk follows the table of answers, never the answer, so
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -46,6 +47,19 @@ class Malformed(Exception):
         return f"{self.place} {self.problem}" if self.place else f"it {self.problem}"
 
 
+class _Signs(t.Dict[int, str]):
+    """How each character is shown, by its number; filled as characters come up, of which an answer may have millions."""
+
+    def __missing__(self, number: int) -> str:
+        sign = chr(number)
+        self[number] = shown_as = sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+        return shown_as
+
+
+_SIGNS = _Signs()
+_pattern = functools.lru_cache(maxsize=None)(re.compile)
+
+
 def admit(module: str, answer: object) -> Answer:
     """What anybody may see of the ``answer`` of a module of ours, in values of plain types; a failure where it is malformed."""
     name = module.rpartition(".")[2]
@@ -74,7 +88,7 @@ def visible(text: str, keep: str = "") -> str:
         return str(text)
     if keep and keep in text:
         return keep.join(map(visible, text.split(keep)))
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+    return text.translate(_SIGNS)
 
 
 def report(text: str, longest: int) -> str:
@@ -170,7 +184,7 @@ def _string(field: Field, value: object) -> str:
     if len(value) > field.longest:
         raise Malformed(f"has {len(value)} characters, more than {field.longest}")
     text = visible(value)
-    if field.pattern and not re.fullmatch(field.pattern, text):
+    if field.pattern and not _pattern(field.pattern).fullmatch(text):
         raise Malformed(f"cannot be {shown(text)}")
     return text
 
@@ -230,7 +244,7 @@ def _dictionary(field: Field, value: object) -> Answer:
     _check_size(field, value)
     found = {}
     for key, item in value.items():
-        if not isinstance(key, str) or not re.fullmatch(field.keys, key):
+        if not isinstance(key, str) or not _pattern(field.keys).fullmatch(key):
             raise Malformed(f"has a key that cannot be, {shown(visible(str(key)))}")
         try:
             found[str(key)] = _value(field.elements, item)
