@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import typing as t
 from pathlib import Path
 
 import pythons
+import sbom
 import workspace
 import yaml
 
@@ -41,6 +43,7 @@ ARTIFACT_ROOTS = {
 BUILT = {"FILES.json", "MANIFEST.json"}
 NOT_PACKED = {".gitignore", ".gitkeep"}
 ONLY_OLDER = ("3.8",)  # Pythons that the newest ansible-core does not know any more
+REUSE = {"REUSE_ENCODING_MODULE": "charset_normalizer"}
 INSTALLED = ("meta/", "playbooks/", "plugins/", "roles/")
 DOCUMENTED = ("module", "lookup", "filter", "test", "role")
 MACHINE = re.compile(r"/(?:work|farm)/|/root/[.]|/home/\w+/|[.]library/|deb[.]debian[.]org|pypi[.]org|registry[.]npmjs|github[.]com/\w+/\w+/raw")
@@ -84,17 +87,18 @@ def types() -> None:
 
 def licences() -> None:
     """Copyright and licence of every file."""
-    _run("git", "add", "--all")  # reuse looks at ignored files in folders that git does not track
-    _run("reuse", "lint", REUSE_ENCODING_MODULE="charset_normalizer")
+    _track_all()
+    _run("reuse", "lint", **REUSE)
 
 
 def artifact() -> None:
     """What users install: holds what it should and nothing else, installs alone, documents every plugin and role, and brings its playbooks."""
     out = workspace.BUILD / "artifact"
-    tarball = _build(out)
+    tarball = build(out)
     with tarfile.open(tarball) as archive:
         packed = {member.name for member in archive.getmembers() if not member.isdir()}
     _check_content(packed)
+    check_bill(tarball)
     where = {"ANSIBLE_COLLECTIONS_PATH": str(out), "PYTHONPATH": ""}
     _run("ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(out), str(tarball), **where)
     root = out / "ansible_collections" / "ipsec" / "manual"
@@ -108,7 +112,7 @@ def artifact() -> None:
 def galaxy() -> None:
     """Galaxy's importer on the artifact, without a warning."""
     out = workspace.BUILD / "galaxy"
-    tarball = _build(out)
+    tarball = build(out)
     python = environment("galaxy", Path(sys._base_executable), "tests/requirements/galaxy.txt")  # type: ignore[attr-defined]
     # Without its flake8, which reads filters' documentation (.yml) as Python; ruff does its work.
     settings = {"GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true", "GALAXY_IMPORTER_REQUIRE_V1_OR_GREATER": "true", "GALAXY_IMPORTER_RUN_FLAKE8": "false"}
@@ -123,12 +127,24 @@ def galaxy() -> None:
         sys.exit("\n".join(["Galaxy finds:", *findings]))
 
 
-def _build(out: Path) -> Path:
-    """The artifact, alone in a folder."""
+def build(out: Path) -> Path:
+    """The artifact in a folder that holds nothing else but its bill of materials."""
     shutil.rmtree(out, ignore_errors=True)
     _run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
     (tarball,) = out.glob("*.tar.gz")
+    try:
+        text = sbom.describe(tarball, _licences_of_files())
+    except ValueError as exc:
+        sys.exit(f"The bill of materials cannot be made: {exc}")
+    sbom.path_for(tarball).write_text(text, encoding="utf-8")
     return tarball
+
+
+def _licences_of_files() -> dict[str, str]:
+    """The SPDX expression of each file that has one."""
+    _track_all()
+    files = json.loads(_output("reuse", "lint", "--json", **REUSE))["files"]
+    return {row["path"]: " AND ".join(sorted({found["value"] for found in row["spdx_expressions"]})) for row in files if row["spdx_expressions"]}
 
 
 def _check_content(packed: set[str]) -> None:
@@ -138,6 +154,19 @@ def _check_content(packed: set[str]) -> None:
     problems += [f"{name}: lacking" for name in sorted(wanted - packed)]
     if problems:
         sys.exit("\n".join(["The artifact is not what it should be:", *problems]))
+
+
+def check_bill(tarball: Path) -> None:
+    """The bill of materials is valid, and has every file of the artifact with its hash, and every package that the controller needs."""
+    text = sbom.path_for(tarball).read_text(encoding="utf-8")
+    problems = sbom.problems(text)
+    if problems:
+        sys.exit(f"The bill of materials is not valid CycloneDX: {problems}")
+    listed = {row["name"]: row["hashes"][0]["content"] for row in json.loads(text)["components"] if row["type"] == "file"}
+    with tarfile.open(tarball) as archive:
+        packed = {member.name: hashlib.sha256(archive.extractfile(member).read()).hexdigest() for member in archive if member.isfile()}
+    if listed != packed:
+        sys.exit(f"The bill of materials and the artifact differ in: {' '.join(sorted({name for name, _ in listed.items() ^ packed.items()}))}")
 
 
 def _check_documented(kind: str, where: dict[str, str]) -> int:
@@ -275,6 +304,11 @@ def site() -> None:
 def _first_line(name: str) -> bytes:
     with Path(name).open("rb") as file:
         return file.readline()
+
+
+def _track_all() -> None:
+    """reuse looks at ignored files in folders that git does not track."""
+    _run("git", "add", "--all")
 
 
 def _run(*command: str, **environment: str) -> None:
