@@ -7,7 +7,7 @@ SECONDS ?= 600
 # Labs that still run, started here or in the synced copy
 LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_collections/ipsec/manual/build/lab/*)
 
-.PHONY: help demo test bench fuzz docs docs-command docs-returns clean
+.PHONY: help demo test bench fuzz docs docs-command docs-returns release clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
 	@echo 'make test    every gate; or tiers with TIER=: unit, controller, static, pythons, kernel, lab, e2e, leak, molecule, coverage'
@@ -16,6 +16,7 @@ help:
 	@echo 'make docs    the docs site, into build/docs/html'
 	@echo 'make docs-command  docs/ipseckey.*, from the tables of the command'
 	@echo 'make docs-returns  the RETURN blocks of modules, from the table of answers that the gate goes by'
+	@echo 'make release the artifact, its bill of materials and the manifest to sign, into build/release'
 	@echo 'make clean   remove what these made: build/ and .venv*/'
 	@echo 'What is missing is installed first by root, and named to everybody else.'
 
@@ -40,6 +41,9 @@ docs-command:
 
 docs-returns:
 	@python3 -B tests/docs/returns.py
+
+release:
+	@tests/run exec python "$(CURDIR)/tests/runner/release.py"
 
 clean:
 	@for lab in $(LABS); do $${lab%/build/lab/*}/tests/lab/lab down --name $${lab##*/}; done
