@@ -342,6 +342,7 @@ def test_the_end_of_a_lifetime_is_an_event(ipseckey: Command) -> None:
 
 OUT: dict[str, t.Any] = {"direction": "out", "selector": {"source": "192.0.2.1/32", "destination": "192.0.2.2/32"}, "templates": [{"protocol": "esp"}]}
 BACK: dict[str, t.Any] = {"direction": "in", "selector": {"source": "192.0.2.2/32", "destination": "192.0.2.1/32"}, "templates": [{"protocol": "esp"}]}
+BUNDLE = {**OUT, "templates": [{"protocol": "esp"}, {"protocol": "ah"}]}
 FOREIGN = ("src", "192.0.2.1", "dst", "192.0.2.9", "dir", "out", "priority", "3", "tmpl", "proto", "esp", "mode", "transport", "reqid", "99")
 
 
@@ -356,12 +357,12 @@ def kept() -> set[str]:
 
 def test_policies_are_loaded_before_sas_and_removed_after_them(ipseckey: Command) -> None:
     witness.run("ip", "xfrm", "policy", "add", *FOREIGN)
-    both = (ipseckey.file(f"{ADD}\n{AH}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
+    both = (ipseckey.file(f"{ADD}\n{AH}\n"), "--policies", policy_file(ipseckey, BUNDLE, BACK))
     with running("ip", "xfrm", "monitor", environment=ipseckey.environment) as process:
         assert process.stdout is not None
         listening(process)
         out = ipseckey.good("-v", "--apply", *both)
-        assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0", "dir out priority 3 reqid 99"} and len(held()) == 2
+        assert kept() == {"dir out priority 0 reqid 0 reqid 0", "dir in priority 0 reqid 0", "dir out priority 3 reqid 99"} and len(held()) == 2
         assert "add policy out 192.0.2.1/32 > 192.0.2.2/32\n" in out and out.count("2 added, 0 replaced, 0 removed, 0 as they were") == 2
         before = (witness.policies(), witness.states())
         assert ipseckey.good("--apply", *both).count("0 added, 0 replaced, 0 removed, 2 as they were") == 2
@@ -393,9 +394,9 @@ def test_policies_that_left_the_file_are_removed_and_no_others(ipseckey: Command
     sas = ipseckey.file(f"{ADD}\n")
     first = policy_file(ipseckey, OUT, BACK)
     ipseckey.good("--apply", sas, "--policies", first)
-    policy_file(ipseckey, {**OUT, "templates": [{"protocol": "esp", "reqid": 5}]})
+    policy_file(ipseckey, {**OUT, "priority": 5})
     assert "0 added, 1 replaced, 1 removed, 0 as they were" in ipseckey.good("--apply", sas, "--policies", first)
-    assert kept() == {"dir out priority 0 reqid 5", "dir out priority 3 reqid 99"}
+    assert kept() == {"dir out priority 5 reqid 0", "dir out priority 3 reqid 99"}
     # Another file's are its own, and a file that is gone is known by its record.
     second = ipseckey.file(json.dumps([BACK]), "more", 0o644)
     ipseckey.good("--apply", sas, "--policies", second)
@@ -410,21 +411,105 @@ def test_policies_that_left_the_file_are_removed_and_no_others(ipseckey: Command
 
 
 @pytest.mark.parametrize(
-    ("sas", "policies", "part"),
+    ("policies", "part"),
     [
-        (f"{ADD}\n", [OUT, {**BACK, "templates": [{"spi": "7"}]}], "policies, policies[1].templates[0].spi: SPI 7 is reserved"),
-        (f"{ADD}\n", [OUT, {**OUT, "priority": 1}], "is given twice"),
-        (f"{ADD}\n", {"policies": [OUT]}, "this is a mapping, not a list of policies"),
-        (f"{ADD}x\n", [OUT], "line 1, column"),
-        (f"{ADD} pair-spi 0x1003\n", [OUT], "nothing like it"),
-        (f"flush\n{ADD}\n", [OUT], "line 1, column 1"),
+        (json.dumps([OUT, {**BACK, "templates": [{"spi": "7"}]}]), "policies, policies[1].templates[0].spi: SPI 7 is reserved"),
+        (json.dumps([OUT, {**OUT, "priority": 1}]), "is given twice"),
+        (json.dumps({"policies": [OUT]}), "this is a mapping, not a list of policies"),
+        ("", "this is no JSON"),
+        (None, "the file does not exist"),
     ],
 )
 @pytest.mark.parametrize("word", ["--apply", "--compare"])
-def test_nothing_is_touched_where_either_file_is_wrong(ipseckey: Command, word: str, sas: str, policies: t.Any, part: str) -> None:
-    files = (ipseckey.file(sas), "--policies", ipseckey.file(json.dumps(policies), "policies", 0o644))
-    assert part in ipseckey.bad(word, *files)
+def test_nothing_is_touched_where_the_policies_are_wrong(ipseckey: Command, word: str, policies: str | None, part: str) -> None:
+    path = ipseckey.file(policies or "", "policies", 0o644)
+    if policies is None:
+        os.unlink(path)
+    assert part in ipseckey.bad(word, ipseckey.file(f"{ADD}\n"), "--policies", path)
     assert (witness.policies(), held()) == ([], set())
+
+
+WRONG_SAS = [
+    (f"{ADD}x\n", "line 1, column"),
+    (f"{ADD} pair-spi 0x1003\n", "nothing like it"),
+    (f"flush\n{ADD}\n", "line 1, column 1"),
+    (None, "the file does not exist"),
+]
+
+
+@pytest.mark.parametrize(("sas", "part"), WRONG_SAS)
+def test_traffic_waits_where_its_sas_are_wrong(ipseckey: Command, sas: str | None, part: str) -> None:
+    path = ipseckey.file(f"{ADD}\n")
+    files = (path, "--policies", policy_file(ipseckey, OUT))
+    witness.run("ip", "xfrm", "policy", "add", "src", "192.0.2.2", "dst", "192.0.2.1", "dir", "in")
+    if sas is None:
+        os.unlink(path)
+    else:
+        ipseckey.file(sas)
+    assert part in ipseckey.bad("--compare", *files) and kept() == {"dir in priority 0"}
+    policy_file(ipseckey, OUT, BACK)
+    answer = ipseckey("--apply", *files)
+    assert answer.status == 1 and part in answer.err and "their traffic does not pass" in answer.err
+    assert "1 added, 1 replaced, 0 removed, 0 as they were" in answer.out
+    # A policy that let traffic pass in the clear does so no more; one that protects it stays as it is until the SAs come, too.
+    assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"} and held() == set()
+    policy_file(ipseckey, {**OUT, "priority": 9})
+    assert ipseckey("--apply", *files).status == 1
+    assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"}
+    ipseckey.file(f"{ADD}\n")
+    assert "0 added, 1 replaced, 1 removed, 0 as they were" in ipseckey.good("--apply", *files)
+    assert kept() == {"dir out priority 9 reqid 0"} and held() == {("esp", 0x1001)}
+
+
+def test_policies_are_added_though_the_kernel_refuses_one(ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    files = (ipseckey.file(f"{ADD}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
+    dump = Spd.dump
+
+    def late(self: Spd) -> t.Any:
+        found = dump(self)
+        if not witness.policies():
+            witness.run("ip", "xfrm", "policy", "add", *("src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out", "tmpl", "proto", "ah", "mode", "transport"))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spd, "dump", late)
+        patch.setattr(os, "umask", lambda dummy: 0)
+        assert command.main(("--apply", *files)) == 1
+    assert "another policy has this direction" in capsys.readouterr().err
+    assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"} and held() == set()
+
+
+def test_sas_that_no_policy_uses_are_loaded_and_told(ipseckey: Command) -> None:
+    other = ADD.replace("0x1001", "0x1003").replace("192.0.2.2", "192.0.2.7")
+    for key in KEYS[:2]:
+        other = other.replace(key, key[:8] + key[:7:-1])
+    files = (ipseckey.file(f"{ADD}\n{other}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
+    for word in ("--compare", "--apply", "--apply", "--compare"):
+        told = ipseckey.bad(word, *files).splitlines()[-1]
+        assert "no policy uses 1 SAs" in told and "unencrypted, between 192.0.2.1 and 192.0.2.7." in told
+    assert held() == {("esp", 0x1001), ("esp", 0x1003)} and len(kept()) == 2
+    # Also where the whole file of policies is empty; and whoever brings the policy, all is well.
+    witness.run("ip", "xfrm", "policy", "add", "src", "192.0.2.1", "dst", "192.0.2.7", "dir", "out", "tmpl", "proto", "esp", "mode", "transport")
+    ipseckey.good("--compare", *files)
+    ipseckey.good("--apply", *files)
+    witness.run("ip", "xfrm", "policy", "flush")
+    policy_file(ipseckey)
+    assert "192.0.2.1 and 192.0.2.2, 192.0.2.1 and 192.0.2.7" in ipseckey.bad("--apply", *files)
+    ipseckey.good("--apply", files[0])
+
+
+def test_a_policy_that_guards_what_stays_is_not_removed(ipseckey: Command) -> None:
+    path = ipseckey.file(f"{ADD}\n")
+    files = (path, "--policies", policy_file(ipseckey, OUT, BACK))
+    ipseckey.good("--apply", *files)
+    policy_file(ipseckey, BACK)
+    for word in ("--compare", "--apply", "--apply"):
+        answer = ipseckey(word, *files)
+        assert answer.status == 0 and "names policy out 192.0.2.1/32 > 192.0.2.2/32 no more. It stays" in answer.err, answer
+        assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"}
+    ipseckey.file("")
+    assert "0 added, 0 replaced, 1 removed, 1 as they were" in ipseckey.good("--apply", *files)
+    assert kept() == {"dir in priority 0 reqid 0"} and held() == set()
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
@@ -443,7 +528,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, place: type, after: t.Seque
     @contextlib.contextmanager
     def interfered(self: t.Any, operations: t.Any) -> t.Iterator[None]:
         with applied(self, operations):
-            witness.run(*after)
+            if operations:
+                witness.run(*after)
             yield
 
     with monkeypatch.context() as patch:
@@ -453,12 +539,13 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, place: type, after: t.Seque
 
 
 def test_policies_are_as_before_where_the_kernel_refuses_an_sa(ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    files = (ipseckey.file(f"{AH}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
+    files = (ipseckey.file(f"{AH}\n"), "--policies", policy_file(ipseckey, BUNDLE, BACK))
     ipseckey.good("--apply", *files)
-    witness.run("ip", "xfrm", "policy", "update", "src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out", "priority", "4", "limit", "packet-hard", "77")
+    ends = ("src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out", "priority", "4", "limit", "packet-hard", "77")
+    witness.run("ip", "xfrm", "policy", "update", *ends, "tmpl", "proto", "ah", "mode", "transport")
     before, sas = sorted(witness.policies()), held()
     ipseckey.file(f"{AH}\n{ADD}\n")
-    policy_file(ipseckey, OUT, {**OUT, "direction": "fwd"})
+    policy_file(ipseckey, BUNDLE)
     between = ("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1001", "enc", "cipher_null", "")
     assert in_this_process(monkeypatch, Spd, between, "--apply", *files) == 1
     err = capsys.readouterr().err
@@ -467,11 +554,11 @@ def test_policies_are_as_before_where_the_kernel_refuses_an_sa(ipseckey: Command
     assert held() == {*sas, ("esp", 0x1001)}
     # What is kept of it, too: the next run still knows the policy that left the file.
     witness.run("ip", "xfrm", "state", "delete", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1001")
-    assert "1 added, 1 replaced, 1 removed, 0 as they were" in ipseckey.good("--apply", *files)
+    assert "0 added, 1 replaced, 1 removed, 0 as they were" in ipseckey.good("--apply", *files)
 
 
 def test_sas_come_back_where_policies_cannot_be_removed(ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    files = (ipseckey.file(f"{ADD} replay_value 41\n{AH}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
+    files = (ipseckey.file(f"{ADD} replay_value 41\n{AH}\n"), "--policies", policy_file(ipseckey, BUNDLE, BACK))
     ipseckey.good("--apply", *files)
     before = {name: re.sub(r"add .* use -", "", text) for name, text in witness.states().items()}
     between = ("ip", "xfrm", "policy", "update", "src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out", "priority", "4")
@@ -482,7 +569,8 @@ def test_sas_come_back_where_policies_cannot_be_removed(ipseckey: Command, monke
 
 
 def test_the_record_of_policies_is_root_s_and_names_them_only(ipseckey: Command) -> None:
-    files = (ipseckey.file(f"{ADD}\n"), "--policies", policy_file(ipseckey, {**OUT, "mark": "0x10/0xff", "if_id": 6}))
+    sas = ipseckey.file(f"{ADD} mark 0x10/0xff if_id 6\n")
+    files = (sas, "--policies", policy_file(ipseckey, {**OUT, "mark": "0x10/0xff", "if_id": 6}))
     ipseckey.good("--apply", *files)
     record = Path("/run/ipseckey/policies")
     assert stat.S_IMODE(record.stat().st_mode) == 0o600

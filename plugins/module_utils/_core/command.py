@@ -33,6 +33,7 @@ if t.TYPE_CHECKING:
     from .plan import Operation
     from .policies import PolicyChange
     from .sadb.spd import Policy, PolicyOperation
+    from .sadb.xfrm import XfrmSadb
 
 PROMPT_TEXT = "ipseckey> "
 CONTINUED_TEXT = "> "
@@ -249,10 +250,22 @@ def _change(sadb: Sadb, found: Effect) -> None:
 
 def _load(path: str, options: Options) -> int:
     """Make the SADB what a file of SAs says, and the SPD what a file of policies says; or remove what is the files'; or only tell the difference."""
-    from . import loading
-
     sadb = open_sadb()
     policies = _policies(os.path.abspath(options.policies), options, sadb) if options.policies else None
+    if policies is None or not options.apply:
+        return _load_beside(policies, path, options, sadb)
+    policies.close()
+    try:
+        return _load_beside(policies, path, options, sadb)
+    except IpsecError:
+        _tell(policies.path, policies.closing, len(policies.wanted) - len(policies.closing), options)
+        _say(f"the policies of {policies.path} are there all the same: until the SAs are, their traffic does not pass")
+        raise
+
+
+def _load_beside(policies: PolicyChange | None, path: str, options: Options, sadb: Sadb) -> int:
+    from . import loading
+
     loaded = loading.read_record(path)
     sas: tuple[SecurityAssociation, ...] = ()
     if not _is_gone(path, options, loaded):
@@ -262,6 +275,8 @@ def _load(path: str, options: Options) -> int:
         sas = found.sas
         if not options.remove:
             _check([Step("add", line, sa) for sa, line in zip(found.sas, found.lines)], path, sadb)
+    if policies is not None and not options.remove:
+        policies = policies.beside(sas)
     actual = sadb.dump()
     if options.remove:
         steps = loading.remove_plan([*sas, *loaded], actual)
@@ -276,11 +291,12 @@ def _load(path: str, options: Options) -> int:
 
     if options.compare:
         tell()
-        return 1 if steps.operations or (policies is not None and policies.operations) else 0
+        different = bool(steps.operations or (policies is not None and policies.operations))
+        return max(int(different), 0 if policies is None else _fail_open(policies, sas, path, sadb))
     raise_all(sadb.preflight(added) if added else [])
     with uninterrupted():
         if policies is not None:
-            policies.carry_out(steps.operations)
+            policies.carry_out(t.cast("XfrmSadb", sadb), steps.operations)
         elif steps.operations:
             sadb.apply(steps.operations)
         try:
@@ -295,12 +311,27 @@ def _load(path: str, options: Options) -> int:
     _advise(added)
     if options.rotation_due and added:
         _say(f"warning: {len(added)} SAs were loaded from {path}: where their keys were in use before, a rotation is due (RFC 4303 section 3.3.3)")
-    return 0
+    return 0 if policies is None or options.remove else _fail_open(policies, sas, path, sadb)
+
+
+def _fail_open(policies: PolicyChange, sas: t.Sequence[SecurityAssociation], path: str, sadb: Sadb) -> int:
+    """Tell what would leave in the clear, or be kept from that; 1 for the former. What can be closed is closed by then."""
+    from .guarding import between, uncovered
+    from .sadb.spd import label
+
+    for policy in policies.kept:
+        _say(f"warning: {policies.path} names policy {label(policy)} no more. It stays, since it guards SAs of {path}; remove those first")
+    found = uncovered(sas, policies.outcome(), sadb.local_addresses())
+    if found:
+        fix = f"Add their policies to {policies.path}, or take the SAs out of {path}."
+        _complain(IpsecError(f"no policy uses {len(found)} SAs of {path}, so their traffic may leave unencrypted, between {between(found)}", "SPD", fix))
+    return 1 if found else 0
 
 
 def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
     """What is to be done about a file of policies."""
     from . import policies
+    from .sadb.spd import Spd
     from .sadb.spd_text import parse
     from .sadb.xfrm import XfrmSadb
 
@@ -311,7 +342,7 @@ def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
     if not _is_gone(path, options, loaded):
         wanted, warnings = parse(read_file(path, options, protected.PUBLIC), path)
         _warn(warnings)
-    return policies.change(sadb, path, wanted, loaded, bool(options.remove))
+    return policies.change(path, wanted, loaded, Spd().dump(), bool(options.remove))
 
 
 def _is_gone(path: str, options: Options, loaded: t.Sequence[t.Any]) -> bool:

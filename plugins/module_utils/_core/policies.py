@@ -6,46 +6,91 @@
 
 """A file whose policies are to be in the SPD beside the SAs of another: the difference, and what was loaded from it before.
 
-A policy is the file's own where the file names it, or where it was in the SPD by the file when that was loaded last.
+A policy is the file's own where the file names it, or where it was in the SPD by the file when that was loaded last. It fails closed: what is missing is
+added before anything is known of the SAs, and what guards SAs that stay is not removed.
 """
 
 from __future__ import annotations
 
 import typing as t
 
+from .errors import SadbError, raise_all
+from .guarding import guarding
 from .record import Record
-from .sadb.spd import ABSENT, Policy, PolicyEntry, PolicyOperation, Spd, identity, plan
+from .sadb.spd import ABSENT, Policy, PolicyEntry, PolicyOperation, Spd, identity, lets_pass, plan
 from .sadb.spd_text import read_policy, view
-from .sadb.xfrm import XfrmSadb
 
 if t.TYPE_CHECKING:
+    from .association import SecurityAssociation
     from .plan import Operation
+    from .sadb.xfrm import XfrmSadb
 
 RECORD = Record("/run/ipseckey/policies", "policies")
 _IDENTITY = ("direction", "selector", "mark", "if_id")
 
 
 class PolicyChange(t.NamedTuple):
-    """What is to be done about the file ``path``. ``kept`` is what the SPD holds of it then, ``unchanged`` how many policies are as they should be."""
+    """What is to be done about the file ``path``, which names the policies ``wanted``, where the SPD holds ``actual``.
+
+    ``closing`` keeps traffic from leaving in the clear, whatever becomes of the SAs; ``changing`` goes with the SAs, all or nothing; ``leaving`` comes
+    after them. ``kept`` is what the file names no more and what stays nevertheless.
+    """
 
     path: str
-    removing: bool
-    kept: tuple[Policy, ...]
-    operations: list[PolicyOperation]
-    unchanged: int
-    sadb: XfrmSadb
+    wanted: tuple[Policy, ...]
+    loaded: tuple[Policy, ...]
+    actual: tuple[Policy, ...]
+    closing: tuple[PolicyOperation, ...]
+    changing: tuple[PolicyOperation, ...]
+    leaving: tuple[PolicyOperation, ...]
+    kept: tuple[Policy, ...] = ()
 
-    def carry_out(self, operations: t.Sequence[Operation]) -> None:
-        """Change policies and SAs, all or nothing. Policies come before SAs and go after them, so that nothing passes in the clear meanwhile."""
-        policies, sas = Spd().applied(self.operations), self.sadb.applied(operations)
-        first, second = (sas, policies) if self.removing else (policies, sas)
-        with first, second:
+    @property
+    def operations(self) -> tuple[PolicyOperation, ...]:
+        return (*self.closing, *self.changing, *self.leaving)
+
+    @property
+    def unchanged(self) -> int:
+        return len(self.wanted) - sum(step.new is not None for step in self.operations)
+
+    def beside(self, sas: t.Iterable[SecurityAssociation]) -> PolicyChange:
+        """The same where these SAs stay: no policy goes that guards one of them."""
+        held = [step.old for step in self.leaving if step.old is not None]
+        kept = tuple(guarding(held, sas)) if held else ()
+        return self._replace(kept=kept, leaving=tuple(step for step in self.leaving if step.old not in kept))
+
+    def close(self) -> None:
+        """Add what the SPD lacks, and note it. Where the kernel refuses one policy, all others are added before the refusal is raised."""
+        problems: list[SadbError] = []
+        try:
+            Spd().apply(self.closing)
+        except SadbError as error:
+            for step in self.closing:
+                try:
+                    Spd().apply([step])
+                except SadbError as problem:
+                    problems.append(problem)
+            problems = [error] if len(problems) == len(self.closing) else problems
+        self._note((*self.loaded, *self.wanted))
+        raise_all(problems)
+
+    def carry_out(self, sadb: XfrmSadb, operations: t.Sequence[Operation]) -> None:
+        """Change the SAs, and the policies that `close` left, all or nothing. Policies go after the SAs, so that nothing passes in the clear meanwhile."""
+        with Spd().applied(self.changing), sadb.applied(operations), Spd().applied(self.leaving):
             pass
 
     def note(self) -> None:
         """Keep the identities of what is loaded from the file now; those of other files stay."""
-        views = map(view, self.kept)
+        self._note((*self.wanted, *self.kept))
+
+    def _note(self, policies: t.Iterable[Policy]) -> None:
+        views = map(view, {identity(policy): policy for policy in policies}.values())
         RECORD.write(self.path, ({name: told[name] for name in _IDENTITY} for told in views))
+
+    def outcome(self) -> list[Policy]:
+        """What the SPD holds then, the policies of others included."""
+        gone = {step.old for step in self.operations}
+        return [*(policy for policy in self.actual if policy not in gone), *(step.new for step in self.operations if step.new is not None)]
 
 
 def read_record(path: str) -> list[Policy]:
@@ -53,21 +98,15 @@ def read_record(path: str) -> list[Policy]:
     return RECORD.read(path, lambda row: read_policy(row, "", []))
 
 
-def change(sadb: XfrmSadb, path: str, policies: tuple[Policy, ...], loaded: t.Sequence[Policy], removing: bool) -> PolicyChange:
-    """What makes the SPD hold the policies of the file ``path``, or none of them. ``loaded`` is what `read_record` tells."""
-    actual = Spd().dump()
+def change(path: str, policies: t.Sequence[Policy], loaded: t.Sequence[Policy], actual: t.Sequence[PolicyEntry], removing: bool = False) -> PolicyChange:
+    """What makes an SPD that holds ``actual`` hold the policies of the file ``path``, or none of them. ``loaded`` is what `read_record` tells."""
+    held = tuple(entry.policy for entry in actual)
     if removing:
-        return PolicyChange(path, True, (), remove_plan(policies, loaded, actual), 0, sadb)
-    operations = load_plan(policies, loaded, actual)
-    return PolicyChange(path, False, policies, operations, len(policies) - sum(step.new is not None for step in operations), sadb)
-
-
-def load_plan(policies: t.Sequence[Policy], loaded: t.Sequence[Policy], actual: t.Sequence[PolicyEntry]) -> list[PolicyOperation]:
-    """What makes the SPD hold the policies, and none of those that were loaded and are named no more."""
+        ours = {identity(policy): policy for policy in (*loaded, *policies)}
+        return PolicyChange(path, (), (), held, (), (), tuple(plan(list(ours.values()), actual, ABSENT)))
     named = set(map(identity, policies))
-    return [*plan(policies, actual), *plan([policy for policy in loaded if identity(policy) not in named], actual, ABSENT)]
-
-
-def remove_plan(policies: t.Sequence[Policy], loaded: t.Sequence[Policy], actual: t.Sequence[PolicyEntry]) -> list[PolicyOperation]:
-    """What takes the policies out of the SPD, and those that were loaded."""
-    return plan(list({identity(policy): policy for policy in (*loaded, *policies)}.values()), actual, ABSENT)
+    steps = plan(policies, actual)
+    closing = tuple(step for step in steps if step.old is None or lets_pass(step.old))
+    changing = tuple(step for step in steps if step not in closing)
+    leaving = plan([policy for policy in loaded if identity(policy) not in named], actual, ABSENT)
+    return PolicyChange(path, tuple(policies), tuple(loaded), held, closing, changing, tuple(leaving))

@@ -29,9 +29,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("--apply", "make the SADB hold the SAs of FILE, and no others between their addresses, by the difference alone; FILE has add commands only", "FILE"),
     Option("--compare", "say what --apply would change, and do nothing; exit status 1 where it would change something", "FILE"),
     Option("--remove", "remove the SAs of FILE, and those that --apply loaded from it before; SAs of others stay", "FILE"),
-    Option(
-        "--policies", "with --apply, --compare or --remove: do the same with the policies of FILE, which is no secret, and the SPD; both or nothing", "FILE"
-    ),
+    Option("--policies", "with --apply, --compare or --remove: do the same with the policies of FILE, which is no secret, and the SPD", "FILE"),
     Option("--rotation-due", "with --apply: note the SAs that it added in MARK, for their keys may be in use a second time", "MARK"),
     Option("-n", "take literal addresses only, no host names"),
     Option("-p", "print XX for every byte of a key"),
@@ -67,9 +65,15 @@ _SECTIONS = (
         "The file of --policies belongs to root, and others cannot write it. It is JSON: a list of mappings with direction (in, out, fwd), selector, action "
         "(allow, block), priority, mark, if_id and templates, which is a list; a selector has source, destination, protocol, source_port and "
         "destination_port, and a template protocol (esp, ah), mode (transport, tunnel), source, destination, reqid, spi and level (required, use). They mean "
-        "what they mean for the Ansible module ipsec.manual.ipsec_policy; what is missing is its default there. Policies are changed before SAs, and removed "
-        "after them, so that nothing passes in the clear meanwhile. Those that the file named when it was loaded last, which /run/ipseckey/policies tells, and "
-        "names no more are removed. Where an SA is refused, the policies are as they were.",
+        "what they mean for the Ansible module ipsec.manual.ipsec_policy; what is missing is its default there. Those that the file named when it was loaded "
+        "last, which /run/ipseckey/policies tells, and names no more are removed.",
+    ),
+    (
+        "Failing closed",
+        "With --policies, nothing leaves in the clear that should be protected, as far as files and kernel allow. --apply adds the policies that are missing "
+        "before it reads the file of SAs, and they stay where that is missing, wrong or refused: traffic waits for its SAs. Policies are removed after SAs. "
+        "One that guards an SA of the file stays, with a warning, though the file of policies names it no more. Where no policy of the SPD, whoever put it "
+        "there, has packets use an SA of the file that this host sends through, everything is loaded, and the exit status is 1.",
     ),
     (
         "Keys",

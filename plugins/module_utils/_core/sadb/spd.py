@@ -234,6 +234,11 @@ def warnings(policy: Policy) -> list[str]:
     return found
 
 
+def lets_pass(policy: Policy) -> bool:
+    """Whether packets that the policy is for may pass in the clear."""
+    return policy.action == ALLOW and all(template.level == USE for template in policy.templates)
+
+
 def differences(desired: Policy, actual: Policy) -> tuple[str, ...]:
     """Names of the fields in which ``actual`` is not what ``desired`` asks for."""
     return tuple(name for name, wanted, found in zip(Policy._fields, desired, actual) if wanted != found)

@@ -50,62 +50,63 @@ TUNNEL = Template("esp", "tunnel", HERE, THERE)
 NETWORKS = Selector(*network("10.1.0.0", 16), *network("10.2.0.0", 16))
 
 
-@pytest.mark.parametrize(
-    "association, policy, used",
-    [
-        (sa(), out(), True),
-        (sa(), arriving(), False),
-        (sa(destination=OTHER), out(), False),
-        (sa(), out(action="block", selector=selector())._replace(templates=()), False),
-        (sa(), out()._replace(templates=()), False),
-        (sa(protocol="ah"), out(), False),
-        (sa(protocol="ah"), out(Template("esp"), Template("ah")), True),
-        (sa(HERE_6, THERE_6), out(source=HERE_6, destination=THERE_6), True),
-        (sa(HERE_6, THERE_6), out(), False),
-        # What a template asks for.
-        (sa(reqid=7), out(Template("esp", reqid=7)), True),
-        (sa(reqid=7), out(), False),
-        (sa(), out(Template("esp", reqid=7)), False),
-        (sa(spi=0x2002), out(Template("esp", spi=0x2002)), True),
-        (sa(spi=0x2002), out(Template("esp", spi=0x2003)), False),
-        (sa(), out(Template("esp", level="use")), True),
-        (sa(if_id=3), out(if_id=3), True),
-        (sa(if_id=3), out(), False),
-        (sa(), out(if_id=3), False),
-        # The mark of the policy is what an SA is looked for with.
-        (sa(mark=Mark(1, 0xFF)), out(mark=Mark(1, 0xFF)), True),
-        (sa(mark=Mark(1, 0xFF)), out(mark=Mark(0x101, 0xFFF)), True),
-        (sa(mark=Mark(1, 0xFF)), out(), False),
-        (sa(), out(mark=Mark(1, 0xFF)), True),
-        (sa(mark=Mark(0, 0xFF)), out(), True),
-        # Networks of hosts, and parts of their traffic.
-        (sa(), out(selector=Selector(*network("192.0.2.0", 24), *network("192.0.2.0", 24))), True),
-        (sa(), out(selector=Selector(*network("192.0.2.0", 31), *network("192.0.2.4", 30))), False),
-        (sa(), out(source=ANY, destination=THERE), True),
-        (sa(), out(traffic=(6, 0, 443)), True),
-        (sa(selector=selector(HERE, THERE, 6)), out(traffic=(6, 0, 443)), True),
-        (sa(selector=selector(HERE, THERE, 6)), out(), True),
-        (sa(selector=selector(HERE, THERE, 17)), out(traffic=(6, 0, 443)), False),
-        (sa(selector=selector(HERE, THERE, 6, 0, 80)), out(traffic=(6, 0, 443)), False),
-        # Tunnels: the ends are the template's, whatever the traffic.
-        (sa(mode="tunnel"), out(TUNNEL, selector=NETWORKS), True),
-        (sa(mode="tunnel", selector=NETWORKS), out(TUNNEL, selector=NETWORKS), True),
-        (sa(mode="tunnel", selector=Selector(*network("10.3.0.0", 16))), out(TUNNEL, selector=NETWORKS), False),
-        (sa(mode="tunnel"), out(TUNNEL._replace(source=ANY), selector=NETWORKS), True),
-        (sa(mode="tunnel"), out(TUNNEL._replace(destination=OTHER), selector=NETWORKS), False),
-        (sa(mode="tunnel"), out(TUNNEL._replace(source=OTHER), selector=NETWORKS), False),
-        (sa(mode="tunnel"), out(), False),
-        (sa(), out(TUNNEL, selector=NETWORKS), False),
-        (sa(mode="tunnel"), out(TUNNEL, selector=Selector(*network("2001:db8:1::", 48), *network("2001:db8:2::", 48))), True),
-        # AH around a tunnel goes between the tunnel's ends.
-        (sa(protocol="ah"), out(TUNNEL, Template("ah"), selector=NETWORKS), True),
-        # Groups.
-        (sa(ANY, GROUP), out(destination=GROUP), True),
-        (sa(ANY, GROUP), arriving(source=ANY, destination=GROUP), False),
-        (sa(ANY_6, GROUP_6, protocol="ah"), out(Template("ah"), source=HERE_6, destination=GROUP_6), True),
-        (sa(ANY, THERE), out(), True),
-    ],
-)
+# An SA, a policy, and whether packets use it. tests/kernel/test_guarding.py asks a kernel the same.
+USES = [
+    (sa(), out(), True),
+    (sa(), arriving(), False),
+    (sa(destination=OTHER), out(), False),
+    (sa(), out(action="block", selector=selector())._replace(templates=()), False),
+    (sa(), out()._replace(templates=()), False),
+    (sa(protocol="ah"), out(), False),
+    (sa(protocol="ah"), out(Template("esp"), Template("ah")), True),
+    (sa(HERE_6, THERE_6), out(source=HERE_6, destination=THERE_6), True),
+    (sa(HERE_6, THERE_6), out(), False),
+    # What a template asks for.
+    (sa(reqid=7), out(Template("esp", reqid=7)), True),
+    (sa(reqid=7), out(), False),
+    (sa(), out(Template("esp", reqid=7)), False),
+    (sa(spi=0x2002), out(Template("esp", spi=0x2002)), True),
+    (sa(spi=0x2002), out(Template("esp", spi=0x2003)), False),
+    (sa(), out(Template("esp", level="use")), True),
+    (sa(if_id=3), out(if_id=3), True),
+    (sa(if_id=3), out(), False),
+    (sa(), out(if_id=3), False),
+    # The mark of the policy is what an SA is looked for with.
+    (sa(mark=Mark(1, 0xFF)), out(mark=Mark(1, 0xFF)), True),
+    (sa(mark=Mark(1, 0xFF)), out(mark=Mark(0x101, 0xFFF)), True),
+    (sa(mark=Mark(1, 0xFF)), out(), False),
+    (sa(), out(mark=Mark(1, 0xFF)), True),
+    (sa(mark=Mark(0, 0xFF)), out(), True),
+    # Networks of hosts, and parts of their traffic.
+    (sa(), out(selector=Selector(*network("192.0.2.0", 24), *network("192.0.2.0", 24))), True),
+    (sa(), out(selector=Selector(*network("192.0.2.0", 31), *network("192.0.2.4", 30))), False),
+    (sa(), out(source=ANY, destination=THERE), True),
+    (sa(), out(traffic=(6, 0, 443)), True),
+    (sa(selector=selector(HERE, THERE, 6)), out(traffic=(6, 0, 443)), True),
+    (sa(selector=selector(HERE, THERE, 6)), out(), True),
+    (sa(selector=selector(HERE, THERE, 17)), out(traffic=(6, 0, 443)), False),
+    (sa(selector=selector(HERE, THERE, 6, 0, 80)), out(traffic=(6, 0, 443)), False),
+    # Tunnels: the ends are the template's, whatever the traffic.
+    (sa(mode="tunnel"), out(TUNNEL, selector=NETWORKS), True),
+    (sa(mode="tunnel", selector=NETWORKS), out(TUNNEL, selector=NETWORKS), True),
+    (sa(mode="tunnel", selector=Selector(*network("10.3.0.0", 16))), out(TUNNEL, selector=NETWORKS), False),
+    (sa(mode="tunnel"), out(TUNNEL._replace(source=ANY), selector=NETWORKS), True),
+    (sa(mode="tunnel"), out(TUNNEL._replace(destination=OTHER), selector=NETWORKS), False),
+    (sa(mode="tunnel"), out(TUNNEL._replace(source=OTHER), selector=NETWORKS), False),
+    (sa(mode="tunnel"), out(), False),
+    (sa(), out(TUNNEL, selector=NETWORKS), False),
+    (sa(mode="tunnel"), out(TUNNEL, selector=Selector(*network("2001:db8:1::", 48), *network("2001:db8:2::", 48))), True),
+    # AH around a tunnel goes between the tunnel's ends.
+    (sa(protocol="ah"), out(TUNNEL, Template("ah"), selector=NETWORKS), True),
+    # Groups.
+    (sa(ANY, GROUP), out(destination=GROUP), True),
+    (sa(ANY, GROUP), arriving(source=ANY, destination=GROUP), False),
+    (sa(ANY_6, GROUP_6, protocol="ah"), out(Template("ah"), source=HERE_6, destination=GROUP_6), True),
+    (sa(ANY, THERE), out(), True),
+]
+
+
+@pytest.mark.parametrize("association, policy, used", USES)
 def test_an_outbound_sa_is_used_where_the_kernel_would_take_it(association, policy, used):
     assert guarding.uncovered([association], [policy], LOCAL) == ([] if used else [association])
 

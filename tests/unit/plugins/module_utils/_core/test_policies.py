@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core import association, record
 from ansible_collections.ipsec.manual.plugins.module_utils._core import policies as change
-from ansible_collections.ipsec.manual.plugins.module_utils._core import record
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import PolicyEntry, Template, build, identity
@@ -28,26 +28,45 @@ def told(steps):
     return {(step.kind, step.new or step.old) for step in steps}
 
 
-def test_the_difference_only_and_additions_first():
+def load(wanted, loaded, *there, complete=True):
+    return change.change("/one", wanted, loaded, held(*there, complete=complete))
+
+
+def sa(policy, **fields):
+    """What the policy guards."""
+    return association.build("esp", 0x1001, policy.selector.destination, policy.selector.source, **fields)
+
+
+def test_the_difference_only():
     changed = TWO._replace(priority=9)
-    steps = change.load_plan([ONE, changed], [TWO, THREE], held(TWO, THREE))
-    assert told(steps) == {("add", ONE), ("replace", changed), ("delete", THREE)}
-    assert [step.kind for step in steps][-1] == "delete"
-    assert change.load_plan([ONE, changed], [ONE, changed], held(ONE, changed)) == []
+    found = load([ONE, changed], [TWO, THREE], TWO, THREE)
+    assert (told(found.closing), told(found.changing), told(found.leaving)) == ({("add", ONE)}, {("replace", changed)}, {("delete", THREE)})
+    assert set(found.outcome()) == {ONE, changed} and found.unchanged == 0
+    settled = load([ONE, changed], [ONE, changed], ONE, changed)
+    assert settled.operations == () and settled.unchanged == 2
 
 
 def test_what_was_never_loaded_from_the_file_stays():
-    assert change.load_plan([ONE], [], held(ONE, TWO)) == []
-    assert change.load_plan([], [TWO], held(TWO, complete=False)) == []
-    assert told(change.remove_plan([ONE], [], held(ONE, TWO))) == {("delete", ONE)}
+    assert load([ONE], [], ONE, TWO).operations == ()
+    assert load([], [TWO], TWO, complete=False).operations == ()
+    assert told(change.change("/one", [ONE], [], held(ONE, TWO), True).operations) == {("delete", ONE)}
 
 
 def test_what_is_removed_goes_once_however_it_was_changed():
-    assert told(change.remove_plan([ONE, TWO], [ONE, THREE], held(ONE._replace(priority=3), THREE))) == {
-        ("delete", ONE._replace(priority=3)),
-        ("delete", THREE),
-    }
-    assert len(change.remove_plan([ONE], [ONE], held(ONE))) == 1
+    found = change.change("/one", [ONE, TWO], [ONE, THREE], held(ONE._replace(priority=3), THREE), True)
+    assert told(found.operations) == {("delete", ONE._replace(priority=3)), ("delete", THREE)} and found.outcome() == []
+    assert len(change.change("/one", [ONE], [ONE], held(ONE), True).operations) == 1
+
+
+@pytest.mark.parametrize("opened", [ONE._replace(templates=()), ONE._replace(templates=(ONE.templates[0]._replace(level="use"),))])
+def test_what_lets_traffic_pass_is_closed_whatever_becomes_of_the_sas(opened):
+    assert told(load([ONE], [], opened).closing) == {("replace", ONE)}
+    assert told(load([ONE], [], ONE._replace(action="block", templates=())).changing) == {("replace", ONE)}
+
+
+def test_what_guards_sas_that_stay_is_kept():
+    found = load([ONE], [ONE, TWO, THREE], ONE, TWO, THREE).beside([sa(ONE), sa(TWO), sa(THREE, reqid=7)])
+    assert found.kept == (TWO,) and told(found.leaving) == {("delete", THREE)} and set(found.outcome()) == {ONE, TWO}
 
 
 @pytest.fixture(name="files")
@@ -61,7 +80,7 @@ def record_in_memory(monkeypatch):
 
 
 def noted(path, policies):
-    change.PolicyChange(path, False, tuple(policies), [], 0, None).note()
+    change.change(path, policies, [], []).note()
 
 
 @given(policies=policy_sets(), others=st.booleans())
