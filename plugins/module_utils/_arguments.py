@@ -124,6 +124,16 @@ IPSEC_POLICY: Arguments = {
 
 IPSEC_POLICY_INFO: Arguments = {"direction": {"type": "str", "choices": ["in", "out", "fwd"]}}
 
+# Policies are checked by the core, whose messages name the place of what is wrong.
+IPSEC_BOOT: Arguments = {
+    "state": {"type": "str", "choices": ["absent", "present", "query"], "default": "present"},
+    "file": {"type": "path", "default": DEFAULT_PATH},
+    "policies": {"type": "list", "elements": "dict", "default": []},
+    "load": {"type": "bool", "default": True},
+    "ask_for_rotation": {"type": "bool", "default": False},
+    "service_manager": {"type": "str", "choices": ["auto", "openrc", "smf", "systemd", "sysvinit"], "default": "auto"},
+}
+
 IPSEC_SA_INFO: Arguments = {
     "protocol": {"type": "str", "choices": ["ah", "esp"], "aliases": ["type"]},
     "spi": {"type": "str"},

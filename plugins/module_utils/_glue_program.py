@@ -42,18 +42,22 @@ _MAIN = f"import sys\n\nfrom {NAME}.command import main\n\nsys.exit(main())\n"
 _OLDEST = (1980, 1, 1, 0, 0, 0)
 
 
+PREFIX = "/usr/local"
+
+
 class File(t.NamedTuple):
-    """A file to install: its path, permission bits and content."""
+    """A file to install: its path, permission bits and content. ``trial`` are the words with which it must run before it takes its place, if any."""
 
     path: str
     mode: int
     content: bytes
+    trial: tuple[str, ...] = ()
 
 
 def apply_program(module: AnsibleModule) -> Result:
     """Install the command, its manual page and its completion, or remove them."""
     params = module.params
-    wanted = _files(params["prefix"], _python(params["python"]))
+    wanted = files(params["prefix"], params["python"])
     try:
         return _install(module, wanted) if params["state"] == "present" else _remove(module, wanted, params["prefix"])
     except OSError as exc:
@@ -68,12 +72,14 @@ def _python(given: str | None) -> str:
     return python
 
 
-def _files(prefix: str, python: str) -> list[File]:
+def files(prefix: str = PREFIX, python: str | None = None) -> list[File]:
+    """The command, its manual page and its completion. Without ``python``, on the usual one of the host."""
+
     def path(name: str) -> str:
         return os.path.join(prefix, name)
 
     return [
-        File(path(PROGRAM), 0o755, program(python)),
+        File(path(PROGRAM), 0o755, program(_python(python)), ("--help",)),
         File(path(MANUAL), 0o644, man_page().encode("ascii")),
         File(path(COMPLETION), 0o644, completion().encode("ascii")),
     ]
@@ -103,36 +109,42 @@ def sources() -> list[tuple[str, str]]:
 
 
 def _install(module: AnsibleModule, wanted: t.Sequence[File]) -> Result:
-    missing = [file for file in wanted if not _is_there(file)]
-    before = _lines(missing, _held)
+    missing = [file for file in wanted if not is_there(file)]
+    before = digests(missing, held)
     if not module.check_mode:
         for file in missing:
-            os.makedirs(os.path.dirname(file.path), mode=0o755, exist_ok=True)
-            _put(module, file)
-    return _result(module, wanted, missing, before, _lines(missing, lambda file: file.content))
+            put(module, file)
+    return _result(module, wanted, missing, before, digests(missing, lambda file: file.content))
 
 
 def _remove(module: AnsibleModule, wanted: t.Sequence[File], prefix: str) -> Result:
     there = [file for file in wanted if os.path.lexists(file.path)]
-    before = _lines(there, _held)
+    before = digests(there, held)
     if not module.check_mode:
-        for file in there:
-            os.unlink(file.path)
-        if there:
-            for directory in DIRECTORIES:
-                with contextlib.suppress(OSError):
-                    os.rmdir(os.path.join(prefix, directory))
+        take_away(there, prefix)
     return _result(module, wanted, there, before, "")
 
 
-def _is_there(file: File) -> bool:
+def take_away(there: t.Sequence[File], prefix: str = PREFIX) -> None:
+    """Remove files of the command that are there, and the directories that may have been made for them."""
+    for file in there:
+        os.unlink(file.path)
+    if there:
+        for directory in DIRECTORIES:
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(prefix, directory))
+
+
+def is_there(file: File) -> bool:
+    """Whether the file is as it should be, and no link to such a one."""
     with contextlib.suppress(FileNotFoundError):
         found = os.lstat(file.path)
-        return stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == file.mode and found.st_uid == os.geteuid() and _held(file) == file.content
+        return stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == file.mode and found.st_uid == os.geteuid() and held(file) == file.content
     return False
 
 
-def _held(file: File) -> bytes | None:
+def held(file: File) -> bytes | None:
+    """What stands at the file's path."""
     try:
         with open(file.path, "rb") as stream:
             return stream.read()
@@ -140,8 +152,9 @@ def _held(file: File) -> bytes | None:
         return None
 
 
-def _put(module: AnsibleModule, file: File) -> None:
+def put(module: AnsibleModule, file: File) -> None:
     """Write beside the place, see whether a program starts, and move it there."""
+    os.makedirs(os.path.dirname(file.path), mode=0o755, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{NAME}.", suffix=".tmp", dir=os.path.dirname(file.path))
     try:
         with open(descriptor, "wb") as stream:
@@ -149,8 +162,8 @@ def _put(module: AnsibleModule, file: File) -> None:
             stream.write(file.content)
             stream.flush()
             os.fsync(descriptor)
-        if file.mode & 0o100:
-            status, dummy, err = module.run_command([temporary, "--help"])
+        if file.trial:
+            status, dummy, err = module.run_command([temporary, *file.trial])
             if status:
                 reason = err.strip().splitlines()[-1] if err.strip() else f"exit status {status}"
                 raise IpsecError(f"the command does not start: {reason}", file.path, "Name a Python of 3.8 or later in python.")
@@ -161,10 +174,10 @@ def _put(module: AnsibleModule, file: File) -> None:
             os.unlink(temporary)
 
 
-def _lines(files: t.Sequence[File], content: t.Callable[[File], bytes | None]) -> str:
+def digests(there: t.Sequence[File], content: t.Callable[[File], bytes | None]) -> str:
     """One line a file that is there, for a difference: path and digest."""
-    held = [(file.path, content(file)) for file in files]
-    return "".join(f"{path} sha256:{hashlib.sha256(data).hexdigest()}\n" for path, data in held if data is not None)
+    found = [(file.path, content(file)) for file in there]
+    return "".join(f"{path} sha256:{hashlib.sha256(data).hexdigest()}\n" for path, data in found if data is not None)
 
 
 def _result(module: AnsibleModule, wanted: t.Sequence[File], changed: t.Sequence[File], before: str, after: str) -> Result:

@@ -17,6 +17,7 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import (
+    IPSEC_BOOT,
     IPSEC_POLICY,
     IPSEC_POLICY_INFO,
     IPSEC_PREFLIGHT,
@@ -41,6 +42,7 @@ ARGUMENTS = {
 }
 # Modules that take no key.
 WATCHED = {
+    "ipsec_boot": IPSEC_BOOT,
     "ipsec_policy": IPSEC_POLICY,
     "ipsec_policy_info": IPSEC_POLICY_INFO,
     "ipsec_probe": IPSEC_PROBE,
@@ -112,6 +114,7 @@ def test_a_key_inside_another_option_is_refused(module: str, options: dict[str, 
     [
         ("ipsec_policy", {"direction": "out", "selector": {"source": "2001:db8:abcd:ef01:2345:6789:abcd:0/112", "protocol": "udp"}, "mark": "0xff/0xff"}),
         ("ipsec_policy", {"policies": [{"direction": "in", "templates": [{"spi": "0x8bcd1407", "reqid": 7}]}]}),
+        ("ipsec_boot", {"file": "/etc/inet/secret/ipseckeys", "policies": [{"direction": "in", "templates": [{"spi": "0x8bcd1407"}]}], "load": "no"}),
         ("ipsec_policy_info", {"direction": "fwd"}),
         ("ipsec_preflight", {"addresses": ["::1"], "expected": {"192.0.2.1|192.0.2.2#0,,0": "5f0c1d6c7e2b9a40"}, "associations": [{"protocol": "ah"}]}),
         ("ipsec_preflight", {"expected": {"192.0.2.1|192.0.2.2#0,,0": "5f0c1d6c7e2b9a40" * 2}, "digest_key": KEY}),

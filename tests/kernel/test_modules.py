@@ -711,8 +711,9 @@ LOOKS: dict[str, Arguments] = {
     "ipsec_preflight": {"path": KEYS},
     "ipsec_probe": {"src": KEYS, "count": 2},
 }
-# No kernel has a part in these: tests/controller/test_attributes.py and tests/unit/plugins/modules/test_ipseckey_command.py have the same about them.
-WITHOUT_A_KERNEL = {"ipsec_keystore", "ipsec_keystore_info", "ipseckey_command"}
+# No kernel has a part in these, or a service manager has: tests/controller/test_attributes.py, tests/e2e/test_boot.py and tests/unit/plugins/modules have the
+# same about them.
+WITHOUT_A_KERNEL = {"ipsec_boot", "ipsec_keystore", "ipsec_keystore_info", "ipseckey_command"}
 
 
 def fragments(module: str) -> list[str]:

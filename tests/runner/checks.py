@@ -11,10 +11,12 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -60,9 +62,15 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "-q", "-U", *a
 
 
 def shell() -> None:
-    """shellcheck on every shell script, whatever its name."""
+    """shellcheck on every shell script, whatever its name, and on those that ipsec_boot writes."""
     scripts = [name for name in workspace.copied() if _first_line(name).startswith(b"#!") and re.search(rb"\b(ba)?sh\b", _first_line(name))]
-    _run("shellcheck", *scripts)
+    texts = runpy.run_path("plugins/module_utils/_glue_boot_texts.py")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("OPENRC", "SYSVINIT"):
+            written = Path(folder, name)
+            written.write_bytes(texts["fill"](texts[name], "/etc/inet/secret/ipseckeys", True, True))
+            scripts.append(str(written))
+        _run("shellcheck", *scripts)
 
 
 def paths() -> None:

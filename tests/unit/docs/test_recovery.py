@@ -31,6 +31,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/plugin_utils/_rotation.py": spoken,
     "plugins/plugin_utils/_secret_action.py": lambda path: (text for text in spoken(path) if VALUE in text),
     "plugins/module_utils/_glue_clock.py": raised,
+    "plugins/module_utils/_glue_boot*.py": lambda path: raised(path, but="InputError"),
     "plugins/module_utils/_glue_file.py": raised,
     "plugins/module_utils/_glue_preflight.py": raised,
     "plugins/module_utils/_glue_program.py": lambda path: raised(path, but="InputError"),

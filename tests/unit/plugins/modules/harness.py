@@ -132,12 +132,13 @@ class MemoryFiles:
     """What `protected` is to the glue: contents by path, and what is wrong with some of them."""
 
     FILE_MODE = protected.FILE_MODE
+    SECRET, PUBLIC = protected.SECRET, protected.PUBLIC
 
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}
         self.problems: dict[str, ProtectedFileError] = {}
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, kind: protected.Kind = protected.SECRET) -> bytes:
         if path in self.problems:
             raise self.problems[path]
         if path not in self.contents:
@@ -170,7 +171,7 @@ class MemoryFiles:
         raise_all(found.problems)
         return found
 
-    def status(self, path: str) -> protected.FileStatus:
+    def status(self, path: str, kind: protected.Kind = protected.SECRET) -> protected.FileStatus:
         problems = (self.problems[path],) if path in self.problems else ()
         return protected.FileStatus(path, exists=path in self.contents, problems=problems)
 

@@ -394,7 +394,7 @@ sys.platform = "sunos5"
 utility, prefix, module, arguments = sys.argv[1:]
 core = importlib.import_module(prefix + "module_utils._core.sadb.solaris")
 core.SolarisSadb.__init__.__defaults__ = (utility, "/nowhere/ipsecalgs")
-for name in ("ipsec_sa", "ipsec_sadb", "ipsec_sa_info", "ipsec_preflight", "ipsec_probe", "ipseckeys_file"):
+for name in ("ipsec_sa", "ipsec_sadb", "ipsec_sa_info", "ipsec_preflight", "ipsec_probe", "ipseckeys_file", "ipsec_boot"):
     importlib.import_module(prefix + "modules." + name)
 with patch_module_args(json.loads(arguments)):
     try:

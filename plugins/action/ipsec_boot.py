@@ -1,0 +1,15 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the module ipsec_boot, unless a key was typed into one of its options."""
+
+from __future__ import annotations
+
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_BOOT
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import WatchedActionModule
+
+
+class ActionModule(WatchedActionModule):
+    module = "ipsec.manual.ipsec_boot"
+    arguments = IPSEC_BOOT

@@ -1,0 +1,168 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipsec_boot
+short_description: Have security associations, and policies, in the kernel before the network is up
+description:
+  - Installs the C(ipseckey) command, as M(ipsec.manual.ipseckey_command) does, and a service C(ipseckeys), which loads the protected file and O(policies) at
+    boot. Works with systemd, OpenRC, and SysV init.
+  - On Solaris and illumos, points C(svc:/network/ipsec/manual-key) to the file and enables it. What enables, refreshes, or disables that service flushes all
+    SAs, those of others included, so nothing of it is done unless the service is disabled or points elsewhere.
+  - The service fails closed. Policies are in the kernel before the SAs, and are loaded also where the protected file is missing, wrong, or refused, so that
+    traffic waits for its SAs. It fails then, and where it loads SAs that no policy uses though it has O(policies).
+  - A service manager that refuses the service leaves the files as they were. A service that is installed, and whose files cannot be loaded now, stays.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - ipsec.manual._attributes
+  - ipsec.manual._attributes.changes
+  - ipsec.manual._attributes.keyless
+attributes:
+  diff_mode:
+    support: full
+    details:
+      - Shows digests of the command. The service and its policies hold no key.
+  platform:
+    platforms: Linux, Solaris, illumos
+    details:
+      - On Solaris and illumos never yet run there; tested against stand-ins for SMF's commands.
+options:
+  state:
+    description:
+      - Whether SAs should be loaded at boot.
+      - V(absent) removes all that was installed. The protected file, and SAs and policies in the kernel stay. On Solaris and illumos it disables the service,
+        which flushes all SAs.
+      - V(query) changes nothing and tells how the service is set. All other options but O(service_manager) are ignored then.
+    type: str
+    choices: [absent, present, query]
+    default: present
+  file:
+    description:
+      - The protected file, as M(ipsec.manual.ipseckeys_file) writes it. Where it does not exist, no SA is loaded.
+    type: path
+    default: /etc/inet/secret/ipseckeys
+  policies:
+    description:
+      - All policies that the service loads, as O(ipsec.manual.ipsec_policy#module:policies) takes them. They are kept in C(/etc/ipsecpolicies.json), which is
+        no secret.
+      - A policy that is named no more is removed, unless it guards SAs of O(file). It stays then, in the kernel and in the file, with a warning, until those
+        SAs have left the file.
+      - For Linux only. Solaris and illumos load their own.
+    type: list
+    elements: dict
+    default: []
+  load:
+    description:
+      - Whether to load the file now, too, where it exists, and the service is not active or the kernel lacks O(policies).
+      - On Solaris and illumos, the file is always loaded when the service is enabled.
+    type: bool
+    default: true
+  ask_for_rotation:
+    description:
+      - Whether the service notes in C(/var/lib/ipseckey/rotation-due) which SAs it had to add, and warns in the log.
+    type: bool
+    default: false
+  service_manager:
+    description:
+      - What starts services on the host. V(auto) finds out there.
+    type: str
+    choices: [auto, openrc, smf, systemd, sysvinit]
+    default: auto
+requirements:
+  - Python 3.8 or later on the target, nothing else.
+seealso:
+  - plugin: ipsec.manual.boot
+    plugin_type: role
+  - module: ipsec.manual.ipseckeys_file
+  - module: ipsec.manual.ipsec_policy
+  - name: RFC 4303
+    description: ESP; section 3.3.3 says what a counter that begins anew means for keys set by hand.
+    link: https://www.rfc-editor.org/rfc/rfc4303
+"""
+
+EXAMPLES = r"""
+---
+- name: Load SAs, and the policies of all connections, at boot
+  ipsec.manual.ipsec_boot:
+    policies: "{{ ipsec_connections | ipsec.manual.ipsec_policies(inventory_hostname) }}"
+
+- name: See what is loaded at boot
+  ipsec.manual.ipsec_boot:
+    state: query
+  register: boot
+
+- name: Load nothing any more
+  ipsec.manual.ipsec_boot:
+    state: absent
+"""
+
+RETURN = r"""
+service_manager:
+  description:
+    - What starts services on the host, empty where nothing known was found, which only O(state=query) allows.
+  returned: success
+  type: str
+  sample: systemd
+installed:
+  description:
+    - Whether the service is there. On Solaris and illumos it always is.
+  returned: success
+  type: bool
+enabled:
+  description:
+    - Whether it is started at boot.
+  returned: success
+  type: bool
+file:
+  description:
+    - The protected file that it loads, empty for none.
+  returned: success
+  type: str
+  sample: /etc/inet/secret/ipseckeys
+policies_file:
+  description:
+    - The file of policies that it loads, empty for none.
+  returned: success
+  type: str
+  sample: /etc/ipsecpolicies.json
+policies:
+  description:
+    - The policies in that file, each as direction, source, and destination.
+  returned: success
+  type: list
+  elements: str
+  sample: ["out 192.168.116.16/32 > 192.168.13.213/32"]
+kept:
+  description:
+    - Those of RV(policies) that O(policies) names no more and that guard SAs of RV(file).
+  returned: success
+  type: list
+  elements: str
+  sample: []
+files:
+  description:
+    - The files that were written or removed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/ipsecpolicies.json, /etc/systemd/system/ipseckeys.service]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_BOOT
+from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_boot import apply_boot
+
+
+def main() -> None:
+    run(AnsibleModule(argument_spec=IPSEC_BOOT, supports_check_mode=True), apply_boot)
+
+
+if __name__ == "__main__":
+    main()

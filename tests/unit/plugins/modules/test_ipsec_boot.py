@@ -1,0 +1,234 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The service on a host whose service manager is a stand-in: what is asked of it, and what is left where it refuses. tests/e2e/test_boot.py has real ones."""
+
+from __future__ import annotations
+
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils import _glue_boot, _glue_boot_linux, _glue_boot_services, _glue_program
+from ansible_collections.ipsec.manual.plugins.module_utils import _glue_boot_texts as texts
+from ansible_collections.ipsec.manual.plugins.module_utils._core import record
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, ProtectedFileError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd_text import parse
+from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
+
+KEYS = "/etc/inet/secret/ipseckeys"
+OUT, OTHER, BLOCK = (
+    {"direction": "out", "selector": {"source": "192.0.2.1/32", "destination": f"192.0.2.{end}/32"}, **rest}
+    for end, rest in ((2, {"templates": [{}]}), (9, {"templates": [{}]}), (7, {"action": "block"}))
+)
+LABEL, OTHER_LABEL, BLOCK_LABEL = (f"out 192.0.2.1/32 > 192.0.2.{end}/32" for end in (2, 9, 7))
+
+
+class Manager(_glue_boot_services.Service):
+    """A service manager in memory; ``refuses`` is what it does not do."""
+
+    text = texts.SYSTEMD
+    mode = 0o644
+    asked: t.ClassVar[list[str]] = []
+    refuses = ""
+    there: t.ClassVar[set[str]] = set()
+
+    def _do(self, verb: str) -> None:
+        self.asked.append(verb)
+        if verb == self.refuses:
+            raise IpsecError("no", verb)
+
+    def enabled(self) -> bool:
+        return "enabled" in self.there
+
+    def active(self) -> bool:
+        return "active" in self.there
+
+    def reread(self) -> None:
+        self._do("reread")
+
+    def enable(self) -> None:
+        self._do("enable")
+        self.there.add("enabled")
+
+    def disable(self) -> None:
+        self._do("disable")
+        self.there.discard("enabled")
+
+    def start(self) -> None:
+        self._do("start")
+        self.there.add("active")
+
+    def reload(self) -> None:
+        self._do("reload")
+
+
+class Host(World):
+    """One whose files of the service lie in a folder; the protected file is ``keys`` there."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.keys = folder / "etc" / "keys"
+        self.keys.parent.mkdir()
+
+    def boot(self, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
+        Manager.asked.clear()
+        return self.run("ipsec_boot", check=check, service_manager="systemd", **{"file": str(self.keys), **arguments})
+
+    def tree(self) -> dict[str, bytes]:
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(name="host")
+def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Host]:
+    """Files need not be root's here; tests/unit/plugins/module_utils/_core/test_protected.py is about that."""
+    host = Host(tmp_path)
+    Manager.there.clear()
+    monkeypatch.setattr(Manager, "refuses", "")
+    monkeypatch.setattr(Manager, "path", str(tmp_path / "unit"))
+    monkeypatch.setattr(texts, "POLICIES", str(tmp_path / "policies"))
+    monkeypatch.setattr(_glue_boot_linux, "_NOTES", (str(tmp_path / "notes"),))
+    monkeypatch.setattr(_glue_boot, "_TOO_LATE", _glue_boot.re.compile("/never/"))
+    monkeypatch.setitem(_glue_boot.SERVICES, "systemd", Manager)
+    monkeypatch.setattr(_glue_program, "PREFIX", str(tmp_path / "local"))
+    monkeypatch.setattr(_glue_boot_linux.program, "files", lambda: _files(str(tmp_path / "local"), sys.executable))
+    monkeypatch.setattr(_glue_boot_linux.protected, "read", lambda path, kind=None: _read(path))
+    monkeypatch.setattr(record.protected, "status", record.protected.FileStatus)
+    monkeypatch.setattr(_glue_boot_linux, "Spd", lambda: host.spd)
+    yield host
+
+
+_files = _glue_program.files
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ProtectedFileError("the file does not exist", path) from None
+
+
+def test_it_is_installed_once_told_and_removed(host: Host) -> None:
+    host.keys.write_text(render([sa()]))
+    before = host.tree()
+    arguments = {"policies": [OUT, BLOCK], "ask_for_rotation": True}
+    check = host.boot(check=True, **arguments)
+    assert check["changed"] and host.tree() == before and not Manager.asked
+    done = host.boot(**arguments)
+    assert {**done, "invocation": 0} == {**check, "invocation": 0} and done["changed"]
+    assert Manager.asked == ["reread", "enable", "start"]
+    assert "+" not in done["policies_file"] and [Path(path).name for path in done["files"]] == ["ipseckey", "ipseckey.8", "ipseckey", "policies", "unit"]
+    expected = {"service_manager": "systemd", "installed": True, "enabled": True, "file": str(host.keys), "policies": [LABEL, BLOCK_LABEL], "kept": []}
+    assert {name: done[name] for name in expected} == expected
+    host.spd.policies = list(parse(Path(texts.POLICIES).read_bytes(), "")[0])
+    again = host.boot(**arguments)
+    assert not again["changed"] and not Manager.asked and again["files"] == [] and again["diff"] == []
+    told = host.boot(state="query", file="/ignored")
+    assert {name: told[name] for name in expected} == expected and told["policies_file"] == done["policies_file"] and not told["changed"]
+    gone = host.boot(check=True, state="absent")
+    assert gone["changed"] and host.tree() != before
+    assert host.boot(state="absent")["files"] == gone["files"] and Manager.asked == ["disable"]
+    assert host.tree() == before
+    assert not host.boot(state="absent")["changed"]
+    told = host.boot(state="query")
+    assert (told["installed"], told["enabled"], told["file"], told["policies"]) == (False, False, "", [])
+
+
+@pytest.mark.parametrize("verb", ["reread", "enable"])
+def test_where_the_service_manager_refuses_all_files_are_as_they_were(host: Host, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    before = host.tree()
+    monkeypatch.setattr(Manager, "refuses", verb)
+    assert host.boot(policies=[OUT])["failed"] and host.tree() == before
+    monkeypatch.setattr(Manager, "refuses", "")
+    host.boot(policies=[OUT])
+    installed = host.tree()
+    monkeypatch.setattr(Manager, "refuses", verb)
+    Manager.there.clear()
+    assert host.boot(file=str(host.keys) + "2", policies=[OTHER])["failed"] and host.tree() == installed
+
+
+def test_what_cannot_be_loaded_stays_installed_and_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.keys.write_text(render([sa()]))
+    monkeypatch.setattr(Manager, "refuses", "start")
+    result = host.boot(policies=[OUT])
+    assert result["failed"] and "start: no. It is installed, and would fail at boot as well." in result["msg"]
+    assert Manager.there == {"enabled"} and host.boot(state="query")["installed"]
+
+
+def test_the_protected_file_decides_whether_something_is_loaded_now(host: Host) -> None:
+    host.boot(policies=[OUT])
+    assert Manager.asked == ["reread", "enable"]
+    host.keys.write_text(render([sa()]))
+    assert not host.boot(policies=[OUT], load=False)["changed"] and not Manager.asked
+    assert host.boot(policies=[OUT])["changed"] and Manager.asked == ["start"]
+    # A kernel that lacks the policies gets them, though the file is as it should be.
+    assert host.boot(policies=[OUT])["changed"] and Manager.asked == ["reload"]
+
+
+def test_policies_that_guard_sas_of_the_file_are_kept(host: Host) -> None:
+    host.keys.write_text(render([sa(), sa(0x1009, destination="192.0.2.9")]))
+    host.boot(policies=[OUT, OTHER, BLOCK])
+    for check in (True, False):
+        result = host.boot(check=check, policies=[OUT])
+        assert result["kept"] == [OTHER_LABEL] and result["policies"] == [LABEL, OTHER_LABEL]
+        assert any(OTHER_LABEL in warning and "guards SAs" in warning for warning in result["warnings"])
+    # Wrong, it says nothing about what its policies guard.
+    host.keys.write_text("add esp\n")
+    assert host.boot(policies=[], load=False)["kept"] == [LABEL, OTHER_LABEL]
+    host.keys.write_text(render([sa()]))
+    assert host.boot(policies=[], load=False)["policies"] == [LABEL]
+    host.keys.write_text("")
+    last = host.boot(policies=[], load=False)
+    assert last["kept"] == [] and last["policies_file"] == "" and not Path(texts.POLICIES).exists()
+    assert "--policies" not in Path(Manager.path).read_text()
+
+
+def test_a_file_of_policies_that_cannot_be_read_is_replaced_and_told(host: Host) -> None:
+    host.boot(policies=[OUT])
+    Path(texts.POLICIES).write_text("{")
+    assert "no JSON" in host.boot(state="query")["msg"]
+    result = host.boot(policies=[OUT])
+    assert result["changed"] and any("no JSON" in warning for warning in result["warnings"])
+    assert host.boot(state="query")["policies"] == [LABEL]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place", "text"),
+    [
+        ({"file": "/etc/a b"}, "file", "characters"),
+        ({"file": "/etc/$(reboot)"}, "file", "characters"),
+        ({"file": "etc"}, "file", "characters"),
+        ({"file": "/tmp/keys"}, "file", "Choose a directory below /etc"),
+        ({"file": "//root/keys"}, "file", "Choose a directory below /etc"),
+        ({"policies": [OUT], "service_manager": "smf"}, "policies", "/etc/inet/ipsecinit.conf"),
+        ({"policies": [{**OUT, "templates": [{"mode": "tunel"}]}]}, "policies[0].templates[0].mode", "transport, tunnel"),
+        ({"policies": [OUT, OUT]}, "policies", "given twice"),
+        ({"service_manager": "upstart"}, "service_manager", "openrc, smf, systemd, sysvinit"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_its_place(arguments: dict[str, t.Any], place: str, text: str) -> None:
+    result = World().run("ipsec_boot", **{"service_manager": "sysvinit", **arguments})
+    assert result["failed"] and place in result["msg"] and text in result["msg"]
+
+
+def test_an_unknown_service_manager_is_told_but_may_be_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_glue_boot, "detect", lambda: "")
+    assert "systemd, openrc, sysvinit, smf" in World().run("ipsec_boot")["msg"]
+    assert "systemd, openrc, sysvinit, smf" in World().run("ipsec_boot", state="absent")["msg"]
+    told = World().run("ipsec_boot", state="query")
+    assert (told["service_manager"], told["installed"], told["enabled"]) == ("", False, False)
+
+
+@pytest.mark.parametrize("text", [texts.SYSTEMD, texts.OPENRC, texts.SYSVINIT])
+@pytest.mark.parametrize("ask", [False, True])
+def test_what_was_written_is_read_again(text: str, ask: bool) -> None:
+    for with_policies in (False, True):
+        written = texts.fill(text, KEYS, with_policies, ask).decode()
+        assert texts.says(written) == (KEYS, texts.POLICIES if with_policies else "")
+        assert not _glue_boot.re.search("@[A-Z]", written) and (texts.MARK in written) == ask
+    assert texts.says("#!/bin/sh\n") == ("", "")
