@@ -93,6 +93,7 @@ IPSECKEYS_FILE: Arguments = {
     "omit_counter_mode": {"type": "bool", "default": False},
     "target": {"type": "str", "choices": ["linux", "solaris"], "default": "linux"},
     **DEADLINE,
+    "policies_file": {"type": "path"},
     **TEXT,
     **DIGEST,
 }

@@ -109,6 +109,8 @@ def _contents(module: AnsibleModule, text: Text, old: bytes | None, gone: t.Abst
     if params["omit_counter_mode"]:
         sas = tuple(sa for sa in sas if not _is_counter_mode(sa))
     raise_all([*association.set_problems(sas), *_boot_problems(params["path"], sas, places), *_unsayable(sas, params["target"], places)])
+    arriving = set(text.sas)
+    raise_all(_open_problems(params["policies_file"], [sa for sa in sas if sa in arriving]))
     return sas
 
 
@@ -143,6 +145,29 @@ def _boot_problems(path: str, sas: t.Iterable[SecurityAssociation], places: t.Ma
         )
         for sa in sas
         if _is_counter_mode(sa)
+    ]
+
+
+def _open_problems(policies_file: str | None, sas: t.Sequence[SecurityAssociation]) -> list[IpsecError]:
+    """SAs that would be loaded at boot without a policy that has packets use them. Nothing where no policies are loaded then."""
+    if not policies_file or not protected.status(policies_file, protected.PUBLIC).exists:
+        return []
+    # Only here, since a system of another kind has no such file and cannot import this.
+    from ._core.guarding import between, uncovered
+    from ._core.sadb import open_sadb
+    from ._core.sadb.spd_text import parse as parse_policies
+
+    policies = parse_policies(protected.read(policies_file, kind=protected.PUBLIC), policies_file)[0]
+    found = uncovered(sas, policies, open_sadb().local_addresses())
+    if not found:
+        return []
+    return [
+        IpsecError(
+            f"this host loads policies at boot from {policies_file}; none of them uses the SAs between {between(found)}, "
+            "so after a reboot their traffic would leave unencrypted",
+            "",
+            "Run with rotate_policies and rotate_boot, or add the policy to boot_policies. Nothing was written.",
+        )
     ]
 
 

@@ -71,6 +71,12 @@ options:
       - Looked at when the module starts, and right before the file changes, once the new one has reached the disk. It fails then, and says how late
         it is.
     type: float
+  policies_file:
+    description:
+      - Path of the file of policies that the host loads at boot, as M(ipsec.manual.ipsec_boot) writes it. Where it exists, a policy in it must use each SA of
+        the text through which this host sends, or nothing is written, since after a reboot its traffic would leave unencrypted.
+      - Where it does not exist, it does nothing.
+    type: path
 requirements:
   - Python 3.8 or later on the target, nothing else.
 seealso:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils import _glue_clock
@@ -242,3 +244,38 @@ def test_after_its_deadline_a_file_stays_as_it_is(monkeypatch: pytest.MonkeyPatc
     assert "nothing was changed" in world.run("ipseckeys_file", deadline=1010.0, **arguments)["msg"]
     assert held(world) == (OUT,)
     assert world.run("ipseckeys_file", deadline=2000.0, **arguments)["changed"]
+
+
+POLICIES = "/etc/ipsecpolicies.json"
+
+
+def policies(*destinations: str) -> bytes:
+    ends = [{"source": "192.0.2.1/32", "destination": f"{destination}/32"} for destination in destinations]
+    return json.dumps([{"direction": "out", "selector": selector, "templates": [{}]} for selector in ends]).encode()
+
+
+@pytest.mark.parametrize("scope", ["all", "peers"])
+def test_sas_that_boot_would_load_without_a_policy_are_refused(scope: str) -> None:
+    world = World()
+    arguments = {"content": render([OUT, BACK, ELSEWHERE]), "scope": scope, "policies_file": POLICIES}
+    world.files.contents[POLICIES] = policies("192.0.2.2")
+    before = dict(world.files.contents)
+    for check in (True, False):
+        result = world.run("ipseckeys_file", check=check, **arguments)
+        assert result["failed"] and "between 192.0.2.1 and 192.0.2.99, so after a reboot" in result["msg"] and "rotate_boot" in result["msg"]
+        assert "192.0.2.2" not in result["msg"] and world.files.contents == before
+    world.files.contents[POLICIES] = policies("192.0.2.2", "192.0.2.99")
+    expect_once(world.four_times("ipseckeys_file", **arguments))
+
+
+def test_only_what_is_written_now_needs_a_policy() -> None:
+    world = World()
+    world.run("ipseckeys_file", content=render([ELSEWHERE]))
+    world.files.contents[POLICIES] = policies("192.0.2.2")
+    expect_once(world.four_times("ipseckeys_file", content=render([OUT, BACK]), scope="peers", policies_file=POLICIES))
+    world.files.contents[POLICIES] = b"{"
+    assert "this is no JSON" in world.run("ipseckeys_file", content=render([OUT]), policies_file=POLICIES)["msg"]
+
+
+def test_where_no_policies_are_loaded_at_boot_none_is_asked_for() -> None:
+    expect_once(World().four_times("ipseckeys_file", content=render([OUT, BACK]), policies_file=POLICIES))
