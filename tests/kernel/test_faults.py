@@ -45,6 +45,8 @@ def refused(sadb: XfrmSadb, operations: t.Sequence[Operation]) -> SadbError:
 
 
 def blocks(text: str) -> list[str]:
+    """What can be put back of each SA: newer kernels tell when they last sent with it, and take that from nobody."""
+    text = re.sub(r"^\s*lastused .*\n", "", text, flags=re.M)
     return re.split(r"^(?=src )", text, flags=re.M)
 
 

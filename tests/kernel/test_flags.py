@@ -28,6 +28,7 @@ STRANGE = [
     (["encap", "espinudp-nonike", "4500", "4500", "0.0.0.0"], "encap-1", "encap type espinudp-nonike"),
     (["sel", "dev", "lo"], "selector", "dev lo"),
 ]
+GONE = ("encap-1",)  # from newer kernels
 
 
 @pytest.fixture(name="sadb")
@@ -47,6 +48,8 @@ def add_with(options: list[str]) -> association.SecurityAssociation:
 
 @pytest.mark.parametrize(("options", "words", "shown"), STRANGE, ids=[" ".join(options[:2]) for options, dummy, dummies in STRANGE])
 def test_what_we_have_no_field_for_is_a_difference_and_survives_an_undo(sadb: XfrmSadb, options: list[str], words: str, shown: str) -> None:
+    if words in GONE and not witness.offers("enc", "cbc(aes)", "0x" + "0123456789abcdef" * 2, *options):
+        pytest.skip(f"this kernel has no {' '.join(options[:2])} any more")
     sa = add_with(options)
     (entry,) = sadb.dump()
     assert association.flags(entry.sa) == words and shown in witness.states()["esp", 0x1000]
