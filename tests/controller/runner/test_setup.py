@@ -1,0 +1,91 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""tests/setup on a machine where something is missing, in a small checkout, with an apt-get that does as the test says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[2]
+LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 4711 (apt-get)"
+
+
+@pytest.fixture(name="checkout")
+def fixture_checkout(tmp_path: Path) -> Path:
+    """Wants two packages, has its Python tools, and is run by root."""
+    requirements = tmp_path / "tests" / "requirements"
+    requirements.mkdir(parents=True)
+    shutil.copy(TESTS / "setup", tmp_path / "tests")
+    (requirements / "debian.txt").write_text(f"one base {tmp_path}/one first\ntwo bench {tmp_path}/two second\nthree other {tmp_path}/three third\n")
+    (requirements / "dev.txt").touch()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    pins = subprocess.run(["sha256sum", "tests/requirements/dev.txt"], cwd=tmp_path, stdout=subprocess.PIPE, check=True).stdout.decode()
+    (tmp_path / ".venv" / "stamp").write_text(f"{pins}\n")
+    program(tmp_path, "id", "echo 0")
+    program(tmp_path, "sleep", "true")
+    return tmp_path
+
+
+def program(checkout: Path, name: str, script: str) -> None:
+    path = checkout / "programs" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def setup(checkout: Path, *groups: str) -> tuple[int, list[str], list[str]]:
+    environment = {"PATH": f"{checkout}/programs:{os.environ['PATH']}", "HOME": str(checkout)}
+    done = subprocess.run([checkout / "tests" / "setup", *groups], env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+
+
+needs_apt = pytest.mark.skipif(not os.path.exists("/usr/bin/apt-get"), reason="tests/setup installs on Debian only")
+
+
+@needs_apt
+@pytest.mark.parametrize("step", ["update", "install"])
+def test_a_lock_of_apt_that_somebody_holds_is_waited_for_and_said_once(checkout: Path, step: str) -> None:
+    program(checkout, "apt-get", f'echo "$*" >>calls\ncase "$*" in *{step}*) [ $(grep -c {step} calls) -gt 3 ] || {{ echo "{LOCKED}"; exit 100; }} ;; esac')
+    status, said, errors = setup(checkout, "bench")
+    assert (status, errors) == (0, [])
+    assert len([line for line in said if "waiting for it" in line]) == 1
+    calls = (checkout / "calls").read_text().splitlines()
+    assert len([call for call in calls if step in call]) == 4
+    assert calls[-1].endswith("install one two")
+
+
+@needs_apt
+def test_another_failure_of_apt_is_shown_at_once(checkout: Path) -> None:
+    program(checkout, "apt-get", 'echo "$*" >>calls; echo "E: no network"; exit 100')
+    status, said, errors = setup(checkout)
+    assert status == 1
+    assert "E: no network" in errors and "apt-get update" in errors[-1]
+    assert not [line for line in said if "waiting" in line]
+    assert len((checkout / "calls").read_text().splitlines()) == 1
+
+
+def test_who_is_not_root_is_told_all_that_is_missing_once(checkout: Path) -> None:
+    program(checkout, "id", "echo 1000")
+    program(checkout, "apt-get", "echo called >>calls")
+    wanted = ["Debian packages are missing: one two", "As root: apt-get install --no-install-recommends one two"]
+    assert setup(checkout, "bench") == (1, [], wanted)
+    status, dummy, errors = setup(checkout, "bench", "lab")
+    assert status == 1 and errors[:2] == wanted and "as root, too" in errors[2]
+    assert not (checkout / "calls").exists()
+
+
+def test_with_all_there_nothing_is_done(checkout: Path) -> None:
+    for name in ("one", "two"):
+        (checkout / name).touch()
+    program(checkout, "apt-get", "echo called >>calls")
+    assert setup(checkout, "bench") == (0, [], [])
+    assert not (checkout / "calls").exists()
