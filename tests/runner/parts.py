@@ -36,7 +36,7 @@ class Part:
 
 PYTEST = ("python", "-m", "pytest")
 MEASURED = ("python", "tests/runner/measured.py")
-ON_A_KERNEL = ("tests/lab/lab", "exec", "--", "env", f"PYTHONPATH={workspace.COLLECTIONS}")
+ON_A_KERNEL = ("tests/lab/lab", "exec", "--show", str(workspace.VENV), "--", "env", f"PYTHONPATH={workspace.COLLECTIONS}")
 CHECKS = ("python", str(Path(__file__).parent / "checks.py"))
 DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-unknown-collection-refs", "--check-extra-docs-refs")
 # With labs of their own, or long: each is a part.

@@ -38,6 +38,7 @@ def sync() -> None:
             _copy(TOP / name, COPY / name)
         for name in set(copied()) - set(wanted):
             _remove(COPY / name)
+        _link(COPY / "build" / "kernels", BUILD / "kernels")
         _MANIFEST.write_text("\0".join(wanted), encoding="utf-8", errors="surrogateescape")
 
 
@@ -78,6 +79,13 @@ def _copy(source: Path, target: Path) -> None:
     beside.unlink(missing_ok=True)
     shutil.copy2(source, beside, follow_symlinks=False)
     os.replace(beside, target)
+
+
+def _link(place: Path, target: Path) -> None:
+    """What costs a download is there once, for the checkout and the copy."""
+    if not place.is_symlink():
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(target)
 
 
 def _same(source: Path, target: Path) -> bool:

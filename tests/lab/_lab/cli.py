@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import signal
 import sys
 import typing as t
 
-from . import folder, lab, plan, tables
+from . import fetch, folder, images, lab, plan, tables
 from .errors import LabError
 
 
@@ -25,6 +27,22 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.split(",") if word)
 
 
+def folders(text: str) -> tuple[str, ...]:
+    """Comma-separated folders that are there."""
+    paths = tuple(os.path.abspath(word) for word in listed(text))
+    for path in paths:
+        if not os.path.isdir(path):
+            raise argparse.ArgumentTypeError(f"{path} is no folder")
+    return paths
+
+
+def kernel_name(text: str) -> str:
+    """One of --kernel's words."""
+    if not re.fullmatch(r"auto|host|uml(-[0-9]+(\.[0-9]+)*)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: use auto, host, uml, or one that `lab kernels` lists, which may be cut short: uml-6.1")
+    return text
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="lab", description="Hosts with ESP and AH, each in namespaces of its own, on a real kernel.", allow_abbrev=False)
     commands = top.add_subparsers(dest="action", required=True, metavar="COMMAND")
@@ -34,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
         if named:
             command.add_argument("--name", default="default", help="which lab (default: %(default)s)")
         if boots:
-            command.add_argument("--kernel", choices=("auto", "host", "uml"), default="auto", help="this machine's, User-Mode Linux, or whichever has ESP")
+            text = "this machine's, the newest User-Mode Linux, one of `lab kernels`, or (default) this machine's if it has ESP, else the newest"
+            command.add_argument("--kernel", type=kernel_name, default="auto", metavar="host|uml|uml-VERSION|auto", help=text)
             command.add_argument("--memory", type=int, default=2048, metavar="MIB", help="of User-Mode Linux (default: %(default)s)")
             command.add_argument("--without", type=modules, default=(), metavar="MODULE,...", help="kernel modules that shall be missing")
         if timed:
@@ -53,6 +72,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("fault", choices=("down", "cut", "up", "reboot"))
     command = add("exec", "run a command on a kernel with ESP and AH, without a lab: exec -- COMMAND...", named=False, boots=True, timed=True)
     command.add_argument("--env", type=listed, default=(), metavar="NAME,...", help="environment variables to take along, besides PATH")
+    command.add_argument("--show", type=folders, default=(), metavar="FOLDER,...", help="show these too, read-only, where a host has a /tmp of its own")
+    add("kernels", "list the User-Mode Linux kernels that are here, the newest first", named=False)
+    command = add("fetch", "bring the User-Mode Linux of another Debian suite into build/kernels, if it is not there", named=False)
+    command.add_argument("suite", nargs="?", default=tables.NEWEST, metavar="SUITE", help="default: %(default)s, the newest")
     add("requirements", "print the Debian packages that the lab needs", named=False)
     return top
 
@@ -62,8 +85,14 @@ def act(options: argparse.Namespace, command: t.Sequence[str]) -> int:
     if options.action == "requirements":
         print(lab.requirements())
         return 0
+    if options.action == "kernels":
+        print(images.listing())
+        return 0
+    if options.action == "fetch":
+        fetch.fetch(options.suite)
+        return 0
     if options.action == "exec":
-        return lab.execute(lab.Boot(options.kernel, options.memory, options.without), command, options.env, options.timeout)
+        return lab.execute(lab.Boot(options.kernel, options.memory, options.without), command, options.env, options.show, options.timeout)
     which = folder.Lab(plan.lab_name(options.name, new=options.action == "up"))
     if options.action == "run":
         return lab.run(which, options.host, command, options.timeout)

@@ -139,7 +139,7 @@ def other_real_mounts() -> list[str]:
     return [point for point in points if os.path.isdir(point)]
 
 
-def build_root(machine: spec.Spec, name: str, *, own_home: bool, writable: t.Sequence[str]) -> str:
+def build_root(machine: spec.Spec, name: str, *, own_home: bool, writable: t.Sequence[str] = (), shown: t.Sequence[str] = ()) -> str:
     """The host's file tree: the real one, of which every change stays in memory; its mount point."""
     top = f"{places.HOSTS}/{name}"
     root = f"{top}/root"
@@ -166,15 +166,15 @@ def build_root(machine: spec.Spec, name: str, *, own_home: bool, writable: t.Seq
                 os.makedirs(f"{root}/root/{folder}", exist_ok=True)
                 system.bind(f"/root/{folder}", f"{root}/root/{folder}", read_only=True)
     # The checkout as it is now: an overlay may show an outdated file when the file below it changes.
-    os.makedirs(root + machine.checkout, exist_ok=True)
-    system.bind(machine.checkout, root + machine.checkout, read_only=True)
+    for folder in (machine.checkout, *shown):
+        system.bind(folder, made(root + folder), read_only=True)
     for folder in writable:
         system.bind(folder, root + folder)
     system.mount("tmpfs", root + machine.labs, "tmpfs", system.MS_NOSUID | system.MS_NODEV, "mode=700")
     build_dev(f"{root}/dev")
     if machine.kernel == "uml":
         os.makedirs(f"{root}/lib/modules", exist_ok=True)
-        system.bind("/usr/lib/uml/modules", f"{root}/lib/modules", read_only=True)
+        system.bind(machine.modules, f"{root}/lib/modules", read_only=True)
         os.makedirs(f"{root}/etc/modprobe.d", exist_ok=True)
         pathlib.Path(root, "etc/modprobe.d/lab-without.conf").write_text(without_rules(machine.without), encoding="ascii")
     write_names(machine, root, name)
@@ -297,7 +297,7 @@ def start(machine: spec.Spec, host: plan.Host) -> None:
 
     def boot() -> None:
         socket.sethostname(host.name)
-        root = build_root(machine, host.name, own_home=machine.own_home, writable=machine.writable)
+        root = build_root(machine, host.name, own_home=machine.own_home, writable=machine.writable, shown=machine.shown)
         system.mount("proc", f"{root}/proc", "proc", system.MS_NOSUID | system.MS_NODEV)
         system.mount("sysfs", f"{root}/sys", "sysfs", system.MS_NOSUID | system.MS_NODEV)
         if host.management:
@@ -319,7 +319,7 @@ def start_control(machine: spec.Spec) -> None:
         return
 
     def boot() -> None:
-        root = build_root(machine, "control", own_home=True, writable=())
+        root = build_root(machine, "control", own_home=True)
         system.bind(places.HOSTS, made(f"{root}{places.HOSTS}"))
         system.bind("/run/netns", made(f"{root}/run/netns"))
         system.bind(machine.folder, made(root + machine.folder), read_only=True)

@@ -17,8 +17,6 @@ import typing as t
 
 from . import host, places, spec, system, tables
 
-MODULE_TREE = "/usr/lib/uml/modules"
-
 
 def mount_basics(machine: spec.Spec) -> None:
     """Give this mount namespace its own /run, and User-Mode Linux the kernel's file systems."""
@@ -32,13 +30,13 @@ def mount_basics(machine: spec.Spec) -> None:
     os.makedirs(places.HOSTS)
 
 
-def write_modprobe(without: t.Sequence[str]) -> str:
+def write_modprobe(machine: spec.Spec) -> str:
     """A modprobe that finds User-Mode Linux's modules and keeps the unwanted ones out; its path."""
     tree, rules, program = (f"{places.RUNTIME}/{name}" for name in ("modules", "modprobe.d", "modprobe"))
     os.makedirs(f"{tree}/lib")
     os.makedirs(rules)
-    os.symlink(MODULE_TREE, f"{tree}/lib/modules")
-    pathlib.Path(rules, "without.conf").write_text(host.without_rules(without), encoding="ascii")
+    os.symlink(machine.modules, f"{tree}/lib/modules")
+    pathlib.Path(rules, "without.conf").write_text(host.without_rules(machine.without), encoding="ascii")
     pathlib.Path(program).write_text(f'#!/bin/sh\nexec /usr/sbin/modprobe -d {tree} -C {rules} "$@"\n', encoding="ascii")
     os.chmod(program, 0o755)
     return program
@@ -47,7 +45,7 @@ def write_modprobe(without: t.Sequence[str]) -> str:
 def load_modules(machine: spec.Spec) -> list[str]:
     """Load the table's modules, and let the kernel load others by itself; names of those it lacks."""
     if machine.kernel == "uml":
-        program = write_modprobe(machine.without)
+        program = write_modprobe(machine)
         pathlib.Path("/proc/sys/kernel/modprobe").write_text(program, encoding="ascii")
     else:
         program = "/usr/sbin/modprobe"

@@ -17,7 +17,7 @@ import subprocess
 import time
 import typing as t
 
-from . import access, system, tables
+from . import access, images, system, tables
 from .errors import LabError
 from .folder import CHECKOUT, Lab, started_at
 
@@ -37,8 +37,8 @@ def host_kernel_refusal() -> str | None:
     return None if result.returncode == 0 else (result.stderr.strip().splitlines() or ["unknown"])[0]
 
 
-def choose(wanted: str, without: t.Sequence[str]) -> str:
-    """`uml` or `host` for auto, uml, host."""
+def choose(wanted: str, without: t.Sequence[str]) -> images.Image | None:
+    """Which User-Mode Linux, for auto, uml, uml-VERSION, host; None: this machine's own kernel."""
     check_packages(uml=False)
     if without:
         needed = sorted(set(without) & set(tables.LAB_MODULES))
@@ -46,15 +46,15 @@ def choose(wanted: str, without: t.Sequence[str]) -> str:
             raise LabError(f"--without {','.join(needed)}: the lab itself needs that. Name other modules.")
         if wanted == "host":
             raise LabError("--without with --kernel host: this machine's kernel loads modules as others need them. Use --kernel uml.")
-        wanted = "uml"
-    if wanted != "uml":
+    elif wanted in ("auto", "host"):
         refusal = host_kernel_refusal()
         if refusal is None:
-            return "host"
+            return None
         if wanted == "host":
             raise LabError(f"--kernel host: this machine's kernel refuses a plain ESP or AH SA ({refusal}). Use --kernel uml.")
     check_packages(uml=True)
-    return "uml"
+    version = wanted.removeprefix(images.PREFIX) if wanted.startswith(images.PREFIX) else ""
+    return images.choose(version, images.images())
 
 
 def packages() -> dict[str, str]:
@@ -89,13 +89,13 @@ def build_preload(lab: Lab) -> pathlib.Path:
     return library
 
 
-def uml_command(lab: Lab, memory: int) -> list[str]:
+def uml_command(lab: Lab, image: images.Image, memory: int) -> list[str]:
     """User-Mode Linux on this machine's files. Its memory is a file, best in memory; memory is in MiB."""
     shm = shutil.disk_usage("/dev/shm").free >> 20 if os.path.isdir("/dev/shm") else 0
     environment = [f"LD_PRELOAD={build_preload(lab)}", f"TMPDIR={'/dev/shm' if shm > memory else '/tmp'}"]
     python, *arguments = access.program("init")
     return [
-        *("env", *environment, "linux.uml"),
+        *("env", *environment, images.program_of(lab, image), *images.settings(image)),
         *(f"mem={memory}M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "selinux=0"),
         *("con=null", "con0=fd:0,fd:1", f"uml_dir={lab.path}/uml", "umid=lab", "vec0:transport=tap,ifname=tap0,depth=128,gro=1"),
         # What the kernel does not know goes to the first process: settings as environment, words after -- as arguments.
@@ -103,10 +103,10 @@ def uml_command(lab: Lab, memory: int) -> list[str]:
     ]
 
 
-def make_namespace(lab: Lab, kernel: str) -> None:
+def make_namespace(lab: Lab, *, tap: bool) -> None:
     """The network namespace in which the lab meets the controller. All traffic of the lab stays in it and in those below."""
     run("ip", "netns", "add", lab.namespace)
-    if kernel == "uml":
+    if tap:
         batch = ["link set lo up", "tuntap add dev tap0 mode tap", f"addr add {tables.CONTROLLER_ADDRESS}/16 dev tap0", "link set tap0 up"]
         run("ip", "-n", lab.namespace, "-batch", "-", stdin="\n".join(batch) + "\n")
 
@@ -119,12 +119,12 @@ def run(*command: str, stdin: str | None = None) -> str:
     return result.stdout
 
 
-def start(lab: Lab, kernel: str, memory: int, *, daemon: bool) -> int:
-    """Start the kernel in PID and mount namespaces of its own; PID of the process with which the lab lives and dies.
+def start(lab: Lab, image: images.Image | None, memory: int, *, daemon: bool) -> int:
+    """Start the kernel, without an image a lab on this machine's, in PID and mount namespaces of its own; PID of the process with which the lab lives and dies.
 
     A daemon survives the caller; else the lab dies with the caller, even if that is killed.
     """
-    command = uml_command(lab, memory) if kernel == "uml" else access.program("init")
+    command = uml_command(lab, image, memory) if image else access.program("init")
     namespaces = ["nsenter", f"--net=/run/netns/{lab.namespace}", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     environment = {"PATH": os.environ["PATH"], "LAB_FOLDER": str(lab.path), "HOME": "/root"}
     with lab.log.open("wb") as log:

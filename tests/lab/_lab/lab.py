@@ -27,24 +27,25 @@ ANSWER_SECONDS = 15
 class Boot(t.NamedTuple):
     """How to boot a lab."""
 
-    kernel: str  # auto, host, uml
+    kernel: str  # auto, host, uml, uml-VERSION
     memory: int  # MiB, User-Mode Linux only
     without: tuple[str, ...]
 
 
 def boot(lab: Lab, how: Boot, hosts: tuple[plan.Host, ...], *, daemon: bool, **view: t.Any) -> dict[str, t.Any]:
     """Make the folder, start the kernel, wait until every sshd answers; the state. Leaves nothing behind when it fails."""
-    chosen = kernel.choose(how.kernel, how.without)
+    image = kernel.choose(how.kernel, how.without)
+    chosen, modules = ("uml", str(image.modules)) if image else ("host", "")
     lab.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     lab.path.chmod(0o700)
     try:
         inside = hosts if hosts == plan.cell() else (plan.Host(tables.WIRE, "", None), *hosts)
-        machine = spec.Spec(chosen, str(lab.path), str(folder.LABS), str(folder.CHECKOUT), without=how.without, hosts=inside, **view)
+        machine = spec.Spec(chosen, modules, str(lab.path), str(folder.LABS), str(folder.CHECKOUT), without=how.without, hosts=inside, **view)
         spec.save(machine)
         access.write(lab, hosts, control=chosen == "uml")
-        kernel.make_namespace(lab, chosen)
+        kernel.make_namespace(lab, tap=image is not None)
         started = time.time()
-        pid = kernel.start(lab, chosen, how.memory, daemon=daemon)
+        pid = kernel.start(lab, image, how.memory, daemon=daemon)
         state = {
             "name": lab.name,
             "kernel": chosen,
@@ -76,7 +77,7 @@ def up(lab: Lab, how: Boot, names: t.Sequence[str]) -> str:
             folder.check_alive(lab, state)
             raise LabError(f"lab {lab.name} is up already, with hosts {', '.join(addressed(state))}. Use it, or: tests/lab/lab down --name {lab.name}")
         started = time.monotonic()
-        state = boot(lab, how, hosts, daemon=True, writable=(), own_home=True)
+        state = boot(lab, how, hosts, daemon=True, writable=(), shown=(), own_home=True)
     try:
         check_ssh(lab, [host.name for host in hosts])
     except BaseException:
@@ -235,14 +236,13 @@ def fault(lab: Lab, action: str, host: str) -> str:
     return f"{host}: {action} done."
 
 
-def execute(how: Boot, command: t.Sequence[str], names: t.Sequence[str], timeout: float | None) -> int:
+def execute(how: Boot, command: t.Sequence[str], names: t.Sequence[str], shown: t.Sequence[str], timeout: float | None) -> int:
     """Run a command on a kernel with ESP and AH in a network namespace of its own; its exit status. No lab is left behind."""
     lab = Lab(f"{tables.EXEC}{os.getpid()}")
     with folder.exclusive():
         sweep()
-    writable = (str(folder.BUILD),)
     try:
-        state = boot(lab, how, plan.cell(), daemon=False, writable=writable, own_home=False)
+        state = boot(lab, how, plan.cell(), daemon=False, writable=(str(folder.BUILD),), shown=shown, own_home=False)
         environment = {"HOME": "/root", "USER": "root", "LAB_FOLDER": str(lab.path), "PATH": places.PATH}
         environment |= {name: os.environ[name] for name in names if name in os.environ}
         inner = ["env", f"PATH={os.environ['PATH']}", *command]

@@ -17,10 +17,12 @@ class Spec(t.NamedTuple):
     """One lab. Folders are absolute and the same on both sides."""
 
     kernel: str  # uml, host
+    modules: str  # of User-Mode Linux, by version
     folder: str  # this lab's folder
     labs: str  # all labs' folders, hidden from the hosts
     checkout: str
     writable: tuple[str, ...]  # folders of the real file system that hosts may write
+    shown: tuple[str, ...]  # further folders of it that hosts see, even in a folder that is their own
     own_home: bool  # root's home is the host's own, else the real one (of which changes are lost)
     without: tuple[str, ...]  # kernel modules that must not be there
     hosts: tuple[plan.Host, ...]
@@ -35,4 +37,4 @@ def load(folder: pathlib.Path) -> Spec:
     """Read it back."""
     data = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     hosts = tuple(plan.Host(name, management, tables.Network(*network) if network else None) for name, management, network in data["hosts"])
-    return Spec(**{**data, "hosts": hosts, "writable": tuple(data["writable"]), "without": tuple(data["without"])})
+    return Spec(**{**data, "hosts": hosts, "writable": tuple(data["writable"]), "shown": tuple(data["shown"]), "without": tuple(data["without"])})
