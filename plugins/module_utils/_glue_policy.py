@@ -81,7 +81,7 @@ def _line(policy: Policy) -> str:
         told = template_view(template)
         ends = f" {told['source'] or 'any'} > {told['destination'] or 'any'}" if template.mode == "tunnel" else ""
         words.append(f"{template.protocol} {template.mode}{ends} reqid {template.reqid} spi {told['spi'] or 'any'} {template.level}")
-    return ", ".join(words)
+    return ", ".join((*words, *policy.extra))
 
 
 def _observed(entry: PolicyEntry) -> Result:
@@ -91,4 +91,5 @@ def _observed(entry: PolicyEntry) -> Result:
         "add_time": entry.add_time,
         "use_time": entry.use_time,
         "complete": entry.complete,
+        "flags": list(entry.policy.extra),
     }

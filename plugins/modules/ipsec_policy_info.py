@@ -175,6 +175,14 @@ policies:
       returned: always
       type: bool
       sample: true
+    flags:
+      description:
+        - What another program gave it and M(ipsec.manual.ipsec_policy) cannot ask for, in the words of C(ip xfrm) where it has any. Limits have their
+          value, in seconds, bytes, or packets.
+      type: list
+      elements: str
+      returned: always
+      sample: ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

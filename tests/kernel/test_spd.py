@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import typing as t
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import given
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Mark, Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd as spd_module
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import NETLINK_XFRM, Netlink
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Policy, PolicyOperation, Spd, Template, build, plan
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policy_sets
@@ -100,6 +102,51 @@ def test_policies_of_other_programs_stay(spd: Spd) -> None:
     spd.apply(plan([ours], spd.dump(), "absent"))
     assert len(witness.policies()) == 1
     assert "dev lo" in witness.policies()[0]
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ("flag localok", "localok"),
+        ("flag icmp", "icmp"),
+        ("limit time-hard 4", "hard_addtime 4"),
+        ("limit time-use-soft 400", "soft_usetime 400"),
+        ("limit byte-hard 1000", "hard_bytes 1000"),
+        ("limit packet-soft 10", "soft_packets 10"),
+    ],
+)
+def test_what_another_program_gave_a_policy_is_a_difference_and_goes(spd: Spd, options: str, words: str) -> None:
+    ends = ("src", "192.0.2.1/32", "dst", "192.0.2.2/32", "dir", "out")
+    witness.run("ip", "xfrm", "policy", "add", *ends, *options.split(), "tmpl", "proto", "esp", "mode", "transport")
+    expect_replaced(spd, words)
+    if "time-hard" in options:
+        time.sleep(5)
+        assert len(witness.policies()) == 1
+
+
+@pytest.mark.parametrize(
+    "offset, value, words",
+    [(49, b"\3", "templates[0] share-unique"), (52, b"\1\0\0\0", "templates[0] auth-algorithms"), (56, bytes(4), "templates[0] encryption-algorithms")],
+)
+def test_what_a_template_demands_beyond_ours_is_a_difference_and_goes(spd: Spd, offset: int, value: bytes, words: str) -> None:
+    """ip(8) has no words for it, so ours with some bytes of struct xfrm_user_tmpl changed; it follows the policy and the head of its attribute."""
+    message = spd_module.new_policy(build("out", PAIR, [Template("esp")]))
+    place = spd_module._INFO.size + 4 + offset
+    body = message.body[:place] + value + message.body[place + len(value) :]
+    with Netlink(NETLINK_XFRM) as link:
+        assert link.send([message._replace(body=body)]) == ({}, {})
+    expect_replaced(spd, words)
+
+
+def expect_replaced(spd: Spd, words: str) -> None:
+    """The policy that is there differs from ours in this only, survives a failure as it is, and makes way for ours."""
+    ours = build("out", PAIR, [Template("esp")])
+    (operation,) = plan([ours], spd.dump())
+    assert str(operation) == f"replace policy out 192.0.2.1/32 > 192.0.2.2/32 ({words})"
+    refused(spd, [operation, PolicyOperation("add", build("in", PAIR, [Template("esp")] * 7), None)])
+    assert plan([ours], spd.dump()) == [operation]
+    spd.apply([operation])
+    assert plan([ours], spd.dump()) == []
 
 
 def test_policies_of_sockets_are_not_shown(spd: Spd) -> None:

@@ -17,7 +17,7 @@ import socket
 import struct
 import typing as t
 
-from ..association import AH, ESP, NO_LIFETIMES, TRANSPORT, TUNNEL, Mark, Selector, format_address, selector_problems
+from ..association import AH, ESP, NO_LIFETIMES, TRANSPORT, TUNNEL, Lifetimes, Mark, Selector, format_address, selector_problems
 from ..errors import InputError, SadbError, raise_all, raise_also, shown
 from ..uninterrupted import uninterrupted
 from .messages import (
@@ -32,6 +32,7 @@ from .messages import (
     XFRMA_PAD,
     pack_lifetimes,
     pack_selector,
+    unpack_lifetimes,
     unpack_selector,
 )
 from .netlink import (
@@ -57,6 +58,7 @@ XFRM_MSG_GETPOLICY = 0x15
 XFRM_MSG_UPDPOLICY = 0x19
 XFRMA_TMPL = 5
 XFRMA_POLICY_TYPE = 16
+_ATTRIBUTES_KNOWN = frozenset((XFRMA_TMPL, XFRMA_POLICY_TYPE, XFRMA_MARK, XFRMA_IF_ID, XFRMA_LASTUSED, XFRMA_PAD))
 
 IN = "in"
 OUT = "out"
@@ -82,6 +84,12 @@ _MARK = struct.Struct("@II")
 _U32 = struct.Struct("@I")
 _ANY_ALGORITHM = 0xFFFFFFFF
 
+# What an entry has that `Policy` has no field for, in the words of ip(8) (include/uapi/linux/xfrm.h: XFRM_POLICY_*, XFRM_SHARE_*).
+_FLAG_WORDS = ("localok", "icmp", *(f"flag-{bit}" for bit in range(2, 8)))
+_SHARE_WORDS = ("", "session", "user", "unique")
+_ALGORITHM_WORDS = ("auth-algorithms", "encryption-algorithms", "compression-algorithms")
+_STRANGE_WORDS = {8: "ctx", 28: "offload"}
+
 
 class Template(t.NamedTuple):
     """An SA that a policy asks for. Addresses are packed, all zeros for those of the packet (transport mode); SPI 0 is any.
@@ -103,6 +111,7 @@ class Policy(t.NamedTuple):
     """One entry of the SPD. Both networks of the selector are always given, all zeros with prefix 0 for any of their family.
 
     The lower the priority, the earlier it is asked. ``templates`` are applied in order, the first innermost.
+    ``extra`` names what another program gave it and nobody can ask for here: flags, limits, what its templates demand of algorithms.
     """
 
     direction: str
@@ -112,6 +121,7 @@ class Policy(t.NamedTuple):
     mark: Mark | None = None
     if_id: int = 0
     templates: tuple[Template, ...] = ()
+    extra: tuple[str, ...] = ()
 
 
 class PolicyEntry(t.NamedTuple):
@@ -240,8 +250,9 @@ def lets_pass(policy: Policy) -> bool:
 
 
 def differences(desired: Policy, actual: Policy) -> tuple[str, ...]:
-    """Names of the fields in which ``actual`` is not what ``desired`` asks for."""
-    return tuple(name for name, wanted, found in zip(Policy._fields, desired, actual) if wanted != found)
+    """Names of the fields in which ``actual`` is not what ``desired`` asks for, and what it has beyond them."""
+    fields = tuple(name for name, wanted, found in zip(Policy._fields, desired, actual) if wanted != found and name != "extra")
+    return (*fields, *(word for word in actual.extra if word not in desired.extra))
 
 
 def plan(desired: t.Sequence[Policy], actual: t.Sequence[PolicyEntry], state: str = PRESENT) -> list[PolicyOperation]:
@@ -312,20 +323,34 @@ def delete_policy(policy: Policy) -> Message:
 def decode(part: Part) -> PolicyEntry | None:
     """An entry from XFRM_MSG_NEWPOLICY; None for the policy of a socket, and for the secondary type of policy."""
     buffer, start, end = part
-    selector, dummy, dummy, dummy, add_time, use_time, priority, index, direction, action, dummy, dummy = _INFO.unpack_from(buffer, start)
+    selector, lifetimes, dummy, dummy, add_time, use_time, priority, index, direction, action, flags, share = _INFO.unpack_from(buffer, start)
     held = attributes(buffer, start + _INFO.size, end)
     kind = held.get(XFRMA_POLICY_TYPE)
     if direction >= len(DIRECTIONS) or (kind is not None and buffer[kind[0]] != 0):
         return None
-    templates: tuple[Template, ...] = ()
+    packed: list[tuple[t.Any, ...]] = []
     if XFRMA_TMPL in held:
         first, last = held[XFRMA_TMPL]
-        templates = tuple(_read_template(fields) for fields in _TEMPLATE.iter_unpack(buffer[first : last - (last - first) % _TEMPLATE.size]))
+        packed = list(_TEMPLATE.iter_unpack(buffer[first : last - (last - first) % _TEMPLATE.size]))
+    extra = [word for bit, word in enumerate(_FLAG_WORDS) if flags & 1 << bit]
+    extra += _share_words(share)
+    extra += [f"{name} {value}" for name, value in zip(Lifetimes._fields, unpack_lifetimes(lifetimes)) if value]
+    extra += [f"templates[{place}] {word}" for place, fields in enumerate(packed) for word in _template_extra(fields)]
+    extra += [_STRANGE_WORDS.get(kind, f"attribute-{kind}") for kind in held if kind not in _ATTRIBUTES_KNOWN]
     mark = Mark(*_MARK.unpack_from(buffer, held[XFRMA_MARK][0])) if XFRMA_MARK in held else None
     if_id = _U32.unpack_from(buffer, held[XFRMA_IF_ID][0])[0] if XFRMA_IF_ID in held else 0
     traffic, family = unpack_selector(selector)
-    policy = Policy(DIRECTIONS[direction], traffic, ACTIONS[min(action, 1)], priority, mark, if_id, templates)
+    policy = Policy(DIRECTIONS[direction], traffic, ACTIONS[min(action, 1)], priority, mark, if_id, tuple(map(_read_template, packed)), tuple(extra))
     return PolicyEntry(policy, index, add_time, use_time, pack_selector(traffic, family) == selector)
+
+
+def _share_words(share: int) -> list[str]:
+    return [f"share-{_SHARE_WORDS[share] if share < len(_SHARE_WORDS) else share}"] if share else []
+
+
+def _template_extra(fields: tuple[t.Any, ...]) -> list[str]:
+    """What a template asks for beyond `Template`: how SAs are shared, and sets of algorithms that are not all of them."""
+    return [*_share_words(fields[7]), *(word for word, mask in zip(_ALGORITHM_WORDS, fields[9:12]) if mask != _ANY_ALGORITHM)]
 
 
 def _read_template(fields: tuple[t.Any, ...]) -> Template:

@@ -50,6 +50,16 @@ def test_another_template_replaces_the_policy() -> None:
     assert len(world.spd.policies) == 1
 
 
+def test_what_no_option_can_ask_for_is_shown_and_goes() -> None:
+    world = World()
+    world.run("ipsec_policy", **OUT)
+    world.spd.policies[0] = world.spd.policies[0]._replace(extra=("localok", "hard_addtime 4"))
+    assert world.run("ipsec_policy_info")["policies"][0]["flags"] == ["localok", "hard_addtime 4"]
+    results = world.four_times("ipsec_policy", **OUT)
+    expect_once(results)
+    assert results[1]["operations"] == ["replace policy out 192.0.2.1/32 > 192.0.2.2/32 (localok, hard_addtime 4)"]
+
+
 def test_level_use_is_warned_about() -> None:
     result = World().run("ipsec_policy", **{**OUT, "templates": [{"level": "use"}]})
     assert any("in the clear" in warning for warning in result["warnings"])
