@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 import typing as t
 
@@ -21,8 +23,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan as make_plan
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import lifetimes, netlink
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import XFRM_MSG_GETSA
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, lifetimes, netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import XFRM_MSG_GETSA, XFRM_MSG_NEWSA, decode, new_sa
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import XFRM_MSG_GETPOLICY, PolicyOperation, Spd, Template, build
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import plan as make_policy_plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
@@ -386,6 +388,44 @@ def test_an_sa_whose_key_is_hidden_is_not_put_back_with_zeros(sadb: XfrmSadb) ->
     with pytest.raises(SadbError, match=r"Undoing the rest failed for: esp spi 0x00001000 .*the kernel hides its keys"):
         sadb.apply([*delete(hidden), *add(sa_of(0x2000))])
     assert set(witness.states()) == {("esp", 0x2000)}
+
+
+FORGER = """
+import ast, socket, struct, sys
+port, kind, body, sequences = ast.literal_eval(sys.argv[1])
+with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 6) as link:
+    for sequence in sequences:
+        link.sendto(struct.pack("=IHHII", 16 + len(body), kind, 0, sequence, 0) + body, (port, 0))
+"""
+
+
+def forge(port: int, kind: int, body: bytes, sequences: t.Sequence[int]) -> None:
+    """Send messages to a netlink socket of ours, from another process that is root, too."""
+    subprocess.run([sys.executable, "-c", FORGER, repr((port, kind, body, list(sequences)))], check=True)
+
+
+def test_what_another_process_sends_is_no_answer_of_the_kernel(sadb: XfrmSadb) -> None:
+    """Even of one that knows the sequence numbers: no refusal is hidden, and no SA."""
+    sa = sa_of(0x1000)
+    sadb.apply(add(sa))
+    with netlink.Netlink(netlink.NETLINK_XFRM) as link:
+        link.send([netlink.Message(XFRM_MSG_GETSA, b"")])
+        port = link._socket.getsockname()[0]
+        success = bytes(20)
+        forge(port, netlink.NLMSG_ERROR, success, range(link._sequence + 1, link._sequence + 3))
+        assert link.send([new_sa(sa)] * 2)[0] == {0: netlink.Refusal(errno.EEXIST, ""), 1: netlink.Refusal(errno.EEXIST, "")}
+        forge(port, netlink.NLMSG_DONE, bytes(4), [link._sequence + 1])
+        assert [entry.sa for entry in link.dump(netlink.Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, decode)] == [sa]
+
+
+def test_what_another_process_sends_is_no_event() -> None:
+    heard = events.listen()
+    # The columns are: socket, family, port, groups.
+    rows = [line.split() for line in witness.read("/proc/net/netlink").splitlines()]
+    (port,) = (int(row[2]) for row in rows if row[1] == str(netlink.NETLINK_XFRM) and int(row[3], 16))
+    forge(port, 0x1C, bytes((51, 0, 0, 0)), [0])
+    witness.run("ip", "-batch", "-", stdin=witness.as_command(sa_of(0x1000)))
+    assert next(heard).kind == events.ADD
 
 
 def test_no_socket_stays_open(sadb: XfrmSadb) -> None:

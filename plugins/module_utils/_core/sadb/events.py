@@ -16,7 +16,7 @@ import typing as t
 from ..association import Counters, Entry, SecurityAssociation
 from ..errors import SadbError
 from .messages import FAMILIES, PROTOCOL_NAMES, decode
-from .netlink import HEADER_SIZE, NETLINK_XFRM, Part, attribute, attributes, errno_name, errno_text
+from .netlink import HEADER_SIZE, NETLINK_XFRM, Part, attribute, attributes, errno_name, errno_text, is_kernel
 
 ADD = "ADD"
 UPDATE = "UPDATE"
@@ -80,13 +80,14 @@ def _events(link: socket.socket) -> t.Iterator[Event]:
     with link:
         while True:
             try:
-                buffer = link.recv(1 << 16)
+                buffer, sender = link.recvfrom(1 << 16)
             except OSError as exc:
                 if exc.errno != errno.ENOBUFS:
                     raise
                 yield Event(LOST)
                 continue
-            yield from read_events(buffer)
+            if is_kernel(sender):
+                yield from read_events(buffer)
 
 
 def read_events(buffer: bytes) -> t.Iterator[Event]:

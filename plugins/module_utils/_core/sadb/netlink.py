@@ -123,7 +123,8 @@ class Netlink:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
-        self._sequence = 0
+        # At random, so that nobody can answer what is not asked yet; with room to count up within 32 bits.
+        self._sequence = int.from_bytes(os.urandom(4), "big") >> 2
         self._buffer_sizes()
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
             self._option(_SOL_NETLINK, option, 1)
@@ -239,15 +240,17 @@ class Netlink:
                     return found if whole else None
 
     def _receive(self, flags: int) -> t.Iterator[tuple[int, int, int, Part]]:
-        """The messages of one datagram: type, flags, sequence, body."""
+        """The messages of one datagram: type, flags, sequence, body; none of one that another process sent."""
         try:
-            buffer = self._socket.recv(_RECEIVE, flags)
+            buffer, sender = self._socket.recvfrom(_RECEIVE, flags)
         except BlockingIOError:
             raise AnswersLost() from None
         except OSError as exc:
             if exc.errno == errno.ENOBUFS:
                 raise AnswersLost() from None
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
+        if not is_kernel(sender):
+            return
         offset, size = 0, len(buffer)
         unpack = _HEADER.unpack_from
         while offset + HEADER_SIZE <= size:
@@ -256,6 +259,11 @@ class Netlink:
                 raise NetlinkError(Refusal(errno.EBADMSG, "a message is cut short"))
             yield kind, message_flags, sequence, Part(buffer, offset + HEADER_SIZE, offset + length)
             offset += (length + 3) & ~3
+
+
+def is_kernel(sender: tuple[int, int]) -> bool:
+    """Whether a datagram's sender, port and groups, is the kernel: any process with CAP_NET_ADMIN can send to our port from its own (netlink(7))."""
+    return sender[0] == 0
 
 
 def _refusal(kind: int, flags: int, part: Part) -> Refusal:

@@ -40,12 +40,20 @@ def content(part: netlink.Part) -> bytes:
 
 
 class Exchange:
-    """A Netlink whose other end is in the hands of the test."""
+    """A Netlink whose other end is in the hands of the test, which counts its messages from 1."""
 
     def __init__(self) -> None:
         self.link = Netlink(netlink.NETLINK_ROUTE)
         self.link._socket.close()
-        self.link._socket, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.senders: list[int] = []
+        self.link._socket = t.cast(socket.socket, self)
+        self.link._sequence = 0
+        self.send, self.close = self.socket.send, self.socket.close
+
+    def recvfrom(self, size: int, flags: int) -> tuple[bytes, tuple[int, int]]:
+        """A datagram, from the next of ``senders``, the kernel where there is none."""
+        return self.socket.recv(size, flags), (self.senders.pop(0) if self.senders else 0, 0)
 
     def answer(self, *datagrams: bytes) -> None:
         for datagram in datagrams:
@@ -94,6 +102,24 @@ def test_an_answer_that_does_not_come_is_no_success(exchange: Exchange) -> None:
         exchange.link.send([Message(16, b"")] * 2)
 
 
+def test_what_another_process_sends_is_no_answer(exchange: Exchange) -> None:
+    exchange.senders = [4711, 0, 4711, 4711, 0]
+    exchange.answer(error(0, 1), error(errno.EEXIST, 1))
+    assert exchange.link.send([Message(16, b"")])[0] == {0: Refusal(errno.EEXIST, "")}
+    exchange.answer(message(WANTED, b"evil", 2, 2), message(netlink.NLMSG_DONE, bytes(4), 2, 2))
+    exchange.answer(message(WANTED, b"good", 2, 2) + message(netlink.NLMSG_DONE, bytes(4), 2, 2))
+    assert exchange.link.dump(Message(18, b""), WANTED, content) == [b"good"]
+
+
+def test_sequence_numbers_start_at_random() -> None:
+    starts = set()
+    for dummy in range(8):
+        with Netlink(netlink.NETLINK_ROUTE) as link:
+            starts.add(link._sequence)
+    assert len(starts) == 8
+    assert all(start < 1 << 30 for start in starts)
+
+
 def test_an_interrupted_dump_is_begun_anew(exchange: Exchange) -> None:
     exchange.answer(
         message(WANTED, b"old1", 1, 2) + message(WANTED, b"old2", 1, 2 | netlink.NLM_F_DUMP_INTR),
@@ -136,7 +162,7 @@ def test_a_socket_that_breaks_after_the_send_leaves_a_doubt(exchange: Exchange, 
         def send(self, data: bytes) -> int:
             return len(data)
 
-        def recv(self, *dummy: int) -> bytes:
+        def recvfrom(self, *dummy: int) -> bytes:
             raise OSError(errno.EBADF, "closed")
 
     with monkeypatch.context() as patch:
