@@ -174,7 +174,7 @@ def check_bill(tarball: Path) -> None:
     with tarfile.open(tarball) as archive:
         packed = {member.name: hashlib.sha256(archive.extractfile(member).read()).hexdigest() for member in archive if member.isfile()}
     if listed != packed:
-        sys.exit(f"The bill of materials and the artifact differ in: {' '.join(sorted({name for name, _ in listed.items() ^ packed.items()}))}")
+        sys.exit(f"The bill of materials and the artifact differ in: {' '.join(sorted({name for name, dummy in listed.items() ^ packed.items()}))}")
 
 
 def _check_documented(kind: str, where: dict[str, str]) -> int:
