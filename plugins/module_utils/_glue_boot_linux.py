@@ -189,15 +189,17 @@ def _reason(module: AnsibleModule) -> str:
     return "\n".join(line for line in said.splitlines() if not line.startswith("ipseckey: warning: "))
 
 
-def _diff(missing: t.Sequence[File], superfluous: t.Sequence[File]) -> list[dict[str, str]]:
-    """Texts as they are, programs by digests."""
+def _diff(missing: t.Sequence[File], superfluous: t.Sequence[File]) -> dict[str, str]:
+    """Texts as they are, each below its path, and programs by digests."""
     packed = {row.path for row in program.files()}
     command = [row for row in missing if row.path in packed]
-    shown = [{"before": program.digests(command, program.held), "after": program.digests(command, lambda row: row.content)}] if command else []
-    for row in (*(row for row in missing if row.path not in packed), *superfluous):
-        before, after = ((content or b"").decode("utf-8", "replace") for content in (program.held(row), row.content))
-        shown.append({"before_header": row.path, "after_header": row.path, "before": before, "after": after})
-    return shown
+    texts_of = [row for row in (*missing, *superfluous) if row.path not in packed]
+
+    def shown(content: t.Callable[[File], bytes | None]) -> str:
+        found = ((row.path, content(row)) for row in texts_of)
+        return program.digests(command, content) + "".join(f"{path}:\n{data.decode('utf-8', 'replace')}" for path, data in found if data)
+
+    return {"before": shown(program.held), "after": shown(lambda row: row.content)}
 
 
 # Absent

@@ -113,11 +113,13 @@ installed:
     - Whether the service is there. On Solaris and illumos it always is.
   returned: success
   type: bool
+  sample: true
 enabled:
   description:
     - Whether it is started at boot.
   returned: success
   type: bool
+  sample: true
 file:
   description:
     - The protected file that it loads, empty for none.
@@ -150,7 +152,7 @@ files:
   returned: success
   type: list
   elements: str
-  sample: [/etc/ipsecpolicies.json, /etc/systemd/system/ipseckeys.service]
+  sample: ["/etc/ipsecpolicies.json", "/etc/systemd/system/ipseckeys.service"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -76,6 +76,8 @@ _OPERATIONS = Field(
 
 _DIGEST = Field("dict", (), {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}, "success", keys=PAIR, elements=Field("str", pattern=DIGEST))
 
+_LABELS = Field("list", (), ["out 192.168.116.16/32 > 192.168.13.213/32"], "success", elements=Field("str"))
+
 _SELECTOR: Fields = {
     "source": Field("str", "Network of the senders in CIDR notation, empty for any.", "10.1.0.0/16", pattern=NETWORK),
     "destination": Field("str", "Network of the receivers in CIDR notation, empty for any.", "10.2.0.0/16", pattern=NETWORK),
@@ -109,7 +111,9 @@ _SA: Fields = {
         "dict",
         "Fingerprints of the keys.",
         contains={
-            "encryption": Field("str", "That of the encryption key, empty where there is none, V(short-key) for a key of DES.", "4a1bd3cc8a6e0f32", pattern=_FINGERPRINT),
+            "encryption": Field(
+                "str", "That of the encryption key, empty where there is none, V(short-key) for a key of DES.", "4a1bd3cc8a6e0f32", pattern=_FINGERPRINT
+            ),
             "authentication": Field("str", "That of the authentication key, empty where there is none.", "09d5b1e27c66a8f1", pattern=_FINGERPRINT),
         },
     ),
@@ -325,6 +329,32 @@ ANSWERS: t.Mapping[str, Fields] = {
             elements=Field("str", longest=1000),
         ),
         **_BACKEND,
+    },
+    "ipsec_boot": {
+        "service_manager": Field(
+            "str",
+            ("What starts services on the host, empty where nothing known was found, which only O(state=query) allows.",),
+            "systemd",
+            "success",
+            "(?:openrc|smf|systemd|sysvinit)?",
+        ),
+        "installed": Field("bool", ("Whether the service is there. On Solaris and illumos it always is.",), True, "success"),
+        "enabled": Field("bool", ("Whether it is started at boot.",), True, "success"),
+        "file": Field("str", ("The protected file that it loads, empty for none.",), "/etc/inet/secret/ipseckeys", "success", longest=PATH),
+        "policies_file": Field("str", ("The file of policies that it loads, empty for none.",), "/etc/ipsecpolicies.json", "success", longest=PATH),
+        "policies": _LABELS._replace(description=("The policies in that file, each as direction, source, and destination.",)),
+        "kept": _LABELS._replace(
+            description=("Those of RV(policies) that O(policies) names no more and that guard SAs of RV(file).",),
+            sample=[],
+        ),
+        "files": Field(
+            "list",
+            ("The files that were written or removed, or would be in check mode.",),
+            ["/etc/ipsecpolicies.json", "/etc/systemd/system/ipseckeys.service"],
+            "success",
+            most=FEW,
+            elements=Field("str", longest=PATH),
+        ),
     },
     "ipseckey_command": {
         "path": Field("str", ("Path of the command.",), "/usr/local/sbin/ipseckey", "success", longest=PATH),

@@ -127,7 +127,7 @@ def test_it_is_installed_once_told_and_removed(host: Host) -> None:
     assert {name: done[name] for name in expected} == expected
     host.spd.policies = list(parse(Path(texts.POLICIES).read_bytes(), "")[0])
     again = host.boot(**arguments)
-    assert not again["changed"] and not Manager.asked and again["files"] == [] and again["diff"] == []
+    assert not again["changed"] and not Manager.asked and again["files"] == [] and again["diff"] == {"before": "", "after": ""}
     told = host.boot(state="query", file="/ignored")
     assert {name: told[name] for name in expected} == expected and told["policies_file"] == done["policies_file"] and not told["changed"]
     gone = host.boot(check=True, state="absent")
