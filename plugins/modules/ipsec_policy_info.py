@@ -177,11 +177,11 @@ policies:
       sample: true
     flags:
       description:
-        - What another program gave it and M(ipsec.manual.ipsec_policy) cannot ask for, in the words of C(ip xfrm) where it has any. Limits have their
-          value, in seconds, bytes, or packets.
+        - What another program gave it and M(ipsec.manual.ipsec_policy) cannot ask for, in the words of C(ip xfrm) where it
+          has any. Limits have their value, in seconds, bytes, or packets.
+      returned: always
       type: list
       elements: str
-      returned: always
       sample: ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"]
 """
 

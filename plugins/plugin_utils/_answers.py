@@ -202,6 +202,16 @@ _POLICY: Fields = {
         "Whether this is all of it. V(false) where it also has what M(ipsec.manual.ipsec_policy) cannot say, such as a range of ports.",
         True,
     ),
+    "flags": Field(
+        "list",
+        (
+            "What another program gave it and M(ipsec.manual.ipsec_policy) cannot ask for, in the words of C(ip xfrm) where it has any. Limits have their "
+            "value, in seconds, bytes, or packets.",
+        ),
+        ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"],
+        most=FEW,
+        elements=Field("str"),
+    ),
 }
 
 
