@@ -232,3 +232,25 @@ def test_what_was_written_is_read_again(text: str, ask: bool) -> None:
         assert texts.says(written) == (KEYS, texts.POLICIES if with_policies else "")
         assert not _glue_boot.re.search("@[A-Z]", written) and (texts.MARK in written) == ask
     assert texts.says("#!/bin/sh\n") == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("platform", "there", "first", "found"),
+    [
+        ("sunos5", (), "/sbin/init", "smf"),
+        ("linux", ("/run/systemd/system", "/sbin/openrc", "/usr/sbin/update-rc.d"), "/usr/lib/systemd/systemd", "systemd"),
+        ("linux", ("/sbin/openrc", "/usr/sbin/update-rc.d"), "/sbin/init", "openrc"),
+        # An image that was not booted: what is its first process will be.
+        ("linux", ("/usr/sbin/update-rc.d",), "/usr/lib/systemd/systemd", "systemd"),
+        ("linux", ("/usr/sbin/update-rc.d",), "/usr/sbin/init", "sysvinit"),
+        ("linux", (), "/bin/busybox", ""),
+        ("freebsd14", (), "/sbin/init", ""),
+    ],
+)
+def test_the_service_manager_is_found(monkeypatch: pytest.MonkeyPatch, platform: str, there: tuple[str, ...], first: str, found: str) -> None:
+    monkeypatch.setattr(_glue_boot_services.sys, "platform", platform)
+    monkeypatch.setattr(_glue_boot_services.os.path, "isdir", there.__contains__)
+    monkeypatch.setattr(_glue_boot_services.os.path, "exists", there.__contains__)
+    monkeypatch.setattr(_glue_boot_services.os.path, "realpath", lambda dummy: first)
+    monkeypatch.setattr(_glue_boot_services.shutil, "which", lambda name, path: next((path for path in there if path.endswith(name)), None))
+    assert _glue_boot_services.detect() == found
