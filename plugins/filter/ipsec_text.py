@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import inspect
 import typing as t
+from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -14,7 +16,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import AUTHENTICATION, ENCRYPTION, find
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, SecurityAssociation, format_address, is_unspecified, pack_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown, type_name
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd_text
 from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_digest_key, parse_number
@@ -26,16 +28,18 @@ View = t.Dict[str, t.Any]
 
 
 def ipseckeys_parse(content: str, target: str = "linux", allow_static_counter_mode: bool = False) -> list[View]:
-    return [public(sa) for sa in language.parse(_text(content, "text"), target=target, allow_static_counter_mode=allow_static_counter_mode).sas]
+    allowed = _boolean(allow_static_counter_mode, "allow_static_counter_mode")
+    return [public(sa) for sa in language.parse(_text(content, "text"), target=target, allow_static_counter_mode=allowed).sas]
 
 
 def ipseckeys_render(sas: t.Sequence[t.Mapping[str, t.Any]], target: str = "linux", allow_static_counter_mode: bool = False) -> str:
     if not isinstance(sas, (list, tuple)):
-        raise InputError(f"a list of security associations is wanted, found {type(sas).__name__}", "sas", "Put a single one into brackets: [sa].")
+        raise InputError(f"a list of security associations is wanted, found {type_name(sas)}", "sas", "Put a single one into brackets: [sa].")
+    allowed = _boolean(allow_static_counter_mode, "allow_static_counter_mode")
     made, problems = [], []
     for index, view in enumerate(sas):
         try:
-            made.append(_sa(view, f"sas[{index}]", allow_static_counter_mode))
+            made.append(_sa(view, f"sas[{index}]", allowed))
         except IpsecError as exc:
             problems.append(exc)
     raise_all([*problems, *association.set_problems(made, [f"sas[{index}]" for index in range(len(made))])])
@@ -44,7 +48,7 @@ def ipseckeys_render(sas: t.Sequence[t.Mapping[str, t.Any]], target: str = "linu
 
 def _text(content: t.Any, place: str) -> t.Any:
     if not isinstance(content, (str, bytes)):
-        raise InputError(f"a text is wanted, found {type(content).__name__}", place, "Give the content of an ipseckeys file.")
+        raise InputError(f"a text is wanted, found {type_name(content)}", place, "Give the content of an ipseckeys file.")
     return content
 
 
@@ -86,7 +90,7 @@ def ipsec_sas(connections: t.Any, content: str, host: str, addresses: t.Mapping[
 
 def ipsec_digest(content: str, digest_key: str = "") -> dict[str, str]:
     if not isinstance(digest_key, str):
-        raise InputError(f"a text is wanted, found {type(digest_key).__name__}", "digest_key", "Put the hex digits into quotes.")
+        raise InputError(f"a text is wanted, found {type_name(digest_key)}", "digest_key", "Put the hex digits into quotes.")
     key = parse_digest_key(digest_key, "digest_key") if digest_key else b""
     return digest(language.parse(_text(content, "content"), name="content", allow_static_counter_mode=True).sas, key)
 
@@ -102,9 +106,10 @@ def ipsec_policies(
 ) -> list[View]:
     if direction not in (None, "in", "out", "fwd"):
         raise InputError(f"unknown direction {shown(str(direction))}", "direction", "Choose one of: in, out, fwd.")
+    priority = parse_number(str(priority), 32, "priority")
     chosen = connections
     if only and isinstance(connections, (list, tuple)):
-        chosen = [raw for raw in connections if isinstance(raw, dict) and raw.get("name") in only]
+        chosen = [raw for raw in connections if isinstance(raw, dict) and raw.get("name") in tuple(only)]
     return [
         policy
         for connection in _read(chosen, addresses, groups)
@@ -161,7 +166,7 @@ _READ = {
 
 def _sa(view: t.Mapping[str, t.Any], place: str, allow_static_counter_mode: bool) -> SecurityAssociation:
     if not isinstance(view, dict):
-        raise InputError(f"a dictionary is wanted, found {type(view).__name__}", place)
+        raise InputError(f"a dictionary is wanted, found {type_name(view)}", place)
     unknown = sorted(set(view) - _READ)
     if unknown:
         raise InputError(f"unknown field {shown(str(unknown[0]))}", place, f"Known are: {', '.join(sorted(_READ))}.")
@@ -198,14 +203,39 @@ def _lifetimes(given: t.Any, place: str) -> Lifetimes:
     return Lifetimes(**{name: parse_number(str(value), 64, f"{place}.{name}") for name, value in given.items() if value is not None})
 
 
+# What arguments are that nothing else looks at before it uses them, and how that is called.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "addresses": ((Mapping,), "a mapping"),
+    "groups": ((Mapping,), "a mapping"),
+    "host": ((str,), "a word"),
+    "only": ((list, tuple, set), "a list"),
+    "target": ((str,), "a word"),
+}
+
+
 def _reporting(name: str, work: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+    signature = inspect.signature(work)
+
     def run(*arguments: t.Any, **options: t.Any) -> t.Any:
         try:
-            return work(*arguments, **options)
+            given = signature.bind(*arguments, **options)
+        except TypeError as exc:
+            raise AnsibleFilterError(f"ipsec.manual.{name}: {exc}. It takes: {', '.join(signature.parameters)}.") from None
+        try:
+            raise_all(list(_ill_typed(given.arguments)))
+            return work(*given.args, **given.kwargs)
         except IpsecError as exc:
             raise AnsibleFilterError(f"ipsec.manual.{name}: {exc}") from exc
 
     return run
+
+
+def _ill_typed(arguments: t.Mapping[str, t.Any]) -> t.Iterator[InputError]:
+    for name, value in arguments.items():
+        kinds, wanted = _KINDS.get(name, ((object,), ""))
+        may_be_empty = name in ("addresses", "groups", "only")
+        if not isinstance(value, kinds) and not (may_be_empty and value in (None, "")):
+            yield InputError(f"this is {type_name(value)}, not {wanted}", name, "Name one host." if name == "host" else f"Give {wanted}, or leave it out.")
 
 
 class FilterModule:

@@ -155,15 +155,14 @@ files:
   sample: ["/etc/ipsecpolicies.json", "/etc/systemd/system/ipseckeys.service"]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_BOOT
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_boot import apply_boot
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
 
 
 def main() -> None:
-    run(AnsibleModule(argument_spec=IPSEC_BOOT, supports_check_mode=True), apply_boot)
+    run(Module(argument_spec=IPSEC_BOOT, supports_check_mode=True), apply_boot)
 
 
 if __name__ == "__main__":

@@ -213,15 +213,14 @@ operations:
   sample: ["add policy out 192.168.116.16/32 > 192.168.13.213/32"]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_POLICY
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_policy import apply_policies
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec=IPSEC_POLICY,
         mutually_exclusive=[("direction", "policies")],
         required_one_of=[("direction", "policies")],

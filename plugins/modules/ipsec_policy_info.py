@@ -185,15 +185,14 @@ policies:
       sample: ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_POLICY_INFO
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_policy import policy_info
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec=IPSEC_POLICY_INFO,
         supports_check_mode=True,
     )

@@ -163,15 +163,14 @@ backend:
   sample: xfrm
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_PREFLIGHT
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_preflight import preflight
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec=IPSEC_PREFLIGHT,
         supports_check_mode=True,
     )

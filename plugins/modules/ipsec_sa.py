@@ -461,15 +461,14 @@ backend:
   sample: xfrm
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SA
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_sa import apply_sa
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec=IPSEC_SA,
         supports_check_mode=True,
     )

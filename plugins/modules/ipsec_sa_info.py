@@ -346,15 +346,14 @@ backend:
   sample: xfrm
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SA_INFO
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_info import sa_info
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec=IPSEC_SA_INFO,
         supports_check_mode=True,
     )

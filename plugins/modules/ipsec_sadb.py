@@ -180,15 +180,14 @@ backend:
   sample: xfrm
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SADB
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_sadb import apply_sadb
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec=IPSEC_SADB,
         mutually_exclusive=[("content", "src")],
         required_if=[("state", state, ("content", "src"), True) for state in ("present", "exact", "absent")],

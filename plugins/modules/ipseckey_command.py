@@ -83,15 +83,14 @@ files:
   sample: ["/usr/local/sbin/ipseckey", "/usr/local/share/man/man8/ipseckey.8"]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSECKEY_COMMAND
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_program import apply_program
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec=IPSECKEY_COMMAND,
         supports_check_mode=True,
     )

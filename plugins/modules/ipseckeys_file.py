@@ -142,15 +142,14 @@ digest:
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSECKEYS_FILE
 from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
 from ansible_collections.ipsec.manual.plugins.module_utils._glue_file import apply_file
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec=IPSECKEYS_FILE,
         mutually_exclusive=[("content", "src")],
         required_if=[("state", "present", ("content", "src"), True)],

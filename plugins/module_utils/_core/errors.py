@@ -29,6 +29,14 @@ def shown(word: str) -> str:
     return repr(word if len(word) <= 40 else word[:37] + "...")
 
 
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number with a point", str: "a word", list: "a list", dict: "a mapping"}
+
+
+def type_name(value: t.Any) -> str:
+    """What a value that somebody gave is, in words; never the value."""
+    return next((name for kind, name in _TYPE_NAMES.items() if isinstance(value, kind)), "nothing")
+
+
 class IpsecError(Exception):
     """One problem.
 

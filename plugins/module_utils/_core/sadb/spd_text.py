@@ -12,7 +12,7 @@ import json
 import typing as t
 
 from ..association import Selector, format_address
-from ..errors import InputError, raise_all, shown
+from ..errors import InputError, raise_all, shown, type_name
 from ..reading import Reader, mark_text, read_address, read_selector, selector_view
 from ..values import parse_mark, parse_number, parse_spi
 from . import spd
@@ -51,7 +51,8 @@ POLICY = {
     "if_id": Field(int, 0),
     "templates": Field(list, ()),
 }
-_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number with a point", str: "a word", list: "a list", dict: "a mapping"}
+# What the type of a field is called.
+_KIND_NAMES = {int: "a whole number", str: "a word", list: "a list", dict: "a mapping"}
 
 
 def parse(data: bytes, name: str) -> tuple[tuple[Policy, ...], Doubts]:
@@ -102,7 +103,7 @@ def template_view(template: Template) -> dict[str, t.Any]:
 def read_policies(given: t.Any, place: str, doubts: Doubts) -> tuple[Policy, ...]:
     """A list of policies, checked each alone and together; raises everything that is wrong with them. Adds to ``doubts``."""
     if not isinstance(given, list):
-        raise InputError(f"this is {_type_name(given)}, not a list of policies", place)
+        raise InputError(f"this is {type_name(given)}, not a list of policies", place)
     reader = Reader()
     policies: list[Policy] = []
     for index, mapping in enumerate(given):
@@ -164,7 +165,7 @@ def _values(reader: Reader, given: t.Any, fields: t.Mapping[str, Field], place: 
     """Every field's value, its default where it is missing or bad; notes unknown names, and values of another type than the field's."""
     values = {name: field.default for name, field in fields.items()}
     if not isinstance(given, dict):
-        reader.problems.append(InputError(f"this is {_type_name(given)}, not a mapping", place, f"Known names are: {', '.join(fields)}."))
+        reader.problems.append(InputError(f"this is {type_name(given)}, not a mapping", place, f"Known names are: {', '.join(fields)}."))
         return values
     below = f"{place}." if place else ""
     for name, value in given.items():
@@ -186,14 +187,10 @@ def _value(value: t.Any, field: Field, place: str) -> t.Any:
     if field.kind is str and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, field.kind) or isinstance(value, bool):
-        raise InputError(f"this is {_type_name(value)}, not {_TYPE_NAMES[field.kind]}", place)
+        raise InputError(f"this is {type_name(value)}, not {_KIND_NAMES[field.kind]}", place)
     if field.choices and value not in field.choices:
         raise InputError(f"unknown {place.rpartition('.')[2]} {shown(str(value))}", place, f"Choose one of: {', '.join(field.choices)}.")
     return value
-
-
-def _type_name(value: t.Any) -> str:
-    return next((name for kind, name in _TYPE_NAMES.items() if isinstance(value, kind)), "nothing")
 
 
 def _without_repetition(pairs: list[tuple[str, t.Any]], place: str) -> dict[str, t.Any]:
