@@ -36,6 +36,8 @@ HOSTS = ("enigma", "partym")
 OWN_FOLDERS = ("/run", "/tmp", "/dev/shm", "/etc/inet", "/var/tmp", "/root")
 SECRET_FOLDER = "/etc/inet/secret/"
 CONTROLLER = "controller"
+# What Ansible writes in every run that it is told to write all it can.
+WRITTEN = ("ansible.log", "junit", "results", "tree")
 
 
 class Leak(t.NamedTuple):
@@ -210,7 +212,7 @@ class Stage:
 
     def clear(self) -> None:
         """Remove what a playbook left on the controller."""
-        for name in ("ansible.log", "facts", "junit", "results", "variables.yml"):
+        for name in (*WRITTEN, "facts", "retry", "variables.yml"):
             shutil.rmtree(WORK / name, ignore_errors=True)
             (WORK / name).unlink(missing_ok=True)
 
@@ -224,6 +226,19 @@ class Stage:
         shutil.copy(self.inventory, inventory / "1-lab.yml")
         group = {"lab": {"vars": {"ansible_ssh_pipelining": pipelining, **(settings or {})}}}
         (inventory / "2-settings.yml").write_text(json.dumps(group), encoding="utf-8")
+        self.vault()
+        path = playbook if playbook.count(".") == 2 else str(HERE / "playbooks" / playbook)
+        outcome = self._ansible("ansible-playbook", "-vvvvv", "--diff", *arguments, path, debug=debug)
+        silent = [name for name in WRITTEN if not (WORK / name).exists()]
+        if silent:
+            raise RuntimeError(f"Ansible did not write what it was told to write: {', '.join(silent)}\n{outcome.output}")
+        return outcome
+
+    def list_inventory(self) -> Outcome:
+        """Have Ansible print all variables of all hosts, cached facts among them, as the last playbook had and left them."""
+        return self._ansible("ansible-inventory", "--list", debug=False)
+
+    def _ansible(self, program: str, *arguments: str, debug: bool) -> Outcome:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
             "HOME": "/tmp/home",
@@ -232,30 +247,20 @@ class Stage:
             "ANSIBLE_LOG_PATH": str(WORK / "ansible.log"),
             "ANSIBLE_DEBUG": str(int(debug)),
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_DISPLAY_TRACEBACK": "always",
             "ANSIBLE_DISPLAY_ARGS_TO_STDOUT": "1",
             "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
             "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(WORK / "facts"),
             "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callbacks"),
-            "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit,results",
+            "ANSIBLE_RETRY_FILES_ENABLED": "1",
+            "ANSIBLE_RETRY_FILES_SAVE_PATH": str(WORK / "retry"),
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit,ansible.builtin.tree,results",
+            "ANSIBLE_CALLBACK_TREE_DIR": str(WORK / "tree"),
             "JUNIT_OUTPUT_DIR": str(WORK / "junit"),
             "LEAK_RESULTS": str(WORK / "results"),
         }
-        self.vault()
-        program = [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            "-vvvvv",
-            "--diff",
-            "-i",
-            str(inventory),
-            "--vault-password-file",
-            str(WORK / "vault.txt"),
-        ]
-        path = playbook if playbook.count(".") == 2 else str(HERE / "playbooks" / playbook)
-        outcome = self.run(CONTROLLER, *program, *arguments, path, environment=environment)
-        silent = [name for name in ("ansible.log", "junit", "results") if not (WORK / name).exists()]
-        if silent:
-            raise RuntimeError(f"Ansible did not write what it was told to write: {', '.join(silent)}\n{outcome.output}")
-        return outcome
+        options = ["-i", str(WORK / "inventory"), "--vault-password-file", str(WORK / "vault.txt")]
+        return self.run(CONTROLLER, str(Path(sys.executable).with_name(program)), *options, *arguments, environment=environment)
 
 
 def compile_recorder() -> bytes:

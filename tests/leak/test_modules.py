@@ -59,6 +59,37 @@ def test_no_refusal_of_a_text_quotes_a_key(name: str) -> None:
     assert search.first(shown.encode()) == "", shown
 
 
+PLANTED = "/run/planted"
+# sudo's part in become: another program starts the shell, whose command line is seen and whose input is not.
+SUDO = """\
+#!/bin/sh
+while [ "$1" != /bin/sh ]; do shift; done
+exec "$@"
+"""
+# Python imports this first. Files fail when they are written, netlink when anything but a dump is asked for.
+THROWING = """\
+import os, socket, struct
+
+class Socket(socket.socket):
+    def send(self, data, *arguments):
+        if self.family == socket.AF_NETLINK and struct.unpack_from("=H", data, 6)[0] & 0x300 != 0x300:
+            throw()
+        return super().send(data, *arguments)
+
+def throw(*arguments):
+    raise RuntimeError("thrown in the middle")
+
+os.fsync, socket.socket = throw, Socket
+"""
+
+
+def plant(stage: Stage) -> None:
+    """What the playbook needs on the host."""
+    for name, content in {"sudo": SUDO, "sitecustomize.py": THROWING}.items():
+        script = f"mkdir -p {PLANTED} && cat > {PLANTED}/{name} && chmod 755 {PLANTED}/{name}"
+        assert stage.run(HOSTS[0], "sh", "-c", script, stdin=content.encode()).status == 0
+
+
 def variables(stage: Stage) -> dict[str, t.Any]:
     """What playbooks/modules.yml wants to know."""
 
@@ -82,7 +113,9 @@ def variables(stage: Stage) -> dict[str, t.Any]:
             "authentication_algorithm": "hmac-md5",
             "authentication_key": key(128),
         },
+        "leak_planted": PLANTED,
         "leak_other_key": key(192),
+        "leak_loop_keys": [key(192), key(192)],
         "leak_bad_sas": {
             "short and odd": {"encryption_key": key(192)[:-2], "authentication_key": key(128)[:-1]},
             "both keys exchanged": {"encryption_key": key(128), "authentication_key": key(192)},
@@ -98,10 +131,13 @@ def variables(stage: Stage) -> dict[str, t.Any]:
 def test_modules_let_no_key_out(stage: Stage) -> None:
     values = variables(stage)
     stage.write_variables(values)
+    plant(stage)
     outcome = stage.playbook("modules.yml", "-e", "@variables.yml", pipelining=False, debug=True)
     stage.clear()
     assert [str(leak) for leak in outcome.leaks] == []
     assert outcome.status == 0, outcome.output
+    assert outcome.output.count("changed: [enigma] => (item=(censored due to no_log))") == len(values["leak_loop_keys"])
+    assert outcome.output.count("RuntimeError: thrown in the middle") >= 2
     assert {leak.finding.place for leak in outcome.allowed} >= {"/etc/inet/secret/ipseckeys", "/etc/inet/secret/ipseckeys.previous"}
     assert {"ansible-ipsec.manual.ipsec_sa", "ansible-ipsec.manual.ipsec_sadb", "ansible-ipsec.manual.ipseckeys_file"} <= outcome.invocations[HOSTS[0]]
     assert outcome.counts[CONTROLLER]["execs"] > 0

@@ -12,14 +12,17 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ipsec.manual.tests.leak.rotations import CONNECTIONS, FILE, KEYS, KEYSTORE, SETTINGS, check_watched, keys_in, keystore, prepare
-from ansible_collections.ipsec.manual.tests.leak.stage import HOSTS, Outcome, Stage
+from ansible_collections.ipsec.manual.tests.leak.stage import HOSTS, WORK, Outcome, Stage
 
 
 def rotate(stage: Stage, *, plain: bool = False) -> Outcome:
     """Rotate: plain as most users would, on connections that do not pipeline; else with debug messages and without the role's no_log."""
     outcome = stage.playbook("ipsec.manual.rotate", pipelining=not plain, debug=not plain, settings={**SETTINGS, "rotate_secure_logging": plain})
+    listed = stage.list_inventory()
+    assert HOSTS[0] in listed.output
+    assert (WORK / "retry").exists() is (outcome.status != 0)
     stage.clear()
-    return outcome
+    return outcome._replace(leaks=[*outcome.leaks, *listed.leaks])
 
 
 @pytest.mark.parametrize("plain", [True, False], ids=["plain", "debug"])

@@ -73,6 +73,7 @@ def test_what_is_gone_is_not_seen_again(stage: Stage) -> None:
 def test_leaks_of_a_careless_playbook_are_seen(stage: Stage) -> None:
     stage.write_variables({"careless_key": stage.keys.key(32).hex()})
     outcome = stage.playbook("careless.yml", "-e", "@variables.yml", pipelining=False, debug=False)
+    listed = stage.list_inventory()
     stage.clear()
     assert outcome.status == 0, outcome.output
     assert {"output", "file"} <= outcome.kinds(CONTROLLER)
@@ -80,7 +81,8 @@ def test_leaks_of_a_careless_playbook_are_seen(stage: Stage) -> None:
     written = {
         leak.finding.place.replace(str(staging.WORK), "").split("/")[1] for leak in outcome.leaks if leak.finding.kind == "file" and leak.system == CONTROLLER
     }
-    assert {"ansible.log", "facts", "results"} <= written
+    assert {"ansible.log", "facts", "junit", "results", "tree"} <= written
+    assert "output" in listed.kinds(CONTROLLER), listed.output
     modules = [leak.finding.place for leak in outcome.leaks if leak.system == HOSTS[0] and "/.ansible/tmp/" in leak.finding.place]
     assert modules  # an option in a module's temporary file
 
