@@ -54,6 +54,7 @@ options:
     description:
       - Directory on the controller that holds the keystore, relative to the playbook, or beginning with C(~). It is made with mode 0700 if it does not
         exist, with a C(.gitignore) for its lock.
+      - Each of its files holds the random id of this keystore. A file of another keystore is refused, also where the same password opens it.
       - One run at a time uses it. A run owns it from V(prepared) to V(released) or V(discarded), or until its process has ended.
       - Whether a process on another machine, or in another container, has ended cannot be seen; such a run is believed for an hour.
     type: path

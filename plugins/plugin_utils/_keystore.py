@@ -31,7 +31,7 @@ from ansible.parsing.vault import VaultLib, is_encrypted
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
-from . import _roots
+from . import _identity, _roots
 from ._records import KeystoreError, Record, dump, load
 from ._roots import RootFile
 
@@ -150,6 +150,7 @@ class Keystore:
         self.vault = vault
         self._origins: dict[str, Origin] = {}
         self._root_file: RootFile | None = None
+        self._id = ""
 
     def path(self, name: str) -> str:
         return os.path.join(self.directory, name + SUFFIX)
@@ -191,7 +192,30 @@ class Keystore:
             text, self._origins[name] = self.vault.decrypt(_read_file(path), path)
         except FileNotFoundError:
             return None
+        found = _identity.found_in(text)
+        if found:
+            _identity.check(found, self._own_id(), path, f"{_identity.NAME}{SUFFIX}")
         return text
+
+    def _own_id(self) -> str:
+        """The keystore's id; empty where no file has one yet."""
+        if not self._id:
+            self._id = self._stored_id() or self._id_of_files()
+        return self._id
+
+    def _stored_id(self) -> str:
+        path = self.path(_identity.NAME)
+        try:
+            return _identity.load(self.vault.decrypt(_read_file(path), path)[0], path)
+        except FileNotFoundError:
+            return ""
+
+    def _id_of_files(self) -> str:
+        found: dict[str, str] = {}
+        for name in self._files():
+            with contextlib.suppress(FileNotFoundError):
+                found[name + SUFFIX] = _identity.found_in(self.vault.decrypt(_read_file(self.path(name)), self.path(name))[0])
+        return _identity.agreed(found, self.directory)
 
     def read_all(self) -> dict[str, Record]:
         """Every record of the directory, by connection."""
@@ -210,14 +234,27 @@ class Keystore:
     def write_texts(self, texts: t.Mapping[str, str]) -> None:
         """Replace files, in order: whoever reads sees the old or the new one whole, also after a power failure.
 
-        All are encrypted before any is replaced. Where replacing fails, the error names those that were replaced before.
+        All are encrypted before any is replaced. Where replacing fails, the error names those that were replaced before. Each gets the keystore's id, which is
+        written before any file that has it.
         """
-        contents = {name: (self.path(name), self.vault.encrypt(text, self._origins.get(name), self.path(name))) for name, text in texts.items()}
+        if not texts:
+            return
+        identity = self._own_id() or _identity.new()
+        if not os.path.lexists(self.path(_identity.NAME)):
+            if self._origins:
+                # Who can read the files can read it.
+                self._origins[_identity.NAME] = next(iter(self._origins.values()))
+            texts = {_identity.NAME: _identity.dump(actor()), **texts}
+        contents = {
+            name: (self.path(name), self.vault.encrypt(_identity.marked(text, identity), self._origins.get(name), self.path(name)))
+            for name, text in texts.items()
+        }
         written: list[str] = []
         for name, (path, data) in contents.items():
             try:
                 _replace_file(path, data)
-                written.append(name)
+                if name != _identity.NAME:
+                    written.append(name)
                 _sync_directory(self.directory)
             except OSError as exc:
                 done = f"Written were the connections {', '.join(written)} only" if written else "Nothing was changed"

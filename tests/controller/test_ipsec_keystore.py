@@ -12,6 +12,7 @@ import os
 import pathlib
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import typing as t
@@ -168,7 +169,7 @@ def test_ansible_vault_rekeys_every_file(controller: Controller) -> None:
     """Connections with random and with derived keys, the root secret, and a key that a lookup remembers."""
     keep = {"ansible.builtin.debug": {"msg": "{{ lookup('ipsec.manual.ipsec_key', 'aes', keystore='keystore', name='kept') | hash('sha256') }}"}}
     first = controller.well(keystore(only=["pair"]), keystore(only=["mesh"], store="derived"), keystore("promoted"), keep, show("pair", "mesh"))
-    assert sorted(controller.snapshot()) == ["_key.kept.yml", "_root.yml", "mesh.yml", "pair.yml"]
+    assert sorted(controller.snapshot()) == ["_key.kept.yml", "_keystore.yml", "_root.yml", "mesh.yml", "pair.yml"]
     rekey(controller, "--vault-password-file", "default", "--new-vault-id", "ops@ops")
     assert all(data.startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n") for data in controller.snapshot().values())
     assert "decrypts the keystore file" in controller.badly(keystore(new_keys=True))
@@ -181,6 +182,21 @@ def test_ansible_vault_rekeys_every_file(controller: Controller) -> None:
     rekey(controller, "--vault-id", "ops@ops", "--new-vault-password-file", "wrong")
     controller.well(keep, keystore("retired"), options=("--vault-id", "default@default", "--vault-id", "default@wrong"))
     controller.well(keystore(new_keys=True), options=("--vault-password-file", "wrong"))
+
+
+def test_a_file_of_another_keystore_with_the_same_password_is_refused_by_whoever_reads_it(controller: Controller) -> None:
+    controller.well(keystore(), keystore("promoted"))
+    controller.keystore.rename(controller.folder / "another")
+    controller.well(keystore(), keystore("promoted"))
+    own = (controller.keystore / "pair.yml").read_bytes()
+    shutil.copy(controller.folder / "another" / "pair.yml", controller.keystore)
+    before = controller.snapshot()
+    for task in (keystore(), show("pair"), {"ipsec.manual.ipsec_keystore_info": {"directory": "keystore"}}):
+        assert "pair.yml: the file is one of another keystore, which has the id " in controller.badly(task)
+    controller.well(show("mesh"))
+    assert controller.snapshot() == before
+    (controller.keystore / "pair.yml").write_bytes(own)
+    controller.well(keystore(), show("pair", "mesh"))
 
 
 @pytest.mark.parametrize("last", [("promoted",), ("promoted", "retired")])

@@ -26,7 +26,7 @@ from ansible.parsing.vault import VaultSecret
 from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _keystore, _records, _remembered, _steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _identity, _keystore, _records, _remembered, _steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Runner, Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._records import Record
@@ -145,6 +145,8 @@ class Ledger:
         assert len(self._all(self.keys)) == sum(map(len, self.keys.values()))
         assert len(self._all(self.spis)) == sum(map(len, self.spis.values()))
         self._look_for_plaintext(roots.secrets().values())
+        texts = [store.read_text(path.stem) or "" for path in pathlib.Path(self.directory).glob("*.yml")]
+        assert len(set(map(_identity.found_in, texts))) <= 1
 
     @staticmethod
     def _all(found: t.Mapping[t.Any, frozenset[t.Any]]) -> set[t.Any]:
@@ -254,7 +256,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_after(tmp_p
 
     run(str(tmp_path / "keystore"), PREPARE._replace(store="derived"), Recorder())
     renames = [(index, name) for index, (call, name) in enumerate(calls) if call == "replace"]
-    assert [name.split(".")[1] for dummy, name in renames] == ["_root", "pair", "link"]
+    assert [name.split(".")[1] for dummy, name in renames] == ["_keystore", "_root", "pair", "link"]
     for index, name in renames:
         before = [call for call, about in calls[:index] if about == name]
         assert before[-2:] == ["fsync", "close"] and before[-3] == "write"
@@ -320,6 +322,10 @@ def test_a_key_that_was_retired_in_one_connection_is_refused_in_another(ledger: 
         run(ledger.directory, PREPARE)
 
 
+def text_of(fields: t.Mapping[str, t.Any]) -> str:
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
+
+
 def test_a_key_that_a_connection_had_is_refused_where_it_stands_alone(ledger: Ledger) -> None:
     for order in (PREPARE, Order("promoted", "me@here"), PREPARE, Order("promoted", "me@here")):
         run(ledger.directory, order)
@@ -336,9 +342,9 @@ def test_a_key_that_a_connection_had_is_refused_where_it_stands_alone(ledger: Le
     ):
         again, *dummy = language.parse(text).sas
         fields = {"format": 1, "name": "own", "algorithm": "aes-cbc", "created": "", "created_by": "", "key": again.encryption_key.hex()}
-        store.write_texts({"_key.own": json.dumps(fields)})
+        store.write_texts({"_key.own": text_of(fields)})
         if "copy" in told:
-            store.write_texts({"_key.copy": json.dumps({**fields, "name": "copy"})})
+            store.write_texts({"_key.copy": text_of({**fields, "name": "copy"})})
         before = path.read_bytes()
         with pytest.raises(IpsecError, match=told) as caught:
             run(ledger.directory, PREPARE)
