@@ -43,12 +43,11 @@ class Result(t.NamedTuple):
 
 
 class Command:
-    """The command in its own folder, and a safe folder for its files."""
+    """The command, and a safe folder for its files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, library: Path, folder: Path) -> None:
         self.folder = folder
-        shutil.copytree(next(iter(_core.__path__)), folder / "lib" / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
-        self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder / "lib"), "PYTHONDONTWRITEBYTECODE": "1", "TERM": "dumb"}
+        self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(library), "TERM": "dumb"}
         self.words = ("/usr/bin/python3", "-m", "ipseckey")
         if "COVERAGE_FILE" in os.environ:
             self.environment["COVERAGE_FILE"] = os.environ["COVERAGE_FILE"]
@@ -79,11 +78,19 @@ class Command:
         return str(path)
 
 
+@pytest.fixture(name="library", scope="module")
+def make_library() -> t.Iterator[Path]:
+    """The core as the command, alone: once, so that it is compiled once."""
+    with tempfile.TemporaryDirectory(prefix="ipsec-manual-test-", dir="/root") as folder:
+        library = Path(folder, "lib")
+        shutil.copytree(next(iter(_core.__path__)), library / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
+        yield library
+
+
 @pytest.fixture(name="ipseckey")
-def make_command() -> t.Iterator[Command]:
-    folder = tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root")
-    yield Command(Path(folder))
-    shutil.rmtree(folder)
+def make_command(library: Path) -> t.Iterator[Command]:
+    with tempfile.TemporaryDirectory(prefix="ipsec-manual-test-", dir="/root") as folder:
+        yield Command(library, Path(folder))
 
 
 def held() -> set[tuple[str, int]]:

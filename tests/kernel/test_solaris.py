@@ -25,20 +25,26 @@ LIBRARY = Path("/run/ipseckey-library")
 Spoil = t.Callable[[str, int], None]
 
 
-@pytest.fixture(name="spoil", autouse=True)
-def install() -> t.Iterator[Spoil]:
-    """Our command where the utility would be, and a way to have it spoil what is about one SPI."""
+@pytest.fixture(name="library", scope="module")
+def copy() -> t.Iterator[None]:
+    """The core as the command, alone: once, so that it is compiled once."""
     shutil.copytree(list(_core.__path__)[0], LIBRARY / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
+    yield
+    shutil.rmtree(LIBRARY)
+
+
+@pytest.fixture(name="spoil", autouse=True)
+def install(library: None) -> t.Iterator[Spoil]:
+    """Our command where the utility would be, and a way to have it spoil what is about one SPI."""
     path = Path(EXECUTABLE)
 
     def write(command: str) -> None:
-        path.write_text(f'#!/bin/sh\nPYTHONPATH={LIBRARY} PYTHONDONTWRITEBYTECODE=1 exec /usr/bin/python3 {command} "$@"\n', encoding="ascii")
+        path.write_text(f'#!/bin/sh\nPYTHONPATH={LIBRARY} exec /usr/bin/python3 {command} "$@"\n', encoding="ascii")
         path.chmod(0o755)
 
     write("-m ipseckey --show-keys --allow-static-counter-mode")
     yield lambda fault, spi: write(f"{MISBEHAVING} '{fault}' 0x{spi:08x}")
     path.unlink()
-    shutil.rmtree(LIBRARY)
     DIRECTORY.mkdir(exist_ok=True)
 
 
