@@ -78,6 +78,10 @@ IPSEC_SADB: Arguments = {
     "protocols": {"type": "list", "elements": "str", "choices": ["ah", "esp"], "default": []},
     "direction": {"type": "str", "choices": ["both", "inbound", "outbound"], "default": "both"},
     "backup": {"type": "path"},
+    "backup_label": {"type": "str"},
+    "src_label": {"type": "str"},
+    "ignore_missing": {"type": "bool", "default": False},
+    "omit_counter_mode": {"type": "bool", "default": False},
     "at": {"type": "float"},
     **DEADLINE,
     **TEXT,
@@ -88,6 +92,7 @@ IPSEC_SADB: Arguments = {
 IPSECKEYS_FILE: Arguments = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "path": {"type": "path", "default": DEFAULT_PATH},
+    "others": {"type": "list", "elements": "path", "default": []},
     "scope": {"type": "str", "choices": ["all", "peers"], "default": "all"},
     "remove_src": {"type": "path"},
     "omit_counter_mode": {"type": "bool", "default": False},

@@ -13,7 +13,6 @@ import typing as t
 
 from ._arguments import DEFAULT_PATH
 from ._core import association, language, protected
-from ._core.algorithms import BY_NAME
 from ._core.association import SecurityAssociation
 from ._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
 from ._core.plan import PEERS, Pair, digest, pair
@@ -36,6 +35,8 @@ def apply_file(module: AnsibleModule) -> Result:
 
 def _write(module: AnsibleModule, deadline: Deadline, digest_key: bytes) -> Result:
     params = module.params
+    if params["others"]:
+        raise InputError("further files can be removed only", "others", "Use it with state absent.")
     path: str = params["path"]
     text = read_text(module, allow_counter_mode=params["omit_counter_mode"])
     text.warn(module)
@@ -63,12 +64,13 @@ def _write(module: AnsibleModule, deadline: Deadline, digest_key: bytes) -> Resu
 
 def _remove(module: AnsibleModule, deadline: Deadline) -> Result:
     path: str = module.params["path"]
-    there = protected.removable(path)
-    result: Result = {"changed": there, "path": path, "sas": 0, "digest": {}}
+    there = {name: protected.removable(name) for name in (path, *module.params["others"])}
+    result: Result = {"changed": any(there.values()), "path": path, "sas": 0, "digest": {}}
     if module._diff:
-        result["diff"] = diff(path, _sas_of(module, path, _read_if_fit(path) if there else None), ())
+        gone = [sa for name, found in there.items() if found for sa in _sas_of(module, name, _read_if_fit(name))]
+        result["diff"] = diff(", ".join(there), gone, ())
     if not module.check_mode:
-        result["changed"] = protected.remove(path, deadline.check)
+        result["changed"] = any([protected.remove(name, deadline.check) for name in there])
     return result
 
 
@@ -107,7 +109,7 @@ def _contents(module: AnsibleModule, text: Text, old: bytes | None, gone: t.Abst
         places = {**{association.identity(sa): place for sa, place in held.placed()}, **places}
         sas = _merged([sa for sa in held.sas if association.identity(sa) not in gone], sas)
     if params["omit_counter_mode"]:
-        sas = tuple(sa for sa in sas if not _is_counter_mode(sa))
+        sas = tuple(sa for sa in sas if not association.is_counter_mode(sa))
     raise_all([*association.set_problems(sas), *_boot_problems(params["path"], sas, places), *_unsayable(sas, params["target"], places)])
     arriving = set(text.sas)
     raise_all(_open_problems(params["policies_file"], [sa for sa in sas if sa in arriving]))
@@ -144,7 +146,7 @@ def _boot_problems(path: str, sas: t.Iterable[SecurityAssociation], places: t.Ma
             "Use aes-cbc with hmac-sha256, or keep these SAs in a file of another name.",
         )
         for sa in sas
-        if _is_counter_mode(sa)
+        if association.is_counter_mode(sa)
     ]
 
 
@@ -178,7 +180,3 @@ def _unsayable(sas: t.Iterable[SecurityAssociation], target: str, places: t.Mapp
         for sa in sas
         for problem in language.refusals(sa, target)
     ]
-
-
-def _is_counter_mode(sa: SecurityAssociation) -> bool:
-    return sa.encryption in BY_NAME and BY_NAME[sa.encryption].counter_mode

@@ -13,7 +13,19 @@ import time
 import typing as t
 
 from ._core import language, protected
-from ._core.association import OUTBOUND, PROTOCOLS, Entry, SecurityAssociation, flags, format_address, identity, label, problems, set_problems
+from ._core.association import (
+    OUTBOUND,
+    PROTOCOLS,
+    Entry,
+    SecurityAssociation,
+    flags,
+    format_address,
+    identity,
+    is_counter_mode,
+    label,
+    problems,
+    set_problems,
+)
 from ._core.errors import InputError, SadbError, raise_all
 from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, digest, direction_of, in_scope, plan
 from ._core.sadb import Sadb, open_sadb
@@ -38,9 +50,15 @@ def apply_sadb(module: AnsibleModule) -> Result:
     check_instant(params["at"])
     deadline, digest_key = Deadline(params["deadline"], params["at"]), take_digest_key(module)
     adding = params["state"] in (PRESENT, EXACT)
+    _check_labels(params)
+    if params["ignore_missing"] and params["src"] and not protected.status(params["src"]).exists:
+        return {**_result(open_sadb(params["backend"]).name, Plan((), 0, 0)), "missing": True}
     text = read_text(module, allow_counter_mode=not adding)
     scope_sas = read_file(module, params["scope_src"], allow_counter_mode=True).sas if params["scope_src"] else ()
+    _check_source(params)
     _check_scope(params, text.sas, scope_sas)
+    if params["omit_counter_mode"]:
+        text = text.without_counter_mode()
     _check_backup(params)
 
     sadb = open_sadb(params["backend"])
@@ -63,6 +81,8 @@ def apply_sadb(module: AnsibleModule) -> Result:
         sadb.apply(view.steps.operations)
 
     result = _result(sadb.name, view.steps)
+    if params["ignore_missing"]:
+        result["missing"] = False
     if adding:
         told = text.sas if view.keys_hidden or module.check_mode else _held(text.sas, sadb.dump() if changing else view.actual)
         result["digest"] = digest(told, digest_key)
@@ -81,7 +101,7 @@ class _View(t.NamedTuple):
 
 
 def _look(sadb: Sadb, params: t.Mapping[str, t.Any], sas: t.Sequence[SecurityAssociation], scope_sas: t.Sequence[SecurityAssociation]) -> _View:
-    actual = sadb.dump()
+    actual = [entry for entry in sadb.dump() if not (params["omit_counter_mode"] and is_counter_mode(entry.sa))]
     keys_hidden = bool(actual) and sadb.keys_hidden()
     local = sadb.local_addresses()
     steps = plan(
@@ -151,7 +171,40 @@ def _backup(
     unfit = [InputError(f"the language has no word for what it has: {flags(sa)}", label(sa), _remedy(sa)) for sa in sas if flags(sa)]
     unfit += [InputError(problem.message, label(sa), _remedy(sa)) for sa in sas for problem in problems(sa, allow_static_counter_mode=True)]
     raise_all([*unfit, *(InputError(problem.message, problem.place, _REMEDY.format("ipsec.manual.ipsec_sa")) for problem in set_problems(sas))])
-    return language.render(sas, comment="The SAs that ipsec.manual.ipsec_sadb found before it changed them.").encode("utf-8")
+    comment = "The SAs that ipsec.manual.ipsec_sadb found before it changed them."
+    if params["backup_label"]:
+        comment += f"\n{_LABEL}{params['backup_label']}"
+    return language.render(sas, comment=comment).encode("utf-8")
+
+
+_LABEL = "Label: "
+_LONGEST_LABEL = 1000
+
+
+def _check_labels(params: t.Mapping[str, t.Any]) -> None:
+    """Refuse labels that would not fit into one line of a comment, and those that go with nothing."""
+    for option, needed in (("backup_label", "backup"), ("src_label", "src")):
+        label_given = params[option]
+        if label_given is None:
+            continue
+        if not label_given.isprintable() or not 0 < len(label_given) <= _LONGEST_LABEL:
+            raise InputError("this is no label", option, f"Use printable characters, at most {_LONGEST_LABEL}.")
+        if not params[needed]:
+            raise InputError(f"a label goes with {needed}", option, f"Give {needed} too, or leave the label away.")
+
+
+def _check_source(params: t.Mapping[str, t.Any]) -> None:
+    """Refuse a way back that belongs to another change."""
+    if params["src_label"] is None:
+        return
+    lines = protected.read(params["src"]).decode("utf-8", "replace").splitlines()
+    found = next((line[len(f"# {_LABEL}") :] for line in lines[:2] if line.startswith(f"# {_LABEL}")), "")
+    if found != params["src_label"]:
+        raise InputError(
+            f"the file is a way back from {found or 'something that it does not name'}, not from {params['src_label']}",
+            params["src"],
+            "An older change left it, and its keys may have been retired since. Remove the file, and bring the SAs that the host should have.",
+        )
 
 
 _REMEDY = "It is installed and could not be brought back. Remove it with {}, or leave backup away."

@@ -32,6 +32,11 @@ class Text(t.NamedTuple):
         """Every SA with its place, for messages."""
         return ((sa, f"{self.name}, line {number}") for sa, number in zip(self.sas, self.lines))
 
+    def without_counter_mode(self) -> Text:
+        """Only the SAs whose keys may be loaded again."""
+        kept = [(sa, number) for sa, number in zip(self.sas, self.lines) if not association.is_counter_mode(sa)]
+        return self._replace(sas=tuple(sa for sa, dummy in kept), lines=tuple(number for dummy, number in kept))
+
     def warn(self, module: AnsibleModule) -> None:
         """What is allowed but unwise: one warning of each kind."""
         warn(module, self.warnings)

@@ -73,6 +73,26 @@ options:
       - Not written when nothing changes, nor in check mode, but refused at once where it could not be written.
       - It cannot be the file of O(src) or O(scope_src).
     type: path
+  backup_label:
+    description:
+      - Text of printable characters, at most 1,000, that is written into O(backup) as a comment. It says what the file is a way back from.
+    type: str
+  src_label:
+    description:
+      - The file O(src) is refused unless it is a O(backup) with this O(backup_label). So what an older change left is not taken for the way back
+        from this one.
+    type: str
+  ignore_missing:
+    description:
+      - Whether to change nothing where the file O(src) does not exist, and to say so in RV(missing), instead of failing.
+    type: bool
+    default: false
+  omit_counter_mode:
+    description:
+      - Whether to leave SAs with counter mode ciphers alone, those of the text as well as those of the SADB. A key that is loaded twice repeats
+        nonces (RFC 8221, section 3).
+    type: bool
+    default: false
   at:
     description:
       - Instant in seconds since the epoch, on the target's clock. Everything is prepared, then the module waits and changes the SADB at that
@@ -172,6 +192,12 @@ digest:
   returned: success and O(state) is V(present) or V(exact)
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
+missing:
+  description:
+    - Whether the file O(src) did not exist, so that nothing was compared.
+  returned: with O(ignore_missing)
+  type: bool
+  sample: false
 backend:
   description:
     - How the kernel was reached.

@@ -37,6 +37,12 @@ options:
       - The default is what a boot loader reads. It takes no SA with a counter mode cipher, not even with O(allow_static_counter_mode).
     type: path
     default: /etc/inet/secret/ipseckeys
+  others:
+    description:
+      - Further protected files that O(state=absent) removes in the same way.
+    type: list
+    elements: path
+    default: []
   scope:
     description:
       - With V(all), the file holds exactly the SAs of the text.

@@ -195,6 +195,12 @@ def algorithm_of(name: str) -> Algorithm | None:
     return BY_NAME.get(name)
 
 
+def is_counter_mode(sa: SecurityAssociation) -> bool:
+    """True where the key must never be loaded twice (RFC 8221 section 3)."""
+    row = algorithm_of(sa.encryption)
+    return row is not None and row.counter_mode
+
+
 def fingerprints(sa: SecurityAssociation, of: t.Callable[[Algorithm, bytes], str] = keys.fingerprint) -> dict[str, str]:
     """``{"encryption": ..., "authentication": ...}``: fingerprints of the keys as they may be shown, empty where there is no key."""
     found = {}

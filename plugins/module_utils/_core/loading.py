@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .association import Entry, Mark, SecurityAssociation, algorithm_of, format_address, identity, label, pack_address
+from .association import Entry, Mark, SecurityAssociation, format_address, identity, is_counter_mode, label, pack_address
 from .plan import ABSENT, ADD, DELETE, EXACT, PEERS, REPLACE, Operation, Plan, plan
 from .record import Record
 
@@ -33,7 +33,7 @@ def load_plan(
     SAs with counter mode ciphers that the file does not name stay unless ``with_counter_mode``: no such file may name them, so it says nothing of them.
     """
     named = set(map(identity, sas))
-    judged = [entry for entry in actual if with_counter_mode or identity(entry.sa) in named or not _is_counter_mode(entry.sa)]
+    judged = [entry for entry in actual if with_counter_mode or identity(entry.sa) in named or not is_counter_mode(entry.sa)]
     first = plan(sas, judged, EXACT, PEERS, keys_hidden=keys_hidden) if sas else Plan((), 0, 0)
     gone = {identity(step.old.sa) for step in first.operations if step.old is not None}
     left = remove_plan([sa for sa in loaded if identity(sa) not in named], [entry for entry in actual if identity(entry.sa) not in gone])
@@ -44,11 +44,6 @@ def remove_plan(sas: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry])
     """What takes the very SAs out of the SADB: those with their identity, source and owner."""
     own = {(identity(sa), sa.source, sa.reqid, sa.if_id) for sa in sas}
     return plan(sas, [entry for entry in actual if (identity(entry.sa), entry.sa.source, entry.sa.reqid, entry.sa.if_id) in own], ABSENT)
-
-
-def _is_counter_mode(sa: SecurityAssociation) -> bool:
-    row = algorithm_of(sa.encryption)
-    return row is not None and row.counter_mode
 
 
 def summary(path: str, operations: t.Sequence[Operation | PolicyOperation], unchanged: int) -> str:

@@ -434,3 +434,48 @@ def test_many_keys_are_not_searched_for_one_by_one(world: World) -> None:
     many = [sa(spi) for spi in range(0x10000, 0x10000 + 300)]
     result = world.run("ipsec_sadb", content=render(many))
     assert result["counts"]["added"] == 300
+
+
+def test_a_way_back_is_taken_only_from_what_it_is_from(world: World) -> None:
+    world.files.contents["/run/next"] = render([NEW_OUT, NEW_BACK]).encode()
+    world.run("ipsec_sadb", src="/run/next", state="exact", backup="/run/previous", backup_label="mesh:2 pair:7")
+    switched = world.sadb.sas
+    back = {"src": "/run/previous", "scope_src": "/run/next", "state": "exact"}
+    for label in ("mesh:3 pair:7", "mesh:2"):
+        result = world.run("ipsec_sadb", src_label=label, **back)
+        assert result["failed"] and f"/run/previous: the file is a way back from mesh:2 pair:7, not from {label}" in result["msg"]
+    other = world.run("ipsec_sadb", src="/run/next", src_label="mesh:2 pair:7", state="exact")
+    assert other["failed"] and "from something that it does not name" in other["msg"]
+    assert world.sadb.sas == switched
+    assert world.run("ipsec_sadb", src_label="mesh:2 pair:7", **back)["changed"]
+    assert {OUT.spi, BACK.spi} <= {there.spi for there in world.sadb.sas}
+
+
+def test_where_there_is_no_way_back_nothing_changes_on_request(world: World) -> None:
+    before = world.sadb.sas
+    result = world.run("ipsec_sadb", src="/run/previous", state="exact", src_label="mesh:2", ignore_missing=True)
+    assert (result["changed"], result["missing"], world.sadb.sas) == (False, True, before)
+    assert world.run("ipsec_sadb", src="/run/previous", state="exact")["failed"]
+    world.files.contents["/run/next"] = render([OUT, BACK]).encode()
+    assert world.run("ipsec_sadb", src="/run/next", state="exact", ignore_missing=True)["missing"] is False
+
+
+@pytest.mark.parametrize("label", ["", "two\nlines", "x" * 1001])
+def test_a_label_is_one_line(world: World, label: str) -> None:
+    result = world.run("ipsec_sadb", content=render([OUT]), backup="/run/previous", backup_label=label)
+    assert result["failed"] and result["msg"].startswith("backup_label: this is no label")
+    assert "goes with backup" in world.run("ipsec_sadb", content=render([OUT]), backup_label="mesh:2")["msg"]
+
+
+def test_counter_mode_is_left_alone_on_request() -> None:
+    """What the kernel holds stays, and what the text holds is not loaded."""
+    held, retired = (
+        f"add esp spi {spi} src 192.0.2.1 dst 192.0.2.2 encr_alg aes-gcm encrkey 0x{ENCRYPTION_KEY}{salt}\n"
+        for spi, salt in (("0x5001", "01020304"), ("0x5002", "05060708"))
+    )
+    (there,) = parse(held, allow_static_counter_mode=True).sas
+    world = World()
+    world.sadb.put(NEW_OUT, there)
+    world.files.contents["/run/previous"] = (render([OUT]) + retired).encode()
+    result = world.run("ipsec_sadb", src="/run/previous", state="exact", omit_counter_mode=True, allow_static_counter_mode=True)
+    assert {found.spi for found in world.sadb.sas} == {OUT.spi, 0x5001}, result
