@@ -255,6 +255,7 @@ ANSWERS: t.Mapping[str, Fields] = {
             ),
             returned="success and O(state) is V(present) or V(exact)",
         ),
+        "missing": Field("bool", ("Whether the file O(src) did not exist, so that nothing was compared.",), False, "with O(ignore_missing)"),
         **_BACKEND,
     },
     "ipsec_sa_info": {

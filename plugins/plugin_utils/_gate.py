@@ -26,6 +26,8 @@ LONGEST_WARNING = 2_000
 MOST_WARNINGS = 100
 
 _SUSPECT = "Nothing of it is used. The module came from this controller: if no error of the collection is behind this, somebody else answers on that host."
+# What Ansible itself would act on. Whatever else is not declared is dropped.
+_ORDERS = ("ansible_facts", "add_host", "add_group")
 # A boolean is an integer in Python, so it comes first.
 _KINDS = {dict: "a dictionary", list: "a list", str: "a string", bool: "a boolean", int: "an integer", float: "a number", type(None): "null"}
 
@@ -67,6 +69,9 @@ def admit(module: str, answer: object) -> Answer:
     try:
         if not isinstance(answer, dict):
             raise _unlike(answer, dict)
+        for order in _ORDERS:
+            if order in answer:
+                raise Malformed("is nothing that this module answers, and Ansible would obey it", order)
         return _failed(name, fields, answer) if _flag(answer, "failed", default=False) else _succeeded(fields, answer)
     except Malformed as exc:
         return malformed(name, str(exc))

@@ -25,7 +25,7 @@ _SHORTEST = 11
 # No decimal number below 128 bits.
 _HEX = re.compile(r"(?:0[xX])?(?=[0-9]*[a-fA-F]|[0-9]{32})[0-9a-fA-F]{16,}(?:/[0-9]*)?")
 _BETWEEN_WORDS = re.compile(r"[\s\"',;:=|(){}\[\]<>\\]+")
-_DIGEST = re.compile(r"[0-9a-f]{16,}")
+_DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 
 # Digits in each group: separators, and how many groups make a key. Fewer may be MAC addresses, SPIs, or what stands between the ends of a UUID.
 _GROUPS: tuple[tuple[int, str, int], ...] = (
@@ -56,17 +56,21 @@ _CLASSES = ("[A-Z]+", "[a-z]+", "[0-9]+", "[+/]+")
 def holds_key(value: t.Any, digests: bool = False) -> bool:
     """Whether a value that should be no secret looks like a key, or like text with one in it.
 
-    With ``digests`` hexadecimal digits alone are none, however many. A path may look like anything.
+    With ``digests`` the value is a dictionary of digests by two addresses, as `plan.digest` makes it, and those are none. A path may look like anything.
     """
     if isinstance(value, dict):
-        return any(holds_key(name) or holds_key(part, digests) for name, part in value.items())
+        return any(holds_key(name) or (holds_key(part) and not (digests and _is_digest(name, part))) for name, part in value.items())
     if isinstance(value, (list, tuple)):
-        return any(holds_key(part, digests) for part in value)
+        return any(map(holds_key, value))
     if isinstance(value, int):
         return abs(value) > _LARGEST_NUMBER
-    if not isinstance(value, str) or len(value) < _SHORTEST or (digests and _DIGEST.fullmatch(value)):
+    if not isinstance(value, str) or len(value) < _SHORTEST:
         return False
     return _encoded(value) or (not value.startswith("/") and _written_out(value))
+
+
+def _is_digest(name: t.Any, value: t.Any) -> bool:
+    return "|" in str(name) and isinstance(value, str) and bool(_DIGEST.fullmatch(value))
 
 
 def _written_out(text: str) -> bool:

@@ -24,15 +24,18 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 
 MODULES = Path(__file__).resolve().parents[4] / "plugins" / "modules"
 BY_ANSIBLE = {"changed", "failed", "msg", "warnings", "deprecations", "diff"}
-# What Ansible would obey, or show as its own.
-ORDERS: dict[str, t.Any] = {
+# What makes an answer malformed: no error could put it there, and Ansible would obey it.
+OBEYED: dict[str, t.Any] = {
     "ansible_facts": {"ansible_host": "198.51.100.66"},
+    "add_host": {"host_name": "evil", "groups": ["all"]},
+    "add_group": "evil",
+}
+# What else Ansible would obey, or show as its own.
+ORDERS: dict[str, t.Any] = {
     "_ansible_no_log": False,
     "_ansible_delegated_vars": {"ansible_host": "198.51.100.66"},
     "_ansible_facts_cacheable": True,
     "_ansible_verbose_always": True,
-    "add_host": {"host_name": "evil", "groups": ["all"]},
-    "add_group": "evil",
     "ansible_stats": {"data": {"evil": 1}},
     "ansible_job_id": "../../evil",
     "invocation": {"module_args": {}},
@@ -121,13 +124,16 @@ def texts(value: t.Any) -> t.Iterator[str]:
 def test_an_honest_answer_passes_and_orders_to_ansible_do_not(module: str) -> None:
     answer = {**honest(module), "warnings": ["a warning"], "diff": {"before": "a\n", "after": "b\n"}}
     assert admit(f"ipsec.manual.{module}", {**answer, **ORDERS}) == admit(module, answer) == answer
+    for order, value in OBEYED.items():
+        refused = admit(module, {**answer, order: value})
+        assert set(refused) == {"failed", "changed", "msg"} and refused["failed"] and f"malformed: {order} " in refused["msg"]
 
 
 @pytest.mark.parametrize("module", ANSWERS)
 @given(st.data())
 def test_anything_at_any_place_is_admitted_or_malformed(module: str, data: st.DataObject) -> None:
     answer = honest(module)
-    path = data.draw(st.sampled_from([*places(answer), *((name,) for name in (*BY_ANSIBLE, *ORDERS))]))
+    path = data.draw(st.sampled_from([*places(answer), *((name,) for name in (*BY_ANSIBLE, *ORDERS, *OBEYED))]))
     expect_admissible(module, admit(module, changed(answer, path, data.draw(everything))))
 
 
@@ -213,7 +219,11 @@ def test_the_time_grows_with_the_answer_alone() -> None:
 
 def test_each_module_that_runs_on_hosts_has_an_action_built_on_the_gate() -> None:
     sources = {path.stem: path.read_text(encoding="utf-8") for path in MODULES.glob("ipsec*.py")}
-    assert {name for name, text in sources.items() if "Module(" in text} == set(ANSWERS) == set(sources) - {"ipsec_keystore", "ipsec_keystore_info"}
+    assert (
+        {name for name, text in sources.items() if "Module(" in text}
+        == set(ANSWERS)
+        == set(sources) - {"ipsec_keystore", "ipsec_keystore_info", "ipsec_rotation"}
+    )
     for module in ANSWERS:
         found = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.action.{module}").ActionModule
         assert issubclass(found, HostAction)

@@ -66,12 +66,13 @@ def test_nearly_every_key_is_seen_in_base64_without_padding(length: int) -> None
     assert sum(map(holds_key, texts)) > 900
 
 
-@given(keys, st.sampled_from(LENGTHS))
-def test_digits_are_a_digest_where_digests_are_expected(key: bytes, length: int) -> None:
-    assert not holds_key({"192.0.2.1|2001:db8::2#0,,0": key.hex(), "more": [key.hex()]}, digests=True)
-    for text in (f"0x{key.hex()}", f"encrkey {key.hex()}", key.hex(":"), key.hex().upper()):
-        assert holds_key(text, digests=True) is (text != key.hex())
-    assert holds_key({key.hex(): "a"}, digests=True)
+@given(st.binary(min_size=8, max_size=8) | st.binary(min_size=16, max_size=16))
+def test_digits_are_a_digest_between_two_addresses_where_digests_are_expected(digest: bytes) -> None:
+    pair = "192.0.2.1|2001:db8::2#0,,0"
+    assert not holds_key({pair: digest.hex()}, digests=True)
+    if holds_key(digest.hex()):
+        for value in ({"192.0.2.1": digest.hex()}, {pair: [digest.hex()]}, {pair: f"0x{digest.hex()}"}, {digest.hex(): "a"}, digest.hex()):
+            assert holds_key(value, digests=True)
 
 
 addresses = st.ip_addresses().filter(lambda address: address.version == 4 or int(address) >> 112 >= 0x100)
@@ -107,7 +108,7 @@ def test_a_uuid_is_no_key(uuid: t.Any) -> None:
 NAMES = """
 site berlin-2 Frankfurt edge vpn VPN01 core 20261121 backbone to gw a b DE add beef Primary hmac sha256 aes rack7 10g
 """
-words = st.sampled_from(NAMES.split())
+words = st.sampled_from([word for word in NAMES.split() if word.strip("0123456789abcdefABCDEF")])
 
 
 @given(st.lists(words, min_size=1, max_size=6), st.sampled_from(["-", "_", ".", " ", ", "]))
