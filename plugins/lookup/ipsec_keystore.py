@@ -62,11 +62,10 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import language
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore_sas import everything, named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
-from ansible_collections.ipsec.manual.plugins.plugin_utils._records import DERIVED, Record, sas_of, verify_own
 
 
 class LookupModule(LookupBase):
@@ -75,40 +74,8 @@ class LookupModule(LookupBase):
         names = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         try:
             store = Keystore(directory_of(self._loader, self.get_option("directory")), Vault(self._loader._vault.secrets))
-            sas = self._named(store, names) if terms else self._all(store)
+            which, host = self.get_option("generation"), self.get_option("host") or ""
+            sas = named(store, names, which, host) if terms else everything(store, which, host)
         except IpsecError as exc:
             raise AnsibleLookupError(f"ipsec.manual.ipsec_keystore: {exc}") from exc
         return [language.render(sas)]
-
-    def _named(self, store: Keystore, names: t.Sequence[str]) -> list[SecurityAssociation]:
-        which = self.get_option("generation")
-        found: list[SecurityAssociation] = []
-        for name in names:
-            record = store.read(name)
-            if record is None or record.pick(which) is None:
-                missing = "there is no keystore file" if record is None else f"there is no {which} generation"
-                raise InputError(missing, store.path(name), "Prepare one with ipsec.manual.ipsec_keystore.")
-            found += self._sas(store, record)
-        return found
-
-    def _all(self, store: Keystore) -> list[SecurityAssociation]:
-        """Of every connection in which the host is, what there is of that generation."""
-        which, host = self.get_option("generation"), self.get_option("host")
-        found: list[SecurityAssociation] = []
-        for record in store.read_all().values():
-            generation = record.pick(which)
-            if generation is not None and host in (None, *generation.endpoints):
-                found += self._sas(store, record)
-        if not found:
-            whose = f"of the host {host}" if host else "in it"
-            raise InputError(f"there is no {which} generation {whose}", store.directory, "Name an endpoint as the connections do, and prepare a generation.")
-        return found
-
-    def _sas(self, store: Keystore, record: Record) -> list[SecurityAssociation]:
-        generation = record.pick(self.get_option("generation"))
-        if generation is None:
-            return []
-        roots = store.read_roots().secrets() if generation.store == DERIVED else {}
-        sas = sas_of(generation, record.connection, roots, self.get_option("host") or "")
-        verify_own(record, generation, sas, store.path(record.connection), roots)
-        return sas

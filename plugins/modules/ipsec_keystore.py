@@ -300,6 +300,13 @@ hosts:
   returned: success, but not with O(state=released)
   type: dict
   sample: {"enigma": {"connections": ["enigma-partym"], "left_behind": [], "addresses": ["192.168.116.16"], "associations": [{"protocol": "esp"}]}}
+keyed:
+  description:
+    - Names of all connections that the keystore has keys in use for, also of those that O(connections) does not name.
+  returned: with O(state=prepared)
+  type: list
+  elements: str
+  sample: [enigma-partym]
 pending:
   description:
     - Whether a connection has a next generation.
@@ -324,4 +331,11 @@ stored:
   returned: success, but not with O(state=released)
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
+unnamed:
+  description:
+    - For each of RV(keyed) that O(connections) does not name its C(name), its C(generation), and the C(hosts) that have its keys.
+  returned: with O(state=prepared)
+  type: list
+  elements: dict
+  sample: []
 """

@@ -299,6 +299,12 @@ def _same_reach(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> boo
     return all(one.get(name) == other.get(name) for name in _REACH)
 
 
+def has_abandoned(record: Record) -> bool:
+    """Whether hosts may still hold a generation newer than the current one that was discarded."""
+    current = record.current.generation if record.current is not None else 0
+    return any(row.reason == DISCARDED and row.generation > current for row in record.retired)
+
+
 def make(record: Record, connection: Connection, taken: Taken, retired: t.AbstractSet[str], by: str = "", root: tuple[str, bytes] | None = None) -> Record:
     """The record with a new next generation; a next one that was there must have been discarded.
 

@@ -12,6 +12,7 @@ keystore is locked around it.
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
@@ -54,11 +55,15 @@ class Outcome(t.NamedTuple):
 
 
 class Step(t.NamedTuple):
-    """All that was done, by connection, and the root secrets as they are now, and as they were."""
+    """All that was done, by connection, and the root secrets as they are now, and as they were.
+
+    ``others`` are the records of connections that were not asked for, as far as the step read them: all of them when it prepares.
+    """
 
     outcomes: dict[str, Outcome]
     roots: RootFile
     roots_before: RootFile = RootFile()
+    others: t.Mapping[str, Record] = types.MappingProxyType({})
 
     @property
     def changed(self) -> bool:
@@ -109,7 +114,7 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
             root = (roots.newest.fingerprint, roots.newest.secret) if kind == DERIVED and roots.newest is not None else None
             after = records.make(records.discard(record, secrets, order.by), connection, taken, gone, order.by, root)
         outcomes[connection.name] = Outcome(outcome, record, after)
-    return Step(outcomes, roots)
+    return Step(outcomes, roots, others={name: record for name, record in known.items() if name not in outcomes})
 
 
 def _kind_of(record: Record) -> str:
