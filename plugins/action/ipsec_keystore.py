@@ -25,6 +25,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as re
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _steps as steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._facts import facts_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Lease, Runner, Vault, actor, directory_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._records import NEWEST, Record
 from ansible_collections.ipsec.manual.plugins.plugin_utils._run import Run, choose, run_problems
@@ -58,24 +59,27 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         dummy, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
-            result.update(self._release(arguments) if arguments["state"] == "released" else self._work(arguments, task_vars or {}))
+            result.update(self.release(arguments["directory"]) if arguments["state"] == "released" else self._work(arguments, task_vars or {}))
         except IpsecError as exc:
             result.update(failed=True, msg=str(exc))
         return result
 
     def _work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        hostvars, groups = task_vars.get("hostvars", {}), task_vars.get("groups", {})
+        inputs = Inputs(self, task_vars)
         connections = read_connections(
             arguments["connections"],
-            lambda host: hostvars[host].get("ipsec_address") if host in hostvars else None,
+            lambda host: inputs.get(host, "ipsec_address") if host in inputs else None,
             arguments["allow_static_counter_mode"],
-            groups=groups.get,
+            groups=task_vars.get("groups", {}).get,
         )
+        return self.keep(arguments, connections, run_of(self, task_vars, inputs), bool(self._task.check_mode))
+
+    def keep(self, arguments: t.Mapping[str, t.Any], connections: t.Sequence[Connection], run: Run, dry: bool) -> dict[str, t.Any]:
+        """Do what ``arguments`` ask for, or with ``dry`` only tell what would be done. Raises IpsecError."""
         known = {connection.name for connection in connections}
         # A connection that is no more is named, and not among the others.
         ended = [name for name in arguments["only"] if name not in known] if arguments["state"] == steps.RETIRED else []
         only = [name for name in arguments["only"] if name not in ended]
-        run = self._run(task_vars)
         chosen = choose(connections, run.hosts, only) if only or not ended else []
         if arguments["check_run"]:
             raise_all(run_problems(chosen, run, arguments["trusted_transports"]))
@@ -94,7 +98,6 @@ class ActionModule(ActionBase):
         )
         digest_key = parse_digest_key(arguments["digest_key"], "digest_key") if arguments["digest_key"] else b""
         store = Keystore(directory_of(self._loader, arguments["directory"]), self._vault(arguments["vault_id"]))
-        dry = bool(self._task.check_mode)
         runner = _this_run()
         if not dry:
             store.make_directory()
@@ -102,25 +105,13 @@ class ActionModule(ActionBase):
             step = steps.carry_out(store, chosen, order, dry)
             if not dry:
                 _settle(lease, runner, arguments["state"])
-        return self._result(chosen, step, digest_key)
+        return {**self._result(chosen, step, digest_key), **(_others(step, known) if arguments["state"] == steps.PREPARED else {})}
 
-    def _release(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+    def release(self, directory: str) -> dict[str, t.Any]:
         """Let other runs in. Nothing else is looked at, so that this works where all else was refused."""
         if not self._task.check_mode:
-            Keystore(directory_of(self._loader, arguments["directory"]), Vault(())).leave(_this_run())
+            Keystore(directory_of(self._loader, directory), Vault(())).leave(_this_run())
         return {"changed": False}
-
-    def _run(self, task_vars: dict[str, t.Any]) -> Run:
-        hostvars = task_vars.get("hostvars", {})
-        hosts = frozenset(map(str, task_vars.get("ansible_play_hosts", ())))
-        play = self._task.get_play()
-        return Run(
-            hosts=hosts,
-            batch=frozenset(map(str, task_vars.get("ansible_play_batch", ()))),
-            inventory=frozenset(map(str, hostvars)),
-            strategy=str(getattr(play, "strategy", "linear")),
-            transports={host: str(hostvars[host].get("ansible_connection", self._task.connection)) for host in hosts if host in hostvars},
-        )
 
     def _vault(self, vault_id: str) -> Vault:
         # The loader is the one holder of the secrets that --vault-id, password files and prompts gave.
@@ -150,6 +141,18 @@ class ActionModule(ActionBase):
                 for title in [f"keystore, connection {after.connection}"]
             ]
         return result
+
+
+def run_of(action: ActionBase, task_vars: t.Mapping[str, t.Any], inputs: Inputs) -> Run:
+    """What Ansible says about the run, and the inventory about the ways to its hosts."""
+    hosts = frozenset(map(str, task_vars.get("ansible_play_hosts", ())))
+    return Run(
+        hosts=hosts,
+        batch=frozenset(map(str, task_vars.get("ansible_play_batch", ()))),
+        inventory=inputs.hosts(),
+        strategy=str(getattr(action._task.get_play(), "strategy", "linear")),
+        transports={host: str(inputs.get(host, "ansible_connection", action._task.connection)) for host in hosts if host in inputs},
+    )
 
 
 class _Row:
@@ -186,6 +189,7 @@ class _Row:
             "multicast": [format_address(address) for address in next(self.connection.flows())[1]] if self.connection.multicast else [],
             "counter_mode": self.connection.counter_mode,
             "anti_replay": any(row.replay_window for row in self.connection.associations),
+            "abandoned": self.connection.counter_mode and records.has_abandoned(self.record),
         }
 
 
@@ -204,6 +208,20 @@ def _fingerprints(rows: t.Sequence[_Row], digest_key: bytes) -> dict[str, dict[s
         "digest": {pair: fingerprint for row in rows for pair, fingerprint in row.digest.items()},
         "held": {pair: fingerprint for row in rows for pair, fingerprint in row.held().items()},
         "stored": {pair: fingerprint for row in stored for pair, fingerprint in row.digest.items()},
+    }
+
+
+def _others(step: steps.Step, known: t.AbstractSet[str]) -> dict[str, t.Any]:
+    """What else the keystore keys: the names of all connections that have keys in use, and those of them that no connection of ``known`` is."""
+    keyed = {name: record.current for name, record in step.others.items() if record.current is not None}
+    own = [name for name, outcome in step.outcomes.items() if outcome.after.current is not None]
+    return {
+        "keyed": sorted((*keyed, *own)),
+        "unnamed": [
+            {"name": name, "generation": generation.generation, "hosts": sorted(generation.endpoints)}
+            for name, generation in sorted(keyed.items())
+            if name not in known
+        ],
     }
 
 

@@ -40,8 +40,8 @@ options:
 seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipsec_policy
-  - plugin: ipsec.manual.ipsec_probe_verdict
-    plugin_type: filter
+  - plugin: ipsec.manual.rotate
+    plugin_type: role
   - name: RFC 863
     description: Discard protocol.
     link: https://www.rfc-editor.org/rfc/rfc863

@@ -6,7 +6,7 @@
 
 """The decisions of a rotation: from what the hosts answered to what is wrong, what is due, and what to tell the operator. Pure.
 
-Results are what Ansible registers for a task, by host; ``expected`` is what `ipsec_keystore` returns.
+Results are what hosts answered to one question, by host; ``expected`` is what `ipsec_keystore` returns.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def in_place(results: Results, expected: Result) -> list[str]:
     pairs = _pairs_of_hosts(expected)
     for host in sorted(expected["hosts"]):
         result = results[host]
-        wanted_kernel = {key: value for key, value in expected["held"].items() if _pair(key) in pairs[host]}
+        wanted_kernel = held_by(expected, host)
         wanted_file = {key: value for key, value in expected["stored"].items() if _pair(key) in pairs[host]}
         if any(result["held"].get(key) != value for key, value in wanted_kernel.items()):
             found.append(f"{host}: the SADB")
@@ -60,6 +60,17 @@ def in_place(results: Results, expected: Result) -> list[str]:
         elif result["leftovers"]:
             found.append(f"{host}: {', '.join(result['leftovers'])}")
     return found
+
+
+def held_by(expected: Result, host: str) -> dict[str, str]:
+    """What a host's kernel should hold: of ``held`` the host's own pairs. No host is told the others'."""
+    pairs = _pairs_of_hosts(expected)[host]
+    return {key: value for key, value in expected["held"].items() if _pair(key) in pairs}
+
+
+def leftover(result: Result, suffix: str) -> bool:
+    """Whether a host has a file of that kind beside its protected one, as `ipsec_preflight` found it."""
+    return any(path.endswith(suffix) for path in result.get("leftovers", ()))
 
 
 def _pair(key: str) -> frozenset[str]:
@@ -160,28 +171,32 @@ def _words(key: str) -> str:
     return f"{protocol} {spi} towards {destination}"
 
 
-def clocks(results: Results, asked: float, answered: float, tolerance: float, forks: int = 0) -> dict[str, t.Any]:
-    """Compare the hosts' clocks. Each was read between ``asked`` and ``answered`` (seconds on the controller), which bounds how far it is off.
+def clocks(readings: t.Mapping[str, tuple[float, float, float]], tolerance: float, forks: int = 0) -> list[str]:
+    """What keeps the hosts from waiting for one instant together. ``readings`` are (asked, epoch, answered): what a host's clock said between two times of
+    the controller's, all in seconds, which bounds how far it is off.
 
-    ``problems`` names two clocks that are certainly more than ``tolerance`` seconds apart, and ``forks`` that are too few for all hosts to wait for one
-    instant together; ``offset`` is how far the hosts are ahead of the controller.
+    Two clocks that are certainly more than ``tolerance`` seconds apart are named, and ``forks`` that are too few.
     """
-    ahead = {host: (float(result["epoch"]) - answered, float(result["epoch"]) - asked) for host, result in results.items() if "epoch" in result}
-    if not ahead:
-        return {"problems": [], "offset": 0.0}
+    problems = []
+    if 0 < forks < len(readings):
+        problems.append(f"{len(readings)} hosts are to wait for one instant together, but Ansible has {forks} forks: give it --forks {len(readings)}")
+    ahead = {host: (epoch - answered, epoch - asked) for host, (asked, epoch, answered) in readings.items()}
+    if len(ahead) < 2:
+        return problems
     fastest = max(ahead, key=lambda host: (ahead[host][0], host))
     slowest = min(ahead, key=lambda host: (ahead[host][1], host))
     apart = ahead[fastest][0] - ahead[slowest][1]
-    problems = []
-    if 0 < forks < len(ahead):
-        problems.append(f"{len(ahead)} hosts are to wait for one instant together, but Ansible has {forks} forks: give it --forks {len(ahead)}")
     if apart > tolerance:
         problems.append(
             f"the clock of {fastest} is at least {apart:.1f} s ahead of that of {slowest}, more than {tolerance:g} s: set them right (NTP), "
             "or rotate without rotate_cutover_delay"
         )
-    middles = sorted((low + high) / 2 for low, high in ahead.values())
-    return {"problems": problems, "offset": middles[len(middles) // 2]}
+    return problems
+
+
+def offset(asked: float, epoch: float, answered: float) -> float:
+    """How far a host's clock is ahead of the controller's, in seconds: the middle of what a reading allows."""
+    return epoch - (asked + answered) / 2
 
 
 def resumed_hosts(expected: Result) -> list[str]:
@@ -189,37 +204,39 @@ def resumed_hosts(expected: Result) -> list[str]:
     return sorted({host for row in expected["connections"] if row["outcome"] == "resumed" and row["phase"] == "switching" for host in row["endpoints"]})
 
 
-def roll_back_hosts(cut: Results, saved: Results, expected: Result) -> list[str]:
-    """The hosts that may have switched, and hold what they had before. ``saved`` is what `stat` says about that file.
+def hosts_of_discarded(expected: Result) -> set[str]:
+    """The hosts that may hold a counter-mode generation that was discarded since. They must not go back to it: a key that is loaded twice repeats nonces."""
+    return {host for row in expected["connections"] if row.get("abandoned") for host in row["endpoints"]}
+
+
+def roll_back_hosts(cut: Results, expected: Result) -> list[str]:
+    """The hosts that may have switched.
 
     Whatever the cut-over answered: one that was killed says nothing of what it did, and where nothing was switched, going back changes nothing.
     A host whose connections have no pending generation stays: the current one is what its peers hold.
     """
     pending = {host for row in expected["connections"] if row["phase"] != "steady" for host in row["endpoints"]}
-    return [host for host, result in sorted(cut.items()) if not was_skipped(result) and host in pending and not _has_nothing_saved(saved.get(host, {}))]
+    return [host for host, result in sorted(cut.items()) if not was_skipped(result) and host in pending]
 
 
-def _has_nothing_saved(saved: Result) -> bool:
-    """True where there surely is no file of what a host held before. The cut-over writes it before it changes anything."""
-    return not has_failed(saved) and "stat" in saved and not saved["stat"].get("exists")
-
-
-def settled_hosts(cut: Results, saved: Results, rolled_back: Results) -> list[str]:
+def settled_hosts(cut: Results, back: Results) -> list[str]:
     """The hosts that are known to hold what they held before, after a roll-back: nothing staged is needed there any more."""
-    return [host for host, state in sorted(host_states(cut, saved, rolled_back).items()) if state == "before" and not was_skipped(cut[host])]
+    return [host for host, state in sorted(host_states(cut, back).items()) if state == "before" and not was_skipped(cut[host])]
 
 
-def host_states(cut: Results, saved: Results, rolled_back: Results) -> dict[str, str]:
-    """What each host holds after a roll-back: "before", "next" or "unknown".
+def host_states(cut: Results, back: Results) -> dict[str, str]:
+    """What each host holds after a roll-back: "before", "next" or "unknown". ``back`` is what going back answered; ``missing`` in it says that nothing was
+    saved, which the cut-over does before it changes anything.
 
     A cut-over that failed may have been killed after it had switched, so it proves nothing; that there is nothing saved does, but not where the host did
     not answer and may still be at work.
     """
     found = {}
     for host, result in cut.items():
-        back = rolled_back.get(host, {})
-        went_back = bool(back) and not was_skipped(back) and not has_failed(back)
-        unchanged = was_skipped(result) or (_has_nothing_saved(saved.get(host, {})) and not is_unreachable(result))
+        answer = back.get(host, {})
+        answered = bool(answer) and not was_skipped(answer) and not has_failed(answer)
+        went_back = answered and not answer.get("missing")
+        unchanged = was_skipped(result) or (answered and bool(answer.get("missing")) and not is_unreachable(result))
         if went_back or unchanged:
             found[host] = "before"
         else:
@@ -227,16 +244,25 @@ def host_states(cut: Results, saved: Results, rolled_back: Results) -> dict[str,
     return found
 
 
-def report(
-    problems: t.Sequence[str], phase: str, expected: Result, cut: Results | None = None, saved: Results | None = None, rolled_back: Results | None = None
-) -> str:
+def file_problems(results: Results, expected: Result) -> list[str]:
+    """Where a protected file was written with other SAs than the keystore's, as the writing itself found: somebody else staged between."""
+    found = []
+    pairs = _pairs_of_hosts(expected)
+    for host, result in sorted(results.items()):
+        wanted = {key: value for key, value in expected["stored"].items() if _pair(key) in pairs.get(host, ())}
+        if any(result.get("digest", {}).get(key) != value for key, value in wanted.items()):
+            found.append(f"{host}: its file {result.get('path')} holds other SAs than this run staged; is there another run?")
+    return found
+
+
+def report(problems: t.Sequence[str], phase: str, expected: Result, cut: Results | None = None, rolled_back: Results | None = None) -> str:
     """What the operator reads when a rotation stops: the reasons, which host holds which generation, and what to do."""
     lines = [f"The rotation stopped at: {phase}."]
     lines += [f"  {problem}" for problem in problems]
     if cut is None:
         lines.append("No host has changed its SAs. Mend this and run again; a generation that is prepared is taken up again.")
         return "\n".join(lines)
-    states = host_states(cut, saved or {}, rolled_back) if rolled_back is not None else {host: "next" for host in cut}
+    states = host_states(cut, rolled_back) if rolled_back is not None else {host: "next" for host in cut}
     names = {host: _generations(host, expected) for host in states}
     lines.append("Which host holds what:")
     words = {

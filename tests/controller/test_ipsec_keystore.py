@@ -283,22 +283,6 @@ def test_groups_of_the_inventory_and_all_connections_of_a_host(controller: Contr
     assert "there is no newest generation of the host z" in controller.badly({"ansible.builtin.debug": {"msg": f"{{{{ {nobody} }}}}"}})
 
 
-def test_the_role_asks_no_address_of_hosts_that_have_one_in_the_connections(controller: Controller) -> None:
-    """Policies of one connection that says the addresses, and of one that takes them from the inventory."""
-    connections = [CONNECTIONS[0], {"name": "listed", "endpoints": ["a", "c"]}]
-    look = "{{ connections | ipsec.manual.ipsec_policies('a', only=only, addresses=__rotate_addresses) | map(attribute='selector.destination') | join(' ') }}"
-    task = {"ansible.builtin.debug": {"msg": look}}
-    play: dict[str, t.Any] = {"vars_files": [str(COLLECTIONS / "ansible_collections/ipsec/manual/roles/rotate/vars/main.yml")]}
-    variables = {"connections": connections, "__rotate_hosts": ["a", "b", "c"]}
-    (controller.folder / "more.json").write_text(json.dumps(variables))
-    options = ("-e", "@more.json")
-    output = controller.well({**task, "vars": {"only": ["pair"]}}, options=options, **play)
-    assert shown(output) == [{"192.0.2.1/32", "192.0.2.2/32"}]
-    addresses = {"ansible.builtin.set_fact": {"ipsec_address": "192.0.2.7"}, "when": "inventory_hostname == 'a'", "run_once": False}
-    output = controller.badly(addresses, {**task, "vars": {"only": ["listed"]}}, options=options, **play)
-    assert "endpoints.c: the endpoint has no address. Give it here, or set the variable ipsec_address of the host c." in output
-
-
 def test_without_the_right_secret_nothing_is_touched(controller: Controller) -> None:
     assert "no vault secret is loaded. Give ansible-playbook --vault-id" in controller.badly(keystore(), options=())
     assert not controller.snapshot()

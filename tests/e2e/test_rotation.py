@@ -209,7 +209,7 @@ def test_peer_that_vanishes_during_cut_over_is_named_and_healed(hosts: Hosts, pr
     """partym switches at the instant, but cannot say so any more; its peers go back, and the next run brings all to the same generation."""
     old = hosts["enigma"].sas(*GUIDE)
     process = project.start(rotate_new_keys=True, rotate_only=["guide"], rotate_cutover_delay=30, rotate_timeout=40)
-    project.await_output(process, "TASK [ipsec.manual.rotate : Set the instant")
+    project.await_output(process, "TASK [ipsec.manual.rotate : Cut over")
     waiting = project.spis("guide", "next")
     # The record of what it held is the last thing that a host writes before it waits for the instant.
     while "ipseckeys.previous" not in hosts["partym"].secret_files():
@@ -258,7 +258,7 @@ def test_rebooted_host_gets_its_keys_back_but_none_that_must_not_be_loaded_twice
     project.run_well(rotate_new_keys=True, rotate_only=list(old))
     assert all(not project.spis(name) & spis for name, spis in old.items())
     done = project.run_well()
-    assert done.changed()["third"] > 0 and "Read the counters of SAs that stayed" in done.output
+    assert done.changed()["third"] > 0
     all_agree(hosts)
     only_the_file_is_left(hosts)
     assert all(hosts["third"].pings(address) for address in (SHARED[0], COUNTER[0], MESH[0], MESH[1]))

@@ -51,7 +51,7 @@ def names(path: Path) -> t.Iterator[Path]:
         files = {kind: TOP / folder / f"{word}.py" for kind, folder in NAMED.items()}
         yield from (found for found in files.values() if found.exists())
         if (TOP / "plugins" / "filter" / f"{word}.yml").exists():
-            yield TOP / "plugins" / "filter" / "ipsec_rotation.py"
+            yield TOP / "plugins" / "filter" / "ipsec_text.py"
 
 
 def real_arrows() -> set[tuple[str, str]]:

@@ -11,12 +11,11 @@ import pytest
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ipsec.manual.plugins.filter.ipsec_rotation import FilterModule as RotationFilters
 from ansible_collections.ipsec.manual.plugins.filter.ipsec_text import FilterModule as TextFilters
 from ansible_collections.ipsec.manual.plugins.module_utils._core import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
 
-FILTERS: dict[str, t.Callable[..., t.Any]] = {**TextFilters().filters(), **RotationFilters().filters()}
+FILTERS: dict[str, t.Callable[..., t.Any]] = TextFilters().filters()
 KEY = "d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d"
 GUIDE = f"""add esp spi 0x8bcd1407 src 192.168.116.16 dst 192.168.13.213 encr_alg 3des-cbc encrkey {KEY}
 add ah spi 0x18907dae src 192.168.116.16 dst 10.116.2.16 auth_alg hmac-md5 authkey e896f8df7f78d6cab36c94ccf293f031

@@ -1,0 +1,303 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin runs on the controller; its documentation is in plugins/modules/ipsec_rotation.py.
+
+"""The steps of the role `rotate`.
+
+Some steps run once, on the controller, and decide; the others put questions to one host each. All of them read the inputs of
+the run, and what hosts answered, from the run's record and from nowhere else: the variables of a task are open to what hosts
+report.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import ActionModule as KeystoreAction
+from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
+from ansible_collections.ipsec.manual.plugins.module_utils._core import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _keystore_sas as keystore_sas
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation as decisions
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation_steps as steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
+from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation_inputs import read_inputs
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation_steps import Rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._run_record import RunRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
+
+Result = t.Dict[str, t.Any]
+
+# The steps that run once; the others are those of `_rotation_steps.STEPS`.
+DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote", "end")
+# Steps that are left out where no host must change, and in check mode, and those of them that are left out when the transaction was stopped.
+_FORWARD = (steps.STAGE, "switch", steps.CUT_OVER, steps.SEND, steps.ARRIVALS, "judge", steps.PERSIST, "promote", steps.TIDY)
+_TRANSACTION = (*_FORWARD, "stop", steps.GO_BACK, "report")
+_DIGEST_KEY_BYTES = 32
+_LONGEST_REASON = 500
+
+
+class _Stop(IpsecError):
+    """The rotation ends here; the message is the report."""
+
+
+class ActionModule(HostAction):
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
+        dummy, arguments = self.validate_argument_spec(argument_spec={"step": {"type": "str", "required": True, "choices": [*DECISIONS, *steps.STEPS]}})
+        step = arguments["step"]
+        self._vars = task_vars or {}
+        self._record = RunRecord("rotation")
+        try:
+            if step == "end":
+                result.update(self._end())
+            elif step == "begin":
+                result.update(self._begin())
+            else:
+                run = self._rotation()
+                stopped = bool(run.state["stopped"])
+                if (step in _TRANSACTION and not run.state["due"]) or (step in _FORWARD and stopped) or (step in (steps.GO_BACK, "report") and not stopped):
+                    result.update(skipped=True)
+                elif step in DECISIONS:
+                    result.update(getattr(self, f"_{step}")(run))
+                else:
+                    result.update(self._ask(run, step, str(self._vars["inventory_hostname"])))
+        except IpsecError as exc:
+            result.update(failed=True, msg=str(exc))
+        return result
+
+    def _rotation(self) -> Rotation:
+        state = self._record.state()
+        return Rotation(state, self._record.answers, self._text, lambda: _connections(state), time.time())
+
+    def _ask(self, run: Rotation, step: str, host: str) -> Result:
+        """Put the questions of a step to the host of this task, and keep what it answers."""
+        if host not in run.expected["hosts"]:
+            return {"skipped": True}
+        dialogue = steps.STEPS[step](run, host)
+        told: dict[str, Result] = {}
+        try:
+            question = next(dialogue)
+            while True:
+                self._record.put(step, host, question.name)
+                answer = self._answer(step, host, question)
+                self._record.note(step, host, question.name, answer)
+                told[question.name] = answer
+                if decisions.has_failed(answer):
+                    break
+                question = dialogue.send(answer)
+        except StopIteration:
+            pass
+        return {**_merged(told), **self.discovered()}
+
+    def _answer(self, step: str, host: str, question: steps.Question) -> Result:
+        try:
+            return self.ask(f"ipsec.manual.{question.module}", question.options, self._vars, secret=True)
+        except AnsibleConnectionFailure as exc:
+            self._record.note(step, host, question.name, {"unreachable": True, "msg": report(str(exc), _LONGEST_REASON)})
+            raise
+
+    def _text(self, names: t.Sequence[str], host: str, generation: str) -> str:
+        """The ipseckeys text of a host's SAs in these connections: secret."""
+        return language.render(keystore_sas.named(self._store(self._record.state()), names, generation, host))
+
+    def _store(self, state: t.Mapping[str, t.Any]) -> Keystore:
+        return Keystore(directory_of(self._loader, state["wide"]["keystore"]), Vault(self._loader._vault.secrets))
+
+    def _keep(self, state: t.Mapping[str, t.Any], do: str, dry: bool = False, spis: t.Iterable[str] = ()) -> Result:
+        """One step of the keystore, for the connections of this run."""
+        wide = state["wide"]
+        inputs = Inputs(self, self._vars)
+        arguments = {
+            "state": do,
+            "directory": wide["keystore"],
+            "only": wide["only"],
+            "store": wide["store"],
+            "new_keys": wide["new_keys"],
+            "new_root": wide["new_root"],
+            "check_run": True,
+            "trusted_transports": wide["trusted_transports"],
+            "taken_spis": list(spis),
+            "force": False,
+            "vault_id": wide["vault_id"],
+            "digest_key": state["digest_key"],
+        }
+        return self._keystore().keep(arguments, _connections(state), run_of(self, self._vars, inputs), dry or bool(self._task.check_mode))
+
+    def _keystore(self) -> KeystoreAction:
+        return KeystoreAction(self._task, self._connection, self._play_context, self._loader, self._templar, self._shared_loader_obj)
+
+    def _begin(self) -> Result:
+        """Read the inputs of the run, and check all that can be checked without asking a host."""
+        inputs = Inputs(self, self._vars)
+        hosts = sorted(map(str, self._vars.get("ansible_play_hosts", ())))
+        wide, own = read_inputs(inputs, hosts)
+        addresses: dict[str, t.Any] = {}
+        groups: dict[str, t.Any] = {}
+
+        def address_of(host: str) -> t.Any:
+            return addresses.setdefault(host, inputs.get(host, "ipsec_address") if host in inputs else None)
+
+        def hosts_of(group: str) -> t.Any:
+            found = self._vars.get("groups", {}).get(group)
+            return groups.setdefault(group, found if found is None else list(map(str, found)))
+
+        read_connections(wide["connections"], address_of, wide["allow_static_counter_mode"], groups=hosts_of)
+        state: Result = {
+            "wide": wide,
+            "own": own,
+            "addresses": addresses,
+            "groups": groups,
+            "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
+            "due": False,
+            "switching": False,
+            "stopped": "",
+            "failures": [],
+        }
+        state["expected"] = self._keep(state, "prepared", dry=True)
+        self._record.begin(state)
+        return {"changed": False, "connections": [row["name"] for row in state["expected"]["connections"]]}
+
+    def _prepare(self, run: Rotation) -> Result:
+        """Keys are in the keystore, encrypted and on disk, before any host gets one."""
+        readings = _readings(run)
+        problems = run.problems(steps.PREFLIGHT)
+        if run.wide["cutover_delay"]:
+            problems += decisions.clocks(readings, run.wide["clock_tolerance"], int(self._vars.get("ansible_forks", 0)))
+        if problems:
+            raise _Stop(decisions.report(problems, "preflight", run.expected))
+        checks = run.results(steps.PREFLIGHT, steps.PREFLIGHT)
+        spis = {spi for result in checks.values() for spi in result["spis"]}
+        result = self._keep(run.state, "prepared", spis=sorted(spis))
+        run.state["expected"] = result
+        away = decisions.in_place(checks, result)
+        problems = decisions.reload_problems(checks, result)
+        if problems:
+            raise _Stop(decisions.report(problems, "prepare", result))
+        run.state["due"] = bool(away or result["pending"]) and not self._task.check_mode
+        run.state["keyed"] = result["keyed"]
+        self._record.save(run.state)
+        return {
+            "changed": result["changed"],
+            "connections": result["connections"],
+            "out_of_place": away,
+            "due": run.state["due"],
+            "warnings": _left(result),
+            **({"diff": result["diff"]} if "diff" in result else {}),
+        }
+
+    def _switch(self, run: Rotation) -> Result:
+        """From here on hosts may use the generation."""
+        problems = steps.stage_problems(run)
+        if problems:
+            return self._stop_at(run, "stage", problems)
+        try:
+            result = self._keep(run.state, "switching")
+        except IpsecError as exc:
+            return self._stop_at(run, "stage", [str(exc)])
+        run.state["expected"] = {**run.expected, **{name: result[name] for name in ("connections", "hosts")}}
+        run.state["switching"] = True
+        if run.wide["cutover_delay"]:
+            run.state["instants"] = {host: run.started + run.wide["cutover_delay"] + decisions.offset(*row) for host, row in _readings(run).items()}
+        self._record.save(run.state)
+        return {"changed": result["changed"]}
+
+    def _judge(self, run: Rotation) -> Result:
+        """Whether every host holds what it should, and packets pass."""
+        phase = "cut over" if steps.cut_over_problems(run) else "verify"
+        problems, untested = steps.verdict(run)
+        if problems:
+            return self._stop_at(run, phase, problems)
+        # With policies of the role nothing used the SAs before, and something will.
+        silent = all(own["policies"] for own in run.state["own"].values())
+        return {"changed": False, "warnings": [] if silent else untested}
+
+    def _stop(self, run: Rotation) -> Result:
+        return {"changed": False} if run.state["stopped"] else self._stop_at(run, "cut over", ["a step ended with an error that is shown above"])
+
+    def _stop_at(self, run: Rotation, phase: str, problems: list[str]) -> Result:
+        """From here on the hosts go back. Several hosts may say so at once, and all say the same."""
+        run.state.update(stopped=phase, failures=problems)
+        self._record.save(run.state)
+        return {"changed": False, "problems": problems}
+
+    def _report(self, run: Rotation) -> Result:
+        """What the operator reads when the hosts went back."""
+        state = run.state
+        if not state["switching"]:
+            raise _Stop(decisions.report(state["failures"], state["stopped"], run.expected))
+        cut, back = run.results(steps.CUT_OVER, "sadb"), run.results(steps.GO_BACK, "back")
+        raise _Stop(decisions.report(state["failures"], state["stopped"], run.expected, cut, back))
+
+    def _promote(self, run: Rotation) -> Result:
+        """The generation becomes the current one when every host has it in its file."""
+        problems = steps.persist_problems(run)
+        if problems:
+            raise _Stop(decisions.report(problems, "persist", run.expected, run.results(steps.CUT_OVER, "sadb")))
+        result = self._keep(run.state, "promoted")
+        return {"changed": result["changed"]}
+
+    def _end(self) -> Result:
+        """Let other runs use the keystore: the next one, perhaps in another container, cannot see that this one has ended."""
+        try:
+            directory = self._record.state()["wide"]["keystore"]
+        except IpsecError:
+            # It ended before it had read its inputs, so it never took the keystore.
+            return {"changed": False}
+        finally:
+            self._record.end()
+        return self._keystore().release(directory)
+
+
+def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
+    wide = state["wide"]
+    return read_connections(wide["connections"], state["addresses"].get, wide["allow_static_counter_mode"], groups=state["groups"].get)
+
+
+def _readings(run: Rotation) -> dict[str, tuple[float, float, float]]:
+    """What each host's clock said, between which two times of the controller's."""
+    found = {}
+    for host in run.hosts:
+        answers = run.answers(steps.PREFLIGHT, host)
+        epoch = answers.get(steps.PREFLIGHT).get("epoch")
+        if epoch is not None:
+            found[host] = (answers.asked, float(epoch), answers.answered)
+    return found
+
+
+def _left(result: Result) -> list[str]:
+    """What this collection keyed and no connection names any more: it is kept, and said in every run."""
+    return [
+        f"connection {row['name']} is not among the connections of this run, and has keys (generation {row['generation']}) on {', '.join(row['hosts'])}. "
+        "Its SAs and policies are kept there, so that its traffic is not sent unencrypted."
+        for row in result["unnamed"]
+    ]
+
+
+def _merged(told: t.Mapping[str, Result]) -> Result:
+    """The result of a task that put several questions."""
+    if not told:
+        return {"skipped": True}
+    failed = next((answer for answer in told.values() if decisions.has_failed(answer)), None)
+    merged: Result = {
+        "changed": any(answer.get("changed") for answer in told.values()),
+        "warnings": [warning for answer in told.values() for warning in answer.get("warnings", ())],
+        "diff": [part for answer in told.values() if "diff" in answer for part in _parts(answer["diff"])],
+        "answers": {name: {key: value for key, value in answer.items() if key not in ("warnings", "diff")} for name, answer in told.items()},
+    }
+    if failed is not None:
+        merged.update(failed=True, msg=failed.get("msg", "no reason given"))
+    return merged
+
+
+def _parts(diff: t.Any) -> list[t.Any]:
+    return list(diff) if isinstance(diff, list) else [diff]

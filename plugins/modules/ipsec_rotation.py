@@ -1,0 +1,108 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipsec_rotation
+short_description: Carry out one step of the role rotate
+description:
+  - The role P(ipsec.manual.rotate#role) is made of these steps, in their order. It is no module for playbooks of your own, and its steps may change
+    with every release. Use the role.
+  - The first step reads all inputs of the run, the variables of the role and the inventory's addresses, into a record on the controller. Facts do not
+    count, neither those that hosts report in this run nor those of a fact cache, and a fact that carries the name of an input is refused. All later
+    steps take inputs from that record, so nothing that a host reports can change them.
+  - What a host answers is checked against the fields that the modules declare, and kept in the same record. The record lies in Ansible's temporary
+    directory on the controller, with mode 0700, and goes when the role ends. It holds no key of an SA.
+author:
+  - ipsec.manual contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - ipsec.manual._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    details:
+      - The controller, on any POSIX system, and what the modules that it runs on the hosts support.
+options:
+  step:
+    description:
+      - V(begin), V(prepare), V(switch), V(report), V(promote), and V(end) run once, on the controller alone, and need C(run_once).
+      - V(judge) and V(stop) run for every host, on the controller alone.
+      - The others ask every host.
+    type: str
+    required: true
+    choices:
+      - begin
+      - prepare
+      - switch
+      - judge
+      - stop
+      - report
+      - promote
+      - end
+      - preflight
+      - stage
+      - cut_over
+      - send
+      - arrivals
+      - go_back
+      - persist
+      - tidy
+      - policies_out
+      - policies_in
+      - boot
+seealso:
+  - plugin: ipsec.manual.rotate
+    plugin_type: role
+  - module: ipsec.manual.ipsec_keystore
+  - name: RFC 4301
+    description: Security Architecture for the Internet Protocol.
+    link: https://www.rfc-editor.org/rfc/rfc4301
+"""
+
+EXAMPLES = r"""
+---
+- name: Give the connections new keys
+  ansible.builtin.include_role:
+    name: ipsec.manual.rotate
+  vars:
+    rotate_new_keys: true
+"""
+
+RETURN = r"""
+answers:
+  description: What the host answered to each question of the step, by the question's name. Without keys.
+  returned: when the step asks hosts
+  type: dict
+  sample:
+    sadb:
+      changed: true
+      counts:
+        added: 2
+        deleted: 2
+        foreign: 0
+        replaced: 0
+        unchanged: 0
+connections:
+  description: The names of the connections that the run is about, or with V(prepare) what M(ipsec.manual.ipsec_keystore) returns about each.
+  returned: with V(begin) and V(prepare)
+  type: list
+  elements: raw
+due:
+  description: Whether hosts must change.
+  returned: with V(prepare)
+  type: bool
+out_of_place:
+  description: Hosts that do not hold what they should, each with the place.
+  returned: with V(prepare)
+  type: list
+  elements: str
+  sample: ["enigma: the SADB"]
+"""

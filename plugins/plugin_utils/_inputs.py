@@ -1,0 +1,121 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_utils is private to the collection and may change at any time.
+
+"""Variables as the controller's user wrote them: what hosts reported does not count.
+
+Ansible merges facts over inventory variables and role defaults, so a host that may answer what it likes could change the
+inputs of a run: its own, and through tasks that run once those of all others. Inputs are therefore worked out by a copy of
+Ansible's variable manager that knows no facts, whether from this run or from a fact cache. What `set_fact`, `register` and
+`include_vars` made counts: the playbook's author chose those names and values.
+"""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+from ansible.template import Templar
+from ansible.vars.hostvars import HostVars
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+
+if t.TYPE_CHECKING:
+    from ansible.plugins.action import ActionBase
+
+
+class _NoFacts:
+    """Stands in for the fact cache of `ansible.vars.manager.VariableManager`."""
+
+    def get(self, host: str, default: t.Any = None) -> dict[str, t.Any]:
+        return {}
+
+
+class Inputs:
+    """The variables of a task, host by host, without facts."""
+
+    def __init__(self, action: ActionBase, task_vars: t.Mapping[str, t.Any]) -> None:
+        hostvars = task_vars["hostvars"]
+        self._task = action._task
+        self._loader = action._loader
+        self._inventory = hostvars._inventory
+        self._known = hostvars._variable_manager
+        self._manager = copy.copy(self._known)
+        self._manager._fact_cache = _NoFacts()
+        # It becomes what the copy calls `hostvars`, so that a template does not reach facts that way either.
+        HostVars(self._inventory, self._manager, self._loader)
+        self._variables: dict[str, dict[str, t.Any]] = {}
+
+    def __contains__(self, host: str) -> bool:
+        return self._inventory.get_host(host) is not None
+
+    def hosts(self) -> frozenset[str]:
+        """Every host of the inventory."""
+        return frozenset(map(str, self._inventory.hosts))
+
+    def raw(self, host: str) -> dict[str, t.Any]:
+        """All variables of a host for this task, as they were written."""
+        if host not in self._variables:
+            found = self._inventory.get_host(host)
+            self._variables[host] = self._manager.get_vars(play=self._task.get_play(), host=found, task=self._task)
+        return self._variables[host]
+
+    def get(self, host: str, name: str, default: t.Any = None) -> t.Any:
+        """A variable of a host, its templates worked out; ``default`` where the host does not have it.
+
+        Raises InputError where a template cannot be worked out, for example since it uses facts.
+        """
+        variables = self.raw(host)
+        if name not in variables:
+            return default
+        try:
+            return _plain(Templar(loader=self._loader, variables=variables).template(variables[name]))
+        except Exception as exc:
+            reason = " ".join(str(exc).split())
+            hint = "Inputs are worked out without facts, since a host could lie in them. Write the value into the inventory or the play."
+            raise InputError(f"it cannot be worked out for {host}: {reason}", name, hint) from None
+
+    def facts(self, host: str) -> dict[str, t.Any]:
+        """What a host reported, now or in an earlier run whose facts are cached."""
+        try:
+            return dict(self._known._fact_cache.get(host) or {})
+        except KeyError:
+            return {}
+
+    def shadowed(self, hosts: t.Iterable[str], names: t.Collection[str]) -> list[InputError]:
+        """Hosts whose facts would change an input of these names, by carrying its name or that of a variable that it is made of.
+
+        They change nothing here, but somebody tries to change what a run does, or set a fact by mistake.
+        """
+        return [problem for host in sorted(hosts) if self.facts(host) for problem in self._shadowed(host, names)]
+
+    def _shadowed(self, host: str, names: t.Collection[str]) -> t.Iterator[InputError]:
+        open_to_facts = self._known.get_vars(play=self._task.get_play(), host=self._inventory.get_host(host), task=self._task)
+        facts = self.facts(host)
+        for name in sorted(names):
+            if name in facts or (name in open_to_facts and self._worked_out(open_to_facts, name) != self.get(host, name)):
+                yield InputError(
+                    f"it reports facts that would change the variable {name}",
+                    host,
+                    "Find out why, since no module of this collection or of Ansible reports such facts. "
+                    "Where a playbook set them (set_fact with cacheable), write the value into the inventory, and empty the fact cache.",
+                )
+
+    def _worked_out(self, variables: dict[str, t.Any], name: str) -> t.Any:
+        try:
+            return _plain(Templar(loader=self._loader, variables=variables).template(variables[name]))
+        except Exception:
+            return None
+
+
+def _plain(value: t.Any) -> t.Any:
+    """The value in Python's own types: Ansible's containers work their templates out when they are read, and its texts carry marks."""
+    if isinstance(value, t.Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(part) for part in value]
+    if value is None or isinstance(value, bool):
+        return value
+    return next((kind(value) for kind in (int, float, str) if isinstance(value, kind)), str(value))

@@ -1,0 +1,384 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin_utils is private to the collection and may change at any time.
+
+"""The questions that a rotation puts to each host, step by step, and what the run decides between them. Pure.
+
+A question is one call of a module of this collection. What it holds comes from the run's inputs and from the keystore; of
+what hosts answered, only the decisions below and the same host's own answers choose which questions are put. No value that a
+host gave is ever handed to another host.
+
+=============  ==========================================================================================================
+step           what each host is asked
+=============  ==========================================================================================================
+preflight      whether it is fit for its part, and what it holds
+stage          to keep the SAs of the generation in a file beside the protected one
+cut_over       to change its SADB from the staged file, and to keep what it held before in another
+send           to send packets through the new SAs
+arrivals       to count what arrived
+go_back        to return to what it held before, or before the switch, to forget what was staged
+persist        to bring the staged SAs into the protected file
+tidy           to remove the staged files
+policies_out   to send its traffic through the SAs
+policies_in    to accept only traffic that came through them
+boot           to load both at boot
+=============  ==========================================================================================================
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import _rotation
+from ._policies import policies_of_host
+from ._run_record import SKIPPED, UNANSWERED, Answers
+
+if t.TYPE_CHECKING:
+    from ._connections import Connection
+
+Result = t.Dict[str, t.Any]
+
+PREFLIGHT = "preflight"
+STAGE = "stage"
+CUT_OVER = "cut_over"
+SEND = "send"
+ARRIVALS = "arrivals"
+GO_BACK = "go_back"
+PERSIST = "persist"
+TIDY = "tidy"
+POLICIES_OUT = "policies_out"
+POLICIES_IN = "policies_in"
+BOOT = "boot"
+
+POLICIES_FILE = "/etc/ipsecpolicies.json"
+
+
+class Question(t.NamedTuple):
+    """One call of a module: its name within the step, the module of this collection, and its options."""
+
+    name: str
+    module: str
+    options: dict[str, t.Any]
+
+
+# A step for one host: it yields questions and is sent the answers.
+Dialogue = t.Generator[Question, Result, None]
+
+
+class Rotation:
+    """One run, as its record has it.
+
+    ``state`` is what the run decided: ``wide`` its inputs, ``own`` those of each host, ``expected`` what `ipsec_keystore`
+    returned, and the marks that the steps set. ``answers`` gives what a host answered in a step, ``text`` the ipseckeys
+    text of a host's SAs: (names of connections, host, generation). ``started`` is when this step began, in seconds since the
+    epoch on the controller's clock.
+    """
+
+    def __init__(
+        self,
+        state: dict[str, t.Any],
+        answers: t.Callable[[str, str], Answers],
+        text: t.Callable[[t.Sequence[str], str, str], str] = lambda names, host, generation: "",
+        connections: t.Callable[[], t.Sequence[Connection]] = tuple,
+        started: float = 0.0,
+    ) -> None:
+        self.state = state
+        self.answers = answers
+        self.text = text
+        self.connections = connections
+        self.started = started
+
+    @property
+    def expected(self) -> Result:
+        return t.cast(Result, self.state["expected"])
+
+    @property
+    def wide(self) -> dict[str, t.Any]:
+        return t.cast("dict[str, t.Any]", self.state["wide"])
+
+    @property
+    def hosts(self) -> list[str]:
+        return sorted(self.expected["hosts"])
+
+    def own(self, host: str) -> dict[str, t.Any]:
+        return t.cast("dict[str, t.Any]", self.state["own"][host])
+
+    def results(self, step: str, question: str) -> dict[str, Result]:
+        """What each host answered to a question, by host."""
+        return {host: self.answers(step, host).get(question) for host in self.hosts}
+
+    def problems(self, *steps: str) -> list[str]:
+        """One sentence for each question of these steps that a host failed or did not answer."""
+        return [
+            f"{host}: {_rotation.reason(result)}"
+            for step in steps
+            for host in self.hosts
+            for result in self.answers(step, host).results.values()
+            if _rotation.has_failed(result)
+        ]
+
+    def next_file(self, host: str) -> str:
+        """Where the SAs wait until every host has them."""
+        return f"{self.own(host)['file']}.next"
+
+    def previous_file(self, host: str) -> str:
+        """Where what a host held before waits for a way back."""
+        return f"{self.own(host)['file']}.previous"
+
+    def replaced_file(self, host: str) -> str:
+        """Which SAs go that none of the generation takes the place of."""
+        return f"{self.own(host)['file']}.replaced"
+
+    def label(self, host: str) -> str:
+        """What the way back is a way back from: the host's connections, each with the generation that is coming."""
+        rows = sorted((row["name"], row["generation"]) for row in self.expected["connections"] if host in row["endpoints"])
+        return " ".join(f"{name}:{generation}" for name, generation in rows)
+
+    def deadline(self, host: str, seconds: float) -> float:
+        """The instant, on the host's clock, by which ``seconds`` since the step began have not passed on the controller's.
+
+        The host's clock was read between question and answer, so it is at least as far ahead as the answer's time says.
+        """
+        asked = self.answers(PREFLIGHT, host)
+        epoch = asked.get(PREFLIGHT).get("epoch", asked.answered)
+        return self.started + seconds + float(epoch) - asked.answered
+
+
+def preflight(run: Rotation, host: str) -> Dialogue:
+    view, own = run.expected["hosts"][host], run.own(host)
+    yield Question(
+        PREFLIGHT,
+        "ipsec_preflight",
+        {
+            "path": own["file"],
+            "backend": own["backend"],
+            "addresses": view["addresses"],
+            "associations": view["associations"],
+            "expected": _rotation.held_by(run.expected, host),
+            "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
+            "digest_key": run.state["digest_key"],
+        },
+    )
+
+
+def stage(run: Rotation, host: str) -> Dialogue:
+    """Between other addresses than before, or with another reqid, mark or if_id, the new SAs do not take the place of the old ones."""
+    view, own = run.expected["hosts"][host], run.own(host)
+    found = run.answers(PREFLIGHT, host).get(PREFLIGHT)
+    stale = _rotation.leftover(found, ".previous") and host not in _rotation.resumed_hosts(run.expected)
+    if stale:
+        # It holds keys that were retired since, and they must not come back.
+        yield Question("previous", "ipseckeys_file", {"path": run.previous_file(host), "state": "absent"})
+    common = {"digest_key": run.state["digest_key"], "deadline": run.deadline(host, own["timeout"])}
+    yield Question(
+        "next",
+        "ipseckeys_file",
+        {
+            **common,
+            "path": run.next_file(host),
+            "content": run.text(view["connections"], host, "newest"),
+            "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
+            **({} if own["policies"] and own["boot"] else {"policies_file": POLICIES_FILE}),
+        },
+    )
+    if view["left_behind"]:
+        yield Question(
+            "replaced",
+            "ipseckeys_file",
+            {
+                **common,
+                "path": run.replaced_file(host),
+                "content": run.text(view["left_behind"], host, "current"),
+                "allow_static_counter_mode": True,  # nothing is loaded from it
+            },
+        )
+
+
+def stage_problems(run: Rotation) -> list[str]:
+    """Why the hosts must not switch: who could not stage, and who was not asked to."""
+    return run.problems(STAGE) or [f"{host}: it was not asked" for host in run.hosts if not run.answers(STAGE, host).results]
+
+
+def cut_over(run: Rotation, host: str) -> Dialogue:
+    own = run.own(host)
+    delay = run.wide["cutover_delay"]
+    answer = yield Question(
+        "sadb",
+        "ipsec_sadb",
+        {
+            "src": run.next_file(host),
+            "state": "exact",
+            "scope": "peers",
+            "backup": run.previous_file(host),
+            "backup_label": run.label(host),
+            **({"at": run.state["instants"][host]} if delay else {}),
+            "deadline": run.deadline(host, own["timeout"] + delay),
+            "backend": own["backend"],
+            "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
+            "digest_key": run.state["digest_key"],
+        },
+    )
+    if run.wide["probe"] and not _rotation.has_failed(answer) and answer["counts"]["unchanged"]:
+        # New SAs have carried nothing; what stayed has. No host sends test packets before every host is here.
+        yield _probe(run, host, "before", 0)
+
+
+def send(run: Rotation, host: str) -> Dialogue:
+    if run.wide["probe"] and not cut_over_problems(run):
+        yield _probe(run, host, SEND, run.wide["probe_count"])
+
+
+def arrivals(run: Rotation, host: str) -> Dialogue:
+    """Every host has sent by now, so what was to arrive has arrived."""
+    if run.wide["probe"] and not cut_over_problems(run):
+        yield _probe(run, host, ARRIVALS, 0)
+
+
+def _probe(run: Rotation, host: str, name: str, count: int) -> Question:
+    return Question(name, "ipsec_probe", {"src": run.next_file(host), "count": count, "backend": run.own(host)["backend"]})
+
+
+def cut_over_problems(run: Rotation) -> list[str]:
+    """What speaks against the generation when every host has been asked to cut over: who failed, and who holds other SAs than the keystore."""
+    results = run.results(CUT_OVER, "sadb")
+    asked = {host: UNANSWERED if _rotation.was_skipped(result) else result for host, result in results.items()}
+    return _rotation.task_problems(asked) or _rotation.agreement(asked, run.expected) or run.problems(CUT_OVER)
+
+
+def verdict(run: Rotation) -> tuple[list[str], list[str]]:
+    """What speaks against the generation when test packets were sent, and what could not be tested."""
+    problems = cut_over_problems(run)
+    if problems or not run.wide["probe"]:
+        return problems, []
+    asked = {step: {host: _must(run.answers(step, host).get(step)) for host in run.hosts} for step in (SEND, ARRIVALS)}
+    problems = [problem for results in asked.values() for problem in _rotation.task_problems(results)]
+    if problems:
+        return problems, []
+    found = _rotation.probe_verdict(asked[SEND], asked[ARRIVALS], run.results(CUT_OVER, "before"))
+    return found["problems"], found["unprobed"]
+
+
+def _must(result: Result) -> Result:
+    """A question that should have been put and was not counts as one without an answer."""
+    return UNANSWERED if result == SKIPPED else result
+
+
+def go_back(run: Rotation, host: str) -> Dialogue:
+    """Before the switch only what this run staged goes. After it, also hosts that did not answer are asked: they may have switched, and may be back.
+
+    The cut-over writes the way back before it changes anything: without one, nothing was changed.
+    """
+    if not run.state["switching"]:
+        staged = [run.next_file(host)] if may_have_changed(run.answers(STAGE, host).get("next")) else []
+        if staged:
+            yield Question("unstage", "ipseckeys_file", {"path": staged[0], "state": "absent"})
+        return
+    if host in _rotation.roll_back_hosts(run.results(CUT_OVER, "sadb"), run.expected):
+        yield Question(
+            "back",
+            "ipsec_sadb",
+            {
+                "src": run.previous_file(host),
+                "scope_src": run.next_file(host),
+                "state": "exact",
+                "scope": "peers",
+                "src_label": run.label(host),
+                "ignore_missing": True,
+                "deadline": run.deadline(host, run.own(host)["timeout"]),
+                "backend": run.own(host)["backend"],
+                "omit_counter_mode": host in _rotation.hosts_of_discarded(run.expected),
+                "allow_static_counter_mode": True,  # what the host had comes back, whatever it is
+            },
+        )
+    # Where going back failed, both files are what the next run needs to try again.
+    if host in _rotation.settled_hosts(run.results(CUT_OVER, "sadb"), run.results(GO_BACK, "back")):
+        yield _tidy(run, host)
+
+
+def may_have_changed(result: t.Mapping[str, t.Any]) -> bool:
+    """A question that was not answered may have been carried out."""
+    return bool(result.get("changed")) or _rotation.is_unreachable(result)
+
+
+def persist(run: Rotation, host: str) -> Dialogue:
+    view, own = run.expected["hosts"][host], run.own(host)
+    found = run.answers(PREFLIGHT, host).get(PREFLIGHT)
+    yield Question(
+        "file",
+        "ipseckeys_file",
+        {
+            "path": own["file"],
+            "src": run.next_file(host),
+            "scope": "peers",
+            **({"remove_src": run.replaced_file(host)} if view["left_behind"] else {}),
+            "omit_counter_mode": True,
+            "target": "solaris" if found.get("backend") == "solaris" else "linux",
+            "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
+            "digest_key": run.state["digest_key"],
+            "deadline": run.deadline(host, own["timeout"]),
+        },
+    )
+    if view["left_behind"]:
+        yield Question("removal", "ipsec_sadb", {"src": run.replaced_file(host), "state": "absent", "backend": own["backend"]})
+
+
+def persist_problems(run: Rotation) -> list[str]:
+    """Where the protected file is not what the kernel holds, or SAs that nothing took the place of are left."""
+    failed = [f"{host}: {_rotation.reason(result)}" for host, result in run.results(PERSIST, "file").items() if result == SKIPPED]
+    return failed or run.problems(PERSIST) or _rotation.file_problems(run.results(PERSIST, "file"), run.expected)
+
+
+def tidy(run: Rotation, host: str) -> Dialogue:
+    yield _tidy(run, host)
+
+
+def _tidy(run: Rotation, host: str) -> Question:
+    others = [run.previous_file(host), run.replaced_file(host)]
+    return Question(TIDY, "ipseckeys_file", {"path": run.next_file(host), "others": others, "state": "absent"})
+
+
+def policies_out(run: Rotation, host: str) -> Dialogue:
+    """Outbound everywhere before inbound anywhere: an inbound policy throws away what a peer still sends in the clear."""
+    yield from _policies(run, host, POLICIES_OUT, ("out",))
+
+
+def policies_in(run: Rotation, host: str) -> Dialogue:
+    yield from _policies(run, host, POLICIES_IN, ("in", "fwd"))
+
+
+def _policies(run: Rotation, host: str, name: str, directions: t.Collection[str]) -> Dialogue:
+    wanted = [policy for policy in policies(run, host) if policy["direction"] in directions]
+    if run.own(host)["policies"] and wanted:
+        yield Question(name, "ipsec_policy", {"policies": wanted})
+
+
+def policies(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
+    """The policies of the connections that this run is about; with ``everywhere`` also of the others that have keys."""
+    names = {*run.expected["hosts"][host]["connections"], *(run.state["keyed"] if everywhere else ())}
+    priority = run.own(host)["policy_priority"]
+    return [policy for connection in run.connections() if connection.name in names for policy in policies_of_host(connection, host, priority)]
+
+
+def boot(run: Rotation, host: str) -> Dialogue:
+    """The file of policies is written as a whole, so those of connections that the run leaves out stand there too."""
+    own = run.own(host)
+    if own["boot"]:
+        wanted = [*own["boot_policies"], *(policies(run, host, everywhere=True) if own["policies"] else ())]
+        yield Question(BOOT, "ipsec_boot", {**own["boot_options"], "file": own["file"], "policies": wanted})
+
+
+STEPS: t.Mapping[str, t.Callable[[Rotation, str], Dialogue]] = {
+    PREFLIGHT: preflight,
+    STAGE: stage,
+    CUT_OVER: cut_over,
+    SEND: send,
+    ARRIVALS: arrivals,
+    GO_BACK: go_back,
+    PERSIST: persist,
+    TIDY: tidy,
+    POLICIES_OUT: policies_out,
+    POLICIES_IN: policies_in,
+    BOOT: boot,
+}

@@ -1,0 +1,137 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A controller with a fleet of stand-in hosts, and what a test wants to know of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+
+import yaml
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import format_address
+from ansible_collections.ipsec.manual.tests.liar import stand_in
+
+COLLECTIONS = pathlib.Path(language.__file__).parents[6]
+HOSTS = ("a", "b", "c")
+ADDRESS = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
+CONNECTIONS: list[dict[str, t.Any]] = [
+    {"name": "mesh", "endpoints": ADDRESS},
+]
+PAIRS = (("a", "b"), ("a", "c"), ("b", "c"))
+
+
+_CODE = "import pathlib, sys; from ansible_collections.ipsec.manual.tests.liar import stand_in; stand_in.main(pathlib.Path(sys.argv[1]))"
+_PYTHON = f"""#!/bin/sh
+PYTHONPATH={COLLECTIONS} exec {sys.executable} -c '{_CODE}' "$(dirname "$0")" "$@"
+"""
+
+
+class Run(t.NamedTuple):
+    """A finished run of ansible-playbook."""
+
+    status: int
+    output: str
+
+    @property
+    def text(self) -> str:
+        """The output in one line, since Ansible breaks its own."""
+        return " ".join(self.output.split())
+
+
+class Fleet:
+    """A project's folder, and a folder for each host."""
+
+    def __init__(self, folder: pathlib.Path, like: Fleet | None = None) -> None:
+        """Hosts that hold nothing, or ``like`` another fleet with its keystore."""
+        if like is not None:
+            shutil.copytree(like.folder, folder, dirs_exist_ok=True)
+        self.folder = folder
+        self.keystore = folder / "keystore"
+        self.environment: dict[str, str] = {}
+        (folder / "password").write_text("correct horse\n", encoding="utf-8")
+        self.inventory: dict[str, t.Any] = {"all": {"vars": {"ipsec_connections": CONNECTIONS}, "hosts": {}}}
+        for host in HOSTS:
+            home = folder / host
+            home.mkdir(exist_ok=True)
+            if like is None:
+                (home / "state.json").write_text(json.dumps(stand_in.EMPTY), encoding="utf-8")
+            self.lie(host)
+            python = home / "python"
+            python.write_text(_PYTHON, encoding="utf-8")
+            python.chmod(0o755)
+            self.inventory["all"]["hosts"][host] = {"ansible_connection": "local", "ansible_python_interpreter": str(python)}
+
+    def lie(self, host: str, **modules: t.Any) -> None:
+        """From now on the host lies in the answers of these modules, ``MODULE`` or ``MODULE:STATE``: `stand_in` reads what is given."""
+        (self.folder / host / "lies.json").write_text(json.dumps(modules), encoding="utf-8")
+
+    def run(
+        self,
+        *options: str,
+        role: t.Mapping[str, t.Any] | None = None,
+        extra: t.Mapping[str, t.Any] | None = None,
+        play: t.Mapping[str, t.Any] | None = None,
+        before: t.Sequence[t.Any] = (),
+    ) -> Run:
+        """Run the role `rotate` over all hosts, with role parameters, extra variables, keywords of the play and tasks before."""
+        roles = {"ansible.builtin.import_role": {"name": "ipsec.manual.rotate"}, "vars": dict(role or {})}
+        content = [{"hosts": "all", "gather_facts": False, "tasks": [*before, roles], **(play or {})}]
+        (self.folder / "play.yml").write_text(json.dumps(content), encoding="utf-8")
+        (self.folder / "hosts.yml").write_text(yaml.safe_dump(self.inventory), encoding="utf-8")
+        command = [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "--vault-password-file", "password", *options]
+        command += ["-e", json.dumps(dict(extra))] if extra else []
+        environment = {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "0",
+            "ANSIBLE_LOCAL_TEMP": str(self.folder / "tmp"),
+            **self.environment,
+        }
+        done = subprocess.run(
+            [*command, "play.yml"], cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False
+        )
+        return Run(done.returncode, done.stdout)
+
+    def state(self, host: str) -> dict[str, t.Any]:
+        found: dict[str, t.Any] = json.loads((self.folder / host / "state.json").read_text(encoding="utf-8"))
+        return found
+
+    def asked(self, host: str) -> list[dict[str, t.Any]]:
+        """What the host was asked since the last time."""
+        log = self.folder / host / "asked.jsonl"
+        found = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+        log.unlink(missing_ok=True)
+        return found
+
+    def sas(self, host: str, pair: tuple[str, str]) -> set[t.Any]:
+        """The SAs that the host's kernel holds between two hosts."""
+        ends = {ADDRESS[name] for name in pair}
+        found = stand_in._sas(self.state(host)["kernel"])
+        return {sa for sa in found if {format_address(sa.source), format_address(sa.destination)} == ends}
+
+    def ciphers(self) -> set[str]:
+        return {f"{sa.encryption}/{sa.authentication}" for host in HOSTS for sa in stand_in._sas(self.state(host)["kernel"])}
+
+    def record(self, name: str) -> dict[str, t.Any]:
+        command = [sys.executable, "-m", "ansible", "vault", "view", "--vault-password-file", "password", str(self.keystore / f"{name}.yml")]
+        text = subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout
+        return t.cast("dict[str, t.Any]", yaml.safe_load(text))
+
+    def leftovers(self) -> list[pathlib.Path]:
+        """What runs left in Ansible's temporary directory."""
+        return list((self.folder / "tmp").rglob("ipsec.manual.*"))
+
+    @staticmethod
+    def changed(run: Run) -> dict[str, int]:
+        return {host: int(number) for host, number in re.findall(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)", run.output, re.M)}

@@ -1,0 +1,150 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A host for the controller's side alone: what Ansible takes for the host's Python answers in the place of the modules.
+
+It holds its SAs and protected files in memory of its own, a JSON file, and tells lies where a file of lies says so. Kernels
+are not the matter here; with them, hosts that lie are tested in the lab (`test_lab.py`).
+
+The shell wrapper that `hosts.Fleet` writes calls `main` with the host's folder. A module arrives on standard input, as
+Ansible's pipelining sends it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import pathlib
+import sys
+import time
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import language, plan
+from ansible_collections.ipsec.manual.plugins.module_utils._glue_held import held
+
+State = t.Dict[str, t.Any]
+Options = t.Dict[str, t.Any]
+
+EMPTY: State = {"kernel": "", "files": {}, "policies": []}
+
+
+def main(folder: pathlib.Path) -> None:
+    # Modules of Ansible's own come as files.
+    module, options = _called(pathlib.Path(sys.argv[2]).read_text(encoding="utf-8") if len(sys.argv) > 2 else sys.stdin.read())
+    with (folder / "asked.jsonl").open("a", encoding="utf-8") as log:
+        print(json.dumps({"module": module, "options": options}), file=log)
+    state: State = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    answer: t.Any = _ANSWERS[module](state, options)
+    lies = json.loads((folder / "lies.json").read_text(encoding="utf-8"))
+    lie = lies.get(f"{module}:{options.get('state', 'present')}") or lies.get(module) or {}
+    if not lie.get("unchanged"):
+        (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    time.sleep(lie.get("sleep", 0))
+    if "raw" in lie:
+        sys.stdout.write(lie["raw"])
+        sys.exit(lie.get("status", 0))
+    answer.update(lie.get("set", {}))
+    for path, value in lie.get("at", {}).items():
+        *way, last = path.split(".")
+        place = answer
+        for name in way:
+            place = place[name]
+        place[last] = value
+    print(json.dumps(answer))
+
+
+def _called(source: str) -> tuple[str, Options]:
+    """The module that a payload would run, and its options."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and {"ansible_module", "params"} <= {keyword.arg for keyword in node.keywords}:
+            values = {keyword.arg: keyword.value.value for keyword in node.keywords if isinstance(keyword.value, ast.Constant)}
+            options = json.loads(t.cast(str, values["params"]))["ANSIBLE_MODULE_ARGS"]
+            return str(values["ansible_module"]).rpartition(".")[2], {key: value for key, value in options.items() if not key.startswith("_")}
+    sys.exit("this is no module")
+
+
+def _sas(text: str) -> list[t.Any]:
+    return list(language.parse(text, name="state", allow_static_counter_mode=True).sas)
+
+
+def _digest(sas: t.Iterable[t.Any], options: Options) -> dict[str, str]:
+    return plan.digest(sas, bytes.fromhex(options.get("digest_key") or ""))
+
+
+def _preflight(state: State, options: Options) -> t.Any:
+    sas, stored = _sas(state["kernel"]), _sas(state["files"].get(options["path"], ""))
+    return {
+        "changed": False,
+        "epoch": time.time(),
+        "file": {"path": options["path"], "sas": len(stored), "digest": _digest(stored, options)},
+        "held": held(sas, bytes.fromhex(options.get("digest_key") or "")),
+        "leftovers": [path for path in (options["path"] + end for end in (".next", ".previous", ".replaced")) if path in state["files"]],
+        "keys_hidden": False,
+        "spis": sorted({f"0x{sa.spi:08x}" for sa in (*sas, *stored)}),
+        "backend": "xfrm",
+    }
+
+
+def _file(state: State, options: Options) -> t.Any:
+    files, path = state["files"], options["path"]
+    if options.get("state") == "absent":
+        gone = [name for name in (path, *options.get("others", ())) if files.pop(name, None) is not None]
+        return {"changed": bool(gone), "path": path, "sas": 0, "digest": {}}
+    sas = _sas(options["content"] if "content" in options else files[options["src"]])
+    if options.get("scope") == "peers":
+        pairs = set(map(plan.pair, sas))
+        sas = [*(sa for sa in _sas(files.get(path, "")) if plan.pair(sa) not in pairs), *sas]
+    new = language.render(sas)
+    changed = files.get(path) != new
+    files[path] = new
+    return {"changed": changed, "path": path, "mode": "0600", "owner": "root", "sas": len(sas), "digest": _digest(sas, options)}
+
+
+def _sadb(state: State, options: Options) -> t.Any:
+    files = state["files"]
+    none = {"added": 0, "replaced": 0, "deleted": 0, "unchanged": 0, "foreign": 0}
+    if options.get("ignore_missing") and options["src"] not in files:
+        return {"changed": False, "operations": [], "counts": none, "backend": "xfrm", "missing": True}
+    wanted, old = _sas(files[options["src"]]), _sas(state["kernel"])
+    scope = {plan.pair(sa) for sa in (*wanted, *_sas(files.get(options.get("scope_src", ""), "")))}
+    new = [sa for sa in old if sa not in wanted]
+    if options.get("state") != "absent":
+        new = [*(sa for sa in old if plan.pair(sa) not in scope), *wanted]
+    changed = set(new) != set(old)
+    if changed and "backup" in options:
+        files[options["backup"]] = language.render([sa for sa in old if plan.pair(sa) in scope])
+    state["kernel"] = language.render(new)
+    return {
+        "changed": changed,
+        "operations": [],
+        "counts": {**none, "added": len(set(new) - set(old)), "deleted": len(set(old) - set(new)), "unchanged": len(set(new) & set(old))},
+        "digest": _digest(wanted, options),
+        "backend": "xfrm",
+        **({"missing": False} if options.get("ignore_missing") else {}),
+    }
+
+
+def _probe(state: State, options: Options) -> t.Any:
+    """As a host without policies: nothing leaves."""
+    return {"changed": False, "sent": [], "received": [], "failures": [], "backend": "xfrm"}
+
+
+def _policy(state: State, options: Options) -> t.Any:
+    new = [policy for policy in options["policies"] if policy not in state["policies"]]
+    state["policies"] += new
+    return {"changed": bool(new), "operations": []}
+
+
+def _setup(state: State, options: Options) -> t.Any:
+    return {"changed": False, "ansible_facts": {"ansible_system": "Linux"}}
+
+
+_ANSWERS: t.Mapping[str, t.Callable[[State, Options], t.Any]] = {
+    "ipsec_preflight": _preflight,
+    "ipseckeys_file": _file,
+    "ipsec_sadb": _sadb,
+    "ipsec_probe": _probe,
+    "ipsec_policy": _policy,
+    "setup": _setup,
+}

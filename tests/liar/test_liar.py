@@ -1,0 +1,208 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One host of three answers what an attacker likes. The other two end as an honest run leaves them, or untouched; the liar is named, and the run fails."""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+import shutil
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.tests.liar.hosts import COLLECTIONS, CONNECTIONS, HOSTS, Fleet, Run
+
+STRONG = {"aes-cbc/hmac-sha256"}
+WEAK = [{**CONNECTIONS[0], "associations": [{"encryption_algorithm": "null", "authentication_algorithm": "hmac-md5"}]}]
+NEW_KEYS = {"rotate_new_keys": True, "rotate_timeout": 20}
+# First and last in the play: what runs once takes the variables of the first.
+LIARS = ("a", "c")
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """A fleet with its first keys, all honest."""
+    fleet = Fleet(tmp_path_factory.mktemp("keyed"))
+    done = fleet.run()
+    assert done.status == 0, done.output
+    return fleet
+
+
+@pytest.fixture
+def fleet(tmp_path: pathlib.Path, keyed: Fleet) -> Fleet:
+    return Fleet(tmp_path, like=keyed)
+
+
+def honest_pair(liar: str) -> tuple[str, str]:
+    one, other = (host for host in HOSTS if host != liar)
+    return one, other
+
+
+def spared(fleet: Fleet, liar: str, before: t.AbstractSet[t.Any]) -> None:
+    """The two honest hosts hold the same SAs between them, of strong algorithms: the old ones, or those of a generation of the right keystore."""
+    pair = honest_pair(liar)
+    held = fleet.sas(pair[0], pair)
+    assert held == fleet.sas(pair[1], pair) and held
+    assert {f"{sa.encryption}/{sa.authentication}" for sa in held} == STRONG
+    record = fleet.record("mesh")
+    known = "".join(generation["sas"] for generation in (record["current"], record["next"]) if generation)
+    assert held == before or all(f"spi 0x{sa.spi:08x}" in known for sa in held)
+    assert sorted(path.name for path in fleet.keystore.glob("*.yml") if not path.name.startswith("_")) == ["mesh.yml"]
+    assert not list(fleet.folder.rglob("evil*"))
+    # Nothing that names a key, or lets its guesses be tested, outlives the run.
+    assert not fleet.leftovers()
+    assert (fleet.keystore / ".lock").read_text(encoding="utf-8") == ""
+
+
+def named(done: Run, liar: str) -> None:
+    assert done.status != 0, done.output
+    report = done.text.partition("[ERROR]")[2]
+    assert f" {liar}: " in report or f"({liar})" in report or f"for {liar}" in report, done.output
+    assert "Traceback" not in done.output and "this is probably a bug" not in done.output, done.output
+
+
+FACTS = {
+    "ipsec_connections": WEAK,
+    "rotate_connections": WEAK,
+    "rotate_keystore": "evil",
+    "rotate_probe": False,
+    "rotate_trusted_transports": ["telnet"],
+    "ipsec_address": "192.0.2.66",
+}
+
+
+_turns = itertools.cycle(LIARS)
+
+
+def _lie(name: str, **modules: t.Any) -> t.Any:
+    """The next of the two possible liars tells it."""
+    return pytest.param(next(_turns), modules, id=name)
+
+
+LIES = (
+    _lie("facts", ipsec_preflight={"set": {"ansible_facts": FACTS}}),
+    _lie("facts-late", **{"ipseckeys_file:present": {"set": {"ansible_facts": FACTS}}}),
+    _lie("facts-at-cut-over", **{"ipsec_sadb:exact": {"set": {"ansible_facts": FACTS, "add_host": {"host_name": "evil"}}}}),
+    _lie("spis", ipsec_preflight={"at": {"spis": ["zzz"]}}),
+    _lie("spis-millions", ipsec_preflight={"at": {"spis": ["0x00001000"] * 300_000}}),
+    _lie("epoch", ipsec_preflight={"at": {"epoch": float("nan")}}),
+    _lie("nan", ipsec_preflight={"raw": '{"changed": NaN}'}),
+    _lie("held", ipsec_preflight={"at": {"held": []}}),
+    _lie("no-json", ipsec_preflight={"raw": "\x1b]0;owned\x07 nothing"}),
+    _lie("deep", ipsec_preflight={"raw": "[" * 100_000}),
+    _lie("stage-silent", **{"ipseckeys_file:present": {"raw": ""}}),
+    _lie("cut-digest", **{"ipsec_sadb:exact": {"at": {"digest": {}}}}),
+    _lie("cut-counts", **{"ipsec_sadb:exact": {"at": {"counts": {"unchanged": {}}}}}),
+    _lie("cut-lost", **{"ipsec_sadb:exact": {"raw": "", "status": 137}}),
+    _lie("cut-fails", **{"ipsec_sadb:exact": {"set": {"failed": True, "msg": "\x1b[2J\u202eno" * 3000}}}),
+    _lie("cut-hangs", **{"ipsec_sadb:exact": {"sleep": 30}}),
+    _lie("probe", ipsec_probe={"at": {"received": [{"key": "esp|192.0.2.2|0x00001000", "before": {}, "after": "9" * 9999}]}}),
+    _lie("probe-of-others", ipsec_probe={"at": {"sent": [{"key": "esp|192.0.2.2|0x00001000", "before": 0, "after": 3}]}}),
+    _lie("persist", **{"ipseckeys_file:present": {"at": {"digest": {"192.0.2.1|192.0.2.3": "0" * 32}}}}),
+)
+
+
+@pytest.mark.parametrize(("liar", "modules"), LIES)
+def test_a_host_that_lies_in_answers_harms_itself_only(fleet: Fleet, liar: str, modules: t.Any) -> None:
+    pair = honest_pair(liar)
+    before = fleet.sas(pair[0], pair)
+    fleet.lie(liar, **modules)
+    done = fleet.run(extra=NEW_KEYS)
+    spared(fleet, liar, before)
+    named(done, liar)
+    assert "\x1b" not in done.output and "\u202e" not in done.output
+    # The next honest run ends what was begun.
+    fleet.lie(liar)
+    done = fleet.run()
+    assert done.status == 0, done.output
+    assert fleet.record("mesh")["phase"] == "steady"
+    assert fleet.sas("a", ("a", "c")) == fleet.sas("c", ("a", "c")) != set()
+
+
+SOURCES = {
+    "inventory": ({}, {}),
+    "role": ({"rotate_new_keys": True, "rotate_keystore": "keystore"}, {}),
+    "extra": ({}, {"rotate_new_keys": True, "rotate_keystore": "keystore"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("liar", "source", "cache"), [("a", "inventory", "jsonfile"), ("c", "role", "memory"), ("a", "extra", "memory"), ("c", "inventory", "memory")]
+)
+def test_facts_change_no_input_wherever_the_inputs_stand(fleet: Fleet, liar: str, source: str, cache: str) -> None:
+    """The play gathers facts before the role, and a cache keeps them for a later run, which gathers none."""
+    pair = honest_pair(liar)
+    before = fleet.sas(pair[0], pair)
+    role, extra = SOURCES[source]
+    fleet.environment = {"ANSIBLE_CACHE_PLUGIN": cache, "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(fleet.folder / "facts")}
+    fleet.lie(liar, setup={"at": {"ansible_facts": FACTS}})
+    done = fleet.run(role=role, extra=extra, play={"gather_facts": True})
+    spared(fleet, liar, before)
+    named(done, liar)
+    if cache == "jsonfile":
+        fleet.lie(liar)
+        named(fleet.run(role=role, extra=extra), liar)
+        spared(fleet, liar, before)
+
+
+@pytest.mark.parametrize("liar", LIARS)
+def test_facts_change_no_variable_that_an_input_is_made_of(fleet: Fleet, liar: str) -> None:
+    fleet.inventory["all"]["vars"] = {"ipsec_connections": "{{ connections_of_ours }}", "connections_of_ours": CONNECTIONS}
+    pair = honest_pair(liar)
+    before = fleet.sas(pair[0], pair)
+    fleet.lie(liar, setup={"at": {"ansible_facts": {"connections_of_ours": WEAK}}})
+    done = fleet.run(play={"gather_facts": True}, extra={"rotate_new_keys": True})
+    spared(fleet, liar, before)
+    named(done, liar)
+    assert "would change the variable ipsec_connections" in done.text
+
+
+def test_facts_that_all_hosts_share_change_nothing(fleet: Fleet) -> None:
+    """In ansible-core 2.21 a cacheable `set_fact` that runs once makes all hosts share one dictionary, so the facts of one become everybody's."""
+    before = fleet.sas("a", ("a", "b"))
+    fleet.lie("c", setup={"at": {"ansible_facts": FACTS}})
+    shared = {"ansible.builtin.set_fact": {"of_the_play": 1, "cacheable": True}, "run_once": True}
+    done = fleet.run(before=[shared, {"ansible.builtin.setup": {}, "when": "inventory_hostname == 'c'"}], extra={"rotate_new_keys": True})
+    spared(fleet, "c", before)
+    named(done, "c")
+
+
+def test_inputs_made_of_facts_are_refused_with_the_way_out(fleet: Fleet) -> None:
+    fleet.inventory["all"]["vars"]["ipsec_address"] = "{{ ansible_facts.default_ipv4.address }}"
+    fleet.inventory["all"]["vars"]["ipsec_connections"] = [{"name": "mesh", "endpoints": list(HOSTS)}]
+    done = fleet.run()
+    assert done.status != 0 and "ipsec_address: it cannot be worked out for a" in done.text and "without facts" in done.text, done.output
+
+
+def test_each_host_is_told_its_own_only(fleet: Fleet) -> None:
+    """The digests of pairs that a host does not belong to would let it test guesses, and are none of its business."""
+    for host in HOSTS:
+        fleet.asked(host)
+    assert fleet.run(extra=NEW_KEYS).status == 0
+    for host in HOSTS:
+        asked = fleet.asked(host)
+        expected = next(row["options"]["expected"] for row in asked if row["module"] == "ipsec_preflight")
+        address = dict(zip(HOSTS, ("192.0.2.1", "192.0.2.2", "192.0.2.3")))[host]
+        assert len(expected) == 2 and all(address in pair for pair in expected)
+        others = {"192.0.2.1", "192.0.2.2", "192.0.2.3"} - {address}
+        staged = [line for row in asked for line in str(row["options"].get("content", "")).splitlines() if "authkey" in line]
+        assert staged and not any(all(f" {other} " in line for other in others) for line in staged)
+
+
+def test_an_error_of_our_own_in_the_judgement_takes_every_host_back(fleet: Fleet) -> None:
+    """As a fault in the code that judges would be: every host is rescued, not the one alone that a task runs on once."""
+    before = {host: fleet.state(host)["kernel"] for host in HOSTS}
+    root = fleet.folder / "collections" / "ansible_collections" / "ipsec" / "manual"
+    for name in ("plugins", "roles", "meta"):
+        shutil.copytree(COLLECTIONS / "ansible_collections" / "ipsec" / "manual" / name, root / name)
+    broken = root / "plugins" / "plugin_utils" / "_rotation_steps.py"
+    code = broken.read_text(encoding="utf-8")
+    broken.write_text(code + "\n\ndef verdict(run):\n    raise RuntimeError('broken')\n", encoding="utf-8")
+    fleet.environment = {"ANSIBLE_COLLECTIONS_PATH": str(fleet.folder / "collections")}
+    done = fleet.run(extra=NEW_KEYS)
+    assert done.status != 0 and done.text.count("what it held before this run") >= 3, done.output
+    assert {host: set(fleet.state(host)["kernel"].splitlines()) for host in HOSTS} == {host: set(text.splitlines()) for host, text in before.items()}
+    assert all(set(fleet.state(host)["files"]) == {"/etc/inet/secret/ipseckeys"} for host in HOSTS)

@@ -1,0 +1,62 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from ansible import constants as C
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+from ansible_collections.ipsec.manual.plugins.plugin_utils._run_record import SKIPPED, UNANSWERED, RunRecord
+
+
+@pytest.fixture
+def record(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
+    monkeypatch.setattr(C, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    return RunRecord("test")
+
+
+def test_no_step_without_a_beginning(record: RunRecord) -> None:
+    with pytest.raises(InputError, match="no run has begun"):
+        record.state()
+    record.begin({"one": 1})
+    record.save({"one": 2})
+    assert record.state() == {"one": 2}
+    record.end()
+    with pytest.raises(InputError):
+        record.state()
+    record.end()
+
+
+def test_a_question_without_an_answer_counts_as_unanswered(record: RunRecord) -> None:
+    record.begin({})
+    assert record.answers("step", "a").get("first") == SKIPPED
+    record.put("step", "a", "first")
+    assert record.answers("step", "a").get("first") == UNANSWERED
+    record.note("step", "a", "first", {"changed": True})
+    record.put("step", "a", "second")
+    found = record.answers("step", "a")
+    assert found.get("first") == {"changed": True} and found.get("second") == UNANSWERED and found.get("third") == SKIPPED
+    assert 0 < found.asked <= found.answered
+    # Another run knows nothing of it.
+    record.begin({})
+    assert record.answers("step", "a").results == {}
+
+
+def test_hosts_and_steps_are_kept_apart_whatever_their_names(record: RunRecord) -> None:
+    record.begin({})
+    for number, host in enumerate(("a", "a.b", "../a", "a/b", "ä", "a%2Fb")):
+        record.note("step", host, "question", {"number": number})
+    assert [record.answers("step", host).get("question")["number"] for host in ("a", "a.b", "../a", "a/b", "ä", "a%2Fb")] == list(range(6))
+
+
+def test_nobody_else_can_read_it(record: RunRecord) -> None:
+    record.begin({"digest_key": "00"})
+    record.note("step", "a", "question", {})
+    folder = pathlib.Path(record.directory)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600, 0o600]
