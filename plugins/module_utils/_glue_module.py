@@ -71,7 +71,8 @@ def _value(value: t.Any, row: t.Mapping[str, t.Any], place: str) -> t.Iterator[I
         yield InputError("nothing is given", place, "Give it; a variable that it comes from may be empty.")
         return
     try:
-        if kind in ("str", "path") and isinstance(value, (dict, list)):
+        # Ansible makes a word of everything; that of a list, and for a path that of a number, is never meant.
+        if (kind == "str" and isinstance(value, (dict, list))) or (kind == "path" and not isinstance(value, str)):
             raise TypeError
         converted = DEFAULT_TYPE_VALIDATORS[kind](value)
     except Exception:  # pylint: disable=broad-except  # what they raise is nowhere written; OverflowError is among it
