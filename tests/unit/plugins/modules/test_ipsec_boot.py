@@ -92,6 +92,7 @@ def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Itera
     monkeypatch.setattr(Manager, "refuses", "")
     monkeypatch.setattr(Manager, "path", str(tmp_path / "unit"))
     monkeypatch.setattr(texts, "POLICIES", str(tmp_path / "policies"))
+    monkeypatch.setattr(texts, "COMMAND", str(tmp_path / "local" / "sbin" / "ipseckey"))
     monkeypatch.setattr(_glue_boot_linux, "_NOTES", (str(tmp_path / "notes"),))
     monkeypatch.setattr(_glue_boot, "_TOO_LATE", _glue_boot.re.compile("/never/"))
     monkeypatch.setitem(_glue_boot.SERVICES, "systemd", Manager)
