@@ -169,10 +169,7 @@ class ActionModule(HostAction):
 
     def _prepare(self, run: Rotation) -> Result:
         """Keys are in the keystore, encrypted and on disk, before any host gets one."""
-        readings = _readings(run)
-        problems = run.problems(steps.PREFLIGHT)
-        if run.wide["cutover_delay"]:
-            problems += decisions.clocks(readings, run.wide["clock_tolerance"], int(self._vars.get("ansible_forks", 0)))
+        problems = steps.preflight_problems(run, int(self._vars.get("ansible_forks", 0)))
         if problems:
             raise _Stop(decisions.report(problems, "preflight", run.expected))
         checks = run.results(steps.PREFLIGHT, steps.PREFLIGHT)
@@ -207,7 +204,7 @@ class ActionModule(HostAction):
         run.state["expected"] = {**run.expected, **{name: result[name] for name in ("connections", "hosts")}}
         run.state["switching"] = True
         if run.wide["cutover_delay"]:
-            run.state["instants"] = {host: run.started + run.wide["cutover_delay"] + decisions.offset(*row) for host, row in _readings(run).items()}
+            run.state["instants"] = steps.instants(run)
         self._record.save(run.state)
         return {"changed": result["changed"]}
 
@@ -261,17 +258,6 @@ class ActionModule(HostAction):
 def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
     wide = state["wide"]
     return read_connections(wide["connections"], state["addresses"].get, wide["allow_static_counter_mode"], groups=state["groups"].get)
-
-
-def _readings(run: Rotation) -> dict[str, tuple[float, float, float]]:
-    """What each host's clock said, between which two times of the controller's."""
-    found = {}
-    for host in run.hosts:
-        answers = run.answers(steps.PREFLIGHT, host)
-        epoch = answers.get(steps.PREFLIGHT).get("epoch")
-        if epoch is not None:
-            found[host] = (answers.asked, float(epoch), answers.answered)
-    return found
 
 
 def _left(result: Result) -> list[str]:

@@ -119,6 +119,28 @@ class Rotation:
             if _rotation.has_failed(result)
         ]
 
+    def unasked(self, step: str, wanted: t.Callable[[str], t.Sequence[str]]) -> list[str]:
+        """One sentence for each host to which a question of the step was not put that was ``wanted`` of it.
+
+        A task's time may be up before it has put its questions, or between two of them.
+        """
+        asked = {host: self.answers(step, host).results for host in self.hosts}
+        return [f"{host}: it was not asked, or not everything" for host in self.hosts if not asked[host].keys() >= set(wanted(host))]
+
+    def leaves_behind(self, host: str) -> bool:
+        """Whether the host has SAs that none of the generation takes the place of."""
+        return bool(self.expected["hosts"][host]["left_behind"])
+
+    def readings(self) -> dict[str, tuple[float, float, float]]:
+        """What each host's clock said, between which two times of the controller's."""
+        found = {}
+        for host in self.hosts:
+            answers = self.answers(PREFLIGHT, host)
+            epoch = answers.get(PREFLIGHT).get("epoch")
+            if epoch is not None:
+                found[host] = (answers.asked, float(epoch), answers.answered)
+        return found
+
     def next_file(self, host: str) -> str:
         """Where the SAs wait until every host has them."""
         return f"{self.own(host)['file']}.next"
@@ -163,6 +185,19 @@ def preflight(run: Rotation, host: str) -> Dialogue:
     )
 
 
+def preflight_problems(run: Rotation, forks: int) -> list[str]:
+    """Who is not fit for its part, or did not say; and with an instant to wait for, what keeps the hosts from waiting for it together."""
+    problems = run.problems(PREFLIGHT) or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT])
+    if run.wide["cutover_delay"]:
+        problems += _rotation.clocks(run.readings(), run.wide["clock_tolerance"], forks)
+    return problems
+
+
+def instants(run: Rotation) -> dict[str, float]:
+    """When each host cuts over, on its own clock: all at one moment."""
+    return {host: run.started + run.wide["cutover_delay"] + _rotation.offset(*row) for host, row in run.readings().items()}
+
+
 def stage(run: Rotation, host: str) -> Dialogue:
     """Between other addresses than before, or with another reqid, mark or if_id, the new SAs do not take the place of the old ones."""
     view, own = run.expected["hosts"][host], run.own(host)
@@ -183,7 +218,7 @@ def stage(run: Rotation, host: str) -> Dialogue:
             **({} if own["policies"] and own["boot"] else {"policies_file": POLICIES_FILE}),
         },
     )
-    if view["left_behind"]:
+    if run.leaves_behind(host):
         yield Question(
             "replaced",
             "ipseckeys_file",
@@ -198,7 +233,7 @@ def stage(run: Rotation, host: str) -> Dialogue:
 
 def stage_problems(run: Rotation) -> list[str]:
     """Why the hosts must not switch: who could not stage, and who was not asked to."""
-    return run.problems(STAGE) or [f"{host}: it was not asked" for host in run.hosts if not run.answers(STAGE, host).results]
+    return run.problems(STAGE) or run.unasked(STAGE, lambda host: ["next", "replaced"] if run.leaves_behind(host) else ["next"])
 
 
 def cut_over(run: Rotation, host: str) -> Dialogue:
@@ -220,9 +255,14 @@ def cut_over(run: Rotation, host: str) -> Dialogue:
             "digest_key": run.state["digest_key"],
         },
     )
-    if run.wide["probe"] and not _rotation.has_failed(answer) and answer["counts"]["unchanged"]:
-        # New SAs have carried nothing; what stayed has. No host sends test packets before every host is here.
+    if _has_carried(run, answer):
+        # No host sends test packets before every host is here.
         yield _probe(run, host, "before", 0)
+
+
+def _has_carried(run: Rotation, cut: Result) -> bool:
+    """Whether the counters must be read before test packets are sent: new SAs have carried nothing, but what stayed has."""
+    return bool(run.wide["probe"] and not _rotation.has_failed(cut) and cut["counts"]["unchanged"])
 
 
 def send(run: Rotation, host: str) -> Dialogue:
@@ -244,7 +284,8 @@ def cut_over_problems(run: Rotation) -> list[str]:
     """What speaks against the generation when every host has been asked to cut over: who failed, and who holds other SAs than the keystore."""
     results = run.results(CUT_OVER, "sadb")
     asked = {host: UNANSWERED if _rotation.was_skipped(result) else result for host, result in results.items()}
-    return _rotation.task_problems(asked) or _rotation.agreement(asked, run.expected) or run.problems(CUT_OVER)
+    problems = _rotation.task_problems(asked) or _rotation.agreement(asked, run.expected) or run.problems(CUT_OVER)
+    return problems or run.unasked(CUT_OVER, lambda host: ["sadb", "before"] if _has_carried(run, results[host]) else ["sadb"])
 
 
 def verdict(run: Rotation) -> tuple[list[str], list[str]]:
@@ -303,7 +344,7 @@ def may_have_changed(result: t.Mapping[str, t.Any]) -> bool:
 
 
 def persist(run: Rotation, host: str) -> Dialogue:
-    view, own = run.expected["hosts"][host], run.own(host)
+    own = run.own(host)
     found = run.answers(PREFLIGHT, host).get(PREFLIGHT)
     yield Question(
         "file",
@@ -312,7 +353,7 @@ def persist(run: Rotation, host: str) -> Dialogue:
             "path": own["file"],
             "src": run.next_file(host),
             "scope": "peers",
-            **({"remove_src": run.replaced_file(host)} if view["left_behind"] else {}),
+            **({"remove_src": run.replaced_file(host)} if run.leaves_behind(host) else {}),
             "omit_counter_mode": True,
             "target": "solaris" if found.get("backend") == "solaris" else "linux",
             "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
@@ -320,14 +361,14 @@ def persist(run: Rotation, host: str) -> Dialogue:
             "deadline": run.deadline(host, own["timeout"]),
         },
     )
-    if view["left_behind"]:
+    if run.leaves_behind(host):
         yield Question("removal", "ipsec_sadb", {"src": run.replaced_file(host), "state": "absent", "backend": own["backend"]})
 
 
 def persist_problems(run: Rotation) -> list[str]:
     """Where the protected file is not what the kernel holds, or SAs that nothing took the place of are left."""
-    failed = [f"{host}: {_rotation.reason(result)}" for host, result in run.results(PERSIST, "file").items() if result == SKIPPED]
-    return failed or run.problems(PERSIST) or _rotation.file_problems(run.results(PERSIST, "file"), run.expected)
+    unasked = run.unasked(PERSIST, lambda host: ["file", "removal"] if run.leaves_behind(host) else ["file"])
+    return run.problems(PERSIST) or unasked or _rotation.file_problems(run.results(PERSIST, "file"), run.expected)
 
 
 def tidy(run: Rotation, host: str) -> Dialogue:

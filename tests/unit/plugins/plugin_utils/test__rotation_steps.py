@@ -1,0 +1,334 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A whole rotation of three hosts that may answer anything, or nothing, to every question: decisions and questions hold, and no exception gets out."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import typing as t
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation as decisions
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation_steps as steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation_steps import Question, Rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._run_record import UNANSWERED, Answers
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils.test__gate import changed, honest, places
+from ansible_collections.ipsec.manual.tests.unit.plugins.values import json_values
+
+Result = t.Dict[str, t.Any]
+
+HOSTS = ("a", "b", "c")
+AB, BC = "192.0.2.1|192.0.2.2", "192.0.2.2|192.0.2.3"
+DIGESTS = {AB: "1" * 32, BC: "2" * 32}
+PAIRS = {"a": (AB,), "b": (AB, BC), "c": (BC,)}
+ENDPOINTS = {"ab": {"a": "192.0.2.1", "b": "192.0.2.2"}, "bc": {"b": "192.0.2.2", "c": "192.0.2.3"}}
+CONNECTIONS = read_connections([{"name": name, "endpoints": ends} for name, ends in ENDPOINTS.items()])
+# Each field of an answer that a host chooses, or all of it, or a lost answer, or a question that never came to be put.
+KINDS = st.sampled_from(["honest"] * 6 + ["field", "any", "lost", "unasked"])
+everything = json_values(["changed", "failed", "msg", "digest", "counts", "held", "file", "epoch"])
+# A run is many draws, and the first of any text loads Unicode's tables.
+runs = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+START = 1_800_000_000.0
+
+
+def state(left_behind: bool, probe: bool, delay: float) -> Result:
+    """What a run has decided before it asks: connection ab is new, bc is taken up from a run that had begun to switch."""
+    rows = [
+        {"name": name, "generation": 4, "outcome": outcome, "phase": phase, "counter_mode": False, "anti_replay": False, "endpoints": ENDPOINTS[name]}
+        for name, outcome, phase in (("ab", "made", "prepared"), ("bc", "resumed", "switching"))
+    ]
+    hosts = {
+        host: {
+            "addresses": [next(ends[host] for ends in ENDPOINTS.values() if host in ends)],
+            "associations": [{"protocol": "esp"}],
+            "connections": [name for name, ends in ENDPOINTS.items() if host in ends],
+            "left_behind": ["ab"] if left_behind and host in ENDPOINTS["ab"] else [],
+        }
+        for host in HOSTS
+    }
+    held = {f"{pair}#0,,0": digest for pair, digest in DIGESTS.items()}
+    own = {"file": "/etc/ipseckeys", "backend": "auto", "timeout": 60, "policies": True, "policy_priority": 1000, "boot": True, "boot_policies": []}
+    return {
+        "wide": {"allow_static_counter_mode": False, "cutover_delay": delay, "clock_tolerance": 2.0, "probe": probe, "probe_count": 3},
+        "own": {host: {**own, "boot_options": {}} for host in HOSTS},
+        "digest_key": "00",
+        "keyed": ["ab", "bc"],
+        "switching": False,
+        "expected": {"connections": rows, "hosts": hosts, "digest": DIGESTS, "held": held, "stored": DIGESTS},
+    }
+
+
+def truth(host: str, question: Question) -> Result:
+    """What an honest host answers, where all is well."""
+    answer = honest(question.module)
+    own = {pair: DIGESTS[pair] for pair in PAIRS[host]}
+    carried = 0 if question.name == "before" else 3
+    inbound = [{"key": f"esp|{ends[host]}|0x00001000", "before": 0, "after": carried} for ends in ENDPOINTS.values() if host in ends][:1]
+    outbound = [
+        {"key": f"esp|{address}|0x00001000", "before": 0, "after": 3}
+        for ends in ENDPOINTS.values()
+        if host in ends
+        for peer, address in ends.items()
+        if peer != host
+    ]
+    counts = {**answer["counts"], "unchanged": 2} if host == "b" and "counts" in answer else answer.get("counts")
+    told: dict[str, Result] = {
+        "ipsec_preflight": {
+            "epoch": START + 1,
+            "held": {f"{pair}#0,,0": digest for pair, digest in own.items()},
+            "file": {"path": "/etc/ipseckeys", "sas": 2, "digest": own},
+            "leftovers": ["/etc/ipseckeys.previous"],
+        },
+        "ipseckeys_file": {"digest": own},
+        "ipsec_sadb": {"digest": own, "missing": False, "counts": counts},
+        "ipsec_probe": {"sent": outbound, "received": inbound, "failures": []},
+    }
+    return {**answer, "changed": True, **told.get(question.module, {})}
+
+
+@dataclasses.dataclass
+class World:
+    """A controller's record, and hosts: ``tell`` gives a host's raw answer to a question, None where it is lost; Unasked ends a step before the question."""
+
+    state: Result
+    tell: t.Callable[[str, str, Question], t.Any]
+    asked: dict[tuple[str, str, str], Result] = dataclasses.field(default_factory=dict)
+    results: dict[tuple[str, str], dict[str, Result]] = dataclasses.field(default_factory=dict)
+    stopped: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        def answers(step: str, host: str) -> Answers:
+            return Answers(self.results.get((step, host), {}), START, START + 2)
+
+        self.run = Rotation(self.state, answers, lambda names, host, generation: f"{names} of {host}", lambda: CONNECTIONS, START)
+
+    def ask(self, *names: str) -> None:
+        for step in names:
+            for host in HOSTS:
+                self._ask(step, host)
+
+    def _ask(self, step: str, host: str) -> None:
+        """As the action does."""
+        dialogue = steps.STEPS[step](self.run, host)
+        question = next(dialogue, None)
+        while question is not None:
+            told = self.tell(step, host, question)
+            if told is Unasked:
+                self.stopped.add((step, host))
+                return
+            self.asked[step, host, question.name] = question.options
+            results = self.results.setdefault((step, host), {})
+            results[question.name] = UNANSWERED if told is None else json.loads(json.dumps(admit(question.module, told), allow_nan=False))
+            if decisions.has_failed(results[question.name]):
+                return
+            try:
+                question = dialogue.send(results[question.name])
+            except StopIteration:
+                return
+
+    def good(self, step: str, host: str, question: str) -> bool:
+        """The host itself answered the question, without a failure."""
+        result = self.results.get((step, host), {}).get(question)
+        return result is not None and not {"failed", "unreachable"} & {name for name, value in result.items() if value}
+
+
+class Unasked:
+    """The task ended before it put the question."""
+
+
+def anything(data: st.DataObject) -> t.Callable[[str, str, Question], t.Any]:
+    """All is well until a step, so that examples come that far; from then on anything is told."""
+    order = list(steps.STEPS)
+    first = data.draw(st.sampled_from(order), label="first step with lies")
+    liars = data.draw(st.sets(st.sampled_from(HOSTS), min_size=1), label="liars")
+
+    def tell(step: str, host: str, question: Question) -> t.Any:
+        if host not in liars or order.index(step) < order.index(first):
+            return truth(host, question)
+        kind = data.draw(KINDS, label=f"{step} {host} {question.name}")
+        if kind == "honest":
+            return truth(host, question)
+        if kind == "field":
+            answer = truth(host, question)
+            return changed(answer, data.draw(st.sampled_from([*places(answer), ("failed",), ("msg",)])), data.draw(everything))
+        return {"lost": None, "unasked": Unasked}.get(kind, data.draw(everything) if kind == "any" else None)
+
+    return tell
+
+
+def plausible(step: str, host: str, question: Question) -> t.Any:
+    """Another answer than the true one at every place where it may be, without one that would stop the run at once."""
+    answer = truth(host, question)
+    other: Result = {
+        "epoch": START + 1.5,
+        "leftovers": ["/evil.previous", "/evil.next"],
+        "spis": ["0x0badc0de"],
+        "backend": "solaris",
+        "path": "/evil",
+        "keys_hidden": True,
+        "changed": False,
+        "failures": ["evil"],
+    }
+    return {**answer, **{name: value for name, value in other.items() if name in answer}}
+
+
+def is_text(problems: t.Sequence[str]) -> bool:
+    return all(isinstance(text, str) and text for text in problems)
+
+
+states = st.builds(state, st.booleans(), st.booleans(), st.sampled_from([0.0, 5.0]))
+
+
+def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None]) -> None:
+    """The way of a run through its steps, with ``check`` after each decision: its name, and the problems that it found."""
+    run = world.run
+    world.ask(steps.PREFLIGHT)
+    problems = steps.preflight_problems(run, forks=5)
+    check(world, steps.PREFLIGHT, problems)
+    if problems:
+        return
+    found = run.results(steps.PREFLIGHT, steps.PREFLIGHT)
+    assert is_text(decisions.in_place(found, run.expected)) and is_text(decisions.reload_problems(found, run.expected))
+    world.ask(steps.STAGE)
+    problems = steps.stage_problems(run)
+    check(world, steps.STAGE, problems)
+    if not problems:
+        run.state["switching"] = True
+        run.state["instants"] = steps.instants(run)
+        world.ask(steps.CUT_OVER, steps.SEND, steps.ARRIVALS)
+        problems, untested = steps.verdict(run)
+        assert is_text(untested)
+        check(world, steps.CUT_OVER, problems)
+    if problems:
+        world.ask(steps.GO_BACK)
+        check(world, steps.GO_BACK, problems)
+        return
+    world.ask(steps.PERSIST)
+    problems = steps.persist_problems(run)
+    check(world, steps.PERSIST, problems)
+    world.ask(steps.TIDY, steps.POLICIES_OUT, steps.POLICIES_IN, steps.BOOT)
+
+
+@pytest.mark.parametrize("probe", [True, False])
+@pytest.mark.parametrize("left_behind", [True, False])
+def test_an_honest_run_goes_on(left_behind: bool, probe: bool) -> None:
+    world = World(state(left_behind, probe, 5.0), lambda step, host, question: truth(host, question))
+    rotate(world, lambda world, step, problems: pytest.fail(f"{step}: {problems}") if problems else None)
+    assert {step for step, host, question in world.asked} == set(steps.STEPS) - {steps.GO_BACK} - (set() if probe else {steps.SEND, steps.ARRIVALS})
+
+
+@runs
+@given(states, st.data())
+def test_whatever_hosts_answer_the_run_goes_on_only_with_what_each_has_proven(state: Result, data: st.DataObject) -> None:
+    rotate(World(state, anything(data)), check_decision)
+
+
+@pytest.mark.parametrize("missing", ["lost", "unasked", "failed", "undigested"])
+@pytest.mark.parametrize("left_behind", [True, False])
+def test_one_answer_that_is_missing_stops_the_run(left_behind: bool, missing: str) -> None:
+    honest_world = World(state(left_behind, True, 5.0), lambda step, host, question: truth(host, question))
+    rotate(honest_world, check_decision)
+    for place in honest_world.asked:
+
+        def tell(step: str, host: str, question: Question, place: t.Any = place) -> t.Any:
+            if (step, host, question.name) != place:
+                return truth(host, question)
+            return {"lost": None, "unasked": Unasked, "failed": {"failed": True, "msg": "no"}, "undigested": {**truth(host, question), "digest": {}}}[missing]
+
+        rotate(World(state(left_behind, True, 5.0), tell), check_decision)
+
+
+def check_decision(world: World, step: str, problems: t.Sequence[str]) -> None:
+    """The problems are told in words, and there are some where not every host has proven with its own answers that it did the step."""
+    run, expected = world.run, world.run.expected
+    assert is_text(problems)
+    text = decisions.report(problems, step, expected, run.results(steps.CUT_OVER, "sadb"), run.results(steps.GO_BACK, "back"))
+    assert all(sign.isprintable() or sign == "\n" for sign in text + decisions.report(problems, step, expected))
+    behind = [host for host in HOSTS if expected["hosts"][host]["left_behind"]]
+    proven = {
+        steps.PREFLIGHT: all(world.good(steps.PREFLIGHT, host, steps.PREFLIGHT) for host in HOSTS),
+        steps.STAGE: all(world.good(step, host, "next") and (host not in behind or world.good(step, host, "replaced")) for host in HOSTS),
+        steps.CUT_OVER: all(has_switched(world, host) for host in HOSTS),
+        steps.PERSIST: all(
+            world.good(step, host, "file") and holds(world, step, host, "file") and (host not in behind or world.good(step, host, "removal")) for host in HOSTS
+        ),
+        steps.GO_BACK: False,
+    }
+    assert proven[step] or problems
+    if step == steps.GO_BACK:
+        check_way_back(world)
+
+
+def has_switched(world: World, host: str) -> bool:
+    """Its own answer proves that it holds the generation, and what it was to test was tested."""
+    if not world.good(steps.CUT_OVER, host, "sadb"):
+        return False
+    answer = world.results[steps.CUT_OVER, host]["sadb"]
+    tests = [(steps.SEND, steps.SEND), (steps.ARRIVALS, steps.ARRIVALS)] if world.run.wide["probe"] else []
+    if tests and answer["counts"]["unchanged"]:
+        tests.append((steps.CUT_OVER, "before"))
+    return holds(world, steps.CUT_OVER, host, "sadb") and all(world.good(step, host, name) for step, name in tests)
+
+
+def holds(world: World, step: str, host: str, question: str) -> bool:
+    digest = world.results[step, host][question].get("digest", {})
+    return all(digest.get(pair) == DIGESTS[pair] for pair in PAIRS[host])
+
+
+def check_way_back(world: World) -> None:
+    for host in HOSTS:
+        put = {question for step, name, question in world.asked if (step, name) == (steps.GO_BACK, host)}
+        switched = (steps.CUT_OVER, host, "sadb") in world.asked
+        if switched:
+            # It may have ended before the question was put, but nothing else is asked in its place.
+            assert put <= {"back", steps.TIDY} and ("back" in put or (steps.GO_BACK, host) in world.stopped)
+        # What the next run needs to try again stays where going back failed.
+        assert steps.TIDY not in put or not switched or world.good(steps.GO_BACK, host, "back")
+
+
+@runs
+@given(states, st.data())
+def test_every_host_that_may_have_switched_is_asked_to_go_back(state: Result, data: st.DataObject) -> None:
+    """Whatever all hosts answered: here the way back is put to each that was asked to switch."""
+    tell = anything(data)
+    world = World(state, tell)
+    rotate(world, lambda *dummy: None)
+    if not world.run.state["switching"]:
+        return
+    world.tell = lambda step, host, question: truth(host, question)
+    for host in HOSTS:
+        world.results.pop((steps.GO_BACK, host), None)
+    world.ask(steps.GO_BACK)
+    asked = {host for step, host, question in world.asked if (step, question) == (steps.CUT_OVER, "sadb")}
+    assert asked == {host for host in HOSTS if (steps.GO_BACK, host, "back") in world.asked and world.good(steps.GO_BACK, host, "back")}
+
+
+@pytest.mark.parametrize("liar", HOSTS)
+@runs
+@given(states, st.data())
+def test_nothing_that_a_host_answers_stands_in_a_question_to_another(liar: str, state: Result, data: st.DataObject) -> None:
+    """What a host says may decide whether another is asked, but not what."""
+    lies = data.draw(st.sampled_from([anything(data), plausible]))
+
+    def lying(step: str, host: str, question: Question) -> t.Any:
+        return lies(step, host, question) if host == liar else truth(host, question)
+
+    honest_world = World(copy.deepcopy(state), lambda step, host, question: truth(host, question))
+    world = World(state, lying)
+    for each in (honest_world, world):
+        rotate(each, lambda *dummy: None)
+    # Where one of the two went forward and the other back, the other's questions are put to it too.
+    honest_world.run.state["switching"] = world.run.state["switching"]
+    honest_world.ask(steps.GO_BACK)
+    for (step, host, name), options in world.asked.items():
+        if host != liar:
+            assert options == honest_world.asked[step, host, name]
