@@ -212,7 +212,7 @@ def _fingerprints(rows: t.Sequence[_Row], digest_key: bytes) -> dict[str, dict[s
 
 
 def _others(step: steps.Step, known: t.AbstractSet[str]) -> dict[str, t.Any]:
-    """What else the keystore keys: the names of all connections that have keys in use, and those of them that no connection of ``known`` is."""
+    """What else the keystore keys: the names of all connections that have keys in use, those of them that no connection of ``known`` is, and who left one."""
     keyed = {name: record.current for name, record in step.others.items() if record.current is not None}
     own = [name for name, outcome in step.outcomes.items() if outcome.after.current is not None]
     return {
@@ -221,6 +221,12 @@ def _others(step: steps.Step, known: t.AbstractSet[str]) -> dict[str, t.Any]:
             {"name": name, "generation": generation.generation, "hosts": sorted(generation.endpoints)}
             for name, generation in sorted(keyed.items())
             if name not in known
+        ],
+        "departed": [
+            {"name": name, "hosts": left}
+            for name, record in sorted({**step.others, **{name: outcome.after for name, outcome in step.outcomes.items()}}.items())
+            for left in [sorted(records.departed(record))]
+            if left
         ],
     }
 

@@ -261,12 +261,19 @@ def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
 
 
 def _left(result: Result) -> list[str]:
-    """What this collection keyed and no connection names any more: it is kept, and said in every run."""
-    return [
+    """What this collection keyed and nothing names any more, connections and hosts: it is kept, and said in every run."""
+    connections = [
         f"connection {row['name']} is not among the connections of this run, and has keys (generation {row['generation']}) on {', '.join(row['hosts'])}. "
         "Its SAs and policies are kept there, so that its traffic is not sent unencrypted."
         for row in result["unnamed"]
     ]
+    hosts = [
+        f"{host} left connection {row['name']}. What it had of its SAs and policies is kept there, and so are the policies of its former peers, so that no "
+        f"traffic between them is sent unencrypted. When it is removed, say so with ipsec_keystore, state retired and only [{row['name']}]."
+        for row in result["departed"]
+        for host in row["hosts"]
+    ]
+    return [*connections, *hosts]
 
 
 def _merged(told: t.Mapping[str, Result]) -> Result:

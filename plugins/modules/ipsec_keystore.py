@@ -43,8 +43,8 @@ options:
       - With V(switching), the next generation is marked as one that hosts may use from now on.
       - With V(promoted), the next generation becomes the current one, and the current one the previous one.
       - With V(discarded), the next generation is given up, and its keys are retired.
-      - With V(retired), the keys of the previous generation are erased. Their fingerprints stay. A connection that is named in O(only) and no longer among
-        O(connections) is ended, and loses all of its keys.
+      - With V(retired), the keys of the previous generation are erased. Their fingerprints stay. RV(departed) hosts are forgotten.
+        A connection that is named in O(only) and no longer among O(connections) is ended, and loses all of its keys.
       - With V(released), this run gives the keystore up, so that others may use it at once, also from machines and containers that cannot see that this one has
         ended. Generations stay as they are. It belongs into an C(always) section.
     type: str
@@ -300,6 +300,14 @@ hosts:
   returned: success, but not with O(state=released)
   type: dict
   sample: {"enigma": {"connections": ["enigma-partym"], "left_behind": [], "addresses": ["192.168.116.16"], "associations": [{"protocol": "esp"}]}}
+departed:
+  description:
+    - For each connection that hosts left while it went on its C(name) and these C(hosts), which have its keys until somebody removes them there.
+      A host is forgotten when it comes back, or with O(state=retired).
+  returned: with O(state=prepared)
+  type: list
+  elements: dict
+  sample: []
 keyed:
   description:
     - Names of all connections that the keystore has keys in use for, also of those that O(connections) does not name.

@@ -19,6 +19,7 @@ The file is YAML, vault-encrypted as a whole::
     since: "2026-11-21T21:00:00Z"    # when the phase began
     by: USER@CONTROLLER              # who began it
     last: 7                          # the highest generation number ever given
+    departed: {HOST: ADDRESS}        # who had keys of the connection, and left it while it went on
     current:
       generation: 7
       created: "2026-11-21T21:00:00Z"
@@ -46,6 +47,7 @@ import itertools
 import json
 import secrets
 import textwrap
+import types
 import typing as t
 
 import yaml
@@ -187,6 +189,7 @@ class Record(t.NamedTuple):
     next: Generation | None = None
     previous: Generation | None = None
     retired: tuple[Retired, ...] = ()
+    departed: t.Mapping[str, str] = types.MappingProxyType({})
 
     def generations(self) -> t.Iterator[Generation]:
         return (found for found in (self.current, self.next, self.previous) if found is not None)
@@ -295,6 +298,15 @@ def left_behind(record: Record) -> frozenset[str]:
     return frozenset(record.current.endpoints)
 
 
+def departed(record: Record) -> dict[str, str]:
+    """Who had keys of the connection and is no endpoint of the newest generation any more, with the addresses: what they hold was never taken from them."""
+    newest = record.pick(NEWEST)
+    if newest is None:
+        return {}
+    known = {**record.departed, **(record.current.endpoints if record.current is not None else {})}
+    return {host: address for host, address in known.items() if host not in newest.endpoints}
+
+
 def _same_reach(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
     return all(one.get(name) == other.get(name) for name in _REACH)
 
@@ -365,7 +377,7 @@ def promote(record: Record, roots: Roots, by: str = "") -> Record:
     when = now()
     retired = (*record.retired, *([_retire(record.current, record.connection, roots, by, REPLACED)] if record.current is not None else ()))
     current = record.next._replace(promoted=when, promoted_by=by)
-    return record._replace(phase=STEADY, since=when, by=by, current=current, next=None, previous=record.current, retired=retired)
+    return record._replace(phase=STEADY, since=when, by=by, current=current, next=None, previous=record.current, retired=retired, departed=departed(record))
 
 
 def discard(record: Record, roots: Roots, by: str = "") -> Record:
@@ -378,8 +390,8 @@ def discard(record: Record, roots: Roots, by: str = "") -> Record:
 
 
 def erase(record: Record) -> Record:
-    """Without the keys of the previous generation, which were retired when another took its place. Unchanged where there are none."""
-    return record._replace(previous=None)
+    """Without the keys of the previous generation, which were retired when another took its place, and without who left. Unchanged where there are none."""
+    return record._replace(previous=None, departed={})
 
 
 def end(record: Record, roots: Roots, by: str = "") -> Record:
@@ -388,7 +400,7 @@ def end(record: Record, roots: Roots, by: str = "") -> Record:
     if not left:
         return erase(record)
     retired = (*record.retired, *(_retire(found, record.connection, roots, by, RETIRED) for found in left))
-    return record._replace(phase=STEADY, since=now(), by=by, current=None, next=None, previous=None, retired=retired)
+    return record._replace(phase=STEADY, since=now(), by=by, current=None, next=None, previous=None, retired=retired, departed={})
 
 
 def _retire(generation: Generation, connection: str, roots: Roots, by: str, reason: str) -> Retired:
@@ -443,7 +455,13 @@ def dump(record: Record) -> str:
     """The file's text, before encryption. Values are JSON, which is YAML, since those that came from Ansible are subclasses that YAML does not know."""
     return "".join(
         (
-            _pairs({"format": FORMAT, **{name: getattr(record, name) for name in ("connection", "phase", "since", "by", "last")}}),
+            _pairs(
+                {
+                    "format": FORMAT,
+                    **{name: getattr(record, name) for name in ("connection", "phase", "since", "by", "last")},
+                    "departed": dict(record.departed),
+                }
+            ),
             *(_dumped(name, record.pick(name)) for name in (CURRENT, NEXT, PREVIOUS)),
             "retired:\n" if record.retired else "retired: []\n",
             *(
@@ -483,6 +501,7 @@ def load(text: str, name: str, place: str) -> Record:
             since=str(data["since"]),
             by=str(data["by"]),
             last=int(data["last"]),
+            departed={str(host): str(address) for host, address in data.get("departed", {}).items()},
             current=_generation(data[CURRENT]),
             next=_generation(data[NEXT]),
             previous=_generation(data[PREVIOUS]),

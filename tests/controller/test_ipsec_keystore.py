@@ -114,6 +114,21 @@ def test_a_generation_is_made_kept_promoted_and_replaced(controller: Controller)
     assert re.findall(r'"outcome": "(\w+)"', output)[:4] == ["made", "made", "resumed", "resumed"]
 
 
+def test_who_left_a_connection_is_told_by_every_run(controller: Controller) -> None:
+    smaller = [CONNECTIONS[0], {**CONNECTIONS[1], "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2"}}]
+    departed = "[{'name': 'mesh', 'hosts': ['c']}]"
+    controller.well(
+        keystore(),
+        keystore("promoted"),
+        {**keystore(connections=smaller), "register": "leaving"},
+        keystore("promoted", connections=smaller),
+        {**keystore(connections=smaller[:1]), "register": "left"},
+        keystore("retired", connections=smaller, only=["mesh"]),
+        {**keystore(connections=smaller), "register": "forgotten"},
+        {"ansible.builtin.assert": {"that": [f"leaving.departed == {departed}", f"left.departed == {departed}", "forgotten.departed == []"]}},
+    )
+
+
 def test_a_relative_directory_is_beside_the_playbook_for_both(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = controller.folder / "elsewhere"
     elsewhere.mkdir()

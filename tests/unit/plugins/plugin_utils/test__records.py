@@ -75,6 +75,31 @@ def test_a_discarded_generation_is_retired_and_its_number_is_not_given_again() -
     assert made(record).last == 2
 
 
+def test_who_left_a_connection_is_known_until_it_comes_back_or_is_forgotten() -> None:
+    two, other = ({host: MESH[host] for host in hosts} for hosts in ("ab", "ac"))
+    record = promoted(made())
+    assert records.departed(record) == {}
+    leaving = made(record, endpoints=two)
+    assert records.departed(leaving) == {"c": MESH["c"]} and not leaving.departed
+    assert records.departed(discarded(leaving)) == {}
+    left = promoted(leaving)
+    assert left.departed == records.departed(left) == {"c": MESH["c"]}
+    assert records.load(records.dump(left), "mesh", "") == left
+    # Keys change, and another leaves while the first comes back.
+    again = promoted(made(left, endpoints=two))
+    assert again.departed == left.departed
+    assert records.departed(made(again, endpoints=other)) == {"b": MESH["b"]} == promoted(made(again, endpoints=other)).departed
+    assert records.departed(promoted(made(again))) == {}
+    assert records.erase(again).departed == records.end(again, {}, "").departed == {}
+    assert records.departed(records.end(again, {}, "")) == {}
+
+
+def test_a_file_of_before_hosts_were_remembered_is_read() -> None:
+    record = made()
+    text = "".join(line for line in records.dump(record).splitlines(keepends=True) if not line.startswith("departed:"))
+    assert records.load(text, "mesh", "") == record
+
+
 @pytest.mark.parametrize(
     ("before", "fields", "new_keys", "outcome"),
     [
