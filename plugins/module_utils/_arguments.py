@@ -135,6 +135,7 @@ IPSEC_BOOT: Arguments = {
     "state": {"type": "str", "choices": ["absent", "present", "query"], "default": "present"},
     "file": {"type": "path", "default": DEFAULT_PATH},
     "policies": {"type": "list", "elements": "dict", "default": []},
+    "purge": {"type": "bool", "default": True},
     "load": {"type": "bool", "default": True},
     "ask_for_rotation": {"type": "bool", "default": False},
     "service_manager": {"type": "str", "choices": ["auto", "openrc", "smf", "systemd", "sysvinit"], "default": "auto"},

@@ -20,7 +20,7 @@ from ._core import language, loading, protected
 from ._core import policies as file_of_policies
 from ._core.association import SecurityAssociation
 from ._core.errors import IpsecError
-from ._core.guarding import guarding
+from ._core.guarding import guarding, unguarded
 from ._core.sadb import open_sadb, spd
 from ._core.sadb.spd import Policy, Spd
 from ._core.sadb.spd_text import Doubts, read_policies, render
@@ -34,6 +34,8 @@ if t.TYPE_CHECKING:
 
 # What the service and its command note there.
 _NOTES = ("/run/ipseckey", os.path.dirname(texts.MARK))
+# Why a policy stays that guards no SA any more.
+_CLOSED = "without it what it protected would leave unencrypted. ipsec_boot removes it when it is not told purge: false"
 
 
 def query(module: AnsibleModule, service: Service) -> Result:
@@ -107,25 +109,35 @@ def _files(service: Service, file: str, policies: t.Sequence[Policy], ask_for_ro
     return [*program.files(), *data, described]
 
 
-def _kept(module: AnsibleModule, file: str, policies: t.Sequence[Policy]) -> list[Policy]:
-    """The policies of the file that is there that are named no more, and without which SAs of the protected file would let traffic out in the clear."""
+def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[Policy]:
+    """The policies of the file that is there, or of the kernel, that nothing names, and without which traffic would leave in the clear after a reboot."""
+    sas: tuple[SecurityAssociation, ...] | None = None
+    with contextlib.suppress(IpsecError):  # else nobody knows which SAs policies guard
+        sas = _sas(file)
+    old = _unnamed(module, named)
+    closed = [policy for policy in old if policy.templates]
+    guards = closed if sas is None else guarding(old, sas)
+    kept = guards if module.params["purge"] else closed
+    # Brought by something that did not have them loaded at boot, while SAs that nothing else guards will be.
+    held = [entry.policy for entry in Spd().dump() if entry.complete and not entry.policy.extra] if sas else []
+    found = guarding(held, unguarded(sas or (), [*named, *kept]))
+    for policy in (*kept, *found):
+        why = f"it guards SAs of {file}. It goes when those have left the file" if policy in guards or policy in found else _CLOSED
+        module.warn(f"policy {spd.label(policy)}: named no more, and kept, since {why}.")
+    return [*kept, *found]
+
+
+def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
+    """What the file of policies names that is named no more."""
     if not os.path.lexists(texts.POLICIES):
         return []
-    named = set(map(spd.identity, policies))
+    identities = set(map(spd.identity, named))
     try:
-        old = [
-            policy for policy in parse_policies(protected.read(texts.POLICIES, kind=protected.PUBLIC), texts.POLICIES)[0] if spd.identity(policy) not in named
-        ]
+        old = parse_policies(protected.read(texts.POLICIES, kind=protected.PUBLIC), texts.POLICIES)[0]
     except IpsecError as error:
         module.warn(f"The file of policies that was there cannot be read, so what it named is not known, and it is replaced. {error}")
         return []
-    try:
-        kept = guarding(old, _sas(file))
-    except IpsecError:
-        kept = [policy for policy in old if policy.templates]  # nobody knows which SAs they guard
-    for policy in kept:
-        module.warn(f"policy {spd.label(policy)}: named no more, and kept, since it guards SAs of {file}. It goes when those have left the file.")
-    return kept
+    return [policy for policy in old if spd.identity(policy) not in identities]
 
 
 def _sas(file: str) -> tuple[SecurityAssociation, ...]:

@@ -52,10 +52,16 @@ options:
         no secret.
       - A policy that is named no more is removed, unless it guards SAs of O(file). It stays then, in the kernel and in the file, with a warning, until those
         SAs have left the file.
+      - Policies of the kernel that nothing names are added where they guard SAs of O(file) that no other policy guards, with a warning.
       - For Linux only. Solaris and illumos load their own.
     type: list
     elements: dict
     default: []
+  purge:
+    description:
+      - Whether a policy goes that O(policies) names no more and that guards no SA of O(file). If not, it stays, with a warning, unless it has no templates.
+    type: bool
+    default: true
   load:
     description:
       - Whether to load the file now, too, where it exists, and the service is not active or the kernel lacks O(policies).
@@ -141,7 +147,7 @@ policies:
   sample: ["out 192.168.116.16/32 > 192.168.13.213/32"]
 kept:
   description:
-    - Those of RV(policies) that O(policies) names no more and that guard SAs of RV(file).
+    - Those of RV(policies) that O(policies) does not name.
   returned: success
   type: list
   elements: str

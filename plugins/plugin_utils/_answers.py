@@ -355,7 +355,7 @@ ANSWERS: t.Mapping[str, Fields] = {
         "policies_file": Field("str", ("The file of policies that it loads, empty for none.",), "/etc/ipsecpolicies.json", "success", longest=PATH),
         "policies": _LABELS._replace(description=("The policies in that file, each as direction, source, and destination.",)),
         "kept": _LABELS._replace(
-            description=("Those of RV(policies) that O(policies) names no more and that guard SAs of RV(file).",),
+            description=("Those of RV(policies) that O(policies) does not name.",),
             sample=[],
         ),
         "files": Field(

@@ -170,6 +170,9 @@ class Rotation:
 
 def preflight(run: Rotation, host: str) -> Dialogue:
     view, own = run.expected["hosts"][host], run.own(host)
+    if own["policies"] and not own["boot"]:
+        yield Question(BOOT, "ipsec_boot", {"state": "query", "service_manager": own["boot_options"]["service_manager"]})
+    # The last, so that the host's clock was read between the times that the record has of this step.
     yield Question(
         PREFLIGHT,
         "ipsec_preflight",
@@ -187,7 +190,7 @@ def preflight(run: Rotation, host: str) -> Dialogue:
 
 def preflight_problems(run: Rotation, forks: int) -> list[str]:
     """Who is not fit for its part, or did not say; and with an instant to wait for, what keeps the hosts from waiting for it together."""
-    problems = run.problems(PREFLIGHT) or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT])
+    problems = run.problems(PREFLIGHT) or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT]) or boot_problems(run)
     if run.wide["cutover_delay"]:
         problems += _rotation.clocks(run.readings(), run.wide["clock_tolerance"], forks)
     return problems
@@ -196,6 +199,29 @@ def preflight_problems(run: Rotation, forks: int) -> list[str]:
 def instants(run: Rotation) -> dict[str, float]:
     """When each host cuts over, on its own clock: all at one moment."""
     return {host: run.started + run.wide["cutover_delay"] + _rotation.offset(*row) for host, row in run.readings().items()}
+
+
+def boot_problems(run: Rotation) -> list[str]:
+    """Where SAs come back at boot without the policies that this run is to bring. No answer of a host decides anything but whether the run goes on."""
+    found = []
+    for host in run.hosts:
+        told = run.answers(PREFLIGHT, host).get(BOOT)
+        if not told.get("installed") or told.get("file") != run.own(host)["file"]:
+            continue
+        # Whatever their upper-layer protocol.
+        loaded = {tuple(label.split()[:4]) for label in told["policies"]}
+        missing = [label for label in map(_label, policies(run, host)) if label not in loaded]
+        if missing:
+            more = f" and {len(missing) - 1} more" if missing[1:] else ""
+            found.append(
+                f"{host}: it loads SAs at boot, but not policy {' '.join(missing[0])}{more}, so after a reboot traffic would leave unencrypted: "
+                "run with rotate_boot, too, or name the policies in boot_policies and run the role boot first"
+            )
+    return found
+
+
+def _label(policy: Result) -> tuple[str, ...]:
+    return policy["direction"], policy["selector"]["source"], ">", policy["selector"]["destination"]
 
 
 def stage(run: Rotation, host: str) -> Dialogue:
@@ -403,11 +429,11 @@ def policies(run: Rotation, host: str, everywhere: bool = False) -> list[Result]
 
 
 def boot(run: Rotation, host: str) -> Dialogue:
-    """The file of policies is written as a whole, so those of connections that the run leaves out stand there too."""
+    """The file of policies is written as a whole, so those of connections that the run leaves out stand there too, and what nothing names any more stays."""
     own = run.own(host)
     if own["boot"]:
         wanted = [*own["boot_policies"], *(policies(run, host, everywhere=True) if own["policies"] else ())]
-        yield Question(BOOT, "ipsec_boot", {**own["boot_options"], "file": own["file"], "policies": wanted})
+        yield Question(BOOT, "ipsec_boot", {**own["boot_options"], "file": own["file"], "policies": wanted, "purge": False})
 
 
 STEPS: t.Mapping[str, t.Callable[[Rotation, str], Dialogue]] = {

@@ -38,7 +38,7 @@ SKIPPED: t.Final[Result] = {"skipped": True}
 
 
 class Answers(t.NamedTuple):
-    """What one host answered in one step: results by the name of the question; when it was asked and had answered (controller's clock)."""
+    """What one host answered in one step: results by the name of the question; when it was asked the last and had answered (controller's clock)."""
 
     results: dict[str, Result]
     asked: float = 0.0
@@ -77,9 +77,9 @@ class RunRecord:
 
     def put(self, step: str, host: str, question: str) -> None:
         """Note that a host is asked a question; until `note` it counts as unanswered."""
-        found = self._read(self._name(step, host)) or {"results": {}, "asked": time.time(), "answered": 0.0}
+        found = self._read(self._name(step, host)) or {"results": {}, "answered": 0.0}
         found["results"][question] = UNANSWERED
-        self._write(self._name(step, host), found)
+        self._write(self._name(step, host), {**found, "asked": time.time()})
 
     def note(self, step: str, host: str, question: str, result: t.Mapping[str, t.Any]) -> None:
         """Note an answer."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -107,6 +108,23 @@ class Host:
 
     def pings(self, address: str) -> bool:
         return "1 received" in self.run("ping", "-c", "1", "-W", "3", address, check=False)
+
+
+@contextlib.contextmanager
+def on_the_wire(lab: str, *pairs: tuple[str, str]) -> t.Iterator[list[str]]:
+    """What tcpdump sees between any of these two addresses meanwhile, a line a packet; filled when the block ends."""
+    wire, seen = Host("wire", lab), []
+    between = " or ".join(f"(host {one} and host {other})" for one, other in pairs)
+    watch = f"tcpdump -n -l -i any '{between}' >/root/seen 2>/root/said & echo $!; until grep -q listening /root/said; do sleep 0.1; done"
+    watcher = wire.run("sh", "-c", watch).strip()
+    yield seen
+    lines = wire.run("sh", "-c", f"sleep 1; kill {watcher}; cat /root/seen").split("\n")
+    seen += filter(None, lines)
+
+
+def clear(seen: list[str]) -> list[str]:
+    """The packets that are not ESP."""
+    return [line for line in seen if "ESP(" not in line]
 
 
 class Run(t.NamedTuple):

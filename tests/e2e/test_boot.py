@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import CHECKOUT, GUIDE, LAB, SECRET_FILE, Host, Project, Run
+from ansible_collections.ipsec.manual.tests.e2e.harness import CHECKOUT, GUIDE, LAB, SECRET_FILE, Host, Project, Run, clear, on_the_wire
 
 NAME = "e2e-boot"
 SYSVINIT = {"boot_service_manager": "sysvinit"}
@@ -142,24 +142,6 @@ def ours(host: Host) -> bool:
     )
 
 
-@contextlib.contextmanager
-def on_the_wire() -> t.Iterator[list[str]]:
-    """What tcpdump sees between the hosts meanwhile, a line a packet; filled when the block ends."""
-    wire, seen = Host("wire", NAME), []
-    watch = (
-        f"tcpdump -n -l -i any 'ip host {GUIDE[0]} and {GUIDE[1]}' >/root/seen 2>/root/said & echo $!; until grep -q listening /root/said; do sleep 0.1; done"
-    )
-    watcher = wire.run("sh", "-c", watch).strip()
-    yield seen
-    lines = wire.run("sh", "-c", f"sleep 1; kill {watcher}; cat /root/seen").split("\n")
-    seen += filter(None, lines)
-
-
-def clear(seen: list[str]) -> list[str]:
-    """The packets that are not ESP."""
-    return [line for line in seen if "ESP(" not in line]
-
-
 def both(host: Host, *command: str) -> tuple[int, str]:
     """Exit status and everything that was said; never with a key."""
     text = host.run("sh", "-c", '"$@" 2>&1; echo "exit status $?"', "sh", *command)
@@ -219,7 +201,7 @@ def test_hosts_talk_again_after_a_reboot_without_the_controller(hosts: dict[str,
     keys = hosts["enigma"].keys()
     for host in hosts.values():
         host.run("ip", "xfrm", "policy", "add", *FOREIGN_POLICY)  # which no boot brings back
-    with on_the_wire() as seen:
+    with on_the_wire(NAME, GUIDE) as seen:
         for host in hosts.values():
             host.fault("reboot")
         for host in hosts.values():
@@ -236,7 +218,7 @@ def test_without_its_sas_a_host_sends_nothing(hosts: dict[str, Host]) -> None:
     text = enigma.file()
     put(enigma, "")
     assert "0 added, 0 replaced, 2 removed" in both(enigma, SCRIPT, "reload")[1]
-    with on_the_wire() as seen:
+    with on_the_wire(NAME, GUIDE) as seen:
         assert not enigma.pings(GUIDE[1])
     assert not seen and ours(enigma)
     put(enigma, text)
@@ -287,7 +269,7 @@ def test_a_wrong_file_changes_nothing_and_is_told(hosts: dict[str, Host]) -> Non
     log = enigma.run("cat", "/run/boot.log")
     # Fail closed: its policies are there, so what should be encrypted does not leave.
     assert f"line {line}, column" in log and "exit status 1" in log and enigma.spis() == set() and ours(enigma)
-    with on_the_wire() as seen:
+    with on_the_wire(NAME, GUIDE) as seen:
         assert not enigma.pings(GUIDE[1])
     assert not seen
     assert f"line {line}, column" in enigma.run("dmesg")
@@ -405,7 +387,7 @@ def test_systemd_loads_before_the_network_and_asks_for_a_rotation(hosts: dict[st
     assert not partym.run("find", "/var/lib", "-path", MARK)
     partym.fault("reboot")
     assert partym.spis() == set() and policies(partym) == []
-    with on_the_wire() as seen:
+    with on_the_wire(NAME, GUIDE) as seen:
         start_systemd(partym, "ipseckeys.service network-pre.target")
         assert partym.spis() == project.spis("guide") and ours(partym) and partym.pings(GUIDE[0])
     assert len(seen) >= 2 and clear(seen) == []

@@ -40,7 +40,7 @@ ON_A_KERNEL = ("tests/lab/lab", "exec", "--show", str(workspace.VENV), "--", "en
 CHECKS = ("python", str(Path(__file__).parent / "checks.py"))
 DOCS_LINT = ("--plugin-docs", "--validate-collection-refs", "self", "--disallow-unknown-collection-refs", "--check-extra-docs-refs")
 # With labs of their own, or long: each is a part.
-E2E_APART = ("tests/e2e/test_boot.py", "tests/e2e/test_rotation_solaris.py")
+E2E_APART = ("tests/e2e/test_boot.py", "tests/e2e/test_rotation_solaris.py", "tests/e2e/test_wire.py")
 
 PARTS = (
     Part("ruff", "static", ("ruff", "check", "--no-cache", "."), lane="static"),
@@ -71,6 +71,7 @@ PARTS = (
     Part("e2e", "e2e", (*PYTEST, "tests/e2e", *(f"--ignore={name}" for name in E2E_APART)), lane="hosts", is_pytest=True, limit=2400),
     Part("e2e-boot", "e2e", (*PYTEST, E2E_APART[0]), lane="hosts", is_pytest=True, limit=2400),
     Part("e2e-solaris", "e2e", (*PYTEST, E2E_APART[1]), lane="hosts", is_pytest=True, limit=2400),
+    Part("e2e-wire", "e2e", (*PYTEST, E2E_APART[2]), lane="hosts", is_pytest=True, limit=2400),
     Part("molecule", "molecule", (*PYTEST, "tests/molecule"), lane="kernel", is_pytest=True, limit=3600),
 )
 

@@ -87,6 +87,12 @@ def guarding(policies: t.Iterable[Policy], sas: t.Iterable[SecurityAssociation])
     return [policy for policy in policies if policy in found]
 
 
+def unguarded(sas: t.Iterable[SecurityAssociation], policies: t.Iterable[Policy]) -> list[SecurityAssociation]:
+    """The SAs that none of the policies guards."""
+    demands = _Demands(policies)
+    return [sa for sa in sas if not any(True for dummy in demands.met_by(sa))]
+
+
 def guards(policy: Policy, sas: t.Iterable[SecurityAssociation]) -> bool:
     """Whether one of the SAs could serve a template of the policy, so that without the policy its traffic would pass unprotected, in either direction."""
     return bool(guarding([policy], sas))

@@ -138,7 +138,7 @@ def test_tiers_and_parts_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.syspath_prepend(TESTS / "runner")
     named = importlib.import_module("parts").named
     assert [part.name for part in named("lab", "ruff")] == ["ruff", "lab"]
-    assert {part.name for part in named("e2e")} == {"e2e", "e2e-boot", "e2e-solaris"}
+    assert {part.name for part in named("e2e")} == {"e2e", "e2e-boot", "e2e-solaris", "e2e-wire"}
 
 
 @pytest.mark.parametrize("words", [("units",), ("ruff", "units")])

@@ -30,6 +30,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/plugin_utils/_steps.py": raised,
     "plugins/plugin_utils/_rotation.py": spoken,
     "plugins/plugin_utils/_rotation_inputs.py": raised,
+    "plugins/plugin_utils/_rotation_steps.py": spoken,
     "plugins/plugin_utils/_run_record.py": raised,
     "plugins/plugin_utils/_secret_action.py": lambda path: (text for text in spoken(path) if VALUE in text),
     "plugins/module_utils/_glue_clock.py": raised,

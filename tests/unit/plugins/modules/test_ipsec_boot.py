@@ -17,7 +17,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils import _glue_boot_tex
 from ansible_collections.ipsec.manual.plugins.module_utils._core import record
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, ProtectedFileError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd_text import parse
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd_text import parse, read_policies
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
 KEYS = "/etc/inet/secret/ipseckeys"
@@ -187,6 +187,28 @@ def test_policies_that_guard_sas_of_the_file_are_kept(host: Host) -> None:
     last = host.boot(policies=[], load=False)
     assert last["kept"] == [] and last["policies_file"] == "" and not Path(texts.POLICIES).exists()
     assert "--policies" not in Path(Manager.path).read_text()
+
+
+def test_without_purge_policies_stay_that_guard_nothing_any_more(host: Host) -> None:
+    host.keys.write_text(render([sa()]))
+    host.boot(policies=[OUT, OTHER, BLOCK])
+    result = host.boot(policies=[], purge=False)
+    assert result["kept"] == [LABEL, OTHER_LABEL] == result["policies"]
+    (told,) = (warning for warning in result["warnings"] if OTHER_LABEL in warning)
+    assert "without it what it protected would leave unencrypted" in told and "purge: false" in told
+    assert host.boot(policies=[])["policies"] == [LABEL]
+
+
+def test_policies_of_the_kernel_that_alone_guard_sas_of_the_file_are_loaded_at_boot_too(host: Host) -> None:
+    host.keys.write_text(render([sa(), sa(0x1009, destination="192.0.2.9")]))
+    wide = {**OUT, "selector": {**OUT["selector"], "destination": "192.0.2.0/30"}}
+    held, foreign = ({**row, "priority": 5} for row in (OTHER, BLOCK))
+    host.spd.policies = list(read_policies([OUT, wide, held, foreign], "", []))
+    result = host.boot(policies=[OUT], load=False)
+    assert result["kept"] == [OTHER_LABEL] and result["policies"] == [LABEL, OTHER_LABEL]
+    host.spd.policies = []
+    again = host.boot(policies=[OUT], load=False)
+    assert again["kept"] == [OTHER_LABEL] and not again["changed"]
 
 
 def test_a_file_of_policies_that_cannot_be_read_is_replaced_and_told(host: Host) -> None:
