@@ -10,7 +10,7 @@ LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_coll
 .PHONY: help demo test bench fuzz docs docs-command docs-returns release clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
-	@echo 'make test    every gate; or tiers with TIER=: unit, controller, static, pythons, kernel, lab, e2e, leak, molecule, coverage'
+	@echo 'make test    every gate; or tiers with TIER=: unit, controller, static, pythons, kernel, lab, e2e, leak, liar, molecule, coverage'
 	@echo 'make bench   what it costs, against ip(8) and a C program, into build/bench.json'
 	@echo 'make fuzz    broken input for the language, guided by coverage; SECONDS=600'
 	@echo 'make docs    the docs site, into build/docs/html'

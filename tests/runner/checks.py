@@ -248,6 +248,11 @@ def modules(version: str) -> None:
     _unit_tests(version, "tests/unit/plugins/module_utils/test_glue.py", "tests/unit/plugins/modules", PYTHONPATH=f"{workspace.COLLECTIONS}:{alone}")
 
 
+def liar(name: str) -> None:
+    """One lie of each kind that stand-in hosts tell to a controller with an older ansible-core that we claim, ``floor`` or ``middle``."""
+    _run(sys.executable, "-m", "pytest", "-n", "2", "-m", "every_core", "tests/liar/test_liar.py", LIAR_CONTROLLER=str(_older(name)))
+
+
 def _unit_tests(version: str, *arguments: str, **more: str) -> None:
     python = environment(version, pythons.found()[version], "tests/requirements/core.txt")
     _run(str(python), "-m", "pytest", *arguments, **more)
@@ -332,7 +337,7 @@ def _output(*command: str, **environment: str) -> str:
     return answer.stdout
 
 
-_ALL = (shell, paths, types, licences, artifact, galaxy, sanity, sanity_older, core, modules, site)
+_ALL = (shell, paths, types, licences, artifact, galaxy, sanity, sanity_older, core, modules, liar, site)
 CHECKS: dict[str, t.Callable[..., None]] = {check.__name__: check for check in _ALL}
 
 

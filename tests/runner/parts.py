@@ -13,7 +13,7 @@ from pathlib import Path
 import pythons
 import workspace
 
-TIERS = ("unit", "controller", "static", "pythons", "kernel", "lab", "e2e", "leak", "molecule", "coverage")
+TIERS = ("unit", "controller", "static", "pythons", "kernel", "lab", "e2e", "leak", "liar", "molecule", "coverage")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +60,9 @@ PARTS = (
     Part("sanity-floor", "static", (*CHECKS, "sanity_older", "floor"), lane="static", limit=2400),
     Part("unit", "unit", (*PYTEST, "-n", "2", "tests/unit", "tests/conformance"), is_pytest=True),
     Part("controller", "controller", (*PYTEST, "-n", "2", "tests/controller"), is_pytest=True),
+    Part("liar", "liar", (*PYTEST, "-n", "2", "tests/liar/test_liar.py"), is_pytest=True),
+    Part("liar-middle", "liar", (*CHECKS, "liar", "middle"), is_pytest=True),
+    Part("liar-floor", "liar", (*CHECKS, "liar", "floor"), is_pytest=True),
     Part("antsibull-docs", "static", ("antsibull-docs", "lint-collection-docs", *DOCS_LINT, ".")),
     Part("core", "pythons", (*MEASURED, "core", *pythons.CORE), is_pytest=True),
     *(Part(f"core-{version}", "pythons", (*CHECKS, "core", version), is_pytest=True) for version in pythons.TARGETS if version != pythons.OWN),
@@ -67,6 +70,7 @@ PARTS = (
     Part("coverage", "coverage", MEASURED, lane="coverage", after=("core", "kernel")),
     Part("kernel", "kernel", (*ON_A_KERNEL, *MEASURED, "kernel", "tests/kernel"), lane="kernel", is_pytest=True, limit=3000),
     Part("leak", "leak", (*PYTEST, "tests/leak"), lane="kernel", is_pytest=True, limit=2400),
+    Part("liar-lab", "liar", (*PYTEST, "tests/liar/test_lab.py"), lane="hosts", is_pytest=True),
     Part("lab", "lab", (*PYTEST, "tests/lab"), lane="hosts", is_pytest=True),
     Part("e2e", "e2e", (*PYTEST, "tests/e2e", *(f"--ignore={name}" for name in E2E_APART)), lane="hosts", is_pytest=True, limit=2400),
     Part("e2e-boot", "e2e", (*PYTEST, E2E_APART[0]), lane="hosts", is_pytest=True, limit=2400),
@@ -85,8 +89,8 @@ def named(*words: str) -> list[Part]:
     if unknown:
         raise KeyError(min(unknown))
     chosen = [part for part in PARTS if {"all", part.tier, part.name} & set(words)]
-    # Below Python 3.12 tests/requirements/dev.txt brings the oldest ansible-core itself, `sanity` is on it, and the line between wants a newer Python, too.
-    dropped = {"sanity-middle", "sanity-floor"} if sys.version_info < (3, 12) else set()
+    # Below Python 3.12 tests/requirements/dev.txt brings the oldest ansible-core itself, the others use it, and the line between wants a newer Python, too.
+    dropped = {f"{name}-{line}" for name in ("sanity", "liar") for line in ("middle", "floor")} if sys.version_info < (3, 12) else set()
     if any(part.tier == "pythons" for part in chosen):
         found = pythons.found()
         dropped |= {part.name for part in chosen if part.tier == "pythons" and part.command[-1] in set(pythons.TARGETS) - set(found)}
