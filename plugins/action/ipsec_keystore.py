@@ -130,6 +130,7 @@ class ActionModule(ActionBase):
             "hosts": {host: _host_view(host, chosen, behind) for host in sorted({host for connection in chosen for host in connection.hosts})},
             "pending": any(row.record.next is not None for row in rows),
             **_fingerprints(rows, digest_key),
+            "before": {pair: fingerprint for row in rows for pair, fingerprint in row.before().items()},
         }
         if self._task.diff:
             # What goes may come from a root secret that goes with it.
@@ -164,6 +165,7 @@ class _Row:
         self.record = outcome.after
         self.generation = self.record.pick(NEWEST)
         self._secrets = secrets
+        self._digest_key = digest_key
         # A mesh has SAs for every two of its hosts: they are counted, and let go.
         sas = self.sas()
         self.count = len(sas)
@@ -173,11 +175,15 @@ class _Row:
         return records.sas_of(self.generation, self.connection.name, self._secrets) if self.generation else []
 
     def held(self) -> dict[str, str]:
-        """The digest by two addresses and owner; all SAs of a generation have one owner."""
-        if self.generation is None:
+        """The digest by two addresses and owner."""
+        return _owned(self.generation, self.digest) if self.generation else {}
+
+    def before(self) -> dict[str, str]:
+        """The same of the current generation, where hosts may hold one that was discarded since."""
+        current = self.record.current
+        if current is None or not records.has_abandoned(self.record):
             return {}
-        reqid, mark, if_id = (self.generation.settings[name] for name in ("reqid", "mark", "if_id"))
-        return {f"{pair}#{reqid},{mark},{if_id}": fingerprint for pair, fingerprint in self.digest.items()}
+        return _owned(current, digest(records.sas_of(current, self.connection.name, self._secrets), self._digest_key))
 
     def view(self) -> dict[str, t.Any]:
         facts = facts_of(self.record)
@@ -189,8 +195,14 @@ class _Row:
             "multicast": [format_address(address) for address in next(self.connection.flows())[1]] if self.connection.multicast else [],
             "counter_mode": self.connection.counter_mode,
             "anti_replay": any(row.replay_window for row in self.connection.associations),
-            "abandoned": self.connection.counter_mode and records.has_abandoned(self.record),
+            "abandoned": records.has_abandoned(self.record),
         }
+
+
+def _owned(generation: records.Generation, digests: t.Mapping[str, str]) -> dict[str, str]:
+    """Digests by two addresses and owner; all SAs of a generation have one owner."""
+    reqid, mark, if_id = (generation.settings[name] for name in ("reqid", "mark", "if_id"))
+    return {f"{pair}#{reqid},{mark},{if_id}": fingerprint for pair, fingerprint in digests.items()}
 
 
 def _fingerprints(rows: t.Sequence[_Row], digest_key: bytes) -> dict[str, dict[str, str]]:

@@ -30,7 +30,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import C
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation_inputs import read_inputs
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation_inputs import read_boot_inputs, read_inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation_steps import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._run_record import RunRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
@@ -38,12 +38,16 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 Result = t.Dict[str, t.Any]
 
 # The steps that run once; the others are those of `_rotation_steps.STEPS`.
-DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote", "end")
-# Steps that are left out where no host must change, and in check mode, and those of them that are left out when the transaction was stopped.
-_FORWARD = (steps.STAGE, "switch", steps.CUT_OVER, steps.SEND, steps.ARRIVALS, "judge", steps.PERSIST, "promote", steps.TIDY)
-_TRANSACTION = (*_FORWARD, "stop", steps.GO_BACK, "report")
+DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote", "conclude", "end")
+# Steps that are left out where no host must change, and in check mode; those of them that are for hosts that may have switched, for a generation
+# that was approved, and for one that was not. What is not approved is taken back, whatever kept it from being approved.
+_TRANSACTION = (steps.STAGE, "switch", "stop")
+_SWITCHED = (steps.CUT_OVER, steps.SEND, steps.ARRIVALS, "judge")
+_APPROVED = (steps.PERSIST, "promote", steps.TIDY)
+_REFUSED = (steps.GO_BACK, "report")
 _DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
+_UNFORESEEN = "a step ended with an error that is shown above"
 
 
 class _Stop(IpsecError):
@@ -53,7 +57,9 @@ class _Stop(IpsecError):
 class ActionModule(HostAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
         result: Result = super().run(tmp, task_vars)
-        dummy, arguments = self.validate_argument_spec(argument_spec={"step": {"type": "str", "required": True, "choices": [*DECISIONS, *steps.STEPS]}})
+        dummy, arguments = self.validate_argument_spec(
+            argument_spec={"step": {"type": "str", "required": True, "choices": [*DECISIONS, *steps.STEPS, "service"]}}
+        )
         step = arguments["step"]
         self._vars = task_vars or {}
         self._record = RunRecord("rotation")
@@ -62,10 +68,11 @@ class ActionModule(HostAction):
                 result.update(self._end())
             elif step == "begin":
                 result.update(self._begin())
+            elif step == "service":
+                result.update(self._service())
             else:
                 run = self._rotation()
-                stopped = bool(run.state["stopped"])
-                if (step in _TRANSACTION and not run.state["due"]) or (step in _FORWARD and stopped) or (step in (steps.GO_BACK, "report") and not stopped):
+                if _is_left_out(step, run.state):
                     result.update(skipped=True)
                 elif step in DECISIONS:
                     result.update(getattr(self, f"_{step}")(run))
@@ -136,6 +143,12 @@ class ActionModule(HostAction):
     def _keystore(self) -> KeystoreAction:
         return KeystoreAction(self._task, self._connection, self._play_context, self._loader, self._templar, self._shared_loader_obj)
 
+    def _service(self) -> Result:
+        """The one step of the role `boot`."""
+        host = str(self._vars["inventory_hostname"])
+        answer = self.ask("ipsec.manual.ipsec_boot", read_boot_inputs(Inputs(self, self._vars), host), self._vars)
+        return {**answer, **self.discovered()}
+
     def _begin(self) -> Result:
         """Read the inputs of the run, and check all that can be checked without asking a host."""
         inputs = Inputs(self, self._vars)
@@ -160,8 +173,8 @@ class ActionModule(HostAction):
             "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
             "due": False,
             "switching": False,
-            "stopped": "",
-            "failures": [],
+            "approved": False,
+            "refusal": "",
         }
         state["expected"] = self._keep(state, "prepared", dry=True)
         self._record.begin(state)
@@ -196,11 +209,13 @@ class ActionModule(HostAction):
         """From here on hosts may use the generation."""
         problems = steps.stage_problems(run)
         if problems:
-            return self._stop_at(run, "stage", problems)
+            return {"changed": False, "problems": problems}
         try:
             result = self._keep(run.state, "switching")
         except IpsecError as exc:
-            return self._stop_at(run, "stage", [str(exc)])
+            run.state["refusal"] = str(exc)
+            self._record.save(run.state)
+            return {"changed": False, "problems": [str(exc)]}
         run.state["expected"] = {**run.expected, **{name: result[name] for name in ("connections", "hosts")}}
         run.state["switching"] = True
         if run.wide["cutover_delay"]:
@@ -209,31 +224,27 @@ class ActionModule(HostAction):
         return {"changed": result["changed"]}
 
     def _judge(self, run: Rotation) -> Result:
-        """Whether every host holds what it should, and packets pass."""
-        phase = "cut over" if steps.cut_over_problems(run) else "verify"
+        """Approve the generation where every host holds what it should, and packets pass. All hosts come to the same end."""
         problems, untested = steps.verdict(run)
         if problems:
-            return self._stop_at(run, phase, problems)
+            return {"changed": False, "problems": problems}
+        run.state["approved"] = True
+        self._record.save(run.state)
         # With policies of the role nothing used the SAs before, and something will.
         silent = all(own["policies"] for own in run.state["own"].values())
         return {"changed": False, "warnings": [] if silent else untested}
 
     def _stop(self, run: Rotation) -> Result:
-        return {"changed": False} if run.state["stopped"] else self._stop_at(run, "cut over", ["a step ended with an error that is shown above"])
-
-    def _stop_at(self, run: Rotation, phase: str, problems: list[str]) -> Result:
-        """From here on the hosts go back. Several hosts may say so at once, and all say the same."""
-        run.state.update(stopped=phase, failures=problems)
-        self._record.save(run.state)
-        return {"changed": False, "problems": problems}
+        """Ends the rescue of a step that ended with an error. Nothing is to be done: what was not approved is taken back."""
+        return {"changed": False}
 
     def _report(self, run: Rotation) -> Result:
         """What the operator reads when the hosts went back."""
-        state = run.state
-        if not state["switching"]:
-            raise _Stop(decisions.report(state["failures"], state["stopped"], run.expected))
+        if not run.state["switching"]:
+            raise _Stop(decisions.report([run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run), "stage", run.expected))
         cut, back = run.results(steps.CUT_OVER, "sadb"), run.results(steps.GO_BACK, "back")
-        raise _Stop(decisions.report(state["failures"], state["stopped"], run.expected, cut, back))
+        phase, problems = _reasons(run)
+        raise _Stop(decisions.report(problems, phase, run.expected, cut, back, steps.stayed(run)))
 
     def _promote(self, run: Rotation) -> Result:
         """The generation becomes the current one when every host has it in its file."""
@@ -242,6 +253,13 @@ class ActionModule(HostAction):
             raise _Stop(decisions.report(problems, "persist", run.expected, run.results(steps.CUT_OVER, "sadb")))
         result = self._keep(run.state, "promoted")
         return {"changed": result["changed"]}
+
+    def _conclude(self, run: Rotation) -> Result:
+        """Name the hosts on which policies or the service at boot could not be set up; everything else was done."""
+        problems = steps.policy_problems(run)
+        if problems:
+            raise _Stop("\n".join(["The keys are in place, but not everything else:", *(f"  {problem}" for problem in problems), "Fix this and run again."]))
+        return {"changed": False}
 
     def _end(self) -> Result:
         """Let other runs use the keystore: the next one, perhaps in another container, cannot see that this one has ended."""
@@ -253,6 +271,25 @@ class ActionModule(HostAction):
         finally:
             self._record.end()
         return self._keystore().release(directory)
+
+
+def _is_left_out(step: str, state: t.Mapping[str, t.Any]) -> bool:
+    wanted = {
+        **dict.fromkeys((*_TRANSACTION, *_SWITCHED, *_APPROVED, *_REFUSED), state["due"]),
+        **dict.fromkeys(_SWITCHED, state["due"] and state["switching"]),
+        **dict.fromkeys(_APPROVED, state["due"] and state["approved"]),
+        **dict.fromkeys(_REFUSED, state["due"] and not state["approved"]),
+    }
+    return not wanted.get(step, True)
+
+
+def _reasons(run: Rotation) -> tuple[str, list[str]]:
+    """The phase in which a generation was not approved, and why."""
+    try:
+        cut = steps.cut_over_problems(run)
+        return ("cut over", cut) if cut else ("verify", steps.verdict(run)[0] or [_UNFORESEEN])
+    except Exception:  # pylint: disable=broad-except  # an error of ours kept it from being approved, and must not keep the report from being made
+        return "verify", [_UNFORESEEN]
 
 
 def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:

@@ -67,10 +67,18 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keys
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore_sas import everything, named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 
+_PRETENDER = (
+    "this host reports a fact named inventory_hostname, by which it would get the keys of another one. Find out why, since no module of Ansible or of this "
+    "collection reports it, and empty the fact cache."
+)
+
 
 class LookupModule(LookupBase):
     def run(self, terms: list[t.Any], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
         set_known(self, "ipsec_keystore", variables, kwargs)
+        if "inventory_hostname" in (variables or {}).get("ansible_facts", {}):
+            # It would take the place of the real one where a playbook asks for the keys of this very host.
+            raise AnsibleLookupError(f"ipsec.manual.ipsec_keystore: {_PRETENDER}")
         names = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         try:
             store = Keystore(directory_of(self._loader, self.get_option("directory")), Vault(self._loader._vault.secrets))

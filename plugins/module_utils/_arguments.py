@@ -81,7 +81,7 @@ IPSEC_SADB: Arguments = {
     "backup_label": {"type": "str"},
     "src_label": {"type": "str"},
     "ignore_missing": {"type": "bool", "default": False},
-    "omit_counter_mode": {"type": "bool", "default": False},
+    "leave": {"type": "list", "elements": "str", "default": []},
     "at": {"type": "float"},
     **DEADLINE,
     **TEXT,

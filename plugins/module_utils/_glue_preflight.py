@@ -38,7 +38,7 @@ def preflight(module: AnsibleModule) -> Result:
     """Everything that would stop a rotation here, as one error; what the controller needs to know, where nothing would."""
     params = module.params
     reader = Reader()
-    result: Result = {"changed": False, "epoch": time.time()}
+    result: Result = {"changed": False}
     digest_key = b""
     with reader.noting():
         digest_key = take_digest_key(module)
@@ -65,7 +65,8 @@ def preflight(module: AnsibleModule) -> Result:
         if result["keys_hidden"]:
             _check_way_back(result["held"], params["expected"], endpoints.values())
     reader.finish()
-    return result
+    # The last, so that little time passes until the controller has it.
+    return {**result, "epoch": time.time()}
 
 
 def _stored(module: AnsibleModule, path: str) -> tuple[SecurityAssociation, ...]:

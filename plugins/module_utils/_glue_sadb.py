@@ -21,13 +21,13 @@ from ._core.association import (
     flags,
     format_address,
     identity,
-    is_counter_mode,
     label,
+    pack_address,
     problems,
     set_problems,
 )
 from ._core.errors import InputError, SadbError, raise_all
-from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, digest, direction_of, in_scope, plan
+from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Pair, Plan, digest, direction_of, in_scope, pair, plan
 from ._core.sadb import Sadb, open_sadb
 from ._glue import KEYS_HIDDEN, Result, sadb_diff
 from ._glue_clock import Deadline, check_instant, wait_until
@@ -57,8 +57,7 @@ def apply_sadb(module: AnsibleModule) -> Result:
     scope_sas = read_file(module, params["scope_src"], allow_counter_mode=True).sas if params["scope_src"] else ()
     _check_source(params)
     _check_scope(params, text.sas, scope_sas)
-    if params["omit_counter_mode"]:
-        text = text.without_counter_mode()
+    text = text.without(_left(params))
     _check_backup(params)
 
     sadb = open_sadb(params["backend"])
@@ -101,7 +100,8 @@ class _View(t.NamedTuple):
 
 
 def _look(sadb: Sadb, params: t.Mapping[str, t.Any], sas: t.Sequence[SecurityAssociation], scope_sas: t.Sequence[SecurityAssociation]) -> _View:
-    actual = [entry for entry in sadb.dump() if not (params["omit_counter_mode"] and is_counter_mode(entry.sa))]
+    left = _left(params)
+    actual = [entry for entry in sadb.dump() if not (left and pair(entry.sa) in left)]
     keys_hidden = bool(actual) and sadb.keys_hidden()
     local = sadb.local_addresses()
     steps = plan(
@@ -178,7 +178,7 @@ def _backup(
 
 
 _LABEL = "Label: "
-_LONGEST_LABEL = 1000
+_LONGEST_LABEL = 100_000
 
 
 def _check_labels(params: t.Mapping[str, t.Any]) -> None:
@@ -193,6 +193,19 @@ def _check_labels(params: t.Mapping[str, t.Any]) -> None:
             raise InputError(f"a label goes with {needed}", option, f"Give {needed} too, or leave the label away.")
 
 
+def _left(params: t.Mapping[str, t.Any]) -> set[Pair]:
+    """The pairs of addresses whose SAs are left alone."""
+    found = set()
+    for index, text in enumerate(params["leave"]):
+        place = f"leave[{index}]"
+        one, bar, other = text.partition("|")
+        if not bar:
+            raise InputError("two addresses are wanted", place, "Write them with a bar between: 192.0.2.1|192.0.2.2.")
+        first, second = sorted((pack_address(one, place), pack_address(other, place)))
+        found.add((first, second))
+    return found
+
+
 def _check_source(params: t.Mapping[str, t.Any]) -> None:
     """Refuse a way back that belongs to another change."""
     if params["src_label"] is None:
@@ -203,7 +216,7 @@ def _check_source(params: t.Mapping[str, t.Any]) -> None:
         raise InputError(
             f"the file is a way back from {found or 'something that it does not name'}, not from {params['src_label']}",
             params["src"],
-            "An older change left it, and its keys may have been retired since. Remove the file, and bring the SAs that the host should have.",
+            "Run the rotation of all that it names again. Where that has other keys by now, an older change left the file: remove it.",
         )
 
 

@@ -13,6 +13,7 @@ import typing as t
 from ._core import association, language, protected
 from ._core.association import SecurityAssociation
 from ._core.errors import InputError
+from ._core.plan import Pair, pair
 from ._glue import warn
 from ._glue_secrets import hide_keys, take_secret
 
@@ -32,9 +33,11 @@ class Text(t.NamedTuple):
         """Every SA with its place, for messages."""
         return ((sa, f"{self.name}, line {number}") for sa, number in zip(self.sas, self.lines))
 
-    def without_counter_mode(self) -> Text:
-        """Only the SAs whose keys may be loaded again."""
-        kept = [(sa, number) for sa, number in zip(self.sas, self.lines) if not association.is_counter_mode(sa)]
+    def without(self, pairs: t.AbstractSet[Pair]) -> Text:
+        """Without the SAs between these addresses."""
+        if not pairs:
+            return self
+        kept = [(sa, number) for sa, number in zip(self.sas, self.lines) if pair(sa) not in pairs]
         return self._replace(sas=tuple(sa for sa, dummy in kept), lines=tuple(number for dummy, number in kept))
 
     def warn(self, module: AnsibleModule) -> None:

@@ -33,8 +33,9 @@ attributes:
 options:
   step:
     description:
-      - V(begin), V(prepare), V(switch), V(report), V(promote), and V(end) run once, on the controller alone, and need C(run_once).
+      - V(begin), V(prepare), V(switch), V(report), V(promote), V(conclude), and V(end) run once, on the controller alone, and need C(run_once).
       - V(judge) and V(stop) run for every host, on the controller alone.
+      - V(service) is the one step of the role P(ipsec.manual.boot#role).
       - The others ask every host.
     type: str
     required: true
@@ -46,6 +47,7 @@ options:
       - stop
       - report
       - promote
+      - conclude
       - end
       - preflight
       - stage
@@ -58,6 +60,7 @@ options:
       - policies_out
       - policies_in
       - boot
+      - service
 seealso:
   - plugin: ipsec.manual.rotate
     plugin_type: role

@@ -75,7 +75,7 @@ options:
     type: path
   backup_label:
     description:
-      - Text of printable characters, at most 1,000, that is written into O(backup) as a comment. It says what the file is a way back from.
+      - Text of printable characters, at most 100,000, that is written into O(backup) as a comment. It says what the file is a way back from.
     type: str
   src_label:
     description:
@@ -87,12 +87,12 @@ options:
       - Whether to change nothing where the file O(src) does not exist, and to say so in RV(missing), instead of failing.
     type: bool
     default: false
-  omit_counter_mode:
+  leave:
     description:
-      - Whether to leave SAs with counter mode ciphers alone, those of the text as well as those of the SADB. A key that is loaded twice repeats
-        nonces (RFC 8221, section 3).
-    type: bool
-    default: false
+      - Pairs of addresses, each as C(ADDRESS|ADDRESS), whose SAs are left alone, those of the text as well as those of the SADB.
+    type: list
+    elements: str
+    default: []
   at:
     description:
       - Instant in seconds since the epoch, on the target's clock. Everything is prepared, then the module waits and changes the SADB at that

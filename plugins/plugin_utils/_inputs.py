@@ -26,6 +26,10 @@ if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
 
+# Variables of Ansible that facts can take the place of, and that decide whom a task is about.
+_IDENTITY = ("inventory_hostname", "inventory_hostname_short", "group_names", "inventory_dir", "inventory_file")
+
+
 class _NoFacts:
     """Stands in for the fact cache of `ansible.vars.manager.VariableManager`."""
 
@@ -94,8 +98,8 @@ class Inputs:
     def _shadowed(self, host: str, names: t.Collection[str]) -> t.Iterator[InputError]:
         open_to_facts = self._known.get_vars(play=self._task.get_play(), host=self._inventory.get_host(host), task=self._task)
         facts = self.facts(host)
-        for name in sorted(names):
-            if name in facts or (name in open_to_facts and self._worked_out(open_to_facts, name) != self.get(host, name)):
+        for name in sorted({*names, *_IDENTITY}):
+            if name in facts or (name not in _IDENTITY and name in open_to_facts and self._worked_out(open_to_facts, name) != self.get(host, name)):
                 yield InputError(
                     f"it reports facts that would change the variable {name}",
                     host,

@@ -19,6 +19,8 @@ Results = t.Mapping[str, Result]
 
 # What the phases are called in messages.
 CUT_OVER = "cut over"
+# Why a host is unfit to which a question was not put.
+UNASKED = "it was not asked, or not everything"
 
 
 def is_unreachable(result: Result) -> bool:
@@ -204,9 +206,27 @@ def resumed_hosts(expected: Result) -> list[str]:
     return sorted({host for row in expected["connections"] if row["outcome"] == "resumed" and row["phase"] == "switching" for host in row["endpoints"]})
 
 
-def hosts_of_discarded(expected: Result) -> set[str]:
-    """The hosts that may hold a counter-mode generation that was discarded since. They must not go back to it: a key that is loaded twice repeats nonces."""
-    return {host for row in expected["connections"] if row.get("abandoned") for host in row["endpoints"]}
+def left_alone(results: Results, expected: Result) -> set[str]:
+    """The pairs, as ``ADDRESS|ADDRESS``, whose SAs must stay as they are when hosts go back: what one of the two held before this run may be a generation
+    that was discarded, and no discarded key is loaded again. ``results`` are those of `ipsec_preflight`.
+
+    A connection whose discarded generation hosts may have used has the digests of its current one in ``before``. Who held that, or nothing, may go back.
+    """
+    found = set()
+    known = {**expected["before"], **expected["held"]}
+    for row in expected["connections"]:
+        if not row.get("abandoned"):
+            continue
+        for host, pairs in _pairs_of_hosts({**expected, "connections": [row]}).items():
+            held = results.get(host, {}).get("held", {})
+            found |= {key.partition("#")[0] for key in known if _pair(key) in pairs and held.get(key) not in (None, expected["before"].get(key))}
+    return found
+
+
+def own_pairs(pairs: t.AbstractSet[str], expected: Result, host: str) -> list[str]:
+    """Those of the pairs that are the host's own."""
+    mine = _pairs_of_hosts(expected)[host]
+    return sorted(pair for pair in pairs if _pair(pair) in mine)
 
 
 def roll_back_hosts(cut: Results, expected: Result) -> list[str]:
@@ -236,7 +256,7 @@ def host_states(cut: Results, back: Results) -> dict[str, str]:
         answer = back.get(host, {})
         answered = bool(answer) and not was_skipped(answer) and not has_failed(answer)
         went_back = answered and not answer.get("missing")
-        unchanged = was_skipped(result) or (answered and bool(answer.get("missing")) and not is_unreachable(result))
+        unchanged = was_skipped(result) or (answered and bool(answer.get("missing")) and not is_unreachable(result) and not result.get("changed"))
         if went_back or unchanged:
             found[host] = "before"
         else:
@@ -255,7 +275,14 @@ def file_problems(results: Results, expected: Result) -> list[str]:
     return found
 
 
-def report(problems: t.Sequence[str], phase: str, expected: Result, cut: Results | None = None, rolled_back: Results | None = None) -> str:
+def report(
+    problems: t.Sequence[str],
+    phase: str,
+    expected: Result,
+    cut: Results | None = None,
+    rolled_back: Results | None = None,
+    stayed: t.AbstractSet[str] = frozenset(),
+) -> str:
     """What the operator reads when a rotation stops: the reasons, which host holds which generation, and what to do."""
     lines = [f"The rotation stopped at: {phase}."]
     lines += [f"  {problem}" for problem in problems]
@@ -277,6 +304,8 @@ def report(problems: t.Sequence[str], phase: str, expected: Result, cut: Results
         back = (rolled_back or {}).get(host, {})
         if has_failed(back):
             lines.append(f"    going back failed: {reason(back)}")
+        for pair in own_pairs(stayed, expected, host):
+            lines.append(f"    its SAs between {' and '.join(pair.split('|'))} stayed: those of before were given up, and must not be loaded again")
     lines.append("Mend this and run again with the same connections: the run takes up the same generations and brings every host to them.")
     return "\n".join(lines)
 

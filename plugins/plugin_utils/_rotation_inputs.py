@@ -55,7 +55,23 @@ BOOT: dict[str, tuple[Values, t.Any]] = {
 }
 
 
-_NAMES = ("ipsec_address", "ipsec_connections", *(f"rotate_{name}" for name in (*WIDE, *OWN)), *(f"boot_{name}" for name in BOOT))
+# All variables of the role `boot`.
+BOOT_ROLE: dict[str, Values] = {
+    "state": {"type": "str", "choices": ["absent", "present"]},
+    "file": _TEXT,
+    "policies": {"type": "list", "elements": "dict"},
+    **{name: spec for name, (spec, dummy) in BOOT.items()},
+}
+_NAMES = ("ipsec_address", "ipsec_connections", "rotate_secure_logging", *(f"rotate_{name}" for name in (*WIDE, *OWN)), *(f"boot_{name}" for name in BOOT))
+
+
+def read_boot_inputs(inputs: Inputs, host: str) -> Values:
+    """The options of `ipsec_boot` for a host, from the variables of the role `boot`. Raises every problem at once."""
+    raise_all(inputs.shadowed([host], [f"boot_{name}" for name in BOOT_ROLE]))
+    problems: list[IpsecError] = []
+    values = _read(inputs, host, BOOT_ROLE, "boot_", problems)
+    raise_all(problems)
+    return {**values, "service_manager": values["service_manager"] or "auto"}
 
 
 def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[str, Values]]:

@@ -125,7 +125,7 @@ class Rotation:
         A task's time may be up before it has put its questions, or between two of them.
         """
         asked = {host: self.answers(step, host).results for host in self.hosts}
-        return [f"{host}: it was not asked, or not everything" for host in self.hosts if not asked[host].keys() >= set(wanted(host))]
+        return [f"{host}: {_rotation.UNASKED}" for host in self.hosts if not asked[host].keys() >= set(wanted(host))]
 
     def leaves_behind(self, host: str) -> bool:
         """Whether the host has SAs that none of the generation takes the place of."""
@@ -158,14 +158,18 @@ class Rotation:
         rows = sorted((row["name"], row["generation"]) for row in self.expected["connections"] if host in row["endpoints"])
         return " ".join(f"{name}:{generation}" for name, generation in rows)
 
-    def deadline(self, host: str, seconds: float) -> float:
-        """The instant, on the host's clock, by which ``seconds`` since the step began have not passed on the controller's.
+    def deadline(self, host: str, more: float = 0) -> dict[str, float]:
+        """The option of that name: the instant, on the host's clock, by which the time of the task is not up on the controller's; ``more`` is what it
+        has beside the timeout. None where that is 0, which is Ansible's word for no limit.
 
         The host's clock was read between question and answer, so it is at least as far ahead as the answer's time says.
         """
+        timeout = self.own(host)["timeout"]
+        if not timeout:
+            return {}
         asked = self.answers(PREFLIGHT, host)
         epoch = asked.get(PREFLIGHT).get("epoch", asked.answered)
-        return self.started + seconds + float(epoch) - asked.answered
+        return {"deadline": self.started + timeout + more + float(epoch) - asked.answered}
 
 
 def preflight(run: Rotation, host: str) -> Dialogue:
@@ -231,8 +235,8 @@ def stage(run: Rotation, host: str) -> Dialogue:
     stale = _rotation.leftover(found, ".previous") and host not in _rotation.resumed_hosts(run.expected)
     if stale:
         # It holds keys that were retired since, and they must not come back.
-        yield Question("previous", "ipseckeys_file", {"path": run.previous_file(host), "state": "absent"})
-    common = {"digest_key": run.state["digest_key"], "deadline": run.deadline(host, own["timeout"])}
+        yield Question("previous", "ipseckeys_file", {"path": run.previous_file(host), "state": "absent", **run.deadline(host)})
+    common = {"digest_key": run.state["digest_key"], **run.deadline(host)}
     yield Question(
         "next",
         "ipseckeys_file",
@@ -275,7 +279,7 @@ def cut_over(run: Rotation, host: str) -> Dialogue:
             "backup": run.previous_file(host),
             "backup_label": run.label(host),
             **({"at": run.state["instants"][host]} if delay else {}),
-            "deadline": run.deadline(host, own["timeout"] + delay),
+            **run.deadline(host, delay),
             "backend": own["backend"],
             "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
             "digest_key": run.state["digest_key"],
@@ -340,7 +344,7 @@ def go_back(run: Rotation, host: str) -> Dialogue:
     if not run.state["switching"]:
         staged = [run.next_file(host)] if may_have_changed(run.answers(STAGE, host).get("next")) else []
         if staged:
-            yield Question("unstage", "ipseckeys_file", {"path": staged[0], "state": "absent"})
+            yield Question("unstage", "ipseckeys_file", {"path": staged[0], "state": "absent", **run.deadline(host)})
         return
     if host in _rotation.roll_back_hosts(run.results(CUT_OVER, "sadb"), run.expected):
         yield Question(
@@ -353,15 +357,20 @@ def go_back(run: Rotation, host: str) -> Dialogue:
                 "scope": "peers",
                 "src_label": run.label(host),
                 "ignore_missing": True,
-                "deadline": run.deadline(host, run.own(host)["timeout"]),
+                **run.deadline(host),
                 "backend": run.own(host)["backend"],
-                "omit_counter_mode": host in _rotation.hosts_of_discarded(run.expected),
+                "leave": sorted(_rotation.own_pairs(stayed(run), run.expected, host)),
                 "allow_static_counter_mode": True,  # what the host had comes back, whatever it is
             },
         )
     # Where going back failed, both files are what the next run needs to try again.
     if host in _rotation.settled_hosts(run.results(CUT_OVER, "sadb"), run.results(GO_BACK, "back")):
         yield _tidy(run, host)
+
+
+def stayed(run: Rotation) -> set[str]:
+    """The pairs, as ``ADDRESS|ADDRESS``, whose SAs stay as they are when hosts go back."""
+    return _rotation.left_alone(run.results(PREFLIGHT, PREFLIGHT), run.expected)
 
 
 def may_have_changed(result: t.Mapping[str, t.Any]) -> bool:
@@ -384,11 +393,11 @@ def persist(run: Rotation, host: str) -> Dialogue:
             "target": "solaris" if found.get("backend") == "solaris" else "linux",
             "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
             "digest_key": run.state["digest_key"],
-            "deadline": run.deadline(host, own["timeout"]),
+            **run.deadline(host),
         },
     )
     if run.leaves_behind(host):
-        yield Question("removal", "ipsec_sadb", {"src": run.replaced_file(host), "state": "absent", "backend": own["backend"]})
+        yield Question("removal", "ipsec_sadb", {"src": run.replaced_file(host), "state": "absent", "backend": own["backend"], **run.deadline(host)})
 
 
 def persist_problems(run: Rotation) -> list[str]:
@@ -403,7 +412,7 @@ def tidy(run: Rotation, host: str) -> Dialogue:
 
 def _tidy(run: Rotation, host: str) -> Question:
     others = [run.previous_file(host), run.replaced_file(host)]
-    return Question(TIDY, "ipseckeys_file", {"path": run.next_file(host), "others": others, "state": "absent"})
+    return Question(TIDY, "ipseckeys_file", {"path": run.next_file(host), "others": others, "state": "absent", **run.deadline(host)})
 
 
 def policies_out(run: Rotation, host: str) -> Dialogue:
@@ -412,18 +421,33 @@ def policies_out(run: Rotation, host: str) -> Dialogue:
 
 
 def policies_in(run: Rotation, host: str) -> Dialogue:
-    yield from _policies(run, host, POLICIES_IN, ("in", "fwd"))
+    """Not for connections of which an endpoint could not be made to send through its SAs: what it still sends in the clear would be thrown away."""
+    failed = {name for other in run.hosts if not _sends(run, other) for name in run.expected["hosts"][other]["connections"]}
+    yield from _policies(run, host, POLICIES_IN, ("in", "fwd"), failed)
 
 
-def _policies(run: Rotation, host: str, name: str, directions: t.Collection[str]) -> Dialogue:
-    wanted = [policy for policy in policies(run, host) if policy["direction"] in directions]
+def _sends(run: Rotation, host: str) -> bool:
+    """Whether the policies by which the host sends are in place, where it is to have some."""
+    answers = run.answers(POLICIES_OUT, host).results
+    wanted = run.own(host)["policies"] and any(policy["direction"] == "out" for policy in policies(run, host))
+    return not wanted or (POLICIES_OUT in answers and not _rotation.has_failed(answers[POLICIES_OUT]))
+
+
+def _policies(run: Rotation, host: str, name: str, directions: t.Collection[str], without: t.Collection[str] = ()) -> Dialogue:
+    wanted = [policy for policy in policies(run, host, without=without) if policy["direction"] in directions]
     if run.own(host)["policies"] and wanted:
         yield Question(name, "ipsec_policy", {"policies": wanted})
 
 
-def policies(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
-    """The policies of the connections that this run is about; with ``everywhere`` also of the others that have keys."""
-    names = {*run.expected["hosts"][host]["connections"], *(run.state["keyed"] if everywhere else ())}
+def policy_problems(run: Rotation) -> list[str]:
+    """Where policies, or the service that loads them at boot, could not be set up."""
+    unasked = [f"{host}: {_rotation.UNASKED}" for host in run.hosts if not _sends(run, host) and not run.answers(POLICIES_OUT, host).results]
+    return run.problems(POLICIES_OUT, POLICIES_IN, BOOT) + unasked
+
+
+def policies(run: Rotation, host: str, everywhere: bool = False, without: t.Collection[str] = ()) -> list[Result]:
+    """The policies of the connections that this run is about; with ``everywhere`` also of the others that have keys, and none of those ``without``."""
+    names = {*run.expected["hosts"][host]["connections"], *(run.state["keyed"] if everywhere else ())} - set(without)
     priority = run.own(host)["policy_priority"]
     return [policy for connection in run.connections() if connection.name in names for policy in policies_of_host(connection, host, priority)]
 

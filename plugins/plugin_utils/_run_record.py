@@ -17,8 +17,11 @@ decided, all write the same.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
+import re
 import shutil
 import time
 import typing as t
@@ -29,6 +32,7 @@ from ansible import constants as C
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
 _STATE = "state.json"
+_LONGEST_RUN = 86400.0  # seconds
 
 Result = t.Dict[str, t.Any]
 
@@ -56,13 +60,22 @@ class RunRecord:
         self.directory = os.path.join(C.DEFAULT_LOCAL_TMP, f"ipsec.manual.{role}")
 
     def begin(self, state: t.Mapping[str, t.Any]) -> None:
-        """A new record. What an earlier run of the role in this process left is gone."""
+        """A new record. What an earlier run of the role in this process left is gone, and what runs left that were killed a day ago or more."""
         self.end()
+        self._sweep()
         os.makedirs(self.directory, mode=0o700)
         self.save(state)
 
     def end(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Ansible names its directory after the process. Another container's processes cannot be seen, but no run takes a day."""
+        for path in glob.glob(os.path.join(os.path.dirname(C.DEFAULT_LOCAL_TMP), "ansible-local-*", "ipsec.manual.*")):
+            process = re.search(r"ansible-local-([0-9]+)", path)
+            with contextlib.suppress(OSError):
+                if process and not os.path.exists(f"/proc/{process[1]}") and time.time() - os.stat(path).st_mtime > _LONGEST_RUN:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def save(self, state: t.Mapping[str, t.Any]) -> None:
         """Replace what the run decided."""

@@ -46,6 +46,7 @@ EXPECTED: dict[str, t.Any] = {
     "digest": {"192.0.2.1|192.0.2.2": "11", "192.0.2.2|192.0.2.3": "22"},
     "held": {"192.0.2.1|192.0.2.2#0,,0": "11", "192.0.2.2|192.0.2.3#0,,0": "22"},
     "stored": {"192.0.2.1|192.0.2.2": "11"},
+    "before": {},
 }
 
 
@@ -218,10 +219,26 @@ def test_a_host_that_has_only_current_generations_does_not_go_back() -> None:
     assert _rotation.roll_back_hosts(dict.fromkeys("abc", OK), EXPECTED) == ["a", "b"]
 
 
-def test_hosts_never_go_back_to_a_generation_that_was_discarded() -> None:
-    assert _rotation.hosts_of_discarded(EXPECTED) == set()
+CURRENT = {"192.0.2.2|192.0.2.3#0,,0": "21"}
+
+
+@pytest.mark.parametrize(
+    ("held", "left"),
+    [
+        ({"b": "21", "c": "21"}, set()),
+        ({"b": "21"}, set()),
+        ({"b": "20", "c": "21"}, {"192.0.2.2|192.0.2.3"}),  # what was discarded
+        ({"b": "21", "c": "22"}, {"192.0.2.2|192.0.2.3"}),  # an earlier run took it there, and nobody knows from where
+    ],
+)
+def test_no_pair_goes_back_where_that_may_be_a_generation_that_was_discarded(held: dict[str, str], left: set[str]) -> None:
+    """Both ends stay, since one that goes back alone would part them; and only that pair."""
+    results = {host: check({"192.0.2.2|192.0.2.3#0,,0": held[host]} if host in held else {}, {}) for host in "abc"}
     abandoned = [{**row, "abandoned": row["name"] == "gcm"} for row in EXPECTED["connections"]]
-    assert _rotation.hosts_of_discarded({**EXPECTED, "connections": abandoned}) == {"b", "c"}
+    expected = {**EXPECTED, "before": CURRENT, "connections": abandoned}
+    assert _rotation.left_alone(results, expected) == left
+    assert [bool(_rotation.own_pairs(left, expected, host)) for host in "abc"] == [False, bool(left), bool(left)]
+    assert _rotation.left_alone(results, EXPECTED) == set()
 
 
 @pytest.mark.parametrize(
@@ -253,6 +270,7 @@ def test_only_a_run_that_may_have_cut_over_left_a_way_back(outcome: str, phase: 
         (LATE, LATE, "unknown"),
         (LATE, BACK, "before"),
         (SAME, MISSING, "before"),
+        (OK, MISSING, "next"),  # it switched, and what it saved is gone
     ],
 )
 def test_what_a_host_holds_after_all(cut: t.Any, back: t.Any, state: str) -> None:

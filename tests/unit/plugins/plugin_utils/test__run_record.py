@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import time
 
 import pytest
 
@@ -63,3 +65,14 @@ def test_nobody_else_can_read_it(record: RunRecord) -> None:
     folder = pathlib.Path(record.directory)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600, 0o600]
+
+
+def test_what_a_killed_run_left_is_removed_a_day_later(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(C, "DEFAULT_LOCAL_TMP", str(tmp_path / "ansible-local-1own"))
+    left = {}
+    for name, age in (("ansible-local-4194399old", 90000), ("ansible-local-4194399new", 60), (f"ansible-local-{os.getpid()}alive", 90000)):
+        left[name] = tmp_path / name / "ipsec.manual.rotation"
+        left[name].mkdir(parents=True)
+        os.utime(left[name], (time.time() - age, time.time() - age))
+    RunRecord("rotation").begin({})
+    assert [path.exists() for path in left.values()] == [False, True, True]
