@@ -333,6 +333,12 @@ held:
   returned: success, but not with O(state=released)
   type: dict
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
+before:
+  description:
+    - The same as RV(held) for the current generations of connections of which a newer one was discarded after hosts may have used it.
+  returned: success, but not with O(state=released)
+  type: dict
+  sample: {}
 stored:
   description:
     - The same without the connections that use a counter mode, whose SAs are in no file that is loaded at boot.

@@ -713,7 +713,7 @@ LOOKS: dict[str, Arguments] = {
 }
 # No kernel has a part in these, or a service manager has: tests/controller/test_attributes.py, tests/e2e/test_boot.py and tests/unit/plugins/modules have the
 # same about them.
-WITHOUT_A_KERNEL = {"ipsec_boot", "ipsec_keystore", "ipsec_keystore_info", "ipseckey_command"}
+WITHOUT_A_KERNEL = {"ipsec_boot", "ipsec_keystore", "ipsec_keystore_info", "ipsec_rotation", "ipseckey_command"}
 
 
 def fragments(module: str) -> list[str]:

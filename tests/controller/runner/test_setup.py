@@ -25,10 +25,13 @@ def fixture_checkout(tmp_path: Path) -> Path:
     requirements.mkdir(parents=True)
     shutil.copy(TESTS / "setup", tmp_path / "tests")
     (requirements / "debian.txt").write_text(f"one base {tmp_path}/one first\ntwo bench {tmp_path}/two second\nthree other {tmp_path}/three third\n")
-    (requirements / "dev.txt").touch()
+    for name in ("install.txt", "dev.txt"):
+        (requirements / name).touch()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    pins = subprocess.run(["sha256sum", "tests/requirements/dev.txt"], cwd=tmp_path, stdout=subprocess.PIPE, check=True).stdout.decode()
+    pins = subprocess.run(
+        ["sha256sum", "tests/requirements/install.txt", "tests/requirements/dev.txt"], cwd=tmp_path, stdout=subprocess.PIPE, check=True
+    ).stdout.decode()
     (tmp_path / ".venv" / "stamp").write_text(f"{pins}\n")
     program(tmp_path, "id", "echo 0")
     program(tmp_path, "sleep", "true")
