@@ -70,7 +70,8 @@ def _remove(module: AnsibleModule, deadline: Deadline) -> Result:
         gone = [sa for name, found in there.items() if found for sa in _sas_of(module, name, _read_if_fit(name))]
         result["diff"] = diff(", ".join(there), gone, ())
     if not module.check_mode:
-        result["changed"] = any([protected.remove(name, deadline.check) for name in there])
+        removed = [protected.remove(name, deadline.check) for name in there]
+        result["changed"] = any(removed)
     return result
 
 

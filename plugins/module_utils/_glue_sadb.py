@@ -198,8 +198,8 @@ def _left(params: t.Mapping[str, t.Any]) -> set[Pair]:
     found = set()
     for index, text in enumerate(params["leave"]):
         place = f"leave[{index}]"
-        one, bar, other = text.partition("|")
-        if not bar:
+        one, between, other = text.partition("|")
+        if not between:
             raise InputError("two addresses are wanted", place, "Write them with a bar between: 192.0.2.1|192.0.2.2.")
         first, second = sorted((pack_address(one, place), pack_address(other, place)))
         found.add((first, second))

@@ -82,8 +82,6 @@ options:
 requirements:
   - Python 3.8 or later on the target, nothing else.
 seealso:
-  - plugin: ipsec.manual.boot
-    plugin_type: role
   - module: ipsec.manual.ipseckeys_file
   - module: ipsec.manual.ipsec_policy
   - name: RFC 4303

@@ -40,8 +40,6 @@ options:
 seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipsec_policy
-  - plugin: ipsec.manual.rotate
-    plugin_type: role
   - name: RFC 863
     description: Discard protocol.
     link: https://www.rfc-editor.org/rfc/rfc863

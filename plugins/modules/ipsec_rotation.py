@@ -62,8 +62,6 @@ options:
       - boot
       - service
 seealso:
-  - plugin: ipsec.manual.rotate
-    plugin_type: role
   - module: ipsec.manual.ipsec_keystore
   - name: RFC 4301
     description: Security Architecture for the Internet Protocol.

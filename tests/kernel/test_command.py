@@ -83,7 +83,7 @@ def make_library() -> t.Iterator[Path]:
     """The core as the command, alone: once, so that it is compiled once."""
     with tempfile.TemporaryDirectory(prefix="ipsec-manual-test-", dir="/root") as folder:
         library = Path(folder, "lib")
-        shutil.copytree(next(iter(_core.__path__)), library / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(list(_core.__path__)[0], library / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
         yield library
 
 

@@ -94,7 +94,7 @@ def expect_admissible(module: str, admitted: dict[str, t.Any]) -> None:
     json.loads(json.dumps(admitted, allow_nan=False))
     assert set(admitted) <= BY_ANSIBLE | set(ANSWERS[module])
     expect_declared(ANSWERS[module], admitted)
-    assert type(admitted["changed"]) is bool
+    assert isinstance(admitted["changed"], bool)
     if admitted.get("failed"):
         assert admitted["msg"]
     for text in texts(admitted):
