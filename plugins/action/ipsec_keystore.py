@@ -75,7 +75,7 @@ class ActionModule(ActionBase):
         return self.keep(arguments, connections, run_of(self, task_vars, inputs), bool(self._task.check_mode))
 
     def keep(self, arguments: t.Mapping[str, t.Any], connections: t.Sequence[Connection], run: Run, dry: bool) -> dict[str, t.Any]:
-        """Do what ``arguments`` ask for, or with ``dry`` only tell what would be done. Raises IpsecError."""
+        """Do what ``arguments`` ask for, or with ``dry`` only report what would be done. Raises IpsecError."""
         known = {connection.name for connection in connections}
         # A connection that is no more is named, and not among the others.
         ended = [name for name in arguments["only"] if name not in known] if arguments["state"] == steps.RETIRED else []
@@ -179,7 +179,7 @@ class _Row:
         return _owned(self.generation, self.digest) if self.generation else {}
 
     def before(self) -> dict[str, str]:
-        """The same of the current generation, where hosts may hold one that was discarded since."""
+        """The same for the current generation, if hosts may hold one that has been discarded since."""
         current = self.record.current
         if current is None or not records.has_abandoned(self.record):
             return {}
@@ -224,7 +224,7 @@ def _fingerprints(rows: t.Sequence[_Row], digest_key: bytes) -> dict[str, dict[s
 
 
 def _others(step: steps.Step, known: t.AbstractSet[str]) -> dict[str, t.Any]:
-    """What else the keystore keys: the names of all connections that have keys in use, those of them that no connection of ``known`` is, and who left one."""
+    """All connections with keys in use, those of them that are not in ``known``, and the hosts that left one."""
     keyed = {name: record.current for name, record in step.others.items() if record.current is not None}
     own = [name for name, outcome in step.outcomes.items() if outcome.after.current is not None]
     return {

@@ -6,8 +6,8 @@
 
 """The steps of the role `rotate`.
 
-Some steps run once, on the controller, and decide; the others put questions to one host each. All of them read the inputs of
-the run, and what hosts answered, from the run's record and from nowhere else: the variables of a task are open to what hosts
+Some steps run once, on the controller, and decide; the others each query one host. All of them read the inputs of
+the run, and the hosts' answers, only from the run's record: hosts can influence the variables of a task by what they
 report.
 """
 
@@ -39,8 +39,9 @@ Result = t.Dict[str, t.Any]
 
 # The steps that run once; the others are those of `_rotation_steps.STEPS`.
 DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote", "conclude", "end")
-# Steps that are left out where no host must change, and in check mode; those of them that are for hosts that may have switched, for a generation
-# that was approved, and for one that was not. What is not approved is taken back, whatever kept it from being approved.
+# Steps that are skipped if no host must change, and in check mode; of those, the steps for hosts
+# that may have switched, for an approved generation, and for one that was not approved. What was
+# not approved is rolled back, whatever the reason.
 _TRANSACTION = (steps.STAGE, "switch", "stop")
 _SWITCHED = (steps.CUT_OVER, steps.SEND, steps.ARRIVALS, "judge")
 _APPROVED = (steps.PERSIST, "promote", steps.TIDY)
@@ -230,16 +231,16 @@ class ActionModule(HostAction):
             return {"changed": False, "problems": problems}
         run.state["approved"] = True
         self._record.save(run.state)
-        # With policies of the role nothing used the SAs before, and something will.
+        # With the role's policies, nothing used the SAs before, but now something will.
         silent = all(own["policies"] for own in run.state["own"].values())
         return {"changed": False, "warnings": [] if silent else untested}
 
     def _stop(self, run: Rotation) -> Result:
-        """Ends the rescue of a step that ended with an error. Nothing is to be done: what was not approved is taken back."""
+        """End the rescue of a failed step. There is nothing to do: what was not approved is rolled back."""
         return {"changed": False}
 
     def _report(self, run: Rotation) -> Result:
-        """What the operator reads when the hosts went back."""
+        """What the operator reads when the hosts were rolled back."""
         if not run.state["switching"]:
             raise _Stop(decisions.report([run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run), "stage", run.expected))
         cut, back = run.results(steps.CUT_OVER, "sadb"), run.results(steps.GO_BACK, "back")
@@ -288,7 +289,7 @@ def _reasons(run: Rotation) -> tuple[str, list[str]]:
     try:
         cut = steps.cut_over_problems(run)
         return ("cut over", cut) if cut else ("verify", steps.verdict(run)[0] or [_UNFORESEEN])
-    except Exception:  # pylint: disable=broad-except  # an error of ours kept it from being approved, and must not keep the report from being made
+    except Exception:  # pylint: disable=broad-except  # our own error prevented approval; report it
         return "verify", [_UNFORESEEN]
 
 
@@ -298,7 +299,9 @@ def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
 
 
 def _left(result: Result) -> list[str]:
-    """What this collection keyed and nothing names any more, connections and hosts: it is kept, and said in every run."""
+    """Connections and hosts that this collection keyed and that nothing names any more: they
+    are kept, and named in every run.
+    """
     connections = [
         f"connection {row['name']} is not among the connections of this run, and has keys (generation {row['generation']}) on {', '.join(row['hosts'])}. "
         "Its SAs and policies are kept there, so that its traffic is not sent unencrypted."
@@ -314,7 +317,7 @@ def _left(result: Result) -> list[str]:
 
 
 def _merged(told: t.Mapping[str, Result]) -> Result:
-    """The result of a task that put several questions."""
+    """The result of a task that asked several questions."""
     if not told:
         return {"skipped": True}
     failed = next((answer for answer in told.values() if decisions.has_failed(answer)), None)

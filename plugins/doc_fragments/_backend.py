@@ -35,9 +35,10 @@ requirements:
     SECRETS = r"""
 options: {}
 notes:
-  - Keys appear in no result, difference, warning or error; fingerprints stand in for them.
-    A fingerprint is the first 16 hex digits of SHA-256 over a fixed label, the algorithm and the key. That of a key of fewer than 112 bits (DES) is the
-    word C(short-key), since such a key could be found from it.
+  - Keys appear in no result, difference, warning or error; fingerprints stand in for them. A
+    fingerprint is the first 16 hex digits of SHA-256 over a fixed label, the algorithm and the key.
+    For a key of fewer than 112 bits (DES) it is the word C(short-key), since such a key could be
+    found from its fingerprint.
   - Its tasks run pipelined, whatever C(ansible_pipelining) says, since Ansible would otherwise store their keys in a temporary file of the target.
     They fail where the connection plugin or the become method cannot pipeline, and where C(ANSIBLE_KEEP_REMOTE_FILES) is set.
   - A key in an option that is not for keys, and an option that does not exist, are refused on the controller, since Ansible would show their values.
@@ -49,8 +50,10 @@ options:
     description:
       - A secret of this run, as 64 hex digits. With it, digest covers every key and can be compared between hosts of this run only. It is HMAC-SHA-256, cut
         to 32 hex digits.
-      - Without it, keys of fewer than 112 bits are left out of digests, since who reads those could test guesses. Only DES has such keys.
-      - Make it once a run, with P(ipsec.manual.ipsec_key#lookup) for V(hmac-sha256), and keep it nowhere.
+      - Without it, keys of fewer than 112 bits are left out of digests, since whoever reads those
+        could test guesses. Only DES has such keys.
+      - Create a new one for each run with P(ipsec.manual.ipsec_key#lookup) for V(hmac-sha256), and
+        do not store it.
     type: str
 """
 

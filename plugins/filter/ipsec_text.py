@@ -203,7 +203,7 @@ def _lifetimes(given: t.Any, place: str) -> Lifetimes:
     return Lifetimes(**{name: parse_number(str(value), 64, f"{place}.{name}") for name, value in given.items() if value is not None})
 
 
-# What arguments are that nothing else looks at before it uses them, and how that is called.
+# Types of arguments that nothing else checks before use, and their names.
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "addresses": ((Mapping,), "a mapping"),
     "groups": ((Mapping,), "a mapping"),

@@ -77,7 +77,7 @@ class LookupModule(LookupBase):
     def run(self, terms: list[t.Any], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
         set_known(self, "ipsec_keystore", variables, kwargs)
         if "inventory_hostname" in (variables or {}).get("ansible_facts", {}):
-            # It would take the place of the real one where a playbook asks for the keys of this very host.
+            # It would override the real one when a playbook asks for the keys of this host.
             raise AnsibleLookupError(f"ipsec.manual.ipsec_keystore: {_PRETENDER}")
         names = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         try:

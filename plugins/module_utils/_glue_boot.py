@@ -4,7 +4,9 @@
 
 # This module_utils is private to the collection and may change at any time.
 
-"""The work of ipsec_boot: a service that has SAs, and the policies that make traffic use them, in the kernel before the network is up."""
+"""The work of ipsec_boot: a service that loads SAs, and the policies that make traffic use
+them, before the network is up.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ _TOO_LATE = re.compile(r"/+(?:root|home|tmp|var/tmp|run|dev|proc|sys)/")
 
 
 def apply_boot(module: AnsibleModule) -> Result:
-    """Install the service, remove it, or tell how it is."""
+    """Install the service, remove it, or report its state."""
     params = module.params
     manager = params["service_manager"] if params["service_manager"] != "auto" else detect()
     result: Result = {"changed": False, "service_manager": manager, "installed": False, "enabled": False, "file": ""}
@@ -39,7 +41,7 @@ def apply_boot(module: AnsibleModule) -> Result:
 
 
 def _problems(params: t.Mapping[str, t.Any], manager: str) -> list[IpsecError]:
-    """What keeps the service from being what it should."""
+    """What prevents the service from being as it should."""
     problems: list[IpsecError] = []
     if not manager:
         known = ", ".join((*SERVICES, SMF))
@@ -64,7 +66,7 @@ def _of(module: AnsibleModule, manager: str) -> Result:
         return apply_smf(module) if module.params["state"] != "query" else look(module).told()
     if not manager:
         return {}
-    # Only here, since a system of another kind has no policies as these are and cannot import them.
+    # Imported here, since other systems have no such policies and cannot import this.
     from ._glue_boot_linux import install, query, remove
 
     return {"present": install, "absent": remove, "query": query}[module.params["state"]](module, SERVICES[manager](module))

@@ -34,7 +34,7 @@ if t.TYPE_CHECKING:
 
 # What the service and its command note there.
 _NOTES = ("/run/ipseckey", os.path.dirname(texts.MARK))
-# Why a policy stays that guards no SA any more.
+# Why a policy that no longer guards any SA stays.
 _CLOSED = "without it what it protected would leave unencrypted. ipsec_boot removes it when it is not told purge: false"
 
 
@@ -58,7 +58,7 @@ def query(module: AnsibleModule, service: Service) -> Result:
 
 
 def install(module: AnsibleModule, service: Service) -> Result:
-    """Have the service as it should be, and have it load now what it loads at boot."""
+    """Set the service up, and make it load now what it loads at boot."""
     file: str = module.params["file"]
     doubts: Doubts = []
     named = read_policies(module.params["policies"], "policies", doubts)
@@ -118,7 +118,7 @@ def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[P
     closed = [policy for policy in old if policy.templates]
     guards = closed if sas is None else guarding(old, sas)
     kept = guards if module.params["purge"] else closed
-    # Brought by something that did not have them loaded at boot, while SAs that nothing else guards will be.
+    # Added by something that did not arrange to load them at boot, while SAs that only they guard will be.
     held = [entry.policy for entry in Spd().dump() if entry.complete and not entry.policy.extra] if sas else []
     found = guarding(held, unguarded(sas or (), [*named, *kept]))
     for policy in (*kept, *found):
@@ -128,7 +128,7 @@ def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[P
 
 
 def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
-    """What the file of policies names that is named no more."""
+    """Policies in the policy file that are no longer named."""
     if not os.path.lexists(texts.POLICIES):
         return []
     identities = set(map(spd.identity, named))
@@ -146,7 +146,7 @@ def _sas(file: str) -> tuple[SecurityAssociation, ...]:
 
 
 def _differ(policies: t.Sequence[Policy], file: str) -> bool:
-    """Whether the kernel holds other policies than the service would load: a run that broke off, or did not load, left the file written only."""
+    """Whether the kernel's policies differ from what the service would load, as after a run that only wrote the file."""
     found = file_of_policies.change(texts.POLICIES, policies, file_of_policies.read_record(texts.POLICIES), Spd().dump())
     with contextlib.suppress(IpsecError):  # what is wrong with the protected file is told when it is loaded
         found = found.beside(_sas(file))

@@ -43,7 +43,7 @@ class Service:
     path = f"/etc/init.d/{NAME}"
     mode = 0o755
     text = ""
-    # Whether to start what runs already changes nothing, though nothing tells that it runs.
+    # Whether the manager can tell that the service runs; if not, starting it alone does not count as a change.
     knows_what_runs = True
 
     def __init__(self, module: AnsibleModule) -> None:
@@ -60,7 +60,7 @@ class Service:
         raise NotImplementedError
 
     def active(self) -> bool:
-        """Whether it was started, for all that the service manager knows."""
+        """Whether it was started, as far as the service manager knows."""
         return False
 
     def reread(self) -> None:

@@ -6,7 +6,8 @@
 
 """The service manual-key of Solaris and illumos, which loads a file of SAs at boot: set to the file, and enabled.
 
-To refresh, to enable or to disable it flushes all SAs before the file is read, so that is done only where something has to change.
+Refreshing, enabling or disabling it flushes all SAs before the file is read, so this is done only if
+something must change.
 """
 
 from __future__ import annotations

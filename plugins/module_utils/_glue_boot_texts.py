@@ -5,9 +5,9 @@
 # This module_utils is private to the collection and may change at any time.
 
 """The service ipseckeys, as text for each service manager that starts it from one. Words between @ are filled in;
-a line that is nothing but an empty one goes.
+a line that consists only of an empty one is dropped.
 
-What was written is read again, so that nobody needs to remember with which options it was.
+The written text is read back, so that nobody needs to remember the options it was written with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 COMMAND = "/usr/local/sbin/ipseckey"
-# No secret, so it does not lie among them.
+# Not secret, so it is kept apart from the secret files.
 POLICIES = "/etc/ipsecpolicies.json"
 MARK = "/var/lib/ipseckey/rotation-due"
 

@@ -43,7 +43,7 @@ def wait_until(at: float | None, lead: float = 0.0) -> bool:
 
 
 class Deadline:
-    """The option ``deadline``: whoever set it takes it from then on that this host changed nothing."""
+    """The option ``deadline``: whoever set it assumes that this host changes nothing after it."""
 
     def __init__(self, instant: float | None, at: float | None = None) -> None:
         self._instant = math.inf
@@ -52,7 +52,7 @@ class Deadline:
             _check_finite(instant, "deadline")
         if at is not None and at > self._instant:
             raise InputError(f"the instant in at is {at - self._instant:.1f} s after it", "deadline", "Choose a later deadline, or an earlier instant.")
-        # A clock that is set back meanwhile gives nobody more time.
+        # Setting the clock back in the meantime gives nobody more time.
         self._end = time.monotonic() + self._instant - time.time()
         self.check()
 

@@ -4,7 +4,7 @@
 
 # This module_utils is private to the collection and may change at any time.
 
-"""A module whose options of a wrong type are told in our words: which option, what it is, and what to write."""
+"""A module that reports options of the wrong type in our words: which option, what was given, and what to write."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WANTED = {
 
 
 class Module(AnsibleModule):
-    """AnsibleModule, which takes all types that Ansible takes and says in its own words what it does not."""
+    """AnsibleModule that accepts all types that Ansible accepts, and rejects others in its own words."""
 
     _ill_typed: t.Sequence[InputError] = ()
 
@@ -53,7 +53,7 @@ class Module(AnsibleModule):
 
 
 def ill_typed(given: t.Mapping[str, t.Any], spec: _Spec, place: str = "") -> t.Iterator[InputError]:
-    """What of the options has not the type of their specification, nor one that Ansible converts to it; nothing of their values is in the errors."""
+    """Errors for options that neither have their specified type nor convert to it; the errors never contain values."""
     for option, row in spec.items():
         for name in (option, *row.get("aliases", ())):
             if name in given and not (given[name] is None and _may_be_nothing(row)):
@@ -61,7 +61,9 @@ def ill_typed(given: t.Mapping[str, t.Any], spec: _Spec, place: str = "") -> t.I
 
 
 def _may_be_nothing(row: t.Mapping[str, t.Any]) -> bool:
-    """Whether Ansible passes over null; of an option that must be given, or has a default, it converts that to a word, and to nothing else."""
+    """Whether Ansible ignores null; for options that are required or have a default, it
+    converts null to a string only.
+    """
     return row.get("type", "str") == "str" or not (row.get("required") or row.get("default") is not None)
 
 
@@ -71,11 +73,11 @@ def _value(value: t.Any, row: t.Mapping[str, t.Any], place: str) -> t.Iterator[I
         yield InputError("nothing is given", place, "Give it; a variable that it comes from may be empty.")
         return
     try:
-        # Ansible makes a word of everything; that of a list, and for a path that of a number, is never meant.
+        # Ansible converts anything to a string; a list, or a number for a path, is never intended.
         if (kind == "str" and isinstance(value, (dict, list))) or (kind == "path" and not isinstance(value, str)):
             raise TypeError
         converted = DEFAULT_TYPE_VALIDATORS[kind](value)
-    except Exception:  # pylint: disable=broad-except  # what they raise is nowhere written; OverflowError is among it
+    except Exception:  # pylint: disable=broad-except  # what they raise is undocumented; it includes OverflowError
         yield _error(value, kind, row, place)
         return
     if kind == "list" and "elements" in row:

@@ -38,7 +38,7 @@ if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 
-# Seconds before the instant at which the way back is read anew; twice what reading took the first time, where that is more.
+# Seconds before the instant at which the backup is reread; twice the time of the first reading, if that is more.
 SHORTEST_LEAD = 1.0
 # Packets that an SA may send between that and its end: some seconds at the highest rates, and a thousandth of the numbers an SA has.
 SEQUENCE_MARGIN = 1 << 22
@@ -91,7 +91,7 @@ def apply_sadb(module: AnsibleModule) -> Result:
 
 
 class _View(t.NamedTuple):
-    """What is in the SADB, what is to be done about it, and the way back as text, empty where none is asked for."""
+    """What is in the SADB, what to do about it, and the backup as text, empty if none is requested."""
 
     actual: t.Sequence[Entry]
     keys_hidden: bool
@@ -182,7 +182,7 @@ _LONGEST_LABEL = 100_000
 
 
 def _check_labels(params: t.Mapping[str, t.Any]) -> None:
-    """Refuse labels that would not fit into one line of a comment, and those that go with nothing."""
+    """Refuse labels that would not fit into one line of a comment, and those without their option."""
     for option, needed in (("backup_label", "backup"), ("src_label", "src")):
         label_given = params[option]
         if label_given is None:
@@ -207,7 +207,7 @@ def _left(params: t.Mapping[str, t.Any]) -> set[Pair]:
 
 
 def _check_source(params: t.Mapping[str, t.Any]) -> None:
-    """Refuse a way back that belongs to another change."""
+    """Refuse a backup that belongs to another change."""
     if params["src_label"] is None:
         return
     lines = protected.read(params["src"]).decode("utf-8", "replace").splitlines()
@@ -235,8 +235,9 @@ def _remedy(sa: SecurityAssociation) -> str:
 def _with_counter(sadb: Sadb, entry: Entry, local: t.AbstractSet[bytes]) -> SecurityAssociation:
     """The SA with its sequence number, where the kernel takes one back; that of an outbound one with a margin.
 
-    The number moves on until the SA goes. Peers drop as replays what comes with a number they have seen, and counter modes must not use one twice;
-    a leap forward does no harm (RFC 4303 section 3.4.3). An inbound SA gets none, since it would take new packets for old ones.
+    The number moves on until the SA goes. Peers drop packets with a number they have seen as replays, and counter
+    modes must not use one twice; a leap forward is harmless (RFC 4303 section 3.4.3). An inbound SA gets
+    none, since it would take new packets for old ones.
     """
     last = max(entry.counters.sequence_out, entry.counters.sequence_in)
     left = (1 << (64 if entry.sa.esn else 32)) - 1 - last

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipsec_boot
-short_description: Have security associations, and policies, in the kernel before the network is up
+short_description: Load security associations and policies into the kernel before the network is up
 description:
   - Installs the C(ipseckey) command, as M(ipsec.manual.ipseckey_command) does, and a service C(ipseckeys), which loads the protected file and O(policies) at
     boot. Works with systemd, OpenRC, and SysV init.
-  - On Solaris and illumos, points C(svc:/network/ipsec/manual-key) to the file and enables it. What enables, refreshes, or disables that service flushes all
-    SAs, those of others included, so nothing of it is done unless the service is disabled or points elsewhere.
-  - The service fails closed. Policies are in the kernel before the SAs, and are loaded also where the protected file is missing, wrong, or refused, so that
-    traffic waits for its SAs. It fails then, and where it loads SAs that no policy uses though it has O(policies).
-  - A service manager that refuses the service leaves the files as they were. A service that is installed, and whose files cannot be loaded now, stays.
+  - On Solaris and illumos, points C(svc:/network/ipsec/manual-key) to the file and enables it.
+    Enabling, refreshing, or disabling that service flushes all SAs, including those of others, so
+    this is done only if the service is disabled or points elsewhere.
+  - The service fails closed. Policies are in the kernel before the SAs, and are loaded even if the
+    protected file is missing, wrong, or refused, so that traffic waits for its SAs. In that case
+    the service fails. With O(policies), it also fails if it loads SAs that no policy uses.
+  - If the service manager refuses the service, the files are restored. If the service is installed
+    but its files cannot be loaded now, it stays installed.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -30,14 +33,16 @@ attributes:
   platform:
     platforms: Linux, Solaris, illumos
     details:
-      - On Solaris and illumos never yet run there; tested against stand-ins for SMF's commands.
+      - Not yet run on Solaris or illumos; tested against stand-ins for SMF's commands.
 options:
   state:
     description:
       - Whether SAs should be loaded at boot.
-      - V(absent) removes all that was installed. The protected file, and SAs and policies in the kernel stay. On Solaris and illumos it disables the service,
-        which flushes all SAs.
-      - V(query) changes nothing and tells how the service is set. All other options but O(service_manager) are ignored then.
+      - V(absent) removes everything that was installed. The protected file, and the SAs and
+        policies in the kernel, stay. On Solaris and illumos it disables the service, which flushes
+        all SAs.
+      - V(query) changes nothing and reports how the service is set up. All other options except
+        O(service_manager) are then ignored.
     type: str
     choices: [absent, present, query]
     default: present
@@ -48,23 +53,27 @@ options:
     default: /etc/inet/secret/ipseckeys
   policies:
     description:
-      - All policies that the service loads, as O(ipsec.manual.ipsec_policy#module:policies) takes them. They are kept in C(/etc/ipsecpolicies.json), which is
-        no secret.
-      - A policy that is named no more is removed, unless it guards SAs of O(file). It stays then, in the kernel and in the file, with a warning, until those
-        SAs have left the file.
-      - Policies of the kernel that nothing names are added where they guard SAs of O(file) that no other policy guards, with a warning.
+      - All policies that the service loads, as O(ipsec.manual.ipsec_policy#module:policies) takes
+        them. They are kept in C(/etc/ipsecpolicies.json), which is not secret.
+      - A policy that is no longer named is removed, unless it guards SAs in O(file). In that case
+        it stays in the kernel and in the policy file, with a warning, until those SAs have left
+        O(file).
+      - Policies in the kernel that nothing names are added, with a warning, if they guard SAs in
+        O(file) that no other policy guards.
       - For Linux only. Solaris and illumos load their own.
     type: list
     elements: dict
     default: []
   purge:
     description:
-      - Whether a policy goes that O(policies) names no more and that guards no SA of O(file). If not, it stays, with a warning, unless it has no templates.
+      - Whether to remove a policy that O(policies) no longer names and that guards no SA in
+        O(file). If not, it stays, with a warning, unless it has no templates.
     type: bool
     default: true
   load:
     description:
-      - Whether to load the file now, too, where it exists, and the service is not active or the kernel lacks O(policies).
+      - Whether to load the file now as well, if it exists and the service is not active or the
+        kernel lacks O(policies).
       - On Solaris and illumos, the file is always loaded when the service is enabled.
     type: bool
     default: true
@@ -75,7 +84,7 @@ options:
     default: false
   service_manager:
     description:
-      - What starts services on the host. V(auto) finds out there.
+      - The service manager of the host. V(auto) detects it.
     type: str
     choices: [auto, openrc, smf, systemd, sysvinit]
     default: auto
@@ -85,7 +94,7 @@ seealso:
   - module: ipsec.manual.ipseckeys_file
   - module: ipsec.manual.ipsec_policy
   - name: RFC 4303
-    description: ESP; section 3.3.3 says what a counter that begins anew means for keys set by hand.
+    description: ESP; section 3.3.3 says what a counter that restarts means for manual keys.
     link: https://www.rfc-editor.org/rfc/rfc4303
 """
 
@@ -108,7 +117,7 @@ EXAMPLES = r"""
 RETURN = r"""
 service_manager:
   description:
-    - What starts services on the host, empty where nothing known was found, which only O(state=query) allows.
+    - The service manager of the host, empty if none that is known was found, which only O(state=query) allows.
   returned: success
   type: str
   sample: systemd

@@ -43,8 +43,9 @@ options:
       - With V(switching), the next generation is marked as one that hosts may use from now on.
       - With V(promoted), the next generation becomes the current one, and the current one the previous one.
       - With V(discarded), the next generation is given up, and its keys are retired.
-      - With V(retired), the keys of the previous generation are erased. Their fingerprints stay. RV(departed) hosts are forgotten.
-        A connection that is named in O(only) and no longer among O(connections) is ended, and loses all of its keys.
+      - With V(retired), the keys of the previous generation are erased. Their fingerprints stay.
+        RV(departed) hosts are forgotten. A connection that is named in O(only) but no longer in
+        O(connections) loses all of its keys.
       - With V(released), this run gives the keystore up, so that others may use it at once, also from machines and containers that cannot see that this one has
         ended. Generations stay as they are. It belongs into an C(always) section.
     type: str
@@ -54,7 +55,8 @@ options:
     description:
       - Directory on the controller that holds the keystore, relative to the playbook, or beginning with C(~). It is made with mode 0700 if it does not
         exist, with a C(.gitignore) for its lock.
-      - Each of its files holds the random id of this keystore. A file of another keystore is refused, also where the same password opens it.
+      - Each of its files holds the random id of this keystore. A file of another keystore is
+        refused, even if the same password opens it.
       - One run at a time uses it. A run owns it from V(prepared) to V(released) or V(discarded), or until its process has ended.
       - Whether a process on another machine, or in another container, has ended cannot be seen; such a run is believed for an hour.
     type: path
@@ -210,8 +212,10 @@ options:
     description:
       - A secret of this run, as 64 hex digits. With it, the fingerprints that are returned cover every key and can be compared between
         hosts of this run only. They are HMAC-SHA-256, cut to 32 hex digits.
-      - Without it, keys of fewer than 112 bits are left out, since who reads those could test guesses. Only DES has such keys.
-      - Make it once a run, with P(ipsec.manual.ipsec_key#lookup) for V(hmac-sha256), and keep it nowhere.
+      - Without it, keys of fewer than 112 bits are left out, since whoever reads the fingerprints
+        could test guesses. Only DES has such keys.
+      - Create a new one for each run with P(ipsec.manual.ipsec_key#lookup) for V(hmac-sha256), and
+        do not store it.
     type: str
   allow_static_counter_mode:
     description:
@@ -302,15 +306,17 @@ hosts:
   sample: {"enigma": {"connections": ["enigma-partym"], "left_behind": [], "addresses": ["192.168.116.16"], "associations": [{"protocol": "esp"}]}}
 departed:
   description:
-    - For each connection that hosts left while it went on its C(name) and these C(hosts), which have its keys until somebody removes them there.
-      A host is forgotten when it comes back, or with O(state=retired).
+    - For each connection that continued after hosts left it, its C(name) and those C(hosts), which
+      have its keys until somebody removes them there. A host is forgotten when it comes back, or
+      with O(state=retired).
   returned: with O(state=prepared)
   type: list
   elements: dict
   sample: []
 keyed:
   description:
-    - Names of all connections that the keystore has keys in use for, also of those that O(connections) does not name.
+    - Names of all connections for which the keystore has keys in use, including those that
+      O(connections) does not name.
   returned: with O(state=prepared)
   type: list
   elements: str
@@ -347,7 +353,8 @@ stored:
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 unnamed:
   description:
-    - For each of RV(keyed) that O(connections) does not name its C(name), its C(generation), and the C(hosts) that have its keys.
+    - For each of RV(keyed) that O(connections) does not name, its C(name), its C(generation), and
+      the C(hosts) that have its keys.
   returned: with O(state=prepared)
   type: list
   elements: dict

@@ -170,15 +170,15 @@ policies:
       type: int
       sample: 0
     complete:
-      description: Whether this is all of it. V(false) where it also has what M(ipsec.manual.ipsec_policy) cannot say, such
-        as a range of ports.
+      description: Whether this is all of it. V(false) if it also has properties that M(ipsec.manual.ipsec_policy) cannot
+        express, such as a port range.
       returned: always
       type: bool
       sample: true
     flags:
       description:
-        - What another program gave it and M(ipsec.manual.ipsec_policy) cannot ask for, in the words of C(ip xfrm) where it
-          has any. Limits have their value, in seconds, bytes, or packets.
+        - Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, named as C(ip xfrm)
+          names them where it does. Limits have their value, in seconds, bytes, or packets.
       returned: always
       type: list
       elements: str

@@ -9,13 +9,15 @@ DOCUMENTATION = r"""
 module: ipsec_rotation
 short_description: Carry out one step of the role rotate
 description:
-  - The role P(ipsec.manual.rotate#role) is made of these steps, in their order. It is no module for playbooks of your own, and its steps may change
-    with every release. Use the role.
-  - The first step reads all inputs of the run, the variables of the role and the inventory's addresses, into a record on the controller. Facts do not
-    count, neither those that hosts report in this run nor those of a fact cache, and a fact that carries the name of an input is refused. All later
+  - The role P(ipsec.manual.rotate#role) is made of these steps, in their order. It is not meant for
+    playbooks of your own, and its steps may change with every release. Use the role.
+  - The first step reads all inputs of the run, the variables of the role and the inventory's
+    addresses, into a record on the controller. Facts are ignored, whether hosts report them in this
+    run or they come from a fact cache, and a fact with the name of an input is refused. All later
     steps take inputs from that record, so nothing that a host reports can change them.
-  - What a host answers is checked against the fields that the modules declare, and kept in the same record. The record lies in Ansible's temporary
-    directory on the controller, with mode 0700, and goes when the role ends. It holds no key of an SA.
+  - What a host answers is checked against the fields that the modules declare, and kept in the same
+    record. The record lies in Ansible's temporary directory on the controller, with mode 0700, and
+    is removed when the role ends. It holds no SA's key.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -29,7 +31,8 @@ attributes:
     support: full
   platform:
     details:
-      - The controller, on any POSIX system, and what the modules that it runs on the hosts support.
+      - The controller, on any POSIX system, and whatever the modules that it runs on the hosts
+        support.
 options:
   step:
     description:

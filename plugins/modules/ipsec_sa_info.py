@@ -244,8 +244,8 @@ sas:
       sample: false
     flags:
       description:
-        - Words for what another program gave the SA and this collection neither sets nor keeps, such as C(noecn) or
-          C(output-mark).
+        - Names of properties that another program gave the SA and that this collection neither sets nor keeps, such as
+          C(noecn) or C(output-mark).
         - An SA that has any differs from every SA of a text, and no backup can hold it.
       returned: always
       type: list
@@ -294,17 +294,17 @@ sas:
           type: int
           sample: 0
         late:
-          description: Packets dropped since they came after the window had passed them.
+          description: Packets dropped because they arrived after the window had passed them.
           returned: always
           type: int
           sample: 0
         replayed:
-          description: Packets dropped since they had come before.
+          description: Packets dropped because they had been received before.
           returned: always
           type: int
           sample: 0
         integrity_failures:
-          description: Packets dropped since their ICV was wrong.
+          description: Packets dropped because their ICV was wrong.
           returned: always
           type: int
           sample: 0

@@ -67,29 +67,34 @@ options:
     description:
       - Path on the target of a protected file. Before anything changes, the SAs in scope are written to it as they are, with keys and
         sequence numbers, also if there are none. Those in a counter mode too; loading them from it needs O(allow_static_counter_mode).
-      - Sequence numbers of outbound SAs are written 4194304 higher than they are (where an SA has fewer left, half of those), so that one that
-        comes back does not repeat what it used before it went. Peers take such a leap, and drop as replays what repeats a number.
+      - Sequence numbers of outbound SAs are written 4194304 higher than they are (or higher by half
+        of what is left, if an SA has fewer left), so that an SA that is restored does not reuse
+        numbers from before it was removed. Peers accept such a leap, but drop packets that repeat a
+        number as replays.
       - With O(at), the file is written at once, and again with fresh numbers about a second before the instant.
       - Not written when nothing changes, nor in check mode, but refused at once where it could not be written.
       - It cannot be the file of O(src) or O(scope_src).
     type: path
   backup_label:
     description:
-      - Text of printable characters, at most 100,000, that is written into O(backup) as a comment. It says what the file is a way back from.
+      - Text of printable characters, at most 100,000, that is written into O(backup) as a comment.
+        It says which change the file undoes.
     type: str
   src_label:
     description:
-      - The file O(src) is refused unless it is a O(backup) with this O(backup_label). So what an older change left is not taken for the way back
-        from this one.
+      - The file O(src) is refused unless it is a O(backup) with this O(backup_label). This prevents
+        a file left over from an older change from being used to undo this one.
     type: str
   ignore_missing:
     description:
-      - Whether to change nothing where the file O(src) does not exist, and to say so in RV(missing), instead of failing.
+      - Whether to change nothing if the file O(src) does not exist, and to report that in
+        RV(missing), instead of failing.
     type: bool
     default: false
   leave:
     description:
-      - Pairs of addresses, each as C(ADDRESS|ADDRESS), whose SAs are left alone, those of the text as well as those of the SADB.
+      - Pairs of addresses, each as C(ADDRESS|ADDRESS), whose SAs are left alone, both those in the
+        text and those in the SADB.
     type: list
     elements: str
     default: []
@@ -97,15 +102,19 @@ options:
     description:
       - Instant in seconds since the epoch, on the target's clock. Everything is prepared, then the module waits and changes the SADB at that
         instant, so that peers switch together.
-      - Refused if it is more than 300 seconds away, or passed by more than one second, also where the module itself came back late from the wait.
+      - Refused if it is more than 300 seconds away, or more than one second ago, even if the module
+        itself woke up late.
     type: float
   deadline:
     description:
       - Instant in seconds since the epoch, on the target's clock, after which the module changes nothing.
-      - Choose one before the task's C(timeout) ends. Then a module that hangs, and goes on after the controller has given the host up, leaves the
-        SADB as others have set it meanwhile.
-      - Looked at when the module starts, before O(backup) is replaced, and right before the SADB changes. It fails then, and says how late it is.
-      - A file of O(backup) may have been written by then. It is harmless, since it holds what was there before, and that was not changed.
+      - Choose one before the task's C(timeout) ends. Then a module that hangs, and resumes after
+        the controller has given up on the host, leaves the SADB as others have set it in the
+        meantime.
+      - Checked when the module starts, before O(backup) is replaced, and right before the SADB
+        changes. If it has passed, the module fails and says how late it is.
+      - The O(backup) file may have been written by then. It is harmless, since it holds the
+        previous state, which was not changed.
     type: float
 seealso:
   - module: ipsec.manual.ipsec_sa

@@ -73,15 +73,18 @@ options:
   deadline:
     description:
       - Instant in seconds since the epoch, on the target's clock, after which the file is neither replaced nor removed.
-      - Choose one before the task's C(timeout) ends. Then a module that hangs changes nothing after the controller has given the host up.
-      - Looked at when the module starts, and right before the file changes, once the new one has reached the disk. It fails then, and says how late
-        it is.
+      - Choose one before the task's C(timeout) ends. Then a module that hangs changes nothing after
+        the controller has given up on the host.
+      - Checked when the module starts, and right before the file changes, once the new one has
+        reached the disk. If it has passed, the module fails and says how late it is.
     type: float
   policies_file:
     description:
-      - Path of the file of policies that the host loads at boot, as M(ipsec.manual.ipsec_boot) writes it. Where it exists, a policy in it must use each SA of
-        the text through which this host sends, or nothing is written, since after a reboot its traffic would leave unencrypted.
-      - Where it does not exist, it does nothing.
+      - Path of the file of policies that the host loads at boot, as M(ipsec.manual.ipsec_boot)
+        writes it. If it exists, each SA of the text through which this host sends must be used by a
+        policy in it. Otherwise nothing is written, since after a reboot the traffic of that SA
+        would leave unencrypted.
+      - If it does not exist, this option has no effect.
     type: path
 requirements:
   - Python 3.8 or later on the target, nothing else.
@@ -141,8 +144,8 @@ sas:
   sample: 4
 digest:
   description:
-    - For each two addresses one fingerprint over all SAs of the file between them, as M(ipsec.manual.ipsec_sadb) shows
-      it.
+    - For each pair of addresses, one fingerprint over all SAs of the file between them, as M(ipsec.manual.ipsec_sadb)
+      shows it.
   returned: success
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}

@@ -22,7 +22,7 @@ NETWORK = rf"(?:{ADDRESS}/[0-9]{{1,3}})?"
 SPI = r"0x[0-9a-f]{8}"
 MARK = r"(?:0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8})?"
 WORD = r"[a-z0-9_-]{1,20}"
-# A fingerprint, or a word in its place.
+# A fingerprint, or a word that replaces it.
 DIGEST = r"[0-9a-f]{16,64}|[a-z-]{1,20}"
 PAIR = rf"{ADDRESS}\|{ADDRESS}"
 LIMIT = r"(?:soft|hard)_(?:bytes|packets|addtime|usetime)"
@@ -96,7 +96,7 @@ _ENCAPSULATION: Fields = {
 
 _FINGERPRINT = f"(?:{DIGEST})?"
 
-# An SA without what it has done.
+# An SA without its counters.
 _SA: Fields = {
     "protocol": Field("str", "Protocol.", "esp", pattern=WORD),
     "spi": Field("str", "SPI in hexadecimal.", "0x8bcd1407", pattern=SPI),
@@ -145,9 +145,9 @@ _COUNTERS: Fields = {
     "use_time": Field("int", "When it was first used, V(0) for never.", 1795000060),
     "sequence_out": Field("int", "Sequence number of the last packet sent.", 10),
     "sequence_in": Field("int", "Sequence number of the last packet received.", 0),
-    "late": Field("int", "Packets dropped since they came after the window had passed them.", 0),
-    "replayed": Field("int", "Packets dropped since they had come before.", 0),
-    "integrity_failures": Field("int", "Packets dropped since their ICV was wrong.", 0),
+    "late": Field("int", "Packets dropped because they arrived after the window had passed them.", 0),
+    "replayed": Field("int", "Packets dropped because they had been received before.", 0),
+    "integrity_failures": Field("int", "Packets dropped because their ICV was wrong.", 0),
 }
 
 # An SA as the SADB holds it.
@@ -157,7 +157,7 @@ _ENTRY: Fields = {
     "flags": Field(
         "list",
         (
-            "Words for what another program gave the SA and this collection neither sets nor keeps, such as C(noecn) or C(output-mark).",
+            "Names of properties that another program gave the SA and that this collection neither sets nor keeps, such as C(noecn) or C(output-mark).",
             "An SA that has any differs from every SA of a text, and no backup can hold it.",
         ),
         [],
@@ -199,13 +199,13 @@ _POLICY: Fields = {
     "use_time": Field("int", "When it was last used, V(0) for never.", 0),
     "complete": Field(
         "bool",
-        "Whether this is all of it. V(false) where it also has what M(ipsec.manual.ipsec_policy) cannot say, such as a range of ports.",
+        "Whether this is all of it. V(false) if it also has properties that M(ipsec.manual.ipsec_policy) cannot express, such as a port range.",
         True,
     ),
     "flags": Field(
         "list",
         (
-            "What another program gave it and M(ipsec.manual.ipsec_policy) cannot ask for, in the words of C(ip xfrm) where it has any. Limits have their "
+            "Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, named as C(ip xfrm) names them where it does. Limits have their "
             "value, in seconds, bytes, or packets.",
         ),
         ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"],
@@ -276,7 +276,7 @@ ANSWERS: t.Mapping[str, Fields] = {
         "owner": Field("str", ("Its owner.",), "root", "success and O(state=present)"),
         "sas": Field("int", ("How many SAs it holds.",), 4, "success", range=U32),
         "digest": _DIGEST._replace(
-            description=("For each two addresses one fingerprint over all SAs of the file between them, as M(ipsec.manual.ipsec_sadb) shows it.",)
+            description=("For each pair of addresses, one fingerprint over all SAs of the file between them, as M(ipsec.manual.ipsec_sadb) shows it.",)
         ),
     },
     "ipsec_policy": {"operations": _OPERATIONS._replace(sample=["add policy out 192.168.116.16/32 > 192.168.13.213/32"])},
@@ -344,7 +344,7 @@ ANSWERS: t.Mapping[str, Fields] = {
     "ipsec_boot": {
         "service_manager": Field(
             "str",
-            ("What starts services on the host, empty where nothing known was found, which only O(state=query) allows.",),
+            ("The service manager of the host, empty if none that is known was found, which only O(state=query) allows.",),
             "systemd",
             "success",
             "(?:openrc|smf|systemd|sysvinit)?",

@@ -4,10 +4,11 @@
 
 # This plugin_utils is private to the collection and may change at any time.
 
-"""The gate: what a module answered on a host, reduced to what it may answer. Pure.
+"""The gate: a module's answer from a host, reduced to what the module may answer. Pure.
 
-A host may be in an attacker's hands, so its answer is evidence and no more: no facts, no instructions to Ansible, nothing undeclared, nothing that a
-terminal would obey. The walk follows the table of answers, never the answer, so that no depth of it matters.
+A host may be compromised, so its answer is only evidence: no facts, no instructions to Ansible, nothing
+undeclared, no terminal control characters. The walk follows the table of answers, never the answer itself, so
+the answer's depth does not matter.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _KINDS = {dict: "a dictionary", list: "a list", str: "a string", bool: "a boolea
 
 
 class Malformed(Exception):
-    """An answer that does not fit: what is wrong with it, and at which place of it."""
+    """An answer that does not fit: what is wrong with it, and where."""
 
     def __init__(self, problem: str, place: str = "") -> None:
         super().__init__(problem, place)
@@ -50,7 +51,7 @@ class Malformed(Exception):
 
 
 class _Signs(t.Dict[int, str]):
-    """How each character is shown, by its number; filled as characters come up, of which an answer may have millions."""
+    """How each character is shown, by code point; filled on demand, since an answer may have millions of characters."""
 
     def __missing__(self, number: int) -> str:
         sign = chr(number)
@@ -63,7 +64,7 @@ _pattern = functools.lru_cache(maxsize=None)(re.compile)
 
 
 def admit(module: str, answer: object) -> Answer:
-    """What anybody may see of the ``answer`` of a module of ours, in values of plain types; a failure where it is malformed."""
+    """The part of our module's ``answer`` that may be shown, in plain types; a failure if it is malformed."""
     name = module.rpartition(".")[2]
     fields = ANSWERS[name]
     try:
@@ -83,7 +84,7 @@ def malformed(module: str, problem: str) -> Answer:
 
 
 def failure(module: str, message: str) -> Answer:
-    """The failure of a module of ours, in words of the controller."""
+    """The failure of one of our modules, in the controller's words."""
     return {"failed": True, "changed": False, "msg": f"ipsec.manual.{module.rpartition('.')[2]}: {message}"}
 
 
@@ -97,7 +98,7 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def report(text: str, longest: int) -> str:
-    """Text for people, which may have lines: of so many characters at most, and a note on how many more there were."""
+    """Multi-line text for people: cut to a number of characters, with a note on how many more there were."""
     more = len(text) - longest
     return visible(text[:longest], keep="\n") + (f"... ({more} more characters)" if more > 0 else "")
 
@@ -264,7 +265,7 @@ def _check_size(field: Field, value: t.Sized) -> None:
 
 
 def _unlike(value: object, wanted: type) -> Malformed:
-    """``value`` is of another type; its own is named where JSON has it."""
+    """``value`` has the wrong type; its type is named if JSON has it."""
     found = next((kind for kind in _KINDS if isinstance(value, kind)), None)
     return Malformed(f"is {_KINDS[found] if found is not None else 'something else'}, not {_KINDS[wanted]}")
 

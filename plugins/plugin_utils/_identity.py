@@ -6,8 +6,9 @@
 
 """The keystore's id, random: the first line of each of its files, and of ``_keystore.yml``, which is written before all of them. Pure, but for a new id.
 
-One password often opens several keystores, and a file of another one is as well encrypted as its own. Only inside of what is encrypted can it be told that a
-file is out of place. Files of releases that knew no id have none, until they are written again::
+One password often opens several keystores, and a file of another one is just as validly encrypted. Only the
+encrypted content can show that a file is out of place. Files from releases without ids have none until they
+are written again::
 
     keystore: "32 hex digits"
     format: 1
@@ -33,7 +34,7 @@ _ADOPT = "Where it belongs here after all, take its first line out with ansible-
 
 
 def new() -> str:
-    """Another id."""
+    """A new id."""
     return secrets.token_hex(_ID_BYTES)
 
 
@@ -54,7 +55,7 @@ def dump(by: str) -> str:
 
 
 def load(text: str, place: str) -> str:
-    """The id that ``_keystore.yml`` holds. Raises KeystoreError where it is no such file."""
+    """The id that ``_keystore.yml`` holds. Raises KeystoreError if it is not such a file."""
     found = found_in(text)
     try:
         known = found and yaml.safe_load(text)["format"] == FORMAT
@@ -66,7 +67,7 @@ def load(text: str, place: str) -> str:
 
 
 def check(found: str, identity: str, place: str, source: str) -> None:
-    """Refuse a file that has the id of another keystore. ``source`` is the file that tells the id of this one."""
+    """Refuse a file with the id of another keystore. ``source`` is the file from which this keystore's id was read."""
     if found not in ("", identity):
         raise KeystoreError(
             f"the file is one of another keystore, which has the id {found}; {source} says {identity}", place, f"Restore it from version control. {_ADOPT}"
@@ -74,7 +75,10 @@ def check(found: str, identity: str, place: str, source: str) -> None:
 
 
 def agreed(found: t.Mapping[str, str], place: str) -> str:
-    """The id on which all files agree that have one; empty where none has. ``found`` are ids by the names of the files; ``place`` is their directory."""
+    """The id on which all files that have one agree; empty if none has one.
+
+    ``found`` maps file names to ids; ``place`` is their directory.
+    """
     rows: dict[str, list[str]] = {}
     for name, identity in found.items():
         if identity:

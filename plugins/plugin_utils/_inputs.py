@@ -6,8 +6,9 @@
 
 """Variables as the controller's user wrote them: what hosts reported does not count.
 
-Ansible merges facts over inventory variables and role defaults, so a host that may answer what it likes could change the
-inputs of a run: its own, and through tasks that run once those of all others. Inputs are therefore worked out by a copy of
+Ansible merges facts over inventory variables and role defaults, so a host, which can report anything, could change the
+inputs of a run: its own and, through tasks that run once, those of all others. Inputs are therefore evaluated
+by a copy of
 Ansible's variable manager that knows no facts, whether from this run or from a fact cache. What `set_fact`, `register` and
 `include_vars` made counts: the playbook's author chose those names and values.
 """
@@ -26,7 +27,7 @@ if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
 
-# Variables of Ansible that facts can take the place of, and that decide whom a task is about.
+# Variables of Ansible that facts can override and that decide which host a task is about.
 _IDENTITY = ("inventory_hostname", "inventory_hostname_short", "group_names", "inventory_dir", "inventory_file")
 
 
@@ -91,7 +92,7 @@ class Inputs:
     def shadowed(self, hosts: t.Iterable[str], names: t.Collection[str]) -> list[InputError]:
         """Hosts whose facts would change an input of these names, by carrying its name or that of a variable that it is made of.
 
-        They change nothing here, but somebody tries to change what a run does, or set a fact by mistake.
+        They change nothing here, but somebody is trying to change what a run does, or set a fact by mistake.
         """
         return [problem for host in sorted(hosts) if self.facts(host) for problem in self._shadowed(host, names)]
 
@@ -115,7 +116,9 @@ class Inputs:
 
 
 def _plain(value: t.Any) -> t.Any:
-    """The value in Python's own types: Ansible's containers work their templates out when they are read, and its texts carry marks."""
+    """The value in plain Python types: Ansible's containers evaluate templates when read, and
+    its strings carry tags.
+    """
     if isinstance(value, t.Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple, set)):

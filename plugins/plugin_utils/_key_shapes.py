@@ -6,8 +6,8 @@
 
 """What looks like a key: 64 bits or more in hexadecimal, with or without separators, or in base64.
 
-A guard against slips, not a proof. It errs on the side of a key where no option of ours has such a value, and lets pass what options have: addresses, SPIs,
-names, UUIDs, paths.
+A guard against slips, not a proof. It reports a key when in doubt, unless our options have such values, and admits what
+options do hold: addresses, SPIs, names, UUIDs, paths.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ _CLASSES = ("[A-Z]+", "[a-z]+", "[0-9]+", "[+/]+")
 def holds_key(value: t.Any, digests: bool = False) -> bool:
     """Whether a value that should be no secret looks like a key, or like text with one in it.
 
-    With ``digests`` the value is a dictionary of digests by two addresses, as `plan.digest` makes it, and those are none. A path may look like anything.
+    With ``digests`` the value is a dictionary of digests by two addresses, as `plan.digest` makes it, and
+    digests are not keys. A path may look like anything.
     """
     if isinstance(value, dict):
         return any(holds_key(name) or (holds_key(part) and not (digests and _is_digest(name, part))) for name, part in value.items())
@@ -91,7 +92,7 @@ def _is_encoded(word: str, padding: str) -> bool:
         data = base64.b64decode(word + missing, validate=True)
     except binascii.Error:
         return False
-    # What an encoder writes leaves no bit over; of names, most do.
+    # An encoder leaves no stray bits; most names would.
     if (padding and padding != missing) or base64.b64encode(data).decode("ascii") != word + missing:
         return False
     if data.isascii():
@@ -99,6 +100,6 @@ def _is_encoded(word: str, padding: str) -> bool:
     runs = [len(re.findall(run, word)) for run in _CLASSES]
     if padding:
         return sum(map(bool, runs)) > 1
-    # Without padding it may be a path, or a name, whose capitals, digits and hyphens stand apart.
+    # Without padding it may be a path or a name, whose capitals, digits and hyphens are grouped.
     is_mixed = all(runs[:2]) and sum(runs) >= 0.4 * len(word) and len(re.findall("[+/]", word)) <= len(word) / 8
     return len(word) >= _UNPADDED and is_mixed and not word.startswith("/")

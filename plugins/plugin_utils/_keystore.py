@@ -242,7 +242,7 @@ class Keystore:
         identity = self._own_id() or _identity.new()
         if not os.path.lexists(self.path(_identity.NAME)):
             if self._origins:
-                # Who can read the files can read it.
+                # Whoever can read the files can read it.
                 self._origins[_identity.NAME] = next(iter(self._origins.values()))
             texts = {_identity.NAME: _identity.dump(actor()), **texts}
         contents = {
@@ -358,18 +358,18 @@ class Runner(t.NamedTuple):
     @classmethod
     def of(cls, pid: int) -> Runner:
         namespace = _namespace()
-        # Without one, /proc is none or tells of other processes.
+        # Without one, /proc is missing or shows other processes.
         started = _start_of(pid) if namespace else ""
         return cls(socket.gethostname(), _first_line("/proc/sys/kernel/random/boot_id"), pid, started, _machine(), namespace)
 
     def is_alive(self) -> bool | None:
-        """None where it cannot be seen, since it runs on another machine or in another container, or in what may be one."""
+        """None if it cannot be seen because it runs, or may run, on another machine or in another container."""
         here = Runner.of(self.pid)
         # Earlier releases wrote no namespace.
         if (here.node, here.machine) != (self.node, self.machine) or self.namespace not in ("", here.namespace):
             return None
         if here.boot != self.boot:
-            # The numbers of other namespaces begin anew with each boot, on each machine.
+            # The numbers of other namespaces restart with each boot, on each machine.
             return False if self.machine and self.namespace == _FIRST_NAMESPACE else None
         try:
             os.kill(self.pid, 0)
@@ -501,7 +501,7 @@ def _first_line(path: str) -> str:
 
 
 def _namespace() -> str:
-    """The PID namespace of this process; empty where it has no /proc or that of another namespace. Other systems than Linux have no such thing."""
+    """The PID namespace of this process; empty if there is no /proc, or it belongs to another namespace. Linux only."""
     if sys.platform != "linux":
         return sys.platform
     try:

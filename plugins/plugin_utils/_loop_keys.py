@@ -18,7 +18,9 @@ _SHORTEST = 8
 
 
 def shows_key(task_vars: t.Mapping[str, t.Any], label: t.Any, secrets: t.Iterable[t.Any]) -> bool:
-    """Whether the item at hand, its label or its neighbours hold one of these values, in whatever writing, or what looks like a key."""
+    """Whether the current item, its label or its neighbours hold one of these values in any
+    notation, or something like a key.
+    """
     shown = [label, *(task_vars.get(name) for name in (task_vars.get("ansible_loop_var", "item"), "ansible_loop"))]
     values = {_digits(str(secret)) for secret in secrets if secret is not None} - {""}
     return holds_key(shown) or any(_holds(leaf, values) for leaf in _leaves(shown))

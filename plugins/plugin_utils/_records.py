@@ -19,7 +19,7 @@ The file is YAML, vault-encrypted as a whole::
     since: "2026-11-21T21:00:00Z"    # when the phase began
     by: USER@CONTROLLER              # who began it
     last: 7                          # the highest generation number ever given
-    departed: {HOST: ADDRESS}        # who had keys of the connection, and left it while it went on
+    departed: {HOST: ADDRESS}        # hosts that had keys of the connection, and left it while it continued
     current:
       generation: 7
       created: "2026-11-21T21:00:00Z"
@@ -299,7 +299,10 @@ def left_behind(record: Record) -> frozenset[str]:
 
 
 def departed(record: Record) -> dict[str, str]:
-    """Who had keys of the connection and is no endpoint of the newest generation any more, with the addresses: what they hold was never taken from them."""
+    """Hosts with their addresses that had keys of the connection and are no longer endpoints of its newest generation.
+
+    What they hold was never removed there.
+    """
     newest = record.pick(NEWEST)
     if newest is None:
         return {}
@@ -390,7 +393,11 @@ def discard(record: Record, roots: Roots, by: str = "") -> Record:
 
 
 def erase(record: Record) -> Record:
-    """Without the keys of the previous generation, which were retired when another took its place, and without who left. Unchanged where there are none."""
+    """Without the keys of the previous generation, which were retired when it was replaced, and without hosts
+    that left.
+
+    Unchanged if there are none.
+    """
     return record._replace(previous=None, departed={})
 
 

@@ -19,7 +19,7 @@ Results = t.Mapping[str, Result]
 
 # What the phases are called in messages.
 CUT_OVER = "cut over"
-# Why a host is unfit to which a question was not put.
+# Why a host that was not asked a question is unfit.
 UNASKED = "it was not asked, or not everything"
 
 
@@ -265,7 +265,7 @@ def host_states(cut: Results, back: Results) -> dict[str, str]:
 
 
 def file_problems(results: Results, expected: Result) -> list[str]:
-    """Where a protected file was written with other SAs than the keystore's, as the writing itself found: somebody else staged between."""
+    """Hosts whose protected file was written with SAs other than the keystore's: somebody else staged in between."""
     found = []
     pairs = _pairs_of_hosts(expected)
     for host, result in sorted(results.items()):

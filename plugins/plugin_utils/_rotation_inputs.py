@@ -21,7 +21,8 @@ Values = t.Dict[str, t.Any]
 _FLAG = {"type": "bool"}
 _TEXT = {"type": "str"}
 
-# One value for all hosts, since what is decided once holds for all. Names are those of the role's variables without `rotate_`.
+# One value for all hosts, since a decision made once applies to all. Names are those of the role's
+# variables without `rotate_`.
 WIDE: dict[str, Values] = {
     "connections": {"type": "list", "elements": "dict"},
     "only": {"type": "list", "elements": "str"},

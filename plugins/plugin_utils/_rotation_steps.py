@@ -7,7 +7,8 @@
 """The questions that a rotation puts to each host, step by step, and what the run decides between them. Pure.
 
 A question is one call of a module of this collection. What it holds comes from the run's inputs and from the keystore; of
-what hosts answered, only the decisions below and the same host's own answers choose which questions are put. No value that a
+what hosts answered, only the decisions below and the same host's own answers choose which questions are
+asked. No value that a
 host gave is ever handed to another host.
 
 =============  ==========================================================================================================
@@ -120,15 +121,15 @@ class Rotation:
         ]
 
     def unasked(self, step: str, wanted: t.Callable[[str], t.Sequence[str]]) -> list[str]:
-        """One sentence for each host to which a question of the step was not put that was ``wanted`` of it.
+        """One sentence for each host that was not asked a question of the step that was ``wanted`` of it.
 
-        A task's time may be up before it has put its questions, or between two of them.
+        A task's time may run out before it has asked its questions, or between two of them.
         """
         asked = {host: self.answers(step, host).results for host in self.hosts}
         return [f"{host}: {_rotation.UNASKED}" for host in self.hosts if not asked[host].keys() >= set(wanted(host))]
 
     def leaves_behind(self, host: str) -> bool:
-        """Whether the host has SAs that none of the generation takes the place of."""
+        """Whether the host has SAs that the generation does not replace."""
         return bool(self.expected["hosts"][host]["left_behind"])
 
     def readings(self) -> dict[str, tuple[float, float, float]]:
@@ -146,15 +147,15 @@ class Rotation:
         return f"{self.own(host)['file']}.next"
 
     def previous_file(self, host: str) -> str:
-        """Where what a host held before waits for a way back."""
+        """The file that keeps what a host held before, for a rollback."""
         return f"{self.own(host)['file']}.previous"
 
     def replaced_file(self, host: str) -> str:
-        """Which SAs go that none of the generation takes the place of."""
+        """Which SAs to remove that the generation does not replace."""
         return f"{self.own(host)['file']}.replaced"
 
     def label(self, host: str) -> str:
-        """What the way back is a way back from: the host's connections, each with the generation that is coming."""
+        """What the rollback file undoes: the host's connections, each with its upcoming generation."""
         rows = sorted((row["name"], row["generation"]) for row in self.expected["connections"] if host in row["endpoints"])
         return " ".join(f"{name}:{generation}" for name, generation in rows)
 
@@ -193,7 +194,9 @@ def preflight(run: Rotation, host: str) -> Dialogue:
 
 
 def preflight_problems(run: Rotation, forks: int) -> list[str]:
-    """Who is not fit for its part, or did not say; and with an instant to wait for, what keeps the hosts from waiting for it together."""
+    """Hosts that are unfit or did not say; and with a cut-over instant, what prevents the hosts
+    from waiting for it together.
+    """
     problems = run.problems(PREFLIGHT) or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT]) or boot_problems(run)
     if run.wide["cutover_delay"]:
         problems += _rotation.clocks(run.readings(), run.wide["clock_tolerance"], forks)
@@ -206,7 +209,9 @@ def instants(run: Rotation) -> dict[str, float]:
 
 
 def boot_problems(run: Rotation) -> list[str]:
-    """Where SAs come back at boot without the policies that this run is to bring. No answer of a host decides anything but whether the run goes on."""
+    """Hosts where SAs come back at boot without the policies of this run. Answers decide only
+    whether the run goes on.
+    """
     found = []
     for host in run.hosts:
         told = run.answers(PREFLIGHT, host).get(BOOT)
@@ -234,7 +239,7 @@ def stage(run: Rotation, host: str) -> Dialogue:
     found = run.answers(PREFLIGHT, host).get(PREFLIGHT)
     stale = _rotation.leftover(found, ".previous") and host not in _rotation.resumed_hosts(run.expected)
     if stale:
-        # It holds keys that were retired since, and they must not come back.
+        # It holds keys that have been retired since, and they must not come back.
         yield Question("previous", "ipseckeys_file", {"path": run.previous_file(host), "state": "absent", **run.deadline(host)})
     common = {"digest_key": run.state["digest_key"], **run.deadline(host)}
     yield Question(
@@ -311,7 +316,9 @@ def _probe(run: Rotation, host: str, name: str, count: int) -> Question:
 
 
 def cut_over_problems(run: Rotation) -> list[str]:
-    """What speaks against the generation when every host has been asked to cut over: who failed, and who holds other SAs than the keystore."""
+    """Verification failures after the cut-over: hosts that failed, and hosts that hold SAs
+    other than the keystore's.
+    """
     results = run.results(CUT_OVER, "sadb")
     asked = {host: UNANSWERED if _rotation.was_skipped(result) else result for host, result in results.items()}
     problems = _rotation.task_problems(asked) or _rotation.agreement(asked, run.expected) or run.problems(CUT_OVER)
@@ -319,7 +326,7 @@ def cut_over_problems(run: Rotation) -> list[str]:
 
 
 def verdict(run: Rotation) -> tuple[list[str], list[str]]:
-    """What speaks against the generation when test packets were sent, and what could not be tested."""
+    """Verification failures after test packets were sent, and what could not be tested."""
     problems = cut_over_problems(run)
     if problems or not run.wide["probe"]:
         return problems, []
@@ -332,7 +339,7 @@ def verdict(run: Rotation) -> tuple[list[str], list[str]]:
 
 
 def _must(result: Result) -> Result:
-    """A question that should have been put and was not counts as one without an answer."""
+    """A question that should have been asked but was not counts as unanswered."""
     return UNANSWERED if result == SKIPPED else result
 
 
@@ -360,7 +367,7 @@ def go_back(run: Rotation, host: str) -> Dialogue:
                 **run.deadline(host),
                 "backend": run.own(host)["backend"],
                 "leave": sorted(_rotation.own_pairs(stayed(run), run.expected, host)),
-                "allow_static_counter_mode": True,  # what the host had comes back, whatever it is
+                "allow_static_counter_mode": True,  # restore whatever the host had
             },
         )
     # Where going back failed, both files are what the next run needs to try again.
@@ -401,7 +408,7 @@ def persist(run: Rotation, host: str) -> Dialogue:
 
 
 def persist_problems(run: Rotation) -> list[str]:
-    """Where the protected file is not what the kernel holds, or SAs that nothing took the place of are left."""
+    """Hosts whose protected file differs from the kernel, or that still have SAs that should have been removed."""
     unasked = run.unasked(PERSIST, lambda host: ["file", "removal"] if run.leaves_behind(host) else ["file"])
     return run.problems(PERSIST) or unasked or _rotation.file_problems(run.results(PERSIST, "file"), run.expected)
 
@@ -453,7 +460,9 @@ def policies(run: Rotation, host: str, everywhere: bool = False, without: t.Coll
 
 
 def boot(run: Rotation, host: str) -> Dialogue:
-    """The file of policies is written as a whole, so those of connections that the run leaves out stand there too, and what nothing names any more stays."""
+    """The file of policies is written as a whole, so it includes those of connections
+    that the run leaves out, and policies that nothing names any more stay.
+    """
     own = run.own(host)
     if own["boot"]:
         wanted = [*own["boot_policies"], *(policies(run, host, everywhere=True) if own["policies"] else ())]

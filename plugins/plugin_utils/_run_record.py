@@ -4,9 +4,10 @@
 
 # This plugin_utils is private to the collection and may change at any time.
 
-"""What one run of a role was asked to do, decided, and was answered: files on the controller, which no host can write.
+"""The inputs, decisions and answers of one run of a role: files on the controller, which no host can write.
 
-Ansible's own places do not serve. Facts and registered results of a host lie among its variables, where what a host reports
+Ansible's own storage is not suitable. Facts and registered results of a host lie among its variables, where
+what a host reports
 can take the place of an input. The record lies in Ansible's temporary directory of this process (mode 0700), which Ansible
 removes when it ends, and the role removes the record before that.
 
@@ -36,7 +37,7 @@ _LONGEST_RUN = 86400.0  # seconds
 
 Result = t.Dict[str, t.Any]
 
-# What stands for an answer that never came: the host was asked, and the task ended before the answer.
+# Marks an answer that never came: the host was asked, and the task ended before it answered.
 UNANSWERED: t.Final[Result] = {"unreachable": True, "msg": "it did not answer, or not in time"}
 SKIPPED: t.Final[Result] = {"skipped": True}
 
@@ -49,7 +50,7 @@ class Answers(t.NamedTuple):
     answered: float = 0.0
 
     def get(self, question: str) -> Result:
-        """`UNANSWERED` for a question that was put and not answered, `SKIPPED` for one that was not put."""
+        """`UNANSWERED` for a question that was asked but not answered, `SKIPPED` for one that was not asked."""
         return self.results.get(question, SKIPPED)
 
 
@@ -60,7 +61,9 @@ class RunRecord:
         self.directory = os.path.join(C.DEFAULT_LOCAL_TMP, f"ipsec.manual.{role}")
 
     def begin(self, state: t.Mapping[str, t.Any]) -> None:
-        """A new record. What an earlier run of the role in this process left is gone, and what runs left that were killed a day ago or more."""
+        """A new record. Removes what an earlier run of the role in this process left, and what
+        runs killed a day or more ago left.
+        """
         self.end()
         self._sweep()
         os.makedirs(self.directory, mode=0o700)

@@ -44,7 +44,7 @@ class HiddenOptions(t.Dict[str, t.Any]):
 
 
 class HostAction(ActionBase):
-    """An action that runs modules of ours on its host. What they answer passes the gate before Ansible reads it."""
+    """An action that runs our modules on its host. What they answer passes the gate before Ansible reads it."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -174,7 +174,9 @@ class WatchedActionModule(_ModuleAction):
 
 
 def _admitted(module: str, output: str) -> Answer | None:
-    """The answer in a module's output, past what a shell may say before and after it, as the gate admits it; None where there is none."""
+    """The answer in a module's output, without what a shell may print around it, as the gate
+    admits it; None if there is none.
+    """
     if len(output) > _LONGEST_OUTPUT:
         return malformed(module, f"it has {len(output)} characters, more than {_LONGEST_OUTPUT}")
     try:

@@ -211,7 +211,9 @@ def fingerprints(sa: SecurityAssociation, of: t.Callable[[Algorithm, bytes], str
 
 
 def in_place_of_keys(sa: SecurityAssociation, earlier: SecurityAssociation | None = None) -> dict[str, str]:
-    """What stands in the place of its keys in a text. A short key is marked where it is another than that of ``earlier``, since its word would not tell."""
+    """What a text shows in place of the SA's keys. A short key is marked if it differs from that of ``earlier``, since
+    the word alone would not show it.
+    """
     found = {}
     for kind, value in fingerprints(sa).items():
         changed = earlier is not None and key_in_use(sa, kind) != key_in_use(earlier, kind)

@@ -315,7 +315,7 @@ def _load_beside(policies: PolicyChange | None, path: str, options: Options, sad
 
 
 def _fail_open(policies: PolicyChange, sas: t.Sequence[SecurityAssociation], path: str, sadb: Sadb) -> int:
-    """Tell what would leave in the clear, or be kept from that; 1 for the former. What can be closed is closed by then."""
+    """Report what would leave in the clear (returns 1) or was kept from it. What can be closed is already closed."""
     from .guarding import between, uncovered
     from .sadb.spd import label
 

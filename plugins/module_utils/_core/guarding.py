@@ -4,10 +4,11 @@
 
 # This module_utils is private to the collection and may change at any time.
 
-"""Which policies have traffic use which SAs. Pure.
+"""Which policies make traffic use which SAs. Pure.
 
 What an SA protects leaves unencrypted where no policy asks for the SA. Matching follows the kernel (net/xfrm/xfrm_state.c: xfrm_state_find for packets
-that leave; net/xfrm/xfrm_policy.c: xfrm_state_ok for those that arrive). Priorities do not count: a policy that is asked earlier is an exception, which
+that leave; net/xfrm/xfrm_policy.c: xfrm_state_ok for those that arrive). Priorities are ignored: a policy
+that matches earlier is an exception that
 somebody wanted.
 """
 
@@ -55,10 +56,11 @@ class _Demands:
 
 
 def uncovered(sas: t.Iterable[SecurityAssociation], policies: t.Iterable[Policy], local: t.AbstractSet[bytes]) -> list[SecurityAssociation]:
-    """The outbound SAs that no policy has packets use: what they are for leaves unencrypted. An SA shared towards a multicast group is one of them.
+    """The outbound SAs that no policy makes packets use, so their traffic leaves unencrypted. Includes SAs
+    shared towards a multicast group.
 
     ``local`` is the addresses of this host. Where it has none but loopback yet, as before the network is up, the policies tell which end of an SA is
-    here; an SA of which they tell neither counts.
+    here; an SA for which they show neither counts.
     """
     policies = list(policies)
     leaving = _Demands(policy for policy in policies if policy.direction == OUT)
@@ -175,9 +177,9 @@ def _meet(one: Network, other: Network) -> bool:
 
 
 def _way(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> str:
-    """Which way the SA goes, as `direction_of` where the host has addresses; empty where nothing tells."""
+    """Which way the SA goes, as `direction_of` where the host has addresses; empty if unknown."""
     if is_unspecified(sa.source):
-        # Shared by many senders, this host among them; but who receives alone does not send to himself.
+        # Shared by many senders, including this host; but a sole receiver does not send to itself.
         return sa.direction or (OUTBOUND if is_multicast(sa.destination) else INBOUND if sa.destination in local else "")
     return direction_of(sa, local) if local else sa.direction
 

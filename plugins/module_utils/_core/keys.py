@@ -97,7 +97,9 @@ def generate(algorithm: Algorithm, bits: int | None = None) -> bytes:
 
 
 def is_short(algorithm: Algorithm, key: bytes) -> bool:
-    """Whether a key has so few secret bits that somebody who can test guesses finds it. Salt is no secret, and parity none of it."""
+    """Whether a key has so few secret bits that it can be found by testing guesses. Salt and
+    parity bits are not secret.
+    """
     bits = len(key) * 8 - algorithm.salt_bits
     return (bits * 7 // 8 if algorithm.des_parity else bits) < LONG_BITS
 
@@ -105,7 +107,7 @@ def is_short(algorithm: Algorithm, key: bytes) -> bool:
 def fingerprint(algorithm: Algorithm, key: bytes) -> str:
     """What may be shown of a key: `full_fingerprint`, but `SHORT_KEY` for a short one; empty for no key.
 
-    Two systems that hold the same key show the same fingerprint; a long key cannot be had from it.
+    Two systems that hold the same key show the same fingerprint; a long key cannot be derived from it.
     """
     return SHORT_KEY if key and is_short(algorithm, key) else full_fingerprint(algorithm, key)
 

@@ -33,7 +33,7 @@ class PolicyChange(t.NamedTuple):
     """What is to be done about the file ``path``, which names the policies ``wanted``, where the SPD holds ``actual``.
 
     ``closing`` keeps traffic from leaving in the clear, whatever becomes of the SAs; ``changing`` goes with the SAs, all or nothing; ``leaving`` comes
-    after them. ``kept`` is what the file names no more and what stays nevertheless.
+    after them. ``kept`` is what the file no longer names but stays anyway.
     """
 
     path: str
@@ -54,7 +54,7 @@ class PolicyChange(t.NamedTuple):
         return len(self.wanted) - sum(step.new is not None for step in self.operations)
 
     def beside(self, sas: t.Iterable[SecurityAssociation]) -> PolicyChange:
-        """The same where these SAs stay: no policy goes that guards one of them."""
+        """The same if these SAs stay: no policy that guards one of them is removed."""
         held = [step.old for step in self.leaving if step.old is not None]
         kept = tuple(guarding(held, sas)) if held else ()
         return self._replace(kept=kept, leaving=tuple(step for step in self.leaving if step.old not in kept))
@@ -99,7 +99,10 @@ def read_record(path: str) -> list[Policy]:
 
 
 def change(path: str, policies: t.Sequence[Policy], loaded: t.Sequence[Policy], actual: t.Sequence[PolicyEntry], removing: bool = False) -> PolicyChange:
-    """What makes an SPD that holds ``actual`` hold the policies of the file ``path``, or none of them. ``loaded`` is what `read_record` tells."""
+    """The changes that bring an SPD from ``actual`` to the policies of the file ``path``, or to none of them.
+
+    ``loaded`` is what `read_record` returns.
+    """
     held = tuple(entry.policy for entry in actual)
     if removing:
         ours = {identity(policy): policy for policy in (*loaded, *policies)}

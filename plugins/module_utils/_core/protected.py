@@ -93,7 +93,7 @@ def take(file: t.IO[bytes], path: str, limit: int = LIMIT) -> bytes:
     return data
 
 
-# Called when all is ready to change a file, right before it changes; it does not change where this raises.
+# Called right before a file changes, when everything is ready; the file does not change if this raises.
 Check = t.Callable[[], None]
 
 

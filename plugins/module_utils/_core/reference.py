@@ -71,9 +71,9 @@ _SECTIONS = (
     (
         "Failing closed",
         "With --policies, nothing leaves in the clear that should be protected, as far as files and kernel allow. --apply adds the policies that are missing "
-        "before it reads the file of SAs, and they stay where that is missing, wrong or refused: traffic waits for its SAs. Policies are removed after SAs. "
-        "One that guards an SA of the file stays, with a warning, though the file of policies names it no more. Where no policy of the SPD, whoever put it "
-        "there, has packets use an SA of the file that this host sends through, everything is loaded, and the exit status is 1.",
+        "before it reads the file of SAs, and they stay even if that is missing, wrong or refused: traffic waits for its SAs. Policies are removed after SAs. "
+        "One that guards an SA of the file stays, with a warning, even if the file of policies no longer names it. If this host sends through an SA of the "
+        "file but no policy of the SPD, whoever put it there, makes packets use it, everything is loaded, and the exit status is 1.",
     ),
     (
         "Keys",

@@ -47,7 +47,7 @@ _EXPLANATIONS = (
     _Explanation(errno.ENOMEM, "", "the kernel has no memory for it", "Free memory and run again."),
     _Explanation(errno.ENOBUFS, "", "the kernel has no memory for its answers", "Raise net.core.rmem_max, or run as root, and run again."),
 )
-# How many of the things that an error is about it names.
+# How many of the affected items an error names.
 _LABELS_MOST = 5
 _TYPE_MODULES = {(ESP, 4): "esp4", (AH, 4): "ah4", (ESP, 16): "esp6", (AH, 16): "ah6"}
 
@@ -81,7 +81,7 @@ def explain(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
 
 
 def explain_lost(exc: NetlinkError, labels: t.Sequence[str]) -> SadbError:
-    """What became of changes that were to be taken back: nothing where they could not be sent, unknown where only the answers are missing."""
+    """What became of changes to be undone: a failed send changed nothing; lost answers leave the outcome unknown."""
     name = errno_name(exc.refusal.errno)
     cause = f"{name}: {exc.refusal.text or errno_text(exc.refusal.errno)}"
     count = f"{len(labels)} changes" if len(labels) > 1 else "1 change"

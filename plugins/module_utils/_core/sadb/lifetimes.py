@@ -31,7 +31,7 @@ def update(changes: t.Sequence[Change]) -> None:
             try:
                 refusals = link.send(requests[first:last])[0]
             except NetlinkError as exc:
-                # Giving an SA the lifetimes it has does no harm, so what may have been done is taken back like what was.
+                # Setting an SA's existing lifetimes again is harmless, so what may have been done is undone, too.
                 raise _refused(_exchange_error(exc), [*done, *(batch if isinstance(exc, AnswersLost) else ())]) from None
             done += [change for index, change in enumerate(batch) if index not in refusals]
             if refusals:
@@ -44,7 +44,7 @@ def _request(entry: Entry, lifetimes: Lifetimes) -> Message:
 
 
 def _refused(error: SadbError, done: t.Sequence[Change]) -> SadbError:
-    """The error, with what became of the changes before it, which are taken back."""
+    """Undo the changes before the error; return it extended with the result."""
     stuck = _undo([entry for entry, dummy in done])
     after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "No lifetime was changed."
     return SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)

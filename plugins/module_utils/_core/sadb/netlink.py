@@ -92,7 +92,10 @@ class NetlinkError(Exception):
 
 
 class AnswersLost(NetlinkError):
-    """A batch was sent and its answers cannot be had, as where the kernel has no memory for them: which requests it carried out is unknown."""
+    """A batch was sent but its answers are lost, for example because the kernel had no memory for them.
+
+    Which requests it carried out is unknown.
+    """
 
     def __init__(self, refusal: Refusal | None = None) -> None:
         super().__init__(refusal if refusal is not None else Refusal(errno.ENOBUFS, "the kernel's answers were lost"))
@@ -123,7 +126,7 @@ class Netlink:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
-        # At random, so that nobody can answer what is not asked yet; with room to count up within 32 bits.
+        # Random, so that nobody can answer a request in advance; with room to count up within 32 bits.
         self._sequence = int.from_bytes(os.urandom(4), "big") >> 2
         self._buffer_sizes()
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):

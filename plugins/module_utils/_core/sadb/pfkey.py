@@ -140,7 +140,7 @@ class Pfkey:
 class _Step(t.NamedTuple):
     """One request of an `apply`: the SA it is about, whether it adds it, and what the kernel showed of it where it deletes it.
 
-    ``doubtful`` where it was sent and nobody knows whether the kernel carried it out.
+    ``doubtful`` if it was sent and it is unknown whether the kernel carried it out.
     """
 
     sa: SecurityAssociation
@@ -266,7 +266,7 @@ class PfkeySadb(Sadb):
             link.ask(pfkey_messages.ADD, satype, pfkey_messages.new_sa(self.dialect, step.sa))
 
     def _carry_out(self, link: Pfkey, step: _Step) -> tuple[SadbError | None, _Step]:
-        """What went wrong, and the step, doubtful where it may have happened all the same."""
+        """What went wrong, and the step, doubtful if it may have happened anyway."""
         try:
             self._request(link, step)
         except AnswerLost as exc:
@@ -284,9 +284,9 @@ class PfkeySadb(Sadb):
         return any(there.encryption_key == sa.encryption_key and there.authentication_key == sa.authentication_key for there in found)
 
     def _after_undo(self, error: SadbError, done: t.Sequence[_Step]) -> SadbError:
-        """Take back what was done, last first; the error with what became of it.
+        """Undo in reverse order; return the error extended with the result.
 
-        What is doubtful is taken back as well: that an SA is gone already, or still there, is then as good as success.
+        Doubtful steps are undone as well: if an SA is already gone, or still there, that counts as success.
         """
         stuck = []
         renewed = 0
@@ -295,7 +295,7 @@ class PfkeySadb(Sadb):
                 stuck.append(SadbError("PF_KEY does not show all of it, so it could not be put back", label(step.sa)))
                 continue
             try:
-                # A socket of its own, since another may be what is broken.
+                # A separate socket, since the other one may be what is broken.
                 with self._open("taking back a change") as link:
                     self._take_back(link, step)
             except SadbError as failure:

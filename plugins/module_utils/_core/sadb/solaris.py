@@ -133,7 +133,9 @@ class SolarisSadb(Sadb):
             ) from None
 
     def _after_blind_undo(self, error: SadbError, before: t.Mapping[Identity, Held], goal: Goal) -> SadbError:
-        """Have everything taken back that may have been done, since the SADB cannot be read; the error, with what is known of it."""
+        """Undo everything that may have been done, since the SADB cannot be read; return the
+        error extended with the result.
+        """
         commands = []
         for key in reversed(list(goal)):
             wanted, was = goal[key], before.get(key)

@@ -84,7 +84,8 @@ _MARK = struct.Struct("@II")
 _U32 = struct.Struct("@I")
 _ANY_ALGORITHM = 0xFFFFFFFF
 
-# What an entry has that `Policy` has no field for, in the words of ip(8) (include/uapi/linux/xfrm.h: XFRM_POLICY_*, XFRM_SHARE_*).
+# Properties of an entry that `Policy` has no field for, in the words of ip(8)
+# (include/uapi/linux/xfrm.h: XFRM_POLICY_*, XFRM_SHARE_*).
 _FLAG_WORDS = ("localok", "icmp", *(f"flag-{bit}" for bit in range(2, 8)))
 _SHARE_WORDS = ("", "session", "user", "unique")
 _ALGORITHM_WORDS = ("auth-algorithms", "encryption-algorithms", "compression-algorithms")
@@ -379,7 +380,9 @@ def _restore(part: Part) -> Message:
 
 
 class _Step(t.NamedTuple):
-    """The policy of a step, the request, and the one that takes it back; ``doubtful`` where nobody knows whether the kernel carried it out."""
+    """The policy of a step, the request, and its inverse; ``doubtful`` if it is unknown whether
+    the kernel carried it out.
+    """
 
     policy: Policy
     request: Message
@@ -456,7 +459,8 @@ class Spd:
                 refusals = link.send(requests[first:last])[0]
             except NetlinkError as exc:
                 refusals = {0: exc.refusal}
-                # What could not be sent was not done. Putting a policy in its old place again does no harm, nor does deleting one that did not come.
+                # A failed send changed nothing. Restoring a policy that is still there is harmless,
+                # and so is deleting one that was never added.
                 if isinstance(exc, AnswersLost):
                     done += [step._replace(doubtful=True) for step in steps[first:last]]
             else:
@@ -470,11 +474,11 @@ class Spd:
 
 
 def _taken_back(steps: t.Sequence[_Step]) -> list[SadbError]:
-    """Undo steps that were carried out, last first; what could not be taken back, or where that is unknown."""
+    """Undo steps in reverse order; return what could not be undone, or may not have been."""
     if not steps:
         return []
     try:
-        # A socket of its own, since the other one may be what is broken.
+        # A separate socket, since the other one may be what is broken.
         with open_link(NETLINK_XFRM, "taking back what was done to the SPD") as link:
             return _undo(link, steps[::-1])
     except SadbError as error:
@@ -482,7 +486,7 @@ def _taken_back(steps: t.Sequence[_Step]) -> list[SadbError]:
 
 
 def _undo(link: Netlink, steps: t.Sequence[_Step]) -> list[SadbError]:
-    """Send what takes each step back, in order; what could not be taken back."""
+    """Send the inverse of each step, in order; return what could not be undone."""
     from .explain import explain_lost  # only here, since most changes succeed
 
     requests = [step.inverse for step in steps]

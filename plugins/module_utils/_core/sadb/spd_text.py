@@ -51,7 +51,7 @@ POLICY = {
     "if_id": Field(int, 0),
     "templates": Field(list, ()),
 }
-# What the type of a field is called.
+# Names of field types.
 _KIND_NAMES = {int: "a whole number", str: "a word", list: "a list", dict: "a mapping"}
 
 

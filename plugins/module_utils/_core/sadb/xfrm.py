@@ -87,7 +87,7 @@ def open_link(family: int, doing: str) -> t.Iterator[Netlink]:
 class _Step(t.NamedTuple):
     """One request of an `apply`: the SA it is about, whether it adds it, and what the kernel showed of it where it deletes it.
 
-    ``doubtful`` where it was sent and nobody knows whether the kernel carried it out.
+    ``doubtful`` if it was sent and it is unknown whether the kernel carried it out.
     """
 
     sa: SecurityAssociation
@@ -214,7 +214,8 @@ class XfrmSadb(Sadb):
         return None, done
 
     def _done(self, steps: t.Sequence[_Step]) -> list[_Step]:
-        """Which steps the kernel carried out, seen from the SADB, since its answers were lost; all of them where the SADB cannot be read either.
+        """Which steps the kernel carried out, judging by the SADB, since its answers were lost; all if that
+        cannot be read either.
 
         An SA that equals the one to be added counts as ours: the plan had not seen it.
         """
@@ -230,9 +231,9 @@ class XfrmSadb(Sadb):
         return [step for step in steps if step.adds == is_there(step.sa)]
 
     def _undo(self, done: t.Sequence[_Step]) -> list[SadbError]:
-        """Take back what was done, last first; what could not be taken back, or where that is unknown.
+        """Undo in reverse order; return what could not be undone, or may not have been.
 
-        What is doubtful is taken back as well: that an SA is gone already, or still there, is then as good as success.
+        Doubtful steps are undone as well: if an SA is already gone, or still there, that counts as success.
         """
         stuck: list[SadbError] = []
         steps = []
@@ -243,14 +244,14 @@ class XfrmSadb(Sadb):
                 steps.append(step)
         requests = [step.inverse() for step in steps]
         try:
-            # A socket of its own, since the other one may be what is broken.
+            # A separate socket, since the other one may be what is broken.
             with open_link(NETLINK_XFRM, f"taking back {len(steps)} changes") as link:
                 for first, last in link.batches(requests):
                     batch = steps[first:last]
                     try:
                         refusals = link.send(requests[first:last])[0]
                     except NetlinkError as exc:
-                        # The other batches can still be taken back, and what was refused first is still to be told.
+                        # The other batches can still be undone, and the first refusal must still be reported.
                         stuck.append(_explain_lost(exc, [step.sa for step in batch]))
                         continue
                     stuck += [
