@@ -205,8 +205,8 @@ _POLICY: Fields = {
     "flags": Field(
         "list",
         (
-            "Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, named as C(ip xfrm) names them where it does. Limits have their "
-            "value, in seconds, bytes, or packets.",
+            "Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, named as C(ip xfrm) names them where it does. "
+            "Limits have their value, in seconds, bytes, or packets.",
         ),
         ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"],
         most=FEW,
