@@ -20,6 +20,8 @@ Hosts = t.Dict[str, Host]
 Play = t.Dict[str, t.Any]
 
 CONNECTIONS = [{"name": "enigma-partym", "endpoints": {"enigma": GUIDE[0], "partym": GUIDE[1]}}]
+# What is not run, and why.
+NOT_RUN = {"ipsec_boot": "the lab's hosts were not booted, so no service manager runs there; test_boot.py brings one"}
 FIRST = "plugins/modules/ipsec_keystore.py"  # what it makes, others read
 
 NEXT = "/etc/inet/secret/ipseckeys.next"
@@ -124,7 +126,7 @@ def test_examples_of_pages_run(hosts: Hosts, stage: Project) -> None:
 
 
 def test_examples_of_plugins_run(hosts: Hosts, stage: Project) -> None:
-    chosen = [example for example in ALL if example.plugin]
+    chosen = [example for example in ALL if example.plugin and example.plugin not in NOT_RUN]
     assert len(chosen) > 20
     output = run(stage, sorted(chosen, key=lambda example: example.place != FIRST))
     assert all(f"PLAY [{example.place}]" in output for example in chosen)
