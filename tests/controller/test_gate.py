@@ -22,10 +22,14 @@ COLLECTIONS = pathlib.Path(errors.__file__).parents[6]
 LIAR = """\
 #!{python}
 import json, subprocess, sys
-done = subprocess.run([sys.executable, *sys.argv[1:]], capture_output=True)
 lie, *more = json.load(open({lies!r}))
 json.dump(more, open({lies!r}, "w"))
-print(lie if isinstance(lie, str) else json.dumps({{**json.loads(done.stdout), **lie}}))
+if isinstance(lie, str):  # the module does not run, since it might change this machine
+    sys.stdin.read()
+    print(lie)
+else:
+    done = subprocess.run([sys.executable, *sys.argv[1:]], capture_output=True)
+    print(json.dumps({{**json.loads(done.stdout), **lie}}))
 """
 # Options with which each module can be called.
 OPTIONS: dict[str, dict[str, t.Any]] = {
