@@ -21,7 +21,10 @@ Play = t.Dict[str, t.Any]
 
 CONNECTIONS = [{"name": "enigma-partym", "endpoints": {"enigma": GUIDE[0], "partym": GUIDE[1]}}]
 # What is not run, and why.
-NOT_RUN = {"ipsec_boot": "the lab's hosts were not booted, so no service manager runs there; test_boot.py brings one"}
+NOT_RUN = {
+    "ipsec_boot": "the lab's hosts were not booted, so no service manager runs there; test_boot.py brings one",
+    "ipsec_rotation": "examples run on one host, and a rotation wants both; test_rotation.py drives it",
+}
 FIRST = "plugins/modules/ipsec_keystore.py"  # what it makes, others read
 
 NEXT = "/etc/inet/secret/ipseckeys.next"
