@@ -27,6 +27,8 @@ _WANTED = {
     "path": ("a path", "Write the path of one file."),
     "str": ("a word", "Write one word or text, in quotation marks if need be."),
 }
+# What Ansible would convert, or take as it is, though nobody means it: Python's booleans are integers.
+_NEVER_MEANT: dict[str, tuple[type, ...]] = {"str": (dict, list), "int": (bool,), "float": (bool,)}
 
 
 class Module(AnsibleModule):
@@ -73,8 +75,7 @@ def _value(value: t.Any, row: t.Mapping[str, t.Any], place: str) -> t.Iterator[I
         yield InputError("nothing is given", place, "Give it; a variable that it comes from may be empty.")
         return
     try:
-        # Ansible converts anything to a string; a list, or a number for a path, is never intended.
-        if (kind == "str" and isinstance(value, (dict, list))) or (kind == "path" and not isinstance(value, str)):
+        if isinstance(value, _NEVER_MEANT.get(kind, ())) or (kind == "path" and not isinstance(value, str)):
             raise TypeError
         converted = DEFAULT_TYPE_VALIDATORS[kind](value)
     except Exception:  # pylint: disable=broad-except  # what they raise is undocumented; it includes OverflowError

@@ -51,6 +51,8 @@ MODULES: dict[str, tuple[Arguments, Arguments]] = {
         ),
         ("ipsec_sa", {**ESP, "lifetimes": []}, "lifetimes: this is a list, not a mapping."),
         ("ipsec_sa", {**ESP, "lifetimes": {"hard_bytes": "many"}}, "lifetimes.hard_bytes: this is a word, not a whole number. Write digits."),
+        ("ipsec_sa", {**ESP, "replay_window": False}, "replay_window: this is true or false, not a whole number. Write digits."),
+        ("ipsec_sadb", {"content": "", "at": True}, "at: this is true or false, not a number."),
         ("ipsec_sa", {**ESP, "spi": [1]}, "spi: this is a list, not a word."),
         ("ipsec_sa", {**ESP, "encryption_key": [ENCRYPTION_KEY]}, "encryption_key: this is a list, not a word."),
         ("ipsec_sa", {**ESP, "src": {}}, "src: this is a mapping, not a word."),
