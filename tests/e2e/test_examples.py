@@ -89,7 +89,7 @@ def make_stage(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> t.Iter
     for host in hosts.values():
         host.run("ip", "xfrm", "policy", "flush")
         host.run("ip", "xfrm", "state", "flush")
-        host.run("rm", "-rf", "/etc/inet/secret")
+        host.run("rm", "-rf", "/etc/inet/secret", "/etc/ipsecpolicies.json")
     shutil.rmtree(folder)
 
 
