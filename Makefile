@@ -14,7 +14,7 @@ help:
 	@echo 'make bench   what it costs, against ip(8) and a C program, into build/bench.json'
 	@echo 'make fuzz    broken input for the language, guided by coverage; SECONDS=600'
 	@echo 'make docs    the docs site, into build/docs/html'
-	@echo 'make docs-command  docs/ipseckey.*, from the tables of the command'
+	@echo 'make docs-command  docs/ipseckey.* and the page of the command, from its tables'
 	@echo 'make docs-returns  the RETURN blocks of modules, from the table of answers that the gate goes by'
 	@echo 'make release the artifact, its bill of materials and the manifest to sign, into build/release'
 	@echo 'make clean   remove what these made: build/ and .venv*/'

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ipseckey and its kernel accept we accept, with the same meaning; docs/deviations.md names every exception, and only those."""
+"""What ipseckey and its kernel accept we accept, with the same meaning; docs/docsite/rst/deviations.rst names every exception, and only those."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ GOOD = f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 auth_alg sha1 authkey {K
 def tables() -> tuple[dict[str, tuple[str, str]], dict[str, tuple[str, str]]]:
     """The first two tables of the document: ipseckey's verdict and ours, by case and by input."""
     found: list[dict[str, tuple[str, str]]] = []
-    for line in (HERE.parents[1] / "docs/deviations.md").read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if line.startswith("| ---"):
-            found.append({})
-        elif line.startswith("| ") and cells[0] not in ("Case", "Input", "What"):
-            assert len(cells) == 4 and cells[3].endswith("."), line
-            assert cells[0] not in found[-1], line
+    page = (HERE.parents[1] / "docs/docsite/rst/deviations.rst").read_text(encoding="utf-8")
+    for table in page.split(".. list-table::\n")[1:]:
+        found.append({})
+        for row in table.split("\n   * - ")[2:]:  # before the first row are the options, then its head
+            cells = [cell.replace("``", "`") for cell in re.match(r".*(\n     - .*)*", row)[0].split("\n     - ")]  # type: ignore[index]
+            assert len(cells) == 4 and cells[3].endswith("."), row
+            assert cells[0] not in found[-1], row
             found[-1][cells[0]] = (cells[1], cells[2])
     first, second, dummy = found
     return first, second

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from .algorithms import ALGORITHMS
@@ -284,34 +285,42 @@ complete -o filenames -F _ipseckey ipseckey
 
 
 def page() -> str:
-    """The same as `man_page`, as Markdown tables."""
+    """The same as `man_page`, as a page of the docs site."""
     text = _PAGE.format(summary=SUMMARY[:1].upper() + SUMMARY[1:], usage=USAGE)
     for title, head, rows in _tables():
-        text += f"\n## {title}\n\n| {head} | |\n| --- | --- |\n"
-        text += "".join(f"| `{_cell(left)}` | {_cell(right)} |\n" for left, right in rows)
-    return text + "".join(f"\n## {title}\n\n{paragraph}\n" for title, paragraph in _SECTIONS)
+        text += f"{_heading(title)}.. list-table::\n   :header-rows: 1\n   :widths: 35 65\n\n   * - {head}\n     -\n"
+        text += "".join(f"   * - ``{left}``\n     - {_plain(right)}\n" for left, right in rows)
+    return text + "".join(f"{_heading(title)}{_plain(paragraph)}\n" for title, paragraph in _SECTIONS)
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _heading(title: str) -> str:
+    return f"\n{title}\n{'-' * len(title)}\n\n"
+
+
+def _plain(text: str) -> str:
+    """The text with nothing in it that reStructuredText takes for markup, and options of the command as literals."""
+    return re.sub(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", r"``\g<0>``", re.sub(r"[\\*`|]|_(?!\w)", r"\\\g<0>", text))
 
 
 _PAGE = """\
-<!--
-Copyright (c) 2026, ipsec.manual contributors
-GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-SPDX-License-Identifier: GPL-3.0-or-later
--->
+..
+  Copyright (c) 2026, ipsec.manual contributors
+  GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+  SPDX-License-Identifier: GPL-3.0-or-later
 
-# ipseckey
+.. _ansible_collections.ipsec.manual.docsite.ipseckey:
 
-{summary}, in the language of Solaris' utility of that name; [deviations.md](deviations.md) says where it differs.
-`make docs-command` writes this page from the tables of the command itself; `ipseckey --man` prints them as a manual page.
+The command ipseckey
+====================
 
-```text
-{usage}
-```
+{summary}, in the language of Solaris' utility of that name;
+:ref:`another page <ansible_collections.ipsec.manual.docsite.deviations>` lists where it differs. ``make docs-command`` writes this page from the tables
+of the command itself; ``ipseckey --man`` prints them as a manual page.
+
+.. code-block:: text
+
+   {usage}
 """
 
 # What is written from here: file of docs/, and its content.
-DOCUMENTS: dict[str, t.Callable[[], str]] = {"ipseckey.8": man_page, "ipseckey.bash": completion, "ipseckey.md": page}
+DOCUMENTS: dict[str, t.Callable[[], str]] = {"ipseckey.8": man_page, "ipseckey.bash": completion, "docsite/rst/ipseckey.rst": page}

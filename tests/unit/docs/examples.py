@@ -59,7 +59,7 @@ def _of_plugins() -> t.Iterator[Example]:
 
 
 def _of_markdown() -> t.Iterator[Example]:
-    for path in sorted({*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("roles/*/README.md")}):
+    for path in sorted({*TOP.glob("*.md"), *TOP.glob("roles/*/README.md")}):
         for index, text in enumerate(_MARKDOWN.findall(path.read_text(encoding="utf-8"))):
             yield Example(f"{_name(path)}-{index}", text)
 

@@ -476,31 +476,31 @@ def _selector(dialect: Dialect) -> str:
 
 
 def _names(known: t.Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in known)
+    return ", ".join(f"``{name}``" for name in known)
 
 
 COLUMNS: tuple[tuple[str, t.Callable[[Dialect], str]], ...] = (
-    ("`encryption_algorithm`", lambda row: _names(row.encryption)),
-    ("`authentication_algorithm`", lambda row: _names(row.authentication)),
-    ("`icv_bits`", lambda row: ", ".join(f"{known.icv_bits} (`{name}`)" for name, known in row.authentication.items())),
-    ("`replay_window`", _window),
-    ("`esn`", lambda row: _yes(row.flags.esn)),
-    ("`reqid`", lambda row: f"{row.reqid_bits} bits" if row.reqid_bits else "no"),
-    ("`lifetimes`", lambda row: _names(limit for limit in Lifetimes._fields if limit in row.limits)),
-    ("`encapsulation`", lambda row: "ports" if row.encapsulation is not None else "no"),
-    ("`selector`", _selector),
-    ("`pair-spi`, `replay_value`", lambda row: _yes(row.pair and row.replay_value)),
+    ("``encryption_algorithm``", lambda row: _names(row.encryption)),
+    ("``authentication_algorithm``", lambda row: _names(row.authentication)),
+    ("``icv_bits``", lambda row: ", ".join(f"{known.icv_bits} (``{name}``)" for name, known in row.authentication.items())),
+    ("``replay_window``", _window),
+    ("``esn``", lambda row: _yes(row.flags.esn)),
+    ("``reqid``", lambda row: f"{row.reqid_bits} bits" if row.reqid_bits else "no"),
+    ("``lifetimes``", lambda row: _names(limit for limit in Lifetimes._fields if limit in row.limits)),
+    ("``encapsulation``", lambda row: "ports" if row.encapsulation is not None else "no"),
+    ("``selector``", _selector),
+    ("``pair-spi``, ``replay_value``", lambda row: _yes(row.pair and row.replay_value)),
 )
 
 
 def table() -> str:
-    """What every dialect expresses, as Markdown."""
-    lines = [f"| option | {' | '.join(NAMES)} |", "| --- " * (len(NAMES) + 1) + "|"]
-    lines += [f"| {option} | {' | '.join(cell(row) for row in DIALECTS)} |" for option, cell in COLUMNS]
-    return "\n".join(lines)
+    """What every dialect expresses, as a table of the page."""
+    rows = [["option", *NAMES], *([option, *map(cell, DIALECTS)] for option, cell in COLUMNS)]
+    head = [".. list-table::", "   :header-rows: 1", "   :widths: 16 21 21 21 21", ""]
+    return "\n".join([*head, *("   * - " + "\n     - ".join(row) for row in rows)])
 
 
 def test_the_documentation_has_the_table_of_the_code() -> None:
-    text = (Path(__file__).parents[6] / "docs" / "backends.md").read_text(encoding="utf-8")
-    told = text.partition("pfkey_dialects.py -->\n")[2].partition("\n<!-- end of the table -->")[0]
+    text = (Path(__file__).parents[6] / "docs" / "docsite" / "rst" / "backends.rst").read_text(encoding="utf-8")
+    told = text.partition(".. begin of the table made from pfkey_dialects.py\n\n")[2].partition("\n\n.. end of the table")[0]
     assert told == table()
