@@ -138,6 +138,10 @@ ARROWS = (
 _FILL = {"both": "#ffffff", "host": "#e3f1e3", "controller": "#e2ecf8", "core": "#f5f3ee"}
 _LEGEND = (("controller", "on the controller"), ("host", "on the hosts"), ("both", "on both"))
 _WIDTH, _HEIGHT = 900, 684
+_DESCRIPTION = (
+    "Layers from top to bottom. Roles and playbooks use modules, actions, lookups and filters. Modules stand on the glue; actions, lookups and filters "
+    "stand on the glue and on the controller's side. Both stand on the core, in which the command stands on text, protected, plan, SADB and SA."
+)
 
 
 def draw() -> str:
@@ -151,17 +155,27 @@ def draw() -> str:
     parts.append(f'<text x="{_WIDTH - 20}" y="668" class="says" text-anchor="end">an arrow: imports, or names in a task</text>')
     style = "text{font-family:sans-serif;fill:#222}.name{font-size:15px;font-weight:bold}.says{font-size:12px;fill:#555}"
     head = '<marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0 8 4 0 8z" fill="#444"/></marker>'
+    ground = f'<defs>{head}</defs><rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>'
+    return document("tests/docs/diagram.py", (_WIDTH, _HEIGHT), ("How the collection is built", _DESCRIPTION), style, [ground, *parts])
+
+
+def document(drawn_by: str, size: tuple[int, int], words: tuple[str, str], style: str, parts: t.Iterable[str]) -> str:
+    """A whole SVG of these elements; ``words`` are a title and a description for those who do not see it."""
+    width, height = size
+    sizes = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    title, description = map(escape, words)
     return "\n".join(
         [
             "<!--",
             "Copyright (c) 2026, ipsec.manual contributors",
             "GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)",
             "SPDX" + "-License-Identifier: GPL-3.0-or-later",
-            "Drawn by tests/docs/diagram.py.",
+            f"Drawn by {drawn_by}.",
             "-->",
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" role="img">',
-            f"<style>{style}</style><defs>{head}</defs>",
-            f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>',
+            f'<svg xmlns="http://www.w3.org/2000/svg" {sizes} role="img" aria-labelledby="title desc">',
+            f'<title id="title">{title}</title>',
+            f'<desc id="desc">{description}</desc>',
+            f"<style>{style}</style>",
             *parts,
             "</svg>",
             "",

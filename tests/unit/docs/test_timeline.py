@@ -1,0 +1,88 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The drawing of a rotation has the role's steps in the role's order, and puts keys where the steps put them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing as t
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation_steps
+from ansible_collections.ipsec.manual.tests.docs.timeline import NEW, NOT_DRAWN, OLD, PHASES, ROWS, Bar, draw
+
+TOP = Path(__file__).resolve().parents[3]
+SVG = "{http://www.w3.org/2000/svg}"
+# How the code of a step says what a bar that begins or ends there shows.
+WRITTEN = {
+    ("kernel", "cut over"): ("cut_over", '"ipsec_sadb"'),
+    ("ipseckeys", "persist"): ("persist", '"path": own["file"]'),
+    ("ipseckeys.next", "stage"): ("stage", '"path": run.next_file(host)'),
+    ("ipseckeys.next", "promote"): ("_tidy", '"path": run.next_file(host)'),
+    ("ipseckeys.previous", "cut over"): ("cut_over", '"backup": run.previous_file(host)'),
+    ("ipseckeys.previous", "promote"): ("_tidy", "run.previous_file(host)"),
+}
+
+
+def steps(tasks: t.Any) -> t.Iterator[str]:
+    """The steps of a role's tasks in their order, those of files that they include in place."""
+    for task in tasks or ():
+        if "ansible.builtin.include_tasks" in task:
+            included = TOP / "roles/rotate/tasks" / task["ansible.builtin.include_tasks"]
+            yield from steps(yaml.safe_load(included.read_text(encoding="utf-8")))
+        if "ipsec.manual.ipsec_rotation" in task:
+            yield task["ipsec.manual.ipsec_rotation"]["step"]
+        for part in ("block", "rescue", "always"):
+            yield from steps(task.get(part))
+
+
+def test_the_phases_are_the_steps_of_the_role() -> None:
+    found = list(steps(yaml.safe_load((TOP / "roles/rotate/tasks/main.yml").read_text(encoding="utf-8"))))
+    assert [step for step in found if step not in NOT_DRAWN] == [step for phase in PHASES for step in phase.steps]
+    assert set(NOT_DRAWN) <= set(found)
+
+
+def test_the_pages_tell_the_same_phases() -> None:
+    page = (TOP / "docs/docsite/rst/rotation.rst").read_text(encoding="utf-8").partition("* - Phase\n")[2].partition("\n\n")[0]
+    rows = [row.split("\n     - ") for row in page.split("\n   * - ")[1:]]
+    assert [(row[0], row[-1]) for row in rows] == [(phase.name, phase.fails) for phase in PHASES]
+    readme = (TOP / "roles/rotate/README.md").read_text(encoding="utf-8").partition("| phase |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| (\w[\w ]+) \|", readme, re.M) == [phase.name for phase in PHASES]
+
+
+@pytest.mark.parametrize("place", sorted({row.place for row in ROWS} - {"current", "next"}))
+def test_keys_come_and_go_in_the_step_that_moves_them(place: str) -> None:
+    bars = next(row.bars for row in ROWS if row.place == place)
+    moments = {edge for bar in bars for edge in (bar.begin, bar.end)} - {""}
+    assert moments == {phase for known, phase in WRITTEN if known == place}
+    for phase in moments:
+        function, says = WRITTEN[place, phase]
+        assert says in inspect.getsource(getattr(_rotation_steps, function))
+
+
+def test_no_place_in_use_is_ever_empty_or_has_both() -> None:
+    for row in ROWS:
+        if len(row.bars) > 1:
+            (moment,) = {row.bars[0].end, row.bars[1].begin}
+            assert row.bars == (Bar(OLD, end=moment), Bar(NEW, moment))
+
+
+def test_the_drawing_is_the_one_of_the_tables() -> None:
+    drawn = (TOP / "docs/docsite/rst/rotation.svg").read_text(encoding="utf-8")
+    assert drawn == draw(), "python -m tests.docs.timeline > docs/docsite/rst/rotation.svg"
+
+
+def test_it_can_be_read_aloud_and_in_the_dark() -> None:
+    root = ElementTree.fromstring(draw())
+    named = [root.find(f"{SVG}{name}[@id='{name}']") for name in str(root.get("aria-labelledby")).split()]
+    assert all(found is not None and found.text for found in named) and len(named) == 2
+    light, dark = str(root.findtext(f"{SVG}style")).split("@media(prefers-color-scheme:dark)")
+    coloured = re.compile(r"([.\w-]+)\{[^}]*(?:fill|stroke):#")
+    assert set(coloured.findall(light)) == set(coloured.findall(dark))
