@@ -1,0 +1,51 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Links lead to files that are there; the build of the docs site looks only at those between its pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.ipsec.manual.tests.unit.docs.examples import examples
+
+TOP = Path(__file__).resolve().parents[3]
+TEXTS = sorted(path for glob in ("*.md", ".github/**/*.md", "docs/**/*.md", "roles/*/README.md", "tests/**/*.md") for path in TOP.glob(glob))
+LINK = re.compile(r"\]\(([^)#:]*)(?:#([\w-]+))?\)")  # with a colon it is an address, which nothing here asks for
+
+
+def anchors(path: Path) -> set[str]:
+    """What the headings of a Markdown or reStructuredText file can be named by in a link."""
+    text = path.read_text(encoding="utf-8")
+    titles = re.findall(r"^#+ (.+)$", text, re.M) if path.suffix == ".md" else re.findall(r"^(.+)\n[=-]{3,}$", text, re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(TOP)))
+def test_every_relative_link_leads_somewhere(path: Path) -> None:
+    for target, anchor in LINK.findall(path.read_text(encoding="utf-8")):
+        found = path.parent / target if target else path
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
+
+
+def test_the_readme_has_links() -> None:
+    assert len(LINK.findall((TOP / "README.md").read_text(encoding="utf-8"))) > 20
+
+
+@pytest.mark.parametrize("path", sorted(TOP.glob("docs/docsite/rst/*.rst")), ids=lambda path: path.stem)
+def test_pages_link_each_other_by_name(path: Path) -> None:
+    """An address of the repository would show another version, and nobody would see that it is wrong."""
+    repository = yaml.safe_load((TOP / "galaxy.yml").read_text(encoding="utf-8"))["repository"]
+    assert f"{repository}/blob/" not in path.read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_a_playbook_once() -> None:
+    shown = [example.data for example in examples() if example.place.startswith("README.md-")]
+    roles = [role["role"] for data in shown if isinstance(data, list) for play in data for role in play.get("roles", ())]
+    assert roles == ["ipsec.manual.rotate"]
