@@ -10,7 +10,7 @@ LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_coll
 .PHONY: help demo test bench fuzz docs docs-command docs-returns release clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
-	@echo 'make test    every gate; or tiers with TIER=: unit, controller, static, pythons, kernel, lab, e2e, leak, liar, molecule, coverage'
+	@echo 'make test    every gate; or a part with TIER=: quick (five minutes: lint, unit, docs), static, pythons, kernel, lab, e2e, leak, liar, molecule, ...'
 	@echo 'make bench   what it costs, against ip(8) and a C program, into build/bench.json'
 	@echo 'make fuzz    broken input for the language, guided by coverage; SECONDS=600'
 	@echo 'make docs    the docs site, into build/docs/html'
@@ -30,7 +30,7 @@ bench:
 	@tests/setup lab bench && tests/run exec tests/bench/bench --output $(CURDIR)/build/bench.json
 
 fuzz:
-	@tests/run exec "$(CURDIR)/tests/fuzz/run" --seconds $(SECONDS)
+	@tests/run exec nox --error-on-missing-interpreters -s fuzz -- --seconds $(SECONDS)
 
 docs:
 	@tests/run docs && echo 'build/docs/html/index.html'
@@ -43,7 +43,7 @@ docs-returns:
 	@python3 -B tests/docs/returns.py
 
 release:
-	@tests/run exec python "$(CURDIR)/tests/runner/release.py"
+	@tests/setup release && PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -B tests/release/release.py
 
 clean:
 	@for lab in $(LABS); do $${lab%/build/lab/*}/tests/lab/lab down --name $${lab##*/}; done

@@ -39,7 +39,7 @@ OF_OTHERS = "plugins/module_utils/of_others.py"
 def fixture_checkout(tmp_path: Path) -> Path:
     """With everything that a release needs."""
     checkout = tmp_path / "checkout"
-    shutil.copytree(TESTS / "runner", checkout / "tests" / "runner", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(TESTS / "release", checkout / "tests" / "release", ignore=shutil.ignore_patterns("__pycache__"))
     for name, text in FILES.items():
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text(HEADER + text)
@@ -47,7 +47,6 @@ def fixture_checkout(tmp_path: Path) -> Path:
     for licence in ("GPL-3.0-or-later", "MIT"):
         (checkout / "LICENSES").mkdir(exist_ok=True)
         (checkout / "LICENSES" / f"{licence}.txt").write_text("You may.\n")
-    (checkout / ".venv").symlink_to(sys.prefix)
     git(checkout, "init", "-q")
     commit(checkout)
     return checkout
@@ -68,7 +67,7 @@ def run(*command: t.Any, cwd: Path | None = None) -> tuple[int, str]:
 
 
 def release(checkout: Path) -> tuple[int, str]:
-    return run(sys.executable, checkout / "tests" / "runner", "exec", "python", checkout / "tests" / "runner" / "release.py")
+    return run(sys.executable, "-B", "tests/release/release.py", cwd=checkout)
 
 
 def made(checkout: Path) -> Path:
@@ -136,7 +135,7 @@ def test_the_bill_of_materials_is_complete(checkout: Path, monkeypatch: pytest.M
     needed = {row["purl"]: row["description"] for row in rows if row["type"] == "library"}
     assert set(needed) == {"pkg:pypi/ansible-core", "pkg:pypi/cryptography"}
     assert needed["pkg:pypi/ansible-core"].startswith("ansible-core>=2.19.0, on the controller: ")
-    monkeypatch.syspath_prepend(TESTS / "runner")
+    monkeypatch.syspath_prepend(TESTS / "release")
     sbom = importlib.import_module("sbom")
     assert sbom.problems(bill) == ""
     assert "SHA-265" in sbom.problems(bill.replace("SHA-256", "SHA-265", 1))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib
 import re
+import shutil
 import subprocess
 import sys
 import typing as t
@@ -48,13 +48,9 @@ def test_every_list_of_python_packages_is_pinned() -> None:
     assert lists == {path.stem for path in PINNED}
 
 
-@pytest.fixture(name="environment")
-def fixture_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> t.Callable[..., Path]:
-    """Make an environment with `thing`, whose only wheel is in a folder beside it."""
-    monkeypatch.syspath_prepend(TESTS / "runner")
-    checks = importlib.import_module("checks")
-    for name in ("TOP", "BUILD"):
-        monkeypatch.setattr(checks.workspace, name, tmp_path)
+@pytest.fixture(name="install")
+def fixture_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> t.Callable[[str], int]:
+    """Install `thing`, whose only wheel is in a folder beside it, as the sessions do."""
     wheel = tmp_path / "thing-1-py3-none-any.whl"
     files = {
         "thing.py": b"",
@@ -66,26 +62,31 @@ def fixture_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> t.Ca
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, content in {**files, "thing-1.dist-info/RECORD": f"{record}thing-1.dist-info/RECORD,,\n".encode()}.items():
             archive.writestr(name, content)
-    for tool in ("PIP", "UV"):
-        monkeypatch.setenv(f"{tool}_NO_INDEX", "1")
-        monkeypatch.setenv(f"{tool}_FIND_LINKS", str(tmp_path))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    (tmp_path / "tests" / "requirements").mkdir(parents=True)
+    shutil.copy(TESTS.parent / "noxfile.py", tmp_path)
+    (tmp_path / "antsibull-nox.toml").write_text("")
 
-    def make(pin: str) -> Path:
-        (tmp_path / "pins.txt").write_text(pin.replace("RIGHT", hashlib.sha256(wheel.read_bytes()).hexdigest()), encoding="utf-8")
-        made: Path = checks.environment("thing", Path(sys.executable), str(tmp_path / "pins.txt"))
-        return made
+    def install(pin: str) -> int:
+        pins = pin.replace("RIGHT", hashlib.sha256(wheel.read_bytes()).hexdigest())
+        (tmp_path / "tests" / "requirements" / "floor.txt").write_text(pins, encoding="utf-8")
+        command = (sys.executable, "-m", "nox", "-s", "liar-floor", "-f", str(tmp_path / "noxfile.py"))
+        return subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).returncode
 
-    return make
+    return install
 
 
-def test_what_has_the_hash_is_installed(environment: t.Callable[..., Path]) -> None:
-    subprocess.run([environment("thing==1 --hash=sha256:RIGHT\n"), "-I", "-c", "import thing"], check=True)
+def installed(folder: Path) -> list[str]:
+    return [path.name for path in (folder / ".nox" / "floor").rglob("thing.py")]
+
+
+def test_what_has_the_hash_is_installed(install: t.Callable[[str], int], tmp_path: Path) -> None:
+    install("thing==1 --hash=sha256:RIGHT\n")
+    assert installed(tmp_path) == ["thing.py"]
 
 
 @pytest.mark.parametrize("pin", ["thing==1\n", f"thing==1 --hash=sha256:{'0' * 64}\n"])
-def test_what_has_another_hash_or_none_is_not_installed(environment: t.Callable[..., Path], tmp_path: Path, pin: str) -> None:
-    with pytest.raises(SystemExit):
-        environment(pin)
-    assert list((tmp_path / ".venv-thing").rglob("thing*")) == []
-    assert not (tmp_path / ".venv-thing" / "stamp").exists()
+def test_what_has_another_hash_or_none_is_not_installed(install: t.Callable[[str], int], tmp_path: Path, pin: str) -> None:
+    assert install(pin) != 0
+    assert installed(tmp_path) == []

@@ -1,0 +1,201 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The sessions of `make test`. antsibull-nox.toml has those that collections have in common.
+
+`tests/run` runs them in a folder whose path is the collection's name, with the tools of .venv in PATH.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+
+import antsibull_nox
+import nox
+
+antsibull_nox.load_antsibull_nox_toml()
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = False
+
+HERE = pathlib.Path.cwd()
+COLLECTIONS = HERE.parents[2]
+REPORTS, COVERAGE, HOME = HERE / "build" / "test", HERE / "build" / "coverage", HERE / "build" / "home"
+PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")  # what a host may run under the ansible-cores that we claim
+LEAST = 95  # of 100 branches of the core, and of 100 lines and branches
+INSTALLED = ("meta/", "playbooks/", "plugins/", "roles/")
+# Older ansible-cores that we claim, and the Pythons that each runs on.
+OLDER = {"floor": ">=3.11,<3.14", "middle": ">=3.12,<3.15"}
+# Suites with -n 2 are pure Python, the others start labs or containers of their own.
+SUITES = {
+    "artifact": ("tests/artifact",),
+    "controller": ("-n", "2", "tests/controller"),
+    "e2e-rotation": ("tests/e2e/test_examples.py", "tests/e2e/test_rotation.py"),
+    "e2e-boot": ("tests/e2e/test_boot.py",),
+    "e2e-solaris": ("tests/e2e/test_rotation_solaris.py",),
+    "e2e-wire": ("tests/e2e/test_wire.py",),
+    "lab": ("tests/lab",),
+    "leak": ("tests/leak",),
+    "liar-newest": ("-n", "2", "tests/liar/test_liar.py"),
+    "liar-lab": ("tests/liar/test_lab.py",),
+    "molecule": ("tests/molecule",),
+}
+KERNELS = {"kernel-newest": "uml", "kernel-6.12": "uml-6.12", "kernel-6.1": "uml-6.1"}
+# Tests of programs: most of the time, and the same on every kernel that the core works on.
+NEWEST_ONLY = ("test_command.py", "test_modules.py", "test_solaris.py")
+SCHEMAS = {
+    "dependabot": ".github/dependabot.yml",
+    "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
+    "github-workflows": ".github/workflows/*.yml",
+}
+# ansible-test seeds the environment of each sanity test with a get-pip script that it downloads from a host of its own,
+# unless this name is in its cache. Python carries a pip: no download is needed.
+GET_PIP = """\
+import ensurepip, os, subprocess, sys
+env = {k: v for k, v in os.environ.items() if k != "GET_PIP"}  # taken before ensurepip, which sets PIP_CONFIG_FILE to null
+ensurepip.bootstrap(upgrade=True)
+args = [a for a in sys.argv[1:] if not a.startswith("--no-")]
+sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "-q", "-U", *args], env=env))
+"""
+
+
+def pytest(session: nox.Session, *arguments: str, python: tuple[str, ...] = ("python",), **env: str) -> None:
+    """Run tests; session.py reads the report. Interrupted, pytest takes down the labs that it started."""
+    report = f"--junitxml={REPORTS / session.name}.xml"
+    session.run(*python, "-m", "pytest", report, *arguments, env=env, external=True, interrupt_timeout=30, terminate_timeout=10)
+
+
+def environment(session: nox.Session, name: str, python: str) -> pathlib.Path:
+    """The programs of an environment that sessions share; uv locks it, and looks at the hash of everything that it installs."""
+    folder = HERE / ".nox" / name
+    session.run("uv", "venv", "-q", "--allow-existing", "--python", python, str(folder), external=True)
+    session.run("uv", "pip", "sync", "-q", "--python", str(folder), "--require-hashes", f"tests/requirements/{name}.txt", external=True)
+    return folder / "bin"
+
+
+def measured(session: nox.Session, *arguments: str, inside: tuple[str, ...] = ("env",)) -> None:
+    """The same, and what they run of the core is in build/coverage."""
+    COVERAGE.mkdir(parents=True, exist_ok=True)
+    for old in COVERAGE.glob(f"{session.name}*"):
+        old.unlink()
+    pytest(session, "--cov", "--cov-report=", *arguments, python=(*inside, f"COVERAGE_FILE={COVERAGE / session.name}", "python"))
+
+
+@nox.session(python=False)
+def unit(session: nox.Session) -> None:
+    """What needs neither root nor a kernel, and the cases of conformance."""
+    measured(session, "-n", "2", *(session.posargs or ("tests/unit", "tests/conformance")))
+
+
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """What goes to a host, on each Python that it may run, with what the oldest ansible-core brings there; the core on the oldest, too."""
+    session.install("--require-hashes", "-r", "tests/requirements/core.txt")
+    (package,) = environment(session, "floor", OLDER["floor"]).parent.glob("lib/python3.*/site-packages/ansible")
+    alone = pathlib.Path(session.create_tmp())  # the one package, without the controller's libraries
+    if not (alone / "ansible").exists():
+        (alone / "ansible").symlink_to(package)
+    core = ("tests/unit/plugins/module_utils/_core", "tests/conformance") if session.python == PYTHONS[0] else ()
+    modules = ("tests/unit/plugins/module_utils/test_glue.py", "tests/unit/plugins/modules")
+    pytest(session, "--hypothesis-profile", "pythons", *core, *modules, PYTHONPATH=f"{COLLECTIONS}:{alone}")
+
+
+def suite(session: nox.Session) -> None:
+    """One folder of tests, or a part of it that has a lab of its own."""
+    pytest(session, *(session.posargs or SUITES[session.name]))
+
+
+def kernel(session: nox.Session) -> None:
+    """The core against a real kernel: the newest User-Mode Linux, that of Debian 13, that of Debian 12."""
+    if KERNELS[session.name] not in str(session.run("tests/lab/lab", "kernels", external=True, silent=True)):
+        session.skip(f"no kernel {KERNELS[session.name]} can be had here")
+    lab = ("tests/lab/lab", "exec", "--kernel", KERNELS[session.name], "--show", os.environ["VENV"])
+    left_out = NEWEST_ONLY if session.name != "kernel-newest" else ()
+    tests = session.posargs or ("tests/kernel", *(f"--ignore=tests/kernel/{name}" for name in left_out))
+    measured(session, *tests, inside=(*lab, "--", "env", f"PYTHONPATH={COLLECTIONS}"))
+
+
+for name in SUITES:
+    nox.session(name=name, python=False)(suite)
+for name in KERNELS:
+    nox.session(name=name, python=False)(kernel)
+
+
+@nox.session(python=False)
+def coverage(session: nox.Session) -> None:
+    """How much of the core the sessions unit and kernel-newest ran, together."""
+    parts = [str(COVERAGE / name) for name in ("unit", "kernel-newest")]
+    session.env["COVERAGE_FILE"] = str(COVERAGE / "all")
+    session.run("coverage", "combine", "-q", "--keep", *parts)
+    session.run("coverage", "report", f"--fail-under={LEAST}")
+    session.run("coverage", "json", "-q", "-o", str(COVERAGE / "all.json"))
+    totals = json.loads((COVERAGE / "all.json").read_text(encoding="utf-8"))["totals"]
+    branches = 100 * totals["covered_branches"] / totals["num_branches"]
+    if branches < LEAST:
+        session.error(f"{branches:.1f} of 100 branches ran, {LEAST} are wanted.")
+
+
+for core in ("newest", *OLDER):
+
+    @nox.session(name=f"sanity-{core}", python=False)
+    def sanity(session: nox.Session, core: str = core) -> None:
+        """ansible-test's tests of what is installed, by the newest ansible-core on all Pythons, by older ones on their own and on 3.8."""
+        tools = pathlib.Path(os.environ["VENV"], "bin") if core == "newest" else environment(session, core, OLDER[core])
+        cache = HOME / ".ansible" / "test" / "cache"
+        cache.mkdir(parents=True, exist_ok=True)
+        for version in ("24_2", "25_2"):  # ansible-core 2.19, and 2.20 and 2.21
+            (cache / f"get_pip_{version}.py").write_text(GET_PIP, encoding="utf-8")
+        for settings in (".config/pip", ".pip"):  # an index or a certificate of the user's
+            if (pathlib.Path.home() / settings).is_dir() and not (HOME / settings).exists():
+                (HOME / settings).parent.mkdir(parents=True, exist_ok=True)
+                (HOME / settings).symlink_to(pathlib.Path.home() / settings)
+        found = [path for path in os.environ["PATH"].split(":") if core == "newest" or (pathlib.Path(path) / "python3.8").exists()]
+        session.run("ansible-test", "sanity", "--color", "no", *INSTALLED, env={"HOME": str(HOME), "PATH": ":".join([str(tools), *found])}, external=True)
+
+
+for core in OLDER:
+
+    @nox.session(name=f"liar-{core}", python=False)
+    def liar(session: nox.Session, core: str = core) -> None:
+        """One lie of each kind, told to a controller with an older ansible-core."""
+        controller = environment(session, core, OLDER[core]) / "python"
+        pytest(session, "-n", "2", "-m", "every_core", "tests/liar/test_liar.py", LIAR_CONTROLLER=str(controller))
+
+
+@nox.session(python=False)
+def scripts(session: nox.Session) -> None:
+    """shellcheck on every shell script, whatever its name; the changelog's fragments; what the host of the repository reads."""
+    shell = re.compile(rb"#!.*\b(ba)?sh\b")
+    listed = str(session.run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", external=True, silent=True)).split("\0")
+    session.run("shellcheck", *(file for file in listed if pathlib.Path(file).is_file() and shell.match(pathlib.Path(file).read_bytes()[:80])))
+    session.run("antsibull-changelog", "lint")
+    session.run("zizmor", "--offline", "--quiet", ".github")
+    for schema, files in SCHEMAS.items():
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, HERE.glob(files)))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The docs site, into build/docs/html; a warning is an error, and no other site is asked."""
+    session.install("--require-hashes", "-r", "tests/requirements/docs.txt")
+    out = HERE / "build" / "docs"
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "rst").mkdir(mode=0o755, parents=True)
+    options = ("--use-current", "--squash-hierarchy", "--no-add-antsibull-docs-version", "--dest-dir", str(out / "rst"))
+    session.run("antsibull-docs", "collection", *options, "ipsec.manual")
+    for drawing in pathlib.Path("docs/docsite/rst").glob("*.svg"):  # antsibull-docs takes texts only
+        shutil.copy(drawing, out / "rst" / "docsite")
+    session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "tests/docs", "-d", str(out / "doctrees"), str(out / "rst"), str(out / "html"))
+
+
+@nox.session(python="3.12", default=False)
+def fuzz(session: nox.Session) -> None:
+    """Broken input for the language, guided by coverage; `-- --seconds N`."""
+    session.install("--require-hashes", "-r", "tests/requirements/fuzz.txt")
+    session.run("python", "tests/fuzz/run", *session.posargs)
