@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import sys
 import time
 import typing as t
 
@@ -58,7 +59,7 @@ class Host:
             self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
             index = socket.if_nametoindex(name)
         self.socket.bind(("::", PORT))
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, GROUP) + index.to_bytes(4, "little"))
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, GROUP) + index.to_bytes(4, sys.byteorder))
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
         self.to = (GROUP, PORT, 0, index)
 
