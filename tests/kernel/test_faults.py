@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -19,11 +20,13 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, AUTHENTICATION, Algorithm
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, Mark, Selector
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan as make_plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, lifetimes, netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.explain import explain
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import XFRM_MSG_GETSA, XFRM_MSG_NEWSA, decode, new_sa
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import XFRM_MSG_GETPOLICY, PolicyOperation, Spd, Template, build
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import plan as make_policy_plan
@@ -50,6 +53,20 @@ def blocks(text: str) -> list[str]:
     """What can be put back of each SA: newer kernels tell when they last sent with it, and take that from nobody."""
     text = re.sub(r"^\s*lastused .*\n", "", text, flags=re.M)
     return re.split(r"^(?=src )", text, flags=re.M)
+
+
+def words_for_modprobe(error: SadbError) -> list[str]:
+    """What the command of a hint gives to modprobe."""
+    match = re.search(r"\(modprobe -a ([^)]*)\)", error.hint)
+    assert match is not None, error.hint
+    return ["-a", *match[1].split()]
+
+
+def assert_known(*words: str) -> None:
+    """modprobe(8) takes these words on this kernel."""
+    if not os.path.exists(f"/lib/modules/{os.uname().release}/modules.dep"):
+        pytest.skip("this kernel came without a list of its modules")
+    witness.run("modprobe", "-n", *words)
 
 
 def as_nobody(function: t.Callable[[], object]) -> str:
@@ -96,15 +113,39 @@ def test_an_algorithm_that_no_kernel_has_is_named(sadb: XfrmSadb) -> None:
     assert [problem.errno_name for problem in sadb.preflight([sa_of(1 << 10), sa])] == ["ENOSYS"]
 
 
-def test_an_algorithm_whose_module_is_missing_names_the_module(sadb: XfrmSadb, without: t.Callable[..., None]) -> None:
+def test_what_an_algorithm_whose_module_is_missing_tells_to_load_mends_it(sadb: XfrmSadb, without: t.Callable[..., None]) -> None:
     without("blowfish_generic")
     sa = sa_of(0x1000, "blowfish-cbc")
     error = refused(sadb, add(sa))
     assert error.errno_name in ("ENOSYS", "ENOENT")
-    assert re.search(r"modprobe -a esp4 .*blowfish_generic", str(error))
     (problem,) = sadb.preflight([sa_of(0x1001), sa])
-    assert "blowfish_generic" in problem.hint
-    assert "0x00001000" in problem.place
+    assert "0x00001000" in problem.place and problem.hint in error.hint
+    witness.run("modprobe", *words_for_modprobe(error))
+    sadb.apply(add(sa))
+
+
+@pytest.mark.parametrize("row", [row for row in ALGORITHMS if row.name != "null"], ids=lambda row: row.name)
+def test_all_that_is_told_to_load_is_known_to_this_kernel(row: Algorithm) -> None:
+    ends = ("", row.name) if row.kind == AUTHENTICATION else (row.name, "" if row.combined else "hmac-sha256")
+    for sa in (sa_of(0x1000, *ends), sa_of(0x1000, *ends, six=True, esn=True, replay_window=32), sa_of(0x1000, "null", "hmac-sha256")):
+        assert_known(*words_for_modprobe(explain(netlink.Refusal(errno.ENOSYS, ""), sa)))
+
+
+# What only old kernels have.
+OLD_MODULES = ("xfrm4_mode_tunnel",)
+PAGES = pathlib.Path(__file__).parents[2] / "docs" / "docsite" / "rst"
+COMMANDS = sorted(
+    {(page.name, found) for page in PAGES.glob("*.rst") for found in re.findall(r"``(?:sudo )?(modprobe [^`]+)``", page.read_text(encoding="utf-8"))}
+)
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_what_the_documentation_tells_to_load_is_known_to_this_kernel(page: str, command: str) -> None:
+    words = command.split()[1:]
+    # Without the option all words but the first are parameters of the first.
+    assert len(words) == 1 or words[0] == "-a"
+    if not set(words) & set(OLD_MODULES):
+        assert_known(*words)
 
 
 @pytest.mark.parametrize("module, cipher, six, words", [("esp4", "aes-cbc", False, "no ESP for IPv4"), ("ah6", "", True, "no AH for IPv6")])

@@ -25,7 +25,8 @@ class Algorithm(t.NamedTuple):
 
     ``key_bits`` are the sizes an operator may choose, without the salt; the first is the default. ``salt_bits`` follow the key inside ``encrkey``.
     ``icv_bits`` are the lengths of the integrity check value that may be asked for, the first is the default; a cipher without integrity has none.
-    ``number`` is ipseckey's, None where its table lacks the algorithm. ``modules`` are the Linux modules that provide it.
+    ``number`` is ipseckey's, None where its table lacks the algorithm. ``modules`` are the words for modprobe(8) that load it on Linux: aliases where they
+    exist, since the modules behind them change their names from kernel to kernel.
     ``advice`` is the level below MUST that an RFC gives it, empty where none does; levels are meant for implementers (RFC 8221 section 1.3).
     ``counter_mode`` marks what must never run twice with the same key and counter (RFC 8221 section 3).
     """
@@ -62,15 +63,17 @@ class Algorithm(t.NamedTuple):
 
 
 def _hmac(name: str, number: int, aliases: tuple[str, ...], linux: str, bits: int, icv: tuple[int, ...], module: str, rfc: str, advice: str = "") -> Algorithm:
-    return Algorithm(name, AUTHENTICATION, aliases, number, linux, (bits,), icv_bits=icv, modules=("hmac", module), rfc=rfc, advice=advice)
+    return Algorithm(name, AUTHENTICATION, aliases, number, linux, (bits,), icv_bits=icv, modules=("crypto-hmac", module), rfc=rfc, advice=advice)
 
 
 def _aead(name: str, number: int | None, aliases: tuple[str, ...], linux: str, salt: int, icv: int, module: str, rfc: str) -> Algorithm:
-    return Algorithm(name, ENCRYPTION, aliases, number, linux, (256, 192, 128), salt, (icv,), 128, 64, (module, "aes_generic", "seqiv"), rfc, counter_mode=True)
+    return Algorithm(
+        name, ENCRYPTION, aliases, number, linux, (256, 192, 128), salt, (icv,), 128, 64, (module, "crypto-aes", "crypto-seqiv"), rfc, counter_mode=True
+    )
 
 
 ALGORITHMS: tuple[Algorithm, ...] = (
-    _hmac("hmac-md5", 2, ("md5",), "hmac(md5)", 128, (96, 128), "md5", "RFC 2403", "MUST NOT, RFC 8221 section 6"),
+    _hmac("hmac-md5", 2, ("md5",), "hmac(md5)", 128, (96, 128), "crypto-md5", "RFC 2403", "MUST NOT, RFC 8221 section 6"),
     _hmac(
         "hmac-sha1",
         3,
@@ -78,15 +81,15 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         "hmac(sha1)",
         160,
         (96, 160),
-        "sha1_generic",
+        "crypto-sha1",
         "RFC 2404",
         "MUST-, soon to be less, RFC 8221 section 6",
     ),
-    _hmac("hmac-sha256", 5, ("sha256", "sha-256", "hmac-sha-256"), "hmac(sha256)", 256, (128, 96, 256), "sha256_generic", "RFC 4868"),
-    _hmac("hmac-sha384", 6, ("sha384", "sha-384", "hmac-sha-384"), "hmac(sha384)", 384, (192, 384), "sha512_generic", "RFC 4868"),
-    _hmac("hmac-sha512", 7, ("sha512", "sha-512", "hmac-sha-512"), "hmac(sha512)", 512, (256, 512), "sha512_generic", "RFC 4868"),
-    Algorithm("aes-xcbc", AUTHENTICATION, ("aes-xcbc-mac",), None, "xcbc(aes)", (128,), icv_bits=(96,), modules=("xcbc", "aes_generic"), rfc="RFC 3566"),
-    Algorithm("aes-cmac", AUTHENTICATION, (), None, "cmac(aes)", (128,), icv_bits=(96, 128), modules=("cmac", "aes_generic"), rfc="RFC 4494"),
+    _hmac("hmac-sha256", 5, ("sha256", "sha-256", "hmac-sha-256"), "hmac(sha256)", 256, (128, 96, 256), "crypto-sha256", "RFC 4868"),
+    _hmac("hmac-sha384", 6, ("sha384", "sha-384", "hmac-sha-384"), "hmac(sha384)", 384, (192, 384), "crypto-sha384", "RFC 4868"),
+    _hmac("hmac-sha512", 7, ("sha512", "sha-512", "hmac-sha-512"), "hmac(sha512)", 512, (256, 512), "crypto-sha512", "RFC 4868"),
+    Algorithm("aes-xcbc", AUTHENTICATION, ("aes-xcbc-mac",), None, "xcbc(aes)", (128,), icv_bits=(96,), modules=("crypto-xcbc", "crypto-aes"), rfc="RFC 3566"),
+    Algorithm("aes-cmac", AUTHENTICATION, (), None, "cmac(aes)", (128,), icv_bits=(96, 128), modules=("crypto-cmac", "crypto-aes"), rfc="RFC 4494"),
     Algorithm(
         "des-cbc",
         ENCRYPTION,
@@ -98,7 +101,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         (),
         64,
         64,
-        ("cbc", "des_generic"),
+        ("crypto-cbc", "crypto-des"),
         "RFC 2405",
         "MUST NOT, RFC 8221 section 5",
         des_parity=True,
@@ -114,7 +117,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         (),
         64,
         64,
-        ("cbc", "des_generic"),
+        ("crypto-cbc", "crypto-des3_ede"),
         "RFC 2451",
         "SHOULD NOT, RFC 8221 section 5",
         des_parity=True,
@@ -130,19 +133,19 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         (),
         64,
         64,
-        ("cbc", "blowfish_generic"),
+        ("crypto-cbc", "crypto-blowfish"),
         "RFC 2451",
         "MUST NOT, RFC 8221 section 5",
     ),
     Algorithm("null", ENCRYPTION, (), 11, "ecb(cipher_null)", (), modules=("crypto_null",), rfc="RFC 2410"),
-    Algorithm("aes-cbc", ENCRYPTION, ("aes",), 12, "cbc(aes)", (256, 192, 128), 0, (), 128, 128, ("cbc", "aes_generic"), "RFC 3602"),
-    _aead("aes-ccm8", 14, (), "rfc4309(ccm(aes))", 24, 64, "ccm", "RFC 4309"),
-    _aead("aes-ccm12", 15, (), "rfc4309(ccm(aes))", 24, 96, "ccm", "RFC 4309"),
-    _aead("aes-ccm", 16, ("aes-ccm16",), "rfc4309(ccm(aes))", 24, 128, "ccm", "RFC 4309"),
-    _aead("aes-gcm8", 18, (), "rfc4106(gcm(aes))", 32, 64, "gcm", "RFC 4106"),
-    _aead("aes-gcm12", 19, (), "rfc4106(gcm(aes))", 32, 96, "gcm", "RFC 4106"),
-    _aead("aes-gcm", 20, ("aes-gcm16",), "rfc4106(gcm(aes))", 32, 128, "gcm", "RFC 4106"),
-    _aead("aes-gmac", None, (), "rfc4543(gcm(aes))", 32, 128, "gcm", "RFC 4543"),
+    Algorithm("aes-cbc", ENCRYPTION, ("aes",), 12, "cbc(aes)", (256, 192, 128), 0, (), 128, 128, ("crypto-cbc", "crypto-aes"), "RFC 3602"),
+    _aead("aes-ccm8", 14, (), "rfc4309(ccm(aes))", 24, 64, "crypto-ccm", "RFC 4309"),
+    _aead("aes-ccm12", 15, (), "rfc4309(ccm(aes))", 24, 96, "crypto-ccm", "RFC 4309"),
+    _aead("aes-ccm", 16, ("aes-ccm16",), "rfc4309(ccm(aes))", 24, 128, "crypto-ccm", "RFC 4309"),
+    _aead("aes-gcm8", 18, (), "rfc4106(gcm(aes))", 32, 64, "crypto-gcm", "RFC 4106"),
+    _aead("aes-gcm12", 19, (), "rfc4106(gcm(aes))", 32, 96, "crypto-gcm", "RFC 4106"),
+    _aead("aes-gcm", 20, ("aes-gcm16",), "rfc4106(gcm(aes))", 32, 128, "crypto-gcm", "RFC 4106"),
+    _aead("aes-gmac", None, (), "rfc4543(gcm(aes))", 32, 128, "crypto-gcm", "RFC 4543"),
     Algorithm(
         "chacha20-poly1305",
         ENCRYPTION,
@@ -154,12 +157,24 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         (128,),
         512,
         64,
-        ("chacha20poly1305", "chacha_generic", "poly1305_generic", "seqiv"),
+        ("crypto-rfc7539esp", "crypto-chacha20", "crypto-seqiv"),
         "RFC 7634",
         counter_mode=True,
     ),
     Algorithm(
-        "aes-ctr", ENCRYPTION, (), None, "rfc3686(ctr(aes))", (256, 192, 128), 32, (), 128, 64, ("ctr", "aes_generic", "seqiv"), "RFC 3686", counter_mode=True
+        "aes-ctr",
+        ENCRYPTION,
+        (),
+        None,
+        "rfc3686(ctr(aes))",
+        (256, 192, 128),
+        32,
+        (),
+        128,
+        64,
+        ("crypto-ctr", "crypto-aes", "crypto-seqiv"),
+        "RFC 3686",
+        counter_mode=True,
     ),
 )
 

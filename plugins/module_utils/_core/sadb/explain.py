@@ -53,11 +53,11 @@ _TYPE_MODULES = {(ESP, 4): "esp4", (AH, 4): "ah4", (ESP, 16): "esp6", (AH, 16): 
 
 
 def _modules(sa: SecurityAssociation) -> list[str]:
-    """Every Linux module that the SA uses, the protocol's first."""
+    """What modprobe(8) takes to load all that the SA uses, the protocol's module first."""
     rows = [row for row in (BY_NAME.get(sa.encryption), BY_NAME.get(sa.authentication)) if row is not None]
     found = [_TYPE_MODULES.get((sa.protocol, len(sa.destination)), "")]
     if sa.protocol == ESP and not is_combined(sa):
-        found += ["authencesn" if sa.esn else "authenc", "echainiv"]
+        found += ["crypto-authencesn" if sa.esn else "crypto-authenc", "crypto-echainiv"]
     found += [module for row in rows for module in row.modules]
     return list(dict.fromkeys(filter(None, found)))
 

@@ -370,7 +370,7 @@ def test_errors_say_what_to_do_and_carry_no_key(dialect: Dialect) -> None:
 
 def test_linux_errors_name_the_modules() -> None:
     assert "modprobe af_key" in explain_exchange(LINUX, PfkeyError(errno.EAFNOSUPPORT), "reading").hint
-    assert "modprobe -a esp4 cbc aes_generic hmac sha1_generic" in explain(LINUX, PfkeyError(errno.EPROTONOSUPPORT), esp(), True).hint
+    assert "modprobe -a esp4 crypto-cbc crypto-aes crypto-hmac crypto-sha1" in explain(LINUX, PfkeyError(errno.EPROTONOSUPPORT), esp(), True).hint
 
 
 class Wire:

@@ -186,8 +186,8 @@ def test_every_refusal_names_errno_and_sa_and_no_key(text: str) -> None:
         (errno.EPROTONOSUPPORT, "esp", "2001:db8::2", "esp6"),
         (errno.EPROTONOSUPPORT, "ah", "192.0.2.2", "ah4"),
         (errno.EPROTONOSUPPORT, "ah", "2001:db8::2", "ah6"),
-        (errno.ENOSYS, "ah", "192.0.2.2", "hmac md5"),
-        (errno.ENOENT, "esp", "192.0.2.2", "authenc echainiv cbc des_generic hmac md5"),
+        (errno.ENOSYS, "ah", "192.0.2.2", "crypto-hmac crypto-md5"),
+        (errno.ENOENT, "esp", "192.0.2.2", "crypto-authenc crypto-echainiv crypto-cbc crypto-des3_ede crypto-hmac crypto-md5"),
     ],
 )
 def test_a_refusal_for_lack_of_a_module_names_it(number: int, protocol: str, address: str, named: str) -> None:
