@@ -15,7 +15,7 @@ import typing as t
 
 from ..association import Counters, Entry, SecurityAssociation
 from ..errors import SadbError
-from .messages import FAMILIES, PROTOCOL_NAMES, decode
+from .messages import EXPIRE, FAMILIES, ID_SIZE, INFO_SIZE, PROTOCOL_NAMES, decode
 from .netlink import HEADER_SIZE, NETLINK_XFRM, Part, attribute, attributes, errno_name, errno_text, is_kernel
 
 ADD = "ADD"
@@ -43,10 +43,6 @@ _NEW = {0x10: ADD, 0x1A: UPDATE}
 _XFRMA_SA = 6
 
 _HEADER = struct.Struct("=IHHII")
-# xfrm_usersa_info and xfrm_usersa_id end where the attributes, or the byte that says hard or soft, begin.
-_INFO_SIZE = 224
-_ID_SIZE = 24
-_EXPIRE_SIZE = 232
 
 
 class Event(t.NamedTuple):
@@ -103,8 +99,8 @@ def read_events(buffer: bytes) -> t.Iterator[Event]:
         elif kind == _XFRM_MSG_DELSA:
             yield Event(DELETE, _deleted(buffer, start, end))
         elif kind == _XFRM_MSG_EXPIRE:
-            hard = buffer[start + _INFO_SIZE]
-            whole = buffer[start : start + _INFO_SIZE] + buffer[start + _EXPIRE_SIZE : end]
+            info, hard = EXPIRE.unpack_from(buffer, start)
+            whole = info + buffer[start + EXPIRE.size : end]
             # No algorithm is told, as of an SA that is larval.
             yield Event(HARD_EXPIRE if hard else SOFT_EXPIRE, decode(Part(whole, 0, len(whole)))._replace(larval=False))
         elif kind == _XFRM_MSG_FLUSHSA:
@@ -116,9 +112,9 @@ def read_events(buffer: bytes) -> t.Iterator[Event]:
 
 def _deleted(buffer: bytes, start: int, end: int) -> Entry | None:
     """The SA stands in an attribute of its own, its algorithms beside it."""
-    found = attributes(buffer, start + _ID_SIZE, end)
+    found = attributes(buffer, start + ID_SIZE, end)
     first, last = found.pop(_XFRMA_SA, (0, 0))
-    if last - first < _INFO_SIZE:
+    if last - first < INFO_SIZE:
         return None
     whole = buffer[first:last] + b"".join(attribute(kind, buffer[begin:finish]) for kind, (begin, finish) in found.items())
     return decode(Part(whole, 0, len(whole)))

@@ -79,7 +79,8 @@ _DIRECTION_NAMES = {number: name for name, number in _DIRECTION_NUMBERS.items()}
 FAMILIES = {4: socket.AF_INET, 16: socket.AF_INET6}
 _ADDRESS_SIZES = {int(family): size for size, family in FAMILIES.items()}
 
-# Native alignment, since the kernel's structures have it; 0Q pads a structure that has 64-bit members to its whole size.
+# Native alignment, since the kernel's structures have it; 0Q pads a structure that has 64-bit members to its whole size, which is smaller where
+# these are aligned to 32 bits (i386).
 # xfrm_selector: addresses (destination first), ports with masks, family, prefixes, protocol, interface, user.
 _SELECTOR = struct.Struct("@16s16sHHHHHBBBiI")
 # xfrm_usersa_info: selector, id (destination, SPI, protocol), source, lifetime_cfg, lifetime_cur, stats, seq, reqid, family, mode, window, flags.
@@ -90,6 +91,10 @@ _LIFETIMES = struct.Struct("@8Q")
 _USED = struct.Struct("@4Q")
 # xfrm_usersa_id: destination, SPI, family, protocol.
 _ID = struct.Struct("@16sIHB0I")
+ID_SIZE = _ID.size
+INFO_SIZE = _INFO.size
+# xfrm_user_expire: xfrm_usersa_info, and whether the limit was the hard one.
+EXPIRE = struct.Struct(f"@{INFO_SIZE}sB0Q")
 _ALGORITHM = struct.Struct("@64sI")
 _ALGORITHM_ICV = struct.Struct("@64sII")
 _REPLAY = struct.Struct("@III")

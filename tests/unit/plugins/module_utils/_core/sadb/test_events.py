@@ -2,15 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Datagrams of events that are cut, or hold what is not asked for; true ones are the kernel's to send (tests/kernel)."""
+"""Datagrams of events that are cut, or hold what is not asked for, and those that end differently on other machines; tests/kernel has the kernel's."""
 
 from __future__ import annotations
 
+import ctypes
 import struct
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import build, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, messages
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import attribute
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb import layouts
 
 FLUSH_OF_AH = struct.pack("=IHHII", 20, 0x1C, 0, 0, 0) + bytes((51, 0, 0, 0))
 POLICY = struct.pack("=IHHII", 20, 0x13, 0, 0, 0) + bytes(4)
@@ -32,3 +36,33 @@ GONE = struct.pack("=IHHII", 40, 0x11, 0, 0, 0) + bytes(24)
 )
 def test_what_is_no_event_is_passed_over(buffer, wanted):
     assert list(events.read_events(buffer)) == wanted
+
+
+KEYS = {"encryption_key": bytes(range(32)), "authentication_key": bytes(range(32, 64))}
+SA = build("esp", 0x1000, pack_address("192.0.2.2"), pack_address("192.0.2.1"), "aes-cbc", "hmac-sha256", reqid=7, **KEYS)
+
+
+def sent(kind: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+
+
+def told() -> tuple[layouts.UserSaInfo, bytes]:
+    """What the kernel tells of an SA: the structure of this machine, and the attributes behind it."""
+    body = messages.new_sa(SA).body
+    size = ctypes.sizeof(layouts.UserSaInfo)
+    return layouts.UserSaInfo.from_buffer_copy(body[:size]), body[size:]
+
+
+def test_a_deleted_sa_is_read_whatever_the_size_of_its_structure() -> None:
+    info, more = told()
+    (event,) = events.read_events(sent(0x11, bytes(ctypes.sizeof(layouts.UserSaId)) + attribute(6, bytes(info)) + more))
+    assert event.kind == events.DELETE and event.entry is not None and event.entry.sa == SA
+
+
+@pytest.mark.parametrize(("hard", "kind"), [(0, events.SOFT_EXPIRE), (1, events.HARD_EXPIRE)])
+def test_an_expiry_is_read_whatever_the_size_of_its_structure(hard: int, kind: str) -> None:
+    info, more = told()
+    body = bytes(layouts.UserExpire(info, hard)) + more
+    first, second = events.read_events(sent(0x18, body) + FLUSH_OF_AH)
+    assert (first.kind, second.kind) == (kind, events.FLUSH)
+    assert first.entry is not None and first.entry.sa == SA and not first.entry.larval

@@ -35,7 +35,7 @@ def sent(sa: SecurityAssociation) -> Part:
 
 def sent_attributes(sa: SecurityAssociation) -> dict[int, bytes]:
     buffer, start, end = sent(sa)
-    return {kind: buffer[first:last] for kind, (first, last) in attributes(buffer, start + 224, end).items()}
+    return {kind: buffer[first:last] for kind, (first, last) in attributes(buffer, start + messages.INFO_SIZE, end).items()}
 
 
 @given(associations())
@@ -53,7 +53,7 @@ def test_restoring_sends_the_same_sa_with_its_counters(sa: SecurityAssociation) 
     struct.pack_into("@4Q", body, 160, 1000, 10, 1_600_000_000, 1_600_000_001)
     message = messages.restore(Part(bytes(body), 0, len(body)))
     assert messages.decode(Part(message.body, 0, len(message.body))) == messages.decode(Part(bytes(body), 0, len(body)))
-    held = attributes(message.body, 224, len(message.body))
+    held = attributes(message.body, messages.INFO_SIZE, len(message.body))
     first, last = held[messages.XFRMA_LTIME_VAL]
     assert struct.unpack("@4Q", message.body[first:last]) == (1000, 10, 1_600_000_000, 1_600_000_001)
 
@@ -106,7 +106,7 @@ def test_a_tunnel_without_a_selector_is_open_to_both_families() -> None:
 
 def dumped(*extra: bytes, protocol: int = 50, mode: int = 0) -> Part:
     """What a kernel could show of an SA of another program."""
-    body = bytearray(messages.new_sa(esp())[1][:224])
+    body = bytearray(messages.new_sa(esp())[1][: messages.INFO_SIZE])
     body[76] = protocol
     body[214] = mode
     whole = bytes(body) + b"".join(extra)

@@ -1,0 +1,75 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is read from and written to the kernel lies where its C compiler puts it, on every machine that runs these tests, 32 bits included."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, messages, netlink, spd, xfrm
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb import layouts
+
+_ID = "id.daddr id.spi id.proto"
+_CURRENT = "curlft.bytes curlft.packets curlft.add_time curlft.use_time"
+_END = "reqid family mode replay_window flags"
+# A structure as the core has it, and as C has it; the members that the core names, in its order.
+LAYOUTS: tuple[tuple[struct.Struct, type[ctypes.Structure], str], ...] = (
+    (netlink._HEADER, layouts.Header, "length kind flags sequence port"),
+    (events._HEADER, layouts.Header, "length kind flags sequence port"),
+    (netlink.ATTRIBUTE, layouts.Attribute, "length kind"),
+    (messages._SELECTOR, layouts.Selector, "daddr saddr dport dport_mask sport sport_mask family prefixlen_d prefixlen_s proto ifindex user"),
+    (
+        messages._INFO,
+        layouts.UserSaInfo,
+        f"sel {_ID} saddr lft {_CURRENT} stats.replay_window stats.replay stats.integrity_failed seq {_END}",
+    ),
+    (messages._NEW_INFO, layouts.UserSaInfo, f"sel {_ID} saddr lft {_END}"),
+    (messages._LIFETIMES, layouts.LifetimeCfg, " ".join(f"limit{number}" for number in range(8))),
+    (messages._USED, layouts.LifetimeCur, "bytes packets add_time use_time"),
+    (messages._ID, layouts.UserSaId, "daddr spi family proto"),
+    (messages.EXPIRE, layouts.UserExpire, "state hard"),
+    (
+        events._ACQUIRE,
+        layouts.UserAcquire,
+        f"{_ID} saddr sel.daddr sel.saddr sel.dport sel.dport_mask sel.sport sel.sport_mask sel.family",
+    ),
+    (messages._ALGORITHM, layouts.Algo, "alg_name alg_key_len"),
+    (messages._ALGORITHM_ICV, layouts.AlgoIcv, "alg_name alg_key_len alg_icv_len"),
+    (messages._REPLAY, layouts.ReplayState, "oseq seq bitmap"),
+    (messages.REPLAY_ESN, layouts.ReplayStateEsn, "bmp_len oseq seq oseq_hi seq_hi replay_window"),
+    (messages._ENCAP, layouts.EncapTmpl, "encap_type encap_sport encap_dport encap_oa"),
+    (messages._MARK, layouts.Mark, "v m"),
+    (xfrm._ADDRESS_FILTER, layouts.AddressFilter, "saddr daddr family splen dplen"),
+    (spd._INFO, layouts.UserPolicyInfo, f"sel lft {_CURRENT} priority index dir action flags share"),
+    (spd._ID, layouts.UserPolicyId, "sel index dir"),
+    (spd._TEMPLATE, layouts.UserTmpl, f"{_ID} family saddr reqid mode share optional aalgos ealgos calgos"),
+    (spd._MARK, layouts.Mark, "v m"),
+)
+# Of these the core reads the start only.
+STARTS = (events._ACQUIRE,)
+NAMES = [layout.__name__ for dummy, layout, dummies in LAYOUTS]
+
+
+def member(structure: t.Any, path: str) -> t.Any:
+    """The member at a dotted path, the bytes of one that has parts of its own."""
+    for name in path.split("."):
+        structure = getattr(structure, name)
+    return structure if isinstance(structure, int) else bytes(structure)
+
+
+@pytest.mark.parametrize(("ours", "theirs", "paths"), LAYOUTS, ids=NAMES)
+@given(data=st.data())
+def test_a_structure_is_that_of_c(ours: struct.Struct, theirs: type[ctypes.Structure], paths: str, data: st.DataObject) -> None:
+    size = ctypes.sizeof(theirs)
+    assert ours.size == size or ours in STARTS
+    content = data.draw(st.binary(min_size=size, max_size=size))
+    structure = theirs.from_buffer_copy(content)
+    assert ours.unpack_from(content) == tuple(member(structure, path) for path in paths.split())
