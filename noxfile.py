@@ -28,6 +28,7 @@ COLLECTIONS = HERE.parents[2]
 REPORTS, COVERAGE, HOME = HERE / "build" / "test", HERE / "build" / "coverage", HERE / "build" / "home"
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")  # what a host may run under the ansible-cores that we claim
 LEAST = 95  # of 100 branches of the core, and of 100 lines and branches
+CORE = ("tests/unit/plugins/module_utils/_core", "tests/conformance")
 INSTALLED = ("meta/", "playbooks/", "plugins/", "roles/")
 # Older ansible-cores that we claim, and the Pythons that each runs on.
 OLDER = {"floor": ">=3.11,<3.14", "middle": ">=3.12,<3.15"}
@@ -101,9 +102,18 @@ def pythons(session: nox.Session) -> None:
     alone = pathlib.Path(session.create_tmp())  # the one package, without the controller's libraries
     if not (alone / "ansible").exists():
         (alone / "ansible").symlink_to(package)
-    core = ("tests/unit/plugins/module_utils/_core", "tests/conformance") if session.python == PYTHONS[0] else ()
+    core = CORE if session.python == PYTHONS[0] else ()
     modules = ("tests/unit/plugins/module_utils/test_glue.py", "tests/unit/plugins/modules")
     pytest(session, "--hypothesis-profile", "pythons", *core, *modules, PYTHONPATH=f"{COLLECTIONS}:{alone}")
+
+
+@nox.session(name="pythons-i386", python=False)
+def pythons_i386(session: nox.Session) -> None:
+    """The core on a Python of 32 bits, whose C compiler lays structures out in another way; Debian's pytest and hypothesis are with it."""
+    python = pathlib.Path(os.environ["CHECKOUT"], "build", "i386", "usr", "bin", "python3-i386")
+    if not python.exists():
+        session.skip("tests/setup said why there is no Python of 32 bits")
+    pytest(session, "--hypothesis-profile", "pythons", *CORE, python=(str(python), "-B"))
 
 
 def suite(session: nox.Session) -> None:

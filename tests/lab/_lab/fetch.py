@@ -92,25 +92,35 @@ def run(*command: str, cwd: pathlib.Path | None = None) -> str:
     return result.stdout
 
 
-def download(suite: str, folder: pathlib.Path) -> list[pathlib.Path]:
-    """The packages of that suite, their signatures checked. apt's own lists and cache are not touched, nor waited for."""
-    for name in ("sources", "lists/partial", "cache", "packages"):
+def updated(suite: str, folder: pathlib.Path, **settings: str) -> tuple[list[str], str]:
+    """apt-get for the packages of that suite, their signatures checked, and what troubled it when it looked for them.
+
+    Its lists and its cache are in the folder: those of the machine are not touched, nor waited for. ``settings`` are more of apt.conf(5), with `_` for `::`.
+    """
+    for name in ("sources", "lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     if not write_sources(suite, folder / "sources"):
         raise LabError("apt has no source of this distribution's packages here.")
-    settings = {
+    known = {
         **SETTINGS,
         "Dir::State::lists": str(folder / "lists"),
         "Dir::Cache": str(folder / "cache"),
         "Dir::Etc::sourcelist": "/dev/null",
         "Dir::Etc::sourceparts": str(folder / "sources"),
+        **{name.replace("_", "::"): value for name, value in settings.items()},
     }
-    apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in settings.items())]
+    apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in known.items())]
     try:
         run(*apt, "update")
-        trouble = ""
     except LabError as exc:  # one of several sources, perhaps: the next step shows whether it matters
-        trouble = str(exc)
+        return apt, str(exc)
+    return apt, ""
+
+
+def download(suite: str, folder: pathlib.Path) -> list[pathlib.Path]:
+    """The packages of the kernel of that suite."""
+    (folder / "packages").mkdir()
+    apt, trouble = updated(suite, folder)
     try:
         run(*apt, "download", *(f"{name}:amd64/{suite}" for name in PACKAGES), cwd=folder / "packages")
     except LabError as exc:
