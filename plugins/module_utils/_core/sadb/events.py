@@ -17,6 +17,7 @@ from ..association import Counters, Entry, SecurityAssociation
 from ..errors import SadbError
 from .messages import EXPIRE, FAMILIES, ID_SIZE, INFO_SIZE, PROTOCOL_NAMES, decode
 from .netlink import HEADER_SIZE, NETLINK_XFRM, Part, attribute, attributes, errno_name, errno_text, is_kernel
+from .xfrm import open_link
 
 ADD = "ADD"
 UPDATE = "UPDATE"
@@ -55,6 +56,9 @@ class Event(t.NamedTuple):
 
 def listen(acquires: bool = True) -> t.Iterator[Event]:
     """Every event from this call on, without end; without ``acquires`` those only that the kernel has no question in. Raises SadbError."""
+    # Events come whether or not the kernel takes requests, laid out for what it does take.
+    with open_link(NETLINK_XFRM, "listening"):
+        pass
     groups = (_GROUP_SA, _GROUP_EXPIRE, _GROUP_ACQUIRE) if acquires else (_GROUP_SA, _GROUP_EXPIRE)
     try:
         link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_XFRM)

@@ -98,6 +98,9 @@ def explain_exchange(exc: NetlinkError, doing: str) -> SadbError:
     cause = f"{name}: {refusal.text or errno_text(refusal.errno)}"
     if refusal.errno == errno.EPROTONOSUPPORT:
         return SadbError(f"the kernel has no netlink interface to its SADB ({cause})", doing, "Load the module xfrm_user (modprobe xfrm_user).", name)
+    if refusal.errno == errno.EOPNOTSUPP:
+        hint = "Run it with a 64-bit Python: in Ansible, set ansible_python_interpreter for this host."
+        return SadbError(f"the kernel takes no requests of a 32-bit Python ({cause})", doing, hint, name)
     if refusal.errno in (errno.EPERM, errno.EACCES):
         return SadbError(f"the process lacks CAP_NET_ADMIN in this network namespace ({cause})", doing, "Run it as root of the host (become: true).", name)
     return SadbError(f"the exchange with the kernel failed ({cause})", doing, "", name)

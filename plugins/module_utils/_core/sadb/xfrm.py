@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import struct
+import sys
 import typing as t
 
 from ..association import Entry, SecurityAssociation, identity, label
@@ -20,6 +21,7 @@ from ..uninterrupted import uninterrupted
 from . import XFRM, Sadb
 from .messages import (
     FAMILIES,
+    ID_SIZE,
     INFINITE,
     PROTOCOL_NUMBERS,
     REPLAY_VALUE,
@@ -52,6 +54,8 @@ _RTM_GETADDR = 22
 _IFA_ADDRESS = 1
 _IFA_LOCAL = 2
 
+# 32-bit kernels take what programs of 32 bits send, those of 64 bits only if built with CONFIG_XFRM_USER_COMPAT.
+_NARROW = sys.maxsize < 1 << 32
 _LOCKDOWN = "/sys/kernel/security/lockdown"
 
 
@@ -79,9 +83,18 @@ def open_link(family: int, doing: str) -> t.Iterator[Netlink]:
     """A netlink socket whose failures are our errors; ``doing`` says what they interrupt."""
     try:
         with Netlink(family) as link:
+            if _NARROW and family == NETLINK_XFRM:
+                _ask_whether_understood(link)
             yield link
     except NetlinkError as exc:
         raise _explain_exchange(exc, doing) from None
+
+
+def _ask_whether_understood(link: Netlink) -> None:
+    """Raise NetlinkError where the kernel takes no request of a 32-bit program (xfrm_user_rcv_msg); it would refuse each SA, as if that were at fault."""
+    for refusal in link.send([Message(XFRM_MSG_GETSA, bytes(ID_SIZE))])[0].values():
+        if refusal.errno == errno.EOPNOTSUPP:
+            raise NetlinkError(refusal)
 
 
 class _Step(t.NamedTuple):
