@@ -19,20 +19,23 @@ import time
 import typing as t
 
 import pytest
+from hypothesis import given
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, AUTHENTICATION, Algorithm
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, Mark, Selector
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, Lifetimes, Mark, SecurityAssociation, Selector
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import Problems, SadbError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan as make_plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, lifetimes, netlink
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.explain import explain
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import XFRM_MSG_GETSA, XFRM_MSG_NEWSA, decode, new_sa
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.probe import rehearse
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import XFRM_MSG_GETPOLICY, PolicyOperation, Spd, Template, build
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import plan as make_policy_plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, assert_no_key, delete, sa_of
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import associations
 
 NOBODY = 65534
 
@@ -423,12 +426,54 @@ def test_keys_count_as_hidden_only_where_all_of_them_are(sadb: XfrmSadb) -> None
     assert not sadb.keys_hidden()
 
 
-def test_an_sa_whose_key_is_hidden_is_not_put_back_with_zeros(sadb: XfrmSadb) -> None:
+@pytest.fixture(name="hidden")
+def make_hidden(sadb: XfrmSadb) -> Entry:
+    """An SA as a kernel in lockdown shows it. Neither User-Mode Linux has lockdown, so its keys are zeros in truth."""
     witness.run("ip", "-batch", "-", stdin=with_zero_keys(0x1000) + witness.as_command(sa_of(0x2000)))
-    hidden = next(entry for entry in sadb.dump() if entry.sa.spi == 0x1000)
-    with pytest.raises(SadbError, match=r"Undoing the rest failed for: esp spi 0x00001000 .*the kernel hides its keys"):
-        sadb.apply([*delete(hidden), *add(sa_of(0x2000))])
+    return next(entry for entry in sadb.dump() if entry.sa.spi == 0x1000)
+
+
+def test_an_sa_whose_key_is_hidden_is_not_put_back_with_zeros(sadb: XfrmSadb, hidden: Entry) -> None:
+    told = r"(?s)the file.*esp spi 0x00001000 .*the kernel hides its keys"
+    with pytest.raises(Problems, match=told), sadb.applied([*delete(hidden), *add(sa_of(0x1001))]):
+        raise SadbError("cannot be written", "the file")
     assert set(witness.states()) == {("esp", 0x2000)}
+
+
+@pytest.mark.parametrize(
+    ("successors", "errno_name"),
+    [
+        ([sa_of(0x1000)._replace(encryption="cbc(rot13)")], "ENOSYS"),
+        ([sa_of(0x1000), sa_of(0x2000)], "EEXIST"),
+        ([sa_of(0x1000), sa_of(0x3000, six=True), sa_of(0x3000, six=True)], "EEXIST"),
+    ],
+    ids=["no such algorithm", "somebody's SPI", "the same SPI twice"],
+)
+def test_an_sa_whose_key_is_hidden_stays_where_its_successor_is_refused(
+    sadb: XfrmSadb, hidden: Entry, successors: t.Sequence[SecurityAssociation], errno_name: str
+) -> None:
+    first, *rest = successors
+    error = refused(sadb, [Operation("replace", first, hidden), *add(*rest)])
+    assert error.errno_name == errno_name
+    assert "The SADB is as it was before." in str(error)
+    assert len(witness.states()) == 2
+
+
+def test_sas_whose_keys_are_hidden_are_replaced_and_nothing_is_left_of_the_trial(sadb: XfrmSadb, hidden: Entry) -> None:
+    new = [sa_of(0x1000), sa_of(0x3000, "", six=True), sa_of(0x3001, "aes-gcm", "", mode="tunnel", esn=True, replay_window=64)]
+    sadb.apply([Operation("replace", new[0], hidden), *add(*new[1:])])
+    assert {entry.sa for entry in sadb.dump()} >= set(new)
+    assert set(witness.states()) == {("esp", 0x2000), ("esp", 0x1000), ("ah", 0x3000), ("esp", 0x3001)}
+
+
+@given(associations())
+def test_what_the_kernel_takes_passes_a_trial(sadb: XfrmSadb, sa: SecurityAssociation) -> None:
+    sadb.flush()
+    with netlink.Netlink(netlink.NETLINK_XFRM) as link:
+        assert rehearse(link, add(sa)) == []
+        assert witness.states() == {}
+        sadb.apply(add(sa))
+        assert [error.errno_name for error in rehearse(link, add(sa))] == ["EEXIST"]
 
 
 FORGER = """

@@ -80,6 +80,13 @@ def explain(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
     return SadbError(f"{found.message.format(**words)} ({cause})", label(sa), found.hint.format(**words), name)
 
 
+def first_of(errors: t.Sequence[SadbError]) -> SadbError:
+    """One error for several: the first, and how many more there are."""
+    first = errors[0]
+    rest = f"; {len(errors) - 1} more SAs were refused" if len(errors) > 1 else ""
+    return SadbError(first.message + rest, first.place, first.hint, first.errno_name)
+
+
 def explain_lost(exc: NetlinkError, labels: t.Sequence[str]) -> SadbError:
     """What became of changes to be undone: a failed send changed nothing; lost answers leave the outcome unknown."""
     name = errno_name(exc.refusal.errno)

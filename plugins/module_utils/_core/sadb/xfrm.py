@@ -130,11 +130,21 @@ def _steps(operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> t
 
 
 def _first_of(refusals: t.Mapping[int, Refusal], steps: t.Sequence[_Step]) -> SadbError:
-    """One error for all refusals of a batch: the first, and how many more there are."""
-    index = min(refusals)
-    first = _explain(refusals[index], steps[index].sa)
-    rest = f"; {len(refusals) - 1} more SAs were refused" if len(refusals) > 1 else ""
-    return SadbError(first.message + rest, first.place, first.hint, first.errno_name)
+    """One error for all refusals of a batch."""
+    from .explain import first_of
+
+    return first_of([_explain(refusals[index], steps[index].sa) for index in sorted(refusals)])
+
+
+def _rehearse(link: Netlink, operations: t.Sequence[Operation]) -> None:
+    """Raise what would be refused after the SAs are gone whose keys the kernel hides, so that nobody could put them back."""
+    from .explain import first_of
+    from .probe import rehearse
+
+    refused = rehearse(link, operations)
+    if refused:
+        error = first_of(refused)
+        raise SadbError(error.message, error.place, f"{error.hint} The SADB is as it was before.".strip(), error.errno_name)
 
 
 class XfrmSadb(Sadb):
@@ -178,6 +188,8 @@ class XfrmSadb(Sadb):
         with uninterrupted(), open_link(NETLINK_XFRM, "changing the SADB") as link, no_collection():
             replaced = [operation.old for operation in operations if operation.old is not None]
             before = dict(zip(map(id, replaced), self._current(link, replaced)))
+            if any(redacted(entry.sa) for entry in replaced):
+                _rehearse(link, operations)
             for first in range(0, len(operations), _CHUNK):
                 steps, together = _steps(operations[first : first + _CHUNK], before)
                 error, done = self._carry_out(link, steps, together)
