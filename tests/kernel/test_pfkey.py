@@ -295,9 +295,10 @@ def test_an_algorithm_that_this_backend_does_not_know_comes_back_from_an_undo(sa
     ends = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000", "mode", "transport", "flag", "noecn", "reqid", "77")
     rmd160, sha1 = (("auth-trunc", name, key + "89abcdef", "96") for name in ("hmac(rmd160)", "hmac(sha1)"))
     auth, name = (rmd160, "aalg-8") if witness.offers("enc", "cbc(aes)", key, *rmd160) else (sha1, "hmac-sha1")
-    witness.run("ip", "xfrm", "state", "add", *ends, "enc", "cbc(camellia)", key, *auth)
+    cipher = witness.foreign_ciphers(key)[0]
+    witness.run("ip", "xfrm", "state", "add", *ends, "enc", cipher, key, *auth)
     (entry,) = sadb.dump()
-    assert (entry.sa.encryption, entry.sa.authentication, entry.sa.reqid) == ("ealg-22", name, 77)
+    assert (entry.sa.encryption, entry.sa.authentication, entry.sa.reqid) == (f"ealg-{witness.FOREIGN[cipher]}", name, 77)
     refused(sadb, [Operation("replace", sa_of(0x1000), entry), *add(sa_of(0x1001), sa_of(0x1001))])
     assert "flag noecn" in witness.states()["esp", 0x1000]
     sadb.apply(delete(*sadb.dump()))

@@ -59,6 +59,17 @@ def offers(*options: str) -> bool:
     return result.returncode == 0
 
 
+# Ciphers of other programs, which this collection has no names for, and their numbers in PF_KEY.
+FOREIGN = {"cbc(camellia)": 22, "cbc(serpent)": 252, "cbc(twofish)": 253}
+
+
+def foreign_ciphers(key: str) -> list[str]:
+    """Those of FOREIGN that this kernel has, at least one."""
+    found = [name for name in FOREIGN if offers("enc", name, key)]
+    assert found, f"this kernel has none of {', '.join(FOREIGN)}"
+    return found
+
+
 def policies() -> list[str]:
     """The text about each policy, its lines joined by spaces; those of sockets included."""
     return [" ".join(block.split()) for block in re.split(r"^(?=src )", run("ip", "xfrm", "policy"), flags=re.M) if block]
