@@ -128,6 +128,8 @@ class Netlink:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
         # Random, so that nobody can answer a request in advance; with room to count up within 32 bits.
         self._sequence = int.from_bytes(os.urandom(4), "big") >> 2
+        # One for all datagrams: recvfrom() takes fresh memory for the largest each time and gives most of it back, which costs more than the datagram.
+        self._room = memoryview(bytearray(_RECEIVE))
         self._buffer_sizes()
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
             self._option(_SOL_NETLINK, option, 1)
@@ -245,7 +247,7 @@ class Netlink:
     def _receive(self, flags: int) -> t.Iterator[tuple[int, int, int, Part]]:
         """The messages of one datagram: type, flags, sequence, body; none of one that another process sent."""
         try:
-            buffer, sender = self._socket.recvfrom(_RECEIVE, flags)
+            size, sender = self._socket.recvfrom_into(self._room, 0, flags)
         except BlockingIOError:
             raise AnswersLost() from None
         except OSError as exc:
@@ -254,7 +256,8 @@ class Netlink:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
         if not is_kernel(sender):
             return
-        offset, size = 0, len(buffer)
+        buffer = bytes(self._room[:size])
+        offset = 0
         unpack = _HEADER.unpack_from
         while offset + HEADER_SIZE <= size:
             length, kind, message_flags, sequence, dummy = unpack(buffer, offset)

@@ -51,9 +51,9 @@ class Exchange:
         self.link._sequence = 0
         self.send, self.close = self.socket.send, self.socket.close
 
-    def recvfrom(self, size: int, flags: int) -> tuple[bytes, tuple[int, int]]:
+    def recvfrom_into(self, room: memoryview, size: int, flags: int) -> tuple[int, tuple[int, int]]:
         """A datagram, from the next of ``senders``, the kernel where there is none."""
-        return self.socket.recv(size, flags), (self.senders.pop(0) if self.senders else 0, 0)
+        return self.socket.recv_into(room, size, flags), (self.senders.pop(0) if self.senders else 0, 0)
 
     def answer(self, *datagrams: bytes) -> None:
         for datagram in datagrams:
@@ -162,7 +162,7 @@ def test_a_socket_that_breaks_after_the_send_leaves_a_doubt(exchange: Exchange, 
         def send(self, data: bytes) -> int:
             return len(data)
 
-        def recvfrom(self, *dummy: int) -> bytes:
+        def recvfrom_into(self, *dummy: t.Any) -> bytes:
             raise OSError(errno.EBADF, "closed")
 
     with monkeypatch.context() as patch:
