@@ -85,8 +85,9 @@ _ADDRESS_SIZES = {int(family): size for size, family in FAMILIES.items()}
 _SELECTOR = struct.Struct("@16s16sHHHHHBBBiI")
 # xfrm_usersa_info: selector, id (destination, SPI, protocol), source, lifetime_cfg, lifetime_cur, stats, seq, reqid, family, mode, window, flags.
 _INFO = struct.Struct("@56s16sIB3x16s64s4QIIIIIHBBB0Q")
-# The same for a new SA, with zeros for what has been used, statistics and sequence number.
-_NEW_INFO = struct.Struct("@56s16sIB3x16s64s48xIHBBB0Q")
+# The same of a new SA, up to the source and from there on, with zeros for what has been used, statistics and sequence number.
+_NEW_INFO_BEGIN = "@56s16sIB3x16s"
+_NEW_INFO_END = struct.Struct("@64s48xIHBBB0Q")
 _LIFETIMES = struct.Struct("@8Q")
 _USED = struct.Struct("@4Q")
 # xfrm_usersa_id: destination, SPI, family, protocol.
@@ -112,6 +113,11 @@ _STRANGE_WORDS = {3: "comp", 8: "ctx", 14: "coa", 22: "tfcpad", 28: "offload", 2
 _NOTHING_NEW = frozenset((XFRMA_ALG_AUTH, XFRMA_LTIME_VAL, XFRMA_LASTUSED, XFRMA_PAD))
 _NO_LIMITS = _LIFETIMES.pack(*(INFINITE,) * 4, *(0,) * 4)
 _ANY_TRAFFIC = frozenset(bytes(40) + struct.pack("@H", family) + bytes(14) for family in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6))
+
+
+# Looked up once, since they are used for every SA.
+_make = tuple.__new__
+_htonl = socket.htonl
 
 
 def pack_selector(selector: Selector, family: int) -> bytes:
@@ -154,18 +160,12 @@ def unpack_lifetimes(packed: bytes) -> Lifetimes:
     return Lifetimes(*(0 if limit == INFINITE else limit for limit in limits[:4]), *limits[4:])
 
 
-@functools.lru_cache(maxsize=256)
-def _algorithm_prefix(name: str, kind: int, key_size: int, icv_bits: int) -> bytes:
+def _algorithm_prefix(name: str, kind: int, key_size: int, icv_bits: int = 0) -> bytes:
     """Everything of an algorithm attribute that comes before the key; a name without a row is the kernel's own."""
     row = BY_NAME.get(name)
     linux = (row.linux if row is not None else name).encode("ascii")
     payload = _ALGORITHM.pack(linux, key_size * 8) if kind == XFRMA_ALG_CRYPT else _ALGORITHM_ICV.pack(linux, key_size * 8, icv_bits)
     return ATTRIBUTE.pack(4 + len(payload) + key_size, kind) + payload
-
-
-def _algorithm(name: str, kind: int, key: bytes, icv_bits: int = 0) -> bytes:
-    size = len(key)
-    return _algorithm_prefix(name, kind, size, icv_bits) + key + bytes(-size % 4)
 
 
 def is_combined(sa: SecurityAssociation) -> bool:
@@ -189,9 +189,32 @@ def _replay_attribute(sa: SecurityAssociation) -> bytes:
     return attribute(XFRMA_REPLAY_ESN_VAL, state + (b"\xff" if into else b"\0") * (4 * words))
 
 
-def new_sa(sa: SecurityAssociation) -> Message:
-    """XFRM_MSG_NEWSA. Integrity goes as XFRMA_ALG_AUTH_TRUNC with its ICV: without, the kernel takes 96 bits for hmac(sha256)."""
-    family = FAMILIES[len(sa.destination)]
+class _Likes(t.NamedTuple):
+    """What SAs have in common that differ in SPI, addresses and keys only: how XFRM_MSG_NEWSA is packed, and all else that goes into it."""
+
+    layout: struct.Struct
+    selector: bytes
+    protocol: int
+    before_encryption_key: bytes
+    before_authentication_key: bytes
+    end: bytes
+
+
+@functools.lru_cache(maxsize=256)
+def _likes(
+    protocol: str,
+    address_size: int,
+    mode: str,
+    encryption: str,
+    encryption_key_size: int,
+    authentication: str,
+    authentication_key_size: int,
+    others: tuple[t.Any, ...],
+) -> _Likes:
+    """``others`` are the fields after the keys. Integrity goes as XFRMA_ALG_AUTH_TRUNC with its ICV: without, the kernel takes 96 bits for hmac(sha256)."""
+    nowhere = bytes(address_size)
+    sa = SecurityAssociation(protocol, 0, nowhere, nowhere, mode, encryption, b"", authentication, b"", *others)
+    family = FAMILIES[address_size]
     flags = _FLAG_ESN if sa.esn else 0
     if sa.selector is not None:
         selector = pack_selector(sa.selector, family)
@@ -200,28 +223,19 @@ def new_sa(sa: SecurityAssociation) -> Message:
         if _af_unspec(sa):
             flags |= _FLAG_AF_UNSPEC
     window = sa.replay_window if sa.replay_window <= _WINDOW_OF_BASE and not sa.esn else 0
-    parts = [
-        _NEW_INFO.pack(
-            selector,
-            sa.destination,
-            socket.htonl(sa.spi),
-            PROTOCOL_NUMBERS[sa.protocol],
-            sa.source,
-            _NO_LIMITS if sa.lifetimes is NO_LIFETIMES else pack_lifetimes(sa.lifetimes),
-            sa.reqid,
-            family,
-            MODE_NUMBERS[sa.mode],
-            window,
-            flags,
-        )
-    ]
-    if sa.encryption:
-        if is_combined(sa):
-            parts.append(_algorithm(sa.encryption, XFRMA_ALG_AEAD, sa.encryption_key, sa.icv_bits))
-        else:
-            parts.append(_algorithm(sa.encryption, XFRMA_ALG_CRYPT, sa.encryption_key))
-    if sa.authentication:
-        parts.append(_algorithm(sa.authentication, XFRMA_ALG_AUTH_TRUNC, sa.authentication_key, sa.icv_bits))
+    before = _NEW_INFO_END.pack(pack_lifetimes(sa.lifetimes), sa.reqid, family, MODE_NUMBERS[sa.mode], window, flags)
+    if not encryption:
+        encryption_key_size = 0
+    elif is_combined(sa):
+        before += _algorithm_prefix(encryption, XFRMA_ALG_AEAD, encryption_key_size, sa.icv_bits)
+    else:
+        before += _algorithm_prefix(encryption, XFRMA_ALG_CRYPT, encryption_key_size)
+    between = bytes(-encryption_key_size % 4)
+    if not authentication:
+        authentication_key_size = 0
+    else:
+        between += _algorithm_prefix(authentication, XFRMA_ALG_AUTH_TRUNC, authentication_key_size, sa.icv_bits)
+    parts = [bytes(-authentication_key_size % 4)]
     if sa.esn or sa.replay_window > _WINDOW_OF_BASE or sa.extra:
         parts.append(_replay_attribute(sa))
     if sa.mark is not None:
@@ -234,11 +248,23 @@ def new_sa(sa: SecurityAssociation) -> Message:
     if sa.direction and not (sa.direction == OUTBOUND and sa.replay_window):
         # Since Linux 6.10; older kernels ignore it. With it an outbound SA may have no window, and without it ESN needs one.
         parts.append(U8_ATTRIBUTE.pack(5, XFRMA_SA_DIR, _DIRECTION_NUMBERS[sa.direction]))
-    return Message(XFRM_MSG_NEWSA, b"".join(parts), NLM_F_CREATE | NLM_F_EXCL)
+    end = b"".join(parts)
+    layout = f"{_NEW_INFO_BEGIN}{len(before)}s{encryption_key_size}s{len(between)}s{authentication_key_size}s{len(end)}s"
+    return _Likes(struct.Struct(layout), selector, PROTOCOL_NUMBERS[protocol], before, between, end)
+
+
+def new_sa(sa: SecurityAssociation) -> Message:
+    """XFRM_MSG_NEWSA."""
+    protocol, spi, source, destination, mode, encryption, encryption_key, authentication, authentication_key = sa[:9]
+    layout, selector, number, before, between, end = _likes(
+        protocol, len(destination), mode, encryption, len(encryption_key), authentication, len(authentication_key), sa[9:]
+    )
+    body = layout.pack(selector, destination, _htonl(spi), number, source, before, encryption_key, between, authentication_key, end)
+    return _make(Message, (XFRM_MSG_NEWSA, body, NLM_F_CREATE | NLM_F_EXCL))
 
 
 def sa_id(kind: int, sa: SecurityAssociation) -> Message:
-    body = _ID.pack(sa.destination, socket.htonl(sa.spi), FAMILIES[len(sa.destination)], PROTOCOL_NUMBERS.get(sa.protocol) or int(sa.protocol))
+    body = _ID.pack(sa.destination, _htonl(sa.spi), FAMILIES[len(sa.destination)], PROTOCOL_NUMBERS.get(sa.protocol) or int(sa.protocol))
     return Message(kind, body if sa.mark is None else body + attribute(XFRMA_MARK, _MARK.pack(*sa.mark)))
 
 
@@ -265,9 +291,6 @@ def _name(linux: bytes, icv_bits: int) -> str:
     text = linux.rstrip(b"\0").decode("ascii", "replace")
     row = find_linux(text, icv_bits)
     return row.name if row is not None else text
-
-
-_make = tuple.__new__
 
 
 @functools.lru_cache(maxsize=64)
