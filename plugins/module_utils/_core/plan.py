@@ -160,7 +160,9 @@ def plan(
         return Plan((), len(desired), 0)
     ours = (*desired, *scope_sas)
     owners = set(map(_owner, ours)) or {_NOBODY}
-    reaches = _scope_test(scope, ours, [entry.sa for entry in actual if _owner(entry.sa) in owners], protocols, local)
+    reaches: t.Callable[[SecurityAssociation], bool] = _nothing
+    if state in (EXACT, FLUSHED):
+        reaches = _scope_test(scope, ours, [entry.sa for entry in actual if _owner(entry.sa) in owners], protocols, local)
     everything = scope == ALL
     if direction != BOTH:
         desired = _towards(desired, direction, local)
@@ -190,7 +192,7 @@ def plan(
             else:
                 conflicts.append(_taken(entry))
         elif blocked is not None:
-            if not (everything or take_over or (mine and state == EXACT and reaches(sa))):
+            if not (everything or take_over or (mine and reaches(sa))):
                 conflicts.append(_taken(entry))
             elif _identity(blocked) in held:
                 # A second one in the way goes first, or the kernel refuses what takes the place of the other.
@@ -198,7 +200,7 @@ def plan(
             else:
                 replaces.append(Operation(REPLACE, blocked, entry, differences(blocked, sa, keys_hidden)))
                 held.add(_identity(blocked))
-        elif (sa_wanted is not None and state == ABSENT) or (state in (EXACT, FLUSHED) and reaches(sa)):
+        elif (sa_wanted is not None and state == ABSENT) or reaches(sa):
             # A reservation without an SPI has no identity to delete it by; the kernel lets it expire.
             if sa.spi and (mine or everything or take_over):
                 deletes.append(Operation(DELETE, None, entry))
@@ -256,6 +258,11 @@ def _towards(desired: t.Sequence[SecurityAssociation], direction: str, local: t.
         ]
     )
     return [sa for sa in desired if direction_of(sa, local) == direction]
+
+
+def _nothing(dummy: SecurityAssociation) -> bool:
+    """The scope of states that remove only what they name."""
+    return False
 
 
 def _scope_test(
