@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import operator
 import struct
 import sys
 import typing as t
@@ -48,6 +49,9 @@ _ADDRESS_FILTER = struct.Struct("@16s16sHBB")
 _PROTOCOL_ANY = 255
 # Operations whose messages are in memory at the same time.
 _CHUNK = 1024
+# SAs from which on one dump of the whole SADB takes less than a question about each.
+_MANY = 256
+_without_mark = operator.itemgetter(*map(SecurityAssociation._fields.index, ("protocol", "destination", "spi")))
 
 _RTM_NEWADDR = 20
 _RTM_GETADDR = 22
@@ -187,7 +191,7 @@ class XfrmSadb(Sadb):
         """As `apply`, and undo everything where the block fails; signals wait until it ends."""
         with uninterrupted(), open_link(NETLINK_XFRM, "changing the SADB") as link, no_collection():
             replaced = [operation.old for operation in operations if operation.old is not None]
-            before = dict(zip(map(id, replaced), self._current(link, replaced)))
+            before = self._current(link, replaced)
             if any(redacted(entry.sa) for entry in replaced):
                 _rehearse(link, operations)
             for first in range(0, len(operations), _CHUNK):
@@ -203,23 +207,36 @@ class XfrmSadb(Sadb):
                 raise_also(failure, self._undo(_steps(operations, before)[0]))
                 raise
 
-    def _current(self, link: Netlink, entries: t.Sequence[Entry]) -> t.Iterator[Part]:
-        """What the kernel holds right now under the identities of ``entries``. Raises SadbError unless those are the very SAs.
+    def _current(self, link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
+        """What the kernel holds right now under the identities of ``entries``, by ``id(entry)``. Raises SadbError unless those are the very SAs.
 
         Also where a mark hides one SA behind another: the kernel would delete the wrong one.
         """
-        requests = [sa_id(XFRM_MSG_GETSA, entry.sa) for entry in entries]
-        found: list[Part] = []
+        found = self._shown(link, entries) if len(entries) >= _MANY else {}
+        others = [entry for entry in entries if id(entry) not in found]
+        requests = [sa_id(XFRM_MSG_GETSA, entry.sa) for entry in others]
         for first, last in link.batches(requests, with_answers=True):
             refusals, answers = link.send(requests[first:last])
-            for index, entry in enumerate(entries[first:last]):
+            for index, entry in enumerate(others[first:last]):
                 answer = answers.get(index)
                 if answer is None:
                     raise _explain(refusals.get(index, Refusal(errno.ENOBUFS, "")), entry.sa)
                 if as_told(decode(answer).sa) != as_told(entry.sa):
                     raise _explain(Refusal(errno.ESTALE, ""), entry.sa)
-                found.append(answer)
-        return iter(found)
+                found[id(entry)] = answer
+        return found
+
+    def _shown(self, link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
+        """As `_current`, of those that one dump settles: it shows the very SA, and no other that only a mark tells from it."""
+        shown: dict[t.Any, list[tuple[SecurityAssociation, Part]]] = {}
+        for sa, part in link.dump(Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, lambda part: (decode(part).sa, part)):
+            shown.setdefault(_without_mark(sa), []).append((sa, part))
+        found = {}
+        for entry in entries:
+            alike = shown.get(_without_mark(entry.sa), ())
+            if len(alike) == 1 and alike[0][0] == entry.sa:
+                found[id(entry)] = alike[0][1]
+        return found
 
     def _carry_out(self, link: Netlink, steps: t.Sequence[_Step], together: t.AbstractSet[int]) -> tuple[SadbError | None, list[_Step]]:
         """What went wrong, and the steps that were done; no batch follows one with trouble."""

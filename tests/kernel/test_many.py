@@ -1,0 +1,60 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Deletions of so many SAs that the kernel is asked for all it has instead of each: no SA goes that is not the one that was seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Mark
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import xfrm
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.tests.kernel import witness
+from ansible_collections.ipsec.manual.tests.kernel.witness import add, delete, sa_of
+
+MANY = xfrm._MANY + 50
+
+
+def test_none_goes_where_one_is_gone_or_changed(sadb: XfrmSadb) -> None:
+    sadb.apply(add(*(sa_of(0x1000 + number) for number in range(MANY))))
+    entries = sadb.dump()
+    for errno_name, commands in (("ESRCH", ""), ("ESTALE", witness.as_command(sa_of(0x1007)))):
+        witness.run("ip", "xfrm", "state", "delete", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1007")
+        witness.run("ip", "-batch", "-", stdin=commands)
+        before = witness.state_text()
+        with pytest.raises(SadbError) as caught:
+            sadb.apply(delete(*entries))
+        assert caught.value.errno_name == errno_name
+        assert "0x00001007" in caught.value.place
+        assert witness.state_text() == before
+        if not commands:
+            witness.run("ip", "-batch", "-", stdin=witness.as_command(sa_of(0x1007)))
+
+
+def test_none_goes_where_a_mark_hides_one(sadb: XfrmSadb) -> None:
+    marked, plain = sa_of(0x1000, mark=Mark(5, 0xFF)), sa_of(0x1000)
+    sadb.apply(add(marked, *(sa_of(0x1001 + number) for number in range(MANY))))
+    entries = sadb.dump()
+    sadb.apply(add(plain))
+    before = witness.state_text()
+    with pytest.raises(SadbError) as caught:
+        sadb.apply(delete(*entries))
+    assert caught.value.errno_name == "ESTALE"
+    assert witness.state_text() == before
+
+
+def test_what_was_deleted_comes_back_as_it_was_last(sadb: XfrmSadb) -> None:
+    """The sequence numbers are those of the moment of the deletion, not those of the plan."""
+    sadb.apply(add(*(sa_of(0x1000 + number, extra=(("replay_value", "7"),)) for number in range(MANY))))
+    entries = sadb.dump()
+    sadb.apply(delete(*entries))
+    sadb.apply(add(*(entry.sa._replace(extra=(("replay_value", "9"),)) for entry in entries)))
+    before = set(sadb.dump())
+    with pytest.raises(RuntimeError), sadb.applied(delete(*entries)):
+        assert witness.states() == {}
+        raise RuntimeError
+    assert set(sadb.dump()) == before
+    assert {entry.counters.sequence_out for entry in before} == {9}
