@@ -97,7 +97,7 @@ BOXES = (
         494,
         540,
         "both",
-        tuple(CORE + name for name in ("bulk.py", "grammar.py", "language.py", "plainlines.py", "reading.py", "render.py", "values.py")),
+        tuple(CORE + name for name in ("grammar.py", "language.py", "plainlines.py", "reading.py", "render.py", "values.py")),
     ),
     Box("plan", "the difference, pure", 560, 780, 494, 540, "both", (CORE + "plan.py",)),
     Box(
@@ -112,7 +112,7 @@ BOXES = (
     ),
 )
 # Every file may import it, so it is not drawn.
-EVERYWHERE = ("plugins/module_utils/_core/errors.py", "plugins/module_utils/_core/uninterrupted.py")
+EVERYWHERE = tuple(CORE + name for name in ("bulk.py", "errors.py", "uninterrupted.py"))
 
 ARROWS = (
     Arrow("roles, playbooks", "modules", 150),

@@ -12,6 +12,7 @@ import typing as t
 
 from . import association
 from .association import Counters, Entry, Identity, Lifetimes
+from .bulk import no_collection
 from .errors import InputError, TextError, raise_all
 from .plan import ADD, DELETE, REPLACE, Operation
 from .script import Step, Subject
@@ -28,6 +29,7 @@ class Effect(t.NamedTuple):
     shown: tuple[Entry, ...]
 
 
+@no_collection()
 def effect(steps: t.Iterable[Step], held: t.Sequence[Entry], name: str) -> Effect:
     """The difference that the steps, taken in order, make to the SADB that holds ``held``.
 

@@ -33,6 +33,7 @@ from .association import (
     key_in_use,
     label,
 )
+from .bulk import no_collection
 from .errors import InputError, raise_all
 from .keys import set_parity
 
@@ -57,9 +58,10 @@ REPLACE = "replace"
 Pair = t.Tuple[bytes, bytes]
 
 _FIELDS = SecurityAssociation._fields
-# The same as association.identity and association.owner, made in C since a plan asks for them once an SA.
+# The same as association.identity and association.owner, made in C since a plan asks for them once an SA; and so are operations.
 _identity: t.Callable[[SecurityAssociation], Identity] = operator.itemgetter(*map(_FIELDS.index, ("protocol", "destination", "spi", "mark")))
 _owner = operator.itemgetter(*map(_FIELDS.index, ("reqid", "mark", "if_id")))
+_make = tuple.__new__
 _NOBODY = (0, None, 0)
 _NO_MARK = Mark(0, 0)
 
@@ -132,6 +134,7 @@ def _same_key(field: str, desired: SecurityAssociation, actual: SecurityAssociat
     return row is not None and set_parity(row, getattr(desired, field)) == set_parity(row, getattr(actual, field))
 
 
+@no_collection()
 def plan(
     desired: t.Sequence[SecurityAssociation],
     actual: t.Sequence[Entry],
@@ -207,7 +210,7 @@ def plan(
             else:
                 foreign += 1
     raise_all(conflicts)
-    adds = [Operation(ADD, sa, None) for identity, sa in wanted.items() if identity not in held] if state in (PRESENT, EXACT) else []
+    adds = [_make(Operation, (ADD, sa, None, ())) for identity, sa in wanted.items() if identity not in held] if state in (PRESENT, EXACT) else []
     if local:
         rank = {INBOUND: 0, "": 1, OUTBOUND: 2}
         adds.sort(key=lambda step: rank[direction_of(t.cast(SecurityAssociation, step.new), local)])
@@ -229,7 +232,7 @@ def _in_the_way(
 
     By the identity of the SA that is there, the SA that is wanted in its place (Linux, __xfrm_state_locate in net/xfrm/xfrm_state.c).
     """
-    if not any(entry.sa.mark for entry in actual) and not any(sa.mark for sa in wanted.values()):
+    if not actual or not (any(entry.sa.mark for entry in actual) or any(sa.mark for sa in wanted.values())):
         return {}
     found: dict[Identity, SecurityAssociation] = {}
     missing: dict[t.Any, list[SecurityAssociation]] = {}
