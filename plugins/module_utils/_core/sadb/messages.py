@@ -118,6 +118,8 @@ _ANY_TRAFFIC = frozenset(bytes(40) + struct.pack("@H", family) + bytes(14) for f
 # Looked up once, since they are used for every SA.
 _make = tuple.__new__
 _htonl = socket.htonl
+_ntohl = socket.ntohl
+_IPV4 = int(socket.AF_INET)
 
 
 def pack_selector(selector: Selector, family: int) -> bytes:
@@ -265,7 +267,7 @@ def new_sa(sa: SecurityAssociation) -> Message:
 
 def sa_id(kind: int, sa: SecurityAssociation) -> Message:
     body = _ID.pack(sa.destination, _htonl(sa.spi), FAMILIES[len(sa.destination)], PROTOCOL_NUMBERS.get(sa.protocol) or int(sa.protocol))
-    return Message(kind, body if sa.mark is None else body + attribute(XFRMA_MARK, _MARK.pack(*sa.mark)))
+    return _make(Message, (kind, body if sa.mark is None else body + attribute(XFRMA_MARK, _MARK.pack(*sa.mark)), 0))
 
 
 def delete_sa(sa: SecurityAssociation) -> Message:
@@ -329,9 +331,12 @@ def decode(part: Part) -> Entry:
     icv_bits = if_id = sequence_out = sequence_in = 0
     mark = encapsulation = None
     strange: list[int] = []
+    unpack_attribute = ATTRIBUTE.unpack_from
     while offset + 4 <= end:
-        length, kind = ATTRIBUTE.unpack_from(buffer, offset)
-        if kind == XFRMA_ALG_AUTH_TRUNC:
+        length, kind = unpack_attribute(buffer, offset)
+        if kind in _NOTHING_NEW:
+            pass
+        elif kind == XFRMA_ALG_AUTH_TRUNC:
             authentication, size, icv_bits = _read_algorithm_icv(buffer[offset + 4 : offset + 76], False)
             authentication_key = buffer[offset + 76 : offset + 76 + size]
         elif kind == XFRMA_ALG_CRYPT:
@@ -355,16 +360,17 @@ def decode(part: Part) -> Entry:
                 strange.append(offset)
         elif kind == XFRMA_SA_DIR:
             direction = _DIRECTION_NAMES.get(buffer[offset + 4], "")
-        elif kind not in _NOTHING_NEW:
+        else:
             strange.append(offset)
         offset += (length + 3) & ~3 or 4
-    if family == socket.AF_INET:
+    if family == _IPV4:
         source, destination = source[:4], destination[:4]
+    any_traffic = selector in _ANY_TRAFFIC
     sa = _make(
         SecurityAssociation,
         (
             PROTOCOL_NAMES.get(protocol) or str(protocol),
-            socket.ntohl(spi),
+            _ntohl(spi),
             source,
             destination,
             MODE_NAMES.get(mode) or str(mode),
@@ -378,14 +384,14 @@ def decode(part: Part) -> Entry:
             reqid,
             mark,
             if_id,
-            None if selector in _ANY_TRAFFIC else normal_selector(unpack_selector(selector)[0]),
+            None if any_traffic else normal_selector(unpack_selector(selector)[0]),
             encapsulation,
             NO_LIFETIMES if lifetimes == _NO_LIMITS else unpack_lifetimes(lifetimes),
             direction,
             (),
         ),
     )
-    if strange or flags & ~_FLAGS_KNOWN or selector not in _ANY_TRAFFIC:
+    if strange or flags & ~_FLAGS_KNOWN or not any_traffic:
         words = _strange_words(sa, flags, selector, [(buffer, offset) for offset in strange])
         if words:
             sa = sa._replace(extra=((FLAGS, " ".join(words)),))

@@ -187,8 +187,7 @@ class Netlink:
         pack = _HEADER.pack
         parts: list[bytes] = []
         for index, (kind, body, flags) in enumerate(messages):
-            parts.append(pack(HEADER_SIZE + len(body), kind, flags | (NLM_F_REQUEST if index < last else NLM_F_REQUEST | NLM_F_ACK), base + index, 0))
-            parts.append(body)
+            parts += (pack(HEADER_SIZE + len(body), kind, flags | (NLM_F_REQUEST if index < last else NLM_F_REQUEST | NLM_F_ACK), base + index, 0), body)
         try:
             self._socket.send(b"".join(parts))
         except OSError as exc:

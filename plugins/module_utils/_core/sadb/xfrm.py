@@ -47,8 +47,8 @@ XFRMA_PROTO = 25
 XFRMA_ADDRESS_FILTER = 26
 _ADDRESS_FILTER = struct.Struct("@16s16sHBB")
 _PROTOCOL_ANY = 255
-# Operations whose messages are in memory at the same time.
-_CHUNK = 1024
+# Operations whose messages are in memory at the same time: few enough for the processor's cache, many enough for a system call.
+_CHUNK = 256
 # SAs from which on one dump of the whole SADB takes less than a question about each.
 _MANY = 256
 _without_mark = operator.itemgetter(*map(SecurityAssociation._fields.index, ("protocol", "destination", "spi")))
@@ -112,25 +112,35 @@ class _Step(t.NamedTuple):
     before: Part | None
     doubtful: bool = False
 
-    def request(self) -> Message:
-        return new_sa(self.sa) if self.adds else delete_sa(self.sa)
-
     def inverse(self) -> Message:
         return restore(self.before) if self.before is not None else delete_sa(self.sa)
 
 
-def _steps(operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> tuple[list[_Step], set[int]]:
-    """The steps of some operations, and the indexes of those that must go in one send with the step before: the second half of a replacement."""
-    steps: list[_Step] = []
+def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int]]:
+    """The requests of some operations, and the indexes of those that must go in one send with the one before: the second half of a replacement."""
+    requests: list[Message] = []
     together = set()
     for operation in operations:
-        if operation.old is not None:
-            steps.append(_Step(operation.old.sa, False, before[id(operation.old)]))
-            if operation.new is not None:
-                together.add(len(steps))
-        if operation.new is not None:
-            steps.append(_Step(operation.new, True, None))
-    return steps, together
+        old, new = operation.old, operation.new
+        if old is not None:
+            requests.append(delete_sa(old.sa))
+            if new is not None:
+                together.add(len(requests))
+        if new is not None:
+            requests.append(new_sa(new))
+    return requests, together
+
+
+def _steps(operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> list[_Step]:
+    """What `_requests` asks for, step by step, so that it can be undone."""
+    steps: list[_Step] = []
+    for operation in operations:
+        old, new = operation.old, operation.new
+        if old is not None:
+            steps.append(_Step(old.sa, False, before[id(old)]))
+        if new is not None:
+            steps.append(_Step(new, True, None))
+    return steps
 
 
 def _first_of(refusals: t.Mapping[int, Refusal], steps: t.Sequence[_Step]) -> SadbError:
@@ -195,16 +205,15 @@ class XfrmSadb(Sadb):
             if any(redacted(entry.sa) for entry in replaced):
                 _rehearse(link, operations)
             for first in range(0, len(operations), _CHUNK):
-                steps, together = _steps(operations[first : first + _CHUNK], before)
-                error, done = self._carry_out(link, steps, together)
+                error, done = self._carry_out(link, operations[first : first + _CHUNK], before)
                 if error is not None:
-                    stuck = self._undo([*_steps(operations[:first], before)[0], *done])
+                    stuck = self._undo([*_steps(operations[:first], before), *done])
                     after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "The SADB is as it was before."
                     raise SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
             try:
                 yield
             except BaseException as failure:
-                raise_also(failure, self._undo(_steps(operations, before)[0]))
+                raise_also(failure, self._undo(_steps(operations, before)))
                 raise
 
     def _current(self, link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
@@ -228,32 +237,41 @@ class XfrmSadb(Sadb):
 
     def _shown(self, link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
         """As `_current`, of those that one dump settles: it shows the very SA, and no other that only a mark tells from it."""
-        shown: dict[t.Any, list[tuple[SecurityAssociation, Part]]] = {}
-        for sa, part in link.dump(Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, lambda part: (decode(part).sa, part)):
-            shown.setdefault(_without_mark(sa), []).append((sa, part))
-        found = {}
-        for entry in entries:
-            alike = shown.get(_without_mark(entry.sa), ())
-            if len(alike) == 1 and alike[0][0] == entry.sa:
-                found[id(entry)] = alike[0][1]
+        wanted = {_without_mark(entry.sa): entry for entry in entries}
+        found: dict[int, Part] = {}
+        seen: set[t.Any] = set()
+
+        def look(part: Part) -> None:
+            sa = decode(part).sa
+            key = _without_mark(sa)
+            entry = wanted.get(key)
+            if entry is None:
+                return
+            if key in seen:
+                found.pop(id(entry), None)
+            elif sa == entry.sa:
+                found[id(entry)] = part
+            seen.add(key)
+
+        link.dump(Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, look)
         return found
 
-    def _carry_out(self, link: Netlink, steps: t.Sequence[_Step], together: t.AbstractSet[int]) -> tuple[SadbError | None, list[_Step]]:
-        """What went wrong, and the steps that were done; no batch follows one with trouble."""
-        requests = [step.request() for step in steps]
-        done: list[_Step] = []
+    def _carry_out(self, link: Netlink, operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> tuple[SadbError | None, list[_Step]]:
+        """What went wrong, and the steps that were done then; no batch follows one with trouble."""
+        requests, together = _requests(operations)
         for first, last in link.batches(requests, inseparable=together):
-            batch = steps[first:last]
             try:
                 refusals = link.send(requests[first:last])[0]
             except NetlinkError as exc:
+                steps = _steps(operations, before)
                 # What could not be sent was not done; only lost answers leave a doubt.
-                return _explain_exchange(exc, "changing the SADB"), [*done, *(self._done(batch) if isinstance(exc, AnswersLost) else ())]
+                doubtful = self._done(steps[first:last]) if isinstance(exc, AnswersLost) else []
+                return _explain_exchange(exc, "changing the SADB"), steps[:first] + doubtful
             if refusals:
-                done += [step for index, step in enumerate(batch) if index not in refusals]
-                return _first_of(refusals, batch), done
-            done += batch
-        return None, done
+                steps = _steps(operations, before)
+                done = [step for index, step in enumerate(steps[:last], -first) if index not in refusals]
+                return _first_of(refusals, steps[first:last]), done
+        return None, []
 
     def _done(self, steps: t.Sequence[_Step]) -> list[_Step]:
         """Which steps the kernel carried out, judging by the SADB, since its answers were lost; all if that
