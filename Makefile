@@ -11,7 +11,7 @@ LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_coll
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
 	@echo 'make test    every gate; or a part with TIER=: quick (five minutes: lint, unit, docs), static, pythons, kernel, lab, e2e, leak, liar, molecule, ...'
-	@echo 'make bench   what it costs, against ip(8) and a C program, into build/bench.json'
+	@echo 'make bench   what it costs, as ratios to what the kernel itself takes, into build/bench.json'
 	@echo 'make fuzz    broken input for the language, guided by coverage; SECONDS=600'
 	@echo 'make docs    the docs site, into build/docs/html'
 	@echo 'make docs-command  docs/ipseckey.* and the page of the command, from its tables'

@@ -3,9 +3,10 @@
  * GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the kernel itself takes: SAs added from netlink messages that are there already, then dumped and decoded.
+ * What the kernel itself takes: SAs added from netlink messages that are there already, dumped and decoded, and deleted.
  *
- *   baseline COUNT    prints the seconds for adding COUNT SAs and those for dumping and decoding them, on an empty SADB
+ *   baseline COUNT LOOKS    prints the seconds for adding COUNT SAs to an empty SADB, for the fastest of LOOKS dumps, and for deleting them one by one,
+ *                            until the kernel has freed them
  *
  * ESP, transport mode, AES-CBC-256 and HMAC-SHA-256-128, from 10.255.0.1 to COUNT addresses, the same as the core's SAs in core.py.
  */
@@ -23,7 +24,8 @@
 #include <unistd.h>
 
 #define KEY 32
-#define BATCH (1 << 20)
+#define BATCH 256
+#define FEW 16
 #define ALIGN(size) (((size) + 3U) & ~3U)
 
 struct message {
@@ -35,6 +37,11 @@ struct message {
 	struct nlattr auth_attribute;
 	struct xfrm_algo_auth auth;
 	unsigned char auth_key[KEY];
+};
+
+struct deletion {
+	struct nlmsghdr header;
+	struct xfrm_usersa_id id;
 };
 
 /* What a program would keep of one SA. */
@@ -77,12 +84,18 @@ static void random_bytes(unsigned char *bytes, size_t size)
 	}
 }
 
-static void build(struct message *message, uint32_t number, uint32_t last)
+/* The last message of a batch asks for an answer, all others only answer when they are refused. */
+static uint16_t answers(uint32_t number, uint32_t count)
+{
+	return number % BATCH == BATCH - 1 || number == count - 1 ? NLM_F_ACK : 0;
+}
+
+static void build(struct message *message, uint32_t number, uint32_t count)
 {
 	memset(message, 0, sizeof(*message));
 	message->header.nlmsg_len = sizeof(*message);
 	message->header.nlmsg_type = XFRM_MSG_NEWSA;
-	message->header.nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | (number == last ? NLM_F_ACK : 0);
+	message->header.nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | answers(number, count);
 	message->header.nlmsg_seq = number;
 	message->info.id.daddr.a4 = htonl(0x0a000000 + number);
 	message->info.id.spi = htonl(0x1000 + number);
@@ -106,25 +119,56 @@ static void build(struct message *message, uint32_t number, uint32_t last)
 	random_bytes(message->auth_key, KEY);
 }
 
-static void add(int link, const struct message *messages, uint32_t count)
+static void build_deletion(struct deletion *deletion, const struct message *message, uint32_t number, uint32_t count)
 {
-	const uint32_t most = BATCH / sizeof(*messages);
+	memset(deletion, 0, sizeof(*deletion));
+	deletion->header.nlmsg_len = sizeof(*deletion);
+	deletion->header.nlmsg_type = XFRM_MSG_DELSA;
+	deletion->header.nlmsg_flags = NLM_F_REQUEST | answers(number, count);
+	deletion->header.nlmsg_seq = number;
+	deletion->id.daddr = message->info.id.daddr;
+	deletion->id.spi = message->info.id.spi;
+	deletion->id.family = message->info.family;
+	deletion->id.proto = message->info.id.proto;
+}
+
+static void carry_out(int link, const void *messages, size_t size, uint32_t count)
+{
 	char answer[4096];
 	uint32_t first;
 
-	for (first = 0; first < count; first += most) {
-		const uint32_t batch = count - first < most ? count - first : most;
+	for (first = 0; first < count; first += BATCH) {
+		const uint32_t batch = count - first < BATCH ? count - first : BATCH;
 		const struct nlmsghdr *header = (const struct nlmsghdr *)answer;
 
-		if (send(link, messages + first, batch * sizeof(*messages), 0) < 0)
+		if (send(link, (const char *)messages + first * size, batch * size, 0) < 0)
 			die("send");
-		/* The last message of a batch asks for an answer, all others only answer when they are refused. */
 		if (recv(link, answer, sizeof(answer), 0) < 0)
 			die("recv");
 		if (header->nlmsg_type != NLMSG_ERROR || ((const struct nlmsgerr *)NLMSG_DATA(header))->error != 0) {
-			fprintf(stderr, "an SA was refused: error %d\n", ((const struct nlmsgerr *)NLMSG_DATA(header))->error);
+			fprintf(stderr, "a message was refused: error %d\n", ((const struct nlmsgerr *)NLMSG_DATA(header))->error);
 			exit(1);
 		}
+	}
+}
+
+/* Until the kernel has freed what was deleted: each SA holds a reference to its algorithms. */
+static void settle(void)
+{
+	char line[256];
+	int busy = 1, references;
+
+	while (busy) {
+		FILE *crypto = fopen("/proc/crypto", "r");
+
+		if (crypto == NULL)
+			die("/proc/crypto");
+		busy = 0;
+		while (fgets(line, sizeof(line), crypto) != NULL)
+			busy |= sscanf(line, "refcnt : %d", &references) == 1 && references > FEW;
+		fclose(crypto);
+		if (busy)
+			usleep(1000);
 	}
 }
 
@@ -193,29 +237,40 @@ static uint32_t dump(int link, struct association *sas, uint32_t most)
 
 int main(int argc, char **argv)
 {
-	const uint32_t count = argc == 2 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0;
+	const uint32_t count = argc == 3 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0;
+	unsigned long looks = argc == 3 ? strtoul(argv[2], NULL, 10) : 0;
 	struct message *messages = calloc(count, sizeof(*messages));
+	struct deletion *deletions = calloc(count, sizeof(*deletions));
 	struct association *sas = calloc(count, sizeof(*sas));
 	const int link = socket(AF_NETLINK, SOCK_RAW, NETLINK_XFRM), space = 4 << 20;
-	const uint32_t most = BATCH / sizeof(*messages);
-	double began, added, dumped;
+	double began, added, dumped = 1e9, deleted;
 	uint32_t number;
 
-	if (count == 0 || messages == NULL || sas == NULL || link < 0)
-		die("baseline COUNT");
+	if (count == 0 || messages == NULL || deletions == NULL || sas == NULL || link < 0)
+		die("baseline COUNT LOOKS");
 	setsockopt(link, SOL_SOCKET, SO_SNDBUFFORCE, &space, sizeof(space));
 	setsockopt(link, SOL_SOCKET, SO_RCVBUFFORCE, &space, sizeof(space));
-	for (number = 0; number < count; number++)
-		build(messages + number, number, number / most * most + most - 1 < count - 1 ? number / most * most + most - 1 : count - 1);
-	began = now();
-	add(link, messages, count);
-	added = now();
-	number = dump(link, sas, count);
-	dumped = now();
-	if (number != count) {
-		fprintf(stderr, "%u SAs of %u came back\n", number, count);
-		return 1;
+	for (number = 0; number < count; number++) {
+		build(messages + number, number, count);
+		build_deletion(deletions + number, messages + number, number, count);
 	}
-	printf("%.6f %.6f\n", added - began, dumped - added);
+	began = now();
+	carry_out(link, messages, sizeof(*messages), count);
+	added = now() - began;
+	while (looks--) {
+		began = now();
+		number = dump(link, sas, count);
+		if (now() - began < dumped)
+			dumped = now() - began;
+		if (number != count) {
+			fprintf(stderr, "%u SAs of %u came back\n", number, count);
+			return 1;
+		}
+	}
+	began = now();
+	carry_out(link, deletions, sizeof(*deletions), count);
+	settle();
+	deleted = now() - began;
+	printf("%.6f %.6f %.6f\n", added, dumped, deleted);
 	return 0;
 }

@@ -31,7 +31,7 @@ LAYOUTS: tuple[tuple[struct.Struct, type[ctypes.Structure], str], ...] = (
         layouts.UserSaInfo,
         f"sel {_ID} saddr lft {_CURRENT} stats.replay_window stats.replay stats.integrity_failed seq {_END}",
     ),
-    (messages._NEW_INFO, layouts.UserSaInfo, f"sel {_ID} saddr lft {_END}"),
+    (struct.Struct(messages._NEW_INFO_BEGIN + messages._NEW_INFO_END.format[1:]), layouts.UserSaInfo, f"sel {_ID} saddr lft {_END}"),
     (messages._LIFETIMES, layouts.LifetimeCfg, " ".join(f"limit{number}" for number in range(8))),
     (messages._USED, layouts.LifetimeCur, "bytes packets add_time use_time"),
     (messages._ID, layouts.UserSaId, "daddr spi family proto"),
