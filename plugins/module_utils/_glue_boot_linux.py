@@ -158,7 +158,8 @@ def _pending(policies: t.Sequence[Policy], file: str) -> bool:
     try:
         sadb = open_sadb()
         actual = sadb.dump()
-        steps = loading.load_plan(_sas(file), loading.read_record(file), actual, bool(actual) and sadb.keys_hidden())
+        hidden = bool(actual) and sadb.keys_hidden()
+        steps = loading.load_plan(_sas(file), loading.read_record(file), actual, hidden, tells_directions=bool(actual) and sadb.tells_directions())
         return bool(steps.operations) or (bool(policies) and _differ(policies, file))
     except IpsecError:
         return True

@@ -67,7 +67,8 @@ def apply_sa(module: AnsibleModule) -> Result:
     keys_hidden = present and bool(actual) and sadb.keys_hidden()
     if keys_hidden:
         module.warn(KEYS_HIDDEN)
-    steps = plan([wanted], actual, params["state"], keys_hidden=keys_hidden, take_over=True)
+    tells_directions = present and bool(actual) and sadb.tells_directions()
+    steps = plan([wanted], actual, params["state"], keys_hidden=keys_hidden, tells_directions=tells_directions, take_over=True)
     if steps.operations and not module.check_mode:
         sadb.apply(steps.operations)
     return _result(module, sadb.name, wanted, steps)

@@ -114,6 +114,7 @@ def _look(sadb: Sadb, params: t.Mapping[str, t.Any], sas: t.Sequence[SecurityAss
         protocols=params["protocols"],
         scope_sas=scope_sas,
         keys_hidden=keys_hidden,
+        tells_directions=bool(actual) and sadb.tells_directions(),
     )
     saved = _backup(sadb, params, steps, actual, (*sas, *scope_sas), keys_hidden, local) if steps.operations and params["backup"] else b""
     return _View(actual, keys_hidden, steps, saved)

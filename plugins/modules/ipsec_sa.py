@@ -104,6 +104,7 @@ options:
     description:
       - Whether sequence numbers are extended to 64 bits. See RFC 4303, section 2.2.1.
       - Without it an SA falls silent after 4294967295 packets. Both ends must agree.
+      - It needs a O(replay_window), except with O(direction=outbound) on Linux from 6.12 on.
     type: bool
     default: false
   reqid:
@@ -206,7 +207,8 @@ options:
   direction:
     description:
       - Binds the SA to one direction, on Linux from 6.10 on. Before, it changes nothing.
-      - Linux cannot bind an outbound SA that has a O(replay_window), which O(esn) needs. Such an SA is added unbound, with a warning.
+      - An SA that is bound otherwise, or unbound where it should be bound, is replaced.
+      - Linux cannot bind an outbound SA that has a O(replay_window). Such an SA is added unbound, with a warning.
     type: str
     choices: [inbound, outbound]
 seealso:

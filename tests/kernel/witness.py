@@ -2,12 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ip(8) and /proc say about the kernel: the tests believe them, not the code under test."""
+"""What ip(8), a dump read a second way, and /proc say about the kernel: the tests believe them, not the code under test."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import socket
+import struct
 import subprocess
 import time
 import traceback
@@ -19,6 +22,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms impo
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, SecurityAssociation, build, format_address, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import new_sa
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import NETLINK_XFRM, Netlink
 
 
 def run(*command: str, stdin: str | None = None) -> str:
@@ -50,6 +55,31 @@ def states() -> dict[tuple[str, int], str]:
         if match:
             found[match[1], int(match[2], 16)] = " ".join(block.split())
     return found
+
+
+def attributes() -> dict[int, dict[int, bytes]]:
+    """What the kernel shows of each SA beside struct xfrm_usersa_info, by SPI: the payload of each attribute by its number, which ip(8) may not know yet.
+
+    The struct itself is under 0, without what the SA has done.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 6) as asking:
+        asking.send(struct.pack("=IHHII", 16, 0x12, 0x301, 1, 0))
+        found: dict[int, dict[int, bytes]] = {}
+        while True:
+            buffer, offset = asking.recv(1 << 16), 0
+            while offset < len(buffer):
+                length, kind = struct.unpack_from("=IH", buffer, offset)
+                if kind != 0x10:
+                    return found
+                body = buffer[offset + 16 : offset + length]
+                shown = {0: body[:160] + body[192:224]}
+                rest = body[224:]
+                while rest:
+                    size, number = struct.unpack_from("=HH", rest)
+                    shown[number] = rest[4:size]
+                    rest = rest[(size + 3) & ~3 :]
+                found[struct.unpack_from("!I", body, 72)[0]] = shown
+                offset += (length + 3) & ~3
 
 
 def offers(*options: str) -> bool:
@@ -91,6 +121,31 @@ def remove_module(module: str) -> None:
         if result.returncode and time.monotonic() > deadline:
             raise AssertionError(result.stderr)
         time.sleep(0.1)
+
+
+def add_with(sa: SecurityAssociation, attributes_of_it: bytes) -> str:
+    """Add an SA with more attributes than this collection gives it; the kernel's refusal, empty for none."""
+    request = new_sa(sa)
+    with Netlink(NETLINK_XFRM) as link:
+        refusals = link.send([request._replace(body=request.body + attributes_of_it)])[0]
+    return "".join(refusal.text or str(refusal.errno) for refusal in refusals.values())
+
+
+def u32(kind: int, value: int) -> bytes:
+    """An attribute that is a number of 32 bits."""
+    return struct.pack("=HHI", 8, kind, value)
+
+
+@functools.lru_cache(maxsize=None)
+def knows_directions() -> bool:
+    """Whether this kernel keeps the direction of an SA (Linux 6.10): an SA that says it is inbound is shown with it."""
+    sa = sa_of(0x1000)
+    text = add_with(sa, struct.pack("=HHB3x", 5, 33, 1))
+    shown = attributes()[0x1000]
+    run("ip", "xfrm", "state", "delete", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000")
+    if text:
+        raise AssertionError(text)
+    return 33 in shown
 
 
 def sa_of(spi: int, cipher: str = "aes-cbc", integrity: str = "hmac-sha256", *, six: bool = False, **fields: t.Any) -> SecurityAssociation:

@@ -184,6 +184,11 @@ def flags(sa: SecurityAssociation) -> str:
     return dict(sa.extra).get(FLAGS, "") if sa.extra else ""
 
 
+def bound_direction(sa: SecurityAssociation) -> str:
+    """The direction that Linux from 6.10 on binds the SA to: none to an outbound one with an anti-replay window, which it would refuse."""
+    return "" if sa.direction == OUTBOUND and sa.replay_window else sa.direction
+
+
 def label(sa: SecurityAssociation) -> str:
     """One line for messages: protocol, SPI, addresses, algorithms; never a key."""
     suite = "+".join(filter(None, (sa.encryption, sa.authentication))) or "no algorithm"
@@ -291,7 +296,7 @@ def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -
         wrong("mode", f"unknown mode {shown(sa.mode)}", "Choose transport or tunnel.")
     if not 0 <= sa.replay_window <= REPLAY_WINDOW_MAX:
         wrong("replay_window", f"a replay window of {sa.replay_window} packets is out of range", f"Choose 0 to {REPLAY_WINDOW_MAX}.")
-    if sa.esn and not sa.replay_window:
+    if sa.esn and not sa.replay_window and sa.direction != OUTBOUND:
         wrong("esn", "extended sequence numbers need a replay window", "Set replay_window, 32 or more.")
     for field in ("reqid", "if_id"):
         if not 0 <= getattr(sa, field) <= 0xFFFFFFFF:
@@ -413,7 +418,7 @@ def warnings(sa: SecurityAssociation) -> list[str]:
         found.append("anti-replay with manual keys breaks when one end restarts its counters (RFC 4303 section 3.3.3); rotate after a reboot")
     if sa.icv_bits and (sa.authentication, sa.icv_bits) == ("hmac-sha256", 96):
         found.append("hmac-sha256 with a 96-bit ICV is a draft's, not RFC 4868's; most peers expect 128")
-    if sa.direction == OUTBOUND and sa.replay_window:
+    if sa.direction != bound_direction(sa):
         found.append("Linux cannot bind an outbound SA with an anti-replay window to its direction; take the window away, which only the receiver needs")
     return found
 

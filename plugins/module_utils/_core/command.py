@@ -281,7 +281,8 @@ def _load_beside(policies: PolicyChange | None, path: str, options: Options, sad
     if options.remove:
         steps = loading.remove_plan([*sas, *loaded], actual)
     else:
-        steps = loading.load_plan(sas, loaded, actual, bool(actual) and sadb.keys_hidden(), options.allow_static_counter_mode)
+        hidden = bool(actual) and sadb.keys_hidden()
+        steps = loading.load_plan(sas, loaded, actual, hidden, options.allow_static_counter_mode, bool(actual) and sadb.tells_directions())
     added = [operation.new for operation in steps.operations if operation.new is not None]
 
     def tell() -> None:
@@ -366,7 +367,7 @@ def _advise(sas: t.Sequence[SecurityAssociation]) -> None:
     """What is allowed but unwise, once for all SAs that it is true of."""
     alike: dict[t.Any, list[SecurityAssociation]] = {}
     for sa in sas:
-        alike.setdefault((sa.protocol, sa.encryption, sa.authentication, sa.icv_bits, bool(sa.replay_window)), []).append(sa)
+        alike.setdefault((sa.protocol, sa.encryption, sa.authentication, sa.icv_bits, bool(sa.replay_window), sa.direction), []).append(sa)
     counts: dict[str, int] = {}
     for group in alike.values():
         for warning in association.warnings(group[0]):

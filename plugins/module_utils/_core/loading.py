@@ -26,7 +26,12 @@ RECORD = Record("/run/ipseckey/loaded", "SAs")
 
 
 def load_plan(
-    sas: t.Sequence[SecurityAssociation], loaded: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry], keys_hidden: bool, with_counter_mode: bool = False
+    sas: t.Sequence[SecurityAssociation],
+    loaded: t.Sequence[SecurityAssociation],
+    actual: t.Sequence[Entry],
+    keys_hidden: bool,
+    with_counter_mode: bool = False,
+    tells_directions: bool = False,
 ) -> Plan:
     """What makes the SADB hold the SAs of a file, and no others of its own. ``loaded`` is what `read_record` tells.
 
@@ -34,7 +39,7 @@ def load_plan(
     """
     named = set(map(identity, sas))
     judged = [entry for entry in actual if with_counter_mode or identity(entry.sa) in named or not is_counter_mode(entry.sa)]
-    first = plan(sas, judged, EXACT, PEERS, keys_hidden=keys_hidden) if sas else Plan((), 0, 0)
+    first = plan(sas, judged, EXACT, PEERS, keys_hidden=keys_hidden, tells_directions=tells_directions) if sas else Plan((), 0, 0)
     gone = {identity(step.old.sa) for step in first.operations if step.old is not None}
     left = remove_plan([sa for sa in loaded if identity(sa) not in named], [entry for entry in actual if identity(entry.sa) not in gone])
     return Plan((*first.operations, *left.operations), first.unchanged, first.foreign)

@@ -25,6 +25,7 @@ from .association import (
     Identity,
     Mark,
     SecurityAssociation,
+    bound_direction,
     fingerprints,
     flags,
     format_address,
@@ -110,11 +111,11 @@ def direction_of(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> str:
     return sa.direction
 
 
-def differences(desired: SecurityAssociation, actual: SecurityAssociation, keys_hidden: bool = False) -> tuple[str, ...]:
+def differences(desired: SecurityAssociation, actual: SecurityAssociation, keys_hidden: bool = False, tells_directions: bool = False) -> tuple[str, ...]:
     """Names of the fields in which ``actual`` is not what ``desired`` asks for.
 
-    DES parity does not count, nor keys that the kernel hides, nor what a kernel does not tell: ``extra``, and ``direction`` before Linux 6.10.
-    What another program gave the SA and we cannot ask for counts, as "flags".
+    DES parity does not count, nor keys that the kernel hides, nor what a kernel does not tell: ``extra``, and, unless it ``tells_directions``, a
+    ``direction`` that either side leaves open. What another program gave the SA and we cannot ask for counts, as "flags".
     """
     if desired == actual:
         return ()
@@ -124,7 +125,7 @@ def differences(desired: SecurityAssociation, actual: SecurityAssociation, keys_
         for name, wanted, found in zip(_FIELDS, desired, actual)
         if wanted != found
         and name != "extra"
-        and not (name == "direction" and not (wanted and found))
+        and not (name == "direction" and (bound_direction(desired) == found if tells_directions else not (wanted and found)))
         and not (name in KEY_FIELDS and (keys_hidden or _same_key(name, desired, actual)))
     )
 
@@ -145,6 +146,7 @@ def plan(
     protocols: t.Sequence[str] = (),
     scope_sas: t.Sequence[SecurityAssociation] = (),
     keys_hidden: bool = False,
+    tells_directions: bool = False,
     take_over: bool = False,
 ) -> Plan:
     """What to do so that ``actual`` becomes as ``state`` says about ``desired``.
@@ -158,6 +160,8 @@ def plan(
 
     ``direction`` other than "both" leaves the other direction alone; it needs the host's addresses in ``local``, and raises InputError for a desired SA
     that goes neither way. Whose an SA is and what is in scope, all of the desired SAs tell, whatever their direction.
+
+    ``keys_hidden`` and ``tells_directions`` are what `Sadb` says of the kernel.
     """
     if direction == BOTH and _is_settled(desired, actual, state):
         return Plan((), len(desired), 0)
@@ -187,7 +191,7 @@ def plan(
         sa_wanted = wanted.get(identity)
         blocked = in_the_way.get(identity)
         if sa_wanted is not None and state in (PRESENT, EXACT):
-            fields = differences(sa_wanted, sa, keys_hidden)
+            fields = differences(sa_wanted, sa, keys_hidden, tells_directions)
             if not fields and not entry.larval:
                 unchanged += 1
             elif mine or everything or take_over:
@@ -201,7 +205,7 @@ def plan(
                 # A second one in the way goes first, or the kernel refuses what takes the place of the other.
                 replaces.insert(0, Operation(DELETE, None, entry))
             else:
-                replaces.append(Operation(REPLACE, blocked, entry, differences(blocked, sa, keys_hidden)))
+                replaces.append(Operation(REPLACE, blocked, entry, differences(blocked, sa, keys_hidden, tells_directions)))
                 held.add(_identity(blocked))
         elif (sa_wanted is not None and state == ABSENT) or reaches(sa):
             # A reservation without an SPI has no identity to delete it by; the kernel lets it expire.

@@ -71,6 +71,10 @@ class Sadb(abc.ABC):
     def keys_hidden(self) -> bool:
         """Whether the kernel shows zeros for keys, so that keys cannot be compared."""
 
+    def tells_directions(self) -> bool:
+        """Whether the kernel shows the direction of exactly those SAs that asked for one (`association.bound_direction`)."""
+        return False
+
 
 def _open_xfrm() -> Sadb:
     from .xfrm import XfrmSadb

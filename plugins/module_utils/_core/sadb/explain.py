@@ -44,6 +44,12 @@ _EXPLANATIONS = (
     _Explanation(errno.ENOSYS, "", "the kernel lacks an algorithm of {suite}", _LOAD),
     _Explanation(errno.ENOENT, "", "the kernel cannot set up {suite}", _LOAD),
     _Explanation(errno.EINVAL, "cryptographic", "the kernel cannot set up {suite}", _LOAD),
+    _Explanation(
+        errno.EINVAL,
+        "ESN replay window",
+        "the kernel wants a replay window with extended sequence numbers",
+        "Set replay_window, 32 or more; from Linux 6.12 on an outbound SA needs none.",
+    ),
     _Explanation(errno.ENOMEM, "", "the kernel has no memory for it", "Free memory and run again."),
     _Explanation(errno.ENOBUFS, "", "the kernel has no memory for its answers", "Raise net.core.rmem_max, or run as root, and run again."),
 )

@@ -34,6 +34,7 @@ from ..association import (
     Mark,
     SecurityAssociation,
     Selector,
+    bound_direction,
     normal_selector,
 )
 from .netlink import ATTRIBUTE, NLM_F_CREATE, NLM_F_EXCL, Message, Part, attribute, attributes
@@ -247,7 +248,7 @@ def _likes(
     if sa.encapsulation is not None:
         ports = socket.htons(sa.encapsulation.source_port), socket.htons(sa.encapsulation.destination_port)
         parts.append(attribute(XFRMA_ENCAP, _ENCAP.pack(_UDP_ENCAP_ESPINUDP, *ports, sa.encapsulation.nat_remote)))
-    if sa.direction and not (sa.direction == OUTBOUND and sa.replay_window):
+    if bound_direction(sa):
         # Since Linux 6.10; older kernels ignore it. With it an outbound SA may have no window, and without it ESN needs one.
         parts.append(U8_ATTRIBUTE.pack(5, XFRMA_SA_DIR, _DIRECTION_NUMBERS[sa.direction]))
     end = b"".join(parts)
@@ -451,9 +452,9 @@ def restore(part: Part) -> Message:
     return Message(XFRM_MSG_NEWSA, b"".join(parts), NLM_F_CREATE | NLM_F_EXCL)
 
 
-def as_told(sa: SecurityAssociation) -> tuple[t.Any, ...]:
-    """The fields that every kernel tells: all but direction and extra, which are the last."""
-    return sa[:-2]
+def as_shown(sa: SecurityAssociation, tells_directions: bool) -> SecurityAssociation:
+    """The SA as a dump shows it after `new_sa`: without ``extra``, and without a direction that it was not bound to."""
+    return sa._replace(direction=bound_direction(sa) if tells_directions else "", extra=())
 
 
 def redacted(sa: SecurityAssociation) -> bool:

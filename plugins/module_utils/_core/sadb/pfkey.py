@@ -350,6 +350,8 @@ def refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[InputError
             yield InputError(f"PF_KEY has no {field}", field, "Take it away, or use the backend xfrm on Linux.")
     if sa.esn and not dialect.flags.esn:
         yield InputError(f"PF_KEY of {name} has no extended sequence numbers", "esn", "Turn it off, or use the backend xfrm on Linux.")
+    elif sa.esn and not sa.replay_window:
+        yield InputError(f"PF_KEY of {name} has no extended sequence numbers without a replay window", "esn", "Set replay_window, 32 or more.")
     if sa.reqid >> dialect.reqid_bits:
         fits = f"of {dialect.reqid_bits} bits" if dialect.reqid_bits else "at all"
         yield InputError(

@@ -15,7 +15,7 @@ import struct
 import sys
 import typing as t
 
-from ..association import Entry, SecurityAssociation, identity, label
+from ..association import ESP, Entry, SecurityAssociation, identity, label
 from ..bulk import keep, no_collection
 from ..errors import InputError, SadbError, raise_also
 from ..uninterrupted import uninterrupted
@@ -29,7 +29,8 @@ from .messages import (
     U8_ATTRIBUTE,
     XFRM_MSG_GETSA,
     XFRM_MSG_NEWSA,
-    as_told,
+    XFRMA_SA_DIR,
+    as_shown,
     decode,
     delete_sa,
     new_sa,
@@ -47,6 +48,8 @@ XFRMA_PROTO = 25
 XFRMA_ADDRESS_FILTER = 26
 _ADDRESS_FILTER = struct.Struct("@16s16sHBB")
 _PROTOCOL_ANY = 255
+# No SA: nobody has its address (RFC 7600).
+_NOBODY = SecurityAssociation(ESP, 1, bytes(4), bytes((192, 0, 0, 8)))
 # Operations whose messages are in memory at the same time: few enough for the processor's cache, many enough for a system call.
 _CHUNK = 256
 # SAs from which on one dump of the whole SADB takes less than a question about each.
@@ -166,8 +169,14 @@ class XfrmSadb(Sadb):
 
     name = XFRM
 
+    def __init__(self) -> None:
+        self._known: dict[int, bool] = {}
+
     def refusals(self, sa: SecurityAssociation) -> list[InputError]:
         found = []
+        if sa.esn and not sa.replay_window and not self.tells_directions():
+            fix = "Set replay_window, 32 or more; from Linux 6.12 on an outbound SA needs none."
+            found.append(InputError("the kernel wants a replay window with extended sequence numbers", "esn", fix))
         for keyword, text in sa.extra:
             if keyword != REPLAY_VALUE:
                 found.append(InputError("Linux has nothing like it", keyword, "Take it away, or use it for Solaris only."))
@@ -230,7 +239,7 @@ class XfrmSadb(Sadb):
                 answer = answers.get(index)
                 if answer is None:
                     raise _explain(refusals.get(index, Refusal(errno.ENOBUFS, "")), entry.sa)
-                if as_told(decode(answer).sa) != as_told(entry.sa):
+                if decode(answer).sa != entry.sa:
                     raise _explain(Refusal(errno.ESTALE, ""), entry.sa)
                 found[id(entry)] = answer
         return found
@@ -277,18 +286,22 @@ class XfrmSadb(Sadb):
         """Which steps the kernel carried out, judging by the SADB, since its answers were lost; all if that
         cannot be read either.
 
-        An SA that equals the one to be added counts as ours: the plan had not seen it.
+        An SA that equals the one to be added counts as ours: the plan had not seen it, or it took the place of its equal, which goes back either way.
         """
         try:
             held = {identity(entry.sa): entry.sa for entry in self.dump()}
+            tells_directions = self.tells_directions()
         except SadbError:
             return [step._replace(doubtful=True) for step in steps]
+        added = {identity(step.sa): as_shown(step.sa, tells_directions) for step in steps if step.adds}
 
-        def is_there(sa: SecurityAssociation) -> bool:
-            found = held.get(identity(sa))
-            return found is not None and as_told(found) == as_told(sa)
+        def is_done(step: _Step) -> bool:
+            name = identity(step.sa)
+            found = held.get(name)
+            came = found is not None and found == added.get(name)
+            return came if step.adds else came or found != step.sa
 
-        return [step for step in steps if step.adds == is_there(step.sa)]
+        return [step for step in steps if is_done(step)]
 
     def _undo(self, done: t.Sequence[_Step]) -> list[SadbError]:
         """Undo in reverse order; return what could not be undone, or may not have been.
@@ -344,6 +357,20 @@ class XfrmSadb(Sadb):
             pass
         seen = [redacted(entry.sa) for entry in self.dump() if entry.sa.encryption_key or entry.sa.authentication_key]
         return bool(seen) and all(seen)
+
+    def tells_directions(self) -> bool:
+        return self._knows(XFRMA_SA_DIR)
+
+    def _knows(self, kind: int) -> bool:
+        """Whether the kernel knows an attribute: it refuses an empty one, and overlooks one that it does not know (xfrma_policy in net/xfrm/xfrm_user.c)."""
+        if kind not in self._known:
+            with open_link(NETLINK_XFRM, "asking the kernel what it knows of SAs") as link:
+                question = sa_id(XFRM_MSG_GETSA, _NOBODY)
+                refusal = link.send([question._replace(body=question.body + attribute(kind, b""))])[0].get(0)
+                if refusal is not None and refusal.errno == errno.EPERM:
+                    raise NetlinkError(refusal)
+            self._known[kind] = refusal is not None and refusal.errno != errno.ESRCH
+        return self._known[kind]
 
     def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:
         from .probe import lacks

@@ -79,16 +79,17 @@ def associations(draw, target="linux"):
     inner = draw(st.sampled_from([4, 16])) if tunnel else width
     esn = linux and draw(st.booleans())
     both_networks = (*draw(networks(inner)), *draw(networks(inner))) if tunnel or (linux and draw(st.booleans())) else (b"", 0, b"", 0)
+    direction = draw(st.sampled_from(["", "inbound", "outbound"]))
     mask = draw(UINT32)
     fields = {
         "source": draw(st.one_of(st.just(b""), addresses(width))),
         "mode": "tunnel" if tunnel else "transport",
         "icv_bits": draw(st.sampled_from(protecting.icv_bits if linux else protecting.icv_bits[:1])) if protecting is not None else 0,
-        "replay_window": draw(st.integers(1 if esn else 0, 4096 if linux else 255)),
+        "replay_window": draw(st.integers(1 if esn and direction != "outbound" else 0, 4096 if linux else 255)),
         "esn": esn,
         "lifetimes": draw(limits()),
         "selector": Selector(*both_networks, draw(st.integers(0, 255)), draw(PORTS), draw(PORTS)),
-        "direction": draw(st.sampled_from(["", "inbound", "outbound"])),
+        "direction": direction,
     }
     fields["extra"] = tuple(sorted(possible(draw(EXTRAS), fields["lifetimes"]).items()))
     if linux:

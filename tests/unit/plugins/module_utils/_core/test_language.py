@@ -414,6 +414,7 @@ BOTH = f"{GOOD} auth_alg sha256 authkey {SHA256}"
         (f"{GOOD} replay 4096", "replay_window", 4096),
         (f"{GOOD} esn replay 32", "esn", True),
         (f"{GOOD} esn esn replay 32", "esn", True),
+        (f"{GOOD} esn outbound", "esn", True),
         (f"{GOOD} reqid 4294967295", "reqid", 0xFFFFFFFF),
         (f"{GOOD} if_id 0x2a", "if_id", 42),
         (f"{GOOD} mark 0x10/0xff", "mark", Mark(0x10, 0xFF)),

@@ -162,6 +162,19 @@ def test_a_direction_that_the_kernel_does_not_tell_is_no_difference():
     assert planner.differences(sa_of(300, direction="inbound"), sa_of(300, direction="outbound")) == ("direction",)
 
 
+@pytest.mark.parametrize("wanted", ["", "inbound", "outbound"])
+@pytest.mark.parametrize("shown", ["", "inbound", "outbound"])
+@pytest.mark.parametrize("window", [0, 32])
+def test_a_direction_that_the_kernel_tells_is_one(wanted, shown, window):
+    desired, actual = sa_of(300, direction=wanted, replay_window=window), sa_of(300, direction=shown, replay_window=window)
+    # Linux binds no outbound SA that has a window.
+    bound = "" if wanted == "outbound" and window and not shown == wanted else wanted
+    differs = ("direction",) if bound != shown else ()
+    assert planner.differences(desired, actual, tells_directions=True) == differs
+    made = planner.plan([desired], held(actual), planner.PRESENT, tells_directions=True)
+    assert [step.fields for step in made.operations] == ([differs] if differs else [])
+
+
 @pytest.mark.parametrize("fields", [{"reqid": 7}, {"mark": Mark(5)}, {"if_id": 3}])
 def test_somebody_elses_sa_survives_an_exact_set_and_is_counted(fields):
     foreign = sa_of(500, **fields)

@@ -268,6 +268,7 @@ REFUSED: list[tuple[tuple[Dialect, ...], dict[str, t.Any], str]] = [
     (DIALECTS, {"mark": Mark(5, 7)}, "mark"),
     (DIALECTS, {"if_id": 3}, "if_id"),
     ((LINUX, ILLUMOS, NETBSD), {"esn": True, "replay_window": 32}, "esn"),
+    (DIALECTS, {"esn": True}, "esn"),
     ((ILLUMOS,), {"reqid": 1}, "reqid"),
     ((NETBSD,), {"reqid": 0x10000}, "reqid"),
     (DIALECTS, {"icv_bits": 160}, "icv_bits"),
