@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import struct
 import typing as t
 
 import pytest
@@ -14,6 +15,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core import associat
 from ansible_collections.ipsec.manual.plugins.module_utils._core.effect import effect
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation, plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.lifetimes import update
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import sa_of
@@ -68,14 +70,30 @@ def test_what_we_have_no_field_for_is_a_difference_and_survives_an_undo(sadb: Xf
     assert [entry.sa for entry in sadb.dump()] == [sa] and shown not in witness.states()["esp", 0x1000]
 
 
-def test_new_lifetimes_keep_it(sadb: XfrmSadb) -> None:
-    from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.lifetimes import update
+@pytest.mark.parametrize("options", [*(options for options, dummy, dummies in STRANGE), ["encap", "espintcp", "4500", "4500", "0.0.0.0"]], ids=" ".join)
+def test_new_lifetimes_change_nothing_else(sadb: XfrmSadb, options: list[str]) -> None:
+    if not witness.offers("enc", "cbc(aes)", "0x" + "0123456789abcdef" * 2, *options):
+        pytest.skip(f"this kernel has no {' '.join(options[:2])}")
+    add_with(options)
+    before = witness.attributes()[0x1000]
+    for limit in (1000000, 2000000):
+        steps = script.parse(f"update esp spi 0x1000 dst 192.0.2.2 hard_bytes {limit}\n").steps
+        update(effect(steps, sadb.dump(), "text").updates)
+        after = witness.attributes()[0x1000]
+        # struct xfrm_lifetime_cfg in struct xfrm_usersa_info: soft and hard limit of bytes, and six more.
+        assert struct.unpack_from("=Q", after[0], 104) == (limit,)
+        assert {**after, 0: after[0][:104] + before[0][104:112] + after[0][112:]} == before
 
-    add_with(["flag", "noecn", "output-mark", "0x1", "mask", "0xff"])
-    steps = script.parse("update esp spi 0x1000 dst 192.0.2.2 hard_bytes 1000000\n").steps
-    update(effect(steps, sadb.dump(), "text").updates)
+
+def test_new_lifetimes_are_not_given_to_another_sa(sadb: XfrmSadb) -> None:
+    sadb.apply(witness.add(sa_of(0x1000)))
     (entry,) = sadb.dump()
-    assert association.flags(entry.sa) == "noecn output-mark" and entry.sa.lifetimes.hard_bytes == 1000000
+    sadb.flush()
+    sadb.apply(witness.add(sa_of(0x1000)))
+    before = witness.states()
+    with pytest.raises(SadbError, match="the SA is not the one that was read"):
+        update([(entry, association.Lifetimes(hard_bytes=1))])
+    assert witness.states() == before
 
 
 def test_what_the_kernel_sets_by_itself_is_no_difference(sadb: XfrmSadb) -> None:

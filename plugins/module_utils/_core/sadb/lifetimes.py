@@ -12,11 +12,9 @@ import typing as t
 
 from ..association import Entry, Lifetimes, label
 from ..errors import SadbError
-from .messages import new_sa
-from .netlink import NETLINK_XFRM, AnswersLost, Message, NetlinkError, Refusal
-from .xfrm import open_link
-
-_XFRM_MSG_UPDSA = 0x1A
+from .messages import decode, revised
+from .netlink import NETLINK_XFRM, AnswersLost, NetlinkError, Part, Refusal
+from .xfrm import current, open_link
 
 Change = t.Tuple[Entry, Lifetimes]
 
@@ -24,38 +22,37 @@ Change = t.Tuple[Entry, Lifetimes]
 def update(changes: t.Sequence[Change]) -> None:
     """Give each SA its new lifetimes, all or nothing; counters, sequence numbers and keys stay. Raises SadbError with what was refused."""
     with open_link(NETLINK_XFRM, "changing lifetimes") as link:
-        requests = [_request(entry, lifetimes) for entry, lifetimes in changes]
-        done: list[Change] = []
+        shown = current(link, [entry for entry, dummy in changes], whatever_lifetimes=True)
+        held = [shown[id(entry)] for entry, dummy in changes]
+        requests = [revised(part, lifetimes) for part, (dummy, lifetimes) in zip(held, changes)]
+        done: list[Part] = []
         for first, last in link.batches(requests):
-            batch = changes[first:last]
+            batch = held[first:last]
             try:
                 refusals = link.send(requests[first:last])[0]
             except NetlinkError as exc:
                 # Setting an SA's existing lifetimes again is harmless, so what may have been done is undone, too.
                 raise _refused(_exchange_error(exc), [*done, *(batch if isinstance(exc, AnswersLost) else ())]) from None
-            done += [change for index, change in enumerate(batch) if index not in refusals]
+            done += [part for index, part in enumerate(batch) if index not in refusals]
             if refusals:
                 index = min(refusals)
-                raise _refused(_error(refusals[index], batch[index][0]), done)
+                raise _refused(_error(refusals[index], decode(batch[index])), done)
 
 
-def _request(entry: Entry, lifetimes: Lifetimes) -> Message:
-    return new_sa(entry.sa._replace(lifetimes=lifetimes))._replace(kind=_XFRM_MSG_UPDSA, flags=0)
-
-
-def _refused(error: SadbError, done: t.Sequence[Change]) -> SadbError:
-    """Undo the changes before the error; return it extended with the result."""
-    stuck = _undo([entry for entry, dummy in done])
+def _refused(error: SadbError, done: t.Sequence[Part]) -> SadbError:
+    """Undo the changes before the error, of SAs as they were shown; return it extended with the result."""
+    stuck = _undo(done)
     after = "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "No lifetime was changed."
     return SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
 
 
-def _undo(entries: t.Sequence[Entry]) -> list[SadbError]:
-    if not entries:
+def _undo(parts: t.Sequence[Part]) -> list[SadbError]:
+    if not parts:
         return []
     from .explain import explain_lost
 
-    requests = [_request(entry, entry.sa.lifetimes) for entry in entries]
+    entries = [decode(part) for part in parts]
+    requests = [revised(part, entry.sa.lifetimes) for part, entry in zip(parts, entries)]
     stuck: list[SadbError] = []
     try:
         with open_link(NETLINK_XFRM, f"taking back {len(entries)} changes") as link:

@@ -42,6 +42,7 @@ from .netlink import ATTRIBUTE, NLM_F_CREATE, NLM_F_EXCL, Message, Part, attribu
 XFRM_MSG_NEWSA = 0x10
 XFRM_MSG_DELSA = 0x11
 XFRM_MSG_GETSA = 0x12
+XFRM_MSG_UPDSA = 0x1A
 
 XFRMA_ALG_AUTH = 1
 XFRMA_ALG_CRYPT = 2
@@ -55,6 +56,7 @@ XFRMA_MARK = 21
 XFRMA_REPLAY_ESN_VAL = 23
 XFRMA_SA_EXTRA_FLAGS = 24
 XFRMA_PAD = 27
+XFRMA_OFFLOAD_DEV = 28
 XFRMA_IF_ID = 31
 XFRMA_SA_DIR = 33
 
@@ -90,6 +92,7 @@ _INFO = struct.Struct("@56s16sIB3x16s64s4QIIIIIHBBB0Q")
 _NEW_INFO_BEGIN = "@56s16sIB3x16s"
 _NEW_INFO_END = struct.Struct("@64s48xIHBBB0Q")
 _LIFETIMES = struct.Struct("@8Q")
+_LIFETIMES_AT = struct.calcsize("@56s16sIB3x16s0Q")
 _USED = struct.Struct("@4Q")
 # xfrm_usersa_id: destination, SPI, family, protocol.
 _ID = struct.Struct("@16sIHB0I")
@@ -443,13 +446,32 @@ def restore(part: Part) -> Message:
 
     Of what a dump shows, the kernel does not take back the time of the last use and the counts of refused packets.
     """
-    buffer, start, end = part
+    buffer, start, dummy = part
     used = _INFO.unpack_from(buffer, start)[6:10]
-    parts = [buffer[start : start + _INFO.size], attribute(XFRMA_LTIME_VAL, _USED.pack(*used))]
-    for kind, (first, last) in attributes(buffer, start + _INFO.size, end).items():
-        if kind not in (XFRMA_LASTUSED, XFRMA_PAD, XFRMA_LTIME_VAL):
-            parts.append(attribute(kind, buffer[first:last]))
-    return Message(XFRM_MSG_NEWSA, b"".join(parts), NLM_F_CREATE | NLM_F_EXCL)
+    body = buffer[start : start + _INFO.size] + attribute(XFRMA_LTIME_VAL, _USED.pack(*used)) + _attributes_of(part)
+    return Message(XFRM_MSG_NEWSA, body, NLM_F_CREATE | NLM_F_EXCL)
+
+
+def revised(part: Part, lifetimes: Lifetimes) -> Message:
+    """The XFRM_MSG_UPDSA that gives a dumped SA other lifetimes.
+
+    All that the dump shows goes along: the kernel refuses what differs in some of it, and takes over some (xfrm_state_update in net/xfrm/xfrm_state.c).
+    An offload does not, or the device would be given the SA a second time.
+    """
+    buffer, start, dummy = part
+    before, after = buffer[start : start + _LIFETIMES_AT], buffer[start + _LIFETIMES_AT + _LIFETIMES.size : start + _INFO.size]
+    return Message(XFRM_MSG_UPDSA, before + pack_lifetimes(lifetimes) + after + _attributes_of(part, XFRMA_OFFLOAD_DEV))
+
+
+def _attributes_of(part: Part, *without: int) -> bytes:
+    """The attributes of a dumped SA that a request may have."""
+    buffer, start, end = part
+    held = attributes(buffer, start + _INFO.size, end)
+    return b"".join(
+        attribute(kind, buffer[first:last])
+        for kind, (first, last) in held.items()
+        if kind not in (XFRMA_LASTUSED, XFRMA_PAD, XFRMA_LTIME_VAL) and kind not in without
+    )
 
 
 def as_shown(sa: SecurityAssociation, tells_directions: bool) -> SecurityAssociation:

@@ -119,6 +119,50 @@ class _Step(t.NamedTuple):
         return restore(self.before) if self.before is not None else delete_sa(self.sa)
 
 
+def current(link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool = False) -> dict[int, Part]:
+    """What the kernel holds right now under the identities of ``entries``, by ``id(entry)``.
+
+    Raises SadbError unless those are the very SAs, but for their lifetimes. Also where a mark hides one SA behind another: the kernel would change the wrong
+    one.
+    """
+    found = _shown(link, entries) if len(entries) >= _MANY and not whatever_lifetimes else {}
+    others = [entry for entry in entries if id(entry) not in found]
+    requests = [sa_id(XFRM_MSG_GETSA, entry.sa) for entry in others]
+    for first, last in link.batches(requests, with_answers=True):
+        refusals, answers = link.send(requests[first:last])
+        for index, entry in enumerate(others[first:last]):
+            answer = answers.get(index)
+            if answer is None:
+                raise _explain(refusals.get(index, Refusal(errno.ENOBUFS, "")), entry.sa)
+            sa = decode(answer).sa
+            if (sa._replace(lifetimes=entry.sa.lifetimes) if whatever_lifetimes else sa) != entry.sa:
+                raise _explain(Refusal(errno.ESTALE, ""), entry.sa)
+            found[id(entry)] = answer
+    return found
+
+
+def _shown(link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
+    """As `current`, of those that one dump settles: it shows the very SA, and no other that only a mark tells from it."""
+    wanted = {_without_mark(entry.sa): entry for entry in entries}
+    found: dict[int, Part] = {}
+    seen: set[t.Any] = set()
+
+    def look(part: Part) -> None:
+        sa = decode(part).sa
+        key = _without_mark(sa)
+        entry = wanted.get(key)
+        if entry is None:
+            return
+        if key in seen:
+            found.pop(id(entry), None)
+        elif sa == entry.sa:
+            found[id(entry)] = part
+        seen.add(key)
+
+    link.dump(Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, look)
+    return found
+
+
 def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int]]:
     """The requests of some operations, and the indexes of those that must go in one send with the one before: the second half of a replacement."""
     requests: list[Message] = []
@@ -210,7 +254,7 @@ class XfrmSadb(Sadb):
         """As `apply`, and undo everything where the block fails; signals wait until it ends."""
         with uninterrupted(), open_link(NETLINK_XFRM, "changing the SADB") as link, no_collection():
             replaced = [operation.old for operation in operations if operation.old is not None]
-            before = self._current(link, replaced)
+            before = current(link, replaced)
             if any(redacted(entry.sa) for entry in replaced):
                 _rehearse(link, operations)
             for first in range(0, len(operations), _CHUNK):
@@ -224,46 +268,6 @@ class XfrmSadb(Sadb):
             except BaseException as failure:
                 raise_also(failure, self._undo(_steps(operations, before)))
                 raise
-
-    def _current(self, link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
-        """What the kernel holds right now under the identities of ``entries``, by ``id(entry)``. Raises SadbError unless those are the very SAs.
-
-        Also where a mark hides one SA behind another: the kernel would delete the wrong one.
-        """
-        found = self._shown(link, entries) if len(entries) >= _MANY else {}
-        others = [entry for entry in entries if id(entry) not in found]
-        requests = [sa_id(XFRM_MSG_GETSA, entry.sa) for entry in others]
-        for first, last in link.batches(requests, with_answers=True):
-            refusals, answers = link.send(requests[first:last])
-            for index, entry in enumerate(others[first:last]):
-                answer = answers.get(index)
-                if answer is None:
-                    raise _explain(refusals.get(index, Refusal(errno.ENOBUFS, "")), entry.sa)
-                if decode(answer).sa != entry.sa:
-                    raise _explain(Refusal(errno.ESTALE, ""), entry.sa)
-                found[id(entry)] = answer
-        return found
-
-    def _shown(self, link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
-        """As `_current`, of those that one dump settles: it shows the very SA, and no other that only a mark tells from it."""
-        wanted = {_without_mark(entry.sa): entry for entry in entries}
-        found: dict[int, Part] = {}
-        seen: set[t.Any] = set()
-
-        def look(part: Part) -> None:
-            sa = decode(part).sa
-            key = _without_mark(sa)
-            entry = wanted.get(key)
-            if entry is None:
-                return
-            if key in seen:
-                found.pop(id(entry), None)
-            elif sa == entry.sa:
-                found[id(entry)] = part
-            seen.add(key)
-
-        link.dump(Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, look)
-        return found
 
     def _carry_out(self, link: Netlink, operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> tuple[SadbError | None, list[_Step]]:
         """What went wrong, and the steps that were done then; no batch follows one with trouble."""

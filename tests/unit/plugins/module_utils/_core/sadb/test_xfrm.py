@@ -18,7 +18,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import explain, messages, open_sadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import Message, Part, Refusal, attribute, attributes
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import associations
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import associations, lifetimes
 
 KEY = bytes(range(32))
 
@@ -56,6 +56,31 @@ def test_restoring_sends_the_same_sa_with_its_counters(sa: SecurityAssociation) 
     held = attributes(message.body, messages.INFO_SIZE, len(message.body))
     first, last = held[messages.XFRMA_LTIME_VAL]
     assert struct.unpack("@4Q", message.body[first:last]) == (1000, 10, 1_600_000_000, 1_600_000_001)
+
+
+# Whatever attributes a kernel may show; those of the time of last use and of padding nobody can set.
+SHOWN = st.dictionaries(st.integers(16, 60).filter(lambda kind: kind not in (messages.XFRMA_PAD, messages.XFRMA_OFFLOAD_DEV)), st.binary(max_size=40))
+
+
+@given(associations(), SHOWN)
+def test_what_goes_back_has_all_that_was_shown(sa: SecurityAssociation, shown: dict[int, bytes]) -> None:
+    body = messages.new_sa(sa).body[:224] + b"".join(attribute(kind, payload) for kind, payload in shown.items())
+    message = messages.restore(Part(body + attribute(messages.XFRMA_LASTUSED, bytes(8)), 0, len(body) + 12))
+    assert message.body[:224] == body[:224]
+    held = attributes(message.body, 224, len(message.body))
+    assert {kind: message.body[first:last] for kind, (first, last) in held.items() if kind != messages.XFRMA_LTIME_VAL} == shown
+
+
+@given(associations(), SHOWN, lifetimes())
+def test_new_lifetimes_go_with_all_that_was_shown(sa: SecurityAssociation, shown: dict[int, bytes], limits: association.Lifetimes) -> None:
+    body = messages.new_sa(sa).body[:224] + b"".join(attribute(kind, payload) for kind, payload in shown.items())
+    offload = attribute(messages.XFRMA_OFFLOAD_DEV, bytes(8))
+    message = messages.revised(Part(body + offload, 0, len(body + offload)), limits)
+    assert (message.kind, message.flags) == (messages.XFRM_MSG_UPDSA, 0)
+    assert message.body[:96] + message.body[160:224] == body[:96] + body[160:224]
+    assert messages.unpack_lifetimes(message.body[96:160]) == limits
+    held = attributes(message.body, 224, len(message.body))
+    assert {kind: message.body[first:last] for kind, (first, last) in held.items()} == shown
 
 
 def test_integrity_always_says_its_icv() -> None:
