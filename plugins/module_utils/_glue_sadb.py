@@ -18,13 +18,13 @@ from ._core.association import (
     PROTOCOLS,
     Entry,
     SecurityAssociation,
-    flags,
     format_address,
     identity,
     label,
     pack_address,
     problems,
     set_problems,
+    unsayable,
 )
 from ._core.errors import InputError, SadbError, raise_all
 from ._core.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Pair, Plan, digest, direction_of, in_scope, pair, plan
@@ -169,8 +169,10 @@ def _backup(
     sas = [_with_counter(sadb, entry, local) for entry in actual if entry.sa in touched and not entry.larval]
     if sas and keys_hidden:
         raise SadbError("this kernel hides the keys of SAs (lockdown), so they cannot be backed up", "backup", "Leave backup away and keep the old file.")
-    unfit = [InputError(f"the language has no word for what it has: {flags(sa)}", label(sa), _remedy(sa)) for sa in sas if flags(sa)]
-    unfit += [InputError(problem.message, label(sa), _remedy(sa)) for sa in sas for problem in problems(sa, allow_static_counter_mode=True)]
+    unfit = [InputError(f"the language has no word for what it has: {unsayable(sa)}", label(sa), _remedy(sa)) for sa in sas if unsayable(sa)]
+    unfit += [
+        InputError(problem.message, label(sa), _remedy(sa)) for sa in sas if not unsayable(sa) for problem in problems(sa, allow_static_counter_mode=True)
+    ]
     raise_all([*unfit, *(InputError(problem.message, problem.place, _REMEDY.format("ipsec.manual.ipsec_sa")) for problem in set_problems(sas))])
     comment = "The SAs that ipsec.manual.ipsec_sadb found before it changed them."
     if params["backup_label"]:

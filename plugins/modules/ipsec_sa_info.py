@@ -244,8 +244,8 @@ sas:
       sample: false
     flags:
       description:
-        - Names of properties that another program gave the SA and that this collection neither sets nor keeps, such as
-          C(noecn) or C(output-mark).
+        - Properties that another program gave the SA and that this collection neither sets nor keeps, such as C(noecn) or
+          C(pcpu=3).
         - An SA that has any differs from every SA of a text, and no backup can hold it.
       returned: always
       type: list

@@ -157,7 +157,7 @@ _ENTRY: Fields = {
     "flags": Field(
         "list",
         (
-            "Names of properties that another program gave the SA and that this collection neither sets nor keeps, such as C(noecn) or C(output-mark).",
+            "Properties that another program gave the SA and that this collection neither sets nor keeps, such as C(noecn) or C(pcpu=3).",
             "An SA that has any differs from every SA of a text, and no backup can hold it.",
         ),
         [],

@@ -16,7 +16,7 @@ from hypothesis import given
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Mark, Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd as spd_module
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import NETLINK_XFRM, Netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import NETLINK_XFRM, Message, Netlink
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Policy, PolicyOperation, Spd, Template, build, plan
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policy_sets
@@ -136,6 +136,14 @@ def test_what_a_template_demands_beyond_ours_is_a_difference_and_goes(spd: Spd, 
     with Netlink(NETLINK_XFRM) as link:
         assert link.send([message._replace(body=body)]) == ({}, {})
     expect_replaced(spd, words)
+
+
+def test_a_flag_that_ip_does_not_know_yet_is_a_difference_and_goes(spd: Spd) -> None:
+    body = bytearray(spd_module.new_policy(build("out", PAIR, [Template("esp")])).body)
+    body[162] = 4  # XFRM_POLICY_CPU_ACQUIRE in struct xfrm_userpolicy_info
+    with Netlink(NETLINK_XFRM) as link:
+        assert link.send([Message(spd_module.XFRM_MSG_NEWPOLICY, bytes(body))]) == ({}, {})
+    expect_replaced(spd, "cpu-acquire")
 
 
 def expect_replaced(spd: Spd, words: str) -> None:

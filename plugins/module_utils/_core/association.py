@@ -184,6 +184,12 @@ def flags(sa: SecurityAssociation) -> str:
     return dict(sa.extra).get(FLAGS, "") if sa.extra else ""
 
 
+def unsayable(sa: SecurityAssociation) -> str:
+    """What the SA has that the ipseckeys language has no word for, words with blanks between; empty for an SA that a text can bring back."""
+    words = [] if sa.mode in (TRANSPORT, TUNNEL) else [f"mode={sa.mode}"]
+    return " ".join(filter(None, (*words, flags(sa))))
+
+
 def bound_direction(sa: SecurityAssociation) -> str:
     """The direction that Linux from 6.10 on binds the SA to: none to an outbound one with an anti-replay window, which it would refuse."""
     return "" if sa.direction == OUTBOUND and sa.replay_window else sa.direction

@@ -151,7 +151,7 @@ def render(
 def words_of_sa(sa: SecurityAssociation, target: str = LINUX, hidden: t.Mapping[str, str] | None = None) -> list[str]:
     """The words of the command that adds the SA; with ``hidden``, what to write in place of keys, also those for what no command can add."""
     words = ["add", sa.protocol, *words_of(_values(sa, target, hidden))]
-    strange = association.flags(sa)
+    strange = association.unsayable(sa)
     if strange and hidden is None:
         raise InputError(f"it has what the language has no word for: {strange}", "extra")
     return [*words, association.FLAGS, *strange.split()] if strange else words

@@ -65,7 +65,7 @@ _FLAG_AF_UNSPEC = 32
 _FLAG_ESN = 128
 # By bit: XFRM_STATE_*, and XFRM_SA_XFLAG_* of XFRMA_SA_EXTRA_FLAGS.
 _FLAG_WORDS = ("noecn", "decap-dscp", "nopmtudisc", "wildrecv", "icmp", "af-unspec", "align4", "esn")
-_EXTRA_FLAG_WORDS = ("dont-encap-dscp", "oseq-may-wrap")
+_EXTRA_FLAG_WORDS = ("dont-encap-dscp", "oseq-may-wrap", *(f"extra-flag-{bit}" for bit in range(2, 32)))
 # Bits that decide nothing here: ESN has a field, and the kernel sets the other by itself where net.ipv4.ip_no_pmtu_disc is (__xfrm_init_state).
 _FLAGS_KNOWN = _FLAG_ESN | _FLAG_NOPMTUDISC
 INFINITE = (1 << 64) - 1
@@ -111,8 +111,30 @@ _U32 = struct.Struct("@I")
 _U32_ATTRIBUTE = struct.Struct("@HHI")
 U8_ATTRIBUTE = struct.Struct("@HHB3x")
 
-# What the model has no field for, by attribute; those of one word come together.
-_STRANGE_WORDS = {3: "comp", 8: "ctx", 14: "coa", 22: "tfcpad", 28: "offload", 29: "output-mark", 30: "output-mark"}
+_U16 = struct.Struct("@H")
+# xfrm_user_offload: interface, flags.
+_OFFLOAD = struct.Struct("@iB")
+_OFFLOAD_INBOUND = 2
+_OFFLOAD_PACKET = 4
+
+# What the model has no field for: its word by attribute, and the struct of its value where it is a number. Those of one word come together.
+_STRANGE_WORDS = {
+    3: ("comp", None),
+    8: ("ctx", None),
+    14: ("coa", None),
+    22: ("tfcpad", None),
+    29: ("output-mark", None),
+    30: ("output-mark", None),
+    32: ("mapping-threshold", _U32),
+    34: ("nat-keepalive", _U32),
+    35: ("pcpu", _U32),
+    36: ("iptfs-drop-time", _U32),
+    37: ("iptfs-reorder-window", _U16),
+    38: ("iptfs-dont-frag", None),
+    39: ("iptfs-init-delay", _U32),
+    40: ("iptfs-max-queue-size", _U32),
+    41: ("iptfs-packet-size", _U32),
+}
 # What a dump has besides the fields: the same integrity once more, and what was used.
 _NOTHING_NEW = frozenset((XFRMA_ALG_AUTH, XFRMA_LTIME_VAL, XFRMA_LASTUSED, XFRMA_PAD))
 _NO_LIMITS = _LIFETIMES.pack(*(INFINITE,) * 4, *(0,) * 4)
@@ -364,6 +386,8 @@ def decode(part: Part) -> Entry:
                 strange.append(offset)
         elif kind == XFRMA_SA_DIR:
             direction = _DIRECTION_NAMES.get(buffer[offset + 4], "")
+            if not direction:
+                strange.append(offset)
         else:
             strange.append(offset)
         offset += (length + 3) & ~3 or 4
@@ -416,15 +440,27 @@ def _strange_words(sa: SecurityAssociation, flags: int, selector: bytes, found: 
     if selector not in _ANY_TRAFFIC and pack_selector(sa.selector or Selector(), FAMILIES[len(sa.destination)]) != selector:
         words.append("selector")
     for buffer, offset in found:
-        kind = ATTRIBUTE.unpack_from(buffer, offset)[1]
+        length, kind = ATTRIBUTE.unpack_from(buffer, offset)
         if kind == XFRMA_SA_EXTRA_FLAGS:
             bits = _U32.unpack_from(buffer, offset + 4)[0]
             words += [word for bit, word in enumerate(_EXTRA_FLAG_WORDS) if bits & 1 << bit]
         elif kind == XFRMA_ENCAP:
             words.append(f"encap-{_ENCAP.unpack_from(buffer, offset + 4)[0]}")
         else:
-            words.append(_STRANGE_WORDS.get(kind, f"attribute-{kind}"))
+            words.append(strange_word(kind, buffer[offset + 4 : offset + length]))
     return list(dict.fromkeys(words))
+
+
+def strange_word(kind: int, payload: bytes) -> str:
+    """The word for an attribute of an SA or a policy that we have no field for, and its value where that is a number: ``pcpu=3``.
+
+    That of an offload is the number of the interface, the direction and what is done there: ``offload=2,inbound,packet``.
+    """
+    if kind == XFRMA_OFFLOAD_DEV and len(payload) >= _OFFLOAD.size:
+        interface, flags = _OFFLOAD.unpack_from(payload)
+        return f"offload={interface},{INBOUND if flags & _OFFLOAD_INBOUND else OUTBOUND},{'packet' if flags & _OFFLOAD_PACKET else 'crypto'}"
+    word, layout = _STRANGE_WORDS.get(kind, (f"attribute-{kind}", None))
+    return f"{word}={layout.unpack_from(payload)[0]}" if layout is not None and len(payload) >= layout.size else word
 
 
 def _af_unspec(sa: SecurityAssociation) -> bool:

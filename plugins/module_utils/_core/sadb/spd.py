@@ -32,6 +32,7 @@ from .messages import (
     XFRMA_PAD,
     pack_lifetimes,
     pack_selector,
+    strange_word,
     unpack_lifetimes,
     unpack_selector,
 )
@@ -86,10 +87,9 @@ _ANY_ALGORITHM = 0xFFFFFFFF
 
 # Properties of an entry that `Policy` has no field for, in the words of ip(8)
 # (include/uapi/linux/xfrm.h: XFRM_POLICY_*, XFRM_SHARE_*).
-_FLAG_WORDS = ("localok", "icmp", *(f"flag-{bit}" for bit in range(2, 8)))
+_FLAG_WORDS = ("localok", "icmp", "cpu-acquire", *(f"flag-{bit}" for bit in range(3, 8)))
 _SHARE_WORDS = ("", "session", "user", "unique")
 _ALGORITHM_WORDS = ("auth-algorithms", "encryption-algorithms", "compression-algorithms")
-_STRANGE_WORDS = {8: "ctx", 28: "offload"}
 
 
 class Template(t.NamedTuple):
@@ -337,7 +337,7 @@ def decode(part: Part) -> PolicyEntry | None:
     extra += _share_words(share)
     extra += [f"{name} {value}" for name, value in zip(Lifetimes._fields, unpack_lifetimes(lifetimes)) if value]
     extra += [f"templates[{place}] {word}" for place, fields in enumerate(packed) for word in _template_extra(fields)]
-    extra += [_STRANGE_WORDS.get(kind, f"attribute-{kind}") for kind in held if kind not in _ATTRIBUTES_KNOWN]
+    extra += [strange_word(kind, buffer[first:last]) for kind, (first, last) in held.items() if kind not in _ATTRIBUTES_KNOWN]
     mark = Mark(*_MARK.unpack_from(buffer, held[XFRMA_MARK][0])) if XFRMA_MARK in held else None
     if_id = _U32.unpack_from(buffer, held[XFRMA_IF_ID][0])[0] if XFRMA_IF_ID in held else 0
     traffic, family = unpack_selector(selector)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import struct
 import typing as t
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Mark, Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import Problems
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import Part
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import Part, attribute
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policies, policy_sets
 
 HERE, THERE = pack_address("192.0.2.1"), pack_address("192.0.2.2")
@@ -59,6 +60,34 @@ def test_what_the_model_lacks_is_never_ours(offset: int, value: int) -> None:
     assert not entry.complete
     assert [operation.kind for operation in spd.plan([policy], [entry])] == ["add"]
     assert spd.plan([policy], [entry], spd.ABSENT) == []
+
+
+def changed(offset: int, value: int) -> bytes:
+    """The body of a policy of ours with another byte."""
+    body = bytearray(spd.new_policy(spd.build("out", PAIR, [ESP])).body)
+    body[offset] = value
+    return bytes(body)
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (changed(162, 1), "localok"),
+        (changed(162, 4), "cpu-acquire"),
+        (changed(162, 128), "flag-7"),
+        (changed(163, 3), "share-unique"),
+        (changed(96, 9), "hard_addtime 9"),  # in struct xfrm_lifetime_cfg: soft and hard bytes, packets, then seconds
+        (changed(0, 192) + attribute(28, struct.pack("@iBxxx", 2, 4)), "offload=2,outbound,packet"),
+        (changed(0, 192) + attribute(42, b""), "attribute-42"),
+    ],
+)
+def test_what_no_option_can_say_makes_a_policy_another(body: bytes, words: str) -> None:
+    policy, part = spd.build("out", PAIR, [ESP]), Part(body, 0, len(body))
+    entry = spd.decode(part)
+    assert entry is not None and entry.policy.extra == (words,)
+    (operation,) = spd.plan([policy], [entry])
+    assert (operation.kind, operation.fields) == ("replace", (words,))
+    assert spd._restore(part).body == body
 
 
 @pytest.mark.parametrize("direction", [3, 4, 7])

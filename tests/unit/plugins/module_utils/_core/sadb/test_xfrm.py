@@ -170,6 +170,45 @@ def test_esp_in_tcp_is_not_taken_for_esp_in_udp() -> None:
     assert messages.decode(dumped(attribute(messages.XFRMA_ENCAP, struct.pack("@HHH2x16s", 7, 1, 2, b"")))).sa.encapsulation is None
 
 
+# Numbers and sizes of include/uapi/linux/xfrm.h, written down here a second time on purpose.
+STRANGE = [
+    (28, struct.pack("@iBxxx", 2, 0), "offload=2,outbound,crypto"),
+    (28, struct.pack("@iBxxx", 3, 2 | 1), "offload=3,inbound,crypto"),
+    (28, struct.pack("@iBxxx", 1 << 30, 4 | 2), "offload=1073741824,inbound,packet"),
+    (32, struct.pack("@I", 7), "mapping-threshold=7"),
+    (35, struct.pack("@I", 0), "pcpu=0"),
+    (36, struct.pack("@I", 1_000_000), "iptfs-drop-time=1000000"),
+    (37, struct.pack("@H", 3), "iptfs-reorder-window=3"),
+    (38, b"", "iptfs-dont-frag"),
+    (39, struct.pack("@I", 0), "iptfs-init-delay=0"),
+    (40, struct.pack("@I", 0xFFFFFFFF), "iptfs-max-queue-size=4294967295"),
+    (41, struct.pack("@I", 1400), "iptfs-packet-size=1400"),
+    (24, struct.pack("@I", 1 << 1 | 1 << 31), "oseq-may-wrap extra-flag-31"),
+    (33, b"\3", "attribute-33"),
+    (42, b"", "attribute-42"),
+]
+
+
+@pytest.mark.parametrize(("kind", "payload", "words"), STRANGE)
+def test_what_the_model_lacks_is_named_with_its_value(kind: int, payload: bytes, words: str) -> None:
+    assert association.flags(messages.decode(dumped(attribute(kind, payload))).sa) == words
+
+
+def test_iptfs_is_a_mode_and_what_belongs_to_it_comes_back() -> None:
+    parts = [attribute(kind, payload) for kind, payload, dummy in STRANGE if 36 <= kind <= 41]
+    part = dumped(*parts, mode=5)
+    sa = messages.decode(part).sa
+    assert sa.mode == "iptfs" and association.unsayable(sa).startswith("mode=iptfs iptfs-drop-time=1000000 ")
+    assert b"".join(parts) in messages.restore(part).body and b"".join(parts) in messages.revised(part, sa.lifetimes).body
+
+
+@pytest.mark.parametrize("size", range(8))
+def test_a_value_that_is_cut_short_is_still_named(size: int) -> None:
+    for kind, payload, dummy in STRANGE:
+        if kind not in (24, 33):
+            assert association.flags(messages.decode(dumped(attribute(kind, payload[:size]))).sa)
+
+
 @given(st.binary(max_size=300), st.integers(0, 255), st.integers(0, 255))
 def test_no_dump_however_strange_is_a_crash(tail: bytes, protocol: int, mode: int) -> None:
     """The kernel pads and closes every attribute; what lies in it may be new."""

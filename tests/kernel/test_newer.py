@@ -1,0 +1,92 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What kernels after 6.1 added to SAs, given by another program: told apart where the kernel keeps it, and never lost. Each kernel is asked what it keeps."""
+
+from __future__ import annotations
+
+import struct
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Encapsulation, Lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation, plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.lifetimes import update
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import new_sa
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import NETLINK_XFRM, Netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.tests.kernel import witness
+from ansible_collections.ipsec.manual.tests.kernel.witness import sa_of, u32
+
+_UDP = Encapsulation(4500, 4500)
+_MODE_AT = 214  # in struct xfrm_usersa_info
+_IPTFS = 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "given", "words"),
+    [
+        ({"encapsulation": _UDP}, u32(32, 7), "mapping-threshold=7"),
+        ({"direction": "outbound"}, u32(35, 0), "pcpu=0"),
+        ({}, u32(24, 1 << 7), "extra-flag-7"),
+    ],
+)
+def test_it_is_a_difference_and_comes_back(sadb: XfrmSadb, fields: dict[str, t.Any], given: bytes, words: str) -> None:
+    sa = sa_of(0x1000, **fields)
+    assert witness.add_with(sa, given) == ""
+    before = witness.attributes()
+    (entry,) = sadb.dump()
+    if struct.unpack_from("=HH", given)[1] not in before[0x1000]:
+        assert association.flags(entry.sa) == "" and not plan([sa], [entry], "present").operations
+        return
+    assert association.flags(entry.sa) == words
+    (operation,) = plan([sa], [entry], "present", tells_directions=sadb.tells_directions()).operations
+    assert (operation.kind, operation.fields) == ("replace", ("flags",))
+    expect_undone(sadb, operation, before)
+    update([(entry, Lifetimes(hard_bytes=10**9))])
+    assert {**witness.attributes()[0x1000], 0: b""} == {**before[0x1000], 0: b""}
+    with pytest.raises(InputError, match=f"no word for: {words}"):
+        language.render([entry.sa])
+    sadb.apply(plan([sa], sadb.dump(), "present").operations)
+    assert [association.flags(entry.sa) for entry in sadb.dump()] == [""]
+
+
+def expect_undone(sadb: XfrmSadb, operation: Operation, before: dict[int, dict[int, bytes]]) -> None:
+    """The SA is as it was, every attribute byte for byte, after a change that fails when it was already replaced."""
+    with pytest.raises(SadbError, match="The SADB is as it was before"):
+        sadb.apply([operation, *witness.add(*[sa_of(0x2000)] * 2)])
+    assert witness.attributes() == before
+
+
+def test_a_value_that_another_program_changed_meanwhile_is_noticed(sadb: XfrmSadb) -> None:
+    sa = sa_of(0x1000, encapsulation=_UDP)
+    witness.add_with(sa, u32(32, 7))
+    (entry,) = sadb.dump()
+    sadb.flush()
+    witness.add_with(sa, u32(32, 8))
+    with pytest.raises(SadbError, match="the SA is not the one that was read"):
+        sadb.apply([Operation("replace", sa, entry)])
+    assert [association.flags(entry.sa) for entry in sadb.dump()] == ["mapping-threshold=8"]
+
+
+def test_another_mode_is_a_difference_and_comes_back(sadb: XfrmSadb) -> None:
+    sa = sa_of(0x1000, direction="outbound")
+    request = new_sa(sa)
+    with Netlink(NETLINK_XFRM) as link:
+        refusals = link.send([request._replace(body=request.body[:_MODE_AT] + bytes((_IPTFS,)) + request.body[_MODE_AT + 1 :])])[0]
+    if refusals:
+        assert "mode" in refusals[0].text  # Unsupported mode
+        return
+    before = witness.attributes()
+    (entry,) = sadb.dump()
+    assert before[0x1000][0][_MODE_AT - 32] == _IPTFS and entry.sa.mode == "iptfs"
+    (operation,) = plan([sa], [entry], "present").operations
+    assert "mode" in operation.fields
+    expect_undone(sadb, operation, before)
+    with pytest.raises(InputError, match="no word for: mode=iptfs"):
+        language.render([entry.sa])
+    assert "mode=iptfs" in language.render([entry.sa], hide_keys=True)
