@@ -67,6 +67,9 @@ IPSEC_SA: Arguments = {
     },
     "selector": {"type": "dict", "options": SELECTOR},
     "direction": {"type": "str", "choices": ["inbound", "outbound"]},
+    "output_mark": {"type": "str"},
+    "tfc_padding": {"type": "int", "default": 0},
+    "nat_keepalive": {"type": "int", "default": 0},
     **BACKEND,
     **COUNTER_MODE,
 }

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ._core.association import SecurityAssociation, owner
+from ._core.association import SecurityAssociation, mark_text, owner
 from ._core.plan import digest
-from ._core.reading import mark_text
 
 
 def held(sas: t.Iterable[SecurityAssociation], key: bytes = b"") -> dict[str, str]:

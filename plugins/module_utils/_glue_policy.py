@@ -11,8 +11,9 @@ from __future__ import annotations
 import typing as t
 
 from ._arguments import POLICY
+from ._core.association import mark_text
 from ._core.errors import InputError
-from ._core.reading import Reader, mark_text
+from ._core.reading import Reader
 from ._core.sadb import spd
 from ._core.sadb.spd import Policy, PolicyEntry, PolicyOperation, Spd
 from ._core.sadb.spd_text import Doubts, read_policies, read_policy, template_view, view

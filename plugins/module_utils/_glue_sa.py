@@ -35,6 +35,7 @@ _OPTIONS = {
 }
 # What cannot be judged while another option could not be read.
 _DEPENDENT = {
+    "encapsulation": ("nat_keepalive",),
     "destination": ("source", "selector", "encapsulation.nat_local", "encapsulation.nat_remote"),
     "encryption_algorithm": ("encryption_key", "icv_bits", "authentication_algorithm"),
     "authentication_algorithm": ("authentication_key", "icv_bits", "encryption_algorithm"),
@@ -111,9 +112,12 @@ def _read_rest(module: AnsibleModule, reader: Reader, identified: SecurityAssoci
         encapsulation=reader.read(_read_encapsulation, params["encapsulation"], "encapsulation", None),
         lifetimes=Lifetimes(**params["lifetimes"]) if params["lifetimes"] else association.NO_LIFETIMES,
         direction=params["direction"] or "",
+        output_mark=reader.read(parse_mark, params["output_mark"], "output_mark", None),
+        tfc_padding=params["tfc_padding"],
+        nat_keepalive=params["nat_keepalive"],
     )
     unread = reader.unread()
-    unread.update(place for noted in tuple(unread) for place in _DEPENDENT.get(noted, ()))
+    unread.update(place for noted in tuple(unread) for place in _DEPENDENT.get(noted.partition(".")[0], ()))
     found = association.problems(sa, params["allow_static_counter_mode"])
     reader.problems += [problem for problem in map(_at_option, found) if problem.place not in unread]
     return sa

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ._core.association import Entry, SecurityAssociation, algorithm_of, fingerprints, flags, format_address
-from ._core.reading import mark_text, selector_view
+from ._core.association import Entry, SecurityAssociation, algorithm_of, fingerprints, flags, format_address, mark_text
+from ._core.reading import selector_view
 
 View = t.Dict[str, t.Any]
 
@@ -46,6 +46,9 @@ def public(sa: SecurityAssociation) -> View:
         "mark": mark_text(sa.mark),
         "if_id": sa.if_id,
         "direction": sa.direction,
+        "output_mark": mark_text(sa.output_mark),
+        "tfc_padding": sa.tfc_padding,
+        "nat_keepalive": sa.nat_keepalive,
         "lifetimes": {name: value for name, value in zip(sa.lifetimes._fields, sa.lifetimes) if value},
     }
     if sa.selector is not None:

@@ -211,6 +211,28 @@ options:
       - Linux cannot bind an outbound SA that has a O(replay_window). Such an SA is added unbound, with a warning.
     type: str
     choices: [inbound, outbound]
+  output_mark:
+    description:
+      - Mark that packets get when the SA has processed them, as V(VALUE) or V(VALUE/MASK), each decimal or with V(0x). Outbound, routing
+        and firewall see it on the protected packet; inbound, on the plain one. Bits outside the mask stay as they were.
+      - Linux only, from 4.19 on.
+    type: str
+  tfc_padding:
+    description:
+      - Octets up to which what a packet carries is padded, V(0) to V(65535), so that its size tells less. V(0) pads nothing. See RFC 4303,
+        section 2.7. Packets never grow beyond the path's maximum.
+      - Only for V(esp) with O(mode=tunnel). Only the sender heeds it; the receiver takes such packets anyway.
+      - Linux only.
+    type: int
+    default: 0
+  nat_keepalive:
+    description:
+      - Seconds without traffic after which the kernel sends a packet that keeps a translator's mapping alive. V(0) for never. See RFC 3948,
+        section 4.
+      - Needs O(encapsulation), O(direction=outbound), and no O(replay_window).
+      - Linux only, from 6.11 on; an earlier kernel is refused.
+    type: int
+    default: 0
 seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipsec_sa_info
@@ -266,6 +288,20 @@ EXAMPLES = r"""
     lifetimes:
       hard_packets: 1000000000000
       soft_packets: 900000000000
+
+- name: ESP in UDP from behind a translator of addresses, which forgets the connection without a packet for 20 seconds
+  ipsec.manual.ipsec_sa:
+    protocol: esp
+    spi: "0x8bcd1407"
+    source: 192.168.116.16
+    destination: 192.168.13.213
+    encryption_algorithm: aes-cbc
+    encryption_key: "{{ vault_enigma_partym.encryption_key }}"
+    authentication_algorithm: hmac-sha256
+    authentication_key: "{{ vault_enigma_partym.authentication_key }}"
+    encapsulation: {}
+    direction: outbound
+    nat_keepalive: 20
 
 - name: The first SA in the words of ipseckey
   ipsec.manual.ipsec_sa:
@@ -390,6 +426,21 @@ sa:
       returned: always
       type: str
       sample: ""
+    output_mark:
+      description: Mark and mask that its packets get, empty for none.
+      returned: always
+      type: str
+      sample: ""
+    tfc_padding:
+      description: Octets up to which packets are padded, V(0) for none.
+      returned: always
+      type: int
+      sample: 0
+    nat_keepalive:
+      description: Seconds after which a translator of addresses is reminded, V(0) for never.
+      returned: always
+      type: int
+      sample: 0
     lifetimes:
       description: Limits other than none.
       returned: always

@@ -172,6 +172,21 @@ sas:
       returned: always
       type: str
       sample: ""
+    output_mark:
+      description: Mark and mask that its packets get, empty for none.
+      returned: always
+      type: str
+      sample: ""
+    tfc_padding:
+      description: Octets up to which packets are padded, V(0) for none.
+      returned: always
+      type: int
+      sample: 0
+    nat_keepalive:
+      description: Seconds after which a translator of addresses is reminded, V(0) for never.
+      returned: always
+      type: int
+      sample: 0
     lifetimes:
       description: Limits other than none.
       returned: always

@@ -26,7 +26,6 @@ STRANGE = [
     (["flag", "decap-dscp", "wildrecv", "icmp", "align4"], "decap-dscp wildrecv icmp align4", "flag decap-dscp wildrecv icmp align4"),
     (["flag", "af-unspec"], "af-unspec", "flag af-unspec"),
     (["extra-flag", "dont-encap-dscp", "oseq-may-wrap"], "dont-encap-dscp oseq-may-wrap", "extra_flag dont-encap-dscp oseq-may-wrap"),
-    (["output-mark", "0x1", "mask", "0xff"], "output-mark", "output-mark 0x1/0xff"),
     (["encap", "espinudp-nonike", "4500", "4500", "0.0.0.0"], "encap-1", "encap type espinudp-nonike"),
     (["sel", "dev", "lo"], "selector", "dev lo"),
 ]

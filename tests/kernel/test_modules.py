@@ -168,7 +168,7 @@ def expect_once(module: str, **arguments: t.Any) -> Arguments:
 def everything() -> tuple[t.Any, ...]:
     """The SADB, the SPD and the files."""
     files = [(path, path.lstat().st_mode, path.read_bytes() if path.is_file() else b"") for path in sorted(DIRECTORY.rglob("*"))]
-    return (witness.run("ip", "xfrm", "state"), witness.run("ip", "xfrm", "policy"), files)
+    return (witness.run("ip", "xfrm", "state"), witness.attributes(), witness.run("ip", "xfrm", "policy"), files)
 
 
 def only_state() -> str:
@@ -283,6 +283,48 @@ def test_ipsec_sa_removes_what_has_a_reserved_spi(spi: str) -> None:
     assert run("ipsec_sa", **{**ESP, "spi": spi})["failed"]
     expect_once("ipsec_sa", protocol="esp", spi=spi, destination="192.0.2.2", state="absent")
     assert witness.states() == {}
+
+
+def test_ipsec_sa_marks_and_pads_what_goes_out() -> None:
+    options = {**ESP, "mode": "tunnel", "output_mark": "0x10/0xff", "tfc_padding": 1400}
+    done = expect_once("ipsec_sa", **options)
+    assert (done["sa"]["output_mark"], done["sa"]["tfc_padding"]) == ("0x10/0xff", 1400)
+    shown = witness.attributes()[0x8BCD1407]
+    assert [int.from_bytes(shown[kind], sys.byteorder) for kind in (29, 30, 22)] == [0x10, 0xFF, 1400]
+    (told,) = run("ipsec_sa_info")["sas"]
+    assert (told["output_mark"], told["tfc_padding"], told["nat_keepalive"], told["flags"]) == ("0x10/0xff", 1400, 0, [])
+    assert expect_once("ipsec_sa", **{**options, "output_mark": "0x11/0xff"})["differences"] == ["output_mark"]
+    assert expect_once("ipsec_sa", **ESP, mode="tunnel")["differences"] == ["output_mark", "tfc_padding"]
+
+
+def test_ipsec_sa_reminds_translators_where_the_kernel_can() -> None:
+    options = {**ESP, "encapsulation": {}, "direction": "outbound", "nat_keepalive": 20}
+    if not witness.knows_reminders():
+        for check in (True, False):
+            refused = run("ipsec_sa", check=check, **options)
+            assert refused["failed"] and refused["msg"] == "nat_keepalive: this kernel does not know it. Take it away, or use Linux 6.11 or later."
+        assert witness.states() == {}
+        return
+    assert expect_once("ipsec_sa", **options)["sa"]["nat_keepalive"] == 20
+    assert witness.attributes()[0x8BCD1407][34] == (20).to_bytes(4, sys.byteorder)
+    assert run("ipsec_sa_info")["sas"][0]["nat_keepalive"] == 20
+    assert expect_once("ipsec_sa", **{**options, "nat_keepalive": 0})["differences"] == ["nat_keepalive"]
+
+
+def test_ipsec_sa_binds_to_a_direction_where_the_kernel_can() -> None:
+    run("ipsec_sa", **ESP)
+    told = [["direction"], ["direction"]] if witness.knows_directions() else [[], []]
+    assert [run("ipsec_sa", **ESP, **direction)["differences"] for direction in ({"direction": "inbound"}, {})] == told
+    if told[0]:
+        expect_once("ipsec_sa", **ESP, direction="outbound")
+
+
+def test_no_backup_holds_what_no_text_can_say() -> None:
+    run("ipsec_sa", **ESP, output_mark="5")
+    before = witness.attributes()
+    result = run("ipsec_sadb", state="flushed", scope="all", backup=str(DIRECTORY / "way_back"))
+    assert result["failed"] and "the language has no word for what it has: output_mark=0x5/0xffffffff" in result["msg"]
+    assert witness.attributes() == before
 
 
 def test_an_outbound_sa_with_a_window_is_kept_as_it_is_and_warned_about() -> None:

@@ -12,9 +12,9 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Encapsulation, Lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Encapsulation, Lifetimes, Mark, SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation, plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation, differences, plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.lifetimes import update
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import new_sa
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import NETLINK_XFRM, Netlink
@@ -71,6 +71,34 @@ def test_a_value_that_another_program_changed_meanwhile_is_noticed(sadb: XfrmSad
     with pytest.raises(SadbError, match="the SA is not the one that was read"):
         sadb.apply([Operation("replace", sa, entry)])
     assert [association.flags(entry.sa) for entry in sadb.dump()] == ["mapping-threshold=8"]
+
+
+OPTIONS: list[dict[str, t.Any]] = [{"output_mark": Mark(5, 0xFF)}, {"output_mark": Mark(0, 1)}, {"mode": "tunnel", "tfc_padding": 1400}, {"nat_keepalive": 20}]
+
+
+@pytest.mark.parametrize("fields", OPTIONS)
+def test_what_options_set_is_a_difference_and_comes_back(sadb: XfrmSadb, fields: dict[str, t.Any]) -> None:
+    """Each against the SA that has all but it, both ways."""
+    sa = sa_of(0x1000, direction="outbound", encapsulation=_UDP, **fields)
+    (name,) = set(fields) - {"mode"}
+    plain = sa._replace(**{name: SecurityAssociation._field_defaults[name]})
+    problems = sadb.refusals(sa)
+    if name == "nat_keepalive" and not witness.knows_reminders():
+        assert [(problem.place, "Linux 6.11" in problem.hint) for problem in problems] == [(name, True)]
+        return
+    assert problems == []
+    for there, wanted in ((sa, plain), (plain, sa)):
+        sadb.flush()
+        sadb.apply(witness.add(there))
+        before, (entry,), tells = witness.attributes(), sadb.dump(), sadb.tells_directions()
+        assert plan([there], [entry], "present", tells_directions=tells).operations == ()
+        (operation,) = plan([wanted], [entry], "present", tells_directions=tells).operations
+        assert (operation.kind, operation.fields) == ("replace", (name,))
+        expect_undone(sadb, operation, before)
+        update([(entry, Lifetimes(hard_bytes=10**9))])
+        assert {**witness.attributes()[0x1000], 0: b""} == {**before[0x1000], 0: b""}
+        sadb.apply(plan([wanted], sadb.dump(), "present", tells_directions=tells).operations)
+        assert differences(wanted, sadb.dump()[0].sa, tells_directions=tells) == ()
 
 
 def test_another_mode_is_a_difference_and_comes_back(sadb: XfrmSadb) -> None:

@@ -151,6 +151,8 @@ ATTRIBUTES: list[tuple[dict[str, t.Any], list[str]]] = [
         {"mode": "tunnel", "selector": Selector(pack_address("2001:db8:1::"), 48, pack_address("2001:db8:2::"), 48)},
         ["mode tunnel", "sel src 2001:db8:1::/48 dst 2001:db8:2::/48"],
     ),
+    ({"output_mark": Mark(0x10, 0xF0)}, ["output-mark 0x10/0xf0"]),
+    ({"mode": "tunnel", "tfc_padding": 65535}, ["tfcpad 65535"]),
     ({"source": bytes(4)}, ["src 0.0.0.0 dst 192.0.2.2"]),
     ({"destination": bytes((224, 0, 0, 5))}, ["dst 224.0.0.5"]),
 ]

@@ -19,7 +19,14 @@ from pathlib import Path
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, SecurityAssociation, build, format_address, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+    Encapsulation,
+    Entry,
+    SecurityAssociation,
+    build,
+    format_address,
+    pack_address,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import new_sa
@@ -137,15 +144,25 @@ def u32(kind: int, value: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=None)
+def keeps(attribute: bytes, **fields: t.Any) -> bool:
+    """Whether this kernel keeps an attribute of an SA that has it beside these fields: one that does not know it overlooks it. The SA is gone afterwards."""
+    kind = struct.unpack_from("=HH", attribute)[1]
+    refusal = add_with(sa_of(0x3000, **fields), attribute)
+    if refusal:
+        raise AssertionError(refusal)
+    shown = attributes()[0x3000]
+    run("ip", "xfrm", "state", "delete", "dst", "192.0.2.2", "proto", "esp", "spi", "0x3000")
+    return kind in shown
+
+
 def knows_directions() -> bool:
-    """Whether this kernel keeps the direction of an SA (Linux 6.10): an SA that says it is inbound is shown with it."""
-    sa = sa_of(0x1000)
-    text = add_with(sa, struct.pack("=HHB3x", 5, 33, 1))
-    shown = attributes()[0x1000]
-    run("ip", "xfrm", "state", "delete", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000")
-    if text:
-        raise AssertionError(text)
-    return 33 in shown
+    """Whether this kernel keeps the direction of an SA (Linux 6.10)."""
+    return keeps(struct.pack("=HHB3x", 5, 33, 1))
+
+
+def knows_reminders() -> bool:
+    """Whether this kernel keeps the interval after which it reminds translators (Linux 6.11)."""
+    return keeps(u32(34, 20), direction="outbound", encapsulation=Encapsulation(4500, 4500))
 
 
 def sa_of(spi: int, cipher: str = "aes-cbc", integrity: str = "hmac-sha256", *, six: bool = False, **fields: t.Any) -> SecurityAssociation:

@@ -30,6 +30,8 @@ OUTBOUND = "outbound"
 SPI_MIN = 256
 SPI_MAX = 0xFFFFFFFF
 REPLAY_WINDOW_MAX = 4096
+# The largest IP packet.
+TFC_PADDING_MAX = 0xFFFF
 
 Identity = t.Tuple[str, bytes, int, t.Optional["Mark"]]
 
@@ -85,6 +87,9 @@ class SecurityAssociation(t.NamedTuple):
     is none; ESP without a cipher is "null". ``encryption_key`` holds key and salt. ``icv_bits`` is never 0 where there is integrity.
     ``source`` all zeros is any source. ``esn`` is extended sequence numbers. ``direction`` is "inbound", "outbound" or empty for unsaid.
     ``extra`` holds, sorted, what only PF_KEY systems know, as (ipseckey keyword, text), and under `FLAGS` what a SADB shows that no field can hold.
+
+    The rest only Linux has, and no text: ``output_mark`` is what packets' marks become under its mask, ``tfc_padding`` the octets up to which packets are
+    padded (RFC 4303 section 2.7), ``nat_keepalive`` the seconds after which a translator is reminded of the connection (RFC 3948 section 4).
     """
 
     protocol: str
@@ -107,6 +112,9 @@ class SecurityAssociation(t.NamedTuple):
     lifetimes: Lifetimes = NO_LIFETIMES
     direction: str = ""
     extra: tuple[tuple[str, str], ...] = ()
+    output_mark: Mark | None = None
+    tfc_padding: int = 0
+    nat_keepalive: int = 0
 
     def __repr__(self) -> str:
         return f"<SecurityAssociation {label(self)}>"
@@ -161,6 +169,11 @@ def format_address(address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
+def mark_text(mark: Mark | None) -> str:
+    """A mark as it is written in options and text, empty for none."""
+    return "" if mark is None else f"0x{mark.value:x}/0x{mark.mask:x}"
+
+
 def is_unspecified(address: bytes) -> bool:
     return not any(address)
 
@@ -187,6 +200,9 @@ def flags(sa: SecurityAssociation) -> str:
 def unsayable(sa: SecurityAssociation) -> str:
     """What the SA has that the ipseckeys language has no word for, words with blanks between; empty for an SA that a text can bring back."""
     words = [] if sa.mode in (TRANSPORT, TUNNEL) else [f"mode={sa.mode}"]
+    if sa.output_mark is not None:
+        words.append(f"output_mark={mark_text(sa.output_mark)}")
+    words += [f"{field}={getattr(sa, field)}" for field in ("tfc_padding", "nat_keepalive") if getattr(sa, field)]
     return " ".join(filter(None, (*words, flags(sa))))
 
 
@@ -251,7 +267,7 @@ def build(
     """An SA in normal form from canonical names and packed addresses; the other fields as `SecurityAssociation` names them. Nothing is checked here.
 
     No source is any source of the destination's family, ESP without a cipher takes "null" (RFC 2410), ``icv_bits`` 0 is the algorithm's default,
-    a network of prefix 0 is any, a selector that selects nothing is None, and so is a mark that no packet could lack.
+    a network of prefix 0 is any, a selector that selects nothing is None, and so are a mark that no packet could lack and one that changes none.
     """
     if protocol == ESP and not encryption and authentication:
         encryption = "null"
@@ -260,8 +276,9 @@ def build(
         icv_bits = integrity.icv_bits[0]
     if fields.get("selector") is not None:
         fields["selector"] = normal_selector(fields["selector"])
-    if fields.get("mark") == Mark(0, 0):
-        fields["mark"] = None
+    for field in ("mark", "output_mark"):
+        if fields.get(field) == Mark(0, 0):
+            fields[field] = None
     return SecurityAssociation(
         protocol, spi, source or bytes(len(destination)), destination, encryption=encryption, authentication=authentication, icv_bits=icv_bits, **fields
     )
@@ -304,14 +321,15 @@ def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -
         wrong("replay_window", f"a replay window of {sa.replay_window} packets is out of range", f"Choose 0 to {REPLAY_WINDOW_MAX}.")
     if sa.esn and not sa.replay_window and sa.direction != OUTBOUND:
         wrong("esn", "extended sequence numbers need a replay window", "Set replay_window, 32 or more.")
-    for field in ("reqid", "if_id"):
+    for field in ("reqid", "if_id", "nat_keepalive"):
         if not 0 <= getattr(sa, field) <= 0xFFFFFFFF:
             wrong(field, f"{getattr(sa, field)} does not fit 32 bits", "Choose 0 to 4294967295; 0 is none.")
-    if sa.mark is not None and not all(0 <= part <= 0xFFFFFFFF for part in sa.mark):
-        wrong("mark", "mark and mask must fit 32 bits each", "Choose 0 to 0xffffffff for both.")
-    elif sa.mark is not None and sa.mark.value & ~sa.mark.mask:
-        fix = f"Write 0x{sa.mark.value & sa.mark.mask:x}/0x{sa.mark.mask:x}, or a wider mask."
-        wrong("mark", f"the mark 0x{sa.mark.value:x} has bits outside its mask 0x{sa.mark.mask:x}, so it would match no packet", fix)
+    for field, mark, consequence in (("mark", sa.mark, "so it would match no packet"), ("output_mark", sa.output_mark, "which no packet would get")):
+        if mark is not None and not all(0 <= part <= 0xFFFFFFFF for part in mark):
+            wrong(field, "mark and mask must fit 32 bits each", "Choose 0 to 0xffffffff for both.")
+        elif mark is not None and mark.value & ~mark.mask:
+            fix = f"Write 0x{mark.value & mark.mask:x}/0x{mark.mask:x}, or a wider mask."
+            wrong(field, f"the mark 0x{mark.value:x} has bits outside its mask 0x{mark.mask:x}, {consequence}", fix)
     for kind in ("bytes", "packets", "addtime", "usetime"):
         soft, hard = getattr(sa.lifetimes, "soft_" + kind), getattr(sa.lifetimes, "hard_" + kind)
         if not (0 <= soft < 1 << 64 and 0 <= hard < 1 << 64):
@@ -320,6 +338,12 @@ def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -
             wrong(f"soft_{kind}", f"the soft limit {soft} is above the hard limit {hard}", "A soft limit warns before the hard one ends the SA.")
     if sa.encapsulation is not None and sa.protocol != ESP:
         wrong("encapsulation", "only ESP can be carried in UDP", "Take the encapsulation away or use ESP.")
+    if not 0 <= sa.tfc_padding <= TFC_PADDING_MAX:
+        wrong("tfc_padding", f"packets cannot be padded to {sa.tfc_padding} octets", f"Choose 0 to {TFC_PADDING_MAX}; 0 pads nothing.")
+    elif sa.tfc_padding and (sa.protocol, sa.mode) != (ESP, TUNNEL):
+        wrong("tfc_padding", "only ESP in tunnel mode can pad what it carries", "Use both, or take the padding away.")
+    if sa.nat_keepalive and (sa.encapsulation is None or bound_direction(sa) != OUTBOUND):
+        wrong("nat_keepalive", "only an outbound SA in UDP can remind a translator", "Set direction to outbound and encapsulation, and no replay_window.")
     for field in ("nat_local", "nat_remote") if sa.encapsulation is not None else ():
         address = getattr(sa.encapsulation, field)
         if address and (len(address) != len(sa.destination) or is_unspecified(address)):

@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from . import association
-from .association import AH, Entry, Lifetimes, SecurityAssociation, format_address
+from .association import AH, Entry, Lifetimes, SecurityAssociation, format_address, mark_text
 
 HIDDEN = "hidden"
 CROSSED = "crossed"
@@ -67,10 +67,16 @@ def block(entry: Entry, keys: str = HIDDEN, raw_times: bool = False, now: float 
     sequence = max(entry.counters.sequence_out, entry.counters.sequence_in)
     if sequence:
         lines.append(f"RPL: Replay Value {sequence}")
-    mark = sa.mark and f"0x{sa.mark.value:x}/0x{sa.mark.mask:x}"
-    for name, value in (("reqid", sa.reqid), ("if_id", sa.if_id), ("mark", mark), ("flags", association.flags(sa))):
-        if value:
-            lines.append(f"OTH: {name} {value}")
+    others = {
+        "reqid": sa.reqid,
+        "if_id": sa.if_id,
+        "mark": mark_text(sa.mark),
+        "output_mark": mark_text(sa.output_mark),
+        "tfc_padding": sa.tfc_padding,
+        "nat_keepalive": sa.nat_keepalive,
+        "flags": association.flags(sa),
+    }
+    lines += [f"OTH: {name} {value}" for name, value in others.items() if value]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -135,11 +141,12 @@ def record(entry: Entry, keys: str = HIDDEN) -> dict[str, t.Any]:
             found[f"{kind}_key_bits"] = len(getattr(sa, f"{kind}_key")) * 8
             if keys == SHOWN:
                 found[f"{kind}_key"] = getattr(sa, f"{kind}_key").hex()
-    for field in ("icv_bits", "replay_window", "esn", "reqid", "if_id", "direction"):
+    for field in ("icv_bits", "replay_window", "esn", "reqid", "if_id", "direction", "tfc_padding", "nat_keepalive"):
         if getattr(sa, field):
             found[field] = getattr(sa, field)
-    if sa.mark is not None:
-        found["mark"] = {"value": sa.mark.value, "mask": sa.mark.mask}
+    for name in ("mark", "output_mark"):
+        if getattr(sa, name) is not None:
+            found[name] = dict(getattr(sa, name)._asdict())
     for field, held in (("selector", sa.selector), ("encapsulation", sa.encapsulation)):
         if held is not None:
             pairs = zip(held._fields, held)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from .association import Mark, Selector, format_address, pack_address
+from .association import Selector, format_address, pack_address
 from .errors import InputError, IpsecError, Problems, raise_all, shown
 from .values import parse_network
 
@@ -91,11 +91,6 @@ def read_protocol(text: str, place: str) -> int:
         return socket.getprotobyname(text)
     except (OSError, ValueError):
         raise InputError(f"{shown(text)} is no IP protocol that this system knows", place, "Write its number, 0 to 255.") from None
-
-
-def mark_text(mark: Mark | None) -> str:
-    """A mark as it is written in options and text, empty for none."""
-    return "" if mark is None else f"0x{mark.value:x}/0x{mark.mask:x}"
 
 
 def selector_view(selector: Selector) -> dict[str, t.Any]:

@@ -51,7 +51,7 @@ _WRITTEN: dict[str, t.Callable[[t.Any], str]] = {
     ENCRYPTION: str,
     AUTHENTICATION: str,
     CHOICE: str,
-    MARK: lambda mark: f"0x{mark.value:x}/0x{mark.mask:x}",
+    MARK: association.mark_text,
 }
 # Errors of the core speak of options; in a text they go by their keyword.
 _KEYWORD_OF_OPTION = {
@@ -95,7 +95,7 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
     def cannot(place: str, message: str, hint: str = "Remove it, or write for target linux.") -> None:
         found.append(InputError(message, place, hint))
 
-    for field, default in (("reqid", 0), ("mark", None), ("if_id", 0), ("esn", False)):
+    for field, default in (("reqid", 0), ("mark", None), ("if_id", 0), ("esn", False), ("output_mark", None), ("tfc_padding", 0), ("nat_keepalive", 0)):
         if getattr(sa, field) != default:
             cannot(field, f"Solaris has no {field}")
     for field in ("soft_packets", "hard_packets"):

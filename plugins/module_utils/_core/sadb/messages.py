@@ -53,12 +53,16 @@ XFRMA_LASTUSED = 15
 XFRMA_ALG_AEAD = 18
 XFRMA_ALG_AUTH_TRUNC = 20
 XFRMA_MARK = 21
+XFRMA_TFCPAD = 22
 XFRMA_REPLAY_ESN_VAL = 23
 XFRMA_SA_EXTRA_FLAGS = 24
 XFRMA_PAD = 27
 XFRMA_OFFLOAD_DEV = 28
+XFRMA_SET_MARK = 29
+XFRMA_SET_MARK_MASK = 30
 XFRMA_IF_ID = 31
 XFRMA_SA_DIR = 33
+XFRMA_NAT_KEEPALIVE_INTERVAL = 34
 
 _FLAG_NOPMTUDISC = 4
 _FLAG_AF_UNSPEC = 32
@@ -117,16 +121,12 @@ _OFFLOAD = struct.Struct("@iB")
 _OFFLOAD_INBOUND = 2
 _OFFLOAD_PACKET = 4
 
-# What the model has no field for: its word by attribute, and the struct of its value where it is a number. Those of one word come together.
+# What the model has no field for: its word by attribute, and the struct of its value where it is a number.
 _STRANGE_WORDS = {
     3: ("comp", None),
     8: ("ctx", None),
     14: ("coa", None),
-    22: ("tfcpad", None),
-    29: ("output-mark", None),
-    30: ("output-mark", None),
     32: ("mapping-threshold", _U32),
-    34: ("nat-keepalive", _U32),
     35: ("pcpu", _U32),
     36: ("iptfs-drop-time", _U32),
     37: ("iptfs-reorder-window", _U16),
@@ -137,6 +137,9 @@ _STRANGE_WORDS = {
 }
 # What a dump has besides the fields: the same integrity once more, and what was used.
 _NOTHING_NEW = frozenset((XFRMA_ALG_AUTH, XFRMA_LTIME_VAL, XFRMA_LASTUSED, XFRMA_PAD))
+# Rare ones that are numbers of 32 bits.
+_NUMBERS = frozenset((XFRMA_TFCPAD, XFRMA_SET_MARK, XFRMA_SET_MARK_MASK, XFRMA_NAT_KEEPALIVE_INTERVAL))
+_NO_NUMBERS: t.Mapping[int, int] = {}
 _NO_LIMITS = _LIFETIMES.pack(*(INFINITE,) * 4, *(0,) * 4)
 _ANY_TRAFFIC = frozenset(bytes(40) + struct.pack("@H", family) + bytes(14) for family in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6))
 
@@ -276,6 +279,12 @@ def _likes(
     if bound_direction(sa):
         # Since Linux 6.10; older kernels ignore it. With it an outbound SA may have no window, and without it ESN needs one.
         parts.append(U8_ATTRIBUTE.pack(5, XFRMA_SA_DIR, _DIRECTION_NUMBERS[sa.direction]))
+    if sa.output_mark is not None:
+        parts += (_U32_ATTRIBUTE.pack(8, XFRMA_SET_MARK, sa.output_mark.value), _U32_ATTRIBUTE.pack(8, XFRMA_SET_MARK_MASK, sa.output_mark.mask))
+    if sa.tfc_padding:
+        parts.append(_U32_ATTRIBUTE.pack(8, XFRMA_TFCPAD, sa.tfc_padding))
+    if sa.nat_keepalive:
+        parts.append(_U32_ATTRIBUTE.pack(8, XFRMA_NAT_KEEPALIVE_INTERVAL, sa.nat_keepalive))
     end = b"".join(parts)
     layout = f"{_NEW_INFO_BEGIN}{len(before)}s{encryption_key_size}s{len(between)}s{authentication_key_size}s{len(end)}s"
     return _Likes(struct.Struct(layout), selector, PROTOCOL_NUMBERS[protocol], before, between, end)
@@ -358,6 +367,7 @@ def decode(part: Part) -> Entry:
     mark = encapsulation = None
     strange: list[int] = []
     unpack_attribute = ATTRIBUTE.unpack_from
+    numbers = _NO_NUMBERS
     while offset + 4 <= end:
         length, kind = unpack_attribute(buffer, offset)
         if kind in _NOTHING_NEW:
@@ -388,6 +398,8 @@ def decode(part: Part) -> Entry:
             direction = _DIRECTION_NAMES.get(buffer[offset + 4], "")
             if not direction:
                 strange.append(offset)
+        elif kind in _NUMBERS:
+            numbers = {**numbers, kind: _U32.unpack_from(buffer, offset + 4)[0]}
         else:
             strange.append(offset)
         offset += (length + 3) & ~3 or 4
@@ -417,6 +429,9 @@ def decode(part: Part) -> Entry:
             NO_LIFETIMES if lifetimes == _NO_LIMITS else unpack_lifetimes(lifetimes),
             direction,
             (),
+            Mark(numbers[XFRMA_SET_MARK], numbers.get(XFRMA_SET_MARK_MASK, 0xFFFFFFFF)) if XFRMA_SET_MARK in numbers else None,
+            numbers.get(XFRMA_TFCPAD, 0),
+            numbers.get(XFRMA_NAT_KEEPALIVE_INTERVAL, 0),
         ),
     )
     if strange or flags & ~_FLAGS_KNOWN or not any_traffic:

@@ -345,7 +345,7 @@ def _restorable(sa: SecurityAssociation) -> bool:
 def refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[InputError]:
     """What of the SA PF_KEY cannot express in a dialect, by option name."""
     name = dialect.name
-    for field, empty in (("mark", None), ("if_id", 0)):
+    for field, empty in (("mark", None), ("if_id", 0), ("output_mark", None), ("tfc_padding", 0), ("nat_keepalive", 0)):
         if getattr(sa, field) != empty:
             yield InputError(f"PF_KEY has no {field}", field, "Take it away, or use the backend xfrm on Linux.")
     if sa.esn and not dialect.flags.esn:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ..association import Selector, format_address
+from ..association import Selector, format_address, mark_text
 from ..errors import InputError, raise_all, shown, type_name
-from ..reading import Reader, mark_text, read_address, read_selector, selector_view
+from ..reading import Reader, read_address, read_selector, selector_view
 from ..values import parse_mark, parse_number, parse_spi
 from . import spd
 from .spd import Policy, Template

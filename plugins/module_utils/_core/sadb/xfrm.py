@@ -29,7 +29,9 @@ from .messages import (
     U8_ATTRIBUTE,
     XFRM_MSG_GETSA,
     XFRM_MSG_NEWSA,
+    XFRMA_NAT_KEEPALIVE_INTERVAL,
     XFRMA_SA_DIR,
+    XFRMA_SET_MARK_MASK,
     as_shown,
     decode,
     delete_sa,
@@ -48,6 +50,8 @@ XFRMA_PROTO = 25
 XFRMA_ADDRESS_FILTER = 26
 _ADDRESS_FILTER = struct.Struct("@16s16sHBB")
 _PROTOCOL_ANY = 255
+# Fields that a kernel before the version overlooks, with their attribute.
+_SINCE = (("output_mark", XFRMA_SET_MARK_MASK, "4.19"), ("nat_keepalive", XFRMA_NAT_KEEPALIVE_INTERVAL, "6.11"))
 # No SA: nobody has its address (RFC 7600).
 _NOBODY = SecurityAssociation(ESP, 1, bytes(4), bytes((192, 0, 0, 8)))
 # Operations whose messages are in memory at the same time: few enough for the processor's cache, many enough for a system call.
@@ -221,6 +225,9 @@ class XfrmSadb(Sadb):
         if sa.esn and not sa.replay_window and not self.tells_directions():
             fix = "Set replay_window, 32 or more; from Linux 6.12 on an outbound SA needs none."
             found.append(InputError("the kernel wants a replay window with extended sequence numbers", "esn", fix))
+        for field, kind, version in _SINCE:
+            if getattr(sa, field) and not self._knows(kind):
+                found.append(InputError("this kernel does not know it", field, f"Take it away, or use Linux {version} or later."))
         for keyword, text in sa.extra:
             if keyword != REPLAY_VALUE:
                 found.append(InputError("Linux has nothing like it", keyword, "Take it away, or use it for Solaris only."))

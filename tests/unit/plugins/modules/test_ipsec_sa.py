@@ -43,6 +43,9 @@ IDENTITY = {"protocol": "esp", "spi": "0x8bcd1407", "destination": "192.0.2.2"}
         {**ESP, "replay_window": 64, "esn": True, "reqid": 7, "mark": "0x10/0xff", "if_id": 3, "icv_bits": 96, "direction": "inbound"},
         {**ESP, "lifetimes": {"soft_packets": 5, "hard_packets": 10, "hard_bytes": 1 << 40, "hard_addtime": 3600}},
         {**ESP, "encapsulation": {"nat_local": "10.0.0.1"}},
+        {**ESP, "output_mark": "0x10/0xff", "mode": "tunnel", "tfc_padding": 1400},
+        {**ESP, "output_mark": "0/0"},
+        {**ESP, "encapsulation": {}, "direction": "outbound", "nat_keepalive": 20},
         {**ESP, "mode": "tunnel", "selector": {"source": "10.1.0.0/16", "destination": "10.2.0.0/16", "protocol": "udp", "destination_port": 53}},
     ],
 )
@@ -70,6 +73,8 @@ def test_every_option_reaches_the_sa() -> None:
             "mark": "0x10/0xff",
             "if_id": 3,
             "direction": "inbound",
+            "output_mark": "5/0xf",
+            "tfc_padding": 1400,
             "lifetimes": {
                 "soft_bytes": 1,
                 "hard_bytes": 2,
@@ -105,6 +110,8 @@ def test_every_option_reaches_the_sa() -> None:
         Encapsulation(4501, 4502, bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])),
         Lifetimes(1, 2, 3, 4, 5, 6, 7, 8),
         "inbound",
+        output_mark=Mark(5, 0xF),
+        tfc_padding=1400,
     )
 
 
@@ -238,6 +245,10 @@ def test_all_problems_come_together_with_their_options() -> None:
         ({"source": "2001:db8::1"}, "source: source and destination are of different address families"),
         ({"encryption_algorithm": "aes-gcm", "encryption_key": ENCRYPTION_KEY + "01020304", "authentication_algorithm": None}, "RFC 8221 section 3"),
         ({"esn": True}, "esn: extended sequence numbers need a replay window"),
+        ({"output_mark": "5/2"}, "output_mark: the mark 0x5 has bits outside its mask 0x2"),
+        ({"output_mark": "five"}, "output_mark: "),
+        ({"tfc_padding": 100}, "tfc_padding: only ESP in tunnel mode can pad what it carries"),
+        ({"nat_keepalive": 20}, "nat_keepalive: only an outbound SA in UDP can remind a translator"),
         ({"encryption_algorithm": "hmac-sha256"}, "an encryption algorithm is wanted here"),
     ],
 )
@@ -266,6 +277,11 @@ def test_a_bad_destination_is_not_blamed_on_what_depends_on_it() -> None:
     more = {"source": "2001:db8::1", "selector": {"source": "2001:db8::1"}, "encapsulation": {"nat_remote": "2001:db8::9"}}
     result = World().run("ipsec_sa", **{**ESP, "destination": "partym", **more})
     assert [line.split(":")[0] for line in result["msg"].split("\n")] == ["destination"]
+
+
+def test_a_bad_encapsulation_is_not_blamed_on_what_depends_on_it() -> None:
+    result = World().run("ipsec_sa", **ESP, nat_keepalive=20, direction="outbound", encapsulation={"source_port": 0})
+    assert result["msg"] == "encapsulation.source_port: 0 is no UDP port. Choose 1 to 65535; 4500 is usual."
 
 
 @pytest.mark.parametrize("short", ["1", "0x1", "00001001", "esp"])

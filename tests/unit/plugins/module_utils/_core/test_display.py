@@ -42,6 +42,9 @@ FULL = SecurityAssociation(
     lifetimes=Lifetimes(soft_bytes=1000, hard_bytes=2000, hard_addtime=60),
     direction="inbound",
     extra=((FLAGS, "noecn"),),
+    output_mark=Mark(0, 0xF),
+    tfc_padding=1400,
+    nat_keepalive=20,
 )
 COUNTERS = Counters(bytes=5, packets=1, add_time=1000, use_time=1001, sequence_in=6)
 BARE = SecurityAssociation("ah", 0x1002, bytes(16), bytes(15) + b"\1", authentication="x-of-this-kernel", authentication_key=KEY)
@@ -82,6 +85,9 @@ RPL: Replay Value 6
 OTH: reqid 7
 OTH: if_id 9
 OTH: mark 0x1/0xff
+OTH: output_mark 0x0/0xf
+OTH: tfc_padding 1400
+OTH: nat_keepalive 20
 OTH: flags noecn
 """
 
@@ -104,6 +110,7 @@ def test_an_sa_that_has_everything_as_json():
     assert found["selector"] == {"source": "10.0.0.0", "source_prefix": 8, "protocol": 17, "source_port": 500}
     assert found["encapsulation"] == {"source_port": 4500, "destination_port": 4501, "nat_remote": "10.0.0.0"}
     assert found["lifetimes"] == {"soft_bytes": 1000, "hard_bytes": 2000, "hard_addtime": 60}
+    assert (found["output_mark"], found["tfc_padding"], found["nat_keepalive"]) == ({"value": 0, "mask": 15}, 1400, 20)
     assert (found["flags"], found["counters"]["sequence_in"]) == (["noecn"], 6)
     assert display.record(Entry(FULL, COUNTERS), display.SHOWN)["encryption_key"] == (KEY + SALT).hex()
 

@@ -747,6 +747,24 @@ def test_text_for_solaris_refuses_what_its_ipseckey_cannot_do(text, part):
 
 
 @pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"output_mark": Mark(5, 0xFF)}, "output_mark=0x5/0xff"),
+        ({"mode": "tunnel", "tfc_padding": 1400, "nat_keepalive": 20}, "tfc_padding=1400 nat_keepalive=20"),
+        ({"mode": "beet"}, "mode=beet"),
+        ({"extra": (("flags", "noecn pcpu=3"),)}, "noecn pcpu=3"),
+    ],
+)
+def test_what_the_language_has_no_word_for_is_named_and_not_written(changes, words):
+    (sa,) = many(1)
+    sa = sa._replace(**changes)
+    for target in ("linux", "solaris"):
+        with pytest.raises(IpsecError, match=f"no word for: {words}"):
+            language.render([sa], target=target)
+    assert language.render([sa], hide_keys=True).endswith(f" flags {words}\n")
+
+
+@pytest.mark.parametrize(
     ("changes", "part"),
     [
         ({"reqid": 1}, "no reqid"),

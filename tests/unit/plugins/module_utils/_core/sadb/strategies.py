@@ -119,6 +119,8 @@ def associations(draw: st.DrawFn) -> SecurityAssociation:
         selector=draw(st.one_of(st.none(), traffic)),
         encapsulation=draw(st.one_of(st.none(), encapsulations)) if cipher is not None else None,
         lifetimes=draw(lifetimes()),
+        output_mark=draw(marks()),
+        tfc_padding=draw(u16) if cipher is not None and mode == "tunnel" else 0,
     )
 
 

@@ -267,6 +267,9 @@ EXCEPT_ILLUMOS = (LINUX, FREEBSD, NETBSD)
 REFUSED: list[tuple[tuple[Dialect, ...], dict[str, t.Any], str]] = [
     (DIALECTS, {"mark": Mark(5, 7)}, "mark"),
     (DIALECTS, {"if_id": 3}, "if_id"),
+    (DIALECTS, {"output_mark": Mark(5, 7)}, "output_mark"),
+    (DIALECTS, {"tfc_padding": 100}, "tfc_padding"),
+    (DIALECTS, {"nat_keepalive": 20}, "nat_keepalive"),
     ((LINUX, ILLUMOS, NETBSD), {"esn": True, "replay_window": 32}, "esn"),
     (DIALECTS, {"esn": True}, "esn"),
     ((ILLUMOS,), {"reqid": 1}, "reqid"),
