@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core import command, language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import netlink
@@ -44,6 +45,18 @@ def test_a_direction_is_added_taken_away_and_changed(sadb: XfrmSadb, before: str
     sadb.apply(operations)
     assert bound_to() == (shown if tells else b"")
     assert plan([wanted], sadb.dump(), "present", tells_directions=tells).operations == ()
+
+
+def test_a_file_that_says_more_of_an_sa_is_applied(sadb: XfrmSadb, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sa, file = sa_of(0x1000), tmp_path / "ipseckeys"
+    sadb.apply(add(sa))
+    file.write_text(language.render([sa._replace(direction="inbound")]), encoding="ascii")
+    changes = [1, 0] if witness.knows_directions() else [0, 0]
+    for replaced in changes:
+        assert command.main(["--allow-unsafe-file", "--compare", str(file)]) == replaced
+        assert command.main(["--allow-unsafe-file", "--apply", str(file)]) == 0
+        assert capsys.readouterr().out.count(f"0 added, {replaced} replaced, 0 removed") == 2
+    assert bound_to() == (b"\1" if witness.knows_directions() else b"")
 
 
 def test_an_outbound_sa_with_a_window_stays_unbound(sadb: XfrmSadb) -> None:

@@ -319,6 +319,15 @@ def test_ipsec_sa_binds_to_a_direction_where_the_kernel_can() -> None:
         expect_once("ipsec_sa", **ESP, direction="outbound")
 
 
+def test_ipsec_sadb_binds_to_a_direction_where_the_kernel_can() -> None:
+    sas = [witness.sa_of(spi) for spi in (0x1000, 0x1001)]
+    run("ipsec_sadb", content=render(sas))
+    for wanted in ([sas[0]._replace(direction="inbound"), sas[1]], sas):
+        done = run("ipsec_sadb", state="exact", content=render(wanted))
+        assert done["counts"]["replaced"] == witness.knows_directions() and done["counts"]["unchanged"] == 2 - witness.knows_directions()
+        assert not run("ipsec_sadb", state="exact", content=render(wanted))["changed"]
+
+
 def test_no_backup_holds_what_no_text_can_say() -> None:
     run("ipsec_sa", **ESP, output_mark="5")
     before = witness.attributes()
