@@ -429,11 +429,17 @@ def decode(part: Part) -> Entry:
             NO_LIFETIMES if lifetimes == _NO_LIMITS else unpack_lifetimes(lifetimes),
             direction,
             (),
-            Mark(numbers[XFRMA_SET_MARK], numbers.get(XFRMA_SET_MARK_MASK, 0xFFFFFFFF)) if XFRMA_SET_MARK in numbers else None,
-            numbers.get(XFRMA_TFCPAD, 0),
-            numbers.get(XFRMA_NAT_KEEPALIVE_INTERVAL, 0),
+            None,
+            0,
+            0,
         ),
     )
+    if numbers:
+        sa = sa._replace(
+            output_mark=Mark(numbers[XFRMA_SET_MARK], numbers.get(XFRMA_SET_MARK_MASK, 0xFFFFFFFF)) if XFRMA_SET_MARK in numbers else None,
+            tfc_padding=numbers.get(XFRMA_TFCPAD, 0),
+            nat_keepalive=numbers.get(XFRMA_NAT_KEEPALIVE_INTERVAL, 0),
+        )
     if strange or flags & ~_FLAGS_KNOWN or not any_traffic:
         words = _strange_words(sa, flags, selector, [(buffer, offset) for offset in strange])
         if words:
