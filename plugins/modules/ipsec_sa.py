@@ -230,6 +230,8 @@ options:
       - Seconds without traffic after which the kernel sends a packet that keeps a translator's mapping alive. V(0) for never. See RFC 3948,
         section 4.
       - Needs O(encapsulation), O(direction=outbound), and no O(replay_window).
+      - These packets pass policies as others do. One for all traffic between the two hosts sends them through the SA, which does for the
+        translator.
       - Linux only, from 6.11 on; an earlier kernel is refused.
     type: int
     default: 0

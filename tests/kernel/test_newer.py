@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import socket
 import struct
+import time
 import typing as t
 
 import pytest
@@ -118,3 +120,65 @@ def test_another_mode_is_a_difference_and_comes_back(sadb: XfrmSadb) -> None:
     with pytest.raises(InputError, match="no word for: mode=iptfs"):
         language.render([entry.sa])
     assert "mode=iptfs" in language.render([entry.sa], hide_keys=True)
+
+
+@pytest.fixture(name="wire")
+def make_wire() -> t.Iterator[t.Callable[[t.Callable[[bytes], bool]], bytes]]:
+    """Two links of 192.0.2.1 whose other ends take everything, the first with the route; waits for an IP packet on the second that fits."""
+    for name, other in (("near", "far"), ("second", "far2")):
+        witness.run("ip", "link", "add", name, "type", "veth", "peer", "name", other)
+        witness.run("ip", "link", "set", name, "up")
+        witness.run("ip", "link", "set", other, "up")
+        witness.run("ip", "neigh", "add", "192.0.2.2", "lladdr", "02:00:00:00:00:01", "dev", name)
+    witness.run("ip", "addr", "add", "192.0.2.1/24", "dev", "near")
+    witness.run("ip", "route", "add", "192.0.2.2", "dev", "second", "src", "192.0.2.1", "table", "100")
+    witness.run("ip", "rule", "add", "fwmark", "0x5/0xff", "lookup", "100")
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)) as listener:
+
+        def wait(fits: t.Callable[[bytes], bool], end: str = "far") -> bytes:
+            deadline = time.monotonic() + 20
+            listener.settimeout(20)
+            while time.monotonic() < deadline:
+                packet, (interface, *dummy) = listener.recvfrom(1 << 16)
+                if interface == end and fits(packet):
+                    return packet
+            raise AssertionError("no such packet")
+
+        yield wait
+
+
+def send() -> None:
+    """A packet that goes through the SA."""
+    ends = ("src", "192.0.2.1", "dst", "192.0.2.2")
+    witness.run("ip", "xfrm", "policy", "update", *ends, "dir", "out", "tmpl", *ends, "proto", "esp", "mode", "tunnel")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"short", ("192.0.2.2", 9))
+
+
+def is_esp(packet: bytes) -> bool:
+    return packet[9] == socket.IPPROTO_ESP
+
+
+def test_padding_hides_sizes(sadb: XfrmSadb, wire: t.Callable[..., bytes]) -> None:
+    sa = sa_of(0x1000, mode="tunnel")
+    sizes = []
+    for padding in (0, 1000):
+        sadb.flush()
+        sadb.apply(witness.add(sa._replace(tfc_padding=padding)))
+        send()
+        sizes.append(len(wire(is_esp)))
+    assert sizes[0] < 150 and 1000 <= sizes[1] < 1150
+
+
+def test_a_mark_of_the_sa_chooses_the_route(sadb: XfrmSadb, wire: t.Callable[..., bytes]) -> None:
+    sadb.apply(witness.add(sa_of(0x1000, mode="tunnel", output_mark=Mark(5, 0xFF))))
+    send()
+    wire(is_esp, end="far2")
+
+
+def test_translators_are_reminded(sadb: XfrmSadb, wire: t.Callable[..., bytes]) -> None:
+    if not witness.knows_reminders():
+        pytest.skip("this kernel cannot remind translators")
+    sadb.apply(witness.add(sa_of(0x1000, mode="tunnel", direction="outbound", encapsulation=Encapsulation(4500, 4501), nat_keepalive=1)))
+    # UDP from port to port, one octet of ones (RFC 3948 section 2.3).
+    wire(lambda packet: packet[9] == socket.IPPROTO_UDP and packet[20:24] == struct.pack("!HH", 4500, 4501) and packet[28:] == b"\xff")
