@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.lifetimes import update
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
 from ansible_collections.ipsec.manual.tests.kernel import witness
@@ -87,11 +87,24 @@ def test_without_privilege_nothing_is_told(sadb: XfrmSadb) -> None:
     assert "Run it as root" in as_nobody(events.listen)
 
 
-def test_lifetimes_change_for_all_sas_or_for_none(sadb: XfrmSadb) -> None:
+def test_lifetimes_change_for_all_sas_or_for_none(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:
     sadb.apply(add(sa_of(0x1000, lifetimes=Lifetimes(hard_bytes=1000)), sa_of(0x1001)))
     longer = [(entry, Lifetimes(hard_bytes=5000)) for entry in sorted(sadb.dump(), key=lambda entry: entry.sa.spi)]
-    batch("xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001\n")
-    with pytest.raises(SadbError, match="No lifetime was changed"):
+    held = lifetimes.current
+
+    def gone(*arguments: t.Any, **options: t.Any) -> t.Any:
+        """What another program deletes as soon as it was read."""
+        found = held(*arguments, **options)
+        batch("xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001\n")
+        return found
+
+    # The first change is taken back. Then the second is refused before the first is tried.
+    with monkeypatch.context() as patch:
+        patch.setattr(lifetimes, "current", gone)
+        with pytest.raises(SadbError, match="the SA is not there any more.*No lifetime was changed"):
+            update(longer)
+    assert "hard 1000(bytes)" in witness.states()["esp", 0x1000]
+    with pytest.raises(SadbError, match="the SA is not there any more.*No lifetime was changed"):
         update(longer)
     assert "hard 1000(bytes)" in witness.states()["esp", 0x1000]
     update(longer[:1])

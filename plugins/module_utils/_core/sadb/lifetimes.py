@@ -22,7 +22,10 @@ Change = t.Tuple[Entry, Lifetimes]
 def update(changes: t.Sequence[Change]) -> None:
     """Give each SA its new lifetimes, all or nothing; counters, sequence numbers and keys stay. Raises SadbError with what was refused."""
     with open_link(NETLINK_XFRM, "changing lifetimes") as link:
-        shown = current(link, [entry for entry, dummy in changes], whatever_lifetimes=True)
+        try:
+            shown = current(link, [entry for entry, dummy in changes], whatever_lifetimes=True)
+        except SadbError as error:
+            raise _refused(error, ()) from None
         held = [shown[id(entry)] for entry, dummy in changes]
         requests = [revised(part, lifetimes) for part, (dummy, lifetimes) in zip(held, changes)]
         done: list[Part] = []
