@@ -160,7 +160,7 @@ options:
         default: 0
   encapsulation:
     description:
-      - Carries ESP in UDP, so that it passes translators of addresses (NAT). See RFC 3948.
+      - Carries ESP in UDP, so that it passes NAT devices. See RFC 3948.
     type: dict
     suboptions:
       type:
@@ -213,7 +213,7 @@ options:
     choices: [inbound, outbound]
   output_mark:
     description:
-      - Mark that packets get when the SA has processed them, as V(VALUE) or V(VALUE/MASK), each decimal or with V(0x). Outbound, routing
+      - Mark set on packets after the SA has processed them, as V(VALUE) or V(VALUE/MASK), each decimal or with V(0x). Outbound, routing
         and firewall see it on the protected packet; inbound, on the plain one. Bits outside the mask stay as they were.
       - Linux only, from 4.19 on.
     type: str
@@ -227,11 +227,11 @@ options:
     default: 0
   nat_keepalive:
     description:
-      - Seconds without traffic after which the kernel sends a packet that keeps a translator's mapping alive. V(0) for never. See RFC 3948,
+      - Seconds without traffic after which the kernel sends a packet that keeps the NAT mapping alive. V(0) for never. See RFC 3948,
         section 4.
       - Needs O(encapsulation), O(direction=outbound), and no O(replay_window).
-      - These packets pass policies as others do. One for all traffic between the two hosts sends them through the SA, which does for the
-        translator.
+      - These packets pass policies as others do. One for all traffic between the two hosts sends them through the SA, which
+        keeps the mapping alive too.
       - Linux only, from 6.11 on; an earlier kernel is refused.
     type: int
     default: 0
@@ -291,7 +291,7 @@ EXAMPLES = r"""
       hard_packets: 1000000000000
       soft_packets: 900000000000
 
-- name: ESP in UDP from behind a translator of addresses, which forgets the connection without a packet for 20 seconds
+- name: ESP in UDP from behind a NAT device that forgets a connection after 20 seconds without a packet
   ipsec.manual.ipsec_sa:
     protocol: esp
     spi: "0x8bcd1407"
@@ -429,7 +429,7 @@ sa:
       type: str
       sample: ""
     output_mark:
-      description: Mark and mask that its packets get, empty for none.
+      description: Mark and mask set on its packets, empty for none.
       returned: always
       type: str
       sample: ""
@@ -439,7 +439,7 @@ sa:
       type: int
       sample: 0
     nat_keepalive:
-      description: Seconds after which a translator of addresses is reminded, V(0) for never.
+      description: Seconds between NAT keepalive packets, V(0) for none.
       returned: always
       type: int
       sample: 0
@@ -499,12 +499,12 @@ sa:
           type: int
           sample: 4500
         nat_local:
-          description: Address of this end behind a translator, empty for none.
+          description: Address of this end behind its NAT device, empty for none.
           returned: always
           type: str
           sample: ""
         nat_remote:
-          description: Address of the other end behind a translator, empty for none.
+          description: Address of the other end behind its NAT device, empty for none.
           returned: always
           type: str
           sample: ""

@@ -173,7 +173,7 @@ sas:
       type: str
       sample: ""
     output_mark:
-      description: Mark and mask that its packets get, empty for none.
+      description: Mark and mask set on its packets, empty for none.
       returned: always
       type: str
       sample: ""
@@ -183,7 +183,7 @@ sas:
       type: int
       sample: 0
     nat_keepalive:
-      description: Seconds after which a translator of addresses is reminded, V(0) for never.
+      description: Seconds between NAT keepalive packets, V(0) for none.
       returned: always
       type: int
       sample: 0
@@ -243,12 +243,12 @@ sas:
           type: int
           sample: 4500
         nat_local:
-          description: Address of this end behind a translator, empty for none.
+          description: Address of this end behind its NAT device, empty for none.
           returned: always
           type: str
           sample: ""
         nat_remote:
-          description: Address of the other end behind a translator, empty for none.
+          description: Address of the other end behind its NAT device, empty for none.
           returned: always
           type: str
           sample: ""

@@ -90,8 +90,8 @@ _ENCAPSULATION: Fields = {
     "type": Field("str", "Always V(udp).", "udp", pattern=WORD),
     "source_port": Field("int", "UDP port of the sender.", 4500, range=U16),
     "destination_port": Field("int", "UDP port of the receiver.", 4500, range=U16),
-    "nat_local": Field("str", "Address of this end behind a translator, empty for none.", "", pattern=f"(?:{ADDRESS})?"),
-    "nat_remote": Field("str", "Address of the other end behind a translator, empty for none.", "", pattern=f"(?:{ADDRESS})?"),
+    "nat_local": Field("str", "Address of this end behind its NAT device, empty for none.", "", pattern=f"(?:{ADDRESS})?"),
+    "nat_remote": Field("str", "Address of the other end behind its NAT device, empty for none.", "", pattern=f"(?:{ADDRESS})?"),
 }
 
 _FINGERPRINT = f"(?:{DIGEST})?"
@@ -123,9 +123,9 @@ _SA: Fields = {
     "mark": Field("str", "Mark and mask, empty for none.", "", pattern=MARK),
     "if_id": Field("int", "Identifier of the XFRM interface.", 0, range=U32),
     "direction": Field("str", "Direction, empty where the SA is bound to none.", "", pattern="(?:inbound|outbound)?"),
-    "output_mark": Field("str", "Mark and mask that its packets get, empty for none.", "", pattern=MARK),
+    "output_mark": Field("str", "Mark and mask set on its packets, empty for none.", "", pattern=MARK),
     "tfc_padding": Field("int", "Octets up to which packets are padded, V(0) for none.", 0, range=U32),
-    "nat_keepalive": Field("int", "Seconds after which a translator of addresses is reminded, V(0) for never.", 0, range=U32),
+    "nat_keepalive": Field("int", "Seconds between NAT keepalive packets, V(0) for none.", 0, range=U32),
     "lifetimes": Field("dict", "Limits other than none.", {"hard_packets": 1000000000000}, most=FEW, keys=LIMIT, elements=Field("int")),
     "selector": Field("dict", "The traffic the SA may carry.", None, "if the SA has a selector", contains=_SELECTOR),
     "encapsulation": Field("dict", "Encapsulation in UDP.", None, "if the SA is encapsulated", contains=_ENCAPSULATION),

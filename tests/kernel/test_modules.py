@@ -297,12 +297,12 @@ def test_ipsec_sa_marks_and_pads_what_goes_out() -> None:
     assert expect_once("ipsec_sa", **ESP, mode="tunnel")["differences"] == ["output_mark", "tfc_padding"]
 
 
-def test_ipsec_sa_reminds_translators_where_the_kernel_can() -> None:
+def test_ipsec_sa_sends_nat_keepalives_where_the_kernel_can() -> None:
     options = {**ESP, "encapsulation": {}, "direction": "outbound", "nat_keepalive": 20}
-    if not witness.knows_reminders():
+    if not witness.knows_nat_keepalive():
         for check in (True, False):
             refused = run("ipsec_sa", check=check, **options)
-            assert refused["failed"] and refused["msg"] == "nat_keepalive: this kernel does not know it. Take it away, or use Linux 6.11 or later."
+            assert refused["failed"] and refused["msg"] == "nat_keepalive: this kernel does not support it. Remove it, or use Linux 6.11 or later."
         assert witness.states() == {}
         return
     assert expect_once("ipsec_sa", **options)["sa"]["nat_keepalive"] == 20

@@ -85,7 +85,7 @@ def test_what_options_set_is_a_difference_and_comes_back(sadb: XfrmSadb, fields:
     (name,) = set(fields) - {"mode"}
     plain = sa._replace(**{name: SecurityAssociation._field_defaults[name]})
     problems = sadb.refusals(sa)
-    if name == "nat_keepalive" and not witness.knows_reminders():
+    if name == "nat_keepalive" and not witness.knows_nat_keepalive():
         assert [(problem.place, "Linux 6.11" in problem.hint) for problem in problems] == [(name, True)]
         return
     assert problems == []
@@ -176,9 +176,9 @@ def test_a_mark_of_the_sa_chooses_the_route(sadb: XfrmSadb, wire: t.Callable[...
     wire(is_esp, end="far2")
 
 
-def test_translators_are_reminded(sadb: XfrmSadb, wire: t.Callable[..., bytes]) -> None:
-    if not witness.knows_reminders():
-        pytest.skip("this kernel cannot remind translators")
+def test_nat_keepalives_are_sent(sadb: XfrmSadb, wire: t.Callable[..., bytes]) -> None:
+    if not witness.knows_nat_keepalive():
+        pytest.skip("this kernel sends no NAT keepalives")
     sadb.apply(witness.add(sa_of(0x1000, mode="tunnel", direction="outbound", encapsulation=Encapsulation(4500, 4501), nat_keepalive=1)))
     # UDP from port to port, one octet of ones (RFC 3948 section 2.3).
     wire(lambda packet: packet[9] == socket.IPPROTO_UDP and packet[20:24] == struct.pack("!HH", 4500, 4501) and packet[28:] == b"\xff")

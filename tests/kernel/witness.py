@@ -160,8 +160,8 @@ def knows_directions() -> bool:
     return keeps(struct.pack("=HHB3x", 5, 33, 1))
 
 
-def knows_reminders() -> bool:
-    """Whether this kernel keeps the interval after which it reminds translators (Linux 6.11)."""
+def knows_nat_keepalive() -> bool:
+    """Whether this kernel sends NAT keepalives (Linux 6.11)."""
     return keeps(u32(34, 20), direction="outbound", encapsulation=Encapsulation(4500, 4500))
 
 

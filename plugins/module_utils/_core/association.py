@@ -89,7 +89,7 @@ class SecurityAssociation(t.NamedTuple):
     ``extra`` holds, sorted, what only PF_KEY systems know, as (ipseckey keyword, text), and under `FLAGS` what a SADB shows that no field can hold.
 
     The rest only Linux has, and no text: ``output_mark`` is what packets' marks become under its mask, ``tfc_padding`` the octets up to which packets are
-    padded (RFC 4303 section 2.7), ``nat_keepalive`` the seconds after which a translator is reminded of the connection (RFC 3948 section 4).
+    padded (RFC 4303 section 2.7), ``nat_keepalive`` the seconds between NAT keepalive packets (RFC 3948 section 4).
     """
 
     protocol: str
@@ -343,7 +343,7 @@ def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -
     elif sa.tfc_padding and (sa.protocol, sa.mode) != (ESP, TUNNEL):
         wrong("tfc_padding", "only ESP in tunnel mode can pad what it carries", "Use both, or take the padding away.")
     if sa.nat_keepalive and (sa.encapsulation is None or bound_direction(sa) != OUTBOUND):
-        wrong("nat_keepalive", "only an outbound SA in UDP can remind a translator", "Set direction to outbound and encapsulation, and no replay_window.")
+        wrong("nat_keepalive", "only an outbound SA in UDP sends NAT keepalives", "Set direction to outbound and encapsulation, and no replay_window.")
     for field in ("nat_local", "nat_remote") if sa.encapsulation is not None else ():
         address = getattr(sa.encapsulation, field)
         if address and (len(address) != len(sa.destination) or is_unspecified(address)):

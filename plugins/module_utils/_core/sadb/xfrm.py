@@ -227,7 +227,7 @@ class XfrmSadb(Sadb):
             found.append(InputError("the kernel wants a replay window with extended sequence numbers", "esn", fix))
         for field, kind, version in _SINCE:
             if getattr(sa, field) and not self._knows(kind):
-                found.append(InputError("this kernel does not know it", field, f"Take it away, or use Linux {version} or later."))
+                found.append(InputError("this kernel does not support it", field, f"Remove it, or use Linux {version} or later."))
         for keyword, text in sa.extra:
             if keyword != REPLAY_VALUE:
                 found.append(InputError("Linux has nothing like it", keyword, "Take it away, or use it for Solaris only."))

@@ -248,7 +248,7 @@ def test_all_problems_come_together_with_their_options() -> None:
         ({"output_mark": "5/2"}, "output_mark: the mark 0x5 has bits outside its mask 0x2"),
         ({"output_mark": "five"}, "output_mark: "),
         ({"tfc_padding": 100}, "tfc_padding: only ESP in tunnel mode can pad what it carries"),
-        ({"nat_keepalive": 20}, "nat_keepalive: only an outbound SA in UDP can remind a translator"),
+        ({"nat_keepalive": 20}, "nat_keepalive: only an outbound SA in UDP sends NAT keepalives"),
         ({"encryption_algorithm": "hmac-sha256"}, "an encryption algorithm is wanted here"),
     ],
 )

@@ -84,7 +84,7 @@ def test_new_lifetimes_go_with_all_that_was_shown(sa: SecurityAssociation, shown
     assert {kind: message.body[first:last] for kind, (first, last) in held.items()} == shown
 
 
-def test_a_reminder_of_translators_reads_back_equal() -> None:
+def test_a_nat_keepalive_interval_reads_back_equal() -> None:
     sa = esp(nat_keepalive=20, direction="outbound", encapsulation=association.Encapsulation(4500, 4500))
     assert not association.problems(sa)
     assert sent_attributes(sa)[34] == struct.pack("@I", 20)
