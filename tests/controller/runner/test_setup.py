@@ -95,8 +95,7 @@ def test_with_all_there_nothing_is_done(checkout: Path) -> None:
 
 
 def test_a_python_of_32_bits_that_is_not_to_be_had_is_told_with_the_reason_and_hinders_nothing(checkout: Path) -> None:
-    brings = checkout / "tests" / "runner" / "i386.py"
-    brings.parent.mkdir()
+    brings = checkout / "tests" / "i386.py"
     brings.write_text("import sys\nprint('fetching')\nsys.exit('no network')\n")
     (checkout / "tests" / "requirements" / "debian.txt").write_text("")
     assert setup(checkout, "i386") == (0, ["fetching", "NOTE: the core is not tested on a Python of 32 bits: no network"], [])

@@ -65,22 +65,22 @@ SHOWN = st.dictionaries(st.integers(16, 60).filter(lambda kind: kind not in (mes
 
 @given(associations(), SHOWN)
 def test_what_goes_back_has_all_that_was_shown(sa: SecurityAssociation, shown: dict[int, bytes]) -> None:
-    body = messages.new_sa(sa).body[:224] + b"".join(attribute(kind, payload) for kind, payload in shown.items())
+    body = messages.new_sa(sa).body[: messages.INFO_SIZE] + b"".join(attribute(kind, payload) for kind, payload in shown.items())
     message = messages.restore(Part(body + attribute(messages.XFRMA_LASTUSED, bytes(8)), 0, len(body) + 12))
-    assert message.body[:224] == body[:224]
-    held = attributes(message.body, 224, len(message.body))
+    assert message.body[: messages.INFO_SIZE] == body[: messages.INFO_SIZE]
+    held = attributes(message.body, messages.INFO_SIZE, len(message.body))
     assert {kind: message.body[first:last] for kind, (first, last) in held.items() if kind != messages.XFRMA_LTIME_VAL} == shown
 
 
 @given(associations(), SHOWN, lifetimes())
 def test_new_lifetimes_go_with_all_that_was_shown(sa: SecurityAssociation, shown: dict[int, bytes], limits: association.Lifetimes) -> None:
-    body = messages.new_sa(sa).body[:224] + b"".join(attribute(kind, payload) for kind, payload in shown.items())
+    body = messages.new_sa(sa).body[: messages.INFO_SIZE] + b"".join(attribute(kind, payload) for kind, payload in shown.items())
     offload = attribute(messages.XFRMA_OFFLOAD_DEV, bytes(8))
     message = messages.revised(Part(body + offload, 0, len(body + offload)), limits)
     assert (message.kind, message.flags) == (messages.XFRM_MSG_UPDSA, 0)
-    assert message.body[:96] + message.body[160:224] == body[:96] + body[160:224]
+    assert message.body[:96] + message.body[160 : messages.INFO_SIZE] == body[:96] + body[160 : messages.INFO_SIZE]
     assert messages.unpack_lifetimes(message.body[96:160]) == limits
-    held = attributes(message.body, 224, len(message.body))
+    held = attributes(message.body, messages.INFO_SIZE, len(message.body))
     assert {kind: message.body[first:last] for kind, (first, last) in held.items()} == shown
 
 
