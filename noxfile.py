@@ -25,7 +25,7 @@ nox.options.error_on_missing_interpreters = False
 
 HERE = pathlib.Path.cwd()
 COLLECTIONS = HERE.parents[2]
-REPORTS, COVERAGE, HOME = HERE / "build" / "test", HERE / "build" / "coverage", HERE / "build" / "home"
+REPORTS, COVERAGE = HERE / "build" / "test", HERE / "build" / "coverage"
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")  # what a host may run under the ansible-cores that we claim
 LEAST = 95  # of 100 branches of the core, and of 100 lines and branches
 CORE = ("tests/unit/plugins/module_utils/_core", "tests/conformance")
@@ -157,14 +157,16 @@ for core in ("newest", *OLDER):
     def sanity(session: nox.Session, core: str = core) -> None:
         """ansible-test's tests of what is installed, by the newest ansible-core on all Pythons, by older ones on their own and on 3.8."""
         tools = pathlib.Path(os.environ["VENV"], "bin") if core == "newest" else environment(session, core, OLDER[core])
-        cache = HOME / ".ansible" / "test" / "cache"
+        # Not the user's, and one for each ansible-core: two that make the same environment at once spoil it.
+        home = HERE / "build" / "home" / core
+        cache = home / ".ansible" / "test" / "cache"
         cache.mkdir(parents=True, exist_ok=True)
         for version in ("24_2", "25_2"):  # ansible-core 2.19, and 2.20 and 2.21
             (cache / f"get_pip_{version}.py").write_text(GET_PIP, encoding="utf-8")
         for settings in (".config/pip", ".pip"):  # an index or a certificate of the user's
-            if (pathlib.Path.home() / settings).is_dir() and not (HOME / settings).exists():
-                (HOME / settings).parent.mkdir(parents=True, exist_ok=True)
-                (HOME / settings).symlink_to(pathlib.Path.home() / settings)
+            if (pathlib.Path.home() / settings).is_dir() and not (home / settings).exists():
+                (home / settings).parent.mkdir(parents=True, exist_ok=True)
+                (home / settings).symlink_to(pathlib.Path.home() / settings)
         # Of other Pythons that of 3.8 only, and no shims of a version manager, which are there for all.
         folders = [pathlib.Path(path) for path in os.environ["PATH"].split(":")]
         kept = [
@@ -174,7 +176,7 @@ for core in ("newest", *OLDER):
         ]
         found = ":".join(map(str, (tools, *kept)))
         left_out = () if core == "newest" else ("--skip-test", "pylint")  # the slowest, and it finds the same
-        session.run(str(tools / "ansible-test"), "sanity", "--color", "no", *left_out, *INSTALLED, env={"HOME": str(HOME), "PATH": found}, external=True)
+        session.run(str(tools / "ansible-test"), "sanity", "--color", "no", *left_out, *INSTALLED, env={"HOME": str(home), "PATH": found}, external=True)
 
 
 for core in OLDER:
