@@ -30,7 +30,7 @@ for name in ("good", "bad", "skipped", "none", "broken", "slow"):
 
 @nox.session(python=False)
 def check(session):
-    session.run("true", external=True)
+    session.run("echo", "20 files skipped", external=True)
 
 
 @nox.session(python=False)
