@@ -32,7 +32,7 @@ CORE = ("tests/unit/plugins/module_utils/_core", "tests/conformance")
 INSTALLED = ("meta/", "playbooks/", "plugins/", "roles/")
 # Older ansible-cores that we claim, and the Pythons that each runs on.
 OLDER = {"floor": ">=3.11,<3.14", "middle": ">=3.12,<3.15"}
-# Suites with -n 2 are pure Python, the others start labs or containers of their own.
+# Suites without -n 2 start labs or containers of their own, or little at all.
 SUITES = {
     "artifact": ("tests/artifact",),
     "controller": ("-n", "2", "tests/controller"),
@@ -67,7 +67,7 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "-q", "-U", *a
 
 
 def pytest(session: nox.Session, *arguments: str, python: tuple[str, ...] = ("python",), **env: str) -> None:
-    """Run tests; session.py reads the report. Interrupted, pytest takes down the labs that it started."""
+    """Run tests; tests/session reads the report. Interrupted, pytest takes down the labs that it started."""
     report = f"--junitxml={REPORTS / session.name}.xml"
     session.run(*python, "-m", "pytest", report, *arguments, env=env, external=True, interrupt_timeout=30, terminate_timeout=10)
 
@@ -75,7 +75,10 @@ def pytest(session: nox.Session, *arguments: str, python: tuple[str, ...] = ("py
 def environment(session: nox.Session, name: str, python: str) -> pathlib.Path:
     """The programs of an environment that sessions share; uv locks it, and looks at the hash of everything that it installs."""
     folder = HERE / ".nox" / name
-    session.run("uv", "venv", "-q", "--allow-existing", "--python", python, str(folder), external=True)
+    found = str(session.run("uv", "python", "find", "--system", python, external=True, silent=True, success_codes=(0, 2))).strip()
+    if not pathlib.Path(found).is_file():
+        session.skip(f"no Python {python} is here")
+    session.run("uv", "venv", "-q", "--allow-existing", "--python", found, str(folder), external=True)
     session.run("uv", "pip", "sync", "-q", "--python", str(folder), "--require-hashes", f"tests/requirements/{name}.txt", external=True)
     return folder / "bin"
 
