@@ -21,7 +21,6 @@ import nox
 antsibull_nox.load_antsibull_nox_toml()
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
-nox.options.error_on_missing_interpreters = False
 
 HERE = pathlib.Path.cwd()
 COLLECTIONS = HERE.parents[2]

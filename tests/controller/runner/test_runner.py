@@ -109,6 +109,13 @@ def test_the_closing_line_and_the_exit_status_tell_the_truth(checkout: Path, ses
     assert {path.stem for path in (checkout / "build" / "test").glob("*.log")} == set(sessions)
 
 
+@pytest.mark.parametrize("value", ["", "true"])
+def test_a_missing_python_skips_a_session_also_in_continuous_integration(checkout: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("CI", value)
+    status, lines = run(checkout, "good", "lacking")
+    assert (status, lines[-1]) == (0, "1 passed, 0 failed, 1 skipped"), lines
+
+
 def test_what_an_earlier_run_left_does_not_count(checkout: Path) -> None:
     run(checkout, "bad")
     assert run(checkout, "good")[1][-1] == "1 passed, 0 failed"
