@@ -244,6 +244,12 @@ class TestHosts:
         assert "is up already" in result.stderr
         assert run("enigma", "hostname") == "enigma\n"
 
+    def test_kernel_and_its_processes_keep_to_one_processor(self) -> None:
+        state = json.loads((LABS / NAME / "state.json").read_text(encoding="utf-8"))
+        inside = subprocess.run(["pgrep", "--ns", str(state["pid"]), "--nslist", "net", ""], capture_output=True, text=True, check=True).stdout.split()
+        kept = {tuple(os.sched_getaffinity(int(pid))) for pid in inside}
+        assert state["kernel"] == "host" or (len(kept) == 1 and len(kept.pop()) == 1)
+
     def test_two_labs_run_side_by_side(self, other: str) -> None:
         up(other, "--hosts", "enigma,partym,gamma")
         assert "1 received" in run("gamma", "ping", "-c", "1", "-W", "5", "192.168.116.16", name=other)
