@@ -5,21 +5,18 @@
 from __future__ import annotations
 
 import pathlib
-import subprocess
 import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import HOSTS, LAB, NAME, Host, Project
+from ansible_collections.ipsec.manual.tests.e2e.harness import NAME, Host, Project, lab
 
 
 @pytest.fixture(scope="session")
 def hosts() -> t.Iterator[dict[str, Host]]:
     """The lab's hosts, by name."""
-    subprocess.run([LAB, "down", "--name", NAME], check=False, capture_output=True)
-    subprocess.run([LAB, "up", "--name", NAME, "--hosts", ",".join(HOSTS)], check=True)
-    yield {name: Host(name) for name in HOSTS}
-    subprocess.run([LAB, "down", "--name", NAME], check=True)
+    with lab(NAME) as hosts:
+        yield hosts
 
 
 @pytest.fixture(scope="session")

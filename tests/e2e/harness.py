@@ -111,6 +111,15 @@ class Host:
 
 
 @contextlib.contextmanager
+def lab(name: str, hosts: t.Sequence[str] = HOSTS) -> t.Iterator[dict[str, Host]]:
+    """Hosts by name, in a lab of this name. Sessions run side by side, so each has a lab of its own."""
+    subprocess.run([LAB, "down", "--name", name], check=False, capture_output=True)
+    subprocess.run([LAB, "up", "--name", name, "--hosts", ",".join(hosts)], check=True)
+    yield {host: Host(host, name) for host in hosts}
+    subprocess.run([LAB, "down", "--name", name], check=True)
+
+
+@contextlib.contextmanager
 def on_the_wire(lab: str, *pairs: tuple[str, str]) -> t.Iterator[list[str]]:
     """What tcpdump sees between any of these two addresses meanwhile, a line a packet; filled when the block ends."""
     wire, seen = Host("wire", lab), []

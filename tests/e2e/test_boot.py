@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import CHECKOUT, GUIDE, LAB, SECRET_FILE, Host, Project, Run, clear, on_the_wire
+from ansible_collections.ipsec.manual.tests.e2e.harness import CHECKOUT, GUIDE, SECRET_FILE, Host, Project, Run, clear, lab, on_the_wire
 
 NAME = "e2e-boot"
 SYSVINIT = {"boot_service_manager": "sysvinit"}
@@ -95,10 +95,8 @@ SERVICE = "svc:/network/ipsec/manual-key:default"
 
 @pytest.fixture(scope="module", name="hosts")
 def own_lab() -> t.Iterator[dict[str, Host]]:
-    subprocess.run([LAB, "down", "--name", NAME], check=False, capture_output=True)
-    subprocess.run([LAB, "up", "--name", NAME, "--hosts", "enigma,partym"], check=True)
-    yield {name: Host(name, NAME) for name in ("enigma", "partym")}
-    subprocess.run([LAB, "down", "--name", NAME], check=True)
+    with lab(NAME, ("enigma", "partym")) as hosts:
+        yield hosts
 
 
 @pytest.fixture(scope="module", name="project")

@@ -11,8 +11,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import CHECKOUT, GUIDE, MESH, Host, Project
+from ansible_collections.ipsec.manual.tests.e2e.harness import CHECKOUT, GUIDE, MESH, Host, Project, lab
 
+NAME = "e2e-solaris"
 ENDS = {"enigma": GUIDE[0], "partym": GUIDE[1]}
 CONNECTIONS: list[dict[str, t.Any]] = [
     {
@@ -43,18 +44,21 @@ def install(host: Host, script: str) -> None:
     host.run("sh", "-c", f"cat > {UTILITY} <<'END'\n#!/bin/sh\n{script}\nEND\nchmod 755 {UTILITY}")
 
 
+@pytest.fixture(scope="module", name="hosts")
+def own_lab() -> t.Iterator[dict[str, Host]]:
+    with lab(NAME) as hosts:
+        yield hosts
+
+
 @pytest.fixture(name="fleet", scope="module")
-def make_fleet(hosts: dict[str, Host], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Fleet]:
-    """Two hosts without SAs, with our command where the utility would be."""
-    fleet = Fleet(Project(tmp_path_factory.mktemp("solaris")), hosts["enigma"], hosts["partym"])
+def make_fleet(hosts: dict[str, Host], tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """Two hosts with our command where the utility would be."""
+    fleet = Fleet(Project(tmp_path_factory.mktemp("solaris"), NAME), hosts["enigma"], hosts["partym"])
     fleet.project.connections = CONNECTIONS
     for host in (fleet.enigma, fleet.partym):
-        host.run("sh", "-c", "ip xfrm state flush; ip xfrm policy flush; rm -rf /etc/inet/secret")
-        host.run("sh", "-c", f"rm -rf {LIBRARY}; mkdir -p {LIBRARY}; cp -r {CHECKOUT}/plugins/module_utils/_core {LIBRARY}/ipseckey")
+        host.run("sh", "-c", f"mkdir -p {LIBRARY}; cp -r {CHECKOUT}/plugins/module_utils/_core {LIBRARY}/ipseckey")
         install(host, f'exec {COMMAND} "$@"')
-    yield fleet
-    for host in (fleet.enigma, fleet.partym):
-        host.run("rm", "-rf", UTILITY, LIBRARY)
+    return fleet
 
 
 def test_first_run_keys_both_and_the_second_changes_nothing(fleet: Fleet) -> None:

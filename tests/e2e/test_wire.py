@@ -11,12 +11,11 @@ import itertools
 import os
 import pathlib
 import signal
-import subprocess
 import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import GUIDE, HOSTS, LAB, MESH, SHARED, Host, Project, clear, on_the_wire
+from ansible_collections.ipsec.manual.tests.e2e.harness import GUIDE, MESH, SHARED, Host, Project, clear, lab, on_the_wire
 
 NAME = "e2e-wire"
 ADDRESSES = {"enigma": (GUIDE[0], MESH[0]), "partym": (GUIDE[1], MESH[1]), "third": (SHARED[1], MESH[2])}
@@ -116,10 +115,8 @@ def test_the_history_has_every_change_under_all_flags() -> None:
 
 @pytest.fixture(scope="module", name="hosts")
 def own_lab() -> t.Iterator[dict[str, Host]]:
-    subprocess.run([LAB, "down", "--name", NAME], check=False, capture_output=True)
-    subprocess.run([LAB, "up", "--name", NAME, "--hosts", ",".join(HOSTS)], check=True)
-    yield {name: Host(name, NAME) for name in HOSTS}
-    subprocess.run([LAB, "down", "--name", NAME], check=True)
+    with lab(NAME) as hosts:
+        yield hosts
 
 
 @pytest.fixture(scope="module", name="project")

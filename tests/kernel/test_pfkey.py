@@ -37,7 +37,6 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey impo
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_dialects import LINUX
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_explain import PfkeyError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
-from ansible_collections.ipsec.manual.tests.kernel import test_modules as modules
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.test_sadb import KERNEL_NAMES, key_text
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, assert_no_key, delete
@@ -45,6 +44,7 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb
 
 # What xfrm_algo.c truncates each hash to, written down here a second time on purpose; PF_KEY cannot ask for anything else.
 ICV_BITS = {"hmac-md5": 96, "hmac-sha1": 96, "hmac-sha256": 96, "hmac-sha384": 192, "hmac-sha512": 256, "aes-xcbc": 96}
+NOBODY = 65534
 CIPHERS = ("null", "des-cbc", "3des-cbc", "blowfish-cbc", "aes-cbc", "aes-ctr")
 
 
@@ -483,7 +483,7 @@ def test_preflight_names_what_is_missing_and_leaves_nothing(sadb: PfkeySadb, wit
 
 
 def test_without_privilege_the_error_says_root(sadb: PfkeySadb) -> None:
-    os.seteuid(modules.NOBODY)
+    os.seteuid(NOBODY)
     try:
         with pytest.raises(SadbError, match="Run it as root") as caught:
             sadb.dump()
@@ -504,63 +504,6 @@ def test_keys_are_shown(sadb: PfkeySadb) -> None:
     sadb.apply(add(sa_of(0x1000)))
     assert not sadb.keys_hidden()
     assert isinstance(open_sadb("pfkey"), PfkeySadb)
-
-
-# The modules over this backend.
-KEY_64 = "".join(f"5ec4e7{number:02x}" for number in range(100, 116))
-ESP = {**modules.ESP, "authentication_algorithm": "hmac-sha512", "authentication_key": KEY_64, "backend": "pfkey"}
-AH = {**modules.AH, "authentication_algorithm": "hmac-sha512", "authentication_key": KEY_64, "backend": "pfkey"}
-
-
-@pytest.mark.parametrize(
-    "arguments, shown",
-    [
-        (ESP, ["mode transport", f"auth-trunc hmac(sha512) 0x{KEY_64} (512 bits) 256", f"enc cbc(aes) 0x{modules.ENCRYPTION_KEY}"]),
-        ({**AH, "mode": "tunnel", "reqid": 5}, ["proto ah", "mode tunnel", "reqid 5"]),
-        ({**ESP, "replay_window": 32, "lifetimes": {"soft_packets": 9, "hard_addtime": 86400}}, ["replay-window 32", "soft 9(packets)"]),
-        ({**ESP, "encapsulation": {"source_port": 4501}}, ["encap type espinudp sport 4501 dport 4500"]),
-    ],
-)
-def test_ipsec_sa_comes_and_goes(arguments: dict[str, t.Any], shown: list[str]) -> None:
-    done = modules.expect_once("ipsec_sa", **arguments)
-    assert done["backend"] == "pfkey"
-    text = modules.only_state()
-    assert all(part in text for part in shown)
-    modules.expect_once("ipsec_sa", **arguments, state="absent")
-    assert witness.states() == {}
-
-
-def test_ipsec_sa_replaces_and_refuses_by_option() -> None:
-    modules.run("ipsec_sa", **ESP)
-    done = modules.expect_once("ipsec_sa", **{**ESP, "encryption_key": modules.OTHER_KEY})
-    assert done["differences"] == ["encryption_key"]
-    refused_result = modules.run("ipsec_sa", **{**ESP, "mark": "5", "if_id": 3, "esn": True, "replay_window": 64})
-    assert refused_result["failed"]
-    assert [line.partition(":")[0] for line in refused_result["msg"].splitlines()] == ["mark", "if_id", "esn", "replay_window"]
-    default = modules.run("ipsec_sa", **{**modules.ESP, "backend": "pfkey"})
-    assert default["msg"].startswith("icv_bits: PF_KEY of Linux gives hmac-sha256 an ICV of 96 bits, not 128. Set 96 on both peers")
-
-
-def test_ipsec_sadb_and_ipsec_sa_info_work_over_it() -> None:
-    line = "add {} spi {} src 192.0.2.1 dst 192.0.2.2 {} auth_alg hmac-sha512 authkey {}\n"
-    cipher = f"encr_alg aes-cbc encrkey {modules.ENCRYPTION_KEY}"
-    content = line.format("esp", "0x1001", cipher, KEY_64) + line.format("ah", "0x1002", "", "".join(reversed([KEY_64[i : i + 8] for i in range(0, 128, 8)])))
-    foreign = ("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x2000", "reqid", "77", "enc", "cbc(aes)")
-    witness.run(*foreign, f"0x{'12' * 16}")
-    done = modules.expect_once("ipsec_sadb", content=content, backend="pfkey", state="exact")
-    assert (done["counts"]["added"], done["counts"]["foreign"]) == (2, 1)
-    by_xfrm = modules.run("ipsec_sadb", content=content, backend="xfrm", state="exact")
-    assert (by_xfrm["changed"], by_xfrm["digest"]) == (False, done["digest"])
-    info = modules.run("ipsec_sa_info", backend="pfkey")
-    assert {(sa["protocol"], sa["spi"]) for sa in info["sas"]} == {("esp", "0x00001001"), ("ah", "0x00001002"), ("esp", "0x00002000")}
-    prints = {sa["spi"]: sa["fingerprints"] for sa in modules.run("ipsec_sa_info", backend="xfrm")["sas"]}
-    assert {sa["spi"]: sa["fingerprints"] for sa in info["sas"]} == prints
-    backup = str(modules.DIRECTORY / "backup")
-    modules.run("ipsec_sadb", content=content, backend="pfkey", state="flushed", backup=backup)
-    assert [spi for dummy, spi in witness.states()] == [0x2000]
-    modules.expect_once("ipsec_sadb", src=backup, backend="pfkey", state="exact")
-    modules.expect_once("ipsec_sadb", content=content, backend="pfkey", state="absent")
-    assert [spi for dummy, spi in witness.states()] == [0x2000]
 
 
 def test_the_socket_family_is_pythons_own() -> None:

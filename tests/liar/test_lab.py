@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import pathlib
-import subprocess
 import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import LAB, SHARED, Host, Project
+from ansible_collections.ipsec.manual.tests.e2e.harness import SHARED, Host, Project, lab
 
 Hosts = t.Dict[str, Host]
 
@@ -44,10 +43,8 @@ WEAK = [{"name": "mesh", "endpoints": [*HONEST, LIAR], "associations": [{"encryp
 
 @pytest.fixture(scope="module")
 def hosts() -> t.Iterator[Hosts]:
-    subprocess.run([LAB, "down", "--name", NAME], check=False, capture_output=True)
-    subprocess.run([LAB, "up", "--name", NAME, "--hosts", ",".join((*HONEST, LIAR))], check=True)
-    yield {name: Host(name, NAME) for name in (*HONEST, LIAR)}
-    subprocess.run([LAB, "down", "--name", NAME], check=True)
+    with lab(NAME, (*HONEST, LIAR)) as hosts:
+        yield hosts
 
 
 @pytest.fixture(scope="module")
