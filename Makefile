@@ -36,7 +36,7 @@ docs:
 	@tests/run docs && echo 'build/docs/html/index.html'
 
 docs-command:
-	@cd plugins/module_utils && python3 -B -c 'from _core.reference import DOCUMENTS; \
+	@cd plugins/module_utils && python3 -B -c 'from _core.program.reference import DOCUMENTS; \
 	    [open(f"../../docs/{name}", "w", encoding="utf-8").write(made()) for name, made in DOCUMENTS.items()]'
 
 docs-returns:

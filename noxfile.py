@@ -25,7 +25,15 @@ nox.options.reuse_venv = "yes"
 HERE = pathlib.Path.cwd()
 COLLECTIONS = HERE.parents[2]
 REPORTS, COVERAGE = HERE / "build" / "test", HERE / "build" / "coverage"
-PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")  # what a host may run under the ansible-cores that we claim
+PYTHONS = (
+    "3.8",
+    "3.9",
+    "3.10",
+    "3.11",
+    "3.12",
+    "3.13",
+    "3.14",
+)  # what a host may run under the ansible-cores that we claim
 LEAST = 95  # of 100 branches of the core, and of 100 lines and branches
 CORE = ("tests/unit/plugins/module_utils/_core", "tests/conformance")
 INSTALLED = ("meta/", "playbooks/", "plugins/", "roles/")
@@ -58,7 +66,8 @@ SCHEMAS = {
 # unless this name is in its cache. Python carries a pip: no download is needed.
 GET_PIP = """\
 import ensurepip, os, subprocess, sys
-env = {k: v for k, v in os.environ.items() if k != "GET_PIP"}  # taken before ensurepip, which sets PIP_CONFIG_FILE to null
+# Taken before ensurepip, which sets PIP_CONFIG_FILE to null.
+env = {k: v for k, v in os.environ.items() if k != "GET_PIP"}
 ensurepip.bootstrap(upgrade=True)
 args = [a for a in sys.argv[1:] if not a.startswith("--no-")]
 sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "-q", "-U", *args], env=env))
@@ -68,17 +77,33 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "-q", "-U", *a
 def pytest(session: nox.Session, *arguments: str, python: tuple[str, ...] = ("python",), **env: str) -> None:
     """Run tests; tests/session reads the report. Interrupted, pytest takes down the labs that it started."""
     report = f"--junitxml={REPORTS / session.name}.xml"
-    session.run(*python, "-m", "pytest", report, *arguments, env=env, external=True, interrupt_timeout=30, terminate_timeout=10)
+    session.run(
+        *python, "-m", "pytest", report, *arguments, env=env, external=True, interrupt_timeout=30, terminate_timeout=10
+    )
 
 
 def environment(session: nox.Session, name: str, python: str) -> pathlib.Path:
-    """The programs of an environment that sessions share; uv locks it, and looks at the hash of everything that it installs."""
+    """The programs of an environment that sessions share; uv locks it, and looks at the hash of
+    everything that it installs.
+    """
     folder = HERE / ".nox" / name
-    found = str(session.run("uv", "python", "find", "--system", python, external=True, silent=True, success_codes=(0, 2))).strip()
+    found = str(
+        session.run("uv", "python", "find", "--system", python, external=True, silent=True, success_codes=(0, 2))
+    ).strip()
     if not pathlib.Path(found).is_file():
         session.skip(f"no Python {python} is here")
     session.run("uv", "venv", "-q", "--allow-existing", "--python", found, str(folder), external=True)
-    session.run("uv", "pip", "sync", "-q", "--python", str(folder), "--require-hashes", f"tests/requirements/{name}.txt", external=True)
+    session.run(
+        "uv",
+        "pip",
+        "sync",
+        "-q",
+        "--python",
+        str(folder),
+        "--require-hashes",
+        f"tests/requirements/{name}.txt",
+        external=True,
+    )
     return folder / "bin"
 
 
@@ -87,7 +112,13 @@ def measured(session: nox.Session, *arguments: str, inside: tuple[str, ...] = ("
     COVERAGE.mkdir(parents=True, exist_ok=True)
     for old in COVERAGE.glob(f"{session.name}*"):
         old.unlink()
-    pytest(session, "--cov", "--cov-report=", *arguments, python=(*inside, f"COVERAGE_FILE={COVERAGE / session.name}", "python"))
+    pytest(
+        session,
+        "--cov",
+        "--cov-report=",
+        *arguments,
+        python=(*inside, f"COVERAGE_FILE={COVERAGE / session.name}", "python"),
+    )
 
 
 @nox.session(python=False)
@@ -98,20 +129,24 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def pythons(session: nox.Session) -> None:
-    """What goes to a host, on each Python that it may run, with what the oldest ansible-core brings there; the core on the oldest, too."""
+    """What goes to a host, on each Python that it may run, with what the oldest ansible-core brings
+    there; the core on the oldest, too.
+    """
     session.install("--require-hashes", "-r", "tests/requirements/core.txt")
     (package,) = environment(session, "floor", OLDER["floor"]).parent.glob("lib/python3.*/site-packages/ansible")
     alone = pathlib.Path(session.create_tmp())  # the one package, without the controller's libraries
     if not (alone / "ansible").exists():
         (alone / "ansible").symlink_to(package)
     core = ("--hypothesis-profile", "pythons", *CORE) if session.python == PYTHONS[0] else ()
-    modules = ("tests/unit/plugins/module_utils/test_glue.py", "tests/unit/plugins/modules")
+    modules = ("tests/unit/plugins/module_utils/test_module.py", "tests/unit/plugins/modules")
     pytest(session, *core, *modules, PYTHONPATH=f"{COLLECTIONS}:{alone}")
 
 
 @nox.session(name="pythons-i386", python=False)
 def pythons_i386(session: nox.Session) -> None:
-    """The core on a Python of 32 bits, whose C compiler lays structures out in another way; Debian's pytest and hypothesis are with it."""
+    """The core on a Python of 32 bits, whose C compiler lays structures out in another way;
+    Debian's pytest and hypothesis are with it.
+    """
     python = pathlib.Path(os.environ["CHECKOUT"], "build", "i386", "usr", "bin", "python3-i386")
     if not python.exists():
         session.skip("tests/setup said why there is no Python of 32 bits")
@@ -157,7 +192,9 @@ for core in ("newest", *OLDER):
 
     @nox.session(name=f"sanity-{core}", python=False)
     def sanity(session: nox.Session, core: str = core) -> None:
-        """ansible-test's tests of what is installed, by the newest ansible-core on all Pythons, by older ones on their own and on 3.8."""
+        """ansible-test's tests of what is installed, by the newest ansible-core on all Pythons, by
+        older ones on their own and on 3.8.
+        """
         tools = pathlib.Path(os.environ["VENV"], "bin") if core == "newest" else environment(session, core, OLDER[core])
         # Not the user's, and one for each ansible-core: two that make the same environment at once spoil it.
         home = HERE / "build" / "home" / core
@@ -174,11 +211,22 @@ for core in ("newest", *OLDER):
         kept = [
             path
             for path in folders
-            if core == "newest" or path == pathlib.Path("/usr/bin") or ((path / "python3.8").exists() and not (path / "python3.9").exists())
+            if core == "newest"
+            or path == pathlib.Path("/usr/bin")
+            or ((path / "python3.8").exists() and not (path / "python3.9").exists())
         ]
         found = ":".join(map(str, (tools, *kept)))
         left_out = () if core == "newest" else ("--skip-test", "pylint")  # the slowest, and it finds the same
-        session.run(str(tools / "ansible-test"), "sanity", "--color", "no", *left_out, *INSTALLED, env={"HOME": str(home), "PATH": found}, external=True)
+        session.run(
+            str(tools / "ansible-test"),
+            "sanity",
+            "--color",
+            "no",
+            *left_out,
+            *INSTALLED,
+            env={"HOME": str(home), "PATH": found},
+            external=True,
+        )
 
 
 for core in OLDER:
@@ -192,10 +240,21 @@ for core in OLDER:
 
 @nox.session(python=False)
 def scripts(session: nox.Session) -> None:
-    """shellcheck on every shell script, whatever its name; the changelog's fragments; what the host of the repository reads."""
+    """shellcheck on every shell script, whatever its name; the changelog's fragments; what the host
+    of the repository reads.
+    """
     shell = re.compile(rb"#!.*\b(ba)?sh\b")
-    listed = str(session.run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", external=True, silent=True)).split("\0")
-    session.run("shellcheck", *(file for file in listed if pathlib.Path(file).is_file() and shell.match(pathlib.Path(file).read_bytes()[:80])))
+    listed = str(
+        session.run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", external=True, silent=True)
+    ).split("\0")
+    session.run(
+        "shellcheck",
+        *(
+            file
+            for file in listed
+            if pathlib.Path(file).is_file() and shell.match(pathlib.Path(file).read_bytes()[:80])
+        ),
+    )
     session.run("antsibull-changelog", "lint")
     session.run("zizmor", "--offline", "--quiet", ".github")
     for schema, files in SCHEMAS.items():
@@ -213,7 +272,20 @@ def docs(session: nox.Session) -> None:
     session.run("antsibull-docs", "collection", *options, "ipsec.manual")
     for drawing in pathlib.Path("docs/docsite/rst").glob("*.svg"):  # antsibull-docs takes texts only
         shutil.copy(drawing, out / "rst" / "docsite")
-    session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "tests/docs", "-d", str(out / "doctrees"), str(out / "rst"), str(out / "html"))
+    session.run(
+        "python",
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-c",
+        "tests/docs",
+        "-d",
+        str(out / "doctrees"),
+        str(out / "rst"),
+        str(out / "html"),
+    )
 
 
 @nox.session(python="3.12", default=False)

@@ -2,13 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A second opinion on captured packets: scapy's own IPsec, keyed with ipseckeys text read by eight lines that share no code with the collection.
+"""A second opinion on captured packets: scapy's own IPsec, keyed with ipseckeys text read by eight
+lines that share no code with the collection.
 
     witness.py CAPTURE CURRENT PREVIOUS < TEXTS
 
-TEXTS is one JSON object, name -> ipseckeys text, on standard input, since arguments are public. The first packet of CAPTURE that the SAs of CURRENT
-are for is shown as it is on the wire, opened with them, and tried with the keys of PREVIOUS, which must refuse it. Exit status 1 when any of that fails.
-"""
+TEXTS is one JSON object, name -> ipseckeys text, on standard input, since arguments are public. The
+first packet of CAPTURE that the SAs of CURRENT are for is shown as it is on the wire, opened with
+them, and tried with the keys of PREVIOUS, which must refuse it. Exit status 1 when any of that
+fails."""
 
 from __future__ import annotations
 
@@ -22,7 +24,13 @@ from scapy.packet import Packet, Raw
 from scapy.utils import rdpcap
 
 CIPHERS = {"aes-cbc": "AES-CBC", "3des-cbc": "3DES", "null": "NULL", "aes-gcm": "AES-GCM"}
-MACS = {"hmac-md5": "HMAC-MD5-96", "hmac-sha1": "HMAC-SHA1-96", "hmac-sha256": "SHA2-256-128", "hmac-sha384": "SHA2-384-192", "hmac-sha512": "SHA2-512-256"}
+MACS = {
+    "hmac-md5": "HMAC-MD5-96",
+    "hmac-sha1": "HMAC-SHA1-96",
+    "hmac-sha256": "SHA2-256-128",
+    "hmac-sha384": "SHA2-384-192",
+    "hmac-sha512": "SHA2-512-256",
+}
 LAYERS = {"esp": ESP, "ah": AH}
 
 
@@ -38,19 +46,25 @@ def read_sas(text: str) -> list[dict[str, str]]:
 def scapy_sa(sa: dict[str, str], spi: int) -> SecurityAssociation:
     options: dict[str, t.Any] = {}
     if sa["protocol"] == "esp":
-        options.update(crypt_algo=CIPHERS[sa.get("encr_alg", "null")], crypt_key=bytes.fromhex(sa.get("encrkey", "")) or None)
+        options.update(
+            crypt_algo=CIPHERS[sa.get("encr_alg", "null")], crypt_key=bytes.fromhex(sa.get("encrkey", "")) or None
+        )
     if "auth_alg" in sa:
         options.update(auth_algo=MACS[sa["auth_alg"]], auth_key=bytes.fromhex(sa["authkey"]))
     return SecurityAssociation(LAYERS[sa["protocol"]], spi=spi, **options)
 
 
 def layers_of(packet: Packet) -> list[tuple[str, int]]:
-    """(protocol, SPI) of the packet's IPsec layers, outermost first; only the outer ones show before they are opened."""
+    """(protocol, SPI) of the packet's IPsec layers, outermost first; only the outer ones show
+    before they are opened.
+    """
     return [(name, packet[layer].spi) for name, layer in (("ah", AH), ("esp", ESP)) if layer in packet]
 
 
 def find(sas: list[dict[str, str]], protocol: str, packet: Packet) -> dict[str, str]:
-    return next(sa for sa in sas if (sa["protocol"], sa["src"], sa["dst"]) == (protocol, packet[IP].src, packet[IP].dst))
+    return next(
+        sa for sa in sas if (sa["protocol"], sa["src"], sa["dst"]) == (protocol, packet[IP].src, packet[IP].dst)
+    )
 
 
 def unseal(packet: Packet, sa: dict[str, str], spi: int) -> Packet:
@@ -72,7 +86,14 @@ def main() -> int:
     texts = json.load(sys.stdin)
     new, old = read_sas(texts[current]), read_sas(texts[previous])
     ours = {(sa["protocol"], int(sa["spi"], 16)) for sa in new}
-    packet = next((IP(bytes(frame[IP])) for frame in rdpcap(capture) if IP in frame and set(layers_of(IP(bytes(frame[IP])))) & ours), None)
+    packet = next(
+        (
+            IP(bytes(frame[IP]))
+            for frame in rdpcap(capture)
+            if IP in frame and set(layers_of(IP(bytes(frame[IP])))) & ours
+        ),
+        None,
+    )
     if packet is None:
         print("no packet of these SAs in the capture")
         return 1

@@ -5,7 +5,8 @@
 # shellcheck shell=bash
 
 _ipseckey() {
-    local word command="" at=0 first="" rest="" files="" current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local word command="" at=0 first="" rest="" files=""
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     case $before in
         -f | -c | -s | --apply | --compare | --remove | --policies | --rotation-due)

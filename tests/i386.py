@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bring a Python of 32 bits with what the core's tests use, unless it is here: Debian's own packages for i386, unpacked into build/i386, never installed.
+"""Bring a Python of 32 bits with what the core's tests use, unless it is here: Debian's own
+packages for i386, unpacked into build/i386, never installed.
 
 It runs as a program of this machine's kernel, which must be able to.
 """
@@ -31,7 +32,8 @@ PROGRAM = """\
 #!/bin/sh
 root=$(cd "$(dirname "$0")/../.." && pwd)
 for loader in "$root"/lib/ld-linux.so.2 "$root"/usr/lib/ld-linux.so.2; do [ ! -e "$loader" ] || break; done
-exec "$loader" --library-path "$root/lib/i386-linux-gnu:$root/usr/lib/i386-linux-gnu" --argv0 "$0" "$root/usr/bin/python3" "$@"
+libraries=$root/lib/i386-linux-gnu:$root/usr/lib/i386-linux-gnu
+exec "$loader" --library-path "$libraries" --argv0 "$0" "$root/usr/bin/python3" "$@"
 """
 
 
@@ -49,7 +51,12 @@ def bring() -> None:
             suite[1],
             pathlib.Path(name, "apt"),
             APT_Architecture="i386",
-            **{"APT_Architectures_": "i386", "Dir_State": str(state), "Dir_State_status": str(state / "status"), "Debug_NoLocking": "true"},
+            **{
+                "APT_Architectures_": "i386",
+                "Dir_State": str(state),
+                "Dir_State_status": str(state / "status"),
+                "Debug_NoLocking": "true",
+            },
         )
         try:
             fetch.run(*apt, "-y", "--no-install-recommends", "--download-only", "install", *PACKAGES)
@@ -60,7 +67,13 @@ def bring() -> None:
         program = new / PYTHON.relative_to(ROOT)
         program.write_text(PROGRAM, encoding="ascii")
         program.chmod(0o755)
-        fetch.run(str(program), "-I", "-B", "-c", "import ctypes, struct, pytest, hypothesis; assert struct.calcsize('P') == 4")
+        fetch.run(
+            str(program),
+            "-I",
+            "-B",
+            "-c",
+            "import ctypes, struct, pytest, hypothesis; assert struct.calcsize('P') == 4",
+        )
         new.rename(ROOT)
 
 

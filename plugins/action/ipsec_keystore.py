@@ -15,21 +15,31 @@ import typing as t
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import NO_LIFETIMES, SecurityAssociation, format_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
-from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_digest_key, parse_number
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_held import held
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import line
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _steps as steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._facts import facts_of
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    NO_LIFETIMES,
+    SecurityAssociation,
+    format_address,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_digest_key, parse_number
+from ansible_collections.ipsec.manual.plugins.module_utils._module.held import held
+from ansible_collections.ipsec.manual.plugins.module_utils._module.view import line
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Lease, Runner, Vault, actor, directory_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._records import NEWEST, Record
-from ansible_collections.ipsec.manual.plugins.plugin_utils._run import Run, choose, run_problems
-from ansible_collections.ipsec.manual.plugins.plugin_utils._steps import Order, Outcome
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import (
+    Keystore,
+    Lease,
+    Runner,
+    Vault,
+    actor,
+    directory_of,
+)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import NEWEST, Record
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order, Outcome
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import Run, choose, run_problems
 
 ARGUMENTS: dict[str, t.Any] = {
     "state": {"type": "str", "choices": [*steps.STATES, "released"], "default": "prepared"},
@@ -59,7 +69,11 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         dummy, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
-            result.update(self.release(arguments["directory"]) if arguments["state"] == "released" else self._work(arguments, task_vars or {}))
+            result.update(
+                self.release(arguments["directory"])
+                if arguments["state"] == "released"
+                else self._work(arguments, task_vars or {})
+            )
         except IpsecError as exc:
             result.update(failed=True, msg=str(exc))
         return result
@@ -74,7 +88,9 @@ class ActionModule(ActionBase):
         )
         return self.keep(arguments, connections, run_of(self, task_vars, inputs), bool(self._task.check_mode))
 
-    def keep(self, arguments: t.Mapping[str, t.Any], connections: t.Sequence[Connection], run: Run, dry: bool) -> dict[str, t.Any]:
+    def keep(
+        self, arguments: t.Mapping[str, t.Any], connections: t.Sequence[Connection], run: Run, dry: bool
+    ) -> dict[str, t.Any]:
         """Do what ``arguments`` ask for, or with ``dry`` only report what would be done. Raises IpsecError."""
         known = {connection.name for connection in connections}
         # A connection that is no more is named, and not among the others.
@@ -84,7 +100,11 @@ class ActionModule(ActionBase):
         if arguments["check_run"]:
             raise_all(run_problems(chosen, run, arguments["trusted_transports"]))
             if C.DEFAULT_KEEP_REMOTE_FILES:
-                raise InputError("Ansible would keep modules and their keys in files of the hosts", "ANSIBLE_KEEP_REMOTE_FILES", "Unset it for this run.")
+                raise InputError(
+                    "Ansible would keep modules and their keys in files of the hosts",
+                    "ANSIBLE_KEEP_REMOTE_FILES",
+                    "Unset it for this run.",
+                )
         order = Order(
             state=arguments["state"],
             by=actor(),
@@ -105,7 +125,10 @@ class ActionModule(ActionBase):
             step = steps.carry_out(store, chosen, order, dry)
             if not dry:
                 _settle(lease, runner, arguments["state"])
-        return {**self._result(chosen, step, digest_key), **(_others(step, known) if arguments["state"] == steps.PREPARED else {})}
+        return {
+            **self._result(chosen, step, digest_key),
+            **(_others(step, known) if arguments["state"] == steps.PREPARED else {}),
+        }
 
     def release(self, directory: str) -> dict[str, t.Any]:
         """Let other runs in. Nothing else is looked at, so that this works where all else was refused."""
@@ -125,9 +148,16 @@ class ActionModule(ActionBase):
             "changed": step.changed,
             "connections": [
                 *(row.view() for row in rows),
-                *({"outcome": outcome.outcome, **facts_of(outcome.after)} for name, outcome in step.outcomes.items() if name not in behind),
+                *(
+                    {"outcome": outcome.outcome, **facts_of(outcome.after)}
+                    for name, outcome in step.outcomes.items()
+                    if name not in behind
+                ),
             ],
-            "hosts": {host: _host_view(host, chosen, behind) for host in sorted({host for connection in chosen for host in connection.hosts})},
+            "hosts": {
+                host: _host_view(host, chosen, behind)
+                for host in sorted({host for connection in chosen for host in connection.hosts})
+            },
             "pending": any(row.record.next is not None for row in rows),
             **_fingerprints(rows, digest_key),
             "before": {pair: fingerprint for row in rows for pair, fingerprint in row.before().items()},
@@ -136,7 +166,12 @@ class ActionModule(ActionBase):
             # What goes may come from a root secret that goes with it.
             secrets = {**step.roots_before.secrets(), **secrets}
             result["diff"] = [
-                {"before_header": title, "after_header": title, "before": _shown(before, secrets), "after": _shown(after, secrets)}
+                {
+                    "before_header": title,
+                    "after_header": title,
+                    "before": _shown(before, secrets),
+                    "after": _shown(after, secrets),
+                }
                 for dummy, before, after in step.outcomes.values()
                 if before != after
                 for title in [f"keystore, connection {after.connection}"]
@@ -152,7 +187,11 @@ def run_of(action: ActionBase, task_vars: t.Mapping[str, t.Any], inputs: Inputs)
         batch=frozenset(map(str, task_vars.get("ansible_play_batch", ()))),
         inventory=inputs.hosts(),
         strategy=str(getattr(action._task.get_play(), "strategy", "linear")),
-        transports={host: str(inputs.get(host, "ansible_connection", action._task.connection)) for host in hosts if host in inputs},
+        transports={
+            host: str(inputs.get(host, "ansible_connection", action._task.connection))
+            for host in hosts
+            if host in inputs
+        },
     )
 
 
@@ -192,7 +231,11 @@ class _Row:
             "outcome": self.outcome,
             "sas": self.count,
             "endpoints": self.generation.endpoints if self.generation else {},
-            "multicast": [format_address(address) for address in next(self.connection.flows())[1]] if self.connection.multicast else [],
+            "multicast": (
+                [format_address(address) for address in next(self.connection.flows())[1]]
+                if self.connection.multicast
+                else []
+            ),
             "counter_mode": self.connection.counter_mode,
             "anti_replay": any(row.replay_window for row in self.connection.associations),
             "abandoned": records.has_abandoned(self.record),
@@ -236,15 +279,20 @@ def _others(step: steps.Step, known: t.AbstractSet[str]) -> dict[str, t.Any]:
         ],
         "departed": [
             {"name": name, "hosts": left}
-            for name, record in sorted({**step.others, **{name: outcome.after for name, outcome in step.outcomes.items()}}.items())
+            for name, record in sorted(
+                {**step.others, **{name: outcome.after for name, outcome in step.outcomes.items()}}.items()
+            )
             for left in [sorted(records.departed(record))]
             if left
         ],
     }
 
 
-def _host_view(host: str, chosen: t.Sequence[Connection], behind: t.Mapping[str, t.AbstractSet[str]]) -> dict[str, t.Any]:
-    """What a host has to do with the connections: names, its addresses, and the kinds of SAs that its kernel must be able to carry.
+def _host_view(
+    host: str, chosen: t.Sequence[Connection], behind: t.Mapping[str, t.AbstractSet[str]]
+) -> dict[str, t.Any]:
+    """What a host has to do with the connections: names, its addresses, and the kinds of SAs that
+    its kernel must be able to carry.
 
     ``behind`` are the endpoints, by connection, of current generations that the next ones leave behind.
     """
@@ -253,7 +301,14 @@ def _host_view(host: str, chosen: t.Sequence[Connection], behind: t.Mapping[str,
     return {
         "connections": [connection.name for connection in mine],
         "left_behind": [connection.name for connection in mine if host in behind[connection.name]],
-        "addresses": sorted({format_address(endpoint.address) for connection in mine for endpoint in connection.endpoints if endpoint.host == host}),
+        "addresses": sorted(
+            {
+                format_address(endpoint.address)
+                for connection in mine
+                for endpoint in connection.endpoints
+                if endpoint.host == host
+            }
+        ),
         "associations": [
             {
                 "protocol": row.protocol,
@@ -273,8 +328,8 @@ def _host_view(host: str, chosen: t.Sequence[Connection], behind: t.Mapping[str,
 def _this_run() -> Runner:
     """The run that this task belongs to: the process that forked the one it runs in.
 
-    Who forked it is asked of multiprocessing, since the system's answer becomes process 1 as soon as a run is killed, which its workers survive.
-    """
+    Who forked it is asked of multiprocessing, since the system's answer becomes process 1 as soon
+    as a run is killed, which its workers survive."""
     parent = multiprocessing.parent_process()
     pid = parent.pid if parent is not None and parent.pid is not None else os.getppid()
     if pid != os.getppid():

@@ -13,10 +13,9 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _remembered
-from ansible_collections.ipsec.manual.plugins.plugin_utils._facts import facts_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records, single_keys
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
 
 
 class ActionModule(ActionBase):
@@ -31,13 +30,15 @@ class ActionModule(ActionBase):
         try:
             store = Keystore(directory_of(self._loader, arguments["directory"]), Vault(self._loader._vault.secrets))
             known, roots = store.read_all(), store.read_roots()
-            records.verify(known, store.path, roots.secrets(), _remembered.fingerprints(store, known))
+            records.verify(known, store.path, roots.secrets(), single_keys.fingerprints(store, known))
         except IpsecError as exc:
             result.update(failed=True, msg=str(exc))
             return result
         result.update(
             changed=False,
             connections=[facts_of(record) for record in known.values()],
-            roots=[{name: getattr(root, name) for name in ("fingerprint", "created", "created_by")} for root in roots.roots],
+            roots=[
+                {name: getattr(root, name) for name in ("fingerprint", "created", "created_by")} for root in roots.roots
+            ],
         )
         return result

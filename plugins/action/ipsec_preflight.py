@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_PREFLIGHT
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_PREFLIGHT
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule
 
 

@@ -21,18 +21,17 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import ActionModule as KeystoreAction
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _keystore_sas as keystore_sas
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation as decisions
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation_steps as steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation_inputs import read_boot_inputs, read_inputs
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation_steps import Rotation
-from ansible_collections.ipsec.manual.plugins.plugin_utils._run_record import RunRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import read_boot_inputs, read_inputs
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
 
 Result = t.Dict[str, t.Any]
@@ -111,12 +110,14 @@ class ActionModule(HostAction):
         try:
             return self.ask(f"ipsec.manual.{question.module}", question.options, self._vars, secret=True)
         except AnsibleConnectionFailure as exc:
-            self._record.note(step, host, question.name, {"unreachable": True, "msg": report(str(exc), _LONGEST_REASON)})
+            self._record.note(
+                step, host, question.name, {"unreachable": True, "msg": report(str(exc), _LONGEST_REASON)}
+            )
             raise
 
     def _text(self, names: t.Sequence[str], host: str, generation: str) -> str:
         """The ipseckeys text of a host's SAs in these connections: secret."""
-        return language.render(keystore_sas.named(self._store(self._record.state()), names, generation, host))
+        return language.render(sas.named(self._store(self._record.state()), names, generation, host))
 
     def _store(self, state: t.Mapping[str, t.Any]) -> Keystore:
         return Keystore(directory_of(self._loader, state["wide"]["keystore"]), Vault(self._loader._vault.secrets))
@@ -139,10 +140,14 @@ class ActionModule(HostAction):
             "vault_id": wide["vault_id"],
             "digest_key": state["digest_key"],
         }
-        return self._keystore().keep(arguments, _connections(state), run_of(self, self._vars, inputs), dry or bool(self._task.check_mode))
+        return self._keystore().keep(
+            arguments, _connections(state), run_of(self, self._vars, inputs), dry or bool(self._task.check_mode)
+        )
 
     def _keystore(self) -> KeystoreAction:
-        return KeystoreAction(self._task, self._connection, self._play_context, self._loader, self._templar, self._shared_loader_obj)
+        return KeystoreAction(
+            self._task, self._connection, self._play_context, self._loader, self._templar, self._shared_loader_obj
+        )
 
     def _service(self) -> Result:
         """The one step of the role `boot`."""
@@ -225,7 +230,9 @@ class ActionModule(HostAction):
         return {"changed": result["changed"]}
 
     def _judge(self, run: Rotation) -> Result:
-        """Approve the generation where every host holds what it should, and packets pass. All hosts come to the same end."""
+        """Approve the generation where every host holds what it should, and packets pass. All hosts
+        come to the same end.
+        """
         problems, untested = steps.verdict(run)
         if problems:
             return {"changed": False, "problems": problems}
@@ -242,7 +249,11 @@ class ActionModule(HostAction):
     def _report(self, run: Rotation) -> Result:
         """What the operator reads when the hosts were rolled back."""
         if not run.state["switching"]:
-            raise _Stop(decisions.report([run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run), "stage", run.expected))
+            raise _Stop(
+                decisions.report(
+                    [run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run), "stage", run.expected
+                )
+            )
         cut, back = run.results(steps.CUT_OVER, "sadb"), run.results(steps.GO_BACK, "back")
         phase, problems = _reasons(run)
         raise _Stop(decisions.report(problems, phase, run.expected, cut, back, steps.stayed(run)))
@@ -259,11 +270,21 @@ class ActionModule(HostAction):
         """Name the hosts on which policies or the service at boot could not be set up; everything else was done."""
         problems = steps.policy_problems(run)
         if problems:
-            raise _Stop("\n".join(["The keys are in place, but not everything else:", *(f"  {problem}" for problem in problems), "Fix this and run again."]))
+            raise _Stop(
+                "\n".join(
+                    [
+                        "The keys are in place, but not everything else:",
+                        *(f"  {problem}" for problem in problems),
+                        "Fix this and run again.",
+                    ]
+                )
+            )
         return {"changed": False}
 
     def _end(self) -> Result:
-        """Let other runs use the keystore: the next one, perhaps in another container, cannot see that this one has ended."""
+        """Let other runs use the keystore: the next one, perhaps in another container, cannot see
+        that this one has ended.
+        """
         try:
             directory = self._record.state()["wide"]["keystore"]
         except IpsecError:
@@ -295,7 +316,9 @@ def _reasons(run: Rotation) -> tuple[str, list[str]]:
 
 def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
     wide = state["wide"]
-    return read_connections(wide["connections"], state["addresses"].get, wide["allow_static_counter_mode"], groups=state["groups"].get)
+    return read_connections(
+        wide["connections"], state["addresses"].get, wide["allow_static_counter_mode"], groups=state["groups"].get
+    )
 
 
 def _left(result: Result) -> list[str]:
@@ -303,13 +326,15 @@ def _left(result: Result) -> list[str]:
     are kept, and named in every run.
     """
     connections = [
-        f"connection {row['name']} is not among the connections of this run, and has keys (generation {row['generation']}) on {', '.join(row['hosts'])}. "
-        "Its SAs and policies are kept there, so that its traffic is not sent unencrypted."
+        f"connection {row['name']} is not among the connections of this run, and has keys (generation"
+        f" {row['generation']}) on {', '.join(row['hosts'])}. Its SAs and policies are kept there, so that its traffic"
+        " is not sent unencrypted."
         for row in result["unnamed"]
     ]
     hosts = [
-        f"{host} left connection {row['name']}. What it had of its SAs and policies is kept there, and so are the policies of its former peers, so that no "
-        f"traffic between them is sent unencrypted. When it is removed, say so with ipsec_keystore, state retired and only [{row['name']}]."
+        f"{host} left connection {row['name']}. What it had of its SAs and policies is kept there, and so are the"
+        " policies of its former peers, so that no traffic between them is sent unencrypted. When it is removed, say"
+        f" so with ipsec_keystore, state retired and only [{row['name']}]."
         for row in result["departed"]
         for host in row["hosts"]
     ]
@@ -325,7 +350,10 @@ def _merged(told: t.Mapping[str, Result]) -> Result:
         "changed": any(answer.get("changed") for answer in told.values()),
         "warnings": [warning for answer in told.values() for warning in answer.get("warnings", ())],
         "diff": [part for answer in told.values() if "diff" in answer for part in _parts(answer["diff"])],
-        "answers": {name: {key: value for key, value in answer.items() if key not in ("warnings", "diff")} for name, answer in told.items()},
+        "answers": {
+            name: {key: value for key, value in answer.items() if key not in ("warnings", "diff")}
+            for name, answer in told.items()
+        },
     }
     if failed is not None:
         merged.update(failed=True, msg=failed.get("msg", "no reason given"))

@@ -24,8 +24,8 @@ attributes:
     support: full
     platforms: Linux, Solaris, illumos, FreeBSD, NetBSD
     details:
-      - On Solaris and illumos through C(ipseckey), never yet run there. It is tested against a model of that utility, and against the C(ipseckey) of this
-        collection on Linux.
+      - On Solaris and illumos through C(ipseckey), never yet run there. It is tested against a
+        model of that utility, and against the C(ipseckey) of this collection on Linux.
       - On FreeBSD and NetBSD through PF_KEY, never yet run there. Its messages are tested, and the same code on Linux.
   action_group:
     description: Use C(group/ipsec.manual.ipsec) in C(module_defaults) to set options for all modules of the collection.
@@ -68,5 +68,6 @@ attributes:
     KEYLESS = r"""
 options: {}
 notes:
-  - A key in one of its options, and an option that does not exist, are refused on the controller, since Ansible would show their values.
+  - A key in one of its options, and an option that does not exist, are refused on the controller,
+    since Ansible would show their values.
 """

@@ -17,17 +17,20 @@ options:
       - How to reach the kernel's security association database (SADB).
       - V(auto) takes what the target's platform has.
       - V(xfrm) speaks NETLINK_XFRM to a Linux kernel.
-      - V(solaris) drives the prompt of C(/usr/sbin/ipseckey) of Solaris and illumos, which keeps keys out of command lines and files, and reads the SADB back
-        after each change, since that command ends with status 0 whatever happened.
-      - V(pfkey) speaks PF_KEY v2 (RFC 2367) over a raw socket, to FreeBSD and NetBSD, and on request to Linux (module C(af_key)) and illumos.
-        What PF_KEY of the system cannot express is refused by the name of the option. On Linux it knows no marks, interfaces, ESN and combined ciphers,
-        windows up to 32 packets, and HMAC-SHA-256 with an ICV of 96 bits only.
+      - V(solaris) drives the prompt of C(/usr/sbin/ipseckey) of Solaris and illumos, which keeps
+        keys out of command lines and files, and reads the SADB back after each change, since that
+        command ends with status 0 whatever happened.
+      - V(pfkey) speaks PF_KEY v2 (RFC 2367) over a raw socket, to FreeBSD and NetBSD, and on
+        request to Linux (module C(af_key)) and illumos. What PF_KEY of the system cannot express is
+        refused by the name of the option. On Linux it knows no marks, interfaces, ESN and combined
+        ciphers, windows up to 32 packets, and HMAC-SHA-256 with an ICV of 96 bits only.
     type: str
     choices: [auto, xfrm, solaris, pfkey]
     default: auto
 requirements:
   - Python 3.8 or later on the target, nothing else.
-  - On Linux, a kernel with XFRM, ESP and AH (modules C(xfrm_user), C(esp4), C(esp6), C(ah4), C(ah6)) and the capability CAP_NET_ADMIN.
+  - On Linux, a kernel with XFRM, ESP and AH (modules C(xfrm_user), C(esp4), C(esp6), C(ah4),
+    C(ah6)) and the capability CAP_NET_ADMIN.
   - On Solaris and illumos, C(/usr/sbin/ipseckey), and root.
   - On FreeBSD and NetBSD, a kernel with IPsec, and root.
 """
@@ -39,17 +42,19 @@ notes:
     fingerprint is the first 16 hex digits of SHA-256 over a fixed label, the algorithm and the key.
     For a key of fewer than 112 bits (DES) it is the word C(short-key), since such a key could be
     found from its fingerprint.
-  - Its tasks run pipelined, whatever C(ansible_pipelining) says, since Ansible would otherwise store their keys in a temporary file of the target.
-    They fail where the connection plugin or the become method cannot pipeline, and where C(ANSIBLE_KEEP_REMOTE_FILES) is set.
-  - A key in an option that is not for keys, and an option that does not exist, are refused on the controller, since Ansible would show their values.
+  - Its tasks run pipelined, whatever C(ansible_pipelining) says, since Ansible would otherwise
+    store their keys in a temporary file of the target. They fail where the connection plugin or the
+    become method cannot pipeline, and where C(ANSIBLE_KEEP_REMOTE_FILES) is set.
+  - A key in an option that is not for keys, and an option that does not exist, are refused on the
+    controller, since Ansible would show their values.
 """
 
     DIGEST = r"""
 options:
   digest_key:
     description:
-      - A secret of this run, as 64 hex digits. With it, digest covers every key and can be compared between hosts of this run only. It is HMAC-SHA-256, cut
-        to 32 hex digits.
+      - A secret of this run, as 64 hex digits. With it, digest covers every key and can be compared
+        between hosts of this run only. It is HMAC-SHA-256, cut to 32 hex digits.
       - Without it, keys of fewer than 112 bits are left out of digests, since whoever reads those
         could test guesses. Only DES has such keys.
       - Create a new one for each run with P(ipsec.manual.ipsec_key#lookup) for V(hmac-sha256), and
@@ -62,7 +67,8 @@ options:
   allow_static_counter_mode:
     description:
       - Whether to accept AES-GCM, AES-CCM, AES-GMAC, AES-CTR, and ChaCha20-Poly1305.
-      - With static keys these repeat nonces as soon as a key is loaded a second time, which breaks them. See RFC 8221, section 3.
+      - With static keys these repeat nonces as soon as a key is loaded a second time, which breaks
+        them. See RFC 8221, section 3.
       - Not needed for removing such SAs.
     type: bool
     default: false

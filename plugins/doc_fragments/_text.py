@@ -20,7 +20,8 @@ options:
   src:
     description:
       - Path of a file on the target that holds such text.
-      - It must be a protected file. Only root may own, read, or replace it, it is no symbolic link, and it lies on a local file system.
+      - It must be a protected file. Only root may own, read, or replace it, it is no symbolic link,
+        and it lies on a local file system.
       - Mutually exclusive with O(content).
     type: path
 """

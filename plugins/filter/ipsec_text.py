@@ -13,15 +13,28 @@ from collections.abc import Mapping
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import AUTHENTICATION, ENCRYPTION, find
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, SecurityAssociation, format_address, is_unspecified, pack_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown, type_name
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd_text
-from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_digest_key, parse_number
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_view import public
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
+    InputError,
+    IpsecError,
+    raise_all,
+    shown,
+    type_name,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import AUTHENTICATION, ENCRYPTION, find
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Lifetimes,
+    SecurityAssociation,
+    format_address,
+    is_unspecified,
+    pack_address,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import text
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_digest_key, parse_number
+from ansible_collections.ipsec.manual.plugins.module_utils._module.view import public
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host
 
 View = t.Dict[str, t.Any]
@@ -29,12 +42,21 @@ View = t.Dict[str, t.Any]
 
 def ipseckeys_parse(content: str, target: str = "linux", allow_static_counter_mode: bool = False) -> list[View]:
     allowed = _boolean(allow_static_counter_mode, "allow_static_counter_mode")
-    return [public(sa) for sa in language.parse(_text(content, "text"), target=target, allow_static_counter_mode=allowed).sas]
+    return [
+        public(sa)
+        for sa in language.parse(_text(content, "text"), target=target, allow_static_counter_mode=allowed).sas
+    ]
 
 
-def ipseckeys_render(sas: t.Sequence[t.Mapping[str, t.Any]], target: str = "linux", allow_static_counter_mode: bool = False) -> str:
+def ipseckeys_render(
+    sas: t.Sequence[t.Mapping[str, t.Any]], target: str = "linux", allow_static_counter_mode: bool = False
+) -> str:
     if not isinstance(sas, (list, tuple)):
-        raise InputError(f"a list of security associations is wanted, found {type_name(sas)}", "sas", "Put a single one into brackets: [sa].")
+        raise InputError(
+            f"a list of security associations is wanted, found {type_name(sas)}",
+            "sas",
+            "Put a single one into brackets: [sa].",
+        )
     allowed = _boolean(allow_static_counter_mode, "allow_static_counter_mode")
     made, problems = [], []
     for index, view in enumerate(sas):
@@ -42,13 +64,15 @@ def ipseckeys_render(sas: t.Sequence[t.Mapping[str, t.Any]], target: str = "linu
             made.append(_sa(view, f"sas[{index}]", allowed))
         except IpsecError as exc:
             problems.append(exc)
-    raise_all([*problems, *association.set_problems(made, [f"sas[{index}]" for index in range(len(made))])])
+    raise_all([*problems, *model.set_problems(made, [f"sas[{index}]" for index in range(len(made))])])
     return language.render(made, target=target)
 
 
 def _text(content: t.Any, place: str) -> t.Any:
     if not isinstance(content, (str, bytes)):
-        raise InputError(f"a text is wanted, found {type_name(content)}", place, "Give the content of an ipseckeys file.")
+        raise InputError(
+            f"a text is wanted, found {type_name(content)}", place, "Give the content of an ipseckeys file."
+        )
     return content
 
 
@@ -57,7 +81,12 @@ Groups = t.Mapping[str, t.Sequence[str]]
 
 def _read(connections: t.Any, addresses: t.Mapping[str, str] | None, groups: Groups | None) -> list[Connection]:
     # Jinja cannot give None in place of a variable that a host does not have, so an empty text is none as well.
-    return read_connections(connections, lambda host: (addresses or {}).get(host) or None, allow_static_counter_mode=True, groups=(groups or {}).get)
+    return read_connections(
+        connections,
+        lambda host: (addresses or {}).get(host) or None,
+        allow_static_counter_mode=True,
+        groups=(groups or {}).get,
+    )
 
 
 def _of(connections: t.Sequence[Connection], host: str) -> list[Connection]:
@@ -67,11 +96,15 @@ def _of(connections: t.Sequence[Connection], host: str) -> list[Connection]:
     return found
 
 
-def ipsec_connections_of(connections: t.Any, host: str, addresses: t.Mapping[str, str] | None = None, groups: Groups | None = None) -> list[str]:
+def ipsec_connections_of(
+    connections: t.Any, host: str, addresses: t.Mapping[str, str] | None = None, groups: Groups | None = None
+) -> list[str]:
     return [connection.name for connection in _read(connections, addresses, groups) if host in connection.hosts]
 
 
-def ipsec_peers(connections: t.Any, host: str, addresses: t.Mapping[str, str] | None = None, groups: Groups | None = None) -> dict[str, list[str]]:
+def ipsec_peers(
+    connections: t.Any, host: str, addresses: t.Mapping[str, str] | None = None, groups: Groups | None = None
+) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for connection in _read(connections, addresses, groups):
         if host in connection.hosts:
@@ -80,17 +113,37 @@ def ipsec_peers(connections: t.Any, host: str, addresses: t.Mapping[str, str] | 
     return {peer: sorted(set(texts)) for peer, texts in sorted(found.items())}
 
 
-def ipsec_sas(connections: t.Any, content: str, host: str, addresses: t.Mapping[str, str] | None = None, groups: Groups | None = None) -> str:
+def ipsec_sas(
+    connections: t.Any,
+    content: str,
+    host: str,
+    addresses: t.Mapping[str, str] | None = None,
+    groups: Groups | None = None,
+) -> str:
     mine = _of(_read(connections, addresses, groups), host)
     own = {endpoint.address for connection in mine for endpoint in connection.endpoints if endpoint.host == host}
-    shared = {destination for connection in mine if connection.multicast for dummy, ends in connection.flows() for destination in ends}
+    shared = {
+        destination
+        for connection in mine
+        if connection.multicast
+        for dummy, ends in connection.flows()
+        for destination in ends
+    }
     parsed = language.parse(_text(content, "content"), name="content", allow_static_counter_mode=True).sas
-    return language.render([sa for sa in parsed if sa.source in own or sa.destination in own or (is_unspecified(sa.source) and sa.destination in shared)])
+    return language.render(
+        [
+            sa
+            for sa in parsed
+            if sa.source in own or sa.destination in own or (is_unspecified(sa.source) and sa.destination in shared)
+        ]
+    )
 
 
 def ipsec_digest(content: str, digest_key: str = "") -> dict[str, str]:
     if not isinstance(digest_key, str):
-        raise InputError(f"a text is wanted, found {type_name(digest_key)}", "digest_key", "Put the hex digits into quotes.")
+        raise InputError(
+            f"a text is wanted, found {type_name(digest_key)}", "digest_key", "Put the hex digits into quotes."
+        )
     key = parse_digest_key(digest_key, "digest_key") if digest_key else b""
     return digest(language.parse(_text(content, "content"), name="content", allow_static_counter_mode=True).sas, key)
 
@@ -119,7 +172,7 @@ def ipsec_policies(
 
 
 def ipsec_policies_render(policies: t.Any) -> str:
-    return spd_text.render(spd_text.read_policies(policies, "policies", []))
+    return text.render(text.read_policies(policies, "policies", []))
 
 
 def _boolean(value: t.Any, place: str) -> bool:
@@ -130,8 +183,10 @@ def _boolean(value: t.Any, place: str) -> bool:
 
 
 def _direction(value: t.Any, place: str) -> str:
-    if value not in ("", association.INBOUND, association.OUTBOUND):
-        raise InputError(f"unknown direction {shown(str(value))}", place, f"Choose {association.INBOUND} or {association.OUTBOUND}.")
+    if value not in ("", model.INBOUND, model.OUTBOUND):
+        raise InputError(
+            f"unknown direction {shown(str(value))}", place, f"Choose {model.INBOUND} or {model.OUTBOUND}."
+        )
     return str(value)
 
 
@@ -139,7 +194,8 @@ def _number(bits: int) -> t.Callable[[t.Any, str], int]:
     return lambda value, place: parse_number(str(value), bits, place)
 
 
-# Fields of a view that go into an SA under the same name, read as the options of a module are: a number may be a text of digits.
+# Fields of a view that go into an SA under the same name, read as the options of a module are: a
+# number may be a text of digits.
 _PLAIN: dict[str, t.Callable[[t.Any, str], t.Any]] = {
     "mode": lambda value, place: str(value),
     "replay_window": _number(32),
@@ -174,11 +230,22 @@ def _sa(view: t.Mapping[str, t.Any], place: str, allow_static_counter_mode: bool
         if name not in view:
             raise InputError(f"the field {name} is missing", place)
     suite = {
-        kind: find(kind, str(view[f"{kind}_algorithm"]), f"{place}.{kind}_algorithm").name if view.get(f"{kind}_algorithm") else ""
+        kind: (
+            find(kind, str(view[f"{kind}_algorithm"]), f"{place}.{kind}_algorithm").name
+            if view.get(f"{kind}_algorithm")
+            else ""
+        )
         for kind in (ENCRYPTION, AUTHENTICATION)
     }
-    key = {kind: language.parse_key(str(view.get(f"{kind}_key", "")), f"{place}.{kind}_key") if view.get(f"{kind}_key") else b"" for kind in suite}
-    sa = association.build(
+    key = {
+        kind: (
+            language.parse_key(str(view.get(f"{kind}_key", "")), f"{place}.{kind}_key")
+            if view.get(f"{kind}_key")
+            else b""
+        )
+        for kind in suite
+    }
+    sa = model.build(
         str(view["protocol"]),
         language.parse_spi(view["spi"], f"{place}.spi")[0],
         pack_address(str(view["destination"]), f"{place}.destination"),
@@ -191,16 +258,23 @@ def _sa(view: t.Mapping[str, t.Any], place: str, allow_static_counter_mode: bool
         lifetimes=_lifetimes(view.get("lifetimes"), f"{place}.lifetimes"),
         **{name: read(view[name], f"{place}.{name}") for name, read in _PLAIN.items() if view.get(name) is not None},
     )
-    raise_all([InputError(problem.message, f"{place}.{problem.place}", problem.hint) for problem in association.problems(sa, allow_static_counter_mode)])
+    raise_all(
+        [
+            InputError(problem.message, f"{place}.{problem.place}", problem.hint)
+            for problem in model.problems(sa, allow_static_counter_mode)
+        ]
+    )
     return sa
 
 
 def _lifetimes(given: t.Any, place: str) -> Lifetimes:
     if given is None:
-        return association.NO_LIFETIMES
+        return model.NO_LIFETIMES
     if not isinstance(given, dict) or not set(given) <= set(Lifetimes._fields):
         raise InputError("limits are a dictionary", place, f"Known limits are: {', '.join(Lifetimes._fields)}.")
-    return Lifetimes(**{name: parse_number(str(value), 64, f"{place}.{name}") for name, value in given.items() if value is not None})
+    return Lifetimes(
+        **{name: parse_number(str(value), 64, f"{place}.{name}") for name, value in given.items() if value is not None}
+    )
 
 
 # Types of arguments that nothing else checks before use, and their names.
@@ -220,7 +294,9 @@ def _reporting(name: str, work: t.Callable[..., t.Any]) -> t.Callable[..., t.Any
         try:
             given = signature.bind(*arguments, **options)
         except TypeError as exc:
-            raise AnsibleFilterError(f"ipsec.manual.{name}: {exc}. It takes: {', '.join(signature.parameters)}.") from None
+            raise AnsibleFilterError(
+                f"ipsec.manual.{name}: {exc}. It takes: {', '.join(signature.parameters)}."
+            ) from None
         try:
             raise_all(list(_ill_typed(given.arguments)))
             return work(*given.args, **given.kwargs)
@@ -235,10 +311,23 @@ def _ill_typed(arguments: t.Mapping[str, t.Any]) -> t.Iterator[InputError]:
         kinds, wanted = _KINDS.get(name, ((object,), ""))
         may_be_empty = name in ("addresses", "groups", "only")
         if not isinstance(value, kinds) and not (may_be_empty and value in (None, "")):
-            yield InputError(f"this is {type_name(value)}, not {wanted}", name, "Name one host." if name == "host" else f"Give {wanted}, or leave it out.")
+            yield InputError(
+                f"this is {type_name(value)}, not {wanted}",
+                name,
+                "Name one host." if name == "host" else f"Give {wanted}, or leave it out.",
+            )
 
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        works = (ipseckeys_parse, ipseckeys_render, ipsec_connections_of, ipsec_peers, ipsec_sas, ipsec_digest, ipsec_policies, ipsec_policies_render)
+        works = (
+            ipseckeys_parse,
+            ipseckeys_render,
+            ipsec_connections_of,
+            ipsec_peers,
+            ipsec_sas,
+            ipsec_digest,
+            ipsec_policies,
+            ipsec_policies_render,
+        )
         return {work.__name__: _reporting(work.__name__, work) for work in works}

@@ -8,17 +8,21 @@ DOCUMENTATION = r"""
 name: ipsec_key
 short_description: Make a random key for an IPsec algorithm, and remember it
 description:
-  - Returns a new key of the right length for each algorithm, in hexadecimal, from the random number generator of the controller's operating system.
-  - The salt of AES-GCM and its like is included at the end. Keys for DES and 3DES have odd parity, and weak ones are drawn again.
-  - With O(keystore), the key is kept there under O(name), encrypted with Ansible Vault, and every evaluation returns the same, also where several
-    processes ask at once. Without it, every evaluation returns another key.
+  - Returns a new key of the right length for each algorithm, in hexadecimal, from the random number
+    generator of the controller's operating system.
+  - The salt of AES-GCM and its like is included at the end. Keys for DES and 3DES have odd parity,
+    and weak ones are drawn again.
+  - With O(keystore), the key is kept there under O(name), encrypted with Ansible Vault, and every
+    evaluation returns the same, also where several processes ask at once. Without it, every
+    evaluation returns another key.
   - The role P(ipsec.manual.rotate#role) makes, keeps, and renews keys by itself.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 options:
   _terms:
     description:
-      - Names of algorithms, as M(ipsec.manual.ipsec_sa) takes them in O(ipsec.manual.ipsec_sa#module:encryption_algorithm) and
+      - Names of algorithms, as M(ipsec.manual.ipsec_sa) takes them in
+        O(ipsec.manual.ipsec_sa#module:encryption_algorithm) and
         O(ipsec.manual.ipsec_sa#module:authentication_algorithm).
     type: list
     elements: str
@@ -30,12 +34,15 @@ options:
     type: int
   keystore:
     description:
-      - The keystore's directory on the controller, as in O(ipsec.manual.ipsec_keystore#module:directory). It is made if it does not exist.
-      - With C(--check) nothing is written. A key that is not kept yet is then another at every evaluation. Lookups are not told of C(check_mode) of a task.
+      - The keystore's directory on the controller, as in
+        O(ipsec.manual.ipsec_keystore#module:directory). It is made if it does not exist.
+      - With C(--check) nothing is written. A key that is not kept yet is then another at every
+        evaluation. Lookups are not told of C(check_mode) of a task.
     type: str
   name:
     description:
-      - Name of the key in O(keystore). Letters, digits, C(_), C(.) and C(-). Required with O(keystore), which takes one algorithm only.
+      - Name of the key in O(keystore). Letters, digits, C(_), C(.) and C(-). Required with
+        O(keystore), which takes one algorithm only.
       - A key that is kept for another algorithm, or of another size than O(bits), is refused.
     type: str
   vault_id:
@@ -63,9 +70,11 @@ EXAMPLES = r"""
     source: 192.168.116.16
     destination: 192.168.13.213
     encryption_algorithm: aes-cbc
-    encryption_key: "{{ lookup('ipsec.manual.ipsec_key', 'aes-cbc', keystore='keystore', name='enigma-partym.encryption') }}"
+    encryption_key: "{{ lookup('ipsec.manual.ipsec_key', 'aes-cbc', keystore='keystore',
+    name='enigma-partym.encryption') }}"
     authentication_algorithm: hmac-sha256
-    authentication_key: "{{ lookup('ipsec.manual.ipsec_key', 'hmac-sha256', keystore='keystore', name='enigma-partym.authentication') }}"
+    authentication_key: "{{ lookup('ipsec.manual.ipsec_key', 'hmac-sha256', keystore='keystore',
+    name='enigma-partym.authentication') }}"
 """
 
 RETURN = r"""
@@ -82,27 +91,36 @@ from ansible import constants as C
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, shown
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_secrets import key_forms, register
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
+    AUTHENTICATION,
+    ENCRYPTION,
+    Algorithm,
+    find,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._module.secrets import key_forms, register
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.single_keys import remembered
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
-from ansible_collections.ipsec.manual.plugins.plugin_utils._remembered import remembered
 
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
         set_known(self, "ipsec_key", variables, kwargs)
         if not terms:
-            raise AnsibleLookupError("ipsec.manual.ipsec_key: no algorithm is named. Write a name such as aes-cbc or hmac-sha256.")
+            raise AnsibleLookupError(
+                "ipsec.manual.ipsec_key: no algorithm is named. Write a name such as aes-cbc or hmac-sha256."
+            )
         try:
             rows = list(map(_algorithm, terms))
             directory, name, bits = self.get_option("keystore"), self.get_option("name"), self.get_option("bits")
             if directory:
                 made = [(row, self._kept(directory, name, row, bits, variables or {})) for row in _alone(rows, name)]
             elif name:
-                raise InputError("a name is given, and no keystore to keep the key in", "name", "Give keystore, or leave name out.")
+                raise InputError(
+                    "a name is given, and no keystore to keep the key in", "name", "Give keystore, or leave name out."
+                )
             else:
                 made = [(row, keys.generate(row, bits)) for row in rows]
         except IpsecError as exc:
@@ -111,7 +129,9 @@ class LookupModule(LookupBase):
             register(key_forms(row, key))
         return [key.hex() for dummy, key in made]
 
-    def _kept(self, directory: str, name: str, row: Algorithm, bits: int | None, variables: t.Mapping[str, t.Any]) -> bytes:
+    def _kept(
+        self, directory: str, name: str, row: Algorithm, bits: int | None, variables: t.Mapping[str, t.Any]
+    ) -> bytes:
         vault = Vault(self._loader._vault.secrets, self.get_option("vault_id"), C.DEFAULT_VAULT_ENCRYPT_IDENTITY or "")
         store = Keystore(directory_of(self._loader, directory), vault)
         return remembered(store, name, row, bits, dry=bool(variables.get("ansible_check_mode")))
@@ -126,7 +146,9 @@ def _alone(rows: list[Algorithm], name: str | None) -> list[Algorithm]:
 def _algorithm(word: str) -> Algorithm:
     """The row of a cipher or an authentication algorithm; their names differ, their numbers do not."""
     if not isinstance(word, str) or word.isdigit():
-        raise InputError(f"{shown(str(word))} is no name of an algorithm", "", "Write a name such as aes-cbc or hmac-sha256.")
+        raise InputError(
+            f"{shown(str(word))} is no name of an algorithm", "", "Write a name such as aes-cbc or hmac-sha256."
+        )
     try:
         return find(ENCRYPTION, word)
     except InputError as exc:

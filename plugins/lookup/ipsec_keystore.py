@@ -8,14 +8,16 @@ DOCUMENTATION = r"""
 name: ipsec_keystore
 short_description: Read a host's security associations from the keystore
 description:
-  - Returns the security associations (SAs) that the keystore holds for connections, with their keys, as one ipseckeys text.
+  - Returns the security associations (SAs) that the keystore holds for connections, with their
+    keys, as one ipseckeys text.
   - The keystore is decrypted in memory, with the vault secrets that Ansible has loaded.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 options:
   _terms:
     description:
-      - Names of connections. If empty, every connection of the keystore that has the generation, and the endpoint O(host).
+      - Names of connections. If empty, every connection of the keystore that has the generation,
+        and the endpoint O(host).
     type: list
     elements: str
   directory:
@@ -34,8 +36,9 @@ options:
     choices: [current, next, previous, newest]
     default: current
 notes:
-  - The text holds keys. Hand it straight to O(ipsec.manual.ipseckeys_file#module:content) or O(ipsec.manual.ipsec_sadb#module:content), which hide it
-    and keep it out of temporary files. Never keep it in a variable of a host, and give it to no other module.
+  - The text holds keys. Hand it straight to O(ipsec.manual.ipseckeys_file#module:content) or
+    O(ipsec.manual.ipsec_sadb#module:content), which hide it and keep it out of temporary files.
+    Never keep it in a variable of a host, and give it to no other module.
 seealso:
   - module: ipsec.manual.ipsec_keystore
   - module: ipsec.manual.ipseckeys_file
@@ -45,7 +48,8 @@ EXAMPLES = r"""
 ---
 - name: Write the current SAs of this host
   ipsec.manual.ipseckeys_file:
-    content: "{{ lookup('ipsec.manual.ipsec_keystore', 'enigma-partym', directory='keystore', host=inventory_hostname) }}"
+    content: "{{ lookup('ipsec.manual.ipsec_keystore', 'enigma-partym', directory='keystore',
+    host=inventory_hostname) }}"
 """
 
 RETURN = r"""
@@ -61,15 +65,15 @@ import typing as t
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore_sas import everything, named
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import everything, named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 
 _PRETENDER = (
-    "this host reports a fact named inventory_hostname, by which it would get the keys of another one. Find out why, since no module of Ansible or of this "
-    "collection reports it, and empty the fact cache."
+    "this host reports a fact named inventory_hostname, by which it would get the keys of another one. Find out why,"
+    " since no module of Ansible or of this collection reports it, and empty the fact cache."
 )
 
 
@@ -81,7 +85,9 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(f"ipsec.manual.ipsec_keystore: {_PRETENDER}")
         names = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         try:
-            store = Keystore(directory_of(self._loader, self.get_option("directory")), Vault(self._loader._vault.secrets))
+            store = Keystore(
+                directory_of(self._loader, self.get_option("directory")), Vault(self._loader._vault.secrets)
+            )
             which, host = self.get_option("generation"), self.get_option("host") or ""
             sas = named(store, names, which, host) if terms else everything(store, which, host)
         except IpsecError as exc:

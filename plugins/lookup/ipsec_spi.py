@@ -8,9 +8,11 @@ DOCUMENTATION = r"""
 name: ipsec_spi
 short_description: Draw a fresh SPI for an IPsec security association
 description:
-  - Returns random security parameters indexes (SPIs) from the random number generator of the controller's operating system.
+  - Returns random security parameters indexes (SPIs) from the random number generator of the
+    controller's operating system.
   - They lie between 256 and 4294967295, since 0 to 255 are reserved. See RFC 4303, section 2.1.
-  - They differ from each other and from those that are to be excluded. An SPI must be unique at the receiving host, so exclude what that host uses.
+  - They differ from each other and from those that are to be excluded. An SPI must be unique at the
+    receiving host, so exclude what that host uses.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 options:
@@ -28,13 +30,15 @@ options:
     default: []
   keystore:
     description:
-      - A keystore's directory on the controller, as in O(ipsec.manual.ipsec_keystore#module:directory). SPIs that any of its generations has, or has had with
-        random keys, are excluded too.
+      - A keystore's directory on the controller, as in
+        O(ipsec.manual.ipsec_keystore#module:directory). SPIs that any of its generations has, or
+        has had with random keys, are excluded too.
     type: str
   destination:
     description:
-      - Address of the receiving host. Of the keystore's current, next, and previous generations only the SPIs towards it are excluded then. Needed with
-        derived keys in large numbers, since theirs are stored nowhere.
+      - Address of the receiving host. Of the keystore's current, next, and previous generations
+        only the SPIs towards it are excluded then. Needed with derived keys in large numbers, since
+        theirs are stored nowhere.
     type: str
   count:
     description:
@@ -77,13 +81,13 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SPI_MAX, SPI_MIN, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_number, parse_spi
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import connection_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SPI_MAX, SPI_MIN, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number, parse_spi
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import connection_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import taken_by
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
-from ansible_collections.ipsec.manual.plugins.plugin_utils._records import taken_by
 
 display = Display()
 
@@ -95,7 +99,9 @@ class LookupModule(LookupBase):
             used = [read_excluded(word) for word in (*terms, *self.get_option("exclude"))]
             for doubt in sorted({doubt for dummy, doubt in used if doubt}):
                 display.warning(f"ipsec.manual.ipsec_spi: exclude: {doubt}.")
-            return [f"0x{spi:08x}" for spi in draw(self.get_option("count"), {spi for spi, dummy in used} | self._kept())]
+            return [
+                f"0x{spi:08x}" for spi in draw(self.get_option("count"), {spi for spi, dummy in used} | self._kept())
+            ]
         except IpsecError as exc:
             raise AnsibleLookupError(f"ipsec.manual.ipsec_spi: {exc}") from exc
 
@@ -103,7 +109,11 @@ class LookupModule(LookupBase):
         """The SPIs that the keystore has in use."""
         directory, destination = self.get_option("keystore"), self.get_option("destination")
         if not directory and destination:
-            raise InputError("a destination is given, and no keystore to look for its SPIs in", "destination", "Give keystore, or leave it out.")
+            raise InputError(
+                "a destination is given, and no keystore to look for its SPIs in",
+                "destination",
+                "Give keystore, or leave it out.",
+            )
         if not directory:
             return set()
         store = Keystore(directory_of(self._loader, directory), Vault(self._loader._vault.secrets))
@@ -122,7 +132,9 @@ class LookupModule(LookupBase):
 
 
 def read_excluded(word: t.Any) -> tuple[int, str]:
-    """An SPI and a warning, as `parse_spi`. A SADB may also show 0 (reserved without an SPI yet) and 1 to 255; these are never drawn."""
+    """An SPI and a warning, as `parse_spi`. A SADB may also show 0 (reserved without an SPI yet)
+    and 1 to 255; these are never drawn.
+    """
     word = str(word.get("spi", "") if isinstance(word, dict) else word)
     with contextlib.suppress(InputError):
         spi = parse_number(word, 8)

@@ -9,8 +9,9 @@ DOCUMENTATION = r"""
 module: ipsec_boot
 short_description: Load security associations and policies into the kernel before the network is up
 description:
-  - Installs the C(ipseckey) command, as M(ipsec.manual.ipseckey_command) does, and a service C(ipseckeys), which loads the protected file and O(policies) at
-    boot. Works with systemd, OpenRC, and SysV init.
+  - Installs the C(ipseckey) command, as M(ipsec.manual.ipseckey_command) does, and a service
+    C(ipseckeys), which loads the protected file and O(policies) at boot. Works with systemd,
+    OpenRC, and SysV init.
   - On Solaris and illumos, points C(svc:/network/ipsec/manual-key) to the file and enables it.
     Enabling, refreshing, or disabling that service flushes all SAs, including those of others, so
     this is done only if the service is disabled or points elsewhere.
@@ -117,7 +118,8 @@ EXAMPLES = r"""
 RETURN = r"""
 service_manager:
   description:
-    - The service manager of the host, empty if none that is known was found, which only O(state=query) allows.
+    - The service manager of the host, empty if none that is known was found, which only
+      O(state=query) allows.
   returned: success
   type: str
   sample: systemd
@@ -168,10 +170,10 @@ files:
   sample: ["/etc/ipsecpolicies.json", "/etc/systemd/system/ipseckeys.service"]
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_BOOT
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_boot import apply_boot
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import apply_boot
+from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:

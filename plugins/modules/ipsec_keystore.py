@@ -9,11 +9,13 @@ DOCUMENTATION = r"""
 module: ipsec_keystore
 short_description: Keep the keys of IPsec connections in generations, vault-encrypted on the controller
 description:
-  - Makes, promotes, and discards generations. A generation is all security associations (SAs) of one connection that were made together, with new
-    keys and new SPIs.
-  - Keeps one file for each connection, encrypted with Ansible Vault, that holds the current, the next, and the previous generation, and fingerprints of all
-    keys that were ever used. A key that was retired is never used again, in whatever connection.
-  - Runs on the controller and touches no host. Keys are encrypted and decrypted in memory. Files are replaced atomically, with mode 0600.
+  - Makes, promotes, and discards generations. A generation is all security associations (SAs) of
+    one connection that were made together, with new keys and new SPIs.
+  - Keeps one file for each connection, encrypted with Ansible Vault, that holds the current, the
+    next, and the previous generation, and fingerprints of all keys that were ever used. A key that
+    was retired is never used again, in whatever connection.
+  - Runs on the controller and touches no host. Keys are encrypted and decrypted in memory. Files
+    are replaced atomically, with mode 0600.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -37,28 +39,33 @@ attributes:
 options:
   state:
     description:
-      - With V(prepared), every connection has the generation that its hosts should use. A next generation that a broken run left is taken up again, if
-        it was made for the same settings. Otherwise one is made if there is no current one, if the current one was made for other settings,
-        or if O(new_keys=true).
+      - With V(prepared), every connection has the generation that its hosts should use. A next
+        generation that a broken run left is taken up again, if it was made for the same settings.
+        Otherwise one is made if there is no current one, if the current one was made for other
+        settings, or if O(new_keys=true).
       - With V(switching), the next generation is marked as one that hosts may use from now on.
       - With V(promoted), the next generation becomes the current one, and the current one the previous one.
       - With V(discarded), the next generation is given up, and its keys are retired.
       - With V(retired), the keys of the previous generation are erased. Their fingerprints stay.
         RV(departed) hosts are forgotten. A connection that is named in O(only) but no longer in
         O(connections) loses all of its keys.
-      - With V(released), this run gives the keystore up, so that others may use it at once, also from machines and containers that cannot see that this one has
-        ended. Generations stay as they are. It belongs into an C(always) section.
+      - With V(released), this run gives the keystore up, so that others may use it at once, also
+        from machines and containers that cannot see that this one has ended. Generations stay as
+        they are. It belongs into an C(always) section.
     type: str
     choices: [prepared, switching, promoted, discarded, retired, released]
     default: prepared
   directory:
     description:
-      - Directory on the controller that holds the keystore, relative to the playbook, or beginning with C(~). It is made with mode 0700 if it does not
-        exist, with a C(.gitignore) for its lock.
+      - Directory on the controller that holds the keystore, relative to the playbook, or beginning
+        with C(~). It is made with mode 0700 if it does not exist, with a C(.gitignore) for its
+        lock.
       - Each of its files holds the random id of this keystore. A file of another keystore is
         refused, even if the same password opens it.
-      - One run at a time uses it. A run owns it from V(prepared) to V(released) or V(discarded), or until its process has ended.
-      - Whether a process on another machine, or in another container, has ended cannot be seen; such a run is believed for an hour.
+      - One run at a time uses it. A run owns it from V(prepared) to V(released) or V(discarded), or
+        until its process has ended.
+      - Whether a process on another machine, or in another container, has ended cannot be seen;
+        such a run is believed for an hour.
     type: path
     required: true
   connections:
@@ -75,28 +82,33 @@ options:
         required: true
       endpoints:
         description:
-          - Two or more hosts. Every two of them share security associations (SAs), unless O(connections[].hub) or O(connections[].multicast) says otherwise.
-          - A dictionary of inventory hosts, each with its literal address, or with C(address) and, for tunnels, C(networks) behind it in CIDR notation.
+          - Two or more hosts. Every two of them share security associations (SAs), unless
+            O(connections[].hub) or O(connections[].multicast) says otherwise.
+          - A dictionary of inventory hosts, each with its literal address, or with C(address) and,
+            for tunnels, C(networks) behind it in CIDR notation.
           - Or a list of inventory hosts that have the variable C(ipsec_address).
           - Required unless O(connections[].group) is given.
         type: raw
       group:
         description:
-          - Groups of the inventory whose hosts are endpoints, at the address in their variable C(ipsec_address). O(connections[].endpoints) may say more
-            about some of them and add others.
+          - Groups of the inventory whose hosts are endpoints, at the address in their variable
+            C(ipsec_address). O(connections[].endpoints) may say more about some of them and add
+            others.
         type: list
         elements: str
         default: []
       hub:
         description:
-          - Hosts that share SAs with every endpoint, while the others share none with each other. They count as endpoints.
+          - Hosts that share SAs with every endpoint, while the others share none with each other.
+            They count as endpoints.
         type: list
         elements: str
         default: []
       multicast:
         description:
-          - Addresses of multicast groups. Each association is then one SA that all endpoints share, with one SPI and one key, for sending and receiving, as
-            OSPFv3 wants it. See RFC 4552, section 7.
+          - Addresses of multicast groups. Each association is then one SA that all endpoints share,
+            with one SPI and one key, for sending and receiving, as OSPFv3 wants it. See RFC 4552,
+            section 7.
           - Needs transport mode, and has no anti-replay window, since an SA with many senders cannot have one.
         type: list
         elements: str
@@ -139,7 +151,8 @@ options:
             description: Length of the integrity check value. The default is what the RFC of the algorithm says.
             type: int
           replay_window:
-            description: Anti-replay window in packets, V(0) for none. A restart of one end breaks it until the next rotation.
+            description: Anti-replay window in packets, V(0) for none. A restart of one end breaks
+              it until the next rotation.
             type: int
             default: 0
           esn:
@@ -150,7 +163,8 @@ options:
             description: Limits, any of the suboptions of O(ipsec.manual.ipsec_sa#module:lifetimes).
             type: dict
       reqid:
-        description: Number that policies name the SAs by. SAs of others between the same addresses, which carry another one, stay.
+        description: Number that policies name the SAs by. SAs of others between the same addresses,
+          which carry another one, stay.
         type: int
         default: 0
       mark:
@@ -173,8 +187,8 @@ options:
     default: []
   store:
     description:
-      - Where the keys of a new generation come from. With V(random), each is random and kept. With V(derived), all come from one root secret, with
-        HKDF-SHA-256, and none is kept.
+      - Where the keys of a new generation come from. With V(random), each is random and kept. With
+        V(derived), all come from one root secret, with HKDF-SHA-256, and none is kept.
       - A connection whose current generation is of the other kind gets a new one.
       - If missing, a connection keeps the kind that it has, and a new one gets V(random).
     type: str
@@ -186,14 +200,16 @@ options:
     default: false
   new_root:
     description:
-      - Whether O(state=prepared) makes a new root secret, and a new generation from it for every connection with derived keys. The old root secret goes as
-        soon as no generation comes from it.
+      - Whether O(state=prepared) makes a new root secret, and a new generation from it for every
+        connection with derived keys. The old root secret goes as soon as no generation comes from
+        it.
       - A root secret that a broken run left half used is brought in everywhere before there is another.
     type: bool
     default: false
   check_run:
     description:
-      - Whether to refuse unless all endpoints of the connections take part in the play together, in step, over transports that hide what they carry.
+      - Whether to refuse unless all endpoints of the connections take part in the play together, in
+        step, over transports that hide what they carry.
     type: bool
     default: false
   trusted_transports:
@@ -210,8 +226,9 @@ options:
     default: []
   digest_key:
     description:
-      - A secret of this run, as 64 hex digits. With it, the fingerprints that are returned cover every key and can be compared between
-        hosts of this run only. They are HMAC-SHA-256, cut to 32 hex digits.
+      - A secret of this run, as 64 hex digits. With it, the fingerprints that are returned cover
+        every key and can be compared between hosts of this run only. They are HMAC-SHA-256, cut to
+        32 hex digits.
       - Without it, keys of fewer than 112 bits are left out, since whoever reads the fingerprints
         could test guesses. Only DES has such keys.
       - Create a new one for each run with P(ipsec.manual.ipsec_key#lookup) for V(hmac-sha256), and
@@ -220,7 +237,8 @@ options:
   allow_static_counter_mode:
     description:
       - Whether to accept AES-GCM, AES-CCM, AES-GMAC, AES-CTR, and ChaCha20-Poly1305.
-      - With static keys these repeat nonces as soon as a key is loaded a second time, which breaks them. See RFC 8221, section 3.
+      - With static keys these repeat nonces as soon as a key is loaded a second time, which breaks
+        them. See RFC 8221, section 3.
     type: bool
     default: false
   force:
@@ -230,7 +248,8 @@ options:
     default: false
   vault_id:
     description:
-      - Vault identity that encrypts. If empty, a file keeps its own, and a new file takes the one that C(ansible-vault) would.
+      - Vault identity that encrypts. If empty, a file keeps its own, and a new file takes the one
+        that C(ansible-vault) would.
     type: str
     default: ""
 seealso:
@@ -279,9 +298,10 @@ EXAMPLES = r"""
 RETURN = r"""
 connections:
   description:
-    - For each connection what RV(ipsec.manual.ipsec_keystore_info#module:connections) tells, and its C(outcome) (V(made), V(resumed), V(kept), or the state
-      asked for), the number of C(sas), C(endpoints), the addresses of an SA that all share (C(multicast)), whether it has a C(counter_mode) cipher, and whether
-      it has C(anti_replay).
+    - For each connection what RV(ipsec.manual.ipsec_keystore_info#module:connections) tells, and
+      its C(outcome) (V(made), V(resumed), V(kept), or the state asked for), the number of C(sas),
+      C(endpoints), the addresses of an SA that all share (C(multicast)), whether it has a
+      C(counter_mode) cipher, and whether it has C(anti_replay).
   returned: success, but not with O(state=released)
   type: list
   elements: dict
@@ -299,11 +319,13 @@ connections:
       anti_replay: false
 hosts:
   description:
-    - For each host the names of its C(connections), those of them whose current SAs the next ones do not take the place of (C(left_behind)), since
-      addresses, reqid, mark, or if_id changed, its C(addresses), and the kinds of SAs (C(associations)) that its kernel must carry.
+    - For each host the names of its C(connections), those of them whose current SAs the next ones
+      do not take the place of (C(left_behind)), since addresses, reqid, mark, or if_id changed, its
+      C(addresses), and the kinds of SAs (C(associations)) that its kernel must carry.
   returned: success, but not with O(state=released)
   type: dict
-  sample: {"enigma": {"connections": ["enigma-partym"], "left_behind": [], "addresses": ["192.168.116.16"], "associations": [{"protocol": "esp"}]}}
+  sample: {"enigma": {"connections": ["enigma-partym"], "left_behind": [], "addresses":
+  ["192.168.116.16"], "associations": [{"protocol": "esp"}]}}
 departed:
   description:
     - For each connection that continued after hosts left it, its C(name) and those C(hosts), which
@@ -329,7 +351,8 @@ pending:
   sample: true
 digest:
   description:
-    - For each two addresses one fingerprint over the SAs that the hosts should hold between them, as M(ipsec.manual.ipsec_sadb) shows it.
+    - For each two addresses one fingerprint over the SAs that the hosts should hold between them,
+      as M(ipsec.manual.ipsec_sadb) shows it.
   returned: success, but not with O(state=released)
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
@@ -341,7 +364,8 @@ held:
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
 before:
   description:
-    - The same as RV(held) for the current generations of connections of which a newer one was discarded after hosts may have used it.
+    - The same as RV(held) for the current generations of connections of which a newer one was
+      discarded after hosts may have used it.
   returned: success, but not with O(state=released)
   type: dict
   sample: {}

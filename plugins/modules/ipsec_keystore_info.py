@@ -56,10 +56,13 @@ EXAMPLES = r"""
 RETURN = r"""
 connections:
   description:
-    - For each connection its C(name), the C(phase) of its rotation with the time it began (C(since)) and who began it (C(by), user and controller), the
-      C(generation) that hosts should use with the time it was C(created), C(created_by) whom, its C(age) in seconds, the time it was C(promoted) and
-      C(promoted_by) whom, whether its keys are random or derived (C(store)) and from which C(root) secret (a fingerprint), the numbers of the C(current),
-      C(next), and C(previous) generation (V(0) for none), and all that were C(retired), with the number of their fingerprints.
+    - For each connection its C(name), the C(phase) of its rotation with the time it began
+      (C(since)) and who began it (C(by), user and controller), the C(generation) that hosts should
+      use with the time it was C(created), C(created_by) whom, its C(age) in seconds, the time it
+      was C(promoted) and C(promoted_by) whom, whether its keys are random or derived (C(store)) and
+      from which C(root) secret (a fingerprint), the numbers of the C(current), C(next), and
+      C(previous) generation (V(0) for none), and all that were C(retired), with the number of their
+      fingerprints.
     - The phase is V(steady), V(prepared), or V(switching).
   returned: success
   type: list
@@ -83,7 +86,8 @@ connections:
       retired: []
 roots:
   description:
-    - The root secrets, the newest last, each with its C(fingerprint), the time it was C(created), and C(created_by) whom.
+    - The root secrets, the newest last, each with its C(fingerprint), the time it was C(created),
+      and C(created_by) whom.
   returned: success
   type: list
   elements: dict

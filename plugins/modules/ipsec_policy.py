@@ -9,8 +9,10 @@ DOCUMENTATION = r"""
 module: ipsec_policy
 short_description: Keep IPsec policies as described, so that traffic goes through security associations
 description:
-  - Adds, replaces, or removes entries of the kernel's security policy database (SPD). Without one, security associations (SAs) carry nothing.
-  - A policy is identified by O(direction), O(selector), O(mark), and O(if_id). Policies with another identity stay as they are.
+  - Adds, replaces, or removes entries of the kernel's security policy database (SPD). Without one,
+    security associations (SAs) carry nothing.
+  - A policy is identified by O(direction), O(selector), O(mark), and O(if_id). Policies with
+    another identity stay as they are.
   - Takes one policy in its options, or any number in O(policies), which are changed all or none.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -44,7 +46,8 @@ options:
   selector: &selector
     description:
       - The traffic that the policy is for.
-      - Required, with at least one of its networks, since a policy is for IPv4 or for IPv6. Any address is V(0.0.0.0/0) or V(::/0).
+      - Required, with at least one of its networks, since a policy is for IPv4 or for IPv6. Any
+        address is V(0.0.0.0/0) or V(::/0).
     type: dict
     suboptions:
       source:
@@ -117,11 +120,13 @@ options:
         type: int
         default: 0
       spi:
-        description: The SA must have this SPI. If missing, the newest SA is taken, so that a new one takes over as soon as it is installed.
+        description: The SA must have this SPI. If missing, the newest SA is taken, so that a new
+          one takes over as soon as it is installed.
         type: str
       level:
         description:
-          - V(required) drops the traffic while there is no such SA. V(use) lets it pass unprotected, which is rarely wanted and warned about.
+          - V(required) drops the traffic while there is no such SA. V(use) lets it pass
+            unprotected, which is rarely wanted and warned about.
         type: str
         choices: [required, use]
         default: required
@@ -213,10 +218,10 @@ operations:
   sample: ["add policy out 192.168.116.16/32 > 192.168.13.213/32"]
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_POLICY
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_policy import apply_policies
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_POLICY
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.policy import apply_policies
+from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:

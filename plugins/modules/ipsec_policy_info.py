@@ -170,25 +170,26 @@ policies:
       type: int
       sample: 0
     complete:
-      description: Whether this is all of it. V(false) if it also has properties that M(ipsec.manual.ipsec_policy) cannot
-        express, such as a port range.
+      description: Whether this is all of it. V(false) if it also has properties that
+        M(ipsec.manual.ipsec_policy) cannot express, such as a port range.
       returned: always
       type: bool
       sample: true
     flags:
       description:
-        - Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, named as C(ip xfrm)
-          names them where it does. Limits have their value, in seconds, bytes, or packets.
+        - Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set,
+          named as C(ip xfrm) names them where it does. Limits have their value, in seconds, bytes, or
+          packets.
       returned: always
       type: list
       elements: str
       sample: ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"]
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_POLICY_INFO
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_policy import policy_info
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_POLICY_INFO
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.policy import policy_info
+from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:

@@ -9,8 +9,9 @@ DOCUMENTATION = r"""
 module: ipsec_preflight
 short_description: Check whether a host is fit for a change of keys
 description:
-  - Looks at everything that could stop a rotation on this host, before any host is touched. It tries the way to the kernel and its right to use it, what the
-    kernel can do, the protected file and its directory, and the addresses.
+  - Looks at everything that could stop a rotation on this host, before any host is touched. It
+    tries the way to the kernel and its right to use it, what the kernel can do, the protected file
+    and its directory, and the addresses.
   - Fails with all it finds at once. Changes nothing.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -25,7 +26,8 @@ extends_documentation_fragment:
 options:
   path:
     description:
-      - Path of the protected file on the target. It may be missing, and so may its directory. What is there must be fit to hold keys.
+      - Path of the protected file on the target. It may be missing, and so may its directory. What
+        is there must be fit to hold keys.
     type: path
     default: /etc/inet/secret/ipseckeys
   addresses:
@@ -73,8 +75,10 @@ options:
         default: false
   expected:
     description:
-      - What the host is to hold in the end, as RV(ipsec.manual.ipsec_keystore#module:held). What does not lie between O(addresses) and others is left out.
-      - If the kernel hides keys, a host that would have to change SAs that it has is refused, since they could not be brought back.
+      - What the host is to hold in the end, as RV(ipsec.manual.ipsec_keystore#module:held). What
+        does not lie between O(addresses) and others is left out.
+      - If the kernel hides keys, a host that would have to change SAs that it has is refused, since
+        they could not be brought back.
     type: dict
     default: {}
 seealso:
@@ -130,21 +134,23 @@ file:
       sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 held:
   description:
-    - For each two addresses and each owner (reqid, mark, if_id) one fingerprint over all its SAs in the SADB.
+    - For each two addresses and each owner (reqid, mark, if_id) one fingerprint over all its SAs in
+      the SADB.
   returned: success
   type: dict
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
 leftovers:
   description:
-    - Files that a broken rotation left beside O(path), named like it with C(.next), C(.previous), or C(.replaced)
-      added.
+    - Files that a broken rotation left beside O(path), named like it with C(.next), C(.previous),
+      or C(.replaced) added.
   returned: success
   type: list
   elements: str
   sample: ["/etc/inet/secret/ipseckeys.next"]
 keys_hidden:
   description:
-    - Whether this kernel hides keys (lockdown), so that nobody can see whether the right ones are installed.
+    - Whether this kernel hides keys (lockdown), so that nobody can see whether the right ones are
+      installed.
   returned: success
   type: bool
   sample: false
@@ -163,10 +169,10 @@ backend:
   sample: xfrm
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_PREFLIGHT
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_preflight import preflight
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_PREFLIGHT
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.preflight import preflight
+from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:

@@ -9,10 +9,12 @@ DOCUMENTATION = r"""
 module: ipsec_probe
 short_description: Send packets through security associations and read their counters
 description:
-  - Sends UDP datagrams to the discard port (9) of the peers that a protected file names, from this host's addresses, so that the kernel's IPsec
-    policies send them through the security associations (SAs) of the file. Reads the SAs' counters before and after.
+  - Sends UDP datagrams to the discard port (9) of the peers that a protected file names, from this
+    host's addresses, so that the kernel's IPsec policies send them through the security
+    associations (SAs) of the file. Reads the SAs' counters before and after.
   - Nothing answers, nothing has to listen. An SA whose counter rose at both ends carries packets.
-  - Changes no SA and no policy. Without an IPsec policy for them the datagrams leave unprotected; they hold nothing secret.
+  - Changes no SA and no policy. Without an IPsec policy for them the datagrams leave unprotected;
+    they hold nothing secret.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -74,18 +76,21 @@ sent:
       type: str
       sample: "esp|192.168.13.213|0x8bcd1407"
     before:
-      description: Packets it had carried before, or octets with O(backend=solaris). V(null) if it was not in the SADB.
+      description: Packets it had carried before, or octets with O(backend=solaris). V(null) if it was
+        not in the SADB.
       returned: always
       type: int
       sample: 0
     after:
-      description: Packets it had carried afterwards, or octets with O(backend=solaris). V(null) if it was not in the SADB.
+      description: Packets it had carried afterwards, or octets with O(backend=solaris). V(null) if it
+        was not in the SADB.
       returned: always
       type: int
       sample: 3
 received:
   description:
-    - The inbound SAs of the file, in the same form. Packets of peers may have come in between, or come later.
+    - The inbound SAs of the file, in the same form. Packets of peers may have come in between, or
+      come later.
   returned: success
   type: list
   elements: dict
@@ -96,12 +101,14 @@ received:
       type: str
       sample: "esp|192.168.13.213|0x8bcd1407"
     before:
-      description: Packets it had carried before, or octets with O(backend=solaris). V(null) if it was not in the SADB.
+      description: Packets it had carried before, or octets with O(backend=solaris). V(null) if it was
+        not in the SADB.
       returned: always
       type: int
       sample: 0
     after:
-      description: Packets it had carried afterwards, or octets with O(backend=solaris). V(null) if it was not in the SADB.
+      description: Packets it had carried afterwards, or octets with O(backend=solaris). V(null) if it
+        was not in the SADB.
       returned: always
       type: int
       sample: 3
@@ -120,10 +127,10 @@ backend:
   sample: xfrm
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_PROBE
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_probe import probe
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_PROBE
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.probe import probe
+from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:

@@ -36,7 +36,8 @@ attributes:
 options:
   step:
     description:
-      - V(begin), V(prepare), V(switch), V(report), V(promote), V(conclude), and V(end) run once, on the controller alone, and need C(run_once).
+      - V(begin), V(prepare), V(switch), V(report), V(promote), V(conclude), and V(end) run once, on
+        the controller alone, and need C(run_once).
       - V(judge) and V(stop) run for every host, on the controller alone.
       - V(service) is the one step of the role P(ipsec.manual.boot#role).
       - The others ask every host.
@@ -95,7 +96,8 @@ answers:
         replaced: 0
         unchanged: 0
 connections:
-  description: The names of the connections that the run is about, or with V(prepare) what M(ipsec.manual.ipsec_keystore) returns about each.
+  description: The names of the connections that the run is about, or with V(prepare) what
+    M(ipsec.manual.ipsec_keystore) returns about each.
   returned: with V(begin) and V(prepare)
   type: list
   elements: raw

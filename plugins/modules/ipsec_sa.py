@@ -10,10 +10,10 @@ module: ipsec_sa
 short_description: Keep one IPsec security association as described
 description:
   - Adds, replaces, or removes one security association (SA) in the kernel's security association database (SADB).
-  - An SA is identified by O(protocol), O(destination), O(spi), and O(mark) if given, as RFC 2401, section 4.1, and Linux have
-    it. Its source is not part of that.
-  - An SA that has the identity but differs in anything else, its keys included, is replaced in one step, since kernels cannot change
-    the key of an SA in place.
+  - An SA is identified by O(protocol), O(destination), O(spi), and O(mark) if given, as RFC 2401,
+    section 4.1, and Linux have it. Its source is not part of that.
+  - An SA that has the identity but differs in anything else, its keys included, is replaced in one
+    step, since kernels cannot change the key of an SA in place.
   - Every other SA stays as it is.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -42,8 +42,8 @@ options:
     description:
       - Security parameters index, 256 to 4294967295. The receiver finds the SA by it.
       - With O(state=absent) also V(1) to V(255), which another program may have taken.
-      - Hexadecimal with a leading V(0x). Digits alone are decimal, as C(ipseckey) reads them. Bare digits with a letter from V(a) to V(f)
-        are hexadecimal.
+      - Hexadecimal with a leading V(0x). Digits alone are decimal, as C(ipseckey) reads them. Bare
+        digits with a letter from V(a) to V(f) are hexadecimal.
     type: str
     required: true
   source:
@@ -60,7 +60,8 @@ options:
     aliases: [dst]
   mode:
     description:
-      - V(transport) protects what is inside an IP packet between two hosts, V(tunnel) whole IP packets between two gateways.
+      - V(transport) protects what is inside an IP packet between two hosts, V(tunnel) whole IP
+        packets between two gateways.
     type: str
     choices: [transport, tunnel]
     default: transport
@@ -72,14 +73,15 @@ options:
     aliases: [encr_alg]
   encryption_key:
     description:
-      - Key of the cipher in hexadecimal, with or without a leading V(0x). The salt of AES-GCM and its like comes at the end.
+      - Key of the cipher in hexadecimal, with or without a leading V(0x). The salt of AES-GCM and
+        its like comes at the end.
       - Make one with P(ipsec.manual.ipsec_key#lookup), which knows the right length.
     type: str
     aliases: [encrkey]
   authentication_algorithm:
     description:
-      - Algorithm of the integrity check value (ICV), by a name of C(ipseckey) such as V(hmac-sha256), or of the Linux kernel such as
-        V(hmac(sha256\)).
+      - Algorithm of the integrity check value (ICV), by a name of C(ipseckey) such as
+        V(hmac-sha256), or of the Linux kernel such as V(hmac(sha256\)).
       - Required for AH, and for ESP with a cipher that has no integrity of its own unless AH accompanies it.
     type: str
     aliases: [auth_alg]
@@ -114,7 +116,8 @@ options:
     default: 0
   mark:
     description:
-      - Packet mark that selects the SA, as V(VALUE) or V(VALUE/MASK), each decimal or with V(0x). Part of the SA's identity.
+      - Packet mark that selects the SA, as V(VALUE) or V(VALUE/MASK), each decimal or with V(0x).
+        Part of the SA's identity.
     type: str
   if_id:
     description:
@@ -213,25 +216,27 @@ options:
     choices: [inbound, outbound]
   output_mark:
     description:
-      - Mark set on packets after the SA has processed them, as V(VALUE) or V(VALUE/MASK), each decimal or with V(0x). Outbound, routing
-        and firewall see it on the protected packet; inbound, on the plain one. Bits outside the mask stay as they were.
+      - Mark set on packets after the SA has processed them, as V(VALUE) or V(VALUE/MASK), each
+        decimal or with V(0x). Outbound, routing and firewall see it on the protected packet;
+        inbound, on the plain one. Bits outside the mask stay as they were.
       - Linux only, from 4.19 on.
     type: str
   tfc_padding:
     description:
-      - Octets up to which what a packet carries is padded, V(0) to V(65535), so that its size tells less. V(0) pads nothing. See RFC 4303,
-        section 2.7. Packets never grow beyond the path's maximum.
+      - Octets up to which what a packet carries is padded, V(0) to V(65535), so that its size tells
+        less. V(0) pads nothing. See RFC 4303, section 2.7. Packets never grow beyond the path's
+        maximum.
       - Only for V(esp) with O(mode=tunnel). Only the sender heeds it; the receiver takes such packets anyway.
       - Linux only.
     type: int
     default: 0
   nat_keepalive:
     description:
-      - Seconds without traffic after which the kernel sends a packet that keeps the NAT mapping alive. V(0) for never. See RFC 3948,
-        section 4.
+      - Seconds without traffic after which the kernel sends a packet that keeps the NAT mapping
+        alive. V(0) for never. See RFC 3948, section 4.
       - Needs O(encapsulation), O(direction=outbound), and no O(replay_window).
-      - These packets pass policies as others do. One for all traffic between the two hosts sends them through the SA, which
-        keeps the mapping alive too.
+      - These packets pass policies as others do. One for all traffic between the two hosts sends
+        them through the SA, which keeps the mapping alive too.
       - Linux only, from 6.11 on; an earlier kernel is refused.
     type: int
     default: 0
@@ -516,10 +521,10 @@ backend:
   sample: xfrm
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SA
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_sa import apply_sa
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_SA
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
+from ansible_collections.ipsec.manual.plugins.module_utils._module.sa import apply_sa
 
 
 def main() -> None:

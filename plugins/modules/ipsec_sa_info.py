@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: ipsec_sa_info
 short_description: Show the security associations of the kernel, without keys
 description:
-  - Reads the kernel's security association database (SADB), and says of each security association (SA) what it is, what it has done, and what is
-    left of its budget.
+  - Reads the kernel's security association database (SADB), and says of each security association
+    (SA) what it is, what it has done, and what is left of its budget.
   - Shows fingerprints of keys, never a key.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -259,8 +259,8 @@ sas:
       sample: false
     flags:
       description:
-        - Properties that another program gave the SA and that this collection neither sets nor keeps, such as C(noecn) or
-          C(pcpu=3).
+        - Properties that another program gave the SA and that this collection neither sets nor keeps,
+          such as C(noecn) or C(pcpu=3).
         - An SA that has any differs from every SA of a text, and no backup can hold it.
       returned: always
       type: list
@@ -274,7 +274,8 @@ sas:
     counters:
       description:
         - What the SA has done.
-        - With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA that keeps one.
+        - With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA that keeps
+          one.
       returned: always
       type: dict
       contains:
@@ -329,13 +330,14 @@ sas:
       type: dict
       contains:
         packets:
-          description: Packets until the sequence numbers (2^32, or 2^64 with ESN) or the hard limit of packets run out.
+          description: Packets until the sequence numbers (2^32, or 2^64 with ESN) or the hard limit of
+            packets run out.
           returned: always
           type: int
           sample: 4294967285
         bytes:
-          description: Bytes until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks. V(null) where there
-            is no such limit.
+          description: Bytes until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks.
+            V(null) where there is no such limit.
           returned: always
           type: int
           sample: null
@@ -361,10 +363,10 @@ backend:
   sample: xfrm
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SA_INFO
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_info import sa_info
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_SA_INFO
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
+from ansible_collections.ipsec.manual.plugins.module_utils._module.sa_info import sa_info
 
 
 def main() -> None:

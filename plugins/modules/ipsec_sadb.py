@@ -9,11 +9,11 @@ DOCUMENTATION = r"""
 module: ipsec_sadb
 short_description: Keep a set of IPsec security associations as a text describes them
 description:
-  - Compares the security associations (SAs) of an ipseckeys text with the kernel's security association database (SADB), and makes the SADB
-    agree with it in one transaction.
+  - Compares the security associations (SAs) of an ipseckeys text with the kernel's security
+    association database (SADB), and makes the SADB agree with it in one transaction.
   - If the kernel refuses one step, those before it are undone, and the error says what it refused.
-  - Leaves SAs of others alone, unless O(scope=all). Those are reservations of a key management daemon, and SAs whose reqid, mark, and if_id
-    no SA of the text carries.
+  - Leaves SAs of others alone, unless O(scope=all). Those are reservations of a key management
+    daemon, and SAs whose reqid, mark, and if_id no SA of the text carries.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -59,14 +59,16 @@ options:
     default: []
   direction:
     description:
-      - Restricts everything to SAs towards this host (V(inbound)) or away from it (V(outbound)), so that one file can be installed in steps.
+      - Restricts everything to SAs towards this host (V(inbound)) or away from it (V(outbound)), so
+        that one file can be installed in steps.
     type: str
     choices: [both, inbound, outbound]
     default: both
   backup:
     description:
-      - Path on the target of a protected file. Before anything changes, the SAs in scope are written to it as they are, with keys and
-        sequence numbers, also if there are none. Those in a counter mode too; loading them from it needs O(allow_static_counter_mode).
+      - Path on the target of a protected file. Before anything changes, the SAs in scope are
+        written to it as they are, with keys and sequence numbers, also if there are none. Those in
+        a counter mode too; loading them from it needs O(allow_static_counter_mode).
       - Sequence numbers of outbound SAs are written 4194304 higher than they are (or higher by half
         of what is left, if an SA has fewer left), so that an SA that is restored does not reuse
         numbers from before it was removed. Peers accept such a leap, but drop packets that repeat a
@@ -100,8 +102,8 @@ options:
     default: []
   at:
     description:
-      - Instant in seconds since the epoch, on the target's clock. Everything is prepared, then the module waits and changes the SADB at that
-        instant, so that peers switch together.
+      - Instant in seconds since the epoch, on the target's clock. Everything is prepared, then the
+        module waits and changes the SADB at that instant, so that peers switch together.
       - Refused if it is more than 300 seconds away, or more than one second ago, even if the module
         itself woke up late.
     type: float
@@ -195,7 +197,8 @@ counts:
       sample: 1
 digest:
   description:
-    - For each two addresses one fingerprint over the SAs of the text that the kernel now holds between them.
+    - For each two addresses one fingerprint over the SAs of the text that the kernel now holds
+      between them.
     - Two hosts that show the same one hold the same SAs with the same keys.
     - In check mode, and where the kernel hides keys, that of the text.
   returned: success and O(state) is V(present) or V(exact)
@@ -215,10 +218,10 @@ backend:
   sample: xfrm
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSEC_SADB
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_sadb import apply_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_SADB
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
+from ansible_collections.ipsec.manual.plugins.module_utils._module.sadb import apply_sadb
 
 
 def main() -> None:

@@ -9,9 +9,11 @@ DOCUMENTATION = r"""
 module: ipseckey_command
 short_description: Install the ipseckey command
 description:
-  - Installs the command C(ipseckey) for Linux as one executable file, with its manual page and its completion for bash. Downloads nothing.
-  - The program is the part of this collection that the modules run on, and is replaced as a whole where that changes. It needs Python's standard
-    library only, and reads modules neither from the environment's paths nor from the current directory.
+  - Installs the command C(ipseckey) for Linux as one executable file, with its manual page and its
+    completion for bash. Downloads nothing.
+  - The program is the part of this collection that the modules run on, and is replaced as a whole
+    where that changes. It needs Python's standard library only, and reads modules neither from the
+    environment's paths nor from the current directory.
   - A program that does not start is not put in its place.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -31,13 +33,15 @@ options:
   state:
     description:
       - Whether the command should be installed.
-      - V(absent) also removes the directories C(share/man/man8) and C(share/bash-completion/completions) of the prefix where nothing else is in them.
+      - V(absent) also removes the directories C(share/man/man8) and
+        C(share/bash-completion/completions) of the prefix where nothing else is in them.
     type: str
     choices: [absent, present]
     default: present
   prefix:
     description:
-      - Directory that the command goes below, to C(sbin/ipseckey), C(share/man/man8/ipseckey.8), and C(share/bash-completion/completions/ipseckey).
+      - Directory that the command goes below, to C(sbin/ipseckey), C(share/man/man8/ipseckey.8),
+        and C(share/bash-completion/completions/ipseckey).
     type: path
     default: /usr/local
   python:
@@ -83,10 +87,10 @@ files:
   sample: ["/usr/local/sbin/ipseckey", "/usr/local/share/man/man8/ipseckey.8"]
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSECKEY_COMMAND
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_program import apply_program
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSECKEY_COMMAND
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.command import apply_program
+from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:

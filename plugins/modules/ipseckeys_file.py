@@ -9,9 +9,10 @@ DOCUMENTATION = r"""
 module: ipseckeys_file
 short_description: Keep the protected file of security associations
 description:
-  - Checks an ipseckeys text and writes it in canonical form to a protected file, atomically, with mode 0600 and owner root.
-  - The file may not be a symbolic link, nor readable by others, nor lie on a network file system, nor in a directory that others can write.
-    Missing directories are created with mode 0700.
+  - Checks an ipseckeys text and writes it in canonical form to a protected file, atomically, with
+    mode 0600 and owner root.
+  - The file may not be a symbolic link, nor readable by others, nor lie on a network file system,
+    nor in a directory that others can write. Missing directories are created with mode 0700.
   - Does not touch the kernel. M(ipsec.manual.ipsec_sadb) loads the file.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -34,7 +35,8 @@ options:
   path:
     description:
       - Path of the file on the target.
-      - The default is what a boot loader reads. It takes no SA with a counter mode cipher, not even with O(allow_static_counter_mode).
+      - The default is what a boot loader reads. It takes no SA with a counter mode cipher, not even
+        with O(allow_static_counter_mode).
     type: path
     default: /etc/inet/secret/ipseckeys
   others:
@@ -46,15 +48,16 @@ options:
   scope:
     description:
       - With V(all), the file holds exactly the SAs of the text.
-      - With V(peers), the text replaces what the file holds between the addresses it names, and SAs between other addresses stay.
-        Tasks for several peers may run at the same time and in any order, if the directory is closed to other users.
+      - With V(peers), the text replaces what the file holds between the addresses it names, and SAs
+        between other addresses stay. Tasks for several peers may run at the same time and in any
+        order, if the directory is closed to other users.
     type: str
     choices: [all, peers]
     default: all
   remove_src:
     description:
-      - Path of another protected file on the target. With O(scope=peers), its SAs go out of the file, also those between addresses that the text
-        does not name. Their keys do not matter.
+      - Path of another protected file on the target. With O(scope=peers), its SAs go out of the
+        file, also those between addresses that the text does not name. Their keys do not matter.
     type: path
   omit_counter_mode:
     description:
@@ -66,7 +69,8 @@ options:
   target:
     description:
       - System that will read the file.
-      - V(solaris) writes in the words of its C(ipseckey), and refuses what that has no word for. The text itself may use other words.
+      - V(solaris) writes in the words of its C(ipseckey), and refuses what that has no word for.
+        The text itself may use other words.
     type: str
     choices: [linux, solaris]
     default: linux
@@ -144,17 +148,17 @@ sas:
   sample: 4
 digest:
   description:
-    - For each pair of addresses, one fingerprint over all SAs of the file between them, as M(ipsec.manual.ipsec_sadb)
-      shows it.
+    - For each pair of addresses, one fingerprint over all SAs of the file between them, as
+      M(ipsec.manual.ipsec_sadb) shows it.
   returned: success
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import IPSECKEYS_FILE
-from ansible_collections.ipsec.manual.plugins.module_utils._glue import run
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_file import apply_file
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_module import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSECKEYS_FILE
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.file import apply_file
+from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:

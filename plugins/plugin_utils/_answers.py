@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin_utils is private to the collection and may change at any time.
-
 """What each module that runs on a host answers: the one table behind the RETURN blocks and the gate.
 
 `make docs-returns` writes the blocks from it; `_gate` lets nothing else in.
@@ -36,10 +34,11 @@ FEW = 100
 class Field(t.NamedTuple):
     """One field of an answer.
 
-    ``type``, ``description``, ``returned`` and ``sample`` are those of a RETURN block, and so are ``contains`` and the type of ``elements``. The rest are
-    limits: strings match ``pattern`` and have ``longest`` characters at most, numbers lie in ``range``, lists and dictionaries hold ``most`` items.
-    A dictionary has either the keys of ``contains``, or any that match ``keys``, with values that are ``elements``.
-    """
+    ``type``, ``description``, ``returned`` and ``sample`` are those of a RETURN block, and so are
+    ``contains`` and the type of ``elements``. The rest are
+    limits: strings match ``pattern`` and have ``longest`` characters at most, numbers lie in
+    ``range``, lists and dictionaries hold ``most`` items. A dictionary has either the keys of
+    ``contains``, or any that match ``keys``, with values that are ``elements``."""
 
     type: str
     description: str | tuple[str, ...] = ""
@@ -63,7 +62,9 @@ Fields = t.Mapping[str, Field]
 
 _BACKEND: Fields = {"backend": Field("str", ("How the kernel was reached.",), "xfrm", "success", WORD)}
 
-_KEYS_HIDDEN = Field("bool", ("Whether this kernel hides keys (lockdown). Then fingerprints say nothing.",), False, "success")
+_KEYS_HIDDEN = Field(
+    "bool", ("Whether this kernel hides keys (lockdown). Then fingerprints say nothing.",), False, "success"
+)
 
 _OPERATIONS = Field(
     "list",
@@ -74,13 +75,22 @@ _OPERATIONS = Field(
     elements=Field("str", longest=1000),
 )
 
-_DIGEST = Field("dict", (), {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}, "success", keys=PAIR, elements=Field("str", pattern=DIGEST))
+_DIGEST = Field(
+    "dict",
+    (),
+    {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"},
+    "success",
+    keys=PAIR,
+    elements=Field("str", pattern=DIGEST),
+)
 
 _LABELS = Field("list", (), ["out 192.168.116.16/32 > 192.168.13.213/32"], "success", elements=Field("str"))
 
 _SELECTOR: Fields = {
     "source": Field("str", "Network of the senders in CIDR notation, empty for any.", "10.1.0.0/16", pattern=NETWORK),
-    "destination": Field("str", "Network of the receivers in CIDR notation, empty for any.", "10.2.0.0/16", pattern=NETWORK),
+    "destination": Field(
+        "str", "Network of the receivers in CIDR notation, empty for any.", "10.2.0.0/16", pattern=NETWORK
+    ),
     "protocol": Field("int", "Number of the upper protocol, V(0) for any.", 0, range=U16),
     "source_port": Field("int", "Port of the senders, V(0) for any.", 0, range=U16),
     "destination_port": Field("int", "Port of the receivers, V(0) for any.", 0, range=U16),
@@ -90,8 +100,12 @@ _ENCAPSULATION: Fields = {
     "type": Field("str", "Always V(udp).", "udp", pattern=WORD),
     "source_port": Field("int", "UDP port of the sender.", 4500, range=U16),
     "destination_port": Field("int", "UDP port of the receiver.", 4500, range=U16),
-    "nat_local": Field("str", "Address of this end behind its NAT device, empty for none.", "", pattern=f"(?:{ADDRESS})?"),
-    "nat_remote": Field("str", "Address of the other end behind its NAT device, empty for none.", "", pattern=f"(?:{ADDRESS})?"),
+    "nat_local": Field(
+        "str", "Address of this end behind its NAT device, empty for none.", "", pattern=f"(?:{ADDRESS})?"
+    ),
+    "nat_remote": Field(
+        "str", "Address of the other end behind its NAT device, empty for none.", "", pattern=f"(?:{ADDRESS})?"
+    ),
 }
 
 _FINGERPRINT = f"(?:{DIGEST})?"
@@ -112,9 +126,17 @@ _SA: Fields = {
         "Fingerprints of the keys.",
         contains={
             "encryption": Field(
-                "str", "That of the encryption key, empty where there is none, V(short-key) for a key of DES.", "4a1bd3cc8a6e0f32", pattern=_FINGERPRINT
+                "str",
+                "That of the encryption key, empty where there is none, V(short-key) for a key of DES.",
+                "4a1bd3cc8a6e0f32",
+                pattern=_FINGERPRINT,
             ),
-            "authentication": Field("str", "That of the authentication key, empty where there is none.", "09d5b1e27c66a8f1", pattern=_FINGERPRINT),
+            "authentication": Field(
+                "str",
+                "That of the authentication key, empty where there is none.",
+                "09d5b1e27c66a8f1",
+                pattern=_FINGERPRINT,
+            ),
         },
     ),
     "replay_window": Field("int", "Anti-replay window in packets.", 0, range=U32),
@@ -126,16 +148,24 @@ _SA: Fields = {
     "output_mark": Field("str", "Mark and mask set on its packets, empty for none.", "", pattern=MARK),
     "tfc_padding": Field("int", "Octets up to which packets are padded, V(0) for none.", 0, range=U32),
     "nat_keepalive": Field("int", "Seconds between NAT keepalive packets, V(0) for none.", 0, range=U32),
-    "lifetimes": Field("dict", "Limits other than none.", {"hard_packets": 1000000000000}, most=FEW, keys=LIMIT, elements=Field("int")),
+    "lifetimes": Field(
+        "dict", "Limits other than none.", {"hard_packets": 1000000000000}, most=FEW, keys=LIMIT, elements=Field("int")
+    ),
     "selector": Field("dict", "The traffic the SA may carry.", None, "if the SA has a selector", contains=_SELECTOR),
     "encapsulation": Field("dict", "Encapsulation in UDP.", None, "if the SA is encapsulated", contains=_ENCAPSULATION),
 }
 
 _BUDGET: Fields = {
-    "packets": Field("int", "Packets until the sequence numbers (2^32, or 2^64 with ESN) or the hard limit of packets run out.", 4294967285, nullable=True),
+    "packets": Field(
+        "int",
+        "Packets until the sequence numbers (2^32, or 2^64 with ESN) or the hard limit of packets run out.",
+        4294967285,
+        nullable=True,
+    ),
     "bytes": Field(
         "int",
-        "Bytes until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks. V(null) where there is no such limit.",
+        "Bytes until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks. V(null) where there is no"
+        " such limit.",
         None,
         nullable=True,
     ),
@@ -156,11 +186,16 @@ _COUNTERS: Fields = {
 # An SA as the SADB holds it.
 _ENTRY: Fields = {
     **_SA,
-    "larval": Field("bool", "Whether it is only a reservation of an SPI, without keys. See RFC 2367, section 3.3.", False),
+    "larval": Field(
+        "bool", "Whether it is only a reservation of an SPI, without keys. See RFC 2367, section 3.3.", False
+    ),
     "flags": Field(
         "list",
         (
-            "Properties that another program gave the SA and that this collection neither sets nor keeps, such as C(noecn) or C(pcpu=3).",
+            (
+                "Properties that another program gave the SA and that this collection neither sets nor keeps, such as"
+                " C(noecn) or C(pcpu=3)."
+            ),
             "An SA that has any differs from every SA of a text, and no backup can hold it.",
         ),
         [],
@@ -183,10 +218,14 @@ _TEMPLATE: Fields = {
     "protocol": Field("str", "Protocol.", "esp", pattern=WORD),
     "mode": Field("str", "Mode.", "transport", pattern=WORD),
     "source": Field("str", "Address of the sender, empty for that of the packet.", "", pattern=f"(?:{ADDRESS})?"),
-    "destination": Field("str", "Address of the receiver, empty for that of the packet.", "", pattern=f"(?:{ADDRESS})?"),
+    "destination": Field(
+        "str", "Address of the receiver, empty for that of the packet.", "", pattern=f"(?:{ADDRESS})?"
+    ),
     "reqid": Field("int", "Number of the SAs that it asks for, V(0) for any.", 0, range=U32),
     "spi": Field("str", "SPI in hexadecimal, empty for any.", "", pattern=f"(?:{SPI})?"),
-    "level": Field("str", "Whether traffic may pass without such an SA, V(use), or not, V(required).", "required", pattern=WORD),
+    "level": Field(
+        "str", "Whether traffic may pass without such an SA, V(use), or not, V(required).", "required", pattern=WORD
+    ),
 }
 
 _POLICY: Fields = {
@@ -196,20 +235,28 @@ _POLICY: Fields = {
     "priority": Field("int", "The lowest number decides.", 0, range=U32),
     "mark": Field("str", "Mark and mask, empty for none.", "", pattern=MARK),
     "if_id": Field("int", "Identifier of the XFRM interface.", 0, range=U32),
-    "templates": Field("list", "SAs that the traffic must go through, the innermost first.", most=FEW, elements=Field("dict", contains=_TEMPLATE)),
+    "templates": Field(
+        "list",
+        "SAs that the traffic must go through, the innermost first.",
+        most=FEW,
+        elements=Field("dict", contains=_TEMPLATE),
+    ),
     "index": Field("int", "The kernel's number for it.", 17, range=U32),
     "add_time": Field("int", "When it was added, in seconds since the epoch.", 1795000000),
     "use_time": Field("int", "When it was last used, V(0) for never.", 0),
     "complete": Field(
         "bool",
-        "Whether this is all of it. V(false) if it also has properties that M(ipsec.manual.ipsec_policy) cannot express, such as a port range.",
+        "Whether this is all of it. V(false) if it also has properties that M(ipsec.manual.ipsec_policy) cannot"
+        " express, such as a port range.",
         True,
     ),
     "flags": Field(
         "list",
         (
-            "Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, named as C(ip xfrm) names them where it does. "
-            "Limits have their value, in seconds, bytes, or packets.",
+            (
+                "Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, named as"
+                " C(ip xfrm) names them where it does. Limits have their value, in seconds, bytes, or packets."
+            ),
         ),
         ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"],
         most=FEW,
@@ -224,7 +271,12 @@ def _carried(sample: int, when: str) -> Field:
 
 
 _CARRIED: Fields = {
-    "key": Field("str", "Protocol, destination, and SPI of the SA.", "esp|192.168.13.213|0x8bcd1407", pattern=rf"{WORD}\|{ADDRESS}\|{SPI}"),
+    "key": Field(
+        "str",
+        "Protocol, destination, and SPI of the SA.",
+        "esp|192.168.13.213|0x8bcd1407",
+        pattern=rf"{WORD}\|{ADDRESS}\|{SPI}",
+    ),
     "before": _carried(0, "before"),
     "after": _carried(3, "afterwards"),
 }
@@ -232,8 +284,17 @@ _CARRIED: Fields = {
 ANSWERS: t.Mapping[str, Fields] = {
     "ipsec_sa": {
         "operations": _OPERATIONS,
-        "differences": Field("list", ("Names of what differed in the SA that was replaced.",), ["encryption_key"], "success", most=FEW, elements=Field("str")),
-        "sa": Field("dict", ("The SA as it should be, without keys.",), None, "success and O(state=present)", contains=_SA),
+        "differences": Field(
+            "list",
+            ("Names of what differed in the SA that was replaced.",),
+            ["encryption_key"],
+            "success",
+            most=FEW,
+            elements=Field("str"),
+        ),
+        "sa": Field(
+            "dict", ("The SA as it should be, without keys.",), None, "success and O(state=present)", contains=_SA
+        ),
         **_BACKEND,
     },
     "ipsec_sadb": {
@@ -252,13 +313,21 @@ ANSWERS: t.Mapping[str, Fields] = {
         ),
         "digest": _DIGEST._replace(
             description=(
-                "For each two addresses one fingerprint over the SAs of the text that the kernel now holds between them.",
+                (
+                    "For each two addresses one fingerprint over the SAs of the text that the kernel now holds between"
+                    " them."
+                ),
                 "Two hosts that show the same one hold the same SAs with the same keys.",
                 "In check mode, and where the kernel hides keys, that of the text.",
             ),
             returned="success and O(state) is V(present) or V(exact)",
         ),
-        "missing": Field("bool", ("Whether the file O(src) did not exist, so that nothing was compared.",), False, "with O(ignore_missing)"),
+        "missing": Field(
+            "bool",
+            ("Whether the file O(src) did not exist, so that nothing was compared.",),
+            False,
+            "with O(ignore_missing)",
+        ),
         **_BACKEND,
     },
     "ipsec_sa_info": {
@@ -279,15 +348,30 @@ ANSWERS: t.Mapping[str, Fields] = {
         "owner": Field("str", ("Its owner.",), "root", "success and O(state=present)"),
         "sas": Field("int", ("How many SAs it holds.",), 4, "success", range=U32),
         "digest": _DIGEST._replace(
-            description=("For each pair of addresses, one fingerprint over all SAs of the file between them, as M(ipsec.manual.ipsec_sadb) shows it.",)
+            description=(
+                (
+                    "For each pair of addresses, one fingerprint over all SAs of the file between them, as"
+                    " M(ipsec.manual.ipsec_sadb) shows it."
+                ),
+            )
         ),
     },
-    "ipsec_policy": {"operations": _OPERATIONS._replace(sample=["add policy out 192.168.116.16/32 > 192.168.13.213/32"])},
+    "ipsec_policy": {
+        "operations": _OPERATIONS._replace(sample=["add policy out 192.168.116.16/32 > 192.168.13.213/32"])
+    },
     "ipsec_policy_info": {
-        "policies": Field("list", ("The policies, in the kernel's order.",), None, "success", elements=Field("dict", contains=_POLICY)),
+        "policies": Field(
+            "list", ("The policies, in the kernel's order.",), None, "success", elements=Field("dict", contains=_POLICY)
+        ),
     },
     "ipsec_preflight": {
-        "epoch": Field("float", ("The target's clock, in seconds since the epoch.",), 1795000000.25, "success", range=(0, 253402300799)),
+        "epoch": Field(
+            "float",
+            ("The target's clock, in seconds since the epoch.",),
+            1795000000.25,
+            "success",
+            range=(0, 253402300799),
+        ),
         "file": Field(
             "dict",
             ("The protected file.",),
@@ -295,12 +379,19 @@ ANSWERS: t.Mapping[str, Fields] = {
             contains={
                 "path": Field("str", "Its path.", "/etc/inet/secret/ipseckeys", longest=PATH),
                 "sas": Field("int", "How many SAs it holds.", 2, range=U32),
-                "digest": _DIGEST._replace(description="That of M(ipsec.manual.ipsec_sadb), over its SAs.", returned="always"),
+                "digest": _DIGEST._replace(
+                    description="That of M(ipsec.manual.ipsec_sadb), over its SAs.", returned="always"
+                ),
             },
         ),
         "held": Field(
             "dict",
-            ("For each two addresses and each owner (reqid, mark, if_id) one fingerprint over all its SAs in the SADB.",),
+            (
+                (
+                    "For each two addresses and each owner (reqid, mark, if_id) one fingerprint over all its SAs in the"
+                    " SADB."
+                ),
+            ),
             {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"},
             "success",
             keys=rf"{PAIR}#[0-9]{{1,10}},{MARK},[0-9]{{1,10}}",
@@ -308,14 +399,24 @@ ANSWERS: t.Mapping[str, Fields] = {
         ),
         "leftovers": Field(
             "list",
-            ("Files that a broken rotation left beside O(path), named like it with C(.next), C(.previous), or C(.replaced) added.",),
+            (
+                (
+                    "Files that a broken rotation left beside O(path), named like it with C(.next), C(.previous), or"
+                    " C(.replaced) added."
+                ),
+            ),
             ["/etc/inet/secret/ipseckeys.next"],
             "success",
             most=FEW,
             elements=Field("str", longest=PATH),
         ),
         "keys_hidden": _KEYS_HIDDEN._replace(
-            description=("Whether this kernel hides keys (lockdown), so that nobody can see whether the right ones are installed.",)
+            description=(
+                (
+                    "Whether this kernel hides keys (lockdown), so that nobody can see whether the right ones are"
+                    " installed."
+                ),
+            )
         ),
         "spis": Field(
             "list",
@@ -327,10 +428,17 @@ ANSWERS: t.Mapping[str, Fields] = {
         **_BACKEND,
     },
     "ipsec_probe": {
-        "sent": Field("list", ("The outbound SAs of the file.",), None, "success", elements=Field("dict", contains=_CARRIED)),
+        "sent": Field(
+            "list", ("The outbound SAs of the file.",), None, "success", elements=Field("dict", contains=_CARRIED)
+        ),
         "received": Field(
             "list",
-            ("The inbound SAs of the file, in the same form. Packets of peers may have come in between, or come later.",),
+            (
+                (
+                    "The inbound SAs of the file, in the same form. Packets of peers may have come in between, or come"
+                    " later."
+                ),
+            ),
             None,
             "success",
             elements=Field("dict", contains=_CARRIED),
@@ -347,16 +455,37 @@ ANSWERS: t.Mapping[str, Fields] = {
     "ipsec_boot": {
         "service_manager": Field(
             "str",
-            ("The service manager of the host, empty if none that is known was found, which only O(state=query) allows.",),
+            (
+                (
+                    "The service manager of the host, empty if none that is known was found, which only O(state=query)"
+                    " allows."
+                ),
+            ),
             "systemd",
             "success",
             "(?:openrc|smf|systemd|sysvinit)?",
         ),
-        "installed": Field("bool", ("Whether the service is there. On Solaris and illumos it always is.",), True, "success"),
+        "installed": Field(
+            "bool", ("Whether the service is there. On Solaris and illumos it always is.",), True, "success"
+        ),
         "enabled": Field("bool", ("Whether it is started at boot.",), True, "success"),
-        "file": Field("str", ("The protected file that it loads, empty for none.",), "/etc/inet/secret/ipseckeys", "success", longest=PATH),
-        "policies_file": Field("str", ("The file of policies that it loads, empty for none.",), "/etc/ipsecpolicies.json", "success", longest=PATH),
-        "policies": _LABELS._replace(description=("The policies in that file, each as direction, source, and destination.",)),
+        "file": Field(
+            "str",
+            ("The protected file that it loads, empty for none.",),
+            "/etc/inet/secret/ipseckeys",
+            "success",
+            longest=PATH,
+        ),
+        "policies_file": Field(
+            "str",
+            ("The file of policies that it loads, empty for none.",),
+            "/etc/ipsecpolicies.json",
+            "success",
+            longest=PATH,
+        ),
+        "policies": _LABELS._replace(
+            description=("The policies in that file, each as direction, source, and destination.",)
+        ),
         "kept": _LABELS._replace(
             description=("Those of RV(policies) that O(policies) does not name.",),
             sample=[],

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin_utils is private to the collection and may change at any time.
-
 """The gate: a module's answer from a host, reduced to what the module may answer. Pure.
 
 A host may be compromised, so its answer is only evidence: no facts, no instructions to Ansible, nothing
@@ -26,11 +24,22 @@ LONGEST_MESSAGE = 20_000
 LONGEST_WARNING = 2_000
 MOST_WARNINGS = 100
 
-_SUSPECT = "Nothing of it is used. The module came from this controller: if no error of the collection is behind this, somebody else answers on that host."
+_SUSPECT = (
+    "Nothing of it is used. The module came from this controller: if no error of the collection is behind this,"
+    " somebody else answers on that host."
+)
 # What Ansible itself would act on. Whatever else is not declared is dropped.
 _ORDERS = ("ansible_facts", "add_host", "add_group")
 # A boolean is an integer in Python, so it comes first.
-_KINDS = {dict: "a dictionary", list: "a list", str: "a string", bool: "a boolean", int: "an integer", float: "a number", type(None): "null"}
+_KINDS = {
+    dict: "a dictionary",
+    list: "a list",
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+    type(None): "null",
+}
 
 
 class Malformed(Exception):
@@ -89,7 +98,9 @@ def failure(module: str, message: str) -> Answer:
 
 
 def visible(text: str, keep: str = "") -> str:
-    """The text with control, escape, bidi and other characters that do not print as ``\\x1b`` or ``\\u202e``, ``keep`` left alone."""
+    """The text with control, escape, bidi and other characters that do not print as ``\\x1b`` or
+    ``\\u202e``, ``keep`` left alone.
+    """
     if text.isprintable():
         return str(text)
     if keep and keep in text:
@@ -110,7 +121,12 @@ def _succeeded(fields: Fields, answer: Answer) -> Answer:
 def _failed(name: str, fields: Fields, answer: Answer) -> Answer:
     partial = {field: row._replace(returned="sometimes") for field, row in fields.items()}
     silent = failure(name, "it failed, and did not say why.")
-    return {**silent, "changed": _flag(answer, "changed", default=False), **_reports(answer), **_contents(partial, answer)}
+    return {
+        **silent,
+        "changed": _flag(answer, "changed", default=False),
+        **_reports(answer),
+        **_contents(partial, answer),
+    }
 
 
 def _flag(answer: Answer, name: str, default: bool | None = None) -> bool:
@@ -125,7 +141,12 @@ def _flag(answer: Answer, name: str, default: bool | None = None) -> bool:
 def _reports(answer: Answer) -> Answer:
     """What Ansible's own side of a module adds for people."""
     found: Answer = {}
-    for name, read in (("msg", _message), ("warnings", _warnings), ("deprecations", _deprecations), ("diff", _difference)):
+    for name, read in (
+        ("msg", _message),
+        ("warnings", _warnings),
+        ("deprecations", _deprecations),
+        ("diff", _difference),
+    ):
         if answer.get(name) is not None:
             try:
                 found[name] = read(answer[name])
@@ -151,7 +172,9 @@ def _deprecations(value: object) -> list[Answer]:
 
 
 def _events(value: object) -> t.Iterator[object]:
-    """The texts of warnings: since ansible-core 2.19 one is a dictionary with an event, which has the text and much more."""
+    """The texts of warnings: since ansible-core 2.19 one is a dictionary with an event, which has
+    the text and much more.
+    """
     if not isinstance(value, list):
         raise _unlike(value, list)
     for item in value[:MOST_WARNINGS]:
@@ -280,4 +303,6 @@ _READERS: t.Mapping[str, t.Callable[[Field, object], object]] = {
     "dict": _dictionary,
 }
 # The difference that Ansible shows with --diff, as all our modules give it.
-_DIFFERENCE = {name: Field("text", returned="sometimes") for name in ("before_header", "after_header", "before", "after")}
+_DIFFERENCE = {
+    name: Field("text", returned="sometimes") for name in ("before_header", "after_header", "before", "after")
+}

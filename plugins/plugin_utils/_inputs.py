@@ -2,16 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin_utils is private to the collection and may change at any time.
-
 """Variables as the controller's user wrote them: what hosts reported does not count.
 
 Ansible merges facts over inventory variables and role defaults, so a host, which can report anything, could change the
 inputs of a run: its own and, through tasks that run once, those of all others. Inputs are therefore evaluated
 by a copy of
-Ansible's variable manager that knows no facts, whether from this run or from a fact cache. What `set_fact`, `register` and
-`include_vars` made counts: the playbook's author chose those names and values.
-"""
+Ansible's variable manager that knows no facts, whether from this run or from a fact cache. What
+`set_fact`, `register` and `include_vars` made counts: the playbook's author chose those names and
+values."""
 
 from __future__ import annotations
 
@@ -79,7 +77,10 @@ class Inputs:
             return _plain(Templar(loader=self._loader, variables=variables).template(variables[name]))
         except Exception as exc:
             reason = " ".join(str(exc).split())
-            hint = "Inputs are worked out without facts, since a host could lie in them. Write the value into the inventory or the play."
+            hint = (
+                "Inputs are worked out without facts, since a host could lie in them. Write the value into the"
+                " inventory or the play."
+            )
             raise InputError(f"it cannot be worked out for {host}: {reason}", name, hint) from None
 
     def facts(self, host: str) -> dict[str, t.Any]:
@@ -90,22 +91,30 @@ class Inputs:
             return {}
 
     def shadowed(self, hosts: t.Iterable[str], names: t.Collection[str]) -> list[InputError]:
-        """Hosts whose facts would change an input of these names, by carrying its name or that of a variable that it is made of.
+        """Hosts whose facts would change an input of these names, by carrying its name or that of a
+        variable that it is made of.
 
         They change nothing here, but somebody is trying to change what a run does, or set a fact by mistake.
         """
         return [problem for host in sorted(hosts) if self.facts(host) for problem in self._shadowed(host, names)]
 
     def _shadowed(self, host: str, names: t.Collection[str]) -> t.Iterator[InputError]:
-        open_to_facts = self._known.get_vars(play=self._task.get_play(), host=self._inventory.get_host(host), task=self._task)
+        open_to_facts = self._known.get_vars(
+            play=self._task.get_play(), host=self._inventory.get_host(host), task=self._task
+        )
         facts = self.facts(host)
         for name in sorted({*names, *_IDENTITY}):
-            if name in facts or (name not in _IDENTITY and name in open_to_facts and self._worked_out(open_to_facts, name) != self.get(host, name)):
+            if name in facts or (
+                name not in _IDENTITY
+                and name in open_to_facts
+                and self._worked_out(open_to_facts, name) != self.get(host, name)
+            ):
                 yield InputError(
                     f"it reports facts that would change the variable {name}",
                     host,
-                    "Find out why, since no module of this collection or of Ansible reports such facts. "
-                    "Where a playbook set them (set_fact with cacheable), write the value into the inventory, and empty the fact cache.",
+                    "Find out why, since no module of this collection or of Ansible reports such facts. Where a"
+                    " playbook set them (set_fact with cacheable), write the value into the inventory, and empty the"
+                    " fact cache.",
                 )
 
     def _worked_out(self, variables: dict[str, t.Any], name: str) -> t.Any:

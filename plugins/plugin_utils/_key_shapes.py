@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin_utils is private to the collection and may change at any time.
-
 """What looks like a key: 64 bits or more in hexadecimal, with or without separators, or in base64.
 
 A guard against slips, not a proof. It reports a key when in doubt, unless our options have such values, and admits what
@@ -27,7 +25,8 @@ _HEX = re.compile(r"(?:0[xX])?(?=[0-9]*[a-fA-F]|[0-9]{32})[0-9a-fA-F]{16,}(?:/[0
 _BETWEEN_WORDS = re.compile(r"[\s\"',;:=|(){}\[\]<>\\]+")
 _DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 
-# Digits in each group: separators, and how many groups make a key. Fewer may be MAC addresses, SPIs, or what stands between the ends of a UUID.
+# Digits in each group: separators, and how many groups make a key. Fewer may be MAC addresses,
+# SPIs, or what stands between the ends of a UUID.
 _GROUPS: tuple[tuple[int, str, int], ...] = (
     (2, r"[\s:._-]|,\s?", 8),
     (4, r"[\s._-]", 4),
@@ -41,7 +40,9 @@ _GROUPS: tuple[tuple[int, str, int], ...] = (
 
 def _grouped(digits: int, separators: str, groups: int) -> re.Pattern[str]:
     group = rf"(?:0[xX])?[0-9a-fA-F]{{{digits}}}"
-    return re.compile(rf"(?<![0-9a-zA-Z]){group}(?P<gap>{separators}){group}(?:(?P=gap){group}){{{groups - 2},}}(?![0-9a-zA-Z])")
+    return re.compile(
+        rf"(?<![0-9a-zA-Z]){group}(?P<gap>{separators}){group}(?:(?P=gap){group}){{{groups - 2},}}(?![0-9a-zA-Z])"
+    )
 
 
 _SEPARATED = tuple(itertools.starmap(_grouped, _GROUPS))
@@ -60,7 +61,10 @@ def holds_key(value: t.Any, digests: bool = False) -> bool:
     digests are not keys. A path may look like anything.
     """
     if isinstance(value, dict):
-        return any(holds_key(name) or (holds_key(part) and not (digests and _is_digest(name, part))) for name, part in value.items())
+        return any(
+            holds_key(name) or (holds_key(part) and not (digests and _is_digest(name, part)))
+            for name, part in value.items()
+        )
     if isinstance(value, (list, tuple)):
         return any(map(holds_key, value))
     if isinstance(value, int):
@@ -78,7 +82,11 @@ def _written_out(text: str) -> bool:
     """Whether there is a key in hexadecimal."""
     if any(map(_HEX.fullmatch, _BETWEEN_WORDS.split(text))):
         return True
-    return any(_LETTER.search(re.sub("0[xX]", "", match[0])) for expression in _SEPARATED for match in expression.finditer(text))
+    return any(
+        _LETTER.search(re.sub("0[xX]", "", match[0]))
+        for expression in _SEPARATED
+        for match in expression.finditer(text)
+    )
 
 
 def _encoded(text: str) -> bool:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin_utils is private to the collection and may change at any time.
-
-"""Whether Ansible would print a key with the item of a loop, to which it adds the item's label and, with ``extended``, the other items."""
+"""Whether Ansible would print a key with the item of a loop, to which it adds the item's label and,
+with ``extended``, the other items.
+"""
 
 from __future__ import annotations
 

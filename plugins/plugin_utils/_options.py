@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin_utils is private to the collection and may change at any time.
-
-"""The options of a lookup. Ansible passes over names that it does not know, so a slip of the finger would draw an SPI that is in use."""
+"""The options of a lookup. Ansible passes over names that it does not know, so a slip of the finger
+would draw an SPI that is in use.
+"""
 
 from __future__ import annotations
 
@@ -22,4 +22,6 @@ def set_known(lookup: LookupBase, name: str, variables: t.Any, given: t.Mapping[
     known = sorted(option for option in lookup.get_options() if not option.startswith("_"))
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise AnsibleLookupError(f"ipsec.manual.{name}: there is no option {shown(unknown[0])}. Known are: {', '.join(known)}.")
+        raise AnsibleLookupError(
+            f"ipsec.manual.{name}: there is no option {shown(unknown[0])}. Known are: {', '.join(known)}."
+        )

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin_utils is private to the collection and may change at any time.
-
 """The policies that make a connection's traffic use its SAs, as `ipsec_policy` takes them. Pure."""
 
 from __future__ import annotations
@@ -11,9 +9,9 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import TUNNEL, format_address, is_multicast
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import TUNNEL, format_address, is_multicast
 
-from ._connections import Connection, Endpoint, Network
+from ._connections.reader import Connection, Endpoint, Network
 
 # Room below for exceptions that must be asked earlier.
 PRIORITY = 1000
@@ -24,8 +22,8 @@ View = t.Dict[str, t.Any]
 def policies_of_host(connection: Connection, host: str, priority: int = PRIORITY) -> list[View]:
     """The policies of one endpoint towards its peers, or its groups; none where the host is no endpoint.
 
-    They name the SAs by reqid, never by SPI, so that a rotation changes none of them, and require them: without an SA nothing leaves in the clear.
-    """
+    They name the SAs by reqid, never by SPI, so that a rotation changes none of them, and require
+    them: without an SA nothing leaves in the clear."""
     mine = next((endpoint for endpoint in connection.endpoints if endpoint.host == host), None)
     if mine is None:
         return []
@@ -57,7 +55,15 @@ def _between(connection: Connection, mine: Endpoint, peer: Endpoint, priority: i
                 yield _policy(connection, "fwd", peer, mine, there, here, priority)
 
 
-def _policy(connection: Connection, direction: str, sender: Endpoint, receiver: Endpoint, source: Network, destination: Network, priority: int) -> View:
+def _policy(
+    connection: Connection,
+    direction: str,
+    sender: Endpoint,
+    receiver: Endpoint,
+    source: Network,
+    destination: Network,
+    priority: int,
+) -> View:
     policy: View = {
         "direction": direction,
         "selector": {
@@ -71,7 +77,11 @@ def _policy(connection: Connection, direction: str, sender: Endpoint, receiver: 
                 "protocol": row.protocol,
                 "mode": row.mode,
                 "reqid": connection.reqid,
-                **({"source": format_address(sender.address), "destination": format_address(receiver.address)} if row.mode == TUNNEL else {}),
+                **(
+                    {"source": format_address(sender.address), "destination": format_address(receiver.address)}
+                    if row.mode == TUNNEL
+                    else {}
+                ),
             }
             for row in connection.associations
         ],

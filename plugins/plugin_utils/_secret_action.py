@@ -2,14 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This plugin_utils is private to the collection and may change at any time.
+"""What the actions of modules have in common: on its way to the target a key stands in no file, no
+command line and no log, and what comes back from there passes the gate.
 
-"""What the actions of modules have in common: on its way to the target a key stands in no file, no command line and no log, and what comes back from
-there passes the gate.
-
-Ansible stores a module with its options in a temporary file of the target unless it pipelines, prints the options when ANSIBLE_DEBUG is on, and the
-module writes those that it does not know as secret into the target's log before it looks at them. So a key in a wrong place must not be sent at all.
-"""
+Ansible stores a module with its options in a temporary file of the target unless it pipelines,
+prints the options when ANSIBLE_DEBUG is on, and the module writes those that it does not know as
+secret into the target's log before it looks at them. So a key in a wrong place must not be sent at
+all."""
 
 from __future__ import annotations
 
@@ -24,7 +23,14 @@ from ansible.module_utils.json_utils import _filter_non_json_lines
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import may_be_key, shown
-from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import Answer, admit, failure, malformed, report, visible
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import (
+    Answer,
+    admit,
+    failure,
+    malformed,
+    report,
+    visible,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._key_shapes import holds_key
 from ansible_collections.ipsec.manual.plugins.plugin_utils._loop_keys import shows_key
 
@@ -55,18 +61,25 @@ class HostAction(ActionBase):
     _asked = ""
     _admitted: Answer | None = None
 
-    def ask(self, module: str, arguments: t.Mapping[str, t.Any], task_vars: dict[str, t.Any] | None, secret: bool = False) -> Answer:
-        """The answer of ``module``, as the gate admits it; a failure where there is none. ``secret``: the options may hold keys."""
+    def ask(
+        self, module: str, arguments: t.Mapping[str, t.Any], task_vars: dict[str, t.Any] | None, secret: bool = False
+    ) -> Answer:
+        """The answer of ``module``, as the gate admits it; a failure where there is none.
+        ``secret``: the options may hold keys.
+        """
         problem = self._pipeline() if secret else ""
         if problem:
             return failure(module, problem)
         self._asked, self._admitted = module, None
-        raw = self._execute_module(module_name=module, module_args=HiddenOptions(arguments) if secret else dict(arguments), task_vars=task_vars)
+        raw = self._execute_module(
+            module_name=module, module_args=HiddenOptions(arguments) if secret else dict(arguments), task_vars=task_vars
+        )
         self._remove_tmp_path(self._connection._shell.tmpdir)
         return failure(module, _no_answer(raw)) if self._admitted is None else self._admitted
 
     def discovered(self) -> Answer:
-        """The fact that keeps Ansible from looking for the host's Python again, where it did so just now; part of a task's result.
+        """The fact that keeps Ansible from looking for the host's Python again, where it did so
+        just now; part of a task's result.
 
         The host named it, so it is a plain path or nothing.
         """
@@ -76,9 +89,13 @@ class HostAction(ActionBase):
         return {"ansible_facts": {self._discovered_interpreter_key: str(path)}}
 
     def _parse_returned_data(self, res: t.Any, *profile: t.Any) -> t.Any:
-        """What Ansible makes of a module's output. It shows warnings and obeys instructions on the way, so it gets to see what the gate admits."""
+        """What Ansible makes of a module's output. It shows warnings and obeys instructions on the
+        way, so it gets to see what the gate admits.
+        """
         self._admitted = _admitted(self._asked, res["stdout"])
-        stdout, stderr = ("", visible(res["stderr"], keep="\n")) if self._admitted is None else (json.dumps(self._admitted), "")
+        stdout, stderr = (
+            ("", visible(res["stderr"], keep="\n")) if self._admitted is None else (json.dumps(self._admitted), "")
+        )
         return super()._parse_returned_data({**res, "stdout": stdout, "stderr": stderr}, *profile)
 
     def _pipeline(self) -> str:
@@ -95,10 +112,19 @@ class HostAction(ActionBase):
         if C.DEFAULT_KEEP_REMOTE_FILES:
             cause, fix = "ANSIBLE_KEEP_REMOTE_FILES is set", "Unset it."
         elif become is not None and not become.pipelining:
-            cause, fix = f"the become method {become.name} does not pipeline", "Use another one, such as ansible.builtin.sudo, or log in as root."
+            cause, fix = (
+                f"the become method {become.name} does not pipeline",
+                "Use another one, such as ansible.builtin.sudo, or log in as root.",
+            )
         else:
-            cause, fix = f"the connection {self._connection.transport} does not pipeline", "Use a connection plugin that can."
-        return f"this task's options, which may hold keys, would be stored in a temporary file of the host, since {cause}. {fix}"
+            cause, fix = (
+                f"the connection {self._connection.transport} does not pipeline",
+                "Use a connection plugin that can.",
+            )
+        return (
+            f"this task's options, which may hold keys, would be stored in a temporary file of the host, since {cause}."
+            f" {fix}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +137,12 @@ class Unresolved:
 class _ModuleAction(HostAction):
     """Runs ``module``; or not at all where an option that is not for keys holds one.
 
-    Hides item and result of a loop whose item holds a key, as ``no_log`` would: Ansible prints the item, and still says what failed.
+    Hides item and result of a loop whose item holds a key, as ``no_log`` would: Ansible prints the
+    item, and still says what failed.
 
-    ``arguments`` is the module's argument spec, and ``digests`` are those of its options whose values may be hexadecimal digits, as many as a key has.
-    ``secret``: the options may hold keys, so they are hidden, and sent over a pipelined connection or not at all.
-    """
+    ``arguments`` is the module's argument spec, and ``digests`` are those of its options whose
+    values may be hexadecimal digits, as many as a key has. ``secret``: the options may hold keys,
+    so they are hidden, and sent over a pipelined connection or not at all."""
 
     module = ""
     arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
@@ -136,8 +163,8 @@ class _ModuleAction(HostAction):
     def finalize_task_arg(cls, name: str, value: t.Any, templar: t.Any, context: t.Any) -> t.Any:
         """The option's value; why it has none, where a misspelt field of an item with a key is asked for.
 
-        Ansible would not let this action begin then, and print the item. Where a release of Ansible has no such hook, it does.
-        """
+        Ansible would not let this action begin then, and print the item. Where a release of Ansible
+        has no such hook, it does."""
         try:
             return super().finalize_task_arg(name, value, templar, context)
         except AnsibleError as exc:
@@ -189,16 +216,23 @@ def _admitted(module: str, output: str) -> Answer | None:
 
 def _no_answer(raw: t.Mapping[str, t.Any]) -> str:
     """What is known of a module that gave none, where ``raw`` is what Ansible made of its output."""
-    said = [line.strip() for line in str(raw.get("module_stderr") or "").split("\n") if line.strip() and not may_be_key(line)]
+    said = [
+        line.strip()
+        for line in str(raw.get("module_stderr") or "").split("\n")
+        if line.strip() and not may_be_key(line)
+    ]
     cause = f"the module ended with status {raw.get('rc')} and gave no answer. {str(raw.get('msg', '')).rstrip('.')}."
     return f"{cause} It said: {report(' / '.join(said[-5:]), 500)}" if said else cause
 
 
-def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[str, t.Any]], digests: t.Collection[str] = ()) -> str:
-    """Why these options must not be sent, empty where they may: an option that the module does not have, or a key in one that is not for keys.
+def misplaced(
+    given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[str, t.Any]], digests: t.Collection[str] = ()
+) -> str:
+    """Why these options must not be sent, empty where they may: an option that the module does not
+    have, or a key in one that is not for keys.
 
-    Ansible would show either. ``arguments`` is the module's argument spec; a value of an option of ``digests`` may look like a key as digests do.
-    """
+    Ansible would show either. ``arguments`` is the module's argument spec; a value of an option of
+    ``digests`` may look like a key as digests do."""
     names = _by_name(arguments)
     unknown = sorted(str(name) for name in given if name not in names)
     if unknown:
@@ -206,7 +240,11 @@ def misplaced(given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[
     unresolved = [f"{name}: {value.reason}" for name, value in given.items() if isinstance(value, Unresolved)]
     if unresolved:
         return " ".join(unresolved)
-    wrong = sorted(name for name, value in given.items() if not names[name].get("no_log") and holds_key(value, digests=name in digests))
+    wrong = sorted(
+        name
+        for name, value in given.items()
+        if not names[name].get("no_log") and holds_key(value, digests=name in digests)
+    )
     if wrong:
         secret = ", ".join(option for option, row in arguments.items() if row.get("no_log"))
         hint = f"Keys belong into: {secret}." if secret else "This module takes no key."

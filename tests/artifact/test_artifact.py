@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What users install holds what it should and nothing else, installs alone, documents itself, and brings its playbooks."""
+"""What users install holds what it should and nothing else, installs alone, documents itself, and
+brings its playbooks.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ NOT_PACKED = {".gitignore", ".gitkeep"}
 
 
 def run(*command: str, **environment: str) -> str:
-    done = subprocess.run(command, cwd=TOP, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=TOP, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -58,13 +62,26 @@ def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def install(artifact: Path) -> dict[str, str]:
     """The environment in which nothing but the artifact is found."""
     where = {"ANSIBLE_COLLECTIONS_PATH": str(artifact.parent), "PYTHONPATH": ""}
-    run("ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(artifact.parent), str(artifact), **where)
+    run(
+        "ansible-galaxy",
+        "collection",
+        "install",
+        "--offline",
+        "--collections-path",
+        str(artifact.parent),
+        str(artifact),
+        **where,
+    )
     return where
 
 
 def test_the_artifact_holds_what_users_need_and_nothing_else(artifact: Path) -> None:
     files = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    wanted = {name for name in files if name.split("/")[0] in ROOTS and Path(name).name not in NOT_PACKED and (TOP / name).exists()} | BUILT
+    wanted = {
+        name
+        for name in files
+        if name.split("/")[0] in ROOTS and Path(name).name not in NOT_PACKED and (TOP / name).exists()
+    } | BUILT
     with tarfile.open(artifact) as archive:
         packed = {member.name for member in archive.getmembers() if not member.isdir()}
     assert packed == wanted, "see build_ignore in galaxy.yml"
@@ -75,7 +92,11 @@ def test_what_is_installed_is_documented(installed: dict[str, str], kind: str) -
     names = list(json.loads(run("ansible-doc", "--json", "--list", "-t", kind, "ipsec.manual", **installed)))
     found: dict[str, t.Any] = json.loads(run("ansible-doc", "--json", "-t", kind, *names, **installed))
     assert names
-    assert [name for name in names if not (found.get(name) and (kind == "role" or (found[name]["doc"] and found[name]["examples"])))] == []
+    assert [
+        name
+        for name in names
+        if not (found.get(name) and (kind == "role" or (found[name]["doc"] and found[name]["examples"])))
+    ] == []
 
 
 def test_its_playbooks_are_found_and_read(installed: dict[str, str]) -> None:

@@ -6,10 +6,11 @@
 
     core.py COUNT ROUNDS WORK_FOLDER LINES
 
-ESP, transport mode, AES-CBC-256 and HMAC-SHA-256-128, one SA to each of COUNT destinations. The rivals take turns, so that a busy machine slows
-all of them; the fastest round of each counts, and a round before the first one counts for nothing: in it the kernel loads its algorithms and hands out
-memory. Of LINES lines of the same kind it is measured how long reading and checking takes, against JSON.
-"""
+ESP, transport mode, AES-CBC-256 and HMAC-SHA-256-128, one SA to each of COUNT destinations. The
+rivals take turns, so that a busy machine slows all of them; the fastest round of each counts, and a
+round before the first one counts for nothing: in it the kernel loads its algorithms and hands out
+memory. Of LINES lines of the same kind it is measured how long reading and checking takes, against
+JSON."""
 
 from __future__ import annotations
 
@@ -25,10 +26,15 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.ipsec.manual.plugins.module_utils import _core
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language, script
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation, build, format_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    SecurityAssociation,
+    build,
+    format_address,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 SOURCE = bytes((10, 255, 0, 1))
 REQID = 7
@@ -59,8 +65,9 @@ def make_sas(count: int) -> list[SecurityAssociation]:
 def as_batch(sas: t.Sequence[SecurityAssociation]) -> str:
     """The same SAs for ``ip -batch``."""
     return "".join(
-        f"xfrm state add src {format_address(sa.source)} dst {format_address(sa.destination)} proto esp spi {sa.spi} reqid {sa.reqid} mode transport"
-        f" enc cbc(aes) 0x{sa.encryption_key.hex()} auth-trunc hmac(sha256) 0x{sa.authentication_key.hex()} 128\n"
+        f"xfrm state add src {format_address(sa.source)} dst {format_address(sa.destination)} proto esp spi {sa.spi}"
+        f" reqid {sa.reqid} mode transport enc cbc(aes) 0x{sa.encryption_key.hex()} auth-trunc hmac(sha256)"
+        f" 0x{sa.authentication_key.hex()} 128\n"
         for sa in sas
     )
 
@@ -71,17 +78,23 @@ def empty() -> None:
 
 
 def settle() -> None:
-    """Wait until the kernel has freed the SAs that were deleted, which it does later and, in the lab, on the processor that is measured.
+    """Wait until the kernel has freed the SAs that were deleted, which it does later and, in the
+    lab, on the processor that is measured.
 
     Each SA holds a reference to its algorithms, which /proc/crypto counts. The C program waits in the same way.
     """
-    while any(int(number) > FEW for number in re.findall(r"^refcnt\s*: (\d+)", Path("/proc/crypto").read_text(encoding="ascii"), re.MULTILINE)):
+    while any(
+        int(number) > FEW
+        for number in re.findall(r"^refcnt\s*: (\d+)", Path("/proc/crypto").read_text(encoding="ascii"), re.MULTILINE)
+    ):
         time.sleep(0.001)
 
 
 def expect(count: int) -> None:
     """ip(8) must count as many SAs: nothing is fast because it does nothing."""
-    found = int(subprocess.run(["ip", "xfrm", "state", "count"], check=True, capture_output=True, text=True).stdout.split()[-1])
+    found = int(
+        subprocess.run(["ip", "xfrm", "state", "count"], check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
     if found != count:
         sys.exit(f"the SADB holds {found} SAs instead of {count}")
 
@@ -114,7 +127,8 @@ def measure_core(clock: Clock, sas: list[SecurityAssociation]) -> None:
         del entries
         if clock.time("core second run", lambda: plan(sas, sadb.dump(), "present").operations):
             sys.exit("the second run would change something")
-    # The C program has its messages already, too. What is read for the plan, nearly all of its time, has a target of its own.
+    # The C program has its messages already, too. What is read for the plan, nearly all of its
+    # time, has a target of its own.
     deletions = clock.time("core plan of delete", lambda: plan(sas, sadb.dump(), "absent").operations)
     clock.time("core delete", lambda: (sadb.apply(deletions), settle()))
     expect(0)
@@ -122,7 +136,9 @@ def measure_core(clock: Clock, sas: list[SecurityAssociation]) -> None:
 
 def measure_c(clock: Clock, program: Path, count: int) -> None:
     empty()
-    seconds = subprocess.run([str(program), str(count), str(LOOKS)], check=True, capture_output=True, text=True).stdout.split()
+    seconds = subprocess.run(
+        [str(program), str(count), str(LOOKS)], check=True, capture_output=True, text=True
+    ).stdout.split()
     expect(0)
     for name, each in zip(("C add", "C dump", "C delete"), seconds):
         clock.add(name, float(each))
@@ -140,7 +156,9 @@ class Command:
     def __init__(self, text: str) -> None:
         # Not in the work folder: the lab has that from the host, which is no local file system.
         self.folder = Path(tempfile.mkdtemp(prefix="ipsec-manual-bench-", dir="/root"))
-        shutil.copytree(next(iter(_core.__path__)), self.folder / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            next(iter(_core.__path__)), self.folder / "ipseckey", ignore=shutil.ignore_patterns("__pycache__")
+        )
         self.file, self.nothing = self._write("keys", text), self._write("nothing", "")
         self.run("-c", str(self.file))
 
@@ -152,7 +170,12 @@ class Command:
 
     def run(self, *words: str) -> None:
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.folder)}
-        subprocess.run(["/usr/bin/python3", "-m", "ipseckey", *words], env=environment, check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            ["/usr/bin/python3", "-m", "ipseckey.program.command", *words],
+            env=environment,
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
 
 
 def measure_command(clock: Clock, command: Command, count: int) -> None:
@@ -198,7 +221,16 @@ def main() -> None:
     count, rounds, folder, lines = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "baseline"
-    compiler = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(Path(__file__).with_name("baseline.c"))]
+    compiler = [
+        "gcc",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-o",
+        str(program),
+        str(Path(__file__).with_name("baseline.c")),
+    ]
     subprocess.run(compiler, check=True)
     sas = make_sas(count)
     command = Command(language.render(sas))

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What text costs that was written to make the parser slow: a text four times as long must cost about four times as much."""
+"""What text costs that was written to make the parser slow: a text four times as long must cost
+about four times as much.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,13 @@ import contextlib
 import time
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
-ADD = f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg aes-cbc encrkey {'5a' * 32} auth_alg hmac-sha256 authkey {'a5' * 32}"
+ADD = (
+    f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg aes-cbc encrkey {'5a' * 32} auth_alg hmac-sha256 authkey"
+    f" {'a5' * 32}"
+)
 PIECES = {
     "comment lines": "# \\\n",
     "continuations": "\\\n",
@@ -46,7 +51,10 @@ class Cost(t.NamedTuple):
 
 
 def measure() -> Cost:
-    return max((Cost(kind, _seconds(_text(piece, SHORT)), _seconds(_text(piece, LONG))) for kind, piece in PIECES.items()), key=lambda cost: cost.growth)
+    return max(
+        (Cost(kind, _seconds(_text(piece, SHORT)), _seconds(_text(piece, LONG))) for kind, piece in PIECES.items()),
+        key=lambda cost: cost.growth,
+    )
 
 
 def _text(piece: str, length: int) -> str:

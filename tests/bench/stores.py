@@ -6,8 +6,8 @@
 
     stores.py WORK_FOLDER
 
-Each measurement runs in a process of its own, with Ansible Vault as it is. Nothing is compared with a clock, since the machine may be busy.
-"""
+Each measurement runs in a process of its own, with Ansible Vault as it is. Nothing is compared with
+a clock, since the machine may be busy."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ from pathlib import Path
 
 from ansible.parsing.vault import VaultSecret
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
-from ansible_collections.ipsec.manual.plugins.plugin_utils._records import DERIVED, Record, Taken, make, sas_of, verify_own
-from ansible_collections.ipsec.manual.plugins.plugin_utils._roots import RootFile, add
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import (
+    DERIVED,
+    Record,
+    Taken,
+    make,
+    sas_of,
+    verify_own,
+)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.roots import RootFile, add
 
 KINDS = ("random", "derived")
 HOSTS = 200
@@ -54,9 +61,9 @@ def prepare(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
     store.make_directory()
     connections = [mesh(hosts)]
     for state in ("prepared", "promoted"):
-        _steps.carry_out(store, connections, _steps.Order(state, "bench", store=kind))
+        steps.carry_out(store, connections, steps.Order(state, "bench", store=kind))
     began = time.process_time()
-    step = _steps.carry_out(keystore(folder), [mesh(hosts)], _steps.Order("prepared", "bench", store=kind, new_keys=True))
+    step = steps.carry_out(keystore(folder), [mesh(hosts)], steps.Order("prepared", "bench", store=kind, new_keys=True))
     seconds = time.process_time() - began
     assert step.outcomes["mesh"].outcome == "made"
     return {"seconds": seconds, "bytes": Path(store.path("mesh")).stat().st_size}
@@ -81,20 +88,33 @@ def render(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
 
 
 def lay_down(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
-    """Only what a host's text needs of a mesh that nobody places on this machine for a measurement: a derived generation and its root secret."""
+    """Only what a host's text needs of a mesh that nobody places on this machine for a measurement:
+    a derived generation and its root secret.
+    """
     store = keystore(folder)
     store.make_directory()
     roots = add(RootFile(), "bench")
     root = roots.roots[0]
     connection = mesh(hosts)
     # The SPIs of so many are placed in a minute or so, which is not what is measured.
-    record = make(Record("mesh"), connection._replace(endpoints=connection.endpoints[:2]), Taken(), set(), "bench", (root.fingerprint, root.secret))
+    record = make(
+        Record("mesh"),
+        connection._replace(endpoints=connection.endpoints[:2]),
+        Taken(),
+        set(),
+        "bench",
+        (root.fingerprint, root.secret),
+    )
     assert record.next is not None
     store.write(record._replace(next=record.next._replace(settings=connection.settings())), roots=roots)
     return {}
 
 
-STEPS: dict[str, t.Callable[[str, str, int], dict[str, t.Any]]] = {"prepare": prepare, "render": render, "lay_down": lay_down}
+STEPS: dict[str, t.Callable[[str, str, int], dict[str, t.Any]]] = {
+    "prepare": prepare,
+    "render": render,
+    "lay_down": lay_down,
+}
 
 
 def alone(step: str, folder: Path, kind: str, hosts: int) -> dict[str, t.Any]:

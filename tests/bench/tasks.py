@@ -26,7 +26,9 @@ NETWORKS = {"enigma": "10.200", "partym": "10.201"}
 
 
 class Measured(t.NamedTuple):
-    """Median seconds of one task, how many times a ping its neighbour took (median), and how many tasks a rotation has for 2 and for 4000 SAs."""
+    """Median seconds of one task, how many times a ping its neighbour took (median), and how many
+    tasks a rotation has for 2 and for 4000 SAs.
+    """
 
     ping: float
     module: float
@@ -66,7 +68,11 @@ def play(folder: Path, inventory: Path, plays: list[dict[str, t.Any]], **variabl
         "JUNIT_OUTPUT_DIR": str(reports),
     }
     done = subprocess.run(
-        ["ansible-playbook", "-i", str(inventory), "-e", f"@{settings}", str(book)], check=False, capture_output=True, text=True, env=environment
+        ["ansible-playbook", "-i", str(inventory), "-e", f"@{settings}", str(book)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     if done.returncode:
         sys.exit(f"ansible-playbook: exit status {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
@@ -77,7 +83,8 @@ def play(folder: Path, inventory: Path, plays: list[dict[str, t.Any]], **variabl
 
 
 def time_module(folder: Path, inventory: Path) -> tuple[float, float, float]:
-    """Median seconds of a ping and of an SA that is there already, taking turns, and the median of what each pair makes.
+    """Median seconds of a ping and of an SA that is there already, taking turns, and the median of
+    what each pair makes.
 
     Tasks take several times as long on a busy machine; two that follow each other take their share of that both.
     """
@@ -105,7 +112,12 @@ def make_connections(count: int, *, with_ah: bool) -> list[dict[str, t.Any]]:
     """Connections between addresses of the two hosts, each with an ESP SA in both directions, and AH beside them."""
     associations = [{"protocol": "esp"}, {"protocol": "ah"}] if with_ah else [{"protocol": "esp"}]
     return [
-        {"name": f"pair-{number}", "endpoints": {host: address(host, number) for host in NETWORKS}, "associations": associations} for number in range(count)
+        {
+            "name": f"pair-{number}",
+            "endpoints": {host: address(host, number) for host in NETWORKS},
+            "associations": associations,
+        }
+        for number in range(count)
     ]
 
 
@@ -116,13 +128,17 @@ def address(host: str, number: int) -> str:
 def add_addresses(count: int) -> None:
     for host in NETWORKS:
         lines = "".join(f"addr add {address(host, number)}/32 dev lo\n" for number in range(count))
-        subprocess.run([LAB, "run", "--name", NAME, host, "--", "sh", "-c", f"ip -batch - <<'END'\n{lines}END"], check=True)
+        subprocess.run(
+            [LAB, "run", "--name", NAME, host, "--", "sh", "-c", f"ip -batch - <<'END'\n{lines}END"], check=True
+        )
 
 
 def count_rotation_tasks(folder: Path, inventory: Path, connections: list[dict[str, t.Any]]) -> int:
     """Give two hosts their first keys, which takes all phases of a rotation, and count the tasks on both."""
     keystore = str(folder / f"keystore{len(connections)}")
-    plays = [{"hosts": "all", "gather_facts": False, "roles": [{"role": "ipsec.manual.rotate", "rotate_keystore": keystore}]}]
+    plays = [
+        {"hosts": "all", "gather_facts": False, "roles": [{"role": "ipsec.manual.rotate", "rotate_keystore": keystore}]}
+    ]
     return len(play(folder, inventory, plays, ipsec_connections=connections))
 
 

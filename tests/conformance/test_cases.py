@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ipseckey and its kernel accept we accept, with the same meaning; docs/docsite/rst/deviations.rst names every exception, and only those."""
+"""What ipseckey and its kernel accept we accept, with the same meaning;
+docs/docsite/rst/deviations.rst names every exception, and only those.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,17 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import algorithms, protected, script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, Problems, TextError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import FILE, PROMPT, SOLARIS
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import protected
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import FILE, PROMPT, SOLARIS
 
 HERE = Path(__file__).parent
 CASES = {case["id"]: case for case in json.loads((HERE / "ipseckey-cases.json").read_text(encoding="utf-8"))["cases"]}
-# Ours: ``ipseckey`` is what the utility and its kernel do, ``here`` what we do where that differs, and ``row`` the row of the document that says why;
-# ``means`` is the text of what is accepted, ``at`` are line and column of every problem.
+# Ours: ``ipseckey`` is what the utility and its kernel do, ``here`` what we do where that differs,
+# and ``row`` the row of the document that says why; ``means`` is the text of what is accepted,
+# ``at`` are line and column of every problem.
 MORE = json.loads((HERE / "more-cases.json").read_text(encoding="utf-8"))
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
 GOOD = f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 auth_alg sha1 authkey {KEY}"
@@ -65,7 +70,10 @@ def only_known_hosts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     def getaddrinfo(host: str, *dummy: t.Any, **dummies: t.Any) -> list[tuple[t.Any, ...]]:
         if host not in known:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
-        return [(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM, 17, "", (address, 0)) for address in known[host]]
+        return [
+            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM, 17, "", (address, 0))
+            for address in known[host]
+        ]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return known
@@ -107,7 +115,9 @@ def verdict_of(call: t.Callable[[], object]) -> str:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_the_verdict_is_that_of_ipseckey_unless_the_document_says_why_not(case: dict[str, t.Any], hosts: dict[str, list[str]]) -> None:
+def test_the_verdict_is_that_of_ipseckey_unless_the_document_says_why_not(
+    case: dict[str, t.Any], hosts: dict[str, list[str]]
+) -> None:
     verdict = verdict_of(lambda: read(case, hosts))
     expected = reference(case)
     assert (expected, verdict) == DEVIATIONS.get(case["id"], (expected, expected))
@@ -131,10 +141,18 @@ def words_of(line: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("case", [case for case in CASES.values() if reference(case) == "accept" and case["id"] not in DEVIATIONS], ids=lambda case: case["id"])
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES.values() if reference(case) == "accept" and case["id"] not in DEVIATIONS],
+    ids=lambda case: case["id"],
+)
 def test_what_is_accepted_means_the_same(case: dict[str, t.Any], hosts: dict[str, list[str]]) -> None:
     steps = read(case, hosts).steps
-    lines = [line for line in case["input"].replace("\\\n", " ").split("\n") if line.split() and not line.lstrip().startswith("#")]
+    lines = [
+        line
+        for line in case["input"].replace("\\\n", " ").split("\n")
+        if line.split() and not line.lstrip().startswith("#")
+    ]
     assert len(steps) == len(lines) == case["utility"]["commands_ok"]
     for step, line in zip(steps, lines):
         assert step.command == line.split()[0].strip('"')
@@ -146,21 +164,34 @@ def test_what_is_accepted_means_the_same(case: dict[str, t.Any], hosts: dict[str
         assert subject is not None
         destination = hosts.get(given["dst"], [given["dst"]])[0]
         family = socket.AF_INET6 if ":" in destination else socket.AF_INET
-        assert (subject.protocol, subject.spi, subject.destination) == (given["type"], int(given["spi"], 0), socket.inet_pton(family, destination))
+        assert (subject.protocol, subject.spi, subject.destination) == (
+            given["type"],
+            int(given["spi"], 0),
+            socket.inet_pton(family, destination),
+        )
         for name, limit in step.lifetimes._asdict().items() if step.sa is None else step.sa.lifetimes._asdict().items():
             assert limit == int(given.get(name, "0"))
         if step.sa is None:
             continue
-        assert step.sa.source == (socket.inet_pton(family, given["src"]) if "src" in given else bytes(len(step.sa.destination)))
+        assert step.sa.source == (
+            socket.inet_pton(family, given["src"]) if "src" in given else bytes(len(step.sa.destination))
+        )
         for keyword, kind, algorithm, key in (
             ("encr", algorithms.ENCRYPTION, step.sa.encryption, step.sa.encryption_key),
             ("auth", algorithms.AUTHENTICATION, step.sa.authentication, step.sa.authentication_key),
         ):
             name = given.get(keyword + "_alg")
-            assert algorithm == (algorithms.find(kind, name).name if name else "null" if keyword == "encr" and given["type"] == "esp" else "")
+            assert algorithm == (
+                algorithms.find(kind, name).name
+                if name
+                else "null" if keyword == "encr" and given["type"] == "esp" else ""
+            )
             assert key == bytes.fromhex(given.get(keyword + "key", "").replace("0x", "").partition("/")[0])
         assert step.sa.replay_window == int(given.get("replay", "0"))
-        assert dict(step.sa.extra).get("pair-spi", "0x0") == f"0x{int(given.get('pair-spi', '0'), 0):0{8 if 'pair-spi' in given else 1}x}"
+        assert (
+            dict(step.sa.extra).get("pair-spi", "0x0")
+            == f"0x{int(given.get('pair-spi', '0'), 0):0{8 if 'pair-spi' in given else 1}x}"
+        )
         assert (step.sa.mode == "tunnel") == ("isrc" in given)
 
 
@@ -170,7 +201,9 @@ def with_keys(text: str) -> str:
 
 
 @pytest.mark.parametrize("case", MORE["cases"], ids=lambda case: case["id"])
-def test_more_cases_have_the_verdict_meaning_and_place_that_they_should(case: dict[str, t.Any], hosts: dict[str, list[str]]) -> None:
+def test_more_cases_have_the_verdict_meaning_and_place_that_they_should(
+    case: dict[str, t.Any], hosts: dict[str, list[str]]
+) -> None:
     hosts.update(case.get("hosts", {}))
     text = with_keys(case["input"])
     verdict = verdict_of(lambda: script.parse(text, "keys", resolve_names=True))
@@ -193,7 +226,11 @@ def test_more_cases_are_many() -> None:
 
 
 REFUSED_THERE = {
-    **{name: case["input"] for name, case in CASES.items() if reference(case) != "accept" and "file_mode" not in case["invocation"]},
+    **{
+        name: case["input"]
+        for name, case in CASES.items()
+        if reference(case) != "accept" and "file_mode" not in case["invocation"]
+    },
     **{case["id"]: with_keys(case["input"]) for case in MORE["cases"] if case["ipseckey"] != "accept"},
 }
 

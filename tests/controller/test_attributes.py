@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the documentation of ipsec_keystore and ipsec_keystore_info claims: check mode, differences, idempotence, and what it returns."""
+"""What the documentation of ipsec_keystore and ipsec_keystore_info claims: check mode, differences,
+idempotence, and what it returns.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,13 @@ from ansible_collections.ipsec.manual.tests.controller.test_ipsec_keystore impor
 
 BY_ANSIBLE = {"changed", "diff", "failed", "invocation", "warnings", "deprecations"}
 # Each state changes something where the one before it left off; a discarded generation is made first.
-STATES: tuple[tuple[str, dict[str, t.Any]], ...] = (("prepared", {}), ("switching", {}), ("promoted", {}), ("prepared", {"new_keys": True}), ("discarded", {}))
+STATES: tuple[tuple[str, dict[str, t.Any]], ...] = (
+    ("prepared", {}),
+    ("switching", {}),
+    ("promoted", {}),
+    ("prepared", {"new_keys": True}),
+    ("discarded", {}),
+)
 
 
 def test_each_state_in_check_mode_for_real_and_both_again(tmp_path: pathlib.Path) -> None:
@@ -29,9 +37,17 @@ def test_each_state_in_check_mode_for_real_and_both_again(tmp_path: pathlib.Path
         for turn, check in enumerate((True, False, True, False)):
             name = f"{number}_{turn}"
             names.append(name)
-            tasks += [{**keystore(state, **options), "check_mode": check, "diff": True, "register": f"result_{name}"}, digest(f"files_{name}")]
+            tasks += [
+                {**keystore(state, **options), "check_mode": check, "diff": True, "register": f"result_{name}"},
+                digest(f"files_{name}"),
+            ]
     for turn, check in enumerate((True, False)):
-        look = {"ipsec.manual.ipsec_keystore_info": {"directory": "keystore"}, "check_mode": check, "diff": True, "register": f"result_info_{turn}"}
+        look = {
+            "ipsec.manual.ipsec_keystore_info": {"directory": "keystore"},
+            "check_mode": check,
+            "diff": True,
+            "register": f"result_info_{turn}",
+        }
         names.append(f"info_{turn}")
         tasks += [look, digest(f"files_info_{turn}")]
     everything = ", ".join(f"'{name}': [result_{name}, files_{name}]" for name in names)
@@ -53,7 +69,11 @@ def test_each_state_in_check_mode_for_real_and_both_again(tmp_path: pathlib.Path
         if state != "prepared":  # what check mode would draw is drawn anew
             assert predicted["diff"] == done["diff"]
         assert all(result["diff"] == [] for result in repeated)
-        returned = {name for name, row in documented.items() if state == "prepared" or row["returned"] != "with O(state=prepared)"}
+        returned = {
+            name
+            for name, row in documented.items()
+            if state == "prepared" or row["returned"] != "with O(state=prepared)"
+        }
         assert all(set(result) - BY_ANSIBLE == returned for result in (predicted, done, *repeated)), state
         previous = after
     for turn in range(2):
@@ -64,9 +84,16 @@ def test_each_state_in_check_mode_for_real_and_both_again(tmp_path: pathlib.Path
 
 def digest(name: str) -> dict[str, t.Any]:
     """Note what the keystore's files are at this moment."""
-    return {"ansible.builtin.set_fact": {name: "{{ lookup('ansible.builtin.pipe', 'cat ' ~ playbook_dir ~ '/keystore/*.yml 2>&1 | sha256sum') }}"}}
+    return {
+        "ansible.builtin.set_fact": {
+            name: "{{ lookup('ansible.builtin.pipe', 'cat ' ~ playbook_dir ~ '/keystore/*.yml 2>&1 | sha256sum') }}"
+        }
+    }
 
 
 def without_random(diff: list[dict[str, str]]) -> list[dict[str, str]]:
     """SPIs, fingerprints and times cut out."""
-    return [{name: re.sub(r"\b(?:0x)?[0-9a-f]{8,16}\b|\d{4}-\d\d-\d\dT[\d:]+Z", "-", text) for name, text in row.items()} for row in diff]
+    return [
+        {name: re.sub(r"\b(?:0x)?[0-9a-f]{8,16}\b|\d{4}-\d\d-\d\dT[\d:]+Z", "-", text) for name, text in row.items()}
+        for row in diff
+    ]

@@ -17,17 +17,22 @@ import pytest
 
 from ansible.parsing.vault import VaultSecret
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys, language
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
-from ansible_collections.ipsec.manual.plugins.plugin_utils._records import sas_of
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import sas_of
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
 CONNECTIONS = read_connections(
     [
         {"name": "pair", "endpoints": {"console": "192.0.2.1", "b": "192.0.2.2"}},
-        {"name": "mesh", "endpoints": {"console": "192.0.2.11", "b": "192.0.2.12", "c": "192.0.2.13"}, "associations": [{}, {"protocol": "ah"}]},
+        {
+            "name": "mesh",
+            "endpoints": {"console": "192.0.2.11", "b": "192.0.2.12", "c": "192.0.2.13"},
+            "associations": [{}, {"protocol": "ah"}],
+        },
         {"name": "others", "endpoints": {"b": "192.0.2.22", "c": "192.0.2.23"}},
     ]
 )
@@ -36,7 +41,17 @@ CONNECTIONS = read_connections(
 def export(folder: pathlib.Path, **settings: str) -> subprocess.CompletedProcess[str]:
     (folder / "password").write_text("correct horse")
     variables = [word for name, value in settings.items() for word in ("-e", f"export_{name}={value}")]
-    command = [sys.executable, "-m", "ansible", "playbook", "ipsec.manual.export", "--vault-password-file", str(folder / "password"), "-vvv", *variables]
+    command = [
+        sys.executable,
+        "-m",
+        "ansible",
+        "playbook",
+        "ipsec.manual.export",
+        "--vault-password-file",
+        str(folder / "password"),
+        "-vvv",
+        *variables,
+    ]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "0"}
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
 
@@ -50,17 +65,21 @@ def safe_folder() -> t.Iterator[pathlib.Path]:
 
 @pytest.mark.parametrize("kind", ["random", "derived"])
 @pytest.mark.parametrize("target", ["linux", "solaris"])
-def test_one_command_writes_one_hosts_keys_for_its_owner_alone(tmp_path: pathlib.Path, safe_folder: pathlib.Path, kind: str, target: str) -> None:
+def test_one_command_writes_one_hosts_keys_for_its_owner_alone(
+    tmp_path: pathlib.Path, safe_folder: pathlib.Path, kind: str, target: str
+) -> None:
     if os.geteuid() != 0:
         pytest.skip("the protected file belongs to root")
     store = Keystore(str(tmp_path / "keystore"), Vault([("default", VaultSecret(b"correct horse"))]))
     store.make_directory()
-    _steps.carry_out(store, CONNECTIONS, _steps.Order("prepared", "me@here", store=kind))
-    step = _steps.carry_out(store, CONNECTIONS, _steps.Order("promoted", "me@here"))
+    steps.carry_out(store, CONNECTIONS, steps.Order("prepared", "me@here", store=kind))
+    step = steps.carry_out(store, CONNECTIONS, steps.Order("promoted", "me@here"))
     safe = safe_folder
     done = export(tmp_path, host="console", keystore=store.directory, dest=str(safe / "ipseckeys"), target=target)
     assert done.returncode == 0, done.stdout
-    assert (safe / "ipseckeys").stat().st_mode & 0o777 == 0o600 and [path.name for path in safe.iterdir() if path.suffix != ".lock"] == ["ipseckeys"]
+    assert (safe / "ipseckeys").stat().st_mode & 0o777 == 0o600 and [
+        path.name for path in safe.iterdir() if path.suffix != ".lock"
+    ] == ["ipseckeys"]
     text = (safe / "ipseckeys").read_text()
     wanted = set()
     for name in ("pair", "mesh"):
@@ -68,26 +87,51 @@ def test_one_command_writes_one_hosts_keys_for_its_owner_alone(tmp_path: pathlib
         assert current is not None
         wanted.update(sas_of(current, name, step.roots.secrets(), "console"))
     assert set(language.parse(text, target=target).sas) == wanted and len(wanted) == 10
-    assert not any(key.hex() in done.stdout + done.stderr for sa in wanted for key in (sa.encryption_key, sa.authentication_key) if key)
+    assert not any(
+        key.hex() in done.stdout + done.stderr
+        for sa in wanted
+        for key in (sa.encryption_key, sa.authentication_key)
+        if key
+    )
 
 
 def test_what_the_other_system_has_no_word_for_is_told(tmp_path: pathlib.Path, safe_folder: pathlib.Path) -> None:
     store = Keystore(str(tmp_path / "keystore"), Vault([("default", VaultSecret(b"correct horse"))]))
     store.make_directory()
-    connections = read_connections([{"name": "pair", "endpoints": {"console": "192.0.2.1", "b": "192.0.2.2"}, "reqid": 7}])
-    step = _steps.carry_out(store, connections, _steps.Order("prepared", "me@here"))
+    connections = read_connections(
+        [{"name": "pair", "endpoints": {"console": "192.0.2.1", "b": "192.0.2.2"}, "reqid": 7}]
+    )
+    step = steps.carry_out(store, connections, steps.Order("prepared", "me@here"))
     generation = step.outcomes["pair"].after.next
     assert generation is not None
-    settings = {"keystore": store.directory, "dest": str(safe_folder / "ipseckeys"), "target": "solaris", "generation": "next"}
+    settings = {
+        "keystore": store.directory,
+        "dest": str(safe_folder / "ipseckeys"),
+        "target": "solaris",
+        "generation": "next",
+    }
     done = export(tmp_path, host="console", **settings)
     assert done.returncode != 0 and "reqid" in done.stdout + done.stderr and not list(safe_folder.iterdir())
     done_for_none = export(tmp_path, host="nobody", **settings)
     assert done_for_none.returncode != 0 and "there is no next generation of the host nobody" in done_for_none.stdout
-    keys_of_it = [key.hex() for sa in sas_of(generation, "pair", {}) for key in (sa.encryption_key, sa.authentication_key)]
+    keys_of_it = [
+        key.hex() for sa in sas_of(generation, "pair", {}) for key in (sa.encryption_key, sa.authentication_key)
+    ]
     assert not any(key in done.stdout + done.stderr + done_for_none.stdout for key in keys_of_it)
 
 
-@pytest.mark.parametrize("settings", [{}, {"host": "console", "dest": "relative", "keystore": "/k"}, {"host": "console", "dest": "/d", "keystore": "keystore"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"host": "console", "dest": "relative", "keystore": "/k"},
+        {"host": "console", "dest": "/d", "keystore": "keystore"},
+    ],
+)
 def test_what_is_missing_is_told(tmp_path: pathlib.Path, settings: dict[str, str]) -> None:
     done = export(tmp_path, **settings)
-    assert done.returncode != 0 and "Say -e export_host=HOST -e export_keystore=DIRECTORY -e export_dest=FILE, both paths absolute." in done.stdout
+    assert (
+        done.returncode != 0
+        and "Say -e export_host=HOST -e export_keystore=DIRECTORY -e export_dest=FILE, both paths absolute."
+        in done.stdout
+    )

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hosts that lie: their Python edits what modules answer. Through Ansible itself: what a play sees, what it does, and what is printed."""
+"""Hosts that lie: their Python edits what modules answer. Through Ansible itself: what a play sees,
+what it does, and what is printed.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ MALFORMED = {
 }
 
 
-def play(folder: pathlib.Path, tasks: t.Sequence[dict[str, t.Any]], lies: t.Sequence[t.Any], **variables: t.Any) -> tuple[list[t.Any], t.Any, str]:
+def play(
+    folder: pathlib.Path, tasks: t.Sequence[dict[str, t.Any]], lies: t.Sequence[t.Any], **variables: t.Any
+) -> tuple[list[t.Any], t.Any, str]:
     """What each task on a host that lies registered, the facts of that host afterwards, and the output of it all.
 
     No other host has facts then, and no host has joined.
@@ -58,7 +62,8 @@ def play(folder: pathlib.Path, tasks: t.Sequence[dict[str, t.Any]], lies: t.Sequ
     liar.chmod(0o700)
     (folder / "lies.json").write_text(json.dumps(lies))
     steps: list[dict[str, t.Any]] = [
-        {"name": f"Step {number}", "ignore_errors": True, "register": f"result_{number}", **task} for number, task in enumerate(tasks)
+        {"name": f"Step {number}", "ignore_errors": True, "register": f"result_{number}", **task}
+        for number, task in enumerate(tasks)
     ]
     results = ", ".join(f"result_{number}" for number in range(len(tasks)))
     told = f"{{{{ [[{results}], ansible_facts, groups.all, hostvars.honest.ansible_facts] | to_json }}}}"
@@ -89,7 +94,11 @@ def calling(module: str, **options: t.Any) -> dict[str, t.Any]:
 
 def test_what_a_host_orders_ansible_to_do_is_not_done(tmp_path: pathlib.Path) -> None:
     evil = {**ORDERS, "warnings": ["look\x1b[2J\u202e"]}
-    results, facts, output = play(tmp_path, [calling(module) for module in ANSWERS], [json.dumps({**honest(module), **evil}) for module in ANSWERS])
+    results, facts, output = play(
+        tmp_path,
+        [calling(module) for module in ANSWERS],
+        [json.dumps({**honest(module), **evil}) for module in ANSWERS],
+    )
     for module, result in zip(ANSWERS, results):
         assert result == {**honest(module), "failed": False, "warnings": ["look\\x1b[2J\\u202e"]}, module
     assert facts == {}
@@ -113,28 +122,40 @@ def test_edits_of_an_honest_answer_are_left_out_or_named(tmp_path: pathlib.Path)
 
 def test_a_malformed_answer_is_the_failure_of_its_host(tmp_path: pathlib.Path) -> None:
     answer = json.dumps({**honest("ipsec_preflight"), "spis": "SPIS"})
-    results, dummy, output = play(tmp_path, [calling("ipsec_preflight")] * len(MALFORMED), [answer.replace('"SPIS"', lie) for lie in MALFORMED])
+    results, dummy, output = play(
+        tmp_path, [calling("ipsec_preflight")] * len(MALFORMED), [answer.replace('"SPIS"', lie) for lie in MALFORMED]
+    )
     for result, problem in zip(results, MALFORMED.values()):
         assert set(result) <= {"failed", "changed", "msg", "exception"}
         assert (result["failed"], result["changed"]) == (True, False)
-        assert result["msg"].startswith(f"ipsec.manual.ipsec_preflight: its answer is malformed: {problem}. Nothing of it is used.")
+        assert result["msg"].startswith(
+            f"ipsec.manual.ipsec_preflight: its answer is malformed: {problem}. Nothing of it is used."
+        )
     assert "Traceback" not in output
 
 
 def test_no_answer_is_a_failure_that_says_what_is_known(tmp_path: pathlib.Path) -> None:
     silent, missing = play(
         tmp_path,
-        [calling("ipsec_preflight"), {**calling("ipsec_preflight"), "vars": {"ansible_python_interpreter": "/usr/bin/python9"}}],
+        [
+            calling("ipsec_preflight"),
+            {**calling("ipsec_preflight"), "vars": {"ansible_python_interpreter": "/usr/bin/python9"}},
+        ],
         ["\x1b[2Jno JSON {"],
     )[0]
     assert silent["msg"].startswith("ipsec.manual.ipsec_preflight: the module ended with status 0 and gave no answer. ")
-    assert "the module ended with status 127 and gave no answer. The module interpreter '/usr/bin/python9' was not found. It said: " in missing["msg"]
+    assert (
+        "the module ended with status 127 and gave no answer. The module interpreter '/usr/bin/python9' was not found."
+        " It said: " in missing["msg"]
+    )
     assert not {"module_stdout", "module_stderr", "rc"} & {*silent, *missing}
 
 
 def test_what_a_shell_says_before_and_after_is_passed_over(tmp_path: pathlib.Path) -> None:
     answer = json.dumps(honest("ipsec_preflight"))
-    (result,), dummy, output = play(tmp_path, [calling("ipsec_preflight")], [f"Welcome!\x1b[2J\n{answer}\nGood bye!\x1b[2J"])
+    (result,), dummy, output = play(
+        tmp_path, [calling("ipsec_preflight")], [f"Welcome!\x1b[2J\n{answer}\nGood bye!\x1b[2J"]
+    )
     assert result == {**honest("ipsec_preflight"), "failed": False}
     assert "Good bye" not in output and "\x1b" not in output
 
@@ -145,7 +166,15 @@ def test_an_asynchronous_task_is_refused(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_python_that_ansible_found_is_still_remembered(tmp_path: pathlib.Path) -> None:
-    """Ansible keeps it as a fact of a task that went well, and would look for it again before each task without that."""
+    """Ansible keeps it as a fact of a task that went well, and would look for it again before each
+    task without that.
+    """
     command = calling("ipseckey_command", prefix=f"{tmp_path}/local")
-    dummy, facts, dummy = play(tmp_path, [command], [{}], ansible_python_interpreter="auto_silent", ansible_interpreter_python_fallback=[f"{tmp_path}/python3"])
+    dummy, facts, dummy = play(
+        tmp_path,
+        [command],
+        [{}],
+        ansible_python_interpreter="auto_silent",
+        ansible_interpreter_python_fallback=[f"{tmp_path}/python3"],
+    )
     assert facts == {"discovered_interpreter_python": f"{tmp_path}/python3"}

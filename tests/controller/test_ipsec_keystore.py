@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The action and the lookup, through ansible-playbook: the vault's secrets, the play's hosts and check mode come from Ansible itself."""
+"""The action and the lookup, through ansible-playbook: the vault's secrets, the play's hosts and
+check mode come from Ansible itself.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,16 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
 CONNECTIONS = [
     {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}},
-    {"name": "mesh", "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2", "c": "2001:db8::3"}, "associations": [{}, {"protocol": "ah"}]},
+    {
+        "name": "mesh",
+        "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2", "c": "2001:db8::3"},
+        "associations": [{}, {"protocol": "ah"}],
+    },
 ]
 
 
@@ -46,10 +52,34 @@ class Controller:
     ) -> tuple[int, str]:
         """Run tasks once, for a play of three hosts that are never asked; exit status and output."""
         steps = [{"name": f"Step {number}", "run_once": True, **task} for number, task in enumerate(tasks)]
-        (self.folder / "play.json").write_text(json.dumps([{"hosts": hosts, "gather_facts": False, "tasks": steps, **play}]))
-        command = [sys.executable, "-m", "ansible", "playbook", "-i", "a,b,c", "-v", *options, str(self.folder / "play.json")]
-        environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "0"}
-        with subprocess.Popen(command, cwd=started_in or self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        (self.folder / "play.json").write_text(
+            json.dumps([{"hosts": hosts, "gather_facts": False, "tasks": steps, **play}])
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "ansible",
+            "playbook",
+            "-i",
+            "a,b,c",
+            "-v",
+            *options,
+            str(self.folder / "play.json"),
+        ]
+        environment = {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "0",
+        }
+        with subprocess.Popen(
+            command,
+            cwd=started_in or self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
             self.pid = process.pid
             output = process.communicate()[0]
         return process.returncode, output
@@ -69,13 +99,19 @@ class Controller:
 
 
 def keystore(state: str = "prepared", **options: t.Any) -> dict[str, t.Any]:
-    return {"ipsec.manual.ipsec_keystore": {"state": state, "directory": "keystore", "connections": CONNECTIONS, **options}}
+    return {
+        "ipsec.manual.ipsec_keystore": {"state": state, "directory": "keystore", "connections": CONNECTIONS, **options}
+    }
 
 
 def show(*names: str, options: str = "") -> dict[str, t.Any]:
     """A task that shows SPIs, fingerprints and addresses of what the lookup returns, not the keys."""
     look_up = f"lookup('ipsec.manual.ipsec_keystore', {list(names)!r}, directory='keystore'{options})"
-    return {"ansible.builtin.debug": {"msg": f"{{{{ ({look_up} | ipsec.manual.ipseckeys_parse) | map(attribute='spi') | join(' ') }}}}"}}
+    return {
+        "ansible.builtin.debug": {
+            "msg": f"{{{{ ({look_up} | ipsec.manual.ipseckeys_parse) | map(attribute='spi') | join(' ') }}}}"
+        }
+    }
 
 
 @pytest.fixture
@@ -104,7 +140,17 @@ def test_a_generation_is_made_kept_promoted_and_replaced(controller: Controller)
         keystore("discarded", only=["pair"]),
     )
     assert re.findall(r"^(?:ok|changed): \[a\]", output, re.M) == [
-        *("changed: [a]", "ok: [a]", "ok: [a]", "changed: [a]", "changed: [a]", "ok: [a]", "ok: [a]", "ok: [a]", "ok: [a]"),
+        *(
+            "changed: [a]",
+            "ok: [a]",
+            "ok: [a]",
+            "changed: [a]",
+            "changed: [a]",
+            "ok: [a]",
+            "ok: [a]",
+            "ok: [a]",
+            "ok: [a]",
+        ),
         *("changed: [a]", "ok: [a]", "ok: [a]", "changed: [a]"),
     ]
     first, current, mesh_of_b, all_of_a, newest, mesh = shown(output)
@@ -125,11 +171,17 @@ def test_who_left_a_connection_is_told_by_every_run(controller: Controller) -> N
         {**keystore(connections=smaller[:1]), "register": "left"},
         keystore("retired", connections=smaller, only=["mesh"]),
         {**keystore(connections=smaller), "register": "forgotten"},
-        {"ansible.builtin.assert": {"that": [f"leaving.departed == {departed}", f"left.departed == {departed}", "forgotten.departed == []"]}},
+        {
+            "ansible.builtin.assert": {
+                "that": [f"leaving.departed == {departed}", f"left.departed == {departed}", "forgotten.departed == []"]
+            }
+        },
     )
 
 
-def test_a_relative_directory_is_beside_the_playbook_for_both(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_directory_is_beside_the_playbook_for_both(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = controller.folder / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.setenv("HOME", str(controller.folder / "home"))
@@ -137,7 +189,14 @@ def test_a_relative_directory_is_beside_the_playbook_for_both(controller: Contro
         keystore(),
         show("pair", options=", generation='next'"),
         keystore(directory="~/kept"),
-        {"ansible.builtin.debug": {"msg": "{{ lookup('ipsec.manual.ipsec_keystore', 'pair', directory='~/kept', generation='next') | length > 99 }}"}},
+        {
+            "ansible.builtin.debug": {
+                "msg": (
+                    "{{ lookup('ipsec.manual.ipsec_keystore', 'pair', directory='~/kept', generation='next') | length >"
+                    " 99 }}"
+                )
+            }
+        },
         options=("--vault-password-file", str(controller.folder / "default")),
         started_in=elsewhere,
     )
@@ -159,7 +218,12 @@ def test_check_mode_writes_nothing_and_tells(controller: Controller) -> None:
     assert "changed: [a]" in output and "+next: generation 1" in output and not controller.keystore.exists()
     assert not re.search(r"[0-9a-f]{32}", output)
     checked = {**keystore(new_keys=True), "check_mode": True, "register": "checked"}
-    controller.well(keystore(), keystore("promoted"), checked, {"ansible.builtin.assert": {"that": ["checked.changed", "checked.pending"]}})
+    controller.well(
+        keystore(),
+        keystore("promoted"),
+        checked,
+        {"ansible.builtin.assert": {"that": ["checked.changed", "checked.pending"]}},
+    )
     output = controller.well(show("pair"), show("pair", options=", generation='newest'"))
     assert shown(output)[0] == shown(output)[1] != set()
 
@@ -176,21 +240,45 @@ def test_every_way_to_give_a_password_works(controller: Controller) -> None:
 
 
 def rekey(controller: Controller, *options: str) -> None:
-    command = [sys.executable, "-m", "ansible", "vault", "rekey", *options, *map(str, sorted(controller.keystore.glob("*.yml")))]
+    command = [
+        sys.executable,
+        "-m",
+        "ansible",
+        "vault",
+        "rekey",
+        *options,
+        *map(str, sorted(controller.keystore.glob("*.yml"))),
+    ]
     subprocess.run(command, check=True, capture_output=True, cwd=controller.folder)
 
 
 def test_ansible_vault_rekeys_every_file(controller: Controller) -> None:
     """Connections with random and with derived keys, the root secret, and a key that a lookup remembers."""
-    keep = {"ansible.builtin.debug": {"msg": "{{ lookup('ipsec.manual.ipsec_key', 'aes', keystore='keystore', name='kept') | hash('sha256') }}"}}
-    first = controller.well(keystore(only=["pair"]), keystore(only=["mesh"], store="derived"), keystore("promoted"), keep, show("pair", "mesh"))
+    keep = {
+        "ansible.builtin.debug": {
+            "msg": "{{ lookup('ipsec.manual.ipsec_key', 'aes', keystore='keystore', name='kept') | hash('sha256') }}"
+        }
+    }
+    first = controller.well(
+        keystore(only=["pair"]),
+        keystore(only=["mesh"], store="derived"),
+        keystore("promoted"),
+        keep,
+        show("pair", "mesh"),
+    )
     assert sorted(controller.snapshot()) == ["_key.kept.yml", "_keystore.yml", "_root.yml", "mesh.yml", "pair.yml"]
     rekey(controller, "--vault-password-file", "default", "--new-vault-id", "ops@ops")
     assert all(data.startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n") for data in controller.snapshot().values())
     assert "decrypts the keystore file" in controller.badly(keystore(new_keys=True))
     # The order in which identities are given decides nothing: a file keeps its own.
     both = ("--vault-id", "default@default", "--vault-id", "ops@ops")
-    second = controller.well(keep, show("pair", "mesh"), keystore(new_keys=True, new_root=True, store="derived"), keystore("promoted"), options=both)
+    second = controller.well(
+        keep,
+        show("pair", "mesh"),
+        keystore(new_keys=True, new_root=True, store="derived"),
+        keystore("promoted"),
+        options=both,
+    )
     assert shown(first) == shown(second)
     assert all(data.startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n") for data in controller.snapshot().values())
     # With two passwords under one name while one is changed, each file keeps its own as well.
@@ -199,7 +287,9 @@ def test_ansible_vault_rekeys_every_file(controller: Controller) -> None:
     controller.well(keystore(new_keys=True), options=("--vault-password-file", "wrong"))
 
 
-def test_a_file_of_another_keystore_with_the_same_password_is_refused_by_whoever_reads_it(controller: Controller) -> None:
+def test_a_file_of_another_keystore_with_the_same_password_is_refused_by_whoever_reads_it(
+    controller: Controller,
+) -> None:
     controller.well(keystore(), keystore("promoted"))
     controller.keystore.rename(controller.folder / "another")
     controller.well(keystore(), keystore("promoted"))
@@ -215,27 +305,51 @@ def test_a_file_of_another_keystore_with_the_same_password_is_refused_by_whoever
 
 
 @pytest.mark.parametrize("last", [("promoted",), ("promoted", "retired")])
-def test_the_difference_shows_keys_that_go_with_their_root_secret(controller: Controller, last: tuple[str, ...]) -> None:
+def test_the_difference_shows_keys_that_go_with_their_root_secret(
+    controller: Controller, last: tuple[str, ...]
+) -> None:
     pair: dict[str, t.Any] = {"store": "derived", "only": ["pair"]}
     controller.well(keystore(**pair), keystore("promoted", only=["pair"]), keystore(new_root=True, **pair))
     if last == ("promoted",):
         controller.well(keystore("promoted", only=["pair"]), keystore(new_keys=True, **pair))
     for state in last:
-        outputs = [controller.well({**keystore(state, only=["pair"]), "diff": True, "check_mode": check}) for check in (True, False)]
+        outputs = [
+            controller.well({**keystore(state, only=["pair"]), "diff": True, "check_mode": check})
+            for check in (True, False)
+        ]
         assert all(re.search(r"[-+]previous: generation 1 ", output) for output in outputs), outputs
 
 
-@pytest.mark.parametrize("options", [("--ask-vault-pass",), ("--vault-id", "ops@prompt"), ("--vault-id", "default@default", "--vault-id", "ops@prompt")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--ask-vault-pass",),
+        ("--vault-id", "ops@prompt"),
+        ("--vault-id", "default@default", "--vault-id", "ops@prompt"),
+    ],
+)
 def test_a_password_that_is_typed_works(controller: Controller, options: tuple[str, ...]) -> None:
     controller.well(keystore(only=["pair"]), options=("--vault-id", "ops@ops"))
     (controller.folder / "play.json").write_text(
-        json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [{**keystore("promoted", only=["pair"]), "run_once": True}]}])
+        json.dumps(
+            [
+                {
+                    "hosts": "all",
+                    "gather_facts": False,
+                    "tasks": [{**keystore("promoted", only=["pair"]), "run_once": True}],
+                }
+            ]
+        )
     )
     command = [sys.executable, "-m", "ansible", "playbook", "-i", "a,b,c", *options, "play.json"]
     pid, terminal = pty.fork()
     if not pid:
         os.chdir(controller.folder)
-        os.execve(command[0], command, {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "0"})
+        os.execve(
+            command[0],
+            command,
+            {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "0"},
+        )
     output = b""
     with contextlib.suppress(OSError):  # the end of a terminal is an error
         while chunk := os.read(terminal, 4096):
@@ -253,11 +367,20 @@ def test_facts_for_an_audit_have_no_key(controller: Controller) -> None:
         "ansible.builtin.assert": {
             "that": [
                 "found.connections | map(attribute='name') | list == ['mesh', 'pair']",
-                "found.connections[1].phase == 'prepared' and found.connections[1].store == 'random' and found.connections[1].next == 2",
+                (
+                    "found.connections[1].phase == 'prepared' and found.connections[1].store == 'random' and"
+                    " found.connections[1].next == 2"
+                ),
                 "found.connections[1].retired | map(attribute='reason') | list == ['discarded']",
-                "found.connections[0].phase == 'steady' and found.connections[0].store == 'derived' and found.connections[0].generation == 1",
+                (
+                    "found.connections[0].phase == 'steady' and found.connections[0].store == 'derived' and"
+                    " found.connections[0].generation == 1"
+                ),
                 "found.connections[0].root == found.roots[0].fingerprint and found.connections[0].age < 600",
-                "'@' in found.connections[0].created_by and found.connections[0].promoted_by == found.connections[0].created_by",
+                (
+                    "'@' in found.connections[0].created_by and found.connections[0].promoted_by =="
+                    " found.connections[0].created_by"
+                ),
             ]
         }
     }
@@ -270,7 +393,11 @@ def test_facts_for_an_audit_have_no_key(controller: Controller) -> None:
         info,
         check,
         {**keystore("retired", connections=CONNECTIONS[1:], only=["pair"]), "register": "ended"},
-        {"ansible.builtin.assert": {"that": "ended.connections[0].generation == 0 and ended.connections[0].retired | length == 2"}},
+        {
+            "ansible.builtin.assert": {
+                "that": "ended.connections[0].generation == 0 and ended.connections[0].retired | length == 2"
+            }
+        },
     )
     assert not re.search(r"[0-9a-f]{32}", output)
     before = controller.snapshot()
@@ -286,8 +413,14 @@ def test_groups_of_the_inventory_and_all_connections_of_a_host(controller: Contr
         {"name": "fleet", "group": "all", "hub": "a"},
         {"name": "link", "group": "all", "multicast": ["224.0.0.5"], "associations": [{"protocol": "ah"}]},
     ]
-    addresses = {"ansible.builtin.set_fact": {"ipsec_address": "192.0.2.{{ 'abc'.index(inventory_hostname) + 1 }}"}, "run_once": False}
-    look_up = "lookup('ipsec.manual.ipsec_keystore', directory='keystore', generation='newest', host='b') | ipsec.manual.ipseckeys_parse"
+    addresses = {
+        "ansible.builtin.set_fact": {"ipsec_address": "192.0.2.{{ 'abc'.index(inventory_hostname) + 1 }}"},
+        "run_once": False,
+    }
+    look_up = (
+        "lookup('ipsec.manual.ipsec_keystore', directory='keystore', generation='newest', host='b') |"
+        " ipsec.manual.ipseckeys_parse"
+    )
     output = controller.well(
         addresses,
         keystore(connections=connections, store="derived"),
@@ -295,7 +428,9 @@ def test_groups_of_the_inventory_and_all_connections_of_a_host(controller: Contr
     )
     assert shown(output) == [{"192.0.2.1", "192.0.2.2", "224.0.0.5"}]
     nobody = look_up.replace("'b'", "'z'")
-    assert "there is no newest generation of the host z" in controller.badly({"ansible.builtin.debug": {"msg": f"{{{{ {nobody} }}}}"}})
+    assert "there is no newest generation of the host z" in controller.badly(
+        {"ansible.builtin.debug": {"msg": f"{{{{ {nobody} }}}}"}}
+    )
 
 
 def test_without_the_right_secret_nothing_is_touched(controller: Controller) -> None:
@@ -348,7 +483,9 @@ def test_what_cannot_be_is_told(controller: Controller) -> None:
 
 @pytest.mark.parametrize("states", [("prepared",), ("prepared", "switching", "promoted")])
 def test_the_lease_is_that_of_the_run_and_not_of_its_worker(controller: Controller, states: tuple[str, ...]) -> None:
-    """Also after the promotion: what a run staged is still to be removed from the hosts, and would be the next run's."""
+    """Also after the promotion: what a run staged is still to be removed from the hosts, and would
+    be the next run's.
+    """
     controller.well(*map(keystore, states))
     held = json.loads((controller.keystore / ".lock").read_text())["runner"]
     assert held["pid"] == controller.pid and held["started"]
@@ -361,7 +498,12 @@ def test_a_run_gives_its_lease_back_and_nobody_elses(controller: Controller) -> 
     controller.well(keystore(), {**keystore("released"), "check_mode": True})
     held = json.loads(lock.read_text())
     lock.write_text("")
-    controller.badly({"block": [keystore(), {"ansible.builtin.fail": {}}], "always": [keystore("released", connections=[{"name": "not looked at"}])]})
+    controller.badly(
+        {
+            "block": [keystore(), {"ansible.builtin.fail": {}}],
+            "always": [keystore("released", connections=[{"name": "not looked at"}])],
+        }
+    )
     assert lock.read_text() == ""
     lock.write_text(json.dumps({**held, "runner": {**held["runner"], "node": "elsewhere"}}))
     controller.well(keystore("released"))
@@ -387,11 +529,21 @@ def test_a_run_that_parts_peers_is_refused(controller: Controller, play: dict[st
 def test_modules_get_their_keys_unseen_or_not_at_all(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
     """Into modules that refuse their options, so that no kernel is needed; the keys travel all the same."""
     key = "5ec12e75" * 8
-    sa = {"protocol": "esp", "spi": "0x1000", "destination": "host.example", "encryption_algorithm": "aes-cbc", "encryption_key": "{{ key }}"}
+    sa = {
+        "protocol": "esp",
+        "spi": "0x1000",
+        "destination": "host.example",
+        "encryption_algorithm": "aes-cbc",
+        "encryption_key": "{{ key }}",
+    }
     # Variables of a file, so that the key is in no argument that Ansible quotes.
-    (controller.folder / "secret.yml").write_text(json.dumps({"key": key, "text": f"add esp spi 0x1000 dst host.example encr_alg aes encrkey {key}"}))
+    (controller.folder / "secret.yml").write_text(
+        json.dumps({"key": key, "text": f"add esp spi 0x1000 dst host.example encr_alg aes encrkey {key}"})
+    )
     names = ("ipsec_sa", "ipsec_sadb", "ipseckeys_file")
-    tasks = tried(*({f"ipsec.manual.{name}": sa if name == "ipsec_sa" else {"content": "{{ text }}"}} for name in names))
+    tasks = tried(
+        *({f"ipsec.manual.{name}": sa if name == "ipsec_sa" else {"content": "{{ text }}"}} for name in names)
+    )
     play: dict[str, t.Any] = {
         "connection": "local",
         "hosts": "a",
@@ -403,11 +555,15 @@ def test_modules_get_their_keys_unseen_or_not_at_all(controller: Controller, mon
     monkeypatch.setenv("ANSIBLE_PIPELINING", "0")
     output = controller.well(*tasks, **play)
     assert output.count("fatal: [a]: FAILED!") == 3 and output.count("host.example") >= 3
-    # With debugging on, Ansible tells what it runs, and would tell with which options; without pipelining the module would go into a file.
+    # With debugging on, Ansible tells what it runs, and would tell with which options; without
+    # pipelining the module would go into a file.
     for name in names:
         assert f"done with _execute_module (ipsec.manual.{name}, {{options hidden" in output
     assert key not in output and "AnsiballZ_ipsec" not in output
     monkeypatch.setenv("ANSIBLE_KEEP_REMOTE_FILES", "1")
     output = controller.well(*tasks, *tried(keystore(check_run=True)), **{**play, "hosts": "all"})
-    assert output.count("in a temporary file of the host, since ANSIBLE_KEEP_REMOTE_FILES is set") >= 3 and key not in output
+    assert (
+        output.count("in a temporary file of the host, since ANSIBLE_KEEP_REMOTE_FILES is set") >= 3
+        and key not in output
+    )
     assert "ANSIBLE_KEEP_REMOTE_FILES: Ansible would keep modules and their keys" in output

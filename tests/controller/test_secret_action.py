@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the actions of modules that take keys refuse to send, that ordinary options pass, and that no loop shows a key."""
+"""What the actions of modules that take keys refuse to send, that ordinary options pass, and that
+no loop shows a key.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._arguments import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import (
     IPSEC_BOOT,
     IPSEC_POLICY,
     IPSEC_POLICY_INFO,
@@ -27,7 +30,6 @@ from ansible_collections.ipsec.manual.plugins.module_utils._arguments import (
     IPSEC_SADB,
     IPSECKEYS_FILE,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import misplaced
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
@@ -54,9 +56,23 @@ WATCHED = {
     [
         {"spi": "0x8bcd1407", "source": "2001:db8:abcd:ef01:2345:6789:abcd:ef01", "destination": "192.168.13.213"},
         {"spi": 4294967295, "mark": "0xffffffff/0xffffffff", "if_id": 4294967295, "reqid": "4294967295"},
-        {"spi": "8bcd1407", "lifetimes": {"hard_bytes": 2**64 - 1, "soft_bytes": "18446744073709551615"}, "replay": 4096},
-        {"encryption_algorithm": "rfc7539esp(chacha20,poly1305)", "auth_alg": "hmac(sha256)", "encr_alg": "aes-ctr-key-256"},
-        {"selector": {"source": "2001:0db8:0000:0000:0000:0000:0000:0001/128", "protocol": "udp", "destination_port": 53}},
+        {
+            "spi": "8bcd1407",
+            "lifetimes": {"hard_bytes": 2**64 - 1, "soft_bytes": "18446744073709551615"},
+            "replay": 4096,
+        },
+        {
+            "encryption_algorithm": "rfc7539esp(chacha20,poly1305)",
+            "auth_alg": "hmac(sha256)",
+            "encr_alg": "aes-ctr-key-256",
+        },
+        {
+            "selector": {
+                "source": "2001:0db8:0000:0000:0000:0000:0000:0001/128",
+                "protocol": "udp",
+                "destination_port": 53,
+            }
+        },
         {"encapsulation": {"nat_remote": "::ffff:192.0.2.1"}, "state": "absent", "backend": "xfrm"},
         {"encryption_key": KEY, "authentication_key": f"0x{KEY}/192", "encrkey": KEY.upper(), "authkey": KEY},
     ],
@@ -68,8 +84,16 @@ def test_ordinary_options_of_an_sa_pass(options: dict[str, t.Any]) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"src": "/etc/inet/secret/ipseckeys", "backup": "/run/deadbeefdeadbeefdeadbeefdeadbeef/keys", "at": 1795000000.25},
-        {"content": f"add esp spi 0x1000 dst 192.0.2.1 encrkey {KEY}", "protocols": ["esp", "ah"], "resolve_names": True},
+        {
+            "src": "/etc/inet/secret/ipseckeys",
+            "backup": "/run/deadbeefdeadbeefdeadbeefdeadbeef/keys",
+            "at": 1795000000.25,
+        },
+        {
+            "content": f"add esp spi 0x1000 dst 192.0.2.1 encrkey {KEY}",
+            "protocols": ["esp", "ah"],
+            "resolve_names": True,
+        },
     ],
 )
 def test_ordinary_options_of_a_set_pass(options: dict[str, t.Any]) -> None:
@@ -80,7 +104,10 @@ def test_ordinary_options_of_a_set_pass(options: dict[str, t.Any]) -> None:
 @pytest.mark.parametrize("option", ["encryption_algorithm", "spi", "destination", "src", "mark", "type", "reqid"])
 def test_a_key_in_another_option_is_refused(option: str, form: str) -> None:
     told = misplaced({option: form.format(KEY.upper(), BASE64, bytes.fromhex(KEY).hex(" "))}, IPSEC_SA)
-    assert told == f"{option}: what is given here looks like a key, so it is not shown. Keys belong into: encryption_key, authentication_key."
+    assert (
+        told == f"{option}: what is given here looks like a key, so it is not shown. Keys belong into: encryption_key,"
+        " authentication_key."
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,14 +139,38 @@ def test_a_key_inside_another_option_is_refused(module: str, options: dict[str, 
 @pytest.mark.parametrize(
     ("module", "options"),
     [
-        ("ipsec_policy", {"direction": "out", "selector": {"source": "2001:db8:abcd:ef01:2345:6789:abcd:0/112", "protocol": "udp"}, "mark": "0xff/0xff"}),
+        (
+            "ipsec_policy",
+            {
+                "direction": "out",
+                "selector": {"source": "2001:db8:abcd:ef01:2345:6789:abcd:0/112", "protocol": "udp"},
+                "mark": "0xff/0xff",
+            },
+        ),
         ("ipsec_policy", {"policies": [{"direction": "in", "templates": [{"spi": "0x8bcd1407", "reqid": 7}]}]}),
-        ("ipsec_boot", {"file": "/etc/inet/secret/ipseckeys", "policies": [{"direction": "in", "templates": [{"spi": "0x8bcd1407"}]}], "load": "no"}),
+        (
+            "ipsec_boot",
+            {
+                "file": "/etc/inet/secret/ipseckeys",
+                "policies": [{"direction": "in", "templates": [{"spi": "0x8bcd1407"}]}],
+                "load": "no",
+            },
+        ),
         ("ipsec_policy_info", {"direction": "fwd"}),
-        ("ipsec_preflight", {"addresses": ["::1"], "expected": {"192.0.2.1|192.0.2.2#0,,0": "5f0c1d6c7e2b9a40"}, "associations": [{"protocol": "ah"}]}),
+        (
+            "ipsec_preflight",
+            {
+                "addresses": ["::1"],
+                "expected": {"192.0.2.1|192.0.2.2#0,,0": "5f0c1d6c7e2b9a40"},
+                "associations": [{"protocol": "ah"}],
+            },
+        ),
         ("ipsec_preflight", {"expected": {"192.0.2.1|192.0.2.2#0,,0": "5f0c1d6c7e2b9a40" * 2}, "digest_key": KEY}),
         ("ipsec_probe", {"src": "/etc/inet/secret/ipseckeys", "count": 3, "resolve_names": False}),
-        ("ipsec_sa_info", {"type": "esp", "spi": "8bcd1407", "source": "fd00:192:168:116::16", "dst": "192.0.2.1", "digest_key": KEY}),
+        (
+            "ipsec_sa_info",
+            {"type": "esp", "spi": "8bcd1407", "source": "fd00:192:168:116::16", "dst": "192.0.2.1", "digest_key": KEY},
+        ),
     ],
 )
 def test_ordinary_options_of_other_modules_pass(module: str, options: dict[str, t.Any]) -> None:
@@ -130,23 +181,52 @@ def test_ordinary_options_of_other_modules_pass(module: str, options: dict[str, 
 def test_no_option_of_a_module_without_keys_takes_one(module: str) -> None:
     assert not any(row.get("no_log") for row in WATCHED[module].values())
     for option in WATCHED[module]:
-        for value in (f"0x{KEY}", [KEY.upper()], {KEY: "spi"}, [{"templates": [{"spi": f"key {KEY}"}]}], bytes.fromhex(KEY).hex(":"), BASE64):
+        for value in (
+            f"0x{KEY}",
+            [KEY.upper()],
+            {KEY: "spi"},
+            [{"templates": [{"spi": f"key {KEY}"}]}],
+            bytes.fromhex(KEY).hex(":"),
+            BASE64,
+        ):
             told = misplaced({option: value}, WATCHED[module])
-            assert told == f"{option}: what is given here looks like a key, so it is not shown. This module takes no key."
+            assert (
+                told == f"{option}: what is given here looks like a key, so it is not shown. This module takes no key."
+            )
 
 
 def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
     told = misplaced({"contents": KEY, "state": "exact"}, IPSEC_SADB)
-    assert told.startswith("it has no option 'contents'. It has: allow_static_counter_mode, at, backend, backup, backup_label, content, ")
+    assert told.startswith(
+        "it has no option 'contents'. It has: allow_static_counter_mode, at, backend, backup, backup_label, content, "
+    )
     assert KEY not in misplaced({KEY: "x"}, IPSEC_SADB)
 
 
-def play(folder: pathlib.Path, tasks: list[dict[str, t.Any]], environment: t.Mapping[str, str] | None = None, **options: t.Any) -> str:
+def play(
+    folder: pathlib.Path,
+    tasks: list[dict[str, t.Any]],
+    environment: t.Mapping[str, str] | None = None,
+    **options: t.Any,
+) -> str:
     """The output of tasks on this machine, all of which fail, as loud as can be."""
     steps = [{"name": f"Step {number}", "ignore_errors": True, **task} for number, task in enumerate(tasks)]
-    (folder / "play.json").write_text(json.dumps([{"hosts": "all", "connection": "local", "gather_facts": False, "tasks": steps, **options}]))
+    (folder / "play.json").write_text(
+        json.dumps([{"hosts": "all", "connection": "local", "gather_facts": False, "tasks": steps, **options}])
+    )
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", "-vvvvv", "play.json"],
+        [
+            sys.executable,
+            "-m",
+            "ansible",
+            "playbook",
+            "-i",
+            "localhost,",
+            "-e",
+            f"ansible_python_interpreter={sys.executable}",
+            "-vvvvv",
+            "play.json",
+        ],
         cwd=folder,
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1", **(environment or {})},
         stdout=subprocess.PIPE,
@@ -174,7 +254,11 @@ def test_a_slip_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> None:
     )
     assert output.count("This module takes no key.") >= len(WATCHED)
     assert KEY not in output
-    for told in ("ipsec.manual.ipsec_sadb: it has no option 'contents'", "it has no option 'encryption-key'", "encryption_algorithm: what is given here looks"):
+    for told in (
+        "ipsec.manual.ipsec_sadb: it has no option 'contents'",
+        "it has no option 'encryption-key'",
+        "encryption_algorithm: what is given here looks",
+    ):
         assert told in output
     assert "EXEC" not in output
 
@@ -183,11 +267,19 @@ def test_a_slip_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> None:
     ("environment", "options", "told"),
     [
         ({"ANSIBLE_KEEP_REMOTE_FILES": "1"}, {}, "since ANSIBLE_KEEP_REMOTE_FILES is set. Unset it."),
-        ({}, {"become": True, "become_method": "ansible.builtin.su"}, "since the become method su does not pipeline. Use another one"),
+        (
+            {},
+            {"become": True, "become_method": "ansible.builtin.su"},
+            "since the become method su does not pipeline. Use another one",
+        ),
     ],
 )
-def test_what_keeps_a_task_from_pipelining_is_named(tmp_path: pathlib.Path, environment: dict[str, str], options: dict[str, t.Any], told: str) -> None:
-    output = play(tmp_path, [{"ipsec.manual.ipseckeys_file": {"state": "absent", "path": "/nowhere"}}], environment, **options)
+def test_what_keeps_a_task_from_pipelining_is_named(
+    tmp_path: pathlib.Path, environment: dict[str, str], options: dict[str, t.Any], told: str
+) -> None:
+    output = play(
+        tmp_path, [{"ipsec.manual.ipseckeys_file": {"state": "absent", "path": "/nowhere"}}], environment, **options
+    )
     assert told in output
     assert "EXEC" not in output
 
@@ -205,25 +297,57 @@ SECRETS = {
 
 def adding(key: str, refused: str = "refused") -> dict[str, t.Any]:
     """A task that its action refuses for an option that does not exist, which is quick."""
-    return {"ipsec.manual.ipsec_sa": {"protocol": "esp", "spi": "0x1000", "destination": "192.0.2.1", "encryption_key": key, refused: "x"}}
+    return {
+        "ipsec.manual.ipsec_sa": {
+            "protocol": "esp",
+            "spi": "0x1000",
+            "destination": "192.0.2.1",
+            "encryption_key": key,
+            refused: "x",
+        }
+    }
 
 
 # Tasks, and what is told of each.
 LOOPS: dict[str, tuple[dict[str, t.Any], str]] = {
     "plain": ({**adding("{{ item }}", "plain"), "loop": ["{{ key }}"]}, "no option 'plain'"),
     "with": ({**adding("{{ item }}", "with"), "with_items": ["{{ key }}"]}, "no option 'with'"),
-    "fields": ({**adding("{{ row.deep.key }}", "row"), "loop": "{{ rows[:1] }}", "loop_control": {"loop_var": "row"}}, "no option 'row'"),
-    "neighbours": ({**adding("{{ item.deep.key }}", "next"), "loop": "{{ rows }}", "loop_control": {"extended": True}}, "no option 'next'"),
-    "label": ({**adding("{{ keys[item] }}", "label"), "loop": ["one"], "loop_control": {"label": "{{ keys[item] }}"}}, "no option 'label'"),
+    "fields": (
+        {**adding("{{ row.deep.key }}", "row"), "loop": "{{ rows[:1] }}", "loop_control": {"loop_var": "row"}},
+        "no option 'row'",
+    ),
+    "neighbours": (
+        {**adding("{{ item.deep.key }}", "next"), "loop": "{{ rows }}", "loop_control": {"extended": True}},
+        "no option 'next'",
+    ),
+    "label": (
+        {**adding("{{ keys[item] }}", "label"), "loop": ["one"], "loop_control": {"label": "{{ keys[item] }}"}},
+        "no option 'label'",
+    ),
     "base64": ({**adding("{{ item | b64decode }}", "code"), "loop": ["{{ encoded }}"]}, "no option 'code'"),
-    "separators": ({**adding("{{ item | replace(':', '') }}", "colon"), "loop": ["{{ separated }}"]}, "no option 'colon'"),
+    "separators": (
+        {**adding("{{ item | replace(':', '') }}", "colon"), "loop": ["{{ separated }}"]},
+        "no option 'colon'",
+    ),
     "other use": ({**adding("00ff", "other"), "loop": ["{{ key }}"]}, "no option 'other'"),
     "looks like none": ({**adding("{{ item }}", "looks"), "loop": ["{{ phrase }}"]}, "no option 'looks'"),
-    "retried": ({**adding("{{ item }}", "again"), "loop": ["{{ key }}"], "retries": 1, "delay": 0}, "no option 'again'"),
-    "refused by the module": ({"ipsec.manual.ipsec_sadb": {"content": "{{ item }}"}, "loop": ["{{ text }}"]}, "hex digits"),
-    "module without keys": ({"ipsec.manual.ipsec_sa_info": {"spi": "{{ item }}"}, "loop": ["{{ key }}"]}, "looks like a key"),
+    "retried": (
+        {**adding("{{ item }}", "again"), "loop": ["{{ key }}"], "retries": 1, "delay": 0},
+        "no option 'again'",
+    ),
+    "refused by the module": (
+        {"ipsec.manual.ipsec_sadb": {"content": "{{ item }}"}, "loop": ["{{ text }}"]},
+        "hex digits",
+    ),
+    "module without keys": (
+        {"ipsec.manual.ipsec_sa_info": {"spi": "{{ item }}"}, "loop": ["{{ key }}"]},
+        "looks like a key",
+    ),
     "misspelt field": (
-        {"ipsec.manual.ipsec_sa": {"encryption_key": "{{ item.deep.key }}", "spi": "{{ item.spy }}"}, "loop": "{{ rows[:1] }}"},
+        {
+            "ipsec.manual.ipsec_sa": {"encryption_key": "{{ item.deep.key }}", "spi": "{{ item.spy }}"},
+            "loop": "{{ rows[:1] }}",
+        },
         "has no attribute 'spy'",
     ),
     "unreachable": (
@@ -255,7 +379,9 @@ def test_a_loop_shows_no_key_in_what_ansible_prints_and_writes(tmp_path: pathlib
     written = [path for place in ("log", "junit", "tree") for path in (tmp_path / place).iterdir()]
     assert {path.parent.name for path in written} == {"log", "junit", "tree"}
     texts = [output, *(path.read_text() for path in written)]
-    assert not [secret for secret in ("key", "encoded", "separated", "phrase") for text in texts if str(SECRETS[secret]) in text]
+    assert not [
+        secret for secret in ("key", "encoded", "separated", "phrase") for text in texts if str(SECRETS[secret]) in text
+    ]
     for (name, (dummy, reason)), part in zip(LOOPS.items(), output.split("TASK [")[1:], strict=True):
         assert "failed: [localhost] (item=(censored due to no_log))" in part, name
         assert reason in part, name
@@ -270,7 +396,10 @@ def test_a_loop_without_keys_is_shown(tmp_path: pathlib.Path) -> None:
             "loop": ["one", "two"],
             "loop_control": {"extended": True, "label": "{{ item }} of {{ later.changed | default }}"},
         },
-        {"ipsec.manual.ipsec_probe": {"src": "{{ item }}", "refused": 1}, "loop": ["/etc/inet/secret/ipseckeys", "2001:db8::1"]},
+        {
+            "ipsec.manual.ipsec_probe": {"src": "{{ item }}", "refused": 1},
+            "loop": ["/etc/inet/secret/ipseckeys", "2001:db8::1"],
+        },
     ]
     output = play(tmp_path, tasks, vars_files=["secrets.json"])
     assert KEY not in output

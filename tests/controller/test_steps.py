@@ -23,19 +23,37 @@ from hypothesis import strategies as st
 import ansible.parsing.vault
 from ansible.parsing.vault import VaultSecret
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _identity, _keystore, _records, _remembered, _steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Runner, Vault
-from ansible_collections.ipsec.manual.plugins.plugin_utils._records import Record
-from ansible_collections.ipsec.manual.plugins.plugin_utils._steps import Order
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
+    directory as _keystore,
+)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
+    identity,
+    single_keys,
+)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
+    records as _records,
+)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
+    steps as _steps,
+)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Runner, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import Record
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
 
 CONNECTIONS = read_connections(
     [
         {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}},
-        {"name": "link", "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2"}, "multicast": ["ff02::5"], "associations": [{"protocol": "ah"}]},
+        {
+            "name": "link",
+            "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2"},
+            "multicast": ["ff02::5"],
+            "associations": [{"protocol": "ah"}],
+        },
     ]
 )
 SECRET = [("default", VaultSecret(b"correct horse"))]
@@ -62,9 +80,26 @@ class Crash(BaseException):
 
 
 class Machine:
-    """The module ``os`` until its power goes: before the call of number ``crash_at`` among those that change something, of a write after its first half."""
+    """The module ``os`` until its power goes: before the call of number ``crash_at`` among those
+    that change something, of a write after its first half.
+    """
 
-    CHANGES = frozenset({"open", "write", "fsync", "close", "replace", "rename", "mkdir", "makedirs", "unlink", "rmdir", "ftruncate", "pwrite"})
+    CHANGES = frozenset(
+        {
+            "open",
+            "write",
+            "fsync",
+            "close",
+            "replace",
+            "rename",
+            "mkdir",
+            "makedirs",
+            "unlink",
+            "rmdir",
+            "ftruncate",
+            "pwrite",
+        }
+    )
 
     def __init__(self, crash_at: int = 0) -> None:
         self.crash_at = crash_at
@@ -146,7 +181,7 @@ class Ledger:
         assert len(self._all(self.spis)) == sum(map(len, self.spis.values()))
         self._look_for_plaintext(roots.secrets().values())
         texts = [store.read_text(path.stem) or "" for path in pathlib.Path(self.directory).glob("*.yml")]
-        assert len(set(map(_identity.found_in, texts))) <= 1
+        assert len(set(map(identity.found_in, texts))) <= 1
 
     @staticmethod
     def _all(found: t.Mapping[t.Any, frozenset[t.Any]]) -> set[t.Any]:
@@ -162,7 +197,11 @@ class Ledger:
     @staticmethod
     def _succeed(before: Record, after: Record, order: Order | None) -> None:
         """What a step may make of a record, whether it was broken off or not."""
-        number = {which: generation.generation if generation else 0 for which in ("current", "next") for generation in [before.pick(which)]}
+        number = {
+            which: generation.generation if generation else 0
+            for which in ("current", "next")
+            for generation in [before.pick(which)]
+        }
         current = after.current.generation if after.current else 0
         following = after.next.generation if after.next else 0
         assert after.retired[: len(before.retired)] == before.retired and after.last >= before.last
@@ -170,7 +209,11 @@ class Ledger:
             assert order is not None and order.state == "promoted" and current == number["next"] and not following
             assert after.previous is not None or before.current is None
         elif following != number["next"] and number["next"]:
-            assert number["next"] in {row.generation for row in after.retired} and order is not None and order.state in ("discarded", "prepared")
+            assert (
+                number["next"] in {row.generation for row in after.retired}
+                and order is not None
+                and order.state in ("discarded", "prepared")
+            )
         gone = {row.generation for row in after.retired}
         assert not gone & {current, following} - {0}
 
@@ -183,7 +226,9 @@ class Ledger:
             assert not any(secret in data or secret.hex().encode() in data for secret in secrets)
             if path.name not in (".lock", ".gitignore"):
                 header = b"$ANSIBLE_VAULT;1.1;AES256\n"
-                assert data[: len(header)] == header[: len(data)] and not set(data[len(header) :]) - set(b"0123456789abcdef\n")
+                assert data[: len(header)] == header[: len(data)] and not set(data[len(header) :]) - set(
+                    b"0123456789abcdef\n"
+                )
                 assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -197,7 +242,9 @@ ROTATION = ("switching", "promoted")
 
 @pytest.mark.parametrize("crashed", range(9))
 def test_every_step_survives_a_crash_between_any_two_calls(tmp_path: pathlib.Path, crashed: int) -> None:
-    """One step of a long history is broken off before each of its calls in turn; the run after it ends it, and the history goes on."""
+    """One step of a long history is broken off before each of its calls in turn; the run after it
+    ends it, and the history goes on.
+    """
     history = [ORDERS[index] for index in (0, 5, 6, 3, 5, 6, 8, 0, 7)]
     before = Ledger(str(tmp_path / "before" / "keystore"))
     (tmp_path / "before").mkdir()
@@ -221,7 +268,9 @@ def test_every_step_survives_a_crash_between_any_two_calls(tmp_path: pathlib.Pat
             break
 
 
-@hypothesis.settings(max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.settings(
+    max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
 @hypothesis.given(st.lists(st.tuples(st.sampled_from(ORDERS), st.integers(0, 24)), min_size=1, max_size=12))
 def test_any_sequence_of_steps_and_crashes_keeps_the_promises(steps: list[tuple[Order, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -248,7 +297,9 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_after(tmp_p
     class Recorder(Machine):
         def _switched(self, name: str, genuine: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
             def call(*arguments: t.Any, **options: t.Any) -> t.Any:
-                about = os.readlink(f"/proc/self/fd/{arguments[0]}") if isinstance(arguments[0], int) else str(arguments[0])
+                about = (
+                    os.readlink(f"/proc/self/fd/{arguments[0]}") if isinstance(arguments[0], int) else str(arguments[0])
+                )
                 calls.append((name, os.path.basename(about)))
                 return genuine(*arguments, **options)
 
@@ -291,7 +342,10 @@ def test_two_controllers_at_once_take_turns_or_are_refused(ledger: Ledger) -> No
     ledger.records = Keystore(ledger.directory, Vault(SECRET)).read_all()
     ledger.audit()
     record = ledger.records["pair"]
-    assert record.current is not None and record.last == record.current.generation == sum(done for done, dummy in outcomes) > 0
+    assert (
+        record.current is not None
+        and record.last == record.current.generation == sum(done for done, dummy in outcomes) > 0
+    )
 
 
 def test_what_cannot_be_read_stops_every_step_and_stays(ledger: Ledger) -> None:
@@ -299,9 +353,21 @@ def test_what_cannot_be_read_stops_every_step_and_stays(ledger: Ledger) -> None:
     folder = pathlib.Path(ledger.directory)
     whole = {path: path.read_bytes() for path in folder.glob("*.yml")}
     path = folder / "link.yml"
-    for damage in (b"", b"x", whole[path][:200], whole[path][:-2], whole[path].replace(b"AES256", b"AES512", 1), b"format: 1\n"):
+    for damage in (
+        b"",
+        b"x",
+        whole[path][:200],
+        whole[path][:-2],
+        whole[path].replace(b"AES256", b"AES512", 1),
+        b"format: 1\n",
+    ):
         path.write_bytes(damage)
-        for order in (PREPARE, Order("switching", "me@here"), Order("promoted", "me@here"), Order("discarded", "me@here")):
+        for order in (
+            PREPARE,
+            Order("switching", "me@here"),
+            Order("promoted", "me@here"),
+            Order("discarded", "me@here"),
+        ):
             with pytest.raises(IpsecError, match=r"link\.yml"):
                 run(ledger.directory, order)
             assert path.read_bytes() == damage and (folder / "pair.yml").read_bytes() == whole[folder / "pair.yml"]
@@ -315,7 +381,10 @@ def test_a_key_that_was_retired_in_one_connection_is_refused_in_another(ledger: 
     assert pair is not None and pair.current is not None and pair.previous is not None
     stolen = Record("other", last=1, current=pair.previous._replace(generation=1))
     store.write(stolen)
-    with pytest.raises(IpsecError, match=r"other\.yml: generation 1 of connection other holds a key that was retired in connection pair"):
+    with pytest.raises(
+        IpsecError,
+        match=r"other\.yml: generation 1 of connection other holds a key that was retired in connection pair",
+    ):
         run(ledger.directory, PREPARE)
     store.write(stolen._replace(current=pair.current._replace(generation=1)))
     with pytest.raises(IpsecError, match="holds a key that connection (pair|other) has too"):
@@ -332,16 +401,26 @@ def test_a_key_that_a_connection_had_is_refused_where_it_stands_alone(ledger: Le
     store = Keystore(ledger.directory, Vault(SECRET))
     record = store.read("pair")
     assert record is not None and record.current is not None and record.previous is not None
-    key = _remembered.remembered(store, "own", BY_NAME["aes-cbc"], 256)
+    key = single_keys.remembered(store, "own", BY_NAME["aes-cbc"], 256)
     run(ledger.directory, PREPARE)
     path = pathlib.Path(store.path("_key.own"))
     for text, told in (
         (record.previous.sas, r"_key\.own\.yml: the key own was retired in connection pair"),
         (record.current.sas, r"pair\.yml: generation 2 of connection pair holds the key that is remembered as own"),
-        (f"add esp spi 0x1000 dst 192.0.2.1 encr_alg aes-cbc encrkey {key.hex()}", r"_key\.own\.yml: the key own is also remembered as copy"),
+        (
+            f"add esp spi 0x1000 dst 192.0.2.1 encr_alg aes-cbc encrkey {key.hex()}",
+            r"_key\.own\.yml: the key own is also remembered as copy",
+        ),
     ):
         again, *dummy = language.parse(text).sas
-        fields = {"format": 1, "name": "own", "algorithm": "aes-cbc", "created": "", "created_by": "", "key": again.encryption_key.hex()}
+        fields = {
+            "format": 1,
+            "name": "own",
+            "algorithm": "aes-cbc",
+            "created": "",
+            "created_by": "",
+            "key": again.encryption_key.hex(),
+        }
         store.write_texts({"_key.own": text_of(fields)})
         if "copy" in told:
             store.write_texts({"_key.copy": text_of({**fields, "name": "copy"})})
@@ -360,7 +439,11 @@ def test_a_connection_that_is_no_more_gives_up_its_keys_and_they_stay_known(ledg
         _steps.carry_out(store, [], ended)
     _steps.carry_out(store, [], ended._replace(force=True))
     record = store.read("pair")
-    assert record is not None and not list(record.generations()) and [row.reason for row in record.retired] == ["retired", "retired"]
+    assert (
+        record is not None
+        and not list(record.generations())
+        and [row.reason for row in record.retired] == ["retired", "retired"]
+    )
     assert [row.generation for row in record.retired] == [1, 2] and record.last == 2
     run(ledger.directory, PREPARE)
     again = store.read("pair")
@@ -372,14 +455,21 @@ def test_retiring_erases_the_previous_keys_alone(ledger: Ledger) -> None:
         run(ledger.directory, order)
     before = Keystore(ledger.directory, Vault(SECRET)).read("pair")
     assert before is not None and before.previous is not None
-    assert run(ledger.directory, Order("retired", "me@here")).changed and not run(ledger.directory, Order("retired", "me@here")).changed
+    assert (
+        run(ledger.directory, Order("retired", "me@here")).changed
+        and not run(ledger.directory, Order("retired", "me@here")).changed
+    )
     assert Keystore(ledger.directory, Vault(SECRET)).read("pair") == before._replace(previous=None)
 
 
 def test_from_random_to_derived_and_back_the_generations_go_on(ledger: Ledger) -> None:
     kinds = []
     for store in ("random", "derived", "", "random", ""):
-        for order in (Order("prepared", "me@here", store=store), Order("switching", "me@here"), Order("promoted", "me@here")):
+        for order in (
+            Order("prepared", "me@here", store=store),
+            Order("switching", "me@here"),
+            Order("promoted", "me@here"),
+        ):
             run(ledger.directory, order)
             ledger.audit(order)
         current = ledger.records["pair"].current
@@ -420,14 +510,18 @@ def test_a_root_secret_that_is_missing_or_damaged_is_named(ledger: Ledger) -> No
     roots = store.read_roots()
     (root,) = roots.roots
     store.write(roots=roots._replace(roots=(root._replace(secret=bytes(32)),)))
-    with pytest.raises(IpsecError, match=rf"_root\.yml: the root secret {root.fingerprint} is damaged, or was retired") as caught:
+    with pytest.raises(
+        IpsecError, match=rf"_root\.yml: the root secret {root.fingerprint} is damaged, or was retired"
+    ) as caught:
         run(ledger.directory, PREPARE)
     assert root.secret.hex() not in str(caught.value)
     store.write_texts({"_root": "format: 1\n"})
     with pytest.raises(IpsecError, match="holds no root secrets of this collection"):
         run(ledger.directory, PREPARE)
     path.unlink()
-    with pytest.raises(IpsecError, match=f"comes from the root secret {root.fingerprint}, which the keystore does not have"):
+    with pytest.raises(
+        IpsecError, match=f"comes from the root secret {root.fingerprint}, which the keystore does not have"
+    ):
         run(ledger.directory, PREPARE)
 
 
@@ -457,4 +551,7 @@ def test_a_group_shares_one_sa_towards_every_address(ledger: Ledger) -> None:
         assert record is not None and record.next is not None and record.next.store == store
         per_host = [_records.sas_of(record.next, "link", roots, host) for host in ("", "a", "b")]
         assert per_host[0] == per_host[1] == per_host[2] and len(per_host[0]) == 1
-        assert association.is_unspecified(per_host[0][0].source) and association.format_address(per_host[0][0].destination) == "ff02::5"
+        assert (
+            model.is_unspecified(per_host[0][0].source)
+            and model.format_address(per_host[0][0].destination) == "ff02::5"
+        )

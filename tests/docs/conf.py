@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sphinx settings of the docs site, which `make docs` builds. No other site is asked while it is built: labels that live elsewhere are links here."""
+"""Sphinx settings of the docs site, which `make docs` builds. No other site is asked while it is
+built: labels that live elsewhere are links here.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The drawing of the page "How it is built", from two tables: boxes and arrows. A test compares both with the imports of the code.
+"""The drawing of the page "How it is built", from two tables: boxes and arrows. A test compares
+both with the imports of the code.
 
 python tests/docs/diagram.py > docs/docsite/rst/how_it_is_built.svg
 """
@@ -13,10 +14,13 @@ import typing as t
 from xml.sax.saxutils import escape
 
 CORE = "plugins/module_utils/_core/"
+PLUGINS = ("plugins/action/*.py", "plugins/lookup/*.py", "plugins/filter/*.py")
 
 
 class Box(t.NamedTuple):
-    """``files`` are globs; a file belongs to the first box that has it. ``x`` to ``right`` and ``y`` to ``bottom`` are pixels."""
+    """``files`` are globs; a file belongs to the first box that has it. ``x`` to ``right`` and
+    ``y`` to ``bottom`` are pixels.
+    """
 
     name: str
     says: str
@@ -29,7 +33,9 @@ class Box(t.NamedTuple):
 
 
 class Arrow(t.NamedTuple):
-    """Something in ``user`` imports something in ``used``, or names it in a task; a vertical line at ``x``. ``core`` is the whole core."""
+    """Something in ``user`` imports something in ``used``, or names it in a task; a vertical line
+    at ``x``. ``core`` is the whole core.
+    """
 
     user: str
     used: str
@@ -37,110 +43,77 @@ class Arrow(t.NamedTuple):
 
 
 BOXES = (
-    Box("roles, playbooks", "what to do, in which order", 20, 880, 20, 66, "both", ("roles/**/*.yml", "playbooks/**/*.yml")),
-    Box("modules", "options, results, documentation", 20, 280, 106, 152, "host", ("plugins/modules/*.py",)),
     Box(
-        "actions, lookups, filters",
-        "what Ansible calls on the controller",
-        310,
-        880,
-        106,
-        152,
-        "controller",
-        ("plugins/action/*.py", "plugins/lookup/*.py", "plugins/filter/*.py"),
-    ),
-    Box(
-        "glue",
-        "module_utils: arguments, secrets, results; the only one of both worlds",
+        "roles, playbooks",
+        "what to do, in which order",
         20,
+        880,
+        20,
+        66,
+        "both",
+        ("roles/**/*.yml", "playbooks/**/*.yml"),
+    ),
+    Box("modules", "options, results, documentation", 20, 280, 106, 152, "host", ("plugins/modules/*.py",)),
+    Box("actions, lookups, filters", "what Ansible calls on the controller", 310, 880, 106, 152, "controller", PLUGINS),
+    Box(
+        "_module",
+        "the work of the modules, and what is secret",
+        60,
         520,
         192,
         238,
         "both",
-        ("plugins/module_utils/_glue*.py", "plugins/module_utils/_arguments.py"),
+        ("plugins/module_utils/_module/**/*.py",),
     ),
-    Box("plugin_utils", "connections, keystore, decisions", 560, 800, 192, 238, "controller", ("plugins/plugin_utils/*.py",)),
-    Box("core", "", 20, 880, 278, 640, "core"),
     Box(
-        "command",
-        "ipseckey for Linux",
-        40,
-        860,
-        322,
-        368,
-        "both",
-        tuple(
-            CORE + name
-            for name in (
-                "__init__.py",
-                "__main__.py",
-                "command.py",
-                "display.py",
-                "effect.py",
-                "guarding.py",
-                "loading.py",
-                "login.py",
-                "policies.py",
-                "record.py",
-                "reference.py",
-                "script.py",
-            )
-        ),
+        "plugin_utils",
+        "connections, keystore, rotation",
+        560,
+        800,
+        192,
+        238,
+        "controller",
+        ("plugins/plugin_utils/**/*.py",),
     ),
-    Box("protected", "the 0600 file", 150, 280, 408, 454, "host", (CORE + "protected.py",)),
-    Box("sadb", "the kernel: one file a backend", 320, 740, 408, 454, "host", (CORE + "sadb/*.py",)),
-    Box(
-        "text",
-        "the language",
-        40,
-        480,
-        494,
-        540,
-        "both",
-        tuple(CORE + name for name in ("grammar.py", "language.py", "plainlines.py", "reading.py", "render.py", "values.py")),
-    ),
-    Box("plan", "the difference, pure", 560, 780, 494, 540, "both", (CORE + "plan.py",)),
-    Box(
-        "SA",
-        "association, keys, algorithms: what an SA is",
-        40,
-        860,
-        580,
-        626,
-        "both",
-        tuple(CORE + name for name in ("algorithms.py", "association.py", "keys.py")),
-    ),
+    Box("_core", "", 20, 880, 278, 726, "core"),
+    Box("program", "the command ipseckey for Linux", 40, 860, 322, 368, "both", (CORE + "program/*.py",)),
+    Box("files", "the 0600 file", 40, 160, 408, 454, "host", (CORE + "files/*.py",)),
+    Box("spd", "policies: as text, and in the kernel", 230, 600, 408, 454, "host", (CORE + "spd/*.py",)),
+    Box("sadb", "the kernel: one folder a backend", 290, 780, 494, 540, "host", (CORE + "sadb/**/*.py",)),
+    Box("text", "the language of ipseckey", 170, 740, 580, 626, "both", (CORE + "text/*.py",)),
+    Box("sa", "what an SA is, and how two sets differ", 40, 860, 666, 712, "both", (CORE + "sa/*.py",)),
 )
-# Every file may import it, so it is not drawn.
-EVERYWHERE = tuple(CORE + name for name in ("bulk.py", "errors.py", "uninterrupted.py"))
+# Any file of the core may import these, so they are not drawn.
+EVERYWHERE = tuple(
+    CORE + name for name in ("__init__.py", "collector.py", "errors.py", "signals.py", "specs.py", "sa/*.py")
+)
 
 ARROWS = (
     Arrow("roles, playbooks", "modules", 150),
     Arrow("roles, playbooks", "actions, lookups, filters", 600),
-    Arrow("modules", "glue", 150),
-    Arrow("actions, lookups, filters", "glue", 415),
+    Arrow("modules", "_core", 40),
+    Arrow("modules", "_module", 150),
+    Arrow("actions, lookups, filters", "_module", 415),
     Arrow("actions, lookups, filters", "plugin_utils", 680),
-    Arrow("actions, lookups, filters", "core", 840),
-    Arrow("glue", "core", 270),
-    Arrow("plugin_utils", "core", 680),
-    Arrow("command", "text", 95),
-    Arrow("command", "protected", 215),
-    Arrow("command", "sadb", 530),
-    Arrow("command", "plan", 760),
-    Arrow("command", "SA", 825),
-    Arrow("text", "SA", 260),
-    Arrow("sadb", "text", 400),
-    Arrow("sadb", "plan", 650),
-    Arrow("sadb", "SA", 520),
-    Arrow("plan", "SA", 670),
+    Arrow("actions, lookups, filters", "_core", 840),
+    Arrow("_module", "_core", 270),
+    Arrow("plugin_utils", "_core", 680),
+    Arrow("program", "files", 100),
+    Arrow("program", "text", 200),
+    Arrow("program", "spd", 415),
+    Arrow("program", "sadb", 690),
+    Arrow("spd", "text", 260),
+    Arrow("spd", "sadb", 445),
+    Arrow("sadb", "text", 535),
 )
 
 _FILL = {"both": "#ffffff", "host": "#e3f1e3", "controller": "#e2ecf8", "core": "#f5f3ee"}
 _LEGEND = (("controller", "on the controller"), ("host", "on the hosts"), ("both", "on both"))
-_WIDTH, _HEIGHT = 900, 684
+_WIDTH, _HEIGHT = 900, 770
 _DESCRIPTION = (
-    "Layers from top to bottom. Roles and playbooks use modules, actions, lookups and filters. Modules stand on the glue; actions, lookups and filters "
-    "stand on the glue and on the controller's side. Both stand on the core, in which the command stands on text, protected, plan, SADB and SA."
+    "Layers from top to bottom. Roles and playbooks use modules, actions, lookups and filters. Modules use _module;"
+    " actions, lookups and filters use _module and plugin_utils. All use _core, in which program uses files, spd,"
+    " sadb and text; spd uses sadb and text; sadb uses text; and every folder uses sa."
 )
 
 
@@ -150,13 +123,26 @@ def draw() -> str:
     parts = [*map(_box, BOXES), *(_arrow(boxes[arrow.user], boxes[arrow.used], arrow.x) for arrow in ARROWS)]
     for index, (kind, words) in enumerate(_LEGEND):
         x = 20 + 170 * index
-        parts.append(f'<rect x="{x}" y="656" width="18" height="14" rx="2" fill="{_FILL[kind]}" stroke="#555"/>')
-        parts.append(f'<text x="{x + 26}" y="668" class="says">{words}</text>')
-    parts.append(f'<text x="{_WIDTH - 20}" y="668" class="says" text-anchor="end">an arrow: imports, or names in a task</text>')
-    style = "text{font-family:sans-serif;fill:#222}.name{font-size:15px;font-weight:bold}.says{font-size:12px;fill:#555}"
-    head = '<marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0 8 4 0 8z" fill="#444"/></marker>'
+        parts.append(f'<rect x="{x}" y="742" width="18" height="14" rx="2" fill="{_FILL[kind]}" stroke="#555"/>')
+        parts.append(f'<text x="{x + 26}" y="754" class="says">{words}</text>')
+    parts.append(
+        f'<text x="{_WIDTH - 20}" y="754" class="says" text-anchor="end">an arrow: imports, or names in a task</text>'
+    )
+    style = (
+        "text{font-family:sans-serif;fill:#222}.name{font-size:15px;font-weight:bold}.says{font-size:12px;fill:#555}"
+    )
+    head = (
+        '<marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path'
+        ' d="M0 0 8 4 0 8z" fill="#444"/></marker>'
+    )
     ground = f'<defs>{head}</defs><rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>'
-    return document("tests/docs/diagram.py", (_WIDTH, _HEIGHT), ("How the collection is built", _DESCRIPTION), style, [ground, *parts])
+    return document(
+        "tests/docs/diagram.py",
+        (_WIDTH, _HEIGHT),
+        ("How the collection is built", _DESCRIPTION),
+        style,
+        [ground, *parts],
+    )
 
 
 def document(drawn_by: str, size: tuple[int, int], words: tuple[str, str], style: str, parts: t.Iterable[str]) -> str:
@@ -168,7 +154,10 @@ def document(drawn_by: str, size: tuple[int, int], words: tuple[str, str], style
         [
             "<!--",
             "Copyright (c) 2026, ipsec.manual contributors",
-            "GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)",
+            (
+                "GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or"
+                " https://www.gnu.org/licenses/gpl-3.0.txt)"
+            ),
             "SPDX" + "-License-Identifier: GPL-3.0-or-later",
             f"Drawn by {drawn_by}.",
             "-->",
@@ -184,17 +173,30 @@ def document(drawn_by: str, size: tuple[int, int], words: tuple[str, str], style
 
 
 def _box(box: Box) -> str:
-    shape = f'<rect x="{box.x}" y="{box.y}" width="{box.right - box.x}" height="{box.bottom - box.y}" rx="5" fill="{_FILL[box.kind]}" stroke="#555"/>'
+    shape = (
+        f'<rect x="{box.x}" y="{box.y}" width="{box.right - box.x}" height="{box.bottom - box.y}" rx="5"'
+        f' fill="{_FILL[box.kind]}" stroke="#555"/>'
+    )
     if box.kind == "core":
-        words = f'<text x="{box.x + 20}" y="{box.y + 28}" class="name">core: the standard library and itself, nothing else</text>'
+        words = (
+            f'<text x="{box.x + 20}" y="{box.y + 28}" class="name">_core: the standard library and itself, nothing'
+            " else</text>"
+        )
         return shape + words
     middle = (box.x + box.right) // 2
     name = f'<text x="{middle}" y="{box.y + 20}" class="name" text-anchor="middle">{escape(box.name)}</text>'
-    return shape + name + f'<text x="{middle}" y="{box.y + 37}" class="says" text-anchor="middle">{escape(box.says)}</text>'
+    return (
+        shape
+        + name
+        + f'<text x="{middle}" y="{box.y + 37}" class="says" text-anchor="middle">{escape(box.says)}</text>'
+    )
 
 
 def _arrow(user: Box, used: Box, x: int) -> str:
-    return f'<line x1="{x}" y1="{user.bottom}" x2="{x}" y2="{used.y - 1}" stroke="#444" stroke-width="1.5" marker-end="url(#head)"/>'
+    return (
+        f'<line x1="{x}" y1="{user.bottom}" x2="{x}" y2="{used.y - 1}" stroke="#444" stroke-width="1.5"'
+        ' marker-end="url(#head)"/>'
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The RETURN blocks of the modules that run on hosts, from the table of answers that the gate goes by. A test compares both.
+"""The RETURN blocks of the modules that run on hosts, from the table of answers that the gate goes
+by. A test compares both.
 
 `make docs-returns` writes them, without anything but Python's standard library.
 """
@@ -21,14 +22,16 @@ if t.TYPE_CHECKING:
 
 TOP = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r'(?<=^RETURN = r"""\n).*?(?=^"""$)', re.M | re.S)
-WIDTH = 118
+WIDTH = 98
 # Sentences and words that are the same string in YAML without quotes.
 PLAIN = re.compile(r"[A-Z](?!.*(?:: | #)).*|[a-z/][a-z/.-]+")
 
 
 def block(fields: Fields, indent: str = "") -> str:
     """Fields as YAML, in the form of a RETURN block."""
-    return "".join(f"{indent}{name}:\n" + "".join(f"{indent}  {line}\n" for line in lines(field)) for name, field in fields.items())
+    return "".join(
+        f"{indent}{name}:\n" + "".join(f"{indent}  {line}\n" for line in lines(field)) for name, field in fields.items()
+    )
 
 
 def lines(field: t.Any) -> t.Iterator[str]:
@@ -52,7 +55,9 @@ def described(texts: str | tuple[str, ...]) -> t.Iterator[str]:
         return
     yield "description:"
     for text in texts:
-        yield from textwrap.wrap(scalar(text), WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
+        yield from textwrap.wrap(
+            scalar(text), WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False
+        )
 
 
 def scalar(value: object) -> str:

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The drawing of a rotation, from two tables: its phases, and what each place holds while they pass. A test compares both with the role.
+"""The drawing of a rotation, from two tables: its phases, and what each place holds while they
+pass. A test compares both with the role.
 
 python -m tests.docs.timeline > docs/docsite/rst/rotation.svg
 """
@@ -17,7 +18,9 @@ from .diagram import document
 
 
 class Phase(t.NamedTuple):
-    """``steps`` are those of the role's tasks; ``fails`` is what a failure in this phase leads to, in the words of the page Rotation."""
+    """``steps`` are those of the role's tasks; ``fails`` is what a failure in this phase leads to,
+    in the words of the page Rotation.
+    """
 
     name: str
     steps: tuple[str, ...]
@@ -25,7 +28,9 @@ class Phase(t.NamedTuple):
 
 
 class Bar(t.NamedTuple):
-    """Keys that lie in a place, from a phase to another; from the left edge or to the right edge where that is empty."""
+    """Keys that lie in a place, from a phase to another; from the left edge or to the right edge
+    where that is empty.
+    """
 
     keys: str
     begin: str = ""
@@ -74,11 +79,12 @@ _STYLE = (
     ".old{fill:#3d444d;stroke:#9198a1}.new{fill:#1f6feb;stroke:#1f6feb}.on-new{fill:#fff}.back{fill:#3b2f0b;stroke:#d29922}.back-text{fill:#f0f6fc}}"
 )
 _DESCRIPTION = (
-    "Two hosts get new keys in seven phases. Preflight changes nothing. Prepare writes the new keys to the keystore, as its next generation. Stage writes them "
-    "to each host, as the file ipseckeys.next. Cut over takes the kernels of both hosts from the old keys to the new ones, and keeps the old ones in the file "
-    "ipseckeys.previous. Verify compares the hosts. Persist writes the new keys to the protected file ipseckeys of each host. Promote makes them current in "
-    "the keystore and removes the two other files. Up to stage, a failure changes nothing that is in use; in cut over and verify it makes all hosts roll back "
-    "to the old keys; after that, another run finishes the job."
+    "Two hosts get new keys in seven phases. Preflight changes nothing. Prepare writes the new keys to the keystore, as"
+    " its next generation. Stage writes them to each host, as the file ipseckeys.next. Cut over takes the kernels of"
+    " both hosts from the old keys to the new ones, and keeps the old ones in the file ipseckeys.previous. Verify"
+    " compares the hosts. Persist writes the new keys to the protected file ipseckeys of each host. Promote makes them"
+    " current in the keystore and removes the two other files. Up to stage, a failure changes nothing that is in use;"
+    " in cut over and verify it makes all hosts roll back to the old keys; after that, another run finishes the job."
 )
 
 
@@ -103,7 +109,11 @@ def draw() -> str:
     height = y + 56
     ground = f'<rect width="{_RIGHT + 16}" height="{height}" rx="6" class="ground"/>'
     return document(
-        "tests/docs/timeline.py", (_RIGHT + 16, height), ("A rotation, phase by phase", _DESCRIPTION), _STYLE, [ground, *columns, *parts, *failures]
+        "tests/docs/timeline.py",
+        (_RIGHT + 16, height),
+        ("A rotation, phase by phase", _DESCRIPTION),
+        _STYLE,
+        [ground, *columns, *parts, *failures],
     )
 
 
@@ -116,7 +126,11 @@ def _moment(phase: str, edge: int) -> int:
 def _column(index: int, name: str, bottom: int) -> str:
     x = _LEFT + _COLUMN * index
     line = f'<line x1="{x}" y1="20" x2="{x}" y2="{bottom - 4}" class="line"/>'
-    return line + _text(x + _COLUMN // 2, 32, name, "name", "middle") + _text(x + _COLUMN // 2, 49, str(index + 1), "quiet", "middle")
+    return (
+        line
+        + _text(x + _COLUMN // 2, 32, name, "name", "middle")
+        + _text(x + _COLUMN // 2, 49, str(index + 1), "quiet", "middle")
+    )
 
 
 def _bar(bar: Bar, y: int) -> str:

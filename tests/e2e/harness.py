@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A controller with a project of its own, and the lab's hosts, for end-to-end tests. Witnesses are ip(8), stat(1) and ansible-vault, not our modules."""
+"""A controller with a project of its own, and the lab's hosts, for end-to-end tests. Witnesses are
+ip(8), stat(1) and ansible-vault, not our modules.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,27 @@ NAME = "e2e"
 HOSTS = ("enigma", "partym", "third")
 SECRET_FILE = "/etc/inet/secret/ipseckeys"
 
-# The guide's connection over IPv4; a mesh of all three over IPv6; two more that share hosts with them, one with a cipher that no file may hold.
+# The guide's connection over IPv4; a mesh of all three over IPv6; two more that share hosts with
+# them, one with a cipher that no file may hold.
 CONNECTIONS: list[dict[str, t.Any]] = [
     {
         "name": "guide",
         "endpoints": {"enigma": "192.168.116.16", "partym": "192.168.13.213"},
-        "associations": [{"protocol": "esp", "encryption_algorithm": "3des"}, {"protocol": "ah", "authentication_algorithm": "md5"}],
+        "associations": [
+            {"protocol": "esp", "encryption_algorithm": "3des"},
+            {"protocol": "ah", "authentication_algorithm": "md5"},
+        ],
     },
-    {"name": "mesh", "endpoints": {"enigma": "fd00:192:168:116::16", "partym": "fd00:192:168:13::213", "third": "fd00:10:116:2::16"}},
-    {"name": "shared", "endpoints": ["enigma", "third"], "reqid": 7, "associations": [{"replay_window": 64, "esn": True}]},
+    {
+        "name": "mesh",
+        "endpoints": {"enigma": "fd00:192:168:116::16", "partym": "fd00:192:168:13::213", "third": "fd00:10:116:2::16"},
+    },
+    {
+        "name": "shared",
+        "endpoints": ["enigma", "third"],
+        "reqid": 7,
+        "associations": [{"replay_window": 64, "esn": True}],
+    },
     {
         "name": "counter",
         "endpoints": ["partym", "third"],
@@ -66,12 +80,20 @@ class Host:
         self.lab = lab
 
     def run(self, *command: str, check: bool = True) -> str:
-        done = subprocess.run([LAB, "run", "--name", self.lab, self.name, "--", *command], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [LAB, "run", "--name", self.lab, self.name, "--", *command],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == 0 or not check, f"{self.name}: {command}: {done.stderr}"
         return done.stdout
 
     def fault(self, what: str) -> None:
-        done = subprocess.run([LAB, "fault", "--name", self.lab, self.name, what], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [LAB, "fault", "--name", self.lab, self.name, what], capture_output=True, text=True, timeout=60, check=False
+        )
         assert done.returncode == 0, done.stderr
 
     def sas(self, *pair: str) -> set[SA]:
@@ -82,9 +104,13 @@ class Host:
             if not block:
                 continue
             source, destination = t.cast("re.Match[str]", re.match(r"src (\S+) dst (\S+)", block)).groups()
-            protocol, spi, reqid = t.cast("re.Match[str]", re.search(r"proto (\w+) spi (0x[0-9a-f]{8})\S* reqid (\d+)", block)).groups()
+            protocol, spi, reqid = t.cast(
+                "re.Match[str]", re.search(r"proto (\w+) spi (0x[0-9a-f]{8})\S* reqid (\d+)", block)
+            ).groups()
             keys = tuple(re.findall(r"^\s(?:enc|auth|auth-trunc|aead) \S+ 0x([0-9a-f]+)", block, re.M))
-            packets = t.cast("re.Match[str]", re.search(r"lifetime current:\s+\d+\(bytes\), (\d+)\(packets\)", block)).group(1)
+            packets = t.cast(
+                "re.Match[str]", re.search(r"lifetime current:\s+\d+\(bytes\), (\d+)\(packets\)", block)
+            ).group(1)
             if not pair or {source, destination} == set(pair):
                 found.add(SA(source, destination, protocol, spi, int(reqid), keys, int(packets)))
         return found
@@ -124,7 +150,10 @@ def on_the_wire(lab: str, *pairs: tuple[str, str]) -> t.Iterator[list[str]]:
     """What tcpdump sees between any of these two addresses meanwhile, a line a packet; filled when the block ends."""
     wire, seen = Host("wire", lab), []
     between = " or ".join(f"(host {one} and host {other})" for one, other in pairs)
-    watch = f"tcpdump -n -l -i any '{between}' >/root/seen 2>/root/said & echo $!; until grep -q listening /root/said; do sleep 0.1; done"
+    watch = (
+        f"tcpdump -n -l -i any '{between}' >/root/seen 2>/root/said & echo $!; until grep -q listening /root/said; do"
+        " sleep 0.1; done"
+    )
     watcher = wire.run("sh", "-c", watch).strip()
     yield seen
     lines = wire.run("sh", "-c", f"sleep 1; kill {watcher}; cat /root/seen").split("\n")
@@ -144,7 +173,9 @@ class Run(t.NamedTuple):
 
     def changed(self) -> dict[str, int]:
         """Number of changed tasks by host."""
-        return {host: int(number) for host, number in re.findall(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)}
+        return {
+            host: int(number) for host, number in re.findall(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)
+        }
 
 
 class Project:
@@ -165,9 +196,16 @@ class Project:
         (self.folder / "password").write_text(word + "\n", encoding="utf-8")
 
     def start(
-        self, *options: str, playbook: str = "rotate.yml", vault: bool = True, only: dict[str, t.Any] | None = None, **variables: t.Any
+        self,
+        *options: str,
+        playbook: str = "rotate.yml",
+        vault: bool = True,
+        only: dict[str, t.Any] | None = None,
+        **variables: t.Any,
     ) -> subprocess.Popen[str]:
-        """Begin a run with the usual settings and ``variables``, or with ``only`` those. Output goes to the file ``log`` of the project."""
+        """Begin a run with the usual settings and ``variables``, or with ``only`` those. Output
+        goes to the file ``log`` of the project.
+        """
         settings = only or {
             "ipsec_connections": self.connections,
             "rotate_keystore": str(self.keystore),
@@ -177,11 +215,27 @@ class Project:
         }
         (self.folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
         secret = ["--vault-password-file", "password"] if vault else []
-        command = [_tool("ansible-playbook"), "-i", str(self.inventory), *secret, "-e", "@settings.json", *options, playbook]
+        command = [
+            _tool("ansible-playbook"),
+            "-i",
+            str(self.inventory),
+            *secret,
+            "-e",
+            "@settings.json",
+            *options,
+            playbook,
+        ]
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "8", "PYTHONUNBUFFERED": "1"}
         with open(self.folder / "log", "w", encoding="utf-8") as log:
             return subprocess.Popen(
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, env=environment, start_new_session=True
+                command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                text=True,
+                env=environment,
+                start_new_session=True,
             )
 
     def output(self) -> str:
@@ -218,8 +272,17 @@ class Project:
         """What the keystore holds about a connection, read with Ansible's own tool."""
         import yaml
 
-        command = [_tool("ansible-vault"), "view", "--vault-password-file", str(self.folder / "password"), str(self.keystore / f"{name}.yml")]
-        return t.cast("dict[str, t.Any]", yaml.safe_load(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        command = [
+            _tool("ansible-vault"),
+            "view",
+            "--vault-password-file",
+            str(self.folder / "password"),
+            str(self.keystore / f"{name}.yml"),
+        ]
+        return t.cast(
+            "dict[str, t.Any]",
+            yaml.safe_load(subprocess.run(command, check=True, capture_output=True, text=True).stdout),
+        )
 
     def spis(self, name: str, generation: str = "current") -> set[str]:
         return set(re.findall(r"spi (0x[0-9a-f]{8})", self.record(name)[generation]["sas"]))

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs and policies that survive a reboot: role boot on two hosts of a lab of their own, under SysV init, systemd and OpenRC, which run here, and beside
-stand-ins for SMF's commands, which do not. The tests build on each other, in this order."""
+"""SAs and policies that survive a reboot: role boot on two hosts of a lab of their own, under SysV
+init, systemd and OpenRC, which run here, and beside stand-ins for SMF's commands, which do not. The
+tests build on each other, in this order."""
 
 from __future__ import annotations
 
@@ -15,7 +16,17 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import CHECKOUT, GUIDE, SECRET_FILE, Host, Project, Run, clear, lab, on_the_wire
+from ansible_collections.ipsec.manual.tests.e2e.harness import (
+    CHECKOUT,
+    GUIDE,
+    SECRET_FILE,
+    Host,
+    Project,
+    Run,
+    clear,
+    lab,
+    on_the_wire,
+)
 
 NAME = "e2e-boot"
 SYSVINIT = {"boot_service_manager": "sysvinit"}
@@ -23,7 +34,10 @@ SCRIPT = "/etc/init.d/ipseckeys"
 FOREIGN = ("src", GUIDE[0], "dst", GUIDE[1], "proto", "esp", "spi", "0x00c0ffee")
 FOREIGN_SPI = "0x00c0ffee"
 EXTRA_KEY = "f00dfeed" * 8
-EXTRA = f"add esp spi 0x00002001 src {GUIDE[0]} dst 192.0.2.9 encr_alg aes encrkey {EXTRA_KEY[:32]} auth_alg sha256 authkey {EXTRA_KEY}\n"
+EXTRA = (
+    f"add esp spi 0x00002001 src {GUIDE[0]} dst 192.0.2.9 encr_alg aes encrkey {EXTRA_KEY[:32]} auth_alg sha256 authkey"
+    f" {EXTRA_KEY}\n"
+)
 # A key that is one digit short.
 WRONG = EXTRA.replace(f"authkey {EXTRA_KEY}", f"authkey {EXTRA_KEY[1:]}")
 MARK = "/var/lib/ipseckey/rotation-due"
@@ -34,7 +48,8 @@ POLICIES = {"boot_policies": f"{{{{ {CONNECTIONS_POLICIES} }}}}"}
 ONE_MORE = '{"direction": "fwd", "selector": {"source": "192.0.2.0/24"}, "action": "block", "priority": 7}'
 FOREIGN_POLICY = ("src", "192.0.2.1", "dst", "192.0.2.2", "dir", "fwd", "priority", "42")
 
-# systemd as the first process of a PID namespace in the host. It must not change the settings of the kernel that all hosts share.
+# systemd as the first process of a PID namespace in the host. It must not change the settings of
+# the kernel that all hosts share.
 SYSTEMD = """\
 mount --bind /proc/sys /proc/sys
 mount -o remount,bind,ro /proc/sys
@@ -61,7 +76,9 @@ for service in {wait}; do /root/inside systemctl start "$service"; done # waits
 OPENRC = ("openrc", "librc1", "libeinfo1", "insserv")
 PACKAGES = CHECKOUT / "build" / "openrc"
 UNPACK_OPENRC = f"""\
-for package in {PACKAGES}/*.deb; do dpkg-deb --fsys-tarfile "$package" | tar -x -C / --keep-directory-symlink --exclude=./usr; done
+for package in {PACKAGES}/*.deb; do
+    dpkg-deb --fsys-tarfile "$package" | tar -x -C / --keep-directory-symlink --exclude=./usr
+done
 mkdir -p /run/openrc && openrc boot
 """
 # What configures the network. Its name comes before ours, so only the dependency puts it behind.
@@ -71,7 +88,8 @@ depend() { provide net; }
 start() { ip xfrm state count >/run/before-network; }
 """
 
-# Recorded forms of SMF's commands (illumos svcprop(1), svccfg(8), svcadm(8)). They keep the properties in a folder and note what was asked for.
+# Recorded forms of SMF's commands (illumos svcprop(1), svccfg(8), svcadm(8)). They keep the
+# properties in a folder and note what was asked for.
 STAND_IN = """\
 #!/bin/sh
 cd /root/smf
@@ -104,7 +122,9 @@ def own_project(hosts: dict[str, Host], tmp_path_factory: pytest.TempPathFactory
     folder: pathlib.Path = tmp_path_factory.mktemp("boot")
     project = Project(folder, NAME)
     project.connections = [{"name": "guide", "endpoints": {"enigma": GUIDE[0], "partym": GUIDE[1]}}]
-    (folder / "boot.yml").write_text("- hosts: all\n  gather_facts: false\n  roles: [ipsec.manual.boot]\n", encoding="utf-8")
+    (folder / "boot.yml").write_text(
+        "- hosts: all\n  gather_facts: false\n  roles: [ipsec.manual.boot]\n", encoding="utf-8"
+    )
     return project
 
 
@@ -116,7 +136,16 @@ def what_there_was(hosts: dict[str, Host]) -> dict[str, str]:
 def tree(host: Host) -> str:
     """Every file that an installation could leave, but the secret ones."""
     folders = ("/etc", "/usr/local", "/var/lib", "/lib/systemd", "/run")
-    pruned = ("/etc/inet", "/run/lab-ssh", "/run/systemd", "/run/udev", "/run/log", "/run/lock", "/run/user", "/var/lib/systemd")
+    pruned = (
+        "/etc/inet",
+        "/run/lab-ssh",
+        "/run/systemd",
+        "/run/udev",
+        "/run/log",
+        "/run/lock",
+        "/run/user",
+        "/var/lib/systemd",
+    )
     skip = [word for path in pruned for word in ("-path", path, "-prune", "-o")]
     return host.run("find", *folders, "-xdev", *skip, "-printf", r"%p %m %y %l\n")
 
@@ -127,7 +156,11 @@ def boot(project: Project, *options: str, **settings: t.Any) -> Run:
 
 def policies(host: Host) -> list[str]:
     """Every policy, as ip(8) shows it, on one line each."""
-    return sorted(" ".join(block.split()) for block in re.split(r"^(?=src )", host.run("ip", "xfrm", "policy"), flags=re.M) if block)
+    return sorted(
+        " ".join(block.split())
+        for block in re.split(r"^(?=src )", host.run("ip", "xfrm", "policy"), flags=re.M)
+        if block
+    )
 
 
 def ours(host: Host) -> bool:
@@ -135,7 +168,10 @@ def ours(host: Host) -> bool:
     here, there = GUIDE if host.name == "enigma" else GUIDE[::-1]
     found = policies(host)
     return len(found) == 2 and all(
-        any(f"src {source}/32 dst {destination}/32 dir {way} priority 1000" in text and "proto esp" in text for text in found)
+        any(
+            f"src {source}/32 dst {destination}/32 dir {way} priority 1000" in text and "proto esp" in text
+            for text in found
+        )
         for source, destination, way in ((here, there, "out"), (there, here, "in"))
     )
 
@@ -165,24 +201,42 @@ def unlike(one: str, other: str) -> set[str]:
     return set(one.splitlines()) ^ set(other.splitlines())
 
 
-def test_check_mode_tells_and_leaves_everything(hosts: dict[str, Host], project: Project, trees: dict[str, str]) -> None:
+def test_check_mode_tells_and_leaves_everything(
+    hosts: dict[str, Host], project: Project, trees: dict[str, str]
+) -> None:
     done = boot(project, "--check", "--diff", **SYSVINIT, **POLICIES)
     assert done.status == 0 and done.changed() == {"enigma": 1, "partym": 1}, done.output
-    assert f'+{{"direction": "out", "selector": {{"source": "{GUIDE[0]}/32", "destination": "{GUIDE[1]}/32"' in done.output
+    assert (
+        f'+{{"direction": "out", "selector": {{"source": "{GUIDE[0]}/32", "destination": "{GUIDE[1]}/32"' in done.output
+    )
     assert "+# Provides:          ipseckeys" in done.output and "/usr/local/sbin/ipseckey sha256:" in done.output
     assert {name: tree(host) for name, host in hosts.items()} == trees
 
 
 def test_an_unknown_service_manager_is_refused_by_name(project: Project) -> None:
     done = boot(project, "--limit", "enigma", boot_service_manager="upstart")
-    assert done.status and "upstart" in done.output and "openrc, smf, systemd, sysvinit" in " ".join(done.output.split())
+    assert (
+        done.status and "upstart" in done.output and "openrc, smf, systemd, sysvinit" in " ".join(done.output.split())
+    )
 
 
-def test_wrong_policies_are_refused_with_their_place(hosts: dict[str, Host], project: Project, trees: dict[str, str]) -> None:
-    wrong = [{"direction": "out", "selector": {"source": "192.0.2.1"}, "templates": [{"spi": "0x1001"}, {"mode": "tunel", "level": "maybe"}]}]
+def test_wrong_policies_are_refused_with_their_place(
+    hosts: dict[str, Host], project: Project, trees: dict[str, str]
+) -> None:
+    wrong = [
+        {
+            "direction": "out",
+            "selector": {"source": "192.0.2.1"},
+            "templates": [{"spi": "0x1001"}, {"mode": "tunel", "level": "maybe"}],
+        }
+    ]
     done = boot(project, "--check", "--limit", "enigma", boot_policies=wrong, **SYSVINIT)
     said = " ".join(done.output.split())
-    assert done.status and "policies[0].templates[1].mode: unknown mode" in said and "policies[0].templates[1].level" in said, done.output
+    assert (
+        done.status
+        and "policies[0].templates[1].mode: unknown mode" in said
+        and "policies[0].templates[1].level" in said
+    ), done.output
     assert tree(hosts["enigma"]) == trees["enigma"]
 
 
@@ -225,7 +279,20 @@ def test_without_its_sas_a_host_sends_nothing(hosts: dict[str, Host]) -> None:
 
 def test_reload_brings_the_difference_and_nothing_else(hosts: dict[str, Host]) -> None:
     enigma = hosts["enigma"]
-    enigma.run("ip", "xfrm", "state", "add", *FOREIGN, "reqid", "4242", "mode", "transport", "enc", "cbc(aes)", "0x" + "5a" * 32)
+    enigma.run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        *FOREIGN,
+        "reqid",
+        "4242",
+        "mode",
+        "transport",
+        "enc",
+        "cbc(aes)",
+        "0x" + "5a" * 32,
+    )
     before, text = enigma.packets(), enigma.file()
     put(enigma, text + EXTRA)
     assert both(enigma, SCRIPT, "status")[0] == 3
@@ -249,7 +316,11 @@ def test_sas_that_no_policy_uses_fail_the_service(hosts: dict[str, Host]) -> Non
     enigma.run("ip", "xfrm", "policy", "flush")
     for verb, exit_status in (("reload", 1), ("start", 1), ("status", 3)):
         status, said = both(enigma, SCRIPT, verb)
-        assert status == exit_status and f"no policy uses 1 SAs of {SECRET_FILE}" in said and f"between {GUIDE[0]} and {GUIDE[1]}" in said, said
+        assert (
+            status == exit_status
+            and f"no policy uses 1 SAs of {SECRET_FILE}" in said
+            and f"between {GUIDE[0]} and {GUIDE[1]}" in said
+        ), said
     enigma.run("sh", "-c", f"cat >{POLICIES_FILE} <<'X'\n{named}X")
     assert both(enigma, SCRIPT, "reload")[0] == 0 and ours(enigma)
 
@@ -285,7 +356,20 @@ def test_a_wrong_file_changes_nothing_and_is_told(hosts: dict[str, Host]) -> Non
 
 def test_stop_removes_ours_only(hosts: dict[str, Host], project: Project) -> None:
     enigma = hosts["enigma"]
-    enigma.run("ip", "xfrm", "state", "add", *FOREIGN, "reqid", "4242", "mode", "transport", "enc", "cbc(aes)", "0x" + "5a" * 32)
+    enigma.run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        *FOREIGN,
+        "reqid",
+        "4242",
+        "mode",
+        "transport",
+        "enc",
+        "cbc(aes)",
+        "0x" + "5a" * 32,
+    )
     enigma.run("ip", "xfrm", "policy", "add", *FOREIGN_POLICY)
     assert both(enigma, SCRIPT, "stop")[0] == 0 and enigma.spis() == {FOREIGN_SPI}
     (left,) = policies(enigma)
@@ -296,7 +380,9 @@ def test_stop_removes_ours_only(hosts: dict[str, Host], project: Project) -> Non
     assert ours(enigma)
 
 
-def test_uninstalled_it_leaves_nothing_but_what_the_kernel_holds(hosts: dict[str, Host], project: Project, trees: dict[str, str]) -> None:
+def test_uninstalled_it_leaves_nothing_but_what_the_kernel_holds(
+    hosts: dict[str, Host], project: Project, trees: dict[str, str]
+) -> None:
     spis = {name: host.spis() for name, host in hosts.items()}
     assert boot(project, "--check", boot_state="absent", **SYSVINIT).changed() == {"enigma": 1, "partym": 1}
     done = boot(project, boot_state="absent", **SYSVINIT)
@@ -311,7 +397,11 @@ SYSTEMD_OWN = ("/run/boot.log ", "/run/.containerenv ", "/run/machine-id ", "/ru
 
 
 def start_systemd(host: Host, services: str = "") -> None:
-    host.run("sh", "-c", START_SYSTEMD.format(target=TARGET.format(services=services), systemd=SYSTEMD, wait=services.split(" ")[0]))
+    host.run(
+        "sh",
+        "-c",
+        START_SYSTEMD.format(target=TARGET.format(services=services), systemd=SYSTEMD, wait=services.split(" ")[0]),
+    )
 
 
 def test_systemd_loads_the_file(hosts: dict[str, Host], project: Project) -> None:
@@ -336,7 +426,20 @@ def test_systemd_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], pr
     partym = hosts["partym"]
     systemctl = ("/root/inside", "systemctl")
     assert partym.pings(GUIDE[0])
-    partym.run("ip", "xfrm", "state", "add", *FOREIGN, "reqid", "4242", "mode", "transport", "enc", "cbc(aes)", "0x" + "5a" * 32)
+    partym.run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        *FOREIGN,
+        "reqid",
+        "4242",
+        "mode",
+        "transport",
+        "enc",
+        "cbc(aes)",
+        "0x" + "5a" * 32,
+    )
     before, text = partym.packets(), partym.file()
     put(partym, text + EXTRA)
     assert both(partym, *systemctl, "reload", "ipseckeys")[0] != 0  # no policy uses it
@@ -349,7 +452,11 @@ def test_systemd_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], pr
     told = both(partym, "/root/inside", "journalctl", "--no-pager", "-u", "ipseckeys")[1]
     assert re.search(rf"{SECRET_FILE}, line \d+, column \d+: .*63", told), told
     put(partym, text)
-    assert both(partym, *systemctl, "stop", "ipseckeys")[0] == 0 and partym.spis() == {FOREIGN_SPI} and policies(partym) == []
+    assert (
+        both(partym, *systemctl, "stop", "ipseckeys")[0] == 0
+        and partym.spis() == {FOREIGN_SPI}
+        and policies(partym) == []
+    )
     put(partym, WRONG)
     assert both(partym, *systemctl, "start", "ipseckeys")[0] != 0 and partym.spis() == {FOREIGN_SPI} and ours(partym)
     assert both(partym, *systemctl, "is-failed", "ipseckeys") == (0, "failed\n")
@@ -359,11 +466,17 @@ def test_systemd_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], pr
 
 def test_policies_that_change_are_loaded_now(hosts: dict[str, Host], project: Project) -> None:
     partym = hosts["partym"]
-    more = {"ansible_python_interpreter": "/root/python", "boot_policies": f"{{{{ {CONNECTIONS_POLICIES} + [{ONE_MORE}] }}}}"}
+    more = {
+        "ansible_python_interpreter": "/root/python",
+        "boot_policies": f"{{{{ {CONNECTIONS_POLICIES} + [{ONE_MORE}] }}}}",
+    }
     partym.run("ip", "xfrm", "policy", "add", *FOREIGN_POLICY)
     done = boot(project, "--limit", "partym", **more)
     assert done.status == 0 and done.changed() == {"partym": 1}, done.output
-    assert sum("priority 7" in text and "action block" in text for text in policies(partym)) == 1 and len(policies(partym)) == 4
+    assert (
+        sum("priority 7" in text and "action block" in text for text in policies(partym)) == 1
+        and len(policies(partym)) == 4
+    )
     # Written by a run that does not load, as by one that breaks off before it does, and loaded by the next.
     written = boot(project, "--limit", "partym", boot_load=False, **{**more, **POLICIES})
     assert written.status == 0 and written.changed() == {"partym": 1}, written.output
@@ -375,12 +488,18 @@ def test_policies_that_change_are_loaded_now(hosts: dict[str, Host], project: Pr
     # What guards SAs of the file is kept, and named, though nobody names it any more.
     without = boot(project, "--limit", "partym", ansible_python_interpreter="/root/python")
     assert without.status == 0 and without.changed() == {"partym": 0}, without.output
-    assert " ".join(without.output.split()).count("named no more, and kept") == 2 and POLICIES_FILE in tree(partym) and ours(partym)
+    assert (
+        " ".join(without.output.split()).count("named no more, and kept") == 2
+        and POLICIES_FILE in tree(partym)
+        and ours(partym)
+    )
 
 
 def test_systemd_loads_before_the_network_and_asks_for_a_rotation(hosts: dict[str, Host], project: Project) -> None:
     partym = hosts["partym"]
-    done = boot(project, "--limit", "partym", ansible_python_interpreter="/root/python", boot_ask_for_rotation=True, **POLICIES)
+    done = boot(
+        project, "--limit", "partym", ansible_python_interpreter="/root/python", boot_ask_for_rotation=True, **POLICIES
+    )
     assert done.status == 0 and done.changed() == {"partym": 1}, done.output
     assert not partym.run("find", "/var/lib", "-path", MARK)
     partym.fault("reboot")
@@ -429,7 +548,9 @@ OPENRC_MANAGED = {"boot_service_manager": "openrc", **POLICIES}
 def test_openrc_loads_the_file(hosts: dict[str, Host], project: Project, openrc: str) -> None:
     enigma = hosts["enigma"]
     check = boot(project, "--check", "--limit", "enigma", **OPENRC_MANAGED)
-    assert check.status == 0 and check.changed() == {"enigma": 1} and unlike(tree(enigma), openrc) == set(), check.output
+    assert (
+        check.status == 0 and check.changed() == {"enigma": 1} and unlike(tree(enigma), openrc) == set()
+    ), check.output
     done = boot(project, "--limit", "enigma", **OPENRC_MANAGED)
     assert done.status == 0 and done.changed() == {"enigma": 1}, done.output
     assert boot(project, "--limit", "enigma", **OPENRC_MANAGED).changed() == {"enigma": 0}
@@ -439,12 +560,29 @@ def test_openrc_loads_the_file(hosts: dict[str, Host], project: Project, openrc:
 def test_openrc_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], project: Project, openrc: str) -> None:
     enigma = hosts["enigma"]
     service = ("rc-service", "ipseckeys")
-    enigma.run("ip", "xfrm", "state", "add", *FOREIGN, "reqid", "4242", "mode", "transport", "enc", "cbc(aes)", "0x" + "5a" * 32)
+    enigma.run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        *FOREIGN,
+        "reqid",
+        "4242",
+        "mode",
+        "transport",
+        "enc",
+        "cbc(aes)",
+        "0x" + "5a" * 32,
+    )
     text, loaded = enigma.file(), {FOREIGN_SPI, *project.spis("guide")}
     put(enigma, text + EXTRA)
     with covered(enigma):
         status, said = both(enigma, *service, "reload")
-    assert status == 0 and "1 added, 0 replaced, 0 removed, 2 as they were" in said and enigma.spis() == {"0x00002001", *loaded}
+    assert (
+        status == 0
+        and "1 added, 0 replaced, 0 removed, 2 as they were" in said
+        and enigma.spis() == {"0x00002001", *loaded}
+    )
     put(enigma, text + WRONG)
     enigma.run("dmesg", "-C")
     wrong = f"{SECRET_FILE}, line {text.count(chr(10)) + 1}, column"
@@ -463,7 +601,11 @@ def test_openrc_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], pro
 
 def test_openrc_loads_before_the_network(hosts: dict[str, Host], project: Project, openrc: str) -> None:
     enigma = hosts["enigma"]
-    enigma.run("sh", "-c", f"printf %s '{NETWORK}' >/etc/init.d/a-network; chmod 755 /etc/init.d/a-network; rc-update add a-network boot")
+    enigma.run(
+        "sh",
+        "-c",
+        f"printf %s '{NETWORK}' >/etc/init.d/a-network; chmod 755 /etc/init.d/a-network; rc-update add a-network boot",
+    )
     enigma.run("openrc", "shutdown")
     assert enigma.spis() >= project.spis("guide") and ours(enigma)
     enigma.fault("reboot")
@@ -472,7 +614,11 @@ def test_openrc_loads_before_the_network(hosts: dict[str, Host], project: Projec
     assert "2 added, 0 replaced, 0 removed" in said and enigma.spis() == project.spis("guide") and ours(enigma)
     assert re.search(r"\b2$", enigma.run("cat", "/run/before-network")), said
     assert enigma.pings(GUIDE[1])
-    enigma.run("sh", "-c", "rc-service a-network stop; rc-update del a-network boot; rm /etc/init.d/a-network /run/before-network")
+    enigma.run(
+        "sh",
+        "-c",
+        "rc-service a-network stop; rc-update del a-network boot; rm /etc/init.d/a-network /run/before-network",
+    )
 
 
 def test_openrc_forgets_the_service(hosts: dict[str, Host], project: Project, openrc: str) -> None:
@@ -491,9 +637,17 @@ def test_openrc_forgets_the_service(hosts: dict[str, Host], project: Project, op
 def test_smf_is_set_once_and_never_refreshed_needlessly(hosts: dict[str, Host], project: Project) -> None:
     """SMF's commands are stand-ins here: what is tested is which of them are run, and when."""
     enigma = hosts["enigma"]
-    install = "mkdir /root/smf; cd /usr/local/sbin; cat >svcprop; chmod 755 svcprop; for name in svccfg svcadm ipseckey; do cp svcprop $name; done"
+    install = (
+        "mkdir /root/smf; cd /usr/local/sbin; cat >svcprop; chmod 755 svcprop; for name in svccfg svcadm ipseckey; do"
+        " cp svcprop $name; done"
+    )
     enigma.run("sh", "-c", f"({install}) <<'X'\n{STAND_IN}X")
-    enigma.run("sh", "-c", "cd /root/smf; printf /etc/inet/secret/ipseckeys | tee current >running; echo false >enabled; echo disabled >state")
+    enigma.run(
+        "sh",
+        "-c",
+        "cd /root/smf; printf /etc/inet/secret/ipseckeys | tee current >running; echo false >enabled; echo disabled"
+        " >state",
+    )
     run = {"boot_service_manager": "smf", "boot_file": "/etc/inet/secret/other"}
 
     def asked() -> list[str]:
@@ -509,7 +663,12 @@ def test_smf_is_set_once_and_never_refreshed_needlessly(hosts: dict[str, Host], 
     done = boot(project, "--limit", "enigma", **run)
     assert done.status == 0 and done.changed() == {"enigma": 1}, done.output
     setprop = f"svccfg -s {SERVICE} setprop config/config_file = astring: "
-    assert asked() == [f"ipseckey -c {run['boot_file']}", setprop + run["boot_file"], f"svcadm refresh {SERVICE}", f"svcadm enable -s {SERVICE}"]
+    assert asked() == [
+        f"ipseckey -c {run['boot_file']}",
+        setprop + run["boot_file"],
+        f"svcadm refresh {SERVICE}",
+        f"svcadm enable -s {SERVICE}",
+    ]
     assert boot(project, "--limit", "enigma", **run).changed() == {"enigma": 0} and asked() == []
     enigma.run("sh", "-c", "echo maintenance >/root/smf/state")
     broken = boot(project, "--limit", "enigma", **run)

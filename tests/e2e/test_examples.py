@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The examples of the documentation run as they stand: those of every plugin, and those of pages that are marked runnable."""
+"""The examples of the documentation run as they stand: those of every plugin, and those of pages
+that are marked runnable.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +57,17 @@ VARIABLES = {
     "asked": 0,
     **dict.fromkeys(("results", "checks", "sent", "received", "before", "cuts", "saves", "rollbacks"), {}),
 }
-FILES = {"groups.ini": "[routers]\nenigma\npartym\n", "enigma.ipseckeys": both_ways(0x1000), "fleet.ipseckeys": both_ways(0x2000)}
+FILES = {
+    "groups.ini": "[routers]\nenigma\npartym\n",
+    "enigma.ipseckeys": both_ways(0x1000),
+    "fleet.ipseckeys": both_ways(0x2000),
+}
 PREPARATION: dict[str, t.Any] = {
     "ipsec.manual.ipseckeys_file": {"path": "{{ item.path }}", "content": "{{ item.content }}"},
-    "loop": [{"path": "/etc/inet/secret/ipseckeys", "content": both_ways(0x3000)}, {"path": NEXT, "content": both_ways(0x4000)}],
+    "loop": [
+        {"path": "/etc/inet/secret/ipseckeys", "content": both_ways(0x3000)},
+        {"path": NEXT, "content": both_ways(0x4000)},
+    ],
     "no_log": True,
 }
 TRAFFIC: list[dict[str, t.Any]] = [

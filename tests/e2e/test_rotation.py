@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One fleet's life, from the first keys to the last fault, through ansible-playbook on a real kernel. The tests build on each other, in this order."""
+"""One fleet's life, from the first keys to the last fault, through ansible-playbook on a real
+kernel. The tests build on each other, in this order.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def only_the_file_is_left(hosts: Hosts) -> None:
 
 def test_wrong_settings_are_refused_before_any_host_is_asked(hosts: Hosts, project: Project) -> None:
     same_pair = [*project.connections, {"name": "double", "endpoints": {"enigma": GUIDE[0], "partym": GUIDE[1]}}]
-    bare_esp = [{"name": "bare", "endpoints": ["enigma", "partym"], "associations": [{"encryption_algorithm": "aes-cbc"}]}]
+    bare_esp = [
+        {"name": "bare", "endpoints": ["enigma", "partym"], "associations": [{"encryption_algorithm": "aes-cbc"}]}
+    ]
     named = [{"name": "named", "endpoints": {"enigma": "enigma.example.net", "partym": GUIDE[1]}}]
     for connections, words in (
         (same_pair, ("guide", "double", *GUIDE)),
@@ -63,16 +67,37 @@ def test_wrong_settings_are_refused_before_any_host_is_asked(hosts: Hosts, proje
         done = project.run_badly(ipsec_connections=connections)
         assert all(word in done.output for word in words), done.output
         assert "Check every host" not in done.output
-    parted = project.run_badly(rotate_connections="{{ ipsec_connections[:2] if inventory_hostname == 'third' else ipsec_connections }}")
-    assert "something else for third than for" in " ".join(parted.output.split()) and "Check the connections, the keystore" not in parted.output
-    assert "counter mode" in project.run_badly(rotate_allow_static_counter_mode=False).output or "RFC 8221 section 3" in project.output()
+    parted = project.run_badly(
+        rotate_connections="{{ ipsec_connections[:2] if inventory_hostname == 'third' else ipsec_connections }}"
+    )
+    assert (
+        "something else for third than for" in " ".join(parted.output.split())
+        and "Check the connections, the keystore" not in parted.output
+    )
+    assert (
+        "counter mode" in project.run_badly(rotate_allow_static_counter_mode=False).output
+        or "RFC 8221 section 3" in project.output()
+    )
     assert "--ask-vault-pass" in project.run_badly(vault=False).output
     assert not project.keystore.exists()
     assert not any(host.sas() or host.secret_files() for host in hosts.values())
 
 
 def test_first_run_keys_every_connection(hosts: Hosts, project: Project) -> None:
-    hosts["enigma"].run("ip", "xfrm", "state", "add", *FOREIGN, "reqid", "4242", "mode", "transport", "enc", "cbc(aes)", "0x" + "5a" * 32)
+    hosts["enigma"].run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        *FOREIGN,
+        "reqid",
+        "4242",
+        "mode",
+        "transport",
+        "enc",
+        "cbc(aes)",
+        "0x" + "5a" * 32,
+    )
     project.run_well()
     all_agree(hosts)
     only_the_file_is_left(hosts)
@@ -91,7 +116,9 @@ def test_first_run_keys_every_connection(hosts: Hosts, project: Project) -> None
 def test_traffic_uses_the_sas(hosts: Hosts, project: Project) -> None:
     before = {name: host.packets() for name, host in hosts.items()}
     assert hosts["enigma"].pings(GUIDE[1]) and hosts["enigma"].pings(SHARED[1]) and hosts["partym"].pings(COUNTER[1])
-    assert all(hosts[host].pings(address) for host, address in (("enigma", MESH[1]), ("partym", MESH[2]), ("third", MESH[0])))
+    assert all(
+        hosts[host].pings(address) for host, address in (("enigma", MESH[1]), ("partym", MESH[2]), ("third", MESH[0]))
+    )
     for name, host in hosts.items():
         after = host.packets()
         assert all(after[spi] > packets for spi, packets in before[name].items() if spi != FOREIGN_SPI)
@@ -126,22 +153,35 @@ def test_rotation_of_one_connection_leaves_all_others(hosts: Hosts, project: Pro
     only_the_file_is_left(hosts)
     new = project.spis("guide")
     assert not new & old["guide"] and project.spis("guide", "previous") == old["guide"]
-    assert {name: project.spis(name) for name in ("mesh", "shared", "counter")} == {name: old[name] for name in ("mesh", "shared", "counter")}
+    assert {name: project.spis(name) for name in ("mesh", "shared", "counter")} == {
+        name: old[name] for name in ("mesh", "shared", "counter")
+    }
     for name in ("enigma", "partym"):
         assert hosts[name].spis(*GUIDE) - {FOREIGN_SPI} == new
-        assert all(spi in hosts[name].file() for spi in new) and not any(spi in hosts[name].file() for spi in old["guide"])
+        assert all(spi in hosts[name].file() for spi in new) and not any(
+            spi in hosts[name].file() for spi in old["guide"]
+        )
     assert not hosts["enigma"].keys(*GUIDE) & (old_keys - {"5a" * 32})
-    assert others <= hosts["enigma"].keys() and lines == [line for line in hosts["enigma"].file().splitlines() if SHARED[1] in line]
+    assert others <= hosts["enigma"].keys() and lines == [
+        line for line in hosts["enigma"].file().splitlines() if SHARED[1] in line
+    ]
     assert FOREIGN_SPI in hosts["enigma"].spis(*GUIDE)
     assert hosts["enigma"].pings(GUIDE[1])
 
 
 def test_runs_that_part_two_peers_are_refused(hosts: Hosts, project: Project) -> None:
     kept = project.snapshot()
-    (project.folder / "serial.yml").write_text("- hosts: all\n  serial: 1\n  gather_facts: false\n  roles: [ipsec.manual.rotate]\n", encoding="utf-8")
-    (project.folder / "free.yml").write_text("- hosts: all\n  strategy: free\n  gather_facts: false\n  roles: [ipsec.manual.rotate]\n", encoding="utf-8")
+    (project.folder / "serial.yml").write_text(
+        "- hosts: all\n  serial: 1\n  gather_facts: false\n  roles: [ipsec.manual.rotate]\n", encoding="utf-8"
+    )
+    (project.folder / "free.yml").write_text(
+        "- hosts: all\n  strategy: free\n  gather_facts: false\n  roles: [ipsec.manual.rotate]\n", encoding="utf-8"
+    )
     limited = project.run_badly("--limit", "enigma,third", rotate_new_keys=True).output
-    assert all(f"connection {name}, endpoint partym" in limited for name in ("guide", "mesh", "counter")) and "connection shared" not in limited
+    assert (
+        all(f"connection {name}, endpoint partym" in limited for name in ("guide", "mesh", "counter"))
+        and "connection shared" not in limited
+    )
     assert "serial splits" in project.run_badly(playbook="serial.yml", rotate_new_keys=True).output
     assert "strategy free" in project.run_badly(playbook="free.yml", rotate_new_keys=True).output
     project.password("wrong battery")
@@ -173,16 +213,24 @@ def test_peer_that_refuses_at_cut_over_takes_all_back(hosts: Hosts, project: Pro
     old = {name: host.sas() for name, host in hosts.items()}
     process = project.start(rotate_new_keys=True, rotate_only=["guide", "shared"])
     project.await_output(process, "TASK [ipsec.manual.rotate : Stage the SAs")
-    spi = next(line.split()[3] for line in project.record("guide")["next"]["sas"].splitlines() if line.startswith("add esp") and f"dst {GUIDE[1]} " in line)
+    spi = next(
+        line.split()[3]
+        for line in project.record("guide")["next"]["sas"].splitlines()
+        if line.startswith("add esp") and f"dst {GUIDE[1]} " in line
+    )
     taken = ("src", "192.0.2.99", "dst", GUIDE[1], "proto", "esp", "spi", spi)
-    hosts["partym"].run("ip", "xfrm", "state", "add", *taken, "reqid", "99", "mode", "transport", "enc", "cbc(aes)", "0x" + "a5" * 32)
+    hosts["partym"].run(
+        "ip", "xfrm", "state", "add", *taken, "reqid", "99", "mode", "transport", "enc", "cbc(aes)", "0x" + "a5" * 32
+    )
     done = project.finish(process)
     assert done.status != 0, done.output
     report = done.output.rpartition("The rotation stopped at: cut over")[2]
     assert "partym: " in report and spi in report and "reqid 99" in report
     assert report.count("what it held before this run") >= 3
     for name, host in hosts.items():
-        assert {(sa.spi, sa.keys) for sa in host.sas()} - {(spi, ("a5" * 32,))} == {(sa.spi, sa.keys) for sa in old[name]}
+        assert {(sa.spi, sa.keys) for sa in host.sas()} - {(spi, ("a5" * 32,))} == {
+            (sa.spi, sa.keys) for sa in old[name]
+        }
     only_the_file_is_left(hosts)
     assert hosts["enigma"].pings(GUIDE[1]) and hosts["enigma"].pings(SHARED[1])
     assert project.record("guide")["next"] is not None
@@ -206,7 +254,9 @@ def test_killed_run_is_finished_by_the_next_with_the_same_keys(hosts: Hosts, pro
 
 
 def test_peer_that_vanishes_during_cut_over_is_named_and_healed(hosts: Hosts, project: Project) -> None:
-    """partym switches at the instant, but cannot say so any more; its peers go back, and the next run brings all to the same generation."""
+    """partym switches at the instant, but cannot say so any more; its peers go back, and the next
+    run brings all to the same generation.
+    """
     old = hosts["enigma"].sas(*GUIDE)
     process = project.start(rotate_new_keys=True, rotate_only=["guide"], rotate_cutover_delay=30, rotate_timeout=40)
     project.await_output(process, "TASK [ipsec.manual.rotate : Cut over")
@@ -248,7 +298,9 @@ def test_changed_settings_leave_no_old_keys(hosts: Hosts, project: Project) -> N
     assert project.run_well().changed() == {"enigma": 0, "partym": 0, "third": 0}
 
 
-def test_rebooted_host_gets_its_keys_back_but_none_that_must_not_be_loaded_twice(hosts: Hosts, project: Project) -> None:
+def test_rebooted_host_gets_its_keys_back_but_none_that_must_not_be_loaded_twice(
+    hosts: Hosts, project: Project
+) -> None:
     hosts["third"].fault("reboot")
     assert not hosts["third"].sas()
     refused = project.run_badly().output
@@ -266,7 +318,11 @@ def test_rebooted_host_gets_its_keys_back_but_none_that_must_not_be_loaded_twice
 
 def test_keys_are_derived_from_one_secret_and_random_again(hosts: Hosts, project: Project) -> None:
     seen = hosts["enigma"].keys(*GUIDE)
-    for settings in ({"rotate_new_keys": True, "rotate_store": "derived"}, {"rotate_new_root": True}, {"rotate_new_keys": True, "rotate_store": "random"}):
+    for settings in (
+        {"rotate_new_keys": True, "rotate_store": "derived"},
+        {"rotate_new_root": True},
+        {"rotate_new_keys": True, "rotate_store": "random"},
+    ):
         project.run_well(rotate_only=["guide"], **settings)
         keys = hosts["enigma"].keys(*GUIDE) - {"5a" * 32}
         assert keys and not keys & seen

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rotation through the backend solaris: our ipseckey stands in for the utility, the kernel is the witness. The tests build on each other, in this order."""
+"""Rotation through the backend solaris: our ipseckey stands in for the utility, the kernel is the
+witness. The tests build on each other, in this order.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,26 @@ CONNECTIONS: list[dict[str, t.Any]] = [
     {
         "name": "guide",
         "endpoints": ENDS,
-        "associations": [{"protocol": "esp", "encryption_algorithm": "3des"}, {"protocol": "ah", "authentication_algorithm": "md5"}],
+        "associations": [
+            {"protocol": "esp", "encryption_algorithm": "3des"},
+            {"protocol": "ah", "authentication_algorithm": "md5"},
+        ],
     },
-    {"name": "tunnel", "endpoints": {"enigma": MESH[0], "partym": MESH[1]}, "mode": "tunnel", "associations": [{"replay_window": 32}]},
+    {
+        "name": "tunnel",
+        "endpoints": {"enigma": MESH[0], "partym": MESH[1]},
+        "mode": "tunnel",
+        "associations": [{"replay_window": 32}],
+    },
 ]
 UTILITY = "/usr/sbin/ipseckey"
 LIBRARY = "/usr/local/lib/ipseckey-library"
-COMMAND = f"env PYTHONPATH={LIBRARY} /usr/bin/python3 -m ipseckey --show-keys"
+COMMAND = f"env PYTHONPATH={LIBRARY} /usr/bin/python3 -m ipseckey.program.command --show-keys"
 # As the utility does with what it cannot use: status 0, and a line on standard output that shows the key.
-DROPS = f"""sed -u "s/^add .*encrkey \\([0-9a-f]*\\).*/help/" | {COMMAND} "$@"; echo "string '5ec4e7' not a hex value."; exit 0"""
+DROPS = f"""\
+sed -u "s/^add .*encrkey \\([0-9a-f]*\\).*/help/" | {COMMAND} "$@"
+echo "string '5ec4e7' not a hex value."
+exit 0"""
 
 
 class Fleet(t.NamedTuple):
@@ -37,7 +50,11 @@ class Fleet(t.NamedTuple):
 
     def agree(self) -> None:
         for pair in (GUIDE, MESH[:2]):
-            assert {sa._replace(packets=0) for sa in self.enigma.sas(*pair)} == {sa._replace(packets=0) for sa in self.partym.sas(*pair)} != set()
+            assert (
+                {sa._replace(packets=0) for sa in self.enigma.sas(*pair)}
+                == {sa._replace(packets=0) for sa in self.partym.sas(*pair)}
+                != set()
+            )
 
 
 def install(host: Host, script: str) -> None:
@@ -68,7 +85,11 @@ def test_first_run_keys_both_and_the_second_changes_nothing(fleet: Fleet) -> Non
     for name, pair in (("guide", GUIDE), ("tunnel", MESH[:2])):
         assert fleet.partym.spis(*pair) == fleet.project.spis(name)
     text = fleet.enigma.file()
-    assert "proto 41 isrc ::/0 idst ::/0" in text and " mode tunnel" not in text and fleet.enigma.secret_files() == {"ipseckeys": "600 root"}
+    assert (
+        "proto 41 isrc ::/0 idst ::/0" in text
+        and " mode tunnel" not in text
+        and fleet.enigma.secret_files() == {"ipseckeys": "600 root"}
+    )
     assert fleet.enigma.pings(GUIDE[1]) and fleet.enigma.pings(MESH[1])
     assert not fleet.enigma.keys() & set(re.findall(r"\w+", done.output))
     assert fleet.project.run_well(rotate_backend="solaris").changed() == {"enigma": 0, "partym": 0, "third": 0}
@@ -77,7 +98,9 @@ def test_first_run_keys_both_and_the_second_changes_nothing(fleet: Fleet) -> Non
 def test_new_keys_with_a_peer_on_linux(fleet: Fleet) -> None:
     """One host speaks netlink, the other types at the prompt."""
     old = fleet.enigma.keys()
-    fleet.project.run_well(rotate_new_keys=True, rotate_backend="{{ 'solaris' if inventory_hostname == 'partym' else 'auto' }}")
+    fleet.project.run_well(
+        rotate_new_keys=True, rotate_backend="{{ 'solaris' if inventory_hostname == 'partym' else 'auto' }}"
+    )
     fleet.agree()
     assert len(fleet.enigma.keys()) == len(old) and not old & (fleet.enigma.keys() | fleet.partym.keys())
     assert fleet.partym.pings(GUIDE[0]) and fleet.partym.pings(MESH[0])
@@ -93,4 +116,7 @@ def test_a_utility_that_adds_nothing_and_says_all_is_well_takes_nobody_with_it(f
     install(fleet.partym, f'exec {COMMAND} "$@"')
     fleet.project.run_well(rotate_new_keys=True, rotate_backend="solaris")
     fleet.agree()
-    assert [{sa.keys for sa in host.sas()} & {sa.keys for sa in old} for host, old in zip((fleet.enigma, fleet.partym), before)] == [set(), set()]
+    assert [
+        {sa.keys for sa in host.sas()} & {sa.keys for sa in old}
+        for host, old in zip((fleet.enigma, fleet.partym), before)
+    ] == [set(), set()]

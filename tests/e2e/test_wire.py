@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was once encrypted never leaves in the clear, in whatever order connections come, change and go, hosts leave and are rebooted, and runs have policies
-and boot or not. One history has them all, each step of which builds on those before; tcpdump sees what is on the wire after each, and after each reboot."""
+"""What was once encrypted never leaves in the clear, in whatever order connections come, change and
+go, hosts leave and are rebooted, and runs have policies and boot or not. One history has them all,
+each step of which builds on those before; tcpdump sees what is on the wire after each, and after
+each reboot."""
 
 from __future__ import annotations
 
@@ -15,7 +17,16 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import GUIDE, MESH, SHARED, Host, Project, clear, lab, on_the_wire
+from ansible_collections.ipsec.manual.tests.e2e.harness import (
+    GUIDE,
+    MESH,
+    SHARED,
+    Host,
+    Project,
+    clear,
+    lab,
+    on_the_wire,
+)
 
 NAME = "e2e-wire"
 ADDRESSES = {"enigma": (GUIDE[0], MESH[0]), "partym": (GUIDE[1], MESH[1]), "third": (SHARED[1], MESH[2])}
@@ -55,9 +66,9 @@ def mesh(*hosts: str, **more: t.Any) -> dict[str, t.Any]:
 class Step(t.NamedTuple):
     """One run of the role.
 
-    ``does`` names the `CHANGES` that the run is the first to meet, ``connections`` are all of them after it. A run that is ``refused`` says so, and leaves
-    them to the next. ``broken`` is a task after whose beginning the run is killed. ``says`` is in the output. Then ``reboots``.
-    """
+    ``does`` names the `CHANGES` that the run is the first to meet, ``connections`` are all of them
+    after it. A run that is ``refused`` says so, and leaves them to the next. ``broken`` is a task
+    after whose beginning the run is killed. ``says`` is in the output. Then ``reboots``."""
 
     does: str
     flags: str
@@ -88,9 +99,21 @@ HISTORY = (
     Step("add", "both", [pair(), mesh(*ALL), shared(), far()], reboots=("partym",)),
     Step("change", "neither", [pair(), mesh(*ALL), shared(reqid=7), far()], refused=OPEN),
     Step(
-        "", "both", [pair(), mesh(*ALL), shared(reqid=7), far()], {"rotate_only": ["shared"]}, broken="Write the SAs to the protected file", reboots=("enigma",)
+        "",
+        "both",
+        [pair(), mesh(*ALL), shared(reqid=7), far()],
+        {"rotate_only": ["shared"]},
+        broken="Write the SAs to the protected file",
+        reboots=("enigma",),
     ),
-    Step("", "both", [pair(), mesh(*ALL), shared(reqid=7), far()], {"rotate_only": ["shared"]}, limit="enigma,third", reboots=("third",)),
+    Step(
+        "",
+        "both",
+        [pair(), mesh(*ALL), shared(reqid=7), far()],
+        {"rotate_only": ["shared"]},
+        limit="enigma,third",
+        reboots=("third",),
+    ),
     Step(
         "remove leave",
         "both",
@@ -101,7 +124,13 @@ HISTORY = (
     Step("remove change", "boot", [mesh("enigma", "partym"), far(**TUNNEL)], {"rotate_only": ["far"]}, refused=OPEN),
     Step("", "both", [mesh("enigma", "partym"), far(**TUNNEL)], {"rotate_only": ["far"]}, reboots=("partym", "third")),
     Step("add change", "both", [mesh(*ALL), far(), pair()]),
-    Step("remove leave", "neither", [mesh("partym", "third"), far()], says=("connection pair is not among", "enigma left connection mesh"), reboots=ALL),
+    Step(
+        "remove leave",
+        "neither",
+        [mesh("partym", "third"), far()],
+        says=("connection pair is not among", "enigma left connection mesh"),
+        reboots=ALL,
+    ),
     Step("add leave", "boot", [mesh("enigma", "third"), far(), pair()], reboots=("enigma",)),
     Step("change remove", "policies", [mesh("enigma", "third"), far(reqid=9)], refused=OPEN),
     Step("leave", "policies", [mesh("partym", "third"), far()], {"rotate_new_keys": True}, reboots=ALL),
@@ -132,7 +161,12 @@ def pairs_that_were_guarded() -> set[tuple[str, str]]:
 
 
 def ends(connections: t.Iterable[dict[str, t.Any]]) -> set[tuple[str, str]]:
-    return {(one, other) for row in connections for one, other in EVERYWHERE if {one, other} <= set(row["endpoints"].values())}
+    return {
+        (one, other)
+        for row in connections
+        for one, other in EVERYWHERE
+        if {one, other} <= set(row["endpoints"].values())
+    }
 
 
 def send(host: Host) -> None:
@@ -151,17 +185,28 @@ def watched(hosts: dict[str, Host], pairs: t.Collection[tuple[str, str]]) -> lis
 def closed(seen: list[str], passing: set[tuple[str, str]]) -> None:
     """All that was seen is encrypted, and something is, both ways, where connections are as they should be."""
     assert clear(seen) == []
-    missing = [(one, other) for pair in passing for one, other in (pair, pair[::-1]) if not any(f"{one} > {other}: ESP(" in line for line in seen)]
+    missing = [
+        (one, other)
+        for pair in passing
+        for one, other in (pair, pair[::-1])
+        if not any(f"{one} > {other}: ESP(" in line for line in seen)
+    ]
     assert missing == []
 
 
 def test_the_capture_sees_what_is_in_the_clear(hosts: dict[str, Host]) -> None:
     seen = watched(hosts, EVERYWHERE)
-    assert all(any(f"{one} > {other}" in line for line in clear(seen)) for pair in EVERYWHERE for one, other in (pair, pair[::-1]))
+    assert all(
+        any(f"{one} > {other}" in line for line in clear(seen))
+        for pair in EVERYWHERE
+        for one, other in (pair, pair[::-1])
+    )
 
 
 @pytest.mark.parametrize("step", HISTORY, ids=str)
-def test_nothing_leaves_in_the_clear(step: Step, hosts: dict[str, Host], project: Project, guarded: set[tuple[str, str]]) -> None:
+def test_nothing_leaves_in_the_clear(
+    step: Step, hosts: dict[str, Host], project: Project, guarded: set[tuple[str, str]]
+) -> None:
     project.connections = step.connections
     options = ("--limit", step.limit) if step.limit else ()
     process = project.start(*options, boot_service_manager="sysvinit", **FLAGS[step.flags], **step.settings)

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Inputs to begin with: those of corpus.json, which the fuzzer found worth keeping, and the conformance cases in every kind."""
+"""Inputs to begin with: those of corpus.json, which the fuzzer found worth keeping, and the
+conformance cases in every kind.
+"""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What must hold for every input of the language, however broken: the target of the fuzzer, and of the replay of its corpus.
+"""What must hold for every input of the language, however broken: the target of the fuzzer, and of
+the replay of its corpus.
 
-The first byte of an input says how the rest is read (`KINDS`); the rest is text, or one byte a word of the grammar (`tokens`).
-"""
+The first byte of an input says how the rest is read (`KINDS`); the rest is text, or one byte a word
+of the grammar (`tokens`)."""
 
 from __future__ import annotations
 
@@ -14,21 +15,27 @@ import time
 import typing as t
 from unittest import mock
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import algorithms, association, grammar, language, script, values
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, Problems, TextError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plainlines import PlainLines
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import grammar, language, values
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.fast_lines import PlainLines
 
-# Seconds of processor time for one reading, and for each kilobyte of it; instrumented code is some ten times slower than this allows for.
+# Seconds of processor time for one reading, and for each kilobyte of it; instrumented code is some
+# ten times slower than this allows for.
 _SECONDS, _SECONDS_PER_KB = 5.0, 0.5
 _HEX = re.compile(r"[0-9a-fA-F]{16,}")
 _LARGEST_NUMBER = (1 << 64) - 1
 
 _KEY = "6e22b60f98ebd0b73324a4107b80cc9d"
 _VALUES = f"""
-    esp ah all 2 3 0x100 0x1001 0xffffffff 8bcd1407 12345678 0 1 4 6 17 32 41 255 256 4096 4294967295 18446744073709551615 -1 010 0x10/0xff
-    192.0.2.1 192.0.2.2 2001:db8::1 2001:db8::2 ::1 ::ffff:192.0.2.9 10.1.0.0/16 2001:db8::/32 0.0.0.0/0 224.0.0.1 localhost
+    esp ah all 2 3 0x100 0x1001 0xffffffff 8bcd1407 12345678 0 1 4 6 17 32 41 255 256 4096
+    4294967295 18446744073709551615 -1 010 0x10/0xff
+    192.0.2.1 192.0.2.2 2001:db8::1 2001:db8::2 ::1 ::ffff:192.0.2.9 10.1.0.0/16 2001:db8::/32 0.0.0.0/0 224.0.0.1
+    localhost
     udp mature transport tunnel fqdn mailbox prefix attr
-    {_KEY} 0x{_KEY} {_KEY}/128 308c9d5d11316f73900c811691eaa6fb9561c2ee ca6eb4b0e134bb5664037d3011ed614d341d3635d40b050ec425edd1ff341431
+    {_KEY} 0x{_KEY} {_KEY}/128 308c9d5d11316f73900c811691eaa6fb9561c2ee
+    ca6eb4b0e134bb5664037d3011ed614d341d3635d40b050ec425edd1ff341431
     d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d 6e22b60f98ebd0b7
 """
 _MARKS = (" \\\n", "\n", " ", "\t", "\r\n", "#", '"', "\\", "\0", "/")
@@ -57,10 +64,10 @@ def encode(text: str) -> bytes:
 class _NoPlainLines(PlainLines):
     """The fast way, closed."""
 
-    def take(self, lines: t.Sequence[str], start: int, sas: list[association.SecurityAssociation]) -> int:
+    def take(self, lines: t.Sequence[str], start: int, sas: list[model.SecurityAssociation]) -> int:
         return start
 
-    def read(self, words: list[str]) -> association.SecurityAssociation | None:
+    def read(self, words: list[str]) -> model.SecurityAssociation | None:
         return None
 
 
@@ -87,7 +94,11 @@ def _check_error(error: IpsecError) -> None:
 
 
 def _same(first: Answer, second: Answer) -> bool:
-    return str(first) == str(second) if isinstance(first, IpsecError) or isinstance(second, IpsecError) else first == second
+    return (
+        str(first) == str(second)
+        if isinstance(first, IpsecError) or isinstance(second, IpsecError)
+        else first == second
+    )
 
 
 def _check_text(text: str | bytes, target: str) -> None:
@@ -106,7 +117,9 @@ def _check_text(text: str | bytes, target: str) -> None:
         assert language.render(again.sas, target=target) == written, "what was written is not stable"
         hidden = language.render(answer.sas, hide_keys=True)
         for sa in answer.sas:
-            assert not any(key and key.hex() in hidden for key in (sa.encryption_key, sa.authentication_key)), "a hidden key is shown"
+            assert not any(
+                key and key.hex() in hidden for key in (sa.encryption_key, sa.authentication_key)
+            ), "a hidden key is shown"
 
 
 def _check_commands(read: t.Callable[[], script.Script], place: str) -> None:
@@ -114,7 +127,9 @@ def _check_commands(read: t.Callable[[], script.Script], place: str) -> None:
     if isinstance(answer, script.Script):
         written = script.render(answer.steps)
         again = script.parse(written, "text", place, allow_static_counter_mode=True)
-        assert [step._replace(line=0) for step in again.steps] == [step._replace(line=0) for step in answer.steps], "a command is read back as another"
+        assert [step._replace(line=0) for step in again.steps] == [
+            step._replace(line=0) for step in answer.steps
+        ], "a command is read back as another"
         assert script.render(again.steps) == written, "what was written is not stable"
 
 
@@ -140,14 +155,16 @@ def _check_values(text: str | bytes) -> None:
         lambda value, place: values.parse_algorithm(algorithms.ENCRYPTION, value, place),
         lambda value, place: values.parse_algorithm(algorithms.AUTHENTICATION, value, place),
         lambda value, place: values.parse_identity(value, "name", place),
-        association.pack_address,
+        model.pack_address,
     )
     for read in readers:
         try:
             read(word, "option")
         except IpsecError as error:
             assert error.place == "option" and error.message
-            assert not any(not (found.isdigit() and int(found) <= _LARGEST_NUMBER) for found in _HEX.findall(str(error))), f"a key may be in a message: {error}"
+            assert not any(
+                not (found.isdigit() and int(found) <= _LARGEST_NUMBER) for found in _HEX.findall(str(error))
+            ), f"a key may be in a message: {error}"
 
 
 KINDS: tuple[t.Callable[[str | bytes], None], ...] = (

@@ -16,8 +16,8 @@ import typing as t
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Spd
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Spd
 from ansible_collections.ipsec.manual.tests.kernel import witness
 
 CLONE_NEWNET = 0x40000000
@@ -67,7 +67,9 @@ def make_spd() -> Spd:
 
 @pytest.fixture(name="peer")
 def make_peer() -> t.Iterator[t.Callable[..., str]]:
-    """A second network namespace, 192.0.2.2; what it says of its SA after packets through ours from 192.0.2.1. The SA is made by the first call."""
+    """A second network namespace, 192.0.2.2; what it says of its SA after packets through ours from
+    192.0.2.1. The SA is made by the first call.
+    """
     with subprocess.Popen(["unshare", "--net", "sleep", "infinity"]) as process:
         inside = ("nsenter", f"--target={process.pid}", "--net")
 
@@ -78,7 +80,9 @@ def make_peer() -> t.Iterator[t.Callable[..., str]]:
             while witness.read(f"/proc/{process.pid}/comm") != "sleep":
                 time.sleep(0.01)
             witness.run("ip", "link", "add", "here", "type", "veth", "peer", "name", "there", "netns", str(process.pid))
-            witness.run(*inside, "ip", "-batch", "-", stdin=f"addr add 192.0.2.2/24 dev there\nlink set there up\n{state}")
+            witness.run(
+                *inside, "ip", "-batch", "-", stdin=f"addr add 192.0.2.2/24 dev there\nlink set there up\n{state}"
+            )
             policy = "xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir out tmpl proto esp mode transport\n"
             witness.run("ip", "-batch", "-", stdin=f"addr add 192.0.2.1/24 dev here\nlink set here up\n{policy}")
 

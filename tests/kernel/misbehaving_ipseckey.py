@@ -4,8 +4,8 @@
 
 """Our ipseckey with the bad habits of the Solaris utility: ``misbehaving_ipseckey.py FAULT SPI OPTION...``.
 
-What comes on standard input goes to our own command, but for the commands about SPI, which FAULT befalls. The status is 0, whatever happened.
-"""
+What comes on standard input goes to our own command, but for the commands about SPI, which FAULT
+befalls. The status is 0, whatever happened."""
 
 from __future__ import annotations
 
@@ -35,7 +35,13 @@ def main() -> None:
         if concerned and fault == "quits":
             break
         lines.append(spoiled(fault, line) if concerned else line)
-    done = subprocess.run([sys.executable, "-m", "ipseckey", "--show-keys", *options], input="".join(lines), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "ipseckey.program.command", "--show-keys", *options],
+        input="".join(lines),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     for line in done.stdout.splitlines(keepends=True):
         sys.stdout.write(line if line[:1].isspace() else f"ipseckey> {line}")
     sys.stderr.write(done.stderr)

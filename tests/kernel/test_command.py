@@ -25,12 +25,16 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils import _core
-from ansible_collections.ipsec.manual.plugins.module_utils._core import command
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Spd
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Spd
 from ansible_collections.ipsec.manual.tests.kernel import witness
 
-KEYS = ("6e22b60f98ebd0b73324a4107b80cc9d", "308c9d5d11316f73900c811691eaa6fb9561c2ee", "ca6eb4b0e134bb5664037d3011ed614d341d3635")
+KEYS = (
+    "6e22b60f98ebd0b73324a4107b80cc9d",
+    "308c9d5d11316f73900c811691eaa6fb9561c2ee",
+    "ca6eb4b0e134bb5664037d3011ed614d341d3635",
+)
 ONE = "esp spi 0x1001 dst 192.0.2.2"
 ADD = f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg aes encrkey {KEYS[0]} auth_alg sha1 authkey {KEYS[1]}"
 AH = f"add ah spi 0x1002 src 192.0.2.1 dst 192.0.2.2 auth_alg sha1 authkey {KEYS[2]}"
@@ -48,14 +52,30 @@ class Command:
     def __init__(self, library: Path, folder: Path) -> None:
         self.folder = folder
         self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(library), "TERM": "dumb"}
-        self.words = ("/usr/bin/python3", "-m", "ipseckey")
+        self.words = ("/usr/bin/python3", "-m", "ipseckey.program.command")
         if "COVERAGE_FILE" in os.environ:
             self.environment["COVERAGE_FILE"] = os.environ["COVERAGE_FILE"]
-            self.words = (sys.executable, "-m", "coverage", "run", "--source=ipseckey", "-m", "ipseckey")
+            self.words = (
+                sys.executable,
+                "-m",
+                "coverage",
+                "run",
+                "--source=ipseckey",
+                "-m",
+                "ipseckey.program.command",
+            )
 
     def __call__(self, *words: str, stdin: str = "", secret: bool = True) -> Result:
         """One run; no key in its output where ``secret``."""
-        answer = subprocess.run([*self.words, *words], input=stdin, env=self.environment, capture_output=True, text=True, check=False, timeout=120)
+        answer = subprocess.run(
+            [*self.words, *words],
+            input=stdin,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
         if secret:
             assert not any(key[:8] in answer.stdout + answer.stderr for key in KEYS), answer
         assert "Traceback" not in answer.stderr, answer.stderr
@@ -101,7 +121,9 @@ def test_a_file_is_loaded_and_shown(ipseckey: Command) -> None:
     out = ipseckey.good("-f", ipseckey.file(f"flush\n{ADD}\n{AH}\nget {ONE}\n"))
     assert held() == {("esp", 0x1001), ("ah", 0x1002)}
     assert f"0x{KEYS[0]}" in witness.states()["esp", 0x1001]
-    assert "SA: SADB_ASSOC spi=0x1001" in out and "SRC: AF_INET: port 0, 192.0.2.1" in out and "EKY: (fingerprint:" in out
+    assert (
+        "SA: SADB_ASSOC spi=0x1001" in out and "SRC: AF_INET: port 0, 192.0.2.1" in out and "EKY: (fingerprint:" in out
+    )
     dump = ipseckey.good("dump")
     assert dump.count("SADB_ASSOC") == 2 and dump.endswith("Dump succeeded for SA type 0.\n")
     assert ipseckey.good("dump", "ah").endswith("Dump succeeded for SA type 2.\n")
@@ -114,7 +136,10 @@ def test_a_file_is_loaded_and_shown(ipseckey: Command) -> None:
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ("add esp spi 0x1003 dst 192.0.2.2 encr_alg 3des encrkey 308c9d5d11316f73900c811691eaa6fb9561c2ee", "found 160 bits"),
+        (
+            "add esp spi 0x1003 dst 192.0.2.2 encr_alg 3des encrkey 308c9d5d11316f73900c811691eaa6fb9561c2ee",
+            "found 160 bits",
+        ),
         ("flush NONSENSE", "unknown SA type"),
         ("dump", "no command for a file"),
         ("delete esp spi 0x9999 dst 192.0.2.2", "does not exist"),
@@ -127,7 +152,9 @@ def test_a_file_is_loaded_and_shown(ipseckey: Command) -> None:
 def test_a_file_with_one_wrong_command_changes_nothing(ipseckey: Command, line: str, part: str) -> None:
     ipseckey.good("-f", ipseckey.file(f"{ADD} soft_bytes 5\n"))
     before = witness.states()
-    wrong = ipseckey.file(f"add ah spi 0x2000 dst 192.0.2.9 auth_alg sha1 authkey {KEYS[2][2:]}aa\n{line}\nflush esp\n", "wrong")
+    wrong = ipseckey.file(
+        f"add ah spi 0x2000 dst 192.0.2.9 auth_alg sha1 authkey {KEYS[2][2:]}aa\n{line}\nflush esp\n", "wrong"
+    )
     assert part in ipseckey.bad("-f", wrong)
     assert witness.states() == before
 
@@ -135,7 +162,9 @@ def test_a_file_with_one_wrong_command_changes_nothing(ipseckey: Command, line: 
 def test_what_the_kernel_refuses_late_is_undone(ipseckey: Command, without: t.Callable[..., None]) -> None:
     ipseckey.good("-f", ipseckey.file(f"{ADD} hard_bytes 77\n"))
     without("ah6")
-    file = ipseckey.file(f"update {ONE} hard_bytes 99\nadd ah spi 0x2000 dst 2001:db8::1 auth_alg sha1 authkey {KEYS[2]}\n", "wrong")
+    file = ipseckey.file(
+        f"update {ONE} hard_bytes 99\nadd ah spi 0x2000 dst 2001:db8::1 auth_alg sha1 authkey {KEYS[2]}\n", "wrong"
+    )
     assert "ah6" in ipseckey.bad("-f", file)
     assert held() == {("esp", 0x1001)} and "hard 77(bytes)" in witness.states()["esp", 0x1001]
 
@@ -143,7 +172,9 @@ def test_what_the_kernel_refuses_late_is_undone(ipseckey: Command, without: t.Ca
 def test_a_check_changes_nothing(ipseckey: Command) -> None:
     ipseckey.good("-c", ipseckey.file(f"flush\n{ADD}\n"))
     assert held() == set()
-    assert "found 128 bits" in ipseckey.bad("-c", ipseckey.file(f"add ah spi 0x1002 dst 192.0.2.2 auth_alg sha1 authkey {KEYS[0]}\n"))
+    assert "found 128 bits" in ipseckey.bad(
+        "-c", ipseckey.file(f"add ah spi 0x1002 dst 192.0.2.2 auth_alg sha1 authkey {KEYS[0]}\n")
+    )
 
 
 def test_a_check_finds_what_the_kernel_lacks(ipseckey: Command, without: t.Callable[..., None]) -> None:
@@ -189,15 +220,39 @@ def test_flush_and_delete(ipseckey: Command) -> None:
 
 
 def test_what_is_saved_comes_back_as_it_was(ipseckey: Command) -> None:
-    more = "proto 4 isrc 10.1.0.0/16 idst 10.2.0.0/16 replay 128 esn reqid 7 mark 0x10/0xff hard_bytes 9000 encap udp nat_lport 4500"
+    more = (
+        "proto 4 isrc 10.1.0.0/16 idst 10.2.0.0/16 replay 128 esn reqid 7 mark 0x10/0xff hard_bytes 9000 encap udp"
+        " nat_lport 4500"
+    )
     ipseckey.good("-f", ipseckey.file(f"{ADD} {more}\n{AH}\n"))
-    witness.run("ip", "xfrm", "state", "allocspi", "src", "192.0.2.1", "dst", "192.0.2.8", "proto", "esp", "min", "0x900", "max", "0x900")
-    before = {name: re.sub(r"add .* use -|lifetime current.*", "", text) for name, text in witness.states().items() if name[1] != 0x900}
+    witness.run(
+        "ip",
+        "xfrm",
+        "state",
+        "allocspi",
+        "src",
+        "192.0.2.1",
+        "dst",
+        "192.0.2.8",
+        "proto",
+        "esp",
+        "min",
+        "0x900",
+        "max",
+        "0x900",
+    )
+    before = {
+        name: re.sub(r"add .* use -|lifetime current.*", "", text)
+        for name, text in witness.states().items()
+        if name[1] != 0x900
+    }
     saved = ipseckey.folder / "saved"
     ipseckey.good("save", "all", str(saved))
     assert stat.S_IMODE(saved.stat().st_mode) == 0o600
     ipseckey.good("-f", ipseckey.file(f"flush\n{saved.read_text()}"))
-    assert {name: re.sub(r"add .* use -|lifetime current.*", "", text) for name, text in witness.states().items()} == before
+    assert {
+        name: re.sub(r"add .* use -|lifetime current.*", "", text) for name, text in witness.states().items()
+    } == before
     ipseckey.good("-s", str(saved))
     assert "--show-keys" in ipseckey.bad("-s", "-")
     assert ipseckey.good("save", "ah", "--show-keys", secret=False).count("add ah") == 1
@@ -206,7 +261,22 @@ def test_what_is_saved_comes_back_as_it_was(ipseckey: Command) -> None:
 
 def test_what_cannot_be_saved_is_named(ipseckey: Command) -> None:
     ipseckey.good("-f", ipseckey.file(f"{ADD}\n"))
-    witness.run("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "comp", "spi", "0x77", "comp", "deflate")
+    witness.run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        "src",
+        "192.0.2.1",
+        "dst",
+        "192.0.2.2",
+        "proto",
+        "comp",
+        "spi",
+        "0x77",
+        "comp",
+        "deflate",
+    )
     assert "comp spi 0x00000077" in ipseckey.bad("save", "all", str(ipseckey.folder / "saved"))
     assert (ipseckey.folder / "saved").read_text().count("\nadd ") == 1
 
@@ -240,7 +310,9 @@ def test_commands_typed_one_by_one(ipseckey: Command) -> None:
 def test_the_prompt_on_a_terminal(ipseckey: Command) -> None:
     """Completion answers a tab, and the history has no line with a key."""
     master, slave = pty.openpty()
-    with subprocess.Popen(ipseckey.words, stdin=slave, stdout=slave, stderr=slave, env=ipseckey.environment, close_fds=True) as process:
+    with subprocess.Popen(
+        ipseckey.words, stdin=slave, stdout=slave, stderr=slave, env=ipseckey.environment, close_fds=True
+    ) as process:
         os.close(slave)
         seen = ""
 
@@ -270,11 +342,13 @@ def test_the_prompt_on_a_terminal(ipseckey: Command) -> None:
 def test_a_clear_text_login_gets_no_prompt(ipseckey: Command) -> None:
     server = ipseckey.folder / "in.telnetd"
     shutil.copy("/bin/sh", server)
-    script = "/usr/bin/python3 -m ipseckey $OPTION; exit $?"
+    script = "/usr/bin/python3 -m ipseckey.program.command $OPTION; exit $?"
 
     def login(option: str) -> subprocess.CompletedProcess[str]:
         environment = {**ipseckey.environment, "OPTION": option}
-        return subprocess.run([str(server), "-c", script], input=f"{ADD}\n", env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [str(server), "-c", script], input=f"{ADD}\n", env=environment, capture_output=True, text=True, check=False
+        )
 
     refused = login("")
     assert refused.returncode == 1 and "--allow-clear-text-login" in refused.stderr and "in.telnetd" in refused.stderr
@@ -296,7 +370,10 @@ def running(*words: str, environment: dict[str, str]) -> t.Iterator[subprocess.P
 def listening(process: subprocess.Popen[str]) -> None:
     """Wait until the process is in multicast groups of NETLINK_XFRM, whose number is 6."""
     deadline = time.monotonic() + 30
-    while not any(line.split()[1] == "6" and int(line.split()[3], 16) for line in witness.read(f"/proc/{process.pid}/net/netlink").splitlines()[1:]):
+    while not any(
+        line.split()[1] == "6" and int(line.split()[3], 16)
+        for line in witness.read(f"/proc/{process.pid}/net/netlink").splitlines()[1:]
+    ):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
 
@@ -347,10 +424,34 @@ def test_the_end_of_a_lifetime_is_an_event(ipseckey: Command) -> None:
 
 # A file of SAs, and one of policies beside it.
 
-OUT: dict[str, t.Any] = {"direction": "out", "selector": {"source": "192.0.2.1/32", "destination": "192.0.2.2/32"}, "templates": [{"protocol": "esp"}]}
-BACK: dict[str, t.Any] = {"direction": "in", "selector": {"source": "192.0.2.2/32", "destination": "192.0.2.1/32"}, "templates": [{"protocol": "esp"}]}
+OUT: dict[str, t.Any] = {
+    "direction": "out",
+    "selector": {"source": "192.0.2.1/32", "destination": "192.0.2.2/32"},
+    "templates": [{"protocol": "esp"}],
+}
+BACK: dict[str, t.Any] = {
+    "direction": "in",
+    "selector": {"source": "192.0.2.2/32", "destination": "192.0.2.1/32"},
+    "templates": [{"protocol": "esp"}],
+}
 BUNDLE = {**OUT, "templates": [{"protocol": "esp"}, {"protocol": "ah"}]}
-FOREIGN = ("src", "192.0.2.1", "dst", "192.0.2.9", "dir", "out", "priority", "3", "tmpl", "proto", "esp", "mode", "transport", "reqid", "99")
+FOREIGN = (
+    "src",
+    "192.0.2.1",
+    "dst",
+    "192.0.2.9",
+    "dir",
+    "out",
+    "priority",
+    "3",
+    "tmpl",
+    "proto",
+    "esp",
+    "mode",
+    "transport",
+    "reqid",
+    "99",
+)
 
 
 def policy_file(ipseckey: Command, *policies: dict[str, t.Any], mode: int = 0o644) -> str:
@@ -369,8 +470,14 @@ def test_policies_are_loaded_before_sas_and_removed_after_them(ipseckey: Command
         assert process.stdout is not None
         listening(process)
         out = ipseckey.good("-v", "--apply", *both)
-        assert kept() == {"dir out priority 0 reqid 0 reqid 0", "dir in priority 0 reqid 0", "dir out priority 3 reqid 99"} and len(held()) == 2
-        assert "add policy out 192.0.2.1/32 > 192.0.2.2/32\n" in out and out.count("2 added, 0 replaced, 0 removed, 0 as they were") == 2
+        assert (
+            kept() == {"dir out priority 0 reqid 0 reqid 0", "dir in priority 0 reqid 0", "dir out priority 3 reqid 99"}
+            and len(held()) == 2
+        )
+        assert (
+            "add policy out 192.0.2.1/32 > 192.0.2.2/32\n" in out
+            and out.count("2 added, 0 replaced, 0 removed, 0 as they were") == 2
+        )
         before = (witness.policies(), witness.states())
         assert ipseckey.good("--apply", *both).count("0 added, 0 replaced, 0 removed, 2 as they were") == 2
         assert (witness.policies(), witness.states()) == before
@@ -420,7 +527,10 @@ def test_policies_that_left_the_file_are_removed_and_no_others(ipseckey: Command
 @pytest.mark.parametrize(
     ("policies", "part"),
     [
-        (json.dumps([OUT, {**BACK, "templates": [{"spi": "7"}]}]), "policies, policies[1].templates[0].spi: SPI 7 is reserved"),
+        (
+            json.dumps([OUT, {**BACK, "templates": [{"spi": "7"}]}]),
+            "policies, policies[1].templates[0].spi: SPI 7 is reserved",
+        ),
         (json.dumps([OUT, {**OUT, "priority": 1}]), "is given twice"),
         (json.dumps({"policies": [OUT]}), "this is a mapping, not a list of policies"),
         ("", "this is no JSON"),
@@ -428,7 +538,9 @@ def test_policies_that_left_the_file_are_removed_and_no_others(ipseckey: Command
     ],
 )
 @pytest.mark.parametrize("word", ["--apply", "--compare"])
-def test_nothing_is_touched_where_the_policies_are_wrong(ipseckey: Command, word: str, policies: str | None, part: str) -> None:
+def test_nothing_is_touched_where_the_policies_are_wrong(
+    ipseckey: Command, word: str, policies: str | None, part: str
+) -> None:
     path = ipseckey.file(policies or "", "policies", 0o644)
     if policies is None:
         os.unlink(path)
@@ -458,7 +570,8 @@ def test_traffic_waits_where_its_sas_are_wrong(ipseckey: Command, sas: str | Non
     answer = ipseckey("--apply", *files)
     assert answer.status == 1 and part in answer.err and "their traffic does not pass" in answer.err
     assert "1 added, 1 replaced, 0 removed, 0 as they were" in answer.out
-    # A policy that let traffic pass in the clear does so no more; one that protects it stays as it is until the SAs come, too.
+    # A policy that let traffic pass in the clear does so no more; one that protects it stays as it
+    # is until the SAs come, too.
     assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"} and held() == set()
     policy_file(ipseckey, {**OUT, "priority": 9})
     assert ipseckey("--apply", *files).status == 1
@@ -468,14 +581,22 @@ def test_traffic_waits_where_its_sas_are_wrong(ipseckey: Command, sas: str | Non
     assert kept() == {"dir out priority 9 reqid 0"} and held() == {("esp", 0x1001)}
 
 
-def test_policies_are_added_though_the_kernel_refuses_one(ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_policies_are_added_though_the_kernel_refuses_one(
+    ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = (ipseckey.file(f"{ADD}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
     dump = Spd.dump
 
     def late(self: Spd) -> t.Any:
         found = dump(self)
         if not witness.policies():
-            witness.run("ip", "xfrm", "policy", "add", *("src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out", "tmpl", "proto", "ah", "mode", "transport"))
+            witness.run(
+                "ip",
+                "xfrm",
+                "policy",
+                "add",
+                *("src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out", "tmpl", "proto", "ah", "mode", "transport"),
+            )
         return found
 
     with monkeypatch.context() as patch:
@@ -496,7 +617,23 @@ def test_sas_that_no_policy_uses_are_loaded_and_told(ipseckey: Command) -> None:
         assert "no policy uses 1 SAs" in told and "unencrypted, between 192.0.2.1 and 192.0.2.7." in told
     assert held() == {("esp", 0x1001), ("esp", 0x1003)} and len(kept()) == 2
     # Also where the whole file of policies is empty; and whoever brings the policy, all is well.
-    witness.run("ip", "xfrm", "policy", "add", "src", "192.0.2.1", "dst", "192.0.2.7", "dir", "out", "tmpl", "proto", "esp", "mode", "transport")
+    witness.run(
+        "ip",
+        "xfrm",
+        "policy",
+        "add",
+        "src",
+        "192.0.2.1",
+        "dst",
+        "192.0.2.7",
+        "dir",
+        "out",
+        "tmpl",
+        "proto",
+        "esp",
+        "mode",
+        "transport",
+    )
     ipseckey.good("--compare", *files)
     ipseckey.good("--apply", *files)
     witness.run("ip", "xfrm", "policy", "flush")
@@ -512,7 +649,9 @@ def test_a_policy_that_guards_what_stays_is_not_removed(ipseckey: Command) -> No
     policy_file(ipseckey, BACK)
     for word in ("--compare", "--apply", "--apply"):
         answer = ipseckey(word, *files)
-        assert answer.status == 0 and "names policy out 192.0.2.1/32 > 192.0.2.2/32 no more. It stays" in answer.err, answer
+        assert (
+            answer.status == 0 and "names policy out 192.0.2.1/32 > 192.0.2.2/32 no more. It stays" in answer.err
+        ), answer
         assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"}
     ipseckey.file("")
     assert "0 added, 0 replaced, 1 removed, 1 as they were" in ipseckey.good("--apply", *files)
@@ -545,7 +684,9 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, place: type, after: t.Seque
         return command.main(words)
 
 
-def test_policies_are_as_before_where_the_kernel_refuses_an_sa(ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_policies_are_as_before_where_the_kernel_refuses_an_sa(
+    ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = (ipseckey.file(f"{AH}\n"), "--policies", policy_file(ipseckey, BUNDLE, BACK))
     ipseckey.good("--apply", *files)
     ends = ("src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out", "priority", "4", "limit", "packet-hard", "77")
@@ -553,18 +694,38 @@ def test_policies_are_as_before_where_the_kernel_refuses_an_sa(ipseckey: Command
     before, sas = sorted(witness.policies()), held()
     ipseckey.file(f"{AH}\n{ADD}\n")
     policy_file(ipseckey, BUNDLE)
-    between = ("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1001", "enc", "cipher_null", "")
+    between = (
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        "src",
+        "192.0.2.1",
+        "dst",
+        "192.0.2.2",
+        "proto",
+        "esp",
+        "spi",
+        "0x1001",
+        "enc",
+        "cipher_null",
+        "",
+    )
     assert in_this_process(monkeypatch, Spd, between, "--apply", *files) == 1
     err = capsys.readouterr().err
     assert "another SA has this identity" in err and "as it was before" in err
     assert sorted(witness.policies()) == before and "hard 77(packets)" in witness.run("ip", "-s", "xfrm", "policy")
     assert held() == {*sas, ("esp", 0x1001)}
     # What is kept of it, too: the next run still knows the policy that left the file.
-    witness.run("ip", "xfrm", "state", "delete", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1001")
+    witness.run(
+        "ip", "xfrm", "state", "delete", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1001"
+    )
     assert "0 added, 1 replaced, 1 removed, 0 as they were" in ipseckey.good("--apply", *files)
 
 
-def test_sas_come_back_where_policies_cannot_be_removed(ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sas_come_back_where_policies_cannot_be_removed(
+    ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = (ipseckey.file(f"{ADD} replay_value 41\n{AH}\n"), "--policies", policy_file(ipseckey, BUNDLE, BACK))
     ipseckey.good("--apply", *files)
     before = {name: re.sub(r"add .* use -", "", text) for name, text in witness.states().items()}

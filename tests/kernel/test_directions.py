@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import command, language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import netlink
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import XFRM_MSG_NEWSA
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.messages import XFRM_MSG_NEWSA
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, sa_of
 
@@ -34,7 +35,13 @@ def test_the_kernel_is_asked_and_not_its_version(sadb: XfrmSadb) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after", "shown"),
-    [("", "inbound", b"\1"), ("", "outbound", b"\2"), ("inbound", "", b""), ("outbound", "", b""), ("inbound", "outbound", b"\2")],
+    [
+        ("", "inbound", b"\1"),
+        ("", "outbound", b"\2"),
+        ("inbound", "", b""),
+        ("outbound", "", b""),
+        ("inbound", "outbound", b"\2"),
+    ],
 )
 def test_a_direction_is_added_taken_away_and_changed(sadb: XfrmSadb, before: str, after: str, shown: bytes) -> None:
     sa = sa_of(0x1000, direction=before)
@@ -47,7 +54,9 @@ def test_a_direction_is_added_taken_away_and_changed(sadb: XfrmSadb, before: str
     assert plan([wanted], sadb.dump(), "present", tells_directions=tells).operations == ()
 
 
-def test_a_file_that_says_more_of_an_sa_is_applied(sadb: XfrmSadb, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_says_more_of_an_sa_is_applied(
+    sadb: XfrmSadb, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sa, file = sa_of(0x1000), tmp_path / "ipseckeys"
     sadb.apply(add(sa))
     file.write_text(language.render([sa._replace(direction="inbound")]), encoding="ascii")
@@ -82,7 +91,9 @@ def test_an_outbound_sa_with_long_sequence_numbers_needs_no_window(sadb: XfrmSad
 
 
 @pytest.mark.parametrize("difference", ["direction", "flags"])
-def test_an_sa_replaced_by_its_like_comes_back_where_answers_are_lost(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch, difference: str) -> None:
+def test_an_sa_replaced_by_its_like_comes_back_where_answers_are_lost(
+    sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch, difference: str
+) -> None:
     sa = sa_of(0x1000)
     if difference == "flags":
         witness.run(*f"ip {witness.as_command(sa)}".split(), "flag", "noecn")

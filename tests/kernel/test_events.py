@@ -12,11 +12,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, lifetimes
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.lifetimes import update
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import events, lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.lifetimes import update
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.test_faults import as_nobody
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, as_command, sa_of
@@ -58,7 +58,10 @@ def test_limits_that_are_reached(sadb: XfrmSadb, peer: t.Callable[..., str]) -> 
     peer(as_command(sa), packets=3)
     sadb.apply(add(sa_of(0x1001, lifetimes=Lifetimes(hard_addtime=1))))
     soft, dummy, hard = told(heard, events.SOFT_EXPIRE, events.ADD, events.HARD_EXPIRE)
-    assert [(event.entry.sa.spi, event.entry.larval) for event in (soft, hard) if event.entry is not None] == [(0x1000, False), (0x1001, False)]
+    assert [(event.entry.sa.spi, event.entry.larval) for event in (soft, hard) if event.entry is not None] == [
+        (0x1000, False),
+        (0x1001, False),
+    ]
     assert soft.entry is not None and soft.entry.sa.lifetimes == sa.lifetimes
 
 

@@ -21,18 +21,39 @@ import typing as t
 import pytest
 from hypothesis import given
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, AUTHENTICATION, Algorithm
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, Lifetimes, Mark, SecurityAssociation, Selector
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import Problems, SadbError, raise_all
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan as make_plan
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, lifetimes, netlink
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.explain import explain
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import XFRM_MSG_GETSA, XFRM_MSG_NEWSA, decode, new_sa
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.probe import rehearse
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import XFRM_MSG_GETPOLICY, PolicyOperation, Spd, Template, build
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import plan as make_policy_plan
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
+    ALGORITHMS,
+    AUTHENTICATION,
+    Algorithm,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Entry,
+    Lifetimes,
+    Mark,
+    SecurityAssociation,
+    Selector,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan as make_plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import events, lifetimes, netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.explain import explain
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.messages import (
+    XFRM_MSG_GETSA,
+    XFRM_MSG_NEWSA,
+    decode,
+    new_sa,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.probe import rehearse
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import (
+    XFRM_MSG_GETPOLICY,
+    PolicyOperation,
+    Spd,
+    Template,
+    build,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import plan as make_policy_plan
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, assert_no_key, delete, sa_of
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import associations
@@ -116,7 +137,9 @@ def test_an_algorithm_that_no_kernel_has_is_named(sadb: XfrmSadb) -> None:
     assert [problem.errno_name for problem in sadb.preflight([sa_of(1 << 10), sa])] == ["ENOSYS"]
 
 
-def test_what_an_algorithm_whose_module_is_missing_tells_to_load_mends_it(sadb: XfrmSadb, without: t.Callable[..., None]) -> None:
+def test_what_an_algorithm_whose_module_is_missing_tells_to_load_mends_it(
+    sadb: XfrmSadb, without: t.Callable[..., None]
+) -> None:
     without("blowfish_generic")
     sa = sa_of(0x1000, "blowfish-cbc")
     error = refused(sadb, add(sa))
@@ -130,7 +153,11 @@ def test_what_an_algorithm_whose_module_is_missing_tells_to_load_mends_it(sadb: 
 @pytest.mark.parametrize("row", [row for row in ALGORITHMS if row.name != "null"], ids=lambda row: row.name)
 def test_all_that_is_told_to_load_is_known_to_this_kernel(row: Algorithm) -> None:
     ends = ("", row.name) if row.kind == AUTHENTICATION else (row.name, "" if row.combined else "hmac-sha256")
-    for sa in (sa_of(0x1000, *ends), sa_of(0x1000, *ends, six=True, esn=True, replay_window=32), sa_of(0x1000, "null", "hmac-sha256")):
+    for sa in (
+        sa_of(0x1000, *ends),
+        sa_of(0x1000, *ends, six=True, esn=True, replay_window=32),
+        sa_of(0x1000, "null", "hmac-sha256"),
+    ):
         assert_known(*words_for_modprobe(explain(netlink.Refusal(errno.ENOSYS, ""), sa)))
 
 
@@ -138,7 +165,11 @@ def test_all_that_is_told_to_load_is_known_to_this_kernel(row: Algorithm) -> Non
 OLD_MODULES = ("xfrm4_mode_tunnel",)
 PAGES = pathlib.Path(__file__).parents[2] / "docs" / "docsite" / "rst"
 COMMANDS = sorted(
-    {(page.name, found) for page in PAGES.glob("*.rst") for found in re.findall(r"``(?:sudo )?(modprobe [^`]+)``", page.read_text(encoding="utf-8"))}
+    {
+        (page.name, found)
+        for page in PAGES.glob("*.rst")
+        for found in re.findall(r"``(?:sudo )?(modprobe [^`]+)``", page.read_text(encoding="utf-8"))
+    }
 )
 
 
@@ -151,7 +182,9 @@ def test_what_the_documentation_tells_to_load_is_known_to_this_kernel(page: str,
         assert_known(*words)
 
 
-@pytest.mark.parametrize("module, cipher, six, words", [("esp4", "aes-cbc", False, "no ESP for IPv4"), ("ah6", "", True, "no AH for IPv6")])
+@pytest.mark.parametrize(
+    "module, cipher, six, words", [("esp4", "aes-cbc", False, "no ESP for IPv4"), ("ah6", "", True, "no AH for IPv6")]
+)
 def test_a_kernel_without_the_protocol_names_the_module(
     sadb: XfrmSadb, without: t.Callable[..., None], module: str, cipher: str, six: bool, words: str
 ) -> None:
@@ -200,7 +233,9 @@ def test_without_privilege_every_call_says_which_is_missing(sadb: XfrmSadb) -> N
 
 def test_a_failure_restores_counters_times_and_sequence_numbers(sadb: XfrmSadb, peer: t.Callable[..., str]) -> None:
     used = sa_of(0x1000, replay_window=32, lifetimes=Lifetimes(hard_bytes=10**9))
-    esn = sa_of(0x1001, replay_window=4096, esn=True, mark=Mark(1, 3), if_id=5, extra=(("replay_value", str((5 << 32) + 6)),))
+    esn = sa_of(
+        0x1001, replay_window=4096, esn=True, mark=Mark(1, 3), if_id=5, extra=(("replay_value", str((5 << 32) + 6)),)
+    )
     tunnel = sa_of(0x1002, mode="tunnel", six=True)
     sadb.apply(add(used))
     peer(witness.as_command(used), packets=7)
@@ -210,16 +245,48 @@ def test_a_failure_restores_counters_times_and_sequence_numbers(sadb: XfrmSadb, 
     dump = {entry.sa.spi: entry for entry in sadb.dump()}
     assert dump[0x1000].counters.sequence_out == 7
     replacement = used._replace(encryption_key=bytes(range(32)))
-    error = refused(sadb, [Operation("replace", replacement, dump[0x1000]), *delete(dump[0x1001], dump[0x1002]), *add(sa_of(0x3000), sa_of(0x2000))])
+    error = refused(
+        sadb,
+        [
+            Operation("replace", replacement, dump[0x1000]),
+            *delete(dump[0x1001], dump[0x1002]),
+            *add(sa_of(0x3000), sa_of(0x2000)),
+        ],
+    )
     assert error.errno_name == "EEXIST"
     assert {entry.sa.spi: entry for entry in sadb.dump()} == dump
 
 
 def test_what_the_model_lacks_is_restored_too(sadb: XfrmSadb) -> None:
     key = "0x" + "0123456789abcdef" * 2
-    more = ("flag", "noecn", "decap-dscp", "extra-flag", "dont-encap-dscp", "output-mark", "0x7", "mask", "0xff", "tfcpad", "64")
+    more = (
+        "flag",
+        "noecn",
+        "decap-dscp",
+        "extra-flag",
+        "dont-encap-dscp",
+        "output-mark",
+        "0x7",
+        "mask",
+        "0xff",
+        "tfcpad",
+        "64",
+    )
     ends = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000", "mode", "tunnel")
-    witness.run("ip", "xfrm", "state", "add", *ends, "enc", witness.foreign_ciphers(key)[0], key, "auth", "hmac(sha256)", key, *more)
+    witness.run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        *ends,
+        "enc",
+        witness.foreign_ciphers(key)[0],
+        key,
+        "auth",
+        "hmac(sha256)",
+        key,
+        *more,
+    )
     assert "noecn decap-dscp" in witness.state_text()
     assert refused(sadb, [*delete(*sadb.dump()), *add(sa_of(0x1001))[:1], *add(sa_of(0x1001))]).errno_name == "EEXIST"
 
@@ -265,7 +332,8 @@ def test_lost_answers_are_noticed_and_undone(sadb: XfrmSadb, monkeypatch: pytest
 
 
 class Deaf:
-    """From the first send of a change on, the kernel does what it is told, and its answers do not reach us: not that one's, nor a later dump's.
+    """From the first send of a change on, the kernel does what it is told, and its answers do not
+    reach us: not that one's, nor a later dump's.
 
     ``undo`` says whether those to the requests that take it back do.
     """
@@ -292,11 +360,17 @@ class Deaf:
 
 
 @pytest.mark.parametrize("undo", [True, False])
-def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
+def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(
+    sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch, undo: bool
+) -> None:
     kept, gone = sa_of(0x1000), sa_of(0x1001)
     sadb.apply(add(kept, gone))
     entries = {entry.sa: entry for entry in sadb.dump()}
-    changes = [Operation("replace", sa_of(0x1000), entries[kept]), *add(sa_of(0x2000), sa_of(0x2001)), *delete(entries[gone])]
+    changes = [
+        Operation("replace", sa_of(0x1000), entries[kept]),
+        *add(sa_of(0x2000), sa_of(0x2001)),
+        *delete(entries[gone]),
+    ]
     Deaf(monkeypatch, undo)
     error = refused(sadb, changes)
     assert error.errno_name == "ENOBUFS"
@@ -324,7 +398,9 @@ def test_what_may_have_been_done_to_policies_is_undone(spd: Spd, monkeypatch: py
 
 
 @pytest.mark.parametrize("undo", [True, False])
-def test_lifetimes_that_may_have_changed_are_changed_back(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
+def test_lifetimes_that_may_have_changed_are_changed_back(
+    sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch, undo: bool
+) -> None:
     sadb.apply(add(sa_of(0x1000), sa_of(0x1001, lifetimes=Lifetimes(hard_bytes=10**9))))
     entries = sadb.dump()
     before = witness.state_text()
@@ -371,9 +447,15 @@ def test_an_sa_hidden_behind_one_without_mark_does_not_take_that_one_along(sadb:
 
 
 def provoke_acquire() -> subprocess.Popen[str]:
-    """Send a packet that wants an SA which is not there, with a key management daemon listening: the kernel makes a larval SA."""
+    """Send a packet that wants an SA which is not there, with a key management daemon listening:
+    the kernel makes a larval SA.
+    """
     witness.run("ip", "link", "add", "dummy0", "type", "dummy")
-    lines = ["addr add 192.0.2.1/24 dev dummy0", "link set dummy0 up", "xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir out tmpl proto esp mode transport"]
+    lines = [
+        "addr add 192.0.2.1/24 dev dummy0",
+        "link set dummy0 up",
+        "xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir out tmpl proto esp mode transport",
+    ]
     witness.run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
     listener = subprocess.Popen(["ip", "xfrm", "monitor", "acquire"], stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 10
@@ -402,7 +484,22 @@ def test_a_larval_sa_of_a_daemon_survives(sadb: XfrmSadb) -> None:
 
 
 def test_an_spi_that_a_daemon_reserved_is_larval_and_in_the_way(sadb: XfrmSadb) -> None:
-    witness.run("ip", "xfrm", "state", "allocspi", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "min", "0x1000", "max", "0x1000")
+    witness.run(
+        "ip",
+        "xfrm",
+        "state",
+        "allocspi",
+        "src",
+        "192.0.2.1",
+        "dst",
+        "192.0.2.2",
+        "proto",
+        "esp",
+        "min",
+        "0x1000",
+        "max",
+        "0x1000",
+    )
     (larval,) = sadb.dump()
     assert (larval.larval, larval.sa.spi) == (True, 0x1000)
     assert refused(sadb, add(sa_of(0x1000))).errno_name == "EEXIST"
@@ -412,11 +509,16 @@ def test_an_spi_that_a_daemon_reserved_is_larval_and_in_the_way(sadb: XfrmSadb) 
 
 def with_zero_keys(spi: int) -> str:
     key = "0x" + "00" * 16
-    return f"xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi {spi} enc cbc(aes) {key} auth-trunc hmac(sha256) {key} 128\n"
+    return (
+        f"xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi {spi} enc cbc(aes) {key} auth-trunc hmac(sha256)"
+        f" {key} 128\n"
+    )
 
 
 def test_keys_count_as_hidden_only_where_all_of_them_are(sadb: XfrmSadb) -> None:
-    """Lockdown itself needs another kernel; what it makes of keys in a dump is what is looked for where the kernel does not tell."""
+    """Lockdown itself needs another kernel; what it makes of keys in a dump is what is looked for
+    where the kernel does not tell.
+    """
     if os.path.exists("/sys/kernel/security/lockdown"):
         pytest.skip("this kernel tells by itself")
     assert not sadb.keys_hidden()
@@ -460,7 +562,11 @@ def test_an_sa_whose_key_is_hidden_stays_where_its_successor_is_refused(
 
 
 def test_sas_whose_keys_are_hidden_are_replaced_and_nothing_is_left_of_the_trial(sadb: XfrmSadb, hidden: Entry) -> None:
-    new = [sa_of(0x1000), sa_of(0x3000, "", six=True), sa_of(0x3001, "aes-gcm", "", mode="tunnel", esn=True, replay_window=64)]
+    new = [
+        sa_of(0x1000),
+        sa_of(0x3000, "", six=True),
+        sa_of(0x3001, "aes-gcm", "", mode="tunnel", esn=True, replay_window=64),
+    ]
     sadb.apply([Operation("replace", new[0], hidden), *add(*new[1:])])
     assert {entry.sa for entry in sadb.dump()} >= set(new)
     assert set(witness.states()) == {("esp", 0x2000), ("esp", 0x1000), ("ah", 0x3000), ("esp", 0x3001)}
@@ -499,7 +605,10 @@ def test_what_another_process_sends_is_no_answer_of_the_kernel(sadb: XfrmSadb) -
         port = link._socket.getsockname()[0]
         success = bytes(20)
         forge(port, netlink.NLMSG_ERROR, success, range(link._sequence + 1, link._sequence + 3))
-        assert link.send([new_sa(sa)] * 2)[0] == {0: netlink.Refusal(errno.EEXIST, ""), 1: netlink.Refusal(errno.EEXIST, "")}
+        assert link.send([new_sa(sa)] * 2)[0] == {
+            0: netlink.Refusal(errno.EEXIST, ""),
+            1: netlink.Refusal(errno.EEXIST, ""),
+        }
         forge(port, netlink.NLMSG_DONE, bytes(4), [link._sequence + 1])
         assert [entry.sa for entry in link.dump(netlink.Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, decode)] == [sa]
 

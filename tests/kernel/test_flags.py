@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs to which another program gave what this collection has no field for: they are never taken for plain ones, and never lost unsaid."""
+"""SAs to which another program gave what this collection has no field for: they are never taken for
+plain ones, and never lost unsaid.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,31 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language, script
-from ansible_collections.ipsec.manual.plugins.module_utils._core.effect import effect
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation, plan
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.lifetimes import update
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program.effect import effect
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation, plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.lifetimes import update
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import sa_of
 
 # What ip(8) is told beside the SA, the words for it, and what it shows.
 STRANGE = [
     (["flag", "noecn"], "noecn", "flag noecn"),
-    (["flag", "decap-dscp", "wildrecv", "icmp", "align4"], "decap-dscp wildrecv icmp align4", "flag decap-dscp wildrecv icmp align4"),
+    (
+        ["flag", "decap-dscp", "wildrecv", "icmp", "align4"],
+        "decap-dscp wildrecv icmp align4",
+        "flag decap-dscp wildrecv icmp align4",
+    ),
     (["flag", "af-unspec"], "af-unspec", "flag af-unspec"),
-    (["extra-flag", "dont-encap-dscp", "oseq-may-wrap"], "dont-encap-dscp oseq-may-wrap", "extra_flag dont-encap-dscp oseq-may-wrap"),
+    (
+        ["extra-flag", "dont-encap-dscp", "oseq-may-wrap"],
+        "dont-encap-dscp oseq-may-wrap",
+        "extra_flag dont-encap-dscp oseq-may-wrap",
+    ),
     (["encap", "espinudp-nonike", "4500", "4500", "0.0.0.0"], "encap-1", "encap type espinudp-nonike"),
     (["sel", "dev", "lo"], "selector", "dev lo"),
 ]
@@ -40,20 +52,24 @@ def empty_sadb() -> t.Iterator[XfrmSadb]:
     database.flush()
 
 
-def add_with(options: list[str]) -> association.SecurityAssociation:
+def add_with(options: list[str]) -> model.SecurityAssociation:
     """Have ip(8) add an SA with more than we can say; the plain one of the same keys."""
     sa = sa_of(0x1000)
     witness.run(*f"ip {witness.as_command(sa)}".split(), *options)
     return sa
 
 
-@pytest.mark.parametrize(("options", "words", "shown"), STRANGE, ids=[" ".join(options[:2]) for options, dummy, dummies in STRANGE])
-def test_what_we_have_no_field_for_is_a_difference_and_survives_an_undo(sadb: XfrmSadb, options: list[str], words: str, shown: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "words", "shown"), STRANGE, ids=[" ".join(options[:2]) for options, dummy, dummies in STRANGE]
+)
+def test_what_we_have_no_field_for_is_a_difference_and_survives_an_undo(
+    sadb: XfrmSadb, options: list[str], words: str, shown: str
+) -> None:
     if words in GONE and not witness.offers("enc", "cbc(aes)", "0x" + "0123456789abcdef" * 2, *options):
         pytest.skip(f"this kernel has no {' '.join(options[:2])} any more")
     sa = add_with(options)
     (entry,) = sadb.dump()
-    assert association.flags(entry.sa) == words and shown in witness.states()["esp", 0x1000]
+    assert model.flags(entry.sa) == words and shown in witness.states()["esp", 0x1000]
     before = witness.states()
     # No text can say it, and a text that leaves it out is not the same SA.
     with pytest.raises(InputError, match=f"no word for: {words}"):
@@ -69,7 +85,11 @@ def test_what_we_have_no_field_for_is_a_difference_and_survives_an_undo(sadb: Xf
     assert [entry.sa for entry in sadb.dump()] == [sa] and shown not in witness.states()["esp", 0x1000]
 
 
-@pytest.mark.parametrize("options", [*(options for options, dummy, dummies in STRANGE), ["encap", "espintcp", "4500", "4500", "0.0.0.0"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options",
+    [*(options for options, dummy, dummies in STRANGE), ["encap", "espintcp", "4500", "4500", "0.0.0.0"]],
+    ids=" ".join,
+)
 def test_new_lifetimes_change_nothing_else(sadb: XfrmSadb, options: list[str]) -> None:
     if not witness.offers("enc", "cbc(aes)", "0x" + "0123456789abcdef" * 2, *options):
         pytest.skip(f"this kernel has no {' '.join(options[:2])}")
@@ -91,7 +111,7 @@ def test_new_lifetimes_are_not_given_to_another_sa(sadb: XfrmSadb) -> None:
     sadb.apply(witness.add(sa_of(0x1000)))
     before = witness.states()
     with pytest.raises(SadbError, match="the SA is not the one that was read"):
-        update([(entry, association.Lifetimes(hard_bytes=1))])
+        update([(entry, model.Lifetimes(hard_bytes=1))])
     assert witness.states() == before
 
 
@@ -109,7 +129,7 @@ def test_what_the_kernel_sets_by_itself_is_no_difference(sadb: XfrmSadb) -> None
 
 
 def test_save_leaves_it_out_and_says_so(sadb: XfrmSadb, tmp_path: t.Any, capsys: pytest.CaptureFixture[str]) -> None:
-    from ansible_collections.ipsec.manual.plugins.module_utils._core import command
+    from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command
 
     add_with(["flag", "noecn"])
     sadb.apply(witness.add(sa_of(0x2000)))

@@ -11,22 +11,34 @@ import socket
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation, format_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd as spd_module
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Policy, Spd
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation, format_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel as spd_module
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Policy, Spd
 from ansible_collections.ipsec.manual.tests.kernel import witness
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.test_guarding import HERE, HERE_6, OTHER, USES
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.test_guarding import (
+    HERE,
+    HERE_6,
+    OTHER,
+    USES,
+)
 
-ADDRESSES = "addr add 192.0.2.1/24 dev here\naddr add 10.1.0.1/16 dev here\naddr add 2001:db8::1/64 dev here nodad\nlink set here up\nlink set there up\n"
+ADDRESSES = (
+    "addr add 192.0.2.1/24 dev here\naddr add 10.1.0.1/16 dev here\naddr add 2001:db8::1/64 dev here nodad\nlink set"
+    " here up\nlink set there up\n"
+)
 UDP = 17
 
 
 def sendable(sa: SecurityAssociation, policy: Policy) -> bool:
     """Whether this test can send packets that both are for: UDP between its networks, not through an XFRM interface."""
     traffic = [policy.selector, *([sa.selector] if sa.selector is not None else [])]
-    return all(selector.protocol in (0, UDP) for selector in traffic) and not policy.if_id and not (tunnelled(policy) and len(policy.selector.source) == 16)
+    return (
+        all(selector.protocol in (0, UDP) for selector in traffic)
+        and not policy.if_id
+        and not (tunnelled(policy) and len(policy.selector.source) == 16)
+    )
 
 
 def tunnelled(policy: Policy) -> bool:
@@ -35,7 +47,11 @@ def tunnelled(policy: Policy) -> bool:
 
 def send(sa: SecurityAssociation, policy: Policy) -> None:
     """A packet that the policy is for; towards the SA's destination where both allow it."""
-    source, destination = (bytes((10, 1, 0, 1)), bytes((10, 2, 0, 1))) if tunnelled(policy) else (HERE if len(sa.destination) == 4 else HERE_6, sa.destination)
+    source, destination = (
+        (bytes((10, 1, 0, 1)), bytes((10, 2, 0, 1)))
+        if tunnelled(policy)
+        else (HERE if len(sa.destination) == 4 else HERE_6, sa.destination)
+    )
     with socket.socket(socket.AF_INET if len(source) == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as sender:
         sender.bind((format_address(source), 0))
         if policy.mark is not None:
@@ -47,18 +63,36 @@ def send(sa: SecurityAssociation, policy: Policy) -> None:
 
 
 def is_told_by_chance(policy: Policy) -> bool:
-    """Where no SA has the source that a tunnel's template names, the kernel takes one of any source, if its hash is that of no source."""
+    """Where no SA has the source that a tunnel's template names, the kernel takes one of any
+    source, if its hash is that of no source.
+    """
     return any(template.mode == "tunnel" and template.source == OTHER for template in policy.templates)
 
 
-@pytest.mark.parametrize("sa, policy, used", [row for row in USES if sendable(*row[:2]) and not is_told_by_chance(row[1])])
-def test_packets_use_what_is_predicted(spd: Spd, sadb: XfrmSadb, sa: SecurityAssociation, policy: Policy, used: bool) -> None:
+@pytest.mark.parametrize(
+    "sa, policy, used", [row for row in USES if sendable(*row[:2]) and not is_told_by_chance(row[1])]
+)
+def test_packets_use_what_is_predicted(
+    spd: Spd, sadb: XfrmSadb, sa: SecurityAssociation, policy: Policy, used: bool
+) -> None:
     witness.run("ip", "link", "add", "here", "type", "veth", "peer", "name", "there")
-    witness.run("ip", "-batch", "-", stdin=ADDRESSES + "route add 10.2.0.0/16 dev here\nroute add 224.0.0.0/4 dev here\n")
-    sa = sa._replace(authentication="hmac-sha256", authentication_key=bytes(range(32)), icv_bits=128, encryption="null" if sa.protocol == "esp" else "")
+    witness.run(
+        "ip", "-batch", "-", stdin=ADDRESSES + "route add 10.2.0.0/16 dev here\nroute add 224.0.0.0/4 dev here\n"
+    )
+    sa = sa._replace(
+        authentication="hmac-sha256",
+        authentication_key=bytes(range(32)),
+        icv_bits=128,
+        encryption="null" if sa.protocol == "esp" else "",
+    )
     # All that the other templates of a bundle ask for is there.
     others = [
-        sa._replace(protocol=template.protocol, mode=template.mode, spi=0x9000 + number, encryption="null" if template.protocol == "esp" else "")
+        sa._replace(
+            protocol=template.protocol,
+            mode=template.mode,
+            spi=0x9000 + number,
+            encryption="null" if template.protocol == "esp" else "",
+        )
         for number, template in enumerate(policy.templates)
         if template.protocol != sa.protocol and len(policy.templates) > 1
     ]

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Deletions of so many SAs that the kernel is asked for all it has instead of each: no SA goes that is not the one that was seen."""
+"""Deletions of so many SAs that the kernel is asked for all it has instead of each: no SA goes that
+is not the one that was seen.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,14 @@ import time
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Mark
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import xfrm
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import backend
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, delete, sa_of
 
-MANY = xfrm._MANY + 50
+MANY = backend._MANY + 50
 
 
 def test_none_goes_where_one_is_gone_or_changed(sadb: XfrmSadb) -> None:
@@ -38,7 +40,9 @@ def test_none_goes_where_one_is_gone_or_changed(sadb: XfrmSadb) -> None:
 
 
 def await_room() -> None:
-    """The kernel finds the newest of SAs alike first. But its table grows on its own time after an SA came, and then the first becomes the last."""
+    """The kernel finds the newest of SAs alike first. But its table grows on its own time after an
+    SA came, and then the first becomes the last.
+    """
     for number in range(200):
         witness.run("ip", "-batch", "-", stdin=witness.as_command(sa_of(0x9000 + number)))
         witness.run("ip", "xfrm", "state", "delete", "dst", "192.0.2.2", "proto", "esp", "spi", str(0x9000 + number))

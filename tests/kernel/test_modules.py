@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules, each in a process of its own, against the kernel and the file system; ip(8) and stat(2) are the witnesses."""
+"""The modules, each in a process of its own, against the kernel and the file system; ip(8) and
+stat(2) are the witnesses.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +32,27 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.ipsec.manual.plugins.module_utils import _core
 from ansible_collections.ipsec.manual.plugins.module_utils._core import sadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit
 from ansible_collections.ipsec.manual.tests.kernel import witness
 
 MODULES = "ansible_collections.ipsec.manual.plugins.modules"
 
 # What Ansible adds to results; much of it where a result has a path.
-BY_ANSIBLE = {"changed", "diff", "warnings", "deprecations", "invocation", "gid", "group", "secontext", "size", "state", "uid"}
+BY_ANSIBLE = {
+    "changed",
+    "diff",
+    "warnings",
+    "deprecations",
+    "invocation",
+    "gid",
+    "group",
+    "secontext",
+    "size",
+    "state",
+    "uid",
+}
 # Since ansible-core 2.20 the arguments are in the result only on request.
 INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
 
@@ -90,7 +104,13 @@ AH: Arguments = {
 }
 
 
-def run(module: str, check: bool = False, user: int = 0, meanwhile: t.Callable[[int], None] = lambda process: None, **arguments: t.Any) -> Arguments:
+def run(
+    module: str,
+    check: bool = False,
+    user: int = 0,
+    meanwhile: t.Callable[[int], None] = lambda process: None,
+    **arguments: t.Any,
+) -> Arguments:
     """The module's result, from a child process that shares this one's network namespace; its output holds no key.
 
     ``meanwhile`` is called with the child's process id.
@@ -130,7 +150,9 @@ def run(module: str, check: bool = False, user: int = 0, meanwhile: t.Callable[[
 
 
 def expect_documented(module: str, result: Arguments) -> None:
-    """What a module returned is in its RETURN, at every depth that says what it contains; what is always returned was. The gate admits it as it is."""
+    """What a module returned is in its RETURN, at every depth that says what it contains; what is
+    always returned was. The gate admits it as it is.
+    """
     given = {name: value for name, value in result.items() if name not in BY_ANSIBLE}
     admitted = admit(module, result)
     assert {name: admitted.get(name) for name in given} == given, admitted
@@ -141,7 +163,9 @@ def expect_documented(module: str, result: Arguments) -> None:
         contains = rows[name].get("contains")
         for part in (value if isinstance(value, list) else [value]) if contains else ():
             assert sorted(set(part) - set(contains)) == [], f"{module}: {name}"
-            assert [inner for inner, row in contains.items() if row["returned"] == "always" and inner not in part] == [], f"{module}: {name}"
+            assert [
+                inner for inner, row in contains.items() if row["returned"] == "always" and inner not in part
+            ] == [], f"{module}: {name}"
 
 
 @functools.lru_cache(maxsize=None)
@@ -167,7 +191,10 @@ def expect_once(module: str, **arguments: t.Any) -> Arguments:
 
 def everything() -> tuple[t.Any, ...]:
     """The SADB, the SPD and the files."""
-    files = [(path, path.lstat().st_mode, path.read_bytes() if path.is_file() else b"") for path in sorted(DIRECTORY.rglob("*"))]
+    files = [
+        (path, path.lstat().st_mode, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(DIRECTORY.rglob("*"))
+    ]
     return (witness.run("ip", "xfrm", "state"), witness.attributes(), witness.run("ip", "xfrm", "policy"), files)
 
 
@@ -206,9 +233,18 @@ def directory() -> t.Iterator[None]:
                 f"enc cbc(aes) 0x{ENCRYPTION_KEY}",
             ],
         ),
-        ({**AH, "mode": "tunnel"}, ["src 2001:db8::1 dst 2001:db8::2", "proto ah", "mode tunnel", f"0x{AUTHENTICATION_KEY}"]),
-        ({**ESP, "source": "2001:db8::1", "destination": "2001:db8::2", "mode": "tunnel"}, ["dst 2001:db8::2", "proto esp", "mode tunnel"]),
-        ({**AH, "source": "192.0.2.1", "destination": "192.0.2.2", "icv_bits": 96}, ["proto ah", "mode transport", "(256 bits) 96"]),
+        (
+            {**AH, "mode": "tunnel"},
+            ["src 2001:db8::1 dst 2001:db8::2", "proto ah", "mode tunnel", f"0x{AUTHENTICATION_KEY}"],
+        ),
+        (
+            {**ESP, "source": "2001:db8::1", "destination": "2001:db8::2", "mode": "tunnel"},
+            ["dst 2001:db8::2", "proto esp", "mode tunnel"],
+        ),
+        (
+            {**AH, "source": "192.0.2.1", "destination": "192.0.2.2", "icv_bits": 96},
+            ["proto ah", "mode transport", "(256 bits) 96"],
+        ),
         (
             {**ESP, "replay_window": 128, "esn": True, "reqid": 7, "mark": "0x10/0xff", "if_id": 3},
             ["reqid 7", "flag esn", "mark 0x10/0xff", "if_id 0x3", "replay_window 128"],
@@ -217,20 +253,47 @@ def directory() -> t.Iterator[None]:
             {
                 **ESP,
                 "replay_window": 32,
-                "lifetimes": {"soft_packets": 900, "hard_packets": 1000, "hard_bytes": 1 << 33, "soft_addtime": 60, "hard_usetime": 90},
+                "lifetimes": {
+                    "soft_packets": 900,
+                    "hard_packets": 1000,
+                    "hard_bytes": 1 << 33,
+                    "soft_addtime": 60,
+                    "hard_usetime": 90,
+                },
             },
-            ["replay-window 32", "soft 900(packets), hard 1000(packets)", "hard 8589934592(bytes)", "expire add: soft 60(sec)", "hard 90(sec)"],
+            [
+                "replay-window 32",
+                "soft 900(packets), hard 1000(packets)",
+                "hard 8589934592(bytes)",
+                "expire add: soft 60(sec)",
+                "hard 90(sec)",
+            ],
         ),
         (
             {**ESP, "encapsulation": {"source_port": 4501, "nat_remote": "10.0.0.1"}},
             ["encap type espinudp sport 4501 dport 4500 addr 10.0.0.1"],
         ),
         (
-            {**ESP, "mode": "tunnel", "selector": {"source": "10.1.0.0/16", "destination": "10.2.0.0/16", "protocol": "udp", "destination_port": 53}},
+            {
+                **ESP,
+                "mode": "tunnel",
+                "selector": {
+                    "source": "10.1.0.0/16",
+                    "destination": "10.2.0.0/16",
+                    "protocol": "udp",
+                    "destination_port": 53,
+                },
+            },
             ["sel src 10.1.0.0/16 dst 10.2.0.0/16 proto udp dport 53"],
         ),
         (
-            {"protocol": "esp", "spi": "0x8bcd1407", "destination": "192.0.2.2", "encryption_algorithm": "3des", "encryption_key": OTHER_KEY[:48]},
+            {
+                "protocol": "esp",
+                "spi": "0x8bcd1407",
+                "destination": "192.0.2.2",
+                "encryption_algorithm": "3des",
+                "encryption_key": OTHER_KEY[:48],
+            },
             ["src 0.0.0.0 dst 192.0.2.2", "enc cbc(des3_ede)"],
         ),
     ],
@@ -263,7 +326,23 @@ def test_ipsec_sa_replaces_what_has_the_identity(change: Arguments, fields: list
 
 def test_ipsec_sa_removes_what_somebody_else_made_and_nothing_more() -> None:
     for spi in ("0x8bcd1407", "0x8bcd1408"):
-        witness.run("ip", "xfrm", "state", "add", "dst", "192.0.2.2", "proto", "esp", "spi", spi, "reqid", "9", "enc", "cbc(aes)", f"0x{OTHER_KEY}")
+        witness.run(
+            "ip",
+            "xfrm",
+            "state",
+            "add",
+            "dst",
+            "192.0.2.2",
+            "proto",
+            "esp",
+            "spi",
+            spi,
+            "reqid",
+            "9",
+            "enc",
+            "cbc(aes)",
+            f"0x{OTHER_KEY}",
+        )
     expect_once("ipsec_sa", protocol="esp", spi="0x8bcd1407", destination="192.0.2.2", state="absent")
     assert list(witness.states()) == [("esp", 0x8BCD1408)]
 
@@ -272,14 +351,30 @@ def test_ipsec_sa_knows_a_mark_as_part_of_the_identity() -> None:
     run("ipsec_sa", **ESP, mark="0x1")
     run("ipsec_sa", **{**ESP, "encryption_key": OTHER_KEY, "authentication_key": OTHER_KEY[2:] + "00"}, mark="0x2")
     assert witness.state_text().count("proto esp") == 2
-    assert run("ipsec_sa", protocol="esp", spi="0x8bcd1407", destination="192.0.2.2", mark="1/0xffffffff", state="absent")["changed"]
+    assert run(
+        "ipsec_sa", protocol="esp", spi="0x8bcd1407", destination="192.0.2.2", mark="1/0xffffffff", state="absent"
+    )["changed"]
     text = only_state()
     assert "mark 0x2" in text
 
 
 @pytest.mark.parametrize("spi", ["0x1", "0xff"])
 def test_ipsec_sa_removes_what_has_a_reserved_spi(spi: str) -> None:
-    witness.run("ip", "xfrm", "state", "add", "dst", "192.0.2.2", "proto", "esp", "spi", spi, "enc", "cbc(aes)", f"0x{OTHER_KEY}")
+    witness.run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        "dst",
+        "192.0.2.2",
+        "proto",
+        "esp",
+        "spi",
+        spi,
+        "enc",
+        "cbc(aes)",
+        f"0x{OTHER_KEY}",
+    )
     assert run("ipsec_sa", **{**ESP, "spi": spi})["failed"]
     expect_once("ipsec_sa", protocol="esp", spi=spi, destination="192.0.2.2", state="absent")
     assert witness.states() == {}
@@ -292,7 +387,12 @@ def test_ipsec_sa_marks_and_pads_what_goes_out() -> None:
     shown = witness.attributes()[0x8BCD1407]
     assert [int.from_bytes(shown[kind], sys.byteorder) for kind in (29, 30, 22)] == [0x10, 0xFF, 1400]
     (told,) = run("ipsec_sa_info")["sas"]
-    assert (told["output_mark"], told["tfc_padding"], told["nat_keepalive"], told["flags"]) == ("0x10/0xff", 1400, 0, [])
+    assert (told["output_mark"], told["tfc_padding"], told["nat_keepalive"], told["flags"]) == (
+        "0x10/0xff",
+        1400,
+        0,
+        [],
+    )
     assert expect_once("ipsec_sa", **{**options, "output_mark": "0x11/0xff"})["differences"] == ["output_mark"]
     assert expect_once("ipsec_sa", **ESP, mode="tunnel")["differences"] == ["output_mark", "tfc_padding"]
 
@@ -302,7 +402,11 @@ def test_ipsec_sa_sends_nat_keepalives_where_the_kernel_can() -> None:
     if not witness.knows_nat_keepalive():
         for check in (True, False):
             refused = run("ipsec_sa", check=check, **options)
-            assert refused["failed"] and refused["msg"] == "nat_keepalive: this kernel does not support it. Remove it, or use Linux 6.11 or later."
+            assert (
+                refused["failed"]
+                and refused["msg"]
+                == "nat_keepalive: this kernel does not support it. Remove it, or use Linux 6.11 or later."
+            )
         assert witness.states() == {}
         return
     assert expect_once("ipsec_sa", **options)["sa"]["nat_keepalive"] == 20
@@ -324,7 +428,10 @@ def test_ipsec_sadb_binds_to_a_direction_where_the_kernel_can() -> None:
     run("ipsec_sadb", content=render(sas))
     for wanted in ([sas[0]._replace(direction="inbound"), sas[1]], sas):
         done = run("ipsec_sadb", state="exact", content=render(wanted))
-        assert done["counts"]["replaced"] == witness.knows_directions() and done["counts"]["unchanged"] == 2 - witness.knows_directions()
+        assert (
+            done["counts"]["replaced"] == witness.knows_directions()
+            and done["counts"]["unchanged"] == 2 - witness.knows_directions()
+        )
         assert not run("ipsec_sadb", state="exact", content=render(wanted))["changed"]
 
 
@@ -345,7 +452,10 @@ def test_an_outbound_sa_with_a_window_is_kept_as_it_is_and_warned_about() -> Non
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"encapsulation": {"nat_remote": "2001:db8::9"}}, "encapsulation.nat_remote: 2001:db8::9 cannot be the address before translation"),
+        (
+            {"encapsulation": {"nat_remote": "2001:db8::9"}},
+            "encapsulation.nat_remote: 2001:db8::9 cannot be the address before translation",
+        ),
         ({"encapsulation": {"nat_remote": "0.0.0.0"}}, "encapsulation.nat_remote: 0.0.0.0 cannot be"),
         ({"selector": {"source": "2001:db8::/32"}}, "selector: transport mode cannot carry another address family"),
     ],
@@ -356,7 +466,18 @@ def test_what_the_kernel_would_misread_is_refused(change: Arguments, told: str) 
 
 
 @pytest.mark.parametrize("check", [True, False])
-@pytest.mark.parametrize("module", ["ipsec_sa", "ipsec_sadb", "ipsec_sa_info", "ipsec_policy", "ipsec_policy_info", "ipseckeys_file", "ipsec_preflight"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "ipsec_sa",
+        "ipsec_sadb",
+        "ipsec_sa_info",
+        "ipsec_policy",
+        "ipsec_policy_info",
+        "ipseckeys_file",
+        "ipsec_preflight",
+    ],
+)
 def test_who_is_not_root_is_told(module: str, check: bool) -> None:
     text = render([witness.sa_of(0x1001)])
     arguments: dict[str, Arguments] = {
@@ -379,14 +500,17 @@ def test_what_linux_cannot_express_is_refused_by_name() -> None:
     assert witness.states() == {}
 
 
-# Sets ---------------------------------------------------------------------------------------------------------------------------------------------------
+# Sets
 
 
 def pair_of_sas(first: int) -> list[SecurityAssociation]:
     """ESP and AH, both ways."""
     there = {"source": b"\xc0\x00\x02\x01", "destination": b"\xc0\x00\x02\x02"}
     back = {"source": b"\xc0\x00\x02\x02", "destination": b"\xc0\x00\x02\x01"}
-    return [witness.sa_of(first + number, cipher, **ends) for number, (cipher, ends) in enumerate((c, e) for e in (there, back) for c in ("aes-cbc", ""))]
+    return [
+        witness.sa_of(first + number, cipher, **ends)
+        for number, (cipher, ends) in enumerate((c, e) for e in (there, back) for c in ("aes-cbc", ""))
+    ]
 
 
 def held() -> set[int]:
@@ -396,9 +520,26 @@ def held() -> set[int]:
 @pytest.fixture(name="foreign")
 def make_foreign() -> None:
     """An overlay network's SA between our peers, and a reservation of an IKE daemon."""
-    Path("/proc/sys/net/core/xfrm_acq_expires").write_text("3600\n", encoding="ascii")  # by default the reservation lasts 30 s, on a busy machine too short
+    Path("/proc/sys/net/core/xfrm_acq_expires").write_text(
+        "3600\n", encoding="ascii"
+    )  # by default the reservation lasts 30 s, on a busy machine too short
     ends = ("src", "192.0.2.1", "dst", "192.0.2.2")
-    witness.run("ip", "xfrm", "state", "add", *ends, "proto", "esp", "spi", "0xf001", "reqid", "77", "enc", "cbc(aes)", f"0x{OTHER_KEY}")
+    witness.run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        *ends,
+        "proto",
+        "esp",
+        "spi",
+        "0xf001",
+        "reqid",
+        "77",
+        "enc",
+        "cbc(aes)",
+        f"0x{OTHER_KEY}",
+    )
     witness.run("ip", "xfrm", "state", "allocspi", *ends, "proto", "esp", "min", "0xf002", "max", "0xf002")
 
 
@@ -433,7 +574,9 @@ def test_ipsec_sadb_by_direction(foreign: None) -> None:
 def test_a_rotation_and_its_way_back(foreign: None) -> None:
     """Stage, cut over at an instant, persist, and from there back to what was, counters included."""
     old, new = pair_of_sas(0x1000), pair_of_sas(0x2000)
-    current, following, previous = (str(DIRECTORY / "secret" / name) for name in ("ipseckeys", "ipseckeys.next", "ipseckeys.previous"))
+    current, following, previous = (
+        str(DIRECTORY / "secret" / name) for name in ("ipseckeys", "ipseckeys.next", "ipseckeys.previous")
+    )
     expect_once("ipseckeys_file", path=current, content=render(old))
     run("ipsec_sadb", src=current)
     expect_once("ipseckeys_file", path=following, content=render(new))
@@ -442,7 +585,11 @@ def test_a_rotation_and_its_way_back(foreign: None) -> None:
     assert time.time() >= at
     assert done["changed"]
     assert held() == {0x2000, 0x2001, 0x2002, 0x2003, 0xF001, 0xF002}
-    assert done["digest"] == run("ipsec_sa_info", src=following)["digest"] == run("ipsec_preflight", path=following)["file"]["digest"]
+    assert (
+        done["digest"]
+        == run("ipsec_sa_info", src=following)["digest"]
+        == run("ipsec_preflight", path=following)["file"]["digest"]
+    )
     expect_once("ipseckeys_file", path=current, src=following, scope="peers")
     assert {stat.S_IMODE(os.stat(path).st_mode) for path in (current, following, previous)} == {0o600}
     assert stat.S_IMODE(os.stat(DIRECTORY / "secret").st_mode) == 0o700
@@ -486,8 +633,12 @@ def test_an_instant_out_of_reach_changes_nothing() -> None:
     ("options", "stopped", "told"),
     [({"deadline": 0.2}, 0.7, "deadline: the deadline passed"), ({}, 2.0, "at: the instant passed")],
 )
-def test_a_module_that_was_stopped_for_too_long_applies_nothing(options: dict[str, float], stopped: float, told: str) -> None:
-    """As when a host swaps for longer than its task's timeout: its peers have gone back, and it must not go on alone."""
+def test_a_module_that_was_stopped_for_too_long_applies_nothing(
+    options: dict[str, float], stopped: float, told: str
+) -> None:
+    """As when a host swaps for longer than its task's timeout: its peers have gone back, and it
+    must not go on alone.
+    """
     run("ipsec_sadb", content=render(pair_of_sas(0x1000)))
     before = witness.run("ip", "xfrm", "state")
     at = time.time() + 3
@@ -501,12 +652,20 @@ def test_a_module_that_was_stopped_for_too_long_applies_nothing(options: dict[st
         os.kill(process, signal.SIGCONT)
 
     instants = {name: at + seconds for name, seconds in options.items()}
-    result = run("ipsec_sadb", meanwhile=stop, content=render(pair_of_sas(0x2000)), state="exact", backup=str(backup), at=at, **instants)
+    result = run(
+        "ipsec_sadb",
+        meanwhile=stop,
+        content=render(pair_of_sas(0x2000)),
+        state="exact",
+        backup=str(backup),
+        at=at,
+        **instants,
+    )
     assert result["msg"].startswith(told)
     assert witness.run("ip", "xfrm", "state") == before
 
 
-# Files --------------------------------------------------------------------------------------------------------------------------------------------------
+# Files
 
 
 def test_ipseckeys_file_is_root_s_alone() -> None:
@@ -535,7 +694,9 @@ def test_a_key_file_that_stays_is_told(spoil: str, check: bool) -> None:
         (DIRECTORY / "way").symlink_to(DIRECTORY)
         target = DIRECTORY / "way" / "keys"
     before = everything()
-    result = run("ipseckeys_file", check=check, user=NOBODY if spoil == "not root" else 0, path=str(target), state="absent")
+    result = run(
+        "ipseckeys_file", check=check, user=NOBODY if spoil == "not root" else 0, path=str(target), state="absent"
+    )
     assert result.get("failed"), result
     assert str(DIRECTORY) in result["msg"]
     assert everything() == before
@@ -552,7 +713,12 @@ def test_a_file_too_open_can_be_removed() -> None:
 def test_two_tasks_may_keep_one_file() -> None:
     path = str(DIRECTORY / "keys")
     texts = [render(pair_of_sas(0x1000)), render([witness.sa_of(0x3000, destination=b"\xc0\x00\x02\x63")])]
-    assert [run("ipseckeys_file", path=path, content=text, scope="peers")["changed"] for text in texts * 2] == [True, True, False, False]
+    assert [run("ipseckeys_file", path=path, content=text, scope="peers")["changed"] for text in texts * 2] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("spoil", ["group readable", "symbolic link", "somebody else's", "open directory"])
@@ -591,10 +757,11 @@ def test_an_unsafe_file_is_refused_and_nothing_changes(spoil: str) -> None:
 
 def test_the_guides_file_with_the_short_key_is_refused() -> None:
     text = (
-        "add esp spi 8bcd1407 dst 192.168.13.213  encr_alg 3DES \\\n   encrkey  d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d\n#\n"
-        "add ah spi  18907dae  dst 192.168.13.213 auth_alg MD5  \\\n   authkey  e896f8df7f78d6cab36c94ccf293f031\n#\n#\n"
-        "add esp spi 122a43e4 dst 192.168.116.16 encr_alg 3DES \\\n    encrkey 137fb4739a55c9b3a1747baa06359826a5e4358e\n#\n"
-        "add ah spi  91825a77  dst 192.168.116.16 auth_alg md5  \\\n   authkey  ad9ced7ad5f255c9a8605fba5eb4d2fd\n"
+        "add esp spi 8bcd1407 dst 192.168.13.213  encr_alg 3DES \\\n   encrkey "
+        " d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d\n#\nadd ah spi  18907dae  dst 192.168.13.213 auth_alg MD5 "
+        " \\\n   authkey  e896f8df7f78d6cab36c94ccf293f031\n#\n#\nadd esp spi 122a43e4 dst 192.168.116.16 encr_alg 3DES"
+        " \\\n    encrkey 137fb4739a55c9b3a1747baa06359826a5e4358e\n#\nadd ah spi  91825a77  dst 192.168.116.16"
+        " auth_alg md5  \\\n   authkey  ad9ced7ad5f255c9a8605fba5eb4d2fd\n"
     )
     for module, more in (("ipsec_sadb", {}), ("ipseckeys_file", {"path": str(DIRECTORY / "keys")})):
         result = run(module, content=text, **more)
@@ -606,24 +773,40 @@ def test_the_guides_file_with_the_short_key_is_refused() -> None:
     assert held() == {0x8BCD1407, 0x18907DAE, 0x122A43E4, 0x91825A77}
 
 
-# Policies, packets, readiness ---------------------------------------------------------------------------------------------------------------------------
+# Policies, packets, readiness
 
 
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
         (
-            {"direction": "out", "selector": {"source": "192.0.2.1/32", "destination": "192.0.2.2/32"}, "templates": [{"protocol": "esp"}, {"protocol": "ah"}]},
-            ["src 192.0.2.1/32 dst 192.0.2.2/32", "dir out", "proto esp reqid 0 mode transport", "proto ah reqid 0 mode transport"],
+            {
+                "direction": "out",
+                "selector": {"source": "192.0.2.1/32", "destination": "192.0.2.2/32"},
+                "templates": [{"protocol": "esp"}, {"protocol": "ah"}],
+            },
+            [
+                "src 192.0.2.1/32 dst 192.0.2.2/32",
+                "dir out",
+                "proto esp reqid 0 mode transport",
+                "proto ah reqid 0 mode transport",
+            ],
         ),
         (
             {
                 "direction": "fwd",
-                "selector": {"source": "2001:db8:1::/48", "destination": "2001:db8:2::/48", "protocol": "tcp", "destination_port": 443},
+                "selector": {
+                    "source": "2001:db8:1::/48",
+                    "destination": "2001:db8:2::/48",
+                    "protocol": "tcp",
+                    "destination_port": 443,
+                },
                 "priority": 5,
                 "mark": "0x10/0xff",
                 "if_id": 3,
-                "templates": [{"mode": "tunnel", "source": "192.0.2.1", "destination": "192.0.2.2", "reqid": 7, "spi": "0x1001"}],
+                "templates": [
+                    {"mode": "tunnel", "source": "192.0.2.1", "destination": "192.0.2.2", "reqid": 7, "spi": "0x1001"}
+                ],
             },
             [
                 "dir fwd priority 5",
@@ -634,7 +817,10 @@ def test_the_guides_file_with_the_short_key_is_refused() -> None:
                 "if_id 0x3",
             ],
         ),
-        ({"direction": "in", "selector": {"source": "198.51.100.0/24"}, "action": "block"}, ["src 198.51.100.0/24 dst 0.0.0.0/0", "dir in action block"]),
+        (
+            {"direction": "in", "selector": {"source": "198.51.100.0/24"}, "action": "block"},
+            ["src 198.51.100.0/24 dst 0.0.0.0/0", "dir in action block"],
+        ),
     ],
 )
 def test_ipsec_policy_comes_and_goes(arguments: Arguments, shown: list[str]) -> None:
@@ -652,15 +838,24 @@ def test_ipsec_policy_comes_and_goes(arguments: Arguments, shown: list[str]) -> 
 def test_ipsec_policy_never_guesses_a_family() -> None:
     telnet = {"protocol": "tcp", "destination_port": 23}
     assert "IPv4 alone" in run("ipsec_policy", direction="out", selector=telnet, action="block")["msg"]
-    both = [{"direction": "out", "selector": {"destination": any_, **telnet}, "action": "block"} for any_ in ("0.0.0.0/0", "::/0")]
+    both = [
+        {"direction": "out", "selector": {"destination": any_, **telnet}, "action": "block"}
+        for any_ in ("0.0.0.0/0", "::/0")
+    ]
     expect_once("ipsec_policy", policies=both)
     assert sorted(text.split()[1] for text in witness.policies()) == ["0.0.0.0/0", "::/0"]
 
 
 def test_ipsec_policy_replaces_and_leaves_others_alone() -> None:
-    witness.run("ip", "xfrm", "policy", "add", "src", "203.0.113.0/24", "dst", "0.0.0.0/0", "dir", "in", "action", "block")
+    witness.run(
+        "ip", "xfrm", "policy", "add", "src", "203.0.113.0/24", "dst", "0.0.0.0/0", "dir", "in", "action", "block"
+    )
     policies = [
-        {"direction": direction, "selector": {"source": source, "destination": destination}, "templates": [{"protocol": "esp"}]}
+        {
+            "direction": direction,
+            "selector": {"source": source, "destination": destination},
+            "templates": [{"protocol": "esp"}],
+        }
         for direction, source, destination in (("out", "192.0.2.1", "192.0.2.2"), ("in", "192.0.2.2", "192.0.2.1"))
     ]
     expect_once("ipsec_policy", policies=policies)
@@ -688,7 +883,9 @@ def test_ipsec_probe_sends_through_the_sas() -> None:
     assert [row["after"] for row in run("ipsec_probe", src=path, check=True, count=2)["sent"]] == [0, 0]
     result = run("ipsec_probe", src=path, count=2)
     assert result["failures"] == []
-    assert result["sent"] == [{"key": f"{sa.protocol}|192.0.2.2|0x{sa.spi:08x}", "before": 0, "after": 2} for sa in sas[:2]]
+    assert result["sent"] == [
+        {"key": f"{sa.protocol}|192.0.2.2|0x{sa.spi:08x}", "before": 0, "after": 2} for sa in sas[:2]
+    ]
     assert [row["after"] for row in result["received"]] == [0, 0]
     states = witness.states()
     assert [witness.counters(states[sa.protocol, sa.spi])[1] for sa in sas] == [2, 2, 0, 0]
@@ -709,15 +906,28 @@ def test_ipsec_probe_without_the_sa_sends_nothing() -> None:
 def test_ipsec_preflight_finds_a_host_fit_or_says_why_not() -> None:
     witness.run("ip", "address", "add", "192.0.2.1/32", "dev", "lo")
     associations = [
-        {"encryption_algorithm": "aes-cbc", "authentication_algorithm": "hmac-sha256", "esn": True, "replay_window": 64},
+        {
+            "encryption_algorithm": "aes-cbc",
+            "authentication_algorithm": "hmac-sha256",
+            "esn": True,
+            "replay_window": 64,
+        },
         {"protocol": "ah", "authentication_algorithm": "hmac-sha512", "mode": "tunnel"},
     ]
     before = everything()
-    fit = run("ipsec_preflight", path=str(DIRECTORY / "new" / "keys"), addresses=["192.0.2.1"], associations=associations)
+    fit = run(
+        "ipsec_preflight", path=str(DIRECTORY / "new" / "keys"), addresses=["192.0.2.1"], associations=associations
+    )
     assert not fit.get("failed"), fit
     assert abs(fit["epoch"] - time.time()) < 30
-    unfit = run("ipsec_preflight", path="/tmp/keys", addresses=["192.0.2.7"], associations=[{"encryption_algorithm": "rot13"}])
-    for part in ("addresses[0]: 192.0.2.7 is no address of this host", "associations[0].encryption_algorithm: unknown encryption algorithm 'rot13'", "/tmp"):
+    unfit = run(
+        "ipsec_preflight", path="/tmp/keys", addresses=["192.0.2.7"], associations=[{"encryption_algorithm": "rot13"}]
+    )
+    for part in (
+        "addresses[0]: 192.0.2.7 is no address of this host",
+        "associations[0].encryption_algorithm: unknown encryption algorithm 'rot13'",
+        "/tmp",
+    ):
         assert part in unfit["msg"]
     assert everything() == before
 
@@ -726,20 +936,34 @@ def test_it_runs_as_ansible_runs_it() -> None:
     """A process of its own, options on standard input."""
     arguments = {"ANSIBLE_MODULE_ARGS": {**ESP, "_ansible_check_mode": False}}
     program = (
-        "import sys; from ansible.module_utils import basic; basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = sys.stdin.buffer.read(), 'legacy';"
-        f"from {MODULES}.ipsec_sa import main; main()"
+        "import sys; from ansible.module_utils import basic; basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE ="
+        f" sys.stdin.buffer.read(), 'legacy';from {MODULES}.ipsec_sa import main; main()"
     )
-    result = subprocess.run([sys.executable, "-c", program], input=json.dumps(arguments), capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", program], input=json.dumps(arguments), capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert json.loads(result.stdout)["changed"] is True
     assert held() == {0x8BCD1407}
 
 
-# What `attributes` of the documentation claim: changes, in this order, each of which changes something; and what only looks.
+# What `attributes` of the documentation claim: changes, in this order, each of which changes
+# something; and what only looks.
 KEYS = str(DIRECTORY / "attributes" / "keys")
-POLICY: Arguments = {"direction": "out", "selector": {"destination": "192.0.2.2/32"}, "templates": [{"protocol": "esp"}]}
+POLICY: Arguments = {
+    "direction": "out",
+    "selector": {"destination": "192.0.2.2/32"},
+    "templates": [{"protocol": "esp"}],
+}
 CHANGES: dict[str, t.Callable[[], list[Arguments]]] = {
-    "ipsec_sa": lambda: [ESP, {**ESP, "encryption_key": OTHER_KEY}, {**ESP, "reqid": 7}, {**ESP, "state": "absent"}, AH, {**AH, "icv_bits": 96}],
+    "ipsec_sa": lambda: [
+        ESP,
+        {**ESP, "encryption_key": OTHER_KEY},
+        {**ESP, "reqid": 7},
+        {**ESP, "state": "absent"},
+        AH,
+        {**AH, "icv_bits": 96},
+    ],
     "ipsec_sadb": lambda: [
         {"content": render(pair_of_sas(0x1000))},
         {"content": render(pair_of_sas(0x2000)), "state": "exact", "backup": KEYS},
@@ -754,7 +978,12 @@ CHANGES: dict[str, t.Callable[[], list[Arguments]]] = {
         {"path": KEYS, "content": render(pair_of_sas(0x2000))},
         {"path": KEYS, "state": "absent"},
     ],
-    "ipsec_policy": lambda: [POLICY, {**POLICY, "priority": 7}, {**POLICY, "action": "block", "templates": []}, {**POLICY, "state": "absent"}],
+    "ipsec_policy": lambda: [
+        POLICY,
+        {**POLICY, "priority": 7},
+        {**POLICY, "action": "block", "templates": []},
+        {**POLICY, "state": "absent"},
+    ],
 }
 LOOKS: dict[str, Arguments] = {
     "ipsec_sa_info": {},
@@ -762,13 +991,16 @@ LOOKS: dict[str, Arguments] = {
     "ipsec_preflight": {"path": KEYS},
     "ipsec_probe": {"src": KEYS, "count": 2},
 }
-# No kernel has a part in these, or a service manager has: tests/controller/test_attributes.py, tests/e2e/test_boot.py and tests/unit/plugins/modules have the
-# same about them.
+# No kernel has a part in these, or a service manager has: tests/controller/test_attributes.py,
+# tests/e2e/test_boot.py and tests/unit/plugins/modules have the same about them.
 WITHOUT_A_KERNEL = {"ipsec_boot", "ipsec_keystore", "ipsec_keystore_info", "ipsec_rotation", "ipseckey_command"}
 
 
 def fragments(module: str) -> list[str]:
-    return t.cast("list[str]", yaml.safe_load(importlib.import_module(f"{MODULES}.{module}").DOCUMENTATION)["extends_documentation_fragment"])
+    return t.cast(
+        "list[str]",
+        yaml.safe_load(importlib.import_module(f"{MODULES}.{module}").DOCUMENTATION)["extends_documentation_fragment"],
+    )
 
 
 def test_every_module_is_driven_below() -> None:

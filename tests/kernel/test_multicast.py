@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A link whose hosts share the SA of a multicast group, as OSPFv3 wants it (RFC 4552): packets of either host reach the other, and only so."""
+"""A link whose hosts share the SA of a multicast group, as OSPFv3 wants it (RFC 4552): packets of
+either host reach the other, and only so.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,20 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation, format_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._records import Taken, draw_sas
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation, format_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import Taken, draw_sas
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add
 
 GROUP = "ff02::5"
 HOSTS = {"here": "fd00::1", "there": "fd00::2"}
-(CONNECTION,) = read_connections([{"name": "link", "endpoints": HOSTS, "multicast": [GROUP], "associations": [{"protocol": "ah"}]}])
+(CONNECTION,) = read_connections(
+    [{"name": "link", "endpoints": HOSTS, "multicast": [GROUP], "associations": [{"protocol": "ah"}]}]
+)
 PORT = 9
 CLONE_NEWNET = 0x40000000
 
@@ -50,7 +54,9 @@ class Host:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        policy = f"xfrm policy add src ::/0 dst {GROUP}/128 dir {{}} tmpl proto ah reqid {CONNECTION.reqid} mode transport\n"
+        policy = (
+            f"xfrm policy add src ::/0 dst {GROUP}/128 dir {{}} tmpl proto ah reqid {CONNECTION.reqid} mode transport\n"
+        )
         address = f"addr add {HOSTS[name]}/64 dev {name} nodad\nlink set {name} up\n"
         with inside(name):  # a second of waiting for duplicates of the link's own address would be a second without one
             witness.write(f"/proc/sys/net/ipv6/conf/{name}/accept_dad", "0")
@@ -59,7 +65,11 @@ class Host:
             self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
             index = socket.if_nametoindex(name)
         self.socket.bind(("::", PORT))
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, GROUP) + index.to_bytes(4, sys.byteorder))
+        self.socket.setsockopt(
+            socket.IPPROTO_IPV6,
+            socket.IPV6_JOIN_GROUP,
+            socket.inet_pton(socket.AF_INET6, GROUP) + index.to_bytes(4, sys.byteorder),
+        )
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
         self.to = (GROUP, PORT, 0, index)
 

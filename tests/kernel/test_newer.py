@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What kernels after 6.1 added to SAs, given by another program: told apart where the kernel keeps it, and never lost. Each kernel is asked what it keeps."""
+"""What kernels after 6.1 added to SAs, given by another program: told apart where the kernel keeps
+it, and never lost. Each kernel is asked what it keeps.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,20 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Encapsulation, Lifetimes, Mark, SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation, differences, plan
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.lifetimes import update
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import new_sa
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import NETLINK_XFRM, Netlink
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Encapsulation,
+    Lifetimes,
+    Mark,
+    SecurityAssociation,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation, differences, plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.lifetimes import update
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.messages import new_sa
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import NETLINK_XFRM, Netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import sa_of, u32
 
@@ -43,9 +51,9 @@ def test_it_is_a_difference_and_comes_back(sadb: XfrmSadb, fields: dict[str, t.A
     before = witness.attributes()
     (entry,) = sadb.dump()
     if struct.unpack_from("=HH", given)[1] not in before[0x1000]:
-        assert association.flags(entry.sa) == "" and not plan([sa], [entry], "present").operations
+        assert model.flags(entry.sa) == "" and not plan([sa], [entry], "present").operations
         return
-    assert association.flags(entry.sa) == words
+    assert model.flags(entry.sa) == words
     (operation,) = plan([sa], [entry], "present", tells_directions=sadb.tells_directions()).operations
     assert (operation.kind, operation.fields) == ("replace", ("flags",))
     expect_undone(sadb, operation, before)
@@ -54,7 +62,7 @@ def test_it_is_a_difference_and_comes_back(sadb: XfrmSadb, fields: dict[str, t.A
     with pytest.raises(InputError, match=f"no word for: {words}"):
         language.render([entry.sa])
     sadb.apply(plan([sa], sadb.dump(), "present").operations)
-    assert [association.flags(entry.sa) for entry in sadb.dump()] == [""]
+    assert [model.flags(entry.sa) for entry in sadb.dump()] == [""]
 
 
 def expect_undone(sadb: XfrmSadb, operation: Operation, before: dict[int, dict[int, bytes]]) -> None:
@@ -72,10 +80,15 @@ def test_a_value_that_another_program_changed_meanwhile_is_noticed(sadb: XfrmSad
     witness.add_with(sa, u32(32, 8))
     with pytest.raises(SadbError, match="the SA is not the one that was read"):
         sadb.apply([Operation("replace", sa, entry)])
-    assert [association.flags(entry.sa) for entry in sadb.dump()] == ["mapping-threshold=8"]
+    assert [model.flags(entry.sa) for entry in sadb.dump()] == ["mapping-threshold=8"]
 
 
-OPTIONS: list[dict[str, t.Any]] = [{"output_mark": Mark(5, 0xFF)}, {"output_mark": Mark(0, 1)}, {"mode": "tunnel", "tfc_padding": 1400}, {"nat_keepalive": 20}]
+OPTIONS: list[dict[str, t.Any]] = [
+    {"output_mark": Mark(5, 0xFF)},
+    {"output_mark": Mark(0, 1)},
+    {"mode": "tunnel", "tfc_padding": 1400},
+    {"nat_keepalive": 20},
+]
 
 
 @pytest.mark.parametrize("fields", OPTIONS)
@@ -107,7 +120,9 @@ def test_another_mode_is_a_difference_and_comes_back(sadb: XfrmSadb) -> None:
     sa = sa_of(0x1000, direction="outbound")
     request = new_sa(sa)
     with Netlink(NETLINK_XFRM) as link:
-        refusals = link.send([request._replace(body=request.body[:_MODE_AT] + bytes((_IPTFS,)) + request.body[_MODE_AT + 1 :])])[0]
+        refusals = link.send(
+            [request._replace(body=request.body[:_MODE_AT] + bytes((_IPTFS,)) + request.body[_MODE_AT + 1 :])]
+        )[0]
     if refusals:
         assert "mode" in refusals[0].text  # Unsupported mode
         return
@@ -124,7 +139,9 @@ def test_another_mode_is_a_difference_and_comes_back(sadb: XfrmSadb) -> None:
 
 @pytest.fixture(name="wire")
 def make_wire() -> t.Iterator[t.Callable[[t.Callable[[bytes], bool]], bytes]]:
-    """Two links of 192.0.2.1 whose other ends take everything, the first with the route; waits for an IP packet on the second that fits."""
+    """Two links of 192.0.2.1 whose other ends take everything, the first with the route; waits for
+    an IP packet on the second that fits.
+    """
     for name, other in (("near", "far"), ("second", "far2")):
         witness.run("ip", "link", "add", name, "type", "veth", "peer", "name", other)
         witness.run("ip", "link", "set", name, "up")
@@ -179,6 +196,14 @@ def test_a_mark_of_the_sa_chooses_the_route(sadb: XfrmSadb, wire: t.Callable[...
 def test_nat_keepalives_are_sent(sadb: XfrmSadb, wire: t.Callable[..., bytes]) -> None:
     if not witness.knows_nat_keepalive():
         pytest.skip("this kernel sends no NAT keepalives")
-    sadb.apply(witness.add(sa_of(0x1000, mode="tunnel", direction="outbound", encapsulation=Encapsulation(4500, 4501), nat_keepalive=1)))
+    sadb.apply(
+        witness.add(
+            sa_of(0x1000, mode="tunnel", direction="outbound", encapsulation=Encapsulation(4500, 4501), nat_keepalive=1)
+        )
+    )
     # UDP from port to port, one octet of ones (RFC 3948 section 2.3).
-    wire(lambda packet: packet[9] == socket.IPPROTO_UDP and packet[20:24] == struct.pack("!HH", 4500, 4501) and packet[28:] == b"\xff")
+    wire(
+        lambda packet: packet[9] == socket.IPPROTO_UDP
+        and packet[20:24] == struct.pack("!HH", 4500, 4501)
+        and packet[28:] == b"\xff"
+    )

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""PF_KEY over Linux' af_key: SAs go in as asked for, seen with ip(8), and come back equal; what the refusals say is true; nothing is half done."""
+"""PF_KEY over Linux' af_key: SAs go in as asked for, seen with ip(8), and come back equal; what the
+refusals say is true; nothing is half done.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import AUTHENTICATION, BY_NAME
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import AUTHENTICATION, BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Encapsulation,
     Lifetimes,
     Mark,
@@ -30,19 +33,25 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
     format_address,
     pack_address,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation, differences
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb, pfkey, pfkey_messages
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey import Pfkey, PfkeySadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_dialects import LINUX
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_explain import PfkeyError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation, differences
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey import (
+    backend,
+    messages,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.backend import Pfkey, PfkeySadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.dialects import LINUX
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.explain import PfkeyError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.test_sadb import KERNEL_NAMES, key_text
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, assert_no_key, delete
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.pfkey_strategies import association_sets
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.pfkey_strategies import (
+    association_sets,
+)
 
-# What xfrm_algo.c truncates each hash to, written down here a second time on purpose; PF_KEY cannot ask for anything else.
+# What xfrm_algo.c truncates each hash to, written down here a second time on purpose; PF_KEY cannot
+# ask for anything else.
 ICV_BITS = {"hmac-md5": 96, "hmac-sha1": 96, "hmac-sha256": 96, "hmac-sha384": 192, "hmac-sha512": 256, "aes-xcbc": 96}
 NOBODY = 65534
 CIPHERS = ("null", "des-cbc", "3des-cbc", "blowfish-cbc", "aes-cbc", "aes-ctr")
@@ -67,7 +76,11 @@ def as_asked(sadb: PfkeySadb, sas: t.Collection[SecurityAssociation]) -> None:
 def suites() -> list[tuple[str, str, int]]:
     """Cipher, integrity and bits of the cipher's key: every number of af_key with every key size."""
     found = [(cipher, "hmac-sha1", bits) for cipher in CIPHERS for bits in BY_NAME[cipher].key_bits or (0,)]
-    return [*found, *((cipher, name, 256 if cipher else 0) for name in ICV_BITS for cipher in ("aes-cbc", "")), ("aes-cbc", "", 256)]
+    return [
+        *found,
+        *((cipher, name, 256 if cipher else 0) for name in ICV_BITS for cipher in ("aes-cbc", "")),
+        ("aes-cbc", "", 256),
+    ]
 
 
 def test_the_suites_are_all_that_the_table_has() -> None:
@@ -82,7 +95,9 @@ def test_every_algorithm(sadb: PfkeySadb, cipher: str, integrity: str, bits: int
     key = keys.generate(row, bits) if row is not None and row.key_bits else b""
     sas = [
         sa_of(0x1000 + number, cipher, integrity, six=six, mode=mode, encryption_key=key)
-        for number, (six, mode) in enumerate(((False, "transport"), (False, "tunnel"), (True, "transport"), (True, "tunnel")))
+        for number, (six, mode) in enumerate(
+            ((False, "transport"), (False, "tunnel"), (True, "transport"), (True, "tunnel"))
+        )
     ]
     assert [problem for sa in sas for problem in sadb.refusals(sa)] == []
     assert sadb.preflight(sas) == []
@@ -95,17 +110,28 @@ def test_every_algorithm(sadb: PfkeySadb, cipher: str, integrity: str, bits: int
         if sa.encryption:
             assert f"enc {KERNEL_NAMES[cipher]} {key_text(sa.encryption_key)}" in text
         if sa.authentication:
-            assert f"auth-trunc {KERNEL_NAMES[integrity]} {key_text(sa.authentication_key)} {ICV_BITS[integrity]}" in text
+            assert (
+                f"auth-trunc {KERNEL_NAMES[integrity]} {key_text(sa.authentication_key)} {ICV_BITS[integrity]}" in text
+            )
     as_asked(sadb, sas)
     sadb.apply(delete(*sadb.dump()))
     assert witness.states() == {}
 
 
 ATTRIBUTES: list[tuple[dict[str, t.Any], list[str]]] = [
-    ({}, ["replay-window 0", "reqid 0(", "soft (INF)(bytes), hard (INF)(bytes)", "expire add: soft 0(sec), hard 0(sec)"]),
+    (
+        {},
+        ["replay-window 0", "reqid 0(", "soft (INF)(bytes), hard (INF)(bytes)", "expire add: soft 0(sec), hard 0(sec)"],
+    ),
     ({"replay_window": 32, "reqid": 0xFFFFFFFF}, ["replay-window 32", "reqid 4294967295("]),
-    ({"lifetimes": Lifetimes(soft_packets=900, hard_packets=0xFFFFFFFF)}, ["soft 900(packets), hard 4294967295(packets)", "hard (INF)(bytes)"]),
-    ({"lifetimes": Lifetimes(hard_bytes=(1 << 64) - 2, soft_addtime=60)}, ["hard 18446744073709551614(bytes)", "expire add: soft 60(sec), hard 0(sec)"]),
+    (
+        {"lifetimes": Lifetimes(soft_packets=900, hard_packets=0xFFFFFFFF)},
+        ["soft 900(packets), hard 4294967295(packets)", "hard (INF)(bytes)"],
+    ),
+    (
+        {"lifetimes": Lifetimes(hard_bytes=(1 << 64) - 2, soft_addtime=60)},
+        ["hard 18446744073709551614(bytes)", "expire add: soft 60(sec), hard 0(sec)"],
+    ),
     ({"lifetimes": Lifetimes(soft_usetime=60, hard_usetime=90)}, ["expire use: soft 60(sec), hard 90(sec)"]),
     ({"encapsulation": Encapsulation(4500, 4501)}, ["encap type espinudp sport 4500 dport 4501 addr 0.0.0.0"]),
     ({"mode": "tunnel", "selector": Selector(bytes((10, 1, 0, 0)), 16)}, ["sel src 10.1.0.0/16 dst 0.0.0.0/0"]),
@@ -151,8 +177,8 @@ def test_a_dump_is_narrowed_as_asked(sadb: PfkeySadb) -> None:
 # What the refusals say, with a message that does not ask them: the kernel cuts, changes or refuses.
 def raw(sa: SecurityAssociation, *more: bytes, change: t.Callable[[bytes], bytes] = bytes) -> None:
     with Pfkey(LINUX) as link:
-        first, *rest = pfkey_messages.new_sa(LINUX, sa)
-        link.ask(pfkey_messages.ADD, pfkey_messages.satype_of(sa), [change(first), *rest, *more])
+        first, *rest = messages.new_sa(LINUX, sa)
+        link.ask(messages.ADD, messages.satype_of(sa), [change(first), *rest, *more])
 
 
 def test_a_wide_window_is_cut_silently(sadb: PfkeySadb) -> None:
@@ -179,14 +205,14 @@ def test_hmac_sha256_gets_96_bits_whoever_asks(sadb: PfkeySadb) -> None:
 def test_an_original_address_is_taken_and_forgotten(sadb: PfkeySadb) -> None:
     sa = sa_of(0x1000, encapsulation=Encapsulation(4500, 4500, b"", bytes((10, 0, 0, 1))))
     assert [problem.place for problem in sadb.refusals(sa)] == ["nat_remote"]
-    raw(sa, pfkey_messages.pack_address(LINUX, 23, bytes((10, 0, 0, 1)), 32))
+    raw(sa, messages.pack_address(LINUX, 23, bytes((10, 0, 0, 1)), 32))
     assert "addr 0.0.0.0" in witness.states()["esp", 0x1000]
 
 
 def test_protocol_and_ports_of_a_selector_are_not_taken(sadb: PfkeySadb) -> None:
     sa = sa_of(0x1000, mode="tunnel", selector=Selector(bytes((10, 1, 0, 0)), 16, b"", 0, 6, 80))
     assert [problem.place for problem in sadb.refusals(sa)] == ["selector"]
-    raw(sa._replace(selector=None), pfkey_messages.pack_address(LINUX, 7, bytes((10, 1, 0, 0)), 16, 6, 80))
+    raw(sa._replace(selector=None), messages.pack_address(LINUX, 7, bytes((10, 1, 0, 0)), 16, 6, 80))
     text = witness.states()["esp", 0x1000]
     assert "sel src 10.1.0.0/16 dst 0.0.0.0/0 " in f"{text} "
     assert "proto tcp" not in text
@@ -220,7 +246,12 @@ UNTOLD: list[tuple[str, str]] = [
 def test_what_the_table_calls_untold_is_not_in_a_dump(sadb: PfkeySadb, words: str, untold: str) -> None:
     sa = sa_of(0x1000, mode="tunnel")
     ends = f"src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode tunnel enc cbc(aes) 0x{sa.encryption_key.hex()}"
-    witness.run("ip", "-batch", "-", stdin=f"xfrm state add {ends} auth-trunc hmac(sha1) 0x{sa.authentication_key.hex()} 96 {words}\n")
+    witness.run(
+        "ip",
+        "-batch",
+        "-",
+        stdin=f"xfrm state add {ends} auth-trunc hmac(sha1) 0x{sa.authentication_key.hex()} 96 {words}\n",
+    )
     (entry,) = sadb.dump()
     assert entry.sa._replace(encapsulation=None) == sa
     (whole,) = XfrmSadb().dump()
@@ -268,12 +299,19 @@ def refused(sadb: PfkeySadb, operations: t.Sequence[Operation]) -> SadbError:
     # SAs that were put back were added now, and PF_KEY leaves its own sequence number on them.
     steady = [re.sub(r"seq 0x\d+|add [-0-9]+ [0-9:]+", "", text) for text in (before, witness.state_text())]
     assert blocks(steady[1]) == blocks(steady[0])
-    assert_no_key(caught.value, *(sa for step in operations for sa in (step.new, step.old.sa if step.old else None) if sa is not None))
+    assert_no_key(
+        caught.value,
+        *(sa for step in operations for sa in (step.new, step.old.sa if step.old else None) if sa is not None),
+    )
     return caught.value
 
 
 def test_everything_is_undone_when_one_sa_is_refused(sadb: PfkeySadb) -> None:
-    goes, is_replaced, stays = sa_of(0x1000), sa_of(0x1001, six=True, lifetimes=Lifetimes(10**6, 10**7)), sa_of(0x1002, "null", replay_window=32, reqid=9)
+    goes, is_replaced, stays = (
+        sa_of(0x1000),
+        sa_of(0x1001, six=True, lifetimes=Lifetimes(10**6, 10**7)),
+        sa_of(0x1002, "null", replay_window=32, reqid=9),
+    )
     sadb.apply(add(goes, is_replaced, stays))
     held = {entry.sa: entry for entry in sadb.dump()}
     operations = [
@@ -292,13 +330,32 @@ def test_everything_is_undone_when_one_sa_is_refused(sadb: PfkeySadb) -> None:
 def test_an_algorithm_that_this_backend_does_not_know_comes_back_from_an_undo(sadb: PfkeySadb) -> None:
     """What somebody else made is put back by what the kernel showed of it."""
     key = "0x" + "0123456789abcdef" * 2
-    ends = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000", "mode", "transport", "flag", "noecn", "reqid", "77")
+    ends = (
+        "src",
+        "192.0.2.1",
+        "dst",
+        "192.0.2.2",
+        "proto",
+        "esp",
+        "spi",
+        "0x1000",
+        "mode",
+        "transport",
+        "flag",
+        "noecn",
+        "reqid",
+        "77",
+    )
     rmd160, sha1 = (("auth-trunc", name, key + "89abcdef", "96") for name in ("hmac(rmd160)", "hmac(sha1)"))
     auth, name = (rmd160, "aalg-8") if witness.offers("enc", "cbc(aes)", key, *rmd160) else (sha1, "hmac-sha1")
     cipher = witness.foreign_ciphers(key)[0]
     witness.run("ip", "xfrm", "state", "add", *ends, "enc", cipher, key, *auth)
     (entry,) = sadb.dump()
-    assert (entry.sa.encryption, entry.sa.authentication, entry.sa.reqid) == (f"ealg-{witness.FOREIGN[cipher]}", name, 77)
+    assert (entry.sa.encryption, entry.sa.authentication, entry.sa.reqid) == (
+        f"ealg-{witness.FOREIGN[cipher]}",
+        name,
+        77,
+    )
     refused(sadb, [Operation("replace", sa_of(0x1000), entry), *add(sa_of(0x1001), sa_of(0x1001))])
     assert "flag noecn" in witness.states()["esp", 0x1000]
     sadb.apply(delete(*sadb.dump()))
@@ -307,12 +364,29 @@ def test_an_algorithm_that_this_backend_does_not_know_comes_back_from_an_undo(sa
 
 def test_what_could_not_be_put_back_is_not_replaced(sadb: PfkeySadb) -> None:
     witness.run(
-        *("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000", "mode", "transport"),
+        *(
+            "ip",
+            "xfrm",
+            "state",
+            "add",
+            "src",
+            "192.0.2.1",
+            "dst",
+            "192.0.2.2",
+            "proto",
+            "esp",
+            "spi",
+            "0x1000",
+            "mode",
+            "transport",
+        ),
         *("aead", "rfc4106(gcm(aes))", "0x" + "0123456789abcdef" * 2 + "00112233", "128"),
     )
     (entry,) = sadb.dump()
-    assert (entry.sa.encryption, entry.larval) == (pfkey_messages.UNTOLD, False)
-    assert "could not be put back" in str(refused(sadb, [*add(sa_of(0xFFF)), Operation("replace", sa_of(0x1000), entry)]))
+    assert (entry.sa.encryption, entry.larval) == (messages.UNTOLD, False)
+    assert "could not be put back" in str(
+        refused(sadb, [*add(sa_of(0xFFF)), Operation("replace", sa_of(0x1000), entry)])
+    )
     sadb.apply(delete(entry))
     assert witness.states() == {}
 
@@ -342,7 +416,22 @@ def test_an_sa_that_changed_after_it_was_read_is_left_alone(sadb: PfkeySadb) -> 
 
 
 def test_a_reservation_is_larval(sadb: PfkeySadb) -> None:
-    witness.run("ip", "xfrm", "state", "allocspi", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "min", "0x1000", "max", "0x1000")
+    witness.run(
+        "ip",
+        "xfrm",
+        "state",
+        "allocspi",
+        "src",
+        "192.0.2.1",
+        "dst",
+        "192.0.2.2",
+        "proto",
+        "esp",
+        "min",
+        "0x1000",
+        "max",
+        "0x1000",
+    )
     (entry,) = sadb.dump()
     assert (entry.larval, entry.sa.spi) == (True, 0x1000)
     sadb.apply(delete(entry))
@@ -350,16 +439,36 @@ def test_a_reservation_is_larval(sadb: PfkeySadb) -> None:
 
 
 def test_an_sa_of_another_protocol_is_shown_and_flushed_with_all(sadb: PfkeySadb) -> None:
-    witness.run("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "comp", "spi", "0x77", "comp", "deflate")
+    witness.run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        "src",
+        "192.0.2.1",
+        "dst",
+        "192.0.2.2",
+        "proto",
+        "comp",
+        "spi",
+        "0x77",
+        "comp",
+        "deflate",
+    )
     assert [(entry.sa.protocol, entry.sa.spi) for entry in sadb.dump()] == [("comp", 0x77)]
     sadb.apply(delete(*sadb.dump()))
     assert witness.states() == {}
 
 
-def test_counters_rise_with_packets_and_an_undo_says_that_they_are_lost(sadb: PfkeySadb, peer: t.Callable[..., str]) -> None:
+def test_counters_rise_with_packets_and_an_undo_says_that_they_are_lost(
+    sadb: PfkeySadb, peer: t.Callable[..., str]
+) -> None:
     sa = sa_of(0x1000)
     sadb.apply(add(sa))
-    line = f"xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode transport enc cbc(aes) 0x{sa.encryption_key.hex()}"
+    line = (
+        "xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode transport enc cbc(aes)"
+        f" 0x{sa.encryption_key.hex()}"
+    )
     seen = peer(f"{line} auth-trunc hmac(sha1) 0x{sa.authentication_key.hex()} 96\n", 5)
     assert witness.counters(seen)[1] == 5
     (entry,) = sadb.dump()
@@ -390,7 +499,7 @@ def test_a_thousand_sas(sadb: PfkeySadb) -> None:
 def test_a_dump_is_larger_than_its_buffer(sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch) -> None:
     sas = [sa_of(0x1000 + number) for number in range(300)]
     sadb.apply(add(*sas))
-    monkeypatch.setattr(pfkey, "_BUFFER", pfkey._SMALLEST_BUFFER)
+    monkeypatch.setattr(backend, "_BUFFER", backend._SMALLEST_BUFFER)
     assert {entry.sa for entry in sadb.dump()} == set(sas)
 
 
@@ -398,7 +507,8 @@ def test_a_dump_is_whole_while_others_change_the_sadb(sadb: PfkeySadb) -> None:
     sas = [sa_of(0x1000 + number) for number in range(300)]
     sadb.apply(add(*sas))
     forever = (
-        "while true; do ip xfrm state add src 192.0.2.1 dst 192.0.2.3 proto esp spi 0x5000 enc ecb\\(cipher_null\\) '' ; ip xfrm state flush proto ah; done"
+        "while true; do ip xfrm state add src 192.0.2.1 dst 192.0.2.3 proto esp spi 0x5000 enc ecb\\(cipher_null\\) ''"
+        " ; ip xfrm state flush proto ah; done"
     )
     with subprocess.Popen(["sh", "-c", forever], stderr=subprocess.DEVNULL) as process:
         try:
@@ -413,7 +523,7 @@ def test_a_dump_is_whole_while_others_change_the_sadb(sadb: PfkeySadb) -> None:
 def test_a_lost_answer_is_looked_up(sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel does what it was asked; then the answer does not come."""
     told = Pfkey._told
-    lost = [pfkey_messages.ADD, pfkey_messages.DELETE]
+    lost = [messages.ADD, messages.DELETE]
 
     def deaf(self: Pfkey, kind: int) -> t.Iterator[t.Any]:
         if kind in lost:
@@ -430,7 +540,9 @@ def test_a_lost_answer_is_looked_up(sadb: PfkeySadb, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("undo", [True, False])
-def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
+def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(
+    sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch, undo: bool
+) -> None:
     """The kernel does what it was asked; then no answer comes, neither to that nor to a dump."""
     told = Pfkey._told
     sadb.apply(add(sa_of(0x1000)))
@@ -439,8 +551,8 @@ def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(
     changes: list[int] = []
 
     def deaf(self: Pfkey, kind: int) -> t.Iterator[t.Any]:
-        changes.extend([kind] if kind in (pfkey_messages.ADD, pfkey_messages.DELETE) else [])
-        lost = len(changes) == 2 or (len(changes) > 2 and not undo) or (changes and kind == pfkey_messages.DUMP)
+        changes.extend([kind] if kind in (messages.ADD, messages.DELETE) else [])
+        lost = len(changes) == 2 or (len(changes) > 2 and not undo) or (changes and kind == messages.DUMP)
         return iter(()) if lost else told(self, kind)
 
     monkeypatch.setattr(Pfkey, "_told", deaf)
@@ -493,7 +605,9 @@ def test_without_privilege_the_error_says_root(sadb: PfkeySadb) -> None:
 
 
 def test_the_addresses_of_this_host_are_those_that_netlink_tells(sadb: PfkeySadb) -> None:
-    witness.run("ip", "-batch", "-", stdin="addr add 192.0.2.77/24 dev lo\naddr add 2001:db8::77/64 dev lo\nlink set lo up\n")
+    witness.run(
+        "ip", "-batch", "-", stdin="addr add 192.0.2.77/24 dev lo\naddr add 2001:db8::77/64 dev lo\nlink set lo up\n"
+    )
     local = sadb.local_addresses()
     assert {pack_address("192.0.2.77"), pack_address("2001:db8::77")} < local
     assert local == XfrmSadb().local_addresses()
@@ -509,11 +623,15 @@ def test_keys_are_shown(sadb: PfkeySadb) -> None:
 def test_the_socket_family_is_pythons_own() -> None:
     assert LINUX.domain == socket.AF_KEY
     assert (LINUX.ipv4, LINUX.ipv6) == (socket.AF_INET, socket.AF_INET6)
-    assert struct.calcsize("=BBBBHHII") == pfkey_messages.HEADER.size == 16
+    assert struct.calcsize("=BBBBHHII") == messages.HEADER.size == 16
 
 
 @given(data=st.data())
 def test_the_integrity_of_every_sa_is_the_table_s(sadb: PfkeySadb, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([row.name for row in BY_NAME.values() if row.kind == AUTHENTICATION]))
     places = [problem.place for problem in sadb.refusals(witness.sa_of(0x1000, "", name))]
-    assert places == ([] if BY_NAME[name].icv_bits[0] == ICV_BITS.get(name) else ["icv_bits"] if name in ICV_BITS else ["authentication_algorithm"])
+    assert places == (
+        []
+        if BY_NAME[name].icv_bits[0] == ICV_BITS.get(name)
+        else ["icv_bits"] if name in ICV_BITS else ["authentication_algorithm"]
+    )

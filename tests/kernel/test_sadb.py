@@ -12,9 +12,14 @@ import typing as t
 import pytest
 from hypothesis import given
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, AUTHENTICATION, BY_NAME, Algorithm
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
+    ALGORITHMS,
+    AUTHENTICATION,
+    BY_NAME,
+    Algorithm,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Encapsulation,
     Lifetimes,
     Mark,
@@ -23,9 +28,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
     format_address,
     pack_address,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation, differences
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import plan as make_plan
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation, differences
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan as make_plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, delete, sa_of
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import association_sets
@@ -54,7 +59,16 @@ KERNEL_NAMES = {
     "chacha20-poly1305": "rfc7539esp(chacha20,poly1305)",
     "aes-ctr": "rfc3686(ctr(aes))",
 }
-COMBINED_ICVS = {"aes-ccm8": 64, "aes-ccm12": 96, "aes-ccm": 128, "aes-gcm8": 64, "aes-gcm12": 96, "aes-gcm": 128, "aes-gmac": 128, "chacha20-poly1305": 128}
+COMBINED_ICVS = {
+    "aes-ccm8": 64,
+    "aes-ccm12": 96,
+    "aes-ccm": 128,
+    "aes-gcm8": 64,
+    "aes-gcm12": 96,
+    "aes-gcm": 128,
+    "aes-gmac": 128,
+    "chacha20-poly1305": 128,
+}
 
 
 def key_text(key: bytes) -> str:
@@ -110,7 +124,9 @@ def test_every_algorithm(sadb: XfrmSadb, cipher: str, integrity: str, bits: int,
             authentication_key=key(BY_NAME.get(integrity)),
             icv_bits=icv_bits,
         )
-        for number, (six, mode) in enumerate(((False, "transport"), (False, "tunnel"), (True, "transport"), (True, "tunnel")))
+        for number, (six, mode) in enumerate(
+            ((False, "transport"), (False, "tunnel"), (True, "transport"), (True, "tunnel"))
+        )
     ]
     sadb.apply(add(*sas))
     texts = witness.states()
@@ -124,7 +140,10 @@ def test_every_algorithm(sadb: XfrmSadb, cipher: str, integrity: str, bits: int,
 
 
 ATTRIBUTES: list[tuple[dict[str, t.Any], list[str]]] = [
-    ({}, ["replay-window 0", "reqid 0(", "soft (INF)(bytes), hard (INF)(bytes)", "expire add: soft 0(sec), hard 0(sec)"]),
+    (
+        {},
+        ["replay-window 0", "reqid 0(", "soft (INF)(bytes), hard (INF)(bytes)", "expire add: soft 0(sec), hard 0(sec)"],
+    ),
     ({"reqid": 0x7FFFFFFF}, ["reqid 2147483647("]),
     ({"reqid": 0xFFFFFFFF}, ["(0xffffffff)"]),
     ({"replay_window": 1}, ["replay-window 1 "]),
@@ -138,14 +157,35 @@ ATTRIBUTES: list[tuple[dict[str, t.Any], list[str]]] = [
     ({"mark": Mark(0, 0xFF)}, ["mark 0/0xff"]),
     ({"if_id": 0xFFFFFFFF}, ["if_id 0xffffffff"]),
     ({"encapsulation": Encapsulation(4500, 4501)}, ["encap type espinudp sport 4500 dport 4501 addr 0.0.0.0"]),
-    ({"encapsulation": Encapsulation(4500, 4500, b"", bytes((10, 0, 0, 9)))}, ["encap type espinudp sport 4500 dport 4500 addr 10.0.0.9"]),
-    ({"lifetimes": Lifetimes(1, 2)}, ["limit: soft 1(bytes), hard 2(bytes)", "soft (INF)(packets), hard (INF)(packets)"]),
-    ({"lifetimes": Lifetimes(hard_packets=(1 << 64) - 2)}, ["limit: soft (INF)(packets), hard 18446744073709551614(packets)"]),
+    (
+        {"encapsulation": Encapsulation(4500, 4500, b"", bytes((10, 0, 0, 9)))},
+        ["encap type espinudp sport 4500 dport 4500 addr 10.0.0.9"],
+    ),
+    (
+        {"lifetimes": Lifetimes(1, 2)},
+        ["limit: soft 1(bytes), hard 2(bytes)", "soft (INF)(packets), hard (INF)(packets)"],
+    ),
+    (
+        {"lifetimes": Lifetimes(hard_packets=(1 << 64) - 2)},
+        ["limit: soft (INF)(packets), hard 18446744073709551614(packets)"],
+    ),
     ({"lifetimes": Lifetimes(soft_addtime=3600, hard_addtime=7200)}, ["expire add: soft 3600(sec), hard 7200(sec)"]),
-    ({"lifetimes": Lifetimes(soft_usetime=60, hard_usetime=1 << 40)}, [f"expire use: soft 60(sec), hard {1 << 40}(sec)"]),
-    ({"selector": Selector(bytes((10, 1, 0, 0)), 16, bytes((10, 2, 3, 0)), 24)}, ["sel src 10.1.0.0/16 dst 10.2.3.0/24"]),
-    ({"selector": Selector(protocol=17, source_port=53, destination_port=1024)}, ["sel src 0.0.0.0/0 dst 0.0.0.0/0 proto udp sport 53 dport 1024"]),
-    ({"selector": Selector(bytes((10, 0, 0, 0)), 8, protocol=6, destination_port=179)}, ["sel src 10.0.0.0/8 dst 0.0.0.0/0 proto tcp dport 179"]),
+    (
+        {"lifetimes": Lifetimes(soft_usetime=60, hard_usetime=1 << 40)},
+        [f"expire use: soft 60(sec), hard {1 << 40}(sec)"],
+    ),
+    (
+        {"selector": Selector(bytes((10, 1, 0, 0)), 16, bytes((10, 2, 3, 0)), 24)},
+        ["sel src 10.1.0.0/16 dst 10.2.3.0/24"],
+    ),
+    (
+        {"selector": Selector(protocol=17, source_port=53, destination_port=1024)},
+        ["sel src 0.0.0.0/0 dst 0.0.0.0/0 proto udp sport 53 dport 1024"],
+    ),
+    (
+        {"selector": Selector(bytes((10, 0, 0, 0)), 8, protocol=6, destination_port=179)},
+        ["sel src 10.0.0.0/8 dst 0.0.0.0/0 proto tcp dport 179"],
+    ),
     ({"mode": "tunnel"}, ["mode tunnel", "flag af-unspec"]),
     (
         {"mode": "tunnel", "selector": Selector(pack_address("2001:db8:1::"), 48, pack_address("2001:db8:2::"), 48)},
@@ -158,7 +198,9 @@ ATTRIBUTES: list[tuple[dict[str, t.Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize("fields, texts", ATTRIBUTES, ids=lambda value: "-".join(value) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    "fields, texts", ATTRIBUTES, ids=lambda value: "-".join(value) if isinstance(value, dict) else ""
+)
 def test_every_attribute(sadb: XfrmSadb, fields: dict[str, t.Any], texts: list[str]) -> None:
     sa = sa_of(0xFFFFFFFF, **fields)
     sadb.apply(add(sa))
@@ -173,7 +215,9 @@ def test_every_attribute(sadb: XfrmSadb, fields: dict[str, t.Any], texts: list[s
 
 @pytest.mark.parametrize("direction", ["inbound", "outbound"])
 @pytest.mark.parametrize("replay", [{}, {"replay_window": 32}, {"replay_window": 64, "esn": True}])
-def test_a_direction_is_taken_or_ignored_but_never_refused(sadb: XfrmSadb, direction: str, replay: dict[str, t.Any]) -> None:
+def test_a_direction_is_taken_or_ignored_but_never_refused(
+    sadb: XfrmSadb, direction: str, replay: dict[str, t.Any]
+) -> None:
     sa = sa_of(0x1000, direction=direction, **replay)
     sadb.apply(add(sa))
     (entry,) = sadb.dump()
@@ -190,7 +234,9 @@ def test_a_direction_is_taken_or_ignored_but_never_refused(sadb: XfrmSadb, direc
         ({"replay_window": 64}, "seq-hi 0x0, seq 0x7, oseq-hi 0x0, oseq 0x7", (7, 7)),
     ],
 )
-def test_counters_can_start_above_zero(sadb: XfrmSadb, fields: dict[str, t.Any], shown: str, sequences: tuple[int, int]) -> None:
+def test_counters_can_start_above_zero(
+    sadb: XfrmSadb, fields: dict[str, t.Any], shown: str, sequences: tuple[int, int]
+) -> None:
     sa = sa_of(0x1000, extra=(("replay_value", "7"),), **fields)
     sadb.apply(add(sa))
     assert shown in witness.states()["esp", 0x1000]
@@ -265,12 +311,20 @@ def test_sas_of_other_programs_are_read_whatever_they_use(sadb: XfrmSadb) -> Non
     first, *dummy, last = witness.foreign_ciphers(key) * 2
     witness.run(*state, "esp", "spi", "0x10", "enc", first, key, "auth", "hmac(sha256)", key + key[2:])
     rmd160 = ("auth-trunc", "hmac(rmd160)", key + "01234567", "96")
-    auth, name = (rmd160, "hmac(rmd160)") if witness.offers("enc", "cbc(aes)", key, *rmd160) else (("auth", "hmac(sha1)", key + "01234567"), "hmac-sha1")
+    auth, name = (
+        (rmd160, "hmac(rmd160)")
+        if witness.offers("enc", "cbc(aes)", key, *rmd160)
+        else (("auth", "hmac(sha1)", key + "01234567"), "hmac-sha1")
+    )
     witness.run(*state, "esp", "spi", "0x11", "enc", last, key, *auth, "flag", "noecn", "nopmtudisc")
     witness.run(*state, "comp", "spi", "0x12", "comp", "deflate")
     witness.run(*state, "esp", "spi", "0", "enc", "cbc(aes)", key, "mode", "beet")
     found = {entry.sa.spi: entry for entry in sadb.dump()}
-    assert (found[0x10].sa.encryption, found[0x10].sa.authentication, found[0x10].sa.icv_bits) == (first, "hmac-sha256", 96)
+    assert (found[0x10].sa.encryption, found[0x10].sa.authentication, found[0x10].sa.icv_bits) == (
+        first,
+        "hmac-sha256",
+        96,
+    )
     assert (found[0x11].sa.encryption, found[0x11].sa.authentication) == (last, name)
     assert found[0x12].sa.protocol == "comp"
     assert found[0].sa.mode == "beet"
@@ -280,7 +334,10 @@ def test_sas_of_other_programs_are_read_whatever_they_use(sadb: XfrmSadb) -> Non
 
 
 def test_thousands_of_sas_at_once(sadb: XfrmSadb) -> None:
-    sas = [sa_of(0x1000 + number, destination=(0x0A000000 + number).to_bytes(4, "big"), reqid=number) for number in range(3000)]
+    sas = [
+        sa_of(0x1000 + number, destination=(0x0A000000 + number).to_bytes(4, "big"), reqid=number)
+        for number in range(3000)
+    ]
     sadb.apply(add(*sas))
     assert {entry.sa for entry in sadb.dump()} == set(sas)
     assert witness.run("ip", "xfrm", "state", "count").split()[-1] == "3000"
@@ -294,7 +351,13 @@ def test_local_addresses_are_those_of_all_interfaces(sadb: XfrmSadb) -> None:
     for address in ("192.0.2.1/24", "2001:db8::1/64"):
         witness.run("ip", "addr", "add", address, "dev", "dummy0")
     witness.run("ip", "addr", "add", "198.51.100.1", "peer", "198.51.100.2", "dev", "dummy0")
-    assert {format_address(address) for address in sadb.local_addresses()} == {"127.0.0.1", "::1", "192.0.2.1", "2001:db8::1", "198.51.100.1"}
+    assert {format_address(address) for address in sadb.local_addresses()} == {
+        "127.0.0.1",
+        "::1",
+        "192.0.2.1",
+        "2001:db8::1",
+        "198.51.100.1",
+    }
 
 
 def test_counters_are_those_of_real_packets(sadb: XfrmSadb, peer: t.Callable[..., str]) -> None:

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The backend solaris with our own ipseckey as /usr/sbin/ipseckey: the modules work, and what that command spoils is seen. ip(8) is the witness."""
+"""The backend solaris with our own ipseckey as /usr/sbin/ipseckey: the modules work, and what that
+command spoils is seen. ip(8) is the witness.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,21 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils import _core
-from ansible_collections.ipsec.manual.plugins.module_utils._core.language import SOLARIS, parse, render
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.solaris import EXECUTABLE, SolarisSadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.solaris.backend import EXECUTABLE, SolarisSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import SOLARIS, parse, render
 from ansible_collections.ipsec.manual.tests.kernel import witness
-from ansible_collections.ipsec.manual.tests.kernel.test_modules import AH, DIRECTORY, ESP, OTHER_KEY, Arguments, expect_once, held, pair_of_sas, run
+from ansible_collections.ipsec.manual.tests.kernel.test_modules import (
+    AH,
+    DIRECTORY,
+    ESP,
+    OTHER_KEY,
+    Arguments,
+    expect_once,
+    held,
+    pair_of_sas,
+    run,
+)
 
 MISBEHAVING = Path(__file__).with_name("misbehaving_ipseckey.py")
 LIBRARY = Path("/run/ipseckey-library")
@@ -42,7 +54,7 @@ def install(library: None) -> t.Iterator[Spoil]:
         path.write_text(f'#!/bin/sh\nPYTHONPATH={LIBRARY} exec /usr/bin/python3 {command} "$@"\n', encoding="ascii")
         path.chmod(0o755)
 
-    write("-m ipseckey --show-keys --allow-static-counter-mode")
+    write("-m ipseckey.program.command --show-keys --allow-static-counter-mode")
     yield lambda fault, spi: write(f"{MISBEHAVING} '{fault}' 0x{spi:08x}")
     path.unlink()
     DIRECTORY.mkdir(exist_ok=True)
@@ -56,7 +68,8 @@ TEXT = r"""
 add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 \
     encr_alg aes encrkey 6e22b60f98ebd0b73324a4107b80cc9d auth_alg sha1 authkey 308c9d5d11316f73900c811691eaa6fb9561c2ee
 add esp spi 0x1002 src 2001:db8::1 dst 2001:db8::2 \
-    encr_alg 3des encrkey 0123456789abcdef1133557799bbddff2244668800aaccee auth_alg md5 authkey 7e22b60f98ebd0b73324a4107b80cc9d
+    encr_alg 3des encrkey 0123456789abcdef1133557799bbddff2244668800aaccee \
+    auth_alg md5 authkey 7e22b60f98ebd0b73324a4107b80cc9d
 add ah spi 0x1003 dst 192.0.2.2 auth_alg sha256 authkey 8e22b60f98ebd0b73324a4107b80cc9d8e22b60f98ebd0b73324a4107b80cc9e
 add esp spi 0x1004 src 192.0.2.1 dst 192.0.2.2 \
     auth_alg sha1 authkey 408c9d5d11316f73900c811691eaa6fb9561c2ee replay 32 hard_bytes 100000 hard_addtime 600
@@ -74,13 +87,24 @@ add esp spi 0x1008 src 192.0.2.1 dst 192.0.2.2 \
 def test_both_backends_read_the_same(spoil: Spoil) -> None:
     """What comes in through the one is what the other reads, and the kernel's own tool shows it."""
     sas = parse(TEXT, target=SOLARIS, allow_static_counter_mode=True).sas
-    done = expect_once("ipsec_sadb", content=render(sas, target=SOLARIS), state="exact", allow_static_counter_mode=True, **over_solaris())
+    done = expect_once(
+        "ipsec_sadb",
+        content=render(sas, target=SOLARIS),
+        state="exact",
+        allow_static_counter_mode=True,
+        **over_solaris(),
+    )
     assert (done["counts"]["added"], done["backend"]) == (8, "solaris")
     there, here = ({entry.sa: entry.counters for entry in sadb.dump()} for sadb in (SolarisSadb(), XfrmSadb()))
     assert set(there) == set(here) and set(here) == {sa for sa in here if not sa.extra}
-    assert {counters.add_time for counters in there.values()} == {counters.add_time for counters in here.values()} != {0}
+    assert (
+        {counters.add_time for counters in there.values()} == {counters.add_time for counters in here.values()} != {0}
+    )
     for sa in sas:
-        assert all(key.hex() in witness.states()[sa.protocol, sa.spi] for key in (sa.authentication_key, sa.encryption_key[:16]))
+        assert all(
+            key.hex() in witness.states()[sa.protocol, sa.spi]
+            for key in (sa.authentication_key, sa.encryption_key[:16])
+        )
     assert not run("ipsec_sadb", content=TEXT, state="exact", allow_static_counter_mode=True)["changed"]
     assert SolarisSadb().local_addresses() == XfrmSadb().local_addresses()
 
@@ -91,7 +115,9 @@ def test_ipsec_sa(sa: Arguments) -> None:
     assert sa["authentication_key"] in str(witness.states())
     done = expect_once("ipsec_sa", **{**sa, "authentication_key": OTHER_KEY}, **over_solaris())
     assert done["differences"] == ["authentication_key"] and OTHER_KEY in str(witness.states())
-    expect_once("ipsec_sa", state="absent", **{name: sa[name] for name in ("protocol", "spi", "destination")}, **over_solaris())
+    expect_once(
+        "ipsec_sa", state="absent", **{name: sa[name] for name in ("protocol", "spi", "destination")}, **over_solaris()
+    )
     assert held() == set()
 
 
@@ -99,7 +125,22 @@ def test_ipsec_sadb_in_all_states() -> None:
     ends = ("src", "192.0.2.1", "dst", "192.0.2.2")
     # A reservation that does not end before this does: each step starts several interpreters.
     witness.write("/proc/sys/net/core/xfrm_acq_expires", "3600")
-    witness.run("ip", "xfrm", "state", "add", *ends, "proto", "esp", "spi", "0xf001", "reqid", "77", "enc", "cbc(aes)", f"0x{OTHER_KEY}")
+    witness.run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        *ends,
+        "proto",
+        "esp",
+        "spi",
+        "0xf001",
+        "reqid",
+        "77",
+        "enc",
+        "cbc(aes)",
+        f"0x{OTHER_KEY}",
+    )
     witness.run("ip", "xfrm", "state", "allocspi", *ends, "proto", "esp", "min", "0xf002", "max", "0xf002")
     old, new = pair_of_sas(0x1000), pair_of_sas(0x2000)
     backup = str(DIRECTORY / "previous")
@@ -108,7 +149,9 @@ def test_ipsec_sadb_in_all_states() -> None:
     assert done["counts"] == {"added": 4, "replaced": 0, "deleted": 4, "unchanged": 0, "foreign": 2}
     assert held() == {0x2000, 0x2001, 0x2002, 0x2003, 0xF001, 0xF002}
     info = run("ipsec_sa_info", destination="192.0.2.2", **over_solaris())
-    assert (info["backend"], len(info["sas"])) == ("solaris", 4) and info["digest"] == run("ipsec_sa_info", destination="192.0.2.2")["digest"]
+    assert (info["backend"], len(info["sas"])) == ("solaris", 4) and info["digest"] == run(
+        "ipsec_sa_info", destination="192.0.2.2"
+    )["digest"]
     shown, wanted = (
         sorted((sa["protocol"], sa["spi"], "" if sa["larval"] else str({**sa, "age": 0})) for sa in sas)
         for sas in (info["sas"], run("ipsec_sa_info", destination="192.0.2.2")["sas"])
@@ -141,7 +184,9 @@ def test_sequence_numbers_come_back(spoil: Spoil) -> None:
     sa, *dummy = pair_of_sas(0x1000)
     run("ipsec_sadb", content=render([sa._replace(extra=(("replay_value", "4711"),))]), **over_solaris())
     spoil("drops", 0x2000)
-    assert run("ipsec_sadb", content=render([sa._replace(replay_window=32), *pair_of_sas(0x2000)]), **over_solaris())["failed"]
+    assert run("ipsec_sadb", content=render([sa._replace(replay_window=32), *pair_of_sas(0x2000)]), **over_solaris())[
+        "failed"
+    ]
     (entry,) = XfrmSadb().dump()
     assert entry.sa == sa and entry.counters.sequence_out == 4711
 

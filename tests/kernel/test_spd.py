@@ -13,11 +13,18 @@ import typing as t
 import pytest
 from hypothesis import given
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Mark, Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd as spd_module
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import NETLINK_XFRM, Message, Netlink
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Policy, PolicyOperation, Spd, Template, build, plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark, Selector, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import NETLINK_XFRM, Message, Netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel as spd_module
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import (
+    Policy,
+    PolicyOperation,
+    Spd,
+    Template,
+    build,
+    plan,
+)
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policy_sets
 
@@ -28,15 +35,31 @@ PAIR = Selector(HERE, 32, THERE, 32)
 TABLE: list[tuple[Policy, list[str]]] = [
     (
         build("out", PAIR, [Template("esp")]),
-        ["src 192.0.2.1/32 dst 192.0.2.2/32 dir out priority 0", "tmpl src 0.0.0.0 dst 0.0.0.0 proto esp reqid 0 mode transport"],
+        [
+            "src 192.0.2.1/32 dst 192.0.2.2/32 dir out priority 0",
+            "tmpl src 0.0.0.0 dst 0.0.0.0 proto esp reqid 0 mode transport",
+        ],
     ),
-    (build("in", PAIR, [Template("esp"), Template("ah")], priority=7), ["dir in priority 7", "proto esp reqid 0 mode transport tmpl", "proto ah reqid 0"]),
+    (
+        build("in", PAIR, [Template("esp"), Template("ah")], priority=7),
+        ["dir in priority 7", "proto esp reqid 0 mode transport tmpl", "proto ah reqid 0"],
+    ),
     (build("out", PAIR, [Template("ah", level="use")]), ["proto ah reqid 0 mode transport level use"]),
     (
-        build("fwd", Selector(bytes((10, 0, 0, 0)), 8, bytes((10, 1, 0, 0)), 16), [Template("esp", "tunnel", HERE, THERE, 0x1000, 5)]),
-        ["src 10.0.0.0/8 dst 10.1.0.0/16 dir fwd", "tmpl src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x00001000 reqid 5 mode tunnel"],
+        build(
+            "fwd",
+            Selector(bytes((10, 0, 0, 0)), 8, bytes((10, 1, 0, 0)), 16),
+            [Template("esp", "tunnel", HERE, THERE, 0x1000, 5)],
+        ),
+        [
+            "src 10.0.0.0/8 dst 10.1.0.0/16 dir fwd",
+            "tmpl src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x00001000 reqid 5 mode tunnel",
+        ],
     ),
-    (build("out", Selector(HERE6, 128, THERE6, 128), [Template("esp")]), ["src 2001:db8::1/128 dst 2001:db8::2/128 dir out", "tmpl src :: dst ::"]),
+    (
+        build("out", Selector(HERE6, 128, THERE6, 128), [Template("esp")]),
+        ["src 2001:db8::1/128 dst 2001:db8::2/128 dir out", "tmpl src :: dst ::"],
+    ),
     (
         build("out", Selector(bytes(16), 0, THERE6, 64 + 64), [Template("esp", "tunnel", HERE, THERE)]),
         ["src ::/0 dst 2001:db8::2/128", "tmpl src 192.0.2.1 dst 192.0.2.2 proto esp"],
@@ -45,7 +68,10 @@ TABLE: list[tuple[Policy, list[str]]] = [
         build("in", Selector(bytes(4), 0, bytes(4), 0), action="block", priority=0xFFFFFFFF),
         ["src 0.0.0.0/0 dst 0.0.0.0/0 dir in action block priority 4294967295"],
     ),
-    (build("out", Selector(HERE, 32, THERE, 32, 17, 53, 1024), [Template("esp")]), ["proto udp sport 53 dport 1024 dir out"]),
+    (
+        build("out", Selector(HERE, 32, THERE, 32, 17, 53, 1024), [Template("esp")]),
+        ["proto udp sport 53 dport 1024 dir out"],
+    ),
     (build("out", PAIR, [Template("esp")], mark=Mark(5, 0xFF), if_id=9), ["mark 0x5/0xff", "if_id 0x9"]),
 ]
 
@@ -85,7 +111,9 @@ def test_a_policy_is_replaced_in_one_step(spd: Spd) -> None:
     spd.apply(plan([old], spd.dump()))
     number = spd.dump()[0].number
     operations = plan([new], spd.dump())
-    assert [str(operation) for operation in operations] == ["replace policy out 192.0.2.1/32 > 192.0.2.2/32 (priority, templates)"]
+    assert [str(operation) for operation in operations] == [
+        "replace policy out 192.0.2.1/32 > 192.0.2.2/32 (priority, templates)"
+    ]
     spd.apply(operations)
     (entry,) = spd.dump()
     assert entry.policy == new
@@ -94,7 +122,22 @@ def test_a_policy_is_replaced_in_one_step(spd: Spd) -> None:
 
 
 def test_policies_of_other_programs_stay(spd: Spd) -> None:
-    witness.run("ip", "xfrm", "policy", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "dev", "lo", "dir", "out", "priority", "3")
+    witness.run(
+        "ip",
+        "xfrm",
+        "policy",
+        "add",
+        "src",
+        "192.0.2.1",
+        "dst",
+        "192.0.2.2",
+        "dev",
+        "lo",
+        "dir",
+        "out",
+        "priority",
+        "3",
+    )
     ours = build("out", PAIR, [Template("esp")])
     assert [entry.complete for entry in spd.dump()] == [False]
     spd.apply(plan([ours], spd.dump()))
@@ -126,10 +169,18 @@ def test_what_another_program_gave_a_policy_is_a_difference_and_goes(spd: Spd, o
 
 @pytest.mark.parametrize(
     "offset, value, words",
-    [(49, b"\3", "templates[0] share-unique"), (52, b"\1\0\0\0", "templates[0] auth-algorithms"), (56, bytes(4), "templates[0] encryption-algorithms")],
+    [
+        (49, b"\3", "templates[0] share-unique"),
+        (52, b"\1\0\0\0", "templates[0] auth-algorithms"),
+        (56, bytes(4), "templates[0] encryption-algorithms"),
+    ],
 )
-def test_what_a_template_demands_beyond_ours_is_a_difference_and_goes(spd: Spd, offset: int, value: bytes, words: str) -> None:
-    """ip(8) has no words for it, so ours with some bytes of struct xfrm_user_tmpl changed; it follows the policy and the head of its attribute."""
+def test_what_a_template_demands_beyond_ours_is_a_difference_and_goes(
+    spd: Spd, offset: int, value: bytes, words: str
+) -> None:
+    """ip(8) has no words for it, so ours with some bytes of struct xfrm_user_tmpl changed; it
+    follows the policy and the head of its attribute.
+    """
     message = spd_module.new_policy(build("out", PAIR, [Template("esp")]))
     place = spd_module._INFO.size + 4 + offset
     body = message.body[:place] + value + message.body[place + len(value) :]
@@ -176,7 +227,11 @@ def refused(spd: Spd, operations: t.Sequence[PolicyOperation]) -> SadbError:
 
 
 def test_a_failure_is_undone(spd: Spd) -> None:
-    kept, changed, taken = build("in", PAIR, [Template("esp")]), build("out", PAIR, [Template("esp")], priority=1), build("fwd", PAIR, action="block")
+    kept, changed, taken = (
+        build("in", PAIR, [Template("esp")]),
+        build("out", PAIR, [Template("esp")], priority=1),
+        build("fwd", PAIR, action="block"),
+    )
     spd.apply(plan([kept, changed, taken], []))
     new = build("in", Selector(HERE, 32, THERE, 32, 6), [Template("esp")])
     error = refused(
@@ -201,7 +256,9 @@ def test_a_policy_that_another_program_changed_meanwhile_is_left_alone(spd: Spd,
     if change == "gone":
         witness.run("ip", "xfrm", "policy", "delete", *ends)
     else:
-        witness.run("ip", "xfrm", "policy", "update", *ends, "priority", "5", "tmpl", "proto", "ah", "mode", "transport")
+        witness.run(
+            "ip", "xfrm", "policy", "update", *ends, "priority", "5", "tmpl", "proto", "ah", "mode", "transport"
+        )
     error = refused(spd, [PolicyOperation("delete", None, policy)])
     assert error.errno_name == "ENOENT"
     assert "Run again" in str(error)

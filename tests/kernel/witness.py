@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ip(8), a dump read a second way, and /proc say about the kernel: the tests believe them, not the code under test."""
+"""What ip(8), a dump read a second way, and /proc say about the kernel: the tests believe them, not
+the code under test.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,10 @@ import traceback
 import typing as t
 from pathlib import Path
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Encapsulation,
     Entry,
     SecurityAssociation,
@@ -27,10 +30,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
     format_address,
     pack_address,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.messages import new_sa
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import NETLINK_XFRM, Netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.messages import new_sa
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import NETLINK_XFRM, Netlink
 
 
 def run(*command: str, stdin: str | None = None) -> str:
@@ -65,7 +67,8 @@ def states() -> dict[tuple[str, int], str]:
 
 
 def attributes() -> dict[int, dict[int, bytes]]:
-    """What the kernel shows of each SA beside struct xfrm_usersa_info, by SPI: the payload of each attribute by its number, which ip(8) may not know yet.
+    """What the kernel shows of each SA beside struct xfrm_usersa_info, by SPI: the payload of each
+    attribute by its number, which ip(8) may not know yet.
 
     The struct itself is under 0, without what the SA has done.
     """
@@ -90,9 +93,13 @@ def attributes() -> dict[int, dict[int, bytes]]:
 
 
 def offers(*options: str) -> bool:
-    """Whether this kernel takes an ESP SA with these options of ip(8): newer ones have lost some. The SA is not in the SADB afterwards."""
+    """Whether this kernel takes an ESP SA with these options of ip(8): newer ones have lost some.
+    The SA is not in the SADB afterwards.
+    """
     ends = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000")
-    result = subprocess.run(("unshare", "--net", "ip", "xfrm", "state", "add", *ends, *options), check=False, capture_output=True, text=True)
+    result = subprocess.run(
+        ("unshare", "--net", "ip", "xfrm", "state", "add", *ends, *options), check=False, capture_output=True, text=True
+    )
     return result.returncode == 0
 
 
@@ -109,7 +116,9 @@ def foreign_ciphers(key: str) -> list[str]:
 
 def policies() -> list[str]:
     """The text about each policy, its lines joined by spaces; those of sockets included."""
-    return [" ".join(block.split()) for block in re.split(r"^(?=src )", run("ip", "xfrm", "policy"), flags=re.M) if block]
+    return [
+        " ".join(block.split()) for block in re.split(r"^(?=src )", run("ip", "xfrm", "policy"), flags=re.M) if block
+    ]
 
 
 def counters(text: str) -> tuple[int, int]:
@@ -145,7 +154,9 @@ def u32(kind: int, value: int) -> bytes:
 
 @functools.lru_cache(maxsize=None)
 def keeps(attribute: bytes, **fields: t.Any) -> bool:
-    """Whether this kernel keeps an attribute of an SA that has it beside these fields: one that does not know it overlooks it. The SA is gone afterwards."""
+    """Whether this kernel keeps an attribute of an SA that has it beside these fields: one that
+    does not know it overlooks it. The SA is gone afterwards.
+    """
     kind = struct.unpack_from("=HH", attribute)[1]
     refusal = add_with(sa_of(0x3000, **fields), attribute)
     if refusal:
@@ -165,7 +176,9 @@ def knows_nat_keepalive() -> bool:
     return keeps(u32(34, 20), direction="outbound", encapsulation=Encapsulation(4500, 4500))
 
 
-def sa_of(spi: int, cipher: str = "aes-cbc", integrity: str = "hmac-sha256", *, six: bool = False, **fields: t.Any) -> SecurityAssociation:
+def sa_of(
+    spi: int, cipher: str = "aes-cbc", integrity: str = "hmac-sha256", *, six: bool = False, **fields: t.Any
+) -> SecurityAssociation:
     """An ESP SA with fresh keys, AH for no cipher; 192.0.2.1 > 192.0.2.2 or the same in IPv6."""
     for field, name in (("encryption_key", cipher), ("authentication_key", integrity)):
         if name and field not in fields:
@@ -178,9 +191,15 @@ def sa_of(spi: int, cipher: str = "aes-cbc", integrity: str = "hmac-sha256", *, 
 
 def as_command(sa: SecurityAssociation) -> str:
     """A line for ``ip -batch`` that adds an SA of AES-CBC and HMAC-SHA-256."""
-    ends = f"src {format_address(sa.source)} dst {format_address(sa.destination)} proto {sa.protocol} spi {sa.spi} replay-window {sa.replay_window}"
+    ends = (
+        f"src {format_address(sa.source)} dst {format_address(sa.destination)} proto {sa.protocol} spi {sa.spi}"
+        f" replay-window {sa.replay_window}"
+    )
     cipher = f"enc cbc(aes) 0x{sa.encryption_key.hex()} " if sa.encryption else ""
-    return f"xfrm state add {ends} mode {sa.mode} {cipher}auth-trunc hmac(sha256) 0x{sa.authentication_key.hex()} {sa.icv_bits}\n"
+    return (
+        f"xfrm state add {ends} mode {sa.mode} {cipher}auth-trunc hmac(sha256) 0x{sa.authentication_key.hex()}"
+        f" {sa.icv_bits}\n"
+    )
 
 
 def add(*sas: SecurityAssociation) -> list[Operation]:
@@ -193,7 +212,11 @@ def delete(*entries: Entry) -> list[Operation]:
 
 def assert_no_key(error: IpsecError, *sas: SecurityAssociation) -> None:
     """No written form of any key in the error or its traceback."""
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__)) + repr(error) + repr(error.__dict__)
+    text = (
+        "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        + repr(error)
+        + repr(error.__dict__)
+    )
     for sa in sas:
         for key in (sa.encryption_key, sa.authentication_key):
             if key:

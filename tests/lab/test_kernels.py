@@ -29,8 +29,14 @@ Signed-By:
     ("line", "wanted"),
     [
         ("deb http://mirror.example/debian bookworm main contrib", "deb http://mirror.example/debian sid main\n"),
-        ("deb [ arch=amd64 signed-by=/k.gpg ] https://m.example/d/ stable main # ours", "deb [ arch=amd64 signed-by=/k.gpg ] https://m.example/d/ sid main\n"),
-        ("deb mirror+file:/etc/apt/mirrors.list bookworm non-free main", "deb mirror+file:/etc/apt/mirrors.list sid main\n"),
+        (
+            "deb [ arch=amd64 signed-by=/k.gpg ] https://m.example/d/ stable main # ours",
+            "deb [ arch=amd64 signed-by=/k.gpg ] https://m.example/d/ sid main\n",
+        ),
+        (
+            "deb mirror+file:/etc/apt/mirrors.list bookworm non-free main",
+            "deb mirror+file:/etc/apt/mirrors.list sid main\n",
+        ),
         ("deb http://mirror.example/debian bookworm-updates main", ""),
         ("deb http://security.example/ bookworm-security main", ""),
         ("deb-src http://mirror.example/debian bookworm main", ""),
@@ -47,12 +53,21 @@ def test_one_line_sources_of_the_distribution_get_another_suite(line: str, wante
     ("stanza", "wanted"),
     [
         (
-            "Types: deb deb-src\nURIs: http://m.example/debian\nSuites: bookworm bookworm-updates\nComponents: main contrib\nSigned-By: /k.gpg\n",
+            (
+                "Types: deb deb-src\nURIs: http://m.example/debian\nSuites: bookworm bookworm-updates\nComponents: main"
+                " contrib\nSigned-By: /k.gpg\n"
+            ),
             "types: deb\nuris: http://m.example/debian\nsuites: sid\ncomponents: main\nsigned-by: /k.gpg\n",
         ),
         (
-            f"types: deb\n# a comment\nuris: http://m.example/debian\n  http://n.example/debian\nsuites: stable\ncomponents: main\n{KEY}",
-            f"types: deb\nuris: http://m.example/debian\n  http://n.example/debian\nsuites: sid\ncomponents: main\n{KEY.replace('Signed-By', 'signed-by')}",
+            (
+                "types: deb\n# a comment\nuris: http://m.example/debian\n  http://n.example/debian\nsuites:"
+                f" stable\ncomponents: main\n{KEY}"
+            ),
+            (
+                "types: deb\nuris: http://m.example/debian\n  http://n.example/debian\nsuites: sid\ncomponents:"
+                f" main\n{KEY.replace('Signed-By', 'signed-by')}"
+            ),
         ),
         ("Types: deb\nURIs: http://m.example/debian\nSuites: bookworm\nComponents: main\nEnabled: no\n", ""),
         ("Types: deb-src\nURIs: http://m.example/debian\nSuites: bookworm\nComponents: main\n", ""),
@@ -67,24 +82,35 @@ def test_stanzas_of_the_distribution_get_another_suite(stanza: str, wanted: str)
 KNOWN = [images.Image(version, "suite", pathlib.Path("/")) for version in ("7.2.7", "6.12.113", "6.1.176")]
 
 
-@pytest.mark.parametrize(("asked", "got"), [("", "7.2.7"), ("7", "7.2.7"), ("6.12", "6.12.113"), ("6.1", "6.1.176"), ("6.1.176", "6.1.176")])
+@pytest.mark.parametrize(
+    ("asked", "got"), [("", "7.2.7"), ("7", "7.2.7"), ("6.12", "6.12.113"), ("6.1", "6.1.176"), ("6.1.176", "6.1.176")]
+)
 def test_a_kernel_is_chosen_by_the_numbers_its_version_begins_with(asked: str, got: str) -> None:
     assert images.choose(asked, KNOWN).version == got
 
 
 def test_a_kernel_that_is_not_here_is_named_with_those_that_are() -> None:
-    with pytest.raises(LabError, match=r"uml-6.2: no such kernel is here. Here are: uml-7.2.7, uml-6.12.113, uml-6.1.176[.]"):
+    with pytest.raises(
+        LabError, match=r"uml-6.2: no such kernel is here. Here are: uml-7.2.7, uml-6.12.113, uml-6.1.176[.]"
+    ):
         images.choose("6.2", KNOWN)
 
 
 def test_the_newest_kernel_is_listed_first_and_each_of_them_boots() -> None:
-    listed = [line.split()[0] for line in subprocess.run([LAB, "kernels"], capture_output=True, text=True, check=True).stdout.splitlines()]
+    listed = [
+        line.split()[0]
+        for line in subprocess.run([LAB, "kernels"], capture_output=True, text=True, check=True).stdout.splitlines()
+    ]
     releases = [tuple(map(int, name.removeprefix("uml-").split("."))) for name in listed]
     assert releases == sorted(releases, reverse=True) and releases
     for name in dict.fromkeys(listed):
-        booted = subprocess.run([LAB, "exec", "--kernel", name, "--", "uname", "-r"], capture_output=True, text=True, check=True).stdout.strip()
+        booted = subprocess.run(
+            [LAB, "exec", "--kernel", name, "--", "uname", "-r"], capture_output=True, text=True, check=True
+        ).stdout.strip()
         assert f"uml-{booted}" == name
-    booted = subprocess.run([LAB, "exec", "--kernel", "uml", "--", "uname", "-r"], capture_output=True, text=True, check=True).stdout.strip()
+    booted = subprocess.run(
+        [LAB, "exec", "--kernel", "uml", "--", "uname", "-r"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     assert f"uml-{booted}" == listed[0]
 
 
@@ -99,7 +125,9 @@ def test_the_newest_kernel_is_listed_first_and_each_of_them_boots() -> None:
 )
 def test_what_is_not_to_be_had_is_said_and_leaves_nothing(arguments: tuple[str, ...], message: str) -> None:
     before = sorted(images.UNPACKED.iterdir()) if images.UNPACKED.is_dir() else []
-    result = subprocess.run([LAB, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300)
+    result = subprocess.run(
+        [LAB, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300
+    )
     assert result.returncode not in (0, 3)
     assert message in result.stderr and "Traceback" not in result.stderr
     left = sorted(images.UNPACKED.iterdir()) if images.UNPACKED.is_dir() else []

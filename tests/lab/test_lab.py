@@ -25,8 +25,40 @@ LAB = str(HERE / "lab")
 NAME = "selftest"
 OTHER = "selftest-2"
 KEY = "0x" + "0123456789abcdef" * 2
-ADD_ESP = ("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000", "enc", "cbc(aes)", KEY)
-ADD_AH = ("ip", "xfrm", "state", "add", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "ah", "spi", "0x1001", "auth", "hmac(md5)", KEY)
+ADD_ESP = (
+    "ip",
+    "xfrm",
+    "state",
+    "add",
+    "src",
+    "192.0.2.1",
+    "dst",
+    "192.0.2.2",
+    "proto",
+    "esp",
+    "spi",
+    "0x1000",
+    "enc",
+    "cbc(aes)",
+    KEY,
+)
+ADD_AH = (
+    "ip",
+    "xfrm",
+    "state",
+    "add",
+    "src",
+    "192.0.2.1",
+    "dst",
+    "192.0.2.2",
+    "proto",
+    "ah",
+    "spi",
+    "0x1001",
+    "auth",
+    "hmac(md5)",
+    KEY,
+)
 
 
 def lab(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -49,7 +81,13 @@ def ssh(host: str, command: str, name: str = NAME) -> subprocess.CompletedProces
 
 def commands(host: str, name: str = NAME) -> str:
     """Arguments of every process of a host."""
-    return run(host, "python3", "-c", "import glob; print([open(name).read() for name in glob.glob('/proc/[0-9]*/cmdline')])", name=name)
+    return run(
+        host,
+        "python3",
+        "-c",
+        "import glob; print([open(name).read() for name in glob.glob('/proc/[0-9]*/cmdline')])",
+        name=name,
+    )
 
 
 def await_true(condition: t.Callable[[], bool], seconds: float = 20) -> None:
@@ -82,7 +120,11 @@ def processes_naming(text: str) -> list[str]:
 
 def kernel_pid(name: str) -> int:
     """PID of the User-Mode Linux process itself: the lowest of those that are not its starters."""
-    pids = [int(line.split()[0]) for line in processes_naming(f"uml_dir={LABS / name}/") if line.split()[1].endswith("linux.uml")]
+    pids = [
+        int(line.split()[0])
+        for line in processes_naming(f"uml_dir={LABS / name}/")
+        if line.split()[1].endswith("linux.uml")
+    ]
     return min(pids)
 
 
@@ -138,14 +180,47 @@ class TestHosts:
         run("enigma", "ip", "xfrm", "state", "flush")
 
     def test_policies_between_data_addresses_do_not_cut_ssh(self) -> None:
-        policy = ("ip", "xfrm", "policy", "add", "src", "0.0.0.0/0", "dst", "0.0.0.0/0", "dir", "out", "tmpl", "proto", "esp", "mode", "transport")
+        policy = (
+            "ip",
+            "xfrm",
+            "policy",
+            "add",
+            "src",
+            "0.0.0.0/0",
+            "dst",
+            "0.0.0.0/0",
+            "dir",
+            "out",
+            "tmpl",
+            "proto",
+            "esp",
+            "mode",
+            "transport",
+        )
         run("enigma", *(word.replace("0.0.0.0/0", "192.168.0.0/16") for word in policy))
-        assert lab("run", "--name", NAME, "enigma", "--", "ping", "-c", "1", "-W", "1", "192.168.13.213").returncode != 0
+        assert (
+            lab("run", "--name", NAME, "enigma", "--", "ping", "-c", "1", "-W", "1", "192.168.13.213").returncode != 0
+        )
         assert ssh("enigma", "hostname").stdout == "enigma\n"
         run("enigma", "ip", "xfrm", "policy", "flush")
 
     def test_wire_sees_packets_between_hosts(self) -> None:
-        command = [LAB, "run", "--name", NAME, "wire", "--", "tcpdump", "-n", "-l", "-c", "1", "-i", "any", "icmp and dst 192.168.13.213"]
+        command = [
+            LAB,
+            "run",
+            "--name",
+            NAME,
+            "wire",
+            "--",
+            "tcpdump",
+            "-n",
+            "-l",
+            "-c",
+            "1",
+            "-i",
+            "any",
+            "icmp and dst 192.168.13.213",
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watcher:
             assert watcher.stderr is not None
             while "listening" not in watcher.stderr.readline():
@@ -154,7 +229,9 @@ class TestHosts:
             assert "192.168.116.16 > 192.168.13.213: ICMP echo request" in watcher.communicate(timeout=30)[0]
 
     def test_run_passes_stdin_streams_and_exit_status(self) -> None:
-        result = lab("run", "--name", NAME, "partym", "--", "sh", "-c", "cat; echo problem >&2; exit 7", stdin="one\ntwo\n")
+        result = lab(
+            "run", "--name", NAME, "partym", "--", "sh", "-c", "cat; echo problem >&2; exit 7", stdin="one\ntwo\n"
+        )
         assert (result.returncode, result.stdout, result.stderr) == (7, "one\ntwo\n", "problem\n")
         assert lab("run", "--name", NAME, "partym", "--", "sh", "-c", "exit 255").returncode == 255
         assert lab("run", "--name", NAME, "partym", "--", "sh", "-c", "kill -9 $$").returncode == 137
@@ -163,10 +240,15 @@ class TestHosts:
 
     def test_run_keeps_words_apart(self) -> None:
         words = ["a b", "", "'", '"', "$HOME", "*", "\\", "ü"]
-        assert json.loads(run("enigma", "python3", "-c", "import json, sys; print(json.dumps(sys.argv[1:]))", *words)) == words
+        assert (
+            json.loads(run("enigma", "python3", "-c", "import json, sys; print(json.dumps(sys.argv[1:]))", *words))
+            == words
+        )
 
     def test_killed_run_leaves_no_command_behind(self) -> None:
-        with subprocess.Popen([LAB, "run", "--name", NAME, "enigma", "--", "sleep", "4242"], stdin=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            [LAB, "run", "--name", NAME, "enigma", "--", "sleep", "4242"], stdin=subprocess.DEVNULL
+        ) as process:
             await_true(lambda: "4242" in commands("enigma"))
             process.terminate()
         await_true(lambda: "4242" not in commands("enigma"))
@@ -193,7 +275,9 @@ class TestHosts:
         """Frames over the MTU were once cut on the way in: 3 MB took two minutes."""
         started = time.monotonic()
         line = ["ssh", "-F", str(LABS / NAME / "ssh_config"), "enigma", "wc -c"]
-        assert subprocess.run(line, input=bytes(3_000_000), check=True, capture_output=True, timeout=100).stdout.split() == [b"3000000"]
+        assert subprocess.run(
+            line, input=bytes(3_000_000), check=True, capture_output=True, timeout=100
+        ).stdout.split() == [b"3000000"]
         assert time.monotonic() - started < 30
 
     def test_hosts_share_no_files_and_the_real_machine_keeps_its_own(self) -> None:
@@ -203,7 +287,11 @@ class TestHosts:
         assert lab("run", "--name", NAME, "partym", "--", "ls", *files).stdout == ""
         assert [file for file in files if os.path.exists(file)] == []
         # What a host needs of a root's home: interpreters, and the checkout where it lies there.
-        kept = {".pyenv", ".local", *(CHECKOUT.relative_to("/root").parts[:1] if CHECKOUT.is_relative_to("/root") else ())}
+        kept = {
+            ".pyenv",
+            ".local",
+            *(CHECKOUT.relative_to("/root").parts[:1] if CHECKOUT.is_relative_to("/root") else ()),
+        }
         assert set(run("enigma", "ls", "-A", "/root").split()) <= {"made-in-lab", *kept}
         assert lab("run", "--name", NAME, "enigma", "--", "touch", f"{CHECKOUT}/made-in-lab").returncode == 1
         assert run("enigma", "ls", "-A", str(LABS)) == ""
@@ -228,8 +316,29 @@ class TestHosts:
     def test_fault_reboot_empties_sadb_spd_and_runtime_and_keeps_files(self) -> None:
         run("enigma", "ip", "xfrm", "state", "flush")
         run("enigma", *ADD_ESP)
-        run("enigma", "ip", "xfrm", "policy", "add", "dir", "out", "dst", "192.0.2.2", "tmpl", "proto", "esp", "mode", "transport")
-        run("enigma", "sh", "-c", "mkdir -m 700 /etc/inet/secret; echo kept > /etc/inet/secret/file; echo lost > /run/file; sleep 4343 >/dev/null 2>&1 &")
+        run(
+            "enigma",
+            "ip",
+            "xfrm",
+            "policy",
+            "add",
+            "dir",
+            "out",
+            "dst",
+            "192.0.2.2",
+            "tmpl",
+            "proto",
+            "esp",
+            "mode",
+            "transport",
+        )
+        run(
+            "enigma",
+            "sh",
+            "-c",
+            "mkdir -m 700 /etc/inet/secret; echo kept > /etc/inet/secret/file; echo lost > /run/file; sleep 4343"
+            " >/dev/null 2>&1 &",
+        )
         assert lab("fault", "--name", NAME, "enigma", "reboot").returncode == 0
         assert ssh("enigma", "ip xfrm state; ip xfrm policy; echo end").stdout == "end\n"
         assert run("enigma", "cat", "/etc/inet/secret/file") == "kept\n"
@@ -246,7 +355,9 @@ class TestHosts:
 
     def test_kernel_and_its_processes_keep_to_one_processor(self) -> None:
         state = json.loads((LABS / NAME / "state.json").read_text(encoding="utf-8"))
-        inside = subprocess.run(["pgrep", "--ns", str(state["pid"]), "--nslist", "net", ""], capture_output=True, text=True, check=True).stdout.split()
+        inside = subprocess.run(
+            ["pgrep", "--ns", str(state["pid"]), "--nslist", "net", ""], capture_output=True, text=True, check=True
+        ).stdout.split()
         kept = {tuple(os.sched_getaffinity(int(pid))) for pid in inside}
         assert state["kernel"] == "host" or (len(kept) == 1 and len(kept.pop()) == 1)
 
@@ -269,7 +380,15 @@ class TestHosts:
 def test_down_leaves_nothing_and_says_when_there_was_nothing(other: str) -> None:
     up(other)
     assert ssh("enigma", "hostname", name=other).returncode == 0
-    master = ["ssh", "-F", str(LABS / other / "ssh_config"), "-oControlMaster=yes", f"-oControlPath=/tmp/{other}.sock", "-fN", "enigma"]
+    master = [
+        "ssh",
+        "-F",
+        str(LABS / other / "ssh_config"),
+        "-oControlMaster=yes",
+        f"-oControlPath=/tmp/{other}.sock",
+        "-fN",
+        "enigma",
+    ]
     subprocess.run(master, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert lab("down", "--name", other).returncode == 0
     assert traces(other) == []
@@ -289,7 +408,12 @@ def test_down_keeps_the_log_on_request(other: str) -> None:
 @pytest.mark.parametrize("how", ["panic", "kill"])
 def test_death_of_the_kernel_is_noticed_with_its_log(other: str, how: str) -> None:
     up(other, "--kernel", "uml")
-    with subprocess.Popen([LAB, "run", "--name", other, "enigma", "--", "sleep", "60"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as sleeper:
+    with subprocess.Popen(
+        [LAB, "run", "--name", other, "enigma", "--", "sleep", "60"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as sleeper:
         if how == "panic":
             lab("run", "--name", other, "wire", "--", "sh", "-c", "echo c > /proc/sysrq-trigger")
         else:
@@ -326,7 +450,9 @@ def test_hang_of_the_kernel_is_noticed(other: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_killed_up_can_be_cleared_away(other: str, number: signal.Signals) -> None:
-    with subprocess.Popen([LAB, "up", "--name", other], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [LAB, "up", "--name", other], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         while not (LABS / other / "state.json").exists():
             time.sleep(0.05)
         process.send_signal(number)
@@ -372,7 +498,9 @@ def test_bad_input_is_named_and_changes_nothing(arguments: tuple[str, ...], mess
 
 def execute(*arguments: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """Run `lab exec`; its result, and what it left behind."""
-    with subprocess.Popen([LAB, "exec", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [LAB, "exec", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         output, errors = process.communicate(timeout=180)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors), traces(f"exec-{process.pid}")
 
@@ -381,14 +509,25 @@ def test_exec_passes_streams_status_directory_and_environment() -> None:
     script = "pwd; echo $LAB_TEST; cat; echo problem >&2; ip -o link | wc -l; exit 9"
     os.environ["LAB_TEST"] = "two words"
     result = subprocess.run(
-        [LAB, "exec", "--env", "LAB_TEST", "--", "sh", "-c", script], cwd=HERE, input="input\n", check=False, capture_output=True, text=True, timeout=120
+        [LAB, "exec", "--env", "LAB_TEST", "--", "sh", "-c", script],
+        cwd=HERE,
+        input="input\n",
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     del os.environ["LAB_TEST"]
     assert (result.returncode, result.stdout, result.stderr) == (9, f"{HERE}\ntwo words\ninput\n1\n", "problem\n")
 
 
 def test_exec_streams_while_the_command_runs() -> None:
-    with subprocess.Popen([LAB, "exec", "--", "sh", "-c", "echo first; sleep 30"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [LAB, "exec", "--", "sh", "-c", "echo first; sleep 30"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "first\n"
         assert process.poll() is None
@@ -399,7 +538,10 @@ def test_exec_streams_while_the_command_runs() -> None:
 def test_exec_gives_root_on_a_kernel_with_esp_and_ah_and_namespaces() -> None:
     result_file = CHECKOUT / "build" / "lab-selftest-result"
     add = " && ".join(" ".join(f"'{word}'" for word in command) for command in (ADD_ESP, ADD_AH))
-    script = f"{add} && ip netns add one && ip -n one xfrm state count && ip xfrm state count && echo done > {result_file} && ! touch {CHECKOUT}/galaxy.yml"
+    script = (
+        f"{add} && ip netns add one && ip -n one xfrm state count && ip xfrm state count && echo done > {result_file}"
+        f" && ! touch {CHECKOUT}/galaxy.yml"
+    )
     result = lab("exec", "--", "sh", "-c", script)
     try:
         assert result.returncode == 0, result.stderr
@@ -427,7 +569,9 @@ def test_exec_reports_a_panic() -> None:
 
 
 def test_killed_exec_takes_its_kernel_along() -> None:
-    with subprocess.Popen([LAB, "exec", "--", "sleep", "4444"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [LAB, "exec", "--", "sleep", "4444"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
         while not (LABS / f"exec-{process.pid}" / "boot.json").exists():
             time.sleep(0.05)
         process.kill()
@@ -438,7 +582,9 @@ def test_killed_exec_takes_its_kernel_along() -> None:
 
 def test_exec_without_esp_has_no_esp_but_ah() -> None:
     words = " ".join(f"'{word}'" for word in ADD_ESP)
-    script = f"! {words} && {' '.join(map(repr, ADD_AH))} && ! modprobe esp4 2>/dev/null && ! grep -q '^esp' /proc/modules"
+    script = (
+        f"! {words} && {' '.join(map(repr, ADD_AH))} && ! modprobe esp4 2>/dev/null && ! grep -q '^esp' /proc/modules"
+    )
     result = lab("exec", "--without", "esp4,esp6", "--", "sh", "-c", script)
     assert result.returncode == 0, result.stderr
     assert "type not found" in result.stderr

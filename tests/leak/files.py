@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every file that is written, told by fanotify(7), even one that is deleted in the same moment: the kernel keeps it until it was looked at.
+"""Every file that is written, told by fanotify(7), even one that is deleted in the same moment: the
+kernel keeps it until it was looked at.
 
 A mark is on a mount of this mount namespace: other namespaces' writes to the same disk are not seen.
 """
@@ -74,11 +75,15 @@ class Watch:
     def __init__(self, mounts: t.Iterable[str]) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.fanotify_mark.argtypes = [ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p]
-        self.descriptor = libc.fanotify_init(FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE, os.O_RDONLY | os.O_CLOEXEC)
+        self.descriptor = libc.fanotify_init(
+            FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE, os.O_RDONLY | os.O_CLOEXEC
+        )
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "fanotify_init")
         for mount in mounts:
-            if libc.fanotify_mark(self.descriptor, FAN_MARK_ADD | FAN_MARK_MOUNT, FAN_CLOSE_WRITE, AT_FDCWD, os.fsencode(mount)):
+            if libc.fanotify_mark(
+                self.descriptor, FAN_MARK_ADD | FAN_MARK_MOUNT, FAN_CLOSE_WRITE, AT_FDCWD, os.fsencode(mount)
+            ):
                 raise OSError(ctypes.get_errno(), "fanotify_mark", mount)
 
     def read(self) -> t.Iterator[Written]:
@@ -90,7 +95,9 @@ class Watch:
                 return
             offset = 0
             while offset < len(buffer):
-                length, dummy_version, dummy_reserved, dummy_size, dummy_mask, descriptor, dummy_pid = EVENT.unpack_from(buffer, offset)
+                length, dummy_version, dummy_reserved, dummy_size, dummy_mask, descriptor, dummy_pid = (
+                    EVENT.unpack_from(buffer, offset)
+                )
                 offset += length
                 if descriptor == FAN_NOFD:
                     raise RuntimeError("fanotify lost events")

@@ -23,10 +23,12 @@ import zlib
 SIZE = 6
 BLOCK = 8  # a DES key: marker and counter
 ODD = bytes(byte if byte.bit_count() % 2 else byte ^ 1 for byte in range(256))
-# Bytes that every notation writes differently: above ASCII, so that no text holds them raw; odd, so that DES leaves them; a letter in their hex digits.
+# Bytes that every notation writes differently: above ASCII, so that no text holds them raw; odd, so
+# that DES leaves them; a letter in their hex digits.
 ALPHABET = tuple(byte for byte in range(0xA0, 0x100) if byte.bit_count() % 2 and byte % 16 >= 10)
 
-# Between two bytes written as hex digits: separators of dumps, prefixes of C and Python literals, of JSON, URLs, and of escapes within escapes.
+# Between two bytes written as hex digits: separators of dumps, prefixes of C and Python literals,
+# of JSON, URLs, and of escapes within escapes.
 BETWEEN_HEX = rb"(?:['\",;]{0,2}[\s:._-]{0,3}(?:0x|\\{1,8}(?:x|u00|udc)|%(?:25)?|&#x)?)"
 BETWEEN_DECIMAL = rb"[\s,;]{1,3}"
 BETWEEN_OCTAL = rb"\\{1,8}0?"
@@ -41,7 +43,9 @@ def new() -> bytes:
 
 
 class Keys:
-    """Makes keys of any length that carry the marker, no two of them equal, each with DES parity and without a repeated DES key."""
+    """Makes keys of any length that carry the marker, no two of them equal, each with DES parity
+    and without a repeated DES key.
+    """
 
     def __init__(self, marker: bytes) -> None:
         self._marker = marker
@@ -77,7 +81,9 @@ def forms(marker: bytes) -> dict[str, bytes]:
 
 
 def _base64(data: bytes, offset: int) -> bytes:
-    """data in base64, standard and URL alphabet, as it looks ``offset`` bytes after a multiple of three: only characters that its neighbours leave alone."""
+    """data in base64, standard and URL alphabet, as it looks ``offset`` bytes after a multiple of
+    three: only characters that its neighbours leave alone.
+    """
     text = base64.b64encode(bytes(offset) + data)
     first = -(-offset * 8 // 6)
     last = (offset + len(data)) * 8 // 6
@@ -89,7 +95,9 @@ class Search:
     """Finds the marker in bytes, also inside gzip, zlib and zip data."""
 
     def __init__(self, marker: bytes) -> None:
-        self._expression = re.compile(b"|".join(b"(?P<%s>%s)" % (name.encode(), form) for name, form in forms(marker).items()))
+        self._expression = re.compile(
+            b"|".join(b"(?P<%s>%s)" % (name.encode(), form) for name, form in forms(marker).items())
+        )
 
     def first(self, data: bytes) -> str:
         """Name of the notation in which the marker first occurs; empty for none."""
@@ -100,9 +108,13 @@ class Search:
         return (match.lastgroup or "") if match else ""
 
     def context(self, data: bytes, around: int = 60) -> str:
-        """Where it occurs, for the report, on one line and without what follows the marker; empty where it does only in packed data."""
+        """Where it occurs, for the report, on one line and without what follows the marker; empty
+        where it does only in packed data.
+        """
         match = self._expression.search(data)
-        return data[max(0, match.start() - around) : match.start()].decode("utf-8", "replace") + "<KEY>" if match else ""
+        return (
+            data[max(0, match.start() - around) : match.start()].decode("utf-8", "replace") + "<KEY>" if match else ""
+        )
 
 
 def unpacked(data: bytes) -> t.Iterator[bytes]:

@@ -8,9 +8,9 @@
 - every file that is written (files.py), and at the end all files of the file systems that are the system's own;
 - what is sent to syslog and to the journal.
 
-Standard input and output speak JSON, one object a line: first the `Order`, answered when all watches stand; then any number of ``{}``, each answered
-by what was found since the last; end of input ends it. The marker comes by standard input, so that this program is no leak of its own.
-"""
+Standard input and output speak JSON, one object a line: first the `Order`, answered when all
+watches stand; then any number of ``{}``, each answered by what was found since the last; end of
+input ends it. The marker comes by standard input, so that this program is no leak of its own."""
 
 from __future__ import annotations
 
@@ -200,7 +200,9 @@ def _record_programs(library: bytes) -> int:
 
 
 def make_private() -> None:
-    """Give this mount namespace its own temporary folders, /run, /etc and /dev; of /run it keeps the network namespaces."""
+    """Give this mount namespace its own temporary folders, /run, /etc and /dev; of /run it keeps
+    the network namespaces.
+    """
     staging = "/tmp"
     _mount("-t", "tmpfs", "-o", "mode=1777", "tmpfs", staging)
     for name, kept in {"run": ["netns"], "dev": ["pts", "net"]}.items():
@@ -229,7 +231,13 @@ def _make_devices(folder: str) -> None:
         os.mknod(f"{folder}/{device}", status.st_mode, status.st_rdev)
         os.chmod(f"{folder}/{device}", stat.S_IMODE(status.st_mode))
     os.mkdir(f"{folder}/shm")
-    for link, target in {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}.items():
+    for link, target in {
+        "ptmx": "pts/ptmx",
+        "fd": "/proc/self/fd",
+        "stdin": "fd/0",
+        "stdout": "fd/1",
+        "stderr": "fd/2",
+    }.items():
         os.symlink(target, f"{folder}/{link}")
 
 

@@ -2,16 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Connections whose next generation, prepared already, carries the marker in every key: the role takes it up as its own."""
+"""Connections whose next generation, prepared already, carries the marker in every key: the role
+takes it up as its own.
+"""
 
 from __future__ import annotations
 
 import re
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
 
 from .stage import CONTROLLER, HOSTS, WORK, Outcome, Stage
 
@@ -22,7 +24,10 @@ CONNECTIONS: list[dict[str, t.Any]] = [
     {
         "name": "old",
         "endpoints": {"enigma": "192.168.116.16", "partym": "192.168.13.213"},
-        "associations": [{"protocol": "esp", "encryption_algorithm": "3des-cbc", "authentication_algorithm": "hmac-md5"}, {"protocol": "ah"}],
+        "associations": [
+            {"protocol": "esp", "encryption_algorithm": "3des-cbc", "authentication_algorithm": "hmac-md5"},
+            {"protocol": "ah"},
+        ],
     },
     {"name": "new", "endpoints": {"enigma": "fd00:192:168:116::16", "partym": "fd00:192:168:13::213"}},
 ]

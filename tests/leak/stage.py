@@ -4,8 +4,8 @@
 
 """A controller and hosts under observation, and the judgement of what was seen there.
 
-The controller is a cell: mount and PID namespaces of its own on this machine, so that what others do here neither disturbs nor is disturbed.
-"""
+The controller is a cell: mount and PID namespaces of its own on this machine, so that what others
+do here neither disturbs nor is disturbed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ class Leak(t.NamedTuple):
 
     def __str__(self) -> str:
         kind, place, form, mode, uid, context = self.finding
-        return f"{self.system}: {kind} {place} ({form}{f', mode {mode}, uid {uid}' if kind == 'file' else ''}): …{context!r}"
+        return (
+            f"{self.system}: {kind} {place} ({form}{f', mode {mode}, uid {uid}' if kind == 'file' else ''}):"
+            f" …{context!r}"
+        )
 
 
 class Outcome(t.NamedTuple):
@@ -67,8 +70,15 @@ class Outcome(t.NamedTuple):
 
 
 def is_allowed(system: str, finding: observe.Finding) -> bool:
-    """A key may be in a protected file of a host: root's, mode 0600. The kernel's SADB is no place that the search covers."""
-    return system != CONTROLLER and finding.kind == "file" and finding.place.startswith(SECRET_FOLDER) and (finding.mode, finding.uid) == ("0600", 0)
+    """A key may be in a protected file of a host: root's, mode 0600. The kernel's SADB is no place
+    that the search covers.
+    """
+    return (
+        system != CONTROLLER
+        and finding.kind == "file"
+        and finding.place.startswith(SECRET_FOLDER)
+        and (finding.mode, finding.uid) == ("0600", 0)
+    )
 
 
 class System:
@@ -131,11 +141,17 @@ class Stage:
 
     def _observe(self) -> None:
         recorder = base64.b64encode(compile_recorder()).decode("ascii")
-        order = observe.Order(marker=self.marker.hex(), recorder=recorder, private=False, search=list(OWN_FOLDERS), share=0.08)  # all hosts share one processor
+        order = observe.Order(
+            marker=self.marker.hex(), recorder=recorder, private=False, search=list(OWN_FOLDERS), share=0.08
+        )  # all hosts share one processor
         program = ["env", f"PYTHONPATH={COLLECTIONS}", "/usr/bin/python3", "-B", "-m", observe.__name__]
         cell = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *program]
         private = observe.Order(
-            marker=self.marker.hex(), recorder=recorder, private=True, search=["/run", "/tmp", "/dev/shm", "/var/tmp", str(WORK)], share=0.3
+            marker=self.marker.hex(),
+            recorder=recorder,
+            private=True,
+            search=["/run", "/tmp", "/dev/shm", "/var/tmp", str(WORK)],
+            share=0.3,
         )
         self._systems.append(System(CONTROLLER, cell, private))
         self._systems += [System(host, [*LAB, "run", "--name", NAME, host, "--", *program], order) for host in HOSTS]
@@ -157,7 +173,9 @@ class Stage:
             return ["nsenter", f"--target={self._cell}", "--mount", "--pid", "--", "sh", "-c", folder]
         return [*LAB, "run", "--name", NAME, system, "--", *command]
 
-    def run(self, system: str, *command: str, stdin: bytes = b"", environment: t.Mapping[str, str] | None = None) -> Outcome:
+    def run(
+        self, system: str, *command: str, stdin: bytes = b"", environment: t.Mapping[str, str] | None = None
+    ) -> Outcome:
         """Run a command on a system and judge what all observers saw, and what it printed."""
         result = subprocess.run(
             self.command(system, *command),
@@ -171,7 +189,9 @@ class Stage:
         if form := self.search.first(result.stdout):
             printed = observe.Finding("output", command[0], form, "", 0, self.search.context(result.stdout))
             seen[system]["findings"].append(printed)
-        everything = [Leak(name, observe.Finding(*finding)) for name, answer in seen.items() for finding in answer["findings"]]
+        everything = [
+            Leak(name, observe.Finding(*finding)) for name, answer in seen.items() for finding in answer["findings"]
+        ]
         return Outcome(
             result.returncode,
             result.stdout.decode("utf-8", "replace"),
@@ -183,7 +203,10 @@ class Stage:
 
     def _collect(self) -> dict[str, dict[str, t.Any]]:
         seen: dict[str, dict[str, t.Any]] = {}
-        threads = [threading.Thread(target=lambda system=system: seen.update({system.name: system.collect()})) for system in self._systems]
+        threads = [
+            threading.Thread(target=lambda system=system: seen.update({system.name: system.collect()}))
+            for system in self._systems
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -216,8 +239,16 @@ class Stage:
             shutil.rmtree(WORK / name, ignore_errors=True)
             (WORK / name).unlink(missing_ok=True)
 
-    def playbook(self, playbook: str, *arguments: str, pipelining: bool, debug: bool, settings: t.Mapping[str, t.Any] | None = None) -> Outcome:
-        """Run a playbook of ours, or one of the collection by its full name, as loudly as Ansible can, with everything switched on that it may write.
+    def playbook(
+        self,
+        playbook: str,
+        *arguments: str,
+        pipelining: bool,
+        debug: bool,
+        settings: t.Mapping[str, t.Any] | None = None,
+    ) -> Outcome:
+        """Run a playbook of ours, or one of the collection by its full name, as loudly as Ansible
+        can, with everything switched on that it may write.
 
         ``settings`` and ``pipelining`` are variables of the group, as users set them; a task may override them.
         """
@@ -231,11 +262,15 @@ class Stage:
         outcome = self._ansible("ansible-playbook", "-vvvvv", "--diff", *arguments, path, debug=debug)
         silent = [name for name in WRITTEN if not (WORK / name).exists()]
         if silent:
-            raise RuntimeError(f"Ansible did not write what it was told to write: {', '.join(silent)}\n{outcome.output}")
+            raise RuntimeError(
+                f"Ansible did not write what it was told to write: {', '.join(silent)}\n{outcome.output}"
+            )
         return outcome
 
     def list_inventory(self) -> Outcome:
-        """Have Ansible print all variables of all hosts, cached facts among them, as the last playbook had and left them."""
+        """Have Ansible print all variables of all hosts, cached facts among them, as the last
+        playbook had and left them.
+        """
         return self._ansible("ansible-inventory", "--list", debug=False)
 
     def _ansible(self, program: str, *arguments: str, debug: bool) -> Outcome:
@@ -260,7 +295,9 @@ class Stage:
             "LEAK_RESULTS": str(WORK / "results"),
         }
         options = ["-i", str(WORK / "inventory"), "--vault-password-file", str(WORK / "vault.txt")]
-        return self.run(CONTROLLER, str(Path(sys.executable).with_name(program)), *options, *arguments, environment=environment)
+        return self.run(
+            CONTROLLER, str(Path(sys.executable).with_name(program)), *options, *arguments, environment=environment
+        )
 
 
 def compile_recorder() -> bytes:
@@ -268,5 +305,8 @@ def compile_recorder() -> bytes:
     library = WORK / "exec.so"
     source = HERE / "exec_record.c"
     definition = f'-DRECORD="{observe.RECORD}"'
-    subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC", definition, "-o", str(library), str(source)], check=True)
+    subprocess.run(
+        ["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC", definition, "-o", str(library), str(source)],
+        check=True,
+    )
     return library.read_bytes()

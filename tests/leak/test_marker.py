@@ -16,8 +16,8 @@ import zlib
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, Algorithm
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import ALGORITHMS, Algorithm
 from ansible_collections.ipsec.manual.tests.leak import marker
 
 Notation = t.Callable[[bytes], bytes]
@@ -85,7 +85,9 @@ def test_a_piece_of_a_key_is_found() -> None:
 def test_keys_are_good_ones_for_every_algorithm(algorithm: Algorithm) -> None:
     pattern = marker.new()
     maker = marker.Keys(pattern)
-    made = [maker.key(bits // 8) for bits in algorithm.material_bits for dummy in range(300) if bits >= 8 * marker.BLOCK]
+    made = [
+        maker.key(bits // 8) for bits in algorithm.material_bits for dummy in range(300) if bits >= 8 * marker.BLOCK
+    ]
     assert made
     assert len(set(made)) == len(made)
     for key in made:

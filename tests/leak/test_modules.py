@@ -10,14 +10,18 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.tests.leak import marker
 from ansible_collections.ipsec.manual.tests.leak.stage import CONTROLLER, HOSTS, Stage
 
 SOURCE, DESTINATION = "192.168.116.16", "192.168.13.213"
-ADD = f"add esp spi 0x{{spi:x}} src {SOURCE} dst {DESTINATION} encralg aes-cbc authalg hmac-sha256 encrkey {{one}} authkey {{two}}\n"
-# A good line, and what makes it a bad one: (old, new); {one} to {four} are keys of 256 bits, {cut} lacks the last digit of one.
+ADD = (
+    f"add esp spi 0x{{spi:x}} src {SOURCE} dst {DESTINATION} encralg aes-cbc authalg hmac-sha256 encrkey {{one}}"
+    " authkey {two}\n"
+)
+# A good line, and what makes it a bad one: (old, new); {one} to {four} are keys of 256 bits, {cut}
+# lacks the last digit of one.
 FLAWS: dict[str, tuple[str, str]] = {
     "odd": ("{one}", "{cut}"),
     "short": ("{one}", "{cut:.62}"),
@@ -55,7 +59,10 @@ def test_no_refusal_of_a_text_quotes_a_key(name: str) -> None:
     assert search.first(text.encode())
     with pytest.raises(IpsecError) as refusal:
         language.parse(text + flawed("odd", marker.Keys(pattern), 0x1001), name="text")
-    shown = f"{refusal.value} {refusal.value!r} {vars(refusal.value)!r} {refusal.value.args!r} {refusal.value.__context__!r}"
+    shown = (
+        f"{refusal.value} {refusal.value!r} {vars(refusal.value)!r} {refusal.value.args!r}"
+        f" {refusal.value.__context__!r}"
+    )
     assert search.first(shown.encode()) == "", shown
 
 
@@ -119,8 +126,14 @@ def variables(stage: Stage) -> dict[str, t.Any]:
         "leak_bad_sas": {
             "short and odd": {"encryption_key": key(192)[:-2], "authentication_key": key(128)[:-1]},
             "both keys exchanged": {"encryption_key": key(128), "authentication_key": key(192)},
-            "in other options too": {**dict.fromkeys(("spi", "encryption_algorithm", "encryption_key"), key(192)), "authentication_key": key(120) + "zz"},
-            **{f"as {option} alone": {option: key(192)} for option in ("protocol", "spi", "source", "encryption_algorithm", "mark", "reqid")},
+            "in other options too": {
+                **dict.fromkeys(("spi", "encryption_algorithm", "encryption_key"), key(192)),
+                "authentication_key": key(120) + "zz",
+            },
+            **{
+                f"as {option} alone": {option: key(192)}
+                for option in ("protocol", "spi", "source", "encryption_algorithm", "mark", "reqid")
+            },
             "in an option that does not exist": {"encryption-key": key(192)},
         },
         "leak_texts": {"one": esp(0x1001) + ah(0x1002), "two": esp(0x1003) + esp(0x1004) + ah(0x1005)},
@@ -138,8 +151,15 @@ def test_modules_let_no_key_out(stage: Stage) -> None:
     assert outcome.status == 0, outcome.output
     assert outcome.output.count("changed: [enigma] => (item=(censored due to no_log))") == len(values["leak_loop_keys"])
     assert outcome.output.count("RuntimeError: thrown in the middle") >= 2
-    assert {leak.finding.place for leak in outcome.allowed} >= {"/etc/inet/secret/ipseckeys", "/etc/inet/secret/ipseckeys.previous"}
-    assert {"ansible-ipsec.manual.ipsec_sa", "ansible-ipsec.manual.ipsec_sadb", "ansible-ipsec.manual.ipseckeys_file"} <= outcome.invocations[HOSTS[0]]
+    assert {leak.finding.place for leak in outcome.allowed} >= {
+        "/etc/inet/secret/ipseckeys",
+        "/etc/inet/secret/ipseckeys.previous",
+    }
+    assert {
+        "ansible-ipsec.manual.ipsec_sa",
+        "ansible-ipsec.manual.ipsec_sadb",
+        "ansible-ipsec.manual.ipseckeys_file",
+    } <= outcome.invocations[HOSTS[0]]
     assert outcome.counts[CONTROLLER]["execs"] > 0
     keys = stage.kernel_keys(HOSTS[0])
     assert len(keys) == 5

@@ -11,13 +11,30 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.leak.rotations import CONNECTIONS, FILE, KEYS, KEYSTORE, SETTINGS, check_watched, keys_in, keystore, prepare
+from ansible_collections.ipsec.manual.tests.leak.rotations import (
+    CONNECTIONS,
+    FILE,
+    KEYS,
+    KEYSTORE,
+    SETTINGS,
+    check_watched,
+    keys_in,
+    keystore,
+    prepare,
+)
 from ansible_collections.ipsec.manual.tests.leak.stage import HOSTS, WORK, Outcome, Stage
 
 
 def rotate(stage: Stage, *, plain: bool = False) -> Outcome:
-    """Rotate: plain as most users would, on connections that do not pipeline; else with debug messages and without the role's no_log."""
-    outcome = stage.playbook("ipsec.manual.rotate", pipelining=not plain, debug=not plain, settings={**SETTINGS, "rotate_secure_logging": plain})
+    """Rotate: plain as most users would, on connections that do not pipeline; else with debug
+    messages and without the role's no_log.
+    """
+    outcome = stage.playbook(
+        "ipsec.manual.rotate",
+        pipelining=not plain,
+        debug=not plain,
+        settings={**SETTINGS, "rotate_secure_logging": plain},
+    )
     listed = stage.list_inventory()
     assert HOSTS[0] in listed.output
     assert (WORK / "retry").exists() is (outcome.status != 0)
@@ -61,7 +78,9 @@ def test_rotation_that_is_rolled_back_lets_no_key_out(stage: Stage) -> None:
     assert outcome.status != 0
     check_watched(outcome)
     assert "partym: what it held before this run" in outcome.output
-    files = {re.sub(r"/[.](.*)[.][0-9a-f]+[.]tmp$", r"/\1", leak.finding.place) for leak in outcome.allowed}  # seen before or after the rename
+    files = {
+        re.sub(r"/[.](.*)[.][0-9a-f]+[.]tmp$", r"/\1", leak.finding.place) for leak in outcome.allowed
+    }  # seen before or after the rename
     assert files == {FILE, f"{FILE}.next", f"{FILE}.previous"}
     assert {host: sorted(stage.kernel_keys(host)) for host in HOSTS} == before
 

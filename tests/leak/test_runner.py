@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A rotation as an automation controller runs it: ansible-runner, a private data directory, the collection from its artifact."""
+"""A rotation as an automation controller runs it: ansible-runner, a private data directory, the
+collection from its artifact.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,20 @@ def install() -> None:
 def galaxy(*arguments: str) -> None:
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(INSTALLED), "PYTHONPATH": ""}
     done = subprocess.run(
-        [TOOLS / "ansible-galaxy", "collection", *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [TOOLS / "ansible-galaxy", "collection", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout
 
 
 def write_data(stage: Stage) -> None:
-    """The private data directory: inventory, settings, and the vault's password as the answer to Ansible's question for it."""
+    """The private data directory: inventory, settings, and the vault's password as the answer to
+    Ansible's question for it.
+    """
     inventory, input_folder = DATA / "inventory", DATA / "env"
     for folder in (inventory, input_folder, DATA / "project"):
         folder.mkdir(parents=True)
@@ -50,7 +59,11 @@ def write_data(stage: Stage) -> None:
     inputs: dict[str, t.Any] = {
         "cmdline": "--ask-vault-pass -vvvv --diff",
         "passwords": {r"^Vault password:\s*$": password},
-        "envvars": {"ANSIBLE_COLLECTIONS_PATH": str(INSTALLED), "ANSIBLE_HOME": "/tmp/home/.ansible", "HOME": "/tmp/home"},
+        "envvars": {
+            "ANSIBLE_COLLECTIONS_PATH": str(INSTALLED),
+            "ANSIBLE_HOME": "/tmp/home/.ansible",
+            "HOME": "/tmp/home",
+        },
         "settings": {"idle_timeout": 300, "job_timeout": 900},
     }
     for name, value in inputs.items():

@@ -21,7 +21,8 @@ subprocess.run(["/bin/false"], env={"PASSWORD": key.upper()})
 subprocess.run(["/bin/sleep", "0.3"], env={"PASSWORD": key})
 subprocess.run(["/bin/sh", "-c", "sleep 0.3; :", key])
 packed = gzip.compress(bytes.fromhex(key))
-for path, data in {"/tmp/gone": key.encode(), "/dev/shm/packed": packed, "/var/tmp/" + key: b"1", "/etc/planted": key.encode()}.items():
+written = {"/tmp/gone": key.encode(), "/dev/shm/packed": packed, "/var/tmp/" + key: b"1", "/etc/planted": key.encode()}
+for path, data in written.items():
     pathlib.Path(path).write_bytes(data)
     os.unlink(path)
 os.makedirs("/etc/inet/secret", exist_ok=True)
@@ -79,11 +80,17 @@ def test_leaks_of_a_careless_playbook_are_seen(stage: Stage) -> None:
     assert {"output", "file"} <= outcome.kinds(CONTROLLER)
     assert {"argv", "exec argv", "exec environ", "file", "log"} <= outcome.kinds(HOSTS[0])
     written = {
-        leak.finding.place.replace(str(staging.WORK), "").split("/")[1] for leak in outcome.leaks if leak.finding.kind == "file" and leak.system == CONTROLLER
+        leak.finding.place.replace(str(staging.WORK), "").split("/")[1]
+        for leak in outcome.leaks
+        if leak.finding.kind == "file" and leak.system == CONTROLLER
     }
     assert {"ansible.log", "facts", "junit", "results", "tree"} <= written
     assert "output" in listed.kinds(CONTROLLER), listed.output
-    modules = [leak.finding.place for leak in outcome.leaks if leak.system == HOSTS[0] and "/.ansible/tmp/" in leak.finding.place]
+    modules = [
+        leak.finding.place
+        for leak in outcome.leaks
+        if leak.system == HOSTS[0] and "/.ansible/tmp/" in leak.finding.place
+    ]
     assert modules  # an option in a module's temporary file
 
 

@@ -19,8 +19,8 @@ import yaml
 
 from ansible.parsing.vault import VaultLib, VaultSecret
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import format_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.tests.liar import stand_in
 
 COLLECTIONS = pathlib.Path(language.__file__).parents[6]
@@ -35,7 +35,10 @@ CONTROLLER = os.environ.get("LIAR_CONTROLLER", sys.executable)
 PAIRS = (("a", "b"), ("a", "c"), ("b", "c"))
 
 
-_CODE = "import pathlib, sys; from ansible_collections.ipsec.manual.tests.liar import stand_in; stand_in.main(pathlib.Path(sys.argv[1]))"
+_CODE = (
+    "import pathlib, sys; from ansible_collections.ipsec.manual.tests.liar import stand_in;"
+    " stand_in.main(pathlib.Path(sys.argv[1]))"
+)
 _PYTHON = f"""#!/bin/sh
 PYTHONPATH={COLLECTIONS} exec {sys.executable} -c '{_CODE}' "$(dirname "$0")" "$@"
 """
@@ -74,10 +77,15 @@ class Fleet:
             python = home / "python"
             python.write_text(_PYTHON, encoding="utf-8")
             python.chmod(0o755)
-            self.inventory["all"]["hosts"][host] = {"ansible_connection": "local", "ansible_python_interpreter": str(python)}
+            self.inventory["all"]["hosts"][host] = {
+                "ansible_connection": "local",
+                "ansible_python_interpreter": str(python),
+            }
 
     def lie(self, host: str, **modules: t.Any) -> None:
-        """From now on the host lies in the answers of these modules, ``MODULE`` or ``MODULE:STATE``: `stand_in` reads what is given."""
+        """From now on the host lies in the answers of these modules, ``MODULE`` or
+        ``MODULE:STATE``: `stand_in` reads what is given.
+        """
         (self.folder / host / "lies.json").write_text(json.dumps(modules), encoding="utf-8")
 
     def run(
@@ -88,12 +96,24 @@ class Fleet:
         play: t.Mapping[str, t.Any] | None = None,
         before: t.Sequence[t.Any] = (),
     ) -> Run:
-        """Run the role `rotate` over all hosts, with role parameters, extra variables, keywords of the play and tasks before."""
+        """Run the role `rotate` over all hosts, with role parameters, extra variables, keywords of
+        the play and tasks before.
+        """
         roles = {"ansible.builtin.import_role": {"name": "ipsec.manual.rotate"}, "vars": dict(role or {})}
         content = [{"hosts": "all", "gather_facts": False, "tasks": [*before, roles], **(play or {})}]
         (self.folder / "play.yml").write_text(json.dumps(content), encoding="utf-8")
         (self.folder / "hosts.yml").write_text(yaml.safe_dump(self.inventory), encoding="utf-8")
-        command = [CONTROLLER, "-m", "ansible", "playbook", "-i", "hosts.yml", "--vault-password-file", "password", *options]
+        command = [
+            CONTROLLER,
+            "-m",
+            "ansible",
+            "playbook",
+            "-i",
+            "hosts.yml",
+            "--vault-password-file",
+            "password",
+            *options,
+        ]
         command += ["-e", json.dumps(dict(extra))] if extra else []
         environment = {
             **os.environ,
@@ -104,7 +124,14 @@ class Fleet:
             **self.environment,
         }
         done = subprocess.run(
-            [*command, "play.yml"], cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False
+            [*command, "play.yml"],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
         )
         return Run(done.returncode, done.stdout)
 
@@ -126,7 +153,9 @@ class Fleet:
         return {sa for sa in found if {format_address(sa.source), format_address(sa.destination)} == ends}
 
     def ciphers(self) -> set[str]:
-        return {f"{sa.encryption}/{sa.authentication}" for host in HOSTS for sa in stand_in._sas(self.state(host)["kernel"])}
+        return {
+            f"{sa.encryption}/{sa.authentication}" for host in HOSTS for sa in stand_in._sas(self.state(host)["kernel"])
+        }
 
     def record(self, name: str) -> dict[str, t.Any]:
         vault = VaultLib([("default", VaultSecret(PASSWORD.encode()))])
@@ -138,4 +167,6 @@ class Fleet:
 
     @staticmethod
     def changed(run: Run) -> dict[str, int]:
-        return {host: int(number) for host, number in re.findall(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)", run.output, re.M)}
+        return {
+            host: int(number) for host, number in re.findall(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)", run.output, re.M)
+        }

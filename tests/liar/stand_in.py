@@ -4,8 +4,9 @@
 
 """A host for the controller's side alone: what Ansible takes for the host's Python answers in the place of the modules.
 
-It holds its SAs and protected files in memory of its own, a JSON file, and tells lies where a file of lies says so. Kernels
-are not the matter here; with them, hosts that lie are tested in the lab (`test_lab.py`).
+It holds its SAs and protected files in memory of its own, a JSON file, and tells lies where a file
+of lies says so. Kernels are not the matter here; with them, hosts that lie are tested in the lab
+(`test_lab.py`).
 
 The shell wrapper that `hosts.Fleet` writes calls `main` with the host's folder. A module arrives on standard input, as
 Ansible's pipelining sends it.
@@ -20,8 +21,9 @@ import sys
 import time
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language, plan
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_held import held
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.module_utils._module.held import held
 
 State = t.Dict[str, t.Any]
 Options = t.Dict[str, t.Any]
@@ -31,7 +33,9 @@ EMPTY: State = {"kernel": "", "files": {}, "policies": []}
 
 def main(folder: pathlib.Path) -> None:
     # Modules of Ansible's own come as files.
-    module, options = _called(pathlib.Path(sys.argv[2]).read_text(encoding="utf-8") if len(sys.argv) > 2 else sys.stdin.read())
+    module, options = _called(
+        pathlib.Path(sys.argv[2]).read_text(encoding="utf-8") if len(sys.argv) > 2 else sys.stdin.read()
+    )
     with (folder / "asked.jsonl").open("a", encoding="utf-8") as log:
         print(json.dumps({"module": module, "options": options}), file=log)
     state: State = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -58,9 +62,13 @@ def _called(source: str) -> tuple[str, Options]:
     """The module that a payload would run, and its options."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and {"ansible_module", "params"} <= {keyword.arg for keyword in node.keywords}:
-            values = {keyword.arg: keyword.value.value for keyword in node.keywords if isinstance(keyword.value, ast.Constant)}
+            values = {
+                keyword.arg: keyword.value.value for keyword in node.keywords if isinstance(keyword.value, ast.Constant)
+            }
             options = json.loads(t.cast(str, values["params"]))["ANSIBLE_MODULE_ARGS"]
-            return str(values["ansible_module"]).rpartition(".")[2], {key: value for key, value in options.items() if not key.startswith("_")}
+            return str(values["ansible_module"]).rpartition(".")[2], {
+                key: value for key, value in options.items() if not key.startswith("_")
+            }
     sys.exit("this is no module")
 
 
@@ -79,7 +87,11 @@ def _preflight(state: State, options: Options) -> t.Any:
         "epoch": time.time(),
         "file": {"path": options["path"], "sas": len(stored), "digest": _digest(stored, options)},
         "held": held(sas, bytes.fromhex(options.get("digest_key") or "")),
-        "leftovers": [path for path in (options["path"] + end for end in (".next", ".previous", ".replaced")) if path in state["files"]],
+        "leftovers": [
+            path
+            for path in (options["path"] + end for end in (".next", ".previous", ".replaced"))
+            if path in state["files"]
+        ],
         "keys_hidden": False,
         "spis": sorted({f"0x{sa.spi:08x}" for sa in (*sas, *stored)}),
         "backend": "xfrm",
@@ -98,7 +110,14 @@ def _file(state: State, options: Options) -> t.Any:
     new = language.render(sas)
     changed = files.get(path) != new
     files[path] = new
-    return {"changed": changed, "path": path, "mode": "0600", "owner": "root", "sas": len(sas), "digest": _digest(sas, options)}
+    return {
+        "changed": changed,
+        "path": path,
+        "mode": "0600",
+        "owner": "root",
+        "sas": len(sas),
+        "digest": _digest(sas, options),
+    }
 
 
 def _sadb(state: State, options: Options) -> t.Any:
@@ -118,7 +137,12 @@ def _sadb(state: State, options: Options) -> t.Any:
     return {
         "changed": changed,
         "operations": [],
-        "counts": {**none, "added": len(set(new) - set(old)), "deleted": len(set(old) - set(new)), "unchanged": len(set(new) & set(old))},
+        "counts": {
+            **none,
+            "added": len(set(new) - set(old)),
+            "deleted": len(set(old) - set(new)),
+            "unchanged": len(set(new) & set(old)),
+        },
         "digest": _digest(wanted, options),
         "backend": "xfrm",
         **({"missing": False} if options.get("ignore_missing") else {}),

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One host of the lab has a Python that edits what modules answer. The other two talk before, meanwhile, and after, through SAs of a real kernel."""
+"""One host of the lab has a Python that edits what modules answer. The other two talk before,
+meanwhile, and after, through SAs of a real kernel.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,13 @@ for field, lie in json.load(open("/var/tmp/lies")).items():
 sys.stdout.buffer.write(done.stdout)
 sys.exit(done.returncode)
 """
-WEAK = [{"name": "mesh", "endpoints": [*HONEST, LIAR], "associations": [{"encryption_algorithm": "null", "authentication_algorithm": "hmac-md5"}]}]
+WEAK = [
+    {
+        "name": "mesh",
+        "endpoints": [*HONEST, LIAR],
+        "associations": [{"encryption_algorithm": "null", "authentication_algorithm": "hmac-md5"}],
+    }
+]
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +61,25 @@ def project(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder: pathlib.Path = tmp_path_factory.mktemp("project")
     project = Project(folder, NAME)
     project.connections = [{"name": "mesh", "endpoints": [*HONEST, LIAR]}]
-    (folder / "liar.yml").write_text(json.dumps({"all": {"hosts": {LIAR: {"ansible_python_interpreter": "/var/tmp/python"}}}}), encoding="utf-8")
+    (folder / "liar.yml").write_text(
+        json.dumps({"all": {"hosts": {LIAR: {"ansible_python_interpreter": "/var/tmp/python"}}}}), encoding="utf-8"
+    )
     write(hosts[LIAR], "/var/tmp/python", PYTHON)
     tell(hosts[LIAR])
-    hosts["enigma"].run("ip", "xfrm", "state", "add", *FOREIGN, "reqid", "4242", "mode", "transport", "enc", "cbc(aes)", "0x" + "5a" * 32)
+    hosts["enigma"].run(
+        "ip",
+        "xfrm",
+        "state",
+        "add",
+        *FOREIGN,
+        "reqid",
+        "4242",
+        "mode",
+        "transport",
+        "enc",
+        "cbc(aes)",
+        "0x" + "5a" * 32,
+    )
     project.run_well("-i", "liar.yml")
     return project
 
@@ -91,7 +114,14 @@ def talk(hosts: Hosts) -> None:
 @pytest.mark.parametrize(
     "lies",
     [
-        pytest.param({"held": {"ansible_facts": {"ipsec_connections": WEAK, "rotate_connections": WEAK, "rotate_keystore": "/evil"}}}, id="facts"),
+        pytest.param(
+            {
+                "held": {
+                    "ansible_facts": {"ipsec_connections": WEAK, "rotate_connections": WEAK, "rotate_keystore": "/evil"}
+                }
+            },
+            id="facts",
+        ),
         pytest.param({"counts": {"digest": {"|".join(sorted(SHARED)): "0" * 32}}}, id="digest"),
         pytest.param({"counts": None}, id="lost"),
     ],

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One host of three answers what an attacker likes. The other two end as an honest run leaves them, or untouched; the liar is named, and the run fails."""
+"""One host of three answers what an attacker likes. The other two end as an honest run leaves them,
+or untouched; the liar is named, and the run fails.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def honest_pair(liar: str) -> tuple[str, str]:
 
 
 def spared(fleet: Fleet, liar: str, before: t.AbstractSet[t.Any]) -> None:
-    """The two honest hosts hold the same SAs between them, of strong algorithms: the old ones, or those of a generation of the right keystore."""
+    """The two honest hosts hold the same SAs between them, of strong algorithms: the old ones, or
+    those of a generation of the right keystore.
+    """
     pair = honest_pair(liar)
     held = fleet.sas(pair[0], pair)
     assert held == fleet.sas(pair[1], pair) and held
@@ -84,14 +88,19 @@ def _lie(name: str, *marks: pytest.MarkDecorator, **modules: t.Any) -> t.Any:
 
 
 every_core = pytest.mark.every_core
-# After these an honest run follows: stopped before the switch, after it with the answer lost, and when files were written.
+# After these an honest run follows: stopped before the switch, after it with the answer lost, and
+# when files were written.
 heals = pytest.mark.heals
 LIES = (
     # It takes longest, so it comes first.
     _lie("cut-hangs", **{"ipsec_sadb:exact": {"sleep": 20}}),
     _lie("facts", every_core, ipsec_preflight={"set": {"ansible_facts": FACTS}}),
     _lie("facts-late", **{"ipseckeys_file:present": {"set": {"ansible_facts": FACTS}}}),
-    _lie("facts-at-cut-over", every_core, **{"ipsec_sadb:exact": {"set": {"ansible_facts": FACTS, "add_host": {"host_name": "evil"}}}}),
+    _lie(
+        "facts-at-cut-over",
+        every_core,
+        **{"ipsec_sadb:exact": {"set": {"ansible_facts": FACTS, "add_host": {"host_name": "evil"}}}},
+    ),
     _lie("spis", ipsec_preflight={"at": {"spis": ["zzz"]}}),
     _lie("spis-millions", ipsec_preflight={"at": {"spis": ["0x00001000"] * 300_000}}),
     _lie("epoch", ipsec_preflight={"at": {"epoch": float("nan")}}),
@@ -104,14 +113,28 @@ LIES = (
     _lie("cut-counts", **{"ipsec_sadb:exact": {"at": {"counts": {"unchanged": {}}}}}),
     _lie("cut-lost", every_core, heals, **{"ipsec_sadb:exact": {"raw": "", "status": 137}}),
     _lie("cut-fails", **{"ipsec_sadb:exact": {"set": {"failed": True, "msg": "\x1b[2J\u202eno" * 3000}}}),
-    _lie("probe", ipsec_probe={"at": {"received": [{"key": "esp|192.0.2.2|0x00001000", "before": {}, "after": "9" * 9999}]}}),
-    _lie("probe-of-others", every_core, ipsec_probe={"at": {"sent": [{"key": "esp|192.0.2.2|0x00001000", "before": 0, "after": 3}]}}),
-    _lie("persist", every_core, heals, **{"ipseckeys_file:present": {"at": {"digest": {"192.0.2.1|192.0.2.3": "0" * 32}}}}),
+    _lie(
+        "probe",
+        ipsec_probe={"at": {"received": [{"key": "esp|192.0.2.2|0x00001000", "before": {}, "after": "9" * 9999}]}},
+    ),
+    _lie(
+        "probe-of-others",
+        every_core,
+        ipsec_probe={"at": {"sent": [{"key": "esp|192.0.2.2|0x00001000", "before": 0, "after": 3}]}},
+    ),
+    _lie(
+        "persist",
+        every_core,
+        heals,
+        **{"ipseckeys_file:present": {"at": {"digest": {"192.0.2.1|192.0.2.3": "0" * 32}}}},
+    ),
 )
 
 
 @pytest.mark.parametrize(("liar", "modules"), LIES)
-def test_a_host_that_lies_in_answers_harms_itself_only(fleet: Fleet, liar: str, modules: t.Any, request: pytest.FixtureRequest) -> None:
+def test_a_host_that_lies_in_answers_harms_itself_only(
+    fleet: Fleet, liar: str, modules: t.Any, request: pytest.FixtureRequest
+) -> None:
     pair = honest_pair(liar)
     before = fleet.sas(pair[0], pair)
     fleet.lie(liar, **modules)
@@ -137,7 +160,12 @@ SOURCES = {
 
 @pytest.mark.parametrize(
     ("liar", "source", "cache"),
-    [pytest.param("a", "inventory", "jsonfile", marks=every_core), ("c", "role", "memory"), ("a", "extra", "memory"), ("c", "inventory", "memory")],
+    [
+        pytest.param("a", "inventory", "jsonfile", marks=every_core),
+        ("c", "role", "memory"),
+        ("a", "extra", "memory"),
+        ("c", "inventory", "memory"),
+    ],
 )
 def test_facts_change_no_input_wherever_the_inputs_stand(fleet: Fleet, liar: str, source: str, cache: str) -> None:
     """The play gathers facts before the role, and a cache keeps them for a later run, which gathers none."""
@@ -157,7 +185,10 @@ def test_facts_change_no_input_wherever_the_inputs_stand(fleet: Fleet, liar: str
 
 @pytest.mark.parametrize("liar", LIARS)
 def test_facts_change_no_variable_that_an_input_is_made_of(fleet: Fleet, liar: str) -> None:
-    fleet.inventory["all"]["vars"] = {"ipsec_connections": "{{ connections_of_ours }}", "connections_of_ours": CONNECTIONS}
+    fleet.inventory["all"]["vars"] = {
+        "ipsec_connections": "{{ connections_of_ours }}",
+        "connections_of_ours": CONNECTIONS,
+    }
     pair = honest_pair(liar)
     before = fleet.sas(pair[0], pair)
     fleet.lie(liar, setup={"at": {"ansible_facts": {"connections_of_ours": WEAK}}})
@@ -169,11 +200,16 @@ def test_facts_change_no_variable_that_an_input_is_made_of(fleet: Fleet, liar: s
 
 @every_core
 def test_facts_that_all_hosts_share_change_nothing(fleet: Fleet) -> None:
-    """In ansible-core 2.21 a cacheable `set_fact` that runs once makes all hosts share one dictionary, so the facts of one become everybody's."""
+    """In ansible-core 2.21 a cacheable `set_fact` that runs once makes all hosts share one
+    dictionary, so the facts of one become everybody's.
+    """
     before = fleet.sas("a", ("a", "b"))
     fleet.lie("c", setup={"at": {"ansible_facts": FACTS}})
     shared = {"ansible.builtin.set_fact": {"of_the_play": 1, "cacheable": True}, "run_once": True}
-    done = fleet.run(before=[shared, {"ansible.builtin.setup": {}, "when": "inventory_hostname == 'c'"}], extra={"rotate_new_keys": True})
+    done = fleet.run(
+        before=[shared, {"ansible.builtin.setup": {}, "when": "inventory_hostname == 'c'"}],
+        extra={"rotate_new_keys": True},
+    )
     spared(fleet, "c", before)
     named(done, "c")
 
@@ -182,33 +218,45 @@ def test_inputs_made_of_facts_are_refused_with_the_way_out(fleet: Fleet) -> None
     fleet.inventory["all"]["vars"]["ipsec_address"] = "{{ ansible_facts.default_ipv4.address }}"
     fleet.inventory["all"]["vars"]["ipsec_connections"] = [{"name": "mesh", "endpoints": list(HOSTS)}]
     done = fleet.run()
-    assert done.status != 0 and "ipsec_address: it cannot be worked out for a" in done.text and "without facts" in done.text, done.output
+    assert (
+        done.status != 0
+        and "ipsec_address: it cannot be worked out for a" in done.text
+        and "without facts" in done.text
+    ), done.output
 
 
 def test_each_host_is_told_its_own_only(fleet: Fleet) -> None:
-    """The digests of pairs that a host does not belong to would let it test guesses, and are none of its business. The first run asked everything."""
+    """The digests of pairs that a host does not belong to would let it test guesses, and are none
+    of its business. The first run asked everything.
+    """
     for host in HOSTS:
         asked = fleet.asked(host)
         expected = next(row["options"]["expected"] for row in asked if row["module"] == "ipsec_preflight")
         address = dict(zip(HOSTS, ("192.0.2.1", "192.0.2.2", "192.0.2.3")))[host]
         assert len(expected) == 2 and all(address in pair for pair in expected)
         others = {"192.0.2.1", "192.0.2.2", "192.0.2.3"} - {address}
-        staged = [line for row in asked for line in str(row["options"].get("content", "")).splitlines() if "authkey" in line]
+        staged = [
+            line for row in asked for line in str(row["options"].get("content", "")).splitlines() if "authkey" in line
+        ]
         assert staged and not any(all(f" {other} " in line for other in others) for line in staged)
 
 
 @every_core
 def test_an_error_of_our_own_in_the_judgement_takes_every_host_back(fleet: Fleet) -> None:
-    """As a fault in the code that judges would be: every host is rescued, not the one alone that a task runs on once."""
+    """As a fault in the code that judges would be: every host is rescued, not the one alone that a
+    task runs on once.
+    """
     before = {host: fleet.state(host)["kernel"] for host in HOSTS}
     root = fleet.folder / "collections" / "ansible_collections" / "ipsec" / "manual"
     for name in ("plugins", "roles", "meta"):
         shutil.copytree(COLLECTIONS / "ansible_collections" / "ipsec" / "manual" / name, root / name)
-    broken = root / "plugins" / "plugin_utils" / "_rotation_steps.py"
+    broken = root / "plugins" / "plugin_utils" / "_rotation" / "steps.py"
     code = broken.read_text(encoding="utf-8")
     broken.write_text(code + "\n\ndef verdict(run):\n    raise RuntimeError('broken')\n", encoding="utf-8")
     fleet.environment = {"ANSIBLE_COLLECTIONS_PATH": str(fleet.folder / "collections")}
     done = fleet.run(extra=NEW_KEYS)
     assert done.status != 0 and done.text.count("what it held before this run") >= 3, done.output
-    assert {host: set(fleet.state(host)["kernel"].splitlines()) for host in HOSTS} == {host: set(text.splitlines()) for host, text in before.items()}
+    assert {host: set(fleet.state(host)["kernel"].splitlines()) for host in HOSTS} == {
+        host: set(text.splitlines()) for host, text in before.items()
+    }
     assert all(set(fleet.state(host)["files"]) == {"/etc/inet/secret/ipseckeys"} for host in HOSTS)

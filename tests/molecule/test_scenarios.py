@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every molecule scenario of this collection, on containers that `default` starts once, and the example project with the built artifact."""
+"""Every molecule scenario of this collection, on containers that `default` starts once, and the
+example project with the built artifact.
+"""
 
 from __future__ import annotations
 
@@ -56,8 +58,12 @@ def note(request: pytest.FixtureRequest) -> t.Callable[[str], None]:
 
 
 @pytest.fixture(scope="module")
-def molecule(note: t.Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Callable[..., str]]:
-    """Runs molecule in this checkout, where the containers are up. Its state, with a keystore, is outside of any collection."""
+def molecule(
+    note: t.Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+) -> t.Iterator[t.Callable[..., str]]:
+    """Runs molecule in this checkout, where the containers are up. Its state, with a keystore, is
+    outside of any collection.
+    """
     state = str(tmp_path_factory.mktemp("state"))
 
     def molecule(*arguments: str) -> str:
@@ -88,12 +94,35 @@ def test_example_project(tmp_path: pathlib.Path) -> None:
     """As a team would: the example's folder, the built artifact in it, nothing of this checkout but the kernel."""
     project = tmp_path / "project"
     shutil.copytree(CHECKOUT / "docs" / "example-project", project)
-    alone = {"ANSIBLE_COLLECTIONS_PATH": str(project / "collections"), "PYTHONPATH": "", "MOLECULE_EPHEMERAL_DIRECTORY": str(project / "state")}
+    alone = {
+        "ANSIBLE_COLLECTIONS_PATH": str(project / "collections"),
+        "PYTHONPATH": "",
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(project / "state"),
+    }
     run(CHECKOUT, "ansible-galaxy", "collection", "build", "--force", "--output-path", str(project))
     (artifact,) = project.glob("*.tar.gz")
-    run(project, "ansible-galaxy", "collection", "install", "--offline", "--collections-path", str(project / "collections"), str(artifact), **alone)
+    run(
+        project,
+        "ansible-galaxy",
+        "collection",
+        "install",
+        "--offline",
+        "--collections-path",
+        str(project / "collections"),
+        str(artifact),
+        **alone,
+    )
     # As extensions/molecule/inventory.yml has it: docker runs images only.
-    by_tree = str(os.environ.get("MOLECULE_ENGINE") != "docker" and (CHECKOUT / "build" / "lab" / "molecule").exists()).lower()
-    extra = ("-e", f"molecule_hosts_engine={ENGINE}", "-e", f"molecule_hosts_cache={CACHE}", "-e", f"molecule_hosts_rootfs={by_tree}")
+    by_tree = str(
+        os.environ.get("MOLECULE_ENGINE") != "docker" and (CHECKOUT / "build" / "lab" / "molecule").exists()
+    ).lower()
+    extra = (
+        "-e",
+        f"molecule_hosts_engine={ENGINE}",
+        "-e",
+        f"molecule_hosts_cache={CACHE}",
+        "-e",
+        f"molecule_hosts_rootfs={by_tree}",
+    )
     output = run(project, "molecule", "test", "--", *extra, **alone)
     assert {"create", "converge", "idempotence", "verify", "destroy"} <= succeeded(output, "default"), output

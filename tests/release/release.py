@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a release consists of, into build/release: the artifact, its bill of materials, and the manifest that is to be signed.
+"""What a release consists of, into build/release: the artifact, its bill of materials, and the
+manifest that is to be signed.
 
 Refuses, with every reason at once, while the checkout is not what can be published.
 """
@@ -29,12 +30,17 @@ ADDRESS = re.compile(r"^Security contact: <?(mailto:)?[^\s@<>]+@[^\s@<>]+\.[^\s@
 
 def obstacles() -> t.Iterator[str]:
     if not ADDRESS.search(Path("MAINTAINERS").read_text(encoding="utf-8")):
-        yield "MAINTAINERS: the security contact is not filled in yet. Put a mail address of the project's own after 'Security contact:'."
+        yield (
+            "MAINTAINERS: the security contact is not filled in yet. Put a mail address of the project's own after"
+            " 'Security contact:'."
+        )
     version = yaml.safe_load(Path("galaxy.yml").read_text(encoding="utf-8"))["version"]
     changelog = Path("changelogs/changelog.yaml")
     releases = yaml.safe_load(changelog.read_text(encoding="utf-8"))["releases"] if changelog.exists() else {}
     if version not in releases:
-        yield f"changelogs/changelog.yaml: version {version} of galaxy.yml is not in it. Run: antsibull-changelog release"
+        yield (
+            f"changelogs/changelog.yaml: version {version} of galaxy.yml is not in it. Run: antsibull-changelog release"
+        )
     changed = output("git", "-c", f"safe.directory={Path.cwd()}", "status", "--porcelain")
     if changed:
         yield f"Files that are not committed would be packed. Commit or remove them:\n{changed.rstrip()}"
@@ -57,7 +63,11 @@ def build(out: Path) -> Path:
 def licences() -> dict[str, str]:
     """The SPDX expression of each file that has one."""
     files = json.loads(output("reuse", "lint", "--json", REUSE_ENCODING_MODULE="charset_normalizer"))["files"]
-    return {row["path"]: " AND ".join(sorted({found["value"] for found in row["spdx_expressions"]})) for row in files if row["spdx_expressions"]}
+    return {
+        row["path"]: " AND ".join(sorted({found["value"] for found in row["spdx_expressions"]}))
+        for row in files
+        if row["spdx_expressions"]
+    }
 
 
 def check_bill(tarball: Path) -> None:
@@ -66,11 +76,20 @@ def check_bill(tarball: Path) -> None:
     problems = sbom.problems(text)
     if problems:
         sys.exit(f"The bill of materials is not valid CycloneDX: {problems}")
-    listed = {row["name"]: row["hashes"][0]["content"] for row in json.loads(text)["components"] if row["type"] == "file"}
+    listed = {
+        row["name"]: row["hashes"][0]["content"] for row in json.loads(text)["components"] if row["type"] == "file"
+    }
     with tarfile.open(tarball) as archive:
-        packed = {member.name: hashlib.sha256(t.cast(t.IO[bytes], archive.extractfile(member)).read()).hexdigest() for member in archive if member.isfile()}
+        packed = {
+            member.name: hashlib.sha256(t.cast(t.IO[bytes], archive.extractfile(member)).read()).hexdigest()
+            for member in archive
+            if member.isfile()
+        }
     if listed != packed:
-        sys.exit(f"The bill of materials and the artifact differ in: {' '.join(sorted({name for name, dummy in listed.items() ^ packed.items()}))}")
+        sys.exit(
+            "The bill of materials and the artifact differ in:"
+            f" {' '.join(sorted({name for name, dummy in listed.items() ^ packed.items()}))}"
+        )
 
 
 def output(*command: str, **environment: str) -> str:
@@ -87,7 +106,10 @@ def main() -> None:
     tarball = build(OUT)
     with tarfile.open(tarball) as archive:
         (OUT / "MANIFEST.json").write_bytes(t.cast(t.IO[bytes], archive.extractfile("MANIFEST.json")).read())
-    print(f"{OUT}: {' '.join(sorted(path.name for path in OUT.iterdir()))}. Sign MANIFEST.json and the bill of materials as CONTRIBUTING.md says.")
+    print(
+        f"{OUT}: {' '.join(sorted(path.name for path in OUT.iterdir()))}. Sign MANIFEST.json and the bill of materials"
+        " as CONTRIBUTING.md says."
+    )
 
 
 if __name__ == "__main__":

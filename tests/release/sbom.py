@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The artifact's software bill of materials, in CycloneDX's JSON: its files with hashes and licences, and what the controller needs besides."""
+"""The artifact's software bill of materials, in CycloneDX's JSON: its files with hashes and
+licences, and what the controller needs besides.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ UNMARKED = re.compile(r"(FILES|MANIFEST)\.json|REUSE\.toml|LICENSES/.*|.*\.licen
 # Package: its licence, and why the controller has it. Managed hosts need Python alone.
 NEEDED = {
     "ansible-core": ("GPL-3.0-or-later", "runs the collection"),
-    "cryptography": ("Apache-2.0 OR BSD-3-Clause", "encrypts the keystore, as Ansible Vault does, and derives keys with its HKDF"),
+    "cryptography": (
+        "Apache-2.0 OR BSD-3-Clause",
+        "encrypts the keystore, as Ansible Vault does, and derives keys with its HKDF",
+    ),
 }
 
 
@@ -94,7 +99,9 @@ def _needed(files: t.Mapping[str, bytes]) -> t.Iterator[Component]:
     for wanted in (core, *filter(None, lines)):
         name = wanted.rstrip("<>=!~.,0123456789 ")
         if name not in NEEDED:
-            raise ValueError(f"{wanted}: why a controller needs it, and its licence, are not in NEEDED of {Path(__file__).name}")
+            raise ValueError(
+                f"{wanted}: why a controller needs it, and its licence, are not in NEEDED of {Path(__file__).name}"
+            )
         licence, reason = NEEDED[name]
         yield Component(
             type=ComponentType.LIBRARY,

@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module_utils is private to the collection and may change at any time.
-
 """The errors of the core: what is wrong, where, and what to do about it. None of them ever carries key material."""
 
 from __future__ import annotations
@@ -18,18 +16,29 @@ _GROUP = re.compile(r"(?<![0-9A-Fa-f])(?=[A-Fa-f]*[0-9])(?=[0-9]*[A-Fa-f])[0-9A-
 
 
 def may_be_key(word: str) -> bool:
-    """Whether the word holds as many hexadecimal digits in a row as the shortest key, separators between them not counted."""
+    """Whether the word holds as many hexadecimal digits in a row as the shortest key, separators
+    between them not counted.
+    """
     return bool(_HEX_RUN.search(word) or _HEX_RUN.search(_SEPARATORS.sub("", word)))
 
 
 def shown(word: str) -> str:
-    """``word`` quoted for a message, cut at 40 characters; hidden where it may be a key, or a group of one, that stands in the wrong place."""
+    """``word`` quoted for a message, cut at 40 characters; hidden where it may be a key, or a group
+    of one, that stands in the wrong place.
+    """
     if may_be_key(word) or _GROUP.search(word):
         return f"(a word of {len(word)} characters, hidden since it may be a key)"
     return repr(word if len(word) <= 40 else word[:37] + "...")
 
 
-_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number with a point", str: "a word", list: "a list", dict: "a mapping"}
+_TYPE_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number with a point",
+    str: "a word",
+    list: "a list",
+    dict: "a mapping",
+}
 
 
 def type_name(value: t.Any) -> str:
@@ -40,8 +49,8 @@ def type_name(value: t.Any) -> str:
 class IpsecError(Exception):
     """One problem.
 
-    ``message`` says what is wrong, ``place`` where (an option path, a file with line and column, an SA), ``hint`` what to do.
-    """
+    ``message`` says what is wrong, ``place`` where (an option path, a file with line and column, an
+    SA), ``hint`` what to do."""
 
     def __init__(self, message: str, place: str = "", hint: str = "") -> None:
         super().__init__(message, place, hint)
@@ -101,6 +110,8 @@ def raise_all(problems: t.Sequence[IpsecError]) -> None:
 
 
 def raise_also(error: BaseException, problems: t.Sequence[IpsecError]) -> None:
-    """Raise `Problems` of what went wrong first and what went wrong after it; nothing where that is nothing, or where the first is no error of ours."""
+    """Raise `Problems` of what went wrong first and what went wrong after it; nothing where that is
+    nothing, or where the first is no error of ours.
+    """
     if problems and isinstance(error, IpsecError):
         raise Problems([*(error.problems if isinstance(error, Problems) else (error,)), *problems]) from None

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A release in a small checkout of its own: what keeps it back, what it says of itself, and that users can tell it from another one."""
+"""A release in a small checkout of its own: what keeps it back, what it says of itself, and that
+users can tell it from another one.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ import pytest
 TESTS = Path(__file__).resolve().parents[2]
 HEADER = "# SPDX-FileCopyrightText: us\n# SPDX-License-Identifier: GPL-3.0-or-later\n"
 FILES = {
-    "galaxy.yml": "namespace: some\nname: where\nversion: 1.2.3\nreadme: README.md\nauthors: [us]\ndescription: d\nlicense: [GPL-3.0-or-later]\n"
-    "repository: https://example.com\nbuild_ignore: [.git, .gitignore, build, tests]\n",
+    "galaxy.yml": (
+        "namespace: some\nname: where\nversion: 1.2.3\nreadme: README.md\nauthors: [us]\ndescription: d\nlicense:"
+        " [GPL-3.0-or-later]\nrepository: https://example.com\nbuild_ignore: [.git, .gitignore, build, tests]\n"
+    ),
     "README.md": "",
     "MAINTAINERS": "\nSecurity contact: security@example.com\n",
     "meta/runtime.yml": "requires_ansible: '>=2.19.0'\n",
@@ -53,7 +57,9 @@ def fixture_checkout(tmp_path: Path) -> Path:
 
 
 def git(checkout: Path, *arguments: str) -> None:
-    subprocess.run(["git", "-C", str(checkout), "-c", "user.name=us", "-c", "user.email=us@example.com", *arguments], check=True)
+    subprocess.run(
+        ["git", "-C", str(checkout), "-c", "user.name=us", "-c", "user.email=us@example.com", *arguments], check=True
+    )
 
 
 def commit(checkout: Path) -> None:
@@ -62,7 +68,14 @@ def commit(checkout: Path) -> None:
 
 
 def run(*command: t.Any, cwd: Path | None = None) -> tuple[int, str]:
-    answer = subprocess.run([str(word) for word in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    answer = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     return answer.returncode, answer.stdout
 
 
@@ -92,7 +105,11 @@ def test_the_contact_of_this_repository_stands_in_one_place() -> None:
             (TESTS.parent / "MAINTAINERS").read_text(encoding="utf-8").split("Security contact:")[0],
             "MAINTAINERS: the security contact is not filled in",
         ),
-        ("MAINTAINERS", "Security contact: TO BE FILLED IN by the owner\n", "MAINTAINERS: the security contact is not filled in"),
+        (
+            "MAINTAINERS",
+            "Security contact: TO BE FILLED IN by the owner\n",
+            "MAINTAINERS: the security contact is not filled in",
+        ),
         ("changelogs/changelog.yaml", "releases: {1.2.2: {}}\n", "version 1.2.3 of galaxy.yml is not in it"),
     ],
 )
@@ -127,7 +144,11 @@ def test_the_bill_of_materials_is_complete(checkout: Path, monkeypatch: pytest.M
     bill = (out / "some-where-1.2.3.cdx.json").read_text()
     rows = json.loads(bill)["components"]
     with tarfile.open(out / "some-where-1.2.3.tar.gz") as archive:
-        packed = {member.name: hashlib.sha256(t.cast(t.Any, archive.extractfile(member)).read()).hexdigest() for member in archive if member.isfile()}
+        packed = {
+            member.name: hashlib.sha256(t.cast(t.Any, archive.extractfile(member)).read()).hexdigest()
+            for member in archive
+            if member.isfile()
+        }
     assert {row["name"]: row["hashes"][0]["content"] for row in rows if row["type"] == "file"} == packed
     licences = {row["name"]: row["licenses"][0]["license"]["id"] for row in rows if row["type"] == "file"}
     assert licences.pop(OF_OTHERS) == "MIT"
@@ -155,7 +176,10 @@ class Signer:
     def __init__(self, home: str) -> None:
         self.gpg = ("gpg", "--homedir", home, "--batch", "--quiet")
         self.keyring = Path(home) / "public.gpg"
-        subprocess.run([*self.gpg, "--passphrase", "", "--quick-generate-key", "us@example.com", "ed25519", "sign", "never"], check=True)
+        subprocess.run(
+            [*self.gpg, "--passphrase", "", "--quick-generate-key", "us@example.com", "ed25519", "sign", "never"],
+            check=True,
+        )
         subprocess.run([*self.gpg, "--export", "--output", str(self.keyring)], check=True)
 
     def sign(self, path: Path) -> Path:
@@ -172,8 +196,12 @@ def fixture_signers() -> t.Iterator[tuple[Signer, Signer]]:
             subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
 
 
-def test_a_user_tells_the_signed_artifact_from_any_other(checkout: Path, signers: tuple[Signer, Signer], tmp_path: Path) -> None:
-    """By the commands of the page on security. ansible-galaxy takes no signature where it installs a file, so the user verifies after it."""
+def test_a_user_tells_the_signed_artifact_from_any_other(
+    checkout: Path, signers: tuple[Signer, Signer], tmp_path: Path
+) -> None:
+    """By the commands of the page on security. ansible-galaxy takes no signature where it installs
+    a file, so the user verifies after it.
+    """
     out, (ours, theirs) = made(checkout), signers
     installed = tmp_path / "installed"
     galaxy = (Path(sys.executable).with_name("ansible-galaxy"), "collection")

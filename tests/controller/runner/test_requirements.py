@@ -25,12 +25,20 @@ PIN = re.compile(r"[a-z0-9-]+(\[[a-z,-]+\])?==[0-9][0-9a-z.]*( ; [^;#]+)?((?: --
 
 
 def packages(*groups: str) -> set[str]:
-    rows = [line.split() for line in (TESTS / "requirements" / "debian.txt").read_text().splitlines() if not line.startswith("#")]
+    rows = [
+        line.split()
+        for line in (TESTS / "requirements" / "debian.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     return {row[0] for row in rows if row[1] in groups}
 
 
 def test_the_installer_brings_what_the_lab_asks_for() -> None:
-    wanted = subprocess.run([TESTS / "lab" / "lab", "requirements"], stdout=subprocess.PIPE, check=True).stdout.decode().split()
+    wanted = (
+        subprocess.run([TESTS / "lab" / "lab", "requirements"], stdout=subprocess.PIPE, check=True)
+        .stdout.decode()
+        .split()
+    )
     assert wanted
     assert set(wanted) - packages("base", "lab") == set()
 
@@ -57,10 +65,16 @@ def fixture_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> t.Callab
         "thing-1.dist-info/METADATA": b"Metadata-Version: 2.1\nName: thing\nVersion: 1\n",
         "thing-1.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    digests = {name: base64.urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b"=").decode() for name, text in files.items()}
+    digests = {
+        name: base64.urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b"=").decode()
+        for name, text in files.items()
+    }
     record = "".join(f"{name},sha256={digest},{len(files[name])}\n" for name, digest in digests.items())
     with zipfile.ZipFile(wheel, "w") as archive:
-        for name, content in {**files, "thing-1.dist-info/RECORD": f"{record}thing-1.dist-info/RECORD,,\n".encode()}.items():
+        for name, content in {
+            **files,
+            "thing-1.dist-info/RECORD": f"{record}thing-1.dist-info/RECORD,,\n".encode(),
+        }.items():
             archive.writestr(name, content)
     monkeypatch.setenv("UV_NO_INDEX", "1")
     monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
@@ -72,7 +86,9 @@ def fixture_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> t.Callab
         pins = pin.replace("RIGHT", hashlib.sha256(wheel.read_bytes()).hexdigest())
         (tmp_path / "tests" / "requirements" / "floor.txt").write_text(pins, encoding="utf-8")
         command = (sys.executable, "-m", "nox", "-s", "liar-floor", "-f", str(tmp_path / "noxfile.py"))
-        return subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).returncode
+        return subprocess.run(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        ).returncode
 
     return install
 
@@ -87,6 +103,8 @@ def test_what_has_the_hash_is_installed(install: t.Callable[[str], int], tmp_pat
 
 
 @pytest.mark.parametrize("pin", ["thing==1\n", f"thing==1 --hash=sha256:{'0' * 64}\n"])
-def test_what_has_another_hash_or_none_is_not_installed(install: t.Callable[[str], int], tmp_path: Path, pin: str) -> None:
+def test_what_has_another_hash_or_none_is_not_installed(
+    install: t.Callable[[str], int], tmp_path: Path, pin: str
+) -> None:
     assert install(pin) != 0
     assert installed(tmp_path) == []

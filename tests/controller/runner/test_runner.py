@@ -21,7 +21,8 @@ import nox
 
 
 def tests(session):
-    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml=build/test/{session.name}.xml", f"{session.name}.py", external=True)
+    report = f"--junitxml=build/test/{session.name}.xml"
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", report, f"{session.name}.py", external=True)
 
 
 for name in ("good", "bad", "skipped", "none", "broken", "slow"):
@@ -84,7 +85,13 @@ def copy_of(checkout: Path) -> Path:
 
 
 def run(checkout: Path, *arguments: str) -> tuple[int, list[str]]:
-    answer = subprocess.run([checkout / "tests" / "run", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    answer = subprocess.run(
+        [checkout / "tests" / "run", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     return answer.returncode, answer.stdout.splitlines()
 
 
@@ -103,14 +110,18 @@ def run(checkout: Path, *arguments: str) -> tuple[int, list[str]]:
         (["good", "of-no-such-name"], False, "1 passed, 1 failed"),
     ],
 )
-def test_the_closing_line_and_the_exit_status_tell_the_truth(checkout: Path, sessions: list[str], good: bool, closing: str) -> None:
+def test_the_closing_line_and_the_exit_status_tell_the_truth(
+    checkout: Path, sessions: list[str], good: bool, closing: str
+) -> None:
     status, lines = run(checkout, *sessions)
     assert (status == 0, lines[-1]) == (good, closing), lines
     assert {path.stem for path in (checkout / "build" / "test").glob("*.log")} == set(sessions)
 
 
 @pytest.mark.parametrize("value", ["", "true"])
-def test_a_missing_python_skips_a_session_also_in_continuous_integration(checkout: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_missing_python_skips_a_session_also_in_continuous_integration(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     monkeypatch.setenv("CI", value)
     status, lines = run(checkout, "good", "lacking")
     assert (status, lines[-1]) == (0, "1 passed, 0 failed, 1 skipped"), lines
@@ -130,11 +141,15 @@ def test_each_session_says_how_long_it_took_and_what_failed(checkout: Path) -> N
 def test_interrupted_in_the_background_tests_can_put_things_right(checkout: Path) -> None:
     """A shell ignores SIGINT for what it starts in the background."""
     command = [shutil.which("sh") or "sh", "-c", f"exec {checkout}/tests/run slow & wait"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
         copy, deadline = copy_of(checkout), time.monotonic() + 60
         while not (copy / "begun").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        found = subprocess.run(["pgrep", "-f", f"junitxml={copy}|junitxml=build/test/slow"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+        found = subprocess.run(
+            ["pgrep", "-f", f"junitxml={copy}|junitxml=build/test/slow"], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.split()
         for number in found:
             if Path(f"/proc/{number}/cwd").resolve() == copy:
                 subprocess.run(["kill", f"-{signal.SIGINT.value}", number], check=False)
@@ -161,7 +176,9 @@ def test_the_copy_mirrors_the_checkout_and_keeps_what_tools_left(checkout: Path)
     assert not (copy / ".venv").exists()
 
 
-def test_one_command_in_the_copy_has_the_tools_and_nothing_of_the_callers(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_command_in_the_copy_has_the_tools_and_nothing_of_the_callers(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ANSIBLE_CONFIG", "/elsewhere")
     monkeypatch.setenv("PYTHONSTARTUP", "/elsewhere")
     status, lines = run(checkout, "exec", "env")

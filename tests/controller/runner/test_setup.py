@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""tests/setup on a machine where something is missing, in a small checkout, with an apt-get that does as the test says."""
+"""tests/setup on a machine where something is missing, in a small checkout, with an apt-get that
+does as the test says.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,18 @@ def fixture_checkout(tmp_path: Path) -> Path:
     requirements = tmp_path / "tests" / "requirements"
     requirements.mkdir(parents=True)
     shutil.copy(TESTS / "setup", tmp_path / "tests")
-    (requirements / "debian.txt").write_text(f"one base {tmp_path}/one first\ntwo bench {tmp_path}/two second\nthree other {tmp_path}/three third\n")
+    (requirements / "debian.txt").write_text(
+        f"one base {tmp_path}/one first\ntwo bench {tmp_path}/two second\nthree other {tmp_path}/three third\n"
+    )
     for name in ("install.txt", "dev.txt"):
         (requirements / name).touch()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
     pins = subprocess.run(
-        ["sha256sum", "tests/requirements/install.txt", "tests/requirements/dev.txt"], cwd=tmp_path, stdout=subprocess.PIPE, check=True
+        ["sha256sum", "tests/requirements/install.txt", "tests/requirements/dev.txt"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        check=True,
     ).stdout.decode()
     (tmp_path / ".venv" / "stamp").write_text(f"{pins}\n")
     program(tmp_path, "id", "echo 0")
@@ -47,7 +54,9 @@ def program(checkout: Path, name: str, script: str) -> None:
 
 def setup(checkout: Path, *groups: str) -> tuple[int, list[str], list[str]]:
     environment = {"PATH": f"{checkout}/programs:{os.environ['PATH']}", "HOME": str(checkout)}
-    done = subprocess.run([checkout / "tests" / "setup", *groups], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [checkout / "tests" / "setup", *groups], env=environment, capture_output=True, text=True, check=False
+    )
     return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
 
 
@@ -57,7 +66,12 @@ needs_apt = pytest.mark.skipif(not os.path.exists("/usr/bin/apt-get"), reason="t
 @needs_apt
 @pytest.mark.parametrize("step", ["update", "install"])
 def test_a_lock_of_apt_that_somebody_holds_is_waited_for_and_said_once(checkout: Path, step: str) -> None:
-    program(checkout, "apt-get", f'echo "$*" >>calls\ncase "$*" in *{step}*) [ $(grep -c {step} calls) -gt 3 ] || {{ echo "{LOCKED}"; exit 100; }} ;; esac')
+    program(
+        checkout,
+        "apt-get",
+        f'echo "$*" >>calls\ncase "$*" in *{step}*) [ $(grep -c {step} calls) -gt 3 ] || {{ echo "{LOCKED}"; exit 100;'
+        " } ;; esac",
+    )
     status, said, errors = setup(checkout, "bench")
     assert (status, errors) == (0, [])
     assert len([line for line in said if "waiting for it" in line]) == 1
@@ -98,4 +112,8 @@ def test_a_python_of_32_bits_that_is_not_to_be_had_is_told_with_the_reason_and_h
     brings = checkout / "tests" / "i386.py"
     brings.write_text("import sys\nprint('fetching')\nsys.exit('no network')\n")
     (checkout / "tests" / "requirements" / "debian.txt").write_text("")
-    assert setup(checkout, "i386") == (0, ["fetching", "NOTE: the core is not tested on a Python of 32 bits: no network"], [])
+    assert setup(checkout, "i386") == (
+        0,
+        ["fetching", "NOTE: the core is not tested on a Python of 32 bits: no network"],
+        [],
+    )

@@ -20,7 +20,10 @@ def write_keys(lab: Lab, names: t.Iterable[str]) -> None:
     keys = lab.path / "keys"
     keys.mkdir(mode=0o700)
     names = list(names)
-    making = [subprocess.Popen(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(keys / f"{name}.key")]) for name in ["user", *names]]
+    making = [
+        subprocess.Popen(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(keys / f"{name}.key")])
+        for name in ["user", *names]
+    ]
     if any(process.wait() for process in making):
         raise RuntimeError(f"ssh-keygen failed in {keys}")
     known = "".join(f"{lab.alias(name)} {(keys / f'{name}.key.pub').read_text(encoding='ascii')}" for name in names)
@@ -35,7 +38,15 @@ def quoted(value: str | pathlib.Path) -> str:
 def write_ssh_config(lab: Lab, addresses: dict[str, str]) -> None:
     """Names to addresses, and the way into the lab's network namespace."""
     proxy = shlex.join(
-        ["nsenter", f"--net=/run/netns/{lab.namespace}", "/usr/bin/python3", "-ISEB", str(pathlib.Path(__file__).with_name("connect.py")), "%h", "%p"]
+        [
+            "nsenter",
+            f"--net=/run/netns/{lab.namespace}",
+            "/usr/bin/python3",
+            "-ISEB",
+            str(pathlib.Path(__file__).with_name("connect.py")),
+            "%h",
+            "%p",
+        ]
     )
     common = f"""\
 Host *.{lab.identity}.lab
@@ -54,11 +65,18 @@ Host *.{lab.identity}.lab
   ServerAliveCountMax 3
   LogLevel ERROR
 """
-    hosts = "".join(f"Host {name} {lab.alias(name)}\n  HostName {address}\n  HostKeyAlias {lab.alias(name)}\n" for name, address in addresses.items())
+    hosts = "".join(
+        f"Host {name} {lab.alias(name)}\n  HostName {address}\n  HostKeyAlias {lab.alias(name)}\n"
+        for name, address in addresses.items()
+    )
     if "control" in addresses:
-        hosts += f"Host {lab.alias('control')}\n  ControlMaster auto\n  ControlPersist 600\n  ControlPath {lab.socket}\n"
+        hosts += (
+            f"Host {lab.alias('control')}\n  ControlMaster auto\n  ControlPersist 600\n  ControlPath {lab.socket}\n"
+        )
     # The short names are for people: `ssh -F ssh_config enigma`.
-    (lab.path / "ssh_config").write_text(hosts + common.replace("Host *.", f"Host {' '.join(addresses)} *."), encoding="ascii")
+    (lab.path / "ssh_config").write_text(
+        hosts + common.replace("Host *.", f"Host {' '.join(addresses)} *."), encoding="ascii"
+    )
 
 
 def write_inventory(lab: Lab, hosts: t.Sequence[plan.Host]) -> None:
@@ -90,7 +108,15 @@ def yaml_string(text: str) -> str:
 
 def ssh(lab: Lab, host: str, *command: str, options: t.Sequence[str] = ()) -> list[str]:
     """The command line that runs a command on a host, or does what the options say."""
-    return ["ssh", "-F", str(lab.path / "ssh_config"), "-T", *options, lab.alias(host), *(["exec " + shlex.join(command)] if command else [])]
+    return [
+        "ssh",
+        "-F",
+        str(lab.path / "ssh_config"),
+        "-T",
+        *options,
+        lab.alias(host),
+        *(["exec " + shlex.join(command)] if command else []),
+    ]
 
 
 def write(lab: Lab, hosts: t.Sequence[plan.Host], *, control: bool) -> None:
@@ -104,6 +130,8 @@ def write(lab: Lab, hosts: t.Sequence[plan.Host], *, control: bool) -> None:
 
 
 def program(name: str, *arguments: str, inside: bool = False) -> list[str]:
-    """The command line of one of the lab's own programs. On the lab's side its bytecode is kept, in a place that goes with the lab."""
+    """The command line of one of the lab's own programs. On the lab's side its bytecode is kept, in
+    a place that goes with the lab.
+    """
     bytecode = ["-X", "pycache_prefix=/run/lab/bytecode"] if inside else ["-B"]
     return ["/usr/bin/python3", "-IS", *bytecode, str(pathlib.Path(__file__).with_name("start.py")), name, *arguments]

@@ -39,43 +39,89 @@ def folders(text: str) -> tuple[str, ...]:
 def kernel_name(text: str) -> str:
     """One of --kernel's words."""
     if not re.fullmatch(r"auto|host|uml(-[0-9]+(\.[0-9]+)*)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: use auto, host, uml, or one that `lab kernels` lists, which may be cut short: uml-6.1")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: use auto, host, uml, or one that `lab kernels` lists, which may be cut short: uml-6.1"
+        )
     return text
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="lab", description="Hosts with ESP and AH, each in namespaces of its own, on a real kernel.", allow_abbrev=False)
+    top = argparse.ArgumentParser(
+        prog="lab",
+        description="Hosts with ESP and AH, each in namespaces of its own, on a real kernel.",
+        allow_abbrev=False,
+    )
     commands = top.add_subparsers(dest="action", required=True, metavar="COMMAND")
 
-    def add(name: str, text: str, *, named: bool = True, boots: bool = False, timed: bool = False) -> argparse.ArgumentParser:
+    def add(
+        name: str, text: str, *, named: bool = True, boots: bool = False, timed: bool = False
+    ) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         if named:
             command.add_argument("--name", default="default", help="which lab (default: %(default)s)")
         if boots:
-            text = "this machine's, the newest User-Mode Linux, one of `lab kernels`, or (default) this machine's if it has ESP, else the newest"
-            command.add_argument("--kernel", type=kernel_name, default="auto", metavar="host|uml|uml-VERSION|auto", help=text)
-            command.add_argument("--memory", type=int, default=2048, metavar="MIB", help="of User-Mode Linux (default: %(default)s)")
-            command.add_argument("--without", type=modules, default=(), metavar="MODULE,...", help="kernel modules that shall be missing")
+            text = (
+                "this machine's, the newest User-Mode Linux, one of `lab kernels`, or (default) this machine's if it"
+                " has ESP, else the newest"
+            )
+            command.add_argument(
+                "--kernel", type=kernel_name, default="auto", metavar="host|uml|uml-VERSION|auto", help=text
+            )
+            command.add_argument(
+                "--memory", type=int, default=2048, metavar="MIB", help="of User-Mode Linux (default: %(default)s)"
+            )
+            command.add_argument(
+                "--without", type=modules, default=(), metavar="MODULE,...", help="kernel modules that shall be missing"
+            )
         if timed:
-            command.add_argument("--timeout", type=float, metavar="SECONDS", help="end the command after that time, with exit status 124")
+            command.add_argument(
+                "--timeout", type=float, metavar="SECONDS", help="end the command after that time, with exit status 124"
+            )
         return command
 
     command = add("up", "start a lab", boots=True)
-    command.add_argument("--hosts", type=listed, default=tables.DEFAULT_HOSTS, metavar="HOST,...", help=f"default: {','.join(tables.DEFAULT_HOSTS)}")
+    command.add_argument(
+        "--hosts",
+        type=listed,
+        default=tables.DEFAULT_HOSTS,
+        metavar="HOST,...",
+        help=f"default: {','.join(tables.DEFAULT_HOSTS)}",
+    )
     command = add("down", "end a lab and leave nothing behind")
     command.add_argument("--keep-log", action="store_true", help="keep kernel.log")
     add("status", "exit status 0: up, 3: not up, 1: dead")
     command = add("run", "run a command on a host as root: run HOST -- COMMAND...", timed=True)
     command.add_argument("host")
-    command = add("fault", "down: kill sshd; cut: packets of the management link vanish; up: mend both; reboot: power failure and boot")
+    command = add(
+        "fault",
+        "down: kill sshd; cut: packets of the management link vanish; up: mend both; reboot: power failure and boot",
+    )
     command.add_argument("what", metavar="HOST", help="the host")
     command.add_argument("fault", choices=("down", "cut", "up", "reboot"))
-    command = add("exec", "run a command on a kernel with ESP and AH, without a lab: exec -- COMMAND...", named=False, boots=True, timed=True)
-    command.add_argument("--env", type=listed, default=(), metavar="NAME,...", help="environment variables to take along, besides PATH")
-    command.add_argument("--show", type=folders, default=(), metavar="FOLDER,...", help="show these too, read-only, where a host has a /tmp of its own")
+    command = add(
+        "exec",
+        "run a command on a kernel with ESP and AH, without a lab: exec -- COMMAND...",
+        named=False,
+        boots=True,
+        timed=True,
+    )
+    command.add_argument(
+        "--env", type=listed, default=(), metavar="NAME,...", help="environment variables to take along, besides PATH"
+    )
+    command.add_argument(
+        "--show",
+        type=folders,
+        default=(),
+        metavar="FOLDER,...",
+        help="show these too, read-only, where a host has a /tmp of its own",
+    )
     add("kernels", "list the User-Mode Linux kernels that are here, the newest first", named=False)
-    command = add("fetch", "bring the User-Mode Linux of another Debian suite into build/kernels, if it is not there", named=False)
-    command.add_argument("suite", nargs="?", default=tables.NEWEST, metavar="SUITE", help="default: %(default)s, the newest")
+    command = add(
+        "fetch", "bring the User-Mode Linux of another Debian suite into build/kernels, if it is not there", named=False
+    )
+    command.add_argument(
+        "suite", nargs="?", default=tables.NEWEST, metavar="SUITE", help="default: %(default)s, the newest"
+    )
     add("requirements", "print the Debian packages that the lab needs", named=False)
     return top
 
@@ -92,7 +138,13 @@ def act(options: argparse.Namespace, command: t.Sequence[str]) -> int:
         fetch.fetch(options.suite)
         return 0
     if options.action == "exec":
-        return lab.execute(lab.Boot(options.kernel, options.memory, options.without), command, options.env, options.show, options.timeout)
+        return lab.execute(
+            lab.Boot(options.kernel, options.memory, options.without),
+            command,
+            options.env,
+            options.show,
+            options.timeout,
+        )
     which = folder.Lab(plan.lab_name(options.name, new=options.action == "up"))
     if options.action == "run":
         return lab.run(which, options.host, command, options.timeout)
@@ -117,7 +169,9 @@ def main() -> None:
     command = arguments[split + 1 :]
     takes_command = options.action in ("run", "exec")
     if takes_command != bool(command):
-        parser().error(f"{options.action}: {'name the command after --' if takes_command else 'takes no command after --'}")
+        parser().error(
+            f"{options.action}: {'name the command after --' if takes_command else 'takes no command after --'}"
+        )
     for number in (signal.SIGTERM, signal.SIGHUP):  # what was begun is cleared away
         signal.signal(number, lambda received, dummy: sys.exit(128 + received))
     try:

@@ -4,8 +4,8 @@
 
 """Run a command in the namespaces of a host, or of any process: `enter HOST|PID CWD COMMAND...`; an empty CWD is /.
 
-Like nsenter(1), but the command dies with this process, and its signals reach it: an ssh client that goes away leaves nothing running.
-"""
+Like nsenter(1), but the command dies with this process, and its signals reach it: an ssh client
+that goes away leaves nothing running."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def run(command: list[str], cwd: str) -> int:
     system.die_with_parent(signal.SIGTERM)
     try:
         os.chdir(cwd)
-        # Not fork(): copying an interpreter costs User-Mode Linux more than starting the command. Python ignores signals that others expect.
+        # Not fork(): copying an interpreter costs User-Mode Linux more than starting the command.
+        # Python ignores signals that others expect.
         child = os.posix_spawnp(command[0], command, os.environ, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
     except OSError as exc:
         print(f"lab: {exc.filename or command[0]}: {exc.strerror}", file=sys.stderr, flush=True)
@@ -50,7 +51,9 @@ def run(command: list[str], cwd: str) -> int:
 
 
 def await_end(child: int) -> None:
-    """Wait for the child to end, and end it when nobody reads its output any more: sshd tells the end of a shared connection in no other way."""
+    """Wait for the child to end, and end it when nobody reads its output any more: sshd tells the
+    end of a shared connection in no other way.
+    """
     ended = os.pidfd_open(child)
     events = select.poll()
     events.register(ended, select.POLLIN)

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Faults of a host, made from the lab's side: `fault down|cut|up|reboot HOST`. Runs in the mount namespace of the lab's first process."""
+"""Faults of a host, made from the lab's side: `fault down|cut|up|reboot HOST`. Runs in the mount
+namespace of the lab's first process.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def link(machine: spec.Spec, target: plan.Host, state: str) -> None:
 
 
 def reboot(machine: spec.Spec, target: plan.Host) -> None:
-    """Kill every process of the host at once, as a power failure does, and boot it again. Its files stay; /run, /tmp, SADB and SPD are new."""
+    """Kill every process of the host at once, as a power failure does, and boot it again. Its files
+    stay; /run, /tmp, SADB and SPD are new.
+    """
     pid = places.pid_of(target.name)
     os.kill(pid, signal.SIGKILL)
     while pathlib.Path(f"/proc/{pid}").exists():

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bring the User-Mode Linux of another suite of this machine's distribution: checked by apt as always, unpacked, never installed.
+"""Bring the User-Mode Linux of another suite of this machine's distribution: checked by apt as
+always, unpacked, never installed.
 
 Which servers have it, and whose signatures count, are what this machine's own sources say, with the suite replaced.
 """
@@ -52,7 +53,12 @@ def deb822_style(text: str, own: t.Collection[str], suite: str) -> str:
         pairs = re.findall(r"^([^\s:]+):[ \t]*(.*(?:\n[ \t]+.*)*)", stanza, re.MULTILINE)
         fields = {name.lower(): value for name, value in pairs}
         words = {name: fields.get(name, "").split() for name in ("types", "suites", "components", "enabled")}
-        if "deb" in words["types"] and "main" in words["components"] and words["enabled"] != ["no"] and not set(own).isdisjoint(words["suites"]):
+        if (
+            "deb" in words["types"]
+            and "main" in words["components"]
+            and words["enabled"] != ["no"]
+            and not set(own).isdisjoint(words["suites"])
+        ):
             fields |= {"types": "deb", "suites": suite, "components": "main"}
             stanzas.append("".join(f"{name}: {value}\n" for name, value in fields.items()))
     return "\n".join(dict.fromkeys(stanzas))
@@ -69,7 +75,9 @@ def write_sources(suite: str, folder: pathlib.Path) -> bool:
     own = own_suites()
     files = run("apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d")
     places = [pathlib.Path(place) for place in re.findall(r"='(.*)'", files)]
-    sources = [file for place in places for file in (sorted(place.iterdir()) if place.is_dir() else [place]) if file.is_file()]
+    sources = [
+        file for place in places for file in (sorted(place.iterdir()) if place.is_dir() else [place]) if file.is_file()
+    ]
     written = 0
     for file in sources:
         style = {".list": one_line_style, ".sources": deb822_style}.get(file.suffix)
@@ -81,7 +89,9 @@ def write_sources(suite: str, folder: pathlib.Path) -> bool:
 def run(*command: str, cwd: pathlib.Path | None = None) -> str:
     """Run a command that must succeed; its output."""
     try:
-        result = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True, timeout=SECONDS)
+        result = subprocess.run(
+            command, cwd=cwd, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True, timeout=SECONDS
+        )
     except FileNotFoundError as exc:
         raise LabError(f"{command[0]} is not here.") from exc
     except subprocess.TimeoutExpired as exc:
@@ -95,8 +105,8 @@ def run(*command: str, cwd: pathlib.Path | None = None) -> str:
 def updated(suite: str, folder: pathlib.Path, **settings: str) -> tuple[list[str], str]:
     """apt-get for the packages of that suite, their signatures checked, and what troubled it when it looked for them.
 
-    Its lists and its cache are in the folder: those of the machine are not touched, nor waited for. ``settings`` are more of apt.conf(5), with `_` for `::`.
-    """
+    Its lists and its cache are in the folder: those of the machine are not touched, nor waited for.
+    ``settings`` are more of apt.conf(5), with `_` for `::`."""
     for name in ("sources", "lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     if not write_sources(suite, folder / "sources"):

@@ -110,7 +110,9 @@ def stat_fields(pid: int) -> list[str] | None:
 
 
 def started_at(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot (field 22): with the PID, a process's identity. None: no such process."""
+    """Start time of a process in clock ticks since boot (field 22): with the PID, a process's
+    identity. None: no such process.
+    """
     fields = stat_fields(pid)
     return int(fields[19]) if fields else None
 
@@ -144,12 +146,16 @@ def check_alive(lab: Lab, state: dict[str, t.Any]) -> None:
     """Raise the obituary of a lab whose kernel has ended, or was left half made."""
     owner, born = state["owner"]
     if state["booting"] and started_at(owner) != born:
-        raise LabError(f"lab {lab.name}: `lab up` (process {owner}) was killed before the lab was ready. Clear it away: tests/lab/lab down --name {lab.name}")
+        raise LabError(
+            f"lab {lab.name}: `lab up` (process {owner}) was killed before the lab was ready. Clear it away:"
+            f" tests/lab/lab down --name {lab.name}"
+        )
     ending = death(lab, state)
     if ending:
         raise LabError(
-            f"lab {lab.name} is dead: its kernel ({state['kernel']} {state.get('release', '')}, process {state['pid']}) {ending}.\n"
-            f"{lab.log_tail()}" + (f"\nClear it away: tests/lab/lab down --name {lab.name}" if lab.lasting else "")
+            f"lab {lab.name} is dead: its kernel ({state['kernel']} {state.get('release', '')}, process {state['pid']})"
+            f" {ending}.\n{lab.log_tail()}"
+            + (f"\nClear it away: tests/lab/lab down --name {lab.name}" if lab.lasting else "")
         )
 
 
@@ -157,7 +163,11 @@ def all_labs() -> list[Lab]:
     """Labs that have a folder."""
     if not LABS.is_dir():
         return []
-    return [Lab(entry.name) for entry in sorted(LABS.iterdir()) if (entry / "spec.json").exists() or (entry / "state.json").exists()]
+    return [
+        Lab(entry.name)
+        for entry in sorted(LABS.iterdir())
+        if (entry / "spec.json").exists() or (entry / "state.json").exists()
+    ]
 
 
 @contextlib.contextmanager

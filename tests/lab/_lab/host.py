@@ -24,7 +24,9 @@ KEPT: dict[str, int] = {"etc/inet": 0o755, "var/tmp": 0o1777}
 # Interpreters that version managers keep below root's home: shown to the hosts, read-only.
 TOOLCHAINS = (".pyenv", ".local/share/uv")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "kmsg", "net/tun", "fuse")
-REAL_FILE_SYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "overlay", "virtiofs", "9p", "hostfs"})
+REAL_FILE_SYSTEMS = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "overlay", "virtiofs", "9p", "hostfs"}
+)
 
 SSHD_CONFIG = """\
 ListenAddress {address}
@@ -77,14 +79,19 @@ def mac(side: str, index: int) -> str:
 
 
 def connect(machine: spec.Spec, hosts: t.Iterable[plan.Host]) -> None:
-    """Make the hosts' network namespaces and their links: mgmt0 to the controller, data0 to the wire. Few processes: each is dear on User-Mode Linux."""
+    """Make the hosts' network namespaces and their links: mgmt0 to the controller, data0 to the
+    wire. Few processes: each is dear on User-Mode Linux.
+    """
     here, wire = [], []
     for host in hosts:
         index = machine.hosts.index(host)
         near, far = management_end(index), wire_end(index)
         here.append(f"netns add {host.name}")
         if host.management:
-            here.append(f"link add {near} address {mac('1', index)} type veth peer name mgmt0 address {mac('0', index)} netns {host.name}")
+            here.append(
+                f"link add {near} address {mac('1', index)} type veth peer name mgmt0 address {mac('0', index)} netns"
+                f" {host.name}"
+            )
             here.append(f"link set {near} master mgmt up")
         if host.data is not None:
             ends = f"address {mac('3', index)} type veth peer name data0 address {mac('2', index)} netns {host.name}"
@@ -134,12 +141,18 @@ def other_real_mounts() -> list[str]:
     for line in pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
         fields, rest = line.split(" - ", 1)
         point = fields.split()[4].encode("ascii").decode("unicode_escape")
-        if rest.split()[0] in REAL_FILE_SYSTEMS and point != "/" and not point.startswith(("/run/", "/proc/", "/sys/", "/dev/")):
+        if (
+            rest.split()[0] in REAL_FILE_SYSTEMS
+            and point != "/"
+            and not point.startswith(("/run/", "/proc/", "/sys/", "/dev/"))
+        ):
             points.append(point)
     return [point for point in points if os.path.isdir(point)]
 
 
-def build_root(machine: spec.Spec, name: str, *, own_home: bool, writable: t.Sequence[str] = (), shown: t.Sequence[str] = ()) -> str:
+def build_root(
+    machine: spec.Spec, name: str, *, own_home: bool, writable: t.Sequence[str] = (), shown: t.Sequence[str] = ()
+) -> str:
     """The host's file tree: the real one, of which every change stays in memory; its mount point."""
     top = f"{places.HOSTS}/{name}"
     root = f"{top}/root"
@@ -176,7 +189,9 @@ def build_root(machine: spec.Spec, name: str, *, own_home: bool, writable: t.Seq
         os.makedirs(f"{root}/lib/modules", exist_ok=True)
         system.bind(machine.modules, f"{root}/lib/modules", read_only=True)
         os.makedirs(f"{root}/etc/modprobe.d", exist_ok=True)
-        pathlib.Path(root, "etc/modprobe.d/lab-without.conf").write_text(without_rules(machine.without), encoding="ascii")
+        pathlib.Path(root, "etc/modprobe.d/lab-without.conf").write_text(
+            without_rules(machine.without), encoding="ascii"
+        )
     write_names(machine, root, name)
     return root
 
@@ -196,7 +211,13 @@ def build_dev(dev: str) -> None:
             os.mknod(f"{dev}/{device}", 0o20600, os.makedev(10, 200))
     system.mount("devpts", f"{dev}/pts", "devpts", system.MS_NOSUID, "newinstance,ptmxmode=0666,mode=620")
     system.mount("tmpfs", f"{dev}/shm", "tmpfs", system.MS_NOSUID | system.MS_NODEV, f"mode={VOLATILE['dev/shm']}")
-    for link, target in {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}.items():
+    for link, target in {
+        "ptmx": "pts/ptmx",
+        "fd": "/proc/self/fd",
+        "stdin": "fd/0",
+        "stdout": "fd/1",
+        "stderr": "fd/2",
+    }.items():
         os.symlink(target, f"{dev}/{link}")
 
 
@@ -286,7 +307,15 @@ def run_start_scripts(scripts: t.Sequence[str]) -> None:
     """As init does before the network is up, one after the other; what they say is in /run/boot.log."""
     with open("/run/boot.log", "w", encoding="utf-8") as log:
         for script in scripts:
-            done = subprocess.run([script, "start"], check=False, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": places.PATH}, cwd="/")
+            done = subprocess.run(
+                [script, "start"],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"PATH": places.PATH},
+                cwd="/",
+            )
             print(f"{script}: exit status {done.returncode}", file=log, flush=True)
 
 
@@ -314,7 +343,9 @@ def start(machine: spec.Spec, host: plan.Host) -> None:
 
 
 def start_control(machine: spec.Spec) -> None:
-    """The sshd through which the controller reaches the lab itself, and from there any host, even one whose sshd is down."""
+    """The sshd through which the controller reaches the lab itself, and from there any host, even
+    one whose sshd is down.
+    """
     if machine.kernel != "uml":
         return
 

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""User-Mode Linux kernels that are here: the installed one, and those unpacked into `build/kernels/SUITE`, which `fetch` brings."""
+"""User-Mode Linux kernels that are here: the installed one, and those unpacked into
+`build/kernels/SUITE`, which `fetch` brings.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,11 @@ class Image(t.NamedTuple):
     @property
     def libraries(self) -> pathlib.Path:
         """The C library that came with it, which older suites have in /lib. An installed kernel has this machine's."""
-        return next(folder for top in ("usr/lib", "lib") if ((folder := self.root / top / "x86_64-linux-gnu") / "libc.so.6").exists())
+        return next(
+            folder
+            for top in ("usr/lib", "lib")
+            if ((folder := self.root / top / "x86_64-linux-gnu") / "libc.so.6").exists()
+        )
 
 
 def found(root: pathlib.Path, origin: str) -> list[Image]:
@@ -68,17 +74,31 @@ def choose(version: str, known: t.Sequence[Image]) -> Image:
     fitting = [image for image in known if f"{image.version}.".startswith(f"{version}." if version else "")]
     if not fitting:
         there = ", ".join(PREFIX + image.version for image in known) or "none"
-        raise LabError(f"--kernel {PREFIX}{version}: no such kernel is here. Here are: {there}. Another suite's comes by: tests/lab/lab fetch SUITE")
+        raise LabError(
+            f"--kernel {PREFIX}{version}: no such kernel is here. Here are: {there}. Another suite's comes by:"
+            " tests/lab/lab fetch SUITE"
+        )
     return fitting[0]
 
 
 def program_of(lab: Lab, image: Image) -> str:
-    """What to run. An unpacked kernel wants the C library that came with it: a copy in the lab's folder names that one."""
+    """What to run. An unpacked kernel wants the C library that came with it: a copy in the lab's
+    folder names that one.
+    """
     if image.origin == INSTALLED:
         return str(image.program)
     copy = lab.path / image.program.name
     loader = image.libraries / "ld-linux-x86-64.so.2"
-    command = ["patchelf", "--set-interpreter", str(loader), "--set-rpath", str(image.libraries), "--output", str(copy), str(image.program)]
+    command = [
+        "patchelf",
+        "--set-interpreter",
+        str(loader),
+        "--set-rpath",
+        str(image.libraries),
+        "--output",
+        str(copy),
+        str(image.program),
+    ]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     if result.returncode:
         raise LabError(f"{' '.join(command)}: {result.stderr.strip()}")

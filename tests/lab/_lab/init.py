@@ -37,7 +37,9 @@ def write_modprobe(machine: spec.Spec) -> str:
     os.makedirs(rules)
     os.symlink(machine.modules, f"{tree}/lib/modules")
     pathlib.Path(rules, "without.conf").write_text(host.without_rules(machine.without), encoding="ascii")
-    pathlib.Path(program).write_text(f'#!/bin/sh\nexec /usr/sbin/modprobe -d {tree} -C {rules} "$@"\n', encoding="ascii")
+    pathlib.Path(program).write_text(
+        f'#!/bin/sh\nexec /usr/sbin/modprobe -d {tree} -C {rules} "$@"\n', encoding="ascii"
+    )
     os.chmod(program, 0o755)
     return program
 

@@ -25,16 +25,18 @@ from .folder import CHECKOUT, Lab, started_at
 BOOT_SECONDS = 90
 # One SA of each kind that the lab promises, to see whether a kernel has them. The keys are nobody's.
 PROBE = """\
-xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 enc cbc(aes) 0x{key} auth-trunc hmac(sha256) 0x{key}{key} 128
-xfrm state add src 192.0.2.1 dst 192.0.2.2 proto ah spi 0x1001 auth-trunc hmac(sha256) 0x{key}{key} 128
-xfrm state add src 2001:db8::1 dst 2001:db8::2 proto esp spi 0x1002 enc cbc(aes) 0x{key} auth-trunc hmac(sha256) 0x{key}{key} 128
-xfrm state add src 2001:db8::1 dst 2001:db8::2 proto ah spi 0x1003 auth-trunc hmac(sha256) 0x{key}{key} 128
-""".format(key="0123456789abcdef" * 2)
+{add} src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 enc cbc(aes) {key} auth-trunc hmac(sha256) {key}{half} 128
+{add} src 192.0.2.1 dst 192.0.2.2 proto ah spi 0x1001 auth-trunc hmac(sha256) {key}{half} 128
+{add} src 2001:db8::1 dst 2001:db8::2 proto esp spi 0x1002 enc cbc(aes) {key} auth-trunc hmac(sha256) {key}{half} 128
+{add} src 2001:db8::1 dst 2001:db8::2 proto ah spi 0x1003 auth-trunc hmac(sha256) {key}{half} 128
+""".format(add="xfrm state add", key="0x" + "0123456789abcdef" * 2, half="0123456789abcdef" * 2)
 
 
 def host_kernel_refusal() -> str | None:
     """Why this machine's own kernel will not do, as it says itself; None: it will."""
-    result = subprocess.run(["unshare", "--net", "ip", "-batch", "-"], input=PROBE, check=False, capture_output=True, text=True)
+    result = subprocess.run(
+        ["unshare", "--net", "ip", "-batch", "-"], input=PROBE, check=False, capture_output=True, text=True
+    )
     return None if result.returncode == 0 else (result.stderr.strip().splitlines() or ["unknown"])[0]
 
 
@@ -46,20 +48,27 @@ def choose(wanted: str, without: t.Sequence[str]) -> images.Image | None:
         if needed:
             raise LabError(f"--without {','.join(needed)}: the lab itself needs that. Name other modules.")
         if wanted == "host":
-            raise LabError("--without with --kernel host: this machine's kernel loads modules as others need them. Use --kernel uml.")
+            raise LabError(
+                "--without with --kernel host: this machine's kernel loads modules as others need them. Use --kernel"
+                " uml."
+            )
     elif wanted in ("auto", "host"):
         refusal = host_kernel_refusal()
         if refusal is None:
             return None
         if wanted == "host":
-            raise LabError(f"--kernel host: this machine's kernel refuses a plain ESP or AH SA ({refusal}). Use --kernel uml.")
+            raise LabError(
+                f"--kernel host: this machine's kernel refuses a plain ESP or AH SA ({refusal}). Use --kernel uml."
+            )
     check_packages(uml=True)
     version = wanted.removeprefix(images.PREFIX) if wanted.startswith(images.PREFIX) else ""
     return images.choose(version, images.images())
 
 
 def packages() -> dict[str, str]:
-    """Debian packages that the lab needs, each with a file that shows it is there: the group `lab` of the repository's one list."""
+    """Debian packages that the lab needs, each with a file that shows it is there: the group `lab`
+    of the repository's one list.
+    """
     text = (CHECKOUT / "tests" / "requirements" / "debian.txt").read_text(encoding="utf-8")
     rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     return {row[0]: row[2] for row in rows if row[1] == "lab"}
@@ -69,22 +78,40 @@ def check_packages(*, uml: bool) -> None:
     """Name all that is missing, together."""
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces and mounts: run it as root.")
-    missing = [name for name, shown_by in packages().items() if not os.path.exists(shown_by) and (uml or name not in tables.UML_PACKAGES)]
+    missing = [
+        name
+        for name, shown_by in packages().items()
+        if not os.path.exists(shown_by) and (uml or name not in tables.UML_PACKAGES)
+    ]
     if missing:
-        raise LabError(f"the lab needs Debian packages that are not installed. Run: apt-get install --no-install-recommends {' '.join(missing)}")
+        raise LabError(
+            "the lab needs Debian packages that are not installed. Run: apt-get install --no-install-recommends"
+            f" {' '.join(missing)}"
+        )
     if uml and os.uname().machine != "x86_64":
-        raise LabError(f"User-Mode Linux is for x86_64, this machine is {os.uname().machine}. Use a kernel with ESP and AH, and --kernel host.")
+        raise LabError(
+            f"User-Mode Linux is for x86_64, this machine is {os.uname().machine}. Use a kernel with ESP and AH, and"
+            " --kernel host."
+        )
     if uml and not os.path.exists("/dev/net/tun"):
-        raise LabError("/dev/net/tun is not there: the lab reaches User-Mode Linux through a tap. Load the module tun, or pass the device in.")
+        raise LabError(
+            "/dev/net/tun is not there: the lab reaches User-Mode Linux through a tap. Load the module tun, or pass the"
+            " device in."
+        )
     if re.search(r'[\s":,\\]', str(CHECKOUT)):
-        raise LabError(f"the checkout's path {str(CHECKOUT)!r} has a character that kernel command lines or overlays give a meaning. Move it.")
+        raise LabError(
+            f"the checkout's path {str(CHECKOUT)!r} has a character that kernel command lines or overlays give a"
+            " meaning. Move it."
+        )
 
 
 def build_preload(lab: Lab) -> pathlib.Path:
     """Compile xstate.c; the library's path."""
     library = lab.path / "xstate.so"
     source = pathlib.Path(__file__).with_name("xstate.c")
-    result = subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=False, capture_output=True, text=True)
+    result = subprocess.run(
+        ["gcc", "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=False, capture_output=True, text=True
+    )
     if result.returncode:
         raise LabError(f"{source}: the compiler refuses it.\n{result.stderr}")
     return library
@@ -98,17 +125,30 @@ def uml_command(lab: Lab, image: images.Image, memory: int) -> list[str]:
     return [
         *("env", *environment, images.program_of(lab, image), *images.settings(image)),
         *(f"mem={memory}M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "selinux=0"),
-        *("con=null", "con0=fd:0,fd:1", f"uml_dir={lab.path}/uml", "umid=lab", "vec0:transport=tap,ifname=tap0,depth=128,gro=1"),
+        *(
+            "con=null",
+            "con0=fd:0,fd:1",
+            f"uml_dir={lab.path}/uml",
+            "umid=lab",
+            "vec0:transport=tap,ifname=tap0,depth=128,gro=1",
+        ),
         # What the kernel does not know goes to the first process: settings as environment, words after -- as arguments.
         *(f"LAB_FOLDER={lab.path}", f"init={python}", "--", *arguments),
     ]
 
 
 def make_namespace(lab: Lab, *, tap: bool) -> None:
-    """The network namespace in which the lab meets the controller. All traffic of the lab stays in it and in those below."""
+    """The network namespace in which the lab meets the controller. All traffic of the lab stays in
+    it and in those below.
+    """
     run("ip", "netns", "add", lab.namespace)
     if tap:
-        batch = ["link set lo up", "tuntap add dev tap0 mode tap", f"addr add {tables.CONTROLLER_ADDRESS}/16 dev tap0", "link set tap0 up"]
+        batch = [
+            "link set lo up",
+            "tuntap add dev tap0 mode tap",
+            f"addr add {tables.CONTROLLER_ADDRESS}/16 dev tap0",
+            "link set tap0 up",
+        ]
         run("ip", "-n", lab.namespace, "-batch", "-", stdin="\n".join(batch) + "\n")
 
 
@@ -131,13 +171,24 @@ def quiet_processor() -> int:
 
 
 def start(lab: Lab, image: images.Image | None, memory: int, *, daemon: bool) -> int:
-    """Start the kernel, without an image a lab on this machine's, in PID and mount namespaces of its own; PID of the process with which the lab lives and dies.
+    """Start the kernel, without an image a lab on this machine's, in PID and mount namespaces of
+    its own; PID of the process with which the lab lives and dies.
 
-    A daemon survives the caller; else the lab dies with the caller, even if that is killed. User-Mode Linux, which runs one process at a time, is kept on one
-    processor: it and its processes wait for each other at every system call, and to wake another processor takes longer than most calls.
-    """
+    A daemon survives the caller; else the lab dies with the caller, even if that is killed.
+    User-Mode Linux, which runs one process at a time, is kept on one
+    processor: it and its processes wait for each other at every system call, and to wake another
+    processor takes longer than most calls."""
     command = uml_command(lab, image, memory) if image else access.program("init")
-    namespaces = ["nsenter", f"--net=/run/netns/{lab.namespace}", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    namespaces = [
+        "nsenter",
+        f"--net=/run/netns/{lab.namespace}",
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]
     processors = {quiet_processor()} if image else os.sched_getaffinity(0)
 
     def prepare() -> None:
@@ -178,10 +229,14 @@ def await_boot(lab: Lab, pid: int) -> dict[str, t.Any]:
 
 
 def stop(lab: Lab) -> None:
-    """End every process in the lab's network namespace, every ssh client that still holds a connection there, and the namespace itself."""
+    """End every process in the lab's network namespace, every ssh client that still holds a
+    connection there, and the namespace itself.
+    """
     if not os.path.exists(f"/run/netns/{lab.namespace}"):
         return
-    holders = subprocess.run(["nsenter", f"--net=/run/netns/{lab.namespace}", "ss", "-Htnp"], check=False, capture_output=True, text=True).stdout
+    holders = subprocess.run(
+        ["nsenter", f"--net=/run/netns/{lab.namespace}", "ss", "-Htnp"], check=False, capture_output=True, text=True
+    ).stdout
     kill(sorted({int(pid) for pid in re.findall(r'\("ssh",pid=(\d+)', holders)}), signal.SIGTERM)
     lab.socket.unlink(missing_ok=True)
     kill([int(pid) for pid in run("ip", "netns", "pids", lab.namespace).split()], signal.SIGKILL)

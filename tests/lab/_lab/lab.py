@@ -33,14 +33,25 @@ class Boot(t.NamedTuple):
 
 
 def boot(lab: Lab, how: Boot, hosts: tuple[plan.Host, ...], *, daemon: bool, **view: t.Any) -> dict[str, t.Any]:
-    """Make the folder, start the kernel, wait until every sshd answers; the state. Leaves nothing behind when it fails."""
+    """Make the folder, start the kernel, wait until every sshd answers; the state. Leaves nothing
+    behind when it fails.
+    """
     image = kernel.choose(how.kernel, how.without)
     chosen, modules = ("uml", str(image.modules)) if image else ("host", "")
     lab.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     lab.path.chmod(0o700)
     try:
         inside = hosts if hosts == plan.cell() else (plan.Host(tables.WIRE, "", None), *hosts)
-        machine = spec.Spec(chosen, modules, str(lab.path), str(folder.LABS), str(folder.CHECKOUT), without=how.without, hosts=inside, **view)
+        machine = spec.Spec(
+            chosen,
+            modules,
+            str(lab.path),
+            str(folder.LABS),
+            str(folder.CHECKOUT),
+            without=how.without,
+            hosts=inside,
+            **view,
+        )
         spec.save(machine)
         access.write(lab, hosts, control=chosen == "uml")
         kernel.make_namespace(lab, tap=image is not None)
@@ -75,7 +86,10 @@ def up(lab: Lab, how: Boot, names: t.Sequence[str]) -> str:
         state = lab.state()
         if state is not None:
             folder.check_alive(lab, state)
-            raise LabError(f"lab {lab.name} is up already, with hosts {', '.join(addressed(state))}. Use it, or: tests/lab/lab down --name {lab.name}")
+            raise LabError(
+                f"lab {lab.name} is up already, with hosts {', '.join(addressed(state))}. Use it, or: tests/lab/lab"
+                f" down --name {lab.name}"
+            )
         started = time.monotonic()
         state = boot(lab, how, hosts, daemon=True, writable=(), shown=(), own_home=True)
     try:
@@ -90,7 +104,9 @@ def check_ssh(lab: Lab, names: t.Sequence[str]) -> None:
     """Log in everywhere."""
 
     def answer(name: str) -> str:
-        result = subprocess.run(access.ssh(lab, name, "true"), stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True)
+        result = subprocess.run(
+            access.ssh(lab, name, "true"), stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True
+        )
         return "" if result.returncode == 0 else f"{name}: {result.stderr.strip()}"
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -136,19 +152,28 @@ def status(lab: Lab) -> str:
     state = folder.living(lab)
     if not state["booting"]:
         check_answers(lab, state)
-    lines = [f"lab {lab.name}: {'booting' if state['booting'] else 'up'}, kernel {state['kernel']} {state.get('release', '')}"]
+    lines = [
+        f"lab {lab.name}: {'booting' if state['booting'] else 'up'}, kernel {state['kernel']}"
+        f" {state.get('release', '')}"
+    ]
     if state["without"]:
         lines.append(f"  without: {', '.join(state['without'])}")
     if state.get("missing_modules"):
         lines.append(f"  modules this kernel lacks: {', '.join(state['missing_modules'])}")
     for name in addressed(state):
         data = state["hosts"][name]["data"] or {"ipv4": "-", "ipv6": "-"}
-        lines.append(f"  {name:<10} {data['ipv4']:<16} {data['ipv6']:<26} management {state['hosts'][name]['management']}")
+        lines.append(
+            f"  {name:<10} {data['ipv4']:<16} {data['ipv6']:<26} management {state['hosts'][name]['management']}"
+        )
     return "\n".join(lines)
 
 
-def entry(lab: Lab, state: dict[str, t.Any], target: str, cwd: str, command: t.Sequence[str], names: t.Sequence[str] = ()) -> list[str]:
-    """The command line that runs a command in the namespaces of target: a host, or a PID. names: environment variables to take along."""
+def entry(
+    lab: Lab, state: dict[str, t.Any], target: str, cwd: str, command: t.Sequence[str], names: t.Sequence[str] = ()
+) -> list[str]:
+    """The command line that runs a command in the namespaces of target: a host, or a PID. names:
+    environment variables to take along.
+    """
     inner = access.program("enter", target, cwd, *command, inside=True)
     if state["kernel"] == "uml":
         return access.ssh(lab, "control", *inner, options=[f"-oSendEnv={name}" for name in names])
@@ -156,17 +181,23 @@ def entry(lab: Lab, state: dict[str, t.Any], target: str, cwd: str, command: t.S
 
 
 def init_pid(state: dict[str, t.Any]) -> str:
-    """PID of the lab's first process, `init`, in its own PID namespace: on this machine's kernel its supervisor is there before it."""
+    """PID of the lab's first process, `init`, in its own PID namespace: on this machine's kernel
+    its supervisor is there before it.
+    """
     return "1" if state["kernel"] == "uml" else "2"
 
 
 def first_process(state: dict[str, t.Any]) -> int:
-    """PID of the lab's supervisor: the child of the process that made its namespaces. For labs on this machine's own kernel."""
+    """PID of the lab's supervisor: the child of the process that made its namespaces. For labs on
+    this machine's own kernel.
+    """
     (child,) = folder.children_of(state["pid"])
     return child
 
 
-def attended(lab: Lab, state: dict[str, t.Any], line: t.Sequence[str], environment: dict[str, str], timeout: float | None) -> int:
+def attended(
+    lab: Lab, state: dict[str, t.Any], line: t.Sequence[str], environment: dict[str, str], timeout: float | None
+) -> int:
     """Run a command line with this process's standard streams; its exit status."""
     blocking = {descriptor: os.get_blocking(descriptor) for descriptor in (0, 1, 2)}
     process = subprocess.Popen(line, env=environment, preexec_fn=lambda: system.die_with_parent(signal.SIGTERM))
@@ -175,7 +206,10 @@ def attended(lab: Lab, state: dict[str, t.Any], line: t.Sequence[str], environme
     finally:
         process.kill()
         process.wait()
-        for descriptor, value in blocking.items():  # ssh leaves them changed when it is killed, and our caller shares them
+        for (
+            descriptor,
+            value,
+        ) in blocking.items():  # ssh leaves them changed when it is killed, and our caller shares them
             os.set_blocking(descriptor, value)
 
 
@@ -190,7 +224,12 @@ def attend(lab: Lab, state: dict[str, t.Any], process: subprocess.Popen[bytes], 
             pass
         if folder.death(lab, state):
             # The shared connection would wait for the dead, and hold this process's standard streams open meanwhile.
-            subprocess.run(access.ssh(lab, "control", options=["-O", "exit"]), stdin=subprocess.DEVNULL, check=False, capture_output=True)
+            subprocess.run(
+                access.ssh(lab, "control", options=["-O", "exit"]),
+                stdin=subprocess.DEVNULL,
+                check=False,
+                capture_output=True,
+            )
             folder.check_alive(lab, state)
         if deadline and time.monotonic() > deadline:
             print(f"lab: the command did not end within {timeout:g} s.\n{lab.log_tail()}", file=sys.stderr)
@@ -205,13 +244,18 @@ def check_answers(lab: Lab, state: dict[str, t.Any]) -> None:
     folder.check_alive(lab, state)
     line = entry(lab, state, init_pid(state), "/", ["true"])
     try:
-        result = subprocess.run(line, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True, timeout=ANSWER_SECONDS)
+        result = subprocess.run(
+            line, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True, timeout=ANSWER_SECONDS
+        )
         problem = result.stderr.strip() if result.returncode else ""
     except subprocess.TimeoutExpired:
         problem = f"no answer within {ANSWER_SECONDS} s"
     if problem:
         folder.check_alive(lab, state)
-        raise LabError(f"lab {lab.name}: its kernel runs (process {state['pid']}) but does not answer: {problem}.\n{lab.log_tail()}")
+        raise LabError(
+            f"lab {lab.name}: its kernel runs (process {state['pid']}) but does not answer:"
+            f" {problem}.\n{lab.log_tail()}"
+        )
 
 
 def run(lab: Lab, host: str, command: t.Sequence[str], timeout: float | None) -> int:
@@ -229,15 +273,25 @@ def fault(lab: Lab, action: str, host: str) -> str:
     if host not in addressed(state):
         raise LabError(f"lab {lab.name} has no host {host!r}. It has: {', '.join(addressed(state))}")
     command = ["env", f"LAB_FOLDER={lab.path}", *access.program("fault", action, host, inside=True)]
-    result = subprocess.run(entry(lab, state, init_pid(state), "/", command), stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True)
+    result = subprocess.run(
+        entry(lab, state, init_pid(state), "/", command),
+        stdin=subprocess.DEVNULL,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     if result.returncode:
         folder.check_alive(lab, state)
         raise LabError(f"lab {lab.name}: fault {action} {host}: {result.stderr.strip()}")
     return f"{host}: {action} done."
 
 
-def execute(how: Boot, command: t.Sequence[str], names: t.Sequence[str], shown: t.Sequence[str], timeout: float | None) -> int:
-    """Run a command on a kernel with ESP and AH in a network namespace of its own; its exit status. No lab is left behind."""
+def execute(
+    how: Boot, command: t.Sequence[str], names: t.Sequence[str], shown: t.Sequence[str], timeout: float | None
+) -> int:
+    """Run a command on a kernel with ESP and AH in a network namespace of its own; its exit status.
+    No lab is left behind.
+    """
     lab = Lab(f"{tables.EXEC}{os.getpid()}")
     with folder.exclusive():
         sweep()

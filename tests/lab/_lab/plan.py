@@ -36,7 +36,9 @@ def data_network(name: str, index: int) -> tables.Network:
     """The addresses the guide gives the host, else generated ones: index counts the lab's hosts from 0."""
     if name in tables.KNOWN_HOSTS:
         return tables.KNOWN_HOSTS[name]
-    return tables.Network(f"10.116.{index}.16", f"10.116.{index}.1", f"fd00:10:116:{index:x}::16", f"fd00:10:116:{index:x}::1")
+    return tables.Network(
+        f"10.116.{index}.16", f"10.116.{index}.1", f"fd00:10:116:{index:x}::16", f"fd00:10:116:{index:x}::1"
+    )
 
 
 def plan_hosts(names: t.Sequence[str]) -> tuple[Host, ...]:
@@ -44,13 +46,17 @@ def plan_hosts(names: t.Sequence[str]) -> tuple[Host, ...]:
     wrong = [name for name in names if not HOST_NAME.fullmatch(name) or name in tables.RESERVED_NAMES]
     if wrong:
         reserved = ", ".join(sorted(tables.RESERVED_NAMES))
-        raise LabError(f"host names {', '.join(map(repr, wrong))}: use 1 to 10 of a-z and 0-9, a letter first, none of {reserved}.")
+        raise LabError(
+            f"host names {', '.join(map(repr, wrong))}: use 1 to 10 of a-z and 0-9, a letter first, none of {reserved}."
+        )
     if len(set(names)) != len(names):
         raise LabError(f"host names {', '.join(names)}: each name once.")
     if not 1 <= len(names) <= 200:
         raise LabError(f"{len(names)} hosts: a lab has 1 to 200.")
     management = ipaddress.ip_network(tables.MANAGEMENT)
-    return tuple(Host(name, str(management[256 + index]), data_network(name, index)) for index, name in enumerate(names))
+    return tuple(
+        Host(name, str(management[256 + index]), data_network(name, index)) for index, name in enumerate(names)
+    )
 
 
 def cell() -> tuple[Host, ...]:

@@ -36,5 +36,16 @@ def save(spec: Spec) -> None:
 def load(folder: pathlib.Path) -> Spec:
     """Read it back."""
     data = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-    hosts = tuple(plan.Host(name, management, tables.Network(*network) if network else None) for name, management, network in data["hosts"])
-    return Spec(**{**data, "hosts": hosts, "writable": tuple(data["writable"]), "shown": tuple(data["shown"]), "without": tuple(data["without"])})
+    hosts = tuple(
+        plan.Host(name, management, tables.Network(*network) if network else None)
+        for name, management, network in data["hosts"]
+    )
+    return Spec(
+        **{
+            **data,
+            "hosts": hosts,
+            "writable": tuple(data["writable"]),
+            "shown": tuple(data["shown"]),
+            "without": tuple(data["without"]),
+        }
+    )

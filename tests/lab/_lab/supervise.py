@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the lab's kernel and writes down how it ended: `supervise COMMAND...`, as the first process of a PID namespace of the lab's own.
+"""Runs the lab's kernel and writes down how it ended: `supervise COMMAND...`, as the first process
+of a PID namespace of the lab's own.
 
 When this process ends, in whatever way, the system kills everything that belongs to the lab.
 """

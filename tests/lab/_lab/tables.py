@@ -12,17 +12,32 @@ import typing as t
 UML_PACKAGES = frozenset({"gcc", "libc6-dev", "patchelf", "user-mode-linux"})
 
 NEWEST = "sid"  # the suite with the newest User-Mode Linux
-SECCOMP_SINCE = (6, 16)  # the release of User-Mode Linux from which it can do without ptrace(2), and starts programs several times faster
+SECCOMP_SINCE = (
+    6,
+    16,
+)  # the release of User-Mode Linux from which it can do without ptrace(2), and starts programs several times faster
 
 # Kernel modules that the lab itself stands on.
 LAB_MODULES = ("ipv6", "veth", "bridge", "overlay")
 
-# Kernel modules to load: those, and IPsec. A kernel may lack some; `lab status` lists them. Algorithms, whose modules have
-# other names in every other kernel, it loads by itself.
+# Kernel modules to load: those, and IPsec. A kernel may lack some; `lab status` lists them.
+# Algorithms, whose modules have other names in every other kernel, it loads by itself.
 MODULES: tuple[str, ...] = (
     *LAB_MODULES,
     *("tun", "dummy", "af_packet_diag"),
-    *("xfrm_user", "xfrm_algo", "esp4", "esp6", "ah4", "ah6", "af_key", "ipcomp", "ipcomp6", "xfrm4_tunnel", "xfrm6_tunnel"),
+    *(
+        "xfrm_user",
+        "xfrm_algo",
+        "esp4",
+        "esp6",
+        "ah4",
+        "ah6",
+        "af_key",
+        "ipcomp",
+        "ipcomp6",
+        "xfrm4_tunnel",
+        "xfrm6_tunnel",
+    ),
 )
 
 

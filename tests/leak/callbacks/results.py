@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes down, for the leak test, what no output shows in full: each task's result, and at the end all registered variables and facts, uncensored.
+"""Writes down, for the leak test, what no output shows in full: each task's result, and at the end
+all registered variables and facts, uncensored.
 
 A loop's results are written as Ansible hands them out: it keeps the items with them, whatever the modules return.
 """

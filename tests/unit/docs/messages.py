@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The messages that the code can fail with, read from its syntax: their constant text, with an ellipsis for each value."""
+"""The messages that the code can fail with, read from its syntax: their constant text, with an
+ellipsis for each value.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def branches(node: ast.AST, function: ast.AST) -> t.Iterator[ast.AST]:
         yield from branches(node.orelse, function)
     elif isinstance(node, ast.Name):
         for found in ast.walk(function):
-            if isinstance(found, ast.Assign) and any(isinstance(target, ast.Name) and target.id == node.id for target in found.targets):
+            if isinstance(found, ast.Assign) and any(
+                isinstance(target, ast.Name) and target.id == node.id for target in found.targets
+            ):
                 yield from branches(found.value, function)
     else:
         yield node
@@ -49,11 +53,19 @@ def raised(path: Path, but: str = "") -> t.Iterator[str]:
         yield from _made(function, but)
     # An error that brings its own message.
     for node in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name.endswith("Error")):
-        yield from (text_of(call.args[0]) for call in ast.walk(node) if isinstance(call, ast.Call) and _is_super_init(call) and call.args)
+        yield from (
+            text_of(call.args[0])
+            for call in ast.walk(node)
+            if isinstance(call, ast.Call) and _is_super_init(call) and call.args
+        )
     for node in tree.body:
         if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             yield from _made(node, but)
-        if isinstance(node, ast.AnnAssign) and "EXPLANATIONS" in getattr(node.target, "id", "") and isinstance(node.value, ast.Dict):
+        if (
+            isinstance(node, ast.AnnAssign)
+            and "EXPLANATIONS" in getattr(node.target, "id", "")
+            and isinstance(node.value, ast.Dict)
+        ):
             yield from (text_of(row.elts[0]) for row in node.value.values if isinstance(row, ast.Tuple))
 
 
@@ -73,7 +85,13 @@ def _made(scope: ast.AST, but: str) -> t.Iterator[str]:
 def spoken(path: Path) -> t.Iterator[str]:
     """All strings of a file but its documentation, for files that put messages together in other ways."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node) if part is not node}
+    inside = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in ast.walk(node)
+        if part is not node
+    }
     documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, (ast.Constant, ast.JoinedStr)) and id(node) not in inside | documentation:

@@ -16,7 +16,12 @@ from ansible_collections.ipsec.manual.tests.docs.diagram import ARROWS, BOXES, C
 TOP = Path(__file__).resolve().parents[3]
 OURS = "ansible_collections.ipsec.manual."
 # What a task names, and where that is.
-NAMED = {"action": "plugins/action", "module": "plugins/modules", "lookup": "plugins/lookup", "filter": "plugins/filter"}
+NAMED = {
+    "action": "plugins/action",
+    "module": "plugins/modules",
+    "lookup": "plugins/lookup",
+    "filter": "plugins/filter",
+}
 
 
 def boxes() -> dict[Path, str]:
@@ -37,10 +42,17 @@ def imports(path: Path) -> t.Iterator[Path]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OURS):
             base = TOP.joinpath(*(node.module or "")[len(OURS) :].split("."))
         else:
-            assert not isinstance(node, ast.Import) or not any(name.name.startswith(OURS) for name in node.names), f"{path}: import it with from"
+            assert not isinstance(node, ast.Import) or not any(
+                name.name.startswith(OURS) for name in node.names
+            ), f"{path}: import it with from"
             continue
         for name in node.names:
-            candidates = (base / f"{name.name}.py", base / name.name / "__init__.py", base.with_suffix(".py"), base / "__init__.py")
+            candidates = (
+                base / f"{name.name}.py",
+                base / name.name / "__init__.py",
+                base.with_suffix(".py"),
+                base / "__init__.py",
+            )
             yield [found for found in candidates if found.exists()][0]
 
 
@@ -54,28 +66,36 @@ def names(path: Path) -> t.Iterator[Path]:
             yield TOP / "plugins" / "filter" / "ipsec_text.py"
 
 
+def everywhere() -> set[Path]:
+    return {path for glob in EVERYWHERE for path in TOP.glob(glob)}
+
+
 def real_arrows() -> set[tuple[str, str]]:
     known = boxes()
     core = {box.name for box in BOXES if any(glob.startswith(CORE) for glob in box.files)}
+    base = everywhere()
     found = set()
     for path, user in known.items():
         for target in imports(path) if path.suffix == ".py" else names(path):
-            if str(target.relative_to(TOP)) not in EVERYWHERE and known[target] != user:
-                used = known[target]
-                found.add((user, "core" if used in core and user not in core else used))
+            inside = user in core
+            if not (inside and target in base) and known.get(target, "_core") != user:
+                used = known.get(target, "_core")
+                found.add((user, "_core" if used in core and not inside else used))
     return found
 
 
 def test_every_file_is_in_a_box() -> None:
-    drawn = {*boxes(), *(TOP / name for name in EVERYWHERE)}
+    drawn = {*boxes(), *everywhere()}
     lost = [
-        str(path.relative_to(TOP)) for path in TOP.glob("plugins/**/*.py") if path not in drawn and "doc_fragments" not in path.parts and path.stat().st_size
+        str(path.relative_to(TOP))
+        for path in TOP.glob("plugins/**/*.py")
+        if path not in drawn and "doc_fragments" not in path.parts and path.stat().st_size
     ]
     assert lost == [], "give each a box in tests/docs/diagram.py"
 
 
 def test_every_box_has_files() -> None:
-    assert {box.name for box in BOXES} - set(boxes().values()) == {"core"}
+    assert {box.name for box in BOXES} - set(boxes().values()) == {"_core"}
 
 
 def test_arrows_are_the_imports() -> None:
@@ -87,14 +107,20 @@ def test_arrows_point_down_and_touch_what_they_join() -> None:
     for arrow in ARROWS:
         user, used = known[arrow.user], known[arrow.used]
         assert user.bottom < used.y and max(user.x, used.x) < arrow.x < min(user.right, used.right), arrow
-        between = [box for box in BOXES if user.bottom < box.y < used.y and box.x < arrow.x < box.right and box.kind != "core"]
+        between = [
+            box for box in BOXES if user.bottom < box.y < used.y and box.x < arrow.x < box.right and box.kind != "core"
+        ]
         assert not between, f"{arrow} crosses {between}"
 
 
 def test_the_core_knows_no_ansible() -> None:
     for path in (TOP / CORE).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            modules = [name.name for name in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules = (
+                [name.name for name in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            )
             assert not any(module.split(".")[0] in ("ansible", "ansible_collections") for module in modules), path
 
 

@@ -18,7 +18,7 @@ import jinja2
 import pytest
 import yaml
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.tests.unit.docs.examples import TOP, Example, examples
 
 ALL = examples()
@@ -34,7 +34,10 @@ def tool(name: str) -> str:
 def options() -> dict[str, set[str]]:
     """The options of every module, aliases too, and the variables of every role."""
     listed = subprocess.run(
-        [tool("ansible-doc"), "--json", "-t", "module", *(f"ipsec.manual.{name}" for name in MODULES)], stdout=subprocess.PIPE, text=True, check=True
+        [tool("ansible-doc"), "--json", "-t", "module", *(f"ipsec.manual.{name}" for name in MODULES)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     found = {
         name: {word for option, row in entry["doc"]["options"].items() for word in (option, *row.get("aliases", ()))}
@@ -42,7 +45,9 @@ def options() -> dict[str, set[str]]:
     }
     for path in TOP.glob("roles/*/meta/argument_specs.yml"):
         specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
-        found[f"ipsec.manual.{path.parts[-3]}"] = {option for row in specs.values() for option in row.get("options", ())}
+        found[f"ipsec.manual.{path.parts[-3]}"] = {
+            option for row in specs.values() for option in row.get("options", ())
+        }
     return found
 
 
@@ -65,8 +70,14 @@ def strings(value: t.Any) -> t.Iterator[str]:
 
 
 def test_there_are_examples_of_everything() -> None:
-    assert {example.plugin for example in ALL} >= {path.stem for kind in ("modules", "lookup") for path in TOP.glob(f"plugins/{kind}/ips*.py")}
-    assert {example.place.split("-")[0] for example in ALL} >= {"README.md", "roles/rotate/README.md", "docs/docsite/rst/quick_start.rst"}
+    assert {example.plugin for example in ALL} >= {
+        path.stem for kind in ("modules", "lookup") for path in TOP.glob(f"plugins/{kind}/ips*.py")
+    }
+    assert {example.place.split("-")[0] for example in ALL} >= {
+        "README.md",
+        "roles/rotate/README.md",
+        "docs/docsite/rst/quick_start.rst",
+    }
     assert {example.kind for example in ALL} == {"playbook", "tasks", "data"}
     marked = sum(path.read_text(encoding="utf-8").count(".. runnable\n") for path in TOP.glob("docs/docsite/rst/*.rst"))
     assert marked == sum(example.runnable for example in ALL) > 3
@@ -85,7 +96,9 @@ def test_ansible_accepts_all_of_them(tmp_path: Path) -> None:
             )
     (tmp_path / "all.yml").write_text(yaml.safe_dump(plays), encoding="utf-8")
     command = [tool("ansible-playbook"), "--syntax-check", "-i", "enigma,partym,", "all.yml"]
-    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -99,7 +112,9 @@ def test_it_names_what_exists(example: Example) -> None:
     assert set(re.findall(r"ipsec\.manual\.(\w+)", example.text)) <= known
 
 
-@pytest.mark.parametrize("example", [example for example in ALL if example.kind != "data"], ids=lambda example: example.place)
+@pytest.mark.parametrize(
+    "example", [example for example in ALL if example.kind != "data"], ids=lambda example: example.place
+)
 def test_it_gives_options_that_exist(example: Example) -> None:
     for task in tasks_of(example.data):
         for name, given in task.items():
@@ -110,13 +125,17 @@ def test_it_gives_options_that_exist(example: Example) -> None:
                 assert set(role) - KEYWORDS <= options()[role["role"]], role["role"]
 
 
-@pytest.mark.parametrize("example", [example for example in ALL if "ipsec_connections:" in example.text], ids=lambda example: example.place)
+@pytest.mark.parametrize(
+    "example", [example for example in ALL if "ipsec_connections:" in example.text], ids=lambda example: example.place
+)
 def test_its_connections_are_right(example: Example) -> None:
     found = list(connections_in(example.data))
     assert found
     for connections in found:
         assert read_connections(
-            connections, lambda host: f"192.0.2.{sum(map(ord, host)) % 250 + 1}", groups=lambda group: [f"{group}{number}" for number in range(1, 4)]
+            connections,
+            lambda host: f"192.0.2.{sum(map(ord, host)) % 250 + 1}",
+            groups=lambda group: [f"{group}{number}" for number in range(1, 4)],
         )
 
 

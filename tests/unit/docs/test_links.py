@@ -15,14 +15,20 @@ import yaml
 from ansible_collections.ipsec.manual.tests.unit.docs.examples import examples
 
 TOP = Path(__file__).resolve().parents[3]
-TEXTS = sorted(path for glob in ("*.md", ".github/**/*.md", "docs/**/*.md", "roles/*/README.md", "tests/**/*.md") for path in TOP.glob(glob))
+TEXTS = sorted(
+    path
+    for glob in ("*.md", ".github/**/*.md", "docs/**/*.md", "roles/*/README.md", "tests/**/*.md")
+    for path in TOP.glob(glob)
+)
 LINK = re.compile(r"\]\(([^)#:]*)(?:#([\w-]+))?\)")  # with a colon it is an address, which nothing here asks for
 
 
 def anchors(path: Path) -> set[str]:
     """What the headings of a Markdown or reStructuredText file can be named by in a link."""
     text = path.read_text(encoding="utf-8")
-    titles = re.findall(r"^#+ (.+)$", text, re.M) if path.suffix == ".md" else re.findall(r"^(.+)\n[=-]{3,}$", text, re.M)
+    titles = (
+        re.findall(r"^#+ (.+)$", text, re.M) if path.suffix == ".md" else re.findall(r"^(.+)\n[=-]{3,}$", text, re.M)
+    )
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
@@ -47,5 +53,7 @@ def test_pages_link_each_other_by_name(path: Path) -> None:
 
 def test_the_readme_shows_a_playbook_once() -> None:
     shown = [example.data for example in examples() if example.place.startswith("README.md-")]
-    roles = [role["role"] for data in shown if isinstance(data, list) for play in data for role in play.get("roles", ())]
+    roles = [
+        role["role"] for data in shown if isinstance(data, list) for play in data for role in play.get("roles", ())
+    ]
     assert roles == ["ipsec.manual.rotate"]

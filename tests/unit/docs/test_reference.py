@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import reader
 
 TOP = Path(__file__).resolve().parents[3]
 PAGES = TOP / "docs" / "docsite" / "rst"
@@ -29,7 +29,11 @@ def documentation(path: Path) -> dict[str, t.Any]:
 
 
 PLUGINS = {
-    path: found for folder in ("modules", "lookup", "filter") for path in sorted(TOP.glob(f"plugins/{folder}/*.*")) for found in [documentation(path)] if found
+    path: found
+    for folder in ("modules", "lookup", "filter")
+    for path in sorted(TOP.glob(f"plugins/{folder}/*.*"))
+    for found in [documentation(path)]
+    if found
 }
 
 
@@ -43,12 +47,19 @@ def test_it_leads_on(path: Path) -> None:
         assert any("rfc-editor.org" in row.get("link", "") for row in rows), "seealso names no RFC"
 
 
-@pytest.mark.parametrize("field", sorted({*_connections._CONNECTION, *_connections._ENDPOINT, *_connections._ASSOCIATION}))
+@pytest.mark.parametrize("field", sorted({*reader._CONNECTION, *reader._ENDPOINT, *reader._ASSOCIATION}))
 def test_every_field_of_a_connection_is_on_its_page(field: str) -> None:
     assert f"``{field}``" in (PAGES / "connections.rst").read_text(encoding="utf-8")
 
 
 def test_every_page_is_in_the_contents_and_has_its_label() -> None:
-    listed = [name for row in yaml.safe_load((TOP / "docs/docsite/extra-docs.yml").read_text(encoding="utf-8"))["sections"] for name in row["toctree"]]
+    listed = [
+        name
+        for row in yaml.safe_load((TOP / "docs/docsite/extra-docs.yml").read_text(encoding="utf-8"))["sections"]
+        for name in row["toctree"]
+    ]
     assert sorted(listed) == sorted(path.stem for path in PAGES.glob("*.rst"))
-    assert all(f".. _ansible_collections.ipsec.manual.docsite.{name}:\n" in (PAGES / f"{name}.rst").read_text(encoding="utf-8") for name in listed)
+    assert all(
+        f".. _ansible_collections.ipsec.manual.docsite.{name}:\n" in (PAGES / f"{name}.rst").read_text(encoding="utf-8")
+        for name in listed
+    )

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The documentation of a module says that it returns what the gate admits, in the form of a sample that the gate admits."""
+"""The documentation of a module says that it returns what the gate admits, in the form of a sample
+that the gate admits.
+"""
 
 from __future__ import annotations
 

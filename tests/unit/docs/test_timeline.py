@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation_steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import steps as _rotation_steps
 from ansible_collections.ipsec.manual.tests.docs.timeline import NEW, NOT_DRAWN, OLD, PHASES, ROWS, Bar, draw
 
 TOP = Path(__file__).resolve().parents[3]
@@ -50,7 +50,12 @@ def test_the_phases_are_the_steps_of_the_role() -> None:
 
 
 def test_the_pages_tell_the_same_phases() -> None:
-    page = (TOP / "docs/docsite/rst/rotation.rst").read_text(encoding="utf-8").partition("* - Phase\n")[2].partition("\n\n")[0]
+    page = (
+        (TOP / "docs/docsite/rst/rotation.rst")
+        .read_text(encoding="utf-8")
+        .partition("* - Phase\n")[2]
+        .partition("\n\n")[0]
+    )
     rows = [row.split("\n     - ") for row in page.split("\n   * - ")[1:]]
     assert [(row[0], row[-1]) for row in rows] == [(phase.name, phase.fails) for phase in PHASES]
     readme = (TOP / "roles/rotate/README.md").read_text(encoding="utf-8").partition("| phase |")[2].partition("\n\n")[0]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language, script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import TextError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.tests.fuzz import corpus, properties
 
 TEXT = b"add ah spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey 308c9d5d11316f73900c811691eaa6fb9561c2ee\n"
@@ -50,7 +51,9 @@ def raising(error: Exception):
         (6, script, "render", lambda steps: "flush\n"),
     ],
 )
-def test_what_the_fuzzer_is_to_find_is_found(monkeypatch: pytest.MonkeyPatch, kind: int, module: object, name: str, instead: object) -> None:
+def test_what_the_fuzzer_is_to_find_is_found(
+    monkeypatch: pytest.MonkeyPatch, kind: int, module: object, name: str, instead: object
+) -> None:
     monkeypatch.setattr(module, name, instead)
     with pytest.raises((AssertionError, KeyError, RecursionError)):
         properties.check(bytes([kind]) + TEXT)

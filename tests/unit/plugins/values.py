@@ -13,6 +13,17 @@ from hypothesis import strategies as st
 
 def json_values(names: t.Sequence[str]) -> st.SearchStrategy[t.Any]:
     """Any JSON; mappings often have ``names``."""
-    scalars = st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+    scalars = (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.just(10**400)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=8)
+    )
     known = st.sampled_from([*names, "x"])
-    return st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(known | st.text(max_size=4), inner, max_size=4), max_leaves=8)
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(known | st.text(max_size=4), inner, max_size=4),
+        max_leaves=8,
+    )

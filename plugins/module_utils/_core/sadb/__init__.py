@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This module_utils is private to the collection and may change at any time.
-
 """The SADB of the system this runs on, whatever way leads to it."""
 
 from __future__ import annotations
@@ -12,12 +10,12 @@ import abc
 import sys
 import typing as t
 
-from ..association import Entry, SecurityAssociation
 from ..errors import InputError, SadbError, shown
-from ..uninterrupted import uninterrupted
+from ..sa.model import Entry, SecurityAssociation
+from ..signals import uninterrupted
 
 if t.TYPE_CHECKING:
-    from ..plan import Operation
+    from ..sa.plan import Operation
 
 AUTO = "auto"
 XFRM = "xfrm"
@@ -26,7 +24,9 @@ PFKEY = "pfkey"
 
 
 class Sadb(abc.ABC):
-    """One way to a SADB. What it dumps equals (``==``) what was asked for, except for what `plan.differences` knows that kernels do not tell."""
+    """One way to a SADB. What it dumps equals (``==``) what was asked for, except for what
+    `plan.differences` knows that kernels do not tell.
+    """
 
     name = ""
 
@@ -36,14 +36,17 @@ class Sadb(abc.ABC):
 
     @abc.abstractmethod
     def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:
-        """What the kernel lacks for such SAs, one error a lack. The SADB is not touched and the SAs' keys are not used."""
+        """What the kernel lacks for such SAs, one error a lack. The SADB is not touched and the
+        SAs' keys are not used.
+        """
 
     @abc.abstractmethod
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
         """The SAs there are, larval ones marked; those of one protocol, source or destination where given."""
 
     def apply(self, operations: t.Sequence[Operation]) -> None:
-        """Carry a plan out, in order, all or nothing: where the kernel refuses one, all others are undone, counters and sequence numbers included.
+        """Carry a plan out, in order, all or nothing: where the kernel refuses one, all others are
+        undone, counters and sequence numbers included.
 
         Signals that end the process wait until it is done. Raises SadbError with what was refused and why.
         """
@@ -72,29 +75,32 @@ class Sadb(abc.ABC):
         """Whether the kernel shows zeros for keys, so that keys cannot be compared."""
 
     def tells_directions(self) -> bool:
-        """Whether the kernel shows the direction of exactly those SAs that asked for one (`association.bound_direction`)."""
+        """Whether the kernel shows the direction of exactly those SAs that asked for one
+        (`association.bound_direction`).
+        """
         return False
 
 
 def _open_xfrm() -> Sadb:
-    from .xfrm import XfrmSadb
+    from .xfrm.backend import XfrmSadb
 
     return XfrmSadb()
 
 
 def _open_solaris() -> Sadb:
-    from .solaris import SolarisSadb
+    from .solaris.backend import SolarisSadb
 
     return SolarisSadb()
 
 
 def _open_pfkey() -> Sadb:
-    from .pfkey import PfkeySadb
+    from .pfkey.backend import PfkeySadb
 
     return PfkeySadb()
 
 
-# By the start of sys.platform, the first of which is what `auto` takes there. Imports are spelled out for Ansible, which packs what it finds imported.
+# By the start of sys.platform, the first of which is what `auto` takes there. Imports are spelled
+# out for Ansible, which packs what it finds imported.
 _OPENERS: dict[str, tuple[tuple[str, ...], t.Callable[[], Sadb]]] = {
     XFRM: (("linux",), _open_xfrm),
     SOLARIS: (("sunos",), _open_solaris),

@@ -12,24 +12,42 @@ import pathlib
 from ansible.parsing.vault import VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.action import ipsec_keystore
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_held import held
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._module.held import held
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
 
 
 def test_what_hosts_should_hold_is_told_as_they_tell_it(tmp_path: pathlib.Path) -> None:
-    """Connection by connection as from all SAs at once; also of two connections that exchanged their addresses since."""
+    """Connection by connection as from all SAs at once; also of two connections that exchanged
+    their addresses since.
+    """
     several = [
-        {"name": "one", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}, "reqid": 7, "mark": 5, "associations": [{}, {"protocol": "ah"}]},
-        {"name": "two", "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2", "c": "2001:db8::3"}, "associations": [{"encryption_algorithm": "aes-gcm"}]},
-        {"name": "link", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}, "multicast": ["224.0.0.5"], "unicast": True, "if_id": 3},
+        {
+            "name": "one",
+            "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"},
+            "reqid": 7,
+            "mark": 5,
+            "associations": [{}, {"protocol": "ah"}],
+        },
+        {
+            "name": "two",
+            "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2", "c": "2001:db8::3"},
+            "associations": [{"encryption_algorithm": "aes-gcm"}],
+        },
+        {
+            "name": "link",
+            "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"},
+            "multicast": ["224.0.0.5"],
+            "unicast": True,
+            "if_id": 3,
+        },
     ]
     store = Keystore(str(tmp_path / "keystore"), Vault([("default", VaultSecret(b"correct horse"))]))
     store.make_directory()
     connections = read_connections(several, allow_static_counter_mode=True)
-    made = _steps.carry_out(store, connections, _steps.Order("prepared", "me@here", store="derived"))
+    made = steps.carry_out(store, connections, steps.Order("prepared", "me@here", store="derived"))
     secrets = made.roots.secrets()
     exchanged = made.outcomes["one"].after
     assert exchanged.next is not None

@@ -12,8 +12,8 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ipsec.manual.plugins.filter.ipsec_text import FilterModule as TextFilters
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 FILTERS: dict[str, t.Callable[..., t.Any]] = TextFilters().filters()
 KEY = "d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d"
@@ -29,7 +29,12 @@ ADDRESSES = {"enigma": "192.168.116.16", "third": "10.116.2.16"}
 
 def test_parsed_text_has_fingerprints_and_no_keys() -> None:
     esp, ah = FILTERS["ipseckeys_parse"](GUIDE)
-    assert (esp["protocol"], esp["spi"], esp["encryption_algorithm"], esp["encryption_bits"]) == ("esp", "0x8bcd1407", "3des-cbc", 192)
+    assert (esp["protocol"], esp["spi"], esp["encryption_algorithm"], esp["encryption_bits"]) == (
+        "esp",
+        "0x8bcd1407",
+        "3des-cbc",
+        192,
+    )
     assert (ah["protocol"], ah["authentication_algorithm"], ah["icv_bits"]) == ("ah", "hmac-md5", 96)
     assert len(esp["fingerprints"]["encryption"]) == 16 and KEY not in str(esp)
 
@@ -54,7 +59,14 @@ def test_rendered_text_is_read_again() -> None:
         },
     ]
     assert FILTERS["ipseckeys_render"](sas) == GUIDE
-    more = {"mode": "tunnel", "reqid": 7, "mark": "0x10", "lifetimes": {"hard_packets": 9}, "replay_window": 64, "esn": True}
+    more = {
+        "mode": "tunnel",
+        "reqid": 7,
+        "mark": "0x10",
+        "lifetimes": {"hard_packets": 9},
+        "replay_window": 64,
+        "esn": True,
+    }
     (again,) = FILTERS["ipseckeys_parse"](FILTERS["ipseckeys_render"]([{**sas[0], **more}]))
     assert {**again, **more, "mark": "0x10/0xffffffff"} == again
 
@@ -63,7 +75,10 @@ def test_rendered_text_is_read_again() -> None:
     ("change", "told"),
     [
         ({"spi": 5}, "sas[0].spi: SPI 5 is reserved"),
-        ({"encryption_key": KEY[:40]}, "sas[0].encryption_key: 3des-cbc wants a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)"),
+        (
+            {"encryption_key": KEY[:40]},
+            "sas[0].encryption_key: 3des-cbc wants a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)",
+        ),
         ({"encryption_key": KEY[:-1]}, "47 hex digits, an odd number"),
         ({"destination": "host.example"}, "sas[0].destination: 'host.example' is no literal"),
         ({"colour": "red"}, "sas[0]: unknown field 'colour'"),
@@ -80,16 +95,38 @@ def test_rendered_text_is_read_again() -> None:
     ],
 )
 def test_what_cannot_be_rendered_is_named_without_its_key(change: dict[str, t.Any], told: str) -> None:
-    sa = {"protocol": "esp", "spi": "0x8bcd1407", "destination": "192.168.13.213", "encryption_algorithm": "3des", "encryption_key": KEY, **change}
+    sa = {
+        "protocol": "esp",
+        "spi": "0x8bcd1407",
+        "destination": "192.168.13.213",
+        "encryption_algorithm": "3des",
+        "encryption_key": KEY,
+        **change,
+    }
     with pytest.raises(AnsibleFilterError) as caught:
         FILTERS["ipseckeys_render"]([sa])
-    assert told in str(caught.value) and KEY[:40] not in str(caught.value) and str(caught.value).startswith("ipsec.manual.ipseckeys_render: ")
+    assert (
+        told in str(caught.value)
+        and KEY[:40] not in str(caught.value)
+        and str(caught.value).startswith("ipsec.manual.ipseckeys_render: ")
+    )
 
 
 def test_fields_may_be_texts_or_null_as_variables_are() -> None:
-    sa = {"protocol": "esp", "spi": "0x8bcd1407", "destination": "192.168.13.213", "encryption_algorithm": "3des", "encryption_key": KEY}
+    sa = {
+        "protocol": "esp",
+        "spi": "0x8bcd1407",
+        "destination": "192.168.13.213",
+        "encryption_algorithm": "3des",
+        "encryption_key": KEY,
+    }
     numbers = {"reqid": 7, "replay_window": 64, "if_id": 9, "lifetimes": {"hard_bytes": 5, "soft_bytes": 4}}
-    texts = {"reqid": "7", "replay_window": "64", "if_id": "0x9", "lifetimes": {"hard_bytes": "5", "soft_bytes": "4", "hard_packets": None}}
+    texts = {
+        "reqid": "7",
+        "replay_window": "64",
+        "if_id": "0x9",
+        "lifetimes": {"hard_bytes": "5", "soft_bytes": "4", "hard_packets": None},
+    }
     for esn, word in ((False, "no"), (True, "yes")):
         asked = FILTERS["ipseckeys_render"]([{**sa, **numbers, "esn": esn}])
         assert (" esn" in asked, FILTERS["ipseckeys_render"]([{**sa, **texts, "esn": word}])) == (esn, asked)
@@ -101,15 +138,27 @@ def test_fields_may_be_texts_or_null_as_variables_are() -> None:
     ("name", "arguments", "told"),
     [
         ("ipseckeys_render", (None,), "sas: a list of security associations is wanted, found nothing"),
-        ("ipseckeys_render", ({"spi": 5},), "sas: a list of security associations is wanted, found a mapping. Put a single one into brackets"),
+        (
+            "ipseckeys_render",
+            ({"spi": 5},),
+            "sas: a list of security associations is wanted, found a mapping. Put a single one into brackets",
+        ),
         ("ipseckeys_render", ([None],), "sas[0]: a dictionary is wanted, found nothing"),
         ("ipseckeys_parse", (None,), "text: a text is wanted, found nothing"),
         ("ipsec_digest", ({"content": KEY},), "content: a text is wanted, found a mapping"),
-        ("ipsec_digest", (GUIDE, int(KEY[:16], 16)), "digest_key: a text is wanted, found a whole number. Put the hex digits into quotes."),
+        (
+            "ipsec_digest",
+            (GUIDE, int(KEY[:16], 16)),
+            "digest_key: a text is wanted, found a whole number. Put the hex digits into quotes.",
+        ),
         ("ipsec_digest", (GUIDE, KEY[:16]), "digest_key: 64 hex digits are wanted, found 16."),
         ("ipsec_sas", (CONNECTIONS[:1], [KEY], "enigma"), "content: a text is wanted, found a list"),
         ("ipsec_policies", (None, "enigma"), "ipsec_connections: a list of connections is wanted, found NoneType"),
-        ("ipsec_policies", (CONNECTIONS[:1], "enigma", ["one"], "inbound"), "direction: unknown direction 'inbound'. Choose one of: in, out, fwd."),
+        (
+            "ipsec_policies",
+            (CONNECTIONS[:1], "enigma", ["one"], "inbound"),
+            "direction: unknown direction 'inbound'. Choose one of: in, out, fwd.",
+        ),
     ],
 )
 def test_what_is_of_another_kind_is_named_without_its_key(name: str, arguments: tuple[t.Any, ...], told: str) -> None:
@@ -132,30 +181,51 @@ def test_a_host_gets_its_own_sas_of_a_text() -> None:
 
 GROUPED = [
     {"name": "star", "group": "spokes", "hub": "enigma"},
-    {"name": "link", "endpoints": ["enigma", "third"], "multicast": ["224.0.0.5"], "associations": [{"protocol": "ah"}]},
+    {
+        "name": "link",
+        "endpoints": ["enigma", "third"],
+        "multicast": ["224.0.0.5"],
+        "associations": [{"protocol": "ah"}],
+    },
 ]
 INVENTORY = {"addresses": {**ADDRESSES, "s1": "192.0.2.1", "s2": "192.0.2.2"}, "groups": {"spokes": ["s1", "s2"]}}
 
 
 def test_a_hosts_connections_and_peers() -> None:
     names, peers = FILTERS["ipsec_connections_of"], FILTERS["ipsec_peers"]
-    assert [names(GROUPED, host, **INVENTORY) for host in ("enigma", "s1", "third", "nobody")] == [["star", "link"], ["star"], ["link"], []]
-    assert peers(GROUPED, "s1", **INVENTORY) == {"enigma": ["192.168.116.16"]} and peers(GROUPED, "nobody", **INVENTORY) == {}
+    assert [names(GROUPED, host, **INVENTORY) for host in ("enigma", "s1", "third", "nobody")] == [
+        ["star", "link"],
+        ["star"],
+        ["link"],
+        [],
+    ]
+    assert (
+        peers(GROUPED, "s1", **INVENTORY) == {"enigma": ["192.168.116.16"]}
+        and peers(GROUPED, "nobody", **INVENTORY) == {}
+    )
     assert peers(GROUPED, "enigma", **INVENTORY) == {"s1": ["192.0.2.1"], "s2": ["192.0.2.2"], "third": ["10.116.2.16"]}
-    with pytest.raises(AnsibleFilterError, match=r"ipsec_connections\[0\] \(star\)\.group: the inventory has no group 'spokes'"):
+    with pytest.raises(
+        AnsibleFilterError, match=r"ipsec_connections\[0\] \(star\)\.group: the inventory has no group 'spokes'"
+    ):
         peers(GROUPED, "s1")
 
 
 def test_the_sas_of_a_host_include_those_that_a_group_shares() -> None:
     shared = "add ah spi 0x00001000 dst 224.0.0.5 auth_alg hmac-sha256 authkey " + "5a01" * 16 + "\n"
-    assert FILTERS["ipsec_sas"](GROUPED, GUIDE + shared, "third", **INVENTORY) == GUIDE.splitlines(keepends=True)[1] + shared
+    assert (
+        FILTERS["ipsec_sas"](GROUPED, GUIDE + shared, "third", **INVENTORY)
+        == GUIDE.splitlines(keepends=True)[1] + shared
+    )
     assert FILTERS["ipsec_sas"](GROUPED, GUIDE + shared, "s1", **INVENTORY) == ""
 
 
 def test_a_digest_changes_with_a_key() -> None:
     found = FILTERS["ipsec_digest"](GUIDE)
     assert set(found) == {"192.168.13.213|192.168.116.16", "10.116.2.16|192.168.116.16"}
-    assert FILTERS["ipsec_digest"](GUIDE.replace("d41f", "d51f"))["10.116.2.16|192.168.116.16"] == found["10.116.2.16|192.168.116.16"]
+    assert (
+        FILTERS["ipsec_digest"](GUIDE.replace("d41f", "d51f"))["10.116.2.16|192.168.116.16"]
+        == found["10.116.2.16|192.168.116.16"]
+    )
 
 
 def test_a_digest_with_a_secret_is_what_modules_return_with_it() -> None:
@@ -182,7 +252,9 @@ def test_policies_are_written_for_the_command_and_checked() -> None:
     policies = FILTERS["ipsec_policies"](CONNECTIONS, "enigma", addresses=ADDRESSES)
     text = FILTERS["ipsec_policies_render"](policies)
     assert FILTERS["ipsec_policies_render"](json.loads(text)) == text and len(json.loads(text)) == 4
-    with pytest.raises(AnsibleFilterError, match=r"ipsec_policies_render: policies\[1\].templates\[0\].spi: SPI 1 is reserved"):
+    with pytest.raises(
+        AnsibleFilterError, match=r"ipsec_policies_render: policies\[1\].templates\[0\].spi: SPI 1 is reserved"
+    ):
         FILTERS["ipsec_policies_render"]([policies[0], {**policies[1], "templates": [{"spi": "1"}]}])
 
 

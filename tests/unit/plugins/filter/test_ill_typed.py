@@ -31,7 +31,12 @@ SA = {
     "lifetimes": {"hard_bytes": 5},
     "mark": "0x1/0xff",
 }
-OF_CONNECTIONS: dict[str, t.Any] = {"connections": CONNECTIONS, "host": "enigma", "addresses": ADDRESSES, "groups": {"all": ["enigma", "third"]}}
+OF_CONNECTIONS: dict[str, t.Any] = {
+    "connections": CONNECTIONS,
+    "host": "enigma",
+    "addresses": ADDRESSES,
+    "groups": {"all": ["enigma", "third"]},
+}
 # What each filter takes.
 USUAL: dict[str, dict[str, t.Any]] = {
     "ipseckeys_parse": {"content": GUIDE, "target": "linux", "allow_static_counter_mode": False},
@@ -41,13 +46,30 @@ USUAL: dict[str, dict[str, t.Any]] = {
     "ipsec_sas": {**OF_CONNECTIONS, "content": GUIDE},
     "ipsec_digest": {"content": GUIDE},
     "ipsec_policies": {**OF_CONNECTIONS, "only": ["one"], "direction": "in", "priority": 0},
-    "ipsec_policies_render": {"policies": [{"direction": "in", "selector": {"source": "192.0.2.1"}, "templates": [{"protocol": "esp"}]}]},
+    "ipsec_policies_render": {
+        "policies": [{"direction": "in", "selector": {"source": "192.0.2.1"}, "templates": [{"protocol": "esp"}]}]
+    },
 }
 LOOKUPS: dict[str, dict[str, t.Any]] = {
     "ipsec_key": {"bits": 256},
     "ipsec_spi": {"exclude": ["0x1001"], "count": 2, "destination": "192.0.2.1"},
 }
-NAMES = sorted({*SA, "name", "endpoints", "associations", "encryption_bits", "address", "host", "mode", "tunnel", "direction", "selector", "hard_bytes"})
+NAMES = sorted(
+    {
+        *SA,
+        "name",
+        "endpoints",
+        "associations",
+        "encryption_bits",
+        "address",
+        "host",
+        "mode",
+        "tunnel",
+        "direction",
+        "selector",
+        "hard_bytes",
+    }
+)
 VALUES = json_values(NAMES)
 
 
@@ -83,10 +105,26 @@ def test_the_usual_is_answered(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "told"),
     [
-        ("ipsec_peers", {**OF_CONNECTIONS, "groups": 5}, "groups: this is a whole number, not a mapping. Give a mapping, or leave it out."),
-        ("ipsec_policies", {**OF_CONNECTIONS, "only": True}, "only: this is true or false, not a list. Give a list, or leave it out."),
-        ("ipsec_connections_of", {**OF_CONNECTIONS, "host": ["enigma"]}, "host: this is a list, not a word. Name one host."),
-        ("ipsec_connections_of", {"connections": []}, "missing a required argument: 'host'. It takes: connections, host, addresses, groups."),
+        (
+            "ipsec_peers",
+            {**OF_CONNECTIONS, "groups": 5},
+            "groups: this is a whole number, not a mapping. Give a mapping, or leave it out.",
+        ),
+        (
+            "ipsec_policies",
+            {**OF_CONNECTIONS, "only": True},
+            "only: this is true or false, not a list. Give a list, or leave it out.",
+        ),
+        (
+            "ipsec_connections_of",
+            {**OF_CONNECTIONS, "host": ["enigma"]},
+            "host: this is a list, not a word. Name one host.",
+        ),
+        (
+            "ipsec_connections_of",
+            {"connections": []},
+            "missing a required argument: 'host'. It takes: connections, host, addresses, groups.",
+        ),
     ],
 )
 def test_an_argument_of_a_wrong_type_is_told_in_our_words(name: str, arguments: dict[str, t.Any], told: str) -> None:

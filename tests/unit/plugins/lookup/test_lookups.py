@@ -20,30 +20,51 @@ from ansible.constants import config
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, VaultSecret
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, BY_NAME
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import format_address
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
-from ansible_collections.ipsec.manual.plugins.plugin_utils._records import sas_of
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import ALGORITHMS, BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import sas_of
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
 
 
 def look_up(plugin_name: str, /, *terms: t.Any, **options: t.Any) -> list[str]:
-    """What the plugin loader does, without its own way of importing: options by their documentation, then the plugin."""
+    """What the plugin loader does, without its own way of importing: options by their
+    documentation, then the plugin.
+    """
     module = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.lookup.{plugin_name}")
     plugin = module.LookupModule()
     plugin._load_name = f"ipsec.manual.{plugin_name}"
-    config.initialize_plugin_configuration_definitions("lookup", plugin._load_name, yaml.safe_load(module.DOCUMENTATION)["options"])
+    config.initialize_plugin_configuration_definitions(
+        "lookup", plugin._load_name, yaml.safe_load(module.DOCUMENTATION)["options"]
+    )
     found: list[str] = plugin.run(list(terms), variables={}, **options)
     return found
 
 
 def test_playbooks_find_them() -> None:
-    template = "{{ query('ipsec.manual.ipsec_key', 'aes', 'md5') + query('ipsec.manual.ipsec_spi', exclude=['0x1000'], count=3) }}"
-    command = [sys.executable, "-m", "ansible", "adhoc", "localhost", "-c", "local", "-i", "localhost,", "-m", "ansible.builtin.debug", "-a", f"msg={template}"]
+    template = (
+        "{{ query('ipsec.manual.ipsec_key', 'aes', 'md5') + query('ipsec.manual.ipsec_spi', exclude=['0x1000'],"
+        " count=3) }}"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "ansible",
+        "adhoc",
+        "localhost",
+        "-c",
+        "local",
+        "-i",
+        "localhost,",
+        "-m",
+        "ansible.builtin.debug",
+        "-a",
+        f"msg={template}",
+    ]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -119,7 +140,9 @@ def test_an_spi_of_two_readings_is_warned_about(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module.display, "warning", warnings.append)
     look_up("ipsec_spi", "1000", exclude=["1000", "0x1000"])
     (warning,) = warnings
-    assert warning.startswith("ipsec.manual.ipsec_spi: exclude: SPI 1000 is read as decimal, 0x000003e8, not as 0x00001000")
+    assert warning.startswith(
+        "ipsec.manual.ipsec_spi: exclude: SPI 1000 is read as decimal, 0x000003e8, not as 0x00001000"
+    )
 
 
 def test_a_key_for_no_algorithm_is_refused() -> None:
@@ -138,7 +161,11 @@ def test_many_spis_differ() -> None:
         (("010",), {}, "exclude: "),
         ((), {"exclude": ["0x1ffffffff"]}, "exclude: "),
         ((), {"count": -1}, "count: -1 SPIs cannot be drawn"),
-        ((), {"excluded": ["0x1001"]}, "there is no option 'excluded'. Known are: count, destination, exclude, keystore."),
+        (
+            (),
+            {"excluded": ["0x1001"]},
+            "there is no option 'excluded'. Known are: count, destination, exclude, keystore.",
+        ),
         ((), {"destination": "192.0.2.1"}, "destination: a destination is given, and no keystore"),
         ((), {"count": 1 << 32}, "cannot be drawn"),
     ],
@@ -169,18 +196,26 @@ def kept(folder: pathlib.Path, plugin_name: str, /, *terms: t.Any, check: bool =
     module = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.lookup.{plugin_name}")
     plugin = module.LookupModule(loader=Loader(folder))
     plugin._load_name = f"ipsec.manual.{plugin_name}"
-    config.initialize_plugin_configuration_definitions("lookup", plugin._load_name, yaml.safe_load(module.DOCUMENTATION)["options"])
+    config.initialize_plugin_configuration_definitions(
+        "lookup", plugin._load_name, yaml.safe_load(module.DOCUMENTATION)["options"]
+    )
     found: list[str] = plugin.run(list(terms), variables={"ansible_check_mode": check}, keystore="keystore", **options)
     return found
 
 
 def test_a_kept_key_is_the_same_again_and_lies_encrypted(tmp_path: pathlib.Path) -> None:
     (key,) = kept(tmp_path, "ipsec_key", "aes", name="one", bits=192)
-    assert len(key) == 48 and kept(tmp_path, "ipsec_key", "cbc(aes)", name="one") == [key] == kept(tmp_path, "ipsec_key", "aes", name="one", bits=192)
+    assert len(key) == 48 and kept(tmp_path, "ipsec_key", "cbc(aes)", name="one") == [key] == kept(
+        tmp_path, "ipsec_key", "aes", name="one", bits=192
+    )
     assert kept(tmp_path, "ipsec_key", "aes", name="two", bits=192) != [key]
     (path,) = (tmp_path / "keystore").glob("_key.one.yml")
     data = path.read_bytes()
-    assert data.startswith(b"$ANSIBLE_VAULT;1.1;AES256\n") and key.encode() not in data and path.stat().st_mode & 0o777 == 0o600
+    assert (
+        data.startswith(b"$ANSIBLE_VAULT;1.1;AES256\n")
+        and key.encode() not in data
+        and path.stat().st_mode & 0o777 == 0o600
+    )
     # It is no connection.
     assert Keystore(str(tmp_path / "keystore"), Vault(None)).names() == []
 
@@ -188,13 +223,19 @@ def test_a_kept_key_is_the_same_again_and_lies_encrypted(tmp_path: pathlib.Path)
 @pytest.mark.parametrize(
     ("term", "options", "told"),
     [
-        ("aes", {"name": "one", "bits": 256}, "the key one is one of 192 bits for aes-cbc, not one for aes-cbc of 256 bits"),
+        (
+            "aes",
+            {"name": "one", "bits": 256},
+            "the key one is one of 192 bits for aes-cbc, not one for aes-cbc of 256 bits",
+        ),
         ("3des", {"name": "one"}, "the key one is one of 192 bits for aes-cbc, not one for 3des-cbc"),
         ("aes", {"name": "../one"}, "name: '../one' is no name for a key"),
         ("aes", {}, "name: a keystore keeps one key under one name"),
     ],
 )
-def test_a_kept_key_that_does_not_fit_is_refused(tmp_path: pathlib.Path, term: str, options: dict[str, t.Any], told: str) -> None:
+def test_a_kept_key_that_does_not_fit_is_refused(
+    tmp_path: pathlib.Path, term: str, options: dict[str, t.Any], told: str
+) -> None:
     kept(tmp_path, "ipsec_key", "aes", name="one", bits=192)
     before = {path.name: path.read_bytes() for path in (tmp_path / "keystore").iterdir()}
     with pytest.raises(AnsibleError) as caught:
@@ -234,11 +275,13 @@ def test_processes_that_ask_at_once_get_the_same_key(tmp_path: pathlib.Path) -> 
 
 
 @pytest.mark.parametrize("kind", ["random", "derived"])
-def test_an_spi_of_the_keystore_is_not_drawn(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_an_spi_of_the_keystore_is_not_drawn(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     store = Keystore(str(tmp_path / "keystore"), Vault([("default", VaultSecret(b"correct horse"))]))
     store.make_directory()
     connections = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])
-    step = _steps.carry_out(store, connections, _steps.Order("prepared", "me@here", store=kind))
+    step = steps.carry_out(store, connections, steps.Order("prepared", "me@here", store=kind))
     generation = step.outcomes["pair"].after.next
     assert generation is not None
     spis = {format_address(sa.destination): sa.spi for sa in sas_of(generation, "pair", step.roots.secrets())}

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs a module in this process, over a SADB, an SPD and files that live in memory. Stands in for the kernel below the glue only:
-what a kernel does is tested on one, in tests/kernel."""
+"""Runs a module in this process, over a SADB, an SPD and files that live in memory. Stands in for
+the kernel below the glue only: what a kernel does is tested on one, in tests/kernel."""
 
 from __future__ import annotations
 
@@ -19,16 +19,24 @@ from ansible.module_utils import basic
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association, protected
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry, SecurityAssociation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, ProtectedFileError, SadbError, raise_all
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import Sadb, spd, xfrm
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
+    InputError,
+    ProtectedFileError,
+    SadbError,
+    raise_all,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import protected
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, SecurityAssociation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import Sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import backend
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
 from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit, visible
 
 COLLECTION = "ansible_collections.ipsec.manual"
-LOCAL = association.pack_address("192.0.2.1")
+LOCAL = model.pack_address("192.0.2.1")
 
 # Since ansible-core 2.20 the arguments are in the result only on request.
 INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
@@ -82,21 +90,25 @@ class MemorySadb(Sadb):
         return [
             entry._replace(sa=self._shown(entry.sa))
             for entry in self.entries
-            if (not protocol or entry.sa.protocol == protocol) and source in (b"", entry.sa.source) and destination in (b"", entry.sa.destination)
+            if (not protocol or entry.sa.protocol == protocol)
+            and source in (b"", entry.sa.source)
+            and destination in (b"", entry.sa.destination)
         ]
 
     def _shown(self, sa: SecurityAssociation) -> SecurityAssociation:
         if not self.hides_keys:
             return sa
-        return sa._replace(encryption_key=bytes(len(sa.encryption_key)), authentication_key=bytes(len(sa.authentication_key)))
+        return sa._replace(
+            encryption_key=bytes(len(sa.encryption_key)), authentication_key=bytes(len(sa.authentication_key))
+        )
 
     def _apply(self, operations: t.Sequence[Operation]) -> None:
         if self.failure is not None:
             raise self.failure
         for operation in operations:
             if operation.old is not None:
-                gone = association.identity(operation.old.sa)
-                self.entries = [entry for entry in self.entries if association.identity(entry.sa) != gone]
+                gone = model.identity(operation.old.sa)
+                self.entries = [entry for entry in self.entries if model.identity(entry.sa) != gone]
             if operation.new is not None:
                 self.put(operation.new)
         self.applied += operations
@@ -115,12 +127,12 @@ class MemorySpd:
     """A list of policies."""
 
     def __init__(self) -> None:
-        self.policies: list[spd.Policy] = []
+        self.policies: list[kernel.Policy] = []
 
-    def dump(self) -> list[spd.PolicyEntry]:
-        return [spd.PolicyEntry(policy, number, 1795000000, 0, True) for number, policy in enumerate(self.policies)]
+    def dump(self) -> list[kernel.PolicyEntry]:
+        return [kernel.PolicyEntry(policy, number, 1795000000, 0, True) for number, policy in enumerate(self.policies)]
 
-    def apply(self, operations: t.Sequence[spd.PolicyOperation]) -> None:
+    def apply(self, operations: t.Sequence[kernel.PolicyOperation]) -> None:
         for operation in operations:
             if operation.old is not None:
                 self.policies.remove(operation.old)
@@ -149,7 +161,9 @@ class MemoryFiles:
         check()
         self.contents[path] = data
 
-    def update(self, path: str, change: t.Callable[[bytes | None], bytes], check: protected.Check) -> tuple[bytes | None, bytes]:
+    def update(
+        self, path: str, change: t.Callable[[bytes | None], bytes], check: protected.Check
+    ) -> tuple[bytes | None, bytes]:
         old = self.read(path) if path in self.contents else None
         new = change(old)
         if new != old:
@@ -187,17 +201,25 @@ class World:
     def run(self, module: str, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
         """The module's result, all of which the gate admits; ``warnings`` are plain texts."""
         main = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}").main
-        arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_verbosity": 5, **INVOCATION}
+        arguments = {
+            **arguments,
+            "_ansible_check_mode": check,
+            "_ansible_diff": True,
+            "_ansible_verbosity": 5,
+            **INVOCATION,
+        }
         warnings: list[str] = []
         stdout, stderr = io.StringIO(), io.StringIO()
         with contextlib.ExitStack() as stack:
             stack.enter_context(patch_module_args(arguments))
-            stack.enter_context(mock.patch.object(xfrm, "XfrmSadb", lambda: self.sadb))
-            stack.enter_context(mock.patch.object(basic.AnsibleModule, "warn", lambda dummy, text, **more: warnings.append(text)))
+            stack.enter_context(mock.patch.object(backend, "XfrmSadb", lambda: self.sadb))
+            stack.enter_context(
+                mock.patch.object(basic.AnsibleModule, "warn", lambda dummy, text, **more: warnings.append(text))
+            )
             stack.enter_context(mock.patch.object(basic.AnsibleModule, "add_path_info", lambda dummy, result: result))
-            for name in ("_glue_file", "_glue_text", "_glue_sadb", "_glue_preflight"):
-                stack.enter_context(mock.patch.object(_glue(name), "protected", self.files))
-            stack.enter_context(mock.patch.object(_glue("_glue_policy"), "Spd", lambda: self.spd))
+            for name in ("file", "text", "sadb", "preflight"):
+                stack.enter_context(mock.patch.object(_module(name), "protected", self.files))
+            stack.enter_context(mock.patch.object(_module("policy"), "Spd", lambda: self.spd))
             stack.enter_context(contextlib.redirect_stdout(stdout))
             stack.enter_context(contextlib.redirect_stderr(stderr))
             with contextlib.suppress(SystemExit):
@@ -206,7 +228,9 @@ class World:
         assert not any(form in output.lower() for form in MARKER_FORMS), "a key is in the output"
         result: dict[str, t.Any] = json.loads(stdout.getvalue())
         admitted = admit(module, result)
-        assert {name: admitted.get(name) for name in ANSWERS[module]} == {name: _seen(result.get(name)) for name in ANSWERS[module]}, admitted
+        assert {name: admitted.get(name) for name in ANSWERS[module]} == {
+            name: _seen(result.get(name)) for name in ANSWERS[module]
+        }, admitted
         return {**result, "warnings": warnings}
 
     def four_times(self, module: str, **arguments: t.Any) -> list[dict[str, t.Any]]:
@@ -214,8 +238,8 @@ class World:
         return [self.run(module, check=check, **arguments) for check in (True, False, True, False)]
 
 
-def _glue(name: str) -> t.Any:
-    return importlib.import_module(f"{COLLECTION}.plugins.module_utils.{name}")
+def _module(name: str) -> t.Any:
+    return importlib.import_module(f"{COLLECTION}.plugins.module_utils._module.{name}")
 
 
 def expect_once(results: t.Sequence[t.Mapping[str, t.Any]]) -> None:
@@ -231,9 +255,11 @@ def expect_once(results: t.Sequence[t.Mapping[str, t.Any]]) -> None:
     assert without[2] == without[3]
 
 
-def sa(spi: int = 0x1001, source: str = "192.0.2.1", destination: str = "192.0.2.2", **fields: t.Any) -> SecurityAssociation:
+def sa(
+    spi: int = 0x1001, source: str = "192.0.2.1", destination: str = "192.0.2.2", **fields: t.Any
+) -> SecurityAssociation:
     """An SA with keys of its own."""
-    material = spi.to_bytes(4, "big") + association.pack_address(destination)[-4:]
+    material = spi.to_bytes(4, "big") + model.pack_address(destination)[-4:]
     given: dict[str, t.Any] = {
         "encryption": "aes-cbc",
         "encryption_key": b"\x5e\xc4\xe7\x01" + material * 3 + b"\x5e\xc4\xe7\x02",
@@ -241,7 +267,7 @@ def sa(spi: int = 0x1001, source: str = "192.0.2.1", destination: str = "192.0.2
         "authentication_key": b"\x5e\xc4\xe7\x03" + material * 3 + b"\x5e\xc4\xe7\x04",
         **fields,
     }
-    return association.build("esp", spi, association.pack_address(destination), association.pack_address(source), **given)
+    return model.build("esp", spi, model.pack_address(destination), model.pack_address(source), **given)
 
 
 def _seen(value: t.Any) -> t.Any:

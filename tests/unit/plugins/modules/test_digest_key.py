@@ -10,9 +10,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import digest
-from ansible_collections.ipsec.manual.plugins.module_utils._glue_held import held
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
+from ansible_collections.ipsec.manual.plugins.module_utils._module.held import held
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
 PATH = "/etc/inet/secret/ipseckeys"
@@ -20,7 +20,12 @@ DES = sa(0x1001, encryption="des-cbc", encryption_key=bytes.fromhex("5ec4e7015ec
 OTHER_DES = DES._replace(encryption_key=bytes.fromhex("5ec4e7045ec4e707"))
 SECRET = "5ec4e7d0" * 8
 KEY = bytes.fromhex(SECRET)
-MODULES: dict[str, dict[str, t.Any]] = {"ipsec_preflight": {}, "ipsec_sa_info": {}, "ipsec_sadb": {"src": PATH}, "ipseckeys_file": {"src": PATH}}
+MODULES: dict[str, dict[str, t.Any]] = {
+    "ipsec_preflight": {},
+    "ipsec_sa_info": {},
+    "ipsec_sadb": {"src": PATH},
+    "ipseckeys_file": {"src": PATH},
+}
 
 
 def told(module: str, *sas: t.Any, **options: t.Any) -> dict[str, t.Any]:
@@ -29,7 +34,11 @@ def told(module: str, *sas: t.Any, **options: t.Any) -> dict[str, t.Any]:
     world.files.contents[PATH] = render(sas).encode()
     result = world.run(module, **MODULES[module], **options)
     assert not result.get("failed"), result
-    return {"held": result["held"], "digest": result["file"]["digest"]} if module == "ipsec_preflight" else {"digest": result["digest"]}
+    return (
+        {"held": result["held"], "digest": result["file"]["digest"]}
+        if module == "ipsec_preflight"
+        else {"digest": result["digest"]}
+    )
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -44,9 +53,27 @@ def test_every_key_counts_with_it_and_no_short_key_without(module: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (SECRET[:-2], "digest_key: 64 hex digits are wanted, found 62. Make it once a run, with the lookup ipsec_key for hmac-sha256."),
-        (SECRET[:-1], "digest_key: the key has 63 hex digits, an odd number. A digit is missing or one is too many; give whole bytes."),
-        (SECRET[:-1] + "g", "digest_key: the key has a character that is no hex digit, at position 64. Keys are written with 0-9 and a-f."),
+        (
+            SECRET[:-2],
+            (
+                "digest_key: 64 hex digits are wanted, found 62. Make it once a run, with the lookup ipsec_key for"
+                " hmac-sha256."
+            ),
+        ),
+        (
+            SECRET[:-1],
+            (
+                "digest_key: the key has 63 hex digits, an odd number. A digit is missing or one is too many; give"
+                " whole bytes."
+            ),
+        ),
+        (
+            SECRET[:-1] + "g",
+            (
+                "digest_key: the key has a character that is no hex digit, at position 64. Keys are written with 0-9"
+                " and a-f."
+            ),
+        ),
     ],
 )
 def test_a_bad_one_is_refused_and_changes_nothing(module: str, text: str, problem: str) -> None:

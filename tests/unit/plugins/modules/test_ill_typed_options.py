@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils import _arguments
+from ansible_collections.ipsec.manual.plugins.module_utils._core import specs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import visible
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import ENCRYPTION_KEY, ESP, World, sa
 from ansible_collections.ipsec.manual.tests.unit.plugins.values import json_values
@@ -23,14 +23,17 @@ Arguments = t.Dict[str, t.Any]
 POLICY: Arguments = {"direction": "out", "selector": {"destination": "192.0.2.2"}, "templates": [{}]}
 # The spec of each module, and options that it takes.
 MODULES: dict[str, tuple[Arguments, Arguments]] = {
-    "ipsec_policy": (_arguments.IPSEC_POLICY, POLICY),
-    "ipsec_policy_info": (_arguments.IPSEC_POLICY_INFO, {}),
-    "ipsec_preflight": (_arguments.IPSEC_PREFLIGHT, {"associations": [{"encryption_algorithm": "aes", "authentication_algorithm": "sha256"}]}),
-    "ipsec_probe": (_arguments.IPSEC_PROBE, {"src": "/run/keys"}),
-    "ipsec_sa": (_arguments.IPSEC_SA, ESP),
-    "ipsec_sa_info": (_arguments.IPSEC_SA_INFO, {}),
-    "ipsec_sadb": (_arguments.IPSEC_SADB, {"content": "add esp spi 0x1001"}),
-    "ipseckeys_file": (_arguments.IPSECKEYS_FILE, {"content": ""}),
+    "ipsec_policy": (specs.IPSEC_POLICY, POLICY),
+    "ipsec_policy_info": (specs.IPSEC_POLICY_INFO, {}),
+    "ipsec_preflight": (
+        specs.IPSEC_PREFLIGHT,
+        {"associations": [{"encryption_algorithm": "aes", "authentication_algorithm": "sha256"}]},
+    ),
+    "ipsec_probe": (specs.IPSEC_PROBE, {"src": "/run/keys"}),
+    "ipsec_sa": (specs.IPSEC_SA, ESP),
+    "ipsec_sa_info": (specs.IPSEC_SA_INFO, {}),
+    "ipsec_sadb": (specs.IPSEC_SADB, {"content": "add esp spi 0x1001"}),
+    "ipseckeys_file": (specs.IPSECKEYS_FILE, {"content": ""}),
 }
 
 
@@ -40,26 +43,50 @@ MODULES: dict[str, tuple[Arguments, Arguments]] = {
         (
             "ipsec_sa",
             {**ESP, "selector": 5},
-            "selector: this is a whole number, not a mapping. Write names with their values."
-            " Known names are: source, destination, protocol, source_port, destination_port.",
+            (
+                "selector: this is a whole number, not a mapping. Write names with their values."
+                " Known names are: source, destination, protocol, source_port, destination_port."
+            ),
         ),
         (
             "ipsec_sa",
             {**ESP, "encapsulation": 0},
-            "encapsulation: this is a whole number, not a mapping. Write names with their values."
-            " Known names are: type, source_port, destination_port, nat_local, nat_remote.",
+            (
+                "encapsulation: this is a whole number, not a mapping. Write names with their values."
+                " Known names are: type, source_port, destination_port, nat_local, nat_remote."
+            ),
         ),
         ("ipsec_sa", {**ESP, "lifetimes": []}, "lifetimes: this is a list, not a mapping."),
-        ("ipsec_sa", {**ESP, "lifetimes": {"hard_bytes": "many"}}, "lifetimes.hard_bytes: this is a word, not a whole number. Write digits."),
-        ("ipsec_sa", {**ESP, "replay_window": False}, "replay_window: this is true or false, not a whole number. Write digits."),
+        (
+            "ipsec_sa",
+            {**ESP, "lifetimes": {"hard_bytes": "many"}},
+            "lifetimes.hard_bytes: this is a word, not a whole number. Write digits.",
+        ),
+        (
+            "ipsec_sa",
+            {**ESP, "replay_window": False},
+            "replay_window: this is true or false, not a whole number. Write digits.",
+        ),
         ("ipsec_sadb", {"content": "", "at": True}, "at: this is true or false, not a number."),
         ("ipsec_sa", {**ESP, "spi": [1]}, "spi: this is a list, not a word."),
         ("ipsec_sa", {**ESP, "encryption_key": [ENCRYPTION_KEY]}, "encryption_key: this is a list, not a word."),
         ("ipsec_sa", {**ESP, "src": {}}, "src: this is a mapping, not a word."),
-        ("ipsec_policy", {"policies": "x"}, "policies: this is a word, not a list. Write a list, even of one. Known names are: direction, selector,"),
+        (
+            "ipsec_policy",
+            {"policies": "x"},
+            "policies: this is a word, not a list. Write a list, even of one. Known names are: direction, selector,",
+        ),
         ("ipsec_policy", {"policies": [POLICY, None]}, "policies[1]: this is nothing, not a mapping."),
-        ("ipsec_policy", {"policies": [{**POLICY, "selector": 5}]}, "policies[0].selector: this is a whole number, not a mapping."),
-        ("ipsec_policy", {**POLICY, "templates": [{"reqid": "x"}]}, "templates[0].reqid: this is a word, not a whole number."),
+        (
+            "ipsec_policy",
+            {"policies": [{**POLICY, "selector": 5}]},
+            "policies[0].selector: this is a whole number, not a mapping.",
+        ),
+        (
+            "ipsec_policy",
+            {**POLICY, "templates": [{"reqid": "x"}]},
+            "templates[0].reqid: this is a word, not a whole number.",
+        ),
         ("ipsec_preflight", {"associations": 3}, "associations: this is a whole number, not a list."),
         ("ipsec_preflight", {"expected": True}, "expected: this is true or false, not a mapping."),
         ("ipsec_preflight", {"addresses": [["192.0.2.1"]]}, "addresses[0]: this is a list, not a word."),
@@ -84,7 +111,17 @@ def test_all_of_them_are_told_together() -> None:
 @pytest.mark.parametrize(
     ("module", "options"),
     [
-        ("ipsec_sa", {**ESP, "selector": "source=10.0.0.0/8", "lifetimes": '{"hard_bytes": "1000"}', "reqid": "7", "esn": "no", "spi": 4096}),
+        (
+            "ipsec_sa",
+            {
+                **ESP,
+                "selector": "source=10.0.0.0/8",
+                "lifetimes": '{"hard_bytes": "1000"}',
+                "reqid": "7",
+                "esn": "no",
+                "spi": 4096,
+            },
+        ),
         ("ipsec_policy", {"policies": [POLICY]}),
         ("ipsec_preflight", {"addresses": "192.0.2.1"}),
     ],
@@ -104,7 +141,9 @@ def names_in(spec: Arguments) -> t.Iterator[str]:
 @given(data=st.data())
 def test_any_json_gets_an_answer_or_an_error_that_names_the_option(module: str, data: st.DataObject) -> None:
     spec, usual = MODULES[module]
-    changed = data.draw(st.dictionaries(st.sampled_from(sorted(spec)), json_values(sorted(names_in(spec))), min_size=1, max_size=3))
+    changed = data.draw(
+        st.dictionaries(st.sampled_from(sorted(spec)), json_values(sorted(names_in(spec))), min_size=1, max_size=3)
+    )
     world = World()
     world.sadb.put(sa())
     world.files.contents["/run/keys"] = b"add esp spi 0x1001\n"
@@ -113,5 +152,8 @@ def test_any_json_gets_an_answer_or_an_error_that_names_the_option(module: str, 
     if result.get("failed"):
         given_names = {alias for name in {*usual, *changed} for alias in (name, *spec[name].get("aliases", ()))}
         paths = {visible(value) for value in changed.values() if value and isinstance(value, str)}
-        assert any(name in visible(result["msg"]) for name in given_names | {"/run/keys"} | paths), (changed, result["msg"])
+        assert any(name in visible(result["msg"]) for name in given_names | {"/run/keys"} | paths), (
+            changed,
+            result["msg"],
+        )
         assert "<class" not in result["msg"] and "Traceback" not in result["msg"]

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The service on a host whose service manager is a stand-in: what is asked of it, and what is left where it refuses. tests/e2e/test_boot.py has real ones."""
+"""The service on a host whose service manager is a stand-in: what is asked of it, and what is left
+where it refuses. tests/e2e/test_boot.py has real ones.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils import _glue_boot, _glue_boot_linux, _glue_boot_services, _glue_program
-from ansible_collections.ipsec.manual.plugins.module_utils import _glue_boot_texts as texts
-from ansible_collections.ipsec.manual.plugins.module_utils._core import record
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, ProtectedFileError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd_text import parse, read_policies
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import record
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import parse, read_policies
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
+from ansible_collections.ipsec.manual.plugins.module_utils._module import command
+from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import (
+    linux,
+    module,
+    services,
+    texts,
+)
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
 KEYS = "/etc/inet/secret/ipseckeys"
@@ -28,7 +35,7 @@ OUT, OTHER, BLOCK = (
 LABEL, OTHER_LABEL, BLOCK_LABEL = (f"out 192.0.2.1/32 > 192.0.2.{end}/32" for end in (2, 9, 7))
 
 
-class Manager(_glue_boot_services.Service):
+class Manager(services.Service):
     """A service manager in memory; ``refuses`` is what it does not do."""
 
     text = texts.SYSTEMD
@@ -81,7 +88,9 @@ class Host(World):
         return self.run("ipsec_boot", check=check, service_manager="systemd", **{"file": str(self.keys), **arguments})
 
     def tree(self) -> dict[str, bytes]:
-        return {str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()
+        }
 
 
 @pytest.fixture(name="host")
@@ -93,18 +102,18 @@ def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Itera
     monkeypatch.setattr(Manager, "path", str(tmp_path / "unit"))
     monkeypatch.setattr(texts, "POLICIES", str(tmp_path / "policies"))
     monkeypatch.setattr(texts, "COMMAND", str(tmp_path / "local" / "sbin" / "ipseckey"))
-    monkeypatch.setattr(_glue_boot_linux, "_NOTES", (str(tmp_path / "notes"),))
-    monkeypatch.setattr(_glue_boot, "_TOO_LATE", _glue_boot.re.compile("/never/"))
-    monkeypatch.setitem(_glue_boot.SERVICES, "systemd", Manager)
-    monkeypatch.setattr(_glue_program, "PREFIX", str(tmp_path / "local"))
-    monkeypatch.setattr(_glue_boot_linux.program, "files", lambda: _files(str(tmp_path / "local"), sys.executable))
-    monkeypatch.setattr(_glue_boot_linux.protected, "read", lambda path, kind=None: _read(path))
+    monkeypatch.setattr(linux, "_NOTES", (str(tmp_path / "notes"),))
+    monkeypatch.setattr(module, "_TOO_LATE", module.re.compile("/never/"))
+    monkeypatch.setitem(module.SERVICES, "systemd", Manager)
+    monkeypatch.setattr(command, "PREFIX", str(tmp_path / "local"))
+    monkeypatch.setattr(linux.program, "files", lambda: _files(str(tmp_path / "local"), sys.executable))
+    monkeypatch.setattr(linux.protected, "read", lambda path, kind=None: _read(path))
     monkeypatch.setattr(record.protected, "status", record.protected.FileStatus)
-    monkeypatch.setattr(_glue_boot_linux, "Spd", lambda: host.spd)
+    monkeypatch.setattr(linux, "Spd", lambda: host.spd)
     yield host
 
 
-_files = _glue_program.files
+_files = command.files
 
 
 def _read(path: str) -> bytes:
@@ -123,14 +132,36 @@ def test_it_is_installed_once_told_and_removed(host: Host) -> None:
     done = host.boot(**arguments)
     assert {**done, "invocation": 0} == {**check, "invocation": 0} and done["changed"]
     assert Manager.asked == ["reread", "enable", "start"]
-    assert "+" not in done["policies_file"] and [Path(path).name for path in done["files"]] == ["ipseckey", "ipseckey.8", "ipseckey", "policies", "unit"]
-    expected = {"service_manager": "systemd", "installed": True, "enabled": True, "file": str(host.keys), "policies": [LABEL, BLOCK_LABEL], "kept": []}
+    assert "+" not in done["policies_file"] and [Path(path).name for path in done["files"]] == [
+        "ipseckey",
+        "ipseckey.8",
+        "ipseckey",
+        "policies",
+        "unit",
+    ]
+    expected = {
+        "service_manager": "systemd",
+        "installed": True,
+        "enabled": True,
+        "file": str(host.keys),
+        "policies": [LABEL, BLOCK_LABEL],
+        "kept": [],
+    }
     assert {name: done[name] for name in expected} == expected
     host.spd.policies = list(parse(Path(texts.POLICIES).read_bytes(), "")[0])
     again = host.boot(**arguments)
-    assert not again["changed"] and not Manager.asked and again["files"] == [] and again["diff"] == {"before": "", "after": ""}
+    assert (
+        not again["changed"]
+        and not Manager.asked
+        and again["files"] == []
+        and again["diff"] == {"before": "", "after": ""}
+    )
     told = host.boot(state="query", file="/ignored")
-    assert {name: told[name] for name in expected} == expected and told["policies_file"] == done["policies_file"] and not told["changed"]
+    assert (
+        {name: told[name] for name in expected} == expected
+        and told["policies_file"] == done["policies_file"]
+        and not told["changed"]
+    )
     gone = host.boot(check=True, state="absent")
     assert gone["changed"] and host.tree() != before
     assert host.boot(state="absent")["files"] == gone["files"] and Manager.asked == ["disable"]
@@ -141,7 +172,9 @@ def test_it_is_installed_once_told_and_removed(host: Host) -> None:
 
 
 @pytest.mark.parametrize("verb", ["reread", "enable"])
-def test_where_the_service_manager_refuses_all_files_are_as_they_were(host: Host, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+def test_where_the_service_manager_refuses_all_files_are_as_they_were(
+    host: Host, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
     before = host.tree()
     monkeypatch.setattr(Manager, "refuses", verb)
     assert host.boot(policies=[OUT])["failed"] and host.tree() == before
@@ -229,7 +262,11 @@ def test_a_file_of_policies_that_cannot_be_read_is_replaced_and_told(host: Host)
         ({"file": "/tmp/keys"}, "file", "Choose a directory below /etc"),
         ({"file": "//root/keys"}, "file", "Choose a directory below /etc"),
         ({"policies": [OUT], "service_manager": "smf"}, "policies", "/etc/inet/ipsecinit.conf"),
-        ({"policies": [{**OUT, "templates": [{"mode": "tunel"}]}]}, "policies[0].templates[0].mode", "transport, tunnel"),
+        (
+            {"policies": [{**OUT, "templates": [{"mode": "tunel"}]}]},
+            "policies[0].templates[0].mode",
+            "transport, tunnel",
+        ),
         ({"policies": [OUT, OUT]}, "policies", "given twice"),
         ({"service_manager": "upstart"}, "service_manager", "openrc, smf, systemd, sysvinit"),
     ],
@@ -240,7 +277,7 @@ def test_what_cannot_be_is_refused_by_its_place(arguments: dict[str, t.Any], pla
 
 
 def test_an_unknown_service_manager_is_told_but_may_be_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_glue_boot, "detect", lambda: "")
+    monkeypatch.setattr(module, "detect", lambda: "")
     assert "systemd, openrc, sysvinit, smf" in World().run("ipsec_boot")["msg"]
     assert "systemd, openrc, sysvinit, smf" in World().run("ipsec_boot", state="absent")["msg"]
     told = World().run("ipsec_boot", state="query")
@@ -253,7 +290,7 @@ def test_what_was_written_is_read_again(text: str, ask: bool) -> None:
     for with_policies in (False, True):
         written = texts.fill(text, KEYS, with_policies, ask).decode()
         assert texts.says(written) == (KEYS, texts.POLICIES if with_policies else "")
-        assert not _glue_boot.re.search("@[A-Z]", written) and (texts.MARK in written) == ask
+        assert not module.re.search("@[A-Z]", written) and (texts.MARK in written) == ask
     assert texts.says("#!/bin/sh\n") == ("", "")
 
 
@@ -261,7 +298,12 @@ def test_what_was_written_is_read_again(text: str, ask: bool) -> None:
     ("platform", "there", "first", "found"),
     [
         ("sunos5", (), "/sbin/init", "smf"),
-        ("linux", ("/run/systemd/system", "/sbin/openrc", "/usr/sbin/update-rc.d"), "/usr/lib/systemd/systemd", "systemd"),
+        (
+            "linux",
+            ("/run/systemd/system", "/sbin/openrc", "/usr/sbin/update-rc.d"),
+            "/usr/lib/systemd/systemd",
+            "systemd",
+        ),
         ("linux", ("/sbin/openrc", "/usr/sbin/update-rc.d"), "/sbin/init", "openrc"),
         # An image that was not booted: what is its first process will be.
         ("linux", ("/usr/sbin/update-rc.d",), "/usr/lib/systemd/systemd", "systemd"),
@@ -270,10 +312,14 @@ def test_what_was_written_is_read_again(text: str, ask: bool) -> None:
         ("freebsd14", (), "/sbin/init", ""),
     ],
 )
-def test_the_service_manager_is_found(monkeypatch: pytest.MonkeyPatch, platform: str, there: tuple[str, ...], first: str, found: str) -> None:
-    monkeypatch.setattr(_glue_boot_services.sys, "platform", platform)
-    monkeypatch.setattr(_glue_boot_services.os.path, "isdir", there.__contains__)
-    monkeypatch.setattr(_glue_boot_services.os.path, "exists", there.__contains__)
-    monkeypatch.setattr(_glue_boot_services.os.path, "realpath", lambda dummy: first)
-    monkeypatch.setattr(_glue_boot_services.shutil, "which", lambda name, path: next((path for path in there if path.endswith(name)), None))
-    assert _glue_boot_services.detect() == found
+def test_the_service_manager_is_found(
+    monkeypatch: pytest.MonkeyPatch, platform: str, there: tuple[str, ...], first: str, found: str
+) -> None:
+    monkeypatch.setattr(services.sys, "platform", platform)
+    monkeypatch.setattr(services.os.path, "isdir", there.__contains__)
+    monkeypatch.setattr(services.os.path, "exists", there.__contains__)
+    monkeypatch.setattr(services.os.path, "realpath", lambda dummy: first)
+    monkeypatch.setattr(
+        services.shutil, "which", lambda name, path: next((path for path in there if path.endswith(name)), None)
+    )
+    assert services.detect() == found

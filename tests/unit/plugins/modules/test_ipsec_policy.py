@@ -22,7 +22,12 @@ BACK: dict[str, t.Any] = {
 }
 TUNNEL: dict[str, t.Any] = {
     "direction": "fwd",
-    "selector": {"source": "2001:db8:1::/48", "destination": "2001:db8:2::/48", "protocol": "tcp", "destination_port": 443},
+    "selector": {
+        "source": "2001:db8:1::/48",
+        "destination": "2001:db8:2::/48",
+        "protocol": "tcp",
+        "destination_port": 443,
+    },
     "priority": 5,
     "mark": "0x10/0xff",
     "if_id": 3,
@@ -31,7 +36,13 @@ TUNNEL: dict[str, t.Any] = {
 
 
 @pytest.mark.parametrize(
-    "options", [OUT, TUNNEL, {"policies": [OUT, BACK]}, {"direction": "out", "selector": {"destination": "198.51.100.0/24"}, "action": "block"}]
+    "options",
+    [
+        OUT,
+        TUNNEL,
+        {"policies": [OUT, BACK]},
+        {"direction": "out", "selector": {"destination": "198.51.100.0/24"}, "action": "block"},
+    ],
 )
 def test_second_run_changes_nothing(options: dict[str, t.Any]) -> None:
     world = World()
@@ -97,16 +108,29 @@ def test_one_form_is_required() -> None:
 
 
 def test_what_stands_beside_policies_is_refused() -> None:
-    result = World().run("ipsec_policy", policies=[BACK], selector=OUT["selector"], templates=OUT["templates"], action="block")
-    assert result["msg"] == "policies: selector, action, templates would say nothing beside it. Write this into each of the policies."
+    result = World().run(
+        "ipsec_policy", policies=[BACK], selector=OUT["selector"], templates=OUT["templates"], action="block"
+    )
+    assert (
+        result["msg"]
+        == "policies: selector, action, templates would say nothing beside it. Write this into each of the policies."
+    )
 
 
 @pytest.mark.parametrize("selector", [None, {}, {"protocol": "tcp", "destination_port": 23}])
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_a_selector_of_no_family_is_refused(selector: dict[str, t.Any] | None, state: str) -> None:
     world = World()
-    result = world.run("ipsec_policy", direction="out", action="block", state=state, **({} if selector is None else {"selector": selector}))
-    assert result["msg"].startswith("selector: the selector has no address, so it would be for IPv4 alone. Write 0.0.0.0/0 or ::/0")
+    result = world.run(
+        "ipsec_policy",
+        direction="out",
+        action="block",
+        state=state,
+        **({} if selector is None else {"selector": selector}),
+    )
+    assert result["msg"].startswith(
+        "selector: the selector has no address, so it would be for IPv4 alone. Write 0.0.0.0/0 or ::/0"
+    )
     assert not world.spd.policies
     result = world.run("ipsec_policy", policies=[OUT, {**BACK, "selector": selector or {}}])
     assert result["msg"].startswith("policies[1].selector: ")
@@ -115,7 +139,11 @@ def test_a_selector_of_no_family_is_refused(selector: dict[str, t.Any] | None, s
 @pytest.mark.parametrize(("anything", "size"), [("0.0.0.0/0", 4), ("::/0", 16)])
 def test_any_address_of_a_family_is_taken(anything: str, size: int) -> None:
     world = World()
-    expect_once(world.four_times("ipsec_policy", direction="out", selector={"destination": anything, "protocol": "tcp"}, action="block"))
+    expect_once(
+        world.four_times(
+            "ipsec_policy", direction="out", selector={"destination": anything, "protocol": "tcp"}, action="block"
+        )
+    )
     (policy,) = world.spd.policies
     assert policy.selector.destination == policy.selector.source == bytes(size)
 
@@ -130,9 +158,23 @@ def test_info_shows_what_was_asked_for() -> None:
     world = World()
     world.run("ipsec_policy", policies=[OUT, TUNNEL])
     (found,) = world.run("ipsec_policy_info", direction="fwd")["policies"]
-    assert found["selector"] == {"source": "2001:db8:1::/48", "destination": "2001:db8:2::/48", "protocol": 6, "source_port": 0, "destination_port": 443}
+    assert found["selector"] == {
+        "source": "2001:db8:1::/48",
+        "destination": "2001:db8:2::/48",
+        "protocol": 6,
+        "source_port": 0,
+        "destination_port": 443,
+    }
     assert (found["priority"], found["mark"], found["if_id"], found["action"]) == (5, "0x10/0xff", 3, "allow")
     assert found["templates"] == [
-        {"protocol": "esp", "mode": "tunnel", "source": "192.0.2.1", "destination": "192.0.2.2", "reqid": 7, "spi": "0x00001001", "level": "required"}
+        {
+            "protocol": "esp",
+            "mode": "tunnel",
+            "source": "192.0.2.1",
+            "destination": "192.0.2.2",
+            "reqid": 7,
+            "spi": "0x00001001",
+            "level": "required",
+        }
     ]
     assert len(world.run("ipsec_policy_info")["policies"]) == 2

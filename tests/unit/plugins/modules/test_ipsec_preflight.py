@@ -9,9 +9,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
 PATH = "/etc/inet/secret/ipseckeys"
@@ -22,11 +22,19 @@ def test_a_fit_host_tells_what_the_controller_needs() -> None:
     world = World()
     world.sadb.put(sa(0x1001), sa(0x1002))
     world.files.contents[PATH] = render([sa(0x1002), sa(0x1003)]).encode()
-    result = world.run("ipsec_preflight", addresses=["192.0.2.1"], associations=[SUITE, {"protocol": "ah", "authentication_algorithm": "hmac-sha512"}])
+    result = world.run(
+        "ipsec_preflight",
+        addresses=["192.0.2.1"],
+        associations=[SUITE, {"protocol": "ah", "authentication_algorithm": "hmac-sha512"}],
+    )
     assert not result.get("failed"), result
     assert result["changed"] is False
     assert result["spis"] == ["0x00001001", "0x00001002", "0x00001003"]
-    assert (result["file"]["path"], result["file"]["sas"], list(result["file"]["digest"])) == (PATH, 2, ["192.0.2.1|192.0.2.2"])
+    assert (result["file"]["path"], result["file"]["sas"], list(result["file"]["digest"])) == (
+        PATH,
+        2,
+        ["192.0.2.1|192.0.2.2"],
+    )
     assert abs(result["epoch"] - time.time()) < 60
 
 
@@ -66,7 +74,13 @@ def test_all_findings_come_at_once() -> None:
 def test_spis_that_nobody_draws_are_not_told() -> None:
     world = World()
     world.sadb.put(sa(0x64), sa(0x1001))
-    world.sadb.entries.append(Entry(sa(0)._replace(encryption="", encryption_key=b"", authentication="", authentication_key=b""), Counters(), larval=True))
+    world.sadb.entries.append(
+        Entry(
+            sa(0)._replace(encryption="", encryption_key=b"", authentication="", authentication_key=b""),
+            Counters(),
+            larval=True,
+        )
+    )
     assert world.run("ipsec_preflight")["spis"] == ["0x00001001"]
 
 
@@ -91,10 +105,18 @@ def test_hidden_keys_that_a_rotation_would_lose_are_refused() -> None:
     world.sadb.hides_keys = True
     pair, unknown = "192.0.2.1|192.0.2.2#0,,0", "0123456789abcdef"
     result = world.run("ipsec_preflight", addresses=["192.0.2.1"], expected={pair: unknown})
-    assert result["msg"].startswith("SADB: this kernel hides the keys of SAs (lockdown), so those between 192.0.2.1 and 192.0.2.2 could not be brought back")
+    assert result["msg"].startswith(
+        "SADB: this kernel hides the keys of SAs (lockdown), so those between 192.0.2.1 and 192.0.2.2 could not be"
+        " brought back"
+    )
     assert "state: flushed" in result["msg"]
     # Other peers of the same SADB, other owners, and a kernel that tells keys.
-    for other in ({}, {"192.0.2.1|192.0.2.9#0,,0": unknown}, {"192.0.2.8|192.0.2.9#0,,0": unknown}, {"192.0.2.1|192.0.2.2#7,,0": unknown}):
+    for other in (
+        {},
+        {"192.0.2.1|192.0.2.9#0,,0": unknown},
+        {"192.0.2.8|192.0.2.9#0,,0": unknown},
+        {"192.0.2.1|192.0.2.2#7,,0": unknown},
+    ):
         assert not world.run("ipsec_preflight", addresses=["192.0.2.1"], expected=other).get("failed")
     world.sadb.hides_keys = False
     assert not world.run("ipsec_preflight", addresses=["192.0.2.1"], expected={pair: unknown}).get("failed")

@@ -8,9 +8,15 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Encapsulation, Entry, Lifetimes, Mark, Selector
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Encapsulation,
+    Entry,
+    Lifetimes,
+    Mark,
+    Selector,
+)
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import (
     AUTHENTICATION_KEY,
     ENCRYPTION_KEY,
@@ -40,13 +46,31 @@ IDENTITY = {"protocol": "esp", "spi": "0x8bcd1407", "destination": "192.0.2.2"}
         {**ESP, "mode": "tunnel"},
         {**ESP, "source": "2001:db8::1", "destination": "2001:db8::2"},
         {**AH, "source": "2001:db8::1", "destination": "2001:db8::2", "mode": "tunnel"},
-        {**ESP, "replay_window": 64, "esn": True, "reqid": 7, "mark": "0x10/0xff", "if_id": 3, "icv_bits": 96, "direction": "inbound"},
+        {
+            **ESP,
+            "replay_window": 64,
+            "esn": True,
+            "reqid": 7,
+            "mark": "0x10/0xff",
+            "if_id": 3,
+            "icv_bits": 96,
+            "direction": "inbound",
+        },
         {**ESP, "lifetimes": {"soft_packets": 5, "hard_packets": 10, "hard_bytes": 1 << 40, "hard_addtime": 3600}},
         {**ESP, "encapsulation": {"nat_local": "10.0.0.1"}},
         {**ESP, "output_mark": "0x10/0xff", "mode": "tunnel", "tfc_padding": 1400},
         {**ESP, "output_mark": "0/0"},
         {**ESP, "encapsulation": {}, "direction": "outbound", "nat_keepalive": 20},
-        {**ESP, "mode": "tunnel", "selector": {"source": "10.1.0.0/16", "destination": "10.2.0.0/16", "protocol": "udp", "destination_port": 53}},
+        {
+            **ESP,
+            "mode": "tunnel",
+            "selector": {
+                "source": "10.1.0.0/16",
+                "destination": "10.2.0.0/16",
+                "protocol": "udp",
+                "destination_port": 53,
+            },
+        },
     ],
 )
 def test_second_run_changes_nothing(options: dict[str, t.Any]) -> None:
@@ -85,12 +109,23 @@ def test_every_option_reaches_the_sa() -> None:
                 "soft_usetime": 7,
                 "hard_usetime": 8,
             },
-            "encapsulation": {"source_port": 4501, "destination_port": 4502, "nat_local": "10.0.0.1", "nat_remote": "10.0.0.2"},
-            "selector": {"source": "10.1.0.0/16", "destination": "10.2.0.0/24", "protocol": "17", "source_port": 1, "destination_port": 2},
+            "encapsulation": {
+                "source_port": 4501,
+                "destination_port": 4502,
+                "nat_local": "10.0.0.1",
+                "nat_remote": "10.0.0.2",
+            },
+            "selector": {
+                "source": "10.1.0.0/16",
+                "destination": "10.2.0.0/24",
+                "protocol": "17",
+                "source_port": 1,
+                "destination_port": 2,
+            },
         },
     )
     (found,) = world.sadb.sas
-    assert found == association.SecurityAssociation(
+    assert found == model.SecurityAssociation(
         "esp",
         0x8BCD1407,
         bytes([192, 0, 2, 1]),
@@ -137,7 +172,10 @@ def test_words_of_ipseckey_mean_the_same() -> None:
         ({"encryption_key": OTHER_KEY}, ["encryption_key"]),
         ({"source": "192.0.2.9"}, ["source"]),
         ({"mode": "tunnel", "reqid": 9}, ["mode", "reqid"]),
-        ({"authentication_algorithm": "hmac-sha512", "authentication_key": OTHER_KEY * 2}, ["authentication", "authentication_key", "icv_bits"]),
+        (
+            {"authentication_algorithm": "hmac-sha512", "authentication_key": OTHER_KEY * 2},
+            ["authentication", "authentication_key", "icv_bits"],
+        ),
     ],
 )
 def test_same_identity_with_something_else_is_replaced(change: dict[str, t.Any], fields: list[str]) -> None:
@@ -191,7 +229,7 @@ def test_absent_leaves_others_alone() -> None:
 def test_a_reservation_of_the_same_spi_is_replaced() -> None:
     world = World()
     larval = sa(0x8BCD1407, encryption="", encryption_key=b"", authentication="", authentication_key=b"")
-    world.sadb.entries.append(Entry(larval, association.Counters(), larval=True))
+    world.sadb.entries.append(Entry(larval, model.Counters(), larval=True))
     assert world.run("ipsec_sa", **ESP)["operations"][0].startswith("replace")
 
 
@@ -235,7 +273,10 @@ def test_all_problems_come_together_with_their_options() -> None:
     [
         ({"encryption_key": ENCRYPTION_KEY[:-1]}, "encryption_key: the key has 63 hex digits, an odd number"),
         ({"encryption_key": ENCRYPTION_KEY[:-2]}, "encryption_key: aes-cbc wants a key of 256 bits"),
-        ({"encryption_key": ENCRYPTION_KEY[:-1] + "g"}, "encryption_key: the key has a character that is no hex digit, at position 64"),
+        (
+            {"encryption_key": ENCRYPTION_KEY[:-1] + "g"},
+            "encryption_key: the key has a character that is no hex digit, at position 64",
+        ),
         ({"encryption_key": "00" * 32}, "encryption_key: the aes-cbc key is one byte repeated"),
         ({"encryption_algorithm": "3des", "encryption_key": "0123456789abcdef" * 3}, "K1=K2 or K2=K3"),
         ({"authentication_key": ENCRYPTION_KEY}, "one key serves both"),
@@ -243,7 +284,14 @@ def test_all_problems_come_together_with_their_options() -> None:
         ({"spi": "0x100000000"}, "does not fit 32 bits"),
         ({"spi": "010000"}, "leading zero"),
         ({"source": "2001:db8::1"}, "source: source and destination are of different address families"),
-        ({"encryption_algorithm": "aes-gcm", "encryption_key": ENCRYPTION_KEY + "01020304", "authentication_algorithm": None}, "RFC 8221 section 3"),
+        (
+            {
+                "encryption_algorithm": "aes-gcm",
+                "encryption_key": ENCRYPTION_KEY + "01020304",
+                "authentication_algorithm": None,
+            },
+            "RFC 8221 section 3",
+        ),
         ({"esn": True}, "esn: extended sequence numbers need a replay window"),
         ({"output_mark": "5/2"}, "output_mark: the mark 0x5 has bits outside its mask 0x2"),
         ({"output_mark": "five"}, "output_mark: "),
@@ -265,7 +313,7 @@ def test_bad_input_is_named_and_changes_nothing(change: dict[str, t.Any], told: 
 @pytest.mark.parametrize("nothing", ["", None])
 def test_an_identity_that_a_variable_left_empty_is_refused(option: str, nothing: str | None, state: str) -> None:
     world = World()
-    world.sadb.put(sa(association.SPI_MIN), sa(0x8BCD1407, destination="192.0.2.1"))
+    world.sadb.put(sa(model.SPI_MIN), sa(0x8BCD1407, destination="192.0.2.1"))
     identity = {name: ESP[name] for name in ("protocol", "spi", "destination")}
     result = world.run("ipsec_sa", state=state, **{**(ESP if state == "present" else identity), option: nothing})
     assert result["failed"]
@@ -274,7 +322,11 @@ def test_an_identity_that_a_variable_left_empty_is_refused(option: str, nothing:
 
 
 def test_a_bad_destination_is_not_blamed_on_what_depends_on_it() -> None:
-    more = {"source": "2001:db8::1", "selector": {"source": "2001:db8::1"}, "encapsulation": {"nat_remote": "2001:db8::9"}}
+    more = {
+        "source": "2001:db8::1",
+        "selector": {"source": "2001:db8::1"},
+        "encapsulation": {"nat_remote": "2001:db8::9"},
+    }
     result = World().run("ipsec_sa", **{**ESP, "destination": "partym", **more})
     assert [line.split(":")[0] for line in result["msg"].split("\n")] == ["destination"]
 
@@ -302,7 +354,9 @@ def test_what_the_backend_cannot_express_is_refused_by_name() -> None:
 
 def test_the_kernels_refusal_is_told() -> None:
     world = World()
-    world.sadb.failure = SadbError("the kernel has no ESP", "esp spi 0x8bcd1407", "Load the module esp4.", "EPROTONOSUPPORT")
+    world.sadb.failure = SadbError(
+        "the kernel has no ESP", "esp spi 0x8bcd1407", "Load the module esp4.", "EPROTONOSUPPORT"
+    )
     result = world.run("ipsec_sa", **ESP)
     assert result["msg"] == "esp spi 0x8bcd1407: the kernel has no ESP. Load the module esp4."
 
@@ -330,7 +384,12 @@ def test_missing_integrity_is_warned_about() -> None:
 
 
 def test_counter_mode_is_taken_on_request_and_warned_about() -> None:
-    options = {**ESP, "encryption_algorithm": "aes-gcm", "encryption_key": ENCRYPTION_KEY + "01020304", "authentication_algorithm": None}
+    options = {
+        **ESP,
+        "encryption_algorithm": "aes-gcm",
+        "encryption_key": ENCRYPTION_KEY + "01020304",
+        "authentication_algorithm": None,
+    }
     options.update(authentication_key=None, allow_static_counter_mode=True)
     result = World().run("ipsec_sa", **options)
     assert result["changed"]
@@ -350,6 +409,6 @@ def test_a_short_key_that_changed_is_told_and_not_shown() -> None:
 def test_the_difference_shows_fingerprints() -> None:
     world = World()
     result = world.run("ipsec_sa", **ESP)
-    prints = association.fingerprints(world.sadb.sas[0])
+    prints = model.fingerprints(world.sadb.sas[0])
     assert result["sa"]["fingerprints"] == prints
     assert all(value in result["diff"]["after"] for value in prints.values())

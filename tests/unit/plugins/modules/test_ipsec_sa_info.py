@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils import _glue_view
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry, Lifetimes
-from ansible_collections.ipsec.manual.plugins.module_utils._core.language import render
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, Lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
+from ansible_collections.ipsec.manual.plugins.module_utils._module import view
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
 OUT, BACK = sa(0x1001, reqid=7), sa(0x1002, "192.0.2.2", "192.0.2.1")
@@ -28,7 +28,12 @@ def test_it_shows_everything_but_keys(world: World) -> None:
     result = world.run("ipsec_sa_info")
     assert [one["spi"] for one in result["sas"]] == ["0x00001001", "0x00001002", "0x00003001"]
     first = result["sas"][0]
-    assert (first["protocol"], first["source"], first["destination"], first["reqid"]) == ("esp", "192.0.2.1", "192.0.2.2", 7)
+    assert (first["protocol"], first["source"], first["destination"], first["reqid"]) == (
+        "esp",
+        "192.0.2.1",
+        "192.0.2.2",
+        7,
+    )
     assert 60 <= first["age"] < 70
     assert first["counters"]["packets"] == 10
     assert first["budget"] == {"packets": 2**32 - 1 - 10, "bytes": None}
@@ -56,7 +61,10 @@ def test_a_file_names_the_sas(world: World) -> None:
 
 def test_an_address_as_src_is_told_where_it_belongs(world: World) -> None:
     result = world.run("ipsec_sa_info", src="192.168.116.16")
-    assert result["msg"] == "src: src is the absolute path of a protected file. For the address of the sender write source."
+    assert (
+        result["msg"]
+        == "src: src is the absolute path of a protected file. For the address of the sender write source."
+    )
 
 
 def test_an_spi_of_two_readings_is_warned_about(world: World) -> None:
@@ -93,22 +101,35 @@ def test_hidden_keys_give_no_digest(world: World) -> None:
     [
         ({}, {"sequence_in": 4294967295}, {"packets": 0, "bytes": None}),
         ({"esn": True, "replay_window": 32}, {"sequence_out": 1}, {"packets": 2**64 - 2, "bytes": None}),
-        ({"lifetimes": Lifetimes(hard_packets=100, hard_bytes=1000)}, {"packets": 30, "bytes": 999}, {"packets": 70, "bytes": 1}),
+        (
+            {"lifetimes": Lifetimes(hard_packets=100, hard_bytes=1000)},
+            {"packets": 30, "bytes": 999},
+            {"packets": 70, "bytes": 1},
+        ),
         ({"lifetimes": Lifetimes(hard_packets=100)}, {"packets": 101}, {"packets": 0, "bytes": None}),
         ({"encryption": "3des-cbc"}, {"bytes": 8}, {"packets": 2**32 - 1, "bytes": 2**35 - 8}),
     ],
 )
 def test_budgets(fields: dict[str, object], counters: dict[str, int], left: dict[str, int]) -> None:
-    assert _glue_view.budget(Entry(sa(0x1001, **fields), Counters(**counters))) == left
+    assert view.budget(Entry(sa(0x1001, **fields), Counters(**counters))) == left
 
 
 def test_selector_and_encapsulation_are_shown(world: World) -> None:
     world.run(
         "ipsec_sadb",
-        content="add esp spi 0x7001 src 192.0.2.1 dst 192.0.2.7 isrc 10.1.0.0/16 idst 10.2.0.0/16 iproto 17 idport 53 "
-        "encap udp nat_loc 10.9.9.9 encr_alg aes encrkey " + "5ec4e701" * 8,
+        content=(
+            "add esp spi 0x7001 src 192.0.2.1 dst 192.0.2.7 isrc 10.1.0.0/16 idst 10.2.0.0/16 iproto 17 idport 53 "
+            "encap udp nat_loc 10.9.9.9 encr_alg aes encrkey "
+        )
+        + "5ec4e701" * 8,
     )
     (found,) = world.run("ipsec_sa_info", spi="0x7001")["sas"]
-    assert found["selector"] == {"source": "10.1.0.0/16", "destination": "10.2.0.0/16", "protocol": 17, "source_port": 0, "destination_port": 53}
+    assert found["selector"] == {
+        "source": "10.1.0.0/16",
+        "destination": "10.2.0.0/16",
+        "protocol": 17,
+        "source_port": 0,
+        "destination_port": 53,
+    }
     assert found["encapsulation"]["nat_local"] == "10.9.9.9"
     assert found["mode"] == "tunnel"

@@ -8,10 +8,11 @@ import math
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils import _glue_clock, _glue_sadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Entry, Mark, identity
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse, render
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Entry, Mark, identity
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import parse, render
+from ansible_collections.ipsec.manual.plugins.module_utils._module import clock as clocks
+from ansible_collections.ipsec.manual.plugins.module_utils._module import sadb
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import ENCRYPTION_KEY, World, expect_once, sa
 
 OUT, BACK = sa(0x1001), sa(0x1002, "192.0.2.2", "192.0.2.1")
@@ -19,7 +20,7 @@ NEW_OUT, NEW_BACK = sa(0x2001), sa(0x2002, "192.0.2.2", "192.0.2.1")
 ELSEWHERE = sa(0x3001, destination="192.0.2.99")
 FOREIGN = sa(0x4001, reqid=77)
 PATH = "/etc/inet/secret/ipseckeys"
-MARGIN = _glue_sadb.SEQUENCE_MARGIN
+MARGIN = sadb.SEQUENCE_MARGIN
 
 
 class Clock:
@@ -27,8 +28,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(_glue_clock.time, "time", lambda: self.now)
-        monkeypatch.setattr(_glue_clock.time, "sleep", self.sleep)
+        monkeypatch.setattr(clocks.time, "time", lambda: self.now)
+        monkeypatch.setattr(clocks.time, "sleep", self.sleep)
         self.oversleeps = 0.0
 
     def sleep(self, seconds: float) -> None:
@@ -110,12 +111,16 @@ def test_the_digest_is_that_of_the_peer(world: World) -> None:
     ours, theirs = (host.run("ipsec_sadb", content=text, state="exact") for host in (world, peer))
     assert ours["digest"] == theirs["digest"] == world.run("ipsec_sadb", check=True, content=text)["digest"]
     assert list(ours["digest"]) == ["192.0.2.1|192.0.2.2"]
-    other = peer.run("ipsec_sadb", content=render([NEW_OUT, NEW_BACK._replace(encryption_key=OUT.encryption_key)]), state="exact")
+    other = peer.run(
+        "ipsec_sadb", content=render([NEW_OUT, NEW_BACK._replace(encryption_key=OUT.encryption_key)]), state="exact"
+    )
     assert other["digest"] != ours["digest"]
 
 
 def test_the_backup_brings_back_what_was(world: World) -> None:
-    world.sadb.entries[0] = world.sadb.entries[0]._replace(counters=world.sadb.entries[0].counters._replace(sequence_out=1234))
+    world.sadb.entries[0] = world.sadb.entries[0]._replace(
+        counters=world.sadb.entries[0].counters._replace(sequence_out=1234)
+    )
     world.files.contents = {"/run/next": render([NEW_OUT, NEW_BACK]).encode()}
     before = set(world.sadb.sas)
     switch = {"src": "/run/next", "state": "exact", "backup": "/run/previous"}
@@ -164,7 +169,10 @@ def test_nothing_changes_where_the_backup_cannot_be_written(world: World) -> Non
 
 @pytest.mark.parametrize("check", [True, False])
 def test_what_could_not_be_brought_back_is_not_taken_away(world: World, check: bool) -> None:
-    world.sadb.put(sa(0x1003, encryption_key=OUT.encryption_key), sa(0x1004, encryption="aes-gcm", authentication="", authentication_key=b""))
+    world.sadb.put(
+        sa(0x1003, encryption_key=OUT.encryption_key),
+        sa(0x1004, encryption="aes-gcm", authentication="", authentication_key=b""),
+    )
     result = world.run("ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", backup="/run/previous")
     assert [line.split(" ")[2] for line in result["msg"].split("\n")] == ["0x00001004", "0x00001003"]
     assert "the encryption key is also used by" in result["msg"]
@@ -175,14 +183,24 @@ def test_what_could_not_be_brought_back_is_not_taken_away(world: World, check: b
 @pytest.mark.parametrize("check", [True, False])
 def test_the_way_to_remove_what_no_backup_holds_works_for_it(world: World, check: bool) -> None:
     world.sadb.put(sa(0x5001)._replace(protocol="comp", mark=Mark(1, 255)), sa(0x64))
-    result = world.run("ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", scope="all", backup="/run/previous")
-    assert "Remove it with the command: ip xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto comp spi 0x5001 mark 0x1 mask 0xff, or" in result["msg"]
-    assert "SPI 100 is reserved (1 to 255). It is installed and could not be brought back. Remove it with ipsec.manual.ipsec_sa, or" in result["msg"]
+    result = world.run(
+        "ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", scope="all", backup="/run/previous"
+    )
+    assert (
+        "Remove it with the command: ip xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto comp spi 0x5001 mark 0x1"
+        " mask 0xff, or" in result["msg"]
+    )
+    assert (
+        "SPI 100 is reserved (1 to 255). It is installed and could not be brought back. Remove it with"
+        " ipsec.manual.ipsec_sa, or" in result["msg"]
+    )
 
 
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("content", [render([NEW_OUT]), render([OUT])])
-def test_an_unsafe_backup_is_refused_in_both_modes_and_whatever_changes(world: World, check: bool, content: str) -> None:
+def test_an_unsafe_backup_is_refused_in_both_modes_and_whatever_changes(
+    world: World, check: bool, content: str
+) -> None:
     world.files.problems["/run/previous"] = ProtectedFileError("the file is a symbolic link", "/run/previous")
     result = world.run("ipsec_sadb", check=check, content=content, backup="/run/previous")
     assert result["msg"] == "/run/previous: the file is a symbolic link"
@@ -192,7 +210,9 @@ def test_an_unsafe_backup_is_refused_in_both_modes_and_whatever_changes(world: W
 @pytest.mark.parametrize("option", ["src", "scope_src"])
 def test_a_backup_never_takes_the_place_of_what_is_read(world: World, option: str) -> None:
     world.files.contents.update({PATH: render([NEW_OUT]).encode(), "/run/other": render([NEW_BACK]).encode()})
-    result = world.run("ipsec_sadb", **{"src": "/run/other", option: PATH}, state="exact", backup="//etc/inet//secret/ipseckeys")
+    result = world.run(
+        "ipsec_sadb", **{"src": "/run/other", option: PATH}, state="exact", backup="//etc/inet//secret/ipseckeys"
+    )
     assert result["msg"].startswith(f"backup: this is the file of {option}, which it would overwrite")
     assert not world.sadb.applied
 
@@ -217,7 +237,12 @@ def test_counter_mode_in_the_scope_needs_no_leave(world: World) -> None:
 def test_a_reservation_is_not_backed_up(world: World) -> None:
     world.sadb.entries.append(Entry(sa(0x5001), world.sadb.entries[0].counters, larval=True))
     world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", scope="all", backup="/run/previous")
-    assert {one.spi for one in parse(world.files.contents["/run/previous"].decode()).sas} == {0x1001, 0x1002, 0x3001, 0x4001}
+    assert {one.spi for one in parse(world.files.contents["/run/previous"].decode()).sas} == {
+        0x1001,
+        0x1002,
+        0x3001,
+        0x4001,
+    }
 
 
 def test_a_backup_of_hidden_keys_is_refused(world: World) -> None:
@@ -237,7 +262,9 @@ def test_hidden_keys_of_others_hinder_no_backup() -> None:
 
 def test_the_backup_brings_back_counter_mode_with_its_count(world: World) -> None:
     world.run("ipsec_sadb", content=AEAD, allow_static_counter_mode=True)
-    world.sadb.entries[-1] = world.sadb.entries[-1]._replace(counters=world.sadb.entries[-1].counters._replace(sequence_out=77))
+    world.sadb.entries[-1] = world.sadb.entries[-1]._replace(
+        counters=world.sadb.entries[-1].counters._replace(sequence_out=77)
+    )
     world.files.contents["/run/next"] = render([NEW_OUT]).encode()
     assert world.run("ipsec_sadb", src="/run/next", state="exact", backup="/run/previous")["changed"]
     assert 0x6001 not in {one.spi for one in world.sadb.sas}
@@ -262,7 +289,9 @@ def test_the_instant_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch
 
 def starts(world: World, path: str = "/run/previous") -> dict[int, int]:
     """The sequence numbers in a backup, by SPI."""
-    return {one.spi: int(dict(one.extra).get("replay_value", "0")) for one in parse(world.files.contents[path].decode()).sas}
+    return {
+        one.spi: int(dict(one.extra).get("replay_value", "0")) for one in parse(world.files.contents[path].decode()).sas
+    }
 
 
 def test_the_way_back_begins_where_the_wait_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,8 +305,10 @@ def test_the_way_back_begins_where_the_wait_ended(world: World, monkeypatch: pyt
             Entry(BACK, world.sadb.entries[1].counters._replace(sequence_in=int(clock.now))),
         ]
 
-    monkeypatch.setattr(_glue_clock.time, "sleep", count)
-    assert world.run("ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="exact", backup="/run/previous", at=1100.0)["changed"]
+    monkeypatch.setattr(clocks.time, "sleep", count)
+    assert world.run(
+        "ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="exact", backup="/run/previous", at=1100.0
+    )["changed"]
     assert starts(world) == {0x1001: 1099 + MARGIN, 0x1002: 1099}
 
 
@@ -307,8 +338,13 @@ def test_a_backup_does_not_start_over_what_changed_in_the_wait(world: World, mon
         if late not in world.sadb.sas:
             world.sadb.put(late)
 
-    monkeypatch.setattr(_glue_clock.time, "sleep", arrive)
-    assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous", at=1100.0)["counts"]["deleted"] == 3
+    monkeypatch.setattr(clocks.time, "sleep", arrive)
+    assert (
+        world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous", at=1100.0)["counts"][
+            "deleted"
+        ]
+        == 3
+    )
     assert set(starts(world)) == {0x1001, 0x1002, 0x1009}
 
 
@@ -321,8 +357,10 @@ def test_a_backup_does_not_start_over_what_changed_in_the_wait(world: World, mon
         (math.inf, "at: inf is no instant"),
     ],
 )
-def test_an_instant_out_of_reach_is_refused(world: World, monkeypatch: pytest.MonkeyPatch, at: float, told: str) -> None:
-    monkeypatch.setattr(_glue_clock.time, "time", lambda: 1000.0)
+def test_an_instant_out_of_reach_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, at: float, told: str
+) -> None:
+    monkeypatch.setattr(clocks.time, "time", lambda: 1000.0)
     assert world.run("ipsec_sadb", content=render([NEW_OUT]), at=at)["msg"].startswith(told)
     assert not world.sadb.applied
 
@@ -336,9 +374,13 @@ def test_an_instant_out_of_reach_is_refused(world: World, monkeypatch: pytest.Mo
         ({"deadline": math.nan}, "deadline: nan is no instant"),
     ],
 )
-def test_a_deadline_that_passed_is_refused_at_once(world: World, monkeypatch: pytest.MonkeyPatch, options: dict[str, float], told: str, check: bool) -> None:
+def test_a_deadline_that_passed_is_refused_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, options: dict[str, float], told: str, check: bool
+) -> None:
     Clock(monkeypatch)
-    assert world.run("ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", backup="/run/previous", **options)["msg"].startswith(told)
+    assert world.run(
+        "ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", backup="/run/previous", **options
+    )["msg"].startswith(told)
     assert not world.sadb.applied
     assert not world.files.contents
 
@@ -346,7 +388,9 @@ def test_a_deadline_that_passed_is_refused_at_once(world: World, monkeypatch: py
 def test_nothing_is_applied_after_the_deadline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     clock.oversleeps = 0.8
-    result = world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous", at=1007.0, deadline=1007.5)
+    result = world.run(
+        "ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous", at=1007.0, deadline=1007.5
+    )
     assert result["msg"].startswith("deadline: the deadline passed 0.3 s ago on this host's clock, nothing was changed")
     assert not world.sadb.applied
     clock.oversleeps, clock.now = 0.4, 1000.0
@@ -356,7 +400,7 @@ def test_nothing_is_applied_after_the_deadline(world: World, monkeypatch: pytest
 def test_a_clock_that_is_set_back_gives_no_more_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     elapsed = iter((50.0, 50.0, 61.0, 61.0, 61.0))
-    monkeypatch.setattr(_glue_clock.time, "monotonic", lambda: next(elapsed))
+    monkeypatch.setattr(clocks.time, "monotonic", lambda: next(elapsed))
     result = world.run("ipsec_sadb", content=render([NEW_OUT]), deadline=1010.0)
     assert clock.now == 1000.0
     assert result["msg"].startswith("deadline: the deadline passed 1.0 s ago")
@@ -378,7 +422,9 @@ def test_a_backup_is_not_replaced_after_the_deadline(world: World, monkeypatch: 
     assert not world.files.contents
 
 
-def test_who_comes_back_late_from_the_wait_leaves_its_peers_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_comes_back_late_from_the_wait_leaves_its_peers_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = Clock(monkeypatch)
     clock.oversleeps = 9.0
     assert "at: the instant passed 8.0 s ago" in world.run("ipsec_sadb", content=render([NEW_OUT]), at=1007.0)["msg"]
@@ -401,7 +447,10 @@ def test_what_the_backend_cannot_express_is_refused_with_its_line(world: World) 
 
 
 def test_warnings_of_one_kind_are_one_warning(world: World) -> None:
-    weak = [sa(spi, authentication="hmac-md5", authentication_key=bytes(range(spi - 0x6000, spi - 0x6000 + 16))) for spi in range(0x6001, 0x6005)]
+    weak = [
+        sa(spi, authentication="hmac-md5", authentication_key=bytes(range(spi - 0x6000, spi - 0x6000 + 16)))
+        for spi in range(0x6001, 0x6005)
+    ]
     result = world.run("ipsec_sadb", content=render(weak))
     (warning,) = [warning for warning in result["warnings"] if "hmac-md5" in warning]
     assert warning.startswith("content, line 1 (and 3 more): hmac-md5 is not what RFCs ask for")
@@ -443,7 +492,10 @@ def test_a_way_back_is_taken_only_from_what_it_is_from(world: World) -> None:
     back = {"src": "/run/previous", "scope_src": "/run/next", "state": "exact"}
     for label in ("mesh:3 pair:7", "mesh:2"):
         result = world.run("ipsec_sadb", src_label=label, **back)
-        assert result["failed"] and f"/run/previous: the file is a way back from mesh:2 pair:7, not from {label}" in result["msg"]
+        assert (
+            result["failed"]
+            and f"/run/previous: the file is a way back from mesh:2 pair:7, not from {label}" in result["msg"]
+        )
     other = world.run("ipsec_sadb", src="/run/next", src_label="mesh:2 pair:7", state="exact")
     assert other["failed"] and "from something that it does not name" in other["msg"]
     assert world.sadb.sas == switched

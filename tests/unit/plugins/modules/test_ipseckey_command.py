@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils import _core, _glue_program
+from ansible_collections.ipsec.manual.plugins.module_utils import _core
+from ansible_collections.ipsec.manual.plugins.module_utils._module import command
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, expect_once
 
 FILES = ["sbin/ipseckey", "share/bash-completion/completions/ipseckey", "share/man/man8/ipseckey.8"]
@@ -44,7 +45,9 @@ def test_it_runs_on_nothing_but_itself(tmp_path: Path) -> None:
     for name in ("ipseckey.py", "json.py", "getopt.py", "sitecustomize.py"):
         (elsewhere / name).write_text("raise SystemExit('foreign code ran')\n")
     environment = {"PYTHONPATH": str(elsewhere), "PYTHONSTARTUP": str(elsewhere / "json.py")}
-    done = subprocess.run([str(path), "help", "attr"], cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(path), "help", "attr"], cwd=elsewhere, env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "") and "encr_alg" in done.stdout
     assert not list(tmp_path.rglob("__pycache__"))
 
@@ -55,7 +58,7 @@ def test_it_holds_the_whole_core(tmp_path: Path) -> None:
         for source in folder.rglob("*.py"):
             assert archive.read(f"ipseckey/{source.relative_to(folder)}") == source.read_bytes()
         assert archive.testzip() is None
-    assert _glue_program.program("/usr/bin/python3") == _glue_program.program("/usr/bin/python3")
+    assert command.program("/usr/bin/python3") == command.program("/usr/bin/python3")
 
 
 @pytest.mark.parametrize("damage", ["content", "mode", "link"])

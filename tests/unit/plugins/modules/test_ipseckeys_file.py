@@ -8,10 +8,10 @@ import json
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils import _glue_clock
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.language import parse, render
-from ansible_collections.ipsec.manual.plugins.module_utils._core.protected import FileStatus
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files.protected import FileStatus
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import parse, render
+from ansible_collections.ipsec.manual.plugins.module_utils._module import clock
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import ENCRYPTION_KEY, World, expect_once, sa
 
 DEFAULT = "/etc/inet/secret/ipseckeys"
@@ -30,13 +30,21 @@ def test_second_run_changes_nothing() -> None:
     results = world.four_times("ipseckeys_file", content=render([OUT, BACK]))
     expect_once(results)
     assert held(world) == (OUT, BACK)
-    assert {name: results[1][name] for name in ("path", "mode", "owner", "sas")} == {"path": DEFAULT, "mode": "0600", "owner": "root", "sas": 2}
+    assert {name: results[1][name] for name in ("path", "mode", "owner", "sas")} == {
+        "path": DEFAULT,
+        "mode": "0600",
+        "owner": "root",
+        "sas": 2,
+    }
     assert list(results[1]["digest"]) == ["192.0.2.1|192.0.2.2"]
 
 
 def test_the_text_is_stored_in_its_canonical_form() -> None:
     world = World()
-    world.run("ipseckeys_file", content="#mine\n" + render([OUT]).replace("esp", "ESP").replace("encr_alg aes-cbc", "encr_alg AES"))
+    world.run(
+        "ipseckeys_file",
+        content="#mine\n" + render([OUT]).replace("esp", "ESP").replace("encr_alg aes-cbc", "encr_alg AES"),
+    )
     first = world.files.contents[DEFAULT]
     assert not world.run("ipseckeys_file", content=render([OUT]))["changed"]
     assert first == world.files.contents[DEFAULT]
@@ -60,8 +68,12 @@ def test_scope_peers_keeps_other_peers() -> None:
 def test_sas_of_another_file_go_out_whatever_their_keys() -> None:
     world = World()
     world.run("ipseckeys_file", content=render([OUT, BACK, ELSEWHERE]))
-    world.files.contents["/etc/inet/secret/old"] = render([ELSEWHERE._replace(encryption_key=NEW_OUT.encryption_key), sa(0x4004)]).encode()
-    expect_once(world.four_times("ipseckeys_file", content=render([NEW_OUT]), scope="peers", remove_src="/etc/inet/secret/old"))
+    world.files.contents["/etc/inet/secret/old"] = render(
+        [ELSEWHERE._replace(encryption_key=NEW_OUT.encryption_key), sa(0x4004)]
+    ).encode()
+    expect_once(
+        world.four_times("ipseckeys_file", content=render([NEW_OUT]), scope="peers", remove_src="/etc/inet/secret/old")
+    )
     assert held(world) == (NEW_OUT,)
 
 
@@ -91,7 +103,10 @@ def test_a_merge_keeps_what_another_task_writes_meanwhile(monkeypatch: pytest.Mo
 
 def test_a_short_key_that_changed_is_no_other_form_of_the_same() -> None:
     world = World()
-    old, new = (OUT._replace(encryption="des-cbc", encryption_key=bytes.fromhex(text)) for text in ("5ec4e7015ec4e702", "5ec4e7045ec4e707"))
+    old, new = (
+        OUT._replace(encryption="des-cbc", encryption_key=bytes.fromhex(text))
+        for text in ("5ec4e7015ec4e702", "5ec4e7045ec4e707")
+    )
     world.files.contents[DEFAULT] = render([old]).encode()
     results = world.four_times("ipseckeys_file", content=render([new]))
     expect_once(results)
@@ -107,7 +122,9 @@ def test_a_file_in_another_form_is_rewritten_and_the_difference_says_so() -> Non
 def test_scope_peers_refuses_a_key_that_another_peer_has() -> None:
     world = World()
     world.run("ipseckeys_file", content=render([ELSEWHERE]))
-    result = world.run("ipseckeys_file", content=render([NEW_OUT._replace(encryption_key=ELSEWHERE.encryption_key)]), scope="peers")
+    result = world.run(
+        "ipseckeys_file", content=render([NEW_OUT._replace(encryption_key=ELSEWHERE.encryption_key)]), scope="peers"
+    )
     assert "Every SA needs its own keys" in result["msg"]
     assert held(world) == (ELSEWHERE,)
 
@@ -179,12 +196,19 @@ def test_counter_mode_of_other_peers_does_not_stay_in_the_file_of_the_boot() -> 
 @pytest.mark.parametrize("check", [True, False])
 def test_a_file_that_cannot_be_removed_is_told(check: bool) -> None:
     world = World()
-    world.files.problems[DEFAULT] = ProtectedFileError("a symbolic link is on the way", "/etc/inet", "Name the real directory.")
-    assert world.run("ipseckeys_file", check=check, state="absent")["msg"] == "/etc/inet: a symbolic link is on the way. Name the real directory."
+    world.files.problems[DEFAULT] = ProtectedFileError(
+        "a symbolic link is on the way", "/etc/inet", "Name the real directory."
+    )
+    assert (
+        world.run("ipseckeys_file", check=check, state="absent")["msg"]
+        == "/etc/inet: a symbolic link is on the way. Name the real directory."
+    )
 
 
 def test_what_solaris_cannot_say_is_refused() -> None:
-    result = World().run("ipseckeys_file", content=render([sa(0x1001, reqid=5)]), target="solaris", path="/run/keys/solaris")
+    result = World().run(
+        "ipseckeys_file", content=render([sa(0x1001, reqid=5)]), target="solaris", path="/run/keys/solaris"
+    )
     assert result["failed"]
     assert "content, line 1, reqid: Solaris has no reqid" in result["msg"]
 
@@ -201,9 +225,9 @@ def test_a_text_in_our_words_is_written_in_those_of_solaris() -> None:
 
 def test_the_guides_short_key_is_refused_with_its_line() -> None:
     text = (
-        "add esp spi 8bcd1407 dst 192.168.13.213  encr_alg 3DES \\\n"
-        "   encrkey  d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d\n#\n#\n"
-        "add esp spi 122a43e4 dst 192.168.116.16 encr_alg 3DES \\\n    encrkey 137fb4739a55c9b3a1747baa06359826a5e4358e\n"
+        "add esp spi 8bcd1407 dst 192.168.13.213  encr_alg 3DES \\\n   encrkey "
+        " d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d\n#\n#\nadd esp spi 122a43e4 dst 192.168.116.16 encr_alg 3DES"
+        " \\\n    encrkey 137fb4739a55c9b3a1747baa06359826a5e4358e\n"
     )
     world = World()
     result = world.run("ipseckeys_file", content=text)
@@ -224,7 +248,7 @@ def test_after_its_deadline_a_file_stays_as_it_is(monkeypatch: pytest.MonkeyPatc
     world = World()
     world.run("ipseckeys_file", content=render([OUT]))
     now = [1000.0]
-    monkeypatch.setattr(_glue_clock.time, "time", lambda: now[0])
+    monkeypatch.setattr(clock.time, "time", lambda: now[0])
     assert "deadline: the deadline passed 5.0 s ago" in world.run("ipseckeys_file", deadline=995.0, **arguments)["msg"]
 
     found = world.files.status
@@ -262,7 +286,11 @@ def test_sas_that_boot_would_load_without_a_policy_are_refused(scope: str) -> No
     before = dict(world.files.contents)
     for check in (True, False):
         result = world.run("ipseckeys_file", check=check, **arguments)
-        assert result["failed"] and "between 192.0.2.1 and 192.0.2.99, so after a reboot" in result["msg"] and "rotate_boot" in result["msg"]
+        assert (
+            result["failed"]
+            and "between 192.0.2.1 and 192.0.2.99, so after a reboot" in result["msg"]
+            and "rotate_boot" in result["msg"]
+        )
         assert "192.0.2.2" not in result["msg"] and world.files.contents == before
     world.files.contents[POLICIES] = policies("192.0.2.2", "192.0.2.99")
     expect_once(world.four_times("ipseckeys_file", **arguments))

@@ -12,11 +12,21 @@ import typing as t
 import pytest
 import yaml
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import AH, ESP, TRANSPORT, TUNNEL, format_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    AH,
+    ESP,
+    TRANSPORT,
+    TUNNEL,
+    format_address,
+)
 from ansible_collections.ipsec.manual.plugins.modules import ipsec_keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, connection_of, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import reader
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import (
+    Connection,
+    connection_of,
+    read_connections,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import policies_of_host
 
 ROLE = pathlib.Path(ipsec_keystore.__file__).parents[2] / "roles" / "rotate"
@@ -48,7 +58,9 @@ def test_a_name_and_two_addresses_are_enough() -> None:
 
 
 def test_listed_endpoints_have_their_address_from_the_inventory() -> None:
-    (connection,) = read([{"name": "c", "endpoints": ["b", "a"]}], addresses={"a": "2001:db8::1", "b": "2001:db8::2"}.get)
+    (connection,) = read(
+        [{"name": "c", "endpoints": ["b", "a"]}], addresses={"a": "2001:db8::1", "b": "2001:db8::2"}.get
+    )
     assert connection.settings()["endpoints"] == {"a": "2001:db8::1", "b": "2001:db8::2"}
 
 
@@ -59,7 +71,15 @@ def test_listed_endpoints_have_their_address_from_the_inventory() -> None:
         ({"authentication_algorithm": "SHA512"}, ("aes-cbc", 256, "hmac-sha512", 256)),
         ({"encryption_algorithm": "null", "authentication_algorithm": "sha256"}, ("null", 0, "hmac-sha256", 128)),
         ({"encryption_algorithm": "aes-gcm", "encryption_bits": 128}, ("aes-gcm", 128, "", 128)),
-        ({"encryption_algorithm": "aes", "encryption_bits": "192", "authentication_algorithm": "sha1", "icv_bits": 160}, ("aes-cbc", 192, "hmac-sha1", 160)),
+        (
+            {
+                "encryption_algorithm": "aes",
+                "encryption_bits": "192",
+                "authentication_algorithm": "sha1",
+                "icv_bits": 160,
+            },
+            ("aes-cbc", 192, "hmac-sha1", 160),
+        ),
     ],
 )
 def test_algorithms_of_esp(given: dict[str, t.Any], suite: tuple[t.Any, ...]) -> None:
@@ -69,8 +89,13 @@ def test_algorithms_of_esp(given: dict[str, t.Any], suite: tuple[t.Any, ...]) ->
 
 def test_esp_stands_inside_ah_and_alone_in_the_tunnel() -> None:
     both = [{"protocol": "ah"}, {"protocol": "esp", "encryption_algorithm": "aes"}]
-    assert [(row.protocol, row.mode) for row in one(mode="tunnel", associations=both).associations] == [(ESP, TUNNEL), (AH, TRANSPORT)]
-    assert [(row.protocol, row.mode) for row in one(mode="tunnel", associations=[{"protocol": "ah"}]).associations] == [(AH, TUNNEL)]
+    assert [(row.protocol, row.mode) for row in one(mode="tunnel", associations=both).associations] == [
+        (ESP, TUNNEL),
+        (AH, TRANSPORT),
+    ]
+    assert [(row.protocol, row.mode) for row in one(mode="tunnel", associations=[{"protocol": "ah"}]).associations] == [
+        (AH, TUNNEL)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +111,10 @@ def test_esp_stands_inside_ah_and_alone_in_the_tunnel() -> None:
         ),
         ({"associations": [{"encryption_algorithm": "md5"}]}, "md5 is an authentication algorithm"),
         ({"associations": [{"protocol": "ah", "encryption_algorithm": "aes"}]}, "AH cannot encrypt"),
-        ({"associations": [{"encryption_bits": 100}]}, "aes-cbc has no key size of 100 bits. Choose one of: 256, 192, 128."),
+        (
+            {"associations": [{"encryption_bits": 100}]},
+            "aes-cbc has no key size of 100 bits. Choose one of: 256, 192, 128.",
+        ),
         ({"associations": [{"protocol": "ah", "encryption_bits": 128}]}, "there is no encryption key to have a size"),
         ({"associations": [{}, {}]}, "esp is given twice"),
         ({"associations": []}, ".associations: a list with one or two associations is wanted"),
@@ -94,8 +122,14 @@ def test_esp_stands_inside_ah_and_alone_in_the_tunnel() -> None:
         ({"associations": [{"esn": "yes"}]}, ".associations[0].esn: true or false is wanted, found 'yes'"),
         ({"associations": [{"icv_bits": 64}]}, "hmac-sha256 has no ICV of 64 bits"),
         ({"associations": [{"lifetimes": {"hard_byte": 1}}]}, "limits are a dictionary with any of soft_bytes"),
-        ({"associations": [{"lifetimes": {"hard_bytes": 1, "soft_bytes": 2}}]}, "soft_bytes: the soft limit 2 is above the hard limit 1"),
-        ({"associations": [{"authentication": "md5"}]}, ".associations[0]: unknown field 'authentication'. Known here: authentication_algorithm"),
+        (
+            {"associations": [{"lifetimes": {"hard_bytes": 1, "soft_bytes": 2}}]},
+            "soft_bytes: the soft limit 2 is above the hard limit 1",
+        ),
+        (
+            {"associations": [{"authentication": "md5"}]},
+            ".associations[0]: unknown field 'authentication'. Known here: authentication_algorithm",
+        ),
         ({"associations": ["esp"]}, ".associations[0]: a dictionary is wanted, found str"),
         ({"mode": "tunel"}, ".mode: 'tunel' is none of transport, tunnel"),
         ({"reqid": -1}, ".reqid: a number from 0 is wanted"),
@@ -106,21 +140,33 @@ def test_esp_stands_inside_ah_and_alone_in_the_tunnel() -> None:
         ({"endpoints": {"a": "192.0.2.1"}}, ".endpoints: a connection joins two or more endpoints, found 1"),
         ({"endpoints": {"a": "192.0.2.1", "b": "192.0.2.1"}}, ".endpoints: the address 192.0.2.1 is given twice"),
         ({"endpoints": {"a": "192.0.2.1", "b": "2001:db8::1"}}, ".endpoints: the endpoints mix IPv4 and IPv6"),
-        ({"endpoints": {"a": "192.0.2.1", "b": "host.example"}}, ".endpoints.b: 'host.example' is no literal IPv4 or IPv6 address. Write the address itself"),
+        (
+            {"endpoints": {"a": "192.0.2.1", "b": "host.example"}},
+            ".endpoints.b: 'host.example' is no literal IPv4 or IPv6 address. Write the address itself",
+        ),
         (
             {"endpoints": {"a": "192.0.2.1", "b": "224.0.0.5"}},
             ".endpoints.b: 224.0.0.5 is no address of a host. Groups that endpoints send to go into multicast.",
         ),
-        ({"endpoints": {"a": "192.0.2.1", "b": {"address": "0.0.0.0"}}}, ".endpoints.b: 0.0.0.0 is no address of a host"),
+        (
+            {"endpoints": {"a": "192.0.2.1", "b": {"address": "0.0.0.0"}}},
+            ".endpoints.b: 0.0.0.0 is no address of a host",
+        ),
         ({"endpoints": {"a": "::", "b": "2001:db8::1"}}, ".endpoints.a: :: is no address of a host"),
-        ({"endpoints": ["a", "b"]}, ".endpoints.a: the endpoint has no address. Give it here, or set the variable ipsec_address of the host a."),
+        (
+            {"endpoints": ["a", "b"]},
+            ".endpoints.a: the endpoint has no address. Give it here, or set the variable ipsec_address of the host a.",
+        ),
         ({"endpoints": "a"}, ".endpoints: endpoints are missing"),
         (
             {"endpoints": {"a": {"address": "192.0.2.1", "networks": ["10.0.0.0/8"]}, "b": "192.0.2.2"}},
             ".endpoints.a.networks: networks behind an endpoint need tunnel mode",
         ),
         (
-            {"mode": "tunnel", "endpoints": {"a": {"address": "192.0.2.1", "networks": ["10.0.0.1/8"]}, "b": "192.0.2.2"}},
+            {
+                "mode": "tunnel",
+                "endpoints": {"a": {"address": "192.0.2.1", "networks": ["10.0.0.1/8"]}, "b": "192.0.2.2"},
+            },
             ".endpoints.a.networks: 10.0.0.1/8 has host bits set",
         ),
         ({"peers": {}}, "(c): unknown field 'peers'"),
@@ -179,9 +225,14 @@ def test_policies_require_the_sas_by_reqid_in_both_directions() -> None:
 
 
 def test_policies_of_a_tunnel_join_the_networks() -> None:
-    ends = {"a": {"address": "192.0.2.1", "networks": ["10.1.0.0/16"]}, "b": {"address": "192.0.2.2", "networks": ["10.2.0.0/16", "10.3.0.0/16"]}}
+    ends = {
+        "a": {"address": "192.0.2.1", "networks": ["10.1.0.0/16"]},
+        "b": {"address": "192.0.2.2", "networks": ["10.2.0.0/16", "10.3.0.0/16"]},
+    }
     found = policies_of_host(one(mode="tunnel", endpoints=ends), "a")
-    assert [(policy["direction"], policy["selector"]["source"], policy["selector"]["destination"]) for policy in found] == [
+    assert [
+        (policy["direction"], policy["selector"]["source"], policy["selector"]["destination"]) for policy in found
+    ] == [
         ("out", "10.1.0.0/16", "10.2.0.0/16"),
         ("in", "10.2.0.0/16", "10.1.0.0/16"),
         ("fwd", "10.2.0.0/16", "10.1.0.0/16"),
@@ -189,7 +240,9 @@ def test_policies_of_a_tunnel_join_the_networks() -> None:
         ("in", "10.3.0.0/16", "10.1.0.0/16"),
         ("fwd", "10.3.0.0/16", "10.1.0.0/16"),
     ]
-    assert found[0]["templates"] == [{"protocol": "esp", "mode": "tunnel", "reqid": 0, "source": "192.0.2.1", "destination": "192.0.2.2"}]
+    assert found[0]["templates"] == [
+        {"protocol": "esp", "mode": "tunnel", "reqid": 0, "source": "192.0.2.1", "destination": "192.0.2.2"}
+    ]
     assert found[1]["templates"][0]["source"] == "192.0.2.2"
 
 
@@ -198,7 +251,9 @@ GROUPS = {"mesh": ["h1", "h2", "h3"], "spokes": ["s1", "s2"], "empty": []}
 
 
 def grouped(**fields: t.Any) -> Connection:
-    (connection,) = read([{"name": "c", **fields}], addresses=INVENTORY.get, groups=GROUPS.get, allow_static_counter_mode=True)
+    (connection,) = read(
+        [{"name": "c", **fields}], addresses=INVENTORY.get, groups=GROUPS.get, allow_static_counter_mode=True
+    )
     return connection
 
 
@@ -215,23 +270,47 @@ def test_a_group_is_a_full_mesh_of_its_hosts() -> None:
 
 def test_a_hub_shares_with_all_and_spokes_with_none_of_each_other() -> None:
     star = grouped(group="spokes", hub="h1")
-    assert flows(star) == {("192.0.2.1", "192.0.2.11"), ("192.0.2.11", "192.0.2.1"), ("192.0.2.1", "192.0.2.12"), ("192.0.2.12", "192.0.2.1")}
-    assert [peer.host for peer in star.peers("s1")] == ["h1"] and [peer.host for peer in star.peers("h1")] == ["s1", "s2"]
+    assert flows(star) == {
+        ("192.0.2.1", "192.0.2.11"),
+        ("192.0.2.11", "192.0.2.1"),
+        ("192.0.2.1", "192.0.2.12"),
+        ("192.0.2.12", "192.0.2.1"),
+    }
+    assert [peer.host for peer in star.peers("s1")] == ["h1"] and [peer.host for peer in star.peers("h1")] == [
+        "s1",
+        "s2",
+    ]
     two = grouped(endpoints=["h2", "s1", "s2"], hub=["h1", "h2"])
     assert len(flows(two)) == 10 and [peer.host for peer in two.peers("s2")] == ["h1", "h2"]
 
 
-@pytest.mark.parametrize("fields", [{"group": "mesh"}, {"group": "spokes", "hub": "h1"}, {"group": ["mesh"], "multicast": ["224.0.0.5"], "unicast": True}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"group": "mesh"},
+        {"group": "spokes", "hub": "h1"},
+        {"group": ["mesh"], "multicast": ["224.0.0.5"], "unicast": True},
+    ],
+)
 def test_one_host_has_the_flows_that_all_have_of_it(fields: dict[str, t.Any]) -> None:
     connection = grouped(**fields)
     for endpoint in connection.endpoints:
         address = format_address(endpoint.address)
         mine = {flow for flow in flows(connection) if address in flow or connection.multicast}
         assert flows(connection, endpoint.host) == mine
-    arrived = {(format_address(source), format_address(end)) for ends, sources in connection.arrivals() for source in sources for end in ends}
+    arrived = {
+        (format_address(source), format_address(end))
+        for ends, sources in connection.arrivals()
+        for source in sources
+        for end in ends
+    }
     assert arrived == flows(connection)
     for endpoint in connection.endpoints:
-        towards = {(source, endpoint.address) for ends, sources in connection.arrivals_at(endpoint.address) for source in sources}
+        towards = {
+            (source, endpoint.address)
+            for ends, sources in connection.arrivals_at(endpoint.address)
+            for source in sources
+        }
         assert {(format_address(source), format_address(end)) for source, end in towards} == {
             flow for flow in flows(connection) if flow[1] == format_address(endpoint.address)
         }
@@ -241,14 +320,22 @@ def test_one_host_has_the_flows_that_all_have_of_it(fields: dict[str, t.Any]) ->
     "fields",
     [
         {"group": "mesh", "mark": "0x10/0xff", "reqid": 4, "if_id": 7},
-        {"group": "spokes", "hub": "h1", "mode": "tunnel", "associations": [{"lifetimes": {"hard_bytes": 9}}, {"protocol": "ah"}]},
+        {
+            "group": "spokes",
+            "hub": "h1",
+            "mode": "tunnel",
+            "associations": [{"lifetimes": {"hard_bytes": 9}}, {"protocol": "ah"}],
+        },
         {"group": "mesh", "multicast": ["224.0.0.5"], "unicast": True, "associations": [{"protocol": "ah"}]},
     ],
 )
 def test_a_connection_is_what_its_settings_say(fields: dict[str, t.Any]) -> None:
     connection = grouped(**fields)
     settings = json.loads(json.dumps(connection.settings()))
-    assert connection_of("c", settings) == connection and connection_of("c", settings).settings() == settings == connection.settings()
+    assert (
+        connection_of("c", settings) == connection
+        and connection_of("c", settings).settings() == settings == connection.settings()
+    )
 
 
 @pytest.mark.parametrize(
@@ -260,20 +347,41 @@ def test_a_connection_is_what_its_settings_say(fields: dict[str, t.Any]) -> None
         ({"group": ["mesh", 7]}, ".group: a name or a list of names is wanted"),
         ({"hub": "h1"}, ".endpoints: endpoints are missing"),
         ({"group": "mesh", "hub": ["h1", "h2", "h3"]}, ".hub: every endpoint is a hub"),
-        ({"group": "mesh", "hub": "unknown"}, ".endpoints.unknown: the endpoint has no address. Give it here, or set the variable ipsec_address"),
+        (
+            {"group": "mesh", "hub": "unknown"},
+            ".endpoints.unknown: the endpoint has no address. Give it here, or set the variable ipsec_address",
+        ),
         ({"group": "mesh", "multicast": ["192.0.2.1"]}, ".multicast: 192.0.2.1 is no multicast address"),
-        ({"group": "mesh", "multicast": ["all-routers"]}, ".multicast: 'all-routers' is no literal IPv4 or IPv6 address"),
+        (
+            {"group": "mesh", "multicast": ["all-routers"]},
+            ".multicast: 'all-routers' is no literal IPv4 or IPv6 address",
+        ),
         ({"group": "mesh", "multicast": ["ff02::5"]}, ".multicast: the groups and the endpoints mix IPv4 and IPv6"),
         ({"group": "mesh", "multicast": ["224.0.0.5"], "hub": "h1"}, ".hub: all endpoints share the SA"),
-        ({"group": "mesh", "multicast": ["224.0.0.5"], "mode": "tunnel"}, ".mode: the SA of a multicast group needs transport mode"),
-        ({"group": "mesh", "multicast": ["224.0.0.5"], "associations": [{"replay_window": 32}]}, "no anti-replay window (RFC 4303 section 2.2)"),
-        ({"group": "mesh", "multicast": ["224.0.0.5"], "associations": [{"encryption_algorithm": "aes-gcm"}]}, "aes-gcm would repeat nonces at once"),
+        (
+            {"group": "mesh", "multicast": ["224.0.0.5"], "mode": "tunnel"},
+            ".mode: the SA of a multicast group needs transport mode",
+        ),
+        (
+            {"group": "mesh", "multicast": ["224.0.0.5"], "associations": [{"replay_window": 32}]},
+            "no anti-replay window (RFC 4303 section 2.2)",
+        ),
+        (
+            {"group": "mesh", "multicast": ["224.0.0.5"], "associations": [{"encryption_algorithm": "aes-gcm"}]},
+            "aes-gcm would repeat nonces at once",
+        ),
         ({"group": "mesh", "unicast": True}, ".unicast: only a connection with multicast groups shares one SA"),
-        ({"group": "mesh", "upper_protocol": True}, ".upper_protocol: a number or name of an upper-layer protocol is wanted"),
+        (
+            {"group": "mesh", "upper_protocol": True},
+            ".upper_protocol: a number or name of an upper-layer protocol is wanted",
+        ),
         (
             {
                 "mode": "tunnel",
-                "endpoints": {"a": {"address": "192.0.2.1", "networks": ["10.0.0.0/8"]}, "b": {"address": "192.0.2.2", "networks": ["fd00::/8"]}},
+                "endpoints": {
+                    "a": {"address": "192.0.2.1", "networks": ["10.0.0.0/8"]},
+                    "b": {"address": "192.0.2.2", "networks": ["fd00::/8"]},
+                },
             },
             ".endpoints.a.networks: no peer has a network of the same address family",
         ),
@@ -294,8 +402,14 @@ LINK: dict[str, t.Any] = {"name": "link", "group": "mesh", "multicast": ["224.0.
     ("raw", "told"),
     [
         ([MESH, {**MESH, "name": "two"}], "connections mesh and two both join 192.0.2.1 and 192.0.2.2"),
-        ([MESH, {"name": "pair", "endpoints": ["h3", "h2"]}], "connections pair and mesh both join 192.0.2.2 and 192.0.2.3"),
-        ([STAR, {"name": "pair", "endpoints": ["h1", "h2"]}], "connections star and pair both join 192.0.2.1 and 192.0.2.2"),
+        (
+            [MESH, {"name": "pair", "endpoints": ["h3", "h2"]}],
+            "connections pair and mesh both join 192.0.2.2 and 192.0.2.3",
+        ),
+        (
+            [STAR, {"name": "pair", "endpoints": ["h1", "h2"]}],
+            "connections star and pair both join 192.0.2.1 and 192.0.2.2",
+        ),
         ([STAR, MESH], "connections star and mesh both join"),
         ([LINK, {**LINK, "name": "two"}], "connections link and two both join 0.0.0.0 and 224.0.0.5"),
         ([STAR, {"name": "pair", "endpoints": ["h3", "h2"]}], ""),
@@ -320,7 +434,13 @@ def test_policies_of_a_hub_are_for_its_peers_and_of_an_upper_protocol_alone() ->
 
 
 def test_policies_of_a_group_take_what_anybody_sends_to_it() -> None:
-    link = {"name": "link", "endpoints": {"a": "fe80::1", "b": "fe80::2"}, "multicast": ["ff02::5", "ff02::6"], "reqid": 9, "upper_protocol": 89}
+    link = {
+        "name": "link",
+        "endpoints": {"a": "fe80::1", "b": "fe80::2"},
+        "multicast": ["ff02::5", "ff02::6"],
+        "reqid": 9,
+        "upper_protocol": 89,
+    }
     (alone,), (both,) = read([link]), read([{**link, "unicast": True}])
     wanted = [
         ("out", "fe80::1/128", "ff02::5/128"),
@@ -332,17 +452,25 @@ def test_policies_of_a_group_take_what_anybody_sends_to_it() -> None:
     ]
     for connection, expected in ((alone, wanted[:4]), (both, wanted)):
         found = policies_of_host(connection, "a")
-        assert [(policy["direction"], policy["selector"]["source"], policy["selector"]["destination"]) for policy in found] == expected
+        assert [
+            (policy["direction"], policy["selector"]["source"], policy["selector"]["destination"]) for policy in found
+        ] == expected
         assert all(policy["selector"]["protocol"] == "89" and policy["templates"][0]["reqid"] == 9 for policy in found)
 
 
 def test_networks_of_two_families_meet_their_own_kind() -> None:
     ends = {
         host: {"address": address, "networks": [four, six]}
-        for host, address, four, six in (("a", "192.0.2.1", "10.1.0.0/16", "fd01::/64"), ("b", "192.0.2.2", "10.2.0.0/16", "fd02::/64"))
+        for host, address, four, six in (
+            ("a", "192.0.2.1", "10.1.0.0/16", "fd01::/64"),
+            ("b", "192.0.2.2", "10.2.0.0/16", "fd02::/64"),
+        )
     }
     found = policies_of_host(one(mode="tunnel", endpoints=ends), "a")
-    assert [policy["selector"]["destination"] for policy in found if policy["direction"] == "out"] == ["10.2.0.0/16", "fd02::/64"]
+    assert [policy["selector"]["destination"] for policy in found if policy["direction"] == "out"] == [
+        "10.2.0.0/16",
+        "fd02::/64",
+    ]
 
 
 def test_the_cost_of_a_mesh_is_linear_in_its_hosts() -> None:
@@ -377,11 +505,13 @@ def documented(options: t.Mapping[str, t.Any], children: str) -> dict[str, t.Any
 def test_the_page_the_role_and_the_reader_know_the_same_fields() -> None:
     """The page of ipsec_keystore is the connections' specification; the role checks by its own copy."""
     page = yaml.safe_load(ipsec_keystore.DOCUMENTATION)["options"]["connections"]["suboptions"]
-    role = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]["rotate_connections"]["options"]
+    role = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"][
+        "rotate_connections"
+    ]["options"]
     assert documented(page, "suboptions") == documented(role, "options")
-    assert set(page) == set(_connections._CONNECTION)
-    assert set(page["associations"]["suboptions"]) == set(_connections._ASSOCIATION)
-    for table, fields in ((page, _connections._CONNECTION), (page["associations"]["suboptions"], _connections._ASSOCIATION)):
+    assert set(page) == set(reader._CONNECTION)
+    assert set(page["associations"]["suboptions"]) == set(reader._ASSOCIATION)
+    for table, fields in ((page, reader._CONNECTION), (page["associations"]["suboptions"], reader._ASSOCIATION)):
         for name, row in table.items():
             if "default" in row:
                 assert row["default"] == fields[name][1]

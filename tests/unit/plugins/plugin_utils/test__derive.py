@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Derived keys against HKDF by its RFC, written here with the standard library's HMAC alone, and against the vectors of the guide."""
+"""Derived keys against HKDF by its RFC, written here with the standard library's HMAC alone, and
+against the vectors of the guide.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,14 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association, keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import format_address, pack_address
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _derive
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._derive import Derivation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address, pack_address
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import derivation as _derive
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.derivation import Derivation
 
-GUIDE = pathlib.Path(keys.__file__).parents[3] / "docs" / "docsite" / "rst" / "where_keys_live.rst"
+GUIDE = pathlib.Path(keys.__file__).parents[4] / "docs" / "docsite" / "rst" / "where_keys_live.rst"
 ROOT = bytes(range(32))
 SALT = bytes(range(16))
 MESH = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
@@ -51,7 +53,16 @@ def test_this_hkdf_is_the_one_of_the_rfc() -> None:
     assert hkdf(b"\x0b" * 22, salt, info, 42).hex() == wanted
 
 
-def by_hand(name: str, generation: int, source: str, destination: str, protocol: str, purpose: str, length: int, attempt: int = 0) -> bytes:
+def by_hand(
+    name: str,
+    generation: int,
+    source: str,
+    destination: str,
+    protocol: str,
+    purpose: str,
+    length: int,
+    attempt: int = 0,
+) -> bytes:
     info = f"ipsec.manual 1|{name}|{generation}|{source}>{destination}|{protocol}|{purpose}|{attempt}"
     return hkdf(ROOT, SALT, info.encode(), length)
 
@@ -66,18 +77,24 @@ def by_hand(name: str, generation: int, source: str, destination: str, protocol:
         ([{"encryption_algorithm": "null", "authentication_algorithm": "sha1"}], {"esp": (0, 20)}),
     ],
 )
-def test_every_key_and_spi_is_what_the_rfc_gives(associations: list[dict[str, t.Any]], lengths: dict[str, tuple[int, int]]) -> None:
+def test_every_key_and_spi_is_what_the_rfc_gives(
+    associations: list[dict[str, t.Any]], lengths: dict[str, tuple[int, int]]
+) -> None:
     found = list(Derivation(ROOT, SALT, connection(associations=associations), 7).sas())
     assert len(found) == 6 * len(associations)
     for sa in found:
         where = ("mesh", 7, format_address(sa.source), format_address(sa.destination), sa.protocol)
         assert sa.spi.to_bytes(4, "big") == by_hand(*where, "spi", 4)
         for purpose, algorithm, key, length in zip(
-            ("encryption", "authentication"), (sa.encryption, sa.authentication), (sa.encryption_key, sa.authentication_key), lengths[sa.protocol], strict=True
+            ("encryption", "authentication"),
+            (sa.encryption, sa.authentication),
+            (sa.encryption_key, sa.authentication_key),
+            lengths[sa.protocol],
+            strict=True,
         ):
             assert key == (keys.set_parity(BY_NAME[algorithm], by_hand(*where, purpose, length)) if length else b"")
-        assert not association.problems(sa, allow_static_counter_mode=True)
-    assert not association.set_problems(found)
+        assert not model.problems(sa, allow_static_counter_mode=True)
+    assert not model.set_problems(found)
 
 
 def test_the_vectors_of_the_guide_hold() -> None:
@@ -102,9 +119,16 @@ def test_the_vectors_of_the_guide_hold() -> None:
     assert found == vectors["sas"]
     # And by the standard library alone.
     for row in vectors["sas"]:
-        for purpose, name, length in (("spi", "spi", 4), ("encryption", "encryption_key", 32), ("authentication", "authentication_key", 32)):
+        for purpose, name, length in (
+            ("spi", "spi", 4),
+            ("encryption", "encryption_key", 32),
+            ("authentication", "authentication_key", 32),
+        ):
             if name in row:
-                info = f"ipsec.manual 1|{made.name}|{vectors['generation']}|{row['direction']}|{row['protocol']}|{purpose}|0".encode()
+                info = (
+                    "ipsec.manual"
+                    f" 1|{made.name}|{vectors['generation']}|{row['direction']}|{row['protocol']}|{purpose}|0".encode()
+                )
                 derived = hkdf(bytes.fromhex(vectors["root"]), bytes.fromhex(vectors["salt"]), info, length).hex()
                 assert row[name].replace("0x", "") == derived
 
@@ -114,8 +138,16 @@ def test_anything_else_gives_other_keys() -> None:
         found = Derivation(root, salt, connection(**fields), generation).sas()
         return {key for sa in found for key in (sa.encryption_key, sa.authentication_key) if key}
 
-    sets = [all_keys(), all_keys(root=bytes(32)), all_keys(salt=bytes(16)), all_keys(generation=8), all_keys(name="other")]
-    assert all(len(found) == 12 for found in sets) and all(not one & other for one, other in itertools.combinations(sets, 2))
+    sets = [
+        all_keys(),
+        all_keys(root=bytes(32)),
+        all_keys(salt=bytes(16)),
+        all_keys(generation=8),
+        all_keys(name="other"),
+    ]
+    assert all(len(found) == 12 for found in sets) and all(
+        not one & other for one, other in itertools.combinations(sets, 2)
+    )
 
 
 def test_one_host_needs_its_own_only() -> None:
@@ -136,10 +168,16 @@ def test_an_spi_that_is_taken_is_passed_over_in_the_same_way_each_time() -> None
         found.append(list(derivation.sas()))
         assert derivation.moved == {"192.0.2.1>192.0.2.3 esp": 1}
     assert found[0] == found[1] == list(Derivation(ROOT, SALT, connection(), 7, {"192.0.2.1>192.0.2.3 esp": 1}).sas())
-    moved = next(sa for sa in found[0] if (format_address(sa.source), format_address(sa.destination)) == ("192.0.2.1", "192.0.2.3"))
+    moved = next(
+        sa
+        for sa in found[0]
+        if (format_address(sa.source), format_address(sa.destination)) == ("192.0.2.1", "192.0.2.3")
+    )
     assert moved.spi.to_bytes(4, "big") == by_hand("mesh", 7, "192.0.2.1", "192.0.2.3", "esp", "spi", 4, attempt=1)
     # Its keys do not change with it, nor any other SA.
-    assert [sa for sa in found[0] if sa != moved] == [sa for sa in plain.sas() if sa.spi not in taken[pack_address(MESH["c"])]]
+    assert [sa for sa in found[0] if sa != moved] == [
+        sa for sa in plain.sas() if sa.spi not in taken[pack_address(MESH["c"])]
+    ]
 
 
 def test_spis_are_never_reserved_and_unique_towards_a_host_when_all_collide(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +187,13 @@ def test_spis_are_never_reserved_and_unique_towards_a_host_when_all_collide(monk
     derivation = Derivation(ROOT, SALT, connection(associations=ESP_AH), 7)
     derivation.place(lambda destination: {256}, {257})
     found = list(derivation.sas())
-    assert min(sa.spi for sa in found) > 257 and len({(sa.destination, sa.spi) for sa in found}) == 12 and derivation.moved
+    assert (
+        min(sa.spi for sa in found) > 257 and len({(sa.destination, sa.spi) for sa in found}) == 12 and derivation.moved
+    )
     for address in MESH.values():
-        assert set(derivation.spis_towards(pack_address(address))) == {sa.spi for sa in found if sa.destination == pack_address(address)}
+        assert set(derivation.spis_towards(pack_address(address))) == {
+            sa.spi for sa in found if sa.destination == pack_address(address)
+        }
 
 
 def test_weak_keys_are_passed_over_and_parity_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +203,9 @@ def test_weak_keys_are_passed_over_and_parity_is_set(monkeypatch: pytest.MonkeyP
         return bytes.fromhex("0101010101010101") if length == 8 and where[-1] < 2 else genuine(self, length, *where)
 
     monkeypatch.setattr(Derivation, "_expand", weak_first)
-    for sa in Derivation(ROOT, SALT, connection(associations=[{"encryption_algorithm": "des", "authentication_algorithm": "sha256"}]), 7).sas():
+    for sa in Derivation(
+        ROOT, SALT, connection(associations=[{"encryption_algorithm": "des", "authentication_algorithm": "sha256"}]), 7
+    ).sas():
         where = ("mesh", 7, format_address(sa.source), format_address(sa.destination), "esp")
         assert sa.encryption_key == keys.set_parity(BY_NAME["des-cbc"], by_hand(*where, "encryption", 8, attempt=2))
         assert all(bin(byte).count("1") % 2 for byte in sa.encryption_key)
@@ -169,12 +213,17 @@ def test_weak_keys_are_passed_over_and_parity_is_set(monkeypatch: pytest.MonkeyP
 
 def test_a_group_derives_one_sa_for_all_its_addresses() -> None:
     """The direction is from any source to the first group."""
-    group = connection(endpoints={"a": "fe80::1", "b": "fe80::2"}, multicast=["ff02::5", "ff02::6"], unicast=True, associations=[{"protocol": "ah"}])
+    group = connection(
+        endpoints={"a": "fe80::1", "b": "fe80::2"},
+        multicast=["ff02::5", "ff02::6"],
+        unicast=True,
+        associations=[{"protocol": "ah"}],
+    )
     found = list(Derivation(ROOT, SALT, group, 7).sas("a"))
     assert [format_address(sa.destination) for sa in found] == ["ff02::5", "ff02::6", "fe80::1", "fe80::2"]
     assert {sa.authentication_key for sa in found} == {by_hand("mesh", 7, "::", "ff02::5", "ah", "authentication", 32)}
     assert {sa.spi.to_bytes(4, "big") for sa in found} == {by_hand("mesh", 7, "::", "ff02::5", "ah", "spi", 4)}
-    assert not association.set_problems(found)
+    assert not model.set_problems(found)
 
 
 def test_nothing_shows_the_secret() -> None:

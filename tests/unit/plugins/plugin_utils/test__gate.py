@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the gate makes of a host's answer: the same without what nobody asked for, or a failure that says where it is malformed."""
+"""What the gate makes of a host's answer: the same without what nobody asked for, or a failure that
+says where it is malformed.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,12 @@ ORDERS: dict[str, t.Any] = {
 }
 
 everything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.from_regex(r"0x[0-9a-f]{8}", fullmatch=True),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())
+    | st.from_regex(r"0x[0-9a-f]{8}", fullmatch=True),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
@@ -126,7 +133,11 @@ def test_an_honest_answer_passes_and_orders_to_ansible_do_not(module: str) -> No
     assert admit(f"ipsec.manual.{module}", {**answer, **ORDERS}) == admit(module, answer) == answer
     for order, value in OBEYED.items():
         refused = admit(module, {**answer, order: value})
-        assert set(refused) == {"failed", "changed", "msg"} and refused["failed"] and f"malformed: {order} " in refused["msg"]
+        assert (
+            set(refused) == {"failed", "changed", "msg"}
+            and refused["failed"]
+            and f"malformed: {order} " in refused["msg"]
+        )
 
 
 @pytest.mark.parametrize("module", ANSWERS)
@@ -137,7 +148,10 @@ def test_anything_at_any_place_is_admitted_or_malformed(module: str, data: st.Da
     expect_admissible(module, admit(module, changed(answer, path, data.draw(everything))))
 
 
-@given(st.sampled_from(sorted(ANSWERS)), everything | st.dictionaries(st.sampled_from([*BY_ANSIBLE, "spis", "sas", "digest"]), everything))
+@given(
+    st.sampled_from(sorted(ANSWERS)),
+    everything | st.dictionaries(st.sampled_from([*BY_ANSIBLE, "spis", "sas", "digest"]), everything),
+)
 def test_any_answer_at_all_is_admitted_or_malformed(module: str, answer: t.Any) -> None:
     expect_admissible(module, admit(module, answer))
 
@@ -148,7 +162,11 @@ def test_what_a_success_always_has_must_be_there(module: str) -> None:
         answer = honest(module)
         del answer[name]
         assert f"its answer is malformed: {name} is missing." in admit(module, answer)["msg"]
-        assert admit(module, {"failed": True, "msg": "no such file"}) == {"failed": True, "changed": False, "msg": "no such file"}
+        assert admit(module, {"failed": True, "msg": "no such file"}) == {
+            "failed": True,
+            "changed": False,
+            "msg": "no such file",
+        }
 
 
 @pytest.mark.parametrize(
@@ -162,11 +180,31 @@ def test_what_a_success_always_has_must_be_there(module: str) -> None:
         ("ipsec_preflight", ("epoch",), float("inf"), "epoch is out of range, 0 to 253402300799."),
         ("ipsec_preflight", ("epoch",), True, "epoch is a boolean, not a number."),
         ("ipsec_preflight", ("file", "sas"), 1 << 64, "file.sas is out of range, 0 to 4294967295."),
-        ("ipsec_preflight", ("file", "digest"), {"192.0.2.1": "5f0c1d6c7e2b9a40"}, "file.digest has a key that cannot be, '192.0.2.1'."),
-        ("ipsec_preflight", ("held",), {"192.0.2.1|192.0.2.2#0,,0": "{{ 1 }}"}, "held['192.0.2.1|192.0.2.2#0,,0'] cannot be '{{ 1 }}'."),
+        (
+            "ipsec_preflight",
+            ("file", "digest"),
+            {"192.0.2.1": "5f0c1d6c7e2b9a40"},
+            "file.digest has a key that cannot be, '192.0.2.1'.",
+        ),
+        (
+            "ipsec_preflight",
+            ("held",),
+            {"192.0.2.1|192.0.2.2#0,,0": "{{ 1 }}"},
+            "held['192.0.2.1|192.0.2.2#0,,0'] cannot be '{{ 1 }}'.",
+        ),
         ("ipsec_probe", ("sent", 0, "after"), {}, "sent[0].after is a dictionary, not an integer."),
-        ("ipsec_sa_info", ("sas", 0, "counters", "bytes"), -1, "sas[0].counters.bytes is out of range, 0 to 18446744073709551615."),
-        ("ipsec_sa_info", ("sas", 0, "spi"), "5ec4e7d05ec4e7d0", "sas[0].spi cannot be (a word of 16 characters, hidden since it may be a key)."),
+        (
+            "ipsec_sa_info",
+            ("sas", 0, "counters", "bytes"),
+            -1,
+            "sas[0].counters.bytes is out of range, 0 to 18446744073709551615.",
+        ),
+        (
+            "ipsec_sa_info",
+            ("sas", 0, "spi"),
+            "5ec4e7d05ec4e7d0",
+            "sas[0].spi cannot be (a word of 16 characters, hidden since it may be a key).",
+        ),
         ("ipsec_sa_info", ("keys_hidden",), 0, "keys_hidden is an integer, not a boolean."),
         ("ipseckeys_file", ("path",), "/" * 5000, "path has 5000 characters, more than 4096."),
         ("ipseckeys_file", ("failed",), "yes", "failed is a string, not a boolean."),
@@ -174,8 +212,12 @@ def test_what_a_success_always_has_must_be_there(module: str) -> None:
         ("ipseckeys_file", ("diff",), [[]], "diff is a list, not a dictionary."),
     ],
 )
-def test_the_place_is_named_and_what_is_wrong_with_it(module: str, path: tuple[t.Any, ...], value: t.Any, told: str) -> None:
-    assert admit(module, changed(honest(module), path, value))["msg"].startswith(f"ipsec.manual.{module}: its answer is malformed: {told} ")
+def test_the_place_is_named_and_what_is_wrong_with_it(
+    module: str, path: tuple[t.Any, ...], value: t.Any, told: str
+) -> None:
+    assert admit(module, changed(honest(module), path, value))["msg"].startswith(
+        f"ipsec.manual.{module}: its answer is malformed: {told} "
+    )
 
 
 def test_what_is_no_answer_is_malformed() -> None:
@@ -192,23 +234,39 @@ def test_what_a_terminal_would_obey_is_shown() -> None:
 
 
 def test_warnings_of_each_ansible_core_become_their_texts() -> None:
-    event = {"event": {"msg": "new", "formatted_traceback": "evil", "__ansible_type": "Event"}, "__ansible_type": "WarningSummary"}
-    told = admit("ipseckeys_file", {**honest("ipseckeys_file"), "warnings": ["old", event], "deprecations": [event, {"msg": "old", "version": "3"}]})
+    event = {
+        "event": {"msg": "new", "formatted_traceback": "evil", "__ansible_type": "Event"},
+        "__ansible_type": "WarningSummary",
+    }
+    told = admit(
+        "ipseckeys_file",
+        {
+            **honest("ipseckeys_file"),
+            "warnings": ["old", event],
+            "deprecations": [event, {"msg": "old", "version": "3"}],
+        },
+    )
     assert (told["warnings"], told["deprecations"]) == (["old", "new"], [{"msg": "new"}, {"msg": "old"}])
 
 
 def test_long_reports_are_cut() -> None:
     told = admit("ipsec_sadb", {"failed": True, "msg": "x" * 30_000, "warnings": ["y" * 3000] * 500})
     assert told["msg"] == "x" * _gate.LONGEST_MESSAGE + "... (10000 more characters)"
-    assert told["warnings"] == ["y" * _gate.LONGEST_WARNING + "... (1000 more characters)"] * _gate.MOST_WARNINGS + ["(400 more warnings)"]
+    assert told["warnings"] == ["y" * _gate.LONGEST_WARNING + "... (1000 more characters)"] * _gate.MOST_WARNINGS + [
+        "(400 more warnings)"
+    ]
 
 
 def test_the_time_grows_with_the_answer_alone() -> None:
-    """Eight times the SPIs, pairs and SAs take eight times as long, and not 64 times; here with room for a machine that is busy."""
+    """Eight times the SPIs, pairs and SAs take eight times as long, and not 64 times; here with
+    room for a machine that is busy.
+    """
 
     def seconds(size: int) -> float:
         spis = {**honest("ipsec_preflight"), "spis": [f"0x{number:08x}" for number in range(size)]}
-        spis["held"] = {f"192.0.2.1|10.0.{number >> 8}.{number & 255}#0,,0": "5f0c1d6c7e2b9a40" for number in range(size)}
+        spis["held"] = {
+            f"192.0.2.1|10.0.{number >> 8}.{number & 255}#0,,0": "5f0c1d6c7e2b9a40" for number in range(size)
+        }
         sas = {**honest("ipsec_sa_info"), "sas": [honest("ipsec_sa_info")["sas"][0]] * (size // 16)}
         start = time.process_time()
         assert "failed" not in admit("ipsec_preflight", spis) and "failed" not in admit("ipsec_sa_info", sas)

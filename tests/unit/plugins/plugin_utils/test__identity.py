@@ -15,16 +15,21 @@ import pytest
 
 from ansible.parsing.vault import VaultSecret
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _identity, _records, _remembered, _roots
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
+    identity,
+    records,
+    roots,
+    single_keys,
+)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
 
 SECRETS = [("default", VaultSecret(b"correct horse"))]
 PAIR = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
-RECORD = _records.make(_records.Record("pair"), PAIR, _records.Taken(), set())
-PROMOTED = _records.promote(RECORD, {})
+RECORD = records.make(records.Record("pair"), PAIR, records.Taken(), set())
+PROMOTED = records.promote(RECORD, {})
 OTHER = RECORD._replace(connection="other")
 FILES = ("pair", "other", "_root", "_key.own")
 
@@ -37,8 +42,8 @@ def made(directory: pathlib.Path) -> pathlib.Path:
     """A keystore with a file of each kind."""
     store = opened(directory)
     store.make_directory()
-    store.write(RECORD, OTHER, roots=_roots.add(_roots.RootFile(), "me@here"))
-    _remembered.remembered(store, "own", BY_NAME["aes-cbc"], None)
+    store.write(RECORD, OTHER, roots=roots.add(roots.RootFile(), "me@here"))
+    single_keys.remembered(store, "own", BY_NAME["aes-cbc"], None)
     (directory / ".lock").unlink(missing_ok=True)
     return directory
 
@@ -62,14 +67,17 @@ def unmark(store: Keystore, name: str) -> None:
 
 
 def ids(directory: pathlib.Path) -> dict[str, str]:
-    return {path.stem: _identity.found_in(Vault(SECRETS).decrypt(path.read_bytes(), "")[0]) for path in sorted(directory.glob("*.yml"))}
+    return {
+        path.stem: identity.found_in(Vault(SECRETS).decrypt(path.read_bytes(), "")[0])
+        for path in sorted(directory.glob("*.yml"))
+    }
 
 
 def read_everything(directory: pathlib.Path) -> None:
     store = opened(directory)
     store.read_all()
     store.read_roots()
-    _remembered.fingerprints(store, {})
+    single_keys.fingerprints(store, {})
 
 
 def test_every_file_has_the_id_of_its_keystore_and_no_two_keystores_have_one(tmp_path: pathlib.Path) -> None:
@@ -84,9 +92,11 @@ def test_a_file_of_another_keystore_is_refused_by_name(tmp_path: pathlib.Path, n
     shutil.copy(theirs / f"{name}.yml", mine)
     with pytest.raises(IpsecError) as caught:
         opened(mine).read_text(name)
-    assert str(caught.value) == (
-        f"{mine}/{name}.yml: the file is one of another keystore, which has the id {ids(theirs)[name]}; _keystore.yml says {ids(mine)['_keystore']}. "
-        "Restore it from version control. Where it belongs here after all, take its first line out with ansible-vault edit."
+    assert (
+        str(caught.value)
+        == f"{mine}/{name}.yml: the file is one of another keystore, which has the id {ids(theirs)[name]};"
+        f" _keystore.yml says {ids(mine)['_keystore']}. Restore it from version control. Where it belongs here after"
+        " all, take its first line out with ansible-vault edit."
     )
     before = {path: path.read_bytes() for path in mine.glob("*")}
     with pytest.raises(IpsecError, match="one of another keystore"):
@@ -118,7 +128,10 @@ def test_files_of_earlier_releases_are_read_and_get_the_id_when_they_are_written
     store.read_all()
     store.write(PROMOTED)
     found = ids(directory)
-    assert found == {**dict.fromkeys(FILES, ""), "pair": found["_keystore"], "_keystore": found["_keystore"]} and found["_keystore"]
+    assert (
+        found == {**dict.fromkeys(FILES, ""), "pair": found["_keystore"], "_keystore": found["_keystore"]}
+        and found["_keystore"]
+    )
     read_everything(directory)
     store = opened(directory)
     store.write(OTHER, roots=store.read_roots())
@@ -155,11 +168,18 @@ def test_files_that_disagree_where_no_id_is_kept_are_named(tmp_path: pathlib.Pat
     mine, theirs = made(tmp_path / "mine"), made(tmp_path / "theirs")
     shutil.copy(theirs / "pair.yml", mine)
     (mine / "_keystore.yml").unlink()
-    told: list[t.Callable[[], t.Any]] = [lambda: opened(mine).read("pair"), lambda: opened(mine).read("other"), lambda: opened(mine).write(PROMOTED)]
+    told: list[t.Callable[[], t.Any]] = [
+        lambda: opened(mine).read("pair"),
+        lambda: opened(mine).read("other"),
+        lambda: opened(mine).write(PROMOTED),
+    ]
     for attempt in told:
         with pytest.raises(IpsecError) as caught:
             attempt()
-        assert f"_key.own.yml, _root.yml, other.yml: id {ids(mine)['other']}; pair.yml: id {ids(theirs)['pair']}" in str(caught.value)
+        assert (
+            f"_key.own.yml, _root.yml, other.yml: id {ids(mine)['other']}; pair.yml: id {ids(theirs)['pair']}"
+            in str(caught.value)
+        )
         assert "there is no _keystore.yml to tell whose it is" in str(caught.value)
     assert not (mine / "_keystore.yml").exists()
 
@@ -175,12 +195,24 @@ def test_a_file_is_adopted_on_purpose(tmp_path: pathlib.Path) -> None:
     assert len(set(ids(mine).values())) == 1
 
 
-@pytest.mark.parametrize("text", ["", "format: 1\n", 'keystore: "00"\nformat: 1\n', f'keystore: "{"0f" * 16}"\nformat: 2\n', f'keystore: "{"0f" * 16}"\n[}}\n'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "format: 1\n",
+        'keystore: "00"\nformat: 1\n',
+        f'keystore: "{"0f" * 16}"\nformat: 2\n',
+        f'keystore: "{"0f" * 16}"\n[}}\n',
+    ],
+)
 def test_what_keeps_no_id_is_refused(tmp_path: pathlib.Path, text: str) -> None:
     directory = made(tmp_path / "keystore")
     (directory / "_keystore.yml").write_bytes(Vault(SECRETS).encrypt(text, None, ""))
     for attempt in (lambda: opened(directory).read("pair"), lambda: opened(directory).write(PROMOTED)):
-        with pytest.raises(IpsecError, match=r"_keystore\.yml: the file decrypts, but holds no id of a keystore that this release knows"):
+        with pytest.raises(
+            IpsecError,
+            match=r"_keystore\.yml: the file decrypts, but holds no id of a keystore that this release knows",
+        ):
             attempt()
 
 

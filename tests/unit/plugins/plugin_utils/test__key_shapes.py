@@ -22,7 +22,9 @@ def random_key(seed: int, length: int) -> bytes:
     return random.Random(seed).randbytes(length)
 
 
-keys = st.builds(random_key, st.integers(0, 1 << 32), st.sampled_from(LENGTHS)).filter(lambda key: not key.hex().isdecimal())
+keys = st.builds(random_key, st.integers(0, 1 << 32), st.sampled_from(LENGTHS)).filter(
+    lambda key: not key.hex().isdecimal()
+)
 
 
 def groups(text: str, size: int) -> list[str]:
@@ -38,12 +40,18 @@ NOTATIONS: dict[str, t.Callable[[bytes], str]] = {
     **{f"16 digits by {gap!r}": lambda key, gap=gap: gap.join(groups(key.hex(), 16)) for gap in ":-_. "},
     "prefixed words": lambda key: "0x" + key.hex("_", -4),
     "a list of C": lambda key: ", ".join(f"0x{byte:02X}" for byte in key),
-    "lines of xxd": lambda key: "\n".join(line.hex(" ") for line in (key[start : start + 16] for start in range(0, len(key), 16))),
+    "lines of xxd": lambda key: "\n".join(
+        line.hex(" ") for line in (key[start : start + 16] for start in range(0, len(key), 16))
+    ),
     "base64 of hexadecimal": lambda key: base64.b64encode(key.hex().encode()).decode(),
 }
 
 
-@given(keys, st.sampled_from(sorted(NOTATIONS)), st.sampled_from(["{}", " {}\n", "encrkey {}", "key={}", '{{"k": "{}"}}', "[{}]"]))
+@given(
+    keys,
+    st.sampled_from(sorted(NOTATIONS)),
+    st.sampled_from(["{}", " {}\n", "encrkey {}", "key={}", '{{"k": "{}"}}', "[{}]"]),
+)
 def test_a_key_is_seen_in_any_notation(key: bytes, notation: str, around: str) -> None:
     text = around.format(NOTATIONS[notation](key))
     assert holds_key(text)
@@ -71,7 +79,13 @@ def test_digits_are_a_digest_between_two_addresses_where_digests_are_expected(di
     pair = "192.0.2.1|2001:db8::2#0,,0"
     assert not holds_key({pair: digest.hex()}, digests=True)
     if holds_key(digest.hex()):
-        for value in ({"192.0.2.1": digest.hex()}, {pair: [digest.hex()]}, {pair: f"0x{digest.hex()}"}, {digest.hex(): "a"}, digest.hex()):
+        for value in (
+            {"192.0.2.1": digest.hex()},
+            {pair: [digest.hex()]},
+            {pair: f"0x{digest.hex()}"},
+            {digest.hex(): "a"},
+            digest.hex(),
+        ):
             assert holds_key(value, digests=True)
 
 
@@ -79,13 +93,19 @@ addresses = st.ip_addresses().filter(lambda address: address.version == 4 or int
 
 
 @given(
-    st.lists(addresses, min_size=1, max_size=9), st.sampled_from([",", ", ", " ", "|", ">", "-"]), st.sampled_from(["", "/64", "%eth0", ":500"]), st.booleans()
+    st.lists(addresses, min_size=1, max_size=9),
+    st.sampled_from([",", ", ", " ", "|", ">", "-"]),
+    st.sampled_from(["", "/64", "%eth0", ":500"]),
+    st.booleans(),
 )
 def test_an_address_is_no_key(chosen: list[t.Any], between: str, after: str, exploded: bool) -> None:
     assert not holds_key(between.join((address.exploded if exploded else str(address)) + after for address in chosen))
 
 
-@given(st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=9), st.sampled_from(["0x{:08x}", "0x{:X}", "{:x}", "{}", "{:#x}/0xffffffff"]))
+@given(
+    st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=9),
+    st.sampled_from(["0x{:08x}", "0x{:X}", "{:x}", "{}", "{:#x}/0xffffffff"]),
+)
 def test_an_spi_is_no_key(spis: list[int], form: str) -> None:
     texts = [form.format(spi) for spi in spis]
     assert not holds_key(texts)
@@ -94,7 +114,11 @@ def test_an_spi_is_no_key(spis: list[int], form: str) -> None:
     assert not holds_key(spis)
 
 
-@given(st.lists(st.binary(min_size=6, max_size=6), min_size=1, max_size=5), st.sampled_from(":-"), st.sampled_from([" ", ",", ", ", "|"]))
+@given(
+    st.lists(st.binary(min_size=6, max_size=6), min_size=1, max_size=5),
+    st.sampled_from(":-"),
+    st.sampled_from([" ", ",", ", ", "|"]),
+)
 def test_a_mac_is_no_key(macs: list[bytes], gap: str, between: str) -> None:
     assert not holds_key(between.join(mac.hex(gap) for mac in macs))
 

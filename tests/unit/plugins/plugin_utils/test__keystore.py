@@ -20,13 +20,13 @@ import pytest
 from ansible.parsing.vault import VaultLib, VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _keystore, _records
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Keystore, Runner, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import directory, records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Runner, Vault
 
 CONNECTION = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
-RECORD = _records.make(_records.Record("pair"), CONNECTION, _records.Taken(), set())
-PROMOTED = _records.promote(RECORD, {})
+RECORD = records.make(records.Record("pair"), CONNECTION, records.Taken(), set())
+PROMOTED = records.promote(RECORD, {})
 ME = Runner.of(os.getpid())
 
 
@@ -49,15 +49,25 @@ def test_what_is_written_is_read_and_nothing_lies_open(store: Keystore) -> None:
     store.write(RECORD)
     assert store.read("pair") == RECORD and store.read_all() == {"pair": RECORD} and store.names() == ["pair"]
     assert store.read("other") is None
-    assert sorted(path.name for path in pathlib.Path(store.directory).iterdir()) == [".gitignore", "_keystore.yml", "pair.yml"]
-    assert file_of(store).stat().st_mode & 0o777 == 0o600 and pathlib.Path(store.directory).stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in pathlib.Path(store.directory).iterdir()) == [
+        ".gitignore",
+        "_keystore.yml",
+        "pair.yml",
+    ]
+    assert (
+        file_of(store).stat().st_mode & 0o777 == 0o600 and pathlib.Path(store.directory).stat().st_mode & 0o777 == 0o700
+    )
     assert file_of(store).read_bytes().startswith(b"$ANSIBLE_VAULT;1.1;AES256\n")
 
 
-def test_no_two_files_have_the_same_salt_whatever_ansible_is_told(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_two_files_have_the_same_salt_whatever_ansible_is_told(
+    store: Keystore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ansible Vault encrypts in counter mode: with one salt, the sum of two files would be the sum of their texts."""
     monkeypatch.setenv("ANSIBLE_VAULT_ENCRYPT_SALT", "the same for all")
-    assert b"the same for all".hex().encode().hex() in VaultLib(store.vault.secrets).encrypt("x").decode().replace("\n", "")
+    assert b"the same for all".hex().encode().hex() in VaultLib(store.vault.secrets).encrypt("x").decode().replace(
+        "\n", ""
+    )
     salts = set()
     for record in (RECORD, PROMOTED, RECORD):
         store.write(record)
@@ -82,8 +92,19 @@ def test_reading_needs_no_object_for_every_line(store: Keystore) -> None:
 def test_ansible_vault_reads_it(store: Keystore, tmp_path: pathlib.Path) -> None:
     store.write(RECORD)
     (tmp_path / "password").write_text("correct horse default\n")
-    command = [sys.executable, "-m", "ansible", "vault", "view", "--vault-password-file", str(tmp_path / "password"), str(file_of(store))]
-    assert _records.load(subprocess.run(command, check=True, capture_output=True, text=True).stdout, "pair", "") == RECORD
+    command = [
+        sys.executable,
+        "-m",
+        "ansible",
+        "vault",
+        "view",
+        "--vault-password-file",
+        str(tmp_path / "password"),
+        str(file_of(store)),
+    ]
+    assert (
+        records.load(subprocess.run(command, check=True, capture_output=True, text=True).stdout, "pair", "") == RECORD
+    )
 
 
 def test_a_directory_that_is_not_there_holds_nothing(tmp_path: pathlib.Path) -> None:
@@ -104,10 +125,17 @@ def test_a_failed_write_leaves_the_old_file(store: Keystore, monkeypatch: pytest
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(IpsecError) as caught:
         store.write(PROMOTED)
-    assert "pair.yml: the keystore file cannot be written: No space left on device. Make room on the file system" in str(caught.value)
+    assert (
+        "pair.yml: the keystore file cannot be written: No space left on device. Make room on the file system"
+        in str(caught.value)
+    )
     assert "Nothing was changed." in str(caught.value)
     assert file_of(store).read_bytes() == before
-    assert sorted(path.name for path in pathlib.Path(store.directory).iterdir()) == [".gitignore", "_keystore.yml", "pair.yml"]
+    assert sorted(path.name for path in pathlib.Path(store.directory).iterdir()) == [
+        ".gitignore",
+        "_keystore.yml",
+        "pair.yml",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +147,9 @@ def test_a_failed_write_leaves_the_old_file(store: Keystore, monkeypatch: pytest
         (errno.ENXIO, "Mend that"),
     ],
 )
-def test_a_write_that_fails_half_way_names_what_was_written(store: Keystore, monkeypatch: pytest.MonkeyPatch, number: int, fix: str) -> None:
+def test_a_write_that_fails_half_way_names_what_was_written(
+    store: Keystore, monkeypatch: pytest.MonkeyPatch, number: int, fix: str
+) -> None:
     replace = os.replace
 
     def fail_later(source: str, target: str) -> None:
@@ -134,12 +164,14 @@ def test_a_write_that_fails_half_way_names_what_was_written(store: Keystore, mon
     assert store.names() == ["first", "second"]
 
 
-def test_a_file_that_was_replaced_counts_also_where_the_directory_cannot_be_synced(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_was_replaced_counts_also_where_the_directory_cannot_be_synced(
+    store: Keystore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(dummy: str) -> t.NoReturn:
         raise OSError(errno.EIO, "Input/output error")
 
     store.write(RECORD)
-    monkeypatch.setattr(_keystore, "_sync_directory", fail)
+    monkeypatch.setattr(directory, "_sync_directory", fail)
     with pytest.raises(IpsecError, match="Written were the connections pair only"):
         store.write(PROMOTED)
     assert store.read("pair") == PROMOTED
@@ -148,7 +180,9 @@ def test_a_file_that_was_replaced_counts_also_where_the_directory_cannot_be_sync
 def test_nothing_is_replaced_where_one_cannot_be_encrypted(store: Keystore) -> None:
     store.vault = vault("default", default_identity="ops")
     store.write()
-    with pytest.raises(IpsecError, match="DEFAULT_VAULT_ENCRYPT_IDENTITY: no vault secret is loaded for the identity ops"):
+    with pytest.raises(
+        IpsecError, match="DEFAULT_VAULT_ENCRYPT_IDENTITY: no vault secret is loaded for the identity ops"
+    ):
         store.write(RECORD, RECORD._replace(connection="other"))
     assert store.names() == []
 
@@ -184,11 +218,16 @@ def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: pathlib.Path) -
         (lambda path: path.write_bytes(b""), "the keystore file is empty"),
         (lambda path: path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2]), "the file is damaged"),
         (lambda path: path.write_bytes(path.read_bytes()[:30]), "the file is damaged"),
-        (lambda path: (path.rename(path.with_suffix(".kept")), path.symlink_to(path.with_suffix(".kept"))), "is a symbolic link"),
+        (
+            lambda path: (path.rename(path.with_suffix(".kept")), path.symlink_to(path.with_suffix(".kept"))),
+            "is a symbolic link",
+        ),
         (lambda path: (path.unlink(), path.mkdir()), "no regular file"),
     ],
 )
-def test_files_that_are_not_whole_are_refused_and_stay(store: Keystore, spoil: t.Callable[[pathlib.Path], t.Any], told: str) -> None:
+def test_files_that_are_not_whole_are_refused_and_stay(
+    store: Keystore, spoil: t.Callable[[pathlib.Path], t.Any], told: str
+) -> None:
     store.write(RECORD)
     spoil(file_of(store))
     before = file_of(store).read_bytes() if file_of(store).is_file() else None
@@ -201,10 +240,15 @@ def test_files_that_are_not_whole_are_refused_and_stay(store: Keystore, spoil: t
 def test_a_wrong_password_is_told_from_none(store: Keystore) -> None:
     store.write(RECORD)
     store.vault = vault("default", "ops", word="wrong battery")
-    with pytest.raises(IpsecError, match=r"none of the vault secrets loaded \(default, ops\) decrypts the keystore file"):
+    with pytest.raises(
+        IpsecError, match=r"none of the vault secrets loaded \(default, ops\) decrypts the keystore file"
+    ):
         store.read("pair")
     store.vault = Vault(None)
-    with pytest.raises(IpsecError, match="no vault secret is loaded. Give ansible-playbook --vault-id, --vault-password-file or --ask-vault-pass"):
+    with pytest.raises(
+        IpsecError,
+        match="no vault secret is loaded. Give ansible-playbook --vault-id, --vault-password-file or --ask-vault-pass",
+    ):
         store.read("pair")
     with pytest.raises(IpsecError, match="no vault secret is loaded"):
         store.write(RECORD)
@@ -271,13 +315,21 @@ def test_a_default_identity_that_is_not_chosen_need_not_be_loaded(store: Keystor
     assert store.read("pair") == RECORD
     store.check("pair")
     store.write(RECORD)
-    with pytest.raises(IpsecError, match="DEFAULT_VAULT_ENCRYPT_IDENTITY: no vault secret is loaded for the identity absent. Loaded are: default, ops"):
+    with pytest.raises(
+        IpsecError,
+        match=(
+            "DEFAULT_VAULT_ENCRYPT_IDENTITY: no vault secret is loaded for the identity absent. Loaded are:"
+            " default, ops"
+        ),
+    ):
         store.check("other")
 
 
 def test_an_identity_that_is_not_loaded_is_named(store: Keystore) -> None:
     store.vault = vault("default", vault_id="ops")
-    with pytest.raises(IpsecError, match="vault_id: no vault secret is loaded for the identity ops. Loaded are: default"):
+    with pytest.raises(
+        IpsecError, match="vault_id: no vault secret is loaded for the identity ops. Loaded are: default"
+    ):
         store.write(RECORD)
 
 
@@ -294,7 +346,9 @@ def test_a_run_that_goes_on_keeps_others_out_and_one_that_ended_does_not(store: 
     with store.lock(Runner.of(other.pid)) as lease:
         assert lease is not None
         lease.take(Runner.of(other.pid))
-    with pytest.raises(IpsecError, match=rf"another run \(process {other.pid}\) has used this keystore for 0 s") as caught, store.lock(ME):
+    with pytest.raises(
+        IpsecError, match=rf"another run \(process {other.pid}\) has used this keystore for 0 s"
+    ) as caught, store.lock(ME):
         pass
     assert "remove this file only when" in str(caught.value)
     # The run itself comes back for its next task.
@@ -316,9 +370,11 @@ def test_a_number_that_another_process_got_later_does_not_count(store: Keystore)
         pass
 
 
-@pytest.mark.parametrize(("age", "refused"), [(10, True), (_keystore.LEASE_SECONDS + 10, False)])
+@pytest.mark.parametrize(("age", "refused"), [(10, True), (directory.LEASE_SECONDS + 10, False)])
 @pytest.mark.parametrize("other", [{"node": "elsewhere"}, {"boot": "another", "machine": ""}])
-def test_a_run_on_another_machine_is_believed_for_a_while(store: Keystore, age: int, refused: bool, other: dict[str, str]) -> None:
+def test_a_run_on_another_machine_is_believed_for_a_while(
+    store: Keystore, age: int, refused: bool, other: dict[str, str]
+) -> None:
     with store.lock(ME) as lease:
         assert lease is not None
         lease.take(ME._replace(**other))
@@ -326,7 +382,9 @@ def test_a_run_on_another_machine_is_believed_for_a_while(store: Keystore, age: 
     held = json.loads(lock.read_text())
     lock.write_text(json.dumps({**held, "since": held["since"] - age}))
     if refused:
-        with pytest.raises(IpsecError, match=rf"on {other.get('node', ME.node)}, which cannot be seen from here"), store.lock(ME):
+        with pytest.raises(
+            IpsecError, match=rf"on {other.get('node', ME.node)}, which cannot be seen from here"
+        ), store.lock(ME):
             pass
     else:
         with store.lock(ME):
@@ -382,8 +440,10 @@ def test_who_only_looks_needs_no_right_to_write(store: Keystore, monkeypatch: py
 
 
 def test_a_lock_that_does_not_come_is_given_up(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_keystore, "LOCK_SECONDS", 0.1)
-    with store.lock(ME), pytest.raises(IpsecError, match="another process has held the keystore's lock"), store.lock(ME):
+    monkeypatch.setattr(directory, "LOCK_SECONDS", 0.1)
+    with store.lock(ME), pytest.raises(IpsecError, match="another process has held the keystore's lock"), store.lock(
+        ME
+    ):
         pass
 
 
@@ -393,8 +453,8 @@ def test_a_runner_is_this_machine_and_its_boot() -> None:
 
 
 def test_only_a_machine_that_is_known_again_tells_that_an_earlier_boot_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_keystore, "_machine", lambda: "this")
-    monkeypatch.setattr(_keystore, "_namespace", lambda: "pid:[4026531836]")
+    monkeypatch.setattr(directory, "_machine", lambda: "this")
+    monkeypatch.setattr(directory, "_namespace", lambda: "pid:[4026531836]")
     here = ME._replace(machine="this", namespace="pid:[4026531836]")
     assert here.is_alive() is True
     assert here._replace(boot="earlier").is_alive() is False
@@ -402,19 +462,19 @@ def test_only_a_machine_that_is_known_again_tells_that_an_earlier_boot_ended(mon
     assert here._replace(boot="other", machine="other").is_alive() is None
     assert here._replace(boot="other", machine="").is_alive() is None
     assert here._replace(machine="other").is_alive() is None
-    monkeypatch.setattr(_keystore, "_machine", lambda: "")
+    monkeypatch.setattr(directory, "_machine", lambda: "")
     assert here._replace(boot="other", machine="").is_alive() is None
     assert here._replace(pid=1 << 22, machine="").is_alive() is False
     # The first container of another machine that is like this one.
-    monkeypatch.setattr(_keystore, "_namespace", lambda: "pid:[4026532206]")
+    monkeypatch.setattr(directory, "_namespace", lambda: "pid:[4026532206]")
     assert here._replace(boot="other", namespace="pid:[4026532206]").is_alive() is None
 
 
 def test_a_number_of_another_namespace_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ME.namespace == _keystore._namespace() != ""
+    assert ME.namespace == directory._namespace() != ""
     assert ME._replace(namespace="pid:[1]").is_alive() is None
     assert ME._replace(namespace="pid:[1]", pid=1 << 22).is_alive() is None
-    monkeypatch.setattr(_keystore, "_namespace", lambda: "")
+    monkeypatch.setattr(directory, "_namespace", lambda: "")
     assert ME.is_alive() is None and ME._replace(pid=1 << 22).is_alive() is None
     assert Runner.of(os.getpid()).is_alive() is True
 
@@ -424,7 +484,7 @@ def test_a_lease_of_an_earlier_release_is_read_and_tells_only_that_a_run_goes_on
     held = Runner.of(other.pid)._asdict()
     del held["namespace"]
     lock = pathlib.Path(store.directory, ".lock")
-    lock.write_text(json.dumps({"runner": held, "since": int(time.time()) - 2 * _keystore.LEASE_SECONDS}))
+    lock.write_text(json.dumps({"runner": held, "since": int(time.time()) - 2 * directory.LEASE_SECONDS}))
     with pytest.raises(IpsecError, match=r"another run \(process [0-9]+\) has used this keystore"), store.lock(ME):
         pass
     end(other)
@@ -438,7 +498,7 @@ def test_a_lease_of_an_earlier_release_is_read_and_tells_only_that_a_run_goes_on
 def test_a_process_that_proc_hides_is_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     other = sleeper()
     runner = Runner.of(other.pid)
-    monkeypatch.setattr(_keystore, "_start_of", lambda pid: "")
+    monkeypatch.setattr(directory, "_start_of", lambda pid: "")
     assert runner.is_alive() is None
     end(other)
     assert runner.is_alive() is False
@@ -446,14 +506,16 @@ def test_a_process_that_proc_hides_is_not_taken_for_dead(monkeypatch: pytest.Mon
 
 SEEN = """
 import sys
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import Runner
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Runner
 print(Runner("{0.node}", "{0.boot}", {0.pid}, "{0.started}", "{0.machine}", "{0.namespace}").is_alive())
 """
 
 
 @pytest.mark.parametrize("options", [["--mount-proc"], []])
 def test_two_containers_that_are_named_alike_do_not_take_each_other_for_dead(options: list[str]) -> None:
-    """The same name, boot and machine-id, in another PID namespace, with a /proc of its own and with that of the other."""
+    """The same name, boot and machine-id, in another PID namespace, with a /proc of its own and
+    with that of the other.
+    """
     apart = ["unshare", "--fork", "--pid", *options]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         apart = ["unshare", "--user", "--map-root-user", "--fork", "--pid", *options]
@@ -461,10 +523,13 @@ def test_two_containers_that_are_named_alike_do_not_take_each_other_for_dead(opt
         pytest.skip("this system lets nobody here make a PID namespace")
     done = subprocess.run([*apart, sys.executable, "-c", SEEN.format(ME)], capture_output=True, text=True, check=False)
     assert done.stdout == "None\n", done.stderr
-    assert subprocess.run([sys.executable, "-c", SEEN.format(ME)], capture_output=True, text=True, check=True).stdout == "True\n"
+    assert (
+        subprocess.run([sys.executable, "-c", SEEN.format(ME)], capture_output=True, text=True, check=True).stdout
+        == "True\n"
+    )
 
 
 def test_the_lock_does_not_tell_the_machine_id(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_keystore, "_first_line", lambda path: "3d1219c7" * 4 if path == "/etc/machine-id" else "")
+    monkeypatch.setattr(directory, "_first_line", lambda path: "3d1219c7" * 4 if path == "/etc/machine-id" else "")
     found = Runner.of(os.getpid()).machine
     assert len(found) == 16 and "3d1219c7" not in found

@@ -8,13 +8,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association, keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _records as records
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import Connection, read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._records import KEPT, MADE, RESUMED, Record, Taken
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import pack_address
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import KEPT, MADE, RESUMED, Record, Taken
 
 MESH = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
 
@@ -39,7 +39,7 @@ def verify(record: Record) -> None:
     records.verify({record.connection: record}, lambda name: f"{name}.yml", {})
 
 
-def sas(record: Record, which: str = "next") -> tuple[association.SecurityAssociation, ...]:
+def sas(record: Record, which: str = "next") -> tuple[model.SecurityAssociation, ...]:
     generation = record.pick(which)
     assert generation is not None
     return records.parse_sas(generation.sas, "test")
@@ -51,7 +51,7 @@ def test_every_direction_and_association_has_its_own_spi_and_keys() -> None:
     assert len({(sa.source, sa.destination, sa.protocol) for sa in found}) == 12
     assert len({(sa.destination, sa.spi) for sa in found}) == 12
     assert len({sa.encryption_key or sa.authentication_key for sa in found}) == 12
-    assert not association.set_problems(found) and not any(association.problems(sa) for sa in found)
+    assert not model.set_problems(found) and not any(model.problems(sa) for sa in found)
 
 
 def test_a_generation_goes_round() -> None:
@@ -59,12 +59,16 @@ def test_a_generation_goes_round() -> None:
     assert (first.phase, first.last, first.current, first.previous) == ("prepared", 1, None, None)
     assert records.start(first).phase == "switching"
     second = records.make(promoted(records.start(first)), connection(), Taken(), set())
-    assert (second.phase, second.last) == ("prepared", 2) and second.current is not None and second.current.generation == 1
+    assert (
+        (second.phase, second.last) == ("prepared", 2) and second.current is not None and second.current.generation == 1
+    )
     third = promoted(second)
     assert second.next is not None and second.current is not None
     assert (third.phase, third.previous, third.next) == ("steady", second.current, None)
     assert third.current == second.next._replace(promoted=third.since, promoted_by="me@here")
-    assert [(row.generation, row.reason, len(row.fingerprints), len(row.spis)) for row in third.retired] == [(1, "replaced", 12, 6)]
+    assert [(row.generation, row.reason, len(row.fingerprints), len(row.spis)) for row in third.retired] == [
+        (1, "replaced", 12, 6)
+    ]
     assert promoted(third) == third == records.start(third) == discarded(third)
 
 
@@ -88,7 +92,11 @@ def test_who_left_a_connection_is_known_until_it_comes_back_or_is_forgotten() ->
     # Keys change, and another leaves while the first comes back.
     again = promoted(made(left, endpoints=two))
     assert again.departed == left.departed
-    assert records.departed(made(again, endpoints=other)) == {"b": MESH["b"]} == promoted(made(again, endpoints=other)).departed
+    assert (
+        records.departed(made(again, endpoints=other))
+        == {"b": MESH["b"]}
+        == promoted(made(again, endpoints=other)).departed
+    )
     assert records.departed(promoted(made(again))) == {}
     assert records.erase(again).departed == records.end(again, {}, "").departed == {}
     assert records.departed(records.end(again, {}, "")) == {}
@@ -150,24 +158,36 @@ def test_a_retired_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = bytes(range(32))
     genuine = keys.generate
     drawn: list[bytes] = [gone]
-    monkeypatch.setattr(keys, "generate", lambda algorithm, bits=None: drawn.pop() if drawn and algorithm == row else genuine(algorithm, bits))
+    monkeypatch.setattr(
+        keys,
+        "generate",
+        lambda algorithm, bits=None: drawn.pop() if drawn and algorithm == row else genuine(algorithm, bits),
+    )
     found = list(records.draw_sas(connection(), Taken(), {keys.fingerprint(row, gone)}))
     assert not drawn and gone not in {sa.encryption_key for sa in found}
 
 
 def test_short_keys_are_told_apart_and_known_when_they_are_retired(monkeypatch: pytest.MonkeyPatch) -> None:
-    des: dict[str, t.Any] = {"associations": [{"encryption_algorithm": "des-cbc", "authentication_algorithm": "hmac-sha256"}]}
+    des: dict[str, t.Any] = {
+        "associations": [{"encryption_algorithm": "des-cbc", "authentication_algorithm": "hmac-sha256"}]
+    }
     record = made(**des)
     verify(record)
     assert len(discarded(record).retired_fingerprints()) == 12
     gone = sas(record)[0].encryption_key
     genuine, drawn = keys.generate, [gone]
-    monkeypatch.setattr(keys, "generate", lambda algorithm, bits=None: drawn.pop() if drawn and algorithm.des_parity else genuine(algorithm, bits))
+    monkeypatch.setattr(
+        keys,
+        "generate",
+        lambda algorithm, bits=None: drawn.pop() if drawn and algorithm.des_parity else genuine(algorithm, bits),
+    )
     again = made(record, **des)
     assert not drawn and gone not in {sa.encryption_key for sa in sas(again)}
 
 
-@pytest.mark.parametrize("record", [made(), records.start(made()), promoted(made()), made(promoted(made())), discarded(made())])
+@pytest.mark.parametrize(
+    "record", [made(), records.start(made()), promoted(made()), made(promoted(made())), discarded(made())]
+)
 def test_records_survive_their_file(record: Record) -> None:
     text = records.dump(record)
     assert records.load(text, "mesh", "mesh.yml") == record
@@ -181,7 +201,10 @@ def test_records_survive_their_file(record: Record) -> None:
         (lambda text: text.replace("format: 1", "format: 2"), "format 2; this release knows format 1"),
         (lambda text: text.replace('store: "random"', 'store: "derived"'), "is no keystore"),
         (lambda text: text.replace('store: "random"', 'store: "borrowed"'), "is no keystore"),
-        (lambda text: text.replace('connection: "mesh"', 'connection: "other"'), "holds the keys of connection other, not of mesh"),
+        (
+            lambda text: text.replace('connection: "mesh"', 'connection: "other"'),
+            "holds the keys of connection other, not of mesh",
+        ),
         (lambda text: text.replace('phase: "prepared"', 'phase: "steady"'), "contradicts itself"),
         (lambda text: text.replace("last: 1", "last: 0"), "contradicts itself"),
         (lambda text: text.replace('phase: "prepared"', 'phase: "later"'), "is no keystore"),

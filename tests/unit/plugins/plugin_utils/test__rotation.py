@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions
 
 OK = {"changed": True}
 SAME = {"changed": False}
@@ -55,14 +55,17 @@ def check(held: t.Any, digest: t.Any, leftovers: t.Sequence[str] = ()) -> dict[s
 
 
 RIGHT = {
-    "a": check({"192.0.2.1|192.0.2.2#0,,0": "11", "192.0.2.1|192.0.2.2#9,,0": "somebody else's"}, {"192.0.2.1|192.0.2.2": "11", "other": "file"}),
+    "a": check(
+        {"192.0.2.1|192.0.2.2#0,,0": "11", "192.0.2.1|192.0.2.2#9,,0": "somebody else's"},
+        {"192.0.2.1|192.0.2.2": "11", "other": "file"},
+    ),
     "b": check(EXPECTED["held"], EXPECTED["stored"]),
     "c": check({"192.0.2.2|192.0.2.3#0,,0": "22"}, {}),
 }
 
 
 def test_hosts_that_hold_what_they_should_are_in_place() -> None:
-    assert _rotation.in_place(RIGHT, EXPECTED) == []
+    assert decisions.in_place(RIGHT, EXPECTED) == []
 
 
 @pytest.mark.parametrize(
@@ -76,26 +79,32 @@ def test_hosts_that_hold_what_they_should_are_in_place() -> None:
     ],
 )
 def test_what_is_out_of_place_is_named(host: str, result: t.Any, told: str) -> None:
-    assert _rotation.in_place({**RIGHT, host: result}, EXPECTED) == [told]
+    assert decisions.in_place({**RIGHT, host: result}, EXPECTED) == [told]
 
 
 def test_lost_counter_mode_keys_are_not_loaded_again() -> None:
     nothing = check({}, {})
-    assert _rotation.reload_problems({**RIGHT, "a": nothing}, EXPECTED) == []
+    assert decisions.reload_problems({**RIGHT, "a": nothing}, EXPECTED) == []
     # What b lost is of the other connection.
     lost_other = check({"192.0.2.2|192.0.2.3#0,,0": "22"}, {})
-    assert _rotation.reload_problems({**RIGHT, "b": lost_other}, EXPECTED) == []
-    (problem,) = _rotation.reload_problems(dict.fromkeys("abc", nothing), EXPECTED)
+    assert decisions.reload_problems({**RIGHT, "b": lost_other}, EXPECTED) == []
+    (problem,) = decisions.reload_problems(dict.fromkeys("abc", nothing), EXPECTED)
     assert problem.startswith("connection gcm uses a counter mode, and b, c lost its keys.")
-    window = {**EXPECTED, "connections": [{**row, "counter_mode": False, "anti_replay": True} for row in EXPECTED["connections"]]}
-    (problem,) = _rotation.reload_problems(dict.fromkeys("abc", nothing), window)
+    window = {
+        **EXPECTED,
+        "connections": [{**row, "counter_mode": False, "anti_replay": True} for row in EXPECTED["connections"]],
+    }
+    (problem,) = decisions.reload_problems(dict.fromkeys("abc", nothing), window)
     assert problem.startswith("connection gcm uses anti-replay, and b, c lost its keys.")
     made = {**EXPECTED, "connections": [{**row, "outcome": "made"} for row in EXPECTED["connections"]]}
-    assert _rotation.reload_problems(dict.fromkeys("abc", nothing), made) == []
+    assert decisions.reload_problems(dict.fromkeys("abc", nothing), made) == []
 
 
 def test_failures_are_told_in_one_line_each() -> None:
-    assert _rotation.task_problems({"b": FAILED, "a": GONE, "c": OK, "d": SKIPPED}) == ["a: unreachable (timed out)", "b: the kernel refused"]
+    assert decisions.task_problems({"b": FAILED, "a": GONE, "c": OK, "d": SKIPPED}) == [
+        "a: unreachable (timed out)",
+        "b: the kernel refused",
+    ]
 
 
 def test_agreement_is_with_the_keystore() -> None:
@@ -104,8 +113,8 @@ def test_agreement_is_with_the_keystore() -> None:
         "b": {"digest": {"192.0.2.1|192.0.2.2": "11", "192.0.2.2|192.0.2.3": "22"}},
         "c": {"digest": {"192.0.2.2|192.0.2.3": "22"}},
     }
-    assert _rotation.agreement(right, EXPECTED) == []
-    assert _rotation.agreement({**right, "a": {"digest": {"192.0.2.1|192.0.2.2": "12"}}, "c": {}}, EXPECTED) == [
+    assert decisions.agreement(right, EXPECTED) == []
+    assert decisions.agreement({**right, "a": {"digest": {"192.0.2.1|192.0.2.2": "12"}}, "c": {}}, EXPECTED) == [
         "a: holds other SAs (digest 12, expected 11) between 192.0.2.1 and 192.0.2.2",
         "c: holds no SAs between 192.0.2.2 and 192.0.2.3",
     ]
@@ -123,7 +132,7 @@ def test_one_address_in_two_networks_is_two_hosts() -> None:
         "held": {**EXPECTED["held"], "192.0.2.3|192.0.2.5#0,,0": "33"},
     }
     theirs = {host: check({"192.0.2.3|192.0.2.5#0,,0": "33"}, {}) for host in "de"}
-    assert _rotation.in_place({**RIGHT, **theirs}, expected) == []
+    assert decisions.in_place({**RIGHT, **theirs}, expected) == []
     told = {
         "a": {"digest": {"192.0.2.1|192.0.2.2": "11"}},
         "b": {"digest": EXPECTED["digest"]},
@@ -131,12 +140,15 @@ def test_one_address_in_two_networks_is_two_hosts() -> None:
         "d": {"digest": {"192.0.2.3|192.0.2.5": "33"}},
         "e": {"digest": {"192.0.2.3|192.0.2.5": "33"}},
     }
-    assert _rotation.agreement(told, expected) == []
-    assert _rotation.agreement({**told, "e": {}}, expected) == ["e: holds no SAs between 192.0.2.3 and 192.0.2.5"]
+    assert decisions.agreement(told, expected) == []
+    assert decisions.agreement({**told, "e": {}}, expected) == ["e: holds no SAs between 192.0.2.3 and 192.0.2.5"]
 
 
 def probe(*rows: tuple[str, t.Any, t.Any], failures: t.Sequence[str] = ()) -> dict[str, t.Any]:
-    return {"sent": [{"key": key, "before": before, "after": after} for key, before, after in rows], "failures": list(failures)}
+    return {
+        "sent": [{"key": key, "before": before, "after": after} for key, before, after in rows],
+        "failures": list(failures),
+    }
 
 
 def arrival(key: str, packets: t.Any) -> dict[str, t.Any]:
@@ -158,7 +170,7 @@ KEY = "esp|192.0.2.2|0x00001000"
     ],
 )
 def test_packets_that_left_must_arrive(sent: t.Any, received: t.Any, problems: int, unprobed: int) -> None:
-    verdict = _rotation.probe_verdict({"a": sent, "c": SKIPPED}, {"b": received, "c": SKIPPED}, {"b": SKIPPED})
+    verdict = decisions.probe_verdict({"a": sent, "c": SKIPPED}, {"b": received, "c": SKIPPED}, {"b": SKIPPED})
     assert (len(verdict["problems"]), len(verdict["unprobed"])) == (problems, unprobed)
     assert all("esp 0x00001000 towards 192.0.2.2" in text for text in verdict["problems"])
 
@@ -166,7 +178,7 @@ def test_packets_that_left_must_arrive(sent: t.Any, received: t.Any, problems: i
 @pytest.mark.parametrize(("arrived", "problems"), [(7, 0), (4, 1)])
 def test_packets_of_earlier_do_not_count(arrived: int, problems: int) -> None:
     """A peer that drops what it takes for replays has carried packets too, but none of these."""
-    verdict = _rotation.probe_verdict({"a": probe((KEY, 4, 7))}, {"b": arrival(KEY, arrived)}, {"b": arrival(KEY, 4)})
+    verdict = decisions.probe_verdict({"a": probe((KEY, 4, 7))}, {"b": arrival(KEY, arrived)}, {"b": arrival(KEY, 4)})
     assert len(verdict["problems"]) == problems
 
 
@@ -182,24 +194,26 @@ def test_packets_of_earlier_do_not_count(arrived: int, problems: int) -> None:
 )
 def test_clocks_are_refused_only_when_surely_apart(readings: dict[str, float], problem: bool) -> None:
     """Asked at 1000 and answered at 1004: each reading is uncertain by four seconds, the tolerance is two."""
-    problems = _rotation.clocks({host: (1000.0, epoch, 1004.0) for host, epoch in readings.items()}, 2.0)
+    problems = decisions.clocks({host: (1000.0, epoch, 1004.0) for host, epoch in readings.items()}, 2.0)
     assert bool(problems) == problem
     if problem:
         assert "the clock of b is at least 2.1 s ahead of that of a, more than 2 s" in problems[0]
 
 
 def test_each_clock_is_judged_by_its_own_question_and_answer() -> None:
-    """Asked half a minute one after the other, two right clocks are not apart, and one that is wrong by five seconds is seen."""
+    """Asked half a minute one after the other, two right clocks are not apart, and one that is
+    wrong by five seconds is seen.
+    """
     right = {"a": (1000.0, 1000.5, 1001.0), "b": (1030.0, 1030.5, 1031.0)}
-    assert _rotation.clocks(right, 2.0) == []
-    assert len(_rotation.clocks({**right, "b": (1030.0, 1035.5, 1031.0)}, 2.0)) == 1
-    assert [_rotation.offset(*reading) for reading in right.values()] == [0.0, 0.0]
+    assert decisions.clocks(right, 2.0) == []
+    assert len(decisions.clocks({**right, "b": (1030.0, 1035.5, 1031.0)}, 2.0)) == 1
+    assert [decisions.offset(*reading) for reading in right.values()] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(("forks", "problems"), [(0, 0), (1, 1), (2, 0), (5, 0)])
 def test_hosts_that_wait_together_need_a_fork_each(forks: int, problems: int) -> None:
     readings = {"a": (1000.0, 1002.0, 1004.0), "b": (1000.0, 1002.0, 1004.0)}
-    assert len(_rotation.clocks(readings, 2.0, forks)) == problems
+    assert len(decisions.clocks(readings, 2.0, forks)) == problems
 
 
 # Killed after its netlink send: Ansible reads no result.
@@ -209,14 +223,17 @@ BACK = {"changed": True, "missing": False}
 AT_HOME = {"changed": False, "missing": False}
 
 
-@pytest.mark.parametrize(("cut", "asked"), [(OK, True), (SAME, True), (FAILED, True), (KILLED, True), (GONE, True), (LATE, True), (SKIPPED, False)])
+@pytest.mark.parametrize(
+    ("cut", "asked"),
+    [(OK, True), (SAME, True), (FAILED, True), (KILLED, True), (GONE, True), (LATE, True), (SKIPPED, False)],
+)
 def test_who_is_asked_to_go_back(cut: t.Any, asked: bool) -> None:
     """Whatever the cut-over answered, since one that was killed says nothing of what it did."""
-    assert _rotation.roll_back_hosts({"a": cut}, EXPECTED) == (["a"] if asked else [])
+    assert decisions.roll_back_hosts({"a": cut}, EXPECTED) == (["a"] if asked else [])
 
 
 def test_a_host_that_has_only_current_generations_does_not_go_back() -> None:
-    assert _rotation.roll_back_hosts(dict.fromkeys("abc", OK), EXPECTED) == ["a", "b"]
+    assert decisions.roll_back_hosts(dict.fromkeys("abc", OK), EXPECTED) == ["a", "b"]
 
 
 CURRENT = {"192.0.2.2|192.0.2.3#0,,0": "21"}
@@ -231,22 +248,33 @@ CURRENT = {"192.0.2.2|192.0.2.3#0,,0": "21"}
         ({"b": "21", "c": "22"}, {"192.0.2.2|192.0.2.3"}),  # an earlier run took it there, and nobody knows from where
     ],
 )
-def test_no_pair_goes_back_where_that_may_be_a_generation_that_was_discarded(held: dict[str, str], left: set[str]) -> None:
+def test_no_pair_goes_back_where_that_may_be_a_generation_that_was_discarded(
+    held: dict[str, str], left: set[str]
+) -> None:
     """Both ends stay, since one that goes back alone would part them; and only that pair."""
     results = {host: check({"192.0.2.2|192.0.2.3#0,,0": held[host]} if host in held else {}, {}) for host in "abc"}
     abandoned = [{**row, "abandoned": row["name"] == "gcm"} for row in EXPECTED["connections"]]
     expected = {**EXPECTED, "before": CURRENT, "connections": abandoned}
-    assert _rotation.left_alone(results, expected) == left
-    assert [bool(_rotation.own_pairs(left, expected, host)) for host in "abc"] == [False, bool(left), bool(left)]
-    assert _rotation.left_alone(results, EXPECTED) == set()
+    assert decisions.left_alone(results, expected) == left
+    assert [bool(decisions.own_pairs(left, expected, host)) for host in "abc"] == [False, bool(left), bool(left)]
+    assert decisions.left_alone(results, EXPECTED) == set()
 
 
 @pytest.mark.parametrize(
-    ("outcome", "phase", "hosts"), [("resumed", "switching", ["a", "b"]), ("resumed", "prepared", []), ("made", "prepared", []), ("kept", "steady", [])]
+    ("outcome", "phase", "hosts"),
+    [
+        ("resumed", "switching", ["a", "b"]),
+        ("resumed", "prepared", []),
+        ("made", "prepared", []),
+        ("kept", "steady", []),
+    ],
 )
 def test_only_a_run_that_may_have_cut_over_left_a_way_back(outcome: str, phase: str, hosts: list[str]) -> None:
     first, other = EXPECTED["connections"]
-    assert _rotation.resumed_hosts({**EXPECTED, "connections": [{**first, "outcome": outcome, "phase": phase}, other]}) == hosts
+    assert (
+        decisions.resumed_hosts({**EXPECTED, "connections": [{**first, "outcome": outcome, "phase": phase}, other]})
+        == hosts
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,40 +302,57 @@ def test_only_a_run_that_may_have_cut_over_left_a_way_back(outcome: str, phase: 
     ],
 )
 def test_what_a_host_holds_after_all(cut: t.Any, back: t.Any, state: str) -> None:
-    assert _rotation.host_states({"a": cut}, {"a": back}) == {"a": state}
-    settled = _rotation.settled_hosts({"a": cut, "b": SKIPPED}, {"a": back, "b": SKIPPED})
+    assert decisions.host_states({"a": cut}, {"a": back}) == {"a": state}
+    settled = decisions.settled_hosts({"a": cut, "b": SKIPPED}, {"a": back, "b": SKIPPED})
     assert settled == (["a"] if state == "before" else [])
 
 
 def test_a_host_is_told_its_own_pairs_only() -> None:
-    assert _rotation.held_by(EXPECTED, "a") == {"192.0.2.1|192.0.2.2#0,,0": "11"}
-    assert _rotation.held_by(EXPECTED, "b") == EXPECTED["held"]
+    assert decisions.held_by(EXPECTED, "a") == {"192.0.2.1|192.0.2.2#0,,0": "11"}
+    assert decisions.held_by(EXPECTED, "b") == EXPECTED["held"]
 
 
 def test_a_leftover_is_found_whatever_the_host_makes_of_its_path() -> None:
     """The host expands `~` and variables, the controller does not."""
-    assert _rotation.leftover({"leftovers": ["/root/k/ipseckeys.previous"]}, ".previous")
-    assert not _rotation.leftover({"leftovers": ["/root/k/ipseckeys.next"]}, ".previous") and not _rotation.leftover({}, ".previous")
+    assert decisions.leftover({"leftovers": ["/root/k/ipseckeys.previous"]}, ".previous")
+    assert not decisions.leftover({"leftovers": ["/root/k/ipseckeys.next"]}, ".previous") and not decisions.leftover(
+        {}, ".previous"
+    )
 
 
 def test_a_file_with_other_sas_than_those_staged_is_named() -> None:
     """Another run staged between cut-over and persist."""
-    right = {"a": {"path": "/f", "digest": EXPECTED["stored"]}, "b": {"path": "/f", "digest": {**EXPECTED["stored"], "of others": "99"}}, "c": {"digest": {}}}
-    assert _rotation.file_problems(right, EXPECTED) == []
-    (problem,) = _rotation.file_problems({**right, "b": {"path": "/f", "digest": {"192.0.2.1|192.0.2.2": "12"}}}, EXPECTED)
+    right = {
+        "a": {"path": "/f", "digest": EXPECTED["stored"]},
+        "b": {"path": "/f", "digest": {**EXPECTED["stored"], "of others": "99"}},
+        "c": {"digest": {}},
+    }
+    assert decisions.file_problems(right, EXPECTED) == []
+    (problem,) = decisions.file_problems(
+        {**right, "b": {"path": "/f", "digest": {"192.0.2.1|192.0.2.2": "12"}}}, EXPECTED
+    )
     assert problem.startswith("b: its file /f holds other SAs than this run staged")
 
 
 def test_the_report_names_hosts_generations_and_the_way_on() -> None:
-    text = _rotation.report(["b: the kernel refused"], "cut over", EXPECTED, {"a": OK, "b": GONE, "c": OK}, {"a": OK, "b": GONE, "c": FAILED})
+    text = decisions.report(
+        ["b: the kernel refused"],
+        "cut over",
+        EXPECTED,
+        {"a": OK, "b": GONE, "c": OK},
+        {"a": OK, "b": GONE, "c": FAILED},
+    )
     assert text.splitlines()[:2] == ["The rotation stopped at: cut over.", "  b: the kernel refused"]
     assert "  a: what it held before this run" in text
     assert "  b: unknown: generation 4 of pair, generation 2 of gcm, or what it held before" in text
-    assert "  c: generation 2 of gcm, which its peers may not hold" in text and "    going back failed: the kernel refused" in text
+    assert (
+        "  c: generation 2 of gcm, which its peers may not hold" in text
+        and "    going back failed: the kernel refused" in text
+    )
     assert text.endswith("brings every host to them.")
 
 
 def test_the_report_before_and_after_the_cut_over() -> None:
-    assert "No host has changed its SAs." in _rotation.report(["x"], "stage", EXPECTED)
-    after = _rotation.report(["a: disk full"], "persist", EXPECTED, {"a": OK, "b": OK, "c": OK})
+    assert "No host has changed its SAs." in decisions.report(["x"], "stage", EXPECTED)
+    after = decisions.report(["a: disk full"], "persist", EXPECTED, {"a": OK, "b": OK, "c": OK})
     assert "  a: generation 4 of pair\n" in after

@@ -8,9 +8,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation_steps as steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._run_record import Answers
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 
 FILE = "/etc/inet/secret/ipseckeys"
 POLICIES = ["out 192.0.2.1/32 > 192.0.2.2/32 protocol 89", "in 192.0.2.2/32 > 192.0.2.1/32 protocol 89"]
@@ -23,8 +23,12 @@ def run(told: dict[str, t.Any]) -> steps.Rotation:
         "expected": {"hosts": {host: {"connections": ["pair"]} for host in answers}},
         "own": {host: {"file": FILE, "policies": True, "boot": False, "policy_priority": 1000} for host in answers},
     }
-    connections = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}, "upper_protocol": "89"}])
-    return steps.Rotation(state, lambda step, host: Answers({steps.BOOT: answers[host]}), connections=lambda: connections)
+    connections = read_connections(
+        [{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}, "upper_protocol": "89"}]
+    )
+    return steps.Rotation(
+        state, lambda step, host: Answers({steps.BOOT: answers[host]}), connections=lambda: connections
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,4 +44,6 @@ def run(told: dict[str, t.Any]) -> steps.Rotation:
 )
 def test_policies_that_a_service_would_not_load_stop_the_run(told: dict[str, t.Any], named: str | None) -> None:
     found = steps.boot_problems(run(told))
-    assert [named in problem and problem.startswith("a: ") and "rotate_boot" in problem for problem in found] == ([True] if named else [])
+    assert [named in problem and problem.startswith("a: ") and "rotate_boot" in problem for problem in found] == (
+        [True] if named else []
+    )

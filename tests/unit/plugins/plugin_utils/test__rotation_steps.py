@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A whole rotation of three hosts that may answer anything, or nothing, to every question: decisions and questions hold, and no exception gets out."""
+"""A whole rotation of three hosts that may answer anything, or nothing, to every question:
+decisions and questions hold, and no exception gets out.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation as decisions
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _rotation_steps as steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation_steps import Question, Rotation
-from ansible_collections.ipsec.manual.plugins.plugin_utils._run_record import UNANSWERED, Answers
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Question, Rotation
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils.test__gate import changed, honest, places
 from ansible_collections.ipsec.manual.tests.unit.plugins.values import json_values
 
@@ -36,14 +37,26 @@ CONNECTIONS = read_connections([{"name": name, "endpoints": ends} for name, ends
 KINDS = st.sampled_from(["honest"] * 6 + ["field", "any", "lost", "unasked"])
 everything = json_values(["changed", "failed", "msg", "digest", "counts", "held", "file", "epoch"])
 # A run is many draws, and the first of any text loads Unicode's tables.
-runs = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+runs = settings(
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 START = 1_800_000_000.0
 
 
 def state(left_behind: bool, probe: bool, delay: float) -> Result:
-    """What a run has decided before it asks: connection ab is new, bc is taken up from a run that had begun to switch."""
+    """What a run has decided before it asks: connection ab is new, bc is taken up from a run that
+    had begun to switch.
+    """
     rows = [
-        {"name": name, "generation": 4, "outcome": outcome, "phase": phase, "counter_mode": False, "anti_replay": False, "endpoints": ENDPOINTS[name]}
+        {
+            "name": name,
+            "generation": 4,
+            "outcome": outcome,
+            "phase": phase,
+            "counter_mode": False,
+            "anti_replay": False,
+            "endpoints": ENDPOINTS[name],
+        }
         for name, outcome, phase in (("ab", "made", "prepared"), ("bc", "resumed", "switching"))
     ]
     hosts = {
@@ -56,14 +69,35 @@ def state(left_behind: bool, probe: bool, delay: float) -> Result:
         for host in HOSTS
     }
     held = {f"{pair}#0,,0": digest for pair, digest in DIGESTS.items()}
-    own = {"file": "/etc/ipseckeys", "backend": "auto", "timeout": 60, "policies": True, "policy_priority": 1000, "boot": True, "boot_policies": []}
+    own = {
+        "file": "/etc/ipseckeys",
+        "backend": "auto",
+        "timeout": 60,
+        "policies": True,
+        "policy_priority": 1000,
+        "boot": True,
+        "boot_policies": [],
+    }
     return {
-        "wide": {"allow_static_counter_mode": False, "cutover_delay": delay, "clock_tolerance": 2.0, "probe": probe, "probe_count": 3},
+        "wide": {
+            "allow_static_counter_mode": False,
+            "cutover_delay": delay,
+            "clock_tolerance": 2.0,
+            "probe": probe,
+            "probe_count": 3,
+        },
         "own": {host: {**own, "boot_options": {}} for host in HOSTS},
         "digest_key": "00",
         "keyed": ["ab", "bc"],
         "switching": False,
-        "expected": {"connections": rows, "hosts": hosts, "digest": DIGESTS, "held": held, "stored": DIGESTS, "before": {}},
+        "expected": {
+            "connections": rows,
+            "hosts": hosts,
+            "digest": DIGESTS,
+            "held": held,
+            "stored": DIGESTS,
+            "before": {},
+        },
     }
 
 
@@ -72,7 +106,11 @@ def truth(host: str, question: Question) -> Result:
     answer = honest(question.module)
     own = {pair: DIGESTS[pair] for pair in PAIRS[host]}
     carried = 0 if question.name == "before" else 3
-    inbound = [{"key": f"esp|{ends[host]}|0x00001000", "before": 0, "after": carried} for ends in ENDPOINTS.values() if host in ends][:1]
+    inbound = [
+        {"key": f"esp|{ends[host]}|0x00001000", "before": 0, "after": carried}
+        for ends in ENDPOINTS.values()
+        if host in ends
+    ][:1]
     outbound = [
         {"key": f"esp|{address}|0x00001000", "before": 0, "after": 3}
         for ends in ENDPOINTS.values()
@@ -97,7 +135,9 @@ def truth(host: str, question: Question) -> Result:
 
 @dataclasses.dataclass
 class World:
-    """A controller's record, and hosts: ``tell`` gives a host's raw answer to a question, None where it is lost; Unasked ends a step before the question."""
+    """A controller's record, and hosts: ``tell`` gives a host's raw answer to a question, None
+    where it is lost; Unasked ends a step before the question.
+    """
 
     state: Result
     tell: t.Callable[[str, str, Question], t.Any]
@@ -109,7 +149,9 @@ class World:
         def answers(step: str, host: str) -> Answers:
             return Answers(self.results.get((step, host), {}), START, START + 2)
 
-        self.run = Rotation(self.state, answers, lambda names, host, generation: f"{names} of {host}", lambda: CONNECTIONS, START)
+        self.run = Rotation(
+            self.state, answers, lambda names, host, generation: f"{names} of {host}", lambda: CONNECTIONS, START
+        )
 
     def ask(self, *names: str) -> None:
         for step in names:
@@ -127,7 +169,9 @@ class World:
                 return
             self.asked[step, host, question.name] = question.options
             results = self.results.setdefault((step, host), {})
-            results[question.name] = UNANSWERED if told is None else json.loads(json.dumps(admit(question.module, told), allow_nan=False))
+            results[question.name] = (
+                UNANSWERED if told is None else json.loads(json.dumps(admit(question.module, told), allow_nan=False))
+            )
             if decisions.has_failed(results[question.name]):
                 return
             try:
@@ -159,7 +203,9 @@ def anything(data: st.DataObject) -> t.Callable[[str, str, Question], t.Any]:
             return truth(host, question)
         if kind == "field":
             answer = truth(host, question)
-            return changed(answer, data.draw(st.sampled_from([*places(answer), ("failed",), ("msg",)])), data.draw(everything))
+            return changed(
+                answer, data.draw(st.sampled_from([*places(answer), ("failed",), ("msg",)])), data.draw(everything)
+            )
         return {"lost": None, "unasked": Unasked}.get(kind, data.draw(everything) if kind == "any" else None)
 
     return tell
@@ -189,7 +235,9 @@ states = st.builds(state, st.booleans(), st.booleans(), st.sampled_from([0.0, 5.
 
 
 def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None]) -> None:
-    """The way of a run through its steps, with ``check`` after each decision: its name, and the problems that it found."""
+    """The way of a run through its steps, with ``check`` after each decision: its name, and the
+    problems that it found.
+    """
     run = world.run
     world.ask(steps.PREFLIGHT)
     problems = steps.preflight_problems(run, forks=5)
@@ -223,12 +271,16 @@ def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None])
 def test_an_honest_run_goes_on(left_behind: bool, probe: bool) -> None:
     world = World(state(left_behind, probe, 5.0), lambda step, host, question: truth(host, question))
     rotate(world, lambda world, step, problems: pytest.fail(f"{step}: {problems}") if problems else None)
-    assert {step for step, host, question in world.asked} == set(steps.STEPS) - {steps.GO_BACK} - (set() if probe else {steps.SEND, steps.ARRIVALS})
+    assert {step for step, host, question in world.asked} == set(steps.STEPS) - {steps.GO_BACK} - (
+        set() if probe else {steps.SEND, steps.ARRIVALS}
+    )
 
 
 @runs
 @given(states, st.data())
-def test_whatever_hosts_answer_the_run_goes_on_only_with_what_each_has_proven(state: Result, data: st.DataObject) -> None:
+def test_whatever_hosts_answer_the_run_goes_on_only_with_what_each_has_proven(
+    state: Result, data: st.DataObject
+) -> None:
     rotate(World(state, anything(data)), check_decision)
 
 
@@ -242,24 +294,39 @@ def test_one_answer_that_is_missing_stops_the_run(left_behind: bool, missing: st
         def tell(step: str, host: str, question: Question, place: t.Any = place) -> t.Any:
             if (step, host, question.name) != place:
                 return truth(host, question)
-            return {"lost": None, "unasked": Unasked, "failed": {"failed": True, "msg": "no"}, "undigested": {**truth(host, question), "digest": {}}}[missing]
+            return {
+                "lost": None,
+                "unasked": Unasked,
+                "failed": {"failed": True, "msg": "no"},
+                "undigested": {**truth(host, question), "digest": {}},
+            }[missing]
 
         rotate(World(state(left_behind, True, 5.0), tell), check_decision)
 
 
 def check_decision(world: World, step: str, problems: t.Sequence[str]) -> None:
-    """The problems are told in words, and there are some where not every host has proven with its own answers that it did the step."""
+    """The problems are told in words, and there are some where not every host has proven with its
+    own answers that it did the step.
+    """
     run, expected = world.run, world.run.expected
     assert is_text(problems)
-    text = decisions.report(problems, step, expected, run.results(steps.CUT_OVER, "sadb"), run.results(steps.GO_BACK, "back"))
+    text = decisions.report(
+        problems, step, expected, run.results(steps.CUT_OVER, "sadb"), run.results(steps.GO_BACK, "back")
+    )
     assert all(sign.isprintable() or sign == "\n" for sign in text + decisions.report(problems, step, expected))
     behind = [host for host in HOSTS if expected["hosts"][host]["left_behind"]]
     proven = {
         steps.PREFLIGHT: all(world.good(steps.PREFLIGHT, host, steps.PREFLIGHT) for host in HOSTS),
-        steps.STAGE: all(world.good(step, host, "next") and (host not in behind or world.good(step, host, "replaced")) for host in HOSTS),
+        steps.STAGE: all(
+            world.good(step, host, "next") and (host not in behind or world.good(step, host, "replaced"))
+            for host in HOSTS
+        ),
         steps.CUT_OVER: all(has_switched(world, host) for host in HOSTS),
         steps.PERSIST: all(
-            world.good(step, host, "file") and holds(world, step, host, "file") and (host not in behind or world.good(step, host, "removal")) for host in HOSTS
+            world.good(step, host, "file")
+            and holds(world, step, host, "file")
+            and (host not in behind or world.good(step, host, "removal"))
+            for host in HOSTS
         ),
         steps.GO_BACK: False,
     }
@@ -309,13 +376,19 @@ def test_every_host_that_may_have_switched_is_asked_to_go_back(state: Result, da
         world.results.pop((steps.GO_BACK, host), None)
     world.ask(steps.GO_BACK)
     asked = {host for step, host, question in world.asked if (step, question) == (steps.CUT_OVER, "sadb")}
-    assert asked == {host for host in HOSTS if (steps.GO_BACK, host, "back") in world.asked and world.good(steps.GO_BACK, host, "back")}
+    assert asked == {
+        host
+        for host in HOSTS
+        if (steps.GO_BACK, host, "back") in world.asked and world.good(steps.GO_BACK, host, "back")
+    }
 
 
 @pytest.mark.parametrize("liar", HOSTS)
 @runs
 @given(states, st.data())
-def test_nothing_that_a_host_answers_stands_in_a_question_to_another(liar: str, state: Result, data: st.DataObject) -> None:
+def test_nothing_that_a_host_answers_stands_in_a_question_to_another(
+    liar: str, state: Result, data: st.DataObject
+) -> None:
     """What a host says may decide whether another is asked, but not what."""
     lies = data.draw(st.sampled_from([anything(data), plausible]))
 

@@ -9,8 +9,8 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._run import Run, choose, run_problems
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import Run, choose, run_problems
 
 PAIR, OTHER = read_connections(
     [
@@ -24,7 +24,13 @@ GOOD = Run(ALL, ALL, ALL, "linear", dict.fromkeys(ALL, "ssh"))
 
 @pytest.mark.parametrize(
     ("hosts", "only", "names"),
-    [("abc", [], ["pair", "other"]), ("a", [], ["pair"]), ("c", [], ["other"]), ("abc", ["other"], ["other"]), ("", ["pair"], ["pair"])],
+    [
+        ("abc", [], ["pair", "other"]),
+        ("a", [], ["pair"]),
+        ("c", [], ["other"]),
+        ("abc", ["other"], ["other"]),
+        ("", ["pair"], ["pair"]),
+    ],
 )
 def test_connections_of_a_run(hosts: str, only: list[str], names: list[str]) -> None:
     assert [connection.name for connection in choose([PAIR, OTHER], set(hosts), only)] == names
@@ -39,7 +45,12 @@ def test_a_run_without_connections_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "run",
-    [GOOD, GOOD._replace(strategy="ansible.builtin.linear"), GOOD._replace(transports={}), GOOD._replace(transports={"a": "community.docker.docker"})],
+    [
+        GOOD,
+        GOOD._replace(strategy="ansible.builtin.linear"),
+        GOOD._replace(transports={}),
+        GOOD._replace(transports={"a": "community.docker.docker"}),
+    ],
 )
 def test_runs_that_keep_peers_together_are_fit(run: Run) -> None:
     assert run_problems([PAIR, OTHER], run) == []
@@ -52,7 +63,11 @@ def test_runs_that_keep_peers_together_are_fit(run: Run) -> None:
         ({"inventory": frozenset("bc")}, ["connection pair, endpoint a: this host is not in the inventory"]),
         (
             {"batch": frozenset("a")},
-            ["connection pair, endpoint b: serial splits", "connection other, endpoint b: serial splits", "connection other, endpoint c: serial"],
+            [
+                "connection pair, endpoint b: serial splits",
+                "connection other, endpoint b: serial splits",
+                "connection other, endpoint c: serial",
+            ],
         ),
         ({"strategy": "free"}, ["strategy: the strategy free lets one host run ahead"]),
         ({"strategy": "ansible.builtin.host_pinned"}, ["strategy: the strategy ansible.builtin.host_pinned"]),

@@ -13,7 +13,7 @@ import pytest
 from ansible import constants as C
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
-from ansible_collections.ipsec.manual.plugins.plugin_utils._run_record import SKIPPED, UNANSWERED, RunRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import SKIPPED, UNANSWERED, RunRecord
 
 
 @pytest.fixture
@@ -42,7 +42,9 @@ def test_a_question_without_an_answer_counts_as_unanswered(record: RunRecord) ->
     record.note("step", "a", "first", {"changed": True})
     record.put("step", "a", "second")
     found = record.answers("step", "a")
-    assert found.get("first") == {"changed": True} and found.get("second") == UNANSWERED and found.get("third") == SKIPPED
+    assert (
+        found.get("first") == {"changed": True} and found.get("second") == UNANSWERED and found.get("third") == SKIPPED
+    )
     # Of a step with several questions the last one counts.
     assert 0 < found.answered <= found.asked
     record.note("step", "a", "second", {})
@@ -56,7 +58,9 @@ def test_hosts_and_steps_are_kept_apart_whatever_their_names(record: RunRecord) 
     record.begin({})
     for number, host in enumerate(("a", "a.b", "../a", "a/b", "ä", "a%2Fb")):
         record.note("step", host, "question", {"number": number})
-    assert [record.answers("step", host).get("question")["number"] for host in ("a", "a.b", "../a", "a/b", "ä", "a%2Fb")] == list(range(6))
+    assert [
+        record.answers("step", host).get("question")["number"] for host in ("a", "a.b", "../a", "a/b", "ä", "a%2Fb")
+    ] == list(range(6))
 
 
 def test_nobody_else_can_read_it(record: RunRecord) -> None:
@@ -70,7 +74,11 @@ def test_nobody_else_can_read_it(record: RunRecord) -> None:
 def test_what_a_killed_run_left_is_removed_a_day_later(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(C, "DEFAULT_LOCAL_TMP", str(tmp_path / "ansible-local-1own"))
     left = {}
-    for name, age in (("ansible-local-4194399old", 90000), ("ansible-local-4194399new", 60), (f"ansible-local-{os.getpid()}alive", 90000)):
+    for name, age in (
+        ("ansible-local-4194399old", 90000),
+        ("ansible-local-4194399new", 60),
+        (f"ansible-local-{os.getpid()}alive", 90000),
+    ):
         left[name] = tmp_path / name / "ipsec.manual.rotation"
         left[name].mkdir(parents=True)
         os.utime(left[name], (time.time() - age, time.time() - age))

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import algorithms, association, grammar, keys, language
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Encapsulation, Lifetimes, Mark, Selector, build
-from ansible_collections.ipsec.manual.plugins.module_utils._core.script import Step, Subject
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program.script import Step, Subject
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, keys, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Encapsulation,
+    Lifetimes,
+    Mark,
+    Selector,
+    build,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import grammar, language
 
 KEYED_ENCRYPTION = [row for row in algorithms.ALGORITHMS if row.kind == algorithms.ENCRYPTION and row.key_bits]
 AUTHENTICATIONS = [row for row in algorithms.ALGORITHMS if row.kind == algorithms.AUTHENTICATION]
@@ -20,7 +27,7 @@ UINT32 = st.integers(0, 2**32 - 1)
 
 def addresses(width):
     return st.binary(min_size=width, max_size=width).filter(
-        lambda address: any(address) and not association.is_multicast(address) and address[:12] != bytes(10) + b"\xff\xff"
+        lambda address: any(address) and not model.is_multicast(address) and address[:12] != bytes(10) + b"\xff\xff"
     )
 
 
@@ -60,7 +67,9 @@ EXTRAS = st.fixed_dictionaries(
 def possible(extra, lifetimes):
     """Without an idle limit above the others."""
     given = {field: limit for field, limit in lifetimes._asdict().items() if limit}
-    return {field: text for field, text in extra.items() if not list(language.limit_problems({**given, field: text}, ()))}
+    return {
+        field: text for field, text in extra.items() if not list(language.limit_problems({**given, field: text}, ()))
+    }
 
 
 @st.composite
@@ -78,13 +87,21 @@ def associations(draw, target="linux"):
     tunnel = draw(st.booleans())
     inner = draw(st.sampled_from([4, 16])) if tunnel else width
     esn = linux and draw(st.booleans())
-    both_networks = (*draw(networks(inner)), *draw(networks(inner))) if tunnel or (linux and draw(st.booleans())) else (b"", 0, b"", 0)
+    both_networks = (
+        (*draw(networks(inner)), *draw(networks(inner)))
+        if tunnel or (linux and draw(st.booleans()))
+        else (b"", 0, b"", 0)
+    )
     direction = draw(st.sampled_from(["", "inbound", "outbound"]))
     mask = draw(UINT32)
     fields = {
         "source": draw(st.one_of(st.just(b""), addresses(width))),
         "mode": "tunnel" if tunnel else "transport",
-        "icv_bits": draw(st.sampled_from(protecting.icv_bits if linux else protecting.icv_bits[:1])) if protecting is not None else 0,
+        "icv_bits": (
+            draw(st.sampled_from(protecting.icv_bits if linux else protecting.icv_bits[:1]))
+            if protecting is not None
+            else 0
+        ),
         "replay_window": draw(st.integers(1 if esn and direction != "outbound" else 0, 4096 if linux else 255)),
         "esn": esn,
         "lifetimes": draw(limits()),
@@ -93,7 +110,11 @@ def associations(draw, target="linux"):
     }
     fields["extra"] = tuple(sorted(possible(draw(EXTRAS), fields["lifetimes"]).items()))
     if linux:
-        fields.update(reqid=draw(UINT32), if_id=draw(UINT32), mark=draw(st.one_of(st.none(), st.just(Mark(draw(UINT32) & mask, mask)))))
+        fields.update(
+            reqid=draw(UINT32),
+            if_id=draw(UINT32),
+            mark=draw(st.one_of(st.none(), st.just(Mark(draw(UINT32) & mask, mask)))),
+        )
     else:
         fields["lifetimes"] = fields["lifetimes"]._replace(soft_packets=0, hard_packets=0)
     if protocol == "esp" and draw(st.booleans()):
@@ -106,12 +127,15 @@ def associations(draw, target="linux"):
     if cipher is not None:
         fields.update(encryption=cipher.name, encryption_key=draw(good_keys(cipher)))
     if integrity is not None:
-        fields.update(authentication=integrity.name, authentication_key=draw(good_keys(integrity).filter(lambda key: key != fields.get("encryption_key"))))
+        fields.update(
+            authentication=integrity.name,
+            authentication_key=draw(good_keys(integrity).filter(lambda key: key != fields.get("encryption_key"))),
+        )
     return build(protocol, draw(st.integers(256, 2**32 - 1)), draw(addresses(width)), **fields)
 
 
 def together(sas):
-    return not association.set_problems(sas)
+    return not model.set_problems(sas)
 
 
 @st.composite
@@ -123,8 +147,13 @@ def steps(draw):
     if row.name in grammar.FIELDS_OF_COMMAND:
         return draw(steps_about_one(row))
     types = {grammar.NO_TYPE: [""], grammar.ANY_TYPE: ["", "esp", "ah"], grammar.ANY_TYPE_OR_NONE: ["", "esp", "ah"]}
-    words = {grammar.FILE_NAME: st.one_of(st.just(""), WORDS), grammar.TOPIC: st.sampled_from(["", "attr", *grammar.COMMAND_BY_WORD])}
-    return Step(row.name, 0, protocol=draw(st.sampled_from(types[row.type])), word=draw(words.get(row.takes, st.just(""))))
+    words = {
+        grammar.FILE_NAME: st.one_of(st.just(""), WORDS),
+        grammar.TOPIC: st.sampled_from(["", "attr", *grammar.COMMAND_BY_WORD]),
+    }
+    return Step(
+        row.name, 0, protocol=draw(st.sampled_from(types[row.type])), word=draw(words.get(row.takes, st.just("")))
+    )
 
 
 @st.composite
@@ -142,6 +171,6 @@ def steps_about_one(draw, row):
         draw(st.sampled_from(["", "inbound", "outbound"])),
     )
     fields = grammar.FIELDS_OF_COMMAND[row.name]
-    lifetimes = draw(limits()) if "hard_bytes" in fields else association.NO_LIFETIMES
+    lifetimes = draw(limits()) if "hard_bytes" in fields else model.NO_LIFETIMES
     extra = {field: text for field, text in possible(draw(EXTRAS), lifetimes).items() if field in fields}
     return Step(row.name, 0, None, subject, lifetimes, tuple(sorted(extra.items())))

@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import algorithms
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, AUTHENTICATION, ENCRYPTION
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
+    ALGORITHMS,
+    AUTHENTICATION,
+    ENCRYPTION,
+)
 
 # kind, number, names, size of encrkey or authkey in bits, default ICV in bits: the ipsecalgs table of illumos.
 ILLUMOS = [
@@ -31,7 +35,8 @@ ILLUMOS = [
     (ENCRYPTION, 19, "aes-gcm12", (160, 224, 288), 96),
     (ENCRYPTION, 20, "aes-gcm aes-gcm16", (160, 224, 288), 128),
 ]
-# Linux name, size of the key with its salt in bits, default ICV in bits: net/xfrm/xfrm_algo.c, with RFC 4868's ICV where the kernel's own is a draft's.
+# Linux name, size of the key with its salt in bits, default ICV in bits: net/xfrm/xfrm_algo.c, with
+# RFC 4868's ICV where the kernel's own is a draft's.
 LINUX = [
     ("hmac(md5)", (128,), 96),
     ("hmac(sha1)", (160,), 96),

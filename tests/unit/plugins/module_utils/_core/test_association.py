@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, Problems
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Encapsulation,
     Lifetimes,
     Mark,
@@ -24,7 +25,6 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
     problems,
     set_problems,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, Problems
 
 ENIGMA = pack_address("192.168.116.16")
 PARTYM = pack_address("192.168.13.213")
@@ -55,17 +55,25 @@ def good_ah(**changes):
 
 
 def gcm(**changes):
-    return good(**{"encryption": "aes-gcm", "encryption_key": GCM, "authentication": "", "authentication_key": b"", **changes})
+    return good(
+        **{"encryption": "aes-gcm", "encryption_key": GCM, "authentication": "", "authentication_key": b"", **changes}
+    )
 
 
-@pytest.mark.parametrize("text", ["192.0.2.1", "0.0.0.0", "255.255.255.255", "::", "::1", "2001:db8::1", "fe80::1:2:3:4"])
+@pytest.mark.parametrize(
+    "text", ["192.0.2.1", "0.0.0.0", "255.255.255.255", "::", "::1", "2001:db8::1", "fe80::1:2:3:4"]
+)
 def test_addresses_survive_packing(text):
     assert format_address(pack_address(text)) == text
 
 
 @given(st.ip_addresses())
 def test_any_address_packs_as_the_standard_library_packs_it(address):
-    expected = address.ipv4_mapped.packed if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped else address.packed
+    expected = (
+        address.ipv4_mapped.packed
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped
+        else address.packed
+    )
     assert pack_address(str(address)) == expected
 
 
@@ -73,7 +81,19 @@ def test_a_mapped_address_is_ipv4():
     assert pack_address("::ffff:192.0.2.1") == pack_address("192.0.2.1")
 
 
-NO_ADDRESSES = ["", "partym", "10.1", "256.1.1.1", "192.0.2.1/24", "1.2.3.4.5", "fe80::1%eth0", "::g", "1.2.3.4\0", "\u0661.2.3.4", " 1.2.3.4"]
+NO_ADDRESSES = [
+    "",
+    "partym",
+    "10.1",
+    "256.1.1.1",
+    "192.0.2.1/24",
+    "1.2.3.4.5",
+    "fe80::1%eth0",
+    "::g",
+    "1.2.3.4\0",
+    "\u0661.2.3.4",
+    " 1.2.3.4",
+]
 
 
 @pytest.mark.parametrize("text", NO_ADDRESSES)
@@ -90,7 +110,11 @@ def test_what_is_no_literal_address_is_refused(text):
         ({"encryption": "", "encryption_key": b""}, "encryption", "null"),
         ({}, "icv_bits", 128),
         ({"icv_bits": 96}, "icv_bits", 96),
-        ({"encryption": "aes-gcm8", "encryption_key": GCM, "authentication": "", "authentication_key": b""}, "icv_bits", 64),
+        (
+            {"encryption": "aes-gcm8", "encryption_key": GCM, "authentication": "", "authentication_key": b""},
+            "icv_bits",
+            64,
+        ),
         ({"authentication": "", "authentication_key": b""}, "icv_bits", 0),
         ({"selector": Selector()}, "selector", None),
         ({"selector": Selector(bytes(4), 0, bytes(4), 0)}, "selector", None),
@@ -129,7 +153,7 @@ def test_an_sa_is_built_in_its_one_normal_form(given_fields, field, value):
 )
 def test_a_good_sa_has_no_problem(sa):
     assert problems(sa) == []
-    association.check(sa)
+    model.check(sa)
 
 
 @pytest.mark.parametrize(
@@ -145,19 +169,39 @@ def test_a_good_sa_has_no_problem(sa):
         (good(source=pack_address("ff02::1"), destination=ENIGMA6), "source", "multicast"),
         (good(encryption_key=AES[:-1]), "encryption_key", "found 248 bits (62 hex digits)"),
         (good(encryption_key=b""), "encryption_key", "none is given"),
-        (good(authentication_key=SHA[:20]), "authentication_key", "256 bits (64 hex digits), found 160 bits (40 hex digits)"),
+        (
+            good(authentication_key=SHA[:20]),
+            "authentication_key",
+            "256 bits (64 hex digits), found 160 bits (40 hex digits)",
+        ),
         (good(authentication_key=bytes(32)), "authentication_key", "one byte repeated"),
         (good(authentication_key=AES), "authentication_key", "one key serves both"),
         (good(encryption="cbc(camellia)"), "encryption_algorithm", "unknown encryption algorithm"),
-        (good(encryption="", encryption_key=AES, authentication=""), "encryption_key", "without an encryption algorithm"),
+        (
+            good(encryption="", encryption_key=AES, authentication=""),
+            "encryption_key",
+            "without an encryption algorithm",
+        ),
         (good(authentication="", authentication_key=SHA), "authentication_key", "without an authentication algorithm"),
-        (good(encryption="", encryption_key=b"", authentication="", authentication_key=b""), "encryption_algorithm", "ESP needs"),
-        (good(encryption="null", encryption_key=b"", authentication="", authentication_key=b""), "authentication_algorithm", "protects nothing"),
+        (
+            good(encryption="", encryption_key=b"", authentication="", authentication_key=b""),
+            "encryption_algorithm",
+            "ESP needs",
+        ),
+        (
+            good(encryption="null", encryption_key=b"", authentication="", authentication_key=b""),
+            "authentication_algorithm",
+            "protects nothing",
+        ),
         (good(encryption="null", encryption_key=AES), "encryption_key", "takes no key"),
         (good(protocol="ah"), "encryption_algorithm", "AH cannot encrypt"),
         (good_ah(authentication="", authentication_key=b""), "authentication_algorithm", "AH needs"),
         (gcm(), "encryption_algorithm", "RFC 8221"),
-        (gcm(authentication="hmac-sha256", authentication_key=SHA), "authentication_algorithm", "brings its own integrity"),
+        (
+            gcm(authentication="hmac-sha256", authentication_key=SHA),
+            "authentication_algorithm",
+            "brings its own integrity",
+        ),
         (good(icv_bits=64), "icv_bits", "no ICV of 64 bits"),
         (good(authentication="", authentication_key=b"", icv_bits=96), "icv_bits", "without integrity"),
         (good(mode="beet"), "mode", "unknown mode"),
@@ -171,8 +215,16 @@ def test_a_good_sa_has_no_problem(sa):
         (good(tfc_padding=1 << 16, mode="tunnel"), "tfc_padding", "cannot be padded to 65536 octets"),
         (good(tfc_padding=-1, mode="tunnel"), "tfc_padding", "cannot be padded to -1 octets"),
         (good(nat_keepalive=20, direction="outbound"), "nat_keepalive", "only an outbound SA in UDP"),
-        (good(nat_keepalive=20, encapsulation=Encapsulation(4500, 4500)), "nat_keepalive", "only an outbound SA in UDP"),
-        (good(nat_keepalive=20, direction="inbound", encapsulation=Encapsulation(4500, 4500)), "nat_keepalive", "only an outbound SA in UDP"),
+        (
+            good(nat_keepalive=20, encapsulation=Encapsulation(4500, 4500)),
+            "nat_keepalive",
+            "only an outbound SA in UDP",
+        ),
+        (
+            good(nat_keepalive=20, direction="inbound", encapsulation=Encapsulation(4500, 4500)),
+            "nat_keepalive",
+            "only an outbound SA in UDP",
+        ),
         (
             good(nat_keepalive=20, direction="outbound", replay_window=32, encapsulation=Encapsulation(4500, 4500)),
             "nat_keepalive",
@@ -186,10 +238,18 @@ def test_a_good_sa_has_no_problem(sa):
         (good(lifetimes=Lifetimes(hard_usetime=1 << 64)), "hard_usetime", "64 bits"),
         (good_ah(encapsulation=Encapsulation(4500, 4500)), "encapsulation", "only ESP"),
         (good(selector=Selector(pack_address("10.1.0.1"), 16)), "selector source", "outside its prefix"),
-        (good(selector=Selector(destination=pack_address("10.1.0.0"), destination_prefix=33)), "selector destination", "longer than the address"),
+        (
+            good(selector=Selector(destination=pack_address("10.1.0.0"), destination_prefix=33)),
+            "selector destination",
+            "longer than the address",
+        ),
         (good(selector=Selector(pack_address("10.0.0.0"), 8, ENIGMA6, 128)), "selector", "mixes address families"),
         (good(selector=Selector(ENIGMA6, 128)), "selector", "transport mode cannot carry another address family"),
-        (good(encapsulation=Encapsulation(4500, 4500, nat_remote=ENIGMA6)), "nat_remote", "2001:db8::16 cannot be the address before translation"),
+        (
+            good(encapsulation=Encapsulation(4500, 4500, nat_remote=ENIGMA6)),
+            "nat_remote",
+            "2001:db8::16 cannot be the address before translation",
+        ),
         (good(encapsulation=Encapsulation(4500, 4500, nat_remote=bytes(4))), "nat_remote", "0.0.0.0 cannot be"),
         (good(encapsulation=Encapsulation(4500, 4500, nat_local=bytes(16))), "nat_local", ":: cannot be"),
         (good(selector=Selector(protocol=256)), "selector protocol", "no IP protocol"),
@@ -218,7 +278,7 @@ def test_an_icv_of_another_length_has_a_hint_that_helps(sa, hint):
 
 def test_all_problems_come_together():
     with pytest.raises(Problems) as caught:
-        association.check(good(spi=1, encryption_key=AES[1:], replay_window=9999))
+        model.check(good(spi=1, encryption_key=AES[1:], replay_window=9999))
     assert len(caught.value.problems) == 3
 
 
@@ -244,7 +304,7 @@ def test_counter_mode_is_taken_only_when_allowed():
     ],
 )
 def test_what_is_unwise_is_a_warning_of_its_own(sa, parts):
-    found = association.warnings(sa)
+    found = model.warnings(sa)
     assert len(found) == len(parts)
     assert all(part in warning for part, warning in zip(parts, found))
 
@@ -256,24 +316,35 @@ def test_the_identity_leaves_the_source_out_and_takes_the_mark_in():
 
 
 def test_the_owner_is_reqid_mark_and_if_id():
-    assert association.owner(good(reqid=7, if_id=9)) == (7, None, 9)
+    assert model.owner(good(reqid=7, if_id=9)) == (7, None, 9)
 
 
-@pytest.mark.parametrize("show", [repr, str, label, lambda sa: f"{sa}", lambda sa: f"{[sa]}", lambda sa: f"{problems(sa)}{association.fingerprints(sa)}"])
+@pytest.mark.parametrize(
+    "show",
+    [repr, str, label, lambda sa: f"{sa}", lambda sa: f"{[sa]}", lambda sa: f"{problems(sa)}{model.fingerprints(sa)}"],
+)
 def test_no_way_of_showing_an_sa_shows_a_key(show):
     text = show(good(icv_bits=7, esn=True))
-    assert not any(secret in text for secret in (AES.hex(), SHA.hex(), AES.hex()[:8], SHA.hex()[:8], repr(AES)[2:-1], repr(SHA)[2:-1]))
+    assert not any(
+        secret in text
+        for secret in (AES.hex(), SHA.hex(), AES.hex()[:8], SHA.hex()[:8], repr(AES)[2:-1], repr(SHA)[2:-1])
+    )
 
 
 def test_fingerprints_are_of_the_right_key_and_empty_for_none():
-    prints = association.fingerprints(good())
+    prints = model.fingerprints(good())
     assert prints["encryption"] != prints["authentication"] and all(len(print_) == 16 for print_ in prints.values())
-    assert association.fingerprints(good_ah())["encryption"] == ""
-    assert len(association.fingerprints(good(encryption="cbc(camellia)"))["encryption"]) == 16
+    assert model.fingerprints(good_ah())["encryption"] == ""
+    assert len(model.fingerprints(good(encryption="cbc(camellia)"))["encryption"]) == 16
 
 
 def another(number, **changes):
-    return good(spi=0x1000 + number, encryption_key=bytes([number, 1]) * 16, authentication_key=bytes([number, 2]) * 16, **changes)
+    return good(
+        spi=0x1000 + number,
+        encryption_key=bytes([number, 1]) * 16,
+        authentication_key=bytes([number, 2]) * 16,
+        **changes,
+    )
 
 
 def test_distinct_sas_go_together():
@@ -284,7 +355,8 @@ def test_distinct_sas_go_together():
 def test_one_identity_twice_is_named_with_both_places():
     found = set_problems([another(1), another(2), another(3)._replace(spi=0x1001)], ["first", "second", "third"])
     assert [str(wrong) for wrong in found] == [
-        "third: SPI 0x00001001 towards 192.168.13.213 is used twice for esp, first by first. Every SA towards one destination needs its own SPI."
+        "third: SPI 0x00001001 towards 192.168.13.213 is used twice for esp, first by first. Every SA towards one"
+        " destination needs its own SPI."
     ]
 
 

@@ -17,10 +17,22 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import command, display, login, protected, reference, script
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry
-from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import COMMAND_BY_WORD, COMMANDS, KEYWORDS, PROMPT
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd_text
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import protected
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import (
+    command,
+    display,
+    login,
+    reference,
+    script,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import text as spd_text
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import (
+    COMMAND_BY_WORD,
+    COMMANDS,
+    KEYWORDS,
+    PROMPT,
+)
 
 ROOT = Path(__file__).parents[5]
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
@@ -65,14 +77,19 @@ def test_what_is_refused_before_anything_is_touched(capsys, words, part):
 
 def run(*words, **streams):
     """The command in a process of its own, the core folder under its name."""
-    program = f"import sys; sys.path[:0] = {sys.path!r}; from {command.__name__} import main; sys.exit(main({list(words)!r}))"
+    program = (
+        f"import sys; sys.path[:0] = {sys.path!r}; from {command.__name__} import main; sys.exit(main({list(words)!r}))"
+    )
     return subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.PIPE, text=True, **streams)
 
 
 def test_output_that_cannot_be_written_is_one_error():
     with open("/dev/full", "w", encoding="ascii") as full:
         answer = run("help", stdout=full)
-    assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard output: it cannot be written (No space left on device)\n")
+    assert (answer.returncode, answer.stderr) == (
+        1,
+        "ipseckey: standard output: it cannot be written (No space left on device)\n",
+    )
     answer = run("help", preexec_fn=lambda: os.close(1))
     assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard output: it is closed\n")
 
@@ -80,10 +97,15 @@ def test_output_that_cannot_be_written_is_one_error():
 def test_input_that_cannot_be_read_is_one_error():
     answer = run("--allow-clear-text-login", preexec_fn=lambda: os.close(0))
     assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
-    assert answer.stderr.startswith("ipseckey: standard input: it is closed. Type commands at a terminal, or name a file")
+    assert answer.stderr.startswith(
+        "ipseckey: standard input: it is closed. Type commands at a terminal, or name a file"
+    )
     with open("/dev/null", "wb") as nothing:
         answer = run("--allow-clear-text-login", stdin=nothing)
-    assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard input: it cannot be read (Bad file descriptor)\n")
+    assert (answer.returncode, answer.stderr) == (
+        1,
+        "ipseckey: standard input: it cannot be read (Bad file descriptor)\n",
+    )
 
 
 def test_bytes_that_are_no_text_are_refused_and_the_prompt_goes_on():
@@ -94,16 +116,24 @@ def test_bytes_that_are_no_text_are_refused_and_the_prompt_goes_on():
         answer = run("--allow-clear-text-login", stdin=typed, stdout=subprocess.PIPE, env=strict)
     assert answer.returncode == 1 and answer.stdout.startswith("quit\n")
     assert (
-        answer.stderr.startswith("ipseckey: command 1, line 1, column 1: the byte 0xff stands where only ASCII is allowed") and answer.stderr.count("\n") == 1
+        answer.stderr.startswith(
+            "ipseckey: command 1, line 1, column 1: the byte 0xff stands where only ASCII is allowed"
+        )
+        and answer.stderr.count("\n") == 1
     )
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_errors_that_cannot_be_told_change_no_status(unbuffered):
     with open("/dev/full", "w", encoding="ascii") as full:
-        program = f"import sys; sys.path[:0] = {sys.path!r}; from {command.__name__} import main; sys.exit(main(['flush', 'NONSENSE']))"
+        program = (
+            f"import sys; sys.path[:0] = {sys.path!r}; from {command.__name__} import main; sys.exit(main(['flush',"
+            " 'NONSENSE']))"
+        )
         environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
-        assert subprocess.run([sys.executable, "-c", program], check=False, stderr=full, env=environment).returncode == 1
+        assert (
+            subprocess.run([sys.executable, "-c", program], check=False, stderr=full, env=environment).returncode == 1
+        )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can have files that are safe")
@@ -155,7 +185,13 @@ def test_the_prompt_goes_on_after_trouble_and_tells_it(monkeypatch, capsys):
 
 
 def test_a_clear_text_login_is_found_among_the_ancestors(tmp_path):
-    for pid, name, parent in ((9, "sh) S 1 (", 8), (8, "login", 7), (7, "in.telnetd", 1), (5, "sshd", 1), (1, "init", 0)):
+    for pid, name, parent in (
+        (9, "sh) S 1 (", 8),
+        (8, "login", 7),
+        (7, "in.telnetd", 1),
+        (5, "sshd", 1),
+        (1, "init", 0),
+    ):
         (tmp_path / str(pid)).mkdir()
         (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S {parent} 0 0\n")
     assert login.clear_text_server(9, str(tmp_path)) == "in.telnetd"
@@ -170,7 +206,9 @@ def test_what_was_generated_is_current(name, made):
 
 def completed(*words):
     """What bash would offer for the last word."""
-    script = 'source "$1"; shift; COMP_WORDS=(ipseckey "$@"); COMP_CWORD=$#; _ipseckey; printf "%s\\n" "${COMPREPLY[@]}"'
+    script = (
+        'source "$1"; shift; COMP_WORDS=(ipseckey "$@"); COMP_CWORD=$#; _ipseckey; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
     command = ["bash", "-c", script, "bash", str(ROOT / "docs" / "ipseckey.bash"), *words]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not answer.stderr
@@ -231,7 +269,9 @@ def test_completion_knows_what_may_follow():
     assert "encrkey" not in reference.completions(["add", "esp", "encrkey", KEY], PROMPT)
     assert "authkey" not in reference.completions(["get", "esp"], PROMPT)
     assert reference.completions(["frobnicate"], PROMPT) == []
-    assert "attr" in reference.completions(["help"], PROMPT) and reference.completions(["add", "esp", "encap"], PROMPT) == ["udp"]
+    assert "attr" in reference.completions(["help"], PROMPT) and reference.completions(
+        ["add", "esp", "encap"], PROMPT
+    ) == ["udp"]
 
 
 def test_keys_are_shown_only_where_asked_for():

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import display
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import display
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     FLAGS,
     Counters,
     Encapsulation,
@@ -47,7 +47,9 @@ FULL = SecurityAssociation(
     nat_keepalive=20,
 )
 COUNTERS = Counters(bytes=5, packets=1, add_time=1000, use_time=1001, sequence_in=6)
-BARE = SecurityAssociation("ah", 0x1002, bytes(16), bytes(15) + b"\1", authentication="x-of-this-kernel", authentication_key=KEY)
+BARE = SecurityAssociation(
+    "ah", 0x1002, bytes(16), bytes(15) + b"\1", authentication="x-of-this-kernel", authentication_key=KEY
+)
 
 BLOCK = """\
 Base message (version 2) type GET, SA type ESP.
@@ -121,4 +123,11 @@ def test_an_sa_of_an_algorithm_that_only_this_kernel_knows():
     assert "SA: flags = <  >" in text and "first used" not in text and "RPL" not in text and "OTH" not in text
     assert "DST: AF_INET6: port 0, ::1." in text
     found = display.record(Entry(BARE, Counters(), True))
-    assert found["larval"] is True and not {"encryption_algorithm", "reqid", "mark", "selector", "lifetimes", "flags"} & set(found)
+    assert found["larval"] is True and not {
+        "encryption_algorithm",
+        "reqid",
+        "mark",
+        "selector",
+        "lifetimes",
+        "flags",
+    } & set(found)

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import script
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry, Lifetimes
-from ansible_collections.ipsec.manual.plugins.module_utils._core.effect import effect
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program.effect import effect
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, Lifetimes
 
 ONE = "esp spi 0x1001 dst 192.0.2.2"
 
@@ -49,7 +49,11 @@ def test_what_comes_and_goes_is_never_there():
 
 def test_what_can_fail_comes_before_what_cannot():
     text = f"delete {ONE}\n{add(0x1003, '3')}\ndelete esp spi 0x1002 dst 192.0.2.2\n{add(0x1002, '4')}"
-    assert [operation.kind for operation in result(text, entry(), entry(0x1002, "2")).operations] == ["replace", "add", "delete"]
+    assert [operation.kind for operation in result(text, entry(), entry(0x1002, "2")).operations] == [
+        "replace",
+        "add",
+        "delete",
+    ]
 
 
 def test_flush_takes_its_type_and_no_reservation_without_an_spi():

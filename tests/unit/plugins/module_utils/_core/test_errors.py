@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import errors
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, Problems, TextError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
+    InputError,
+    IpsecError,
+    Problems,
+    TextError,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,19 @@ def test_several_problems_are_raised_together_each_on_its_line():
     assert len(caught.value.problems) == 2
 
 
-@pytest.mark.parametrize("word", ["10.0.0.256", "0x8bcd14", "2001:db8:8bcd:1407::zz", "no-such-host.invalid", "hmac-sha256", "123456789012345", "", "x" * 40])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "10.0.0.256",
+        "0x8bcd14",
+        "2001:db8:8bcd:1407::zz",
+        "no-such-host.invalid",
+        "hmac-sha256",
+        "123456789012345",
+        "",
+        "x" * 40,
+    ],
+)
 def test_a_word_that_is_no_key_is_shown(word):
     assert errors.shown(word) == repr(word)
 
@@ -63,7 +80,10 @@ def test_a_long_word_is_cut():
 
 
 @pytest.mark.parametrize("separator", ["", ":", "-", ".", "_"])
-@given(key=st.binary(min_size=8, max_size=40), around=st.sampled_from([("", ""), ("0x", ""), ("", "/128"), ("encrkey=", "")]))
+@given(
+    key=st.binary(min_size=8, max_size=40),
+    around=st.sampled_from([("", ""), ("0x", ""), ("", "/128"), ("encrkey=", "")]),
+)
 def test_whatever_may_be_a_key_is_hidden(separator, key, around):
     text = around[0] + separator.join(f"{byte:02x}" for byte in key) + around[1]
     shown = errors.shown(text)

@@ -10,12 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association, guarding
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Mark, Selector, pack_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import direction_of
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Template
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import association_sets, associations, policy_sets
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model as association
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark, Selector, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import direction_of
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import guarding, kernel
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Template
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import (
+    association_sets,
+    associations,
+    policy_sets,
+)
 
 HERE, THERE, OTHER = (pack_address(f"192.0.2.{end}") for end in (1, 2, 3))
 HERE_6, THERE_6 = (pack_address(f"2001:db8::{end}") for end in (1, 2))
@@ -31,11 +35,18 @@ def sa(source=HERE, destination=THERE, protocol="esp", **fields):
 
 
 def selector(source=HERE, destination=THERE, *traffic):
-    return Selector(source, len(source) * 8 * any(source), destination, len(destination) * 8 * any(destination), *traffic)
+    return Selector(
+        source, len(source) * 8 * any(source), destination, len(destination) * 8 * any(destination), *traffic
+    )
 
 
 def out(*templates, source=HERE, destination=THERE, traffic=(), direction="out", **fields):
-    return spd.build(direction, fields.pop("selector", selector(source, destination, *traffic)), templates or [Template("esp")], **fields)
+    return kernel.build(
+        direction,
+        fields.pop("selector", selector(source, destination, *traffic)),
+        templates or [Template("esp")],
+        **fields,
+    )
 
 
 def arriving(*templates, source=THERE, destination=HERE, **fields):
@@ -95,7 +106,11 @@ USES = [
     (sa(mode="tunnel"), out(TUNNEL._replace(source=OTHER), selector=NETWORKS), False),
     (sa(mode="tunnel"), out(), False),
     (sa(), out(TUNNEL, selector=NETWORKS), False),
-    (sa(mode="tunnel"), out(TUNNEL, selector=Selector(*network("2001:db8:1::", 48), *network("2001:db8:2::", 48))), True),
+    (
+        sa(mode="tunnel"),
+        out(TUNNEL, selector=Selector(*network("2001:db8:1::", 48), *network("2001:db8:2::", 48))),
+        True,
+    ),
     # AH around a tunnel goes between the tunnel's ends.
     (sa(protocol="ah"), out(TUNNEL, Template("ah"), selector=NETWORKS), True),
     # Groups.
@@ -123,7 +138,11 @@ def test_an_outbound_sa_is_used_where_the_kernel_would_take_it(association, poli
         (sa(THERE, HERE, direction="outbound"), arriving(), False),
         (sa(THERE, HERE), out(), False),
         (sa(ANY, GROUP), arriving(source=ANY, destination=GROUP), True),
-        (sa(THERE, HERE, mode="tunnel"), out(Template("esp", "tunnel", THERE, HERE), selector=NETWORKS, direction="fwd"), True),
+        (
+            sa(THERE, HERE, mode="tunnel"),
+            out(Template("esp", "tunnel", THERE, HERE), selector=NETWORKS, direction="fwd"),
+            True,
+        ),
         (sa(THERE, HERE), arriving()._replace(templates=()), False),
     ],
 )
@@ -134,7 +153,12 @@ def test_a_policy_guards_what_could_serve_it_in_any_direction(association, polic
 def test_only_what_leaves_needs_a_policy():
     sas = [sa(), sa(THERE, HERE), sa(OTHER, GROUP), sa(OTHER, THERE)]
     assert guarding.uncovered(sas, [], LOCAL) == [sa()] + [sa(OTHER, THERE)]
-    assert guarding.uncovered([sa(OTHER, THERE, direction="inbound"), sa(ANY, GROUP, direction="inbound"), sa(ANY, HERE)], [], LOCAL) == []
+    assert (
+        guarding.uncovered(
+            [sa(OTHER, THERE, direction="inbound"), sa(ANY, GROUP, direction="inbound"), sa(ANY, HERE)], [], LOCAL
+        )
+        == []
+    )
 
 
 def test_both_sas_of_a_bundle_need_it():
@@ -147,26 +171,36 @@ def test_before_the_network_is_up_the_policies_tell_which_end_is_here():
     covered = [sa(), sa(THERE, HERE)]
     assert guarding.uncovered(covered, [out()], BOOTING) == []
     assert guarding.uncovered(covered, [arriving()], BOOTING) == [sa()]
-    assert guarding.uncovered([*covered, sa(HERE, OTHER), sa(OTHER, HERE)], [out(), arriving()], BOOTING) == [sa(HERE, OTHER)]
+    assert guarding.uncovered([*covered, sa(HERE, OTHER), sa(OTHER, HERE)], [out(), arriving()], BOOTING) == [
+        sa(HERE, OTHER)
+    ]
     assert guarding.uncovered(covered, [], BOOTING) == covered
     # An SA to itself that everybody shares, and one that says its way.
     assert guarding.uncovered([sa(ANY, HERE), sa(ANY, THERE)], [out(), arriving()], BOOTING) == []
-    assert guarding.uncovered([sa(THERE, HERE, direction="inbound"), sa(direction="outbound")], [], BOOTING) == [sa(direction="outbound")]
+    assert guarding.uncovered([sa(THERE, HERE, direction="inbound"), sa(direction="outbound")], [], BOOTING) == [
+        sa(direction="outbound")
+    ]
     groups = [sa(ANY, GROUP), sa(HERE, GROUP, spi=0x1002)]
     assert guarding.uncovered(groups, [arriving(source=ANY, destination=GROUP)], BOOTING) == [sa(ANY, GROUP)]
     assert guarding.uncovered(groups, [], BOOTING) == groups
     # A policy for everything, which tells no end: nothing is taken for received.
     wide = out(Template("esp", reqid=5), selector=Selector(ANY, 0, ANY, 0))
-    assert guarding.uncovered([sa(reqid=5), sa(THERE, HERE, reqid=5), sa(spi=0x1003)], [wide], BOOTING) == [sa(spi=0x1003)]
+    assert guarding.uncovered([sa(reqid=5), sa(THERE, HERE, reqid=5), sa(spi=0x1003)], [wide], BOOTING) == [
+        sa(spi=0x1003)
+    ]
 
 
 def protecting(entry):
     """The policy that has exactly this SA used."""
     tunnel = entry.mode == "tunnel"
-    template = Template(entry.protocol, entry.mode, *((entry.source, entry.destination) if tunnel else ()), reqid=entry.reqid)
-    size = len((entry.selector.source or entry.selector.destination) if entry.selector else b"") or len(entry.destination)
+    template = Template(
+        entry.protocol, entry.mode, *((entry.source, entry.destination) if tunnel else ()), reqid=entry.reqid
+    )
+    size = len((entry.selector.source or entry.selector.destination) if entry.selector else b"") or len(
+        entry.destination
+    )
     traffic = Selector(bytes(size), 0, bytes(size), 0) if tunnel else selector(entry.source, entry.destination)
-    return spd.build("out", traffic, [template], mark=entry.mark, if_id=entry.if_id)
+    return kernel.build("out", traffic, [template], mark=entry.mark, if_id=entry.if_id)
 
 
 @given(associations().map(lambda entry: entry._replace(selector=None, direction="")))
@@ -181,17 +215,23 @@ def test_the_policy_made_for_an_sa_covers_it(entry):
 def test_many_are_found_as_one_by_one(sas, policies, known):
     policies = policies + [protecting(entry) for entry in sas[::2]]
     local = frozenset(entry.source for entry in sas[::3] if any(entry.source)) if known else frozenset()
-    assert guarding.guarding(policies, sas) == [policy for policy in policies if any(guarding.guards(policy, [entry]) for entry in sas)]
+    assert guarding.guarding(policies, sas) == [
+        policy for policy in policies if any(guarding.guards(policy, [entry]) for entry in sas)
+    ]
     leaving = [policy for policy in policies if policy.direction == "out"]
     found = guarding.uncovered(sas, policies, local)
     assert not any(guarding.guards(policy, [entry]) for policy in leaving for entry in found)
-    known_to_leave = [entry for entry in sas if local and any(entry.source) and direction_of(entry, local) == "outbound"]
+    known_to_leave = [
+        entry for entry in sas if local and any(entry.source) and direction_of(entry, local) == "outbound"
+    ]
     assert all(entry in found for entry in known_to_leave if not guarding.guarding(leaving, [entry]))
     assert set(found) <= set(guarding.uncovered(sas, [], local))
 
 
 def test_a_message_names_pairs_once_and_counts_what_does_not_fit():
-    assert guarding.between([sa(), sa(THERE, HERE), sa(HERE, OTHER)]) == "192.0.2.1 and 192.0.2.2, 192.0.2.1 and 192.0.2.3"
+    assert (
+        guarding.between([sa(), sa(THERE, HERE), sa(HERE, OTHER)]) == "192.0.2.1 and 192.0.2.2, 192.0.2.1 and 192.0.2.3"
+    )
     many = [sa(HERE, pack_address(f"198.51.100.{end}")) for end in range(1, 101)]
     text = guarding.between(many)
     assert len(text) < 500 and text.startswith("192.0.2.1 and 198.51.100.1, ")

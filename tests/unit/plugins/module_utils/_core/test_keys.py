@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import ALGORITHMS, BY_NAME
 
 KEYED = [row for row in ALGORITHMS if row.key_bits]
 GUIDE_3DES = "d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d"
@@ -26,7 +26,13 @@ def test_hex_is_read_in_any_case_with_and_without_0x(key, prefix, upper):
 
 @pytest.mark.parametrize(
     ("text", "part"),
-    [("d41", "3 hex digits, an odd number"), ("d41g", "position 4"), ("d4:1f:b7", "position 3"), ("d4 1", "position 3"), ("d4\u00e9f", "position 3")],
+    [
+        ("d41", "3 hex digits, an odd number"),
+        ("d41g", "position 4"),
+        ("d4:1f:b7", "position 3"),
+        ("d4 1", "position 3"),
+        ("d4\u00e9f", "position 3"),
+    ],
 )
 def test_bad_hex_is_refused_by_position_only(text, part):
     with pytest.raises(InputError) as caught:
@@ -51,7 +57,11 @@ def test_a_generated_key_of_every_size_is_good_and_no_other_size_is(row):
         assert keys.problem(row, key) == ""
         keys.check(row, key)
         wrong = keys.problem(row, key[:-1])
-        assert row.name in wrong and f"found {len(key) * 8 - 8} bits" in wrong and f"({len(key) * 2 - 2} hex digits)" in wrong
+        assert (
+            row.name in wrong
+            and f"found {len(key) * 8 - 8} bits" in wrong
+            and f"({len(key) * 2 - 2} hex digits)" in wrong
+        )
 
 
 @pytest.mark.parametrize("row", KEYED, ids=lambda row: row.name)
@@ -92,8 +102,10 @@ def test_the_key_that_the_guide_cut_short_is_refused_with_both_lengths():
 
 # FIPS 74 section 3.6.
 WEAK = """
-    0101010101010101 fefefefefefefefe e0e0e0e0f1f1f1f1 1f1f1f1f0e0e0e0e 011f011f010e010e 1f011f010e010e01 01e001e001f101f1 e001e001f101f101
-    01fe01fe01fe01fe fe01fe01fe01fe01 1fe01fe00ef10ef1 e01fe01ff10ef10e 1ffe1ffe0efe0efe fe1ffe1ffe0efe0e e0fee0fef1fef1fe fee0fee0fef1fef1
+    0101010101010101 fefefefefefefefe e0e0e0e0f1f1f1f1 1f1f1f1f0e0e0e0e
+    011f011f010e010e 1f011f010e010e01 01e001e001f101f1 e001e001f101f101
+    01fe01fe01fe01fe fe01fe01fe01fe01 1fe01fe00ef10ef1 e01fe01ff10ef10e
+    1ffe1ffe0efe0efe fe1ffe1ffe0efe0e e0fee0fef1fef1fe fee0fee0fef1fef1
 """
 
 
@@ -108,7 +120,10 @@ def test_weak_and_semi_weak_des_keys_are_refused_wherever_they_stand(weak, flip)
         assert keys.problem(BY_NAME["3des-cbc"], key)
 
 
-@pytest.mark.parametrize(("order", "good"), [((0, 0, 1), False), ((0, 1, 1), False), ((0, 0, 0), False), ((0, 1, 0), True), ((0, 1, 2), True)])
+@pytest.mark.parametrize(
+    ("order", "good"),
+    [((0, 0, 1), False), ((0, 1, 1), False), ((0, 0, 0), False), ((0, 1, 0), True), ((0, 1, 2), True)],
+)
 @pytest.mark.parametrize("flip", [0, 1])
 def test_triple_des_that_is_single_des_is_refused(order, good, flip):
     parts = [bytes.fromhex(GUIDE_3DES)[start : start + 8] for start in (0, 8, 16)]
@@ -142,7 +157,10 @@ def test_a_fingerprint_hides_parity_and_the_key(key):
 def test_the_fingerprint_is_labelled_sha256():
     row = BY_NAME["hmac-md5"]
     key = bytes.fromhex("e896f8df7f78d6cab36c94ccf293f031")
-    assert keys.fingerprint(row, key) == hashlib.sha256(b"ipsec.manual key fingerprint 1\0hmac-md5\0" + key).hexdigest()[:16]
+    assert (
+        keys.fingerprint(row, key)
+        == hashlib.sha256(b"ipsec.manual key fingerprint 1\0hmac-md5\0" + key).hexdigest()[:16]
+    )
     assert keys.fingerprint(BY_NAME["aes-xcbc"], key) != keys.fingerprint(row, key)
     assert keys.fingerprint(row, b"") == ""
 
@@ -152,11 +170,14 @@ def test_only_des_has_keys_too_short_for_a_fingerprint(row):
     for bits in row.key_bits:
         key = keys.generate(row, bits)
         assert keys.is_short(row, key) == (row.name == "des-cbc")
-        assert keys.fingerprint(row, key) == (keys.SHORT_KEY if keys.is_short(row, key) else keys.full_fingerprint(row, key))
+        assert keys.fingerprint(row, key) == (
+            keys.SHORT_KEY if keys.is_short(row, key) else keys.full_fingerprint(row, key)
+        )
 
 
 @pytest.mark.parametrize(
-    ("size", "salt", "parity", "short"), [(13, 0, False, True), (14, 0, False, False), (17, 4, False, True), (16, 0, True, False), (15, 0, True, True)]
+    ("size", "salt", "parity", "short"),
+    [(13, 0, False, True), (14, 0, False, False), (17, 4, False, True), (16, 0, True, False), (15, 0, True, True)],
 )
 def test_neither_salt_nor_parity_makes_a_key_long(size, salt, parity, short):
     row = BY_NAME["aes-cbc"]._replace(name="other", salt_bits=salt * 8, des_parity=parity)

@@ -14,11 +14,37 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import algorithms, association, keys, language, plainlines
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Encapsulation, Lifetimes, Mark, Selector, build, pack_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, Problems, TextError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import BY_WORD, COMMANDS, EXTRA, FLAG, KEYWORDS, OURS
-from ansible_collections.ipsec.manual.plugins.module_utils._core.values import parse_key, parse_mark, parse_network, parse_number, parse_spi
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
+    InputError,
+    IpsecError,
+    Problems,
+    TextError,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, keys, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Encapsulation,
+    Lifetimes,
+    Mark,
+    Selector,
+    build,
+    pack_address,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import fast_lines, language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import (
+    BY_WORD,
+    COMMANDS,
+    EXTRA,
+    FLAG,
+    KEYWORDS,
+    OURS,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import (
+    parse_key,
+    parse_mark,
+    parse_network,
+    parse_number,
+    parse_spi,
+)
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.strategies import associations, together
 
 AES = "6e22b60f98ebd0b73324a4107b80cc9d"
@@ -85,7 +111,7 @@ add ah spi  91825a77  dst {enigma} auth_alg MD5  \\
 def test_the_guides_file_is_understood():
     document = parse(guide())
     assert document.lines == (1, 4, 8, 11)
-    assert [association.label(sa) for sa in document.sas] == [
+    assert [model.label(sa) for sa in document.sas] == [
         "esp spi 0x8bcd1407 0.0.0.0 > 192.168.13.213 transport 3des-cbc",
         "ah spi 0x18907dae 0.0.0.0 > 192.168.13.213 transport hmac-md5",
         "esp spi 0x122a43e4 0.0.0.0 > 192.168.116.16 transport 3des-cbc",
@@ -104,10 +130,11 @@ def test_the_guides_bare_hexadecimal_spis_are_taken_with_a_warning_each():
 
 def test_the_guides_prompt_lines_are_understood():
     document = parse(
-        "add esp spi 8bcd1407 src 192.168.116.16 dst 192.168.13.213 encr_alg 3DES encrkey d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d\n"
-        "add ah spi 18907dae src 192.168.116.16 dst 192.168.13.213 auth_alg MD5 authkey e896f8df7f78d6cab36c94ccf293f031\n"
-        "add esp spi 122a43e4 src 192.168.13.213 dst 192.168.116.16 encr_alg 3des encrkey dd325c5c137fb4739a55c9b3a1747baa06359826a5e4358e\n"
-        "add ah spi 91825a77 src 192.168.13.213 dst 192.168.116.16 auth_alg md5 authkey ad9ced7ad5f255c9a8605fba5eb4d2fd\n"
+        "add esp spi 8bcd1407 src 192.168.116.16 dst 192.168.13.213 encr_alg 3DES encrkey"
+        " d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d\nadd ah spi 18907dae src 192.168.116.16 dst 192.168.13.213"
+        " auth_alg MD5 authkey e896f8df7f78d6cab36c94ccf293f031\nadd esp spi 122a43e4 src 192.168.13.213 dst"
+        " 192.168.116.16 encr_alg 3des encrkey dd325c5c137fb4739a55c9b3a1747baa06359826a5e4358e\nadd ah spi 91825a77"
+        " src 192.168.13.213 dst 192.168.116.16 auth_alg md5 authkey ad9ced7ad5f255c9a8605fba5eb4d2fd\n"
     )
     assert [sa.spi for sa in document.sas] == [0x8BCD1407, 0x18907DAE, 0x122A43E4, 0x91825A77]
     assert document.sas[0].source == document.sas[2].destination == pack_address("192.168.116.16")
@@ -194,7 +221,12 @@ def test_a_text_may_add_nothing(text):
         (f"{GOOD}\nquit\n", 2, 1, "the command 'quit'"),
         ("monitor\n", 1, 1, "the command 'monitor'"),
         ("ADD esp\n", 1, 1, "unknown command 'ADD'"),
-        (f"add esp\\\n {GOOD[8:]}\n\nsrc 192.0.2.9\n", 4, 1, "'src' is no command. The line above may lack its backslash"),
+        (
+            f"add esp\\\n {GOOD[8:]}\n\nsrc 192.0.2.9\n",
+            4,
+            1,
+            "'src' is no command. The line above may lack its backslash",
+        ),
     ],
 )
 def test_what_ipseckey_would_take_silently_or_wrongly_is_refused_where_it_stands(text, line, column, part):
@@ -303,7 +335,15 @@ def test_an_spi_that_could_be_another_one_is_refused(text, part):
     assert part in str(caught.value) and str(caught.value).startswith("spi: ")
 
 
-NUMBERS = [("0", 8, 0), ("00", 8, 0), ("07", 8, 7), ("255", 8, 255), ("0xff", 8, 255), ("0XFF", 8, 255), (str(2**64 - 1), 64, 2**64 - 1)]
+NUMBERS = [
+    ("0", 8, 0),
+    ("00", 8, 0),
+    ("07", 8, 7),
+    ("255", 8, 255),
+    ("0xff", 8, 255),
+    ("0XFF", 8, 255),
+    (str(2**64 - 1), 64, 2**64 - 1),
+]
 
 
 @pytest.mark.parametrize(("text", "bits", "number"), NUMBERS)
@@ -311,7 +351,9 @@ def test_a_number_is_decimal_or_hexadecimal(text, bits, number):
     assert parse_number(text, bits) == number
 
 
-@pytest.mark.parametrize("text", ["", "-1", "+1", "010", "089", "1.0", "10m", "0x", "ff", "1_0", "256", "0x100", "9" * 5000, "\u0665", "tcp"])
+@pytest.mark.parametrize(
+    "text", ["", "-1", "+1", "010", "089", "1.0", "10m", "0x", "ff", "1_0", "256", "0x100", "9" * 5000, "\u0665", "tcp"]
+)
 def test_what_ipseckey_would_cut_or_guess_is_no_number(text):
     with pytest.raises(InputError):
         parse_number(text, 8)
@@ -407,7 +449,11 @@ BOTH = f"{GOOD} auth_alg sha256 authkey {SHA256}"
         (GOOD.replace("src", "srcaddr").replace("dst", "dstaddr"), "destination", pack_address("192.0.2.2")),
         (GOOD.replace("src 192.0.2.1 ", ""), "source", bytes(4)),
         (GOOD.replace("src 192.0.2.1 dst 192.0.2.2", "dst 2001:db8::2"), "source", bytes(16)),
-        (GOOD.replace("src 192.0.2.1 dst 192.0.2.2", "src6 2001:db8::1 dst6 2001:db8::2"), "source", pack_address("2001:db8::1")),
+        (
+            GOOD.replace("src 192.0.2.1 dst 192.0.2.2", "src6 2001:db8::1 dst6 2001:db8::2"),
+            "source",
+            pack_address("2001:db8::1"),
+        ),
         (GOOD.replace("192.0.2.2", "::ffff:192.0.2.2"), "destination", pack_address("192.0.2.2")),
         (f"{BOTH} icv_bits 96", "icv_bits", 96),
         (BOTH, "icv_bits", 128),
@@ -430,12 +476,24 @@ BOTH = f"{GOOD} auth_alg sha256 authkey {SHA256}"
             "extra",
             (("hard_alloc", "8"), ("idle_addtime", "6"), ("idle_usetime", "5"), ("soft_alloc", "7")),
         ),
-        (f'{GOOD} srcidtype domain host.example dstidtype der_dn "cn=a b"', "extra", (("dstidtype", "der_dn cn=a b"), ("srcidtype", "fqdn host.example"))),
+        (
+            f'{GOOD} srcidtype domain host.example dstidtype der_dn "cn=a b"',
+            "extra",
+            (("dstidtype", "der_dn cn=a b"), ("srcidtype", "fqdn host.example")),
+        ),
         (f"{GOOD} srcidtype 17 dst", "extra", (("srcidtype", "17 dst"),)),
-        (f"{GOOD} srcidtype 0x3 a@b dstidtype 1 c", "extra", (("dstidtype", "prefix c"), ("srcidtype", "user_fqdn a@b"))),
+        (
+            f"{GOOD} srcidtype 0x3 a@b dstidtype 1 c",
+            "extra",
+            (("dstidtype", "prefix c"), ("srcidtype", "user_fqdn a@b")),
+        ),
         (f"{GOOD} replay_value 0x100000001 esn replay 32", "extra", (("replay_value", "4294967297"),)),
         (f"{GOOD} hard_addtime 1 idle_addtime 2", "extra", (("idle_addtime", "2"),)),
-        (f"{GOOD} isrc ::ffff:10.1.0.0/112 idst ::ffff:10.2.0.0/16", "selector", Selector(pack_address("10.1.0.0"), 16, pack_address("10.2.0.0"), 16)),
+        (
+            f"{GOOD} isrc ::ffff:10.1.0.0/112 idst ::ffff:10.2.0.0/16",
+            "selector",
+            Selector(pack_address("10.1.0.0"), 16, pack_address("10.2.0.0"), 16),
+        ),
         (GOOD.replace("0x1001", '" +0x1001"'), "spi", 0x1001),
         (f'{GOOD} replay "\t+07"', "replay_window", 7),
         (GOOD.replace("aes", "+12"), "encryption", "aes-cbc"),
@@ -443,7 +501,10 @@ BOTH = f"{GOOD} auth_alg sha256 authkey {SHA256}"
         (GOOD.replace("esp", "+03"), "protocol", "esp"),
         (f"{GOOD} label secret", "extra", (("label", "secret"),)),
         (
-            f"{GOOD} soft_bytes 1 hard_bytes 2 soft_packets 3 hard_packets 4 soft_addtime 5 hard_addtime 6 soft_usetime 7 hard_usetime 8",
+            (
+                f"{GOOD} soft_bytes 1 hard_bytes 2 soft_packets 3 hard_packets 4 soft_addtime 5 hard_addtime 6"
+                " soft_usetime 7 hard_usetime 8"
+            ),
             "lifetimes",
             Lifetimes(1, 2, 3, 4, 5, 6, 7, 8),
         ),
@@ -451,23 +512,43 @@ BOTH = f"{GOOD} auth_alg sha256 authkey {SHA256}"
         (GOOD, "mode", "transport"),
         (f"{GOOD} mode tunnel", "mode", "tunnel"),
         (f"{GOOD} proto 4 isrc 10.1.0.0/16 idst 10.2.0.0/16", "mode", "tunnel"),
-        (f"{GOOD} proto 4 isrc 10.1.0.0/16 idst 10.2.0.0/16", "selector", Selector(pack_address("10.1.0.0"), 16, pack_address("10.2.0.0"), 16)),
-        (f"{GOOD} proxy 10.1.0.0/16 innerdst 10.2.0.7", "selector", Selector(pack_address("10.1.0.0"), 16, pack_address("10.2.0.7"), 32)),
+        (
+            f"{GOOD} proto 4 isrc 10.1.0.0/16 idst 10.2.0.0/16",
+            "selector",
+            Selector(pack_address("10.1.0.0"), 16, pack_address("10.2.0.0"), 16),
+        ),
+        (
+            f"{GOOD} proxy 10.1.0.0/16 innerdst 10.2.0.7",
+            "selector",
+            Selector(pack_address("10.1.0.0"), 16, pack_address("10.2.0.7"), 32),
+        ),
         (f"{GOOD} proto 41 innersrc6 2001:db8::/32 idst6 ::/0", "selector", Selector(pack_address("2001:db8::"), 32)),
         (f"{GOOD} isrc 0.0.0.0/0 idst 0.0.0.0/0", "selector", None),
         (f"{GOOD} isrc ::/0 idst ::/0", "selector", None),
         (f"{GOOD} isrc 0.0.0.0/0 idst 0.0.0.0/0 iproto 6", "selector", Selector(protocol=6)),
-        (f"{GOOD} isrc ::/0 idst 2001:db8::/32 iproto 6", "selector", Selector(destination=pack_address("2001:db8::"), destination_prefix=32, protocol=6)),
+        (
+            f"{GOOD} isrc ::/0 idst 2001:db8::/32 iproto 6",
+            "selector",
+            Selector(destination=pack_address("2001:db8::"), destination_prefix=32, protocol=6),
+        ),
         (f"{GOOD} iproto 6 isport 1 idport 2", "selector", Selector(protocol=6, source_port=1, destination_port=2)),
         (f"{GOOD} iulp 6", "mode", "tunnel"),
-        (f"{GOOD} proto 17 sport 500 dport 53", "selector", Selector(protocol=17, source_port=500, destination_port=53)),
+        (
+            f"{GOOD} proto 17 sport 500 dport 53",
+            "selector",
+            Selector(protocol=17, source_port=500, destination_port=53),
+        ),
         (f"{GOOD} ulp 4", "selector", Selector(protocol=4)),
         (f"{GOOD} ulp 4", "mode", "transport"),
         (f"{GOOD} proto 0 sport 0", "selector", None),
         (f"{GOOD} mode transport isrc 10.1.0.0/16", "selector", Selector(pack_address("10.1.0.0"), 16)),
         (f"{GOOD} encap udp nat_lport 4500 nat_rport 33000", "encapsulation", Encapsulation(4500, 33000)),
         (f"{GOOD} encap udp nat_lport 4500 nat_rport 33000 inbound", "encapsulation", Encapsulation(33000, 4500)),
-        (f"{GOOD} encap udp nat_rem 10.0.0.9", "encapsulation", Encapsulation(4500, 4500, nat_remote=pack_address("10.0.0.9"))),
+        (
+            f"{GOOD} encap udp nat_rem 10.0.0.9",
+            "encapsulation",
+            Encapsulation(4500, 4500, nat_remote=pack_address("10.0.0.9")),
+        ),
     ],
 )
 def test_an_attribute_fills_its_field(text, field, value):
@@ -476,10 +557,17 @@ def test_an_attribute_fills_its_field(text, field, value):
 
 @pytest.mark.parametrize("row", [row for row in KEYWORDS if row.synonyms], ids=lambda row: row.name)
 def test_a_synonym_means_what_its_keyword_means(row):
-    value = {"address": "192.0.2.9", "IPv6 address": "2001:db8::9", "network": "10.9.0.0/16", "IPv6 network": "2001:db8:9::/48"}.get(row.kind, "4")
+    value = {
+        "address": "192.0.2.9",
+        "IPv6 address": "2001:db8::9",
+        "network": "10.9.0.0/16",
+        "IPv6 network": "2001:db8:9::/48",
+    }.get(row.kind, "4")
     value = {"encryption": "aes", "authentication": "none"}.get(row.kind, value)
     others = " ".join(
-        words for words in ("spi 0x1001", "src 192.0.2.1", "dst 192.0.2.2", "encr_alg aes", f"encrkey {AES}") if BY_WORD[words.split()[0]].field != row.field
+        words
+        for words in ("spi 0x1001", "src 192.0.2.1", "dst 192.0.2.2", "encr_alg aes", f"encrkey {AES}")
+        if BY_WORD[words.split()[0]].field != row.field
     )
     if row.kind == "IPv6 address":
         others = re.sub(r"(src|dst) 192\.0\.2\.", r"\1 2001:db8::", others)
@@ -527,7 +615,11 @@ def test_a_synonym_means_what_its_keyword_means(row):
         (f"{GOOD} encap udp nat_rport 0x0", "0x0", "0 is no UDP port"),
         (f"{GOOD} encap udp nat_rem 2001:db8::1", "2001:db8::1", "cannot be the address before translation"),
         (f"{GOOD} encap udp nat_loc 0.0.0.0", "0.0.0.0", "cannot be the address before translation"),
-        (f"{GOOD} mode transport isrc 2001:db8::/32", "2001:db8::/32", "transport mode cannot carry another address family"),
+        (
+            f"{GOOD} mode transport isrc 2001:db8::/32",
+            "2001:db8::/32",
+            "transport mode cannot carry another address family",
+        ),
         (f"{GOOD} proto tcp", "tcp", "'tcp' is no number"),
         (f"{GOOD} proto 256", "256", "does not fit 8 bits"),
         (f"{GOOD} dport 65536", "65536", "does not fit 16 bits"),
@@ -608,10 +700,20 @@ def test_problems_of_many_lines_come_together_and_in_order():
 
 
 def test_clashes_between_lines_are_found_with_both_lines():
-    text = f"{GOOD}\n{GOOD.replace('aes', 'aes-cbc')}\nadd esp spi 0x1003 {ADDRESSES} \\\n encr_alg aes \\\n encrkey 0x{AES}/128\n"
+    text = (
+        f"{GOOD}\n{GOOD.replace('aes', 'aes-cbc')}\nadd esp spi 0x1003 {ADDRESSES} \\\n encr_alg aes \\\n encrkey"
+        f" 0x{AES}/128\n"
+    )
     found = refusals_of(text)
     assert found == [
-        (2, 13, "SPI 0x00001001 towards 192.0.2.2 is used twice for esp, first by line 1. Every SA towards one destination needs its own SPI."),
+        (
+            2,
+            13,
+            (
+                "SPI 0x00001001 towards 192.0.2.2 is used twice for esp, first by line 1. Every SA towards one"
+                " destination needs its own SPI."
+            ),
+        ),
         (2, column_of(GOOD, AES) + 4, "the encryption key is also used by line 1. Every SA needs its own keys."),
         (5, 10, "the encryption key is also used by line 1. Every SA needs its own keys."),
     ]
@@ -637,7 +739,25 @@ def test_names_are_not_resolved_unless_asked(monkeypatch):
     refusal_of(GOOD.replace("192.0.2.2", "localhost"))
 
 
-@pytest.mark.parametrize("word", ["256.1.1.1", "10.1", "1", "0x7f.1", "a.0x1", AES, f"{AES}.example", "a b", "-", "", "partym!", "x" * 64, "::zz", "a..b"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "256.1.1.1",
+        "10.1",
+        "1",
+        "0x7f.1",
+        "a.0x1",
+        AES,
+        f"{AES}.example",
+        "a b",
+        "-",
+        "",
+        "partym!",
+        "x" * 64,
+        "::zz",
+        "a..b",
+    ],
+)
 def test_a_bad_address_or_a_key_is_never_looked_up(monkeypatch, word):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: pytest.fail("looked up"))
     refusals_of(GOOD.replace("192.0.2.2", f'"{word}"'), resolve_names=True)
@@ -646,7 +766,10 @@ def test_a_bad_address_or_a_key_is_never_looked_up(monkeypatch, word):
 def resolving(*addresses):
     def getaddrinfo(host, port, **options):
         assert host == "partym"
-        return [(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM, 17, "", (address, 0)) for address in addresses]
+        return [
+            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM, 17, "", (address, 0))
+            for address in addresses
+        ]
 
     return getaddrinfo
 
@@ -656,7 +779,9 @@ def test_a_name_with_one_address_is_taken_with_a_warning(monkeypatch):
     text = GOOD.replace("192.0.2.2", "partym") + "\n"
     document = parse(text + text.replace("1001", "1002").replace(AES, AES2), resolve_names=True)
     assert {sa.destination for sa in document.sas} == {pack_address("192.0.2.7")}
-    assert [place for dummy, place in document.warnings] == [f"keys, line {line}, column 38: partym is 192.0.2.7" for line in (1, 2)]
+    assert [place for dummy, place in document.warnings] == [
+        f"keys, line {line}, column 38: partym is 192.0.2.7" for line in (1, 2)
+    ]
     assert "naming system" in document.warnings[0][0]
 
 
@@ -675,7 +800,9 @@ def test_a_name_with_an_ipv4_address_is_no_ipv6_address(monkeypatch):
 @pytest.mark.parametrize("order", [("src", "dst6"), ("dst6", "src")])
 def test_a_name_with_addresses_of_both_families_is_taken_where_ipv6_is_asked_for(monkeypatch, order):
     monkeypatch.setattr(socket, "getaddrinfo", resolving("192.0.2.7", "2001:db8::7"))
-    (sa,) = parse(GOOD.replace("src 192.0.2.1", "src6 partym").replace("dst 192.0.2.2", "dst6 partym"), resolve_names=True).sas
+    (sa,) = parse(
+        GOOD.replace("src 192.0.2.1", "src6 partym").replace("dst 192.0.2.2", "dst6 partym"), resolve_names=True
+    ).sas
     assert (sa.source, sa.destination) == (pack_address("2001:db8::7"),) * 2
     words = GOOD.replace("src 192.0.2.1", f"{order[0]} partym").replace("dst 192.0.2.2", f"{order[1]} partym")
     assert any("has 2 addresses" in refusal[2] for refusal in refusals_of(words, resolve_names=True))
@@ -702,13 +829,34 @@ def test_the_guides_names_are_resolved_by_a_real_hosts_file(tmp_path):
         f"from {language.__name__} import parse, render\n"
         f"print(render(parse(open({str(stored)!r}).read(), resolve_names=True).sas, hide_keys=True))"
     )
-    script = 'mount --bind "$1" /etc/hosts && { [ ! -e /etc/nsswitch.conf ] || mount --bind "$2" /etc/nsswitch.conf; } && exec "$3" -c "$4"'
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(hosts), str(nsswitch), sys.executable, code]
+    script = (
+        'mount --bind "$1" /etc/hosts && { [ ! -e /etc/nsswitch.conf ] || mount --bind "$2" /etc/nsswitch.conf; } &&'
+        ' exec "$3" -c "$4"'
+    )
+    command = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        str(hosts),
+        str(nsswitch),
+        sys.executable,
+        code,
+    ]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if "unshare failed" in answer.stderr or "mount:" in answer.stderr:
         pytest.skip("this container cannot mount")
     assert answer.returncode == 0, answer.stderr
-    assert re.findall(r"dst (\S+)", answer.stdout) == ["192.168.13.213", "192.168.13.213", "192.168.116.16", "192.168.116.16"]
+    assert re.findall(r"dst (\S+)", answer.stdout) == [
+        "192.168.13.213",
+        "192.168.13.213",
+        "192.168.116.16",
+        "192.168.116.16",
+    ]
 
 
 # Solaris
@@ -792,16 +940,18 @@ def test_what_solaris_cannot_say_is_not_written_for_it(changes, part):
 
 def test_the_written_form_is_one_plain_line_for_each_sa():
     document = parse(
-        f"{guide()}add esp spi 0x5001 dst ::1 src 2001:DB8:0::1 encr_alg aes encrkey {AES.upper()} auth_alg sha256 authkey {SHA256} replay 64 esn outbound\n"
+        f"{guide()}add esp spi 0x5001 dst ::1 src 2001:DB8:0::1 encr_alg aes encrkey {AES.upper()} auth_alg sha256"
+        f" authkey {SHA256} replay 64 esn outbound\n"
     )
-    assert language.render(document.sas, comment="Four and one.\nSecond line") == (
-        "# Four and one.\n"
-        "# Second line\n"
-        "add esp spi 0x8bcd1407 dst 192.168.13.213 encr_alg 3des-cbc encrkey d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d\n"
-        "add ah spi 0x18907dae dst 192.168.13.213 auth_alg hmac-md5 authkey e896f8df7f78d6cab36c94ccf293f031\n"
-        "add esp spi 0x122a43e4 dst 192.168.116.16 encr_alg 3des-cbc encrkey dd325c5c137fb4739a55c9b3a1747baa06359826a5e4358e\n"
-        "add ah spi 0x91825a77 dst 192.168.116.16 auth_alg hmac-md5 authkey ad9ced7ad5f255c9a8605fba5eb4d2fd\n"
-        f"add esp spi 0x00005001 src 2001:db8::1 dst ::1 encr_alg aes-cbc encrkey {AES} auth_alg hmac-sha256 authkey {SHA256} replay 64 esn outbound\n"
+    assert (
+        language.render(document.sas, comment="Four and one.\nSecond line")
+        == "# Four and one.\n# Second line\nadd esp spi 0x8bcd1407 dst 192.168.13.213 encr_alg 3des-cbc encrkey"
+        " d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d\nadd ah spi 0x18907dae dst 192.168.13.213 auth_alg"
+        " hmac-md5 authkey e896f8df7f78d6cab36c94ccf293f031\nadd esp spi 0x122a43e4 dst 192.168.116.16 encr_alg"
+        " 3des-cbc encrkey dd325c5c137fb4739a55c9b3a1747baa06359826a5e4358e\nadd ah spi 0x91825a77 dst"
+        " 192.168.116.16 auth_alg hmac-md5 authkey ad9ced7ad5f255c9a8605fba5eb4d2fd\nadd esp spi 0x00005001 src"
+        f" 2001:db8::1 dst ::1 encr_alg aes-cbc encrkey {AES} auth_alg hmac-sha256 authkey {SHA256} replay 64 esn"
+        " outbound\n"
     )
 
 
@@ -809,7 +959,9 @@ def test_nothing_is_an_empty_text():
     assert language.render([]) == ""
 
 
-@pytest.mark.parametrize("comment", ["ends in a backslash \\", "a\r\nb\\", "\\", "#\n\n", "\0", "\v\fadd esp", "\u00fc", "x" * 5000 + "\\"])
+@pytest.mark.parametrize(
+    "comment", ["ends in a backslash \\", "a\r\nb\\", "\\", "#\n\n", "\0", "\v\fadd esp", "\u00fc", "x" * 5000 + "\\"]
+)
 def test_a_comment_hides_nothing(comment):
     sas = parse(GOOD).sas
     assert parse(language.render(sas, comment=comment)).sas == sas
@@ -818,8 +970,11 @@ def test_a_comment_hides_nothing(comment):
 def test_a_text_without_keys_shows_their_fingerprints():
     sas = parse(BOTH).sas
     text = language.render(sas, hide_keys=True)
-    prints = association.fingerprints(sas[0])
-    assert f"encrkey (fingerprint:{prints['encryption']})" in text and f"authkey (fingerprint:{prints['authentication']})" in text
+    prints = model.fingerprints(sas[0])
+    assert (
+        f"encrkey (fingerprint:{prints['encryption']})" in text
+        and f"authkey (fingerprint:{prints['authentication']})" in text
+    )
     assert AES not in text and SHA256 not in text
     refusals_of(text)
 
@@ -827,7 +982,7 @@ def test_a_text_without_keys_shows_their_fingerprints():
 def test_a_text_without_keys_shows_that_a_short_one_changed_and_nothing_else_of_it():
     old = parse(BOTH).sas[0]._replace(encryption="des-cbc", encryption_key=bytes.fromhex("0123456789abcdef"))
     same, new = (old._replace(encryption_key=bytes.fromhex(text)) for text in ("0022446688aaccee", "fedcba9876543210"))
-    earlier = {association.identity(old): old}
+    earlier = {model.identity(old): old}
     assert "encrkey (short-key) auth_alg" in language.render([old], hide_keys=True)
     assert "encrkey (short-key) auth_alg" in language.render([same], hide_keys=True, earlier=earlier)
     assert "encrkey (short-key:changed) auth_alg" in language.render([new], hide_keys=True, earlier=earlier)
@@ -848,7 +1003,15 @@ def test_a_solaris_attribute_of_any_look_is_read_back(text):
     assert parse(language.render([sa])).sas == (sa,)
 
 
-UNWRITABLE = [("label", ""), ("label", 'a"b'), ("label", "a\nb"), ("label", "\u00fc"), ("srcidtype", "fqdn "), ("colour", "red"), ("spi", "1")]
+UNWRITABLE = [
+    ("label", ""),
+    ("label", 'a"b'),
+    ("label", "a\nb"),
+    ("label", "\u00fc"),
+    ("srcidtype", "fqdn "),
+    ("colour", "red"),
+    ("spi", "1"),
+]
 
 
 @pytest.mark.parametrize("extra", UNWRITABLE)
@@ -874,7 +1037,11 @@ def test_what_is_written_is_read_back_as_the_same_sas(sas, comment):
 @given(st.lists(associations(target="solaris"), min_size=1, max_size=2).filter(together))
 def test_what_is_written_for_solaris_has_no_word_of_ours_and_is_read_back(sas):
     text = language.render(sas, target="solaris")
-    assert language.parse(text, target="solaris", allow_static_counter_mode=True).sas == language.parse(text, allow_static_counter_mode=True).sas == tuple(sas)
+    assert (
+        language.parse(text, target="solaris", allow_static_counter_mode=True).sas
+        == language.parse(text, allow_static_counter_mode=True).sas
+        == tuple(sas)
+    )
 
 
 @settings(max_examples=20)
@@ -928,13 +1095,30 @@ def test_no_heap_of_words_raises_anything_but_our_errors(pieces):
 
 @given(data=st.data(), key=st.binary(min_size=8, max_size=36).filter(lambda key: len(set(key)) > 4))
 def test_no_message_ever_has_a_key_wherever_it_stands(data, key):
-    """A good command, with a key put in place of, before, or glued to any of its words; also cut into groups as people write them."""
+    """A good command, with a key put in place of, before, or glued to any of its words; also cut
+    into groups as people write them.
+    """
     secret = key.hex()
-    words = f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg aes-cbc auth_alg sha256 encrkey {secret} authkey {secret} replay 32 mark 1/1".split()
+    words = (
+        f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg aes-cbc auth_alg sha256 encrkey {secret} authkey"
+        f" {secret} replay 32 mark 1/1".split()
+    )
     separator = data.draw(st.sampled_from(["", ":", "-", " ", "."]))
     group = data.draw(st.sampled_from([2, 8, 16, len(secret)]))
-    spread = separator.join(secret[start : start + group] for start in range(0, len(secret), group)) if separator else secret
-    dressed = [spread, spread.upper(), f"0x{spread}", f"{spread}/128", f'"{spread}', f'"{spread}"x', f"{spread}\u00fc", f"{spread}g", f"x={spread}"]
+    spread = (
+        separator.join(secret[start : start + group] for start in range(0, len(secret), group)) if separator else secret
+    )
+    dressed = [
+        spread,
+        spread.upper(),
+        f"0x{spread}",
+        f"{spread}/128",
+        f'"{spread}',
+        f'"{spread}"x',
+        f"{spread}\u00fc",
+        f"{spread}g",
+        f"x={spread}",
+    ]
     spread = data.draw(st.sampled_from(dressed))
     index = data.draw(st.integers(0, len(words)))
     words[index : index + data.draw(st.integers(0, 1))] = [spread]
@@ -945,7 +1129,7 @@ def test_no_message_ever_has_a_key_wherever_it_stands(data, key):
     assert group < 8 or not any(secret[start : start + 16] in lowered for start in range(0, len(secret) - 15))
 
 
-class SlowLines(plainlines.PlainLines):
+class SlowLines(fast_lines.PlainLines):
     def take(self, lines, start, sas):
         return start
 
@@ -953,14 +1137,19 @@ class SlowLines(plainlines.PlainLines):
         return None
 
 
-WORDS_TO_PUT = "0x1001 4097 1001 0x100000001 192.0.2.9 2001:db8::9 ::ffff:192.0.2.9 224.0.0.1 fd00::1 0.0.0.0 :: aes esn inbound esp ah x"
+WORDS_TO_PUT = (
+    "0x1001 4097 1001 0x100000001 192.0.2.9 2001:db8::9 ::ffff:192.0.2.9 224.0.0.1 fd00::1 0.0.0.0 :: aes esn inbound"
+    " esp ah x"
+)
 NOISE = st.sampled_from([*WORDS_TO_PUT.split(), "00" * 32, AES])
 
 
 @settings(max_examples=60)
 @given(st.lists(associations(), min_size=1, max_size=2).filter(together), st.data())
 def test_the_fast_way_and_the_general_way_agree_on_every_line(sas, data):
-    """Lines alike, some with one word changed: the fast way must take them for the same SAs, or leave them to the general way."""
+    """Lines alike, some with one word changed: the fast way must take them for the same SAs, or
+    leave them to the general way.
+    """
     lines = language.render(sas).splitlines()
     changed = []
     for line in data.draw(st.lists(st.sampled_from(lines), min_size=1, max_size=6)):
@@ -997,7 +1186,9 @@ def many(count, cipher="aes-cbc"):
 def test_the_fast_way_takes_all_lines_but_the_first_of_a_kind(monkeypatch, cipher):
     general = []
     run = language.Reader._run
-    monkeypatch.setattr(language.Reader, "_run", lambda reader, command: general.append(command) or run(reader, command))
+    monkeypatch.setattr(
+        language.Reader, "_run", lambda reader, command: general.append(command) or run(reader, command)
+    )
     sas = many(50, cipher.split()[0])
     text = language.render(sas)
     if "continued" in cipher:

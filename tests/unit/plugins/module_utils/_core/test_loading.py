@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import loading, record
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry, Mark, build, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import loading, record
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Counters,
+    Entry,
+    Mark,
+    build,
+    pack_address,
+)
 
 HERE, PEER, OTHER = map(pack_address, ("192.0.2.1", "192.0.2.2", "192.0.2.3"))
 
@@ -33,9 +39,15 @@ def load(sas, loaded, held, **options):
 
 
 def test_the_difference_only():
-    plan = load([sa_of(0x1001), sa_of(0x1002), sa_of(0x1003, key=9)], [], [sa_of(0x1001), sa_of(0x1003), sa_of(0x1004), sa_of(0x1005, OTHER)])
+    plan = load(
+        [sa_of(0x1001), sa_of(0x1002), sa_of(0x1003, key=9)],
+        [],
+        [sa_of(0x1001), sa_of(0x1003), sa_of(0x1004), sa_of(0x1005, OTHER)],
+    )
     assert steps_of(plan) == {("add", 0x1002), ("replace", 0x1003), ("delete", 0x1004)}
-    assert loading.summary("/f", plan.operations, plan.unchanged) == "/f: 1 added, 1 replaced, 1 removed, 1 as they were"
+    assert (
+        loading.summary("/f", plan.operations, plan.unchanged) == "/f: 1 added, 1 replaced, 1 removed, 1 as they were"
+    )
     assert loading.rotation_due(plan).count("\n") == 2 and "0x00001002" in loading.rotation_due(plan)
 
 
@@ -58,8 +70,12 @@ def test_a_second_load_changes_nothing():
 )
 def test_of_peers_that_left_the_file_go_the_very_sas_that_it_loaded(there, goes):
     recorded = sa_of(0x1009, OTHER)
-    assert steps_of(load([sa_of(0x1001)], [recorded], [sa_of(0x1001), there])) == ({("delete", there.spi)} if goes else set())
-    assert steps_of(loading.remove_plan([recorded], [Entry(there, Counters())])) == ({("delete", there.spi)} if goes else set())
+    assert steps_of(load([sa_of(0x1001)], [recorded], [sa_of(0x1001), there])) == (
+        {("delete", there.spi)} if goes else set()
+    )
+    assert steps_of(loading.remove_plan([recorded], [Entry(there, Counters())])) == (
+        {("delete", there.spi)} if goes else set()
+    )
     # Also where nothing is left in the file.
     assert steps_of(load([], [recorded], [there])) == ({("delete", there.spi)} if goes else set())
 
@@ -90,14 +106,19 @@ def record_in_memory(monkeypatch):
     def update(path, change):
         contents[path] = change(contents.get(path))
 
-    monkeypatch.setattr(record.protected, "status", lambda path: record.protected.FileStatus(path, exists=path in contents))
+    monkeypatch.setattr(
+        record.protected, "status", lambda path: record.protected.FileStatus(path, exists=path in contents)
+    )
     monkeypatch.setattr(record.protected, "read", contents.__getitem__)
     monkeypatch.setattr(record.protected, "update", update)
     return contents
 
 
 def test_the_record_tells_each_file_its_own_and_no_key(files):
-    sas = [sa_of(0x1001, mark=Mark(3, 7), reqid=5, if_id=6), sa_of(0x1002, pack_address("2001:db8::1"), pack_address("2001:db8::2"))]
+    sas = [
+        sa_of(0x1001, mark=Mark(3, 7), reqid=5, if_id=6),
+        sa_of(0x1002, pack_address("2001:db8::1"), pack_address("2001:db8::2")),
+    ]
     assert loading.read_record("/one") == []
     loading.write_record("/one", sas)
     loading.write_record("/two", sas[:1])

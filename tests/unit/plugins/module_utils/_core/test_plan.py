@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The planner against a model: a SADB is a dictionary, and applying a plan must give the dictionary that the state describes."""
+"""The planner against a model: a SADB is a dictionary, and applying a plan must give the dictionary
+that the state describes.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import plan as planner
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import plan as planner
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Counters,
     Entry,
     Mark,
@@ -20,9 +23,10 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
     label,
     pack_address,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 
-HOSTS = [pack_address(text) for text in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2", "224.0.0.5")]
+HOSTS = [
+    pack_address(text) for text in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2", "224.0.0.5")
+]
 MINE = HOSTS[0]
 PEER = HOSTS[1]
 OTHER = HOSTS[2]
@@ -34,8 +38,20 @@ def key_of(number, size=32):
 
 def sa_of(spi, source=MINE, destination=PEER, key=1, protocol="esp", **fields):
     if protocol == "ah":
-        return build("ah", spi, destination, source, authentication="hmac-sha256", authentication_key=key_of(key), **fields)
-    return build("esp", spi, destination, source, "aes-cbc", "hmac-sha256", encryption_key=key_of(key), authentication_key=key_of(key + 100), **fields)
+        return build(
+            "ah", spi, destination, source, authentication="hmac-sha256", authentication_key=key_of(key), **fields
+        )
+    return build(
+        "esp",
+        spi,
+        destination,
+        source,
+        "aes-cbc",
+        "hmac-sha256",
+        encryption_key=key_of(key),
+        authentication_key=key_of(key + 100),
+        **fields,
+    )
 
 
 def held(*sas, larval=False):
@@ -43,7 +59,9 @@ def held(*sas, larval=False):
 
 
 def hides(there, new):
-    """Whether Linux takes a new SA for the one that is there: same protocol, destination and SPI, and its mark matches under the other's mask."""
+    """Whether Linux takes a new SA for the one that is there: same protocol, destination and SPI,
+    and its mark matches under the other's mask.
+    """
     mark, new_mark = there.mark or Mark(0, 0), new.mark or Mark(0, 0)
     return identity(there)[:3] == identity(new)[:3] and new_mark.value & new_mark.mask & mark.mask == mark.value
 
@@ -78,7 +96,13 @@ sas = st.builds(
 sets = st.lists(sas, max_size=12, unique_by=lambda sa: identity(sa)[:3])
 
 
-@given(sets, sets, st.sampled_from(planner.STATES), st.sampled_from(planner.SCOPES), st.sampled_from([frozenset(), frozenset([MINE])]))
+@given(
+    sets,
+    sets,
+    st.sampled_from(planner.STATES),
+    st.sampled_from(planner.SCOPES),
+    st.sampled_from([frozenset(), frozenset([MINE])]),
+)
 def test_a_plan_leads_to_what_the_state_says(desired, existing, state, scope, local):
     entries = held(*existing)
     try:
@@ -126,7 +150,12 @@ def test_the_order_is_inbound_outbound_then_old_outbound_old_inbound():
     new = [sa_of(300, key=5), sa_of(301, PEER, MINE, 6)]
     old = held(sa_of(400, PEER, MINE, 7), sa_of(401, key=8))
     steps = planner.plan(new, old, planner.EXACT, local=frozenset([MINE])).operations
-    assert [(step.kind, (step.new or step.old.sa).spi) for step in steps] == [("add", 301), ("add", 300), ("delete", 401), ("delete", 400)]
+    assert [(step.kind, (step.new or step.old.sa).spi) for step in steps] == [
+        ("add", 301),
+        ("add", 300),
+        ("delete", 401),
+        ("delete", 400),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +195,9 @@ def test_a_direction_that_the_kernel_does_not_tell_is_no_difference():
 @pytest.mark.parametrize("shown", ["", "inbound", "outbound"])
 @pytest.mark.parametrize("window", [0, 32])
 def test_a_direction_that_the_kernel_tells_is_one(wanted, shown, window):
-    desired, actual = sa_of(300, direction=wanted, replay_window=window), sa_of(300, direction=shown, replay_window=window)
+    desired, actual = sa_of(300, direction=wanted, replay_window=window), sa_of(
+        300, direction=shown, replay_window=window
+    )
     # Linux binds no outbound SA that has a window.
     bound = "" if wanted == "outbound" and window and shown != wanted else wanted
     differs = ("direction",) if bound != shown else ()
@@ -255,12 +286,16 @@ def guide(*destinations, key=20):
 
 
 def test_old_sas_without_a_source_give_way_to_the_pair_they_served():
-    made = planner.plan([sa_of(300), sa_of(301, PEER, MINE, 6)], held(*guide(MINE, PEER)), planner.EXACT, local=frozenset([MINE]))
+    made = planner.plan(
+        [sa_of(300), sa_of(301, PEER, MINE, 6)], held(*guide(MINE, PEER)), planner.EXACT, local=frozenset([MINE])
+    )
     assert (made.count(planner.ADD), made.count(planner.DELETE)) == (2, 2)
 
 
 def test_sas_without_a_source_stay_while_another_peer_may_mean_them():
-    made = planner.plan([sa_of(300), sa_of(301, PEER, MINE, 6)], held(*guide(MINE, PEER, OTHER)), planner.EXACT, local=frozenset([MINE]))
+    made = planner.plan(
+        [sa_of(300), sa_of(301, PEER, MINE, 6)], held(*guide(MINE, PEER, OTHER)), planner.EXACT, local=frozenset([MINE])
+    )
     assert made.count(planner.DELETE) == 0
 
 
@@ -277,7 +312,13 @@ def test_protocols_narrow_what_a_flush_of_peers_removes():
 
 
 def test_one_direction_is_exact_also_where_the_text_has_none_of_it():
-    made = planner.plan([sa_of(301, PEER, MINE, 6)], held(sa_of(400, key=8)), planner.EXACT, direction=planner.OUTBOUND, local=frozenset([MINE]))
+    made = planner.plan(
+        [sa_of(301, PEER, MINE, 6)],
+        held(sa_of(400, key=8)),
+        planner.EXACT,
+        direction=planner.OUTBOUND,
+        local=frozenset([MINE]),
+    )
     assert [(step.kind, step.old.sa.spi) for step in made.operations] == [("delete", 400)]
 
 
@@ -291,12 +332,19 @@ def test_an_sa_gets_a_mark_where_the_caller_names_it_and_is_refused_in_a_set():
 
 
 def test_an_sa_whose_mark_two_others_cover_takes_the_place_of_both():
-    low, high, new = sa_of(300, mark=Mark(0x1, 0xF)), sa_of(300, mark=Mark(0x10, 0xF0), key=5), sa_of(300, mark=Mark(0x11, 0xFF), key=9)
+    low, high, new = (
+        sa_of(300, mark=Mark(0x1, 0xF)),
+        sa_of(300, mark=Mark(0x10, 0xF0), key=5),
+        sa_of(300, mark=Mark(0x11, 0xFF), key=9),
+    )
     steps = planner.plan([new], held(low, high), planner.PRESENT, take_over=True).operations
     assert applied(held(low, high), steps) == {identity(new): new}
     assert sorted(step.kind for step in steps) == [planner.DELETE, planner.REPLACE]
 
 
-@pytest.mark.parametrize(("fields", "direction"), [({}, "outbound"), ({"source": ANY}, "inbound"), ({"source": ANY, "direction": "outbound"}, "outbound")])
+@pytest.mark.parametrize(
+    ("fields", "direction"),
+    [({}, "outbound"), ({"source": ANY}, "inbound"), ({"source": ANY, "direction": "outbound"}, "outbound")],
+)
 def test_an_sa_towards_a_group_goes_out_where_its_source_is_here_or_it_says_so(fields, direction):
     assert planner.direction_of(sa_of(300, destination=HOSTS[5], **fields), frozenset([MINE])) == direction

@@ -10,14 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association, record
-from ansible_collections.ipsec.manual.plugins.module_utils._core import policies as change
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import PolicyEntry, Template, build, identity
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import policies as change
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import record
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Selector, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import (
+    PolicyEntry,
+    Template,
+    build,
+    identity,
+)
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policy_sets
 
-ONE, TWO, THREE = (build("out", Selector(pack_address("192.0.2.1"), 32, pack_address(f"192.0.2.{end}"), 32), [Template("esp")]) for end in (2, 3, 4))
+ONE, TWO, THREE = (
+    build("out", Selector(pack_address("192.0.2.1"), 32, pack_address(f"192.0.2.{end}"), 32), [Template("esp")])
+    for end in (2, 3, 4)
+)
 
 
 def held(*policies, complete=True):
@@ -34,13 +43,17 @@ def load(wanted, loaded, *there, complete=True):
 
 def sa(policy, **fields):
     """What the policy guards."""
-    return association.build("esp", 0x1001, policy.selector.destination, policy.selector.source, **fields)
+    return model.build("esp", 0x1001, policy.selector.destination, policy.selector.source, **fields)
 
 
 def test_the_difference_only():
     changed = TWO._replace(priority=9)
     found = load([ONE, changed], [TWO, THREE], TWO, THREE)
-    assert (told(found.closing), told(found.changing), told(found.leaving)) == ({("add", ONE)}, {("replace", changed)}, {("delete", THREE)})
+    assert (told(found.closing), told(found.changing), told(found.leaving)) == (
+        {("add", ONE)},
+        {("replace", changed)},
+        {("delete", THREE)},
+    )
     assert set(found.outcome()) == {ONE, changed} and found.unchanged == 0
     settled = load([ONE, changed], [ONE, changed], ONE, changed)
     assert settled.operations == () and settled.unchanged == 2
@@ -58,7 +71,9 @@ def test_what_is_removed_goes_once_however_it_was_changed():
     assert len(change.change("/one", [ONE], [ONE], held(ONE), True).operations) == 1
 
 
-@pytest.mark.parametrize("opened", [ONE._replace(templates=()), ONE._replace(templates=(ONE.templates[0]._replace(level="use"),))])
+@pytest.mark.parametrize(
+    "opened", [ONE._replace(templates=()), ONE._replace(templates=(ONE.templates[0]._replace(level="use"),))]
+)
 def test_what_lets_traffic_pass_is_closed_whatever_becomes_of_the_sas(opened):
     assert told(load([ONE], [], opened).closing) == {("replace", ONE)}
     assert told(load([ONE], [], ONE._replace(action="block", templates=())).changing) == {("replace", ONE)}
@@ -73,9 +88,13 @@ def test_what_guards_sas_that_stay_is_kept():
 def record_in_memory(monkeypatch):
     """Stands in for root's files; they are tested in test_protected.py."""
     contents = {}
-    monkeypatch.setattr(record.protected, "status", lambda path: record.protected.FileStatus(path, exists=path in contents))
+    monkeypatch.setattr(
+        record.protected, "status", lambda path: record.protected.FileStatus(path, exists=path in contents)
+    )
     monkeypatch.setattr(record.protected, "read", contents.__getitem__)
-    monkeypatch.setattr(record.protected, "update", lambda path, made: contents.update({path: made(contents.get(path))}))
+    monkeypatch.setattr(
+        record.protected, "update", lambda path, made: contents.update({path: made(contents.get(path))})
+    )
     return contents
 
 
@@ -99,7 +118,9 @@ def test_the_record_holds_identities_only(files):
     assert "template" not in files[change.RECORD.path].decode() and "esp" not in files[change.RECORD.path].decode()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"/one": 7}', b'{"/one": [[1]]}', b'{"/one": [{"direction": "out"}]}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"/one": 7}', b'{"/one": [[1]]}', b'{"/one": [{"direction": "out"}]}']
+)
 def test_a_broken_record_is_told(files, content):
     files[change.RECORD.path] = content
     with pytest.raises(IpsecError, match="no record of loaded policies"):

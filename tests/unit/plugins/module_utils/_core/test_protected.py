@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import protected
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import protected
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that belong to root")
 SECRET = b"add ah spi 0x18907dae dst 192.168.13.213 auth_alg md5 authkey e896f8df7f78d6cab36c94ccf293f031\n"
@@ -29,7 +29,9 @@ SECRET = b"add ah spi 0x18907dae dst 192.168.13.213 auth_alg md5 authkey e896f8d
 
 @pytest.fixture
 def folder():
-    """A new directory, mode 0700, under one that is safe; temporary directories are not, since everybody can write in /tmp."""
+    """A new directory, mode 0700, under one that is safe; temporary directories are not, since
+    everybody can write in /tmp.
+    """
     made = tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root")
     yield Path(made)
     shutil.rmtree(made)
@@ -106,7 +108,11 @@ def test_nothing_else_is_left_in_the_directory(keys):
 @needs_root
 @pytest.mark.parametrize(
     "change",
-    [lambda path, check: protected.write(path, b"new", check), lambda path, check: protected.update(path, lambda old: b"new", check), protected.remove],
+    [
+        lambda path, check: protected.write(path, b"new", check),
+        lambda path, check: protected.update(path, lambda old: b"new", check),
+        protected.remove,
+    ],
 )
 def test_a_check_that_fails_last_leaves_the_file_as_it_is(keys, change):
     protected.write(str(keys), SECRET)
@@ -147,7 +153,9 @@ def test_removable_says_what_remove_would_do_and_changes_nothing(keys, folder):
 
 
 @needs_root
-@pytest.mark.parametrize("spoil", ["symbolic link", "somebody else's", "hard link", "linked directory", "open directory"])
+@pytest.mark.parametrize(
+    "spoil", ["symbolic link", "somebody else's", "hard link", "linked directory", "open directory"]
+)
 def test_what_cannot_be_removed_is_refused_alike_before_and_then(keys, folder, spoil):
     path = keys
     protected.write(str(keys), SECRET)
@@ -354,7 +362,10 @@ def test_a_file_as_directory_is_refused(keys):
     assert "not a directory" in refused(protected.write, keys / "ipseckeys", SECRET)
 
 
-@pytest.mark.parametrize("path", ["", "ipseckeys", "./ipseckeys", "/", "/etc/", "/etc/../etc/ipseckeys", "/etc/./ipseckeys", "/etc/ipsec\0keys"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "ipseckeys", "./ipseckeys", "/", "/etc/", "/etc/../etc/ipseckeys", "/etc/./ipseckeys", "/etc/ipsec\0keys"],
+)
 def test_a_path_that_is_not_plain_is_refused(path):
     for call, more in ((protected.read, ()), (protected.write, (b"",)), (protected.remove, ()), (protected.status, ())):
         if os.geteuid() == 0 or call in (protected.read, protected.status):
@@ -431,7 +442,10 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_file_or_the_new_one(keys):
 @needs_root
 def test_concurrent_writers_leave_one_whole_file(keys):
     contents = [bytes([number]) * 50_000 for number in range(6)]
-    writers = [_fork(lambda content=content: [protected.write(str(keys), content) for dummy in range(10)]) for content in contents]
+    writers = [
+        _fork(lambda content=content: [protected.write(str(keys), content) for dummy in range(10)])
+        for content in contents
+    ]
     seen = set()
     for writer in writers:
         with contextlib.suppress(ProtectedFileError):
@@ -516,7 +530,11 @@ def test_status_lists_every_problem_and_raises_none(keys):
     keys.parent.chmod(0o777)
     found = protected.status(str(keys))
     assert found.exists
-    assert [part for part in ("can write in the directory", "belongs to user", "mode 0644") if any(part in str(wrong) for wrong in found.problems)] == [
+    assert [
+        part
+        for part in ("can write in the directory", "belongs to user", "mode 0644")
+        if any(part in str(wrong) for wrong in found.problems)
+    ] == [
         "can write in the directory",
         "belongs to user",
         "mode 0644",

@@ -8,12 +8,29 @@ import socket
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, Problems, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.reading import Reader, read_protocol
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
+    InputError,
+    IpsecError,
+    Problems,
+    SadbError,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping import Reader, read_protocol
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("0", 0), ("any", 0), ("17", 17), ("255", 255), ("tcp", 6), ("UDP", 17), ("icmp", 1), ("ipv6-icmp", 58), ("sctp", 132), ("gre", 47)]
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("any", 0),
+        ("17", 17),
+        ("255", 255),
+        ("tcp", 6),
+        ("UDP", 17),
+        ("icmp", 1),
+        ("ipv6-icmp", 58),
+        ("sctp", 132),
+        ("gre", 47),
+    ],
 )
 def test_protocols_by_number_and_name(text: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"ipv6-icmp": 58}

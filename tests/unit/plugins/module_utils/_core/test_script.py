@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import language, script
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import INBOUND, Lifetimes, Mark, pack_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, Problems, TextError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
+    InputError,
+    IpsecError,
+    Problems,
+    TextError,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program.script import Step, Subject
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import INBOUND, Lifetimes, Mark, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import (
     BY_WORD,
     COMMAND_BY_WORD,
     COMMANDS,
@@ -22,7 +29,6 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.grammar import 
     PLACES,
     PROMPT,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.script import Step, Subject
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core import strategies
 
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
@@ -101,7 +107,10 @@ def test_surplus_words_are_refused(row):
 @pytest.mark.parametrize("row", [row for row in COMMANDS if row.type], ids=lambda row: row.name)
 def test_a_wrong_sa_type_is_refused(row):
     rest = FORMS[row.name].split()[2:]
-    assert any("unknown SA type 'everything'" in message for dummy, dummy, message in refusals(" ".join((row.name, "everything", *rest))))
+    assert any(
+        "unknown SA type 'everything'" in message
+        for dummy, dummy, message in refusals(" ".join((row.name, "everything", *rest)))
+    )
     if row.type == ONE_TYPE:
         assert refusals(" ".join((row.name, "all", *rest)))
         assert refusals(row.name)
@@ -109,8 +118,13 @@ def test_a_wrong_sa_type_is_refused(row):
 
 def test_what_each_step_says():
     assert one(ADD).sa == language.parse(ADD).sas[0]
-    assert one(f"update {ONE} hard_bytes 9 soft_addtime 3") == Step("update", 1, None, SUBJECT, Lifetimes(hard_bytes=9, soft_addtime=3))
-    assert one("update 3 spi 0x1001 daddr 192.0.2.2 idle_addtime 5 pair-spi 0x1002").extra == (("idle_addtime", "5"), ("pair-spi", "0x00001002"))
+    assert one(f"update {ONE} hard_bytes 9 soft_addtime 3") == Step(
+        "update", 1, None, SUBJECT, Lifetimes(hard_bytes=9, soft_addtime=3)
+    )
+    assert one("update 3 spi 0x1001 daddr 192.0.2.2 idle_addtime 5 pair-spi 0x1002").extra == (
+        ("idle_addtime", "5"),
+        ("pair-spi", "0x00001002"),
+    )
     assert one(f"get {ONE} mark 1/0xff src 192.0.2.1 proto 6 sport 1 dport 2 inbound").subject == SUBJECT._replace(
         mark=Mark(1, 0xFF), source=pack_address("192.0.2.1"), traffic=(6, 1, 2), direction=INBOUND
     )
@@ -121,17 +135,30 @@ def test_what_each_step_says():
 
 
 def test_the_steps_of_a_file_are_in_its_order():
-    text = f"flush esp\n\n{ADD}\n# comment\nadd ah spi 0x1002 dst 192.0.2.2 \\\n auth_alg sha1 authkey {KEY2}\nget {ONE}\nquit\n# end\n"
-    assert [(step.command, step.line) for step in steps(text, FILE)] == [("flush", 1), ("add", 3), ("add", 5), ("get", 7), ("quit", 8)]
+    text = (
+        f"flush esp\n\n{ADD}\n# comment\nadd ah spi 0x1002 dst 192.0.2.2 \\\n auth_alg sha1 authkey {KEY2}\nget"
+        f" {ONE}\nquit\n# end\n"
+    )
+    assert [(step.command, step.line) for step in steps(text, FILE)] == [
+        ("flush", 1),
+        ("add", 3),
+        ("add", 5),
+        ("get", 7),
+        ("quit", 8),
+    ]
 
 
 def test_sas_are_read_as_a_text_of_sas_reads_them():
-    text = "".join(f"add esp spi 0x{spi:x} dst 192.0.2.2 auth_alg sha1 authkey {spi:040x}\n" for spi in range(0x1000, 0x1100))
+    text = "".join(
+        f"add esp spi 0x{spi:x} dst 192.0.2.2 auth_alg sha1 authkey {spi:040x}\n" for spi in range(0x1000, 0x1100)
+    )
     document = language.parse(text)
     assert [(step.sa, step.line) for step in steps(text, FILE)] == list(zip(document.sas, document.lines))
 
 
-@pytest.mark.parametrize("text", [f"{ADD}\nquit\n{ADD.replace('0x1001', '0x1002').replace(KEY, KEY2)}\n", "quit\nflush\n"])
+@pytest.mark.parametrize(
+    "text", [f"{ADD}\nquit\n{ADD.replace('0x1001', '0x1002').replace(KEY, KEY2)}\n", "quit\nflush\n"]
+)
 def test_nothing_may_follow_quit_in_a_file(text):
     assert "after the quit on line" in refusal(text, FILE)[2]
 
@@ -143,7 +170,9 @@ def test_an_spi_is_free_again_after_its_sa_went(between):
     assert refusal(f"{ADD}\n{between}\n{again}\n{again.replace(KEY2, KEY2[::-1])}\n", FILE)[0] == 4
 
 
-@pytest.mark.parametrize("between", ["delete ah spi 0x1001 dst 192.0.2.2", "delete esp spi 0x1001 dst 192.0.2.3", "flush ah", f"get {ONE}"])
+@pytest.mark.parametrize(
+    "between", ["delete ah spi 0x1001 dst 192.0.2.2", "delete esp spi 0x1001 dst 192.0.2.3", "flush ah", f"get {ONE}"]
+)
 def test_an_spi_is_not_free_after_something_else_went(between):
     line, dummy, message = refusal(f"{ADD}\n{between}\n{ADD.replace(KEY, KEY2)}\n", FILE)
     assert line == 3 and "used twice" in message
@@ -154,7 +183,9 @@ def test_a_key_is_never_used_twice_whatever_went_between():
 
 
 @pytest.mark.parametrize("command", ["update", "delete", "get"])
-@pytest.mark.parametrize("attribute", [f"authkey {KEY}", "encr_alg aes", "reqid 3", "encap udp", "isrc 192.0.2.0/24", "replay 3"])
+@pytest.mark.parametrize(
+    "attribute", [f"authkey {KEY}", "encr_alg aes", "reqid 3", "encap udp", "isrc 192.0.2.0/24", "replay 3"]
+)
 def test_only_what_the_command_can_use_is_taken(command, attribute):
     line, column, message = refusal(f"{command} {ONE} {attribute}")
     name = attribute.split()[0]
@@ -231,7 +262,11 @@ def test_every_command_is_written_and_read_back_as_it_was(step):
 
 
 @settings(max_examples=60)
-@given(st.lists(strategies.steps(), max_size=6).filter(lambda found: strategies.together([step.sa for step in found if step.sa is not None])))
+@given(
+    st.lists(strategies.steps(), max_size=6).filter(
+        lambda found: strategies.together([step.sa for step in found if step.sa is not None])
+    )
+)
 def test_a_text_of_commands_is_stable(found):
     text = script.render([*found, Step("quit", 0)])
     again = steps(text, allow_static_counter_mode=True)

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A process that is told to end in the middle of a change ends after it. Each test has one of its own, for test runners have threads."""
+"""A process that is told to end in the middle of a change ends after it. Each test has one of its
+own, for test runners have threads.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,11 @@ import sys
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import uninterrupted
+from ansible_collections.ipsec.manual.plugins.module_utils._core import signals
 
 BEGIN = f"""
 import os, signal, subprocess, sys
-exec(compile(open({uninterrupted.__file__!r}).read(), "uninterrupted", "exec"))
+exec(compile(open({signals.__file__!r}).read(), "uninterrupted", "exec"))
 say = lambda text: print(text, flush=True)
 end = lambda number: os.kill(os.getpid(), number)
 # Whatever this process inherited, from nohup(1) for one.
@@ -27,7 +29,9 @@ for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
 
 
 def run(program: str) -> tuple[int, list[str], str]:
-    """Exit status, lines, and errors of a program that knows `uninterrupted`, `say`, and `end`, which has a signal sent to it."""
+    """Exit status, lines, and errors of a program that knows `uninterrupted`, `say`, and `end`,
+    which has a signal sent to it.
+    """
     done = subprocess.run([sys.executable, "-IS", "-c", BEGIN + program], check=False, capture_output=True, text=True)
     return done.returncode, done.stdout.splitlines(), done.stderr
 
@@ -60,6 +64,7 @@ def test_programs_that_the_block_starts_are_spared() -> None:
     """As with ^C at a terminal, which goes to all of them."""
     program = """
 with uninterrupted():
-    subprocess.run([sys.executable, "-IS", "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('lives')"], check=True)
+    child = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('lives')"
+    subprocess.run([sys.executable, "-IS", "-c", child], check=True)
 """
     assert run(program)[:2] == (0, ["lives"])

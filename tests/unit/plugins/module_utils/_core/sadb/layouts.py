@@ -16,7 +16,13 @@ Name = c_uint8 * 64
 class Header(ctypes.Structure):
     """struct nlmsghdr."""
 
-    _fields_ = [("length", c_uint32), ("kind", c_uint16), ("flags", c_uint16), ("sequence", c_uint32), ("port", c_uint32)]
+    _fields_ = [
+        ("length", c_uint32),
+        ("kind", c_uint16),
+        ("flags", c_uint16),
+        ("sequence", c_uint32),
+        ("port", c_uint32),
+    ]
 
 
 class Attribute(ctypes.Structure):

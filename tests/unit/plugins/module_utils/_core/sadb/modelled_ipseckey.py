@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A model of the prompt of illumos' ipseckey: what it prints, and how it goes wrong with exit status 0. Not the utility, and no kernel.
+"""A model of the prompt of illumos' ipseckey: what it prints, and how it goes wrong with exit
+status 0. Not the utility, and no kernel.
 
-Its arguments are ``STORE [-n] [-v]``. STORE is a file of the SAs it holds, in the words of the commands that added them, of ``faults``, one a word of
-``FAULTS`` by the SPI whose command it befalls, and of ``runs``, what came in. It is marshalled, since importing json takes as long as
-starting Python does.
-"""
+Its arguments are ``STORE [-n] [-v]``. STORE is a file of the SAs it holds, in the words of the
+commands that added them, of ``faults``, one a word of ``FAULTS`` by the SPI whose command it
+befalls, and of ``runs``, what came in. It is marshalled, since importing json takes as long as
+starting Python does."""
 
 from __future__ import annotations
 
@@ -56,7 +57,11 @@ class Utility:
         elif words[0] == "dump":
             self.dump()
         elif words[0] == "flush":
-            self.store["sas"] = [sa for sa in self.store["sas"] if "no flush" in self.store["faults"].values() or words[1:] not in ([], [sa["type"]])]
+            self.store["sas"] = [
+                sa
+                for sa in self.store["sas"]
+                if "no flush" in self.store["faults"].values() or words[1:] not in ([], [sa["type"]])
+            ]
         elif words[0] in ("add", "delete"):
             self.change(words)
         else:
@@ -84,7 +89,9 @@ class Utility:
             time.sleep(60)
         if not fate:
             return
-        found = [other for other in self.store["sas"] if all(other[name] == sa[name] for name in ("type", "spi", "dst"))]
+        found = [
+            other for other in self.store["sas"] if all(other[name] == sa[name] for name in ("type", "spi", "dst"))
+        ]
         if words[0] == "delete":
             if not found:
                 say(f"Association (type = {sa['type']}) with spi {spi} and addr\n{sa['dst']} does not exist.\n")
@@ -92,7 +99,13 @@ class Utility:
         elif found:
             say(f"Association (type = {sa['type']}) with spi {spi} and addr\n{sa['dst']} already exists.\n")
         else:
-            sa.update({"other key": {"encrkey": "77" * (len(key) // 2)}, "other spi": {"spi": spi[:-1]}, "dead": {"state": "DEAD"}}.get(fate, {}))
+            sa.update(
+                {
+                    "other key": {"encrkey": "77" * (len(key) // 2)},
+                    "other spi": {"spi": spi[:-1]},
+                    "dead": {"state": "DEAD"},
+                }.get(fate, {})
+            )
             for name in ("encr_alg", "auth_alg"):
                 if name in sa:
                     sa[name] = NAMES.get(sa[name], sa[name])
@@ -106,21 +119,33 @@ class Utility:
         self.verbose()
         for sa in self.store["sas"]:
             parts = [
-                f"    spi {sa['spi']} " + "".join(f"{name} {sa[name]} " for name in ("encr_alg", "auth_alg") if name in sa) + f"replay {sa.get('replay', 0)} "
+                f"    spi {sa['spi']} "
+                + "".join(f"{name} {sa[name]} " for name in ("encr_alg", "auth_alg") if name in sa)
+                + f"replay {sa.get('replay', 0)} "
             ]
             if "encap" in sa:
                 parts[0] += "encap udp"
-            limits = [[f"{name} {sa[name]} " for name in sa if name.startswith(kind)] for kind in ("hard_", "soft_", "idle_")]
+            limits = [
+                [f"{name} {sa[name]} " for name in sa if name.startswith(kind)] for kind in ("hard_", "soft_", "idle_")
+            ]
             parts += ["\t" + "".join(given) for given in limits if given]
             if "proto" in sa:
                 parts.append(f"    proto {sa['proto']}")
-            parts.append(f"    src {sa.get('src', '::' if ':' in sa['dst'] else '0.0.0.0')}" + (f" sport {sa['sport']}" if "sport" in sa else ""))
+            parts.append(
+                f"    src {sa.get('src', '::' if ':' in sa['dst'] else '0.0.0.0')}"
+                + (f" sport {sa['sport']}" if "sport" in sa else "")
+            )
             parts.append(f"    dst {sa['dst']}" + (f" dport {sa['dport']}" if "dport" in sa else ""))
             if "encap" in sa:
-                parts += [f"    nat_{end}  {sa.get('nat_' + end, '0.0.0.0')} nat_{end[0]}port {sa[f'nat_{end[0]}port']}" for end in ("loc", "rem")]
+                parts += [
+                    f"    nat_{end}  {sa.get('nat_' + end, '0.0.0.0')} nat_{end[0]}port {sa[f'nat_{end[0]}port']}"
+                    for end in ("loc", "rem")
+                ]
             if "iproto" in sa:
                 parts.append(f"    iproto {sa['iproto']}")
-            parts += [f"    {name} {sa[name].replace('/0', '').replace('/32', '')}" for name in ("isrc", "idst") if name in sa]
+            parts += [
+                f"    {name} {sa[name].replace('/0', '').replace('/32', '')}" for name in ("isrc", "idst") if name in sa
+            ]
             for name in ("authkey", "encrkey"):
                 if name in sa:
                     key = sa[name].partition("/")[0]
@@ -128,25 +153,38 @@ class Utility:
             if "replay_value" in sa:
                 parts.append(f"replay_value {sa['replay_value']}")
             warning = "" if sa["state"] == "MATURE" else "# WARNING: SA was dying or dead.\n"
-            say(f"# begin assoc\nadd {sa['type']}  \\\n{warning}" + "".join(f"{part} \\\n" for part in parts) + "\n# end assoc\n\n")
+            say(
+                f"# begin assoc\nadd {sa['type']}  \\\n{warning}"
+                + "".join(f"{part} \\\n" for part in parts)
+                + "\n# end assoc\n\n"
+            )
 
     def verbose(self):
         say("VERBOSE ON:  Message to kernel looks like:\n==========================================\n")
-        say("Base message (version 2) type DUMP, SA type <unspecified/all>.\nMessage length 16 bytes, seq=1, pid=4711.\n")
+        say(
+            "Base message (version 2) type DUMP, SA type <unspecified/all>.\nMessage length 16 bytes, seq=1,"
+            " pid=4711.\n"
+        )
         say("==========================================\n")
 
     def dump(self):
         self.verbose()
         for sa in self.store["sas"]:
             family = "AF_INET6" if ":" in sa["dst"] else "AF_INET"
-            say(f"Base message (version 2) type DUMP, SA type {sa['type'].upper()}.\nMessage length 288 bytes, seq=1, pid=4711.\n")
+            say(
+                f"Base message (version 2) type DUMP, SA type {sa['type'].upper()}.\nMessage length 288 bytes, seq=1,"
+                " pid=4711.\n"
+            )
             say(f"SA: SADB_ASSOC spi={sa['spi']}, replay window size={sa.get('replay', 0)}, state={sa['state']}\n")
             for title, name in (("Authentication", "auth_alg"), ("Encryption", "encr_alg")):
                 if name in sa:
                     say(f"SA: {title} algorithm = {sa[name]}\n")
             flags = ["X_USED"] + [f"X_{way.upper()}" for way in ("outbound", "inbound") if way in sa]
             say(f"SA: flags=0x{len(flags):x} < {' '.join(flags)} >\n")
-            for prefix, title, address in (("SRC", "Source", sa.get("src", "0.0.0.0")), ("DST", "Destination", sa["dst"])):
+            for prefix, title, address in (
+                ("SRC", "Source", sa.get("src", "0.0.0.0")),
+                ("DST", "Destination", sa["dst"]),
+            ):
                 say(f"{prefix}: {title} address (proto={sa.get('proto', 0)})\n{prefix}: {family}: port 0, {address}.\n")
             for prefix, title, name in (("AKY", "Authentication", "authkey"), ("EKY", "Encryption", "encrkey")):
                 if name in sa:
@@ -156,7 +194,10 @@ class Utility:
                 say(f'KMC: Protocol {sa["manager"]}, cookie="in.iked" (3)\n')
             if "replay_value" in sa:
                 say(f"RPL: Replay Value  {sa['replay_value']}\n")
-            say(" LT: Lifetime information\nCLT: Current lifetime information:\nCLT: 2048 bytes (2.00 KB) protected, 0 allocations used.\n")
+            say(
+                " LT: Lifetime information\nCLT: Current lifetime information:\nCLT: 2048 bytes (2.00 KB) protected, 0"
+                " allocations used.\n"
+            )
             say("CLT: SA added at time: Sun Nov 22 00:00:00 UTC 2026\nCLT: \t(raw time value 1795305600)\n")
             say("CLT: SA first used at time Sun Nov 22 00:00:07 UTC 2026\nCLT: \t(raw time value 1795305607)\n")
             say("CLT: Time now is Sun Nov 22 00:01:00 UTC 2026\nCLT: \t(raw time value 1795305660)\n\n")

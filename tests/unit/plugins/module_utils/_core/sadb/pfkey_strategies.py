@@ -2,15 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hypothesis strategies for SAs that PF_KEY expresses in one dialect; for the tests without a kernel and for those with one."""
+"""Hypothesis strategies for SAs that PF_KEY expresses in one dialect; for the tests without a
+kernel and for those with one.
+"""
 
 from __future__ import annotations
 
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import BY_NAME
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     NO_LIFETIMES,
     SPI_MAX,
     SPI_MIN,
@@ -21,8 +23,13 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
     build,
     identity,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_dialects import Dialect
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import addresses, key_for, networks, u16
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.dialects import Dialect
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import (
+    addresses,
+    key_for,
+    networks,
+    u16,
+)
 
 
 @st.composite
@@ -31,10 +38,17 @@ def _lifetimes(draw: st.DrawFn, dialect: Dialect) -> Lifetimes:
     if draw(st.booleans()):
         return NO_LIFETIMES
     values = {}
-    for kind, least, most in (("bytes", 10**9, (1 << 64) - 2), ("packets", 10**6, (1 << 32) - 1), ("addtime", 10**6, 10**9), ("usetime", 10**6, 10**9)):
+    for kind, least, most in (
+        ("bytes", 10**9, (1 << 64) - 2),
+        ("packets", 10**6, (1 << 32) - 1),
+        ("addtime", 10**6, 10**9),
+        ("usetime", 10**6, 10**9),
+    ):
         soft, hard = sorted(draw(st.tuples(st.integers(least, most), st.integers(least, most))))
         values.update({f"soft_{kind}": soft, f"hard_{kind}": hard})
-    return Lifetimes(**{limit: value for limit, value in values.items() if limit in dialect.limits and draw(st.booleans())})
+    return Lifetimes(
+        **{limit: value for limit, value in values.items() if limit in dialect.limits and draw(st.booleans())}
+    )
 
 
 @st.composite
@@ -84,7 +98,9 @@ def associations(draw: st.DrawFn, dialect: Dialect) -> SecurityAssociation:
         esn=bool(dialect.flags.esn and window) and draw(st.booleans()),
         reqid=draw(st.integers(0, (1 << dialect.reqid_bits) - 1)),
         selector=draw(_selectors(dialect, mode == "tunnel", size, source)),
-        encapsulation=draw(st.one_of(st.none(), ports)) if cipher is not None and dialect.encapsulation is not None else None,
+        encapsulation=(
+            draw(st.one_of(st.none(), ports)) if cipher is not None and dialect.encapsulation is not None else None
+        ),
         lifetimes=draw(_lifetimes(dialect)),
         direction=draw(st.sampled_from(("", "inbound", "outbound"))) if dialect.flags.inbound else "",
         extra=draw(st.sampled_from(((), (("pair-spi", "0x00001234"),)))) if dialect.pair else (),

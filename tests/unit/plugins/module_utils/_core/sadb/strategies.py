@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hypothesis strategies for SAs and policies that Linux takes; for the tests without a kernel and for those with one."""
+"""Hypothesis strategies for SAs and policies that Linux takes; for the tests without a kernel and
+for those with one.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,13 @@ import typing as t
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, AUTHENTICATION, Algorithm
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
+    ALGORITHMS,
+    AUTHENTICATION,
+    Algorithm,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     NO_LIFETIMES,
     SPI_MAX,
     SPI_MIN,
@@ -25,7 +31,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.association imp
     build,
     identity,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
 
 CIPHERS = tuple(row for row in ALGORITHMS if row.kind != AUTHENTICATION)
 INTEGRITIES = tuple(row for row in ALGORITHMS if row.kind == AUTHENTICATION)
@@ -125,34 +131,38 @@ def associations(draw: st.DrawFn) -> SecurityAssociation:
 
 
 def association_sets() -> st.SearchStrategy[list[SecurityAssociation]]:
-    """SAs that a kernel can hold together: a mark could hide one SA behind another of the same protocol, destination and SPI."""
+    """SAs that a kernel can hold together: a mark could hide one SA behind another of the same
+    protocol, destination and SPI.
+    """
     return st.lists(associations(), max_size=20, unique_by=lambda sa: identity(sa)[:3])
 
 
 @st.composite
-def policies(draw: st.DrawFn) -> spd.Policy:
+def policies(draw: st.DrawFn) -> kernel.Policy:
     """Any policy that has no `spd.problems`."""
     size = draw(st.sampled_from((4, 16)))
-    direction = draw(st.sampled_from(spd.DIRECTIONS))
-    action = draw(st.sampled_from(spd.ACTIONS))
+    direction = draw(st.sampled_from(kernel.DIRECTIONS))
+    action = draw(st.sampled_from(kernel.ACTIONS))
     templates = []
-    if action == spd.ALLOW:
+    if action == kernel.ALLOW:
         for protocol in draw(st.lists(st.sampled_from(("esp", "ah")), max_size=3)):
             tunnel = draw(st.booleans()) and not templates
             templates.append(
-                spd.Template(
+                kernel.Template(
                     protocol,
                     "tunnel" if tunnel else "transport",
                     draw(addresses(size)) if tunnel else bytes(size),
                     draw(addresses(size)) if tunnel else bytes(size),
                     draw(u32),
                     draw(u32),
-                    spd.REQUIRED if tunnel else draw(st.sampled_from(spd.LEVELS)),
+                    kernel.REQUIRED if tunnel else draw(st.sampled_from(kernel.LEVELS)),
                 )
             )
-    return spd.build(direction, draw(selectors((size,), whole=True)), templates, action, draw(u32), draw(marks()), draw(u32))
+    return kernel.build(
+        direction, draw(selectors((size,), whole=True)), templates, action, draw(u32), draw(marks()), draw(u32)
+    )
 
 
-def policy_sets() -> st.SearchStrategy[list[spd.Policy]]:
+def policy_sets() -> st.SearchStrategy[list[kernel.Policy]]:
     """Policies that a kernel can hold together."""
     return st.lists(policies(), max_size=8, unique_by=lambda policy: (policy.direction, policy.selector))

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Datagrams of events that are cut, or hold what is not asked for, and those that end differently on other machines; tests/kernel has the kernel's."""
+"""Datagrams of events that are cut, or hold what is not asked for, and those that end differently
+on other machines; tests/kernel has the kernel's.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ import struct
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import build, pack_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, messages
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import attribute
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import build, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import events, messages
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import attribute
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb import layouts
 
 FLUSH_OF_AH = struct.pack("=IHHII", 20, 0x1C, 0, 0, 0) + bytes((51, 0, 0, 0))
@@ -39,7 +41,9 @@ def test_what_is_no_event_is_passed_over(buffer, wanted):
 
 
 KEYS = {"encryption_key": bytes(range(32)), "authentication_key": bytes(range(32, 64))}
-SA = build("esp", 0x1000, pack_address("192.0.2.2"), pack_address("192.0.2.1"), "aes-cbc", "hmac-sha256", reqid=7, **KEYS)
+SA = build(
+    "esp", 0x1000, pack_address("192.0.2.2"), pack_address("192.0.2.1"), "aes-cbc", "hmac-sha256", reqid=7, **KEYS
+)
 
 
 def sent(kind: int, body: bytes) -> bytes:

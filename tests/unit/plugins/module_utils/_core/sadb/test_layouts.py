@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is read from and written to the kernel lies where its C compiler puts it, on every machine that runs these tests, 32 bits included."""
+"""What is read from and written to the kernel lies where its C compiler puts it, on every machine
+that runs these tests, 32 bits included.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, messages, netlink, spd, xfrm
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import (
+    backend,
+    events,
+    messages,
+    netlink,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb import layouts
 
 _ID = "id.daddr id.spi id.proto"
@@ -25,13 +33,21 @@ LAYOUTS: tuple[tuple[struct.Struct, type[ctypes.Structure], str], ...] = (
     (netlink._HEADER, layouts.Header, "length kind flags sequence port"),
     (events._HEADER, layouts.Header, "length kind flags sequence port"),
     (netlink.ATTRIBUTE, layouts.Attribute, "length kind"),
-    (messages._SELECTOR, layouts.Selector, "daddr saddr dport dport_mask sport sport_mask family prefixlen_d prefixlen_s proto ifindex user"),
+    (
+        messages._SELECTOR,
+        layouts.Selector,
+        "daddr saddr dport dport_mask sport sport_mask family prefixlen_d prefixlen_s proto ifindex user",
+    ),
     (
         messages._INFO,
         layouts.UserSaInfo,
         f"sel {_ID} saddr lft {_CURRENT} stats.replay_window stats.replay stats.integrity_failed seq {_END}",
     ),
-    (struct.Struct(messages._NEW_INFO_BEGIN + messages._NEW_INFO_END.format[1:]), layouts.UserSaInfo, f"sel {_ID} saddr lft {_END}"),
+    (
+        struct.Struct(messages._NEW_INFO_BEGIN + messages._NEW_INFO_END.format[1:]),
+        layouts.UserSaInfo,
+        f"sel {_ID} saddr lft {_END}",
+    ),
     (messages._LIFETIMES, layouts.LifetimeCfg, " ".join(f"limit{number}" for number in range(8))),
     (messages._USED, layouts.LifetimeCur, "bytes packets add_time use_time"),
     (messages._ID, layouts.UserSaId, "daddr spi family proto"),
@@ -47,11 +63,11 @@ LAYOUTS: tuple[tuple[struct.Struct, type[ctypes.Structure], str], ...] = (
     (messages.REPLAY_ESN, layouts.ReplayStateEsn, "bmp_len oseq seq oseq_hi seq_hi replay_window"),
     (messages._ENCAP, layouts.EncapTmpl, "encap_type encap_sport encap_dport encap_oa"),
     (messages._MARK, layouts.Mark, "v m"),
-    (xfrm._ADDRESS_FILTER, layouts.AddressFilter, "saddr daddr family splen dplen"),
-    (spd._INFO, layouts.UserPolicyInfo, f"sel lft {_CURRENT} priority index dir action flags share"),
-    (spd._ID, layouts.UserPolicyId, "sel index dir"),
-    (spd._TEMPLATE, layouts.UserTmpl, f"{_ID} family saddr reqid mode share optional aalgos ealgos calgos"),
-    (spd._MARK, layouts.Mark, "v m"),
+    (backend._ADDRESS_FILTER, layouts.AddressFilter, "saddr daddr family splen dplen"),
+    (kernel._INFO, layouts.UserPolicyInfo, f"sel lft {_CURRENT} priority index dir action flags share"),
+    (kernel._ID, layouts.UserPolicyId, "sel index dir"),
+    (kernel._TEMPLATE, layouts.UserTmpl, f"{_ID} family saddr reqid mode share optional aalgos ealgos calgos"),
+    (kernel._MARK, layouts.Mark, "v m"),
 )
 # Of these the core reads the start only.
 STARTS = (events._ACQUIRE,)
@@ -67,7 +83,9 @@ def member(structure: t.Any, path: str) -> t.Any:
 
 @pytest.mark.parametrize(("ours", "theirs", "paths"), LAYOUTS, ids=NAMES)
 @given(data=st.data())
-def test_a_structure_is_that_of_c(ours: struct.Struct, theirs: type[ctypes.Structure], paths: str, data: st.DataObject) -> None:
+def test_a_structure_is_that_of_c(
+    ours: struct.Struct, theirs: type[ctypes.Structure], paths: str, data: st.DataObject
+) -> None:
     size = ctypes.sizeof(theirs)
     assert ours.size == size or ours in STARTS
     content = data.draw(st.binary(min_size=size, max_size=size))

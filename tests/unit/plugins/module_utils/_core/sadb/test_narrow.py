@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A Python of 32 bits on this machine's kernel of 64 bits, in a network namespace of its own: the part core-i386 runs it."""
+"""A Python of 32 bits on this machine's kernel of 64 bits, in a network namespace of its own: the
+part core-i386 runs it.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,15 @@ import ctypes, sys
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 if ctypes.CDLL(None).unshare(CLONE_NEWUSER | CLONE_NEWNET):
     sys.exit("no network namespace")
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Counters, Entry, NO_LIFETIMES, build
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, NO_LIFETIMES, build
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import Operation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import events, lifetimes, spd, xfrm
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import backend, events, lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Spd
 keys = {"encryption_key": bytes(range(32)), "authentication_key": bytes(range(32))}
 sa = build("esp", 0x1000, bytes((192, 0, 2, 2)), bytes((192, 0, 2, 1)), "aes-cbc", "hmac-sha256", **keys)
 entry = Entry(sa, Counters(), False)
-sadb = xfrm.XfrmSadb()
+sadb = backend.XfrmSadb()
 for way in (
     sadb.dump,
     lambda: sadb.apply([Operation("add", sa, None)]),
@@ -34,7 +37,7 @@ for way in (
     lambda: sadb.preflight([sa]),
     sadb.flush,
     lambda: lifetimes.update([(entry, NO_LIFETIMES)]),
-    spd.Spd().dump,
+    Spd().dump,
     events.listen,
 ):
     try:

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The exchange, with a socket pair in the kernel's place: cut batches, matched answers, interrupted dumps, lost answers."""
+"""The exchange, with a socket pair in the kernel's place: cut batches, matched answers, interrupted
+dumps, lost answers.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import netlink
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import AnswersLost, Message, Netlink, NetlinkError, Refusal
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
+    AnswersLost,
+    Message,
+    Netlink,
+    NetlinkError,
+    Refusal,
+)
 
 WANTED = 16
 
@@ -27,7 +35,9 @@ def message(kind: int, body: bytes, sequence: int, flags: int = 0) -> bytes:
 
 def error(number: int, sequence: int, text: str = "", *, capped: bool = True, request: bytes = b"") -> bytes:
     """struct nlmsgerr, as the kernel sends it with NETLINK_CAP_ACK and NETLINK_EXT_ACK."""
-    body = struct.pack("=iIHHII", -number, 16 + len(request), 16, 0, sequence, 0) + (b"" if capped else request + bytes(-len(request) % 4))
+    body = struct.pack("=iIHHII", -number, 16 + len(request), 16, 0, sequence, 0) + (
+        b"" if capped else request + bytes(-len(request) % 4)
+    )
     flags = netlink.NLM_F_CAPPED if capped else 0
     if text:
         body += netlink.attribute(1, text.encode() + b"\0")
@@ -77,16 +87,27 @@ def test_silence_closed_by_the_last_answer_is_success(exchange: Exchange) -> Non
 
 
 def test_refusals_are_matched_by_sequence_number(exchange: Exchange) -> None:
-    exchange.answer(error(errno.EEXIST, 2), error(errno.EINVAL, 4, "Too short"), error(0, 99), error(errno.EPERM, 5, capped=False, request=b"12345"))
+    exchange.answer(
+        error(errno.EEXIST, 2),
+        error(errno.EINVAL, 4, "Too short"),
+        error(0, 99),
+        error(errno.EPERM, 5, capped=False, request=b"12345"),
+    )
     refusals, answers = exchange.link.send([Message(16, b"12345678")] * 5)
-    assert refusals == {1: Refusal(errno.EEXIST, ""), 3: Refusal(errno.EINVAL, "Too short"), 4: Refusal(errno.EPERM, "")}
+    assert refusals == {
+        1: Refusal(errno.EEXIST, ""),
+        3: Refusal(errno.EINVAL, "Too short"),
+        4: Refusal(errno.EPERM, ""),
+    }
     assert answers == {}
 
 
 @pytest.mark.parametrize("capped", [True, False])
 def test_the_kernels_own_words_are_found_behind_the_request(exchange: Exchange, capped: bool) -> None:
     exchange.answer(error(errno.ENOSYS, 1, "Requested AEAD algorithm not found", capped=capped, request=b"abcdefg"))
-    assert exchange.link.send([Message(16, b"abcdefgh")])[0] == {0: Refusal(errno.ENOSYS, "Requested AEAD algorithm not found")}
+    assert exchange.link.send([Message(16, b"abcdefgh")])[0] == {
+        0: Refusal(errno.ENOSYS, "Requested AEAD algorithm not found")
+    }
 
 
 def test_objects_are_matched_by_sequence_number(exchange: Exchange) -> None:
@@ -157,7 +178,9 @@ def test_a_message_that_is_cut_short_is_an_error(exchange: Exchange) -> None:
         exchange.link.send([Message(16, b"")])
 
 
-def test_a_socket_that_breaks_after_the_send_leaves_a_doubt(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_that_breaks_after_the_send_leaves_a_doubt(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Breaking:
         def send(self, data: bytes) -> int:
             return len(data)

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Messages of PF_KEY v2 in every dialect, without a kernel: layouts written down from RFC 2367's diagrams, round trips, and what is malformed."""
+"""Messages of PF_KEY v2 in every dialect, without a kernel: layouts written down from RFC 2367's
+diagrams, round trips, and what is malformed.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association
-from ansible_collections.ipsec.manual.plugins.module_utils._core.algorithms import ALGORITHMS, AUTHENTICATION, BY_NAME
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Encapsulation, Lifetimes, Mark, SecurityAssociation, Selector, build
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb, pfkey, pfkey_messages
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_dialects import DIALECTS, FREEBSD, ILLUMOS, LINUX, NETBSD, Dialect, dialect_of
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey_explain import AnswerLost, PfkeyError, explain, explain_exchange
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
+    ALGORITHMS,
+    AUTHENTICATION,
+    BY_NAME,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Encapsulation,
+    Lifetimes,
+    Mark,
+    SecurityAssociation,
+    Selector,
+    build,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey import (
+    backend as pfkey,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey import (
+    messages,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.dialects import (
+    DIALECTS,
+    FREEBSD,
+    ILLUMOS,
+    LINUX,
+    NETBSD,
+    Dialect,
+    dialect_of,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.explain import (
+    AnswerLost,
+    PfkeyError,
+    explain,
+    explain_exchange,
+)
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.pfkey_strategies import associations
 
 NAMES = [dialect.name for dialect in DIALECTS]
@@ -38,15 +70,16 @@ def esp(**fields: t.Any) -> SecurityAssociation:
     return build("esp", 0x8BCD1407, DESTINATION, SOURCE, "aes-cbc", "hmac-sha1", **given_fields)
 
 
-def told(dialect: Dialect, sa: SecurityAssociation, kind: int = pfkey_messages.ADD) -> bytes:
-    return pfkey_messages.message(kind, pfkey_messages.satype_of(sa), 7, 99, pfkey_messages.new_sa(dialect, sa))
+def told(dialect: Dialect, sa: SecurityAssociation, kind: int = messages.ADD) -> bytes:
+    return messages.message(kind, messages.satype_of(sa), 7, 99, messages.new_sa(dialect, sa))
 
 
-def decoded(dialect: Dialect, buffer: bytes) -> association.Entry:
-    return pfkey_messages.decode(dialect, pfkey_messages.parse(buffer))
+def decoded(dialect: Dialect, buffer: bytes) -> model.Entry:
+    return messages.decode(dialect, messages.parse(buffer))
 
 
-# Extensions as RFC 2367 section 2.3 draws them, with struct only. Numbers are little-endian or big-endian as the machine is.
+# Extensions as RFC 2367 section 2.3 draws them, with struct only. Numbers are little-endian or
+# big-endian as the machine is.
 def rfc_sa(spi: int, replay: int, auth: int, encrypt: int, flags: int = 0) -> bytes:
     return struct.pack("=HH", 2, 1) + struct.pack(">I", spi) + struct.pack("=BBBBI", replay, 1, auth, encrypt, flags)
 
@@ -104,17 +137,31 @@ def test_an_add_is_laid_out_as_the_rfc_draws_it(dialect: Dialect) -> None:
     ]
     if name != "illumos":
         expected.append(sa2(1, 5))
-    sa = esp(replay_window=32, reqid=0 if name == "illumos" else 5, lifetimes=Lifetimes(soft_bytes=1000, hard_bytes=2000, hard_addtime=86400))
+    sa = esp(
+        replay_window=32,
+        reqid=0 if name == "illumos" else 5,
+        lifetimes=Lifetimes(soft_bytes=1000, hard_bytes=2000, hard_addtime=86400),
+    )
     assert told(dialect, sa) == rfc_message(*expected)
 
 
 @every_dialect
 def test_an_ipv6_address_is_the_systems_sockaddr(dialect: Dialect) -> None:
-    assert pfkey_messages.pack_address(dialect, 6, SIX, 128) == rfc_address(6, 128, IPV6[dialect.name])
+    assert messages.pack_address(dialect, 6, SIX, 128) == rfc_address(6, 128, IPV6[dialect.name])
 
 
 def test_linux_wants_a_key_extension_for_null_encryption_and_a_proxy_for_a_selector() -> None:
-    sa = build("esp", 0x1000, SIX, SIX, "null", "hmac-md5", authentication_key=KEY, mode="tunnel", selector=Selector(bytes.fromhex("20010db9") + bytes(12), 32))
+    sa = build(
+        "esp",
+        0x1000,
+        SIX,
+        SIX,
+        "null",
+        "hmac-md5",
+        authentication_key=KEY,
+        mode="tunnel",
+        selector=Selector(bytes.fromhex("20010db9") + bytes(12), 32),
+    )
     network = IPV6["Linux"].replace(SIX, bytes.fromhex("20010db9") + bytes(12))
     expected = [
         rfc_sa(0x1000, 0, 2, 11),
@@ -130,16 +177,24 @@ def test_linux_wants_a_key_extension_for_null_encryption_and_a_proxy_for_a_selec
 
 def test_esp_in_udp_is_three_extensions() -> None:
     sa = esp(encapsulation=Encapsulation(4500, 4501))
-    nat = struct.pack("=HHB3x", 1, 20, 2) + struct.pack("=HH", 1, 21) + struct.pack(">H2x", 4500) + struct.pack("=HH", 1, 22) + struct.pack(">H2x", 4501)
+    nat = (
+        struct.pack("=HHB3x", 1, 20, 2)
+        + struct.pack("=HH", 1, 21)
+        + struct.pack(">H2x", 4500)
+        + struct.pack("=HH", 1, 22)
+        + struct.pack(">H2x", 4501)
+    )
     for dialect in (LINUX, FREEBSD, NETBSD):
         assert told(dialect, sa).endswith(sa2(1, 0) + nat)
         # NetBSD looks an SA up by its ports, too.
-        assert b"".join(pfkey_messages.identify(dialect, sa)).endswith(nat)
+        assert b"".join(messages.identify(dialect, sa)).endswith(nat)
 
 
 def test_illumos_says_tunnel_direction_pair_and_sequence_number_its_own_way() -> None:
     inner = Selector(bytes((10, 0, 0, 0)), 8, bytes((10, 1, 0, 0)), 16, 6, 0, 443)
-    sa = esp(mode="tunnel", direction="outbound", selector=inner, extra=(("pair-spi", "0x1234"), ("replay_value", "17")))
+    sa = esp(
+        mode="tunnel", direction="outbound", selector=inner, extra=(("pair-spi", "0x1234"), ("replay_value", "17"))
+    )
     peer = IPV4["illumos"].replace(SOURCE, DESTINATION)
     source = struct.pack("=H", 2) + bytes(2) + bytes((10, 0, 0, 0)) + bytes(8)
     destination = struct.pack("=H", 2) + struct.pack(">H", 443) + bytes((10, 1, 0, 0)) + bytes(8)
@@ -171,12 +226,12 @@ def test_freebsd_has_esn_and_wide_windows() -> None:
 @given(data=st.data())
 def test_what_is_sent_reads_back_the_same(dialect: Dialect, data: st.DataObject) -> None:
     sa = data.draw(associations(dialect))
-    assert association.problems(sa, allow_static_counter_mode=True) == []
+    assert model.problems(sa, allow_static_counter_mode=True) == []
     assert list(pfkey.refusals(dialect, sa)) == []
-    told_back = pfkey_messages.parse(told(dialect, sa))
-    assert pfkey_messages.decode(dialect, told_back).sa == sa
+    told_back = messages.parse(told(dialect, sa))
+    assert messages.decode(dialect, told_back).sa == sa
     # What a failed change puts back is the same SA.
-    again = pfkey_messages.message(pfkey_messages.ADD, told_back.satype, 8, 99, pfkey_messages.restore(dialect, told_back))
+    again = messages.message(messages.ADD, told_back.satype, 8, 99, messages.restore(dialect, told_back))
     assert decoded(dialect, again).sa == sa
     # Every extension is a multiple of 8 bytes, and the header says how many there are.
     assert struct.unpack_from("=H", again, 4)[0] * 8 == len(again)
@@ -190,15 +245,15 @@ def test_malformed_messages_are_our_error_and_nothing_else(dialect: Dialect, dat
         buffer[data.draw(st.integers(0, len(buffer) - 1))] = data.draw(st.integers(0, 255))
     whole = bytes(buffer[: data.draw(st.integers(0, len(buffer)))]) if data.draw(st.booleans()) else bytes(buffer)
     try:
-        message = pfkey_messages.parse(whole)
-        pfkey_messages.read_supported(message)
-        entry = pfkey_messages.decode(dialect, message)
+        message = messages.parse(whole)
+        messages.read_supported(message)
+        entry = messages.decode(dialect, message)
     except SadbError as wrong:
         assert wrong.errno_name == "EBADMSG"
     else:
         # What can be read can be shown.
         assert str(entry.sa.spi)[:1]
-        assert association.label(entry.sa)
+        assert model.label(entry.sa)
 
 
 @every_dialect
@@ -207,9 +262,9 @@ def test_any_bytes_are_read_or_refused(dialect: Dialect, buffer: bytes) -> None:
     header = struct.pack("=BBBBHHII", 2, 10, 0, 3, 2 + len(buffer) // 8, 0, 0, 1)
     for whole in (buffer, header + buffer[: len(buffer) // 8 * 8]):
         try:
-            message = pfkey_messages.parse(whole)
-            pfkey_messages.read_supported(message)
-            pfkey_messages.decode(dialect, message)
+            message = messages.parse(whole)
+            messages.read_supported(message)
+            messages.decode(dialect, message)
         except SadbError as wrong:
             assert wrong.errno_name == "EBADMSG"
 
@@ -220,40 +275,50 @@ REGISTERED = bytes.fromhex(
     "00000009008000800000000b000f00000000000b0000000000000002084000400000000308c000c0000000060828008000000007082800c00100000c08800000010000fc088000000100001608"
     "800000010000fd088000000100000d08a00020010000"
 )
-# And to SADB_DUMP: an SA of AES-CBC and HMAC-SHA-256 that ip(8) had added with a selector for 10.0.0.0/8 as destination, which PF_KEY does not show; and
-# the end of one that shows an SA of AES-GCM.
+# And to SADB_DUMP: an SA of AES-CBC and HMAC-SHA-256 that ip(8) had added with a selector for
+# 10.0.0.0/8 as destination, which PF_KEY does not show; and the end of one that shows an SA of
+# AES-GCM.
 DUMPED = bytes.fromhex(
     "020a000323000000000000000300000002000100000018ea0001050c000000000400030000000000000000000000000000000000000000000000000000000000040004000000000000000000"
-    "0000000000000000000000000000000000000000040002000000000000000000000000 00d339026b000000000000000000000000030005000020000002000000c00002010000000000000000"
+    "0000000000000000000000000000000000000000040002000000000000000000000000"
+    " 00d339026b000000000000000000000000030005000020000002000000c00002010000000000000000"
     "030006000020000002000000c0000202000000000000000003000700ff0000000200000000000000000000000000000005000800000100000123456789abcdef0123456789abcdef01234567"
-    "89abcdef0123456789abcdef03000900800000000123456789abcdef0123456789abcdef02001300010000000000000000000000".replace(" ", "")
+    "89abcdef0123456789abcdef03000900800000000123456789abcdef0123456789abcdef02001300010000000000000000000000".replace(
+        " ", ""
+    )
 )
 
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="recorded on a little-endian machine")
 def test_what_linux_said_is_understood() -> None:
-    supported = pfkey_messages.read_supported(pfkey_messages.parse(REGISTERED))
+    supported = messages.read_supported(messages.parse(REGISTERED))
     assert supported.authentication[5] == (256, 256)
     assert supported.encryption[12] == (128, 256)
     assert {row.number for row in LINUX.authentication.values()} <= set(supported.authentication)
     assert set(LINUX.encryption.values()) <= set(supported.encryption)
     entry = decoded(LINUX, DUMPED)
     key = bytes.fromhex("0123456789abcdef" * 2)
-    assert entry.sa == build("esp", 0x18EA, DESTINATION, SOURCE, "aes-cbc", "hmac-sha256", 96, encryption_key=key, authentication_key=key * 2)
+    assert entry.sa == build(
+        "esp", 0x18EA, DESTINATION, SOURCE, "aes-cbc", "hmac-sha256", 96, encryption_key=key, authentication_key=key * 2
+    )
     assert not entry.larval
     assert entry.counters.add_time == 0x6B0239D3
 
 
 def test_an_sa_whose_algorithm_is_not_told_is_not_taken_for_a_reservation() -> None:
-    buffer = rfc_message(rfc_sa(0x1234, 0, 0, 0), rfc_address(5, 32, IPV4["Linux"]), rfc_address(6, 32, IPV4["Linux"]), sa2(1, 0))
+    buffer = rfc_message(
+        rfc_sa(0x1234, 0, 0, 0), rfc_address(5, 32, IPV4["Linux"]), rfc_address(6, 32, IPV4["Linux"]), sa2(1, 0)
+    )
     entry = decoded(LINUX, buffer)
-    assert (entry.sa.encryption, entry.larval) == (pfkey_messages.UNTOLD, False)
+    assert (entry.sa.encryption, entry.larval) == (messages.UNTOLD, False)
 
 
 def test_a_larval_sa_is_marked() -> None:
     larval = bytearray(rfc_sa(0x1234, 0, 0, 0))
     larval[9] = 0
-    entry = decoded(LINUX, rfc_message(bytes(larval), rfc_address(5, 32, IPV4["Linux"]), rfc_address(6, 32, IPV4["Linux"])))
+    entry = decoded(
+        LINUX, rfc_message(bytes(larval), rfc_address(5, 32, IPV4["Linux"]), rfc_address(6, 32, IPV4["Linux"]))
+    )
     assert (entry.larval, entry.sa.encryption, entry.sa.spi) == (True, "", 0x1234)
 
 
@@ -303,7 +368,9 @@ REFUSED: list[tuple[tuple[Dialect, ...], dict[str, t.Any], str]] = [
 
 
 @pytest.mark.parametrize("dialects, fields, option", REFUSED)
-def test_what_a_dialect_cannot_express_is_refused_by_name(dialects: tuple[Dialect, ...], fields: dict[str, t.Any], option: str) -> None:
+def test_what_a_dialect_cannot_express_is_refused_by_name(
+    dialects: tuple[Dialect, ...], fields: dict[str, t.Any], option: str
+) -> None:
     sa = esp(**{name: value for name, value in fields.items() if name != "source"})
     if "source" in fields:
         sa = sa._replace(source=bytes(4))
@@ -330,8 +397,13 @@ def test_every_algorithm_is_expressed_or_refused(dialect: Dialect) -> None:
 
 @every_dialect
 def test_the_table_is_consistent(dialect: Dialect) -> None:
-    """Names are the algorithms table's, numbers are ipseckey's where that has one, none is given twice, and each row names its sources."""
-    for name, number in [*dialect.encryption.items(), *((name, row.number) for name, row in dialect.authentication.items())]:
+    """Names are the algorithms table's, numbers are ipseckey's where that has one, none is given
+    twice, and each row names its sources.
+    """
+    for name, number in [
+        *dialect.encryption.items(),
+        *((name, row.number) for name, row in dialect.authentication.items()),
+    ]:
         assert BY_NAME[name].number in (None, number)
     assert len(set(dialect.encryption.values())) == len(dialect.encryption)
     assert all(row.icv_bits in BY_NAME[name].icv_bits for name, row in dialect.authentication.items())
@@ -360,7 +432,16 @@ def test_auto_takes_what_the_platform_has(monkeypatch: pytest.MonkeyPatch, platf
 @every_dialect
 def test_errors_say_what_to_do_and_carry_no_key(dialect: Dialect) -> None:
     sa = esp()
-    for number in (errno.EPERM, errno.EEXIST, errno.ESRCH, errno.ENOENT, errno.ENOSYS, errno.EPROTONOSUPPORT, errno.EINVAL, errno.ENOBUFS):
+    for number in (
+        errno.EPERM,
+        errno.EEXIST,
+        errno.ESRCH,
+        errno.ENOENT,
+        errno.ENOSYS,
+        errno.EPROTONOSUPPORT,
+        errno.EINVAL,
+        errno.ENOBUFS,
+    ):
         for adds in (True, False):
             found = explain(dialect, PfkeyError(number, 45 if dialect is ILLUMOS else 0), sa, adds)
             assert found.hint
@@ -374,7 +455,10 @@ def test_errors_say_what_to_do_and_carry_no_key(dialect: Dialect) -> None:
 
 def test_linux_errors_name_the_modules() -> None:
     assert "modprobe af_key" in explain_exchange(LINUX, PfkeyError(errno.EAFNOSUPPORT), "reading").hint
-    assert "modprobe -a esp4 crypto-cbc crypto-aes crypto-hmac crypto-sha1" in explain(LINUX, PfkeyError(errno.EPROTONOSUPPORT), esp(), True).hint
+    assert (
+        "modprobe -a esp4 crypto-cbc crypto-aes crypto-hmac crypto-sha1"
+        in explain(LINUX, PfkeyError(errno.EPROTONOSUPPORT), esp(), True).hint
+    )
 
 
 class Wire:
@@ -391,7 +475,17 @@ class Wire:
         self.next = self.link._sequence + 1
 
     def say(self, kind: int, sequence: int, number: int = 0, body: bytes = b"", process: int | None = None) -> None:
-        header = struct.pack("=BBBBHHII", 2, kind, number, 3, 2 + len(body) // 8, 0, sequence, self.process if process is None else process)
+        header = struct.pack(
+            "=BBBBHHII",
+            2,
+            kind,
+            number,
+            3,
+            2 + len(body) // 8,
+            0,
+            sequence,
+            self.process if process is None else process,
+        )
         self.theirs.send(header + body)
 
 
@@ -451,7 +545,9 @@ def test_no_answer_is_an_answer_lost(wire: Wire) -> None:
         (((1, 0, BODY), (0, 256 - errno.EINVAL, BODY)), errno.EINVAL),
     ],
 )
-def test_every_systems_end_of_a_dump_is_known(wire: Wire, words: tuple[tuple[int, int, bytes], ...], expected: t.Any) -> None:
+def test_every_systems_end_of_a_dump_is_known(
+    wire: Wire, words: tuple[tuple[int, int, bytes], ...], expected: t.Any
+) -> None:
     for sequence, number, body in words:
         wire.say(10, sequence, number, body)
     if isinstance(expected, int) and expected < 4 and not (len(words) > 1 and words[-1][1]):
@@ -476,7 +572,11 @@ def _window(dialect: Dialect) -> str:
 
 def _selector(dialect: Dialect) -> str:
     numbers = dialect.selector
-    return "networks in tunnel mode; protocol, ports" if numbers.destination else "source network" if numbers.source else "no"
+    return (
+        "networks in tunnel mode; protocol, ports"
+        if numbers.destination
+        else "source network" if numbers.source else "no"
+    )
 
 
 def _names(known: t.Iterable[str]) -> str:
@@ -486,7 +586,10 @@ def _names(known: t.Iterable[str]) -> str:
 COLUMNS: tuple[tuple[str, t.Callable[[Dialect], str]], ...] = (
     ("``encryption_algorithm``", lambda row: _names(row.encryption)),
     ("``authentication_algorithm``", lambda row: _names(row.authentication)),
-    ("``icv_bits``", lambda row: ", ".join(f"{known.icv_bits} (``{name}``)" for name, known in row.authentication.items())),
+    (
+        "``icv_bits``",
+        lambda row: ", ".join(f"{known.icv_bits} (``{name}``)" for name, known in row.authentication.items()),
+    ),
     ("``replay_window``", _window),
     ("``esn``", lambda row: _yes(row.flags.esn)),
     ("``reqid``", lambda row: f"{row.reqid_bits} bits" if row.reqid_bits else "no"),
@@ -506,5 +609,7 @@ def table() -> str:
 
 def test_the_documentation_has_the_table_of_the_code() -> None:
     text = (Path(__file__).parents[6] / "docs" / "docsite" / "rst" / "backends.rst").read_text(encoding="utf-8")
-    told = text.partition(".. begin of the table made from pfkey_dialects.py\n\n")[2].partition("\n\n.. end of the table")[0]
+    told = text.partition(".. begin of the table made from pfkey/dialects.py\n\n")[2].partition(
+        "\n\n.. end of the table"
+    )[0]
     assert told == table()

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The backend solaris against a model of the utility's prompt: what it prints is understood, and none of its failures with status 0 goes unseen."""
+"""The backend solaris against a model of the utility's prompt: what it prints is understood, and
+none of its failures with status 0 goes unseen.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,21 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association, language
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Lifetimes, Selector, identity, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.plan import ALL, EXACT, PRESENT, plan
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb, solaris, solaris_text
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Lifetimes,
+    Selector,
+    identity,
+    pack_address,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import ALL, EXACT, PRESENT, plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.solaris import (
+    backend,
+    output,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 MODEL = Path(__file__).with_name("modelled_ipseckey.py")
 KEY = "5ec4e701" * 8
@@ -65,7 +77,7 @@ def make_utility(tmp_path):
 
 @pytest.fixture(name="sadb")
 def make_sadb(utility, tmp_path):
-    return solaris.SolarisSadb(str(utility.path), str(tmp_path / "ipsecalgs"))
+    return backend.SolarisSadb(str(utility.path), str(tmp_path / "ipsecalgs"))
 
 
 def bring(sadb, sas, state=EXACT, scope=ALL):
@@ -82,7 +94,10 @@ GOOD = [
     line(1),
     line(2, "2001:db8::2", "2001:db8::1"),
     f"add ah spi 0x1003 dst 192.0.2.2 auth_alg md5 authkey {KEYS[1][:32]}\n",
-    f"add esp spi 0x1004 src 192.0.2.1 dst 192.0.2.2 encr_alg 3des encrkey {'0123456789abcdef' '1133557799bbddff' '2244668800aaccee'}\n",
+    (
+        "add esp spi 0x1004 src 192.0.2.1 dst 192.0.2.2 encr_alg 3des encrkey"
+        f" {'0123456789abcdef' '1133557799bbddff' '2244668800aaccee'}\n"
+    ),
     line(5, rest="proto 6 sport 1024 dport 80 replay 32 hard_bytes 1000 hard_addtime 60 inbound"),
     line(6, rest="proto 4 isrc 10.0.0.0/8 idst 10.1.0.0/16 iproto 17"),
     line(6, rest="proto 4 isrc 0.0.0.0/0 idst 0.0.0.0/0"),
@@ -126,10 +141,14 @@ def test_a_dump_tells_counters_state_and_direction(sadb, utility):
     sas[2].update(state="LARVAL")
     utility.write(sas=sas)
     one, two, three = sorted(sadb.dump(), key=lambda entry: entry.sa.spi)
-    assert one.counters == association.Counters(bytes=2048, add_time=1795305600, use_time=1795305607)
+    assert one.counters == model.Counters(bytes=2048, add_time=1795305600, use_time=1795305607)
     assert (two.sa.direction, two.counters.sequence_in, two.sa.extra) == ("inbound", 17, ())
     assert three.larval and not three.sa.encryption_key
-    assert [entry.sa.spi for entry in sadb.dump(protocol="esp", destination=pack_address("192.0.2.2"))] == [0x1001, 0x1002, 0x1003]
+    assert [entry.sa.spi for entry in sadb.dump(protocol="esp", destination=pack_address("192.0.2.2"))] == [
+        0x1001,
+        0x1002,
+        0x1003,
+    ]
     assert not sadb.dump(protocol="ah") and not sadb.dump(source=pack_address("192.0.2.9"))
 
 
@@ -182,8 +201,13 @@ def test_every_failure_with_status_0_is_seen_and_undone(sadb, utility, fault, wo
     assert words in str(caught.value) and "spi 0x00001005" in str(caught.value)
     assert "5ec4e7" not in str(caught.value) and "5ec4e7" not in repr(caught.value.args)
     assert "The SADB is as it was before" in str(caught.value)
-    after = [{name: value.partition("/")[0] for name, value in sa.items() if name not in ("src", "replay")} for sa in utility.read()["sas"]]
-    assert sorted(after, key=str) == sorted([{k: v for k, v in sa.items() if k not in ("src", "replay")} for sa in before], key=str)
+    after = [
+        {name: value.partition("/")[0] for name, value in sa.items() if name not in ("src", "replay")}
+        for sa in utility.read()["sas"]
+    ]
+    assert sorted(after, key=str) == sorted(
+        [{k: v for k, v in sa.items() if k not in ("src", "replay")} for sa in before], key=str
+    )
 
 
 def test_old_sas_stay_until_all_new_ones_have_come(sadb, utility):
@@ -273,7 +297,7 @@ def test_a_dump_that_is_cut_off_is_not_believed(sadb, utility):
 
 
 def test_a_utility_that_hangs_is_ended(sadb, utility, monkeypatch):
-    monkeypatch.setattr(solaris, "_TIMEOUT", 1.0)
+    monkeypatch.setattr(backend, "_TIMEOUT", 1.0)
     utility.write(faults={"add 0x1002": "hangs"})
     with pytest.raises(SadbError, match="did not end within"):
         bring(sadb, sas_of(line(1) + line(2)))
@@ -290,44 +314,57 @@ def test_what_may_have_been_done_is_taken_back_where_the_sadb_cannot_be_read(sad
     wanted = sas_of(line(3) + line(4).replace("0x1004", "0x1002"))
     with monkeypatch.context() as patch:
         patch.setattr(sadb, "_after", blind)
-        with pytest.raises(SadbError, match=r"Everything was taken back as far as can be; whether that went well is unknown for 3 SAs\."):
+        with pytest.raises(
+            SadbError,
+            match=r"Everything was taken back as far as can be; whether that went well is unknown for 3 SAs\.",
+        ):
             bring(sadb, wanted, EXACT)
     assert held(sadb) == before
 
 
 def test_save_and_dump_have_to_agree(sadb):
-    text = "# begin assoc\nadd esp  \\\n    spi 0x1001 encr_alg aes-cbc replay 0  \\\n    src 192.0.2.1 \\\n    dst 192.0.2.2 \\\n\n# end assoc\n\n"
+    text = (
+        "# begin assoc\nadd esp  \\\n    spi 0x1001 encr_alg aes-cbc replay 0  \\\n    src 192.0.2.1 \\\n    dst"
+        " 192.0.2.2 \\\n\n# end assoc\n\n"
+    )
     block = (
-        "Base message (version 2) type DUMP, SA type ESP.\nSA: SADB_ASSOC spi=0x1001, replay window size=0, state=MATURE\nDST: AF_INET: port 0, 192.0.2.2.\n"
+        "Base message (version 2) type DUMP, SA type ESP.\nSA: SADB_ASSOC spi=0x1001, replay window size=0,"
+        " state=MATURE\nDST: AF_INET: port 0, 192.0.2.2.\n"
     )
     end = "Dump succeeded for SA type 0.\n"
-    assert len(solaris_text.read(text + "ipseckey> " + block + end)) == 1
+    assert len(output.read(text + "ipseckey> " + block + end)) == 1
     with pytest.raises(SadbError, match="does not dump"):
-        solaris_text.read(text + end)
+        output.read(text + end)
     with pytest.raises(SadbError, match="does not save"):
-        solaris_text.read(block + end)
+        output.read(block + end)
     with pytest.raises(SadbError, match="form that is not known"):
-        solaris_text.read(text + block.replace("ESP", "RSVP") + end)
+        output.read(text + block.replace("ESP", "RSVP") + end)
 
 
 def test_the_dump_of_older_releases_is_read_too():
     block = (
-        "Base message (version 2) type DUMP, SA type AH.\nMessage length 200 bytes, seq=1, pid=2.\nSA: SADB_ASSOC spi=0x8bcd1407, replay=8, state=MATURE\n"
-        "SA: Authentication algorithm = hmac-md5\nSA: flags=0x80000000 < X_USED >\nSRC: Source address (proto=0/<unspecified>)\n"
-        "SRC: AF_INET: port 0, 192.168.116.16 (enigma).\nDST: Destination address (proto=0/<unspecified>)\nDST: AF_INET: port 0, 192.168.13.213 (partym).\n"
-        " LT: Lifetime information\nCLT: 984 bytes protected, 0 allocations used.\nCLT: SA added at time Sun Nov 22 00:00:00 2026\nCLT: \t(raw time value 7)\n"
-        "\nDump succeeded for SA type 2.\n"
+        "Base message (version 2) type DUMP, SA type AH.\nMessage length 200 bytes, seq=1, pid=2.\nSA: SADB_ASSOC"
+        " spi=0x8bcd1407, replay=8, state=MATURE\nSA: Authentication algorithm = hmac-md5\nSA: flags=0x80000000 <"
+        " X_USED >\nSRC: Source address (proto=0/<unspecified>)\nSRC: AF_INET: port 0, 192.168.116.16 (enigma).\nDST:"
+        " Destination address (proto=0/<unspecified>)\nDST: AF_INET: port 0, 192.168.13.213 (partym).\n LT: Lifetime"
+        " information\nCLT: 984 bytes protected, 0 allocations used.\nCLT: SA added at time Sun Nov 22 00:00:00"
+        " 2026\nCLT: \t(raw time value 7)\n\nDump succeeded for SA type 2.\n"
     )
-    (told,) = solaris_text.dumped(block.split("\n"))
-    assert (told.protocol, told.spi, told.source, told.destination) == ("ah", 0x8BCD1407, bytes([192, 168, 116, 16]), bytes([192, 168, 13, 213]))
+    (told,) = output.dumped(block.split("\n"))
+    assert (told.protocol, told.spi, told.source, told.destination) == (
+        "ah",
+        0x8BCD1407,
+        bytes([192, 168, 116, 16]),
+        bytes([192, 168, 13, 213]),
+    )
     assert (told.counters.bytes, told.counters.add_time, told.state, told.direction) == (984, 7, "MATURE", "")
 
 
 REFUSED = [
     ({"reqid": 1}, "reqid"),
-    ({"mark": association.Mark(1)}, "mark"),
+    ({"mark": model.Mark(1)}, "mark"),
     ({"if_id": 1}, "if_id"),
-    ({"output_mark": association.Mark(1)}, "output_mark"),
+    ({"output_mark": model.Mark(1)}, "output_mark"),
     ({"tfc_padding": 100}, "tfc_padding"),
     ({"nat_keepalive": 20}, "nat_keepalive"),
     ({"esn": True, "replay_window": 32}, "esn"),
@@ -355,7 +392,9 @@ def test_preflight_asks_ipsecalgs(sadb, tmp_path):
     assert not sadb.preflight([sa])
     table = tmp_path / "ipsecalgs"
     table.write_text(
-        "#!/bin/sh\necho 'Protocol 2 (PROTO_IPSEC_AH):'; echo '  5 hmac-sha256,sha256 CKM_X 256/256-256'; echo '  7 aes-cbc-old'\n", encoding="ascii"
+        "#!/bin/sh\necho 'Protocol 2 (PROTO_IPSEC_AH):'; echo '  5 hmac-sha256,sha256 CKM_X 256/256-256'; echo '  7"
+        " aes-cbc-old'\n",
+        encoding="ascii",
     )
     table.chmod(0o700)
     (problem,) = sadb.preflight([sa])
@@ -365,25 +404,32 @@ def test_preflight_asks_ipsecalgs(sadb, tmp_path):
 @pytest.mark.parametrize(
     "printed",
     [
-        "lo0: flags=2001000849<UP> mtu 8232 index 1\n\tinet 127.0.0.1 netmask ff000000\nnet0: x\n\tinet 192.0.2.1 netmask ffffff00 broadcast 192.0.2.255\n"
-        "net0: flags\n\tinet6 fe80::8:20ff:fe67:5e32/10\n",
-        "2: eth0\n    inet 127.0.0.1/8 scope host\n    inet 192.0.2.1/24 brd 192.0.2.255\n    inet6 fe80::8:20ff:fe67:5e32/64 scope link\n",
+        (
+            "lo0: flags=2001000849<UP> mtu 8232 index 1\n\tinet 127.0.0.1 netmask ff000000\nnet0: x\n\tinet 192.0.2.1"
+            " netmask ffffff00 broadcast 192.0.2.255\nnet0: flags\n\tinet6 fe80::8:20ff:fe67:5e32/10\n"
+        ),
+        (
+            "2: eth0\n    inet 127.0.0.1/8 scope host\n    inet 192.0.2.1/24 brd 192.0.2.255\n    inet6"
+            " fe80::8:20ff:fe67:5e32/64 scope link\n"
+        ),
     ],
 )
 def test_local_addresses(sadb, tmp_path, monkeypatch, printed):
     (tmp_path / "printed").write_text(printed, encoding="ascii")
-    monkeypatch.setattr(solaris, "ADDRESSES", (("/nowhere/ip",), ("/bin/cat", str(tmp_path / "printed"))))
-    assert sadb.local_addresses() == {pack_address(text) for text in ("127.0.0.1", "192.0.2.1", "fe80::8:20ff:fe67:5e32")}
-    monkeypatch.setattr(solaris, "ADDRESSES", (("/bin/true",), ("/bin/echo", "lo0: flags")))
+    monkeypatch.setattr(backend, "ADDRESSES", (("/nowhere/ip",), ("/bin/cat", str(tmp_path / "printed"))))
+    assert sadb.local_addresses() == {
+        pack_address(text) for text in ("127.0.0.1", "192.0.2.1", "fe80::8:20ff:fe67:5e32")
+    }
+    monkeypatch.setattr(backend, "ADDRESSES", (("/bin/true",), ("/bin/echo", "lo0: flags")))
     assert sadb.local_addresses() == frozenset()
-    monkeypatch.setattr(solaris, "ADDRESSES", (("/bin/true",), ("/bin/false",)))
+    monkeypatch.setattr(backend, "ADDRESSES", (("/bin/true",), ("/bin/false",)))
     with pytest.raises(SadbError, match="cannot be read"):
         sadb.local_addresses()
 
 
 def test_a_host_without_ipseckey_is_told_so():
     with pytest.raises(InputError, match="/nowhere/ipseckey"):
-        solaris.SolarisSadb("/nowhere/ipseckey")
+        backend.SolarisSadb("/nowhere/ipseckey")
 
 
 # What Python has on Linux alone goes away, then the modules run in earnest, over the model.
@@ -395,9 +441,9 @@ for name in [name for name in dir(socket) if "NETLINK" in name]:
 del os.O_DIRECTORY
 sys.platform = "sunos5"
 utility, prefix, module, arguments = sys.argv[1:]
-core = importlib.import_module(prefix + "module_utils._core.sadb.solaris")
+core = importlib.import_module(prefix + "module_utils._core.sadb.solaris.backend")
 core.SolarisSadb.__init__.__defaults__ = (utility, "/nowhere/ipsecalgs")
-for name in ("ipsec_sa", "ipsec_sadb", "ipsec_sa_info", "ipsec_preflight", "ipsec_probe", "ipseckeys_file", "ipsec_boot"):
+for name in "ipsec_sa ipsec_sadb ipsec_sa_info ipsec_preflight ipsec_probe ipseckeys_file ipsec_boot".split():
     importlib.import_module(prefix + "modules." + name)
 with patch_module_args(json.loads(arguments)):
     try:
@@ -407,7 +453,10 @@ with patch_module_args(json.loads(arguments)):
 """
 
 
-@pytest.mark.skipif(sys.version_info < (3, 9) or not importlib.util.find_spec("ansible"), reason="needs ansible-core, which this Python has not")
+@pytest.mark.skipif(
+    sys.version_info < (3, 9) or not importlib.util.find_spec("ansible"),
+    reason="needs ansible-core, which this Python has not",
+)
 def test_the_modules_run_where_nothing_of_linux_is(utility):
     prefix = "ansible_collections.ipsec.manual.plugins."
 
@@ -423,10 +472,12 @@ def test_the_modules_run_where_nothing_of_linux_is(utility):
     sa, *dummy = run("ipsec_sa_info")["sas"]
     assert (sa["spi"], sa["counters"]["bytes"]) == ("0x00001001", 2048)
     assert run("ipsec_sa", protocol="esp", spi="0x1001", destination="192.0.2.2", state="absent")["changed"]
-    assert [words[-1] for words in utility.read()["runs"] if words[-1].startswith("delete")] == ["delete esp spi 0x1001 dst 192.0.2.2\n"]
+    assert [words[-1] for words in utility.read()["runs"] if words[-1].startswith("delete")] == [
+        "delete esp spi 0x1001 dst 192.0.2.2\n"
+    ]
 
 
 def test_auto_on_solaris(monkeypatch, utility):
     monkeypatch.setattr(sys, "platform", "sunos5")
-    monkeypatch.setattr(solaris.SolarisSadb.__init__, "__defaults__", (str(utility.path), "/nowhere"))
+    monkeypatch.setattr(backend.SolarisSadb.__init__, "__defaults__", (str(utility.path), "/nowhere"))
     assert open_sadb().name == "solaris" and open_sadb("solaris").name == "solaris"

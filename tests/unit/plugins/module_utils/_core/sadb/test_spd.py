@@ -13,30 +13,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import Mark, Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import Problems
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import Part, attribute
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark, Selector, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import Part, attribute
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policies, policy_sets
 
 HERE, THERE = pack_address("192.0.2.1"), pack_address("192.0.2.2")
 PAIR = Selector(HERE, 32, THERE, 32)
-ESP = spd.Template("esp", source=bytes(4), destination=bytes(4))
+ESP = kernel.Template("esp", source=bytes(4), destination=bytes(4))
 
 
-def sent(policy: spd.Policy) -> spd.PolicyEntry | None:
-    body = spd.new_policy(policy).body
-    return spd.decode(Part(body, 0, len(body)))
+def sent(policy: kernel.Policy) -> kernel.PolicyEntry | None:
+    body = kernel.new_policy(policy).body
+    return kernel.decode(Part(body, 0, len(body)))
 
 
-def held(*entries: spd.Policy) -> list[spd.PolicyEntry]:
-    return [spd.PolicyEntry(policy, number, 0, 0, True) for number, policy in enumerate(entries)]
+def held(*entries: kernel.Policy) -> list[kernel.PolicyEntry]:
+    return [kernel.PolicyEntry(policy, number, 0, 0, True) for number, policy in enumerate(entries)]
 
 
 @given(policies())
-def test_what_is_sent_reads_back_equal(policy: spd.Policy) -> None:
-    assert not spd.problems(policy)
-    assert spd.build(**{name: value for name, value in policy._asdict().items() if name != "extra"}) == policy
+def test_what_is_sent_reads_back_equal(policy: kernel.Policy) -> None:
+    assert not kernel.problems(policy)
+    assert kernel.build(**{name: value for name, value in policy._asdict().items() if name != "extra"}) == policy
     entry = sent(policy)
     assert entry is not None
     assert entry.policy == policy
@@ -44,27 +44,31 @@ def test_what_is_sent_reads_back_equal(policy: spd.Policy) -> None:
 
 
 @given(policies())
-def test_restoring_sends_the_same_policy(policy: spd.Policy) -> None:
-    body = spd.new_policy(policy).body
-    restored = spd._restore(Part(body, 0, len(body)))
-    assert (restored.kind, restored.body) == (spd.XFRM_MSG_UPDPOLICY, body)
+def test_restoring_sends_the_same_policy(policy: kernel.Policy) -> None:
+    body = kernel.new_policy(policy).body
+    restored = kernel._restore(Part(body, 0, len(body)))
+    assert (restored.kind, restored.body) == (kernel.XFRM_MSG_UPDPOLICY, body)
 
 
-@pytest.mark.parametrize("offset, value", [(34, 1), (38, 1), (48, 7), (52, 1000)], ids=["port range", "source port range", "interface", "user"])
+@pytest.mark.parametrize(
+    "offset, value",
+    [(34, 1), (38, 1), (48, 7), (52, 1000)],
+    ids=["port range", "source port range", "interface", "user"],
+)
 def test_what_the_model_lacks_is_never_ours(offset: int, value: int) -> None:
-    policy = spd.build("out", PAIR, [ESP])
-    body = bytearray(spd.new_policy(policy).body)
+    policy = kernel.build("out", PAIR, [ESP])
+    body = bytearray(kernel.new_policy(policy).body)
     body[offset] = value & 0xFF
-    entry = spd.decode(Part(bytes(body), 0, len(body)))
+    entry = kernel.decode(Part(bytes(body), 0, len(body)))
     assert entry is not None
     assert not entry.complete
-    assert [operation.kind for operation in spd.plan([policy], [entry])] == ["add"]
-    assert spd.plan([policy], [entry], spd.ABSENT) == []
+    assert [operation.kind for operation in kernel.plan([policy], [entry])] == ["add"]
+    assert kernel.plan([policy], [entry], kernel.ABSENT) == []
 
 
 def changed(offset: int, value: int) -> bytes:
     """The body of a policy of ours with another byte."""
-    body = bytearray(spd.new_policy(spd.build("out", PAIR, [ESP])).body)
+    body = bytearray(kernel.new_policy(kernel.build("out", PAIR, [ESP])).body)
     body[offset] = value
     return bytes(body)
 
@@ -82,48 +86,50 @@ def changed(offset: int, value: int) -> bytes:
     ],
 )
 def test_what_no_option_can_say_makes_a_policy_another(body: bytes, words: str) -> None:
-    policy, part = spd.build("out", PAIR, [ESP]), Part(body, 0, len(body))
-    entry = spd.decode(part)
+    policy, part = kernel.build("out", PAIR, [ESP]), Part(body, 0, len(body))
+    entry = kernel.decode(part)
     assert entry is not None and entry.policy.extra == (words,)
-    (operation,) = spd.plan([policy], [entry])
+    (operation,) = kernel.plan([policy], [entry])
     assert (operation.kind, operation.fields) == ("replace", (words,))
-    assert spd._restore(part).body == body
+    assert kernel._restore(part).body == body
 
 
 @pytest.mark.parametrize("direction", [3, 4, 7])
 def test_policies_of_sockets_are_not_shown(direction: int) -> None:
-    body = bytearray(spd.new_policy(spd.build("in", PAIR)).body)
+    body = bytearray(kernel.new_policy(kernel.build("in", PAIR)).body)
     body[160] = direction
-    assert spd.decode(Part(bytes(body), 0, len(body))) is None
+    assert kernel.decode(Part(bytes(body), 0, len(body))) is None
 
 
 @settings(max_examples=30)
 @given(policy_sets())
-def test_the_plan_of_what_is_there_is_empty(desired: list[spd.Policy]) -> None:
-    assert spd.plan(desired, held(*desired)) == []
-    assert spd.plan(desired, [], spd.ABSENT) == []
+def test_the_plan_of_what_is_there_is_empty(desired: list[kernel.Policy]) -> None:
+    assert kernel.plan(desired, held(*desired)) == []
+    assert kernel.plan(desired, [], kernel.ABSENT) == []
 
 
 @settings(max_examples=30)
-@given(policy_sets(), policy_sets(), st.sampled_from((spd.PRESENT, spd.ABSENT)))
-def test_the_plan_leads_where_it_should(desired: list[spd.Policy], actual: list[spd.Policy], state: str) -> None:
-    there = {spd.identity(policy): policy for policy in actual}
+@given(policy_sets(), policy_sets(), st.sampled_from((kernel.PRESENT, kernel.ABSENT)))
+def test_the_plan_leads_where_it_should(desired: list[kernel.Policy], actual: list[kernel.Policy], state: str) -> None:
+    there = {kernel.identity(policy): policy for policy in actual}
     before = dict(there)
-    for operation in spd.plan(desired, held(*actual), state):
+    for operation in kernel.plan(desired, held(*actual), state):
         if operation.old is not None:
-            assert there.pop(spd.identity(operation.old)) == operation.old
+            assert there.pop(kernel.identity(operation.old)) == operation.old
         if operation.new is not None:
-            assert spd.identity(operation.new) not in there
-            there[spd.identity(operation.new)] = operation.new
+            assert kernel.identity(operation.new) not in there
+            there[kernel.identity(operation.new)] = operation.new
     for policy in desired:
-        assert there.get(spd.identity(policy)) == (policy if state == spd.PRESENT else None)
-    wanted = {spd.identity(policy) for policy in desired}
-    assert {key: policy for key, policy in there.items() if key not in wanted} == {key: policy for key, policy in before.items() if key not in wanted}
+        assert there.get(kernel.identity(policy)) == (policy if state == kernel.PRESENT else None)
+    wanted = {kernel.identity(policy) for policy in desired}
+    assert {key: policy for key, policy in there.items() if key not in wanted} == {
+        key: policy for key, policy in before.items() if key not in wanted
+    }
 
 
 def test_a_replacement_names_what_differs() -> None:
-    old = spd.build("out", PAIR, [ESP], priority=1)
-    (operation,) = spd.plan([old._replace(priority=2, templates=())], held(old))
+    old = kernel.build("out", PAIR, [ESP], priority=1)
+    (operation,) = kernel.plan([old._replace(priority=2, templates=())], held(old))
     assert str(operation) == "replace policy out 192.0.2.1/32 > 192.0.2.2/32 (priority, templates)"
 
 
@@ -151,25 +157,25 @@ def test_a_replacement_names_what_differs() -> None:
     ],
 )
 def test_problems_are_named_by_option(changes: dict[str, t.Any], places: list[str]) -> None:
-    policy = spd.build("out", PAIR, [ESP])._replace(**changes)
-    assert [problem.place for problem in spd.problems(policy)] == places
-    assert all(problem.hint.endswith(".") for problem in spd.problems(policy))
+    policy = kernel.build("out", PAIR, [ESP])._replace(**changes)
+    assert [problem.place for problem in kernel.problems(policy)] == places
+    assert all(problem.hint.endswith(".") for problem in kernel.problems(policy))
 
 
 def test_all_problems_are_reported_together() -> None:
     with pytest.raises(Problems) as caught:
-        spd.check(spd.build("up", PAIR, action="drop"))
+        kernel.check(kernel.build("up", PAIR, action="drop"))
     assert len(caught.value.problems) == 2
 
 
 def test_what_may_leak_cleartext_warns() -> None:
-    assert spd.warnings(spd.build("out", PAIR, [ESP])) == []
-    assert "level use" in spd.warnings(spd.build("out", PAIR, [ESP._replace(level="use")]))[0]
-    assert "in the clear" in spd.warnings(spd.build("out", PAIR))[0]
+    assert kernel.warnings(kernel.build("out", PAIR, [ESP])) == []
+    assert "level use" in kernel.warnings(kernel.build("out", PAIR, [ESP._replace(level="use")]))[0]
+    assert "in the clear" in kernel.warnings(kernel.build("out", PAIR))[0]
 
 
 def test_missing_addresses_are_any_of_the_family() -> None:
     six = pack_address("2001:db8::1")
-    policy = spd.build("in", Selector(source=six, source_prefix=128), [spd.Template("esp")])
+    policy = kernel.build("in", Selector(source=six, source_prefix=128), [kernel.Template("esp")])
     assert policy.selector.destination == bytes(16)
     assert policy.templates[0].source == bytes(16)

@@ -14,14 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils import _arguments
+from ansible_collections.ipsec.manual.plugins.module_utils._core import specs
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import spd_text
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.spd import Policy, identity
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import text as spd_text
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Policy, identity
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policy_sets
 
 TYPES = {"str": str, "int": int, "dict": dict, "list": list}
-OUT: dict[str, t.Any] = {"direction": "out", "selector": {"source": "192.0.2.1/32", "destination": "192.0.2.2/32"}, "templates": [{"protocol": "esp"}]}
+OUT: dict[str, t.Any] = {
+    "direction": "out",
+    "selector": {"source": "192.0.2.1/32", "destination": "192.0.2.2/32"},
+    "templates": [{"protocol": "esp"}],
+}
 TUNNEL: dict[str, t.Any] = {"mode": "tunnel", "source": "192.0.2.1", "destination": "192.0.2.2"}
 
 
@@ -56,23 +60,37 @@ def test_what_is_rendered_is_read_as_the_same_and_rendered_alike(policies: list[
 @pytest.mark.parametrize(
     ("ours", "arguments"),
     [
-        (spd_text.POLICY, _arguments.IPSEC_POLICY["policies"]["options"]),
-        (spd_text.SELECTOR, _arguments.SELECTOR),
-        (spd_text.TEMPLATE, _arguments.POLICY["templates"]["options"]),
+        (spd_text.POLICY, specs.IPSEC_POLICY["policies"]["options"]),
+        (spd_text.SELECTOR, specs.SELECTOR),
+        (spd_text.TEMPLATE, specs.POLICY["templates"]["options"]),
     ],
 )
 def test_the_fields_are_those_of_the_module(ours: dict[str, spd_text.Field], arguments: dict[str, t.Any]) -> None:
     assert ours == {
         name: spd_text.Field(
-            TYPES[spec["type"]], () if spec["type"] == "list" else spec.get("default"), tuple(spec.get("choices", ())), spec.get("required", False)
+            TYPES[spec["type"]],
+            () if spec["type"] == "list" else spec.get("default"),
+            tuple(spec.get("choices", ())),
+            spec.get("required", False),
         )
         for name, spec in arguments.items()
     }
 
 
 def test_numbers_and_digits_stand_for_each_other_and_nothing_for_the_default() -> None:
-    loose = {**OUT, "priority": "7", "mark": 16, "if_id": None, "selector": {**OUT["selector"], "protocol": 6, "destination_port": "443"}}
-    strict = {**OUT, "priority": 7, "mark": "0x10", "selector": {**OUT["selector"], "protocol": "6", "destination_port": 443}}
+    loose = {
+        **OUT,
+        "priority": "7",
+        "mark": 16,
+        "if_id": None,
+        "selector": {**OUT["selector"], "protocol": 6, "destination_port": "443"},
+    }
+    strict = {
+        **OUT,
+        "priority": 7,
+        "mark": "0x10",
+        "selector": {**OUT["selector"], "protocol": "6", "destination_port": 443},
+    }
     assert parse([loose]) == parse([strict])
 
 
@@ -97,7 +115,12 @@ def test_every_problem_is_told_with_its_place() -> None:
         "FILE, policies[5]",
         "FILE, policies",
     ]
-    assert "in, out, fwd" in lines[0] and "'colour'" in lines[1] and "'sauce'" in lines[2] and "source, destination, protocol" in lines[2]
+    assert (
+        "in, out, fwd" in lines[0]
+        and "'colour'" in lines[1]
+        and "'sauce'" in lines[2]
+        and "source, destination, protocol" in lines[2]
+    )
     assert "given twice" in lines[-1]
 
 
@@ -114,12 +137,21 @@ def test_every_problem_is_told_with_its_place() -> None:
         ({"selector": None}, "policies[0].selector: the selector has no address"),
         ({"selector": "192.0.2.1"}, "policies[0].selector: this is a word, not a mapping"),
         ({"selector": {"source": "peer"}}, "policies[0].selector.source: 'peer' is no literal"),
-        ({"selector": {"source": "192.0.2.1", "protocol": "\ud800"}}, "policies[0].selector.protocol: '\\ud800' is no IP protocol"),
+        (
+            {"selector": {"source": "192.0.2.1", "protocol": "\ud800"}},
+            "policies[0].selector.protocol: '\\ud800' is no IP protocol",
+        ),
         ({"selector": {"source": "192.0.2.1", "source_port": 65536}}, "policies[0].selector: a port is out of range"),
         ({"mark": "0x1ffffffff"}, "does not fit 32 bits"),
         ({"templates": {}}, "policies[0].templates: this is a mapping, not a list"),
-        ({"templates": [{"level": "maybe"}]}, "policies[0].templates[0].level: unknown level 'maybe'. Choose one of: required, use."),
-        ({"templates": [{"mode": "tunnel"}]}, "policies[0].templates[0].destination: a tunnel needs the address of its far end"),
+        (
+            {"templates": [{"level": "maybe"}]},
+            "policies[0].templates[0].level: unknown level 'maybe'. Choose one of: required, use.",
+        ),
+        (
+            {"templates": [{"mode": "tunnel"}]},
+            "policies[0].templates[0].destination: a tunnel needs the address of its far end",
+        ),
         ({"templates": [{"protocol": "comp"}]}, "Choose one of: ah, esp."),
         ({"action": "block"}, "policies[0].templates: a policy that blocks has no templates"),
         ({"0123456789abcdef0123456789abcdef": 1}, "hidden since it may be a key"),
@@ -148,19 +180,34 @@ def test_what_is_no_list_of_policies_is_refused(data: bytes, part: str) -> None:
 
 
 def test_what_is_doubtful_is_told_with_its_place() -> None:
-    policies, doubts = spd_text.parse(json.dumps([{**OUT, "templates": [{"spi": "1000", "level": "use"}]}]).encode(), "FILE")
+    policies, doubts = spd_text.parse(
+        json.dumps([{**OUT, "templates": [{"spi": "1000", "level": "use"}]}]).encode(), "FILE"
+    )
     assert policies[0].templates[0].spi == 1000
-    assert [place for dummy, place in doubts] == ["FILE, policies[0].templates[0].spi", "FILE, out 192.0.2.1/32 > 192.0.2.2/32"]
+    assert [place for dummy, place in doubts] == [
+        "FILE, policies[0].templates[0].spi",
+        "FILE, out 192.0.2.1/32 > 192.0.2.2/32",
+    ]
 
 
 JSON = st.recursive(
     st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=True), st.text(max_size=20), st.sampled_from(["out", "esp", "192.0.2.1/32", "0x1001"])
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=True),
+        st.text(max_size=20),
+        st.sampled_from(["out", "esp", "192.0.2.1/32", "0x1001"]),
     ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(st.sampled_from([*spd_text.POLICY, *spd_text.SELECTOR, *spd_text.TEMPLATE, "else"]), inner, max_size=6),
-        st.fixed_dictionaries({**{name: st.just(value) for name, value in OUT.items()}}, optional={name: inner for name in spd_text.POLICY if name not in OUT}),
+        st.dictionaries(
+            st.sampled_from([*spd_text.POLICY, *spd_text.SELECTOR, *spd_text.TEMPLATE, "else"]), inner, max_size=6
+        ),
+        st.fixed_dictionaries(
+            {**{name: st.just(value) for name, value in OUT.items()}},
+            optional={name: inner for name in spd_text.POLICY if name not in OUT},
+        ),
     ),
     max_leaves=12,
 )

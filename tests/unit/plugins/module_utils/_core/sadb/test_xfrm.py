@@ -13,19 +13,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core import association
-from ansible_collections.ipsec.manual.plugins.module_utils._core.association import SecurityAssociation, build, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import explain, messages, open_sadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.netlink import Message, Part, Refusal, attribute, attributes
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import associations, lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    SecurityAssociation,
+    build,
+    pack_address,
+)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import explain, messages
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
+    Message,
+    Part,
+    Refusal,
+    attribute,
+    attributes,
+)
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import (
+    associations,
+    lifetimes,
+)
 
 KEY = bytes(range(32))
 
 
 def esp(**fields: object) -> SecurityAssociation:
     arguments = {"authentication_key": bytes(range(32, 64)), "encryption_key": KEY, **fields}
-    return build("esp", 0x1000, pack_address("192.0.2.2"), pack_address("192.0.2.1"), "aes-cbc", "hmac-sha256", **arguments)
+    return build(
+        "esp", 0x1000, pack_address("192.0.2.2"), pack_address("192.0.2.1"), "aes-cbc", "hmac-sha256", **arguments
+    )
 
 
 def sent(sa: SecurityAssociation) -> Part:
@@ -35,12 +51,14 @@ def sent(sa: SecurityAssociation) -> Part:
 
 def sent_attributes(sa: SecurityAssociation) -> dict[int, bytes]:
     buffer, start, end = sent(sa)
-    return {kind: buffer[first:last] for kind, (first, last) in attributes(buffer, start + messages.INFO_SIZE, end).items()}
+    return {
+        kind: buffer[first:last] for kind, (first, last) in attributes(buffer, start + messages.INFO_SIZE, end).items()
+    }
 
 
 @given(associations())
 def test_what_is_sent_reads_back_equal(sa: SecurityAssociation) -> None:
-    assert not association.problems(sa, allow_static_counter_mode=True)
+    assert not model.problems(sa, allow_static_counter_mode=True)
     # Whether it knows output marks, the kernel would be asked.
     assert not open_sadb().refusals(sa._replace(output_mark=None))
     entry = messages.decode(sent(sa))
@@ -60,21 +78,32 @@ def test_restoring_sends_the_same_sa_with_its_counters(sa: SecurityAssociation) 
 
 
 # Whatever attributes a kernel may show; those of the time of last use and of padding nobody can set.
-SHOWN = st.dictionaries(st.integers(16, 60).filter(lambda kind: kind not in (messages.XFRMA_PAD, messages.XFRMA_OFFLOAD_DEV)), st.binary(max_size=40))
+SHOWN = st.dictionaries(
+    st.integers(16, 60).filter(lambda kind: kind not in (messages.XFRMA_PAD, messages.XFRMA_OFFLOAD_DEV)),
+    st.binary(max_size=40),
+)
 
 
 @given(associations(), SHOWN)
 def test_what_goes_back_has_all_that_was_shown(sa: SecurityAssociation, shown: dict[int, bytes]) -> None:
-    body = messages.new_sa(sa).body[: messages.INFO_SIZE] + b"".join(attribute(kind, payload) for kind, payload in shown.items())
+    body = messages.new_sa(sa).body[: messages.INFO_SIZE] + b"".join(
+        attribute(kind, payload) for kind, payload in shown.items()
+    )
     message = messages.restore(Part(body + attribute(messages.XFRMA_LASTUSED, bytes(8)), 0, len(body) + 12))
     assert message.body[: messages.INFO_SIZE] == body[: messages.INFO_SIZE]
     held = attributes(message.body, messages.INFO_SIZE, len(message.body))
-    assert {kind: message.body[first:last] for kind, (first, last) in held.items() if kind != messages.XFRMA_LTIME_VAL} == shown
+    assert {
+        kind: message.body[first:last] for kind, (first, last) in held.items() if kind != messages.XFRMA_LTIME_VAL
+    } == shown
 
 
 @given(associations(), SHOWN, lifetimes())
-def test_new_lifetimes_go_with_all_that_was_shown(sa: SecurityAssociation, shown: dict[int, bytes], limits: association.Lifetimes) -> None:
-    body = messages.new_sa(sa).body[: messages.INFO_SIZE] + b"".join(attribute(kind, payload) for kind, payload in shown.items())
+def test_new_lifetimes_go_with_all_that_was_shown(
+    sa: SecurityAssociation, shown: dict[int, bytes], limits: model.Lifetimes
+) -> None:
+    body = messages.new_sa(sa).body[: messages.INFO_SIZE] + b"".join(
+        attribute(kind, payload) for kind, payload in shown.items()
+    )
     offload = attribute(messages.XFRMA_OFFLOAD_DEV, bytes(8))
     message = messages.revised(Part(body + offload, 0, len(body + offload)), limits)
     assert (message.kind, message.flags) == (messages.XFRM_MSG_UPDSA, 0)
@@ -85,27 +114,46 @@ def test_new_lifetimes_go_with_all_that_was_shown(sa: SecurityAssociation, shown
 
 
 def test_a_nat_keepalive_interval_reads_back_equal() -> None:
-    sa = esp(nat_keepalive=20, direction="outbound", encapsulation=association.Encapsulation(4500, 4500))
-    assert not association.problems(sa)
+    sa = esp(nat_keepalive=20, direction="outbound", encapsulation=model.Encapsulation(4500, 4500))
+    assert not model.problems(sa)
     assert sent_attributes(sa)[34] == struct.pack("@I", 20)
     assert messages.decode(sent(sa)).sa == sa
 
 
 @pytest.mark.parametrize(
-    ("parts", "mark"), [([(29, 5)], (5, 0xFFFFFFFF)), ([(29, 5), (30, 255)], (5, 255)), ([(30, 255)], None), ([(29, 0), (30, 1)], (0, 1)), ([], None)]
+    ("parts", "mark"),
+    [
+        ([(29, 5)], (5, 0xFFFFFFFF)),
+        ([(29, 5), (30, 255)], (5, 255)),
+        ([(30, 255)], None),
+        ([(29, 0), (30, 1)], (0, 1)),
+        ([], None),
+    ],
 )
-def test_an_output_mark_is_whole_where_nothing_says_otherwise(parts: list[tuple[int, int]], mark: tuple[int, int] | None) -> None:
-    assert messages.decode(dumped(*(attribute(kind, struct.pack("@I", value)) for kind, value in parts))).sa.output_mark == mark
+def test_an_output_mark_is_whole_where_nothing_says_otherwise(
+    parts: list[tuple[int, int]], mark: tuple[int, int] | None
+) -> None:
+    assert (
+        messages.decode(dumped(*(attribute(kind, struct.pack("@I", value)) for kind, value in parts))).sa.output_mark
+        == mark
+    )
 
 
 def test_integrity_always_says_its_icv() -> None:
     found = sent_attributes(esp())
     assert messages.XFRMA_ALG_AUTH not in found
-    assert found[messages.XFRMA_ALG_AUTH_TRUNC] == b"hmac(sha256)".ljust(64, b"\0") + struct.pack("@II", 256, 128) + bytes(range(32, 64))
+    assert found[messages.XFRMA_ALG_AUTH_TRUNC] == b"hmac(sha256)".ljust(64, b"\0") + struct.pack(
+        "@II", 256, 128
+    ) + bytes(range(32, 64))
 
 
-@pytest.mark.parametrize("window, esn, base, words", [(0, False, 0, None), (32, False, 32, None), (33, False, 0, 2), (32, True, 0, 1), (4096, True, 0, 128)])
-def test_a_window_that_the_base_cannot_hold_goes_with_the_bitmap(window: int, esn: bool, base: int, words: int | None) -> None:
+@pytest.mark.parametrize(
+    "window, esn, base, words",
+    [(0, False, 0, None), (32, False, 32, None), (33, False, 0, 2), (32, True, 0, 1), (4096, True, 0, 128)],
+)
+def test_a_window_that_the_base_cannot_hold_goes_with_the_bitmap(
+    window: int, esn: bool, base: int, words: int | None
+) -> None:
     buffer, start, dummy = sent(esp(replay_window=window, esn=esn))
     assert buffer[start + 215] == base
     found = sent_attributes(esp(replay_window=window, esn=esn)).get(messages.XFRMA_REPLAY_ESN_VAL)
@@ -131,7 +179,15 @@ def test_a_64_bit_start_value_is_split() -> None:
 
 
 @pytest.mark.parametrize(
-    "direction, window, said", [("", 0, None), ("inbound", 0, 1), ("inbound", 64, 1), ("outbound", 0, 2), ("outbound", 32, None), ("outbound", 64, None)]
+    "direction, window, said",
+    [
+        ("", 0, None),
+        ("inbound", 0, 1),
+        ("inbound", 64, 1),
+        ("outbound", 0, 2),
+        ("outbound", 32, None),
+        ("outbound", 64, None),
+    ],
 )
 def test_the_direction_is_said_where_every_kernel_takes_it(direction: str, window: int, said: int | None) -> None:
     found = sent_attributes(esp(direction=direction, replay_window=window)).get(messages.XFRMA_SA_DIR)
@@ -155,34 +211,54 @@ def dumped(*extra: bytes, protocol: int = 50, mode: int = 0) -> Part:
 
 def test_algorithms_that_only_the_kernel_knows_keep_its_names() -> None:
     crypt = attribute(messages.XFRMA_ALG_CRYPT, b"cbc(camellia)".ljust(64, b"\0") + struct.pack("@I", 256) + KEY)
-    auth = attribute(messages.XFRMA_ALG_AUTH_TRUNC, b"hmac(rmd160)".ljust(64, b"\0") + struct.pack("@II", 160, 96) + KEY[:20])
+    auth = attribute(
+        messages.XFRMA_ALG_AUTH_TRUNC, b"hmac(rmd160)".ljust(64, b"\0") + struct.pack("@II", 160, 96) + KEY[:20]
+    )
     sa = messages.decode(dumped(crypt, auth)).sa
-    assert (sa.encryption, sa.encryption_key, sa.authentication, sa.authentication_key, sa.icv_bits) == ("cbc(camellia)", KEY, "hmac(rmd160)", KEY[:20], 96)
+    assert (sa.encryption, sa.encryption_key, sa.authentication, sa.authentication_key, sa.icv_bits) == (
+        "cbc(camellia)",
+        KEY,
+        "hmac(rmd160)",
+        KEY[:20],
+        96,
+    )
     again = sent_attributes(sa)
     assert again[messages.XFRMA_ALG_CRYPT] == crypt[4:]
     assert again[messages.XFRMA_ALG_AUTH_TRUNC] == auth[4:]
 
 
 def test_an_unknown_combined_cipher_is_sent_as_one() -> None:
-    aead = attribute(messages.XFRMA_ALG_AEAD, b"rfc4106(gcm(sm4))".ljust(64, b"\0") + struct.pack("@II", 160, 128) + KEY[:20])
+    aead = attribute(
+        messages.XFRMA_ALG_AEAD, b"rfc4106(gcm(sm4))".ljust(64, b"\0") + struct.pack("@II", 160, 128) + KEY[:20]
+    )
     sa = messages.decode(dumped(aead)).sa
     assert (sa.encryption, sa.icv_bits) == ("rfc4106(gcm(sm4))", 128)
     assert sent_attributes(sa)[messages.XFRMA_ALG_AEAD] == aead[4:]
 
 
 def test_a_cipher_of_the_table_with_another_icv_keeps_the_kernels_name() -> None:
-    aead = attribute(messages.XFRMA_ALG_AEAD, b"rfc4106(gcm(aes))".ljust(64, b"\0") + struct.pack("@II", 160, 32) + KEY[:20])
+    aead = attribute(
+        messages.XFRMA_ALG_AEAD, b"rfc4106(gcm(aes))".ljust(64, b"\0") + struct.pack("@II", 160, 32) + KEY[:20]
+    )
     assert messages.decode(dumped(aead)).sa.encryption == "rfc4106(gcm(aes))"
 
 
-@pytest.mark.parametrize("protocol, name, larval", [(50, "esp", True), (51, "ah", True), (108, "comp", False), (60, "hao", False), (99, "99", False)])
+@pytest.mark.parametrize(
+    "protocol, name, larval",
+    [(50, "esp", True), (51, "ah", True), (108, "comp", False), (60, "hao", False), (99, "99", False)],
+)
 def test_an_sa_without_algorithms_is_larval_where_it_ought_to_have_some(protocol: int, name: str, larval: bool) -> None:
     entry = messages.decode(dumped(protocol=protocol))
     assert (entry.sa.protocol, entry.larval) == (name, larval)
 
 
 def test_esp_in_tcp_is_not_taken_for_esp_in_udp() -> None:
-    assert messages.decode(dumped(attribute(messages.XFRMA_ENCAP, struct.pack("@HHH2x16s", 7, 1, 2, b"")))).sa.encapsulation is None
+    assert (
+        messages.decode(
+            dumped(attribute(messages.XFRMA_ENCAP, struct.pack("@HHH2x16s", 7, 1, 2, b"")))
+        ).sa.encapsulation
+        is None
+    )
 
 
 # Numbers and sizes of include/uapi/linux/xfrm.h, written down here a second time on purpose.
@@ -206,28 +282,37 @@ STRANGE = [
 
 @pytest.mark.parametrize(("kind", "payload", "words"), STRANGE)
 def test_what_the_model_lacks_is_named_with_its_value(kind: int, payload: bytes, words: str) -> None:
-    assert association.flags(messages.decode(dumped(attribute(kind, payload))).sa) == words
+    assert model.flags(messages.decode(dumped(attribute(kind, payload))).sa) == words
 
 
 def test_iptfs_is_a_mode_and_what_belongs_to_it_comes_back() -> None:
     parts = [attribute(kind, payload) for kind, payload, dummy in STRANGE if 36 <= kind <= 41]
     part = dumped(*parts, mode=5)
     sa = messages.decode(part).sa
-    assert sa.mode == "iptfs" and association.unsayable(sa).startswith("mode=iptfs iptfs-drop-time=1000000 ")
-    assert b"".join(parts) in messages.restore(part).body and b"".join(parts) in messages.revised(part, sa.lifetimes).body
+    assert sa.mode == "iptfs" and model.unsayable(sa).startswith("mode=iptfs iptfs-drop-time=1000000 ")
+    assert (
+        b"".join(parts) in messages.restore(part).body and b"".join(parts) in messages.revised(part, sa.lifetimes).body
+    )
 
 
 @pytest.mark.parametrize("size", range(8))
 def test_a_value_that_is_cut_short_is_still_named(size: int) -> None:
     for kind, payload, dummy in STRANGE:
         if kind not in (24, 33):
-            assert association.flags(messages.decode(dumped(attribute(kind, payload[:size]))).sa)
+            assert model.flags(messages.decode(dumped(attribute(kind, payload[:size]))).sa)
 
 
 @given(st.binary(max_size=300), st.integers(0, 255), st.integers(0, 255))
 def test_no_dump_however_strange_is_a_crash(tail: bytes, protocol: int, mode: int) -> None:
     """The kernel pads and closes every attribute; what lies in it may be new."""
-    messages.decode(dumped(attribute(200, tail), attribute(messages.XFRMA_ALG_CRYPT, tail.ljust(68, b"\0")[:68]), protocol=protocol, mode=mode))
+    messages.decode(
+        dumped(
+            attribute(200, tail),
+            attribute(messages.XFRMA_ALG_CRYPT, tail.ljust(68, b"\0")[:68]),
+            protocol=protocol,
+            mode=mode,
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -237,8 +322,8 @@ def test_no_dump_however_strange_is_a_crash(tail: bytes, protocol: int, mode: in
         ({"extra": (("replay_value", str(1 << 32)),)}, ["replay_value"]),
         ({"extra": (("replay_value", "many"),)}, ["replay_value"]),
         ({"extra": (("replay_value", str(1 << 32)),), "esn": True, "replay_window": 32}, []),
-        ({"encapsulation": association.Encapsulation(4500, 4500, pack_address("10.0.0.1"))}, ["nat_local"]),
-        ({"lifetimes": association.Lifetimes(hard_bytes=(1 << 64) - 1)}, ["hard_bytes"]),
+        ({"encapsulation": model.Encapsulation(4500, 4500, pack_address("10.0.0.1"))}, ["nat_local"]),
+        ({"lifetimes": model.Lifetimes(hard_bytes=(1 << 64) - 1)}, ["hard_bytes"]),
         ({}, []),
     ],
 )
@@ -246,13 +331,15 @@ def test_what_linux_cannot_express_is_refused_by_name(fields: dict[str, object],
     assert [problem.place for problem in open_sadb().refusals(esp(**fields))] == places
 
 
-@pytest.mark.parametrize("text", ["", "Kernel was unable to initialize cryptographic operations", "Requested mode not found", "anything"])
+@pytest.mark.parametrize(
+    "text", ["", "Kernel was unable to initialize cryptographic operations", "Requested mode not found", "anything"]
+)
 def test_every_refusal_names_errno_and_sa_and_no_key(text: str) -> None:
     sa = esp()
     for number, name in errno.errorcode.items():
         error = explain.explain(Refusal(number, text), sa)
         assert error.errno_name == name
-        assert all(word in str(error) for word in (association.label(sa), name, text))
+        assert all(word in str(error) for word in (model.label(sa), name, text))
         for key in (sa.encryption_key, sa.authentication_key):
             assert key.hex() not in str(error)
             assert repr(key) not in repr(error)
@@ -266,12 +353,25 @@ def test_every_refusal_names_errno_and_sa_and_no_key(text: str) -> None:
         (errno.EPROTONOSUPPORT, "ah", "192.0.2.2", "ah4"),
         (errno.EPROTONOSUPPORT, "ah", "2001:db8::2", "ah6"),
         (errno.ENOSYS, "ah", "192.0.2.2", "crypto-hmac crypto-md5"),
-        (errno.ENOENT, "esp", "192.0.2.2", "crypto-authenc crypto-echainiv crypto-cbc crypto-des3_ede crypto-hmac crypto-md5"),
+        (
+            errno.ENOENT,
+            "esp",
+            "192.0.2.2",
+            "crypto-authenc crypto-echainiv crypto-cbc crypto-des3_ede crypto-hmac crypto-md5",
+        ),
     ],
 )
 def test_a_refusal_for_lack_of_a_module_names_it(number: int, protocol: str, address: str, named: str) -> None:
-    sa = build(protocol, 0x1000, pack_address(address), encryption="3des-cbc" if protocol == "esp" else "", authentication="hmac-md5")
-    assert f"modprobe -a {named}" in str(explain.explain(Refusal(number, ""), sa)).replace(f"{protocol}4 ", "", 1 if number != errno.EPROTONOSUPPORT else 0)
+    sa = build(
+        protocol,
+        0x1000,
+        pack_address(address),
+        encryption="3des-cbc" if protocol == "esp" else "",
+        authentication="hmac-md5",
+    )
+    assert f"modprobe -a {named}" in str(explain.explain(Refusal(number, ""), sa)).replace(
+        f"{protocol}4 ", "", 1 if number != errno.EPROTONOSUPPORT else 0
+    )
 
 
 def test_messages_do_not_show_keys_when_printed() -> None:
@@ -285,7 +385,9 @@ def test_an_unknown_backend_is_refused_by_name() -> None:
 
 
 def test_the_identity_goes_with_its_mark() -> None:
-    sa = esp(mark=association.Mark(5, 255))
+    sa = esp(mark=model.Mark(5, 255))
     message = messages.delete_sa(sa)
     assert isinstance(message, Message)
-    assert message.body == pack_address("192.0.2.2").ljust(16, b"\0") + b"\0\0\x10\0" + struct.pack("@HBx", 2, 50) + attribute(21, struct.pack("@II", 5, 255))
+    assert message.body == pack_address("192.0.2.2").ljust(16, b"\0") + b"\0\0\x10\0" + struct.pack(
+        "@HBx", 2, 50
+    ) + attribute(21, struct.pack("@II", 5, 255))

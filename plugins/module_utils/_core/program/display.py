@@ -1,0 +1,180 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""SAs as people read them: the line prefixes that ipseckey's dump and get use, or JSON. Keys are
+fingerprints unless asked for.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ..sa import model
+from ..sa.model import AH, Entry, Lifetimes, SecurityAssociation, format_address, mark_text
+
+HIDDEN = "hidden"
+CROSSED = "crossed"
+SHOWN = "shown"
+
+NUMBERS = {AH: 2, "esp": 3}
+_SIDES = (("SRC", "Source", "source"), ("DST", "Destination", "destination"))
+
+
+def block(entry: Entry, keys: str = HIDDEN, raw_times: bool = False, now: float = 0.0, message: str = "DUMP") -> str:
+    """One SA, a fact a line. ``keys`` is "hidden" (a fingerprint), "crossed" (XX for each byte) or
+    "shown"; ``raw_times`` prints seconds only.
+
+    ``message`` is the one that tells of the SA, as PF_KEY calls it (RFC 2367 section 3.1).
+    """
+    sa = entry.sa
+    selector = sa.selector or model.Selector()
+    state = "LARVAL" if entry.larval else "MATURE"
+    lines = [
+        f"Base message (version 2) type {message}, SA type {sa.protocol.upper()}.",
+        f"SA: SADB_ASSOC spi=0x{sa.spi:x}, replay window size={sa.replay_window}, state={state}",
+    ]
+    if sa.authentication:
+        lines.append(f"SA: Authentication algorithm = {sa.authentication}")
+    if sa.encryption:
+        lines.append(f"SA: Encryption algorithm = {sa.encryption}")
+    flags = [
+        word
+        for word, held in (
+            ("ESN", sa.esn),
+            ("TUNNEL", sa.mode == model.TUNNEL),
+            ("NATT", sa.encapsulation),
+            (sa.direction.upper(), True),
+        )
+        if held
+    ]
+    lines.append(f"SA: flags = < {' '.join(filter(None, flags))} >")
+    lines += _lifetime_lines(entry, raw_times, now or time.time())
+    tunnel = sa.mode == model.TUNNEL
+    for (prefix, word, field), port in zip(_SIDES, (selector.source_port, selector.destination_port)):
+        address = getattr(sa, field)
+        lines += (
+            f"{prefix}: {word} address (proto={0 if tunnel else selector.protocol})",
+            f"{prefix}: {_located(address, 0 if tunnel else port)}",
+        )
+    for prefix, word, address, length, port in (
+        ("INS", "Inner source", selector.source, selector.source_prefix, selector.source_port),
+        ("IND", "Inner destination", selector.destination, selector.destination_prefix, selector.destination_port),
+    ):
+        if tunnel and sa.selector is not None:
+            network = address or bytes(len(sa.destination))
+            lines += (
+                f"{prefix}: {word} address (proto={selector.protocol}/{length})",
+                f"{prefix}: {_located(network, port)}",
+            )
+    if sa.encapsulation is not None:
+        for prefix, word, address, port in (
+            ("NLC", "local", sa.encapsulation.nat_local, sa.encapsulation.source_port),
+            ("NRM", "remote", sa.encapsulation.nat_remote, sa.encapsulation.destination_port),
+        ):
+            lines += (
+                f"{prefix}: NAT-Traversal {word} address",
+                f"{prefix}: {_located(address or bytes(len(sa.destination)), port)}",
+            )
+    for prefix, kind in (("AKY", "authentication"), ("EKY", "encryption")):
+        shown = _key(sa, kind, keys)
+        if shown:
+            lines += (f"{prefix}: {kind.capitalize()} key.", f"{prefix}: {shown}")
+    sequence = max(entry.counters.sequence_out, entry.counters.sequence_in)
+    if sequence:
+        lines.append(f"RPL: Replay Value {sequence}")
+    others = {
+        "reqid": sa.reqid,
+        "if_id": sa.if_id,
+        "mark": mark_text(sa.mark),
+        "output_mark": mark_text(sa.output_mark),
+        "tfc_padding": sa.tfc_padding,
+        "nat_keepalive": sa.nat_keepalive,
+        "flags": model.flags(sa),
+    }
+    lines += [f"OTH: {name} {value}" for name, value in others.items() if value]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _located(address: bytes, port: int) -> str:
+    return f"{'AF_INET' if len(address) == 4 else 'AF_INET6'}: port {port}, {format_address(address)}."
+
+
+def _lifetime_lines(entry: Entry, raw_times: bool, now: float) -> t.Iterator[str]:
+    counters, lifetimes = entry.counters, entry.sa.lifetimes
+
+    def moment(seconds: float) -> str:
+        return str(int(seconds)) if raw_times else time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
+
+    yield "LT: Lifetime information"
+    yield f"CLT: {counters.bytes} bytes protected, {counters.packets} packets."
+    yield f"CLT: SA added at time: {moment(counters.add_time)}"
+    if counters.use_time:
+        yield f"CLT: SA first used at time {moment(counters.use_time)}"
+    yield f"CLT: Time now is {moment(now)}"
+    for prefix, word in (("SLT", "soft"), ("HLT", "hard")):
+        limits = {kind: getattr(lifetimes, f"{word}_{kind}") for kind in ("bytes", "packets", "addtime", "usetime")}
+        if any(limits.values()):
+            yield f"{prefix}: {word.capitalize()} lifetime information:"
+            yield f"{prefix}: {limits['bytes']} bytes of lifetime, {limits['packets']} packets."
+            yield f"{prefix}: {limits['addtime']} seconds of post-add lifetime."
+            yield f"{prefix}: {limits['usetime']} seconds of post-use lifetime."
+
+
+def _key(sa: SecurityAssociation, kind: str, keys: str) -> str:
+    """``hex/bits``, with the salt as ``hex[salt]/bits+saltbits``; the hex replaced where it is not to be shown."""
+    material: bytes = getattr(sa, f"{kind}_key")
+    if not material:
+        return ""
+    row = model.algorithm_of(getattr(sa, kind))
+    salt = row.salt_bits // 8 if row is not None else 0
+    split = len(material) - salt
+    if keys == HIDDEN:
+        text = model.in_place_of_keys(sa)[kind]
+    else:
+        digits = material.hex() if keys == SHOWN else "XX" * len(material)
+        text = digits[: split * 2] + (f"[{digits[split * 2 :]}]" if salt else "")
+    return f"{text}/{split * 8}" + (f"+{salt * 8}" if salt else "")
+
+
+def record(entry: Entry, keys: str = HIDDEN) -> dict[str, t.Any]:
+    """One SA for JSON: the fields of `SecurityAssociation` that are not empty, addresses as text,
+    fingerprints, counters.
+    """
+    sa = entry.sa
+    found: dict[str, t.Any] = {
+        "protocol": sa.protocol,
+        "spi": f"0x{sa.spi:08x}",
+        "source": format_address(sa.source),
+        "destination": format_address(sa.destination),
+    }
+    found["mode"] = sa.mode
+    found["larval"] = entry.larval
+    prints = model.fingerprints(sa)
+    for kind in ("encryption", "authentication"):
+        if getattr(sa, kind):
+            found[f"{kind}_algorithm"] = getattr(sa, kind)
+        if getattr(sa, f"{kind}_key"):
+            found[f"{kind}_fingerprint"] = prints[kind]
+            found[f"{kind}_key_bits"] = len(getattr(sa, f"{kind}_key")) * 8
+            if keys == SHOWN:
+                found[f"{kind}_key"] = getattr(sa, f"{kind}_key").hex()
+    for field in ("icv_bits", "replay_window", "esn", "reqid", "if_id", "direction", "tfc_padding", "nat_keepalive"):
+        if getattr(sa, field):
+            found[field] = getattr(sa, field)
+    for name in ("mark", "output_mark"):
+        if getattr(sa, name) is not None:
+            found[name] = dict(getattr(sa, name)._asdict())
+    for field, held in (("selector", sa.selector), ("encapsulation", sa.encapsulation)):
+        if held is not None:
+            pairs = zip(held._fields, held)
+            found[field] = {
+                name: format_address(value) if isinstance(value, bytes) else value for name, value in pairs if value
+            }
+    if sa.lifetimes != Lifetimes():
+        found["lifetimes"] = {name: value for name, value in sa.lifetimes._asdict().items() if value}
+    if model.flags(sa):
+        found["flags"] = model.flags(sa).split()
+    found["counters"] = dict(entry.counters._asdict())
+    return found

@@ -1,0 +1,323 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One table of every algorithm that ESP and AH may be keyed with by hand.
+
+Names and numbers are those of the ``ipsecalgs`` table of illumos, kernel names those of
+``net/xfrm/xfrm_algo.c`` of Linux, key sizes those of the RFC in ``rfc``, the state of each
+algorithm that of RFC 8221 as updated by RFC 9395."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import InputError, shown
+
+ENCRYPTION = "encryption"
+AUTHENTICATION = "authentication"
+
+
+class Algorithm(t.NamedTuple):
+    """One row.
+
+    ``key_bits`` are the sizes an operator may choose, without the salt; the first is the default.
+    ``salt_bits`` follow the key inside ``encrkey``. ``icv_bits`` are the lengths of the integrity
+    check value that may be asked for, the first is the default; a cipher without integrity has
+    none. ``number`` is ipseckey's, None where its table lacks the algorithm. ``modules`` are the
+    words for modprobe(8) that load it on Linux: aliases where they exist, since the modules behind
+    them change their names from kernel to kernel. ``advice`` is the level below MUST that an RFC
+    gives it, empty where none does; levels are meant for implementers (RFC 8221 section 1.3).
+    ``counter_mode`` marks what must never run twice with the same key and counter (RFC 8221 section
+    3)."""
+
+    name: str
+    kind: str
+    aliases: tuple[str, ...]
+    number: int | None
+    linux: str
+    key_bits: tuple[int, ...]
+    salt_bits: int = 0
+    icv_bits: tuple[int, ...] = ()
+    block_bits: int = 0
+    iv_bits: int = 0
+    modules: tuple[str, ...] = ()
+    rfc: str = ""
+    advice: str = ""
+    counter_mode: bool = False
+    des_parity: bool = False
+
+    @property
+    def material_bits(self) -> tuple[int, ...]:
+        """The sizes, in bits, that a key value may have: key and salt together."""
+        return tuple(bits + self.salt_bits for bits in self.key_bits)
+
+    @property
+    def combined(self) -> bool:
+        """True for a cipher that brings its own integrity (AEAD)."""
+        return self.kind == ENCRYPTION and bool(self.icv_bits)
+
+    def sizes(self) -> str:
+        """The sizes in words, ``192 bits (48 hex digits)``, for messages and documentation."""
+        return " or ".join(f"{bits} bits ({bits // 4} hex digits)" for bits in self.material_bits)
+
+
+def _hmac(
+    name: str,
+    number: int,
+    aliases: tuple[str, ...],
+    linux: str,
+    bits: int,
+    icv: tuple[int, ...],
+    module: str,
+    rfc: str,
+    advice: str = "",
+) -> Algorithm:
+    return Algorithm(
+        name,
+        AUTHENTICATION,
+        aliases,
+        number,
+        linux,
+        (bits,),
+        icv_bits=icv,
+        modules=("crypto-hmac", module),
+        rfc=rfc,
+        advice=advice,
+    )
+
+
+def _aead(
+    name: str, number: int | None, aliases: tuple[str, ...], linux: str, salt: int, icv: int, module: str, rfc: str
+) -> Algorithm:
+    return Algorithm(
+        name,
+        ENCRYPTION,
+        aliases,
+        number,
+        linux,
+        (256, 192, 128),
+        salt,
+        (icv,),
+        128,
+        64,
+        (module, "crypto-aes", "crypto-seqiv"),
+        rfc,
+        counter_mode=True,
+    )
+
+
+ALGORITHMS: tuple[Algorithm, ...] = (
+    _hmac(
+        "hmac-md5", 2, ("md5",), "hmac(md5)", 128, (96, 128), "crypto-md5", "RFC 2403", "MUST NOT, RFC 8221 section 6"
+    ),
+    _hmac(
+        "hmac-sha1",
+        3,
+        ("sha", "sha1", "sha-1", "hmac-sha", "hmac-sha-1"),
+        "hmac(sha1)",
+        160,
+        (96, 160),
+        "crypto-sha1",
+        "RFC 2404",
+        "MUST-, soon to be less, RFC 8221 section 6",
+    ),
+    _hmac(
+        "hmac-sha256",
+        5,
+        ("sha256", "sha-256", "hmac-sha-256"),
+        "hmac(sha256)",
+        256,
+        (128, 96, 256),
+        "crypto-sha256",
+        "RFC 4868",
+    ),
+    _hmac(
+        "hmac-sha384",
+        6,
+        ("sha384", "sha-384", "hmac-sha-384"),
+        "hmac(sha384)",
+        384,
+        (192, 384),
+        "crypto-sha384",
+        "RFC 4868",
+    ),
+    _hmac(
+        "hmac-sha512",
+        7,
+        ("sha512", "sha-512", "hmac-sha-512"),
+        "hmac(sha512)",
+        512,
+        (256, 512),
+        "crypto-sha512",
+        "RFC 4868",
+    ),
+    Algorithm(
+        "aes-xcbc",
+        AUTHENTICATION,
+        ("aes-xcbc-mac",),
+        None,
+        "xcbc(aes)",
+        (128,),
+        icv_bits=(96,),
+        modules=("crypto-xcbc", "crypto-aes"),
+        rfc="RFC 3566",
+    ),
+    Algorithm(
+        "aes-cmac",
+        AUTHENTICATION,
+        (),
+        None,
+        "cmac(aes)",
+        (128,),
+        icv_bits=(96, 128),
+        modules=("crypto-cmac", "crypto-aes"),
+        rfc="RFC 4494",
+    ),
+    Algorithm(
+        "des-cbc",
+        ENCRYPTION,
+        ("des",),
+        2,
+        "cbc(des)",
+        (64,),
+        0,
+        (),
+        64,
+        64,
+        ("crypto-cbc", "crypto-des"),
+        "RFC 2405",
+        "MUST NOT, RFC 8221 section 5",
+        des_parity=True,
+    ),
+    Algorithm(
+        "3des-cbc",
+        ENCRYPTION,
+        ("3des",),
+        3,
+        "cbc(des3_ede)",
+        (192,),
+        0,
+        (),
+        64,
+        64,
+        ("crypto-cbc", "crypto-des3_ede"),
+        "RFC 2451",
+        "SHOULD NOT, RFC 8221 section 5",
+        des_parity=True,
+    ),
+    Algorithm(
+        "blowfish-cbc",
+        ENCRYPTION,
+        ("blowfish",),
+        7,
+        "cbc(blowfish)",
+        (128,),
+        0,
+        (),
+        64,
+        64,
+        ("crypto-cbc", "crypto-blowfish"),
+        "RFC 2451",
+        "MUST NOT, RFC 8221 section 5",
+    ),
+    Algorithm("null", ENCRYPTION, (), 11, "ecb(cipher_null)", (), modules=("crypto_null",), rfc="RFC 2410"),
+    Algorithm(
+        "aes-cbc",
+        ENCRYPTION,
+        ("aes",),
+        12,
+        "cbc(aes)",
+        (256, 192, 128),
+        0,
+        (),
+        128,
+        128,
+        ("crypto-cbc", "crypto-aes"),
+        "RFC 3602",
+    ),
+    _aead("aes-ccm8", 14, (), "rfc4309(ccm(aes))", 24, 64, "crypto-ccm", "RFC 4309"),
+    _aead("aes-ccm12", 15, (), "rfc4309(ccm(aes))", 24, 96, "crypto-ccm", "RFC 4309"),
+    _aead("aes-ccm", 16, ("aes-ccm16",), "rfc4309(ccm(aes))", 24, 128, "crypto-ccm", "RFC 4309"),
+    _aead("aes-gcm8", 18, (), "rfc4106(gcm(aes))", 32, 64, "crypto-gcm", "RFC 4106"),
+    _aead("aes-gcm12", 19, (), "rfc4106(gcm(aes))", 32, 96, "crypto-gcm", "RFC 4106"),
+    _aead("aes-gcm", 20, ("aes-gcm16",), "rfc4106(gcm(aes))", 32, 128, "crypto-gcm", "RFC 4106"),
+    _aead("aes-gmac", None, (), "rfc4543(gcm(aes))", 32, 128, "crypto-gcm", "RFC 4543"),
+    Algorithm(
+        "chacha20-poly1305",
+        ENCRYPTION,
+        ("chacha20poly1305",),
+        None,
+        "rfc7539esp(chacha20,poly1305)",
+        (256,),
+        32,
+        (128,),
+        512,
+        64,
+        ("crypto-rfc7539esp", "crypto-chacha20", "crypto-seqiv"),
+        "RFC 7634",
+        counter_mode=True,
+    ),
+    Algorithm(
+        "aes-ctr",
+        ENCRYPTION,
+        (),
+        None,
+        "rfc3686(ctr(aes))",
+        (256, 192, 128),
+        32,
+        (),
+        128,
+        64,
+        ("crypto-ctr", "crypto-aes", "crypto-seqiv"),
+        "RFC 3686",
+        counter_mode=True,
+    ),
+)
+
+DEFAULT_ENCRYPTION = "aes-cbc"
+DEFAULT_AUTHENTICATION = "hmac-sha256"
+
+BY_NAME: dict[str, Algorithm] = {row.name: row for row in ALGORITHMS}
+_BY_WORD: dict[tuple[str, str], Algorithm] = {
+    (row.kind, word): row for row in ALGORITHMS for word in (row.name, *row.aliases, row.linux)
+}
+_BY_NUMBER: dict[tuple[str, int], Algorithm] = {
+    (row.kind, row.number): row for row in ALGORITHMS if row.number is not None
+}
+_BY_LINUX: dict[tuple[str, int], Algorithm] = {
+    (row.linux, icv): row for row in ALGORITHMS for icv in (row.icv_bits if row.combined else (0,))
+}
+
+
+def find(kind: str, word: str, place: str = "") -> Algorithm:
+    """The row that ``word`` names: an ipseckey name or alias in any case, a Linux kernel name, or ipseckey's number.
+
+    Raises InputError with the nearest names where there is none.
+    """
+    row = _BY_WORD.get((kind, word.lower()))
+    if row is None and len(word) <= 3 and word.isascii() and word.isdigit():
+        row = _BY_NUMBER.get((kind, int(word)))
+    if row is not None:
+        return row
+    words = [known for row_kind, known in _BY_WORD if row_kind == kind]
+    import difflib  # only here, since a module starts for every task
+
+    near = (difflib.get_close_matches(word.lower(), words, 3, 0.5) if len(word) <= 40 else []) or [
+        row.name for row in ALGORITHMS if row.kind == kind
+    ]
+    other = AUTHENTICATION if kind == ENCRYPTION else ENCRYPTION
+    if (other, word.lower()) in _BY_WORD:
+        raise InputError(
+            f"{word} is an {other} algorithm, an {kind} algorithm is wanted here",
+            place,
+            f"Choose one of: {', '.join(near)}.",
+        )
+    raise InputError(f"unknown {kind} algorithm {shown(word)}", place, f"Nearest names: {', '.join(near)}.")
+
+
+def find_linux(linux: str, icv_bits: int = 0) -> Algorithm | None:
+    """The row for a Linux kernel name; combined ciphers differ by their ICV (in bits), all others
+    take 0. None where the table has no such row.
+    """
+    return _BY_LINUX.get((linux, icv_bits))

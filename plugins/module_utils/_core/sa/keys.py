@@ -1,0 +1,149 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Key material: reading it from hex, checking it against its algorithm, making it, and showing it
+as a fingerprint only.
+
+A fingerprint is unkeyed: whoever sees it can test guesses of the key, for all who use this
+collection at once. A key of fewer than `LONG_BITS` is found so. It is shown as `SHORT_KEY`, and its
+hash stands in encrypted files only.
+
+Weak DES keys are those of FIPS 74 section 3.6 (4 weak, 12 semi-weak), parity that of FIPS 46-3: the
+low bit of every byte makes it odd."""
+
+from __future__ import annotations
+
+import binascii
+import os
+
+from ..errors import InputError
+from .algorithms import Algorithm
+
+# NIST SP 800-131A disallows fewer.
+LONG_BITS = 112
+SHORT_KEY = "short-key"
+
+_FINGERPRINT_LABEL = b"ipsec.manual key fingerprint 1\0"
+_ODD_PARITY = bytes(byte if bin(byte).count("1") % 2 else byte ^ 1 for byte in range(256))
+_WEAK_DES_HEX = """
+    0101010101010101 fefefefefefefefe e0e0e0e0f1f1f1f1 1f1f1f1f0e0e0e0e
+    011f011f010e010e 1f011f010e010e01 01e001e001f101f1 e001e001f101f101
+    01fe01fe01fe01fe fe01fe01fe01fe01 1fe01fe00ef10ef1 e01fe01ff10ef10e
+    1ffe1ffe0efe0efe fe1ffe1ffe0efe0e e0fee0fef1fef1fe fee0fee0fef1fef1
+"""
+_WEAK_DES = frozenset(map(bytes.fromhex, _WEAK_DES_HEX.split()))
+
+
+def from_hex(text: str, place: str = "") -> bytes:
+    """The bytes of hexadecimal digits in any case, with or without ``0x``. Raises InputError, never
+    showing the digits.
+    """
+    digits = text[2:] if text[:2] in ("0x", "0X") else text
+    try:
+        return binascii.unhexlify(digits.encode("ascii"))
+    except ValueError:
+        where = next((index for index, char in enumerate(digits, 1) if char not in "0123456789abcdefABCDEF"), 0)
+    if where:
+        raise InputError(
+            f"the key has a character that is no hex digit, at position {where}",
+            place,
+            "Keys are written with 0-9 and a-f.",
+        )
+    raise InputError(
+        f"the key has {len(digits)} hex digits, an odd number",
+        place,
+        "A digit is missing or one is too many; give whole bytes.",
+    )
+
+
+def set_parity(algorithm: Algorithm, key: bytes) -> bytes:
+    """The key as the kernel uses it: DES parity made odd, all other algorithms unchanged."""
+    return key.translate(_ODD_PARITY) if algorithm.des_parity else key
+
+
+def problem(algorithm: Algorithm, key: bytes) -> str:
+    """Why the key cannot be used with the algorithm, in words without the key; empty for a good key."""
+    if not algorithm.key_bits:
+        return f"{algorithm.name} takes no key" if key else ""
+    if len(key) * 8 not in algorithm.material_bits:
+        salt = f", {algorithm.salt_bits} bits of them salt" if algorithm.salt_bits else ""
+        found = f"found {len(key) * 8} bits ({len(key) * 2} hex digits)" if key else "none is given"
+        return f"{algorithm.name} wants a key of {algorithm.sizes()}{salt}, {found}"
+    secret = key[: len(key) - algorithm.salt_bits // 8]
+    if secret.count(secret[:1]) == len(secret):
+        return f"the {algorithm.name} key is one byte repeated"
+    if algorithm.des_parity:
+        parts = [set_parity(algorithm, key)[start : start + 8] for start in range(0, len(key), 8)]
+        if any(part in _WEAK_DES for part in parts):
+            return f"the {algorithm.name} key holds a weak or semi-weak DES key"
+        if any(first == second for first, second in zip(parts, parts[1:])):
+            return f"the {algorithm.name} key repeats a DES key (K1=K2 or K2=K3), which makes it single DES"
+    return ""
+
+
+def check(algorithm: Algorithm, key: bytes, place: str = "") -> None:
+    """Raise InputError where `problem` finds one."""
+    reason = problem(algorithm, key)
+    if reason:
+        raise InputError(
+            reason,
+            place,
+            (
+                ""
+                if not algorithm.key_bits
+                else f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {algorithm.name}."
+            ),
+        )
+
+
+def generate(algorithm: Algorithm, bits: int | None = None) -> bytes:
+    """A new key (with its salt) of ``bits`` bits, salt not counted; the default size where None.
+
+    From the operating system's generator; DES keys carry odd parity; weak keys are drawn again.
+    """
+    if not algorithm.key_bits:
+        raise InputError(f"{algorithm.name} takes no key")
+    if bits is None:
+        bits = algorithm.key_bits[0]
+    if bits not in algorithm.key_bits:
+        raise InputError(
+            f"{algorithm.name} has no key size of {bits} bits",
+            "",
+            f"Choose one of: {', '.join(map(str, algorithm.key_bits))}.",
+        )
+    while True:
+        key = set_parity(algorithm, os.urandom((bits + algorithm.salt_bits) // 8))
+        if not problem(algorithm, key):
+            return key
+
+
+def is_short(algorithm: Algorithm, key: bytes) -> bool:
+    """Whether a key has so few secret bits that it can be found by testing guesses. Salt and
+    parity bits are not secret.
+    """
+    bits = len(key) * 8 - algorithm.salt_bits
+    return (bits * 7 // 8 if algorithm.des_parity else bits) < LONG_BITS
+
+
+def fingerprint(algorithm: Algorithm, key: bytes) -> str:
+    """What may be shown of a key: `full_fingerprint`, but `SHORT_KEY` for a short one; empty for no key.
+
+    Two systems that hold the same key show the same fingerprint; a long key cannot be derived from it.
+    """
+    return SHORT_KEY if key and is_short(algorithm, key) else full_fingerprint(algorithm, key)
+
+
+def full_fingerprint(algorithm: Algorithm, key: bytes) -> str:
+    """The first 16 hex digits of SHA-256 over a fixed label, the algorithm's name and the key,
+    parity set; empty for no key.
+
+    Never to be shown, but kept in files that are encrypted: a short key can be found from it.
+    """
+    if not key:
+        return ""
+    import hashlib  # only here, since it brings OpenSSL, and most runs of the command need it not
+
+    return hashlib.sha256(
+        _FINGERPRINT_LABEL + algorithm.name.encode("ascii") + b"\0" + set_parity(algorithm, key)
+    ).hexdigest()[:16]

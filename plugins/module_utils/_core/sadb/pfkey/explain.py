@@ -1,0 +1,154 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What PF_KEY's errors mean, in our words: what, why, and what to do. Imported only where something was refused."""
+
+from __future__ import annotations
+
+import errno
+import typing as t
+
+from ...errors import SadbError
+from ...sa.algorithms import BY_NAME
+from ...sa.model import SecurityAssociation, label
+from ..xfrm.netlink import errno_name, errno_text
+from .dialects import LINUX, Dialect
+
+
+class _Explanation(t.NamedTuple):
+    """What an errno means; the braces are filled by `explain`."""
+
+    message: str
+    hint: str
+
+
+_NOT_READ = "Another program changed the SADB after it was read. Run again."
+_EXPLANATIONS = {
+    errno.EEXIST: _Explanation(
+        "another SA has this identity (protocol, destination and SPI; the source does not count)",
+        "It came after the SADB was read, or it has a mark, which PF_KEY does not show. Run again, or choose another"
+        " SPI.",
+    ),
+    errno.ESRCH: _Explanation(
+        "the SA is not there any more", f"{_NOT_READ} On Linux it may have a mark: then use the backend xfrm."
+    ),
+    errno.ENOENT: _Explanation("the SA is not there any more", _NOT_READ),
+    errno.ESTALE: _Explanation(
+        "the SA is not the one that was read",
+        f"{_NOT_READ} On Linux a mark may hide one SA behind another: then use the backend xfrm.",
+    ),
+    errno.ENOSYS: _Explanation("the kernel lacks an algorithm of {suite}", "{load}Choose another algorithm."),
+    errno.EPROTONOSUPPORT: _Explanation(
+        "the kernel has no {protocol} for {family}", "{load}Take a kernel that has it."
+    ),
+    errno.EAFNOSUPPORT: _Explanation("the kernel has no {family}", "Enable it, or use addresses of the other family."),
+    errno.EINVAL: _Explanation(
+        "the kernel finds the SA, or a length in it, invalid",
+        "Check algorithm and key size; {load}use another backend where there is one.",
+    ),
+    errno.ENOBUFS: _Explanation(
+        "the kernel has no memory for it", "Free memory, or raise the limit of socket buffers, and run again."
+    ),
+    errno.ENOMEM: _Explanation("the kernel has no memory for it", "Free memory and run again."),
+    errno.ETIMEDOUT: _Explanation(
+        "the kernel's answer did not come, and the SA is not as asked for",
+        "Run again when fewer programs listen to PF_KEY.",
+    ),
+}
+_CANNOT_SET_UP = _Explanation("the kernel cannot set up {suite}", "{load}Choose another algorithm.")
+_NOT_ROOT = _Explanation("the process is not allowed to use PF_KEY here", "Run it as root of the host (become: true).")
+# The numbers of illumos' sadb_x_msg_diagnostic that an SA of ours can meet (usr/src/uts/common/net/pfkeyv2.h).
+_DIAGNOSTICS = {
+    11: "address families differ",
+    12: "bad source",
+    13: "bad destination",
+    14: "soft limit above the hard one, allocations",
+    15: "soft limit above the hard one, bytes",
+    16: "soft limit above the hard one, add time",
+    17: "soft limit above the hard one, use time",
+    21: "no encryption key",
+    22: "no authentication key",
+    33: "malformed encryption key",
+    34: "malformed authentication key",
+    40: "authentication algorithm not supported",
+    41: "encryption algorithm not supported",
+    42: "flags not allowed",
+    43: "state not allowed",
+    44: "wrong bits of the authentication key",
+    45: "wrong bits of the encryption key",
+    46: "encryption on AH",
+    47: "weak encryption key",
+    48: "weak authentication key",
+    73: "the pair is not one of clear directions",
+    76: "the pair's other SA is not there",
+    78: "no such SA",
+    80: "the crypto framework refuses",
+    81: "bad sequence number",
+}
+
+
+class PfkeyError(Exception):
+    """The kernel's errno, and illumos' diagnostic, for one request or for the socket."""
+
+    def __init__(self, number: int, diagnostic: int = 0) -> None:
+        super().__init__(number, diagnostic)
+        self.errno = number
+        self.diagnostic = diagnostic
+
+
+class AnswerLost(PfkeyError):
+    """The kernel's answer did not come: whether it did what it was asked is unknown."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ETIMEDOUT)
+
+
+def _cause(exc: PfkeyError) -> str:
+    text = f"{errno_name(exc.errno)}: {errno_text(exc.errno)}"
+    if not exc.diagnostic:
+        return text
+    return f"{text}, diagnostic {exc.diagnostic}: {_DIAGNOSTICS.get(exc.diagnostic, 'see pfkeyv2.h')}"
+
+
+def _load(dialect: Dialect, sa: SecurityAssociation) -> str:
+    if dialect is not LINUX:
+        return ""
+    rows = [row for row in (BY_NAME.get(sa.encryption), BY_NAME.get(sa.authentication)) if row is not None]
+    kind = f"{sa.protocol}{'4' if len(sa.destination) == 4 else '6'}"
+    modules = list(dict.fromkeys([kind, *(module for row in rows for module in row.modules)]))
+    return f"Load what is missing (modprobe -a {' '.join(modules)}). "
+
+
+def explain(dialect: Dialect, exc: PfkeyError, sa: SecurityAssociation, adds: bool = False) -> SadbError:
+    """The refusal of one SA, which was to be added, or was expected to be there."""
+    name = errno_name(exc.errno)
+    found = _EXPLANATIONS.get(exc.errno)
+    if exc.errno in (errno.EPERM, errno.EACCES):
+        found = _NOT_ROOT
+    elif exc.errno == errno.ENOENT and adds:
+        found = _CANNOT_SET_UP
+    if found is None:
+        return SadbError(f"the kernel refuses it ({_cause(exc)})", label(sa), "", name)
+    words = {
+        "protocol": sa.protocol.upper(),
+        "family": "IPv4" if len(sa.destination) == 4 else "IPv6",
+        "suite": " with ".join(filter(None, (sa.encryption, sa.authentication))),
+        "load": _load(dialect, sa),
+    }
+    return SadbError(f"{found.message.format(**words)} ({_cause(exc)})", label(sa), found.hint.format(**words), name)
+
+
+def explain_exchange(dialect: Dialect, exc: PfkeyError, doing: str) -> SadbError:
+    """What went wrong with the exchange as a whole."""
+    name = errno_name(exc.errno)
+    if exc.errno in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ESOCKTNOSUPPORT):
+        return SadbError(f"the kernel has no PF_KEY ({_cause(exc)})", doing, dialect.remedy, name)
+    if exc.errno in (errno.EPERM, errno.EACCES):
+        return SadbError(f"{_NOT_ROOT.message} ({_cause(exc)})", doing, _NOT_ROOT.hint, name)
+    if exc.errno in (errno.ENOBUFS, errno.ETIMEDOUT):
+        hint = "Run again when fewer programs listen to PF_KEY, or raise the limit of socket buffers."
+        return SadbError(
+            f"the kernel's answers do not come, or do not fit the socket ({_cause(exc)})", doing, hint, name
+        )
+    return SadbError(f"the exchange with the kernel failed ({_cause(exc)})", doing, "", name)

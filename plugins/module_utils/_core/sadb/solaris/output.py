@@ -1,0 +1,340 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What ipseckey prints, understood: the SAs of ``save`` and ``dump``, and its complaints without
+the keys that it echoes. Pure.
+
+``save`` prints the language itself, so what an SA is comes from there. ``dump`` is text for people;
+from it comes only what ``save`` leaves out: the state, the direction, the counters, and whether a
+key management daemon made the SA. Forms: usr/src/lib/libipsecutil/common/ipsec_util.c of illumos.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ...errors import SadbError
+from ...sa import model as association
+from ...sa.model import Counters, Encapsulation, Entry, SecurityAssociation, Selector, is_unspecified
+from ...text.grammar import LINUX
+from ...text.language import Reader, Word
+
+PROMPT = "ipseckey> "
+REPLAY_VALUE = "replay_value"
+DEAD = "DEAD"
+LARVAL = "LARVAL"
+
+Key = t.Tuple[str, bytes, int]
+
+
+class Held(t.NamedTuple):
+    """One SA as the utility holds it: our entry, its state (``MATURE`` and so on), and the command
+    that adds it again, keys and counter included.
+    """
+
+    entry: Entry
+    state: str
+    command: str
+
+
+class Told(t.NamedTuple):
+    """What a dump tells of one SA beyond its save form; ``manager`` is the number of its key
+    management protocol, 0 for none.
+    """
+
+    protocol: str
+    spi: int
+    source: bytes
+    destination: bytes
+    state: str
+    direction: str
+    manager: int
+    counters: Counters
+
+
+def read(output: str) -> list[Held]:
+    """The SAs of one session that was told to save and to dump all of them. Raises SadbError where
+    the two contradict each other, or are cut off.
+    """
+    told: dict[Key, list[Told]] = {}
+    larval = []
+    saved_lines, dumped_lines = _parted(output)
+    for one in dumped(dumped_lines):
+        if one.state == LARVAL:
+            larval.append(one)
+        else:
+            told.setdefault((one.protocol, one.destination, one.spi), []).append(one)
+    reserved = {(one.protocol, one.destination, one.spi) for one in larval}
+    found: list[Held] = []
+    for sa, command in saved(saved_lines):
+        key = (sa.protocol, sa.destination, sa.spi)
+        if told.get(key):
+            found.append(_held(sa, command, told[key].pop(0)))
+        elif key not in reserved:
+            raise SadbError(
+                "ipseckey saves an SA that it does not dump",
+                association.label(sa),
+                "Run it again; SAs may have changed meanwhile.",
+            )
+    for rest in told.values():
+        for one in rest:
+            raise SadbError(
+                "ipseckey dumps an SA that it does not save",
+                _name(one),
+                "Run it again; SAs may have changed meanwhile.",
+            )
+    return found + [_reservation(one) for one in larval]
+
+
+def _held(sa: SecurityAssociation, command: str, told: Told) -> Held:
+    """Where a daemon made the SA, its protocol's number stands as reqid: what is known here of whose SA it is."""
+    sequence = next((int(text, 0) for keyword, text in sa.extra if keyword == REPLAY_VALUE), 0)
+    inbound = told.direction == association.INBOUND
+    counters = told.counters._replace(sequence_in=sequence if inbound else 0, sequence_out=0 if inbound else sequence)
+    sa = sa._replace(
+        direction=sa.direction or told.direction,
+        reqid=sa.reqid or told.manager,
+        extra=tuple(pair for pair in sa.extra if pair[0] != REPLAY_VALUE),
+    )
+    if told.direction and told.direction not in command.split():
+        command += f" {told.direction}"
+    return Held(Entry(sa, counters), told.state, command)
+
+
+def _reservation(told: Told) -> Held:
+    sa = association.build(told.protocol, told.spi, told.destination, told.source, reqid=told.manager)
+    return Held(Entry(sa, told.counters, larval=True), told.state, "")
+
+
+def _name(told: Told) -> str:
+    return f"{told.protocol} spi 0x{told.spi:08x} dst {association.format_address(told.destination)}"
+
+
+# What lines of a dump begin with; no line of a save form does, since its commands begin with add and go on indented.
+_DUMP_LINE = re.compile(r"(Base message |Message length |Timestamp: | ?[A-Z]{2,3}: |Dump succeeded )")
+_DONE = re.compile(r"Dump succeeded for SA type \d+\.")
+
+
+def _parted(output: str) -> tuple[list[str], list[str]]:
+    """The lines of the save form and those of the dump."""
+    saved_lines: list[str] = []
+    dumped_lines: list[str] = []
+    for line in output.split("\n"):
+        while line.startswith(PROMPT):
+            line = line[len(PROMPT) :]
+        (dumped_lines if _DUMP_LINE.match(line) else saved_lines).append(line)
+    return saved_lines, dumped_lines
+
+
+# The save form
+
+
+def saved(lines: t.Iterable[str]) -> t.Iterator[tuple[SecurityAssociation, str]]:
+    """Each SA of a save form, and the command that adds it.
+
+    A command begins with add and ends with the first line that does not go on; comments inside it
+    (the warning about an SA that is not mature) are none of its words. Nothing is checked: the SADB
+    may hold what our own text may not."""
+    words: list[str] = []
+    for line in lines:
+        if line.startswith("#") or not (words or line.startswith("add ")):
+            continue
+        goes_on = line.endswith("\\")
+        words += (line[:-1] if goes_on else line).split()
+        if not goes_on:
+            yield _SavedReader().association(words), " ".join(words)
+            words = []
+
+
+class _SavedReader(Reader):
+    """Reads the words of one command into an SA, keeping what it can of values that no text of ours could have."""
+
+    def __init__(self) -> None:
+        super().__init__("ipseckey save", LINUX, False, True)
+
+    def association(self, words: t.Sequence[str]) -> SecurityAssociation:
+        protocol = words[1]
+        given = self._attributes([Word(word, 1, column) for column, word in enumerate(words[2:], 3)])
+        for field in ("encryption", "authentication"):
+            # A number that only this host's ipsecalgs gives a name.
+            if field in given.refused:
+                given.values[field] = given.words[field].text
+        if "spi" not in given.words or "destination" not in given.values:
+            raise SadbError(
+                "ipseckey prints an SA without an SPI or a destination",
+                "save",
+                "Its form is not known here; please report it.",
+            )
+        given.values["spi"] = int(given.words["spi"].text, 0)
+        return _normal(self._build(protocol, given))
+
+
+def _normal(sa: SecurityAssociation) -> SecurityAssociation:
+    """Unspecified addresses, printed without their prefix of 0, are none."""
+    if sa.selector is not None:
+        source, destination = sa.selector.source, sa.selector.destination
+        selector = Selector(
+            source,
+            sa.selector.source_prefix if any(source) else 0,
+            destination,
+            sa.selector.destination_prefix if any(destination) else 0,
+            *sa.selector[4:],
+        )
+        sa = sa._replace(selector=association.normal_selector(selector))
+    if sa.encapsulation is not None:
+        local, remote = (b"" if is_unspecified(address) else address for address in sa.encapsulation[2:])
+        sa = sa._replace(
+            encapsulation=Encapsulation(sa.encapsulation.source_port, sa.encapsulation.destination_port, local, remote)
+        )
+    return sa
+
+
+# The dump
+
+_ADDRESS = r"AF_INET6?: port \d+, ([0-9A-Fa-f:.]*[0-9A-Fa-f:])"
+# By field, what a line of a block says of it; the first group is the value. Releases differ in the words around it.
+_FACTS: dict[str, re.Pattern[str]] = {
+    "protocol": re.compile(r"Base message .*, SA type (\w+)"),
+    "spi": re.compile(r"SA: SADB_ASSOC spi=0x([0-9a-f]+), replay"),
+    "state": re.compile(r"SA: SADB_ASSOC .*, state=(\S+)"),
+    "flags": re.compile(r"SA: flags.*<(.*)>"),
+    "source": re.compile("SRC: " + _ADDRESS),
+    "destination": re.compile("DST: " + _ADDRESS),
+    "manager": re.compile(r"KMC: Protocol (\d+),"),
+    "bytes": re.compile(r"CLT: (\d+) bytes .*protected"),
+    "packets": re.compile(r"CLT: .* (\d+) packets"),
+    "add_time": re.compile(r"CLT: SA added at time:? (\d+)$"),
+    "use_time": re.compile(r"CLT: SA first used at time:? (\d+)$"),
+}
+_FACTS_OF_LINE: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+for _field, _pattern in _FACTS.items():
+    _FACTS_OF_LINE.setdefault(_pattern.pattern[:4], []).append((_field, _pattern))
+# The line after these has the time as a number.
+_MOMENTS = {"SA added at": "add_time", "SA first us": "use_time"}
+_RAW_TIME = re.compile(r"CLT:\s+\(raw time value (\d+)\)")
+
+
+def dumped(lines: t.Iterable[str]) -> t.Iterator[Told]:
+    """Each SA of a dump. Raises SadbError where its end is missing."""
+    facts: dict[str, str] = {}
+    moment = ""
+    done = False
+    for line in lines:
+        if line.startswith(("Base message ", "Dump succeeded ")):
+            if "spi" in facts:
+                yield _told(facts)
+            facts = {}
+            done = done or bool(_DONE.match(line))
+        for field, pattern in _FACTS_OF_LINE.get(line[:4], ()):
+            value = pattern.match(line)
+            if value is not None:
+                facts[field] = value[1]
+        raw = _RAW_TIME.match(line)
+        if raw is not None and moment:
+            facts[moment] = raw[1]
+        moment = _MOMENTS.get(line[5:16], "")
+    if not done:
+        raise SadbError(
+            "the dump of ipseckey has no end", "dump", "Run it again; another process may have changed SAs."
+        )
+
+
+def _told(facts: t.Mapping[str, str]) -> Told:
+    protocol = facts.get("protocol", "").lower()
+    if protocol not in association.PROTOCOLS or not facts.keys() >= {"state", "destination"}:
+        raise SadbError(
+            "ipseckey dumps an SA in a form that is not known here", f"spi 0x{facts['spi']}", "Please report it."
+        )
+    destination = association.pack_address(facts["destination"])
+    flags = {flag[2:] if flag.startswith("X_") else flag for flag in facts.get("flags", "").split()}
+    ways = [way for way in (association.INBOUND, association.OUTBOUND) if way.upper() in flags]
+    return Told(
+        protocol,
+        int(facts["spi"], 16),
+        association.pack_address(facts["source"]) if "source" in facts else bytes(len(destination)),
+        destination,
+        facts["state"],
+        # The kernel sets both where either end may be this host's.
+        ways[0] if len(ways) == 1 else "",
+        int(facts.get("manager", 0)),
+        Counters(**{field: int(facts.get(field, 0)) for field in ("bytes", "packets", "add_time", "use_time")}),
+    )
+
+
+# Complaints
+
+_DIAGNOSTICS = {
+    4: "this kernel does not know the SA type",
+    11: "source and destination are of different address families",
+    12: "the source address cannot be one",
+    13: "the destination address cannot be one",
+    14: "a soft limit is above its hard limit",
+    15: "a soft limit is above its hard limit",
+    16: "a soft limit is above its hard limit",
+    17: "a soft limit is above its hard limit",
+    40: "this kernel lacks the authentication algorithm",
+    41: "this kernel lacks the encryption algorithm",
+    42: "the flags do not go with this SA type",
+    44: "the authentication key has the wrong length",
+    45: "the encryption key has the wrong length",
+    47: "the encryption key is weak",
+    48: "the authentication key is weak",
+    73: "the paired SA is not there",
+    78: "the SA is not there",
+    80: "the kernel's cryptographic framework refuses the algorithm or the key",
+}
+# What the utility may say, and our words for it, which hold none of its own but for an error of the
+# system. It echoes words of the command, keys too.
+_COMPLAINTS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"Insufficient privileges"), "it wants root and the privilege sys_ip_config"),
+    (re.compile(r"PF_KEY timed out"), "the kernel did not answer within 10 seconds"),
+    (re.compile(r"already exists"), "such an SA is there already"),
+    (re.compile(r"does not exist"), "such an SA is not there"),
+    (re.compile(r"Line too long"), "a line was too long for it, and was left out"),
+    (re.compile(r"Unknown (?:encryption|authentication) algorithm"), "its ipsecalgs table lacks the algorithm"),
+    (re.compile(r"Unknown address|Unknown (?:source|destination) address"), "it does not take an address"),
+    (re.compile(r"Expecting a number|Unexpected end of command"), "it does not take a number"),
+    (re.compile(r"not a hex value|bit length \d+ is too big|not a bit specifier"), "it does not take a key"),
+    (
+        re.compile(r"Unknown extension field|Don't use extension|Unknown command|Unknown SA type"),
+        "it does not know a word",
+    ),
+    (re.compile(r"^Usage:"), "it does not know an option"),
+)
+_DIAGNOSTIC = re.compile(r"[Dd]iagnostic code (\d+):")
+_SYSTEM_ERROR = re.compile(r"\(in do\w+\): ([A-Za-z][A-Za-z' ,/-]{2,60})$")
+_LONG_HEX = re.compile(r"[0-9A-Fa-f]{16}")
+
+
+def complaints(output: str, errors: str) -> list[str]:
+    """What the utility found wrong, each kind once, without any key.
+
+    Of standard output, which holds dumps and echoes, only known forms are told. A line of standard
+    error goes through as it is unless a word of it may be a key."""
+    found: dict[str, None] = {}
+    unknown = hidden = 0
+    for text, is_error in ((output, False), (errors, True)):
+        for line in filter(None, map(str.strip, text.replace(PROMPT, "").split("\n"))):
+            words = _in_our_words(line)
+            if words:
+                found[words] = None
+            elif is_error and _LONG_HEX.search(line):
+                hidden += 1
+            elif is_error and unknown < 3:
+                unknown += 1
+                found[line[:200]] = None
+    if hidden:
+        found[f"{hidden} lines are not shown, since they may hold keys"] = None
+    return list(found)
+
+
+def _in_our_words(line: str) -> str:
+    number = _DIAGNOSTIC.search(line)
+    if number is not None:
+        return _DIAGNOSTICS.get(int(number[1]), f"the kernel's diagnostic {number[1]}")
+    system = _SYSTEM_ERROR.search(line)
+    if system is not None:
+        return system[1]
+    return next((words for pattern, words in _COMPLAINTS if pattern.search(line)), "")

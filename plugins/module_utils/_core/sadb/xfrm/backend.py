@@ -1,0 +1,446 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The SADB of Linux over NETLINK_XFRM: read it, and change it all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import operator
+import struct
+import sys
+import typing as t
+
+from ...collector import keep, no_collection
+from ...errors import InputError, SadbError, raise_also
+from ...sa.model import ESP, Entry, SecurityAssociation, identity, label
+from ...signals import uninterrupted
+from .. import XFRM, Sadb
+from .messages import (
+    FAMILIES,
+    ID_SIZE,
+    INFINITE,
+    PROTOCOL_NUMBERS,
+    REPLAY_VALUE,
+    U8_ATTRIBUTE,
+    XFRM_MSG_GETSA,
+    XFRM_MSG_NEWSA,
+    XFRMA_NAT_KEEPALIVE_INTERVAL,
+    XFRMA_SA_DIR,
+    XFRMA_SET_MARK_MASK,
+    as_shown,
+    decode,
+    delete_sa,
+    new_sa,
+    redacted,
+    restore,
+    sa_id,
+)
+from .netlink import (
+    NETLINK_ROUTE,
+    NETLINK_XFRM,
+    AnswersLost,
+    Message,
+    Netlink,
+    NetlinkError,
+    Part,
+    Refusal,
+    attribute,
+    attributes,
+)
+
+if t.TYPE_CHECKING:
+    from ...sa.plan import Operation
+
+XFRM_MSG_FLUSHSA = 0x1C
+XFRMA_PROTO = 25
+XFRMA_ADDRESS_FILTER = 26
+_ADDRESS_FILTER = struct.Struct("@16s16sHBB")
+_PROTOCOL_ANY = 255
+# Fields that a kernel before the version overlooks, with their attribute.
+_SINCE = (("output_mark", XFRMA_SET_MARK_MASK, "4.19"), ("nat_keepalive", XFRMA_NAT_KEEPALIVE_INTERVAL, "6.11"))
+# No SA: nobody has its address (RFC 7600).
+_NOBODY = SecurityAssociation(ESP, 1, bytes(4), bytes((192, 0, 0, 8)))
+# Operations whose messages are in memory at the same time: few enough for the processor's cache,
+# many enough for a system call.
+_CHUNK = 256
+# SAs from which on one dump of the whole SADB takes less than a question about each.
+_MANY = 256
+_without_mark = operator.itemgetter(*map(SecurityAssociation._fields.index, ("protocol", "destination", "spi")))
+
+_RTM_NEWADDR = 20
+_RTM_GETADDR = 22
+_IFA_ADDRESS = 1
+_IFA_LOCAL = 2
+
+# 32-bit kernels take what programs of 32 bits send, those of 64 bits only if built with CONFIG_XFRM_USER_COMPAT.
+_NARROW = sys.maxsize < 1 << 32
+_LOCKDOWN = "/sys/kernel/security/lockdown"
+
+
+def _explain(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
+    # Imported where something fails: most runs do not need it, and modules compile all they import.
+    from .explain import explain
+
+    return explain(refusal, sa)
+
+
+def _explain_lost(exc: NetlinkError, sas: t.Sequence[SecurityAssociation]) -> SadbError:
+    from .explain import explain_lost
+
+    return explain_lost(exc, list(map(label, sas)))
+
+
+def _explain_exchange(exc: NetlinkError, doing: str) -> SadbError:
+    from .explain import explain_exchange
+
+    return explain_exchange(exc, doing)
+
+
+@contextlib.contextmanager
+def open_link(family: int, doing: str) -> t.Iterator[Netlink]:
+    """A netlink socket whose failures are our errors; ``doing`` says what they interrupt."""
+    try:
+        with Netlink(family) as link:
+            if _NARROW and family == NETLINK_XFRM:
+                _ask_whether_understood(link)
+            yield link
+    except NetlinkError as exc:
+        raise _explain_exchange(exc, doing) from None
+
+
+def _ask_whether_understood(link: Netlink) -> None:
+    """Raise NetlinkError where the kernel takes no request of a 32-bit program (xfrm_user_rcv_msg);
+    it would refuse each SA, as if that were at fault.
+    """
+    for refusal in link.send([Message(XFRM_MSG_GETSA, bytes(ID_SIZE))])[0].values():
+        if refusal.errno == errno.EOPNOTSUPP:
+            raise NetlinkError(refusal)
+
+
+class _Step(t.NamedTuple):
+    """One request of an `apply`: the SA it is about, whether it adds it, and what the kernel showed
+    of it where it deletes it.
+
+    ``doubtful`` if it was sent and it is unknown whether the kernel carried it out.
+    """
+
+    sa: SecurityAssociation
+    adds: bool
+    before: Part | None
+    doubtful: bool = False
+
+    def inverse(self) -> Message:
+        return restore(self.before) if self.before is not None else delete_sa(self.sa)
+
+
+def current(link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool = False) -> dict[int, Part]:
+    """What the kernel holds right now under the identities of ``entries``, by ``id(entry)``.
+
+    Raises SadbError unless those are the very SAs, but for their lifetimes. Also where a mark hides
+    one SA behind another: the kernel would change the wrong one."""
+    found = _shown(link, entries) if len(entries) >= _MANY and not whatever_lifetimes else {}
+    others = [entry for entry in entries if id(entry) not in found]
+    requests = [sa_id(XFRM_MSG_GETSA, entry.sa) for entry in others]
+    for first, last in link.batches(requests, with_answers=True):
+        refusals, answers = link.send(requests[first:last])
+        for index, entry in enumerate(others[first:last]):
+            answer = answers.get(index)
+            if answer is None:
+                raise _explain(refusals.get(index, Refusal(errno.ENOBUFS, "")), entry.sa)
+            sa = decode(answer).sa
+            if (sa._replace(lifetimes=entry.sa.lifetimes) if whatever_lifetimes else sa) != entry.sa:
+                raise _explain(Refusal(errno.ESTALE, ""), entry.sa)
+            found[id(entry)] = answer
+    return found
+
+
+def _shown(link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
+    """As `current`, of those that one dump settles: it shows the very SA, and no other that only a
+    mark tells from it.
+    """
+    wanted = {_without_mark(entry.sa): entry for entry in entries}
+    found: dict[int, Part] = {}
+    seen: set[t.Any] = set()
+
+    def look(part: Part) -> None:
+        sa = decode(part).sa
+        key = _without_mark(sa)
+        entry = wanted.get(key)
+        if entry is None:
+            return
+        if key in seen:
+            found.pop(id(entry), None)
+        elif sa == entry.sa:
+            found[id(entry)] = part
+        seen.add(key)
+
+    link.dump(Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, look)
+    return found
+
+
+def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int]]:
+    """The requests of some operations, and the indexes of those that must go in one send with the
+    one before: the second half of a replacement.
+    """
+    requests: list[Message] = []
+    together = set()
+    for operation in operations:
+        old, new = operation.old, operation.new
+        if old is not None:
+            requests.append(delete_sa(old.sa))
+            if new is not None:
+                together.add(len(requests))
+        if new is not None:
+            requests.append(new_sa(new))
+    return requests, together
+
+
+def _steps(operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> list[_Step]:
+    """What `_requests` asks for, step by step, so that it can be undone."""
+    steps: list[_Step] = []
+    for operation in operations:
+        old, new = operation.old, operation.new
+        if old is not None:
+            steps.append(_Step(old.sa, False, before[id(old)]))
+        if new is not None:
+            steps.append(_Step(new, True, None))
+    return steps
+
+
+def _first_of(refusals: t.Mapping[int, Refusal], steps: t.Sequence[_Step]) -> SadbError:
+    """One error for all refusals of a batch."""
+    from .explain import first_of
+
+    return first_of([_explain(refusals[index], steps[index].sa) for index in sorted(refusals)])
+
+
+def _rehearse(link: Netlink, operations: t.Sequence[Operation]) -> None:
+    """Raise what would be refused after the SAs are gone whose keys the kernel hides, so that
+    nobody could put them back.
+    """
+    from .explain import first_of
+    from .probe import rehearse
+
+    refused = rehearse(link, operations)
+    if refused:
+        error = first_of(refused)
+        raise SadbError(
+            error.message, error.place, f"{error.hint} The SADB is as it was before.".strip(), error.errno_name
+        )
+
+
+class XfrmSadb(Sadb):
+    """Linux."""
+
+    name = XFRM
+
+    def __init__(self) -> None:
+        self._known: dict[int, bool] = {}
+
+    def refusals(self, sa: SecurityAssociation) -> list[InputError]:
+        found = []
+        if sa.esn and not sa.replay_window and not self.tells_directions():
+            fix = "Set replay_window, 32 or more; from Linux 6.12 on an outbound SA needs none."
+            found.append(InputError("the kernel wants a replay window with extended sequence numbers", "esn", fix))
+        for field, kind, version in _SINCE:
+            if getattr(sa, field) and not self._knows(kind):
+                found.append(
+                    InputError("this kernel does not support it", field, f"Remove it, or use Linux {version} or later.")
+                )
+        for keyword, text in sa.extra:
+            if keyword != REPLAY_VALUE:
+                found.append(
+                    InputError("Linux has nothing like it", keyword, "Take it away, or use it for Solaris only.")
+                )
+            elif not text.isascii() or not _in_range(text, 64 if sa.esn else 32):
+                found.append(InputError(f"a sequence number fits {64 if sa.esn else 32} bits here", keyword))
+        if sa.encapsulation is not None and sa.encapsulation.nat_local:
+            found.append(
+                InputError(
+                    "Linux keeps the remote original address only",
+                    "nat_local",
+                    "Take it away; the kernel does not need it.",
+                )
+            )
+        for limit in ("soft_bytes", "hard_bytes", "soft_packets", "hard_packets"):
+            if getattr(sa.lifetimes, limit) == INFINITE:
+                found.append(InputError("Linux takes this number for no limit", limit, "Leave the limit away."))
+        return found
+
+    def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
+        body = b""
+        if protocol:
+            body += U8_ATTRIBUTE.pack(5, XFRMA_PROTO, PROTOCOL_NUMBERS[protocol])
+        if source or destination:
+            family = FAMILIES[len(source or destination)]
+            body += attribute(
+                XFRMA_ADDRESS_FILTER,
+                _ADDRESS_FILTER.pack(source, destination, family, len(source) * 8, len(destination) * 8),
+            )
+        with open_link(NETLINK_XFRM, "reading the SADB") as link, no_collection():
+            entries = link.dump(Message(XFRM_MSG_GETSA, body), XFRM_MSG_NEWSA, decode)
+            keep(entries)
+            return entries
+
+    def _apply(self, operations: t.Sequence[Operation]) -> None:
+        with self.applied(operations):
+            pass
+
+    @contextlib.contextmanager
+    def applied(self, operations: t.Sequence[Operation]) -> t.Iterator[None]:
+        """As `apply`, and undo everything where the block fails; signals wait until it ends."""
+        with uninterrupted(), open_link(NETLINK_XFRM, "changing the SADB") as link, no_collection():
+            replaced = [operation.old for operation in operations if operation.old is not None]
+            before = current(link, replaced)
+            if any(redacted(entry.sa) for entry in replaced):
+                _rehearse(link, operations)
+            for first in range(0, len(operations), _CHUNK):
+                error, done = self._carry_out(link, operations[first : first + _CHUNK], before)
+                if error is not None:
+                    stuck = self._undo([*_steps(operations[:first], before), *done])
+                    after = (
+                        "Undoing the rest failed for: " + "; ".join(map(str, stuck))
+                        if stuck
+                        else "The SADB is as it was before."
+                    )
+                    raise SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
+            try:
+                yield
+            except BaseException as failure:
+                raise_also(failure, self._undo(_steps(operations, before)))
+                raise
+
+    def _carry_out(
+        self, link: Netlink, operations: t.Sequence[Operation], before: t.Mapping[int, Part]
+    ) -> tuple[SadbError | None, list[_Step]]:
+        """What went wrong, and the steps that were done then; no batch follows one with trouble."""
+        requests, together = _requests(operations)
+        for first, last in link.batches(requests, inseparable=together):
+            try:
+                refusals = link.send(requests[first:last])[0]
+            except NetlinkError as exc:
+                steps = _steps(operations, before)
+                # What could not be sent was not done; only lost answers leave a doubt.
+                doubtful = self._done(steps[first:last]) if isinstance(exc, AnswersLost) else []
+                return _explain_exchange(exc, "changing the SADB"), steps[:first] + doubtful
+            if refusals:
+                steps = _steps(operations, before)
+                done = [step for index, step in enumerate(steps[:last], -first) if index not in refusals]
+                return _first_of(refusals, steps[first:last]), done
+        return None, []
+
+    def _done(self, steps: t.Sequence[_Step]) -> list[_Step]:
+        """Which steps the kernel carried out, judging by the SADB, since its answers were lost; all if that
+        cannot be read either.
+
+        An SA that equals the one to be added counts as ours: the plan had not seen it, or it took
+        the place of its equal, which goes back either way."""
+        try:
+            held = {identity(entry.sa): entry.sa for entry in self.dump()}
+            tells_directions = self.tells_directions()
+        except SadbError:
+            return [step._replace(doubtful=True) for step in steps]
+        added = {identity(step.sa): as_shown(step.sa, tells_directions) for step in steps if step.adds}
+
+        def is_done(step: _Step) -> bool:
+            name = identity(step.sa)
+            found = held.get(name)
+            came = found is not None and found == added.get(name)
+            return came if step.adds else came or found != step.sa
+
+        return [step for step in steps if is_done(step)]
+
+    def _undo(self, done: t.Sequence[_Step]) -> list[SadbError]:
+        """Undo in reverse order; return what could not be undone, or may not have been.
+
+        Doubtful steps are undone as well: if an SA is already gone, or still there, that counts as success.
+        """
+        stuck: list[SadbError] = []
+        steps = []
+        for step in reversed(done):
+            if step.before is not None and redacted(decode(step.before).sa):
+                stuck.append(SadbError("the kernel hides its keys, so it could not be put back", label(step.sa)))
+            else:
+                steps.append(step)
+        requests = [step.inverse() for step in steps]
+        try:
+            # A separate socket, since the other one may be what is broken.
+            with open_link(NETLINK_XFRM, f"taking back {len(steps)} changes") as link:
+                for first, last in link.batches(requests):
+                    batch = steps[first:last]
+                    try:
+                        refusals = link.send(requests[first:last])[0]
+                    except NetlinkError as exc:
+                        # The other batches can still be undone, and the first refusal must still be reported.
+                        stuck.append(_explain_lost(exc, [step.sa for step in batch]))
+                        continue
+                    stuck += [
+                        _explain(refusal, batch[index].sa)
+                        for index, refusal in refusals.items()
+                        if not (batch[index].doubtful and refusal.errno in (errno.ESRCH, errno.EEXIST))
+                    ]
+        except SadbError as error:
+            stuck.append(error)
+        return stuck
+
+    def _flush(self, protocol: str) -> None:
+        number = PROTOCOL_NUMBERS[protocol] if protocol else _PROTOCOL_ANY
+        with open_link(NETLINK_XFRM, "flushing the SADB") as link:
+            for refusal in link.send([Message(XFRM_MSG_FLUSHSA, bytes((number, 0, 0, 0)))])[0].values():
+                # What the kernel answers, since Linux 6.1 no more, where there was nothing to flush.
+                if refusal.errno != errno.ESRCH:
+                    raise NetlinkError(refusal)
+
+    def local_addresses(self) -> frozenset[bytes]:
+        with open_link(NETLINK_ROUTE, "reading this host's addresses") as link:
+            # struct ifaddrmsg: any family, everything else 0.
+            return frozenset(filter(None, link.dump(Message(_RTM_GETADDR, bytes(8)), _RTM_NEWADDR, _read_address)))
+
+    def keys_hidden(self) -> bool:
+        try:
+            with open(_LOCKDOWN, encoding="ascii") as file:
+                return "[confidentiality]" in file.read()
+        except OSError:
+            pass
+        seen = [redacted(entry.sa) for entry in self.dump() if entry.sa.encryption_key or entry.sa.authentication_key]
+        return bool(seen) and all(seen)
+
+    def tells_directions(self) -> bool:
+        return self._knows(XFRMA_SA_DIR)
+
+    def _knows(self, kind: int) -> bool:
+        """Whether the kernel knows an attribute: it refuses an empty one, and overlooks one that it
+        does not know (xfrma_policy in net/xfrm/xfrm_user.c).
+        """
+        if kind not in self._known:
+            with open_link(NETLINK_XFRM, "asking the kernel what it knows of SAs") as link:
+                question = sa_id(XFRM_MSG_GETSA, _NOBODY)
+                refusal = link.send([question._replace(body=question.body + attribute(kind, b""))])[0].get(0)
+                if refusal is not None and refusal.errno == errno.EPERM:
+                    raise NetlinkError(refusal)
+            self._known[kind] = refusal is not None and refusal.errno != errno.ESRCH
+        return self._known[kind]
+
+    def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:
+        from .probe import lacks
+
+        with open_link(NETLINK_XFRM, "asking the kernel for its algorithms") as link:
+            return lacks(link, sas)
+
+
+def _read_address(part: Part) -> bytes:
+    """The address in a struct ifaddrmsg; of a point-to-point link the plain one is the peer's."""
+    buffer, start, end = part
+    held = attributes(buffer, start + 8, end)
+    first, last = held.get(_IFA_LOCAL) or held.get(_IFA_ADDRESS) or (0, 0)
+    return buffer[first:last]
+
+
+def _in_range(text: str, bits: int) -> bool:
+    try:
+        return 0 <= int(text, 0) < 1 << bits
+    except ValueError:
+        return False

@@ -1,0 +1,327 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Netlink: requests to the Linux kernel in batches, and dumps of its tables. Knows nothing of what the messages mean.
+
+Layouts and numbers are those of ``include/uapi/linux/netlink.h``. The kernel handles a batch while
+``sendmsg`` runs, message by message, and goes on after a refused one; when the call returns, all
+answers wait in the socket. So only the last message asks for an acknowledgement: the others answer
+when they are refused, and silence, closed by the last answer, is success."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import typing as t
+
+NETLINK_ROUTE = 0
+NETLINK_XFRM = 6
+
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+
+NLM_F_REQUEST = 0x1
+NLM_F_ACK = 0x4
+NLM_F_DUMP_INTR = 0x10
+NLM_F_CAPPED = 0x100
+NLM_F_ACK_TLVS = 0x200
+NLM_F_DUMP = 0x300
+NLM_F_EXCL = 0x200
+NLM_F_CREATE = 0x400
+
+_SOL_NETLINK = 270
+_NETLINK_CAP_ACK = 10
+_NETLINK_EXT_ACK = 11
+_NLMSGERR_ATTR_MSG = 1
+_NLA_TYPE_MASK = 0x3FFF
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+
+# struct nlmsghdr: length, type, flags, sequence, port. struct nlattr: length, type.
+_HEADER = struct.Struct("=IHHII")
+_INT = struct.Struct("=i")
+ATTRIBUTE = struct.Struct("=HH")
+HEADER_SIZE = _HEADER.size
+
+_BUFFER = 4 << 20
+_RECEIVE = 64 << 10
+# What one refusal, and one answer with an object, take of the receive buffer at most; a batch is
+# cut so that all its answers fit.
+_REFUSAL_SPACE = 2 << 10
+_ANSWER_SPACE = 8 << 10
+_BATCH_BYTES = 1 << 20
+_DUMP_ATTEMPTS = 10
+
+
+Object = t.TypeVar("Object")
+
+
+class Message(t.NamedTuple):
+    """A request without its header; ``body`` is padded to a multiple of 4 bytes."""
+
+    kind: int
+    body: bytes
+    flags: int = 0
+
+
+class Refusal(t.NamedTuple):
+    """The kernel's answer to a request that it refused: a positive errno, and its own words
+    (NLMSGERR_ATTR_MSG), empty where it has none.
+    """
+
+    errno: int
+    text: str
+
+
+class Part(t.NamedTuple):
+    """One message of the kernel's: its body is ``buffer[start:end]``."""
+
+    buffer: bytes
+    start: int
+    end: int
+
+
+class NetlinkError(Exception):
+    """The exchange itself failed, or a dump was refused."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
+class AnswersLost(NetlinkError):
+    """A batch was sent but its answers are lost, for example because the kernel had no memory for them.
+
+    Which requests it carried out is unknown.
+    """
+
+    def __init__(self, refusal: Refusal | None = None) -> None:
+        super().__init__(refusal if refusal is not None else Refusal(errno.ENOBUFS, "the kernel's answers were lost"))
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """A struct nlattr with its payload, padded to a multiple of 4 bytes."""
+    return ATTRIBUTE.pack(4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
+
+
+def attributes(buffer: bytes, start: int, end: int) -> dict[int, tuple[int, int]]:
+    """Where the payload of each attribute begins and ends, by type; the flags NLA_F_NESTED and
+    NLA_F_NET_BYTEORDER are taken off.
+    """
+    found = {}
+    while start + 4 <= end:
+        length, kind = ATTRIBUTE.unpack_from(buffer, start)
+        if length < 4 or start + length > end:
+            break
+        found[kind & _NLA_TYPE_MASK] = (start + 4, start + length)
+        start += (length + 3) & ~3
+    return found
+
+
+class Netlink:
+    """A socket to one netlink family; use it in a ``with`` statement."""
+
+    def __init__(self, family: int) -> None:
+        try:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
+        except OSError as exc:
+            raise NetlinkError(Refusal(exc.errno or 0, "")) from None
+        # Random, so that nobody can answer a request in advance; with room to count up within 32 bits.
+        self._sequence = int.from_bytes(os.urandom(4), "big") >> 2
+        # One for all datagrams: recvfrom() takes fresh memory for the largest each time and gives
+        # most of it back, which costs more than the datagram.
+        self._room = memoryview(bytearray(_RECEIVE))
+        self._buffer_sizes()
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
+            self._option(_SOL_NETLINK, option, 1)
+
+    def _option(self, level: int, option: int, value: int) -> bool:
+        """Set a socket option; False where this kernel, or this user, may not."""
+        try:
+            self._socket.setsockopt(level, option, value)
+        except OSError:
+            return False
+        return True
+
+    def _buffer_sizes(self) -> None:
+        for forced, polite in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+            if not self._option(socket.SOL_SOCKET, forced, _BUFFER):
+                self._option(socket.SOL_SOCKET, polite, _BUFFER)
+        self._receive_space = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        # The kernel keeps half of what it reports for its own bookkeeping (socket(7)).
+        self._send_space = min(_BATCH_BYTES, self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2)
+
+    def __enter__(self) -> Netlink:
+        return self
+
+    def __exit__(self, *dummy: t.Any) -> None:
+        self._socket.close()
+
+    def batches(
+        self, messages: t.Sequence[Message], with_answers: bool = False, inseparable: t.AbstractSet[int] = frozenset()
+    ) -> t.Iterator[tuple[int, int]]:
+        """Cut messages into runs ``[first, last)`` that fit one send, and whose answers fit the socket.
+
+        A message whose index is in ``inseparable`` goes in one send with the message before it.
+        """
+        most = max(1, self._receive_space // (_ANSWER_SPACE if with_answers else _REFUSAL_SPACE))
+        first = size = 0
+        for index, message in enumerate(messages):
+            length = HEADER_SIZE + len(message.body)
+            if (
+                index > first
+                and (size + length > self._send_space or index - first >= most)
+                and index not in inseparable
+            ):
+                yield first, index
+                first, size = index, 0
+            size += length
+        if first < len(messages):
+            yield first, len(messages)
+
+    def send(self, messages: t.Sequence[Message]) -> tuple[dict[int, Refusal], dict[int, Part]]:
+        """Have one batch carried out, in order: the refusals and the objects that the kernel
+        answered, each by the index of its request.
+
+        Raises AnswersLost where the kernel could not tell.
+        """
+        refusals: dict[int, Refusal] = {}
+        answers: dict[int, Part] = {}
+        if not messages:
+            return refusals, answers
+        base = self._sequence + 1
+        self._sequence += len(messages)
+        last = len(messages) - 1
+        pack = _HEADER.pack
+        parts: list[bytes] = []
+        for index, (kind, body, flags) in enumerate(messages):
+            parts += (
+                pack(
+                    HEADER_SIZE + len(body),
+                    kind,
+                    flags | (NLM_F_REQUEST if index < last else NLM_F_REQUEST | NLM_F_ACK),
+                    base + index,
+                    0,
+                ),
+                body,
+            )
+        try:
+            self._socket.send(b"".join(parts))
+        except OSError as exc:
+            raise NetlinkError(Refusal(exc.errno or 0, "")) from None
+        try:
+            while True:
+                for kind, message_flags, sequence, part in self._receive(socket.MSG_DONTWAIT):
+                    index = sequence - base
+                    if not 0 <= index <= last:
+                        continue
+                    if kind != NLMSG_ERROR:
+                        answers[index] = part
+                        continue
+                    refusal = _refusal(kind, message_flags, part)
+                    if refusal.errno:
+                        refusals[index] = refusal
+                    if index == last:
+                        return refusals, answers
+        except NetlinkError as exc:
+            raise exc if isinstance(exc, AnswersLost) else AnswersLost(exc.refusal) from None
+
+    def dump(self, message: Message, kind: int, decode: t.Callable[[Part], Object]) -> list[Object]:
+        """All objects of a table, decoded one by one from messages of type ``kind``. A dump that
+        the table changed under is begun anew.
+        """
+        attempts = 0
+        while attempts < _DUMP_ATTEMPTS:
+            objects = self._dump_once(message, kind, decode)
+            if objects is not None:
+                return objects
+            attempts += 1
+        raise NetlinkError(Refusal(errno.EINTR, f"the table changed during each of {attempts} dumps"))
+
+    def _dump_once(self, message: Message, wanted: int, decode: t.Callable[[Part], Object]) -> list[Object] | None:
+        self._sequence += 1
+        expected = self._sequence
+        header = _HEADER.pack(
+            HEADER_SIZE + len(message.body), message.kind, message.flags | NLM_F_REQUEST | NLM_F_DUMP, expected, 0
+        )
+        try:
+            self._socket.send(header + message.body)
+        except OSError as exc:
+            raise NetlinkError(Refusal(exc.errno or 0, "")) from None
+        found: list[Object] = []
+        whole = True
+        while True:
+            for kind, flags, sequence, part in self._receive(0):
+                if sequence != expected:
+                    continue
+                if flags & NLM_F_DUMP_INTR:
+                    whole = False
+                if kind == wanted:
+                    found.append(decode(part))
+                elif kind in (NLMSG_DONE, NLMSG_ERROR):
+                    refusal = _refusal(kind, flags, part)
+                    if refusal.errno:
+                        raise NetlinkError(refusal)
+                    return found if whole else None
+
+    def _receive(self, flags: int) -> t.Iterator[tuple[int, int, int, Part]]:
+        """The messages of one datagram: type, flags, sequence, body; none of one that another process sent."""
+        try:
+            size, sender = self._socket.recvfrom_into(self._room, 0, flags)
+        except BlockingIOError:
+            raise AnswersLost() from None
+        except OSError as exc:
+            if exc.errno == errno.ENOBUFS:
+                raise AnswersLost() from None
+            raise NetlinkError(Refusal(exc.errno or 0, "")) from None
+        if not is_kernel(sender):
+            return
+        buffer = bytes(self._room[:size])
+        offset = 0
+        unpack = _HEADER.unpack_from
+        while offset + HEADER_SIZE <= size:
+            length, kind, message_flags, sequence, dummy = unpack(buffer, offset)
+            if length < HEADER_SIZE or offset + length > size:
+                raise NetlinkError(Refusal(errno.EBADMSG, "a message is cut short"))
+            yield kind, message_flags, sequence, Part(buffer, offset + HEADER_SIZE, offset + length)
+            offset += (length + 3) & ~3
+
+
+def is_kernel(sender: tuple[int, int]) -> bool:
+    """Whether a datagram's sender, port and groups, is the kernel: any process with CAP_NET_ADMIN
+    can send to our port from its own (netlink(7)).
+    """
+    return sender[0] == 0
+
+
+def _refusal(kind: int, flags: int, part: Part) -> Refusal:
+    """What struct nlmsgerr, or the number that ends a dump, and the extended text behind it say;
+    errno 0 for an acknowledgement.
+    """
+    buffer, start, end = part
+    if end - start < 4:
+        return Refusal(0, "")
+    number = -_INT.unpack_from(buffer, start)[0]
+    if not flags & NLM_F_ACK_TLVS:
+        return Refusal(number, "")
+    texts = start + 4
+    if kind == NLMSG_ERROR:
+        # The header of the request is repeated, and its body unless capped.
+        texts += HEADER_SIZE if flags & NLM_F_CAPPED else (_HEADER.unpack_from(buffer, texts)[0] + 3) & ~3
+    where = attributes(buffer, texts, end).get(_NLMSGERR_ATTR_MSG)
+    return Refusal(
+        number, "" if where is None else buffer[where[0] : where[1]].rstrip(b"\0").decode("utf-8", "replace")
+    )
+
+
+def errno_name(number: int) -> str:
+    """``EPERM`` for 1, and so on; the number where it has no name."""
+    return errno.errorcode.get(number, str(number))
+
+
+def errno_text(number: int) -> str:
+    """The C library's words for an errno."""
+    return os.strerror(number)

@@ -1,0 +1,226 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The fast way through the lines of a text that all look alike, as those of every large text do."""
+
+from __future__ import annotations
+
+import binascii
+import operator
+import socket
+import typing as t
+
+from ..sa import keys, model
+from ..sa.algorithms import Algorithm
+from ..sa.model import SecurityAssociation
+from .grammar import ADDRESS, BY_WORD, FLAG_WORDS, IDENTITY, KEY, SPI, TEXT, Keyword
+
+_ORDINARY = bytes(range(0x20, 0x7F)) + b"\t\r\f\v\n"
+_SHAPES_MAX = 4096
+_VARIABLE_FIELDS = ("spi", "source", "destination", "encryption_key", "authentication_key")
+# Looked up once, since they are used for every line.
+_pton = socket.inet_pton
+_unhexlify = binascii.unhexlify
+_IPV4 = int(socket.AF_INET)
+_IPV6 = int(socket.AF_INET6)
+_MAPPED = b"\0" * 10 + b"\xff\xff"
+
+
+class _Layout(t.NamedTuple):
+    """Where, in a line of given keywords, the words stand that differ from SA to SA (0: not there),
+    how to take all others, and the shapes these give.
+    """
+
+    others: t.Callable[[t.Sequence[str]], t.Any]
+    shapes: dict[t.Any, _Shape]
+    spi: int
+    source: int
+    destination: int
+    encryption_key: int
+    authentication_key: int
+
+
+class _Shape(t.NamedTuple):
+    """What all lines with the same other words have in common: the SA's fields around the five, and how to check these.
+
+    ``unspecified`` is the unspecified address of their family, ``multicast`` the first bytes of its
+    multicast addresses. ``…_digits`` are the good numbers of hex digits, ``…_row`` is the algorithm
+    where a key needs more checks than its length and a repeated byte."""
+
+    unspecified: bytes
+    multicast: range
+    encryption_digits: tuple[int, ...]
+    encryption_row: Algorithm | None
+    authentication_digits: tuple[int, ...]
+    protocol: str
+    mode: str
+    encryption: str
+    authentication: str
+    tail: tuple[t.Any, ...]
+
+
+def is_ordinary(text: str, line_max: int, lines: t.Sequence[str]) -> bool:
+    """Whether `PlainLines` may look at the lines of a text: printable ASCII and blanks, no line
+    longer than ``line_max``.
+    """
+    return (
+        text.isascii()
+        and not text.encode("ascii").translate(None, _ORDINARY)
+        and len(max(lines, key=len, default="")) <= line_max
+    )
+
+
+class PlainLines:
+    """Reads a line whose like the general way has found good: only SPI, addresses and keys differ,
+    and these are plain and good.
+
+    It knows no errors: whatever it does not take, the general way reads and judges. What both take,
+    they take for the same SA."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
+        self._shapes = 0
+
+    def take(self, lines: t.Sequence[str], start: int, sas: list[SecurityAssociation]) -> int:
+        """Append the SAs of the lines from ``start`` on, up to the first one that is not taken;
+        return that one's index.
+        """
+        read = self.read
+        for index in range(start, len(lines)):
+            sa = read(lines[index].split())
+            if sa is None:
+                return index
+            sas.append(sa)
+        return len(lines)
+
+    def read(self, words: list[str]) -> SecurityAssociation | None:
+        flags: tuple[str, ...] = ()
+        layout = self._layouts.get(tuple(words[::2]))
+        if layout is None:
+            flags = _pop_flags(words)
+            layout = self._layouts.get(tuple(words[::2])) if flags else None
+            if layout is None:
+                return None
+        others, shapes, spi_at, source_at, destination_at, encryption_key_at, authentication_key_at = layout
+        try:
+            spi_word = words[spi_at]
+            if spi_word[:2] != "0x" or len(spi_word) > 10 or "_" in spi_word:
+                return None
+            spi = int(spi_word, 16)
+            word = words[destination_at]
+            destination = _pton(_IPV6 if ":" in word else _IPV4, word)
+            shape = shapes.get((others(words), flags, len(destination)))
+            if shape is None:
+                return None
+            (
+                unspecified,
+                multicast,
+                encryption_digits,
+                encryption_row,
+                authentication_digits,
+                protocol,
+                mode,
+                encryption,
+                authentication,
+                tail,
+            ) = shape
+            source = unspecified
+            if source_at:
+                word = words[source_at]
+                source = _pton(_IPV6 if ":" in word else _IPV4, word)
+            encryption_key = authentication_key = b""
+            if encryption_key_at:
+                word = words[encryption_key_at]
+                encryption_key = _unhexlify(word)
+                if len(word) not in encryption_digits or (
+                    encryption_key[0] == encryption_key[-1] and _is_one_byte(encryption_key)
+                ):
+                    return None
+                if encryption_row is not None and keys.problem(encryption_row, encryption_key):
+                    return None
+            if authentication_key_at:
+                word = words[authentication_key_at]
+                authentication_key = _unhexlify(word)
+                if len(word) not in authentication_digits or (
+                    authentication_key[0] == authentication_key[-1] and _is_one_byte(authentication_key)
+                ):
+                    return None
+        except (ValueError, OSError, IndexError):
+            return None
+        if spi < model.SPI_MIN or encryption_key == authentication_key or destination == unspecified:
+            return None
+        if (
+            len(source) != len(destination)
+            or source[0] in multicast
+            or (len(source) == 16 and _MAPPED in (source[:12], destination[:12]))
+        ):
+            return None
+        fields = (
+            protocol,
+            spi,
+            source,
+            destination,
+            mode,
+            encryption,
+            encryption_key,
+            authentication,
+            authentication_key,
+        )
+        return tuple.__new__(SecurityAssociation, fields + tail)
+
+    def learn(self, words: list[str], sa: SecurityAssociation) -> None:
+        """Remember the likes of a good line, given as its words."""
+        flags = _pop_flags(words)
+        keywords = tuple(words[::2])
+        rows = [BY_WORD.get(word) for word in keywords[1:]]
+        if len(words) % 2 or self._shapes >= _SHAPES_MAX or not all(map(_is_plain, rows)):
+            return
+        places = dict.fromkeys(_VARIABLE_FIELDS, 0)
+        others = [0, 1]
+        for index, row in enumerate(rows, 1):
+            if row is not None and row.field in places and row.kind in (SPI, ADDRESS, KEY):
+                places[row.field] = 2 * index + 1
+            else:
+                others.append(2 * index + 1)
+        if places["spi"] and places["destination"]:
+            layout = self._layouts.setdefault(keywords, _Layout(operator.itemgetter(*others), {}, **places))
+            layout.shapes[(layout.others(words), flags, len(sa.destination))] = _shape(sa)
+            self._shapes += 1
+
+
+def _pop_flags(words: list[str]) -> tuple[str, ...]:
+    """Take the flags off the end."""
+    flags: tuple[str, ...] = ()
+    while words and words[-1] in FLAG_WORDS:
+        flags += (words.pop(),)
+    return flags
+
+
+def _is_one_byte(key: bytes) -> bool:
+    return key.count(key[0]) == len(key)
+
+
+def _is_plain(row: Keyword | None) -> bool:
+    return row is not None and row.values == 1 and row.kind not in (TEXT, IDENTITY)
+
+
+def _shape(sa: SecurityAssociation) -> _Shape:
+    width = len(sa.destination)
+    row = model.algorithm_of(sa.encryption)
+    return _Shape(
+        bytes(width),
+        range(224, 240) if width == 4 else range(255, 256),
+        _digits(row),
+        row if row is not None and (row.des_parity or row.salt_bits) else None,
+        _digits(model.algorithm_of(sa.authentication)),
+        sa.protocol,
+        sa.mode,
+        sa.encryption,
+        sa.authentication,
+        tuple(sa[9:]),
+    )
+
+
+def _digits(row: Algorithm | None) -> tuple[int, ...]:
+    return () if row is None else tuple(bits // 4 for bits in row.material_bits)

@@ -1,0 +1,286 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""SAs as text of the ipseckey language: the words that `language` reads back as the same SAs.
+
+What an SA holds becomes values by field of `grammar.KEYWORDS`; that table gives each its keyword,
+its form and its place in the line."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ..errors import InputError, IpsecError, raise_all, shown
+from ..sa import model
+from ..sa.model import SecurityAssociation, Selector
+from .grammar import (
+    ADDRESS,
+    AUTHENTICATION,
+    BLANKS,
+    CHOICE,
+    ENCRYPTION,
+    EXTRA,
+    EXTRA_KEYWORDS,
+    FLAG,
+    IDENTITY,
+    KEY,
+    KEYWORDS,
+    LINUX,
+    MARK,
+    NETWORK,
+    NUMBER,
+    RENDERED_LINE_MAX,
+    SOLARIS,
+    SPI,
+    TARGETS,
+    Keyword,
+)
+from .values import parse_number
+
+# How the values of each kind are written; those of keywords that only Solaris knows are text already.
+_WRITTEN: dict[str, t.Callable[[t.Any], str]] = {
+    SPI: lambda spi: f"0x{spi:08x}",
+    ADDRESS: model.format_address,
+    NETWORK: lambda network: f"{model.format_address(network[0])}/{network[1]}",
+    NUMBER: str,
+    KEY: str,
+    ENCRYPTION: str,
+    AUTHENTICATION: str,
+    CHOICE: str,
+    MARK: model.mark_text,
+}
+# Errors of the core speak of options; in a text they go by their keyword.
+_KEYWORD_OF_OPTION = {
+    "encryption_algorithm": "encr_alg",
+    "authentication_algorithm": "auth_alg",
+    "encryption_key": "encrkey",
+    "authentication_key": "authkey",
+    "replay_window": "replay",
+    "encapsulation": "encap",
+}
+_OPTION = re.compile(r"\b(" + "|".join(_KEYWORD_OF_OPTION) + r")\b")
+
+
+def _rows() -> t.Iterator[tuple[str, Keyword]]:
+    """The first keyword of each field writes it. Flags come last: `plainlines` looks for them there."""
+    seen = set()
+    for row in sorted(KEYWORDS, key=lambda row: row.kind == FLAG):
+        if row.field not in seen:
+            seen.add(row.field)
+            yield row.field, row
+
+
+_ROWS = dict(_rows())
+_PLACES = {field: place for place, field in enumerate(_ROWS)}
+_STRANGE = re.compile(rf"[^ -~{BLANKS}]")
+# A backslash at its end would continue the line.
+_QUOTE_WANTED = re.compile(rf"[{BLANKS}]|\\$")
+
+
+def in_keywords(text: str) -> str:
+    """A message of the core with keywords in place of options."""
+    return _OPTION.sub(lambda found: _KEYWORD_OF_OPTION[found[1]], text)
+
+
+def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
+    """What the SA has that the target's ipseckey cannot say; places are option names."""
+    if target != SOLARIS:
+        return []
+    found = []
+
+    def cannot(place: str, message: str, hint: str = "Remove it, or write for target linux.") -> None:
+        found.append(InputError(message, place, hint))
+
+    for field, default in (
+        ("reqid", 0),
+        ("mark", None),
+        ("if_id", 0),
+        ("esn", False),
+        ("output_mark", None),
+        ("tfc_padding", 0),
+        ("nat_keepalive", 0),
+    ):
+        if getattr(sa, field) != default:
+            cannot(field, f"Solaris has no {field}")
+    for field in ("soft_packets", "hard_packets"):
+        if getattr(sa.lifetimes, field):
+            cannot(field, f"Solaris has no {field}")
+    for kind, name in ((ENCRYPTION, sa.encryption), (AUTHENTICATION, sa.authentication)):
+        row = model.algorithm_of(name)
+        if name and (row is None or row.number is None):
+            cannot(f"{kind}_algorithm", f"the ipsecalgs table of Solaris has no {name}", "Choose another algorithm.")
+        if (
+            row is not None
+            and row.icv_bits
+            and (kind == AUTHENTICATION or row.combined)
+            and sa.icv_bits not in (0, row.icv_bits[0])
+        ):
+            cannot("icv_bits", f"Solaris uses {row.name} with an ICV of {row.icv_bits[0]} bits only")
+    if sa.replay_window > 255:
+        cannot(
+            "replay_window",
+            f"a replay window of {sa.replay_window} packets does not fit the 8 bits of Solaris",
+            "Choose 0 to 255.",
+        )
+    if any(keyword == "replay_value" and parse_number(text, 64) >> 32 for keyword, text in sa.extra):
+        cannot("replay_value", "a sequence number fits 32 bits on Solaris", "Start from a smaller one.")
+    labels = {keyword for keyword, dummy in sa.extra if keyword.endswith("label")}
+    if labels and "label" not in labels:
+        cannot(min(labels), f"Solaris takes {' and '.join(sorted(labels))} only beside a label", "Add label.")
+    if sa.mode == model.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):
+        cannot(
+            "selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or take the addresses away."
+        )
+    return found
+
+
+def render(
+    sas: t.Iterable[SecurityAssociation],
+    comment: str = "",
+    target: str = LINUX,
+    hide_keys: bool = False,
+    earlier: t.Mapping[model.Identity, SecurityAssociation] | None = None,
+) -> str:
+    """The text that adds the SAs, a line for each (a longer one is continued); what `parse` reads back as the same SAs.
+
+    ``comment`` goes on top. ``hide_keys`` puts the key's fingerprint in its place, for people to
+    compare; such a text cannot be read back. It marks short keys that are others than those of
+    ``earlier`` SAs of the same identity. Raises InputError, or Problems, for what the target cannot
+    say."""
+    if target not in TARGETS:
+        raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
+    problems: list[IpsecError] = []
+    lines = [f"# {line}".rstrip() for line in re.split(r"[\r\n\v\f]+", comment.replace("\0", ""))] if comment else []
+    lines = [line + " ." if line.endswith("\\") else line for line in lines]
+    for sa in sas:
+        try:
+            problems += [
+                InputError(in_keywords(wrong.message), model.label(sa), wrong.hint) for wrong in refusals(sa, target)
+            ]
+            hidden = model.in_place_of_keys(sa, (earlier or {}).get(model.identity(sa))) if hide_keys else None
+            lines.append(folded(words_of_sa(sa, target, hidden)))
+        except InputError as wrong:
+            problems.append(InputError(wrong.message, model.label(sa), wrong.hint))
+    raise_all(problems)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def words_of_sa(sa: SecurityAssociation, target: str = LINUX, hidden: t.Mapping[str, str] | None = None) -> list[str]:
+    """The words of the command that adds the SA; with ``hidden``, what to write in place of keys,
+    also those for what no command can add.
+    """
+    words = ["add", sa.protocol, *words_of(_values(sa, target, hidden))]
+    strange = model.unsayable(sa)
+    if strange and hidden is None:
+        raise InputError(f"it has what the language has no word for: {strange}", "extra")
+    return [*words, model.FLAGS, *strange.split()] if strange else words
+
+
+def words_of(values: t.Mapping[str, t.Any]) -> list[str]:
+    """Keywords and values by `grammar.KEYWORDS`, given by field as `language.Given` has them, keys
+    as the text that is to stand there.
+    """
+    words: list[str] = []
+    for field in sorted(values, key=_PLACES.__getitem__):
+        row, value = _ROWS[field], values[field]
+        if row.kind == FLAG:
+            words.append(value)
+        elif row.kind == IDENTITY:
+            words += (row.name, *(quoted(text, row.name) for text in value.split(" ", 1)))
+        elif row.known == EXTRA:
+            words += (row.name, quoted(value, row.name))
+        else:
+            words += (row.name, _WRITTEN[row.kind](value))
+    return words
+
+
+def _values(sa: SecurityAssociation, target: str, hidden: t.Mapping[str, str] | None) -> dict[str, t.Any]:
+    """What the SA says, by field of the grammar."""
+    values: dict[str, t.Any] = {"spi": sa.spi, "destination": sa.destination}
+    if any(sa.source):
+        values["source"] = sa.source
+    for field in ("encryption", "authentication", "replay_window", "reqid", "mark", "if_id", "direction"):
+        value = getattr(sa, field)
+        if value:
+            values[field] = value
+    for kind, key in ((ENCRYPTION, sa.encryption_key), (AUTHENTICATION, sa.authentication_key)):
+        if key:
+            values[f"{kind}_key"] = key.hex() if hidden is None else hidden[kind]
+    integrity = model.algorithm_of(sa.authentication or sa.encryption)
+    if (
+        sa.icv_bits
+        and target == LINUX
+        and (integrity is None or not integrity.icv_bits or sa.icv_bits != integrity.icv_bits[0])
+    ):
+        values["icv_bits"] = sa.icv_bits
+    if sa.lifetimes is not model.NO_LIFETIMES:
+        values.update((field, limit) for field, limit in zip(sa.lifetimes._fields, sa.lifetimes) if limit)
+    if sa.esn:
+        values["esn"] = "esn"
+    values.update(_traffic(sa, target))
+    if sa.encapsulation is not None:
+        source_port, destination_port, nat_local, nat_remote = sa.encapsulation
+        ports = (destination_port, source_port) if sa.direction == model.INBOUND else (source_port, destination_port)
+        values.update(encapsulation="udp", nat_local_port=ports[0], nat_remote_port=ports[1])
+        values.update(
+            (field, address) for field, address in (("nat_local", nat_local), ("nat_remote", nat_remote)) if address
+        )
+    for keyword, text in sa.extra:
+        if keyword in EXTRA_KEYWORDS:
+            values[keyword] = text
+        elif keyword != model.FLAGS:
+            raise InputError(f"{shown(keyword)} is no keyword of Solaris only", "extra")
+    return values
+
+
+def _traffic(sa: SecurityAssociation, target: str) -> t.Iterator[tuple[str, t.Any]]:
+    """Mode and selector."""
+    selector = sa.selector or Selector()
+    tunnel = sa.mode == model.TUNNEL
+    inner = tunnel or bool(selector.source or selector.destination)
+    width = len(selector.source or selector.destination or sa.destination)
+    if inner and target == LINUX:
+        yield "mode", sa.mode
+    if tunnel and target == SOLARIS:
+        yield "protocol", 4 if width == 4 else 41
+    for field, address, prefix in (
+        ("inner_source", selector.source, selector.source_prefix),
+        ("inner_destination", selector.destination, selector.destination_prefix),
+    ):
+        # Solaris wants both inner addresses or none.
+        if address or (tunnel and target == SOLARIS):
+            yield field, (address or bytes(width), prefix)
+    for field, number in (
+        ("protocol", selector.protocol),
+        ("source_port", selector.source_port),
+        ("destination_port", selector.destination_port),
+    ):
+        if number:
+            yield f"inner_{field}" if inner else field, number
+
+
+def quoted(text: str, keyword: str) -> str:
+    """A word of any look as it stands in a text. Raises InputError for what no word can be."""
+    if not text or '"' in text or _STRANGE.search(text):
+        raise InputError(
+            f"the value of {keyword} cannot be written: it is empty, or has quotes, line ends or characters that are"
+            " not ASCII",
+            "extra",
+        )
+    return f'"{text}"' if _QUOTE_WANTED.search(text) else text
+
+
+def folded(words: t.Sequence[str]) -> str:
+    """The words in one line, or in lines of at most `RENDERED_LINE_MAX` characters that continue each other."""
+    line = " ".join(words)
+    if len(line) <= RENDERED_LINE_MAX:
+        return line
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) + 3 > RENDERED_LINE_MAX:
+            lines.append(" " + word)
+        else:
+            lines[-1] += " " + word
+    return " \\\n".join(lines)

@@ -1,0 +1,255 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Values as single words of text: SPIs, numbers, addresses, keys. Each function raises InputError,
+which never shows a key.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from ..errors import InputError, may_be_key, shown
+from ..sa import algorithms, keys, model
+from ..sa.model import Mark
+from .grammar import IDENTITY_TYPES, NO_ALGORITHM, SA_TYPE_NUMBERS, SA_TYPES
+
+# What is meant for a number, good or not; 3des is a name.
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
+# A leading zero means octal to ipseckey; below 8 that is the same number.
+_DECIMAL = re.compile(r"[1-9][0-9]{0,63}|0{0,63}[0-7]")
+_DIGEST_KEY_BYTES = 32
+_BEFORE_DIGITS = re.compile(r"[ \t\r\f\v]*\+?(?=[0-9])")
+
+
+def parse_spi(text: str | int, place: str = "") -> tuple[int, str]:
+    """An SPI and a warning, which is empty where the text can be read in one way only.
+
+    ``0x…`` is hexadecimal, bare digits with a letter too (as old guides print them), digits alone
+    are decimal as ipseckey reads them. Raises InputError for a leading zero (octal to ipseckey), a
+    sign, more than 32 bits (which it cuts), 0, and the reserved 1 to 255."""
+    spi, reading, advice = read_spi(str(text), place)
+    return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
+
+
+def parse_installed_spi(text: str | int, place: str = "") -> tuple[int, str]:
+    """As `parse_spi`, but for naming an SA that is there already, whoever made it: 1 to 255 too."""
+    spi, reading, advice = read_spi(str(text), place, lowest=1)
+    return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
+
+
+def read_spi(text: str, place: str = "", lowest: int = model.SPI_MIN) -> tuple[int, str, str]:
+    """An SPI; where the text has two readings also how it was read, and the advice that is the same
+    for all such SPIs.
+    """
+    reading = advice = ""
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
+        spi = int(text, 16)
+    elif re.fullmatch(r"0|[1-9][0-9]{0,63}", text):
+        spi = int(text)
+        if len(text) <= 8 and spi != int(text, 16):
+            reading, advice = (
+                f"SPI {text} is read as decimal, 0x{spi:08x}, not as 0x{text:0>8}",
+                "digits alone are decimal; where hexadecimal is meant, write 0x",
+            )
+    elif re.fullmatch(r"[0-9a-fA-F]{1,8}", text) and not text.isdigit():
+        spi = int(text, 16)
+        reading, advice = f"SPI {text} is read as 0x{spi:08x}", "ipseckey itself refuses hexadecimal digits without 0x"
+    elif re.fullmatch(r"0[0-9]+", text):
+        raise InputError(
+            f"SPI {shown(text)} has a leading zero, which means octal to ipseckey",
+            place,
+            "Write 0x and hexadecimal digits, or decimal without the zero.",
+        )
+    else:
+        raise InputError(f"{shown(text)} is no SPI", place, "Write 0x and up to 8 hexadecimal digits.")
+    if spi > model.SPI_MAX:
+        raise InputError(f"SPI {shown(text)} does not fit 32 bits", place, "Write 0x and up to 8 hexadecimal digits.")
+    if spi < lowest:
+        message, hint = model.spi_problem(spi)
+        raise InputError(message, place, hint)
+    return spi, reading, advice
+
+
+def parse_number(text: str, bits: int, place: str = "") -> int:
+    """A decimal number, or a hexadecimal one after ``0x``, of at most ``bits`` bits. Signs, octal,
+    units and names are refused.
+    """
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
+        number = int(text, 16)
+    elif _DECIMAL.fullmatch(text):
+        number = int(text)
+    elif re.fullmatch(r"0[0-9]+", text):
+        raise InputError(
+            f"{shown(text)} has a leading zero, which means octal to ipseckey",
+            place,
+            "Write the decimal number without it, or 0x and hexadecimal digits.",
+        )
+    else:
+        raise InputError(
+            f"{shown(text)} is no number",
+            place,
+            "Write decimal digits, or 0x and hexadecimal digits; no sign, no unit, no name.",
+        )
+    if number >> bits:
+        largest = str((1 << bits) - 1) if bits < 64 else "2^64-1"
+        silently = "" if number >> 64 else "; ipseckey would cut it silently"
+        raise InputError(f"{shown(text)} does not fit {bits} bits", place, f"The largest value is {largest}{silently}.")
+    return number
+
+
+def unsigned(text: str) -> str:
+    """A number as a word of a command, without the blanks and the plus that may stand before it
+    there and mean nothing.
+    """
+    return _BEFORE_DIGITS.sub("", text, count=1) if text[:1] in "+ \t\r\f\v" else text
+
+
+def parse_type(text: str) -> str | None:
+    """The SA type that a name or a number means, empty for all; None for none that is known."""
+    word = unsigned(text).lower()
+    if not _NUMBER.fullmatch(word):
+        return SA_TYPES.get(word)
+    try:
+        return SA_TYPE_NUMBERS.get(parse_number(word, 8))
+    except InputError:
+        return None
+
+
+def parse_mark(text: str, place: str = "") -> Mark | None:
+    """``VALUE`` or ``VALUE/MASK``, 32 bits each; the mask is all ones where not given. None for a
+    mark that every packet has (mask 0).
+    """
+    value, slash, mask = text.partition("/")
+    mark = Mark(parse_number(value, 32, place), parse_number(mask, 32, place) if slash else 0xFFFFFFFF)
+    return mark if any(mark) else None
+
+
+def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
+    """``ADDRESS`` or ``ADDRESS/PREFIX`` as packed address and prefix length in bits; that of an
+    IPv4-mapped IPv6 address may count its first 96 bits.
+    """
+    address, slash, prefix = text.partition("/")
+    try:
+        packed = model.pack_address(address, place)
+    except InputError as wrong:
+        raise InputError(wrong.message, place, "Write the address itself; a name is no network.") from None
+    width = len(packed) * 8
+    if not slash:
+        return packed, width
+    if not re.fullmatch(r"0|[1-9][0-9]{0,2}", prefix):
+        raise InputError(
+            f"{shown(prefix)} is no prefix length",
+            place,
+            f"Write a decimal number, /0 to /{width}; ipseckey reads as much of it as it can.",
+        )
+    length = int(prefix)
+    if width == 32 and ":" in address and 96 < length <= 128:
+        length -= 96
+    if length > width:
+        raise InputError(f"the prefix /{length} is longer than the address", place, f"Write /0 to /{width}.")
+    return packed, length
+
+
+def parse_digest_key(text: str, place: str = "") -> bytes:
+    """The secret of a run that keys what hosts tell about their SAs (`plan.digest`): 64 hex digits."""
+    key = keys.from_hex(text, place)
+    if len(key) != _DIGEST_KEY_BYTES:
+        digits = _DIGEST_KEY_BYTES * 2
+        raise InputError(
+            f"{digits} hex digits are wanted, found {len(key) * 2}",
+            place,
+            "Make it once a run, with the lookup ipsec_key for hmac-sha256.",
+        )
+    return key
+
+
+def parse_key(text: str, place: str = "") -> bytes:
+    """Hexadecimal digits, with or without ``0x``, with or without ``/BITS``, which must be what the
+    digits give. No error shows a digit.
+    """
+    digits, slash, bits = text.partition("/")
+    key = keys.from_hex(digits, place)
+    if not key:
+        raise InputError("the key is empty", place, "Write hexadecimal digits.")
+    if slash and not re.fullmatch(r"0{0,5}[1-9][0-9]{0,5}", bits):
+        raise InputError(
+            "what stands after the key's slash is no number of bits",
+            place,
+            "Write the number of bits, or leave it and the slash away.",
+        )
+    if slash and int(bits) != len(key) * 8:
+        done = "cut the key" if int(bits) < len(key) * 8 else "fill the key with stray memory"
+        raise InputError(
+            f"the key has {len(key) * 8} bits, but /{int(bits)} stands behind it",
+            place,
+            f"Correct the key or the number; ipseckey would {done}.",
+        )
+    return key
+
+
+def parse_algorithm(kind: str, text: str, place: str = "") -> str:
+    """The table's name of the algorithm, given by name or number; empty for ipseckey's words for no algorithm."""
+    word = text
+    if _NUMBER.fullmatch(text):
+        number = parse_number(text, 64, place)
+        if number > 255:
+            raise InputError(f"no {kind} algorithm has a number above 255", place, "Write the algorithm's name.")
+        word = str(number)
+    return "" if word.lower() in NO_ALGORITHM[kind] else algorithms.find(kind, word, place).name
+
+
+# PF_KEY numbers them from 1 in the order of that table.
+_IDENTITY_NAMES = dict(enumerate(dict.fromkeys(IDENTITY_TYPES.values()), 1))
+
+
+def parse_identity(kind: str, text: str, place: str = "") -> str:
+    """The type and the text, a blank between; the type by its first name where it has one, else by its number."""
+    canonical = IDENTITY_TYPES.get(kind.lower())
+    if canonical is None:
+        number = parse_number(kind, 64, place) if _NUMBER.fullmatch(kind) else -1
+        if not 0 <= number <= 0xFFFF:
+            raise InputError(
+                f"unknown identity type {shown(kind)}",
+                place,
+                f"Choose one of: {', '.join(IDENTITY_TYPES)}, or a number of 16 bits.",
+            )
+        canonical = _IDENTITY_NAMES.get(number, str(number))
+    return f"{canonical} {text}"
+
+
+def resolve(host: str, ipv6: bool = False) -> bytes:
+    """The one address that a host name has, or its one IPv6 address. A name that could be an
+    address written badly, or a key, is never looked up.
+    """
+    labels = host.rstrip(".").split(".")
+    plausible = (
+        re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,10}\.?", host)
+        and re.search(r"[A-Za-z]", labels[-1])
+        and not labels[-1].lower().startswith("0x")
+    )
+    if not plausible or may_be_key(host):
+        raise InputError(f"{shown(host)} is neither an address nor a host name", "", "Write an IPv4 or IPv6 address.")
+    try:
+        answers = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        raise InputError(f"the host name {shown(host)} does not resolve", "", "Write the address itself.") from None
+    found = sorted(
+        {
+            model.pack_address(str(answer[4][0]).partition("%")[0])
+            for answer in answers
+            if answer[0] in (socket.AF_INET, socket.AF_INET6)
+        }
+    )
+    if ipv6:
+        found = [address for address in found if len(address) == 16]
+        if not found:
+            raise InputError(f"the host name {shown(host)} has no IPv6 address", "", "Write the address itself.")
+    if len(found) != 1:
+        listed = ", ".join(map(model.format_address, found))
+        raise InputError(
+            f"the host name {shown(host)} has {len(found)} addresses ({listed})", "", "Write the address that is meant."
+        )
+    return found[0]

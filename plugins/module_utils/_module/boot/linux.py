@@ -1,0 +1,293 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The service of ipsec_boot on Linux: its files, and what of them is loaded now."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import typing as t
+
+from ..._core.errors import IpsecError
+from ..._core.files import protected
+from ..._core.program import loading
+from ..._core.program import policies as file_of_policies
+from ..._core.sa.model import SecurityAssociation
+from ..._core.sadb import open_sadb
+from ..._core.spd import kernel
+from ..._core.spd.guarding import guarding, unguarded
+from ..._core.spd.kernel import Policy, Spd
+from ..._core.spd.text import Doubts, read_policies, render
+from ..._core.spd.text import parse as parse_policies
+from ..._core.text import language
+from .. import command as program
+from ..command import File
+from ..result import Result, warn
+from . import texts
+from .services import Service
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+# What the service and its command note there.
+_NOTES = ("/run/ipseckey", os.path.dirname(texts.MARK))
+# Why a policy that no longer guards any SA stays.
+_CLOSED = "without it what it protected would leave unencrypted. ipsec_boot removes it when it is not told purge: false"
+
+
+def query(module: AnsibleModule, service: Service) -> Result:
+    """Whether the service is there, and what it loads. Raises what is wrong with its file of
+    policies, since it would fail at boot.
+    """
+    file = policies_file = ""
+    if service.installed():
+        with open(service.path, encoding="utf-8", errors="replace") as stream:
+            file, policies_file = texts.says(stream.read())
+    policies = (
+        parse_policies(protected.read(policies_file, kind=protected.PUBLIC), policies_file)[0] if policies_file else ()
+    )
+    return {
+        "installed": service.installed(),
+        "enabled": service.enabled(),
+        "file": file,
+        "policies_file": policies_file,
+        "policies": list(map(kernel.label, policies)),
+    }
+
+
+# Present
+
+
+def install(module: AnsibleModule, service: Service) -> Result:
+    """Set the service up, and make it load now what it loads at boot."""
+    file: str = module.params["file"]
+    doubts: Doubts = []
+    named = read_policies(module.params["policies"], "policies", doubts)
+    warn(module, [*doubts, *((text, kernel.label(policy)) for policy in named for text in kernel.warnings(policy))])
+    kept = _kept(module, file, named)
+    policies = (*named, *kept)
+    wanted = _files(service, file, policies, module.params["ask_for_rotation"])
+    missing = [row for row in wanted if not program.is_there(row)]
+    superfluous = [] if policies or not os.path.lexists(texts.POLICIES) else [File(texts.POLICIES, 0o644, b"")]
+    enabling = not service.enabled()
+    loading_now = module.params["load"] and os.path.exists(file)
+    active = service.active()
+    outdated = (
+        loading_now
+        and active
+        and bool(policies)
+        and (texts.POLICIES in [row.path for row in missing] or _differ(policies, file))
+    )
+    starting = loading_now and not active
+    changes = bool(
+        missing
+        or superfluous
+        or enabling
+        or outdated
+        or (starting and (service.knows_what_runs or _pending(policies, file)))
+    )
+    diff = _diff(missing, superfluous)
+    if not module.check_mode:
+        with _put_back(module, service, [*missing, *superfluous]):
+            for row in missing:
+                program.put(module, row)
+            if service.path in [row.path for row in missing]:
+                service.reread()
+            # After what named the file: a service that is started meanwhile finds all that it needs.
+            for row in superfluous:
+                os.unlink(row.path)
+            if enabling:
+                service.enable()
+        _load(module, service, outdated, starting)
+    result: Result = {
+        "changed": changes,
+        "installed": True,
+        "enabled": True,
+        "file": file,
+        "policies_file": texts.POLICIES if policies else "",
+        "policies": list(map(kernel.label, policies)),
+        "kept": list(map(kernel.label, kept)),
+        "files": [row.path for row in (*missing, *superfluous)],
+    }
+    if module._diff:
+        result["diff"] = diff
+    return result
+
+
+def _files(service: Service, file: str, policies: t.Sequence[Policy], ask_for_rotation: bool) -> list[File]:
+    """What is installed, in this order: nothing names what is not there yet."""
+    described = File(service.path, service.mode, texts.fill(service.text, file, bool(policies), ask_for_rotation))
+    data = [File(texts.POLICIES, 0o644, render(policies).encode("ascii"))] if policies else []
+    return [*program.files(), *data, described]
+
+
+def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[Policy]:
+    """The policies of the file that is there, or of the kernel, that nothing names, and without
+    which traffic would leave in the clear after a reboot.
+    """
+    sas: tuple[SecurityAssociation, ...] | None = None
+    with contextlib.suppress(IpsecError):  # else nobody knows which SAs policies guard
+        sas = _sas(file)
+    old = _unnamed(module, named)
+    closed = [policy for policy in old if policy.templates]
+    guards = closed if sas is None else guarding(old, sas)
+    kept = guards if module.params["purge"] else closed
+    # Added by something that did not arrange to load them at boot, while SAs that only they guard will be.
+    held = [entry.policy for entry in Spd().dump() if entry.complete and not entry.policy.extra] if sas else []
+    found = guarding(held, unguarded(sas or (), [*named, *kept]))
+    for policy in (*kept, *found):
+        why = (
+            f"it guards SAs of {file}. It goes when those have left the file"
+            if policy in guards or policy in found
+            else _CLOSED
+        )
+        module.warn(f"policy {kernel.label(policy)}: named no more, and kept, since {why}.")
+    return [*kept, *found]
+
+
+def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
+    """Policies in the policy file that are no longer named."""
+    if not os.path.lexists(texts.POLICIES):
+        return []
+    identities = set(map(kernel.identity, named))
+    try:
+        old = parse_policies(protected.read(texts.POLICIES, kind=protected.PUBLIC), texts.POLICIES)[0]
+    except IpsecError as error:
+        module.warn(
+            "The file of policies that was there cannot be read, so what it named is not known, and it is replaced."
+            f" {error}"
+        )
+        return []
+    return [policy for policy in old if kernel.identity(policy) not in identities]
+
+
+def _sas(file: str) -> tuple[SecurityAssociation, ...]:
+    """What the protected file holds, nothing where there is none. Raises what is wrong with it."""
+    return (
+        language.parse(protected.read(file), file, allow_static_counter_mode=True).sas if os.path.lexists(file) else ()
+    )
+
+
+def _differ(policies: t.Sequence[Policy], file: str) -> bool:
+    """Whether the kernel's policies differ from what the service would load, as after a run that
+    only wrote the file.
+    """
+    found = file_of_policies.change(
+        texts.POLICIES, policies, file_of_policies.read_record(texts.POLICIES), Spd().dump()
+    )
+    with contextlib.suppress(IpsecError):  # what is wrong with the protected file is told when it is loaded
+        found = found.beside(_sas(file))
+    return bool(found.operations)
+
+
+def _pending(policies: t.Sequence[Policy], file: str) -> bool:
+    """Whether the service has something to load."""
+    try:
+        sadb = open_sadb()
+        actual = sadb.dump()
+        hidden = bool(actual) and sadb.keys_hidden()
+        steps = loading.load_plan(
+            _sas(file),
+            loading.read_record(file),
+            actual,
+            hidden,
+            tells_directions=bool(actual) and sadb.tells_directions(),
+        )
+        return bool(steps.operations) or (bool(policies) and _differ(policies, file))
+    except IpsecError:
+        return True
+
+
+@contextlib.contextmanager
+def _put_back(module: AnsibleModule, service: Service, rows: t.Sequence[File]) -> t.Iterator[None]:
+    """Where the block fails, every file is as it was before it."""
+    before = [
+        (row.path, program.held(row), stat.S_IMODE(os.lstat(row.path).st_mode) if os.path.lexists(row.path) else 0)
+        for row in rows
+    ]
+    try:
+        yield
+    except (IpsecError, OSError):
+        for path, content, mode in before:
+            if content is not None:
+                program.put(module, File(path, mode, content))
+            elif os.path.lexists(path):
+                os.unlink(path)
+        with contextlib.suppress(IpsecError):
+            service.reread()
+        raise
+
+
+def _load(module: AnsibleModule, service: Service, outdated: bool, starting: bool) -> None:
+    """Have the service load now what it loads at boot. Raises why it does not; it stays installed,
+    since it fails closed.
+    """
+    try:
+        if outdated:
+            service.reload()
+        if starting:
+            service.start()
+    except IpsecError as error:
+        reason = _reason(module)
+        hint = (
+            f"It is installed, and would fail at boot as well. {reason}"
+            if reason
+            else "It is installed, and would fail at boot as well."
+        )
+        raise IpsecError(error.message, error.place, hint) from None
+
+
+def _reason(module: AnsibleModule) -> str:
+    """What the command finds wrong, in its own words; systemd keeps those in its journal."""
+    what = [module.params["file"], *(("--policies", texts.POLICIES) if os.path.lexists(texts.POLICIES) else ())]
+    dummy, dummy, said = module.run_command([texts.COMMAND, "-n", "--compare", *what])
+    return "\n".join(line for line in said.splitlines() if not line.startswith("ipseckey: warning: "))
+
+
+def _diff(missing: t.Sequence[File], superfluous: t.Sequence[File]) -> dict[str, str]:
+    """Texts as they are, each below its path, and programs by digests."""
+    packed = {row.path for row in program.files()}
+    command = [row for row in missing if row.path in packed]
+    texts_of = [row for row in (*missing, *superfluous) if row.path not in packed]
+
+    def shown(content: t.Callable[[File], bytes | None]) -> str:
+        found = ((row.path, content(row)) for row in texts_of)
+        return program.digests(command, content) + "".join(
+            f"{path}:\n{data.decode('utf-8', 'replace')}" for path, data in found if data
+        )
+
+    return {"before": shown(program.held), "after": shown(lambda row: row.content)}
+
+
+# Absent
+
+
+def remove(module: AnsibleModule, service: Service) -> Result:
+    """Remove everything that was installed; SAs and policies stay in the kernel."""
+    command = [row for row in program.files() if os.path.lexists(row.path)]
+    own = [path for path in (service.path, texts.POLICIES, *_NOTES) if os.path.lexists(path)]
+    enabled, installed = service.enabled(), service.installed()
+    if not module.check_mode:
+        if enabled:
+            service.disable()
+        service.forget()
+        for path in own:
+            shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+        if installed:
+            service.forgotten()
+        program.take_away(command)
+    paths = [*own, *(row.path for row in command)]
+    result: Result = {
+        "changed": bool(enabled or paths),
+        "installed": False,
+        "enabled": False,
+        "file": "",
+        "files": paths,
+    }
+    if module._diff:
+        result["diff"] = {"before": "".join(f"{path}\n" for path in paths), "after": ""}
+    return result

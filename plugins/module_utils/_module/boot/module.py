@@ -1,0 +1,88 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The work of ipsec_boot: a service that loads SAs, and the policies that make traffic use
+them, before the network is up.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ..._core.errors import InputError, IpsecError, raise_all
+from ..result import Result
+from .services import SERVICES, SMF, detect
+from .smf import apply_smf, look
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+_FITTING = re.compile(r"/[A-Za-z0-9_./+@-]+")
+# Not there, or not seen by the service, when it loads the file.
+_TOO_LATE = re.compile(r"/+(?:root|home|tmp|var/tmp|run|dev|proc|sys)/")
+
+
+def apply_boot(module: AnsibleModule) -> Result:
+    """Install the service, remove it, or report its state."""
+    params = module.params
+    manager = params["service_manager"] if params["service_manager"] != "auto" else detect()
+    result: Result = {"changed": False, "service_manager": manager, "installed": False, "enabled": False, "file": ""}
+    result.update({"policies_file": "", "policies": [], "kept": [], "files": []})
+    if params["state"] != "query":
+        raise_all(_problems(params, manager))
+    try:
+        return {**result, **_of(module, manager)}
+    except OSError as exc:
+        raise IpsecError(f"{exc.strerror}", exc.filename or "", "Run as root (become: true).") from None
+
+
+def _problems(params: t.Mapping[str, t.Any], manager: str) -> list[IpsecError]:
+    """What prevents the service from being as it should."""
+    problems: list[IpsecError] = []
+    if not manager:
+        known = ", ".join((*SERVICES, SMF))
+        problems.append(
+            InputError(
+                "no service manager that is known was found on this host",
+                "service_manager",
+                f"Set it to one of {known}, if the host has it.",
+            )
+        )
+    file: str = params["file"]
+    if params["state"] != "present":
+        return problems
+    if not _FITTING.fullmatch(file):
+        problems.append(
+            InputError(
+                f"{file!r} has characters that start scripts may take for others",
+                "file",
+                "Use letters, digits, and _ . / + @ -",
+            )
+        )
+    elif _TOO_LATE.match(file):
+        problems.append(
+            InputError(
+                f"{file} is not there, or not seen by the service, when SAs are loaded",
+                "file",
+                "Choose a directory below /etc.",
+            )
+        )
+    if params["policies"] and manager == SMF:
+        fix = "This system loads its own from /etc/inet/ipsecinit.conf at boot (ipsecconf). Write them there."
+        problems.append(InputError("policies are for Linux", "policies", fix))
+    return problems
+
+
+def _of(module: AnsibleModule, manager: str) -> Result:
+    if manager == SMF:
+        return apply_smf(module) if module.params["state"] != "query" else look(module).told()
+    if not manager:
+        return {}
+    # Imported here, since other systems have no such policies and cannot import this.
+    from .linux import install, query, remove
+
+    return {"present": install, "absent": remove, "query": query}[module.params["state"]](
+        module, SERVICES[manager](module)
+    )

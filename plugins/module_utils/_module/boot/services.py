@@ -1,0 +1,188 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What starts services on a host, and how each of them is told about ipseckeys. SMF, which has a
+service of its own, is apart.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import sys
+import typing as t
+
+from ..._core.errors import IpsecError
+from . import texts
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+NAME = "ipseckeys"
+SMF = "smf"
+_SHOWN_LINES = 10
+
+
+def run(module: AnsibleModule, name: str, *words: str, good: t.Collection[int] = (0,)) -> str:
+    """What a program of the host prints. Raises IpsecError where there is none, or where it ends
+    with another status than the ``good`` ones.
+    """
+    path = module.get_bin_path(name)
+    if path is None:
+        raise IpsecError(f"this host has no {name}", "service_manager", "Name the service manager that it has.")
+    status, out, err = module.run_command([path, *words], environ_update={"LC_ALL": "C"})
+    if status not in good:
+        said = "\n".join((out + err).strip().splitlines()[-_SHOWN_LINES:])
+        raise IpsecError(f"exit status {status}{': ' if said else ''}{said}", " ".join((name, *words)))
+    return t.cast(str, out)
+
+
+class Service:
+    """The service ipseckeys under one service manager. ``path``, ``mode`` and ``text`` are of the
+    file that defines it.
+    """
+
+    path = f"/etc/init.d/{NAME}"
+    mode = 0o755
+    text = ""
+    # Whether the manager can tell that the service runs; if not, starting it alone does not count as a change.
+    knows_what_runs = True
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+
+    def run(self, name: str, *words: str, good: t.Collection[int] = (0,)) -> str:
+        return run(self.module, name, *words, good=good)
+
+    def installed(self) -> bool:
+        return os.path.lexists(self.path)
+
+    def enabled(self) -> bool:
+        """Whether it is started at boot."""
+        raise NotImplementedError
+
+    def active(self) -> bool:
+        """Whether it was started, as far as the service manager knows."""
+        return False
+
+    def reread(self) -> None:
+        """Have the service manager read what defines the service."""
+
+    def enable(self) -> None:
+        raise NotImplementedError
+
+    def disable(self) -> None:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def reload(self) -> None:
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Before its file is removed: have the service manager forget that it was started."""
+
+    def forgotten(self) -> None:
+        """The same, after that."""
+
+
+class Systemd(Service):
+    path = f"/etc/systemd/system/{NAME}.service"
+    mode = 0o644
+    text = texts.SYSTEMD
+    _unit = f"{NAME}.service"
+
+    def enabled(self) -> bool:
+        return os.path.lexists(f"/etc/systemd/system/sysinit.target.wants/{self._unit}")
+
+    def active(self) -> bool:
+        return self.run("systemctl", "is-active", self._unit, good=range(256)).strip() == "active"
+
+    def reread(self) -> None:
+        self.run("systemctl", "daemon-reload")
+
+    def enable(self) -> None:
+        self.run("systemctl", "--quiet", "enable", self._unit)
+
+    def disable(self) -> None:
+        self.run("systemctl", "--quiet", "disable", self._unit)
+
+    def start(self) -> None:
+        self.run("systemctl", "start", self._unit)
+
+    def reload(self) -> None:
+        self.run("systemctl", "reload", self._unit)
+
+    def forgotten(self) -> None:
+        # A unit without a file has nothing to run when it stops, so the SAs stay. 1 and 5: it knows of none.
+        self.reread()
+        for verb in ("stop", "reset-failed"):
+            self.run("systemctl", verb, self._unit, good=(0, 1, 5))
+
+
+class Openrc(Service):
+    text = texts.OPENRC
+    _started = f"/run/openrc/started/{NAME}"
+
+    def enabled(self) -> bool:
+        return os.path.lexists(f"/etc/runlevels/boot/{NAME}")
+
+    def active(self) -> bool:
+        return os.path.lexists(self._started)
+
+    def enable(self) -> None:
+        self.run("rc-update", "add", NAME, "boot")
+
+    def disable(self) -> None:
+        self.run("rc-update", "del", NAME, "boot")
+
+    def start(self) -> None:
+        self.run("rc-service", NAME, "start")
+
+    def reload(self) -> None:
+        self.run("rc-service", NAME, "reload")
+
+    def forget(self) -> None:
+        # Without a script there is nothing to stop it with, so the SAs stay.
+        if self.active():
+            self.run("rc-service", NAME, "zap")
+
+
+class Sysvinit(Service):
+    text = texts.SYSVINIT
+    knows_what_runs = False
+
+    def enabled(self) -> bool:
+        return bool(glob.glob(f"/etc/rcS.d/S??{NAME}"))
+
+    def enable(self) -> None:
+        self.run("update-rc.d", NAME, "defaults")
+
+    def disable(self) -> None:
+        self.run("update-rc.d", "-f", NAME, "remove")
+
+    def start(self) -> None:
+        self.run(self.path, "start")
+
+    def reload(self) -> None:
+        self.run(self.path, "reload")
+
+
+SERVICES: dict[str, type[Service]] = {"systemd": Systemd, "openrc": Openrc, "sysvinit": Sysvinit}
+
+
+def detect() -> str:
+    """The service manager of this host, empty where none is known."""
+    if sys.platform.startswith("sunos"):
+        return SMF
+    if os.path.isdir("/run/systemd/system"):  # sd_booted(3)
+        return "systemd"
+    if os.path.exists("/sbin/openrc") or os.path.exists("/usr/sbin/openrc"):
+        return "openrc"
+    # An image that was not booted.
+    if os.path.basename(os.path.realpath("/sbin/init")) == "systemd":
+        return "systemd"
+    return "sysvinit" if shutil.which("update-rc.d", path="/usr/sbin:/sbin:/usr/bin:/bin") else ""

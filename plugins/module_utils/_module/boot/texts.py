@@ -1,0 +1,230 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The service ipseckeys, as text for each service manager that starts it from one. Words between @ are filled in;
+a line that consists only of an empty one is dropped.
+
+The written text is read back, so that nobody needs to remember the options it was written with.
+"""
+
+from __future__ import annotations
+
+import re
+
+COMMAND = "/usr/local/sbin/ipseckey"
+# Not secret, so it is kept apart from the secret files.
+POLICIES = "/etc/ipsecpolicies.json"
+MARK = "/var/lib/ipseckey/rotation-due"
+
+SYSTEMD = """\
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Managed by ipsec.manual.ipsec_boot.
+
+[Unit]
+Description=Manual IPsec security associations
+Documentation=man:ipseckey(8)
+@CONDITION@
+# Before any interface is configured. Not stopped at shutdown: what is still sent then needs the SAs too.
+DefaultDependencies=no
+RequiresMountsFor=@FILE@ @MARK@
+After=local-fs.target systemd-modules-load.service systemd-sysctl.service
+Before=network-pre.target
+Wants=network-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+TimeoutStartSec=60
+# A file that is wrong changes no SA, on start and on reload.
+ExecStart=@COMMAND@ -n --apply @WHAT@ @ROTATION_DUE@
+ExecReload=@COMMAND@ -n --apply @WHAT@
+ExecStop=@COMMAND@ -n --remove @WHAT@
+# The names of what was loaded, never keys.
+RuntimeDirectory=ipseckey
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=yes
+@STATE@
+UMask=0077
+
+# Netlink to change SAs, and root's own files to read. The kernel loads the modules that it lacks by itself.
+CapabilityBoundingSet=CAP_NET_ADMIN
+RestrictAddressFamilies=AF_NETLINK
+IPAddressDeny=any
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectProc=invisible
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+DevicePolicy=closed
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+OPENRC = """\
+#!/sbin/openrc-run
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Managed by ipsec.manual.ipsec_boot.
+# shellcheck shell=sh disable=SC2034
+
+description="Loads manual IPsec security associations before the network is up"
+description_reload="Brings the difference between file and kernel to the kernel"
+extra_started_commands="reload"
+program="@COMMAND@"
+file="@FILE@"
+policies="@POLICIES@"
+mark="@MARK@"
+
+depend() {
+    # Debian and Devuan have mountall and networking of SysV init in the place of localmount and net;
+    # what is needed but not there keeps a service from starting.
+    use localmount mountall
+    after modules kmod sysctl procps
+    before net networking
+    # What is still sent then needs the SAs too.
+    keyword -shutdown
+}
+
+# What went wrong goes to the console, and to the kernel's log, since nothing else keeps what is said at boot.
+ipseckey() {
+    messages=$("$program" "$@" 2>&1) && status=0 || status=$?
+    [ -z "$messages" ] || printf '\\n%s\\n' "$messages" | while IFS= read -r line; do
+        printf '%s\\n' "$line"
+        [ "$line" = "${line#ipseckey: }" ] || [ ! -w /dev/kmsg ] || printf '<4>%s\\n' "$line" >/dev/kmsg
+    done
+    return "$status"
+}
+
+start() {
+    [ -e "$file" ] || [ -n "$policies" ] || {
+        einfo "$file does not exist; nothing to load"
+        return 0
+    }
+    ebegin "Loading $file"
+    ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ${mark:+--rotation-due "$mark"}
+    eend $?
+}
+
+reload() {
+    ebegin "Bringing the changes of $file to the kernel"
+    ipseckey -n --apply "$file" ${policies:+--policies "$policies"}
+    eend $?
+}
+
+stop() {
+    [ -e "$file" ] || [ -e /run/ipseckey/loaded ] || return 0
+    ebegin "Removing the security associations of $file"
+    ipseckey -n --remove "$file" ${policies:+--policies "$policies"}
+    eend $?
+}
+"""
+
+SYSVINIT = """\
+#!/bin/sh
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Managed by ipsec.manual.ipsec_boot.
+
+### BEGIN INIT INFO
+# Provides:          ipseckeys
+# Required-Start:    $local_fs
+# Required-Stop:
+# Should-Start:      kmod procps
+# X-Start-Before:    $network networking ifupdown
+# Default-Start:     S
+# Default-Stop:
+# Short-Description: Manual IPsec security associations
+# Description:       Loads @FILE@ before the network is up.
+### END INIT INFO
+
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+program="@COMMAND@"
+file="@FILE@"
+policies="@POLICIES@"
+mark="@MARK@"
+
+# What went wrong goes to the caller, and to the kernel's log, since syslogd may not run yet.
+ipseckey() {
+    messages=$("$program" "$@" 2>&1) && status=0 || status=$?
+    [ -z "$messages" ] || printf '%s\\n' "$messages" | while IFS= read -r line; do
+        printf '%s\\n' "$line"
+        [ "$line" = "${line#ipseckey: }" ] || [ ! -w /dev/kmsg ] || printf '<4>%s\\n' "$line" >/dev/kmsg
+    done
+    return "$status"
+}
+
+[ -e "$file" ] || [ -e /run/ipseckey/loaded ] || [ "$1" = status ] || { [ -n "$policies" ] && [ "$1" != stop ]; } || {
+    echo "$file does not exist; nothing to do"
+    exit 0
+}
+case "$1" in
+    start) ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ${mark:+--rotation-due "$mark"} ;;
+    reload | restart | force-reload) ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ;;
+    stop) ipseckey -n --remove "$file" ${policies:+--policies "$policies"} ;;
+    status)
+        # As LSB has it: 0 runs, 3 does not.
+        ipseckey -n --compare "$file" ${policies:+--policies "$policies"} || exit 3
+        ;;
+    *)
+        echo "Usage: $0 start|stop|restart|reload|force-reload|status" >&2
+        exit 2
+        ;;
+esac
+"""
+
+_SAYS = (
+    re.compile(r"^ExecStart=\S+ -n --apply (?P<file>\S+)(?: --policies (?P<policies>\S+))?", re.M),
+    re.compile(r'^file="(?P<file>[^"]*)"\npolicies="(?P<policies>[^"]*)"', re.M),
+)
+
+
+def fill(text: str, file: str, with_policies: bool, ask_for_rotation: bool) -> bytes:
+    """The service that loads ``file``."""
+    words = {
+        "COMMAND": COMMAND,
+        "FILE": file,
+        "POLICIES": POLICIES if with_policies else "",
+        "MARK": MARK if ask_for_rotation else "",
+        "WHAT": f"{file} --policies {POLICIES}" if with_policies else file,
+        "ROTATION_DUE": f"--rotation-due {MARK}" if ask_for_rotation else "",
+        # Policies without SAs are loaded all the same, and the service fails then.
+        "CONDITION": "" if with_policies else f"ConditionPathExists={file}",
+        "STATE": "StateDirectory=ipseckey\nStateDirectoryMode=0700" if ask_for_rotation else "",
+    }
+    lines = re.sub("^@([A-Z_]+)@\n", lambda found: f"{words[found[1]]}\n" if words[found[1]] else "", text, flags=re.M)
+    filled = re.sub("@([A-Z_]+)@", lambda found: words[found[1]], lines)
+    return re.sub(" +$", "", filled, flags=re.M).encode("ascii")
+
+
+def says(text: str) -> tuple[str, str]:
+    """The file of SAs and the file of policies that a service loads; empty for none."""
+    for pattern in _SAYS:
+        found: re.Match[str] | None = pattern.search(text)
+        if found is not None:
+            return found["file"], found["policies"] or ""
+    return "", ""

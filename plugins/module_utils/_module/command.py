@@ -1,0 +1,207 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The work of ipseckey_command: the core, which came with the module, as one executable file.
+
+One file is replaced by one rename: no run meets half of an older version, and none of its files is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import os
+import pkgutil
+import stat
+import sys
+import tempfile
+import typing as t
+import zipfile
+
+from .._core.errors import InputError, IpsecError
+from .._core.program import command as _packed  # what it imports is packed with the module, and so what is installed
+from .._core.program.reference import completion, man_page
+from .result import Result
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+NAME = "ipseckey"
+USUAL_PYTHON = "/usr/bin/python3"
+PROGRAM = f"sbin/{NAME}"
+MANUAL = f"share/man/man8/{NAME}.8"
+COMPLETION = f"share/bash-completion/completions/{NAME}"
+# Directories that may have been made for these files, the deepest first; they go when they are empty.
+DIRECTORIES = ("share/man/man8", "share/bash-completion/completions", "share/bash-completion")
+_MAIN = f"import sys\n\nfrom {NAME}.program.command import main\n\nsys.exit(main())\n"
+_OLDEST = (1980, 1, 1, 0, 0, 0)
+
+
+PREFIX = "/usr/local"
+
+
+class File(t.NamedTuple):
+    """A file to install: its path, permission bits and content. ``trial`` are the words with which
+    it must run before it takes its place, if any.
+    """
+
+    path: str
+    mode: int
+    content: bytes
+    trial: tuple[str, ...] = ()
+
+
+def apply_program(module: AnsibleModule) -> Result:
+    """Install the command, its manual page and its completion, or remove them."""
+    params = module.params
+    wanted = files(params["prefix"], params["python"])
+    try:
+        return _install(module, wanted) if params["state"] == "present" else _remove(module, wanted, params["prefix"])
+    except OSError as exc:
+        raise IpsecError(
+            f"{exc.strerror}", exc.filename or params["prefix"], "Run as root (become: true), or choose another prefix."
+        ) from None
+
+
+def _python(given: str | None) -> str:
+    # What Ansible runs on may carry a version in its name, and go with the next release of the system.
+    python = given or (USUAL_PYTHON if os.path.exists(USUAL_PYTHON) else sys.executable)
+    if not python.startswith("/") or len(python) > 100 or not python.isprintable() or " " in python:
+        raise InputError(
+            "this is no path that the first line of a program can name",
+            "python",
+            "Give an absolute path without blanks.",
+        )
+    return python
+
+
+def files(prefix: str = PREFIX, python: str | None = None) -> list[File]:
+    """The command, its manual page and its completion. Without ``python``, on the usual one of the host."""
+
+    def path(name: str) -> str:
+        return os.path.join(prefix, name)
+
+    return [
+        File(path(PROGRAM), 0o755, program(_python(python)), ("--help",)),
+        File(path(MANUAL), 0o644, man_page().encode("ascii")),
+        File(path(COMPLETION), 0o644, completion().encode("ascii")),
+    ]
+
+
+def program(python: str) -> bytes:
+    """The command as one file: a line that names the interpreter, without paths of the user's, and
+    a ZIP archive. The same for the same core.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in [("__main__.py", _MAIN), *sources()]:
+            archive.writestr(zipfile.ZipInfo(name, _OLDEST), text)
+    return f"#!{python} -I\n".encode("ascii") + buffer.getvalue()
+
+
+def sources() -> list[tuple[str, str]]:
+    """The files of the core, by their names in the archive."""
+    package = _packed.__name__.rsplit(".", 2)[0]
+    folder = sys.modules[package].__path__
+    found = {}
+    for name, is_package in [
+        (package, True),
+        *((row.name, row.ispkg) for row in pkgutil.walk_packages(folder, f"{package}.")),
+    ]:
+        spec = importlib.util.find_spec(name)
+        text = spec.loader.get_source(name) if spec is not None and spec.loader is not None else None  # type: ignore[attr-defined]
+        if text is None:
+            raise IpsecError("the source of this part of the module is not there", name)
+        found[NAME + name[len(package) :].replace(".", "/") + ("/__init__.py" if is_package else ".py")] = text
+    return sorted(found.items())
+
+
+def _install(module: AnsibleModule, wanted: t.Sequence[File]) -> Result:
+    missing = [file for file in wanted if not is_there(file)]
+    before = digests(missing, held)
+    if not module.check_mode:
+        for file in missing:
+            put(module, file)
+    return _result(module, wanted, missing, before, digests(missing, lambda file: file.content))
+
+
+def _remove(module: AnsibleModule, wanted: t.Sequence[File], prefix: str) -> Result:
+    there = [file for file in wanted if os.path.lexists(file.path)]
+    before = digests(there, held)
+    if not module.check_mode:
+        take_away(there, prefix)
+    return _result(module, wanted, there, before, "")
+
+
+def take_away(there: t.Sequence[File], prefix: str = PREFIX) -> None:
+    """Remove files of the command that are there, and the directories that may have been made for them."""
+    for file in there:
+        os.unlink(file.path)
+    if there:
+        for directory in DIRECTORIES:
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(prefix, directory))
+
+
+def is_there(file: File) -> bool:
+    """Whether the file is as it should be, and no link to such a one."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.lstat(file.path)
+        return (
+            stat.S_ISREG(found.st_mode)
+            and stat.S_IMODE(found.st_mode) == file.mode
+            and found.st_uid == os.geteuid()
+            and held(file) == file.content
+        )
+    return False
+
+
+def held(file: File) -> bytes | None:
+    """What stands at the file's path."""
+    try:
+        with open(file.path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def put(module: AnsibleModule, file: File) -> None:
+    """Write beside the place, see whether a program starts, and move it there."""
+    os.makedirs(os.path.dirname(file.path), mode=0o755, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{NAME}.", suffix=".tmp", dir=os.path.dirname(file.path))
+    try:
+        with open(descriptor, "wb") as stream:
+            os.fchmod(descriptor, file.mode)
+            stream.write(file.content)
+            stream.flush()
+            os.fsync(descriptor)
+        if file.trial:
+            status, dummy, err = module.run_command([temporary, *file.trial])
+            if status:
+                reason = err.strip().splitlines()[-1] if err.strip() else f"exit status {status}"
+                raise IpsecError(
+                    f"the command does not start: {reason}", file.path, "Name a Python of 3.8 or later in python."
+                )
+        os.replace(temporary, file.path)
+        module.set_default_selinux_context(file.path, False)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def digests(there: t.Sequence[File], content: t.Callable[[File], bytes | None]) -> str:
+    """One line a file that is there, for a difference: path and digest."""
+    found = [(file.path, content(file)) for file in there]
+    return "".join(f"{path} sha256:{hashlib.sha256(data).hexdigest()}\n" for path, data in found if data is not None)
+
+
+def _result(
+    module: AnsibleModule, wanted: t.Sequence[File], changed: t.Sequence[File], before: str, after: str
+) -> Result:
+    result: Result = {"changed": bool(changed), "path": wanted[0].path, "files": [file.path for file in changed]}
+    if module._diff:
+        result["diff"] = {"before": before, "after": after}
+    return result

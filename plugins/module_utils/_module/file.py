@@ -1,0 +1,219 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The work of ipseckeys_file: the protected file that holds SAs with their keys."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
+from .._core.files import protected
+from .._core.sa import model
+from .._core.sa.model import SecurityAssociation
+from .._core.sa.plan import PEERS, Pair, digest, pair
+from .._core.specs import DEFAULT_PATH
+from .._core.text import language
+from .clock import Deadline
+from .result import Result, diff
+from .secrets import take_digest_key
+from .text import Text, parse, read_file, read_text
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+COMMENT = "Managed by ipsec.manual.ipseckeys_file. Holds secret keys: mode 0600, owner root."
+
+
+def apply_file(module: AnsibleModule) -> Result:
+    """Make the file hold the SAs it should, or remove it."""
+    deadline, digest_key = Deadline(module.params["deadline"]), take_digest_key(module)
+    return _remove(module, deadline) if module.params["state"] == "absent" else _write(module, deadline, digest_key)
+
+
+def _write(module: AnsibleModule, deadline: Deadline, digest_key: bytes) -> Result:
+    params = module.params
+    if params["others"]:
+        raise InputError("further files can be removed only", "others", "Use it with state absent.")
+    path: str = params["path"]
+    text = read_text(module, allow_counter_mode=params["omit_counter_mode"])
+    text.warn(module)
+    gone = (
+        {model.identity(sa) for sa in read_file(module, params["remove_src"], allow_counter_mode=True).sas}
+        if params["remove_src"]
+        else set()
+    )
+    there = protected.writable(path)
+    sas: tuple[SecurityAssociation, ...] = ()
+
+    def change(old: bytes | None) -> bytes:
+        nonlocal sas
+        sas = _contents(module, text, old, gone)
+        return language.render(sas, comment=COMMENT, target=params["target"]).encode("utf-8")
+
+    if module.check_mode:
+        old = protected.read(path) if there.exists else None
+        new = change(old)
+    else:
+        old, new = protected.update(path, change, deadline.check)
+
+    result: Result = {
+        "changed": new != old,
+        "path": path,
+        "mode": f"{protected.FILE_MODE:04o}",
+        "owner": "root",
+        "sas": len(sas),
+    }
+    result["digest"] = digest(sas, digest_key)
+    if module._diff:
+        result["diff"] = _diff(path, _sas_of(module, path, old), sas, old is not None and new != old)
+    return result
+
+
+def _remove(module: AnsibleModule, deadline: Deadline) -> Result:
+    path: str = module.params["path"]
+    there = {name: protected.removable(name) for name in (path, *module.params["others"])}
+    result: Result = {"changed": any(there.values()), "path": path, "sas": 0, "digest": {}}
+    if module._diff:
+        gone = [sa for name, found in there.items() if found for sa in _sas_of(module, name, _read_if_fit(name))]
+        result["diff"] = diff(", ".join(there), gone, ())
+    if not module.check_mode:
+        removed = [protected.remove(name, deadline.check) for name in there]
+        result["changed"] = any(removed)
+    return result
+
+
+def _read_if_fit(path: str) -> bytes:
+    # A file that is not as safe as it must be can still be removed.
+    try:
+        return protected.read(path)
+    except ProtectedFileError:
+        return b""
+
+
+def _diff(
+    path: str, before: t.Sequence[SecurityAssociation], after: t.Sequence[SecurityAssociation], rewritten: bool
+) -> Result:
+    """The difference of what a file says; where it says the same in other words, that it does."""
+    shown = diff(path, before, after)
+    if rewritten and shown["before"] == shown["after"]:
+        shown["before"] = "# the same SAs in another form\n" + shown["before"]
+        shown["after"] = "# in the form that ipseckeys_file writes\n" + shown["after"]
+    return shown
+
+
+def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[SecurityAssociation]:
+    """What a file held before, for the difference; nothing where it is no valid text, since it will
+    not be one for long.
+    """
+    try:
+        return parse(module, data or b"", path, allow_counter_mode=True).sas
+    except IpsecError:
+        return ()
+
+
+def _contents(
+    module: AnsibleModule, text: Text, old: bytes | None, gone: t.AbstractSet[model.Identity]
+) -> tuple[SecurityAssociation, ...]:
+    """The SAs that the file shall hold, where it holds ``old`` now and ``gone`` go out of it;
+    refuses those it must not hold.
+    """
+    params = module.params
+    sas = text.sas
+    places = {model.identity(sa): place for sa, place in text.placed()}
+    if params["scope"] == PEERS and old is not None:
+        held = parse(module, old, params["path"], allow_counter_mode=params["omit_counter_mode"])
+        places = {**{model.identity(sa): place for sa, place in held.placed()}, **places}
+        sas = _merged([sa for sa in held.sas if model.identity(sa) not in gone], sas)
+    if params["omit_counter_mode"]:
+        sas = tuple(sa for sa in sas if not model.is_counter_mode(sa))
+    raise_all(
+        [
+            *model.set_problems(sas),
+            *_boot_problems(params["path"], sas, places),
+            *_unsayable(sas, params["target"], places),
+        ]
+    )
+    arriving = set(text.sas)
+    raise_all(_open_problems(params["policies_file"], [sa for sa in sas if sa in arriving]))
+    return sas
+
+
+def _merged(
+    old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation]
+) -> tuple[SecurityAssociation, ...]:
+    """``new``, and of ``old`` what is between other addresses.
+
+    New SAs stand where old ones between the same addresses stood, and else at the end, so that two
+    texts for one file never change places."""
+    arriving: dict[Pair, list[SecurityAssociation]] = {}
+    for sa in reversed(new):
+        arriving.setdefault(pair(sa), []).append(sa)
+    found = []
+    for sa in old:
+        between = pair(sa)
+        if between not in arriving:
+            found.append(sa)
+        elif arriving[between]:
+            found.append(arriving[between].pop())
+    left = {model.identity(sa) for rest in arriving.values() for sa in rest}
+    return (*found, *(sa for sa in new if model.identity(sa) in left))
+
+
+def _boot_problems(
+    path: str, sas: t.Iterable[SecurityAssociation], places: t.Mapping[model.Identity, str]
+) -> list[IpsecError]:
+    """A counter-mode key that is loaded again after a reboot runs through the same nonces twice
+    (RFC 8221 section 3).
+    """
+    if re.sub("/+", "/", path) != DEFAULT_PATH:
+        return []
+    return [
+        InputError(
+            f"{sa.encryption} with a static key must not stand in a file that is loaded at boot",
+            places[model.identity(sa)],
+            "Use aes-cbc with hmac-sha256, or keep these SAs in a file of another name.",
+        )
+        for sa in sas
+        if model.is_counter_mode(sa)
+    ]
+
+
+def _open_problems(policies_file: str | None, sas: t.Sequence[SecurityAssociation]) -> list[IpsecError]:
+    """SAs that would be loaded at boot without a policy that has packets use them. Nothing where no
+    policies are loaded then.
+    """
+    if not policies_file or not protected.status(policies_file, protected.PUBLIC).exists:
+        return []
+    # Only here, since a system of another kind has no such file and cannot import this.
+    from .._core.sadb import open_sadb
+    from .._core.spd.guarding import between, uncovered
+    from .._core.spd.text import parse as parse_policies
+
+    policies = parse_policies(protected.read(policies_file, kind=protected.PUBLIC), policies_file)[0]
+    found = uncovered(sas, policies, open_sadb().local_addresses())
+    if not found:
+        return []
+    return [
+        IpsecError(
+            f"this host loads policies at boot from {policies_file}; none of them uses the SAs between"
+            f" {between(found)}, so after a reboot their traffic would leave unencrypted",
+            "",
+            "Run with rotate_policies and rotate_boot, or add the policy to boot_policies. Nothing was written.",
+        )
+    ]
+
+
+def _unsayable(
+    sas: t.Iterable[SecurityAssociation], target: str, places: t.Mapping[model.Identity, str]
+) -> list[IpsecError]:
+    """What the system that will read the file has no words for. In which words the SAs came does
+    not matter, since the file is written anew.
+    """
+    return [
+        InputError(problem.message, f"{places[model.identity(sa)]}, {problem.place}", problem.hint)
+        for sa in sas
+        for problem in language.refusals(sa, target)
+    ]

@@ -1,0 +1,108 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The work of ipsec_policy and ipsec_policy_info: entries of the SPD, which say what traffic must go through SAs."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._core.errors import InputError
+from .._core.sa.model import mark_text
+from .._core.spd import kernel
+from .._core.spd.kernel import Policy, PolicyEntry, PolicyOperation, Spd
+from .._core.spd.text import Doubts, read_policies, read_policy, template_view, view
+from .._core.specs import POLICY
+from .._core.text.mapping import Reader
+from .result import Result, warn
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+def apply_policies(module: AnsibleModule) -> Result:
+    """Bring policies into the SPD, or out of it, all or none."""
+    doubts: Doubts = []
+    wanted = _wanted(module.params, doubts)
+    warn(module, doubts)
+    if module.params["state"] == kernel.PRESENT:
+        warn(module, ((text, kernel.label(policy)) for policy in wanted for text in kernel.warnings(policy)))
+    database = Spd()
+    operations = kernel.plan(wanted, database.dump(), module.params["state"])
+    if operations and not module.check_mode:
+        database.apply(operations)
+    result: Result = {"changed": bool(operations), "operations": [str(operation) for operation in operations]}
+    if module._diff:
+        result["diff"] = _diff(operations)
+    return result
+
+
+def policy_info(module: AnsibleModule) -> Result:
+    """The policies there are."""
+    direction = module.params["direction"]
+    return {
+        "changed": False,
+        "policies": [_observed(entry) for entry in Spd().dump() if direction in (None, entry.policy.direction)],
+    }
+
+
+def _wanted(params: t.Mapping[str, t.Any], doubts: Doubts) -> tuple[Policy, ...]:
+    """The policies of the options, checked each alone and together; raises everything that is wrong with them.
+
+    Adds to ``doubts`` what can be read in two ways, with its place.
+    """
+    reader = Reader()
+    several = params["policies"] is not None
+    beside = [name for name, spec in POLICY.items() if several and params[name] != spec.get("default")]
+    if beside:
+        reader.problems.append(
+            InputError(
+                f"{', '.join(beside)} would say nothing beside it", "policies", "Write this into each of the policies."
+            )
+        )
+    policies: tuple[Policy, ...] = ()
+    with reader.noting():
+        policies = (
+            read_policies(params["policies"], "policies", doubts)
+            if several
+            else (read_policy({name: params[name] for name in POLICY}, "", doubts),)
+        )
+    reader.finish()
+    return policies
+
+
+def _diff(operations: t.Iterable[PolicyOperation]) -> Result:
+    operations = list(operations)
+    return {
+        "before_header": "SPD",
+        "after_header": "SPD",
+        "before": "".join(f"{_line(step.old)}\n" for step in operations if step.old is not None),
+        "after": "".join(f"{_line(step.new)}\n" for step in operations if step.new is not None),
+    }
+
+
+def _line(policy: Policy) -> str:
+    """A policy on one line, its templates in order."""
+    words = [kernel.label(policy), policy.action, f"priority {policy.priority}"]
+    words += [f"mark {mark_text(policy.mark)}"] if policy.mark is not None else []
+    words += [f"if_id {policy.if_id}"] if policy.if_id else []
+    for template in policy.templates:
+        told = template_view(template)
+        ends = f" {told['source'] or 'any'} > {told['destination'] or 'any'}" if template.mode == "tunnel" else ""
+        words.append(
+            f"{template.protocol} {template.mode}{ends} reqid {template.reqid} spi {told['spi'] or 'any'}"
+            f" {template.level}"
+        )
+    return ", ".join((*words, *policy.extra))
+
+
+def _observed(entry: PolicyEntry) -> Result:
+    return {
+        **view(entry.policy),
+        "index": entry.number,
+        "add_time": entry.add_time,
+        "use_time": entry.use_time,
+        "complete": entry.complete,
+        "flags": list(entry.policy.extra),
+    }

@@ -1,0 +1,206 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The work of ipsec_preflight: whether a host is fit for its part in a rotation. Changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+from .._core.errors import InputError, IpsecError, SadbError, raise_all
+from .._core.files import protected
+from .._core.sa import keys, model
+from .._core.sa.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
+from .._core.sa.model import SecurityAssociation, format_address
+from .._core.sa.plan import differences, digest
+from .._core.sadb import Sadb, open_sadb
+from .._core.text.mapping import Reader, read_address
+from .held import held
+from .result import KEYS_HIDDEN, Result
+from .secrets import take_digest_key
+from .text import read_file
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+# RFC 5737 and RFC 3849: addresses of no host, for SAs that are asked about and never added.
+_SAMPLES = {
+    4: (bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])),
+    16: (bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02")),
+}
+
+# What a rotation keeps beside the protected file while it runs.
+LEFTOVERS = (".next", ".previous", ".replaced")
+
+
+def preflight(module: AnsibleModule) -> Result:
+    """Everything that would stop a rotation here, as one error; what the controller needs to know,
+    where nothing would.
+    """
+    params = module.params
+    reader = Reader()
+    result: Result = {"changed": False}
+    digest_key = b""
+    with reader.noting():
+        digest_key = take_digest_key(module)
+
+    places = {f"addresses[{index}]": text for index, text in enumerate(params["addresses"])}
+    endpoints = {place: reader.read(read_address, text, place, b"") for place, text in places.items()}
+    families = sorted({len(address) for address in endpoints.values() if address} or {4})
+    samples: list[SecurityAssociation] = []
+    for index, given in enumerate(params["associations"]):
+        with reader.noting():
+            samples += _samples(given, families, f"associations[{index}]", params["allow_static_counter_mode"])
+    stored: tuple[SecurityAssociation, ...] = ()
+    with reader.noting():
+        stored = _stored(module, params["path"])
+        result["leftovers"] = [
+            path for path in (params["path"] + suffix for suffix in LEFTOVERS) if protected.status(path).exists
+        ]
+    result["file"] = {"path": params["path"], "sas": len(stored), "digest": digest(stored, digest_key)}
+    with reader.noting():
+        sadb = open_sadb(params["backend"])
+        with reader.noting():
+            _ask_kernel(sadb, samples)
+        with reader.noting():
+            _check_addresses(sadb, endpoints)
+        result.update(_observed(module, sadb, stored, digest_key))
+        if result["keys_hidden"]:
+            _check_way_back(result["held"], params["expected"], endpoints.values())
+    reader.finish()
+    # The last, so that little time passes until the controller has it.
+    return {**result, "epoch": time.time()}
+
+
+def _stored(module: AnsibleModule, path: str) -> tuple[SecurityAssociation, ...]:
+    """The SAs of the protected file; none where it does not exist yet."""
+    there = protected.status(path)
+    raise_all(there.problems)
+    return read_file(module, path).sas if there.exists else ()
+
+
+def _samples(
+    given: t.Mapping[str, t.Any], families: t.Iterable[int], place: str, allow_static_counter_mode: bool
+) -> list[SecurityAssociation]:
+    """An SA with random keys for each address family, checked."""
+    cipher = (
+        find(ENCRYPTION, given["encryption_algorithm"], f"{place}.encryption_algorithm")
+        if given["encryption_algorithm"]
+        else None
+    )
+    integrity = (
+        find(AUTHENTICATION, given["authentication_algorithm"], f"{place}.authentication_algorithm")
+        if given["authentication_algorithm"]
+        else None
+    )
+    found = []
+    for family in sorted(families):
+        source, destination = _SAMPLES[family]
+        sa = model.build(
+            given["protocol"],
+            model.SPI_MIN,
+            destination,
+            source,
+            cipher.name if cipher is not None else "",
+            integrity.name if integrity is not None else "",
+            given["icv_bits"] or 0,
+            mode=given["mode"],
+            encryption_key=_key(cipher, given["encryption_bits"], f"{place}.encryption_bits"),
+            authentication_key=_key(integrity, None, place),
+            replay_window=given["replay_window"],
+            esn=given["esn"],
+        )
+        raise_all(
+            [
+                InputError(problem.message, f"{place}.{problem.place}", problem.hint)
+                for problem in model.problems(sa, allow_static_counter_mode)
+            ]
+        )
+        found.append(sa)
+    return found
+
+
+def _key(algorithm: Algorithm | None, bits: int | None, place: str) -> bytes:
+    if algorithm is None or not algorithm.key_bits:
+        return b""
+    try:
+        return keys.generate(algorithm, bits)
+    except InputError as exc:
+        raise InputError(exc.message, place, exc.hint) from None
+
+
+def _ask_kernel(sadb: Sadb, samples: t.Sequence[SecurityAssociation]) -> None:
+    raise_all([*(problem for sa in samples for problem in sadb.refusals(sa)), *sadb.preflight(samples)])
+
+
+def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAssociation], digest_key: bytes) -> Result:
+    entries = sadb.dump()
+    keys_hidden = sadb.keys_hidden()
+    if keys_hidden:
+        module.warn(KEYS_HIDDEN)
+    installed = [entry.sa for entry in entries if not entry.larval]
+    # Nobody draws the SPIs below: 0 of a reservation without one yet, and 1 to 255, which are reserved.
+    spis = {sa.spi for sa in (*(entry.sa for entry in entries), *stored) if sa.spi >= model.SPI_MIN}
+    return {
+        "backend": sadb.name,
+        "keys_hidden": keys_hidden,
+        "held": held(_with_keys_of((*stored, *_staged(module)), installed) if keys_hidden else installed, digest_key),
+        "spis": [f"0x{spi:08x}" for spi in sorted(spis)],
+    }
+
+
+def _staged(module: AnsibleModule) -> tuple[SecurityAssociation, ...]:
+    """The SAs that a broken rotation left staged, and may have installed; none where they cannot be
+    read, which the next rotation replaces.
+    """
+    with contextlib.suppress(IpsecError):
+        return read_file(module, module.params["path"] + LEFTOVERS[0], allow_counter_mode=True).sas
+    return ()
+
+
+def _check_way_back(present: t.Mapping[str, str], expected: t.Mapping[str, str], endpoints: t.Iterable[bytes]) -> None:
+    """Refuse where the host would have to change SAs whose keys the kernel hides. ``present`` and
+    ``expected`` are as `held` gives them.
+    """
+    mine = {format_address(address) for address in endpoints if address}
+    wanted = {name: value for name, value in expected.items() if mine.intersection(name.partition("#")[0].split("|"))}
+    if all(present.get(name) == value for name, value in wanted.items()):
+        return
+    pairs = sorted({" and ".join(name.partition("#")[0].split("|")) for name in wanted if name in present})
+    if pairs:
+        raise SadbError(
+            f"this kernel hides the keys of SAs (lockdown), so those between {', and between '.join(pairs)} could not"
+            " be brought back if the change failed",
+            "SADB",
+            "Remove them first, on all their hosts, with ipsec.manual.ipsec_sadb and state: flushed, while no traffic"
+            " needs them.",
+        )
+
+
+def _with_keys_of(
+    stored: t.Sequence[SecurityAssociation], installed: t.Sequence[SecurityAssociation]
+) -> list[SecurityAssociation]:
+    """The installed SAs, where the kernel hides their keys: what is in all else as it is stored is
+    taken for the stored one.
+    """
+    known = {model.identity(sa): sa for sa in stored}
+    return [
+        wanted if wanted is not None and not differences(wanted, sa, keys_hidden=True) else sa
+        for sa in installed
+        for wanted in [known.get(model.identity(sa))]
+    ]
+
+
+def _check_addresses(sadb: Sadb, endpoints: t.Mapping[str, bytes]) -> None:
+    local = sadb.local_addresses()
+    fix = f"Configure it, or correct the connection. This host has {', '.join(sorted(map(format_address, local)))}."
+    raise_all(
+        [
+            InputError(f"{format_address(address)} is no address of this host", place, fix)
+            for place, address in endpoints.items()
+            if address and address not in local
+        ]
+    )

@@ -1,0 +1,328 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The work of ipsec_sadb: a set of SAs against the SADB."""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+
+from .._core.errors import InputError, SadbError, raise_all
+from .._core.files import protected
+from .._core.sa.model import (
+    OUTBOUND,
+    PROTOCOLS,
+    Entry,
+    SecurityAssociation,
+    format_address,
+    identity,
+    label,
+    pack_address,
+    problems,
+    set_problems,
+    unsayable,
+)
+from .._core.sa.plan import (
+    ADD,
+    DELETE,
+    EXACT,
+    FLUSHED,
+    PEERS,
+    PRESENT,
+    REPLACE,
+    Pair,
+    Plan,
+    digest,
+    direction_of,
+    in_scope,
+    pair,
+    plan,
+)
+from .._core.sadb import Sadb, open_sadb
+from .._core.text import language
+from .clock import Deadline, check_instant, wait_until
+from .result import KEYS_HIDDEN, Result, sadb_diff
+from .secrets import take_digest_key
+from .text import read_file, read_text
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+# Seconds before the instant at which the backup is reread; twice the time of the first reading, if that is more.
+SHORTEST_LEAD = 1.0
+# Packets that an SA may send between that and its end: some seconds at the highest rates, and a
+# thousandth of the numbers an SA has.
+SEQUENCE_MARGIN = 1 << 22
+
+
+def apply_sadb(module: AnsibleModule) -> Result:
+    """Make the SADB what the text says, within the scope."""
+    params = module.params
+    check_instant(params["at"])
+    deadline, digest_key = Deadline(params["deadline"], params["at"]), take_digest_key(module)
+    adding = params["state"] in (PRESENT, EXACT)
+    _check_labels(params)
+    if params["ignore_missing"] and params["src"] and not protected.status(params["src"]).exists:
+        return {**_result(open_sadb(params["backend"]).name, Plan((), 0, 0)), "missing": True}
+    text = read_text(module, allow_counter_mode=not adding)
+    scope_sas = read_file(module, params["scope_src"], allow_counter_mode=True).sas if params["scope_src"] else ()
+    _check_source(params)
+    _check_scope(params, text.sas, scope_sas)
+    text = text.without(_left(params))
+    _check_backup(params)
+
+    sadb = open_sadb(params["backend"])
+    if adding:
+        raise_all([problem for sa, place in text.placed() for problem in _refusals(sadb, sa, place)])
+        text.warn(module)
+    began = time.monotonic()
+    view = _look(sadb, params, text.sas, scope_sas)
+    if view.keys_hidden and adding:
+        module.warn(KEYS_HIDDEN)
+
+    changing = bool(view.steps.operations) and not module.check_mode
+    if changing:
+        _save(params, view, deadline)
+        if wait_until(params["at"], max(SHORTEST_LEAD, 2 * (time.monotonic() - began))):
+            view = _look(sadb, params, text.sas, scope_sas)
+            _save(params, view, deadline)
+            wait_until(params["at"])
+        deadline.check()
+        sadb.apply(view.steps.operations)
+
+    result = _result(sadb.name, view.steps)
+    if params["ignore_missing"]:
+        result["missing"] = False
+    if adding:
+        told = (
+            text.sas
+            if view.keys_hidden or module.check_mode
+            else _held(text.sas, sadb.dump() if changing else view.actual)
+        )
+        result["digest"] = digest(told, digest_key)
+    if module._diff:
+        result["diff"] = sadb_diff(view.steps.operations)
+    return result
+
+
+class _View(t.NamedTuple):
+    """What is in the SADB, what to do about it, and the backup as text, empty if none is requested."""
+
+    actual: t.Sequence[Entry]
+    keys_hidden: bool
+    steps: Plan
+    saved: bytes
+
+
+def _look(
+    sadb: Sadb,
+    params: t.Mapping[str, t.Any],
+    sas: t.Sequence[SecurityAssociation],
+    scope_sas: t.Sequence[SecurityAssociation],
+) -> _View:
+    left = _left(params)
+    actual = [entry for entry in sadb.dump() if not (left and pair(entry.sa) in left)]
+    keys_hidden = bool(actual) and sadb.keys_hidden()
+    local = sadb.local_addresses()
+    steps = plan(
+        sas,
+        actual,
+        params["state"],
+        scope=params["scope"],
+        direction=params["direction"],
+        local=local,
+        protocols=params["protocols"],
+        scope_sas=scope_sas,
+        keys_hidden=keys_hidden,
+        tells_directions=bool(actual) and sadb.tells_directions(),
+    )
+    saved = (
+        _backup(sadb, params, steps, actual, (*sas, *scope_sas), keys_hidden, local)
+        if steps.operations and params["backup"]
+        else b""
+    )
+    return _View(actual, keys_hidden, steps, saved)
+
+
+def _save(params: t.Mapping[str, t.Any], view: _View, deadline: Deadline) -> None:
+    if params["backup"] and view.steps.operations:
+        protected.write(params["backup"], view.saved, deadline.check)
+
+
+def _check_scope(
+    params: t.Mapping[str, t.Any], sas: t.Sequence[SecurityAssociation], scope_sas: t.Sequence[SecurityAssociation]
+) -> None:
+    if sas or scope_sas:
+        return
+    if params["state"] == EXACT:
+        raise InputError(
+            "the text holds no SA",
+            "src" if params["src"] else "content",
+            "Use state flushed to remove SAs, or name the scope with scope_src.",
+        )
+    if params["state"] == FLUSHED and params["scope"] == PEERS:
+        raise InputError(
+            "nothing names the peers", "scope", "Give content, src or scope_src, or choose scope protocol or all."
+        )
+    if params["state"] == FLUSHED and params["scope"] != PEERS and params["scope"] != "all" and not params["protocols"]:
+        raise InputError("nothing names a protocol", "protocols", "Give protocols, content or src.")
+
+
+def _check_backup(params: t.Mapping[str, t.Any]) -> None:
+    """Refuse a backup that could not be written, or that would take the place of what is to be read."""
+    if not params["backup"]:
+        return
+    for other in ("src", "scope_src"):
+        if params[other] and re.sub("/+", "/", params[other]) == re.sub("/+", "/", params["backup"]):
+            raise InputError(f"this is the file of {other}, which it would overwrite", "backup", "Name another file.")
+    protected.writable(params["backup"])
+
+
+def _refusals(sadb: Sadb, sa: SecurityAssociation, place: str) -> list[InputError]:
+    return [InputError(problem.message, f"{place}, {problem.place}", problem.hint) for problem in sadb.refusals(sa)]
+
+
+def _backup(
+    sadb: Sadb,
+    params: t.Mapping[str, t.Any],
+    steps: Plan,
+    actual: t.Sequence[Entry],
+    ours: t.Sequence[SecurityAssociation],
+    keys_hidden: bool,
+    local: t.AbstractSet[bytes],
+) -> bytes:
+    """The SAs in scope, and all that go, as text with their sequence numbers, so that they can come back as they were.
+
+    Raises what would keep this module from reading the text: a way back that is no way is worse
+    than none. Counter modes are no reason: somebody chose them when they were installed, and they
+    come back with the sequence numbers that were read here."""
+    touched = {*in_scope([entry.sa for entry in actual if not entry.larval], ours, params["scope"])}
+    touched.update(step.old.sa for step in steps.operations if step.old is not None and not step.old.larval)
+    sas = [_with_counter(sadb, entry, local) for entry in actual if entry.sa in touched and not entry.larval]
+    if sas and keys_hidden:
+        raise SadbError(
+            "this kernel hides the keys of SAs (lockdown), so they cannot be backed up",
+            "backup",
+            "Leave backup away and keep the old file.",
+        )
+    unfit = [
+        InputError(f"the language has no word for what it has: {unsayable(sa)}", label(sa), _remedy(sa))
+        for sa in sas
+        if unsayable(sa)
+    ]
+    unfit += [
+        InputError(problem.message, label(sa), _remedy(sa))
+        for sa in sas
+        if not unsayable(sa)
+        for problem in problems(sa, allow_static_counter_mode=True)
+    ]
+    raise_all(
+        [
+            *unfit,
+            *(
+                InputError(problem.message, problem.place, _REMEDY.format("ipsec.manual.ipsec_sa"))
+                for problem in set_problems(sas)
+            ),
+        ]
+    )
+    comment = "The SAs that ipsec.manual.ipsec_sadb found before it changed them."
+    if params["backup_label"]:
+        comment += f"\n{_LABEL}{params['backup_label']}"
+    return language.render(sas, comment=comment).encode("utf-8")
+
+
+_LABEL = "Label: "
+_LONGEST_LABEL = 100_000
+
+
+def _check_labels(params: t.Mapping[str, t.Any]) -> None:
+    """Refuse labels that would not fit into one line of a comment, and those without their option."""
+    for option, needed in (("backup_label", "backup"), ("src_label", "src")):
+        label_given = params[option]
+        if label_given is None:
+            continue
+        if not label_given.isprintable() or not 0 < len(label_given) <= _LONGEST_LABEL:
+            raise InputError("this is no label", option, f"Use printable characters, at most {_LONGEST_LABEL}.")
+        if not params[needed]:
+            raise InputError(f"a label goes with {needed}", option, f"Give {needed} too, or leave the label away.")
+
+
+def _left(params: t.Mapping[str, t.Any]) -> set[Pair]:
+    """The pairs of addresses whose SAs are left alone."""
+    found = set()
+    for index, text in enumerate(params["leave"]):
+        place = f"leave[{index}]"
+        one, between, other = text.partition("|")
+        if not between:
+            raise InputError("two addresses are wanted", place, "Write them with a bar between: 192.0.2.1|192.0.2.2.")
+        first, second = sorted((pack_address(one, place), pack_address(other, place)))
+        found.add((first, second))
+    return found
+
+
+def _check_source(params: t.Mapping[str, t.Any]) -> None:
+    """Refuse a backup that belongs to another change."""
+    if params["src_label"] is None:
+        return
+    lines = protected.read(params["src"]).decode("utf-8", "replace").splitlines()
+    found = next((line[len(f"# {_LABEL}") :] for line in lines[:2] if line.startswith(f"# {_LABEL}")), "")
+    if found != params["src_label"]:
+        raise InputError(
+            f"the file is a way back from {found or 'something that it does not name'}, not from {params['src_label']}",
+            params["src"],
+            "Run the rotation of all that it names again. Where that has other keys by now, an older change left the"
+            " file: remove it.",
+        )
+
+
+_REMEDY = "It is installed and could not be brought back. Remove it with {}, or leave backup away."
+
+
+def _remedy(sa: SecurityAssociation) -> str:
+    """What to do about an SA that a backup could not hold."""
+    if sa.protocol in PROTOCOLS and sa.spi:
+        return _REMEDY.format("ipsec.manual.ipsec_sa")
+    mark = f" mark 0x{sa.mark.value:x} mask 0x{sa.mark.mask:x}" if sa.mark is not None else ""
+    addresses = f"src {format_address(sa.source)} dst {format_address(sa.destination)}"
+    return _REMEDY.format(f"the command: ip xfrm state delete {addresses} proto {sa.protocol} spi 0x{sa.spi:x}{mark}")
+
+
+def _with_counter(sadb: Sadb, entry: Entry, local: t.AbstractSet[bytes]) -> SecurityAssociation:
+    """The SA with its sequence number, where the kernel takes one back; that of an outbound one with a margin.
+
+    The number moves on until the SA goes. Peers drop packets with a number they have seen as replays, and counter
+    modes must not use one twice; a leap forward is harmless (RFC 4303 section 3.4.3). An inbound SA gets
+    none, since it would take new packets for old ones.
+    """
+    last = max(entry.counters.sequence_out, entry.counters.sequence_in)
+    left = (1 << (64 if entry.sa.esn else 32)) - 1 - last
+    margin = min(SEQUENCE_MARGIN, left // 2) if direction_of(entry.sa, local) == OUTBOUND else 0
+    for start in filter(None, (last + margin, last)):
+        counted = entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, ("replay_value", str(start))))))
+        if not any(problem.place == "replay_value" for problem in sadb.refusals(counted)):
+            return counted
+    return entry.sa
+
+
+def _held(wanted: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry]) -> list[SecurityAssociation]:
+    identities = set(map(identity, wanted))
+    return [entry.sa for entry in actual if identity(entry.sa) in identities]
+
+
+def _result(backend: str, steps: Plan) -> Result:
+    return {
+        "changed": bool(steps.operations),
+        "operations": [str(step) for step in steps.operations],
+        "counts": {
+            "added": steps.count(ADD),
+            "replaced": steps.count(REPLACE),
+            "deleted": steps.count(DELETE),
+            "unchanged": steps.unchanged,
+            "foreign": steps.foreign,
+        },
+        "backend": backend,
+    }

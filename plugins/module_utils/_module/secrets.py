@@ -1,0 +1,80 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Telling Ansible what it must never show. Modules and lookups use the same; results carry no key even so."""
+
+from __future__ import annotations
+
+import binascii
+import typing as t
+
+from .._core.sa.algorithms import Algorithm
+from .._core.sa.keys import set_parity
+from .._core.sa.model import SecurityAssociation, algorithm_of
+from .._core.text.values import parse_digest_key
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+# The shortest key there is has 64 bits. What is shorter is a mistake and gets an error; hiding it
+# would only mangle that error.
+SHORTEST_SECRET = 16
+# Hiding costs one search of the output for each secret. Results carry no key anyway, so a fleet's
+# keys are not worth seconds.
+MOST_SECRETS = 256
+
+
+def take_secret(module: AnsibleModule, option: str) -> str | None:
+    """The value of a secret option, taken out of the parameters, so that no copy of those can show any form of it."""
+    value: str | None = module.params[option]
+    if not value:
+        return value
+    for name in (option, *module.argument_spec[option].get("aliases", ())):
+        if name in module.params:
+            module.params[name] = HIDDEN
+    if len(value) < SHORTEST_SECRET:
+        module.no_log_values.discard(value)
+    return value
+
+
+def take_digest_key(module: AnsibleModule) -> bytes:
+    """The secret of the run that keys digests; empty for none."""
+    text = take_secret(module, "digest_key")
+    return parse_digest_key(text, "digest_key") if text else b""
+
+
+def hide_keys(module: AnsibleModule, sas: t.Sequence[SecurityAssociation]) -> None:
+    """Have Ansible cut every written form of these SAs' keys out of all output; not for more SAs
+    than `MOST_SECRETS`.
+    """
+    if len(sas) > MOST_SECRETS:
+        return
+    forms: set[str] = set()
+    for sa in sas:
+        for name, key in ((sa.encryption, sa.encryption_key), (sa.authentication, sa.authentication_key)):
+            row = algorithm_of(name)
+            if row is not None and len(key) * 2 >= SHORTEST_SECRET:
+                forms.update(key_forms(row, key))
+    module.no_log_values.update(forms)
+    register(forms)
+
+
+def key_forms(algorithm: Algorithm, key: bytes) -> set[str]:
+    """The ways in which output could show a key: hex in both cases (``0x`` may come before either)
+    and base64; as given, without its salt, and with DES parity set."""
+    forms: set[str] = set()
+    for form in (key, key[: len(key) - algorithm.salt_bits // 8], set_parity(algorithm, key)):
+        forms.update((form.hex(), form.hex().upper(), binascii.b2a_base64(form, newline=False).decode("ascii")))
+    return forms
+
+
+def register(secrets: t.Iterable[str]) -> None:
+    """Make strings known to the masking of ansible-core 2.22 and later; before, modules have `no_log_values` only."""
+    try:
+        from ansible.module_utils.secrets import register_secret
+    except ImportError:
+        return
+    for secret in secrets:
+        register_secret(secret)

@@ -1,0 +1,78 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sets of SAs as ipseckeys text: in an option, or in a protected file of the host."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._core.errors import InputError
+from .._core.files import protected
+from .._core.sa import model
+from .._core.sa.model import SecurityAssociation
+from .._core.sa.plan import Pair, pair
+from .._core.text import language
+from .result import warn
+from .secrets import hide_keys, take_secret
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+class Text(t.NamedTuple):
+    """What a text said. ``name`` is the option or file it came from, ``lines[i]`` the line of the i-th SA."""
+
+    name: str
+    sas: tuple[SecurityAssociation, ...]
+    lines: tuple[int, ...]
+    warnings: tuple[tuple[str, str], ...] = ()
+
+    def placed(self) -> t.Iterator[tuple[SecurityAssociation, str]]:
+        """Every SA with its place, for messages."""
+        return ((sa, f"{self.name}, line {number}") for sa, number in zip(self.sas, self.lines))
+
+    def without(self, pairs: t.AbstractSet[Pair]) -> Text:
+        """Without the SAs between these addresses."""
+        if not pairs:
+            return self
+        kept = [(sa, number) for sa, number in zip(self.sas, self.lines) if pair(sa) not in pairs]
+        return self._replace(sas=tuple(sa for sa, dummy in kept), lines=tuple(number for dummy, number in kept))
+
+    def warn(self, module: AnsibleModule) -> None:
+        """What is allowed but unwise: one warning of each kind."""
+        warn(module, self.warnings)
+        warn(module, ((note, place) for sa, place in self.placed() for note in model.warnings(sa)))
+
+
+def read_text(module: AnsibleModule, allow_counter_mode: bool = False) -> Text:
+    """The SAs of ``content`` or of the protected file ``src``, checked; none where neither is given.
+
+    ``allow_counter_mode`` takes counter-mode ciphers unasked, where no key of the text will be used.
+    """
+    if module.params["src"]:
+        return read_file(module, module.params["src"], allow_counter_mode)
+    return _parse(module, take_secret(module, "content") or "", "content", allow_counter_mode)
+
+
+def read_file(module: AnsibleModule, path: str, allow_counter_mode: bool = False) -> Text:
+    """The SAs of a protected file, checked."""
+    return parse(module, protected.read(path), path, allow_counter_mode)
+
+
+def parse(module: AnsibleModule, data: bytes, path: str, allow_counter_mode: bool = False) -> Text:
+    """The SAs of a protected file's content, checked."""
+    try:
+        return _parse(module, data.decode("utf-8"), path, allow_counter_mode)
+    except UnicodeDecodeError:
+        raise InputError("the file is no UTF-8 text", path, "Write it anew with ipsec.manual.ipseckeys_file.") from None
+
+
+def _parse(module: AnsibleModule, text: str, name: str, allow_counter_mode: bool) -> Text:
+    params = module.params
+    # A module without the option only looks: what is there is there.
+    allow = allow_counter_mode or params.get("allow_static_counter_mode", True)
+    document = language.parse(text, name=name, resolve_names=params["resolve_names"], allow_static_counter_mode=allow)
+    hide_keys(module, document.sas)
+    return Text(name, document.sas, document.lines, document.warnings)

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""SAs as users see them in results: everything but the keys, fingerprints instead. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._core.sa.model import Entry, SecurityAssociation, algorithm_of, fingerprints, flags, format_address, mark_text
+from .._core.text.mapping import selector_view
+
+View = t.Dict[str, t.Any]
+
+_SEQUENCES = 1 << 32
+_SEQUENCES_ESN = 1 << 64
+_BIRTHDAY_BLOCK_BITS = 64
+_BIRTHDAY_BYTES = (1 << 32) * 8
+
+
+def key_bits(sa: SecurityAssociation) -> int:
+    """Size of the encryption key without its salt."""
+    row = algorithm_of(sa.encryption)
+    return max(0, len(sa.encryption_key) * 8 - (row.salt_bits if row is not None else 0))
+
+
+def public(sa: SecurityAssociation) -> View:
+    """The SA as a result shows it; names are those of the options of ipsec_sa. Without keys, with
+    their fingerprints.
+    """
+    view: View = {
+        "protocol": sa.protocol,
+        "spi": f"0x{sa.spi:08x}",
+        "source": format_address(sa.source),
+        "destination": format_address(sa.destination),
+        "mode": sa.mode,
+        "encryption_algorithm": sa.encryption,
+        "encryption_bits": key_bits(sa),
+        "authentication_algorithm": sa.authentication,
+        "icv_bits": sa.icv_bits,
+        "fingerprints": fingerprints(sa),
+        "replay_window": sa.replay_window,
+        "esn": sa.esn,
+        "reqid": sa.reqid,
+        "mark": mark_text(sa.mark),
+        "if_id": sa.if_id,
+        "direction": sa.direction,
+        "output_mark": mark_text(sa.output_mark),
+        "tfc_padding": sa.tfc_padding,
+        "nat_keepalive": sa.nat_keepalive,
+        "lifetimes": {name: value for name, value in zip(sa.lifetimes._fields, sa.lifetimes) if value},
+    }
+    if sa.selector is not None:
+        view["selector"] = selector_view(sa.selector)
+    if sa.encapsulation is not None:
+        view["encapsulation"] = {
+            "type": "udp",
+            "source_port": sa.encapsulation.source_port,
+            "destination_port": sa.encapsulation.destination_port,
+            "nat_local": _address(sa.encapsulation.nat_local),
+            "nat_remote": _address(sa.encapsulation.nat_remote),
+        }
+    return view
+
+
+def line(sa: SecurityAssociation) -> str:
+    """The SA as one ipseckeys line, fingerprints in place of keys."""
+    from .._core.text.render import render
+
+    return render([sa], hide_keys=True).rstrip("\n")
+
+
+def observed(entry: Entry, now: float) -> View:
+    """One row of a SADB as a result shows it: the SA, what it has done, its age in seconds, and
+    what is left of its budget.
+    """
+    counters = entry.counters
+    return {
+        **public(entry.sa),
+        "larval": entry.larval,
+        "flags": flags(entry.sa).split(),
+        "age": max(0, int(now) - counters.add_time) if counters.add_time else 0,
+        "counters": counters._asdict(),
+        "budget": budget(entry),
+    }
+
+
+def budget(entry: Entry) -> dict[str, int | None]:
+    """Packets and bytes until the SA ends or should: None for no limit.
+
+    Packets: the sequence numbers (2^32, with ESN 2^64; RFC 4303 section 3.3.3), of which every
+    packet took one, and ``hard_packets``. Bytes: ``hard_bytes``, and for ciphers with 64-bit blocks
+    2^32 blocks, where a repeated block becomes likely."""
+    sa, counters = entry.sa, entry.counters
+    packets = [
+        (_SEQUENCES_ESN if sa.esn else _SEQUENCES)
+        - 1
+        - max(counters.sequence_out, counters.sequence_in, counters.packets)
+    ]
+    if sa.lifetimes.hard_packets:
+        packets.append(sa.lifetimes.hard_packets - counters.packets)
+    octets = [sa.lifetimes.hard_bytes - counters.bytes] if sa.lifetimes.hard_bytes else []
+    cipher = algorithm_of(sa.encryption)
+    if cipher is not None and cipher.block_bits == _BIRTHDAY_BLOCK_BITS:
+        octets.append(_BIRTHDAY_BYTES - counters.bytes)
+    return {"packets": max(0, min(packets)), "bytes": max(0, min(octets)) if octets else None}
+
+
+def _address(address: bytes) -> str:
+    return format_address(address) if address else ""

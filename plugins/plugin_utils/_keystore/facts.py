@@ -1,0 +1,52 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an audit wants to know about a connection's keys, without a key. Pure, but for the clock."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from .records import NEWEST, Record
+
+
+def facts_of(record: Record) -> dict[str, t.Any]:
+    """Phase, generation, kind, age and who; of the generation that hosts should use."""
+    newest = record.pick(NEWEST)
+    return {
+        "name": record.connection,
+        "phase": record.phase,
+        "since": record.since,
+        "by": record.by,
+        "generation": newest.generation if newest else 0,
+        "created": newest.created if newest else "",
+        "created_by": newest.created_by if newest else "",
+        "promoted": newest.promoted if newest else "",
+        "promoted_by": newest.promoted_by if newest else "",
+        "age": age_of(newest.created) if newest else 0,
+        "store": newest.store if newest else "",
+        "root": newest.root if newest else "",
+        "current": record.current.generation if record.current else 0,
+        "next": record.next.generation if record.next else 0,
+        "previous": record.previous.generation if record.previous else 0,
+        "retired": [
+            {
+                "generation": row.generation,
+                "created": row.created,
+                "created_by": row.created_by,
+                "retired": row.retired,
+                "retired_by": row.retired_by,
+                "reason": row.reason,
+                "fingerprints": len(row.fingerprints),
+            }
+            for row in record.retired
+        ],
+    }
+
+
+def age_of(created: str) -> int:
+    """Seconds since a time as records hold it; 0 where the clock went back."""
+    then = datetime.datetime.strptime(created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)
+    return max(0, int((datetime.datetime.now(datetime.timezone.utc) - then).total_seconds()))

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""SAs out of the keystore, with their keys: of some connections or of all, of one host or of every endpoint."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation
+
+from .directory import Keystore
+from .records import DERIVED, Record, sas_of, verify_own
+
+
+def named(store: Keystore, names: t.Iterable[str], which: str, host: str = "") -> list[SecurityAssociation]:
+    """The SAs of the generation ``which`` of these connections; those of one endpoint where
+    ``host`` is given. Raises IpsecError where one has none.
+    """
+    found: list[SecurityAssociation] = []
+    for name in names:
+        record = store.read(name)
+        if record is None or record.pick(which) is None:
+            missing = "there is no keystore file" if record is None else f"there is no {which} generation"
+            raise InputError(missing, store.path(name), "Prepare one with ipsec.manual.ipsec_keystore.")
+        found += _sas(store, record, which, host)
+    return found
+
+
+def everything(store: Keystore, which: str, host: str = "") -> list[SecurityAssociation]:
+    """The same for all connections in which the host is, as far as they have that generation."""
+    found: list[SecurityAssociation] = []
+    for record in store.read_all().values():
+        generation = record.pick(which)
+        if generation is not None and host in ("", *generation.endpoints):
+            found += _sas(store, record, which, host)
+    if not found:
+        whose = f"of the host {host}" if host else "in it"
+        raise InputError(
+            f"there is no {which} generation {whose}",
+            store.directory,
+            "Name an endpoint as the connections do, and prepare a generation.",
+        )
+    return found
+
+
+def _sas(store: Keystore, record: Record, which: str, host: str) -> list[SecurityAssociation]:
+    generation = record.pick(which)
+    if generation is None:
+        return []
+    roots = store.read_roots().secrets() if generation.store == DERIVED else {}
+    sas = sas_of(generation, record.connection, roots, host)
+    verify_own(record, generation, sas, store.path(record.connection), roots)
+    return sas

@@ -1,0 +1,130 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Single keys that the keystore remembers by name, one vault-encrypted file for each, ``_key.NAME.yml``::
+
+format: 1
+name: NAME
+algorithm: aes-cbc
+created: "2026-11-21T21:00:00Z"
+created_by: USER@CONTROLLER
+key: "hex digits"
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+import yaml
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, shown
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME, Algorithm
+
+from .directory import KEY_PREFIX, Keystore, actor
+from .records import KeystoreError, Record, now
+
+FORMAT = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def remembered(store: Keystore, name: str, algorithm: Algorithm, bits: int | None, dry: bool = False) -> bytes:
+    """The key of that name; a new one where there is none, kept unless ``dry``. Two processes that
+    ask at once get the same.
+
+    Raises where the key that is kept is one for another algorithm, or of another size.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{shown(name)} is no name for a key", "name", "Use letters, digits, '_', '.' and '-', at most 100."
+        )
+    known = _read(store, name, algorithm, bits)
+    if known is not None:
+        return known
+    made = keys.generate(algorithm, bits)
+    if dry:
+        return made
+    store.make_directory()
+    with store.lock(None):
+        # Whoever had the lock before may have made it.
+        known = _read(store, name, algorithm, bits)
+        if known is not None:
+            return known
+        fields = {
+            "format": FORMAT,
+            "name": name,
+            "algorithm": algorithm.name,
+            "created": now(),
+            "created_by": actor(),
+            "key": made.hex(),
+        }
+        store.write_texts({_file(name): "".join(f"{field}: {json.dumps(value)}\n" for field, value in fields.items())})
+    return made
+
+
+def fingerprints(store: Keystore, records: t.Mapping[str, Record]) -> dict[str, str]:
+    """The fingerprints of all keys that are remembered, with their names. Raises KeystoreError for
+    one that was retired, or is there twice.
+    """
+    gone = {
+        fingerprint: connection
+        for connection, record in records.items()
+        for fingerprint in record.retired_fingerprints()
+    }
+    found: dict[str, str] = {}
+    for name in store.key_names():
+        kept = _load(store, name)
+        if kept is None:
+            continue
+        fingerprint = keys.full_fingerprint(*kept)
+        place, fix = store.path(_file(name)), "Move the file away, and give what uses the key another one."
+        if fingerprint in gone:
+            raise KeystoreError(f"the key {name} was retired in connection {gone[fingerprint]}", place, fix)
+        if fingerprint in found:
+            raise KeystoreError(f"the key {name} is also remembered as {found[fingerprint]}", place, fix)
+        found[fingerprint] = name
+    return found
+
+
+def _file(name: str) -> str:
+    return f"{KEY_PREFIX}{name}"
+
+
+def _load(store: Keystore, name: str) -> tuple[Algorithm, bytes] | None:
+    """What is remembered under a name, None where there is nothing."""
+    text = store.read_text(_file(name))
+    if text is None:
+        return None
+    try:
+        data: t.Any = yaml.safe_load(text)
+        found, key = BY_NAME[data["algorithm"]], bytes.fromhex(data["key"])
+        whole = data["format"] == FORMAT and data["name"] == name
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        # What YAML says would quote the text.
+        whole = False
+    if not whole:
+        raise KeystoreError(
+            "the file decrypts, but holds no key of that name",
+            store.path(_file(name)),
+            "Restore it from version control.",
+        )
+    return found, key
+
+
+def _read(store: Keystore, name: str, algorithm: Algorithm, bits: int | None) -> bytes | None:
+    kept = _load(store, name)
+    if kept is None:
+        return None
+    found, key = kept
+    wanted = ((bits or len(key) * 8 - algorithm.salt_bits) + algorithm.salt_bits) // 8
+    if found.name != algorithm.name or len(key) != wanted or keys.problem(algorithm, key):
+        size = f" of {bits} bits" if bits else ""
+        raise InputError(
+            f"the key {name} is one of {len(key) * 8} bits for {found.name}, not one for {algorithm.name}{size}",
+            store.path(_file(name)),
+            "Choose another name, or move the file away where the key is used no more.",
+        )
+    return key

@@ -1,0 +1,170 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The steps of the keystore: what `ipsec_keystore` does with the records of its connections for
+each state that it is asked for.
+
+A step reads, decides, and then writes, so that what is refused has changed nothing. Each may be
+broken off at any moment and asked for again. The keystore is locked around it."""
+
+from __future__ import annotations
+
+import types
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+
+from .._connections.reader import Connection
+from . import records, single_keys
+from . import roots as _roots
+from .directory import Keystore
+from .records import DERIVED, MADE, RANDOM, Record
+from .roots import RootFile
+
+PREPARED = "prepared"
+SWITCHING = "switching"
+PROMOTED = "promoted"
+DISCARDED = "discarded"
+RETIRED = "retired"
+STATES = (PREPARED, SWITCHING, PROMOTED, DISCARDED, RETIRED)
+
+
+class Order(t.NamedTuple):
+    """What is asked for. ``store`` is the kind of keys, empty for the kind a connection has;
+    ``reported`` are SPIs that hosts have in use; ``ended`` are names of connections that are no
+    more."""
+
+    state: str
+    by: str
+    store: str = ""
+    new_keys: bool = False
+    new_root: bool = False
+    force: bool = False
+    reported: frozenset[int] = frozenset()
+    ended: tuple[str, ...] = ()
+
+
+class Outcome(t.NamedTuple):
+    """What was done about one connection."""
+
+    outcome: str
+    before: Record
+    after: Record
+
+
+class Step(t.NamedTuple):
+    """All that was done, by connection, and the root secrets as they are now, and as they were.
+
+    ``others`` are the records of connections that were not asked for, as far as the step read them:
+    all of them when it prepares."""
+
+    outcomes: dict[str, Outcome]
+    roots: RootFile
+    roots_before: RootFile = RootFile()
+    others: t.Mapping[str, Record] = types.MappingProxyType({})
+
+    @property
+    def changed(self) -> bool:
+        return any(row.after != row.before for row in self.outcomes.values())
+
+
+def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order, dry: bool = False) -> Step:
+    """Do what is asked for, for these connections; with ``dry`` only tell what would be done."""
+    roots = store.read_roots()
+    step = (_prepare if order.state == PREPARED else _advance)(store, connections, order, roots)
+    if not dry:
+        changed = [row.after for row in step.outcomes.values() if row.after != row.before]
+        # A root secret comes before what needs it, and goes after it.
+        if len(step.roots.roots) > len(roots.roots):
+            store.write(roots=step.roots)
+        store.write(*changed)
+        if len(step.roots.roots) < len(roots.roots):
+            store.write(roots=step.roots)
+    return step._replace(roots_before=roots)
+
+
+def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Step:
+    known = store.read_all()
+    remembered = single_keys.fingerprints(store, known)
+    records.verify(known, store.path, roots.secrets(), remembered)
+    rows = []
+    for connection in connections:
+        store.check(connection.name)
+        record = known.get(connection.name, Record(connection.name))
+        records.check_change(record, connection, store.path(connection.name))
+        rows.append((connection, record, order.store or _kind_of(record)))
+    if any(kind == DERIVED for dummy, dummy2, kind in rows):
+        store.check(_roots.NAME)
+        if roots.newest is None or (
+            order.new_root
+            and _is_used_by_all(roots.newest, [record for dummy, record, kind in rows if kind == DERIVED])
+        ):
+            roots = _roots.add(roots, order.by)
+    elif order.new_root:
+        raise InputError(
+            "none of the connections derives its keys", "new_root", "Say store: derived, or new_keys: true."
+        )
+    secrets = roots.secrets()
+    wanted = roots.newest.fingerprint if order.new_root and roots.newest is not None else ""
+    taken = records.taken_by(known.values(), secrets, order.reported)
+    # Keys that must not be drawn.
+    gone = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}.union(remembered)
+    outcomes = {}
+    for connection, record, kind in rows:
+        outcome = records.decide(record, connection, order.new_keys, kind, wanted if kind == DERIVED else "")
+        after = record
+        if outcome == MADE:
+            root = (
+                (roots.newest.fingerprint, roots.newest.secret)
+                if kind == DERIVED and roots.newest is not None
+                else None
+            )
+            after = records.make(records.discard(record, secrets, order.by), connection, taken, gone, order.by, root)
+        outcomes[connection.name] = Outcome(outcome, record, after)
+    return Step(outcomes, roots, others={name: record for name, record in known.items() if name not in outcomes})
+
+
+def _kind_of(record: Record) -> str:
+    newest = record.pick(records.NEWEST)
+    return newest.store if newest is not None else RANDOM
+
+
+def _is_used_by_all(newest: _roots.Root, rows: t.Sequence[Record]) -> bool:
+    """Whether it is time for another root secret: a run that broke while it brought this one in is finished first."""
+    return all(
+        record.next is None and record.current is not None and record.current.root == newest.fingerprint
+        for record in rows
+    )
+
+
+def _advance(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Step:
+    secrets = roots.secrets()
+    outcomes = {}
+    for name in (*(connection.name for connection in connections), *order.ended):
+        record = store.read(name)
+        if record is None:
+            raise InputError("the connection has no keystore file", store.path(name), "Prepare a generation first.")
+        if record.phase == records.SWITCHING and not order.force and (order.state == DISCARDED or name in order.ended):
+            raise InputError(
+                f"hosts may already use generation {record.last} of connection {record.connection}",
+                store.path(name),
+                "Run the rotation again, which finishes it; say force: true only when you know that no host has it.",
+            )
+        outcomes[name] = Outcome(order.state, record, _advanced(record, order, secrets))
+    if len(roots.roots) > 1:
+        left = {**store.read_all(), **{name: row.after for name, row in outcomes.items()}}
+        roots = _roots.prune(roots, {root for record in left.values() for root in record.roots()}, order.by)
+    return Step(outcomes, roots)
+
+
+def _advanced(record: Record, order: Order, secrets: records.Roots) -> Record:
+    if record.connection in order.ended:
+        return records.end(record, secrets, order.by)
+    if order.state == SWITCHING:
+        return records.start(record, order.by)
+    if order.state == PROMOTED:
+        return records.promote(record, secrets, order.by)
+    if order.state == DISCARDED:
+        return records.discard(record, secrets, order.by)
+    return records.erase(record)

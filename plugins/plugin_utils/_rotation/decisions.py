@@ -1,0 +1,363 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The decisions of a rotation: from what the hosts answered to what is wrong, what is due, and what
+to tell the operator. Pure.
+
+Results are what hosts answered to one question, by host; ``expected`` is what `ipsec_keystore` returns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+
+Result = t.Mapping[str, t.Any]
+Results = t.Mapping[str, Result]
+
+# What the phases are called in messages.
+CUT_OVER = "cut over"
+# Why a host that was not asked a question is unfit.
+UNASKED = "it was not asked, or not everything"
+
+
+def is_unreachable(result: Result) -> bool:
+    """True for a host that did not answer, or not in time: what it did is not known."""
+    return bool(result.get("unreachable") or result.get("timedout"))
+
+
+def has_failed(result: Result) -> bool:
+    return bool(result.get("failed")) or is_unreachable(result)
+
+
+def was_skipped(result: Result) -> bool:
+    return bool(result.get("skipped"))
+
+
+def reason(result: Result) -> str:
+    """Why a task failed, in one line."""
+    text = " ".join(str(result.get("msg", "no reason given")).split())
+    return f"unreachable ({text})" if is_unreachable(result) else text
+
+
+def task_problems(results: Results) -> list[str]:
+    """One sentence for each host on which the task failed or that could not be reached."""
+    return [f"{host}: {reason(result)}" for host, result in sorted(results.items()) if has_failed(result)]
+
+
+def in_place(results: Results, expected: Result) -> list[str]:
+    """Which hosts do not hold the expected SAs, in the kernel and in their file, as
+    `ipsec_preflight` found them; empty where all is in place.
+    """
+    found = []
+    pairs = _pairs_of_hosts(expected)
+    for host in sorted(expected["hosts"]):
+        result = results[host]
+        wanted_kernel = held_by(expected, host)
+        wanted_file = {key: value for key, value in expected["stored"].items() if _pair(key) in pairs[host]}
+        if any(result["held"].get(key) != value for key, value in wanted_kernel.items()):
+            found.append(f"{host}: the SADB")
+        elif any(result["file"]["digest"].get(key) != value for key, value in wanted_file.items()):
+            found.append(f"{host}: {result['file']['path']}")
+        elif result["leftovers"]:
+            found.append(f"{host}: {', '.join(result['leftovers'])}")
+    return found
+
+
+def held_by(expected: Result, host: str) -> dict[str, str]:
+    """What a host's kernel should hold: of ``held`` the host's own pairs. No host is told the others'."""
+    pairs = _pairs_of_hosts(expected)[host]
+    return {key: value for key, value in expected["held"].items() if _pair(key) in pairs}
+
+
+def leftover(result: Result, suffix: str) -> bool:
+    """Whether a host has a file of that kind beside its protected one, as `ipsec_preflight` found it."""
+    return any(path.endswith(suffix) for path in result.get("leftovers", ()))
+
+
+def _pair(key: str) -> frozenset[str]:
+    """The two addresses of a key of ``held``, ``stored`` or ``digest``."""
+    return frozenset(key.partition("#")[0].split("|"))
+
+
+def _pairs_of_hosts(expected: Result) -> dict[str, set[frozenset[str]]]:
+    """Which address pairs are a host's own, by host. Its addresses alone do not tell: two hosts of
+    different networks may have the same one.
+    """
+    found: dict[str, set[frozenset[str]]] = {host: set() for host in expected["hosts"]}
+    for row in expected["connections"]:
+        shared = {frozenset((_any_source(address), address)) for address in row.get("multicast", ())}
+        for host in row["endpoints"]:
+            found.setdefault(host, set()).update(shared)
+        for host, other in itertools.permutations(row["endpoints"], 2) if not shared else ():
+            found.setdefault(host, set()).add(frozenset((row["endpoints"][host], row["endpoints"][other])))
+    return found
+
+
+def _any_source(destination: str) -> str:
+    """The source of an SA that many senders share."""
+    return "::" if ":" in destination else "0.0.0.0"
+
+
+def reload_problems(results: Results, expected: Result) -> list[str]:
+    """Connections whose current keys a host has lost, and that must not be loaded a second time.
+
+    In a counter mode that repeats nonces (RFC 8221 section 3). With an anti-replay window the peers
+    would drop what the host sends, since it begins to count anew (RFC 4303 section 3.3.3)."""
+    found = []
+    for row in expected["connections"]:
+        if not (row["counter_mode"] or row["anti_replay"]) or row["outcome"] != "kept":
+            continue
+        ends = set(row["endpoints"].values())
+        wanted = {key: value for key, value in expected["held"].items() if ends.issuperset(_pair(key))}
+        lost = [
+            host
+            for host, address in sorted(row["endpoints"].items())
+            if any(address in _pair(key) and results[host]["held"].get(key) != value for key, value in wanted.items())
+        ]
+        if lost:
+            found.append(
+                f"connection {row['name']} uses {'a counter mode' if row['counter_mode'] else 'anti-replay'}, and"
+                f" {', '.join(lost)} lost its keys. They must not be loaded again: run with rotate_new_keys: true, and"
+                f" rotate_only: [{row['name']}] for this connection alone"
+            )
+    return found
+
+
+def agreement(results: Results, expected: Result) -> list[str]:
+    """Where a host's SAs, as the task's ``digest`` tells them, are not those of the keystore, or
+    not those of its peer.
+    """
+    found = []
+    owners: dict[frozenset[str], list[str]] = {}
+    for host, pairs in sorted(_pairs_of_hosts(expected).items()):
+        for ends in pairs:
+            owners.setdefault(ends, []).append(host)
+    for pair, digest in sorted(expected["digest"].items()):
+        for host in owners.get(_pair(pair), ()):
+            if host not in results:
+                continue
+            told = results[host].get("digest", {}).get(pair)
+            if told != digest:
+                what = "holds no SAs" if told is None else f"holds other SAs (digest {told}, expected {digest})"
+                found.append(f"{host}: {what} between {' and '.join(pair.split('|'))}")
+    return found
+
+
+def probe_verdict(sent: Results, received: Results, before: Results) -> dict[str, list[str]]:
+    """What test packets showed. ``sent`` is what each host's probe returned, ``received`` a reading
+    of the counters on each when all had sent, ``before`` one from before any had; an SA that is
+    missing there was new, and had carried nothing.
+
+    ``problems``: packets that left through an SA and did not arrive through it. ``unprobed``: SAs
+    through which nothing left, since no policy of that host uses them."""
+    arrived: dict[str, list[tuple[str, int]]] = {}
+    for host, result in received.items():
+        old = {row["key"]: int(row["after"] or 0) for row in before.get(host, {}).get("received", ())}
+        for row in result.get("received", ()):
+            arrived.setdefault(row["key"], []).append((host, int(row["after"] or 0) - old.get(row["key"], 0)))
+    problems, unprobed = [], []
+    for host, result in sorted(sent.items()):
+        for row in result.get("sent", ()):
+            count = int(row["after"] or 0) - int(row["before"] or 0)
+            if count <= 0:
+                unprobed.append(f"{host}: no policy sends traffic through the SA {_words(row['key'])}")
+                continue
+            for peer, packets in arrived.get(row["key"], [("no host of this run", 0)]):
+                if packets <= 0:
+                    problems.append(
+                        f"{host}: {count} packets left through the SA {_words(row['key'])}, none arrived at {peer}"
+                    )
+        for failure in result.get("failures", ()):
+            unprobed.append(f"{host}: test packets could not be sent, {failure}")
+    return {"problems": problems, "unprobed": unprobed}
+
+
+def _words(key: str) -> str:
+    protocol, destination, spi = key.split("|")
+    return f"{protocol} {spi} towards {destination}"
+
+
+def clocks(readings: t.Mapping[str, tuple[float, float, float]], tolerance: float, forks: int = 0) -> list[str]:
+    """What keeps the hosts from waiting for one instant together. ``readings`` are (asked, epoch,
+    answered): what a host's clock said between two times of the controller's, all in seconds, which
+    bounds how far it is off.
+
+    Two clocks that are certainly more than ``tolerance`` seconds apart are named, and ``forks`` that are too few.
+    """
+    problems = []
+    if 0 < forks < len(readings):
+        problems.append(
+            f"{len(readings)} hosts are to wait for one instant together, but Ansible has {forks} forks: give it"
+            f" --forks {len(readings)}"
+        )
+    ahead = {host: (epoch - answered, epoch - asked) for host, (asked, epoch, answered) in readings.items()}
+    if len(ahead) < 2:
+        return problems
+    fastest = max(ahead, key=lambda host: (ahead[host][0], host))
+    slowest = min(ahead, key=lambda host: (ahead[host][1], host))
+    apart = ahead[fastest][0] - ahead[slowest][1]
+    if apart > tolerance:
+        problems.append(
+            f"the clock of {fastest} is at least {apart:.1f} s ahead of that of {slowest}, more than {tolerance:g} s:"
+            " set them right (NTP), or rotate without rotate_cutover_delay"
+        )
+    return problems
+
+
+def offset(asked: float, epoch: float, answered: float) -> float:
+    """How far a host's clock is ahead of the controller's, in seconds: the middle of what a reading allows."""
+    return epoch - (asked + answered) / 2
+
+
+def resumed_hosts(expected: Result) -> list[str]:
+    """The hosts that an earlier, broken run may have switched to a generation of this one: what
+    that run saved there is the way back.
+    """
+    return sorted(
+        {
+            host
+            for row in expected["connections"]
+            if row["outcome"] == "resumed" and row["phase"] == "switching"
+            for host in row["endpoints"]
+        }
+    )
+
+
+def left_alone(results: Results, expected: Result) -> set[str]:
+    """The pairs, as ``ADDRESS|ADDRESS``, whose SAs must stay as they are when hosts go back: what
+    one of the two held before this run may be a generation that was discarded, and no discarded key
+    is loaded again. ``results`` are those of `ipsec_preflight`.
+
+    A connection whose discarded generation hosts may have used has the digests of its current one
+    in ``before``. Who held that, or nothing, may go back."""
+    found = set()
+    known = {**expected["before"], **expected["held"]}
+    for row in expected["connections"]:
+        if not row.get("abandoned"):
+            continue
+        for host, pairs in _pairs_of_hosts({**expected, "connections": [row]}).items():
+            held = results.get(host, {}).get("held", {})
+            found |= {
+                key.partition("#")[0]
+                for key in known
+                if _pair(key) in pairs and held.get(key) not in (None, expected["before"].get(key))
+            }
+    return found
+
+
+def own_pairs(pairs: t.AbstractSet[str], expected: Result, host: str) -> list[str]:
+    """Those of the pairs that are the host's own."""
+    mine = _pairs_of_hosts(expected)[host]
+    return sorted(pair for pair in pairs if _pair(pair) in mine)
+
+
+def roll_back_hosts(cut: Results, expected: Result) -> list[str]:
+    """The hosts that may have switched.
+
+    Whatever the cut-over answered: one that was killed says nothing of what it did, and where
+    nothing was switched, going back changes nothing. A host whose connections have no pending
+    generation stays: the current one is what its peers hold."""
+    pending = {host for row in expected["connections"] if row["phase"] != "steady" for host in row["endpoints"]}
+    return [host for host, result in sorted(cut.items()) if not was_skipped(result) and host in pending]
+
+
+def settled_hosts(cut: Results, back: Results) -> list[str]:
+    """The hosts that are known to hold what they held before, after a roll-back: nothing staged is
+    needed there any more.
+    """
+    return [
+        host
+        for host, state in sorted(host_states(cut, back).items())
+        if state == "before" and not was_skipped(cut[host])
+    ]
+
+
+def host_states(cut: Results, back: Results) -> dict[str, str]:
+    """What each host holds after a roll-back: "before", "next" or "unknown". ``back`` is what going
+    back answered; ``missing`` in it says that nothing was saved, which the cut-over does before it
+    changes anything.
+
+    A cut-over that failed may have been killed after it had switched, so it proves nothing; that
+    there is nothing saved does, but not where the host did not answer and may still be at work."""
+    found = {}
+    for host, result in cut.items():
+        answer = back.get(host, {})
+        answered = bool(answer) and not was_skipped(answer) and not has_failed(answer)
+        went_back = answered and not answer.get("missing")
+        unchanged = was_skipped(result) or (
+            answered and bool(answer.get("missing")) and not is_unreachable(result) and not result.get("changed")
+        )
+        if went_back or unchanged:
+            found[host] = "before"
+        else:
+            found[host] = "unknown" if has_failed(result) else "next"
+    return found
+
+
+def file_problems(results: Results, expected: Result) -> list[str]:
+    """Hosts whose protected file was written with SAs other than the keystore's: somebody else staged in between."""
+    found = []
+    pairs = _pairs_of_hosts(expected)
+    for host, result in sorted(results.items()):
+        wanted = {key: value for key, value in expected["stored"].items() if _pair(key) in pairs.get(host, ())}
+        if any(result.get("digest", {}).get(key) != value for key, value in wanted.items()):
+            found.append(
+                f"{host}: its file {result.get('path')} holds other SAs than this run staged; is there another run?"
+            )
+    return found
+
+
+def report(
+    problems: t.Sequence[str],
+    phase: str,
+    expected: Result,
+    cut: Results | None = None,
+    rolled_back: Results | None = None,
+    stayed: t.AbstractSet[str] = frozenset(),
+) -> str:
+    """What the operator reads when a rotation stops: the reasons, which host holds which generation, and what to do."""
+    lines = [f"The rotation stopped at: {phase}."]
+    lines += [f"  {problem}" for problem in problems]
+    if cut is None:
+        lines.append(
+            "No host has changed its SAs. Mend this and run again; a generation that is prepared is taken up again."
+        )
+        return "\n".join(lines)
+    states = host_states(cut, rolled_back) if rolled_back is not None else {host: "next" for host in cut}
+    names = {host: _generations(host, expected) for host in states}
+    lines.append("Which host holds what:")
+    words = {
+        "before": "what it held before this run",
+        "next": "{}, which its peers may not hold",
+        "unknown": "unknown: {}, or what it held before",
+    }
+    if rolled_back is None:
+        words["next"] = "{}"
+    for host, state in sorted(states.items()):
+        lines.append(f"  {host}: {words[state].format(names[host])}")
+        back = (rolled_back or {}).get(host, {})
+        if has_failed(back):
+            lines.append(f"    going back failed: {reason(back)}")
+        for pair in own_pairs(stayed, expected, host):
+            lines.append(
+                f"    its SAs between {' and '.join(pair.split('|'))} stayed: those of before were given up, and must"
+                " not be loaded again"
+            )
+    lines.append(
+        "Mend this and run again with the same connections: the run takes up the same generations and brings every host"
+        " to them."
+    )
+    return "\n".join(lines)
+
+
+def _generations(host: str, expected: Result) -> str:
+    return (
+        ", ".join(
+            f"generation {row['generation']} of {row['name']}"
+            for row in expected["connections"]
+            if host in row["endpoints"]
+        )
+        or "nothing of ours"
+    )

@@ -1,0 +1,145 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The inputs of the role `rotate`, read once before any host is asked: what the run was told to do,
+by name and host.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
+
+from .._inputs import Inputs
+
+Values = t.Dict[str, t.Any]
+
+_FLAG = {"type": "bool"}
+_TEXT = {"type": "str"}
+
+# One value for all hosts, since a decision made once applies to all. Names are those of the role's
+# variables without `rotate_`.
+WIDE: dict[str, Values] = {
+    "connections": {"type": "list", "elements": "dict"},
+    "only": {"type": "list", "elements": "str"},
+    "keystore": _TEXT,
+    "vault_id": _TEXT,
+    "store": {"type": "str", "choices": ["", "random", "derived"]},
+    "new_keys": {**_FLAG, "no_log": False},
+    "new_root": {**_FLAG, "no_log": False},
+    "allow_static_counter_mode": _FLAG,
+    "trusted_transports": {"type": "list", "elements": "str"},
+    "cutover_delay": {"type": "float"},
+    "clock_tolerance": {"type": "float"},
+    "probe": _FLAG,
+    "probe_count": {"type": "int"},
+}
+# Each host's own.
+OWN: dict[str, Values] = {
+    "file": _TEXT,
+    "backend": {"type": "str", "choices": ["auto", "xfrm", "solaris", "pfkey"]},
+    "timeout": {"type": "int"},
+    "policies": _FLAG,
+    "policy_priority": {"type": "int"},
+    "boot": _FLAG,
+    "boot_policies": {"type": "list", "elements": "dict"},
+}
+# Variables of the role `boot` that count when `rotate` sets it up, with their defaults.
+BOOT: dict[str, tuple[Values, t.Any]] = {
+    "load": (_FLAG, True),
+    "ask_for_rotation": (_FLAG, False),
+    "service_manager": (_TEXT, ""),
+}
+
+
+# All variables of the role `boot`.
+BOOT_ROLE: dict[str, Values] = {
+    "state": {"type": "str", "choices": ["absent", "present"]},
+    "file": _TEXT,
+    "policies": {"type": "list", "elements": "dict"},
+    **{name: spec for name, (spec, dummy) in BOOT.items()},
+}
+_NAMES = (
+    "ipsec_address",
+    "ipsec_connections",
+    "rotate_secure_logging",
+    *(f"rotate_{name}" for name in (*WIDE, *OWN)),
+    *(f"boot_{name}" for name in BOOT),
+)
+
+
+def read_boot_inputs(inputs: Inputs, host: str) -> Values:
+    """The options of `ipsec_boot` for a host, from the variables of the role `boot`. Raises every problem at once."""
+    raise_all(inputs.shadowed([host], [f"boot_{name}" for name in BOOT_ROLE]))
+    problems: list[IpsecError] = []
+    values = _read(inputs, host, BOOT_ROLE, "boot_", problems)
+    raise_all(problems)
+    return {**values, "service_manager": values["service_manager"] or "auto"}
+
+
+def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[str, Values]]:
+    """The inputs for all hosts, and each host's own, checked for their types. Raises every problem at once."""
+    hosts = sorted(hosts)
+    raise_all(inputs.shadowed(hosts, _NAMES))
+    first = hosts[0]
+    problems: list[IpsecError] = []
+    wide = _read(inputs, first, WIDE, "rotate_", problems)
+    own: dict[str, Values] = {}
+    for host in hosts:
+        own[host] = _read(inputs, host, OWN, "rotate_", problems)
+        own[host]["boot_options"] = _read(
+            inputs,
+            host,
+            {name: spec for name, (spec, dummy) in BOOT.items()},
+            "boot_",
+            problems,
+            {name: default for name, (dummy, default) in BOOT.items()},
+        )
+        # The role's variable is empty where the module says auto.
+        own[host]["boot_options"]["service_manager"] = own[host]["boot_options"].get("service_manager") or "auto"
+        problems += _differences(inputs, wide, first, host)
+    raise_all(problems)
+    return wide, own
+
+
+def _read(
+    inputs: Inputs,
+    host: str,
+    specs: t.Mapping[str, Values],
+    prefix: str,
+    problems: list[IpsecError],
+    defaults: t.Mapping[str, t.Any] | None = None,
+) -> Values:
+    given = {}
+    for name in specs:
+        try:
+            given[name] = inputs.get(host, prefix + name, (defaults or {}).get(name))
+        except InputError as exc:
+            problems.append(exc)
+    validator = ArgumentSpecValidator(
+        {name: {**spec, "required": True} for name, spec in specs.items() if name in given}
+    )
+    result = validator.validate({name: value for name, value in given.items() if value is not None})
+    problems.extend(
+        InputError(" ".join(message.split()), f"the variables {prefix}* of {host}") for message in result.error_messages
+    )
+    values: Values = result.validated_parameters
+    return values
+
+
+def _differences(inputs: Inputs, wide: Values, first: str, host: str) -> t.Iterator[InputError]:
+    if host == first:
+        return
+    ignored: list[IpsecError] = []
+    for name, value in _read(inputs, host, WIDE, "rotate_", ignored).items():
+        if value != wide.get(name):
+            also = ", by default ipsec_connections," if name == "connections" else ""
+            yield InputError(
+                f"the variable rotate_{name}{also} says something else for {host} than for {first}",
+                "",
+                "Define it once for all hosts of the play, in group_vars/all.yml or in the play.",
+            )

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which connections a run is about, and whether it may touch them: both peers must be in it, in
+step, over a transport that hides keys. Pure.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
+
+from .._connections.reader import PLACE, Connection
+
+# Connection plugins that carry nothing in clear text over a network, by the last word of their names.
+TRANSPORTS = frozenset(
+    {
+        *("ssh", "smart", "paramiko", "paramiko_ssh", "aws_ssm", "network_cli", "netconf", "local"),
+        *("buildah", "containerd", "docker", "docker_api", "kubectl", "oc", "podman", "podman_unshare"),
+        *("chroot", "incus", "iocage", "jail", "lxc", "lxd", "machinectl", "nspawn", "nsenter", "qubes", "zone"),
+    }
+)
+# Strategies that let no host begin a task before all have ended the one before.
+STRATEGIES = frozenset({"linear", "debug", "mitogen_linear"})
+
+
+class Run(t.NamedTuple):
+    """What Ansible says about the run. ``hosts`` take part and have not failed, ``batch`` are those
+    of them that go together (``serial``).
+    """
+
+    hosts: frozenset[str]
+    batch: frozenset[str]
+    inventory: frozenset[str]
+    strategy: str
+    transports: t.Mapping[str, str]
+
+
+def choose(
+    connections: t.Sequence[Connection], hosts: t.AbstractSet[str], only: t.Sequence[str] = ()
+) -> list[Connection]:
+    """The connections named in ``only``, else those with an endpoint among the run's hosts. Raises
+    InputError where that is none.
+    """
+    known = {connection.name for connection in connections}
+    unknown = [name for name in only if name not in known]
+    if unknown:
+        raise InputError(
+            f"there is no connection {', '.join(unknown)}", PLACE, f"Known are: {', '.join(sorted(known)) or 'none'}."
+        )
+    chosen = [
+        connection
+        for connection in connections
+        if (connection.name in only if only else not hosts.isdisjoint(connection.hosts))
+    ]
+    if not chosen:
+        raise InputError(
+            "no connection has an endpoint among the hosts of this run",
+            PLACE,
+            f"Hosts are: {', '.join(sorted(hosts))}.",
+        )
+    return chosen
+
+
+def run_problems(connections: t.Sequence[Connection], run: Run, trusted: t.Sequence[str] = ()) -> list[IpsecError]:
+    """Why this run must not touch the connections."""
+    problems: list[IpsecError] = []
+    if run.strategy.rpartition(".")[2] not in STRATEGIES:
+        problems.append(
+            InputError(
+                f"the strategy {run.strategy} lets one host run ahead of its peers",
+                "strategy",
+                "Use strategy: ansible.builtin.linear for this play.",
+            )
+        )
+    for connection in connections:
+        for host in connection.hosts:
+            place = f"connection {connection.name}, endpoint {host}"
+            if host not in run.inventory:
+                problems.append(
+                    InputError("this host is not in the inventory", place, "Name endpoints as the inventory does.")
+                )
+            elif host not in run.hosts:
+                problems.append(
+                    InputError(
+                        "this host does not take part in the run, or has failed or was unreachable in it",
+                        place,
+                        "A connection is keyed on all its endpoints or on none: widen hosts or --limit, mend the host,"
+                        " or name other connections only.",
+                    )
+                )
+            elif host not in run.batch:
+                problems.append(
+                    InputError("serial splits this connection over two batches", place, "Run without serial.")
+                )
+            elif not _is_private(run.transports.get(host, "ssh"), trusted):
+                problems.append(
+                    InputError(
+                        f"the connection plugin {run.transports[host]} is not known to hide what it carries",
+                        place,
+                        "Keys must not cross a network in clear text. Use ssh, or name the plugin in trusted_transports"
+                        " if it encrypts.",
+                    )
+                )
+    return problems
+
+
+def _is_private(transport: str, trusted: t.Sequence[str]) -> bool:
+    return transport in trusted or transport.rpartition(".")[2] in TRANSPORTS
