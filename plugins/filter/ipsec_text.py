@@ -20,7 +20,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     shown,
     type_name,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import AUTHENTICATION, ENCRYPTION, find
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Lifetimes,
@@ -64,7 +64,7 @@ def ipseckeys_render(
             made.append(_sa(view, f"sas[{index}]", allowed))
         except IpsecError as exc:
             problems.append(exc)
-    raise_all([*problems, *model.set_problems(made, [f"sas[{index}]" for index in range(len(made))])])
+    raise_all([*problems, *checks.set_problems(made, [f"sas[{index}]" for index in range(len(made))])])
     return language.render(made, target=target)
 
 
@@ -261,7 +261,7 @@ def _sa(view: t.Mapping[str, t.Any], place: str, allow_static_counter_mode: bool
     raise_all(
         [
             InputError(problem.message, f"{place}.{problem.place}", problem.hint)
-            for problem in model.problems(sa, allow_static_counter_mode)
+            for problem in checks.problems(sa, allow_static_counter_mode)
         ]
     )
     return sa

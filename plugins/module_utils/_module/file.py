@@ -11,7 +11,7 @@ import typing as t
 
 from .._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
 from .._core.files import protected
-from .._core.sa import model
+from .._core.sa import checks, model
 from .._core.sa.model import SecurityAssociation
 from .._core.sa.plan import PEERS, Pair, digest, pair
 from .._core.specs import DEFAULT_PATH
@@ -131,7 +131,7 @@ def _contents(
         sas = tuple(sa for sa in sas if not model.is_counter_mode(sa))
     raise_all(
         [
-            *model.set_problems(sas),
+            *checks.set_problems(sas),
             *_boot_problems(params["path"], sas, places),
             *_unsayable(sas, params["target"], places),
         ]

@@ -12,7 +12,7 @@ import typing as t
 
 from .._core.errors import InputError, IpsecError, SadbError, raise_all
 from .._core.files import protected
-from .._core.sa import keys, model
+from .._core.sa import checks, keys, model
 from .._core.sa.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
 from .._core.sa.model import SecurityAssociation, format_address
 from .._core.sa.plan import differences, digest
@@ -116,7 +116,7 @@ def _samples(
         raise_all(
             [
                 InputError(problem.message, f"{place}.{problem.place}", problem.hint)
-                for problem in model.problems(sa, allow_static_counter_mode)
+                for problem in checks.problems(sa, allow_static_counter_mode)
             ]
         )
         found.append(sa)

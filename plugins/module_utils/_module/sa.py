@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from .._core.errors import InputError, raise_all
-from .._core.sa import model
+from .._core.sa import checks, model
 from .._core.sa.algorithms import AUTHENTICATION, ENCRYPTION, find
 from .._core.sa.model import Encapsulation, Lifetimes, SecurityAssociation, Selector, label
 from .._core.sa.plan import PRESENT, Plan, plan
@@ -62,7 +62,7 @@ def apply_sa(module: AnsibleModule) -> Result:
     sadb = open_sadb(params["backend"])
     if present:
         raise_all([_at_option(problem) for problem in sadb.refusals(wanted)])
-        warn(module, ((text, label(wanted)) for text in model.warnings(wanted)))
+        warn(module, ((text, label(wanted)) for text in checks.warnings(wanted)))
     warn(module, [(doubt, "spi")] if doubt else [])
     actual = sadb.dump(protocol=wanted.protocol, destination=wanted.destination)
     keys_hidden = present and bool(actual) and sadb.keys_hidden()
@@ -120,7 +120,7 @@ def _read_rest(module: AnsibleModule, reader: Reader, identified: SecurityAssoci
     )
     unread = reader.unread()
     unread.update(place for noted in tuple(unread) for place in _DEPENDENT.get(noted.partition(".")[0], ()))
-    found = model.problems(sa, params["allow_static_counter_mode"])
+    found = checks.problems(sa, params["allow_static_counter_mode"])
     reader.problems += [problem for problem in map(_at_option, found) if problem.place not in unread]
     return sa
 

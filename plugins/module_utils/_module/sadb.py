@@ -12,6 +12,7 @@ import typing as t
 
 from .._core.errors import InputError, SadbError, raise_all
 from .._core.files import protected
+from .._core.sa.checks import problems, set_problems
 from .._core.sa.model import (
     OUTBOUND,
     PROTOCOLS,
@@ -21,8 +22,6 @@ from .._core.sa.model import (
     identity,
     label,
     pack_address,
-    problems,
-    set_problems,
     unsayable,
 )
 from .._core.sa.plan import (

@@ -10,7 +10,7 @@ import typing as t
 
 from .._core.errors import InputError
 from .._core.files import protected
-from .._core.sa import model
+from .._core.sa import checks
 from .._core.sa.model import SecurityAssociation
 from .._core.sa.plan import Pair, pair
 from .._core.text import language
@@ -43,7 +43,7 @@ class Text(t.NamedTuple):
     def warn(self, module: AnsibleModule) -> None:
         """What is allowed but unwise: one warning of each kind."""
         warn(module, self.warnings)
-        warn(module, ((note, place) for sa, place in self.placed() for note in model.warnings(sa)))
+        warn(module, ((note, place) for sa, place in self.placed() for note in checks.warnings(sa)))
 
 
 def read_text(module: AnsibleModule, allow_counter_mode: bool = False) -> Text:

@@ -19,7 +19,7 @@ import re
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model as association
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
     AUTHENTICATION,
@@ -579,7 +579,7 @@ class _Reader:
         source, (destination, *dummy) = next(connection.flows())
         for index, row in enumerate(connection.associations):
             sa = make_sa(connection, row, source, destination, SPI_MIN, *draw_keys(row, keys.generate))
-            for problem in association.problems(sa, self.allow_static_counter_mode):
+            for problem in checks.problems(sa, self.allow_static_counter_mode):
                 where = "" if problem.place in _CONNECTION else f".associations[{index}]"
                 self.wrong(f"{where}.{problem.place}", problem.message, problem.hint)
 

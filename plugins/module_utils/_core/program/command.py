@@ -28,7 +28,7 @@ from ..errors import (
     raise_all,
 )
 from ..files import protected
-from ..sa import model
+from ..sa import checks, model
 from ..sa.model import Entry, SecurityAssociation
 from ..sadb import Sadb, open_sadb
 from ..signals import uninterrupted
@@ -451,7 +451,7 @@ def _advise(sas: t.Sequence[SecurityAssociation]) -> None:
         ).append(sa)
     counts: dict[str, int] = {}
     for group in alike.values():
-        for warning in model.warnings(group[0]):
+        for warning in checks.warnings(group[0]):
             counts[warning] = counts.get(warning, 0) + len(group)
     for warning, count in counts.items():
         _say(f"warning: {warning} ({count} {'SA' if count == 1 else 'SAs'})")
@@ -493,7 +493,7 @@ def _save(step: Step, options: Options) -> int:
         _print(text)
     else:
         protected.write(os.path.abspath(step.word), text.encode("ascii"))
-    for clash in model.set_problems(kept):
+    for clash in checks.set_problems(kept):
         left_out.append(InputError(f"saved, but the file cannot be loaded with it: {clash.message}", clash.place))
     for problem in left_out:
         _complain(problem)

@@ -14,7 +14,7 @@ import typing as t
 
 from ..collector import no_collection
 from ..errors import InputError, TextError, shown
-from ..sa import model
+from ..sa import checks, model
 from ..sa.model import Identity, Lifetimes, Mark, SecurityAssociation
 from ..text.grammar import (
     ANY_TYPE,
@@ -304,7 +304,7 @@ class _ScriptReader(Reader):
             )
         super()._check_together(lines)
 
-    def _conflicts(self) -> t.Iterator[model.Conflict]:
+    def _conflicts(self) -> t.Iterator[checks.Conflict]:
         """As for a text of SAs, but an SPI is free again once its SA was deleted or flushed."""
         if not any(step.command in ("delete", "delete-pair", "flush") for step in self.steps):
             yield from super()._conflicts()
@@ -316,7 +316,7 @@ class _ScriptReader(Reader):
             if step.sa is not None:
                 first = held.setdefault(model.identity(step.sa), index)
                 if first != index:
-                    yield model.Conflict(index, first, "spi")
+                    yield checks.Conflict(index, first, "spi")
                 index += 1
             elif step.command == "flush":
                 held = {identity: first for identity, first in held.items() if step.protocol not in ("", identity[0])}

@@ -18,7 +18,7 @@ import binascii
 import os
 
 from ..errors import InputError
-from .algorithms import Algorithm
+from .algorithms import BY_NAME, Algorithm
 
 # NIST SP 800-131A disallows fewer.
 LONG_BITS = 112
@@ -60,6 +60,12 @@ def from_hex(text: str, place: str = "") -> bytes:
 def set_parity(algorithm: Algorithm, key: bytes) -> bytes:
     """The key as the kernel uses it: DES parity made odd, all other algorithms unchanged."""
     return key.translate(_ODD_PARITY) if algorithm.des_parity else key
+
+
+def effective(name: str, key: bytes) -> bytes:
+    """`set_parity` by the algorithm's name; unchanged for one that only this kernel knows."""
+    row = BY_NAME.get(name)
+    return set_parity(row, key) if row is not None else key
 
 
 def problem(algorithm: Algorithm, key: bytes) -> str:

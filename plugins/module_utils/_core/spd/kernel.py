@@ -17,18 +17,8 @@ import struct
 import typing as t
 
 from ..errors import InputError, SadbError, raise_all, raise_also, shown
-from ..sa.model import (
-    AH,
-    ESP,
-    NO_LIFETIMES,
-    TRANSPORT,
-    TUNNEL,
-    Lifetimes,
-    Mark,
-    Selector,
-    format_address,
-    selector_problems,
-)
+from ..sa.checks import selector_problems
+from ..sa.model import AH, ESP, NO_LIFETIMES, TRANSPORT, TUNNEL, Lifetimes, Mark, Selector, format_address
 from ..sadb.xfrm.backend import open_link
 from ..sadb.xfrm.messages import (
     FAMILIES,

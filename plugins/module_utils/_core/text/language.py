@@ -17,7 +17,7 @@ import typing as t
 
 from ..collector import keep, no_collection
 from ..errors import InputError, TextError, raise_all, shown
-from ..sa import model
+from ..sa import checks, model
 from ..sa.model import Encapsulation, Lifetimes, SecurityAssociation, Selector
 from .fast_lines import PlainLines, is_ordinary
 from .grammar import (
@@ -90,7 +90,7 @@ class Document(t.NamedTuple):
     """What a text says. ``lines[i]`` is the line, from 1, on which ``sas[i]`` begins.
 
     ``warnings`` are pairs of a sentence about how the text was understood, and the place. What is
-    unwise about an SA itself is asked of `association.warnings`."""
+    unwise about an SA itself is asked of `checks.warnings`."""
 
     sas: tuple[SecurityAssociation, ...]
     lines: tuple[int, ...]
@@ -104,7 +104,7 @@ def parse(
     resolve_names: bool = False,
     allow_static_counter_mode: bool = False,
 ) -> Document:
-    """The SAs that the text adds, checked each alone (`association.problems`) and together (`association.conflicts`).
+    """The SAs that the text adds, checked each alone (`checks.problems`) and together (`checks.conflicts`).
 
     ``name`` names the text in messages. ``target`` is the system the text is for: "solaris" refuses
     what its ipseckey cannot do. ``resolve_names`` takes host names as addresses, which trusts the
@@ -122,7 +122,7 @@ _WORD = re.compile(r'"(?P<quoted>[^"]*)(?P<close>"?)(?P<after>[^ \t\r\f\v]*)|(?P
 REFUSED = "\0"
 _STRANGE = re.compile(r"[^ -~\t\r\f\v]")
 
-# Where a problem of `association.problems` points: the first of these fields that the command
+# Where a problem of `checks.problems` points: the first of these fields that the command
 # gives. None of them may have been refused before, else the problem is only a consequence.
 _CONCERNS: dict[str, tuple[str, ...]] = {
     "source": ("source", "destination"),
@@ -445,7 +445,7 @@ class Reader:
             )
         if protocol:
             sa = self._build(protocol, given)
-            for wrong in model.problems(sa, self.allow_static_counter_mode) + refusals(sa, self.target):
+            for wrong in checks.problems(sa, self.allow_static_counter_mode) + refusals(sa, self.target):
                 concerned = _CONCERNS.get(wrong.place, (wrong.place,))
                 certain = not command.broken or all(field in given.words for field in concerned)
                 if certain and not given.refused.intersection(concerned):
@@ -771,8 +771,8 @@ class Reader:
             **fields,
         )
 
-    def _conflicts(self) -> t.Iterator[model.Conflict]:
-        return model.conflicts(self.sas)
+    def _conflicts(self) -> t.Iterator[checks.Conflict]:
+        return checks.conflicts(self.sas)
 
     def _check_together(self, lines: t.Sequence[str]) -> None:
         for clash in self._conflicts():
@@ -782,7 +782,7 @@ class Reader:
                 (value for keyword, value in zip(command.words, command.words[1:]) if keyword.text in wanted),
                 command.words[0],
             )
-            message, hint = model.conflict_message(self.sas, clash, f"line {self.lines[clash.first]}")
+            message, hint = checks.conflict_message(self.sas, clash, f"line {self.lines[clash.first]}")
             self.problem(message, word.line, word.column, hint)
             if len(self.problems) >= PROBLEMS_MAX:
                 return

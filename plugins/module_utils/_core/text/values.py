@@ -12,7 +12,7 @@ import re
 import socket
 
 from ..errors import InputError, may_be_key, shown
-from ..sa import algorithms, keys, model
+from ..sa import algorithms, checks, keys, model
 from ..sa.model import Mark
 from .grammar import IDENTITY_TYPES, NO_ALGORITHM, SA_TYPE_NUMBERS, SA_TYPES
 
@@ -68,7 +68,7 @@ def read_spi(text: str, place: str = "", lowest: int = model.SPI_MIN) -> tuple[i
     if spi > model.SPI_MAX:
         raise InputError(f"SPI {shown(text)} does not fit 32 bits", place, "Write 0x and up to 8 hexadecimal digits.")
     if spi < lowest:
-        message, hint = model.spi_problem(spi)
+        message, hint = checks.spi_problem(spi)
         raise InputError(message, place, hint)
     return spi, reading, advice
 

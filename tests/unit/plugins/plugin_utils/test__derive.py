@@ -18,7 +18,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address, pack_address
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
@@ -93,8 +93,8 @@ def test_every_key_and_spi_is_what_the_rfc_gives(
             strict=True,
         ):
             assert key == (keys.set_parity(BY_NAME[algorithm], by_hand(*where, purpose, length)) if length else b"")
-        assert not model.problems(sa, allow_static_counter_mode=True)
-    assert not model.set_problems(found)
+        assert not checks.problems(sa, allow_static_counter_mode=True)
+    assert not checks.set_problems(found)
 
 
 def test_the_vectors_of_the_guide_hold() -> None:
@@ -223,7 +223,7 @@ def test_a_group_derives_one_sa_for_all_its_addresses() -> None:
     assert [format_address(sa.destination) for sa in found] == ["ff02::5", "ff02::6", "fe80::1", "fe80::2"]
     assert {sa.authentication_key for sa in found} == {by_hand("mesh", 7, "::", "ff02::5", "ah", "authentication", 32)}
     assert {sa.spi.to_bytes(4, "big") for sa in found} == {by_hand("mesh", 7, "::", "ff02::5", "ah", "spi", 4)}
-    assert not model.set_problems(found)
+    assert not checks.set_problems(found)
 
 
 def test_nothing_shows_the_secret() -> None:

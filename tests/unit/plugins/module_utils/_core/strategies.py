@@ -9,7 +9,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.script import Step, Subject
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, keys, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, checks, keys, model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Encapsulation,
     Lifetimes,
@@ -135,7 +135,7 @@ def associations(draw, target="linux"):
 
 
 def together(sas):
-    return not model.set_problems(sas)
+    return not checks.set_problems(sas)
 
 
 @st.composite

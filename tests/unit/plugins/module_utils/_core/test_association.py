@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, Problems
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.checks import problems, set_problems
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Encapsulation,
     Lifetimes,
@@ -22,8 +23,6 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     identity,
     label,
     pack_address,
-    problems,
-    set_problems,
 )
 
 ENIGMA = pack_address("192.168.116.16")
@@ -153,7 +152,7 @@ def test_an_sa_is_built_in_its_one_normal_form(given_fields, field, value):
 )
 def test_a_good_sa_has_no_problem(sa):
     assert problems(sa) == []
-    model.check(sa)
+    checks.check(sa)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +277,7 @@ def test_an_icv_of_another_length_has_a_hint_that_helps(sa, hint):
 
 def test_all_problems_come_together():
     with pytest.raises(Problems) as caught:
-        model.check(good(spi=1, encryption_key=AES[1:], replay_window=9999))
+        checks.check(good(spi=1, encryption_key=AES[1:], replay_window=9999))
     assert len(caught.value.problems) == 3
 
 
@@ -304,7 +303,7 @@ def test_counter_mode_is_taken_only_when_allowed():
     ],
 )
 def test_what_is_unwise_is_a_warning_of_its_own(sa, parts):
-    found = model.warnings(sa)
+    found = checks.warnings(sa)
     assert len(found) == len(parts)
     assert all(part in warning for part, warning in zip(parts, found))
 

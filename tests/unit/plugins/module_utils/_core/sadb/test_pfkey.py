@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
     ALGORITHMS,
     AUTHENTICATION,
@@ -226,7 +226,7 @@ def test_freebsd_has_esn_and_wide_windows() -> None:
 @given(data=st.data())
 def test_what_is_sent_reads_back_the_same(dialect: Dialect, data: st.DataObject) -> None:
     sa = data.draw(associations(dialect))
-    assert model.problems(sa, allow_static_counter_mode=True) == []
+    assert checks.problems(sa, allow_static_counter_mode=True) == []
     assert list(pfkey.refusals(dialect, sa)) == []
     told_back = messages.parse(told(dialect, sa))
     assert messages.decode(dialect, told_back).sa == sa
