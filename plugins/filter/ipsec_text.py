@@ -29,10 +29,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     is_unspecified,
     pack_address,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import digest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import text
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_digest_key, parse_number
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number
 from ansible_collections.ipsec.manual.plugins.module_utils._module.view import public
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host
@@ -137,15 +136,6 @@ def ipsec_sas(
             if sa.source in own or sa.destination in own or (is_unspecified(sa.source) and sa.destination in shared)
         ]
     )
-
-
-def ipsec_digest(content: str, digest_key: str = "") -> dict[str, str]:
-    if not isinstance(digest_key, str):
-        raise InputError(
-            f"a text is wanted, found {type_name(digest_key)}", "digest_key", "Put the hex digits into quotes."
-        )
-    key = parse_digest_key(digest_key, "digest_key") if digest_key else b""
-    return digest(language.parse(_text(content, "content"), name="content", allow_static_counter_mode=True).sas, key)
 
 
 def ipsec_policies(
@@ -326,7 +316,6 @@ class FilterModule:
             ipsec_connections_of,
             ipsec_peers,
             ipsec_sas,
-            ipsec_digest,
             ipsec_policies,
             ipsec_policies_render,
         )

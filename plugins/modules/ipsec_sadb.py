@@ -124,8 +124,6 @@ seealso:
   - module: ipsec.manual.ipseckeys_file
   - plugin: ipsec.manual.ipseckeys_render
     plugin_type: filter
-  - plugin: ipsec.manual.ipsec_digest
-    plugin_type: filter
   - name: RFC 4301
     description: Security Architecture for the Internet Protocol.
     link: https://www.rfc-editor.org/rfc/rfc4301

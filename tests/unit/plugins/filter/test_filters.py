@@ -12,8 +12,6 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ipsec.manual.plugins.filter.ipsec_text import FilterModule as TextFilters
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import digest
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 FILTERS: dict[str, t.Callable[..., t.Any]] = TextFilters().filters()
 KEY = "d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d"
@@ -145,13 +143,6 @@ def test_fields_may_be_texts_or_null_as_variables_are() -> None:
         ),
         ("ipseckeys_render", ([None],), "sas[0]: a dictionary is wanted, found nothing"),
         ("ipseckeys_parse", (None,), "text: a text is wanted, found nothing"),
-        ("ipsec_digest", ({"content": KEY},), "content: a text is wanted, found a mapping"),
-        (
-            "ipsec_digest",
-            (GUIDE, int(KEY[:16], 16)),
-            "digest_key: a text is wanted, found a whole number. Put the hex digits into quotes.",
-        ),
-        ("ipsec_digest", (GUIDE, KEY[:16]), "digest_key: 64 hex digits are wanted, found 16."),
         ("ipsec_sas", (CONNECTIONS[:1], [KEY], "enigma"), "content: a text is wanted, found a list"),
         ("ipsec_policies", (None, "enigma"), "ipsec_connections: a list of connections is wanted, found NoneType"),
         (
@@ -217,20 +208,6 @@ def test_the_sas_of_a_host_include_those_that_a_group_shares() -> None:
         == GUIDE.splitlines(keepends=True)[1] + shared
     )
     assert FILTERS["ipsec_sas"](GROUPED, GUIDE + shared, "s1", **INVENTORY) == ""
-
-
-def test_a_digest_changes_with_a_key() -> None:
-    found = FILTERS["ipsec_digest"](GUIDE)
-    assert set(found) == {"192.168.13.213|192.168.116.16", "10.116.2.16|192.168.116.16"}
-    assert (
-        FILTERS["ipsec_digest"](GUIDE.replace("d41f", "d51f"))["10.116.2.16|192.168.116.16"]
-        == found["10.116.2.16|192.168.116.16"]
-    )
-
-
-def test_a_digest_with_a_secret_is_what_modules_return_with_it() -> None:
-    keyed = FILTERS["ipsec_digest"](GUIDE, digest_key="0f" * 32)
-    assert keyed == digest(language.parse(GUIDE).sas, b"\x0f" * 32)
 
 
 @pytest.mark.parametrize(

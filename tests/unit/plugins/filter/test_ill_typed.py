@@ -44,7 +44,6 @@ USUAL: dict[str, dict[str, t.Any]] = {
     "ipsec_connections_of": OF_CONNECTIONS,
     "ipsec_peers": OF_CONNECTIONS,
     "ipsec_sas": {**OF_CONNECTIONS, "content": GUIDE},
-    "ipsec_digest": {"content": GUIDE},
     "ipsec_policies": {**OF_CONNECTIONS, "only": ["one"], "direction": "in", "priority": 0},
     "ipsec_policies_render": {
         "policies": [{"direction": "in", "selector": {"source": "192.0.2.1"}, "templates": [{"protocol": "esp"}]}]
