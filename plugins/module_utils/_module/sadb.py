@@ -12,17 +12,11 @@ import typing as t
 
 from .._core.errors import InputError, SadbError, raise_all
 from .._core.files import protected
-from .._core.sa.checks import problems, set_problems
 from .._core.sa.model import (
-    OUTBOUND,
-    PROTOCOLS,
     Entry,
     SecurityAssociation,
-    format_address,
     identity,
-    label,
     pack_address,
-    unsayable,
 )
 from .._core.sa.plan import (
     ADD,
@@ -35,13 +29,12 @@ from .._core.sa.plan import (
     Pair,
     Plan,
     digest,
-    direction_of,
     in_scope,
     pair,
     plan,
 )
 from .._core.sadb import Sadb, open_sadb
-from .._core.text import language
+from .._core.sadb.backup import backup
 from .clock import Deadline, check_instant, wait_until
 from .result import KEYS_HIDDEN, Result, sadb_diff
 from .secrets import take_digest_key
@@ -53,9 +46,6 @@ if t.TYPE_CHECKING:
 
 # Seconds before the instant at which the backup is reread; twice the time of the first reading, if that is more.
 SHORTEST_LEAD = 1.0
-# Packets that an SA may send between that and its end: some seconds at the highest rates, and a
-# thousandth of the numbers an SA has.
-SEQUENCE_MARGIN = 1 << 22
 
 
 def apply_sadb(module: AnsibleModule) -> Result:
@@ -194,44 +184,20 @@ def _backup(
     keys_hidden: bool,
     local: t.AbstractSet[bytes],
 ) -> bytes:
-    """The SAs in scope, and all that go, as text with their sequence numbers, so that they can come back as they were.
-
-    Raises what would keep this module from reading the text: a way back that is no way is worse
-    than none. Counter modes are no reason: somebody chose them when they were installed, and they
-    come back with the sequence numbers that were read here."""
+    """The SAs in scope and all that are deleted, as text. Raises IpsecError if it could not be read back."""
     touched = {*in_scope([entry.sa for entry in actual if not entry.larval], ours, params["scope"])}
     touched.update(step.old.sa for step in steps.operations if step.old is not None and not step.old.larval)
-    sas = [_with_counter(sadb, entry, local) for entry in actual if entry.sa in touched and not entry.larval]
-    if sas and keys_hidden:
+    entries = [entry for entry in actual if entry.sa in touched and not entry.larval]
+    if entries and keys_hidden:
         raise SadbError(
             "this kernel hides the keys of SAs (lockdown), so they cannot be backed up",
             "backup",
-            "Leave backup away and keep the old file.",
+            "Omit backup and keep the old file.",
         )
-    unfit = [
-        InputError(f"the language has no word for what it has: {unsayable(sa)}", label(sa), _remedy(sa))
-        for sa in sas
-        if unsayable(sa)
-    ]
-    unfit += [
-        InputError(problem.message, label(sa), _remedy(sa))
-        for sa in sas
-        if not unsayable(sa)
-        for problem in problems(sa, allow_static_counter_mode=True)
-    ]
-    raise_all(
-        [
-            *unfit,
-            *(
-                InputError(problem.message, problem.place, _REMEDY.format("ipsec.manual.ipsec_sa"))
-                for problem in set_problems(sas)
-            ),
-        ]
-    )
     comment = "The SAs that ipsec.manual.ipsec_sadb found before it changed them."
     if params["backup_label"]:
         comment += f"\n{_LABEL}{params['backup_label']}"
-    return language.render(sas, comment=comment).encode("utf-8")
+    return backup(sadb, entries, local, comment).encode("utf-8")
 
 
 _LABEL = "Label: "
@@ -276,35 +242,6 @@ def _check_source(params: t.Mapping[str, t.Any]) -> None:
             "Run the rotation of all that it names again. Where that has other keys by now, an older change left the"
             " file: remove it.",
         )
-
-
-_REMEDY = "It is installed and could not be brought back. Remove it with {}, or leave backup away."
-
-
-def _remedy(sa: SecurityAssociation) -> str:
-    """What to do about an SA that a backup could not hold."""
-    if sa.protocol in PROTOCOLS and sa.spi:
-        return _REMEDY.format("ipsec.manual.ipsec_sa")
-    mark = f" mark 0x{sa.mark.value:x} mask 0x{sa.mark.mask:x}" if sa.mark is not None else ""
-    addresses = f"src {format_address(sa.source)} dst {format_address(sa.destination)}"
-    return _REMEDY.format(f"the command: ip xfrm state delete {addresses} proto {sa.protocol} spi 0x{sa.spi:x}{mark}")
-
-
-def _with_counter(sadb: Sadb, entry: Entry, local: t.AbstractSet[bytes]) -> SecurityAssociation:
-    """The SA with its sequence number, where the kernel takes one back; that of an outbound one with a margin.
-
-    The number moves on until the SA goes. Peers drop packets with a number they have seen as replays, and counter
-    modes must not use one twice; a leap forward is harmless (RFC 4303 section 3.4.3). An inbound SA gets
-    none, since it would take new packets for old ones.
-    """
-    last = max(entry.counters.sequence_out, entry.counters.sequence_in)
-    left = (1 << (64 if entry.sa.esn else 32)) - 1 - last
-    margin = min(SEQUENCE_MARGIN, left // 2) if direction_of(entry.sa, local) == OUTBOUND else 0
-    for start in filter(None, (last + margin, last)):
-        counted = entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, ("replay_value", str(start))))))
-        if not any(problem.place == "replay_value" for problem in sadb.refusals(counted)):
-            return counted
-    return entry.sa
 
 
 def _held(wanted: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry]) -> list[SecurityAssociation]:

@@ -30,7 +30,7 @@ from ..errors import (
 from ..files import protected
 from ..sa import checks, model
 from ..sa.model import Entry, SecurityAssociation
-from ..sadb import Sadb, open_sadb
+from ..sadb import Sadb, backup, open_sadb
 from ..signals import uninterrupted
 from ..text import language
 from ..text.grammar import FILE, PROMPT
@@ -487,48 +487,14 @@ def _save(step: Step, options: Options) -> int:
         raise InputError("-p would save keys that cannot be loaded again", "save", "Leave -p away.")
     if to_output and not options.show_keys:
         raise InputError("this would print keys", "save", "Name a file, or add --show-keys.")
-    kept, left_out = _sayable([_continued(entry) for entry in open_sadb().dump(step.protocol) if not entry.larval])
-    text = language.render(kept, "Saved by ipseckey. Keep it secret: it holds keys.")
+    text, problems = backup.save(open_sadb().dump(step.protocol), "Saved by ipseckey. Keep it secret: it holds keys.")
     if to_output:
         _print(text)
     else:
         protected.write(os.path.abspath(step.word), text.encode("ascii"))
-    for clash in checks.set_problems(kept):
-        left_out.append(InputError(f"saved, but the file cannot be loaded with it: {clash.message}", clash.place))
-    for problem in left_out:
+    for problem in problems:
         _complain(problem)
-    return 1 if left_out else 0
-
-
-def _sayable(sas: list[SecurityAssociation]) -> tuple[list[SecurityAssociation], list[IpsecError]]:
-    """The SAs that the language brings back as they are, and why the others cannot be."""
-    with contextlib.suppress(IpsecError):
-        if _read_back(sas) == tuple(sas):
-            return sas, []
-    kept: list[SecurityAssociation] = []
-    left_out: list[IpsecError] = []
-    for sa in sas:
-        try:
-            if _read_back([sa]) != (sa,):
-                raise InputError("the language has no words for all of it", "")
-            kept.append(sa)
-        except IpsecError as error:
-            left_out.append(InputError(f"left out: {getattr(error, 'problems', (error,))[0].message}", model.label(sa)))
-    return kept, left_out
-
-
-def _read_back(sas: list[SecurityAssociation]) -> tuple[SecurityAssociation, ...]:
-    return language.parse(language.render(sas), allow_static_counter_mode=True).sas
-
-
-def _continued(entry: Entry) -> SecurityAssociation:
-    """The SA, starting where it is now."""
-    sequence = max(entry.counters.sequence_out, entry.counters.sequence_in)
-    return (
-        entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, ("replay_value", str(sequence))))))
-        if sequence
-        else entry.sa
-    )
+    return 1 if problems else 0
 
 
 def _monitor(step: Step, options: Options) -> int:

@@ -10,9 +10,9 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Entry, Mark, identity
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.backup import SEQUENCE_MARGIN as MARGIN
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import parse, render
 from ansible_collections.ipsec.manual.plugins.module_utils._module import clock as clocks
-from ansible_collections.ipsec.manual.plugins.module_utils._module import sadb
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import ENCRYPTION_KEY, World, expect_once, sa
 
 OUT, BACK = sa(0x1001), sa(0x1002, "192.0.2.2", "192.0.2.1")
@@ -20,7 +20,6 @@ NEW_OUT, NEW_BACK = sa(0x2001), sa(0x2002, "192.0.2.2", "192.0.2.1")
 ELSEWHERE = sa(0x3001, destination="192.0.2.99")
 FOREIGN = sa(0x4001, reqid=77)
 PATH = "/etc/inet/secret/ipseckeys"
-MARGIN = sadb.SEQUENCE_MARGIN
 
 
 class Clock:

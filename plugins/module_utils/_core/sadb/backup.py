@@ -1,0 +1,125 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The SAs of a SADB as text that restores them, sequence numbers included."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ..errors import InputError, IpsecError, raise_all
+from ..sa.checks import problems, set_problems
+from ..sa.model import (
+    OUTBOUND,
+    PROTOCOLS,
+    Entry,
+    SecurityAssociation,
+    format_address,
+    label,
+    unsayable,
+)
+from ..sa.plan import direction_of
+from ..text import language
+from . import Sadb
+
+# Packets that an SA may send between the dump and its deletion: some seconds at the highest rates,
+# and a thousandth of the numbers an SA has.
+SEQUENCE_MARGIN = 1 << 22
+_REPLAY_VALUE = "replay_value"
+
+
+def backup(sadb: Sadb, entries: t.Iterable[Entry], local: t.AbstractSet[bytes], comment: str) -> str:
+    """The text of all entries, for SAs that go on sending after the dump; ``local`` are the addresses of this host.
+
+    Raises InputError, or Problems, if an SA could not be read back. Counter modes are accepted:
+    somebody chose them when they were installed, and they return with their sequence numbers."""
+    sas = [_with_margin(sadb, entry, local) for entry in entries]
+    found: list[IpsecError] = []
+    for sa in sas:
+        words = unsayable(sa)
+        if words:
+            found.append(InputError(f"the language has no word for what it has: {words}", label(sa), _remedy(sa)))
+            continue
+        found += [
+            InputError(problem.message, label(sa), _remedy(sa))
+            for problem in problems(sa, allow_static_counter_mode=True)
+        ]
+    found += [
+        InputError(problem.message, problem.place, _REMEDY.format("ipsec.manual.ipsec_sa"))
+        for problem in set_problems(sas)
+    ]
+    raise_all(found)
+    return language.render(sas, comment=comment)
+
+
+def save(entries: t.Iterable[Entry], comment: str) -> tuple[str, list[IpsecError]]:
+    """The text of the entries that the language can restore, and the problems with the others and between SAs."""
+    sas = [continued(entry) for entry in entries if not entry.larval]
+    kept, left_out = _restorable(sas)
+    for clash in set_problems(kept):
+        left_out.append(InputError(f"saved, but the file cannot be loaded with it: {clash.message}", clash.place))
+    return language.render(kept, comment), left_out
+
+
+def continued(entry: Entry, margin: int = 0) -> SecurityAssociation:
+    """The SA, starting at its present sequence number plus ``margin``."""
+    sequence = last_sequence(entry) + margin
+    if not sequence:
+        return entry.sa
+    return entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, (_REPLAY_VALUE, str(sequence))))))
+
+
+def last_sequence(entry: Entry) -> int:
+    """The highest sequence number sent or received."""
+    return max(entry.counters.sequence_out, entry.counters.sequence_in)
+
+
+def _with_margin(sadb: Sadb, entry: Entry, local: t.AbstractSet[bytes]) -> SecurityAssociation:
+    """The SA with its sequence number if the kernel accepts one; an outbound SA gets a margin.
+
+    The number increases until the SA is deleted. Peers drop packets with a number they have seen as replays, and
+    counter modes must not use one twice; a leap forward is harmless (RFC 4303 section 3.4.3). An inbound SA gets no
+    margin, since it would take new packets for old ones.
+    """
+    left = (1 << (64 if entry.sa.esn else 32)) - 1 - last_sequence(entry)
+    margin = min(SEQUENCE_MARGIN, left // 2) if direction_of(entry.sa, local) == OUTBOUND else 0
+    for more in (margin, 0):
+        sa = continued(entry, more)
+        if not any(problem.place == _REPLAY_VALUE for problem in sadb.refusals(sa)):
+            return sa
+    return entry.sa
+
+
+_REMEDY = "It is installed and could not be brought back. Remove it with {}, or omit backup."
+
+
+def _remedy(sa: SecurityAssociation) -> str:
+    """How to remove an SA that a backup cannot hold."""
+    if sa.protocol in PROTOCOLS and sa.spi:
+        return _REMEDY.format("ipsec.manual.ipsec_sa")
+    mark = f" mark 0x{sa.mark.value:x} mask 0x{sa.mark.mask:x}" if sa.mark is not None else ""
+    addresses = f"src {format_address(sa.source)} dst {format_address(sa.destination)}"
+    return _REMEDY.format(f"the command: ip xfrm state delete {addresses} proto {sa.protocol} spi 0x{sa.spi:x}{mark}")
+
+
+def _restorable(sas: list[SecurityAssociation]) -> tuple[list[SecurityAssociation], list[IpsecError]]:
+    """The SAs that read back unchanged, and why the others do not."""
+    with contextlib.suppress(IpsecError):
+        if _read_back(sas) == tuple(sas):
+            return sas, []
+    kept: list[SecurityAssociation] = []
+    left_out: list[IpsecError] = []
+    for sa in sas:
+        try:
+            if _read_back([sa]) != (sa,):
+                raise InputError("the language has no words for all of it", "")
+            kept.append(sa)
+        except IpsecError as error:
+            left_out.append(InputError(f"left out: {getattr(error, 'problems', (error,))[0].message}", label(sa)))
+    return kept, left_out
+
+
+def _read_back(sas: list[SecurityAssociation]) -> tuple[SecurityAssociation, ...]:
+    return language.parse(language.render(sas), allow_static_counter_mode=True).sas
