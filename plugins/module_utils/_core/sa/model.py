@@ -126,6 +126,10 @@ FLAGS = "flags"
 """In `SecurityAssociation.extra`: words for what another program gave the SA and this collection
 neither sets nor keeps, such as ``noecn``.
 """
+# Keywords of `SecurityAssociation.extra` that kernels know: the sequence number to start from, and
+# the SPI of the SA of the other direction.
+REPLAY_VALUE = "replay_value"
+PAIR_SPI = "pair-spi"
 KEY_FIELDS = ("encryption_key", "authentication_key")
 
 

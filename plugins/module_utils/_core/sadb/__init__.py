@@ -81,6 +81,17 @@ class Sadb(abc.ABC):
         return False
 
 
+SADB_UNCHANGED = "The SADB is as it was before."
+
+
+def with_outcome(error: SadbError, not_undone: t.Sequence[object], unchanged: str, note: str = "") -> SadbError:
+    """The refusal that ended a change, its hint extended with what undoing the change did:
+    ``not_undone`` names what failed, ``unchanged`` says that nothing did.
+    """
+    outcome = "Undoing the rest failed for: " + "; ".join(map(str, not_undone)) if not_undone else unchanged
+    return SadbError(error.message, error.place, f"{error.hint} {outcome}{note}".strip(), error.errno_name)
+
+
 def _open_xfrm() -> Sadb:
     from .xfrm.backend import XfrmSadb
 

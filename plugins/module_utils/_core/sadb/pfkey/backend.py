@@ -19,12 +19,22 @@ import typing as t
 
 from ...errors import InputError, SadbError, shown
 from ...sa.algorithms import BY_NAME
-from ...sa.model import NO_LIFETIMES, TRANSPORT, TUNNEL, Entry, SecurityAssociation, is_unspecified, label
-from .. import PFKEY, Sadb
+from ...sa.model import (
+    NO_LIFETIMES,
+    PAIR_SPI,
+    REPLAY_VALUE,
+    TRANSPORT,
+    TUNNEL,
+    Entry,
+    SecurityAssociation,
+    is_unspecified,
+    label,
+)
+from .. import PFKEY, SADB_UNCHANGED, Sadb, with_outcome
 from . import messages
 from .dialects import Dialect, dialect_of
 from .explain import AnswerLost, PfkeyError, explain, explain_exchange
-from .messages import ANY_TYPE, PAIR_SPI, REPLAY_VALUE, SA_TYPES, UNTOLD, Message, Supported
+from .messages import ANY_TYPE, SA_TYPES, UNTOLD, Message, Supported
 
 if t.TYPE_CHECKING:
     from ...sa.plan import Operation
@@ -307,29 +317,27 @@ class PfkeySadb(Sadb):
 
         Doubtful steps are undone as well: if an SA is already gone, or still there, that counts as success.
         """
-        stuck = []
+        not_undone = []
         renewed = 0
         for step in reversed(done):
             if step.before is not None and not _restorable(step.sa):
-                stuck.append(SadbError("PF_KEY does not show all of it, so it could not be put back", label(step.sa)))
+                not_undone.append(
+                    SadbError("PF_KEY does not show all of it, so it could not be put back", label(step.sa))
+                )
                 continue
             try:
                 # A separate socket, since the other one may be what is broken.
                 with self._open("taking back a change") as link:
                     self._take_back(link, step)
             except SadbError as failure:
-                stuck.append(failure)
+                not_undone.append(failure)
             else:
                 renewed += step.before is not None and messages.decode(self.dialect, step.before).counters.packets > 0
-        after = (
-            "Undoing the rest failed for: " + "; ".join(map(str, stuck)) if stuck else "The SADB is as it was before."
+        note = (
+            f" Counters and sequence numbers of {renewed} SAs restarted, since PF_KEY cannot set them; rotate"
+            " where peers check for replays."
         )
-        if renewed:
-            after += (
-                f" Counters and sequence numbers of {renewed} SAs began anew, since PF_KEY cannot set them; rotate"
-                " where peers check for replays."
-            )
-        return SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
+        return with_outcome(error, not_undone, SADB_UNCHANGED, note if renewed else "")
 
     def _take_back(self, link: Pfkey, step: _Step) -> None:
         try:

@@ -22,6 +22,8 @@ from ...sa.model import (
     INBOUND,
     NO_LIFETIMES,
     OUTBOUND,
+    PAIR_SPI,
+    REPLAY_VALUE,
     TRANSPORT,
     TUNNEL,
     Counters,
@@ -65,8 +67,6 @@ _ESP_IN_UDP = 2
 # The upper-layer protocol of an address means any with 0, and on systems that descend from KAME with 255.
 _ANY_PROTOCOLS = (0, 255)
 
-REPLAY_VALUE = "replay_value"
-PAIR_SPI = "pair-spi"
 UNTOLD = "untold"
 """Stands for the algorithm of an SA that PF_KEY shows without its number, as Linux does with combined ciphers."""
 

@@ -17,10 +17,10 @@ import typing as t
 
 from ...errors import InputError, IpsecError, SadbError
 from ...sa import model
-from ...sa.model import INBOUND, SecurityAssociation, identity, is_unspecified, label
+from ...sa.model import INBOUND, PAIR_SPI, SecurityAssociation, identity, is_unspecified, label
 from ...sa.plan import differences
 from ...text import language
-from .. import SOLARIS, Sadb
+from .. import SADB_UNCHANGED, SOLARIS, Sadb, with_outcome
 from .output import DEAD, Held, complaints, read
 
 if t.TYPE_CHECKING:
@@ -88,9 +88,9 @@ class SolarisSadb(Sadb):
                 "Solaris shortens this limit of outbound SAs by chance, so it cannot be compared",
                 "Take it away; only daemons heed it.",
             )
-        if any(keyword == "pair-spi" for keyword, dummy in sa.extra):
+        if any(keyword == PAIR_SPI for keyword, dummy in sa.extra):
             cannot(
-                "pair-spi",
+                PAIR_SPI,
                 "pairs are not kept, since SAs are added and removed one by one",
                 "Take it away; rotation needs no pairs.",
             )
@@ -142,11 +142,11 @@ class SolarisSadb(Sadb):
             if wrong:
                 touched = {**_goal(operations), **_strays(goal, before, now)}
                 try:
-                    stuck = self._undo(before, touched)
+                    not_undone = self._undo(before, touched)
                 except SadbError:
                     # What was refused first is still to be told; of the rest nothing is known.
-                    stuck = list(filter(None, (_sa(before.get(key)) or touched[key] for key in touched)))
-                raise _refused(wrong, said, stuck)
+                    not_undone = list(filter(None, (_sa(before.get(key)) or touched[key] for key in touched)))
+                raise _refused(wrong, said, not_undone)
 
     def _after(self, said: Said) -> dict[Identity, Held]:
         """The SADB after it was changed."""
@@ -362,16 +362,11 @@ def _strays(goal: Goal, before: t.Mapping[Identity, Held], now: t.Mapping[Identi
 
 
 def _refused(
-    wrong: t.Sequence[tuple[str, SecurityAssociation]], said: Said, stuck: t.Sequence[SecurityAssociation]
+    wrong: t.Sequence[tuple[str, SecurityAssociation]], said: Said, not_undone: t.Sequence[SecurityAssociation]
 ) -> SadbError:
     message, sa = wrong[0]
     heard = said.complaints()
     message += f" ({heard})" if heard else f", and said nothing about it (exit status {said.status})"
     if len(wrong) > 1:
         message += f"; {len(wrong) - 1} more SAs were refused"
-    after = (
-        "Undoing the rest failed for: " + "; ".join(map(label, stuck)) + "."
-        if stuck
-        else "The SADB is as it was before."
-    )
-    return SadbError(message, label(sa), after)
+    return with_outcome(SadbError(message, label(sa)), list(map(label, not_undone)), SADB_UNCHANGED)

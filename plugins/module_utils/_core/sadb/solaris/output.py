@@ -17,12 +17,11 @@ import typing as t
 
 from ...errors import SadbError
 from ...sa import model as association
-from ...sa.model import Counters, Encapsulation, Entry, SecurityAssociation, Selector, is_unspecified
+from ...sa.model import REPLAY_VALUE, Counters, Encapsulation, Entry, SecurityAssociation, Selector, is_unspecified
 from ...text.grammar import LINUX
 from ...text.language import Reader, Word
 
 PROMPT = "ipseckey> "
-REPLAY_VALUE = "replay_value"
 DEAD = "DEAD"
 LARVAL = "LARVAL"
 

@@ -15,7 +15,7 @@ import typing as t
 
 from ...collector import keep, no_collection
 from ...errors import InputError, SadbError, raise_also
-from ...sa.model import ESP, Entry, SecurityAssociation, identity, label
+from ...sa.model import ESP, REPLAY_VALUE, Entry, SecurityAssociation, identity, label
 from ...signals import uninterrupted
 from .. import XFRM, Sadb
 from .messages import (
@@ -23,7 +23,6 @@ from .messages import (
     ID_SIZE,
     INFINITE,
     PROTOCOL_NUMBERS,
-    REPLAY_VALUE,
     U8_ATTRIBUTE,
     XFRM_MSG_GETSA,
     XFRM_MSG_NEWSA,

@@ -23,6 +23,7 @@ from ...sa.model import (
     INBOUND,
     NO_LIFETIMES,
     OUTBOUND,
+    REPLAY_VALUE,
     TRANSPORT,
     TUNNEL,
     Counters,
@@ -74,7 +75,6 @@ _FLAGS_KNOWN = _FLAG_ESN | _FLAG_NOPMTUDISC
 INFINITE = (1 << 64) - 1
 _UDP_ENCAP_ESPINUDP = 2
 _WINDOW_OF_BASE = 32
-REPLAY_VALUE = "replay_value"
 
 PROTOCOL_NUMBERS = {
     ESP: socket.IPPROTO_ESP,
