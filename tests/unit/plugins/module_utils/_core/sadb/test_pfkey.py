@@ -609,7 +609,8 @@ def table() -> str:
 
 def test_the_documentation_has_the_table_of_the_code() -> None:
     text = (Path(__file__).parents[6] / "docs" / "docsite" / "rst" / "backends.rst").read_text(encoding="utf-8")
-    told = text.partition(".. begin of the table made from pfkey/dialects.py\n\n")[2].partition(
+    shown = text.partition(".. begin of the table made from pfkey/dialects.py\n\n")[2].partition(
         "\n\n.. end of the table"
     )[0]
-    assert told == table()
+    # Lines may be wrapped.
+    assert shown.split() == table().split()
