@@ -25,7 +25,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_digest_key, parse_number
 from ansible_collections.ipsec.manual.plugins.module_utils._module.held import held
 from ansible_collections.ipsec.manual.plugins.module_utils._module.view import line
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import (

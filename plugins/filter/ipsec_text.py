@@ -33,7 +33,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import text
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number
 from ansible_collections.ipsec.manual.plugins.module_utils._module.view import public
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host
 
 View = t.Dict[str, t.Any]

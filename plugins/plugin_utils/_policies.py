@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import TUNNEL, format_address, is_multicast
 
-from ._connections.reader import Connection, Endpoint, Network
+from ._connections.model import Connection, Endpoint, Network
 
 # Room below for exceptions that must be asked earlier.
 PRIORITY = 1000

@@ -23,7 +23,8 @@ from pathlib import Path
 from ansible.parsing.vault import VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import (

@@ -41,7 +41,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     format_address,
 )
 
-from .._connections.reader import Association, Connection, make_sa
+from .._connections.flows import make_sa
+from .._connections.model import Association, Connection
 
 # ansible-core brings it with it; ansible-test imports plugins where it is not.
 try:

@@ -63,7 +63,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SPI_MAX, SPI_MIN, SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
-from .._connections.reader import Connection, connection_of, draw_keys, make_sa
+from .._connections.flows import draw_keys, make_sa
+from .._connections.model import Connection, connection_of
 from .derivation import SALT_BYTES, Derivation
 
 FORMAT = 1

@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
-from .._connections.reader import Connection
+from .._connections.model import Connection
 from . import records, single_keys
 from . import roots as _roots
 from .directory import Keystore

@@ -12,7 +12,8 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 
-from .._connections.reader import PLACE, Connection
+from .._connections.model import Connection
+from .._connections.reader import PLACE
 
 # Connection plugins that carry nothing in clear text over a network, by the last word of their names.
 TRANSPORTS = frozenset(

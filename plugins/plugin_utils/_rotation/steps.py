@@ -37,7 +37,7 @@ from . import decisions
 from .record import SKIPPED, UNANSWERED, Answers
 
 if t.TYPE_CHECKING:
-    from .._connections.reader import Connection
+    from .._connections.model import Connection
 
 Result = t.Dict[str, t.Any]
 

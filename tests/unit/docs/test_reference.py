@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import reader
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.fields import ASSOCIATION, CONNECTION, ENDPOINT
 
 TOP = Path(__file__).resolve().parents[3]
 PAGES = TOP / "docs" / "docsite" / "rst"
@@ -47,7 +47,7 @@ def test_it_leads_on(path: Path) -> None:
         assert any("rfc-editor.org" in row.get("link", "") for row in rows), "seealso names no RFC"
 
 
-@pytest.mark.parametrize("field", sorted({*reader._CONNECTION, *reader._ENDPOINT, *reader._ASSOCIATION}))
+@pytest.mark.parametrize("field", sorted({*CONNECTION, *ENDPOINT, *ASSOCIATION}))
 def test_every_field_of_a_connection_is_on_its_page(field: str) -> None:
     assert f"``{field}``" in (PAGES / "connections.rst").read_text(encoding="utf-8")
 

@@ -21,12 +21,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     format_address,
 )
 from ansible_collections.ipsec.manual.plugins.modules import ipsec_keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import reader
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import (
-    Connection,
-    connection_of,
-    read_connections,
-)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.fields import ASSOCIATION, CONNECTION
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, connection_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import policies_of_host
 
 ROLE = pathlib.Path(ipsec_keystore.__file__).parents[2] / "roles" / "rotate"
@@ -509,9 +506,9 @@ def test_the_page_the_role_and_the_reader_know_the_same_fields() -> None:
         "rotate_connections"
     ]["options"]
     assert documented(page, "suboptions") == documented(role, "options")
-    assert set(page) == set(reader._CONNECTION)
-    assert set(page["associations"]["suboptions"]) == set(reader._ASSOCIATION)
-    for table, fields in ((page, reader._CONNECTION), (page["associations"]["suboptions"], reader._ASSOCIATION)):
+    assert set(page) == set(CONNECTION)
+    assert set(page["associations"]["suboptions"]) == set(ASSOCIATION)
+    for table, fields in ((page, CONNECTION), (page["associations"]["suboptions"], ASSOCIATION)):
         for name, row in table.items():
             if "default" in row:
                 assert row["default"] == fields[name][1]

@@ -21,7 +21,8 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address, pack_address
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import Connection, read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import derivation as _derive
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.derivation import Derivation
 

@@ -1,0 +1,167 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Connections: which endpoints share SAs, and with which algorithms. Pure.
+
+A connection has two or more endpoints and one or two associations: ESP, AH, or both (ESP inside, AH
+outside). Each association becomes one SA in each direction between every two endpoints, or, with
+hubs, between each hub and every other endpoint. Each SA has an SPI and keys of its own. A
+connection with multicast groups has one SA for each association, which all endpoints share for
+sending and receiving (RFC 4552 section 7)."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Lifetimes,
+    Mark,
+    format_address,
+    mark_text,
+    pack_address,
+)
+
+Raw = t.Mapping[str, t.Any]
+Network = t.Tuple[bytes, int]
+
+
+class Association(t.NamedTuple):
+    """One SA of each direction, without its SPI and keys. ``encryption_bits`` is the key's size
+    without salt, 0 for no key.
+    """
+
+    protocol: str
+    mode: str
+    encryption: str
+    encryption_bits: int
+    authentication: str
+    icv_bits: int
+    replay_window: int
+    esn: bool
+    lifetimes: Lifetimes
+
+
+class Endpoint(t.NamedTuple):
+    """A host of the inventory with its packed address in the connection, and the networks behind it
+    (packed address, prefix) for tunnels.
+    """
+
+    host: str
+    address: bytes
+    networks: tuple[Network, ...] = ()
+
+
+class Connection(t.NamedTuple):
+    """One checked connection; ``endpoints`` are sorted by host, ``associations`` in the order in
+    which a packet meets them: ESP, then AH.
+
+    ``hubs`` are the hosts that share SAs with everybody, while the others share none with each
+    other; empty for a full mesh. ``multicast`` are packed group addresses; with ``unicast`` the
+    shared SA is also for packets to the endpoints' own addresses. ``upper_protocol`` narrows the
+    policies."""
+
+    name: str
+    mode: str
+    endpoints: tuple[Endpoint, ...]
+    associations: tuple[Association, ...]
+    reqid: int = 0
+    mark: Mark | None = None
+    if_id: int = 0
+    hubs: tuple[str, ...] = ()
+    multicast: tuple[bytes, ...] = ()
+    unicast: bool = False
+    upper_protocol: str = ""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(endpoint.host for endpoint in self.endpoints)
+
+    @property
+    def counter_mode(self) -> bool:
+        """True where a key of this connection must never be loaded twice (RFC 8221 section 3)."""
+        return any(BY_NAME[row.encryption].counter_mode for row in self.associations if row.encryption)
+
+    def settings(self) -> dict[str, t.Any]:
+        """What a generation is made for, as plain data: another value needs another generation."""
+        return {
+            "endpoints": {endpoint.host: format_address(endpoint.address) for endpoint in self.endpoints},
+            "mode": self.mode,
+            "associations": [
+                {
+                    **row._asdict(),
+                    "lifetimes": {name: limit for name, limit in row.lifetimes._asdict().items() if limit},
+                }
+                for row in self.associations
+            ],
+            "reqid": self.reqid,
+            "mark": mark_text(self.mark),
+            "if_id": self.if_id,
+            **({"hubs": list(self.hubs)} if self.hubs else {}),
+            **({"multicast": list(map(format_address, self.multicast))} if self.multicast else {}),
+            **({"unicast": True} if self.unicast else {}),
+        }
+
+    def peers(self, host: str) -> t.Iterator[Endpoint]:
+        """The endpoints that ``host`` shares SAs with."""
+        for peer in self.endpoints:
+            if peer.host != host and (not self.hubs or host in self.hubs or peer.host in self.hubs):
+                yield peer
+
+    def flows(self, host: str = "") -> t.Iterator[tuple[bytes, tuple[bytes, ...]]]:
+        """Source and destinations of every SA of an association: one SPI and one set of keys for
+        each. Of one endpoint where ``host`` is given, in time that grows with its peers."""
+        if self.multicast:
+            groups = (*self.multicast, *(endpoint.address for endpoint in self.endpoints if self.unicast))
+            yield bytes(len(groups[0])), groups
+        elif host:
+            for address in (endpoint.address for endpoint in self.endpoints if endpoint.host == host):
+                for peer in self.peers(host):
+                    yield address, (peer.address,)
+                    yield peer.address, (address,)
+        else:
+            for endpoint in self.endpoints:
+                for peer in self.peers(endpoint.host):
+                    yield endpoint.address, (peer.address,)
+
+    def arrivals(self) -> t.Iterator[tuple[tuple[bytes, ...], list[bytes]]]:
+        """The same by receiver: destinations, and the sources of the SAs towards them."""
+        if self.multicast:
+            ((source, groups),) = self.flows()
+            yield groups, [source]
+            return
+        for endpoint in self.endpoints:
+            yield (endpoint.address,), [peer.address for peer in self.peers(endpoint.host)]
+
+    def arrivals_at(self, address: bytes) -> t.Iterator[tuple[tuple[bytes, ...], list[bytes]]]:
+        """The one of `arrivals` that is towards an address, if any, in time that grows with its senders."""
+        if self.multicast:
+            ((source, groups),) = self.flows()
+            if address in groups:
+                yield groups, [source]
+            return
+        host = next((endpoint.host for endpoint in self.endpoints if endpoint.address == address), None)
+        if host is not None:
+            yield (address,), [peer.address for peer in self.peers(host)]
+
+
+def connection_of(name: str, settings: Raw) -> Connection:
+    """The connection that `Connection.settings` came from; without what is for policies alone.
+    Raises KeyError, TypeError or ValueError for other data.
+    """
+    return Connection(
+        name=name,
+        mode=settings["mode"],
+        endpoints=tuple(
+            Endpoint(host, pack_address(address)) for host, address in sorted(settings["endpoints"].items())
+        ),
+        associations=tuple(
+            Association(**{**row, "lifetimes": Lifetimes(**row["lifetimes"])}) for row in settings["associations"]
+        ),
+        reqid=settings["reqid"],
+        mark=Mark(*(int(part, 16) for part in settings["mark"].split("/"))) if settings["mark"] else None,
+        if_id=settings["if_id"],
+        hubs=tuple(settings.get("hubs", ())),
+        multicast=tuple(map(pack_address, settings.get("multicast", ()))),
+        unicast=bool(settings.get("unicast")),
+    )
