@@ -16,7 +16,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.program import 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import netlink
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.messages import XFRM_MSG_NEWSA
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.uapi import XFRM_MSG_NEWSA
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, sa_of

@@ -38,16 +38,16 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan as make_plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import events, lifetimes, netlink
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.decode import decode
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.explain import explain
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.messages import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.messages import new_sa
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.probe import rehearse
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.uapi import (
+    XFRM_MSG_GETPOLICY,
     XFRM_MSG_GETSA,
     XFRM_MSG_NEWSA,
-    decode,
-    new_sa,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.probe import rehearse
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import (
-    XFRM_MSG_GETPOLICY,
     PolicyOperation,
     Spd,
     Template,

@@ -15,6 +15,7 @@ from hypothesis import given
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark, Selector, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import uapi
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import NETLINK_XFRM, Message, Netlink
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel as spd_module
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import (
@@ -182,7 +183,7 @@ def test_what_a_template_demands_beyond_ours_is_a_difference_and_goes(
     follows the policy and the head of its attribute.
     """
     message = spd_module.new_policy(build("out", PAIR, [Template("esp")]))
-    place = spd_module._INFO.size + 4 + offset
+    place = uapi.USERPOLICY_INFO.size + 4 + offset
     body = message.body[:place] + value + message.body[place + len(value) :]
     with Netlink(NETLINK_XFRM) as link:
         assert link.send([message._replace(body=body)]) == ({}, {})
@@ -193,7 +194,7 @@ def test_a_flag_that_ip_does_not_know_yet_is_a_difference_and_goes(spd: Spd) -> 
     body = bytearray(spd_module.new_policy(build("out", PAIR, [Template("esp")])).body)
     body[162] = 4  # XFRM_POLICY_CPU_ACQUIRE in struct xfrm_userpolicy_info
     with Netlink(NETLINK_XFRM) as link:
-        assert link.send([Message(spd_module.XFRM_MSG_NEWPOLICY, bytes(body))]) == ({}, {})
+        assert link.send([Message(uapi.XFRM_MSG_NEWPOLICY, bytes(body))]) == ({}, {})
     expect_replaced(spd, "cpu-acquire")
 
 

@@ -13,29 +13,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-import struct
 import typing as t
 
 from ..errors import InputError, SadbError, raise_all, raise_also, shown
 from ..sa.checks import selector_problems
 from ..sa.model import AH, ESP, NO_LIFETIMES, TRANSPORT, TUNNEL, Lifetimes, Mark, Selector, format_address
+from ..sadb.xfrm import uapi
 from ..sadb.xfrm.backend import open_link
-from ..sadb.xfrm.messages import (
-    FAMILIES,
-    MODE_NAMES,
-    MODE_NUMBERS,
-    PROTOCOL_NAMES,
-    PROTOCOL_NUMBERS,
-    XFRMA_IF_ID,
-    XFRMA_LASTUSED,
-    XFRMA_MARK,
-    XFRMA_PAD,
-    pack_lifetimes,
-    pack_selector,
-    strange_word,
-    unpack_lifetimes,
-    unpack_selector,
-)
+from ..sadb.xfrm.decode import strange_word, unpack_lifetimes, unpack_selector
+from ..sadb.xfrm.messages import pack_lifetimes, pack_selector
 from ..sadb.xfrm.netlink import (
     NETLINK_XFRM,
     NLM_F_CREATE,
@@ -53,13 +39,16 @@ from ..sadb.xfrm.netlink import (
 )
 from ..signals import uninterrupted
 
-XFRM_MSG_NEWPOLICY = 0x13
-XFRM_MSG_DELPOLICY = 0x14
-XFRM_MSG_GETPOLICY = 0x15
-XFRM_MSG_UPDPOLICY = 0x19
-XFRMA_TMPL = 5
-XFRMA_POLICY_TYPE = 16
-_ATTRIBUTES_KNOWN = frozenset((XFRMA_TMPL, XFRMA_POLICY_TYPE, XFRMA_MARK, XFRMA_IF_ID, XFRMA_LASTUSED, XFRMA_PAD))
+_ATTRIBUTES_KNOWN = frozenset(
+    (
+        uapi.XFRMA_TMPL,
+        uapi.XFRMA_POLICY_TYPE,
+        uapi.XFRMA_MARK,
+        uapi.XFRMA_IF_ID,
+        uapi.XFRMA_LASTUSED,
+        uapi.XFRMA_PAD,
+    )
+)
 
 IN = "in"
 OUT = "out"
@@ -75,14 +64,6 @@ LEVELS = (REQUIRED, USE)
 PRESENT = "present"
 ABSENT = "absent"
 
-# xfrm_userpolicy_info: selector, lifetime_cfg, lifetime_cur, priority, index, direction, action, flags, share.
-_INFO = struct.Struct("@56s64s4QIIBBBB0Q")
-# xfrm_userpolicy_id: selector, index, direction.
-_ID = struct.Struct("@56sIB0I")
-# xfrm_user_tmpl: id (destination, SPI, protocol), family, source, reqid, mode, share, optional, algorithms.
-_TEMPLATE = struct.Struct("@16sIB3xH2x16sIBBBxIII")
-_MARK = struct.Struct("@II")
-_U32 = struct.Struct("@I")
 _ANY_ALGORITHM = 0xFFFFFFFF
 
 # Properties of an entry that `Policy` has no field for, in the words of ip(8)
@@ -301,18 +282,18 @@ def plan(desired: t.Sequence[Policy], actual: t.Sequence[PolicyEntry], state: st
 
 
 def _family(selector: Selector) -> int:
-    return FAMILIES[len(selector.source or selector.destination or bytes(4))]
+    return uapi.FAMILIES[len(selector.source or selector.destination or bytes(4))]
 
 
 def _common(policy: Policy) -> bytes:
     """The attributes that are part of the identity."""
-    mark = attribute(XFRMA_MARK, _MARK.pack(*policy.mark)) if policy.mark is not None else b""
-    return mark + (attribute(XFRMA_IF_ID, _U32.pack(policy.if_id)) if policy.if_id else b"")
+    mark = attribute(uapi.XFRMA_MARK, uapi.MARK.pack(*policy.mark)) if policy.mark is not None else b""
+    return mark + (attribute(uapi.XFRMA_IF_ID, uapi.U32.pack(policy.if_id)) if policy.if_id else b"")
 
 
 def new_policy(policy: Policy, replace: bool = False) -> Message:
     """XFRM_MSG_NEWPOLICY, or XFRM_MSG_UPDPOLICY."""
-    info = _INFO.pack(
+    info = uapi.USERPOLICY_INFO.pack(
         pack_selector(policy.selector, _family(policy.selector)),
         pack_lifetimes(NO_LIFETIMES),
         *(0, 0, 0, 0),
@@ -324,31 +305,35 @@ def new_policy(policy: Policy, replace: bool = False) -> Message:
         0,
     )
     templates = b"".join(
-        _TEMPLATE.pack(
+        uapi.USER_TMPL.pack(
             template.destination,
             socket.htonl(template.spi),
-            PROTOCOL_NUMBERS[template.protocol],
-            FAMILIES[len(template.destination)],
+            uapi.PROTOCOL_NUMBERS[template.protocol],
+            uapi.FAMILIES[len(template.destination)],
             template.source,
             template.reqid,
-            MODE_NUMBERS[template.mode],
+            uapi.MODE_NUMBERS[template.mode],
             0,
             template.level == USE,
             *(_ANY_ALGORITHM,) * 3,
         )
         for template in policy.templates
     )
-    body = info + (attribute(XFRMA_TMPL, templates) if templates else b"") + _common(policy)
+    body = info + (attribute(uapi.XFRMA_TMPL, templates) if templates else b"") + _common(policy)
     return (
-        Message(XFRM_MSG_UPDPOLICY, body) if replace else Message(XFRM_MSG_NEWPOLICY, body, NLM_F_CREATE | NLM_F_EXCL)
+        Message(uapi.XFRM_MSG_UPDPOLICY, body)
+        if replace
+        else Message(uapi.XFRM_MSG_NEWPOLICY, body, NLM_F_CREATE | NLM_F_EXCL)
     )
 
 
 def delete_policy(policy: Policy) -> Message:
     """XFRM_MSG_DELPOLICY, by identity."""
     return Message(
-        XFRM_MSG_DELPOLICY,
-        _ID.pack(pack_selector(policy.selector, _family(policy.selector)), 0, DIRECTIONS.index(policy.direction))
+        uapi.XFRM_MSG_DELPOLICY,
+        uapi.USERPOLICY_ID.pack(
+            pack_selector(policy.selector, _family(policy.selector)), 0, DIRECTIONS.index(policy.direction)
+        )
         + _common(policy),
     )
 
@@ -357,16 +342,16 @@ def decode(part: Part) -> PolicyEntry | None:
     """An entry from XFRM_MSG_NEWPOLICY; None for the policy of a socket, and for the secondary type of policy."""
     buffer, start, end = part
     selector, lifetimes, dummy, dummy, add_time, use_time, priority, index, direction, action, flags, share = (
-        _INFO.unpack_from(buffer, start)
+        uapi.USERPOLICY_INFO.unpack_from(buffer, start)
     )
-    held = attributes(buffer, start + _INFO.size, end)
-    kind = held.get(XFRMA_POLICY_TYPE)
+    held = attributes(buffer, start + uapi.USERPOLICY_INFO.size, end)
+    kind = held.get(uapi.XFRMA_POLICY_TYPE)
     if direction >= len(DIRECTIONS) or (kind is not None and buffer[kind[0]] != 0):
         return None
     packed: list[tuple[t.Any, ...]] = []
-    if XFRMA_TMPL in held:
-        first, last = held[XFRMA_TMPL]
-        packed = list(_TEMPLATE.iter_unpack(buffer[first : last - (last - first) % _TEMPLATE.size]))
+    if uapi.XFRMA_TMPL in held:
+        first, last = held[uapi.XFRMA_TMPL]
+        packed = list(uapi.USER_TMPL.iter_unpack(buffer[first : last - (last - first) % uapi.USER_TMPL.size]))
     extra = [word for bit, word in enumerate(_FLAG_WORDS) if flags & 1 << bit]
     extra += _share_words(share)
     extra += [f"{name} {value}" for name, value in zip(Lifetimes._fields, unpack_lifetimes(lifetimes)) if value]
@@ -374,8 +359,8 @@ def decode(part: Part) -> PolicyEntry | None:
     extra += [
         strange_word(kind, buffer[first:last]) for kind, (first, last) in held.items() if kind not in _ATTRIBUTES_KNOWN
     ]
-    mark = Mark(*_MARK.unpack_from(buffer, held[XFRMA_MARK][0])) if XFRMA_MARK in held else None
-    if_id = _U32.unpack_from(buffer, held[XFRMA_IF_ID][0])[0] if XFRMA_IF_ID in held else 0
+    mark = Mark(*uapi.MARK.unpack_from(buffer, held[uapi.XFRMA_MARK][0])) if uapi.XFRMA_MARK in held else None
+    if_id = uapi.U32.unpack_from(buffer, held[uapi.XFRMA_IF_ID][0])[0] if uapi.XFRMA_IF_ID in held else 0
     traffic, family = unpack_selector(selector)
     policy = Policy(
         DIRECTIONS[direction],
@@ -408,8 +393,8 @@ def _read_template(fields: tuple[t.Any, ...]) -> Template:
     destination, spi, protocol, family, source, reqid, mode, dummy, optional = fields[:9]
     size = 16 if family == socket.AF_INET6 else 4
     return Template(
-        PROTOCOL_NAMES.get(protocol, str(protocol)),
-        MODE_NAMES.get(mode, str(mode)),
+        uapi.PROTOCOL_NAMES.get(protocol, str(protocol)),
+        uapi.MODE_NAMES.get(mode, str(mode)),
         source[:size],
         destination[:size],
         socket.ntohl(spi),
@@ -423,10 +408,10 @@ def _restore(part: Part) -> Message:
     buffer, start, end = part
     kept = [
         attribute(kind, buffer[first:last])
-        for kind, (first, last) in attributes(buffer, start + _INFO.size, end).items()
-        if kind not in (XFRMA_LASTUSED, XFRMA_PAD)
+        for kind, (first, last) in attributes(buffer, start + uapi.USERPOLICY_INFO.size, end).items()
+        if kind not in (uapi.XFRMA_LASTUSED, uapi.XFRMA_PAD)
     ]
-    return Message(XFRM_MSG_UPDPOLICY, buffer[start : start + _INFO.size] + b"".join(kept))
+    return Message(uapi.XFRM_MSG_UPDPOLICY, buffer[start : start + uapi.USERPOLICY_INFO.size] + b"".join(kept))
 
 
 class _Step(t.NamedTuple):
@@ -471,7 +456,9 @@ class Spd:
 
     def _read(self) -> list[tuple[PolicyEntry, Part]]:
         with open_link(NETLINK_XFRM, "reading the SPD") as link:
-            found = link.dump(Message(XFRM_MSG_GETPOLICY, b""), XFRM_MSG_NEWPOLICY, lambda part: (decode(part), part))
+            found = link.dump(
+                Message(uapi.XFRM_MSG_GETPOLICY, b""), uapi.XFRM_MSG_NEWPOLICY, lambda part: (decode(part), part)
+            )
         return [(entry, part) for entry, part in found if entry is not None]
 
     def apply(self, operations: t.Sequence[PolicyOperation]) -> None:

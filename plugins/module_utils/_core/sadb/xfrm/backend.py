@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import operator
-import struct
 import sys
 import typing as t
 
@@ -18,25 +17,9 @@ from ...errors import InputError, SadbError, raise_also
 from ...sa.model import ESP, REPLAY_VALUE, Entry, SecurityAssociation, identity, label
 from ...signals import uninterrupted
 from .. import XFRM, Sadb
-from .messages import (
-    FAMILIES,
-    ID_SIZE,
-    INFINITE,
-    PROTOCOL_NUMBERS,
-    U8_ATTRIBUTE,
-    XFRM_MSG_GETSA,
-    XFRM_MSG_NEWSA,
-    XFRMA_NAT_KEEPALIVE_INTERVAL,
-    XFRMA_SA_DIR,
-    XFRMA_SET_MARK_MASK,
-    as_shown,
-    decode,
-    delete_sa,
-    new_sa,
-    redacted,
-    restore,
-    sa_id,
-)
+from . import uapi
+from .decode import as_shown, decode, redacted
+from .messages import delete_sa, new_sa, restore, sa_id
 from .netlink import (
     NETLINK_ROUTE,
     NETLINK_XFRM,
@@ -53,13 +36,11 @@ from .netlink import (
 if t.TYPE_CHECKING:
     from ...sa.plan import Operation
 
-XFRM_MSG_FLUSHSA = 0x1C
-XFRMA_PROTO = 25
-XFRMA_ADDRESS_FILTER = 26
-_ADDRESS_FILTER = struct.Struct("@16s16sHBB")
-_PROTOCOL_ANY = 255
 # Fields that a kernel before the version overlooks, with their attribute.
-_SINCE = (("output_mark", XFRMA_SET_MARK_MASK, "4.19"), ("nat_keepalive", XFRMA_NAT_KEEPALIVE_INTERVAL, "6.11"))
+_SINCE = (
+    ("output_mark", uapi.XFRMA_SET_MARK_MASK, "4.19"),
+    ("nat_keepalive", uapi.XFRMA_NAT_KEEPALIVE_INTERVAL, "6.11"),
+)
 # No SA: nobody has its address (RFC 7600).
 _NOBODY = SecurityAssociation(ESP, 1, bytes(4), bytes((192, 0, 0, 8)))
 # Operations whose messages are in memory at the same time: few enough for the processor's cache,
@@ -68,11 +49,6 @@ _CHUNK = 256
 # SAs from which on one dump of the whole SADB takes less than a question about each.
 _MANY = 256
 _without_mark = operator.itemgetter(*map(SecurityAssociation._fields.index, ("protocol", "destination", "spi")))
-
-_RTM_NEWADDR = 20
-_RTM_GETADDR = 22
-_IFA_ADDRESS = 1
-_IFA_LOCAL = 2
 
 # 32-bit kernels take what programs of 32 bits send, those of 64 bits only if built with CONFIG_XFRM_USER_COMPAT.
 _NARROW = sys.maxsize < 1 << 32
@@ -114,7 +90,7 @@ def _ask_whether_understood(link: Netlink) -> None:
     """Raise NetlinkError where the kernel takes no request of a 32-bit program (xfrm_user_rcv_msg);
     it would refuse each SA, as if that were at fault.
     """
-    for refusal in link.send([Message(XFRM_MSG_GETSA, bytes(ID_SIZE))])[0].values():
+    for refusal in link.send([Message(uapi.XFRM_MSG_GETSA, bytes(uapi.USERSA_ID.size))])[0].values():
         if refusal.errno == errno.EOPNOTSUPP:
             raise NetlinkError(refusal)
 
@@ -142,7 +118,7 @@ def current(link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool 
     one SA behind another: the kernel would change the wrong one."""
     found = _shown(link, entries) if len(entries) >= _MANY and not whatever_lifetimes else {}
     others = [entry for entry in entries if id(entry) not in found]
-    requests = [sa_id(XFRM_MSG_GETSA, entry.sa) for entry in others]
+    requests = [sa_id(uapi.XFRM_MSG_GETSA, entry.sa) for entry in others]
     for first, last in link.batches(requests, with_answers=True):
         refusals, answers = link.send(requests[first:last])
         for index, entry in enumerate(others[first:last]):
@@ -176,7 +152,7 @@ def _shown(link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
             found[id(entry)] = part
         seen.add(key)
 
-    link.dump(Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, look)
+    link.dump(Message(uapi.XFRM_MSG_GETSA, b""), uapi.XFRM_MSG_NEWSA, look)
     return found
 
 
@@ -265,22 +241,22 @@ class XfrmSadb(Sadb):
                 )
             )
         for limit in ("soft_bytes", "hard_bytes", "soft_packets", "hard_packets"):
-            if getattr(sa.lifetimes, limit) == INFINITE:
+            if getattr(sa.lifetimes, limit) == uapi.XFRM_INF:
                 found.append(InputError("Linux takes this number for no limit", limit, "Leave the limit away."))
         return found
 
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
         body = b""
         if protocol:
-            body += U8_ATTRIBUTE.pack(5, XFRMA_PROTO, PROTOCOL_NUMBERS[protocol])
+            body += uapi.U8_ATTRIBUTE.pack(5, uapi.XFRMA_PROTO, uapi.PROTOCOL_NUMBERS[protocol])
         if source or destination:
-            family = FAMILIES[len(source or destination)]
+            family = uapi.FAMILIES[len(source or destination)]
             body += attribute(
-                XFRMA_ADDRESS_FILTER,
-                _ADDRESS_FILTER.pack(source, destination, family, len(source) * 8, len(destination) * 8),
+                uapi.XFRMA_ADDRESS_FILTER,
+                uapi.ADDRESS_FILTER.pack(source, destination, family, len(source) * 8, len(destination) * 8),
             )
         with open_link(NETLINK_XFRM, "reading the SADB") as link, no_collection():
-            entries = link.dump(Message(XFRM_MSG_GETSA, body), XFRM_MSG_NEWSA, decode)
+            entries = link.dump(Message(uapi.XFRM_MSG_GETSA, body), uapi.XFRM_MSG_NEWSA, decode)
             keep(entries)
             return entries
 
@@ -386,9 +362,9 @@ class XfrmSadb(Sadb):
         return stuck
 
     def _flush(self, protocol: str) -> None:
-        number = PROTOCOL_NUMBERS[protocol] if protocol else _PROTOCOL_ANY
+        number = uapi.PROTOCOL_NUMBERS[protocol] if protocol else uapi.IPSEC_PROTO_ANY
         with open_link(NETLINK_XFRM, "flushing the SADB") as link:
-            for refusal in link.send([Message(XFRM_MSG_FLUSHSA, bytes((number, 0, 0, 0)))])[0].values():
+            for refusal in link.send([Message(uapi.XFRM_MSG_FLUSHSA, bytes((number, 0, 0, 0)))])[0].values():
                 # What the kernel answers, since Linux 6.1 no more, where there was nothing to flush.
                 if refusal.errno != errno.ESRCH:
                     raise NetlinkError(refusal)
@@ -396,7 +372,9 @@ class XfrmSadb(Sadb):
     def local_addresses(self) -> frozenset[bytes]:
         with open_link(NETLINK_ROUTE, "reading this host's addresses") as link:
             # struct ifaddrmsg: any family, everything else 0.
-            return frozenset(filter(None, link.dump(Message(_RTM_GETADDR, bytes(8)), _RTM_NEWADDR, _read_address)))
+            return frozenset(
+                filter(None, link.dump(Message(uapi.RTM_GETADDR, bytes(8)), uapi.RTM_NEWADDR, _read_address))
+            )
 
     def keys_hidden(self) -> bool:
         try:
@@ -408,7 +386,7 @@ class XfrmSadb(Sadb):
         return bool(seen) and all(seen)
 
     def tells_directions(self) -> bool:
-        return self._knows(XFRMA_SA_DIR)
+        return self._knows(uapi.XFRMA_SA_DIR)
 
     def _knows(self, kind: int) -> bool:
         """Whether the kernel knows an attribute: it refuses an empty one, and overlooks one that it
@@ -416,7 +394,7 @@ class XfrmSadb(Sadb):
         """
         if kind not in self._known:
             with open_link(NETLINK_XFRM, "asking the kernel what it knows of SAs") as link:
-                question = sa_id(XFRM_MSG_GETSA, _NOBODY)
+                question = sa_id(uapi.XFRM_MSG_GETSA, _NOBODY)
                 refusal = link.send([question._replace(body=question.body + attribute(kind, b""))])[0].get(0)
                 if refusal is not None and refusal.errno == errno.EPERM:
                     raise NetlinkError(refusal)
@@ -434,7 +412,7 @@ def _read_address(part: Part) -> bytes:
     """The address in a struct ifaddrmsg; of a point-to-point link the plain one is the peer's."""
     buffer, start, end = part
     held = attributes(buffer, start + 8, end)
-    first, last = held.get(_IFA_LOCAL) or held.get(_IFA_ADDRESS) or (0, 0)
+    first, last = held.get(uapi.IFA_LOCAL) or held.get(uapi.IFA_ADDRESS) or (0, 0)
     return buffer[first:last]
 
 

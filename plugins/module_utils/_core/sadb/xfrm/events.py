@@ -15,8 +15,9 @@ import typing as t
 
 from ...errors import SadbError
 from ...sa.model import Counters, Entry, SecurityAssociation
+from . import uapi
 from .backend import open_link
-from .messages import EXPIRE, FAMILIES, ID_SIZE, INFO_SIZE, PROTOCOL_NAMES, decode
+from .decode import decode
 from .netlink import HEADER_SIZE, NETLINK_XFRM, Part, attribute, attributes, errno_name, errno_text, is_kernel
 
 ADD = "ADD"
@@ -30,18 +31,10 @@ LOST = "LOST"
 
 _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
-_GROUP_ACQUIRE = 1
-_GROUP_EXPIRE = 2
-_GROUP_SA = 3
 _BUFFER = 4 << 20
 _SO_RCVBUFFORCE = 33
 
-_XFRM_MSG_DELSA = 0x11
-_XFRM_MSG_ACQUIRE = 0x17
-_XFRM_MSG_EXPIRE = 0x18
-_XFRM_MSG_FLUSHSA = 0x1C
-_NEW = {0x10: ADD, 0x1A: UPDATE}
-_XFRMA_SA = 6
+_NEW = {uapi.XFRM_MSG_NEWSA: ADD, uapi.XFRM_MSG_UPDSA: UPDATE}
 
 _HEADER = struct.Struct("=IHHII")
 
@@ -63,7 +56,11 @@ def listen(acquires: bool = True) -> t.Iterator[Event]:
     # Events come whether or not the kernel takes requests, laid out for what it does take.
     with open_link(NETLINK_XFRM, "listening"):
         pass
-    groups = (_GROUP_SA, _GROUP_EXPIRE, _GROUP_ACQUIRE) if acquires else (_GROUP_SA, _GROUP_EXPIRE)
+    groups = (
+        (uapi.XFRMNLGRP_SA, uapi.XFRMNLGRP_EXPIRE, uapi.XFRMNLGRP_ACQUIRE)
+        if acquires
+        else (uapi.XFRMNLGRP_SA, uapi.XFRMNLGRP_EXPIRE)
+    )
     try:
         link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_XFRM)
         # The kernel hands nothing to a socket without an address.
@@ -109,25 +106,25 @@ def read_events(buffer: bytes) -> t.Iterator[Event]:
         start, end = offset + HEADER_SIZE, offset + length
         if kind in _NEW:
             yield Event(_NEW[kind], decode(Part(buffer, start, end)))
-        elif kind == _XFRM_MSG_DELSA:
+        elif kind == uapi.XFRM_MSG_DELSA:
             yield Event(DELETE, _deleted(buffer, start, end))
-        elif kind == _XFRM_MSG_EXPIRE:
-            info, hard = EXPIRE.unpack_from(buffer, start)
-            whole = info + buffer[start + EXPIRE.size : end]
+        elif kind == uapi.XFRM_MSG_EXPIRE:
+            info, hard = uapi.USER_EXPIRE.unpack_from(buffer, start)
+            whole = info + buffer[start + uapi.USER_EXPIRE.size : end]
             # No algorithm is told, as of an SA that is larval.
             yield Event(HARD_EXPIRE if hard else SOFT_EXPIRE, decode(Part(whole, 0, len(whole)))._replace(larval=False))
-        elif kind == _XFRM_MSG_FLUSHSA:
-            yield Event(FLUSH, None, PROTOCOL_NAMES.get(buffer[start], ""))
-        elif kind == _XFRM_MSG_ACQUIRE:
+        elif kind == uapi.XFRM_MSG_FLUSHSA:
+            yield Event(FLUSH, None, uapi.PROTOCOL_NAMES.get(buffer[start], ""))
+        elif kind == uapi.XFRM_MSG_ACQUIRE:
             yield Event(ACQUIRE, _acquired(buffer, start))
         offset += (length + 3) & ~3
 
 
 def _deleted(buffer: bytes, start: int, end: int) -> Entry | None:
     """The SA stands in an attribute of its own, its algorithms beside it."""
-    found = attributes(buffer, start + ID_SIZE, end)
-    first, last = found.pop(_XFRMA_SA, (0, 0))
-    if last - first < INFO_SIZE:
+    found = attributes(buffer, start + uapi.USERSA_ID.size, end)
+    first, last = found.pop(uapi.XFRMA_SA, (0, 0))
+    if last - first < uapi.USERSA_INFO.size:
         return None
     whole = buffer[first:last] + b"".join(
         attribute(kind, buffer[begin:finish]) for kind, (begin, finish) in found.items()
@@ -135,15 +132,10 @@ def _deleted(buffer: bytes, start: int, end: int) -> Entry | None:
     return decode(Part(whole, 0, len(whole)))
 
 
-# struct xfrm_user_acquire begins with xfrm_id (destination, SPI, protocol), the source, and the
-# selector with its family.
-_ACQUIRE = struct.Struct("@16sIB3x16s16s16sHHHHH")
-
-
 def _acquired(buffer: bytes, start: int) -> Entry:
-    destination, spi, protocol, source, dummy, dummy, dummy, dummy, dummy, dummy, family = _ACQUIRE.unpack_from(
-        buffer, start
+    destination, spi, protocol, source, dummy, dummy, dummy, dummy, dummy, dummy, family = (
+        uapi.USER_ACQUIRE.unpack_from(buffer, start)
     )
-    size = next((size for size, known in FAMILIES.items() if known == family), 16)
-    name = PROTOCOL_NAMES.get(protocol) or str(protocol)
+    size = next((size for size, known in uapi.FAMILIES.items() if known == family), 16)
+    name = uapi.PROTOCOL_NAMES.get(protocol) or str(protocol)
     return Entry(SecurityAssociation(name, socket.ntohl(spi), source[:size], destination[:size]), Counters(), True)

@@ -13,7 +13,8 @@ import typing as t
 from ...errors import SadbError
 from ...sa.model import Entry, Lifetimes, label
 from .backend import current, open_link
-from .messages import decode, revised
+from .decode import decode
+from .messages import revised
 from .netlink import NETLINK_XFRM, AnswersLost, NetlinkError, Part, Refusal
 
 Change = t.Tuple[Entry, Lifetimes]

@@ -14,9 +14,11 @@ from ...errors import SadbError
 from ...sa import keys
 from ...sa.algorithms import BY_NAME
 from ...sa.model import SecurityAssociation, identity
+from .decode import decode
 from .explain import explain
-from .messages import REPLAY_ESN, XFRM_MSG_GETSA, XFRMA_REPLAY_ESN_VAL, decode, delete_sa, new_sa, sa_id
+from .messages import delete_sa, new_sa, sa_id
 from .netlink import Message, Netlink, Refusal, attribute
+from .uapi import REPLAY_STATE_ESN, XFRM_MSG_GETSA, XFRMA_REPLAY_ESN_VAL
 
 if t.TYPE_CHECKING:
     from ...sa.plan import Operation
@@ -132,5 +134,5 @@ def _broken(message: Message) -> Message:
     after it has set up protocol and algorithms.
     """
     return message._replace(
-        body=message.body + attribute(XFRMA_REPLAY_ESN_VAL, REPLAY_ESN.pack(1, 0, 0, 0, 0, 4096) + bytes(4))
+        body=message.body + attribute(XFRMA_REPLAY_ESN_VAL, REPLAY_STATE_ESN.pack(1, 0, 0, 0, 0, 4096) + bytes(4))
     )

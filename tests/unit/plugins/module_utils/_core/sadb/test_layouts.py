@@ -16,13 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import (
-    backend,
-    events,
-    messages,
-    netlink,
-)
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import netlink, uapi
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb import layouts
 
 _ID = "id.daddr id.spi id.proto"
@@ -31,46 +25,44 @@ _END = "reqid family mode replay_window flags"
 # A structure as the core has it, and as C has it; the members that the core names, in its order.
 LAYOUTS: tuple[tuple[struct.Struct, type[ctypes.Structure], str], ...] = (
     (netlink._HEADER, layouts.Header, "length kind flags sequence port"),
-    (events._HEADER, layouts.Header, "length kind flags sequence port"),
     (netlink.ATTRIBUTE, layouts.Attribute, "length kind"),
     (
-        messages._SELECTOR,
+        uapi.SELECTOR,
         layouts.Selector,
         "daddr saddr dport dport_mask sport sport_mask family prefixlen_d prefixlen_s proto ifindex user",
     ),
     (
-        messages._INFO,
+        uapi.USERSA_INFO,
         layouts.UserSaInfo,
         f"sel {_ID} saddr lft {_CURRENT} stats.replay_window stats.replay stats.integrity_failed seq {_END}",
     ),
     (
-        struct.Struct(messages._NEW_INFO_BEGIN + messages._NEW_INFO_END.format[1:]),
+        struct.Struct(uapi.NEW_USERSA_INFO_BEGIN + uapi.NEW_USERSA_INFO_END.format[1:]),
         layouts.UserSaInfo,
         f"sel {_ID} saddr lft {_END}",
     ),
-    (messages._LIFETIMES, layouts.LifetimeCfg, " ".join(f"limit{number}" for number in range(8))),
-    (messages._USED, layouts.LifetimeCur, "bytes packets add_time use_time"),
-    (messages._ID, layouts.UserSaId, "daddr spi family proto"),
-    (messages.EXPIRE, layouts.UserExpire, "state hard"),
+    (uapi.LIFETIME_CFG, layouts.LifetimeCfg, " ".join(f"limit{number}" for number in range(8))),
+    (uapi.LIFETIME_CUR, layouts.LifetimeCur, "bytes packets add_time use_time"),
+    (uapi.USERSA_ID, layouts.UserSaId, "daddr spi family proto"),
+    (uapi.USER_EXPIRE, layouts.UserExpire, "state hard"),
     (
-        events._ACQUIRE,
+        uapi.USER_ACQUIRE,
         layouts.UserAcquire,
         f"{_ID} saddr sel.daddr sel.saddr sel.dport sel.dport_mask sel.sport sel.sport_mask sel.family",
     ),
-    (messages._ALGORITHM, layouts.Algo, "alg_name alg_key_len"),
-    (messages._ALGORITHM_ICV, layouts.AlgoIcv, "alg_name alg_key_len alg_icv_len"),
-    (messages._REPLAY, layouts.ReplayState, "oseq seq bitmap"),
-    (messages.REPLAY_ESN, layouts.ReplayStateEsn, "bmp_len oseq seq oseq_hi seq_hi replay_window"),
-    (messages._ENCAP, layouts.EncapTmpl, "encap_type encap_sport encap_dport encap_oa"),
-    (messages._MARK, layouts.Mark, "v m"),
-    (backend._ADDRESS_FILTER, layouts.AddressFilter, "saddr daddr family splen dplen"),
-    (kernel._INFO, layouts.UserPolicyInfo, f"sel lft {_CURRENT} priority index dir action flags share"),
-    (kernel._ID, layouts.UserPolicyId, "sel index dir"),
-    (kernel._TEMPLATE, layouts.UserTmpl, f"{_ID} family saddr reqid mode share optional aalgos ealgos calgos"),
-    (kernel._MARK, layouts.Mark, "v m"),
+    (uapi.ALGO, layouts.Algo, "alg_name alg_key_len"),
+    (uapi.ALGO_ICV, layouts.AlgoIcv, "alg_name alg_key_len alg_icv_len"),
+    (uapi.REPLAY_STATE, layouts.ReplayState, "oseq seq bitmap"),
+    (uapi.REPLAY_STATE_ESN, layouts.ReplayStateEsn, "bmp_len oseq seq oseq_hi seq_hi replay_window"),
+    (uapi.ENCAP_TMPL, layouts.EncapTmpl, "encap_type encap_sport encap_dport encap_oa"),
+    (uapi.MARK, layouts.Mark, "v m"),
+    (uapi.ADDRESS_FILTER, layouts.AddressFilter, "saddr daddr family splen dplen"),
+    (uapi.USERPOLICY_INFO, layouts.UserPolicyInfo, f"sel lft {_CURRENT} priority index dir action flags share"),
+    (uapi.USERPOLICY_ID, layouts.UserPolicyId, "sel index dir"),
+    (uapi.USER_TMPL, layouts.UserTmpl, f"{_ID} family saddr reqid mode share optional aalgos ealgos calgos"),
 )
 # Of these the core reads the start only.
-STARTS = (events._ACQUIRE,)
+STARTS = (uapi.USER_ACQUIRE,)
 NAMES = [layout.__name__ for dummy, layout, dummies in LAYOUTS]
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import Problems
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark, Selector, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import uapi
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import Part, attribute
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policies, policy_sets
@@ -47,7 +48,7 @@ def test_what_is_sent_reads_back_equal(policy: kernel.Policy) -> None:
 def test_restoring_sends_the_same_policy(policy: kernel.Policy) -> None:
     body = kernel.new_policy(policy).body
     restored = kernel._restore(Part(body, 0, len(body)))
-    assert (restored.kind, restored.body) == (kernel.XFRM_MSG_UPDPOLICY, body)
+    assert (restored.kind, restored.body) == (uapi.XFRM_MSG_UPDPOLICY, body)
 
 
 @pytest.mark.parametrize(

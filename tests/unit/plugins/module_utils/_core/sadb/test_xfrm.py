@@ -21,7 +21,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     pack_address,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import explain, messages
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import explain, messages, uapi
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.decode import decode, unpack_lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
     Message,
     Part,
@@ -52,7 +53,8 @@ def sent(sa: SecurityAssociation) -> Part:
 def sent_attributes(sa: SecurityAssociation) -> dict[int, bytes]:
     buffer, start, end = sent(sa)
     return {
-        kind: buffer[first:last] for kind, (first, last) in attributes(buffer, start + messages.INFO_SIZE, end).items()
+        kind: buffer[first:last]
+        for kind, (first, last) in attributes(buffer, start + uapi.USERSA_INFO.size, end).items()
     }
 
 
@@ -61,7 +63,7 @@ def test_what_is_sent_reads_back_equal(sa: SecurityAssociation) -> None:
     assert not checks.problems(sa, allow_static_counter_mode=True)
     # Whether it knows output marks, the kernel would be asked.
     assert not open_sadb().refusals(sa._replace(output_mark=None))
-    entry = messages.decode(sent(sa))
+    entry = decode(sent(sa))
     assert entry.sa == sa
     assert not entry.larval
 
@@ -71,29 +73,29 @@ def test_restoring_sends_the_same_sa_with_its_counters(sa: SecurityAssociation) 
     body = bytearray(messages.new_sa(sa).body)
     struct.pack_into("@4Q", body, 160, 1000, 10, 1_600_000_000, 1_600_000_001)
     message = messages.restore(Part(bytes(body), 0, len(body)))
-    assert messages.decode(Part(message.body, 0, len(message.body))) == messages.decode(Part(bytes(body), 0, len(body)))
-    held = attributes(message.body, messages.INFO_SIZE, len(message.body))
-    first, last = held[messages.XFRMA_LTIME_VAL]
+    assert decode(Part(message.body, 0, len(message.body))) == decode(Part(bytes(body), 0, len(body)))
+    held = attributes(message.body, uapi.USERSA_INFO.size, len(message.body))
+    first, last = held[uapi.XFRMA_LTIME_VAL]
     assert struct.unpack("@4Q", message.body[first:last]) == (1000, 10, 1_600_000_000, 1_600_000_001)
 
 
 # Whatever attributes a kernel may show; those of the time of last use and of padding nobody can set.
 SHOWN = st.dictionaries(
-    st.integers(16, 60).filter(lambda kind: kind not in (messages.XFRMA_PAD, messages.XFRMA_OFFLOAD_DEV)),
+    st.integers(16, 60).filter(lambda kind: kind not in (uapi.XFRMA_PAD, uapi.XFRMA_OFFLOAD_DEV)),
     st.binary(max_size=40),
 )
 
 
 @given(associations(), SHOWN)
 def test_what_goes_back_has_all_that_was_shown(sa: SecurityAssociation, shown: dict[int, bytes]) -> None:
-    body = messages.new_sa(sa).body[: messages.INFO_SIZE] + b"".join(
+    body = messages.new_sa(sa).body[: uapi.USERSA_INFO.size] + b"".join(
         attribute(kind, payload) for kind, payload in shown.items()
     )
-    message = messages.restore(Part(body + attribute(messages.XFRMA_LASTUSED, bytes(8)), 0, len(body) + 12))
-    assert message.body[: messages.INFO_SIZE] == body[: messages.INFO_SIZE]
-    held = attributes(message.body, messages.INFO_SIZE, len(message.body))
+    message = messages.restore(Part(body + attribute(uapi.XFRMA_LASTUSED, bytes(8)), 0, len(body) + 12))
+    assert message.body[: uapi.USERSA_INFO.size] == body[: uapi.USERSA_INFO.size]
+    held = attributes(message.body, uapi.USERSA_INFO.size, len(message.body))
     assert {
-        kind: message.body[first:last] for kind, (first, last) in held.items() if kind != messages.XFRMA_LTIME_VAL
+        kind: message.body[first:last] for kind, (first, last) in held.items() if kind != uapi.XFRMA_LTIME_VAL
     } == shown
 
 
@@ -101,15 +103,17 @@ def test_what_goes_back_has_all_that_was_shown(sa: SecurityAssociation, shown: d
 def test_new_lifetimes_go_with_all_that_was_shown(
     sa: SecurityAssociation, shown: dict[int, bytes], limits: model.Lifetimes
 ) -> None:
-    body = messages.new_sa(sa).body[: messages.INFO_SIZE] + b"".join(
+    body = messages.new_sa(sa).body[: uapi.USERSA_INFO.size] + b"".join(
         attribute(kind, payload) for kind, payload in shown.items()
     )
-    offload = attribute(messages.XFRMA_OFFLOAD_DEV, bytes(8))
+    offload = attribute(uapi.XFRMA_OFFLOAD_DEV, bytes(8))
     message = messages.revised(Part(body + offload, 0, len(body + offload)), limits)
-    assert (message.kind, message.flags) == (messages.XFRM_MSG_UPDSA, 0)
-    assert message.body[:96] + message.body[160 : messages.INFO_SIZE] == body[:96] + body[160 : messages.INFO_SIZE]
-    assert messages.unpack_lifetimes(message.body[96:160]) == limits
-    held = attributes(message.body, messages.INFO_SIZE, len(message.body))
+    assert (message.kind, message.flags) == (uapi.XFRM_MSG_UPDSA, 0)
+    assert (
+        message.body[:96] + message.body[160 : uapi.USERSA_INFO.size] == body[:96] + body[160 : uapi.USERSA_INFO.size]
+    )
+    assert unpack_lifetimes(message.body[96:160]) == limits
+    held = attributes(message.body, uapi.USERSA_INFO.size, len(message.body))
     assert {kind: message.body[first:last] for kind, (first, last) in held.items()} == shown
 
 
@@ -117,7 +121,7 @@ def test_a_nat_keepalive_interval_reads_back_equal() -> None:
     sa = esp(nat_keepalive=20, direction="outbound", encapsulation=model.Encapsulation(4500, 4500))
     assert not checks.problems(sa)
     assert sent_attributes(sa)[34] == struct.pack("@I", 20)
-    assert messages.decode(sent(sa)).sa == sa
+    assert decode(sent(sa)).sa == sa
 
 
 @pytest.mark.parametrize(
@@ -133,18 +137,15 @@ def test_a_nat_keepalive_interval_reads_back_equal() -> None:
 def test_an_output_mark_is_whole_where_nothing_says_otherwise(
     parts: list[tuple[int, int]], mark: tuple[int, int] | None
 ) -> None:
-    assert (
-        messages.decode(dumped(*(attribute(kind, struct.pack("@I", value)) for kind, value in parts))).sa.output_mark
-        == mark
-    )
+    assert decode(dumped(*(attribute(kind, struct.pack("@I", value)) for kind, value in parts))).sa.output_mark == mark
 
 
 def test_integrity_always_says_its_icv() -> None:
     found = sent_attributes(esp())
-    assert messages.XFRMA_ALG_AUTH not in found
-    assert found[messages.XFRMA_ALG_AUTH_TRUNC] == b"hmac(sha256)".ljust(64, b"\0") + struct.pack(
-        "@II", 256, 128
-    ) + bytes(range(32, 64))
+    assert uapi.XFRMA_ALG_AUTH not in found
+    assert found[uapi.XFRMA_ALG_AUTH_TRUNC] == b"hmac(sha256)".ljust(64, b"\0") + struct.pack("@II", 256, 128) + bytes(
+        range(32, 64)
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_a_window_that_the_base_cannot_hold_goes_with_the_bitmap(
 ) -> None:
     buffer, start, dummy = sent(esp(replay_window=window, esn=esn))
     assert buffer[start + 215] == base
-    found = sent_attributes(esp(replay_window=window, esn=esn)).get(messages.XFRMA_REPLAY_ESN_VAL)
+    found = sent_attributes(esp(replay_window=window, esn=esn)).get(uapi.XFRMA_REPLAY_ESN_VAL)
     if words is None:
         assert found is None
     else:
@@ -168,14 +169,14 @@ def test_a_window_that_the_base_cannot_hold_goes_with_the_bitmap(
 @pytest.mark.parametrize("direction, out, into", [("", 5, 5), ("inbound", 0, 5), ("outbound", 5, 0)])
 def test_a_start_value_counts_everything_before_it_as_received(direction: str, out: int, into: int) -> None:
     found = sent_attributes(esp(replay_window=0, extra=(("replay_value", "5"),), direction=direction))
-    assert struct.unpack("@III", found[messages.XFRMA_REPLAY_VAL]) == (out, into, 0xFFFFFFFF if into else 0)
+    assert struct.unpack("@III", found[uapi.XFRMA_REPLAY_VAL]) == (out, into, 0xFFFFFFFF if into else 0)
 
 
 def test_a_64_bit_start_value_is_split() -> None:
     start = (7 << 32) + 9
     found = sent_attributes(esp(replay_window=64, esn=True, extra=(("replay_value", str(start)),)))
-    assert struct.unpack("@6I", found[messages.XFRMA_REPLAY_ESN_VAL][:24]) == (2, 9, 9, 7, 7, 64)
-    assert found[messages.XFRMA_REPLAY_ESN_VAL][24:] == b"\xff" * 8
+    assert struct.unpack("@6I", found[uapi.XFRMA_REPLAY_ESN_VAL][:24]) == (2, 9, 9, 7, 7, 64)
+    assert found[uapi.XFRMA_REPLAY_ESN_VAL][24:] == b"\xff" * 8
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_a_64_bit_start_value_is_split() -> None:
     ],
 )
 def test_the_direction_is_said_where_every_kernel_takes_it(direction: str, window: int, said: int | None) -> None:
-    found = sent_attributes(esp(direction=direction, replay_window=window)).get(messages.XFRMA_SA_DIR)
+    found = sent_attributes(esp(direction=direction, replay_window=window)).get(uapi.XFRMA_SA_DIR)
     assert (found and found[0]) == said
 
 
@@ -202,7 +203,7 @@ def test_a_tunnel_without_a_selector_is_open_to_both_families() -> None:
 
 def dumped(*extra: bytes, protocol: int = 50, mode: int = 0) -> Part:
     """What a kernel could show of an SA of another program."""
-    body = bytearray(messages.new_sa(esp())[1][: messages.INFO_SIZE])
+    body = bytearray(messages.new_sa(esp())[1][: uapi.USERSA_INFO.size])
     body[76] = protocol
     body[214] = mode
     whole = bytes(body) + b"".join(extra)
@@ -210,11 +211,11 @@ def dumped(*extra: bytes, protocol: int = 50, mode: int = 0) -> Part:
 
 
 def test_algorithms_that_only_the_kernel_knows_keep_its_names() -> None:
-    crypt = attribute(messages.XFRMA_ALG_CRYPT, b"cbc(camellia)".ljust(64, b"\0") + struct.pack("@I", 256) + KEY)
+    crypt = attribute(uapi.XFRMA_ALG_CRYPT, b"cbc(camellia)".ljust(64, b"\0") + struct.pack("@I", 256) + KEY)
     auth = attribute(
-        messages.XFRMA_ALG_AUTH_TRUNC, b"hmac(rmd160)".ljust(64, b"\0") + struct.pack("@II", 160, 96) + KEY[:20]
+        uapi.XFRMA_ALG_AUTH_TRUNC, b"hmac(rmd160)".ljust(64, b"\0") + struct.pack("@II", 160, 96) + KEY[:20]
     )
-    sa = messages.decode(dumped(crypt, auth)).sa
+    sa = decode(dumped(crypt, auth)).sa
     assert (sa.encryption, sa.encryption_key, sa.authentication, sa.authentication_key, sa.icv_bits) == (
         "cbc(camellia)",
         KEY,
@@ -223,24 +224,24 @@ def test_algorithms_that_only_the_kernel_knows_keep_its_names() -> None:
         96,
     )
     again = sent_attributes(sa)
-    assert again[messages.XFRMA_ALG_CRYPT] == crypt[4:]
-    assert again[messages.XFRMA_ALG_AUTH_TRUNC] == auth[4:]
+    assert again[uapi.XFRMA_ALG_CRYPT] == crypt[4:]
+    assert again[uapi.XFRMA_ALG_AUTH_TRUNC] == auth[4:]
 
 
 def test_an_unknown_combined_cipher_is_sent_as_one() -> None:
     aead = attribute(
-        messages.XFRMA_ALG_AEAD, b"rfc4106(gcm(sm4))".ljust(64, b"\0") + struct.pack("@II", 160, 128) + KEY[:20]
+        uapi.XFRMA_ALG_AEAD, b"rfc4106(gcm(sm4))".ljust(64, b"\0") + struct.pack("@II", 160, 128) + KEY[:20]
     )
-    sa = messages.decode(dumped(aead)).sa
+    sa = decode(dumped(aead)).sa
     assert (sa.encryption, sa.icv_bits) == ("rfc4106(gcm(sm4))", 128)
-    assert sent_attributes(sa)[messages.XFRMA_ALG_AEAD] == aead[4:]
+    assert sent_attributes(sa)[uapi.XFRMA_ALG_AEAD] == aead[4:]
 
 
 def test_a_cipher_of_the_table_with_another_icv_keeps_the_kernels_name() -> None:
     aead = attribute(
-        messages.XFRMA_ALG_AEAD, b"rfc4106(gcm(aes))".ljust(64, b"\0") + struct.pack("@II", 160, 32) + KEY[:20]
+        uapi.XFRMA_ALG_AEAD, b"rfc4106(gcm(aes))".ljust(64, b"\0") + struct.pack("@II", 160, 32) + KEY[:20]
     )
-    assert messages.decode(dumped(aead)).sa.encryption == "rfc4106(gcm(aes))"
+    assert decode(dumped(aead)).sa.encryption == "rfc4106(gcm(aes))"
 
 
 @pytest.mark.parametrize(
@@ -248,17 +249,12 @@ def test_a_cipher_of_the_table_with_another_icv_keeps_the_kernels_name() -> None
     [(50, "esp", True), (51, "ah", True), (108, "comp", False), (60, "hao", False), (99, "99", False)],
 )
 def test_an_sa_without_algorithms_is_larval_where_it_ought_to_have_some(protocol: int, name: str, larval: bool) -> None:
-    entry = messages.decode(dumped(protocol=protocol))
+    entry = decode(dumped(protocol=protocol))
     assert (entry.sa.protocol, entry.larval) == (name, larval)
 
 
 def test_esp_in_tcp_is_not_taken_for_esp_in_udp() -> None:
-    assert (
-        messages.decode(
-            dumped(attribute(messages.XFRMA_ENCAP, struct.pack("@HHH2x16s", 7, 1, 2, b"")))
-        ).sa.encapsulation
-        is None
-    )
+    assert decode(dumped(attribute(uapi.XFRMA_ENCAP, struct.pack("@HHH2x16s", 7, 1, 2, b"")))).sa.encapsulation is None
 
 
 # Numbers and sizes of include/uapi/linux/xfrm.h, written down here a second time on purpose.
@@ -282,13 +278,13 @@ STRANGE = [
 
 @pytest.mark.parametrize(("kind", "payload", "words"), STRANGE)
 def test_what_the_model_lacks_is_named_with_its_value(kind: int, payload: bytes, words: str) -> None:
-    assert model.flags(messages.decode(dumped(attribute(kind, payload))).sa) == words
+    assert model.flags(decode(dumped(attribute(kind, payload))).sa) == words
 
 
 def test_iptfs_is_a_mode_and_what_belongs_to_it_comes_back() -> None:
     parts = [attribute(kind, payload) for kind, payload, dummy in STRANGE if 36 <= kind <= 41]
     part = dumped(*parts, mode=5)
-    sa = messages.decode(part).sa
+    sa = decode(part).sa
     assert sa.mode == "iptfs" and model.unsayable(sa).startswith("mode=iptfs iptfs-drop-time=1000000 ")
     assert (
         b"".join(parts) in messages.restore(part).body and b"".join(parts) in messages.revised(part, sa.lifetimes).body
@@ -299,16 +295,16 @@ def test_iptfs_is_a_mode_and_what_belongs_to_it_comes_back() -> None:
 def test_a_value_that_is_cut_short_is_still_named(size: int) -> None:
     for kind, payload, dummy in STRANGE:
         if kind not in (24, 33):
-            assert model.flags(messages.decode(dumped(attribute(kind, payload[:size]))).sa)
+            assert model.flags(decode(dumped(attribute(kind, payload[:size]))).sa)
 
 
 @given(st.binary(max_size=300), st.integers(0, 255), st.integers(0, 255))
 def test_no_dump_however_strange_is_a_crash(tail: bytes, protocol: int, mode: int) -> None:
     """The kernel pads and closes every attribute; what lies in it may be new."""
-    messages.decode(
+    decode(
         dumped(
             attribute(200, tail),
-            attribute(messages.XFRMA_ALG_CRYPT, tail.ljust(68, b"\0")[:68]),
+            attribute(uapi.XFRMA_ALG_CRYPT, tail.ljust(68, b"\0")[:68]),
             protocol=protocol,
             mode=mode,
         )
@@ -376,7 +372,7 @@ def test_a_refusal_for_lack_of_a_module_names_it(number: int, protocol: str, add
 
 def test_messages_do_not_show_keys_when_printed() -> None:
     assert KEY.hex() not in str(esp())
-    assert KEY.hex() not in repr(messages.decode(sent(esp())))
+    assert KEY.hex() not in repr(decode(sent(esp())))
 
 
 def test_an_unknown_backend_is_refused_by_name() -> None:
