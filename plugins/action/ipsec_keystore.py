@@ -16,14 +16,13 @@ from ansible import constants as C
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest, digest_by_owner
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     NO_LIFETIMES,
     SecurityAssociation,
     format_address,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import digest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_digest_key, parse_number
-from ansible_collections.ipsec.manual.plugins.module_utils._module.held import held
 from ansible_collections.ipsec.manual.plugins.module_utils._module.view import line
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
@@ -257,7 +256,7 @@ def _fingerprints(rows: t.Sequence[_Row], digest_key: bytes) -> dict[str, dict[s
         everything = [sa for row in rows for sa in row.sas()]
         return {
             "digest": digest(everything, digest_key),
-            "held": held(everything, digest_key),
+            "held": digest_by_owner(everything, digest_key),
             "stored": digest([sa for row in stored for sa in row.sas()], digest_key),
         }
     return {

@@ -62,7 +62,7 @@ def test_wrong_settings_are_refused_before_any_host_is_asked(hosts: Hosts, proje
     for connections, words in (
         (same_pair, ("guide", "double", *GUIDE)),
         (bare_esp, ("ESP without integrity", "hmac-sha256")),
-        (named, ("enigma.example.net", "no literal")),
+        (named, ("enigma.example.net", "not a literal")),
     ):
         done = project.run_badly(ipsec_connections=connections)
         assert all(word in done.output for word in words), done.output

@@ -21,9 +21,9 @@ import sys
 import time
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest, digest_by_owner
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import pair
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
-from ansible_collections.ipsec.manual.plugins.module_utils._module.held import held
 
 State = t.Dict[str, t.Any]
 Options = t.Dict[str, t.Any]
@@ -77,7 +77,7 @@ def _sas(text: str) -> list[t.Any]:
 
 
 def _digest(sas: t.Iterable[t.Any], options: Options) -> dict[str, str]:
-    return plan.digest(sas, bytes.fromhex(options.get("digest_key") or ""))
+    return digest(sas, bytes.fromhex(options.get("digest_key") or ""))
 
 
 def _preflight(state: State, options: Options) -> t.Any:
@@ -86,7 +86,7 @@ def _preflight(state: State, options: Options) -> t.Any:
         "changed": False,
         "epoch": time.time(),
         "file": {"path": options["path"], "sas": len(stored), "digest": _digest(stored, options)},
-        "held": held(sas, bytes.fromhex(options.get("digest_key") or "")),
+        "held": digest_by_owner(sas, bytes.fromhex(options.get("digest_key") or "")),
         "leftovers": [
             path
             for path in (options["path"] + end for end in (".next", ".previous", ".replaced"))
@@ -105,8 +105,8 @@ def _file(state: State, options: Options) -> t.Any:
         return {"changed": bool(gone), "path": path, "sas": 0, "digest": {}}
     sas = _sas(options["content"] if "content" in options else files[options["src"]])
     if options.get("scope") == "peers":
-        pairs = set(map(plan.pair, sas))
-        sas = [*(sa for sa in _sas(files.get(path, "")) if plan.pair(sa) not in pairs), *sas]
+        pairs = set(map(pair, sas))
+        sas = [*(sa for sa in _sas(files.get(path, "")) if pair(sa) not in pairs), *sas]
     new = language.render(sas)
     changed = files.get(path) != new
     files[path] = new
@@ -126,13 +126,13 @@ def _sadb(state: State, options: Options) -> t.Any:
     if options.get("ignore_missing") and options["src"] not in files:
         return {"changed": False, "operations": [], "counts": none, "backend": "xfrm", "missing": True}
     wanted, old = _sas(files[options["src"]]), _sas(state["kernel"])
-    scope = {plan.pair(sa) for sa in (*wanted, *_sas(files.get(options.get("scope_src", ""), "")))}
+    scope = {pair(sa) for sa in (*wanted, *_sas(files.get(options.get("scope_src", ""), "")))}
     new = [sa for sa in old if sa not in wanted]
     if options.get("state") != "absent":
-        new = [*(sa for sa in old if plan.pair(sa) not in scope), *wanted]
+        new = [*(sa for sa in old if pair(sa) not in scope), *wanted]
     changed = set(new) != set(old)
     if changed and "backup" in options:
-        files[options["backup"]] = language.render([sa for sa in old if plan.pair(sa) in scope])
+        files[options["backup"]] = language.render([sa for sa in old if pair(sa) in scope])
     state["kernel"] = language.render(new)
     return {
         "changed": changed,

@@ -12,8 +12,9 @@ import typing as t
 from .._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
 from .._core.files import protected
 from .._core.sa import checks, model
-from .._core.sa.model import SecurityAssociation
-from .._core.sa.plan import PEERS, Pair, digest, pair
+from .._core.sa.digest import digest
+from .._core.sa.model import Pair, SecurityAssociation, pair
+from .._core.sa.plan import PEERS
 from .._core.specs import DEFAULT_PATH
 from .._core.text import language
 from .clock import Deadline

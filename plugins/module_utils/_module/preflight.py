@@ -14,11 +14,11 @@ from .._core.errors import InputError, IpsecError, SadbError, raise_all
 from .._core.files import protected
 from .._core.sa import checks, keys, model
 from .._core.sa.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
+from .._core.sa.digest import digest, digest_by_owner
 from .._core.sa.model import SecurityAssociation, format_address
-from .._core.sa.plan import differences, digest
+from .._core.sa.plan import differences
 from .._core.sadb import Sadb, open_sadb
 from .._core.text.mapping import Reader, read_address
-from .held import held
 from .result import KEYS_HIDDEN, Result
 from .secrets import take_digest_key
 from .text import read_file
@@ -147,7 +147,9 @@ def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAsso
     return {
         "backend": sadb.name,
         "keys_hidden": keys_hidden,
-        "held": held(_with_keys_of((*stored, *_staged(module)), installed) if keys_hidden else installed, digest_key),
+        "held": digest_by_owner(
+            _with_keys_of((*stored, *_staged(module)), installed) if keys_hidden else installed, digest_key
+        ),
         "spis": [f"0x{spi:08x}" for spi in sorted(spis)],
     }
 

@@ -10,8 +10,8 @@ import time
 import typing as t
 
 from .._core.errors import InputError
+from .._core.sa.digest import digest
 from .._core.sa.model import identity
-from .._core.sa.plan import digest
 from .._core.sadb import open_sadb
 from .._core.text.mapping import Reader, read_address
 from .._core.text.values import parse_installed_spi

@@ -12,27 +12,16 @@ import typing as t
 
 from .._core.errors import InputError, SadbError, raise_all
 from .._core.files import protected
+from .._core.sa.digest import digest
 from .._core.sa.model import (
     Entry,
+    Pair,
     SecurityAssociation,
     identity,
     pack_address,
-)
-from .._core.sa.plan import (
-    ADD,
-    DELETE,
-    EXACT,
-    FLUSHED,
-    PEERS,
-    PRESENT,
-    REPLACE,
-    Pair,
-    Plan,
-    digest,
-    in_scope,
     pair,
-    plan,
 )
+from .._core.sa.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, in_scope, plan
 from .._core.sadb import Sadb, open_sadb
 from .._core.sadb.backup import backup
 from .clock import Deadline, check_instant, wait_until

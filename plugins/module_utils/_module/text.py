@@ -11,8 +11,7 @@ import typing as t
 from .._core.errors import InputError
 from .._core.files import protected
 from .._core.sa import checks
-from .._core.sa.model import SecurityAssociation
-from .._core.sa.plan import Pair, pair
+from .._core.sa.model import Pair, SecurityAssociation, pair
 from .._core.text import language
 from .result import warn
 from .secrets import hide_keys, take_secret

@@ -4,12 +4,13 @@
 
 """The security association (SA): its fields, identity, owner, addresses and labels.
 
-An SA is a plain tuple, so that ten thousand of them can be compared, hashed and made at the speed
-of the interpreter's own code. Addresses are packed (4 or 16 bytes, network order): one address has
-one form, and its length is its family."""
+An SA is a plain tuple, so that the interpreter creates, compares and hashes ten thousand of them in
+C. Addresses are packed (4 or 16 bytes, network order): each address has one form, and its length
+tells its family."""
 
 from __future__ import annotations
 
+import operator
 import socket
 import typing as t
 
@@ -28,22 +29,23 @@ OUTBOUND = "outbound"
 SPI_MIN = 256
 SPI_MAX = 0xFFFFFFFF
 REPLAY_WINDOW_MAX = 4096
-# The largest IP packet.
+# The size of the largest IP packet.
 TFC_PADDING_MAX = 0xFFFF
 
 Identity = t.Tuple[str, bytes, int, t.Optional["Mark"]]
+Pair = t.Tuple[bytes, bytes]
 
 
 class Mark(t.NamedTuple):
-    """Part of the identity on Linux: a packet's mark is compared under ``mask`` (struct xfrm_mark)."""
+    """Part of the identity on Linux: the kernel compares a packet's mark under ``mask`` (struct xfrm_mark)."""
 
     value: int
     mask: int = 0xFFFFFFFF
 
 
 class Lifetimes(t.NamedTuple):
-    """Limits of an SA; 0 is no limit. Bytes, packets, seconds since it was added, seconds since it
-    was first used (RFC 4301 section 4.4.2.1).
+    """Limits of an SA; 0 means no limit. Bytes, packets, seconds since the SA was added, seconds
+    since its first use (RFC 4301 section 4.4.2.1).
     """
 
     soft_bytes: int = 0
@@ -57,7 +59,7 @@ class Lifetimes(t.NamedTuple):
 
 
 class Encapsulation(t.NamedTuple):
-    """ESP in UDP (RFC 3948): outer ports, and the NATed original addresses, packed or empty."""
+    """ESP in UDP (RFC 3948): the outer ports, and the addresses before translation, packed or empty."""
 
     source_port: int
     destination_port: int
@@ -66,7 +68,7 @@ class Encapsulation(t.NamedTuple):
 
 
 class Selector(t.NamedTuple):
-    """The traffic an SA is for. Addresses are packed, empty for any; 0 is any protocol and any port."""
+    """The traffic that an SA protects. Addresses are packed, empty for any; 0 means any protocol or any port."""
 
     source: bytes = b""
     source_prefix: int = 0
@@ -81,18 +83,19 @@ NO_LIFETIMES = Lifetimes()
 
 
 class SecurityAssociation(t.NamedTuple):
-    """One SA (RFC 4301 section 4.4.2), in its one normal form: equal SAs are equal tuples.
+    """One SA (RFC 4301 section 4.4.2) in normal form: equal SAs are equal tuples.
 
-    ``encryption`` and ``authentication`` are names of the table in `algorithms` (a Linux kernel
-    name where that table has no row), empty where there is none; ESP without a cipher is "null".
-    ``encryption_key`` holds key and salt. ``icv_bits`` is never 0 where there is integrity.
-    ``source`` all zeros is any source. ``esn`` is extended sequence numbers. ``direction`` is
-    "inbound", "outbound" or empty for unsaid. ``extra`` holds, sorted, what only PF_KEY systems
-    know, as (ipseckey keyword, text), and under `FLAGS` what a SADB shows that no field can hold.
+    ``encryption`` and ``authentication`` are names from the table in `algorithms` (a Linux kernel
+    name if that table has no row), or empty; ESP without a cipher has "null". ``encryption_key``
+    holds the key and its salt. ``icv_bits`` is never 0 if the SA has integrity. A ``source`` of all
+    zeros means any source. ``esn`` turns on extended sequence numbers. ``direction`` is "inbound",
+    "outbound" or, if unspecified, empty. ``extra`` holds, sorted, what only PF_KEY systems know, as
+    (ipseckey keyword, text), and under `FLAGS` what a SADB reports but no field can hold.
 
-    The rest only Linux has, and no text: ``output_mark`` is what packets' marks become under its
-    mask, ``tfc_padding`` the octets up to which packets are padded (RFC 4303 section 2.7),
-    ``nat_keepalive`` the seconds between NAT keepalive packets (RFC 3948 section 4)."""
+    Only Linux has the last three, and the ipseckeys language cannot express them: ``output_mark``
+    replaces the bits of a packet's mark under its mask, ``tfc_padding`` is the size in octets up to
+    which packets are padded (RFC 4303 section 2.7), ``nat_keepalive`` the number of seconds between
+    NAT keepalive packets (RFC 3948 section 4)."""
 
     protocol: str
     spi: int
@@ -123,8 +126,8 @@ class SecurityAssociation(t.NamedTuple):
 
 
 FLAGS = "flags"
-"""In `SecurityAssociation.extra`: words for what another program gave the SA and this collection
-neither sets nor keeps, such as ``noecn``.
+"""In `SecurityAssociation.extra`: properties that another program gave the SA and that this
+collection neither sets nor preserves, such as ``noecn``.
 """
 # Keywords of `SecurityAssociation.extra` that kernels know: the sequence number to start from, and
 # the SPI of the SA of the other direction.
@@ -134,8 +137,8 @@ KEY_FIELDS = ("encryption_key", "authentication_key")
 
 
 class Counters(t.NamedTuple):
-    """What an SA has done. Times are seconds since the epoch, 0 for never; sequences are 64 bits
-    wide where ESN is on (RFC 4303 section 2.2.1).
+    """What an SA has done. Times are in seconds since the epoch, 0 for never; sequence numbers have
+    64 bits with ESN (RFC 4303 section 2.2.1).
     """
 
     bytes: int = 0
@@ -150,11 +153,11 @@ class Counters(t.NamedTuple):
 
 
 class Entry(t.NamedTuple):
-    """One row of a SADB: the SA, what it has done, and whether it is larval (reserved, without
-    keys; RFC 2367 section 3.3).
+    """One row of a SADB: the SA, its counters, and whether it is larval (reserved, without keys;
+    RFC 2367 section 3.3).
 
-    ``replay_state`` is the backend's own record of the sequence numbers and window, so that an SA
-    taken out by mistake goes back as it was."""
+    ``replay_state`` is the backend's own encoding of the sequence numbers and the window, which
+    restores an SA that was removed by mistake."""
 
     sa: SecurityAssociation
     counters: Counters
@@ -163,8 +166,8 @@ class Entry(t.NamedTuple):
 
 
 def pack_address(text: str, place: str = "") -> bytes:
-    """A literal IPv4 or IPv6 address as 4 or 16 bytes; an IPv4-mapped IPv6 address is IPv4. A host
-    name is refused: naming systems are not trusted.
+    """A literal IPv4 or IPv6 address as 4 or 16 bytes; an IPv4-mapped IPv6 address becomes IPv4.
+    Raises InputError for a host name: naming systems are not trusted.
     """
     try:
         if ":" in text:
@@ -173,9 +176,9 @@ def pack_address(text: str, place: str = "") -> bytes:
         return socket.inet_pton(socket.AF_INET, text)
     except (OSError, ValueError):
         raise InputError(
-            f"{shown(text)} is no literal IPv4 or IPv6 address",
+            f"{shown(text)} is not a literal IPv4 or IPv6 address",
             place,
-            "Write the address itself; host names are taken only with resolve_names.",
+            "Write the address itself; host names are accepted only with resolve_names.",
         ) from None
 
 
@@ -185,7 +188,7 @@ def format_address(address: bytes) -> str:
 
 
 def mark_text(mark: Mark | None) -> str:
-    """A mark as it is written in options and text, empty for none."""
+    """A mark as options and text write it, empty for none."""
     return "" if mark is None else f"0x{mark.value:x}/0x{mark.mask:x}"
 
 
@@ -197,28 +200,30 @@ def is_multicast(address: bytes) -> bool:
     return address[0] == 0xFF if len(address) == 16 else 224 <= address[0] < 240
 
 
-def identity(sa: SecurityAssociation) -> Identity:
-    """What makes an SA the one it is: protocol, destination, SPI, and the mark where there is one
-    (RFC 2401 section 4.1; Linux adds the mark).
-    """
-    return (sa.protocol, sa.destination, sa.spi, sa.mark)
+def field_getter(*names: str) -> t.Callable[[SecurityAssociation], t.Any]:
+    """A function, in C, that returns those fields of an SA as a tuple."""
+    return operator.itemgetter(*map(SecurityAssociation._fields.index, names))
 
 
-def owner(sa: SecurityAssociation) -> tuple[int, Mark | None, int]:
-    """What tells whose SA it is on Linux: reqid, mark and if_id. IKE daemons and overlay networks
-    set at least one of them.
-    """
-    return (sa.reqid, sa.mark, sa.if_id)
+identity: t.Callable[[SecurityAssociation], Identity] = field_getter("protocol", "destination", "spi", "mark")
+"""What distinguishes an SA from all others (RFC 2401 section 4.1; Linux adds the mark)."""
+owner: t.Callable[[SecurityAssociation], tuple[int, Mark | None, int]] = field_getter("reqid", "mark", "if_id")
+"""Ownership tag on Linux. IKE daemons and overlay networks set at least one of the three."""
+
+
+def pair(sa: SecurityAssociation) -> Pair:
+    """The two addresses of an SA, in an order that does not depend on its direction."""
+    return (sa.source, sa.destination) if sa.source < sa.destination else (sa.destination, sa.source)
 
 
 def flags(sa: SecurityAssociation) -> str:
-    """What `FLAGS` holds, words with blanks between; empty for an SA that this collection could have added."""
+    """The words under `FLAGS`, separated by blanks; empty for an SA that this collection could have added."""
     return dict(sa.extra).get(FLAGS, "") if sa.extra else ""
 
 
 def unsayable(sa: SecurityAssociation) -> str:
-    """What the SA has that the ipseckeys language has no word for, words with blanks between; empty
-    for an SA that a text can bring back.
+    """Properties of the SA that the ipseckeys language cannot express, separated by blanks; empty
+    for an SA that a text can restore.
     """
     words = [] if sa.mode in (TRANSPORT, TUNNEL) else [f"mode={sa.mode}"]
     if sa.output_mark is not None:
@@ -228,14 +233,14 @@ def unsayable(sa: SecurityAssociation) -> str:
 
 
 def bound_direction(sa: SecurityAssociation) -> str:
-    """The direction that Linux from 6.10 on binds the SA to: none to an outbound one with an
-    anti-replay window, which it would refuse.
+    """The direction to which Linux 6.10 and later binds the SA: none for an outbound SA with an
+    anti-replay window, which it would reject.
     """
     return "" if sa.direction == OUTBOUND and sa.replay_window else sa.direction
 
 
 def label(sa: SecurityAssociation) -> str:
-    """One line for messages: protocol, SPI, addresses, algorithms; never a key."""
+    """One line for messages: protocol, SPI, addresses, mode and algorithms, never a key."""
     suite = "+".join(filter(None, (sa.encryption, sa.authentication))) or "no algorithm"
     return (
         f"{sa.protocol} spi 0x{sa.spi:08x} {format_address(sa.source)} > {format_address(sa.destination)} {sa.mode}"
@@ -244,19 +249,19 @@ def label(sa: SecurityAssociation) -> str:
 
 
 def algorithm_of(name: str) -> Algorithm | None:
-    """The table's row for an SA's algorithm, None for an empty name or one that only this kernel knows."""
+    """The row for an SA's algorithm; None for an empty name, or one that only this kernel knows."""
     return BY_NAME.get(name)
 
 
 def is_counter_mode(sa: SecurityAssociation) -> bool:
-    """True where the key must never be loaded twice (RFC 8221 section 3)."""
+    """Whether the key must never be loaded twice (RFC 8221 section 3)."""
     row = algorithm_of(sa.encryption)
     return row is not None and row.counter_mode
 
 
 def fingerprints(sa: SecurityAssociation, of: t.Callable[[Algorithm, bytes], str] = keys.fingerprint) -> dict[str, str]:
-    """``{"encryption": ..., "authentication": ...}``: fingerprints of the keys as they may be
-    shown, empty where there is no key.
+    """``{"encryption": ..., "authentication": ...}``: the fingerprints of the keys, which may be
+    shown; empty if there is no key.
     """
     found = {}
     for kind, name, key in (
@@ -269,8 +274,8 @@ def fingerprints(sa: SecurityAssociation, of: t.Callable[[Algorithm, bytes], str
 
 
 def in_place_of_keys(sa: SecurityAssociation, earlier: SecurityAssociation | None = None) -> dict[str, str]:
-    """What a text shows in place of the SA's keys. A short key is marked if it differs from that of ``earlier``, since
-    the word alone would not show it.
+    """What a text shows in place of the SA's keys. A short key that differs from the one in ``earlier``
+    is marked as changed, since its placeholder is always the same.
     """
     found = {}
     for kind, value in fingerprints(sa).items():
@@ -281,7 +286,7 @@ def in_place_of_keys(sa: SecurityAssociation, earlier: SecurityAssociation | Non
 
 
 def key_in_use(sa: SecurityAssociation, kind: str) -> bytes:
-    """The encryption or the authentication key as the kernel uses it."""
+    """The encryption or authentication key as the kernel uses it."""
     return keys.effective(getattr(sa, kind), getattr(sa, f"{kind}_key"))
 
 
@@ -295,12 +300,13 @@ def build(
     icv_bits: int = 0,
     **fields: t.Any,
 ) -> SecurityAssociation:
-    """An SA in normal form from canonical names and packed addresses; the other fields as
-    `SecurityAssociation` names them. Nothing is checked here.
+    """An SA in normal form, unchecked, from canonical names and packed addresses; ``fields`` are
+    the other fields of `SecurityAssociation`.
 
-    No source is any source of the destination's family, ESP without a cipher takes "null" (RFC
-    2410), ``icv_bits`` 0 is the algorithm's default, a network of prefix 0 is any, a selector that
-    selects nothing is None, and so are a mark that no packet could lack and one that changes none.
+    An empty source becomes any source of the destination's family, ESP without a cipher gets "null"
+    (RFC 2410), an ``icv_bits`` of 0 becomes the algorithm's default, a network with prefix 0
+    becomes any. A selector or mark that matches every packet becomes None, and so does an output
+    mark that changes none.
     """
     if protocol == ESP and not encryption and authentication:
         encryption = "null"
@@ -325,7 +331,7 @@ def build(
 
 
 def normal_selector(selector: Selector) -> Selector | None:
-    """The selector without networks that hold every address; None where nothing is left to select."""
+    """The selector without networks that contain every address; None if it then matches all traffic."""
     if not selector.source_prefix and not any(selector.source):
         selector = selector._replace(source=b"")
     if not selector.destination_prefix and not any(selector.destination):

@@ -18,13 +18,15 @@ from ..sa.model import (
     OUTBOUND,
     TRANSPORT,
     Mark,
+    Pair,
     SecurityAssociation,
     Selector,
     format_address,
     is_multicast,
     is_unspecified,
+    pair,
 )
-from ..sa.plan import Pair, direction_of, pair
+from ..sa.plan import direction_of
 from .kernel import ALLOW, OUT, Policy, Template
 
 Network = t.Tuple[bytes, int]

@@ -154,7 +154,7 @@ def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
 
 
 def parse_digest_key(text: str, place: str = "") -> bytes:
-    """The secret of a run that keys what hosts tell about their SAs (`plan.digest`): 64 hex digits."""
+    """The secret of a run that keys what hosts tell about their SAs (`digest.digest`): 64 hex digits."""
     key = keys.from_hex(text, place)
     if len(key) != _DIGEST_KEY_BYTES:
         digits = _DIGEST_KEY_BYTES * 2

@@ -12,8 +12,7 @@ import pathlib
 from ansible.parsing.vault import VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.action import ipsec_keystore
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import digest
-from ansible_collections.ipsec.manual.plugins.module_utils._module.held import held
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest, digest_by_owner
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
@@ -57,6 +56,10 @@ def test_what_hosts_should_hold_is_told_as_they_tell_it(tmp_path: pathlib.Path) 
         rows = [ipsec_keystore._Row(connection, outcomes[connection.name], secrets, key) for connection in connections]
         everything = [sa for row in rows for sa in row.sas()]
         stored = [sa for row in rows if row.connection.name != "two" for sa in row.sas()]
-        told = {"digest": digest(everything, key), "held": held(everything, key), "stored": digest(stored, key)}
+        told = {
+            "digest": digest(everything, key),
+            "held": digest_by_owner(everything, key),
+            "stored": digest(stored, key),
+        }
         assert ipsec_keystore._fingerprints(rows, key) == told
     assert sum(row.count for row in rows) == len(everything) > 0

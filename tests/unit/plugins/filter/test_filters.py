@@ -78,7 +78,7 @@ def test_rendered_text_is_read_again() -> None:
             "sas[0].encryption_key: 3des-cbc wants a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)",
         ),
         ({"encryption_key": KEY[:-1]}, "47 hex digits, an odd number"),
-        ({"destination": "host.example"}, "sas[0].destination: 'host.example' is no literal"),
+        ({"destination": "host.example"}, "sas[0].destination: 'host.example' is not a literal"),
         ({"colour": "red"}, "sas[0]: unknown field 'colour'"),
         ({"protocol": None}, "unknown SA type"),
         ({"reqid": "many"}, "sas[0].reqid: 'many' is no number"),

@@ -10,9 +10,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import digest
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest, digest_by_owner
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
-from ansible_collections.ipsec.manual.plugins.module_utils._module.held import held
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
 PATH = "/etc/inet/secret/ipseckeys"
@@ -45,7 +44,7 @@ def told(module: str, *sas: t.Any, **options: t.Any) -> dict[str, t.Any]:
 def test_every_key_counts_with_it_and_no_short_key_without(module: str) -> None:
     assert told(module, DES) == told(module, OTHER_DES)
     found = told(module, DES, digest_key=SECRET)
-    assert found == {name: {"held": held, "digest": digest}[name]([DES], KEY) for name in found}
+    assert found == {name: {"held": digest_by_owner, "digest": digest}[name]([DES], KEY) for name in found}
     assert all(value != told(module, OTHER_DES, digest_key=SECRET)[name] for name, value in found.items())
 
 

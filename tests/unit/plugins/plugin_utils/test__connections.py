@@ -139,7 +139,7 @@ def test_esp_stands_inside_ah_and_alone_in_the_tunnel() -> None:
         ({"endpoints": {"a": "192.0.2.1", "b": "2001:db8::1"}}, ".endpoints: the endpoints mix IPv4 and IPv6"),
         (
             {"endpoints": {"a": "192.0.2.1", "b": "host.example"}},
-            ".endpoints.b: 'host.example' is no literal IPv4 or IPv6 address. Write the address itself",
+            ".endpoints.b: 'host.example' is not a literal IPv4 or IPv6 address. Write the address itself",
         ),
         (
             {"endpoints": {"a": "192.0.2.1", "b": "224.0.0.5"}},
@@ -351,7 +351,7 @@ def test_a_connection_is_what_its_settings_say(fields: dict[str, t.Any]) -> None
         ({"group": "mesh", "multicast": ["192.0.2.1"]}, ".multicast: 192.0.2.1 is no multicast address"),
         (
             {"group": "mesh", "multicast": ["all-routers"]},
-            ".multicast: 'all-routers' is no literal IPv4 or IPv6 address",
+            ".multicast: 'all-routers' is not a literal IPv4 or IPv6 address",
         ),
         ({"group": "mesh", "multicast": ["ff02::5"]}, ".multicast: the groups and the endpoints mix IPv4 and IPv6"),
         ({"group": "mesh", "multicast": ["224.0.0.5"], "hub": "h1"}, ".hub: all endpoints share the SA"),

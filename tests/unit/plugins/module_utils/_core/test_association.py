@@ -97,7 +97,7 @@ NO_ADDRESSES = [
 
 @pytest.mark.parametrize("text", NO_ADDRESSES)
 def test_what_is_no_literal_address_is_refused(text):
-    with pytest.raises(InputError, match="no literal IPv4 or IPv6 address"):
+    with pytest.raises(InputError, match="not a literal IPv4 or IPv6 address"):
         pack_address(text, "source")
 
 

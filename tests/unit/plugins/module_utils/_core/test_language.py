@@ -149,7 +149,7 @@ def test_the_key_that_the_guides_file_cut_short_is_refused_with_line_algorithm_a
 def test_all_problems_of_the_guides_stored_file_come_at_once():
     found = refusals_of(guide("137fb4739a55c9b3a1747baa06359826a5e4358e", "partym", "enigma"))
     assert [(line, column) for line, column, dummy in found] == [(1, 26), (4, 27), (8, 26), (9, 13), (11, 27)]
-    assert "'partym' is no literal IPv4 or IPv6 address" in found[0][2] and "resolve_names" in found[0][2]
+    assert "'partym' is not a literal IPv4 or IPv6 address" in found[0][2] and "resolve_names" in found[0][2]
 
 
 # Lines and words
@@ -642,10 +642,10 @@ def test_a_synonym_means_what_its_keyword_means(row):
         (f"{GOOD} mode tunnel sport 5", "5\n", "Use isport and idport"),
         (f"{GOOD} mode transport proto 6 iproto 6", "6\n", "described twice"),
         (f"{GOOD} reserved_bits 64", "64\n", "test vectors"),
-        (GOOD.replace("192.0.2.1", "partym"), "partym", "host names are taken only with resolve_names"),
-        (GOOD.replace("192.0.2.1", "10.1"), "10.1", "no literal"),
-        (GOOD.replace("192.0.2.1", "192.0.2.1/24"), "192.0.2.1/24", "no literal"),
-        (GOOD.replace("192.0.2.1", "fe80::1%eth0"), "fe80", "no literal"),
+        (GOOD.replace("192.0.2.1", "partym"), "partym", "host names are accepted only with resolve_names"),
+        (GOOD.replace("192.0.2.1", "10.1"), "10.1", "not a literal"),
+        (GOOD.replace("192.0.2.1", "192.0.2.1/24"), "192.0.2.1/24", "not a literal"),
+        (GOOD.replace("192.0.2.1", "fe80::1%eth0"), "fe80", "not a literal"),
         (GOOD.replace("192.0.2.1", "2001:db8::1"), "2001:db8::1", "different address families"),
         (GOOD.replace("192.0.2.1", "224.0.0.1"), "224.0.0.1", "multicast"),
         (GOOD.replace("192.0.2.2", "0.0.0.0"), "0.0.0.0", "unspecified"),

@@ -94,7 +94,7 @@ def test_counter_modes_that_no_file_names_stay():
 def test_what_belongs_to_others_stays():
     held = [sa_of(0x1002, reqid=42), sa_of(0x1003, mark=Mark(1)), sa_of(0x1004, OTHER)]
     assert steps_of(load([sa_of(0x1001)], [], held)) == {("add", 0x1001)}
-    with pytest.raises(IpsecError, match="belongs to somebody else"):
+    with pytest.raises(IpsecError, match="belongs to another owner"):
         load([sa_of(0x1002)], [], held)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import plan as planner
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Counters,
     Entry,
@@ -248,33 +249,33 @@ def test_the_pairs_of_another_set_belong_to_the_scope():
 def test_peers_agree_by_digest_exactly_when_they_hold_the_same_keys():
     mine = [sa_of(300), sa_of(301, PEER, MINE, 6)]
     same = [sa._replace(replay_window=32, reqid=9) for sa in reversed(mine)]
-    assert planner.digest(mine) == planner.digest(same)
-    assert list(planner.digest(mine)) == ["192.0.2.1|192.0.2.2"]
-    assert planner.digest(mine) != planner.digest([mine[0], sa_of(301, PEER, MINE, 7)])
-    assert planner.digest(mine) != planner.digest(mine[:1])
+    assert digest(mine) == digest(same)
+    assert list(digest(mine)) == ["192.0.2.1|192.0.2.2"]
+    assert digest(mine) != digest([mine[0], sa_of(301, PEER, MINE, 7)])
+    assert digest(mine) != digest(mine[:1])
 
 
 def test_a_digest_without_a_secret_has_nothing_of_a_short_key():
     one, other = (sa_of(300)._replace(encryption="des-cbc", encryption_key=key_of(number, 8)) for number in (3, 7))
-    assert planner.digest([one]) == planner.digest([other])
+    assert digest([one]) == digest([other])
     secret = bytes(range(32))
-    assert planner.digest([one], secret) != planner.digest([other], secret)
+    assert digest([one], secret) != digest([other], secret)
 
 
 def test_a_digest_with_a_secret_is_comparable_only_under_it():
     mine = [sa_of(300), sa_of(301, PEER, MINE, 6)]
-    found = planner.digest(mine, bytes(range(32)))["192.0.2.1|192.0.2.2"]
+    found = digest(mine, bytes(range(32)))["192.0.2.1|192.0.2.2"]
     assert len(found) == 32 and int(found, 16) >= 0
-    assert planner.digest(list(reversed(mine)), bytes(range(32))) == {"192.0.2.1|192.0.2.2": found}
-    assert planner.digest(mine, bytes(range(1, 33)))["192.0.2.1|192.0.2.2"] != found
-    assert planner.digest([mine[0], sa_of(301, PEER, MINE, 7)], bytes(range(32)))["192.0.2.1|192.0.2.2"] != found
+    assert digest(list(reversed(mine)), bytes(range(32))) == {"192.0.2.1|192.0.2.2": found}
+    assert digest(mine, bytes(range(1, 33)))["192.0.2.1|192.0.2.2"] != found
+    assert digest([mine[0], sa_of(301, PEER, MINE, 7)], bytes(range(32)))["192.0.2.1|192.0.2.2"] != found
 
 
 @given(st.binary(min_size=8, max_size=8))
 def test_parity_changes_no_digest(key):
     one = sa_of(300)._replace(encryption="des-cbc", encryption_key=key)
     other = one._replace(encryption_key=bytes(byte ^ 1 for byte in key))
-    assert planner.digest([one], bytes(32)) == planner.digest([other], bytes(32))
+    assert digest([one], bytes(32)) == digest([other], bytes(32))
 
 
 ANY = bytes(4)

@@ -23,7 +23,7 @@ if ctypes.CDLL(None).unshare(CLONE_NEWUSER | CLONE_NEWNET):
     sys.exit("no network namespace")
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, NO_LIFETIMES, build
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import (Operation)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import backend, events, lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Spd
 keys = {"encryption_key": bytes(range(32)), "authentication_key": bytes(range(32))}

@@ -136,7 +136,7 @@ def test_every_problem_is_told_with_its_place() -> None:
         ({"priority": "010"}, "policies[0].priority: '010' has a leading zero"),
         ({"selector": None}, "policies[0].selector: the selector has no address"),
         ({"selector": "192.0.2.1"}, "policies[0].selector: this is a word, not a mapping"),
-        ({"selector": {"source": "peer"}}, "policies[0].selector.source: 'peer' is no literal"),
+        ({"selector": {"source": "peer"}}, "policies[0].selector.source: 'peer' is not a literal"),
         (
             {"selector": {"source": "192.0.2.1", "protocol": "\ud800"}},
             "policies[0].selector.protocol: '\\ud800' is no IP protocol",
