@@ -20,17 +20,16 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     shown,
     type_name,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, model
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import AUTHENTICATION, ENCRYPTION, find
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
-    Lifetimes,
     SecurityAssociation,
     format_address,
     is_unspecified,
-    pack_address,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import text
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import BACKEND, COUNTER_MODE, IPSEC_SA
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping import OptionReader, read_sa
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number
 from ansible_collections.ipsec.manual.plugins.module_utils._module.view import public
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
@@ -173,99 +172,28 @@ def _boolean(value: t.Any, place: str) -> bool:
         raise InputError(f"{shown(str(value))} is neither true nor false", place, "Write true or false.") from None
 
 
-def _direction(value: t.Any, place: str) -> str:
-    if value not in ("", model.INBOUND, model.OUTBOUND):
-        raise InputError(
-            f"unknown direction {shown(str(value))}", place, f"Choose {model.INBOUND} or {model.OUTBOUND}."
-        )
-    return str(value)
-
-
-def _number(bits: int) -> t.Callable[[t.Any, str], int]:
-    return lambda value, place: parse_number(str(value), bits, place)
-
-
-# Fields of a view that go into an SA under the same name, read as the options of a module are: a
-# number may be a text of digits.
-_PLAIN: dict[str, t.Callable[[t.Any, str], t.Any]] = {
-    "mode": lambda value, place: str(value),
-    "replay_window": _number(32),
-    "esn": _boolean,
-    "reqid": _number(32),
-    "if_id": _number(32),
-    "direction": _direction,
-    "icv_bits": _number(16),
-}
-_READ = {
-    "protocol",
-    "spi",
-    "source",
-    "destination",
-    "encryption_algorithm",
-    "encryption_key",
-    "authentication_algorithm",
-    "authentication_key",
-    "mark",
-    "lifetimes",
-    *_PLAIN,
+# The options of ipsec_sa that describe an SA of a list.
+_FIELDS = {
+    name: row
+    for name, row in IPSEC_SA.items()
+    if name not in {"state", "selector", "encapsulation", "output_mark", "tfc_padding", "nat_keepalive"}
+    and name not in (*BACKEND, *COUNTER_MODE)
 }
 
 
-def _sa(view: t.Mapping[str, t.Any], place: str, allow_static_counter_mode: bool) -> SecurityAssociation:
-    if not isinstance(view, dict):
-        raise InputError(f"a dictionary is wanted, found {type_name(view)}", place)
-    unknown = sorted(set(view) - _READ)
-    if unknown:
-        raise InputError(f"unknown field {shown(str(unknown[0]))}", place, f"Known are: {', '.join(sorted(_READ))}.")
-    for name in ("protocol", "spi", "destination"):
-        if name not in view:
-            raise InputError(f"the field {name} is missing", place)
-    suite = {
-        kind: (
-            find(kind, str(view[f"{kind}_algorithm"]), f"{place}.{kind}_algorithm").name
-            if view.get(f"{kind}_algorithm")
-            else ""
-        )
-        for kind in (ENCRYPTION, AUTHENTICATION)
-    }
-    key = {
-        kind: (
-            language.parse_key(str(view.get(f"{kind}_key", "")), f"{place}.{kind}_key")
-            if view.get(f"{kind}_key")
-            else b""
-        )
-        for kind in suite
-    }
-    sa = model.build(
-        str(view["protocol"]),
-        language.parse_spi(view["spi"], f"{place}.spi")[0],
-        pack_address(str(view["destination"]), f"{place}.destination"),
-        pack_address(str(view["source"]), f"{place}.source") if view.get("source") else b"",
-        suite[ENCRYPTION],
-        suite[AUTHENTICATION],
-        encryption_key=key[ENCRYPTION],
-        authentication_key=key[AUTHENTICATION],
-        mark=language.parse_mark(str(view["mark"]), f"{place}.mark") if view.get("mark") else None,
-        lifetimes=_lifetimes(view.get("lifetimes"), f"{place}.lifetimes"),
-        **{name: read(view[name], f"{place}.{name}") for name, read in _PLAIN.items() if view.get(name) is not None},
-    )
-    raise_all(
-        [
-            InputError(problem.message, f"{place}.{problem.place}", problem.hint)
-            for problem in checks.problems(sa, allow_static_counter_mode)
-        ]
-    )
+def _sa(view: t.Any, place: str, allow_static_counter_mode: bool) -> SecurityAssociation:
+    reader = OptionReader()
+    if isinstance(view, dict):
+        # The filter ipseckeys_parse has an empty text where there is no direction.
+        view = {name: value for name, value in view.items() if (name, value) != ("direction", "")}
+        if view.get("esn") is not None:
+            with reader.noting():
+                view["esn"] = _boolean(view["esn"], f"{place}.esn")
+    options = reader.options(view, _FIELDS, place)
+    reader.finish()
+    sa = read_sa(reader, options, place, allow_static_counter_mode)[0]
+    reader.finish()
     return sa
-
-
-def _lifetimes(given: t.Any, place: str) -> Lifetimes:
-    if given is None:
-        return model.NO_LIFETIMES
-    if not isinstance(given, dict) or not set(given) <= set(Lifetimes._fields):
-        raise InputError("limits are a dictionary", place, f"Known limits are: {', '.join(Lifetimes._fields)}.")
-    return Lifetimes(
-        **{name: parse_number(str(value), 64, f"{place}.{name}") for name, value in given.items() if value is not None}
-    )
 
 
 # Types of arguments that nothing else checks before use, and their names.

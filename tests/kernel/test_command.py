@@ -533,7 +533,7 @@ def test_policies_that_left_the_file_are_removed_and_no_others(ipseckey: Command
         ),
         (json.dumps([OUT, {**OUT, "priority": 1}]), "is given twice"),
         (json.dumps({"policies": [OUT]}), "this is a mapping, not a list of policies"),
-        ("", "this is no JSON"),
+        ("", "this is not JSON"),
         (None, "the file does not exist"),
     ],
 )

@@ -114,7 +114,7 @@ IPSECKEYS_FILE: Arguments = {
     **DIGEST,
 }
 
-_TEMPLATE: Arguments = {
+TEMPLATE: Arguments = {
     "protocol": {"type": "str", "choices": ["ah", "esp"], "default": "esp"},
     "mode": {"type": "str", "choices": ["transport", "tunnel"], "default": "transport"},
     "source": {"type": "str"},
@@ -123,27 +123,24 @@ _TEMPLATE: Arguments = {
     "spi": {"type": "str"},
     "level": {"type": "str", "choices": ["required", "use"], "default": "required"},
 }
-# One policy, as ipsec_policy takes it alone and in its list.
+_DIRECTION: Arguments = {"direction": {"type": "str", "choices": ["in", "out", "fwd"]}}
+# One policy, as the list of ipsec_policy and the files of policies have it.
 POLICY: Arguments = {
-    "direction": {"type": "str", "choices": ["in", "out", "fwd"]},
+    "direction": {**_DIRECTION["direction"], "required": True},
     "selector": {"type": "dict", "options": SELECTOR},
     "action": {"type": "str", "choices": ["allow", "block"], "default": "allow"},
     "priority": {"type": "int", "default": 0},
     "mark": {"type": "str"},
     "if_id": {"type": "int", "default": 0},
-    "templates": {"type": "list", "elements": "dict", "default": [], "options": _TEMPLATE},
+    "templates": {"type": "list", "elements": "dict", "default": [], "options": TEMPLATE},
 }
 IPSEC_POLICY: Arguments = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     **POLICY,
-    "policies": {
-        "type": "list",
-        "elements": "dict",
-        "options": {**POLICY, "direction": {**POLICY["direction"], "required": True}},
-    },
+    **_DIRECTION,
+    "policies": {"type": "list", "elements": "dict", "options": POLICY},
 }
-
-IPSEC_POLICY_INFO: Arguments = {"direction": {"type": "str", "choices": ["in", "out", "fwd"]}}
+IPSEC_POLICY_INFO: Arguments = {**_DIRECTION}
 
 # Policies are checked by the core, whose messages name the place of what is wrong.
 IPSEC_BOOT: Arguments = {

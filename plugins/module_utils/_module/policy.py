@@ -14,7 +14,7 @@ from .._core.spd import kernel
 from .._core.spd.kernel import Policy, PolicyEntry, PolicyOperation, Spd
 from .._core.spd.text import Doubts, read_policies, read_policy, template_view, view
 from .._core.specs import POLICY
-from .._core.text.mapping import Reader
+from .._core.text.mapping import OptionReader
 from .result import Result, warn
 
 if t.TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _wanted(params: t.Mapping[str, t.Any], doubts: Doubts) -> tuple[Policy, ...]
 
     Adds to ``doubts`` what can be read in two ways, with its place.
     """
-    reader = Reader()
+    reader = OptionReader()
     several = params["policies"] is not None
     beside = [name for name, spec in POLICY.items() if several and params[name] != spec.get("default")]
     if beside:

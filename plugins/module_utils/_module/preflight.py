@@ -18,7 +18,7 @@ from .._core.sa.digest import digest, digest_by_owner
 from .._core.sa.model import SecurityAssociation, format_address
 from .._core.sa.plan import differences
 from .._core.sadb import Sadb, open_sadb
-from .._core.text.mapping import Reader, read_address
+from .._core.text.mapping import OptionReader, read_address
 from .result import KEYS_HIDDEN, Result
 from .secrets import take_digest_key
 from .text import read_file
@@ -41,7 +41,7 @@ def preflight(module: AnsibleModule) -> Result:
     where nothing would.
     """
     params = module.params
-    reader = Reader()
+    reader = OptionReader()
     result: Result = {"changed": False}
     digest_key = b""
     with reader.noting():

@@ -13,7 +13,7 @@ from .._core.errors import InputError
 from .._core.sa.digest import digest
 from .._core.sa.model import identity
 from .._core.sadb import open_sadb
-from .._core.text.mapping import Reader, read_address
+from .._core.text.mapping import OptionReader, read_address
 from .._core.text.values import parse_installed_spi
 from .result import KEYS_HIDDEN, Result, warn
 from .secrets import take_digest_key
@@ -31,7 +31,7 @@ def sa_info(module: AnsibleModule) -> Result:
         raise InputError(
             "src is the absolute path of a protected file", "src", "For the address of the sender write source."
         )
-    reader = Reader()
+    reader = OptionReader()
     source = reader.read(read_address, params["source"], "source", b"")
     destination = reader.read(read_address, params["destination"], "destination", b"")
     spi, doubt = reader.read(parse_installed_spi, params["spi"], "spi", (0, ""))

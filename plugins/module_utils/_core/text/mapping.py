@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Options into the core's values, noting every problem instead of stopping at the first; and marks
-and selectors as options again.
+"""Options into the core's values: one reader for everything that comes as a mapping. It collects every
+problem instead of stopping at the first.
 """
 
 from __future__ import annotations
@@ -11,23 +11,55 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ..errors import InputError, IpsecError, Problems, raise_all, shown
-from ..sa.model import Selector, format_address, pack_address
-from .values import parse_network
+from ..errors import InputError, IpsecError, Problems, raise_all, shown, type_name
+from ..sa import checks, model
+from ..sa.algorithms import AUTHENTICATION, ENCRYPTION, find
+from ..sa.model import Encapsulation, Lifetimes, SecurityAssociation, Selector, format_address, pack_address
+from ..specs import IPSEC_SA, SELECTOR
+from .values import parse_installed_spi, parse_key, parse_mark, parse_network, parse_number, parse_spi
 
 T = t.TypeVar("T")
 V = t.TypeVar("V")
 
+Options = t.Mapping[str, t.Any]
 
-class Reader:
-    """Reads options, and notes what is wrong with them."""
+# Python's type of each type in an argument spec, and its name in messages.
+_TYPES: dict[str, tuple[type, str]] = {
+    "bool": (bool, "true or false"),
+    "dict": (dict, "a mapping"),
+    "int": (int, "a whole number"),
+    "list": (list, "a list"),
+    "str": (str, "a word"),
+}
+# Stands in for an address that could not be read, while the other options are checked.
+_SOME_ADDRESS = bytes([192, 0, 2, 1])
+# The core names a field by its own name; the option that the user has to change may be inside another.
+_OPTION_OF_FIELD = {
+    **{name: f"lifetimes.{name}" for name in Lifetimes._fields},
+    **{f"selector {side}": f"selector.{side}" for side in Selector._fields},
+    **{name: f"encapsulation.{name}" for name in ("nat_local", "nat_remote")},
+}
+# Options that cannot be judged while another option could not be read.
+_DEPENDENT = {
+    "encapsulation": ("nat_keepalive",),
+    "destination": ("source", "selector", "encapsulation.nat_local", "encapsulation.nat_remote"),
+    "encryption_algorithm": ("encryption_key", "icv_bits", "authentication_algorithm"),
+    "authentication_algorithm": ("authentication_key", "icv_bits", "encryption_algorithm"),
+}
+
+
+class OptionReader:
+    """Reads options and notes what is wrong with them. A place is the path of an option; empty for all options."""
 
     def __init__(self) -> None:
         self.problems: list[IpsecError] = []
 
+    def note(self, message: str, place: str, hint: str = "") -> None:
+        self.problems.append(InputError(message, place, hint))
+
     @contextlib.contextmanager
     def noting(self) -> t.Iterator[None]:
-        """Note what goes wrong inside, and go on."""
+        """Note the errors of the block, and go on after it."""
         try:
             yield
         except Problems as exc:
@@ -36,27 +68,154 @@ class Reader:
             self.problems.append(exc)
 
     def read(self, parse: t.Callable[[V, str], T], value: V | None, place: str, otherwise: T) -> T:
-        """``parse(value, place)``, or ``otherwise`` where there is no value or a bad one."""
+        """``parse(value, place)``, or ``otherwise`` if the value is missing or wrong."""
         if value is not None and value != "":
             with self.noting():
                 return parse(value, place)
         return otherwise
 
     def require(self, parse: t.Callable[[V, str], T], value: V | None, place: str, otherwise: T) -> T:
-        """As `read`; no value is a problem, too. An option that must be given can be empty, or null."""
+        """As `read`, but a missing value is a problem too. Ansible lets a required option be empty or null."""
         if value is None or value == "":
-            self.problems.append(
-                InputError("nothing is given", place, "Give it; a variable that it comes from may be empty.")
-            )
+            self.note("nothing is given", place, "Give it; a variable that it comes from may be empty.")
         return self.read(parse, value, place, otherwise)
 
+    def options(self, given: t.Any, spec: Options, place: str) -> dict[str, t.Any]:
+        """Every option of an argument spec; its default if it is missing or wrong.
+
+        As in Ansible, null counts as missing, digits may stand for a number, and a number for digits.
+        Aliases are unknown names here, and suboptions stay unread."""
+        values = {name: row.get("default") for name, row in spec.items()}
+        if not isinstance(given, dict):
+            self.note(f"this is {type_name(given)}, not a mapping", place, f"Known names are: {', '.join(spec)}.")
+            return values
+        for name, value in given.items():
+            if name not in spec:
+                self.note(f"unknown name {shown(str(name))}", place, f"Choose from: {', '.join(spec)}.")
+            elif value is not None:
+                with self.noting():
+                    values[name] = _convert(value, spec[name], within(place, name))
+        for name, row in spec.items():
+            if row.get("required") and given.get(name) is None:
+                hint = f"Choose one of: {', '.join(row['choices'])}." if "choices" in row else "Give it."
+                self.note("this is missing", within(place, name), hint)
+        return values
+
     def unread(self) -> set[str]:
-        """The places that were noted."""
+        """The places of all problems."""
         return {problem.place for problem in self.problems}
 
     def finish(self) -> None:
-        """Raise what was noted, all of it together."""
+        """Raise all problems together."""
         raise_all(self.problems)
+
+
+def within(place: str, name: str) -> str:
+    """The place of an option inside another."""
+    return f"{place}.{name}" if place else name
+
+
+def _convert(value: t.Any, row: Options, place: str) -> t.Any:
+    if row["type"] == "int" and isinstance(value, str):
+        return parse_number(value, 64, place)
+    if row["type"] == "str" and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    kind, name = _TYPES[row["type"]]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise InputError(f"this is {type_name(value)}, not {name}", place)
+    choices = row.get("choices", (value,))
+    if value not in choices:
+        raise InputError(
+            f"unknown {place.rpartition('.')[2]} {shown(str(value))}", place, f"Choose one of: {', '.join(choices)}."
+        )
+    return value
+
+
+def at_option(problem: InputError, place: str = "") -> InputError:
+    """A problem of an SA at the option of ipsec_sa that it is about; ``place`` is that of the mapping."""
+    return InputError(problem.message, within(place, _OPTION_OF_FIELD.get(problem.place, problem.place)), problem.hint)
+
+
+def read_identity(
+    reader: OptionReader, options: Options, place: str = "", installed: bool = False
+) -> tuple[SecurityAssociation, str]:
+    """An SA that has only the identity that the options of ipsec_sa name, and a warning about its
+    SPI, which may be empty. If the SA is ``installed`` already, its SPI may be a reserved one.
+    """
+    parse = parse_installed_spi if installed else parse_spi
+    spi, doubt = reader.require(parse, options["spi"], within(place, "spi"), (model.SPI_MIN, ""))
+    destination = reader.require(read_address, options["destination"], within(place, "destination"), _SOME_ADDRESS)
+    mark = reader.read(parse_mark, options["mark"], within(place, "mark"), None)
+    return model.build(options["protocol"] or "", spi, destination, mark=mark), doubt
+
+
+def read_sa(
+    reader: OptionReader, options: Options, place: str = "", allow_static_counter_mode: bool = False
+) -> tuple[SecurityAssociation, str]:
+    """The SA of the options of ipsec_sa, checked, and a warning about its SPI, which may be empty."""
+    identified, doubt = read_identity(reader, options, place)
+
+    def read(parse: t.Callable[[V, str], T], name: str, otherwise: T) -> T:
+        return reader.read(parse, options.get(name), within(place, name), otherwise)
+
+    sa = model.build(
+        identified.protocol,
+        identified.spi,
+        identified.destination,
+        read(read_address, "source", b""),
+        read(_read_cipher, "encryption_algorithm", ""),
+        read(_read_integrity, "authentication_algorithm", ""),
+        options["icv_bits"] or 0,
+        mode=options["mode"],
+        encryption_key=read(parse_key, "encryption_key", b""),
+        authentication_key=read(parse_key, "authentication_key", b""),
+        replay_window=options["replay_window"],
+        esn=options["esn"],
+        reqid=options["reqid"],
+        mark=identified.mark,
+        if_id=options["if_id"],
+        selector=read(read_selector, "selector", None),
+        encapsulation=read(_read_encapsulation, "encapsulation", None),
+        lifetimes=read(_read_lifetimes, "lifetimes", model.NO_LIFETIMES),
+        direction=options["direction"] or "",
+        output_mark=read(parse_mark, "output_mark", None),
+        tfc_padding=options.get("tfc_padding", 0),
+        nat_keepalive=options.get("nat_keepalive", 0),
+    )
+    unread = reader.unread()
+    for noted in tuple(unread):
+        option = noted[len(within(place, "")) :].partition(".")[0]
+        unread.update(within(place, name) for name in _DEPENDENT.get(option, ()))
+    found = (at_option(problem, place) for problem in checks.problems(sa, allow_static_counter_mode))
+    reader.problems += [problem for problem in found if problem.place not in unread]
+    return sa, doubt
+
+
+def _read_cipher(word: str, place: str) -> str:
+    return find(ENCRYPTION, word, place).name
+
+
+def _read_integrity(word: str, place: str) -> str:
+    return find(AUTHENTICATION, word, place).name
+
+
+def _read_lifetimes(given: t.Any, place: str) -> Lifetimes:
+    reader = OptionReader()
+    values = reader.options(given, IPSEC_SA["lifetimes"]["options"], place)
+    reader.finish()
+    return Lifetimes(**values)
+
+
+def _read_encapsulation(given: t.Any, place: str) -> Encapsulation:
+    reader = OptionReader()
+    values = reader.options(given, IPSEC_SA["encapsulation"]["options"], place)
+    ports = values["source_port"], values["destination_port"]
+    for name, port in zip(("source_port", "destination_port"), ports):
+        if not 1 <= port <= 65535:
+            reader.note(f"{port} is not a UDP port", f"{place}.{name}", "Choose 1 to 65535; 4500 is usual.")
+    nat = [reader.read(read_address, values[name], f"{place}.{name}", b"") for name in ("nat_local", "nat_remote")]
+    reader.finish()
+    return Encapsulation(*ports, *nat)
 
 
 def read_address(text: str, place: str) -> bytes:
@@ -69,14 +228,15 @@ def read_address(text: str, place: str) -> bytes:
         ) from None
 
 
-def read_selector(given: t.Mapping[str, t.Any], place: str) -> Selector:
-    """A selector from its suboptions: networks in CIDR notation or addresses, a protocol by number or name, ports."""
-    reader = Reader()
-    source = reader.read(parse_network, given["source"], f"{place}.source", (b"", 0))
-    destination = reader.read(parse_network, given["destination"], f"{place}.destination", (b"", 0))
-    protocol = reader.read(read_protocol, given["protocol"], f"{place}.protocol", 0)
+def read_selector(given: t.Any, place: str) -> Selector:
+    """A selector: networks in CIDR notation or addresses, a protocol by number or name, ports."""
+    reader = OptionReader()
+    values = reader.options(given, SELECTOR, place)
+    source = reader.read(parse_network, values["source"], f"{place}.source", (b"", 0))
+    destination = reader.read(parse_network, values["destination"], f"{place}.destination", (b"", 0))
+    protocol = reader.read(read_protocol, values["protocol"], f"{place}.protocol", 0)
     reader.finish()
-    return Selector(*source, *destination, protocol, given["source_port"], given["destination_port"])
+    return Selector(*source, *destination, protocol, values["source_port"], values["destination_port"])
 
 
 def read_protocol(text: str, place: str) -> int:

@@ -247,9 +247,9 @@ def test_policies_of_the_kernel_that_alone_guard_sas_of_the_file_are_loaded_at_b
 def test_a_file_of_policies_that_cannot_be_read_is_replaced_and_told(host: Host) -> None:
     host.boot(policies=[OUT])
     Path(texts.POLICIES).write_text("{")
-    assert "no JSON" in host.boot(state="query")["msg"]
+    assert "not JSON" in host.boot(state="query")["msg"]
     result = host.boot(policies=[OUT])
-    assert result["changed"] and any("no JSON" in warning for warning in result["warnings"])
+    assert result["changed"] and any("not JSON" in warning for warning in result["warnings"])
     assert host.boot(state="query")["policies"] == [LABEL]
 
 

@@ -333,7 +333,7 @@ def test_a_bad_destination_is_not_blamed_on_what_depends_on_it() -> None:
 
 def test_a_bad_encapsulation_is_not_blamed_on_what_depends_on_it() -> None:
     result = World().run("ipsec_sa", **ESP, nat_keepalive=20, direction="outbound", encapsulation={"source_port": 0})
-    assert result["msg"] == "encapsulation.source_port: 0 is no UDP port. Choose 1 to 65535; 4500 is usual."
+    assert result["msg"] == "encapsulation.source_port: 0 is not a UDP port. Choose 1 to 65535; 4500 is usual."
 
 
 @pytest.mark.parametrize("short", ["1", "0x1", "00001001", "esp"])

@@ -302,7 +302,7 @@ def test_only_what_is_written_now_needs_a_policy() -> None:
     world.files.contents[POLICIES] = policies("192.0.2.2")
     expect_once(world.four_times("ipseckeys_file", content=render([OUT, BACK]), scope="peers", policies_file=POLICIES))
     world.files.contents[POLICIES] = b"{"
-    assert "this is no JSON" in world.run("ipseckeys_file", content=render([OUT]), policies_file=POLICIES)["msg"]
+    assert "this is not JSON" in world.run("ipseckeys_file", content=render([OUT]), policies_file=POLICIES)["msg"]
 
 
 def test_where_no_policies_are_loaded_at_boot_none_is_asked_for() -> None:

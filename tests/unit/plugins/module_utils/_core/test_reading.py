@@ -14,7 +14,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     Problems,
     SadbError,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping import Reader, read_protocol
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping import OptionReader, read_protocol
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_every_problem_is_noted() -> None:
     def fail(text: str, place: str) -> int:
         raise InputError(f"no {text}", place)
 
-    reader = Reader()
+    reader = OptionReader()
     assert reader.read(fail, "a", "first", 7) == 7
     assert reader.read(fail, None, "second", 8) == 8
     assert reader.read(int, "12", 10, 9) == 12  # type: ignore[arg-type]
@@ -67,9 +67,9 @@ def test_every_problem_is_noted() -> None:
 
 
 def test_no_problem_is_none() -> None:
-    Reader().finish()
+    OptionReader().finish()
 
 
 def test_an_error_of_ours_is_not_hidden() -> None:
-    with pytest.raises(ZeroDivisionError), Reader().noting():
+    with pytest.raises(ZeroDivisionError), OptionReader().noting():
         raise ZeroDivisionError
