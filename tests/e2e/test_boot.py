@@ -257,7 +257,7 @@ def test_hosts_talk_again_after_a_reboot_without_the_controller(hosts: dict[str,
         for host in hosts.values():
             host.fault("reboot")
         for host in hosts.values():
-            assert host.run("cat", "/run/boot.log").count("2 added, 0 replaced, 0 removed, 0 as they were") == 2
+            assert host.run("cat", "/run/boot.log").count("2 added, 0 replaced, 0 removed, 0 unchanged") == 2
             assert (host.spis(), host.keys()) == (project.spis("guide"), keys)
             assert ours(host)
         assert hosts["enigma"].pings(GUIDE[1]) and hosts["partym"].pings(GUIDE[0])
@@ -298,12 +298,12 @@ def test_reload_brings_the_difference_and_nothing_else(hosts: dict[str, Host]) -
     assert both(enigma, SCRIPT, "status")[0] == 3
     with covered(enigma):
         status, said = both(enigma, SCRIPT, "reload")
-        assert status == 0 and "1 added, 0 replaced, 0 removed, 2 as they were" in said
+        assert status == 0 and "1 added, 0 replaced, 0 removed, 2 unchanged" in said
         assert both(enigma, SCRIPT, "status")[0] == 0
     assert enigma.packets() == {**before, "0x00002001": 0}
     put(enigma, text)
     # Its addresses are in the file no more: the record of what was loaded tells that it is ours.
-    assert "0 added, 0 replaced, 1 removed, 2 as they were" in both(enigma, SCRIPT, "reload")[1]
+    assert "0 added, 0 replaced, 1 removed, 2 unchanged" in both(enigma, SCRIPT, "reload")[1]
     assert enigma.packets() == before and all(before[spi] for spi in before if spi != FOREIGN_SPI)
 
 
@@ -580,7 +580,7 @@ def test_openrc_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], pro
         status, said = both(enigma, *service, "reload")
     assert (
         status == 0
-        and "1 added, 0 replaced, 0 removed, 2 as they were" in said
+        and "1 added, 0 replaced, 0 removed, 2 unchanged" in said
         and enigma.spis() == {"0x00002001", *loaded}
     )
     put(enigma, text + WRONG)

@@ -476,10 +476,10 @@ def test_policies_are_loaded_before_sas_and_removed_after_them(ipseckey: Command
         )
         assert (
             "add policy out 192.0.2.1/32 > 192.0.2.2/32\n" in out
-            and out.count("2 added, 0 replaced, 0 removed, 0 as they were") == 2
+            and out.count("2 added, 0 replaced, 0 removed, 0 unchanged") == 2
         )
         before = (witness.policies(), witness.states())
-        assert ipseckey.good("--apply", *both).count("0 added, 0 replaced, 0 removed, 2 as they were") == 2
+        assert ipseckey.good("--apply", *both).count("0 added, 0 replaced, 0 removed, 2 unchanged") == 2
         assert (witness.policies(), witness.states()) == before
         ipseckey.good("--remove", *both)
         assert kept() == {"dir out priority 3 reqid 99"} and held() == set()
@@ -496,7 +496,7 @@ def test_compare_tells_what_apply_would_do_to_policies(ipseckey: Command) -> Non
     answer = ipseckey(*words)
     assert answer.status == 1 and "add policy out" in answer.out and witness.policies() == []
     ipseckey.good("--apply", *words[1:])
-    assert "0 added, 0 replaced, 0 removed, 1 as they were" in ipseckey.good(*words)
+    assert "0 added, 0 replaced, 0 removed, 1 unchanged" in ipseckey.good(*words)
     policy_file(ipseckey, {**OUT, "priority": 7})
     answer = ipseckey(*words)
     assert answer.status == 1 and "replace policy out 192.0.2.1/32 > 192.0.2.2/32 (priority)" in answer.out
@@ -509,7 +509,7 @@ def test_policies_that_left_the_file_are_removed_and_no_others(ipseckey: Command
     first = policy_file(ipseckey, OUT, BACK)
     ipseckey.good("--apply", sas, "--policies", first)
     policy_file(ipseckey, {**OUT, "priority": 5})
-    assert "0 added, 1 replaced, 1 removed, 0 as they were" in ipseckey.good("--apply", sas, "--policies", first)
+    assert "0 added, 1 replaced, 1 removed, 0 unchanged" in ipseckey.good("--apply", sas, "--policies", first)
     assert kept() == {"dir out priority 5 reqid 0", "dir out priority 3 reqid 99"}
     # Another file's are its own, and a file that is gone is known by its record.
     second = ipseckey.file(json.dumps([BACK]), "more", 0o644)
@@ -569,7 +569,7 @@ def test_traffic_waits_where_its_sas_are_wrong(ipseckey: Command, sas: str | Non
     policy_file(ipseckey, OUT, BACK)
     answer = ipseckey("--apply", *files)
     assert answer.status == 1 and part in answer.err and "their traffic does not pass" in answer.err
-    assert "1 added, 1 replaced, 0 removed, 0 as they were" in answer.out
+    assert "1 added, 1 replaced, 0 removed, 0 unchanged" in answer.out
     # A policy that let traffic pass in the clear does so no more; one that protects it stays as it
     # is until the SAs come, too.
     assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"} and held() == set()
@@ -577,7 +577,7 @@ def test_traffic_waits_where_its_sas_are_wrong(ipseckey: Command, sas: str | Non
     assert ipseckey("--apply", *files).status == 1
     assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"}
     ipseckey.file(f"{ADD}\n")
-    assert "0 added, 1 replaced, 1 removed, 0 as they were" in ipseckey.good("--apply", *files)
+    assert "0 added, 1 replaced, 1 removed, 0 unchanged" in ipseckey.good("--apply", *files)
     assert kept() == {"dir out priority 9 reqid 0"} and held() == {("esp", 0x1001)}
 
 
@@ -650,11 +650,11 @@ def test_a_policy_that_guards_what_stays_is_not_removed(ipseckey: Command) -> No
     for word in ("--compare", "--apply", "--apply"):
         answer = ipseckey(word, *files)
         assert (
-            answer.status == 0 and "names policy out 192.0.2.1/32 > 192.0.2.2/32 no more. It stays" in answer.err
+            answer.status == 0 and "no longer names policy out 192.0.2.1/32 > 192.0.2.2/32. It stays" in answer.err
         ), answer
         assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"}
     ipseckey.file("")
-    assert "0 added, 0 replaced, 1 removed, 1 as they were" in ipseckey.good("--apply", *files)
+    assert "0 added, 0 replaced, 1 removed, 1 unchanged" in ipseckey.good("--apply", *files)
     assert kept() == {"dir in priority 0 reqid 0"} and held() == set()
 
 
@@ -720,7 +720,7 @@ def test_policies_are_as_before_where_the_kernel_refuses_an_sa(
     witness.run(
         "ip", "xfrm", "state", "delete", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1001"
     )
-    assert "0 added, 1 replaced, 1 removed, 0 as they were" in ipseckey.good("--apply", *files)
+    assert "0 added, 1 replaced, 1 removed, 0 unchanged" in ipseckey.good("--apply", *files)
 
 
 def test_sas_come_back_where_policies_cannot_be_removed(

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program.effect import effect
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program.effect import net_changes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation, plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
@@ -97,7 +97,7 @@ def test_new_lifetimes_change_nothing_else(sadb: XfrmSadb, options: list[str]) -
     before = witness.attributes()[0x1000]
     for limit in (1000000, 2000000):
         steps = script.parse(f"update esp spi 0x1000 dst 192.0.2.2 hard_bytes {limit}\n").steps
-        update(effect(steps, sadb.dump(), "text").updates)
+        update(net_changes(steps, sadb.dump(), "text").updates)
         after = witness.attributes()[0x1000]
         # struct xfrm_lifetime_cfg in struct xfrm_usersa_info: soft and hard limit of bytes, and six more.
         assert struct.unpack_from("=Q", after[0], 104) == (limit,)

@@ -46,11 +46,19 @@ def type_name(value: t.Any) -> str:
     return next((name for kind, name in _TYPE_NAMES.items() if isinstance(value, kind)), "nothing")
 
 
+_OPTION = re.compile(r"\{(\w+)\}")
+
+
+def _with(option: str) -> str:
+    return f"with {option}"
+
+
 class IpsecError(Exception):
     """One problem.
 
     ``message`` says what is wrong, ``place`` where (an option path, a file with line and column, an
-    SA), ``hint`` what to do."""
+    SA), ``hint`` what to do. ``{name}`` in a hint stands for an option of the collection that
+    allows what was refused; each front end spells it its own way."""
 
     def __init__(self, message: str, place: str = "", hint: str = "") -> None:
         super().__init__(message, place, hint)
@@ -59,8 +67,13 @@ class IpsecError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
+        return self.spelled(_with)
+
+    def spelled(self, spell: t.Callable[[str], str]) -> str:
+        """The whole text. ``spell`` says how to allow something with an option, as in "with resolve_names"."""
         text = f"{self.place}: {self.message}" if self.place else self.message
-        return f"{text.rstrip('.')}. {self.hint}" if self.hint else text
+        hint = _OPTION.sub(lambda found: spell(found.group(1)), self.hint)
+        return f"{text.rstrip('.')}. {hint}" if hint else text
 
 
 class InputError(IpsecError):

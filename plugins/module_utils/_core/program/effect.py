@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the commands of one text do to a SADB, all taken together. Pure; nothing is known here of kernels."""
+"""The net changes that the commands of one text make to a SADB. Pure; knows no kernel."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from ..sa.plan import ADD, DELETE, REPLACE, Operation
 from .script import Step, Subject
 
 NO_COUNTERS = Counters()
-_NO_PAIRS = ("Linux pairs no SAs", "Name each SA in a command of its own.")
 
 
-class Effect(t.NamedTuple):
-    """``updates`` are entries with the lifetimes they get, ``operations`` all else, ``shown`` what
-    each get shows at its place in the text.
+class NetChanges(t.NamedTuple):
+    """``updates`` are entries with their new lifetimes, ``operations`` all other changes, ``shown``
+    what each get shows at its place in the text.
     """
 
     updates: tuple[tuple[Entry, Lifetimes], ...]
@@ -30,98 +29,99 @@ class Effect(t.NamedTuple):
 
 
 @no_collection()
-def effect(steps: t.Iterable[Step], held: t.Sequence[Entry], name: str) -> Effect:
+def net_changes(steps: t.Iterable[Step], held: t.Sequence[Entry], name: str) -> NetChanges:
     """The difference that the steps, taken in order, make to the SADB that holds ``held``.
 
-    An SA that goes and comes again is replaced; one that comes and goes is never added. Raises
-    TextError, or Problems, for an SA that is already there or not there when its command comes;
-    ``name`` names the text."""
+    An SA that is deleted and added again is replaced; one that is added and deleted again is left
+    out. Raises TextError, or Problems, for an SA that exists when it is added, or does not exist
+    when a command names it; ``name`` names the text."""
     before = {model.identity(entry.sa): entry for entry in held}
     now = dict(before)
-    touched: dict[Identity, bool] = {}
+    touched: dict[Identity, bool] = {}  # whether the whole SA changes, not its lifetimes only
     shown: list[Entry] = []
     problems: list[TextError] = []
     for step in steps:
         try:
             if step.sa is not None:
-                _add(step, now, touched)
+                _add(step.sa, now, touched)
             elif step.command == "flush":
-                for identity in [
-                    identity
-                    for identity, entry in now.items()
-                    if entry.sa.spi and step.protocol in ("", entry.sa.protocol)
-                ]:
-                    del now[identity]
-                    touched[identity] = True
+                _flush(step.protocol, now, touched)
             elif step.subject is not None:
-                _one(step, step.subject, now, touched, shown)
+                _change(step, step.subject, now, touched, shown)
         except InputError as wrong:
             problems.append(TextError(wrong.message, name, step.line, 1, wrong.hint))
     raise_all(problems)
-    return Effect(*_net(before, now, touched), tuple(shown))
+    return NetChanges(*_difference(before, now, touched), tuple(shown))
 
 
-def _add(step: Step, now: dict[Identity, Entry], touched: dict[Identity, bool]) -> None:
-    if step.sa is None:
-        return
-    identity = model.identity(step.sa)
-    there = now.get(identity)
-    if there is not None:
-        what = "reserved by a key management daemon" if there.larval else "there already"
+def unsupported(step: Step) -> list[InputError]:
+    """What Linux has no counterpart for."""
+    found = [InputError(f"Linux has nothing like {keyword}", "", "Remove it.") for keyword, dummy in step.extra]
+    if step.command.endswith("-pair"):
+        found.append(InputError("Linux pairs no SAs", "", "Name each SA in a command of its own."))
+    return found
+
+
+def _add(sa: model.SecurityAssociation, now: dict[Identity, Entry], touched: dict[Identity, bool]) -> None:
+    identity = model.identity(sa)
+    existing = now.get(identity)
+    if existing is not None:
+        what = "reserved by a key management daemon" if existing.larval else "there already"
         raise InputError(
-            f"an SA of type {step.sa.protocol} with SPI 0x{step.sa.spi:08x} towards"
-            f" {model.format_address(step.sa.destination)} is {what}",
+            f"an SA of type {sa.protocol} with SPI 0x{sa.spi:08x} towards {model.format_address(sa.destination)} is"
+            f" {what}",
             "",
             "Choose another SPI, or delete it first.",
         )
-    now[identity] = Entry(step.sa, NO_COUNTERS)
+    now[identity] = Entry(sa, NO_COUNTERS)
     touched[identity] = True
 
 
-def _one(
+def _flush(protocol: str, now: dict[Identity, Entry], touched: dict[Identity, bool]) -> None:
+    for identity in [key for key, entry in now.items() if entry.sa.spi and protocol in ("", entry.sa.protocol)]:
+        del now[identity]
+        touched[identity] = True
+
+
+def _change(
     step: Step, subject: Subject, now: dict[Identity, Entry], touched: dict[Identity, bool], shown: list[Entry]
 ) -> None:
-    """A command about one SA that must be there."""
+    """A command about one SA, which must exist."""
+    for problem in unsupported(step):
+        raise problem
     identity = subject.identity()
     entry = now.get(identity)
-    if step.command.endswith("-pair"):
-        raise InputError(_NO_PAIRS[0], "", _NO_PAIRS[1])
-    if entry is None or not _is_like(entry, subject):
-        raise InputError(
-            f"the SA {subject} does not exist" if entry is None else f"the SA {subject} is not like that",
-            "",
-            "See: ipseckey dump",
-        )
+    if entry is None or not _matches(entry, subject):
+        what = "does not exist" if entry is None else "is not like that"
+        raise InputError(f"the SA {subject} {what}", "", "See: ipseckey dump")
     if step.command == "get":
         shown.append(entry)
     elif step.command == "delete":
         del now[identity]
         touched[identity] = True
     else:
-        now[identity] = entry._replace(sa=entry.sa._replace(lifetimes=_updated(step, entry)))
+        now[identity] = entry._replace(sa=entry.sa._replace(lifetimes=_updated(step.lifetimes, entry)))
         touched.setdefault(identity, False)
 
 
-def _updated(step: Step, entry: Entry) -> Lifetimes:
-    """The lifetimes after an update: what it does not set stays."""
+def _updated(given: Lifetimes, entry: Entry) -> Lifetimes:
+    """The lifetimes after an update, which keeps those that it does not set."""
     if entry.larval:
         raise InputError("the SA is reserved by a key management daemon", "", "Leave it to that daemon.")
-    for keyword, dummy in step.extra:
-        raise InputError(f"Linux has nothing like {keyword}", "", "Take it away.")
-    lifetimes = Lifetimes(*(new or old for new, old in zip(step.lifetimes, entry.sa.lifetimes)))
+    lifetimes = Lifetimes(*(new or old for new, old in zip(given, entry.sa.lifetimes)))
     for kind in ("bytes", "packets", "addtime", "usetime"):
         soft, hard = (getattr(lifetimes, f"{end}_{kind}") for end in ("soft", "hard"))
         if hard and soft > hard:
             raise InputError(
                 f"the soft limit of {soft} {kind} would be above the hard limit {hard}",
                 "",
-                "Set both; ipseckey would cut the soft one.",
+                "Set both; Solaris' ipseckey would lower the soft one.",
             )
     return lifetimes
 
 
-def _is_like(entry: Entry, subject: Subject) -> bool:
-    """Whether what the subject says beside the identity holds; what either side leaves open does."""
+def _matches(entry: Entry, subject: Subject) -> bool:
+    """Whether the entry is as the subject says; a field that either leaves open matches."""
     selector = entry.sa.selector or model.Selector()
     held = (
         entry.sa.source if any(entry.sa.source) else b"",
@@ -134,10 +134,10 @@ def _is_like(entry: Entry, subject: Subject) -> bool:
     return all(not one or not other or one == other for one, other in zip(held, wanted))
 
 
-def _net(
+def _difference(
     before: t.Mapping[Identity, Entry], now: t.Mapping[Identity, Entry], touched: t.Mapping[Identity, bool]
 ) -> tuple[tuple[tuple[Entry, Lifetimes], ...], tuple[Operation, ...]]:
-    """Updates and operations, in the order of `plan`: what can fail comes before what cannot."""
+    """Updates and operations, in the order of `plan`: what can fail comes first."""
     updates, replaces, adds, deletes = [], [], [], []
     for identity, whole in touched.items():
         old, new = before.get(identity), now.get(identity)

@@ -69,7 +69,7 @@ def summary(path: str, operations: t.Sequence[Operation | PolicyOperation], unch
     counts = ", ".join(
         f"{kinds.count(kind)} {word}" for kind, word in ((ADD, "added"), (REPLACE, "replaced"), (DELETE, "removed"))
     )
-    return f"{path}: {counts}, {unchanged} as they were"
+    return f"{path}: {counts}, {unchanged} unchanged"
 
 
 # The record

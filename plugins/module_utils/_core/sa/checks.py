@@ -199,7 +199,7 @@ def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool
             f"{cipher.name} with a static key may repeat nonces after a reload, which breaks it (MUST NOT, RFC 8221"
             " section 3)",
             "encryption_algorithm",
-            "Use aes-cbc with hmac-sha256, or set allow_static_counter_mode and never load this key twice.",
+            "Use aes-cbc with hmac-sha256, or accept it {allow_static_counter_mode} and never load this key twice.",
         )
     protecting = cipher if cipher is not None and cipher.combined else integrity
     if protecting is not None and sa.icv_bits not in protecting.icv_bits:

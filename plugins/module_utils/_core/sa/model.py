@@ -178,7 +178,7 @@ def pack_address(text: str, place: str = "") -> bytes:
         raise InputError(
             f"{shown(text)} is not a literal IPv4 or IPv6 address",
             place,
-            "Write the address itself; host names are accepted only with resolve_names.",
+            "Write the address itself; host names are accepted only {resolve_names}.",
         ) from None
 
 

@@ -46,9 +46,9 @@ def umask_kept(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["-z"], "-z is no option"),
-        (["-f"], "-f lacks its file"),
-        (["-f", ""], "-f lacks its file"),
+        (["-z"], "-z is not an option"),
+        (["-f"], "-f needs a file"),
+        (["-f", ""], "-f needs a file"),
         (["--" + KEY], "begins with --"),
         (["-f", "/a", "-c", "/b"], "only one of"),
         (["-f", "/a", "-f", "/b"], "-f is given twice"),
@@ -59,7 +59,7 @@ def umask_kept(monkeypatch):
         (["--policies", "/a"], "--policies goes with --apply, --compare or --remove only"),
         (["--policies", "/a", "dump"], "--policies goes with"),
         (["-f", "/a", "--policies", "/b"], "--policies goes with"),
-        (["--apply", "/a", "--policies"], "--policies lacks its file"),
+        (["--apply", "/a", "--policies"], "--policies needs a file"),
         (["add", "esp", "authkey", KEY], "refused on the command line"),
         (["flush", "NONSENSE"], "unknown SA type"),
         (["flush", "esp", "extra"], "too many words"),
@@ -154,9 +154,9 @@ def test_of_a_file_that_is_too_long_no_part_is_taken_for_the_whole(capsys):
     [
         (lambda path: path.mkdir(), "this is not a regular file\n"),
         (lambda path: os.mkfifo(path, 0o600), "this is not a regular file\n"),
-        (lambda path: path.touch(0o640), "rotate them. To take it all the same: --allow-unsafe-file\n"),
+        (lambda path: path.touch(0o640), "rotate them. To accept it anyway: --allow-unsafe-file\n"),
         (lambda path: path.symlink_to("/dev/null"), "points to.\n"),
-        (lambda path: path.symlink_to(__file__), "points to. To take it all the same: --allow-unsafe-file\n"),
+        (lambda path: path.symlink_to(__file__), "points to. To accept it anyway: --allow-unsafe-file\n"),
     ],
 )
 def test_the_option_that_helps_is_named_where_one_does(capsys, make, part):

@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program.effect import effect
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program.effect import net_changes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, Lifetimes
 
 ONE = "esp spi 0x1001 dst 192.0.2.2"
@@ -28,7 +28,7 @@ def entry(spi=0x1001, digit="1", larval=False, **fields):
 
 
 def result(text, *held):
-    return effect(steps(text), held, "keys")
+    return net_changes(steps(text), held, "keys")
 
 
 def test_what_is_added_is_an_addition():

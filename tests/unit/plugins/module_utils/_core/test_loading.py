@@ -45,9 +45,7 @@ def test_the_difference_only():
         [sa_of(0x1001), sa_of(0x1003), sa_of(0x1004), sa_of(0x1005, OTHER)],
     )
     assert steps_of(plan) == {("add", 0x1002), ("replace", 0x1003), ("delete", 0x1004)}
-    assert (
-        loading.summary("/f", plan.operations, plan.unchanged) == "/f: 1 added, 1 replaced, 1 removed, 1 as they were"
-    )
+    assert loading.summary("/f", plan.operations, plan.unchanged) == "/f: 1 added, 1 replaced, 1 removed, 1 unchanged"
     assert loading.rotation_due(plan).count("\n") == 2 and "0x00001002" in loading.rotation_due(plan)
 
 

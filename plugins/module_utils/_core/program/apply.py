@@ -1,0 +1,175 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options --apply, --compare and --remove: a file of SAs and the SADB, a file of policies and the SPD."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ..errors import InputError, IpsecError, raise_all
+from ..files import protected
+from ..sadb import Sadb, open_sadb
+from ..signals import uninterrupted
+from ..text import language
+from . import loading, output
+from .execute import check
+from .input import read_file
+from .options import Options
+from .script import Step
+
+if t.TYPE_CHECKING:
+    from ..sa.model import SecurityAssociation
+    from ..sa.plan import Operation, Plan
+    from ..sadb.xfrm.backend import XfrmSadb
+    from ..spd.kernel import Policy, PolicyOperation
+    from .policies import PolicyChange
+
+
+def apply(path: str, options: Options) -> int:
+    """Bring the SADB to the file of SAs, and the SPD to that of policies; or remove what belongs to
+    the files, or only report the difference. Returns the exit status.
+
+    Missing policies are added first and stay if the rest fails, so that traffic waits for its SAs."""
+    sadb = open_sadb()
+    policies = _policies(os.path.abspath(options.policies), options, sadb) if options.policies else None
+    if policies is None or not options.apply:
+        return _apply(path, policies, options, sadb)
+    policies.close()
+    try:
+        return _apply(path, policies, options, sadb)
+    except IpsecError:
+        _report(policies.path, policies.closing, len(policies.wanted) - len(policies.closing), options)
+        output.say(
+            f"the policies of {policies.path} are in place anyway: until the SAs are, their traffic does not pass"
+        )
+        raise
+
+
+def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
+    """What a file of policies changes."""
+    from ..sadb.xfrm.backend import XfrmSadb  # all only here, since few runs have such a file
+    from ..spd.kernel import Spd
+    from ..spd.text import parse
+    from . import policies
+
+    if not isinstance(sadb, XfrmSadb):
+        raise InputError(
+            "this system has policies of another kind",
+            "--policies",
+            "Omit it, and load them with the system's own tools.",
+        )
+    loaded = policies.read_record(path)
+    wanted: tuple[Policy, ...] = ()
+    if not _is_gone(path, options, loaded):
+        wanted, warnings = parse(read_file(path, options, protected.PUBLIC), path)
+        output.warn(warnings)
+    return policies.change(path, wanted, loaded, Spd().dump(), bool(options.remove))
+
+
+def _apply(path: str, policies: PolicyChange | None, options: Options, sadb: Sadb) -> int:
+    loaded = loading.read_record(path)
+    sas = () if _is_gone(path, options, loaded) else _read_sas(path, options, sadb)
+    if policies is not None and not options.remove:
+        policies = policies.beside(sas)
+    steps = _plan(sas, loaded, options, sadb)
+    added = [operation.new for operation in steps.operations if operation.new is not None]
+    if options.compare:
+        _report_all(path, steps, policies, options)
+        different = bool(steps.operations or (policies is not None and policies.operations))
+        return max(int(different), 0 if policies is None else _fail_open(policies, sas, path, sadb))
+    raise_all(sadb.preflight(added) if added else [])
+    with uninterrupted():
+        if policies is not None:
+            policies.carry_out(t.cast("XfrmSadb", sadb), steps.operations)
+        elif steps.operations:
+            sadb.apply(steps.operations)
+        try:
+            # The records come last: if writing them fails, what was loaded stays.
+            if policies is not None:
+                policies.note()
+            loading.write_record(path, () if options.remove else sas)
+            if options.rotation_due and added:
+                protected.write(os.path.abspath(options.rotation_due), loading.rotation_due(steps).encode("ascii"))
+        finally:
+            _report_all(path, steps, policies, options)
+    output.advise(added)
+    if options.rotation_due and added:
+        output.say(
+            f"warning: {len(added)} SAs were loaded from {path}: if their keys were in use before, a rotation is due"
+            " (RFC 4303 section 3.3.3)"
+        )
+    return 0 if policies is None or options.remove else _fail_open(policies, sas, path, sadb)
+
+
+def _read_sas(path: str, options: Options, sadb: Sadb) -> tuple[SecurityAssociation, ...]:
+    settings = options.language()
+    settings["allow_static_counter_mode"] |= bool(options.remove)
+    found = language.parse(read_file(path, options), path, **settings)
+    output.warn(found.warnings)
+    if not options.remove:
+        check([Step("add", line, sa) for sa, line in zip(found.sas, found.lines)], path, sadb)
+    return found.sas
+
+
+def _is_gone(path: str, options: Options, loaded: t.Sequence[t.Any]) -> bool:
+    """Whether --remove names a file that does not exist, so that only the record says what was loaded from it."""
+    gone = bool(options.remove and loaded and not os.path.exists(path))
+    if gone:
+        output.say(f"warning: {path} does not exist; removing what was loaded from it")
+    return gone
+
+
+def _plan(
+    sas: t.Sequence[SecurityAssociation], loaded: t.Sequence[SecurityAssociation], options: Options, sadb: Sadb
+) -> Plan:
+    actual = sadb.dump()
+    if options.remove:
+        return loading.remove_plan([*sas, *loaded], actual)
+    return loading.load_plan(
+        sas,
+        loaded,
+        actual,
+        bool(actual) and sadb.keys_hidden(),
+        options.allow_static_counter_mode,
+        bool(actual) and sadb.tells_directions(),
+    )
+
+
+def _report_all(path: str, steps: Plan, policies: PolicyChange | None, options: Options) -> None:
+    if policies is not None:
+        _report(policies.path, policies.operations, policies.unchanged, options)
+    _report(path, steps.operations, steps.unchanged, options)
+
+
+def _report(path: str, operations: t.Sequence[Operation | PolicyOperation], unchanged: int, options: Options) -> None:
+    """Print what a file changed, or would change."""
+    if options.verbose or options.compare:
+        output.write("".join(f"{operation}\n" for operation in operations))
+    output.write(loading.summary(path, operations, unchanged) + "\n")
+
+
+def _fail_open(policies: PolicyChange, sas: t.Sequence[SecurityAssociation], path: str, sadb: Sadb) -> int:
+    """Report what would leave in the clear (returns 1), and policies that were kept to prevent it.
+    What can be closed is already closed.
+    """
+    from ..spd.guarding import between, uncovered
+    from ..spd.kernel import label
+
+    for policy in policies.kept:
+        output.say(
+            f"warning: {policies.path} no longer names policy {label(policy)}. It stays, since it guards SAs of {path};"
+            " remove those first"
+        )
+    found = uncovered(sas, policies.outcome(), sadb.local_addresses())
+    if found:
+        error = IpsecError(
+            f"no policy uses {len(found)} SAs of {path}, so their traffic may leave unencrypted, between"
+            f" {between(found)}",
+            "SPD",
+            f"Add their policies to {policies.path}, or remove the SAs from {path}.",
+        )
+        output.complain(error)
+    return 1 if found else 0

@@ -1,0 +1,126 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Carry out the commands of a file, a command line or the prompt: all of them, or none."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ..errors import InputError, IpsecError, TextError, raise_all
+from ..files import protected
+from ..sa import model
+from ..sadb import Sadb, backup, open_sadb
+from ..signals import uninterrupted
+from . import display, output, reference
+from .effect import NetChanges, net_changes, unsupported
+from .options import Options
+from .script import Step
+
+
+def check(steps: t.Sequence[Step], name: str, sadb: Sadb) -> None:
+    """Raise what this kind of SADB cannot express; ``name`` names the text."""
+    problems: list[IpsecError] = []
+    for step in steps:
+        wrong = sadb.refusals(step.sa) if step.sa is not None else []
+        for error in wrong + unsupported(step):
+            place = f"{error.place}: " if error.place else ""
+            problems.append(TextError(f"{place}{error.message}", name, step.line, 1, error.hint))
+    raise_all(problems)
+
+
+def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
+    """Carry out the steps of the text ``name``: one that stands alone by its handler, all others
+    together. Returns the exit status.
+    """
+    if not steps:
+        return 0
+    handler = _ALONE.get(steps[0].command)
+    if handler is not None:
+        return handler(steps[0], options)
+    sadb = open_sadb()
+    check(steps, name, sadb)
+    if [step.command for step in steps] == ["flush"]:
+        sadb.flush(steps[0].protocol)
+        return 0
+    changes = net_changes(steps, sadb.dump(), name)
+    added = [operation.new for operation in changes.operations if operation.new is not None]
+    if added:
+        raise_all(sadb.preflight(added))
+    _change(sadb, changes)
+    if options.verbose:
+        lines = [f"update {model.label(entry.sa)}" for entry, dummy in changes.updates]
+        output.write("".join(f"{line}\n" for line in (*lines, *changes.operations)))
+    for entry in changes.shown:
+        output.show(entry, options, "GET")
+    output.advise(added)
+    return 0
+
+
+def _change(sadb: Sadb, changes: NetChanges) -> None:
+    """Make all changes or none: lifetimes first, since they can be restored without loss."""
+    from ..sadb.xfrm.lifetimes import update
+
+    with uninterrupted():
+        if changes.updates:
+            update(changes.updates)
+        try:
+            if changes.operations:
+                sadb.apply(changes.operations)
+        except IpsecError:
+            if changes.updates:
+                update([(entry, entry.sa.lifetimes) for entry, dummy in changes.updates])
+            raise
+
+
+def _dump(step: Step, options: Options) -> int:
+    entries = open_sadb().dump(step.protocol)
+    if options.json:
+        output.write_json([display.record(entry, options.keys()) for entry in entries], indent=1)
+        return 0
+    for entry in entries:
+        output.show(entry, options)
+    output.write(f"Dump succeeded for SA type {display.NUMBERS.get(step.protocol, 0)}.\n")
+    return 0
+
+
+def save(step: Step, options: Options) -> int:
+    """Write the SAs, sequence numbers included, as far as the language can express them; 1 if it cannot for all."""
+    to_output = step.word in ("", "-")
+    if options.crossed:
+        raise InputError("-p would save keys that cannot be loaded again", "save", "Omit -p.")
+    if to_output and not options.show_keys:
+        raise InputError("this would print keys", "save", "Name a file, or add --show-keys.")
+    text, problems = backup.save(open_sadb().dump(step.protocol), "Saved by ipseckey. Keep it secret: it holds keys.")
+    if to_output:
+        output.write(text)
+    else:
+        protected.write(os.path.abspath(step.word), text.encode("ascii"))
+    for problem in problems:
+        output.complain(problem)
+    return 1 if problems else 0
+
+
+def _monitor(step: Step, options: Options) -> int:
+    from .monitor import monitor
+
+    monitor(options, acquires=step.command == "monitor")
+    return 0
+
+
+def _help(step: Step, dummy: Options) -> int:
+    output.write(reference.topic(step.word))
+    return 0
+
+
+# Commands that stand alone in their text.
+_ALONE: dict[str, t.Callable[[Step, Options], int]] = {
+    "dump": _dump,
+    "save": save,
+    "monitor": _monitor,
+    "pmonitor": _monitor,
+    "help": _help,
+    "quit": lambda dummy, dummies: 0,
+}

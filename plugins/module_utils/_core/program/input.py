@@ -1,0 +1,105 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the ipseckey command reads: files, and lines typed at its prompt."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import typing as t
+
+from ..errors import IpsecError, NetworkFileError, ProtectedFileError, may_be_key, raise_all
+from ..files import protected
+from ..text.grammar import PROMPT
+from . import output, reference
+from .options import Options
+
+PROMPT_TEXT = "ipseckey> "
+CONTINUED_TEXT = "> "
+
+
+def read_file(path: str, options: Options, kind: protected.Kind = protected.SECRET) -> bytes:
+    """The content of a file. Raises ProtectedFileError for an unsafe one, naming the option that accepts it."""
+    if not (options.allow_unsafe_file or options.allow_network_file):
+        try:
+            return protected.read(path, kind=kind)
+        except ProtectedFileError as error:
+            raise (_with_option(error) if os.path.isfile(path) else error) from None
+    raise_all(
+        [
+            _with_option(error)
+            for error in protected.status(path, kind).problems
+            if not (options.allow_network_file if isinstance(error, NetworkFileError) else options.allow_unsafe_file)
+        ]
+    )
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as exc:
+        raise ProtectedFileError(f"the file cannot be read ({exc.strerror})", path) from None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ProtectedFileError("this is not a regular file", path)
+        return protected.take(file, path)
+
+
+def _with_option(error: ProtectedFileError) -> ProtectedFileError:
+    option = "--allow-network-file" if isinstance(error, NetworkFileError) else "--allow-unsafe-file"
+    hint = ". ".join(filter(None, (error.hint.rstrip("."), f"To accept it anyway: {option}")))
+    return ProtectedFileError(error.message, error.place, hint)
+
+
+class Lines:
+    """Lines of standard input, edited and completed if that is a terminal. The history holds no
+    line that may hold a key, and is never written to a file.
+    """
+
+    def __init__(self) -> None:
+        self.interactive = sys.stdin.isatty()
+        self._readline: t.Any = None
+        if hasattr(sys.stdin, "reconfigure"):
+            sys.stdin.reconfigure(errors="surrogateescape")  # the language refuses bytes that are not ASCII
+        if self.interactive:
+            with contextlib.suppress(ImportError):
+                import readline
+
+                readline.set_auto_history(False)
+                readline.set_completer_delims(" \t")
+                readline.set_completer(self._complete)
+                readline.parse_and_bind("tab: complete")
+                self._readline = readline
+
+    def _complete(self, typed: str, index: int) -> str | None:
+        before = self._readline.get_line_buffer()[: self._readline.get_begidx()].split()
+        found = [word + " " for word in reference.completions(before, PROMPT) if word.startswith(typed)]
+        return found[index] if index < len(found) else None
+
+    def read_command(self) -> str | None:
+        """A line and those that continue it; None at the end."""
+        text = ""
+        while True:
+            try:
+                line = self._read(CONTINUED_TEXT if text else PROMPT_TEXT)
+            except OSError as exc:
+                raise IpsecError(f"it cannot be read ({exc.strerror or exc})", "standard input") from None
+            if line is None:
+                return text or None
+            text += line + "\n"
+            if not line.endswith("\\"):
+                return text
+
+    def _read(self, prompt: str) -> str | None:
+        if not self.interactive:
+            line = sys.stdin.readline()
+            return line[:-1] if line.endswith("\n") else line or None
+        try:
+            line = input(prompt)
+        except EOFError:
+            output.write("\n")
+            return None
+        if self._readline is not None and line.strip() and "key" not in line and not may_be_key(line):
+            self._readline.add_history(line)
+        return line

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of the ipseckey command."""
+
+from __future__ import annotations
+
+import getopt
+import typing as t
+
+from ..errors import InputError
+from . import display, reference
+
+
+class Options(t.NamedTuple):
+    """The options of one run; ``words`` is the command on the command line."""
+
+    file: str = ""
+    check: str = ""
+    save: str = ""
+    apply: str = ""
+    compare: str = ""
+    remove: str = ""
+    policies: str = ""
+    rotation_due: str = ""
+    numeric: bool = False
+    crossed: bool = False
+    verbose: bool = False
+    json: bool = False
+    show_keys: bool = False
+    allow_static_counter_mode: bool = False
+    allow_unsafe_file: bool = False
+    allow_network_file: bool = False
+    allow_clear_text_login: bool = False
+    man: bool = False
+    completion: bool = False
+    help: bool = False
+    words: tuple[str, ...] = ()
+
+    def keys(self) -> str:
+        """How keys are printed: a constant of `display`."""
+        return display.CROSSED if self.crossed else display.SHOWN if self.show_keys else display.HIDDEN
+
+    def language(self) -> dict[str, t.Any]:
+        """Options that `language.parse` and `script.parse` accept."""
+        return {"resolve_names": not self.numeric, "allow_static_counter_mode": self.allow_static_counter_mode}
+
+
+# What to write to allow what a hint names; an option that is missing here is a flag of the same name.
+_SPELLED = {"resolve_names": "without -n"}
+_LETTERS = {"-f": "file", "-c": "check", "-s": "save", "-n": "numeric", "-p": "crossed", "-v": "verbose"}
+_LONG = {row.name: row for row in reference.OPTIONS if row.name.startswith("--")}
+_TASKS = ("file", "check", "save", "apply", "compare", "remove", "words")
+
+
+def spelled(option: str) -> str:
+    """How a user of the command allows what the collection's ``option`` allows; for `IpsecError.spelled`."""
+    return _SPELLED.get(option) or f"with --{option.replace('_', '-')}"
+
+
+def read_options(arguments: t.Sequence[str]) -> Options:
+    """The options; long ones may also follow the command. Raises InputError, which shows no value."""
+    given: dict[str, t.Any] = {}
+    others = _read_long(arguments, given)
+    try:
+        letters, words = getopt.getopt(others, "f:c:s:npv")
+    except getopt.GetoptError as exc:
+        name = f"-{exc.opt}"
+        if name in _LETTERS:
+            raise _wrong(f"{name} needs a file") from None
+        raise _wrong(
+            f"{name if len(name) == 2 else 'a word that begins with --'} is not an option of ipseckey"
+        ) from None
+    for name, value in letters:
+        _set(given, name, _LETTERS[name], value if name in ("-f", "-c", "-s") else True)
+    options = Options(words=tuple(words), **given)
+    if sum(bool(getattr(options, task)) for task in _TASKS) > 1:
+        raise _wrong(
+            "only one of -f, -c, -s, --apply, --compare, --remove and a command can be given",
+            f"Usage: {reference.USAGE}",
+        )
+    if options.policies and not (options.apply or options.compare or options.remove):
+        raise _wrong("--policies goes with --apply, --compare or --remove only")
+    if options.rotation_due and not options.apply:
+        raise _wrong("--rotation-due goes with --apply only")
+    return options
+
+
+def _read_long(arguments: t.Sequence[str], given: dict[str, t.Any]) -> list[str]:
+    """Put the long options into ``given``, by field; return all other words."""
+    others = []
+    words = iter(arguments)
+    for word in words:
+        row = _LONG.get(word)
+        if row is None:
+            others.append(word)
+        else:
+            _set(given, word, word[2:].replace("-", "_"), next(words, "") if row.value else True)
+    return others
+
+
+def _set(given: dict[str, t.Any], name: str, field: str, value: str | bool) -> None:
+    if not value:
+        raise _wrong(f"{name} needs a file")
+    if field in given and value is not True:
+        raise _wrong(f"{name} is given twice", "Name one file.")
+    given[field] = value
+
+
+def _wrong(message: str, hint: str = "See: ipseckey --help") -> InputError:
+    return InputError(message, "options", hint)

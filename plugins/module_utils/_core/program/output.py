@@ -1,0 +1,88 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the ipseckey command prints: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import typing as t
+
+from ..errors import IpsecError, Problems
+from ..sa import checks
+from ..sa.model import Entry, SecurityAssociation
+from . import display
+from .options import Options, spelled
+
+
+def write(text: str) -> None:
+    """Write to standard output. Raises IpsecError if it is closed or full, BrokenPipeError if nobody reads it."""
+    if sys.stdout is None:
+        raise IpsecError("it is closed", "standard output")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        discard(sys.stdout)
+        raise IpsecError(f"it cannot be written ({exc.strerror})", "standard output") from None
+
+
+def write_json(value: t.Any, indent: int | None = None) -> None:
+    import json  # only here, since few runs need it
+
+    write(json.dumps(value, indent=indent) + "\n")
+
+
+def show(entry: Entry, options: Options, message: str = "DUMP") -> None:
+    """Print one SA; ``message`` as for `display.block`."""
+    if options.json:
+        write_json(display.record(entry, options.keys()))
+    else:
+        write(display.block(entry, options.keys(), options.verbose, message=message) + "\n")
+
+
+def discard(stream: t.TextIO) -> None:
+    """Send what is still buffered nowhere; otherwise the interpreter complains, and changes the
+    exit status, when it closes the stream.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def say(text: str) -> None:
+    """Write a line to standard error."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.write(f"ipseckey: {text}\n")
+            sys.stderr.flush()
+        except OSError:  # a message that cannot be written must not stop a change, nor undoing one
+            discard(sys.stderr)
+
+
+def complain(error: IpsecError) -> None:
+    for problem in error.problems if isinstance(error, Problems) else (error,):
+        say(problem.spelled(spelled))
+
+
+def warn(warnings: t.Iterable[tuple[str, str]]) -> None:
+    """Print warnings about a text, given as message and place."""
+    for message, place in warnings:
+        say(f"warning: {place}: {message}")
+
+
+def advise(sas: t.Iterable[SecurityAssociation]) -> None:
+    """Warn of what is allowed but unwise, once for all SAs that it is true of."""
+    alike: dict[t.Any, list[SecurityAssociation]] = {}
+    for sa in sas:
+        alike.setdefault(
+            (sa.protocol, sa.encryption, sa.authentication, sa.icv_bits, bool(sa.replay_window), sa.direction), []
+        ).append(sa)
+    counts: dict[str, int] = {}
+    for group in alike.values():
+        for warning in checks.warnings(group[0]):
+            counts[warning] = counts.get(warning, 0) + len(group)
+    for warning, count in counts.items():
+        say(f"warning: {warning} ({count} {'SA' if count == 1 else 'SAs'})")
