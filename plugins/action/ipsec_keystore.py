@@ -27,18 +27,14 @@ from ansible_collections.ipsec.manual.plugins.module_utils._module.view import l
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records, steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import (
-    Keystore,
-    Lease,
-    Runner,
-    Vault,
-    actor,
-    directory_of,
-)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import Roots, sas_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Lease, Runner, actor
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import NEWEST, Record
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order, Outcome
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import Run, choose, run_problems
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -143,7 +139,7 @@ class ActionModule(ActionBase):
     def _result(self, chosen: t.Sequence[Connection], step: steps.Step, digest_key: bytes) -> dict[str, t.Any]:
         secrets = step.roots.secrets()
         rows = [_Row(connection, step.outcomes[connection.name], secrets, digest_key) for connection in chosen]
-        behind = {row.record.connection: records.left_behind(row.record) for row in rows}
+        behind = {row.record.connection: changes.left_behind(row.record) for row in rows}
         result: dict[str, t.Any] = {
             "changed": step.changed,
             "connections": [
@@ -198,7 +194,7 @@ def run_of(action: ActionBase, task_vars: t.Mapping[str, t.Any], inputs: Inputs)
 class _Row:
     """A connection, what was done about it, and its newest generation."""
 
-    def __init__(self, connection: Connection, outcome: Outcome, secrets: records.Roots, digest_key: bytes) -> None:
+    def __init__(self, connection: Connection, outcome: Outcome, secrets: Roots, digest_key: bytes) -> None:
         self.connection = connection
         self.outcome = outcome.outcome
         self.record = outcome.after
@@ -211,7 +207,7 @@ class _Row:
         self.digest = digest(sas, digest_key)
 
     def sas(self) -> list[SecurityAssociation]:
-        return records.sas_of(self.generation, self.connection.name, self._secrets) if self.generation else []
+        return sas_of(self.generation, self.connection.name, self._secrets) if self.generation else []
 
     def held(self) -> dict[str, str]:
         """The digest by two addresses and owner."""
@@ -220,9 +216,9 @@ class _Row:
     def before(self) -> dict[str, str]:
         """The same for the current generation, if hosts may hold one that has been discarded since."""
         current = self.record.current
-        if current is None or not records.has_abandoned(self.record):
+        if current is None or not changes.has_abandoned(self.record):
             return {}
-        return _owned(current, digest(records.sas_of(current, self.connection.name, self._secrets), self._digest_key))
+        return _owned(current, digest(sas_of(current, self.connection.name, self._secrets), self._digest_key))
 
     def view(self) -> dict[str, t.Any]:
         facts = facts_of(self.record)
@@ -238,7 +234,7 @@ class _Row:
             ),
             "counter_mode": self.connection.counter_mode,
             "anti_replay": any(row.replay_window for row in self.connection.associations),
-            "abandoned": records.has_abandoned(self.record),
+            "abandoned": changes.has_abandoned(self.record),
         }
 
 
@@ -282,7 +278,7 @@ def _others(step: steps.Step, known: t.AbstractSet[str]) -> dict[str, t.Any]:
             for name, record in sorted(
                 {**step.others, **{name: outcome.after for name, outcome in step.outcomes.items()}}.items()
             )
-            for left in [sorted(records.departed(record))]
+            for left in [sorted(changes.departed(record))]
             if left
         ],
     }
@@ -347,13 +343,13 @@ def _settle(lease: Lease | None, runner: Runner, state: str) -> None:
         lease.release()
 
 
-def _shown(record: Record, secrets: records.Roots) -> str:
+def _shown(record: Record, secrets: Roots) -> str:
     """The record without keys."""
     rows = [f"phase {record.phase}"]
     for name in (records.CURRENT, records.NEXT, records.PREVIOUS):
         generation = record.pick(name)
         if generation is not None:
             rows.append(f"{name}: generation {generation.generation} of {generation.created}, {generation.store}")
-            rows.extend(f"  {line(sa)}" for sa in records.sas_of(generation, record.connection, secrets))
+            rows.extend(f"  {line(sa)}" for sa in sas_of(generation, record.connection, secrets))
     rows.extend(f"retired: generation {row.generation} of {row.created}" for row in record.retired)
     return "".join(f"{row}\n" for row in rows)

@@ -13,9 +13,10 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records, single_keys
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import generations, single_keys
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 
 class ActionModule(ActionBase):
@@ -30,7 +31,7 @@ class ActionModule(ActionBase):
         try:
             store = Keystore(directory_of(self._loader, arguments["directory"]), Vault(self._loader._vault.secrets))
             known, roots = store.read_all(), store.read_roots()
-            records.verify(known, store.path, roots.secrets(), single_keys.fingerprints(store, known))
+            generations.verify(known, store.path, roots.secrets(), single_keys.fingerprints(store, known))
         except IpsecError as exc:
             result.update(failed=True, msg=str(exc))
             return result

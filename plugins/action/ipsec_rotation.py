@@ -28,7 +28,8 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import read_boot_inputs, read_inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord

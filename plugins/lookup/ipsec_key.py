@@ -100,8 +100,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
     find,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._module.secrets import key_forms, register
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.single_keys import remembered
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 
 

@@ -67,8 +67,9 @@ from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import everything, named
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 
 _PRETENDER = (

@@ -85,8 +85,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SPI_MAX, SPI_MIN, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number, parse_spi
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import connection_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault, directory_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import taken_by
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import taken_by
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 
 display = Display()

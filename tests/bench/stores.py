@@ -26,16 +26,12 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import (
-    DERIVED,
-    Record,
-    Taken,
-    make,
-    sas_of,
-    verify_own,
-)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import make
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import Taken, sas_of, verify_own
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import DERIVED, Record
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.roots import RootFile, add
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 KINDS = ("random", "derived")
 HOSTS = 200

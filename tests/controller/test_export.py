@@ -21,8 +21,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import sas_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import sas_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
 CONNECTIONS = read_connections(

@@ -32,6 +32,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
     directory as _keystore,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
+    generations,
     identity,
     single_keys,
 )
@@ -41,9 +42,11 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
     steps as _steps,
 )
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Runner, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Runner
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import Record
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 CONNECTIONS = read_connections(
     [
@@ -170,7 +173,7 @@ class Ledger:
         store = Keystore(self.directory, Vault(SECRET))
         roots = store.read_roots()
         records = store.read_all()
-        _records.verify(records, store.path, roots.secrets())
+        generations.verify(records, store.path, roots.secrets())
         for name, record in records.items():
             for generation in record.generations():
                 self._note(name, generation, roots.secrets())
@@ -187,9 +190,9 @@ class Ledger:
     def _all(found: t.Mapping[t.Any, frozenset[t.Any]]) -> set[t.Any]:
         return set().union(*found.values())
 
-    def _note(self, name: str, generation: _records.Generation, roots: _records.Roots) -> None:
+    def _note(self, name: str, generation: _records.Generation, roots: generations.Roots) -> None:
         """A number never names two generations."""
-        sas = _records.sas_of(generation, name, roots)
+        sas = generations.sas_of(generation, name, roots)
         keys = frozenset(key for sa in sas for key in (sa.encryption_key, sa.authentication_key) if key)
         assert self.keys.setdefault((name, generation.generation), keys) == keys
         self.spis[name, generation.generation] = frozenset((sa.destination, sa.spi) for sa in sas)
@@ -534,7 +537,7 @@ def test_the_restored_copy_of_a_derived_connection_does_not_bring_its_keys_back(
     def keys() -> set[bytes]:
         record = store.read("pair")
         assert record is not None and record.next is not None and record.next.generation == 1
-        return {sa.encryption_key for sa in _records.sas_of(record.next, "pair", roots)}
+        return {sa.encryption_key for sa in generations.sas_of(record.next, "pair", roots)}
 
     first = keys()
     pathlib.Path(store.path("pair")).unlink()
@@ -549,7 +552,7 @@ def test_a_group_shares_one_sa_towards_every_address(ledger: Ledger) -> None:
         record = Keystore(ledger.directory, Vault(SECRET)).read("link")
         roots = Keystore(ledger.directory, Vault(SECRET)).read_roots().secrets()
         assert record is not None and record.next is not None and record.next.store == store
-        per_host = [_records.sas_of(record.next, "link", roots, host) for host in ("", "a", "b")]
+        per_host = [generations.sas_of(record.next, "link", roots, host) for host in ("", "a", "b")]
         assert per_host[0] == per_host[1] == per_host[2] and len(per_host[0]) == 1
         assert (
             model.is_unspecified(per_host[0][0].source)

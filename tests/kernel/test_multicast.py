@@ -23,7 +23,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation, format_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import Taken, draw_sas
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import draw_sas
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import Taken
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add
 

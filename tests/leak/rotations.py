@@ -12,8 +12,9 @@ import re
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, generations, records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 from .stage import CONTROLLER, HOSTS, WORK, Outcome, Stage
 
@@ -46,7 +47,7 @@ def prepare(stage: Stage, damage: t.Callable[[str], str] = lambda text: text) ->
     texts = {}
     for connection in read_connections(CONNECTIONS):
         record = store.read(connection.name) or records.Record(connection.name)
-        made = records.make(records.discard(record, {}), connection, records.Taken(), set())
+        made = changes.make(changes.discard(record, {}), connection, generations.Taken(), set())
         assert made.next
         marked = re.sub(r"(?<=key )[0-9a-f]+", lambda match: stage.keys.key(len(match[0]) // 2).hex(), made.next.sas)
         texts[connection.name] = damage(marked)

@@ -2,38 +2,26 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keystore's directory: vault-encrypted files, one for each connection, replaced atomically,
-and a lock that keeps a second run out.
-
-No plaintext ever reaches a disk: records are encrypted and decrypted in memory, with the vault
-secrets that Ansible loaded."""
+"""The keystore's directory: vault-encrypted files, one for each connection, replaced atomically."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import hashlib
-import json
 import os
-import pwd
 import re
 import secrets
-import socket
 import stat
-import sys
-import time
 import typing as t
-
-from ansible.errors import AnsibleError
-from ansible.parsing.vault import VaultLib, is_encrypted
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
 from . import identity as _identity
 from . import roots as _roots
+from .lease import Lease, Runner, actor, fix_of, locked
 from .records import KeystoreError, Record, dump, load
 from .roots import RootFile
+from .vault import Origin, Vault
 
 if t.TYPE_CHECKING:
     from ansible.parsing.dataloader import DataLoader
@@ -45,27 +33,6 @@ LOCK = ".lock"
 # What a crash may leave: a file that had not taken its name yet. It is encrypted.
 _LEFT = re.compile(r"\..+\.[0-9a-f]{16}\.new")
 _GITIGNORE = f"{LOCK}\n.*.new\n"
-# The PID namespace of a Linux machine itself, PROC_PID_INIT_INO.
-_FIRST_NAMESPACE = "pid:[4026531836]"
-# A run on another machine cannot be seen to have ended; after this long it is taken for dead.
-LEASE_SECONDS = 3600
-LOCK_SECONDS = 30.0
-# As many as Ansible Vault takes.
-SALT_BYTES = 32
-
-# What helps against a file that cannot be written.
-_FIXES = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "Make the directory writable for the user who runs Ansible"),
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room on the file system, or raise the quota"),
-    errno.EROFS: "Mount the file system writable, or move the keystore",
-    errno.ELOOP: "Remove the symbolic link",
-    errno.EIO: "Look for errors of the disk in the log of this machine's kernel",
-}
-
-_HOW_TO_LOAD = (
-    "Give ansible-playbook --vault-id, --vault-password-file or --ask-vault-pass, or set vault_password_file in"
-    " ansible.cfg."
-)
 
 
 def directory_of(loader: DataLoader, given: str) -> str:
@@ -80,95 +47,6 @@ def directory_of(loader: DataLoader, given: str) -> str:
             "Name a directory of your own, beside the inventory or the playbook.",
         )
     return path
-
-
-class Origin(t.NamedTuple):
-    """What a file was encrypted with: the identity that it names, empty for none, and the
-    (identity, secret) that decrypted it.
-    """
-
-    label: str
-    secret: tuple[str, t.Any]
-
-
-class Vault:
-    """Ansible's vault with the secrets it has loaded. ``vault_id`` chooses the identity that encrypts."""
-
-    def __init__(
-        self, secrets_loaded: t.Sequence[tuple[str, t.Any]] | None, vault_id: str = "", default_identity: str = ""
-    ) -> None:
-        self.secrets = list(secrets_loaded or ())
-        self.vault_id = vault_id
-        self.default_identity = default_identity
-
-    def decrypt(self, data: bytes, place: str) -> tuple[str, Origin]:
-        """The text, and what it was encrypted with."""
-        if not is_encrypted(data):
-            what = "is empty" if not data.strip() else "is not encrypted"
-            raise KeystoreError(
-                f"the keystore file {what}",
-                place,
-                "Restore it from version control; if its keys lay open, rotate them.",
-            )
-        self._need_secrets(place)
-        try:
-            # In one long line, since VaultLib makes an object of every line: a quarter of a gigabyte for a big mesh.
-            header = data.partition(b"\n")[0]
-            data = header + b"\n" + data[len(header) :].translate(None, b"\r\n")
-            label = b";".join(header.split(b";")[3:4]).strip().decode("ascii")
-            text, identity, secret = VaultLib(self.secrets).decrypt_and_get_vault_id(data)
-            return bytes(text).decode("utf-8"), Origin(label, (identity, secret))
-        except (AnsibleError, UnicodeDecodeError):
-            raise KeystoreError(
-                f"none of the vault secrets loaded ({', '.join(name for name, dummy in self.secrets)}) decrypts the"
-                " keystore file",
-                place,
-                "Load the password it was encrypted with; if that is right, the file is damaged: restore it from"
-                " version control.",
-            ) from None
-
-    def encrypt(self, text: str, origin: Origin | None, place: str) -> bytes:
-        """``text`` encrypted with the identity ``vault_id``, else as the file was that it replaces,
-        else as Ansible chooses.
-        """
-        identity, secret = self.choose(origin, place)
-        # The label `default` is not written, as ansible-vault does. A salt of our own, since
-        # Ansible takes a fixed one if it is configured (VAULT_ENCRYPT_SALT): in counter mode two
-        # texts with the same password and salt give away each other.
-        salt = secrets.token_bytes(SALT_BYTES)
-        return bytes(
-            VaultLib(self.secrets).encrypt(
-                text, secret=secret, vault_id=None if identity == "default" else identity, salt=salt
-            )
-        )
-
-    def choose(self, origin: Origin | None, place: str) -> tuple[str | None, t.Any]:
-        """The label to write, None for none, and the secret. ``origin`` is that of the file to be
-        replaced. Refuses where nothing could be encrypted.
-
-        Several secrets may share an identity, while a password is changed; the one that decrypted
-        the file is kept, else the first is taken."""
-        self._need_secrets(place)
-        if origin is not None and self.vault_id in ("", origin.secret[0]):
-            return self.vault_id or origin.label or None, origin.secret[1]
-        if self.vault_id:
-            return self._first(self.vault_id, "vault_id")
-        if self.default_identity:
-            return self._first(self.default_identity, "DEFAULT_VAULT_ENCRYPT_IDENTITY")
-        return self.secrets[0]
-
-    def _first(self, identity: str, option: str) -> tuple[str, t.Any]:
-        found = next((row for row in self.secrets if row[0] == identity), None)
-        if found is None:
-            names = ", ".join(dict.fromkeys(name for name, dummy in self.secrets))
-            raise KeystoreError(
-                f"no vault secret is loaded for the identity {identity}", option, f"Loaded are: {names}. {_HOW_TO_LOAD}"
-            )
-        return found
-
-    def _need_secrets(self, place: str) -> None:
-        if not self.secrets:
-            raise KeystoreError("the keystore is vault-encrypted and no vault secret is loaded", place, _HOW_TO_LOAD)
 
 
 class Keystore:
@@ -299,7 +177,7 @@ class Keystore:
                 raise KeystoreError(
                     f"the keystore file cannot be written: {exc.strerror}",
                     path,
-                    f"{_fix(exc)}, then run again. {done}.",
+                    f"{fix_of(exc)}, then run again. {done}.",
                 ) from None
 
     def make_directory(self) -> None:
@@ -331,7 +209,7 @@ class Keystore:
                     "this is no directory", self.directory, "Name the keystore's directory, or move this away."
                 ) from None
             raise KeystoreError(
-                f"the keystore directory cannot be made: {exc.strerror}", self.directory, f"{_fix(exc)}."
+                f"the keystore directory cannot be made: {exc.strerror}", self.directory, f"{fix_of(exc)}."
             ) from None
 
     @contextlib.contextmanager
@@ -342,52 +220,22 @@ class Keystore:
         Without ``create`` nothing is written, and None is given where there is no lock file: nobody has ever been here.
         """
         path = os.path.join(self.directory, LOCK)
-        try:
-            handle = os.open(
-                path, (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
-        except FileNotFoundError:
-            if create:
-                raise
-            yield None
-            return
-        except OSError as exc:
-            raise KeystoreError(
-                f"the keystore's lock cannot be opened: {exc.strerror}", path, f"{_fix(exc)}."
-            ) from None
-        try:
-            _flock(handle, path)
-            lease = Lease(handle, path)
-            if runner is not None:
+        with locked(path, os.O_RDWR | os.O_CREAT if create else os.O_RDONLY) as lease:
+            if lease is not None and runner is not None:
                 lease.refuse_others(runner)
             if create:
                 self._sweep()
             yield lease
-        finally:
-            os.close(handle)
 
     def leave(self, runner: Runner) -> bool:
         """Let other runs in where the lease is this run's; True where it was. Another run's is left
         alone, and so is a keystore that nobody ever used.
         """
-        path = os.path.join(self.directory, LOCK)
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return False
-        except OSError as exc:
-            raise KeystoreError(
-                f"the keystore's lock cannot be opened: {exc.strerror}", path, f"{_fix(exc)}."
-            ) from None
-        try:
-            _flock(handle, path)
-            lease = Lease(handle, path)
-            mine = lease.holder()[0] == runner
-            if mine:
-                lease.release()
-            return mine
-        finally:
-            os.close(handle)
+        with locked(os.path.join(self.directory, LOCK), os.O_RDWR) as lease:
+            if lease is None or lease.holder()[0] != runner:
+                return False
+            lease.release()
+            return True
 
     def _sweep(self) -> None:
         """Remove what a crash left. Whoever is at work on such a file holds the lock."""
@@ -395,118 +243,6 @@ class Keystore:
             for name in os.listdir(self.directory):
                 if _LEFT.fullmatch(name):
                     os.unlink(os.path.join(self.directory, name))
-
-
-class Runner(t.NamedTuple):
-    """One run of Ansible: machine and its boot, process and its start, so that a number that is
-    used again is not taken for the same process.
-
-    ``machine`` is a digest of machine-id(5), empty where there is none. A name alone does not tell
-    machines apart: images and containers share names. ``namespace`` is that of the process's number
-    (pid_namespaces(7)), empty where it is not known: containers of one image may share the
-    identity, too."""
-
-    node: str
-    boot: str
-    pid: int
-    started: str
-    machine: str = ""
-    namespace: str = ""
-
-    @classmethod
-    def of(cls, pid: int) -> Runner:
-        namespace = _namespace()
-        # Without one, /proc is missing or shows other processes.
-        started = _start_of(pid) if namespace else ""
-        return cls(
-            socket.gethostname(), _first_line("/proc/sys/kernel/random/boot_id"), pid, started, _machine(), namespace
-        )
-
-    def is_alive(self) -> bool | None:
-        """None if it cannot be seen because it runs, or may run, on another machine or in another container."""
-        here = Runner.of(self.pid)
-        # Earlier releases wrote no namespace.
-        if (here.node, here.machine) != (self.node, self.machine) or self.namespace not in ("", here.namespace):
-            return None
-        if here.boot != self.boot:
-            # The numbers of other namespaces restart with each boot, on each machine.
-            return False if self.machine and self.namespace == _FIRST_NAMESPACE else None
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False if self.namespace else None
-        except PermissionError:
-            # It belongs to another user.
-            pass
-        if here.started == self.started:
-            return True
-        # What /proc hides (hidepid) may be the same process.
-        return False if here.started and self.namespace else None
-
-
-class Lease:
-    """Which run the keystore belongs to, from the preparation of a generation to its end. It lives
-    in the lock file, and is held while that is locked.
-    """
-
-    def __init__(self, handle: int, path: str) -> None:
-        self.handle = handle
-        self.path = path
-
-    def holder(self) -> tuple[Runner | None, float]:
-        """The run that holds it, None for none, and since when."""
-        try:
-            held = json.loads(os.pread(self.handle, 65536, 0) or b"null")
-            return (Runner(**held["runner"]), float(held["since"])) if held else (None, 0.0)
-        except (ValueError, TypeError, KeyError):
-            raise KeystoreError(
-                "the keystore's lock holds no lease of this collection",
-                self.path,
-                "Remove it when no run uses this keystore.",
-            ) from None
-
-    def refuse_others(self, runner: Runner) -> None:
-        other, since = self.holder()
-        if other is None or other == runner:
-            return
-        alive = other.is_alive()
-        if alive or (alive is None and time.time() - since < LEASE_SECONDS):
-            where = "" if alive else f" on {other.node}, which cannot be seen from here"
-            raise KeystoreError(
-                f"another run (process {other.pid}{where}) has used this keystore for {int(time.time() - since)} s",
-                self.path,
-                "Wait for it to end; remove this file only when you know that it has.",
-            )
-
-    def take(self, runner: Runner) -> None:
-        self._write(json.dumps({"runner": runner._asdict(), "since": int(time.time())}))
-
-    def release(self) -> None:
-        self._write("")
-
-    def _write(self, text: str) -> None:
-        os.ftruncate(self.handle, 0)
-        os.pwrite(self.handle, text.encode("ascii"), 0)
-
-
-def _flock(handle: int, path: str) -> None:
-    end = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except OSError as exc:
-            if exc.errno not in (errno.EAGAIN, errno.EACCES):
-                raise KeystoreError(
-                    f"the keystore cannot be locked: {exc.strerror}", path, "Keep it on a file system that has locks."
-                ) from None
-        if time.monotonic() > end:
-            raise KeystoreError(
-                f"another process has held the keystore's lock for {LOCK_SECONDS:.0f} s",
-                path,
-                "Find it with fuser or lsof, and end it.",
-            )
-        time.sleep(0.05)
 
 
 def _read_file(path: str) -> bytes:
@@ -553,46 +289,3 @@ def _sync_directory(directory: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def actor() -> str:
-    """Who changes the keystore: user and controller."""
-    try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        user = str(os.geteuid())
-    return f"{user}@{socket.gethostname()}"
-
-
-def _first_line(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as stream:
-            return stream.readline().strip()
-    except OSError:
-        return ""
-
-
-def _namespace() -> str:
-    """The PID namespace of this process; empty if there is no /proc, or it belongs to another namespace. Linux only."""
-    if sys.platform != "linux":
-        return sys.platform
-    try:
-        return os.readlink("/proc/self/ns/pid") if os.readlink("/proc/self") == str(os.getpid()) else ""
-    except OSError:
-        return ""
-
-
-def _machine() -> str:
-    # machine-id(5) asks that the identity itself be told to nobody.
-    identity = _first_line("/etc/machine-id") or _first_line("/var/lib/dbus/machine-id")
-    return hashlib.sha256(f"ipsec.manual keystore {identity}".encode("ascii")).hexdigest()[:16] if identity else ""
-
-
-def _fix(exc: OSError) -> str:
-    return _FIXES.get(exc.errno or 0, "Mend that")
-
-
-def _start_of(pid: int) -> str:
-    # The command in brackets may hold blanks; the 22nd field of proc_pid_stat(5) is the 20th after it.
-    fields = _first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 else ""

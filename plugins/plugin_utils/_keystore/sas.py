@@ -12,7 +12,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation
 
 from .directory import Keystore
-from .records import DERIVED, Record, sas_of, verify_own
+from .generations import sas_of, verify_own
+from .records import DERIVED, Record
 
 
 def named(store: Keystore, names: t.Iterable[str], which: str, host: str = "") -> list[SecurityAssociation]:

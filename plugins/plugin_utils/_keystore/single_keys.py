@@ -24,7 +24,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME, Algorithm
 
-from .directory import KEY_PREFIX, Keystore, actor
+from .directory import KEY_PREFIX, Keystore
+from .lease import actor
 from .records import KeystoreError, Record, now
 
 FORMAT = 1

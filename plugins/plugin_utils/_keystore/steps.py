@@ -16,10 +16,11 @@ import typing as t
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
 from .._connections.model import Connection
-from . import records, single_keys
+from . import changes, generations, records, single_keys
 from . import roots as _roots
+from .changes import MADE
 from .directory import Keystore
-from .records import DERIVED, MADE, RANDOM, Record
+from .records import DERIVED, RANDOM, Record
 from .roots import RootFile
 
 PREPARED = "prepared"
@@ -87,12 +88,12 @@ def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order
 def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Step:
     known = store.read_all()
     remembered = single_keys.fingerprints(store, known)
-    records.verify(known, store.path, roots.secrets(), remembered)
+    generations.verify(known, store.path, roots.secrets(), remembered)
     rows = []
     for connection in connections:
         store.check(connection.name)
         record = known.get(connection.name, Record(connection.name))
-        records.check_change(record, connection, store.path(connection.name))
+        changes.check_change(record, connection, store.path(connection.name))
         rows.append((connection, record, order.store or _kind_of(record)))
     if any(kind == DERIVED for dummy, dummy2, kind in rows):
         store.check(_roots.NAME)
@@ -107,12 +108,12 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
         )
     secrets = roots.secrets()
     wanted = roots.newest.fingerprint if order.new_root and roots.newest is not None else ""
-    taken = records.taken_by(known.values(), secrets, order.reported)
+    taken = generations.taken_by(known.values(), secrets, order.reported)
     # Keys that must not be drawn.
     gone = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}.union(remembered)
     outcomes = {}
     for connection, record, kind in rows:
-        outcome = records.decide(record, connection, order.new_keys, kind, wanted if kind == DERIVED else "")
+        outcome = changes.decide(record, connection, order.new_keys, kind, wanted if kind == DERIVED else "")
         after = record
         if outcome == MADE:
             root = (
@@ -120,7 +121,7 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
                 if kind == DERIVED and roots.newest is not None
                 else None
             )
-            after = records.make(records.discard(record, secrets, order.by), connection, taken, gone, order.by, root)
+            after = changes.make(changes.discard(record, secrets, order.by), connection, taken, gone, order.by, root)
         outcomes[connection.name] = Outcome(outcome, record, after)
     return Step(outcomes, roots, others={name: record for name, record in known.items() if name not in outcomes})
 
@@ -158,13 +159,13 @@ def _advance(store: Keystore, connections: t.Sequence[Connection], order: Order,
     return Step(outcomes, roots)
 
 
-def _advanced(record: Record, order: Order, secrets: records.Roots) -> Record:
+def _advanced(record: Record, order: Order, secrets: generations.Roots) -> Record:
     if record.connection in order.ended:
-        return records.end(record, secrets, order.by)
+        return changes.end(record, secrets, order.by)
     if order.state == SWITCHING:
-        return records.start(record, order.by)
+        return changes.start(record, order.by)
     if order.state == PROMOTED:
-        return records.promote(record, secrets, order.by)
+        return changes.promote(record, secrets, order.by)
     if order.state == DISCARDED:
-        return records.discard(record, secrets, order.by)
-    return records.erase(record)
+        return changes.discard(record, secrets, order.by)
+    return changes.erase(record)

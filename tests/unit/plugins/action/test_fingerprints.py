@@ -15,7 +15,8 @@ from ansible_collections.ipsec.manual.plugins.action import ipsec_keystore
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest, digest_by_owner
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 
 def test_what_hosts_should_hold_is_told_as_they_tell_it(tmp_path: pathlib.Path) -> None:

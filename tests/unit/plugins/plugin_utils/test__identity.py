@@ -19,17 +19,20 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
+    changes,
+    generations,
     identity,
     records,
     roots,
     single_keys,
 )
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 SECRETS = [("default", VaultSecret(b"correct horse"))]
 PAIR = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
-RECORD = records.make(records.Record("pair"), PAIR, records.Taken(), set())
-PROMOTED = records.promote(RECORD, {})
+RECORD = changes.make(records.Record("pair"), PAIR, generations.Taken(), set())
+PROMOTED = changes.promote(RECORD, {})
 OTHER = RECORD._replace(connection="other")
 FILES = ("pair", "other", "_root", "_key.own")
 

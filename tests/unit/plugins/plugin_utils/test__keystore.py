@@ -21,12 +21,20 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import directory, records
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, Runner, Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
+    changes,
+    directory,
+    generations,
+    lease,
+    records,
+)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Runner
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 CONNECTION = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
-RECORD = records.make(records.Record("pair"), CONNECTION, records.Taken(), set())
-PROMOTED = records.promote(RECORD, {})
+RECORD = changes.make(records.Record("pair"), CONNECTION, generations.Taken(), set())
+PROMOTED = changes.promote(RECORD, {})
 ME = Runner.of(os.getpid())
 
 
@@ -370,7 +378,7 @@ def test_a_number_that_another_process_got_later_does_not_count(store: Keystore)
         pass
 
 
-@pytest.mark.parametrize(("age", "refused"), [(10, True), (directory.LEASE_SECONDS + 10, False)])
+@pytest.mark.parametrize(("age", "refused"), [(10, True), (lease.LEASE_SECONDS + 10, False)])
 @pytest.mark.parametrize("other", [{"node": "elsewhere"}, {"boot": "another", "machine": ""}])
 def test_a_run_on_another_machine_is_believed_for_a_while(
     store: Keystore, age: int, refused: bool, other: dict[str, str]
@@ -440,7 +448,7 @@ def test_who_only_looks_needs_no_right_to_write(store: Keystore, monkeypatch: py
 
 
 def test_a_lock_that_does_not_come_is_given_up(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "LOCK_SECONDS", 0.1)
     with store.lock(ME), pytest.raises(IpsecError, match="another process has held the keystore's lock"), store.lock(
         ME
     ):
@@ -453,8 +461,8 @@ def test_a_runner_is_this_machine_and_its_boot() -> None:
 
 
 def test_only_a_machine_that_is_known_again_tells_that_an_earlier_boot_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "_machine", lambda: "this")
-    monkeypatch.setattr(directory, "_namespace", lambda: "pid:[4026531836]")
+    monkeypatch.setattr(lease, "_machine", lambda: "this")
+    monkeypatch.setattr(lease, "_namespace", lambda: "pid:[4026531836]")
     here = ME._replace(machine="this", namespace="pid:[4026531836]")
     assert here.is_alive() is True
     assert here._replace(boot="earlier").is_alive() is False
@@ -462,19 +470,19 @@ def test_only_a_machine_that_is_known_again_tells_that_an_earlier_boot_ended(mon
     assert here._replace(boot="other", machine="other").is_alive() is None
     assert here._replace(boot="other", machine="").is_alive() is None
     assert here._replace(machine="other").is_alive() is None
-    monkeypatch.setattr(directory, "_machine", lambda: "")
+    monkeypatch.setattr(lease, "_machine", lambda: "")
     assert here._replace(boot="other", machine="").is_alive() is None
     assert here._replace(pid=1 << 22, machine="").is_alive() is False
     # The first container of another machine that is like this one.
-    monkeypatch.setattr(directory, "_namespace", lambda: "pid:[4026532206]")
+    monkeypatch.setattr(lease, "_namespace", lambda: "pid:[4026532206]")
     assert here._replace(boot="other", namespace="pid:[4026532206]").is_alive() is None
 
 
 def test_a_number_of_another_namespace_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ME.namespace == directory._namespace() != ""
+    assert ME.namespace == lease._namespace() != ""
     assert ME._replace(namespace="pid:[1]").is_alive() is None
     assert ME._replace(namespace="pid:[1]", pid=1 << 22).is_alive() is None
-    monkeypatch.setattr(directory, "_namespace", lambda: "")
+    monkeypatch.setattr(lease, "_namespace", lambda: "")
     assert ME.is_alive() is None and ME._replace(pid=1 << 22).is_alive() is None
     assert Runner.of(os.getpid()).is_alive() is True
 
@@ -484,7 +492,7 @@ def test_a_lease_of_an_earlier_release_is_read_and_tells_only_that_a_run_goes_on
     held = Runner.of(other.pid)._asdict()
     del held["namespace"]
     lock = pathlib.Path(store.directory, ".lock")
-    lock.write_text(json.dumps({"runner": held, "since": int(time.time()) - 2 * directory.LEASE_SECONDS}))
+    lock.write_text(json.dumps({"runner": held, "since": int(time.time()) - 2 * lease.LEASE_SECONDS}))
     with pytest.raises(IpsecError, match=r"another run \(process [0-9]+\) has used this keystore"), store.lock(ME):
         pass
     end(other)
@@ -498,7 +506,7 @@ def test_a_lease_of_an_earlier_release_is_read_and_tells_only_that_a_run_goes_on
 def test_a_process_that_proc_hides_is_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     other = sleeper()
     runner = Runner.of(other.pid)
-    monkeypatch.setattr(directory, "_start_of", lambda pid: "")
+    monkeypatch.setattr(lease, "_start_of", lambda pid: "")
     assert runner.is_alive() is None
     end(other)
     assert runner.is_alive() is False
@@ -506,7 +514,7 @@ def test_a_process_that_proc_hides_is_not_taken_for_dead(monkeypatch: pytest.Mon
 
 SEEN = """
 import sys
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Runner
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Runner
 print(Runner("{0.node}", "{0.boot}", {0.pid}, "{0.started}", "{0.machine}", "{0.namespace}").is_alive())
 """
 
@@ -530,6 +538,6 @@ def test_two_containers_that_are_named_alike_do_not_take_each_other_for_dead(opt
 
 
 def test_the_lock_does_not_tell_the_machine_id(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "_first_line", lambda path: "3d1219c7" * 4 if path == "/etc/machine-id" else "")
+    monkeypatch.setattr(lease, "_first_line", lambda path: "3d1219c7" * 4 if path == "/etc/machine-id" else "")
     found = Runner.of(os.getpid()).machine
     assert len(found) == 16 and "3d1219c7" not in found

@@ -14,8 +14,10 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import pack_address
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import KEPT, MADE, RESUMED, Record, Taken
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, generations, records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import KEPT, MADE, RESUMED
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import Taken
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import Record
 
 MESH = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
 
@@ -25,25 +27,25 @@ def connection(**fields: t.Any) -> Connection:
 
 
 def made(record: Record | None = None, **fields: t.Any) -> Record:
-    return records.make(discarded(record or Record("mesh")), connection(**fields), Taken(), set(), "me@here")
+    return changes.make(discarded(record or Record("mesh")), connection(**fields), Taken(), set(), "me@here")
 
 
 def promoted(record: Record) -> Record:
-    return records.promote(record, {}, "me@here")
+    return changes.promote(record, {}, "me@here")
 
 
 def discarded(record: Record) -> Record:
-    return records.discard(record, {}, "me@here")
+    return changes.discard(record, {}, "me@here")
 
 
 def verify(record: Record) -> None:
-    records.verify({record.connection: record}, lambda name: f"{name}.yml", {})
+    generations.verify({record.connection: record}, lambda name: f"{name}.yml", {})
 
 
 def sas(record: Record, which: str = "next") -> tuple[model.SecurityAssociation, ...]:
     generation = record.pick(which)
     assert generation is not None
-    return records.parse_sas(generation.sas, "test")
+    return generations.parse_sas(generation.sas, "test")
 
 
 def test_every_direction_and_association_has_its_own_spi_and_keys() -> None:
@@ -58,8 +60,8 @@ def test_every_direction_and_association_has_its_own_spi_and_keys() -> None:
 def test_a_generation_goes_round() -> None:
     first = made()
     assert (first.phase, first.last, first.current, first.previous) == ("prepared", 1, None, None)
-    assert records.start(first).phase == "switching"
-    second = records.make(promoted(records.start(first)), connection(), Taken(), set())
+    assert changes.start(first).phase == "switching"
+    second = changes.make(promoted(changes.start(first)), connection(), Taken(), set())
     assert (
         (second.phase, second.last) == ("prepared", 2) and second.current is not None and second.current.generation == 1
     )
@@ -70,7 +72,7 @@ def test_a_generation_goes_round() -> None:
     assert [(row.generation, row.reason, len(row.fingerprints), len(row.spis)) for row in third.retired] == [
         (1, "replaced", 12, 6)
     ]
-    assert promoted(third) == third == records.start(third) == discarded(third)
+    assert promoted(third) == third == changes.start(third) == discarded(third)
 
 
 def test_a_discarded_generation_is_retired_and_its_number_is_not_given_again() -> None:
@@ -83,24 +85,24 @@ def test_a_discarded_generation_is_retired_and_its_number_is_not_given_again() -
 def test_who_left_a_connection_is_known_until_it_comes_back_or_is_forgotten() -> None:
     two, other = ({host: MESH[host] for host in hosts} for hosts in ("ab", "ac"))
     record = promoted(made())
-    assert records.departed(record) == {}
+    assert changes.departed(record) == {}
     leaving = made(record, endpoints=two)
-    assert records.departed(leaving) == {"c": MESH["c"]} and not leaving.departed
-    assert records.departed(discarded(leaving)) == {}
+    assert changes.departed(leaving) == {"c": MESH["c"]} and not leaving.departed
+    assert changes.departed(discarded(leaving)) == {}
     left = promoted(leaving)
-    assert left.departed == records.departed(left) == {"c": MESH["c"]}
+    assert left.departed == changes.departed(left) == {"c": MESH["c"]}
     assert records.load(records.dump(left), "mesh", "") == left
     # Keys change, and another leaves while the first comes back.
     again = promoted(made(left, endpoints=two))
     assert again.departed == left.departed
     assert (
-        records.departed(made(again, endpoints=other))
+        changes.departed(made(again, endpoints=other))
         == {"b": MESH["b"]}
         == promoted(made(again, endpoints=other)).departed
     )
-    assert records.departed(promoted(made(again))) == {}
-    assert records.erase(again).departed == records.end(again, {}, "").departed == {}
-    assert records.departed(records.end(again, {}, "")) == {}
+    assert changes.departed(promoted(made(again))) == {}
+    assert changes.erase(again).departed == changes.end(again, {}, "").departed == {}
+    assert changes.departed(changes.end(again, {}, "")) == {}
 
 
 def test_a_file_of_before_hosts_were_remembered_is_read() -> None:
@@ -116,7 +118,7 @@ def test_a_file_of_before_hosts_were_remembered_is_read() -> None:
         (made(), {}, False, RESUMED),
         (made(), {}, True, RESUMED),
         (made(), {"reqid": 9}, False, MADE),
-        (records.start(made()), {}, True, RESUMED),
+        (changes.start(made()), {}, True, RESUMED),
         (promoted(made()), {}, False, KEPT),
         (promoted(made()), {}, True, MADE),
         (promoted(made()), {"reqid": 9}, False, MADE),
@@ -125,30 +127,30 @@ def test_a_file_of_before_hosts_were_remembered_is_read() -> None:
     ],
 )
 def test_what_preparing_does(before: Record, fields: dict[str, t.Any], new_keys: bool, outcome: str) -> None:
-    assert records.decide(before, connection(**fields), new_keys) == outcome
+    assert changes.decide(before, connection(**fields), new_keys) == outcome
 
 
 def test_a_counter_mode_generation_that_hosts_may_have_loaded_is_not_taken_up_again() -> None:
     gcm: dict[str, t.Any] = {"associations": [{"encryption_algorithm": "aes-gcm"}]}
-    assert records.decide(made(**gcm), connection(**gcm), False) == RESUMED
-    assert records.decide(records.start(made(**gcm)), connection(**gcm), False) == MADE
+    assert changes.decide(made(**gcm), connection(**gcm), False) == RESUMED
+    assert changes.decide(changes.start(made(**gcm)), connection(**gcm), False) == MADE
 
 
 def test_spis_are_unique_for_a_destination_and_never_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter([0, 0, 5, 7, 9])
-    monkeypatch.setattr(records.secrets, "randbelow", lambda limit: next(drawn))
+    monkeypatch.setattr(changes.secrets, "randbelow", lambda limit: next(drawn))
     destination, other = pack_address("192.0.2.1"), pack_address("192.0.2.2")
     taken = Taken([(other, 256 + 5)], [256 + 7])
-    assert records.draw_spi([destination], taken) == 256
+    assert changes.draw_spi([destination], taken) == 256
     # Taken towards this destination; then free here though taken towards the other; then reported by a host.
-    assert records.draw_spi([destination], taken) == 256 + 5
-    assert records.draw_spi([destination], taken) == 256 + 9
+    assert changes.draw_spi([destination], taken) == 256 + 5
+    assert changes.draw_spi([destination], taken) == 256 + 9
 
 
 def test_spis_of_every_generation_are_known() -> None:
     record = made(promoted(made(promoted(made()))))
     assert record.current is not None and record.next is not None and record.previous is not None
-    taken = records.taken_by([record], {}, [7])
+    taken = generations.taken_by([record], {}, [7])
     for sa in (*sas(record, "current"), *sas(record), *sas(record, "previous")):
         assert sa.spi in taken.towards(sa.destination) and not taken.take([sa.destination], sa.spi)
     assert 7 in taken.reported and not taken.take([b"anybody"], 7)
@@ -164,7 +166,7 @@ def test_a_retired_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
         "generate",
         lambda algorithm, bits=None: drawn.pop() if drawn and algorithm == row else genuine(algorithm, bits),
     )
-    found = list(records.draw_sas(connection(), Taken(), {keys.fingerprint(row, gone)}))
+    found = list(changes.draw_sas(connection(), Taken(), {keys.fingerprint(row, gone)}))
     assert not drawn and gone not in {sa.encryption_key for sa in found}
 
 
@@ -187,7 +189,7 @@ def test_short_keys_are_told_apart_and_known_when_they_are_retired(monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "record", [made(), records.start(made()), promoted(made()), made(promoted(made())), discarded(made())]
+    "record", [made(), changes.start(made()), promoted(made()), made(promoted(made())), discarded(made())]
 )
 def test_records_survive_their_file(record: Record) -> None:
     text = records.dump(record)
@@ -241,18 +243,18 @@ def test_a_retired_key_in_use_is_refused() -> None:
         verify(records.load(records.dump(turned_back), "mesh", "mesh.yml"))
     assert turned_back.current is not None
     with pytest.raises(IpsecError, match="generation 1 of connection mesh holds a key that was retired"):
-        records.verify_own(turned_back, turned_back.current, sas(turned_back, "current")[:1], "mesh.yml", {})
+        generations.verify_own(turned_back, turned_back.current, sas(turned_back, "current")[:1], "mesh.yml", {})
 
 
 def test_a_host_gets_only_its_own_sas() -> None:
     generation = made().next
     assert generation is not None
     address = pack_address(MESH["b"])
-    found = records.sas_of(generation, "mesh", {}, "b")
-    assert len(found) == 4 and set(found) < set(records.sas_of(generation, "mesh", {}))
+    found = generations.sas_of(generation, "mesh", {}, "b")
+    assert len(found) == 4 and set(found) < set(generations.sas_of(generation, "mesh", {}))
     assert all(address in (sa.source, sa.destination) for sa in found)
     with pytest.raises(IpsecError, match="d: the host is no endpoint of generation 1. Endpoints are: a, b, c."):
-        records.sas_of(generation, "mesh", {}, "d")
+        generations.sas_of(generation, "mesh", {}, "d")
 
 
 def test_no_generation_shows_its_keys() -> None:
@@ -276,12 +278,12 @@ def test_no_generation_shows_its_keys() -> None:
 )
 def test_sas_that_no_new_ones_take_the_place_of(fields: dict[str, t.Any], behind: bool) -> None:
     current = promoted(made())
-    assert records.left_behind(made(current, **fields)) == (frozenset(MESH) if behind else frozenset())
-    assert not records.left_behind(current) and not records.left_behind(made())
-    switching = records.start(made(current))
+    assert changes.left_behind(made(current, **fields)) == (frozenset(MESH) if behind else frozenset())
+    assert not changes.left_behind(current) and not changes.left_behind(made())
+    switching = changes.start(made(current))
     for record in (current, made(current), switching):
         if behind and record is switching:
             with pytest.raises(IpsecError, match="hosts may already use generation 2 of connection mesh"):
-                records.check_change(record, connection(**fields), "place")
+                changes.check_change(record, connection(**fields), "place")
         else:
-            records.check_change(record, connection(**fields), "place")
+            changes.check_change(record, connection(**fields), "place")

@@ -1,0 +1,246 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a record changes: from one phase to the next, and from one generation to another. Pure, but for
+the random numbers of new keys and SPIs, and the clock.
+"""
+
+from __future__ import annotations
+
+import secrets
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import Algorithm
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SPI_MAX, SPI_MIN, SecurityAssociation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+
+from .._connections.flows import draw_keys, make_sa
+from .._connections.model import Connection
+from .derivation import SALT_BYTES, Derivation
+from .generations import Roots, Taken, fingerprints_of, prints_of, sas_of
+from .records import (
+    DERIVED,
+    DISCARDED,
+    NEWEST,
+    PREPARED,
+    RANDOM,
+    REPLACED,
+    RETIRED,
+    STEADY,
+    SWITCHING,
+    Generation,
+    Record,
+    Retired,
+    now,
+)
+
+MADE = "made"
+RESUMED = "resumed"
+KEPT = "kept"
+
+# The settings that say between which addresses a generation's SAs are, and whose they are.
+_REACH = ("endpoints", "reqid", "mark", "if_id", "hubs", "multicast", "unicast")
+
+
+def decide(record: Record, connection: Connection, new_keys: bool, store: str = RANDOM, root: str = "") -> str:
+    """What preparing does: "resumed" a next generation that a broken run left, "kept" the current
+    one, or "made" another.
+
+    A next generation is taken up again only for the settings it was made for; a counter-mode one
+    not after hosts may have loaded it, since a key loaded twice repeats nonces. One of the other
+    kind of ``store`` is finished if hosts may have it. ``root`` is the root secret that is wanted,
+    empty for any."""
+    settings = connection.settings()
+    loaded = connection.counter_mode and record.phase == SWITCHING
+    if record.next is not None:
+        return (
+            RESUMED
+            if record.next.settings == settings
+            and not loaded
+            and (record.phase == SWITCHING or record.next.store == store)
+            else MADE
+        )
+    if (
+        record.current is not None
+        and record.current.settings == settings
+        and record.current.store == store
+        and root in ("", record.current.root)
+    ):
+        return MADE if new_keys else KEPT
+    return MADE
+
+
+def check_change(record: Record, connection: Connection, place: str) -> None:
+    """Refuse to give up a next generation that hosts may use and that another one would not replace
+    on them: nothing would ever remove it there.
+    """
+    if (
+        record.phase == SWITCHING
+        and record.next is not None
+        and not _same_reach(record.next.settings, connection.settings())
+    ):
+        raise InputError(
+            f"hosts may already use generation {record.next.generation} of connection {record.connection}, made for"
+            " other endpoints, reqid, mark or if_id",
+            place,
+            "Put those back and run again, which finishes it, and change them then; "
+            "or give it up with ipsec_keystore, state discarded and force, when you know that no host has it.",
+        )
+
+
+def left_behind(record: Record) -> frozenset[str]:
+    """The endpoints with SAs of the current generation that the next one's do not take the place
+    of: between other addresses, or of another owner.
+    """
+    if record.current is None or record.next is None or _same_reach(record.current.settings, record.next.settings):
+        return frozenset()
+    return frozenset(record.current.endpoints)
+
+
+def departed(record: Record) -> dict[str, str]:
+    """Hosts with their addresses that had keys of the connection and are no longer endpoints of its newest generation.
+
+    What they hold was never removed there.
+    """
+    newest = record.pick(NEWEST)
+    if newest is None:
+        return {}
+    known = {**record.departed, **(record.current.endpoints if record.current is not None else {})}
+    return {host: address for host, address in known.items() if host not in newest.endpoints}
+
+
+def _same_reach(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
+    return all(one.get(name) == other.get(name) for name in _REACH)
+
+
+def has_abandoned(record: Record) -> bool:
+    """Whether hosts may still hold a generation newer than the current one that was discarded."""
+    current = record.current.generation if record.current is not None else 0
+    return any(row.reason == DISCARDED and row.generation > current for row in record.retired)
+
+
+def make(
+    record: Record,
+    connection: Connection,
+    taken: Taken,
+    retired: t.AbstractSet[str],
+    by: str = "",
+    root: tuple[str, bytes] | None = None,
+) -> Record:
+    """The record with a new next generation; a next one that was there must have been discarded.
+
+    ``retired`` are fingerprints of keys that must not be drawn. Derived from ``root`` (its
+    fingerprint and the secret), random where there is none."""
+    number, when = record.last + 1, now()
+    gone = retired | record.retired_fingerprints()
+    made = Generation(number, when, by, connection.settings())
+    if root is None:
+        text = language.render(
+            draw_sas(connection, taken, gone), comment=f"connection {connection.name}, generation {number}"
+        )
+        made = made._replace(sas=text)
+    else:
+        while True:
+            salt = secrets.token_bytes(SALT_BYTES)
+            derivation = Derivation(root[1], salt, connection, number)
+            if derivation.fingerprint() not in gone:
+                break
+        derivation.place(taken.towards, taken.reported)
+        taken.add(derivation)
+        made = made._replace(store=DERIVED, root=root[0], salt=salt.hex(), moved=derivation.moved)
+    return record._replace(phase=PREPARED, since=when, by=by, last=number, next=made)
+
+
+def draw_sas(connection: Connection, taken: Taken, retired: t.AbstractSet[str]) -> t.Iterator[SecurityAssociation]:
+    """New SAs for every flow and association; SPIs unique for each destination, keys never used before."""
+
+    def draw_key(row: Algorithm, bits: int) -> bytes:
+        while True:
+            key = keys.generate(row, bits)
+            if keys.full_fingerprint(row, key) not in retired:
+                return key
+
+    for source, destinations in connection.flows():
+        for row in connection.associations:
+            spi = draw_spi(destinations, taken)
+            encryption_key, authentication_key = draw_keys(row, draw_key)
+            for destination in destinations:
+                yield make_sa(connection, row, source, destination, spi, encryption_key, authentication_key)
+
+
+def draw_spi(destinations: t.Sequence[bytes], taken: Taken) -> int:
+    """An SPI that nothing uses towards the destinations, from 256 on (RFC 4303 section 2.1)."""
+    while True:
+        spi = SPI_MIN + secrets.randbelow(SPI_MAX - SPI_MIN + 1)
+        if taken.take(destinations, spi):
+            return spi
+
+
+def start(record: Record, by: str = "") -> Record:
+    """From here on hosts may use the next generation."""
+    return record._replace(phase=SWITCHING, since=now(), by=by) if record.phase == PREPARED else record
+
+
+def promote(record: Record, roots: Roots, by: str = "") -> Record:
+    """Next becomes current, current becomes previous and is retired. Unchanged where there is no next generation."""
+    if record.next is None:
+        return record
+    when = now()
+    retired = (
+        *record.retired,
+        *([_retire(record.current, record.connection, roots, by, REPLACED)] if record.current is not None else ()),
+    )
+    current = record.next._replace(promoted=when, promoted_by=by)
+    return record._replace(
+        phase=STEADY,
+        since=when,
+        by=by,
+        current=current,
+        next=None,
+        previous=record.current,
+        retired=retired,
+        departed=departed(record),
+    )
+
+
+def discard(record: Record, roots: Roots, by: str = "") -> Record:
+    """Without its next generation, whose keys are retired. Unchanged where there is none."""
+    if record.next is None:
+        return record
+    return record._replace(
+        phase=STEADY,
+        since=now(),
+        by=by,
+        next=None,
+        retired=(*record.retired, _retire(record.next, record.connection, roots, by, DISCARDED)),
+    )
+
+
+def erase(record: Record) -> Record:
+    """Without the keys of the previous generation, which were retired when it was replaced, and without hosts
+    that left.
+
+    Unchanged if there are none.
+    """
+    return record._replace(previous=None, departed={})
+
+
+def end(record: Record, roots: Roots, by: str = "") -> Record:
+    """Without any key: the connection is no more. What was retired stays known."""
+    left = [found for found in (record.current, record.next) if found is not None]
+    if not left:
+        return erase(record)
+    retired = (*record.retired, *(_retire(found, record.connection, roots, by, RETIRED) for found in left))
+    return record._replace(
+        phase=STEADY, since=now(), by=by, current=None, next=None, previous=None, retired=retired, departed={}
+    )
+
+
+def _retire(generation: Generation, connection: str, roots: Roots, by: str, reason: str) -> Retired:
+    # The SPIs of a derived generation are not remembered; each new one has others by its salt.
+    sas = sas_of(generation, connection, roots) if generation.store == RANDOM else []
+    prints = prints_of(sas) if sas else fingerprints_of(generation, connection, roots)
+    spis = tuple(dict.fromkeys(sa.spi for sa in sas))
+    return Retired(generation.generation, generation.created, generation.created_by, now(), by, reason, prints, spis)

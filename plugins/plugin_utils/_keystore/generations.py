@@ -1,0 +1,198 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The SAs, keys and SPIs of generations, and the checks that no key comes back. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+
+from .._connections.model import connection_of
+from .derivation import Derivation
+from .records import DERIVED, Generation, KeystoreError, Record
+
+# Root secrets by their fingerprints.
+Roots = t.Mapping[str, bytes]
+
+
+class Taken:
+    """SPIs that must not be drawn.
+
+    ``known`` are (destination, SPI) of SAs that are kept, ``reported`` SPIs that hosts have in use
+    or that were retired, towards whatever destination, ``derived`` the generations whose SPIs are
+    not kept anywhere."""
+
+    def __init__(
+        self,
+        known: t.Iterable[tuple[bytes, int]] = (),
+        reported: t.Iterable[int] = (),
+        derived: t.Iterable[Derivation] = (),
+    ) -> None:
+        self._known: dict[bytes, set[int]] = {}
+        self.reported = frozenset(reported)
+        self._derived = list(derived)
+        self._complete: set[bytes] = set()
+        for destination, spi in known:
+            self._known.setdefault(destination, set()).add(spi)
+
+    def add(self, derivation: Derivation) -> None:
+        self._derived.append(derivation)
+        self._complete.clear()
+
+    def take(self, destinations: t.Sequence[bytes], spi: int) -> bool:
+        """Claim the SPI towards all of them; False where it is taken towards one."""
+        if spi in self.reported or any(spi in self._all_towards(destination) for destination in destinations):
+            return False
+        for destination in destinations:
+            self._known[destination].add(spi)
+        return True
+
+    def towards(self, destination: bytes) -> t.AbstractSet[int]:
+        """What is kept or derived towards an address; nothing of it stays in memory."""
+        return set(self._known.get(destination, ())).union(*(row.spis_towards(destination) for row in self._derived))
+
+    def _all_towards(self, destination: bytes) -> set[int]:
+        found = self._known.setdefault(destination, set())
+        if destination not in self._complete:
+            found.update(*(row.spis_towards(destination) for row in self._derived))
+            self._complete.add(destination)
+        return found
+
+
+def parse_sas(text: str, name: str) -> tuple[SecurityAssociation, ...]:
+    """The SAs of a generation. Counter modes were allowed or refused when they were made."""
+    return tuple(language.parse(text, name=name, allow_static_counter_mode=True).sas)
+
+
+def derivation_of(generation: Generation, connection: str, roots: Roots) -> Derivation:
+    """How a derived generation makes its SAs."""
+    root = roots.get(generation.root)
+    if root is None:
+        raise KeystoreError(
+            f"generation {generation.generation} of connection {connection} comes from the root secret"
+            f" {generation.root}, which the keystore does not have",
+            "_root.yml",
+            "Restore that file from version control.",
+        )
+    return Derivation(
+        root,
+        bytes.fromhex(generation.salt),
+        connection_of(connection, generation.settings),
+        generation.generation,
+        generation.moved,
+    )
+
+
+def sas_of(generation: Generation, connection: str, roots: Roots, host: str = "") -> list[SecurityAssociation]:
+    """The SAs of a generation, those of one endpoint where ``host`` is given. Raises InputError where it is none.
+
+    Reads no more of the keys of others than it must.
+    """
+    if host and host not in generation.endpoints:
+        raise InputError(
+            f"the host is no endpoint of generation {generation.generation}",
+            host,
+            f"Endpoints are: {', '.join(generation.endpoints)}.",
+        )
+    if generation.store == DERIVED:
+        return list(derivation_of(generation, connection, roots).sas(host))
+    text = generation.sas
+    if host:
+        shared = (
+            [end for dummy, ends in connection_of(connection, generation.settings).flows(host) for end in ends]
+            if "multicast" in generation.settings
+            else []
+        )
+        marks = [f" dst {model.format_address(end)} " for end in shared] or [
+            f" {side} {generation.endpoints[host]} " for side in ("src", "dst")
+        ]
+        lines = text.replace("\\\n", "").splitlines()
+        text = "".join(f"{line}\n" for line in lines if any(mark in line for mark in marks))
+    return list(parse_sas(text, f"connection {connection}, generation {generation.generation}"))
+
+
+def fingerprints_of(generation: Generation, connection: str, roots: Roots) -> tuple[str, ...]:
+    """The fingerprints of all keys of a generation; of a derived one that of the secret from which they all come."""
+    if generation.store == DERIVED:
+        return (derivation_of(generation, connection, roots).fingerprint(),)
+    return prints_of(sas_of(generation, connection, roots))
+
+
+def prints_of(sas: t.Iterable[SecurityAssociation]) -> tuple[str, ...]:
+    """The fingerprints of all keys of SAs, short ones too, each once: a group shares its keys."""
+    return tuple(
+        dict.fromkeys(value for sa in sas for value in model.fingerprints(sa, keys.full_fingerprint).values() if value)
+    )
+
+
+def verify(
+    records: t.Mapping[str, Record],
+    place: t.Callable[[str], str],
+    roots: Roots,
+    remembered: t.Mapping[str, str] | None = None,
+) -> None:
+    """Refuse records of which one has current or next keys that were retired, in whatever
+    connection, or that another one has too.
+
+    An old copy was mixed in, a file was copied, or somebody edited it. ``remembered`` are
+    fingerprints of keys that stand alone, with their names."""
+    gone = {
+        fingerprint: name
+        for name, record in records.items()
+        for row in record.retired
+        for fingerprint in row.fingerprints
+    }
+    seen: dict[str, str] = {}
+    for name, record in records.items():
+        for generation in (record.current, record.next):
+            for fingerprint in fingerprints_of(generation, name, roots) if generation is not None else ():
+                if fingerprint in gone:
+                    _refuse(generation, name, f"a key that was retired in connection {gone[fingerprint]}", place(name))
+                if remembered and fingerprint in remembered:
+                    _refuse(generation, name, f"the key that is remembered as {remembered[fingerprint]}", place(name))
+                if fingerprint in seen:
+                    _refuse(generation, name, f"a key that connection {seen[fingerprint]} has too", place(name))
+                seen[fingerprint] = name
+
+
+def verify_own(
+    record: Record, generation: Generation, sas: t.Sequence[SecurityAssociation], place: str, roots: Roots
+) -> None:
+    """The same for some SAs of one record, in time that grows with them; a previous generation is
+    retired by its nature.
+    """
+    if generation not in (record.current, record.next):
+        return
+    found = fingerprints_of(generation, record.connection, roots) if generation.store == DERIVED else prints_of(sas)
+    if not record.retired_fingerprints().isdisjoint(found):
+        _refuse(generation, record.connection, "a key that was retired", place)
+
+
+def _refuse(generation: Generation | None, connection: str, what: str, place: str) -> t.NoReturn:
+    number = generation.generation if generation is not None else 0
+    raise KeystoreError(
+        f"generation {number} of connection {connection} holds {what}",
+        place,
+        "Restore this file from version control as the last run left it, or move it away and rotate with"
+        " rotate_new_keys.",
+    )
+
+
+def taken_by(records: t.Iterable[Record], roots: Roots, reported: t.Iterable[int] = ()) -> Taken:
+    """All SPIs that records know, and what hosts reported."""
+    rows = list(records)
+    known: list[tuple[bytes, int]] = []
+    derived: list[Derivation] = []
+    for record in rows:
+        for generation in record.generations():
+            if generation.store == DERIVED:
+                derived.append(derivation_of(generation, record.connection, roots))
+            else:
+                known.extend((sa.destination, sa.spi) for sa in sas_of(generation, record.connection, roots))
+    return Taken(known, itertools.chain(reported, *(record.retired_spis() for record in rows)), derived)
