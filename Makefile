@@ -4,21 +4,22 @@
 
 TIER ?= all
 SECONDS ?= 600
-# Labs that still run, started here or in the synced copy
+# Labs still running, started here or in the synced copy
 LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_collections/ipsec/manual/build/lab/*)
 
 .PHONY: help demo test bench fuzz docs docs-command docs-returns release clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
-	@echo 'make test    every gate; or a part with TIER=: quick (five minutes: lint, unit, docs), static, pythons, kernel, lab, e2e, leak, liar, molecule, ...'
-	@echo 'make bench   what it costs, as ratios to what the kernel itself takes, into build/bench.json'
-	@echo 'make fuzz    broken input for the language, guided by coverage; SECONDS=600'
+	@echo 'make test    every gate; or some with TIER=: quick (five minutes: lint, unit, docs),'
+	@echo '             static, pythons, kernel, lab, e2e, leak, liar, molecule, ...'
+	@echo 'make bench   its cost, relative to the cost of the kernel itself, into build/bench.json'
+	@echo 'make fuzz    coverage-guided broken input for the language; SECONDS=600'
 	@echo 'make docs    the docs site, into build/docs/html'
 	@echo 'make docs-command  docs/ipseckey.* and the page of the command, from its tables'
-	@echo 'make docs-returns  the RETURN blocks of modules, from the table of answers that the gate goes by'
+	@echo 'make docs-returns  the RETURN blocks of modules, from the table that validates answers'
 	@echo 'make release the artifact, its bill of materials and the manifest to sign, into build/release'
-	@echo 'make clean   remove what these made: build/ and .venv*/'
-	@echo 'What is missing is installed first by root, and named to everybody else.'
+	@echo 'make clean   remove all results: build/ and .venv*/'
+	@echo 'Missing packages are installed first if you are root, otherwise they are listed.'
 
 demo:
 	@tests/setup lab && tests/run exec demo/demo "$(CURDIR)/build/demo"

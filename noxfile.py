@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The sessions of `make test`. antsibull-nox.toml has those that collections have in common.
+"""The sessions of `make test`. antsibull-nox.toml has those common to all collections.
 
 `tests/run` runs them in a folder whose path is the collection's name, with the tools of .venv in PATH.
 """
@@ -25,21 +25,14 @@ nox.options.reuse_venv = "yes"
 HERE = pathlib.Path.cwd()
 COLLECTIONS = HERE.parents[2]
 REPORTS, COVERAGE = HERE / "build" / "test", HERE / "build" / "coverage"
-PYTHONS = (
-    "3.8",
-    "3.9",
-    "3.10",
-    "3.11",
-    "3.12",
-    "3.13",
-    "3.14",
-)  # what a host may run under the ansible-cores that we claim
-LEAST = 95  # of 100 branches of the core, and of 100 lines and branches
+# Supported by hosts of the ansible-cores that we support.
+PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+LEAST = 95  # percent of the core's branches, and of its lines and branches
 CORE = ("tests/unit/plugins/module_utils/_core", "tests/conformance")
 INSTALLED = ("meta/", "playbooks/", "plugins/", "roles/")
-# Older ansible-cores that we claim, and the Pythons that each runs on.
+# Older supported ansible-cores, and the Pythons that each runs on.
 OLDER = {"floor": ">=3.11,<3.14", "middle": ">=3.12,<3.15"}
-# Suites without -n 2 start labs or containers of their own, or little at all.
+# Suites without -n 2 start their own labs or containers, or are short.
 SUITES = {
     "artifact": ("tests/artifact",),
     "controller": ("-n", "2", "tests/controller"),
@@ -54,7 +47,8 @@ SUITES = {
     "molecule": ("tests/molecule",),
 }
 KERNELS = {"kernel-newest": "uml", "kernel-6.12": "uml-6.12", "kernel-6.1": "uml-6.1"}
-# Tests of programs: most of the time, and the same on every kernel that the core works on.
+# Tests of programs take most of the time, and give the same result on every kernel that the core
+# supports.
 NEWEST_ONLY = ("test_command.py", "test_modules.py", "test_modules_pfkey.py", "test_solaris.py")
 SCHEMAS = {
     "dependabot": ".github/dependabot.yml",
@@ -62,11 +56,11 @@ SCHEMAS = {
     "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
     "github-workflows": ".github/workflows/*.yml",
 }
-# ansible-test seeds the environment of each sanity test with a get-pip script that it downloads from a host of its own,
-# unless this name is in its cache. Python carries a pip: no download is needed.
+# ansible-test downloads a get-pip script for each sanity test's environment, unless its cache has
+# this name. Python bundles pip, so no download is needed.
 GET_PIP = """\
 import ensurepip, os, subprocess, sys
-# Taken before ensurepip, which sets PIP_CONFIG_FILE to null.
+# Copied before ensurepip sets PIP_CONFIG_FILE to null.
 env = {k: v for k, v in os.environ.items() if k != "GET_PIP"}
 ensurepip.bootstrap(upgrade=True)
 args = [a for a in sys.argv[1:] if not a.startswith("--no-")]
@@ -75,7 +69,7 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "-q", "-U", *a
 
 
 def pytest(session: nox.Session, *arguments: str, python: tuple[str, ...] = ("python",), **env: str) -> None:
-    """Run tests; tests/session reads the report. Interrupted, pytest takes down the labs that it started."""
+    """Run tests; tests/session reads the report. If interrupted, pytest stops the labs that it started."""
     report = f"--junitxml={REPORTS / session.name}.xml"
     session.run(
         *python, "-m", "pytest", report, *arguments, env=env, external=True, interrupt_timeout=30, terminate_timeout=10
@@ -83,58 +77,42 @@ def pytest(session: nox.Session, *arguments: str, python: tuple[str, ...] = ("py
 
 
 def environment(session: nox.Session, name: str, python: str) -> pathlib.Path:
-    """The programs of an environment that sessions share; uv locks it, and looks at the hash of
-    everything that it installs.
+    """The bin folder of an environment shared by sessions; uv locks it, and verifies the hash of
+    everything it installs.
     """
     folder = HERE / ".nox" / name
     found = str(
         session.run("uv", "python", "find", "--system", python, external=True, silent=True, success_codes=(0, 2))
     ).strip()
     if not pathlib.Path(found).is_file():
-        session.skip(f"no Python {python} is here")
+        session.skip(f"Python {python} is not installed")
     session.run("uv", "venv", "-q", "--allow-existing", "--python", found, str(folder), external=True)
-    session.run(
-        "uv",
-        "pip",
-        "sync",
-        "-q",
-        "--python",
-        str(folder),
-        "--require-hashes",
-        f"tests/requirements/{name}.txt",
-        external=True,
-    )
+    pins = ("--require-hashes", f"tests/requirements/{name}.txt")
+    session.run("uv", "pip", "sync", "-q", "--python", str(folder), *pins, external=True)
     return folder / "bin"
 
 
 def measured(session: nox.Session, *arguments: str, inside: tuple[str, ...] = ("env",)) -> None:
-    """The same, and what they run of the core is in build/coverage."""
+    """Run tests and record the coverage of the core in build/coverage."""
     COVERAGE.mkdir(parents=True, exist_ok=True)
     for old in COVERAGE.glob(f"{session.name}*"):
         old.unlink()
-    pytest(
-        session,
-        "--cov",
-        "--cov-report=",
-        *arguments,
-        python=(*inside, f"COVERAGE_FILE={COVERAGE / session.name}", "python"),
-    )
+    python = (*inside, f"COVERAGE_FILE={COVERAGE / session.name}", "python")
+    pytest(session, "--cov", "--cov-report=", *arguments, python=python)
 
 
 @nox.session(python=False)
 def unit(session: nox.Session) -> None:
-    """What needs neither root nor a kernel, and the cases of conformance."""
+    """Tests that need neither root nor a kernel, and the conformance cases."""
     measured(session, "-n", "2", *(session.posargs or ("tests/unit", "tests/conformance")))
 
 
 @nox.session(python=PYTHONS)
 def pythons(session: nox.Session) -> None:
-    """What goes to a host, on each Python that it may run, with what the oldest ansible-core brings
-    there; the core on the oldest, too.
-    """
+    """Host code on each supported Python, with the oldest ansible-core; on the oldest Python also the core's tests."""
     session.install("--require-hashes", "-r", "tests/requirements/core.txt")
     (package,) = environment(session, "floor", OLDER["floor"]).parent.glob("lib/python3.*/site-packages/ansible")
-    alone = pathlib.Path(session.create_tmp())  # the one package, without the controller's libraries
+    alone = pathlib.Path(session.create_tmp())  # only this package, without the controller's libraries
     if not (alone / "ansible").exists():
         (alone / "ansible").symlink_to(package)
     core = ("--hypothesis-profile", "pythons", *CORE) if session.python == PYTHONS[0] else ()
@@ -144,24 +122,22 @@ def pythons(session: nox.Session) -> None:
 
 @nox.session(name="pythons-i386", python=False)
 def pythons_i386(session: nox.Session) -> None:
-    """The core on a Python of 32 bits, whose C compiler lays structures out in another way;
-    Debian's pytest and hypothesis are with it.
-    """
+    """The core on a 32-bit Python, where C structures have another layout; pytest and hypothesis come from Debian."""
     python = pathlib.Path(os.environ["CHECKOUT"], "build", "i386", "usr", "bin", "python3-i386")
     if not python.exists():
-        session.skip("tests/setup said why there is no Python of 32 bits")
+        session.skip("tests/setup said why there is no 32-bit Python")
     pytest(session, "--hypothesis-profile", "pythons", *CORE, python=(str(python), "-B"))
 
 
 def suite(session: nox.Session) -> None:
-    """One folder of tests, or a part of it that has a lab of its own."""
+    """One folder of tests, or the part of it that needs its own lab."""
     pytest(session, *(session.posargs or SUITES[session.name]))
 
 
 def kernel(session: nox.Session) -> None:
-    """The core against a real kernel: the newest User-Mode Linux, that of Debian 13, that of Debian 12."""
+    """The core against a real kernel: the User-Mode Linux of Debian 12, Debian 13 or the newest."""
     if KERNELS[session.name] not in str(session.run("tests/lab/lab", "kernels", external=True, silent=True)):
-        session.skip(f"no kernel {KERNELS[session.name]} can be had here")
+        session.skip(f"kernel {KERNELS[session.name]} is not available")
     lab = ("tests/lab/lab", "exec", "--kernel", KERNELS[session.name], "--show", os.environ["VENV"])
     left_out = NEWEST_ONLY if session.name != "kernel-newest" else ()
     tests = session.posargs or ("tests/kernel", *(f"--ignore=tests/kernel/{name}" for name in left_out))
@@ -176,7 +152,7 @@ for name in KERNELS:
 
 @nox.session(python=False)
 def coverage(session: nox.Session) -> None:
-    """How much of the core the sessions unit and kernel-newest ran, together."""
+    """Coverage of the core by the sessions unit and kernel-newest together."""
     parts = [str(COVERAGE / name) for name in ("unit", "kernel-newest")]
     session.env["COVERAGE_FILE"] = str(COVERAGE / "all")
     session.run("coverage", "combine", "-q", "--keep", *parts)
@@ -185,28 +161,30 @@ def coverage(session: nox.Session) -> None:
     totals = json.loads((COVERAGE / "all.json").read_text(encoding="utf-8"))["totals"]
     branches = 100 * totals["covered_branches"] / totals["num_branches"]
     if branches < LEAST:
-        session.error(f"{branches:.1f} of 100 branches ran, {LEAST} are wanted.")
+        session.error(f"{branches:.1f} % of the branches ran, {LEAST} % are required.")
 
 
 for core in ("newest", *OLDER):
 
     @nox.session(name=f"sanity-{core}", python=False)
     def sanity(session: nox.Session, core: str = core) -> None:
-        """ansible-test's tests of what is installed, by the newest ansible-core on all Pythons, by
+        """ansible-test sanity for the installed files: the newest ansible-core on all Pythons,
         older ones on their own and on 3.8.
         """
         tools = pathlib.Path(os.environ["VENV"], "bin") if core == "newest" else environment(session, core, OLDER[core])
-        # Not the user's, and one for each ansible-core: two that make the same environment at once spoil it.
+        # Not the user's home, and one per ansible-core: two that create the same environment at
+        # once break it.
         home = HERE / "build" / "home" / core
         cache = home / ".ansible" / "test" / "cache"
         cache.mkdir(parents=True, exist_ok=True)
         for version in ("24_2", "25_2"):  # ansible-core 2.19, and 2.20 and 2.21
             (cache / f"get_pip_{version}.py").write_text(GET_PIP, encoding="utf-8")
-        for settings in (".config/pip", ".pip"):  # an index or a certificate of the user's
+        for settings in (".config/pip", ".pip"):  # the user's package index or certificate
             if (pathlib.Path.home() / settings).is_dir() and not (home / settings).exists():
                 (home / settings).parent.mkdir(parents=True, exist_ok=True)
                 (home / settings).symlink_to(pathlib.Path.home() / settings)
-        # Of other Pythons that of 3.8 only, and no shims of a version manager, which are there for all.
+        # Of the other Pythons only 3.8, and no shims of a version manager, which exist for all
+        # versions.
         folders = [pathlib.Path(path) for path in os.environ["PATH"].split(":")]
         kept = [
             path
@@ -216,80 +194,52 @@ for core in ("newest", *OLDER):
             or ((path / "python3.8").exists() and not (path / "python3.9").exists())
         ]
         found = ":".join(map(str, (tools, *kept)))
-        left_out = () if core == "newest" else ("--skip-test", "pylint")  # the slowest, and it finds the same
-        session.run(
-            str(tools / "ansible-test"),
-            "sanity",
-            "--color",
-            "no",
-            *left_out,
-            *INSTALLED,
-            env={"HOME": str(home), "PATH": found},
-            external=True,
-        )
+        left_out = () if core == "newest" else ("--skip-test", "pylint")  # the slowest, and it finds the same on each
+        command = (str(tools / "ansible-test"), "sanity", "--color", "no", *left_out, *INSTALLED)
+        session.run(*command, env={"HOME": str(home), "PATH": found}, external=True)
 
 
 for core in OLDER:
 
     @nox.session(name=f"liar-{core}", python=False)
     def liar(session: nox.Session, core: str = core) -> None:
-        """One lie of each kind, told to a controller with an older ansible-core."""
+        """One false answer of each kind, on a controller with an older ansible-core."""
         controller = environment(session, core, OLDER[core]) / "python"
         pytest(session, "-n", "2", "-m", "every_core", "tests/liar/test_liar.py", LIAR_CONTROLLER=str(controller))
 
 
 @nox.session(python=False)
 def scripts(session: nox.Session) -> None:
-    """shellcheck on every shell script, whatever its name; the changelog's fragments; what the host
-    of the repository reads.
-    """
+    """Checks of shell scripts (whatever their names), changelog fragments, and GitHub's files."""
     shell = re.compile(rb"#!.*\b(ba)?sh\b")
     listed = str(
         session.run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", external=True, silent=True)
     ).split("\0")
-    session.run(
-        "shellcheck",
-        *(
-            file
-            for file in listed
-            if pathlib.Path(file).is_file() and shell.match(pathlib.Path(file).read_bytes()[:80])
-        ),
-    )
+    files = [pathlib.Path(file) for file in listed]
+    session.run("shellcheck", *(str(file) for file in files if file.is_file() and shell.match(file.read_bytes()[:80])))
     session.run("antsibull-changelog", "lint")
     session.run("zizmor", "--offline", "--quiet", ".github")
-    for schema, files in SCHEMAS.items():
-        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, HERE.glob(files)))
+    for schema, pattern in SCHEMAS.items():
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, HERE.glob(pattern)))
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The docs site, into build/docs/html; a warning is an error, and no other site is asked."""
+    """The docs site, into build/docs/html, without network access; a warning is an error."""
     session.install("--require-hashes", "-r", "tests/requirements/docs.txt")
     out = HERE / "build" / "docs"
     shutil.rmtree(out, ignore_errors=True)
     (out / "rst").mkdir(mode=0o755, parents=True)
     options = ("--use-current", "--squash-hierarchy", "--no-add-antsibull-docs-version", "--dest-dir", str(out / "rst"))
     session.run("antsibull-docs", "collection", *options, "ipsec.manual")
-    for drawing in pathlib.Path("docs/docsite/rst").glob("*.svg"):  # antsibull-docs takes texts only
+    for drawing in pathlib.Path("docs/docsite/rst").glob("*.svg"):  # antsibull-docs copies text files only
         shutil.copy(drawing, out / "rst" / "docsite")
-    session.run(
-        "python",
-        "-m",
-        "sphinx",
-        "-q",
-        "-W",
-        "--keep-going",
-        "-c",
-        "tests/docs",
-        "-d",
-        str(out / "doctrees"),
-        str(out / "rst"),
-        str(out / "html"),
-    )
+    sphinx = ("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "tests/docs")
+    session.run(*sphinx, "-d", str(out / "doctrees"), str(out / "rst"), str(out / "html"))
 
 
 @nox.session(python="3.12", default=False)
 def fuzz(session: nox.Session) -> None:
-    """Broken input for the language, guided by coverage; `-- --seconds N`."""
+    """Coverage-guided broken input for the language; `-- --seconds N`."""
     session.install("--require-hashes", "-r", "tests/requirements/fuzz.txt")
     session.run("python", "tests/fuzz/run", *session.posargs)

@@ -2,15 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A second opinion on captured packets: scapy's own IPsec, keyed with ipseckeys text read by eight
+"""Checks captured packets with scapy's own IPsec. The keys come from ipseckeys text, read by eight
 lines that share no code with the collection.
 
     witness.py CAPTURE CURRENT PREVIOUS < TEXTS
 
-TEXTS is one JSON object, name -> ipseckeys text, on standard input, since arguments are public. The
-first packet of CAPTURE that the SAs of CURRENT are for is shown as it is on the wire, opened with
-them, and tried with the keys of PREVIOUS, which must refuse it. Exit status 1 when any of that
-fails."""
+TEXTS is one JSON object, name -> ipseckeys text, on standard input, since arguments are public.
+The program shows the first packet of CAPTURE that belongs to the SAs of CURRENT as it is on the
+wire, decrypts it with them, and tries the keys of PREVIOUS, which must fail. Exit status 1 if any
+of that fails."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ def scapy_sa(sa: dict[str, str], spi: int) -> SecurityAssociation:
 
 
 def layers_of(packet: Packet) -> list[tuple[str, int]]:
-    """(protocol, SPI) of the packet's IPsec layers, outermost first; only the outer ones show
-    before they are opened.
-    """
+    """(protocol, SPI) of the packet's visible IPsec layers, outermost first."""
     return [(name, packet[layer].spi) for name, layer in (("ah", AH), ("esp", ESP)) if layer in packet]
 
 
@@ -68,12 +66,12 @@ def find(sas: list[dict[str, str]], protocol: str, packet: Packet) -> dict[str, 
 
 
 def unseal(packet: Packet, sa: dict[str, str], spi: int) -> Packet:
-    # A copy, since decrypt() clears fields of what it is given.
+    # A copy, since decrypt() clears fields of its argument.
     return IP(bytes(scapy_sa(sa, spi).decrypt(IP(bytes(packet)))))
 
 
 def peel(packet: Packet, sas: list[dict[str, str]]) -> t.Iterator[tuple[str, int, Packet, Packet]]:
-    """Open the packet layer by layer: protocol, SPI, the packet as it was, the packet without that layer."""
+    """Open the packet layer by layer; yields protocol, SPI, the packet with and without that layer."""
     while layers_of(packet):
         protocol, spi = layers_of(packet)[0]
         opened = unseal(packet, find(sas, protocol, packet), spi)
@@ -95,7 +93,7 @@ def main() -> int:
         None,
     )
     if packet is None:
-        print("no packet of these SAs in the capture")
+        print("the capture has no packet of these SAs")
         return 1
     wire = " / ".join(f"{name.upper()} spi 0x{spi:08x}" for name, spi in layers_of(packet))
     print(f"on the wire  IP {packet[IP].src} > {packet[IP].dst} / {wire}, {len(packet)} bytes")

@@ -3,12 +3,13 @@
  * GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the kernel itself takes: SAs added from netlink messages that are there already, dumped and decoded, and deleted.
+ * Measures the kernel itself: SAs are added from prepared netlink messages, dumped and decoded, and deleted.
  *
- *   baseline COUNT LOOKS    prints the seconds for adding COUNT SAs to an empty SADB, for the fastest of LOOKS dumps, and for deleting them one by one,
- *                            until the kernel has freed them
+ *   baseline COUNT LOOKS    prints the seconds for adding COUNT SAs to an empty SADB, for the fastest of LOOKS
+ *                           dumps, and for deleting them one by one, until the kernel has freed them
  *
- * ESP, transport mode, AES-CBC-256 and HMAC-SHA-256-128, from 10.255.0.1 to COUNT addresses, the same as the core's SAs in core.py.
+ * ESP, transport mode, AES-CBC-256 and HMAC-SHA-256-128, from 10.255.0.1 to COUNT addresses, the same SAs as
+ * in core.py.
  */
 
 #include <errno.h>
@@ -44,7 +45,7 @@ struct deletion {
 	struct xfrm_usersa_id id;
 };
 
-/* What a program would keep of one SA. */
+/* The fields of an SA that a program would keep. */
 struct association {
 	uint32_t spi, reqid;
 	uint16_t family;
@@ -84,7 +85,7 @@ static void random_bytes(unsigned char *bytes, size_t size)
 	}
 }
 
-/* The last message of a batch asks for an answer, all others only answer when they are refused. */
+/* Only the last message of a batch requests an answer; the others are answered only if they are refused. */
 static uint16_t answers(uint32_t number, uint32_t count)
 {
 	return number % BATCH == BATCH - 1 || number == count - 1 ? NLM_F_ACK : 0;
@@ -152,7 +153,7 @@ static void carry_out(int link, const void *messages, size_t size, uint32_t coun
 	}
 }
 
-/* Until the kernel has freed what was deleted: each SA holds a reference to its algorithms. */
+/* Wait until the kernel has freed the deleted SAs, each of which holds a reference to its algorithms. */
 static void settle(void)
 {
 	char line[256];

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Seconds that the core, ip(8) and a C program take for the same SAs, on the kernel this runs on; printed as JSON.
+"""Prints as JSON the seconds that the core, ip(8) and a C program take for the same SAs on this kernel.
 
     core.py COUNT ROUNDS WORK_FOLDER LINES
 
@@ -38,9 +38,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 
 SOURCE = bytes((10, 255, 0, 1))
 REQID = 7
-# How often a round looks at the same SADB, and starts the command.
+# How often a round dumps the same SADB, and starts the command.
 LOOKS = 3
-# References to an algorithm that a kernel without SAs may have.
+# Number of references to an algorithm that a kernel without SAs may have.
 FEW = 16
 
 
@@ -78,8 +78,8 @@ def empty() -> None:
 
 
 def settle() -> None:
-    """Wait until the kernel has freed the SAs that were deleted, which it does later and, in the
-    lab, on the processor that is measured.
+    """Wait until the kernel has freed the deleted SAs, which it does later and, in the lab, on the
+    processor that is measured.
 
     Each SA holds a reference to its algorithms, which /proc/crypto counts. The C program waits in the same way.
     """
@@ -91,7 +91,7 @@ def settle() -> None:
 
 
 def expect(count: int) -> None:
-    """ip(8) must count as many SAs: nothing is fast because it does nothing."""
+    """Check with ip(8) that the SADB has this many SAs, so that doing nothing does not count as fast."""
     found = int(
         subprocess.run(["ip", "xfrm", "state", "count"], check=True, capture_output=True, text=True).stdout.split()[-1]
     )
@@ -123,12 +123,12 @@ def measure_core(clock: Clock, sas: list[SecurityAssociation]) -> None:
     for _look in range(LOOKS):
         entries = clock.time("core dump", sadb.dump)
         if {entry.sa for entry in entries} != set(sas):
-            sys.exit("the dump is not what was added")
+            sys.exit("the dump differs from the SAs added")
         del entries
         if clock.time("core second run", lambda: plan(sas, sadb.dump(), "present").operations):
             sys.exit("the second run would change something")
-    # The C program has its messages already, too. What is read for the plan, nearly all of its
-    # time, has a target of its own.
+    # The C program does not build its messages, either. Reading, which takes nearly all of the
+    # plan's time, has a separate target.
     deletions = clock.time("core plan of delete", lambda: plan(sas, sadb.dump(), "absent").operations)
     clock.time("core delete", lambda: (sadb.apply(deletions), settle()))
     expect(0)
@@ -151,10 +151,10 @@ def measure_ip(clock: Clock, batch: str, count: int) -> None:
 
 
 class Command:
-    """The ipseckey command as it is installed, with its bytecode, and a file for it."""
+    """The ipseckey command as installed, with bytecode, and a file for it."""
 
     def __init__(self, text: str) -> None:
-        # Not in the work folder: the lab has that from the host, which is no local file system.
+        # Not in the work folder, which the lab mounts from the host: it is not a local file system.
         self.folder = Path(tempfile.mkdtemp(prefix="ipsec-manual-bench-", dir="/root"))
         shutil.copytree(
             next(iter(_core.__path__)), self.folder / "ipseckey", ignore=shutil.ignore_patterns("__pycache__")
@@ -187,7 +187,7 @@ def measure_command(clock: Clock, command: Command, count: int) -> None:
 
 
 def as_json(sas: t.Sequence[SecurityAssociation]) -> str:
-    """The same SAs as one document, with the words that a text of SAs has for them."""
+    """The same SAs as one JSON document, with the keywords of an ipseckeys text."""
     return json.dumps(
         [
             {
@@ -213,7 +213,7 @@ def measure_text(clock: Clock, lines: int, rounds: int) -> None:
         clock.time("json.loads", lambda: json.loads(document))
         steps = clock.time("parse and check", lambda: script.parse(text)).steps
         if [step.sa for step in steps] != sas:
-            sys.exit("the text is read as something else")
+            sys.exit("the text was not parsed into these SAs")
         del steps
 
 
@@ -241,7 +241,7 @@ def main() -> None:
         measure_command(clock, command, count)
         if number == 0:
             clock = Clock()
-    # Nothing is compared with it, and it takes longer than all else together.
+    # Nothing is compared with it, and it takes longer than everything else together.
     measure_ip(clock, as_batch(sas), count)
     empty()
     shutil.rmtree(command.folder)

@@ -38,7 +38,7 @@ SHORT, LONG = 100_000, 400_000
 
 
 class Cost(t.NamedTuple):
-    """Seconds of CPU for the two lengths of the kind of text whose cost grows most."""
+    """CPU seconds for both lengths, for the kind of text whose cost grows most."""
 
     kind: str
     short: float
@@ -46,7 +46,7 @@ class Cost(t.NamedTuple):
 
     @property
     def growth(self) -> float:
-        """For a character of the long text against one of the short: 1 is proportion."""
+        """Cost per character of the long text relative to the short one: 1 is linear."""
         return self.long / self.short / (LONG / SHORT)
 
 
@@ -63,7 +63,7 @@ def _text(piece: str, length: int) -> str:
 
 
 def _seconds(text: str) -> float:
-    """The fastest of three."""
+    """The fastest of three runs."""
     found = []
     for _round in range(3):
         began = time.process_time()

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the keystore costs for a full mesh, ESP and AH, for both kinds of keys: CPU seconds and memory, printed as JSON.
+"""Prints as JSON the CPU seconds and memory that the keystore takes for a full mesh, ESP and AH,
+for both kinds of keys.
 
     stores.py WORK_FOLDER
 
@@ -53,7 +54,7 @@ def keystore(folder: str) -> Keystore:
 
 
 def prepare(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
-    """A second generation beside the first, as a rotation makes it: the first one's SPIs and fingerprints count."""
+    """Prepare a second generation, as a rotation does: the first one's SPIs and fingerprints are checked, too."""
     store = keystore(folder)
     store.make_directory()
     connections = [mesh(hosts)]
@@ -67,7 +68,7 @@ def prepare(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
 
 
 def render(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
-    """One host's text, as the lookup makes it: decrypt, select or derive, check against what was retired, write."""
+    """Render one host's text, as the lookup does: decrypt, select or derive, check against retired keys, write."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.process_time()
     store = keystore(folder)
@@ -93,7 +94,7 @@ def lay_down(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
     roots = add(RootFile(), "bench")
     root = roots.roots[0]
     connection = mesh(hosts)
-    # The SPIs of so many are placed in a minute or so, which is not what is measured.
+    # Allocating the SPIs of so many takes about a minute, which is not measured here.
     record = make(
         Record("mesh"),
         connection._replace(endpoints=connection.endpoints[:2]),
@@ -115,7 +116,7 @@ STEPS: dict[str, t.Callable[[str, str, int], dict[str, t.Any]]] = {
 
 
 def alone(step: str, folder: Path, kind: str, hosts: int) -> dict[str, t.Any]:
-    """One step in a process of its own."""
+    """One step in a separate process."""
     command = [sys.executable, __file__, step, str(folder), kind, str(hosts)]
     found: dict[str, t.Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     return found

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Ansible tasks cost, over the lab's ssh: one SA against a ping, and how many tasks a rotation takes."""
+"""Measures Ansible tasks over the lab's ssh: one SA against a ping, and the number of tasks of a rotation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Task(t.NamedTuple):
 
 @contextlib.contextmanager
 def lab() -> t.Iterator[Path]:
-    """A lab of two hosts; its inventory."""
+    """Start a lab of two hosts; yields its inventory."""
     subprocess.run([LAB, "down", "--name", NAME], check=False, capture_output=True)
     subprocess.run([LAB, "up", "--name", NAME], check=True, stdout=subprocess.DEVNULL)
     try:
@@ -56,7 +56,7 @@ def lab() -> t.Iterator[Path]:
 
 
 def play(folder: Path, inventory: Path, plays: list[dict[str, t.Any]], **variables: t.Any) -> list[Task]:
-    """Run plays; the tasks of all hosts in order, as the callback ansible.builtin.junit timed them."""
+    """Run plays; return the tasks of all hosts in order, timed by the callback ansible.builtin.junit."""
     book, settings, reports = folder / "play.yml", folder / "variables.json", folder / "reports"
     book.write_text(json.dumps(plays), encoding="utf-8")
     settings.write_text(json.dumps(variables), encoding="utf-8")
@@ -109,7 +109,7 @@ def time_module(folder: Path, inventory: Path) -> tuple[float, float, float]:
 
 
 def make_connections(count: int, *, with_ah: bool) -> list[dict[str, t.Any]]:
-    """Connections between addresses of the two hosts, each with an ESP SA in both directions, and AH beside them."""
+    """Connections between addresses of the two hosts, each with ESP SAs in both directions, and optionally AH."""
     associations = [{"protocol": "esp"}, {"protocol": "ah"}] if with_ah else [{"protocol": "esp"}]
     return [
         {
@@ -134,7 +134,7 @@ def add_addresses(count: int) -> None:
 
 
 def count_rotation_tasks(folder: Path, inventory: Path, connections: list[dict[str, t.Any]]) -> int:
-    """Give two hosts their first keys, which takes all phases of a rotation, and count the tasks on both."""
+    """Give two hosts their first keys, which runs all phases of a rotation, and count the tasks on both."""
     keystore = str(folder / f"keystore{len(connections)}")
     plays = [
         {"hosts": "all", "gather_facts": False, "roles": [{"role": "ipsec.manual.rotate", "rotate_keystore": keystore}]}

@@ -133,6 +133,6 @@ def test_what_is_missing_is_told(tmp_path: pathlib.Path, settings: dict[str, str
     done = export(tmp_path, **settings)
     assert (
         done.returncode != 0
-        and "Say -e export_host=HOST -e export_keystore=DIRECTORY -e export_dest=FILE, both paths absolute."
+        and "Pass -e export_host=HOST -e export_keystore=DIRECTORY -e export_dest=FILE, both paths absolute."
         in done.stdout
     )

@@ -2,10 +2,11 @@
  * GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Loaded into every program by /etc/ld.so.preload: appends the program's arguments and environment, as it was started with them, to RECORD.
- * A process that lives for a millisecond escapes whoever polls /proc; it does not escape this.
+ * /etc/ld.so.preload loads this into every program. It appends the program's initial arguments and environment
+ * to RECORD. A process that lives for a millisecond would escape a program that polls /proc.
  *
- * One record is "PID ARGV_BYTES ENVIRON_BYTES\n", then both as the kernel hands them over, each string with its final NUL. One write, one record.
+ * One record is "PID ARGV_BYTES ENVIRON_BYTES\n", then both as the kernel passes them, each string with its
+ * final NUL. Each record is a single write.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -114,6 +114,6 @@ def test_a_python_of_32_bits_that_is_not_to_be_had_is_told_with_the_reason_and_h
     (checkout / "tests" / "requirements" / "debian.txt").write_text("")
     assert setup(checkout, "i386") == (
         0,
-        ["fetching", "NOTE: the core is not tested on a Python of 32 bits: no network"],
+        ["fetching", "NOTE: the core is not tested on a 32-bit Python: no network"],
         [],
     )

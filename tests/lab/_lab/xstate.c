@@ -5,11 +5,12 @@
  *
  * ptrace(2) for User-Mode Linux on processors with a large register file, preloaded into linux.uml.
  *
- * User-Mode Linux before 6.12 keeps 2696 bytes of extended processor state (FP_SIZE in arch/x86/um/os-Linux/registers.c), which was
- * all there was up to AVX-512 and protection keys. Reading may be short, but writing must be the whole area (xstateregs_set() in
- * arch/x86/kernel/fpu/regset.c answers EFAULT), so on a processor with AMX, 11008 bytes, it dies at its first process:
- * "ptrace set fp regs failed, errno = 14". Here a short write is completed with zeros: state components that are not in the part
- * written are in their initial state, and the header's component bits say so.
+ * User-Mode Linux before 6.12 keeps 2696 bytes of extended processor state (FP_SIZE in
+ * arch/x86/um/os-Linux/registers.c), enough up to AVX-512 and protection keys. A read may be shorter, but a
+ * write must cover the whole area (xstateregs_set() in arch/x86/kernel/fpu/regset.c returns EFAULT), so on a
+ * processor with AMX, with 11008 bytes, it dies at its first process: "ptrace set fp regs failed, errno = 14".
+ * This library completes a short write with zeros: state components outside the written part are in their
+ * initial state, and the header's component bits say so.
  */
 
 #define _GNU_SOURCE
@@ -24,10 +25,10 @@
 
 #define NT_X86_XSTATE 0x202
 #define XSTATE_BV 512      /* offset of the component bits in the area (Intel SDM volume 1, section 13.4.2) */
-#define COMPONENTS 0x2ffUL /* x87 to AVX-512, and PKRU: those that lie within the first 2696 bytes */
+#define COMPONENTS 0x2ffUL /* x87 to AVX-512, and PKRU: the components within the first 2696 bytes */
 
 static unsigned char area[65536] __attribute__((aligned(64)));
-static size_t whole; /* bytes of this processor's area; 0: not asked yet */
+static size_t whole; /* bytes of this processor's area; 0: not read yet */
 
 static long kernel_ptrace(int request, long pid, void *addr, void *data)
 {
