@@ -23,7 +23,8 @@ import zipfile
 
 from .._core.errors import InputError, IpsecError
 from .._core.program import command as _packed  # what it imports is packed with the module, and so what is installed
-from .._core.program.reference import completion, man_page
+from .._core.program.completion import bash_script
+from .._core.program.reference import man_page
 from .result import Result
 
 if t.TYPE_CHECKING:
@@ -87,7 +88,7 @@ def files(prefix: str = PREFIX, python: str | None = None) -> list[File]:
     return [
         File(path(PROGRAM), 0o755, program(_python(python)), ("--help",)),
         File(path(MANUAL), 0o644, man_page().encode("ascii")),
-        File(path(COMPLETION), 0o644, completion().encode("ascii")),
+        File(path(COMPLETION), 0o644, bash_script().encode("ascii")),
     ]
 
 

@@ -16,7 +16,7 @@ import typing as t
 from ..errors import InputError, IpsecError, raise_all
 from ..sadb import open_sadb
 from ..text.grammar import FILE, PROMPT
-from . import output, reference, script
+from . import completion, output, reference, script
 from .execute import check, execute, save
 from .input import Lines, read_file
 from .login import clear_text_server
@@ -42,7 +42,7 @@ def _run(options: Options) -> int:
     for wanted, text in (
         (options.help, reference.usage),
         (options.man, reference.man_page),
-        (options.completion, reference.completion),
+        (options.completion, completion.bash_script),
     ):
         if wanted:
             output.write(text())

@@ -15,7 +15,7 @@ import typing as t
 from ..errors import IpsecError, NetworkFileError, ProtectedFileError, may_be_key, raise_all
 from ..files import protected
 from ..text.grammar import PROMPT
-from . import output, reference
+from . import completion, output
 from .options import Options
 
 PROMPT_TEXT = "ipseckey> "
@@ -74,7 +74,7 @@ class Lines:
 
     def _complete(self, typed: str, index: int) -> str | None:
         before = self._readline.get_line_buffer()[: self._readline.get_begidx()].split()
-        found = [word + " " for word in reference.completions(before, PROMPT) if word.startswith(typed)]
+        found = [word + " " for word in completion.candidates(before, PROMPT) if word.startswith(typed)]
         return found[index] if index < len(found) else None
 
     def read_command(self) -> str | None:

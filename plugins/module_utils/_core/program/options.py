@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options of the ipseckey command."""
+"""The options of the ipseckey command: their table, and what a command line says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,66 @@ import getopt
 import typing as t
 
 from ..errors import InputError
-from . import display, reference
+from . import display
+
+
+class Option(t.NamedTuple):
+    """One option of the command. ``value`` names what follows it, empty for nothing."""
+
+    name: str
+    help: str
+    value: str = ""
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("-f", "run the commands of FILE: all of them, or none if one is wrong or refused", "FILE"),
+    Option("-c", "check FILE, including key lengths and what the kernel lacks, and change nothing", "FILE"),
+    Option("-s", "save all SAs to FILE, mode 0600; - is standard output", "FILE"),
+    Option(
+        "--apply",
+        "make the SADB hold the SAs of FILE, and no others between their addresses, changing only what differs; FILE"
+        " has add commands only",
+        "FILE",
+    ),
+    Option(
+        "--compare",
+        "report what --apply would change, and change nothing; exit status 1 if it would change anything",
+        "FILE",
+    ),
+    Option("--remove", "remove the SAs of FILE, and those that --apply loaded from it earlier; other SAs stay", "FILE"),
+    Option(
+        "--policies",
+        "with --apply, --compare or --remove: do the same with the SPD and the policies of FILE, which is not secret",
+        "FILE",
+    ),
+    Option(
+        "--rotation-due",
+        "with --apply: list the SAs that it added in the file MARK, since their keys may be in use a second time",
+        "MARK",
+    ),
+    Option("-n", "accept literal addresses only, no host names"),
+    Option("-p", "print XX for every byte of a key"),
+    Option("-v", "print each change; print times as seconds"),
+    Option("--json", "print SAs and events as JSON"),
+    Option(
+        "--show-keys",
+        "print keys; without it dump, get and monitor print fingerprints, and nothing is saved to standard output",
+    ),
+    Option(
+        "--allow-static-counter-mode",
+        "accept counter-mode ciphers, whose static keys must never be loaded twice (RFC 8221 section 3)",
+    ),
+    Option("--allow-unsafe-file", "read a file that users other than root can read or change"),
+    Option("--allow-network-file", "read a file over a network file system, where its keys travel in clear text"),
+    Option(
+        "--allow-clear-text-login",
+        "open the prompt even if the login is not encrypted, so that typed keys travel in clear text",
+    ),
+    Option("--man", "print the manual page, roff"),
+    Option("--completion", "print the completion for bash"),
+    Option("--help", "print the options and commands"),
+)
+USAGE = "ipseckey [OPTION]... [-f FILE | -c FILE | -s FILE | --apply FILE | --compare FILE | --remove FILE | COMMAND]"
 
 
 class Options(t.NamedTuple):
@@ -50,7 +109,7 @@ class Options(t.NamedTuple):
 # What to write to allow what a hint names; an option that is missing here is a flag of the same name.
 _SPELLED = {"resolve_names": "without -n"}
 _LETTERS = {"-f": "file", "-c": "check", "-s": "save", "-n": "numeric", "-p": "crossed", "-v": "verbose"}
-_LONG = {row.name: row for row in reference.OPTIONS if row.name.startswith("--")}
+_LONG = {row.name: row for row in OPTIONS if row.name.startswith("--")}
 _TASKS = ("file", "check", "save", "apply", "compare", "remove", "words")
 
 
@@ -78,7 +137,7 @@ def read_options(arguments: t.Sequence[str]) -> Options:
     if sum(bool(getattr(options, task)) for task in _TASKS) > 1:
         raise _wrong(
             "only one of -f, -c, -s, --apply, --compare, --remove and a command can be given",
-            f"Usage: {reference.USAGE}",
+            f"Usage: {USAGE}",
         )
     if options.policies and not (options.apply or options.compare or options.remove):
         raise _wrong("--policies goes with --apply, --compare or --remove only")

@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import protected
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import (
     command,
+    completion,
     display,
     login,
     reference,
@@ -262,14 +263,14 @@ def test_each_command_has_help():
 
 
 def test_completion_knows_what_may_follow():
-    assert "add" in reference.completions([], PROMPT)
-    assert reference.completions(["flush"], PROMPT) == ["esp", "ah", "all"]
-    assert "aes-cbc" in reference.completions(["add", "esp", "encr_alg"], PROMPT)
-    assert "encrkey" in reference.completions(["add", "esp", "encr_alg", "aes-cbc"], PROMPT)
-    assert "encrkey" not in reference.completions(["add", "esp", "encrkey", KEY], PROMPT)
-    assert "authkey" not in reference.completions(["get", "esp"], PROMPT)
-    assert reference.completions(["frobnicate"], PROMPT) == []
-    assert "attr" in reference.completions(["help"], PROMPT) and reference.completions(
+    assert "add" in completion.candidates([], PROMPT)
+    assert completion.candidates(["flush"], PROMPT) == ["esp", "ah", "all"]
+    assert "aes-cbc" in completion.candidates(["add", "esp", "encr_alg"], PROMPT)
+    assert "encrkey" in completion.candidates(["add", "esp", "encr_alg", "aes-cbc"], PROMPT)
+    assert "encrkey" not in completion.candidates(["add", "esp", "encrkey", KEY], PROMPT)
+    assert "authkey" not in completion.candidates(["get", "esp"], PROMPT)
+    assert completion.candidates(["frobnicate"], PROMPT) == []
+    assert "attr" in completion.candidates(["help"], PROMPT) and completion.candidates(
         ["add", "esp", "encap"], PROMPT
     ) == ["udp"]
 
