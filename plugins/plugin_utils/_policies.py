@@ -9,7 +9,12 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import TUNNEL, format_address, is_multicast
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    TUNNEL,
+    format_address,
+    is_multicast,
+    mark_text,
+)
 
 from ._connections.model import Connection, Endpoint, Network
 
@@ -87,7 +92,7 @@ def _policy(
         ],
     }
     if connection.mark is not None:
-        policy["mark"] = f"0x{connection.mark.value:x}/0x{connection.mark.mask:x}"
+        policy["mark"] = mark_text(connection.mark)
     if connection.if_id:
         policy["if_id"] = connection.if_id
     return policy

@@ -11,6 +11,7 @@ sending and receiving (RFC 4552 section 7)."""
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
@@ -24,6 +25,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 
 Raw = t.Mapping[str, t.Any]
 Network = t.Tuple[bytes, int]
+# The name of a connection or of a single key; it becomes part of a file name.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class Association(t.NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import difflib
-import re
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown
@@ -36,11 +35,10 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 
 from .fields import ASSOCIATION, CONNECTION, ENDPOINT, Fields
 from .flows import draw_keys, make_sa, shared_pairs
-from .model import Association, Connection, Endpoint, Raw
+from .model import NAME, Association, Connection, Endpoint, Raw
 
 PLACE = "ipsec_connections"
 # A connection's name is also the name of its keystore file.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def read_connections(
@@ -119,7 +117,7 @@ class _ConnectionReader:
             self.wrong("", f"a dictionary is wanted, found {type(raw).__name__}")
             return None
         name = raw.get("name")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             self.wrong(
                 ".name",
                 "a connection needs a name of letters, digits, '_', '.' and '-', at most 100",

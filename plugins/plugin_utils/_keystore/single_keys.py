@@ -15,7 +15,6 @@ key: "hex digits"
 from __future__ import annotations
 
 import json
-import re
 import typing as t
 
 import yaml
@@ -24,12 +23,12 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME, Algorithm
 
+from .._connections.model import NAME
 from .directory import KEY_PREFIX, Keystore
 from .lease import actor
 from .records import KeystoreError, Record, now
 
 FORMAT = 1
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def remembered(store: Keystore, name: str, algorithm: Algorithm, bits: int | None, dry: bool = False) -> bytes:
@@ -38,7 +37,7 @@ def remembered(store: Keystore, name: str, algorithm: Algorithm, bits: int | Non
 
     Raises where the key that is kept is one for another algorithm, or of another size.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise InputError(
             f"{shown(name)} is no name for a key", "name", "Use letters, digits, '_', '.' and '-', at most 100."
         )

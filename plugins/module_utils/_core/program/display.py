@@ -114,7 +114,7 @@ def _lifetime_lines(entry: Entry, raw_times: bool, now: float) -> t.Iterator[str
         yield f"CLT: SA first used at time {moment(counters.use_time)}"
     yield f"CLT: Time now is {moment(now)}"
     for prefix, word in (("SLT", "soft"), ("HLT", "hard")):
-        limits = {kind: getattr(lifetimes, f"{word}_{kind}") for kind in ("bytes", "packets", "addtime", "usetime")}
+        limits = {kind: getattr(lifetimes, f"{word}_{kind}") for kind in model.LIFETIME_KINDS}
         if any(limits.values()):
             yield f"{prefix}: {word.capitalize()} lifetime information:"
             yield f"{prefix}: {limits['bytes']} bytes of lifetime, {limits['packets']} packets."

@@ -11,6 +11,7 @@ import typing as t
 from ..collector import no_collection
 from ..errors import InputError, TextError, raise_all
 from ..sa import model
+from ..sa.checks import soft_above_hard
 from ..sa.model import Counters, Entry, Identity, Lifetimes
 from ..sa.plan import ADD, DELETE, REPLACE, Operation
 from .script import Step, Subject
@@ -109,14 +110,8 @@ def _updated(given: Lifetimes, entry: Entry) -> Lifetimes:
     if entry.larval:
         raise InputError("the SA is reserved by a key management daemon", "", "Leave it to that daemon.")
     lifetimes = Lifetimes(*(new or old for new, old in zip(given, entry.sa.lifetimes)))
-    for kind in ("bytes", "packets", "addtime", "usetime"):
-        soft, hard = (getattr(lifetimes, f"{end}_{kind}") for end in ("soft", "hard"))
-        if hard and soft > hard:
-            raise InputError(
-                f"the soft limit of {soft} {kind} would be above the hard limit {hard}",
-                "",
-                "Set both; Solaris' ipseckey would lower the soft one.",
-            )
+    for field, message, dummy in soft_above_hard(lifetimes._asdict()):
+        raise InputError(message, field, "Set both; Solaris' ipseckey would lower the soft one.")
     return lifetimes
 
 

@@ -287,7 +287,7 @@ class _ScriptReader(Reader):
                 word.column,
                 "Give both as IPv4 or both as IPv6.",
             )
-        for field, message, hint in limit_problems(values, ("bytes", "packets", "addtime", "usetime", "alloc")):
+        for field, message, hint in limit_problems(values, (*model.LIFETIME_KINDS, "alloc")):
             self.problem(message, given.words[field].line, given.words[field].column, hint)
         if row.takes == CHANGE and self.target == SOLARIS:
             self._check_order(given)

@@ -14,6 +14,8 @@ from .algorithms import AUTHENTICATION, BY_NAME, ENCRYPTION, Algorithm, find_lin
 from .model import (
     AH,
     ESP,
+    LIFETIME_KINDS,
+    NO_LIFETIMES,
     OUTBOUND,
     PROTOCOLS,
     REPLAY_WINDOW_MAX,
@@ -23,6 +25,8 @@ from .model import (
     TRANSPORT,
     TUNNEL,
     Identity,
+    Lifetimes,
+    Mark,
     SecurityAssociation,
     Selector,
     algorithm_of,
@@ -32,101 +36,35 @@ from .model import (
     is_multicast,
     is_unspecified,
     label,
+    mark_text,
 )
+
+_U32 = 0xFFFFFFFF
+Found = t.Iterator[InputError]
 
 
 def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> list[InputError]:
     """Everything that is wrong with the SA on every backend, as errors whose place is the option's
-    name; empty for a good SA.
-
-    The kernel checks almost none of this (spec/linux-xfrm.md section 1).
+    name; empty for a valid SA.
     """
-    found: list[InputError] = []
-
-    def wrong(place: str, message: str, hint: str = "") -> None:
-        found.append(InputError(message, place, hint))
-
     if sa.protocol not in PROTOCOLS:
-        wrong("protocol", f"unknown SA type {shown(sa.protocol)}", "Choose esp or ah.")
-        return found
-    if not SPI_MIN <= sa.spi <= SPI_MAX:
-        wrong("spi", *spi_problem(sa.spi))
-    if len(sa.source) != len(sa.destination):
-        wrong(
-            "source", "source and destination are of different address families", "Give both as IPv4 or both as IPv6."
-        )
-    if is_unspecified(sa.destination):
-        wrong("destination", "the destination is the unspecified address", "Give the address of the receiving host.")
-    if is_multicast(sa.source):
-        wrong("source", "a multicast address cannot be a source", "Give the address of the sending host.")
-    found.extend(_algorithm_problems(sa, allow_static_counter_mode))
-    if sa.mode not in (TRANSPORT, TUNNEL):
-        wrong("mode", f"unknown mode {shown(sa.mode)}", "Choose transport or tunnel.")
-    if not 0 <= sa.replay_window <= REPLAY_WINDOW_MAX:
-        wrong(
-            "replay_window",
-            f"a replay window of {sa.replay_window} packets is out of range",
-            f"Choose 0 to {REPLAY_WINDOW_MAX}.",
-        )
-    if sa.esn and not sa.replay_window and sa.direction != OUTBOUND:
-        wrong("esn", "extended sequence numbers need a replay window", "Set replay_window, 32 or more.")
-    for field in ("reqid", "if_id", "nat_keepalive"):
-        if not 0 <= getattr(sa, field) <= 0xFFFFFFFF:
-            wrong(field, f"{getattr(sa, field)} does not fit 32 bits", "Choose 0 to 4294967295; 0 is none.")
-    for field, mark, consequence in (
-        ("mark", sa.mark, "so it would match no packet"),
-        ("output_mark", sa.output_mark, "which no packet would get"),
-    ):
-        if mark is not None and not all(0 <= part <= 0xFFFFFFFF for part in mark):
-            wrong(field, "mark and mask must fit 32 bits each", "Choose 0 to 0xffffffff for both.")
-        elif mark is not None and mark.value & ~mark.mask:
-            fix = f"Write 0x{mark.value & mark.mask:x}/0x{mark.mask:x}, or a wider mask."
-            wrong(field, f"the mark 0x{mark.value:x} has bits outside its mask 0x{mark.mask:x}, {consequence}", fix)
-    for kind in ("bytes", "packets", "addtime", "usetime"):
-        soft, hard = getattr(sa.lifetimes, "soft_" + kind), getattr(sa.lifetimes, "hard_" + kind)
-        if not (0 <= soft < 1 << 64 and 0 <= hard < 1 << 64):
-            wrong(f"hard_{kind}", "a limit must fit 64 bits", "Choose 0 to 18446744073709551615; 0 is no limit.")
-        elif hard and soft > hard:
-            wrong(
-                f"soft_{kind}",
-                f"the soft limit {soft} is above the hard limit {hard}",
-                "A soft limit warns before the hard one ends the SA.",
-            )
-    if sa.encapsulation is not None and sa.protocol != ESP:
-        wrong("encapsulation", "only ESP can be carried in UDP", "Take the encapsulation away or use ESP.")
-    if not 0 <= sa.tfc_padding <= TFC_PADDING_MAX:
-        wrong(
-            "tfc_padding",
-            f"packets cannot be padded to {sa.tfc_padding} octets",
-            f"Choose 0 to {TFC_PADDING_MAX}; 0 pads nothing.",
-        )
-    elif sa.tfc_padding and (sa.protocol, sa.mode) != (ESP, TUNNEL):
-        wrong("tfc_padding", "only ESP in tunnel mode can pad what it carries", "Use both, or take the padding away.")
-    if sa.nat_keepalive and (sa.encapsulation is None or bound_direction(sa) != OUTBOUND):
-        wrong(
-            "nat_keepalive",
-            "only an outbound SA in UDP sends NAT keepalives",
-            "Set direction to outbound and encapsulation, and no replay_window.",
-        )
-    for field in ("nat_local", "nat_remote") if sa.encapsulation is not None else ():
-        address = getattr(sa.encapsulation, field)
-        if address and (len(address) != len(sa.destination) or is_unspecified(address)):
-            wrong(
-                field,
-                f"{format_address(address)} cannot be the address before translation",
-                "Give a host's address of the destination's family.",
-            )
+        return [InputError(f"unknown SA type {shown(sa.protocol)}", "protocol", "Choose esp or ah.")]
+    found = [*_address_problems(sa), *_algorithm_problems(sa, allow_static_counter_mode), *_number_problems(sa)]
+    if sa.lifetimes != NO_LIFETIMES:
+        found += _lifetime_problems(sa.lifetimes)
+    found += _encapsulation_problems(sa)
     if sa.selector is not None:
-        found.extend(selector_problems(sa.selector))
-        if sa.mode == TRANSPORT and len(sa.selector.source or sa.selector.destination or sa.destination) != len(
-            sa.destination
-        ):
-            wrong(
-                "selector",
-                "transport mode cannot carry another address family",
-                "Use addresses of the SA's family, or tunnel mode.",
-            )
+        found += selector_problems(sa.selector)
+        inner = sa.selector.source or sa.selector.destination or sa.destination
+        if sa.mode == TRANSPORT and len(inner) != len(sa.destination):
+            fix = "Use addresses of the SA's family, or tunnel mode."
+            found.append(InputError("transport mode cannot carry another address family", "selector", fix))
     return found
+
+
+def check(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> None:
+    """Raise all that `problems` finds."""
+    raise_all(problems(sa, allow_static_counter_mode))
 
 
 def spi_problem(spi: int) -> tuple[str, str]:
@@ -139,61 +77,41 @@ def spi_problem(spi: int) -> tuple[str, str]:
     return f"SPI {spi} does not fit 32 bits", fix
 
 
-def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool) -> t.Iterator[InputError]:
-    rows: dict[str, Algorithm | None] = {}
-    for kind, name, key in (
-        (ENCRYPTION, sa.encryption, sa.encryption_key),
-        (AUTHENTICATION, sa.authentication, sa.authentication_key),
-    ):
-        row = rows[kind] = algorithm_of(name)
-        if name and row is None:
-            yield InputError(
-                f"unknown {kind} algorithm {shown(name)}",
-                f"{kind}_algorithm",
-                "Use a name of the algorithm table, such as aes-cbc or hmac-sha256.",
-            )
-        elif row is None and key:
-            yield InputError(
-                f"an {kind} key is given without an {kind} algorithm",
-                f"{kind}_key",
-                f"Name the algorithm in {kind}_algorithm.",
-            )
-        elif row is not None:
-            reason = keys.problem(row, key)
-            if reason:
-                made = f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {row.name}."
-                yield InputError(
-                    reason,
-                    f"{kind}_key",
-                    made if row.key_bits else f"Take it away, or name the algorithm it is for in {kind}_algorithm.",
-                )
-    cipher, integrity = rows[ENCRYPTION], rows[AUTHENTICATION]
+def _address_problems(sa: SecurityAssociation) -> Found:
+    if not SPI_MIN <= sa.spi <= SPI_MAX:
+        message, fix = spi_problem(sa.spi)
+        yield InputError(message, "spi", fix)
+    if len(sa.source) != len(sa.destination):
+        fix = "Give both as IPv4 or both as IPv6."
+        yield InputError("source and destination are of different address families", "source", fix)
+    if is_unspecified(sa.destination):
+        fix = "Give the address of the receiving host."
+        yield InputError("the destination is the unspecified address", "destination", fix)
+    if is_multicast(sa.source):
+        fix = "Give the address of the sending host."
+        yield InputError("a multicast address cannot be a source", "source", fix)
+
+
+def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool) -> Found:
+    cipher, integrity = algorithm_of(sa.encryption), algorithm_of(sa.authentication)
+    yield from _key_problems(ENCRYPTION, sa.encryption, cipher, sa.encryption_key)
+    yield from _key_problems(AUTHENTICATION, sa.authentication, integrity, sa.authentication_key)
     if sa.protocol == AH:
         if sa.encryption:
-            yield InputError(
-                "AH cannot encrypt", "encryption_algorithm", "Use ESP, or take the encryption algorithm away."
-            )
+            fix = "Use ESP, or omit the encryption algorithm."
+            yield InputError("AH cannot encrypt", "encryption_algorithm", fix)
         if not sa.authentication:
-            yield InputError(
-                "AH needs an authentication algorithm",
-                "authentication_algorithm",
-                "Name one, such as hmac-sha256, and its key.",
-            )
+            fix = "Name one, such as hmac-sha256, and its key."
+            yield InputError("AH needs an authentication algorithm", "authentication_algorithm", fix)
     elif not sa.encryption and not sa.authentication:
-        hint = "Name both, such as aes-cbc and hmac-sha256, and their keys."
-        yield InputError("ESP needs an encryption or an authentication algorithm", "encryption_algorithm", hint)
+        fix = "Name both, such as aes-cbc and hmac-sha256, and their keys."
+        yield InputError("ESP needs an encryption or an authentication algorithm", "encryption_algorithm", fix)
     elif sa.encryption == "null" and not sa.authentication:
-        yield InputError(
-            "ESP with null encryption and no authentication protects nothing",
-            "authentication_algorithm",
-            "Add an authentication algorithm.",
-        )
+        message = "ESP with null encryption and no authentication protects nothing"
+        yield InputError(message, "authentication_algorithm", "Add an authentication algorithm.")
     if cipher is not None and cipher.combined and sa.authentication:
-        yield InputError(
-            f"{cipher.name} brings its own integrity",
-            "authentication_algorithm",
-            "Take the authentication algorithm away.",
-        )
+        message = f"{cipher.name} provides its own integrity"
+        yield InputError(message, "authentication_algorithm", "Omit the authentication algorithm.")
     if cipher is not None and cipher.counter_mode and not allow_static_counter_mode:
         yield InputError(
             f"{cipher.name} with a static key may repeat nonces after a reload, which breaks it (MUST NOT, RFC 8221"
@@ -201,59 +119,131 @@ def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool
             "encryption_algorithm",
             "Use aes-cbc with hmac-sha256, or accept it {allow_static_counter_mode} and never load this key twice.",
         )
-    protecting = cipher if cipher is not None and cipher.combined else integrity
-    if protecting is not None and sa.icv_bits not in protecting.icv_bits:
-        choices = ", ".join(map(str, protecting.icv_bits))
-        other = find_linux(protecting.linux, sa.icv_bits)
-        hint = (
-            f"The algorithm with {sa.icv_bits} bits is {other.name}."
-            if other is not None
-            else f"Choose one of: {choices}."
-        )
-        yield InputError(f"{protecting.name} has no ICV of {sa.icv_bits} bits", "icv_bits", hint)
-    elif protecting is None and sa.icv_bits:
-        yield InputError(
-            "an ICV length is given without integrity", "icv_bits", "Take it away or add an authentication algorithm."
-        )
+    yield from _icv_problems(sa.icv_bits, cipher if cipher is not None and cipher.combined else integrity)
     if sa.encryption_key and sa.encryption_key == sa.authentication_key:
+        fix = "Every algorithm of every SA needs a key of its own."
+        yield InputError("one key serves both encryption and authentication", "authentication_key", fix)
+
+
+def _key_problems(kind: str, name: str, row: Algorithm | None, key: bytes) -> Found:
+    if name and row is None:
+        fix = "Use a name from the algorithm table, such as aes-cbc or hmac-sha256."
+        yield InputError(f"unknown {kind} algorithm {shown(name)}", f"{kind}_algorithm", fix)
+    elif row is None and key:
+        fix = f"Name the algorithm in {kind}_algorithm."
+        yield InputError(f"an {kind} key is given without an {kind} algorithm", f"{kind}_key", fix)
+    elif row is not None:
+        reason = keys.problem(row, key)
+        if reason:
+            made = f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {row.name}."
+            omit = f"Omit it, or name the algorithm it is for in {kind}_algorithm."
+            yield InputError(reason, f"{kind}_key", made if row.key_bits else omit)
+
+
+def _icv_problems(icv_bits: int, row: Algorithm | None) -> Found:
+    """``row`` is the algorithm that provides integrity."""
+    if row is not None and icv_bits not in row.icv_bits:
+        other = find_linux(row.linux, icv_bits)
+        choices = f"Choose one of: {', '.join(map(str, row.icv_bits))}."
+        fix = f"The algorithm with {icv_bits} bits is {other.name}." if other is not None else choices
+        yield InputError(f"{row.name} has no ICV of {icv_bits} bits", "icv_bits", fix)
+    elif row is None and icv_bits:
+        fix = "Omit it, or add an authentication algorithm."
+        yield InputError("an ICV length is given without integrity", "icv_bits", fix)
+
+
+def _number_problems(sa: SecurityAssociation) -> Found:
+    if sa.mode not in (TRANSPORT, TUNNEL):
+        yield InputError(f"unknown mode {shown(sa.mode)}", "mode", "Choose transport or tunnel.")
+    if not 0 <= sa.replay_window <= REPLAY_WINDOW_MAX:
+        message = f"a replay window of {sa.replay_window} packets is out of range"
+        yield InputError(message, "replay_window", f"Choose 0 to {REPLAY_WINDOW_MAX}.")
+    if sa.esn and not sa.replay_window and sa.direction != OUTBOUND:
+        fix = "Set replay_window, 32 or more."
+        yield InputError("extended sequence numbers need a replay window", "esn", fix)
+    for field, value in (("reqid", sa.reqid), ("if_id", sa.if_id), ("nat_keepalive", sa.nat_keepalive)):
+        if not 0 <= value <= _U32:
+            yield InputError(f"{value} does not fit 32 bits", field, "Choose 0 to 4294967295; 0 means none.")
+    if sa.mark is not None:
+        yield from _mark_problems("mark", sa.mark, "so it would match no packet")
+    if sa.output_mark is not None:
+        yield from _mark_problems("output_mark", sa.output_mark, "which no packet would get")
+
+
+def _mark_problems(field: str, mark: Mark, consequence: str) -> Found:
+    if not all(0 <= part <= _U32 for part in mark):
+        yield InputError("mark and mask must fit 32 bits each", field, "Choose 0 to 0xffffffff for both.")
+    elif mark.value & ~mark.mask:
+        message = f"the mark {mark.value:#x} has bits outside its mask {mark.mask:#x}, {consequence}"
         yield InputError(
-            "one key serves both encryption and authentication",
-            "authentication_key",
-            "Every algorithm of every SA wants a key of its own.",
+            message, field, f"Write {mark_text(Mark(mark.value & mark.mask, mark.mask))}, or a wider mask."
         )
 
 
-def selector_problems(selector: Selector) -> t.Iterator[InputError]:
-    """What is wrong with a selector, of an SA or of a policy."""
+def _lifetime_problems(lifetimes: Lifetimes) -> Found:
+    limits = lifetimes._asdict()
+    for field, limit in limits.items():
+        if not 0 <= limit < 1 << 64:
+            fix = "Choose 0 to 18446744073709551615; 0 means no limit."
+            yield InputError("a limit must fit 64 bits", field, fix)
+    for field, message, fix in soft_above_hard(limits):
+        yield InputError(message, field, fix)
+
+
+def soft_above_hard(
+    limits: t.Mapping[str, int], kinds: t.Iterable[str] = LIFETIME_KINDS
+) -> t.Iterator[tuple[str, str, str]]:
+    """Field, message and fix for each soft limit that exceeds its hard one. ``limits`` are named as
+    in `Lifetimes`.
+    """
+    for kind in kinds:
+        soft, hard = limits.get(f"soft_{kind}", 0), limits.get(f"hard_{kind}", 0)
+        if 0 < hard < soft:
+            message = f"the soft limit {soft} is above the hard limit {hard}"
+            yield f"soft_{kind}", message, "A soft limit warns before the hard one ends the SA."
+
+
+def _encapsulation_problems(sa: SecurityAssociation) -> Found:
+    if sa.encapsulation is not None and sa.protocol != ESP:
+        yield InputError("only ESP can be carried in UDP", "encapsulation", "Omit the encapsulation, or use ESP.")
+    if not 0 <= sa.tfc_padding <= TFC_PADDING_MAX:
+        message = f"packets cannot be padded to {sa.tfc_padding} octets"
+        yield InputError(message, "tfc_padding", f"Choose 0 to {TFC_PADDING_MAX}; 0 pads nothing.")
+    elif sa.tfc_padding and (sa.protocol, sa.mode) != (ESP, TUNNEL):
+        fix = "Use both, or omit the padding."
+        yield InputError("only ESP in tunnel mode can pad what it carries", "tfc_padding", fix)
+    if sa.nat_keepalive and (sa.encapsulation is None or bound_direction(sa) != OUTBOUND):
+        fix = "Set direction to outbound and encapsulation, and no replay_window."
+        yield InputError("only an outbound SA in UDP sends NAT keepalives", "nat_keepalive", fix)
+    for field in ("nat_local", "nat_remote") if sa.encapsulation is not None else ():
+        address = getattr(sa.encapsulation, field)
+        if address and (len(address) != len(sa.destination) or is_unspecified(address)):
+            message = f"{format_address(address)} cannot be the address before translation"
+            yield InputError(message, field, "Give a host's address of the destination's family.")
+
+
+def selector_problems(selector: Selector) -> Found:
+    """What is wrong with the selector of an SA or a policy."""
     if selector.source and selector.destination and len(selector.source) != len(selector.destination):
-        yield InputError(
-            "the selector mixes address families", "selector", "Give both networks as IPv4 or both as IPv6."
-        )
+        fix = "Give both networks as IPv4 or both as IPv6."
+        yield InputError("the selector mixes address families", "selector", fix)
     for side in ("source", "destination"):
         address, prefix = getattr(selector, side), getattr(selector, side + "_prefix")
         if not address:
             continue
-        if not 0 <= prefix <= len(address) * 8:
-            yield InputError(
-                f"the prefix /{prefix} is longer than the address",
-                f"selector {side}",
-                f"Write /0 to /{len(address) * 8}.",
-            )
-        elif int.from_bytes(address, "big") & ((1 << (len(address) * 8 - prefix)) - 1):
+        bits, place = len(address) * 8, f"selector {side}"
+        if not 0 <= prefix <= bits:
+            yield InputError(f"the prefix /{prefix} is longer than the address", place, f"Write /0 to /{bits}.")
+        elif int.from_bytes(address, "big") & ((1 << (bits - prefix)) - 1):
             import ipaddress  # only here, since a module starts for every task
 
-            network = ipaddress.ip_network((address, prefix), strict=False)
-            yield InputError(
-                f"{format_address(address)}/{prefix} has bits set outside its prefix",
-                f"selector {side}",
-                f"Write {network}.",
-            )
+            message = f"{format_address(address)}/{prefix} has bits set outside its prefix"
+            yield InputError(message, place, f"Write {ipaddress.ip_network((address, prefix), strict=False)}.")
     if not 0 <= selector.protocol <= 255:
-        yield InputError(
-            f"{selector.protocol} is no IP protocol number", "selector protocol", "Choose 0 to 255; 0 is any."
-        )
+        message = f"{selector.protocol} is not a valid IP protocol number"
+        yield InputError(message, "selector protocol", "Choose 0 to 255; 0 means any.")
     if not (0 <= selector.source_port <= 65535 and 0 <= selector.destination_port <= 65535):
-        yield InputError("a port is out of range", "selector", "Choose 0 to 65535; 0 is any.")
+        yield InputError("a port is out of range", "selector", "Choose 0 to 65535; 0 means any.")
 
 
 def warnings(sa: SecurityAssociation) -> list[str]:
@@ -270,25 +260,25 @@ def warnings(sa: SecurityAssociation) -> list[str]:
             )
     cipher = algorithm_of(sa.encryption)
     if sa.protocol == ESP and not sa.authentication and not (cipher is not None and cipher.combined):
-        found.append("ESP without integrity can be forged unless an AH SA goes with it (RFC 8221 section 4)")
+        found.append("ESP without integrity can be forged unless an AH SA accompanies it (RFC 8221 section 4)")
     if sa.replay_window:
         found.append(
             "anti-replay with manual keys breaks when one end restarts its counters (RFC 4303 section 3.3.3); rotate"
             " after a reboot"
         )
     if sa.icv_bits and (sa.authentication, sa.icv_bits) == ("hmac-sha256", 96):
-        found.append("hmac-sha256 with a 96-bit ICV is a draft's, not RFC 4868's; most peers expect 128")
+        found.append("hmac-sha256 with a 96-bit ICV is from a draft, not from RFC 4868; most peers expect 128")
     if sa.direction != bound_direction(sa):
         found.append(
-            "Linux cannot bind an outbound SA with an anti-replay window to its direction; take the window away, which"
+            "Linux cannot bind an outbound SA with an anti-replay window to its direction; omit the window, which"
             " only the receiver needs"
         )
     return found
 
 
 class Conflict(t.NamedTuple):
-    """The SAs at ``second`` and ``first`` of a sequence share what no two may: ``field`` is "spi"
-    (one identity), "encryption_key" or "authentication_key".
+    """The SAs at ``second`` and ``first`` of a sequence share something that must be unique:
+    ``field`` is "spi" (one identity), "encryption_key" or "authentication_key".
     """
 
     second: int
@@ -297,7 +287,7 @@ class Conflict(t.NamedTuple):
 
 
 def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
-    """One identity twice, one key in two SAs (DES parity bits aside) that are not one group's."""
+    """SAs that share an identity, or a key (DES parity ignored) unless they belong to one group."""
     if not _any_conflict(sas):
         return
     identities: dict[Identity, int] = {}
@@ -317,10 +307,10 @@ def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
 
 
 def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
-    """Whether `conflicts` finds any, at the speed of sets. One SA that has the same key twice
-    counts, though it is no conflict of two.
+    """Whether `conflicts` may find any, at the speed of sets. One SA that has the same key twice
+    counts, although it is not a conflict of two.
     """
-    if len({(sa[0], sa[3], sa[1], sa[13]) for sa in sas}) < len(sas):
+    if len(set(map(identity, sas))) < len(sas):
         return True
     used = [
         keys.effective(sa.encryption, sa.encryption_key) if sa.encryption in _PARITY else sa.encryption_key
@@ -332,8 +322,8 @@ def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
 
 
 def _is_one_group(one: SecurityAssociation, other: SecurityAssociation) -> bool:
-    """True for the SA that all systems on a link share, towards another address of theirs (RFC 4552
-    section 7): one SPI, one key, any source.
+    """Whether both are the SA that all systems on a link share, each towards a different address of
+    theirs (RFC 4552 section 7): one SPI, one key, any source.
     """
     return is_unspecified(one.source) and one._replace(destination=other.destination) == other
 
@@ -353,15 +343,10 @@ def conflict_message(sas: t.Sequence[SecurityAssociation], conflict: Conflict, f
 
 
 def set_problems(sas: t.Sequence[SecurityAssociation], places: t.Sequence[str] | None = None) -> list[IpsecError]:
-    """What is wrong with several SAs together (`conflicts`), as errors. ``places[i]`` names the i-th SA in messages."""
+    """`conflicts` as errors; ``places[i]`` names the i-th SA in messages."""
     names = places or [label(sa) for sa in sas]
     found: list[IpsecError] = []
     for conflict in conflicts(sas):
         message, hint = conflict_message(sas, conflict, names[conflict.first])
         found.append(InputError(message, names[conflict.second], hint))
     return found
-
-
-def check(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> None:
-    """Raise what `problems` finds, all of it together."""
-    raise_all(problems(sa, allow_static_counter_mode))

@@ -80,6 +80,7 @@ class Selector(t.NamedTuple):
 
 
 NO_LIFETIMES = Lifetimes()
+LIFETIME_KINDS = ("bytes", "packets", "addtime", "usetime")
 
 
 class SecurityAssociation(t.NamedTuple):

@@ -60,6 +60,7 @@ REPLACE = "replace"
 _make = tuple.__new__
 _NO_OWNER = (0, None, 0)
 _NO_MARK = Mark(0, 0)
+_RANK = {INBOUND: 0, "": 1, OUTBOUND: 2}
 
 
 class Operation(t.NamedTuple):
@@ -181,13 +182,8 @@ def plan(
     )
     if direction != BOTH:
         # An entry that occupies a wanted identity conflicts whatever its direction.
-        actual = [
-            entry
-            for entry in actual
-            if identity(entry.sa) in named
-            or identity(entry.sa) in blocked
-            or direction_of(entry.sa, local) == direction
-        ]
+        claimed = {*named, *blocked}
+        actual = [row for row in actual if identity(row.sa) in claimed or direction_of(row.sa, local) == direction]
     differ = functools.partial(differences, keys_hidden=keys_hidden, tells_directions=tells_directions)
     replaces, deletes, unchanged, foreign = _changes(
         actual, wanted, blocked, owners, in_reach, scope == ALL or take_over, differ
@@ -195,9 +191,8 @@ def plan(
     present.update(identity(step.new) for step in replaces if step.new is not None)
     adds = [_make(Operation, (ADD, sa, None, ())) for key, sa in wanted.items() if key not in present]
     if local:
-        rank = {INBOUND: 0, "": 1, OUTBOUND: 2}
-        adds.sort(key=lambda step: rank[direction_of(t.cast(SecurityAssociation, step.new), local)])
-        deletes.sort(key=lambda step: -rank[direction_of(t.cast(Entry, step.old).sa, local)])
+        adds.sort(key=lambda step: _RANK[direction_of(t.cast(SecurityAssociation, step.new), local)])
+        deletes.sort(key=lambda step: -_RANK[direction_of(t.cast(Entry, step.old).sa, local)])
     return Plan((*replaces, *adds, *deletes), unchanged, foreign)
 
 

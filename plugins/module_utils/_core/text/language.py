@@ -807,14 +807,7 @@ def limit_problems(values: t.Mapping[str, t.Any], kinds: t.Sequence[str]) -> t.I
     hint. The kernel looks at idle only beside both others.
     """
     limits = {field: int(value) for field, value in values.items() if field.startswith(("soft_", "hard_", "idle_"))}
-    for kind in kinds:
-        soft, hard = limits.get(f"soft_{kind}", 0), limits.get(f"hard_{kind}", 0)
-        if hard and soft > hard:
-            yield (
-                f"soft_{kind}",
-                f"the soft limit {soft} is above the hard limit {hard}",
-                "A soft limit warns before the hard one ends the SA.",
-            )
+    yield from checks.soft_above_hard(limits, kinds)
     if not all(any(field.startswith(end) for field in limits) for end in ("soft_", "hard_")):
         return
     for kind in ("addtime", "usetime"):

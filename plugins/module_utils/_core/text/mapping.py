@@ -255,7 +255,7 @@ def read_protocol(text: str, place: str) -> int:
         return socket.getprotobyname(text)
     except (OSError, ValueError):
         raise InputError(
-            f"{shown(text)} is no IP protocol that this system knows", place, "Write its number, 0 to 255."
+            f"{shown(text)} is not an IP protocol that this system knows", place, "Write its number, 0 to 255."
         ) from None
 
 

@@ -296,7 +296,7 @@ def _commands(operation: Operation) -> t.Iterator[str]:
 
 
 def _delete(sa: SecurityAssociation) -> str:
-    mark = f" mark 0x{sa.mark.value:x}/0x{sa.mark.mask:x}" if sa.mark is not None else ""
+    mark = f" mark {model.mark_text(sa.mark)}" if sa.mark is not None else ""
     return f"delete {sa.protocol} spi 0x{sa.spi:x} dst {model.format_address(sa.destination)}{mark}"
 
 

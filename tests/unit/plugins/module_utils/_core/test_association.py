@@ -199,7 +199,7 @@ def test_a_good_sa_has_no_problem(sa):
         (
             gcm(authentication="hmac-sha256", authentication_key=SHA),
             "authentication_algorithm",
-            "brings its own integrity",
+            "provides its own integrity",
         ),
         (good(icv_bits=64), "icv_bits", "no ICV of 64 bits"),
         (good(authentication="", authentication_key=b"", icv_bits=96), "icv_bits", "without integrity"),
@@ -251,7 +251,7 @@ def test_a_good_sa_has_no_problem(sa):
         ),
         (good(encapsulation=Encapsulation(4500, 4500, nat_remote=bytes(4))), "nat_remote", "0.0.0.0 cannot be"),
         (good(encapsulation=Encapsulation(4500, 4500, nat_local=bytes(16))), "nat_local", ":: cannot be"),
-        (good(selector=Selector(protocol=256)), "selector protocol", "no IP protocol"),
+        (good(selector=Selector(protocol=256)), "selector protocol", "not a valid IP protocol"),
         (good(selector=Selector(source_port=65536)), "selector", "port"),
     ],
 )

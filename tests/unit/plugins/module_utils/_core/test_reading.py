@@ -44,7 +44,7 @@ def test_what_is_no_protocol_is_named(text: str, monkeypatch: pytest.MonkeyPatch
         raise OSError("protocol not found")
 
     monkeypatch.setattr(socket, "getprotobyname", unknown)
-    with pytest.raises(InputError, match="selector.protocol: .* is no IP protocol"):
+    with pytest.raises(InputError, match="selector.protocol: .* is not an IP protocol"):
         read_protocol(text, "selector.protocol")
 
 

@@ -118,7 +118,7 @@ def test_every_problem_is_told_with_its_place() -> None:
         ({"selector": {"source": "peer"}}, "policies[0].selector.source: 'peer' is not a literal"),
         (
             {"selector": {"source": "192.0.2.1", "protocol": "\ud800"}},
-            "policies[0].selector.protocol: '\\ud800' is no IP protocol",
+            "policies[0].selector.protocol: '\\ud800' is not an IP protocol",
         ),
         ({"selector": {"source": "192.0.2.1", "source_port": 65536}}, "policies[0].selector: a port is out of range"),
         ({"mark": "0x1ffffffff"}, "does not fit 32 bits"),
