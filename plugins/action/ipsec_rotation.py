@@ -30,10 +30,10 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import read_boot_inputs, read_inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
 
 Result = t.Dict[str, t.Any]
@@ -43,10 +43,10 @@ DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote",
 # Steps that are skipped if no host must change, and in check mode; of those, the steps for hosts
 # that may have switched, for an approved generation, and for one that was not approved. What was
 # not approved is rolled back, whatever the reason.
-_TRANSACTION = (steps.STAGE, "switch", "stop")
-_SWITCHED = (steps.CUT_OVER, steps.SEND, steps.ARRIVALS, "judge")
-_APPROVED = (steps.PERSIST, "promote", steps.TIDY)
-_REFUSED = (steps.GO_BACK, "report")
+_TRANSACTION = (rotation.STAGE, "switch", "stop")
+_SWITCHED = (rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS, "judge")
+_APPROVED = (rotation.PERSIST, "promote", rotation.TIDY)
+_REFUSED = (rotation.GO_BACK, "report")
 _DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
 _UNFORESEEN = "a step ended with an error that is shown above"
@@ -193,7 +193,7 @@ class ActionModule(HostAction):
         problems = steps.preflight_problems(run, int(self._vars.get("ansible_forks", 0)))
         if problems:
             raise _Stop(decisions.report(problems, "preflight", run.expected))
-        checks = run.results(steps.PREFLIGHT, steps.PREFLIGHT)
+        checks = run.results(rotation.PREFLIGHT, rotation.PREFLIGHT)
         spis = {spi for result in checks.values() for spi in result["spis"]}
         result = self._keep(run.state, "prepared", spis=sorted(spis))
         run.state["expected"] = result
@@ -256,7 +256,7 @@ class ActionModule(HostAction):
                     [run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run), "stage", run.expected
                 )
             )
-        cut, back = run.results(steps.CUT_OVER, "sadb"), run.results(steps.GO_BACK, "back")
+        cut, back = run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
         phase, problems = _reasons(run)
         raise _Stop(decisions.report(problems, phase, run.expected, cut, back, steps.stayed(run)))
 
@@ -264,7 +264,7 @@ class ActionModule(HostAction):
         """The generation becomes the current one when every host has it in its file."""
         problems = steps.persist_problems(run)
         if problems:
-            raise _Stop(decisions.report(problems, "persist", run.expected, run.results(steps.CUT_OVER, "sadb")))
+            raise _Stop(decisions.report(problems, "persist", run.expected, run.results(rotation.CUT_OVER, "sadb")))
         result = self._keep(run.state, "promoted")
         return {"changed": result["changed"]}
 

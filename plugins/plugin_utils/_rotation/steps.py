@@ -34,24 +34,22 @@ import typing as t
 
 from .._policies import policies_of_host
 from . import decisions
-from .record import SKIPPED, UNANSWERED, Answers
-
-if t.TYPE_CHECKING:
-    from .._connections.model import Connection
-
-Result = t.Dict[str, t.Any]
-
-PREFLIGHT = "preflight"
-STAGE = "stage"
-CUT_OVER = "cut_over"
-SEND = "send"
-ARRIVALS = "arrivals"
-GO_BACK = "go_back"
-PERSIST = "persist"
-TIDY = "tidy"
-POLICIES_OUT = "policies_out"
-POLICIES_IN = "policies_in"
-BOOT = "boot"
+from .record import SKIPPED, UNANSWERED
+from .rotation import (
+    ARRIVALS,
+    BOOT,
+    CUT_OVER,
+    GO_BACK,
+    PERSIST,
+    POLICIES_IN,
+    POLICIES_OUT,
+    PREFLIGHT,
+    SEND,
+    STAGE,
+    TIDY,
+    Result,
+    Rotation,
+)
 
 POLICIES_FILE = "/etc/ipsecpolicies.json"
 
@@ -66,114 +64,6 @@ class Question(t.NamedTuple):
 
 # A step for one host: it yields questions and is sent the answers.
 Dialogue = t.Generator[Question, Result, None]
-
-
-class Rotation:
-    """One run, as its record has it.
-
-    ``state`` is what the run decided: ``wide`` its inputs, ``own`` those of each host, ``expected``
-    what `ipsec_keystore` returned, and the marks that the steps set. ``answers`` gives what a host
-    answered in a step, ``text`` the ipseckeys text of a host's SAs: (names of connections, host,
-    generation). ``started`` is when this step began, in seconds since the epoch on the controller's
-    clock."""
-
-    def __init__(
-        self,
-        state: dict[str, t.Any],
-        answers: t.Callable[[str, str], Answers],
-        text: t.Callable[[t.Sequence[str], str, str], str] = lambda names, host, generation: "",
-        connections: t.Callable[[], t.Sequence[Connection]] = tuple,
-        started: float = 0.0,
-    ) -> None:
-        self.state = state
-        self.answers = answers
-        self.text = text
-        self.connections = connections
-        self.started = started
-
-    @property
-    def expected(self) -> Result:
-        return t.cast(Result, self.state["expected"])
-
-    @property
-    def wide(self) -> dict[str, t.Any]:
-        return t.cast("dict[str, t.Any]", self.state["wide"])
-
-    @property
-    def hosts(self) -> list[str]:
-        return sorted(self.expected["hosts"])
-
-    def own(self, host: str) -> dict[str, t.Any]:
-        return t.cast("dict[str, t.Any]", self.state["own"][host])
-
-    def results(self, step: str, question: str) -> dict[str, Result]:
-        """What each host answered to a question, by host."""
-        return {host: self.answers(step, host).get(question) for host in self.hosts}
-
-    def problems(self, *steps: str) -> list[str]:
-        """One sentence for each question of these steps that a host failed or did not answer."""
-        return [
-            f"{host}: {decisions.reason(result)}"
-            for step in steps
-            for host in self.hosts
-            for result in self.answers(step, host).results.values()
-            if decisions.has_failed(result)
-        ]
-
-    def unasked(self, step: str, wanted: t.Callable[[str], t.Sequence[str]]) -> list[str]:
-        """One sentence for each host that was not asked a question of the step that was ``wanted`` of it.
-
-        A task's time may run out before it has asked its questions, or between two of them.
-        """
-        asked = {host: self.answers(step, host).results for host in self.hosts}
-        return [f"{host}: {decisions.UNASKED}" for host in self.hosts if not asked[host].keys() >= set(wanted(host))]
-
-    def leaves_behind(self, host: str) -> bool:
-        """Whether the host has SAs that the generation does not replace."""
-        return bool(self.expected["hosts"][host]["left_behind"])
-
-    def readings(self) -> dict[str, tuple[float, float, float]]:
-        """What each host's clock said, between which two times of the controller's."""
-        found = {}
-        for host in self.hosts:
-            answers = self.answers(PREFLIGHT, host)
-            epoch = answers.get(PREFLIGHT).get("epoch")
-            if epoch is not None:
-                found[host] = (answers.asked, float(epoch), answers.answered)
-        return found
-
-    def next_file(self, host: str) -> str:
-        """Where the SAs wait until every host has them."""
-        return f"{self.own(host)['file']}.next"
-
-    def previous_file(self, host: str) -> str:
-        """The file that keeps what a host held before, for a rollback."""
-        return f"{self.own(host)['file']}.previous"
-
-    def replaced_file(self, host: str) -> str:
-        """Which SAs to remove that the generation does not replace."""
-        return f"{self.own(host)['file']}.replaced"
-
-    def label(self, host: str) -> str:
-        """What the rollback file undoes: the host's connections, each with its upcoming generation."""
-        rows = sorted(
-            (row["name"], row["generation"]) for row in self.expected["connections"] if host in row["endpoints"]
-        )
-        return " ".join(f"{name}:{generation}" for name, generation in rows)
-
-    def deadline(self, host: str, more: float = 0) -> dict[str, float]:
-        """The option of that name: the instant, on the host's clock, by which the time of the task
-        is not up on the controller's; ``more`` is what it has beside the timeout. None where that
-        is 0, which is Ansible's word for no limit.
-
-        The host's clock was read between question and answer, so it is at least as far ahead as the answer's time says.
-        """
-        timeout = self.own(host)["timeout"]
-        if not timeout:
-            return {}
-        asked = self.answers(PREFLIGHT, host)
-        epoch = asked.get(PREFLIGHT).get("epoch", asked.answered)
-        return {"deadline": self.started + timeout + more + float(epoch) - asked.answered}
 
 
 def preflight(run: Rotation, host: str) -> Dialogue:

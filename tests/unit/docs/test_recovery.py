@@ -27,6 +27,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/plugin_utils/_rotation/run.py": raised,
     "plugins/plugin_utils/_rotation/decisions.py": spoken,
     "plugins/plugin_utils/_rotation/inputs.py": raised,
+    "plugins/plugin_utils/_rotation/rotation.py": spoken,
     "plugins/plugin_utils/_rotation/steps.py": spoken,
     "plugins/plugin_utils/_rotation/record.py": raised,
     "plugins/plugin_utils/_secret_action.py": lambda path: (text for text in spoken(path) if VALUE in text),

@@ -9,14 +9,14 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 
 FILE = "/etc/inet/secret/ipseckeys"
 POLICIES = ["out 192.0.2.1/32 > 192.0.2.2/32 protocol 89", "in 192.0.2.2/32 > 192.0.2.1/32 protocol 89"]
 
 
-def run(told: dict[str, t.Any]) -> steps.Rotation:
+def run(told: dict[str, t.Any]) -> rotation.Rotation:
     """A run with policies and without the service, to which host a answered ``told``, and where b has no service."""
     answers = {"a": told, "b": {"installed": False, "file": "", "policies": []}}
     state = {
@@ -26,8 +26,8 @@ def run(told: dict[str, t.Any]) -> steps.Rotation:
     connections = read_connections(
         [{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}, "upper_protocol": "89"}]
     )
-    return steps.Rotation(
-        state, lambda step, host: Answers({steps.BOOT: answers[host]}), connections=lambda: connections
+    return rotation.Rotation(
+        state, lambda step, host: Answers({rotation.BOOT: answers[host]}), connections=lambda: connections
     )
 
 

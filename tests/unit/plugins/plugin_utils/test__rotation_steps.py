@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Question, Rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Question
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils.test__gate import changed, honest, places
 from ansible_collections.ipsec.manual.tests.unit.plugins.values import json_values
 
@@ -239,31 +240,31 @@ def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None])
     problems that it found.
     """
     run = world.run
-    world.ask(steps.PREFLIGHT)
+    world.ask(rotation.PREFLIGHT)
     problems = steps.preflight_problems(run, forks=5)
-    check(world, steps.PREFLIGHT, problems)
+    check(world, rotation.PREFLIGHT, problems)
     if problems:
         return
-    found = run.results(steps.PREFLIGHT, steps.PREFLIGHT)
+    found = run.results(rotation.PREFLIGHT, rotation.PREFLIGHT)
     assert is_text(decisions.in_place(found, run.expected)) and is_text(decisions.reload_problems(found, run.expected))
-    world.ask(steps.STAGE)
+    world.ask(rotation.STAGE)
     problems = steps.stage_problems(run)
-    check(world, steps.STAGE, problems)
+    check(world, rotation.STAGE, problems)
     if not problems:
         run.state["switching"] = True
         run.state["instants"] = steps.instants(run)
-        world.ask(steps.CUT_OVER, steps.SEND, steps.ARRIVALS)
+        world.ask(rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS)
         problems, untested = steps.verdict(run)
         assert is_text(untested)
-        check(world, steps.CUT_OVER, problems)
+        check(world, rotation.CUT_OVER, problems)
     if problems:
-        world.ask(steps.GO_BACK)
-        check(world, steps.GO_BACK, problems)
+        world.ask(rotation.GO_BACK)
+        check(world, rotation.GO_BACK, problems)
         return
-    world.ask(steps.PERSIST)
+    world.ask(rotation.PERSIST)
     problems = steps.persist_problems(run)
-    check(world, steps.PERSIST, problems)
-    world.ask(steps.TIDY, steps.POLICIES_OUT, steps.POLICIES_IN, steps.BOOT)
+    check(world, rotation.PERSIST, problems)
+    world.ask(rotation.TIDY, rotation.POLICIES_OUT, rotation.POLICIES_IN, rotation.BOOT)
 
 
 @pytest.mark.parametrize("probe", [True, False])
@@ -271,8 +272,8 @@ def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None])
 def test_an_honest_run_goes_on(left_behind: bool, probe: bool) -> None:
     world = World(state(left_behind, probe, 5.0), lambda step, host, question: truth(host, question))
     rotate(world, lambda world, step, problems: pytest.fail(f"{step}: {problems}") if problems else None)
-    assert {step for step, host, question in world.asked} == set(steps.STEPS) - {steps.GO_BACK} - (
-        set() if probe else {steps.SEND, steps.ARRIVALS}
+    assert {step for step, host, question in world.asked} == set(steps.STEPS) - {rotation.GO_BACK} - (
+        set() if probe else {rotation.SEND, rotation.ARRIVALS}
     )
 
 
@@ -311,39 +312,39 @@ def check_decision(world: World, step: str, problems: t.Sequence[str]) -> None:
     run, expected = world.run, world.run.expected
     assert is_text(problems)
     text = decisions.report(
-        problems, step, expected, run.results(steps.CUT_OVER, "sadb"), run.results(steps.GO_BACK, "back")
+        problems, step, expected, run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
     )
     assert all(sign.isprintable() or sign == "\n" for sign in text + decisions.report(problems, step, expected))
     behind = [host for host in HOSTS if expected["hosts"][host]["left_behind"]]
     proven = {
-        steps.PREFLIGHT: all(world.good(steps.PREFLIGHT, host, steps.PREFLIGHT) for host in HOSTS),
-        steps.STAGE: all(
+        rotation.PREFLIGHT: all(world.good(rotation.PREFLIGHT, host, rotation.PREFLIGHT) for host in HOSTS),
+        rotation.STAGE: all(
             world.good(step, host, "next") and (host not in behind or world.good(step, host, "replaced"))
             for host in HOSTS
         ),
-        steps.CUT_OVER: all(has_switched(world, host) for host in HOSTS),
-        steps.PERSIST: all(
+        rotation.CUT_OVER: all(has_switched(world, host) for host in HOSTS),
+        rotation.PERSIST: all(
             world.good(step, host, "file")
             and holds(world, step, host, "file")
             and (host not in behind or world.good(step, host, "removal"))
             for host in HOSTS
         ),
-        steps.GO_BACK: False,
+        rotation.GO_BACK: False,
     }
     assert proven[step] or problems
-    if step == steps.GO_BACK:
+    if step == rotation.GO_BACK:
         check_way_back(world)
 
 
 def has_switched(world: World, host: str) -> bool:
     """Its own answer proves that it holds the generation, and what it was to test was tested."""
-    if not world.good(steps.CUT_OVER, host, "sadb"):
+    if not world.good(rotation.CUT_OVER, host, "sadb"):
         return False
-    answer = world.results[steps.CUT_OVER, host]["sadb"]
-    tests = [(steps.SEND, steps.SEND), (steps.ARRIVALS, steps.ARRIVALS)] if world.run.wide["probe"] else []
+    answer = world.results[rotation.CUT_OVER, host]["sadb"]
+    tests = [(rotation.SEND, rotation.SEND), (rotation.ARRIVALS, rotation.ARRIVALS)] if world.run.wide["probe"] else []
     if tests and answer["counts"]["unchanged"]:
-        tests.append((steps.CUT_OVER, "before"))
-    return holds(world, steps.CUT_OVER, host, "sadb") and all(world.good(step, host, name) for step, name in tests)
+        tests.append((rotation.CUT_OVER, "before"))
+    return holds(world, rotation.CUT_OVER, host, "sadb") and all(world.good(step, host, name) for step, name in tests)
 
 
 def holds(world: World, step: str, host: str, question: str) -> bool:
@@ -353,13 +354,13 @@ def holds(world: World, step: str, host: str, question: str) -> bool:
 
 def check_way_back(world: World) -> None:
     for host in HOSTS:
-        put = {question for step, name, question in world.asked if (step, name) == (steps.GO_BACK, host)}
-        switched = (steps.CUT_OVER, host, "sadb") in world.asked
+        put = {question for step, name, question in world.asked if (step, name) == (rotation.GO_BACK, host)}
+        switched = (rotation.CUT_OVER, host, "sadb") in world.asked
         if switched:
             # It may have ended before the question was put, but nothing else is asked in its place.
-            assert put <= {"back", steps.TIDY} and ("back" in put or (steps.GO_BACK, host) in world.stopped)
+            assert put <= {"back", rotation.TIDY} and ("back" in put or (rotation.GO_BACK, host) in world.stopped)
         # What the next run needs to try again stays where going back failed.
-        assert steps.TIDY not in put or not switched or world.good(steps.GO_BACK, host, "back")
+        assert rotation.TIDY not in put or not switched or world.good(rotation.GO_BACK, host, "back")
 
 
 @runs
@@ -373,13 +374,13 @@ def test_every_host_that_may_have_switched_is_asked_to_go_back(state: Result, da
         return
     world.tell = lambda step, host, question: truth(host, question)
     for host in HOSTS:
-        world.results.pop((steps.GO_BACK, host), None)
-    world.ask(steps.GO_BACK)
-    asked = {host for step, host, question in world.asked if (step, question) == (steps.CUT_OVER, "sadb")}
+        world.results.pop((rotation.GO_BACK, host), None)
+    world.ask(rotation.GO_BACK)
+    asked = {host for step, host, question in world.asked if (step, question) == (rotation.CUT_OVER, "sadb")}
     assert asked == {
         host
         for host in HOSTS
-        if (steps.GO_BACK, host, "back") in world.asked and world.good(steps.GO_BACK, host, "back")
+        if (rotation.GO_BACK, host, "back") in world.asked and world.good(rotation.GO_BACK, host, "back")
     }
 
 
@@ -401,10 +402,10 @@ def test_nothing_that_a_host_answers_stands_in_a_question_to_another(
         rotate(each, lambda *dummy: None)
     # Where one of the two went forward and the other back, the other's questions are put to it too.
     honest_world.run.state["switching"] = world.run.state["switching"]
-    honest_world.ask(steps.GO_BACK)
+    honest_world.ask(rotation.GO_BACK)
     for (step, host, name), options in world.asked.items():
         asked = honest_world.asked[step, host, name]
-        if step == steps.POLICIES_IN and host != liar:
+        if step == rotation.POLICIES_IN and host != liar:
             # Those of the liar's connections may be missing.
             assert all(policy in asked["policies"] for policy in options["policies"])
         elif host != liar:
