@@ -37,6 +37,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey import (
     backend,
+    layout,
     messages,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.backend import Pfkey, PfkeySadb
@@ -178,7 +179,7 @@ def test_a_dump_is_narrowed_as_asked(sadb: PfkeySadb) -> None:
 def raw(sa: SecurityAssociation, *more: bytes, change: t.Callable[[bytes], bytes] = bytes) -> None:
     with Pfkey(LINUX) as link:
         first, *rest = messages.new_sa(LINUX, sa)
-        link.ask(messages.ADD, messages.satype_of(sa), [change(first), *rest, *more])
+        link.ask(layout.ADD, messages.satype_of(sa), [change(first), *rest, *more])
 
 
 def test_a_wide_window_is_cut_silently(sadb: PfkeySadb) -> None:
@@ -205,14 +206,14 @@ def test_hmac_sha256_gets_96_bits_whoever_asks(sadb: PfkeySadb) -> None:
 def test_an_original_address_is_taken_and_forgotten(sadb: PfkeySadb) -> None:
     sa = sa_of(0x1000, encapsulation=Encapsulation(4500, 4500, b"", bytes((10, 0, 0, 1))))
     assert [problem.place for problem in sadb.refusals(sa)] == ["nat_remote"]
-    raw(sa, messages.pack_address(LINUX, 23, bytes((10, 0, 0, 1)), 32))
+    raw(sa, layout.pack_address(LINUX, 23, bytes((10, 0, 0, 1)), 32))
     assert "addr 0.0.0.0" in witness.states()["esp", 0x1000]
 
 
 def test_protocol_and_ports_of_a_selector_are_not_taken(sadb: PfkeySadb) -> None:
     sa = sa_of(0x1000, mode="tunnel", selector=Selector(bytes((10, 1, 0, 0)), 16, b"", 0, 6, 80))
     assert [problem.place for problem in sadb.refusals(sa)] == ["selector"]
-    raw(sa._replace(selector=None), messages.pack_address(LINUX, 7, bytes((10, 1, 0, 0)), 16, 6, 80))
+    raw(sa._replace(selector=None), layout.pack_address(LINUX, 7, bytes((10, 1, 0, 0)), 16, 6, 80))
     text = witness.states()["esp", 0x1000]
     assert "sel src 10.1.0.0/16 dst 0.0.0.0/0 " in f"{text} "
     assert "proto tcp" not in text
@@ -256,7 +257,7 @@ def test_what_the_table_calls_untold_is_not_in_a_dump(sadb: PfkeySadb, words: st
     assert entry.sa._replace(encapsulation=None) == sa
     (whole,) = XfrmSadb().dump()
     assert whole.sa != entry.sa
-    assert any(untold in word for word in LINUX.untold)
+    assert any(untold in word for word in LINUX.not_dumped)
 
 
 def test_a_truncation_that_is_not_told_makes_no_difference_where_it_was_asked_for(sadb: PfkeySadb) -> None:
@@ -383,8 +384,8 @@ def test_what_could_not_be_put_back_is_not_replaced(sadb: PfkeySadb) -> None:
         *("aead", "rfc4106(gcm(aes))", "0x" + "0123456789abcdef" * 2 + "00112233", "128"),
     )
     (entry,) = sadb.dump()
-    assert (entry.sa.encryption, entry.larval) == (messages.UNTOLD, False)
-    assert "could not be put back" in str(
+    assert (entry.sa.encryption, entry.larval) == (messages.NOT_SHOWN, False)
+    assert "could not be restored" in str(
         refused(sadb, [*add(sa_of(0xFFF)), Operation("replace", sa_of(0x1000), entry)])
     )
     sadb.apply(delete(entry))
@@ -522,16 +523,16 @@ def test_a_dump_is_whole_while_others_change_the_sadb(sadb: PfkeySadb) -> None:
 
 def test_a_lost_answer_is_looked_up(sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel does what it was asked; then the answer does not come."""
-    told = Pfkey._told
-    lost = [messages.ADD, messages.DELETE]
+    answers = Pfkey._answers
+    lost = [layout.ADD, layout.DELETE]
 
     def deaf(self: Pfkey, kind: int) -> t.Iterator[t.Any]:
         if kind in lost:
             lost.remove(kind)
             return iter(())
-        return told(self, kind)
+        return answers(self, kind)
 
-    monkeypatch.setattr(Pfkey, "_told", deaf)
+    monkeypatch.setattr(Pfkey, "_answers", deaf)
     sas = [sa_of(0x1000), sa_of(0x1001)]
     sadb.apply(add(*sas))
     as_asked(sadb, sas)
@@ -544,18 +545,18 @@ def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(
     sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch, undo: bool
 ) -> None:
     """The kernel does what it was asked; then no answer comes, neither to that nor to a dump."""
-    told = Pfkey._told
+    answers = Pfkey._answers
     sadb.apply(add(sa_of(0x1000)))
     (entry,) = sadb.dump()
     before = witness.states()
     changes: list[int] = []
 
     def deaf(self: Pfkey, kind: int) -> t.Iterator[t.Any]:
-        changes.extend([kind] if kind in (messages.ADD, messages.DELETE) else [])
-        lost = len(changes) == 2 or (len(changes) > 2 and not undo) or (changes and kind == messages.DUMP)
-        return iter(()) if lost else told(self, kind)
+        changes.extend([kind] if kind in (layout.ADD, layout.DELETE) else [])
+        lost = len(changes) == 2 or (len(changes) > 2 and not undo) or (changes and kind == layout.DUMP)
+        return iter(()) if lost else answers(self, kind)
 
-    monkeypatch.setattr(Pfkey, "_told", deaf)
+    monkeypatch.setattr(Pfkey, "_answers", deaf)
     with pytest.raises(SadbError) as caught:
         sadb.apply([Operation("replace", sa_of(0x1000), entry)])
     assert witness.states().keys() == before.keys()
@@ -623,7 +624,7 @@ def test_keys_are_shown(sadb: PfkeySadb) -> None:
 def test_the_socket_family_is_pythons_own() -> None:
     assert LINUX.domain == socket.AF_KEY
     assert (LINUX.ipv4, LINUX.ipv6) == (socket.AF_INET, socket.AF_INET6)
-    assert struct.calcsize("=BBBBHHII") == messages.HEADER.size == 16
+    assert struct.calcsize("=BBBBHHII") == layout.HEADER.size == 16
 
 
 @given(data=st.data())

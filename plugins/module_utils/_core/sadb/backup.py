@@ -14,6 +14,7 @@ from ..sa.checks import problems, set_problems
 from ..sa.model import (
     OUTBOUND,
     PROTOCOLS,
+    REPLAY_VALUE,
     Entry,
     SecurityAssociation,
     format_address,
@@ -27,7 +28,6 @@ from . import Sadb
 # Packets that an SA may send between the dump and its deletion: some seconds at the highest rates,
 # and a thousandth of the numbers an SA has.
 SEQUENCE_MARGIN = 1 << 22
-_REPLAY_VALUE = "replay_value"
 
 
 def backup(sadb: Sadb, entries: t.Iterable[Entry], local: t.AbstractSet[bytes], comment: str) -> str:
@@ -68,7 +68,7 @@ def continued(entry: Entry, margin: int = 0) -> SecurityAssociation:
     sequence = last_sequence(entry) + margin
     if not sequence:
         return entry.sa
-    return entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, (_REPLAY_VALUE, str(sequence))))))
+    return entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, (REPLAY_VALUE, str(sequence))))))
 
 
 def last_sequence(entry: Entry) -> int:
@@ -87,7 +87,7 @@ def _with_margin(sadb: Sadb, entry: Entry, local: t.AbstractSet[bytes]) -> Secur
     margin = min(SEQUENCE_MARGIN, left // 2) if direction_of(entry.sa, local) == OUTBOUND else 0
     for more in (margin, 0):
         sa = continued(entry, more)
-        if not any(problem.place == _REPLAY_VALUE for problem in sadb.refusals(sa)):
+        if not any(problem.place == REPLAY_VALUE for problem in sadb.refusals(sa)):
             return sa
     return entry.sa
 

@@ -19,7 +19,7 @@ _SIZES = {4: (4, 4), 16: (8, 16)}
 
 
 class _Ifaddrs(ctypes.Structure):
-    """The beginning of struct ifaddrs; the flags are wider on illumos."""
+    """The first fields of struct ifaddrs; the flags are wider on illumos."""
 
     _fields_: t.ClassVar = [
         ("next", ctypes.c_void_p),
@@ -44,7 +44,7 @@ def local_addresses(dialect: Dialect) -> frozenset[bytes]:
         number = ctypes.get_errno()
         name = errno.errorcode.get(number, str(number))
         raise SadbError(
-            f"the system does not tell them ({name}: {os.strerror(number)})", "reading this host's addresses", "", name
+            f"the system cannot list them ({name}: {os.strerror(number)})", "reading this host's addresses", "", name
         )
     try:
         return frozenset(_walk(dialect, first.value))

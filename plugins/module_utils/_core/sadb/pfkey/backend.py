@@ -4,9 +4,8 @@
 
 """The SADB of any system that speaks PF_KEY v2 (RFC 2367): read it, and change it all or nothing.
 
-Every request is answered by a message with its sequence number and our process number; what other
-programs do is told in between and passed over. What a system cannot express is in `pfkey_dialects`,
-and refused by option name before anything is touched."""
+The kernel answers every request with a message that carries its sequence number and our process
+number; messages about other programs' requests arrive in between and are skipped."""
 
 from __future__ import annotations
 
@@ -17,39 +16,30 @@ import socket
 import time
 import typing as t
 
-from ...errors import InputError, SadbError, shown
+from ...errors import InputError, SadbError
 from ...sa.algorithms import BY_NAME
-from ...sa.model import (
-    NO_LIFETIMES,
-    PAIR_SPI,
-    REPLAY_VALUE,
-    TRANSPORT,
-    TUNNEL,
-    Entry,
-    SecurityAssociation,
-    is_unspecified,
-    label,
-)
+from ...sa.model import Entry, SecurityAssociation, label
 from .. import PFKEY, SADB_UNCHANGED, Sadb, with_outcome
-from . import messages
+from . import layout, messages
 from .dialects import Dialect, dialect_of
 from .explain import AnswerLost, PfkeyError, explain, explain_exchange
-from .messages import ANY_TYPE, SA_TYPES, UNTOLD, Message, Supported
+from .layout import ParsedMessage, Supported
+from .messages import ANY_TYPE, NOT_SHOWN, SA_TYPES
+from .refusals import refusals
 
 if t.TYPE_CHECKING:
     from ...sa.plan import Operation
 
-# Seconds without an answer after which it counts as lost. Linux, FreeBSD and NetBSD answer before the request returns.
+# Seconds after which an answer counts as lost. Linux, FreeBSD and NetBSD answer before the request returns.
 _PATIENCE = 10.0
 _DUMP_ATTEMPTS = 3
 _BUFFER = 8 << 20
 _SMALLEST_BUFFER = 64 << 10
 _RECEIVE = 64 << 10
-_SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h; lets root go above the limit on Linux
+_SO_RCVBUFFORCE = 33  # include/uapi/asm-generic/socket.h; lets root exceed the limit on Linux
 # Errnos are below this everywhere; Linux ends a broken dump with a negative one, cut to the field's
 # 8 bits (net/key/af_key.c, pfkey_do_dump).
 _ERRNO_MOST = 160
-_INFINITE = (1 << 64) - 1
 _NOTHING_THERE = (errno.ENOENT, errno.ESRCH)
 
 
@@ -58,28 +48,26 @@ class Pfkey:
 
     def __init__(self, dialect: Dialect) -> None:
         try:
-            self._socket = socket.socket(dialect.domain, socket.SOCK_RAW, messages.VERSION)
+            self._socket = socket.socket(dialect.domain, socket.SOCK_RAW, layout.VERSION)
         except OSError as exc:
             raise PfkeyError(exc.errno or 0) from None
         self._process = os.getpid()
-        # Far from the numbers that kernels give their own questions: small ones, or from 2^31 on.
+        # Far from the numbers of requests that kernels send: small ones, or from 2^31 on.
         self._sequence = 0x40000000 | int.from_bytes(os.urandom(3), "big") << 4
-        self._make_room(dialect)
+        self._enlarge_buffer(dialect)
 
-    def _make_room(self, dialect: Dialect) -> None:
-        """As much receive buffer as the system gives."""
+    def _enlarge_buffer(self, dialect: Dialect) -> None:
+        """Request as large a receive buffer as the system allows."""
         size = _BUFFER
         if dialect.platform == "linux":
             with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
                 return
         while size >= _SMALLEST_BUFFER:
-            try:
+            with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-            except OSError:
-                size //= 2
-            else:
                 return
+            size //= 2
 
     def __enter__(self) -> Pfkey:
         return self
@@ -87,50 +75,51 @@ class Pfkey:
     def __exit__(self, *dummy: t.Any) -> None:
         self._socket.close()
 
-    def ask(self, kind: int, satype: int, extensions: t.Sequence[bytes] = ()) -> Message:
-        """One request and its answer. Raises PfkeyError where the kernel refuses it, AnswerLost
-        where it is unknown whether it did.
+    def ask(self, kind: int, satype: int, extensions: t.Sequence[bytes] = ()) -> ParsedMessage:
+        """Send one request and return its answer. Raises PfkeyError if the kernel refuses it, and
+        AnswerLost if the outcome is unknown.
         """
         sequence = self._send(kind, satype, extensions)
-        for told in self._told(kind):
-            if told.sequence == sequence:
-                if told.errno:
-                    raise PfkeyError(told.errno, told.diagnostic)
-                return told
+        for message in self._answers(kind):
+            if message.sequence == sequence:
+                if message.errno:
+                    raise PfkeyError(message.errno, message.diagnostic)
+                return message
         raise AnswerLost
 
-    def dump(self, satype: int) -> list[Message]:
-        """Every SA of a type, or of all. The messages count up or down, and the last one, which may
-        be without an SA, has the number 0.
+    def dump(self, satype: int) -> list[ParsedMessage]:
+        """Every SA of a type, or of all types. The messages count up or down; the last one has the
+        number 0 and may lack an SA.
         """
-        self._send(messages.DUMP, satype, ())
+        self._send(layout.DUMP, satype, ())
         found = []
-        for told in self._told(messages.DUMP):
-            if told.errno:
-                number = told.errno if told.errno < _ERRNO_MOST else 256 - told.errno
-                if number in _NOTHING_THERE and not told.extensions:
+        for message in self._answers(layout.DUMP):
+            if message.errno:
+                number = message.errno if message.errno < _ERRNO_MOST else 256 - message.errno
+                if number in _NOTHING_THERE and not message.extensions:
                     return []
-                raise PfkeyError(number, told.diagnostic)
-            if told.extensions:
-                found.append(told)
-            if not told.sequence:
+                raise PfkeyError(number, message.diagnostic)
+            if message.extensions:
+                found.append(message)
+            if not message.sequence:
                 return found
         raise AnswerLost
 
     def _send(self, kind: int, satype: int, extensions: t.Sequence[bytes]) -> int:
         self._sequence += 1
         try:
-            self._socket.send(messages.message(kind, satype, self._sequence, self._process, extensions))
+            self._socket.send(layout.pack_message(kind, satype, self._sequence, self._process, extensions))
         except OSError as exc:
-            # BSDs do what they were asked before they find no room for the answer.
-            if kind == messages.DUMP or exc.errno != errno.ENOBUFS:
+            # BSDs carry out a request before they find no room for its answer.
+            if kind == layout.DUMP or exc.errno != errno.ENOBUFS:
                 raise PfkeyError(exc.errno or 0) from None
         return self._sequence
 
-    def _told(self, kind: int) -> t.Iterator[Message]:
+    def _answers(self, kind: int) -> t.Iterator[ParsedMessage]:
         """Messages of a kind to this process, until one is late."""
         deadline = time.monotonic() + _PATIENCE
-        while True:
+        header = layout.HEADER
+        while time.monotonic() <= deadline:
             self._socket.settimeout(max(0.001, deadline - time.monotonic()))
             try:
                 buffer = self._socket.recv(_RECEIVE)
@@ -138,29 +127,26 @@ class Pfkey:
                 return
             except OSError as exc:
                 if exc.errno == errno.ENOBUFS:
-                    # The socket overflowed, so the answer may be among what is gone.
+                    # The socket overflowed, so the answer may be among the lost messages.
                     return
                 raise PfkeyError(exc.errno or 0) from None
-            header = messages.HEADER
             if len(buffer) >= header.size:
-                dummy, told_kind, dummy, dummy, dummy, dummy, dummy, process = header.unpack_from(buffer)
-                if told_kind == kind and process == self._process:
+                dummy, answered, dummy, dummy, dummy, dummy, dummy, process = header.unpack_from(buffer)
+                if answered == kind and process == self._process:
                     deadline = time.monotonic() + _PATIENCE
-                    yield messages.parse(buffer)
-            if time.monotonic() > deadline:
-                return
+                    yield layout.parse(buffer)
 
 
-class _Step(t.NamedTuple):
-    """One request of an `apply`: the SA it is about, whether it adds it, and what the kernel showed
-    of it where it deletes it.
+class _Change(t.NamedTuple):
+    """One request of an `apply`: its SA, whether it adds the SA, and, if it deletes the SA, what the
+    kernel showed of it.
 
     ``doubtful`` if it was sent and it is unknown whether the kernel carried it out.
     """
 
     sa: SecurityAssociation
     adds: bool
-    before: Message | None
+    before: ParsedMessage | None
     doubtful: bool = False
 
 
@@ -174,7 +160,7 @@ class PfkeySadb(Sadb):
 
     @contextlib.contextmanager
     def _open(self, doing: str) -> t.Iterator[Pfkey]:
-        """A socket whose failures are our errors; ``doing`` says what they interrupt."""
+        """A socket whose failures become SadbError; ``doing`` names the interrupted action."""
         try:
             with Pfkey(self.dialect) as link:
                 yield link
@@ -190,22 +176,17 @@ class PfkeySadb(Sadb):
         with self._open("asking the kernel for its algorithms") as link:
             for protocol in sorted({sa.protocol for sa in sas}):
                 satype = SA_TYPES[protocol]
-                answer = link.ask(messages.REGISTER, ANY_TYPE if self.dialect.unregistered else satype)
-                supported[satype] = messages.read_supported(answer)
+                answer = link.ask(layout.REGISTER, ANY_TYPE if self.dialect.unregistered else satype)
+                supported[satype] = layout.read_supported(answer)
         return [lack for sa in kinds.values() for lack in self._lacks(sa, supported[SA_TYPES[sa.protocol]])]
 
     def _lacks(self, sa: SecurityAssociation, supported: Supported) -> t.Iterator[SadbError]:
         integrity = self.dialect.authentication.get(sa.authentication)
-        asked = [
+        hash_number = integrity.number if integrity is not None else None
+        for name, key, number, known in (
             (sa.encryption, sa.encryption_key, self.dialect.encryption.get(sa.encryption), supported.encryption),
-            (
-                sa.authentication,
-                sa.authentication_key,
-                integrity.number if integrity is not None else None,
-                supported.authentication,
-            ),
-        ]
-        for name, key, number, known in asked:
+            (sa.authentication, sa.authentication_key, hash_number, supported.authentication),
+        ):
             if not name:
                 continue
             if number is None or number not in known:
@@ -220,16 +201,14 @@ class PfkeySadb(Sadb):
                 yield SadbError(message, label(sa), "Choose another size or algorithm.", "EINVAL")
 
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
-        entries = (
-            messages.decode(self.dialect, told) for told in self._dump(SA_TYPES[protocol] if protocol else ANY_TYPE)
-        )
+        satype = SA_TYPES[protocol] if protocol else ANY_TYPE
         return [
             entry
-            for entry in entries
+            for entry in (messages.decode(self.dialect, message) for message in self._dump(satype))
             if source in (b"", entry.sa.source) and destination in (b"", entry.sa.destination)
         ]
 
-    def _dump(self, satype: int) -> list[Message]:
+    def _dump(self, satype: int) -> list[ParsedMessage]:
         attempts = 0
         while True:
             attempts += 1
@@ -237,123 +216,124 @@ class PfkeySadb(Sadb):
                 try:
                     return link.dump(satype)
                 except AnswerLost:
-                    # The last message was pushed out by what other programs did.
+                    # Messages about other programs' requests displaced the last one.
                     if attempts == _DUMP_ATTEMPTS:
                         raise
 
     def _apply(self, operations: t.Sequence[Operation]) -> None:
         with self._open("changing the SADB") as link:
-            steps = list(self._steps(link, operations))
-            done: list[_Step] = []
-            for step in steps:
-                error, step = self._carry_out(link, step)
-                if error is None or step.doubtful:
-                    done.append(step)
+            done: list[_Change] = []
+            for change in list(self._changes(link, operations)):
+                error, change = self._carry_out(link, change)
+                if error is None or change.doubtful:
+                    done.append(change)
                 if error is not None:
                     raise self._after_undo(error, done)
 
-    def _steps(self, link: Pfkey, operations: t.Sequence[Operation]) -> t.Iterator[_Step]:
-        """Every request, once what goes is seen to be what was read. Raises SadbError before anything is touched."""
+    def _changes(self, link: Pfkey, operations: t.Sequence[Operation]) -> t.Iterator[_Change]:
+        """All requests. Raises SadbError before anything is changed if an SA to be deleted is not
+        the one that was read.
+        """
         for operation in operations:
             if operation.old is not None:
-                told = self._current(link, operation.old)
+                message = self._current(link, operation.old)
                 if operation.new is not None:
-                    self._check_way_back(operation.old.sa)
-                yield _Step(operation.old.sa, False, told)
+                    self._check_restorable(operation.old.sa)
+                yield _Change(operation.old.sa, False, message)
             if operation.new is not None:
-                yield _Step(operation.new, True, None)
+                yield _Change(operation.new, True, None)
 
-    def _current(self, link: Pfkey, entry: Entry) -> Message:
-        """What the kernel holds right now under an identity. Raises SadbError unless it is that very SA."""
+    def _current(self, link: Pfkey, entry: Entry) -> ParsedMessage:
+        """What the kernel shows now for an identity. Raises SadbError unless it is that very SA."""
         try:
-            told = link.ask(messages.GET, messages.satype_of(entry.sa), messages.identify(self.dialect, entry.sa))
+            message = link.ask(layout.GET, messages.satype_of(entry.sa), messages.identify(self.dialect, entry.sa))
         except PfkeyError as exc:
             raise explain(self.dialect, exc, entry.sa) from None
-        if messages.decode(self.dialect, told).sa != entry.sa:
+        if messages.decode(self.dialect, message).sa != entry.sa:
             raise explain(self.dialect, PfkeyError(errno.ESTALE), entry.sa)
-        return told
+        return message
 
-    def _check_way_back(self, sa: SecurityAssociation) -> None:
-        if not _restorable(sa):
+    def _check_restorable(self, sa: SecurityAssociation) -> None:
+        if not _is_restorable(sa):
             raise SadbError(
-                "PF_KEY does not show all of this SA, so it could not be put back if its replacement failed",
+                "PF_KEY does not show all of this SA, so it could not be restored if its replacement failed",
                 label(sa),
                 "Delete it first, or use the backend that made it. Nothing was changed.",
             )
 
-    def _request(self, link: Pfkey, step: _Step, takes_back: bool = False) -> None:
-        """Carry a step out, or take it back."""
-        satype = messages.satype_of(step.sa)
-        if step.adds == takes_back:
-            link.ask(messages.DELETE, satype, messages.identify(self.dialect, step.sa))
-        elif step.before is not None:
-            link.ask(messages.ADD, satype, messages.restore(self.dialect, step.before))
+    def _request(self, link: Pfkey, change: _Change, undo: bool = False) -> None:
+        satype = messages.satype_of(change.sa)
+        if change.adds == undo:
+            link.ask(layout.DELETE, satype, messages.identify(self.dialect, change.sa))
+        elif change.before is not None:
+            link.ask(layout.ADD, satype, messages.restore(self.dialect, change.before))
         else:
-            link.ask(messages.ADD, satype, messages.new_sa(self.dialect, step.sa))
+            link.ask(layout.ADD, satype, messages.new_sa(self.dialect, change.sa))
 
-    def _carry_out(self, link: Pfkey, step: _Step) -> tuple[SadbError | None, _Step]:
-        """What went wrong, and the step, doubtful if it may have happened anyway."""
+    def _carry_out(self, link: Pfkey, change: _Change) -> tuple[SadbError | None, _Change]:
+        """What went wrong, and the change, doubtful if the kernel may have carried it out anyway."""
         try:
-            self._request(link, step)
+            self._request(link, change)
         except AnswerLost as exc:
-            error = explain(self.dialect, exc, step.sa, step.adds)
+            error = explain(self.dialect, exc, change.sa, change.adds)
             try:
-                return (None if self._is_there(step.sa) == step.adds else error), step
+                return (None if self._is_there(change.sa) == change.adds else error), change
             except SadbError:
-                return error, step._replace(doubtful=True)
+                return error, change._replace(doubtful=True)
         except PfkeyError as exc:
-            return explain(self.dialect, exc, step.sa, step.adds), step
-        return None, step
+            return explain(self.dialect, exc, change.sa, change.adds), change
+        return None, change
 
     def _is_there(self, sa: SecurityAssociation) -> bool:
-        found = [entry.sa for entry in self.dump(sa.protocol, destination=sa.destination) if entry.sa.spi == sa.spi]
         return any(
-            there.encryption_key == sa.encryption_key and there.authentication_key == sa.authentication_key
-            for there in found
+            entry.sa.spi == sa.spi
+            and entry.sa.encryption_key == sa.encryption_key
+            and entry.sa.authentication_key == sa.authentication_key
+            for entry in self.dump(sa.protocol, destination=sa.destination)
         )
 
-    def _after_undo(self, error: SadbError, done: t.Sequence[_Step]) -> SadbError:
+    def _after_undo(self, error: SadbError, done: t.Sequence[_Change]) -> SadbError:
         """Undo in reverse order; return the error extended with the result.
 
-        Doubtful steps are undone as well: if an SA is already gone, or still there, that counts as success.
+        Doubtful changes are undone as well: if an SA is already gone, or still there, that counts as success.
         """
         not_undone = []
-        renewed = 0
-        for step in reversed(done):
-            if step.before is not None and not _restorable(step.sa):
-                not_undone.append(
-                    SadbError("PF_KEY does not show all of it, so it could not be put back", label(step.sa))
-                )
+        restarted = 0
+        for change in reversed(done):
+            if change.before is not None and not _is_restorable(change.sa):
+                message = "PF_KEY does not show all of it, so it could not be restored"
+                not_undone.append(SadbError(message, label(change.sa)))
                 continue
             try:
                 # A separate socket, since the other one may be what is broken.
                 with self._open("taking back a change") as link:
-                    self._take_back(link, step)
+                    self._undo(link, change)
             except SadbError as failure:
                 not_undone.append(failure)
             else:
-                renewed += step.before is not None and messages.decode(self.dialect, step.before).counters.packets > 0
+                before = change.before
+                restarted += before is not None and messages.decode(self.dialect, before).counters.packets > 0
         note = (
-            f" Counters and sequence numbers of {renewed} SAs restarted, since PF_KEY cannot set them; rotate"
+            f" Counters and sequence numbers of {restarted} SAs restarted, since PF_KEY cannot set them; rotate"
             " where peers check for replays."
         )
-        return with_outcome(error, not_undone, SADB_UNCHANGED, note if renewed else "")
+        return with_outcome(error, not_undone, SADB_UNCHANGED, note if restarted else "")
 
-    def _take_back(self, link: Pfkey, step: _Step) -> None:
+    def _undo(self, link: Pfkey, change: _Change) -> None:
         try:
-            self._request(link, step, takes_back=True)
+            self._request(link, change, undo=True)
         except AnswerLost as exc:
-            message = f"whether the kernel took back {'an addition' if step.adds else 'a deletion'} is unknown"
-            name = explain(self.dialect, exc, step.sa).errno_name
-            raise SadbError(message, label(step.sa), "Look at what is there, and run again.", name) from None
+            message = f"whether the kernel took back {'an addition' if change.adds else 'a deletion'} is unknown"
+            name = explain(self.dialect, exc, change.sa).errno_name
+            raise SadbError(message, label(change.sa), "Look at what is there, and run again.", name) from None
         except PfkeyError as exc:
-            if not (step.doubtful and exc.errno in (*_NOTHING_THERE, errno.EEXIST)):
-                raise explain(self.dialect, exc, step.sa) from None
+            if not (change.doubtful and exc.errno in (*_NOTHING_THERE, errno.EEXIST)):
+                raise explain(self.dialect, exc, change.sa) from None
 
     def _flush(self, protocol: str) -> None:
         with self._open("flushing the SADB") as link:
             try:
-                link.ask(messages.FLUSH, SA_TYPES[protocol] if protocol else ANY_TYPE)
+                link.ask(layout.FLUSH, SA_TYPES[protocol] if protocol else ANY_TYPE)
             except PfkeyError as exc:
                 if exc.errno not in _NOTHING_THERE:
                     raise
@@ -364,148 +344,10 @@ class PfkeySadb(Sadb):
         return local_addresses(self.dialect)
 
     def keys_hidden(self) -> bool:
-        seen = [entry.sa.encryption_key + entry.sa.authentication_key for entry in self.dump()]
-        material = [key for key in seen if key]
-        return bool(material) and not any(map(any, material))
+        keys = [key for entry in self.dump() for key in (entry.sa.encryption_key, entry.sa.authentication_key) if key]
+        return bool(keys) and not any(map(any, keys))
 
 
-def _restorable(sa: SecurityAssociation) -> bool:
-    material = sa.encryption_key + sa.authentication_key
-    return UNTOLD not in (sa.encryption, sa.authentication) and (any(material) or not material)
-
-
-def refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[InputError]:
-    """What of the SA PF_KEY cannot express in a dialect, by option name."""
-    name = dialect.name
-    for field, empty in (("mark", None), ("if_id", 0), ("output_mark", None), ("tfc_padding", 0), ("nat_keepalive", 0)):
-        if getattr(sa, field) != empty:
-            yield InputError(f"PF_KEY has no {field}", field, "Take it away, or use the backend xfrm on Linux.")
-    if sa.esn and not dialect.flags.esn:
-        yield InputError(
-            f"PF_KEY of {name} has no extended sequence numbers",
-            "esn",
-            "Turn it off, or use the backend xfrm on Linux.",
-        )
-    elif sa.esn and not sa.replay_window:
-        yield InputError(
-            f"PF_KEY of {name} has no extended sequence numbers without a replay window",
-            "esn",
-            "Set replay_window, 32 or more.",
-        )
-    if sa.reqid >> dialect.reqid_bits:
-        fits = f"of {dialect.reqid_bits} bits" if dialect.reqid_bits else "at all"
-        yield InputError(
-            f"PF_KEY of {name} has no reqid {fits}" if not dialect.reqid_bits else f"a reqid on {name} is {fits}",
-            "reqid",
-            "Choose a smaller one, or 0.",
-        )
-    yield from _algorithm_refusals(dialect, sa)
-    yield from _window_refusals(dialect, sa)
-    for limit, value in zip(NO_LIFETIMES._fields, sa.lifetimes):
-        if value and limit not in dialect.limits:
-            yield InputError(
-                f"{name} does not keep this limit when it comes over PF_KEY", limit, "Leave the limit away."
-            )
-        elif limit.endswith("_packets") and value >> 32:
-            yield InputError("a number of packets fits 32 bits in PF_KEY", limit, f"Choose at most {0xFFFFFFFF}.")
-        elif value == _INFINITE:
-            yield InputError(f"{name} takes this number for no limit", limit, "Leave the limit away.")
-    yield from _traffic_refusals(dialect, sa)
-    words = {PAIR_SPI: dialect.pair, REPLAY_VALUE: dialect.replay_value}
-    for keyword, text in sa.extra:
-        if not words.get(keyword):
-            yield InputError(f"PF_KEY of {name} has nothing like it", keyword, "Take it away.")
-        elif not _is_word(text):
-            yield InputError(f"{shown(text)} does not fit the 32 bits of PF_KEY", keyword, "Choose a smaller number.")
-
-
-def _is_word(text: str) -> bool:
-    try:
-        return 0 <= int(text, 0) < 1 << 32
-    except ValueError:
-        return False
-
-
-def _algorithm_refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[InputError]:
-    if sa.encryption and sa.encryption not in dialect.encryption:
-        yield _no_number(dialect, sa.encryption, "encryption_algorithm", dialect.encryption)
-    if sa.authentication and sa.authentication not in dialect.authentication:
-        yield _no_number(dialect, sa.authentication, "authentication_algorithm", dialect.authentication)
-    integrity = dialect.authentication.get(sa.authentication)
-    if integrity is not None and sa.icv_bits != integrity.icv_bits:
-        yield InputError(
-            f"PF_KEY of {dialect.name} gives {sa.authentication} an ICV of {integrity.icv_bits} bits, not"
-            f" {sa.icv_bits}",
-            "icv_bits",
-            f"Set {integrity.icv_bits} on both peers, choose another algorithm, or use another backend.",
-        )
-
-
-def _no_number(dialect: Dialect, algorithm: str, place: str, known: t.Iterable[str]) -> InputError:
-    return InputError(
-        f"{algorithm} has no number in PF_KEY of {dialect.name}", place, f"Choose one of: {', '.join(known)}."
-    )
-
-
-def _window_refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[InputError]:
-    window = sa.replay_window
-    if window > dialect.replay_most:
-        message = f"PF_KEY of {dialect.name} has replay windows of {dialect.replay_most} packets at most"
-        yield InputError(message, "replay_window", f"Choose 0 to {dialect.replay_most}.")
-    elif window % dialect.replay_unit:
-        message = f"replay windows on {dialect.name} are multiples of {dialect.replay_unit} packets"
-        yield InputError(
-            message,
-            "replay_window",
-            f"Choose {window // dialect.replay_unit * dialect.replay_unit + dialect.replay_unit}.",
-        )
-    if window and not dialect.any_source and is_unspecified(sa.source):
-        yield InputError(
-            f"{dialect.name} gives an SA without a source no replay window",
-            "replay_window",
-            "Name the source, or choose 0.",
-        )
-
-
-def _traffic_refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[InputError]:
-    name = dialect.name
-    if sa.encapsulation is not None:
-        if dialect.encapsulation is None:
-            yield InputError(
-                f"ESP in UDP on {name} is not known to this backend", "encapsulation", "Use the backend solaris."
-            )
-        for field in ("nat_local", "nat_remote"):
-            if getattr(sa.encapsulation, field):
-                yield InputError(f"{name} takes no original address over PF_KEY", field, "Take it away.")
-    selector, numbers = sa.selector, dialect.selector
-    networks = (selector.source, selector.destination) if selector is not None else (b"", b"")
-    if numbers.destination:
-        # The inner addresses are what makes a tunnel there.
-        if sa.mode == TUNNEL and not all(networks):
-            yield InputError(
-                f"tunnel mode on {name} needs both networks", "selector", "Give source and destination of the selector."
-            )
-        if sa.mode == TRANSPORT and any(networks):
-            yield InputError(
-                f"inner addresses mean tunnel mode on {name}",
-                "selector",
-                "Use tunnel mode, or take the addresses away.",
-            )
-        return
-    if selector is None:
-        return
-    if not numbers.source:
-        yield InputError(f"SAs have no selector on {name}", "selector", "Take it away; a policy selects the traffic.")
-        return
-    if selector.destination or selector.protocol or selector.source_port or selector.destination_port:
-        yield InputError(
-            f"PF_KEY of {name} takes the source network of a selector only",
-            "selector",
-            "Take the rest away, or use the backend xfrm.",
-        )
-    if selector.source == sa.source:
-        message = f"PF_KEY of {name} does not show a selector that begins with the SA's own source"
-        yield InputError(message, "selector source", "Take it away, or use the backend xfrm.")
-    elif selector.source and len(selector.source) != len(sa.source):
-        message = f"PF_KEY of {name} has no selector of another address family than the SA's"
-        yield InputError(message, "selector source", "Use the backend xfrm.")
+def _is_restorable(sa: SecurityAssociation) -> bool:
+    keys = sa.encryption_key + sa.authentication_key
+    return NOT_SHOWN not in (sa.encryption, sa.authentication) and (any(keys) or not keys)

@@ -2,12 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What systems make of PF_KEY v2: one table, a row for each. RFC 2367 fixes the layouts; numbers
-and what kernels add to it are from each row's ``sources``.
+"""How systems implement PF_KEY v2: one table, a row for each system. RFC 2367 fixes the layouts;
+numbers and kernels' additions come from each row's ``sources``.
 
-All else about a system that this backend needs to know stands here too, so that the codec and the
-transport have no branches by name. A row says where a system differs from the defaults of
-`Dialect`."""
+Everything else that this backend has to know about a system is here too, so that the codec and the
+transport do not branch by name. A row lists where a system differs from the defaults of `Dialect`."""
 
 from __future__ import annotations
 
@@ -18,15 +17,15 @@ from ...errors import InputError
 
 
 class Integrity(t.NamedTuple):
-    """A number of SADB_AALG, and the bits of the ICV that the kernel gives this algorithm: PF_KEY
-    has no field for it.
+    """A number of SADB_AALG, and the bits of the ICV that the kernel uses with it: PF_KEY has no
+    field for them.
     """
 
     number: int
     icv_bits: int
 
 
-class Encapsulation(t.NamedTuple):
+class EncapsulationNumbers(t.NamedTuple):
     """Extension numbers of ESP in UDP: kind, source port, destination port."""
 
     kind: int
@@ -34,9 +33,9 @@ class Encapsulation(t.NamedTuple):
     destination_port: int
 
 
-class Selector(t.NamedTuple):
-    """Extension numbers of the networks that an SA is for; 0 where the system has none.
-    ``traffic``: upper-layer protocol and ports are taken, too.
+class SelectorNumbers(t.NamedTuple):
+    """Extension numbers of an SA's inner networks; 0 where the system has none. ``traffic``: the
+    system accepts an upper-layer protocol and ports, too.
     """
 
     source: int = 0
@@ -45,7 +44,7 @@ class Selector(t.NamedTuple):
 
 
 class Flags(t.NamedTuple):
-    """Bits of sadb_sa_flags, 0 where the system has none. ``kernel`` are those that only the kernel sets."""
+    """Bits of sadb_sa_flags, 0 where the system has none. Only the kernel sets those of ``kernel``."""
 
     esn: int = 0
     tunnel: int = 0
@@ -60,13 +59,13 @@ class Dialect(t.NamedTuple):
     ``domain`` is the protocol family of the socket, ``ipv4`` and ``ipv6`` address families;
     ``sized_addresses`` says that a struct sockaddr begins with its length. ``sa2`` is the extension
     with mode and reqid, of ``reqid_bits``. A window is ``replay_unit`` packets times an 8-bit
-    field, ``replay_most`` packets at most; a wider one takes the extension ``wide_replay``, 0 for
-    none. ``limits`` are the lifetimes that the kernel acts on and keeps as they are. ``empty_key``:
-    null encryption wants a key extension of no bits. ``any_source``: an SA without a source can
-    have a window. ``pair`` and ``replay_value`` are extensions for what `SecurityAssociation.extra`
-    names, 0 for none. ``unregistered``: SADB_REGISTER answers without registering. ``untold`` is
-    what SAs that came another way may have and a dump does not show. ``remedy`` is for a kernel
-    without PF_KEY."""
+    field, at most ``replay_most`` packets; a wider one needs the extension ``wide_replay``, 0 for
+    none. ``limits`` are the lifetimes that the kernel enforces and stores unchanged. ``empty_key``:
+    null encryption requires a key extension of no bits. ``any_source``: an SA without a source can
+    have a window. ``pair`` and ``replay_value`` are extensions for those keywords of
+    `SecurityAssociation.extra`, 0 for none. ``unregistered``: SADB_REGISTER answers without
+    registering. ``not_dumped`` lists what SAs added otherwise may have and a dump does not show.
+    ``remedy`` is the hint for a kernel without PF_KEY."""
 
     name: str
     platform: str
@@ -84,21 +83,21 @@ class Dialect(t.NamedTuple):
     reqid_bits: int = 0
     replay_unit: int = 1
     wide_replay: int = 0
-    encapsulation: Encapsulation | None = None
-    selector: Selector = Selector()
+    encapsulation: EncapsulationNumbers | None = None
+    selector: SelectorNumbers = SelectorNumbers()
     flags: Flags = Flags()
     empty_key: bool = True
     any_source: bool = True
     pair: int = 0
     replay_value: int = 0
     unregistered: bool = False
-    untold: tuple[str, ...] = ()
+    not_dumped: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Dialect {self.name}>"
 
 
-# Numbers that all systems share, since RFC 2367 and IPsec's domain of interpretation (RFC 2407) gave them.
+# Numbers of RFC 2367 and of IPsec's domain of interpretation (RFC 2407), which all systems share.
 _HMACS = {
     "hmac-md5": Integrity(2, 96),
     "hmac-sha1": Integrity(3, 96),
@@ -117,20 +116,20 @@ LINUX = Dialect(
     domain=15,
     ipv4=2,
     ipv6=10,
-    # af_key takes each algorithm with the ICV of the table in xfrm_algo.c: that of hmac(sha256) is
+    # af_key uses each algorithm with the ICV of the table in xfrm_algo.c: that of hmac(sha256) has
     # the 96 bits of a draft.
     authentication={**_HMACS, "hmac-sha256": Integrity(5, 96), "aes-xcbc": Integrity(9, 96)},
-    # Combined ciphers have numbers in the header, but af_key looks for plain ciphers only.
+    # The header has numbers for combined ciphers, but af_key looks up plain ciphers only.
     encryption={**_CIPHERS, "aes-ctr": 13},
     sa2=19,
     reqid_bits=32,
     replay_most=32,
-    encapsulation=Encapsulation(20, 21, 22),
-    selector=Selector(7),
-    # Allocations of a lifetime are packets here.
+    encapsulation=EncapsulationNumbers(20, 21, 22),
+    selector=SelectorNumbers(7),
+    # Linux counts packets in the allocations of a lifetime.
     limits=(*_BYTES_AND_ADDTIME, *_USETIME, "soft_packets", "hard_packets"),
     unregistered=True,
-    untold=(
+    not_dumped=(
         "mark",
         "if_id",
         "esn",
@@ -153,14 +152,14 @@ ILLUMOS = Dialect(
     authentication=_HMACS,
     encryption={**_CIPHERS, "aes-ccm8": 14, "aes-ccm12": 15, "aes-ccm": 16, **_GCM},
     replay_most=255,
-    selector=Selector(7, 22, traffic=True),
+    selector=SelectorNumbers(7, 22, traffic=True),
     flags=Flags(
         tunnel=0x20000,
         inbound=0x4000,
         outbound=0x8000,
         kernel=0x80000000 | 0x40000000 | 0x200000 | 0x40000 | 0x10000 | 0x1000,
     ),
-    # The kernel takes 8 to 23 random seconds off the soft_addtime of an outbound SA, which could never be compared.
+    # The kernel subtracts 8 to 23 random seconds from the soft_addtime of an outbound SA, so it cannot be compared.
     limits=("soft_bytes", "hard_bytes", "hard_addtime", *_USETIME),
     empty_key=False,
     any_source=False,
@@ -188,10 +187,10 @@ FREEBSD = Dialect(
     replay_unit=8,
     replay_most=4096,
     wide_replay=26,
-    encapsulation=Encapsulation(20, 21, 22),
+    encapsulation=EncapsulationNumbers(20, 21, 22),
     flags=Flags(esn=0x400),
     limits=(*_BYTES_AND_ADDTIME, *_USETIME),
-    remedy="Load the module ipsec (kldload ipsec), or take a kernel built with it.",
+    remedy="Load the module ipsec (kldload ipsec), or use a kernel built with it.",
     sources=("sys/net/pfkeyv2.h", "sys/netipsec/key.c", "sys/netipsec/xform_ah.c", "sys/sys/socket.h"),
 )
 
@@ -208,10 +207,10 @@ NETBSD = Dialect(
     reqid_bits=16,
     replay_unit=8,
     replay_most=2040,
-    encapsulation=Encapsulation(20, 21, 22),
-    # The time since the first use is kept but looked at by nobody.
+    encapsulation=EncapsulationNumbers(20, 21, 22),
+    # The kernel stores the time since the first use, but never checks it.
     limits=_BYTES_AND_ADDTIME,
-    remedy="Take a kernel built with IPsec (options IPSEC).",
+    remedy="Use a kernel built with IPsec (options IPSEC).",
     sources=("sys/net/pfkeyv2.h", "sys/netipsec/key.c", "sys/netipsec/xform_ah.c", "sys/sys/socket.h"),
 )
 
@@ -219,10 +218,10 @@ DIALECTS = (LINUX, ILLUMOS, FREEBSD, NETBSD)
 
 
 def dialect_of(platform: str = sys.platform) -> Dialect:
-    """The row for a system, by the start of ``sys.platform``. Raises InputError where there is none."""
+    """The row for a system, by the start of ``sys.platform``. Raises InputError if there is none."""
     for row in DIALECTS:
         if platform.startswith(row.platform):
             return row
     raise InputError(
-        f"nothing is known of PF_KEY on {platform}", "backend", f"It is on: {', '.join(row.name for row in DIALECTS)}."
+        f"PF_KEY on {platform} is not supported", "backend", f"It is on: {', '.join(row.name for row in DIALECTS)}."
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What PF_KEY's errors mean, in our words: what, why, and what to do. Imported only where something was refused."""
+"""The meaning of PF_KEY's errors: what went wrong, why, and what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .dialects import LINUX, Dialect
 
 
 class _Explanation(t.NamedTuple):
-    """What an errno means; the braces are filled by `explain`."""
+    """The meaning of an errno; `explain` fills the braces."""
 
     message: str
     hint: str
@@ -27,8 +27,8 @@ _NOT_READ = "Another program changed the SADB after it was read. Run again."
 _EXPLANATIONS = {
     errno.EEXIST: _Explanation(
         "another SA has this identity (protocol, destination and SPI; the source does not count)",
-        "It came after the SADB was read, or it has a mark, which PF_KEY does not show. Run again, or choose another"
-        " SPI.",
+        "It was added after the SADB was read, or it has a mark, which PF_KEY does not show. Run again, or choose"
+        " another SPI.",
     ),
     errno.ESRCH: _Explanation(
         "the SA is not there any more", f"{_NOT_READ} On Linux it may have a mark: then use the backend xfrm."
@@ -39,12 +39,10 @@ _EXPLANATIONS = {
         f"{_NOT_READ} On Linux a mark may hide one SA behind another: then use the backend xfrm.",
     ),
     errno.ENOSYS: _Explanation("the kernel lacks an algorithm of {suite}", "{load}Choose another algorithm."),
-    errno.EPROTONOSUPPORT: _Explanation(
-        "the kernel has no {protocol} for {family}", "{load}Take a kernel that has it."
-    ),
+    errno.EPROTONOSUPPORT: _Explanation("the kernel has no {protocol} for {family}", "{load}Use a kernel that has it."),
     errno.EAFNOSUPPORT: _Explanation("the kernel has no {family}", "Enable it, or use addresses of the other family."),
     errno.EINVAL: _Explanation(
-        "the kernel finds the SA, or a length in it, invalid",
+        "the kernel rejects the SA, or a length in it, as invalid",
         "Check algorithm and key size; {load}use another backend where there is one.",
     ),
     errno.ENOBUFS: _Explanation(
@@ -52,13 +50,13 @@ _EXPLANATIONS = {
     ),
     errno.ENOMEM: _Explanation("the kernel has no memory for it", "Free memory and run again."),
     errno.ETIMEDOUT: _Explanation(
-        "the kernel's answer did not come, and the SA is not as asked for",
+        "the kernel's answer did not arrive, and the SA is not as requested",
         "Run again when fewer programs listen to PF_KEY.",
     ),
 }
 _CANNOT_SET_UP = _Explanation("the kernel cannot set up {suite}", "{load}Choose another algorithm.")
 _NOT_ROOT = _Explanation("the process is not allowed to use PF_KEY here", "Run it as root of the host (become: true).")
-# The numbers of illumos' sadb_x_msg_diagnostic that an SA of ours can meet (usr/src/uts/common/net/pfkeyv2.h).
+# The numbers of illumos' sadb_x_msg_diagnostic that our requests can cause (usr/src/uts/common/net/pfkeyv2.h).
 _DIAGNOSTICS = {
     11: "address families differ",
     12: "bad source",
@@ -80,7 +78,7 @@ _DIAGNOSTICS = {
     46: "encryption on AH",
     47: "weak encryption key",
     48: "weak authentication key",
-    73: "the pair is not one of clear directions",
+    73: "the directions of the pair are unclear",
     76: "the pair's other SA is not there",
     78: "no such SA",
     80: "the crypto framework refuses",
@@ -98,7 +96,7 @@ class PfkeyError(Exception):
 
 
 class AnswerLost(PfkeyError):
-    """The kernel's answer did not come: whether it did what it was asked is unknown."""
+    """The kernel's answer did not arrive: whether it carried out the request is unknown."""
 
     def __init__(self) -> None:
         super().__init__(errno.ETIMEDOUT)
@@ -121,7 +119,7 @@ def _load(dialect: Dialect, sa: SecurityAssociation) -> str:
 
 
 def explain(dialect: Dialect, exc: PfkeyError, sa: SecurityAssociation, adds: bool = False) -> SadbError:
-    """The refusal of one SA, which was to be added, or was expected to be there."""
+    """The refusal of one SA that was to be added, or was expected to exist."""
     name = errno_name(exc.errno)
     found = _EXPLANATIONS.get(exc.errno)
     if exc.errno in (errno.EPERM, errno.EACCES):
@@ -140,7 +138,7 @@ def explain(dialect: Dialect, exc: PfkeyError, sa: SecurityAssociation, adds: bo
 
 
 def explain_exchange(dialect: Dialect, exc: PfkeyError, doing: str) -> SadbError:
-    """What went wrong with the exchange as a whole."""
+    """The failure of an exchange as a whole."""
     name = errno_name(exc.errno)
     if exc.errno in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ESOCKTNOSUPPORT):
         return SadbError(f"the kernel has no PF_KEY ({_cause(exc)})", doing, dialect.remedy, name)
@@ -149,6 +147,6 @@ def explain_exchange(dialect: Dialect, exc: PfkeyError, doing: str) -> SadbError
     if exc.errno in (errno.ENOBUFS, errno.ETIMEDOUT):
         hint = "Run again when fewer programs listen to PF_KEY, or raise the limit of socket buffers."
         return SadbError(
-            f"the kernel's answers do not come, or do not fit the socket ({_cause(exc)})", doing, hint, name
+            f"the kernel's answers do not arrive, or overflow the socket ({_cause(exc)})", doing, hint, name
         )
     return SadbError(f"the exchange with the kernel failed ({_cause(exc)})", doing, "", name)

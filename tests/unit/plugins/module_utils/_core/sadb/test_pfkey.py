@@ -36,9 +36,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey import (
-    backend as pfkey,
-)
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey import (
+    backend,
+    layout,
     messages,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.dialects import (
@@ -56,6 +55,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.expl
     explain,
     explain_exchange,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.refusals import refusals
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.pfkey_strategies import associations
 
 NAMES = [dialect.name for dialect in DIALECTS]
@@ -70,12 +70,12 @@ def esp(**fields: t.Any) -> SecurityAssociation:
     return build("esp", 0x8BCD1407, DESTINATION, SOURCE, "aes-cbc", "hmac-sha1", **given_fields)
 
 
-def told(dialect: Dialect, sa: SecurityAssociation, kind: int = messages.ADD) -> bytes:
-    return messages.message(kind, messages.satype_of(sa), 7, 99, messages.new_sa(dialect, sa))
+def added(dialect: Dialect, sa: SecurityAssociation) -> bytes:
+    return layout.pack_message(layout.ADD, messages.satype_of(sa), 7, 99, messages.new_sa(dialect, sa))
 
 
 def decoded(dialect: Dialect, buffer: bytes) -> model.Entry:
-    return messages.decode(dialect, messages.parse(buffer))
+    return messages.decode(dialect, layout.parse(buffer))
 
 
 # Extensions as RFC 2367 section 2.3 draws them, with struct only. Numbers are little-endian or
@@ -142,12 +142,12 @@ def test_an_add_is_laid_out_as_the_rfc_draws_it(dialect: Dialect) -> None:
         reqid=0 if name == "illumos" else 5,
         lifetimes=Lifetimes(soft_bytes=1000, hard_bytes=2000, hard_addtime=86400),
     )
-    assert told(dialect, sa) == rfc_message(*expected)
+    assert added(dialect, sa) == rfc_message(*expected)
 
 
 @every_dialect
 def test_an_ipv6_address_is_the_systems_sockaddr(dialect: Dialect) -> None:
-    assert messages.pack_address(dialect, 6, SIX, 128) == rfc_address(6, 128, IPV6[dialect.name])
+    assert layout.pack_address(dialect, 6, SIX, 128) == rfc_address(6, 128, IPV6[dialect.name])
 
 
 def test_linux_wants_a_key_extension_for_null_encryption_and_a_proxy_for_a_selector() -> None:
@@ -172,7 +172,7 @@ def test_linux_wants_a_key_extension_for_null_encryption_and_a_proxy_for_a_selec
         sa2(2, 0),
         rfc_address(7, 32, network),
     ]
-    assert told(LINUX, sa) == rfc_message(*expected)
+    assert added(LINUX, sa) == rfc_message(*expected)
 
 
 def test_esp_in_udp_is_three_extensions() -> None:
@@ -185,7 +185,7 @@ def test_esp_in_udp_is_three_extensions() -> None:
         + struct.pack(">H2x", 4501)
     )
     for dialect in (LINUX, FREEBSD, NETBSD):
-        assert told(dialect, sa).endswith(sa2(1, 0) + nat)
+        assert added(dialect, sa).endswith(sa2(1, 0) + nat)
         # NetBSD looks an SA up by its ports, too.
         assert b"".join(messages.identify(dialect, sa)).endswith(nat)
 
@@ -209,8 +209,8 @@ def test_illumos_says_tunnel_direction_pair_and_sequence_number_its_own_way() ->
         struct.pack("=HH", 1, 23) + struct.pack(">I", 0x1234),
         struct.pack("=HHIQ", 2, 24, 17, 0),
     ]
-    assert told(ILLUMOS, sa) == rfc_message(*expected)
-    entry = decoded(ILLUMOS, told(ILLUMOS, sa))
+    assert added(ILLUMOS, sa) == rfc_message(*expected)
+    entry = decoded(ILLUMOS, added(ILLUMOS, sa))
     assert entry.counters.sequence_out == 17
     assert entry.sa == sa._replace(extra=(("pair-spi", "0x00001234"),))
 
@@ -218,8 +218,8 @@ def test_illumos_says_tunnel_direction_pair_and_sequence_number_its_own_way() ->
 def test_freebsd_has_esn_and_wide_windows() -> None:
     sa = esp(replay_window=4096, esn=True)
     expected = (rfc_sa(0x8BCD1407, 255, 3, 12, 0x400), struct.pack("=HHI", 1, 26, 4096))
-    assert all(part in told(FREEBSD, sa) for part in expected)
-    assert decoded(FREEBSD, told(FREEBSD, sa)).sa == sa
+    assert all(part in added(FREEBSD, sa) for part in expected)
+    assert decoded(FREEBSD, added(FREEBSD, sa)).sa == sa
 
 
 @every_dialect
@@ -227,11 +227,11 @@ def test_freebsd_has_esn_and_wide_windows() -> None:
 def test_what_is_sent_reads_back_the_same(dialect: Dialect, data: st.DataObject) -> None:
     sa = data.draw(associations(dialect))
     assert checks.problems(sa, allow_static_counter_mode=True) == []
-    assert list(pfkey.refusals(dialect, sa)) == []
-    told_back = messages.parse(told(dialect, sa))
-    assert messages.decode(dialect, told_back).sa == sa
+    assert list(refusals(dialect, sa)) == []
+    shown = layout.parse(added(dialect, sa))
+    assert messages.decode(dialect, shown).sa == sa
     # What a failed change puts back is the same SA.
-    again = messages.message(messages.ADD, told_back.satype, 8, 99, messages.restore(dialect, told_back))
+    again = layout.pack_message(layout.ADD, shown.satype, 8, 99, messages.restore(dialect, shown))
     assert decoded(dialect, again).sa == sa
     # Every extension is a multiple of 8 bytes, and the header says how many there are.
     assert struct.unpack_from("=H", again, 4)[0] * 8 == len(again)
@@ -240,13 +240,13 @@ def test_what_is_sent_reads_back_the_same(dialect: Dialect, data: st.DataObject)
 @every_dialect
 @given(data=st.data())
 def test_malformed_messages_are_our_error_and_nothing_else(dialect: Dialect, data: st.DataObject) -> None:
-    buffer = bytearray(told(dialect, data.draw(associations(dialect))))
+    buffer = bytearray(added(dialect, data.draw(associations(dialect))))
     for dummy in range(data.draw(st.integers(1, 6))):
         buffer[data.draw(st.integers(0, len(buffer) - 1))] = data.draw(st.integers(0, 255))
     whole = bytes(buffer[: data.draw(st.integers(0, len(buffer)))]) if data.draw(st.booleans()) else bytes(buffer)
     try:
-        message = messages.parse(whole)
-        messages.read_supported(message)
+        message = layout.parse(whole)
+        layout.read_supported(message)
         entry = messages.decode(dialect, message)
     except SadbError as wrong:
         assert wrong.errno_name == "EBADMSG"
@@ -262,8 +262,8 @@ def test_any_bytes_are_read_or_refused(dialect: Dialect, buffer: bytes) -> None:
     header = struct.pack("=BBBBHHII", 2, 10, 0, 3, 2 + len(buffer) // 8, 0, 0, 1)
     for whole in (buffer, header + buffer[: len(buffer) // 8 * 8]):
         try:
-            message = messages.parse(whole)
-            messages.read_supported(message)
+            message = layout.parse(whole)
+            layout.read_supported(message)
             messages.decode(dialect, message)
         except SadbError as wrong:
             assert wrong.errno_name == "EBADMSG"
@@ -291,7 +291,7 @@ DUMPED = bytes.fromhex(
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="recorded on a little-endian machine")
 def test_what_linux_said_is_understood() -> None:
-    supported = messages.read_supported(messages.parse(REGISTERED))
+    supported = layout.read_supported(layout.parse(REGISTERED))
     assert supported.authentication[5] == (256, 256)
     assert supported.encryption[12] == (128, 256)
     assert {row.number for row in LINUX.authentication.values()} <= set(supported.authentication)
@@ -310,7 +310,7 @@ def test_an_sa_whose_algorithm_is_not_told_is_not_taken_for_a_reservation() -> N
         rfc_sa(0x1234, 0, 0, 0), rfc_address(5, 32, IPV4["Linux"]), rfc_address(6, 32, IPV4["Linux"]), sa2(1, 0)
     )
     entry = decoded(LINUX, buffer)
-    assert (entry.sa.encryption, entry.larval) == (messages.UNTOLD, False)
+    assert (entry.sa.encryption, entry.larval) == (messages.NOT_SHOWN, False)
 
 
 def test_a_larval_sa_is_marked() -> None:
@@ -375,7 +375,7 @@ def test_what_a_dialect_cannot_express_is_refused_by_name(
     if "source" in fields:
         sa = sa._replace(source=bytes(4))
     for dialect in dialects:
-        refused = list(pfkey.refusals(dialect, sa))
+        refused = list(refusals(dialect, sa))
         assert [problem.place for problem in refused] == [option], dialect.name
         assert all(problem.hint for problem in refused)
         assert dialect.name in str(refused[0]) or "PF_KEY" in str(refused[0])
@@ -391,7 +391,7 @@ def test_every_algorithm_is_expressed_or_refused(dialect: Dialect) -> None:
         else:
             known, option = dialect.encryption, "encryption_algorithm"
             sa = build("esp", 0x1000, DESTINATION, SOURCE, row.name, "" if row.combined else "hmac-sha1")
-        refused = [problem.place for problem in pfkey.refusals(dialect, sa)]
+        refused = [problem.place for problem in refusals(dialect, sa)]
         assert refused == ([] if row.name in known else [option]), row.name
 
 
@@ -414,19 +414,19 @@ def test_the_table_is_consistent(dialect: Dialect) -> None:
 
 def test_only_linux_gives_hmac_sha256_the_96_bits_of_the_draft() -> None:
     sa = build("ah", 0x1000, DESTINATION, SOURCE, "", "hmac-sha256", authentication_key=bytes(range(32)))
-    assert [problem.place for problem in pfkey.refusals(LINUX, sa)] == ["icv_bits"]
-    assert [list(pfkey.refusals(dialect, sa)) for dialect in (ILLUMOS, FREEBSD, NETBSD)] == [[], [], []]
+    assert [problem.place for problem in refusals(LINUX, sa)] == ["icv_bits"]
+    assert [list(refusals(dialect, sa)) for dialect in (ILLUMOS, FREEBSD, NETBSD)] == [[], [], []]
 
 
 def test_a_system_without_a_row_is_named() -> None:
-    with pytest.raises(InputError, match="nothing is known of PF_KEY on win32.*Linux, illumos, FreeBSD, NetBSD"):
+    with pytest.raises(InputError, match="PF_KEY on win32 is not supported.*Linux, illumos, FreeBSD, NetBSD"):
         dialect_of("win32")
 
 
-@pytest.mark.parametrize("platform, backend", [("freebsd14", "pfkey"), ("netbsd10", "pfkey"), ("linux", "xfrm")])
-def test_auto_takes_what_the_platform_has(monkeypatch: pytest.MonkeyPatch, platform: str, backend: str) -> None:
+@pytest.mark.parametrize("platform, name", [("freebsd14", "pfkey"), ("netbsd10", "pfkey"), ("linux", "xfrm")])
+def test_auto_takes_what_the_platform_has(monkeypatch: pytest.MonkeyPatch, platform: str, name: str) -> None:
     monkeypatch.setattr(sys, "platform", platform)
-    assert open_sadb("auto").name == backend
+    assert open_sadb("auto").name == name
 
 
 @every_dialect
@@ -466,11 +466,11 @@ class Wire:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        monkeypatch.setattr(pfkey.socket, "socket", lambda *dummy: ours)
-        monkeypatch.setattr(pfkey, "_PATIENCE", 0.2)
-        self.link = pfkey.Pfkey(LINUX)
+        monkeypatch.setattr(backend.socket, "socket", lambda *dummy: ours)
+        monkeypatch.setattr(backend, "_PATIENCE", 0.2)
+        self.link = backend.Pfkey(LINUX)
         monkeypatch.undo()
-        monkeypatch.setattr(pfkey, "_PATIENCE", 0.2)
+        monkeypatch.setattr(backend, "_PATIENCE", 0.2)
         self.process = self.link._process
         self.next = self.link._sequence + 1
 
