@@ -73,7 +73,7 @@ def _apply(path: str, policies: PolicyChange | None, options: Options, sadb: Sad
     loaded = loading.read_record(path)
     sas = () if _is_gone(path, options, loaded) else _read_sas(path, options, sadb)
     if policies is not None and not options.remove:
-        policies = policies.beside(sas)
+        policies = policies.keep_guards_of(sas)
     steps = _plan(sas, loaded, options, sadb)
     added = [operation.new for operation in steps.operations if operation.new is not None]
     if options.compare:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs as people read them: the line prefixes that ipseckey's dump and get use, or JSON. Keys are
+"""SAs for people, with the line prefixes of ipseckey's dump and get, or as JSON. Keys are
 fingerprints unless asked for.
 """
 
@@ -13,75 +13,33 @@ import typing as t
 
 from ..sa import model
 from ..sa.model import AH, Entry, Lifetimes, SecurityAssociation, format_address, mark_text
+from ..sadb.backup import last_sequence
 
 HIDDEN = "hidden"
 CROSSED = "crossed"
 SHOWN = "shown"
 
 NUMBERS = {AH: 2, "esp": 3}
-_SIDES = (("SRC", "Source", "source"), ("DST", "Destination", "destination"))
 
 
 def block(entry: Entry, keys: str = HIDDEN, raw_times: bool = False, now: float = 0.0, message: str = "DUMP") -> str:
-    """One SA, a fact a line. ``keys`` is "hidden" (a fingerprint), "crossed" (XX for each byte) or
-    "shown"; ``raw_times`` prints seconds only.
+    """One SA, a fact per line. ``keys`` is "hidden" (a fingerprint), "crossed" (XX for each byte) or
+    "shown"; ``raw_times`` prints times in seconds only.
 
-    ``message`` is the one that tells of the SA, as PF_KEY calls it (RFC 2367 section 3.1).
+    ``message`` is the type of the message that carries the SA, as PF_KEY calls it (RFC 2367 section 3.1).
     """
     sa = entry.sa
-    selector = sa.selector or model.Selector()
-    state = "LARVAL" if entry.larval else "MATURE"
     lines = [
         f"Base message (version 2) type {message}, SA type {sa.protocol.upper()}.",
-        f"SA: SADB_ASSOC spi=0x{sa.spi:x}, replay window size={sa.replay_window}, state={state}",
+        *_sa_lines(entry),
+        *_lifetime_lines(entry, raw_times, now or time.time()),
+        *_address_lines(sa),
     ]
-    if sa.authentication:
-        lines.append(f"SA: Authentication algorithm = {sa.authentication}")
-    if sa.encryption:
-        lines.append(f"SA: Encryption algorithm = {sa.encryption}")
-    flags = [
-        word
-        for word, held in (
-            ("ESN", sa.esn),
-            ("TUNNEL", sa.mode == model.TUNNEL),
-            ("NATT", sa.encapsulation),
-            (sa.direction.upper(), True),
-        )
-        if held
-    ]
-    lines.append(f"SA: flags = < {' '.join(filter(None, flags))} >")
-    lines += _lifetime_lines(entry, raw_times, now or time.time())
-    tunnel = sa.mode == model.TUNNEL
-    for (prefix, word, field), port in zip(_SIDES, (selector.source_port, selector.destination_port)):
-        address = getattr(sa, field)
-        lines += (
-            f"{prefix}: {word} address (proto={0 if tunnel else selector.protocol})",
-            f"{prefix}: {_located(address, 0 if tunnel else port)}",
-        )
-    for prefix, word, address, length, port in (
-        ("INS", "Inner source", selector.source, selector.source_prefix, selector.source_port),
-        ("IND", "Inner destination", selector.destination, selector.destination_prefix, selector.destination_port),
-    ):
-        if tunnel and sa.selector is not None:
-            network = address or bytes(len(sa.destination))
-            lines += (
-                f"{prefix}: {word} address (proto={selector.protocol}/{length})",
-                f"{prefix}: {_located(network, port)}",
-            )
-    if sa.encapsulation is not None:
-        for prefix, word, address, port in (
-            ("NLC", "local", sa.encapsulation.nat_local, sa.encapsulation.source_port),
-            ("NRM", "remote", sa.encapsulation.nat_remote, sa.encapsulation.destination_port),
-        ):
-            lines += (
-                f"{prefix}: NAT-Traversal {word} address",
-                f"{prefix}: {_located(address or bytes(len(sa.destination)), port)}",
-            )
     for prefix, kind in (("AKY", "authentication"), ("EKY", "encryption")):
         shown = _key(sa, kind, keys)
         if shown:
             lines += (f"{prefix}: {kind.capitalize()} key.", f"{prefix}: {shown}")
-    sequence = max(entry.counters.sequence_out, entry.counters.sequence_in)
+    sequence = last_sequence(entry)
     if sequence:
         lines.append(f"RPL: Replay Value {sequence}")
     others = {
@@ -97,8 +55,46 @@ def block(entry: Entry, keys: str = HIDDEN, raw_times: bool = False, now: float 
     return "".join(f"{line}\n" for line in lines)
 
 
-def _located(address: bytes, port: int) -> str:
-    return f"{'AF_INET' if len(address) == 4 else 'AF_INET6'}: port {port}, {format_address(address)}."
+def _sa_lines(entry: Entry) -> t.Iterator[str]:
+    sa = entry.sa
+    state = "LARVAL" if entry.larval else "MATURE"
+    yield f"SA: SADB_ASSOC spi=0x{sa.spi:x}, replay window size={sa.replay_window}, state={state}"
+    if sa.authentication:
+        yield f"SA: Authentication algorithm = {sa.authentication}"
+    if sa.encryption:
+        yield f"SA: Encryption algorithm = {sa.encryption}"
+    flags = {
+        "ESN": sa.esn,
+        "TUNNEL": sa.mode == model.TUNNEL,
+        "NATT": sa.encapsulation,
+        sa.direction.upper(): sa.direction,
+    }
+    yield f"SA: flags = < {' '.join(word for word, is_set in flags.items() if is_set)} >"
+
+
+def _address_lines(sa: SecurityAssociation) -> t.Iterator[str]:
+    """Two lines for each address; 0.0.0.0 or :: for one that is not set."""
+    inner, nat, tunnel = sa.selector or model.Selector(), sa.encapsulation, sa.mode == model.TUNNEL
+    outer = model.Selector() if tunnel else inner
+    rows = [
+        ("SRC", f"Source address (proto={outer.protocol})", sa.source, outer.source_port),
+        ("DST", f"Destination address (proto={outer.protocol})", sa.destination, outer.destination_port),
+    ]
+    if tunnel and sa.selector is not None:
+        source, destination = f"{inner.protocol}/{inner.source_prefix}", f"{inner.protocol}/{inner.destination_prefix}"
+        rows += (
+            ("INS", f"Inner source address (proto={source})", inner.source, inner.source_port),
+            ("IND", f"Inner destination address (proto={destination})", inner.destination, inner.destination_port),
+        )
+    if nat is not None:
+        rows += (
+            ("NLC", "NAT-Traversal local address", nat.nat_local, nat.source_port),
+            ("NRM", "NAT-Traversal remote address", nat.nat_remote, nat.destination_port),
+        )
+    for prefix, title, address, port in rows:
+        packed = address or bytes(len(sa.destination))
+        yield f"{prefix}: {title}"
+        yield f"{prefix}: {'AF_INET' if len(packed) == 4 else 'AF_INET6'}: port {port}, {format_address(packed)}."
 
 
 def _lifetime_lines(entry: Entry, raw_times: bool, now: float) -> t.Iterator[str]:
@@ -123,7 +119,7 @@ def _lifetime_lines(entry: Entry, raw_times: bool, now: float) -> t.Iterator[str
 
 
 def _key(sa: SecurityAssociation, kind: str, keys: str) -> str:
-    """``hex/bits``, with the salt as ``hex[salt]/bits+saltbits``; the hex replaced where it is not to be shown."""
+    """``hex/bits``, or ``hex[salt]/bits+saltbits``; the hex is replaced unless it is to be shown."""
     material: bytes = getattr(sa, f"{kind}_key")
     if not material:
         return ""
@@ -139,8 +135,8 @@ def _key(sa: SecurityAssociation, kind: str, keys: str) -> str:
 
 
 def record(entry: Entry, keys: str = HIDDEN) -> dict[str, t.Any]:
-    """One SA for JSON: the fields of `SecurityAssociation` that are not empty, addresses as text,
-    fingerprints, counters.
+    """One SA for JSON: the fields of `SecurityAssociation` that are set, addresses as text,
+    fingerprints and counters.
     """
     sa = entry.sa
     found: dict[str, t.Any] = {
@@ -148,9 +144,9 @@ def record(entry: Entry, keys: str = HIDDEN) -> dict[str, t.Any]:
         "spi": f"0x{sa.spi:08x}",
         "source": format_address(sa.source),
         "destination": format_address(sa.destination),
+        "mode": sa.mode,
+        "larval": entry.larval,
     }
-    found["mode"] = sa.mode
-    found["larval"] = entry.larval
     prints = model.fingerprints(sa)
     for kind in ("encryption", "authentication"):
         if getattr(sa, kind):
@@ -165,16 +161,17 @@ def record(entry: Entry, keys: str = HIDDEN) -> dict[str, t.Any]:
             found[field] = getattr(sa, field)
     for name in ("mark", "output_mark"):
         if getattr(sa, name) is not None:
-            found[name] = dict(getattr(sa, name)._asdict())
-    for field, held in (("selector", sa.selector), ("encapsulation", sa.encapsulation)):
-        if held is not None:
-            pairs = zip(held._fields, held)
-            found[field] = {
-                name: format_address(value) if isinstance(value, bytes) else value for name, value in pairs if value
+            found[name] = getattr(sa, name)._asdict()
+    for name in ("selector", "encapsulation"):
+        if getattr(sa, name) is not None:
+            found[name] = {
+                field: format_address(value) if isinstance(value, bytes) else value
+                for field, value in getattr(sa, name)._asdict().items()
+                if value
             }
     if sa.lifetimes != Lifetimes():
         found["lifetimes"] = {name: value for name, value in sa.lifetimes._asdict().items() if value}
     if model.flags(sa):
         found["flags"] = model.flags(sa).split()
-    found["counters"] = dict(entry.counters._asdict())
+    found["counters"] = entry.counters._asdict()
     return found

@@ -2,13 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A file whose SAs are to be in the SADB: the difference, what was loaded from it before, and
-whether its keys are in use a second time.
+"""Plan how to load a file of SAs: its difference from the SADB, and the record of what was loaded from it.
 
-An SA is the file's own where the file names it, where it lies between two addresses that the file
-names and carries an owner (reqid, mark, if_id) that the file's SAs carry, or where it was in the
-SADB by the file when that was loaded last. The record of that holds identities, never keys, and is
-gone after a reboot, as the SAs are."""
+A file owns an SA if it names it, if it names both addresses and an owner (reqid, mark, if_id) that
+the SA has, or if the SA was loaded from it last time. The record of that holds identities, never
+keys, and is gone after a reboot, as the SAs are."""
 
 from __future__ import annotations
 
@@ -32,10 +30,11 @@ def load_plan(
     with_counter_mode: bool = False,
     tells_directions: bool = False,
 ) -> Plan:
-    """What makes the SADB hold the SAs of a file, and no others of its own. ``loaded`` is what `read_record` tells.
+    """The plan after which the SADB holds the SAs of a file, and no others that the file owns.
+    ``loaded`` is what `read_record` returns.
 
-    SAs with counter mode ciphers that the file does not name stay unless ``with_counter_mode``: no
-    such file may name them, so it says nothing of them."""
+    SAs with counter mode ciphers that the file does not name stay unless ``with_counter_mode``:
+    without it no file may name them, so that it says nothing about them."""
     named = set(map(identity, sas))
     judged = [
         entry for entry in actual if with_counter_mode or identity(entry.sa) in named or not is_counter_mode(entry.sa)
@@ -54,7 +53,7 @@ def load_plan(
 
 
 def remove_plan(sas: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry]) -> Plan:
-    """What takes the very SAs out of the SADB: those with their identity, source and owner."""
+    """The plan that removes exactly these SAs: those with their identity, source and owner."""
     own = {(identity(sa), sa.source, sa.reqid, sa.if_id) for sa in sas}
     return plan(
         sas,
@@ -64,15 +63,12 @@ def remove_plan(sas: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry])
 
 
 def summary(path: str, operations: t.Sequence[Operation | PolicyOperation], unchanged: int) -> str:
-    """One line for a log, about SAs or policies."""
+    """One line for a log about changes of SAs or policies."""
     kinds = [operation.kind for operation in operations]
     counts = ", ".join(
         f"{kinds.count(kind)} {word}" for kind, word in ((ADD, "added"), (REPLACE, "replaced"), (DELETE, "removed"))
     )
     return f"{path}: {counts}, {unchanged} unchanged"
-
-
-# The record
 
 
 def read_record(path: str) -> list[SecurityAssociation]:
@@ -83,7 +79,7 @@ def read_record(path: str) -> list[SecurityAssociation]:
 
 
 def write_record(path: str, sas: t.Sequence[SecurityAssociation]) -> None:
-    """Keep the identities of what is loaded from the file ``path`` now; those of other files stay."""
+    """Record the identities of what is now loaded from the file ``path``; those of other files stay."""
     RECORD.write(path, map(_fields, sas))
 
 
@@ -112,9 +108,6 @@ def _from_fields(fields: t.Sequence[t.Any]) -> SecurityAssociation:
     )
 
 
-# The mark that asks for a rotation
-
-
 def rotation_due(found: Plan) -> str:
-    """What the mark says: the SAs that were put into the SADB, one a line; empty for none."""
+    """The content of the mark that asks for a rotation: the SAs that were added, one per line; empty for none."""
     return "".join(f"{label(step.new)}\n" for step in found.operations if step.new is not None)

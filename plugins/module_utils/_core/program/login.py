@@ -2,21 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether what is typed here came over a network in clear text."""
+"""Detect a login over a network in clear text."""
 
 from __future__ import annotations
 
 import os
 
-# Servers of logins that are not encrypted; what Linux shows of a name has 15 characters at most.
+# Servers of logins that are not encrypted. Linux shows at most 15 characters of a name.
 CLEAR_TEXT_SERVERS = frozenset(
     ["telnetd", "in.telnetd", "utelnetd", "rlogind", "in.rlogind", "rshd", "in.rshd", "rexecd", "in.rexecd"]
 )
 
 
 def clear_text_server(pid: int, proc: str = "/proc") -> str:
-    """The name of the nearest ancestor of the process that serves such logins; empty where there is
-    none, or where the system does not tell.
+    """The name of the nearest ancestor of the process that serves such logins; empty if there is
+    none, or if the system does not say.
     """
     seen = set()
     while pid > 0 and pid not in seen:
@@ -26,7 +26,7 @@ def clear_text_server(pid: int, proc: str = "/proc") -> str:
                 text = file.read()
         except OSError:
             return ""
-        # The name stands in brackets and may hold any character; state and parent follow it (proc(5)).
+        # The name is in parentheses and may contain any character; state and parent follow it (proc(5)).
         name = text[text.find("(") + 1 : text.rfind(")")]
         if name in CLEAR_TEXT_SERVERS:
             return name

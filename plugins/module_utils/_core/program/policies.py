@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A file whose policies are to be in the SPD beside the SAs of another: the difference, and what
-was loaded from it before.
+"""Plan how to load a file of policies beside a file of SAs: its difference from the SPD, and the
+record of what was loaded from it.
 
-A policy is the file's own where the file names it, or where it was in the SPD by the file when that
-was loaded last. It fails closed: what is missing is added before anything is known of the SAs, and
-what guards SAs that stay is not removed."""
+A file owns a policy if it names it, or if the policy was loaded from it last time. Loading fails
+closed: missing policies are added before anything is known about the SAs, and policies that guard
+SAs that stay are not removed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _IDENTITY = ("direction", "selector", "mark", "if_id")
 
 
 class PolicyChange(t.NamedTuple):
-    """What is to be done about the file ``path``, which names the policies ``wanted``, where the SPD holds ``actual``.
+    """How to load the file ``path``, which names the policies ``wanted``, into the SPD, which holds ``actual``.
 
-    ``closing`` keeps traffic from leaving in the clear, whatever becomes of the SAs; ``changing``
-    goes with the SAs, all or nothing; ``leaving`` comes after them. ``kept`` is what the file no
-    longer names but stays anyway."""
+    ``closing`` keeps traffic from leaving in the clear, whatever happens to the SAs; ``changing``
+    is carried out with the SAs, all or nothing; ``leaving`` follows them. ``kept`` are policies
+    that the file no longer names but that stay."""
 
     path: str
     wanted: tuple[Policy, ...]
@@ -52,14 +52,14 @@ class PolicyChange(t.NamedTuple):
     def unchanged(self) -> int:
         return len(self.wanted) - sum(step.new is not None for step in self.operations)
 
-    def beside(self, sas: t.Iterable[SecurityAssociation]) -> PolicyChange:
-        """The same if these SAs stay: no policy that guards one of them is removed."""
+    def keep_guards_of(self, sas: t.Iterable[SecurityAssociation]) -> PolicyChange:
+        """The same change without removing policies that guard one of these SAs, which stay."""
         held = [step.old for step in self.leaving if step.old is not None]
         kept = tuple(guarding(held, sas)) if held else ()
         return self._replace(kept=kept, leaving=tuple(step for step in self.leaving if step.old not in kept))
 
     def close(self) -> None:
-        """Add what the SPD lacks, and note it. Where the kernel refuses one policy, all others are
+        """Add what the SPD lacks, and record it. If the kernel refuses one policy, all others are
         added before the refusal is raised.
         """
         problems: list[SadbError] = []
@@ -76,22 +76,22 @@ class PolicyChange(t.NamedTuple):
         raise_all(problems)
 
     def carry_out(self, sadb: XfrmSadb, operations: t.Sequence[Operation]) -> None:
-        """Change the SAs, and the policies that `close` left, all or nothing. Policies go after the
-        SAs, so that nothing passes in the clear meanwhile.
+        """Change the SAs and the policies that `close` did not, all or nothing. Policies are removed
+        after the SAs, so that nothing passes in the clear meanwhile.
         """
         with Spd().applied(self.changing), sadb.applied(operations), Spd().applied(self.leaving):
             pass
 
     def note(self) -> None:
-        """Keep the identities of what is loaded from the file now; those of other files stay."""
+        """Record the identities of what is now loaded from the file; those of other files stay."""
         self._note((*self.wanted, *self.kept))
 
     def _note(self, policies: t.Iterable[Policy]) -> None:
         views = map(view, {identity(policy): policy for policy in policies}.values())
-        RECORD.write(self.path, ({name: told[name] for name in _IDENTITY} for told in views))
+        RECORD.write(self.path, ({name: row[name] for name in _IDENTITY} for row in views))
 
     def outcome(self) -> list[Policy]:
-        """What the SPD holds then, the policies of others included."""
+        """What the SPD holds afterwards, policies of others included."""
         gone = {step.old for step in self.operations}
         return [
             *(policy for policy in self.actual if policy not in gone),
@@ -100,8 +100,8 @@ class PolicyChange(t.NamedTuple):
 
 
 def read_record(path: str) -> list[Policy]:
-    """The policies loaded from the file ``path`` since the last reboot, as far as their identity
-    goes. Raises ProtectedFileError for an unsafe one.
+    """The policies loaded from the file ``path`` since the last reboot, with their identity only.
+    Raises ProtectedFileError for a record that is unsafe.
     """
     return RECORD.read(path, lambda row: read_policy(row, "", []))
 

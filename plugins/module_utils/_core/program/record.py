@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was loaded from which file since the last reboot: identities, never keys. Gone after a
-reboot, as what they name is.
+"""Records of what was loaded from which file: identities, never keys. They are gone after a reboot,
+as what they name is.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ T = t.TypeVar("T")
 
 
 class Record(t.NamedTuple):
-    """A file of records: its path, and what it names."""
+    """A file of records: its path, and what it is a record of."""
 
     path: str
     of: str
 
     def read(self, file: str, build: t.Callable[[t.Any], T]) -> list[T]:
-        """What was loaded from ``file``, each made by ``build`` of its row. Raises
-        ProtectedFileError for a record that is unsafe or damaged.
+        """What was loaded from ``file``, each row converted by ``build``. Raises ProtectedFileError
+        for a record that is unsafe or damaged.
         """
         if not protected.status(self.path).exists:
             return []
@@ -36,7 +36,7 @@ class Record(t.NamedTuple):
             raise self._damaged() from None
 
     def write(self, file: str, rows: t.Iterable[t.Any]) -> None:
-        """Keep what is loaded from ``file`` now; what came from other files stays."""
+        """Record what is now loaded from ``file``; what came from other files stays."""
         kept = list(rows)
 
         def change(old: bytes | None) -> bytes:
@@ -56,7 +56,7 @@ class Record(t.NamedTuple):
 
     def _damaged(self) -> ProtectedFileError:
         return ProtectedFileError(
-            f"this is no record of loaded {self.of}",
+            f"this is not a record of loaded {self.of}",
             self.path,
-            f"Remove it; {self.of} that the file names no more then stay until a reboot.",
+            f"Remove it; {self.of} that the file no longer names then stay until a reboot.",
         )

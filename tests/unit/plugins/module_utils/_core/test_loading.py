@@ -133,5 +133,5 @@ def test_the_record_tells_each_file_its_own_and_no_key(files):
 @pytest.mark.parametrize("content", [b"", b"{", b'{"/one": [[1]]}', b'{"/one": [["esp", 1, "x", "y", null, 0, 0]]}'])
 def test_a_broken_record_is_told(files, content):
     files[loading.RECORD.path] = content
-    with pytest.raises(IpsecError, match="no record of loaded SAs"):
+    with pytest.raises(IpsecError, match="not a record of loaded SAs"):
         loading.read_record("/one")

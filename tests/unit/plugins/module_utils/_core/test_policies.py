@@ -80,7 +80,7 @@ def test_what_lets_traffic_pass_is_closed_whatever_becomes_of_the_sas(opened):
 
 
 def test_what_guards_sas_that_stay_is_kept():
-    found = load([ONE], [ONE, TWO, THREE], ONE, TWO, THREE).beside([sa(ONE), sa(TWO), sa(THREE, reqid=7)])
+    found = load([ONE], [ONE, TWO, THREE], ONE, TWO, THREE).keep_guards_of([sa(ONE), sa(TWO), sa(THREE, reqid=7)])
     assert found.kept == (TWO,) and told(found.leaving) == {("delete", THREE)} and set(found.outcome()) == {ONE, TWO}
 
 
@@ -123,5 +123,5 @@ def test_the_record_holds_identities_only(files):
 )
 def test_a_broken_record_is_told(files, content):
     files[change.RECORD.path] = content
-    with pytest.raises(IpsecError, match="no record of loaded policies"):
+    with pytest.raises(IpsecError, match="not a record of loaded policies"):
         change.read_record("/one")
