@@ -22,8 +22,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     SecurityAssociation,
     format_address,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.render import render
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_digest_key, parse_number
-from ansible_collections.ipsec.manual.plugins.module_utils._module.view import line
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
@@ -350,6 +350,7 @@ def _shown(record: Record, secrets: Roots) -> str:
         generation = record.pick(name)
         if generation is not None:
             rows.append(f"{name}: generation {generation.generation} of {generation.created}, {generation.store}")
-            rows.extend(f"  {line(sa)}" for sa in sas_of(generation, record.connection, secrets))
+            sas = sas_of(generation, record.connection, secrets)
+            rows.extend(f"  {render([sa], hide_keys=True).rstrip()}" for sa in sas)
     rows.extend(f"retired: generation {row.generation} of {row.created}" for row in record.retired)
     return "".join(f"{row}\n" for row in rows)

@@ -26,12 +26,12 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     format_address,
     is_unspecified,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.view import public
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import text
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import BACKEND, COUNTER_MODE, IPSEC_SA
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping import OptionReader, read_sa
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number
-from ansible_collections.ipsec.manual.plugins.module_utils._module.view import public
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host

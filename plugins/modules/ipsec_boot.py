@@ -171,13 +171,12 @@ files:
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
-from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import apply_boot
-from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:
-    run(Module(argument_spec=IPSEC_BOOT, supports_check_mode=True), apply_boot)
+    run(IPSEC_BOOT, apply_boot)
 
 
 if __name__ == "__main__":

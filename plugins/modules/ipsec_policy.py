@@ -219,19 +219,17 @@ operations:
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_POLICY
-from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.policy import apply_policies
-from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:
-    module = Module(
-        argument_spec=IPSEC_POLICY,
+    run(
+        IPSEC_POLICY,
+        apply_policies,
         mutually_exclusive=[("direction", "policies")],
         required_one_of=[("direction", "policies")],
-        supports_check_mode=True,
     )
-    run(module, apply_policies)
 
 
 if __name__ == "__main__":

@@ -187,17 +187,12 @@ policies:
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_POLICY_INFO
-from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.policy import policy_info
-from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:
-    module = Module(
-        argument_spec=IPSEC_POLICY_INFO,
-        supports_check_mode=True,
-    )
-    run(module, policy_info)
+    run(IPSEC_POLICY_INFO, policy_info)
 
 
 if __name__ == "__main__":

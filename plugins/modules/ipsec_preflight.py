@@ -170,17 +170,12 @@ backend:
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_PREFLIGHT
-from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.preflight import preflight
-from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:
-    module = Module(
-        argument_spec=IPSEC_PREFLIGHT,
-        supports_check_mode=True,
-    )
-    run(module, preflight)
+    run(IPSEC_PREFLIGHT, preflight)
 
 
 if __name__ == "__main__":

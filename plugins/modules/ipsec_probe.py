@@ -128,17 +128,12 @@ backend:
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_PROBE
-from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.probe import probe
-from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:
-    module = Module(
-        argument_spec=IPSEC_PROBE,
-        supports_check_mode=True,
-    )
-    run(module, probe)
+    run(IPSEC_PROBE, probe)
 
 
 if __name__ == "__main__":

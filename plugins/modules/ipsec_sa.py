@@ -522,17 +522,12 @@ backend:
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_SA
-from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
-from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.sa import apply_sa
 
 
 def main() -> None:
-    module = Module(
-        argument_spec=IPSEC_SA,
-        supports_check_mode=True,
-    )
-    run(module, apply_sa)
+    run(IPSEC_SA, apply_sa)
 
 
 if __name__ == "__main__":

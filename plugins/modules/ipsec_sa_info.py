@@ -364,17 +364,12 @@ backend:
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_SA_INFO
-from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
-from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.sa_info import sa_info
 
 
 def main() -> None:
-    module = Module(
-        argument_spec=IPSEC_SA_INFO,
-        supports_check_mode=True,
-    )
-    run(module, sa_info)
+    run(IPSEC_SA_INFO, sa_info)
 
 
 if __name__ == "__main__":

@@ -217,19 +217,17 @@ backend:
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_SADB
-from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
-from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.sadb import apply_sadb
 
 
 def main() -> None:
-    module = Module(
-        argument_spec=IPSEC_SADB,
+    run(
+        IPSEC_SADB,
+        apply_sadb,
         mutually_exclusive=[("content", "src")],
         required_if=[("state", state, ("content", "src"), True) for state in ("present", "exact", "absent")],
-        supports_check_mode=True,
     )
-    run(module, apply_sadb)
 
 
 if __name__ == "__main__":

@@ -88,17 +88,12 @@ files:
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSECKEY_COMMAND
-from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.command import apply_program
-from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:
-    module = Module(
-        argument_spec=IPSECKEY_COMMAND,
-        supports_check_mode=True,
-    )
-    run(module, apply_program)
+    run(IPSECKEY_COMMAND, apply_program)
 
 
 if __name__ == "__main__":

@@ -156,19 +156,17 @@ digest:
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSECKEYS_FILE
-from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.file import apply_file
-from ansible_collections.ipsec.manual.plugins.module_utils._module.result import run
 
 
 def main() -> None:
-    module = Module(
-        argument_spec=IPSECKEYS_FILE,
+    run(
+        IPSECKEYS_FILE,
+        apply_file,
         mutually_exclusive=[("content", "src")],
         required_if=[("state", "present", ("content", "src"), True)],
-        supports_check_mode=True,
     )
-    run(module, apply_file)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A module that reports options of the wrong type in our words: which option, what was given, and what to write."""
+"""How a module runs, warns, and shows a difference. It reports options of the wrong type in our
+words: which option, what was given, and what to write.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,33 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import DEFAULT_TYPE_VALIDATORS
 
-from .._core.errors import InputError, type_name
+from .._core.errors import InputError, IpsecError, type_name
+from .._core.sa.model import SecurityAssociation, identity
+from .._core.text.render import render
+
+if t.TYPE_CHECKING:
+    from .._core.sa.plan import Operation
+
+Result = t.Dict[str, t.Any]
 
 _Spec = t.Mapping[str, t.Mapping[str, t.Any]]
 
-# What is wanted, and how it is written; the names of the suboptions follow where there are any.
+KEYS_HIDDEN = (
+    "This kernel hides the keys of SAs (lockdown), so whether the right ones are installed cannot be seen. Everything"
+    " else was compared."
+)
+
+# The name of each type, and how to write a value of it. The names of suboptions follow, if there are any.
 _WANTED = {
     "bool": ("true or false", "Write true or false."),
     "dict": ("a mapping", "Write names with their values."),
-    "float": ("a number", "Write digits, with a point if need be."),
+    "float": ("a number", "Write digits, with a point if necessary."),
     "int": ("a whole number", "Write digits."),
-    "list": ("a list", "Write a list, even of one."),
+    "list": ("a list", "Write a list, even for a single value."),
     "path": ("a path", "Write the path of one file."),
-    "str": ("a word", "Write one word or text, in quotation marks if need be."),
+    "str": ("a word", "Write one word or text, in quotation marks if necessary."),
 }
-# What Ansible would convert, or take as it is, though nobody means it: Python's booleans are integers.
+# Types that Ansible accepts or converts although nobody means them: a Python boolean is an integer.
 _NEVER_MEANT: dict[str, tuple[type, ...]] = {"str": (dict, list), "int": (bool,), "float": (bool,)}
 
 
@@ -45,24 +59,60 @@ class Module(AnsibleModule):
         self._ill_typed = [problem for problems in found.values() for problem in problems]
         for option, problems in found.items():
             if problems:
-                # Ansible's own checks would fail on it first, with a traceback for some values.
+                # Ansible's own check would fail first, with a traceback for some values.
                 del self.params[option]
 
     def fail_json(self, msg: t.Any, **more: t.Any) -> None:
         super().fail_json(msg="\n".join(map(str, self._ill_typed)) or msg, **more)
 
 
+def run(argument_spec: _Spec, work: t.Callable[[AnsibleModule], Result], **options: t.Any) -> None:
+    """Run a module: its result is what ``work`` returns; the problems that ``work`` raises make it fail."""
+    module = Module(argument_spec, supports_check_mode=True, **options)
+    try:
+        result = work(module)
+    except IpsecError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(**result)
+
+
+def warn(module: AnsibleModule, found: t.Iterable[tuple[str, str]]) -> None:
+    """One warning for each text in pairs of text and place, with its first place and the number of others."""
+    places: dict[str, list[str]] = {}
+    for text, place in found:
+        places.setdefault(text, []).append(place)
+    for text, where in places.items():
+        more = f" (and {len(where) - 1} more)" if len(where) > 1 else ""
+        module.warn(f"{where[0]}{more}: {text.rstrip('.')}." if where[0] else f"{text.rstrip('.')}.")
+
+
+def diff(header: str, before: t.Sequence[SecurityAssociation], after: t.Iterable[SecurityAssociation]) -> Result:
+    """Ansible's difference of two sets of SAs: ipseckeys lines with fingerprints in place of keys."""
+    earlier = {identity(sa): sa for sa in before}
+    shown = render(after, hide_keys=True, earlier=earlier)
+    return {"before_header": header, "after_header": header, "before": render(before, hide_keys=True), "after": shown}
+
+
+def sadb_diff(operations: t.Sequence[Operation]) -> Result:
+    """The difference that the operations make to the SADB."""
+    return diff(
+        "SADB",
+        [step.old.sa for step in operations if step.old is not None],
+        [step.new for step in operations if step.new is not None],
+    )
+
+
 def ill_typed(given: t.Mapping[str, t.Any], spec: _Spec, place: str = "") -> t.Iterator[InputError]:
     """Errors for options that neither have their specified type nor convert to it; the errors never contain values."""
     for option, row in spec.items():
         for name in (option, *row.get("aliases", ())):
-            if name in given and not (given[name] is None and _may_be_nothing(row)):
+            if name in given and not (given[name] is None and _may_be_null(row)):
                 yield from _value(given[name], row, f"{place}{name}")
 
 
-def _may_be_nothing(row: t.Mapping[str, t.Any]) -> bool:
-    """Whether Ansible ignores null; for options that are required or have a default, it
-    converts null to a string only.
+def _may_be_null(row: t.Mapping[str, t.Any]) -> bool:
+    """Whether Ansible accepts null. For an option that is required or has a default, it does so only
+    if that is a string.
     """
     return row.get("type", "str") == "str" or not (row.get("required") or row.get("default") is not None)
 
@@ -76,7 +126,7 @@ def _value(value: t.Any, row: t.Mapping[str, t.Any], place: str) -> t.Iterator[I
         if isinstance(value, _NEVER_MEANT.get(kind, ())) or (kind == "path" and not isinstance(value, str)):
             raise TypeError
         converted = DEFAULT_TYPE_VALIDATORS[kind](value)
-    except Exception:  # pylint: disable=broad-except  # what they raise is undocumented; it includes OverflowError
+    except Exception:  # pylint: disable=broad-except  # what they raise is not documented, and includes OverflowError
         yield _error(value, kind, row, place)
         return
     if kind == "list" and "elements" in row:

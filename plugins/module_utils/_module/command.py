@@ -25,7 +25,7 @@ from .._core.errors import InputError, IpsecError
 from .._core.program import command as _packed  # what it imports is packed with the module, and so what is installed
 from .._core.program.completion import bash_script
 from .._core.program.reference import man_page
-from .result import Result
+from .base import Result
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

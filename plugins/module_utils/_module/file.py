@@ -17,8 +17,8 @@ from .._core.sa.model import Pair, SecurityAssociation, pair
 from .._core.sa.plan import PEERS
 from .._core.specs import DEFAULT_PATH
 from .._core.text import language
+from .base import Result, diff
 from .clock import Deadline
-from .result import Result, diff
 from .secrets import take_digest_key
 from .text import Text, parse, read_file, read_text
 

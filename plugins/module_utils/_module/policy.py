@@ -15,7 +15,7 @@ from .._core.spd.kernel import Policy, PolicyEntry, PolicyOperation, Spd
 from .._core.spd.text import Doubts, read_policies, read_policy, template_view, view
 from .._core.specs import POLICY
 from .._core.text.mapping import OptionReader
-from .result import Result, warn
+from .base import Result, warn
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

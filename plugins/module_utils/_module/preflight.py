@@ -19,7 +19,7 @@ from .._core.sa.model import SecurityAssociation, format_address
 from .._core.sa.plan import differences
 from .._core.sadb import Sadb, open_sadb
 from .._core.text.mapping import OptionReader, read_address
-from .result import KEYS_HIDDEN, Result
+from .base import KEYS_HIDDEN, Result
 from .secrets import take_digest_key
 from .text import read_file
 

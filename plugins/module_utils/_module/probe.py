@@ -15,7 +15,7 @@ from .._core.errors import InputError
 from .._core.sa.model import OUTBOUND, SecurityAssociation, Selector, format_address, identity, is_unspecified
 from .._core.sa.plan import direction_of
 from .._core.sadb import Sadb, open_sadb
-from .result import Result
+from .base import Result
 from .text import read_file
 
 if t.TYPE_CHECKING:

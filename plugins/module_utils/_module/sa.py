@@ -12,11 +12,11 @@ from .._core.errors import raise_all
 from .._core.sa import checks, model
 from .._core.sa.model import SecurityAssociation, label
 from .._core.sa.plan import PRESENT, Plan, plan
+from .._core.sa.view import public
 from .._core.sadb import open_sadb
 from .._core.text.mapping import OptionReader, at_option, read_identity, read_sa
-from .result import KEYS_HIDDEN, Result, sadb_diff, warn
+from .base import KEYS_HIDDEN, Result, sadb_diff, warn
 from .secrets import hide_keys, take_secret
-from .view import public
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

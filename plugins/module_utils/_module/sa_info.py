@@ -12,13 +12,13 @@ import typing as t
 from .._core.errors import InputError
 from .._core.sa.digest import digest
 from .._core.sa.model import identity
+from .._core.sa.view import observed
 from .._core.sadb import open_sadb
 from .._core.text.mapping import OptionReader, read_address
 from .._core.text.values import parse_installed_spi
-from .result import KEYS_HIDDEN, Result, warn
+from .base import KEYS_HIDDEN, Result, warn
 from .secrets import take_digest_key
 from .text import read_file
-from .view import observed
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

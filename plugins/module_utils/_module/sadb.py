@@ -24,8 +24,8 @@ from .._core.sa.model import (
 from .._core.sa.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, in_scope, plan
 from .._core.sadb import Sadb, open_sadb
 from .._core.sadb.backup import backup
+from .base import KEYS_HIDDEN, Result, sadb_diff
 from .clock import Deadline, check_instant, wait_until
-from .result import KEYS_HIDDEN, Result, sadb_diff
 from .secrets import take_digest_key
 from .text import read_file, read_text
 

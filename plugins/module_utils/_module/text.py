@@ -13,7 +13,7 @@ from .._core.files import protected
 from .._core.sa import checks
 from .._core.sa.model import Pair, SecurityAssociation, pair
 from .._core.text import language
-from .result import warn
+from .base import warn
 from .secrets import hide_keys, take_secret
 
 if t.TYPE_CHECKING:

@@ -11,8 +11,9 @@ import typing as t
 
 from ..errors import InputError, raise_all, shown, type_name
 from ..sa.model import Selector, format_address, mark_text
+from ..sa.view import selector_view
 from ..specs import POLICY, TEMPLATE
-from ..text.mapping import OptionReader, read_address, read_selector, selector_view, within
+from ..text.mapping import OptionReader, read_address, read_selector, within
 from ..text.values import parse_mark, parse_spi
 from . import kernel
 from .kernel import Policy, Template

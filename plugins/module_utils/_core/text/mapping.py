@@ -14,7 +14,7 @@ import typing as t
 from ..errors import InputError, IpsecError, Problems, raise_all, shown, type_name
 from ..sa import checks, model
 from ..sa.algorithms import AUTHENTICATION, ENCRYPTION, find
-from ..sa.model import Encapsulation, Lifetimes, SecurityAssociation, Selector, format_address, pack_address
+from ..sa.model import Encapsulation, Lifetimes, SecurityAssociation, Selector, pack_address
 from ..specs import IPSEC_SA, SELECTOR
 from .values import parse_installed_spi, parse_key, parse_mark, parse_network, parse_number, parse_spi
 
@@ -257,18 +257,3 @@ def read_protocol(text: str, place: str) -> int:
         raise InputError(
             f"{shown(text)} is not an IP protocol that this system knows", place, "Write its number, 0 to 255."
         ) from None
-
-
-def selector_view(selector: Selector) -> dict[str, t.Any]:
-    """A selector as its suboptions: networks in CIDR notation, empty for any."""
-    return {
-        "source": _network(selector.source, selector.source_prefix),
-        "destination": _network(selector.destination, selector.destination_prefix),
-        "protocol": selector.protocol,
-        "source_port": selector.source_port,
-        "destination_port": selector.destination_port,
-    }
-
-
-def _network(address: bytes, prefix: int) -> str:
-    return f"{format_address(address)}/{prefix}" if address else ""

@@ -25,8 +25,8 @@ from ..._core.spd.text import Doubts, read_policies, render
 from ..._core.spd.text import parse as parse_policies
 from ..._core.text import language
 from .. import command as program
+from ..base import Result, warn
 from ..command import File
-from ..result import Result, warn
 from . import texts
 from .services import Service
 

@@ -12,7 +12,7 @@ import re
 import typing as t
 
 from ..._core.errors import InputError, IpsecError, raise_all
-from ..result import Result
+from ..base import Result
 from .services import SERVICES, SMF, detect
 from .smf import apply_smf, look
 

@@ -15,7 +15,7 @@ import typing as t
 
 from ..._core.errors import IpsecError
 from ..._core.specs import DEFAULT_PATH
-from ..result import Result
+from ..base import Result
 from .services import run
 
 if t.TYPE_CHECKING:

@@ -15,10 +15,10 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
-from ansible_collections.ipsec.manual.plugins.module_utils._module import result, secrets
+from ansible_collections.ipsec.manual.plugins.module_utils._module import base, secrets
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import ENCRYPTION_KEY, sa
 
-PLUGINS = pathlib.Path(result.__file__).parents[1]
+PLUGINS = pathlib.Path(base.__file__).parents[1]
 
 
 class Module:
@@ -94,7 +94,7 @@ def test_a_fleet_of_keys_is_not_searched_for() -> None:
 
 def test_warnings_are_grouped() -> None:
     module = Module()
-    result.warn(module, [("a is old", "line 1"), ("b is odd", ""), ("a is old", "line 2"), ("a is old", "line 3")])
+    base.warn(module, [("a is old", "line 1"), ("b is odd", ""), ("a is old", "line 2"), ("a is old", "line 3")])
     assert module.warnings == ["line 1 (and 2 more): a is old.", "b is odd."]
 
 

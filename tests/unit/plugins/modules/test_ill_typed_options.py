@@ -74,7 +74,7 @@ MODULES: dict[str, tuple[Arguments, Arguments]] = {
         (
             "ipsec_policy",
             {"policies": "x"},
-            "policies: this is a word, not a list. Write a list, even of one. Known names are: direction, selector,",
+            "policies: this is a word, not a list. Write a list, even for a single value. Known names are: direction,",
         ),
         ("ipsec_policy", {"policies": [POLICY, None]}, "policies[1]: this is nothing, not a mapping."),
         (

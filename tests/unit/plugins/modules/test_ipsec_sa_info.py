@@ -8,9 +8,9 @@ import time
 
 import pytest
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import view
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, Lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
-from ansible_collections.ipsec.manual.plugins.module_utils._module import view
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
 OUT, BACK = sa(0x1001, reqid=7), sa(0x1002, "192.0.2.2", "192.0.2.1")

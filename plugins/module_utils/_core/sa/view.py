@@ -2,14 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs as users see them in results: everything but the keys, fingerprints instead. Pure."""
+"""SAs as results show them: with the option names of ipsec_sa, and fingerprints in place of keys."""
 
 from __future__ import annotations
 
 import typing as t
 
-from .._core.sa.model import Entry, SecurityAssociation, algorithm_of, fingerprints, flags, format_address, mark_text
-from .._core.text.mapping import selector_view
+from .model import Entry, SecurityAssociation, Selector, algorithm_of, fingerprints, flags, format_address, mark_text
 
 View = t.Dict[str, t.Any]
 
@@ -20,15 +19,13 @@ _BIRTHDAY_BYTES = (1 << 32) * 8
 
 
 def key_bits(sa: SecurityAssociation) -> int:
-    """Size of the encryption key without its salt."""
+    """The size of the encryption key without its salt."""
     row = algorithm_of(sa.encryption)
     return max(0, len(sa.encryption_key) * 8 - (row.salt_bits if row is not None else 0))
 
 
 def public(sa: SecurityAssociation) -> View:
-    """The SA as a result shows it; names are those of the options of ipsec_sa. Without keys, with
-    their fingerprints.
-    """
+    """The SA without its keys."""
     view: View = {
         "protocol": sa.protocol,
         "spi": f"0x{sa.spi:08x}",
@@ -64,17 +61,8 @@ def public(sa: SecurityAssociation) -> View:
     return view
 
 
-def line(sa: SecurityAssociation) -> str:
-    """The SA as one ipseckeys line, fingerprints in place of keys."""
-    from .._core.text.render import render
-
-    return render([sa], hide_keys=True).rstrip("\n")
-
-
 def observed(entry: Entry, now: float) -> View:
-    """One row of a SADB as a result shows it: the SA, what it has done, its age in seconds, and
-    what is left of its budget.
-    """
+    """An SA of the SADB with its counters, its age in seconds at ``now``, and the rest of its budget."""
     counters = entry.counters
     return {
         **public(entry.sa),
@@ -87,11 +75,11 @@ def observed(entry: Entry, now: float) -> View:
 
 
 def budget(entry: Entry) -> dict[str, int | None]:
-    """Packets and bytes until the SA ends or should: None for no limit.
+    """Packets and bytes until the SA ends or should be replaced; None for no limit.
 
-    Packets: the sequence numbers (2^32, with ESN 2^64; RFC 4303 section 3.3.3), of which every
-    packet took one, and ``hard_packets``. Bytes: ``hard_bytes``, and for ciphers with 64-bit blocks
-    2^32 blocks, where a repeated block becomes likely."""
+    Every packet takes one of 2^32 sequence numbers (2^64 with ESN; RFC 4303 section 3.3.3), and
+    counts against ``hard_packets``. Bytes are limited by ``hard_bytes``, and to 2^32 blocks for
+    ciphers with 64-bit blocks, when a repeated block becomes likely."""
     sa, counters = entry.sa, entry.counters
     packets = [
         (_SEQUENCES_ESN if sa.esn else _SEQUENCES)
@@ -105,6 +93,21 @@ def budget(entry: Entry) -> dict[str, int | None]:
     if cipher is not None and cipher.block_bits == _BIRTHDAY_BLOCK_BITS:
         octets.append(_BIRTHDAY_BYTES - counters.bytes)
     return {"packets": max(0, min(packets)), "bytes": max(0, min(octets)) if octets else None}
+
+
+def selector_view(selector: Selector) -> dict[str, t.Any]:
+    """A selector as its suboptions: networks in CIDR notation, empty for any."""
+    return {
+        "source": _network(selector.source, selector.source_prefix),
+        "destination": _network(selector.destination, selector.destination_prefix),
+        "protocol": selector.protocol,
+        "source_port": selector.source_port,
+        "destination_port": selector.destination_port,
+    }
+
+
+def _network(address: bytes, prefix: int) -> str:
+    return f"{format_address(address)}/{prefix}" if address else ""
 
 
 def _address(address: bytes) -> str:
