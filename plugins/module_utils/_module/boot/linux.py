@@ -180,7 +180,7 @@ def _differ(policies: t.Sequence[Policy], file: str) -> bool:
         texts.POLICIES, policies, file_of_policies.read_record(texts.POLICIES), Spd().dump()
     )
     with contextlib.suppress(IpsecError):  # what is wrong with the protected file is told when it is loaded
-        found = found.beside(_sas(file))
+        found = found.keep_guards_of(_sas(file))
     return bool(found.operations)
 
 
