@@ -329,7 +329,7 @@ def _this_run() -> Runner:
     parent = multiprocessing.parent_process()
     pid = parent.pid if parent is not None and parent.pid is not None else os.getppid()
     if pid != os.getppid():
-        raise InputError("the run that this task belongs to was ended", f"process {pid}", "Run again.")
+        raise InputError("the run that this task belongs to has ended", f"process {pid}", "Run again.")
     return Runner.of(pid)
 
 

@@ -233,7 +233,7 @@ def _ill_typed(arguments: t.Mapping[str, t.Any]) -> t.Iterator[InputError]:
             yield InputError(
                 f"this is {type_name(value)}, not {wanted}",
                 name,
-                "Name one host." if name == "host" else f"Give {wanted}, or leave it out.",
+                "Name one host." if name == "host" else f"Give {wanted}, or omit it.",
             )
 
 

@@ -120,7 +120,7 @@ class LookupModule(LookupBase):
                 made = [(row, self._kept(directory, name, row, bits, variables or {})) for row in _alone(rows, name)]
             elif name:
                 raise InputError(
-                    "a name is given, and no keystore to keep the key in", "name", "Give keystore, or leave name out."
+                    "a name is given, but no keystore to keep the key in", "name", "Give keystore, or omit name."
                 )
             else:
                 made = [(row, keys.generate(row, bits)) for row in rows]
@@ -148,7 +148,7 @@ def _algorithm(word: str) -> Algorithm:
     """The row of a cipher or an authentication algorithm; their names differ, their numbers do not."""
     if not isinstance(word, str) or word.isdigit():
         raise InputError(
-            f"{shown(str(word))} is no name of an algorithm", "", "Write a name such as aes-cbc or hmac-sha256."
+            f"{shown(str(word))} is not the name of an algorithm", "", "Write a name such as aes-cbc or hmac-sha256."
         )
     try:
         return find(ENCRYPTION, word)

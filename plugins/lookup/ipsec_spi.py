@@ -111,9 +111,9 @@ class LookupModule(LookupBase):
         directory, destination = self.get_option("keystore"), self.get_option("destination")
         if not directory and destination:
             raise InputError(
-                "a destination is given, and no keystore to look for its SPIs in",
+                "a destination is given, but no keystore to look for its SPIs in",
                 "destination",
-                "Give keystore, or leave it out.",
+                "Give keystore, or omit destination.",
             )
         if not directory:
             return set()

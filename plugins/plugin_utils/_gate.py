@@ -25,8 +25,8 @@ LONGEST_WARNING = 2_000
 MOST_WARNINGS = 100
 
 _SUSPECT = (
-    "Nothing of it is used. The module came from this controller: if no error of the collection is behind this,"
-    " somebody else answers on that host."
+    "None of it is used. The module came from this controller: unless the collection has a bug,"
+    " somebody else is answering on that host."
 )
 # What Ansible itself would act on. Whatever else is not declared is dropped.
 _ORDERS = ("ansible_facts", "add_host", "add_group")
@@ -81,7 +81,7 @@ def admit(module: str, answer: object) -> Answer:
             raise _unlike(answer, dict)
         for order in _ORDERS:
             if order in answer:
-                raise Malformed("is nothing that this module answers, and Ansible would obey it", order)
+                raise Malformed("is not part of this module's answer, and Ansible would act on it", order)
         return _failed(name, fields, answer) if _flag(answer, "failed", default=False) else _succeeded(fields, answer)
     except Malformed as exc:
         return malformed(name, str(exc))
@@ -274,7 +274,7 @@ def _dictionary(field: Field, value: object) -> Answer:
     found = {}
     for key, item in value.items():
         if not isinstance(key, str) or not _pattern(field.keys).fullmatch(key):
-            raise Malformed(f"has a key that cannot be, {shown(visible(str(key)))}")
+            raise Malformed(f"has an invalid key, {shown(visible(str(key)))}")
         try:
             found[str(key)] = _value(field.elements, item)
         except Malformed as exc:

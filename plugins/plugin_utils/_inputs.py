@@ -78,10 +78,10 @@ class Inputs:
         except Exception as exc:
             reason = " ".join(str(exc).split())
             hint = (
-                "Inputs are worked out without facts, since a host could lie in them. Write the value into the"
+                "Inputs are evaluated without facts, because a host could forge them. Write the value into the"
                 " inventory or the play."
             )
-            raise InputError(f"it cannot be worked out for {host}: {reason}", name, hint) from None
+            raise InputError(f"it cannot be evaluated for {host}: {reason}", name, hint) from None
 
     def facts(self, host: str) -> dict[str, t.Any]:
         """What a host reported, now or in an earlier run whose facts are cached."""

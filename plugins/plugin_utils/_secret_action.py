@@ -247,7 +247,7 @@ def misplaced(
     )
     if wrong:
         secret = ", ".join(option for option, row in arguments.items() if row.get("no_log"))
-        hint = f"Keys belong into: {secret}." if secret else "This module takes no key."
+        hint = f"Keys belong in: {secret}." if secret else "This module takes no key."
         return f"{', '.join(wrong)}: what is given here looks like a key, so it is not shown. {hint}"
     return ""
 

@@ -105,7 +105,7 @@ def test_ordinary_options_of_a_set_pass(options: dict[str, t.Any]) -> None:
 def test_a_key_in_another_option_is_refused(option: str, form: str) -> None:
     told = misplaced({option: form.format(KEY.upper(), BASE64, bytes.fromhex(KEY).hex(" "))}, IPSEC_SA)
     assert (
-        told == f"{option}: what is given here looks like a key, so it is not shown. Keys belong into: encryption_key,"
+        told == f"{option}: what is given here looks like a key, so it is not shown. Keys belong in: encryption_key,"
         " authentication_key."
     )
 

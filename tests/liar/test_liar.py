@@ -219,9 +219,7 @@ def test_inputs_made_of_facts_are_refused_with_the_way_out(fleet: Fleet) -> None
     fleet.inventory["all"]["vars"]["ipsec_connections"] = [{"name": "mesh", "endpoints": list(HOSTS)}]
     done = fleet.run()
     assert (
-        done.status != 0
-        and "ipsec_address: it cannot be worked out for a" in done.text
-        and "without facts" in done.text
+        done.status != 0 and "ipsec_address: it cannot be evaluated for a" in done.text and "without facts" in done.text
     ), done.output
 
 

@@ -35,7 +35,7 @@ def _word(value: t.Any) -> str:
 def _one_of(*words: str) -> t.Callable[[t.Any], str]:
     def convert(value: t.Any) -> str:
         if value not in words:
-            raise ValueError(f"{shown(str(value))} is none of {', '.join(words)}")
+            raise ValueError(f"{shown(str(value))} is not one of {', '.join(words)}")
         return str(value)
 
     return convert
@@ -60,7 +60,7 @@ def _mark(value: t.Any) -> Mark:
     text = str(value)
     match = re.fullmatch(r"(0[xX][0-9a-fA-F]+|[0-9]+)(?:/(0[xX][0-9a-fA-F]+|[0-9]+))?", text)
     if isinstance(value, bool) or match is None:
-        raise ValueError(f"{shown(text)} is no mark; write VALUE or VALUE/MASK, decimal or with 0x")
+        raise ValueError(f"{shown(text)} is not a valid mark; write VALUE or VALUE/MASK, decimal or with 0x")
     parts = [int(part, 16 if part[:2].lower() == "0x" else 10) for part in match.groups() if part]
     return Mark(*parts)
 

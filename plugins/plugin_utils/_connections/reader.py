@@ -78,7 +78,7 @@ def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[Inpu
             both = (
                 f"named {before}"
                 if before == connection.name
-                else f"whose names differ in capitals alone, {before} and {connection.name}"
+                else f"whose names differ only in capitals, {before} and {connection.name}"
             )
             yield InputError(f"there are two connections {both}", place, "Give each a name of its own.")
         names[connection.name.lower()] = connection.name
@@ -224,7 +224,7 @@ class _ConnectionReader:
                 self.problems.append(InputError(exc.message, exc.place, "Write the address of the group itself."))
                 continue
             if not is_multicast(packed):
-                self.wrong(".multicast", f"{format_address(packed)} is no multicast address")
+                self.wrong(".multicast", f"{format_address(packed)} is not a multicast address")
             found.append(packed)
         return tuple(dict.fromkeys(found))
 
@@ -233,7 +233,7 @@ class _ConnectionReader:
         section 2.2); a tunnel has one end only.
         """
         if connection.hubs and not connection.multicast and len(connection.hubs) == len(connection.endpoints):
-            self.wrong(".hub", "every endpoint is a hub", "Leave hub out: every two endpoints share SAs then.")
+            self.wrong(".hub", "every endpoint is a hub", "Omit hub: then every two endpoints share SAs.")
         families = {
             endpoint.host: {len(network[0]) for network in endpoint.networks}
             for endpoint in connection.endpoints
@@ -252,13 +252,13 @@ class _ConnectionReader:
                 self.wrong(
                     ".unicast",
                     "only a connection with multicast groups shares one SA",
-                    "Give multicast, or take unicast away.",
+                    "Give multicast, or remove unicast.",
                 )
             return
         if connection.hubs:
-            self.wrong(".hub", "all endpoints share the SA of a multicast group", "Take hub away.")
+            self.wrong(".hub", "all endpoints share the SA of a multicast group", "Remove hub.")
         if connection.mode != TRANSPORT:
-            self.wrong(".mode", "the SA of a multicast group needs transport mode", "Take mode away.")
+            self.wrong(".mode", "the SA of a multicast group needs transport mode", "Remove mode.")
         if any(len(group) != len(connection.endpoints[0].address) for group in connection.multicast):
             self.wrong(
                 ".multicast", "the groups and the endpoints mix IPv4 and IPv6", "Make one connection of each family."
@@ -290,7 +290,7 @@ class _ConnectionReader:
             self.wrong(
                 f"{where}.networks",
                 "networks behind an endpoint need tunnel mode",
-                "Set mode: tunnel for the connection, or take the networks away.",
+                "Set mode: tunnel for the connection, or remove the networks.",
             )
         try:
             packed = pack_address(address, f"{self.place}{where}")
@@ -301,7 +301,7 @@ class _ConnectionReader:
         if is_unspecified(packed) or is_multicast(packed):
             self.wrong(
                 where,
-                f"{format_address(packed)} is no address of a host",
+                f"{format_address(packed)} is not the address of a host",
                 "Groups that endpoints send to go into multicast.",
             )
             return None
@@ -312,7 +312,7 @@ class _ConnectionReader:
             self.wrong(
                 ".associations",
                 "a list with one or two associations is wanted",
-                "Leave it out for ESP with AES-CBC-256 and HMAC-SHA-256-128.",
+                "Omit it for ESP with AES-CBC-256 and HMAC-SHA-256-128.",
             )
             return ()
         found = [self.association(entry, f".associations[{index}]", mode) for index, entry in enumerate(raw)]

@@ -85,8 +85,8 @@ def check_change(record: Record, connection: Connection, place: str) -> None:
             f"hosts may already use generation {record.next.generation} of connection {record.connection}, made for"
             " other endpoints, reqid, mark or if_id",
             place,
-            "Put those back and run again, which finishes it, and change them then; "
-            "or give it up with ipsec_keystore, state discarded and force, when you know that no host has it.",
+            "Restore those and run again to finish it, then change them; "
+            "or abandon it with ipsec_keystore, state discarded and force, if you know that no host has it.",
         )
 
 

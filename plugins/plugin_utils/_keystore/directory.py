@@ -42,7 +42,7 @@ def directory_of(loader: DataLoader, given: str) -> str:
     path: str = loader.path_dwim(os.path.expanduser(os.path.expandvars(given)))
     if "ansible_collections" in path.split(os.sep):
         raise InputError(
-            "the keystore would lie inside an installed collection",
+            "the keystore would be inside an installed collection",
             path,
             "Name a directory of your own, beside the inventory or the playbook.",
         )
@@ -173,7 +173,7 @@ class Keystore:
                     written.append(name)
                 _sync_directory(self.directory)
             except OSError as exc:
-                done = f"Written were the connections {', '.join(written)} only" if written else "Nothing was changed"
+                done = f"Only the connections {', '.join(written)} were written" if written else "Nothing was changed"
                 raise KeystoreError(
                     f"the keystore file cannot be written: {exc.strerror}",
                     path,
@@ -206,7 +206,7 @@ class Keystore:
                 return
             if os.path.lexists(self.directory):
                 raise KeystoreError(
-                    "this is no directory", self.directory, "Name the keystore's directory, or move this away."
+                    "this is not a directory", self.directory, "Name the keystore's directory, or move this away."
                 ) from None
             raise KeystoreError(
                 f"the keystore directory cannot be made: {exc.strerror}", self.directory, f"{fix_of(exc)}."
@@ -255,7 +255,7 @@ def _read_file(path: str) -> bytes:
         raise KeystoreError(f"the keystore file {what}", path, "Keep the file itself there, readable by you.") from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise KeystoreError("the keystore file is no regular file", path, "Restore it from version control.")
+        raise KeystoreError("the keystore file is not a regular file", path, "Restore it from version control.")
     with os.fdopen(handle, "rb") as stream:
         return stream.read()
 

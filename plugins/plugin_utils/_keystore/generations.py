@@ -96,7 +96,7 @@ def sas_of(generation: Generation, connection: str, roots: Roots, host: str = ""
     """
     if host and host not in generation.endpoints:
         raise InputError(
-            f"the host is no endpoint of generation {generation.generation}",
+            f"the host is not an endpoint of generation {generation.generation}",
             host,
             f"Endpoints are: {', '.join(generation.endpoints)}.",
         )

@@ -94,7 +94,7 @@ def agreed(found: t.Mapping[str, str], place: str) -> str:
     if len(rows) > 1:
         told = "; ".join(f"{', '.join(names)}: id {identity}" for identity, names in rows.items())
         raise KeystoreError(
-            f"files of several keystores lie here, and there is no {NAME}.yml to tell whose it is ({told})",
+            f"the directory holds files of several keystores, and no {NAME}.yml that says which one it is ({told})",
             place,
             "Restore that file from version control.",
         )

@@ -200,7 +200,7 @@ def _machine() -> str:
 
 
 def fix_of(exc: OSError) -> str:
-    return _FIXES.get(exc.errno or 0, "Mend that")
+    return _FIXES.get(exc.errno or 0, "Fix that")
 
 
 def _start_of(pid: int) -> str:

@@ -247,7 +247,7 @@ def load(text: str, name: str, place: str) -> Record:
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
         # What YAML says would quote the text.
         raise KeystoreError(
-            "the file decrypts, but is no keystore of this collection", place, "Restore it from version control."
+            "the file decrypts, but is not a keystore of this collection", place, "Restore it from version control."
         ) from None
     if record.connection != name:
         raise KeystoreError(

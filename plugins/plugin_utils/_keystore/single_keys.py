@@ -39,7 +39,9 @@ def remembered(store: Keystore, name: str, algorithm: Algorithm, bits: int | Non
     """
     if not NAME.fullmatch(name):
         raise InputError(
-            f"{shown(name)} is no name for a key", "name", "Use letters, digits, '_', '.' and '-', at most 100."
+            f"{shown(name)} is not a valid name for a key",
+            "name",
+            "Use letters, digits, '_', '.' and '-', at most 100.",
         )
     known = _read(store, name, algorithm, bits)
     if known is not None:
@@ -125,6 +127,6 @@ def _read(store: Keystore, name: str, algorithm: Algorithm, bits: int | None) ->
         raise InputError(
             f"the key {name} is one of {len(key) * 8} bits for {found.name}, not one for {algorithm.name}{size}",
             store.path(_file(name)),
-            "Choose another name, or move the file away where the key is used no more.",
+            "Choose another name, or move the file away if the key is no longer used.",
         )
     return key

@@ -104,7 +104,7 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
             roots = _roots.add(roots, order.by)
     elif order.new_root:
         raise InputError(
-            "none of the connections derives its keys", "new_root", "Say store: derived, or new_keys: true."
+            "none of the connections derives its keys", "new_root", "Set store: derived, or new_keys: true."
         )
     secrets = roots.secrets()
     wanted = roots.newest.fingerprint if order.new_root and roots.newest is not None else ""
@@ -150,7 +150,7 @@ def _advance(store: Keystore, connections: t.Sequence[Connection], order: Order,
             raise InputError(
                 f"hosts may already use generation {record.last} of connection {record.connection}",
                 store.path(name),
-                "Run the rotation again, which finishes it; say force: true only when you know that no host has it.",
+                "Run the rotation again to finish it; set force: true only if you know that no host has it.",
             )
         outcomes[name] = Outcome(order.state, record, _advanced(record, order, secrets))
     if len(roots.roots) > 1:

@@ -50,7 +50,7 @@ class Vault:
             raise KeystoreError(
                 f"the keystore file {what}",
                 place,
-                "Restore it from version control; if its keys lay open, rotate them.",
+                "Restore it from version control; if its keys were exposed, rotate them.",
             )
         self._need_secrets(place)
         try:

@@ -19,7 +19,7 @@ Results = t.Mapping[str, Result]
 # What the phases are called in messages.
 CUT_OVER = "cut over"
 # Why a host that was not asked a question is unfit.
-UNASKED = "it was not asked, or not everything"
+UNASKED = "it was not asked, or not asked everything"
 
 
 def is_unreachable(result: Result) -> bool:
@@ -189,7 +189,7 @@ def clocks(readings: t.Mapping[str, tuple[float, float, float]], tolerance: floa
     problems = []
     if 0 < forks < len(readings):
         problems.append(
-            f"{len(readings)} hosts are to wait for one instant together, but Ansible has {forks} forks: give it"
+            f"{len(readings)} hosts must wait for the same instant, but Ansible has {forks} forks: give it"
             f" --forks {len(readings)}"
         )
     ahead = {host: (epoch - answered, epoch - asked) for host, (asked, epoch, answered) in readings.items()}
@@ -201,7 +201,7 @@ def clocks(readings: t.Mapping[str, tuple[float, float, float]], tolerance: floa
     if apart > tolerance:
         problems.append(
             f"the clock of {fastest} is at least {apart:.1f} s ahead of that of {slowest}, more than {tolerance:g} s:"
-            " set them right (NTP), or rotate without rotate_cutover_delay"
+            " synchronize them (NTP), or rotate without rotate_cutover_delay"
         )
     return problems
 
@@ -321,9 +321,7 @@ def report(
     lines = [f"The rotation stopped at: {phase}."]
     lines += [f"  {problem}" for problem in problems]
     if cut is None:
-        lines.append(
-            "No host has changed its SAs. Mend this and run again; a generation that is prepared is taken up again."
-        )
+        lines.append("No host has changed its SAs. Fix this and run again; a prepared generation is resumed.")
         return "\n".join(lines)
     states = host_states(cut, rolled_back) if rolled_back is not None else {host: "next" for host in cut}
     names = {host: _generations(host, expected) for host in states}
@@ -339,14 +337,14 @@ def report(
         lines.append(f"  {host}: {words[state].format(names[host])}")
         back = (rolled_back or {}).get(host, {})
         if has_failed(back):
-            lines.append(f"    going back failed: {reason(back)}")
+            lines.append(f"    restoring failed: {reason(back)}")
         for pair in own_pairs(stayed, expected, host):
             lines.append(
-                f"    its SAs between {' and '.join(pair.split('|'))} stayed: those of before were given up, and must"
-                " not be loaded again"
+                f"    its SAs between {' and '.join(pair.split('|'))} were kept: the previous ones were discarded and"
+                " must not be loaded again"
             )
     lines.append(
-        "Mend this and run again with the same connections: the run takes up the same generations and brings every host"
+        "Fix this and run again with the same connections: the run resumes the same generations and brings every host"
         " to them."
     )
     return "\n".join(lines)

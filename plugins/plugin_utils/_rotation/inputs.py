@@ -139,7 +139,7 @@ def _differences(inputs: Inputs, wide: Values, first: str, host: str) -> t.Itera
         if value != wide.get(name):
             also = ", by default ipsec_connections," if name == "connections" else ""
             yield InputError(
-                f"the variable rotate_{name}{also} says something else for {host} than for {first}",
+                f"the variable rotate_{name}{also} has a different value for {host} than for {first}",
                 "",
                 "Define it once for all hosts of the play, in group_vars/all.yml or in the play.",
             )

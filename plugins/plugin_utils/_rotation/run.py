@@ -88,7 +88,7 @@ def run_problems(connections: t.Sequence[Connection], run: Run, trusted: t.Seque
                     InputError(
                         "this host does not take part in the run, or has failed or was unreachable in it",
                         place,
-                        "A connection is keyed on all its endpoints or on none: widen hosts or --limit, mend the host,"
+                        "A connection is keyed on all its endpoints or on none: widen hosts or --limit, fix the host,"
                         " or name other connections only.",
                     )
                 )

@@ -107,12 +107,12 @@ def test_the_usual_is_answered(name: str) -> None:
         (
             "ipsec_peers",
             {**OF_CONNECTIONS, "groups": 5},
-            "groups: this is a whole number, not a mapping. Give a mapping, or leave it out.",
+            "groups: this is a whole number, not a mapping. Give a mapping, or omit it.",
         ),
         (
             "ipsec_policies",
             {**OF_CONNECTIONS, "only": True},
-            "only: this is true or false, not a list. Give a list, or leave it out.",
+            "only: this is true or false, not a list. Give a list, or omit it.",
         ),
         (
             "ipsec_connections_of",

@@ -104,7 +104,7 @@ def test_keys_come_from_the_operating_system(monkeypatch: pytest.MonkeyPatch) ->
         ("null", {}, "null takes no key"),
         ("12", {}, "no name of an algorithm"),
         (12, {}, "no name of an algorithm"),
-        ("5" * 32, {}, "(a word of 32 characters, hidden since it may be a key) is no name of an algorithm"),
+        ("5" * 32, {}, "(a word of 32 characters, hidden since it may be a key) is not the name of an algorithm"),
         ("aes", {"bit": 128}, "there is no option 'bit'. Known are: bits, keystore, name, vault_id."),
     ],
 )
@@ -167,7 +167,7 @@ def test_many_spis_differ() -> None:
             {"excluded": ["0x1001"]},
             "there is no option 'excluded'. Known are: count, destination, exclude, keystore.",
         ),
-        ((), {"destination": "192.0.2.1"}, "destination: a destination is given, and no keystore"),
+        ((), {"destination": "192.0.2.1"}, "destination: a destination is given, but no keystore"),
         ((), {"count": 1 << 32}, "cannot be drawn"),
     ],
 )
@@ -230,7 +230,7 @@ def test_a_kept_key_is_the_same_again_and_lies_encrypted(tmp_path: pathlib.Path)
             "the key one is one of 192 bits for aes-cbc, not one for aes-cbc of 256 bits",
         ),
         ("3des", {"name": "one"}, "the key one is one of 192 bits for aes-cbc, not one for 3des-cbc"),
-        ("aes", {"name": "../one"}, "name: '../one' is no name for a key"),
+        ("aes", {"name": "../one"}, "name: '../one' is not a valid name for a key"),
         ("aes", {}, "name: a keystore keeps one key under one name"),
     ],
 )

@@ -143,13 +143,13 @@ def test_esp_stands_inside_ah_and_alone_in_the_tunnel() -> None:
         ),
         (
             {"endpoints": {"a": "192.0.2.1", "b": "224.0.0.5"}},
-            ".endpoints.b: 224.0.0.5 is no address of a host. Groups that endpoints send to go into multicast.",
+            ".endpoints.b: 224.0.0.5 is not the address of a host. Groups that endpoints send to go into multicast.",
         ),
         (
             {"endpoints": {"a": "192.0.2.1", "b": {"address": "0.0.0.0"}}},
-            ".endpoints.b: 0.0.0.0 is no address of a host",
+            ".endpoints.b: 0.0.0.0 is not the address of a host",
         ),
-        ({"endpoints": {"a": "::", "b": "2001:db8::1"}}, ".endpoints.a: :: is no address of a host"),
+        ({"endpoints": {"a": "::", "b": "2001:db8::1"}}, ".endpoints.a: :: is not the address of a host"),
         (
             {"endpoints": ["a", "b"]},
             ".endpoints.a: the endpoint has no address. Give it here, or set the variable ipsec_address of the host a.",
@@ -194,7 +194,7 @@ def test_two_connections_over_one_pair_are_both_named() -> None:
     with pytest.raises(IpsecError, match="two connections named one"):
         read([{"name": "one", "endpoints": ENDS}, {"name": "one", "endpoints": {"a": "192.0.2.8", "b": "192.0.2.9"}}])
     # On macOS both would be one keystore file.
-    with pytest.raises(IpsecError, match="two connections whose names differ in capitals alone, one and One"):
+    with pytest.raises(IpsecError, match="two connections whose names differ only in capitals, one and One"):
         read([{"name": "one", "endpoints": ENDS}, {"name": "One", "endpoints": {"a": "192.0.2.8", "b": "192.0.2.9"}}])
 
 
@@ -348,7 +348,7 @@ def test_a_connection_is_what_its_settings_say(fields: dict[str, t.Any]) -> None
             {"group": "mesh", "hub": "unknown"},
             ".endpoints.unknown: the endpoint has no address. Give it here, or set the variable ipsec_address",
         ),
-        ({"group": "mesh", "multicast": ["192.0.2.1"]}, ".multicast: 192.0.2.1 is no multicast address"),
+        ({"group": "mesh", "multicast": ["192.0.2.1"]}, ".multicast: 192.0.2.1 is not a multicast address"),
         (
             {"group": "mesh", "multicast": ["all-routers"]},
             ".multicast: 'all-routers' is not a literal IPv4 or IPv6 address",

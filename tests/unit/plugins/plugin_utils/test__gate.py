@@ -184,7 +184,7 @@ def test_what_a_success_always_has_must_be_there(module: str) -> None:
             "ipsec_preflight",
             ("file", "digest"),
             {"192.0.2.1": "5f0c1d6c7e2b9a40"},
-            "file.digest has a key that cannot be, '192.0.2.1'.",
+            "file.digest has an invalid key, '192.0.2.1'.",
         ),
         (
             "ipsec_preflight",

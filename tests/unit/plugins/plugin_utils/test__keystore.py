@@ -152,7 +152,7 @@ def test_a_failed_write_leaves_the_old_file(store: Keystore, monkeypatch: pytest
         (errno.EACCES, "Make the directory writable"),
         (errno.EROFS, "Mount the file system writable"),
         (errno.EIO, "errors of the disk"),
-        (errno.ENXIO, "Mend that"),
+        (errno.ENXIO, "Fix that"),
     ],
 )
 def test_a_write_that_fails_half_way_names_what_was_written(
@@ -168,7 +168,7 @@ def test_a_write_that_fails_half_way_names_what_was_written(
     monkeypatch.setattr(os, "replace", fail_later)
     with pytest.raises(IpsecError) as caught:
         store.write(*(RECORD._replace(connection=name) for name in ("first", "second", "third", "fourth")))
-    assert fix in str(caught.value) and "Written were the connections first, second only." in str(caught.value)
+    assert fix in str(caught.value) and "Only the connections first, second were written." in str(caught.value)
     assert store.names() == ["first", "second"]
 
 
@@ -180,7 +180,7 @@ def test_a_file_that_was_replaced_counts_also_where_the_directory_cannot_be_sync
 
     store.write(RECORD)
     monkeypatch.setattr(directory, "_sync_directory", fail)
-    with pytest.raises(IpsecError, match="Written were the connections pair only"):
+    with pytest.raises(IpsecError, match="Only the connections pair were written"):
         store.write(PROMOTED)
     assert store.read("pair") == PROMOTED
 
@@ -215,7 +215,7 @@ def test_version_control_gets_no_lock(tmp_path: pathlib.Path, store: Keystore) -
 
 def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(IpsecError, match="file: this is no directory"):
+    with pytest.raises(IpsecError, match="file: this is not a directory"):
         Keystore(str(tmp_path / "file"), vault("default")).make_directory()
 
 

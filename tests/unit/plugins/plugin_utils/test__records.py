@@ -253,7 +253,7 @@ def test_a_host_gets_only_its_own_sas() -> None:
     found = generations.sas_of(generation, "mesh", {}, "b")
     assert len(found) == 4 and set(found) < set(generations.sas_of(generation, "mesh", {}))
     assert all(address in (sa.source, sa.destination) for sa in found)
-    with pytest.raises(IpsecError, match="d: the host is no endpoint of generation 1. Endpoints are: a, b, c."):
+    with pytest.raises(IpsecError, match="d: the host is not an endpoint of generation 1. Endpoints are: a, b, c."):
         generations.sas_of(generation, "mesh", {}, "d")
 
 

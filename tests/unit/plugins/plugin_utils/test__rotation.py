@@ -347,7 +347,7 @@ def test_the_report_names_hosts_generations_and_the_way_on() -> None:
     assert "  b: unknown: generation 4 of pair, generation 2 of gcm, or what it held before" in text
     assert (
         "  c: generation 2 of gcm, which its peers may not hold" in text
-        and "    going back failed: the kernel refused" in text
+        and "    restoring failed: the kernel refused" in text
     )
     assert text.endswith("brings every host to them.")
 
