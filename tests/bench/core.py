@@ -26,7 +26,6 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.ipsec.manual.plugins.module_utils import _core
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     SecurityAssociation,
     build,
@@ -34,7 +33,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language, script
 
 SOURCE = bytes((10, 255, 0, 1))
 REQID = 7

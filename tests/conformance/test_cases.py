@@ -21,8 +21,8 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, Problems, TextError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import protected
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import FILE, PROMPT, SOLARIS
 
 HERE = Path(__file__).parent
@@ -42,7 +42,10 @@ def tables() -> tuple[dict[str, tuple[str, str]], dict[str, tuple[str, str]]]:
     for table in page.split(".. list-table::\n")[1:]:
         found.append({})
         for row in table.split("\n   * - ")[2:]:  # before the first row are the options, then its head
-            cells = [cell.replace("``", "`") for cell in re.match(r".*(\n     - .*)*", row)[0].split("\n     - ")]  # type: ignore[index]
+            cells = [
+                re.sub(r"\n +", " ", cell).replace("``", "`")
+                for cell in re.match(r".*(\n     (- |  ).*)*", row)[0].split("\n     - ")  # type: ignore[index]
+            ]
             assert len(cells) == 4 and cells[3].endswith("."), row
             assert cells[0] not in found[-1], row
             found[-1][cells[0]] = (cells[1], cells[2])

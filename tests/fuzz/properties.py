@@ -16,9 +16,8 @@ import typing as t
 from unittest import mock
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, Problems, TextError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, model
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text import grammar, language, values
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import grammar, language, script, values
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.fast_lines import PlainLines
 
 # Seconds of processor time for one reading, and for each kilobyte of it; instrumented code is some
@@ -108,7 +107,7 @@ def _check_text(text: str | bytes, target: str) -> None:
         return language.parse(again, "text", target, allow_static_counter_mode=True)
 
     answer = _asked(read)
-    with mock.patch.object(language, "PlainLines", _NoPlainLines):
+    with mock.patch.object(script, "PlainLines", _NoPlainLines):
         assert _same(answer, _asked(read)), "the fast way reads something else"
     if isinstance(answer, language.Document):
         written = language.render(answer.sas, target=target)

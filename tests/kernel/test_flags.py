@@ -14,13 +14,12 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.effect import net_changes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation, plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.lifetimes import update
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language, script
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import sa_of
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import TextError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language, script
 from ansible_collections.ipsec.manual.tests.fuzz import corpus, properties
 
 TEXT = b"add ah spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey 308c9d5d11316f73900c811691eaa6fb9561c2ee\n"

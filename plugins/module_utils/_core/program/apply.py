@@ -14,11 +14,11 @@ from ..files import protected
 from ..sadb import Sadb, open_sadb
 from ..signals import uninterrupted
 from ..text import language
+from ..text.script import Step
 from . import loading, output
 from .execute import check
 from .input import read_file
 from .options import Options
-from .script import Step
 
 if t.TYPE_CHECKING:
     from ..sa.model import SecurityAssociation

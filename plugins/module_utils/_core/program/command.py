@@ -15,13 +15,14 @@ import typing as t
 
 from ..errors import InputError, IpsecError, raise_all
 from ..sadb import open_sadb
+from ..text import script
 from ..text.grammar import FILE, PROMPT
-from . import completion, output, reference, script
+from ..text.script import Step
+from . import completion, output, reference
 from .execute import check, execute, save
 from .input import Lines, read_file
 from .login import clear_text_server
 from .options import Options, read_options
-from .script import Step
 
 
 def main(arguments: t.Sequence[str] | None = None) -> int:

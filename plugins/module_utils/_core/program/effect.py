@@ -14,7 +14,7 @@ from ..sa import model
 from ..sa.checks import soft_above_hard
 from ..sa.model import Counters, Entry, Identity, Lifetimes
 from ..sa.plan import ADD, DELETE, REPLACE, Operation
-from .script import Step, Subject
+from ..text.script import Step, Subject
 
 NO_COUNTERS = Counters()
 

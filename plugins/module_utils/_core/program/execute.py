@@ -14,10 +14,10 @@ from ..files import protected
 from ..sa import model
 from ..sadb import Sadb, backup, open_sadb
 from ..signals import uninterrupted
+from ..text.script import Step
 from . import display, output, reference
 from .effect import NetChanges, net_changes, unsupported
 from .options import Options
-from .script import Step
 
 
 def check(steps: t.Sequence[Step], name: str, sadb: Sadb) -> None:

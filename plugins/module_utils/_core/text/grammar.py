@@ -249,6 +249,8 @@ FILE = "file"
 PROMPT = "prompt"
 LINE = "command line"
 PLACES = (FILE, PROMPT, LINE)
+SAS = "text of SAs"
+"""A text in which only add may stand, as options of modules and the controller's files hold it."""
 
 # What a command says about the SA type.
 NO_TYPE = ""
@@ -266,9 +268,7 @@ TOPIC = "[COMMAND | attr]"
 
 
 class Command(t.NamedTuple):
-    """One command of ipseckey: which SA types it names, what follows them, and where it may stand.
-    ``read`` tells whether `language.parse` takes it.
-    """
+    """One command of ipseckey: which SA types it names, what follows them, and where it may stand."""
 
     name: str
     synonyms: tuple[str, ...]
@@ -276,14 +276,16 @@ class Command(t.NamedTuple):
     type: str = NO_TYPE
     takes: str = NOTHING
     places: tuple[str, ...] = PLACES
-    read: bool = False
+
+    def allowed_in(self, place: str) -> bool:
+        return self.name == "add" if place == SAS else place in self.places
 
     def usage(self) -> str:
         return " ".join(filter(None, (self.name, self.type, self.takes)))
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("add", (), "add one SA", ONE_TYPE, SA, (FILE, PROMPT), read=True),
+    Command("add", (), "add one SA", ONE_TYPE, SA, (FILE, PROMPT)),
     Command(
         "update",
         (),

@@ -37,7 +37,7 @@ from .grammar import (
     TARGETS,
     Keyword,
 )
-from .values import parse_number
+from .solaris import refusals
 
 # How the values of each kind are written; those of keywords that only Solaris knows are text already.
 _WRITTEN: dict[str, t.Callable[[t.Any], str]] = {
@@ -82,58 +82,6 @@ _QUOTE_WANTED = re.compile(rf"[{BLANKS}]|\\$")
 def in_keywords(text: str) -> str:
     """A message of the core with keywords in place of options."""
     return _OPTION.sub(lambda found: _KEYWORD_OF_OPTION[found[1]], text)
-
-
-def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
-    """What the SA has that the target's ipseckey cannot say; places are option names."""
-    if target != SOLARIS:
-        return []
-    found = []
-
-    def cannot(place: str, message: str, hint: str = "Remove it, or write for target linux.") -> None:
-        found.append(InputError(message, place, hint))
-
-    for field, default in (
-        ("reqid", 0),
-        ("mark", None),
-        ("if_id", 0),
-        ("esn", False),
-        ("output_mark", None),
-        ("tfc_padding", 0),
-        ("nat_keepalive", 0),
-    ):
-        if getattr(sa, field) != default:
-            cannot(field, f"Solaris has no {field}")
-    for field in ("soft_packets", "hard_packets"):
-        if getattr(sa.lifetimes, field):
-            cannot(field, f"Solaris has no {field}")
-    for kind, name in ((ENCRYPTION, sa.encryption), (AUTHENTICATION, sa.authentication)):
-        row = model.algorithm_of(name)
-        if name and (row is None or row.number is None):
-            cannot(f"{kind}_algorithm", f"the ipsecalgs table of Solaris has no {name}", "Choose another algorithm.")
-        if (
-            row is not None
-            and row.icv_bits
-            and (kind == AUTHENTICATION or row.combined)
-            and sa.icv_bits not in (0, row.icv_bits[0])
-        ):
-            cannot("icv_bits", f"Solaris uses {row.name} with an ICV of {row.icv_bits[0]} bits only")
-    if sa.replay_window > 255:
-        cannot(
-            "replay_window",
-            f"a replay window of {sa.replay_window} packets does not fit the 8 bits of Solaris",
-            "Choose 0 to 255.",
-        )
-    if any(keyword == "replay_value" and parse_number(text, 64) >> 32 for keyword, text in sa.extra):
-        cannot("replay_value", "a sequence number fits 32 bits on Solaris", "Start from a smaller one.")
-    labels = {keyword for keyword, dummy in sa.extra if keyword.endswith("label")}
-    if labels and "label" not in labels:
-        cannot(min(labels), f"Solaris takes {' and '.join(sorted(labels))} only beside a label", "Add label.")
-    if sa.mode == model.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):
-        cannot(
-            "selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or take the addresses away."
-        )
-    return found
 
 
 def render(

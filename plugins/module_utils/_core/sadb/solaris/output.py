@@ -18,8 +18,10 @@ import typing as t
 from ...errors import SadbError
 from ...sa import model as association
 from ...sa.model import REPLAY_VALUE, Counters, Encapsulation, Entry, SecurityAssociation, Selector, is_unspecified
+from ...text.attributes import AttributeReader
 from ...text.grammar import LINUX
-from ...text.language import Reader, Word
+from ...text.lexer import Report, Word
+from ...text.sa import build
 
 PROMPT = "ipseckey> "
 DEAD = "DEAD"
@@ -143,31 +145,27 @@ def saved(lines: t.Iterable[str]) -> t.Iterator[tuple[SecurityAssociation, str]]
         goes_on = line.endswith("\\")
         words += (line[:-1] if goes_on else line).split()
         if not goes_on:
-            yield _SavedReader().association(words), " ".join(words)
+            yield _association(words), " ".join(words)
             words = []
 
 
-class _SavedReader(Reader):
-    """Reads the words of one command into an SA, keeping what it can of values that no text of ours could have."""
-
-    def __init__(self) -> None:
-        super().__init__("ipseckey save", LINUX, False, True)
-
-    def association(self, words: t.Sequence[str]) -> SecurityAssociation:
-        protocol = words[1]
-        given = self._attributes([Word(word, 1, column) for column, word in enumerate(words[2:], 3)])
-        for field in ("encryption", "authentication"):
-            # A number that only this host's ipsecalgs gives a name.
-            if field in given.refused:
-                given.values[field] = given.words[field].text
-        if "spi" not in given.words or "destination" not in given.values:
-            raise SadbError(
-                "ipseckey prints an SA without an SPI or a destination",
-                "save",
-                "Its form is not known here; please report it.",
-            )
-        given.values["spi"] = int(given.words["spi"].text, 0)
-        return _normal(self._build(protocol, given))
+def _association(words: t.Sequence[str]) -> SecurityAssociation:
+    """The SA that one command adds, with what can be kept of values that a text of ours could not have."""
+    reader = AttributeReader(LINUX, False, Report("ipseckey save"))
+    attributes = reader.read([Word(word, 1, column) for column, word in enumerate(words[2:], 3)])
+    values = attributes.values
+    for field in ("encryption", "authentication"):
+        # A number that only this host's ipsecalgs gives a name.
+        if field in attributes.refused:
+            values[field] = attributes.words[field].text
+    if "spi" not in attributes.words or "destination" not in values:
+        raise SadbError(
+            "ipseckey prints an SA without an SPI or a destination",
+            "save",
+            "Its form is not known here; please report it.",
+        )
+    values["spi"] = int(attributes.words["spi"].text, 0)
+    return _normal(build(words[1], attributes))
 
 
 def _normal(sa: SecurityAssociation) -> SecurityAssociation:

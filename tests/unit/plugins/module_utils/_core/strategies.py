@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program.script import Step, Subject
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, checks, keys, model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Encapsulation,
@@ -17,7 +16,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     Selector,
     build,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text import grammar, language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import grammar
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.sa import limit_problems
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.script import Step, Subject
 
 KEYED_ENCRYPTION = [row for row in algorithms.ALGORITHMS if row.kind == algorithms.ENCRYPTION and row.key_bits]
 AUTHENTICATIONS = [row for row in algorithms.ALGORITHMS if row.kind == algorithms.AUTHENTICATION]
@@ -67,9 +68,7 @@ EXTRAS = st.fixed_dictionaries(
 def possible(extra, lifetimes):
     """Without an idle limit above the others."""
     given = {field: limit for field, limit in lifetimes._asdict().items() if limit}
-    return {
-        field: text for field, text in extra.items() if not list(language.limit_problems({**given, field: text}, ()))
-    }
+    return {field: text for field, text in extra.items() if not list(limit_problems({**given, field: text}, ()))}
 
 
 @st.composite

@@ -24,10 +24,10 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.program import 
     display,
     login,
     reference,
-    script,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import POLICY, SELECTOR, TEMPLATE
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import (
     COMMAND_BY_WORD,
     COMMANDS,

@@ -7,9 +7,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.effect import net_changes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, Lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import script
 
 ONE = "esp spi 0x1001 dst 192.0.2.2"
 

@@ -29,7 +29,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     build,
     pack_address,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text import fast_lines, language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import fast_lines, language, script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import (
     BY_WORD,
     COMMANDS,
@@ -235,7 +235,7 @@ def test_what_ipseckey_would_take_silently_or_wrongly_is_refused_where_it_stands
     assert part in found[0][2]
 
 
-@pytest.mark.parametrize("name", [word for row in COMMANDS for word in (row.name, *row.synonyms) if not row.read])
+@pytest.mark.parametrize("name", [word for row in COMMANDS for word in (row.name, *row.synonyms) if row.name != "add"])
 def test_every_other_command_is_refused_by_its_name(name):
     assert f"the command {name!r}" in refusal_of(f"{name} esp\n")[2] or name in ("exit", "?", "passive_monitor")
 
@@ -1160,7 +1160,7 @@ def test_the_fast_way_and_the_general_way_agree_on_every_line(sas, data):
     text = "\n".join(lines + changed) + "\n"
     fast = taken(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(language, "PlainLines", SlowLines)
+        patch.setattr(script, "PlainLines", SlowLines)
         assert taken(text) == fast
 
 
@@ -1185,9 +1185,9 @@ def many(count, cipher="aes-cbc"):
 @pytest.mark.parametrize("cipher", ["aes-cbc", "3des-cbc", "aes-cbc continued"])
 def test_the_fast_way_takes_all_lines_but_the_first_of_a_kind(monkeypatch, cipher):
     general = []
-    run = language.Reader._run
+    run = script.ScriptReader._run
     monkeypatch.setattr(
-        language.Reader, "_run", lambda reader, command: general.append(command) or run(reader, command)
+        script.ScriptReader, "_run", lambda reader, command: general.append(command) or run(reader, command)
     )
     sas = many(50, cipher.split()[0])
     text = language.render(sas)
@@ -1233,13 +1233,13 @@ def test_what_the_fast_way_must_not_take_goes_the_general_way(monkeypatch, old, 
     text = f"{BOTH}\n{LIKE_BOTH.replace(old, new)}\n"
     assert old in LIKE_BOTH
     fast = taken(text)
-    monkeypatch.setattr(language, "PlainLines", SlowLines)
+    monkeypatch.setattr(script, "PlainLines", SlowLines)
     assert taken(text) == fast
 
 
 def test_problems_without_end_are_cut_off():
     found = refusals_of("frobnicate\n" * 5000)
-    assert len(found) == language.PROBLEMS_MAX + 1
+    assert len(found) == script.PROBLEMS_MAX + 1
     assert "the rest of the text was not looked at" in found[-1][2]
 
 

@@ -14,10 +14,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     Problems,
     TextError,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import script
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program.script import Step, Subject
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import INBOUND, Lifetimes, Mark, pack_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language, script
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import (
     BY_WORD,
     COMMAND_BY_WORD,
@@ -29,6 +27,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar im
     PLACES,
     PROMPT,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.script import Step, Subject
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core import strategies
 
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"

@@ -1,0 +1,402 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every command of the ipseckey language, as a file, a prompt and a command line give them.
+
+`grammar.COMMANDS` says where each may stand and what follows it. SAs are read by `language`;
+nothing is known here of how a command is carried out."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ..collector import keep, no_collection
+from ..errors import InputError, TextError, raise_all, shown
+from ..sa import checks, model
+from ..sa.model import Identity, Lifetimes, Mark, SecurityAssociation
+from .attributes import AttributeReader, Attributes, nearest, shown_word
+from .fast_lines import PlainLines, is_ordinary
+from .grammar import (
+    ANY_TYPE,
+    ANY_TYPE_OR_NONE,
+    BY_WORD,
+    CHANGE,
+    COMMAND_BY_WORD,
+    FIELDS_OF_COMMAND,
+    FILE,
+    FILE_NAME,
+    KEYWORDS,
+    LINE,
+    LINE_MAX,
+    LINUX,
+    ONE_TYPE,
+    PLACES,
+    PROBLEMS_MAX,
+    SAS,
+    SOLARIS,
+    TARGETS,
+    TOPIC,
+    Command,
+)
+from .lexer import REFUSED, CommandWords, Lexer, Report, Word
+from .render import folded, quoted, words_of, words_of_sa
+from .sa import Builder, extra_of, limit_problems
+from .solaris import order_problems
+from .values import parse_type
+
+ATTRIBUTES_TOPIC = "attr"
+ALL_TYPES = "all"
+_NAME_OF_FIELD = {row.field: row.name for row in reversed(KEYWORDS)}
+_TRAFFIC = ("protocol", "source_port", "destination_port")
+_ADD_ONLY = "A text of SAs holds add commands only."
+_KEYS_NEVER_CHANGE = ("encryption", "encryption_key", "authentication", "authentication_key", "icv_bits")
+
+
+class Subject(t.NamedTuple):
+    """The SA that a command names: its identity, and what it must be like where that is given
+    (empty or 0: anything). Addresses are packed.
+    """
+
+    protocol: str
+    spi: int
+    destination: bytes
+    mark: Mark | None = None
+    source: bytes = b""
+    traffic: tuple[int, ...] = (0, 0, 0)
+    direction: str = ""
+
+    def identity(self) -> Identity:
+        return (self.protocol, self.destination, self.spi, self.mark)
+
+    def __str__(self) -> str:
+        return f"{self.protocol} spi 0x{self.spi:08x} dst {model.format_address(self.destination)}"
+
+
+class Step(t.NamedTuple):
+    """One command, by its first name, and the line (from 1) on which it begins.
+
+    ``sa`` is what add adds; ``subject`` names the SA of update, delete and get, ``lifetimes`` and
+    ``extra`` (as `SecurityAssociation.extra`) are what an update sets, 0 for what stays;
+    ``protocol`` is the SA type of flush, dump and save, empty for all; ``word`` the file of save or
+    the topic of help."""
+
+    command: str
+    line: int
+    sa: SecurityAssociation | None = None
+    subject: Subject | None = None
+    lifetimes: Lifetimes = model.NO_LIFETIMES
+    extra: tuple[tuple[str, str], ...] = ()
+    protocol: str = ""
+    word: str = ""
+
+
+class Script(t.NamedTuple):
+    """The commands of a text in order, and pairs of a sentence about how the text was understood, and the place."""
+
+    steps: tuple[Step, ...]
+    warnings: tuple[tuple[str, str], ...]
+
+
+def parse(
+    text: str | bytes,
+    name: str = "text",
+    place: str = FILE,
+    target: str = LINUX,
+    resolve_names: bool = False,
+    allow_static_counter_mode: bool = False,
+) -> Script:
+    """The commands of a text; its SAs are checked each alone (`checks.problems`) and together (`checks.conflicts`).
+
+    ``name`` names the text in messages, ``place`` is where it comes from (`grammar.PLACES`).
+    ``target`` is the system that the text is for: "solaris" refuses what its ipseckey cannot do.
+    ``resolve_names`` accepts host names as addresses, which trusts the name service. An SPI towards
+    one destination may come twice where it was deleted or flushed in between. Raises TextError, or
+    Problems with everything that is wrong."""
+    reader = ScriptReader(name, place, target, resolve_names, allow_static_counter_mode)
+    reader.read(text)
+    return Script(tuple(reader.steps()), tuple(reader.report.warnings))
+
+
+def parse_words(words: t.Sequence[str], name: str = LINE, **options: t.Any) -> Script:
+    """One command given word by word, as a shell does; options as for `parse`."""
+    for number, word in enumerate(words, 1):
+        if not word or not re.fullmatch(r"[ !#-~]+", word):
+            message = "the word is empty, or has quotes or characters that are not printable ASCII"
+            raise TextError(message, f"{name}, word {number}", 1, 1, "Type it anew, or take it away.")
+    text = " ".join(f'"{word}"' if " " in word or word.endswith("\\") else word for word in words)
+    return parse(text, name, LINE, **options)
+
+
+def render(steps: t.Iterable[Step]) -> str:
+    """The text of the steps, a command on each line, keys included: what `parse` reads back as the
+    same steps, lines apart. Raises InputError.
+    """
+    return "".join(folded(_words_of_step(step)) + "\n" for step in steps)
+
+
+def _words_of_step(step: Step) -> list[str]:
+    if step.sa is not None:
+        return words_of_sa(step.sa)
+    row = COMMAND_BY_WORD[step.command]
+    words = [row.name]
+    if step.subject is not None:
+        return [*words, step.subject.protocol, *words_of(_values(step, step.subject))]
+    if step.protocol or row.type == ANY_TYPE:
+        words.append(step.protocol or ALL_TYPES)
+    return [*words, quoted(step.word, row.name)] if step.word else words
+
+
+def _values(step: Step, subject: Subject) -> dict[str, t.Any]:
+    """What a command about one SA says, by field of the grammar; the inverse of `_subject`."""
+    dummy, spi, destination, mark, source, traffic, direction = subject
+    named = {"spi": spi, "source": source, "destination": destination, "mark": mark, "direction": direction}
+    named.update(zip(_TRAFFIC, traffic))
+    named.update(step.lifetimes._asdict())
+    return {field: value for field, value in (*named.items(), *step.extra) if value}
+
+
+class ScriptReader:
+    """Reads one text. The SAs of its add commands and their first lines are in ``sas`` and
+    ``lines``; all other commands are in ``others``. Each command has a line of its own, which orders them.
+    """
+
+    def __init__(
+        self, name: str, place: str, target: str, resolve_names: bool, allow_static_counter_mode: bool
+    ) -> None:
+        if target not in TARGETS:
+            raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
+        if place not in (*PLACES, SAS):
+            raise InputError(f"unknown place {shown(place)}", "place", f"Choose one of: {', '.join(PLACES)}.")
+        self.place = place
+        self.target = target
+        self.report = Report(name)
+        self.problem = self.report.problem
+        self.attributes = AttributeReader(target, resolve_names, self.report)
+        self.builder = Builder(target, allow_static_counter_mode, self.report)
+        self.sas: list[SecurityAssociation] = []
+        self.lines: list[int] = []
+        self.others: list[Step] = []
+
+    def read(self, text: str | bytes) -> None:
+        """Read the whole text. Raises all its problems, in order."""
+        with no_collection():
+            self._read(text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text)
+            keep(self.sas)
+        self.report.problems.sort(key=lambda problem: (problem.line, problem.column))
+        raise_all(self.report.problems)
+
+    def _read(self, text: str) -> None:
+        if text.startswith("\ufeff"):
+            self.report.problem_at(
+                "the text begins with a byte-order mark, which ipseckey takes for a part of the first word",
+                1,
+                1,
+                "Save it as UTF-8 without the mark.",
+            )
+            text = " " + text[1:]
+        lines = text.split("\n")
+        if not lines[-1]:
+            lines.pop()
+        plain_lines = PlainLines()
+        ordinary = is_ordinary(text, LINE_MAX[self.target], lines)
+        lexer = Lexer(lines, self.target, self.report)
+        number = 0
+        while number < len(lines):
+            if ordinary:
+                start, number = number, plain_lines.take(lines, number, self.sas)
+                self.lines.extend(range(start + 1, number + 1))
+                if number == len(lines):
+                    break
+            number, command = lexer.command(number)
+            if command.words:
+                words = [word.text for word in command.words]
+                known_warnings = len(self.report.warnings)
+                sa = None if command.broken else plain_lines.read(words[:])
+                if sa is None:
+                    sa = self._run(command)
+                    if sa is not None and len(self.report.warnings) == known_warnings:
+                        plain_lines.learn(words, sa)
+                if sa is not None:
+                    self.sas.append(sa)
+                    self.lines.append(command.words[0].line)
+            if self.report.full:
+                message = f"{PROBLEMS_MAX} problems were found; the rest of the text was not looked at"
+                self.report.problems.append(TextError(message, self.report.name, number, 1, "Mend those first."))
+                return
+        self._check_together(lines)
+
+    def steps(self) -> list[Step]:
+        """All commands in order."""
+        with no_collection():
+            adds = [Step("add", line, sa) for sa, line in zip(self.sas, self.lines)]
+        return sorted((*self.others, *adds), key=lambda step: step.line) if self.others else adds
+
+    def _run(self, command: CommandWords) -> SecurityAssociation | None:
+        """Read one command by the general way; the SA of an add command, None for any other and a wrong one."""
+        first = command.words[0]
+        row = COMMAND_BY_WORD.get(first.text)
+        if row is None:
+            if first.text != REFUSED and not command.broken:
+                self._unknown_command(first)
+        elif not row.allowed_in(self.place):
+            self._misplaced(row, first)
+        elif row.name == "add":
+            return self._add(row, command)
+        else:
+            step = self._other(row, command)
+            if step is not None:
+                self.others.append(step)
+        return None
+
+    def _unknown_command(self, first: Word) -> None:
+        if first.text in BY_WORD and self.place != LINE:
+            self.problem(f"{first.text!r} is no command", first, "The line above may lack its backslash.")
+        else:
+            known = tuple(word for word, row in COMMAND_BY_WORD.items() if self.place in row.places)
+            hint = _ADD_ONLY if self.place == SAS else nearest(first.text, known, f"Known: {', '.join(known)}.")
+            self.problem(f"unknown command {shown_word(first.text)}", first, hint)
+
+    def _misplaced(self, row: Command, first: Word) -> None:
+        if self.place == SAS:
+            message, hint = f"the command {row.name!r} ({row.help}) is not read here", _ADD_ONLY
+        elif self.place == LINE:
+            message = f"{row.name} is refused on the command line, which every user of this host can read"
+            hint = "Write the command to a file of mode 0600 and give it to -f, or type it at the prompt."
+        else:
+            message, hint = f"{row.name} is no command for a file", f"Run it by itself: ipseckey {row.usage()}"
+        self.problem(message, first, hint)
+
+    def _add(self, row: Command, command: CommandWords) -> SecurityAssociation | None:
+        known_problems = len(self.report.problems)
+        protocol, words = self._type(row, command.words)
+        sa = self.builder.build(protocol, command, self.attributes.read(words))
+        return None if command.broken or len(self.report.problems) > known_problems else sa
+
+    def _other(self, row: Command, command: CommandWords) -> Step | None:
+        """The step of any command but add; None for a wrong one, after its problems were reported."""
+        known_problems = len(self.report.problems)
+        first = command.words[0]
+        protocol, words = self._type(row, command.words) if row.type else ("", command.words[1:])
+        text = ""
+        attributes = None
+        if row.name in FIELDS_OF_COMMAND:
+            attributes = self.attributes.read(words, lowest_spi=1)
+            self._check_fields(row, attributes, first, command.broken)
+        else:
+            if row.takes in (FILE_NAME, TOPIC) and words and words[0].text != REFUSED:
+                word, *words = words
+                text = word.text
+                if row.takes == TOPIC and text not in COMMAND_BY_WORD and text != ATTRIBUTES_TOPIC:
+                    self.problem(f"there is no help about {shown_word(text)}", word, "Write help alone for a list.")
+            if words and not command.broken:
+                hint = f"Write: {row.usage()}. Nothing was done." if self.place != FILE else f"Write: {row.usage()}"
+                self.problem(f"too many words after {row.name}", words[0], hint)
+        if len(self.report.problems) > known_problems or command.broken:
+            return None
+        if attributes is None:
+            return Step(row.name, first.line, protocol=protocol, word=text)
+        values = attributes.values
+        lifetimes = Lifetimes(*(values.get(field, 0) for field in Lifetimes._fields))
+        return Step(row.name, first.line, None, _subject(protocol, values), lifetimes, extra_of(values))
+
+    def _type(self, row: Command, command: list[Word]) -> tuple[str, list[Word]]:
+        """The SA type, empty for all and for a wrong one, and the words after it."""
+        words = command[1:]
+        if not words and row.type == ANY_TYPE_OR_NONE:
+            return "", words
+        word = command[:2][-1]
+        protocol = parse_type(word.text) if words else None
+        if protocol or word.text == REFUSED or (protocol == "" and row.type != ONE_TYPE):
+            return protocol or "", words[1:]
+        missing = not words or (row.type == ONE_TYPE and word.text in BY_WORD)
+        message = "the SA type is missing" if missing else f"unknown SA type {shown_word(word.text)}"
+        self.problem(message, word, f"Write: {row.usage()}")
+        return "", words if missing else words[1:]
+
+    def _check_fields(self, row: Command, attributes: Attributes, first: Word, broken: bool) -> None:
+        """Report attributes that a command about an installed SA does not take, lacks, or contradicts itself with."""
+        values, words = attributes.values, attributes.words
+        allowed = FIELDS_OF_COMMAND[row.name]
+        for field, word in words.items():
+            if field not in allowed:
+                name = _NAME_OF_FIELD.get(field, field)
+                hint = (
+                    "An SA's keys never change: add one with a new SPI, then delete this one."
+                    if field in _KEYS_NEVER_CHANGE and row.takes == CHANGE
+                    else "Remove it."
+                )
+                self.problem(f"{row.name} takes no {name}", word, hint)
+        for field, hint in (
+            ("spi", "Add: spi 0x and its hexadecimal digits."),
+            ("destination", "Add: dst and its address."),
+        ):
+            if field not in words and field not in attributes.refused and not broken:
+                self.problem(f"{row.name} names no {_NAME_OF_FIELD[field]}", first, hint)
+        source, destination = values.get("source", b""), values.get("destination", b"")
+        if source and destination and len(source) != len(destination):
+            self.problem(
+                "source and destination are of different address families",
+                words["source"],
+                "Give both as IPv4 or both as IPv6.",
+            )
+        for field, message, hint in limit_problems(values, (*model.LIFETIME_KINDS, "alloc")):
+            self.problem(message, words[field], hint)
+        if row.takes == CHANGE and self.target == SOLARIS:
+            for field, message, hint in order_problems(attributes):
+                self.problem(message, words[field], hint)
+
+    def _check_together(self, lines: t.Sequence[str]) -> None:
+        """Report commands after a quit, and SAs that share an identity or a key."""
+        ended = next((step for step in self.others if step.command == "quit"), None)
+        after = next((step for step in self.steps() if step.line > ended.line), None) if ended is not None else None
+        if ended is not None and after is not None:
+            self.report.problem_at(
+                f"this command stands after the quit on line {ended.line}; ipseckey never reads it",
+                after.line,
+                1,
+                "Remove one of both.",
+            )
+        lexer = Lexer(lines, self.target, Report(""))
+        for conflict in self._conflicts():
+            dummy, (words, dummy_broken) = lexer.command(self.lines[conflict.second] - 1)
+            wanted = {row.name for row in KEYWORDS if row.field == conflict.field}
+            word = next((value for keyword, value in zip(words, words[1:]) if keyword.text in wanted), words[0])
+            message, hint = checks.conflict_message(self.sas, conflict, f"line {self.lines[conflict.first]}")
+            self.problem(message, word, hint)
+            if self.report.full:
+                return
+
+    def _conflicts(self) -> t.Iterator[checks.Conflict]:
+        """Those of `checks.conflicts`, but an SPI is free again once its SA was deleted or flushed."""
+        if not any(step.command in ("delete", "delete-pair", "flush") for step in self.others):
+            yield from checks.conflicts(self.sas)
+            return
+        yield from (conflict for conflict in checks.conflicts(self.sas) if conflict.field != "spi")
+        installed: dict[Identity, int] = {}
+        index = 0
+        for step in self.steps():
+            if step.sa is not None:
+                first = installed.setdefault(model.identity(step.sa), index)
+                if first != index:
+                    yield checks.Conflict(index, first, "spi")
+                index += 1
+            elif step.command == "flush":
+                installed = {
+                    identity: first for identity, first in installed.items() if step.protocol not in ("", identity[0])
+                }
+            elif step.subject is not None and step.command in ("delete", "delete-pair"):
+                installed.pop(step.subject.identity(), None)
+
+
+def _subject(protocol: str, values: t.Mapping[str, t.Any]) -> Subject:
+    return Subject(
+        protocol,
+        values["spi"],
+        values["destination"],
+        values.get("mark"),
+        values.get("source", b""),
+        tuple(values.get(field, 0) for field in _TRAFFIC),
+        values.get("direction", ""),
+    )

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What ipseckey of Solaris and illumos cannot do: SAs that it has no words for, and orders of words
+that it rejects or crashes on.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import InputError
+from ..sa import model
+from ..sa.model import SecurityAssociation
+from .attributes import Attributes
+from .grammar import AUTHENTICATION, ENCRYPTION, SOLARIS
+from .values import parse_number
+
+# A field, the fields one of which must stand before it, the message and the fix.
+_LABELS_ALONE = "Solaris takes it only after a label"
+_ORDER = (
+    (
+        "direction",
+        ("spi", "pair-spi", "replay_window", "state", "authentication", "encryption", "encapsulation"),
+        "ipseckey of Solaris is killed by a direction that stands first",
+        "Put it last.",
+    ),
+    ("outer-label", ("label",), _LABELS_ALONE, "Put label before it."),
+    ("implicit-label", ("label",), _LABELS_ALONE, "Put label before it."),
+)
+
+
+def order_problems(attributes: Attributes) -> t.Iterator[tuple[str, str, str]]:
+    """Keywords that ipseckey rejects, or crashes on, at their position, and one that its kernel
+    rejects without another: field, message and fix.
+    """
+    order = {field: position for position, field in enumerate(attributes.words)}
+    for field, others, message, hint in _ORDER:
+        before = [order[other] < order[field] for other in others if other in order] if field in order else []
+        if before and not any(before):
+            yield field, message, hint
+    if "encryption_key" in order and order["encryption_key"] < order.get("reserved_bits", 0):
+        yield "reserved_bits", "Solaris takes reserved_bits before encrkey only", "Put it before encrkey."
+    inner = [field for field in ("inner_source", "inner_destination") if field in order]
+    if len(inner) == 1 and len(attributes.values.get(inner[0], (b"", 0))[0]) == 4:
+        yield inner[0], "Solaris takes one inner address of IPv4 for no tunnel", "Give both isrc and idst."
+
+
+def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
+    """What the SA has that the target's ipseckey cannot say; places are option names."""
+    if target != SOLARIS:
+        return []
+    found = []
+
+    def cannot(place: str, message: str, hint: str = "Remove it, or write for target linux.") -> None:
+        found.append(InputError(message, place, hint))
+
+    for field, default in (
+        ("reqid", 0),
+        ("mark", None),
+        ("if_id", 0),
+        ("esn", False),
+        ("output_mark", None),
+        ("tfc_padding", 0),
+        ("nat_keepalive", 0),
+    ):
+        if getattr(sa, field) != default:
+            cannot(field, f"Solaris has no {field}")
+    for field in ("soft_packets", "hard_packets"):
+        if getattr(sa.lifetimes, field):
+            cannot(field, f"Solaris has no {field}")
+    for kind, name in ((ENCRYPTION, sa.encryption), (AUTHENTICATION, sa.authentication)):
+        row = model.algorithm_of(name)
+        if name and (row is None or row.number is None):
+            cannot(f"{kind}_algorithm", f"the ipsecalgs table of Solaris has no {name}", "Choose another algorithm.")
+        if (
+            row is not None
+            and row.icv_bits
+            and (kind == AUTHENTICATION or row.combined)
+            and sa.icv_bits not in (0, row.icv_bits[0])
+        ):
+            cannot("icv_bits", f"Solaris uses {row.name} with an ICV of {row.icv_bits[0]} bits only")
+    if sa.replay_window > 255:
+        cannot(
+            "replay_window",
+            f"a replay window of {sa.replay_window} packets does not fit the 8 bits of Solaris",
+            "Choose 0 to 255.",
+        )
+    if any(keyword == "replay_value" and parse_number(text, 64) >> 32 for keyword, text in sa.extra):
+        cannot("replay_value", "a sequence number fits 32 bits on Solaris", "Start from a smaller one.")
+    labels = {keyword for keyword, dummy in sa.extra if keyword.endswith("label")}
+    if labels and "label" not in labels:
+        cannot(min(labels), f"Solaris takes {' and '.join(sorted(labels))} only beside a label", "Add label.")
+    if sa.mode == model.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):
+        cannot(
+            "selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or take the addresses away."
+        )
+    return found
