@@ -215,7 +215,7 @@ def test_version_control_gets_no_lock(tmp_path: pathlib.Path, store: Keystore) -
 
 def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(IpsecError, match="file: this is not a directory"):
+    with pytest.raises(IpsecError, match="file: the keystore is not a directory"):
         Keystore(str(tmp_path / "file"), vault("default")).make_directory()
 
 
