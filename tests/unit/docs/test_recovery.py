@@ -98,11 +98,16 @@ def found() -> list[tuple[str, str]]:
     ]
 
 
+def explains(entry: str, message: str) -> bool:
+    """Whether an entry is about the message; the entry of a very long one ends in an ellipsis."""
+    cut = len(entry) > 60 and entry.endswith(f" {VALUE}")
+    return bool(pattern(message).fullmatch(entry) or cut and pattern(entry).fullmatch(message.strip()))
+
+
 @pytest.mark.parametrize(("path", "message"), found())
 def test_every_message_of_the_night_is_explained(path: str, message: str) -> None:
-    known = pattern(message)
     assert any(
-        known.fullmatch(entry) for entry in entries()
+        explains(entry, message) for entry in entries()
     ), f"{path} can fail with this, and docs/docsite/rst/recovery.rst has no entry ``{message}``"
 
 
@@ -113,8 +118,8 @@ def test_no_entry_is_left_of_a_message_that_went() -> None:
         for path in TOP.glob(glob)
         for text in (*collect(path), *(spoken(path) if path.suffix == ".py" else ()))
     }
-    patterns = [pattern(text) for text in said if says_something(text)]
-    assert [entry for entry in entries() if not any(known.fullmatch(entry) for known in patterns)] == []
+    said = {text for text in said if says_something(text)}
+    assert [entry for entry in entries() if not any(explains(entry, text) for text in said)] == []
 
 
 def test_no_entry_stands_twice() -> None:
