@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The ipseckey command as people run it: a copied folder, a process of its own; what it did is seen with ip(8)."""
+"""The ipseckey command as users run it: a copied folder, a process of its own; ip(8) shows what it did."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Command:
 
 @pytest.fixture(name="library", scope="module")
 def make_library() -> t.Iterator[Path]:
-    """The core as the command, alone: once, so that it is compiled once."""
+    """The core alone, under the name of the command; copied once, so that it is compiled once."""
     with tempfile.TemporaryDirectory(prefix="ipsec-manual-test-", dir="/root") as folder:
         library = Path(folder, "lib")
         shutil.copytree(list(_core.__path__)[0], library / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
@@ -159,7 +159,9 @@ def test_a_file_with_one_wrong_command_changes_nothing(ipseckey: Command, line: 
     assert witness.states() == before
 
 
-def test_what_the_kernel_refuses_late_is_undone(ipseckey: Command, without: t.Callable[..., None]) -> None:
+def test_changes_are_undone_if_the_kernel_refuses_a_later_one(
+    ipseckey: Command, without: t.Callable[..., None]
+) -> None:
     ipseckey.good("-f", ipseckey.file(f"{ADD} hard_bytes 77\n"))
     without("ah6")
     file = ipseckey.file(
@@ -185,7 +187,7 @@ def test_a_check_finds_what_the_kernel_lacks(ipseckey: Command, without: t.Calla
     assert held() == set()
 
 
-def test_an_sa_that_is_there_is_refused(ipseckey: Command) -> None:
+def test_an_sa_that_exists_is_refused(ipseckey: Command) -> None:
     file = ipseckey.file(f"{ADD}\n")
     ipseckey.good("-f", file)
     assert "there already" in ipseckey.bad("-f", file)
@@ -219,7 +221,7 @@ def test_flush_and_delete(ipseckey: Command) -> None:
     ipseckey.good("flush")
 
 
-def test_what_is_saved_comes_back_as_it_was(ipseckey: Command) -> None:
+def test_saved_sas_are_restored_unchanged(ipseckey: Command) -> None:
     more = (
         "proto 4 isrc 10.1.0.0/16 idst 10.2.0.0/16 replay 128 esn reqid 7 mark 0x10/0xff hard_bytes 9000 encap udp"
         " nat_lport 4500"
@@ -259,7 +261,7 @@ def test_what_is_saved_comes_back_as_it_was(ipseckey: Command) -> None:
     assert "cannot be loaded" in ipseckey.bad("-p", "save", "all", str(saved))
 
 
-def test_what_cannot_be_saved_is_named(ipseckey: Command) -> None:
+def test_sas_that_cannot_be_saved_are_named(ipseckey: Command) -> None:
     ipseckey.good("-f", ipseckey.file(f"{ADD}\n"))
     witness.run(
         "ip",
@@ -291,7 +293,7 @@ def test_a_file_that_others_can_read_is_refused(ipseckey: Command, mode: int) ->
     assert held() == {("esp", 0x1001)}
 
 
-def test_counter_modes_want_their_option(ipseckey: Command) -> None:
+def test_counter_modes_need_their_option(ipseckey: Command) -> None:
     file = ipseckey.file(f"add esp spi 0x1001 dst 192.0.2.2 encr_alg aes-gcm encrkey {KEYS[1]}\n")
     assert "--allow-static-counter-mode" in ipseckey.bad("-f", file)
     ipseckey.good("-f", file, "--allow-static-counter-mode")
@@ -359,7 +361,7 @@ def test_a_clear_text_login_gets_no_prompt(ipseckey: Command) -> None:
 
 @contextlib.contextmanager
 def running(*words: str, environment: dict[str, str]) -> t.Iterator[subprocess.Popen[str]]:
-    """A process that ends with the test, also where that fails."""
+    """A process that ends with the test, even if that fails."""
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment, text=True) as process:
         try:
             yield process
@@ -422,7 +424,7 @@ def test_the_end_of_a_lifetime_is_an_event(ipseckey: Command) -> None:
     assert "type SOFT EXPIRE, SA type ESP" in out and "type HARD EXPIRE, SA type ESP" in out
 
 
-# A file of SAs, and one of policies beside it.
+# A file of SAs with a file of policies.
 
 OUT: dict[str, t.Any] = {
     "direction": "out",
@@ -459,7 +461,7 @@ def policy_file(ipseckey: Command, *policies: dict[str, t.Any], mode: int = 0o64
 
 
 def kept() -> set[str]:
-    """Direction and priority of every policy, with those of its templates' SAs that it names by reqid."""
+    """Direction and priority of every policy, and the reqids of its templates."""
     return {" ".join(re.findall(r"dir \w+ priority \d+|reqid \d+", text)) for text in witness.policies()}
 
 
@@ -489,7 +491,7 @@ def test_policies_are_loaded_before_sas_and_removed_after_them(ipseckey: Command
     assert events == [("", "dir")] * 2 + [("", "proto")] * 2 + [("Deleted ", "proto")] * 2 + [("Deleted ", "dir")] * 2
 
 
-def test_compare_tells_what_apply_would_do_to_policies(ipseckey: Command) -> None:
+def test_compare_reports_what_apply_would_do_to_policies(ipseckey: Command) -> None:
     sas = ipseckey.file(f"{ADD}\n")
     ipseckey.good("--apply", sas)
     words = ("--compare", sas, "--policies", policy_file(ipseckey, OUT))
@@ -511,7 +513,7 @@ def test_policies_that_left_the_file_are_removed_and_no_others(ipseckey: Command
     policy_file(ipseckey, {**OUT, "priority": 5})
     assert "0 added, 1 replaced, 1 removed, 0 unchanged" in ipseckey.good("--apply", sas, "--policies", first)
     assert kept() == {"dir out priority 5 reqid 0", "dir out priority 3 reqid 99"}
-    # Another file's are its own, and a file that is gone is known by its record.
+    # Each file owns its policies, and the record knows a file that no longer exists.
     second = ipseckey.file(json.dumps([BACK]), "more", 0o644)
     ipseckey.good("--apply", sas, "--policies", second)
     assert len(kept()) == 3
@@ -538,7 +540,7 @@ def test_policies_that_left_the_file_are_removed_and_no_others(ipseckey: Command
     ],
 )
 @pytest.mark.parametrize("word", ["--apply", "--compare"])
-def test_nothing_is_touched_where_the_policies_are_wrong(
+def test_nothing_changes_if_the_policies_are_wrong(
     ipseckey: Command, word: str, policies: str | None, part: str
 ) -> None:
     path = ipseckey.file(policies or "", "policies", 0o644)
@@ -557,7 +559,7 @@ WRONG_SAS = [
 
 
 @pytest.mark.parametrize(("sas", "part"), WRONG_SAS)
-def test_traffic_waits_where_its_sas_are_wrong(ipseckey: Command, sas: str | None, part: str) -> None:
+def test_traffic_waits_if_its_sas_are_wrong(ipseckey: Command, sas: str | None, part: str) -> None:
     path = ipseckey.file(f"{ADD}\n")
     files = (path, "--policies", policy_file(ipseckey, OUT))
     witness.run("ip", "xfrm", "policy", "add", "src", "192.0.2.2", "dst", "192.0.2.1", "dir", "in")
@@ -570,8 +572,8 @@ def test_traffic_waits_where_its_sas_are_wrong(ipseckey: Command, sas: str | Non
     answer = ipseckey("--apply", *files)
     assert answer.status == 1 and part in answer.err and "their traffic does not pass" in answer.err
     assert "1 added, 1 replaced, 0 removed, 0 unchanged" in answer.out
-    # A policy that let traffic pass in the clear does so no more; one that protects it stays as it
-    # is until the SAs come, too.
+    # A policy that let traffic pass in the clear is replaced; one that protects it is unchanged
+    # until the SAs are loaded.
     assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"} and held() == set()
     policy_file(ipseckey, {**OUT, "priority": 9})
     assert ipseckey("--apply", *files).status == 1
@@ -581,7 +583,7 @@ def test_traffic_waits_where_its_sas_are_wrong(ipseckey: Command, sas: str | Non
     assert kept() == {"dir out priority 9 reqid 0"} and held() == {("esp", 0x1001)}
 
 
-def test_policies_are_added_though_the_kernel_refuses_one(
+def test_policies_are_added_even_if_the_kernel_refuses_one(
     ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = (ipseckey.file(f"{ADD}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
@@ -607,16 +609,16 @@ def test_policies_are_added_though_the_kernel_refuses_one(
     assert kept() == {"dir out priority 0 reqid 0", "dir in priority 0 reqid 0"} and held() == set()
 
 
-def test_sas_that_no_policy_uses_are_loaded_and_told(ipseckey: Command) -> None:
+def test_sas_that_no_policy_uses_are_loaded_and_reported(ipseckey: Command) -> None:
     other = ADD.replace("0x1001", "0x1003").replace("192.0.2.2", "192.0.2.7")
     for key in KEYS[:2]:
         other = other.replace(key, key[:8] + key[:7:-1])
     files = (ipseckey.file(f"{ADD}\n{other}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
     for word in ("--compare", "--apply", "--apply", "--compare"):
-        told = ipseckey.bad(word, *files).splitlines()[-1]
-        assert "no policy uses 1 SAs" in told and "unencrypted, between 192.0.2.1 and 192.0.2.7." in told
+        last = ipseckey.bad(word, *files).splitlines()[-1]
+        assert "no policy uses 1 SAs" in last and "unencrypted, between 192.0.2.1 and 192.0.2.7." in last
     assert held() == {("esp", 0x1001), ("esp", 0x1003)} and len(kept()) == 2
-    # Also where the whole file of policies is empty; and whoever brings the policy, all is well.
+    # A policy counts whoever added it, and an empty file of policies changes nothing about that.
     witness.run(
         "ip",
         "xfrm",
@@ -642,7 +644,7 @@ def test_sas_that_no_policy_uses_are_loaded_and_told(ipseckey: Command) -> None:
     ipseckey.good("--apply", files[0])
 
 
-def test_a_policy_that_guards_what_stays_is_not_removed(ipseckey: Command) -> None:
+def test_a_policy_that_guards_a_remaining_sa_is_not_removed(ipseckey: Command) -> None:
     path = ipseckey.file(f"{ADD}\n")
     files = (path, "--policies", policy_file(ipseckey, OUT, BACK))
     ipseckey.good("--apply", *files)
@@ -684,7 +686,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, place: type, after: t.Seque
         return command.main(words)
 
 
-def test_policies_are_as_before_where_the_kernel_refuses_an_sa(
+def test_policies_are_unchanged_if_the_kernel_refuses_an_sa(
     ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = (ipseckey.file(f"{AH}\n"), "--policies", policy_file(ipseckey, BUNDLE, BACK))
@@ -716,14 +718,14 @@ def test_policies_are_as_before_where_the_kernel_refuses_an_sa(
     assert "another SA has this identity" in err and "as it was before" in err
     assert sorted(witness.policies()) == before and "hard 77(packets)" in witness.run("ip", "-s", "xfrm", "policy")
     assert held() == {*sas, ("esp", 0x1001)}
-    # What is kept of it, too: the next run still knows the policy that left the file.
+    # The record is unchanged too: the next run still knows the policy that left the file.
     witness.run(
         "ip", "xfrm", "state", "delete", "src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1001"
     )
     assert "0 added, 1 replaced, 1 removed, 0 unchanged" in ipseckey.good("--apply", *files)
 
 
-def test_sas_come_back_where_policies_cannot_be_removed(
+def test_sas_are_restored_if_policies_cannot_be_removed(
     ipseckey: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = (ipseckey.file(f"{ADD} replay_value 41\n{AH}\n"), "--policies", policy_file(ipseckey, BUNDLE, BACK))
@@ -736,7 +738,7 @@ def test_sas_come_back_where_policies_cannot_be_removed(
     assert kept() == {"dir out priority 4", "dir in priority 0 reqid 0"}
 
 
-def test_the_record_of_policies_is_root_s_and_names_them_only(ipseckey: Command) -> None:
+def test_the_record_of_policies_belongs_to_root_and_holds_identities_only(ipseckey: Command) -> None:
     sas = ipseckey.file(f"{ADD} mark 0x10/0xff if_id 6\n")
     files = (sas, "--policies", policy_file(ipseckey, {**OUT, "mark": "0x10/0xff", "if_id": 6}))
     ipseckey.good("--apply", *files)

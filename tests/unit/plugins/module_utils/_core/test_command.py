@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What of the ipseckey command needs no kernel; the rest is in tests/kernel/test_command.py."""
+"""Tests of the ipseckey command that need no kernel; tests/kernel/test_command.py has the others."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
 
 
 @pytest.fixture(autouse=True)
-def umask_kept(monkeypatch):
+def keep_umask(monkeypatch):
     monkeypatch.setattr(command.os, "umask", lambda dummy: 0)
 
 
@@ -70,7 +70,7 @@ def umask_kept(monkeypatch):
         ([KEY], "hidden"),
     ],
 )
-def test_what_is_refused_before_anything_is_touched(capsys, words, part):
+def test_wrong_command_lines_are_refused(capsys, words, part):
     assert command.main(words) == 1
     out, err = capsys.readouterr()
     assert part in err and not out and KEY[:8] not in err
@@ -84,7 +84,7 @@ def run(*words, **streams):
     return subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.PIPE, text=True, **streams)
 
 
-def test_output_that_cannot_be_written_is_one_error():
+def test_unwritable_output_is_a_single_error():
     with open("/dev/full", "w", encoding="ascii") as full:
         answer = run("help", stdout=full)
     assert (answer.returncode, answer.stderr) == (
@@ -95,7 +95,7 @@ def test_output_that_cannot_be_written_is_one_error():
     assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard output: it is closed\n")
 
 
-def test_input_that_cannot_be_read_is_one_error():
+def test_unreadable_input_is_a_single_error():
     answer = run("--allow-clear-text-login", preexec_fn=lambda: os.close(0))
     assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
     assert answer.stderr.startswith(
@@ -109,7 +109,7 @@ def test_input_that_cannot_be_read_is_one_error():
     )
 
 
-def test_bytes_that_are_no_text_are_refused_and_the_prompt_goes_on():
+def test_the_prompt_refuses_bytes_that_are_not_ascii_and_continues():
     strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
     with tempfile.TemporaryFile() as typed:
         typed.write(b"\xff\xfe\nhelp quit\n")
@@ -125,7 +125,7 @@ def test_bytes_that_are_no_text_are_refused_and_the_prompt_goes_on():
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_errors_that_cannot_be_told_change_no_status(unbuffered):
+def test_unwritable_errors_do_not_change_the_status(unbuffered):
     with open("/dev/full", "w", encoding="ascii") as full:
         program = (
             f"import sys; sys.path[:0] = {sys.path!r}; from {command.__name__} import main; sys.exit(main(['flush',"
@@ -137,8 +137,8 @@ def test_errors_that_cannot_be_told_change_no_status(unbuffered):
         )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have files that are safe")
-def test_of_a_file_that_is_too_long_no_part_is_taken_for_the_whole(capsys):
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can own safe files")
+def test_a_file_that_is_too_long_is_refused(capsys):
     folder = Path(tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root"))
     try:
         (folder / "keys").touch(0o640)
@@ -149,7 +149,7 @@ def test_of_a_file_that_is_too_long_no_part_is_taken_for_the_whole(capsys):
     assert f"the file is longer than {protected.LIMIT} bytes" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have files that are safe")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can own safe files")
 @pytest.mark.parametrize(
     ("make", "part"),
     [
@@ -160,7 +160,7 @@ def test_of_a_file_that_is_too_long_no_part_is_taken_for_the_whole(capsys):
         (lambda path: path.symlink_to(__file__), "points to. To accept it anyway: --allow-unsafe-file\n"),
     ],
 )
-def test_the_option_that_helps_is_named_where_one_does(capsys, make, part):
+def test_the_error_names_the_option_that_accepts_the_file(capsys, make, part):
     folder = Path(tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root"))
     try:
         make(folder / "keys")
@@ -170,14 +170,14 @@ def test_the_option_that_helps_is_named_where_one_does(capsys, make, part):
     assert capsys.readouterr().err.endswith(part)
 
 
-def test_commands_that_need_no_kernel(capsys):
+def test_commands_without_a_kernel(capsys):
     assert command.main(["help", "attr"]) == 0
     assert all(row.name in capsys.readouterr().out for row in KEYWORDS if row.name == "authkey")
     for words in (["--help"], ["--man"], ["--completion"], ["help"], ["quit"]):
         assert command.main(words) == 0
 
 
-def test_the_prompt_goes_on_after_trouble_and_tells_it(monkeypatch, capsys):
+def test_the_prompt_reports_errors_and_continues(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.StringIO("frobnicate\nhelp \\\n get\nquit\nfrobnicate\n"))
     monkeypatch.setattr(command, "clear_text_server", lambda dummy: "")
     assert command.main([]) == 1
@@ -201,8 +201,8 @@ def test_a_clear_text_login_is_found_among_the_ancestors(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "made"), reference.DOCUMENTS.items(), ids=reference.DOCUMENTS)
-def test_what_was_generated_is_current(name, made):
-    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == made(), "make it anew with: make docs-command"
+def test_generated_documents_are_current(name, made):
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == made(), "regenerate it with: make docs-command"
 
 
 def completed(*words):
@@ -262,7 +262,7 @@ def test_each_command_has_help():
         assert reference.topic(word)
 
 
-def test_completion_knows_what_may_follow():
+def test_completion_offers_what_may_follow():
     assert "add" in completion.candidates([], PROMPT)
     assert completion.candidates(["flush"], PROMPT) == ["esp", "ah", "all"]
     assert "aes-cbc" in completion.candidates(["add", "esp", "encr_alg"], PROMPT)
@@ -275,7 +275,7 @@ def test_completion_knows_what_may_follow():
     ) == ["udp"]
 
 
-def test_keys_are_shown_only_where_asked_for():
+def test_keys_are_shown_only_on_request():
     (step,) = script.parse(f"add esp spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey {KEY}").steps
     entry = Entry(step.sa, Counters())
     assert KEY not in display.block(entry) and KEY not in str(display.record(entry))

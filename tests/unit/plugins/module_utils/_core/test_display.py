@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What dump, get and --json show of an SA that has everything, and of one that has nothing."""
+"""What dump, get and --json show of an SA with every field set, and of one with the fewest."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ OTH: flags noecn
 """
 
 
-def test_an_sa_that_has_everything():
+def test_an_sa_with_every_field():
     entry = Entry(FULL, COUNTERS)
     shown = f"{KEY.hex()}[{SALT.hex()}]/256+32"
     assert display.block(entry, display.SHOWN, raw_times=True, now=1100, message="GET") == BLOCK.format(key=shown)
@@ -104,7 +104,7 @@ def test_an_sa_that_has_everything():
     assert re.search(r"added at time: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\n", display.block(entry))
 
 
-def test_an_sa_that_has_everything_as_json():
+def test_an_sa_with_every_field_as_json():
     found = display.record(Entry(FULL, COUNTERS))
     assert KEY.hex()[:8] not in json.dumps(found)
     assert found["encryption_key_bits"] == 288
@@ -117,7 +117,7 @@ def test_an_sa_that_has_everything_as_json():
     assert display.record(Entry(FULL, COUNTERS), display.SHOWN)["encryption_key"] == (KEY + SALT).hex()
 
 
-def test_an_sa_of_an_algorithm_that_only_this_kernel_knows():
+def test_an_sa_with_an_unknown_algorithm():
     text = display.block(Entry(BARE, Counters(), True), display.SHOWN, raw_times=True, now=1)
     assert f"AKY: {KEY.hex()}/256" in text and "state=LARVAL" in text
     assert "SA: flags = <  >" in text and "first used" not in text and "RPL" not in text and "OTH" not in text

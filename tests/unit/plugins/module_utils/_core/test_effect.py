@@ -31,23 +31,23 @@ def result(text, *held):
     return net_changes(steps(text), held, "keys")
 
 
-def test_what_is_added_is_an_addition():
+def test_an_added_sa_is_added():
     found = result(add(0x1001, "1"))
     assert [operation.kind for operation in found.operations] == ["add"] and not found.updates
 
 
-def test_what_goes_and_comes_again_is_replaced():
+def test_an_sa_deleted_and_added_again_is_replaced():
     held = entry()
     for gone in (f"delete {ONE}", "flush", "flush esp"):
         (operation,) = result(f"{gone}\n{add(0x1001, '2')}", held).operations
         assert operation.kind == "replace" and operation.old is held and operation.new.authentication_key[0] == 0x22
 
 
-def test_what_comes_and_goes_is_never_there():
+def test_an_sa_added_and_deleted_again_is_left_out():
     assert result(f"{add(0x1001, '1')}\ndelete {ONE}").operations == ()
 
 
-def test_what_can_fail_comes_before_what_cannot():
+def test_operations_that_can_fail_come_first():
     text = f"delete {ONE}\n{add(0x1003, '3')}\ndelete esp spi 0x1002 dst 192.0.2.2\n{add(0x1002, '4')}"
     assert [operation.kind for operation in result(text, entry(), entry(0x1002, "2")).operations] == [
         "replace",
@@ -56,24 +56,24 @@ def test_what_can_fail_comes_before_what_cannot():
     ]
 
 
-def test_flush_takes_its_type_and_no_reservation_without_an_spi():
+def test_flush_deletes_its_type_but_no_reservation_without_an_spi():
     held = entry(), entry(0x1002, "2", protocol="ah"), entry(0x1003, "3")._replace(sa=entry().sa._replace(spi=0))
     assert [operation.old for operation in result("flush", *held).operations] == list(held[:2])
     assert [operation.old for operation in result("flush ah", *held).operations] == [held[1]]
 
 
-def test_an_update_keeps_what_it_does_not_set():
+def test_an_update_keeps_limits_that_it_does_not_set():
     held = entry(lifetimes=Lifetimes(soft_bytes=5, hard_usetime=9))
     found = result(f"update {ONE} hard_bytes 50", held)
     assert found.updates == ((held, Lifetimes(soft_bytes=5, hard_bytes=50, hard_usetime=9)),) and not found.operations
 
 
-def test_an_update_of_what_is_added_adds_it_so():
+def test_an_update_of_an_added_sa_is_part_of_the_addition():
     (operation,) = result(f"{add(0x1001, '1')}\nupdate {ONE} hard_bytes 50").operations
     assert operation.kind == "add" and operation.new.lifetimes.hard_bytes == 50
 
 
-def test_get_shows_what_is_there_at_its_place():
+def test_get_shows_the_sa_as_it_is_at_that_line():
     held = entry()
     found = result(f"get {ONE}\nupdate {ONE} hard_bytes 50\nget {ONE}\ndelete {ONE}", held)
     assert [shown.sa.lifetimes.hard_bytes for shown in found.shown] == [0, 50]
@@ -94,13 +94,13 @@ def test_get_shows_what_is_there_at_its_place():
         (f"flush\nget {ONE}", "does not exist"),
     ],
 )
-def test_what_does_not_fit_the_sadb_is_refused(text, part):
+def test_commands_that_do_not_fit_the_sadb_are_refused(text, part):
     with pytest.raises(IpsecError) as caught:
         result(text, entry(lifetimes=Lifetimes(soft_bytes=5), direction="outbound"))
     assert part in str(caught.value)
 
 
-def test_reservations_of_daemons_are_named():
+def test_reservations_of_daemons_are_refused():
     for text in (add(0x1001, "2"), f"update {ONE} hard_bytes 5"):
         with pytest.raises(IpsecError, match="reserved by a key management daemon"):
             result(text, entry(larval=True))

@@ -90,3 +90,9 @@ def test_whatever_may_be_a_key_is_hidden(separator, key, around):
     assert "hidden" in shown
     assert text not in shown
     assert not any(pair in shown for pair in [key.hex(), key.hex()[:8], key.hex()[-8:]])
+
+
+def test_each_front_end_spells_the_option_of_a_hint():
+    error = IpsecError("it is refused", "place", "Accept it {allow_unsafe_file}.")
+    assert str(error) == "place: it is refused. Accept it with allow_unsafe_file."
+    assert error.spelled(lambda option: f"by --{option}").endswith("Accept it by --allow_unsafe_file.")

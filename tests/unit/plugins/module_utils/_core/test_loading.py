@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a file does to a SADB at boot: which SAs are its own, and which stay."""
+"""What loading a file does to a SADB: which SAs the file owns, and which stay."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load(sas, loaded, held, **options):
     return loading.load_plan(sas, loaded, [Entry(sa, Counters()) for sa in held], False, **options)
 
 
-def test_the_difference_only():
+def test_only_the_difference_is_loaded():
     plan = load(
         [sa_of(0x1001), sa_of(0x1002), sa_of(0x1003, key=9)],
         [],
@@ -66,7 +66,7 @@ def test_a_second_load_changes_nothing():
         (sa_of(0x100A, OTHER), False),
     ],
 )
-def test_of_peers_that_left_the_file_go_the_very_sas_that_it_loaded(there, goes):
+def test_only_loaded_sas_of_peers_that_left_the_file_are_removed(there, goes):
     recorded = sa_of(0x1009, OTHER)
     assert steps_of(load([sa_of(0x1001)], [recorded], [sa_of(0x1001), there])) == (
         {("delete", there.spi)} if goes else set()
@@ -74,22 +74,22 @@ def test_of_peers_that_left_the_file_go_the_very_sas_that_it_loaded(there, goes)
     assert steps_of(loading.remove_plan([recorded], [Entry(there, Counters())])) == (
         {("delete", there.spi)} if goes else set()
     )
-    # Also where nothing is left in the file.
+    # Even if nothing is left in the file.
     assert steps_of(load([], [recorded], [there])) == ({("delete", there.spi)} if goes else set())
 
 
-def test_an_sa_goes_once():
+def test_an_sa_is_deleted_once():
     assert len(load([sa_of(0x1001)], [sa_of(0x1002)], [sa_of(0x1001), sa_of(0x1002)]).operations) == 1
 
 
-def test_counter_modes_that_no_file_names_stay():
+def test_counter_modes_that_the_file_does_not_name_stay():
     held = [sa_of(0x1001), counter_of(0x1002)]
     assert load([sa_of(0x1001)], [], held).operations == ()
     assert steps_of(load([sa_of(0x1001)], [], held, with_counter_mode=True)) == {("delete", 0x1002)}
     assert steps_of(load([sa_of(0x1001), sa_of(0x1002)], [], held)) == {("replace", 0x1002)}
 
 
-def test_what_belongs_to_others_stays():
+def test_sas_of_others_stay():
     held = [sa_of(0x1002, reqid=42), sa_of(0x1003, mark=Mark(1)), sa_of(0x1004, OTHER)]
     assert steps_of(load([sa_of(0x1001)], [], held)) == {("add", 0x1001)}
     with pytest.raises(IpsecError, match="belongs to another owner"):
@@ -98,7 +98,7 @@ def test_what_belongs_to_others_stays():
 
 @pytest.fixture(name="files")
 def record_in_memory(monkeypatch):
-    """Stands in for root's files; they are tested in test_protected.py."""
+    """Replaces root's files, which test_protected.py tests."""
     contents = {}
 
     def update(path, change):
@@ -112,7 +112,7 @@ def record_in_memory(monkeypatch):
     return contents
 
 
-def test_the_record_tells_each_file_its_own_and_no_key(files):
+def test_the_record_keeps_files_apart_and_holds_no_keys(files):
     sas = [
         sa_of(0x1001, mark=Mark(3, 7), reqid=5, if_id=6),
         sa_of(0x1002, pack_address("2001:db8::1"), pack_address("2001:db8::2")),
@@ -131,7 +131,7 @@ def test_the_record_tells_each_file_its_own_and_no_key(files):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"/one": [[1]]}', b'{"/one": [["esp", 1, "x", "y", null, 0, 0]]}'])
-def test_a_broken_record_is_told(files, content):
+def test_a_damaged_record_is_reported(files, content):
     files[loading.RECORD.path] = content
     with pytest.raises(IpsecError, match="not a record of loaded SAs"):
         loading.read_record("/one")

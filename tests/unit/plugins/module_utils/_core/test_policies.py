@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a file of policies does to an SPD: which policies are its own, and which stay."""
+"""What loading a file of policies does to an SPD: which policies the file owns, and which stay."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def held(*policies, complete=True):
     return [PolicyEntry(policy, number, 0, 0, complete) for number, policy in enumerate(policies)]
 
 
-def told(steps):
+def kinds(steps):
     return {(step.kind, step.new or step.old) for step in steps}
 
 
@@ -42,14 +42,14 @@ def load(wanted, loaded, *there, complete=True):
 
 
 def sa(policy, **fields):
-    """What the policy guards."""
+    """An SA that the policy guards."""
     return model.build("esp", 0x1001, policy.selector.destination, policy.selector.source, **fields)
 
 
-def test_the_difference_only():
+def test_only_the_difference_is_loaded():
     changed = TWO._replace(priority=9)
     found = load([ONE, changed], [TWO, THREE], TWO, THREE)
-    assert (told(found.closing), told(found.changing), told(found.leaving)) == (
+    assert (kinds(found.closing), kinds(found.changing), kinds(found.leaving)) == (
         {("add", ONE)},
         {("replace", changed)},
         {("delete", THREE)},
@@ -59,34 +59,36 @@ def test_the_difference_only():
     assert settled.operations == () and settled.unchanged == 2
 
 
-def test_what_was_never_loaded_from_the_file_stays():
+def test_policies_never_loaded_from_the_file_stay():
     assert load([ONE], [], ONE, TWO).operations == ()
     assert load([], [TWO], TWO, complete=False).operations == ()
-    assert told(change.change("/one", [ONE], [], held(ONE, TWO), True).operations) == {("delete", ONE)}
+    assert kinds(change.change("/one", [ONE], [], held(ONE, TWO), True).operations) == {("delete", ONE)}
 
 
-def test_what_is_removed_goes_once_however_it_was_changed():
+def test_a_removed_policy_is_deleted_once_even_if_it_was_changed():
     found = change.change("/one", [ONE, TWO], [ONE, THREE], held(ONE._replace(priority=3), THREE), True)
-    assert told(found.operations) == {("delete", ONE._replace(priority=3)), ("delete", THREE)} and found.outcome() == []
+    assert (
+        kinds(found.operations) == {("delete", ONE._replace(priority=3)), ("delete", THREE)} and found.outcome() == []
+    )
     assert len(change.change("/one", [ONE], [ONE], held(ONE), True).operations) == 1
 
 
 @pytest.mark.parametrize(
     "opened", [ONE._replace(templates=()), ONE._replace(templates=(ONE.templates[0]._replace(level="use"),))]
 )
-def test_what_lets_traffic_pass_is_closed_whatever_becomes_of_the_sas(opened):
-    assert told(load([ONE], [], opened).closing) == {("replace", ONE)}
-    assert told(load([ONE], [], ONE._replace(action="block", templates=())).changing) == {("replace", ONE)}
+def test_policies_that_let_traffic_pass_are_closed_first(opened):
+    assert kinds(load([ONE], [], opened).closing) == {("replace", ONE)}
+    assert kinds(load([ONE], [], ONE._replace(action="block", templates=())).changing) == {("replace", ONE)}
 
 
-def test_what_guards_sas_that_stay_is_kept():
+def test_policies_that_guard_remaining_sas_are_kept():
     found = load([ONE], [ONE, TWO, THREE], ONE, TWO, THREE).keep_guards_of([sa(ONE), sa(TWO), sa(THREE, reqid=7)])
-    assert found.kept == (TWO,) and told(found.leaving) == {("delete", THREE)} and set(found.outcome()) == {ONE, TWO}
+    assert found.kept == (TWO,) and kinds(found.leaving) == {("delete", THREE)} and set(found.outcome()) == {ONE, TWO}
 
 
 @pytest.fixture(name="files")
 def record_in_memory(monkeypatch):
-    """Stands in for root's files; they are tested in test_protected.py."""
+    """Replaces root's files, which test_protected.py tests."""
     contents = {}
     monkeypatch.setattr(
         record.protected, "status", lambda path: record.protected.FileStatus(path, exists=path in contents)
@@ -103,7 +105,7 @@ def noted(path, policies):
 
 
 @given(policies=policy_sets(), others=st.booleans())
-def test_the_record_tells_each_file_its_own(policies, others):
+def test_the_record_keeps_files_apart(policies, others):
     with pytest.MonkeyPatch.context() as patch:
         record_in_memory.__wrapped__(patch)
         noted("/other", [ONE] if others else [])
@@ -121,7 +123,7 @@ def test_the_record_holds_identities_only(files):
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"/one": 7}', b'{"/one": [[1]]}', b'{"/one": [{"direction": "out"}]}']
 )
-def test_a_broken_record_is_told(files, content):
+def test_a_damaged_record_is_reported(files, content):
     files[change.RECORD.path] = content
     with pytest.raises(IpsecError, match="not a record of loaded policies"):
         change.read_record("/one")
