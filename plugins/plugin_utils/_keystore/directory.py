@@ -206,7 +206,9 @@ class Keystore:
                 return
             if os.path.lexists(self.directory):
                 raise KeystoreError(
-                    "the keystore is not a directory", self.directory, "Name the keystore's directory, or move this away."
+                    "the keystore is not a directory",
+                    self.directory,
+                    "Name the keystore's directory, or move this away.",
                 ) from None
             raise KeystoreError(
                 f"the keystore directory cannot be made: {exc.strerror}", self.directory, f"{fix_of(exc)}."

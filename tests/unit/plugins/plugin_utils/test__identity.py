@@ -119,7 +119,7 @@ def test_whatever_mixture_is_read_is_of_one_keystore(tmp_path: pathlib.Path) -> 
         if len({source for source in choice if source}) == 1:
             read_everything(directory)
         else:
-            with pytest.raises(IpsecError, match="one of another keystore|files of several keystores lie here"):
+            with pytest.raises(IpsecError, match="one of another keystore|holds files of several keystores"):
                 read_everything(directory)
 
 
@@ -183,7 +183,7 @@ def test_files_that_disagree_where_no_id_is_kept_are_named(tmp_path: pathlib.Pat
             f"_key.own.yml, _root.yml, other.yml: id {ids(mine)['other']}; pair.yml: id {ids(theirs)['pair']}"
             in str(caught.value)
         )
-        assert "there is no _keystore.yml to tell whose it is" in str(caught.value)
+        assert "no _keystore.yml that says which one it is" in str(caught.value)
     assert not (mine / "_keystore.yml").exists()
 
 

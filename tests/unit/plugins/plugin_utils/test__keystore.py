@@ -230,7 +230,7 @@ def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: pathlib.Path) -
             lambda path: (path.rename(path.with_suffix(".kept")), path.symlink_to(path.with_suffix(".kept"))),
             "is a symbolic link",
         ),
-        (lambda path: (path.unlink(), path.mkdir()), "no regular file"),
+        (lambda path: (path.unlink(), path.mkdir()), "not a regular file"),
     ],
 )
 def test_files_that_are_not_whole_are_refused_and_stay(

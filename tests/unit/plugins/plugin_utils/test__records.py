@@ -202,19 +202,19 @@ def test_records_survive_their_file(record: Record) -> None:
     ("change", "told"),
     [
         (lambda text: text.replace("format: 1", "format: 2"), "format 2; this release knows format 1"),
-        (lambda text: text.replace('store: "random"', 'store: "derived"'), "is no keystore"),
-        (lambda text: text.replace('store: "random"', 'store: "borrowed"'), "is no keystore"),
+        (lambda text: text.replace('store: "random"', 'store: "derived"'), "is not a keystore"),
+        (lambda text: text.replace('store: "random"', 'store: "borrowed"'), "is not a keystore"),
         (
             lambda text: text.replace('connection: "mesh"', 'connection: "other"'),
             "holds the keys of connection other, not of mesh",
         ),
         (lambda text: text.replace('phase: "prepared"', 'phase: "steady"'), "contradicts itself"),
         (lambda text: text.replace("last: 1", "last: 0"), "contradicts itself"),
-        (lambda text: text.replace('phase: "prepared"', 'phase: "later"'), "is no keystore"),
-        (lambda text: text[: len(text) // 2], "is no keystore"),
-        (lambda text: "- 1\n", "is no keystore"),
-        (lambda text: "{", "is no keystore"),
-        (lambda text: "", "is no keystore"),
+        (lambda text: text.replace('phase: "prepared"', 'phase: "later"'), "is not a keystore"),
+        (lambda text: text[: len(text) // 2], "is not a keystore"),
+        (lambda text: "- 1\n", "is not a keystore"),
+        (lambda text: "{", "is not a keystore"),
+        (lambda text: "", "is not a keystore"),
     ],
 )
 def test_files_that_are_no_record_are_refused_without_showing_them(change: t.Callable[[str], str], told: str) -> None:
