@@ -671,17 +671,17 @@ def test_policies_that_others_can_change_are_refused(ipseckey: Command, mode: in
 
 def in_this_process(monkeypatch: pytest.MonkeyPatch, place: type, after: t.Sequence[str], *words: str) -> int:
     """One run of the command, in which another program does ``after`` when the first half of the change is done."""
-    applied = place.applied  # type: ignore[attr-defined]
+    transaction = place.transaction  # type: ignore[attr-defined]
 
     @contextlib.contextmanager
     def interfered(self: t.Any, operations: t.Any) -> t.Iterator[None]:
-        with applied(self, operations):
+        with transaction(self, operations):
             if operations:
                 witness.run(*after)
             yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(place, "applied", interfered)
+        patch.setattr(place, "transaction", interfered)
         patch.setattr(os, "umask", lambda dummy: 0)
         return command.main(words)
 

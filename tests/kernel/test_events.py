@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Lifetimes
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import events, lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import events, lifetimes, netlink
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.lifetimes import update
 from ansible_collections.ipsec.manual.tests.kernel import witness
@@ -80,8 +80,9 @@ def test_traffic_that_wants_an_sa(sadb: XfrmSadb) -> None:
 
 
 def test_events_that_are_lost_are_told(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_BUFFER", 1)
-    heard = events.listen()
+    with monkeypatch.context() as patch:
+        patch.setattr(netlink, "_BUFFER", 1)
+        heard = events.listen()
     sadb.apply(add(*(sa_of(0x1000 + number) for number in range(500))))
     assert events.LOST in (next(heard).kind for dummy in range(500))
 

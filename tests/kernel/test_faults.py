@@ -47,13 +47,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.uapi 
     XFRM_MSG_GETSA,
     XFRM_MSG_NEWSA,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import (
-    PolicyOperation,
-    Spd,
-    Template,
-    build,
-)
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import plan as make_policy_plan
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import PolicyOperation, Template, build
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import plan as make_policy_plan
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, assert_no_key, delete, sa_of
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import associations
@@ -537,7 +533,7 @@ def make_hidden(sadb: XfrmSadb) -> Entry:
 
 def test_an_sa_whose_key_is_hidden_is_not_put_back_with_zeros(sadb: XfrmSadb, hidden: Entry) -> None:
     told = r"(?s)the file.*esp spi 0x00001000 .*the kernel hides its keys"
-    with pytest.raises(Problems, match=told), sadb.applied([*delete(hidden), *add(sa_of(0x1001))]):
+    with pytest.raises(Problems, match=told), sadb.transaction([*delete(hidden), *add(sa_of(0x1001))]):
         raise SadbError("cannot be written", "the file")
     assert set(witness.states()) == {("esp", 0x2000)}
 

@@ -14,8 +14,9 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation, format_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel as spd_module
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Policy, Spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy as spd_policy
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import Policy
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.test_guarding import (
     HERE,
@@ -97,7 +98,7 @@ def test_packets_use_what_is_predicted(
         if template.protocol != sa.protocol and len(policy.templates) > 1
     ]
     sadb.apply(plan([sa, *others], sadb.dump(), "present").operations)
-    spd.apply(spd_module.plan([policy], spd.dump()))
+    spd.apply(spd_policy.plan([policy], spd.dump()))
     send(sa, policy)
     (entry,) = (entry for entry in sadb.dump() if entry.sa.spi == sa.spi)
     assert (entry.counters.packets > 0) == used

@@ -73,7 +73,7 @@ def test_what_was_deleted_comes_back_as_it_was_last(sadb: XfrmSadb) -> None:
     sadb.apply(delete(*entries))
     sadb.apply(add(*(entry.sa._replace(extra=(("replay_value", "9"),)) for entry in entries)))
     before = set(sadb.dump())
-    with pytest.raises(RuntimeError), sadb.applied(delete(*entries)):
+    with pytest.raises(RuntimeError), sadb.transaction(delete(*entries)):
         assert witness.states() == {}
         raise RuntimeError
     assert set(sadb.dump()) == before

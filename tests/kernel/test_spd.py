@@ -18,10 +18,11 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import uapi
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import NETLINK_XFRM, Message, Netlink
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel as spd_module
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy as spd_policy
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import (
     Policy,
     PolicyOperation,
-    Spd,
     Template,
     build,
     plan,
@@ -79,7 +80,7 @@ TABLE: list[tuple[Policy, list[str]]] = [
 
 @pytest.mark.parametrize("policy, texts", TABLE)
 def test_every_attribute(spd: Spd, policy: Policy, texts: list[str]) -> None:
-    assert not spd_module.problems(policy)
+    assert not spd_policy.problems(policy)
     spd.apply(plan([policy], spd.dump()))
     (text,) = witness.policies()
     for part in texts:

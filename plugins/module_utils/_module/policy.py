@@ -10,8 +10,8 @@ import typing as t
 
 from .._core.errors import InputError
 from .._core.sa.model import mark_text
-from .._core.spd import kernel
-from .._core.spd.kernel import Policy, PolicyEntry, PolicyOperation, Spd
+from .._core.spd.kernel import Spd
+from .._core.spd.policy import PRESENT, Policy, PolicyEntry, PolicyOperation, label, plan, warnings
 from .._core.spd.text import Doubts, read_policies, read_policy, template_view, view
 from .._core.specs import POLICY
 from .._core.text.mapping import OptionReader
@@ -26,10 +26,10 @@ def apply_policies(module: AnsibleModule) -> Result:
     doubts: Doubts = []
     wanted = _wanted(module.params, doubts)
     warn(module, doubts)
-    if module.params["state"] == kernel.PRESENT:
-        warn(module, ((text, kernel.label(policy)) for policy in wanted for text in kernel.warnings(policy)))
+    if module.params["state"] == PRESENT:
+        warn(module, ((text, label(policy)) for policy in wanted for text in warnings(policy)))
     database = Spd()
-    operations = kernel.plan(wanted, database.dump(), module.params["state"])
+    operations = plan(wanted, database.dump(), module.params["state"])
     if operations and not module.check_mode:
         database.apply(operations)
     result: Result = {"changed": bool(operations), "operations": [str(operation) for operation in operations]}
@@ -84,7 +84,7 @@ def _diff(operations: t.Iterable[PolicyOperation]) -> Result:
 
 def _line(policy: Policy) -> str:
     """A policy on one line, its templates in order."""
-    words = [kernel.label(policy), policy.action, f"priority {policy.priority}"]
+    words = [label(policy), policy.action, f"priority {policy.priority}"]
     words += [f"mark {mark_text(policy.mark)}"] if policy.mark is not None else []
     words += [f"if_id {policy.if_id}"] if policy.if_id else []
     for template in policy.templates:

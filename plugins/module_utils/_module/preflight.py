@@ -17,7 +17,8 @@ from .._core.sa.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
 from .._core.sa.digest import digest, digest_by_owner
 from .._core.sa.model import SecurityAssociation, format_address
 from .._core.sa.plan import differences
-from .._core.sadb import Sadb, open_sadb
+from .._core.sadb import open_sadb
+from .._core.sadb.base import Sadb
 from .._core.text.mapping import OptionReader, read_address
 from .base import KEYS_HIDDEN, Result
 from .secrets import take_digest_key

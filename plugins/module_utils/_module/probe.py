@@ -14,7 +14,8 @@ import typing as t
 from .._core.errors import InputError
 from .._core.sa.model import OUTBOUND, SecurityAssociation, Selector, format_address, identity, is_unspecified
 from .._core.sa.plan import direction_of
-from .._core.sadb import Sadb, open_sadb
+from .._core.sadb import open_sadb
+from .._core.sadb.base import Sadb
 from .base import Result
 from .text import read_file
 

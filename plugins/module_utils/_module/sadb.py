@@ -22,8 +22,9 @@ from .._core.sa.model import (
     pair,
 )
 from .._core.sa.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, in_scope, plan
-from .._core.sadb import Sadb, open_sadb
+from .._core.sadb import open_sadb
 from .._core.sadb.backup import backup
+from .._core.sadb.base import Sadb
 from .base import KEYS_HIDDEN, Result, sadb_diff
 from .clock import Deadline, check_instant, wait_until
 from .secrets import take_digest_key

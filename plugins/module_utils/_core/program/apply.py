@@ -11,7 +11,8 @@ import typing as t
 
 from ..errors import InputError, IpsecError, raise_all
 from ..files import protected
-from ..sadb import Sadb, open_sadb
+from ..sadb import open_sadb
+from ..sadb.base import Sadb
 from ..signals import uninterrupted
 from ..text import language
 from ..text.script import Step
@@ -24,7 +25,7 @@ if t.TYPE_CHECKING:
     from ..sa.model import SecurityAssociation
     from ..sa.plan import Operation, Plan
     from ..sadb.xfrm.backend import XfrmSadb
-    from ..spd.kernel import Policy, PolicyOperation
+    from ..spd.policy import Policy, PolicyOperation
     from .policies import PolicyChange
 
 
@@ -156,7 +157,7 @@ def _fail_open(policies: PolicyChange, sas: t.Sequence[SecurityAssociation], pat
     What can be closed is already closed.
     """
     from ..spd.guarding import between, uncovered
-    from ..spd.kernel import label
+    from ..spd.policy import label
 
     for policy in policies.kept:
         output.say(

@@ -12,7 +12,8 @@ import typing as t
 from ..errors import InputError, IpsecError, TextError, raise_all
 from ..files import protected
 from ..sa import model
-from ..sadb import Sadb, backup, open_sadb
+from ..sadb import backup, open_sadb
+from ..sadb.base import Sadb
 from ..signals import uninterrupted
 from ..text.script import Step
 from . import display, output, reference

@@ -17,7 +17,7 @@ from ..sa.plan import ABSENT, ADD, DELETE, EXACT, PEERS, REPLACE, Operation, Pla
 from .record import Record
 
 if t.TYPE_CHECKING:
-    from ..spd.kernel import PolicyOperation
+    from ..spd.policy import PolicyOperation
 
 RECORD = Record("/run/ipseckey/loaded", "SAs")
 

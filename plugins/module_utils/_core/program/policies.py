@@ -15,7 +15,8 @@ import typing as t
 
 from ..errors import SadbError, raise_all
 from ..spd.guarding import guarding
-from ..spd.kernel import ABSENT, Policy, PolicyEntry, PolicyOperation, Spd, identity, lets_pass, plan
+from ..spd.kernel import Spd
+from ..spd.policy import ABSENT, Policy, PolicyEntry, PolicyOperation, identity, lets_pass, plan
 from ..spd.text import read_policy, view
 from .record import Record
 
@@ -79,7 +80,7 @@ class PolicyChange(t.NamedTuple):
         """Change the SAs and the policies that `close` did not, all or nothing. Policies are removed
         after the SAs, so that nothing passes in the clear meanwhile.
         """
-        with Spd().applied(self.changing), sadb.applied(operations), Spd().applied(self.leaving):
+        with Spd().transaction(self.changing), sadb.transaction(operations), Spd().transaction(self.leaving):
             pass
 
     def note(self) -> None:

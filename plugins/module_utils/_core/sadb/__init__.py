@@ -6,90 +6,13 @@
 
 from __future__ import annotations
 
-import abc
 import sys
 import typing as t
 
-from ..errors import InputError, SadbError, shown
-from ..sa.model import Entry, SecurityAssociation
-from ..signals import uninterrupted
-
-if t.TYPE_CHECKING:
-    from ..sa.plan import Operation
+from ..errors import InputError, shown
+from .base import PFKEY, SOLARIS, XFRM, Sadb
 
 AUTO = "auto"
-XFRM = "xfrm"
-SOLARIS = "solaris"
-PFKEY = "pfkey"
-
-
-class Sadb(abc.ABC):
-    """One way to a SADB. What it dumps equals (``==``) what was asked for, except for what
-    `plan.differences` knows that kernels do not tell.
-    """
-
-    name = ""
-
-    @abc.abstractmethod
-    def refusals(self, sa: SecurityAssociation) -> list[InputError]:
-        """What of the SA cannot be expressed here, by option name; to be asked before anything is touched."""
-
-    @abc.abstractmethod
-    def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:
-        """What the kernel lacks for such SAs, one error a lack. The SADB is not touched and the
-        SAs' keys are not used.
-        """
-
-    @abc.abstractmethod
-    def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
-        """The SAs there are, larval ones marked; those of one protocol, source or destination where given."""
-
-    def apply(self, operations: t.Sequence[Operation]) -> None:
-        """Carry a plan out, in order, all or nothing: where the kernel refuses one, all others are
-        undone, counters and sequence numbers included.
-
-        Signals that end the process wait until it is done. Raises SadbError with what was refused and why.
-        """
-        with uninterrupted():
-            self._apply(operations)
-
-    @abc.abstractmethod
-    def _apply(self, operations: t.Sequence[Operation]) -> None:
-        """`apply`, which sees to signals."""
-
-    def flush(self, protocol: str = "") -> None:
-        """Delete every SA of a protocol, or of all of them, whosever they are."""
-        with uninterrupted():
-            self._flush(protocol)
-
-    @abc.abstractmethod
-    def _flush(self, protocol: str) -> None:
-        """`flush`, which sees to signals."""
-
-    @abc.abstractmethod
-    def local_addresses(self) -> frozenset[bytes]:
-        """The addresses of this host, packed."""
-
-    @abc.abstractmethod
-    def keys_hidden(self) -> bool:
-        """Whether the kernel shows zeros for keys, so that keys cannot be compared."""
-
-    def tells_directions(self) -> bool:
-        """Whether the kernel shows the direction of exactly those SAs that asked for one
-        (`association.bound_direction`).
-        """
-        return False
-
-
-SADB_UNCHANGED = "The SADB is as it was before."
-
-
-def with_outcome(error: SadbError, not_undone: t.Sequence[object], unchanged: str, note: str = "") -> SadbError:
-    """The refusal that ended a change, its hint extended with what undoing the change did:
-    ``not_undone`` names what failed, ``unchanged`` says that nothing did.
-    """
-    outcome = "Undoing the rest failed for: " + "; ".join(map(str, not_undone)) if not_undone else unchanged
-    return SadbError(error.message, error.place, f"{error.hint} {outcome}{note}".strip(), error.errno_name)
 
 
 def _open_xfrm() -> Sadb:

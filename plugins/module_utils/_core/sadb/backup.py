@@ -23,7 +23,7 @@ from ..sa.model import (
 )
 from ..sa.plan import direction_of
 from ..text import language
-from . import Sadb
+from .base import Sadb
 
 # Packets that an SA may send between the dump and its deletion: some seconds at the highest rates,
 # and a thousandth of the numbers an SA has.

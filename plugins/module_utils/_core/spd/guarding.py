@@ -27,7 +27,7 @@ from ..sa.model import (
     pair,
 )
 from ..sa.plan import direction_of
-from .kernel import ALLOW, OUT, Policy, Template
+from .policy import ALLOW, OUT, Policy, Template
 
 Network = t.Tuple[bytes, int]
 

@@ -2,11 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The security policy database (SPD, RFC 4301 section 4.4.1) of Linux over NETLINK_XFRM: which
-traffic must go through which SAs.
-
-Policies of single sockets are not shown and not touched. Unlike an SA, a policy can be replaced in
-one step (XFRM_MSG_UPDPOLICY)."""
+"""The SPD of Linux over NETLINK_XFRM: read it, and change it all or nothing. Policies of single
+sockets are not shown and not touched.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +13,17 @@ import errno
 import socket
 import typing as t
 
-from ..errors import InputError, SadbError, raise_all, raise_also, shown
-from ..sa.checks import selector_problems
-from ..sa.model import AH, ESP, NO_LIFETIMES, TRANSPORT, TUNNEL, Lifetimes, Mark, Selector, format_address
+from ..errors import SadbError
+from ..sa.model import NO_LIFETIMES, Lifetimes, Mark, Selector
 from ..sadb.xfrm import uapi
-from ..sadb.xfrm.backend import open_link
 from ..sadb.xfrm.decode import strange_word, unpack_lifetimes, unpack_selector
+from ..sadb.xfrm.link import open_link
 from ..sadb.xfrm.messages import pack_lifetimes, pack_selector
 from ..sadb.xfrm.netlink import (
     NETLINK_XFRM,
     NLM_F_CREATE,
     NLM_F_EXCL,
-    AnswersLost,
     Message,
-    Netlink,
-    NetlinkError,
     Part,
     Refusal,
     attribute,
@@ -37,33 +31,12 @@ from ..sadb.xfrm.netlink import (
     errno_name,
     errno_text,
 )
+from ..sadb.xfrm.transaction import Kind, Step, transaction
 from ..signals import uninterrupted
+from .policy import ACTIONS, DIRECTIONS, REQUIRED, USE, Policy, PolicyEntry, PolicyOperation, Template, identity, label
 
-_ATTRIBUTES_KNOWN = frozenset(
-    (
-        uapi.XFRMA_TMPL,
-        uapi.XFRMA_POLICY_TYPE,
-        uapi.XFRMA_MARK,
-        uapi.XFRMA_IF_ID,
-        uapi.XFRMA_LASTUSED,
-        uapi.XFRMA_PAD,
-    )
-)
-
-IN = "in"
-OUT = "out"
-FORWARD = "fwd"
-DIRECTIONS = (IN, OUT, FORWARD)
-ALLOW = "allow"
-BLOCK = "block"
-ACTIONS = (ALLOW, BLOCK)
-REQUIRED = "required"
-USE = "use"
-LEVELS = (REQUIRED, USE)
-
-PRESENT = "present"
-ABSENT = "absent"
-
+_BESIDE = (uapi.XFRMA_LASTUSED, uapi.XFRMA_PAD)
+_ATTRIBUTES_KNOWN = (uapi.XFRMA_TMPL, uapi.XFRMA_POLICY_TYPE, uapi.XFRMA_MARK, uapi.XFRMA_IF_ID, *_BESIDE)
 _ANY_ALGORITHM = 0xFFFFFFFF
 
 # Properties of an entry that `Policy` has no field for, in the words of ip(8)
@@ -71,214 +44,6 @@ _ANY_ALGORITHM = 0xFFFFFFFF
 _FLAG_WORDS = ("localok", "icmp", "cpu-acquire", *(f"flag-{bit}" for bit in range(3, 8)))
 _SHARE_WORDS = ("", "session", "user", "unique")
 _ALGORITHM_WORDS = ("auth-algorithms", "encryption-algorithms", "compression-algorithms")
-
-
-class Template(t.NamedTuple):
-    """An SA that a policy asks for. Addresses are packed, all zeros for those of the packet
-    (transport mode); SPI 0 is any.
-
-    ``reqid`` must be that of the SA for packets that leave, 0 included; for those that arrive 0 is
-    any (net/xfrm/xfrm_state.c). ``level`` "use" lets packets pass in the clear where there is no
-    such SA."""
-
-    protocol: str
-    mode: str = TRANSPORT
-    source: bytes = b""
-    destination: bytes = b""
-    spi: int = 0
-    reqid: int = 0
-    level: str = REQUIRED
-
-
-class Policy(t.NamedTuple):
-    """One entry of the SPD. Both networks of the selector are always given, all zeros with prefix 0
-    for any of their family.
-
-    The lower the priority, the earlier it is asked. ``templates`` are applied in order, the first innermost.
-    ``extra`` names what another program gave it and nobody can ask for here: flags, limits, what
-    its templates demand of algorithms."""
-
-    direction: str
-    selector: Selector
-    action: str = ALLOW
-    priority: int = 0
-    mark: Mark | None = None
-    if_id: int = 0
-    templates: tuple[Template, ...] = ()
-    extra: tuple[str, ...] = ()
-
-
-class PolicyEntry(t.NamedTuple):
-    """A policy as the kernel holds it, with the index that the kernel gave it. Times are seconds
-    since the epoch, 0 for never.
-
-    ``complete`` is False where it has more than `Policy` can say, a port range, an interface, a
-    user: it is then never one of ours."""
-
-    policy: Policy
-    number: int
-    add_time: int
-    use_time: int
-    complete: bool
-
-
-class PolicyOperation(t.NamedTuple):
-    """One step, kind "add", "replace" or "delete". ``fields`` names what differs."""
-
-    kind: str
-    new: Policy | None
-    old: Policy | None
-    fields: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        policy = self.new if self.new is not None else t.cast(Policy, self.old)
-        return f"{self.kind} policy {label(policy)}" + (f" ({', '.join(self.fields)})" if self.fields else "")
-
-
-def label(policy: Policy) -> str:
-    """One line for messages."""
-    selector = policy.selector
-    text = (
-        f"{policy.direction} {_network(selector.source, selector.source_prefix)} >"
-        f" {_network(selector.destination, selector.destination_prefix)}"
-    )
-    if selector.protocol:
-        text += f" protocol {selector.protocol}"
-    if selector.source_port or selector.destination_port:
-        text += f" ports {selector.source_port or 'any'} > {selector.destination_port or 'any'}"
-    return text
-
-
-def _network(address: bytes, prefix: int) -> str:
-    return f"{format_address(address)}/{prefix}" if address else "any"
-
-
-def identity(policy: Policy) -> tuple[str, Selector, Mark | None, int]:
-    """What makes a policy the one it is (net/xfrm/xfrm_policy.c, xfrm_policy_insert_list)."""
-    return (policy.direction, policy.selector, policy.mark, policy.if_id)
-
-
-def build(
-    direction: str,
-    selector: Selector,
-    templates: t.Sequence[Template] = (),
-    action: str = ALLOW,
-    priority: int = 0,
-    mark: Mark | None = None,
-    if_id: int = 0,
-) -> Policy:
-    """A policy in normal form: an address that is not given is any of the family of the other."""
-    size = len(selector.source or selector.destination or bytes(4))
-    selector = selector._replace(source=selector.source or bytes(size), destination=selector.destination or bytes(size))
-    filled = []
-    for template in templates:
-        outer = len(template.source or template.destination or bytes(size))
-        filled.append(
-            template._replace(source=template.source or bytes(outer), destination=template.destination or bytes(outer))
-        )
-    return Policy(direction, selector, action, priority, None if mark == Mark(0, 0) else mark, if_id, tuple(filled))
-
-
-def problems(policy: Policy) -> list[InputError]:
-    """Everything that is wrong with a policy, as errors whose place is the option's name; empty for a good one."""
-    found: list[InputError] = []
-
-    def wrong(place: str, message: str, hint: str = "") -> None:
-        found.append(InputError(message, place, hint))
-
-    def one_of(place: str, word: str, choices: t.Sequence[str]) -> None:
-        if word not in choices:
-            wrong(place, f"unknown {place.split()[-1]} {shown(word)}", f"Choose one of: {', '.join(choices)}.")
-
-    one_of("direction", policy.direction, DIRECTIONS)
-    one_of("action", policy.action, ACTIONS)
-    for field in ("priority", "if_id"):
-        if not 0 <= getattr(policy, field) <= 0xFFFFFFFF:
-            wrong(field, f"{getattr(policy, field)} does not fit 32 bits", "Choose 0 to 4294967295.")
-    if policy.mark is not None and (
-        not all(0 <= part <= 0xFFFFFFFF for part in policy.mark) or policy.mark.value & ~policy.mark.mask
-    ):
-        wrong(
-            "mark",
-            "mark and mask must fit 32 bits each, and the mark must lie inside its mask",
-            "Write VALUE/MASK, such as 0x1/0xff.",
-        )
-    found.extend(selector_problems(policy.selector))
-    if policy.action == BLOCK and policy.templates:
-        wrong("templates", "a policy that blocks has no templates", "Take them away, or allow the traffic.")
-    if len(policy.templates) > 6:
-        wrong(
-            "templates", f"{len(policy.templates)} templates are too many", "The kernel takes 6; take the others away."
-        )
-    for index, template in enumerate(policy.templates):
-        place = f"templates[{index}]"
-        one_of(f"{place} protocol", template.protocol, (ESP, AH, "comp"))
-        one_of(f"{place} mode", template.mode, (TRANSPORT, TUNNEL, "beet"))
-        one_of(f"{place} level", template.level, LEVELS)
-        if len(template.source) != len(template.destination):
-            wrong(
-                place, "source and destination are of different address families", "Give both as IPv4 or both as IPv6."
-            )
-        elif template.mode == TUNNEL and not any(template.destination):
-            wrong(
-                f"{place} destination",
-                "a tunnel needs the address of its far end",
-                "Give the outer addresses of both ends.",
-            )
-        elif template.mode == TRANSPORT and len(template.source) != len(policy.selector.source):
-            wrong(place, "transport mode cannot change the address family", "Use addresses of the selector's family.")
-        for field in ("spi", "reqid"):
-            if not 0 <= getattr(template, field) <= 0xFFFFFFFF:
-                wrong(
-                    f"{place} {field}",
-                    f"{getattr(template, field)} does not fit 32 bits",
-                    "Choose 0 to 4294967295; 0 is any.",
-                )
-    return found
-
-
-def check(policy: Policy) -> None:
-    """Raise what `problems` finds, all of it together."""
-    raise_all(problems(policy))
-
-
-def warnings(policy: Policy) -> list[str]:
-    """What is allowed but unwise; one sentence each."""
-    found = []
-    if any(template.level == USE for template in policy.templates):
-        found.append("level use sends packets in the clear while the SA is missing; prefer level required")
-    if policy.action == ALLOW and not policy.templates:
-        found.append("a policy that allows without templates lets this traffic pass in the clear")
-    return found
-
-
-def lets_pass(policy: Policy) -> bool:
-    """Whether packets that the policy is for may pass in the clear."""
-    return policy.action == ALLOW and all(template.level == USE for template in policy.templates)
-
-
-def differences(desired: Policy, actual: Policy) -> tuple[str, ...]:
-    """Names of the fields in which ``actual`` is not what ``desired`` asks for, and what it has beyond them."""
-    fields = tuple(
-        name for name, wanted, found in zip(Policy._fields, desired, actual) if wanted != found and name != "extra"
-    )
-    return (*fields, *(word for word in actual.extra if word not in desired.extra))
-
-
-def plan(desired: t.Sequence[Policy], actual: t.Sequence[PolicyEntry], state: str = PRESENT) -> list[PolicyOperation]:
-    """What to do so that the policies are there as they should be (present), or not there (absent). Pure."""
-    held = {identity(entry.policy): entry.policy for entry in actual if entry.complete}
-    operations = []
-    for policy in desired:
-        old = held.get(identity(policy))
-        if state == ABSENT:
-            if old is not None:
-                operations.append(PolicyOperation("delete", None, old))
-        elif old is None:
-            operations.append(PolicyOperation("add", policy, None))
-        elif old != policy:
-            operations.append(PolicyOperation("replace", policy, old, differences(policy, old)))
-    return operations
 
 
 def _family(selector: Selector) -> int:
@@ -404,25 +169,14 @@ def _read_template(fields: tuple[t.Any, ...]) -> Template:
 
 
 def _restore(part: Part) -> Message:
-    """The XFRM_MSG_UPDPOLICY that puts a dumped policy back, whatever it holds; its times start anew."""
+    """The XFRM_MSG_UPDPOLICY that puts a dumped policy back, whatever it holds; its times start again."""
     buffer, start, end = part
     kept = [
         attribute(kind, buffer[first:last])
         for kind, (first, last) in attributes(buffer, start + uapi.USERPOLICY_INFO.size, end).items()
-        if kind not in (uapi.XFRMA_LASTUSED, uapi.XFRMA_PAD)
+        if kind not in _BESIDE
     ]
     return Message(uapi.XFRM_MSG_UPDPOLICY, buffer[start : start + uapi.USERPOLICY_INFO.size] + b"".join(kept))
-
-
-class _Step(t.NamedTuple):
-    """The policy of a step, the request, and its inverse; ``doubtful`` if it is unknown whether
-    the kernel carried it out.
-    """
-
-    policy: Policy
-    request: Message
-    inverse: Message
-    doubtful: bool = False
 
 
 _EXPLANATIONS: dict[int, tuple[str, str]] = {
@@ -447,6 +201,17 @@ def _explain(refusal: Refusal, policy: Policy) -> SadbError:
     )
 
 
+# A policy that was never added need not be deleted; restoring one that is still there is harmless.
+_CHANGES = Kind(
+    "changing the SPD",
+    "The SPD is as it was before.",
+    "policies",
+    lambda policy: f"policy {label(policy)}",
+    _explain,
+    (errno.ENOENT,),
+)
+
+
 class Spd:
     """The SPD of this network namespace."""
 
@@ -465,99 +230,36 @@ class Spd:
         """Carry operations out in order, all or nothing; signals that end the process wait. Raises
         SadbError with what was refused and why.
         """
-        with self.applied(operations):
+        with self.transaction(operations):
             pass
 
     @contextlib.contextmanager
-    def applied(self, operations: t.Sequence[PolicyOperation]) -> t.Iterator[None]:
-        """As `apply`, and take everything back where the block fails; signals wait until it ends."""
+    def transaction(self, operations: t.Sequence[PolicyOperation]) -> t.Iterator[None]:
+        """As `apply`, and undo everything where the block fails; signals wait until it ends."""
         with uninterrupted():
-            steps = self._steps(operations)
-            if steps:
-                with open_link(NETLINK_XFRM, "changing the SPD") as link:
-                    self._carry_out(link, steps)
-            try:
+            if not operations:
                 yield
-            except BaseException as error:
-                raise_also(error, _taken_back(steps))
-                raise
+                return
+            before = self._before(operations)
+            requests: list[Message] = []
+            steps: list[Step] = []
+            for operation in operations:
+                old, new = operation.old, operation.new
+                policy = t.cast(Policy, old if new is None else new)
+                requests.append(delete_policy(policy) if new is None else new_policy(policy, replace=old is not None))
+                inverse = delete_policy(policy) if old is None else _restore(before[identity(policy)])
+                steps.append(Step(policy, inverse))
+            with open_link(NETLINK_XFRM, _CHANGES.doing) as link, transaction(
+                link, _CHANGES, [(requests, ())], lambda: steps
+            ):
+                yield
 
-    def _steps(self, operations: t.Sequence[PolicyOperation]) -> list[_Step]:
-        """What to send. Raises SadbError where the SPD does not hold what the operations replace or delete."""
-        if not operations:
-            return []
-        before = {identity(entry.policy): part for entry, part in self._read() if entry.complete}
-        steps: list[_Step] = []
-        for operation in operations:
-            policy = operation.new if operation.new is not None else t.cast(Policy, operation.old)
-            old = before.get(identity(policy))
-            if operation.old is not None and (old is None or t.cast(PolicyEntry, decode(old)).policy != operation.old):
-                raise _explain(Refusal(errno.ENOENT, "" if old is None else "it was changed"), policy)
-            request = (
-                delete_policy(policy)
-                if operation.new is None
-                else new_policy(policy, replace=operation.old is not None)
-            )
-            steps.append(
-                _Step(policy, request, delete_policy(policy) if operation.old is None else _restore(t.cast(Part, old)))
-            )
-        return steps
-
-    @staticmethod
-    def _carry_out(link: Netlink, steps: t.Sequence[_Step]) -> None:
-        requests = [step.request for step in steps]
-        done: list[_Step] = []
-        for first, last in link.batches(requests):
-            try:
-                refusals = link.send(requests[first:last])[0]
-            except NetlinkError as exc:
-                refusals = {0: exc.refusal}
-                # A failed send changed nothing. Restoring a policy that is still there is harmless,
-                # and so is deleting one that was never added.
-                if isinstance(exc, AnswersLost):
-                    done += [step._replace(doubtful=True) for step in steps[first:last]]
-            else:
-                done += [step for index, step in enumerate(steps[first:last]) if index not in refusals]
-            if refusals:
-                index = min(refusals)
-                error = _explain(refusals[index], steps[first + index].policy)
-                stuck = _taken_back(done)
-                after = (
-                    "Undoing the rest failed for: " + "; ".join(map(str, stuck))
-                    if stuck
-                    else "The SPD is as it was before."
-                )
-                raise SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
-
-
-def _taken_back(steps: t.Sequence[_Step]) -> list[SadbError]:
-    """Undo steps in reverse order; return what could not be undone, or may not have been."""
-    if not steps:
-        return []
-    try:
-        # A separate socket, since the other one may be what is broken.
-        with open_link(NETLINK_XFRM, "taking back what was done to the SPD") as link:
-            return _undo(link, steps[::-1])
-    except SadbError as error:
-        return [error]
-
-
-def _undo(link: Netlink, steps: t.Sequence[_Step]) -> list[SadbError]:
-    """Send the inverse of each step, in order; return what could not be undone."""
-    from ..sadb.xfrm.explain import explain_lost  # only here, since most changes succeed
-
-    requests = [step.inverse for step in steps]
-    stuck = []
-    for first, last in link.batches(requests):
-        try:
-            refusals = link.send(requests[first:last])[0]
-        except NetlinkError as exc:
-            stuck.append(explain_lost(exc, [f"policy {label(step.policy)}" for step in steps[first:last]]))
-            continue
-        batch = steps[first:last]
-        stuck += [
-            _explain(refusal, batch[index].policy)
-            for index, refusal in refusals.items()
-            if not (batch[index].doubtful and refusal.errno == errno.ENOENT)
-        ]
-    return stuck
+    def _before(self, operations: t.Sequence[PolicyOperation]) -> dict[t.Any, Part]:
+        """What the kernel shows of the policies, by identity. Raises SadbError unless the SPD holds
+        what the operations replace or delete.
+        """
+        found = {identity(entry.policy): (entry.policy, part) for entry, part in self._read() if entry.complete}
+        for old in (operation.old for operation in operations):
+            if old is not None and found.get(identity(old), (None,))[0] != old:
+                raise _explain(Refusal(errno.ENOENT, "it was changed" if identity(old) in found else ""), old)
+        return {name: part for name, (dummy, part) in found.items()}

@@ -15,8 +15,7 @@ from ..sa.view import selector_view
 from ..specs import POLICY, TEMPLATE
 from ..text.mapping import OptionReader, read_address, read_selector, within
 from ..text.values import parse_mark, parse_spi
-from . import kernel
-from .kernel import Policy, Template
+from .policy import Policy, Template, build, identity, label, problems, warnings
 
 # Warnings about what can be read in two ways or is unwise, each with its place.
 Doubts = t.List[t.Tuple[str, str]]
@@ -40,7 +39,7 @@ def parse(data: bytes, name: str) -> tuple[tuple[Policy, ...], Doubts]:
     found = read_policies(given, f"{name}, policies", doubts)
     return found, [
         *doubts,
-        *((text, f"{name}, {kernel.label(policy)}") for policy in found for text in kernel.warnings(policy)),
+        *((text, f"{name}, {label(policy)}") for policy in found for text in warnings(policy)),
     ]
 
 
@@ -89,9 +88,9 @@ def read_policies(given: t.Any, place: str, doubts: Doubts) -> tuple[Policy, ...
             policies.append(read_policy(mapping, f"{place}[{index}]", doubts))
     seen: dict[t.Any, Policy] = {}
     for policy in policies:
-        if seen.setdefault(kernel.identity(policy), policy) is not policy:
+        if seen.setdefault(identity(policy), policy) is not policy:
             reader.note(
-                f"the policy {kernel.label(policy)} is given twice",
+                f"the policy {label(policy)} is given twice",
                 place,
                 "One policy decides about one kind of traffic.",
             )
@@ -116,13 +115,13 @@ def read_policy(given: t.Any, place: str, doubts: Doubts) -> Policy:
             within(place, "selector"),
             "Write 0.0.0.0/0 or ::/0; for both families, two policies.",
         )
-    policy = kernel.build(
+    policy = build(
         values["direction"], selector, templates, values["action"], values["priority"], mark, values["if_id"]
     )
     raise_all(
         [
             InputError(problem.message, within(place, problem.place.replace(" ", ".")), problem.hint)
-            for problem in kernel.problems(policy)
+            for problem in problems(policy)
         ]
     )
     return policy

@@ -18,9 +18,9 @@ from ..._core.program import loading
 from ..._core.program import policies as file_of_policies
 from ..._core.sa.model import SecurityAssociation
 from ..._core.sadb import open_sadb
-from ..._core.spd import kernel
 from ..._core.spd.guarding import guarding, unguarded
-from ..._core.spd.kernel import Policy, Spd
+from ..._core.spd.kernel import Spd
+from ..._core.spd.policy import Policy, identity, label, warnings
 from ..._core.spd.text import Doubts, read_policies, render
 from ..._core.spd.text import parse as parse_policies
 from ..._core.text import language
@@ -55,7 +55,7 @@ def query(module: AnsibleModule, service: Service) -> Result:
         "enabled": service.enabled(),
         "file": file,
         "policies_file": policies_file,
-        "policies": list(map(kernel.label, policies)),
+        "policies": list(map(label, policies)),
     }
 
 
@@ -67,7 +67,7 @@ def install(module: AnsibleModule, service: Service) -> Result:
     file: str = module.params["file"]
     doubts: Doubts = []
     named = read_policies(module.params["policies"], "policies", doubts)
-    warn(module, [*doubts, *((text, kernel.label(policy)) for policy in named for text in kernel.warnings(policy))])
+    warn(module, [*doubts, *((text, label(policy)) for policy in named for text in warnings(policy))])
     kept = _kept(module, file, named)
     policies = (*named, *kept)
     wanted = _files(service, file, policies, module.params["ask_for_rotation"])
@@ -109,8 +109,8 @@ def install(module: AnsibleModule, service: Service) -> Result:
         "enabled": True,
         "file": file,
         "policies_file": texts.POLICIES if policies else "",
-        "policies": list(map(kernel.label, policies)),
-        "kept": list(map(kernel.label, kept)),
+        "policies": list(map(label, policies)),
+        "kept": list(map(label, kept)),
         "files": [row.path for row in (*missing, *superfluous)],
     }
     if module._diff:
@@ -145,7 +145,7 @@ def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[P
             if policy in guards or policy in found
             else _CLOSED
         )
-        module.warn(f"policy {kernel.label(policy)}: named no more, and kept, since {why}.")
+        module.warn(f"policy {label(policy)}: named no more, and kept, since {why}.")
     return [*kept, *found]
 
 
@@ -153,7 +153,7 @@ def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
     """Policies in the policy file that are no longer named."""
     if not os.path.lexists(texts.POLICIES):
         return []
-    identities = set(map(kernel.identity, named))
+    identities = set(map(identity, named))
     try:
         old = parse_policies(protected.read(texts.POLICIES, kind=protected.PUBLIC), texts.POLICIES)[0]
     except IpsecError as error:
@@ -162,7 +162,7 @@ def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
             f" {error}"
         )
         return []
-    return [policy for policy in old if kernel.identity(policy) not in identities]
+    return [policy for policy in old if identity(policy) not in identities]
 
 
 def _sas(file: str) -> tuple[SecurityAssociation, ...]:

@@ -29,9 +29,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.files import pr
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import Sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.base import Sadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import backend
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy as spd_policy
 from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit, visible
 
@@ -127,12 +127,14 @@ class MemorySpd:
     """A list of policies."""
 
     def __init__(self) -> None:
-        self.policies: list[kernel.Policy] = []
+        self.policies: list[spd_policy.Policy] = []
 
-    def dump(self) -> list[kernel.PolicyEntry]:
-        return [kernel.PolicyEntry(policy, number, 1795000000, 0, True) for number, policy in enumerate(self.policies)]
+    def dump(self) -> list[spd_policy.PolicyEntry]:
+        return [
+            spd_policy.PolicyEntry(policy, number, 1795000000, 0, True) for number, policy in enumerate(self.policies)
+        ]
 
-    def apply(self, operations: t.Sequence[kernel.PolicyOperation]) -> None:
+    def apply(self, operations: t.Sequence[spd_policy.PolicyOperation]) -> None:
         for operation in operations:
             if operation.old is not None:
                 self.policies.remove(operation.old)

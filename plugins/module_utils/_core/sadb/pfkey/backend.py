@@ -19,7 +19,7 @@ import typing as t
 from ...errors import InputError, SadbError
 from ...sa.algorithms import BY_NAME
 from ...sa.model import Entry, SecurityAssociation, label
-from .. import PFKEY, SADB_UNCHANGED, Sadb, with_outcome
+from ..base import PFKEY, SADB_UNCHANGED, Sadb, with_outcome
 from . import layout, messages
 from .dialects import Dialect, dialect_of
 from .explain import AnswerLost, PfkeyError, explain, explain_exchange

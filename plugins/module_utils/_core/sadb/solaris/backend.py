@@ -20,7 +20,7 @@ from ...sa import model
 from ...sa.model import INBOUND, PAIR_SPI, SecurityAssociation, identity, is_unspecified, label
 from ...sa.plan import differences
 from ...text import language
-from .. import SADB_UNCHANGED, SOLARIS, Sadb, with_outcome
+from ..base import SADB_UNCHANGED, SOLARIS, Sadb, with_outcome
 from .output import DEAD, Held, complaints, read
 
 if t.TYPE_CHECKING:

@@ -9,21 +9,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import operator
-import sys
 import typing as t
 
 from ...collector import keep, no_collection
-from ...errors import InputError, SadbError, raise_also
+from ...errors import InputError, SadbError
 from ...sa.model import ESP, REPLAY_VALUE, Entry, SecurityAssociation, identity, label
 from ...signals import uninterrupted
-from .. import XFRM, Sadb
+from ..base import SADB_UNCHANGED, XFRM, Sadb, with_outcome
 from . import uapi
 from .decode import as_shown, decode, redacted
+from .link import open_link, refused
 from .messages import delete_sa, new_sa, restore, sa_id
 from .netlink import (
     NETLINK_ROUTE,
     NETLINK_XFRM,
-    AnswersLost,
     Message,
     Netlink,
     NetlinkError,
@@ -32,6 +31,7 @@ from .netlink import (
     attribute,
     attributes,
 )
+from .transaction import Kind, Step, all_doubtful, transaction
 
 if t.TYPE_CHECKING:
     from ...sa.plan import Operation
@@ -48,67 +48,11 @@ _NOBODY = SecurityAssociation(ESP, 1, bytes(4), bytes((192, 0, 0, 8)))
 _CHUNK = 256
 # SAs from which on one dump of the whole SADB takes less than a question about each.
 _MANY = 256
+# An SA that is already gone, or still there, needs no undoing.
+CHANGES = Kind("changing the SADB", SADB_UNCHANGED, "SAs", label, refused, (errno.ESRCH, errno.EEXIST))
 _without_mark = operator.itemgetter(*map(SecurityAssociation._fields.index, ("protocol", "destination", "spi")))
 
-# 32-bit kernels take what programs of 32 bits send, those of 64 bits only if built with CONFIG_XFRM_USER_COMPAT.
-_NARROW = sys.maxsize < 1 << 32
 _LOCKDOWN = "/sys/kernel/security/lockdown"
-
-
-def _explain(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
-    # Imported where something fails: most runs do not need it, and modules compile all they import.
-    from .explain import explain
-
-    return explain(refusal, sa)
-
-
-def _explain_lost(exc: NetlinkError, sas: t.Sequence[SecurityAssociation]) -> SadbError:
-    from .explain import explain_lost
-
-    return explain_lost(exc, list(map(label, sas)))
-
-
-def _explain_exchange(exc: NetlinkError, doing: str) -> SadbError:
-    from .explain import explain_exchange
-
-    return explain_exchange(exc, doing)
-
-
-@contextlib.contextmanager
-def open_link(family: int, doing: str) -> t.Iterator[Netlink]:
-    """A netlink socket whose failures are our errors; ``doing`` says what they interrupt."""
-    try:
-        with Netlink(family) as link:
-            if _NARROW and family == NETLINK_XFRM:
-                _ask_whether_understood(link)
-            yield link
-    except NetlinkError as exc:
-        raise _explain_exchange(exc, doing) from None
-
-
-def _ask_whether_understood(link: Netlink) -> None:
-    """Raise NetlinkError where the kernel takes no request of a 32-bit program (xfrm_user_rcv_msg);
-    it would refuse each SA, as if that were at fault.
-    """
-    for refusal in link.send([Message(uapi.XFRM_MSG_GETSA, bytes(uapi.USERSA_ID.size))])[0].values():
-        if refusal.errno == errno.EOPNOTSUPP:
-            raise NetlinkError(refusal)
-
-
-class _Step(t.NamedTuple):
-    """One request of an `apply`: the SA it is about, whether it adds it, and what the kernel showed
-    of it where it deletes it.
-
-    ``doubtful`` if it was sent and it is unknown whether the kernel carried it out.
-    """
-
-    sa: SecurityAssociation
-    adds: bool
-    before: Part | None
-    doubtful: bool = False
-
-    def inverse(self) -> Message:
-        return restore(self.before) if self.before is not None else delete_sa(self.sa)
 
 
 def current(link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool = False) -> dict[int, Part]:
@@ -124,10 +68,10 @@ def current(link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool 
         for index, entry in enumerate(others[first:last]):
             answer = answers.get(index)
             if answer is None:
-                raise _explain(refusals.get(index, Refusal(errno.ENOBUFS, "")), entry.sa)
+                raise refused(refusals.get(index, Refusal(errno.ENOBUFS, "")), entry.sa)
             sa = decode(answer).sa
             if (sa._replace(lifetimes=entry.sa.lifetimes) if whatever_lifetimes else sa) != entry.sa:
-                raise _explain(Refusal(errno.ESTALE, ""), entry.sa)
+                raise refused(Refusal(errno.ESTALE, ""), entry.sa)
             found[id(entry)] = answer
     return found
 
@@ -173,23 +117,16 @@ def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int
     return requests, together
 
 
-def _steps(operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> list[_Step]:
+def _steps(operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> list[Step]:
     """What `_requests` asks for, step by step, so that it can be undone."""
-    steps: list[_Step] = []
+    steps: list[Step] = []
     for operation in operations:
         old, new = operation.old, operation.new
         if old is not None:
-            steps.append(_Step(old.sa, False, before[id(old)]))
+            steps.append(Step(old.sa, None if redacted(old.sa) else restore(before[id(old)])))
         if new is not None:
-            steps.append(_Step(new, True, None))
+            steps.append(Step(new, delete_sa(new)))
     return steps
-
-
-def _first_of(refusals: t.Mapping[int, Refusal], steps: t.Sequence[_Step]) -> SadbError:
-    """One error for all refusals of a batch."""
-    from .explain import first_of
-
-    return first_of([_explain(refusals[index], steps[index].sa) for index in sorted(refusals)])
 
 
 def _rehearse(link: Netlink, operations: t.Sequence[Operation]) -> None:
@@ -199,12 +136,13 @@ def _rehearse(link: Netlink, operations: t.Sequence[Operation]) -> None:
     from .explain import first_of
     from .probe import rehearse
 
-    refused = rehearse(link, operations)
-    if refused:
-        error = first_of(refused)
-        raise SadbError(
-            error.message, error.place, f"{error.hint} The SADB is as it was before.".strip(), error.errno_name
-        )
+    problems = rehearse(link, operations)
+    if problems:
+        raise with_outcome(first_of(problems), (), SADB_UNCHANGED)
+
+
+def _adds(step: Step) -> bool:
+    return step.inverse is not None and step.inverse.kind == uapi.XFRM_MSG_DELSA
 
 
 class XfrmSadb(Sadb):
@@ -261,55 +199,24 @@ class XfrmSadb(Sadb):
             return entries
 
     def _apply(self, operations: t.Sequence[Operation]) -> None:
-        with self.applied(operations):
+        with self.transaction(operations):
             pass
 
     @contextlib.contextmanager
-    def applied(self, operations: t.Sequence[Operation]) -> t.Iterator[None]:
+    def transaction(self, operations: t.Sequence[Operation]) -> t.Iterator[None]:
         """As `apply`, and undo everything where the block fails; signals wait until it ends."""
-        with uninterrupted(), open_link(NETLINK_XFRM, "changing the SADB") as link, no_collection():
+        with uninterrupted(), open_link(NETLINK_XFRM, CHANGES.doing) as link, no_collection():
             replaced = [operation.old for operation in operations if operation.old is not None]
             before = current(link, replaced)
             if any(redacted(entry.sa) for entry in replaced):
                 _rehearse(link, operations)
-            for first in range(0, len(operations), _CHUNK):
-                error, done = self._carry_out(link, operations[first : first + _CHUNK], before)
-                if error is not None:
-                    stuck = self._undo([*_steps(operations[:first], before), *done])
-                    after = (
-                        "Undoing the rest failed for: " + "; ".join(map(str, stuck))
-                        if stuck
-                        else "The SADB is as it was before."
-                    )
-                    raise SadbError(error.message, error.place, f"{error.hint} {after}".strip(), error.errno_name)
-            try:
+            chunks = (_requests(operations[first : first + _CHUNK]) for first in range(0, len(operations), _CHUNK))
+            with transaction(link, CHANGES, chunks, lambda: _steps(operations, before), self._done):
                 yield
-            except BaseException as failure:
-                raise_also(failure, self._undo(_steps(operations, before)))
-                raise
 
-    def _carry_out(
-        self, link: Netlink, operations: t.Sequence[Operation], before: t.Mapping[int, Part]
-    ) -> tuple[SadbError | None, list[_Step]]:
-        """What went wrong, and the steps that were done then; no batch follows one with trouble."""
-        requests, together = _requests(operations)
-        for first, last in link.batches(requests, inseparable=together):
-            try:
-                refusals = link.send(requests[first:last])[0]
-            except NetlinkError as exc:
-                steps = _steps(operations, before)
-                # What could not be sent was not done; only lost answers leave a doubt.
-                doubtful = self._done(steps[first:last]) if isinstance(exc, AnswersLost) else []
-                return _explain_exchange(exc, "changing the SADB"), steps[:first] + doubtful
-            if refusals:
-                steps = _steps(operations, before)
-                done = [step for index, step in enumerate(steps[:last], -first) if index not in refusals]
-                return _first_of(refusals, steps[first:last]), done
-        return None, []
-
-    def _done(self, steps: t.Sequence[_Step]) -> list[_Step]:
-        """Which steps the kernel carried out, judging by the SADB, since its answers were lost; all if that
-        cannot be read either.
+    def _done(self, steps: t.Sequence[Step]) -> list[Step]:
+        """Which steps the kernel carried out, judging by the SADB, since its answers were lost; all, as
+        doubtful, if that cannot be read either.
 
         An SA that equals the one to be added counts as ours: the plan had not seen it, or it took
         the place of its equal, which goes back either way."""
@@ -317,49 +224,16 @@ class XfrmSadb(Sadb):
             held = {identity(entry.sa): entry.sa for entry in self.dump()}
             tells_directions = self.tells_directions()
         except SadbError:
-            return [step._replace(doubtful=True) for step in steps]
-        added = {identity(step.sa): as_shown(step.sa, tells_directions) for step in steps if step.adds}
+            return all_doubtful(steps)
+        added = {identity(step.subject): as_shown(step.subject, tells_directions) for step in steps if _adds(step)}
 
-        def is_done(step: _Step) -> bool:
-            name = identity(step.sa)
+        def is_done(step: Step) -> bool:
+            name = identity(step.subject)
             found = held.get(name)
             came = found is not None and found == added.get(name)
-            return came if step.adds else came or found != step.sa
+            return came if _adds(step) else came or found != step.subject
 
         return [step for step in steps if is_done(step)]
-
-    def _undo(self, done: t.Sequence[_Step]) -> list[SadbError]:
-        """Undo in reverse order; return what could not be undone, or may not have been.
-
-        Doubtful steps are undone as well: if an SA is already gone, or still there, that counts as success.
-        """
-        stuck: list[SadbError] = []
-        steps = []
-        for step in reversed(done):
-            if step.before is not None and redacted(decode(step.before).sa):
-                stuck.append(SadbError("the kernel hides its keys, so it could not be put back", label(step.sa)))
-            else:
-                steps.append(step)
-        requests = [step.inverse() for step in steps]
-        try:
-            # A separate socket, since the other one may be what is broken.
-            with open_link(NETLINK_XFRM, f"taking back {len(steps)} changes") as link:
-                for first, last in link.batches(requests):
-                    batch = steps[first:last]
-                    try:
-                        refusals = link.send(requests[first:last])[0]
-                    except NetlinkError as exc:
-                        # The other batches can still be undone, and the first refusal must still be reported.
-                        stuck.append(_explain_lost(exc, [step.sa for step in batch]))
-                        continue
-                    stuck += [
-                        _explain(refusal, batch[index].sa)
-                        for index, refusal in refusals.items()
-                        if not (batch[index].doubtful and refusal.errno in (errno.ESRCH, errno.EEXIST))
-                    ]
-        except SadbError as error:
-            stuck.append(error)
-        return stuck
 
     def _flush(self, protocol: str) -> None:
         number = uapi.PROTOCOL_NUMBERS[protocol] if protocol else uapi.IPSEC_PROTO_ANY

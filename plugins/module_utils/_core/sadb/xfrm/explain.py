@@ -111,10 +111,10 @@ def explain(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
     return SadbError(f"{found.message.format(**words)} ({cause})", label(sa), found.hint.format(**words), name)
 
 
-def first_of(errors: t.Sequence[SadbError]) -> SadbError:
+def first_of(errors: t.Sequence[SadbError], subjects: str = "SAs") -> SadbError:
     """One error for several: the first, and how many more there are."""
     first = errors[0]
-    rest = f"; {len(errors) - 1} more SAs were refused" if len(errors) > 1 else ""
+    rest = f"; {len(errors) - 1} more {subjects} were refused" if len(errors) > 1 else ""
     return SadbError(first.message + rest, first.place, first.hint, first.errno_name)
 
 

@@ -33,6 +33,7 @@ NLM_F_EXCL = 0x200
 NLM_F_CREATE = 0x400
 
 _SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NLMSGERR_ATTR_MSG = 1
@@ -127,6 +128,8 @@ class Netlink:
     def __init__(self, family: int) -> None:
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
+            # The kernel sends no events to a socket without an address.
+            self._socket.bind((0, 0))
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
         # Random, so that nobody can answer a request in advance; with room to count up within 32 bits.
@@ -160,8 +163,16 @@ class Netlink:
     def __exit__(self, *dummy: t.Any) -> None:
         self._socket.close()
 
+    def join(self, groups: t.Iterable[int]) -> None:
+        """Subscribe to the events of multicast groups."""
+        try:
+            for group in groups:
+                self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+        except OSError as exc:
+            raise NetlinkError(Refusal(exc.errno or 0, "")) from None
+
     def batches(
-        self, messages: t.Sequence[Message], with_answers: bool = False, inseparable: t.AbstractSet[int] = frozenset()
+        self, messages: t.Sequence[Message], with_answers: bool = False, inseparable: t.Container[int] = ()
     ) -> t.Iterator[tuple[int, int]]:
         """Cut messages into runs ``[first, last)`` that fit one send, and whose answers fit the socket.
 
@@ -214,7 +225,7 @@ class Netlink:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
         try:
             while True:
-                for kind, message_flags, sequence, part in self._receive(socket.MSG_DONTWAIT):
+                for kind, message_flags, sequence, part in split(self.datagram(socket.MSG_DONTWAIT)):
                     index = sequence - base
                     if not 0 <= index <= last:
                         continue
@@ -254,7 +265,7 @@ class Netlink:
         found: list[Object] = []
         whole = True
         while True:
-            for kind, flags, sequence, part in self._receive(0):
+            for kind, flags, sequence, part in split(self.datagram()):
                 if sequence != expected:
                     continue
                 if flags & NLM_F_DUMP_INTR:
@@ -267,8 +278,10 @@ class Netlink:
                         raise NetlinkError(refusal)
                     return found if whole else None
 
-    def _receive(self, flags: int) -> t.Iterator[tuple[int, int, int, Part]]:
-        """The messages of one datagram: type, flags, sequence, body; none of one that another process sent."""
+    def datagram(self, flags: int = 0) -> bytes:
+        """The next datagram, empty if another process sent it. Raises AnswersLost where the socket
+        had no room for what came, or nothing came.
+        """
         try:
             size, sender = self._socket.recvfrom_into(self._room, 0, flags)
         except BlockingIOError:
@@ -277,24 +290,21 @@ class Netlink:
             if exc.errno == errno.ENOBUFS:
                 raise AnswersLost() from None
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
-        if not is_kernel(sender):
-            return
-        buffer = bytes(self._room[:size])
-        offset = 0
-        unpack = _HEADER.unpack_from
-        while offset + HEADER_SIZE <= size:
-            length, kind, message_flags, sequence, dummy = unpack(buffer, offset)
-            if length < HEADER_SIZE or offset + length > size:
-                raise NetlinkError(Refusal(errno.EBADMSG, "a message is cut short"))
-            yield kind, message_flags, sequence, Part(buffer, offset + HEADER_SIZE, offset + length)
-            offset += (length + 3) & ~3
+        # Any process with CAP_NET_ADMIN can send to our port from its own (netlink(7)); the kernel's is 0.
+        return bytes(self._room[:size]) if sender[0] == 0 else b""
 
 
-def is_kernel(sender: tuple[int, int]) -> bool:
-    """Whether a datagram's sender, port and groups, is the kernel: any process with CAP_NET_ADMIN
-    can send to our port from its own (netlink(7)).
-    """
-    return sender[0] == 0
+def split(buffer: bytes) -> t.Iterator[tuple[int, int, int, Part]]:
+    """The messages of one datagram: type, flags, sequence, body. Raises NetlinkError at one that is cut short."""
+    offset = 0
+    size = len(buffer)
+    unpack = _HEADER.unpack_from
+    while offset + HEADER_SIZE <= size:
+        length, kind, flags, sequence, dummy = unpack(buffer, offset)
+        if length < HEADER_SIZE or offset + length > size:
+            raise NetlinkError(Refusal(errno.EBADMSG, "a message is cut short"))
+        yield kind, flags, sequence, Part(buffer, offset + HEADER_SIZE, offset + length)
+        offset += (length + 3) & ~3
 
 
 def _refusal(kind: int, flags: int, part: Part) -> Refusal:

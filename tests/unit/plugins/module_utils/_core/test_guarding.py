@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model as association
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark, Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import direction_of
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import guarding, kernel
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Template
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import guarding
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy as spd_policy
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import Template
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import (
     association_sets,
     associations,
@@ -41,7 +42,7 @@ def selector(source=HERE, destination=THERE, *traffic):
 
 
 def out(*templates, source=HERE, destination=THERE, traffic=(), direction="out", **fields):
-    return kernel.build(
+    return spd_policy.build(
         direction,
         fields.pop("selector", selector(source, destination, *traffic)),
         templates or [Template("esp")],
@@ -200,7 +201,7 @@ def protecting(entry):
         entry.destination
     )
     traffic = Selector(bytes(size), 0, bytes(size), 0) if tunnel else selector(entry.source, entry.destination)
-    return kernel.build("out", traffic, [template], mark=entry.mark, if_id=entry.if_id)
+    return spd_policy.build("out", traffic, [template], mark=entry.mark, if_id=entry.if_id)
 
 
 @given(associations().map(lambda entry: entry._replace(selector=None, direction="")))

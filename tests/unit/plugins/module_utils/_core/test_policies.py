@@ -15,7 +15,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.program import 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import record
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Selector, pack_address
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import (
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import (
     PolicyEntry,
     Template,
     build,

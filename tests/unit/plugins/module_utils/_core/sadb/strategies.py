@@ -31,7 +31,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     build,
     identity,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy as spd_policy
 
 CIPHERS = tuple(row for row in ALGORITHMS if row.kind != AUTHENTICATION)
 INTEGRITIES = tuple(row for row in ALGORITHMS if row.kind == AUTHENTICATION)
@@ -138,31 +138,31 @@ def association_sets() -> st.SearchStrategy[list[SecurityAssociation]]:
 
 
 @st.composite
-def policies(draw: st.DrawFn) -> kernel.Policy:
+def policies(draw: st.DrawFn) -> spd_policy.Policy:
     """Any policy that has no `spd.problems`."""
     size = draw(st.sampled_from((4, 16)))
-    direction = draw(st.sampled_from(kernel.DIRECTIONS))
-    action = draw(st.sampled_from(kernel.ACTIONS))
+    direction = draw(st.sampled_from(spd_policy.DIRECTIONS))
+    action = draw(st.sampled_from(spd_policy.ACTIONS))
     templates = []
-    if action == kernel.ALLOW:
+    if action == spd_policy.ALLOW:
         for protocol in draw(st.lists(st.sampled_from(("esp", "ah")), max_size=3)):
             tunnel = draw(st.booleans()) and not templates
             templates.append(
-                kernel.Template(
+                spd_policy.Template(
                     protocol,
                     "tunnel" if tunnel else "transport",
                     draw(addresses(size)) if tunnel else bytes(size),
                     draw(addresses(size)) if tunnel else bytes(size),
                     draw(u32),
                     draw(u32),
-                    kernel.REQUIRED if tunnel else draw(st.sampled_from(kernel.LEVELS)),
+                    spd_policy.REQUIRED if tunnel else draw(st.sampled_from(spd_policy.LEVELS)),
                 )
             )
-    return kernel.build(
+    return spd_policy.build(
         direction, draw(selectors((size,), whole=True)), templates, action, draw(u32), draw(marks()), draw(u32)
     )
 
 
-def policy_sets() -> st.SearchStrategy[list[kernel.Policy]]:
+def policy_sets() -> st.SearchStrategy[list[spd_policy.Policy]]:
     """Policies that a kernel can hold together."""
     return st.lists(policies(), max_size=8, unique_by=lambda policy: (policy.direction, policy.selector))

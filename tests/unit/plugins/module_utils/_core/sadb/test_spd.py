@@ -18,26 +18,27 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import uapi
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import Part, attribute
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy as spd_policy
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policies, policy_sets
 
 HERE, THERE = pack_address("192.0.2.1"), pack_address("192.0.2.2")
 PAIR = Selector(HERE, 32, THERE, 32)
-ESP = kernel.Template("esp", source=bytes(4), destination=bytes(4))
+ESP = spd_policy.Template("esp", source=bytes(4), destination=bytes(4))
 
 
-def sent(policy: kernel.Policy) -> kernel.PolicyEntry | None:
+def sent(policy: spd_policy.Policy) -> spd_policy.PolicyEntry | None:
     body = kernel.new_policy(policy).body
     return kernel.decode(Part(body, 0, len(body)))
 
 
-def held(*entries: kernel.Policy) -> list[kernel.PolicyEntry]:
-    return [kernel.PolicyEntry(policy, number, 0, 0, True) for number, policy in enumerate(entries)]
+def held(*entries: spd_policy.Policy) -> list[spd_policy.PolicyEntry]:
+    return [spd_policy.PolicyEntry(policy, number, 0, 0, True) for number, policy in enumerate(entries)]
 
 
 @given(policies())
-def test_what_is_sent_reads_back_equal(policy: kernel.Policy) -> None:
-    assert not kernel.problems(policy)
-    assert kernel.build(**{name: value for name, value in policy._asdict().items() if name != "extra"}) == policy
+def test_what_is_sent_reads_back_equal(policy: spd_policy.Policy) -> None:
+    assert not spd_policy.problems(policy)
+    assert spd_policy.build(**{name: value for name, value in policy._asdict().items() if name != "extra"}) == policy
     entry = sent(policy)
     assert entry is not None
     assert entry.policy == policy
@@ -45,7 +46,7 @@ def test_what_is_sent_reads_back_equal(policy: kernel.Policy) -> None:
 
 
 @given(policies())
-def test_restoring_sends_the_same_policy(policy: kernel.Policy) -> None:
+def test_restoring_sends_the_same_policy(policy: spd_policy.Policy) -> None:
     body = kernel.new_policy(policy).body
     restored = kernel._restore(Part(body, 0, len(body)))
     assert (restored.kind, restored.body) == (uapi.XFRM_MSG_UPDPOLICY, body)
@@ -57,19 +58,19 @@ def test_restoring_sends_the_same_policy(policy: kernel.Policy) -> None:
     ids=["port range", "source port range", "interface", "user"],
 )
 def test_what_the_model_lacks_is_never_ours(offset: int, value: int) -> None:
-    policy = kernel.build("out", PAIR, [ESP])
+    policy = spd_policy.build("out", PAIR, [ESP])
     body = bytearray(kernel.new_policy(policy).body)
     body[offset] = value & 0xFF
     entry = kernel.decode(Part(bytes(body), 0, len(body)))
     assert entry is not None
     assert not entry.complete
-    assert [operation.kind for operation in kernel.plan([policy], [entry])] == ["add"]
-    assert kernel.plan([policy], [entry], kernel.ABSENT) == []
+    assert [operation.kind for operation in spd_policy.plan([policy], [entry])] == ["add"]
+    assert spd_policy.plan([policy], [entry], spd_policy.ABSENT) == []
 
 
 def changed(offset: int, value: int) -> bytes:
     """The body of a policy of ours with another byte."""
-    body = bytearray(kernel.new_policy(kernel.build("out", PAIR, [ESP])).body)
+    body = bytearray(kernel.new_policy(spd_policy.build("out", PAIR, [ESP])).body)
     body[offset] = value
     return bytes(body)
 
@@ -87,50 +88,52 @@ def changed(offset: int, value: int) -> bytes:
     ],
 )
 def test_what_no_option_can_say_makes_a_policy_another(body: bytes, words: str) -> None:
-    policy, part = kernel.build("out", PAIR, [ESP]), Part(body, 0, len(body))
+    policy, part = spd_policy.build("out", PAIR, [ESP]), Part(body, 0, len(body))
     entry = kernel.decode(part)
     assert entry is not None and entry.policy.extra == (words,)
-    (operation,) = kernel.plan([policy], [entry])
+    (operation,) = spd_policy.plan([policy], [entry])
     assert (operation.kind, operation.fields) == ("replace", (words,))
     assert kernel._restore(part).body == body
 
 
 @pytest.mark.parametrize("direction", [3, 4, 7])
 def test_policies_of_sockets_are_not_shown(direction: int) -> None:
-    body = bytearray(kernel.new_policy(kernel.build("in", PAIR)).body)
+    body = bytearray(kernel.new_policy(spd_policy.build("in", PAIR)).body)
     body[160] = direction
     assert kernel.decode(Part(bytes(body), 0, len(body))) is None
 
 
 @settings(max_examples=30)
 @given(policy_sets())
-def test_the_plan_of_what_is_there_is_empty(desired: list[kernel.Policy]) -> None:
-    assert kernel.plan(desired, held(*desired)) == []
-    assert kernel.plan(desired, [], kernel.ABSENT) == []
+def test_the_plan_of_what_is_there_is_empty(desired: list[spd_policy.Policy]) -> None:
+    assert spd_policy.plan(desired, held(*desired)) == []
+    assert spd_policy.plan(desired, [], spd_policy.ABSENT) == []
 
 
 @settings(max_examples=30)
-@given(policy_sets(), policy_sets(), st.sampled_from((kernel.PRESENT, kernel.ABSENT)))
-def test_the_plan_leads_where_it_should(desired: list[kernel.Policy], actual: list[kernel.Policy], state: str) -> None:
-    there = {kernel.identity(policy): policy for policy in actual}
+@given(policy_sets(), policy_sets(), st.sampled_from((spd_policy.PRESENT, spd_policy.ABSENT)))
+def test_the_plan_leads_where_it_should(
+    desired: list[spd_policy.Policy], actual: list[spd_policy.Policy], state: str
+) -> None:
+    there = {spd_policy.identity(policy): policy for policy in actual}
     before = dict(there)
-    for operation in kernel.plan(desired, held(*actual), state):
+    for operation in spd_policy.plan(desired, held(*actual), state):
         if operation.old is not None:
-            assert there.pop(kernel.identity(operation.old)) == operation.old
+            assert there.pop(spd_policy.identity(operation.old)) == operation.old
         if operation.new is not None:
-            assert kernel.identity(operation.new) not in there
-            there[kernel.identity(operation.new)] = operation.new
+            assert spd_policy.identity(operation.new) not in there
+            there[spd_policy.identity(operation.new)] = operation.new
     for policy in desired:
-        assert there.get(kernel.identity(policy)) == (policy if state == kernel.PRESENT else None)
-    wanted = {kernel.identity(policy) for policy in desired}
+        assert there.get(spd_policy.identity(policy)) == (policy if state == spd_policy.PRESENT else None)
+    wanted = {spd_policy.identity(policy) for policy in desired}
     assert {key: policy for key, policy in there.items() if key not in wanted} == {
         key: policy for key, policy in before.items() if key not in wanted
     }
 
 
 def test_a_replacement_names_what_differs() -> None:
-    old = kernel.build("out", PAIR, [ESP], priority=1)
-    (operation,) = kernel.plan([old._replace(priority=2, templates=())], held(old))
+    old = spd_policy.build("out", PAIR, [ESP], priority=1)
+    (operation,) = spd_policy.plan([old._replace(priority=2, templates=())], held(old))
     assert str(operation) == "replace policy out 192.0.2.1/32 > 192.0.2.2/32 (priority, templates)"
 
 
@@ -158,25 +161,25 @@ def test_a_replacement_names_what_differs() -> None:
     ],
 )
 def test_problems_are_named_by_option(changes: dict[str, t.Any], places: list[str]) -> None:
-    policy = kernel.build("out", PAIR, [ESP])._replace(**changes)
-    assert [problem.place for problem in kernel.problems(policy)] == places
-    assert all(problem.hint.endswith(".") for problem in kernel.problems(policy))
+    policy = spd_policy.build("out", PAIR, [ESP])._replace(**changes)
+    assert [problem.place for problem in spd_policy.problems(policy)] == places
+    assert all(problem.hint.endswith(".") for problem in spd_policy.problems(policy))
 
 
 def test_all_problems_are_reported_together() -> None:
     with pytest.raises(Problems) as caught:
-        kernel.check(kernel.build("up", PAIR, action="drop"))
+        spd_policy.check(spd_policy.build("up", PAIR, action="drop"))
     assert len(caught.value.problems) == 2
 
 
 def test_what_may_leak_cleartext_warns() -> None:
-    assert kernel.warnings(kernel.build("out", PAIR, [ESP])) == []
-    assert "level use" in kernel.warnings(kernel.build("out", PAIR, [ESP._replace(level="use")]))[0]
-    assert "in the clear" in kernel.warnings(kernel.build("out", PAIR))[0]
+    assert spd_policy.warnings(spd_policy.build("out", PAIR, [ESP])) == []
+    assert "level use" in spd_policy.warnings(spd_policy.build("out", PAIR, [ESP._replace(level="use")]))[0]
+    assert "in the clear" in spd_policy.warnings(spd_policy.build("out", PAIR))[0]
 
 
 def test_missing_addresses_are_any_of_the_family() -> None:
     six = pack_address("2001:db8::1")
-    policy = kernel.build("in", Selector(source=six, source_prefix=128), [kernel.Template("esp")])
+    policy = spd_policy.build("in", Selector(source=six, source_prefix=128), [spd_policy.Template("esp")])
     assert policy.selector.destination == bytes(16)
     assert policy.templates[0].source == bytes(16)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import text as spd_text
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Policy, identity
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import Policy, identity
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import POLICY, SELECTOR, TEMPLATE
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policy_sets
 

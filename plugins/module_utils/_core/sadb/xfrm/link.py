@@ -1,0 +1,52 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A netlink socket whose failures are errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+import typing as t
+
+from ...errors import SadbError
+from ...sa.model import SecurityAssociation
+from .netlink import NETLINK_XFRM, Message, Netlink, NetlinkError, Refusal
+from .uapi import USERSA_ID, XFRM_MSG_GETSA
+
+# 32-bit kernels take what programs of 32 bits send, those of 64 bits only if built with CONFIG_XFRM_USER_COMPAT.
+_NARROW = sys.maxsize < 1 << 32
+
+
+def refused(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
+    """`explain.explain`, imported where something fails: most runs do not need it, and modules
+    compile all that they import.
+    """
+    from .explain import explain
+
+    return explain(refusal, sa)
+
+
+@contextlib.contextmanager
+def open_link(family: int, doing: str) -> t.Iterator[Netlink]:
+    """A netlink socket whose failures are our errors; ``doing`` says what they interrupt."""
+    try:
+        with Netlink(family) as link:
+            if _NARROW and family == NETLINK_XFRM:
+                _ask_whether_understood(link)
+            yield link
+    except NetlinkError as exc:
+        from .explain import explain_exchange
+
+        raise explain_exchange(exc, doing) from None
+
+
+def _ask_whether_understood(link: Netlink) -> None:
+    """Raise NetlinkError where the kernel takes no request of a 32-bit program (xfrm_user_rcv_msg);
+    it would refuse each SA, as if that were at fault.
+    """
+    for refusal in link.send([Message(XFRM_MSG_GETSA, bytes(USERSA_ID.size))])[0].values():
+        if refusal.errno == errno.EOPNOTSUPP:
+            raise NetlinkError(refusal)

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changes over netlink, all or nothing: of SAs, of policies, of lifetimes.
+
+The kernel itself carries out one request after the other, and goes on after one that it refused. So
+every request has an inverse, and these are sent in reverse order where one request fails."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ...errors import SadbError, raise_also
+from ..base import with_outcome
+from .link import open_link
+from .netlink import NETLINK_XFRM, AnswersLost, Message, Netlink, NetlinkError, Refusal
+
+
+class Step(t.NamedTuple):
+    """One request: the SA or policy that it changes, and the request that undoes it, None where
+    the kernel hides the keys that it would need.
+
+    ``doubtful`` if it is unknown whether the kernel carried the request out.
+    """
+
+    subject: t.Any
+    inverse: Message | None
+    doubtful: bool = False
+
+
+class Kind(t.NamedTuple):
+    """What the messages about a transaction say, and how they name the subject of a step.
+
+    ``unchanged`` is the sentence for a change that was undone. ``harmless`` are the errnos with
+    which the kernel refuses to undo a doubtful step that it had not carried out."""
+
+    doing: str
+    unchanged: str
+    subjects: str
+    label: t.Callable[[t.Any], str]
+    explain: t.Callable[[Refusal, t.Any], SadbError]
+    harmless: t.Container[int] = ()
+
+
+def all_doubtful(steps: t.Sequence[Step]) -> list[Step]:
+    return [step._replace(doubtful=True) for step in steps]
+
+
+@contextlib.contextmanager
+def transaction(
+    link: Netlink,
+    kind: Kind,
+    chunks: t.Iterable[tuple[t.Sequence[Message], t.Container[int]]],
+    steps: t.Callable[[], list[Step]],
+    done: t.Callable[[t.Sequence[Step]], list[Step]] = all_doubtful,
+) -> t.Iterator[None]:
+    """Carry out all requests in order; undo them where the kernel refuses one, or where the block fails.
+
+    A chunk is requests, and the indexes of those that go in one send with the request before.
+    ``steps`` returns a step for each request of all chunks; it is called only where something
+    failed. ``done`` picks from steps whose answers were lost those to be undone.
+
+    Raises SadbError with what was refused and what became of the rest, or the block's own error
+    with what could not be undone."""
+    begun = 0
+    for requests, inseparable in chunks:
+        for first, last in link.batches(requests, inseparable=inseparable):
+            refusals: dict[int, Refusal] = {}
+            failure = None
+            try:
+                refusals = link.send(requests[first:last])[0]
+            except NetlinkError as exc:
+                failure = exc
+            if refusals or failure is not None:
+                every = steps()
+                before, batch = every[: begun + first], every[begun + first : begun + last]
+                if failure is None:
+                    before += [step for index, step in enumerate(batch) if index not in refusals]
+                elif isinstance(failure, AnswersLost):
+                    # A send that failed changed nothing; only lost answers leave the outcome unknown.
+                    before += done(batch)
+                error = _error(kind, batch, refusals, failure)
+                raise with_outcome(error, _undo(kind, before), kind.unchanged)
+        begun += len(requests)
+    try:
+        yield
+    except BaseException as error:
+        raise_also(error, _undo(kind, steps()))
+        raise
+
+
+def _error(
+    kind: Kind, batch: t.Sequence[Step], refusals: t.Mapping[int, Refusal], failure: NetlinkError | None
+) -> SadbError:
+    from .explain import explain_exchange, first_of  # only here, since most changes succeed
+
+    if failure is not None:
+        return explain_exchange(failure, kind.doing)
+    return first_of([kind.explain(refusals[index], batch[index].subject) for index in sorted(refusals)], kind.subjects)
+
+
+def _undo(kind: Kind, done: t.Sequence[Step]) -> list[SadbError]:
+    """Undo in reverse order, doubtful steps as well; return what could not be undone, or may not have been."""
+    from .explain import explain_lost
+
+    not_undone: list[SadbError] = []
+    steps: list[Step] = []
+    requests: list[Message] = []
+    for step in reversed(done):
+        if step.inverse is None:
+            not_undone.append(
+                SadbError("the kernel hides its keys, so it could not be put back", kind.label(step.subject))
+            )
+        else:
+            steps.append(step)
+            requests.append(step.inverse)
+    if not steps:
+        return not_undone
+    try:
+        # A separate socket, since the other one may be what is broken.
+        with open_link(NETLINK_XFRM, f"taking back {len(steps)} changes") as link:
+            for first, last in link.batches(requests):
+                batch = steps[first:last]
+                try:
+                    refusals = link.send(requests[first:last])[0]
+                except NetlinkError as exc:
+                    # The other batches can still be undone, and the first refusal must still be reported.
+                    not_undone.append(explain_lost(exc, [kind.label(step.subject) for step in batch]))
+                    continue
+                not_undone += [
+                    kind.explain(refusal, batch[index].subject)
+                    for index, refusal in refusals.items()
+                    if not (batch[index].doubtful and refusal.errno in kind.harmless)
+                ]
+    except SadbError as error:
+        not_undone.append(error)
+    return not_undone
