@@ -4,9 +4,9 @@
 
 """The SADB of Solaris and illumos, through the prompt of their own ipseckey.
 
-Everything goes to its standard input, so that no key is in argv or in a file. There it ends with
-status 0 whatever happened, and runs on after an error: what it did is seen by reading the SADB
-back, and what it should not have done is undone the same way."""
+Everything goes to its standard input, so that no key is in argv or in a file. There it exits with
+status 0 whatever happened, and continues after an error. So the result is found by reading the SADB
+back, and unwanted changes are undone the same way."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import re
 import subprocess
 import typing as t
 
-from ...errors import InputError, IpsecError, SadbError
+from ...errors import InputError, SadbError
 from ...sa import model
 from ...sa.model import INBOUND, PAIR_SPI, SecurityAssociation, identity, is_unspecified, label
 from ...sa.plan import differences
 from ...text import language
 from ..base import SADB_UNCHANGED, SOLARIS, Sadb, with_outcome
-from .output import DEAD, Held, complaints, read
+from .output import DEAD, InstalledSa, complaints, read
 
 if t.TYPE_CHECKING:
     from ...sa.model import Entry, Identity
@@ -29,41 +29,41 @@ if t.TYPE_CHECKING:
 
 EXECUTABLE = "/usr/sbin/ipseckey"
 ALGORITHMS = "/usr/sbin/ipsecalgs"
-# Commands that print this host's addresses after the words inet and inet6. Linux has ip, where
-# ifconfig leaves addresses out.
+# Commands that print this host's addresses after the words inet and inet6. On Linux ip comes first,
+# since ifconfig omits addresses there.
 ADDRESSES = (("/usr/sbin/ip", "addr"), ("/sbin/ip", "addr"), ("/usr/sbin/ifconfig", "-a"), ("/sbin/ifconfig", "-a"))
 
-# Without SMF_FMRI, with which ipseckey would flush the SADB; messages and times in one form.
+# No SMF_FMRI, which would make ipseckey flush the SADB; messages and times in one form.
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "UTC0", "TERM": "dumb", "HOME": "/"}
 _TIMEOUT = 60.0
 _TIMEOUT_PER_COMMAND = 0.2
-_TRIES = 3
+_ATTEMPTS = 3
 _ADDRESS = re.compile(r"\binet6? ([0-9A-Fa-f:.]+)")
 
 Goal = t.Dict["Identity", t.Optional[SecurityAssociation]]
 
 
-class Said(t.NamedTuple):
-    """What one run of the utility printed, which may hold keys, and its exit status."""
+class SessionOutput(t.NamedTuple):
+    """What one run of the utility printed, which may include keys, and its exit status."""
 
     output: str
     errors: str
     status: int
 
     def complaints(self) -> str:
-        """What was wrong, without keys; empty for nothing."""
+        """The utility's complaints, without keys; empty for none."""
         return "; ".join(complaints(self.output, self.errors))
 
 
 class SolarisSadb(Sadb):
-    """Solaris and illumos, or wherever ``executable`` is a command of the same language."""
+    """Solaris and illumos, or any system whose ``executable`` is a command of the same language."""
 
     name = SOLARIS
 
     def __init__(self, executable: str = EXECUTABLE, algorithms: str = ALGORITHMS) -> None:
         if not os.access(executable, os.X_OK):
             raise InputError(
-                f"there is no {executable} that can be run",
+                f"{executable} does not exist or is not executable",
                 "backend",
                 "Install the system's IPsec utilities, or leave backend to auto on another system.",
             )
@@ -72,33 +72,20 @@ class SolarisSadb(Sadb):
 
     def refusals(self, sa: SecurityAssociation) -> list[InputError]:
         found = language.refusals(sa, language.SOLARIS)
-
-        def cannot(place: str, message: str, hint: str) -> None:
-            found.append(InputError(message, place, hint))
-
         if sa.replay_window and is_unspecified(sa.source):
-            cannot(
-                "replay_window",
-                "Solaris keeps no anti-replay window for an SA without a source",
-                "Name the source, or take the window away.",
-            )
+            message = "Solaris keeps no anti-replay window for an SA without a source"
+            found.append(InputError(message, "replay_window", "Set the source, or remove the window."))
         if sa.lifetimes.soft_addtime and sa.direction != INBOUND:
-            cannot(
-                "soft_addtime",
-                "Solaris shortens this limit of outbound SAs by chance, so it cannot be compared",
-                "Take it away; only daemons heed it.",
-            )
+            message = "Solaris shortens this limit of outbound SAs at random, so it cannot be compared"
+            found.append(InputError(message, "soft_addtime", "Remove it; only daemons act on it."))
         if any(keyword == PAIR_SPI for keyword, dummy in sa.extra):
-            cannot(
-                PAIR_SPI,
-                "pairs are not kept, since SAs are added and removed one by one",
-                "Take it away; rotation needs no pairs.",
-            )
+            message = "pairs are not kept, since SAs are added and removed one by one"
+            found.append(InputError(message, PAIR_SPI, "Remove it; rotation needs no pairs."))
         return found
 
     def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:
-        """What the table of ipsecalgs lacks; nothing where there is no such command, since then the
-        kernel says so only when an SA is added.
+        """What the table of ipsecalgs lacks; nothing if that command is missing, since then only the
+        addition of an SA shows what the kernel lacks.
         """
         known = set(re.findall(r"[\w.-]+", _run((self._algorithms, "-l")).lower()))
         wanted = dict.fromkeys(name for sa in sas for name in (sa.encryption, sa.authentication) if name)
@@ -115,54 +102,54 @@ class SolarisSadb(Sadb):
 
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
         return [
-            held.entry
-            for held in self._read()
-            if protocol in ("", held.entry.sa.protocol)
-            and source in (b"", held.entry.sa.source)
-            and destination in (b"", held.entry.sa.destination)
+            entry
+            for entry, dummy, dummy in self._read()
+            if protocol in ("", entry.sa.protocol)
+            and source in (b"", entry.sa.source)
+            and destination in (b"", entry.sa.destination)
         ]
 
     def _apply(self, operations: t.Sequence[Operation]) -> None:
         before = _by_identity(self._read())
-        _check_unmoved(operations, before)
-        # Nothing that is in use goes before all that is new has come.
-        for step in (
-            [each for each in operations if each.new is not None],
-            [each for each in operations if each.new is None],
+        _check_unchanged(operations, before)
+        # All new SAs are added before any SA that may be in use is deleted.
+        for phase in (
+            [operation for operation in operations if operation.new is not None],
+            [operation for operation in operations if operation.new is None],
         ):
-            if not step:
+            if not phase:
                 continue
-            said = self._session([command for operation in step for command in _commands(operation)])
-            goal = _goal(step)
+            session = self._session([command for operation in phase for command in _commands(operation)])
+            goal = _goal(phase)
             try:
-                now = self._after(said)
+                now = self._after(session)
             except SadbError as error:
                 raise self._after_blind_undo(error, before, _goal(operations)) from None
-            wrong = _wrong(goal, now)
-            if wrong:
+            failures = _failures(goal, now)
+            if failures:
                 touched = {**_goal(operations), **_strays(goal, before, now)}
                 try:
                     not_undone = self._undo(before, touched)
                 except SadbError:
-                    # What was refused first is still to be told; of the rest nothing is known.
+                    # The first refusal must still be reported; the state of the rest is unknown.
                     not_undone = list(filter(None, (_sa(before.get(key)) or touched[key] for key in touched)))
-                raise _refused(wrong, said, not_undone)
+                raise _refused(failures, session, not_undone)
 
-    def _after(self, said: Said) -> dict[Identity, Held]:
-        """The SADB after it was changed."""
+    def _after(self, session: SessionOutput) -> dict[Identity, InstalledSa]:
+        """The SADB after a change."""
         try:
             return _by_identity(self._read())
         except SadbError as error:
-            heard = said.complaints()
+            complaint = session.complaints()
             raise SadbError(
-                f"the SADB was changed, and cannot be read now: {error.message}{f' ({heard})' if heard else ''}",
+                f"the SADB was changed and now cannot be read: {error.message}{f' ({complaint})' if complaint else ''}",
                 error.place,
                 "Look at it: ipseckey -p dump",
             ) from None
 
-    def _after_blind_undo(self, error: SadbError, before: t.Mapping[Identity, Held], goal: Goal) -> SadbError:
-        """Undo everything that may have been done, since the SADB cannot be read; return the
-        error extended with the result.
+    def _after_blind_undo(self, error: SadbError, before: t.Mapping[Identity, InstalledSa], goal: Goal) -> SadbError:
+        """Undo everything that may have been done, without reading the SADB; return the error
+        extended with the result.
         """
         commands = []
         for key in reversed(list(goal)):
@@ -173,11 +160,11 @@ class SolarisSadb(Sadb):
             self._session(commands)
         except SadbError:
             return error
-        after = f"Everything was taken back as far as can be; whether that went well is unknown for {len(goal)} SAs."
-        return SadbError(error.message, error.place, f"{error.hint} {after}", error.errno_name)
+        outcome = f"Everything was undone as far as possible; the result is unknown for {len(goal)} SAs."
+        return with_outcome(error, (), outcome)
 
-    def _undo(self, before: t.Mapping[Identity, Held], touched: Goal) -> list[SecurityAssociation]:
-        """Bring back what was there under the identities; the SAs that are still not as they were."""
+    def _undo(self, before: t.Mapping[Identity, InstalledSa], touched: Goal) -> list[SecurityAssociation]:
+        """Restore what was there under the identities; return the SAs that still differ from before."""
         now = _by_identity(self._read())
         commands = []
         for key in reversed(list(touched)):
@@ -195,17 +182,17 @@ class SolarisSadb(Sadb):
         return [sa for was, found in ends for sa in (was or found,) if was != found and sa is not None]
 
     def _flush(self, protocol: str) -> None:
-        said = self._session([f"flush {protocol}".strip()])
+        session = self._session([f"flush {protocol}".strip()])
         left = [
-            held.entry.sa
-            for held in self._after(said).values()
-            if not held.entry.larval and protocol in ("", held.entry.sa.protocol)
+            entry.sa
+            for entry, dummy, dummy in self._after(session).values()
+            if not entry.larval and protocol in ("", entry.sa.protocol)
         ]
         if left:
             raise SadbError(
-                f"{len(left)} SAs are still there after a flush. {said.complaints()}".strip(),
+                f"{len(left)} SAs are still there after a flush. {session.complaints()}".strip(),
                 label(left[0]),
-                "A daemon may have added them anew.",
+                "A daemon may have added them again.",
             )
 
     def local_addresses(self) -> frozenset[bytes]:
@@ -222,48 +209,49 @@ class SolarisSadb(Sadb):
     def keys_hidden(self) -> bool:
         return False
 
-    def _read(self) -> list[Held]:
-        """All SAs. The SADB may change between the two forms that are asked for; then both are asked for again."""
-        trouble: IpsecError | None = None
-        for dummy in range(_TRIES):
-            said = self._session(["save all", "dump"], "-nv")
-            heard = said._replace(output="").complaints()
-            if said.status or heard:
+    def _read(self) -> list[InstalledSa]:
+        """All SAs. Both forms are requested again if the SADB changed between them."""
+        attempts = 0
+        while True:
+            attempts += 1
+            session = self._session(["save all", "dump"], "-nv")
+            complaint = session._replace(output="").complaints()
+            if session.status or complaint:
                 raise SadbError(
-                    f"ipseckey cannot read the SADB: {heard or f'exit status {said.status}'}",
+                    f"ipseckey cannot read the SADB: {complaint or f'exit status {session.status}'}",
                     "SADB",
                     "Run it as root: ipseckey -p dump",
                 )
             try:
-                return read(said.output)
-            except SadbError as error:
-                trouble = error
-        raise trouble or SadbError("ipseckey cannot read the SADB", "SADB")
+                return read(session.output)
+            except SadbError:
+                if attempts == _ATTEMPTS:
+                    raise
 
-    def _session(self, commands: t.Sequence[str], options: str = "-n") -> Said:
-        """The commands, typed at the prompt. What became of them only the SADB tells."""
-        text = "".join(f"{command}\n" for command in commands)
+    def _session(self, commands: t.Sequence[str], options: str = "-n") -> SessionOutput:
+        """Enter the commands at the prompt. Only the SADB shows their result."""
+        timeout = _TIMEOUT + _TIMEOUT_PER_COMMAND * len(commands)
         try:
             done = subprocess.run(  # pylint: disable=ansible-bad-function  # the core knows no Ansible, and so no run_command
                 (self._executable, options),
-                input=text,
+                input="".join(f"{command}\n" for command in commands),
                 capture_output=True,
                 encoding="ascii",
                 errors="backslashreplace",
                 env=_ENVIRONMENT,
                 cwd="/",
-                timeout=_TIMEOUT + _TIMEOUT_PER_COMMAND * len(commands),
+                timeout=timeout,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Said("", f"it did not end within {_TIMEOUT + _TIMEOUT_PER_COMMAND * len(commands):.0f} seconds", 124)
+            return SessionOutput("", f"it did not end within {timeout:.0f} seconds", 124)
         except OSError as exc:
             raise SadbError(f"it cannot be run ({exc.strerror})", self._executable) from None
-        return Said(done.stdout, done.stderr, done.returncode)
+        return SessionOutput(done.stdout, done.stderr, done.returncode)
 
 
 def _run(command: t.Sequence[str]) -> str:
-    """What a command prints; nothing where it is not there, or fails."""
+    """What a command prints; empty if it is missing or fails."""
     try:
         done = subprocess.run(  # pylint: disable=ansible-bad-function  # as above
             command,
@@ -279,16 +267,16 @@ def _run(command: t.Sequence[str]) -> str:
     return done.stdout.decode("ascii", "replace") if done.returncode == 0 else ""
 
 
-def _by_identity(held: t.Iterable[Held]) -> dict[Identity, Held]:
-    return {identity(one.entry.sa): one for one in held}
+def _by_identity(installed: t.Iterable[InstalledSa]) -> dict[Identity, InstalledSa]:
+    return {identity(row.entry.sa): row for row in installed}
 
 
-def _sa(held: Held | None) -> SecurityAssociation | None:
-    return held.entry.sa if held is not None else None
+def _sa(installed: InstalledSa | None) -> SecurityAssociation | None:
+    return installed.entry.sa if installed is not None else None
 
 
 def _commands(operation: Operation) -> t.Iterator[str]:
-    """The lines that carry one operation out."""
+    """The commands of one operation."""
     if operation.old is not None:
         yield _delete(operation.old.sa)
     if operation.new is not None:
@@ -301,7 +289,7 @@ def _delete(sa: SecurityAssociation) -> str:
 
 
 def _goal(operations: t.Iterable[Operation]) -> Goal:
-    """What is to be there afterwards under each identity that the operations touch."""
+    """The SA wanted afterwards under each identity that the operations touch; None for no SA."""
     goal: Goal = {}
     for operation in operations:
         if operation.old is not None:
@@ -311,62 +299,65 @@ def _goal(operations: t.Iterable[Operation]) -> Goal:
     return goal
 
 
-def _check_unmoved(operations: t.Iterable[Operation], held: t.Mapping[Identity, Held]) -> None:
-    """Raise SadbError where the SADB is no more as it was when the plan was made; nothing was touched yet."""
-    again = "Run it again: the SADB changed in the meantime."
-    going = set()
+def _check_unchanged(operations: t.Iterable[Operation], installed: t.Mapping[Identity, InstalledSa]) -> None:
+    """Raise SadbError if the SADB changed since the plan was made; nothing was changed here yet."""
+    hint = "Run it again: the SADB changed in the meantime."
+    leaving = set()
     for operation in operations:
         if operation.old is not None:
-            found = held.get(identity(operation.old.sa))
-            going.add(identity(operation.old.sa))
+            found = installed.get(identity(operation.old.sa))
+            leaving.add(identity(operation.old.sa))
             if found is None:
-                raise SadbError("the SA is no more there", label(operation.old.sa), again, "ESRCH")
+                raise SadbError("the SA is not there any more", label(operation.old.sa), hint, "ESRCH")
             if found.entry.sa != operation.old.sa:
-                raise SadbError("another SA is there now", label(operation.old.sa), again, "ESTALE")
-        if operation.new is not None and identity(operation.new) in held and identity(operation.new) not in going:
-            raise SadbError("such an SA is there already", label(operation.new), again, "EEXIST")
+                raise SadbError("another SA has this identity now", label(operation.old.sa), hint, "ESTALE")
+        if (
+            operation.new is not None
+            and identity(operation.new) in installed
+            and identity(operation.new) not in leaving
+        ):
+            raise SadbError("such an SA already exists", label(operation.new), hint, "EEXIST")
 
 
-def _wrong(goal: Goal, held: t.Mapping[Identity, Held]) -> list[tuple[str, SecurityAssociation]]:
-    """What is not as it was to be: what about it, and the SA. The SAs that are missing come first."""
+def _failures(goal: Goal, installed: t.Mapping[Identity, InstalledSa]) -> list[tuple[str, SecurityAssociation]]:
+    """Each failure and its SA. SAs that are missing come first."""
     missing: list[tuple[str, SecurityAssociation]] = []
     others: list[tuple[str, SecurityAssociation]] = []
     for key, wanted in goal.items():
-        there = held.get(key)
+        found = installed.get(key)
         if wanted is None:
-            others += (
-                [("ipseckey did not delete it", there.entry.sa)] if there is not None and there.state != DEAD else []
-            )
-        elif there is None:
+            if found is not None and found.state != DEAD:
+                others.append(("ipseckey did not delete it", found.entry.sa))
+        elif found is None:
             missing.append(("ipseckey did not add it", wanted))
-        elif there.state == DEAD:
-            others.append(("the kernel took it and declared it dead", wanted))
+        elif found.state == DEAD:
+            others.append(("the kernel accepted it but declared it dead", wanted))
         else:
-            fields = differences(wanted, there.entry.sa)
+            fields = differences(wanted, found.entry.sa)
             others += [(f"ipseckey added it with another {', '.join(fields)}", wanted)] if fields else []
     return missing + others
 
 
-def _strays(goal: Goal, before: t.Mapping[Identity, Held], now: t.Mapping[Identity, Held]) -> Goal:
-    """SAs that nobody asked for, with keys of those that were to be added: what the utility made of
-    a command that it misread.
-    """
+def _strays(goal: Goal, before: t.Mapping[Identity, InstalledSa], now: t.Mapping[Identity, InstalledSa]) -> Goal:
+    """Unwanted SAs with keys of those that were to be added: the utility misread a command."""
     keys = {key for sa in goal.values() if sa is not None for key in (sa.encryption_key, sa.authentication_key) if key}
     return {
         key: None
-        for key, held in now.items()
+        for key, (entry, dummy, dummy) in now.items()
         if key not in before
         and key not in goal
-        and not keys.isdisjoint((held.entry.sa.encryption_key, held.entry.sa.authentication_key))
+        and not keys.isdisjoint((entry.sa.encryption_key, entry.sa.authentication_key))
     }
 
 
 def _refused(
-    wrong: t.Sequence[tuple[str, SecurityAssociation]], said: Said, not_undone: t.Sequence[SecurityAssociation]
+    failures: t.Sequence[tuple[str, SecurityAssociation]],
+    session: SessionOutput,
+    not_undone: t.Sequence[SecurityAssociation],
 ) -> SadbError:
-    message, sa = wrong[0]
-    heard = said.complaints()
-    message += f" ({heard})" if heard else f", and said nothing about it (exit status {said.status})"
-    if len(wrong) > 1:
-        message += f"; {len(wrong) - 1} more SAs were refused"
+    message, sa = failures[0]
+    complaint = session.complaints()
+    message += f" ({complaint})" if complaint else f", and gave no reason (exit status {session.status})"
+    if len(failures) > 1:
+        message += f"; {len(failures) - 1} more SAs were refused"
     return with_outcome(SadbError(message, label(sa)), list(map(label, not_undone)), SADB_UNCHANGED)

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ipseckey prints, understood: the SAs of ``save`` and ``dump``, and its complaints without
-the keys that it echoes. Pure.
+"""The output of ipseckey: the SAs of ``save`` and ``dump``, and complaints without the keys that it
+echoes. Pure.
 
-``save`` prints the language itself, so what an SA is comes from there. ``dump`` is text for people;
-from it comes only what ``save`` leaves out: the state, the direction, the counters, and whether a
-key management daemon made the SA. Forms: usr/src/lib/libipsecutil/common/ipsec_util.c of illumos.
+``save`` prints the language itself, so SAs are read from there. ``dump`` is text for people; it
+supplies only what ``save`` omits: the state, the direction, the counters, and whether a key
+management daemon made the SA. Source of the forms: usr/src/lib/libipsecutil/common/ipsec_util.c of illumos.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typing as t
 
 from ...errors import SadbError
 from ...sa import model as association
-from ...sa.model import REPLAY_VALUE, Counters, Encapsulation, Entry, SecurityAssociation, Selector, is_unspecified
+from ...sa.model import REPLAY_VALUE, Counters, Entry, SecurityAssociation
 from ...text.attributes import AttributeReader
 from ...text.grammar import LINUX
 from ...text.lexer import Report, Word
@@ -30,9 +30,9 @@ LARVAL = "LARVAL"
 Key = t.Tuple[str, bytes, int]
 
 
-class Held(t.NamedTuple):
-    """One SA as the utility holds it: our entry, its state (``MATURE`` and so on), and the command
-    that adds it again, keys and counter included.
+class InstalledSa(t.NamedTuple):
+    """One SA that the utility shows: our entry, its state (``MATURE`` and so on), and the command
+    that adds it again, keys and sequence number included.
     """
 
     entry: Entry
@@ -40,8 +40,8 @@ class Held(t.NamedTuple):
     command: str
 
 
-class Told(t.NamedTuple):
-    """What a dump tells of one SA beyond its save form; ``manager`` is the number of its key
+class DumpedSa(t.NamedTuple):
+    """What a dump shows of one SA beyond its save form; ``manager`` is the number of its key
     management protocol, 0 for none.
     """
 
@@ -55,70 +55,58 @@ class Told(t.NamedTuple):
     counters: Counters
 
 
-def read(output: str) -> list[Held]:
-    """The SAs of one session that was told to save and to dump all of them. Raises SadbError where
-    the two contradict each other, or are cut off.
+def read(output: str) -> list[InstalledSa]:
+    """The SAs that one session saved and dumped. Raises SadbError if the two forms contradict each
+    other, or are cut off.
     """
-    told: dict[Key, list[Told]] = {}
+    saved_lines, dumped_lines = _split(output)
+    by_key: dict[Key, list[DumpedSa]] = {}
     larval = []
-    saved_lines, dumped_lines = _parted(output)
-    for one in dumped(dumped_lines):
-        if one.state == LARVAL:
-            larval.append(one)
+    for dump in dumped(dumped_lines):
+        if dump.state == LARVAL:
+            larval.append(dump)
         else:
-            told.setdefault((one.protocol, one.destination, one.spi), []).append(one)
-    reserved = {(one.protocol, one.destination, one.spi) for one in larval}
-    found: list[Held] = []
+            by_key.setdefault((dump.protocol, dump.destination, dump.spi), []).append(dump)
+    reserved = {(dump.protocol, dump.destination, dump.spi) for dump in larval}
+    hint = "Run it again; SAs may have changed meanwhile."
+    found: list[InstalledSa] = []
     for sa, command in saved(saved_lines):
         key = (sa.protocol, sa.destination, sa.spi)
-        if told.get(key):
-            found.append(_held(sa, command, told[key].pop(0)))
+        if by_key.get(key):
+            found.append(_installed(sa, command, by_key[key].pop(0)))
         elif key not in reserved:
-            raise SadbError(
-                "ipseckey saves an SA that it does not dump",
-                association.label(sa),
-                "Run it again; SAs may have changed meanwhile.",
-            )
-    for rest in told.values():
-        for one in rest:
-            raise SadbError(
-                "ipseckey dumps an SA that it does not save",
-                _name(one),
-                "Run it again; SAs may have changed meanwhile.",
-            )
-    return found + [_reservation(one) for one in larval]
+            raise SadbError("ipseckey saves an SA that it does not dump", association.label(sa), hint)
+    for dump in (dump for dumps in by_key.values() for dump in dumps):
+        place = f"{dump.protocol} spi 0x{dump.spi:08x} dst {association.format_address(dump.destination)}"
+        raise SadbError("ipseckey dumps an SA that it does not save", place, hint)
+    return found + [_reservation(dump) for dump in larval]
 
 
-def _held(sa: SecurityAssociation, command: str, told: Told) -> Held:
-    """Where a daemon made the SA, its protocol's number stands as reqid: what is known here of whose SA it is."""
-    sequence = next((int(text, 0) for keyword, text in sa.extra if keyword == REPLAY_VALUE), 0)
-    inbound = told.direction == association.INBOUND
-    counters = told.counters._replace(sequence_in=sequence if inbound else 0, sequence_out=0 if inbound else sequence)
+def _installed(sa: SecurityAssociation, command: str, dump: DumpedSa) -> InstalledSa:
+    """If a daemon made the SA, its protocol's number stands as reqid: the only sign of an owner here."""
+    sequence = int(dict(sa.extra).get(REPLAY_VALUE, "0"), 0)
+    counter = "sequence_in" if dump.direction == association.INBOUND else "sequence_out"
     sa = sa._replace(
-        direction=sa.direction or told.direction,
-        reqid=sa.reqid or told.manager,
+        direction=sa.direction or dump.direction,
+        reqid=sa.reqid or dump.manager,
         extra=tuple(pair for pair in sa.extra if pair[0] != REPLAY_VALUE),
     )
-    if told.direction and told.direction not in command.split():
-        command += f" {told.direction}"
-    return Held(Entry(sa, counters), told.state, command)
+    if dump.direction and dump.direction not in command.split():
+        command += f" {dump.direction}"
+    return InstalledSa(Entry(sa, dump.counters._replace(**{counter: sequence})), dump.state, command)
 
 
-def _reservation(told: Told) -> Held:
-    sa = association.build(told.protocol, told.spi, told.destination, told.source, reqid=told.manager)
-    return Held(Entry(sa, told.counters, larval=True), told.state, "")
+def _reservation(dump: DumpedSa) -> InstalledSa:
+    sa = association.build(dump.protocol, dump.spi, dump.destination, dump.source, reqid=dump.manager)
+    return InstalledSa(Entry(sa, dump.counters, larval=True), dump.state, "")
 
 
-def _name(told: Told) -> str:
-    return f"{told.protocol} spi 0x{told.spi:08x} dst {association.format_address(told.destination)}"
-
-
-# What lines of a dump begin with; no line of a save form does, since its commands begin with add and go on indented.
+# The beginnings of lines of a dump. No line of a save form has them: its commands begin with add and continue indented.
 _DUMP_LINE = re.compile(r"(Base message |Message length |Timestamp: | ?[A-Z]{2,3}: |Dump succeeded )")
 _DONE = re.compile(r"Dump succeeded for SA type \d+\.")
 
 
-def _parted(output: str) -> tuple[list[str], list[str]]:
+def _split(output: str) -> tuple[list[str], list[str]]:
     """The lines of the save form and those of the dump."""
     saved_lines: list[str] = []
     dumped_lines: list[str] = []
@@ -135,9 +123,9 @@ def _parted(output: str) -> tuple[list[str], list[str]]:
 def saved(lines: t.Iterable[str]) -> t.Iterator[tuple[SecurityAssociation, str]]:
     """Each SA of a save form, and the command that adds it.
 
-    A command begins with add and ends with the first line that does not go on; comments inside it
-    (the warning about an SA that is not mature) are none of its words. Nothing is checked: the SADB
-    may hold what our own text may not."""
+    A command begins with add and ends with the first line that is not continued; comments inside it
+    (the warning about an SA that is not mature) are skipped. Nothing is checked: the SADB may hold
+    what our own text may not."""
     words: list[str] = []
     for line in lines:
         if line.startswith("#") or not (words or line.startswith("add ")):
@@ -150,48 +138,45 @@ def saved(lines: t.Iterable[str]) -> t.Iterator[tuple[SecurityAssociation, str]]
 
 
 def _association(words: t.Sequence[str]) -> SecurityAssociation:
-    """The SA that one command adds, with what can be kept of values that a text of ours could not have."""
+    """The SA that one command adds, also with values that our own texts may not have."""
     reader = AttributeReader(LINUX, False, Report("ipseckey save"))
     attributes = reader.read([Word(word, 1, column) for column, word in enumerate(words[2:], 3)])
     values = attributes.values
     for field in ("encryption", "authentication"):
-        # A number that only this host's ipsecalgs gives a name.
+        # A number that only this host's ipsecalgs names.
         if field in attributes.refused:
             values[field] = attributes.words[field].text
     if "spi" not in attributes.words or "destination" not in values:
         raise SadbError(
             "ipseckey prints an SA without an SPI or a destination",
             "save",
-            "Its form is not known here; please report it.",
+            "This form of output is unknown; please report it.",
         )
     values["spi"] = int(attributes.words["spi"].text, 0)
     return _normal(build(words[1], attributes))
 
 
 def _normal(sa: SecurityAssociation) -> SecurityAssociation:
-    """Unspecified addresses, printed without their prefix of 0, are none."""
-    if sa.selector is not None:
-        source, destination = sa.selector.source, sa.selector.destination
-        selector = Selector(
-            source,
-            sa.selector.source_prefix if any(source) else 0,
-            destination,
-            sa.selector.destination_prefix if any(destination) else 0,
-            *sa.selector[4:],
+    """Remove unspecified addresses, which are printed without their prefix of 0."""
+    selector, encapsulation = sa.selector, sa.encapsulation
+    if selector is not None:
+        if not any(selector.source):
+            selector = selector._replace(source_prefix=0)
+        if not any(selector.destination):
+            selector = selector._replace(destination_prefix=0)
+        selector = association.normal_selector(selector)
+    if encapsulation is not None:
+        local, remote = encapsulation.nat_local, encapsulation.nat_remote
+        encapsulation = encapsulation._replace(
+            nat_local=local if any(local) else b"", nat_remote=remote if any(remote) else b""
         )
-        sa = sa._replace(selector=association.normal_selector(selector))
-    if sa.encapsulation is not None:
-        local, remote = (b"" if is_unspecified(address) else address for address in sa.encapsulation[2:])
-        sa = sa._replace(
-            encapsulation=Encapsulation(sa.encapsulation.source_port, sa.encapsulation.destination_port, local, remote)
-        )
-    return sa
+    return sa._replace(selector=selector, encapsulation=encapsulation)
 
 
 # The dump
 
 _ADDRESS = r"AF_INET6?: port \d+, ([0-9A-Fa-f:.]*[0-9A-Fa-f:])"
-# By field, what a line of a block says of it; the first group is the value. Releases differ in the words around it.
+# By field, the line of a block that has it; the first group is the value. Releases differ in the words around it.
 _FACTS: dict[str, re.Pattern[str]] = {
     "protocol": re.compile(r"Base message .*, SA type (\w+)"),
     "spi": re.compile(r"SA: SADB_ASSOC spi=0x([0-9a-f]+), replay"),
@@ -213,15 +198,15 @@ _MOMENTS = {"SA added at": "add_time", "SA first us": "use_time"}
 _RAW_TIME = re.compile(r"CLT:\s+\(raw time value (\d+)\)")
 
 
-def dumped(lines: t.Iterable[str]) -> t.Iterator[Told]:
-    """Each SA of a dump. Raises SadbError where its end is missing."""
+def dumped(lines: t.Iterable[str]) -> t.Iterator[DumpedSa]:
+    """Each SA of a dump. Raises SadbError if its end is missing."""
     facts: dict[str, str] = {}
     moment = ""
     done = False
     for line in lines:
         if line.startswith(("Base message ", "Dump succeeded ")):
             if "spi" in facts:
-                yield _told(facts)
+                yield _dumped_sa(facts)
             facts = {}
             done = done or bool(_DONE.match(line))
         for field, pattern in _FACTS_OF_LINE.get(line[:4], ()):
@@ -234,27 +219,25 @@ def dumped(lines: t.Iterable[str]) -> t.Iterator[Told]:
         moment = _MOMENTS.get(line[5:16], "")
     if not done:
         raise SadbError(
-            "the dump of ipseckey has no end", "dump", "Run it again; another process may have changed SAs."
+            "the dump of ipseckey is incomplete", "dump", "Run it again; another process may have changed SAs."
         )
 
 
-def _told(facts: t.Mapping[str, str]) -> Told:
+def _dumped_sa(facts: t.Mapping[str, str]) -> DumpedSa:
     protocol = facts.get("protocol", "").lower()
     if protocol not in association.PROTOCOLS or not facts.keys() >= {"state", "destination"}:
-        raise SadbError(
-            "ipseckey dumps an SA in a form that is not known here", f"spi 0x{facts['spi']}", "Please report it."
-        )
+        raise SadbError("ipseckey dumps an SA in an unknown form", f"spi 0x{facts['spi']}", "Please report it.")
     destination = association.pack_address(facts["destination"])
     flags = {flag[2:] if flag.startswith("X_") else flag for flag in facts.get("flags", "").split()}
-    ways = [way for way in (association.INBOUND, association.OUTBOUND) if way.upper() in flags]
-    return Told(
+    directions = [name for name in (association.INBOUND, association.OUTBOUND) if name.upper() in flags]
+    return DumpedSa(
         protocol,
         int(facts["spi"], 16),
         association.pack_address(facts["source"]) if "source" in facts else bytes(len(destination)),
         destination,
         facts["state"],
-        # The kernel sets both where either end may be this host's.
-        ways[0] if len(ways) == 1 else "",
+        # The kernel sets both flags if either end may be this host's.
+        directions[0] if len(directions) == 1 else "",
         int(facts.get("manager", 0)),
         Counters(**{field: int(facts.get(field, 0)) for field in ("bytes", "packets", "add_time", "use_time")}),
     )
@@ -265,15 +248,15 @@ def _told(facts: t.Mapping[str, str]) -> Told:
 _DIAGNOSTICS = {
     4: "this kernel does not know the SA type",
     11: "source and destination are of different address families",
-    12: "the source address cannot be one",
-    13: "the destination address cannot be one",
+    12: "the source address is not valid",
+    13: "the destination address is not valid",
     14: "a soft limit is above its hard limit",
     15: "a soft limit is above its hard limit",
     16: "a soft limit is above its hard limit",
     17: "a soft limit is above its hard limit",
     40: "this kernel lacks the authentication algorithm",
     41: "this kernel lacks the encryption algorithm",
-    42: "the flags do not go with this SA type",
+    42: "the flags do not fit this SA type",
     44: "the authentication key has the wrong length",
     45: "the encryption key has the wrong length",
     47: "the encryption key is weak",
@@ -282,14 +265,14 @@ _DIAGNOSTICS = {
     78: "the SA is not there",
     80: "the kernel's cryptographic framework refuses the algorithm or the key",
 }
-# What the utility may say, and our words for it, which hold none of its own but for an error of the
-# system. It echoes words of the command, keys too.
+# The utility's complaints, and our words for them. It echoes words of the command, keys too, so none
+# of its own words are repeated but an error of the system.
 _COMPLAINTS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"Insufficient privileges"), "it wants root and the privilege sys_ip_config"),
+    (re.compile(r"Insufficient privileges"), "it needs root and the privilege sys_ip_config"),
     (re.compile(r"PF_KEY timed out"), "the kernel did not answer within 10 seconds"),
-    (re.compile(r"already exists"), "such an SA is there already"),
-    (re.compile(r"does not exist"), "such an SA is not there"),
-    (re.compile(r"Line too long"), "a line was too long for it, and was left out"),
+    (re.compile(r"already exists"), "such an SA already exists"),
+    (re.compile(r"does not exist"), "such an SA does not exist"),
+    (re.compile(r"Line too long"), "it skipped a line that was too long"),
     (re.compile(r"Unknown (?:encryption|authentication) algorithm"), "its ipsecalgs table lacks the algorithm"),
     (re.compile(r"Unknown address|Unknown (?:source|destination) address"), "it does not take an address"),
     (re.compile(r"Expecting a number|Unexpected end of command"), "it does not take a number"),
@@ -306,10 +289,10 @@ _LONG_HEX = re.compile(r"[0-9A-Fa-f]{16}")
 
 
 def complaints(output: str, errors: str) -> list[str]:
-    """What the utility found wrong, each kind once, without any key.
+    """The utility's complaints, each kind once, without any key.
 
-    Of standard output, which holds dumps and echoes, only known forms are told. A line of standard
-    error goes through as it is unless a word of it may be a key."""
+    Of standard output, which has dumps and echoes, only known forms are reported. A line of standard
+    error is reported as it is unless a word of it may be a key."""
     found: dict[str, None] = {}
     unknown = hidden = 0
     for text, is_error in ((output, False), (errors, True)):

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hypothesis strategies for SAs that PF_KEY expresses in one dialect; for the tests without a
-kernel and for those with one.
+"""Hypothesis strategies for SAs that PF_KEY expresses in one dialect, for tests with and without a
+kernel.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb
 
 @st.composite
 def _lifetimes(draw: st.DrawFn, dialect: Dialect) -> Lifetimes:
-    """Soft limits below hard ones; times far away, so that nothing expires while a test looks."""
+    """Soft limits below hard ones; times far in the future, so that nothing expires during a test."""
     if draw(st.booleans()):
         return NO_LIFETIMES
     values = {}
@@ -69,7 +69,7 @@ def _selectors(draw: st.DrawFn, dialect: Dialect, tunnel: bool, size: int, sourc
 
 @st.composite
 def associations(draw: st.DrawFn, dialect: Dialect) -> SecurityAssociation:
-    """Any SA without `problems` that the dialect does not refuse."""
+    """Any valid SA that the dialect does not refuse."""
     size = draw(st.sampled_from((4, 16)))
     cipher = draw(st.sampled_from((None, *map(BY_NAME.__getitem__, dialect.encryption))))
     integrity = draw(st.sampled_from((None, *map(BY_NAME.__getitem__, dialect.authentication))))
@@ -108,5 +108,5 @@ def associations(draw: st.DrawFn, dialect: Dialect) -> SecurityAssociation:
 
 
 def association_sets(dialect: Dialect) -> st.SearchStrategy[list[SecurityAssociation]]:
-    """SAs that a kernel can hold together."""
+    """SAs that can be in one SADB."""
     return st.lists(associations(dialect), max_size=20, unique_by=identity)

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The backend solaris against a model of the utility's prompt: what it prints is understood, and
-none of its failures with status 0 goes unseen.
+"""The backend solaris against a model of the utility's prompt: its output is read correctly, and
+every failure with status 0 is detected.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def line(number, destination="192.0.2.2", source="192.0.2.1", rest=""):
 
 
 class Utility:
-    """The model as an executable, and what it holds."""
+    """The model as an executable, and its SAs."""
 
     def __init__(self, folder):
         self.store = folder / "store"
@@ -86,7 +86,7 @@ def bring(sadb, sas, state=EXACT, scope=ALL):
     return steps
 
 
-def held(sadb):
+def installed(sadb):
     return {identity(entry.sa): entry.sa for entry in sadb.dump()}
 
 
@@ -108,7 +108,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_what_was_added_is_read_back_as_the_same(sadb, text):
+def test_an_added_sa_reads_back_equal(sadb, text):
     sas = sas_of(text, target=language.SOLARIS, allow_static_counter_mode=True)
     assert not [problem for sa in sas for problem in sadb.refusals(sa)]
     assert len(bring(sadb, sas).operations) == 1
@@ -131,10 +131,10 @@ def test_differences_are_applied_and_nothing_is_flushed(sadb, utility):
     steps = bring(sadb, changed)
     assert [operation.kind for operation in steps.operations] == ["replace", "add", "delete"]
     assert utility.commands() == ["delete", "add", "add", "delete"]
-    assert set(held(sadb).values()) == set(changed)
+    assert set(installed(sadb).values()) == set(changed)
 
 
-def test_a_dump_tells_counters_state_and_direction(sadb, utility):
+def test_a_dump_shows_counters_state_and_direction(sadb, utility):
     bring(sadb, sas_of(line(1) + line(2, rest="inbound") + line(3)))
     sas = utility.read()["sas"]
     sas[1]["replay_value"] = "17"
@@ -152,16 +152,20 @@ def test_a_dump_tells_counters_state_and_direction(sadb, utility):
     assert not sadb.dump(protocol="ah") and not sadb.dump(source=pack_address("192.0.2.9"))
 
 
-def test_what_a_key_management_daemon_made_stays(sadb, utility):
+def test_sas_of_a_key_management_daemon_stay(sadb, utility):
     bring(sadb, sas_of(line(1) + line(2)))
     sas = utility.read()["sas"]
     sas[0]["manager"] = 1
     utility.write(sas=sas)
     steps = bring(sadb, sas_of(line(3)), scope="peers")
-    assert (steps.foreign, steps.count("delete"), {sa.spi for sa in held(sadb).values()}) == (1, 1, {0x1001, 0x1003})
+    assert (steps.foreign, steps.count("delete"), {sa.spi for sa in installed(sadb).values()}) == (
+        1,
+        1,
+        {0x1001, 0x1003},
+    )
 
 
-def test_an_sa_that_our_own_text_could_not_have_is_read_all_the_same(sadb, utility):
+def test_an_sa_that_our_own_text_could_not_have_is_read_anyway(sadb, utility):
     bring(sadb, sas_of(line(1)))
     (sa,) = utility.read()["sas"]
     strange = {**sa, "spi": "0x7", "encr_alg": "22", "encrkey": "00" * 32}
@@ -175,20 +179,20 @@ def test_an_sa_that_our_own_text_could_not_have_is_read_all_the_same(sadb, utili
 FAULTS = [
     ("refused", "did not add it (the encryption key has the wrong length)"),
     ("errno", "did not add it (Operation not supported)"),
-    ("exists", "did not add it (such an SA is there already)"),
+    ("exists", "did not add it (such an SA already exists)"),
     ("echo", "(it does not take a key; ipseckey: something else; 1 lines are not shown, since they may hold keys)"),
-    ("too long", "did not add it (a line was too long for it, and was left out)"),
-    ("silent", "did not add it, and said nothing about it (exit status 0)"),
+    ("too long", "did not add it (it skipped a line that was too long)"),
+    ("silent", "did not add it, and gave no reason (exit status 0)"),
     ("stray memory", "added it with another encryption_key"),
     ("cut", "did not add it"),
-    ("dead", "declared it dead"),
-    ("quits", "did not add it, and said nothing about it (exit status 0); 1 more SAs were refused"),
+    ("dead", "accepted it but declared it dead"),
+    ("quits", "did not add it, and gave no reason (exit status 0); 1 more SAs were refused"),
     ("dies", "(the kernel did not answer within 10 seconds)"),
 ]
 
 
 @pytest.mark.parametrize(("fault", "words"), FAULTS)
-def test_every_failure_with_status_0_is_seen_and_undone(sadb, utility, fault, words):
+def test_every_failure_with_status_0_is_detected_and_undone(sadb, utility, fault, words):
     old = sas_of(line(1) + line(2) + line(3))
     bring(sadb, old)
     sas = utility.read()["sas"]
@@ -210,7 +214,7 @@ def test_every_failure_with_status_0_is_seen_and_undone(sadb, utility, fault, wo
     )
 
 
-def test_old_sas_stay_until_all_new_ones_have_come(sadb, utility):
+def test_old_sas_stay_until_all_new_ones_are_added(sadb, utility):
     bring(sadb, sas_of(line(1) + line(2)))
     utility.write(faults={"add 0x1003": "silent"}, runs=[])
     with pytest.raises(SadbError):
@@ -218,15 +222,15 @@ def test_old_sas_stay_until_all_new_ones_have_come(sadb, utility):
     assert utility.commands() == ["add"]
 
 
-def test_a_delete_that_did_nothing_is_seen(sadb, utility):
+def test_a_delete_without_effect_is_detected(sadb, utility):
     bring(sadb, sas_of(line(1) + line(2)))
     utility.write(faults={"delete 0x1001": "silent"})
     with pytest.raises(SadbError, match="did not delete it"):
         bring(sadb, sas_of(line(3)))
-    assert {sa.spi for sa in held(sadb).values()} == {0x1001, 0x1002}
+    assert {sa.spi for sa in installed(sadb).values()} == {0x1001, 0x1002}
 
 
-def test_what_could_not_be_undone_is_named(sadb, utility):
+def test_sas_that_could_not_be_restored_are_named(sadb, utility):
     bring(sadb, sas_of(line(1)))
     utility.write(faults={"add 0x1001": "silent"})
     with pytest.raises(SadbError) as caught:
@@ -234,7 +238,7 @@ def test_what_could_not_be_undone_is_named(sadb, utility):
     assert "Undoing the rest failed for: esp spi 0x00001001" in str(caught.value)
 
 
-def test_the_refusal_is_told_even_where_nothing_can_be_read_any_more(sadb, utility, monkeypatch):
+def test_the_refusal_is_reported_even_if_the_sadb_cannot_be_read_any_more(sadb, utility, monkeypatch):
     bring(sadb, sas_of(line(1)))
     utility.write(faults={"add 0x1005": "silent"})
     read = sadb._read
@@ -253,7 +257,7 @@ def test_the_refusal_is_told_even_where_nothing_can_be_read_any_more(sadb, utili
     assert "Undoing the rest failed for: esp spi 0x00001005" in str(caught.value)
 
 
-def test_a_plan_that_is_out_of_date_changes_nothing(sadb, utility):
+def test_an_outdated_plan_changes_nothing(sadb, utility):
     old, new = sas_of(line(1)), sas_of(line(1, rest="hard_bytes 7"))
     bring(sadb, old)
     steps = plan(new, sadb.dump(), PRESENT)
@@ -265,22 +269,22 @@ def test_a_plan_that_is_out_of_date_changes_nothing(sadb, utility):
             sadb.apply(late.operations)
         assert caught.value.errno_name == errno_name
     bring(sadb, [])
-    with pytest.raises(SadbError, match="no more there"):
+    with pytest.raises(SadbError, match="not there any more"):
         sadb.apply(steps.operations)
     assert utility.commands() == ["delete", "delete"]
 
 
-def test_des_parity_does_not_count(sadb):
+def test_des_parity_is_ignored(sadb):
     sas = sas_of(GOOD[3])
     bring(sadb, sas)
-    assert next(iter(held(sadb).values())).encryption_key != sas[0].encryption_key
+    assert next(iter(installed(sadb).values())).encryption_key != sas[0].encryption_key
     assert not bring(sadb, sas).operations
 
 
 def test_flush(sadb, utility):
     bring(sadb, sas_of(line(1) + GOOD[2]))
     sadb.flush("ah")
-    assert {sa.protocol for sa in held(sadb).values()} == {"esp"}
+    assert {sa.protocol for sa in installed(sadb).values()} == {"esp"}
     utility.write(faults={"": "no flush"})
     with pytest.raises(SadbError, match="still there"):
         sadb.flush()
@@ -289,14 +293,14 @@ def test_flush(sadb, utility):
     assert not sadb.dump()
 
 
-def test_a_dump_that_is_cut_off_is_not_believed(sadb, utility):
+def test_a_truncated_dump_is_rejected(sadb, utility):
     bring(sadb, sas_of(line(1)))
     utility.write(faults={"": "no end"})
-    with pytest.raises(SadbError, match="has no end"):
+    with pytest.raises(SadbError, match="is incomplete"):
         sadb.dump()
 
 
-def test_a_utility_that_hangs_is_ended(sadb, utility, monkeypatch):
+def test_a_hanging_utility_is_killed(sadb, utility, monkeypatch):
     monkeypatch.setattr(backend, "_TIMEOUT", 1.0)
     utility.write(faults={"add 0x1002": "hangs"})
     with pytest.raises(SadbError, match="did not end within"):
@@ -304,11 +308,11 @@ def test_a_utility_that_hangs_is_ended(sadb, utility, monkeypatch):
     assert not sadb.dump()
 
 
-def test_what_may_have_been_done_is_taken_back_where_the_sadb_cannot_be_read(sadb, monkeypatch):
+def test_possible_changes_are_undone_if_the_sadb_cannot_be_read(sadb, monkeypatch):
     bring(sadb, sas_of(line(1) + line(2)))
-    before = held(sadb)
+    before = installed(sadb)
 
-    def blind(said):
+    def blind(session):
         raise SadbError("ipseckey cannot read the SADB", "SADB")
 
     wanted = sas_of(line(3) + line(4).replace("0x1004", "0x1002"))
@@ -316,13 +320,13 @@ def test_what_may_have_been_done_is_taken_back_where_the_sadb_cannot_be_read(sad
         patch.setattr(sadb, "_after", blind)
         with pytest.raises(
             SadbError,
-            match=r"Everything was taken back as far as can be; whether that went well is unknown for 3 SAs\.",
+            match=r"Everything was undone as far as possible; the result is unknown for 3 SAs\.",
         ):
             bring(sadb, wanted, EXACT)
-    assert held(sadb) == before
+    assert installed(sadb) == before
 
 
-def test_save_and_dump_have_to_agree(sadb):
+def test_save_and_dump_must_agree(sadb):
     text = (
         "# begin assoc\nadd esp  \\\n    spi 0x1001 encr_alg aes-cbc replay 0  \\\n    src 192.0.2.1 \\\n    dst"
         " 192.0.2.2 \\\n\n# end assoc\n\n"
@@ -337,7 +341,7 @@ def test_save_and_dump_have_to_agree(sadb):
         output.read(text + end)
     with pytest.raises(SadbError, match="does not save"):
         output.read(block + end)
-    with pytest.raises(SadbError, match="form that is not known"):
+    with pytest.raises(SadbError, match="unknown form"):
         output.read(text + block.replace("ESP", "RSVP") + end)
 
 
@@ -350,14 +354,14 @@ def test_the_dump_of_older_releases_is_read_too():
         " information\nCLT: 984 bytes protected, 0 allocations used.\nCLT: SA added at time Sun Nov 22 00:00:00"
         " 2026\nCLT: \t(raw time value 7)\n\nDump succeeded for SA type 2.\n"
     )
-    (told,) = output.dumped(block.split("\n"))
-    assert (told.protocol, told.spi, told.source, told.destination) == (
+    (dump,) = output.dumped(block.split("\n"))
+    assert (dump.protocol, dump.spi, dump.source, dump.destination) == (
         "ah",
         0x8BCD1407,
         bytes([192, 168, 116, 16]),
         bytes([192, 168, 13, 213]),
     )
-    assert (told.counters.bytes, told.counters.add_time, told.state, told.direction) == (984, 7, "MATURE", "")
+    assert (dump.counters.bytes, dump.counters.add_time, dump.state, dump.direction) == (984, 7, "MATURE", "")
 
 
 REFUSED = [
@@ -381,7 +385,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("fields", "place"), REFUSED)
-def test_what_solaris_cannot_do_is_refused_by_name(sadb, fields, place):
+def test_what_solaris_cannot_express_is_refused_by_name(sadb, fields, place):
     (sa,) = sas_of(line(1))
     assert place in [problem.place for problem in sadb.refusals(sa._replace(**fields))]
     assert not sadb.refusals(sa)
@@ -427,12 +431,12 @@ def test_local_addresses(sadb, tmp_path, monkeypatch, printed):
         sadb.local_addresses()
 
 
-def test_a_host_without_ipseckey_is_told_so():
+def test_a_host_without_ipseckey_is_reported():
     with pytest.raises(InputError, match="/nowhere/ipseckey"):
         backend.SolarisSadb("/nowhere/ipseckey")
 
 
-# What Python has on Linux alone goes away, then the modules run in earnest, over the model.
+# Remove what Python has on Linux only, then really run the modules, over the model.
 ELSEWHERE = """
 import importlib, json, os, socket, sys
 from ansible.module_utils.testing import patch_module_args
@@ -455,9 +459,9 @@ with patch_module_args(json.loads(arguments)):
 
 @pytest.mark.skipif(
     sys.version_info < (3, 9) or not importlib.util.find_spec("ansible"),
-    reason="needs ansible-core, which this Python has not",
+    reason="needs ansible-core, which this Python lacks",
 )
-def test_the_modules_run_where_nothing_of_linux_is(utility):
+def test_the_modules_run_without_any_linux_interface(utility):
     prefix = "ansible_collections.ipsec.manual.plugins."
 
     def run(module, **arguments):
