@@ -17,11 +17,11 @@ import os
 import pkgutil
 import stat
 import sys
-import tempfile
 import typing as t
 import zipfile
 
 from .._core.errors import InputError, IpsecError
+from .._core.files import atomic
 from .._core.program import command as _packed  # what it imports is packed with the module, and so what is installed
 from .._core.program.completion import bash_script
 from .._core.program.reference import man_page
@@ -170,27 +170,18 @@ def held(file: File) -> bytes | None:
 
 
 def put(module: AnsibleModule, file: File) -> None:
-    """Write beside the place, see whether a program starts, and move it there."""
+    """Replace the file, if the new one passes its trial."""
+
+    def check(temporary: str) -> None:
+        status, dummy, err = module.run_command([temporary, *file.trial]) if file.trial else (0, "", "")
+        if status:
+            reason = err.strip().splitlines()[-1] if err.strip() else f"exit status {status}"
+            fix = "Name a Python of 3.8 or later in python."
+            raise IpsecError(f"the command does not start: {reason}", file.path, fix)
+
     os.makedirs(os.path.dirname(file.path), mode=0o755, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{NAME}.", suffix=".tmp", dir=os.path.dirname(file.path))
-    try:
-        with open(descriptor, "wb") as stream:
-            os.fchmod(descriptor, file.mode)
-            stream.write(file.content)
-            stream.flush()
-            os.fsync(descriptor)
-        if file.trial:
-            status, dummy, err = module.run_command([temporary, *file.trial])
-            if status:
-                reason = err.strip().splitlines()[-1] if err.strip() else f"exit status {status}"
-                raise IpsecError(
-                    f"the command does not start: {reason}", file.path, "Name a Python of 3.8 or later in python."
-                )
-        os.replace(temporary, file.path)
-        module.set_default_selinux_context(file.path, False)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+    atomic.replace(file.path, file.content, file.mode, check=check)
+    module.set_default_selinux_context(file.path, False)
 
 
 def digests(there: t.Sequence[File], content: t.Callable[[File], bytes | None]) -> str:

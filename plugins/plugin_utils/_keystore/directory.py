@@ -15,6 +15,7 @@ import stat
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 
 from . import identity as _identity
 from . import roots as _roots
@@ -31,8 +32,9 @@ SUFFIX = ".yml"
 KEY_PREFIX = "_key."
 LOCK = ".lock"
 # What a crash may leave: a file that had not taken its name yet. It is encrypted.
-_LEFT = re.compile(r"\..+\.[0-9a-f]{16}\.new")
-_GITIGNORE = f"{LOCK}\n.*.new\n"
+_NEW = ".new"
+_LEFT = re.compile(r"\..+\.[0-9a-f]{12,16}\.new")
+_GITIGNORE = f"{LOCK}\n.*{_NEW}\n"
 
 
 def directory_of(loader: DataLoader, given: str) -> str:
@@ -168,10 +170,10 @@ class Keystore:
         written: list[str] = []
         for name, (path, data) in contents.items():
             try:
-                _replace_file(path, data)
+                atomic.replace(path, data, suffix=_NEW)
                 if name != _identity.NAME:
                     written.append(name)
-                _sync_directory(self.directory)
+                atomic.sync(self.directory)
             except OSError as exc:
                 done = f"Only the connections {', '.join(written)} were written" if written else "Nothing was changed"
                 raise KeystoreError(
@@ -185,7 +187,7 @@ class Keystore:
         this machine and this hour.
         """
         parent, name = os.path.split(os.path.abspath(self.directory))
-        beside = os.path.join(parent, f".{name}.{secrets.token_hex(8)}.new")
+        beside = os.path.join(parent, f".{name}.{secrets.token_hex(8)}{_NEW}")
         try:
             if os.path.isdir(self.directory):
                 return
@@ -193,14 +195,14 @@ class Keystore:
             # It gets its name with its content: a directory without .gitignore is one that somebody made otherwise.
             os.mkdir(beside, 0o700)
             try:
-                _create_file(os.path.join(beside, ".gitignore"), _GITIGNORE.encode("ascii"), 0o644)
+                atomic.create(os.path.join(beside, ".gitignore"), _GITIGNORE.encode("ascii"), 0o644)
                 os.rename(beside, self.directory)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(os.path.join(beside, ".gitignore"))
                     os.rmdir(beside)
                 raise
-            _sync_directory(parent)
+            atomic.sync(parent)
         except OSError as exc:
             if os.path.isdir(self.directory):
                 return
@@ -260,34 +262,3 @@ def _read_file(path: str) -> bytes:
         raise KeystoreError("the keystore file is not a regular file", path, "Restore it from version control.")
     with os.fdopen(handle, "rb") as stream:
         return stream.read()
-
-
-def _replace_file(path: str, data: bytes) -> None:
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{secrets.token_hex(8)}.new")
-    try:
-        _create_file(temporary, data, 0o600)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _create_file(path: str, data: bytes, mode: int) -> None:
-    """A new file with its content on the disk."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    try:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(handle, left) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_directory(directory: str) -> None:
-    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

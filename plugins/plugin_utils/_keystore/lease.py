@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,8 @@ import socket
 import sys
 import time
 import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 
 from .records import KeystoreError
 
@@ -147,23 +148,15 @@ def locked(path: str, flags: int) -> t.Iterator[Lease | None]:
 
 
 def _flock(handle: int, path: str) -> None:
-    end = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        if atomic.lock(handle, LOCK_SECONDS):
             return
-        except OSError as exc:
-            if exc.errno not in (errno.EAGAIN, errno.EACCES):
-                raise KeystoreError(
-                    f"the keystore cannot be locked: {exc.strerror}", path, "Keep it on a file system that has locks."
-                ) from None
-        if time.monotonic() > end:
-            raise KeystoreError(
-                f"another process has held the keystore's lock for {LOCK_SECONDS:.0f} s",
-                path,
-                "Find it with fuser or lsof, and end it.",
-            )
-        time.sleep(0.05)
+    except OSError as exc:
+        raise KeystoreError(
+            f"the keystore cannot be locked: {exc.strerror}", path, "Keep it on a file system that has locks."
+        ) from None
+    message = f"another process has held the keystore's lock for {LOCK_SECONDS:.0f} s"
+    raise KeystoreError(message, path, "Find it with fuser or lsof, and end it.")
 
 
 def actor() -> str:

@@ -29,6 +29,7 @@ import urllib.parse
 from ansible import constants as C
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 
 _STATE = "state.json"
 _LONGEST_RUN = 86400.0  # seconds
@@ -125,10 +126,5 @@ class RunRecord:
             return None
 
     def _write(self, name: str, content: t.Mapping[str, t.Any]) -> None:
-        path = os.path.join(self.directory, name)
-        beside = f"{path}.{os.getpid()}"
-        with open(
-            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w", encoding="utf-8"
-        ) as stream:
-            json.dump(content, stream)
-        os.replace(beside, path)
+        # It need not outlast a power failure, since this process does not.
+        atomic.replace(os.path.join(self.directory, name), json.dumps(content).encode("ascii"), durable=False)

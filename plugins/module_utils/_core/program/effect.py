@@ -111,7 +111,7 @@ def _updated(given: Lifetimes, entry: Entry) -> Lifetimes:
         raise InputError("the SA is reserved by a key management daemon", "", "Leave it to that daemon.")
     lifetimes = Lifetimes(*(new or old for new, old in zip(given, entry.sa.lifetimes)))
     for field, message, dummy in soft_above_hard(lifetimes._asdict()):
-        raise InputError(message, field, "Set both; Solaris' ipseckey would lower the soft one.")
+        raise InputError(f"{field}: {message}", "", "Set both; Solaris' ipseckey would lower the soft one.")
     return lifetimes
 
 

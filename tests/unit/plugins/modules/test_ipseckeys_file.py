@@ -197,11 +197,11 @@ def test_counter_mode_of_other_peers_does_not_stay_in_the_file_of_the_boot() -> 
 def test_a_file_that_cannot_be_removed_is_told(check: bool) -> None:
     world = World()
     world.files.problems[DEFAULT] = ProtectedFileError(
-        "a symbolic link is on the way", "/etc/inet", "Name the real directory."
+        "the path contains a symbolic link", "/etc/inet", "Name the real directory."
     )
     assert (
         world.run("ipseckeys_file", check=check, state="absent")["msg"]
-        == "/etc/inet: a symbolic link is on the way. Name the real directory."
+        == "/etc/inet: the path contains a symbolic link. Name the real directory."
     )
 
 

@@ -20,10 +20,10 @@ import pytest
 from ansible.parsing.vault import VaultLib, VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
     changes,
-    directory,
     generations,
     lease,
     records,
@@ -160,10 +160,10 @@ def test_a_write_that_fails_half_way_names_what_was_written(
 ) -> None:
     replace = os.replace
 
-    def fail_later(source: str, target: str) -> None:
+    def fail_later(source: str, target: str, **options: t.Any) -> None:
         if target.endswith("third.yml"):
             raise OSError(number, os.strerror(number))
-        replace(source, target)
+        replace(source, target, **options)
 
     monkeypatch.setattr(os, "replace", fail_later)
     with pytest.raises(IpsecError) as caught:
@@ -179,7 +179,7 @@ def test_a_file_that_was_replaced_counts_also_where_the_directory_cannot_be_sync
         raise OSError(errno.EIO, "Input/output error")
 
     store.write(RECORD)
-    monkeypatch.setattr(directory, "_sync_directory", fail)
+    monkeypatch.setattr(atomic, "sync", fail)
     with pytest.raises(IpsecError, match="Only the connections pair were written"):
         store.write(PROMOTED)
     assert store.read("pair") == PROMOTED

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.files import protected
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import mounts, protected
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that belong to root")
 SECRET = b"add ah spi 0x18907dae dst 192.168.13.213 auth_alg md5 authkey e896f8df7f78d6cab36c94ccf293f031\n"
@@ -304,7 +304,7 @@ def test_a_symbolic_link_on_the_way_is_refused_by_its_name(folder):
     (folder / "real").mkdir(mode=0o700)
     (folder / "link").symlink_to("real")
     message = refused(protected.write, folder / "link" / "ipseckeys", SECRET)
-    assert f"{folder}/link: a symbolic link is on the way" in message
+    assert f"{folder}/link: the path contains a symbolic link" in message
     assert os.listdir(folder / "real") == []
 
 
@@ -577,19 +577,19 @@ broken
     ],
 )
 def test_the_mount_of_a_path_is_the_longest_and_the_last(path, kind):
-    assert protected.type_in_mountinfo(MOUNTINFO, "", path) == kind
+    assert mounts.type_in_mountinfo(MOUNTINFO, "", path) == kind
 
 
 def test_a_mount_is_found_by_its_number_whatever_the_path():
-    assert protected.type_in_mountinfo(MOUNTINFO, "33", "/over") == "nfs"
-    assert protected.type_in_mountinfo(MOUNTINFO, "99", "/over") == ""
-    assert protected.type_in_mountinfo("", "", "/") == ""
+    assert mounts.type_in_mountinfo(MOUNTINFO, "33", "/over") == "nfs"
+    assert mounts.type_in_mountinfo(MOUNTINFO, "99", "/over") == ""
+    assert mounts.type_in_mountinfo("", "", "/") == ""
 
 
 def test_mnttab_of_solaris_is_read():
     text = "rpool/ROOT\t/\tzfs\trw,dev=1\t0\nserver:/export\t/export/my keys\tnfs\trw,dev=2\t0\n\nbroken\n"
-    assert protected.type_in_mnttab(text, "/etc/inet/secret") == "zfs"
-    assert protected.type_in_mnttab(text, "/export/my keys/x") == "nfs"
+    assert mounts.type_in_mnttab(text, "/etc/inet/secret") == "zfs"
+    assert mounts.type_in_mnttab(text, "/export/my keys/x") == "nfs"
 
 
 NOT_LOCAL = "nfs nfs4 cifs smb3 9p ceph afs glusterfs lustre fuse.sshfs fuse fuse.rclone virtiofs"
@@ -612,7 +612,7 @@ def test_a_real_mount_that_is_not_local_is_refused(in_own_mounts):
         # No program answers for this file system, so it is not entered, only named.
         answers = os.open("/dev/fuse", os.O_RDWR)
         _mount("none", place, "fuse", f"fd={answers},rootmode=40700,user_id=0,group_id=0")
-        found = protected.file_system(os.open(place, os.O_PATH), place)
+        found = mounts.file_system(os.open(place, os.O_PATH), place)
         assert found == "fuse"
         assert protected._network_problems(found, place)
 
@@ -625,8 +625,8 @@ def test_the_type_is_that_of_the_open_directory_not_of_what_is_mounted_over_it(i
         _mount("tmpfs", place, "tmpfs", "mode=0700")
         descriptor = os.open(place, os.O_RDONLY)
         _mount("none", place, "proc", "")
-        assert protected.file_system(descriptor, place) == "tmpfs"
-        assert protected.file_system(os.open(place, os.O_RDONLY), place) == "proc"
+        assert mounts.file_system(descriptor, place) == "tmpfs"
+        assert mounts.file_system(os.open(place, os.O_RDONLY), place) == "proc"
 
     in_own_mounts(work)
 
