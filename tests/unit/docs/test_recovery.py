@@ -52,7 +52,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/module_utils/_core/spd/kernel.py": lambda path: raised(path, but="InputError"),
     "plugins/module_utils/_core/sadb/**/*.py": lambda path: raised(path, but="InputError"),
     "plugins/module_utils/_core/sadb/backup.py": lambda path: (
-        text for text in raised(path) if text.startswith("the language has no word for what")
+        text for text in spoken(path) if text.startswith("the language has no word for what")
     ),
     "roles/[!m]*/tasks/*.yml": failed,
 }

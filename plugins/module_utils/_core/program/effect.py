@@ -17,6 +17,7 @@ from ..sa.plan import ADD, DELETE, REPLACE, Operation
 from ..text.script import Step, Subject
 
 NO_COUNTERS = Counters()
+_ORDER = (REPLACE, ADD, DELETE)  # as in `plan`: operations that can fail come first
 
 
 class NetChanges(t.NamedTuple):
@@ -132,16 +133,15 @@ def _matches(entry: Entry, subject: Subject) -> bool:
 def _difference(
     before: t.Mapping[Identity, Entry], now: t.Mapping[Identity, Entry], touched: t.Mapping[Identity, bool]
 ) -> tuple[tuple[tuple[Entry, Lifetimes], ...], tuple[Operation, ...]]:
-    """Updates and operations, in the order of `plan`: what can fail comes first."""
-    updates, replaces, adds, deletes = [], [], [], []
+    """Updates and operations."""
+    updates: list[tuple[Entry, Lifetimes]] = []
+    operations: list[Operation] = []
     for identity, whole in touched.items():
         old, new = before.get(identity), now.get(identity)
-        if old is not None and new is not None and whole:
-            replaces.append(Operation(REPLACE, new.sa, old))
-        elif old is not None and new is not None:
+        if old is not None and new is not None and not whole:
             updates.append((old, new.sa.lifetimes))
         elif new is not None:
-            adds.append(Operation(ADD, new.sa, None))
+            operations.append(Operation(ADD if old is None else REPLACE, new.sa, old))
         elif old is not None:
-            deletes.append(Operation(DELETE, None, old))
-    return tuple(updates), (*replaces, *adds, *deletes)
+            operations.append(Operation(DELETE, None, old))
+    return tuple(updates), tuple(sorted(operations, key=lambda operation: _ORDER.index(operation.kind)))

@@ -84,28 +84,15 @@ def write_record(path: str, sas: t.Sequence[SecurityAssociation]) -> None:
 
 
 def _fields(sa: SecurityAssociation) -> list[t.Any]:
-    return [
-        sa.protocol,
-        sa.spi,
-        format_address(sa.source),
-        format_address(sa.destination),
-        list(sa.mark) if sa.mark else None,
-        sa.reqid,
-        sa.if_id,
-    ]
+    source, destination = format_address(sa.source), format_address(sa.destination)
+    return [sa.protocol, sa.spi, source, destination, list(sa.mark) if sa.mark else None, sa.reqid, sa.if_id]
 
 
 def _from_fields(fields: t.Sequence[t.Any]) -> SecurityAssociation:
-    protocol, spi, source, destination, mark, reqid, if_id = fields
-    return SecurityAssociation(
-        protocol,
-        spi,
-        pack_address(source),
-        pack_address(destination),
-        mark=Mark(*mark) if mark else None,
-        reqid=reqid,
-        if_id=if_id,
-    )
+    protocol, spi, source, destination, pair, reqid, if_id = fields
+    mark = Mark(*pair) if pair else None
+    addresses = pack_address(source), pack_address(destination)
+    return SecurityAssociation(protocol, spi, *addresses, mark=mark, reqid=reqid, if_id=if_id)
 
 
 def rotation_due(found: Plan) -> str:

@@ -32,65 +32,47 @@ SUMMARY = "manual IPsec security associations (SAs)"
 _WHERE = {FILE: "in a file", PROMPT: "at the prompt", LINE: "on the command line"}
 _KNOWN = {ALL: "", OURS: "not on Solaris", EXTRA: "Solaris only"}
 _VALUES = {IDENTITY: "TYPE TEXT", "flag": ""}
-_SECTIONS = (
-    ("Exit status", "0 if everything succeeded, otherwise 1. An interrupted monitor exits with 0."),
-    (
-        "Files",
-        (
-            "A file of commands must belong to root, have mode 0600 and be on a local file system, in directories that"
-            " only root can change."
-        ),
+_SECTIONS = {
+    "Exit status": "0 if everything succeeded, otherwise 1. An interrupted monitor exits with 0.",
+    "Files": (
+        "A file of commands must belong to root, have mode 0600 and be on a local file system, in directories that "
+        "only root can change."
     ),
-    (
-        "Loading",
-        (
-            "--apply loads a file at boot, and again after it was changed: SAs that already exist keep their counters,"
-            " and if one is refused, nothing changes. A file owns the SAs that it names; those between two of its"
-            " addresses with the reqid, mark and if_id of one of its SAs; and those that it named when it was last"
-            " loaded, which /run/ipseckey/loaded records without keys. Of the SAs that the file owns, --apply removes"
-            " those that it no longer names, except those with counter-mode ciphers, which no such file can name. The"
-            " mark of --rotation-due names SAs, one per line: a rotation is due as long as the SADB holds one of them."
-        ),
+    "Loading": (
+        "--apply loads a file at boot, and again after it was changed: SAs that already exist keep their counters, "
+        "and if one is refused, nothing changes. A file owns the SAs that it names; those between two of its "
+        "addresses with the reqid, mark and if_id of one of its SAs; and those that it named when it was last loaded, "
+        "which /run/ipseckey/loaded records without keys. Of the SAs that the file owns, --apply removes those that "
+        "it no longer names, except those with counter-mode ciphers, which no such file can name. The mark of "
+        "--rotation-due names SAs, one per line: a rotation is due as long as the SADB holds one of them."
     ),
-    (
-        "Policies",
-        (
-            "The file of --policies must belong to root, and only root may be able to write it. It is JSON: a list of"
-            " mappings with direction (in, out, fwd), selector, action (allow, block), priority, mark, if_id and"
-            " templates, which is a list; a selector has source, destination, protocol, source_port and"
-            " destination_port, and a template protocol (esp, ah), mode (transport, tunnel), source, destination,"
-            " reqid, spi and level (required, use). They have the meaning and the defaults that they have in the"
-            " Ansible module ipsec.manual.ipsec_policy. Policies that the file named when it was last loaded, which"
-            " /run/ipseckey/policies records, and no longer names are removed."
-        ),
+    "Policies": (
+        "The file of --policies must belong to root, and only root may be able to write it. It is JSON: a list of "
+        "mappings with direction (in, out, fwd), selector, action (allow, block), priority, mark, if_id and "
+        "templates, which is a list; a selector has source, destination, protocol, source_port and destination_port, "
+        "and a template protocol (esp, ah), mode (transport, tunnel), source, destination, reqid, spi and level "
+        "(required, use). They have the meaning and the defaults that they have in the Ansible module "
+        "ipsec.manual.ipsec_policy. Policies that the file named when it was last loaded, which "
+        "/run/ipseckey/policies records, and no longer names are removed."
     ),
-    (
-        "Failing closed",
-        (
-            "With --policies, nothing leaves in the clear that should be protected, as far as files and kernel allow."
-            " --apply adds the policies that are missing before it reads the file of SAs, and they stay even if that is"
-            " missing, wrong or refused: traffic waits for its SAs. Policies are removed after SAs. One that guards an"
-            " SA of the file stays, with a warning, even if the file of policies no longer names it. If this host sends"
-            " through an SA of the file but no policy in the SPD, whoever put it there, makes packets use it,"
-            " everything is loaded, and the exit status is 1."
-        ),
+    "Failing closed": (
+        "With --policies, nothing leaves in the clear that should be protected, as far as files and kernel allow. "
+        "--apply adds the policies that are missing before it reads the file of SAs, and they stay even if that is "
+        "missing, wrong or refused: traffic waits for its SAs. Policies are removed after SAs. One that guards an SA "
+        "of the file stays, with a warning, even if the file of policies no longer names it. If this host sends "
+        "through an SA of the file but no policy in the SPD, whoever put it there, makes packets use it, everything "
+        "is loaded, and the exit status is 1."
     ),
-    (
-        "Keys",
-        (
-            "No key is accepted on the command line, which every user can read, and none is printed unless you ask for"
-            " it. Messages name line and column, never a key. The prompt's history holds no lines with keys."
-        ),
+    "Keys": (
+        "No key is accepted on the command line, which every user can read, and none is printed unless you ask for "
+        "it. Messages name line and column, never a key. The prompt's history holds no lines with keys."
     ),
-    (
-        "Linux",
-        (
-            "update changes lifetimes, never keys: an SA with a new key is another SA, with another SPI. Linux does not"
-            " pair SAs, so update-pair, delete-pair and pair-spi are refused. flush deletes all SAs, including those of"
-            " key management daemons."
-        ),
+    "Linux": (
+        "update changes lifetimes, never keys: an SA with a new key is another SA, with another SPI. Linux does not "
+        "pair SAs, so update-pair, delete-pair and pair-spi are refused. flush deletes all SAs, including those of "
+        "key management daemons."
     ),
-)
+}
 
 
 def _value(row: Keyword) -> str:
@@ -212,7 +194,7 @@ def man_page() -> str:
         lines.append(f".SH {title.upper()}")
         for left, right in rows:
             lines += (".TP", f".B {_roff(left)}", _roff(right))
-    for title, text in _SECTIONS:
+    for title, text in _SECTIONS.items():
         lines += (f".SH {title.upper()}", _roff(text))
     return "".join(f"{line}\n" for line in lines)
 
@@ -223,7 +205,7 @@ def page() -> str:
     for title, head, rows in _tables():
         text += f"{_heading(title)}.. list-table::\n   :header-rows: 1\n   :widths: 35 65\n\n   * - {head}\n     -\n"
         text += "".join(f"   * - ``{left}``\n     - {_plain(right)}\n" for left, right in rows)
-    return text + "".join(f"{_heading(title)}{_plain(paragraph)}\n" for title, paragraph in _SECTIONS)
+    return text + "".join(f"{_heading(title)}{_plain(paragraph)}\n" for title, paragraph in _SECTIONS.items())
 
 
 def _heading(title: str) -> str:

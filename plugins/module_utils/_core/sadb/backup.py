@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 
 from ..errors import InputError, IpsecError, raise_all
@@ -22,7 +21,7 @@ from ..sa.model import (
     unsayable,
 )
 from ..sa.plan import direction_of
-from ..text import language
+from ..text.render import render
 from .base import Sadb
 
 # Packets that an SA may send between the dump and its deletion: some seconds at the highest rates,
@@ -36,31 +35,34 @@ def backup(sadb: Sadb, entries: t.Iterable[Entry], local: t.AbstractSet[bytes], 
     Raises InputError, or Problems, if an SA could not be read back. Counter modes are accepted:
     somebody chose them when they were installed, and they return with their sequence numbers."""
     sas = [_with_margin(sadb, entry, local) for entry in entries]
-    found: list[IpsecError] = []
-    for sa in sas:
-        words = unsayable(sa)
-        if words:
-            found.append(InputError(f"the language has no word for what it has: {words}", label(sa), _remedy(sa)))
-            continue
-        found += [
-            InputError(problem.message, label(sa), _remedy(sa))
-            for problem in problems(sa, allow_static_counter_mode=True)
-        ]
-    found += [
-        InputError(problem.message, problem.place, _REMEDY.format("ipsec.manual.ipsec_sa"))
-        for problem in set_problems(sas)
-    ]
+    found: list[IpsecError] = [InputError(reason, label(sa), _remedy(sa)) for sa in sas for reason in _obstacles(sa)]
+    for clash in set_problems(sas):
+        found.append(InputError(clash.message, clash.place, _REMEDY.format("ipsec.manual.ipsec_sa")))
     raise_all(found)
-    return language.render(sas, comment=comment)
+    return render(sas, comment)
 
 
 def save(entries: t.Iterable[Entry], comment: str) -> tuple[str, list[IpsecError]]:
     """The text of the entries that the language can restore, and the problems with the others and between SAs."""
-    sas = [continued(entry) for entry in entries if not entry.larval]
-    kept, left_out = _restorable(sas)
+    kept: list[SecurityAssociation] = []
+    found: list[IpsecError] = []
+    for sa in (continued(entry) for entry in entries if not entry.larval):
+        reasons = _obstacles(sa)
+        if reasons:
+            found.append(InputError(f"left out: {reasons[0]}", label(sa)))
+        else:
+            kept.append(sa)
     for clash in set_problems(kept):
-        left_out.append(InputError(f"saved, but the file cannot be loaded with it: {clash.message}", clash.place))
-    return language.render(kept, comment), left_out
+        found.append(InputError(f"saved, but the file cannot be loaded with it: {clash.message}", clash.place))
+    return render(kept, comment), found
+
+
+def _obstacles(sa: SecurityAssociation) -> list[str]:
+    """Why text cannot restore the SA as it is."""
+    words = unsayable(sa)
+    if words:
+        return [f"the language has no word for what it has: {words}"]
+    return [problem.message for problem in problems(sa, allow_static_counter_mode=True)]
 
 
 def continued(entry: Entry, margin: int = 0) -> SecurityAssociation:
@@ -102,24 +104,3 @@ def _remedy(sa: SecurityAssociation) -> str:
     mark = f" mark 0x{sa.mark.value:x} mask 0x{sa.mark.mask:x}" if sa.mark is not None else ""
     addresses = f"src {format_address(sa.source)} dst {format_address(sa.destination)}"
     return _REMEDY.format(f"the command: ip xfrm state delete {addresses} proto {sa.protocol} spi 0x{sa.spi:x}{mark}")
-
-
-def _restorable(sas: list[SecurityAssociation]) -> tuple[list[SecurityAssociation], list[IpsecError]]:
-    """The SAs that read back unchanged, and why the others do not."""
-    with contextlib.suppress(IpsecError):
-        if _read_back(sas) == tuple(sas):
-            return sas, []
-    kept: list[SecurityAssociation] = []
-    left_out: list[IpsecError] = []
-    for sa in sas:
-        try:
-            if _read_back([sa]) != (sa,):
-                raise InputError("the language has no words for all of it", "")
-            kept.append(sa)
-        except IpsecError as error:
-            left_out.append(InputError(f"left out: {getattr(error, 'problems', (error,))[0].message}", label(sa)))
-    return kept, left_out
-
-
-def _read_back(sas: list[SecurityAssociation]) -> tuple[SecurityAssociation, ...]:
-    return language.parse(language.render(sas), allow_static_counter_mode=True).sas

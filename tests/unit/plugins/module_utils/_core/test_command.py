@@ -252,7 +252,7 @@ def test_the_tables_are_in_the_manual_page():
 
 
 def test_the_manual_page_names_every_field_of_a_policy():
-    (paragraph,) = [text for title, text in reference._SECTIONS if title == "Policies"]
+    paragraph = reference._SECTIONS["Policies"]
     for name, row in {**POLICY, **SELECTOR, **TEMPLATE}.items():
         assert all(re.search(rf"\b{word}\b", paragraph) for word in (name, *row.get("choices", ())))
 
