@@ -489,7 +489,7 @@ def test_policies_that_change_are_loaded_now(hosts: dict[str, Host], project: Pr
     without = boot(project, "--limit", "partym", ansible_python_interpreter="/root/python")
     assert without.status == 0 and without.changed() == {"partym": 0}, without.output
     assert (
-        " ".join(without.output.split()).count("named no more, and kept") == 2
+        " ".join(without.output.split()).count("no longer named, but kept") == 2
         and POLICIES_FILE in tree(partym)
         and ours(partym)
     )

@@ -924,7 +924,7 @@ def test_ipsec_preflight_finds_a_host_fit_or_says_why_not() -> None:
         "ipsec_preflight", path="/tmp/keys", addresses=["192.0.2.7"], associations=[{"encryption_algorithm": "rot13"}]
     )
     for part in (
-        "addresses[0]: 192.0.2.7 is no address of this host",
+        "addresses[0]: 192.0.2.7 is not an address of this host",
         "associations[0].encryption_algorithm: unknown encryption algorithm 'rot13'",
         "/tmp",
     ):

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Instants on this host's clock: the one at which peers change together, and the one after which
-nothing may change any more.
+"""Instants on this host's clock: the one at which peers switch together, and the one after which
+nothing may change.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import time
 
 from .._core.errors import InputError
 
-# A host that waits longer than this holds up its play; one that comes later than this leaves its peers alone.
+# Seconds. A longer wait would hold up the play; a host that is later would switch after its peers.
 LONGEST_WAIT = 300.0
 LATEST = 1.0
 
 
 def check_instant(at: float | None) -> None:
-    """Refuse a cut-over instant that no host should wait for, or that has passed."""
+    """Raise InputError for an instant that is too far ahead to wait for, or that has passed."""
     if at is None:
         return
     _check_finite(at, "at")
@@ -39,8 +39,8 @@ def check_instant(at: float | None) -> None:
 
 
 def wait_until(at: float | None, lead: float = 0.0) -> bool:
-    """Sleep until ``lead`` seconds before the instant; whether there was time to sleep. Refuse
-    where the instant has passed, also while it slept.
+    """Sleep until ``lead`` seconds before the instant, and return whether there was time to sleep.
+    Raises InputError if the instant has passed, also during the sleep.
     """
     check_instant(at)
     if at is None or at - lead <= time.time():
@@ -51,7 +51,7 @@ def wait_until(at: float | None, lead: float = 0.0) -> bool:
 
 
 class Deadline:
-    """The option ``deadline``: whoever set it assumes that this host changes nothing after it."""
+    """The option ``deadline``: the controller relies on this host to change nothing after it."""
 
     def __init__(self, instant: float | None, at: float | None = None) -> None:
         self._instant = math.inf
@@ -64,12 +64,12 @@ class Deadline:
                 "deadline",
                 "Choose a later deadline, or an earlier instant.",
             )
-        # Setting the clock back in the meantime gives nobody more time.
+        # The deadline does not move if the clock is set back in the meantime.
         self._end = time.monotonic() + self._instant - time.time()
         self.check()
 
     def check(self) -> None:
-        """Refuse to go on where it has passed."""
+        """Raise InputError if it has passed."""
         late = max(time.time() - self._instant, time.monotonic() - self._end)
         if late > 0:
             message = f"the deadline passed {late:.1f} s ago on this host's clock, nothing was changed"
@@ -82,4 +82,4 @@ class Deadline:
 
 def _check_finite(instant: float, option: str) -> None:
     if not math.isfinite(instant):
-        raise InputError(f"{instant} is no instant", option, "Give seconds since the epoch.")
+        raise InputError(f"{instant} is not an instant", option, "Give seconds since the epoch.")

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The work of ipseckey_command: the core, which came with the module, as one executable file.
+"""The work of ipseckey_command: install the core, which comes with the module, as one executable file.
 
-One file is replaced by one rename: no run meets half of an older version, and none of its files is left.
+One file is replaced by one rename, so that no run sees parts of two versions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import zipfile
 
 from .._core.errors import InputError, IpsecError
 from .._core.files import atomic
-from .._core.program import command as _packed  # what it imports is packed with the module, and so what is installed
+from .._core.program import command as _packed  # Ansible packs what it imports, and that is installed
 from .._core.program.completion import bash_script
 from .._core.program.reference import man_page
 from .base import Result
@@ -35,7 +35,7 @@ USUAL_PYTHON = "/usr/bin/python3"
 PROGRAM = f"sbin/{NAME}"
 MANUAL = f"share/man/man8/{NAME}.8"
 COMPLETION = f"share/bash-completion/completions/{NAME}"
-# Directories that may have been made for these files, the deepest first; they go when they are empty.
+# Directories that may have been made for these files, the deepest first. They are removed when empty.
 DIRECTORIES = ("share/man/man8", "share/bash-completion/completions", "share/bash-completion")
 _MAIN = f"import sys\n\nfrom {NAME}.program.command import main\n\nsys.exit(main())\n"
 _OLDEST = (1980, 1, 1, 0, 0, 0)
@@ -45,8 +45,8 @@ PREFIX = "/usr/local"
 
 
 class File(t.NamedTuple):
-    """A file to install: its path, permission bits and content. ``trial`` are the words with which
-    it must run before it takes its place, if any.
+    """A file to install: its path, permission bits and content. A program must run with the
+    arguments ``trial`` before it is put in place.
     """
 
     path: str
@@ -68,19 +68,19 @@ def apply_program(module: AnsibleModule) -> Result:
 
 
 def _python(given: str | None) -> str:
-    # What Ansible runs on may carry a version in its name, and go with the next release of the system.
+    # The name of the Python that runs Ansible may hold a version, which an upgrade of the system removes.
     python = given or (USUAL_PYTHON if os.path.exists(USUAL_PYTHON) else sys.executable)
     if not python.startswith("/") or len(python) > 100 or not python.isprintable() or " " in python:
         raise InputError(
-            "this is no path that the first line of a program can name",
+            "this path cannot stand in the first line of a program",
             "python",
-            "Give an absolute path without blanks.",
+            "Give an absolute path without spaces.",
         )
     return python
 
 
 def files(prefix: str = PREFIX, python: str | None = None) -> list[File]:
-    """The command, its manual page and its completion. Without ``python``, on the usual one of the host."""
+    """The command, its manual page and its completion. Without ``python``, it uses the host's usual one."""
 
     def path(name: str) -> str:
         return os.path.join(prefix, name)
@@ -93,8 +93,8 @@ def files(prefix: str = PREFIX, python: str | None = None) -> list[File]:
 
 
 def program(python: str) -> bytes:
-    """The command as one file: a line that names the interpreter, without paths of the user's, and
-    a ZIP archive. The same for the same core.
+    """The command as one file: a line that names the interpreter, and a ZIP archive. The same core
+    always gives the same bytes. Option ``-I`` keeps the user's paths out.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -115,30 +115,30 @@ def sources() -> list[tuple[str, str]]:
         spec = importlib.util.find_spec(name)
         text = spec.loader.get_source(name) if spec is not None and spec.loader is not None else None  # type: ignore[attr-defined]
         if text is None:
-            raise IpsecError("the source of this part of the module is not there", name)
+            raise IpsecError("the source of this part of the module is missing", name)
         found[NAME + name[len(package) :].replace(".", "/") + ("/__init__.py" if is_package else ".py")] = text
     return sorted(found.items())
 
 
 def _install(module: AnsibleModule, wanted: t.Sequence[File]) -> Result:
-    missing = [file for file in wanted if not is_there(file)]
-    before = digests(missing, held)
+    missing = [file for file in wanted if not is_current(file)]
+    before = digests(missing, content_of)
     if not module.check_mode:
         for file in missing:
-            put(module, file)
+            install(module, file)
     return _result(module, wanted, missing, before, digests(missing, lambda file: file.content))
 
 
 def _remove(module: AnsibleModule, wanted: t.Sequence[File], prefix: str) -> Result:
     there = [file for file in wanted if os.path.lexists(file.path)]
-    before = digests(there, held)
+    before = digests(there, content_of)
     if not module.check_mode:
-        take_away(there, prefix)
+        delete(there, prefix)
     return _result(module, wanted, there, before, "")
 
 
-def take_away(there: t.Sequence[File], prefix: str = PREFIX) -> None:
-    """Remove files of the command that are there, and the directories that may have been made for them."""
+def delete(there: t.Sequence[File], prefix: str = PREFIX) -> None:
+    """Delete existing files of the command, and the directories that may have been made for them."""
     for file in there:
         os.unlink(file.path)
     if there:
@@ -147,21 +147,21 @@ def take_away(there: t.Sequence[File], prefix: str = PREFIX) -> None:
                 os.rmdir(os.path.join(prefix, directory))
 
 
-def is_there(file: File) -> bool:
-    """Whether the file is as it should be, and no link to such a one."""
+def is_current(file: File) -> bool:
+    """Whether the file is as it should be, and not a link."""
     with contextlib.suppress(FileNotFoundError):
         found = os.lstat(file.path)
         return (
             stat.S_ISREG(found.st_mode)
             and stat.S_IMODE(found.st_mode) == file.mode
             and found.st_uid == os.geteuid()
-            and held(file) == file.content
+            and content_of(file) == file.content
         )
     return False
 
 
-def held(file: File) -> bytes | None:
-    """What stands at the file's path."""
+def content_of(file: File) -> bytes | None:
+    """The present content of the file; None if it does not exist."""
     try:
         with open(file.path, "rb") as stream:
             return stream.read()
@@ -169,7 +169,7 @@ def held(file: File) -> bytes | None:
         return None
 
 
-def put(module: AnsibleModule, file: File) -> None:
+def install(module: AnsibleModule, file: File) -> None:
     """Replace the file, if the new one passes its trial."""
 
     def check(temporary: str) -> None:
@@ -185,7 +185,7 @@ def put(module: AnsibleModule, file: File) -> None:
 
 
 def digests(there: t.Sequence[File], content: t.Callable[[File], bytes | None]) -> str:
-    """One line a file that is there, for a difference: path and digest."""
+    """Path and digest of each file that exists, one a line, for a difference."""
     found = [(file.path, content(file)) for file in there]
     return "".join(f"{path} sha256:{hashlib.sha256(data).hexdigest()}\n" for path, data in found if data is not None)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The work of ipseckeys_file: the protected file that holds SAs with their keys."""
+"""The work of ipseckeys_file: keep the protected file that holds SAs with their keys."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMMENT = "Managed by ipsec.manual.ipseckeys_file. Holds secret keys: mode 0600,
 
 
 def apply_file(module: AnsibleModule) -> Result:
-    """Make the file hold the SAs it should, or remove it."""
+    """Write the file, or remove it."""
     deadline, digest_key = Deadline(module.params["deadline"]), take_digest_key(module)
     return _remove(module, deadline) if module.params["state"] == "absent" else _write(module, deadline, digest_key)
 
@@ -37,7 +37,7 @@ def apply_file(module: AnsibleModule) -> Result:
 def _write(module: AnsibleModule, deadline: Deadline, digest_key: bytes) -> Result:
     params = module.params
     if params["others"]:
-        raise InputError("further files can be removed only", "others", "Use it with state absent.")
+        raise InputError("others names files that can only be removed", "others", "Use it with state absent.")
     path: str = params["path"]
     text = read_text(module, allow_counter_mode=params["omit_counter_mode"])
     text.warn(module)
@@ -87,7 +87,7 @@ def _remove(module: AnsibleModule, deadline: Deadline) -> Result:
 
 
 def _read_if_fit(path: str) -> bytes:
-    # A file that is not as safe as it must be can still be removed.
+    # An unsafe file can still be removed.
     try:
         return protected.read(path)
     except ProtectedFileError:
@@ -97,7 +97,7 @@ def _read_if_fit(path: str) -> bytes:
 def _diff(
     path: str, before: t.Sequence[SecurityAssociation], after: t.Sequence[SecurityAssociation], rewritten: bool
 ) -> Result:
-    """The difference of what a file says; where it says the same in other words, that it does."""
+    """The difference of a file; if only its form changes, a comment says so."""
     shown = diff(path, before, after)
     if rewritten and shown["before"] == shown["after"]:
         shown["before"] = "# the same SAs in another form\n" + shown["before"]
@@ -106,9 +106,7 @@ def _diff(
 
 
 def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[SecurityAssociation]:
-    """What a file held before, for the difference; nothing where it is no valid text, since it will
-    not be one for long.
-    """
+    """The SAs of a file for the difference; none if it is not a valid text, since it is replaced anyway."""
     try:
         return parse(module, data or b"", path, allow_counter_mode=True).sas
     except IpsecError:
@@ -118,8 +116,8 @@ def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[
 def _contents(
     module: AnsibleModule, text: Text, old: bytes | None, gone: t.AbstractSet[model.Identity]
 ) -> tuple[SecurityAssociation, ...]:
-    """The SAs that the file shall hold, where it holds ``old`` now and ``gone`` go out of it;
-    refuses those it must not hold.
+    """The SAs that the file will hold, given its present content ``old``; ``gone`` are removed from
+    it. Raises IpsecError for SAs that it must not hold.
     """
     params = module.params
     sas = text.sas
@@ -145,10 +143,10 @@ def _contents(
 def _merged(
     old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation]
 ) -> tuple[SecurityAssociation, ...]:
-    """``new``, and of ``old`` what is between other addresses.
+    """``new``, and the SAs of ``old`` that are between other addresses.
 
-    New SAs stand where old ones between the same addresses stood, and else at the end, so that two
-    texts for one file never change places."""
+    New SAs take the places of old ones between the same addresses, and the rest comes at the end,
+    so that two texts written in turn to one file never swap places."""
     arriving: dict[Pair, list[SecurityAssociation]] = {}
     for sa in reversed(new):
         arriving.setdefault(pair(sa), []).append(sa)
@@ -166,9 +164,7 @@ def _merged(
 def _boot_problems(
     path: str, sas: t.Iterable[SecurityAssociation], places: t.Mapping[model.Identity, str]
 ) -> list[IpsecError]:
-    """A counter-mode key that is loaded again after a reboot runs through the same nonces twice
-    (RFC 8221 section 3).
-    """
+    """A counter-mode key that is loaded again after a reboot repeats its nonces (RFC 8221 section 3)."""
     if re.sub("/+", "/", path) != DEFAULT_PATH:
         return []
     return [
@@ -183,12 +179,12 @@ def _boot_problems(
 
 
 def _open_problems(policies_file: str | None, sas: t.Sequence[SecurityAssociation]) -> list[IpsecError]:
-    """SAs that would be loaded at boot without a policy that has packets use them. Nothing where no
-    policies are loaded then.
+    """SAs that would be loaded at boot without a policy that sends packets through them; nothing if
+    no policies are loaded at boot.
     """
     if not policies_file or not protected.status(policies_file, protected.PUBLIC).exists:
         return []
-    # Only here, since a system of another kind has no such file and cannot import this.
+    # Imported here, since other systems have no such file and cannot import this.
     from .._core.sadb import open_sadb
     from .._core.spd.guarding import between, uncovered
     from .._core.spd.text import parse as parse_policies
@@ -210,8 +206,8 @@ def _open_problems(policies_file: str | None, sas: t.Sequence[SecurityAssociatio
 def _unsayable(
     sas: t.Iterable[SecurityAssociation], target: str, places: t.Mapping[model.Identity, str]
 ) -> list[IpsecError]:
-    """What the system that will read the file has no words for. In which words the SAs came does
-    not matter, since the file is written anew.
+    """SAs that the system that will read the file cannot express. The words of the given text do not
+    matter, since the file is written in canonical form.
     """
     return [
         InputError(problem.message, f"{places[model.identity(sa)]}, {problem.place}", problem.hint)

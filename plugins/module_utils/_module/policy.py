@@ -2,13 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The work of ipsec_policy and ipsec_policy_info: entries of the SPD, which say what traffic must go through SAs."""
+"""The work of ipsec_policy and ipsec_policy_info: entries of the SPD, which decide what traffic goes through SAs."""
 
 from __future__ import annotations
 
 import typing as t
 
-from .._core.errors import InputError
 from .._core.sa.model import mark_text
 from .._core.spd.kernel import Spd
 from .._core.spd.policy import PRESENT, Policy, PolicyEntry, PolicyOperation, label, plan, warnings
@@ -22,7 +21,7 @@ if t.TYPE_CHECKING:
 
 
 def apply_policies(module: AnsibleModule) -> Result:
-    """Bring policies into the SPD, or out of it, all or none."""
+    """Add, replace or remove policies of the SPD, all or none."""
     doubts: Doubts = []
     wanted = _wanted(module.params, doubts)
     warn(module, doubts)
@@ -39,7 +38,7 @@ def apply_policies(module: AnsibleModule) -> Result:
 
 
 def policy_info(module: AnsibleModule) -> Result:
-    """The policies there are."""
+    """The policies of the kernel."""
     direction = module.params["direction"]
     return {
         "changed": False,
@@ -48,18 +47,15 @@ def policy_info(module: AnsibleModule) -> Result:
 
 
 def _wanted(params: t.Mapping[str, t.Any], doubts: Doubts) -> tuple[Policy, ...]:
-    """The policies of the options, checked each alone and together; raises everything that is wrong with them.
-
-    Adds to ``doubts`` what can be read in two ways, with its place.
+    """The policies of the options, each checked alone and all together; raises everything that is
+    wrong with them. Adds to ``doubts``.
     """
     reader = OptionReader()
     several = params["policies"] is not None
     beside = [name for name, spec in POLICY.items() if several and params[name] != spec.get("default")]
     if beside:
-        reader.problems.append(
-            InputError(
-                f"{', '.join(beside)} would say nothing beside it", "policies", "Write this into each of the policies."
-            )
+        reader.note(
+            f"{', '.join(beside)} would have no effect beside it", "policies", "Write this into each of the policies."
         )
     policies: tuple[Policy, ...] = ()
     with reader.noting():
@@ -88,10 +84,10 @@ def _line(policy: Policy) -> str:
     words += [f"mark {mark_text(policy.mark)}"] if policy.mark is not None else []
     words += [f"if_id {policy.if_id}"] if policy.if_id else []
     for template in policy.templates:
-        told = template_view(template)
-        ends = f" {told['source'] or 'any'} > {told['destination'] or 'any'}" if template.mode == "tunnel" else ""
+        shown = template_view(template)
+        ends = f" {shown['source'] or 'any'} > {shown['destination'] or 'any'}" if template.mode == "tunnel" else ""
         words.append(
-            f"{template.protocol} {template.mode}{ends} reqid {template.reqid} spi {told['spi'] or 'any'}"
+            f"{template.protocol} {template.mode}{ends} reqid {template.reqid} spi {shown['spi'] or 'any'}"
             f" {template.level}"
         )
     return ", ".join((*words, *policy.extra))

@@ -27,20 +27,18 @@ from .text import read_file
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-# RFC 5737 and RFC 3849: addresses of no host, for SAs that are asked about and never added.
+# RFC 5737 and RFC 3849: addresses of no host, for SAs that are checked and never added.
 _SAMPLES = {
     4: (bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])),
     16: (bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02")),
 }
 
-# What a rotation keeps beside the protected file while it runs.
+# Suffixes of the files that a rotation keeps beside the protected file while it runs.
 LEFTOVERS = (".next", ".previous", ".replaced")
 
 
 def preflight(module: AnsibleModule) -> Result:
-    """Everything that would stop a rotation here, as one error; what the controller needs to know,
-    where nothing would.
-    """
+    """What the controller needs to know of this host. Raises everything that would stop a rotation here."""
     params = module.params
     reader = OptionReader()
     result: Result = {"changed": False}
@@ -70,9 +68,9 @@ def preflight(module: AnsibleModule) -> Result:
             _check_addresses(sadb, endpoints)
         result.update(_observed(module, sadb, stored, digest_key))
         if result["keys_hidden"]:
-            _check_way_back(result["held"], params["expected"], endpoints.values())
+            _check_undo(result["held"], params["expected"], endpoints.values())
     reader.finish()
-    # The last, so that little time passes until the controller has it.
+    # Read last, so that it is fresh when the controller gets it.
     return {**result, "epoch": time.time()}
 
 
@@ -143,7 +141,7 @@ def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAsso
     if keys_hidden:
         module.warn(KEYS_HIDDEN)
     installed = [entry.sa for entry in entries if not entry.larval]
-    # Nobody draws the SPIs below: 0 of a reservation without one yet, and 1 to 255, which are reserved.
+    # Smaller SPIs are never drawn: 0 stands for a reservation without one, and 1 to 255 are reserved.
     spis = {sa.spi for sa in (*(entry.sa for entry in entries), *stored) if sa.spi >= model.SPI_MIN}
     return {
         "backend": sadb.name,
@@ -156,17 +154,17 @@ def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAsso
 
 
 def _staged(module: AnsibleModule) -> tuple[SecurityAssociation, ...]:
-    """The SAs that a broken rotation left staged, and may have installed; none where they cannot be
-    read, which the next rotation replaces.
+    """The SAs that a broken rotation left staged, and may have installed; none if they cannot be
+    read, since the next rotation replaces that file.
     """
     with contextlib.suppress(IpsecError):
         return read_file(module, module.params["path"] + LEFTOVERS[0], allow_counter_mode=True).sas
     return ()
 
 
-def _check_way_back(present: t.Mapping[str, str], expected: t.Mapping[str, str], endpoints: t.Iterable[bytes]) -> None:
-    """Refuse where the host would have to change SAs whose keys the kernel hides. ``present`` and
-    ``expected`` are as `held` gives them.
+def _check_undo(present: t.Mapping[str, str], expected: t.Mapping[str, str], endpoints: t.Iterable[bytes]) -> None:
+    """Raise SadbError if the host would have to change SAs whose keys the kernel hides. ``present``
+    and ``expected`` are results of `digest_by_owner`.
     """
     mine = {format_address(address) for address in endpoints if address}
     wanted = {name: value for name, value in expected.items() if mine.intersection(name.partition("#")[0].split("|"))}
@@ -186,8 +184,8 @@ def _check_way_back(present: t.Mapping[str, str], expected: t.Mapping[str, str],
 def _with_keys_of(
     stored: t.Sequence[SecurityAssociation], installed: t.Sequence[SecurityAssociation]
 ) -> list[SecurityAssociation]:
-    """The installed SAs, where the kernel hides their keys: what is in all else as it is stored is
-    taken for the stored one.
+    """The installed SAs of a kernel that hides keys: one that equals a stored SA in everything else
+    gets its keys.
     """
     known = {model.identity(sa): sa for sa in stored}
     return [
@@ -202,7 +200,7 @@ def _check_addresses(sadb: Sadb, endpoints: t.Mapping[str, bytes]) -> None:
     fix = f"Configure it, or correct the connection. This host has {', '.join(sorted(map(format_address, local)))}."
     raise_all(
         [
-            InputError(f"{format_address(address)} is no address of this host", place, fix)
+            InputError(f"{format_address(address)} is not an address of this host", place, fix)
             for place, address in endpoints.items()
             if address and address not in local
         ]

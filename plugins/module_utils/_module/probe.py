@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The work of ipsec_probe: packets through SAs, and what the SAs' counters say."""
+"""The work of ipsec_probe: send packets through SAs and read the SAs' counters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .text import read_file
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-DISCARD_PORT = 9  # RFC 863: whoever listens throws away what comes
+DISCARD_PORT = 9  # RFC 863: a listener discards all data
 _MOST = 1000
 _PAYLOAD = b"ipsec.manual probe"
 _SO_MARK = 36  # include/uapi/asm-generic/socket.h; Python's socket module lacks it
@@ -31,7 +31,7 @@ _PAUSE = 0.05
 
 
 class Flow(t.NamedTuple):
-    """Datagrams that a policy sends through an SA; an empty source leaves the choice to the kernel."""
+    """Datagrams that a policy sends through an SA; if the source is empty, the kernel chooses it."""
 
     source: bytes
     destination: bytes
@@ -44,7 +44,7 @@ class Flow(t.NamedTuple):
 
 
 def probe(module: AnsibleModule) -> Result:
-    """Send, and read the counters before and after."""
+    """Send datagrams, and read the counters before and after."""
     count: int = module.params["count"]
     if not 0 <= count <= _MOST:
         raise InputError(f"{count} datagrams are out of range", "count", f"Choose 0 to {_MOST}.")
@@ -70,7 +70,7 @@ def probe(module: AnsibleModule) -> Result:
 
 
 def flow_of(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> Flow:
-    """A flow that fits the SA: its own addresses, or with a selector some of those that it selects."""
+    """A flow that the SA carries: between its own addresses, or some that its selector selects."""
     selector = sa.selector or Selector()
     destination = (
         _some_host(selector.destination, selector.destination_prefix) if selector.destination else sa.destination
@@ -95,14 +95,14 @@ def _within(address: bytes, network: bytes, prefix: int) -> bool:
 
 
 def _some_host(network: bytes, prefix: int) -> bytes:
-    """The first host of a network: its own address where it has but one or two, else the next."""
+    """The first host of a network: its own address if it has only one or two, else the next."""
     if len(network) * 8 - prefix < 2:
         return network
     return (int.from_bytes(network, "big") + 1).to_bytes(len(network), "big")
 
 
 def _send(flow: Flow, count: int) -> str:
-    """Send UDP datagrams that nobody answers; the name of the error, empty for none."""
+    """Send UDP datagrams that nobody answers; returns the error, empty for none."""
     family = socket.AF_INET if len(flow.destination) == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sender:
@@ -119,8 +119,8 @@ def _send(flow: Flow, count: int) -> str:
 
 
 def _packets(sadb: Sadb, sas: t.Iterable[SecurityAssociation]) -> dict[t.Any, int]:
-    """Packets that each of these SAs has carried, octets where the system counts no packets, by
-    identity; SAs that are not there are missing.
+    """The packets that each SA has carried, or the octets if the system counts no packets, by
+    identity. SAs that the SADB lacks are missing.
     """
     wanted = set(map(identity, sas))
     return {
@@ -136,9 +136,7 @@ def _packets_when_sent(
     outbound: t.Iterable[SecurityAssociation],
     before: dict[t.Any, int],
 ) -> dict[t.Any, int]:
-    """The counters as soon as those of the outbound SAs have risen; encryption may take a moment
-    where hardware does it.
-    """
+    """The counters as soon as those of the outbound SAs have risen, since hardware may take a moment to encrypt."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         after = _packets(sadb, sas)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The work of ipsec_sa: one SA against the SADB."""
+"""The work of ipsec_sa: keep one SA of the SADB as described."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The work of ipsec_sa_info: what the SADB holds."""
+"""The work of ipsec_sa_info: show the SAs of the SADB."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if t.TYPE_CHECKING:
 
 
 def sa_info(module: AnsibleModule) -> Result:
-    """The SAs that pass the filters, without keys."""
+    """The SAs that match the options, without keys."""
     params = module.params
     if params["src"] and not params["src"].startswith("/"):
         raise InputError(
-            "src is the absolute path of a protected file", "src", "For the address of the sender write source."
+            "src must be the absolute path of a protected file", "src", "For the address of the sender, use source."
         )
     reader = OptionReader()
     source = reader.read(read_address, params["source"], "source", b"")

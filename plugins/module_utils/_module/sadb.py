@@ -34,12 +34,12 @@ if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 
-# Seconds before the instant at which the backup is reread; twice the time of the first reading, if that is more.
+# The backup is made again this many seconds before the instant, or twice the time that the first one took.
 SHORTEST_LEAD = 1.0
 
 
 def apply_sadb(module: AnsibleModule) -> Result:
-    """Make the SADB what the text says, within the scope."""
+    """Make the SADB agree with the text, within the scope."""
     params = module.params
     check_instant(params["at"])
     deadline, digest_key = Deadline(params["deadline"], params["at"]), take_digest_key(module)
@@ -49,9 +49,9 @@ def apply_sadb(module: AnsibleModule) -> Result:
         return {**_result(open_sadb(params["backend"]).name, Plan((), 0, 0)), "missing": True}
     text = read_text(module, allow_counter_mode=not adding)
     scope_sas = read_file(module, params["scope_src"], allow_counter_mode=True).sas if params["scope_src"] else ()
-    _check_source(params)
+    _check_src_label(params)
     _check_scope(params, text.sas, scope_sas)
-    text = text.without(_left(params))
+    text = text.without(_excluded(params))
     _check_backup(params)
 
     sadb = open_sadb(params["backend"])
@@ -59,52 +59,49 @@ def apply_sadb(module: AnsibleModule) -> Result:
         raise_all([problem for sa, place in text.placed() for problem in _refusals(sadb, sa, place)])
         text.warn(module)
     began = time.monotonic()
-    view = _look(sadb, params, text.sas, scope_sas)
-    if view.keys_hidden and adding:
+    found = _compare(sadb, params, text.sas, scope_sas)
+    if found.keys_hidden and adding:
         module.warn(KEYS_HIDDEN)
 
-    changing = bool(view.steps.operations) and not module.check_mode
+    changing = bool(found.steps.operations) and not module.check_mode
     if changing:
-        _save(params, view, deadline)
+        _save(params, found, deadline)
         if wait_until(params["at"], max(SHORTEST_LEAD, 2 * (time.monotonic() - began))):
-            view = _look(sadb, params, text.sas, scope_sas)
-            _save(params, view, deadline)
+            found = _compare(sadb, params, text.sas, scope_sas)
+            _save(params, found, deadline)
             wait_until(params["at"])
         deadline.check()
-        sadb.apply(view.steps.operations)
+        sadb.apply(found.steps.operations)
 
-    result = _result(sadb.name, view.steps)
+    result = _result(sadb.name, found.steps)
     if params["ignore_missing"]:
         result["missing"] = False
     if adding:
-        told = (
-            text.sas
-            if view.keys_hidden or module.check_mode
-            else _held(text.sas, sadb.dump() if changing else view.actual)
-        )
-        result["digest"] = digest(told, digest_key)
+        unseen = found.keys_hidden or module.check_mode
+        sas = text.sas if unseen else _installed(text.sas, sadb.dump() if changing else found.actual)
+        result["digest"] = digest(sas, digest_key)
     if module._diff:
-        result["diff"] = sadb_diff(view.steps.operations)
+        result["diff"] = sadb_diff(found.steps.operations)
     return result
 
 
-class _View(t.NamedTuple):
-    """What is in the SADB, what to do about it, and the backup as text, empty if none is requested."""
+class _Comparison(t.NamedTuple):
+    """The SAs of the SADB, the operations that are needed, and the backup as text, empty if none is requested."""
 
     actual: t.Sequence[Entry]
     keys_hidden: bool
     steps: Plan
-    saved: bytes
+    backup: bytes
 
 
-def _look(
+def _compare(
     sadb: Sadb,
     params: t.Mapping[str, t.Any],
     sas: t.Sequence[SecurityAssociation],
     scope_sas: t.Sequence[SecurityAssociation],
-) -> _View:
-    left = _left(params)
-    actual = [entry for entry in sadb.dump() if not (left and pair(entry.sa) in left)]
+) -> _Comparison:
+    excluded = _excluded(params)
+    actual = [entry for entry in sadb.dump() if pair(entry.sa) not in excluded]
     keys_hidden = bool(actual) and sadb.keys_hidden()
     local = sadb.local_addresses()
     steps = plan(
@@ -124,12 +121,12 @@ def _look(
         if steps.operations and params["backup"]
         else b""
     )
-    return _View(actual, keys_hidden, steps, saved)
+    return _Comparison(actual, keys_hidden, steps, saved)
 
 
-def _save(params: t.Mapping[str, t.Any], view: _View, deadline: Deadline) -> None:
-    if params["backup"] and view.steps.operations:
-        protected.write(params["backup"], view.saved, deadline.check)
+def _save(params: t.Mapping[str, t.Any], found: _Comparison, deadline: Deadline) -> None:
+    if params["backup"] and found.steps.operations:
+        protected.write(params["backup"], found.backup, deadline.check)
 
 
 def _check_scope(
@@ -152,7 +149,7 @@ def _check_scope(
 
 
 def _check_backup(params: t.Mapping[str, t.Any]) -> None:
-    """Refuse a backup that could not be written, or that would take the place of what is to be read."""
+    """Raise IpsecError for a backup that cannot be written or that would overwrite a file that is to be read."""
     if not params["backup"]:
         return
     for other in ("src", "scope_src"):
@@ -195,46 +192,50 @@ _LONGEST_LABEL = 100_000
 
 
 def _check_labels(params: t.Mapping[str, t.Any]) -> None:
-    """Refuse labels that would not fit into one line of a comment, and those without their option."""
+    """Raise InputError for a label that does not fit into one line of a comment, or that lacks its option."""
     for option, needed in (("backup_label", "backup"), ("src_label", "src")):
         label_given = params[option]
         if label_given is None:
             continue
         if not label_given.isprintable() or not 0 < len(label_given) <= _LONGEST_LABEL:
-            raise InputError("this is no label", option, f"Use printable characters, at most {_LONGEST_LABEL}.")
+            raise InputError(
+                "this is not a valid label", option, f"Use printable characters, at most {_LONGEST_LABEL}."
+            )
         if not params[needed]:
-            raise InputError(f"a label goes with {needed}", option, f"Give {needed} too, or leave the label away.")
+            raise InputError(f"a label needs {needed}", option, f"Give {needed} too, or omit the label.")
 
 
-def _left(params: t.Mapping[str, t.Any]) -> set[Pair]:
-    """The pairs of addresses whose SAs are left alone."""
+def _excluded(params: t.Mapping[str, t.Any]) -> set[Pair]:
+    """The pairs of addresses in ``leave``, whose SAs stay as they are."""
     found = set()
     for index, text in enumerate(params["leave"]):
         place = f"leave[{index}]"
-        one, between, other = text.partition("|")
-        if not between:
-            raise InputError("two addresses are wanted", place, "Write them with a bar between: 192.0.2.1|192.0.2.2.")
+        one, bar, other = text.partition("|")
+        if not bar:
+            raise InputError(
+                "this is not a pair of addresses", place, "Write two with a bar between them: 192.0.2.1|192.0.2.2."
+            )
         first, second = sorted((pack_address(one, place), pack_address(other, place)))
         found.add((first, second))
     return found
 
 
-def _check_source(params: t.Mapping[str, t.Any]) -> None:
-    """Refuse a backup that belongs to another change."""
+def _check_src_label(params: t.Mapping[str, t.Any]) -> None:
+    """Raise InputError if the file is a backup of another change."""
     if params["src_label"] is None:
         return
     lines = protected.read(params["src"]).decode("utf-8", "replace").splitlines()
     found = next((line[len(f"# {_LABEL}") :] for line in lines[:2] if line.startswith(f"# {_LABEL}")), "")
     if found != params["src_label"]:
         raise InputError(
-            f"the file is a way back from {found or 'something that it does not name'}, not from {params['src_label']}",
+            f"the file is a backup from {found or 'a change that it does not name'}, not from {params['src_label']}",
             params["src"],
-            "Run the rotation of all that it names again. Where that has other keys by now, an older change left the"
-            " file: remove it.",
+            "Repeat the rotation that it names. If those connections have other keys by now, the file is left over from"
+            " an older change: remove it.",
         )
 
 
-def _held(wanted: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry]) -> list[SecurityAssociation]:
+def _installed(wanted: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry]) -> list[SecurityAssociation]:
     identities = set(map(identity, wanted))
     return [entry.sa for entry in actual if identity(entry.sa) in identities]
 

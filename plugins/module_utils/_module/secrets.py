@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Telling Ansible what it must never show. Modules and lookups use the same; results carry no key even so."""
+"""Secrets that Ansible must mask in all output. Results hold no key anyway."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
-# The shortest key there is has 64 bits. What is shorter is a mistake and gets an error; hiding it
-# would only mangle that error.
+# Hex digits of the shortest key, which has 64 bits. A shorter value is a mistake, and masking it
+# would only garble the error.
 SHORTEST_SECRET = 16
-# Hiding costs one search of the output for each secret. Results carry no key anyway, so a fleet's
-# keys are not worth seconds.
+# Ansible searches all output for each secret, which would take seconds for the keys of a fleet.
 MOST_SECRETS = 256
 
 
 def take_secret(module: AnsibleModule, option: str) -> str | None:
-    """The value of a secret option, taken out of the parameters, so that no copy of those can show any form of it."""
+    """Remove the value of a secret option from the parameters and return it, so that no copy of them can show it."""
     value: str | None = module.params[option]
     if not value:
         return value
@@ -40,14 +39,14 @@ def take_secret(module: AnsibleModule, option: str) -> str | None:
 
 
 def take_digest_key(module: AnsibleModule) -> bytes:
-    """The secret of the run that keys digests; empty for none."""
+    """The option ``digest_key`` as bytes, empty if it is not given."""
     text = take_secret(module, "digest_key")
     return parse_digest_key(text, "digest_key") if text else b""
 
 
 def hide_keys(module: AnsibleModule, sas: t.Sequence[SecurityAssociation]) -> None:
-    """Have Ansible cut every written form of these SAs' keys out of all output; not for more SAs
-    than `MOST_SECRETS`.
+    """Have Ansible mask the keys of the SAs in all output, in every written form; but not those of
+    more than `MOST_SECRETS` SAs.
     """
     if len(sas) > MOST_SECRETS:
         return
@@ -62,8 +61,8 @@ def hide_keys(module: AnsibleModule, sas: t.Sequence[SecurityAssociation]) -> No
 
 
 def key_forms(algorithm: Algorithm, key: bytes) -> set[str]:
-    """The ways in which output could show a key: hex in both cases (``0x`` may come before either)
-    and base64; as given, without its salt, and with DES parity set."""
+    """The texts that a key could appear as: hex in both cases (perhaps after ``0x``) and base64; as
+    given, without its salt, and with DES parity set."""
     forms: set[str] = set()
     for form in (key, key[: len(key) - algorithm.salt_bits // 8], set_parity(algorithm, key)):
         forms.update((form.hex(), form.hex().upper(), binascii.b2a_base64(form, newline=False).decode("ascii")))
@@ -71,7 +70,7 @@ def key_forms(algorithm: Algorithm, key: bytes) -> set[str]:
 
 
 def register(secrets: t.Iterable[str]) -> None:
-    """Make strings known to the masking of ansible-core 2.22 and later; before, modules have `no_log_values` only."""
+    """Register strings for masking in ansible-core 2.22 and later. Earlier versions have `no_log_values` only."""
     try:
         from ansible.module_utils.secrets import register_secret
     except ImportError:

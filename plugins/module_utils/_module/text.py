@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
 
 
 class Text(t.NamedTuple):
-    """What a text said. ``name`` is the option or file it came from, ``lines[i]`` the line of the i-th SA."""
+    """The SAs of a text. ``name`` is the option or file it came from, ``lines[i]`` the line of the i-th SA."""
 
     name: str
     sas: tuple[SecurityAssociation, ...]
@@ -33,14 +33,14 @@ class Text(t.NamedTuple):
         return ((sa, f"{self.name}, line {number}") for sa, number in zip(self.sas, self.lines))
 
     def without(self, pairs: t.AbstractSet[Pair]) -> Text:
-        """Without the SAs between these addresses."""
+        """The text without the SAs between these pairs of addresses."""
         if not pairs:
             return self
         kept = [(sa, number) for sa, number in zip(self.sas, self.lines) if pair(sa) not in pairs]
         return self._replace(sas=tuple(sa for sa, dummy in kept), lines=tuple(number for dummy, number in kept))
 
     def warn(self, module: AnsibleModule) -> None:
-        """What is allowed but unwise: one warning of each kind."""
+        """Warn of what is allowed but unwise, once for each kind."""
         warn(module, self.warnings)
         warn(module, ((note, place) for sa, place in self.placed() for note in checks.warnings(sa)))
 
@@ -48,7 +48,8 @@ class Text(t.NamedTuple):
 def read_text(module: AnsibleModule, allow_counter_mode: bool = False) -> Text:
     """The SAs of ``content`` or of the protected file ``src``, checked; none where neither is given.
 
-    ``allow_counter_mode`` takes counter-mode ciphers unasked, where no key of the text will be used.
+    ``allow_counter_mode`` accepts counter-mode ciphers without the option, for callers that use no
+    key of the text.
     """
     if module.params["src"]:
         return read_file(module, module.params["src"], allow_counter_mode)
@@ -65,12 +66,12 @@ def parse(module: AnsibleModule, data: bytes, path: str, allow_counter_mode: boo
     try:
         return _parse(module, data.decode("utf-8"), path, allow_counter_mode)
     except UnicodeDecodeError:
-        raise InputError("the file is no UTF-8 text", path, "Write it anew with ipsec.manual.ipseckeys_file.") from None
+        raise InputError("the file is not UTF-8 text", path, "Rewrite it with ipsec.manual.ipseckeys_file.") from None
 
 
 def _parse(module: AnsibleModule, text: str, name: str, allow_counter_mode: bool) -> Text:
     params = module.params
-    # A module without the option only looks: what is there is there.
+    # A module without the option only reads, so it accepts every SA that exists.
     allow = allow_counter_mode or params.get("allow_static_counter_mode", True)
     document = language.parse(text, name=name, resolve_names=params["resolve_names"], allow_static_counter_mode=allow)
     hide_keys(module, document.sas)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The service of ipsec_boot on Linux: its files, and what of them is loaded now."""
+"""The service of ipsec_boot on Linux: its files, and loading them now."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from .services import Service
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-# What the service and its command note there.
+# Directories for the notes of the service and its command.
 _NOTES = ("/run/ipseckey", os.path.dirname(texts.MARK))
-# Why a policy that no longer guards any SA stays.
-_CLOSED = "without it what it protected would leave unencrypted. ipsec_boot removes it when it is not told purge: false"
+# Why a policy that no longer guards any SA is kept.
+_CLOSED = "without it the traffic that it protected would leave unencrypted. To remove it, run without purge: false"
 
 
 def query(module: AnsibleModule, service: Service) -> Result:
-    """Whether the service is there, and what it loads. Raises what is wrong with its file of
-    policies, since it would fail at boot.
+    """Whether the service is installed, and what it loads. Raises what is wrong with its file of
+    policies, since the service would fail at boot.
     """
     file = policies_file = ""
     if service.installed():
@@ -63,7 +63,7 @@ def query(module: AnsibleModule, service: Service) -> Result:
 
 
 def install(module: AnsibleModule, service: Service) -> Result:
-    """Set the service up, and make it load now what it loads at boot."""
+    """Install the service, and have it load now what it loads at boot."""
     file: str = module.params["file"]
     doubts: Doubts = []
     named = read_policies(module.params["policies"], "policies", doubts)
@@ -71,7 +71,7 @@ def install(module: AnsibleModule, service: Service) -> Result:
     kept = _kept(module, file, named)
     policies = (*named, *kept)
     wanted = _files(service, file, policies, module.params["ask_for_rotation"])
-    missing = [row for row in wanted if not program.is_there(row)]
+    missing = [row for row in wanted if not program.is_current(row)]
     superfluous = [] if policies or not os.path.lexists(texts.POLICIES) else [File(texts.POLICIES, 0o644, b"")]
     enabling = not service.enabled()
     loading_now = module.params["load"] and os.path.exists(file)
@@ -92,12 +92,12 @@ def install(module: AnsibleModule, service: Service) -> Result:
     )
     diff = _diff(missing, superfluous)
     if not module.check_mode:
-        with _put_back(module, service, [*missing, *superfluous]):
+        with _restoring(module, service, [*missing, *superfluous]):
             for row in missing:
-                program.put(module, row)
+                program.install(module, row)
             if service.path in [row.path for row in missing]:
                 service.reread()
-            # After what named the file: a service that is started meanwhile finds all that it needs.
+            # Last, so that a service that starts in the meantime finds every file that it names.
             for row in superfluous:
                 os.unlink(row.path)
             if enabling:
@@ -119,18 +119,18 @@ def install(module: AnsibleModule, service: Service) -> Result:
 
 
 def _files(service: Service, file: str, policies: t.Sequence[Policy], ask_for_rotation: bool) -> list[File]:
-    """What is installed, in this order: nothing names what is not there yet."""
+    """The files to install, in an order in which none names one that is still missing."""
     described = File(service.path, service.mode, texts.fill(service.text, file, bool(policies), ask_for_rotation))
     data = [File(texts.POLICIES, 0o644, render(policies).encode("ascii"))] if policies else []
     return [*program.files(), *data, described]
 
 
 def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[Policy]:
-    """The policies of the file that is there, or of the kernel, that nothing names, and without
-    which traffic would leave in the clear after a reboot.
+    """The policies of the present file, or of the kernel, that nothing names, and without which
+    traffic would leave unencrypted after a reboot.
     """
     sas: tuple[SecurityAssociation, ...] | None = None
-    with contextlib.suppress(IpsecError):  # else nobody knows which SAs policies guard
+    with contextlib.suppress(IpsecError):  # else it is unknown which SAs the policies guard
         sas = _sas(file)
     old = _unnamed(module, named)
     closed = [policy for policy in old if policy.templates]
@@ -141,11 +141,11 @@ def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[P
     found = guarding(held, unguarded(sas or (), [*named, *kept]))
     for policy in (*kept, *found):
         why = (
-            f"it guards SAs of {file}. It goes when those have left the file"
+            f"it guards SAs of {file}. It is removed when they have left the file"
             if policy in guards or policy in found
             else _CLOSED
         )
-        module.warn(f"policy {label(policy)}: named no more, and kept, since {why}.")
+        module.warn(f"policy {label(policy)}: no longer named, but kept, since {why}.")
     return [*kept, *found]
 
 
@@ -156,30 +156,29 @@ def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
     identities = set(map(identity, named))
     try:
         old = parse_policies(protected.read(texts.POLICIES, kind=protected.PUBLIC), texts.POLICIES)[0]
-    except IpsecError as error:
+    except IpsecError:
         module.warn(
-            "The file of policies that was there cannot be read, so what it named is not known, and it is replaced."
-            f" {error}"
+            f"The present file of policies cannot be read, so its policies are unknown, and it is replaced. {error}"
         )
         return []
     return [policy for policy in old if identity(policy) not in identities]
 
 
 def _sas(file: str) -> tuple[SecurityAssociation, ...]:
-    """What the protected file holds, nothing where there is none. Raises what is wrong with it."""
+    """The SAs of the protected file, none if it does not exist. Raises what is wrong with it."""
     return (
         language.parse(protected.read(file), file, allow_static_counter_mode=True).sas if os.path.lexists(file) else ()
     )
 
 
 def _differ(policies: t.Sequence[Policy], file: str) -> bool:
-    """Whether the kernel's policies differ from what the service would load, as after a run that
-    only wrote the file.
+    """Whether the kernel's policies differ from those that the service would load, as after a run
+    that only wrote the file.
     """
     found = file_of_policies.change(
         texts.POLICIES, policies, file_of_policies.read_record(texts.POLICIES), Spd().dump()
     )
-    with contextlib.suppress(IpsecError):  # what is wrong with the protected file is told when it is loaded
+    with contextlib.suppress(IpsecError):  # loading reports what is wrong with the protected file
         found = found.keep_guards_of(_sas(file))
     return bool(found.operations)
 
@@ -203,10 +202,14 @@ def _pending(policies: t.Sequence[Policy], file: str) -> bool:
 
 
 @contextlib.contextmanager
-def _put_back(module: AnsibleModule, service: Service, rows: t.Sequence[File]) -> t.Iterator[None]:
-    """Where the block fails, every file is as it was before it."""
+def _restoring(module: AnsibleModule, service: Service, rows: t.Sequence[File]) -> t.Iterator[None]:
+    """Restore every file if the block fails."""
     before = [
-        (row.path, program.held(row), stat.S_IMODE(os.lstat(row.path).st_mode) if os.path.lexists(row.path) else 0)
+        (
+            row.path,
+            program.content_of(row),
+            stat.S_IMODE(os.lstat(row.path).st_mode) if os.path.lexists(row.path) else 0,
+        )
         for row in rows
     ]
     try:
@@ -214,7 +217,7 @@ def _put_back(module: AnsibleModule, service: Service, rows: t.Sequence[File]) -
     except (IpsecError, OSError):
         for path, content, mode in before:
             if content is not None:
-                program.put(module, File(path, mode, content))
+                program.install(module, File(path, mode, content))
             elif os.path.lexists(path):
                 os.unlink(path)
         with contextlib.suppress(IpsecError):
@@ -223,8 +226,8 @@ def _put_back(module: AnsibleModule, service: Service, rows: t.Sequence[File]) -
 
 
 def _load(module: AnsibleModule, service: Service, outdated: bool, starting: bool) -> None:
-    """Have the service load now what it loads at boot. Raises why it does not; it stays installed,
-    since it fails closed.
+    """Have the service load now what it loads at boot. If it cannot, raises why; the service stays
+    installed, since it fails closed.
     """
     try:
         if outdated:
@@ -242,14 +245,14 @@ def _load(module: AnsibleModule, service: Service, outdated: bool, starting: boo
 
 
 def _reason(module: AnsibleModule) -> str:
-    """What the command finds wrong, in its own words; systemd keeps those in its journal."""
+    """The error messages of the command, which systemd would show in its journal only."""
     what = [module.params["file"], *(("--policies", texts.POLICIES) if os.path.lexists(texts.POLICIES) else ())]
-    dummy, dummy, said = module.run_command([texts.COMMAND, "-n", "--compare", *what])
-    return "\n".join(line for line in said.splitlines() if not line.startswith("ipseckey: warning: "))
+    dummy, dummy, messages = module.run_command([texts.COMMAND, "-n", "--compare", *what])
+    return "\n".join(line for line in messages.splitlines() if not line.startswith("ipseckey: warning: "))
 
 
 def _diff(missing: t.Sequence[File], superfluous: t.Sequence[File]) -> dict[str, str]:
-    """Texts as they are, each below its path, and programs by digests."""
+    """Texts in full, each below its path, and programs as digests."""
     packed = {row.path for row in program.files()}
     command = [row for row in missing if row.path in packed]
     texts_of = [row for row in (*missing, *superfluous) if row.path not in packed]
@@ -260,7 +263,7 @@ def _diff(missing: t.Sequence[File], superfluous: t.Sequence[File]) -> dict[str,
             f"{path}:\n{data.decode('utf-8', 'replace')}" for path, data in found if data
         )
 
-    return {"before": shown(program.held), "after": shown(lambda row: row.content)}
+    return {"before": shown(program.content_of), "after": shown(lambda row: row.content)}
 
 
 # Absent
@@ -279,7 +282,7 @@ def remove(module: AnsibleModule, service: Service) -> Result:
             shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
         if installed:
             service.forgotten()
-        program.take_away(command)
+        program.delete(command)
     paths = [*own, *(row.path for row in command)]
     result: Result = {
         "changed": bool(enabled or paths),

@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 _FITTING = re.compile(r"/[A-Za-z0-9_./+@-]+")
-# Not there, or not seen by the service, when it loads the file.
+# Directories that do not exist, or that the service cannot see, when it loads the file.
 _TOO_LATE = re.compile(r"/+(?:root|home|tmp|var/tmp|run|dev|proc|sys)/")
 
 
@@ -39,15 +39,15 @@ def apply_boot(module: AnsibleModule) -> Result:
 
 
 def _problems(params: t.Mapping[str, t.Any], manager: str) -> list[IpsecError]:
-    """What prevents the service from being as it should."""
+    """What is wrong with the options for this host."""
     problems: list[IpsecError] = []
     if not manager:
         known = ", ".join((*SERVICES, SMF))
         problems.append(
             InputError(
-                "no service manager that is known was found on this host",
+                "no known service manager was found on this host",
                 "service_manager",
-                f"Set it to one of {known}, if the host has it.",
+                f"If the host has one of {known}, name it.",
             )
         )
     file: str = params["file"]
@@ -56,7 +56,7 @@ def _problems(params: t.Mapping[str, t.Any], manager: str) -> list[IpsecError]:
     if not _FITTING.fullmatch(file):
         problems.append(
             InputError(
-                f"{file!r} has characters that start scripts may take for others",
+                f"{file!r} has characters that start scripts could misread",
                 "file",
                 "Use letters, digits, and _ . / + @ -",
             )
@@ -64,20 +64,20 @@ def _problems(params: t.Mapping[str, t.Any], manager: str) -> list[IpsecError]:
     elif _TOO_LATE.match(file):
         problems.append(
             InputError(
-                f"{file} is not there, or not seen by the service, when SAs are loaded",
+                f"{file} does not exist, or is hidden from the service, when SAs are loaded",
                 "file",
                 "Choose a directory below /etc.",
             )
         )
     if params["policies"] and manager == SMF:
-        fix = "This system loads its own from /etc/inet/ipsecinit.conf at boot (ipsecconf). Write them there."
-        problems.append(InputError("policies are for Linux", "policies", fix))
+        fix = "This system loads its policies from /etc/inet/ipsecinit.conf at boot (ipsecconf). Write them there."
+        problems.append(InputError("policies need Linux", "policies", fix))
     return problems
 
 
 def _of(module: AnsibleModule, manager: str) -> Result:
     if manager == SMF:
-        return apply_smf(module) if module.params["state"] != "query" else look(module).told()
+        return apply_smf(module) if module.params["state"] != "query" else look(module).result()
     if not manager:
         return {}
     # Imported here, since other systems have no such policies and cannot import this.

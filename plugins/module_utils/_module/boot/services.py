@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What starts services on a host, and how each of them is told about ipseckeys. SMF, which has a
-service of its own, is apart.
+"""Service managers of Linux, and how each of them runs the service ipseckeys. SMF has a service of
+its own, in another file.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _SHOWN_LINES = 10
 
 
 def run(module: AnsibleModule, name: str, *words: str, good: t.Collection[int] = (0,)) -> str:
-    """What a program of the host prints. Raises IpsecError where there is none, or where it ends
-    with another status than the ``good`` ones.
+    """The output of a program of the host. Raises IpsecError if the host lacks it, or if it ends with
+    a status that is not in ``good``.
     """
     path = module.get_bin_path(name)
     if path is None:
         raise IpsecError(f"this host has no {name}", "service_manager", "Name the service manager that it has.")
     status, out, err = module.run_command([path, *words], environ_update={"LC_ALL": "C"})
     if status not in good:
-        said = "\n".join((out + err).strip().splitlines()[-_SHOWN_LINES:])
-        raise IpsecError(f"exit status {status}{': ' if said else ''}{said}", " ".join((name, *words)))
+        output = "\n".join((out + err).strip().splitlines()[-_SHOWN_LINES:])
+        raise IpsecError(f"exit status {status}{': ' if output else ''}{output}", " ".join((name, *words)))
     return t.cast(str, out)
 
 
 class Service:
-    """The service ipseckeys under one service manager. ``path``, ``mode`` and ``text`` are of the
-    file that defines it.
+    """The service ipseckeys under one service manager. ``path``, ``mode`` and ``text`` are those of
+    the file that defines it.
     """
 
     path = f"/etc/init.d/{NAME}"
@@ -68,7 +68,7 @@ class Service:
         return False
 
     def reread(self) -> None:
-        """Have the service manager read what defines the service."""
+        """Have the service manager read the definition of the service again."""
 
     def enable(self) -> None:
         raise NotImplementedError
@@ -83,10 +83,10 @@ class Service:
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Before its file is removed: have the service manager forget that it was started."""
+        """Before its file is removed, have the service manager forget that it was started."""
 
     def forgotten(self) -> None:
-        """The same, after that."""
+        """The same, after its file was removed."""
 
 
 class Systemd(Service):
@@ -117,7 +117,7 @@ class Systemd(Service):
         self.run("systemctl", "reload", self._unit)
 
     def forgotten(self) -> None:
-        # A unit without a file has nothing to run when it stops, so the SAs stay. 1 and 5: it knows of none.
+        # A unit without a file runs nothing when it stops, so the SAs stay. Status 1 or 5: unknown unit.
         self.reread()
         for verb in ("stop", "reset-failed"):
             self.run("systemctl", verb, self._unit, good=(0, 1, 5))
@@ -146,7 +146,7 @@ class Openrc(Service):
         self.run("rc-service", NAME, "reload")
 
     def forget(self) -> None:
-        # Without a script there is nothing to stop it with, so the SAs stay.
+        # Without its script nothing stops it, so the SAs stay.
         if self.active():
             self.run("rc-service", NAME, "zap")
 

@@ -4,8 +4,8 @@
 
 """The service manual-key of Solaris and illumos, which loads a file of SAs at boot: set to the file, and enabled.
 
-Refreshing, enabling or disabling it flushes all SAs before the file is read, so this is done only if
-something must change.
+Refreshing, enabling or disabling it flushes all SAs before the file is read, so it is done only if
+something changes.
 """
 
 from __future__ import annotations
@@ -26,37 +26,39 @@ _FILE = re.compile(r"^config/config_file \S+ (.*)$", re.M)
 
 
 class _State(t.NamedTuple):
-    """How the service is set, in its running snapshot, which is what its methods use."""
+    """The settings of the service's running snapshot, which its methods use."""
 
     file: str
     enabled: bool
-    given_up: bool
+    in_maintenance: bool
 
-    def told(self) -> Result:
+    def result(self) -> Result:
         return {"installed": True, "enabled": self.enabled, "file": self.file}
 
 
 def look(module: AnsibleModule) -> _State:
-    """Several properties at once come as lines of name, type, value."""
-    told = run(module, "svcprop", "-p", "config/config_file", "-p", "general/enabled", "-p", "restarter/state", SERVICE)
-    file = _FILE.search(told)
+    """The state of the service. svcprop prints several properties as lines of name, type and value."""
+    properties = run(
+        module, "svcprop", "-p", "config/config_file", "-p", "general/enabled", "-p", "restarter/state", SERVICE
+    )
+    file = _FILE.search(properties)
     return _State(
         file[1] if file is not None else DEFAULT_PATH,
-        "general/enabled boolean true" in told,
-        "restarter/state astring maintenance" in told.splitlines(),
+        "general/enabled boolean true" in properties,
+        "restarter/state astring maintenance" in properties.splitlines(),
     )
 
 
 def apply_smf(module: AnsibleModule) -> Result:
-    """Have the service load the file, or no file at all."""
+    """Have the service load the file, or disable it."""
     present = module.params["state"] == "present"
     before = look(module)
     file: str = module.params["file"] if present else DEFAULT_PATH
-    if before.given_up:
+    if before.in_maintenance:
         raise IpsecError(
             f"{SERVICE} is in maintenance",
             "",
-            f"See why in the end of its log (svcs -L {SERVICE}) and with: ipseckey -c {before.file}. Then run: svcadm"
+            f"The end of its log says why (svcs -L {SERVICE}) and with: ipseckey -c {before.file}. Then run: svcadm"
             f" clear {SERVICE}",
         )
     after = before._replace(file=file, enabled=present)
@@ -69,7 +71,7 @@ def apply_smf(module: AnsibleModule) -> Result:
             _point(module, before.file, file)
         if present and not before.enabled:
             run(module, "svcadm", "enable", "-s", SERVICE)
-    result: Result = {"changed": after != before, **after.told()}
+    result: Result = {"changed": after != before, **after.result()}
     if module._diff:
         result["diff"] = {
             "before_header": SERVICE,
@@ -81,7 +83,7 @@ def apply_smf(module: AnsibleModule) -> Result:
 
 
 def _point(module: AnsibleModule, old: str, new: str) -> None:
-    """Have it load another file; the old one again where it does not take the new one."""
+    """Set the file that the service loads; if the service rejects it, set the old one again."""
 
     def name(file: str) -> None:
         run(module, "svccfg", "-s", SERVICE, "setprop", "config/config_file", "=", f"astring: {file}")

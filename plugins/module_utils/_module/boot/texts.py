@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The service ipseckeys, as text for each service manager that starts it from one. Words between @ are filled in;
-a line that consists only of an empty one is dropped.
+a line that holds nothing but an empty one is dropped.
 
-The written text is read back, so that nobody needs to remember the options it was written with.
+The written text is parsed to find out with which options it was written.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def fill(text: str, file: str, with_policies: bool, ask_for_rotation: bool) -> b
         "MARK": MARK if ask_for_rotation else "",
         "WHAT": f"{file} --policies {POLICIES}" if with_policies else file,
         "ROTATION_DUE": f"--rotation-due {MARK}" if ask_for_rotation else "",
-        # Policies without SAs are loaded all the same, and the service fails then.
+        # Policies are loaded even without SAs, and the service then fails.
         "CONDITION": "" if with_policies else f"ConditionPathExists={file}",
         "STATE": "StateDirectory=ipseckey\nStateDirectoryMode=0700" if ask_for_rotation else "",
     }

@@ -228,7 +228,7 @@ def test_without_purge_policies_stay_that_guard_nothing_any_more(host: Host) -> 
     result = host.boot(policies=[], purge=False)
     assert result["kept"] == [LABEL, OTHER_LABEL] == result["policies"]
     (told,) = (warning for warning in result["warnings"] if OTHER_LABEL in warning)
-    assert "without it what it protected would leave unencrypted" in told and "purge: false" in told
+    assert "without it the traffic that it protected would leave unencrypted" in told and "purge: false" in told
     assert host.boot(policies=[])["policies"] == [LABEL]
 
 

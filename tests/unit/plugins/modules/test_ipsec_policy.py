@@ -113,7 +113,7 @@ def test_what_stands_beside_policies_is_refused() -> None:
     )
     assert (
         result["msg"]
-        == "policies: selector, action, templates would say nothing beside it. Write this into each of the policies."
+        == "policies: selector, action, templates would have no effect beside it. Write this into each of the policies."
     )
 
 

@@ -63,7 +63,7 @@ def test_an_address_as_src_is_told_where_it_belongs(world: World) -> None:
     result = world.run("ipsec_sa_info", src="192.168.116.16")
     assert (
         result["msg"]
-        == "src: src is the absolute path of a protected file. For the address of the sender write source."
+        == "src: src must be the absolute path of a protected file. For the address of the sender, use source."
     )
 
 

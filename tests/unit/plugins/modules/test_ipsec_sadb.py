@@ -352,8 +352,8 @@ def test_a_backup_does_not_start_over_what_changed_in_the_wait(world: World, mon
     [
         (1301.0, "at: the instant is 301 s away"),
         (998.9, "at: the instant passed 1.1 s ago"),
-        (math.nan, "at: nan is no instant"),
-        (math.inf, "at: inf is no instant"),
+        (math.nan, "at: nan is not an instant"),
+        (math.inf, "at: inf is not an instant"),
     ],
 )
 def test_an_instant_out_of_reach_is_refused(
@@ -370,7 +370,7 @@ def test_an_instant_out_of_reach_is_refused(
     [
         ({"deadline": 995.0}, "deadline: the deadline passed 5.0 s ago on this host's clock, nothing was changed"),
         ({"deadline": 1010.0, "at": 1012.0}, "deadline: the instant in at is 2.0 s after it"),
-        ({"deadline": math.nan}, "deadline: nan is no instant"),
+        ({"deadline": math.nan}, "deadline: nan is not an instant"),
     ],
 )
 def test_a_deadline_that_passed_is_refused_at_once(
@@ -493,10 +493,10 @@ def test_a_way_back_is_taken_only_from_what_it_is_from(world: World) -> None:
         result = world.run("ipsec_sadb", src_label=label, **back)
         assert (
             result["failed"]
-            and f"/run/previous: the file is a way back from mesh:2 pair:7, not from {label}" in result["msg"]
+            and f"/run/previous: the file is a backup from mesh:2 pair:7, not from {label}" in result["msg"]
         )
     other = world.run("ipsec_sadb", src="/run/next", src_label="mesh:2 pair:7", state="exact")
-    assert other["failed"] and "from something that it does not name" in other["msg"]
+    assert other["failed"] and "from a change that it does not name" in other["msg"]
     assert world.sadb.sas == switched
     assert world.run("ipsec_sadb", src_label="mesh:2 pair:7", **back)["changed"]
     assert {OUT.spi, BACK.spi} <= {there.spi for there in world.sadb.sas}
@@ -514,8 +514,8 @@ def test_where_there_is_no_way_back_nothing_changes_on_request(world: World) -> 
 @pytest.mark.parametrize("label", ["", "two\nlines", "x" * 100_001])
 def test_a_label_is_one_line(world: World, label: str) -> None:
     result = world.run("ipsec_sadb", content=render([OUT]), backup="/run/previous", backup_label=label)
-    assert result["failed"] and result["msg"].startswith("backup_label: this is no label")
-    assert "goes with backup" in world.run("ipsec_sadb", content=render([OUT]), backup_label="mesh:2")["msg"]
+    assert result["failed"] and result["msg"].startswith("backup_label: this is not a valid label")
+    assert "needs backup" in world.run("ipsec_sadb", content=render([OUT]), backup_label="mesh:2")["msg"]
 
 
 def test_pairs_are_left_alone_on_request(world: World) -> None:
@@ -523,5 +523,5 @@ def test_pairs_are_left_alone_on_request(world: World) -> None:
     world.files.contents["/run/previous"] = render([NEW_OUT, sa(0x3002, destination="192.0.2.99")]).encode()
     world.run("ipsec_sadb", src="/run/previous", state="exact", leave=["192.0.2.2|192.0.2.1"])
     assert {found.spi for found in world.sadb.sas} == {OUT.spi, BACK.spi, FOREIGN.spi, 0x3002}
-    for wrong, told in (("192.0.2.1", "two addresses are wanted"), ("192.0.2.1|b", "leave[0]: ")):
+    for wrong, told in (("192.0.2.1", "this is not a pair of addresses"), ("192.0.2.1|b", "leave[0]: ")):
         assert told in world.run("ipsec_sadb", src="/run/previous", state="exact", leave=[wrong])["msg"]

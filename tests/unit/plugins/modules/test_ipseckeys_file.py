@@ -157,7 +157,7 @@ def test_a_broken_file_is_replaced_but_not_merged_into() -> None:
 def test_a_file_that_is_no_text_is_named() -> None:
     world = World()
     world.files.contents[DEFAULT] = b"\xff\xfe"
-    assert world.run("ipsec_sadb", src=DEFAULT)["msg"].startswith(f"{DEFAULT}: the file is no UTF-8 text")
+    assert world.run("ipsec_sadb", src=DEFAULT)["msg"].startswith(f"{DEFAULT}: the file is not UTF-8 text")
 
 
 def test_counter_mode_never_stands_in_the_file_of_the_boot() -> None:
