@@ -156,7 +156,7 @@ def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
     identities = set(map(identity, named))
     try:
         old = parse_policies(protected.read(texts.POLICIES, kind=protected.PUBLIC), texts.POLICIES)[0]
-    except IpsecError:
+    except IpsecError as error:
         module.warn(
             f"The present file of policies cannot be read, so its policies are unknown, and it is replaced. {error}"
         )
