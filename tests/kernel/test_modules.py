@@ -765,7 +765,7 @@ def test_the_guides_file_with_the_short_key_is_refused() -> None:
     )
     for module, more in (("ipsec_sadb", {}), ("ipseckeys_file", {"path": str(DIRECTORY / "keys")})):
         result = run(module, content=text, **more)
-        assert "3des-cbc wants a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)" in result["msg"]
+        assert "3des-cbc needs a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)" in result["msg"]
         assert "content, line 9" in result["msg"]
     assert held() == set()
     good = text.replace("137fb4739a55", "dd325c5c137fb4739a55")

@@ -25,7 +25,7 @@ ADD = (
 FLAWS: dict[str, tuple[str, str]] = {
     "odd": ("{one}", "{cut}"),
     "short": ("{one}", "{cut:.62}"),
-    "no hex digit": ("{two}", "{cut:.62}zz"),
+    "not a hex digit": ("{two}", "{cut:.62}zz"),
     "key as SPI": ("0x{spi:x}", "{three}"),
     "key as hexadecimal SPI": ("0x{spi:x}", "0x{three}"),
     "key as address": (SOURCE, "{three}"),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Changes that must not end halfway."""
+"""Changes that must not be interrupted halfway."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import contextlib
 import signal
 import typing as t
 
-# What people, terminals and service managers end a process with; SIGKILL alone cannot be put off.
+# The signals with which people, terminals and service managers end a process. SIGKILL cannot be blocked.
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @contextlib.contextmanager
 def uninterrupted() -> t.Iterator[None]:
-    """Signals that end the process wait until the block is over, in the programs that it starts,
-    too. For processes of one thread, as modules are.
+    """Block the signals that end the process until the block ends, also in the programs that it
+    starts. For single-threaded processes, as modules are.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:

@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Argument specs, as values that merge: those that modules share, and those of modules, whose
-actions look at the options before they are sent.
+"""Argument specs, as dictionaries that can be merged: those that modules share, and those of modules
+whose actions inspect the options before they are sent.
 
-Nothing is imported here, since the controller reads this file for every task.
-"""
+This file imports nothing, since the controller reads it for every task."""
 
 from __future__ import annotations
 
@@ -16,16 +15,16 @@ Arguments = t.Dict[str, t.Any]
 
 DEFAULT_PATH = "/etc/inet/secret/ipseckeys"
 
-# The doc fragments `_backend` and `_text` describe these.
+# The doc fragments `_backend` and `_text` document these.
 BACKEND: Arguments = {"backend": {"type": "str", "choices": ["auto", "xfrm", "solaris", "pfkey"], "default": "auto"}}
 COUNTER_MODE: Arguments = {"allow_static_counter_mode": {"type": "bool", "default": False}}
 READING: Arguments = {"resolve_names": {"type": "bool", "default": False}}
 TEXT: Arguments = {"content": {"type": "str", "no_log": True}, "src": {"type": "path"}, **READING, **COUNTER_MODE}
 DEADLINE: Arguments = {"deadline": {"type": "float"}}
 
-# Traffic, as ipsec_sa and ipsec_policy take it.
 DIGEST: Arguments = {"digest_key": {"type": "str", "no_log": True}}
 
+# Traffic, in ipsec_sa and ipsec_policy.
 SELECTOR: Arguments = {
     "source": {"type": "str"},
     "destination": {"type": "str"},
@@ -34,16 +33,7 @@ SELECTOR: Arguments = {
     "destination_port": {"type": "int", "default": 0},
 }
 
-_LIFETIMES = (
-    "soft_bytes",
-    "hard_bytes",
-    "soft_packets",
-    "hard_packets",
-    "soft_addtime",
-    "hard_addtime",
-    "soft_usetime",
-    "hard_usetime",
-)
+_LIFETIMES = [f"{end}_{kind}" for kind in ("bytes", "packets", "addtime", "usetime") for end in ("soft", "hard")]
 
 IPSEC_SA: Arguments = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
@@ -142,7 +132,7 @@ IPSEC_POLICY: Arguments = {
 }
 IPSEC_POLICY_INFO: Arguments = {**_DIRECTION}
 
-# Policies are checked by the core, whose messages name the place of what is wrong.
+# The core checks policies; its messages name the place of a problem.
 IPSEC_BOOT: Arguments = {
     "state": {"type": "str", "choices": ["absent", "present", "query"], "default": "present"},
     "file": {"type": "path", "default": DEFAULT_PATH},

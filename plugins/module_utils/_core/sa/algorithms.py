@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One table of every algorithm that ESP and AH may be keyed with by hand.
+"""The table of the algorithms that ESP and AH can use with manual keys.
 
 Names and numbers are those of the ``ipsecalgs`` table of illumos, kernel names those of
-``net/xfrm/xfrm_algo.c`` of Linux, key sizes those of the RFC in ``rfc``, the state of each
-algorithm that of RFC 8221 as updated by RFC 9395."""
+``net/xfrm/xfrm_algo.c`` in Linux. Key sizes are from the RFC in ``rfc``, and the status of each
+algorithm from RFC 8221 as updated by RFC 9395."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ AUTHENTICATION = "authentication"
 class Algorithm(t.NamedTuple):
     """One row.
 
-    ``key_bits`` are the sizes an operator may choose, without the salt; the first is the default.
-    ``salt_bits`` follow the key inside ``encrkey``. ``icv_bits`` are the lengths of the integrity
-    check value that may be asked for, the first is the default; a cipher without integrity has
-    none. ``number`` is ipseckey's, None where its table lacks the algorithm. ``modules`` are the
-    words for modprobe(8) that load it on Linux: aliases where they exist, since the modules behind
-    them change their names from kernel to kernel. ``advice`` is the level below MUST that an RFC
-    gives it, empty where none does; levels are meant for implementers (RFC 8221 section 1.3).
-    ``counter_mode`` marks what must never run twice with the same key and counter (RFC 8221 section
-    3)."""
+    ``key_bits`` are the possible key sizes without the salt; the first is the default. The salt of
+    ``salt_bits`` follows the key in ``encrkey``. ``icv_bits`` are the possible lengths of the
+    integrity check value; the first is the default, and a cipher without integrity has none.
+    ``number`` is that of ipseckey, None if its table lacks the algorithm. ``modules`` are the
+    arguments of modprobe(8) that load it on Linux: aliases if they exist, since module names differ
+    between kernels. ``advice`` is the requirement level below MUST that an RFC assigns, otherwise
+    empty; levels address implementers (RFC 8221 section 1.3). ``counter_mode`` marks algorithms that
+    must never use a key and counter twice (RFC 8221 section 3)."""
 
     name: str
     kind: str
@@ -49,16 +48,16 @@ class Algorithm(t.NamedTuple):
 
     @property
     def material_bits(self) -> tuple[int, ...]:
-        """The sizes, in bits, that a key value may have: key and salt together."""
+        """The possible sizes of a key value in bits: key and salt together."""
         return tuple(bits + self.salt_bits for bits in self.key_bits)
 
     @property
     def combined(self) -> bool:
-        """True for a cipher that brings its own integrity (AEAD)."""
+        """Whether the cipher provides its own integrity (AEAD)."""
         return self.kind == ENCRYPTION and bool(self.icv_bits)
 
     def sizes(self) -> str:
-        """The sizes in words, ``192 bits (48 hex digits)``, for messages and documentation."""
+        """The sizes for messages and documentation: ``192 bits (48 hex digits)``."""
         return " or ".join(f"{bits} bits ({bits // 4} hex digits)" for bits in self.material_bits)
 
 
@@ -293,7 +292,7 @@ _BY_LINUX: dict[tuple[str, int], Algorithm] = {
 def find(kind: str, word: str, place: str = "") -> Algorithm:
     """The row that ``word`` names: an ipseckey name or alias in any case, a Linux kernel name, or ipseckey's number.
 
-    Raises InputError with the nearest names where there is none.
+    Raises InputError with the nearest names if there is none.
     """
     row = _BY_WORD.get((kind, word.lower()))
     if row is None and len(word) <= 3 and word.isascii() and word.isdigit():
@@ -309,7 +308,7 @@ def find(kind: str, word: str, place: str = "") -> Algorithm:
     other = AUTHENTICATION if kind == ENCRYPTION else ENCRYPTION
     if (other, word.lower()) in _BY_WORD:
         raise InputError(
-            f"{word} is an {other} algorithm, an {kind} algorithm is wanted here",
+            f"{word} is an {other} algorithm, but an {kind} algorithm is needed here",
             place,
             f"Choose one of: {', '.join(near)}.",
         )
@@ -317,7 +316,7 @@ def find(kind: str, word: str, place: str = "") -> Algorithm:
 
 
 def find_linux(linux: str, icv_bits: int = 0) -> Algorithm | None:
-    """The row for a Linux kernel name; combined ciphers differ by their ICV (in bits), all others
-    take 0. None where the table has no such row.
+    """The row for a Linux kernel name, None if there is none. Combined ciphers are distinguished by
+    their ICV in bits; all others have 0.
     """
     return _BY_LINUX.get((linux, icv_bits))

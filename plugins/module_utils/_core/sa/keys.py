@@ -2,15 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Key material: reading it from hex, checking it against its algorithm, making it, and showing it
-as a fingerprint only.
+"""Key material: read it from hex, check it against its algorithm, generate it, and show it only as a
+fingerprint.
 
-A fingerprint is unkeyed: whoever sees it can test guesses of the key, for all who use this
-collection at once. A key of fewer than `LONG_BITS` is found so. It is shown as `SHORT_KEY`, and its
-hash stands in encrypted files only.
+A fingerprint is unkeyed: anyone who sees it can test guesses of the key, against all users of this
+collection at once. That finds a key of fewer than `LONG_BITS`, so such a key is shown as `SHORT_KEY`,
+and its hash is stored only in encrypted files.
 
-Weak DES keys are those of FIPS 74 section 3.6 (4 weak, 12 semi-weak), parity that of FIPS 46-3: the
-low bit of every byte makes it odd."""
+Weak DES keys are those of FIPS 74 section 3.6 (4 weak, 12 semi-weak). Parity follows FIPS 46-3: the
+low bit of every byte makes its parity odd."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import os
 from ..errors import InputError
 from .algorithms import BY_NAME, Algorithm
 
-# NIST SP 800-131A disallows fewer.
+# NIST SP 800-131A disallows shorter keys.
 LONG_BITS = 112
 SHORT_KEY = "short-key"
 
@@ -36,8 +36,8 @@ _WEAK_DES = frozenset(map(bytes.fromhex, _WEAK_DES_HEX.split()))
 
 
 def from_hex(text: str, place: str = "") -> bytes:
-    """The bytes of hexadecimal digits in any case, with or without ``0x``. Raises InputError, never
-    showing the digits.
+    """The bytes of hexadecimal digits in any case, with or without ``0x``. Its InputError never shows
+    the digits.
     """
     digits = text[2:] if text[:2] in ("0x", "0X") else text
     try:
@@ -46,36 +46,36 @@ def from_hex(text: str, place: str = "") -> bytes:
         where = next((index for index, char in enumerate(digits, 1) if char not in "0123456789abcdefABCDEF"), 0)
     if where:
         raise InputError(
-            f"the key has a character that is no hex digit, at position {where}",
+            f"the key has a character that is not a hex digit, at position {where}",
             place,
             "Keys are written with 0-9 and a-f.",
         )
     raise InputError(
         f"the key has {len(digits)} hex digits, an odd number",
         place,
-        "A digit is missing or one is too many; give whole bytes.",
+        "There is one digit too few or too many; give whole bytes.",
     )
 
 
 def set_parity(algorithm: Algorithm, key: bytes) -> bytes:
-    """The key as the kernel uses it: DES parity made odd, all other algorithms unchanged."""
+    """The key as the kernel uses it: a DES key with odd parity, any other key unchanged."""
     return key.translate(_ODD_PARITY) if algorithm.des_parity else key
 
 
 def effective(name: str, key: bytes) -> bytes:
-    """`set_parity` by the algorithm's name; unchanged for one that only this kernel knows."""
+    """`set_parity` by the algorithm's name; the key is unchanged if the table has no such algorithm."""
     row = BY_NAME.get(name)
     return set_parity(row, key) if row is not None else key
 
 
 def problem(algorithm: Algorithm, key: bytes) -> str:
-    """Why the key cannot be used with the algorithm, in words without the key; empty for a good key."""
+    """Why the key cannot be used with the algorithm, without showing it; empty for a good key."""
     if not algorithm.key_bits:
         return f"{algorithm.name} takes no key" if key else ""
     if len(key) * 8 not in algorithm.material_bits:
         salt = f", {algorithm.salt_bits} bits of them salt" if algorithm.salt_bits else ""
         found = f"found {len(key) * 8} bits ({len(key) * 2} hex digits)" if key else "none is given"
-        return f"{algorithm.name} wants a key of {algorithm.sizes()}{salt}, {found}"
+        return f"{algorithm.name} needs a key of {algorithm.sizes()}{salt}, {found}"
     secret = key[: len(key) - algorithm.salt_bits // 8]
     if secret.count(secret[:1]) == len(secret):
         return f"the {algorithm.name} key is one byte repeated"
@@ -89,24 +89,17 @@ def problem(algorithm: Algorithm, key: bytes) -> str:
 
 
 def check(algorithm: Algorithm, key: bytes, place: str = "") -> None:
-    """Raise InputError where `problem` finds one."""
+    """Raise InputError if `problem` finds one."""
     reason = problem(algorithm, key)
     if reason:
-        raise InputError(
-            reason,
-            place,
-            (
-                ""
-                if not algorithm.key_bits
-                else f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {algorithm.name}."
-            ),
-        )
+        fix = f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {algorithm.name}."
+        raise InputError(reason, place, fix if algorithm.key_bits else "")
 
 
 def generate(algorithm: Algorithm, bits: int | None = None) -> bytes:
-    """A new key (with its salt) of ``bits`` bits, salt not counted; the default size where None.
+    """A new key of ``bits`` bits, None for the default size, and its salt, which ``bits`` does not count.
 
-    From the operating system's generator; DES keys carry odd parity; weak keys are drawn again.
+    It comes from the operating system's generator. DES keys get odd parity; weak keys are discarded.
     """
     if not algorithm.key_bits:
         raise InputError(f"{algorithm.name} takes no key")
@@ -125,15 +118,15 @@ def generate(algorithm: Algorithm, bits: int | None = None) -> bytes:
 
 
 def is_short(algorithm: Algorithm, key: bytes) -> bool:
-    """Whether a key has so few secret bits that it can be found by testing guesses. Salt and
-    parity bits are not secret.
+    """Whether a key has so few secret bits that testing guesses can find it. Salt and parity bits
+    are not secret.
     """
     bits = len(key) * 8 - algorithm.salt_bits
     return (bits * 7 // 8 if algorithm.des_parity else bits) < LONG_BITS
 
 
 def fingerprint(algorithm: Algorithm, key: bytes) -> str:
-    """What may be shown of a key: `full_fingerprint`, but `SHORT_KEY` for a short one; empty for no key.
+    """What may be shown of a key: `full_fingerprint`, `SHORT_KEY` for a short key, empty for no key.
 
     Two systems that hold the same key show the same fingerprint; a long key cannot be derived from it.
     """
@@ -141,14 +134,14 @@ def fingerprint(algorithm: Algorithm, key: bytes) -> str:
 
 
 def full_fingerprint(algorithm: Algorithm, key: bytes) -> str:
-    """The first 16 hex digits of SHA-256 over a fixed label, the algorithm's name and the key,
+    """The first 16 hex digits of SHA-256 over a fixed label, the algorithm's name and the key with its
     parity set; empty for no key.
 
-    Never to be shown, but kept in files that are encrypted: a short key can be found from it.
+    Never show it, and store it only in encrypted files: it reveals a short key to guessing.
     """
     if not key:
         return ""
-    import hashlib  # only here, since it brings OpenSSL, and most runs of the command need it not
+    import hashlib  # only here, since it loads OpenSSL, which most runs of the command do not need
 
     return hashlib.sha256(
         _FINGERPRINT_LABEL + algorithm.name.encode("ascii") + b"\0" + set_parity(algorithm, key)

@@ -75,7 +75,7 @@ def test_rendered_text_is_read_again() -> None:
         ({"spi": 5}, "sas[0].spi: SPI 5 is reserved"),
         (
             {"encryption_key": KEY[:40]},
-            "sas[0].encryption_key: 3des-cbc wants a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)",
+            "sas[0].encryption_key: 3des-cbc needs a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)",
         ),
         ({"encryption_key": KEY[:-1]}, "47 hex digits, an odd number"),
         ({"destination": "host.example"}, "sas[0].destination: 'host.example' is not a literal"),

@@ -62,14 +62,14 @@ def test_every_key_counts_with_it_and_no_short_key_without(module: str) -> None:
         (
             SECRET[:-1],
             (
-                "digest_key: the key has 63 hex digits, an odd number. A digit is missing or one is too many; give"
+                "digest_key: the key has 63 hex digits, an odd number. There is one digit too few or too many; give"
                 " whole bytes."
             ),
         ),
         (
             SECRET[:-1] + "g",
             (
-                "digest_key: the key has a character that is no hex digit, at position 64. Keys are written with 0-9"
+                "digest_key: the key has a character that is not a hex digit, at position 64. Keys are written with 0-9"
                 " and a-f."
             ),
         ),

@@ -265,17 +265,17 @@ def test_all_problems_come_together_with_their_options() -> None:
         "lifetimes.soft_bytes",
     ]
     assert "Nearest names: aes-cbc" in result["msg"]
-    assert "hmac-md5 wants a key of 128 bits (32 hex digits), found 120 bits (30 hex digits)" in result["msg"]
+    assert "hmac-md5 needs a key of 128 bits (32 hex digits), found 120 bits (30 hex digits)" in result["msg"]
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"encryption_key": ENCRYPTION_KEY[:-1]}, "encryption_key: the key has 63 hex digits, an odd number"),
-        ({"encryption_key": ENCRYPTION_KEY[:-2]}, "encryption_key: aes-cbc wants a key of 256 bits"),
+        ({"encryption_key": ENCRYPTION_KEY[:-2]}, "encryption_key: aes-cbc needs a key of 256 bits"),
         (
             {"encryption_key": ENCRYPTION_KEY[:-1] + "g"},
-            "encryption_key: the key has a character that is no hex digit, at position 64",
+            "encryption_key: the key has a character that is not a hex digit, at position 64",
         ),
         ({"encryption_key": "00" * 32}, "encryption_key: the aes-cbc key is one byte repeated"),
         ({"encryption_algorithm": "3des", "encryption_key": "0123456789abcdef" * 3}, "K1=K2 or K2=K3"),
@@ -297,7 +297,7 @@ def test_all_problems_come_together_with_their_options() -> None:
         ({"output_mark": "five"}, "output_mark: "),
         ({"tfc_padding": 100}, "tfc_padding: only ESP in tunnel mode can pad what it carries"),
         ({"nat_keepalive": 20}, "nat_keepalive: only an outbound SA in UDP sends NAT keepalives"),
-        ({"encryption_algorithm": "hmac-sha256"}, "an encryption algorithm is wanted here"),
+        ({"encryption_algorithm": "hmac-sha256"}, "but an encryption algorithm is needed here"),
     ],
 )
 def test_bad_input_is_named_and_changes_nothing(change: dict[str, t.Any], told: str) -> None:

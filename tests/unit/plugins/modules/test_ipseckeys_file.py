@@ -232,7 +232,7 @@ def test_the_guides_short_key_is_refused_with_its_line() -> None:
     world = World()
     result = world.run("ipseckeys_file", content=text)
     assert "content, line 6" in result["msg"]
-    assert "3des-cbc wants a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)" in result["msg"]
+    assert "3des-cbc needs a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)" in result["msg"]
     assert "137fb4739a55" not in str(result)
     assert not world.files.contents
 

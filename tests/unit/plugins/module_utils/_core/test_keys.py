@@ -97,7 +97,7 @@ def test_a_size_that_the_algorithm_lacks_is_refused():
 
 def test_the_key_that_the_guide_cut_short_is_refused_with_both_lengths():
     reason = keys.problem(BY_NAME["3des-cbc"], bytes.fromhex("137fb4739a55c9b3a1747baa06359826a5e4358e"))
-    assert reason == "3des-cbc wants a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)"
+    assert reason == "3des-cbc needs a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)"
 
 
 # FIPS 74 section 3.6.

@@ -143,7 +143,7 @@ def test_the_guides_prompt_lines_are_understood():
 def test_the_key_that_the_guides_file_cut_short_is_refused_with_line_algorithm_and_lengths():
     line, column, message = refusal_of(guide(third="137fb4739a55c9b3a1747baa06359826a5e4358e"))
     assert (line, column) == (9, 13)
-    assert "3des-cbc wants a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)" in message
+    assert "3des-cbc needs a key of 192 bits (48 hex digits), found 160 bits (40 hex digits)" in message
 
 
 def test_all_problems_of_the_guides_stored_file_come_at_once():
@@ -404,16 +404,16 @@ def test_a_key_may_have_0x_and_its_bits(text):
         (AES + "/0", "no number of bits"),
         (AES + "/128x", "no number of bits"),
         (AES + "/000", "no number of bits"),
-        (AES + ";", "no hex digit, at position 33"),
+        (AES + ";", "not a hex digit, at position 33"),
         (AES + "/", "no number of bits"),
         (AES + "/0x80", "no number of bits"),
         (AES[:16] + "/" + AES[16:], "no number of bits"),
         (AES + "//128", "no number of bits"),
         ("0x", "empty"),
         ("/128", "empty"),
-        (AES[:-1] + "g", "no hex digit, at position 32"),
-        (AES[:8] + ":" + AES[9:], "no hex digit, at position 9"),
-        ("0x0x" + AES, "no hex digit, at position 2"),
+        (AES[:-1] + "g", "not a hex digit, at position 32"),
+        (AES[:8] + ":" + AES[9:], "not a hex digit, at position 9"),
+        ("0x0x" + AES, "not a hex digit, at position 2"),
     ],
 )
 def test_a_key_that_ipseckey_would_cut_or_fill_is_refused_unseen(text, part):
@@ -604,7 +604,7 @@ def test_a_synonym_means_what_its_keyword_means(row):
         (f"{GOOD} isrc ::ffff:10.1.0.0/96 idst 10.2.0.0/16", "::ffff:10.1.0.0/96", "longer"),
         (f"{AH} encr_alg any", "any", "AH takes no encryption algorithm"),
         (GOOD.replace("aes", "256"), "256", "no encryption algorithm has a number above 255"),
-        (GOOD.replace(AES, AES[:16] + "; "), AES[:16], "no hex digit, at position 17"),
+        (GOOD.replace(AES, AES[:16] + "; "), AES[:16], "not a hex digit, at position 17"),
         (f"{GOOD} state larval", "larval", "state cannot be 'larval'. Choose mature"),
         (f"{GOOD} state 1", "1\n", "state cannot be '1'"),
         (f"{GOOD} encap udpx", "udpx", "encap cannot be 'udpx'"),
