@@ -214,6 +214,36 @@ NETBSD = Dialect(
     sources=("sys/net/pfkeyv2.h", "sys/netipsec/key.c", "sys/netipsec/xform_ah.c", "sys/sys/socket.h"),
 )
 
+# The values of sadb_x_msg_diagnostic that our requests can cause (usr/src/uts/common/net/pfkeyv2.h).
+ILLUMOS_DIAGNOSTICS = {
+    4: "this kernel does not know the SA type",
+    11: "source and destination are of different address families",
+    12: "the source address is not valid",
+    13: "the destination address is not valid",
+    14: "the soft limit of allocations is above the hard limit",
+    15: "the soft limit of bytes is above the hard limit",
+    16: "the soft limit of the add time is above the hard limit",
+    17: "the soft limit of the use time is above the hard limit",
+    21: "the encryption key is missing",
+    22: "the authentication key is missing",
+    33: "the encryption key is malformed",
+    34: "the authentication key is malformed",
+    40: "this kernel lacks the authentication algorithm",
+    41: "this kernel lacks the encryption algorithm",
+    42: "the flags do not fit this SA type",
+    43: "the state is not allowed",
+    44: "the authentication key has the wrong length",
+    45: "the encryption key has the wrong length",
+    46: "AH cannot encrypt",
+    47: "the encryption key is weak",
+    48: "the authentication key is weak",
+    73: "the SA cannot be paired",
+    76: "the paired SA is not there",
+    78: "the SA is not there",
+    80: "the kernel's cryptographic framework refuses the algorithm or the key",
+    81: "the sequence number is not valid",
+}
+
 DIALECTS = (LINUX, ILLUMOS, FREEBSD, NETBSD)
 
 

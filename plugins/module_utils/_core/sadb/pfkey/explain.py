@@ -13,7 +13,7 @@ from ...errors import SadbError
 from ...sa.algorithms import BY_NAME
 from ...sa.model import SecurityAssociation, label
 from ..xfrm.netlink import errno_name, errno_text
-from .dialects import LINUX, Dialect
+from .dialects import ILLUMOS_DIAGNOSTICS, LINUX, Dialect
 
 
 class _Explanation(t.NamedTuple):
@@ -56,34 +56,6 @@ _EXPLANATIONS = {
 }
 _CANNOT_SET_UP = _Explanation("the kernel cannot set up {suite}", "{load}Choose another algorithm.")
 _NOT_ROOT = _Explanation("the process is not allowed to use PF_KEY here", "Run it as root of the host (become: true).")
-# The numbers of illumos' sadb_x_msg_diagnostic that our requests can cause (usr/src/uts/common/net/pfkeyv2.h).
-_DIAGNOSTICS = {
-    11: "address families differ",
-    12: "bad source",
-    13: "bad destination",
-    14: "soft limit above the hard one, allocations",
-    15: "soft limit above the hard one, bytes",
-    16: "soft limit above the hard one, add time",
-    17: "soft limit above the hard one, use time",
-    21: "no encryption key",
-    22: "no authentication key",
-    33: "malformed encryption key",
-    34: "malformed authentication key",
-    40: "authentication algorithm not supported",
-    41: "encryption algorithm not supported",
-    42: "flags not allowed",
-    43: "state not allowed",
-    44: "wrong bits of the authentication key",
-    45: "wrong bits of the encryption key",
-    46: "encryption on AH",
-    47: "weak encryption key",
-    48: "weak authentication key",
-    73: "the directions of the pair are unclear",
-    76: "the pair's other SA is not there",
-    78: "no such SA",
-    80: "the crypto framework refuses",
-    81: "bad sequence number",
-}
 
 
 class PfkeyError(Exception):
@@ -106,7 +78,7 @@ def _cause(exc: PfkeyError) -> str:
     text = f"{errno_name(exc.errno)}: {errno_text(exc.errno)}"
     if not exc.diagnostic:
         return text
-    return f"{text}, diagnostic {exc.diagnostic}: {_DIAGNOSTICS.get(exc.diagnostic, 'see pfkeyv2.h')}"
+    return f"{text}, diagnostic {exc.diagnostic}: {ILLUMOS_DIAGNOSTICS.get(exc.diagnostic, 'see pfkeyv2.h')}"
 
 
 def _load(dialect: Dialect, sa: SecurityAssociation) -> str:

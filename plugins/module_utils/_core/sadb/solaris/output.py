@@ -16,12 +16,13 @@ import re
 import typing as t
 
 from ...errors import SadbError
-from ...sa import model as association
+from ...sa import model
 from ...sa.model import REPLAY_VALUE, Counters, Entry, SecurityAssociation
 from ...text.attributes import AttributeReader
 from ...text.grammar import LINUX
 from ...text.lexer import Report, Word
 from ...text.sa import build
+from ..pfkey.dialects import ILLUMOS_DIAGNOSTICS
 
 PROMPT = "ipseckey> "
 DEAD = "DEAD"
@@ -75,9 +76,9 @@ def read(output: str) -> list[InstalledSa]:
         if by_key.get(key):
             found.append(_installed(sa, command, by_key[key].pop(0)))
         elif key not in reserved:
-            raise SadbError("ipseckey saves an SA that it does not dump", association.label(sa), hint)
+            raise SadbError("ipseckey saves an SA that it does not dump", model.label(sa), hint)
     for dump in (dump for dumps in by_key.values() for dump in dumps):
-        place = f"{dump.protocol} spi 0x{dump.spi:08x} dst {association.format_address(dump.destination)}"
+        place = f"{dump.protocol} spi 0x{dump.spi:08x} dst {model.format_address(dump.destination)}"
         raise SadbError("ipseckey dumps an SA that it does not save", place, hint)
     return found + [_reservation(dump) for dump in larval]
 
@@ -85,7 +86,7 @@ def read(output: str) -> list[InstalledSa]:
 def _installed(sa: SecurityAssociation, command: str, dump: DumpedSa) -> InstalledSa:
     """If a daemon made the SA, its protocol's number stands as reqid: the only sign of an owner here."""
     sequence = int(dict(sa.extra).get(REPLAY_VALUE, "0"), 0)
-    counter = "sequence_in" if dump.direction == association.INBOUND else "sequence_out"
+    counter = "sequence_in" if dump.direction == model.INBOUND else "sequence_out"
     sa = sa._replace(
         direction=sa.direction or dump.direction,
         reqid=sa.reqid or dump.manager,
@@ -97,7 +98,7 @@ def _installed(sa: SecurityAssociation, command: str, dump: DumpedSa) -> Install
 
 
 def _reservation(dump: DumpedSa) -> InstalledSa:
-    sa = association.build(dump.protocol, dump.spi, dump.destination, dump.source, reqid=dump.manager)
+    sa = model.build(dump.protocol, dump.spi, dump.destination, dump.source, reqid=dump.manager)
     return InstalledSa(Entry(sa, dump.counters, larval=True), dump.state, "")
 
 
@@ -164,7 +165,7 @@ def _normal(sa: SecurityAssociation) -> SecurityAssociation:
             selector = selector._replace(source_prefix=0)
         if not any(selector.destination):
             selector = selector._replace(destination_prefix=0)
-        selector = association.normal_selector(selector)
+        selector = model.normal_selector(selector)
     if encapsulation is not None:
         local, remote = encapsulation.nat_local, encapsulation.nat_remote
         encapsulation = encapsulation._replace(
@@ -225,15 +226,15 @@ def dumped(lines: t.Iterable[str]) -> t.Iterator[DumpedSa]:
 
 def _dumped_sa(facts: t.Mapping[str, str]) -> DumpedSa:
     protocol = facts.get("protocol", "").lower()
-    if protocol not in association.PROTOCOLS or not facts.keys() >= {"state", "destination"}:
+    if protocol not in model.PROTOCOLS or not facts.keys() >= {"state", "destination"}:
         raise SadbError("ipseckey dumps an SA in an unknown form", f"spi 0x{facts['spi']}", "Please report it.")
-    destination = association.pack_address(facts["destination"])
+    destination = model.pack_address(facts["destination"])
     flags = {flag[2:] if flag.startswith("X_") else flag for flag in facts.get("flags", "").split()}
-    directions = [name for name in (association.INBOUND, association.OUTBOUND) if name.upper() in flags]
+    directions = [name for name in (model.INBOUND, model.OUTBOUND) if name.upper() in flags]
     return DumpedSa(
         protocol,
         int(facts["spi"], 16),
-        association.pack_address(facts["source"]) if "source" in facts else bytes(len(destination)),
+        model.pack_address(facts["source"]) if "source" in facts else bytes(len(destination)),
         destination,
         facts["state"],
         # The kernel sets both flags if either end may be this host's.
@@ -245,26 +246,6 @@ def _dumped_sa(facts: t.Mapping[str, str]) -> DumpedSa:
 
 # Complaints
 
-_DIAGNOSTICS = {
-    4: "this kernel does not know the SA type",
-    11: "source and destination are of different address families",
-    12: "the source address is not valid",
-    13: "the destination address is not valid",
-    14: "a soft limit is above its hard limit",
-    15: "a soft limit is above its hard limit",
-    16: "a soft limit is above its hard limit",
-    17: "a soft limit is above its hard limit",
-    40: "this kernel lacks the authentication algorithm",
-    41: "this kernel lacks the encryption algorithm",
-    42: "the flags do not fit this SA type",
-    44: "the authentication key has the wrong length",
-    45: "the encryption key has the wrong length",
-    47: "the encryption key is weak",
-    48: "the authentication key is weak",
-    73: "the paired SA is not there",
-    78: "the SA is not there",
-    80: "the kernel's cryptographic framework refuses the algorithm or the key",
-}
 # The utility's complaints, and our words for them. It echoes words of the command, keys too, so none
 # of its own words are repeated but an error of the system.
 _COMPLAINTS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -274,7 +255,7 @@ _COMPLAINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"does not exist"), "such an SA does not exist"),
     (re.compile(r"Line too long"), "it skipped a line that was too long"),
     (re.compile(r"Unknown (?:encryption|authentication) algorithm"), "its ipsecalgs table lacks the algorithm"),
-    (re.compile(r"Unknown address|Unknown (?:source|destination) address"), "it does not take an address"),
+    (re.compile(r"Unknown (?:(?:source|destination) )?address"), "it does not take an address"),
     (re.compile(r"Expecting a number|Unexpected end of command"), "it does not take a number"),
     (re.compile(r"not a hex value|bit length \d+ is too big|not a bit specifier"), "it does not take a key"),
     (
@@ -306,14 +287,14 @@ def complaints(output: str, errors: str) -> list[str]:
                 unknown += 1
                 found[line[:200]] = None
     if hidden:
-        found[f"{hidden} lines are not shown, since they may hold keys"] = None
+        found[f"{hidden} lines are not shown, since they may contain keys"] = None
     return list(found)
 
 
 def _in_our_words(line: str) -> str:
     number = _DIAGNOSTIC.search(line)
     if number is not None:
-        return _DIAGNOSTICS.get(int(number[1]), f"the kernel's diagnostic {number[1]}")
+        return ILLUMOS_DIAGNOSTICS.get(int(number[1]), f"the kernel's diagnostic {number[1]}")
     system = _SYSTEM_ERROR.search(line)
     if system is not None:
         return system[1]

@@ -448,7 +448,9 @@ def test_errors_say_what_to_do_and_carry_no_key(dialect: Dialect) -> None:
             assert found.errno_name == errno.errorcode[number]
             assert KEY.hex() not in str(found)
             assert "{" not in str(found)
-    assert "diagnostic 45: wrong bits of the encryption key" in str(explain(dialect, PfkeyError(errno.EINVAL, 45), sa))
+    assert "diagnostic 45: the encryption key has the wrong length" in str(
+        explain(dialect, PfkeyError(errno.EINVAL, 45), sa)
+    )
     assert explain_exchange(dialect, PfkeyError(errno.EPROTONOSUPPORT), "reading the SADB").hint == dialect.remedy
     assert "root" in explain_exchange(dialect, PfkeyError(errno.EPERM), "reading the SADB").hint
 

@@ -180,7 +180,7 @@ FAULTS = [
     ("refused", "did not add it (the encryption key has the wrong length)"),
     ("errno", "did not add it (Operation not supported)"),
     ("exists", "did not add it (such an SA already exists)"),
-    ("echo", "(it does not take a key; ipseckey: something else; 1 lines are not shown, since they may hold keys)"),
+    ("echo", "(it does not take a key; ipseckey: something else; 1 lines are not shown, since they may contain keys)"),
     ("too long", "did not add it (it skipped a line that was too long)"),
     ("silent", "did not add it, and gave no reason (exit status 0)"),
     ("stray memory", "added it with another encryption_key"),
