@@ -201,6 +201,10 @@ def is_multicast(address: bytes) -> bool:
     return address[0] == 0xFF if len(address) == 16 else 224 <= address[0] < 240
 
 
+AFTER_KEYS = SecurityAssociation._fields.index("authentication_key") + 1
+"""Where the fields begin that follow the keys, and that differ from SA to SA only rarely."""
+
+
 def field_getter(*names: str) -> t.Callable[[SecurityAssociation], t.Any]:
     """A function, in C, that returns those fields of an SA as a tuple."""
     return operator.itemgetter(*map(SecurityAssociation._fields.index, names))

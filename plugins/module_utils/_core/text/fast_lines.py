@@ -218,7 +218,7 @@ def _shape(sa: SecurityAssociation) -> _Shape:
         sa.mode,
         sa.encryption,
         sa.authentication,
-        tuple(sa[9:]),
+        tuple(sa[model.AFTER_KEYS :]),
     )
 
 

@@ -16,6 +16,7 @@ import typing as t
 
 from ...sa.algorithms import BY_NAME
 from ...sa.model import (
+    AFTER_KEYS,
     INBOUND,
     OUTBOUND,
     REPLAY_VALUE,
@@ -216,7 +217,7 @@ def new_sa(sa: SecurityAssociation) -> Message:
         len(encryption_key),
         authentication,
         len(authentication_key),
-        sa[9:],
+        sa[AFTER_KEYS:],
     )
     body = layout.pack(
         selector, destination, _htonl(spi), number, source, before, encryption_key, between, authentication_key, end
