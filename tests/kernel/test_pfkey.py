@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""PF_KEY over Linux' af_key: SAs go in as asked for, seen with ip(8), and come back equal; what the
-refusals say is true; nothing is half done.
+"""PF_KEY over Linux' af_key: SAs are added as requested, seen with ip(8), and read back equal; the
+refusals are true; no change is left half done.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb
     association_sets,
 )
 
-# What xfrm_algo.c truncates each hash to, written down here a second time on purpose; PF_KEY cannot
-# ask for anything else.
+# The bits to which xfrm_algo.c truncates each hash, repeated here on purpose; PF_KEY cannot request
+# anything else.
 ICV_BITS = {"hmac-md5": 96, "hmac-sha1": 96, "hmac-sha256": 96, "hmac-sha384": 192, "hmac-sha512": 256, "aes-xcbc": 96}
 NOBODY = 65534
 CIPHERS = ("null", "des-cbc", "3des-cbc", "blowfish-cbc", "aes-cbc", "aes-ctr")
@@ -64,12 +64,12 @@ def make_sadb() -> PfkeySadb:
 
 
 def sa_of(spi: int, cipher: str = "aes-cbc", integrity: str = "hmac-sha1", **fields: t.Any) -> SecurityAssociation:
-    """An SA with the ICV that af_key gives."""
+    """An SA with the ICV that af_key uses."""
     return witness.sa_of(spi, cipher, integrity, **{"icv_bits": ICV_BITS.get(integrity, 0), **fields})
 
 
-def as_asked(sadb: PfkeySadb, sas: t.Collection[SecurityAssociation]) -> None:
-    """Both ways to the kernel show these SAs and no other."""
+def assert_held(sadb: PfkeySadb, sas: t.Collection[SecurityAssociation]) -> None:
+    """Both interfaces of the kernel show exactly these SAs."""
     assert {entry.sa for entry in sadb.dump()} == set(sas)
     assert {entry.sa for entry in XfrmSadb().dump()} == set(sas)
 
@@ -84,7 +84,7 @@ def suites() -> list[tuple[str, str, int]]:
     ]
 
 
-def test_the_suites_are_all_that_the_table_has() -> None:
+def test_the_suites_are_those_of_the_table() -> None:
     assert set(CIPHERS) == set(LINUX.encryption)
     assert {name: row.icv_bits for name, row in LINUX.authentication.items()} == ICV_BITS
 
@@ -114,7 +114,7 @@ def test_every_algorithm(sadb: PfkeySadb, cipher: str, integrity: str, bits: int
             assert (
                 f"auth-trunc {KERNEL_NAMES[integrity]} {key_text(sa.authentication_key)} {ICV_BITS[integrity]}" in text
             )
-    as_asked(sadb, sas)
+    assert_held(sadb, sas)
     sadb.apply(delete(*sadb.dump()))
     assert witness.states() == {}
 
@@ -148,26 +148,26 @@ def test_every_attribute(sadb: PfkeySadb, fields: dict[str, t.Any], shown: list[
     sadb.apply(add(sa))
     for part in shown:
         assert part in witness.states()["esp", 0x1000]
-    as_asked(sadb, [sa])
+    assert_held(sadb, [sa])
 
 
 @given(sas=association_sets(LINUX))
-def test_any_set_comes_back_equal_by_both_ways(sadb: PfkeySadb, sas: list[SecurityAssociation]) -> None:
+def test_any_set_reads_back_equal_over_both_interfaces(sadb: PfkeySadb, sas: list[SecurityAssociation]) -> None:
     sadb.apply(add(*sas))
-    as_asked(sadb, sas)
+    assert_held(sadb, sas)
     sadb.apply(delete(*sadb.dump()))
     assert witness.states() == {}
 
 
 @given(sas=association_sets(LINUX))
-def test_what_xfrm_adds_is_seen_equal(sadb: PfkeySadb, sas: list[SecurityAssociation]) -> None:
+def test_sas_added_over_xfrm_read_back_equal(sadb: PfkeySadb, sas: list[SecurityAssociation]) -> None:
     XfrmSadb().apply(add(*sas))
     assert {entry.sa for entry in sadb.dump()} == set(sas)
     XfrmSadb().apply(delete(*sadb.dump()))
     assert witness.states() == {}
 
 
-def test_a_dump_is_narrowed_as_asked(sadb: PfkeySadb) -> None:
+def test_a_dump_is_filtered(sadb: PfkeySadb) -> None:
     sas = [sa_of(0x1000), sa_of(0x1001, six=True), sa_of(0x1002, ""), sa_of(0x1003, source=bytes((192, 0, 2, 9)))]
     sadb.apply(add(*sas))
     assert {entry.sa for entry in sadb.dump("ah")} == {sas[2]}
@@ -175,7 +175,7 @@ def test_a_dump_is_narrowed_as_asked(sadb: PfkeySadb) -> None:
     assert {entry.sa for entry in sadb.dump("esp", source=bytes((192, 0, 2, 9)))} == {sas[3]}
 
 
-# What the refusals say, with a message that does not ask them: the kernel cuts, changes or refuses.
+# The refusals are true: without them the kernel cuts or changes values, or refuses the message.
 def raw(sa: SecurityAssociation, *more: bytes, change: t.Callable[[bytes], bytes] = bytes) -> None:
     with Pfkey(LINUX) as link:
         first, *rest = messages.new_sa(LINUX, sa)
@@ -190,27 +190,27 @@ def test_a_wide_window_is_cut_silently(sadb: PfkeySadb) -> None:
 
 
 @pytest.mark.parametrize("number", [14, 15, 16, 18, 19, 20, 23])
-def test_combined_ciphers_have_a_number_that_is_not_taken(number: int) -> None:
+def test_combined_ciphers_have_a_number_that_is_refused(number: int) -> None:
     with pytest.raises(PfkeyError) as caught:
         raw(sa_of(0x1000, "aes-cbc", ""), change=lambda first: first[:11] + bytes([number]) + first[12:])
     assert caught.value.errno == errno.ENOSYS
 
 
-def test_hmac_sha256_gets_96_bits_whoever_asks(sadb: PfkeySadb) -> None:
+def test_hmac_sha256_always_gets_96_bits(sadb: PfkeySadb) -> None:
     sa = witness.sa_of(0x1000)
     assert (sa.icv_bits, [problem.place for problem in sadb.refusals(sa)]) == (128, ["icv_bits"])
     raw(sa)
     assert re.search(r"auth-trunc hmac\(sha256\) \S+ \(256 bits\) 96", witness.states()["esp", 0x1000])
 
 
-def test_an_original_address_is_taken_and_forgotten(sadb: PfkeySadb) -> None:
+def test_an_original_address_is_accepted_and_lost(sadb: PfkeySadb) -> None:
     sa = sa_of(0x1000, encapsulation=Encapsulation(4500, 4500, b"", bytes((10, 0, 0, 1))))
     assert [problem.place for problem in sadb.refusals(sa)] == ["nat_remote"]
     raw(sa, layout.pack_address(LINUX, 23, bytes((10, 0, 0, 1)), 32))
     assert "addr 0.0.0.0" in witness.states()["esp", 0x1000]
 
 
-def test_protocol_and_ports_of_a_selector_are_not_taken(sadb: PfkeySadb) -> None:
+def test_protocol_and_ports_of_a_selector_are_ignored(sadb: PfkeySadb) -> None:
     sa = sa_of(0x1000, mode="tunnel", selector=Selector(bytes((10, 1, 0, 0)), 16, b"", 0, 6, 80))
     assert [problem.place for problem in sadb.refusals(sa)] == ["selector"]
     raw(sa._replace(selector=None), layout.pack_address(LINUX, 7, bytes((10, 1, 0, 0)), 16, 6, 80))
@@ -219,7 +219,7 @@ def test_protocol_and_ports_of_a_selector_are_not_taken(sadb: PfkeySadb) -> None
     assert "proto tcp" not in text
 
 
-def test_a_selector_of_the_own_source_is_not_shown(sadb: PfkeySadb) -> None:
+def test_a_selector_of_the_sas_own_source_is_not_shown(sadb: PfkeySadb) -> None:
     sa = sa_of(0x1000, mode="tunnel", selector=Selector(bytes((192, 0, 2, 1)), 32))
     assert [problem.place for problem in sadb.refusals(sa)] == ["selector source"]
     raw(sa)
@@ -234,7 +234,7 @@ def test_the_highest_number_of_bytes_is_no_limit(sadb: PfkeySadb) -> None:
     assert "hard (INF)(bytes)" in witness.states()["esp", 0x1000]
 
 
-UNTOLD: list[tuple[str, str]] = [
+NOT_DUMPED: list[tuple[str, str]] = [
     ("mark 0x5 mask 0xff", "mark"),
     ("if_id 0x7", "if_id"),
     ("flag esn replay-window 64", "esn"),
@@ -243,8 +243,8 @@ UNTOLD: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("words, untold", UNTOLD)
-def test_what_the_table_calls_untold_is_not_in_a_dump(sadb: PfkeySadb, words: str, untold: str) -> None:
+@pytest.mark.parametrize("words, missing", NOT_DUMPED)
+def test_a_dump_does_not_show_what_the_table_lists(sadb: PfkeySadb, words: str, missing: str) -> None:
     sa = sa_of(0x1000, mode="tunnel")
     ends = f"src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode tunnel enc cbc(aes) 0x{sa.encryption_key.hex()}"
     witness.run(
@@ -257,10 +257,10 @@ def test_what_the_table_calls_untold_is_not_in_a_dump(sadb: PfkeySadb, words: st
     assert entry.sa._replace(encapsulation=None) == sa
     (whole,) = XfrmSadb().dump()
     assert whole.sa != entry.sa
-    assert any(untold in word for word in LINUX.not_dumped)
+    assert any(missing in word for word in LINUX.not_dumped)
 
 
-def test_a_truncation_that_is_not_told_makes_no_difference_where_it_was_asked_for(sadb: PfkeySadb) -> None:
+def test_a_truncation_that_is_not_shown_makes_no_difference_if_it_was_requested(sadb: PfkeySadb) -> None:
     sa = sa_of(0x1000, integrity="hmac-sha256")
     sadb.apply(add(sa))
     assert differences(sa, sadb.dump()[0].sa) == ()
@@ -273,17 +273,17 @@ def test_replacing_and_deleting(sadb: PfkeySadb) -> None:
     entry = next(entry for entry in sadb.dump() if entry.sa == old)
     new = sa_of(0x1000, mode="tunnel")
     sadb.apply([Operation("replace", new, entry)])
-    as_asked(sadb, [new, stays])
+    assert_held(sadb, [new, stays])
     sadb.apply(delete(*(entry for entry in sadb.dump() if entry.sa == new)))
-    as_asked(sadb, [stays])
+    assert_held(sadb, [stays])
 
 
-def test_flush_takes_one_protocol_or_all(sadb: PfkeySadb) -> None:
+def test_flush_deletes_one_protocol_or_all(sadb: PfkeySadb) -> None:
     sadb.flush()
     sas = [sa_of(0x1000), sa_of(0x1001, ""), sa_of(0x1002, six=True)]
     sadb.apply(add(*sas))
     sadb.flush("esp")
-    as_asked(sadb, sas[1:2])
+    assert_held(sadb, sas[1:2])
     sadb.flush()
     assert sadb.dump() == []
 
@@ -297,7 +297,7 @@ def refused(sadb: PfkeySadb, operations: t.Sequence[Operation]) -> SadbError:
     before = witness.state_text()
     with pytest.raises(SadbError) as caught:
         sadb.apply(operations)
-    # SAs that were put back were added now, and PF_KEY leaves its own sequence number on them.
+    # Restored SAs have a new add time, and the sequence number of the PF_KEY request.
     steady = [re.sub(r"seq 0x\d+|add [-0-9]+ [0-9:]+", "", text) for text in (before, witness.state_text())]
     assert blocks(steady[1]) == blocks(steady[0])
     assert_no_key(
@@ -325,11 +325,11 @@ def test_everything_is_undone_when_one_sa_is_refused(sadb: PfkeySadb) -> None:
     error = refused(sadb, operations)
     assert error.errno_name == "EEXIST"
     assert "The SADB is as it was before." in str(error)
-    as_asked(sadb, [goes, is_replaced, stays])
+    assert_held(sadb, [goes, is_replaced, stays])
 
 
-def test_an_algorithm_that_this_backend_does_not_know_comes_back_from_an_undo(sadb: PfkeySadb) -> None:
-    """What somebody else made is put back by what the kernel showed of it."""
+def test_an_undo_restores_an_algorithm_that_this_backend_does_not_know(sadb: PfkeySadb) -> None:
+    """An SA of another program is restored from what the kernel showed of it."""
     key = "0x" + "0123456789abcdef" * 2
     ends = (
         "src",
@@ -363,7 +363,7 @@ def test_an_algorithm_that_this_backend_does_not_know_comes_back_from_an_undo(sa
     assert witness.states() == {}
 
 
-def test_what_could_not_be_put_back_is_not_replaced(sadb: PfkeySadb) -> None:
+def test_an_sa_that_could_not_be_restored_is_not_replaced(sadb: PfkeySadb) -> None:
     witness.run(
         *(
             "ip",
@@ -392,12 +392,12 @@ def test_what_could_not_be_put_back_is_not_replaced(sadb: PfkeySadb) -> None:
     assert witness.states() == {}
 
 
-def test_a_marked_sa_of_somebody_else_cannot_be_hit(sadb: PfkeySadb) -> None:
+def test_a_marked_sa_of_another_program_cannot_be_changed(sadb: PfkeySadb) -> None:
     XfrmSadb().apply(add(sa_of(0x1000, mark=Mark(5, 0xFF))))
     error = refused(sadb, delete(*sadb.dump()))
     assert error.errno_name == "ESRCH"
     assert "mark" in error.hint
-    # An SA without a mark is another one, and hides nothing.
+    # An SA without a mark has another identity, and hides nothing.
     mine = sa_of(0x1000)
     sadb.apply(add(mine))
     entries = sadb.dump()
@@ -461,9 +461,7 @@ def test_an_sa_of_another_protocol_is_shown_and_flushed_with_all(sadb: PfkeySadb
     assert witness.states() == {}
 
 
-def test_counters_rise_with_packets_and_an_undo_says_that_they_are_lost(
-    sadb: PfkeySadb, peer: t.Callable[..., str]
-) -> None:
+def test_counters_rise_with_packets_and_an_undo_reports_their_loss(sadb: PfkeySadb, peer: t.Callable[..., str]) -> None:
     sa = sa_of(0x1000)
     sadb.apply(add(sa))
     line = (
@@ -489,10 +487,10 @@ def _failing(sadb: PfkeySadb, entry: t.Any) -> t.Any:
 def test_a_thousand_sas(sadb: PfkeySadb) -> None:
     sas = [sa_of(0x1000 + number, destination=bytes((198, 18, number >> 8, number & 255))) for number in range(1000)]
     sadb.apply(add(*sas))
-    as_asked(sadb, sas)
+    assert_held(sadb, sas)
     error = refused(sadb, [*delete(*sadb.dump()), *add(sa_of(0x9000), sa_of(0x9000))])
     assert error.errno_name == "EEXIST"
-    as_asked(sadb, sas)
+    assert_held(sadb, sas)
     sadb.apply(delete(*sadb.dump()))
     assert witness.states() == {}
 
@@ -504,7 +502,7 @@ def test_a_dump_is_larger_than_its_buffer(sadb: PfkeySadb, monkeypatch: pytest.M
     assert {entry.sa for entry in sadb.dump()} == set(sas)
 
 
-def test_a_dump_is_whole_while_others_change_the_sadb(sadb: PfkeySadb) -> None:
+def test_a_dump_is_complete_while_others_change_the_sadb(sadb: PfkeySadb) -> None:
     sas = [sa_of(0x1000 + number) for number in range(300)]
     sadb.apply(add(*sas))
     forever = (
@@ -522,7 +520,7 @@ def test_a_dump_is_whole_while_others_change_the_sadb(sadb: PfkeySadb) -> None:
 
 
 def test_a_lost_answer_is_looked_up(sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel does what it was asked; then the answer does not come."""
+    """The kernel carries out the request; then its answer is lost."""
     answers = Pfkey._answers
     lost = [layout.ADD, layout.DELETE]
 
@@ -535,16 +533,16 @@ def test_a_lost_answer_is_looked_up(sadb: PfkeySadb, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Pfkey, "_answers", deaf)
     sas = [sa_of(0x1000), sa_of(0x1001)]
     sadb.apply(add(*sas))
-    as_asked(sadb, sas)
+    assert_held(sadb, sas)
     sadb.apply(delete(*sadb.dump()))
     assert (lost, witness.states()) == ([], {})
 
 
 @pytest.mark.parametrize("undo", [True, False])
-def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(
+def test_possible_changes_are_undone_if_the_sadb_cannot_be_read_either(
     sadb: PfkeySadb, monkeypatch: pytest.MonkeyPatch, undo: bool
 ) -> None:
-    """The kernel does what it was asked; then no answer comes, neither to that nor to a dump."""
+    """The kernel carries out the request; then the answers to it and to a dump are lost."""
     answers = Pfkey._answers
     sadb.apply(add(sa_of(0x1000)))
     (entry,) = sadb.dump()
@@ -605,7 +603,7 @@ def test_without_privilege_the_error_says_root(sadb: PfkeySadb) -> None:
     assert caught.value.errno_name == "EPERM"
 
 
-def test_the_addresses_of_this_host_are_those_that_netlink_tells(sadb: PfkeySadb) -> None:
+def test_the_addresses_of_this_host_are_those_of_netlink(sadb: PfkeySadb) -> None:
     witness.run(
         "ip", "-batch", "-", stdin="addr add 192.0.2.77/24 dev lo\naddr add 2001:db8::77/64 dev lo\nlink set lo up\n"
     )
@@ -628,7 +626,7 @@ def test_the_socket_family_is_pythons_own() -> None:
 
 
 @given(data=st.data())
-def test_the_integrity_of_every_sa_is_the_table_s(sadb: PfkeySadb, data: st.DataObject) -> None:
+def test_the_integrity_of_every_sa_is_that_of_the_table(sadb: PfkeySadb, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([row.name for row in BY_NAME.values() if row.kind == AUTHENTICATION]))
     places = [problem.place for problem in sadb.refusals(witness.sa_of(0x1000, "", name))]
     assert places == (

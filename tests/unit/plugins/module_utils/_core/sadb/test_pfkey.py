@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Messages of PF_KEY v2 in every dialect, without a kernel: layouts written down from RFC 2367's
-diagrams, round trips, and what is malformed.
+"""Messages of PF_KEY v2 in every dialect, without a kernel: layouts copied from RFC 2367's diagrams,
+round trips, and malformed messages.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def decoded(dialect: Dialect, buffer: bytes) -> model.Entry:
     return messages.decode(dialect, layout.parse(buffer))
 
 
-# Extensions as RFC 2367 section 2.3 draws them, with struct only. Numbers are little-endian or
-# big-endian as the machine is.
+# Extensions as in the diagrams of RFC 2367 section 2.3, with struct only. Numbers are in the byte
+# order of the machine.
 def rfc_sa(spi: int, replay: int, auth: int, encrypt: int, flags: int = 0) -> bytes:
     return struct.pack("=HH", 2, 1) + struct.pack(">I", spi) + struct.pack("=BBBBI", replay, 1, auth, encrypt, flags)
 
@@ -123,7 +123,7 @@ def sa2(mode: int, reqid: int) -> bytes:
 
 
 @every_dialect
-def test_an_add_is_laid_out_as_the_rfc_draws_it(dialect: Dialect) -> None:
+def test_an_add_has_the_layout_of_the_rfc(dialect: Dialect) -> None:
     name = dialect.name
     peer = IPV4[name].replace(SOURCE, DESTINATION)
     expected = [
@@ -150,7 +150,7 @@ def test_an_ipv6_address_is_the_systems_sockaddr(dialect: Dialect) -> None:
     assert layout.pack_address(dialect, 6, SIX, 128) == rfc_address(6, 128, IPV6[dialect.name])
 
 
-def test_linux_wants_a_key_extension_for_null_encryption_and_a_proxy_for_a_selector() -> None:
+def test_linux_needs_a_key_extension_for_null_encryption_and_a_proxy_for_a_selector() -> None:
     sa = build(
         "esp",
         0x1000,
@@ -186,11 +186,11 @@ def test_esp_in_udp_is_three_extensions() -> None:
     )
     for dialect in (LINUX, FREEBSD, NETBSD):
         assert added(dialect, sa).endswith(sa2(1, 0) + nat)
-        # NetBSD looks an SA up by its ports, too.
+        # NetBSD looks up an SA by its ports, too.
         assert b"".join(messages.identify(dialect, sa)).endswith(nat)
 
 
-def test_illumos_says_tunnel_direction_pair_and_sequence_number_its_own_way() -> None:
+def test_illumos_has_its_own_form_of_tunnel_direction_pair_and_sequence_number() -> None:
     inner = Selector(bytes((10, 0, 0, 0)), 8, bytes((10, 1, 0, 0)), 16, 6, 0, 443)
     sa = esp(
         mode="tunnel", direction="outbound", selector=inner, extra=(("pair-spi", "0x1234"), ("replay_value", "17"))
@@ -224,22 +224,22 @@ def test_freebsd_has_esn_and_wide_windows() -> None:
 
 @every_dialect
 @given(data=st.data())
-def test_what_is_sent_reads_back_the_same(dialect: Dialect, data: st.DataObject) -> None:
+def test_a_sent_sa_reads_back_equal(dialect: Dialect, data: st.DataObject) -> None:
     sa = data.draw(associations(dialect))
     assert checks.problems(sa, allow_static_counter_mode=True) == []
     assert list(refusals(dialect, sa)) == []
     shown = layout.parse(added(dialect, sa))
     assert messages.decode(dialect, shown).sa == sa
-    # What a failed change puts back is the same SA.
+    # A failed change restores the same SA.
     again = layout.pack_message(layout.ADD, shown.satype, 8, 99, messages.restore(dialect, shown))
     assert decoded(dialect, again).sa == sa
-    # Every extension is a multiple of 8 bytes, and the header says how many there are.
+    # Every extension is a multiple of 8 bytes, and the header counts them.
     assert struct.unpack_from("=H", again, 4)[0] * 8 == len(again)
 
 
 @every_dialect
 @given(data=st.data())
-def test_malformed_messages_are_our_error_and_nothing_else(dialect: Dialect, data: st.DataObject) -> None:
+def test_malformed_messages_raise_only_our_error(dialect: Dialect, data: st.DataObject) -> None:
     buffer = bytearray(added(dialect, data.draw(associations(dialect))))
     for dummy in range(data.draw(st.integers(1, 6))):
         buffer[data.draw(st.integers(0, len(buffer) - 1))] = data.draw(st.integers(0, 255))
@@ -251,14 +251,14 @@ def test_malformed_messages_are_our_error_and_nothing_else(dialect: Dialect, dat
     except SadbError as wrong:
         assert wrong.errno_name == "EBADMSG"
     else:
-        # What can be read can be shown.
+        # Every decoded SA can be shown.
         assert str(entry.sa.spi)[:1]
         assert model.label(entry.sa)
 
 
 @every_dialect
 @given(buffer=st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(dialect: Dialect, buffer: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(dialect: Dialect, buffer: bytes) -> None:
     header = struct.pack("=BBBBHHII", 2, 10, 0, 3, 2 + len(buffer) // 8, 0, 0, 1)
     for whole in (buffer, header + buffer[: len(buffer) // 8 * 8]):
         try:
@@ -269,15 +269,14 @@ def test_any_bytes_are_read_or_refused(dialect: Dialect, buffer: bytes) -> None:
             assert wrong.errno_name == "EBADMSG"
 
 
-# What Linux 6.1 answered to SADB_REGISTER.
+# Linux 6.1's answer to SADB_REGISTER.
 REGISTERED = bytes.fromhex(
     "0207000316000000050000000300000009000e0000000000fb0000000000000002008000800000000300a000a00000000500000100010000060080018001000007000002000200000800a000a0"
     "00000009008000800000000b000f00000000000b0000000000000002084000400000000308c000c0000000060828008000000007082800c00100000c08800000010000fc088000000100001608"
     "800000010000fd088000000100000d08a00020010000"
 )
-# And to SADB_DUMP: an SA of AES-CBC and HMAC-SHA-256 that ip(8) had added with a selector for
-# 10.0.0.0/8 as destination, which PF_KEY does not show; and the end of one that shows an SA of
-# AES-GCM.
+# And to SADB_DUMP: an SA of AES-CBC and HMAC-SHA-256 that ip(8) had added with 10.0.0.0/8 as the
+# destination of its selector, which PF_KEY does not show.
 DUMPED = bytes.fromhex(
     "020a000323000000000000000300000002000100000018ea0001050c000000000400030000000000000000000000000000000000000000000000000000000000040004000000000000000000"
     "0000000000000000000000000000000000000000040002000000000000000000000000"
@@ -290,7 +289,7 @@ DUMPED = bytes.fromhex(
 
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="recorded on a little-endian machine")
-def test_what_linux_said_is_understood() -> None:
+def test_recorded_messages_of_linux_are_decoded() -> None:
     supported = layout.read_supported(layout.parse(REGISTERED))
     assert supported.authentication[5] == (256, 256)
     assert supported.encryption[12] == (128, 256)
@@ -305,7 +304,7 @@ def test_what_linux_said_is_understood() -> None:
     assert entry.counters.add_time == 0x6B0239D3
 
 
-def test_an_sa_whose_algorithm_is_not_told_is_not_taken_for_a_reservation() -> None:
+def test_an_sa_whose_algorithm_is_not_shown_is_not_a_reservation() -> None:
     buffer = rfc_message(
         rfc_sa(0x1234, 0, 0, 0), rfc_address(5, 32, IPV4["Linux"]), rfc_address(6, 32, IPV4["Linux"]), sa2(1, 0)
     )
@@ -322,7 +321,7 @@ def test_a_larval_sa_is_marked() -> None:
     assert (entry.larval, entry.sa.encryption, entry.sa.spi) == (True, "", 0x1234)
 
 
-def test_an_algorithm_without_a_row_stands_with_its_number() -> None:
+def test_an_algorithm_without_a_row_is_shown_by_its_number() -> None:
     buffer = rfc_message(rfc_sa(0x1234, 0, 8, 22), rfc_address(5, 32, IPV4["Linux"]), rfc_address(6, 32, IPV4["Linux"]))
     entry = decoded(LINUX, buffer)
     assert (entry.sa.encryption, entry.sa.authentication) == ("ealg-22", "aalg-8")
@@ -382,7 +381,7 @@ def test_what_a_dialect_cannot_express_is_refused_by_name(
 
 
 @every_dialect
-def test_every_algorithm_is_expressed_or_refused(dialect: Dialect) -> None:
+def test_every_algorithm_is_supported_or_refused(dialect: Dialect) -> None:
     for row in ALGORITHMS:
         if row.kind == AUTHENTICATION:
             known, option = dialect.authentication, "authentication_algorithm"
@@ -424,7 +423,7 @@ def test_a_system_without_a_row_is_named() -> None:
 
 
 @pytest.mark.parametrize("platform, name", [("freebsd14", "pfkey"), ("netbsd10", "pfkey"), ("linux", "xfrm")])
-def test_auto_takes_what_the_platform_has(monkeypatch: pytest.MonkeyPatch, platform: str, name: str) -> None:
+def test_auto_chooses_the_backend_of_the_platform(monkeypatch: pytest.MonkeyPatch, platform: str, name: str) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     assert open_sadb("auto").name == name
 
@@ -464,7 +463,7 @@ def test_linux_errors_name_the_modules() -> None:
 
 
 class Wire:
-    """The other end of a PF_KEY socket, which says what a test gives it."""
+    """The other end of a PF_KEY socket, which sends the messages of a test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -501,7 +500,7 @@ def make_wire(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Wire]:
         yield wire
 
 
-def test_other_programs_messages_are_passed_over(wire: Wire) -> None:
+def test_messages_of_other_programs_are_skipped(wire: Wire) -> None:
     wire.say(3, wire.next, 0, BODY, process=wire.process + 1)
     wire.theirs.send(b"short")
     wire.say(4, wire.next, 0, BODY)
@@ -518,7 +517,7 @@ def test_a_refusal_is_the_kernels_errno(wire: Wire) -> None:
     assert caught.value.errno == errno.EEXIST
 
 
-def test_a_socket_that_takes_no_request_tells_why(wire: Wire) -> None:
+def test_a_socket_that_accepts_no_request_reports_why(wire: Wire) -> None:
     wire.theirs.close()
     for request in (lambda: wire.link.ask(3, 3), lambda: wire.link.dump(0)):
         with pytest.raises(PfkeyError) as caught:
@@ -526,7 +525,7 @@ def test_a_socket_that_takes_no_request_tells_why(wire: Wire) -> None:
         assert caught.value.errno in (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOTCONN)
 
 
-def test_no_answer_is_an_answer_lost(wire: Wire) -> None:
+def test_no_answer_is_a_lost_answer(wire: Wire) -> None:
     with pytest.raises(AnswerLost):
         wire.link.ask(3, 3)
 
@@ -547,7 +546,7 @@ def test_no_answer_is_an_answer_lost(wire: Wire) -> None:
         (((1, 0, BODY), (0, 256 - errno.EINVAL, BODY)), errno.EINVAL),
     ],
 )
-def test_every_systems_end_of_a_dump_is_known(
+def test_the_end_of_a_dump_is_found_on_every_system(
     wire: Wire, words: tuple[tuple[int, int, bytes], ...], expected: t.Any
 ) -> None:
     for sequence, number, body in words:
@@ -603,7 +602,7 @@ COLUMNS: tuple[tuple[str, t.Callable[[Dialect], str]], ...] = (
 
 
 def table() -> str:
-    """What every dialect expresses, as a table of the page."""
+    """The options that every dialect supports, as a table of the page."""
     rows = [["option", *NAMES], *([option, *map(cell, DIALECTS)] for option, cell in COLUMNS)]
     head = [".. list-table::", "   :header-rows: 1", "   :widths: 16 21 21 21 21", ""]
     return "\n".join([*head, *("   * - " + "\n     - ".join(row) for row in rows)])
