@@ -113,7 +113,7 @@ class AttributeReader:
         try:
             if ours:
                 raise InputError(
-                    f"{keyword.text} is no keyword of Solaris", "", "Remove it, or write for target linux."
+                    f"{keyword.text} is not a keyword of Solaris", "", "Remove it, or write for target linux."
                 )
             if all(value.text != REFUSED for value in values):
                 attributes.values[field] = self._value(row, keyword, values, lowest_spi)
@@ -153,7 +153,7 @@ class AttributeReader:
         text = unsigned(word.text)
         spi, reading, advice = read_spi(text, "", lowest)
         if reading and self.target == SOLARIS and not text.isdigit() and text[:2] not in ("0x", "0X"):
-            raise InputError(f"{shown(text)} is no number to Solaris", "", f"Write 0x{spi:08x}.")
+            raise InputError(f"{shown(text)} is not a number on Solaris", "", f"Write 0x{spi:08x}.")
         if advice:
             self.report.warn(advice, word, reading)
         return spi if row.known == ALL else f"0x{spi:08x}"
@@ -162,7 +162,7 @@ class AttributeReader:
         name = parse_algorithm(kind, text)
         known = model.algorithm_of(name)
         if self.target == SOLARIS and known is not None and text.lower() == known.linux:
-            raise InputError(f"{shown(text)} is no name to Solaris", "", f"Write {name}.")
+            raise InputError(f"{shown(text)} is not an algorithm name on Solaris", "", f"Write {name}.")
         return name
 
     def _address(self, row: Keyword, word: Word) -> bytes:
@@ -180,15 +180,13 @@ class AttributeReader:
             self._resolved[asked] = resolve(*asked)
         address = self._resolved[asked]
         reading = f"{word.text} is {model.format_address(address)}"
-        self.report.warn(
-            "a host name was taken on the word of the naming system; write the address itself", word, reading
-        )
+        self.report.warn("the name service chose this address; write the address itself", word, reading)
         return address
 
 
 def _not_ipv6(row: Keyword, text: str) -> InputError:
     return InputError(
-        f"{shown(text)} is no IPv6 address", "", f"{row.name} takes IPv6 only; {row.name[:-1]} takes both."
+        f"{shown(text)} is not an IPv6 address", "", f"{row.name} takes IPv6 only; {row.name[:-1]} takes both."
     )
 
 

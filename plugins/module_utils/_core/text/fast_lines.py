@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The fast way through the lines of a text that all look alike, as those of every large text do."""
+"""The fast path for lines that differ only in SPI, addresses and keys, as the lines of every large text do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .grammar import ADDRESS, BY_WORD, FLAG_WORDS, IDENTITY, KEY, SPI, TEXT, Key
 _ORDINARY = bytes(range(0x20, 0x7F)) + b"\t\r\f\v\n"
 _SHAPES_MAX = 4096
 _VARIABLE_FIELDS = ("spi", "source", "destination", "encryption_key", "authentication_key")
-# Looked up once, since they are used for every line.
+# Bound to names once, since every line uses them.
 _pton = socket.inet_pton
 _unhexlify = binascii.unhexlify
 _IPV4 = int(socket.AF_INET)
@@ -28,8 +28,8 @@ _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
 class _Layout(t.NamedTuple):
-    """Where, in a line of given keywords, the words stand that differ from SA to SA (0: not there),
-    how to take all others, and the shapes these give.
+    """For lines with the same keywords: the positions of the words that differ from SA to SA (0:
+    absent), a getter of all other words, and the shape that belongs to each set of these.
     """
 
     others: t.Callable[[t.Sequence[str]], t.Any]
@@ -42,11 +42,11 @@ class _Layout(t.NamedTuple):
 
 
 class _Shape(t.NamedTuple):
-    """What all lines with the same other words have in common: the SA's fields around the five, and how to check these.
+    """What lines with the same other words share: the SA's other fields, and how to check the five that differ.
 
     ``unspecified`` is the unspecified address of their family, ``multicast`` the first bytes of its
-    multicast addresses. ``…_digits`` are the good numbers of hex digits, ``…_row`` is the algorithm
-    where a key needs more checks than its length and a repeated byte."""
+    multicast addresses. ``…_digits`` are the valid numbers of hex digits; ``…_row`` is the algorithm
+    if its keys need more checks than for their length and for a repeated byte."""
 
     unspecified: bytes
     multicast: range
@@ -61,8 +61,8 @@ class _Shape(t.NamedTuple):
 
 
 def is_ordinary(text: str, line_max: int, lines: t.Sequence[str]) -> bool:
-    """Whether `PlainLines` may look at the lines of a text: printable ASCII and blanks, no line
-    longer than ``line_max``.
+    """Whether `PlainLines` may read the lines of a text: they hold printable ASCII and blanks, and
+    none is longer than ``line_max``.
     """
     return (
         text.isascii()
@@ -72,19 +72,19 @@ def is_ordinary(text: str, line_max: int, lines: t.Sequence[str]) -> bool:
 
 
 class PlainLines:
-    """Reads a line whose like the general way has found good: only SPI, addresses and keys differ,
-    and these are plain and good.
+    """Reads a line that differs only in SPI, addresses and keys from one that the general reader
+    accepted, if these are written plainly and are valid.
 
-    It knows no errors: whatever it does not take, the general way reads and judges. What both take,
-    they take for the same SA."""
+    It reports no errors: any other line is left to the general reader. Both read an accepted line
+    as the same SA."""
 
     def __init__(self) -> None:
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._shapes = 0
 
     def take(self, lines: t.Sequence[str], start: int, sas: list[SecurityAssociation]) -> int:
-        """Append the SAs of the lines from ``start`` on, up to the first one that is not taken;
-        return that one's index.
+        """Append the SAs of the lines from ``start`` up to the first that `read` leaves to the
+        general reader; return its index.
         """
         read = self.read
         for index in range(start, len(lines)):
@@ -170,7 +170,7 @@ class PlainLines:
         return tuple.__new__(SecurityAssociation, fields + tail)
 
     def learn(self, words: list[str], sa: SecurityAssociation) -> None:
-        """Remember the likes of a good line, given as its words."""
+        """Remember the shape of an accepted line, given as its words."""
         flags = _pop_flags(words)
         keywords = tuple(words[::2])
         rows = [BY_WORD.get(word) for word in keywords[1:]]
@@ -190,7 +190,7 @@ class PlainLines:
 
 
 def _pop_flags(words: list[str]) -> tuple[str, ...]:
-    """Take the flags off the end."""
+    """Remove the flags at the end, and return them."""
     flags: tuple[str, ...] = ()
     while words and words[-1] in FLAG_WORDS:
         flags += (words.pop(),)

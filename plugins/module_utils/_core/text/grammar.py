@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The words of the ipseckey language, and what each of them means: one table for reader, writer,
-help and documentation.
+"""The words of the language of ipseckey and their meanings: one table for reader, writer, help and
+documentation.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ IDENTITY = "identity"
 TEXT = "text"
 FLAG = "flag"
 
-# Who knows a keyword.
+# Which systems know a keyword.
 ALL = "all"
 OURS = "ours"
 """A keyword of this collection: text meant for Solaris refuses it."""
 EXTRA = "extra"
-"""A keyword that only Solaris gives a meaning: it is kept in `SecurityAssociation.extra`."""
+"""A keyword that only Solaris uses; `SecurityAssociation.extra` keeps its value."""
 
 
 class Keyword(t.NamedTuple):
     """One attribute of an SA.
 
-    ``field`` is what it fills: attributes that fill the same one exclude each other. ``bits`` is
-    the width of a number. ``values`` is how many words follow."""
+    ``field`` is the field that it fills; attributes of the same field exclude each other. ``bits``
+    is the width of a number. ``values`` is the number of words that follow."""
 
     name: str
     synonyms: tuple[str, ...]
@@ -239,8 +239,8 @@ IDENTITY_TYPES = {
 }
 SA_TYPES = {"esp": model.ESP, "ah": model.AH, "all": ""}
 SA_TYPE_NUMBERS = {3: model.ESP, 2: model.AH, 0: ""}
-"""Types may be numbers too, those of PF_KEY."""
-# Number 0 of ipsecalgs: no algorithm.
+"""A type may also be its number in PF_KEY."""
+# Words for no algorithm; 0 is its number in ipsecalgs.
 NO_ALGORITHM = {ENCRYPTION: ("any", "0"), AUTHENTICATION: ("none", "any", "0")}
 
 
@@ -252,7 +252,7 @@ PLACES = (FILE, PROMPT, LINE)
 SAS = "text of SAs"
 """A text in which only add may stand, as options of modules and the controller's files hold it."""
 
-# What a command says about the SA type.
+# How a command names the SA type.
 NO_TYPE = ""
 ONE_TYPE = "esp|ah"
 ANY_TYPE = "esp|ah|all"
@@ -298,7 +298,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("delete", (), "delete one SA", ONE_TYPE, IDENTITY_OF_SA),
     Command("delete-pair", (), "delete one SA and its pair", ONE_TYPE, IDENTITY_OF_SA),
     Command("get", (), "show one SA", ONE_TYPE, IDENTITY_OF_SA),
-    Command("flush", (), "delete all SAs, whosever they are, or those of one type", ANY_TYPE_OR_NONE),
+    Command("flush", (), "delete all SAs, whoever added them, or those of one type", ANY_TYPE_OR_NONE),
     Command("dump", (), "show all SAs, or those of one type", ANY_TYPE_OR_NONE, places=(PROMPT, LINE)),
     Command(
         "save",
@@ -321,14 +321,14 @@ COMMANDS: tuple[Command, ...] = (
 COMMAND_BY_WORD: dict[str, Command] = {word: row for row in COMMANDS for word in (row.name, *row.synonyms)}
 
 BLANKS = " \t\r\f\v"
-"""What stands between words, the end of a line apart."""
+"""The characters between words, besides the end of a line."""
 LINE_MAX = {LINUX: 65535, SOLARIS: 4093}
 """Characters of one line without its newline."""
 COMMAND_MAX = {LINUX: 65536, SOLARIS: 4095}
 """Characters of one command over all its lines, newlines counted."""
 RENDERED_LINE_MAX = 1999
 PROBLEMS_MAX = 1000
-"""After so many problems the rest of a text is not looked at."""
+"""The reader stops after this many problems."""
 NAT_PORT = 4500
 
 NAT_KEYWORDS = {row.field: row for row in KEYWORDS if row.field.startswith("nat_")}
@@ -344,7 +344,7 @@ IDENTIFYING_FIELDS = (
     "destination_port",
     "direction",
 )
-"""What delete and get take: the SA's identity, and what it must be like where given."""
+"""The fields of delete and get: the identity of the SA, and what must also match if it is given."""
 _PAIR_FIELD = "pair-spi"
 _LIMITS = tuple(row.field for row in KEYWORDS if row.field.startswith(("soft_", "hard_", "idle_")))
 FIELDS_OF_COMMAND: dict[str, tuple[str, ...]] = {

@@ -91,7 +91,7 @@ class Lexer:
                     self._check_comment(number, continued)
                     return number, CommandWords([], False)
                 self.problem_at(
-                    "a comment stands inside a continued command; ipseckey takes its words for part of the command",
+                    "a comment stands inside a continued command; ipseckey reads its words as part of the command",
                     number,
                     len(content) - len(content.lstrip(BLANKS)) + 1,
                     "Move it above the command.",
@@ -113,7 +113,7 @@ class Lexer:
                 f"the command has {length} characters over all its lines, more than {self.command_max}",
                 words[0].line,
                 words[0].column,
-                "No command needs so many; a backslash may end a line where none is meant.",
+                "No command needs that many; a line may end in a backslash by mistake.",
             )
             words = []
         return number, CommandWords(words, len(self.problems) > known_problems)
@@ -126,7 +126,7 @@ class Lexer:
                 f"the line has {size} characters, more than {self.line_max}",
                 number,
                 self.line_max + 1,
-                "Split it: a line that ends in a backslash goes on in the next.",
+                "Split it: a line that ends in a backslash continues on the next one.",
             )
         nul = line.find("\0")
         if nul >= 0:
@@ -146,7 +146,7 @@ class Lexer:
         if stripped.endswith("\\") and not stripped.lstrip(BLANKS).startswith("#"):
             what = "a carriage return" if "\r" in line[len(stripped) :] else "a blank"
             self.problem_at(
-                f"{what} stands after the backslash, so the command does not go on in the next line",
+                f"{what} stands after the backslash, so the command does not continue on the next line",
                 number,
                 len(stripped),
                 "End the line with the backslash itself.",
@@ -200,12 +200,12 @@ def _word_problem(found: re.Match[str]) -> tuple[int, str, str] | None:
             return (
                 found.start("after") - found.start(),
                 "text stands right after the closing quotes; ipseckey drops it silently",
-                "Put a blank between, or remove it.",
+                "Put a blank between them, or remove the text.",
             )
         if not text:
             return (
                 0,
-                "empty quotes are no word; ipseckey takes the word after them instead",
+                "empty quotes are not a word; ipseckey uses the word after them instead",
                 "Remove them, or write the value.",
             )
     elif '"' in text:
@@ -216,4 +216,4 @@ def _word_problem(found: re.Match[str]) -> tuple[int, str, str] | None:
     code = ord(strange[0])
     what = f"the byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"the character U+{code:04X}"
     message = f"{what} stands where only ASCII is allowed" if code else ""
-    return strange.start(), message, "Type the line again; blanks copied from a document may be no blanks."
+    return strange.start(), message, "Type the line again; blanks copied from a document may be other characters."

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs as text of the ipseckey language: the words that `language` reads back as the same SAs.
+"""SAs to text in the language of ipseckey, which `script` reads back as the same SAs.
 
-What an SA holds becomes values by field of `grammar.KEYWORDS`; that table gives each its keyword,
-its form and its place in the line."""
+The fields of an SA become values by `Keyword.field`; `grammar.KEYWORDS` gives each its keyword, its
+form and its position in the line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .grammar import (
 )
 from .solaris import refusals
 
-# How the values of each kind are written; those of keywords that only Solaris knows are text already.
+# How to write a value of each kind. Values of keywords that only Solaris knows are text already.
 _WRITTEN: dict[str, t.Callable[[t.Any], str]] = {
     SPI: lambda spi: f"0x{spi:08x}",
     ADDRESS: model.format_address,
@@ -51,7 +51,7 @@ _WRITTEN: dict[str, t.Callable[[t.Any], str]] = {
     CHOICE: str,
     MARK: model.mark_text,
 }
-# Errors of the core speak of options; in a text they go by their keyword.
+# Errors of the core name options; in a text these are keywords.
 _KEYWORD_OF_OPTION = {
     "encryption_algorithm": "encr_alg",
     "authentication_algorithm": "auth_alg",
@@ -64,7 +64,7 @@ _OPTION = re.compile(r"\b(" + "|".join(_KEYWORD_OF_OPTION) + r")\b")
 
 
 def _rows() -> t.Iterator[tuple[str, Keyword]]:
-    """The first keyword of each field writes it. Flags come last: `plainlines` looks for them there."""
+    """The first keyword of each field writes it. Flags come last, where `fast_lines` expects them."""
     seen = set()
     for row in sorted(KEYWORDS, key=lambda row: row.kind == FLAG):
         if row.field not in seen:
@@ -75,12 +75,12 @@ def _rows() -> t.Iterator[tuple[str, Keyword]]:
 _ROWS = dict(_rows())
 _PLACES = {field: place for place, field in enumerate(_ROWS)}
 _STRANGE = re.compile(rf"[^ -~{BLANKS}]")
-# A backslash at its end would continue the line.
+# A backslash at the end of a word could continue the line.
 _QUOTE_WANTED = re.compile(rf"[{BLANKS}]|\\$")
 
 
 def in_keywords(text: str) -> str:
-    """A message of the core with keywords in place of options."""
+    """A message of the core with keywords instead of option names."""
     return _OPTION.sub(lambda found: _KEYWORD_OF_OPTION[found[1]], text)
 
 
@@ -91,12 +91,11 @@ def render(
     hide_keys: bool = False,
     earlier: t.Mapping[model.Identity, SecurityAssociation] | None = None,
 ) -> str:
-    """The text that adds the SAs, a line for each (a longer one is continued); what `parse` reads back as the same SAs.
+    """The text that adds the SAs, one line each (long lines are continued). `parse` reads it back as the same SAs.
 
-    ``comment`` goes on top. ``hide_keys`` puts the key's fingerprint in its place, for people to
-    compare; such a text cannot be read back. It marks short keys that are others than those of
-    ``earlier`` SAs of the same identity. Raises InputError, or Problems, for what the target cannot
-    say."""
+    ``comment`` goes on top. ``hide_keys`` replaces keys by fingerprints, which people can compare;
+    such a text cannot be read back. It marks a short key that differs from that of the ``earlier``
+    SA of the same identity. Raises InputError, or Problems, for what the target cannot express."""
     if target not in TARGETS:
         raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
     problems: list[IpsecError] = []
@@ -116,8 +115,8 @@ def render(
 
 
 def words_of_sa(sa: SecurityAssociation, target: str = LINUX, hidden: t.Mapping[str, str] | None = None) -> list[str]:
-    """The words of the command that adds the SA; with ``hidden``, what to write in place of keys,
-    also those for what no command can add.
+    """The words of the command that adds the SA. ``hidden`` has the words to write instead of keys;
+    with it, the words also show what no command can add.
     """
     words = ["add", sa.protocol, *words_of(_values(sa, target, hidden))]
     strange = model.unsayable(sa)
@@ -127,8 +126,8 @@ def words_of_sa(sa: SecurityAssociation, target: str = LINUX, hidden: t.Mapping[
 
 
 def words_of(values: t.Mapping[str, t.Any]) -> list[str]:
-    """Keywords and values by `grammar.KEYWORDS`, given by field as `language.Given` has them, keys
-    as the text that is to stand there.
+    """Keywords and values in the order of `grammar.KEYWORDS`; ``values`` are those of `Attributes`,
+    except that a key is the text to write.
     """
     words: list[str] = []
     for field in sorted(values, key=_PLACES.__getitem__):
@@ -145,7 +144,7 @@ def words_of(values: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def _values(sa: SecurityAssociation, target: str, hidden: t.Mapping[str, str] | None) -> dict[str, t.Any]:
-    """What the SA says, by field of the grammar."""
+    """The values of the SA by `Keyword.field`."""
     values: dict[str, t.Any] = {"spi": sa.spi, "destination": sa.destination}
     if any(sa.source):
         values["source"] = sa.source
@@ -179,7 +178,7 @@ def _values(sa: SecurityAssociation, target: str, hidden: t.Mapping[str, str] | 
         if keyword in EXTRA_KEYWORDS:
             values[keyword] = text
         elif keyword != model.FLAGS:
-            raise InputError(f"{shown(keyword)} is no keyword of Solaris only", "extra")
+            raise InputError(f"{shown(keyword)} is not a keyword that only Solaris knows", "extra")
     return values
 
 
@@ -197,7 +196,7 @@ def _traffic(sa: SecurityAssociation, target: str) -> t.Iterator[tuple[str, t.An
         ("inner_source", selector.source, selector.source_prefix),
         ("inner_destination", selector.destination, selector.destination_prefix),
     ):
-        # Solaris wants both inner addresses or none.
+        # Solaris requires both inner addresses or neither.
         if address or (tunnel and target == SOLARIS):
             yield field, (address or bytes(width), prefix)
     for field, number in (
@@ -210,7 +209,7 @@ def _traffic(sa: SecurityAssociation, target: str) -> t.Iterator[tuple[str, t.An
 
 
 def quoted(text: str, keyword: str) -> str:
-    """A word of any look as it stands in a text. Raises InputError for what no word can be."""
+    """A word as it is written in a text, in quotes if necessary. Raises InputError if no word can hold it."""
     if not text or '"' in text or _STRANGE.search(text):
         raise InputError(
             f"the value of {keyword} cannot be written: it is empty, or has quotes, line ends or characters that are"
@@ -221,7 +220,7 @@ def quoted(text: str, keyword: str) -> str:
 
 
 def folded(words: t.Sequence[str]) -> str:
-    """The words in one line, or in lines of at most `RENDERED_LINE_MAX` characters that continue each other."""
+    """The words in one line, or in continued lines of at most `RENDERED_LINE_MAX` characters."""
     line = " ".join(words)
     if len(line) <= RENDERED_LINE_MAX:
         return line

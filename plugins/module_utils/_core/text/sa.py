@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Attributes to an SA: which attributes belong together, and the SA that they make."""
+"""Attributes to an SA: which attributes require or exclude each other, and the SA that they describe."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .lexer import CommandWords, Report, Word
 from .render import in_keywords
 from .solaris import order_problems, refusals
 
-# A field, the message and the fix; the problem is at the word of the field.
+# A field, the message and the fix. The problem is reported at the word of the field.
 Problem = t.Tuple[str, str, str]
 
 # Where a problem of `checks.problems` is reported: at the first of these fields that the command
-# gives. None of them may have been refused before, else the problem is only a consequence.
+# has. If one of them was refused already, the problem is only a consequence.
 _CONCERNS: dict[str, tuple[str, ...]] = {
     "source": ("source", "destination"),
     "encryption_algorithm": ("encryption", "authentication"),
@@ -65,7 +65,7 @@ _INNER_ADDRESSES = ("inner_source", "inner_destination")
 
 
 class Builder:
-    """Builds the SAs that the add commands of one text describe, and reports what is wrong with each alone."""
+    """Builds the SAs of the add commands of one text, and reports the problems of each."""
 
     def __init__(self, target: str, allow_static_counter_mode: bool, report: Report) -> None:
         self.target = target
@@ -73,7 +73,7 @@ class Builder:
         self.report = report
 
     def build(self, protocol: str, command: CommandWords, attributes: Attributes) -> SecurityAssociation | None:
-        """The SA of a command that is otherwise good; None where its SA type was refused."""
+        """The SA, to be used if no problem was reported; None if its SA type was refused."""
         words, refused, report = attributes.words, attributes.refused, self.report
         missing = [field for field in _NEEDED if field not in words and field not in refused]
         if not command.broken:
@@ -101,7 +101,7 @@ class Builder:
         return sa
 
     def _combination_problems(self, protocol: str, attributes: Attributes) -> t.Iterator[Problem]:
-        """What must or must not stand together, as far as the SA itself cannot show it."""
+        """Attributes that require or exclude each other, as far as the SA itself does not show it."""
         values, words = attributes.values, attributes.words
         yield from _nat_problems(attributes)
         yield from _tunnel_problems(values, self.target) if _is_tunnel(values) else _transport_problems(words)
@@ -119,7 +119,7 @@ class Builder:
                 "Remove it, and the value from the end of encrkey.",
             )
         if protocol == model.AH and values.get("encryption") == "":
-            yield "encryption", "AH takes no encryption algorithm, not even none", "Take encr_alg away."
+            yield "encryption", "AH accepts no encryption algorithm, not even none", "Remove encr_alg."
 
 
 def _nat_problems(attributes: Attributes) -> t.Iterator[Problem]:
@@ -129,7 +129,7 @@ def _nat_problems(attributes: Attributes) -> t.Iterator[Problem]:
         if field in words and not encapsulated:
             yield field, f"{row.name} needs encap udp", "Add: encap udp."
         if attributes.values.get(field) == 0:
-            yield field, "0 is no UDP port", "Choose 1 to 65535; 4500 is usual."
+            yield field, "0 is not a UDP port", "Choose 1 to 65535; 4500 is usual."
     if "encapsulation" in words and not any(field in words for field in NAT_KEYWORDS):
         names = ", ".join(row.name for row in NAT_KEYWORDS.values())
         yield "encapsulation", "encap udp needs a NAT address or port", f"Add one of: {names}."
@@ -140,7 +140,7 @@ def _tunnel_problems(values: t.Mapping[str, t.Any], target: str) -> t.Iterator[P
         if values.get(field):
             yield (
                 field,
-                "a port of the outer header says nothing in tunnel mode",
+                "a port of the outer header means nothing in tunnel mode",
                 "Use isport and idport for the traffic inside.",
             )
     protocol = values.get("protocol")
@@ -149,14 +149,14 @@ def _tunnel_problems(values: t.Mapping[str, t.Any], target: str) -> t.Iterator[P
     if protocol not in (None, 0, 4, 41):
         yield (
             "protocol",
-            f"protocol {protocol} is no tunnel",
+            f"protocol {protocol} is not a tunnel protocol",
             "Write 4 (IPv4 inside) or 41 (IPv6 inside), and iproto for the traffic inside.",
         )
     if (protocol, widths) in ((4, {16}), (41, {4})):
         yield (
             "protocol",
             "the protocol contradicts the inner addresses",
-            "Write 4 for IPv4 inside, 41 for IPv6 inside, or leave it away.",
+            "Write 4 for IPv4 inside, 41 for IPv6 inside, or omit it.",
         )
     only_any = networks and all(network in ((bytes(4), 0), (bytes(16), 0)) for network in networks.values())
     traffic = any(values.get(field) for field in ("inner_protocol", "inner_source_port", "inner_destination_port"))
@@ -164,7 +164,7 @@ def _tunnel_problems(values: t.Mapping[str, t.Any], target: str) -> t.Iterator[P
     if only_any and other_family and (traffic or target == SOLARIS):
         yield (
             next(iter(networks)),
-            "any address of the other family than that of dst cannot be said",
+            "a network of every address must be of the address family of dst",
             "Name the networks inside.",
         )
 
@@ -175,7 +175,7 @@ def _transport_problems(words: t.Mapping[str, Word]) -> t.Iterator[Problem]:
             yield (
                 f"inner_{field}",
                 "the traffic is described twice",
-                "Keep one of both; in transport mode there is no inner header.",
+                "Keep one of them; in transport mode there is no inner header.",
             )
 
 
@@ -225,7 +225,7 @@ def build(protocol: str, attributes: Attributes) -> SecurityAssociation:
 
 
 def extra_of(values: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], ...]:
-    """The values that only Solaris gives a meaning, as `SecurityAssociation.extra`."""
+    """The values that only Solaris uses, as in `SecurityAssociation.extra`."""
     return tuple(sorted((field, value) for field, value in values.items() if field in EXTRA_KEYWORDS))
 
 
@@ -236,8 +236,8 @@ def _is_tunnel(values: t.Mapping[str, t.Any]) -> bool:
 
 
 def _selector(values: t.Mapping[str, t.Any]) -> Selector:
-    """The traffic. In tunnel mode, protocol and ports without an i in front are those of the outer
-    header, which an SA does not hold.
+    """The traffic. In tunnel mode, proto, sport and dport describe the outer header, which is not
+    part of an SA.
     """
     tunnel = _is_tunnel(values)
     traffic = (
@@ -248,7 +248,7 @@ def _selector(values: t.Mapping[str, t.Any]) -> Selector:
 
 
 def _encapsulation(values: t.Mapping[str, t.Any], direction: str) -> Encapsulation:
-    """Local is the source's side, except where the SA is inbound."""
+    """Local means the source, unless the SA is inbound."""
     ports = [values.get(field, NAT_PORT) for field in ("nat_local_port", "nat_remote_port")]
     if direction == model.INBOUND:
         ports.reverse()

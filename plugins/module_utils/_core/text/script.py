@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every command of the ipseckey language, as a file, a prompt and a command line give them.
+"""Every command of the language of ipseckey: read from a file, a prompt or a command line, and written.
 
-`grammar.COMMANDS` says where each may stand and what follows it. SAs are read by `language`;
-nothing is known here of how a command is carried out."""
+`grammar.COMMANDS` says where each may stand and what follows it. How a command is executed is not
+known here."""
 
 from __future__ import annotations
 
@@ -50,13 +50,14 @@ ATTRIBUTES_TOPIC = "attr"
 ALL_TYPES = "all"
 _NAME_OF_FIELD = {row.field: row.name for row in reversed(KEYWORDS)}
 _TRAFFIC = ("protocol", "source_port", "destination_port")
+_NEEDED = {"spi": "Add: spi 0x and its hexadecimal digits.", "destination": "Add: dst and its address."}
 _ADD_ONLY = "A text of SAs holds add commands only."
 _KEYS_NEVER_CHANGE = ("encryption", "encryption_key", "authentication", "authentication_key", "icv_bits")
 
 
 class Subject(t.NamedTuple):
-    """The SA that a command names: its identity, and what it must be like where that is given
-    (empty or 0: anything). Addresses are packed.
+    """The SA that a command names: its identity, and what must also match unless it is empty or 0.
+    Addresses are packed.
     """
 
     protocol: str
@@ -77,10 +78,10 @@ class Subject(t.NamedTuple):
 class Step(t.NamedTuple):
     """One command, by its first name, and the line (from 1) on which it begins.
 
-    ``sa`` is what add adds; ``subject`` names the SA of update, delete and get, ``lifetimes`` and
-    ``extra`` (as `SecurityAssociation.extra`) are what an update sets, 0 for what stays;
-    ``protocol`` is the SA type of flush, dump and save, empty for all; ``word`` the file of save or
-    the topic of help."""
+    add has an ``sa``; update, delete and get have a ``subject``. ``lifetimes`` and ``extra`` (as
+    `SecurityAssociation.extra`) are the values that an update sets, 0 for those that stay.
+    ``protocol`` is the SA type of flush, dump and save, empty for all. ``word`` is the file of save
+    or the topic of help."""
 
     command: str
     line: int
@@ -93,7 +94,7 @@ class Step(t.NamedTuple):
 
 
 class Script(t.NamedTuple):
-    """The commands of a text in order, and pairs of a sentence about how the text was understood, and the place."""
+    """The commands of a text in order; warnings are as those of `language.Document`."""
 
     steps: tuple[Step, ...]
     warnings: tuple[tuple[str, str], ...]
@@ -120,18 +121,18 @@ def parse(
 
 
 def parse_words(words: t.Sequence[str], name: str = LINE, **options: t.Any) -> Script:
-    """One command given word by word, as a shell does; options as for `parse`."""
+    """One command as the list of words that a shell passes; options as for `parse`."""
     for number, word in enumerate(words, 1):
         if not word or not re.fullmatch(r"[ !#-~]+", word):
             message = "the word is empty, or has quotes or characters that are not printable ASCII"
-            raise TextError(message, f"{name}, word {number}", 1, 1, "Type it anew, or take it away.")
+            raise TextError(message, f"{name}, word {number}", 1, 1, "Type it again, or remove it.")
     text = " ".join(f'"{word}"' if " " in word or word.endswith("\\") else word for word in words)
     return parse(text, name, LINE, **options)
 
 
 def render(steps: t.Iterable[Step]) -> str:
-    """The text of the steps, a command on each line, keys included: what `parse` reads back as the
-    same steps, lines apart. Raises InputError.
+    """The text of the steps, one command per line, keys included. `parse` reads it back as the same
+    steps except for their lines. Raises InputError.
     """
     return "".join(folded(_words_of_step(step)) + "\n" for step in steps)
 
@@ -149,7 +150,7 @@ def _words_of_step(step: Step) -> list[str]:
 
 
 def _values(step: Step, subject: Subject) -> dict[str, t.Any]:
-    """What a command about one SA says, by field of the grammar; the inverse of `_subject`."""
+    """The values of a command about one SA by `Keyword.field`; the inverse of `_subject`."""
     dummy, spi, destination, mark, source, traffic, direction = subject
     named = {"spi": spi, "source": source, "destination": destination, "mark": mark, "direction": direction}
     named.update(zip(_TRAFFIC, traffic))
@@ -190,7 +191,7 @@ class ScriptReader:
     def _read(self, text: str) -> None:
         if text.startswith("\ufeff"):
             self.report.problem_at(
-                "the text begins with a byte-order mark, which ipseckey takes for a part of the first word",
+                "the text begins with a byte-order mark, which ipseckey reads as part of the first word",
                 1,
                 1,
                 "Save it as UTF-8 without the mark.",
@@ -222,8 +223,8 @@ class ScriptReader:
                     self.sas.append(sa)
                     self.lines.append(command.words[0].line)
             if self.report.full:
-                message = f"{PROBLEMS_MAX} problems were found; the rest of the text was not looked at"
-                self.report.problems.append(TextError(message, self.report.name, number, 1, "Mend those first."))
+                message = f"{PROBLEMS_MAX} problems were found; the rest of the text was not checked"
+                self.report.problems.append(TextError(message, self.report.name, number, 1, "Fix those first."))
                 return
         self._check_together(lines)
 
@@ -234,7 +235,7 @@ class ScriptReader:
         return sorted((*self.others, *adds), key=lambda step: step.line) if self.others else adds
 
     def _run(self, command: CommandWords) -> SecurityAssociation | None:
-        """Read one command by the general way; the SA of an add command, None for any other and a wrong one."""
+        """Read one command by the general way. Returns the SA of an add command, None for others and wrong ones."""
         first = command.words[0]
         row = COMMAND_BY_WORD.get(first.text)
         if row is None:
@@ -252,7 +253,7 @@ class ScriptReader:
 
     def _unknown_command(self, first: Word) -> None:
         if first.text in BY_WORD and self.place != LINE:
-            self.problem(f"{first.text!r} is no command", first, "The line above may lack its backslash.")
+            self.problem(f"{first.text!r} is not a command", first, "The line above may lack its backslash.")
         else:
             known = tuple(word for word, row in COMMAND_BY_WORD.items() if self.place in row.places)
             hint = _ADD_ONLY if self.place == SAS else nearest(first.text, known, f"Known: {', '.join(known)}.")
@@ -265,7 +266,7 @@ class ScriptReader:
             message = f"{row.name} is refused on the command line, which every user of this host can read"
             hint = "Write the command to a file of mode 0600 and give it to -f, or type it at the prompt."
         else:
-            message, hint = f"{row.name} is no command for a file", f"Run it by itself: ipseckey {row.usage()}"
+            message, hint = f"{row.name} is not a command for files", f"Run it by itself: ipseckey {row.usage()}"
         self.problem(message, first, hint)
 
     def _add(self, row: Command, command: CommandWords) -> SecurityAssociation | None:
@@ -275,7 +276,7 @@ class ScriptReader:
         return None if command.broken or len(self.report.problems) > known_problems else sa
 
     def _other(self, row: Command, command: CommandWords) -> Step | None:
-        """The step of any command but add; None for a wrong one, after its problems were reported."""
+        """The step of any command but add; None for a wrong command, whose problems are reported."""
         known_problems = len(self.report.problems)
         first = command.words[0]
         protocol, words = self._type(row, command.words) if row.type else ("", command.words[1:])
@@ -302,7 +303,7 @@ class ScriptReader:
         return Step(row.name, first.line, None, _subject(protocol, values), lifetimes, extra_of(values))
 
     def _type(self, row: Command, command: list[Word]) -> tuple[str, list[Word]]:
-        """The SA type, empty for all and for a wrong one, and the words after it."""
+        """The SA type, empty for all types and for a wrong one, and the words after it."""
         words = command[1:]
         if not words and row.type == ANY_TYPE_OR_NONE:
             return "", words
@@ -316,7 +317,7 @@ class ScriptReader:
         return "", words if missing else words[1:]
 
     def _check_fields(self, row: Command, attributes: Attributes, first: Word, broken: bool) -> None:
-        """Report attributes that a command about an installed SA does not take, lacks, or contradicts itself with."""
+        """Report what a command about an installed SA does not allow, lacks, or contradicts itself in."""
         values, words = attributes.values, attributes.words
         allowed = FIELDS_OF_COMMAND[row.name]
         for field, word in words.items():
@@ -328,10 +329,7 @@ class ScriptReader:
                     else "Remove it."
                 )
                 self.problem(f"{row.name} takes no {name}", word, hint)
-        for field, hint in (
-            ("spi", "Add: spi 0x and its hexadecimal digits."),
-            ("destination", "Add: dst and its address."),
-        ):
+        for field, hint in _NEEDED.items():
             if field not in words and field not in attributes.refused and not broken:
                 self.problem(f"{row.name} names no {_NAME_OF_FIELD[field]}", first, hint)
         source, destination = values.get("source", b""), values.get("destination", b"")
@@ -348,16 +346,12 @@ class ScriptReader:
                 self.problem(message, words[field], hint)
 
     def _check_together(self, lines: t.Sequence[str]) -> None:
-        """Report commands after a quit, and SAs that share an identity or a key."""
-        ended = next((step for step in self.others if step.command == "quit"), None)
-        after = next((step for step in self.steps() if step.line > ended.line), None) if ended is not None else None
-        if ended is not None and after is not None:
-            self.report.problem_at(
-                f"this command stands after the quit on line {ended.line}; ipseckey never reads it",
-                after.line,
-                1,
-                "Remove one of both.",
-            )
+        """Report commands after quit, and SAs that share an identity or a key."""
+        ends = [step.line for step in self.others if step.command == "quit"]
+        after = [step.line for step in self.steps() if step.line > ends[0]] if ends else []
+        if after:
+            message = f"this command stands after the quit on line {ends[0]}; ipseckey never reads it"
+            self.report.problem_at(message, after[0], 1, "Remove one of them.")
         lexer = Lexer(lines, self.target, Report(""))
         for conflict in self._conflicts():
             dummy, (words, dummy_broken) = lexer.command(self.lines[conflict.second] - 1)
@@ -369,7 +363,7 @@ class ScriptReader:
                 return
 
     def _conflicts(self) -> t.Iterator[checks.Conflict]:
-        """Those of `checks.conflicts`, but an SPI is free again once its SA was deleted or flushed."""
+        """Those of `checks.conflicts`, except that deleting or flushing an SA makes its SPI available again."""
         if not any(step.command in ("delete", "delete-pair", "flush") for step in self.others):
             yield from checks.conflicts(self.sas)
             return

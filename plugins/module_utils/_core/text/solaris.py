@@ -18,12 +18,12 @@ from .grammar import AUTHENTICATION, ENCRYPTION, SOLARIS
 from .values import parse_number
 
 # A field, the fields one of which must stand before it, the message and the fix.
-_LABELS_ALONE = "Solaris takes it only after a label"
+_LABELS_ALONE = "Solaris accepts it only after a label"
 _ORDER = (
     (
         "direction",
         ("spi", "pair-spi", "replay_window", "state", "authentication", "encryption", "encapsulation"),
-        "ipseckey of Solaris is killed by a direction that stands first",
+        "ipseckey of Solaris crashes on a direction that stands first",
         "Put it last.",
     ),
     ("outer-label", ("label",), _LABELS_ALONE, "Put label before it."),
@@ -41,10 +41,10 @@ def order_problems(attributes: Attributes) -> t.Iterator[tuple[str, str, str]]:
         if before and not any(before):
             yield field, message, hint
     if "encryption_key" in order and order["encryption_key"] < order.get("reserved_bits", 0):
-        yield "reserved_bits", "Solaris takes reserved_bits before encrkey only", "Put it before encrkey."
+        yield "reserved_bits", "Solaris accepts reserved_bits only before encrkey", "Put it before encrkey."
     inner = [field for field in ("inner_source", "inner_destination") if field in order]
     if len(inner) == 1 and len(attributes.values.get(inner[0], (b"", 0))[0]) == 4:
-        yield inner[0], "Solaris takes one inner address of IPv4 for no tunnel", "Give both isrc and idst."
+        yield inner[0], "Solaris does not read a single inner IPv4 address as a tunnel", "Give both isrc and idst."
 
 
 def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
@@ -93,7 +93,5 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
     if labels and "label" not in labels:
         cannot(min(labels), f"Solaris takes {' and '.join(sorted(labels))} only beside a label", "Add label.")
     if sa.mode == model.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):
-        cannot(
-            "selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or take the addresses away."
-        )
+        cannot("selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or remove the addresses.")
     return found

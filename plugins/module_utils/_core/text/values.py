@@ -16,7 +16,7 @@ from ..sa import algorithms, checks, keys, model
 from ..sa.model import Mark
 from .grammar import IDENTITY_TYPES, NO_ALGORITHM, SA_TYPE_NUMBERS, SA_TYPES
 
-# What is meant for a number, good or not; 3des is a name.
+# A word that is meant as a number, valid or not; 3des is a name.
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 # A leading zero means octal to ipseckey; below 8 that is the same number.
 _DECIMAL = re.compile(r"[1-9][0-9]{0,63}|0{0,63}[0-7]")
@@ -25,24 +25,24 @@ _BEFORE_DIGITS = re.compile(r"[ \t\r\f\v]*\+?(?=[0-9])")
 
 
 def parse_spi(text: str | int, place: str = "") -> tuple[int, str]:
-    """An SPI and a warning, which is empty where the text can be read in one way only.
+    """An SPI and a warning, which is empty unless the text is ambiguous.
 
-    ``0x…`` is hexadecimal, bare digits with a letter too (as old guides print them), digits alone
-    are decimal as ipseckey reads them. Raises InputError for a leading zero (octal to ipseckey), a
-    sign, more than 32 bits (which it cuts), 0, and the reserved 1 to 255."""
+    ``0x…`` is hexadecimal, and so are digits with a letter (as old guides print them); digits alone
+    are decimal as for ipseckey. Raises InputError for a leading zero (octal to ipseckey), a sign,
+    more than 32 bits (which ipseckey cuts), 0, and the reserved 1 to 255."""
     spi, reading, advice = read_spi(str(text), place)
     return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
 
 
 def parse_installed_spi(text: str | int, place: str = "") -> tuple[int, str]:
-    """As `parse_spi`, but for naming an SA that is there already, whoever made it: 1 to 255 too."""
+    """As `parse_spi`, but for the SPI of an installed SA, which another program may have added: allows 1 to 255."""
     spi, reading, advice = read_spi(str(text), place, lowest=1)
     return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
 
 
 def read_spi(text: str, place: str = "", lowest: int = model.SPI_MIN) -> tuple[int, str, str]:
-    """An SPI; where the text has two readings also how it was read, and the advice that is the same
-    for all such SPIs.
+    """An SPI; if the text is ambiguous, also a sentence that says how it was read, and the advice
+    that all such SPIs share.
     """
     reading = advice = ""
     if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
@@ -64,7 +64,7 @@ def read_spi(text: str, place: str = "", lowest: int = model.SPI_MIN) -> tuple[i
             "Write 0x and hexadecimal digits, or decimal without the zero.",
         )
     else:
-        raise InputError(f"{shown(text)} is no SPI", place, "Write 0x and up to 8 hexadecimal digits.")
+        raise InputError(f"{shown(text)} is not a valid SPI", place, "Write 0x and up to 8 hexadecimal digits.")
     if spi > model.SPI_MAX:
         raise InputError(f"SPI {shown(text)} does not fit 32 bits", place, "Write 0x and up to 8 hexadecimal digits.")
     if spi < lowest:
@@ -89,7 +89,7 @@ def parse_number(text: str, bits: int, place: str = "") -> int:
         )
     else:
         raise InputError(
-            f"{shown(text)} is no number",
+            f"{shown(text)} is not a number",
             place,
             "Write decimal digits, or 0x and hexadecimal digits; no sign, no unit, no name.",
         )
@@ -101,14 +101,12 @@ def parse_number(text: str, bits: int, place: str = "") -> int:
 
 
 def unsigned(text: str) -> str:
-    """A number as a word of a command, without the blanks and the plus that may stand before it
-    there and mean nothing.
-    """
+    """A number in a command, without the meaningless blanks and plus that may precede it."""
     return _BEFORE_DIGITS.sub("", text, count=1) if text[:1] in "+ \t\r\f\v" else text
 
 
 def parse_type(text: str) -> str | None:
-    """The SA type that a name or a number means, empty for all; None for none that is known."""
+    """The SA type that a name or a number means, empty for all types; None for an unknown one."""
     word = unsigned(text).lower()
     if not _NUMBER.fullmatch(word):
         return SA_TYPES.get(word)
@@ -119,8 +117,8 @@ def parse_type(text: str) -> str | None:
 
 
 def parse_mark(text: str, place: str = "") -> Mark | None:
-    """``VALUE`` or ``VALUE/MASK``, 32 bits each; the mask is all ones where not given. None for a
-    mark that every packet has (mask 0).
+    """``VALUE`` or ``VALUE/MASK``, 32 bits each; the default mask is all ones. None for a mark that
+    matches every packet (mask 0).
     """
     value, slash, mask = text.partition("/")
     mark = Mark(parse_number(value, 32, place), parse_number(mask, 32, place) if slash else 0xFFFFFFFF)
@@ -128,20 +126,20 @@ def parse_mark(text: str, place: str = "") -> Mark | None:
 
 
 def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
-    """``ADDRESS`` or ``ADDRESS/PREFIX`` as packed address and prefix length in bits; that of an
-    IPv4-mapped IPv6 address may count its first 96 bits.
+    """``ADDRESS`` or ``ADDRESS/PREFIX`` as packed address and prefix length in bits. The prefix
+    length of an IPv4-mapped IPv6 address may include its first 96 bits.
     """
     address, slash, prefix = text.partition("/")
     try:
         packed = model.pack_address(address, place)
     except InputError as wrong:
-        raise InputError(wrong.message, place, "Write the address itself; a name is no network.") from None
+        raise InputError(wrong.message, place, "Write the address itself; a name is not a network.") from None
     width = len(packed) * 8
     if not slash:
         return packed, width
     if not re.fullmatch(r"0|[1-9][0-9]{0,2}", prefix):
         raise InputError(
-            f"{shown(prefix)} is no prefix length",
+            f"{shown(prefix)} is not a valid prefix length",
             place,
             f"Write a decimal number, /0 to /{width}; ipseckey reads as much of it as it can.",
         )
@@ -154,21 +152,21 @@ def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
 
 
 def parse_digest_key(text: str, place: str = "") -> bytes:
-    """The secret of a run that keys what hosts tell about their SAs (`digest.digest`): 64 hex digits."""
+    """The secret of one run that keys the digests of the hosts' SAs (`digest.digest`): 64 hex digits."""
     key = keys.from_hex(text, place)
     if len(key) != _DIGEST_KEY_BYTES:
         digits = _DIGEST_KEY_BYTES * 2
         raise InputError(
-            f"{digits} hex digits are wanted, found {len(key) * 2}",
+            f"{digits} hex digits are needed, found {len(key) * 2}",
             place,
-            "Make it once a run, with the lookup ipsec_key for hmac-sha256.",
+            "Generate it once per run, with the lookup ipsec_key for hmac-sha256.",
         )
     return key
 
 
 def parse_key(text: str, place: str = "") -> bytes:
-    """Hexadecimal digits, with or without ``0x``, with or without ``/BITS``, which must be what the
-    digits give. No error shows a digit.
+    """Hexadecimal digits, optionally after ``0x`` and before ``/BITS``, which must be the length of
+    the digits. No error shows a digit.
     """
     digits, slash, bits = text.partition("/")
     key = keys.from_hex(digits, place)
@@ -176,9 +174,9 @@ def parse_key(text: str, place: str = "") -> bytes:
         raise InputError("the key is empty", place, "Write hexadecimal digits.")
     if slash and not re.fullmatch(r"0{0,5}[1-9][0-9]{0,5}", bits):
         raise InputError(
-            "what stands after the key's slash is no number of bits",
+            "the text after the key's slash is not a number of bits",
             place,
-            "Write the number of bits, or leave it and the slash away.",
+            "Write the number of bits, or omit it and the slash.",
         )
     if slash and int(bits) != len(key) * 8:
         done = "cut the key" if int(bits) < len(key) * 8 else "fill the key with stray memory"
@@ -191,7 +189,7 @@ def parse_key(text: str, place: str = "") -> bytes:
 
 
 def parse_algorithm(kind: str, text: str, place: str = "") -> str:
-    """The table's name of the algorithm, given by name or number; empty for ipseckey's words for no algorithm."""
+    """The canonical name of an algorithm given by name or number; empty for a word that means no algorithm."""
     word = text
     if _NUMBER.fullmatch(text):
         number = parse_number(text, 64, place)
@@ -206,7 +204,7 @@ _IDENTITY_NAMES = dict(enumerate(dict.fromkeys(IDENTITY_TYPES.values()), 1))
 
 
 def parse_identity(kind: str, text: str, place: str = "") -> str:
-    """The type and the text, a blank between; the type by its first name where it has one, else by its number."""
+    """The type and the text, separated by a blank. The type is its first name in `IDENTITY_TYPES`, else its number."""
     canonical = IDENTITY_TYPES.get(kind.lower())
     if canonical is None:
         number = parse_number(kind, 64, place) if _NUMBER.fullmatch(kind) else -1
@@ -221,8 +219,8 @@ def parse_identity(kind: str, text: str, place: str = "") -> str:
 
 
 def resolve(host: str, ipv6: bool = False) -> bytes:
-    """The one address that a host name has, or its one IPv6 address. A name that could be an
-    address written badly, or a key, is never looked up.
+    """The only address of a host name, or its only IPv6 address. A word that could be a misspelt
+    address or a key is never looked up.
     """
     labels = host.rstrip(".").split(".")
     plausible = (
@@ -250,6 +248,6 @@ def resolve(host: str, ipv6: bool = False) -> bytes:
     if len(found) != 1:
         listed = ", ".join(map(model.format_address, found))
         raise InputError(
-            f"the host name {shown(host)} has {len(found)} addresses ({listed})", "", "Write the address that is meant."
+            f"the host name {shown(host)} has {len(found)} addresses ({listed})", "", "Write the address that you mean."
         )
     return found[0]

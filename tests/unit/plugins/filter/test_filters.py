@@ -81,7 +81,7 @@ def test_rendered_text_is_read_again() -> None:
         ({"destination": "host.example"}, "sas[0].destination: 'host.example' is not a literal"),
         ({"colour": "red"}, "sas[0]: unknown name 'colour'"),
         ({"protocol": None}, "sas[0].protocol: this is missing. Choose one of: ah, esp."),
-        ({"reqid": "many"}, "sas[0].reqid: 'many' is no number"),
+        ({"reqid": "many"}, "sas[0].reqid: 'many' is not a number"),
         ({"replay_window": -1}, "sas[0].replay_window: a replay window of -1 packets is out of range"),
         ({"if_id": 1 << 32}, "sas[0].if_id: 4294967296 does not fit 32 bits"),
         ({"esn": "perhaps"}, "sas[0].esn: 'perhaps' is neither true nor false"),
@@ -89,7 +89,7 @@ def test_rendered_text_is_read_again() -> None:
         ({"direction": KEY}, "sas[0].direction: unknown direction (a word of 48 characters, hidden"),
         ({"lifetimes": 5}, "sas[0].lifetimes: this is a whole number, not a mapping"),
         ({"lifetimes": {"hard_byte": 5}}, "sas[0].lifetimes: unknown name 'hard_byte'. Choose from: soft_bytes, "),
-        ({"lifetimes": {"hard_bytes": "5 GB"}}, "sas[0].lifetimes.hard_bytes: '5 GB' is no number"),
+        ({"lifetimes": {"hard_bytes": "5 GB"}}, "sas[0].lifetimes.hard_bytes: '5 GB' is not a number"),
     ],
 )
 def test_what_cannot_be_rendered_is_named_without_its_key(change: dict[str, t.Any], told: str) -> None:

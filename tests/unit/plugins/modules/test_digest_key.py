@@ -55,8 +55,8 @@ def test_every_key_counts_with_it_and_no_short_key_without(module: str) -> None:
         (
             SECRET[:-2],
             (
-                "digest_key: 64 hex digits are wanted, found 62. Make it once a run, with the lookup ipsec_key for"
-                " hmac-sha256."
+                "digest_key: 64 hex digits are needed, found 62. Generate it once per run, with the lookup ipsec_key"
+                " for hmac-sha256."
             ),
         ),
         (

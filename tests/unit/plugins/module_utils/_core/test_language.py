@@ -225,7 +225,7 @@ def test_a_text_may_add_nothing(text):
             f"add esp\\\n {GOOD[8:]}\n\nsrc 192.0.2.9\n",
             4,
             1,
-            "'src' is no command. The line above may lack its backslash",
+            "'src' is not a command. The line above may lack its backslash",
         ),
     ],
 )
@@ -309,20 +309,20 @@ def test_the_warning_names_both_readings():
         ("0x100000001", "32 bits"),
         ("4294967296", "32 bits"),
         ("99999999999999999999999999", "32 bits"),
-        ("-1", "no SPI"),
-        ("+256", "no SPI"),
-        ("0x", "no SPI"),
-        ("", "no SPI"),
-        ("zz", "no SPI"),
-        ("0x_1001", "no SPI"),
-        ("1_001", "no SPI"),
-        ("8bcd14071", "no SPI"),
-        (" 0x1001", "no SPI"),
-        ("0x1001 ", "no SPI"),
-        ("0x1001\n", "no SPI"),
-        ("\u0661\u0662\u0663\u0664", "no SPI"),
+        ("-1", "not a valid SPI"),
+        ("+256", "not a valid SPI"),
+        ("0x", "not a valid SPI"),
+        ("", "not a valid SPI"),
+        ("zz", "not a valid SPI"),
+        ("0x_1001", "not a valid SPI"),
+        ("1_001", "not a valid SPI"),
+        ("8bcd14071", "not a valid SPI"),
+        (" 0x1001", "not a valid SPI"),
+        ("0x1001 ", "not a valid SPI"),
+        ("0x1001\n", "not a valid SPI"),
+        ("\u0661\u0662\u0663\u0664", "not a valid SPI"),
         ("1e3", None),
-        (-5, "no SPI"),
+        (-5, "not a valid SPI"),
         (0, "local use"),
     ],
 )
@@ -401,14 +401,14 @@ def test_a_key_may_have_0x_and_its_bits(text):
         (AES[:-1], "31 hex digits, an odd number"),
         (AES + "/120", "has 128 bits, but /120"),
         (AES + "/136", "has 128 bits, but /136"),
-        (AES + "/0", "no number of bits"),
-        (AES + "/128x", "no number of bits"),
-        (AES + "/000", "no number of bits"),
+        (AES + "/0", "not a number of bits"),
+        (AES + "/128x", "not a number of bits"),
+        (AES + "/000", "not a number of bits"),
         (AES + ";", "not a hex digit, at position 33"),
-        (AES + "/", "no number of bits"),
-        (AES + "/0x80", "no number of bits"),
-        (AES[:16] + "/" + AES[16:], "no number of bits"),
-        (AES + "//128", "no number of bits"),
+        (AES + "/", "not a number of bits"),
+        (AES + "/0x80", "not a number of bits"),
+        (AES[:16] + "/" + AES[16:], "not a number of bits"),
+        (AES + "//128", "not a number of bits"),
         ("0x", "empty"),
         ("/128", "empty"),
         (AES[:-1] + "g", "not a hex digit, at position 32"),
@@ -600,9 +600,9 @@ def test_a_synonym_means_what_its_keyword_means(row):
         (f"{GOOD} soft_addtime 5 hard_bytes 9 idle_addtime 6", "6\n", "the idle limit 6 is above the limit 5"),
         (f"{GOOD} replay_value 0x100000000", "0x100000000", "without esn a sequence number has 32 bits"),
         (f"{GOOD} hard_bytes 18446744073709551616", "18446744073709551616", "The largest value is 2^64-1."),
-        (f"{GOOD} isrc 10.1.0.0/0x10", "10.1.0.0/0x10", "'0x10' is no prefix length"),
+        (f"{GOOD} isrc 10.1.0.0/0x10", "10.1.0.0/0x10", "'0x10' is not a valid prefix length"),
         (f"{GOOD} isrc ::ffff:10.1.0.0/96 idst 10.2.0.0/16", "::ffff:10.1.0.0/96", "longer"),
-        (f"{AH} encr_alg any", "any", "AH takes no encryption algorithm"),
+        (f"{AH} encr_alg any", "any", "AH accepts no encryption algorithm"),
         (GOOD.replace("aes", "256"), "256", "no encryption algorithm has a number above 255"),
         (GOOD.replace(AES, AES[:16] + "; "), AES[:16], "not a hex digit, at position 17"),
         (f"{GOOD} state larval", "larval", "state cannot be 'larval'. Choose mature"),
@@ -611,8 +611,8 @@ def test_a_synonym_means_what_its_keyword_means(row):
         (f"{GOOD} encap udp", "udp", "encap udp needs a NAT address or port"),
         (f"{GOOD} nat_lport 4500", "4500", "nat_lport needs encap udp"),
         (f"{AH} encap udp nat_lport 4500", "udp", "only ESP can be carried in UDP"),
-        (f"{GOOD} encap udp nat_lport 0", "0\n", "0 is no UDP port"),
-        (f"{GOOD} encap udp nat_rport 0x0", "0x0", "0 is no UDP port"),
+        (f"{GOOD} encap udp nat_lport 0", "0\n", "0 is not a UDP port"),
+        (f"{GOOD} encap udp nat_rport 0x0", "0x0", "0 is not a UDP port"),
         (f"{GOOD} encap udp nat_rem 2001:db8::1", "2001:db8::1", "cannot be the address before translation"),
         (f"{GOOD} encap udp nat_loc 0.0.0.0", "0.0.0.0", "cannot be the address before translation"),
         (
@@ -620,10 +620,10 @@ def test_a_synonym_means_what_its_keyword_means(row):
             "2001:db8::/32",
             "transport mode cannot carry another address family",
         ),
-        (f"{GOOD} proto tcp", "tcp", "'tcp' is no number"),
+        (f"{GOOD} proto tcp", "tcp", "'tcp' is not a number"),
         (f"{GOOD} proto 256", "256", "does not fit 8 bits"),
         (f"{GOOD} dport 65536", "65536", "does not fit 16 bits"),
-        (f"{GOOD} hard_addtime 10m", "10m", "'10m' is no number"),
+        (f"{GOOD} hard_addtime 10m", "10m", "'10m' is not a number"),
         (f"{GOOD} replay 4097", "4097", "out of range"),
         (f"{GOOD} esn", "esn", "Set replay, 32 or more"),
         (f"{GOOD} mark 0x10/0x0f", "0x10/0x0f", "would match no packet"),
@@ -631,13 +631,13 @@ def test_a_synonym_means_what_its_keyword_means(row):
         (f"{GOOD} icv_bits 96", "96", "without integrity"),
         (f"{BOTH} icv_bits 64", "64\n", "no ICV of 64 bits"),
         (f"{GOOD} mode beet", "beet", "mode cannot be 'beet'"),
-        (f"{GOOD} proto 6 isrc 10.1.0.0/16 idst 10.2.0.0/16", "6 isrc", "protocol 6 is no tunnel"),
+        (f"{GOOD} proto 6 isrc 10.1.0.0/16 idst 10.2.0.0/16", "6 isrc", "protocol 6 is not a tunnel protocol"),
         (f"{GOOD} proto 41 isrc 10.1.0.0/16 idst 10.2.0.0/16", "41 isrc", "contradicts the inner addresses"),
         (f"{GOOD} proto 4 isrc 2001:db8::/32", "4 isrc", "contradicts the inner addresses"),
         (f"{GOOD} isrc 10.1.0.0/16 idst 2001:db8::/32", "2001:db8::/32", "mixes address families"),
         (f"{GOOD} isrc 10.1.0.1/16", "10.1.0.1/16", "Write 10.1.0.0/16"),
         (f"{GOOD} idst 10.1.0.0/99", "10.1.0.0/99", "prefix /99 is longer"),
-        (f"{GOOD} proto 41 isrc ::/0 idst ::/0 iproto 6", "::/0 idst", "any address of the other family"),
+        (f"{GOOD} proto 41 isrc ::/0 idst ::/0 iproto 6", "::/0 idst", "a network of every address"),
         (f"{GOOD} isrc6 10.1.0.0/16", "10.1.0.0/16", "isrc6 takes IPv6 only; isrc takes both"),
         (f"{GOOD} mode tunnel sport 5", "5\n", "Use isport and idport"),
         (f"{GOOD} mode transport proto 6 iproto 6", "6\n", "described twice"),
@@ -782,7 +782,7 @@ def test_a_name_with_one_address_is_taken_with_a_warning(monkeypatch):
     assert [place for dummy, place in document.warnings] == [
         f"keys, line {line}, column 38: partym is 192.0.2.7" for line in (1, 2)
     ]
-    assert "naming system" in document.warnings[0][0]
+    assert "name service" in document.warnings[0][0]
 
 
 @pytest.mark.parametrize("addresses", [("192.0.2.7", "192.0.2.8"), ("192.0.2.7", "2001:db8::7"), ()])
@@ -870,7 +870,7 @@ def test_text_for_solaris_refuses_every_keyword_of_ours_by_name(row):
         text = text.replace("esn", "replay 32 esn")
     parse(text + "\n")
     line, column, message = refusal_of(text + "\n", target="solaris")
-    assert message.startswith(f"{row.name} is no keyword of Solaris") and column == text.rindex(row.name) + 1
+    assert message.startswith(f"{row.name} is not a keyword of Solaris") and column == text.rindex(row.name) + 1
 
 
 @pytest.mark.parametrize(
@@ -879,14 +879,14 @@ def test_text_for_solaris_refuses_every_keyword_of_ours_by_name(row):
         (f"{GOOD} replay 256", "8 bits of Solaris"),
         (GOOD.replace("aes", "aes-ctr").replace(AES, GCM), "has no aes-ctr"),
         (f"add ah spi 0x1001 {ADDRESSES} auth_alg aes-xcbc authkey {AES}", "has no aes-xcbc"),
-        (GOOD.replace("0x1001", "100a"), "'100a' is no number to Solaris. Write 0x0000100a"),
-        (GOOD.replace("aes", "cbc(aes)"), "no name to Solaris. Write aes-cbc"),
-        (GOOD.replace("spi", "inbound spi"), "killed by a direction"),
+        (GOOD.replace("0x1001", "100a"), "'100a' is not a number on Solaris. Write 0x0000100a"),
+        (GOOD.replace("aes", "cbc(aes)"), "not an algorithm name on Solaris. Write aes-cbc"),
+        (GOOD.replace("spi", "inbound spi"), "crashes on a direction"),
         (f"{GOOD} outer-label x", "only beside a label"),
         (f"{GOOD} outer-label x label y", "only after a label"),
-        (f"{GOOD} reserved_bits 0", "reserved_bits before encrkey only"),
+        (f"{GOOD} reserved_bits 0", "reserved_bits only before encrkey"),
         (f"{GOOD} idst 10.2.0.0/16", "Give both isrc and idst"),
-        (f"{GOOD} isrc ::/0 idst ::/0", "any address of the other family"),
+        (f"{GOOD} isrc ::/0 idst ::/0", "a network of every address"),
     ],
 )
 def test_text_for_solaris_refuses_what_its_ipseckey_cannot_do(text, part):
@@ -1240,7 +1240,7 @@ def test_what_the_fast_way_must_not_take_goes_the_general_way(monkeypatch, old, 
 def test_problems_without_end_are_cut_off():
     found = refusals_of("frobnicate\n" * 5000)
     assert len(found) == script.PROBLEMS_MAX + 1
-    assert "the rest of the text was not looked at" in found[-1][2]
+    assert "the rest of the text was not checked" in found[-1][2]
 
 
 # The table

@@ -201,7 +201,7 @@ def test_only_what_the_command_can_use_is_taken(command, attribute):
         (f"update {ONE} soft_bytes 9 hard_bytes 8", "soft limit 9 is above the hard limit 8"),
         (f"update {ONE} soft_alloc 9 hard_alloc 8", "soft limit 9 is above"),
         (f"get {ONE} spi 0x1002", "given twice"),
-        ("spi 0x1001", "'spi' is no command"),
+        ("spi 0x1001", "'spi' is not a command"),
         ("delet esp", "Nearest: delete"),
         (KEY, "hidden"),
         (f"flush {KEY}", "hidden"),
