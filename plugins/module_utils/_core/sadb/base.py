@@ -80,6 +80,14 @@ class Sadb(abc.ABC):
         return False
 
 
+def fits(text: str, bits: int) -> bool:
+    """Whether the text is a number from 0 on of so many bits."""
+    try:
+        return text.isascii() and 0 <= int(text, 0) < 1 << bits
+    except ValueError:
+        return False
+
+
 def with_outcome(error: SadbError, not_undone: t.Sequence[object], unchanged: str, note: str = "") -> SadbError:
     """The refusal that ended a change, its hint extended with what undoing the change did:
     ``not_undone`` names what failed, ``unchanged`` says that nothing did.

@@ -19,6 +19,7 @@ from ...sa.model import (
     Selector,
     is_unspecified,
 )
+from ..base import fits
 from .dialects import Dialect
 
 _INFINITE = (1 << 64) - 1
@@ -39,15 +40,8 @@ def refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[InputError
     for keyword, text in sa.extra:
         if not keywords.get(keyword):
             yield InputError(f"PF_KEY of {dialect.name} has nothing like it", keyword, "Remove it.")
-        elif not _fits_32_bits(text):
+        elif not fits(text, 32):
             yield InputError(f"{shown(text)} does not fit the 32 bits of PF_KEY", keyword, "Choose a smaller number.")
-
-
-def _fits_32_bits(text: str) -> bool:
-    try:
-        return 0 <= int(text, 0) < 1 << 32
-    except ValueError:
-        return False
 
 
 def _number_refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[InputError]:

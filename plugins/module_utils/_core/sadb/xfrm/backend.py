@@ -15,7 +15,7 @@ from ...collector import keep, no_collection
 from ...errors import InputError, SadbError
 from ...sa.model import ESP, REPLAY_VALUE, Entry, SecurityAssociation, identity, label
 from ...signals import uninterrupted
-from ..base import SADB_UNCHANGED, XFRM, Sadb, with_outcome
+from ..base import SADB_UNCHANGED, XFRM, Sadb, fits, with_outcome
 from . import uapi
 from .decode import as_shown, decode, redacted
 from .link import open_link, refused
@@ -168,7 +168,7 @@ class XfrmSadb(Sadb):
                 found.append(
                     InputError("Linux has nothing like it", keyword, "Take it away, or use it for Solaris only.")
                 )
-            elif not text.isascii() or not _in_range(text, 64 if sa.esn else 32):
+            elif not fits(text, 64 if sa.esn else 32):
                 found.append(InputError(f"a sequence number fits {64 if sa.esn else 32} bits here", keyword))
         if sa.encapsulation is not None and sa.encapsulation.nat_local:
             found.append(
@@ -288,10 +288,3 @@ def _read_address(part: Part) -> bytes:
     held = attributes(buffer, start + 8, end)
     first, last = held.get(uapi.IFA_LOCAL) or held.get(uapi.IFA_ADDRESS) or (0, 0)
     return buffer[first:last]
-
-
-def _in_range(text: str, bits: int) -> bool:
-    try:
-        return 0 <= int(text, 0) < 1 << bits
-    except ValueError:
-        return False
