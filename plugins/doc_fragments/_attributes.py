@@ -8,25 +8,26 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What the ``attributes`` of the modules have in common."""
+    """Attributes that modules share."""
 
     DOCUMENTATION = r"""
 options: {}
 attributes:
   check_mode:
-    description: Predicts what it would do, without changing the target.
+    description: Predicts what it would change, and changes nothing.
   diff_mode:
     description: Returns what it changed, or would change in check mode, when asked for a difference.
   idempotent:
-    description: Run again with the same options, it changes nothing if nothing else did.
+    description: A second run with the same options changes nothing, unless something else did.
   platform:
     description: Target systems that it works on.
     support: full
     platforms: Linux, Solaris, illumos, FreeBSD, NetBSD
     details:
-      - On Solaris and illumos through C(ipseckey), never yet run there. It is tested against a
-        model of that utility, and against the C(ipseckey) of this collection on Linux.
-      - On FreeBSD and NetBSD through PF_KEY, never yet run there. Its messages are tested, and the same code on Linux.
+      - On Solaris and illumos through C(ipseckey), not yet run there. It is tested against a model
+        of that utility, and against the C(ipseckey) of this collection on Linux.
+      - On FreeBSD and NetBSD through PF_KEY, not yet run there. Its messages are tested, and the
+        same code runs on Linux.
   action_group:
     description: Use C(group/ipsec.manual.ipsec) in C(module_defaults) to set options for all modules of the collection.
     support: full
@@ -34,7 +35,7 @@ attributes:
       - ipsec.manual.ipsec
 """
 
-    # Modules that change something, and take it back to front.
+    # Modules that change something.
     CHANGES = r"""
 options: {}
 attributes:
@@ -48,7 +49,7 @@ attributes:
     support: full
 """
 
-    # Modules that only look.
+    # Modules that only read.
     INFO = r"""
 options: {}
 attributes:
@@ -64,7 +65,7 @@ attributes:
     support: full
 """
 
-    # Modules that take no key.
+    # Modules that have no option for keys.
     KEYLESS = r"""
 options: {}
 notes:

@@ -15,15 +15,16 @@ options:
   backend:
     description:
       - How to reach the kernel's security association database (SADB).
-      - V(auto) takes what the target's platform has.
+      - V(auto) chooses by the target's platform.
       - V(xfrm) speaks NETLINK_XFRM to a Linux kernel.
       - V(solaris) drives the prompt of C(/usr/sbin/ipseckey) of Solaris and illumos, which keeps
         keys out of command lines and files, and reads the SADB back after each change, since that
-        command ends with status 0 whatever happened.
+        command ends with status 0 even after an error.
       - V(pfkey) speaks PF_KEY v2 (RFC 2367) over a raw socket, to FreeBSD and NetBSD, and on
-        request to Linux (module C(af_key)) and illumos. What PF_KEY of the system cannot express is
-        refused by the name of the option. On Linux it knows no marks, interfaces, ESN and combined
-        ciphers, windows up to 32 packets, and HMAC-SHA-256 with an ICV of 96 bits only.
+        request to Linux (module C(af_key)) and illumos. If the system's PF_KEY cannot express an
+        option, the option is refused by name. On Linux it has no marks, XFRM interfaces, ESN, or
+        combined ciphers, no replay window above 32 packets, and HMAC-SHA-256 only with an ICV of 96
+        bits.
     type: str
     choices: [auto, xfrm, solaris, pfkey]
     default: auto
@@ -38,13 +39,13 @@ requirements:
     SECRETS = r"""
 options: {}
 notes:
-  - Keys appear in no result, difference, warning or error; fingerprints stand in for them. A
+  - Keys appear in no result, difference, warning, or error; fingerprints replace them. A
     fingerprint is the first 16 hex digits of SHA-256 over a fixed label, the algorithm and the key.
     For a key of fewer than 112 bits (DES) it is the word C(short-key), since such a key could be
     found from its fingerprint.
   - Its tasks run pipelined, whatever C(ansible_pipelining) says, since Ansible would otherwise
-    store their keys in a temporary file of the target. They fail where the connection plugin or the
-    become method cannot pipeline, and where C(ANSIBLE_KEEP_REMOTE_FILES) is set.
+    store their keys in a temporary file of the target. They fail if the connection plugin or the
+    become method cannot pipeline, or if C(ANSIBLE_KEEP_REMOTE_FILES) is set.
   - A key in an option that is not for keys, and an option that does not exist, are refused on the
     controller, since Ansible would show their values.
 """
@@ -55,8 +56,8 @@ options:
     description:
       - A secret of this run, as 64 hex digits. With it, digest covers every key and can be compared
         between hosts of this run only. It is HMAC-SHA-256, cut to 32 hex digits.
-      - Without it, keys of fewer than 112 bits are left out of digests, since whoever reads those
-        could test guesses. Only DES has such keys.
+      - Without it, keys of fewer than 112 bits are left out of digests, since anyone who reads
+        those could test guesses. Only DES has such keys.
       - Create a new one for each run with P(ipsec.manual.ipsec_key#lookup) for V(hmac-sha256), and
         do not store it.
     type: str

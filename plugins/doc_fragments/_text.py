@@ -20,8 +20,8 @@ options:
   src:
     description:
       - Path of a file on the target that holds such text.
-      - It must be a protected file. Only root may own, read, or replace it, it is no symbolic link,
-        and it lies on a local file system.
+      - It must be a protected file. Only root may own, read, or replace it, it is not a symbolic
+        link, and it is on a local file system.
       - Mutually exclusive with O(content).
     type: path
 """
@@ -31,7 +31,7 @@ options:
   resolve_names:
     description:
       - Whether to accept host names in place of addresses, and to ask the target's naming service for them.
-      - Whoever controls the naming service then chooses the peer.
+      - Then whoever controls the naming service chooses the peer.
     type: bool
     default: false
 """

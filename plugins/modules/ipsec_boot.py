@@ -34,7 +34,7 @@ attributes:
   platform:
     platforms: Linux, Solaris, illumos
     details:
-      - Not yet run on Solaris or illumos; tested against stand-ins for SMF's commands.
+      - Not yet run on Solaris or illumos; it is tested against simulated SMF commands.
 options:
   state:
     description:
@@ -49,7 +49,7 @@ options:
     default: present
   file:
     description:
-      - The protected file, as M(ipsec.manual.ipseckeys_file) writes it. Where it does not exist, no SA is loaded.
+      - The protected file, as M(ipsec.manual.ipseckeys_file) writes it. If it does not exist, no SA is loaded.
     type: path
     default: /etc/inet/secret/ipseckeys
   policies:
@@ -61,7 +61,7 @@ options:
         O(file).
       - Policies in the kernel that nothing names are added, with a warning, if they guard SAs in
         O(file) that no other policy guards.
-      - For Linux only. Solaris and illumos load their own.
+      - Linux only. Solaris and illumos load policies of their own.
     type: list
     elements: dict
     default: []
@@ -95,7 +95,7 @@ seealso:
   - module: ipsec.manual.ipseckeys_file
   - module: ipsec.manual.ipsec_policy
   - name: RFC 4303
-    description: ESP; section 3.3.3 says what a counter that restarts means for manual keys.
+    description: ESP; section 3.3.3 explains why counters must not restart with manual keys.
     link: https://www.rfc-editor.org/rfc/rfc4303
 """
 
@@ -105,12 +105,12 @@ EXAMPLES = r"""
   ipsec.manual.ipsec_boot:
     policies: "{{ ipsec_connections | ipsec.manual.ipsec_policies(inventory_hostname) }}"
 
-- name: See what is loaded at boot
+- name: Show what is loaded at boot
   ipsec.manual.ipsec_boot:
     state: query
   register: boot
 
-- name: Load nothing any more
+- name: Stop loading SAs at boot
   ipsec.manual.ipsec_boot:
     state: absent
 """

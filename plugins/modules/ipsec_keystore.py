@@ -24,7 +24,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - A generation that would be made is shown with random numbers of its own; the real run draws others.
+      - A generation that would be made is shown with its own random numbers; the real run draws others.
   diff_mode:
     support: full
     details:
@@ -40,37 +40,37 @@ options:
   state:
     description:
       - With V(prepared), every connection has the generation that its hosts should use. A next
-        generation that a broken run left is taken up again, if it was made for the same settings.
+        generation that a broken run left is used again, if it was made for the same settings.
         Otherwise one is made if there is no current one, if the current one was made for other
         settings, or if O(new_keys=true).
       - With V(switching), the next generation is marked as one that hosts may use from now on.
       - With V(promoted), the next generation becomes the current one, and the current one the previous one.
-      - With V(discarded), the next generation is given up, and its keys are retired.
+      - With V(discarded), the next generation is abandoned, and its keys are retired.
       - With V(retired), the keys of the previous generation are erased. Their fingerprints stay.
         RV(departed) hosts are forgotten. A connection that is named in O(only) but no longer in
         O(connections) loses all of its keys.
-      - With V(released), this run gives the keystore up, so that others may use it at once, also
-        from machines and containers that cannot see that this one has ended. Generations stay as
-        they are. It belongs into an C(always) section.
+      - With V(released), this run releases the keystore, so that others can use it at once, even on
+        machines and in containers that cannot see that this run has ended. Generations stay as they
+        are. Use it in an C(always) section.
     type: str
     choices: [prepared, switching, promoted, discarded, retired, released]
     default: prepared
   directory:
     description:
       - Directory on the controller that holds the keystore, relative to the playbook, or beginning
-        with C(~). It is made with mode 0700 if it does not exist, with a C(.gitignore) for its
+        with C(~). It is created with mode 0700 if it does not exist, with a C(.gitignore) for its
         lock.
       - Each of its files holds the random id of this keystore. A file of another keystore is
         refused, even if the same password opens it.
       - One run at a time uses it. A run owns it from V(prepared) to V(released) or V(discarded), or
         until its process has ended.
-      - Whether a process on another machine, or in another container, has ended cannot be seen;
-        such a run is believed for an hour.
+      - Whether a process on another machine, or in another container, has ended cannot be seen, so
+        such a run keeps the keystore for an hour.
     type: path
     required: true
   connections:
     description:
-      - All connections, also those that this run is not about, since no two may join the same addresses.
+      - All connections, including those that this run does not change, since no two may join the same addresses.
       - Usually the variable C(ipsec_connections), which the inventory holds once for all hosts.
     type: list
     elements: dict
@@ -107,7 +107,7 @@ options:
       multicast:
         description:
           - Addresses of multicast groups. Each association is then one SA that all endpoints share,
-            with one SPI and one key, for sending and receiving, as OSPFv3 wants it. See RFC 4552,
+            with one SPI and one key, for sending and receiving, as OSPFv3 requires. See RFC 4552,
             section 7.
           - Needs transport mode, and has no anti-replay window, since an SA with many senders cannot have one.
         type: list
@@ -120,7 +120,7 @@ options:
         type: bool
         default: false
       mode:
-        description: Mode of the SAs. Where a tunnel has both ESP and AH, AH covers the outer packet in transport mode.
+        description: Mode of the SAs. If a tunnel has both ESP and AH, AH covers the outer packet in transport mode.
         type: str
         choices: [transport, tunnel]
         default: transport
@@ -144,11 +144,11 @@ options:
             type: int
           authentication_algorithm:
             description:
-              - Authentication algorithm. The default is V(hmac-sha256), but none where a cipher is chosen.
+              - Authentication algorithm. The default is V(hmac-sha256), but none if a cipher is given.
               - ESP without integrity is refused unless an AH association accompanies it.
             type: str
           icv_bits:
-            description: Length of the integrity check value. The default is what the RFC of the algorithm says.
+            description: Length of the integrity check value. The default is the one in the RFC of the algorithm.
             type: int
           replay_window:
             description: Anti-replay window in packets, V(0) for none. A restart of one end breaks
@@ -163,8 +163,8 @@ options:
             description: Limits, any of the suboptions of O(ipsec.manual.ipsec_sa#module:lifetimes).
             type: dict
       reqid:
-        description: Number that policies name the SAs by. SAs of others between the same addresses,
-          which carry another one, stay.
+        description: Number by which policies refer to the SAs. SAs of others between the same
+          addresses, which have another number, stay.
         type: int
         default: 0
       mark:
@@ -201,26 +201,28 @@ options:
   new_root:
     description:
       - Whether O(state=prepared) makes a new root secret, and a new generation from it for every
-        connection with derived keys. The old root secret goes as soon as no generation comes from
-        it.
-      - A root secret that a broken run left half used is brought in everywhere before there is another.
+        connection with derived keys. The old root secret is erased as soon as no generation is
+        derived from it.
+      - If a broken run introduced a root secret only in part, that one is introduced everywhere
+        before another is made.
     type: bool
     default: false
   check_run:
     description:
       - Whether to refuse unless all endpoints of the connections take part in the play together, in
-        step, over transports that hide what they carry.
+        step, over transports that keep keys secret.
     type: bool
     default: false
   trusted_transports:
     description:
-      - Connection plugins, beside those that are known to, over which O(check_run) lets keys travel.
+      - Connection plugins over which O(check_run) lets keys travel, in addition to those that are
+        known to keep keys secret.
     type: list
     elements: str
     default: []
   taken_spis:
     description:
-      - SPIs that hosts have in use, not to be drawn for new SAs. M(ipsec.manual.ipsec_preflight) reports them.
+      - SPIs that are in use on hosts and that new SAs must not get. M(ipsec.manual.ipsec_preflight) reports them.
     type: list
     elements: str
     default: []
@@ -229,8 +231,8 @@ options:
       - A secret of this run, as 64 hex digits. With it, the fingerprints that are returned cover
         every key and can be compared between hosts of this run only. They are HMAC-SHA-256, cut to
         32 hex digits.
-      - Without it, keys of fewer than 112 bits are left out, since whoever reads the fingerprints
-        could test guesses. Only DES has such keys.
+      - Without it, keys of fewer than 112 bits are left out, since anyone who reads the
+        fingerprints could test guesses. Only DES has such keys.
       - Create a new one for each run with P(ipsec.manual.ipsec_key#lookup) for V(hmac-sha256), and
         do not store it.
     type: str
@@ -243,13 +245,13 @@ options:
     default: false
   force:
     description:
-      - Whether O(state=discarded) gives up a generation that hosts may already use.
+      - Whether O(state=discarded) abandons a generation even if hosts may already use it.
     type: bool
     default: false
   vault_id:
     description:
-      - Vault identity that encrypts. If empty, a file keeps its own, and a new file takes the one
-        that C(ansible-vault) would.
+      - Vault identity for encryption. If empty, a file keeps its own, and a new file gets the one
+        that C(ansible-vault) would use.
     type: str
     default: ""
 seealso:
@@ -259,7 +261,7 @@ seealso:
   - ref: ansible_collections.ipsec.manual.docsite.rotation
     description: The role P(ipsec.manual.rotate#role), which uses it.
   - name: RFC 4107
-    description: When automated key management is needed, and when manual keys do.
+    description: When automated key management is needed, and when manual keys are enough.
     link: https://www.rfc-editor.org/rfc/rfc4107
   - name: RFC 4552
     description: Manual keys for OSPFv3, and how they are changed.
@@ -287,7 +289,7 @@ EXAMPLES = r"""
           - protocol: ah
   run_once: true
 
-- name: Make them the current ones
+- name: Promote the new generation
   ipsec.manual.ipsec_keystore:
     state: promoted
     directory: keystore

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipsec_keystore_info
-short_description: Tell the age, generation and phase of the keys in the keystore
+short_description: Show the age, generation, and phase of the keys in the keystore
 description:
   - Returns facts about every connection that has a file in the keystore, for an audit. Returns no key.
   - Runs on the controller, touches no host, changes nothing, and waits for no other run.
@@ -35,7 +35,7 @@ seealso:
   - module: ipsec.manual.ipsec_keystore
   - module: ipsec.manual.ipsec_sa_info
   - name: RFC 4107
-    description: When automated key management is needed, and when manual keys do.
+    description: When automated key management is needed, and when manual keys are enough.
     link: https://www.rfc-editor.org/rfc/rfc4107
 """
 
@@ -47,7 +47,7 @@ EXAMPLES = r"""
   run_once: true
   register: keystore
 
-- name: Fail where keys are older than 90 days
+- name: Fail if keys are older than 90 days
   ansible.builtin.assert:
     that: keystore.connections | selectattr('age', 'gt', 90 * 24 * 3600) | length == 0
   run_once: true

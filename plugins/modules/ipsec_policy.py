@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipsec_policy
-short_description: Keep IPsec policies as described, so that traffic goes through security associations
+short_description: Manage IPsec policies, so that traffic goes through security associations
 description:
   - Adds, replaces, or removes entries of the kernel's security policy database (SPD). Without one,
     security associations (SAs) carry nothing.
   - A policy is identified by O(direction), O(selector), O(mark), and O(if_id). Policies with
     another identity stay as they are.
-  - Takes one policy in its options, or any number in O(policies), which are changed all or none.
+  - Takes one policy in its options, or any number in O(policies), which are changed together or not at all.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -24,7 +24,7 @@ attributes:
   platform:
     platforms: Linux
     details:
-      - Other systems have policies of their own kind.
+      - Other systems have their own kind of policies.
   diff_mode:
     support: full
     details:
@@ -52,14 +52,14 @@ options:
     suboptions:
       source:
         description:
-          - Source network in CIDR notation, missing for any of the family of O(selector.destination).
+          - Source network in CIDR notation. If missing, any of the family of O(selector.destination).
         type: str
       destination:
         description:
-          - Destination network in CIDR notation, missing for any of the family of O(selector.source).
+          - Destination network in CIDR notation. If missing, any of the family of O(selector.source).
         type: str
       protocol:
-        description: Upper-layer protocol by number or name, missing for any.
+        description: Upper-layer protocol by number or name. If missing, any.
         type: str
       source_port:
         description: Source port, V(0) for any.
@@ -108,7 +108,7 @@ options:
         choices: [transport, tunnel]
         default: transport
       source:
-        description: Address of the tunnel's near end. Missing in transport mode, where it is that of the packet.
+        description: Address of the tunnel's near end. Omit it in transport mode, where it is that of the packet.
         type: str
       destination:
         description: Address of the tunnel's far end. Required in tunnel mode.
@@ -120,13 +120,13 @@ options:
         type: int
         default: 0
       spi:
-        description: The SA must have this SPI. If missing, the newest SA is taken, so that a new
-          one takes over as soon as it is installed.
+        description: The SA must have this SPI. If missing, the newest SA is used, so that a new one
+          takes over as soon as it is installed.
         type: str
       level:
         description:
           - V(required) drops the traffic while there is no such SA. V(use) lets it pass
-            unprotected, which is rarely wanted and warned about.
+            unprotected, which is rarely wanted and causes a warning.
         type: str
         choices: [required, use]
         default: required
@@ -164,7 +164,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Whatever enigma sends to partym must be protected by ESP
+- name: Protect everything that enigma sends to partym with ESP
   ipsec.manual.ipsec_policy:
     direction: out
     selector:
@@ -173,7 +173,7 @@ EXAMPLES = r"""
     templates:
       - protocol: esp
 
-- name: ESP and AH, both ways
+- name: Use ESP and AH in both directions
   ipsec.manual.ipsec_policy:
     policies:
       - direction: out

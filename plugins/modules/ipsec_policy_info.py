@@ -20,7 +20,7 @@ attributes:
   platform:
     platforms: Linux
     details:
-      - Other systems have policies of their own kind.
+      - Other systems have their own kind of policies.
 options:
   direction:
     description:
@@ -40,12 +40,12 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Look at the policies for traffic that leaves
+- name: Show the policies for outbound traffic
   ipsec.manual.ipsec_policy_info:
     direction: out
   register: spd
 
-- name: No policy may let traffic pass unprotected
+- name: Fail if a policy lets traffic pass unprotected
   ansible.builtin.assert:
     that: spd.policies | map(attribute="templates") | flatten | selectattr("level", "eq", "use") | length == 0
 """

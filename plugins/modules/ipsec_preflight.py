@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipsec_preflight
-short_description: Check whether a host is fit for a change of keys
+short_description: Check whether a host is ready for a change of keys
 description:
-  - Looks at everything that could stop a rotation on this host, before any host is touched. It
-    tries the way to the kernel and its right to use it, what the kernel can do, the protected file
-    and its directory, and the addresses.
-  - Fails with all it finds at once. Changes nothing.
+  - Looks for everything that could stop a rotation on this host, before any host is changed. It
+    checks access to the kernel, what the kernel can do, the protected file and its directory, and
+    the addresses.
+  - Reports everything that it finds in one failure. Changes nothing.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -26,19 +26,19 @@ extends_documentation_fragment:
 options:
   path:
     description:
-      - Path of the protected file on the target. It may be missing, and so may its directory. What
-        is there must be fit to hold keys.
+      - Path of the protected file on the target. It may be missing, and so may its directory. If
+        they exist, they must be safe enough to hold keys.
     type: path
     default: /etc/inet/secret/ipseckeys
   addresses:
     description:
-      - Addresses that this host must have, those of its endpoints.
+      - Addresses of the endpoints on this host, which the host must have.
     type: list
     elements: str
     default: []
   associations:
     description:
-      - Kinds of security associations (SAs) that the kernel must be able to carry. Without keys.
+      - Kinds of security associations (SAs) that the kernel must support, without keys.
     type: list
     elements: dict
     default: []
@@ -63,7 +63,7 @@ options:
         description: Authentication algorithm.
         type: str
       icv_bits:
-        description: Length of the integrity check value. If missing, what the RFC of the algorithm says.
+        description: Length of the integrity check value. If missing, the one in the RFC of the algorithm.
         type: int
       replay_window:
         description: Anti-replay window in packets.
@@ -75,10 +75,11 @@ options:
         default: false
   expected:
     description:
-      - What the host is to hold in the end, as RV(ipsec.manual.ipsec_keystore#module:held). What
-        does not lie between O(addresses) and others is left out.
-      - If the kernel hides keys, a host that would have to change SAs that it has is refused, since
-        they could not be brought back.
+      - The SAs that the host will have in the end, in the form of
+        RV(ipsec.manual.ipsec_keystore#module:held). SAs that O(addresses) have no part in are
+        ignored.
+      - If the kernel hides keys, a host that would have to change existing SAs is refused, since
+        those could not be restored.
     type: dict
     default: {}
 seealso:
@@ -94,7 +95,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Is this host ready for new keys
+- name: Check whether this host is ready for new keys
   ipsec.manual.ipsec_preflight:
     addresses: [192.168.116.16]
     associations:

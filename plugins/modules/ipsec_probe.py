@@ -9,10 +9,10 @@ DOCUMENTATION = r"""
 module: ipsec_probe
 short_description: Send packets through security associations and read their counters
 description:
-  - Sends UDP datagrams to the discard port (9) of the peers that a protected file names, from this
-    host's addresses, so that the kernel's IPsec policies send them through the security
-    associations (SAs) of the file. Reads the SAs' counters before and after.
-  - Nothing answers, nothing has to listen. An SA whose counter rose at both ends carries packets.
+  - Sends UDP datagrams to the discard port (9) of the peers in a protected file, from this host's
+    addresses, so that the kernel's IPsec policies send them through the security associations (SAs)
+    of the file. Reads the SAs' counters before and after.
+  - Nothing answers, and nothing has to listen. An SA whose counter rose at both ends carries packets.
   - Changes no SA and no policy. Without an IPsec policy for them the datagrams leave unprotected;
     they hold nothing secret.
 author:
@@ -55,7 +55,7 @@ EXAMPLES = r"""
     count: 3
   register: probe
 
-- name: See whether each went through an SA of the file
+- name: Check that they went through the SAs of the file
   ansible.builtin.assert:
     that: item.after is not none and item.after > item.before
     fail_msg: "{{ item.key }} carried nothing."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipsec_rotation
-short_description: Carry out one step of the role rotate
+short_description: Run one step of the role rotate
 description:
   - The role P(ipsec.manual.rotate#role) is made of these steps, in their order. It is not meant for
     playbooks of your own, and its steps may change with every release. Use the role.
@@ -15,9 +15,9 @@ description:
     addresses, into a record on the controller. Facts are ignored, whether hosts report them in this
     run or they come from a fact cache, and a fact with the name of an input is refused. All later
     steps take inputs from that record, so nothing that a host reports can change them.
-  - What a host answers is checked against the fields that the modules declare, and kept in the same
+  - Answers of hosts are checked against the fields that the modules declare, and kept in the same
     record. The record lies in Ansible's temporary directory on the controller, with mode 0700, and
-    is removed when the role ends. It holds no SA's key.
+    is removed when the role ends. It holds no keys of SAs.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:

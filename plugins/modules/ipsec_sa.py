@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipsec_sa
-short_description: Keep one IPsec security association as described
+short_description: Manage one IPsec security association
 description:
   - Adds, replaces, or removes one security association (SA) in the kernel's security association database (SADB).
-  - An SA is identified by O(protocol), O(destination), O(spi), and O(mark) if given, as RFC 2401,
-    section 4.1, and Linux have it. Its source is not part of that.
-  - An SA that has the identity but differs in anything else, its keys included, is replaced in one
-    step, since kernels cannot change the key of an SA in place.
+  - An SA is identified by O(protocol), O(destination), O(spi), and O(mark) if given, as in RFC
+    2401, section 4.1, and in Linux. Its source is not part of its identity.
+  - An SA that has this identity but differs in anything else, including its keys, is replaced in
+    one step, since kernels cannot change the key of an existing SA.
   - Every other SA stays as it is.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -41,26 +41,26 @@ options:
   spi:
     description:
       - Security parameters index, 256 to 4294967295. The receiver finds the SA by it.
-      - With O(state=absent) also V(1) to V(255), which another program may have taken.
+      - With O(state=absent) also V(1) to V(255), which another program may have used.
       - Hexadecimal with a leading V(0x). Digits alone are decimal, as C(ipseckey) reads them. Bare
         digits with a letter from V(a) to V(f) are hexadecimal.
     type: str
     required: true
   source:
     description:
-      - Address of the sender, a literal.
+      - Literal address of the sender.
       - If missing, any source.
     type: str
     aliases: [src]
   destination:
     description:
-      - Address of the receiver, a literal.
+      - Literal address of the receiver.
     type: str
     required: true
     aliases: [dst]
   mode:
     description:
-      - V(transport) protects what is inside an IP packet between two hosts, V(tunnel) whole IP
+      - V(transport) protects the payload of IP packets between two hosts, V(tunnel) whole IP
         packets between two gateways.
     type: str
     choices: [transport, tunnel]
@@ -68,14 +68,14 @@ options:
   encryption_algorithm:
     description:
       - Cipher, by a name of C(ipseckey) such as V(aes-cbc), or a name of the Linux kernel such as V(cbc(aes\)).
-      - Missing for ESP with an authentication algorithm, it is V(null). See RFC 2410.
+      - If missing, V(null) for ESP with an authentication algorithm. See RFC 2410.
     type: str
     aliases: [encr_alg]
   encryption_key:
     description:
       - Key of the cipher in hexadecimal, with or without a leading V(0x). The salt of AES-GCM and
-        its like comes at the end.
-      - Make one with P(ipsec.manual.ipsec_key#lookup), which knows the right length.
+        similar ciphers comes at the end.
+      - Create one with P(ipsec.manual.ipsec_key#lookup), which knows the right length.
     type: str
     aliases: [encrkey]
   authentication_algorithm:
@@ -93,7 +93,7 @@ options:
   icv_bits:
     description:
       - Length of the ICV.
-      - If missing, what the RFC of the algorithm says, for V(hmac-sha256) V(128).
+      - If missing, the one in the RFC of the algorithm, which is V(128) for V(hmac-sha256).
     type: int
   replay_window:
     description:
@@ -105,8 +105,8 @@ options:
   esn:
     description:
       - Whether sequence numbers are extended to 64 bits. See RFC 4303, section 2.2.1.
-      - Without it an SA falls silent after 4294967295 packets. Both ends must agree.
-      - It needs a O(replay_window), except with O(direction=outbound) on Linux from 6.12 on.
+      - Without it, an SA stops sending after 4294967295 packets. Both ends must agree.
+      - It requires a O(replay_window), except with O(direction=outbound) on Linux from 6.12 on.
     type: bool
     default: false
   reqid:
@@ -126,7 +126,8 @@ options:
     default: 0
   lifetimes:
     description:
-      - Limits of the SA. V(0) is no limit. A soft limit announces the hard one, at which the kernel removes the SA.
+      - Limits of the SA. V(0) means no limit. A soft limit announces the hard one, at which the
+        kernel removes the SA.
     type: dict
     suboptions:
       soft_bytes:
@@ -191,13 +192,13 @@ options:
     type: dict
     suboptions:
       source:
-        description: Source network in CIDR notation, missing for any.
+        description: Source network in CIDR notation. If missing, any.
         type: str
       destination:
-        description: Destination network in CIDR notation, missing for any.
+        description: Destination network in CIDR notation. If missing, any.
         type: str
       protocol:
-        description: Upper-layer protocol by number or name, missing for any.
+        description: Upper-layer protocol by number or name. If missing, any.
         type: str
       source_port:
         description: Source port, V(0) for any.
@@ -209,7 +210,7 @@ options:
         default: 0
   direction:
     description:
-      - Binds the SA to one direction, on Linux from 6.10 on. Before, it changes nothing.
+      - Binds the SA to one direction, on Linux from 6.10 on. On earlier kernels it has no effect.
       - An SA that is bound otherwise, or unbound where it should be bound, is replaced.
       - Linux cannot bind an outbound SA that has a O(replay_window). Such an SA is added unbound, with a warning.
     type: str
@@ -217,16 +218,17 @@ options:
   output_mark:
     description:
       - Mark set on packets after the SA has processed them, as V(VALUE) or V(VALUE/MASK), each
-        decimal or with V(0x). Outbound, routing and firewall see it on the protected packet;
-        inbound, on the plain one. Bits outside the mask stay as they were.
+        decimal or with V(0x). Routing and firewall see it on the protected packet if the SA is
+        outbound, and on the decrypted packet if it is inbound. Bits outside the mask stay as they
+        were.
       - Linux only, from 4.19 on.
     type: str
   tfc_padding:
     description:
-      - Octets up to which what a packet carries is padded, V(0) to V(65535), so that its size tells
-        less. V(0) pads nothing. See RFC 4303, section 2.7. Packets never grow beyond the path's
-        maximum.
-      - Only for V(esp) with O(mode=tunnel). Only the sender heeds it; the receiver takes such packets anyway.
+      - Octets to which the payload of a packet is padded, V(0) to V(65535), so that packet sizes
+        reveal less. V(0) for no padding. See RFC 4303, section 2.7. Packets never grow beyond the
+        path's maximum.
+      - Only for V(esp) with O(mode=tunnel). Only the sender uses it; the receiver accepts padded packets anyway.
       - Linux only.
     type: int
     default: 0
@@ -235,8 +237,8 @@ options:
       - Seconds without traffic after which the kernel sends a packet that keeps the NAT mapping
         alive. V(0) for never. See RFC 3948, section 4.
       - Needs O(encapsulation), O(direction=outbound), and no O(replay_window).
-      - These packets pass policies as others do. One for all traffic between the two hosts sends
-        them through the SA, which keeps the mapping alive too.
+      - Policies apply to these packets too. A policy for all traffic between the two hosts sends
+        them through the SA, which also keeps the mapping alive.
       - Linux only, from 6.11 on; an earlier kernel is refused.
     type: int
     default: 0
@@ -280,7 +282,7 @@ EXAMPLES = r"""
     authentication_algorithm: hmac-sha256
     authentication_key: "{{ vault_enigma_partym.authentication_key }}"
 
-- name: AH in tunnel mode over IPv6, with extended sequence numbers and an end
+- name: AH in tunnel mode over IPv6, with extended sequence numbers and a limit
   ipsec.manual.ipsec_sa:
     protocol: ah
     spi: "0x18907dae"
@@ -310,7 +312,7 @@ EXAMPLES = r"""
     direction: outbound
     nat_keepalive: 20
 
-- name: The first SA in the words of ipseckey
+- name: ESP with the keywords of ipseckey as option names
   ipsec.manual.ipsec_sa:
     type: esp
     spi: "0x8bcd1407"

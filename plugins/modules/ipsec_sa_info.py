@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: ipsec_sa_info
 short_description: Show the security associations of the kernel, without keys
 description:
-  - Reads the kernel's security association database (SADB), and says of each security association
-    (SA) what it is, what it has done, and what is left of its budget.
+  - Reads the kernel's security association database (SADB), and returns each security association
+    (SA) with its counters and what is left of its budget.
   - Shows fingerprints of keys, never a key.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -44,7 +44,7 @@ options:
   src:
     description:
       - Path of a protected file on the target. Only SAs that it holds too, by protocol, destination, SPI, and mark.
-      - Unlike in other modules it is no short form of O(source).
+      - Unlike in M(ipsec.manual.ipsec_sa), it is not an alias of O(source).
     type: path
 seealso:
   - module: ipsec.manual.ipsec_sa
@@ -58,17 +58,17 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Look at all SAs
+- name: Show all SAs
   ipsec.manual.ipsec_sa_info:
   register: sadb
 
-- name: Fail when an SA will soon fall silent
+- name: Fail if an SA will soon run out of sequence numbers
   ansible.builtin.assert:
     that: sadb.sas | map(attribute="budget.packets") | min > 400000000
     fail_msg: Rotate the keys.
   when: sadb.sas | length > 0
 
-- name: ESP SAs towards one host
+- name: Show the ESP SAs towards one host
   ipsec.manual.ipsec_sa_info:
     protocol: esp
     destination: 192.168.13.213

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipsec_sadb
-short_description: Keep a set of IPsec security associations as a text describes them
+short_description: Manage a set of IPsec security associations that a text describes
 description:
   - Compares the security associations (SAs) of an ipseckeys text with the kernel's security
     association database (SADB), and makes the SADB agree with it in one transaction.
@@ -28,10 +28,10 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - With V(present), the SAs of the text are there.
-      - With V(exact), they are, and no other SA in O(scope).
-      - With V(absent), none of them is. Their keys do not matter.
-      - With V(flushed), no SA in O(scope) is.
+      - With V(present), the SAs of the text exist.
+      - With V(exact), they exist, and no other SA in O(scope) does.
+      - With V(absent), none of them exists. Their keys do not matter.
+      - With V(flushed), no SA in O(scope) exists.
       - One of O(content) and O(src) is required, except for V(flushed).
     type: str
     choices: [present, exact, absent, flushed]
@@ -41,7 +41,7 @@ options:
       - Which SAs O(state=exact) and O(state=flushed) may remove.
       - With V(peers), those between addresses that the text or O(scope_src) names.
       - With V(protocol), those of protocols that the text, O(scope_src), or O(protocols) names.
-      - With V(all), all of them, also those of others. O(protocols) restricts it.
+      - With V(all), all of them, including those of others. O(protocols) restricts it.
     type: str
     choices: [peers, protocol, all]
     default: peers
@@ -67,14 +67,15 @@ options:
   backup:
     description:
       - Path on the target of a protected file. Before anything changes, the SAs in scope are
-        written to it as they are, with keys and sequence numbers, also if there are none. Those in
-        a counter mode too; loading them from it needs O(allow_static_counter_mode).
+        written to it as they are, with keys and sequence numbers, even if there are none. This
+        includes SAs with counter mode ciphers; loading them again requires
+        O(allow_static_counter_mode).
       - Sequence numbers of outbound SAs are written 4194304 higher than they are (or higher by half
         of what is left, if an SA has fewer left), so that an SA that is restored does not reuse
         numbers from before it was removed. Peers accept such a leap, but drop packets that repeat a
         number as replays.
       - With O(at), the file is written at once, and again with fresh numbers about a second before the instant.
-      - Not written when nothing changes, nor in check mode, but refused at once where it could not be written.
+      - It is not written if nothing changes, or in check mode, but a path that cannot be written is always refused.
       - It cannot be the file of O(src) or O(scope_src).
     type: path
   backup_label:
@@ -135,19 +136,19 @@ EXAMPLES = r"""
   ipsec.manual.ipsec_sadb:
     src: /etc/inet/secret/ipseckeys
 
-- name: Switch to the next SAs, and remember the present ones
+- name: Switch to the next SAs, and back up the present ones
   ipsec.manual.ipsec_sadb:
     src: /etc/inet/secret/ipseckeys.next
     state: exact
     backup: /etc/inet/secret/ipseckeys.previous
 
-- name: Go back
+- name: Restore the previous SAs
   ipsec.manual.ipsec_sadb:
     src: /etc/inet/secret/ipseckeys.previous
     scope_src: /etc/inet/secret/ipseckeys.next
     state: exact
 
-- name: Remove every AH SA that is ours
+- name: Remove all of our AH SAs
   ipsec.manual.ipsec_sadb:
     state: flushed
     scope: protocol

@@ -12,9 +12,9 @@ description:
   - Installs the command C(ipseckey) for Linux as one executable file, with its manual page and its
     completion for bash. Downloads nothing.
   - The program is the part of this collection that the modules run on, and is replaced as a whole
-    where that changes. It needs Python's standard library only, and reads modules neither from the
-    environment's paths nor from the current directory.
-  - A program that does not start is not put in its place.
+    if that changes. It needs only Python's standard library, and imports modules neither from the
+    paths of the environment nor from the current directory.
+  - A program that does not start is not installed.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -34,20 +34,20 @@ options:
     description:
       - Whether the command should be installed.
       - V(absent) also removes the directories C(share/man/man8) and
-        C(share/bash-completion/completions) of the prefix where nothing else is in them.
+        C(share/bash-completion/completions) of the prefix if they are empty.
     type: str
     choices: [absent, present]
     default: present
   prefix:
     description:
-      - Directory that the command goes below, to C(sbin/ipseckey), C(share/man/man8/ipseckey.8),
-        and C(share/bash-completion/completions/ipseckey).
+      - Directory below which the files are installed, as C(sbin/ipseckey),
+        C(share/man/man8/ipseckey.8), and C(share/bash-completion/completions/ipseckey).
     type: path
     default: /usr/local
   python:
     description:
       - Path of the Python that runs the command, 3.8 or later.
-      - If missing, C(/usr/bin/python3) where there is one, else the one that Ansible uses on the target.
+      - If missing, C(/usr/bin/python3) if it exists, otherwise the one that Ansible uses on the target.
     type: path
 requirements:
   - Python 3.8 or later on the target, nothing else.
@@ -57,16 +57,16 @@ seealso:
   - ref: ansible_collections.ipsec.manual.docsite.recovery
     description: What the command's messages mean. The role P(ipsec.manual.boot#role) installs it.
   - name: RFC 2367
-    description: PF_KEY, whose words ipseckey uses.
+    description: PF_KEY, whose terms ipseckey uses.
     link: https://www.rfc-editor.org/rfc/rfc2367
 """
 
 EXAMPLES = r"""
 ---
-- name: Have the command
+- name: Install the command
   ipsec.manual.ipseckey_command:
 
-- name: Have it no more
+- name: Remove the command
   ipsec.manual.ipseckey_command:
     state: absent
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipseckeys_file
-short_description: Keep the protected file of security associations
+short_description: Manage the protected file of security associations
 description:
   - Checks an ipseckeys text and writes it in canonical form to a protected file, atomically, with
     mode 0600 and owner root.
@@ -35,8 +35,8 @@ options:
   path:
     description:
       - Path of the file on the target.
-      - The default is what a boot loader reads. It takes no SA with a counter mode cipher, not even
-        with O(allow_static_counter_mode).
+      - The default is the file that is loaded at boot. It must not hold SAs with counter mode
+        ciphers, not even with O(allow_static_counter_mode).
     type: path
     default: /etc/inet/secret/ipseckeys
   others:
@@ -56,21 +56,22 @@ options:
     default: all
   remove_src:
     description:
-      - Path of another protected file on the target. With O(scope=peers), its SAs go out of the
-        file, also those between addresses that the text does not name. Their keys do not matter.
+      - Path of another protected file on the target. With O(scope=peers), its SAs are removed from
+        the file, including those between addresses that the text does not name. Their keys do not
+        matter.
     type: path
   omit_counter_mode:
     description:
-      - Whether to leave SAs with counter mode ciphers out of the file instead of writing or refusing them.
-        O(allow_static_counter_mode) is not needed for it.
-      - With O(scope=peers), what the file held between their addresses goes all the same.
+      - Whether to leave SAs with counter mode ciphers out of the file instead of writing or
+        refusing them. This does not require O(allow_static_counter_mode).
+      - With O(scope=peers), the SAs that the file held between their addresses are removed anyway.
     type: bool
     default: false
   target:
     description:
       - System that will read the file.
-      - V(solaris) writes in the words of its C(ipseckey), and refuses what that has no word for.
-        The text itself may use other words.
+      - V(solaris) writes the keywords of its C(ipseckey), and refuses what they cannot express. The
+        text itself may use other keywords.
     type: str
     choices: [linux, solaris]
     default: linux
@@ -110,7 +111,7 @@ EXAMPLES = r"""
   ipsec.manual.ipseckeys_file:
     content: "{{ lookup('ansible.builtin.file', inventory_hostname ~ '.ipseckeys') }}"
 
-- name: Make the staged SAs permanent, those of other peers stay
+- name: Make the staged SAs permanent, and keep those of other peers
   ipsec.manual.ipseckeys_file:
     src: /etc/inet/secret/ipseckeys.next
     scope: peers
