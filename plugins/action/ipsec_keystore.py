@@ -32,7 +32,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import Roots, sas_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Lease, Runner, actor
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import NEWEST, Record
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import NEWEST, KeyRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order, Outcome
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import Run, choose, run_problems
@@ -136,7 +136,7 @@ class ActionModule(ActionBase):
         # The loader is the one holder of the secrets that --vault-id, password files and prompts gave.
         return Vault(self._loader._vault.secrets, vault_id, C.DEFAULT_VAULT_ENCRYPT_IDENTITY or "")
 
-    def _result(self, chosen: t.Sequence[Connection], step: steps.Step, digest_key: bytes) -> dict[str, t.Any]:
+    def _result(self, chosen: t.Sequence[Connection], step: steps.Transition, digest_key: bytes) -> dict[str, t.Any]:
         secrets = step.roots.secrets()
         rows = [_Row(connection, step.outcomes[connection.name], secrets, digest_key) for connection in chosen]
         behind = {row.record.connection: changes.left_behind(row.record) for row in rows}
@@ -262,7 +262,7 @@ def _fingerprints(rows: t.Sequence[_Row], digest_key: bytes) -> dict[str, dict[s
     }
 
 
-def _others(step: steps.Step, known: t.AbstractSet[str]) -> dict[str, t.Any]:
+def _others(step: steps.Transition, known: t.AbstractSet[str]) -> dict[str, t.Any]:
     """All connections with keys in use, those of them that are not in ``known``, and the hosts that left one."""
     keyed = {name: record.current for name, record in step.others.items() if record.current is not None}
     own = [name for name, outcome in step.outcomes.items() if outcome.after.current is not None]
@@ -343,7 +343,7 @@ def _settle(lease: Lease | None, runner: Runner, state: str) -> None:
         lease.release()
 
 
-def _shown(record: Record, secrets: Roots) -> str:
+def _shown(record: KeyRecord, secrets: Roots) -> str:
     """The record without keys."""
     rows = [f"phase {record.phase}"]
     for name in (records.CURRENT, records.NEXT, records.PREVIOUS):

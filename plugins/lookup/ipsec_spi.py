@@ -86,7 +86,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number, parse_spi
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import connection_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import taken_by
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import allocator_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 
@@ -119,9 +119,9 @@ class LookupModule(LookupBase):
             return set()
         store = Keystore(directory_of(self._loader, directory), Vault(self._loader._vault.secrets))
         known = store.read_all()
-        taken = taken_by(known.values(), store.read_roots().secrets())
+        spis = allocator_of(known.values(), store.read_roots().secrets())
         if destination:
-            return {*taken.reported, *taken.towards(pack_address(destination, "destination"))}
+            return {*spis.reported, *spis.towards(pack_address(destination, "destination"))}
         ends = {
             end
             for record in known.values()
@@ -129,7 +129,7 @@ class LookupModule(LookupBase):
             for dummy, ends in connection_of(record.connection, generation.settings).flows()
             for end in ends
         }
-        return set(taken.reported).union(*map(taken.towards, ends))
+        return set(spis.reported).union(*map(spis.towards, ends))
 
 
 def read_excluded(word: t.Any) -> tuple[int, str]:

@@ -29,8 +29,8 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import make
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import Taken, sas_of, verify_own
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import DERIVED, Record
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator, sas_of, verify_own
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import DERIVED, KeyRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.roots import RootFile, add
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
@@ -96,9 +96,9 @@ def lay_down(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
     connection = mesh(hosts)
     # Allocating the SPIs of so many takes about a minute, which is not measured here.
     record = make(
-        Record("mesh"),
+        KeyRecord("mesh"),
         connection._replace(endpoints=connection.endpoints[:2]),
-        Taken(),
+        SpiAllocator(),
         set(),
         "bench",
         (root.fingerprint, root.secret),

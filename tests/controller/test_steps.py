@@ -44,7 +44,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Runner
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import Record
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import KeyRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
@@ -160,7 +160,7 @@ class Ledger:
         self.directory = directory
         self.keys: dict[tuple[str, int], frozenset[bytes]] = {}
         self.spis: dict[tuple[str, int], frozenset[tuple[bytes, int]]] = {}
-        self.records: dict[str, Record] = {}
+        self.records: dict[str, KeyRecord] = {}
 
     def copy(self, directory: pathlib.Path) -> Ledger:
         """The same, of the same keystore elsewhere."""
@@ -177,7 +177,7 @@ class Ledger:
         for name, record in records.items():
             for generation in record.generations():
                 self._note(name, generation, roots.secrets())
-            self._succeed(self.records.get(name, Record(name)), record, order)
+            self._succeed(self.records.get(name, KeyRecord(name)), record, order)
         assert set(records) >= set(self.records)
         self.records = records
         assert len(self._all(self.keys)) == sum(map(len, self.keys.values()))
@@ -198,7 +198,7 @@ class Ledger:
         self.spis[name, generation.generation] = frozenset((sa.destination, sa.spi) for sa in sas)
 
     @staticmethod
-    def _succeed(before: Record, after: Record, order: Order | None) -> None:
+    def _succeed(before: KeyRecord, after: KeyRecord, order: Order | None) -> None:
         """What a step may make of a record, whether it was broken off or not."""
         number = {
             which: generation.generation if generation else 0
@@ -382,7 +382,7 @@ def test_a_key_that_was_retired_in_one_connection_is_refused_in_another(ledger: 
     store = Keystore(ledger.directory, Vault(SECRET))
     pair = store.read("pair")
     assert pair is not None and pair.current is not None and pair.previous is not None
-    stolen = Record("other", last=1, current=pair.previous._replace(generation=1))
+    stolen = KeyRecord("other", last=1, current=pair.previous._replace(generation=1))
     store.write(stolen)
     with pytest.raises(
         IpsecError,

@@ -24,7 +24,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import draw_sas
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import Taken
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add
 
@@ -115,7 +115,7 @@ def make_link(sadb: XfrmSadb) -> t.Iterator[tuple[Host, Host]]:
 
 def test_one_sa_carries_the_packets_of_all(link: tuple[Host, Host]) -> None:
     here, there = link
-    (sa,) = draw_sas(CONNECTION, Taken(), set())
+    (sa,) = draw_sas(CONNECTION, SpiAllocator(), set())
     assert format_address(sa.destination) == GROUP
     for host in link:
         host.holds([sa])
@@ -126,7 +126,7 @@ def test_one_sa_carries_the_packets_of_all(link: tuple[Host, Host]) -> None:
 def test_without_the_same_sa_nothing_passes(link: tuple[Host, Host]) -> None:
     here, there = link
     assert not there.hears(here)
-    (sa,) = draw_sas(CONNECTION, Taken(), set())
+    (sa,) = draw_sas(CONNECTION, SpiAllocator(), set())
     here.holds([sa])
     there.holds([sa._replace(authentication_key=keys.generate(BY_NAME[sa.authentication]))])
     assert not there.hears(here)

@@ -46,8 +46,8 @@ def prepare(stage: Stage, damage: t.Callable[[str], str] = lambda text: text) ->
     store.make_directory()
     texts = {}
     for connection in read_connections(CONNECTIONS):
-        record = store.read(connection.name) or records.Record(connection.name)
-        made = changes.make(changes.discard(record, {}), connection, generations.Taken(), set())
+        record = store.read(connection.name) or records.KeyRecord(connection.name)
+        made = changes.make(changes.discard(record, {}), connection, generations.SpiAllocator(), set())
         assert made.next
         marked = re.sub(r"(?<=key )[0-9a-f]+", lambda match: stage.keys.key(len(match[0]) // 2).hex(), made.next.sas)
         texts[connection.name] = damage(marked)

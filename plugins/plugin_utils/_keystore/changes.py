@@ -1,8 +1,8 @@
 # Copyright (c) 2026, ipsec.manual contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a record changes: from one phase to the next, and from one generation to another. Pure, but for
-the random numbers of new keys and SPIs, and the clock.
+"""How a record changes: from one phase to the next, and from one generation to another. Pure except for
+random numbers and the clock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from .._connections.flows import draw_keys, make_sa
 from .._connections.model import Connection
 from .derivation import SALT_BYTES, Derivation
-from .generations import Roots, Taken, fingerprints_of, prints_of, sas_of
+from .generations import Roots, SpiAllocator, fingerprints_of, prints_of, sas_of
 from .records import (
     DERIVED,
     DISCARDED,
@@ -31,7 +31,7 @@ from .records import (
     STEADY,
     SWITCHING,
     Generation,
-    Record,
+    KeyRecord,
     Retired,
     now,
 )
@@ -40,18 +40,18 @@ MADE = "made"
 RESUMED = "resumed"
 KEPT = "kept"
 
-# The settings that say between which addresses a generation's SAs are, and whose they are.
+# The settings that determine the addresses and the owner of a generation's SAs.
 _REACH = ("endpoints", "reqid", "mark", "if_id", "hubs", "multicast", "unicast")
 
 
-def decide(record: Record, connection: Connection, new_keys: bool, store: str = RANDOM, root: str = "") -> str:
-    """What preparing does: "resumed" a next generation that a broken run left, "kept" the current
-    one, or "made" another.
+def decide(record: KeyRecord, connection: Connection, new_keys: bool, store: str = RANDOM, root: str = "") -> str:
+    """The outcome of a preparation: "resumed" if an interrupted run left a next generation, "kept" if
+    the current one stays, "made" if a new one is needed.
 
-    A next generation is taken up again only for the settings it was made for; a counter-mode one
-    not after hosts may have loaded it, since a key loaded twice repeats nonces. One of the other
-    kind of ``store`` is finished if hosts may have it. ``root`` is the root secret that is wanted,
-    empty for any."""
+    A next generation is resumed only for the settings it was made for. One in a counter mode is not
+    resumed once hosts may have loaded it, because a key that is loaded twice repeats nonces. One of
+    the other kind of ``store`` is resumed only if hosts may have it. ``root`` is the fingerprint of
+    the required root secret, empty for any."""
     settings = connection.settings()
     loaded = connection.counter_mode and record.phase == SWITCHING
     if record.next is not None:
@@ -72,9 +72,9 @@ def decide(record: Record, connection: Connection, new_keys: bool, store: str = 
     return MADE
 
 
-def check_change(record: Record, connection: Connection, place: str) -> None:
-    """Refuse to give up a next generation that hosts may use and that another one would not replace
-    on them: nothing would ever remove it there.
+def check_change(record: KeyRecord, connection: Connection, place: str) -> None:
+    """Refuse to discard a next generation that hosts may use if its successor would not replace it
+    there: nothing would ever remove its SAs.
     """
     if (
         record.phase == SWITCHING
@@ -90,19 +90,18 @@ def check_change(record: Record, connection: Connection, place: str) -> None:
         )
 
 
-def left_behind(record: Record) -> frozenset[str]:
-    """The endpoints with SAs of the current generation that the next one's do not take the place
-    of: between other addresses, or of another owner.
+def left_behind(record: KeyRecord) -> frozenset[str]:
+    """The endpoints whose SAs of the current generation are not replaced by those of the next one,
+    because the addresses or the owner differ.
     """
     if record.current is None or record.next is None or _same_reach(record.current.settings, record.next.settings):
         return frozenset()
     return frozenset(record.current.endpoints)
 
 
-def departed(record: Record) -> dict[str, str]:
-    """Hosts with their addresses that had keys of the connection and are no longer endpoints of its newest generation.
-
-    What they hold was never removed there.
+def departed(record: KeyRecord) -> dict[str, str]:
+    """Hosts, with their addresses, that had keys of the connection and are not endpoints of its newest
+    generation. Their SAs were never removed.
     """
     newest = record.pick(NEWEST)
     if newest is None:
@@ -115,30 +114,30 @@ def _same_reach(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> boo
     return all(one.get(name) == other.get(name) for name in _REACH)
 
 
-def has_abandoned(record: Record) -> bool:
+def has_abandoned(record: KeyRecord) -> bool:
     """Whether hosts may still hold a generation newer than the current one that was discarded."""
     current = record.current.generation if record.current is not None else 0
     return any(row.reason == DISCARDED and row.generation > current for row in record.retired)
 
 
 def make(
-    record: Record,
+    record: KeyRecord,
     connection: Connection,
-    taken: Taken,
+    spis: SpiAllocator,
     retired: t.AbstractSet[str],
     by: str = "",
     root: tuple[str, bytes] | None = None,
-) -> Record:
-    """The record with a new next generation; a next one that was there must have been discarded.
+) -> KeyRecord:
+    """Add a next generation to the record; an earlier next one must have been discarded.
 
-    ``retired`` are fingerprints of keys that must not be drawn. Derived from ``root`` (its
-    fingerprint and the secret), random where there is none."""
+    ``retired`` are fingerprints of keys that must not be drawn. Keys are derived from ``root`` (its
+    fingerprint and the secret), or random without one."""
     number, when = record.last + 1, now()
     gone = retired | record.retired_fingerprints()
     made = Generation(number, when, by, connection.settings())
     if root is None:
         text = language.render(
-            draw_sas(connection, taken, gone), comment=f"connection {connection.name}, generation {number}"
+            draw_sas(connection, spis, gone), comment=f"connection {connection.name}, generation {number}"
         )
         made = made._replace(sas=text)
     else:
@@ -147,14 +146,16 @@ def make(
             derivation = Derivation(root[1], salt, connection, number)
             if derivation.fingerprint() not in gone:
                 break
-        derivation.place(taken.towards, taken.reported)
-        taken.add(derivation)
+        derivation.place(spis.towards, spis.reported)
+        spis.add(derivation)
         made = made._replace(store=DERIVED, root=root[0], salt=salt.hex(), moved=derivation.moved)
     return record._replace(phase=PREPARED, since=when, by=by, last=number, next=made)
 
 
-def draw_sas(connection: Connection, taken: Taken, retired: t.AbstractSet[str]) -> t.Iterator[SecurityAssociation]:
-    """New SAs for every flow and association; SPIs unique for each destination, keys never used before."""
+def draw_sas(
+    connection: Connection, spis: SpiAllocator, retired: t.AbstractSet[str]
+) -> t.Iterator[SecurityAssociation]:
+    """Draw new SAs for every flow and association: SPIs that are unique for each destination, and new keys."""
 
     def draw_key(row: Algorithm, bits: int) -> bytes:
         while True:
@@ -164,27 +165,27 @@ def draw_sas(connection: Connection, taken: Taken, retired: t.AbstractSet[str]) 
 
     for source, destinations in connection.flows():
         for row in connection.associations:
-            spi = draw_spi(destinations, taken)
+            spi = draw_spi(destinations, spis)
             encryption_key, authentication_key = draw_keys(row, draw_key)
             for destination in destinations:
                 yield make_sa(connection, row, source, destination, spi, encryption_key, authentication_key)
 
 
-def draw_spi(destinations: t.Sequence[bytes], taken: Taken) -> int:
-    """An SPI that nothing uses towards the destinations, from 256 on (RFC 4303 section 2.1)."""
+def draw_spi(destinations: t.Sequence[bytes], spis: SpiAllocator) -> int:
+    """Draw an SPI of at least 256 (RFC 4303 section 2.1) that is not in use towards the destinations."""
     while True:
         spi = SPI_MIN + secrets.randbelow(SPI_MAX - SPI_MIN + 1)
-        if taken.take(destinations, spi):
+        if spis.claim(destinations, spi):
             return spi
 
 
-def start(record: Record, by: str = "") -> Record:
-    """From here on hosts may use the next generation."""
+def start(record: KeyRecord, by: str = "") -> KeyRecord:
+    """Allow hosts to use the next generation."""
     return record._replace(phase=SWITCHING, since=now(), by=by) if record.phase == PREPARED else record
 
 
-def promote(record: Record, roots: Roots, by: str = "") -> Record:
-    """Next becomes current, current becomes previous and is retired. Unchanged where there is no next generation."""
+def promote(record: KeyRecord, roots: Roots, by: str = "") -> KeyRecord:
+    """Make the next generation current, and the current one previous and retired. Without a next one, no change."""
     if record.next is None:
         return record
     when = now()
@@ -205,8 +206,8 @@ def promote(record: Record, roots: Roots, by: str = "") -> Record:
     )
 
 
-def discard(record: Record, roots: Roots, by: str = "") -> Record:
-    """Without its next generation, whose keys are retired. Unchanged where there is none."""
+def discard(record: KeyRecord, roots: Roots, by: str = "") -> KeyRecord:
+    """Remove the next generation and retire its keys. Without one, no change."""
     if record.next is None:
         return record
     return record._replace(
@@ -218,17 +219,13 @@ def discard(record: Record, roots: Roots, by: str = "") -> Record:
     )
 
 
-def erase(record: Record) -> Record:
-    """Without the keys of the previous generation, which were retired when it was replaced, and without hosts
-    that left.
-
-    Unchanged if there are none.
-    """
+def erase(record: KeyRecord) -> KeyRecord:
+    """Remove the previous generation, whose keys were retired when it was replaced, and the departed hosts."""
     return record._replace(previous=None, departed={})
 
 
-def end(record: Record, roots: Roots, by: str = "") -> Record:
-    """Without any key: the connection is no more. What was retired stays known."""
+def end(record: KeyRecord, roots: Roots, by: str = "") -> KeyRecord:
+    """Retire all keys of a removed connection; keep their fingerprints."""
     left = [found for found in (record.current, record.next) if found is not None]
     if not left:
         return erase(record)
@@ -239,7 +236,7 @@ def end(record: Record, roots: Roots, by: str = "") -> Record:
 
 
 def _retire(generation: Generation, connection: str, roots: Roots, by: str, reason: str) -> Retired:
-    # The SPIs of a derived generation are not remembered; each new one has others by its salt.
+    # The SPIs of a derived generation are not stored: the salt of a new one gives other SPIs.
     sas = sas_of(generation, connection, roots) if generation.store == RANDOM else []
     prints = prints_of(sas) if sas else fingerprints_of(generation, connection, roots)
     spis = tuple(dict.fromkeys(sa.spi for sa in sas))

@@ -2,28 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Derived generations: the keys and SPIs of any number of SAs out of one root secret, with
-HKDF-SHA-256 (RFC 5869). Pure.
+"""Derived generations: the keys and SPIs of any number of SAs from one root secret, with HKDF-SHA-256
+(RFC 5869). Pure.
 
-Extract, once for a generation: the input key material is the root secret (32 bytes), the salt is
-the generation's (16 random bytes, no secret). It makes that a generation number that is given
-again, because somebody restored an old copy of a file, does not bring back the keys it had.
+Extract, once for each generation: the input key material is the root secret (32 bytes), the salt is
+the generation's (16 random bytes, not secret). Because of the salt, a generation number that is
+used twice, after an old copy of a file was restored, does not give the same keys twice.
 
 Expand, once for each SPI and key, with an info of ASCII text::
 
     ipsec.manual 1|CONNECTION|GENERATION|SOURCE>DESTINATION|PROTOCOL|PURPOSE|ATTEMPT
 
 CONNECTION is the connection's name and GENERATION its number, in decimal. SOURCE and DESTINATION
-are addresses in canonical text (RFC 5952); an SA that is shared by a group has the unspecified
-address and the first multicast address. PROTOCOL is ``esp`` or ``ah``, PURPOSE ``spi``,
-``encryption`` or ``authentication``. ATTEMPT is 0 in decimal, and one more for each time the
-outcome could not be used. None of these can hold a ``|``.
+are addresses in canonical text (RFC 5952); an SA that a group shares has the unspecified address and
+the first multicast address. PROTOCOL is ``esp`` or ``ah``, PURPOSE ``spi``,
+``encryption`` or ``authentication``. ATTEMPT is 0, in decimal, and is incremented each time the
+result cannot be used. None of these can contain a ``|``.
 
-An SPI is the first 4 bytes in network order. It is passed over where it is below 256, or in use
-towards the destination by an SA that the keystore knows or a host reports, in the order of the
-connection's sources; the generation remembers the attempts that are not 0, so whoever derives it
-later needs to know nothing of the others. A key is as many bytes as its algorithm wants, salt
-included; DES parity is set; a weak one is passed over."""
+An SPI is the first 4 bytes in network order. It is skipped if it is below 256, or in use towards the
+destination by an SA that the keystore knows or a host reports, in the order of the connection's
+sources. The generation stores the attempts that are not 0, so a later derivation does not depend on
+the other SAs. A key has as many bytes as its algorithm requires, salt included; DES parity is set;
+a weak key is skipped."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from .._connections.flows import make_sa
 from .._connections.model import Association, Connection
 
-# ansible-core brings it with it; ansible-test imports plugins where it is not.
+# ansible-core depends on it, but ansible-test also imports plugins without it.
 try:
     from cryptography.hazmat.primitives import hashes, hmac
     from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -66,11 +66,11 @@ _GENERATION_LABEL = b"ipsec.manual generation fingerprint 1\0"
 
 
 def root_fingerprint(root: bytes) -> str:
-    """What names a root secret without telling it: 16 hex digits."""
+    """The name of a root secret, which does not reveal it: 16 hex digits."""
     return hashlib.sha256(_ROOT_LABEL + root).hexdigest()[:16]
 
 
-# Every address of a mesh comes back with each of its peers.
+# In a mesh, every address is formatted once for each of its peers.
 _text = functools.lru_cache(maxsize=4096)(format_address)
 
 
@@ -83,8 +83,8 @@ def info_of(
 
 
 class Derivation:
-    """One generation of one connection. ``moved`` are the attempts that gave the SPIs, by
-    `place_of`, where it was not the first.
+    """One generation of one connection. ``moved`` are the attempts that gave the SPIs, by `place_of`,
+    if it was not the first.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class Derivation:
         return f"<derivation of {self.connection.name}, generation {self.generation}>"
 
     def fingerprint(self) -> str:
-        """One for the secret from which all keys of the generation come: 16 hex digits."""
+        """The fingerprint of the secret from which all keys of the generation are derived: 16 hex digits."""
         return hashlib.sha256(_GENERATION_LABEL + self._secret).hexdigest()[:16]
 
     def sas(self, host: str = "") -> t.Iterator[SecurityAssociation]:
-        """The SAs, of one endpoint where ``host`` is given."""
+        """The SAs of all endpoints, or with ``host`` of one."""
         for source, destinations in self.connection.flows(host):
             for row in self.connection.associations:
                 spi = self.spi(source, destinations[0], row.protocol)
@@ -120,7 +120,7 @@ class Derivation:
         return self._spi(source, destination, protocol, self.moved.get(place_of(source, destination, protocol), 0))
 
     def keys(self, source: bytes, destination: bytes, row: Association) -> tuple[bytes, bytes]:
-        """The encryption and the authentication key of one SA; empty where the association has none."""
+        """The encryption key and the authentication key of one SA; empty if the association has none."""
         return (
             (
                 self._key(source, destination, row.protocol, ENCRYPTION, row.encryption, row.encryption_bits)
@@ -142,16 +142,16 @@ class Derivation:
         )
 
     def spis_towards(self, destination: bytes) -> t.Iterator[int]:
-        """The SPIs that the generation has in use towards an address."""
+        """The SPIs of the generation that are in use towards an address."""
         for destinations, sources in self.connection.arrivals_at(destination):
             for source, row in itertools.product(sources, self.connection.associations):
                 yield self.spi(source, destinations[0], row.protocol)
 
     def place(self, taken: t.Callable[[bytes], t.AbstractSet[int]], reported: t.AbstractSet[int] = frozenset()) -> None:
-        """Find the attempts. ``taken`` gives the SPIs that others use towards an address,
-        ``reported`` are in use towards whatever address.
+        """Find the attempts. ``taken`` returns the SPIs that others use towards an address; ``reported``
+        are in use towards any address.
 
-        One destination at a time is in memory.
+        Only one destination at a time is in memory.
         """
         self.moved.clear()
         for destinations, sources in self.connection.arrivals():
@@ -186,7 +186,7 @@ class Derivation:
 
 
 def place_of(source: bytes, destination: bytes, protocol: str) -> str:
-    """How a generation names one of its SAs."""
+    """The name of one of the generation's SAs."""
     return f"{_text(source)}>{_text(destination)} {protocol}"
 
 

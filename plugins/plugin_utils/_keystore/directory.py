@@ -20,7 +20,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.files import at
 from . import identity as _identity
 from . import roots as _roots
 from .lease import Lease, Runner, actor, fix_of, locked
-from .records import KeystoreError, Record, dump, load
+from .records import KeyRecord, KeystoreError, dump, load
 from .roots import RootFile
 from .vault import Origin, Vault
 
@@ -28,18 +28,18 @@ if t.TYPE_CHECKING:
     from ansible.parsing.dataloader import DataLoader
 
 SUFFIX = ".yml"
-# Of the file of a key that stands alone; no connection's name begins with a dot or an underscore.
+# Begins the file name of a single key; connection names never begin with a dot or an underscore.
 KEY_PREFIX = "_key."
 LOCK = ".lock"
-# What a crash may leave: a file that had not taken its name yet. It is encrypted.
+# A temporary file that a crash may leave; its content is encrypted.
 _NEW = ".new"
 _LEFT = re.compile(r"\..+\.[0-9a-f]{12,16}\.new")
 _GITIGNORE = f"{LOCK}\n.*{_NEW}\n"
 
 
 def directory_of(loader: DataLoader, given: str) -> str:
-    """The path of the keystore that an option names: relative to the playbook, not to where Ansible
-    was started. ``~`` and ``$NAME`` are expanded.
+    """The path of the keystore that an option names, relative to the playbook instead of the working
+    directory. ``~`` and ``$NAME`` are expanded.
     """
     path: str = loader.path_dwim(os.path.expanduser(os.path.expandvars(given)))
     if "ansible_collections" in path.split(os.sep):
@@ -65,11 +65,11 @@ class Keystore:
         return os.path.join(self.directory, name + SUFFIX)
 
     def names(self) -> list[str]:
-        """The connections that have a file here."""
+        """The connections that have a file in the directory."""
         return [name for name in self._files() if name[0] not in "._"]
 
     def key_names(self) -> list[str]:
-        """The keys that have a file of their own here."""
+        """The single keys that have a file in the directory."""
         return [name[len(KEY_PREFIX) :] for name in self._files() if name.startswith(KEY_PREFIX)]
 
     def _files(self) -> list[str]:
@@ -85,23 +85,23 @@ class Keystore:
             ) from None
         return sorted(name[: -len(SUFFIX)] for name in found if name.endswith(SUFFIX) and name != SUFFIX)
 
-    def read(self, name: str) -> Record | None:
-        """The record of one connection, None where it has no file."""
+    def read(self, name: str) -> KeyRecord | None:
+        """The record of a connection, None if it has no file."""
         text = self.read_text(name)
         return load(text, name, self.path(name)) if text is not None else None
 
     def read_roots(self) -> RootFile:
-        """The root secrets of derived generations; none where there is no file."""
+        """The root secrets of derived generations; empty if there is no file."""
         if self._root_file is None:
             text = self.read_text(_roots.NAME)
             self._root_file = _roots.load(text, self.path(_roots.NAME)) if text is not None else RootFile()
         return self._root_file
 
     def read_text(self, name: str) -> str | None:
-        """What a file holds, None where there is none."""
+        """The decrypted text of a file, None if there is no file."""
         path = self.path(name)
         try:
-            # Handed on unnamed: what is decrypted need not stay.
+            # The argument has no name here, so that the encrypted data can be freed.
             text, self._origins[name] = self.vault.decrypt(_read_file(path), path)
         except FileNotFoundError:
             return None
@@ -111,7 +111,7 @@ class Keystore:
         return text
 
     def _own_id(self) -> str:
-        """The keystore's id; empty where no file has one yet."""
+        """The keystore's id; empty if no file has one yet."""
         if not self._id:
             self._id = self._stored_id() or self._id_of_files()
         return self._id
@@ -132,32 +132,31 @@ class Keystore:
                 )
         return _identity.agreed(found, self.directory)
 
-    def read_all(self) -> dict[str, Record]:
-        """Every record of the directory, by connection."""
+    def read_all(self) -> dict[str, KeyRecord]:
+        """All records of the directory, by connection."""
         return {name: record for name in self.names() for record in [self.read(name)] if record is not None}
 
     def check(self, name: str) -> None:
-        """Refuse where the connection's file, which was read before, could not be encrypted."""
+        """Raise KeystoreError if the connection's file, which must have been read, could not be encrypted."""
         self.vault.choose(self._origins.get(name), "vault")
 
-    def write(self, *records: Record, roots: RootFile | None = None) -> None:
-        """Replace each connection's file, and before them that of the root secrets where they are given."""
+    def write(self, *records: KeyRecord, roots: RootFile | None = None) -> None:
+        """Replace each connection's file; if ``roots`` is given, replace the file of the root secrets first."""
         texts = {_roots.NAME: _roots.dump(roots)} if roots is not None else {}
         self._root_file = None
         self.write_texts({**texts, **{record.connection: dump(record) for record in records}})
 
     def write_texts(self, texts: t.Mapping[str, str]) -> None:
-        """Replace files, in order: whoever reads sees the old or the new one whole, also after a power failure.
+        """Replace files, in order. A reader sees the old or the new file, even after a power failure.
 
-        All are encrypted before any is replaced. Where replacing fails, the error names those that
-        were replaced before. Each gets the keystore's id, which is written before any file that has
-        it."""
+        All are encrypted before any is replaced. If replacing fails, the error names the files that
+        were replaced. Each gets the keystore's id, whose own file is written first."""
         if not texts:
             return
         identity = self._own_id() or _identity.new()
         if not os.path.lexists(self.path(_identity.NAME)):
             if self._origins:
-                # Whoever can read the files can read it.
+                # It must be readable with the same password as the files.
                 self._origins[_identity.NAME] = next(iter(self._origins.values()))
             texts = {_identity.NAME: _identity.dump(actor()), **texts}
         contents = {
@@ -183,8 +182,8 @@ class Keystore:
                 ) from None
 
     def make_directory(self) -> None:
-        """Make it where it is missing. What lies in it is for version control, but the lock is of
-        this machine and this hour.
+        """Make the directory if it is missing. Its files belong in version control, except the lock and
+        temporary files.
         """
         parent, name = os.path.split(os.path.abspath(self.directory))
         beside = os.path.join(parent, f".{name}.{secrets.token_hex(8)}{_NEW}")
@@ -192,7 +191,7 @@ class Keystore:
             if os.path.isdir(self.directory):
                 return
             os.makedirs(parent, exist_ok=True)
-            # It gets its name with its content: a directory without .gitignore is one that somebody made otherwise.
+            # Rename it with its content in place, so that one without .gitignore was made by somebody else.
             os.mkdir(beside, 0o700)
             try:
                 atomic.create(os.path.join(beside, ".gitignore"), _GITIGNORE.encode("ascii"), 0o644)
@@ -218,10 +217,12 @@ class Keystore:
 
     @contextlib.contextmanager
     def lock(self, runner: Runner | None, create: bool = True) -> t.Iterator[Lease | None]:
-        """Alone with the directory. ``runner`` is the run that asks; another run that still goes on
-        is refused by name. None asks for a moment only, for what touches no connection.
+        """Lock the directory. ``runner`` is this run; if another run that may still be active holds the
+        lease, raises KeystoreError, which names it. With None, the lease is ignored: only for changes
+        that affect no connection.
 
-        Without ``create`` nothing is written, and None is given where there is no lock file: nobody has ever been here.
+        Without ``create`` nothing is written. Yields None if there is no lock file, because the
+        keystore was never used.
         """
         path = os.path.join(self.directory, LOCK)
         with locked(path, os.O_RDWR | os.O_CREAT if create else os.O_RDONLY) as lease:
@@ -232,9 +233,7 @@ class Keystore:
             yield lease
 
     def leave(self, runner: Runner) -> bool:
-        """Let other runs in where the lease is this run's; True where it was. Another run's is left
-        alone, and so is a keystore that nobody ever used.
-        """
+        """Release the lease if this run holds it; True if it did. Otherwise nothing is changed."""
         with locked(os.path.join(self.directory, LOCK), os.O_RDWR) as lease:
             if lease is None or lease.holder()[0] != runner:
                 return False
@@ -242,7 +241,7 @@ class Keystore:
             return True
 
     def _sweep(self) -> None:
-        """Remove what a crash left. Whoever is at work on such a file holds the lock."""
+        """Remove the temporary files of a crash. Only the holder of the lock writes such files."""
         with contextlib.suppress(OSError):
             for name in os.listdir(self.directory):
                 if _LEFT.fullmatch(name):

@@ -2,18 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an audit wants to know about a connection's keys, without a key. Pure, but for the clock."""
+"""Facts about a connection's keys for an audit, without any key. Pure except for the clock."""
 
 from __future__ import annotations
 
 import datetime
 import typing as t
 
-from .records import NEWEST, Record
+from .records import NEWEST, KeyRecord
 
 
-def facts_of(record: Record) -> dict[str, t.Any]:
-    """Phase, generation, kind, age and who; of the generation that hosts should use."""
+def facts_of(record: KeyRecord) -> dict[str, t.Any]:
+    """The phase of a record, and the number, kind, age and author of the generation that hosts should use."""
     newest = record.pick(NEWEST)
     return {
         "name": record.connection,
@@ -47,6 +47,6 @@ def facts_of(record: Record) -> dict[str, t.Any]:
 
 
 def age_of(created: str) -> int:
-    """Seconds since a time as records hold it; 0 where the clock went back."""
+    """Seconds since a time in the format of the records; 0 if the clock was set back."""
     then = datetime.datetime.strptime(created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)
     return max(0, int((datetime.datetime.now(datetime.timezone.utc) - then).total_seconds()))

@@ -15,18 +15,18 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 
 from .._connections.model import connection_of
 from .derivation import Derivation
-from .records import DERIVED, Generation, KeystoreError, Record
+from .records import DERIVED, Generation, KeyRecord, KeystoreError
 
 # Root secrets by their fingerprints.
 Roots = t.Mapping[str, bytes]
 
 
-class Taken:
-    """SPIs that must not be drawn.
+class SpiAllocator:
+    """Keeps track of the SPIs that must not be drawn.
 
-    ``known`` are (destination, SPI) of SAs that are kept, ``reported`` SPIs that hosts have in use
-    or that were retired, towards whatever destination, ``derived`` the generations whose SPIs are
-    not kept anywhere."""
+    ``known`` are (destination, SPI) of stored SAs. ``reported`` are SPIs that hosts use or that were
+    retired; they are excluded for every destination. ``derived`` are generations whose SPIs are not
+    stored."""
 
     def __init__(
         self,
@@ -45,8 +45,8 @@ class Taken:
         self._derived.append(derivation)
         self._complete.clear()
 
-    def take(self, destinations: t.Sequence[bytes], spi: int) -> bool:
-        """Claim the SPI towards all of them; False where it is taken towards one."""
+    def claim(self, destinations: t.Sequence[bytes], spi: int) -> bool:
+        """Claim the SPI towards all destinations; False if it is in use towards one of them."""
         if spi in self.reported or any(spi in self._all_towards(destination) for destination in destinations):
             return False
         for destination in destinations:
@@ -54,7 +54,7 @@ class Taken:
         return True
 
     def towards(self, destination: bytes) -> t.AbstractSet[int]:
-        """What is kept or derived towards an address; nothing of it stays in memory."""
+        """The SPIs, stored or derived, in use towards an address; nothing is cached."""
         return set(self._known.get(destination, ())).union(*(row.spis_towards(destination) for row in self._derived))
 
     def _all_towards(self, destination: bytes) -> set[int]:
@@ -71,7 +71,7 @@ def parse_sas(text: str, name: str) -> tuple[SecurityAssociation, ...]:
 
 
 def derivation_of(generation: Generation, connection: str, roots: Roots) -> Derivation:
-    """How a derived generation makes its SAs."""
+    """The derivation that makes the SAs of a generation."""
     root = roots.get(generation.root)
     if root is None:
         raise KeystoreError(
@@ -90,9 +90,10 @@ def derivation_of(generation: Generation, connection: str, roots: Roots) -> Deri
 
 
 def sas_of(generation: Generation, connection: str, roots: Roots, host: str = "") -> list[SecurityAssociation]:
-    """The SAs of a generation, those of one endpoint where ``host`` is given. Raises InputError where it is none.
+    """The SAs of a generation, or with ``host`` those of one endpoint. Raises InputError if the host
+    is not an endpoint.
 
-    Reads no more of the keys of others than it must.
+    Parses as few keys of other endpoints as possible.
     """
     if host and host not in generation.endpoints:
         raise InputError(
@@ -118,30 +119,29 @@ def sas_of(generation: Generation, connection: str, roots: Roots, host: str = ""
 
 
 def fingerprints_of(generation: Generation, connection: str, roots: Roots) -> tuple[str, ...]:
-    """The fingerprints of all keys of a generation; of a derived one that of the secret from which they all come."""
+    """The fingerprints of all keys of a generation; for a derived one, that of the secret they are derived from."""
     if generation.store == DERIVED:
         return (derivation_of(generation, connection, roots).fingerprint(),)
     return prints_of(sas_of(generation, connection, roots))
 
 
 def prints_of(sas: t.Iterable[SecurityAssociation]) -> tuple[str, ...]:
-    """The fingerprints of all keys of SAs, short ones too, each once: a group shares its keys."""
+    """The fingerprints of all keys of the SAs, including short keys. Each occurs once, although a group shares keys."""
     return tuple(
         dict.fromkeys(value for sa in sas for value in model.fingerprints(sa, keys.full_fingerprint).values() if value)
     )
 
 
 def verify(
-    records: t.Mapping[str, Record],
+    records: t.Mapping[str, KeyRecord],
     place: t.Callable[[str], str],
     roots: Roots,
     remembered: t.Mapping[str, str] | None = None,
 ) -> None:
-    """Refuse records of which one has current or next keys that were retired, in whatever
-    connection, or that another one has too.
+    """Refuse records whose current or next keys were retired in any connection, or belong to another one too.
 
-    An old copy was mixed in, a file was copied, or somebody edited it. ``remembered`` are
-    fingerprints of keys that stand alone, with their names."""
+    The cause is an old copy, a copied file, or an edited one. ``remembered`` maps fingerprints of
+    single keys to their names."""
     gone = {
         fingerprint: name
         for name, record in records.items()
@@ -162,10 +162,10 @@ def verify(
 
 
 def verify_own(
-    record: Record, generation: Generation, sas: t.Sequence[SecurityAssociation], place: str, roots: Roots
+    record: KeyRecord, generation: Generation, sas: t.Sequence[SecurityAssociation], place: str, roots: Roots
 ) -> None:
-    """The same for some SAs of one record, in time that grows with them; a previous generation is
-    retired by its nature.
+    """Like `verify`, for some SAs of one record, in time proportional to their number. A previous
+    generation is always retired, so it is not checked.
     """
     if generation not in (record.current, record.next):
         return
@@ -184,8 +184,8 @@ def _refuse(generation: Generation | None, connection: str, what: str, place: st
     )
 
 
-def taken_by(records: t.Iterable[Record], roots: Roots, reported: t.Iterable[int] = ()) -> Taken:
-    """All SPIs that records know, and what hosts reported."""
+def allocator_of(records: t.Iterable[KeyRecord], roots: Roots, reported: t.Iterable[int] = ()) -> SpiAllocator:
+    """An allocator that knows the SPIs of all records and those that hosts reported."""
     rows = list(records)
     known: list[tuple[bytes, int]] = []
     derived: list[Derivation] = []
@@ -195,4 +195,4 @@ def taken_by(records: t.Iterable[Record], roots: Roots, reported: t.Iterable[int
                 derived.append(derivation_of(generation, record.connection, roots))
             else:
                 known.extend((sa.destination, sa.spi) for sa in sas_of(generation, record.connection, roots))
-    return Taken(known, itertools.chain(reported, *(record.retired_spis() for record in rows)), derived)
+    return SpiAllocator(known, itertools.chain(reported, *(record.retired_spis() for record in rows)), derived)

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keystore's id, random: the first line of each of its files, and of ``_keystore.yml``, which
-is written before all of them. Pure, but for a new id.
+"""The keystore's random id: the first line of each of its files, and of ``_keystore.yml``, which is
+written before the others. Pure except for a new id.
 
-One password often opens several keystores, and a file of another one is just as validly encrypted. Only the
-encrypted content can show that a file is out of place. Files from releases without ids have none until they
-are written again::
+One password often opens several keystores, so a file of another keystore decrypts as well. Only the
+encrypted content can show that a file is out of place. Files from releases without ids have none
+until they are rewritten::
 
     keystore: "32 hex digits"
     format: 1
@@ -38,12 +38,12 @@ def new() -> str:
 
 
 def marked(text: str, identity: str) -> str:
-    """The text of a file, with the id of its keystore."""
+    """The text of a file with the id of its keystore added."""
     return f'keystore: "{identity}"\n{text}'
 
 
 def found_in(text: str) -> str:
-    """The id that a file's text has; empty for none."""
+    """The id in a file's text; empty for none."""
     line = _LINE.match(text)
     return line[1] if line is not None else ""
 
@@ -83,7 +83,7 @@ def check(found: str, identity: str, place: str, source: str) -> None:
 
 
 def agreed(found: t.Mapping[str, str], place: str) -> str:
-    """The id on which all files that have one agree; empty if none has one.
+    """The id that all files with an id agree on; empty if none has one.
 
     ``found`` maps file names to ids; ``place`` is their directory.
     """
@@ -92,9 +92,9 @@ def agreed(found: t.Mapping[str, str], place: str) -> str:
         if identity:
             rows.setdefault(identity, []).append(name)
     if len(rows) > 1:
-        told = "; ".join(f"{', '.join(names)}: id {identity}" for identity, names in rows.items())
+        files = "; ".join(f"{', '.join(names)}: id {identity}" for identity, names in rows.items())
         raise KeystoreError(
-            f"the directory holds files of several keystores, and no {NAME}.yml that says which one it is ({told})",
+            f"the directory holds files of several keystores, and no {NAME}.yml that says which one it is ({files})",
             place,
             "Restore that file from version control.",
         )

@@ -22,11 +22,11 @@ from .records import KeystoreError
 
 # The PID namespace of a Linux machine itself, PROC_PID_INIT_INO.
 _FIRST_NAMESPACE = "pid:[4026531836]"
-# A run on another machine cannot be seen to have ended; after this long it is taken for dead.
+# Whether a run on another machine has ended is unknown; after this time it is assumed dead.
 LEASE_SECONDS = 3600
 LOCK_SECONDS = 30.0
 
-# What helps against a file that cannot be written.
+# Fixes for files that cannot be written.
 _FIXES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "Make the directory writable for the user who runs Ansible"),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room on the file system, or raise the quota"),
@@ -37,13 +37,12 @@ _FIXES = {
 
 
 class Runner(t.NamedTuple):
-    """One run of Ansible: machine and its boot, process and its start, so that a number that is
-    used again is not taken for the same process.
+    """One run of Ansible: machine, boot, process and its start time, so that a reused process number
+    is not mistaken for the same process.
 
-    ``machine`` is a digest of machine-id(5), empty where there is none. A name alone does not tell
-    machines apart: images and containers share names. ``namespace`` is that of the process's number
-    (pid_namespaces(7)), empty where it is not known: containers of one image may share the
-    identity, too."""
+    ``machine`` is a digest of machine-id(5), empty if there is none. A name does not identify a
+    machine, because images and containers share names. ``namespace`` is the PID namespace
+    (pid_namespaces(7)), empty if unknown: containers of one image may share the machine-id too."""
 
     node: str
     boot: str
@@ -55,14 +54,14 @@ class Runner(t.NamedTuple):
     @classmethod
     def of(cls, pid: int) -> Runner:
         namespace = _namespace()
-        # Without one, /proc is missing or shows other processes.
+        # Without a namespace, /proc is missing or shows other processes.
         started = _start_of(pid) if namespace else ""
         return cls(
             socket.gethostname(), _first_line("/proc/sys/kernel/random/boot_id"), pid, started, _machine(), namespace
         )
 
     def is_alive(self) -> bool | None:
-        """None if it cannot be seen because it runs, or may run, on another machine or in another container."""
+        """None if unknown, because the run is or may be on another machine or in another container."""
         here = Runner.of(self.pid)
         # Earlier releases wrote no namespace.
         if (here.node, here.machine) != (self.node, self.machine) or self.namespace not in ("", here.namespace):
@@ -79,13 +78,13 @@ class Runner(t.NamedTuple):
             pass
         if here.started == self.started:
             return True
-        # What /proc hides (hidepid) may be the same process.
+        # A process that /proc hides (hidepid) may be the same one.
         return False if here.started and self.namespace else None
 
 
 class Lease:
-    """Which run the keystore belongs to, from the preparation of a generation to its end. It lives
-    in the lock file, and is held while that is locked.
+    """The run that owns the keystore, from the preparation of a generation to its end. It is stored in
+    the lock file and must be used only while that is locked.
     """
 
     def __init__(self, handle: int, path: str) -> None:
@@ -93,7 +92,7 @@ class Lease:
         self.path = path
 
     def holder(self) -> tuple[Runner | None, float]:
-        """The run that holds it, None for none, and since when."""
+        """The run that holds the lease, None for none, and since when (seconds since the epoch)."""
         try:
             held = json.loads(os.pread(self.handle, 65536, 0) or b"null")
             return (Runner(**held["runner"]), float(held["since"])) if held else (None, 0.0)
@@ -160,7 +159,7 @@ def _flock(handle: int, path: str) -> None:
 
 
 def actor() -> str:
-    """Who changes the keystore: user and controller."""
+    """The user and controller that change the keystore."""
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -177,7 +176,7 @@ def _first_line(path: str) -> str:
 
 
 def _namespace() -> str:
-    """The PID namespace of this process; empty if there is no /proc, or it belongs to another namespace. Linux only."""
+    """The PID namespace of this process; empty if /proc is missing or belongs to another one. Linux only."""
     if sys.platform != "linux":
         return sys.platform
     try:
@@ -187,7 +186,7 @@ def _namespace() -> str:
 
 
 def _machine() -> str:
-    # machine-id(5) asks that the identity itself be told to nobody.
+    # machine-id(5) asks not to reveal the identity itself.
     identity = _first_line("/etc/machine-id") or _first_line("/var/lib/dbus/machine-id")
     return hashlib.sha256(f"ipsec.manual keystore {identity}".encode("ascii")).hexdigest()[:16] if identity else ""
 
@@ -197,6 +196,6 @@ def fix_of(exc: OSError) -> str:
 
 
 def _start_of(pid: int) -> str:
-    # The command in brackets may hold blanks; the 22nd field of proc_pid_stat(5) is the 20th after it.
+    # The command in brackets may contain blanks; the 22nd field of proc_pid_stat(5) is the 20th after it.
     fields = _first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 else ""

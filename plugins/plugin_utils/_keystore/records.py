@@ -2,16 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keystore's records: what one connection's file holds, and how it changes. Pure, but for the
-random numbers of new keys and SPIs.
+"""The keystore's records: the content of a connection's file. Pure except for the clock.
 
-A record goes round: steady, prepared (a next generation is there, no host was asked to use it),
-switching (hosts may use it), and steady again once it is promoted. Nothing but `promote` and
-`discard` ends a next generation, so a run that broke can be finished by the next one with the same
-keys.
+A record moves through three phases: steady, prepared (a next generation exists, but no host was
+asked to use it), switching (hosts may use it), and back to steady when it is promoted. Only
+`changes.promote` and `changes.discard` end a next generation, so the next run can finish an
+interrupted one with the same keys.
 
-Its keys are its own random ones, or derived from a root secret; a connection goes from one kind to
-the other as from any generation to the next.
+Keys are random, or derived from a root secret. A connection can change from one kind to the other
+with each generation.
 
 The file is YAML, vault-encrypted as a whole::
 
@@ -21,7 +20,7 @@ The file is YAML, vault-encrypted as a whole::
     since: "2026-11-21T21:00:00Z"    # when the phase began
     by: USER@CONTROLLER              # who began it
     last: 7                          # the highest generation number ever given
-    departed: {HOST: ADDRESS}        # hosts that had keys of the connection, and left it while it continued
+    departed: {HOST: ADDRESS}        # hosts that had keys of the connection and left it
     current:
       generation: 7
       created: "2026-11-21T21:00:00Z"
@@ -80,14 +79,14 @@ NEWEST = "newest"
 
 
 class KeystoreError(IpsecError):
-    """The keystore cannot be used as it is; it was not touched."""
+    """The keystore cannot be used in its present state; it was not changed."""
 
 
 class Generation(t.NamedTuple):
     """All SAs of one connection made together. ``settings`` are those of `Connection.settings` at that time.
 
-    A random one has ``sas``, ipseckeys text: secret. A derived one has the fingerprint of its root
-    secret, a salt in hex, and `Derivation.moved`."""
+    A random one has ``sas``, ipseckeys text, which is secret. A derived one has the fingerprint of
+    its root secret, a salt in hex, and `Derivation.moved`."""
 
     generation: int
     created: str
@@ -114,8 +113,8 @@ class Generation(t.NamedTuple):
 
 
 class Retired(t.NamedTuple):
-    """A generation whose keys must never be used again, with the fingerprints of all of them, and
-    the SPIs of a random one.
+    """A generation whose keys must never be used again, with their fingerprints, and its SPIs if it
+    was random.
     """
 
     generation: int
@@ -128,8 +127,8 @@ class Retired(t.NamedTuple):
     spis: tuple[int, ...] = ()
 
 
-class Record(t.NamedTuple):
-    """What one connection's file holds."""
+class KeyRecord(t.NamedTuple):
+    """The content of one connection's file."""
 
     connection: str
     phase: str = STEADY
@@ -146,7 +145,7 @@ class Record(t.NamedTuple):
         return (found for found in (self.current, self.next, self.previous) if found is not None)
 
     def pick(self, which: str) -> Generation | None:
-        """The generation ``which`` names; "newest" is the next one where there is one, else the current one."""
+        """The generation that ``which`` names; "newest" is the next one, or without one the current one."""
         if which == NEWEST:
             return self.next or self.current
         return {CURRENT: self.current, NEXT: self.next, PREVIOUS: self.previous}[which]
@@ -158,21 +157,21 @@ class Record(t.NamedTuple):
         return set(itertools.chain.from_iterable(row.spis for row in self.retired))
 
     def roots(self) -> set[str]:
-        """The fingerprints of the root secrets that it needs."""
+        """The fingerprints of the root secrets that the record needs."""
         return {found.root for found in self.generations() if found.root}
 
 
 def now() -> str:
-    """The time as records hold it."""
+    """The current time in the format of the records."""
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 _Loader: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def dump(record: Record) -> str:
-    """The file's text, before encryption. Values are JSON, which is YAML, since those that came
-    from Ansible are subclasses that YAML does not know.
+def dump(record: KeyRecord) -> str:
+    """The file's text, before encryption. Values are written as JSON, which is YAML: values from
+    Ansible are subclasses that the YAML library cannot write.
     """
     return "".join(
         (
@@ -199,7 +198,7 @@ def _dumped(name: str, generation: Generation | None) -> str:
     if generation is None:
         return f"{name}: null\n"
     fields = {key: value for key, value in generation._asdict().items() if key != "sas"}
-    # A person who views the file can read the SAs.
+    # A block keeps the SAs readable in the decrypted file.
     sas = "  sas: |\n" + textwrap.indent(generation.sas, "    ") if generation.sas else '  sas: ""\n'
     return f"{name}:\n{textwrap.indent(_pairs(fields), '  ')}{sas}"
 
@@ -208,9 +207,9 @@ def _pairs(fields: t.Mapping[str, t.Any]) -> str:
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
 
 
-def load(text: str, name: str, place: str) -> Record:
-    """The record of connection ``name`` that a file's decrypted text holds. Raises KeystoreError
-    for anything that is not one, without its content.
+def load(text: str, name: str, place: str) -> KeyRecord:
+    """The record of connection ``name`` from a file's decrypted text. Raises KeystoreError, without
+    the content, for anything else.
     """
     try:
         data = yaml.load(text, Loader=_Loader)
@@ -220,7 +219,7 @@ def load(text: str, name: str, place: str) -> Record:
                 place,
                 "Use the release of the collection that wrote it, or a later one.",
             )
-        record = Record(
+        record = KeyRecord(
             connection=str(data["connection"]),
             phase=PHASES[PHASES.index(data["phase"])],
             since=str(data["since"]),
@@ -245,7 +244,7 @@ def load(text: str, name: str, place: str) -> Record:
             [0, *(found.generation for found in record.generations()), *(row.generation for row in record.retired)]
         )
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
-        # What YAML says would quote the text.
+        # The YAML library's message would quote the text.
         raise KeystoreError(
             "the file decrypts, but is not a keystore of this collection", place, "Restore it from version control."
         ) from None

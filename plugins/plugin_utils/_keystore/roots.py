@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The root secrets of derived generations: what ``_root.yml`` holds, and how it changes. Pure, but
-for the random numbers of a new one.
+"""The root secrets of derived generations: the content of ``_root.yml``, and how it changes. Pure
+except for random numbers and the clock.
 
-The newest makes new generations; older ones stay until no generation comes from them. The file is
-YAML, vault-encrypted as a whole::
+New generations are derived from the newest one; older ones are kept until no generation needs them.
+The file is YAML, vault-encrypted as a whole::
 
     format: 1
     roots:                           # the newest last
@@ -48,7 +48,7 @@ class Root(t.NamedTuple):
 
 
 class RootFile(t.NamedTuple):
-    """All root secrets, the newest last, and what is left of those that were retired."""
+    """All root secrets, the newest last, and the retired ones without their secrets."""
 
     roots: tuple[Root, ...] = ()
     retired: tuple[Root, ...] = ()
@@ -63,13 +63,13 @@ class RootFile(t.NamedTuple):
 
 
 def add(known: RootFile, by: str) -> RootFile:
-    """With a new root secret."""
+    """Add a new root secret."""
     secret = secrets.token_bytes(ROOT_BYTES)
     return known._replace(roots=(*known.roots, Root(root_fingerprint(secret), now(), by, secret)))
 
 
 def prune(known: RootFile, used: t.AbstractSet[str], by: str) -> RootFile:
-    """Without the secrets that no generation needs; the newest stays."""
+    """Retire the secrets that no generation needs, except the newest."""
     gone = [root for root in known.roots[:-1] if root.fingerprint not in used]
     if not gone:
         return known
@@ -102,7 +102,7 @@ def _row(root: Root, names: t.Sequence[str], **more: str) -> str:
 
 
 def load(text: str, place: str) -> RootFile:
-    """What the decrypted text holds. Raises KeystoreError for anything else, without its content."""
+    """The root secrets from a decrypted text. Raises KeystoreError, without the content, for anything else."""
     try:
         data = yaml.safe_load(text)
         if data["format"] != FORMAT:
@@ -116,7 +116,7 @@ def load(text: str, place: str) -> RootFile:
             tuple(Root(**row) for row in data["retired"]),
         )
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
-        # What YAML says would quote the text.
+        # The YAML library's message would quote the text.
         raise KeystoreError(
             "the file decrypts, but holds no root secrets of this collection", place, "Restore it from version control."
         ) from None

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs out of the keystore, with their keys: of some connections or of all, of one host or of every endpoint."""
+"""Read SAs, with their keys, from the keystore: of some connections or all, of one endpoint or all."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 
 from .directory import Keystore
 from .generations import sas_of, verify_own
-from .records import DERIVED, Record
+from .records import DERIVED, KeyRecord
 
 
 def named(store: Keystore, names: t.Iterable[str], which: str, host: str = "") -> list[SecurityAssociation]:
-    """The SAs of the generation ``which`` of these connections; those of one endpoint where
-    ``host`` is given. Raises IpsecError where one has none.
+    """The SAs of the generation ``which`` of these connections, or with ``host`` those of one
+    endpoint. Raises IpsecError if a connection has no such generation.
     """
     found: list[SecurityAssociation] = []
     for name in names:
@@ -31,7 +31,7 @@ def named(store: Keystore, names: t.Iterable[str], which: str, host: str = "") -
 
 
 def everything(store: Keystore, which: str, host: str = "") -> list[SecurityAssociation]:
-    """The same for all connections in which the host is, as far as they have that generation."""
+    """Like `named`, for all connections that have that generation and, with ``host``, that endpoint."""
     found: list[SecurityAssociation] = []
     for record in store.read_all().values():
         generation = record.pick(which)
@@ -47,7 +47,7 @@ def everything(store: Keystore, which: str, host: str = "") -> list[SecurityAsso
     return found
 
 
-def _sas(store: Keystore, record: Record, which: str, host: str) -> list[SecurityAssociation]:
+def _sas(store: Keystore, record: KeyRecord, which: str, host: str) -> list[SecurityAssociation]:
     generation = record.pick(which)
     if generation is None:
         return []

@@ -26,16 +26,16 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
 from .._connections.model import NAME
 from .directory import KEY_PREFIX, Keystore
 from .lease import actor
-from .records import KeystoreError, Record, now
+from .records import KeyRecord, KeystoreError, now
 
 FORMAT = 1
 
 
 def remembered(store: Keystore, name: str, algorithm: Algorithm, bits: int | None, dry: bool = False) -> bytes:
-    """The key of that name; a new one where there is none, kept unless ``dry``. Two processes that
-    ask at once get the same.
+    """The key of that name; without one, a new key, which is stored unless ``dry``. Concurrent
+    processes get the same key.
 
-    Raises where the key that is kept is one for another algorithm, or of another size.
+    Raises IpsecError if the stored key is for another algorithm or has another size.
     """
     if not NAME.fullmatch(name):
         raise InputError(
@@ -51,7 +51,7 @@ def remembered(store: Keystore, name: str, algorithm: Algorithm, bits: int | Non
         return made
     store.make_directory()
     with store.lock(None):
-        # Whoever had the lock before may have made it.
+        # The previous holder of the lock may have made it.
         known = _read(store, name, algorithm, bits)
         if known is not None:
             return known
@@ -67,9 +67,9 @@ def remembered(store: Keystore, name: str, algorithm: Algorithm, bits: int | Non
     return made
 
 
-def fingerprints(store: Keystore, records: t.Mapping[str, Record]) -> dict[str, str]:
-    """The fingerprints of all keys that are remembered, with their names. Raises KeystoreError for
-    one that was retired, or is there twice.
+def fingerprints(store: Keystore, records: t.Mapping[str, KeyRecord]) -> dict[str, str]:
+    """The names of all stored keys by their fingerprints. Raises KeystoreError for a key that was
+    retired or is stored twice.
     """
     gone = {
         fingerprint: connection
@@ -96,7 +96,7 @@ def _file(name: str) -> str:
 
 
 def _load(store: Keystore, name: str) -> tuple[Algorithm, bytes] | None:
-    """What is remembered under a name, None where there is nothing."""
+    """The key that is stored under a name, None if there is none."""
     text = store.read_text(_file(name))
     if text is None:
         return None
@@ -105,7 +105,7 @@ def _load(store: Keystore, name: str) -> tuple[Algorithm, bytes] | None:
         found, key = BY_NAME[data["algorithm"]], bytes.fromhex(data["key"])
         whole = data["format"] == FORMAT and data["name"] == name
     except (yaml.YAMLError, KeyError, TypeError, ValueError):
-        # What YAML says would quote the text.
+        # The YAML library's message would quote the text.
         whole = False
     if not whole:
         raise KeystoreError(

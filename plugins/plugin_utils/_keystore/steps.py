@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The steps of the keystore: what `ipsec_keystore` does with the records of its connections for
-each state that it is asked for.
+"""The steps of the keystore: how `ipsec_keystore` changes the records of its connections for each
+requested state.
 
-A step reads, decides, and then writes, so that what is refused has changed nothing. Each may be
-broken off at any moment and asked for again. The keystore is locked around it."""
+A step reads, decides, and then writes, so a refused step has changed nothing. A step can be
+interrupted at any moment and repeated. The caller holds the keystore's lock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import changes, generations, records, single_keys
 from . import roots as _roots
 from .changes import MADE
 from .directory import Keystore
-from .records import DERIVED, RANDOM, Record
+from .records import DERIVED, RANDOM, KeyRecord
 from .roots import RootFile
 
 PREPARED = "prepared"
@@ -32,9 +32,8 @@ STATES = (PREPARED, SWITCHING, PROMOTED, DISCARDED, RETIRED)
 
 
 class Order(t.NamedTuple):
-    """What is asked for. ``store`` is the kind of keys, empty for the kind a connection has;
-    ``reported`` are SPIs that hosts have in use; ``ended`` are names of connections that are no
-    more."""
+    """What to do. ``store`` is the kind of keys, empty for the kind that a connection has;
+    ``reported`` are SPIs that hosts use; ``ended`` are the names of removed connections."""
 
     state: str
     by: str
@@ -47,36 +46,35 @@ class Order(t.NamedTuple):
 
 
 class Outcome(t.NamedTuple):
-    """What was done about one connection."""
+    """What was done for one connection."""
 
     outcome: str
-    before: Record
-    after: Record
+    before: KeyRecord
+    after: KeyRecord
 
 
-class Step(t.NamedTuple):
-    """All that was done, by connection, and the root secrets as they are now, and as they were.
+class Transition(t.NamedTuple):
+    """The outcome for each connection, and the root secrets after and before.
 
-    ``others`` are the records of connections that were not asked for, as far as the step read them:
-    all of them when it prepares."""
+    ``others`` are the records of all other connections if the step prepared, else empty."""
 
     outcomes: dict[str, Outcome]
     roots: RootFile
     roots_before: RootFile = RootFile()
-    others: t.Mapping[str, Record] = types.MappingProxyType({})
+    others: t.Mapping[str, KeyRecord] = types.MappingProxyType({})
 
     @property
     def changed(self) -> bool:
         return any(row.after != row.before for row in self.outcomes.values())
 
 
-def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order, dry: bool = False) -> Step:
-    """Do what is asked for, for these connections; with ``dry`` only tell what would be done."""
+def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order, dry: bool = False) -> Transition:
+    """Carry out ``order`` for these connections; with ``dry`` only return what would be done."""
     roots = store.read_roots()
     step = (_prepare if order.state == PREPARED else _advance)(store, connections, order, roots)
     if not dry:
         changed = [row.after for row in step.outcomes.values() if row.after != row.before]
-        # A root secret comes before what needs it, and goes after it.
+        # A root secret is written before the records that need it, and removed after them.
         if len(step.roots.roots) > len(roots.roots):
             store.write(roots=step.roots)
         store.write(*changed)
@@ -85,14 +83,14 @@ def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order
     return step._replace(roots_before=roots)
 
 
-def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Step:
+def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Transition:
     known = store.read_all()
     remembered = single_keys.fingerprints(store, known)
     generations.verify(known, store.path, roots.secrets(), remembered)
     rows = []
     for connection in connections:
         store.check(connection.name)
-        record = known.get(connection.name, Record(connection.name))
+        record = known.get(connection.name, KeyRecord(connection.name))
         changes.check_change(record, connection, store.path(connection.name))
         rows.append((connection, record, order.store or _kind_of(record)))
     if any(kind == DERIVED for dummy, dummy2, kind in rows):
@@ -108,8 +106,8 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
         )
     secrets = roots.secrets()
     wanted = roots.newest.fingerprint if order.new_root and roots.newest is not None else ""
-    taken = generations.taken_by(known.values(), secrets, order.reported)
-    # Keys that must not be drawn.
+    spis = generations.allocator_of(known.values(), secrets, order.reported)
+    # Fingerprints of keys that must not be drawn.
     gone = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}.union(remembered)
     outcomes = {}
     for connection, record, kind in rows:
@@ -121,25 +119,25 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
                 if kind == DERIVED and roots.newest is not None
                 else None
             )
-            after = changes.make(changes.discard(record, secrets, order.by), connection, taken, gone, order.by, root)
+            after = changes.make(changes.discard(record, secrets, order.by), connection, spis, gone, order.by, root)
         outcomes[connection.name] = Outcome(outcome, record, after)
-    return Step(outcomes, roots, others={name: record for name, record in known.items() if name not in outcomes})
+    return Transition(outcomes, roots, others={name: record for name, record in known.items() if name not in outcomes})
 
 
-def _kind_of(record: Record) -> str:
+def _kind_of(record: KeyRecord) -> str:
     newest = record.pick(records.NEWEST)
     return newest.store if newest is not None else RANDOM
 
 
-def _is_used_by_all(newest: _roots.Root, rows: t.Sequence[Record]) -> bool:
-    """Whether it is time for another root secret: a run that broke while it brought this one in is finished first."""
+def _is_used_by_all(newest: _roots.Root, rows: t.Sequence[KeyRecord]) -> bool:
+    """Whether a new root secret may be added: an interrupted change to the newest one is finished first."""
     return all(
         record.next is None and record.current is not None and record.current.root == newest.fingerprint
         for record in rows
     )
 
 
-def _advance(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Step:
+def _advance(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Transition:
     secrets = roots.secrets()
     outcomes = {}
     for name in (*(connection.name for connection in connections), *order.ended):
@@ -156,10 +154,10 @@ def _advance(store: Keystore, connections: t.Sequence[Connection], order: Order,
     if len(roots.roots) > 1:
         left = {**store.read_all(), **{name: row.after for name, row in outcomes.items()}}
         roots = _roots.prune(roots, {root for record in left.values() for root in record.roots()}, order.by)
-    return Step(outcomes, roots)
+    return Transition(outcomes, roots)
 
 
-def _advanced(record: Record, order: Order, secrets: generations.Roots) -> Record:
+def _advanced(record: KeyRecord, order: Order, secrets: generations.Roots) -> KeyRecord:
     if record.connection in order.ended:
         return changes.end(record, secrets, order.by)
     if order.state == SWITCHING:

@@ -15,7 +15,7 @@ from ansible.parsing.vault import VaultLib, is_encrypted
 
 from .records import KeystoreError
 
-# As many as Ansible Vault takes.
+# The length that Ansible Vault uses.
 SALT_BYTES = 32
 
 _HOW_TO_LOAD = (
@@ -25,8 +25,8 @@ _HOW_TO_LOAD = (
 
 
 class Origin(t.NamedTuple):
-    """What a file was encrypted with: the identity that it names, empty for none, and the
-    (identity, secret) that decrypted it.
+    """How a file was encrypted: the identity in its header, empty for none, and the (identity, secret)
+    that decrypted it.
     """
 
     label: str
@@ -34,7 +34,7 @@ class Origin(t.NamedTuple):
 
 
 class Vault:
-    """Ansible's vault with the secrets it has loaded. ``vault_id`` chooses the identity that encrypts."""
+    """Ansible Vault with the secrets that are loaded. ``vault_id`` selects the identity that encrypts."""
 
     def __init__(
         self, secrets_loaded: t.Sequence[tuple[str, t.Any]] | None, vault_id: str = "", default_identity: str = ""
@@ -44,7 +44,7 @@ class Vault:
         self.default_identity = default_identity
 
     def decrypt(self, data: bytes, place: str) -> tuple[str, Origin]:
-        """The text, and what it was encrypted with."""
+        """The text, and how it was encrypted."""
         if not is_encrypted(data):
             what = "is empty" if not data.strip() else "is not encrypted"
             raise KeystoreError(
@@ -54,7 +54,7 @@ class Vault:
             )
         self._need_secrets(place)
         try:
-            # In one long line, since VaultLib makes an object of every line: a quarter of a gigabyte for a big mesh.
+            # Join the lines, because VaultLib makes an object of each: 250 MB for a big mesh.
             header = data.partition(b"\n")[0]
             data = header + b"\n" + data[len(header) :].translate(None, b"\r\n")
             label = b";".join(header.split(b";")[3:4]).strip().decode("ascii")
@@ -70,13 +70,13 @@ class Vault:
             ) from None
 
     def encrypt(self, text: str, origin: Origin | None, place: str) -> bytes:
-        """``text`` encrypted with the identity ``vault_id``, else as the file was that it replaces,
-        else as Ansible chooses.
+        """Encrypt ``text`` with the identity ``vault_id``, else like the file that it replaces, else as
+        Ansible chooses.
         """
         identity, secret = self.choose(origin, place)
-        # The label `default` is not written, as ansible-vault does. A salt of our own, since
-        # Ansible takes a fixed one if it is configured (VAULT_ENCRYPT_SALT): in counter mode two
-        # texts with the same password and salt give away each other.
+        # Like ansible-vault, omit the label `default`. Do not use a configured salt
+        # (VAULT_ENCRYPT_SALT): in counter mode, two texts with the same password and salt reveal
+        # each other.
         salt = secrets.token_bytes(SALT_BYTES)
         return bytes(
             VaultLib(self.secrets).encrypt(
@@ -86,10 +86,10 @@ class Vault:
 
     def choose(self, origin: Origin | None, place: str) -> tuple[str | None, t.Any]:
         """The label to write, None for none, and the secret. ``origin`` is that of the file to be
-        replaced. Refuses where nothing could be encrypted.
+        replaced. Raises KeystoreError if encryption is impossible.
 
-        Several secrets may share an identity, while a password is changed; the one that decrypted
-        the file is kept, else the first is taken."""
+        Several secrets may share an identity while a password is being changed. The one that
+        decrypted the file is used, else the first."""
         self._need_secrets(place)
         if origin is not None and self.vault_id in ("", origin.secret[0]):
             return self.vault_id or origin.label or None, origin.secret[1]

@@ -31,7 +31,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault impor
 
 SECRETS = [("default", VaultSecret(b"correct horse"))]
 PAIR = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
-RECORD = changes.make(records.Record("pair"), PAIR, generations.Taken(), set())
+RECORD = changes.make(records.KeyRecord("pair"), PAIR, generations.SpiAllocator(), set())
 PROMOTED = changes.promote(RECORD, {})
 OTHER = RECORD._replace(connection="other")
 FILES = ("pair", "other", "_root", "_key.own")

@@ -33,7 +33,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease impor
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 CONNECTION = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
-RECORD = changes.make(records.Record("pair"), CONNECTION, generations.Taken(), set())
+RECORD = changes.make(records.KeyRecord("pair"), CONNECTION, generations.SpiAllocator(), set())
 PROMOTED = changes.promote(RECORD, {})
 ME = Runner.of(os.getpid())
 

@@ -16,8 +16,8 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model im
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, generations, records
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import KEPT, MADE, RESUMED
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import Taken
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import Record
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import KeyRecord
 
 MESH = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
 
@@ -26,23 +26,23 @@ def connection(**fields: t.Any) -> Connection:
     return read_connections([{"name": "mesh", "endpoints": MESH, **fields}], allow_static_counter_mode=True)[0]
 
 
-def made(record: Record | None = None, **fields: t.Any) -> Record:
-    return changes.make(discarded(record or Record("mesh")), connection(**fields), Taken(), set(), "me@here")
+def made(record: KeyRecord | None = None, **fields: t.Any) -> KeyRecord:
+    return changes.make(discarded(record or KeyRecord("mesh")), connection(**fields), SpiAllocator(), set(), "me@here")
 
 
-def promoted(record: Record) -> Record:
+def promoted(record: KeyRecord) -> KeyRecord:
     return changes.promote(record, {}, "me@here")
 
 
-def discarded(record: Record) -> Record:
+def discarded(record: KeyRecord) -> KeyRecord:
     return changes.discard(record, {}, "me@here")
 
 
-def verify(record: Record) -> None:
+def verify(record: KeyRecord) -> None:
     generations.verify({record.connection: record}, lambda name: f"{name}.yml", {})
 
 
-def sas(record: Record, which: str = "next") -> tuple[model.SecurityAssociation, ...]:
+def sas(record: KeyRecord, which: str = "next") -> tuple[model.SecurityAssociation, ...]:
     generation = record.pick(which)
     assert generation is not None
     return generations.parse_sas(generation.sas, "test")
@@ -61,7 +61,7 @@ def test_a_generation_goes_round() -> None:
     first = made()
     assert (first.phase, first.last, first.current, first.previous) == ("prepared", 1, None, None)
     assert changes.start(first).phase == "switching"
-    second = changes.make(promoted(changes.start(first)), connection(), Taken(), set())
+    second = changes.make(promoted(changes.start(first)), connection(), SpiAllocator(), set())
     assert (
         (second.phase, second.last) == ("prepared", 2) and second.current is not None and second.current.generation == 1
     )
@@ -114,7 +114,7 @@ def test_a_file_of_before_hosts_were_remembered_is_read() -> None:
 @pytest.mark.parametrize(
     ("before", "fields", "new_keys", "outcome"),
     [
-        (Record("mesh"), {}, False, MADE),
+        (KeyRecord("mesh"), {}, False, MADE),
         (made(), {}, False, RESUMED),
         (made(), {}, True, RESUMED),
         (made(), {"reqid": 9}, False, MADE),
@@ -126,7 +126,7 @@ def test_a_file_of_before_hosts_were_remembered_is_read() -> None:
         (made(promoted(made()), reqid=9), {}, False, MADE),
     ],
 )
-def test_what_preparing_does(before: Record, fields: dict[str, t.Any], new_keys: bool, outcome: str) -> None:
+def test_what_preparing_does(before: KeyRecord, fields: dict[str, t.Any], new_keys: bool, outcome: str) -> None:
     assert changes.decide(before, connection(**fields), new_keys) == outcome
 
 
@@ -140,9 +140,9 @@ def test_spis_are_unique_for_a_destination_and_never_reserved(monkeypatch: pytes
     drawn = iter([0, 0, 5, 7, 9])
     monkeypatch.setattr(changes.secrets, "randbelow", lambda limit: next(drawn))
     destination, other = pack_address("192.0.2.1"), pack_address("192.0.2.2")
-    taken = Taken([(other, 256 + 5)], [256 + 7])
+    taken = SpiAllocator([(other, 256 + 5)], [256 + 7])
     assert changes.draw_spi([destination], taken) == 256
-    # Taken towards this destination; then free here though taken towards the other; then reported by a host.
+    # SpiAllocator towards this destination; then free here though taken towards the other; then reported by a host.
     assert changes.draw_spi([destination], taken) == 256 + 5
     assert changes.draw_spi([destination], taken) == 256 + 9
 
@@ -150,10 +150,10 @@ def test_spis_are_unique_for_a_destination_and_never_reserved(monkeypatch: pytes
 def test_spis_of_every_generation_are_known() -> None:
     record = made(promoted(made(promoted(made()))))
     assert record.current is not None and record.next is not None and record.previous is not None
-    taken = generations.taken_by([record], {}, [7])
+    taken = generations.allocator_of([record], {}, [7])
     for sa in (*sas(record, "current"), *sas(record), *sas(record, "previous")):
-        assert sa.spi in taken.towards(sa.destination) and not taken.take([sa.destination], sa.spi)
-    assert 7 in taken.reported and not taken.take([b"anybody"], 7)
+        assert sa.spi in taken.towards(sa.destination) and not taken.claim([sa.destination], sa.spi)
+    assert 7 in taken.reported and not taken.claim([b"anybody"], 7)
 
 
 def test_a_retired_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_a_retired_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
         "generate",
         lambda algorithm, bits=None: drawn.pop() if drawn and algorithm == row else genuine(algorithm, bits),
     )
-    found = list(changes.draw_sas(connection(), Taken(), {keys.fingerprint(row, gone)}))
+    found = list(changes.draw_sas(connection(), SpiAllocator(), {keys.fingerprint(row, gone)}))
     assert not drawn and gone not in {sa.encryption_key for sa in found}
 
 
@@ -191,7 +191,7 @@ def test_short_keys_are_told_apart_and_known_when_they_are_retired(monkeypatch: 
 @pytest.mark.parametrize(
     "record", [made(), changes.start(made()), promoted(made()), made(promoted(made())), discarded(made())]
 )
-def test_records_survive_their_file(record: Record) -> None:
+def test_records_survive_their_file(record: KeyRecord) -> None:
     text = records.dump(record)
     assert records.load(text, "mesh", "mesh.yml") == record
     # A person who views the file can read it.
