@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The decisions of a rotation: from what the hosts answered to what is wrong, what is due, and what
-to tell the operator. Pure.
+"""The decisions of a rotation: from the hosts' answers to problems, pending work, and the operator's
+report. Pure.
 
-Results are what hosts answered to one question, by host; ``expected`` is what `ipsec_keystore` returns.
+Results are the answers to one question, by host; ``expected`` is the result of `ipsec_keystore`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import typing as t
 Result = t.Mapping[str, t.Any]
 Results = t.Mapping[str, Result]
 
-# What the phases are called in messages.
+# The name of the phase in messages.
 CUT_OVER = "cut over"
 # Why a host that was not asked a question is unfit.
 UNASKED = "it was not asked, or not asked everything"
 
 
 def is_unreachable(result: Result) -> bool:
-    """True for a host that did not answer, or not in time: what it did is not known."""
+    """Whether a host did not answer in time, so that its state is unknown."""
     return bool(result.get("unreachable") or result.get("timedout"))
 
 
@@ -47,8 +47,8 @@ def task_problems(results: Results) -> list[str]:
 
 
 def in_place(results: Results, expected: Result) -> list[str]:
-    """Which hosts do not hold the expected SAs, in the kernel and in their file, as
-    `ipsec_preflight` found them; empty where all is in place.
+    """The hosts that do not hold the expected SAs in the kernel or in their file, according to
+    `ipsec_preflight`.
     """
     found = []
     pairs = _pairs_of_hosts(expected)
@@ -66,13 +66,13 @@ def in_place(results: Results, expected: Result) -> list[str]:
 
 
 def held_by(expected: Result, host: str) -> dict[str, str]:
-    """What a host's kernel should hold: of ``held`` the host's own pairs. No host is told the others'."""
+    """The digests of ``held`` for the host's own pairs. No host learns those of others."""
     pairs = _pairs_of_hosts(expected)[host]
     return {key: value for key, value in expected["held"].items() if _pair(key) in pairs}
 
 
 def leftover(result: Result, suffix: str) -> bool:
-    """Whether a host has a file of that kind beside its protected one, as `ipsec_preflight` found it."""
+    """Whether a host has a file with that suffix beside its protected one, according to `ipsec_preflight`."""
     return any(path.endswith(suffix) for path in result.get("leftovers", ()))
 
 
@@ -82,8 +82,8 @@ def _pair(key: str) -> frozenset[str]:
 
 
 def _pairs_of_hosts(expected: Result) -> dict[str, set[frozenset[str]]]:
-    """Which address pairs are a host's own, by host. Its addresses alone do not tell: two hosts of
-    different networks may have the same one.
+    """The address pairs of each host. Its addresses alone do not determine them: two hosts in
+    different networks may have the same address.
     """
     found: dict[str, set[frozenset[str]]] = {host: set() for host in expected["hosts"]}
     for row in expected["connections"]:
@@ -101,10 +101,10 @@ def _any_source(destination: str) -> str:
 
 
 def reload_problems(results: Results, expected: Result) -> list[str]:
-    """Connections whose current keys a host has lost, and that must not be loaded a second time.
+    """Connections whose current keys a host has lost although they must not be loaded a second time.
 
-    In a counter mode that repeats nonces (RFC 8221 section 3). With an anti-replay window the peers
-    would drop what the host sends, since it begins to count anew (RFC 4303 section 3.3.3)."""
+    In a counter mode that would repeat nonces (RFC 8221 section 3). With an anti-replay window, peers
+    would drop the host's packets, because its counter restarts (RFC 4303 section 3.3.3)."""
     found = []
     for row in expected["connections"]:
         if not (row["counter_mode"] or row["anti_replay"]) or row["outcome"] != "kept":
@@ -126,9 +126,7 @@ def reload_problems(results: Results, expected: Result) -> list[str]:
 
 
 def agreement(results: Results, expected: Result) -> list[str]:
-    """Where a host's SAs, as the task's ``digest`` tells them, are not those of the keystore, or
-    not those of its peer.
-    """
+    """Hosts whose SAs, according to the ``digest`` of their results, differ from those in the keystore."""
     found = []
     owners: dict[frozenset[str], list[str]] = {}
     for host, pairs in sorted(_pairs_of_hosts(expected).items()):
@@ -138,20 +136,20 @@ def agreement(results: Results, expected: Result) -> list[str]:
         for host in owners.get(_pair(pair), ()):
             if host not in results:
                 continue
-            told = results[host].get("digest", {}).get(pair)
-            if told != digest:
-                what = "holds no SAs" if told is None else f"holds other SAs (digest {told}, expected {digest})"
+            actual = results[host].get("digest", {}).get(pair)
+            if actual != digest:
+                what = "holds no SAs" if actual is None else f"holds other SAs (digest {actual}, expected {digest})"
                 found.append(f"{host}: {what} between {' and '.join(pair.split('|'))}")
     return found
 
 
 def probe_verdict(sent: Results, received: Results, before: Results) -> dict[str, list[str]]:
-    """What test packets showed. ``sent`` is what each host's probe returned, ``received`` a reading
-    of the counters on each when all had sent, ``before`` one from before any had; an SA that is
-    missing there was new, and had carried nothing.
+    """The result of the test packets. ``sent`` are the results of each host's probe, ``received`` the
+    counters after all hosts had sent, ``before`` the counters before any had. An SA that is missing
+    in ``before`` was new and had carried nothing.
 
     ``problems``: packets that left through an SA and did not arrive through it. ``unprobed``: SAs
-    through which nothing left, since no policy of that host uses them."""
+    through which nothing left, because no policy of that host uses them."""
     arrived: dict[str, list[tuple[str, int]]] = {}
     for host, result in received.items():
         old = {row["key"]: int(row["after"] or 0) for row in before.get(host, {}).get("received", ())}
@@ -180,11 +178,11 @@ def _words(key: str) -> str:
 
 
 def clocks(readings: t.Mapping[str, tuple[float, float, float]], tolerance: float, forks: int = 0) -> list[str]:
-    """What keeps the hosts from waiting for one instant together. ``readings`` are (asked, epoch,
-    answered): what a host's clock said between two times of the controller's, all in seconds, which
-    bounds how far it is off.
+    """Why the hosts cannot wait for the same instant together. ``readings`` are (asked, epoch,
+    answered): a reading of the host's clock between two of the controller's, all in seconds, which
+    bounds its offset.
 
-    Two clocks that are certainly more than ``tolerance`` seconds apart are named, and ``forks`` that are too few.
+    Reports two clocks that certainly differ by more than ``tolerance`` seconds, and too few ``forks``.
     """
     problems = []
     if 0 < forks < len(readings):
@@ -207,13 +205,13 @@ def clocks(readings: t.Mapping[str, tuple[float, float, float]], tolerance: floa
 
 
 def offset(asked: float, epoch: float, answered: float) -> float:
-    """How far a host's clock is ahead of the controller's, in seconds: the middle of what a reading allows."""
+    """How far a host's clock is ahead of the controller's, in seconds: the middle of the possible range."""
     return epoch - (asked + answered) / 2
 
 
 def resumed_hosts(expected: Result) -> list[str]:
-    """The hosts that an earlier, broken run may have switched to a generation of this one: what
-    that run saved there is the way back.
+    """The hosts that an earlier, interrupted run may have switched to a generation of this one. The
+    SAs that it saved there are the ones to restore.
     """
     return sorted(
         {
@@ -226,12 +224,12 @@ def resumed_hosts(expected: Result) -> list[str]:
 
 
 def left_alone(results: Results, expected: Result) -> set[str]:
-    """The pairs, as ``ADDRESS|ADDRESS``, whose SAs must stay as they are when hosts go back: what
-    one of the two held before this run may be a generation that was discarded, and no discarded key
-    is loaded again. ``results`` are those of `ipsec_preflight`.
+    """The pairs, as ``ADDRESS|ADDRESS``, whose SAs a rollback must not change: one of the two hosts may
+    have held a discarded generation before this run, and a discarded key is never loaded again.
+    ``results`` are those of `ipsec_preflight`.
 
-    A connection whose discarded generation hosts may have used has the digests of its current one
-    in ``before``. Who held that, or nothing, may go back."""
+    If hosts may have used a discarded generation of a connection, ``before`` has the digests of its
+    current one. Hosts that held the current one, or nothing, may be rolled back."""
     found = set()
     known = {**expected["before"], **expected["held"]}
     for row in expected["connections"]:
@@ -248,7 +246,7 @@ def left_alone(results: Results, expected: Result) -> set[str]:
 
 
 def own_pairs(pairs: t.AbstractSet[str], expected: Result, host: str) -> list[str]:
-    """Those of the pairs that are the host's own."""
+    """The pairs that belong to the host."""
     mine = _pairs_of_hosts(expected)[host]
     return sorted(pair for pair in pairs if _pair(pair) in mine)
 
@@ -256,16 +254,16 @@ def own_pairs(pairs: t.AbstractSet[str], expected: Result, host: str) -> list[st
 def roll_back_hosts(cut: Results, expected: Result) -> list[str]:
     """The hosts that may have switched.
 
-    Whatever the cut-over answered: one that was killed says nothing of what it did, and where
-    nothing was switched, going back changes nothing. A host whose connections have no pending
-    generation stays: the current one is what its peers hold."""
+    The answer of the cut-over does not matter: a killed one does not report what it did, and a
+    rollback changes nothing on a host that did not switch. A host without a pending generation is not
+    rolled back, because its peers hold the current one."""
     pending = {host for row in expected["connections"] if row["phase"] != "steady" for host in row["endpoints"]}
     return [host for host, result in sorted(cut.items()) if not was_skipped(result) and host in pending]
 
 
 def settled_hosts(cut: Results, back: Results) -> list[str]:
-    """The hosts that are known to hold what they held before, after a roll-back: nothing staged is
-    needed there any more.
+    """The hosts that certainly hold their previous SAs after a rollback, so that the staged files are
+    not needed any more.
     """
     return [
         host
@@ -275,12 +273,12 @@ def settled_hosts(cut: Results, back: Results) -> list[str]:
 
 
 def host_states(cut: Results, back: Results) -> dict[str, str]:
-    """What each host holds after a roll-back: "before", "next" or "unknown". ``back`` is what going
-    back answered; ``missing`` in it says that nothing was saved, which the cut-over does before it
-    changes anything.
+    """What each host holds after a rollback: "before", "next" or "unknown". ``back`` are the answers to
+    the rollback; ``missing`` means that nothing had been saved, and the cut-over saves the previous
+    SAs before it changes anything.
 
-    A cut-over that failed may have been killed after it had switched, so it proves nothing; that
-    there is nothing saved does, but not where the host did not answer and may still be at work."""
+    A failed cut-over may have been killed after the switch, so it proves nothing. A missing file
+    proves that nothing was changed, unless the host did not answer and may still be working."""
     found = {}
     for host, result in cut.items():
         answer = back.get(host, {})
@@ -297,7 +295,7 @@ def host_states(cut: Results, back: Results) -> dict[str, str]:
 
 
 def file_problems(results: Results, expected: Result) -> list[str]:
-    """Hosts whose protected file was written with SAs other than the keystore's: somebody else staged in between."""
+    """Hosts whose protected file has other SAs than the keystore, because another run staged in between."""
     found = []
     pairs = _pairs_of_hosts(expected)
     for host, result in sorted(results.items()):
@@ -317,7 +315,7 @@ def report(
     rolled_back: Results | None = None,
     stayed: t.AbstractSet[str] = frozenset(),
 ) -> str:
-    """What the operator reads when a rotation stops: the reasons, which host holds which generation, and what to do."""
+    """The report on a stopped rotation: the reasons, which host holds which generation, and what to do."""
     lines = [f"The rotation stopped at: {phase}."]
     lines += [f"  {problem}" for problem in problems]
     if cut is None:

@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The inputs of the role `rotate`, read once before any host is asked: what the run was told to do,
-by name and host.
-"""
+"""The inputs of the role `rotate`, by name and host, read once before any host is asked."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ Values = t.Dict[str, t.Any]
 _FLAG = {"type": "bool"}
 _TEXT = {"type": "str"}
 
-# One value for all hosts, since a decision made once applies to all. Names are those of the role's
+# One value for all hosts, because a decision is made once for all. The names are those of the role's
 # variables without `rotate_`.
 WIDE: dict[str, Values] = {
     "connections": {"type": "list", "elements": "dict"},
@@ -38,7 +36,7 @@ WIDE: dict[str, Values] = {
     "probe": _FLAG,
     "probe_count": {"type": "int"},
 }
-# Each host's own.
+# One value for each host.
 OWN: dict[str, Values] = {
     "file": _TEXT,
     "backend": {"type": "str", "choices": ["auto", "xfrm", "solaris", "pfkey"]},
@@ -48,7 +46,7 @@ OWN: dict[str, Values] = {
     "boot": _FLAG,
     "boot_policies": {"type": "list", "elements": "dict"},
 }
-# Variables of the role `boot` that count when `rotate` sets it up, with their defaults.
+# Variables of the role `boot` that apply when `rotate` sets up loading at boot, with their defaults.
 BOOT: dict[str, tuple[Values, t.Any]] = {
     "load": (_FLAG, True),
     "ask_for_rotation": (_FLAG, False),

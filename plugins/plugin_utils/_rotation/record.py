@@ -4,14 +4,13 @@
 
 """The inputs, decisions and answers of one run of a role: files on the controller, which no host can write.
 
-Ansible's own storage is not suitable. Facts and registered results of a host lie among its variables, where
-what a host reports
-can take the place of an input. The record lies in Ansible's temporary directory of this process
-(mode 0700), which Ansible removes when it ends, and the role removes the record before that.
+Ansible's own storage is not suitable: facts and registered results are variables of the host, so what
+a host reports could replace an input. The record is in the temporary directory of this Ansible
+process (mode 0700), which Ansible removes at its end; the role removes the record earlier.
 
-One file holds what the run's own steps decided, and one for each step and host what the host answered, after the gate.
-Hosts are asked by several processes at once, but never two for the same step and host; where several write what the run
-decided, all write the same.
+One file holds what the steps of the run decided. For each step and host, one file holds the host's
+answers after the gate. Several processes ask hosts at the same time, but never two for the same step
+and host. If several processes write the decisions, all write the same.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ _LONGEST_RUN = 86400.0  # seconds
 
 Result = t.Dict[str, t.Any]
 
-# Marks an answer that never came: the host was asked, and the task ended before it answered.
+# An answer that never came: the host was asked, but the task ended before it answered.
 UNANSWERED: t.Final[Result] = {"unreachable": True, "msg": "it did not answer, or not in time"}
 SKIPPED: t.Final[Result] = {"skipped": True}
 
 
 class Answers(t.NamedTuple):
-    """What one host answered in one step: results by the name of the question; when it was asked
-    the last and had answered (controller's clock).
+    """A host's answers in one step: results by the name of the question, and when the last question
+    was asked and answered (seconds since the epoch, controller's clock).
     """
 
     results: dict[str, Result]
@@ -56,14 +55,14 @@ class Answers(t.NamedTuple):
 
 
 class RunRecord:
-    """The record of the run that this process belongs to. ``role`` keeps those of different roles apart."""
+    """The record of the run that this process belongs to; each ``role`` has its own."""
 
     def __init__(self, role: str) -> None:
         self.directory = os.path.join(C.DEFAULT_LOCAL_TMP, f"ipsec.manual.{role}")
 
     def begin(self, state: t.Mapping[str, t.Any]) -> None:
-        """A new record. Removes what an earlier run of the role in this process left, and what
-        runs killed a day or more ago left.
+        """Begin a record. Removes the records that an earlier run of the role in this process, or runs
+        killed a day or more ago, left behind.
         """
         self.end()
         self._sweep()
@@ -74,8 +73,8 @@ class RunRecord:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Ansible names its directory after the process. Another container's processes cannot be
-        seen, but no run takes a day.
+        """Ansible names its directory after the process. The processes of another container are not
+        visible, but no run takes a day.
         """
         for path in glob.glob(os.path.join(os.path.dirname(C.DEFAULT_LOCAL_TMP), "ansible-local-*", "ipsec.manual.*")):
             process = re.search(r"ansible-local-([0-9]+)", path)
@@ -88,30 +87,30 @@ class RunRecord:
                     shutil.rmtree(path, ignore_errors=True)
 
     def save(self, state: t.Mapping[str, t.Any]) -> None:
-        """Replace what the run decided."""
+        """Replace the decisions of the run."""
         self._write(_STATE, state)
 
     def state(self) -> dict[str, t.Any]:
-        """What the run decided. Raises InputError where no run has begun."""
+        """The decisions of the run. Raises InputError if no run has begun."""
         found = self._read(_STATE)
         if found is None:
             raise InputError("no run has begun", "step", "The steps belong to a role of this collection: use the role.")
         return found
 
     def put(self, step: str, host: str, question: str) -> None:
-        """Note that a host is asked a question; until `note` it counts as unanswered."""
+        """Record that a host is asked a question; until `note` it counts as unanswered."""
         found = self._read(self._name(step, host)) or {"results": {}, "answered": 0.0}
         found["results"][question] = UNANSWERED
         self._write(self._name(step, host), {**found, "asked": time.time()})
 
     def note(self, step: str, host: str, question: str, result: t.Mapping[str, t.Any]) -> None:
-        """Note an answer."""
+        """Record an answer."""
         found = self._read(self._name(step, host)) or {"results": {}, "asked": 0.0}
         found["results"][question] = dict(result)
         self._write(self._name(step, host), {**found, "answered": time.time()})
 
     def answers(self, step: str, host: str) -> Answers:
-        """What a host answered in a step; empty where it was not asked."""
+        """A host's answers in a step; empty if it was not asked."""
         return Answers(**(self._read(self._name(step, host)) or {"results": {}}))
 
     def _name(self, step: str, host: str) -> str:

@@ -30,13 +30,13 @@ BOOT = "boot"
 
 
 class Rotation:
-    """One run, as its record has it.
+    """One run, read from its record.
 
-    ``state`` is what the run decided: ``wide`` its inputs, ``own`` those of each host, ``expected``
-    what `ipsec_keystore` returned, and the marks that the steps set. ``answers`` gives what a host
-    answered in a step, ``text`` the ipseckeys text of a host's SAs: (names of connections, host,
-    generation). ``started`` is when this step began, in seconds since the epoch on the controller's
-    clock."""
+    ``state`` holds the decisions of the run: ``wide`` its inputs, ``own`` those of each host,
+    ``expected`` the result of `ipsec_keystore`, and the flags that the steps set. ``answers`` returns
+    a host's answers in a step: (step, host). ``text`` returns the ipseckeys text of a host's SAs:
+    (names of connections, host, generation). ``started`` is when this step began, in seconds since
+    the epoch, controller's clock."""
 
     def __init__(
         self,
@@ -68,11 +68,11 @@ class Rotation:
         return t.cast("dict[str, t.Any]", self.state["own"][host])
 
     def results(self, step: str, question: str) -> dict[str, Result]:
-        """What each host answered to a question, by host."""
+        """The answers to a question, by host."""
         return {host: self.answers(step, host).get(question) for host in self.hosts}
 
     def problems(self, *steps: str) -> list[str]:
-        """One sentence for each question of these steps that a host failed or did not answer."""
+        """One sentence for each question of these steps that failed on a host or was not answered."""
         return [
             f"{host}: {decisions.reason(result)}"
             for step in steps
@@ -82,19 +82,19 @@ class Rotation:
         ]
 
     def unasked(self, step: str, wanted: t.Callable[[str], t.Sequence[str]]) -> list[str]:
-        """One sentence for each host that was not asked a question of the step that was ``wanted`` of it.
+        """One sentence for each host that was not asked all questions of the step that ``wanted`` returns.
 
-        A task's time may run out before it has asked its questions, or between two of them.
+        The time of a task may run out before or between its questions.
         """
         asked = {host: self.answers(step, host).results for host in self.hosts}
         return [f"{host}: {decisions.UNASKED}" for host in self.hosts if not asked[host].keys() >= set(wanted(host))]
 
     def leaves_behind(self, host: str) -> bool:
-        """Whether the host has SAs that the generation does not replace."""
+        """Whether the host has SAs that the new generation does not replace."""
         return bool(self.expected["hosts"][host]["left_behind"])
 
     def readings(self) -> dict[str, tuple[float, float, float]]:
-        """What each host's clock said, between which two times of the controller's."""
+        """The reading of each host's clock between two readings of the controller's clock."""
         found = {}
         for host in self.hosts:
             answers = self.answers(PREFLIGHT, host)
@@ -104,30 +104,31 @@ class Rotation:
         return found
 
     def next_file(self, host: str) -> str:
-        """Where the SAs wait until every host has them."""
+        """The file with the staged SAs."""
         return f"{self.own(host)['file']}.next"
 
     def previous_file(self, host: str) -> str:
-        """The file that keeps what a host held before, for a rollback."""
+        """The file with the SAs that a host held before, for a rollback."""
         return f"{self.own(host)['file']}.previous"
 
     def replaced_file(self, host: str) -> str:
-        """Which SAs to remove that the generation does not replace."""
+        """The file with the SAs to remove because the generation does not replace them."""
         return f"{self.own(host)['file']}.replaced"
 
     def label(self, host: str) -> str:
-        """What the rollback file undoes: the host's connections, each with its upcoming generation."""
+        """The label of the rollback file: the host's connections, each with its new generation."""
         rows = sorted(
             (row["name"], row["generation"]) for row in self.expected["connections"] if host in row["endpoints"]
         )
         return " ".join(f"{name}:{generation}" for name, generation in rows)
 
     def deadline(self, host: str, more: float = 0) -> dict[str, float]:
-        """The option of that name: the instant, on the host's clock, by which the time of the task
-        is not up on the controller's; ``more`` is what it has beside the timeout. None where that
-        is 0, which is Ansible's word for no limit.
+        """The option of that name: the latest instant, on the host's clock, at which the task has
+        certainly not timed out on the controller. ``more`` seconds are added to the timeout. Empty if
+        the timeout is 0, which means no limit.
 
-        The host's clock was read between question and answer, so it is at least as far ahead as the answer's time says.
+        The host's clock was read between question and answer, so it is at least as far ahead as the
+        time of the answer implies.
         """
         timeout = self.own(host)["timeout"]
         if not timeout:

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which connections a run is about, and whether it may touch them: both peers must be in it, in
-step, over a transport that hides keys. Pure.
+"""Select the connections of a run, and check that it may change them: all endpoints must take part,
+in step, over a transport that hides keys. Pure.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ STRATEGIES = frozenset({"linear", "debug", "mitogen_linear"})
 
 
 class Run(t.NamedTuple):
-    """What Ansible says about the run. ``hosts`` take part and have not failed, ``batch`` are those
-    of them that go together (``serial``).
+    """Ansible's view of the run. ``hosts`` take part and have not failed; ``batch`` are those of them
+    in the current batch (``serial``).
     """
 
     hosts: frozenset[str]
@@ -43,7 +43,7 @@ def choose(
     connections: t.Sequence[Connection], hosts: t.AbstractSet[str], only: t.Sequence[str] = ()
 ) -> list[Connection]:
     """The connections named in ``only``, else those with an endpoint among the run's hosts. Raises
-    InputError where that is none.
+    InputError if there are none.
     """
     known = {connection.name for connection in connections}
     unknown = [name for name in only if name not in known]
@@ -66,7 +66,7 @@ def choose(
 
 
 def run_problems(connections: t.Sequence[Connection], run: Run, trusted: t.Sequence[str] = ()) -> list[IpsecError]:
-    """Why this run must not touch the connections."""
+    """Why this run must not change the connections."""
     problems: list[IpsecError] = []
     if run.strategy.rpartition(".")[2] not in STRATEGIES:
         problems.append(

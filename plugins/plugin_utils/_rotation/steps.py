@@ -2,27 +2,27 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The questions that a rotation puts to each host, step by step, and what the run decides between them. Pure.
+"""The questions that a rotation asks each host, step by step, and what the run decides between them. Pure.
 
-A question is one call of a module of this collection. What it holds comes from the run's inputs and
-from the keystore; of what hosts answered, only the decisions below and the same host's own answers
-choose which questions are asked. No value that a host gave is ever handed to another host.
+A question is one call of a module of this collection. Its options come from the inputs of the run and
+from the keystore. Hosts' answers only select which questions are asked, through the decisions below
+and for the same host. No value from a host is ever passed to another host.
 
 =============
 ==========================================================================================================
 step           what each host is asked
 =============
 ==========================================================================================================
-preflight      whether it is fit for its part, and what it holds
-stage          to keep the SAs of the generation in a file beside the protected one
-cut_over       to change its SADB from the staged file, and to keep what it held before in another
+preflight      whether it can take part, and which SAs it holds
+stage          to write the SAs of the generation to a file beside the protected one
+cut_over       to change its SADB from the staged file, and to save the previous SAs in another
 send           to send packets through the new SAs
-arrivals       to count what arrived
-go_back        to return to what it held before, or before the switch, to forget what was staged
-persist        to bring the staged SAs into the protected file
+arrivals       to count the packets that arrived
+go_back        to restore the previous SAs, or before the switch, to remove the staged file
+persist        to write the staged SAs to the protected file
 tidy           to remove the staged files
 policies_out   to send its traffic through the SAs
-policies_in    to accept only traffic that came through them
+policies_in    to accept only traffic that arrived through them
 boot           to load both at boot
 =============
 ==========================================================================================================
@@ -72,7 +72,7 @@ def preflight(run: Rotation, host: str) -> Dialogue:
         yield Question(
             BOOT, "ipsec_boot", {"state": "query", "service_manager": own["boot_options"]["service_manager"]}
         )
-    # The last, so that the host's clock was read between the times that the record has of this step.
+    # Asked last, so that the host's clock is read between the recorded times of this step.
     yield Question(
         PREFLIGHT,
         "ipsec_preflight",
@@ -89,9 +89,7 @@ def preflight(run: Rotation, host: str) -> Dialogue:
 
 
 def preflight_problems(run: Rotation, forks: int) -> list[str]:
-    """Hosts that are unfit or did not say; and with a cut-over instant, what prevents the hosts
-    from waiting for it together.
-    """
+    """Why the hosts cannot take part; and with a cut-over instant, why they cannot wait for it together."""
     problems = run.problems(PREFLIGHT) or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT]) or boot_problems(run)
     if run.wide["cutover_delay"]:
         problems += decisions.clocks(run.readings(), run.wide["clock_tolerance"], forks)
@@ -99,23 +97,23 @@ def preflight_problems(run: Rotation, forks: int) -> list[str]:
 
 
 def instants(run: Rotation) -> dict[str, float]:
-    """When each host cuts over, on its own clock: all at one moment."""
+    """The common instant of the cut-over, on each host's own clock."""
     return {
         host: run.started + run.wide["cutover_delay"] + decisions.offset(*row) for host, row in run.readings().items()
     }
 
 
 def boot_problems(run: Rotation) -> list[str]:
-    """Hosts where SAs come back at boot without the policies of this run. Answers decide only
-    whether the run goes on.
+    """Hosts that load SAs at boot without the policies of this run. The answers only decide whether
+    the run continues.
     """
     found = []
     for host in run.hosts:
-        told = run.answers(PREFLIGHT, host).get(BOOT)
-        if not told.get("installed") or told.get("file") != run.own(host)["file"]:
+        service = run.answers(PREFLIGHT, host).get(BOOT)
+        if not service.get("installed") or service.get("file") != run.own(host)["file"]:
             continue
-        # Whatever their upper-layer protocol.
-        loaded = {tuple(label.split()[:4]) for label in told["policies"]}
+        # The upper-layer protocol does not matter.
+        loaded = {tuple(label.split()[:4]) for label in service["policies"]}
         missing = [label for label in map(_label, policies(run, host)) if label not in loaded]
         if missing:
             more = f" and {len(missing) - 1} more" if missing[1:] else ""
@@ -132,14 +130,12 @@ def _label(policy: Result) -> tuple[str, ...]:
 
 
 def stage(run: Rotation, host: str) -> Dialogue:
-    """Between other addresses than before, or with another reqid, mark or if_id, the new SAs do not
-    take the place of the old ones.
-    """
+    """With other addresses, or another reqid, mark or if_id, the new SAs do not replace the old ones."""
     view, own = run.expected["hosts"][host], run.own(host)
     found = run.answers(PREFLIGHT, host).get(PREFLIGHT)
     stale = decisions.leftover(found, ".previous") and host not in decisions.resumed_hosts(run.expected)
     if stale:
-        # It holds keys that have been retired since, and they must not come back.
+        # Its keys have been retired since then and must not be loaded again.
         yield Question(
             "previous", "ipseckeys_file", {"path": run.previous_file(host), "state": "absent", **run.deadline(host)}
         )
@@ -169,7 +165,7 @@ def stage(run: Rotation, host: str) -> Dialogue:
 
 
 def stage_problems(run: Rotation) -> list[str]:
-    """Why the hosts must not switch: who could not stage, and who was not asked to."""
+    """Why the hosts must not switch: hosts that could not stage, or were not asked to."""
     return run.problems(STAGE) or run.unasked(
         STAGE, lambda host: ["next", "replaced"] if run.leaves_behind(host) else ["next"]
     )
@@ -195,13 +191,13 @@ def cut_over(run: Rotation, host: str) -> Dialogue:
         },
     )
     if _has_carried(run, answer):
-        # No host sends test packets before every host is here.
+        # No host sends test packets before all hosts have cut over.
         yield _probe(run, host, "before", 0)
 
 
 def _has_carried(run: Rotation, cut: Result) -> bool:
-    """Whether the counters must be read before test packets are sent: new SAs have carried nothing,
-    but what stayed has.
+    """Whether the counters must be read before test packets are sent: unlike new SAs, unchanged ones
+    have carried packets.
     """
     return bool(run.wide["probe"] and not decisions.has_failed(cut) and cut["counts"]["unchanged"])
 
@@ -212,7 +208,7 @@ def send(run: Rotation, host: str) -> Dialogue:
 
 
 def arrivals(run: Rotation, host: str) -> Dialogue:
-    """Every host has sent by now, so what was to arrive has arrived."""
+    """All hosts have sent, so all packets should have arrived."""
     if run.wide["probe"] and not cut_over_problems(run):
         yield _probe(run, host, ARRIVALS, 0)
 
@@ -254,10 +250,11 @@ def _must(result: Result) -> Result:
 
 
 def go_back(run: Rotation, host: str) -> Dialogue:
-    """Before the switch only what this run staged goes. After it, also hosts that did not answer
-    are asked: they may have switched, and may be back.
+    """Before the switch, only the file that this run staged is removed. After it, hosts that did not
+    answer are asked too: they may have switched, and may be reachable again.
 
-    The cut-over writes the way back before it changes anything: without one, nothing was changed.
+    The cut-over saves the previous SAs before it changes anything, so without a saved file nothing
+    was changed.
     """
     if not run.state["switching"]:
         staged = [run.next_file(host)] if may_have_changed(run.answers(STAGE, host).get("next")) else []
@@ -281,13 +278,13 @@ def go_back(run: Rotation, host: str) -> Dialogue:
                 "allow_static_counter_mode": True,  # restore whatever the host had
             },
         )
-    # Where going back failed, both files are what the next run needs to try again.
+    # If restoring failed, the next run needs both files to try again.
     if host in decisions.settled_hosts(run.results(CUT_OVER, "sadb"), run.results(GO_BACK, "back")):
         yield _tidy(run, host)
 
 
 def stayed(run: Rotation) -> set[str]:
-    """The pairs, as ``ADDRESS|ADDRESS``, whose SAs stay as they are when hosts go back."""
+    """The pairs, as ``ADDRESS|ADDRESS``, whose SAs are not changed by a rollback."""
     return decisions.left_alone(run.results(PREFLIGHT, PREFLIGHT), run.expected)
 
 
@@ -340,15 +337,15 @@ def _tidy(run: Rotation, host: str) -> Question:
 
 
 def policies_out(run: Rotation, host: str) -> Dialogue:
-    """Outbound everywhere before inbound anywhere: an inbound policy throws away what a peer still
+    """Outbound policies come first on all hosts, because an inbound policy drops what a peer still
     sends in the clear.
     """
     yield from _policies(run, host, POLICIES_OUT, ("out",))
 
 
 def policies_in(run: Rotation, host: str) -> Dialogue:
-    """Not for connections of which an endpoint could not be made to send through its SAs: what it
-    still sends in the clear would be thrown away.
+    """Leave out connections with an endpoint that could not be made to send through its SAs: what it
+    still sends in the clear would be dropped.
     """
     failed = {
         name for other in run.hosts if not _sends(run, other) for name in run.expected["hosts"][other]["connections"]
@@ -357,7 +354,7 @@ def policies_in(run: Rotation, host: str) -> Dialogue:
 
 
 def _sends(run: Rotation, host: str) -> bool:
-    """Whether the policies by which the host sends are in place, where it is to have some."""
+    """Whether the outbound policies of the host are in place, if it should have any."""
     answers = run.answers(POLICIES_OUT, host).results
     wanted = run.own(host)["policies"] and any(policy["direction"] == "out" for policy in policies(run, host))
     return not wanted or (POLICIES_OUT in answers and not decisions.has_failed(answers[POLICIES_OUT]))
@@ -372,7 +369,7 @@ def _policies(
 
 
 def policy_problems(run: Rotation) -> list[str]:
-    """Where policies, or the service that loads them at boot, could not be set up."""
+    """Hosts where policies, or the service that loads them at boot, could not be set up."""
     unasked = [
         f"{host}: {decisions.UNASKED}"
         for host in run.hosts
@@ -382,8 +379,8 @@ def policy_problems(run: Rotation) -> list[str]:
 
 
 def policies(run: Rotation, host: str, everywhere: bool = False, without: t.Collection[str] = ()) -> list[Result]:
-    """The policies of the connections that this run is about; with ``everywhere`` also of the
-    others that have keys, and none of those ``without``.
+    """The policies of the connections of this run, with ``everywhere`` also of all others that have
+    keys, but not of the connections in ``without``.
     """
     names = {*run.expected["hosts"][host]["connections"], *(run.state["keyed"] if everywhere else ())} - set(without)
     priority = run.own(host)["policy_priority"]
@@ -396,8 +393,8 @@ def policies(run: Rotation, host: str, everywhere: bool = False, without: t.Coll
 
 
 def boot(run: Rotation, host: str) -> Dialogue:
-    """The file of policies is written as a whole, so it includes those of connections
-    that the run leaves out, and policies that nothing names any more stay.
+    """The file of policies is replaced, so it includes those of connections that the run leaves out.
+    Policies that are not named any more are kept.
     """
     own = run.own(host)
     if own["boot"]:
