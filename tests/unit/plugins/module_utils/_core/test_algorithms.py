@@ -36,7 +36,7 @@ ILLUMOS = [
     (ENCRYPTION, 20, "aes-gcm aes-gcm16", (160, 224, 288), 128),
 ]
 # Linux name, size of the key with its salt in bits, default ICV in bits: net/xfrm/xfrm_algo.c, with
-# RFC 4868's ICV where the kernel's own is a draft's.
+# the ICV of RFC 4868 where the kernel's default is from a draft.
 LINUX = [
     ("hmac(md5)", (128,), 96),
     ("hmac(sha1)", (160,), 96),
@@ -78,7 +78,7 @@ def test_the_table_has_every_row_of_linux(name, bits, icv):
     assert row.combined == combined
 
 
-def test_a_kernel_name_that_the_table_lacks_has_no_row():
+def test_an_unknown_kernel_name_has_no_row():
     assert algorithms.find_linux("cbc(camellia)") is None
     assert algorithms.find_linux("rfc4106(gcm(aes))", 32) is None
 
@@ -108,7 +108,7 @@ def test_algorithms_below_must_name_the_rfc(name):
     assert "RFC 8221" in algorithms.BY_NAME[name].advice
 
 
-def test_sizes_are_told_in_bits_and_digits():
+def test_sizes_are_in_bits_and_digits():
     assert algorithms.BY_NAME["3des-cbc"].sizes() == "192 bits (48 hex digits)"
 
 
@@ -125,13 +125,13 @@ def test_sizes_are_told_in_bits_and_digits():
         (ENCRYPTION, "", "unknown"),
     ],
 )
-def test_an_unknown_name_is_refused_with_its_neighbours(kind, word, part):
+def test_an_unknown_name_is_refused_with_similar_names(kind, word, part):
     with pytest.raises(InputError) as caught:
         algorithms.find(kind, word, "here")
     assert part in str(caught.value) and str(caught.value).startswith("here: ")
 
 
-def test_a_huge_number_is_no_algorithm_and_costs_nothing():
+def test_a_huge_number_is_refused_at_once():
     with pytest.raises(InputError):
         algorithms.find(ENCRYPTION, "9" * 100_000)
 

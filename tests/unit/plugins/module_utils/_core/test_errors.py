@@ -66,7 +66,7 @@ def test_several_problems_are_raised_together_each_on_its_line():
         "x" * 40,
     ],
 )
-def test_a_word_that_is_no_key_is_shown(word):
+def test_a_word_that_cannot_be_a_key_is_shown(word):
     assert errors.shown(word) == repr(word)
 
 

@@ -34,7 +34,7 @@ def test_hex_is_read_in_any_case_with_and_without_0x(key, prefix, upper):
         ("d4\u00e9f", "position 3"),
     ],
 )
-def test_bad_hex_is_refused_by_position_only(text, part):
+def test_invalid_hex_is_refused_by_position_only(text, part):
     with pytest.raises(InputError) as caught:
         keys.from_hex(text, "authkey")
     assert part in str(caught.value) and str(caught.value).startswith("authkey: ")
@@ -71,11 +71,11 @@ def test_the_default_size_is_the_first(row):
 
 @pytest.mark.parametrize("row", KEYED, ids=lambda row: row.name)
 @pytest.mark.parametrize("byte", [0, 0xFF, 0x5A])
-def test_a_repeated_byte_is_no_key(row, byte):
+def test_a_repeated_byte_is_refused(row, byte):
     assert "one byte repeated" in keys.problem(row, bytes([byte]) * (row.material_bits[0] // 8))
 
 
-def test_a_constant_key_with_a_random_salt_is_no_key_either():
+def test_a_constant_key_with_a_random_salt_is_refused():
     assert "one byte repeated" in keys.problem(BY_NAME["aes-gcm"], bytes(16) + b"salt")
 
 
@@ -90,7 +90,7 @@ def test_null_takes_no_key():
         keys.generate(BY_NAME["null"])
 
 
-def test_a_size_that_the_algorithm_lacks_is_refused():
+def test_a_size_that_the_algorithm_does_not_have_is_refused():
     with pytest.raises(InputError, match="no key size of 136 bits"):
         keys.generate(BY_NAME["aes-cbc"], 136)
 
@@ -111,7 +111,7 @@ WEAK = """
 
 @pytest.mark.parametrize("weak", WEAK.split())
 @pytest.mark.parametrize("flip", [0, 1])
-def test_weak_and_semi_weak_des_keys_are_refused_wherever_they_stand(weak, flip):
+def test_weak_and_semi_weak_des_keys_are_refused_in_every_position(weak, flip):
     part = bytes(byte ^ flip for byte in bytes.fromhex(weak))
     good = keys.generate(BY_NAME["3des-cbc"])
     assert keys.problem(BY_NAME["des-cbc"], part)
@@ -125,7 +125,7 @@ def test_weak_and_semi_weak_des_keys_are_refused_wherever_they_stand(weak, flip)
     [((0, 0, 1), False), ((0, 1, 1), False), ((0, 0, 0), False), ((0, 1, 0), True), ((0, 1, 2), True)],
 )
 @pytest.mark.parametrize("flip", [0, 1])
-def test_triple_des_that_is_single_des_is_refused(order, good, flip):
+def test_triple_des_keys_that_amount_to_single_des_are_refused(order, good, flip):
     parts = [bytes.fromhex(GUIDE_3DES)[start : start + 8] for start in (0, 8, 16)]
     key = parts[order[0]] + bytes(byte ^ flip for byte in parts[order[1]]) + parts[order[2]]
     assert (keys.problem(BY_NAME["3des-cbc"], key) == "") == good
@@ -184,13 +184,13 @@ def test_neither_salt_nor_parity_makes_a_key_long(size, salt, parity, short):
     assert keys.is_short(row, bytes(range(size))) == short
 
 
-def test_a_key_of_the_wrong_length_is_refused_with_its_place_and_the_way_to_a_right_one():
+def test_a_key_of_the_wrong_length_is_refused_with_its_place_and_a_fix():
     with pytest.raises(InputError) as caught:
         keys.check(BY_NAME["aes-cbc"], bytes(15), "encryption_key")
     assert caught.value.place == "encryption_key" and "ipsec_key" in caught.value.hint
 
 
-def test_a_weak_key_is_drawn_again(monkeypatch):
+def test_a_weak_key_is_discarded(monkeypatch):
     drawn = iter([bytes.fromhex("0101010101010101"), bytes.fromhex("0123456789abcdef")])
     monkeypatch.setattr(keys.os, "urandom", lambda size: next(drawn))
     assert keys.generate(BY_NAME["des-cbc"]) == bytes.fromhex("0123456789abcdef")

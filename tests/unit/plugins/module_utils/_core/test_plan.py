@@ -104,7 +104,7 @@ sets = st.lists(sas, max_size=12, unique_by=lambda sa: identity(sa)[:3])
     st.sampled_from(planner.SCOPES),
     st.sampled_from([frozenset(), frozenset([MINE])]),
 )
-def test_a_plan_leads_to_what_the_state_says(desired, existing, state, scope, local):
+def test_a_plan_leads_to_the_described_state(desired, existing, state, scope, local):
     entries = held(*existing)
     try:
         made = planner.plan(desired, entries, state, scope, local=local)
@@ -133,7 +133,7 @@ def test_a_plan_leads_to_what_the_state_says(desired, existing, state, scope, lo
 
 
 @given(sets, sets)
-def test_two_directions_together_are_the_whole(desired, existing):
+def test_plans_for_both_directions_add_up(desired, existing):
     local = frozenset([MINE])
     desired = [sa for sa in desired if planner.direction_of(sa, local)]
     entries = held(*existing)
@@ -168,7 +168,7 @@ def test_the_order_is_inbound_outbound_then_old_outbound_old_inbound():
         ({"replay_window": 32}, ("replay_window",)),
     ],
 )
-def test_a_difference_replaces_and_is_named_without_its_value(change, fields):
+def test_a_different_sa_is_replaced_and_its_fields_are_named_without_values(change, fields):
     (step,) = planner.plan([sa_of(300, **change)], held(sa_of(300)), planner.PRESENT).operations
     assert (step.kind, step.fields) == (planner.REPLACE, fields)
     assert key_of(9).hex() not in str(step) and ", ".join(fields) in str(step)
@@ -179,7 +179,7 @@ def test_hidden_keys_are_not_compared():
     assert planner.plan([sa_of(300)], held(blank), planner.EXACT, keys_hidden=True).unchanged == 1
 
 
-def test_des_parity_does_not_count():
+def test_des_parity_is_ignored():
     printed = bytes.fromhex("d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d")
     stored = bytes.fromhex("d51fb64570261926a8e6a80d343dc4abe9e3a7f15e13730d")
     wanted = build("esp", 0x8BCD1407, PEER, MINE, "3des-cbc", encryption_key=printed)
@@ -187,7 +187,7 @@ def test_des_parity_does_not_count():
     assert planner.differences(wanted, wanted._replace(encryption_key=b"\x10" + stored[1:])) == ("encryption_key",)
 
 
-def test_a_direction_that_the_kernel_does_not_tell_is_no_difference():
+def test_a_direction_that_the_kernel_does_not_report_is_not_a_difference():
     assert planner.differences(sa_of(300, direction="inbound"), sa_of(300)) == ()
     assert planner.differences(sa_of(300, direction="inbound"), sa_of(300, direction="outbound")) == ("direction",)
 
@@ -195,7 +195,7 @@ def test_a_direction_that_the_kernel_does_not_tell_is_no_difference():
 @pytest.mark.parametrize("wanted", ["", "inbound", "outbound"])
 @pytest.mark.parametrize("shown", ["", "inbound", "outbound"])
 @pytest.mark.parametrize("window", [0, 32])
-def test_a_direction_that_the_kernel_tells_is_one(wanted, shown, window):
+def test_a_direction_that_the_kernel_reports_is_a_difference(wanted, shown, window):
     desired, actual = sa_of(300, direction=wanted, replay_window=window), sa_of(
         300, direction=shown, replay_window=window
     )
@@ -208,19 +208,19 @@ def test_a_direction_that_the_kernel_tells_is_one(wanted, shown, window):
 
 
 @pytest.mark.parametrize("fields", [{"reqid": 7}, {"mark": Mark(5)}, {"if_id": 3}])
-def test_somebody_elses_sa_survives_an_exact_set_and_is_counted(fields):
+def test_an_exact_set_keeps_and_counts_foreign_sas(fields):
     foreign = sa_of(500, **fields)
     made = planner.plan([sa_of(300)], held(foreign), planner.EXACT)
     assert (made.foreign, made.count(planner.DELETE)) == (1, 0)
     assert planner.plan([sa_of(300)], held(foreign), planner.EXACT, scope=planner.ALL).count(planner.DELETE) == 1
 
 
-def test_an_sa_with_our_own_reqid_that_nobody_wants_any_more_is_removed():
+def test_an_unwanted_sa_with_our_reqid_is_removed():
     made = planner.plan([sa_of(300, reqid=7)], held(sa_of(500, reqid=7, key=4)), planner.EXACT)
     assert made.count(planner.DELETE) == 1
 
 
-def test_an_identity_that_somebody_else_holds_is_refused_by_name():
+def test_an_identity_in_use_by_another_owner_is_refused():
     foreign = sa_of(300, reqid=7, key=4)
     with pytest.raises(IpsecError) as caught:
         planner.plan([sa_of(300)], held(foreign), planner.EXACT)
@@ -246,7 +246,7 @@ def test_the_pairs_of_another_set_belong_to_the_scope():
     assert made.count(planner.DELETE) == 2
 
 
-def test_peers_agree_by_digest_exactly_when_they_hold_the_same_keys():
+def test_peers_have_equal_digests_exactly_if_their_sas_are_equal():
     mine = [sa_of(300), sa_of(301, PEER, MINE, 6)]
     same = [sa._replace(replay_window=32, reqid=9) for sa in reversed(mine)]
     assert digest(mine) == digest(same)
@@ -255,14 +255,14 @@ def test_peers_agree_by_digest_exactly_when_they_hold_the_same_keys():
     assert digest(mine) != digest(mine[:1])
 
 
-def test_a_digest_without_a_secret_has_nothing_of_a_short_key():
+def test_a_digest_without_a_secret_omits_short_keys():
     one, other = (sa_of(300)._replace(encryption="des-cbc", encryption_key=key_of(number, 8)) for number in (3, 7))
     assert digest([one]) == digest([other])
     secret = bytes(range(32))
     assert digest([one], secret) != digest([other], secret)
 
 
-def test_a_digest_with_a_secret_is_comparable_only_under_it():
+def test_a_digest_depends_on_its_secret():
     mine = [sa_of(300), sa_of(301, PEER, MINE, 6)]
     found = digest(mine, bytes(range(32)))["192.0.2.1|192.0.2.2"]
     assert len(found) == 32 and int(found, 16) >= 0
@@ -272,7 +272,7 @@ def test_a_digest_with_a_secret_is_comparable_only_under_it():
 
 
 @given(st.binary(min_size=8, max_size=8))
-def test_parity_changes_no_digest(key):
+def test_parity_does_not_change_a_digest(key):
     one = sa_of(300)._replace(encryption="des-cbc", encryption_key=key)
     other = one._replace(encryption_key=bytes(byte ^ 1 for byte in key))
     assert digest([one], bytes(32)) == digest([other], bytes(32))
@@ -286,21 +286,21 @@ def guide(*destinations, key=20):
     return [sa_of(600 + index, ANY, destination, key + index) for index, destination in enumerate(destinations)]
 
 
-def test_old_sas_without_a_source_give_way_to_the_pair_they_served():
+def test_old_sas_without_a_source_are_replaced_by_those_of_their_pair():
     made = planner.plan(
         [sa_of(300), sa_of(301, PEER, MINE, 6)], held(*guide(MINE, PEER)), planner.EXACT, local=frozenset([MINE])
     )
     assert (made.count(planner.ADD), made.count(planner.DELETE)) == (2, 2)
 
 
-def test_sas_without_a_source_stay_while_another_peer_may_mean_them():
+def test_sas_without_a_source_stay_while_they_may_belong_to_another_peer():
     made = planner.plan(
         [sa_of(300), sa_of(301, PEER, MINE, 6)], held(*guide(MINE, PEER, OTHER)), planner.EXACT, local=frozenset([MINE])
     )
     assert made.count(planner.DELETE) == 0
 
 
-def test_text_without_sources_is_about_this_host_and_its_destinations():
+def test_a_text_without_sources_covers_this_host_and_its_destinations():
     stale, others = [sa_of(300), sa_of(301, PEER, MINE, 6)], [sa_of(302, MINE, OTHER, 7), sa_of(303, OTHER, MINE, 8)]
     made = planner.plan(guide(MINE, PEER), held(*stale, *others), planner.EXACT, local=frozenset([MINE]))
     assert {step.old.sa for step in made.operations if step.kind == planner.DELETE} == set(stale)
@@ -312,7 +312,7 @@ def test_protocols_narrow_what_a_flush_of_peers_removes():
     assert [step.old.sa.protocol for step in made.operations] == ["ah"]
 
 
-def test_one_direction_is_exact_also_where_the_text_has_none_of_it():
+def test_one_direction_is_exact_even_if_the_text_has_no_sa_of_it():
     made = planner.plan(
         [sa_of(301, PEER, MINE, 6)],
         held(sa_of(400, key=8)),
@@ -323,7 +323,7 @@ def test_one_direction_is_exact_also_where_the_text_has_none_of_it():
     assert [(step.kind, step.old.sa.spi) for step in made.operations] == [("delete", 400)]
 
 
-def test_an_sa_gets_a_mark_where_the_caller_names_it_and_is_refused_in_a_set():
+def test_a_mark_is_added_to_a_named_sa_but_not_in_a_set():
     marked = sa_of(300, mark=Mark(5))
     (step,) = planner.plan([marked], held(sa_of(300)), planner.PRESENT, take_over=True).operations
     assert (step.kind, step.fields) == (planner.REPLACE, ("mark",))
@@ -332,7 +332,7 @@ def test_an_sa_gets_a_mark_where_the_caller_names_it_and_is_refused_in_a_set():
     assert planner.plan([marked], held(sa_of(300, mark=Mark(6))), planner.PRESENT).count(planner.ADD) == 1
 
 
-def test_an_sa_whose_mark_two_others_cover_takes_the_place_of_both():
+def test_an_sa_replaces_both_entries_whose_marks_cover_its_own():
     low, high, new = (
         sa_of(300, mark=Mark(0x1, 0xF)),
         sa_of(300, mark=Mark(0x10, 0xF0), key=5),
@@ -347,5 +347,5 @@ def test_an_sa_whose_mark_two_others_cover_takes_the_place_of_both():
     ("fields", "direction"),
     [({}, "outbound"), ({"source": ANY}, "inbound"), ({"source": ANY, "direction": "outbound"}, "outbound")],
 )
-def test_an_sa_towards_a_group_goes_out_where_its_source_is_here_or_it_says_so(fields, direction):
+def test_an_sa_towards_a_group_is_outbound_if_its_source_is_local_or_it_says_so(fields, direction):
     assert planner.direction_of(sa_of(300, destination=HOSTS[5], **fields), frozenset([MINE])) == direction

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Secret files, on the real file system of this machine, in a directory that only root can change."""
+"""Protected files, on the real file system of this machine, in a directory that only root can change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECRET = b"add ah spi 0x18907dae dst 192.168.13.213 auth_alg md5 authkey e896f8d
 
 @pytest.fixture
 def folder():
-    """A new directory, mode 0700, under one that is safe; temporary directories are not, since
+    """A new directory with mode 0700 in a safe place; temporary directories are unsafe, since
     everybody can write in /tmp.
     """
     made = tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root")
@@ -114,7 +114,7 @@ def test_nothing_else_is_left_in_the_directory(keys):
         protected.remove,
     ],
 )
-def test_a_check_that_fails_last_leaves_the_file_as_it_is(keys, change):
+def test_a_failing_check_leaves_the_file_unchanged(keys, change):
     protected.write(str(keys), SECRET)
 
     def too_late():
@@ -127,7 +127,7 @@ def test_a_check_that_fails_last_leaves_the_file_as_it_is(keys, change):
 
 
 @needs_root
-def test_removing_says_whether_there_was_a_file(keys, folder):
+def test_removing_returns_whether_the_file_existed(keys, folder):
     protected.write(str(keys), SECRET)
     assert protected.remove(str(keys)) is True
     assert protected.remove(str(keys)) is False
@@ -136,7 +136,7 @@ def test_removing_says_whether_there_was_a_file(keys, folder):
 
 
 @needs_root
-def test_a_file_too_open_can_still_be_removed(keys):
+def test_a_file_with_a_loose_mode_can_still_be_removed(keys):
     keys.write_bytes(SECRET)
     keys.chmod(0o644)
     assert protected.remove(str(keys)) is True
@@ -156,7 +156,7 @@ def test_removable_says_what_remove_would_do_and_changes_nothing(keys, folder):
 @pytest.mark.parametrize(
     "spoil", ["symbolic link", "somebody else's", "hard link", "linked directory", "open directory"]
 )
-def test_what_cannot_be_removed_is_refused_alike_before_and_then(keys, folder, spoil):
+def test_removable_and_remove_refuse_the_same(keys, folder, spoil):
     path = keys
     protected.write(str(keys), SECRET)
     if spoil == "symbolic link":
@@ -190,7 +190,7 @@ def test_writable_refuses_what_write_refuses_and_changes_nothing(keys, folder, s
 
 
 @needs_root
-def test_update_gives_what_is_there_and_writes_only_a_change(keys):
+def test_update_returns_the_content_and_writes_only_changes(keys):
     assert protected.update(str(keys), lambda old: b"one") == (None, b"one")
     before = keys.stat().st_ino
     assert protected.update(str(keys), lambda old: old) == (b"one", b"one")
@@ -200,7 +200,7 @@ def test_update_gives_what_is_there_and_writes_only_a_change(keys):
 
 
 @needs_root
-def test_what_cannot_be_made_of_the_old_content_changes_nothing(keys):
+def test_a_failing_update_changes_nothing(keys):
     protected.write(str(keys), SECRET)
 
     def fail(old):
@@ -225,7 +225,7 @@ def test_concurrent_updates_lose_nothing(keys):
 
 
 @needs_root
-def test_a_file_of_mode_0400_is_good(keys):
+def test_mode_0400_is_accepted(keys):
     keys.write_bytes(SECRET)
     keys.chmod(0o400)
     assert protected.read(str(keys)) == SECRET
@@ -243,7 +243,7 @@ def test_a_file_longer_than_the_limit_is_refused(keys):
 
 @needs_root
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o700, 0o601, 0o4600])
-def test_a_file_too_open_is_neither_read_nor_replaced(keys, mode):
+def test_a_file_with_a_loose_mode_is_neither_read_nor_replaced(keys, mode):
     keys.write_bytes(SECRET)
     keys.chmod(mode)
     for message in (refused(protected.read, keys), refused(protected.write, keys, b"new")):
@@ -253,7 +253,7 @@ def test_a_file_too_open_is_neither_read_nor_replaced(keys, mode):
 
 @needs_root
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o600, 0o444])
-def test_what_is_no_secret_may_be_read_by_others(keys, mode):
+def test_others_may_read_a_public_file(keys, mode):
     keys.write_bytes(b"[]")
     keys.chmod(mode)
     assert protected.read(str(keys), kind=protected.PUBLIC) == b"[]"
@@ -262,7 +262,7 @@ def test_what_is_no_secret_may_be_read_by_others(keys, mode):
 
 @needs_root
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o755, 0o2644])
-def test_what_others_can_change_is_refused_though_it_is_no_secret(keys, mode):
+def test_a_public_file_that_others_can_change_is_refused(keys, mode):
     keys.write_bytes(b"[]")
     keys.chmod(mode)
     with pytest.raises(ProtectedFileError, match=f"mode {mode:04o}, not 0644. chmod 644 {keys}"):
@@ -300,7 +300,7 @@ def test_a_symbolic_link_is_never_followed(keys, folder, target):
 
 
 @needs_root
-def test_a_symbolic_link_on_the_way_is_refused_by_its_name(folder):
+def test_a_symbolic_link_in_the_path_is_refused_by_name(folder):
     (folder / "real").mkdir(mode=0o700)
     (folder / "link").symlink_to("real")
     message = refused(protected.write, folder / "link" / "ipseckeys", SECRET)
@@ -322,7 +322,7 @@ def make_device(path):
 
 @needs_root
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, make_device])
-def test_what_is_no_regular_file_is_refused_at_once(keys, make):
+def test_a_file_that_is_not_regular_is_refused_at_once(keys, make):
     make(keys)
     for call, more in ((protected.read, ()), (protected.write, (b"new",)), (protected.remove, ())):
         assert "not a regular file" in refused(call, keys, *more)
@@ -366,20 +366,20 @@ def test_a_file_as_directory_is_refused(keys):
     "path",
     ["", "ipseckeys", "./ipseckeys", "/", "/etc/", "/etc/../etc/ipseckeys", "/etc/./ipseckeys", "/etc/ipsec\0keys"],
 )
-def test_a_path_that_is_not_plain_is_refused(path):
+def test_a_path_in_another_form_is_refused(path):
     for call, more in ((protected.read, ()), (protected.write, (b"",)), (protected.remove, ()), (protected.status, ())):
         if os.geteuid() == 0 or call in (protected.read, protected.status):
             refused(call, path, *more)
 
 
 @needs_root
-def test_a_missing_file_and_a_missing_directory_are_told_apart(folder):
+def test_a_missing_file_and_a_missing_directory_have_different_errors(folder):
     assert "the file does not exist" in refused(protected.read, folder / "ipseckeys")
     assert "the directory does not exist" in refused(protected.read, folder / "secret" / "ipseckeys")
 
 
 @needs_root
-def test_a_name_too_long_is_our_error(folder):
+def test_a_long_name_raises_our_error(folder):
     assert "ENAMETOOLONG" in refused(protected.write, folder / ("x" * 300), SECRET)
 
 
@@ -400,7 +400,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_temporary_one(in_own_mount
 
 
 @needs_root
-def test_a_read_only_file_system_is_our_error(in_own_mounts):
+def test_a_read_only_file_system_raises_our_error(in_own_mounts):
     def work(place):
         _mount("tmpfs", place, "tmpfs", "mode=0700", flags=_MS_RDONLY)
         assert "EROFS" in refused(protected.write, f"{place}/ipseckeys", SECRET)
@@ -410,7 +410,7 @@ def test_a_read_only_file_system_is_our_error(in_own_mounts):
 
 
 @needs_root
-def test_what_a_killed_writer_left_is_removed_by_the_next_one(keys, folder):
+def test_the_next_writer_removes_the_leftovers_of_a_killed_one(keys, folder):
     left = folder / ".ipseckeys.0123456789ab.tmp"
     others = folder / ".other.0123456789ab.tmp"
     for path in (left, others):
@@ -456,7 +456,7 @@ def test_concurrent_writers_leave_one_whole_file(keys):
 
 
 @needs_root
-def test_a_writer_that_never_ends_is_named(keys, monkeypatch):
+def test_a_writer_that_never_ends_is_reported(keys, monkeypatch):
     monkeypatch.setattr(protected, "_LOCK_SECONDS", 0.2)
     descriptor = os.open(keys.parent, os.O_RDONLY)
     try:
@@ -468,7 +468,7 @@ def test_a_writer_that_never_ends_is_named(keys, monkeypatch):
 
 
 @needs_root
-def test_others_cannot_hold_writers_up_in_a_directory_they_may_open(keys, folder, monkeypatch):
+def test_others_cannot_block_writers_in_a_directory_that_they_may_open(keys, folder, monkeypatch):
     monkeypatch.setattr(protected, "_LOCK_SECONDS", 0.2)
     folder.chmod(0o755)
     descriptor = os.open(folder, os.O_RDONLY)
@@ -492,7 +492,7 @@ def test_no_descriptor_leaks(keys, folder):
 
 
 @needs_root
-def test_another_user_is_told_to_become_root(folder):
+def test_another_user_is_asked_to_become_root(folder):
     def work():
         os.setgid(65534)
         os.setuid(65534)
@@ -507,7 +507,7 @@ def test_another_user_is_told_to_become_root(folder):
 
 
 @needs_root
-def test_status_tells_what_is_there(keys):
+def test_status_describes_a_file(keys):
     protected.write(str(keys), SECRET)
     found = protected.status(str(keys))
     assert found[:8] == (str(keys), True, 0o600, 0, found.gid, len(SECRET), True, 0o700)
@@ -515,7 +515,7 @@ def test_status_tells_what_is_there(keys):
 
 
 @needs_root
-def test_status_of_what_is_not_there_changes_nothing(folder):
+def test_status_of_a_missing_file_changes_nothing(folder):
     found = protected.status(str(folder / "secret" / "ipseckeys"))
     assert (found.exists, found.directory_exists, found.problems) == (False, False, ())
     assert found.file_system
@@ -580,7 +580,7 @@ def test_the_mount_of_a_path_is_the_longest_and_the_last(path, kind):
     assert mounts.type_in_mountinfo(MOUNTINFO, "", path) == kind
 
 
-def test_a_mount_is_found_by_its_number_whatever_the_path():
+def test_a_mount_is_found_by_its_number_regardless_of_the_path():
     assert mounts.type_in_mountinfo(MOUNTINFO, "33", "/over") == "nfs"
     assert mounts.type_in_mountinfo(MOUNTINFO, "99", "/over") == ""
     assert mounts.type_in_mountinfo("", "", "/") == ""
@@ -596,13 +596,13 @@ NOT_LOCAL = "nfs nfs4 cifs smb3 9p ceph afs glusterfs lustre fuse.sshfs fuse fus
 
 
 @pytest.mark.parametrize("kind", [*NOT_LOCAL.split(), ""])
-def test_keys_must_not_lie_where_they_would_leave_the_system(kind):
+def test_keys_must_not_be_on_a_network_file_system(kind):
     (problem,) = protected._network_problems(kind, "/srv")
     assert problem.place == "/srv" and (kind in str(problem))
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "ufs", "tmpfs", "ramfs", "overlay", "fuseblk", "f2fs"])
-def test_a_local_file_system_is_good(kind):
+def test_a_local_file_system_is_accepted(kind):
     assert protected._network_problems(kind, "/srv") == []
 
 
@@ -620,7 +620,7 @@ def test_a_real_mount_that_is_not_local_is_refused(in_own_mounts):
 
 
 @needs_root
-def test_the_type_is_that_of_the_open_directory_not_of_what_is_mounted_over_it(in_own_mounts):
+def test_the_type_belongs_to_the_open_directory_not_to_a_mount_over_it(in_own_mounts):
     def work(place):
         _mount("tmpfs", place, "tmpfs", "mode=0700")
         descriptor = os.open(place, os.O_RDONLY)
@@ -645,7 +645,7 @@ def _mount(source, target, kind, options, flags=0):
 
 
 def _fork(work):
-    """Run ``work`` in a child; its exit status is 0 when it returned."""
+    """Run ``work`` in a child, which exits with 0 if it returns."""
     with warnings.catch_warnings():
         # The threads of a parallel test run hold no lock that the child wants.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -667,7 +667,7 @@ def _fork(work):
 
 @pytest.fixture
 def in_own_mounts(folder):
-    """Call work(directory) in a child whose mounts nobody else sees; skip where this kernel lacks the file system."""
+    """Call work(directory) in a child with private mounts; skip if the kernel lacks the file system."""
 
     def run(work):
         def child():

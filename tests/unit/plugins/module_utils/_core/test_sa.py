@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""The model of an SA and its checks."""
+
 from __future__ import annotations
 
 import ipaddress
@@ -62,7 +64,7 @@ def gcm(**changes):
 @pytest.mark.parametrize(
     "text", ["192.0.2.1", "0.0.0.0", "255.255.255.255", "::", "::1", "2001:db8::1", "fe80::1:2:3:4"]
 )
-def test_addresses_survive_packing(text):
+def test_packing_preserves_addresses(text):
     assert format_address(pack_address(text)) == text
 
 
@@ -96,7 +98,7 @@ NO_ADDRESSES = [
 
 
 @pytest.mark.parametrize("text", NO_ADDRESSES)
-def test_what_is_no_literal_address_is_refused(text):
+def test_only_literal_addresses_are_accepted(text):
     with pytest.raises(InputError, match="not a literal IPv4 or IPv6 address"):
         pack_address(text, "source")
 
@@ -121,7 +123,7 @@ def test_what_is_no_literal_address_is_refused(text):
         ({"mark": Mark(0, 0)}, "mark", None),
     ],
 )
-def test_an_sa_is_built_in_its_one_normal_form(given_fields, field, value):
+def test_an_sa_is_built_in_normal_form(given_fields, field, value):
     assert getattr(good(**given_fields), field) == value
 
 
@@ -150,7 +152,7 @@ def test_an_sa_is_built_in_its_one_normal_form(given_fields, field, value):
     ],
     ids=label,
 )
-def test_a_good_sa_has_no_problem(sa):
+def test_a_valid_sa_has_no_problem(sa):
     assert problems(sa) == []
     checks.check(sa)
 
@@ -255,7 +257,7 @@ def test_a_good_sa_has_no_problem(sa):
         (good(selector=Selector(source_port=65536)), "selector", "port"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place_and_the_fix(sa, place, part):
+def test_each_problem_has_its_place_and_message(sa, place, part):
     found = {wrong.place: wrong.message for wrong in problems(sa)}
     assert part in found[place]
     assert all(wrong.hint.endswith(".") for wrong in problems(sa)), problems(sa)
@@ -270,18 +272,18 @@ def test_what_is_wrong_is_named_with_its_place_and_the_fix(sa, place, part):
         (good(icv_bits=64), "Choose one of: 128, 96, 256."),
     ],
 )
-def test_an_icv_of_another_length_has_a_hint_that_helps(sa, hint):
+def test_a_wrong_icv_length_gets_a_useful_hint(sa, hint):
     (wrong,) = problems(sa, allow_static_counter_mode=True)
     assert (wrong.place, wrong.hint) == ("icv_bits", hint)
 
 
-def test_all_problems_come_together():
+def test_all_problems_are_reported_together():
     with pytest.raises(Problems) as caught:
         checks.check(good(spi=1, encryption_key=AES[1:], replay_window=9999))
     assert len(caught.value.problems) == 3
 
 
-def test_counter_mode_is_taken_only_when_allowed():
+def test_counter_mode_is_accepted_only_when_allowed():
     assert problems(gcm(), allow_static_counter_mode=True) == []
 
 
@@ -302,13 +304,13 @@ def test_counter_mode_is_taken_only_when_allowed():
         (good(icv_bits=96), ["96-bit ICV"]),
     ],
 )
-def test_what_is_unwise_is_a_warning_of_its_own(sa, parts):
+def test_each_unwise_choice_has_its_own_warning(sa, parts):
     found = checks.warnings(sa)
     assert len(found) == len(parts)
     assert all(part in warning for part, warning in zip(parts, found))
 
 
-def test_the_identity_leaves_the_source_out_and_takes_the_mark_in():
+def test_the_identity_excludes_the_source_and_includes_the_mark():
     assert identity(good()) == identity(good(source=b"")) == ("esp", PARTYM, 0x8BCD1407, None)
     assert identity(good(mark=Mark(1))) != identity(good())
     assert identity(good_ah()) != identity(good())
@@ -330,7 +332,7 @@ def test_no_way_of_showing_an_sa_shows_a_key(show):
     )
 
 
-def test_fingerprints_are_of_the_right_key_and_empty_for_none():
+def test_fingerprints_belong_to_the_right_key_and_are_empty_without_one():
     prints = model.fingerprints(good())
     assert prints["encryption"] != prints["authentication"] and all(len(print_) == 16 for print_ in prints.values())
     assert model.fingerprints(good_ah())["encryption"] == ""
@@ -346,12 +348,12 @@ def another(number, **changes):
     )
 
 
-def test_distinct_sas_go_together():
+def test_distinct_sas_do_not_conflict():
     assert set_problems([another(1), another(2), another(3, destination=ENIGMA, source=PARTYM)]) == []
     assert set_problems([]) == []
 
 
-def test_one_identity_twice_is_named_with_both_places():
+def test_a_repeated_identity_is_reported_with_both_places():
     found = set_problems([another(1), another(2), another(3)._replace(spi=0x1001)], ["first", "second", "third"])
     assert [str(wrong) for wrong in found] == [
         "third: SPI 0x00001001 towards 192.168.13.213 is used twice for esp, first by first. Every SA towards one"
@@ -359,21 +361,21 @@ def test_one_identity_twice_is_named_with_both_places():
     ]
 
 
-def test_one_spi_towards_two_hosts_or_for_two_protocols_is_no_conflict():
+def test_two_hosts_or_two_protocols_may_share_an_spi():
     assert set_problems([another(1), another(2, destination=ENIGMA)._replace(spi=0x1001)]) == []
     ah = build("ah", 0x1001, PARTYM, authentication="hmac-sha256", authentication_key=SHA)
     assert set_problems([another(1), ah]) == []
 
 
 @pytest.mark.parametrize("field", ["encryption_key", "authentication_key"])
-def test_one_key_in_two_sas_is_found(field):
+def test_a_key_in_two_sas_is_found(field):
     first = another(1)
     found = set_problems([first, another(2), another(3)._replace(**{field: first.encryption_key})])
     assert len(found) == 1
     assert f"the {field.split('_')[0]} key is also used by {label(first)}" in found[0].message
 
 
-def test_des_keys_that_differ_in_parity_only_are_one_key():
+def test_des_keys_that_differ_only_in_parity_are_the_same_key():
     weak = {"encryption": "3des-cbc", "authentication": "", "authentication_key": b""}
     first = good(spi=0x1001, encryption_key=TRIPLE_DES, **weak)
     second = good(spi=0x1002, encryption_key=bytes(byte ^ 1 for byte in TRIPLE_DES), **weak)

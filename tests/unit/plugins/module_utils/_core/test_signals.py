@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A process that is told to end in the middle of a change ends after it. Each test has one of its
-own, for test runners have threads.
+"""A process that gets a signal in the middle of a change ends after the change. Each test starts its
+own process, since test runners have threads.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core import signals
 
 BEGIN = f"""
 import os, signal, subprocess, sys
-exec(compile(open({signals.__file__!r}).read(), "uninterrupted", "exec"))
+exec(compile(open({signals.__file__!r}).read(), "signals", "exec"))
 say = lambda text: print(text, flush=True)
 end = lambda number: os.kill(os.getpid(), number)
-# Whatever this process inherited, from nohup(1) for one.
+# Reset what this process inherited, for example from nohup(1).
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
     signal.signal(number, signal.SIG_DFL)
@@ -29,8 +29,8 @@ for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
 
 
 def run(program: str) -> tuple[int, list[str], str]:
-    """Exit status, lines, and errors of a program that knows `uninterrupted`, `say`, and `end`,
-    which has a signal sent to it.
+    """Exit status, output lines and errors of a program that has `uninterrupted`, `say`, and `end`,
+    which sends it a signal.
     """
     done = subprocess.run([sys.executable, "-IS", "-c", BEGIN + program], check=False, capture_output=True, text=True)
     return done.returncode, done.stdout.splitlines(), done.stderr
@@ -60,8 +60,8 @@ with uninterrupted():
     assert "ValueError" in errors and "KeyboardInterrupt" in errors
 
 
-def test_programs_that_the_block_starts_are_spared() -> None:
-    """As with ^C at a terminal, which goes to all of them."""
+def test_programs_that_the_block_starts_ignore_signals() -> None:
+    """A terminal sends ^C to all of them."""
     program = """
 with uninterrupted():
     child = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('lives')"
