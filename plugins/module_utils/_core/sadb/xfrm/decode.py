@@ -152,7 +152,7 @@ def _unused(add_time: int) -> Counters:
 
 def decode(part: Part) -> Entry:
     """An Entry from XFRM_MSG_NEWSA. Never fails on an SA of another program: what the model lacks
-    is named in `association.FLAGS`.
+    is named in `model.FLAGS`.
     """
     buffer, start, end = part
     (
@@ -250,20 +250,8 @@ def decode(part: Part) -> Entry:
             0,
         ),
     )
-    if numbers:
-        sa = sa._replace(
-            output_mark=(
-                Mark(numbers[uapi.XFRMA_SET_MARK], numbers.get(uapi.XFRMA_SET_MARK_MASK, 0xFFFFFFFF))
-                if uapi.XFRMA_SET_MARK in numbers
-                else None
-            ),
-            tfc_padding=numbers.get(uapi.XFRMA_TFCPAD, 0),
-            nat_keepalive=numbers.get(uapi.XFRMA_NAT_KEEPALIVE_INTERVAL, 0),
-        )
-    if strange or flags & ~_FLAGS_KNOWN or not any_traffic:
-        words = _strange_words(sa, flags, selector, [(buffer, offset) for offset in strange])
-        if words:
-            sa = sa._replace(extra=((FLAGS, " ".join(words)),))
+    if numbers or strange or flags & ~_FLAGS_KNOWN or not any_traffic:
+        sa = _with_rest(sa, flags, selector, numbers, buffer, strange)
     if used_packets or use_time or sequence_out or sequence_in or late or replayed or integrity_failures:
         counters = _make(
             Counters,
@@ -284,6 +272,27 @@ def decode(part: Part) -> Entry:
     # A larval SA has an SPI at most: no algorithm (net/xfrm/xfrm_state.c, xfrm_find_acq and xfrm_state_find).
     larval = not (encryption or authentication) and protocol in (socket.IPPROTO_ESP, socket.IPPROTO_AH)
     return _make(Entry, (sa, counters, larval, b""))
+
+
+def _with_rest(
+    sa: SecurityAssociation,
+    flags: int,
+    selector: bytes,
+    numbers: t.Mapping[int, int],
+    buffer: bytes,
+    strange: t.Sequence[int],
+) -> SecurityAssociation:
+    """The SA with what few have: rare numbers by type, and words for what `SecurityAssociation` has
+    no field for; ``strange`` is where the attributes begin that are neither.
+    """
+    words = _strange_words(sa, flags, selector, [(buffer, offset) for offset in strange])
+    mark = numbers.get(uapi.XFRMA_SET_MARK)
+    return sa._replace(
+        output_mark=None if mark is None else Mark(mark, numbers.get(uapi.XFRMA_SET_MARK_MASK, 0xFFFFFFFF)),
+        tfc_padding=numbers.get(uapi.XFRMA_TFCPAD, 0),
+        nat_keepalive=numbers.get(uapi.XFRMA_NAT_KEEPALIVE_INTERVAL, 0),
+        extra=((FLAGS, " ".join(words)),) if words else (),
+    )
 
 
 def _strange_words(
