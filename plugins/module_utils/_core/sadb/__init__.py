@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The SADB of the system this runs on, whatever way leads to it."""
+"""The SADB of this system, through the backend that its kernel needs."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def _open_pfkey() -> Sadb:
     return PfkeySadb()
 
 
-# By the start of sys.platform, the first of which is what `auto` takes there. Imports are spelled
-# out for Ansible, which packs what it finds imported.
+# By prefixes of sys.platform on which `auto` chooses the backend. Each backend is imported only where
+# it is used, by a statement that Ansible finds when it packs a module.
 _OPENERS: dict[str, tuple[tuple[str, ...], t.Callable[[], Sadb]]] = {
     XFRM: (("linux",), _open_xfrm),
     SOLARIS: (("sunos",), _open_solaris),

@@ -23,47 +23,47 @@ SADB_UNCHANGED = "The SADB is as it was before."
 
 
 class Sadb(abc.ABC):
-    """One way to a SADB. What it dumps equals (``==``) what was asked for, except for what
-    `plan.differences` knows that kernels do not tell.
+    """An interface to a SADB. What it dumps equals (``==``) what was added, except for the fields
+    that kernels do not show, which `plan.differences` knows.
     """
 
     name = ""
 
     @abc.abstractmethod
     def refusals(self, sa: SecurityAssociation) -> list[InputError]:
-        """What of the SA cannot be expressed here, by option name; to be asked before anything is touched."""
+        """What this backend cannot express of the SA, by option name; call it before changing anything."""
 
     @abc.abstractmethod
     def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:
-        """What the kernel lacks for such SAs, one error a lack. The SADB is not touched and the
-        SAs' keys are not used.
+        """What the kernel lacks for such SAs, one error for each lack. Changes nothing and does not use the
+        SAs' keys.
         """
 
     @abc.abstractmethod
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
-        """The SAs there are, larval ones marked; those of one protocol, source or destination where given."""
+        """All SAs, or those of one protocol, source or destination; larval ones are marked."""
 
     def apply(self, operations: t.Sequence[Operation]) -> None:
-        """Carry a plan out, in order, all or nothing: where the kernel refuses one, all others are
-        undone, counters and sequence numbers included.
+        """Carry out all operations in order, or none: if the kernel refuses one, the others are undone,
+        and their counters and sequence numbers restored.
 
-        Signals that end the process wait until it is done. Raises SadbError with what was refused and why.
+        Signals that end the process are blocked meanwhile. Raises SadbError with what was refused and why.
         """
         with uninterrupted():
             self._apply(operations)
 
     @abc.abstractmethod
     def _apply(self, operations: t.Sequence[Operation]) -> None:
-        """`apply`, which sees to signals."""
+        """`apply`, with signals already blocked."""
 
     def flush(self, protocol: str = "") -> None:
-        """Delete every SA of a protocol, or of all of them, whosever they are."""
+        """Delete every SA of a protocol, or all SAs, including those of other programs."""
         with uninterrupted():
             self._flush(protocol)
 
     @abc.abstractmethod
     def _flush(self, protocol: str) -> None:
-        """`flush`, which sees to signals."""
+        """`flush`, with signals already blocked."""
 
     @abc.abstractmethod
     def local_addresses(self) -> frozenset[bytes]:
@@ -75,7 +75,7 @@ class Sadb(abc.ABC):
 
     def tells_directions(self) -> bool:
         """Whether the kernel shows the direction of exactly those SAs that asked for one
-        (`association.bound_direction`).
+        (`model.bound_direction`).
         """
         return False
 

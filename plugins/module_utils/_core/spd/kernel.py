@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The SPD of Linux over NETLINK_XFRM: read it, and change it all or nothing. Policies of single
-sockets are not shown and not touched.
+sockets are neither shown nor changed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _BESIDE = (uapi.XFRMA_LASTUSED, uapi.XFRMA_PAD)
 _ATTRIBUTES_KNOWN = (uapi.XFRMA_TMPL, uapi.XFRMA_POLICY_TYPE, uapi.XFRMA_MARK, uapi.XFRMA_IF_ID, *_BESIDE)
 _ANY_ALGORITHM = 0xFFFFFFFF
 
-# Properties of an entry that `Policy` has no field for, in the words of ip(8)
+# Words of ip(8) for properties that `Policy` has no field for
 # (include/uapi/linux/xfrm.h: XFRM_POLICY_*, XFRM_SHARE_*).
 _FLAG_WORDS = ("localok", "icmp", "cpu-acquire", *(f"flag-{bit}" for bit in range(3, 8)))
 _SHARE_WORDS = ("", "session", "user", "unique")
@@ -51,7 +51,7 @@ def _family(selector: Selector) -> int:
 
 
 def _common(policy: Policy) -> bytes:
-    """The attributes that are part of the identity."""
+    """The attributes that belong to the identity."""
     mark = attribute(uapi.XFRMA_MARK, uapi.MARK.pack(*policy.mark)) if policy.mark is not None else b""
     return mark + (attribute(uapi.XFRMA_IF_ID, uapi.U32.pack(policy.if_id)) if policy.if_id else b"")
 
@@ -145,8 +145,8 @@ def _share_words(share: int) -> list[str]:
 
 
 def _template_extra(fields: tuple[t.Any, ...]) -> list[str]:
-    """What a template asks for beyond `Template`: how SAs are shared, and sets of algorithms that
-    are not all of them.
+    """Words for what a template demands and `Template` has no field for: how SAs are shared, and
+    restricted sets of algorithms.
     """
     return [
         *_share_words(fields[7]),
@@ -169,7 +169,7 @@ def _read_template(fields: tuple[t.Any, ...]) -> Template:
 
 
 def _restore(part: Part) -> Message:
-    """The XFRM_MSG_UPDPOLICY that puts a dumped policy back, whatever it holds; its times start again."""
+    """The XFRM_MSG_UPDPOLICY that restores a dumped policy with all its properties except its times."""
     buffer, start, end = part
     kept = [
         attribute(kind, buffer[first:last])
@@ -201,7 +201,7 @@ def _explain(refusal: Refusal, policy: Policy) -> SadbError:
     )
 
 
-# A policy that was never added need not be deleted; restoring one that is still there is harmless.
+# Undoing a doubtful step finds that the policy was never added; restoring one that is still there is harmless.
 _CHANGES = Kind(
     "changing the SPD",
     "The SPD is as it was before.",
@@ -227,15 +227,15 @@ class Spd:
         return [(entry, part) for entry, part in found if entry is not None]
 
     def apply(self, operations: t.Sequence[PolicyOperation]) -> None:
-        """Carry operations out in order, all or nothing; signals that end the process wait. Raises
-        SadbError with what was refused and why.
+        """Carry out all operations in order, or none; signals that end the process are blocked meanwhile.
+        Raises SadbError with what was refused and why.
         """
         with self.transaction(operations):
             pass
 
     @contextlib.contextmanager
     def transaction(self, operations: t.Sequence[PolicyOperation]) -> t.Iterator[None]:
-        """As `apply`, and undo everything where the block fails; signals wait until it ends."""
+        """As `apply`, and undo everything if the block fails; signals are blocked until it ends."""
         with uninterrupted():
             if not operations:
                 yield
@@ -255,8 +255,8 @@ class Spd:
                 yield
 
     def _before(self, operations: t.Sequence[PolicyOperation]) -> dict[t.Any, Part]:
-        """What the kernel shows of the policies, by identity. Raises SadbError unless the SPD holds
-        what the operations replace or delete.
+        """The policies as the kernel shows them, by identity. Raises SadbError unless the SPD has those
+        that the operations replace or delete.
         """
         found = {identity(entry.policy): (entry.policy, part) for entry, part in self._read() if entry.complete}
         for old in (operation.old for operation in operations):

@@ -30,12 +30,12 @@ ABSENT = "absent"
 
 
 class Template(t.NamedTuple):
-    """An SA that a policy asks for. Addresses are packed, all zeros for those of the packet
+    """An SA that a policy requires. Addresses are packed, all zeros for those of the packet
     (transport mode); SPI 0 is any.
 
-    ``reqid`` must be that of the SA for packets that leave, 0 included; for those that arrive 0 is
-    any (net/xfrm/xfrm_state.c). ``level`` "use" lets packets pass in the clear where there is no
-    such SA."""
+    ``reqid`` must equal that of the SA for outbound packets, also if it is 0; for inbound ones 0 is
+    any (net/xfrm/xfrm_state.c). ``level`` "use" lets packets pass in the clear if there is no such
+    SA."""
 
     protocol: str
     mode: str = TRANSPORT
@@ -50,9 +50,9 @@ class Policy(t.NamedTuple):
     """One entry of the SPD. Both networks of the selector are always given, all zeros with prefix 0
     for any of their family.
 
-    The lower the priority, the earlier it is asked. ``templates`` are applied in order, the first innermost.
-    ``extra`` names what another program gave it and nobody can ask for here: flags, limits, what
-    its templates demand of algorithms."""
+    A policy with a lower priority matches first. ``templates`` are applied in order, the first innermost.
+    ``extra`` names properties that only other programs set: flags, limits, restrictions on the
+    algorithms of its templates."""
 
     direction: str
     selector: Selector
@@ -65,11 +65,11 @@ class Policy(t.NamedTuple):
 
 
 class PolicyEntry(t.NamedTuple):
-    """A policy as the kernel holds it, with the index that the kernel gave it. Times are seconds
-    since the epoch, 0 for never.
+    """A policy as the kernel shows it, with the index that the kernel gave it. Times are seconds since
+    the epoch, 0 for never.
 
-    ``complete`` is False where it has more than `Policy` can say, a port range, an interface, a
-    user: it is then never one of ours."""
+    ``complete`` is False if it has a property that `Policy` cannot express, such as a port range, an
+    interface or a user: then it is never one of ours."""
 
     policy: Policy
     number: int
@@ -79,7 +79,7 @@ class PolicyEntry(t.NamedTuple):
 
 
 class PolicyOperation(t.NamedTuple):
-    """One step, kind "add", "replace" or "delete". ``fields`` names what differs."""
+    """One change, of kind "add", "replace" or "delete". ``fields`` names what differs."""
 
     kind: str
     new: Policy | None
@@ -110,7 +110,7 @@ def _network(address: bytes, prefix: int) -> str:
 
 
 def identity(policy: Policy) -> tuple[str, Selector, Mark | None, int]:
-    """What makes a policy the one it is (net/xfrm/xfrm_policy.c, xfrm_policy_insert_list)."""
+    """What identifies a policy (net/xfrm/xfrm_policy.c, xfrm_policy_insert_list)."""
     return (policy.direction, policy.selector, policy.mark, policy.if_id)
 
 
@@ -123,7 +123,7 @@ def build(
     mark: Mark | None = None,
     if_id: int = 0,
 ) -> Policy:
-    """A policy in normal form: an address that is not given is any of the family of the other."""
+    """A policy in normal form: a missing address means any of the other address's family."""
     size = len(selector.source or selector.destination or bytes(4))
     selector = selector._replace(source=selector.source or bytes(size), destination=selector.destination or bytes(size))
     filled = []
@@ -136,7 +136,7 @@ def build(
 
 
 def problems(policy: Policy) -> list[InputError]:
-    """Everything that is wrong with a policy, as errors whose place is the option's name; empty for a good one."""
+    """Everything that is wrong with a policy, as errors whose place is the option's name; empty for a valid one."""
     found: list[InputError] = []
 
     def wrong(place: str, message: str, hint: str = "") -> None:
@@ -161,10 +161,10 @@ def problems(policy: Policy) -> list[InputError]:
         )
     found.extend(selector_problems(policy.selector))
     if policy.action == BLOCK and policy.templates:
-        wrong("templates", "a policy that blocks has no templates", "Take them away, or allow the traffic.")
+        wrong("templates", "a policy that blocks has no templates", "Remove them, or allow the traffic.")
     if len(policy.templates) > 6:
         wrong(
-            "templates", f"{len(policy.templates)} templates are too many", "The kernel takes 6; take the others away."
+            "templates", f"{len(policy.templates)} templates are too many", "The kernel accepts 6; remove the others."
         )
     for index, template in enumerate(policy.templates):
         place = f"templates[{index}]"
@@ -194,7 +194,7 @@ def problems(policy: Policy) -> list[InputError]:
 
 
 def check(policy: Policy) -> None:
-    """Raise what `problems` finds, all of it together."""
+    """Raise everything that `problems` finds."""
     raise_all(problems(policy))
 
 
@@ -209,12 +209,12 @@ def warnings(policy: Policy) -> list[str]:
 
 
 def lets_pass(policy: Policy) -> bool:
-    """Whether packets that the policy is for may pass in the clear."""
+    """Whether packets that match the policy may pass in the clear."""
     return policy.action == ALLOW and all(template.level == USE for template in policy.templates)
 
 
 def differences(desired: Policy, actual: Policy) -> tuple[str, ...]:
-    """Names of the fields in which ``actual`` is not what ``desired`` asks for, and what it has beyond them."""
+    """The fields in which ``actual`` differs from ``desired``, and the ``extra`` words that only it has."""
     fields = tuple(
         name for name, wanted, found in zip(Policy._fields, desired, actual) if wanted != found and name != "extra"
     )
@@ -222,11 +222,11 @@ def differences(desired: Policy, actual: Policy) -> tuple[str, ...]:
 
 
 def plan(desired: t.Sequence[Policy], actual: t.Sequence[PolicyEntry], state: str = PRESENT) -> list[PolicyOperation]:
-    """What to do so that the policies are there as they should be (present), or not there (absent). Pure."""
-    held = {identity(entry.policy): entry.policy for entry in actual if entry.complete}
+    """The changes that make the policies exist as desired (present), or not at all (absent). Pure."""
+    existing = {identity(entry.policy): entry.policy for entry in actual if entry.complete}
     operations = []
     for policy in desired:
-        old = held.get(identity(policy))
+        old = existing.get(identity(policy))
         if state == ABSENT:
             if old is not None:
                 operations.append(PolicyOperation("delete", None, old))

@@ -36,19 +36,19 @@ from .transaction import Kind, Step, all_doubtful, transaction
 if t.TYPE_CHECKING:
     from ...sa.plan import Operation
 
-# Fields that a kernel before the version overlooks, with their attribute.
+# Fields that kernels before the version ignore, with their attribute.
 _SINCE = (
     ("output_mark", uapi.XFRMA_SET_MARK_MASK, "4.19"),
     ("nat_keepalive", uapi.XFRMA_NAT_KEEPALIVE_INTERVAL, "6.11"),
 )
-# No SA: nobody has its address (RFC 7600).
+# An SA that cannot exist: its address is unassigned (RFC 7600).
 _NOBODY = SecurityAssociation(ESP, 1, bytes(4), bytes((192, 0, 0, 8)))
 # Operations whose messages are in memory at the same time: few enough for the processor's cache,
 # many enough for a system call.
 _CHUNK = 256
-# SAs from which on one dump of the whole SADB takes less than a question about each.
+# From this number of SAs on, one dump of the whole SADB is faster than a request for each.
 _MANY = 256
-# An SA that is already gone, or still there, needs no undoing.
+# Undoing a doubtful step finds the SA already deleted, or still there.
 CHANGES = Kind("changing the SADB", SADB_UNCHANGED, "SAs", label, refused, (errno.ESRCH, errno.EEXIST))
 _without_mark = operator.itemgetter(*map(SecurityAssociation._fields.index, ("protocol", "destination", "spi")))
 
@@ -56,10 +56,10 @@ _LOCKDOWN = "/sys/kernel/security/lockdown"
 
 
 def current(link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool = False) -> dict[int, Part]:
-    """What the kernel holds right now under the identities of ``entries``, by ``id(entry)``.
+    """The SAs that the kernel has now under the identities of ``entries``, by ``id(entry)``.
 
-    Raises SadbError unless those are the very SAs, but for their lifetimes. Also where a mark hides
-    one SA behind another: the kernel would change the wrong one."""
+    Raises SadbError unless they equal the entries (with ``whatever_lifetimes``, except for lifetimes).
+    Also if a mark hides one SA behind another: the kernel would change the wrong one."""
     found = _shown(link, entries) if len(entries) >= _MANY and not whatever_lifetimes else {}
     others = [entry for entry in entries if id(entry) not in found]
     requests = [sa_id(uapi.XFRM_MSG_GETSA, entry.sa) for entry in others]
@@ -77,8 +77,8 @@ def current(link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool 
 
 
 def _shown(link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
-    """As `current`, of those that one dump settles: it shows the very SA, and no other that only a
-    mark tells from it.
+    """As `current`, for the entries that one dump settles: it shows an equal SA, and no other that
+    differs in its mark only.
     """
     wanted = {_without_mark(entry.sa): entry for entry in entries}
     found: dict[int, Part] = {}
@@ -101,8 +101,8 @@ def _shown(link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
 
 
 def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int]]:
-    """The requests of some operations, and the indexes of those that must go in one send with the
-    one before: the second half of a replacement.
+    """The requests for operations, and the indexes of those that must go in one send with the request
+    before: the second half of a replacement.
     """
     requests: list[Message] = []
     together = set()
@@ -118,7 +118,7 @@ def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int
 
 
 def _steps(operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> list[Step]:
-    """What `_requests` asks for, step by step, so that it can be undone."""
+    """A step for each request of `_requests`, so that it can be undone."""
     steps: list[Step] = []
     for operation in operations:
         old, new = operation.old, operation.new
@@ -130,8 +130,8 @@ def _steps(operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> l
 
 
 def _rehearse(link: Netlink, operations: t.Sequence[Operation]) -> None:
-    """Raise what would be refused after the SAs are gone whose keys the kernel hides, so that
-    nobody could put them back.
+    """Raise what the kernel would refuse after SAs are deleted that cannot be restored, since it hides
+    their keys.
     """
     from .explain import first_of
     from .probe import rehearse
@@ -146,7 +146,7 @@ def _adds(step: Step) -> bool:
 
 
 class XfrmSadb(Sadb):
-    """Linux."""
+    """The SADB of this network namespace."""
 
     name = XFRM
 
@@ -165,22 +165,20 @@ class XfrmSadb(Sadb):
                 )
         for keyword, text in sa.extra:
             if keyword != REPLAY_VALUE:
-                found.append(
-                    InputError("Linux has nothing like it", keyword, "Take it away, or use it for Solaris only.")
-                )
+                found.append(InputError("Linux has nothing like it", keyword, "Remove it, or use it for Solaris only."))
             elif not fits(text, 64 if sa.esn else 32):
                 found.append(InputError(f"a sequence number fits {64 if sa.esn else 32} bits here", keyword))
         if sa.encapsulation is not None and sa.encapsulation.nat_local:
             found.append(
                 InputError(
-                    "Linux keeps the remote original address only",
+                    "Linux keeps only the remote original address",
                     "nat_local",
-                    "Take it away; the kernel does not need it.",
+                    "Remove it; the kernel does not need it.",
                 )
             )
         for limit in ("soft_bytes", "hard_bytes", "soft_packets", "hard_packets"):
             if getattr(sa.lifetimes, limit) == uapi.XFRM_INF:
-                found.append(InputError("Linux takes this number for no limit", limit, "Leave the limit away."))
+                found.append(InputError("Linux reads this number as no limit", limit, "Omit the limit."))
         return found
 
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
@@ -204,7 +202,7 @@ class XfrmSadb(Sadb):
 
     @contextlib.contextmanager
     def transaction(self, operations: t.Sequence[Operation]) -> t.Iterator[None]:
-        """As `apply`, and undo everything where the block fails; signals wait until it ends."""
+        """As `apply`, and undo everything if the block fails; signals are blocked until it ends."""
         with uninterrupted(), open_link(NETLINK_XFRM, CHANGES.doing) as link, no_collection():
             replaced = [operation.old for operation in operations if operation.old is not None]
             before = current(link, replaced)
@@ -215,11 +213,11 @@ class XfrmSadb(Sadb):
                 yield
 
     def _done(self, steps: t.Sequence[Step]) -> list[Step]:
-        """Which steps the kernel carried out, judging by the SADB, since its answers were lost; all, as
-        doubtful, if that cannot be read either.
+        """Which steps the kernel carried out, according to the SADB, since its answers were lost; all, as
+        doubtful, if the SADB cannot be read either.
 
-        An SA that equals the one to be added counts as ours: the plan had not seen it, or it took
-        the place of its equal, which goes back either way."""
+        An SA equal to the one to be added counts as added: either the plan did not know it, or it
+        replaced an equal one, which is restored in both cases."""
         try:
             held = {identity(entry.sa): entry.sa for entry in self.dump()}
             tells_directions = self.tells_directions()
@@ -239,7 +237,7 @@ class XfrmSadb(Sadb):
         number = uapi.PROTOCOL_NUMBERS[protocol] if protocol else uapi.IPSEC_PROTO_ANY
         with open_link(NETLINK_XFRM, "flushing the SADB") as link:
             for refusal in link.send([Message(uapi.XFRM_MSG_FLUSHSA, bytes((number, 0, 0, 0)))])[0].values():
-                # What the kernel answers, since Linux 6.1 no more, where there was nothing to flush.
+                # Before Linux 6.1 the kernel answers this if there was nothing to flush.
                 if refusal.errno != errno.ESRCH:
                     raise NetlinkError(refusal)
 
@@ -263,11 +261,11 @@ class XfrmSadb(Sadb):
         return self._knows(uapi.XFRMA_SA_DIR)
 
     def _knows(self, kind: int) -> bool:
-        """Whether the kernel knows an attribute: it refuses an empty one, and overlooks one that it
-        does not know (xfrma_policy in net/xfrm/xfrm_user.c).
+        """Whether the kernel knows an attribute: it refuses an empty one, and ignores one that it does not
+        know (xfrma_policy in net/xfrm/xfrm_user.c).
         """
         if kind not in self._known:
-            with open_link(NETLINK_XFRM, "asking the kernel what it knows of SAs") as link:
+            with open_link(NETLINK_XFRM, "asking the kernel which properties of SAs it knows") as link:
                 question = sa_id(uapi.XFRM_MSG_GETSA, _NOBODY)
                 refusal = link.send([question._replace(body=question.body + attribute(kind, b""))])[0].get(0)
                 if refusal is not None and refusal.errno == errno.EPERM:
@@ -283,7 +281,7 @@ class XfrmSadb(Sadb):
 
 
 def _read_address(part: Part) -> bytes:
-    """The address in a struct ifaddrmsg; of a point-to-point link the plain one is the peer's."""
+    """The address in a struct ifaddrmsg. On a point-to-point link IFA_ADDRESS is the peer's."""
     buffer, start, end = part
     held = attributes(buffer, start + 8, end)
     first, last = held.get(uapi.IFA_LOCAL) or held.get(uapi.IFA_ADDRESS) or (0, 0)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Linux shows of SAs: struct xfrm_usersa_info with its attributes to Entry."""
+"""SAs as Linux shows them: struct xfrm_usersa_info with its attributes to Entry."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from . import uapi
 from .messages import pack_selector, takes_both_families
 from .netlink import ATTRIBUTE, Part
 
-# Imported by name: those that are used for every SA.
+# Imported by name, since they are used for every SA.
 from .uapi import (
     MARK,
     MODE_NAMES,
@@ -50,8 +50,8 @@ from .uapi import (
 # By bit: XFRM_STATE_*, and XFRM_SA_XFLAG_* of XFRMA_SA_EXTRA_FLAGS.
 _FLAG_WORDS = ("noecn", "decap-dscp", "nopmtudisc", "wildrecv", "icmp", "af-unspec", "align4", "esn")
 _EXTRA_FLAG_WORDS = ("dont-encap-dscp", "oseq-may-wrap", *(f"extra-flag-{bit}" for bit in range(2, 32)))
-# Bits that decide nothing here: ESN has a field, and the kernel sets the other by itself where
-# net.ipv4.ip_no_pmtu_disc is (__xfrm_init_state).
+# Bits that need no word: ESN has a field, and the kernel sets the other by itself if
+# net.ipv4.ip_no_pmtu_disc is set (__xfrm_init_state).
 _FLAGS_KNOWN = uapi.XFRM_STATE_ESN | uapi.XFRM_STATE_NOPMTUDISC
 # The word of an attribute that the model has no field for, and the struct of its value where it is a number.
 _OTHER_ATTRIBUTES = {
@@ -67,9 +67,9 @@ _OTHER_ATTRIBUTES = {
     uapi.XFRMA_IPTFS_MAX_QSIZE: ("iptfs-max-queue-size", uapi.U32),
     uapi.XFRMA_IPTFS_PKT_SIZE: ("iptfs-packet-size", uapi.U32),
 }
-# What a dump has besides the fields: the same integrity once more, and what was used.
+# Attributes of a dump that repeat other fields: the integrity algorithm, and usage.
 _NOTHING_NEW = frozenset((uapi.XFRMA_ALG_AUTH, uapi.XFRMA_LTIME_VAL, uapi.XFRMA_LASTUSED, uapi.XFRMA_PAD))
-# Rare ones that are numbers of 32 bits.
+# Rare attributes that are 32-bit numbers.
 _NUMBERS = frozenset(
     (uapi.XFRMA_TFCPAD, uapi.XFRMA_SET_MARK, uapi.XFRMA_SET_MARK_MASK, uapi.XFRMA_NAT_KEEPALIVE_INTERVAL)
 )
@@ -138,7 +138,7 @@ def _read_algorithm_icv(prefix: bytes, combined: bool) -> tuple[str, int, int]:
 
 
 def _name(linux: bytes, icv_bits: int) -> str:
-    """Our name for the kernel's; the kernel's own where the table has no row, as for the SAs of other programs."""
+    """Our name of an algorithm; the kernel's name if the table has no row, as for SAs of other programs."""
     text = linux.rstrip(b"\0").decode("ascii", "replace")
     row = find_linux(text, icv_bits)
     return row.name if row is not None else text
@@ -146,13 +146,13 @@ def _name(linux: bytes, icv_bits: int) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _unused(add_time: int) -> Counters:
-    """The counters of an SA that has done nothing; thousands that were added in one second share them."""
+    """The counters of an unused SA; thousands that were added in the same second share them."""
     return Counters(add_time=add_time)
 
 
 def decode(part: Part) -> Entry:
-    """An Entry from XFRM_MSG_NEWSA. Never fails on an SA of another program: what the model lacks
-    is named in `model.FLAGS`.
+    """An Entry from XFRM_MSG_NEWSA. Never fails on an SA of another program: properties without a field
+    are named in the keyword `model.FLAGS`.
     """
     buffer, start, end = part
     (
@@ -269,7 +269,7 @@ def decode(part: Part) -> Entry:
         )
     else:
         counters = _unused(add_time)
-    # A larval SA has an SPI at most: no algorithm (net/xfrm/xfrm_state.c, xfrm_find_acq and xfrm_state_find).
+    # A larval SA has no algorithm (net/xfrm/xfrm_state.c, xfrm_find_acq and xfrm_state_find).
     larval = not (encryption or authentication) and protocol in (socket.IPPROTO_ESP, socket.IPPROTO_AH)
     return _make(Entry, (sa, counters, larval, b""))
 
@@ -282,8 +282,8 @@ def _with_rest(
     buffer: bytes,
     strange: t.Sequence[int],
 ) -> SecurityAssociation:
-    """The SA with what few have: rare numbers by type, and words for what `SecurityAssociation` has
-    no field for; ``strange`` is where the attributes begin that are neither.
+    """The SA with its rare properties: ``numbers`` by attribute type, and words for properties without a
+    field; ``strange`` has the offsets of the attributes without a field.
     """
     words = _strange_words(sa, flags, selector, [(buffer, offset) for offset in strange])
     mark = numbers.get(uapi.XFRMA_SET_MARK)
@@ -298,8 +298,8 @@ def _with_rest(
 def _strange_words(
     sa: SecurityAssociation, flags: int, selector: bytes, found: t.Sequence[tuple[bytes, int]]
 ) -> list[str]:
-    """What the kernel shows of an SA and `SecurityAssociation` has no field for, as ip(8) calls it;
-    ``found`` are its other attributes.
+    """The words of ip(8) for properties of an SA that `SecurityAssociation` has no field for; ``found``
+    are the attributes without a field.
     """
     if takes_both_families(sa):
         flags &= ~uapi.XFRM_STATE_AF_UNSPEC
@@ -322,11 +322,10 @@ def _strange_words(
 
 
 def strange_word(kind: int, payload: bytes) -> str:
-    """The word for an attribute of an SA or a policy that we have no field for, and its value where
-    that is a number: ``pcpu=3``.
+    """The word for an attribute of an SA or a policy without a field, with its value if that is a number:
+    ``pcpu=3``.
 
-    That of an offload is the number of the interface, the direction and what is done there:
-    ``offload=2,inbound,packet``."""
+    An offload shows the number of the interface, the direction and the kind: ``offload=2,inbound,packet``."""
     if kind == uapi.XFRMA_OFFLOAD_DEV and len(payload) >= uapi.USER_OFFLOAD.size:
         interface, flags = uapi.USER_OFFLOAD.unpack_from(payload)
         direction = INBOUND if flags & uapi.XFRM_OFFLOAD_INBOUND else OUTBOUND
@@ -336,8 +335,8 @@ def strange_word(kind: int, payload: bytes) -> str:
 
 
 def _encapsulation(buffer: bytes, offset: int, family: int) -> Encapsulation | None:
-    """None for an encapsulation that is not ESP in UDP; the kernel holds one original address,
-    taken for the remote one.
+    """None for an encapsulation that is not ESP in UDP. The kernel has one original address, read as the
+    remote one.
     """
     kind, source_port, destination_port, original = uapi.ENCAP_TMPL.unpack_from(buffer, offset)
     if kind != uapi.UDP_ENCAP_ESPINUDP:
@@ -355,5 +354,5 @@ def redacted(sa: SecurityAssociation) -> bool:
 
 
 def as_shown(sa: SecurityAssociation, tells_directions: bool) -> SecurityAssociation:
-    """The SA as a dump shows it after `new_sa`: without ``extra``, and without a direction that it was not bound to."""
+    """The SA as a dump shows it after `new_sa`: without ``extra``, and with a direction only if bound to it."""
     return sa._replace(direction=bound_direction(sa) if tells_directions else "", extra=())

@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What happens to the SAs of this network namespace, as it happens: the multicast groups of
-NETLINK_XFRM (include/uapi/linux/xfrm.h).
-"""
+"""Events of the SAs in this network namespace, from the multicast groups of NETLINK_XFRM."""
 
 from __future__ import annotations
 
@@ -31,8 +29,8 @@ _NEW = {uapi.XFRM_MSG_NEWSA: ADD, uapi.XFRM_MSG_UPDSA: UPDATE}
 
 
 class Event(t.NamedTuple):
-    """One event: its kind, the SA where it is about one, and the SA type of a flush, empty for all.
-    LOST: events came faster than they were read.
+    """One event: its kind, the SA that it concerns if any, and the SA type of a flush, empty for all.
+    LOST: events arrived faster than they were read.
     """
 
     kind: str
@@ -41,8 +39,8 @@ class Event(t.NamedTuple):
 
 
 def listen(acquires: bool = True) -> t.Iterator[Event]:
-    """Every event from this call on, without end; without ``acquires`` those only that the kernel
-    has no question in. Raises SadbError.
+    """Every event from this call on, without end; without ``acquires`` not those in which the kernel
+    asks for an SA. Raises SadbError.
     """
     with contextlib.ExitStack() as stack:
         link = stack.enter_context(open_link(NETLINK_XFRM, "listening"))
@@ -63,7 +61,7 @@ def _events(link: Netlink, stack: contextlib.ExitStack) -> t.Iterator[Event]:
 
 
 def read_events(buffer: bytes) -> t.Iterator[Event]:
-    """The events of one datagram, up to a message that is cut short; messages of other kinds are passed over."""
+    """The events of one datagram, up to a message that is cut short; messages of other kinds are skipped."""
     with contextlib.suppress(NetlinkError):
         for kind, dummy, dummy, part in split(buffer):
             body = part.buffer[part.start : part.end]
@@ -87,7 +85,7 @@ def _part(body: bytes) -> Part:
 
 
 def _deleted(body: bytes) -> Entry | None:
-    """The SA stands in an attribute of its own, its algorithms beside it."""
+    """XFRM_MSG_DELSA has the SA in one attribute and its algorithms in others beside it."""
     found = attributes(body, uapi.USERSA_ID.size, len(body))
     first, last = found.pop(uapi.XFRMA_SA, (0, 0))
     if last - first < uapi.USERSA_INFO.size:

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The kernel's refusals in our words: what, why in its own text, and what to do. Imported only
-where something was refused.
+"""Explanations of the kernel's refusals: what failed, why in the kernel's words, and what to do.
+Imported only when something was refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .netlink import AnswersLost, NetlinkError, Refusal, errno_name, errno_text
 
 
 class _Explanation(t.NamedTuple):
-    """What an errno means where the kernel's text contains ``words``; the braces are filled by `explain`."""
+    """What an errno means if the kernel's text contains ``words``; `explain` fills in the braces."""
 
     errno: int
     words: str
@@ -28,7 +28,7 @@ class _Explanation(t.NamedTuple):
 
 
 _LOAD = (
-    "Load what is missing (modprobe -a {modules}); where it is not installed or not built, take another kernel"
+    "Load what is missing (modprobe -a {modules}); where it is not installed or not built, use another kernel"
     " package{otherwise}."
 )
 _EXPLANATIONS = (
@@ -84,7 +84,7 @@ _TYPE_MODULES = {(ESP, 4): "esp4", (AH, 4): "ah4", (ESP, 16): "esp6", (AH, 16): 
 
 
 def _modules(sa: SecurityAssociation) -> list[str]:
-    """What modprobe(8) takes to load all that the SA uses, the protocol's module first."""
+    """The modules that modprobe(8) loads for the SA, the protocol's first."""
     rows = [row for row in (BY_NAME.get(sa.encryption), BY_NAME.get(sa.authentication)) if row is not None]
     found = [_TYPE_MODULES.get((sa.protocol, len(sa.destination)), "")]
     if sa.protocol == ESP and not is_combined(sa):
@@ -94,7 +94,7 @@ def _modules(sa: SecurityAssociation) -> list[str]:
 
 
 def explain(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
-    """The kernel's refusal in our words: what, why in its own text, and what to do."""
+    """The error for one refusal of the kernel."""
     name = errno_name(refusal.errno)
     cause = f"{name}: {refusal.text}" if refusal.text else f"{name}: {errno_text(refusal.errno)}"
     found = next((row for row in _EXPLANATIONS if row.errno == refusal.errno and row.words in refusal.text), None)
@@ -119,7 +119,9 @@ def first_of(errors: t.Sequence[SadbError], subjects: str = "SAs") -> SadbError:
 
 
 def explain_lost(exc: NetlinkError, labels: t.Sequence[str]) -> SadbError:
-    """What became of changes to be undone: a failed send changed nothing; lost answers leave the outcome unknown."""
+    """The error for changes that may not be undone: a failed send changed nothing; lost answers leave the outcome
+    unknown.
+    """
     name = errno_name(exc.refusal.errno)
     cause = f"{name}: {exc.refusal.text or errno_text(exc.refusal.errno)}"
     count = f"{len(labels)} changes" if len(labels) > 1 else "1 change"
@@ -136,7 +138,7 @@ def explain_lost(exc: NetlinkError, labels: t.Sequence[str]) -> SadbError:
 
 
 def explain_exchange(exc: NetlinkError, doing: str) -> SadbError:
-    """What went wrong with the exchange as a whole."""
+    """The error for a failure of the whole exchange."""
     refusal = exc.refusal
     name = errno_name(refusal.errno)
     cause = f"{name}: {refusal.text or errno_text(refusal.errno)}"

@@ -20,8 +20,8 @@ from .messages import revised
 from .netlink import NETLINK_XFRM
 from .transaction import Step, transaction
 
-# Setting an SA's existing lifetimes again is harmless, so what may have been done is undone, too;
-# where the SA is gone by then, that is reported.
+# Doubtful steps are undone as well, since setting an SA's existing lifetimes again is harmless; an SA
+# that no longer exists then is reported.
 _KIND = CHANGES._replace(doing="changing lifetimes", unchanged="No lifetime was changed.", harmless=())
 
 Change = t.Tuple[Entry, Lifetimes]

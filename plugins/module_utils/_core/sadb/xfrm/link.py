@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A netlink socket whose failures are errors in our words."""
+"""A netlink socket whose failures are raised as SadbError."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ...sa.model import SecurityAssociation
 from .netlink import NETLINK_XFRM, Message, Netlink, NetlinkError, Refusal
 from .uapi import USERSA_ID, XFRM_MSG_GETSA
 
-# 32-bit kernels take what programs of 32 bits send, those of 64 bits only if built with CONFIG_XFRM_USER_COMPAT.
+# A 64-bit kernel accepts the structures of 32-bit programs only if built with CONFIG_XFRM_USER_COMPAT.
 _NARROW = sys.maxsize < 1 << 32
 
 
 def refused(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
-    """`explain.explain`, imported where something fails: most runs do not need it, and modules
-    compile all that they import.
+    """`explain.explain`, imported only on failure: most runs do not need it, and a module compiles
+    everything that it imports.
     """
     from .explain import explain
 
@@ -31,7 +31,7 @@ def refused(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
 
 @contextlib.contextmanager
 def open_link(family: int, doing: str) -> t.Iterator[Netlink]:
-    """A netlink socket whose failures are our errors; ``doing`` says what they interrupt."""
+    """A netlink socket; NetlinkError in the block becomes SadbError, whose place is ``doing``."""
     try:
         with Netlink(family) as link:
             if _NARROW and family == NETLINK_XFRM:
@@ -44,8 +44,8 @@ def open_link(family: int, doing: str) -> t.Iterator[Netlink]:
 
 
 def _ask_whether_understood(link: Netlink) -> None:
-    """Raise NetlinkError where the kernel takes no request of a 32-bit program (xfrm_user_rcv_msg);
-    it would refuse each SA, as if that were at fault.
+    """Raise NetlinkError if the kernel accepts no requests of a 32-bit program (xfrm_user_rcv_msg).
+    Otherwise it would refuse every SA, as if the SAs were wrong.
     """
     for refusal in link.send([Message(XFRM_MSG_GETSA, bytes(USERSA_ID.size))])[0].values():
         if refusal.errno == errno.EOPNOTSUPP:

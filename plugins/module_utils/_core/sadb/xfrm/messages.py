@@ -4,7 +4,7 @@
 
 """Requests about SAs on Linux: SecurityAssociation to struct xfrm_usersa_info with its attributes.
 
-What the kernel makes of them is in ``net/xfrm/xfrm_user.c``. An SA's key is never changed in place:
+The kernel handles them in ``net/xfrm/xfrm_user.c``. An SA's key is never changed in place:
 XFRM_MSG_UPDSA reports success and keeps the old key."""
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ...sa.model import (
 from . import uapi
 from .netlink import ATTRIBUTE, NLM_F_CREATE, NLM_F_EXCL, Message, Part, attribute, attributes
 
-# Imported by name: those that are used for every SA.
+# Imported by name, since they are used for every SA.
 from .uapi import (
     FAMILIES,
     MARK,
@@ -49,7 +49,7 @@ _htonl = socket.htonl
 
 
 def pack_selector(selector: Selector, family: int) -> bytes:
-    """struct xfrm_selector; the family is that of its addresses, ``family`` where it has none."""
+    """struct xfrm_selector; the family is that of its addresses, or ``family`` if it has none."""
     address = selector.source or selector.destination
     return uapi.SELECTOR.pack(
         selector.destination,
@@ -80,12 +80,12 @@ def pack_lifetimes(lifetimes: Lifetimes) -> bytes:
 
 
 def takes_both_families(sa: SecurityAssociation) -> bool:
-    """Whether packets of either family may go through: no selector says which."""
+    """Whether the SA accepts packets of both families, since no selector restricts it to one."""
     return sa.mode == TUNNEL and sa.selector is None
 
 
 def _algorithm_prefix(name: str, kind: int, key_size: int, icv_bits: int = 0) -> bytes:
-    """Everything of an algorithm attribute that comes before the key; a name without a row is the kernel's own."""
+    """An algorithm attribute up to the key; a name without a row in the table is the kernel's own."""
     row = BY_NAME.get(name)
     linux = (row.linux if row is not None else name).encode("ascii")
     payload = (
@@ -102,10 +102,10 @@ def is_combined(sa: SecurityAssociation) -> bool:
 
 
 def _replay_attribute(sa: SecurityAssociation) -> bytes:
-    """The sequence numbers that the SA starts with, where it says so, and a window that the base structure cannot hold.
+    """The sequence numbers that the SA starts with, if given, and a window too large for the base structure.
 
-    Every number up to the start counts as received, so that nothing old is taken twice. An SA that
-    says its direction has one counter."""
+    Every number up to the start counts as received, so that no old packet is accepted again. An SA
+    with a direction has one counter."""
     start = int(dict(sa.extra).get(REPLAY_VALUE, "0"), 0)
     out = start if sa.direction != INBOUND else 0
     into = start if sa.direction != OUTBOUND else 0
@@ -122,8 +122,8 @@ def _replay_attribute(sa: SecurityAssociation) -> bytes:
 
 
 class _Likes(t.NamedTuple):
-    """What SAs have in common that differ in SPI, addresses and keys only: how XFRM_MSG_NEWSA is
-    packed, and all else that goes into it.
+    """XFRM_MSG_NEWSA for SAs that differ only in SPI, addresses and keys: its layout, and the parts that
+    they share.
     """
 
     layout: struct.Struct
@@ -146,7 +146,7 @@ def _likes(
     others: tuple[t.Any, ...],
 ) -> _Likes:
     """``others`` are the fields after the keys. Integrity goes as XFRMA_ALG_AUTH_TRUNC with its
-    ICV: without, the kernel takes 96 bits for hmac(sha256).
+    ICV: without it, the kernel assumes 96 bits for hmac(sha256).
     """
     nowhere = bytes(address_size)
     sa = SecurityAssociation(protocol, 0, nowhere, nowhere, mode, encryption, b"", authentication, b"", *others)
@@ -240,10 +240,10 @@ def delete_sa(sa: SecurityAssociation) -> Message:
 
 
 def restore(part: Part) -> Message:
-    """The XFRM_MSG_NEWSA that puts a dumped SA back as it was: flags, counters, times, sequence
-    numbers and windows included.
+    """The XFRM_MSG_NEWSA that restores a dumped SA with its flags, counters, times, sequence numbers
+    and windows.
 
-    Of what a dump shows, the kernel does not take back the time of the last use and the counts of refused packets.
+    The kernel cannot set the time of the last use and the counts of refused packets.
     """
     buffer, start, dummy = part
     used = USERSA_INFO.unpack_from(buffer, start)[6:10]
@@ -258,9 +258,9 @@ def restore(part: Part) -> Message:
 def revised(part: Part, lifetimes: Lifetimes) -> Message:
     """The XFRM_MSG_UPDSA that gives a dumped SA other lifetimes.
 
-    All that the dump shows goes along: the kernel refuses what differs in some of it, and takes
-    over some (xfrm_state_update in net/xfrm/xfrm_state.c). An offload does not, or the device would
-    be given the SA a second time."""
+    It repeats everything that the dump shows: some of it the kernel refuses if it differs, and some it
+    applies (xfrm_state_update in net/xfrm/xfrm_state.c). An offload is left out, or the device would
+    receive the SA a second time."""
     buffer, start, dummy = part
     before, after = (
         buffer[start : start + uapi.LIFETIME_CFG_OFFSET],
@@ -272,7 +272,7 @@ def revised(part: Part, lifetimes: Lifetimes) -> Message:
 
 
 def _attributes_of(part: Part, *without: int) -> bytes:
-    """The attributes of a dumped SA that a request may have."""
+    """The attributes of a dumped SA that a request may repeat."""
     buffer, start, end = part
     held = attributes(buffer, start + USERSA_INFO.size, end)
     return b"".join(

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Netlink: requests to the Linux kernel in batches, and dumps of its tables. Knows nothing of what the messages mean.
+"""Netlink: requests to the Linux kernel in batches, and dumps of its tables. Does not interpret the messages.
 
-Layouts and numbers are those of ``include/uapi/linux/netlink.h``. The kernel handles a batch while
-``sendmsg`` runs, message by message, and goes on after a refused one; when the call returns, all
-answers wait in the socket. So only the last message asks for an acknowledgement: the others answer
-when they are refused, and silence, closed by the last answer, is success."""
+Layouts and numbers are those of ``include/uapi/linux/netlink.h``. The kernel processes a batch
+during ``sendmsg``, message by message, and continues after one that it refuses; when the call
+returns, all answers are in the socket. So only the last message asks for an acknowledgement: the
+others are answered if they are refused, and no answer before the last one means success."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ HEADER_SIZE = _HEADER.size
 
 _BUFFER = 4 << 20
 _RECEIVE = 64 << 10
-# What one refusal, and one answer with an object, take of the receive buffer at most; a batch is
-# cut so that all its answers fit.
+# The most that one refusal, and one answer with an object, take of the receive buffer; batches are
+# cut so that all their answers fit.
 _REFUSAL_SPACE = 2 << 10
 _ANSWER_SPACE = 8 << 10
 _BATCH_BYTES = 1 << 20
@@ -69,8 +69,8 @@ class Message(t.NamedTuple):
 
 
 class Refusal(t.NamedTuple):
-    """The kernel's answer to a request that it refused: a positive errno, and its own words
-    (NLMSGERR_ATTR_MSG), empty where it has none.
+    """The kernel's answer to a request that it refused: a positive errno, and its explanation
+    (NLMSGERR_ATTR_MSG), empty if there is none.
     """
 
     errno: int
@@ -78,7 +78,7 @@ class Refusal(t.NamedTuple):
 
 
 class Part(t.NamedTuple):
-    """One message of the kernel's: its body is ``buffer[start:end]``."""
+    """One message from the kernel; its body is ``buffer[start:end]``."""
 
     buffer: bytes
     start: int
@@ -109,8 +109,8 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 
 def attributes(buffer: bytes, start: int, end: int) -> dict[int, tuple[int, int]]:
-    """Where the payload of each attribute begins and ends, by type; the flags NLA_F_NESTED and
-    NLA_F_NET_BYTEORDER are taken off.
+    """Where the payload of each attribute begins and ends, by type without the flags NLA_F_NESTED and
+    NLA_F_NET_BYTEORDER.
     """
     found = {}
     while start + 4 <= end:
@@ -132,17 +132,17 @@ class Netlink:
             self._socket.bind((0, 0))
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
-        # Random, so that nobody can answer a request in advance; with room to count up within 32 bits.
+        # Random, so that no other process can forge an answer in advance; with room to count up within 32 bits.
         self._sequence = int.from_bytes(os.urandom(4), "big") >> 2
-        # One for all datagrams: recvfrom() takes fresh memory for the largest each time and gives
-        # most of it back, which costs more than the datagram.
+        # One buffer for all datagrams: recvfrom() allocates memory for the largest each time and frees
+        # most of it, which costs more than the datagram.
         self._room = memoryview(bytearray(_RECEIVE))
         self._buffer_sizes()
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
             self._option(_SOL_NETLINK, option, 1)
 
     def _option(self, level: int, option: int, value: int) -> bool:
-        """Set a socket option; False where this kernel, or this user, may not."""
+        """Set a socket option; False if the kernel lacks it or denies it to this user."""
         try:
             self._socket.setsockopt(level, option, value)
         except OSError:
@@ -194,10 +194,10 @@ class Netlink:
             yield first, len(messages)
 
     def send(self, messages: t.Sequence[Message]) -> tuple[dict[int, Refusal], dict[int, Part]]:
-        """Have one batch carried out, in order: the refusals and the objects that the kernel
-        answered, each by the index of its request.
+        """Send one batch, which the kernel carries out in order. Returns its refusals and the objects that
+        it answered, each by the index of the request.
 
-        Raises AnswersLost where the kernel could not tell.
+        Raises AnswersLost if the outcome is unknown.
         """
         refusals: dict[int, Refusal] = {}
         answers: dict[int, Part] = {}
@@ -241,8 +241,8 @@ class Netlink:
             raise exc if isinstance(exc, AnswersLost) else AnswersLost(exc.refusal) from None
 
     def dump(self, message: Message, kind: int, decode: t.Callable[[Part], Object]) -> list[Object]:
-        """All objects of a table, decoded one by one from messages of type ``kind``. A dump that
-        the table changed under is begun anew.
+        """All objects of a table, decoded one by one from messages of type ``kind``. Retries when the
+        kernel marks the dump inconsistent.
         """
         attempts = 0
         while attempts < _DUMP_ATTEMPTS:
@@ -279,8 +279,8 @@ class Netlink:
                     return found if whole else None
 
     def datagram(self, flags: int = 0) -> bytes:
-        """The next datagram, empty if another process sent it. Raises AnswersLost where the socket
-        had no room for what came, or nothing came.
+        """The next datagram, empty if another process sent it. Raises AnswersLost if the socket had no room
+        for it, or with MSG_DONTWAIT if there is none.
         """
         try:
             size, sender = self._socket.recvfrom_into(self._room, 0, flags)
@@ -308,7 +308,7 @@ def split(buffer: bytes) -> t.Iterator[tuple[int, int, int, Part]]:
 
 
 def _refusal(kind: int, flags: int, part: Part) -> Refusal:
-    """What struct nlmsgerr, or the number that ends a dump, and the extended text behind it say;
+    """The refusal in struct nlmsgerr, or in the number that ends a dump, with the extended text after it;
     errno 0 for an acknowledgement.
     """
     buffer, start, end = part
@@ -328,10 +328,10 @@ def _refusal(kind: int, flags: int, part: Part) -> Refusal:
 
 
 def errno_name(number: int) -> str:
-    """``EPERM`` for 1, and so on; the number where it has no name."""
+    """``EPERM`` for 1, and so on; the number if it has no name."""
     return errno.errorcode.get(number, str(number))
 
 
 def errno_text(number: int) -> str:
-    """The C library's words for an errno."""
+    """The C library's text for an errno."""
     return os.strerror(number)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a Linux kernel would refuse, asked without adding an SA that anybody could use."""
+"""What a Linux kernel would refuse, determined without adding an SA that carries traffic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:
 
 
 def lacks(link: Netlink, sas: t.Iterable[SecurityAssociation]) -> list[SadbError]:
-    """One error for each kind of SA that the kernel refuses; kinds differ in what the kernel has to set up."""
+    """One error for each kind of SA that the kernel refuses; SAs of one kind need the same parts of the kernel."""
     kinds = {
         (
             sa.protocol,
@@ -48,7 +48,7 @@ def lacks(link: Netlink, sas: t.Iterable[SecurityAssociation]) -> list[SadbError
         for index in range(first, last):
             refusal = refusals.get(index - first)
             if refusal is None:
-                # No kernel is known to accept it; should one do so, it goes again.
+                # No kernel is known to accept it; if one does, delete it again.
                 link.send([delete_sa(probes[index])])
             elif not (refusal.errno == errno.EINVAL and (not refusal.text or "replay window" in refusal.text)):
                 found.append(explain(refusal, asked[index]))
@@ -56,12 +56,12 @@ def lacks(link: Netlink, sas: t.Iterable[SecurityAssociation]) -> list[SadbError
 
 
 def rehearse(link: Netlink, operations: t.Sequence[Operation]) -> list[SadbError]:
-    """What the kernel would refuse of these operations, for when what they take away cannot be put
-    back; one error for each SA, in order.
+    """What the kernel would refuse of these operations, needed when the SAs that they delete cannot be
+    restored; one error for each SA, in order.
 
-    Each new SA is added as it is, with its keys, but towards an address that nobody has, so that no
-    packet goes through it, and deleted in the same send. That the identity of each is free, or will
-    be when its turn comes, is asked apart."""
+    Each new SA is added with its keys, but towards an unassigned address, so that no packet uses it,
+    and deleted in the same send. Whether the identity of each is free, or will be by its turn, is
+    checked separately."""
     coming = [(number, operation.new) for number, operation in enumerate(operations) if operation.new is not None]
     refused = _taken(link, operations, coming)
     base = int.from_bytes(os.urandom(4), "big")
@@ -72,7 +72,7 @@ def rehearse(link: Netlink, operations: t.Sequence[Operation]) -> list[SadbError
         refusals = link.send(requests[first:last])[0]
         for index, refusal in refusals.items():
             number, deletes = divmod(first + index, 2)
-            # What was not added cannot be deleted either.
+            # An SA that was not added cannot be deleted either.
             if not deletes or index - 1 not in refusals:
                 refused.setdefault(number, explain(refusal, coming[number][1]))
     return [refused[number] for number in sorted(refused)]
@@ -81,7 +81,7 @@ def rehearse(link: Netlink, operations: t.Sequence[Operation]) -> list[SadbError
 def _taken(
     link: Netlink, operations: t.Sequence[Operation], coming: t.Sequence[tuple[int, SecurityAssociation]]
 ) -> dict[int, SadbError]:
-    """Which of the SAs that come, by index, have an identity that another SA holds and keeps until then."""
+    """The errors of new SAs, by index, whose identity another SA still has at their turn."""
     leaving = {
         identity(operation.old.sa): number for number, operation in enumerate(operations) if operation.old is not None
     }
@@ -101,12 +101,12 @@ def _taken(
 
 
 def _nowhere(sa: SecurityAssociation) -> bytes:
-    """An address that nobody has (RFC 7600, RFC 6666), of the SA's family."""
+    """An unassigned address of the SA's family (RFC 7600, RFC 6666)."""
     return bytes((192, 0, 0, 8)) if len(sa.destination) == 4 else b"\x01\x00" + bytes(14)
 
 
 def _probe(sa: SecurityAssociation) -> SecurityAssociation:
-    """An SA like ``sa`` towards an address that nobody has, with random keys."""
+    """An SA like ``sa`` towards an unassigned address, with random keys."""
     destination = _nowhere(sa)
 
     def material(name: str, key: bytes) -> bytes:
@@ -130,7 +130,7 @@ def _probe(sa: SecurityAssociation) -> SecurityAssociation:
 
 
 def _broken(message: Message) -> Message:
-    """The same with an anti-replay window larger than its bitmap: the kernel looks at that last,
+    """The request with an anti-replay window larger than its bitmap: the kernel checks that last,
     after it has set up protocol and algorithms.
     """
     return message._replace(

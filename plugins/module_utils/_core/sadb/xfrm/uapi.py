@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Numbers and structures of Linux: include/uapi/linux/xfrm.h, and of rtnetlink.h and if_addr.h what lists addresses.
+"""Numbers and structures of Linux from include/uapi/linux: xfrm.h, and rtnetlink.h and if_addr.h for addresses.
 
-Structures have native alignment, as the kernel's have; ``0Q`` pads one that has 64-bit members to
-its whole size, which is smaller where these are aligned to 32 bits (i386)."""
+Structures have native alignment, like the kernel's. ``0Q`` pads a structure with 64-bit members to
+its full size, which is smaller where those are aligned to 32 bits (i386)."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ SELECTOR = struct.Struct("@16s16sHHHHHBBBiI")
 # xfrm_usersa_info: selector, id (destination, SPI, protocol), source, lifetime_cfg, lifetime_cur,
 # stats, seq, reqid, family, mode, window, flags.
 USERSA_INFO = struct.Struct("@56s16sIB3x16s64s4QIIIIIHBBB0Q")
-# The same of a new SA, up to the source and from there on, with zeros for what has been used,
+# The same for a new SA, in two parts: up to the source, and the rest, with zeros for usage,
 # statistics and sequence number.
 NEW_USERSA_INFO_BEGIN = "@56s16sIB3x16s"
 NEW_USERSA_INFO_END = struct.Struct("@64s48xIHBBB0Q")
@@ -110,7 +110,7 @@ LIFETIME_CFG_OFFSET = struct.calcsize("@56s16sIB3x16s0Q")
 LIFETIME_CUR = struct.Struct("@4Q")
 # xfrm_usersa_id: destination, SPI, family, protocol.
 USERSA_ID = struct.Struct("@16sIHB0I")
-# xfrm_user_expire: xfrm_usersa_info, and whether the limit was the hard one.
+# xfrm_user_expire: xfrm_usersa_info, whether the limit was the hard one.
 USER_EXPIRE = struct.Struct(f"@{USERSA_INFO.size}sB0Q")
 # The start of xfrm_user_acquire: xfrm_id (destination, SPI, protocol), the source, and the selector
 # up to its family.
