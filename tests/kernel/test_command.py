@@ -145,7 +145,7 @@ def test_a_file_is_loaded_and_shown(ipseckey: Command) -> None:
         ("delete esp spi 0x9999 dst 192.0.2.2", "does not exist"),
         (f"{AH}\n{AH.replace(KEYS[2], KEYS[2][::-1])}", "used twice"),
         (f"{AH} pair-spi 0x1003", "nothing like it"),
-        (f"delete-pair {ONE}", "pairs no SAs"),
+        (f"delete-pair {ONE}", "does not pair SAs"),
         (f"update {ONE} hard_bytes 1", "above the hard limit"),
     ],
 )

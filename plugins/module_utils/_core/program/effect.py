@@ -60,7 +60,7 @@ def unsupported(step: Step) -> list[InputError]:
     """What Linux has no counterpart for."""
     found = [InputError(f"Linux has nothing like {keyword}", "", "Remove it.") for keyword, dummy in step.extra]
     if step.command.endswith("-pair"):
-        found.append(InputError("Linux pairs no SAs", "", "Name each SA in a command of its own."))
+        found.append(InputError("Linux does not pair SAs", "", "Name each SA in a command of its own."))
     return found
 
 

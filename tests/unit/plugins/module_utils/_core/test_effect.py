@@ -89,7 +89,7 @@ def test_get_shows_the_sa_as_it_is_at_that_line():
         (f"get {ONE} inbound", "is not like that"),
         (f"update {ONE} hard_bytes 4", "above the hard limit 4"),
         (f"update {ONE} idle_addtime 4", "nothing like idle_addtime"),
-        (f"update-pair {ONE}", "pairs no SAs"),
+        (f"update-pair {ONE}", "does not pair SAs"),
         (f"delete {ONE}\ndelete {ONE}", "line 2, column 1: the SA esp spi 0x00001001 dst 192.0.2.2 does not exist"),
         (f"flush\nget {ONE}", "does not exist"),
     ],
