@@ -48,7 +48,7 @@ def test_every_written_form_of_a_key_is_known() -> None:
     }
 
 
-def test_a_des_key_is_known_with_its_parity_too() -> None:
+def test_a_des_key_is_also_known_with_its_parity() -> None:
     row, key = BY_NAME["des-cbc"], bytes.fromhex("0022446688aaccee")
     assert keys.set_parity(row, key) != key
     assert keys.set_parity(row, key).hex() in secrets.key_forms(row, key)
@@ -67,7 +67,7 @@ def test_a_missing_secret_stays_missing() -> None:
     assert module.params == {"encryption_key": None}
 
 
-def test_keys_are_hidden_from_newer_ansible_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_registered_with_newer_ansible(monkeypatch: pytest.MonkeyPatch) -> None:
     registered: list[str] = []
     masking = types.ModuleType("ansible.module_utils.secrets")
     masking.register_secret = registered.append  # type: ignore[attr-defined]
@@ -79,14 +79,14 @@ def test_keys_are_hidden_from_newer_ansible_too(monkeypatch: pytest.MonkeyPatch)
     assert sa().authentication_key.hex().upper() in registered
 
 
-def test_older_ansible_has_its_own_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_in_the_list_of_older_ansible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ansible.module_utils.secrets", None)
     module = Module()
     secrets.hide_keys(module, [sa()])
     assert sa().encryption_key.hex() in module.no_log_values
 
 
-def test_a_fleet_of_keys_is_not_searched_for() -> None:
+def test_the_keys_of_a_fleet_are_not_masked() -> None:
     module = Module()
     secrets.hide_keys(module, [sa(spi) for spi in range(0x1000, 0x1000 + secrets.MOST_SECRETS + 1)])
     assert not module.no_log_values

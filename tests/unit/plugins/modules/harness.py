@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Runs a module in this process, over a SADB, an SPD and files that live in memory. Stands in for
-the kernel below the glue only: what a kernel does is tested on one, in tests/kernel."""
+the kernel below `_module` only: what a kernel does is tested on one, in tests/kernel."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class MemorySpd:
 
 
 class MemoryFiles:
-    """What `protected` is to the glue: contents by path, and what is wrong with some of them."""
+    """What `protected` is to `_module`: contents by path, and what is wrong with some of them."""
 
     FILE_MODE = protected.FILE_MODE
     SECRET, PUBLIC = protected.SECRET, protected.PUBLIC

@@ -27,7 +27,7 @@ MODULES: dict[str, dict[str, t.Any]] = {
 }
 
 
-def told(module: str, *sas: t.Any, **options: t.Any) -> dict[str, t.Any]:
+def digest_of(module: str, *sas: t.Any, **options: t.Any) -> dict[str, t.Any]:
     world = World()
     world.sadb.put(*sas)
     world.files.contents[PATH] = render(sas).encode()
@@ -41,11 +41,11 @@ def told(module: str, *sas: t.Any, **options: t.Any) -> dict[str, t.Any]:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_key_counts_with_it_and_no_short_key_without(module: str) -> None:
-    assert told(module, DES) == told(module, OTHER_DES)
-    found = told(module, DES, digest_key=SECRET)
+def test_a_digest_key_makes_short_keys_count(module: str) -> None:
+    assert digest_of(module, DES) == digest_of(module, OTHER_DES)
+    found = digest_of(module, DES, digest_key=SECRET)
     assert found == {name: {"held": digest_by_owner, "digest": digest}[name]([DES], KEY) for name in found}
-    assert all(value != told(module, OTHER_DES, digest_key=SECRET)[name] for name, value in found.items())
+    assert all(value != digest_of(module, OTHER_DES, digest_key=SECRET)[name] for name, value in found.items())
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -75,7 +75,7 @@ def test_every_key_counts_with_it_and_no_short_key_without(module: str) -> None:
         ),
     ],
 )
-def test_a_bad_one_is_refused_and_changes_nothing(module: str, text: str, problem: str) -> None:
+def test_a_wrong_digest_key_is_refused_and_changes_nothing(module: str, text: str, problem: str) -> None:
     world = World()
     world.files.contents[PATH] = (render([DES]) + "# by hand\n").encode()
     before = dict(world.files.contents)

@@ -38,7 +38,7 @@ MODULES: dict[str, tuple[Arguments, Arguments]] = {
 
 
 @pytest.mark.parametrize(
-    ("module", "options", "told"),
+    ("module", "options", "message"),
     [
         (
             "ipsec_sa",
@@ -97,13 +97,13 @@ MODULES: dict[str, tuple[Arguments, Arguments]] = {
         ("ipseckeys_file", {"content": "", "path": ["/run/keys"]}, "path: this is a list, not a path."),
     ],
 )
-def test_an_option_of_a_wrong_type_is_told_in_our_words(module: str, options: Arguments, told: str) -> None:
+def test_an_option_of_a_wrong_type_is_reported_in_our_words(module: str, options: Arguments, message: str) -> None:
     result = World().run(module, **options)
     assert result["failed"]
-    assert result["msg"].startswith(told)
+    assert result["msg"].startswith(message)
 
 
-def test_all_of_them_are_told_together() -> None:
+def test_all_wrong_types_are_reported_together() -> None:
     lines = World().run("ipsec_sa", selector=5, lifetimes=[], spi={})["msg"].split("\n")
     assert sorted(line.partition(":")[0] for line in lines) == ["lifetimes", "selector", "spi"]
 
@@ -126,7 +126,7 @@ def test_all_of_them_are_told_together() -> None:
         ("ipsec_preflight", {"addresses": "192.0.2.1"}),
     ],
 )
-def test_what_ansible_converts_is_taken(module: str, options: Arguments) -> None:
+def test_types_that_ansible_converts_are_accepted(module: str, options: Arguments) -> None:
     assert not World().run(module, **options).get("failed")
 
 
@@ -139,7 +139,7 @@ def names_in(spec: Arguments) -> t.Iterator[str]:
 @pytest.mark.parametrize("module", MODULES)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_any_json_gets_an_answer_or_an_error_that_names_the_option(module: str, data: st.DataObject) -> None:
+def test_any_json_gives_a_result_or_an_error_that_names_the_option(module: str, data: st.DataObject) -> None:
     spec, usual = MODULES[module]
     changed = data.draw(
         st.dictionaries(st.sampled_from(sorted(spec)), json_values(sorted(names_in(spec))), min_size=1, max_size=3)

@@ -123,7 +123,7 @@ def _read(path: str) -> bytes:
         raise ProtectedFileError("the file does not exist", path) from None
 
 
-def test_it_is_installed_once_told_and_removed(host: Host) -> None:
+def test_the_service_is_installed_once_reported_and_removed(host: Host) -> None:
     host.keys.write_text(render([sa()]))
     before = host.tree()
     arguments = {"policies": [OUT, BLOCK], "ask_for_rotation": True}
@@ -156,23 +156,23 @@ def test_it_is_installed_once_told_and_removed(host: Host) -> None:
         and again["files"] == []
         and again["diff"] == {"before": "", "after": ""}
     )
-    told = host.boot(state="query", file="/ignored")
+    state = host.boot(state="query", file="/ignored")
     assert (
-        {name: told[name] for name in expected} == expected
-        and told["policies_file"] == done["policies_file"]
-        and not told["changed"]
+        {name: state[name] for name in expected} == expected
+        and state["policies_file"] == done["policies_file"]
+        and not state["changed"]
     )
     gone = host.boot(check=True, state="absent")
     assert gone["changed"] and host.tree() != before
     assert host.boot(state="absent")["files"] == gone["files"] and Manager.asked == ["disable"]
     assert host.tree() == before
     assert not host.boot(state="absent")["changed"]
-    told = host.boot(state="query")
-    assert (told["installed"], told["enabled"], told["file"], told["policies"]) == (False, False, "", [])
+    state = host.boot(state="query")
+    assert (state["installed"], state["enabled"], state["file"], state["policies"]) == (False, False, "", [])
 
 
 @pytest.mark.parametrize("verb", ["reread", "enable"])
-def test_where_the_service_manager_refuses_all_files_are_as_they_were(
+def test_all_files_are_restored_if_the_service_manager_refuses(
     host: Host, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     before = host.tree()
@@ -186,7 +186,9 @@ def test_where_the_service_manager_refuses_all_files_are_as_they_were(
     assert host.boot(file=str(host.keys) + "2", policies=[OTHER])["failed"] and host.tree() == installed
 
 
-def test_what_cannot_be_loaded_stays_installed_and_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_cannot_load_stays_installed_and_is_reported(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host.keys.write_text(render([sa()]))
     monkeypatch.setattr(Manager, "refuses", "start")
     result = host.boot(policies=[OUT])
@@ -222,17 +224,17 @@ def test_policies_that_guard_sas_of_the_file_are_kept(host: Host) -> None:
     assert "--policies" not in Path(Manager.path).read_text()
 
 
-def test_without_purge_policies_stay_that_guard_nothing_any_more(host: Host) -> None:
+def test_without_purge_policies_that_no_longer_guard_anything_are_kept(host: Host) -> None:
     host.keys.write_text(render([sa()]))
     host.boot(policies=[OUT, OTHER, BLOCK])
     result = host.boot(policies=[], purge=False)
     assert result["kept"] == [LABEL, OTHER_LABEL] == result["policies"]
-    (told,) = (warning for warning in result["warnings"] if OTHER_LABEL in warning)
-    assert "without it the traffic that it protected would leave unencrypted" in told and "purge: false" in told
+    (message,) = (warning for warning in result["warnings"] if OTHER_LABEL in warning)
+    assert "without it the traffic that it protected would leave unencrypted" in message and "purge: false" in message
     assert host.boot(policies=[])["policies"] == [LABEL]
 
 
-def test_policies_of_the_kernel_that_alone_guard_sas_of_the_file_are_loaded_at_boot_too(host: Host) -> None:
+def test_kernel_policies_that_alone_guard_sas_of_the_file_are_loaded_at_boot(host: Host) -> None:
     host.keys.write_text(render([sa(), sa(0x1009, destination="192.0.2.9")]))
     wide = {**OUT, "selector": {**OUT["selector"], "destination": "192.0.2.0/30"}}
     held, foreign = ({**row, "priority": 5} for row in (OTHER, BLOCK))
@@ -244,7 +246,7 @@ def test_policies_of_the_kernel_that_alone_guard_sas_of_the_file_are_loaded_at_b
     assert again["kept"] == [OTHER_LABEL] and not again["changed"]
 
 
-def test_a_file_of_policies_that_cannot_be_read_is_replaced_and_told(host: Host) -> None:
+def test_an_unreadable_file_of_policies_is_replaced_with_a_warning(host: Host) -> None:
     host.boot(policies=[OUT])
     Path(texts.POLICIES).write_text("{")
     assert "not JSON" in host.boot(state="query")["msg"]
@@ -271,22 +273,24 @@ def test_a_file_of_policies_that_cannot_be_read_is_replaced_and_told(host: Host)
         ({"service_manager": "upstart"}, "service_manager", "openrc, smf, systemd, sysvinit"),
     ],
 )
-def test_what_cannot_be_is_refused_by_its_place(arguments: dict[str, t.Any], place: str, text: str) -> None:
+def test_options_that_cannot_work_are_refused_with_their_place(
+    arguments: dict[str, t.Any], place: str, text: str
+) -> None:
     result = World().run("ipsec_boot", **{"service_manager": "sysvinit", **arguments})
     assert result["failed"] and place in result["msg"] and text in result["msg"]
 
 
-def test_an_unknown_service_manager_is_told_but_may_be_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_service_manager_fails_unless_queried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "detect", lambda: "")
     assert "systemd, openrc, sysvinit, smf" in World().run("ipsec_boot")["msg"]
     assert "systemd, openrc, sysvinit, smf" in World().run("ipsec_boot", state="absent")["msg"]
-    told = World().run("ipsec_boot", state="query")
-    assert (told["service_manager"], told["installed"], told["enabled"]) == ("", False, False)
+    state = World().run("ipsec_boot", state="query")
+    assert (state["service_manager"], state["installed"], state["enabled"]) == ("", False, False)
 
 
 @pytest.mark.parametrize("text", [texts.SYSTEMD, texts.OPENRC, texts.SYSVINIT])
 @pytest.mark.parametrize("ask", [False, True])
-def test_what_was_written_is_read_again(text: str, ask: bool) -> None:
+def test_written_services_are_read_back(text: str, ask: bool) -> None:
     for with_policies in (False, True):
         written = texts.fill(text, KEYS, with_policies, ask).decode()
         assert texts.says(written) == (KEYS, texts.POLICIES if with_policies else "")
@@ -312,7 +316,7 @@ def test_what_was_written_is_read_again(text: str, ask: bool) -> None:
         ("freebsd14", (), "/sbin/init", ""),
     ],
 )
-def test_the_service_manager_is_found(
+def test_the_service_manager_is_detected(
     monkeypatch: pytest.MonkeyPatch, platform: str, there: tuple[str, ...], first: str, found: str
 ) -> None:
     monkeypatch.setattr(services.sys, "platform", platform)

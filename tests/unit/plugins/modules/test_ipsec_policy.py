@@ -61,7 +61,7 @@ def test_another_template_replaces_the_policy() -> None:
     assert len(world.spd.policies) == 1
 
 
-def test_what_no_option_can_ask_for_is_shown_and_goes() -> None:
+def test_properties_without_an_option_are_shown_and_removed() -> None:
     world = World()
     world.run("ipsec_policy", **OUT)
     world.spd.policies[0] = world.spd.policies[0]._replace(extra=("localok", "hard_addtime 4"))
@@ -71,13 +71,13 @@ def test_what_no_option_can_ask_for_is_shown_and_goes() -> None:
     assert results[1]["operations"] == ["replace policy out 192.0.2.1/32 > 192.0.2.2/32 (localok, hard_addtime 4)"]
 
 
-def test_level_use_is_warned_about() -> None:
+def test_level_use_causes_a_warning() -> None:
     result = World().run("ipsec_policy", **{**OUT, "templates": [{"level": "use"}]})
     assert any("in the clear" in warning for warning in result["warnings"])
     assert not World().run("ipsec_policy", **OUT)["warnings"]
 
 
-def test_all_problems_come_together_with_their_places() -> None:
+def test_all_problems_are_reported_with_their_places() -> None:
     result = World().run(
         "ipsec_policy",
         policies=[
@@ -102,12 +102,12 @@ def test_two_policies_for_the_same_traffic_are_refused() -> None:
     assert not world.spd.policies
 
 
-def test_one_form_is_required() -> None:
+def test_direction_or_policies_is_required() -> None:
     assert "direction, policies" in World().run("ipsec_policy")["msg"]
     assert "mutually exclusive" in World().run("ipsec_policy", policies=[BACK], direction="out")["msg"]
 
 
-def test_what_stands_beside_policies_is_refused() -> None:
+def test_options_beside_policies_are_refused() -> None:
     result = World().run(
         "ipsec_policy", policies=[BACK], selector=OUT["selector"], templates=OUT["templates"], action="block"
     )
@@ -119,7 +119,7 @@ def test_what_stands_beside_policies_is_refused() -> None:
 
 @pytest.mark.parametrize("selector", [None, {}, {"protocol": "tcp", "destination_port": 23}])
 @pytest.mark.parametrize("state", ["present", "absent"])
-def test_a_selector_of_no_family_is_refused(selector: dict[str, t.Any] | None, state: str) -> None:
+def test_a_selector_without_a_family_is_refused(selector: dict[str, t.Any] | None, state: str) -> None:
     world = World()
     result = world.run(
         "ipsec_policy",
@@ -137,7 +137,7 @@ def test_a_selector_of_no_family_is_refused(selector: dict[str, t.Any] | None, s
 
 
 @pytest.mark.parametrize(("anything", "size"), [("0.0.0.0/0", 4), ("::/0", 16)])
-def test_any_address_of_a_family_is_taken(anything: str, size: int) -> None:
+def test_any_address_of_a_family_is_accepted(anything: str, size: int) -> None:
     world = World()
     expect_once(
         world.four_times(
@@ -148,13 +148,13 @@ def test_any_address_of_a_family_is_taken(anything: str, size: int) -> None:
     assert policy.selector.destination == policy.selector.source == bytes(size)
 
 
-def test_digits_that_may_be_hexadecimal_are_warned_about() -> None:
+def test_digits_that_may_be_hexadecimal_cause_a_warning() -> None:
     result = World().run("ipsec_policy", policies=[OUT, {**BACK, "templates": [{"spi": "1000"}]}])
     (warning,) = result["warnings"]
     assert warning.startswith("policies[1].templates[0].spi: SPI 1000 is read as decimal, 0x000003e8")
 
 
-def test_info_shows_what_was_asked_for() -> None:
+def test_info_shows_the_policies_that_were_added() -> None:
     world = World()
     world.run("ipsec_policy", policies=[OUT, TUNNEL])
     (found,) = world.run("ipsec_policy_info", direction="fwd")["policies"]

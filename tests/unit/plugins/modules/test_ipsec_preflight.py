@@ -18,7 +18,7 @@ PATH = "/etc/inet/secret/ipseckeys"
 SUITE: dict[str, t.Any] = {"encryption_algorithm": "aes-cbc", "authentication_algorithm": "hmac-sha256"}
 
 
-def test_a_fit_host_tells_what_the_controller_needs() -> None:
+def test_a_ready_host_reports_what_the_controller_needs() -> None:
     world = World()
     world.sadb.put(sa(0x1001), sa(0x1002))
     world.files.contents[PATH] = render([sa(0x1002), sa(0x1003)]).encode()
@@ -38,11 +38,11 @@ def test_a_fit_host_tells_what_the_controller_needs() -> None:
     assert abs(result["epoch"] - time.time()) < 60
 
 
-def test_a_missing_file_is_fit() -> None:
+def test_a_missing_file_is_accepted() -> None:
     assert World().run("ipsec_preflight")["file"] == {"path": PATH, "sas": 0, "digest": {}}
 
 
-def test_all_findings_come_at_once() -> None:
+def test_all_findings_are_reported_at_once() -> None:
     world = World()
     world.sadb.lacks = [SadbError("this kernel has no hmac(md5)", "", "Load the module md5.", "ENOSYS")]
     world.files.problems[PATH] = ProtectedFileError("the file has mode 0640, not 0600", PATH, "chmod 600")
@@ -57,8 +57,8 @@ def test_all_findings_come_at_once() -> None:
             {"encryption_algorithm": "aes-gcm"},
         ],
     )
-    told = [line.split(":")[0] for line in result["msg"].split("\n")]
-    assert told == [
+    places = [line.split(":")[0] for line in result["msg"].split("\n")]
+    assert places == [
         "addresses[2]",
         "associations[1].encryption_algorithm",
         "associations[2].authentication_algorithm",
@@ -71,7 +71,7 @@ def test_all_findings_come_at_once() -> None:
     assert "This host has 192.0.2.1." in result["msg"]
 
 
-def test_spis_that_nobody_draws_are_not_told() -> None:
+def test_spis_that_are_never_drawn_are_not_reported() -> None:
     world = World()
     world.sadb.put(sa(0x64), sa(0x1001))
     world.sadb.entries.append(
@@ -84,13 +84,13 @@ def test_spis_that_nobody_draws_are_not_told() -> None:
     assert world.run("ipsec_preflight")["spis"] == ["0x00001001"]
 
 
-def test_counter_mode_passes_on_request() -> None:
+def test_counter_mode_is_accepted_on_request() -> None:
     options = {"associations": [{"encryption_algorithm": "aes-gcm"}]}
     assert World().run("ipsec_preflight", **options)["failed"]
     assert not World().run("ipsec_preflight", allow_static_counter_mode=True, **options).get("failed")
 
 
-def test_hidden_keys_are_told() -> None:
+def test_hidden_keys_are_reported() -> None:
     world = World()
     world.sadb.put(sa(0x1001))
     world.sadb.hides_keys = True
@@ -123,7 +123,7 @@ def test_hidden_keys_that_a_rotation_would_lose_are_refused() -> None:
 
 
 @pytest.mark.parametrize("path", [PATH, PATH + ".next"])
-def test_hidden_keys_are_fine_where_nothing_is_to_change(path: str) -> None:
+def test_hidden_keys_are_accepted_if_nothing_has_to_change(path: str) -> None:
     world = World()
     world.sadb.put(sa(0x1001))
     expected = world.run("ipsec_preflight")["held"]

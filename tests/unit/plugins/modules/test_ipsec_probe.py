@@ -47,7 +47,7 @@ def test_counters_before_and_after(world: World) -> None:
 
 
 @pytest.mark.parametrize("options", [{"check": True}, {"count": 0}])
-def test_nothing_is_sent_in_check_mode_or_for_none(world: World, options: dict[str, t.Any]) -> None:
+def test_nothing_is_sent_in_check_mode_or_for_a_count_of_0(world: World, options: dict[str, t.Any]) -> None:
     assert world.run("ipsec_probe", src=PATH, **options)["sent"][0] == {
         "key": "esp|192.0.2.2|0x00001001",
         "before": 5,
@@ -55,7 +55,7 @@ def test_nothing_is_sent_in_check_mode_or_for_none(world: World, options: dict[s
     }
 
 
-def test_a_flow_that_cannot_be_sent_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flow_that_cannot_be_sent_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "_send", lambda flow, count: "ENETUNREACH, Network is unreachable")
     assert world.run("ipsec_probe", src=PATH)["failures"] == [
         "192.0.2.1 > 192.0.2.2: ENETUNREACH, Network is unreachable"
@@ -90,7 +90,7 @@ def test_the_number_of_datagrams_is_limited(world: World, count: int) -> None:
         ),
     ],
 )
-def test_a_flow_fits_what_the_sa_carries(fields: dict[str, t.Any], flow: tuple[t.Any, ...]) -> None:
+def test_a_flow_matches_what_the_sa_carries(fields: dict[str, t.Any], flow: tuple[t.Any, ...]) -> None:
     source, destination, *rest = flow
     expected = (pack_address(source) if source else b"", pack_address(destination), *rest)
     assert tuple(probe.flow_of(sa(0x1001, **fields), LOCAL)) == expected

@@ -77,7 +77,7 @@ def test_second_run_changes_nothing(options: dict[str, t.Any]) -> None:
     expect_once(World().four_times("ipsec_sa", **options))
 
 
-def test_check_mode_touches_nothing() -> None:
+def test_check_mode_changes_nothing() -> None:
     world = World()
     world.run("ipsec_sa", check=True, **ESP)
     assert not world.sadb.applied
@@ -150,7 +150,7 @@ def test_every_option_reaches_the_sa() -> None:
     )
 
 
-def test_words_of_ipseckey_mean_the_same() -> None:
+def test_keywords_of_ipseckey_are_aliases() -> None:
     world = World()
     world.run("ipsec_sa", **ESP)
     words = {
@@ -178,7 +178,7 @@ def test_words_of_ipseckey_mean_the_same() -> None:
         ),
     ],
 )
-def test_same_identity_with_something_else_is_replaced(change: dict[str, t.Any], fields: list[str]) -> None:
+def test_an_sa_with_the_identity_and_other_fields_is_replaced(change: dict[str, t.Any], fields: list[str]) -> None:
     world = World()
     world.run("ipsec_sa", **ESP)
     results = world.four_times("ipsec_sa", **{**ESP, **change})
@@ -199,7 +199,7 @@ def test_parity_of_des_keys_does_not_count() -> None:
     assert any("RFC 8221" in warning for warning in result["warnings"])
 
 
-def test_absent_needs_the_identity_only() -> None:
+def test_absent_needs_only_the_identity() -> None:
     world = World()
     world.run("ipsec_sa", **ESP)
     expect_once(world.four_times("ipsec_sa", state="absent", **IDENTITY))
@@ -233,7 +233,7 @@ def test_a_reservation_of_the_same_spi_is_replaced() -> None:
     assert world.run("ipsec_sa", **ESP)["operations"][0].startswith("replace")
 
 
-def test_all_problems_come_together_with_their_options() -> None:
+def test_all_problems_are_reported_with_their_options() -> None:
     result = World().run(
         "ipsec_sa",
         protocol="esp",
@@ -269,7 +269,7 @@ def test_all_problems_come_together_with_their_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"encryption_key": ENCRYPTION_KEY[:-1]}, "encryption_key: the key has 63 hex digits, an odd number"),
         ({"encryption_key": ENCRYPTION_KEY[:-2]}, "encryption_key: aes-cbc needs a key of 256 bits"),
@@ -300,18 +300,18 @@ def test_all_problems_come_together_with_their_options() -> None:
         ({"encryption_algorithm": "hmac-sha256"}, "but an encryption algorithm is needed here"),
     ],
 )
-def test_bad_input_is_named_and_changes_nothing(change: dict[str, t.Any], told: str) -> None:
+def test_wrong_input_is_reported_and_changes_nothing(change: dict[str, t.Any], message: str) -> None:
     world = World()
     result = world.run("ipsec_sa", **{**ESP, **change})
     assert result["failed"]
-    assert told in result["msg"]
+    assert message in result["msg"]
     assert not world.sadb.applied
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
 @pytest.mark.parametrize("option", ["spi", "destination"])
 @pytest.mark.parametrize("nothing", ["", None])
-def test_an_identity_that_a_variable_left_empty_is_refused(option: str, nothing: str | None, state: str) -> None:
+def test_an_empty_identity_is_refused(option: str, nothing: str | None, state: str) -> None:
     world = World()
     world.sadb.put(sa(model.SPI_MIN), sa(0x8BCD1407, destination="192.0.2.1"))
     identity = {name: ESP[name] for name in ("protocol", "spi", "destination")}
@@ -321,7 +321,7 @@ def test_an_identity_that_a_variable_left_empty_is_refused(option: str, nothing:
     assert not world.sadb.applied
 
 
-def test_a_bad_destination_is_not_blamed_on_what_depends_on_it() -> None:
+def test_a_wrong_destination_hides_problems_that_depend_on_it() -> None:
     more = {
         "source": "2001:db8::1",
         "selector": {"source": "2001:db8::1"},
@@ -331,13 +331,13 @@ def test_a_bad_destination_is_not_blamed_on_what_depends_on_it() -> None:
     assert [line.split(":")[0] for line in result["msg"].split("\n")] == ["destination"]
 
 
-def test_a_bad_encapsulation_is_not_blamed_on_what_depends_on_it() -> None:
+def test_a_wrong_encapsulation_hides_problems_that_depend_on_it() -> None:
     result = World().run("ipsec_sa", **ESP, nat_keepalive=20, direction="outbound", encapsulation={"source_port": 0})
     assert result["msg"] == "encapsulation.source_port: 0 is not a UDP port. Choose 1 to 65535; 4500 is usual."
 
 
 @pytest.mark.parametrize("short", ["1", "0x1", "00001001", "esp"])
-def test_a_key_too_short_to_be_one_does_not_mangle_the_output(short: str) -> None:
+def test_a_value_too_short_for_a_key_does_not_garble_the_output(short: str) -> None:
     result = World().run("ipsec_sa", **{**ESP, "spi": "0x00001001", "encryption_key": short})
     assert result["failed"]
     assert "*" not in result["msg"]
@@ -345,14 +345,14 @@ def test_a_key_too_short_to_be_one_does_not_mangle_the_output(short: str) -> Non
     assert result["invocation"]["module_args"]["encryption_key"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
 
-def test_what_the_backend_cannot_express_is_refused_by_name() -> None:
+def test_options_that_the_backend_cannot_express_are_refused_by_name() -> None:
     world = World()
     world.sadb.refused = {"if_id": "this backend has no if_id", "hard_packets": "this backend counts no packets"}
     result = world.run("ipsec_sa", **ESP)
     assert result["msg"] == "if_id: this backend has no if_id\nlifetimes.hard_packets: this backend counts no packets"
 
 
-def test_the_kernels_refusal_is_told() -> None:
+def test_a_refusal_by_the_kernel_is_reported() -> None:
     world = World()
     world.sadb.failure = SadbError(
         "the kernel has no ESP", "esp spi 0x8bcd1407", "Load the module esp4.", "EPROTONOSUPPORT"
@@ -361,7 +361,7 @@ def test_the_kernels_refusal_is_told() -> None:
     assert result["msg"] == "esp spi 0x8bcd1407: the kernel has no ESP. Load the module esp4."
 
 
-def test_hidden_keys_are_warned_about_and_all_else_is_compared() -> None:
+def test_hidden_keys_cause_a_warning_and_everything_else_is_compared() -> None:
     world = World()
     world.run("ipsec_sa", **ESP)
     world.sadb.hides_keys = True
@@ -371,19 +371,19 @@ def test_hidden_keys_are_warned_about_and_all_else_is_compared() -> None:
     assert world.run("ipsec_sa", **{**ESP, "mode": "tunnel"})["differences"] == ["mode"]
 
 
-def test_digits_that_may_be_hexadecimal_are_warned_about() -> None:
+def test_digits_that_may_be_hexadecimal_cause_a_warning() -> None:
     result = World().run("ipsec_sa", **{**ESP, "spi": "12345678"})
     assert result["sa"]["spi"] == "0x00bc614e"
     assert any("0x12345678" in warning and "decimal" in warning for warning in result["warnings"])
 
 
-def test_missing_integrity_is_warned_about() -> None:
+def test_missing_integrity_causes_a_warning() -> None:
     result = World().run("ipsec_sa", **{**ESP, "authentication_algorithm": None, "authentication_key": None})
     assert result["changed"]
     assert any("without integrity" in warning for warning in result["warnings"])
 
 
-def test_counter_mode_is_taken_on_request_and_warned_about() -> None:
+def test_counter_mode_is_accepted_on_request_with_a_warning() -> None:
     options = {
         **ESP,
         "encryption_algorithm": "aes-gcm",
@@ -396,7 +396,7 @@ def test_counter_mode_is_taken_on_request_and_warned_about() -> None:
     assert any("RFC 8221 section 3" in warning for warning in result["warnings"])
 
 
-def test_a_short_key_that_changed_is_told_and_not_shown() -> None:
+def test_a_changed_short_key_is_reported_but_not_shown() -> None:
     world = World()
     des = {**ESP, "encryption_algorithm": "des-cbc"}
     first = world.run("ipsec_sa", **{**des, "encryption_key": "5ec4e7015ec4e702"})

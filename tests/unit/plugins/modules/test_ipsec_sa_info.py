@@ -50,16 +50,16 @@ def test_it_shows_everything_but_keys(world: World) -> None:
         ({"protocol": "esp", "source": "192.0.2.2", "destination": "192.0.2.1"}, ["0x00001002"]),
     ],
 )
-def test_filters_join(world: World, options: dict[str, str], spis: list[str]) -> None:
+def test_filters_combine(world: World, options: dict[str, str], spis: list[str]) -> None:
     assert [one["spi"] for one in world.run("ipsec_sa_info", **options)["sas"]] == spis
 
 
-def test_a_file_names_the_sas(world: World) -> None:
+def test_a_file_selects_the_sas(world: World) -> None:
     world.files.contents["/run/keys"] = render([BACK, sa(0x9001)]).encode()
     assert [one["spi"] for one in world.run("ipsec_sa_info", src="/run/keys")["sas"]] == ["0x00001002"]
 
 
-def test_an_address_as_src_is_told_where_it_belongs(world: World) -> None:
+def test_an_address_in_src_is_refused_with_a_hint(world: World) -> None:
     result = world.run("ipsec_sa_info", src="192.168.116.16")
     assert (
         result["msg"]
@@ -67,17 +67,17 @@ def test_an_address_as_src_is_told_where_it_belongs(world: World) -> None:
     )
 
 
-def test_an_spi_of_two_readings_is_warned_about(world: World) -> None:
+def test_an_ambiguous_spi_causes_a_warning(world: World) -> None:
     (warning,) = world.run("ipsec_sa_info", spi="1000")["warnings"]
     assert warning.startswith("spi: SPI 1000 is read as decimal")
 
 
-def test_a_reserved_spi_can_be_looked_for(world: World) -> None:
+def test_a_reserved_spi_can_be_searched_for(world: World) -> None:
     world.sadb.put(sa(0x64))
     assert [found["spi"] for found in world.run("ipsec_sa_info", spi="0x64")["sas"]] == ["0x00000064"]
 
 
-def test_bad_filters_are_told_together(world: World) -> None:
+def test_wrong_filters_are_reported_together(world: World) -> None:
     result = world.run("ipsec_sa_info", source="partym", destination="enigma", spi="0")
     assert [line.split(":")[0] for line in result["msg"].split("\n")] == ["source", "destination", "spi"]
 

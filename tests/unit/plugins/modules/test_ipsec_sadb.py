@@ -56,7 +56,7 @@ def test_exact_removes_the_rest_between_these_peers_only(world: World) -> None:
     assert world.sadb.sas == [ELSEWHERE, FOREIGN, NEW_BACK, NEW_OUT]
 
 
-def test_scope_all_takes_foreign_ones_too(world: World) -> None:
+def test_scope_all_includes_foreign_sas(world: World) -> None:
     world.run("ipsec_sadb", content=render([OUT]), state="exact", scope="all")
     assert world.sadb.sas == [OUT]
 
@@ -73,7 +73,7 @@ def test_flushed_empties_the_scope(world: World) -> None:
     assert world.sadb.sas == [FOREIGN]
 
 
-def test_direction_leaves_the_other_one_alone(world: World) -> None:
+def test_direction_leaves_the_other_direction_alone(world: World) -> None:
     world.run("ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="present", direction="inbound")
     assert world.sadb.sas == [OUT, BACK, ELSEWHERE, FOREIGN, NEW_BACK]
     world.run("ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="exact", direction="outbound")
@@ -116,7 +116,7 @@ def test_the_digest_is_that_of_the_peer(world: World) -> None:
     assert other["digest"] != ours["digest"]
 
 
-def test_the_backup_brings_back_what_was(world: World) -> None:
+def test_the_backup_restores_what_was_there(world: World) -> None:
     world.sadb.entries[0] = world.sadb.entries[0]._replace(
         counters=world.sadb.entries[0].counters._replace(sequence_out=1234)
     )
@@ -147,7 +147,7 @@ def test_the_backup_keeps_a_long_sequence_number() -> None:
     assert world.sadb.sas == [esn._replace(extra=(("replay_value", str((1 << 32) + 5 + MARGIN)),))]
 
 
-def test_an_empty_backup_brings_back_emptiness() -> None:
+def test_an_empty_backup_restores_an_empty_sadb() -> None:
     world = World()
     world.sadb.put(FOREIGN)
     world.files.contents = {"/run/next": render([NEW_OUT, NEW_BACK]).encode()}
@@ -157,7 +157,7 @@ def test_an_empty_backup_brings_back_emptiness() -> None:
     assert world.sadb.sas == [FOREIGN]
 
 
-def test_nothing_changes_where_the_backup_cannot_be_written(world: World) -> None:
+def test_nothing_changes_if_the_backup_cannot_be_written(world: World) -> None:
     def refuse(path: str, data: bytes, dummy: object) -> None:
         raise ProtectedFileError("the file cannot be written", path)
 
@@ -167,7 +167,7 @@ def test_nothing_changes_where_the_backup_cannot_be_written(world: World) -> Non
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_what_could_not_be_brought_back_is_not_taken_away(world: World, check: bool) -> None:
+def test_sas_that_could_not_be_restored_are_not_deleted(world: World, check: bool) -> None:
     world.sadb.put(
         sa(0x1003, encryption_key=OUT.encryption_key),
         sa(0x1004, encryption="aes-gcm", authentication="", authentication_key=b""),
@@ -180,7 +180,7 @@ def test_what_could_not_be_brought_back_is_not_taken_away(world: World, check: b
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_the_way_to_remove_what_no_backup_holds_works_for_it(world: World, check: bool) -> None:
+def test_the_hint_for_removing_what_no_backup_can_hold_works(world: World, check: bool) -> None:
     world.sadb.put(sa(0x5001)._replace(protocol="comp", mark=Mark(1, 255)), sa(0x64))
     result = world.run(
         "ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", scope="all", backup="/run/previous"
@@ -207,7 +207,7 @@ def test_an_unsafe_backup_is_refused_in_both_modes_and_whatever_changes(
 
 
 @pytest.mark.parametrize("option", ["src", "scope_src"])
-def test_a_backup_never_takes_the_place_of_what_is_read(world: World, option: str) -> None:
+def test_a_backup_never_overwrites_a_file_that_is_read(world: World, option: str) -> None:
     world.files.contents.update({PATH: render([NEW_OUT]).encode(), "/run/other": render([NEW_BACK]).encode()})
     result = world.run(
         "ipsec_sadb", **{"src": "/run/other", option: PATH}, state="exact", backup="//etc/inet//secret/ipseckeys"
@@ -220,13 +220,13 @@ AEAD = f"add esp spi 0x6001 dst 192.0.2.2 encr_alg aes-gcm encrkey {ENCRYPTION_K
 
 
 @pytest.mark.parametrize("state", ["absent", "flushed"])
-def test_counter_mode_goes_unasked(world: World, state: str) -> None:
+def test_counter_mode_is_removed_without_the_option(world: World, state: str) -> None:
     world.run("ipsec_sadb", content=AEAD, allow_static_counter_mode=True)
     assert world.run("ipsec_sadb", content=AEAD, state=state)["changed"]
     assert 0x6001 not in {one.spi for one in world.sadb.sas}
 
 
-def test_counter_mode_in_the_scope_needs_no_leave(world: World) -> None:
+def test_counter_mode_in_the_scope_needs_no_option(world: World) -> None:
     world.run("ipsec_sadb", content=AEAD, allow_static_counter_mode=True)
     world.files.contents[PATH] = AEAD.encode()
     assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", scope_src=PATH)["counts"]["deleted"] == 3
@@ -251,7 +251,7 @@ def test_a_backup_of_hidden_keys_is_refused(world: World) -> None:
     assert not world.sadb.applied
 
 
-def test_hidden_keys_of_others_hinder_no_backup() -> None:
+def test_hidden_keys_of_others_do_not_prevent_a_backup() -> None:
     world = World()
     world.sadb.put(FOREIGN)
     world.sadb.hides_keys = True
@@ -259,7 +259,7 @@ def test_hidden_keys_of_others_hinder_no_backup() -> None:
     assert parse(world.files.contents["/run/previous"].decode()).sas == ()
 
 
-def test_the_backup_brings_back_counter_mode_with_its_count(world: World) -> None:
+def test_the_backup_restores_counter_mode_with_its_sequence_number(world: World) -> None:
     world.run("ipsec_sadb", content=AEAD, allow_static_counter_mode=True)
     world.sadb.entries[-1] = world.sadb.entries[-1]._replace(
         counters=world.sadb.entries[-1].counters._replace(sequence_out=77)
@@ -271,14 +271,14 @@ def test_the_backup_brings_back_counter_mode_with_its_count(world: World) -> Non
     assert {one.spi: one.extra for one in world.sadb.sas}[0x6001] == (("replay_value", str(77 + MARGIN)),)
 
 
-def test_hidden_keys_are_warned_about_once(world: World) -> None:
+def test_hidden_keys_cause_one_warning(world: World) -> None:
     world.sadb.hides_keys = True
     result = world.run("ipsec_sadb", content=render([OUT, BACK]), state="exact")
     assert result["changed"] is False
     assert len([warning for warning in result["warnings"] if "hides the keys" in warning]) == 1
 
 
-def test_the_instant_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_module_waits_for_the_instant(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     assert not world.run("ipsec_sadb", check=True, content=render([NEW_OUT]), at=1007.5).get("failed")
     assert clock.now == 1000.0
@@ -293,7 +293,7 @@ def starts(world: World, path: str = "/run/previous") -> dict[int, int]:
     }
 
 
-def test_the_way_back_begins_where_the_wait_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backup_has_the_numbers_of_the_end_of_the_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inbound: the very number. Outbound: never below it, whatever is sent until the SA goes."""
     clock = Clock(monkeypatch)
 
@@ -321,14 +321,14 @@ def test_the_way_back_begins_where_the_wait_ended(world: World, monkeypatch: pyt
         (0xFFFFFFFF, True, 0xFFFFFFFF + MARGIN),
     ],
 )
-def test_the_margin_leaves_an_sa_numbers_to_go_on_with(sent: int, esn: bool, start: int) -> None:
+def test_the_margin_leaves_sequence_numbers_to_use(sent: int, esn: bool, start: int) -> None:
     world = World()
     world.sadb.put(OUT._replace(esn=esn, replay_window=64), sequence_out=sent)
     assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous")["changed"]
     assert starts(world) == {0x1001: start}
 
 
-def test_a_backup_does_not_start_over_what_changed_in_the_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_includes_what_changed_during_the_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     late = sa(0x1009)
 
@@ -348,7 +348,7 @@ def test_a_backup_does_not_start_over_what_changed_in_the_wait(world: World, mon
 
 
 @pytest.mark.parametrize(
-    ("at", "told"),
+    ("at", "message"),
     [
         (1301.0, "at: the instant is 301 s away"),
         (998.9, "at: the instant passed 1.1 s ago"),
@@ -356,17 +356,17 @@ def test_a_backup_does_not_start_over_what_changed_in_the_wait(world: World, mon
         (math.inf, "at: inf is not an instant"),
     ],
 )
-def test_an_instant_out_of_reach_is_refused(
-    world: World, monkeypatch: pytest.MonkeyPatch, at: float, told: str
+def test_an_instant_out_of_range_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, at: float, message: str
 ) -> None:
     monkeypatch.setattr(clocks.time, "time", lambda: 1000.0)
-    assert world.run("ipsec_sadb", content=render([NEW_OUT]), at=at)["msg"].startswith(told)
+    assert world.run("ipsec_sadb", content=render([NEW_OUT]), at=at)["msg"].startswith(message)
     assert not world.sadb.applied
 
 
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"deadline": 995.0}, "deadline: the deadline passed 5.0 s ago on this host's clock, nothing was changed"),
         ({"deadline": 1010.0, "at": 1012.0}, "deadline: the instant in at is 2.0 s after it"),
@@ -374,12 +374,12 @@ def test_an_instant_out_of_reach_is_refused(
     ],
 )
 def test_a_deadline_that_passed_is_refused_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch, options: dict[str, float], told: str, check: bool
+    world: World, monkeypatch: pytest.MonkeyPatch, options: dict[str, float], message: str, check: bool
 ) -> None:
     Clock(monkeypatch)
     assert world.run(
         "ipsec_sadb", check=check, content=render([NEW_OUT]), state="exact", backup="/run/previous", **options
-    )["msg"].startswith(told)
+    )["msg"].startswith(message)
     assert not world.sadb.applied
     assert not world.files.contents
 
@@ -396,7 +396,7 @@ def test_nothing_is_applied_after_the_deadline(world: World, monkeypatch: pytest
     assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", at=1007.0, deadline=1007.5)["changed"]
 
 
-def test_a_clock_that_is_set_back_gives_no_more_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_the_clock_back_does_not_extend_the_deadline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     elapsed = iter((50.0, 50.0, 61.0, 61.0, 61.0))
     monkeypatch.setattr(clocks.time, "monotonic", lambda: next(elapsed))
@@ -421,16 +421,14 @@ def test_a_backup_is_not_replaced_after_the_deadline(world: World, monkeypatch: 
     assert not world.files.contents
 
 
-def test_who_comes_back_late_from_the_wait_leaves_its_peers_alone(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_wakes_up_late_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     clock.oversleeps = 9.0
     assert "at: the instant passed 8.0 s ago" in world.run("ipsec_sadb", content=render([NEW_OUT]), at=1007.0)["msg"]
     assert not world.sadb.applied
 
 
-def test_every_problem_of_the_text_is_told_with_its_place(world: World) -> None:
+def test_every_problem_of_the_text_is_reported_with_its_place(world: World) -> None:
     text = render([NEW_OUT]) + "add esp spi 12 dst 192.0.2.2 encr_alg aes encrkey 00\nadd ah spi 0x1000 dst 192.0.2.2\n"
     result = world.run("ipsec_sadb", content=text)
     assert result["failed"]
@@ -439,7 +437,7 @@ def test_every_problem_of_the_text_is_told_with_its_place(world: World) -> None:
     assert not world.sadb.applied
 
 
-def test_what_the_backend_cannot_express_is_refused_with_its_line(world: World) -> None:
+def test_sas_that_the_backend_cannot_express_are_refused_with_their_line(world: World) -> None:
     world.sadb.refused = {"if_id": "this backend has no if_id"}
     result = world.run("ipsec_sadb", content="\n" + render([NEW_OUT]))
     assert result["msg"] == "content, line 2, if_id: this backend has no if_id"
@@ -456,7 +454,7 @@ def test_warnings_of_one_kind_are_one_warning(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"content": "", "state": "exact"}, "content: the text holds no SA"),
         ({"state": "flushed"}, "scope: nothing names the peers"),
@@ -465,14 +463,14 @@ def test_warnings_of_one_kind_are_one_warning(world: World) -> None:
         ({"state": "present", "content": "add esp", "src": "/x"}, "mutually exclusive"),
     ],
 )
-def test_an_unclear_scope_is_refused(world: World, options: dict[str, str], told: str) -> None:
+def test_an_unclear_scope_is_refused(world: World, options: dict[str, str], message: str) -> None:
     result = world.run("ipsec_sadb", **options)
     assert result["failed"]
-    assert told in result["msg"]
+    assert message in result["msg"]
     assert not world.sadb.applied
 
 
-def test_the_kernels_refusal_leaves_no_key_behind(world: World) -> None:
+def test_a_refusal_by_the_kernel_shows_no_key(world: World) -> None:
     world.sadb.failure = SadbError("refused", "esp spi 0x2001", "Load the module esp4.", "EPROTONOSUPPORT")
     result = world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact")
     assert result["msg"] == "esp spi 0x2001: refused. Load the module esp4."
@@ -484,7 +482,7 @@ def test_many_keys_are_not_searched_for_one_by_one(world: World) -> None:
     assert result["counts"]["added"] == 300
 
 
-def test_a_way_back_is_taken_only_from_what_it_is_from(world: World) -> None:
+def test_a_backup_of_another_change_is_refused(world: World) -> None:
     world.files.contents["/run/next"] = render([NEW_OUT, NEW_BACK]).encode()
     world.run("ipsec_sadb", src="/run/next", state="exact", backup="/run/previous", backup_label="mesh:2 pair:7")
     switched = world.sadb.sas
@@ -502,7 +500,7 @@ def test_a_way_back_is_taken_only_from_what_it_is_from(world: World) -> None:
     assert {OUT.spi, BACK.spi} <= {there.spi for there in world.sadb.sas}
 
 
-def test_where_there_is_no_way_back_nothing_changes_on_request(world: World) -> None:
+def test_a_missing_backup_changes_nothing_on_request(world: World) -> None:
     before = world.sadb.sas
     result = world.run("ipsec_sadb", src="/run/previous", state="exact", src_label="mesh:2", ignore_missing=True)
     assert (result["changed"], result["missing"], world.sadb.sas) == (False, True, before)
@@ -523,5 +521,5 @@ def test_pairs_are_left_alone_on_request(world: World) -> None:
     world.files.contents["/run/previous"] = render([NEW_OUT, sa(0x3002, destination="192.0.2.99")]).encode()
     world.run("ipsec_sadb", src="/run/previous", state="exact", leave=["192.0.2.2|192.0.2.1"])
     assert {found.spi for found in world.sadb.sas} == {OUT.spi, BACK.spi, FOREIGN.spi, 0x3002}
-    for wrong, told in (("192.0.2.1", "this is not a pair of addresses"), ("192.0.2.1|b", "leave[0]: ")):
-        assert told in world.run("ipsec_sadb", src="/run/previous", state="exact", leave=[wrong])["msg"]
+    for wrong, message in (("192.0.2.1", "this is not a pair of addresses"), ("192.0.2.1|b", "leave[0]: ")):
+        assert message in world.run("ipsec_sadb", src="/run/previous", state="exact", leave=[wrong])["msg"]

@@ -27,7 +27,7 @@ def tree(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_it_is_installed_once_and_leaves_nothing(tmp_path: Path) -> None:
+def test_the_command_is_installed_once_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "sbin").mkdir()
     (tmp_path / "share/man").mkdir(parents=True)
     before = tree(tmp_path)
@@ -38,7 +38,7 @@ def test_it_is_installed_once_and_leaves_nothing(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
-def test_it_runs_on_nothing_but_itself(tmp_path: Path) -> None:
+def test_the_command_needs_no_other_file(tmp_path: Path) -> None:
     path = run(World(), tmp_path)["path"]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -52,7 +52,7 @@ def test_it_runs_on_nothing_but_itself(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("__pycache__"))
 
 
-def test_it_holds_the_whole_core(tmp_path: Path) -> None:
+def test_the_command_holds_the_whole_core(tmp_path: Path) -> None:
     folder = Path(next(iter(_core.__path__)))
     with zipfile.ZipFile(str(run(World(), tmp_path)["path"])) as archive:
         for source in folder.rglob("*.py"):
@@ -62,7 +62,7 @@ def test_it_holds_the_whole_core(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["content", "mode", "link"])
-def test_what_was_damaged_is_put_right(tmp_path: Path, damage: str) -> None:
+def test_damaged_files_are_repaired(tmp_path: Path, damage: str) -> None:
     path = Path(str(run(World(), tmp_path)["path"]))
     good = path.read_bytes()
     if damage == "content":
@@ -84,7 +84,7 @@ def test_a_program_that_does_not_start_is_not_installed(tmp_path: Path) -> None:
     assert World().run("ipseckey_command", prefix=str(tmp_path), python="python3 -x")["failed"]
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_prefix_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "sbin").write_text("")
     result = run(World(), tmp_path)
     assert result["failed"] and str(tmp_path / "sbin") in str(result["msg"])

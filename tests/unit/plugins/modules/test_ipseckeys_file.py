@@ -65,7 +65,7 @@ def test_scope_peers_keeps_other_peers() -> None:
     assert held(world) == (NEW_OUT, ELSEWHERE)
 
 
-def test_sas_of_another_file_go_out_whatever_their_keys() -> None:
+def test_sas_of_another_file_are_removed_whatever_their_keys() -> None:
     world = World()
     world.run("ipseckeys_file", content=render([OUT, BACK, ELSEWHERE]))
     world.files.contents["/etc/inet/secret/old"] = render(
@@ -88,7 +88,7 @@ def test_two_texts_for_one_file_do_not_change_places() -> None:
         assert not world.run("ipseckeys_file", content=text, scope="peers")["changed"]
 
 
-def test_a_merge_keeps_what_another_task_writes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_keeps_what_another_task_writes_in_the_meantime(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
 
     def writable(path: str) -> FileStatus:
@@ -101,7 +101,7 @@ def test_a_merge_keeps_what_another_task_writes_meanwhile(monkeypatch: pytest.Mo
     assert held(world) == (ELSEWHERE, NEW_OUT)
 
 
-def test_a_short_key_that_changed_is_no_other_form_of_the_same() -> None:
+def test_a_changed_short_key_is_not_taken_for_another_form() -> None:
     world = World()
     old, new = (
         OUT._replace(encryption="des-cbc", encryption_key=bytes.fromhex(text))
@@ -147,20 +147,20 @@ def test_an_unsafe_file_is_refused(check: bool) -> None:
     assert world.files.contents[DEFAULT] == b"old"
 
 
-def test_a_broken_file_is_replaced_but_not_merged_into() -> None:
+def test_an_invalid_file_is_replaced_but_not_merged() -> None:
     world = World()
     world.files.contents[DEFAULT] = b"nonsense\n"
     assert world.run("ipseckeys_file", content=render([OUT]), scope="peers")["failed"]
     assert world.run("ipseckeys_file", content=render([OUT]))["changed"]
 
 
-def test_a_file_that_is_no_text_is_named() -> None:
+def test_a_file_that_is_not_text_is_reported() -> None:
     world = World()
     world.files.contents[DEFAULT] = b"\xff\xfe"
     assert world.run("ipsec_sadb", src=DEFAULT)["msg"].startswith(f"{DEFAULT}: the file is not UTF-8 text")
 
 
-def test_counter_mode_never_stands_in_the_file_of_the_boot() -> None:
+def test_counter_mode_is_refused_in_the_file_for_boot() -> None:
     world = World()
     assert "RFC 8221" in world.run("ipseckeys_file", content=AEAD)["msg"]
     result = world.run("ipseckeys_file", content=AEAD, allow_static_counter_mode=True)
@@ -178,12 +178,12 @@ def test_counter_mode_can_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("path", ["//etc/inet/secret/ipseckeys", "/etc//inet/secret///ipseckeys"])
-def test_the_file_of_the_boot_has_no_other_spelling(path: str) -> None:
+def test_other_spellings_of_the_file_for_boot_are_recognized(path: str) -> None:
     result = World().run("ipseckeys_file", content=AEAD, allow_static_counter_mode=True, path=path)
     assert "must not stand in a file that is loaded at boot" in result["msg"]
 
 
-def test_counter_mode_of_other_peers_does_not_stay_in_the_file_of_the_boot() -> None:
+def test_counter_mode_of_other_peers_is_refused_in_the_file_for_boot() -> None:
     world = World()
     world.files.contents[DEFAULT] = AEAD.encode() + b"\n"
     new = render([ELSEWHERE])
@@ -194,7 +194,7 @@ def test_counter_mode_of_other_peers_does_not_stay_in_the_file_of_the_boot() -> 
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_a_file_that_cannot_be_removed_is_told(check: bool) -> None:
+def test_a_file_that_cannot_be_removed_is_reported(check: bool) -> None:
     world = World()
     world.files.problems[DEFAULT] = ProtectedFileError(
         "the path contains a symbolic link", "/etc/inet", "Name the real directory."
@@ -205,7 +205,7 @@ def test_a_file_that_cannot_be_removed_is_told(check: bool) -> None:
     )
 
 
-def test_what_solaris_cannot_say_is_refused() -> None:
+def test_what_solaris_cannot_express_is_refused() -> None:
     result = World().run(
         "ipseckeys_file", content=render([sa(0x1001, reqid=5)]), target="solaris", path="/run/keys/solaris"
     )
@@ -213,7 +213,7 @@ def test_what_solaris_cannot_say_is_refused() -> None:
     assert "content, line 1, reqid: Solaris has no reqid" in result["msg"]
 
 
-def test_a_text_in_our_words_is_written_in_those_of_solaris() -> None:
+def test_a_text_with_our_keywords_is_written_with_those_of_solaris() -> None:
     world = World()
     content = render([sa(0x1001, mode="tunnel")])
     assert " mode tunnel" in content
@@ -223,7 +223,7 @@ def test_a_text_in_our_words_is_written_in_those_of_solaris() -> None:
     assert b"proto 4 isrc 0.0.0.0/0 idst 0.0.0.0/0" in world.files.contents["/run/keys/solaris"]
 
 
-def test_the_guides_short_key_is_refused_with_its_line() -> None:
+def test_the_short_key_of_the_guide_is_refused_with_its_line() -> None:
     text = (
         "add esp spi 8bcd1407 dst 192.168.13.213  encr_alg 3DES \\\n   encrkey "
         " d41fb74470271826a8e7a80d343cc5aae9e2a7f05f13730d\n#\n#\nadd esp spi 122a43e4 dst 192.168.116.16 encr_alg 3DES"
@@ -244,7 +244,7 @@ def test_no_output_holds_a_key() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"content": render([NEW_OUT])}, {"state": "absent"}])
-def test_after_its_deadline_a_file_stays_as_it_is(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str]) -> None:
+def test_a_file_does_not_change_after_the_deadline(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, str]) -> None:
     world = World()
     world.run("ipseckeys_file", content=render([OUT]))
     now = [1000.0]
@@ -296,7 +296,7 @@ def test_sas_that_boot_would_load_without_a_policy_are_refused(scope: str) -> No
     expect_once(world.four_times("ipseckeys_file", **arguments))
 
 
-def test_only_what_is_written_now_needs_a_policy() -> None:
+def test_only_sas_of_the_text_need_a_policy() -> None:
     world = World()
     world.run("ipseckeys_file", content=render([ELSEWHERE]))
     world.files.contents[POLICIES] = policies("192.0.2.2")
@@ -305,5 +305,5 @@ def test_only_what_is_written_now_needs_a_policy() -> None:
     assert "this is not JSON" in world.run("ipseckeys_file", content=render([OUT]), policies_file=POLICIES)["msg"]
 
 
-def test_where_no_policies_are_loaded_at_boot_none_is_asked_for() -> None:
+def test_no_policy_is_needed_if_none_is_loaded_at_boot() -> None:
     expect_once(World().four_times("ipseckeys_file", content=render([OUT, BACK]), policies_file=POLICIES))
