@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The gate: a module's answer from a host, reduced to what the module may answer. Pure.
+"""The gate: a module's answer from a host, reduced to the declared fields. Pure.
 
-A host may be compromised, so its answer is only evidence: no facts, no instructions to Ansible, nothing
-undeclared, no terminal control characters. The walk follows the table of answers, never the answer itself, so
-the answer's depth does not matter.
+A host may be compromised, so its answer is only evidence: no facts, no instructions to Ansible, no
+undeclared fields, no terminal control characters. The walk follows the table of answers, never the
+answer itself, so the depth of the answer does not matter.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SUSPECT = (
     "None of it is used. The module came from this controller: unless the collection has a bug,"
     " somebody else is answering on that host."
 )
-# What Ansible itself would act on. Whatever else is not declared is dropped.
+# Fields that Ansible itself would act on. All other undeclared fields are dropped.
 _ORDERS = ("ansible_facts", "add_host", "add_group")
 # A boolean is an integer in Python, so it comes first.
 _KINDS = {
@@ -43,7 +43,7 @@ _KINDS = {
 
 
 class Malformed(Exception):
-    """An answer that does not fit: what is wrong with it, and where."""
+    """A malformed answer: the problem and its place."""
 
     def __init__(self, problem: str, place: str = "") -> None:
         super().__init__(problem, place)
@@ -51,7 +51,7 @@ class Malformed(Exception):
         self.place = place
 
     def below(self, place: str) -> Malformed:
-        """The same, seen from one level higher."""
+        """The same problem, with ``place`` prepended."""
         dot = "." if self.place and not self.place.startswith("[") else ""
         return Malformed(self.problem, f"{place}{dot}{self.place}")
 
@@ -60,7 +60,7 @@ class Malformed(Exception):
 
 
 class _Signs(t.Dict[int, str]):
-    """How each character is shown, by code point; filled on demand, since an answer may have millions of characters."""
+    """How each character is shown, by code point; filled on demand, for answers of millions of characters."""
 
     def __missing__(self, number: int) -> str:
         sign = chr(number)
@@ -73,7 +73,7 @@ _pattern = functools.lru_cache(maxsize=None)(re.compile)
 
 
 def admit(module: str, answer: object) -> Answer:
-    """The part of our module's ``answer`` that may be shown, in plain types; a failure if it is malformed."""
+    """The declared part of the ``answer`` of our module, in plain types; a failure if it is malformed."""
     name = module.rpartition(".")[2]
     fields = ANSWERS[name]
     try:
@@ -88,18 +88,18 @@ def admit(module: str, answer: object) -> Answer:
 
 
 def malformed(module: str, problem: str) -> Answer:
-    """The failure of a host whose answer does not fit."""
+    """The failure of a host whose answer is malformed."""
     return failure(module, f"its answer is malformed: {problem}. {_SUSPECT}")
 
 
 def failure(module: str, message: str) -> Answer:
-    """The failure of one of our modules, in the controller's words."""
+    """The failure of one of our modules, with a message from the controller."""
     return {"failed": True, "changed": False, "msg": f"ipsec.manual.{module.rpartition('.')[2]}: {message}"}
 
 
 def visible(text: str, keep: str = "") -> str:
-    """The text with control, escape, bidi and other characters that do not print as ``\\x1b`` or
-    ``\\u202e``, ``keep`` left alone.
+    """The text with unprintable characters, such as control, escape and bidi characters, written as
+    ``\\x1b`` or ``\\u202e``, except ``keep``.
     """
     if text.isprintable():
         return str(text)
@@ -109,7 +109,7 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def report(text: str, longest: int) -> str:
-    """Multi-line text for people: cut to a number of characters, with a note on how many more there were."""
+    """Multi-line text for people, cut to ``longest`` characters, with a note on how many were removed."""
     more = len(text) - longest
     return visible(text[:longest], keep="\n") + (f"... ({more} more characters)" if more > 0 else "")
 
@@ -139,7 +139,7 @@ def _flag(answer: Answer, name: str, default: bool | None = None) -> bool:
 
 
 def _reports(answer: Answer) -> Answer:
-    """What Ansible's own side of a module adds for people."""
+    """The fields that Ansible adds to a module's answer for people."""
     found: Answer = {}
     for name, read in (
         ("msg", _message),
@@ -172,8 +172,8 @@ def _deprecations(value: object) -> list[Answer]:
 
 
 def _events(value: object) -> t.Iterator[object]:
-    """The texts of warnings: since ansible-core 2.19 one is a dictionary with an event, which has
-    the text and much more.
+    """The texts of warnings: since ansible-core 2.19, a warning is a dictionary with an event, which
+    contains the text among other things.
     """
     if not isinstance(value, list):
         raise _unlike(value, list)
@@ -245,7 +245,7 @@ def _number(field: Field, value: object) -> float:
 
 
 def _check_range(field: Field, value: float) -> None:
-    # NaN is neither below nor above anything.
+    # NaN fails every comparison.
     if not field.range[0] <= value <= field.range[1]:
         raise Malformed(f"is out of range, {field.range[0]} to {field.range[1]}")
 
@@ -288,7 +288,7 @@ def _check_size(field: Field, value: t.Sized) -> None:
 
 
 def _unlike(value: object, wanted: type) -> Malformed:
-    """``value`` has the wrong type; its type is named if JSON has it."""
+    """The problem that ``value`` has the wrong type, which is named if JSON has it."""
     found = next((kind for kind in _KINDS if isinstance(value, kind)), None)
     return Malformed(f"is {_KINDS[found] if found is not None else 'something else'}, not {_KINDS[wanted]}")
 
@@ -302,7 +302,7 @@ _READERS: t.Mapping[str, t.Callable[[Field, object], object]] = {
     "list": _list,
     "dict": _dictionary,
 }
-# The difference that Ansible shows with --diff, as all our modules give it.
+# The difference that Ansible shows with --diff, as all our modules return it.
 _DIFFERENCE = {
     name: Field("text", returned="sometimes") for name in ("before_header", "after_header", "before", "after")
 }

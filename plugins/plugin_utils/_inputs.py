@@ -2,14 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Variables as the controller's user wrote them: what hosts reported does not count.
+"""Variables as the user of the controller wrote them, without the facts that hosts reported.
 
-Ansible merges facts over inventory variables and role defaults, so a host, which can report anything, could change the
-inputs of a run: its own and, through tasks that run once, those of all others. Inputs are therefore evaluated
-by a copy of
-Ansible's variable manager that knows no facts, whether from this run or from a fact cache. What
-`set_fact`, `register` and `include_vars` made counts: the playbook's author chose those names and
-values."""
+Ansible merges facts over inventory variables and role defaults. A host can report any fact, so it
+could change the inputs of a run: its own and, through tasks that run once, those of all others.
+Inputs are therefore evaluated by a copy of Ansible's variable manager that knows no facts, neither
+from this run nor from a fact cache. Variables from `set_fact`, `register` and `include_vars` count,
+because the author of the playbook chose their names and values."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
 
-# Variables of Ansible that facts can override and that decide which host a task is about.
+# Variables of Ansible that facts can override and that determine the host of a task.
 _IDENTITY = ("inventory_hostname", "inventory_hostname_short", "group_names", "inventory_dir", "inventory_file")
 
 
@@ -47,7 +46,7 @@ class Inputs:
         self._known = hostvars._variable_manager
         self._manager = copy.copy(self._known)
         self._manager._fact_cache = _NoFacts()
-        # It becomes what the copy calls `hostvars`, so that a template does not reach facts that way either.
+        # Becomes the copy's `hostvars`, so that a template cannot reach facts that way either.
         HostVars(self._inventory, self._manager, self._loader)
         self._variables: dict[str, dict[str, t.Any]] = {}
 
@@ -59,16 +58,16 @@ class Inputs:
         return frozenset(map(str, self._inventory.hosts))
 
     def raw(self, host: str) -> dict[str, t.Any]:
-        """All variables of a host for this task, as they were written."""
+        """All variables of a host for this task, not evaluated."""
         if host not in self._variables:
             found = self._inventory.get_host(host)
             self._variables[host] = self._manager.get_vars(play=self._task.get_play(), host=found, task=self._task)
         return self._variables[host]
 
     def get(self, host: str, name: str, default: t.Any = None) -> t.Any:
-        """A variable of a host, its templates worked out; ``default`` where the host does not have it.
+        """A variable of a host, with its templates evaluated; ``default`` if the host does not have it.
 
-        Raises InputError where a template cannot be worked out, for example since it uses facts.
+        Raises InputError if a template cannot be evaluated, for example because it uses facts.
         """
         variables = self.raw(host)
         if name not in variables:
@@ -84,17 +83,17 @@ class Inputs:
             raise InputError(f"it cannot be evaluated for {host}: {reason}", name, hint) from None
 
     def facts(self, host: str) -> dict[str, t.Any]:
-        """What a host reported, now or in an earlier run whose facts are cached."""
+        """The facts of a host, from this run or from the fact cache."""
         try:
             return dict(self._known._fact_cache.get(host) or {})
         except KeyError:
             return {}
 
     def shadowed(self, hosts: t.Iterable[str], names: t.Collection[str]) -> list[InputError]:
-        """Hosts whose facts would change an input of these names, by carrying its name or that of a
-        variable that it is made of.
+        """Hosts whose facts would change an input of these names, because a fact has its name or that of a
+        variable in its template.
 
-        They change nothing here, but somebody is trying to change what a run does, or set a fact by mistake.
+        The facts change nothing here, but somebody is trying to change the run, or set a fact by mistake.
         """
         return [problem for host in sorted(hosts) if self.facts(host) for problem in self._shadowed(host, names)]
 
@@ -107,7 +106,7 @@ class Inputs:
             if name in facts or (
                 name not in _IDENTITY
                 and name in open_to_facts
-                and self._worked_out(open_to_facts, name) != self.get(host, name)
+                and self._evaluated(open_to_facts, name) != self.get(host, name)
             ):
                 yield InputError(
                     f"it reports facts that would change the variable {name}",
@@ -117,7 +116,7 @@ class Inputs:
                     " fact cache.",
                 )
 
-    def _worked_out(self, variables: dict[str, t.Any], name: str) -> t.Any:
+    def _evaluated(self, variables: dict[str, t.Any], name: str) -> t.Any:
         try:
             return _plain(Templar(loader=self._loader, variables=variables).template(variables[name]))
         except Exception:

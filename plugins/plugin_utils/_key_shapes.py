@@ -4,8 +4,8 @@
 
 """What looks like a key: 64 bits or more in hexadecimal, with or without separators, or in base64.
 
-A guard against slips, not a proof. It reports a key when in doubt, unless our options have such values, and admits what
-options do hold: addresses, SPIs, names, UUIDs, paths.
+A guard against mistakes, not a proof. In doubt it reports a key, but it admits the usual values of
+options: addresses, SPIs, names, UUIDs, paths.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _LARGEST_NUMBER = (1 << 64) - 1
 # The shortest notation of a DES key: eight bytes in base64, without padding.
 _SHORTEST = 11
 
-# No decimal number below 128 bits.
+# Decimal numbers below 128 bits do not match.
 _HEX = re.compile(r"(?:0[xX])?(?=[0-9]*[a-fA-F]|[0-9]{32})[0-9a-fA-F]{16,}(?:/[0-9]*)?")
 _BETWEEN_WORDS = re.compile(r"[\s\"',;:=|(){}\[\]<>\\]+")
 _DIGEST = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 
 # Digits in each group: separators, and how many groups make a key. Fewer may be MAC addresses,
-# SPIs, or what stands between the ends of a UUID.
+# SPIs, or the middle of a UUID.
 _GROUPS: tuple[tuple[int, str, int], ...] = (
     (2, r"[\s:._-]|,\s?", 8),
     (4, r"[\s._-]", 4),
@@ -79,7 +79,7 @@ def _is_digest(name: t.Any, value: t.Any) -> bool:
 
 
 def _written_out(text: str) -> bool:
-    """Whether there is a key in hexadecimal."""
+    """Whether the text contains a key in hexadecimal."""
     if any(map(_HEX.fullmatch, _BETWEEN_WORDS.split(text))):
         return True
     return any(
@@ -90,7 +90,7 @@ def _written_out(text: str) -> bool:
 
 
 def _encoded(text: str) -> bool:
-    """Whether there is a key in base64, its bytes or its hexadecimal digits."""
+    """Whether the text contains a key in base64, as bytes or as hexadecimal digits."""
     return any(_is_encoded(match[1].translate(_STANDARD), match[2]) for match in _BASE64.finditer(text))
 
 
@@ -100,7 +100,7 @@ def _is_encoded(word: str, padding: str) -> bool:
         data = base64.b64decode(word + missing, validate=True)
     except binascii.Error:
         return False
-    # An encoder leaves no stray bits; most names would.
+    # An encoder sets unused bits to zero; most names do not.
     if (padding and padding != missing) or base64.b64encode(data).decode("ascii") != word + missing:
         return False
     if data.isascii():

@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether Ansible would print a key with the item of a loop, to which it adds the item's label and,
-with ``extended``, the other items.
-"""
+"""Whether Ansible would print a key with a loop's item, label or, with ``extended``, its other items."""
 
 from __future__ import annotations
 
@@ -13,13 +11,13 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._key_shapes import holds_key
 
-# A shorter value may stand anywhere by chance.
+# A shorter value may occur anywhere by chance.
 _SHORTEST = 8
 
 
 def shows_key(task_vars: t.Mapping[str, t.Any], label: t.Any, secrets: t.Iterable[t.Any]) -> bool:
-    """Whether the current item, its label or its neighbours hold one of these values in any
-    notation, or something like a key.
+    """Whether the current item, its label or its neighbours contain one of these values in any
+    notation, or something that looks like a key.
     """
     shown = [label, *(task_vars.get(name) for name in (task_vars.get("ansible_loop_var", "item"), "ansible_loop"))]
     values = {_digits(str(secret)) for secret in secrets if secret is not None} - {""}
@@ -42,5 +40,5 @@ def _holds(leaf: str, values: t.AbstractSet[str]) -> bool:
 
 
 def _digits(text: str) -> str:
-    """Without what people put around a key and between its digits."""
+    """The text without prefix, separators and size, as they are written around a key and its digits."""
     return re.sub(r"0x|/[0-9]*$|[^0-9a-z]", "", text.strip().lower())

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The policies that make a connection's traffic use its SAs, as `ipsec_policy` takes them. Pure."""
+"""The policies that make a connection's traffic use its SAs, as options of `ipsec_policy`. Pure."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 
 from ._connections.model import Connection, Endpoint, Network
 
-# Room below for exceptions that must be asked earlier.
+# Leaves room below for exceptions that must be matched first.
 PRIORITY = 1000
 
 View = t.Dict[str, t.Any]
 
 
 def policies_of_host(connection: Connection, host: str, priority: int = PRIORITY) -> list[View]:
-    """The policies of one endpoint towards its peers, or its groups; none where the host is no endpoint.
+    """The policies of one endpoint towards its peers or groups; none if the host is not an endpoint.
 
-    They name the SAs by reqid, never by SPI, so that a rotation changes none of them, and require
-    them: without an SA nothing leaves in the clear."""
+    They refer to SAs by reqid, never by SPI, so a rotation changes no policy. They require the SAs:
+    without one, nothing is sent in the clear."""
     mine = next((endpoint for endpoint in connection.endpoints if endpoint.host == host), None)
     if mine is None:
         return []
@@ -38,7 +38,7 @@ def policies_of_host(connection: Connection, host: str, priority: int = PRIORITY
 
 
 def _to_group(connection: Connection, mine: Endpoint, priority: int) -> t.Iterator[View]:
-    """Every host sends to a group and receives from whoever does; other senders to the host itself are its peers."""
+    """Every host sends to the groups and receives from any sender; only peers send to the host itself."""
     ((dummy, destinations),) = connection.flows()
     for destination in filter(is_multicast, destinations):
         group = Endpoint("", destination)

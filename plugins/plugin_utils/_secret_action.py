@@ -2,13 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the actions of modules have in common: on its way to the target a key stands in no file, no
-command line and no log, and what comes back from there passes the gate.
+"""The common part of the modules' actions: on the way to the target, a key is never in a file, a
+command line or a log, and the answer passes the gate.
 
-Ansible stores a module with its options in a temporary file of the target unless it pipelines,
-prints the options when ANSIBLE_DEBUG is on, and the module writes those that it does not know as
-secret into the target's log before it looks at them. So a key in a wrong place must not be sent at
-all."""
+Unless it pipelines, Ansible stores a module with its options in a temporary file on the target, and
+it prints the options if ANSIBLE_DEBUG is set. The module logs all options that are not declared
+secret on the target before it checks them. So a key in the wrong option must not be sent at all.
+
+Each module has an action of its own name. With a route (``plugin_routing``) to a common action,
+Ansible would not call `_ModuleAction.finalize_task_arg`: it looks that hook up by the task's name."""
 
 from __future__ import annotations
 
@@ -34,14 +36,14 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import (
 from ansible_collections.ipsec.manual.plugins.plugin_utils._key_shapes import holds_key
 from ansible_collections.ipsec.manual.plugins.plugin_utils._loop_keys import shows_key
 
-# A Python as Ansible finds one. Ansible runs this path, on this host and on others where a play mixes up their facts.
+# The path of a Python that Ansible may discover and run, even on other hosts if a play mixes up their facts.
 _PYTHON = re.compile(r"(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*/(?:platform-)?python[0-9.]*")
-# Characters: an answer with the SAs of a host, 50,000 of them.
+# Characters: enough for an answer with 50,000 SAs.
 _LONGEST_OUTPUT = 1 << 26
 
 
 class HiddenOptions(t.Dict[str, t.Any]):
-    """Options that travel as they are but never show themselves."""
+    """Options that are sent unchanged but never printed."""
 
     def __repr__(self) -> str:
         return "{options hidden, they may hold keys}"
@@ -50,22 +52,22 @@ class HiddenOptions(t.Dict[str, t.Any]):
 
 
 class HostAction(ActionBase):
-    """An action that runs our modules on its host. What they answer passes the gate before Ansible reads it."""
+    """An action that runs our modules on its host. Their answers pass the gate before Ansible reads them."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
-    # The answer of an asynchronous task is fetched by Ansible itself, past the gate.
+    # Ansible itself would fetch the answer of an asynchronous task, bypassing the gate.
     _supports_async = False
 
-    # The module that is asked, and its answer as the gate admits it; None where nothing has come that could be one.
+    # The module that was asked, and the answer that the gate admitted; None if there was no answer.
     _asked = ""
     _admitted: Answer | None = None
 
     def ask(
         self, module: str, arguments: t.Mapping[str, t.Any], task_vars: dict[str, t.Any] | None, secret: bool = False
     ) -> Answer:
-        """The answer of ``module``, as the gate admits it; a failure where there is none.
-        ``secret``: the options may hold keys.
+        """The answer of ``module`` after the gate; a failure if there is none. ``secret``: the options may
+        contain keys.
         """
         problem = self._pipeline() if secret else ""
         if problem:
@@ -78,10 +80,10 @@ class HostAction(ActionBase):
         return failure(module, _no_answer(raw)) if self._admitted is None else self._admitted
 
     def discovered(self) -> Answer:
-        """The fact that keeps Ansible from looking for the host's Python again, where it did so
-        just now; part of a task's result.
+        """The fact that keeps Ansible from searching for the host's Python again, if it has just done so;
+        part of a task's result.
 
-        The host named it, so it is a plain path or nothing.
+        The value comes from the host, so it is admitted only as a plain path.
         """
         path = self._discovered_interpreter
         if not self._discovered_interpreter_key or not _PYTHON.fullmatch(str(path)):
@@ -89,8 +91,8 @@ class HostAction(ActionBase):
         return {"ansible_facts": {self._discovered_interpreter_key: str(path)}}
 
     def _parse_returned_data(self, res: t.Any, *profile: t.Any) -> t.Any:
-        """What Ansible makes of a module's output. It shows warnings and obeys instructions on the
-        way, so it gets to see what the gate admits.
+        """Ansible's result from a module's output. Ansible shows warnings and follows instructions while
+        it parses, so it gets only what the gate admits.
         """
         self._admitted = _admitted(self._asked, res["stdout"])
         stdout, stderr = (
@@ -99,12 +101,12 @@ class HostAction(ActionBase):
         return super()._parse_returned_data({**res, "stdout": stdout, "stderr": stderr}, *profile)
 
     def _pipeline(self) -> str:
-        """Have the connection pipeline; why it cannot, empty where it does."""
+        """Enable pipelining; returns why that is impossible, empty on success."""
         if not self._is_pipelining_enabled("new") and self._connection.has_pipelining:
             try:
                 self._connection.set_option("pipelining", True)
             except (AnsibleError, KeyError):
-                # The plugin has no such option; then the play decides.
+                # The plugin has no such option, so the play context decides.
                 self._play_context.pipelining = True
         if self._is_pipelining_enabled("new"):
             return ""
@@ -129,20 +131,20 @@ class HostAction(ActionBase):
 
 @dataclasses.dataclass(frozen=True)
 class Unresolved:
-    """In place of an option's value: why it could not be made."""
+    """Replaces the value of an option whose template failed; says why."""
 
     reason: str
 
 
 class _ModuleAction(HostAction):
-    """Runs ``module``; or not at all where an option that is not for keys holds one.
+    """Runs ``module``, unless an option that is not for keys contains one.
 
-    Hides item and result of a loop whose item holds a key, as ``no_log`` would: Ansible prints the
-    item, and still says what failed.
+    Hides item and result of a loop whose item contains a key, like ``no_log``, because Ansible prints
+    the item; failures are still explained.
 
-    ``arguments`` is the module's argument spec, and ``digests`` are those of its options whose
-    values may be hexadecimal digits, as many as a key has. ``secret``: the options may hold keys,
-    so they are hidden, and sent over a pipelined connection or not at all."""
+    ``arguments`` is the module's argument spec. ``digests`` are the options whose values may be as
+    many hexadecimal digits as a key has. ``secret``: the options may contain keys, so they are hidden,
+    and sent only over a pipelined connection."""
 
     module = ""
     arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
@@ -161,10 +163,9 @@ class _ModuleAction(HostAction):
 
     @classmethod
     def finalize_task_arg(cls, name: str, value: t.Any, templar: t.Any, context: t.Any) -> t.Any:
-        """The option's value; why it has none, where a misspelt field of an item with a key is asked for.
-
-        Ansible would not let this action begin then, and print the item. Where a release of Ansible
-        has no such hook, it does."""
+        """The option's value, or `Unresolved` if its template fails, for example because of a misspelt field,
+        and the loop's item contains a key: without this hook, Ansible would fail before this action
+        begins and print the item."""
         try:
             return super().finalize_task_arg(name, value, templar, context)
         except AnsibleError as exc:
@@ -173,7 +174,7 @@ class _ModuleAction(HostAction):
             return Unresolved("its template fails" if holds_key(str(exc)) else str(exc))
 
     def _hide_item(self, task_vars: t.Mapping[str, t.Any]) -> None:
-        """To be called before anything can fail."""
+        """Must be called before anything can fail."""
         if self._task.loop is None:
             return
         wanted = self._task.no_log
@@ -183,7 +184,7 @@ class _ModuleAction(HostAction):
             self._task.no_log = wanted
 
     def _label(self) -> t.Any:
-        """What is printed in the item's place, as far as it is known yet."""
+        """The label that is printed instead of the item, None if it cannot be evaluated yet."""
         try:
             return self._templar.template(self._task.loop_control.label)
         except AnsibleError:
@@ -201,8 +202,8 @@ class WatchedActionModule(_ModuleAction):
 
 
 def _admitted(module: str, output: str) -> Answer | None:
-    """The answer in a module's output, without what a shell may print around it, as the gate
-    admits it; None if there is none.
+    """The answer in a module's output after the gate, without the text that a shell may print around it;
+    None if there is none.
     """
     if len(output) > _LONGEST_OUTPUT:
         return malformed(module, f"it has {len(output)} characters, more than {_LONGEST_OUTPUT}")
@@ -215,24 +216,24 @@ def _admitted(module: str, output: str) -> Answer | None:
 
 
 def _no_answer(raw: t.Mapping[str, t.Any]) -> str:
-    """What is known of a module that gave none, where ``raw`` is what Ansible made of its output."""
-    said = [
+    """Why a module gave no answer, from Ansible's result ``raw``."""
+    lines = [
         line.strip()
         for line in str(raw.get("module_stderr") or "").split("\n")
         if line.strip() and not may_be_key(line)
     ]
     cause = f"the module ended with status {raw.get('rc')} and gave no answer. {str(raw.get('msg', '')).rstrip('.')}."
-    return f"{cause} It said: {report(' / '.join(said[-5:]), 500)}" if said else cause
+    return f"{cause} It said: {report(' / '.join(lines[-5:]), 500)}" if lines else cause
 
 
 def misplaced(
     given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[str, t.Any]], digests: t.Collection[str] = ()
 ) -> str:
-    """Why these options must not be sent, empty where they may: an option that the module does not
-    have, or a key in one that is not for keys.
+    """Why these options must not be sent, empty if they may: an unknown option, or a key in an option
+    that is not for keys.
 
-    Ansible would show either. ``arguments`` is the module's argument spec; a value of an option of
-    ``digests`` may look like a key as digests do."""
+    Ansible would print either. ``arguments`` is the module's argument spec; values of the options in
+    ``digests`` may be digests, which look like keys."""
     names = _by_name(arguments)
     unknown = sorted(str(name) for name in given if name not in names)
     if unknown:

@@ -22,7 +22,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 
 from .model import Network
 
-# By name: how a value is read, and what stands for none. Raises ValueError for a wrong one.
+# By name: the function that reads a value (raises ValueError for an invalid one), and the default.
 Fields = t.Mapping[str, t.Tuple[t.Callable[[t.Any], t.Any], t.Any]]
 
 
@@ -42,7 +42,7 @@ def _one_of(*words: str) -> t.Callable[[t.Any], str]:
 
 
 def _number(value: t.Any) -> int:
-    # A template gives digits where a number is meant.
+    # A template returns digits instead of a number.
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:

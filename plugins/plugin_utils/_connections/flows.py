@@ -44,7 +44,7 @@ def make_sa(
 
 
 def draw_keys(row: Association, draw: t.Callable[[Algorithm, int], bytes]) -> tuple[bytes, bytes]:
-    """The encryption and the authentication key of one SA; empty where the association has none."""
+    """The encryption key and the authentication key of one SA; empty if the association has none."""
     encryption_key = draw(BY_NAME[row.encryption], row.encryption_bits) if row.encryption_bits else b""
     authentication_key = (
         draw(BY_NAME[row.authentication], BY_NAME[row.authentication].key_bits[0]) if row.authentication else b""
@@ -55,8 +55,8 @@ def draw_keys(row: Association, draw: t.Callable[[Algorithm, int], bytes]) -> tu
 def shared_pairs(connections: t.Sequence[Connection]) -> t.Iterator[tuple[str, str, bytes, bytes]]:
     """Names of two connections, and two addresses that both join.
 
-    The pairs of a mesh are never listed, they are quadratic in its hosts: it shares a pair with
-    whoever shares two of its addresses."""
+    The pairs of a mesh are not listed, because their number is quadratic in its hosts. A mesh shares a
+    pair with any connection that has two of its addresses."""
     meshes: list[tuple[str, set[bytes]]] = []
     owners: dict[frozenset[bytes], str] = {}
     for connection in connections:

@@ -46,8 +46,8 @@ class Association(t.NamedTuple):
 
 
 class Endpoint(t.NamedTuple):
-    """A host of the inventory with its packed address in the connection, and the networks behind it
-    (packed address, prefix) for tunnels.
+    """A host of the inventory with its packed address in the connection and, for tunnels, the networks
+    behind it (packed address, prefix).
     """
 
     host: str
@@ -56,13 +56,12 @@ class Endpoint(t.NamedTuple):
 
 
 class Connection(t.NamedTuple):
-    """One checked connection; ``endpoints`` are sorted by host, ``associations`` in the order in
-    which a packet meets them: ESP, then AH.
+    """One checked connection. ``endpoints`` are sorted by host, ``associations`` in the order in which
+    they are applied to a packet: ESP, then AH.
 
-    ``hubs`` are the hosts that share SAs with everybody, while the others share none with each
-    other; empty for a full mesh. ``multicast`` are packed group addresses; with ``unicast`` the
-    shared SA is also for packets to the endpoints' own addresses. ``upper_protocol`` narrows the
-    policies."""
+    ``hubs`` are hosts that share SAs with all endpoints, while the others share none with each other;
+    empty for a full mesh. ``multicast`` are packed group addresses; with ``unicast``, the shared SA is
+    also used for packets to the endpoints' own addresses. ``upper_protocol`` limits the policies."""
 
     name: str
     mode: str
@@ -82,11 +81,11 @@ class Connection(t.NamedTuple):
 
     @property
     def counter_mode(self) -> bool:
-        """True where a key of this connection must never be loaded twice (RFC 8221 section 3)."""
+        """Whether a key of this connection must never be loaded twice (RFC 8221 section 3)."""
         return any(BY_NAME[row.encryption].counter_mode for row in self.associations if row.encryption)
 
     def settings(self) -> dict[str, t.Any]:
-        """What a generation is made for, as plain data: another value needs another generation."""
+        """The settings of a generation, as plain data: different settings need a new generation."""
         return {
             "endpoints": {endpoint.host: format_address(endpoint.address) for endpoint in self.endpoints},
             "mode": self.mode,
@@ -112,8 +111,8 @@ class Connection(t.NamedTuple):
                 yield peer
 
     def flows(self, host: str = "") -> t.Iterator[tuple[bytes, tuple[bytes, ...]]]:
-        """Source and destinations of every SA of an association: one SPI and one set of keys for
-        each. Of one endpoint where ``host`` is given, in time that grows with its peers."""
+        """Source and destinations of every SA of an association; each has one SPI and one set of keys.
+        With ``host``, only those of one endpoint, in time proportional to its peers."""
         if self.multicast:
             groups = (*self.multicast, *(endpoint.address for endpoint in self.endpoints if self.unicast))
             yield bytes(len(groups[0])), groups
@@ -128,7 +127,7 @@ class Connection(t.NamedTuple):
                     yield endpoint.address, (peer.address,)
 
     def arrivals(self) -> t.Iterator[tuple[tuple[bytes, ...], list[bytes]]]:
-        """The same by receiver: destinations, and the sources of the SAs towards them."""
+        """Like `flows`, by receiver: destinations, and the sources of the SAs towards them."""
         if self.multicast:
             ((source, groups),) = self.flows()
             yield groups, [source]
@@ -137,7 +136,7 @@ class Connection(t.NamedTuple):
             yield (endpoint.address,), [peer.address for peer in self.peers(endpoint.host)]
 
     def arrivals_at(self, address: bytes) -> t.Iterator[tuple[tuple[bytes, ...], list[bytes]]]:
-        """The one of `arrivals` that is towards an address, if any, in time that grows with its senders."""
+        """The item of `arrivals` for an address, if any, in time proportional to its senders."""
         if self.multicast:
             ((source, groups),) = self.flows()
             if address in groups:
@@ -149,7 +148,7 @@ class Connection(t.NamedTuple):
 
 
 def connection_of(name: str, settings: Raw) -> Connection:
-    """The connection that `Connection.settings` came from; without what is for policies alone.
+    """The inverse of `Connection.settings`; fields that only affect policies keep their defaults.
     Raises KeyError, TypeError or ValueError for other data.
     """
     return Connection(

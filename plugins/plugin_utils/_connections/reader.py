@@ -38,7 +38,6 @@ from .flows import draw_keys, make_sa, shared_pairs
 from .model import NAME, Association, Connection, Endpoint, Raw
 
 PLACE = "ipsec_connections"
-# A connection's name is also the name of its keystore file.
 
 
 def read_connections(
@@ -48,11 +47,11 @@ def read_connections(
     place: str = PLACE,
     groups: t.Callable[[str], t.Sequence[str] | None] = lambda group: None,
 ) -> list[Connection]:
-    """The connections that ``raw`` describes. ``addresses`` gives a host's variable
-    ``ipsec_address``, ``groups`` a group's hosts; None where there is none.
+    """The connections that ``raw`` describes. ``addresses`` returns a host's variable
+    ``ipsec_address``, ``groups`` the hosts of a group; None if there is none.
 
-    Raises everything that is wrong with them at once, each problem with the connection, the
-    endpoint or association, and the field."""
+    Raises all problems together, each with the index and name of the connection, the endpoint or
+    association, and the field."""
     if not isinstance(raw, (list, tuple)):
         raise InputError(f"a list of connections is wanted, found {type(raw).__name__}", place)
     problems: list[IpsecError] = []
@@ -69,10 +68,10 @@ def read_connections(
 
 
 def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[InputError]:
-    """What is wrong with connections that are each right: one name or one address pair twice."""
+    """Conflicts between connections: a name or an address pair that occurs twice."""
     names: dict[str, str] = {}
     for connection in connections:
-        # Each names a file, and not every file system tells capitals from small letters.
+        # Each name is also a file name, and some file systems ignore case.
         before = names.get(connection.name.lower())
         if before is not None:
             both = (
@@ -82,10 +81,10 @@ def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[Inpu
             )
             yield InputError(f"there are two connections {both}", place, "Give each a name of its own.")
         names[connection.name.lower()] = connection.name
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     for first, second, one, other in shared_pairs(connections):
-        if first != second and (first, second) not in told:
-            told.add((first, second))
+        if first != second and (first, second) not in reported:
+            reported.add((first, second))
             yield InputError(
                 f"connections {first} and {second} both join {format_address(one)} and {format_address(other)}",
                 place,
@@ -94,7 +93,7 @@ def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[Inpu
 
 
 class _ConnectionReader:
-    """One connection's data into a `Connection`. Collects every problem instead of stopping at the first."""
+    """Converts one connection's data into a `Connection`. Collects all problems instead of stopping at the first."""
 
     def __init__(
         self,
@@ -148,7 +147,7 @@ class _ConnectionReader:
         return connection
 
     def fields(self, raw: Raw, where: str, table: Fields) -> dict[str, t.Any]:
-        """Every field of the table, converted; its default where the data has none or it is wrong."""
+        """All fields of the table, converted; the default for a missing or invalid one."""
         for word in raw:
             if word not in table:
                 near = difflib.get_close_matches(str(word), table, 3, 0.5) or sorted(table)
@@ -186,8 +185,8 @@ class _ConnectionReader:
         return tuple(sorted(found))
 
     def given(self, fields: Raw) -> list[tuple[t.Any, t.Any]]:
-        """Hosts with their addresses as the data has them: those of the groups, of ``endpoints``,
-        which may say more about one of a group, and the hubs.
+        """Hosts with their unchecked addresses: from the groups, from ``endpoints``, which overrides the
+        groups, and from the hubs.
         """
         raw = fields["endpoints"]
         hosts: dict[str, t.Any] = {}
@@ -229,8 +228,8 @@ class _ConnectionReader:
         return tuple(dict.fromkeys(found))
 
     def check_shape(self, connection: Connection) -> None:
-        """What goes together: a shared SA has many senders, so it can count nothing (RFC 4303
-        section 2.2); a tunnel has one end only.
+        """Check that the fields are compatible: a shared SA has many senders, so it cannot have a
+        sequence number window (RFC 4303 section 2.2), and a tunnel has a single end.
         """
         if connection.hubs and not connection.multicast and len(connection.hubs) == len(connection.endpoints):
             self.wrong(".hub", "every endpoint is a hub", "Omit hub: then every two endpoints share SAs.")
@@ -333,7 +332,7 @@ class _ConnectionReader:
                         "Add authentication_algorithm: hmac-sha256 to it, or an AH association beside it.",
                     )
         if len(rows) > 1:
-            # ESP has put the packet into the tunnel when AH meets it.
+            # ESP has already put the packet into the tunnel when AH is applied.
             rows = [row._replace(mode=TRANSPORT) if row.protocol == AH else row for row in rows]
         return tuple(sorted(rows, key=lambda row: row.protocol, reverse=True))
 
@@ -347,8 +346,7 @@ class _ConnectionReader:
         encryption = self.algorithm(
             ENCRYPTION, fields["encryption_algorithm"] or (DEFAULT_ENCRYPTION if protocol == ESP else ""), where
         )
-        # A cipher that the user chose comes without integrity unless it is chosen too, as
-        # everywhere in this collection.
+        # As everywhere in this collection, a chosen cipher has no integrity unless that is chosen too.
         chosen = fields["authentication_algorithm"] or (
             "" if fields["encryption_algorithm"] else DEFAULT_AUTHENTICATION
         )
@@ -386,7 +384,7 @@ class _ConnectionReader:
             return None
 
     def check(self, connection: Connection) -> None:
-        """The checks that every SA must pass, on one SA of each association with keys made for it."""
+        """Check one SA of each association, with keys made for this purpose, like every other SA."""
         source, (destination, *dummy) = next(connection.flows())
         for index, row in enumerate(connection.associations):
             sa = make_sa(connection, row, source, destination, SPI_MIN, *draw_keys(row, keys.generate))
