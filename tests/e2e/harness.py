@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A controller with a project of its own, and the lab's hosts, for end-to-end tests. Witnesses are
-ip(8), stat(1) and ansible-vault, not our modules.
+"""A controller with its own project, and the lab's hosts, for end-to-end tests. They check with
+ip(8), stat(1) and ansible-vault, not with our modules.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HOSTS = ("enigma", "partym", "third")
 SECRET_FILE = "/etc/inet/secret/ipseckeys"
 
 # The guide's connection over IPv4; a mesh of all three over IPv6; two more that share hosts with
-# them, one with a cipher that no file may hold.
+# them, one with a cipher that must not be in a file.
 CONNECTIONS: list[dict[str, t.Any]] = [
     {
         "name": "guide",
@@ -125,7 +125,7 @@ class Host:
         return {sa.spi: sa.packets for sa in self.sas(*pair)}
 
     def secret_files(self) -> dict[str, str]:
-        """Name to mode and owner of what lies in the secret directory."""
+        """Name to mode and owner of the files in the secret directory."""
         text = self.run("find", "/etc/inet/secret", "-mindepth", "1", "-printf", r"%f %m %u\n", check=False)
         return {name: rest for name, dummy, rest in (line.partition(" ") for line in text.splitlines())}
 
@@ -138,7 +138,7 @@ class Host:
 
 @contextlib.contextmanager
 def lab(name: str, hosts: t.Sequence[str] = HOSTS) -> t.Iterator[dict[str, Host]]:
-    """Hosts by name, in a lab of this name. Sessions run side by side, so each has a lab of its own."""
+    """Hosts by name, in a lab of this name. Sessions run in parallel, so each has its own lab."""
     subprocess.run([LAB, "down", "--name", name], check=False, capture_output=True)
     subprocess.run([LAB, "up", "--name", name, "--hosts", ",".join(hosts)], check=True)
     yield {host: Host(host, name) for host in hosts}
@@ -147,7 +147,9 @@ def lab(name: str, hosts: t.Sequence[str] = HOSTS) -> t.Iterator[dict[str, Host]
 
 @contextlib.contextmanager
 def on_the_wire(lab: str, *pairs: tuple[str, str]) -> t.Iterator[list[str]]:
-    """What tcpdump sees between any of these two addresses meanwhile, a line a packet; filled when the block ends."""
+    """The packets that tcpdump sees between these addresses during the block, one per line; filled
+    when the block ends.
+    """
     wire, seen = Host("wire", lab), []
     between = " or ".join(f"(host {one} and host {other})" for one, other in pairs)
     watch = (
@@ -179,7 +181,7 @@ class Run(t.NamedTuple):
 
 
 class Project:
-    """A folder with a playbook, connections, a vault password, and the keystore that the role makes."""
+    """A folder with a playbook, connections, a vault password, and the keystore that the role creates."""
 
     def __init__(self, folder: pathlib.Path, lab: str = NAME) -> None:
         self.folder = folder
@@ -203,7 +205,7 @@ class Project:
         only: dict[str, t.Any] | None = None,
         **variables: t.Any,
     ) -> subprocess.Popen[str]:
-        """Begin a run with the usual settings and ``variables``, or with ``only`` those. Output
+        """Start a run with the usual settings and ``variables``, or with ``only`` those. Output
         goes to the file ``log`` of the project.
         """
         settings = only or {
@@ -269,7 +271,7 @@ class Project:
             time.sleep(0.05)
 
     def record(self, name: str) -> dict[str, t.Any]:
-        """What the keystore holds about a connection, read with Ansible's own tool."""
+        """The keystore's record of a connection, read with ansible-vault."""
         import yaml
 
         command = [

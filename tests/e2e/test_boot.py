@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs and policies that survive a reboot: role boot on two hosts of a lab of their own, under SysV
-init, systemd and OpenRC, which run here, and beside stand-ins for SMF's commands, which do not. The
-tests build on each other, in this order."""
+"""SAs and policies that survive a reboot: role boot on two hosts of a separate lab, under real SysV
+init, systemd and OpenRC, and with stand-ins for SMF's commands. The tests build on each other, in
+this order.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ chmod 755 /root/inside /root/python
 for service in {wait}; do /root/inside systemctl start "$service"; done # waits
 """
 
-# OpenRC in a host: Debian's packages, unpacked only, since where it is installed update-rc.d serves it, too.
+# OpenRC in a host: Debian's packages, only unpacked, since update-rc.d also supports an installed
+# one.
 OPENRC = ("openrc", "librc1", "libeinfo1", "insserv")
 PACKAGES = CHECKOUT / "build" / "openrc"
 UNPACK_OPENRC = f"""\
@@ -81,7 +83,7 @@ for package in {PACKAGES}/*.deb; do
 done
 mkdir -p /run/openrc && openrc boot
 """
-# What configures the network. Its name comes before ours, so only the dependency puts it behind.
+# Configures the network. Its name sorts before ours, so only the dependency puts it after.
 NETWORK = """\
 #!/sbin/openrc-run
 depend() { provide net; }
@@ -89,7 +91,7 @@ start() { ip xfrm state count >/run/before-network; }
 """
 
 # Recorded forms of SMF's commands (illumos svcprop(1), svccfg(8), svcadm(8)). They keep the
-# properties in a folder and note what was asked for.
+# properties in a folder and record requests.
 STAND_IN = """\
 #!/bin/sh
 cd /root/smf
@@ -134,7 +136,7 @@ def what_there_was(hosts: dict[str, Host]) -> dict[str, str]:
 
 
 def tree(host: Host) -> str:
-    """Every file that an installation could leave, but the secret ones."""
+    """Every file that an installation could leave, except the secret ones."""
     folders = ("/etc", "/usr/local", "/var/lib", "/lib/systemd", "/run")
     pruned = (
         "/etc/inet",
@@ -177,7 +179,7 @@ def ours(host: Host) -> bool:
 
 
 def both(host: Host, *command: str) -> tuple[int, str]:
-    """Exit status and everything that was said; never with a key."""
+    """Exit status and all output, which never contains a key."""
     text = host.run("sh", "-c", '"$@" 2>&1; echo "exit status $?"', "sh", *command)
     said, dummy, status = text.rpartition("exit status ")
     assert EXTRA_KEY[:8] not in said and not any(key[:16] in said for key in host.keys()), said  # noqa: SIM118
@@ -190,7 +192,7 @@ def put(host: Host, text: str) -> None:
 
 @contextlib.contextmanager
 def covered(host: Host) -> t.Iterator[None]:
-    """A policy of somebody else meanwhile, which has packets use `EXTRA`."""
+    """During the block, a policy of another program that makes packets use `EXTRA`."""
     ends = ("src", GUIDE[0], "dst", "192.0.2.9", "dir", "out")
     host.run("ip", "xfrm", "policy", "add", *ends, "tmpl", "proto", "esp", "mode", "transport")
     yield
@@ -302,7 +304,7 @@ def test_reload_brings_the_difference_and_nothing_else(hosts: dict[str, Host]) -
         assert both(enigma, SCRIPT, "status")[0] == 0
     assert enigma.packets() == {**before, "0x00002001": 0}
     put(enigma, text)
-    # Its addresses are in the file no more: the record of what was loaded tells that it is ours.
+    # Its addresses are no longer in the file: the record of loaded SAs shows that it is ours.
     assert "0 added, 0 replaced, 1 removed, 2 unchanged" in both(enigma, SCRIPT, "reload")[1]
     assert enigma.packets() == before and all(before[spi] for spi in before if spi != FOREIGN_SPI)
 
@@ -336,7 +338,7 @@ def test_a_wrong_file_changes_nothing_and_is_told(hosts: dict[str, Host]) -> Non
     assert enigma.packets() == before and ours(enigma)
     enigma.fault("reboot")
     log = enigma.run("cat", "/run/boot.log")
-    # Fail closed: its policies are there, so what should be encrypted does not leave.
+    # Fail closed: its policies are loaded, so traffic that should be encrypted does not leave.
     assert f"line {line}, column" in log and "exit status 1" in log and enigma.spis() == set() and ours(enigma)
     with on_the_wire(NAME, GUIDE) as seen:
         assert not enigma.pings(GUIDE[1])
@@ -392,7 +394,7 @@ def test_uninstalled_it_leaves_nothing_but_what_the_kernel_holds(
     assert boot(project, boot_state="absent", **SYSVINIT).changed() == {"enigma": 0, "partym": 0}
 
 
-# What systemd itself, and the lab's boot, leave.
+# Left by systemd itself, and by the lab's boot.
 SYSTEMD_OWN = ("/run/boot.log ", "/run/.containerenv ", "/run/machine-id ", "/run/credentials ", "/run/mount ")
 
 
@@ -477,7 +479,8 @@ def test_policies_that_change_are_loaded_now(hosts: dict[str, Host], project: Pr
         sum("priority 7" in text and "action block" in text for text in policies(partym)) == 1
         and len(policies(partym)) == 4
     )
-    # Written by a run that does not load, as by one that breaks off before it does, and loaded by the next.
+    # Written by a run that does not load, like one interrupted before loading, and loaded by the
+    # next.
     written = boot(project, "--limit", "partym", boot_load=False, **{**more, **POLICIES})
     assert written.status == 0 and written.changed() == {"partym": 1}, written.output
     assert sum("priority 7" in text for text in policies(partym)) == 1
@@ -485,7 +488,8 @@ def test_policies_that_change_are_loaded_now(hosts: dict[str, Host], project: Pr
     assert done.status == 0 and done.changed() == {"partym": 1}, done.output
     assert sum("priority 42" in text for text in policies(partym)) == 1 and len(policies(partym)) == 3
     partym.run("ip", "xfrm", "policy", "delete", *FOREIGN_POLICY[:6])
-    # What guards SAs of the file is kept, and named, though nobody names it any more.
+    # A policy that protects SAs of the file is kept, with a warning, even if it is no longer
+    # configured.
     without = boot(project, "--limit", "partym", ansible_python_interpreter="/root/python")
     assert without.status == 0 and without.changed() == {"partym": 0}, without.output
     assert (
@@ -529,7 +533,7 @@ def test_systemd_forgets_the_unit(hosts: dict[str, Host], project: Project, tree
 
 @pytest.fixture(scope="module", name="openrc")
 def bring_openrc(hosts: dict[str, Host]) -> str:
-    """OpenRC on enigma, which holds no SA then; every file there."""
+    """Set up OpenRC on enigma, without SAs; return every file there."""
     PACKAGES.mkdir(parents=True, exist_ok=True)
     if len(list(PACKAGES.glob("*.deb"))) < len(OPENRC):
         fetch = ("apt-get", "-q", "download", *OPENRC)
@@ -629,13 +633,13 @@ def test_openrc_forgets_the_service(hosts: dict[str, Host], project: Project, op
     done = boot(project, "--limit", "enigma", **absent)
     assert done.status == 0 and done.changed() == {"enigma": 1}, done.output
     assert enigma.spis() == spis and ours(enigma)
-    # OpenRC's own cache of what all services say of each other.
+    # OpenRC's cache of service dependencies.
     assert {line for line in unlike(tree(enigma), openrc) if not line.startswith("/run/openrc/deptree ")} == set()
     assert boot(project, "--limit", "enigma", **absent).changed() == {"enigma": 0}
 
 
 def test_smf_is_set_once_and_never_refreshed_needlessly(hosts: dict[str, Host], project: Project) -> None:
-    """SMF's commands are stand-ins here: what is tested is which of them are run, and when."""
+    """SMF's commands are stand-ins here: the test checks which of them are run, and when."""
     enigma = hosts["enigma"]
     install = (
         "mkdir /root/smf; cd /usr/local/sbin; cat >svcprop; chmod 755 svcprop; for name in svccfg svcadm ipseckey; do"

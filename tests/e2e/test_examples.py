@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The examples of the documentation run as they stand: those of every plugin, and those of pages
-that are marked runnable.
-"""
+"""The examples in the documentation run unchanged: those of every plugin, and those marked runnable on pages."""
 
 from __future__ import annotations
 
@@ -22,12 +20,12 @@ Hosts = t.Dict[str, Host]
 Play = t.Dict[str, t.Any]
 
 CONNECTIONS = [{"name": "enigma-partym", "endpoints": {"enigma": GUIDE[0], "partym": GUIDE[1]}}]
-# What is not run, and why.
+# Examples that are not run, and why.
 NOT_RUN = {
     "ipsec_boot": "the lab's hosts were not booted, so no service manager runs there; test_boot.py brings one",
     "ipsec_rotation": "examples run on one host, and a rotation wants both; test_rotation.py drives it",
 }
-FIRST = "plugins/modules/ipsec_keystore.py"  # what it makes, others read
+FIRST = "plugins/modules/ipsec_keystore.py"  # others read its results
 
 NEXT = "/etc/inet/secret/ipseckeys.next"
 NOTHING: dict[str, t.Any] = {"connections": [], "hosts": {}, "digest": {}, "held": {}, "stored": {}, "pending": False}
@@ -46,7 +44,7 @@ def both_ways(spi: int) -> str:
     return sa(spi, *GUIDE) + sa(spi + 1, *reversed(GUIDE))
 
 
-# What examples find: variables, files of the controller, files of the host.
+# What examples need: variables, files on the controller, files on the host.
 VARIABLES = {
     "vault_enigma_partym": {"encryption_key": key(1), "authentication_key": key(9)},
     "vault_gateway": {"authentication_key": key(17) + key(25)},
@@ -87,7 +85,7 @@ ALL = examples()
 
 @pytest.fixture(scope="module", name="stage")
 def make_stage(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Project]:
-    """A project of its own; the hosts are left as they were found."""
+    """A separate project; the hosts are restored afterwards."""
     folder: pathlib.Path = tmp_path_factory.mktemp("examples")
     stage = Project(folder)
     stage.connections = CONNECTIONS
@@ -120,7 +118,7 @@ def run(stage: Project, chosen: t.Iterable[Example]) -> str:
     """All of them in one run."""
     plays = [play for example in chosen for play in plays_of(example)]
     (stage.folder / "examples.yml").write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
-    # As variables of the run the settings of the harness would overrule the examples'.
+    # As extra variables, the settings of the harness would override the examples'.
     settings = {"ipsec_connections": CONNECTIONS}
     process = stage.start("-i", "groups.ini", "-e", "@variables.yml", playbook="examples.yml", only=settings)
     status = process.wait(1200)

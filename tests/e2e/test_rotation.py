@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One fleet's life, from the first keys to the last fault, through ansible-playbook on a real
+"""The life of a fleet, from the first keys to the last fault, with ansible-playbook on a real
 kernel. The tests build on each other, in this order.
 """
 
@@ -25,7 +25,7 @@ FOREIGN_SPI = "0x00c0ffee"
 
 @pytest.fixture(autouse=True)
 def stop_at_the_first_failure(request: pytest.FixtureRequest) -> t.Iterator[None]:
-    """What follows a failed step of this story would fail for no reason of its own."""
+    """Skip the tests after a failed one, since they depend on it."""
     if getattr(request.session, "story_failed", ""):
         pytest.fail(f"not run, since {request.session.story_failed} failed", pytrace=False)
     failed = request.session.testsfailed
@@ -35,7 +35,7 @@ def stop_at_the_first_failure(request: pytest.FixtureRequest) -> t.Iterator[None
 
 
 def agree(hosts: Hosts, one: str, other: str, *pair: str) -> None:
-    """Both ends of a pair hold the same SAs with the same keys, and have some."""
+    """Check that both ends of a pair hold the same SAs with the same keys, and at least one."""
     ends = [{sa._replace(packets=0) for sa in hosts[name].sas(*pair) if sa.spi != FOREIGN_SPI} for name in (one, other)]
     assert ends[0] == ends[1] != set()
 
@@ -103,7 +103,7 @@ def test_first_run_keys_every_connection(hosts: Hosts, project: Project) -> None
     only_the_file_is_left(hosts)
     assert hosts["enigma"].run("stat", "-c", "%a %U", "/etc/inet/secret").strip() == "700 root"
     assert {(sa.protocol, len(sa.keys[0])) for sa in hosts["partym"].sas(*GUIDE)} == {("esp", 48), ("ah", 32)}
-    # What the kernel has is what the keystore holds; the counter mode is in the kernel only.
+    # The kernel matches the keystore; the counter mode SA is in the kernel only.
     for name, host, pair in (("guide", "partym", GUIDE), ("shared", "third", SHARED), ("counter", "third", COUNTER)):
         assert hosts[host].spis(*pair) == project.spis(name)
     text = hosts["third"].file()
@@ -136,7 +136,7 @@ def test_second_run_changes_nothing(hosts: Hosts, project: Project) -> None:
 def test_check_mode_changes_nothing(hosts: Hosts, project: Project) -> None:
     kept, spis = project.snapshot(), hosts["enigma"].spis()
     done = project.run_well("--check", "--diff", rotate_new_keys=True)
-    # Prepare, and the task that tells where the hosts are not.
+    # Prepare, and the task that shows what a run would change.
     assert sum(done.changed().values()) == 2 and "generation 2" in done.output and "enigma: the SADB" in done.output
     assert (project.snapshot(), hosts["enigma"].spis()) == (kept, spis)
     only_the_file_is_left(hosts)
@@ -200,7 +200,7 @@ def test_files_that_others_can_reach_are_refused(hosts: Hosts, project: Project)
     report = project.run_badly(rotate_new_keys=True).output.rpartition("The rotation stopped at: preflight")[2]
     assert "enigma: " in report and "0640" in report
     assert "partym: " in report and "symbolic link" in report
-    # A peer that is gone before anything was staged.
+    # A peer that vanishes before anything is staged.
     assert "third: unreachable" in report
     hosts["third"].fault("up")
     hosts["enigma"].run("chmod", "600", SECRET_FILE)
@@ -209,7 +209,9 @@ def test_files_that_others_can_reach_are_refused(hosts: Hosts, project: Project)
 
 
 def test_peer_that_refuses_at_cut_over_takes_all_back(hosts: Hosts, project: Project) -> None:
-    """Somebody else holds the identity of an SA that partym is to get. Preflight cannot know: the SA comes after it."""
+    """Another program uses the identity of an SA for partym. Preflight cannot detect it, since that
+    SA is added later.
+    """
     old = {name: host.sas() for name, host in hosts.items()}
     process = project.start(rotate_new_keys=True, rotate_only=["guide", "shared"])
     project.await_output(process, "TASK [ipsec.manual.rotate : Stage the SAs")
@@ -234,7 +236,7 @@ def test_peer_that_refuses_at_cut_over_takes_all_back(hosts: Hosts, project: Pro
     only_the_file_is_left(hosts)
     assert hosts["enigma"].pings(GUIDE[1]) and hosts["enigma"].pings(SHARED[1])
     assert project.record("guide")["next"] is not None
-    # The next run may be in another container, which cannot see that this one has ended.
+    # The next run may be in another container, which cannot detect that this one has ended.
     assert (project.keystore / ".lock").read_text() == ""
     hosts["partym"].run("ip", "xfrm", "state", "delete", "dst", GUIDE[1], "proto", "esp", "spi", spi)
 
@@ -254,14 +256,14 @@ def test_killed_run_is_finished_by_the_next_with_the_same_keys(hosts: Hosts, pro
 
 
 def test_peer_that_vanishes_during_cut_over_is_named_and_healed(hosts: Hosts, project: Project) -> None:
-    """partym switches at the instant, but cannot say so any more; its peers go back, and the next
-    run brings all to the same generation.
+    """partym switches at the instant, but its answer is lost; its peers are rolled back, and the
+    next run brings all to the same generation.
     """
     old = hosts["enigma"].sas(*GUIDE)
     process = project.start(rotate_new_keys=True, rotate_only=["guide"], rotate_cutover_delay=30, rotate_timeout=40)
     project.await_output(process, "TASK [ipsec.manual.rotate : Cut over")
     waiting = project.spis("guide", "next")
-    # The record of what it held is the last thing that a host writes before it waits for the instant.
+    # The backup of its SAs is the last thing that a host writes before it waits for the instant.
     while "ipseckeys.previous" not in hosts["partym"].secret_files():
         assert process.poll() is None, project.output()
     hosts["partym"].fault("cut")
@@ -281,7 +283,7 @@ def test_peer_that_vanishes_during_cut_over_is_named_and_healed(hosts: Hosts, pr
 
 
 def test_changed_settings_leave_no_old_keys(hosts: Hosts, project: Project) -> None:
-    """With another reqid the new SAs are somebody else's than the old ones, which no cut-over would take."""
+    """With another reqid the old SAs have another owner than the new ones, so the cut-over does not replace them."""
     old = project.spis("guide")
     others = {name: project.spis(name) for name in ("mesh", "shared", "counter")}
     project.connections = [{**row, "reqid": 77} if row["name"] == "guide" else row for row in project.connections]

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rotation through the backend solaris: our ipseckey stands in for the utility, the kernel is the
-witness. The tests build on each other, in this order.
+"""Rotation through the backend solaris: our ipseckey replaces the utility, and the kernel's state
+is checked. The tests build on each other, in this order.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ CONNECTIONS: list[dict[str, t.Any]] = [
 UTILITY = "/usr/sbin/ipseckey"
 LIBRARY = "/usr/local/lib/ipseckey-library"
 COMMAND = f"env PYTHONPATH={LIBRARY} /usr/bin/python3 -m ipseckey.program.command --show-keys"
-# As the utility does with what it cannot use: status 0, and a line on standard output that shows the key.
+# Like the utility with input that it cannot use: status 0, and a line on standard output that shows
+# the key.
 DROPS = f"""\
 sed -u "s/^add .*encrkey \\([0-9a-f]*\\).*/help/" | {COMMAND} "$@"
 echo "string '5ec4e7' not a hex value."
@@ -69,7 +70,7 @@ def own_lab() -> t.Iterator[dict[str, Host]]:
 
 @pytest.fixture(name="fleet", scope="module")
 def make_fleet(hosts: dict[str, Host], tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    """Two hosts with our command where the utility would be."""
+    """Two hosts with our command in place of the utility."""
     fleet = Fleet(Project(tmp_path_factory.mktemp("solaris"), NAME), hosts["enigma"], hosts["partym"])
     fleet.project.connections = CONNECTIONS
     for host in (fleet.enigma, fleet.partym):
@@ -96,7 +97,7 @@ def test_first_run_keys_both_and_the_second_changes_nothing(fleet: Fleet) -> Non
 
 
 def test_new_keys_with_a_peer_on_linux(fleet: Fleet) -> None:
-    """One host speaks netlink, the other types at the prompt."""
+    """One host uses netlink, the other the prompt."""
     old = fleet.enigma.keys()
     fleet.project.run_well(
         rotate_new_keys=True, rotate_backend="{{ 'solaris' if inventory_hostname == 'partym' else 'auto' }}"

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was once encrypted never leaves in the clear, in whatever order connections come, change and
-go, hosts leave and are rebooted, and runs have policies and boot or not. One history has them all,
-each step of which builds on those before; tcpdump sees what is on the wire after each, and after
-each reboot."""
+"""Traffic that was once encrypted never leaves in the clear, in whatever order connections are
+added, changed and removed, hosts leave and reboot, and runs use policies and boot or not. One
+history covers all of these, and each step builds on the previous ones; tcpdump checks the wire
+after each step and each reboot.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +33,14 @@ NAME = "e2e-wire"
 ADDRESSES = {"enigma": (GUIDE[0], MESH[0]), "partym": (GUIDE[1], MESH[1]), "third": (SHARED[1], MESH[2])}
 EVERYWHERE = [pair for family in zip(*ADDRESSES.values()) for pair in itertools.combinations(family, 2)]
 
-# What a run says of policies and boot.
+# Settings of a run for policies and boot.
 FLAGS: dict[str, dict[str, bool]] = {
     "both": {"rotate_policies": True, "rotate_boot": True},
     "boot": {"rotate_policies": False, "rotate_boot": True},
     "policies": {"rotate_policies": True, "rotate_boot": False},
     "neither": {"rotate_policies": False, "rotate_boot": False},
 }
-# What happens to connections.
+# Changes of connections.
 CHANGES = ("add", "change", "remove", "leave")
 
 
@@ -66,9 +67,9 @@ def mesh(*hosts: str, **more: t.Any) -> dict[str, t.Any]:
 class Step(t.NamedTuple):
     """One run of the role.
 
-    ``does`` names the `CHANGES` that the run is the first to meet, ``connections`` are all of them
-    after it. A run that is ``refused`` says so, and leaves them to the next. ``broken`` is a task
-    after whose beginning the run is killed. ``says`` is in the output. Then ``reboots``."""
+    ``does`` names the `CHANGES` that the run is the first to see, ``connections`` are all of them
+    after it. A run that is ``refused`` reports that, and leaves them to the next. ``broken`` is a
+    task after whose start the run is killed. ``says`` is in the output. Then ``reboots``."""
 
     does: str
     flags: str
@@ -90,7 +91,7 @@ TUNNEL: dict[str, t.Any] = {"mode": "tunnel", "reqid": 31}
 ALL = ("enigma", "partym", "third")
 
 HISTORY = (
-    # Policies first, which the service that comes later does not know of.
+    # Policies first, unknown to the service that is installed later.
     Step("add", "policies", [pair(), mesh(*ALL)]),
     Step("", "boot", [pair(), mesh(*ALL)], reboots=ALL),
     Step("add", "neither", [pair(), mesh(*ALL), shared()], refused=OPEN),
@@ -170,7 +171,7 @@ def ends(connections: t.Iterable[dict[str, t.Any]]) -> set[tuple[str, str]]:
 
 
 def send(host: Host) -> None:
-    """A datagram to every address of the others, and nobody waits for an answer."""
+    """Send a datagram to every address of the other hosts, without waiting for answers."""
     others = [address for name, addresses in ADDRESSES.items() if name != host.name for address in addresses]
     host.run("sh", "-c", "for to; do ping -c 1 -W 1 -q $to & done; wait; true", "sh", *others)
 
@@ -183,7 +184,7 @@ def watched(hosts: dict[str, Host], pairs: t.Collection[tuple[str, str]]) -> lis
 
 
 def closed(seen: list[str], passing: set[tuple[str, str]]) -> None:
-    """All that was seen is encrypted, and something is, both ways, where connections are as they should be."""
+    """Check that all captured packets are encrypted, and that working connections have packets in both directions."""
     assert clear(seen) == []
     missing = [
         (one, other)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every test here has a network namespace of its own, with an empty SADB and SPD, on a kernel with ESP and AH."""
+"""Every test here has its own network namespace, with an empty SADB and SPD, on a kernel with ESP and AH."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def new_network_namespace() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def kernel() -> None:
-    """Nothing passes without a kernel that does ESP and AH for both families, seen with ip(8)."""
+    """Fail unless the kernel supports ESP and AH for both families, tested with ip(8)."""
     if os.geteuid() != 0:
         pytest.fail("these tests want root: tests/lab/lab exec -- python -m pytest tests/kernel")
     new_network_namespace()
@@ -67,8 +67,8 @@ def make_spd() -> Spd:
 
 @pytest.fixture(name="peer")
 def make_peer() -> t.Iterator[t.Callable[..., str]]:
-    """A second network namespace, 192.0.2.2; what it says of its SA after packets through ours from
-    192.0.2.1. The SA is made by the first call.
+    """A second network namespace, 192.0.2.2; returns its SA after packets through ours from
+    192.0.2.1. The first call creates the SA.
     """
     with subprocess.Popen(["unshare", "--net", "sleep", "infinity"]) as process:
         inside = ("nsenter", f"--target={process.pid}", "--net")
@@ -108,7 +108,7 @@ def make_peer() -> t.Iterator[t.Callable[..., str]]:
 
 @pytest.fixture(name="without")
 def lose_modules() -> t.Iterator[t.Callable[..., None]]:
-    """Take modules out of the running kernel, which loads none by itself until the test ends."""
+    """Remove modules from the running kernel, which loads none until the test ends."""
     program = witness.read("/proc/sys/kernel/modprobe")
 
     def lose(*modules: str) -> None:

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Our ipseckey with the bad habits of the Solaris utility: ``misbehaving_ipseckey.py FAULT SPI OPTION...``.
+"""Our ipseckey with the faults of the Solaris utility: ``misbehaving_ipseckey.py FAULT SPI OPTION...``.
 
-What comes on standard input goes to our own command, but for the commands about SPI, which FAULT
-befalls. The status is 0, whatever happened."""
+Standard input goes to our own command, except for the commands about SPI, to which FAULT applies.
+The exit status is always 0."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import sys
 
 
 def spoiled(fault: str, line: str) -> str:
-    """What becomes of a line."""
+    """Transform one line."""
     key = re.search(r"encrkey (\w+)", line)
     if fault == "echoes" and key:
         print(f"string '{key[1]}' not a hex value.")

@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ip(8), a dump read a second way, and /proc say about the kernel: the tests believe them, not
-the code under test.
-"""
+"""Reads the kernel's state with ip(8), a separate dump decoder and /proc, independently of the code under test."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netli
 
 
 def run(*command: str, stdin: str | None = None) -> str:
-    """A command that must succeed; what it printed."""
+    """Run a command that must succeed; return its output."""
     result = subprocess.run(command, input=stdin, check=False, capture_output=True, text=True)
     if result.returncode:
         raise AssertionError(f"{' '.join(command)}: exit status {result.returncode}\n{result.stdout}{result.stderr}")
@@ -67,10 +65,9 @@ def states() -> dict[tuple[str, int], str]:
 
 
 def attributes() -> dict[int, dict[int, bytes]]:
-    """What the kernel shows of each SA beside struct xfrm_usersa_info, by SPI: the payload of each
-    attribute by its number, which ip(8) may not know yet.
-
-    The struct itself is under 0, without what the SA has done.
+    """The attributes of each SA besides struct xfrm_usersa_info, by SPI: payloads by attribute
+    number, including those that ip(8) does not know yet. The struct itself is under 0, without the
+    counters.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 6) as asking:
         asking.send(struct.pack("=IHHII", 16, 0x12, 0x301, 1, 0))
@@ -93,8 +90,8 @@ def attributes() -> dict[int, dict[int, bytes]]:
 
 
 def offers(*options: str) -> bool:
-    """Whether this kernel takes an ESP SA with these options of ip(8): newer ones have lost some.
-    The SA is not in the SADB afterwards.
+    """Whether this kernel accepts an ESP SA with these options of ip(8), some of which newer
+    kernels dropped. The SA is removed afterwards.
     """
     ends = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000")
     result = subprocess.run(
@@ -130,7 +127,7 @@ def counters(text: str) -> tuple[int, int]:
 
 
 def remove_module(module: str) -> None:
-    """rmmod, repeated while SAs of namespaces that just ended still hold it."""
+    """rmmod, repeated while SAs of ended namespaces still use the module."""
     deadline = time.monotonic() + 20
     while os.path.isdir(f"/sys/module/{module}"):
         result = subprocess.run(["rmmod", module], check=False, capture_output=True, text=True)
@@ -140,7 +137,7 @@ def remove_module(module: str) -> None:
 
 
 def add_with(sa: SecurityAssociation, attributes_of_it: bytes) -> str:
-    """Add an SA with more attributes than this collection gives it; the kernel's refusal, empty for none."""
+    """Add an SA with additional attributes; return the kernel's refusal, empty for none."""
     request = new_sa(sa)
     with Netlink(NETLINK_XFRM) as link:
         refusals = link.send([request._replace(body=request.body + attributes_of_it)])[0]
@@ -148,14 +145,14 @@ def add_with(sa: SecurityAssociation, attributes_of_it: bytes) -> str:
 
 
 def u32(kind: int, value: int) -> bytes:
-    """An attribute that is a number of 32 bits."""
+    """A 32-bit attribute."""
     return struct.pack("=HHI", 8, kind, value)
 
 
 @functools.lru_cache(maxsize=None)
 def keeps(attribute: bytes, **fields: t.Any) -> bool:
-    """Whether this kernel keeps an attribute of an SA that has it beside these fields: one that
-    does not know it overlooks it. The SA is gone afterwards.
+    """Whether this kernel keeps an attribute of an SA with these fields, rather than ignoring it.
+    The SA is removed afterwards.
     """
     kind = struct.unpack_from("=HH", attribute)[1]
     refusal = add_with(sa_of(0x3000, **fields), attribute)
@@ -211,7 +208,7 @@ def delete(*entries: Entry) -> list[Operation]:
 
 
 def assert_no_key(error: IpsecError, *sas: SecurityAssociation) -> None:
-    """No written form of any key in the error or its traceback."""
+    """Check that neither the error nor its traceback contains a key in any notation."""
     text = (
         "".join(traceback.format_exception(type(error), error, error.__traceback__))
         + repr(error)

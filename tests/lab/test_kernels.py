@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which kernel a lab runs on, and where another one comes from."""
+"""The choice of a lab's kernel, and the download of others."""
 
 from __future__ import annotations
 

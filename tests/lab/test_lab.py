@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lab keeps its promises. Run as root; every test makes its own lab or uses the one of the module."""
+"""Tests of the lab. Run as root; every test creates its own lab or uses that of the module."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def kernel_pid(name: str) -> int:
 
 
 def traces(name: str) -> list[str]:
-    """Whatever of this checkout's lab can be found on this machine; another checkout may have one of the same name."""
+    """All traces of this checkout's lab on this machine; another checkout may have one of the same name."""
     unique = f"lab-{name}-{hashlib.sha256(str(LABS / name).encode()).hexdigest()[:6]}"
     found = [str(path) for path in (LABS / name, pathlib.Path("/run/netns", unique)) if path.exists()]
     found += [str(socket) for socket in pathlib.Path("/run").glob(f"{unique}.ssh*")]
@@ -149,7 +149,7 @@ def hosts() -> t.Iterator[None]:
 
 @pytest.fixture
 def other() -> t.Iterator[str]:
-    """The name of a lab that the test makes and may break."""
+    """The name of a lab that the test creates and may break."""
     lab("down", "--name", OTHER)
     yield OTHER
     lab("down", "--name", OTHER)
@@ -272,7 +272,7 @@ class TestHosts:
             known_hosts.write_text(right, encoding="ascii")
 
     def test_uploads_are_not_slow(self) -> None:
-        """Frames over the MTU were once cut on the way in: 3 MB took two minutes."""
+        """Frames above the MTU must not be truncated on arrival, which would make 3 MB take two minutes."""
         started = time.monotonic()
         line = ["ssh", "-F", str(LABS / NAME / "ssh_config"), "enigma", "wc -c"]
         assert subprocess.run(
@@ -286,7 +286,7 @@ class TestHosts:
         run("enigma", "touch", *files)
         assert lab("run", "--name", NAME, "partym", "--", "ls", *files).stdout == ""
         assert [file for file in files if os.path.exists(file)] == []
-        # What a host needs of a root's home: interpreters, and the checkout where it lies there.
+        # What a host needs from root's home: interpreters, and the checkout if it is there.
         kept = {
             ".pyenv",
             ".local",

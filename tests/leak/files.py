@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every file that is written, told by fanotify(7), even one that is deleted in the same moment: the
-kernel keeps it until it was looked at.
-
-A mark is on a mount of this mount namespace: other namespaces' writes to the same disk are not seen.
+"""Reports every written file with fanotify(7), even one that is deleted immediately: the kernel
+keeps it until it has been read. Marks apply to mounts of this mount namespace: writes of other
+namespaces to the same disk are not seen.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ FAN_NOFD = -1
 EVENT = struct.Struct("=IBBHQii")  # struct fanotify_event_metadata
 AT_FDCWD = -100
 
-# File systems that hold no files of anybody's.
+# File systems without regular files.
 OF_THE_KERNEL = frozenset(
     {
         "proc",

@@ -4,8 +4,8 @@
 
 """Keys of a known pattern, and the search for that pattern in any of its written forms.
 
-The marker is drawn anew for each run: what an earlier run left somewhere is no finding, and no source holds it.
-Every eight bytes of a key hold it, so a piece of 14 bytes of any key is enough to be found.
+The marker is new for each run, so remains of earlier runs are not findings, and no source contains
+it. Every eight bytes of a key contain it, so any 14 bytes of a key are enough to be found.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import zlib
 SIZE = 6
 BLOCK = 8  # a DES key: marker and counter
 ODD = bytes(byte if byte.bit_count() % 2 else byte ^ 1 for byte in range(256))
-# Bytes that every notation writes differently: above ASCII, so that no text holds them raw; odd, so
-# that DES leaves them; a letter in their hex digits.
+# Bytes that every notation writes differently: above ASCII, so that no text contains them raw; odd,
+# so that DES leaves them; a letter in their hex digits.
 ALPHABET = tuple(byte for byte in range(0xA0, 0x100) if byte.bit_count() % 2 and byte % 16 >= 10)
 
 # Between two bytes written as hex digits: separators of dumps, prefixes of C and Python literals,
@@ -81,8 +81,8 @@ def forms(marker: bytes) -> dict[str, bytes]:
 
 
 def _base64(data: bytes, offset: int) -> bytes:
-    """data in base64, standard and URL alphabet, as it looks ``offset`` bytes after a multiple of
-    three: only characters that its neighbours leave alone.
+    """data in base64, standard and URL alphabet, as it appears ``offset`` bytes after a multiple of
+    three: only characters that do not depend on neighbours.
     """
     text = base64.b64encode(bytes(offset) + data)
     first = -(-offset * 8 // 6)
@@ -118,7 +118,7 @@ class Search:
 
 
 def unpacked(data: bytes) -> t.Iterator[bytes]:
-    """data itself, and what it holds when it is packed."""
+    """data itself, and its unpacked content."""
     yield data
     try:
         if data[:4] == b"PK\x03\x04":

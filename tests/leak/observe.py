@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Watches one system, a host or the controller, and reports where the marker shows.
+"""Watches one system, a host or the controller, and reports where the marker appears.
 
 - arguments and environment of every program that starts (exec_record.c), and of every process, again and again (/proc);
 - every file that is written (files.py), and at the end all files of the file systems that are the system's own;
@@ -191,7 +191,7 @@ def _listen(path: str) -> socket.socket:
 
 
 def _record_programs(library: bytes) -> int:
-    """Have every program recorded from now on; the record, open for reading."""
+    """Record every program from now on; return the record, open for reading."""
     pathlib.Path(LIBRARY).write_bytes(library)
     record = os.open(RECORD, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     pathlib.Path(PRELOAD).write_text(f"{LIBRARY}\n", encoding="ascii")
@@ -252,7 +252,7 @@ def main() -> None:
     observer = Observer(order)
     print(json.dumps({"watched": files.own_mounts()}), flush=True)
     if os.getpid() == 1:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the orphans
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the orphans
     observer.serve(sys.stdin.fileno())
 
 

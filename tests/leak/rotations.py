@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Connections whose next generation, prepared already, carries the marker in every key: the role
-takes it up as its own.
-"""
+"""Connections whose next generation is already prepared, with the marker in every key: the role resumes it."""
 
 from __future__ import annotations
 
@@ -60,7 +58,7 @@ def keys_in(texts: t.Iterable[str]) -> list[bytes]:
 
 
 def check_watched(outcome: Outcome) -> None:
-    """The run really went through what was watched."""
+    """Check that the run really used what was watched."""
     assert outcome.counts[CONTROLLER]["execs"] > 10
     for host in HOSTS:
         assert outcome.counts[host]["samples"] > 100

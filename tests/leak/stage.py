@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A controller and hosts under observation, and the judgement of what was seen there.
-
-The controller is a cell: mount and PID namespaces of its own on this machine, so that what others
-do here neither disturbs nor is disturbed."""
+"""A controller and hosts under observation, and the evaluation of findings. The controller runs in
+separate mount and PID namespaces on this machine, isolated from everything else.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ HOSTS = ("enigma", "partym")
 OWN_FOLDERS = ("/run", "/tmp", "/dev/shm", "/etc/inet", "/var/tmp", "/root")
 SECRET_FOLDER = "/etc/inet/secret/"
 CONTROLLER = "controller"
-# What Ansible writes in every run that it is told to write all it can.
+# Written by Ansible in every run with all its output enabled.
 WRITTEN = ("ansible.log", "junit", "results", "tree")
 
 
@@ -65,13 +64,13 @@ class Outcome(t.NamedTuple):
     invocations: dict[str, set[str]]
 
     def kinds(self, system: str) -> set[str]:
-        """What kinds of leaks there were on a system."""
+        """The kinds of leaks on a system."""
         return {leak.finding.kind for leak in self.leaks if leak.system == system}
 
 
 def is_allowed(system: str, finding: observe.Finding) -> bool:
-    """A key may be in a protected file of a host: root's, mode 0600. The kernel's SADB is no place
-    that the search covers.
+    """A key may be in a protected file of a host: owned by root, mode 0600. The search does not
+    cover the kernel's SADB.
     """
     return (
         system != CONTROLLER
@@ -161,7 +160,7 @@ class Stage:
         self._cell = Path(f"/proc/{unshare}/task/{unshare}/children").read_text(encoding="ascii").split()[0]
 
     def end(self) -> None:
-        """End observers and lab; what was written stays for whoever looks into a failure."""
+        """Stop observers and lab; files are kept for the analysis of failures."""
         for system in self._systems:
             system.end()
         subprocess.run([*LAB, "down", "--name", NAME], check=True, stdout=subprocess.DEVNULL)
@@ -176,7 +175,7 @@ class Stage:
     def run(
         self, system: str, *command: str, stdin: bytes = b"", environment: t.Mapping[str, str] | None = None
     ) -> Outcome:
-        """Run a command on a system and judge what all observers saw, and what it printed."""
+        """Run a command on a system and evaluate its output and all observations."""
         result = subprocess.run(
             self.command(system, *command),
             input=stdin,
@@ -230,7 +229,7 @@ class Stage:
         return VaultLib([("default", VaultSecret(password.read_bytes()))])
 
     def write_variables(self, values: t.Mapping[str, t.Any]) -> None:
-        """variables.yml, vault-encrypted: keys come to a playbook in no other way."""
+        """variables.yml, vault-encrypted: the only way for keys into a playbook."""
         (WORK / "variables.yml").write_bytes(self.vault().encrypt(json.dumps(values)))
 
     def clear(self) -> None:
@@ -247,8 +246,8 @@ class Stage:
         debug: bool,
         settings: t.Mapping[str, t.Any] | None = None,
     ) -> Outcome:
-        """Run a playbook of ours, or one of the collection by its full name, as loudly as Ansible
-        can, with everything switched on that it may write.
+        """Run a playbook of ours, or one of the collection by its full name, with maximum verbosity
+        and all of Ansible's output enabled.
 
         ``settings`` and ``pipelining`` are variables of the group, as users set them; a task may override them.
         """
@@ -268,9 +267,7 @@ class Stage:
         return outcome
 
     def list_inventory(self) -> Outcome:
-        """Have Ansible print all variables of all hosts, cached facts among them, as the last
-        playbook had and left them.
-        """
+        """Make Ansible print all variables of all hosts, including cached facts, as the last playbook left them."""
         return self._ansible("ansible-inventory", "--list", debug=False)
 
     def _ansible(self, program: str, *arguments: str, debug: bool) -> Outcome:

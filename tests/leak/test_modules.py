@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules that take keys, run as loudly as can be, on a host that would store them in temporary files."""
+"""The modules that take keys, at maximum verbosity, on a host that would store them in temporary files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ SUDO = """\
 while [ "$1" != /bin/sh ]; do shift; done
 exec "$@"
 """
-# Python imports this first. Files fail when they are written, netlink when anything but a dump is asked for.
+# Python imports this first. Writing files fails, and so does netlink except for dumps.
 THROWING = """\
 import os, socket, struct
 
@@ -98,7 +98,7 @@ def plant(stage: Stage) -> None:
 
 
 def variables(stage: Stage) -> dict[str, t.Any]:
-    """What playbooks/modules.yml wants to know."""
+    """Variables for playbooks/modules.yml."""
 
     def key(bits: int) -> str:
         return stage.keys.key(bits // 8).hex()

@@ -49,7 +49,7 @@ def test_rotation_lets_no_key_out(stage: Stage, plain: bool) -> None:
     assert [str(leak) for leak in outcome.leaks] == []
     assert outcome.status == 0, outcome.output
     check_watched(outcome)
-    # Where keys belong, these keys are.
+    # These keys are where they belong.
     assert {leak.system for leak in outcome.allowed if leak.finding.place == FILE} == set(HOSTS)
     for host in HOSTS:
         assert sorted(stage.kernel_keys(host)) == keys_in(texts.values())
@@ -65,7 +65,8 @@ def test_rotation_that_is_rolled_back_lets_no_key_out(stage: Stage) -> None:
     assert len(before[HOSTS[0]]) == KEYS
     wanted = re.search(r"spi (0x[0-9a-f]+) .*dst (\S+)", prepare(stage)["new"])
     assert wanted
-    # Somebody else's SA has an identity that the generation needs: the kernel of one host refuses at the cut-over.
+    # Another program's SA has an identity that the generation needs, so one host's kernel refuses
+    # the cut-over.
     spi, address = wanted.groups()
     other = ["src", "::", "dst", address, "proto", "esp", "spi", spi]
     taken = ["ip", "xfrm", "state", "add", *other, "reqid", "77", "enc", "cipher_null", "", "auth", "digest_null", ""]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The test of the test: leaks planted on purpose, each of which must be seen, by itself and through Ansible."""
+"""Tests of the leak test itself: planted leaks must all be seen, alone and through Ansible."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ansible_collections.ipsec.manual.tests.leak import stage as staging
 from ansible_collections.ipsec.manual.tests.leak.observe import Finding
 from ansible_collections.ipsec.manual.tests.leak.stage import CONTROLLER, HOSTS, Stage, is_allowed
 
-# A program that leaks the key it reads, in each way once, and takes every trace away at once where that is possible.
+# A program that leaks the key it reads in each way once, and removes every trace immediately if
+# possible.
 PLANTS = """\
 import gzip, os, pathlib, subprocess, sys, syslog, time
 key = sys.stdin.read()

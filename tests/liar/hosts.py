@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A controller with a fleet of stand-in hosts, and what a test wants to know of them."""
+"""A controller with a fleet of stand-in hosts, and queries for tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ CONNECTIONS: list[dict[str, t.Any]] = [
     {"name": "mesh", "endpoints": ADDRESS},
 ]
 PASSWORD = "correct horse"
-# The Python whose ansible-core the controller runs: another than that of the tests where this variable names it.
+# The Python whose ansible-core the controller runs; this variable can name another one than that of
+# the tests.
 CONTROLLER = os.environ.get("LIAR_CONTROLLER", sys.executable)
 PAIRS = (("a", "b"), ("a", "c"), ("b", "c"))
 
@@ -83,9 +84,7 @@ class Fleet:
             }
 
     def lie(self, host: str, **modules: t.Any) -> None:
-        """From now on the host lies in the answers of these modules, ``MODULE`` or
-        ``MODULE:STATE``: `stand_in` reads what is given.
-        """
+        """From now on the host falsifies answers of these modules, ``MODULE`` or ``MODULE:STATE``; see `stand_in`."""
         (self.folder / host / "lies.json").write_text(json.dumps(modules), encoding="utf-8")
 
     def run(
@@ -140,7 +139,7 @@ class Fleet:
         return found
 
     def asked(self, host: str) -> list[dict[str, t.Any]]:
-        """What the host was asked since the last time."""
+        """The requests to the host since the last call."""
         log = self.folder / host / "asked.jsonl"
         found = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
         log.unlink(missing_ok=True)

@@ -2,11 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A host for the controller's side alone: what Ansible takes for the host's Python answers in the place of the modules.
-
-It holds its SAs and protected files in memory of its own, a JSON file, and tells lies where a file
-of lies says so. Kernels are not the matter here; with them, hosts that lie are tested in the lab
-(`test_lab.py`).
+"""A simulated host for tests of the controller: a program in place of the host's Python answers for
+the modules. It keeps its SAs and protected files in a JSON file, and falsifies answers as another
+file says. Lying hosts with real kernels are tested in the lab (`test_lab.py`).
 
 The shell wrapper that `hosts.Fleet` writes calls `main` with the host's folder. A module arrives on standard input, as
 Ansible's pipelining sends it.
@@ -32,7 +30,7 @@ EMPTY: State = {"kernel": "", "files": {}, "policies": []}
 
 
 def main(folder: pathlib.Path) -> None:
-    # Modules of Ansible's own come as files.
+    # Ansible's own modules arrive as files.
     module, options = _called(
         pathlib.Path(sys.argv[2]).read_text(encoding="utf-8") if len(sys.argv) > 2 else sys.stdin.read()
     )
@@ -150,7 +148,7 @@ def _sadb(state: State, options: Options) -> t.Any:
 
 
 def _probe(state: State, options: Options) -> t.Any:
-    """As a host without policies: nothing leaves."""
+    """Answer like a host without policies: no packet leaves."""
     return {"changed": False, "sent": [], "received": [], "failures": [], "backend": "xfrm"}
 
 

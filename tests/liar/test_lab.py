@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One host of the lab has a Python that edits what modules answer. The other two talk before,
-meanwhile, and after, through SAs of a real kernel.
+"""One host of the lab has a Python that edits what modules answer. The other two exchange packets
+before, during and after, through SAs of a real kernel.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def hosts() -> t.Iterator[Hosts]:
 
 @pytest.fixture(scope="module")
 def project(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A keyed fleet, with an SA of somebody else between the honest hosts."""
+    """A keyed fleet, with an SA of another program between the honest hosts."""
     folder: pathlib.Path = tmp_path_factory.mktemp("project")
     project = Project(folder, NAME)
     project.connections = [{"name": "mesh", "endpoints": [*HONEST, LIAR]}]
@@ -89,7 +89,7 @@ def write(host: Host, path: str, text: str) -> None:
 
 
 def tell(host: Host, **lies: t.Any) -> None:
-    """From now on an answer that has one of these fields is updated with what is given for it, or is lost for None."""
+    """From now on, an answer with one of these fields is updated with the given value, or dropped if that is None."""
     write(host, "/var/tmp/lies", json.dumps(lies))
 
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One host of three answers what an attacker likes. The other two end as an honest run leaves them,
-or untouched; the liar is named, and the run fails.
+"""One host of three gives false answers. The other two end as after an honest run, or untouched;
+the report names the liar, and the run fails.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ansible_collections.ipsec.manual.tests.liar.hosts import COLLECTIONS, CONNE
 STRONG = {"aes-cbc/hmac-sha256"}
 WEAK = [{**CONNECTIONS[0], "associations": [{"encryption_algorithm": "null", "authentication_algorithm": "hmac-md5"}]}]
 NEW_KEYS = {"rotate_new_keys": True, "rotate_timeout": 12}
-# First and last in the play: what runs once takes the variables of the first.
+# First and last in the play, since tasks with run_once use the variables of the first.
 LIARS = ("a", "c")
 
 
@@ -56,7 +56,7 @@ def spared(fleet: Fleet, liar: str, before: t.AbstractSet[t.Any]) -> None:
     assert held == before or all(f"spi 0x{sa.spi:08x}" in known for sa in held)
     assert sorted(path.name for path in fleet.keystore.glob("*.yml") if not path.name.startswith("_")) == ["mesh.yml"]
     assert not list(fleet.folder.rglob("evil*"))
-    # Nothing that names a key, or lets its guesses be tested, outlives the run.
+    # Nothing that identifies a key, or allows testing guesses, outlives the run.
     assert not fleet.leftovers()
     assert (fleet.keystore / ".lock").read_text(encoding="utf-8") == ""
 
@@ -83,7 +83,7 @@ _turns = itertools.cycle(LIARS)
 
 
 def _lie(name: str, *marks: pytest.MarkDecorator, **modules: t.Any) -> t.Any:
-    """The next of the two possible liars tells it."""
+    """The two possible liars take turns."""
     return pytest.param(next(_turns), modules, id=name, marks=marks)
 
 
@@ -143,7 +143,7 @@ def test_a_host_that_lies_in_answers_harms_itself_only(
     named(done, liar)
     assert "\x1b" not in done.output and "\u202e" not in done.output
     if request.node.get_closest_marker("heals"):
-        # The next honest run ends what was begun.
+        # The next honest run completes the rotation.
         fleet.lie(liar)
         done = fleet.run()
         assert done.status == 0, done.output
@@ -224,8 +224,8 @@ def test_inputs_made_of_facts_are_refused_with_the_way_out(fleet: Fleet) -> None
 
 
 def test_each_host_is_told_its_own_only(fleet: Fleet) -> None:
-    """The digests of pairs that a host does not belong to would let it test guesses, and are none
-    of its business. The first run asked everything.
+    """A host must not get digests of pairs to which it does not belong, which would let it test
+    guesses. The first run made all requests.
     """
     for host in HOSTS:
         asked = fleet.asked(host)
@@ -241,9 +241,7 @@ def test_each_host_is_told_its_own_only(fleet: Fleet) -> None:
 
 @every_core
 def test_an_error_of_our_own_in_the_judgement_takes_every_host_back(fleet: Fleet) -> None:
-    """As a fault in the code that judges would be: every host is rescued, not the one alone that a
-    task runs on once.
-    """
+    """Simulates an error in the evaluation: every host is rescued, not only the one on which a run_once task runs."""
     before = {host: fleet.state(host)["kernel"] for host in HOSTS}
     root = fleet.folder / "collections" / "ansible_collections" / "ipsec" / "manual"
     for name in ("plugins", "roles", "meta"):

@@ -47,7 +47,7 @@ def succeeded(output: str, scenario: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def note(request: pytest.FixtureRequest) -> t.Callable[[str], None]:
-    """Say something that the summary of all gates shows."""
+    """Print a note that the summary of all gates shows."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def say(text: str) -> None:
@@ -61,7 +61,7 @@ def note(request: pytest.FixtureRequest) -> t.Callable[[str], None]:
 def molecule(
     note: t.Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
 ) -> t.Iterator[t.Callable[..., str]]:
-    """Runs molecule in this checkout, where the containers are up. Its state, with a keystore, is
+    """Runs molecule in this checkout, with running containers. Its state, with a keystore, is
     outside of any collection.
     """
     state = str(tmp_path_factory.mktemp("state"))
@@ -91,7 +91,9 @@ def test_story(story: str, molecule: t.Callable[..., str]) -> None:
 
 @pytest.mark.usefixtures("molecule")
 def test_example_project(tmp_path: pathlib.Path) -> None:
-    """As a team would: the example's folder, the built artifact in it, nothing of this checkout but the kernel."""
+    """Use the example's folder with the built artifact, as a team would, and nothing of this
+    checkout except the kernel.
+    """
     project = tmp_path / "project"
     shutil.copytree(CHECKOUT / "docs" / "example-project", project)
     alone = {
@@ -112,7 +114,7 @@ def test_example_project(tmp_path: pathlib.Path) -> None:
         str(artifact),
         **alone,
     )
-    # As extensions/molecule/inventory.yml has it: docker runs images only.
+    # As in extensions/molecule/inventory.yml: docker runs images only.
     by_tree = str(
         os.environ.get("MOLECULE_ENGINE") != "docker" and (CHECKOUT / "build" / "lab" / "molecule").exists()
     ).lower()

@@ -31,12 +31,12 @@ def write_keys(lab: Lab, names: t.Iterable[str]) -> None:
 
 
 def quoted(value: str | pathlib.Path) -> str:
-    """As ssh_config(5) wants a value that may hold spaces."""
+    """Quote a value that may contain spaces, as ssh_config(5) requires."""
     return f'"{value}"'
 
 
 def write_ssh_config(lab: Lab, addresses: dict[str, str]) -> None:
-    """Names to addresses, and the way into the lab's network namespace."""
+    """Host names, addresses, and the ProxyCommand into the lab's network namespace."""
     proxy = shlex.join(
         [
             "nsenter",
@@ -107,7 +107,7 @@ def yaml_string(text: str) -> str:
 
 
 def ssh(lab: Lab, host: str, *command: str, options: t.Sequence[str] = ()) -> list[str]:
-    """The command line that runs a command on a host, or does what the options say."""
+    """The ssh command line for a command on a host, or for the options."""
     return [
         "ssh",
         "-F",
@@ -120,7 +120,7 @@ def ssh(lab: Lab, host: str, *command: str, options: t.Sequence[str] = ()) -> li
 
 
 def write(lab: Lab, hosts: t.Sequence[plan.Host], *, control: bool) -> None:
-    """All of it."""
+    """Write all of these files."""
     addresses = {host.name: host.management for host in hosts if host.management}
     if control:
         addresses["control"] = tables.MACHINE_ADDRESS
@@ -130,8 +130,8 @@ def write(lab: Lab, hosts: t.Sequence[plan.Host], *, control: bool) -> None:
 
 
 def program(name: str, *arguments: str, inside: bool = False) -> list[str]:
-    """The command line of one of the lab's own programs. On the lab's side its bytecode is kept, in
-    a place that goes with the lab.
+    """The command line of one of the lab's own programs. On the lab's side its bytecode is cached
+    for the lifetime of the lab.
     """
     bytecode = ["-X", "pycache_prefix=/run/lab/bytecode"] if inside else ["-B"]
     return ["/usr/bin/python3", "-IS", *bytecode, str(pathlib.Path(__file__).with_name("start.py")), name, *arguments]

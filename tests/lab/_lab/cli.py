@@ -18,7 +18,7 @@ from .errors import LabError
 
 
 def modules(text: str) -> tuple[str, ...]:
-    """Comma-separated kernel modules, which may be spelt with - or _."""
+    """Comma-separated kernel modules, spelled with - or _."""
     return listed(text.replace("-", "_"))
 
 
@@ -28,7 +28,7 @@ def listed(text: str) -> tuple[str, ...]:
 
 
 def folders(text: str) -> tuple[str, ...]:
-    """Comma-separated folders that are there."""
+    """Comma-separated existing folders."""
     paths = tuple(os.path.abspath(word) for word in listed(text))
     for path in paths:
         if not os.path.isdir(path):
@@ -37,7 +37,7 @@ def folders(text: str) -> tuple[str, ...]:
 
 
 def kernel_name(text: str) -> str:
-    """One of --kernel's words."""
+    """A value of --kernel."""
     if not re.fullmatch(r"auto|host|uml(-[0-9]+(\.[0-9]+)*)?", text):
         raise argparse.ArgumentTypeError(
             f"{text!r}: use auto, host, uml, or one that `lab kernels` lists, which may be cut short: uml-6.1"
@@ -127,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def act(options: argparse.Namespace, command: t.Sequence[str]) -> int:
-    """Do it; the exit status."""
+    """Run the command; return the exit status."""
     if options.action == "requirements":
         print(lab.requirements())
         return 0
@@ -172,7 +172,7 @@ def main() -> None:
         parser().error(
             f"{options.action}: {'name the command after --' if takes_command else 'takes no command after --'}"
         )
-    for number in (signal.SIGTERM, signal.SIGHUP):  # what was begun is cleared away
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the cleanup runs
         signal.signal(number, lambda received, dummy: sys.exit(128 + received))
     try:
         status = act(options, command)

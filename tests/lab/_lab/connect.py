@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ssh's ProxyCommand: connects to ADDRESS PORT in the network namespace this runs in, hands the
-socket to ssh, and ends (ProxyUseFdpass).
+"""ssh's ProxyCommand: connects to ADDRESS PORT in the current network namespace, passes the socket
+to ssh, and exits (ProxyUseFdpass).
 """
 
 import socket

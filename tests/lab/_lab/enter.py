@@ -4,8 +4,8 @@
 
 """Run a command in the namespaces of a host, or of any process: `enter HOST|PID CWD COMMAND...`; an empty CWD is /.
 
-Like nsenter(1), but the command dies with this process, and its signals reach it: an ssh client
-that goes away leaves nothing running."""
+Like nsenter(1), but the command dies with this process and receives its signals, so that an ssh
+client that disconnects leaves nothing running."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(command: list[str], cwd: str) -> int:
     try:
         os.chdir(cwd)
         # Not fork(): copying an interpreter costs User-Mode Linux more than starting the command.
-        # Python ignores signals that others expect.
+        # Python ignores signals that other programs expect.
         child = os.posix_spawnp(command[0], command, os.environ, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
     except OSError as exc:
         print(f"lab: {exc.filename or command[0]}: {exc.strerror}", file=sys.stderr, flush=True)
@@ -51,14 +51,14 @@ def run(command: list[str], cwd: str) -> int:
 
 
 def await_end(child: int) -> None:
-    """Wait for the child to end, and end it when nobody reads its output any more: sshd tells the
-    end of a shared connection in no other way.
+    """Wait for the child to end, and kill it when nobody reads its output any more, which is how
+    sshd signals the end of a shared connection.
     """
     ended = os.pidfd_open(child)
     events = select.poll()
     events.register(ended, select.POLLIN)
     if stat.S_ISFIFO(os.fstat(1).st_mode) or stat.S_ISSOCK(os.fstat(1).st_mode):
-        events.register(1, 0)  # asks for nothing, is told of errors
+        events.register(1, 0)  # poll only for errors
     while ended not in (ready := {descriptor for descriptor, dummy in events.poll()}):
         if 1 in ready:
             events.unregister(1)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Faults of a host, made from the lab's side: `fault down|cut|up|reboot HOST`. Runs in the mount
+"""Faults of a host, injected on the lab's side: `fault down|cut|up|reboot HOST`. Runs in the mount
 namespace of the lab's first process.
 """
 
@@ -31,7 +31,7 @@ def processes_of(name: str) -> list[tuple[int, str]]:
 
 
 def stop_sshd(name: str) -> None:
-    """Kill sshd and every session of it: new connections are refused at once, open ones end."""
+    """Kill sshd and all its sessions: new connections are refused at once, open ones end."""
     for pid, command in processes_of(name):
         if command == "sshd":
             with contextlib.suppress(ProcessLookupError):
@@ -39,13 +39,13 @@ def stop_sshd(name: str) -> None:
 
 
 def start_sshd(name: str) -> None:
-    """Start sshd again where it does not run."""
+    """Start sshd if it is not running."""
     if all(command != "sshd" for dummy, command in processes_of(name)):
         subprocess.run(access.program("enter", name, "/", *access.program("sshd")), check=True)
 
 
 def link(machine: spec.Spec, target: plan.Host, state: str) -> None:
-    """Set the management link: down, and packets vanish without an answer."""
+    """Set the management link up or down; when it is down, packets vanish without an answer."""
     host.ip_batch([f"link set {host.management_end(machine.hosts.index(target))} {state}"])
 
 

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bring the User-Mode Linux of another suite of this machine's distribution: checked by apt as
-always, unpacked, never installed.
-
-Which servers have it, and whose signatures count, are what this machine's own sources say, with the suite replaced.
+"""Downloads the User-Mode Linux of another suite of this machine's distribution: verified by apt as
+usual, unpacked, never installed. Servers and trusted keys come from this machine's own sources,
+with the suite replaced.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def one_line_style(text: str, own: t.Collection[str], suite: str) -> str:
 
 
 def deb822_style(text: str, own: t.Collection[str], suite: str) -> str:
-    """The same of a file of stanzas; other fields stay as they are, a key of many lines too."""
+    """The same for a file of stanzas; other fields stay unchanged, including multi-line keys."""
     plain = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
     stanzas = []
     for stanza in re.split(r"\n\s*\n", plain):
@@ -65,13 +64,13 @@ def deb822_style(text: str, own: t.Collection[str], suite: str) -> str:
 
 
 def own_suites() -> frozenset[str]:
-    """What this machine's sources may call the suite that it runs, or one that is as whole."""
+    """Names in this machine's sources for the suite that it runs, or for an equally complete one."""
     release = pathlib.Path("/etc/os-release").read_text(encoding="utf-8")
     return ALIASES | set(re.findall(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE))
 
 
 def write_sources(suite: str, folder: pathlib.Path) -> bool:
-    """Write the private sources into the folder; whether there are any."""
+    """Write the private sources into the folder; return whether there are any."""
     own = own_suites()
     files = run("apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d")
     places = [pathlib.Path(place) for place in re.findall(r"='(.*)'", files)]
@@ -103,10 +102,10 @@ def run(*command: str, cwd: pathlib.Path | None = None) -> str:
 
 
 def updated(suite: str, folder: pathlib.Path, **settings: str) -> tuple[list[str], str]:
-    """apt-get for the packages of that suite, their signatures checked, and what troubled it when it looked for them.
-
-    Its lists and its cache are in the folder: those of the machine are not touched, nor waited for.
-    ``settings`` are more of apt.conf(5), with `_` for `::`."""
+    """apt-get for the packages of that suite, with verified signatures, and its warnings about the
+    lists. Its lists and cache are in the folder: those of the machine are neither changed nor
+    waited for. ``settings`` are more of apt.conf(5), with `_` for `::`.
+    """
     for name in ("sources", "lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     if not write_sources(suite, folder / "sources"):
@@ -122,7 +121,7 @@ def updated(suite: str, folder: pathlib.Path, **settings: str) -> tuple[list[str
     apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in known.items())]
     try:
         run(*apt, "update")
-    except LabError as exc:  # one of several sources, perhaps: the next step shows whether it matters
+    except LabError as exc:  # perhaps only one of several sources failed: the next step shows whether it matters
         return apt, str(exc)
     return apt, ""
 
@@ -139,7 +138,7 @@ def download(suite: str, folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def fetch(suite: str) -> None:
-    """Bring the kernel of a suite, unless it is here."""
+    """Download the kernel of a suite, unless it is here."""
     if not SUITE.fullmatch(suite):
         raise LabError(f"{suite!r} is no name of a suite.")
     target = images.UNPACKED / suite
@@ -155,7 +154,7 @@ def fetch(suite: str) -> None:
 
 
 def bring(suite: str, target: pathlib.Path) -> None:
-    """Download and unpack; target is there as a whole or not at all."""
+    """Download and unpack; target is created completely or not at all."""
     shutil.rmtree(target, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=images.UNPACKED) as name:
         new = pathlib.Path(name, "root")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A lab's folder, `build/lab/NAME`: what it holds, who may change it, and what it says about the lab's life."""
+"""A lab's folder, `build/lab/NAME`: its content, its lock, and the state of the lab."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ class Lab(t.NamedTuple):
 
     @property
     def lasting(self) -> bool:
-        """It outlives the command that made it; `exec`'s do not."""
+        """Whether it outlives the command that started it; `exec`'s do not."""
         return not self.name.startswith(tables.EXEC)
 
     def alias(self, host: str) -> str:
-        """The host's name for ssh and Ansible: unique, for they share connections by it."""
+        """The host's name for ssh and Ansible: unique, since they share connections by name."""
         return f"{host}.{self.identity}.lab"
 
     def state(self) -> dict[str, t.Any] | None:
-        """What `up` wrote last; None where there is no such lab."""
+        """The state that `up` wrote last; None if there is no such lab."""
         try:
             state: dict[str, t.Any] = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -72,7 +72,7 @@ class Lab(t.NamedTuple):
         return state
 
     def save(self, state: dict[str, t.Any]) -> None:
-        """Write state.json, at once or not at all."""
+        """Write state.json atomically."""
         draft = self.path / "state.new"
         draft.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         draft.rename(self.path / "state.json")
@@ -89,7 +89,7 @@ class Lab(t.NamedTuple):
         return "\n".join([f"Last lines of {self.log}:", *(f"  | {line}" for line in shown)])
 
     def remove(self, *, keep_log: bool = False) -> None:
-        """Delete the folder, its log perhaps excepted, and the folder of labs when it is the last."""
+        """Delete the folder, optionally except its log, and the folder of labs if this was the last."""
         if self.path.exists():
             for entry in self.path.iterdir():
                 if not (keep_log and entry == self.log):
@@ -100,7 +100,7 @@ class Lab(t.NamedTuple):
 
 
 def stat_fields(pid: int) -> list[str] | None:
-    """A living process's fields of proc_pid_stat(5), from field 3 on. None: no such process."""
+    """The fields of proc_pid_stat(5) of a living process, from field 3 on; None if there is no such process."""
     try:
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -111,7 +111,7 @@ def stat_fields(pid: int) -> list[str] | None:
 
 def started_at(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot (field 22): with the PID, a process's
-    identity. None: no such process.
+    identity. None if there is no such process.
     """
     fields = stat_fields(pid)
     return int(fields[19]) if fields else None
@@ -143,7 +143,7 @@ def living(lab: Lab) -> dict[str, t.Any]:
 
 
 def check_alive(lab: Lab, state: dict[str, t.Any]) -> None:
-    """Raise the obituary of a lab whose kernel has ended, or was left half made."""
+    """Raise the error of a lab whose kernel has ended, or that was left incomplete."""
     owner, born = state["owner"]
     if state["booting"] and started_at(owner) != born:
         raise LabError(
@@ -172,7 +172,7 @@ def all_labs() -> list[Lab]:
 
 @contextlib.contextmanager
 def exclusive() -> t.Iterator[None]:
-    """One process at a time makes or removes labs of this checkout."""
+    """Lock: only one process at a time creates or removes labs of this checkout."""
     LABS.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(BUILD, os.O_RDONLY | os.O_DIRECTORY)
     try:

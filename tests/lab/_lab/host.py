@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One host: a process with network, mount, PID, IPC and host name namespaces of its own. Runs on the lab's side."""
+"""One host: a process with its own network, mount, PID, IPC and host name namespaces. Runs on the lab's side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from . import places, plan, spec, sshd, system, tables
 
 # Folders that start empty at every boot of a host, with their mode.
 VOLATILE: dict[str, str] = {"run": "755", "tmp": "1777", "dev/shm": "1777"}
-# Folders that are a host's own from its first boot on: the real machine's are not seen, and a reboot keeps them.
+# Private folders of a host from its first boot on: they hide the real machine's, and survive a
+# reboot.
 KEPT: dict[str, int] = {"etc/inet": 0o755, "var/tmp": 0o1777}
 # Interpreters that version managers keep below root's home: shown to the hosts, read-only.
 TOOLCHAINS = (".pyenv", ".local/share/uv")
@@ -58,7 +59,7 @@ def ip_batch(lines: t.Iterable[str], namespace: str | None = None) -> None:
 
 
 def without_rules(names: t.Sequence[str]) -> str:
-    """modprobe.d rules that keep modules out, asked for by name, by alias or as another's dependency."""
+    """modprobe.d rules that block modules, whether requested by name, by alias or as a dependency."""
     spellings = sorted({spelling for name in names for spelling in (name.replace("-", "_"), name.replace("_", "-"))})
     return "".join(f"blacklist {name}\ninstall {name} /bin/false\n" for name in spellings)
 
@@ -74,13 +75,13 @@ def wire_end(index: int) -> str:
 
 
 def mac(side: str, index: int) -> str:
-    """The same at every boot of a host, for neighbours remember it."""
+    """The same at every boot of a host, since neighbours cache it."""
     return f"02:00:00:0{side}:{index >> 8:02x}:{index & 255:02x}"
 
 
 def connect(machine: spec.Spec, hosts: t.Iterable[plan.Host]) -> None:
     """Make the hosts' network namespaces and their links: mgmt0 to the controller, data0 to the
-    wire. Few processes: each is dear on User-Mode Linux.
+    wire. Uses few processes, which are expensive on User-Mode Linux.
     """
     here, wire = [], []
     for host in hosts:
@@ -105,9 +106,9 @@ def connect(machine: spec.Spec, hosts: t.Iterable[plan.Host]) -> None:
 
 
 def configure(host: plan.Host) -> None:
-    """Give the network namespace this runs in the host's addresses."""
+    """Add the host's addresses to the current network namespace."""
     settings = pathlib.Path("/proc/sys/net")
-    for device in ("default", "mgmt0", "data0"):  # no second of waiting for duplicates before an address works
+    for device in ("default", "mgmt0", "data0"):  # do not wait a second for duplicate address detection
         with contextlib.suppress(FileNotFoundError):
             (settings / "ipv6/conf" / device / "accept_dad").write_text("0", encoding="ascii")
     lines = ["link set lo up"]
@@ -128,7 +129,7 @@ def configure(host: plan.Host) -> None:
 
 
 def disconnect(machine: spec.Spec, host: plan.Host) -> None:
-    """Take the links and the network namespace away, and with it SADB and SPD."""
+    """Remove the links and the network namespace, and with it SADB and SPD."""
     index = machine.hosts.index(host)
     subprocess.run(["ip", "link", "del", management_end(index)], check=False, capture_output=True)
     subprocess.run(["ip", "-n", tables.WIRE, "link", "del", wire_end(index)], check=False, capture_output=True)
@@ -153,7 +154,7 @@ def other_real_mounts() -> list[str]:
 def build_root(
     machine: spec.Spec, name: str, *, own_home: bool, writable: t.Sequence[str] = (), shown: t.Sequence[str] = ()
 ) -> str:
-    """The host's file tree: the real one, of which every change stays in memory; its mount point."""
+    """Mount the host's file tree, the real one with changes in memory only; return the mount point."""
     top = f"{places.HOSTS}/{name}"
     root = f"{top}/root"
     for folder in ("upper", "work", "root"):
@@ -197,7 +198,7 @@ def build_root(
 
 
 def build_dev(dev: str) -> None:
-    """A /dev with the harmless devices only, and terminals of its own."""
+    """A /dev with harmless devices only, and its own terminals."""
     os.makedirs(dev, exist_ok=True)
     system.mount("tmpfs", dev, "tmpfs", system.MS_NOSUID, "mode=755")
     for folder in ("net", "pts", "shm"):
@@ -222,7 +223,7 @@ def build_dev(dev: str) -> None:
 
 
 def write_names(machine: spec.Spec, root: str, name: str) -> None:
-    """/etc/hosts and /etc/hostname; and an account that sshd does not hold for locked."""
+    """Write /etc/hosts and /etc/hostname, and unlock root's account for sshd."""
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost", f"127.0.1.1 {name}"]
     for host in machine.hosts:
         if host.data is not None:
@@ -239,7 +240,7 @@ def write_names(machine: spec.Spec, root: str, name: str) -> None:
 
 
 def prepare_sshd(machine: spec.Spec, name: str, address: str, root: str) -> None:
-    """Give the host its keys: copies in its own /run, for the lab's folder is hidden from it."""
+    """Copy the host's keys into its own /run, since the lab's folder is hidden from it."""
     target = f"{root}/run/lab-ssh"
     os.mkdir(target, 0o700)
     os.mkdir(f"{root}/run/sshd", 0o755)
@@ -250,9 +251,8 @@ def prepare_sshd(machine: spec.Spec, name: str, address: str, root: str) -> None
 
 
 def detach(main: t.Callable[[], None], flags: int, network: str | None) -> int:
-    """Run main in new namespaces as a process without ties to this one; its PID, once main is through.
-
-    main leaves a process that lives until it is killed: the first of its PID namespace.
+    """Run main in new namespaces as an independent process; return its PID once main has returned.
+    The process lives until it is killed, as the first of its PID namespace.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -261,7 +261,7 @@ def detach(main: t.Callable[[], None], flags: int, network: str | None) -> int:
         os.setsid()
         try:
             system.unshare(flags)
-            system.private_mounts()  # before the old root goes, lest it goes for the others too
+            system.private_mounts()  # before the old root is detached, so that it stays for other processes
             if network:
                 system.enter_network(network)
             first = os.fork()
@@ -272,7 +272,7 @@ def detach(main: t.Callable[[], None], flags: int, network: str | None) -> int:
             os.write(writer, b"ready\n")
             os.close(writer)
             bury()
-        except BaseException as exc:  # the parent reports it; this process must not run on in the caller's code
+        except BaseException as exc:  # the parent reports it; this process must not continue in the caller's code
             os.write(writer, f"failed: {exc!r}\n".encode())
         finally:
             os._exit(1)
@@ -286,7 +286,7 @@ def detach(main: t.Callable[[], None], flags: int, network: str | None) -> int:
 
 
 def bury() -> t.NoReturn:
-    """PID 1 of a host: wait for its orphans until killed."""
+    """PID 1 of a host: reap its orphans until killed."""
     null = os.open("/dev/null", os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
@@ -298,13 +298,13 @@ def bury() -> t.NoReturn:
 
 
 def own_start_scripts(name: str) -> list[str]:
-    """The start scripts that the host itself has for early boot; what the machine has is not for the lab."""
+    """The host's own start scripts for early boot; those of the machine are not for the lab."""
     folder = pathlib.Path(places.HOSTS, name, "upper/etc/rcS.d")
     return sorted(f"/etc/rcS.d/{path.name}" for path in folder.glob("S*") if path.is_symlink())
 
 
 def run_start_scripts(scripts: t.Sequence[str]) -> None:
-    """As init does before the network is up, one after the other; what they say is in /run/boot.log."""
+    """Run them one after the other, as init does before the network is up; their output goes to /run/boot.log."""
     with open("/run/boot.log", "w", encoding="utf-8") as log:
         for script in scripts:
             done = subprocess.run(
@@ -320,7 +320,7 @@ def run_start_scripts(scripts: t.Sequence[str]) -> None:
 
 
 def start(machine: spec.Spec, host: plan.Host) -> None:
-    """Boot the host, whose links are there: file tree, its own start scripts, addresses, sshd."""
+    """Boot the host, whose links exist: file tree, its own start scripts, addresses, sshd."""
 
     scripts = own_start_scripts(host.name)
 

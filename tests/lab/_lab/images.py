@@ -39,7 +39,7 @@ class Image(t.NamedTuple):
 
     @property
     def modules(self) -> pathlib.Path:
-        """The folder that holds VERSION/."""
+        """The folder that contains VERSION/."""
         return self.root / "usr/lib/uml/modules"
 
     @property
@@ -53,7 +53,7 @@ class Image(t.NamedTuple):
 
 
 def found(root: pathlib.Path, origin: str) -> list[Image]:
-    """The kernel that a package unpacked at root brought; none, where there is no such package."""
+    """The kernels in a package unpacked at root; empty if there is no such package."""
     image = Image("", origin, root)
     if not (image.program.exists() and image.modules.is_dir()):
         return []
@@ -82,8 +82,8 @@ def choose(version: str, known: t.Sequence[Image]) -> Image:
 
 
 def program_of(lab: Lab, image: Image) -> str:
-    """What to run. An unpacked kernel wants the C library that came with it: a copy in the lab's
-    folder names that one.
+    """The program to run. An unpacked kernel needs the C library from its suite: a copy in the
+    lab's folder refers to that one.
     """
     if image.origin == INSTALLED:
         return str(image.program)
@@ -106,10 +106,10 @@ def program_of(lab: Lab, image: Image) -> str:
 
 
 def settings(image: Image) -> list[str]:
-    """What is said to this kernel only."""
+    """Options for this kernel only."""
     return ["seccomp=auto"] if image.release >= tables.SECCOMP_SINCE else []
 
 
 def listing() -> str:
-    """The kernels, one a line, the newest first: it is the one that labs run on."""
+    """The kernels, one per line; labs use the first, the newest."""
     return "\n".join(f"{PREFIX + image.version:<14}{image.origin}" for image in images())

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lab's first process: builds the hosts on the kernel it finds itself on. PID 1 under User-Mode Linux."""
+"""The lab's first process: builds the hosts on the running kernel. PID 1 under User-Mode Linux."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ def mount_basics(machine: spec.Spec) -> None:
         system.mount("sysfs", "/sys", "sysfs")
     system.private_mounts()
     system.mount("tmpfs", "/run", "tmpfs", system.MS_NOSUID, "mode=755")
-    # Named network namespaces are mounts below /run/netns that must show in every process of this mount namespace.
+    # Named network namespaces are mounts below /run/netns that must be visible to every process of
+    # this mount namespace.
     os.makedirs("/run/netns")
     os.makedirs(places.HOSTS)
 
 
 def write_modprobe(machine: spec.Spec) -> str:
-    """A modprobe that finds User-Mode Linux's modules and keeps the unwanted ones out; its path."""
+    """Create a modprobe that finds User-Mode Linux's modules and blocks the unwanted ones; return its path."""
     tree, rules, program = (f"{places.RUNTIME}/{name}" for name in ("modules", "modprobe.d", "modprobe"))
     os.makedirs(f"{tree}/lib")
     os.makedirs(rules)
@@ -45,7 +46,7 @@ def write_modprobe(machine: spec.Spec) -> str:
 
 
 def load_modules(machine: spec.Spec) -> list[str]:
-    """Load the table's modules, and let the kernel load others by itself; names of those it lacks."""
+    """Load the table's modules, and let the kernel load others on demand; return the names of missing ones."""
     if machine.kernel == "uml":
         program = write_modprobe(machine)
         pathlib.Path("/proc/sys/kernel/modprobe").write_text(program, encoding="ascii")
@@ -60,7 +61,7 @@ def load_modules(machine: spec.Spec) -> list[str]:
 
 
 def build_networks(machine: spec.Spec) -> None:
-    """The management bridge, and the lab's way out to the controller."""
+    """Create the management bridge and the link to the controller."""
     address = tables.MACHINE_ADDRESS if machine.kernel == "uml" else tables.CONTROLLER_ADDRESS
     lines = ["link set lo up", "link add mgmt type bridge", f"addr add {address}/16 dev mgmt", "link set mgmt up"]
     if machine.kernel == "uml":
@@ -69,12 +70,12 @@ def build_networks(machine: spec.Spec) -> None:
 
 
 def build(machine: spec.Spec) -> dict[str, t.Any]:
-    """Everything, in order; what the controller wants to know."""
+    """Build everything in order; return the report for the controller."""
     mount_basics(machine)
     missing = load_modules(machine)
     build_networks(machine)
     host.start_control(machine)
-    first, *others = machine.hosts  # the wire, if there is one: the others' links end there
+    first, *others = machine.hosts  # the wire first, if there is one, since the other links end there
     host.connect(machine, [first])
     host.start(machine, first)
     if others:
@@ -92,14 +93,14 @@ def main() -> None:
     report = folder / "boot.json"
     try:
         answer = build(machine)
-    except Exception:  # the only way to tell the controller: this process has no terminal
+    except Exception:  # this process has no terminal: the report is its only output
         answer = {"error": traceback.format_exc()}
     draft = report.with_suffix(".new")
     draft.write_text(json.dumps(answer), encoding="utf-8")
     draft.rename(report)
     if "error" in answer:
         print(answer["error"], file=sys.stderr, flush=True)
-    while True:  # PID 1 buries the dead
+    while True:  # PID 1 reaps processes
         try:
             os.wait()
         except ChildProcessError:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lab's kernel: which one, is all there that it needs, start and stop it."""
+"""The lab's kernel: choose it, check its requirements, start and stop it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .errors import LabError
 from .folder import CHECKOUT, Lab, started_at
 
 BOOT_SECONDS = 90
-# One SA of each kind that the lab promises, to see whether a kernel has them. The keys are nobody's.
+# One SA of each kind that the lab needs, to test a kernel. The keys are used nowhere else.
 PROBE = """\
 {add} src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 enc cbc(aes) {key} auth-trunc hmac(sha256) {key}{half} 128
 {add} src 192.0.2.1 dst 192.0.2.2 proto ah spi 0x1001 auth-trunc hmac(sha256) {key}{half} 128
@@ -33,7 +33,7 @@ PROBE = """\
 
 
 def host_kernel_refusal() -> str | None:
-    """Why this machine's own kernel will not do, as it says itself; None: it will."""
+    """The kernel's reason why this machine's own kernel is unsuitable; None if it is suitable."""
     result = subprocess.run(
         ["unshare", "--net", "ip", "-batch", "-"], input=PROBE, check=False, capture_output=True, text=True
     )
@@ -41,7 +41,7 @@ def host_kernel_refusal() -> str | None:
 
 
 def choose(wanted: str, without: t.Sequence[str]) -> images.Image | None:
-    """Which User-Mode Linux, for auto, uml, uml-VERSION, host; None: this machine's own kernel."""
+    """The User-Mode Linux for auto, uml, uml-VERSION or host; None for this machine's own kernel."""
     check_packages(uml=False)
     if without:
         needed = sorted(set(without) & set(tables.LAB_MODULES))
@@ -66,16 +66,14 @@ def choose(wanted: str, without: t.Sequence[str]) -> images.Image | None:
 
 
 def packages() -> dict[str, str]:
-    """Debian packages that the lab needs, each with a file that shows it is there: the group `lab`
-    of the repository's one list.
-    """
+    """Debian packages that the lab needs, each with a file that proves its presence: the group `lab` of debian.txt."""
     text = (CHECKOUT / "tests" / "requirements" / "debian.txt").read_text(encoding="utf-8")
     rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     return {row[0]: row[2] for row in rows if row[1] == "lab"}
 
 
 def check_packages(*, uml: bool) -> None:
-    """Name all that is missing, together."""
+    """Report everything that is missing in one error."""
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces and mounts: run it as root.")
     missing = [
@@ -132,14 +130,15 @@ def uml_command(lab: Lab, image: images.Image, memory: int) -> list[str]:
             "umid=lab",
             "vec0:transport=tap,ifname=tap0,depth=128,gro=1",
         ),
-        # What the kernel does not know goes to the first process: settings as environment, words after -- as arguments.
+        # The kernel passes unknown settings to the first process as environment, and words after --
+        # as arguments.
         *(f"LAB_FOLDER={lab.path}", f"init={python}", "--", *arguments),
     ]
 
 
 def make_namespace(lab: Lab, *, tap: bool) -> None:
-    """The network namespace in which the lab meets the controller. All traffic of the lab stays in
-    it and in those below.
+    """Create the network namespace that connects lab and controller. All traffic of the lab stays
+    in it and in its children.
     """
     run("ip", "netns", "add", lab.namespace)
     if tap:
@@ -161,7 +160,7 @@ def run(*command: str, stdin: str | None = None) -> str:
 
 
 def quiet_processor() -> int:
-    """The processor that the fewest labs are on."""
+    """The processor with the fewest labs."""
     labs: collections.Counter[int] = collections.Counter()
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended
@@ -171,13 +170,12 @@ def quiet_processor() -> int:
 
 
 def start(lab: Lab, image: images.Image | None, memory: int, *, daemon: bool) -> int:
-    """Start the kernel, without an image a lab on this machine's, in PID and mount namespaces of
-    its own; PID of the process with which the lab lives and dies.
-
-    A daemon survives the caller; else the lab dies with the caller, even if that is killed.
-    User-Mode Linux, which runs one process at a time, is kept on one
-    processor: it and its processes wait for each other at every system call, and to wake another
-    processor takes longer than most calls."""
+    """Start the kernel, or without an image a lab on this machine's, in its own PID and mount
+    namespaces; return the PID of the process whose end ends the lab. A daemon survives the caller;
+    otherwise the lab dies with the caller, even if that is killed. User-Mode Linux, which runs one
+    process at a time, is kept on one processor: it and its processes wait for each other at every
+    system call, and to wake another processor takes longer than most calls.
+    """
     command = uml_command(lab, image, memory) if image else access.program("init")
     namespaces = [
         "nsenter",
@@ -208,7 +206,7 @@ def start(lab: Lab, image: images.Image | None, memory: int, *, daemon: bool) ->
             start_new_session=True,
             preexec_fn=prepare,
         )
-    process.returncode = 0  # it is not to be waited for: its PID says whether the lab lives
+    process.returncode = 0  # do not wait for it: its PID shows whether the lab is alive
     return process.pid
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can be done with a lab, from the controller's side."""
+"""Operations on a lab, on the controller's side."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Boot(t.NamedTuple):
 
 
 def boot(lab: Lab, how: Boot, hosts: tuple[plan.Host, ...], *, daemon: bool, **view: t.Any) -> dict[str, t.Any]:
-    """Make the folder, start the kernel, wait until every sshd answers; the state. Leaves nothing
-    behind when it fails.
+    """Create the folder, start the kernel, wait until every sshd answers; return the state. A
+    failure leaves nothing behind.
     """
     image = kernel.choose(how.kernel, how.without)
     chosen, modules = ("uml", str(image.modules)) if image else ("host", "")
@@ -79,7 +79,7 @@ def boot(lab: Lab, how: Boot, hosts: tuple[plan.Host, ...], *, daemon: bool, **v
 
 
 def up(lab: Lab, how: Boot, names: t.Sequence[str]) -> str:
-    """Start a lab and prove that every host answers; what to tell the user."""
+    """Start a lab and check that every host answers; return the message for the user."""
     hosts = plan.plan_hosts(names)
     with folder.exclusive():
         sweep()
@@ -116,7 +116,7 @@ def check_ssh(lab: Lab, names: t.Sequence[str]) -> None:
 
 
 def remove(lab: Lab, *, keep_log: bool = False) -> None:
-    """Stop what runs of a lab and delete what it made."""
+    """Stop the processes of a lab and delete its files."""
     kernel.stop(lab)
     lab.remove(keep_log=keep_log)
 
@@ -131,7 +131,7 @@ def down(lab: Lab, *, keep_log: bool = False) -> str:
 
 
 def sweep() -> None:
-    """Clear away what `exec` could not, because it was killed."""
+    """Clean up after `exec` commands that were killed."""
     for lab in folder.all_labs():
         owner = re.fullmatch(re.escape(tables.EXEC) + "([0-9]+)", lab.name)
         if owner is None:
@@ -148,7 +148,7 @@ def addressed(state: dict[str, t.Any]) -> list[str]:
 
 
 def status(lab: Lab) -> str:
-    """A living lab in a few lines."""
+    """A description of a living lab."""
     state = folder.living(lab)
     if not state["booting"]:
         check_answers(lab, state)
@@ -209,12 +209,12 @@ def attended(
         for (
             descriptor,
             value,
-        ) in blocking.items():  # ssh leaves them changed when it is killed, and our caller shares them
+        ) in blocking.items():  # ssh does not restore them when it is killed, and the caller shares them
             os.set_blocking(descriptor, value)
 
 
 def attend(lab: Lab, state: dict[str, t.Any], process: subprocess.Popen[bytes], timeout: float | None) -> int:
-    """Wait for a command, with an eye on the lab's kernel; the command's exit status."""
+    """Wait for a command while checking the lab's kernel; return the command's exit status."""
     deadline = time.monotonic() + timeout if timeout else None
     while True:
         try:
@@ -223,7 +223,8 @@ def attend(lab: Lab, state: dict[str, t.Any], process: subprocess.Popen[bytes], 
         except subprocess.TimeoutExpired:
             pass
         if folder.death(lab, state):
-            # The shared connection would wait for the dead, and hold this process's standard streams open meanwhile.
+            # The shared connection would wait for the dead lab, and keep this process's standard
+            # streams open.
             subprocess.run(
                 access.ssh(lab, "control", options=["-O", "exit"]),
                 stdin=subprocess.DEVNULL,
@@ -240,7 +241,7 @@ def attend(lab: Lab, state: dict[str, t.Any], process: subprocess.Popen[bytes], 
 
 
 def check_answers(lab: Lab, state: dict[str, t.Any]) -> None:
-    """Raise the error of a lab whose kernel has died, or hangs."""
+    """Raise the error of a lab whose kernel has died or hangs."""
     folder.check_alive(lab, state)
     line = entry(lab, state, init_pid(state), "/", ["true"])
     try:
@@ -268,7 +269,7 @@ def run(lab: Lab, host: str, command: t.Sequence[str], timeout: float | None) ->
 
 
 def fault(lab: Lab, action: str, host: str) -> str:
-    """Make a fault on a host, or mend it."""
+    """Inject a fault on a host, or repair it."""
     state = folder.living(lab)
     if host not in addressed(state):
         raise LabError(f"lab {lab.name} has no host {host!r}. It has: {', '.join(addressed(state))}")
@@ -289,8 +290,8 @@ def fault(lab: Lab, action: str, host: str) -> str:
 def execute(
     how: Boot, command: t.Sequence[str], names: t.Sequence[str], shown: t.Sequence[str], timeout: float | None
 ) -> int:
-    """Run a command on a kernel with ESP and AH in a network namespace of its own; its exit status.
-    No lab is left behind.
+    """Run a command on a kernel with ESP and AH in its own network namespace; return its exit
+    status. No lab is left behind.
     """
     lab = Lab(f"{tables.EXEC}{os.getpid()}")
     with folder.exclusive():
@@ -308,5 +309,5 @@ def execute(
 
 
 def requirements() -> str:
-    """Debian packages, one a line."""
+    """Debian packages, one per line."""
     return "\n".join(kernel.packages())

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where things are on the lab's side. Kept small: every command that is run on a host loads it."""
+"""Paths on the lab's side. Kept small, since every command on a host loads it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def remember(name: str, pid: int) -> None:
-    """Keep the PID of a host's first process, as the lab's kernel counts."""
+    """Store the PID of a host's first process in the lab's PID namespace."""
     with open(f"{HOSTS}/{name}.pid", "w", encoding="ascii") as file:
         file.write(f"{pid}\n")
 
 
 def pid_of(name: str) -> int:
-    """The PID that `remember` kept."""
+    """The PID that `remember` stored."""
     with open(f"{HOSTS}/{name}.pid", encoding="ascii") as file:
         return int(file.read())

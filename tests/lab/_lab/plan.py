@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From host names to the whole plan of a lab: pure."""
+"""Computes the complete plan of a lab from host names, without side effects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lab_name(text: str, *, new: bool) -> str:
 
 
 def data_network(name: str, index: int) -> tables.Network:
-    """The addresses the guide gives the host, else generated ones: index counts the lab's hosts from 0."""
+    """The host's addresses from the guide, or generated ones; index counts the lab's hosts from 0."""
     if name in tables.KNOWN_HOSTS:
         return tables.KNOWN_HOSTS[name]
     return tables.Network(
@@ -60,5 +60,5 @@ def plan_hosts(names: t.Sequence[str]) -> tuple[Host, ...]:
 
 
 def cell() -> tuple[Host, ...]:
-    """The host of `lab exec`: no links, for what runs there makes its own."""
+    """The host of `lab exec`: without links, since its commands create their own."""
     return (Host(tables.CELL, "", None),)

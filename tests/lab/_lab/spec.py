@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the controller tells the lab's first process."""
+"""What the controller passes to the lab's first process."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Spec(t.NamedTuple):
     labs: str  # all labs' folders, hidden from the hosts
     checkout: str
     writable: tuple[str, ...]  # folders of the real file system that hosts may write
-    shown: tuple[str, ...]  # further folders of it that hosts see, even in a folder that is their own
-    own_home: bool  # root's home is the host's own, else the real one (of which changes are lost)
-    without: tuple[str, ...]  # kernel modules that must not be there
+    shown: tuple[str, ...]  # further folders of it that hosts see, even inside a private folder
+    own_home: bool  # whether root's home is private, or the real one (whose changes are lost)
+    without: tuple[str, ...]  # kernel modules to block
     hosts: tuple[plan.Host, ...]
 
 

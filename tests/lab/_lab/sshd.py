@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Starts the sshd of the host this runs on, and ends when it listens. sshd itself goes to the
-background before that.
-"""
+"""Starts the sshd of the current host, and exits when it listens. sshd itself goes to the background before that."""
 
 from __future__ import annotations
 

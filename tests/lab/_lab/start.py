@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Starts one of the lab's programs, `start.py NAME ARGUMENT...`, without asking the environment
-where Python code is.
-"""
+"""Starts one of the lab's programs, `start.py NAME ARGUMENT...`, ignoring the environment's Python paths."""
 
 import importlib
 import os

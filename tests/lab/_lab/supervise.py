@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the lab's kernel and writes down how it ended: `supervise COMMAND...`, as the first process
-of a PID namespace of the lab's own.
+"""Runs the lab's kernel and records how it ended: `supervise COMMAND...`, as the first process of a
+PID namespace of the lab's own.
 
-When this process ends, in whatever way, the system kills everything that belongs to the lab.
+When this process ends, the system kills everything that belongs to the lab.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 
 
 def main() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a kernel's panic is in its log; its memory is of no use
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a kernel's panic is in its log; a core dump is useless
     folder = pathlib.Path(os.environ["LAB_FOLDER"])
     with subprocess.Popen(sys.argv[1:]) as kernel:
         while True:

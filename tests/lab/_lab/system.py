@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The system calls that Python 3.11 has no function for: mounts and namespaces."""
+"""System calls without a function in Python 3.11: mounts and namespaces."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def bind(source: str, target: str, *, read_only: bool = False) -> None:
 
 
 def private_mounts() -> None:
-    """Let no mount made here reach another mount namespace, nor one made there come here."""
+    """Make mounts private: they do not propagate to or from other mount namespaces."""
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
 
 
@@ -76,5 +76,5 @@ def enter_network(name: str) -> None:
 
 
 def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send this process a signal when its parent ends."""
+    """Make the kernel send this process a signal when its parent ends."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, signal_number), "prctl")

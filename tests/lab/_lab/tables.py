@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the lab needs and makes, as tables."""
+"""What the lab needs and creates, as tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECCOMP_SINCE = (
     16,
 )  # the release of User-Mode Linux from which it can do without ptrace(2), and starts programs several times faster
 
-# Kernel modules that the lab itself stands on.
+# Kernel modules that the lab itself needs.
 LAB_MODULES = ("ipv6", "veth", "bridge", "overlay")
 
 # Kernel modules to load: those, and IPsec. A kernel may lack some; `lab status` lists them.
@@ -63,8 +63,8 @@ MANAGEMENT = "198.18.0.0/16"
 CONTROLLER_ADDRESS = "198.18.0.1"
 MACHINE_ADDRESS = "198.18.0.2"
 
-# Names with a meaning of their own in a lab.
+# Reserved names in a lab.
 WIRE = "wire"  # the router between the hosts: a place to watch the wire from outside
-CELL = "cell"  # the one host of `lab exec`
+CELL = "cell"  # the only host of `lab exec`
 EXEC = "exec-"  # start of the names of its labs, which live as long as one command
 RESERVED_NAMES = frozenset({WIRE, CELL, "localhost", "all", "ungrouped"})

@@ -5,7 +5,7 @@
 """Writes down, for the leak test, what no output shows in full: each task's result, and at the end
 all registered variables and facts, uncensored.
 
-A loop's results are written as Ansible hands them out: it keeps the items with them, whatever the modules return.
+A loop's results are written as Ansible passes them, including the items, whatever the modules return.
 """
 
 from __future__ import annotations
