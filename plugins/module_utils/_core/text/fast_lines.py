@@ -102,7 +102,7 @@ class PlainLines:
             layout = self._layouts.get(tuple(words[::2])) if flags else None
             if layout is None:
                 return None
-        others, shapes, spi_at, source_at, destination_at, encryption_key_at, authentication_key_at = layout
+        others, shapes, spi_at, source_at, destination_at, cipher_key_at, hash_key_at = layout
         try:
             spi_word = words[spi_at]
             if spi_word[:2] != "0x" or len(spi_word) > 10 or "_" in spi_word:
@@ -116,9 +116,9 @@ class PlainLines:
             (
                 unspecified,
                 multicast,
-                encryption_digits,
-                encryption_row,
-                authentication_digits,
+                cipher_digits,
+                cipher,
+                hash_digits,
                 protocol,
                 mode,
                 encryption,
@@ -129,26 +129,22 @@ class PlainLines:
             if source_at:
                 word = words[source_at]
                 source = _pton(_IPV6 if ":" in word else _IPV4, word)
-            encryption_key = authentication_key = b""
-            if encryption_key_at:
-                word = words[encryption_key_at]
-                encryption_key = _unhexlify(word)
-                if len(word) not in encryption_digits or (
-                    encryption_key[0] == encryption_key[-1] and _is_one_byte(encryption_key)
-                ):
+            cipher_key = hash_key = b""
+            if cipher_key_at:
+                word = words[cipher_key_at]
+                cipher_key = _unhexlify(word)
+                if len(word) not in cipher_digits or (cipher_key[0] == cipher_key[-1] and _is_one_byte(cipher_key)):
                     return None
-                if encryption_row is not None and keys.problem(encryption_row, encryption_key):
+                if cipher is not None and keys.problem(cipher, cipher_key):
                     return None
-            if authentication_key_at:
-                word = words[authentication_key_at]
-                authentication_key = _unhexlify(word)
-                if len(word) not in authentication_digits or (
-                    authentication_key[0] == authentication_key[-1] and _is_one_byte(authentication_key)
-                ):
+            if hash_key_at:
+                word = words[hash_key_at]
+                hash_key = _unhexlify(word)
+                if len(word) not in hash_digits or (hash_key[0] == hash_key[-1] and _is_one_byte(hash_key)):
                     return None
         except (ValueError, OSError, IndexError):
             return None
-        if spi < model.SPI_MIN or encryption_key == authentication_key or destination == unspecified:
+        if spi < model.SPI_MIN or cipher_key == hash_key or destination == unspecified:
             return None
         if (
             len(source) != len(destination)
@@ -156,17 +152,7 @@ class PlainLines:
             or (len(source) == 16 and _MAPPED in (source[:12], destination[:12]))
         ):
             return None
-        fields = (
-            protocol,
-            spi,
-            source,
-            destination,
-            mode,
-            encryption,
-            encryption_key,
-            authentication,
-            authentication_key,
-        )
+        fields = (protocol, spi, source, destination, mode, encryption, cipher_key, authentication, hash_key)
         return tuple.__new__(SecurityAssociation, fields + tail)
 
     def learn(self, words: list[str], sa: SecurityAssociation) -> None:
