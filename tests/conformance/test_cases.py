@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ipseckey and its kernel accept we accept, with the same meaning;
-docs/docsite/rst/deviations.rst names every exception, and only those.
+"""This collection accepts what ipseckey and its kernel accept, with the same meaning.
+docs/docsite/rst/deviations.rst names every exception, and no other case.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ DEVIATIONS, BEYOND = tables()
 
 
 def reference(case: dict[str, t.Any]) -> str:
-    """What utility and kernel together say; that a file of updates meets an empty SADB is no fault of the text."""
+    """The verdict of utility and kernel together. That an update finds an empty SADB is not held against the text."""
     verdict: str = case["utility"]["verdict"]
     kernel = case.get("kernel_model")
     if verdict != "accept" or kernel is None or "the model starts with" in kernel.get("reason", ""):
@@ -67,7 +67,7 @@ def reference(case: dict[str, t.Any]) -> str:
 
 @pytest.fixture(name="hosts")
 def only_known_hosts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """The names that resolve, and nothing that asks a network."""
+    """The only names that resolve; no network is asked."""
     known = {"localhost": ["127.0.0.1", "::1"]}
 
     def getaddrinfo(host: str, *dummy: t.Any, **dummies: t.Any) -> list[tuple[t.Any, ...]]:
@@ -83,7 +83,7 @@ def only_known_hosts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 
 def content(case: dict[str, t.Any]) -> bytes:
-    """The case's input, through a file of its mode where this user can own one that is safe."""
+    """The input of the case; read from a file with its mode if this user can own a protected one."""
     data: bytes = case["input"].encode()
     if os.geteuid() != 0:
         if "file_mode" in case["invocation"]:
@@ -133,7 +133,7 @@ def test_the_document_names_known_cases_only() -> None:
 
 
 def words_of(line: str) -> dict[str, str]:
-    """Keyword and value by turns, after the SA type: enough for the cases that are accepted."""
+    """Values by keyword, and the SA type; enough for the cases that are accepted."""
     words = [word.strip('"') for word in line.split()]
     flags = {"inbound", "outbound"}
     found, position = {"type": words[1]}, 2
@@ -199,7 +199,7 @@ def test_what_is_accepted_means_the_same(case: dict[str, t.Any], hosts: dict[str
 
 
 def with_keys(text: str) -> str:
-    """The text of one of `MORE`, its keys put in."""
+    """The text of one of `MORE`, with its keys inserted."""
     return re.sub(r"\{(K[0-9]+)\}", lambda found: str(MORE["keys"][found[1]]), text)
 
 

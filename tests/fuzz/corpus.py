@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Inputs to begin with: those of corpus.json, which the fuzzer found worth keeping, and the
-conformance cases in every kind.
+"""The first inputs: those in corpus.json, which the fuzzer found worth keeping, and the conformance
+cases in every kind.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CASES = Path(__file__).parents[1] / "conformance" / "ipseckey-cases.json"
 
 
 def kept() -> list[bytes]:
-    """What corpus.json holds: a string for each input, a character for each byte."""
+    """The inputs in corpus.json, which has a string for each input and a character for each byte."""
     return [text.encode("latin-1") for text in json.loads(KEPT.read_text(encoding="ascii"))]
 
 
@@ -43,7 +43,7 @@ def cases() -> list[bytes]:
 
 
 def write(folder: Path, inputs: t.Iterable[bytes]) -> None:
-    """A file for each, named by its content as libFuzzer names them."""
+    """Write a file for each input, named by its content as libFuzzer does."""
     folder.mkdir(parents=True, exist_ok=True)
     for data in inputs:
         (folder / hashlib.sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What must hold for every input of the language, however broken: the target of the fuzzer, and of
-the replay of its corpus.
+"""Properties that hold for every input of the language, however broken. The fuzzer checks them, and
+so does the replay of its corpus.
 
-The first byte of an input says how the rest is read (`KINDS`); the rest is text, or one byte a word
-of the grammar (`tokens`)."""
+The first byte of an input selects how the rest is read (`KINDS`). The rest is text, or one byte per
+word of the grammar (`tokens`)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MARKS = (" \\\n", "\n", " ", "\t", "\r\n", "#", '"', "\\", "\0", "/")
 
 
 def tokens() -> tuple[str, ...]:
-    """At most 256 pieces of text: every word of the grammar, values of each kind, and what stands between words."""
+    """At most 256 pieces of text: every word of the grammar, values of each kind, and separators."""
     names = [row.name for row in algorithms.ALGORITHMS]
     return (*_MARKS, *grammar.COMMAND_BY_WORD, *grammar.BY_WORD, *names, *_VALUES.split())[:256]
 
@@ -50,18 +50,18 @@ TOKENS = tokens()
 
 
 def _spelled(data: bytes) -> str:
-    """A word for each byte, blanks between where words would join."""
+    """A word for each byte, with blanks between words that would join."""
     return "".join(word if word in _MARKS else f"{word} " for word in (TOKENS[byte % len(TOKENS)] for byte in data))
 
 
 def encode(text: str) -> bytes:
-    """The bytes that `_spelled` turns into such a text; words that are no tokens are left out. For seeds."""
+    """The bytes that `_spelled` turns into such a text, without words that are not tokens. For seeds."""
     pieces = re.findall(r" \\\n|\n|\S+", text)
     return bytes(TOKENS.index(piece) for piece in pieces if piece in TOKENS)
 
 
 class _NoPlainLines(PlainLines):
-    """The fast way, closed."""
+    """A fast reader that reads nothing."""
 
     def take(self, lines: t.Sequence[str], start: int, sas: list[model.SecurityAssociation]) -> int:
         return start
@@ -74,7 +74,7 @@ Answer = t.Union[language.Document, script.Script, IpsecError]
 
 
 def _asked(read: t.Callable[[], t.Any]) -> Answer:
-    """What a reading gives: its result, or an error of ours. Any other exception is what the fuzzer looks for."""
+    """The result of reading, or an error of ours. The fuzzer looks for any other exception."""
     try:
         answer: Answer = read()
     except IpsecError as error:
@@ -84,7 +84,7 @@ def _asked(read: t.Callable[[], t.Any]) -> Answer:
 
 
 def _check_error(error: IpsecError) -> None:
-    """Each problem says what and where, and none holds as many digits in a row as the shortest key."""
+    """Each problem has a message and a place, and none has as many digits in a row as the shortest key."""
     for problem in error.problems if isinstance(error, Problems) else (error,):
         assert isinstance(problem, TextError), f"{type(problem).__name__} without line and column: {problem}"
         assert problem.message and problem.line >= 1 and problem.column >= 1, str(problem)
@@ -101,14 +101,14 @@ def _same(first: Answer, second: Answer) -> bool:
 
 
 def _check_text(text: str | bytes, target: str) -> None:
-    """A text of SAs: the fast way and the general way agree, and what was read is written and read back as it was."""
+    """The fast and the general reader agree on a text of SAs, and what was read is written and read back unchanged."""
 
     def read(again: str | bytes = text) -> language.Document:
         return language.parse(again, "text", target, allow_static_counter_mode=True)
 
     answer = _asked(read)
     with mock.patch.object(script, "PlainLines", _NoPlainLines):
-        assert _same(answer, _asked(read)), "the fast way reads something else"
+        assert _same(answer, _asked(read)), "the fast reader reads something else"
     if isinstance(answer, language.Document):
         written = language.render(answer.sas, target=target)
         again = read(written)
@@ -142,7 +142,7 @@ def _check_words(text: str | bytes) -> None:
 
 
 def _check_values(text: str | bytes) -> None:
-    """Single words, as the options of modules bring them."""
+    """Single words, as in the options of modules."""
     word = text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
     readers: tuple[t.Callable[[str, str], t.Any], ...] = (
         values.parse_spi,
@@ -177,7 +177,7 @@ KINDS: tuple[t.Callable[[str | bytes], None], ...] = (
 
 
 def check(data: bytes) -> None:
-    """Raise AssertionError, or whatever else comes out, where a property does not hold."""
+    """Raise AssertionError, or what the reader raises, if a property does not hold."""
     if not data:
         return
     kind, spelled = divmod(data[0] % (2 * len(KINDS)), 2)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the fuzzer found worth keeping still holds, and the properties can fail."""
+"""The properties hold for the corpus, and they can fail."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def raising(error: Exception):
         (6, script, "render", lambda steps: "flush\n"),
     ],
 )
-def test_what_the_fuzzer_is_to_find_is_found(
+def test_the_properties_find_what_the_fuzzer_looks_for(
     monkeypatch: pytest.MonkeyPatch, kind: int, module: object, name: str, instead: object
 ) -> None:
     monkeypatch.setattr(module, name, instead)

@@ -121,7 +121,7 @@ def test_the_guides_file_is_understood():
     assert document.sas[3].authentication_key.hex() == "ad9ced7ad5f255c9a8605fba5eb4d2fd"
 
 
-def test_the_guides_bare_hexadecimal_spis_are_taken_with_a_warning_each():
+def test_each_bare_hexadecimal_spi_of_the_guide_is_accepted_with_a_warning():
     warnings = parse(guide()).warnings
     assert len(warnings) == 4
     assert {message for message, dummy in warnings} == {"ipseckey itself refuses hexadecimal digits without 0x"}
@@ -229,7 +229,7 @@ def test_a_text_may_add_nothing(text):
         ),
     ],
 )
-def test_what_ipseckey_would_take_silently_or_wrongly_is_refused_where_it_stands(text, line, column, part):
+def test_what_ipseckey_drops_or_misreads_silently_is_refused_at_its_position(text, line, column, part):
     found = refusals_of(text)
     assert (line, column) == found[0][:2]
     assert part in found[0][2]
@@ -326,7 +326,7 @@ def test_the_warning_names_both_readings():
         (0, "local use"),
     ],
 )
-def test_an_spi_that_could_be_another_one_is_refused(text, part):
+def test_an_spi_that_ipseckey_could_read_as_another_is_refused(text, part):
     if part is None:
         assert parse_spi(text)[0] == 0x1E3
         return
@@ -354,12 +354,12 @@ def test_a_number_is_decimal_or_hexadecimal(text, bits, number):
 @pytest.mark.parametrize(
     "text", ["", "-1", "+1", "010", "089", "1.0", "10m", "0x", "ff", "1_0", "256", "0x100", "9" * 5000, "\u0665", "tcp"]
 )
-def test_what_ipseckey_would_cut_or_guess_is_no_number(text):
+def test_what_ipseckey_would_cut_or_guess_is_not_a_number(text):
     with pytest.raises(InputError):
         parse_number(text, 8)
 
 
-def test_a_mark_has_a_mask_of_ones_unless_given():
+def test_the_default_mask_of_a_mark_is_all_ones():
     assert parse_mark("0x10") == Mark(0x10, 0xFFFFFFFF)
     assert parse_mark("16/255") == Mark(16, 255)
     assert parse_mark("0/0") is None
@@ -416,7 +416,7 @@ def test_a_key_may_have_0x_and_its_bits(text):
         ("0x0x" + AES, "not a hex digit, at position 2"),
     ],
 )
-def test_a_key_that_ipseckey_would_cut_or_fill_is_refused_unseen(text, part):
+def test_a_key_that_ipseckey_would_cut_or_fill_is_refused_and_not_shown(text, part):
     with pytest.raises(InputError) as caught:
         parse_key(text)
     assert part in str(caught.value)
@@ -699,7 +699,7 @@ def test_problems_of_many_lines_come_together_and_in_order():
     assert {line for line, dummy, message in found} == {1, 2, 3, 6}
 
 
-def test_clashes_between_lines_are_found_with_both_lines():
+def test_a_conflict_between_two_lines_names_both():
     text = (
         f"{GOOD}\n{GOOD.replace('aes', 'aes-cbc')}\nadd esp spi 0x1003 {ADDRESSES} \\\n encr_alg aes \\\n encrkey"
         f" 0x{AES}/128\n"
@@ -719,7 +719,7 @@ def test_clashes_between_lines_are_found_with_both_lines():
     ]
 
 
-def test_counter_mode_is_taken_only_when_allowed():
+def test_counter_mode_is_accepted_only_when_allowed():
     text = GOOD.replace("aes", "aes-gcm").replace(AES, GCM)
     assert one(text, allow_static_counter_mode=True).icv_bits == 128
 
@@ -774,7 +774,7 @@ def resolving(*addresses):
     return getaddrinfo
 
 
-def test_a_name_with_one_address_is_taken_with_a_warning(monkeypatch):
+def test_a_name_with_one_address_is_accepted_with_a_warning(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", resolving("192.0.2.7"))
     text = GOOD.replace("192.0.2.2", "partym") + "\n"
     document = parse(text + text.replace("1001", "1002").replace(AES, AES2), resolve_names=True)
@@ -792,13 +792,13 @@ def test_a_name_without_exactly_one_address_is_refused(monkeypatch, addresses):
     assert f"has {len(addresses)} addresses" in message and all(address in message for address in addresses)
 
 
-def test_a_name_with_an_ipv4_address_is_no_ipv6_address(monkeypatch):
+def test_a_name_with_an_ipv4_address_is_refused_for_an_ipv6_keyword(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", resolving("192.0.2.7"))
     assert "has no IPv6 address" in refusal_of(GOOD.replace("dst 192.0.2.2", "dst6 partym"), resolve_names=True)[2]
 
 
 @pytest.mark.parametrize("order", [("src", "dst6"), ("dst6", "src")])
-def test_a_name_with_addresses_of_both_families_is_taken_where_ipv6_is_asked_for(monkeypatch, order):
+def test_a_name_with_addresses_of_both_families_is_accepted_for_an_ipv6_keyword(monkeypatch, order):
     monkeypatch.setattr(socket, "getaddrinfo", resolving("192.0.2.7", "2001:db8::7"))
     (sa,) = parse(
         GOOD.replace("src 192.0.2.1", "src6 partym").replace("dst 192.0.2.2", "dst6 partym"), resolve_names=True
@@ -926,7 +926,7 @@ def test_what_the_language_has_no_word_for_is_named_and_not_written(changes, wor
         ({"encryption": "cbc(camellia)"}, "no cbc(camellia)"),
     ],
 )
-def test_what_solaris_cannot_say_is_not_written_for_it(changes, part):
+def test_what_solaris_cannot_express_is_not_written_for_it(changes, part):
     (sa,) = many(1)
     assert "add esp" in language.render([sa], target="solaris")
     with pytest.raises(InputError) as caught:
@@ -955,7 +955,7 @@ def test_the_written_form_is_one_plain_line_for_each_sa():
     )
 
 
-def test_nothing_is_an_empty_text():
+def test_no_sas_are_an_empty_text():
     assert language.render([]) == ""
 
 
@@ -979,7 +979,7 @@ def test_a_text_without_keys_shows_their_fingerprints():
     refusals_of(text)
 
 
-def test_a_text_without_keys_shows_that_a_short_one_changed_and_nothing_else_of_it():
+def test_a_text_without_keys_shows_no_more_of_a_short_key_than_its_change():
     old = parse(BOTH).sas[0]._replace(encryption="des-cbc", encryption_key=bytes.fromhex("0123456789abcdef"))
     same, new = (old._replace(encryption_key=bytes.fromhex(text)) for text in ("0022446688aaccee", "fedcba9876543210"))
     earlier = {model.identity(old): old}
@@ -998,7 +998,7 @@ def test_a_long_command_is_continued_below_2000_characters():
 
 
 @pytest.mark.parametrize("text", ["a b", "back\\", "two words\\", "#", "'", "\\", "\t", "add"])
-def test_a_solaris_attribute_of_any_look_is_read_back(text):
+def test_a_solaris_attribute_of_any_characters_is_read_back(text):
     sa = parse(GOOD).sas[0]._replace(extra=(("label", text), ("srcidtype", f"fqdn {text}")))
     assert parse(language.render([sa])).sas == (sa,)
 
@@ -1035,7 +1035,7 @@ def test_what_is_written_is_read_back_as_the_same_sas(sas, comment):
 
 @settings(max_examples=40)
 @given(st.lists(associations(target="solaris"), min_size=1, max_size=2).filter(together))
-def test_what_is_written_for_solaris_has_no_word_of_ours_and_is_read_back(sas):
+def test_what_is_written_for_solaris_has_only_its_keywords_and_is_read_back(sas):
     text = language.render(sas, target="solaris")
     assert (
         language.parse(text, target="solaris", allow_static_counter_mode=True).sas
@@ -1052,7 +1052,7 @@ def test_a_text_without_keys_has_none(sas):
 
 
 def taken(text, **options):
-    """What a text gives: SAs, lines and warnings, or the problems."""
+    """The SAs, lines and warnings of a text, or its problems."""
     try:
         return language.parse(text, resolve_names=False, allow_static_counter_mode=True, **options)
     except IpsecError as refused:
@@ -1069,12 +1069,12 @@ def taken(text, **options):
 @example("add esp encap")
 @example('""')
 @example("\\")
-def test_no_text_raises_anything_but_our_errors(text):
+def test_random_text_raises_only_our_errors(text):
     taken(text)
     taken(text, target="solaris")
 
 
-# Words that texts are made of, and what a slip of the hand makes of them.
+# Words of texts, and typing mistakes.
 SLIPS = ["\\\n", "\\", "\n", "#", '"', '""', "\0", "\ufeff", "\r", "/", "/128", "0x"]
 VALUES = ["add", "esp", "ah", "192.0.2.1", "::1", "aes", "sha256", "3des", "0x1001", "udp", "mature", "fqdn"]
 PIECES = st.one_of(
@@ -1087,7 +1087,7 @@ PIECES = st.one_of(
 
 
 @given(st.lists(st.tuples(PIECES, st.sampled_from([" ", "", "\n", " \\\n"])), max_size=40))
-def test_no_heap_of_words_raises_anything_but_our_errors(pieces):
+def test_random_words_raise_only_our_errors(pieces):
     text = "".join(piece + blank for piece, blank in pieces)
     taken(text)
     taken("add esp " + text, target="solaris")
@@ -1095,9 +1095,7 @@ def test_no_heap_of_words_raises_anything_but_our_errors(pieces):
 
 @given(data=st.data(), key=st.binary(min_size=8, max_size=36).filter(lambda key: len(set(key)) > 4))
 def test_no_message_ever_has_a_key_wherever_it_stands(data, key):
-    """A good command, with a key put in place of, before, or glued to any of its words; also cut
-    into groups as people write them.
-    """
+    """A key replaces, precedes or joins any word of a valid command; it may be split into groups."""
     secret = key.hex()
     words = (
         f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg aes-cbc auth_alg sha256 encrkey {secret} authkey"
@@ -1146,9 +1144,9 @@ NOISE = st.sampled_from([*WORDS_TO_PUT.split(), "00" * 32, AES])
 
 @settings(max_examples=60)
 @given(st.lists(associations(), min_size=1, max_size=2).filter(together), st.data())
-def test_the_fast_way_and_the_general_way_agree_on_every_line(sas, data):
-    """Lines alike, some with one word changed: the fast way must take them for the same SAs, or
-    leave them to the general way.
+def test_the_fast_and_the_general_reader_agree_on_every_line(sas, data):
+    """Similar lines, some with one word changed: the fast reader must read the same SAs from them,
+    or leave them to the general one.
     """
     lines = language.render(sas).splitlines()
     changed = []
@@ -1183,7 +1181,7 @@ def many(count, cipher="aes-cbc"):
 
 
 @pytest.mark.parametrize("cipher", ["aes-cbc", "3des-cbc", "aes-cbc continued"])
-def test_the_fast_way_takes_all_lines_but_the_first_of_a_kind(monkeypatch, cipher):
+def test_the_fast_reader_reads_all_lines_but_the_first_of_a_kind(monkeypatch, cipher):
     general = []
     run = script.ScriptReader._run
     monkeypatch.setattr(
@@ -1229,7 +1227,7 @@ LIKE_BOTH = BOTH.replace("0x1001", "0x1002").replace(AES, AES2).replace(SHA256, 
         ("add esp", "add ah"),
     ],
 )
-def test_what_the_fast_way_must_not_take_goes_the_general_way(monkeypatch, old, new):
+def test_the_fast_reader_leaves_unusual_lines_to_the_general_one(monkeypatch, old, new):
     text = f"{BOTH}\n{LIKE_BOTH.replace(old, new)}\n"
     assert old in LIKE_BOTH
     fast = taken(text)
@@ -1237,7 +1235,7 @@ def test_what_the_fast_way_must_not_take_goes_the_general_way(monkeypatch, old, 
     assert taken(text) == fast
 
 
-def test_problems_without_end_are_cut_off():
+def test_the_number_of_problems_is_limited():
     found = refusals_of("frobnicate\n" * 5000)
     assert len(found) == script.PROBLEMS_MAX + 1
     assert "the rest of the text was not checked" in found[-1][2]

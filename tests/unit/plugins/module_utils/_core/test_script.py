@@ -64,7 +64,7 @@ def one(text, place=PROMPT):
 
 
 def refusals(text, place=PROMPT, **options):
-    """Every problem as (line, column, message with its fix); no key in any."""
+    """Every problem as (line, column, message with its fix). None shows a key."""
     with pytest.raises(IpsecError) as caught:
         steps(text, place, **options)
     assert KEY[:8] not in str(caught.value) and KEY2[:8] not in str(caught.value)
@@ -87,7 +87,7 @@ def test_the_table_has_a_form_for_each_command():
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
-def test_a_command_is_taken_where_the_table_says(row, place):
+def test_a_command_is_accepted_where_the_table_says(row, place):
     for word in (row.name, *row.synonyms):
         text = FORMS[row.name].replace(row.name, word, 1)
         if place in row.places:
@@ -115,7 +115,7 @@ def test_a_wrong_sa_type_is_refused(row):
         assert refusals(row.name)
 
 
-def test_what_each_step_says():
+def test_the_fields_of_each_step():
     assert one(ADD).sa == language.parse(ADD).sas[0]
     assert one(f"update {ONE} hard_bytes 9 soft_addtime 3") == Step(
         "update", 1, None, SUBJECT, Lifetimes(hard_bytes=9, soft_addtime=3)
@@ -163,7 +163,7 @@ def test_nothing_may_follow_quit_in_a_file(text):
 
 
 @pytest.mark.parametrize("between", [f"delete {ONE}", "flush", "flush esp"])
-def test_an_spi_is_free_again_after_its_sa_went(between):
+def test_deleting_an_sa_makes_its_spi_available_again(between):
     again = ADD.replace(KEY, KEY2)
     assert len(steps(f"{ADD}\n{between}\n{again}\n", FILE)) == 3
     assert refusal(f"{ADD}\n{between}\n{again}\n{again.replace(KEY2, KEY2[::-1])}\n", FILE)[0] == 4
@@ -172,12 +172,12 @@ def test_an_spi_is_free_again_after_its_sa_went(between):
 @pytest.mark.parametrize(
     "between", ["delete ah spi 0x1001 dst 192.0.2.2", "delete esp spi 0x1001 dst 192.0.2.3", "flush ah", f"get {ONE}"]
 )
-def test_an_spi_is_not_free_after_something_else_went(between):
+def test_other_commands_do_not_make_an_spi_available(between):
     line, dummy, message = refusal(f"{ADD}\n{between}\n{ADD.replace(KEY, KEY2)}\n", FILE)
     assert line == 3 and "used twice" in message
 
 
-def test_a_key_is_never_used_twice_whatever_went_between():
+def test_a_key_is_never_used_twice_even_after_a_flush():
     assert "also used" in refusal(f"{ADD}\nflush\n{ADD}\n", FILE)[2]
 
 
@@ -185,7 +185,7 @@ def test_a_key_is_never_used_twice_whatever_went_between():
 @pytest.mark.parametrize(
     "attribute", [f"authkey {KEY}", "encr_alg aes", "reqid 3", "encap udp", "isrc 192.0.2.0/24", "replay 3"]
 )
-def test_only_what_the_command_can_use_is_taken(command, attribute):
+def test_only_what_the_command_can_use_is_accepted(command, attribute):
     line, column, message = refusal(f"{command} {ONE} {attribute}")
     name = attribute.split()[0]
     assert f"{command} takes no {name}" in message and column == len(f"{command} {ONE} {name} ") + 1
@@ -242,7 +242,7 @@ WORDS = st.one_of(
 
 
 @given(st.lists(st.tuples(WORDS, st.sampled_from([" ", "\n", " \\\n"])), max_size=30), st.sampled_from(PLACES))
-def test_no_heap_of_words_raises_anything_but_our_errors(pieces, place):
+def test_random_words_raise_only_our_errors(pieces, place):
     try:
         script.parse("".join(word + blank for word, blank in pieces), "heap", place)
     except IpsecError as error:
@@ -273,7 +273,7 @@ def test_a_text_of_commands_is_stable(found):
     assert script.render(again) == text
 
 
-def test_what_no_word_can_be_is_not_written():
+def test_what_no_word_can_hold_is_not_written():
     for word in ('a"b', "a\nb", "\u00fc"):
         with pytest.raises(InputError):
             script.render([Step("save", 0, word=word)])
