@@ -23,20 +23,23 @@ class _Explanation(t.NamedTuple):
     hint: str
 
 
-_NOT_READ = "Another program changed the SADB after it was read. Run again."
+_CHANGED = "Another program changed the SADB after it was read. Run again."
+_NOT_ROOT = _Explanation("the process is not allowed to use PF_KEY here", "Run it as root of the host (become: true).")
 _EXPLANATIONS = {
+    errno.EPERM: _NOT_ROOT,
+    errno.EACCES: _NOT_ROOT,
     errno.EEXIST: _Explanation(
         "another SA has this identity (protocol, destination and SPI; the source does not count)",
         "It was added after the SADB was read, or it has a mark, which PF_KEY does not show. Run again, or choose"
         " another SPI.",
     ),
     errno.ESRCH: _Explanation(
-        "the SA is not there any more", f"{_NOT_READ} On Linux it may have a mark: then use the backend xfrm."
+        "the SA is not there any more", f"{_CHANGED} On Linux it may have a mark: then use the backend xfrm."
     ),
-    errno.ENOENT: _Explanation("the SA is not there any more", _NOT_READ),
+    errno.ENOENT: _Explanation("the SA is not there any more", _CHANGED),
     errno.ESTALE: _Explanation(
         "the SA is not the one that was read",
-        f"{_NOT_READ} On Linux a mark may hide one SA behind another: then use the backend xfrm.",
+        f"{_CHANGED} On Linux a mark may hide one SA behind another: then use the backend xfrm.",
     ),
     errno.ENOSYS: _Explanation("the kernel lacks an algorithm of {suite}", "{load}Choose another algorithm."),
     errno.EPROTONOSUPPORT: _Explanation("the kernel has no {protocol} for {family}", "{load}Use a kernel that has it."),
@@ -55,7 +58,6 @@ _EXPLANATIONS = {
     ),
 }
 _CANNOT_SET_UP = _Explanation("the kernel cannot set up {suite}", "{load}Choose another algorithm.")
-_NOT_ROOT = _Explanation("the process is not allowed to use PF_KEY here", "Run it as root of the host (become: true).")
 
 
 class PfkeyError(Exception):
@@ -93,11 +95,7 @@ def _load(dialect: Dialect, sa: SecurityAssociation) -> str:
 def explain(dialect: Dialect, exc: PfkeyError, sa: SecurityAssociation, adds: bool = False) -> SadbError:
     """The refusal of one SA that was to be added, or was expected to exist."""
     name = errno_name(exc.errno)
-    found = _EXPLANATIONS.get(exc.errno)
-    if exc.errno in (errno.EPERM, errno.EACCES):
-        found = _NOT_ROOT
-    elif exc.errno == errno.ENOENT and adds:
-        found = _CANNOT_SET_UP
+    found = _CANNOT_SET_UP if exc.errno == errno.ENOENT and adds else _EXPLANATIONS.get(exc.errno)
     if found is None:
         return SadbError(f"the kernel refuses it ({_cause(exc)})", label(sa), "", name)
     words = {
