@@ -7,7 +7,7 @@
 What an SA protects leaves unencrypted where no policy asks for the SA. Matching follows the kernel
 (net/xfrm/xfrm_state.c: xfrm_state_find for packets that leave; net/xfrm/xfrm_policy.c:
 xfrm_state_ok for those that arrive). Priorities are ignored: a policy that matches earlier is an
-exception that somebody wanted."""
+intended exception."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SHOWN_LENGTH = 400
 
 
 class _Demand(t.NamedTuple):
-    """What one template of a policy asks of an SA: the networks in which its ends must lie, and the rest."""
+    """What one template of a policy requires of an SA: the template itself, and the networks of its ends."""
 
     policy: Policy
     template: Template
@@ -45,7 +45,7 @@ class _Demand(t.NamedTuple):
 
 
 class _Demands:
-    """The demands of many policies, found by the destination of an SA."""
+    """The demands of many policies, indexed by destination."""
 
     def __init__(self, policies: t.Iterable[Policy]) -> None:
         self.exact: dict[bytes, list[_Demand]] = {}
@@ -67,7 +67,7 @@ class _Demands:
 def uncovered(
     sas: t.Iterable[SecurityAssociation], policies: t.Iterable[Policy], local: t.AbstractSet[bytes]
 ) -> list[SecurityAssociation]:
-    """The outbound SAs that no policy makes packets use, so their traffic leaves unencrypted. Includes SAs
+    """The outbound SAs that no policy uses, so their traffic leaves unencrypted. Includes SAs
     shared towards a multicast group.
 
     ``local`` is the addresses of this host. Where it has none but loopback yet, as before the
@@ -93,7 +93,7 @@ def uncovered(
 
 
 def guarding(policies: t.Iterable[Policy], sas: t.Iterable[SecurityAssociation]) -> list[Policy]:
-    """Those of the policies that guard any of the SAs (`guards`), in their order."""
+    """The policies that guard any of the SAs (`guards`), in their order."""
     policies = list(policies)
     demands = _Demands(policies)
     found = {policy for sa in sas for policy in demands.met_by(sa)}
@@ -101,7 +101,7 @@ def guarding(policies: t.Iterable[Policy], sas: t.Iterable[SecurityAssociation])
 
 
 def unguarded(sas: t.Iterable[SecurityAssociation], policies: t.Iterable[Policy]) -> list[SecurityAssociation]:
-    """The SAs that none of the policies guards."""
+    """The SAs that no policy guards."""
     demands = _Demands(policies)
     return [sa for sa in sas if not any(True for dummy in demands.met_by(sa))]
 
@@ -114,7 +114,7 @@ def guards(policy: Policy, sas: t.Iterable[SecurityAssociation]) -> bool:
 
 
 def between(sas: t.Iterable[SecurityAssociation]) -> str:
-    """The pairs of addresses of SAs, for a message: as many as fit on a line, and how many more there are."""
+    """The pairs of addresses of SAs, for a message: as many as fit on a line, and the number of the others."""
     pairs: dict[Pair, str] = {}
     for sa in sas:
         pairs.setdefault(pair(sa), f"{format_address(sa.source)} and {format_address(sa.destination)}")
@@ -128,8 +128,8 @@ def between(sas: t.Iterable[SecurityAssociation]) -> str:
 
 
 def _demands(policy: Policy) -> t.Iterator[_Demand]:
-    """What the templates ask for, the innermost first. Once a tunnel is around the packet, its ends
-    are those of the tunnel.
+    """What the templates require, the innermost first. Inside a tunnel the packet's ends are those of
+    the tunnel.
     """
     selector = policy.selector
     source, destination = (selector.source, selector.source_prefix), (selector.destination, selector.destination_prefix)
@@ -140,7 +140,7 @@ def _demands(policy: Policy) -> t.Iterator[_Demand]:
 
 
 def _end(address: bytes) -> Network:
-    """The network in which a tunnel's end lies: the address, or any where it is left open."""
+    """The network of a tunnel's end: its address, or any if it is unspecified."""
     return (address, 0 if is_unspecified(address) else len(address) * 8)
 
 
@@ -148,7 +148,7 @@ def _meets(sa: SecurityAssociation, demand: _Demand) -> bool:
     policy, template = demand.policy, demand.template
     mark, sa_mark = policy.mark or _NO_MARK, sa.mark or _NO_MARK
     if policy.direction == OUT:
-        # The mark of a packet that leaves is the policy's here, not the packet's own.
+        # The kernel compares the policy's mark here, not that of the outbound packet.
         fits = (
             sa.reqid == template.reqid
             and sa.if_id == policy.if_id
@@ -186,7 +186,7 @@ def _cut(address: bytes, prefix: int) -> int:
 
 
 def _overlap(one: Selector, other: Selector) -> bool:
-    """Whether there are packets that both select."""
+    """Whether some packets match both selectors."""
     return (
         _meet((one.source, one.source_prefix), (other.source, other.source_prefix))
         and _meet((one.destination, one.destination_prefix), (other.destination, other.destination_prefix))
@@ -200,7 +200,7 @@ def _meet(one: Network, other: Network) -> bool:
 
 
 def _way(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> str:
-    """Which way the SA goes, as `direction_of` where the host has addresses; empty if unknown."""
+    """The direction of the SA, by `direction_of` if the host has addresses; empty if unknown."""
     if is_unspecified(sa.source):
         # Shared by many senders, including this host; but a sole receiver does not send to itself.
         return sa.direction or (

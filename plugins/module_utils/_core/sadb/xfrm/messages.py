@@ -121,6 +121,38 @@ def _replay_attribute(sa: SecurityAssociation) -> bytes:
     return attribute(uapi.XFRMA_REPLAY_ESN_VAL, state + (b"\xff" if into else b"\0") * (4 * words))
 
 
+def _optional_attributes(sa: SecurityAssociation) -> bytes:
+    """The attributes behind the algorithms, for the fields that have a value."""
+    parts = []
+    if sa.esn or sa.replay_window > _WINDOW_OF_BASE or sa.extra:
+        parts.append(_replay_attribute(sa))
+    if sa.mark is not None:
+        parts.append(attribute(XFRMA_MARK, MARK.pack(*sa.mark)))
+    if sa.if_id:
+        parts.append(uapi.U32_ATTRIBUTE.pack(8, uapi.XFRMA_IF_ID, sa.if_id))
+    if sa.encapsulation is not None:
+        ports = socket.htons(sa.encapsulation.source_port), socket.htons(sa.encapsulation.destination_port)
+        parts.append(
+            attribute(
+                uapi.XFRMA_ENCAP, uapi.ENCAP_TMPL.pack(uapi.UDP_ENCAP_ESPINUDP, *ports, sa.encapsulation.nat_remote)
+            )
+        )
+    if bound_direction(sa):
+        # Since Linux 6.10; older kernels ignore it. With it an outbound SA may have no window, and
+        # without it ESN needs one.
+        parts.append(uapi.U8_ATTRIBUTE.pack(5, uapi.XFRMA_SA_DIR, uapi.DIRECTION_NUMBERS[sa.direction]))
+    if sa.output_mark is not None:
+        parts += (
+            uapi.U32_ATTRIBUTE.pack(8, uapi.XFRMA_SET_MARK, sa.output_mark.value),
+            uapi.U32_ATTRIBUTE.pack(8, uapi.XFRMA_SET_MARK_MASK, sa.output_mark.mask),
+        )
+    if sa.tfc_padding:
+        parts.append(uapi.U32_ATTRIBUTE.pack(8, uapi.XFRMA_TFCPAD, sa.tfc_padding))
+    if sa.nat_keepalive:
+        parts.append(uapi.U32_ATTRIBUTE.pack(8, uapi.XFRMA_NAT_KEEPALIVE_INTERVAL, sa.nat_keepalive))
+    return b"".join(parts)
+
+
 class _Likes(t.NamedTuple):
     """XFRM_MSG_NEWSA for SAs that differ only in SPI, addresses and keys: its layout, and the parts that
     they share.
@@ -173,34 +205,7 @@ def _likes(
         authentication_key_size = 0
     else:
         between += _algorithm_prefix(authentication, uapi.XFRMA_ALG_AUTH_TRUNC, authentication_key_size, sa.icv_bits)
-    parts = [bytes(-authentication_key_size % 4)]
-    if sa.esn or sa.replay_window > _WINDOW_OF_BASE or sa.extra:
-        parts.append(_replay_attribute(sa))
-    if sa.mark is not None:
-        parts.append(attribute(XFRMA_MARK, MARK.pack(*sa.mark)))
-    if sa.if_id:
-        parts.append(uapi.U32_ATTRIBUTE.pack(8, uapi.XFRMA_IF_ID, sa.if_id))
-    if sa.encapsulation is not None:
-        ports = socket.htons(sa.encapsulation.source_port), socket.htons(sa.encapsulation.destination_port)
-        parts.append(
-            attribute(
-                uapi.XFRMA_ENCAP, uapi.ENCAP_TMPL.pack(uapi.UDP_ENCAP_ESPINUDP, *ports, sa.encapsulation.nat_remote)
-            )
-        )
-    if bound_direction(sa):
-        # Since Linux 6.10; older kernels ignore it. With it an outbound SA may have no window, and
-        # without it ESN needs one.
-        parts.append(uapi.U8_ATTRIBUTE.pack(5, uapi.XFRMA_SA_DIR, uapi.DIRECTION_NUMBERS[sa.direction]))
-    if sa.output_mark is not None:
-        parts += (
-            uapi.U32_ATTRIBUTE.pack(8, uapi.XFRMA_SET_MARK, sa.output_mark.value),
-            uapi.U32_ATTRIBUTE.pack(8, uapi.XFRMA_SET_MARK_MASK, sa.output_mark.mask),
-        )
-    if sa.tfc_padding:
-        parts.append(uapi.U32_ATTRIBUTE.pack(8, uapi.XFRMA_TFCPAD, sa.tfc_padding))
-    if sa.nat_keepalive:
-        parts.append(uapi.U32_ATTRIBUTE.pack(8, uapi.XFRMA_NAT_KEEPALIVE_INTERVAL, sa.nat_keepalive))
-    end = b"".join(parts)
+    end = bytes(-authentication_key_size % 4) + _optional_attributes(sa)
     sizes = (len(before), encryption_key_size, len(between), authentication_key_size, len(end))
     layout = uapi.NEW_USERSA_INFO_BEGIN + "".join(f"{size}s" for size in sizes)
     return _Likes(struct.Struct(layout), selector, PROTOCOL_NUMBERS[protocol], before, between, end)

@@ -75,7 +75,7 @@ def member(structure: t.Any, path: str) -> t.Any:
 
 @pytest.mark.parametrize(("ours", "theirs", "paths"), LAYOUTS, ids=NAMES)
 @given(data=st.data())
-def test_a_structure_is_that_of_c(
+def test_a_structure_matches_c(
     ours: struct.Struct, theirs: type[ctypes.Structure], paths: str, data: st.DataObject
 ) -> None:
     size = ctypes.sizeof(theirs)

@@ -78,7 +78,7 @@ def make_exchange() -> t.Iterator[Exchange]:
     made.kernel.close()
 
 
-def test_silence_closed_by_the_last_answer_is_success(exchange: Exchange) -> None:
+def test_no_answer_before_the_last_one_is_success(exchange: Exchange) -> None:
     exchange.answer(error(0, 3))
     assert exchange.link.send([Message(16, b"")] * 3) == ({}, {})
     sent = exchange.kernel.recv(4096)
@@ -103,7 +103,7 @@ def test_refusals_are_matched_by_sequence_number(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize("capped", [True, False])
-def test_the_kernels_own_words_are_found_behind_the_request(exchange: Exchange, capped: bool) -> None:
+def test_the_kernels_explanation_is_read_after_the_request(exchange: Exchange, capped: bool) -> None:
     exchange.answer(error(errno.ENOSYS, 1, "Requested AEAD algorithm not found", capped=capped, request=b"abcdefg"))
     assert exchange.link.send([Message(16, b"abcdefgh")])[0] == {
         0: Refusal(errno.ENOSYS, "Requested AEAD algorithm not found")
@@ -117,13 +117,13 @@ def test_objects_are_matched_by_sequence_number(exchange: Exchange) -> None:
     assert list(refusals) == [2]
 
 
-def test_an_answer_that_does_not_come_is_no_success(exchange: Exchange) -> None:
+def test_a_missing_answer_is_not_success(exchange: Exchange) -> None:
     exchange.answer(error(errno.EEXIST, 1))
     with pytest.raises(AnswersLost):
         exchange.link.send([Message(16, b"")] * 2)
 
 
-def test_what_another_process_sends_is_no_answer(exchange: Exchange) -> None:
+def test_messages_of_other_processes_are_ignored(exchange: Exchange) -> None:
     exchange.senders = [4711, 0, 4711, 4711, 0]
     exchange.answer(error(0, 1), error(errno.EEXIST, 1))
     assert exchange.link.send([Message(16, b"")])[0] == {0: Refusal(errno.EEXIST, "")}
@@ -141,7 +141,7 @@ def test_sequence_numbers_start_at_random() -> None:
     assert all(start < 1 << 30 for start in starts)
 
 
-def test_an_interrupted_dump_is_begun_anew(exchange: Exchange) -> None:
+def test_an_inconsistent_dump_is_retried(exchange: Exchange) -> None:
     exchange.answer(
         message(WANTED, b"old1", 1, 2) + message(WANTED, b"old2", 1, 2 | netlink.NLM_F_DUMP_INTR),
         message(netlink.NLMSG_DONE, bytes(4), 1, 2),
@@ -152,7 +152,7 @@ def test_an_interrupted_dump_is_begun_anew(exchange: Exchange) -> None:
     assert exchange.link.dump(Message(18, b""), WANTED, content) == [b"new1", b"new2"]
 
 
-def test_a_dump_that_is_always_interrupted_ends(exchange: Exchange) -> None:
+def test_a_dump_that_stays_inconsistent_fails(exchange: Exchange) -> None:
     for sequence in range(1, 11):
         exchange.answer(message(netlink.NLMSG_DONE, bytes(4), sequence, 2 | netlink.NLM_F_DUMP_INTR))
     with pytest.raises(NetlinkError) as caught:
@@ -178,7 +178,7 @@ def test_a_message_that_is_cut_short_is_an_error(exchange: Exchange) -> None:
         exchange.link.send([Message(16, b"")])
 
 
-def test_a_socket_that_breaks_after_the_send_leaves_a_doubt(
+def test_a_socket_that_fails_after_the_send_leaves_the_outcome_unknown(
     exchange: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Breaking:
@@ -195,7 +195,7 @@ def test_a_socket_that_breaks_after_the_send_leaves_a_doubt(
     assert caught.value.refusal.errno == errno.EBADF
 
 
-def test_what_cannot_be_sent_leaves_no_doubt(exchange: Exchange) -> None:
+def test_a_failed_send_changes_nothing(exchange: Exchange) -> None:
     exchange.kernel.close()
     with pytest.raises(NetlinkError) as caught:
         exchange.link.send([Message(16, b"")])
@@ -208,7 +208,7 @@ def test_the_socket_is_closed_when_something_fails() -> None:
     assert link._socket.fileno() == -1
 
 
-def test_a_family_that_the_kernel_lacks_is_an_error_of_ours() -> None:
+def test_a_family_that_the_kernel_lacks_raises_netlink_error() -> None:
     with pytest.raises(NetlinkError) as caught:
         Netlink(31)
     assert caught.value.refusal.errno == errno.EPROTONOSUPPORT

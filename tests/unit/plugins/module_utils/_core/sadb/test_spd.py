@@ -57,7 +57,7 @@ def test_restoring_sends_the_same_policy(policy: spd_policy.Policy) -> None:
     [(34, 1), (38, 1), (48, 7), (52, 1000)],
     ids=["port range", "source port range", "interface", "user"],
 )
-def test_what_the_model_lacks_is_never_ours(offset: int, value: int) -> None:
+def test_a_policy_that_the_model_cannot_express_is_incomplete(offset: int, value: int) -> None:
     policy = spd_policy.build("out", PAIR, [ESP])
     body = bytearray(kernel.new_policy(policy).body)
     body[offset] = value & 0xFF
@@ -87,7 +87,7 @@ def changed(offset: int, value: int) -> bytes:
         (changed(0, 192) + attribute(42, b""), "attribute-42"),
     ],
 )
-def test_what_no_option_can_say_makes_a_policy_another(body: bytes, words: str) -> None:
+def test_properties_without_an_option_make_a_policy_differ(body: bytes, words: str) -> None:
     policy, part = spd_policy.build("out", PAIR, [ESP]), Part(body, 0, len(body))
     entry = kernel.decode(part)
     assert entry is not None and entry.policy.extra == (words,)
@@ -105,14 +105,14 @@ def test_policies_of_sockets_are_not_shown(direction: int) -> None:
 
 @settings(max_examples=30)
 @given(policy_sets())
-def test_the_plan_of_what_is_there_is_empty(desired: list[spd_policy.Policy]) -> None:
+def test_the_plan_for_existing_policies_is_empty(desired: list[spd_policy.Policy]) -> None:
     assert spd_policy.plan(desired, held(*desired)) == []
     assert spd_policy.plan(desired, [], spd_policy.ABSENT) == []
 
 
 @settings(max_examples=30)
 @given(policy_sets(), policy_sets(), st.sampled_from((spd_policy.PRESENT, spd_policy.ABSENT)))
-def test_the_plan_leads_where_it_should(
+def test_the_plan_leads_to_the_desired_state(
     desired: list[spd_policy.Policy], actual: list[spd_policy.Policy], state: str
 ) -> None:
     there = {spd_policy.identity(policy): policy for policy in actual}
@@ -172,7 +172,7 @@ def test_all_problems_are_reported_together() -> None:
     assert len(caught.value.problems) == 2
 
 
-def test_what_may_leak_cleartext_warns() -> None:
+def test_a_policy_that_may_leak_cleartext_warns() -> None:
     assert spd_policy.warnings(spd_policy.build("out", PAIR, [ESP])) == []
     assert "level use" in spd_policy.warnings(spd_policy.build("out", PAIR, [ESP._replace(level="use")]))[0]
     assert "in the clear" in spd_policy.warnings(spd_policy.build("out", PAIR))[0]

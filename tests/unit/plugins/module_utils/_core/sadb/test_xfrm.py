@@ -87,7 +87,7 @@ SHOWN = st.dictionaries(
 
 
 @given(associations(), SHOWN)
-def test_what_goes_back_has_all_that_was_shown(sa: SecurityAssociation, shown: dict[int, bytes]) -> None:
+def test_restoring_repeats_every_attribute_of_the_dump(sa: SecurityAssociation, shown: dict[int, bytes]) -> None:
     body = messages.new_sa(sa).body[: uapi.USERSA_INFO.size] + b"".join(
         attribute(kind, payload) for kind, payload in shown.items()
     )
@@ -100,7 +100,7 @@ def test_what_goes_back_has_all_that_was_shown(sa: SecurityAssociation, shown: d
 
 
 @given(associations(), SHOWN, lifetimes())
-def test_new_lifetimes_go_with_all_that_was_shown(
+def test_new_lifetimes_go_with_every_attribute_of_the_dump(
     sa: SecurityAssociation, shown: dict[int, bytes], limits: model.Lifetimes
 ) -> None:
     body = messages.new_sa(sa).body[: uapi.USERSA_INFO.size] + b"".join(
@@ -134,13 +134,13 @@ def test_a_nat_keepalive_interval_reads_back_equal() -> None:
         ([], None),
     ],
 )
-def test_an_output_mark_is_whole_where_nothing_says_otherwise(
+def test_the_mask_of_an_output_mark_defaults_to_all_bits(
     parts: list[tuple[int, int]], mark: tuple[int, int] | None
 ) -> None:
     assert decode(dumped(*(attribute(kind, struct.pack("@I", value)) for kind, value in parts))).sa.output_mark == mark
 
 
-def test_integrity_always_says_its_icv() -> None:
+def test_integrity_is_sent_with_its_icv() -> None:
     found = sent_attributes(esp())
     assert uapi.XFRMA_ALG_AUTH not in found
     assert found[uapi.XFRMA_ALG_AUTH_TRUNC] == b"hmac(sha256)".ljust(64, b"\0") + struct.pack("@II", 256, 128) + bytes(
@@ -152,9 +152,7 @@ def test_integrity_always_says_its_icv() -> None:
     "window, esn, base, words",
     [(0, False, 0, None), (32, False, 32, None), (33, False, 0, 2), (32, True, 0, 1), (4096, True, 0, 128)],
 )
-def test_a_window_that_the_base_cannot_hold_goes_with_the_bitmap(
-    window: int, esn: bool, base: int, words: int | None
-) -> None:
+def test_a_large_window_is_sent_with_its_bitmap(window: int, esn: bool, base: int, words: int | None) -> None:
     buffer, start, dummy = sent(esp(replay_window=window, esn=esn))
     assert buffer[start + 215] == base
     found = sent_attributes(esp(replay_window=window, esn=esn)).get(uapi.XFRMA_REPLAY_ESN_VAL)
@@ -190,12 +188,12 @@ def test_a_64_bit_start_value_is_split() -> None:
         ("outbound", 64, None),
     ],
 )
-def test_the_direction_is_said_where_every_kernel_takes_it(direction: str, window: int, said: int | None) -> None:
+def test_the_direction_is_sent_if_every_kernel_accepts_it(direction: str, window: int, said: int | None) -> None:
     found = sent_attributes(esp(direction=direction, replay_window=window)).get(uapi.XFRMA_SA_DIR)
     assert (found and found[0]) == said
 
 
-def test_a_tunnel_without_a_selector_is_open_to_both_families() -> None:
+def test_a_tunnel_without_a_selector_accepts_both_families() -> None:
     buffer, start, dummy = sent(esp(mode="tunnel"))
     assert buffer[start : start + 56] == bytes(56)
     assert buffer[start + 216] == 32
@@ -248,12 +246,12 @@ def test_a_cipher_of_the_table_with_another_icv_keeps_the_kernels_name() -> None
     "protocol, name, larval",
     [(50, "esp", True), (51, "ah", True), (108, "comp", False), (60, "hao", False), (99, "99", False)],
 )
-def test_an_sa_without_algorithms_is_larval_where_it_ought_to_have_some(protocol: int, name: str, larval: bool) -> None:
+def test_an_sa_without_algorithms_is_larval_if_its_protocol_needs_some(protocol: int, name: str, larval: bool) -> None:
     entry = decode(dumped(protocol=protocol))
     assert (entry.sa.protocol, entry.larval) == (name, larval)
 
 
-def test_esp_in_tcp_is_not_taken_for_esp_in_udp() -> None:
+def test_esp_in_tcp_is_not_read_as_esp_in_udp() -> None:
     assert decode(dumped(attribute(uapi.XFRMA_ENCAP, struct.pack("@HHH2x16s", 7, 1, 2, b"")))).sa.encapsulation is None
 
 
@@ -277,11 +275,11 @@ STRANGE = [
 
 
 @pytest.mark.parametrize(("kind", "payload", "words"), STRANGE)
-def test_what_the_model_lacks_is_named_with_its_value(kind: int, payload: bytes, words: str) -> None:
+def test_a_property_without_a_field_is_named_with_its_value(kind: int, payload: bytes, words: str) -> None:
     assert model.flags(decode(dumped(attribute(kind, payload))).sa) == words
 
 
-def test_iptfs_is_a_mode_and_what_belongs_to_it_comes_back() -> None:
+def test_iptfs_is_a_mode_and_its_properties_are_restored() -> None:
     parts = [attribute(kind, payload) for kind, payload, dummy in STRANGE if 36 <= kind <= 41]
     part = dumped(*parts, mode=5)
     sa = decode(part).sa
@@ -299,7 +297,7 @@ def test_a_value_that_is_cut_short_is_still_named(size: int) -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 255), st.integers(0, 255))
-def test_no_dump_however_strange_is_a_crash(tail: bytes, protocol: int, mode: int) -> None:
+def test_no_dump_crashes_the_reader(tail: bytes, protocol: int, mode: int) -> None:
     """The kernel pads and closes every attribute; what lies in it may be new."""
     decode(
         dumped(
@@ -380,7 +378,7 @@ def test_an_unknown_backend_is_refused_by_name() -> None:
         open_sadb("pfkey2")
 
 
-def test_the_identity_goes_with_its_mark() -> None:
+def test_the_identity_is_sent_with_its_mark() -> None:
     sa = esp(mark=model.Mark(5, 255))
     message = messages.delete_sa(sa)
     assert isinstance(message, Message)
