@@ -4,7 +4,7 @@
 
 # This plugin runs on the controller; its documentation is in plugins/modules/ipsec_keystore.py.
 
-"""Keep the generations of connections: the controller's side of a rotation."""
+"""Manage the generations of connections: the controller's side of a rotation."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ class ActionModule(ActionBase):
     def keep(
         self, arguments: t.Mapping[str, t.Any], connections: t.Sequence[Connection], run: Run, dry: bool
     ) -> dict[str, t.Any]:
-        """Do what ``arguments`` ask for, or with ``dry`` only report what would be done. Raises IpsecError."""
+        """Carry out ``arguments``, or with ``dry`` only report what would be done. Raises IpsecError."""
         known = {connection.name for connection in connections}
-        # A connection that is no more is named, and not among the others.
+        # A removed connection is named in `only`, but is not among the connections.
         ended = [name for name in arguments["only"] if name not in known] if arguments["state"] == steps.RETIRED else []
         only = [name for name in arguments["only"] if name not in ended]
         chosen = choose(connections, run.hosts, only) if only or not ended else []
@@ -108,7 +108,7 @@ class ActionModule(ActionBase):
             new_keys=arguments["new_keys"],
             new_root=arguments["new_root"],
             force=arguments["force"],
-            # Numbers, not SPIs to use: a host may show 0 and the reserved 1 to 255, which are never drawn anyway.
+            # Any number: a host may report 0 and the reserved 1 to 255, which are never drawn.
             reported=frozenset(parse_number(spi, 32, "taken_spis") for spi in arguments["taken_spis"]),
             ended=tuple(ended),
         )
@@ -127,13 +127,13 @@ class ActionModule(ActionBase):
         }
 
     def release(self, directory: str) -> dict[str, t.Any]:
-        """Let other runs in. Nothing else is looked at, so that this works where all else was refused."""
+        """Release the lease. No other input is read, so this works even if everything else was refused."""
         if not self._task.check_mode:
             Keystore(directory_of(self._loader, directory), Vault(())).leave(_this_run())
         return {"changed": False}
 
     def _vault(self, vault_id: str) -> Vault:
-        # The loader is the one holder of the secrets that --vault-id, password files and prompts gave.
+        # Only the loader has the secrets from --vault-id, password files and prompts.
         return Vault(self._loader._vault.secrets, vault_id, C.DEFAULT_VAULT_ENCRYPT_IDENTITY or "")
 
     def _result(self, chosen: t.Sequence[Connection], step: steps.Transition, digest_key: bytes) -> dict[str, t.Any]:
@@ -159,7 +159,7 @@ class ActionModule(ActionBase):
             "before": {pair: fingerprint for row in rows for pair, fingerprint in row.before().items()},
         }
         if self._task.diff:
-            # What goes may come from a root secret that goes with it.
+            # Removed keys may come from a root secret that is removed with them.
             secrets = {**step.roots_before.secrets(), **secrets}
             result["diff"] = [
                 {
@@ -176,7 +176,7 @@ class ActionModule(ActionBase):
 
 
 def run_of(action: ActionBase, task_vars: t.Mapping[str, t.Any], inputs: Inputs) -> Run:
-    """What Ansible says about the run, and the inventory about the ways to its hosts."""
+    """Ansible's view of the run, and the transports of its hosts from the inventory."""
     hosts = frozenset(map(str, task_vars.get("ansible_play_hosts", ())))
     return Run(
         hosts=hosts,
@@ -192,7 +192,7 @@ def run_of(action: ActionBase, task_vars: t.Mapping[str, t.Any], inputs: Inputs)
 
 
 class _Row:
-    """A connection, what was done about it, and its newest generation."""
+    """A connection, its outcome, and its newest generation."""
 
     def __init__(self, connection: Connection, outcome: Outcome, secrets: Roots, digest_key: bytes) -> None:
         self.connection = connection
@@ -201,7 +201,7 @@ class _Row:
         self.generation = self.record.pick(NEWEST)
         self._secrets = secrets
         self._digest_key = digest_key
-        # A mesh has SAs for every two of its hosts: they are counted, and let go.
+        # A mesh has SAs for every two of its hosts, so they are counted and not stored.
         sas = self.sas()
         self.count = len(sas)
         self.digest = digest(sas, digest_key)
@@ -210,11 +210,11 @@ class _Row:
         return sas_of(self.generation, self.connection.name, self._secrets) if self.generation else []
 
     def held(self) -> dict[str, str]:
-        """The digest by two addresses and owner."""
+        """The digests by two addresses and owner."""
         return _owned(self.generation, self.digest) if self.generation else {}
 
     def before(self) -> dict[str, str]:
-        """The same for the current generation, if hosts may hold one that has been discarded since."""
+        """The digests of the current generation, if hosts may hold a discarded one."""
         current = self.record.current
         if current is None or not changes.has_abandoned(self.record):
             return {}
@@ -245,10 +245,10 @@ def _owned(generation: records.Generation, digests: t.Mapping[str, str]) -> dict
 
 
 def _fingerprints(rows: t.Sequence[_Row], digest_key: bytes) -> dict[str, dict[str, str]]:
-    """What the hosts should hold between any two addresses: in all, by owner, and in the file."""
+    """What the hosts should hold between any two addresses: in total, by owner, and in the file."""
     stored = [row for row in rows if not row.connection.counter_mode]
     if sum(len(row.digest) for row in rows) > len({pair for row in rows for pair in row.digest}):
-        # Two addresses that connections have exchanged since their generations were made.
+        # Connections have exchanged addresses since their generations were made.
         everything = [sa for row in rows for sa in row.sas()]
         return {
             "digest": digest(everything, digest_key),
@@ -263,7 +263,7 @@ def _fingerprints(rows: t.Sequence[_Row], digest_key: bytes) -> dict[str, dict[s
 
 
 def _others(step: steps.Transition, known: t.AbstractSet[str]) -> dict[str, t.Any]:
-    """All connections with keys in use, those of them that are not in ``known``, and the hosts that left one."""
+    """All connections with keys in use, those not in ``known``, and the hosts that left a connection."""
     keyed = {name: record.current for name, record in step.others.items() if record.current is not None}
     own = [name for name, outcome in step.outcomes.items() if outcome.after.current is not None]
     return {
@@ -322,10 +322,10 @@ def _host_view(
 
 
 def _this_run() -> Runner:
-    """The run that this task belongs to: the process that forked the one it runs in.
+    """The run that this task belongs to: the parent of this process.
 
-    Who forked it is asked of multiprocessing, since the system's answer becomes process 1 as soon
-    as a run is killed, which its workers survive."""
+    The parent comes from multiprocessing, because workers survive a killed run and getppid() then
+    returns 1."""
     parent = multiprocessing.parent_process()
     pid = parent.pid if parent is not None and parent.pid is not None else os.getppid()
     if pid != os.getppid():
@@ -339,7 +339,7 @@ def _settle(lease: Lease | None, runner: Runner, state: str) -> None:
     if state in ("prepared", "switching"):
         lease.take(runner)
     elif state != "promoted":
-        # After it the run still clears up on the hosts, where it must not meet another one.
+        # After promotion the run still cleans up on the hosts, so no other run may begin.
         lease.release()
 
 

@@ -6,9 +6,9 @@
 
 """The steps of the role `rotate`.
 
-Some steps run once, on the controller, and decide; the others each query one host. All of them read the inputs of
-the run, and the hosts' answers, only from the run's record: hosts can influence the variables of a task by what they
-report.
+Some steps run once, on the controller, and decide; the others each query one host. All read the inputs
+of the run and the hosts' answers only from the run's record, because hosts can influence the variables
+of a task by what they report.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 
 Result = t.Dict[str, t.Any]
 
-# The steps that run once; the others are those of `_rotation_steps.STEPS`.
+# The steps that run once; the others are in `steps.STEPS`.
 DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote", "conclude", "end")
-# Steps that are skipped if no host must change, and in check mode; of those, the steps for hosts
-# that may have switched, for an approved generation, and for one that was not approved. What was
-# not approved is rolled back, whatever the reason.
+# Steps that are skipped if no host must change, and in check mode. Of those: the steps for hosts that
+# may have switched, for an approved generation, and for one that was not approved. A generation that
+# was not approved is rolled back, whatever the reason.
 _TRANSACTION = (rotation.STAGE, "switch", "stop")
 _SWITCHED = (rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS, "judge")
 _APPROVED = (rotation.PERSIST, "promote", rotation.TIDY)
@@ -89,24 +89,24 @@ class ActionModule(HostAction):
         return Rotation(state, self._record.answers, self._text, lambda: _connections(state), time.time())
 
     def _ask(self, run: Rotation, step: str, host: str) -> Result:
-        """Put the questions of a step to the host of this task, and keep what it answers."""
+        """Ask the host of this task the questions of a step, and record its answers."""
         if host not in run.expected["hosts"]:
             return {"skipped": True}
         dialogue = steps.STEPS[step](run, host)
-        told: dict[str, Result] = {}
+        answers: dict[str, Result] = {}
         try:
             question = next(dialogue)
             while True:
                 self._record.put(step, host, question.name)
                 answer = self._answer(step, host, question)
                 self._record.note(step, host, question.name, answer)
-                told[question.name] = answer
+                answers[question.name] = answer
                 if decisions.has_failed(answer):
                     break
                 question = dialogue.send(answer)
         except StopIteration:
             pass
-        return {**_merged(told), **self.discovered()}
+        return {**_merged(answers), **self.discovered()}
 
     def _answer(self, step: str, host: str, question: steps.Question) -> Result:
         try:
@@ -152,13 +152,13 @@ class ActionModule(HostAction):
         )
 
     def _service(self) -> Result:
-        """The one step of the role `boot`."""
+        """The only step of the role `boot`."""
         host = str(self._vars["inventory_hostname"])
         answer = self.ask("ipsec.manual.ipsec_boot", read_boot_inputs(Inputs(self, self._vars), host), self._vars)
         return {**answer, **self.discovered()}
 
     def _begin(self) -> Result:
-        """Read the inputs of the run, and check all that can be checked without asking a host."""
+        """Read the inputs of the run, and check everything that can be checked without asking a host."""
         inputs = Inputs(self, self._vars)
         hosts = sorted(map(str, self._vars.get("ansible_play_hosts", ())))
         wide, own = read_inputs(inputs, hosts)
@@ -189,7 +189,7 @@ class ActionModule(HostAction):
         return {"changed": False, "connections": [row["name"] for row in state["expected"]["connections"]]}
 
     def _prepare(self, run: Rotation) -> Result:
-        """Keys are in the keystore, encrypted and on disk, before any host gets one."""
+        """Write the keys to the keystore, before any host gets one."""
         problems = steps.preflight_problems(run, int(self._vars.get("ansible_forks", 0)))
         if problems:
             raise _Stop(decisions.report(problems, "preflight", run.expected))
@@ -214,7 +214,7 @@ class ActionModule(HostAction):
         }
 
     def _switch(self, run: Rotation) -> Result:
-        """From here on hosts may use the generation."""
+        """Allow hosts to use the generation."""
         problems = steps.stage_problems(run)
         if problems:
             return {"changed": False, "problems": problems}
@@ -232,24 +232,24 @@ class ActionModule(HostAction):
         return {"changed": result["changed"]}
 
     def _judge(self, run: Rotation) -> Result:
-        """Approve the generation where every host holds what it should, and packets pass. All hosts
-        come to the same end.
+        """Approve the generation if every host holds the expected SAs and packets arrive. All hosts are
+        approved or rolled back together.
         """
         problems, untested = steps.verdict(run)
         if problems:
             return {"changed": False, "problems": problems}
         run.state["approved"] = True
         self._record.save(run.state)
-        # With the role's policies, nothing used the SAs before, but now something will.
+        # The role's policies will use the SAs, so untested ones are expected.
         silent = all(own["policies"] for own in run.state["own"].values())
         return {"changed": False, "warnings": [] if silent else untested}
 
     def _stop(self, run: Rotation) -> Result:
-        """End the rescue of a failed step. There is nothing to do: what was not approved is rolled back."""
+        """End the rescue of a failed step. What was not approved is rolled back later, so nothing is done."""
         return {"changed": False}
 
     def _report(self, run: Rotation) -> Result:
-        """What the operator reads when the hosts were rolled back."""
+        """Fail with the operator's report after the hosts were rolled back."""
         if not run.state["switching"]:
             raise _Stop(
                 decisions.report(
@@ -261,7 +261,7 @@ class ActionModule(HostAction):
         raise _Stop(decisions.report(problems, phase, run.expected, cut, back, steps.stayed(run)))
 
     def _promote(self, run: Rotation) -> Result:
-        """The generation becomes the current one when every host has it in its file."""
+        """Make the generation the current one once every host has it in its file."""
         problems = steps.persist_problems(run)
         if problems:
             raise _Stop(decisions.report(problems, "persist", run.expected, run.results(rotation.CUT_OVER, "sadb")))
@@ -269,7 +269,7 @@ class ActionModule(HostAction):
         return {"changed": result["changed"]}
 
     def _conclude(self, run: Rotation) -> Result:
-        """Name the hosts on which policies or the service at boot could not be set up; everything else was done."""
+        """Report hosts on which policies or the service at boot could not be set up; all else is done."""
         problems = steps.policy_problems(run)
         if problems:
             raise _Stop(
@@ -284,13 +284,13 @@ class ActionModule(HostAction):
         return {"changed": False}
 
     def _end(self) -> Result:
-        """Let other runs use the keystore: the next one, perhaps in another container, cannot see
-        that this one has ended.
+        """Release the keystore for other runs: the next one, perhaps in another container, cannot tell that
+        this one has ended.
         """
         try:
             directory = self._record.state()["wide"]["keystore"]
         except IpsecError:
-            # It ended before it had read its inputs, so it never took the keystore.
+            # The run ended before it had read its inputs, so it never held the keystore.
             return {"changed": False}
         finally:
             self._record.end()
@@ -308,7 +308,7 @@ def _is_left_out(step: str, state: t.Mapping[str, t.Any]) -> bool:
 
 
 def _reasons(run: Rotation) -> tuple[str, list[str]]:
-    """The phase in which a generation was not approved, and why."""
+    """The phase in which the generation was not approved, and the reasons."""
     try:
         cut = steps.cut_over_problems(run)
         return ("cut over", cut) if cut else ("verify", steps.verdict(run)[0] or [_UNFORESEEN])
@@ -324,8 +324,8 @@ def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
 
 
 def _left(result: Result) -> list[str]:
-    """Connections and hosts that this collection keyed and that nothing names any more: they
-    are kept, and named in every run.
+    """Warnings about connections and hosts that have keys but are not named any more; every run repeats
+    them.
     """
     connections = [
         f"connection {row['name']} is not among the connections of this run, and has keys (generation"
@@ -343,18 +343,18 @@ def _left(result: Result) -> list[str]:
     return [*connections, *hosts]
 
 
-def _merged(told: t.Mapping[str, Result]) -> Result:
-    """The result of a task that asked several questions."""
-    if not told:
+def _merged(answers: t.Mapping[str, Result]) -> Result:
+    """The result of a task from the answers to its questions."""
+    if not answers:
         return {"skipped": True}
-    failed = next((answer for answer in told.values() if decisions.has_failed(answer)), None)
+    failed = next((answer for answer in answers.values() if decisions.has_failed(answer)), None)
     merged: Result = {
-        "changed": any(answer.get("changed") for answer in told.values()),
-        "warnings": [warning for answer in told.values() for warning in answer.get("warnings", ())],
-        "diff": [part for answer in told.values() if "diff" in answer for part in _parts(answer["diff"])],
+        "changed": any(answer.get("changed") for answer in answers.values()),
+        "warnings": [warning for answer in answers.values() for warning in answer.get("warnings", ())],
+        "diff": [part for answer in answers.values() if "diff" in answer for part in _parts(answer["diff"])],
         "answers": {
             name: {key: value for key, value in answer.items() if key not in ("warnings", "diff")}
-            for name, answer in told.items()
+            for name, answer in answers.items()
         },
     }
     if failed is not None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the module ipseckey_command, unless a key was typed into one of its options."""
+"""Runs the module ipseckey_command, unless one of its options contains a key."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the module ipseckeys_file without letting its keys out on the way to the target."""
+"""Runs the module ipseckeys_file, and keeps its keys hidden on the way to the target."""
 
 from __future__ import annotations
 

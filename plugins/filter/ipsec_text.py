@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filters over connections and ipseckeys text. Pure; each has its page beside this file."""
+"""Filters for connections and ipseckeys text. Pure; each has its documentation beside this file."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ Groups = t.Mapping[str, t.Sequence[str]]
 
 
 def _read(connections: t.Any, addresses: t.Mapping[str, str] | None, groups: Groups | None) -> list[Connection]:
-    # Jinja cannot give None in place of a variable that a host does not have, so an empty text is none as well.
+    # Jinja cannot pass None for a variable that a host does not have, so an empty text counts as none.
     return read_connections(
         connections,
         lambda host: (addresses or {}).get(host) or None,
@@ -196,7 +196,7 @@ def _sa(view: t.Any, place: str, allow_static_counter_mode: bool) -> SecurityAss
     return sa
 
 
-# Types of arguments that nothing else checks before use, and their names.
+# The types of arguments that are not checked elsewhere, and their names.
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "addresses": ((Mapping,), "a mapping"),
     "groups": ((Mapping,), "a mapping"),

@@ -117,7 +117,7 @@ class LookupModule(LookupBase):
             rows = list(map(_algorithm, terms))
             directory, name, bits = self.get_option("keystore"), self.get_option("name"), self.get_option("bits")
             if directory:
-                made = [(row, self._kept(directory, name, row, bits, variables or {})) for row in _alone(rows, name)]
+                made = [(row, self._kept(directory, name, row, bits, variables or {})) for row in _single(rows, name)]
             elif name:
                 raise InputError(
                     "a name is given, but no keystore to keep the key in", "name", "Give keystore, or omit name."
@@ -138,14 +138,14 @@ class LookupModule(LookupBase):
         return remembered(store, name, row, bits, dry=bool(variables.get("ansible_check_mode")))
 
 
-def _alone(rows: list[Algorithm], name: str | None) -> list[Algorithm]:
+def _single(rows: list[Algorithm], name: str | None) -> list[Algorithm]:
     if not name or len(rows) != 1:
         raise InputError("a keystore keeps one key under one name", "name", "Give name, and one algorithm.")
     return rows
 
 
 def _algorithm(word: str) -> Algorithm:
-    """The row of a cipher or an authentication algorithm; their names differ, their numbers do not."""
+    """The cipher or authentication algorithm of that name; numbers are ambiguous, so they are refused."""
     if not isinstance(word, str) or word.isdigit():
         raise InputError(
             f"{shown(str(word))} is not the name of an algorithm", "", "Write a name such as aes-cbc or hmac-sha256."

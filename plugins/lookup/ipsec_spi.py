@@ -107,7 +107,7 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(f"ipsec.manual.ipsec_spi: {exc}") from exc
 
     def _kept(self) -> set[int]:
-        """The SPIs that the keystore has in use."""
+        """The SPIs that the keystore knows."""
         directory, destination = self.get_option("keystore"), self.get_option("destination")
         if not directory and destination:
             raise InputError(
@@ -133,8 +133,8 @@ class LookupModule(LookupBase):
 
 
 def read_excluded(word: t.Any) -> tuple[int, str]:
-    """An SPI and a warning, as `parse_spi`. A SADB may also show 0 (reserved without an SPI yet)
-    and 1 to 255; these are never drawn.
+    """An SPI and a warning, like `parse_spi`. A SADB may also report 0 (no SPI assigned yet) and 1 to
+    255; these are never drawn.
     """
     word = str(word.get("spi", "") if isinstance(word, dict) else word)
     with contextlib.suppress(InputError):
@@ -145,7 +145,7 @@ def read_excluded(word: t.Any) -> tuple[int, str]:
 
 
 def draw(count: int, used: t.AbstractSet[int]) -> list[int]:
-    """``count`` different SPIs that are not in ``used``."""
+    """Draw ``count`` different SPIs that are not in ``used``."""
     if not 0 <= count <= SPI_MAX // 2 - len(used):
         raise InputError(f"{count} SPIs cannot be drawn", "count", "Choose a number from 0 to some millions.")
     found: dict[int, None] = {}

@@ -55,10 +55,10 @@ _CLASSES = ("[A-Z]+", "[a-z]+", "[0-9]+", "[+/]+")
 
 
 def holds_key(value: t.Any, digests: bool = False) -> bool:
-    """Whether a value that should be no secret looks like a key, or like text with one in it.
+    """Whether a value that should not be secret looks like a key, or like text that contains one.
 
-    With ``digests`` the value is a dictionary of digests by two addresses, as `digest.digest` makes it, and
-    digests are not keys. A path may look like anything.
+    With ``digests``, the value is a dictionary of digests by two addresses, as `digest.digest` returns
+    it, and digests are not keys. A path may look like anything.
     """
     if isinstance(value, dict):
         return any(
