@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import InputError, IpsecError, raise_all
+from ..errors import InputError, IpsecError, Problems, raise_all
 from ..sa.checks import problems, set_problems
 from ..sa.model import (
     OUTBOUND,
@@ -21,6 +21,7 @@ from ..sa.model import (
     unsayable,
 )
 from ..sa.plan import direction_of
+from ..text import language
 from ..text.render import render
 from .base import Sadb
 
@@ -35,7 +36,11 @@ def backup(sadb: Sadb, entries: t.Iterable[Entry], local: t.AbstractSet[bytes], 
     Raises InputError, or Problems, if an SA could not be read back. Counter modes are accepted:
     somebody chose them when they were installed, and they return with their sequence numbers."""
     sas = [_with_margin(sadb, entry, local) for entry in entries]
-    found: list[IpsecError] = [InputError(reason, label(sa), _remedy(sa)) for sa in sas for reason in _obstacles(sa)]
+    found: list[IpsecError] = []
+    for sa in sas:
+        wrong = [f"the language has no word for what it has: {unsayable(sa)}"] if unsayable(sa) else []
+        wrong = wrong or [problem.message for problem in problems(sa, allow_static_counter_mode=True)]
+        found += [InputError(message, label(sa), _remedy(sa)) for message in wrong]
     for clash in set_problems(sas):
         found.append(InputError(clash.message, clash.place, _REMEDY.format("ipsec.manual.ipsec_sa")))
     raise_all(found)
@@ -44,25 +49,24 @@ def backup(sadb: Sadb, entries: t.Iterable[Entry], local: t.AbstractSet[bytes], 
 
 def save(entries: t.Iterable[Entry], comment: str) -> tuple[str, list[IpsecError]]:
     """The text of the entries that the language can restore, and the problems with the others and between SAs."""
-    kept: list[SecurityAssociation] = []
-    found: list[IpsecError] = []
-    for sa in (continued(entry) for entry in entries if not entry.larval):
-        reasons = _obstacles(sa)
-        if reasons:
-            found.append(InputError(f"left out: {reasons[0]}", label(sa)))
-        else:
-            kept.append(sa)
+    sas = [continued(entry) for entry in entries if not entry.larval]
+    reasons = [_unreadable([sa]) for sa in sas] if _unreadable(sas) else [""] * len(sas)
+    kept = [sa for sa, reason in zip(sas, reasons) if not reason]
+    found: list[IpsecError] = [
+        InputError(f"left out: {reason}", label(sa)) for sa, reason in zip(sas, reasons) if reason
+    ]
     for clash in set_problems(kept):
         found.append(InputError(f"saved, but the file cannot be loaded with it: {clash.message}", clash.place))
     return render(kept, comment), found
 
 
-def _obstacles(sa: SecurityAssociation) -> list[str]:
-    """Why text cannot restore the SA as it is."""
-    words = unsayable(sa)
-    if words:
-        return [f"the language has no word for what it has: {words}"]
-    return [problem.message for problem in problems(sa, allow_static_counter_mode=True)]
+def _unreadable(sas: t.Sequence[SecurityAssociation]) -> str:
+    """Why the text of the SAs does not read back as the same SAs; empty if it does."""
+    try:
+        read = language.parse(render(sas), allow_static_counter_mode=True).sas
+    except IpsecError as error:
+        return error.problems[0].message if isinstance(error, Problems) else error.message
+    return "" if read == tuple(sas) else "the language has no words for all of it"
 
 
 def continued(entry: Entry, margin: int = 0) -> SecurityAssociation:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, build
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Encapsulation, Entry, build
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import backup
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
@@ -28,10 +28,11 @@ def test_saved_sas_continue_at_their_sequence_numbers():
 
 def test_sas_that_text_cannot_restore_are_left_out_and_named():
     odd = [sa(0x1001)._replace(tfc_padding=9), sa(0x64, b"\2"), sa(0x1003, b"\3")._replace(protocol="comp")]
+    odd.append(sa(0x1005, b"\5")._replace(encapsulation=Encapsulation(0, 0)))
     text, problems = backup.save([Entry(one, Counters()) for one in (*odd, sa(0x1004, b"\4"))], "")
     assert [one.spi for one in language.parse(text).sas] == [0x1004]
-    assert [problem.message.partition(":")[0] for problem in problems] == ["left out"] * 3
-    assert "no word for what it has: tfc_padding=9" in problems[0].message and "0x00001001" in problems[0].place
+    assert [problem.message.partition(":")[0] for problem in problems] == ["left out"] * 4
+    assert "no word for: tfc_padding=9" in problems[0].message and "0x00001001" in problems[0].place
 
 
 def test_sas_that_cannot_be_loaded_together_are_named():
