@@ -203,7 +203,7 @@ def unlike(one: str, other: str) -> set[str]:
     return set(one.splitlines()) ^ set(other.splitlines())
 
 
-def test_check_mode_tells_and_leaves_everything(
+def test_check_mode_reports_and_changes_nothing(
     hosts: dict[str, Host], project: Project, trees: dict[str, str]
 ) -> None:
     done = boot(project, "--check", "--diff", **SYSVINIT, **POLICIES)
@@ -279,7 +279,7 @@ def test_without_its_sas_a_host_sends_nothing(hosts: dict[str, Host]) -> None:
     assert both(enigma, SCRIPT, "reload")[0] == 0 and enigma.pings(GUIDE[1])
 
 
-def test_reload_brings_the_difference_and_nothing_else(hosts: dict[str, Host]) -> None:
+def test_reload_applies_only_the_difference(hosts: dict[str, Host]) -> None:
     enigma = hosts["enigma"]
     enigma.run(
         "ip",
@@ -327,7 +327,7 @@ def test_sas_that_no_policy_uses_fail_the_service(hosts: dict[str, Host]) -> Non
     assert both(enigma, SCRIPT, "reload")[0] == 0 and ours(enigma)
 
 
-def test_a_wrong_file_changes_nothing_and_is_told(hosts: dict[str, Host]) -> None:
+def test_a_wrong_file_is_reported_and_changes_nothing(hosts: dict[str, Host]) -> None:
     enigma = hosts["enigma"]
     before, text = enigma.packets(), enigma.file()
     put(enigma, text + WRONG)
@@ -356,7 +356,7 @@ def test_a_wrong_file_changes_nothing_and_is_told(hosts: dict[str, Host]) -> Non
     assert both(enigma, SCRIPT, "start")[0] == 0 and enigma.pings(GUIDE[1])
 
 
-def test_stop_removes_ours_only(hosts: dict[str, Host], project: Project) -> None:
+def test_stop_removes_only_our_sas_and_policies(hosts: dict[str, Host], project: Project) -> None:
     enigma = hosts["enigma"]
     enigma.run(
         "ip",
@@ -382,7 +382,7 @@ def test_stop_removes_ours_only(hosts: dict[str, Host], project: Project) -> Non
     assert ours(enigma)
 
 
-def test_uninstalled_it_leaves_nothing_but_what_the_kernel_holds(
+def test_uninstalling_leaves_only_the_state_of_the_kernel(
     hosts: dict[str, Host], project: Project, trees: dict[str, str]
 ) -> None:
     spis = {name: host.spis() for name, host in hosts.items()}
@@ -466,7 +466,7 @@ def test_systemd_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], pr
     assert both(partym, *systemctl, "start", "ipseckeys")[0] == 0 and ours(partym)
 
 
-def test_policies_that_change_are_loaded_now(hosts: dict[str, Host], project: Project) -> None:
+def test_changed_policies_are_loaded_at_once(hosts: dict[str, Host], project: Project) -> None:
     partym = hosts["partym"]
     more = {
         "ansible_python_interpreter": "/root/python",
@@ -638,7 +638,7 @@ def test_openrc_forgets_the_service(hosts: dict[str, Host], project: Project, op
     assert boot(project, "--limit", "enigma", **absent).changed() == {"enigma": 0}
 
 
-def test_smf_is_set_once_and_never_refreshed_needlessly(hosts: dict[str, Host], project: Project) -> None:
+def test_smf_is_configured_once_and_not_refreshed_without_need(hosts: dict[str, Host], project: Project) -> None:
     """SMF's commands are stand-ins here: the test checks which of them are run, and when."""
     enigma = hosts["enigma"]
     install = (

@@ -53,7 +53,7 @@ def only_the_file_is_left(hosts: Hosts) -> None:
         assert host.secret_files() == {"ipseckeys": "600 root"}
 
 
-def test_wrong_settings_are_refused_before_any_host_is_asked(hosts: Hosts, project: Project) -> None:
+def test_wrong_settings_are_refused_before_any_host_is_contacted(hosts: Hosts, project: Project) -> None:
     same_pair = [*project.connections, {"name": "double", "endpoints": {"enigma": GUIDE[0], "partym": GUIDE[1]}}]
     bare_esp = [
         {"name": "bare", "endpoints": ["enigma", "partym"], "associations": [{"encryption_algorithm": "aes-cbc"}]}
@@ -169,7 +169,7 @@ def test_rotation_of_one_connection_leaves_all_others(hosts: Hosts, project: Pro
     assert hosts["enigma"].pings(GUIDE[1])
 
 
-def test_runs_that_part_two_peers_are_refused(hosts: Hosts, project: Project) -> None:
+def test_runs_that_separate_peers_are_refused(hosts: Hosts, project: Project) -> None:
     kept = project.snapshot()
     (project.folder / "serial.yml").write_text(
         "- hosts: all\n  serial: 1\n  gather_facts: false\n  roles: [ipsec.manual.rotate]\n", encoding="utf-8"
@@ -208,7 +208,7 @@ def test_files_that_others_can_reach_are_refused(hosts: Hosts, project: Project)
     assert project.snapshot() == kept and hosts["enigma"].spis() == spis
 
 
-def test_peer_that_refuses_at_cut_over_takes_all_back(hosts: Hosts, project: Project) -> None:
+def test_a_refusal_at_cut_over_rolls_all_hosts_back(hosts: Hosts, project: Project) -> None:
     """Another program uses the identity of an SA for partym. Preflight cannot detect it, since that
     SA is added later.
     """
@@ -255,7 +255,7 @@ def test_killed_run_is_finished_by_the_next_with_the_same_keys(hosts: Hosts, pro
     assert hosts["enigma"].pings(GUIDE[1]) and hosts["enigma"].pings(SHARED[1])
 
 
-def test_peer_that_vanishes_during_cut_over_is_named_and_healed(hosts: Hosts, project: Project) -> None:
+def test_peer_that_vanishes_during_cut_over_is_reported_and_recovers(hosts: Hosts, project: Project) -> None:
     """partym switches at the instant, but its answer is lost; its peers are rolled back, and the
     next run brings all to the same generation.
     """
@@ -282,7 +282,7 @@ def test_peer_that_vanishes_during_cut_over_is_named_and_healed(hosts: Hosts, pr
     assert hosts["enigma"].pings(GUIDE[1])
 
 
-def test_changed_settings_leave_no_old_keys(hosts: Hosts, project: Project) -> None:
+def test_changed_settings_remove_old_keys(hosts: Hosts, project: Project) -> None:
     """With another reqid the old SAs have another owner than the new ones, so the cut-over does not replace them."""
     old = project.spis("guide")
     others = {name: project.spis(name) for name in ("mesh", "shared", "counter")}

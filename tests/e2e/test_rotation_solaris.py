@@ -107,7 +107,7 @@ def test_new_keys_with_a_peer_on_linux(fleet: Fleet) -> None:
     assert fleet.partym.pings(GUIDE[0]) and fleet.partym.pings(MESH[0])
 
 
-def test_a_utility_that_adds_nothing_and_says_all_is_well_takes_nobody_with_it(fleet: Fleet) -> None:
+def test_a_utility_that_falsely_reports_success_does_not_affect_peers(fleet: Fleet) -> None:
     before = [{sa._replace(packets=0) for sa in host.sas()} for host in (fleet.enigma, fleet.partym)]
     install(fleet.partym, DROPS)
     done = fleet.project.run_badly(rotate_new_keys=True, rotate_backend="solaris")

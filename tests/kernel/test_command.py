@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The ipseckey command as users run it: a copied folder, a process of its own; ip(8) shows what it did."""
+"""The ipseckey command as users run it: a copied folder, in a separate process; ip(8) shows its results."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Command:
             )
 
     def __call__(self, *words: str, stdin: str = "", secret: bool = True) -> Result:
-        """One run; no key in its output where ``secret``."""
+        """Run the command once; if ``secret``, check that its output contains no key."""
         answer = subprocess.run(
             [*self.words, *words],
             input=stdin,
@@ -100,7 +100,7 @@ class Command:
 
 @pytest.fixture(name="library", scope="module")
 def make_library() -> t.Iterator[Path]:
-    """The core alone, under the name of the command; copied once, so that it is compiled once."""
+    """The core alone, under the command's name; copied once, so that it is compiled once."""
     with tempfile.TemporaryDirectory(prefix="ipsec-manual-test-", dir="/root") as folder:
         library = Path(folder, "lib")
         shutil.copytree(list(_core.__path__)[0], library / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
@@ -310,7 +310,7 @@ def test_commands_typed_one_by_one(ipseckey: Command) -> None:
 
 
 def test_the_prompt_on_a_terminal(ipseckey: Command) -> None:
-    """Completion answers a tab, and the history has no line with a key."""
+    """Tab completes, and the history contains no line with a key."""
     master, slave = pty.openpty()
     with subprocess.Popen(
         ipseckey.words, stdin=slave, stdout=slave, stderr=slave, env=ipseckey.environment, close_fds=True
@@ -644,7 +644,7 @@ def test_sas_that_no_policy_uses_are_loaded_and_reported(ipseckey: Command) -> N
     ipseckey.good("--apply", files[0])
 
 
-def test_a_policy_that_guards_a_remaining_sa_is_not_removed(ipseckey: Command) -> None:
+def test_a_policy_that_protects_a_remaining_sa_is_not_removed(ipseckey: Command) -> None:
     path = ipseckey.file(f"{ADD}\n")
     files = (path, "--policies", policy_file(ipseckey, OUT, BACK))
     ipseckey.good("--apply", *files)

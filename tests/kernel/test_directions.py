@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The direction that an SA is bound to, from Linux 6.10 on: it counts where the kernel tells it, and only there."""
+"""The direction that an SA is bound to, from Linux 6.10 on: it is compared only if the kernel reports it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_kernel_is_asked_and_not_its_version(sadb: XfrmSadb) -> None:
         ("inbound", "outbound", b"\2"),
     ],
 )
-def test_a_direction_is_added_taken_away_and_changed(sadb: XfrmSadb, before: str, after: str, shown: bytes) -> None:
+def test_a_direction_is_added_removed_and_changed(sadb: XfrmSadb, before: str, after: str, shown: bytes) -> None:
     sa = sa_of(0x1000, direction=before)
     sadb.apply(add(sa))
     wanted, tells = sa._replace(direction=after), sadb.tells_directions()
@@ -91,7 +91,7 @@ def test_an_outbound_sa_with_long_sequence_numbers_needs_no_window(sadb: XfrmSad
 
 
 @pytest.mark.parametrize("difference", ["direction", "flags"])
-def test_an_sa_replaced_by_its_like_comes_back_where_answers_are_lost(
+def test_a_similar_sa_is_restored_if_answers_are_lost(
     sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch, difference: str
 ) -> None:
     sa = sa_of(0x1000)

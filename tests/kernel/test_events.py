@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the kernel tells of SAs as it happens, made with ip(8); and lifetimes, which are changed in place."""
+"""Events of the kernel about SAs, caused with ip(8); and changes of lifetimes in place."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def told(heard: t.Iterator[events.Event], *kinds: str) -> list[events.Event]:
     return found
 
 
-def test_an_sa_that_comes_changes_and_goes(sadb: XfrmSadb) -> None:
+def test_additions_changes_and_deletions_are_events(sadb: XfrmSadb) -> None:
     sa = sa_of(0x1000)
     heard = events.listen()
     batch(as_command(sa) + as_command(sa).replace(" add ", " update "))
@@ -65,7 +65,7 @@ def test_limits_that_are_reached(sadb: XfrmSadb, peer: t.Callable[..., str]) -> 
     assert soft.entry is not None and soft.entry.sa.lifetimes == sa.lifetimes
 
 
-def test_traffic_that_wants_an_sa(sadb: XfrmSadb) -> None:
+def test_traffic_without_an_sa_is_an_event(sadb: XfrmSadb) -> None:
     batch("link add dummy0 type dummy\naddr add 192.0.2.1/24 dev dummy0\nlink set dummy0 up\n")
     batch("xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir out tmpl proto esp mode transport\n")
     heard, unasked = events.listen(), events.listen(acquires=False)
@@ -79,7 +79,7 @@ def test_traffic_that_wants_an_sa(sadb: XfrmSadb) -> None:
     assert next(unasked).kind != events.ACQUIRE
 
 
-def test_events_that_are_lost_are_told(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_events_are_reported(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(netlink, "_BUFFER", 1)
         heard = events.listen()
@@ -87,7 +87,7 @@ def test_events_that_are_lost_are_told(sadb: XfrmSadb, monkeypatch: pytest.Monke
     assert events.LOST in (next(heard).kind for dummy in range(500))
 
 
-def test_without_privilege_nothing_is_told(sadb: XfrmSadb) -> None:
+def test_without_privilege_there_are_no_events(sadb: XfrmSadb) -> None:
     assert "Run it as root" in as_nobody(events.listen)
 
 
@@ -97,12 +97,12 @@ def test_lifetimes_change_for_all_sas_or_for_none(sadb: XfrmSadb, monkeypatch: p
     held = lifetimes.current
 
     def gone(*arguments: t.Any, **options: t.Any) -> t.Any:
-        """What another program deletes as soon as it was read."""
+        """An SA that another program deletes as soon as it has been read."""
         found = held(*arguments, **options)
         batch("xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001\n")
         return found
 
-    # The first change is taken back. Then the second is refused before the first is tried.
+    # The first change is undone. Then the second is refused before the first is tried.
     with monkeypatch.context() as patch:
         patch.setattr(lifetimes, "current", gone)
         with pytest.raises(SadbError, match="the SA is not there any more.*No lifetime was changed"):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What goes wrong: the error names SA, reason and fix, never a key, and the SADB is as it was."""
+"""Failures: the error names SA, reason and fix, never a key, and the SADB is unchanged."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def refused(sadb: XfrmSadb, operations: t.Sequence[Operation]) -> SadbError:
     before = witness.state_text()
     with pytest.raises(SadbError) as caught:
         sadb.apply(operations)
-    # The kernel lists the newest SA first, so what was put back stands elsewhere.
+    # The kernel lists the newest SA first, so a restored SA is elsewhere.
     assert sorted(blocks(witness.state_text())) == sorted(blocks(before))
     sas = [operation.new or operation.old.sa for operation in operations if operation.new or operation.old]
     assert_no_key(caught.value, *sas)
@@ -70,20 +70,20 @@ def refused(sadb: XfrmSadb, operations: t.Sequence[Operation]) -> SadbError:
 
 
 def blocks(text: str) -> list[str]:
-    """What can be put back of each SA: newer kernels tell when they last sent with it, and take that from nobody."""
+    """The restorable part of each SA: newer kernels report the time of its last use, which cannot be set."""
     text = re.sub(r"^\s*lastused .*\n", "", text, flags=re.M)
     return re.split(r"^(?=src )", text, flags=re.M)
 
 
 def words_for_modprobe(error: SadbError) -> list[str]:
-    """What the command of a hint gives to modprobe."""
+    """The arguments of modprobe in a hint."""
     match = re.search(r"\(modprobe -a ([^)]*)\)", error.hint)
     assert match is not None, error.hint
     return ["-a", *match[1].split()]
 
 
 def assert_known(*words: str) -> None:
-    """modprobe(8) takes these words on this kernel."""
+    """modprobe(8) accepts these arguments on this kernel."""
     if not os.path.exists(f"/lib/modules/{os.uname().release}/modules.dep"):
         pytest.skip("this kernel came without a list of its modules")
     witness.run("modprobe", "-n", *words)
@@ -119,7 +119,7 @@ def test_an_identity_that_is_taken_is_never_success(sadb: XfrmSadb) -> None:
     assert "The SADB is as it was before." in str(error)
 
 
-def test_an_sa_that_is_equal_already_is_no_success_either(sadb: XfrmSadb) -> None:
+def test_an_identical_sa_is_not_a_success_either(sadb: XfrmSadb) -> None:
     sa = sa_of(0x1000)
     sadb.apply(add(sa))
     assert refused(sadb, add(sa)).errno_name == "EEXIST"
@@ -133,9 +133,7 @@ def test_an_algorithm_that_no_kernel_has_is_named(sadb: XfrmSadb) -> None:
     assert [problem.errno_name for problem in sadb.preflight([sa_of(1 << 10), sa])] == ["ENOSYS"]
 
 
-def test_what_an_algorithm_whose_module_is_missing_tells_to_load_mends_it(
-    sadb: XfrmSadb, without: t.Callable[..., None]
-) -> None:
+def test_the_hint_for_a_missing_algorithm_fixes_it(sadb: XfrmSadb, without: t.Callable[..., None]) -> None:
     without("blowfish_generic")
     sa = sa_of(0x1000, "blowfish-cbc")
     error = refused(sadb, add(sa))
@@ -147,7 +145,7 @@ def test_what_an_algorithm_whose_module_is_missing_tells_to_load_mends_it(
 
 
 @pytest.mark.parametrize("row", [row for row in ALGORITHMS if row.name != "null"], ids=lambda row: row.name)
-def test_all_that_is_told_to_load_is_known_to_this_kernel(row: Algorithm) -> None:
+def test_all_hinted_modules_are_known_to_this_kernel(row: Algorithm) -> None:
     ends = ("", row.name) if row.kind == AUTHENTICATION else (row.name, "" if row.combined else "hmac-sha256")
     for sa in (
         sa_of(0x1000, *ends),
@@ -157,7 +155,7 @@ def test_all_that_is_told_to_load_is_known_to_this_kernel(row: Algorithm) -> Non
         assert_known(*words_for_modprobe(explain(netlink.Refusal(errno.ENOSYS, ""), sa)))
 
 
-# What only old kernels have.
+# Only old kernels have these.
 OLD_MODULES = ("xfrm4_mode_tunnel",)
 PAGES = pathlib.Path(__file__).parents[2] / "docs" / "docsite" / "rst"
 COMMANDS = sorted(
@@ -170,7 +168,7 @@ COMMANDS = sorted(
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
-def test_what_the_documentation_tells_to_load_is_known_to_this_kernel(page: str, command: str) -> None:
+def test_modules_in_the_documentation_are_known_to_this_kernel(page: str, command: str) -> None:
     words = command.split()[1:]
     # Without the option all words but the first are parameters of the first.
     assert len(words) == 1 or words[0] == "-a"
@@ -199,7 +197,7 @@ def test_preflight_leaves_the_sadb_alone(sadb: XfrmSadb) -> None:
     with subprocess.Popen(["ip", "xfrm", "monitor"], stdout=subprocess.PIPE, text=True) as monitor:
         time.sleep(0.5)
         assert sadb.preflight(sas) == []
-        # Without keys too: who asks need not have any.
+        # Also without keys, which a caller may not have.
         assert sadb.preflight([sa._replace(encryption_key=b"", authentication_key=b"") for sa in sas]) == []
         time.sleep(0.2)
         monitor.terminate()
@@ -253,7 +251,7 @@ def test_a_failure_restores_counters_times_and_sequence_numbers(sadb: XfrmSadb, 
     assert {entry.sa.spi: entry for entry in sadb.dump()} == dump
 
 
-def test_what_the_model_lacks_is_restored_too(sadb: XfrmSadb) -> None:
+def test_attributes_that_the_model_lacks_are_restored_too(sadb: XfrmSadb) -> None:
     key = "0x" + "0123456789abcdef" * 2
     more = (
         "flag",
@@ -328,10 +326,9 @@ def test_lost_answers_are_noticed_and_undone(sadb: XfrmSadb, monkeypatch: pytest
 
 
 class Deaf:
-    """From the first send of a change on, the kernel does what it is told, and its answers do not
-    reach us: not that one's, nor a later dump's.
-
-    ``undo`` says whether those to the requests that take it back do.
+    """From the first send of a change on, the kernel carries out requests, but its answers are
+    lost, including those to a later dump. ``undo`` says whether answers to the undo requests
+    arrive.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
@@ -356,7 +353,7 @@ class Deaf:
 
 
 @pytest.mark.parametrize("undo", [True, False])
-def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(
+def test_possible_changes_are_undone_even_if_the_sadb_cannot_be_read(
     sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch, undo: bool
 ) -> None:
     kept, gone = sa_of(0x1000), sa_of(0x1001)
@@ -375,7 +372,7 @@ def test_what_may_have_been_done_is_undone_where_the_sadb_cannot_be_read_either(
 
 
 @pytest.mark.parametrize("undo", [True, False])
-def test_what_may_have_been_done_to_policies_is_undone(spd: Spd, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
+def test_possible_changes_of_policies_are_undone(spd: Spd, monkeypatch: pytest.MonkeyPatch, undo: bool) -> None:
     pair = Selector(sa_of(1).source, 32, sa_of(1).destination, 32)
     changed, gone, new = (build(direction, pair, [Template("esp")]) for direction in ("out", "fwd", "in"))
     spd.apply(make_policy_plan([changed, gone], spd.dump()))
@@ -408,7 +405,7 @@ def test_lifetimes_that_may_have_changed_are_changed_back(
     assert ("whether the kernel took back 2 changes is unknown" in str(caught.value)) != undo
 
 
-def test_small_buffers_do_when_nothing_is_refused(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_buffers_suffice_if_nothing_is_refused(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netlink, "_BUFFER", 1)
     sas = [sa_of(0x1000 + number) for number in range(200)]
     sadb.apply(add(*sas))
@@ -431,7 +428,7 @@ def test_an_sa_that_another_program_changed_meanwhile_is_left_alone(sadb: XfrmSa
         assert "Run again" in str(error)
 
 
-def test_an_sa_hidden_behind_one_without_mark_does_not_take_that_one_along(sadb: XfrmSadb) -> None:
+def test_deleting_a_hidden_sa_spares_the_one_without_mark(sadb: XfrmSadb) -> None:
     marked, plain = sa_of(0x1000, mark=Mark(5, 0xFF)), sa_of(0x1000)
     sadb.apply(add(marked))
     sadb.apply(add(plain))
@@ -443,9 +440,7 @@ def test_an_sa_hidden_behind_one_without_mark_does_not_take_that_one_along(sadb:
 
 
 def provoke_acquire() -> subprocess.Popen[str]:
-    """Send a packet that wants an SA which is not there, with a key management daemon listening:
-    the kernel makes a larval SA.
-    """
+    """Send a packet without an SA while a key management daemon listens: the kernel creates a larval SA."""
     witness.run("ip", "link", "add", "dummy0", "type", "dummy")
     lines = [
         "addr add 192.0.2.1/24 dev dummy0",
@@ -479,7 +474,7 @@ def test_a_larval_sa_of_a_daemon_survives(sadb: XfrmSadb) -> None:
         listener.terminate()
 
 
-def test_an_spi_that_a_daemon_reserved_is_larval_and_in_the_way(sadb: XfrmSadb) -> None:
+def test_an_spi_that_a_daemon_reserved_is_larval_and_conflicts(sadb: XfrmSadb) -> None:
     witness.run(
         "ip",
         "xfrm",
@@ -512,9 +507,7 @@ def with_zero_keys(spi: int) -> str:
 
 
 def test_keys_count_as_hidden_only_where_all_of_them_are(sadb: XfrmSadb) -> None:
-    """Lockdown itself needs another kernel; what it makes of keys in a dump is what is looked for
-    where the kernel does not tell.
-    """
+    """Lockdown needs another kernel; without it, hidden keys are recognised by their form in a dump."""
     if os.path.exists("/sys/kernel/security/lockdown"):
         pytest.skip("this kernel tells by itself")
     assert not sadb.keys_hidden()
@@ -526,12 +519,12 @@ def test_keys_count_as_hidden_only_where_all_of_them_are(sadb: XfrmSadb) -> None
 
 @pytest.fixture(name="hidden")
 def make_hidden(sadb: XfrmSadb) -> Entry:
-    """An SA as a kernel in lockdown shows it. Neither User-Mode Linux has lockdown, so its keys are zeros in truth."""
+    """An SA as a kernel in lockdown shows it. User-Mode Linux has no lockdown, so its keys really are zeros."""
     witness.run("ip", "-batch", "-", stdin=with_zero_keys(0x1000) + witness.as_command(sa_of(0x2000)))
     return next(entry for entry in sadb.dump() if entry.sa.spi == 0x1000)
 
 
-def test_an_sa_whose_key_is_hidden_is_not_put_back_with_zeros(sadb: XfrmSadb, hidden: Entry) -> None:
+def test_an_sa_whose_key_is_hidden_is_not_restored_with_zeros(sadb: XfrmSadb, hidden: Entry) -> None:
     told = r"(?s)the file.*esp spi 0x00001000 .*the kernel hides its keys"
     with pytest.raises(Problems, match=told), sadb.transaction([*delete(hidden), *add(sa_of(0x1001))]):
         raise SadbError("cannot be written", "the file")
@@ -569,7 +562,7 @@ def test_sas_whose_keys_are_hidden_are_replaced_and_nothing_is_left_of_the_trial
 
 
 @given(associations())
-def test_what_the_kernel_takes_passes_a_trial(sadb: XfrmSadb, sa: SecurityAssociation) -> None:
+def test_valid_sas_pass_a_trial(sadb: XfrmSadb, sa: SecurityAssociation) -> None:
     sadb.flush()
     with netlink.Netlink(netlink.NETLINK_XFRM) as link:
         assert rehearse(link, add(sa)) == []
@@ -588,12 +581,12 @@ with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 6) as link:
 
 
 def forge(port: int, kind: int, body: bytes, sequences: t.Sequence[int]) -> None:
-    """Send messages to a netlink socket of ours, from another process that is root, too."""
+    """Send messages to our netlink socket from another root process."""
     subprocess.run([sys.executable, "-c", FORGER, repr((port, kind, body, list(sequences)))], check=True)
 
 
-def test_what_another_process_sends_is_no_answer_of_the_kernel(sadb: XfrmSadb) -> None:
-    """Even of one that knows the sequence numbers: no refusal is hidden, and no SA."""
+def test_messages_of_other_processes_are_not_answers_of_the_kernel(sadb: XfrmSadb) -> None:
+    """Even if the process knows the sequence numbers, it hides neither a refusal nor an SA."""
     sa = sa_of(0x1000)
     sadb.apply(add(sa))
     with netlink.Netlink(netlink.NETLINK_XFRM) as link:
@@ -609,7 +602,7 @@ def test_what_another_process_sends_is_no_answer_of_the_kernel(sadb: XfrmSadb) -
         assert [entry.sa for entry in link.dump(netlink.Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, decode)] == [sa]
 
 
-def test_what_another_process_sends_is_no_event() -> None:
+def test_messages_of_other_processes_are_not_events() -> None:
     heard = events.listen()
     # The columns are: socket, family, port, groups.
     rows = [line.split() for line in witness.read("/proc/net/netlink").splitlines()]

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs to which another program gave what this collection has no field for: they are never taken for
-plain ones, and never lost unsaid.
+"""SAs with properties of other programs for which this collection has no field: they are never
+treated as plain ones, and never lost silently.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import sa_of
 
-# What ip(8) is told beside the SA, the words for it, and what it shows.
+# Further options of ip(8), our keywords for them, and the output of ip(8).
 STRANGE = [
     (["flag", "noecn"], "noecn", "flag noecn"),
     (
@@ -52,7 +52,7 @@ def empty_sadb() -> t.Iterator[XfrmSadb]:
 
 
 def add_with(options: list[str]) -> model.SecurityAssociation:
-    """Have ip(8) add an SA with more than we can say; the plain one of the same keys."""
+    """Make ip(8) add an SA that we cannot express; return the plain one with the same keys."""
     sa = sa_of(0x1000)
     witness.run(*f"ip {witness.as_command(sa)}".split(), *options)
     return sa
@@ -61,7 +61,7 @@ def add_with(options: list[str]) -> model.SecurityAssociation:
 @pytest.mark.parametrize(
     ("options", "words", "shown"), STRANGE, ids=[" ".join(options[:2]) for options, dummy, dummies in STRANGE]
 )
-def test_what_we_have_no_field_for_is_a_difference_and_survives_an_undo(
+def test_unknown_attributes_are_a_difference_and_survive_an_undo(
     sadb: XfrmSadb, options: list[str], words: str, shown: str
 ) -> None:
     if words in GONE and not witness.offers("enc", "cbc(aes)", "0x" + "0123456789abcdef" * 2, *options):
@@ -70,13 +70,13 @@ def test_what_we_have_no_field_for_is_a_difference_and_survives_an_undo(
     (entry,) = sadb.dump()
     assert model.flags(entry.sa) == words and shown in witness.states()["esp", 0x1000]
     before = witness.states()
-    # No text can say it, and a text that leaves it out is not the same SA.
+    # No text can express it, and a text that omits it is not the same SA.
     with pytest.raises(InputError, match=f"no word for: {words}"):
         language.render([entry.sa])
     assert f"flags {words}" in language.render([entry.sa], hide_keys=True)
     (operation,) = plan([sa], sadb.dump(), "present").operations
     assert operation.kind == "replace" and "flags" in operation.fields
-    # Undone whole, when something else is refused.
+    # Restored completely, if something else is refused.
     with pytest.raises(SadbError) as caught:
         sadb.apply([operation, Operation("add", sa_of(0x2000), None), Operation("add", sa_of(0x2000), None)])
     assert caught.value.errno_name == "EEXIST" and witness.states() == before
@@ -114,7 +114,7 @@ def test_new_lifetimes_are_not_given_to_another_sa(sadb: XfrmSadb) -> None:
     assert witness.states() == before
 
 
-def test_what_the_kernel_sets_by_itself_is_no_difference(sadb: XfrmSadb) -> None:
+def test_values_that_the_kernel_sets_are_not_a_difference(sadb: XfrmSadb) -> None:
     sysctl = "/proc/sys/net/ipv4/ip_no_pmtu_disc"
     before = witness.read(sysctl)
     witness.write(sysctl, "1")
@@ -127,7 +127,7 @@ def test_what_the_kernel_sets_by_itself_is_no_difference(sadb: XfrmSadb) -> None
         witness.write(sysctl, before)
 
 
-def test_save_leaves_it_out_and_says_so(sadb: XfrmSadb, tmp_path: t.Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_save_omits_and_reports_it(sadb: XfrmSadb, tmp_path: t.Any, capsys: pytest.CaptureFixture[str]) -> None:
     from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command
 
     add_with(["flag", "noecn"])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which SAs a policy has packets use: what is predicted is what the kernel does."""
+"""The SAs that a policy makes packets use: predictions match the kernel's behaviour."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def send(sa: SecurityAssociation, policy: Policy) -> None:
         if policy.mark is not None:
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, policy.mark.value)
         scope = (0, socket.if_nametoindex("here")) if len(source) == 16 else ()
-        # Where a template finds no SA the packet is dropped, and the system may say so.
+        # If a template finds no SA, the packet is dropped, and the system call may fail.
         with contextlib.suppress(OSError):
             sender.sendto(b"packet", (format_address(destination), 443, *scope))
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Deletions of so many SAs that the kernel is asked for all it has instead of each: no SA goes that
-is not the one that was seen.
+"""Deletions of so many SAs that one dump replaces individual requests: no SA is deleted that
+differs from the one that was read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ansible_collections.ipsec.manual.tests.kernel.witness import add, delete, s
 MANY = backend._MANY + 50
 
 
-def test_none_goes_where_one_is_gone_or_changed(sadb: XfrmSadb) -> None:
+def test_nothing_is_deleted_if_one_is_gone_or_changed(sadb: XfrmSadb) -> None:
     sadb.apply(add(*(sa_of(0x1000 + number) for number in range(MANY))))
     entries = sadb.dump()
     for errno_name, commands in (("ESRCH", ""), ("ESTALE", witness.as_command(sa_of(0x1007)))):
@@ -40,8 +40,8 @@ def test_none_goes_where_one_is_gone_or_changed(sadb: XfrmSadb) -> None:
 
 
 def await_room() -> None:
-    """The kernel finds the newest of SAs alike first. But its table grows on its own time after an
-    SA came, and then the first becomes the last.
+    """Of similar SAs, the kernel finds the newest first. But its table grows some time after an SA
+    was added, and then the first becomes the last.
     """
     for number in range(200):
         witness.run("ip", "-batch", "-", stdin=witness.as_command(sa_of(0x9000 + number)))
@@ -53,7 +53,7 @@ def await_room() -> None:
     pytest.fail(f"the kernel's table does not grow: {count} SAs in {buckets} buckets")
 
 
-def test_none_goes_where_a_mark_hides_one(sadb: XfrmSadb) -> None:
+def test_nothing_is_deleted_if_a_mark_hides_one(sadb: XfrmSadb) -> None:
     marked, plain = sa_of(0x1000, mark=Mark(5, 0xFF)), sa_of(0x1000)
     sadb.apply(add(marked, *(sa_of(0x1001 + number) for number in range(MANY))))
     entries = sadb.dump()
@@ -66,7 +66,7 @@ def test_none_goes_where_a_mark_hides_one(sadb: XfrmSadb) -> None:
     assert witness.state_text() == before
 
 
-def test_what_was_deleted_comes_back_as_it_was_last(sadb: XfrmSadb) -> None:
+def test_deleted_sas_are_restored_with_their_last_state(sadb: XfrmSadb) -> None:
     """The sequence numbers are those of the moment of the deletion, not those of the plan."""
     sadb.apply(add(*(sa_of(0x1000 + number, extra=(("replay_value", "7"),)) for number in range(MANY))))
     entries = sadb.dump()

@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules, each in a process of its own, against the kernel and the file system; ip(8) and
-stat(2) are the witnesses.
-"""
+"""The modules, each in a separate process, with the kernel and the file system, checked by ip(8) and stat(2)."""
 
 from __future__ import annotations
 
@@ -39,7 +37,7 @@ from ansible_collections.ipsec.manual.tests.kernel import witness
 
 MODULES = "ansible_collections.ipsec.manual.plugins.modules"
 
-# What Ansible adds to results; much of it where a result has a path.
+# Added to results by Ansible, mostly if a result has a path.
 BY_ANSIBLE = {
     "changed",
     "diff",
@@ -56,13 +54,13 @@ BY_ANSIBLE = {
 # Since ansible-core 2.20 the arguments are in the result only on request.
 INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
 
-# What is otherwise imported when it is needed: a child that is not root may be unable to read it then.
+# Otherwise imported on demand, when a child that is not root may be unable to read it.
 for package in (_profiles, _core, sadb):
     for late in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         if not late.name.endswith("__main__"):
             importlib.import_module(late.name)
 
-# Imported once, since a kernel that is emulated takes its time over it.
+# Imported once, since an emulated kernel takes long for it.
 MAIN: dict[str, t.Callable[[], None]] = {
     name: importlib.import_module(f"{MODULES}.{name}").main
     for name in (
@@ -150,8 +148,8 @@ def run(
 
 
 def expect_documented(module: str, result: Arguments) -> None:
-    """What a module returned is in its RETURN, at every depth that says what it contains; what is
-    always returned was. The gate admits it as it is.
+    """Check that RETURN documents all returned values, at every documented depth, that values
+    "always" returned are there, and that the controller accepts the answer unchanged.
     """
     given = {name: value for name, value in result.items() if name not in BY_ANSIBLE}
     admitted = admit(module, result)
@@ -174,7 +172,9 @@ def returned(module: str) -> Arguments:
 
 
 def expect_once(module: str, **arguments: t.Any) -> Arguments:
-    """Check mode, for real, check mode, for real: a change, the same change, none, none. The result of the second."""
+    """Run in check mode, for real, in check mode, for real: a change, the same change, none, none.
+    Returns the result of the second.
+    """
     before = everything()
     predicted = run(module, check=True, **arguments)
     assert everything() == before, "check mode changed something"
@@ -199,7 +199,7 @@ def everything() -> tuple[t.Any, ...]:
 
 
 def only_state() -> str:
-    """What ip(8) says about the one SA there is."""
+    """The output of ip(8) about the only SA."""
     states = list(witness.states().values())
     assert len(states) == 1
     return states[0]
@@ -298,7 +298,7 @@ def directory() -> t.Iterator[None]:
         ),
     ],
 )
-def test_ipsec_sa_comes_and_goes(arguments: Arguments, shown: list[str]) -> None:
+def test_ipsec_sa_adds_and_removes(arguments: Arguments, shown: list[str]) -> None:
     expect_once("ipsec_sa", **arguments)
     text = only_state()
     for part in shown:
@@ -324,7 +324,7 @@ def test_ipsec_sa_replaces_what_has_the_identity(change: Arguments, fields: list
     assert shown in text
 
 
-def test_ipsec_sa_removes_what_somebody_else_made_and_nothing_more() -> None:
+def test_ipsec_sa_removes_only_the_named_sa_of_another_program() -> None:
     for spi in ("0x8bcd1407", "0x8bcd1408"):
         witness.run(
             "ip",
@@ -435,7 +435,7 @@ def test_ipsec_sadb_binds_to_a_direction_where_the_kernel_can() -> None:
         assert not run("ipsec_sadb", state="exact", content=render(wanted))["changed"]
 
 
-def test_no_backup_holds_what_no_text_can_say() -> None:
+def test_a_backup_refuses_what_no_text_can_express() -> None:
     run("ipsec_sa", **ESP, output_mark="5")
     before = witness.attributes()
     result = run("ipsec_sadb", state="flushed", scope="all", backup=str(DIRECTORY / "way_back"))
@@ -478,7 +478,7 @@ def test_what_the_kernel_would_misread_is_refused(change: Arguments, told: str) 
         "ipsec_preflight",
     ],
 )
-def test_who_is_not_root_is_told(module: str, check: bool) -> None:
+def test_users_other_than_root_get_an_error(module: str, check: bool) -> None:
     text = render([witness.sa_of(0x1001)])
     arguments: dict[str, Arguments] = {
         "ipsec_sa": ESP,
@@ -571,8 +571,8 @@ def test_ipsec_sadb_by_direction(foreign: None) -> None:
     assert held() == {0x2000, 0x2001, 0x2002, 0x2003, 0xF001, 0xF002}
 
 
-def test_a_rotation_and_its_way_back(foreign: None) -> None:
-    """Stage, cut over at an instant, persist, and from there back to what was, counters included."""
+def test_a_rotation_and_its_rollback(foreign: None) -> None:
+    """Stage, cut over at an instant, persist, and restore the previous state, including counters."""
     old, new = pair_of_sas(0x1000), pair_of_sas(0x2000)
     current, following, previous = (
         str(DIRECTORY / "secret" / name) for name in ("ipseckeys", "ipseckeys.next", "ipseckeys.previous")
@@ -601,8 +601,8 @@ def test_a_rotation_and_its_way_back(foreign: None) -> None:
         assert f"0x{sa.authentication_key.hex()}" in states[sa.protocol, sa.spi]
 
 
-def test_packets_pass_a_replay_window_again_after_a_way_back(peer: t.Callable[..., str]) -> None:
-    """However many were sent between the look at the SADB and the instant."""
+def test_packets_pass_a_replay_window_after_a_rollback(peer: t.Callable[..., str]) -> None:
+    """Regardless of the number of packets sent between the reading of the SADB and the instant."""
     old, new = witness.sa_of(0x1000, replay_window=32), witness.sa_of(0x2000, replay_window=32)
     following, previous = (str(DIRECTORY / "secret" / name) for name in ("next", "previous"))
     for path, sa in ((following, new), (previous, old)):
@@ -636,8 +636,8 @@ def test_an_instant_out_of_reach_changes_nothing() -> None:
 def test_a_module_that_was_stopped_for_too_long_applies_nothing(
     options: dict[str, float], stopped: float, told: str
 ) -> None:
-    """As when a host swaps for longer than its task's timeout: its peers have gone back, and it
-    must not go on alone.
+    """As when a host swaps for longer than its task's timeout: its peers were rolled back, and it
+    must not continue alone.
     """
     run("ipsec_sadb", content=render(pair_of_sas(0x1000)))
     before = witness.run("ip", "xfrm", "state")
@@ -668,7 +668,7 @@ def test_a_module_that_was_stopped_for_too_long_applies_nothing(
 # Files
 
 
-def test_ipseckeys_file_is_root_s_alone() -> None:
+def test_ipseckeys_file_is_private_to_root() -> None:
     path = DIRECTORY / "made" / "keys"
     expect_once("ipseckeys_file", path=str(path), content=render(pair_of_sas(0x1000)))
     found = path.stat()
@@ -679,7 +679,7 @@ def test_ipseckeys_file_is_root_s_alone() -> None:
 
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("spoil", ["symbolic link", "somebody else's", "hard link", "linked directory", "not root"])
-def test_a_key_file_that_stays_is_told(spoil: str, check: bool) -> None:
+def test_a_key_file_that_stays_is_reported(spoil: str, check: bool) -> None:
     path = target = DIRECTORY / "keys"
     path.write_text(render(pair_of_sas(0x1000)), encoding="ascii")
     path.chmod(0o600)
@@ -823,7 +823,7 @@ def test_the_guides_file_with_the_short_key_is_refused() -> None:
         ),
     ],
 )
-def test_ipsec_policy_comes_and_goes(arguments: Arguments, shown: list[str]) -> None:
+def test_ipsec_policy_adds_and_removes(arguments: Arguments, shown: list[str]) -> None:
     expect_once("ipsec_policy", **arguments)
     (text,) = witness.policies()
     for part in shown:
@@ -933,7 +933,7 @@ def test_ipsec_preflight_finds_a_host_fit_or_says_why_not() -> None:
 
 
 def test_it_runs_as_ansible_runs_it() -> None:
-    """A process of its own, options on standard input."""
+    """A separate process, with options on standard input."""
     arguments = {"ANSIBLE_MODULE_ARGS": {**ESP, "_ansible_check_mode": False}}
     program = (
         "import sys; from ansible.module_utils import basic; basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE ="
@@ -947,8 +947,8 @@ def test_it_runs_as_ansible_runs_it() -> None:
     assert held() == {0x8BCD1407}
 
 
-# What `attributes` of the documentation claim: changes, in this order, each of which changes
-# something; and what only looks.
+# Claims of `attributes` in the documentation: first calls that each change something, in this
+# order; then read-only ones.
 KEYS = str(DIRECTORY / "attributes" / "keys")
 POLICY: Arguments = {
     "direction": "out",
@@ -1009,7 +1009,7 @@ def test_every_module_is_driven_below() -> None:
 
 
 @pytest.mark.parametrize("module", CHANGES)
-def test_attributes_of_what_changes_are_true(module: str) -> None:
+def test_documented_attributes_of_changing_modules_are_true(module: str) -> None:
     """Full support of check mode and differences, idempotent: check mode, for real, and both again."""
     assert "ipsec.manual._attributes.changes" in fragments(module)
     for arguments in CHANGES[module]():
@@ -1018,8 +1018,8 @@ def test_attributes_of_what_changes_are_true(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", LOOKS)
-def test_attributes_of_what_looks_are_true(module: str) -> None:
-    """Nothing changes in either mode, there is no difference to show, and two looks see the same."""
+def test_documented_attributes_of_reading_modules_are_true(module: str) -> None:
+    """Nothing changes in either mode, there is no diff, and two calls return the same."""
     assert "ipsec.manual._attributes.info" in fragments(module)
     run("ipseckeys_file", path=KEYS, content=render(pair_of_sas(0x1000)))
     run("ipsec_sadb", src=KEYS)

@@ -37,7 +37,7 @@ AH = {**modules.AH, "authentication_algorithm": "hmac-sha512", "authentication_k
         ({**ESP, "encapsulation": {"source_port": 4501}}, ["encap type espinudp sport 4501 dport 4500"]),
     ],
 )
-def test_ipsec_sa_comes_and_goes(arguments: dict[str, t.Any], shown: list[str]) -> None:
+def test_ipsec_sa_adds_and_removes(arguments: dict[str, t.Any], shown: list[str]) -> None:
     done = modules.expect_once("ipsec_sa", **arguments)
     assert done["backend"] == "pfkey"
     text = modules.only_state()

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A link whose hosts share the SA of a multicast group, as OSPFv3 wants it (RFC 4552): packets of
-either host reach the other, and only so.
+"""A link whose hosts share the SA of a multicast group, as OSPFv3 requires (RFC 4552): packets of
+either host reach the other only with it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def inside(host: str) -> t.Iterator[None]:
 
 
 class Host:
-    """One end of the link; its policies and what it counts are ip(8)'s, its SAs ours."""
+    """One end of the link; ip(8) handles its policies and counters, our code its SAs."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -59,7 +59,7 @@ class Host:
             f"xfrm policy add src ::/0 dst {GROUP}/128 dir {{}} tmpl proto ah reqid {CONNECTION.reqid} mode transport\n"
         )
         address = f"addr add {HOSTS[name]}/64 dev {name} nodad\nlink set {name} up\n"
-        with inside(name):  # a second of waiting for duplicates of the link's own address would be a second without one
+        with inside(name):  # duplicate address detection would leave the link without an address for a second
             witness.write(f"/proc/sys/net/ipv6/conf/{name}/accept_dad", "0")
         witness.run("ip", "-n", name, "-batch", "-", stdin=address + policy.format("out") + policy.format("in"))
         with inside(name):
@@ -94,7 +94,7 @@ class Host:
             return False
 
     def packets(self) -> int:
-        """What the group's SA has counted, seen with ip(8)."""
+        """The counters of the group's SA, read with ip(8)."""
         return witness.counters(" ".join(witness.run("ip", "-n", self.name, "-s", "xfrm", "state").split()))[1]
 
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What kernels after 6.1 added to SAs, given by another program: told apart where the kernel keeps
-it, and never lost. Each kernel is asked what it keeps.
+"""Attributes of SAs that kernels after 6.1 added, set by another program: compared if the kernel
+keeps them, and never lost. The tests ask each kernel what it keeps.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _IPTFS = 5
         ({}, u32(24, 1 << 7), "extra-flag-7"),
     ],
 )
-def test_it_is_a_difference_and_comes_back(sadb: XfrmSadb, fields: dict[str, t.Any], given: bytes, words: str) -> None:
+def test_it_is_a_difference_and_restored(sadb: XfrmSadb, fields: dict[str, t.Any], given: bytes, words: str) -> None:
     sa = sa_of(0x1000, **fields)
     assert witness.add_with(sa, given) == ""
     before = witness.attributes()
@@ -66,7 +66,7 @@ def test_it_is_a_difference_and_comes_back(sadb: XfrmSadb, fields: dict[str, t.A
 
 
 def expect_undone(sadb: XfrmSadb, operation: Operation, before: dict[int, dict[int, bytes]]) -> None:
-    """The SA is as it was, every attribute byte for byte, after a change that fails when it was already replaced."""
+    """After a change that fails when the SA was already replaced, every attribute is restored byte by byte."""
     with pytest.raises(SadbError, match="The SADB is as it was before"):
         sadb.apply([operation, *witness.add(*[sa_of(0x2000)] * 2)])
     assert witness.attributes() == before
@@ -92,8 +92,8 @@ OPTIONS: list[dict[str, t.Any]] = [
 
 
 @pytest.mark.parametrize("fields", OPTIONS)
-def test_what_options_set_is_a_difference_and_comes_back(sadb: XfrmSadb, fields: dict[str, t.Any]) -> None:
-    """Each against the SA that has all but it, both ways."""
+def test_option_values_are_a_difference_and_restored(sadb: XfrmSadb, fields: dict[str, t.Any]) -> None:
+    """Each attribute against an SA with all others, in both directions."""
     sa = sa_of(0x1000, direction="outbound", encapsulation=_UDP, **fields)
     (name,) = set(fields) - {"mode"}
     plain = sa._replace(**{name: SecurityAssociation._field_defaults[name]})
@@ -116,7 +116,7 @@ def test_what_options_set_is_a_difference_and_comes_back(sadb: XfrmSadb, fields:
         assert differences(wanted, sadb.dump()[0].sa, tells_directions=tells) == ()
 
 
-def test_another_mode_is_a_difference_and_comes_back(sadb: XfrmSadb) -> None:
+def test_another_mode_is_a_difference_and_restored(sadb: XfrmSadb) -> None:
     sa = sa_of(0x1000, direction="outbound")
     request = new_sa(sa)
     with Netlink(NETLINK_XFRM) as link:

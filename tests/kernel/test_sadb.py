@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs go into the kernel as asked for, seen with ip(8), and come back equal."""
+"""SAs are added to the kernel as requested, checked with ip(8), and read back equal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, delete, sa_of
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import association_sets
 
-# net/xfrm/xfrm_algo.c, written down here a second time on purpose.
+# net/xfrm/xfrm_algo.c, repeated here on purpose.
 KERNEL_NAMES = {
     "hmac-md5": "hmac(md5)",
     "hmac-sha1": "hmac(sha1)",
@@ -252,7 +252,7 @@ def test_a_64_bit_counter_can_start_above_32_bits(sadb: XfrmSadb) -> None:
 
 
 @given(sas=association_sets())
-def test_any_set_of_sas_comes_back_equal_and_goes_again(sadb: XfrmSadb, sas: list[SecurityAssociation]) -> None:
+def test_any_set_of_sas_is_read_back_equal_and_removed(sadb: XfrmSadb, sas: list[SecurityAssociation]) -> None:
     try:
         sadb.apply(make_plan(sas, sadb.dump(), "present").operations)
         dump = sadb.dump()
@@ -294,7 +294,7 @@ def test_dumps_are_filtered_in_the_kernel(sadb: XfrmSadb) -> None:
     assert spis(source=pack_address("192.0.2.1"), destination=pack_address("198.51.100.2")) == set()
 
 
-def test_flush_takes_one_protocol_or_all(sadb: XfrmSadb) -> None:
+def test_flush_removes_one_protocol_or_all(sadb: XfrmSadb) -> None:
     sadb.flush()
     sadb.apply(add(sa_of(0x1000), sa_of(0x1001, "", "hmac-sha256"), sa_of(0x1002, six=True)))
     sadb.flush("ah")

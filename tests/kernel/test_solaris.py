@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The backend solaris with our own ipseckey as /usr/sbin/ipseckey: the modules work, and what that
-command spoils is seen. ip(8) is the witness.
+"""The backend solaris with our own ipseckey as /usr/sbin/ipseckey: the modules work, and faults of
+that command are detected. ip(8) checks the results.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Spoil = t.Callable[[str, int], None]
 
 @pytest.fixture(name="library", scope="module")
 def copy() -> t.Iterator[None]:
-    """The core as the command, alone: once, so that it is compiled once."""
+    """The core alone, as the command; copied once, so that it is compiled once."""
     shutil.copytree(list(_core.__path__)[0], LIBRARY / "ipseckey", ignore=shutil.ignore_patterns("__pycache__"))
     yield
     shutil.rmtree(LIBRARY)
@@ -47,7 +47,7 @@ def copy() -> t.Iterator[None]:
 
 @pytest.fixture(name="spoil", autouse=True)
 def install(library: None) -> t.Iterator[Spoil]:
-    """Our command where the utility would be, and a way to have it spoil what is about one SPI."""
+    """Our command in place of the utility, with faults for one SPI."""
     path = Path(EXECUTABLE)
 
     def write(command: str) -> None:
@@ -85,7 +85,7 @@ add esp spi 0x1008 src 192.0.2.1 dst 192.0.2.2 \
 
 
 def test_both_backends_read_the_same(spoil: Spoil) -> None:
-    """What comes in through the one is what the other reads, and the kernel's own tool shows it."""
+    """SAs added through one backend are read by the other, and shown by ip(8)."""
     sas = parse(TEXT, target=SOLARIS, allow_static_counter_mode=True).sas
     done = expect_once(
         "ipsec_sadb",
@@ -167,7 +167,7 @@ def test_ipsec_sadb_in_all_states() -> None:
 
 
 @pytest.mark.parametrize("fault", ["echoes", "stray memory", "cuts", "quits"])
-def test_what_the_utility_spoils_is_seen_and_undone(spoil: Spoil, fault: str) -> None:
+def test_faults_of_the_utility_are_detected_and_undone(spoil: Spoil, fault: str) -> None:
     old = pair_of_sas(0x1000)
     new = [old[0]._replace(replay_window=32), *pair_of_sas(0x2000)]
     run("ipsec_sadb", content=render(old), **over_solaris())
@@ -180,7 +180,7 @@ def test_what_the_utility_spoils_is_seen_and_undone(spoil: Spoil, fault: str) ->
     assert {entry.sa for entry in XfrmSadb().dump()} == before
 
 
-def test_sequence_numbers_come_back(spoil: Spoil) -> None:
+def test_sequence_numbers_are_restored(spoil: Spoil) -> None:
     sa, *dummy = pair_of_sas(0x1000)
     run("ipsec_sadb", content=render([sa._replace(extra=(("replay_value", "4711"),))]), **over_solaris())
     spoil("drops", 0x2000)

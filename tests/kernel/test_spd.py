@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Policies go into the kernel as asked for, seen with ip(8), come back equal, and change all or nothing."""
+"""Policies are added to the kernel as requested, checked with ip(8), read back equal, and changed all or nothing."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_every_attribute(spd: Spd, policy: Policy, texts: list[str]) -> None:
 
 
 @given(policies=policy_sets())
-def test_any_set_of_policies_comes_back_equal_and_goes_again(spd: Spd, policies: list[Policy]) -> None:
+def test_any_set_of_policies_is_read_back_equal_and_removed(spd: Spd, policies: list[Policy]) -> None:
     try:
         spd.apply(plan(policies, spd.dump()))
         dump = spd.dump()
@@ -160,7 +160,7 @@ def test_policies_of_other_programs_stay(spd: Spd) -> None:
         ("limit packet-soft 10", "soft_packets 10"),
     ],
 )
-def test_what_another_program_gave_a_policy_is_a_difference_and_goes(spd: Spd, options: str, words: str) -> None:
+def test_properties_set_by_other_programs_are_differences_and_replaced(spd: Spd, options: str, words: str) -> None:
     ends = ("src", "192.0.2.1/32", "dst", "192.0.2.2/32", "dir", "out")
     witness.run("ip", "xfrm", "policy", "add", *ends, *options.split(), "tmpl", "proto", "esp", "mode", "transport")
     expect_replaced(spd, words)
@@ -177,11 +177,11 @@ def test_what_another_program_gave_a_policy_is_a_difference_and_goes(spd: Spd, o
         (56, bytes(4), "templates[0] encryption-algorithms"),
     ],
 )
-def test_what_a_template_demands_beyond_ours_is_a_difference_and_goes(
+def test_additional_template_requirements_are_differences_and_replaced(
     spd: Spd, offset: int, value: bytes, words: str
 ) -> None:
-    """ip(8) has no words for it, so ours with some bytes of struct xfrm_user_tmpl changed; it
-    follows the policy and the head of its attribute.
+    """ip(8) cannot express it, so we change some bytes of struct xfrm_user_tmpl in our message; it
+    follows the policy and its attribute's header.
     """
     message = spd_module.new_policy(build("out", PAIR, [Template("esp")]))
     place = uapi.USERPOLICY_INFO.size + 4 + offset
@@ -191,7 +191,7 @@ def test_what_a_template_demands_beyond_ours_is_a_difference_and_goes(
     expect_replaced(spd, words)
 
 
-def test_a_flag_that_ip_does_not_know_yet_is_a_difference_and_goes(spd: Spd) -> None:
+def test_a_flag_unknown_to_ip_is_a_difference_and_replaced(spd: Spd) -> None:
     body = bytearray(spd_module.new_policy(build("out", PAIR, [Template("esp")])).body)
     body[162] = 4  # XFRM_POLICY_CPU_ACQUIRE in struct xfrm_userpolicy_info
     with Netlink(NETLINK_XFRM) as link:
@@ -200,7 +200,7 @@ def test_a_flag_that_ip_does_not_know_yet_is_a_difference_and_goes(spd: Spd) -> 
 
 
 def expect_replaced(spd: Spd, words: str) -> None:
-    """The policy that is there differs from ours in this only, survives a failure as it is, and makes way for ours."""
+    """The existing policy differs from ours only in this, survives a failure unchanged, and is replaced by ours."""
     ours = build("out", PAIR, [Template("esp")])
     (operation,) = plan([ours], spd.dump())
     assert str(operation) == f"replace policy out 192.0.2.1/32 > 192.0.2.2/32 ({words})"
@@ -266,7 +266,7 @@ def test_a_policy_that_another_program_changed_meanwhile_is_left_alone(spd: Spd,
     assert "Run again" in str(error)
 
 
-def test_what_the_kernel_refuses_is_said_in_its_words(spd: Spd) -> None:
+def test_a_refusal_has_the_kernels_own_message(spd: Spd) -> None:
     error = refused(spd, [PolicyOperation("add", build("out", PAIR, [Template("esp")] * 7), None)])
     assert error.errno_name == "EINVAL"
     assert "policy out 192.0.2.1/32" in error.place

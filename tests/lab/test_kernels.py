@@ -89,7 +89,7 @@ def test_a_kernel_is_chosen_by_the_numbers_its_version_begins_with(asked: str, g
     assert images.choose(asked, KNOWN).version == got
 
 
-def test_a_kernel_that_is_not_here_is_named_with_those_that_are() -> None:
+def test_a_missing_kernel_is_named_with_the_available_ones() -> None:
     with pytest.raises(
         LabError, match=r"uml-6.2: no such kernel is here. Here are: uml-7.2.7, uml-6.12.113, uml-6.1.176[.]"
     ):
@@ -123,7 +123,7 @@ def test_the_newest_kernel_is_listed_first_and_each_of_them_boots() -> None:
         (("exec", "--kernel", "uml-2.4", "--", "true"), "--kernel uml-2.4: no such kernel is here"),
     ],
 )
-def test_what_is_not_to_be_had_is_said_and_leaves_nothing(arguments: tuple[str, ...], message: str) -> None:
+def test_a_failed_download_is_reported_and_leaves_nothing(arguments: tuple[str, ...], message: str) -> None:
     before = sorted(images.UNPACKED.iterdir()) if images.UNPACKED.is_dir() else []
     result = subprocess.run(
         [LAB, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300

@@ -449,7 +449,7 @@ def test_hang_of_the_kernel_is_noticed(other: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_killed_up_can_be_cleared_away(other: str, number: signal.Signals) -> None:
+def test_a_killed_up_can_be_cleaned_up(other: str, number: signal.Signals) -> None:
     with subprocess.Popen(
         [LAB, "up", "--name", other], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -568,7 +568,7 @@ def test_exec_reports_a_panic() -> None:
     assert left == []
 
 
-def test_killed_exec_takes_its_kernel_along() -> None:
+def test_a_killed_exec_ends_its_kernel() -> None:
     with subprocess.Popen(
         [LAB, "exec", "--", "sleep", "4444"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     ) as process:
@@ -598,7 +598,7 @@ def test_exec_without_an_algorithm_has_the_others() -> None:
     assert "algorithm not found" in result.stderr
 
 
-def test_host_kernel_with_esp_is_used_as_it_is() -> None:
+def test_a_host_kernel_with_esp_is_used() -> None:
     """A lab on the kernel of a lab: there, the host's own kernel has ESP and AH."""
     script = f"""
         set -e

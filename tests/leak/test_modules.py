@@ -52,7 +52,7 @@ def flawed(name: str, maker: marker.Keys, spi: int) -> str:
 
 
 @pytest.mark.parametrize("name", FLAWS)
-def test_no_refusal_of_a_text_quotes_a_key(name: str) -> None:
+def test_refusals_of_texts_never_quote_a_key(name: str) -> None:
     pattern = marker.new()
     text = flawed(name, marker.Keys(pattern), 0x1000)
     search = marker.Search(pattern)
@@ -141,7 +141,7 @@ def variables(stage: Stage) -> dict[str, t.Any]:
     }
 
 
-def test_modules_let_no_key_out(stage: Stage) -> None:
+def test_modules_leak_no_key(stage: Stage) -> None:
     values = variables(stage)
     stage.write_variables(values)
     plant(stage)

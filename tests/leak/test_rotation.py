@@ -43,7 +43,7 @@ def rotate(stage: Stage, *, plain: bool = False) -> Outcome:
 
 
 @pytest.mark.parametrize("plain", [True, False], ids=["plain", "debug"])
-def test_rotation_lets_no_key_out(stage: Stage, plain: bool) -> None:
+def test_rotation_leaks_no_key(stage: Stage, plain: bool) -> None:
     texts = prepare(stage)
     outcome = rotate(stage, plain=plain)
     assert [str(leak) for leak in outcome.leaks] == []
@@ -60,7 +60,7 @@ def test_rotation_lets_no_key_out(stage: Stage, plain: bool) -> None:
         assert stage.search.first(Path(keystore(stage).path(connection["name"])).read_bytes()) == ""
 
 
-def test_rotation_that_is_rolled_back_lets_no_key_out(stage: Stage) -> None:
+def test_rotation_that_is_rolled_back_leaks_no_key(stage: Stage) -> None:
     before = {host: sorted(stage.kernel_keys(host)) for host in HOSTS}
     assert len(before[HOSTS[0]]) == KEYS
     wanted = re.search(r"spi (0x[0-9a-f]+) .*dst (\S+)", prepare(stage)["new"])
@@ -86,7 +86,7 @@ def test_rotation_that_is_rolled_back_lets_no_key_out(stage: Stage) -> None:
     assert {host: sorted(stage.kernel_keys(host)) for host in HOSTS} == before
 
 
-def test_rotation_that_is_refused_lets_no_key_out(stage: Stage) -> None:
+def test_rotation_that_is_refused_leaks_no_key(stage: Stage) -> None:
     before = {host: sorted(stage.kernel_keys(host)) for host in HOSTS}
     kept = {path: path.read_bytes() for path in KEYSTORE.glob("*.yml")}
     prepare(stage, lambda text: re.sub(r"(authkey [0-9a-f]+)[0-9a-f]{2}", r"\1", text, count=1))

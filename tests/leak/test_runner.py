@@ -72,7 +72,7 @@ def write_data(stage: Stage) -> None:
         path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
 
 
-def test_a_job_lets_no_key_into_its_events(stage: Stage) -> None:
+def test_a_job_leaks_no_key_into_its_events(stage: Stage) -> None:
     texts = prepare(stage)
     install()
     write_data(stage)

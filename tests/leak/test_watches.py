@@ -68,7 +68,7 @@ def test_every_planted_leak_is_seen(stage: Stage, system: str) -> None:
     assert ("/etc/inet/secret/narrow" in allowed) is (system != CONTROLLER)
 
 
-def test_what_is_gone_is_not_seen_again(stage: Stage) -> None:
+def test_removed_leaks_are_not_reported_again(stage: Stage) -> None:
     assert stage.run(HOSTS[0], "true").leaks == []
 
 

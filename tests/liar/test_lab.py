@@ -126,7 +126,9 @@ def talk(hosts: Hosts) -> None:
         pytest.param({"counts": None}, id="lost"),
     ],
 )
-def test_honest_hosts_keep_talking_whatever_the_third_answers(hosts: Hosts, project: Project, lies: t.Any) -> None:
+def test_honest_hosts_keep_exchanging_packets_whatever_the_third_answers(
+    hosts: Hosts, project: Project, lies: t.Any
+) -> None:
     talk(hosts)
     before = held(hosts)
     tell(hosts[LIAR], **lies)
@@ -138,7 +140,7 @@ def test_honest_hosts_keep_talking_whatever_the_third_answers(hosts: Hosts, proj
     tell(hosts[LIAR])
 
 
-def test_the_next_honest_run_brings_all_to_new_keys(hosts: Hosts, project: Project) -> None:
+def test_the_next_honest_run_gives_all_hosts_new_keys(hosts: Hosts, project: Project) -> None:
     before = held(hosts)
     project.run_well("-i", "liar.yml")
     after = held(hosts)

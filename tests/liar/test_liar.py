@@ -132,7 +132,7 @@ LIES = (
 
 
 @pytest.mark.parametrize(("liar", "modules"), LIES)
-def test_a_host_that_lies_in_answers_harms_itself_only(
+def test_a_host_with_false_answers_harms_only_itself(
     fleet: Fleet, liar: str, modules: t.Any, request: pytest.FixtureRequest
 ) -> None:
     pair = honest_pair(liar)
@@ -167,7 +167,7 @@ SOURCES = {
         ("c", "inventory", "memory"),
     ],
 )
-def test_facts_change_no_input_wherever_the_inputs_stand(fleet: Fleet, liar: str, source: str, cache: str) -> None:
+def test_facts_change_no_input_wherever_it_is_defined(fleet: Fleet, liar: str, source: str, cache: str) -> None:
     """The play gathers facts before the role, and a cache keeps them for a later run, which gathers none."""
     pair = honest_pair(liar)
     before = fleet.sas(pair[0], pair)
@@ -184,7 +184,7 @@ def test_facts_change_no_input_wherever_the_inputs_stand(fleet: Fleet, liar: str
 
 
 @pytest.mark.parametrize("liar", LIARS)
-def test_facts_change_no_variable_that_an_input_is_made_of(fleet: Fleet, liar: str) -> None:
+def test_facts_change_no_variable_that_an_input_uses(fleet: Fleet, liar: str) -> None:
     fleet.inventory["all"]["vars"] = {
         "ipsec_connections": "{{ connections_of_ours }}",
         "connections_of_ours": CONNECTIONS,
@@ -214,7 +214,7 @@ def test_facts_that_all_hosts_share_change_nothing(fleet: Fleet) -> None:
     named(done, "c")
 
 
-def test_inputs_made_of_facts_are_refused_with_the_way_out(fleet: Fleet) -> None:
+def test_inputs_from_facts_are_refused_with_the_fix(fleet: Fleet) -> None:
     fleet.inventory["all"]["vars"]["ipsec_address"] = "{{ ansible_facts.default_ipv4.address }}"
     fleet.inventory["all"]["vars"]["ipsec_connections"] = [{"name": "mesh", "endpoints": list(HOSTS)}]
     done = fleet.run()
@@ -223,7 +223,7 @@ def test_inputs_made_of_facts_are_refused_with_the_way_out(fleet: Fleet) -> None
     ), done.output
 
 
-def test_each_host_is_told_its_own_only(fleet: Fleet) -> None:
+def test_each_host_gets_only_its_own_data(fleet: Fleet) -> None:
     """A host must not get digests of pairs to which it does not belong, which would let it test
     guesses. The first run made all requests.
     """
@@ -240,7 +240,7 @@ def test_each_host_is_told_its_own_only(fleet: Fleet) -> None:
 
 
 @every_core
-def test_an_error_of_our_own_in_the_judgement_takes_every_host_back(fleet: Fleet) -> None:
+def test_an_error_in_the_evaluation_rolls_every_host_back(fleet: Fleet) -> None:
     """Simulates an error in the evaluation: every host is rescued, not only the one on which a run_once task runs."""
     before = {host: fleet.state(host)["kernel"] for host in HOSTS}
     root = fleet.folder / "collections" / "ansible_collections" / "ipsec" / "manual"
