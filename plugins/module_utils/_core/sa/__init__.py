@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an SA is: algorithms, keys, checks, and the difference between two sets of SAs."""
+"""What an SA is: its algorithms, keys, fields and checks, and the difference between two sets of SAs."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import operator
 import typing as t
 
 from ...collector import keep, no_collection
 from ...errors import InputError, SadbError
-from ...sa.model import ESP, REPLAY_VALUE, Entry, SecurityAssociation, identity, label
+from ...sa.model import ESP, REPLAY_VALUE, Entry, SecurityAssociation, field_getter, identity, label
 from ...signals import uninterrupted
 from ..base import SADB_UNCHANGED, XFRM, Sadb, fits, with_outcome
 from . import uapi
@@ -50,7 +49,7 @@ _CHUNK = 256
 _MANY = 256
 # Undoing a doubtful step finds the SA already deleted, or still there.
 CHANGES = Kind("changing the SADB", SADB_UNCHANGED, "SAs", label, refused, (errno.ESRCH, errno.EEXIST))
-_without_mark = operator.itemgetter(*map(SecurityAssociation._fields.index, ("protocol", "destination", "spi")))
+_without_mark = field_getter("protocol", "destination", "spi")
 
 _LOCKDOWN = "/sys/kernel/security/lockdown"
 
