@@ -109,23 +109,23 @@ def decode(part: Part) -> PolicyEntry | None:
     selector, lifetimes, dummy, dummy, add_time, use_time, priority, index, direction, action, flags, share = (
         uapi.USERPOLICY_INFO.unpack_from(buffer, start)
     )
-    held = attributes(buffer, start + uapi.USERPOLICY_INFO.size, end)
-    kind = held.get(uapi.XFRMA_POLICY_TYPE)
+    found = attributes(buffer, start + uapi.USERPOLICY_INFO.size, end)
+    kind = found.get(uapi.XFRMA_POLICY_TYPE)
     if direction >= len(DIRECTIONS) or (kind is not None and buffer[kind[0]] != 0):
         return None
     packed: list[tuple[t.Any, ...]] = []
-    if uapi.XFRMA_TMPL in held:
-        first, last = held[uapi.XFRMA_TMPL]
+    if uapi.XFRMA_TMPL in found:
+        first, last = found[uapi.XFRMA_TMPL]
         packed = list(uapi.USER_TMPL.iter_unpack(buffer[first : last - (last - first) % uapi.USER_TMPL.size]))
     extra = [word for bit, word in enumerate(_FLAG_WORDS) if flags & 1 << bit]
     extra += _share_words(share)
     extra += [f"{name} {value}" for name, value in zip(Lifetimes._fields, unpack_lifetimes(lifetimes)) if value]
     extra += [f"templates[{place}] {word}" for place, fields in enumerate(packed) for word in _template_extra(fields)]
     extra += [
-        strange_word(kind, buffer[first:last]) for kind, (first, last) in held.items() if kind not in _ATTRIBUTES_KNOWN
+        strange_word(kind, buffer[first:last]) for kind, (first, last) in found.items() if kind not in _ATTRIBUTES_KNOWN
     ]
-    mark = Mark(*uapi.MARK.unpack_from(buffer, held[uapi.XFRMA_MARK][0])) if uapi.XFRMA_MARK in held else None
-    if_id = uapi.U32.unpack_from(buffer, held[uapi.XFRMA_IF_ID][0])[0] if uapi.XFRMA_IF_ID in held else 0
+    mark = Mark(*uapi.MARK.unpack_from(buffer, found[uapi.XFRMA_MARK][0])) if uapi.XFRMA_MARK in found else None
+    if_id = uapi.U32.unpack_from(buffer, found[uapi.XFRMA_IF_ID][0])[0] if uapi.XFRMA_IF_ID in found else 0
     traffic, family = unpack_selector(selector)
     policy = Policy(
         DIRECTIONS[direction],

@@ -216,9 +216,9 @@ class XfrmSadb(Sadb):
         doubtful, if the SADB cannot be read either.
 
         An SA equal to the one to be added counts as added: either the plan did not know it, or it
-        replaced an equal one, which is restored in both cases."""
+        replaced an equal one, which undoing restores."""
         try:
-            held = {identity(entry.sa): entry.sa for entry in self.dump()}
+            existing = {identity(entry.sa): entry.sa for entry in self.dump()}
             tells_directions = self.tells_directions()
         except SadbError:
             return all_doubtful(steps)
@@ -226,7 +226,7 @@ class XfrmSadb(Sadb):
 
         def is_done(step: Step) -> bool:
             name = identity(step.subject)
-            found = held.get(name)
+            found = existing.get(name)
             came = found is not None and found == added.get(name)
             return came if _adds(step) else came or found != step.subject
 
@@ -282,6 +282,6 @@ class XfrmSadb(Sadb):
 def _read_address(part: Part) -> bytes:
     """The address in a struct ifaddrmsg. On a point-to-point link IFA_ADDRESS is the peer's."""
     buffer, start, end = part
-    held = attributes(buffer, start + 8, end)
-    first, last = held.get(uapi.IFA_LOCAL) or held.get(uapi.IFA_ADDRESS) or (0, 0)
+    found = attributes(buffer, start + 8, end)
+    first, last = found.get(uapi.IFA_LOCAL) or found.get(uapi.IFA_ADDRESS) or (0, 0)
     return buffer[first:last]

@@ -36,12 +36,12 @@ def update(changes: t.Sequence[Change]) -> None:
             shown = current(link, [entry for entry, dummy in changes], whatever_lifetimes=True)
         except SadbError as error:
             raise with_outcome(error, (), _KIND.unchanged) from None
-        held = [shown[id(entry)] for entry, dummy in changes]
-        requests = [revised(part, lifetimes) for part, (dummy, lifetimes) in zip(held, changes)]
+        parts = [shown[id(entry)] for entry, dummy in changes]
+        requests = [revised(part, lifetimes) for part, (dummy, lifetimes) in zip(parts, changes)]
 
         def steps() -> list[Step]:
-            sas = [decode(part).sa for part in held]
-            return [Step(sa, revised(part, sa.lifetimes)) for part, sa in zip(held, sas)]
+            sas = [decode(part).sa for part in parts]
+            return [Step(sa, revised(part, sa.lifetimes)) for part, sa in zip(parts, sas)]
 
         with transaction(link, _KIND, [(requests, ())], steps):
             pass

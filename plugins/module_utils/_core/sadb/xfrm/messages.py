@@ -279,9 +279,9 @@ def revised(part: Part, lifetimes: Lifetimes) -> Message:
 def _attributes_of(part: Part, *without: int) -> bytes:
     """The attributes of a dumped SA that a request may repeat."""
     buffer, start, end = part
-    held = attributes(buffer, start + USERSA_INFO.size, end)
+    found = attributes(buffer, start + USERSA_INFO.size, end)
     return b"".join(
         attribute(kind, buffer[first:last])
-        for kind, (first, last) in held.items()
+        for kind, (first, last) in found.items()
         if kind not in (uapi.XFRMA_LASTUSED, uapi.XFRMA_PAD, uapi.XFRMA_LTIME_VAL) and kind not in without
     )
