@@ -96,7 +96,7 @@ def test_one_command_writes_one_hosts_keys_for_its_owner_alone(
     )
 
 
-def test_what_the_other_system_has_no_word_for_is_told(tmp_path: pathlib.Path, safe_folder: pathlib.Path) -> None:
+def test_fields_that_the_other_system_lacks_are_named(tmp_path: pathlib.Path, safe_folder: pathlib.Path) -> None:
     store = Keystore(str(tmp_path / "keystore"), Vault([("default", VaultSecret(b"correct horse"))]))
     store.make_directory()
     connections = read_connections(
@@ -129,7 +129,7 @@ def test_what_the_other_system_has_no_word_for_is_told(tmp_path: pathlib.Path, s
         {"host": "console", "dest": "/d", "keystore": "keystore"},
     ],
 )
-def test_what_is_missing_is_told(tmp_path: pathlib.Path, settings: dict[str, str]) -> None:
+def test_missing_inputs_are_named(tmp_path: pathlib.Path, settings: dict[str, str]) -> None:
     done = export(tmp_path, **settings)
     assert (
         done.returncode != 0

@@ -92,7 +92,7 @@ def calling(module: str, **options: t.Any) -> dict[str, t.Any]:
     return {f"ipsec.manual.{module}": {**OPTIONS.get(module, {}), **options}}
 
 
-def test_what_a_host_orders_ansible_to_do_is_not_done(tmp_path: pathlib.Path) -> None:
+def test_instructions_of_a_host_to_ansible_are_not_followed(tmp_path: pathlib.Path) -> None:
     evil = {**ORDERS, "warnings": ["look\x1b[2J\u202e"]}
     results, facts, output = play(
         tmp_path,
@@ -134,7 +134,7 @@ def test_a_malformed_answer_is_the_failure_of_its_host(tmp_path: pathlib.Path) -
     assert "Traceback" not in output
 
 
-def test_no_answer_is_a_failure_that_says_what_is_known(tmp_path: pathlib.Path) -> None:
+def test_a_missing_answer_is_a_failure_with_the_known_facts(tmp_path: pathlib.Path) -> None:
     silent, missing = play(
         tmp_path,
         [
@@ -151,7 +151,7 @@ def test_no_answer_is_a_failure_that_says_what_is_known(tmp_path: pathlib.Path) 
     assert not {"module_stdout", "module_stderr", "rc"} & {*silent, *missing}
 
 
-def test_what_a_shell_says_before_and_after_is_passed_over(tmp_path: pathlib.Path) -> None:
+def test_shell_output_around_the_answer_is_ignored(tmp_path: pathlib.Path) -> None:
     answer = json.dumps(honest("ipsec_preflight"))
     (result,), dummy, output = play(
         tmp_path, [calling("ipsec_preflight")], [f"Welcome!\x1b[2J\n{answer}\nGood bye!\x1b[2J"]

@@ -160,7 +160,7 @@ def test_a_generation_is_made_kept_promoted_and_replaced(controller: Controller)
     assert re.findall(r'"outcome": "(\w+)"', output)[:4] == ["made", "made", "resumed", "resumed"]
 
 
-def test_who_left_a_connection_is_told_by_every_run(controller: Controller) -> None:
+def test_every_run_reports_departed_hosts(controller: Controller) -> None:
     smaller = [CONNECTIONS[0], {**CONNECTIONS[1], "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2"}}]
     departed = "[{'name': 'mesh', 'hosts': ['c']}]"
     controller.well(
@@ -213,7 +213,7 @@ def tried(*tasks: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     return [{**task, "ignore_errors": True} for task in tasks]
 
 
-def test_check_mode_writes_nothing_and_tells(controller: Controller) -> None:
+def test_check_mode_writes_nothing_and_reports(controller: Controller) -> None:
     output = controller.well(keystore(), options=("--vault-password-file", "default", "--check", "--diff"))
     assert "changed: [a]" in output and "+next: generation 1" in output and not controller.keystore.exists()
     assert not re.search(r"[0-9a-f]{32}", output)
@@ -287,7 +287,7 @@ def test_ansible_vault_rekeys_every_file(controller: Controller) -> None:
     controller.well(keystore(new_keys=True), options=("--vault-password-file", "wrong"))
 
 
-def test_a_file_of_another_keystore_with_the_same_password_is_refused_by_whoever_reads_it(
+def test_every_reader_refuses_a_file_of_another_keystore_with_the_same_password(
     controller: Controller,
 ) -> None:
     controller.well(keystore(), keystore("promoted"))
@@ -448,7 +448,7 @@ def test_without_the_right_secret_nothing_is_touched(controller: Controller) -> 
     assert {**before, "pair.yml": b"format: 1\n"} == controller.snapshot()
 
 
-def test_what_cannot_be_is_told(controller: Controller) -> None:
+def test_impossible_inputs_are_named(controller: Controller) -> None:
     output = controller.well(
         keystore(only=["pair"]),
         keystore("switching", only=["pair"]),
@@ -511,16 +511,16 @@ def test_a_run_gives_its_lease_back_and_nobody_elses(controller: Controller) -> 
 
 
 @pytest.mark.parametrize(
-    ("play", "told"),
+    ("play", "message"),
     [
         ({"serial": 1}, "connection pair, endpoint b: serial splits this connection over two batches"),
         ({"strategy": "free", "hosts": "a,c"}, "strategy: the strategy free lets one host run ahead of its peers"),
         ({"connection": "winrm"}, "winrm is not known to hide what it carries"),
     ],
 )
-def test_a_run_that_parts_peers_is_refused(controller: Controller, play: dict[str, t.Any], told: str) -> None:
+def test_a_run_that_parts_peers_is_refused(controller: Controller, play: dict[str, t.Any], message: str) -> None:
     output = controller.badly(keystore(check_run=True), **play)
-    assert told in output
+    assert message in output
     if "hosts" in play:
         assert "connection pair, endpoint b: this host does not take part in the run" in output
     assert not controller.keystore.exists()

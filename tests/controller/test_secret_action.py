@@ -264,7 +264,7 @@ def test_a_slip_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "options", "told"),
+    ("environment", "options", "message"),
     [
         ({"ANSIBLE_KEEP_REMOTE_FILES": "1"}, {}, "since ANSIBLE_KEEP_REMOTE_FILES is set. Unset it."),
         (
@@ -274,13 +274,13 @@ def test_a_slip_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> None:
         ),
     ],
 )
-def test_what_keeps_a_task_from_pipelining_is_named(
-    tmp_path: pathlib.Path, environment: dict[str, str], options: dict[str, t.Any], told: str
+def test_the_reason_why_a_task_cannot_pipeline_is_named(
+    tmp_path: pathlib.Path, environment: dict[str, str], options: dict[str, t.Any], message: str
 ) -> None:
     output = play(
         tmp_path, [{"ipsec.manual.ipseckeys_file": {"state": "absent", "path": "/nowhere"}}], environment, **options
     )
-    assert told in output
+    assert message in output
     assert "EXEC" not in output
 
 

@@ -351,7 +351,7 @@ def test_two_controllers_at_once_take_turns_or_are_refused(ledger: Ledger) -> No
     )
 
 
-def test_what_cannot_be_read_stops_every_step_and_stays(ledger: Ledger) -> None:
+def test_an_unreadable_file_stops_every_step_and_is_kept(ledger: Ledger) -> None:
     run(ledger.directory, PREPARE)
     folder = pathlib.Path(ledger.directory)
     whole = {path: path.read_bytes() for path in folder.glob("*.yml")}
@@ -398,7 +398,7 @@ def text_of(fields: t.Mapping[str, t.Any]) -> str:
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
 
 
-def test_a_key_that_a_connection_had_is_refused_where_it_stands_alone(ledger: Ledger) -> None:
+def test_a_retired_key_of_a_connection_is_refused_as_a_single_key(ledger: Ledger) -> None:
     for order in (PREPARE, Order("promoted", "me@here"), PREPARE, Order("promoted", "me@here")):
         run(ledger.directory, order)
     store = Keystore(ledger.directory, Vault(SECRET))
@@ -433,7 +433,7 @@ def test_a_key_that_a_connection_had_is_refused_where_it_stands_alone(ledger: Le
         assert again.encryption_key.hex() not in str(caught.value) and path.read_bytes() == before
 
 
-def test_a_connection_that_is_no_more_gives_up_its_keys_and_they_stay_known(ledger: Ledger) -> None:
+def test_a_removed_connection_loses_its_keys_but_not_their_fingerprints(ledger: Ledger) -> None:
     for order in (PREPARE, Order("promoted", "me@here"), PREPARE, Order("switching", "me@here")):
         run(ledger.directory, order)
     store = Keystore(ledger.directory, Vault(SECRET))

@@ -19,7 +19,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 
-def test_what_hosts_should_hold_is_told_as_they_tell_it(tmp_path: pathlib.Path) -> None:
+def test_expected_digests_match_those_that_hosts_report(tmp_path: pathlib.Path) -> None:
     """Connection by connection as from all SAs at once; also of two connections that exchanged
     their addresses since.
     """

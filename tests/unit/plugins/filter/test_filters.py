@@ -70,7 +70,7 @@ def test_rendered_text_is_read_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"spi": 5}, "sas[0].spi: SPI 5 is reserved"),
         (
@@ -92,7 +92,7 @@ def test_rendered_text_is_read_again() -> None:
         ({"lifetimes": {"hard_bytes": "5 GB"}}, "sas[0].lifetimes.hard_bytes: '5 GB' is not a number"),
     ],
 )
-def test_what_cannot_be_rendered_is_named_without_its_key(change: dict[str, t.Any], told: str) -> None:
+def test_an_sa_that_cannot_be_rendered_is_named_without_its_key(change: dict[str, t.Any], message: str) -> None:
     sa = {
         "protocol": "esp",
         "spi": "0x8bcd1407",
@@ -104,7 +104,7 @@ def test_what_cannot_be_rendered_is_named_without_its_key(change: dict[str, t.An
     with pytest.raises(AnsibleFilterError) as caught:
         FILTERS["ipseckeys_render"]([sa])
     assert (
-        told in str(caught.value)
+        message in str(caught.value)
         and KEY[:40] not in str(caught.value)
         and str(caught.value).startswith("ipsec.manual.ipseckeys_render: ")
     )
@@ -133,7 +133,7 @@ def test_fields_may_be_texts_or_null_as_variables_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "told"),
+    ("name", "arguments", "message"),
     [
         ("ipseckeys_render", (None,), "sas: a list of security associations is wanted, found nothing"),
         (
@@ -152,10 +152,12 @@ def test_fields_may_be_texts_or_null_as_variables_are() -> None:
         ),
     ],
 )
-def test_what_is_of_another_kind_is_named_without_its_key(name: str, arguments: tuple[t.Any, ...], told: str) -> None:
+def test_values_of_the_wrong_type_are_named_without_their_key(
+    name: str, arguments: tuple[t.Any, ...], message: str
+) -> None:
     with pytest.raises(AnsibleFilterError) as caught:
         FILTERS[name](*arguments)
-    assert str(caught.value).startswith(f"ipsec.manual.{name}: {told}") and KEY[:16] not in str(caught.value)
+    assert str(caught.value).startswith(f"ipsec.manual.{name}: {message}") and KEY[:16] not in str(caught.value)
 
 
 def test_bad_text_is_refused_with_its_line() -> None:

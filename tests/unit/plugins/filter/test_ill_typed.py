@@ -102,7 +102,7 @@ def test_the_usual_is_answered(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "told"),
+    ("name", "arguments", "message"),
     [
         (
             "ipsec_peers",
@@ -126,10 +126,10 @@ def test_the_usual_is_answered(name: str) -> None:
         ),
     ],
 )
-def test_an_argument_of_a_wrong_type_is_told_in_our_words(name: str, arguments: dict[str, t.Any], told: str) -> None:
+def test_an_argument_of_a_wrong_type_has_our_own_message(name: str, arguments: dict[str, t.Any], message: str) -> None:
     with pytest.raises(AnsibleFilterError) as caught:
         FILTERS[name](**arguments)
-    assert str(caught.value) == f"ipsec.manual.{name}: {told}"
+    assert str(caught.value) == f"ipsec.manual.{name}: {message}"
 
 
 def test_every_filter_is_tried() -> None:
@@ -139,7 +139,7 @@ def test_every_filter_is_tried() -> None:
 @pytest.mark.parametrize("name", USUAL)
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_a_filter_answers_anything_or_says_what_is_wrong(name: str, data: st.DataObject) -> None:
+def test_a_filter_returns_a_value_or_our_own_error(name: str, data: st.DataObject) -> None:
     arguments = spoilt(data, USUAL[name])
     try:
         FILTERS[name](**arguments)
@@ -152,7 +152,7 @@ def test_a_filter_answers_anything_or_says_what_is_wrong(name: str, data: st.Dat
 @pytest.mark.parametrize("name", LOOKUPS)
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_a_lookup_answers_anything_or_says_what_is_wrong(name: str, data: st.DataObject) -> None:
+def test_a_lookup_returns_a_value_or_our_own_error(name: str, data: st.DataObject) -> None:
     terms = data.draw(st.just(["aes-cbc"] if name == "ipsec_key" else []) | st.lists(VALUES, max_size=2))
     options = spoilt(data, LOOKUPS[name])
     try:

@@ -96,7 +96,7 @@ def test_keys_come_from_the_operating_system(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("term", "options", "told"),
+    ("term", "options", "message"),
     [
         ("aes-cbd", {}, "unknown encryption algorithm 'aes-cbd'. Nearest names: aes-cbc"),
         ("hmac-sha255", {}, "unknown authentication algorithm 'hmac-sha255'. Nearest names: "),
@@ -108,10 +108,10 @@ def test_keys_come_from_the_operating_system(monkeypatch: pytest.MonkeyPatch) ->
         ("aes", {"bit": 128}, "there is no option 'bit'. Known are: bits, keystore, name, vault_id."),
     ],
 )
-def test_bad_terms_are_named(term: t.Any, options: dict[str, t.Any], told: str) -> None:
+def test_bad_terms_are_named(term: t.Any, options: dict[str, t.Any], message: str) -> None:
     with pytest.raises(AnsibleError, match="ipsec.manual.ipsec_key: ") as caught:
         look_up("ipsec_key", term, **options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_wrong_option_type_is_refused() -> None:
@@ -156,7 +156,7 @@ def test_many_spis_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    ("terms", "options", "told"),
+    ("terms", "options", "message"),
     [
         (("enigma",), {}, "exclude: "),
         (("010",), {}, "exclude: "),
@@ -171,10 +171,10 @@ def test_many_spis_differ() -> None:
         ((), {"count": 1 << 32}, "cannot be drawn"),
     ],
 )
-def test_bad_spi_options_are_named(terms: tuple[str, ...], options: dict[str, t.Any], told: str) -> None:
+def test_bad_spi_options_are_named(terms: tuple[str, ...], options: dict[str, t.Any], message: str) -> None:
     with pytest.raises(AnsibleError, match="ipsec.manual.ipsec_spi: ") as caught:
         look_up("ipsec_spi", *terms, **options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_table_has_a_default_size_for_each_name() -> None:
@@ -222,7 +222,7 @@ def test_a_kept_key_is_the_same_again_and_lies_encrypted(tmp_path: pathlib.Path)
 
 
 @pytest.mark.parametrize(
-    ("term", "options", "told"),
+    ("term", "options", "message"),
     [
         (
             "aes",
@@ -235,13 +235,13 @@ def test_a_kept_key_is_the_same_again_and_lies_encrypted(tmp_path: pathlib.Path)
     ],
 )
 def test_a_kept_key_that_does_not_fit_is_refused(
-    tmp_path: pathlib.Path, term: str, options: dict[str, t.Any], told: str
+    tmp_path: pathlib.Path, term: str, options: dict[str, t.Any], message: str
 ) -> None:
     kept(tmp_path, "ipsec_key", "aes", name="one", bits=192)
     before = {path.name: path.read_bytes() for path in (tmp_path / "keystore").iterdir()}
     with pytest.raises(AnsibleError) as caught:
         kept(tmp_path, "ipsec_key", term, **options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "keystore").iterdir()}
 
 

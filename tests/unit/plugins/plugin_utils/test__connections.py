@@ -84,7 +84,7 @@ def test_algorithms_of_esp(given: dict[str, t.Any], suite: tuple[t.Any, ...]) ->
     assert (row.encryption, row.encryption_bits, row.authentication, row.icv_bits) == suite
 
 
-def test_esp_stands_inside_ah_and_alone_in_the_tunnel() -> None:
+def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
     both = [{"protocol": "ah"}, {"protocol": "esp", "encryption_algorithm": "aes"}]
     assert [(row.protocol, row.mode) for row in one(mode="tunnel", associations=both).associations] == [
         (ESP, TUNNEL),
@@ -96,7 +96,7 @@ def test_esp_stands_inside_ah_and_alone_in_the_tunnel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         (
             {"associations": [{"encryption_algorithm": "aes-cbc"}]},
@@ -169,10 +169,10 @@ def test_esp_stands_inside_ah_and_alone_in_the_tunnel() -> None:
         ({"peers": {}}, "(c): unknown field 'peers'"),
     ],
 )
-def test_what_is_wrong_is_named(fields: dict[str, t.Any], told: str) -> None:
+def test_what_is_wrong_is_named(fields: dict[str, t.Any], message: str) -> None:
     with pytest.raises(IpsecError) as caught:
         one(**fields)
-    assert told in str(caught.value) and "ipsec_connections[0] (c)" in str(caught.value)
+    assert message in str(caught.value) and "ipsec_connections[0] (c)" in str(caught.value)
 
 
 def test_counter_modes_need_consent() -> None:
@@ -326,7 +326,7 @@ def test_one_host_has_the_flows_that_all_have_of_it(fields: dict[str, t.Any]) ->
         {"group": "mesh", "multicast": ["224.0.0.5"], "unicast": True, "associations": [{"protocol": "ah"}]},
     ],
 )
-def test_a_connection_is_what_its_settings_say(fields: dict[str, t.Any]) -> None:
+def test_a_connection_is_restored_from_its_settings(fields: dict[str, t.Any]) -> None:
     connection = grouped(**fields)
     settings = json.loads(json.dumps(connection.settings()))
     assert (
@@ -336,7 +336,7 @@ def test_a_connection_is_what_its_settings_say(fields: dict[str, t.Any]) -> None
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"group": "nowhere"}, ".group: the inventory has no group 'nowhere'"),
         ({"group": "empty"}, ".endpoints: a connection joins two or more endpoints, found 0"),
@@ -384,10 +384,10 @@ def test_a_connection_is_what_its_settings_say(fields: dict[str, t.Any]) -> None
         ),
     ],
 )
-def test_what_is_wrong_with_a_shape_is_named(fields: dict[str, t.Any], told: str) -> None:
+def test_incompatible_fields_are_named(fields: dict[str, t.Any], message: str) -> None:
     with pytest.raises(IpsecError) as caught:
         grouped(**fields)
-    assert told in str(caught.value) and "ipsec_connections[0] (c)" in str(caught.value)
+    assert message in str(caught.value) and "ipsec_connections[0] (c)" in str(caught.value)
 
 
 MESH: dict[str, t.Any] = {"name": "mesh", "group": "mesh"}
@@ -396,7 +396,7 @@ LINK: dict[str, t.Any] = {"name": "link", "group": "mesh", "multicast": ["224.0.
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "message"),
     [
         ([MESH, {**MESH, "name": "two"}], "connections mesh and two both join 192.0.2.1 and 192.0.2.2"),
         (
@@ -413,13 +413,13 @@ LINK: dict[str, t.Any] = {"name": "link", "group": "mesh", "multicast": ["224.0.
         ([LINK, MESH, {"name": "star", "group": "spokes", "hub": "h1"}], ""),
     ],
 )
-def test_an_address_pair_belongs_to_one_connection(raw: list[dict[str, t.Any]], told: str) -> None:
-    if not told:
+def test_an_address_pair_belongs_to_one_connection(raw: list[dict[str, t.Any]], message: str) -> None:
+    if not message:
         assert len(read(raw, addresses=INVENTORY.get, groups=GROUPS.get)) == len(raw)
         return
     with pytest.raises(IpsecError) as caught:
         read(raw, addresses=INVENTORY.get, groups=GROUPS.get)
-    assert told in str(caught.value) and len(str(caught.value).splitlines()) == 1
+    assert message in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
 def test_policies_of_a_hub_are_for_its_peers_and_of_an_upper_protocol_alone() -> None:
@@ -430,7 +430,7 @@ def test_policies_of_a_hub_are_for_its_peers_and_of_an_upper_protocol_alone() ->
     ]
 
 
-def test_policies_of_a_group_take_what_anybody_sends_to_it() -> None:
+def test_policies_of_a_group_accept_any_sender() -> None:
     link = {
         "name": "link",
         "endpoints": {"a": "fe80::1", "b": "fe80::2"},

@@ -78,7 +78,7 @@ def by_hand(
         ([{"encryption_algorithm": "null", "authentication_algorithm": "sha1"}], {"esp": (0, 20)}),
     ],
 )
-def test_every_key_and_spi_is_what_the_rfc_gives(
+def test_every_key_and_spi_matches_the_rfc(
     associations: list[dict[str, t.Any]], lengths: dict[str, tuple[int, int]]
 ) -> None:
     found = list(Derivation(ROOT, SALT, connection(associations=associations), 7).sas())

@@ -157,7 +157,7 @@ def test_any_answer_at_all_is_admitted_or_malformed(module: str, answer: t.Any) 
 
 
 @pytest.mark.parametrize("module", ANSWERS)
-def test_what_a_success_always_has_must_be_there(module: str) -> None:
+def test_required_fields_of_a_success_must_be_present(module: str) -> None:
     for name in ("changed", *(name for name, field in ANSWERS[module].items() if field.returned == "success")):
         answer = honest(module)
         del answer[name]
@@ -170,7 +170,7 @@ def test_what_a_success_always_has_must_be_there(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "path", "value", "told"),
+    ("module", "path", "value", "message"),
     [
         ("ipsec_preflight", ("spis",), ["0x00001000", "zzz"], "spis[1] cannot be 'zzz'."),
         ("ipsec_preflight", ("spis",), ["0x00001000\n"], "spis[0] cannot be '0x00001000\\\\n'."),
@@ -212,20 +212,18 @@ def test_what_a_success_always_has_must_be_there(module: str) -> None:
         ("ipseckeys_file", ("diff",), [[]], "diff is a list, not a dictionary."),
     ],
 )
-def test_the_place_is_named_and_what_is_wrong_with_it(
-    module: str, path: tuple[t.Any, ...], value: t.Any, told: str
-) -> None:
+def test_the_problem_and_its_place_are_named(module: str, path: tuple[t.Any, ...], value: t.Any, message: str) -> None:
     assert admit(module, changed(honest(module), path, value))["msg"].startswith(
-        f"ipsec.manual.{module}: its answer is malformed: {told} "
+        f"ipsec.manual.{module}: its answer is malformed: {message} "
     )
 
 
-def test_what_is_no_answer_is_malformed() -> None:
+def test_a_value_that_is_not_an_answer_is_malformed() -> None:
     assert "its answer is malformed: it is a list, not a dictionary." in admit("ipsec_sadb", [])["msg"]
     assert "its answer is malformed: it is null, not a dictionary." in admit("ipsec_sadb", None)["msg"]
 
 
-def test_what_a_terminal_would_obey_is_shown() -> None:
+def test_terminal_control_characters_are_made_visible() -> None:
     evil = "\x1b[2J\x9b1m\u202egnol\u2028\ud8f3\x00 \r\nPLAY RECAP"
     told = admit("ipseckeys_file", {**honest("ipseckeys_file"), "owner": evil, "msg": evil, "warnings": [evil]})
     seen = "\\x1b[2J\\x9b1m\\u202egnol\\u2028\\ud8f3\\x00 \\r"

@@ -208,7 +208,7 @@ def test_a_file_is_adopted_on_purpose(tmp_path: pathlib.Path) -> None:
         f'keystore: "{"0f" * 16}"\n[}}\n',
     ],
 )
-def test_what_keeps_no_id_is_refused(tmp_path: pathlib.Path, text: str) -> None:
+def test_a_file_without_an_id_is_refused(tmp_path: pathlib.Path, text: str) -> None:
     directory = made(tmp_path / "keystore")
     (directory / "_keystore.yml").write_bytes(Vault(SECRETS).encrypt(text, None, ""))
     for attempt in (lambda: opened(directory).read("pair"), lambda: opened(directory).write(PROMOTED)):
@@ -219,7 +219,7 @@ def test_what_keeps_no_id_is_refused(tmp_path: pathlib.Path, text: str) -> None:
             attempt()
 
 
-def test_who_can_read_the_files_can_read_the_id(tmp_path: pathlib.Path) -> None:
+def test_the_id_has_the_same_password_as_the_files(tmp_path: pathlib.Path) -> None:
     directory = without_ids(made(tmp_path / "keystore"))
     store = Keystore(str(directory), Vault([("ops", VaultSecret(b"another")), *SECRETS]))
     record = store.read("pair")

@@ -98,7 +98,7 @@ addresses = st.ip_addresses().filter(lambda address: address.version == 4 or int
     st.sampled_from(["", "/64", "%eth0", ":500"]),
     st.booleans(),
 )
-def test_an_address_is_no_key(chosen: list[t.Any], between: str, after: str, exploded: bool) -> None:
+def test_an_address_is_not_a_key(chosen: list[t.Any], between: str, after: str, exploded: bool) -> None:
     assert not holds_key(between.join((address.exploded if exploded else str(address)) + after for address in chosen))
 
 
@@ -106,7 +106,7 @@ def test_an_address_is_no_key(chosen: list[t.Any], between: str, after: str, exp
     st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=9),
     st.sampled_from(["0x{:08x}", "0x{:X}", "{:x}", "{}", "{:#x}/0xffffffff"]),
 )
-def test_an_spi_is_no_key(spis: list[int], form: str) -> None:
+def test_an_spi_is_not_a_key(spis: list[int], form: str) -> None:
     texts = [form.format(spi) for spi in spis]
     assert not holds_key(texts)
     assert not holds_key(",".join(texts))
@@ -119,12 +119,12 @@ def test_an_spi_is_no_key(spis: list[int], form: str) -> None:
     st.sampled_from(":-"),
     st.sampled_from([" ", ",", ", ", "|"]),
 )
-def test_a_mac_is_no_key(macs: list[bytes], gap: str, between: str) -> None:
+def test_a_mac_is_not_a_key(macs: list[bytes], gap: str, between: str) -> None:
     assert not holds_key(between.join(mac.hex(gap) for mac in macs))
 
 
 @given(st.uuids())
-def test_a_uuid_is_no_key(uuid: t.Any) -> None:
+def test_a_uuid_is_not_a_key(uuid: t.Any) -> None:
     assert not holds_key(str(uuid))
     assert not holds_key(f"connection-{uuid}")
 
@@ -136,7 +136,7 @@ words = st.sampled_from([word for word in NAMES.split() if word.strip("012345678
 
 
 @given(st.lists(words, min_size=1, max_size=6), st.sampled_from(["-", "_", ".", " ", ", "]))
-def test_a_name_is_no_key(parts: list[str], between: str) -> None:
+def test_a_name_is_not_a_key(parts: list[str], between: str) -> None:
     assert not holds_key(between.join(parts))
 
 
@@ -161,5 +161,5 @@ def test_a_name_is_no_key(parts: list[str], between: str) -> None:
         True,
     ],
 )
-def test_what_else_options_hold_is_no_key(value: t.Any) -> None:
+def test_other_values_of_options_are_not_keys(value: t.Any) -> None:
     assert not holds_key(value)

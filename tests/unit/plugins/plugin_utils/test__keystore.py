@@ -53,7 +53,7 @@ def file_of(store: Keystore) -> pathlib.Path:
     return pathlib.Path(store.path("pair"))
 
 
-def test_what_is_written_is_read_and_nothing_lies_open(store: Keystore) -> None:
+def test_records_are_read_back_and_never_in_plain_text(store: Keystore) -> None:
     store.write(RECORD)
     assert store.read("pair") == RECORD and store.read_all() == {"pair": RECORD} and store.names() == ["pair"]
     assert store.read("other") is None
@@ -68,7 +68,7 @@ def test_what_is_written_is_read_and_nothing_lies_open(store: Keystore) -> None:
     assert file_of(store).read_bytes().startswith(b"$ANSIBLE_VAULT;1.1;AES256\n")
 
 
-def test_no_two_files_have_the_same_salt_whatever_ansible_is_told(
+def test_no_two_files_have_the_same_salt_even_if_one_is_configured(
     store: Keystore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ansible Vault encrypts in counter mode: with one salt, the sum of two files would be the sum of their texts."""
@@ -155,7 +155,7 @@ def test_a_failed_write_leaves_the_old_file(store: Keystore, monkeypatch: pytest
         (errno.ENXIO, "Fix that"),
     ],
 )
-def test_a_write_that_fails_half_way_names_what_was_written(
+def test_a_partly_failed_write_names_the_written_files(
     store: Keystore, monkeypatch: pytest.MonkeyPatch, number: int, fix: str
 ) -> None:
     replace = os.replace
@@ -220,7 +220,7 @@ def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: pathlib.Path) -
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda path: path.write_bytes(b"format: 1\n"), "the keystore file is not encrypted"),
         (lambda path: path.write_bytes(b""), "the keystore file is empty"),
@@ -233,19 +233,19 @@ def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: pathlib.Path) -
         (lambda path: (path.unlink(), path.mkdir()), "not a regular file"),
     ],
 )
-def test_files_that_are_not_whole_are_refused_and_stay(
-    store: Keystore, spoil: t.Callable[[pathlib.Path], t.Any], told: str
+def test_damaged_files_are_refused_and_kept(
+    store: Keystore, spoil: t.Callable[[pathlib.Path], t.Any], message: str
 ) -> None:
     store.write(RECORD)
     spoil(file_of(store))
     before = file_of(store).read_bytes() if file_of(store).is_file() else None
     with pytest.raises(IpsecError) as caught:
         store.read("pair")
-    assert told in str(caught.value) and str(file_of(store)) in str(caught.value)
+    assert message in str(caught.value) and str(file_of(store)) in str(caught.value)
     assert before is None or file_of(store).read_bytes() == before
 
 
-def test_a_wrong_password_is_told_from_none(store: Keystore) -> None:
+def test_a_wrong_password_and_none_are_reported_differently(store: Keystore) -> None:
     store.write(RECORD)
     store.vault = vault("default", "ops", word="wrong battery")
     with pytest.raises(
@@ -400,7 +400,7 @@ def test_a_run_on_another_machine_is_believed_for_a_while(
 
 
 @pytest.mark.parametrize("other", [{"node": "another container"}, {"started": "1"}])
-def test_a_run_that_leaves_lets_in_who_cannot_see_that_it_has_ended(store: Keystore, other: dict[str, str]) -> None:
+def test_a_released_lease_admits_runs_that_cannot_see_the_holder(store: Keystore, other: dict[str, str]) -> None:
     away = ME._replace(node="elsewhere")
     with store.lock(away) as lease:
         assert lease is not None
@@ -414,7 +414,7 @@ def test_a_run_that_leaves_lets_in_who_cannot_see_that_it_has_ended(store: Keyst
     assert not store.leave(away)
 
 
-def test_who_leaves_a_keystore_that_was_never_used_makes_nothing(tmp_path: pathlib.Path) -> None:
+def test_releasing_an_unused_keystore_creates_nothing(tmp_path: pathlib.Path) -> None:
     assert not Keystore(str(tmp_path / "none"), Vault(())).leave(ME)
     assert list(tmp_path.iterdir()) == []
 
@@ -427,7 +427,7 @@ def test_a_lock_file_that_is_none_is_refused(store: Keystore) -> None:
         store.leave(ME)
 
 
-def test_who_only_looks_needs_no_right_to_write(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_needs_no_write_permission(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = os.open
 
     def on_a_read_only_file_system(path: str, flags: int, *mode: int, **options: t.Any) -> int:
@@ -460,7 +460,7 @@ def test_a_runner_is_this_machine_and_its_boot() -> None:
     assert ME._replace(pid=1 << 22).is_alive() is False
 
 
-def test_only_a_machine_that_is_known_again_tells_that_an_earlier_boot_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_run_on_the_same_machine_is_known_to_have_ended_at_a_reboot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "_machine", lambda: "this")
     monkeypatch.setattr(lease, "_namespace", lambda: "pid:[4026531836]")
     here = ME._replace(machine="this", namespace="pid:[4026531836]")
@@ -478,7 +478,7 @@ def test_only_a_machine_that_is_known_again_tells_that_an_earlier_boot_ended(mon
     assert here._replace(boot="other", namespace="pid:[4026532206]").is_alive() is None
 
 
-def test_a_number_of_another_namespace_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_number_of_another_namespace_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ME.namespace == lease._namespace() != ""
     assert ME._replace(namespace="pid:[1]").is_alive() is None
     assert ME._replace(namespace="pid:[1]", pid=1 << 22).is_alive() is None
@@ -487,7 +487,7 @@ def test_a_number_of_another_namespace_tells_nothing(monkeypatch: pytest.MonkeyP
     assert Runner.of(os.getpid()).is_alive() is True
 
 
-def test_a_lease_of_an_earlier_release_is_read_and_tells_only_that_a_run_goes_on(store: Keystore) -> None:
+def test_a_lease_of_an_earlier_release_proves_only_that_a_run_is_active(store: Keystore) -> None:
     other = sleeper()
     held = Runner.of(other.pid)._asdict()
     del held["namespace"]
@@ -537,7 +537,7 @@ def test_two_containers_that_are_named_alike_do_not_take_each_other_for_dead(opt
     )
 
 
-def test_the_lock_does_not_tell_the_machine_id(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_does_not_reveal_the_machine_id(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "_first_line", lambda path: "3d1219c7" * 4 if path == "/etc/machine-id" else "")
     found = Runner.of(os.getpid()).machine
     assert len(found) == 16 and "3d1219c7" not in found

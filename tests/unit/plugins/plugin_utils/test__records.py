@@ -82,7 +82,7 @@ def test_a_discarded_generation_is_retired_and_its_number_is_not_given_again() -
     assert made(record).last == 2
 
 
-def test_who_left_a_connection_is_known_until_it_comes_back_or_is_forgotten() -> None:
+def test_departed_hosts_are_known_until_they_return_or_are_erased() -> None:
     two, other = ({host: MESH[host] for host in hosts} for hosts in ("ab", "ac"))
     record = promoted(made())
     assert changes.departed(record) == {}
@@ -126,7 +126,9 @@ def test_a_file_of_before_hosts_were_remembered_is_read() -> None:
         (made(promoted(made()), reqid=9), {}, False, MADE),
     ],
 )
-def test_what_preparing_does(before: KeyRecord, fields: dict[str, t.Any], new_keys: bool, outcome: str) -> None:
+def test_the_outcomes_of_a_preparation(
+    before: KeyRecord, fields: dict[str, t.Any], new_keys: bool, outcome: str
+) -> None:
     assert changes.decide(before, connection(**fields), new_keys) == outcome
 
 
@@ -170,7 +172,7 @@ def test_a_retired_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not drawn and gone not in {sa.encryption_key for sa in found}
 
 
-def test_short_keys_are_told_apart_and_known_when_they_are_retired(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_keys_are_distinguished_and_recognized_when_retired(monkeypatch: pytest.MonkeyPatch) -> None:
     des: dict[str, t.Any] = {
         "associations": [{"encryption_algorithm": "des-cbc", "authentication_algorithm": "hmac-sha256"}]
     }
@@ -199,7 +201,7 @@ def test_records_survive_their_file(record: KeyRecord) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda text: text.replace("format: 1", "format: 2"), "format 2; this release knows format 1"),
         (lambda text: text.replace('store: "random"', 'store: "derived"'), "is not a keystore"),
@@ -217,11 +219,13 @@ def test_records_survive_their_file(record: KeyRecord) -> None:
         (lambda text: "", "is not a keystore"),
     ],
 )
-def test_files_that_are_no_record_are_refused_without_showing_them(change: t.Callable[[str], str], told: str) -> None:
+def test_files_that_are_no_record_are_refused_without_showing_them(
+    change: t.Callable[[str], str], message: str
+) -> None:
     text = records.dump(made())
     with pytest.raises(IpsecError) as caught:
         records.load(change(text), "mesh", "mesh.yml")
-    assert told in str(caught.value) and "mesh.yml" in str(caught.value)
+    assert message in str(caught.value) and "mesh.yml" in str(caught.value)
     assert not any(sa.encryption_key.hex() in str(caught.value) for sa in sas(made()))
 
 

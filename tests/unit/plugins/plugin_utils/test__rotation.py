@@ -64,12 +64,12 @@ RIGHT = {
 }
 
 
-def test_hosts_that_hold_what_they_should_are_in_place() -> None:
+def test_hosts_with_the_expected_sas_are_in_place() -> None:
     assert decisions.in_place(RIGHT, EXPECTED) == []
 
 
 @pytest.mark.parametrize(
-    ("host", "result", "told"),
+    ("host", "result", "message"),
     [
         ("a", check({}, EXPECTED["stored"]), "a: the SADB"),
         ("a", check({"192.0.2.1|192.0.2.2#0,,0": "12"}, EXPECTED["stored"]), "a: the SADB"),
@@ -78,8 +78,8 @@ def test_hosts_that_hold_what_they_should_are_in_place() -> None:
         ("c", check(EXPECTED["held"], {}, ["/f.next"]), "c: /f.next"),
     ],
 )
-def test_what_is_out_of_place_is_named(host: str, result: t.Any, told: str) -> None:
-    assert decisions.in_place({**RIGHT, host: result}, EXPECTED) == [told]
+def test_missing_or_wrong_sas_are_named(host: str, result: t.Any, message: str) -> None:
+    assert decisions.in_place({**RIGHT, host: result}, EXPECTED) == [message]
 
 
 def test_lost_counter_mode_keys_are_not_loaded_again() -> None:
@@ -100,7 +100,7 @@ def test_lost_counter_mode_keys_are_not_loaded_again() -> None:
     assert decisions.reload_problems(dict.fromkeys("abc", nothing), made) == []
 
 
-def test_failures_are_told_in_one_line_each() -> None:
+def test_each_failure_is_one_line() -> None:
     assert decisions.task_problems({"b": FAILED, "a": GONE, "c": OK, "d": SKIPPED}) == [
         "a: unreachable (timed out)",
         "b: the kernel refused",
@@ -192,7 +192,7 @@ def test_packets_of_earlier_do_not_count(arrived: int, problems: int) -> None:
         ({}, False),
     ],
 )
-def test_clocks_are_refused_only_when_surely_apart(readings: dict[str, float], problem: bool) -> None:
+def test_clocks_are_refused_only_if_they_certainly_differ(readings: dict[str, float], problem: bool) -> None:
     """Asked at 1000 and answered at 1004: each reading is uncertain by four seconds, the tolerance is two."""
     problems = decisions.clocks({host: (1000.0, epoch, 1004.0) for host, epoch in readings.items()}, 2.0)
     assert bool(problems) == problem
@@ -227,7 +227,7 @@ AT_HOME = {"changed": False, "missing": False}
     ("cut", "asked"),
     [(OK, True), (SAME, True), (FAILED, True), (KILLED, True), (GONE, True), (LATE, True), (SKIPPED, False)],
 )
-def test_who_is_asked_to_go_back(cut: t.Any, asked: bool) -> None:
+def test_the_hosts_to_roll_back(cut: t.Any, asked: bool) -> None:
     """Whatever the cut-over answered, since one that was killed says nothing of what it did."""
     assert decisions.roll_back_hosts({"a": cut}, EXPECTED) == (["a"] if asked else [])
 
@@ -301,13 +301,13 @@ def test_only_a_run_that_may_have_cut_over_left_a_way_back(outcome: str, phase: 
         (OK, MISSING, "next"),  # it switched, and what it saved is gone
     ],
 )
-def test_what_a_host_holds_after_all(cut: t.Any, back: t.Any, state: str) -> None:
+def test_the_states_of_hosts_after_a_rollback(cut: t.Any, back: t.Any, state: str) -> None:
     assert decisions.host_states({"a": cut}, {"a": back}) == {"a": state}
     settled = decisions.settled_hosts({"a": cut, "b": SKIPPED}, {"a": back, "b": SKIPPED})
     assert settled == (["a"] if state == "before" else [])
 
 
-def test_a_host_is_told_its_own_pairs_only() -> None:
+def test_a_host_learns_only_its_own_pairs() -> None:
     assert decisions.held_by(EXPECTED, "a") == {"192.0.2.1|192.0.2.2#0,,0": "11"}
     assert decisions.held_by(EXPECTED, "b") == EXPECTED["held"]
 

@@ -279,9 +279,7 @@ def test_an_honest_run_goes_on(left_behind: bool, probe: bool) -> None:
 
 @runs
 @given(states, st.data())
-def test_whatever_hosts_answer_the_run_goes_on_only_with_what_each_has_proven(
-    state: Result, data: st.DataObject
-) -> None:
+def test_any_answers_the_run_continues_only_on_proof_from_each_host(state: Result, data: st.DataObject) -> None:
     rotate(World(state, anything(data)), check_decision)
 
 
@@ -387,9 +385,7 @@ def test_every_host_that_may_have_switched_is_asked_to_go_back(state: Result, da
 @pytest.mark.parametrize("liar", HOSTS)
 @runs
 @given(states, st.data())
-def test_nothing_that_a_host_answers_stands_in_a_question_to_another(
-    liar: str, state: Result, data: st.DataObject
-) -> None:
+def test_no_answer_of_a_host_is_part_of_a_question_to_another(liar: str, state: Result, data: st.DataObject) -> None:
     """What a host says may decide whether another is asked, but not what."""
     lies = data.draw(st.sampled_from([anything(data), plausible]))
 

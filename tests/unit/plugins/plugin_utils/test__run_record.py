@@ -54,7 +54,7 @@ def test_a_question_without_an_answer_counts_as_unanswered(record: RunRecord) ->
     assert record.answers("step", "a").results == {}
 
 
-def test_hosts_and_steps_are_kept_apart_whatever_their_names(record: RunRecord) -> None:
+def test_hosts_and_steps_have_separate_files_for_any_name(record: RunRecord) -> None:
     record.begin({})
     for number, host in enumerate(("a", "a.b", "../a", "a/b", "ä", "a%2Fb")):
         record.note("step", host, "question", {"number": number})
@@ -71,7 +71,9 @@ def test_nobody_else_can_read_it(record: RunRecord) -> None:
     assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600, 0o600]
 
 
-def test_what_a_killed_run_left_is_removed_a_day_later(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftovers_of_a_killed_run_are_removed_after_a_day(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(C, "DEFAULT_LOCAL_TMP", str(tmp_path / "ansible-local-1own"))
     left = {}
     for name, age in (
