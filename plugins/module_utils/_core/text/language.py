@@ -14,26 +14,12 @@ from __future__ import annotations
 import typing as t
 
 from ..sa.model import SecurityAssociation
-from .grammar import LINUX, SAS, SOLARIS, TARGETS
+from .grammar import LINUX, SAS, SOLARIS
 from .render import render
 from .script import ScriptReader
 from .solaris import refusals
-from .values import parse_key, parse_mark, parse_network, parse_number, parse_spi
 
-__all__ = [
-    "Document",
-    "LINUX",
-    "SOLARIS",
-    "TARGETS",
-    "parse",
-    "parse_key",
-    "parse_mark",
-    "parse_network",
-    "parse_number",
-    "parse_spi",
-    "refusals",
-    "render",
-]
+__all__ = ["Document", "SOLARIS", "parse", "refusals", "render"]
 
 
 class Document(t.NamedTuple):

@@ -17,6 +17,18 @@ from .attributes import Attributes
 from .grammar import AUTHENTICATION, ENCRYPTION, SOLARIS
 from .values import parse_number
 
+# Fields of an SA and of its lifetimes.
+_LINUX_ONLY = [
+    "reqid",
+    "mark",
+    "if_id",
+    "esn",
+    "output_mark",
+    "tfc_padding",
+    "nat_keepalive",
+    "soft_packets",
+    "hard_packets",
+]
 # A field, the fields one of which must stand before it, the message and the fix.
 _LABELS_ALONE = "Solaris accepts it only after a label"
 _ORDER = (
@@ -48,7 +60,7 @@ def order_problems(attributes: Attributes) -> t.Iterator[tuple[str, str, str]]:
 
 
 def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
-    """What the SA has that the target's ipseckey cannot say; places are option names."""
+    """What the SA has that the ipseckey of the target cannot express; places are option names."""
     if target != SOLARIS:
         return []
     found = []
@@ -56,30 +68,15 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
     def cannot(place: str, message: str, hint: str = "Remove it, or write for target linux.") -> None:
         found.append(InputError(message, place, hint))
 
-    for field, default in (
-        ("reqid", 0),
-        ("mark", None),
-        ("if_id", 0),
-        ("esn", False),
-        ("output_mark", None),
-        ("tfc_padding", 0),
-        ("nat_keepalive", 0),
-    ):
-        if getattr(sa, field) != default:
-            cannot(field, f"Solaris has no {field}")
-    for field in ("soft_packets", "hard_packets"):
-        if getattr(sa.lifetimes, field):
+    for field in _LINUX_ONLY:
+        if getattr(sa if field in sa._fields else sa.lifetimes, field):
             cannot(field, f"Solaris has no {field}")
     for kind, name in ((ENCRYPTION, sa.encryption), (AUTHENTICATION, sa.authentication)):
         row = model.algorithm_of(name)
         if name and (row is None or row.number is None):
             cannot(f"{kind}_algorithm", f"the ipsecalgs table of Solaris has no {name}", "Choose another algorithm.")
-        if (
-            row is not None
-            and row.icv_bits
-            and (kind == AUTHENTICATION or row.combined)
-            and sa.icv_bits not in (0, row.icv_bits[0])
-        ):
+        protects = row is not None and row.icv_bits and (kind == AUTHENTICATION or row.combined)
+        if row is not None and protects and sa.icv_bits not in (0, row.icv_bits[0]):
             cannot("icv_bits", f"Solaris uses {row.name} with an ICV of {row.icv_bits[0]} bits only")
     if sa.replay_window > 255:
         cannot(
@@ -91,7 +88,7 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
         cannot("replay_value", "a sequence number fits 32 bits on Solaris", "Start from a smaller one.")
     labels = {keyword for keyword, dummy in sa.extra if keyword.endswith("label")}
     if labels and "label" not in labels:
-        cannot(min(labels), f"Solaris takes {' and '.join(sorted(labels))} only beside a label", "Add label.")
+        cannot(min(labels), f"Solaris accepts {' and '.join(sorted(labels))} only with a label", "Add label.")
     if sa.mode == model.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):
         cannot("selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or remove the addresses.")
     return found

@@ -24,20 +24,19 @@ _DIGEST_KEY_BYTES = 32
 _BEFORE_DIGITS = re.compile(r"[ \t\r\f\v]*\+?(?=[0-9])")
 
 
-def parse_spi(text: str | int, place: str = "") -> tuple[int, str]:
+def parse_spi(text: str | int, place: str = "", lowest: int = model.SPI_MIN) -> tuple[int, str]:
     """An SPI and a warning, which is empty unless the text is ambiguous.
 
     ``0x…`` is hexadecimal, and so are digits with a letter (as old guides print them); digits alone
     are decimal as for ipseckey. Raises InputError for a leading zero (octal to ipseckey), a sign,
     more than 32 bits (which ipseckey cuts), 0, and the reserved 1 to 255."""
-    spi, reading, advice = read_spi(str(text), place)
+    spi, reading, advice = read_spi(str(text), place, lowest)
     return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
 
 
 def parse_installed_spi(text: str | int, place: str = "") -> tuple[int, str]:
     """As `parse_spi`, but for the SPI of an installed SA, which another program may have added: allows 1 to 255."""
-    spi, reading, advice = read_spi(str(text), place, lowest=1)
-    return spi, f"{reading}; {advice}" if reading and isinstance(text, str) else ""
+    return parse_spi(text, place, lowest=1)
 
 
 def read_spi(text: str, place: str = "", lowest: int = model.SPI_MIN) -> tuple[int, str, str]:

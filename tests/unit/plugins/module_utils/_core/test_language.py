@@ -882,7 +882,7 @@ def test_text_for_solaris_refuses_every_keyword_of_ours_by_name(row):
         (GOOD.replace("0x1001", "100a"), "'100a' is not a number on Solaris. Write 0x0000100a"),
         (GOOD.replace("aes", "cbc(aes)"), "not an algorithm name on Solaris. Write aes-cbc"),
         (GOOD.replace("spi", "inbound spi"), "crashes on a direction"),
-        (f"{GOOD} outer-label x", "only beside a label"),
+        (f"{GOOD} outer-label x", "only with a label"),
         (f"{GOOD} outer-label x label y", "only after a label"),
         (f"{GOOD} reserved_bits 0", "reserved_bits only before encrkey"),
         (f"{GOOD} idst 10.2.0.0/16", "Give both isrc and idst"),
