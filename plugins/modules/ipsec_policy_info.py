@@ -177,9 +177,8 @@ policies:
       sample: true
     flags:
       description:
-        - Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set,
-          named as C(ip xfrm) names them where it does. Limits have their value, in seconds, bytes, or
-          packets.
+        - Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, with
+          the names of C(ip xfrm) if it has any. Limits have their value, in seconds, bytes, or packets.
       returned: always
       type: list
       elements: str

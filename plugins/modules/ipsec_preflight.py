@@ -135,8 +135,8 @@ file:
       sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 held:
   description:
-    - For each two addresses and each owner (reqid, mark, if_id) one fingerprint over all its SAs in
-      the SADB.
+    - For each pair of addresses and each owner (reqid, mark, if_id), one fingerprint over all its
+      SAs in the SADB.
   returned: success
   type: dict
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
@@ -150,8 +150,8 @@ leftovers:
   sample: ["/etc/inet/secret/ipseckeys.next"]
 keys_hidden:
   description:
-    - Whether this kernel hides keys (lockdown), so that nobody can see whether the right ones are
-      installed.
+    - Whether this kernel hides keys (lockdown), so that it cannot be seen whether the right ones
+      are installed.
   returned: success
   type: bool
   sample: false

@@ -89,8 +89,8 @@ sent:
       sample: 3
 received:
   description:
-    - The inbound SAs of the file, in the same form. Packets of peers may have come in between, or
-      come later.
+    - The inbound SAs of the file, in the same form. Packets of peers may also have arrived in
+      between, or may arrive later.
   returned: success
   type: list
   elements: dict

@@ -334,7 +334,7 @@ operations:
   sample: ["add esp spi 0x8bcd1407 192.168.116.16 > 192.168.13.213 transport aes-cbc+hmac-sha256"]
 differences:
   description:
-    - Names of what differed in the SA that was replaced.
+    - Names of the fields that differed in the SA that was replaced.
   returned: success
   type: list
   elements: str
@@ -431,7 +431,7 @@ sa:
       type: int
       sample: 0
     direction:
-      description: Direction, empty where the SA is bound to none.
+      description: Direction, empty if the SA is bound to none.
       returned: always
       type: str
       sample: ""

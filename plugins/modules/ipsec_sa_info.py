@@ -168,7 +168,7 @@ sas:
       type: int
       sample: 0
     direction:
-      description: Direction, empty where the SA is bound to none.
+      description: Direction, empty if the SA is bound to none.
       returned: always
       type: str
       sample: ""
@@ -273,7 +273,7 @@ sas:
       sample: 86400
     counters:
       description:
-        - What the SA has done.
+        - Counters of the SA.
         - With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA that keeps
           one.
       returned: always
@@ -325,7 +325,7 @@ sas:
           type: int
           sample: 0
     budget:
-      description: What is left before the SA ends or should end.
+      description: What is left until the SA ends or should be replaced.
       returned: always
       type: dict
       contains:
@@ -337,15 +337,15 @@ sas:
           sample: 4294967285
         bytes:
           description: Bytes until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks.
-            V(null) where there is no such limit.
+            V(null) if there is no such limit.
           returned: always
           type: int
           sample: null
 digest:
   description:
-    - For each two addresses one fingerprint over all SAs between them.
-    - Two hosts that show the same one hold the same SAs with the same keys.
-    - Empty where the kernel hides keys.
+    - For each pair of addresses, one fingerprint over all SAs between them.
+    - Two hosts with the same fingerprint have the same SAs with the same keys.
+    - Empty if the kernel hides keys.
   returned: success
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}

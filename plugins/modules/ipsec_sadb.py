@@ -196,10 +196,10 @@ counts:
       sample: 1
 digest:
   description:
-    - For each two addresses one fingerprint over the SAs of the text that the kernel now holds
+    - For each pair of addresses, one fingerprint over the SAs of the text that the kernel now holds
       between them.
-    - Two hosts that show the same one hold the same SAs with the same keys.
-    - In check mode, and where the kernel hides keys, that of the text.
+    - Two hosts with the same fingerprint have the same SAs with the same keys.
+    - In check mode, and if the kernel hides keys, that of the text.
   returned: success and O(state) is V(present) or V(exact)
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}

@@ -144,7 +144,7 @@ _SA: Fields = {
     "reqid": Field("int", "Number that ties the SA to policies.", 0, range=U32),
     "mark": Field("str", "Mark and mask, empty for none.", "", pattern=MARK),
     "if_id": Field("int", "Identifier of the XFRM interface.", 0, range=U32),
-    "direction": Field("str", "Direction, empty where the SA is bound to none.", "", pattern="(?:inbound|outbound)?"),
+    "direction": Field("str", "Direction, empty if the SA is bound to none.", "", pattern="(?:inbound|outbound)?"),
     "output_mark": Field("str", "Mark and mask set on its packets, empty for none.", "", pattern=MARK),
     "tfc_padding": Field("int", "Octets up to which packets are padded, V(0) for none.", 0, range=U32),
     "nat_keepalive": Field("int", "Seconds between NAT keepalive packets, V(0) for none.", 0, range=U32),
@@ -164,8 +164,8 @@ _BUDGET: Fields = {
     ),
     "bytes": Field(
         "int",
-        "Bytes until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks. V(null) where there is no"
-        " such limit.",
+        "Bytes until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks. V(null) if there is no "
+        "such limit.",
         None,
         nullable=True,
     ),
@@ -206,12 +206,12 @@ _ENTRY: Fields = {
     "counters": Field(
         "dict",
         (
-            "What the SA has done.",
+            "Counters of the SA.",
             "With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA that keeps one.",
         ),
         contains=_COUNTERS,
     ),
-    "budget": Field("dict", "What is left before the SA ends or should end.", contains=_BUDGET),
+    "budget": Field("dict", "What is left until the SA ends or should be replaced.", contains=_BUDGET),
 }
 
 _TEMPLATE: Fields = {
@@ -254,8 +254,8 @@ _POLICY: Fields = {
         "list",
         (
             (
-                "Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, named as"
-                " C(ip xfrm) names them where it does. Limits have their value, in seconds, bytes, or packets."
+                "Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, with the "
+                "names of C(ip xfrm) if it has any. Limits have their value, in seconds, bytes, or packets."
             ),
         ),
         ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"],
@@ -286,7 +286,7 @@ ANSWERS: t.Mapping[str, Fields] = {
         "operations": _OPERATIONS,
         "differences": Field(
             "list",
-            ("Names of what differed in the SA that was replaced.",),
+            ("Names of the fields that differed in the SA that was replaced.",),
             ["encryption_key"],
             "success",
             most=FEW,
@@ -314,11 +314,11 @@ ANSWERS: t.Mapping[str, Fields] = {
         "digest": _DIGEST._replace(
             description=(
                 (
-                    "For each two addresses one fingerprint over the SAs of the text that the kernel now holds between"
-                    " them."
+                    "For each pair of addresses, one fingerprint over the SAs of the text that the kernel now holds "
+                    "between them."
                 ),
-                "Two hosts that show the same one hold the same SAs with the same keys.",
-                "In check mode, and where the kernel hides keys, that of the text.",
+                "Two hosts with the same fingerprint have the same SAs with the same keys.",
+                "In check mode, and if the kernel hides keys, that of the text.",
             ),
             returned="success and O(state) is V(present) or V(exact)",
         ),
@@ -334,9 +334,9 @@ ANSWERS: t.Mapping[str, Fields] = {
         "sas": Field("list", ("The SAs.",), None, "success", elements=Field("dict", contains=_ENTRY)),
         "digest": _DIGEST._replace(
             description=(
-                "For each two addresses one fingerprint over all SAs between them.",
-                "Two hosts that show the same one hold the same SAs with the same keys.",
-                "Empty where the kernel hides keys.",
+                "For each pair of addresses, one fingerprint over all SAs between them.",
+                "Two hosts with the same fingerprint have the same SAs with the same keys.",
+                "Empty if the kernel hides keys.",
             )
         ),
         "keys_hidden": _KEYS_HIDDEN,
@@ -388,8 +388,8 @@ ANSWERS: t.Mapping[str, Fields] = {
             "dict",
             (
                 (
-                    "For each two addresses and each owner (reqid, mark, if_id) one fingerprint over all its SAs in the"
-                    " SADB."
+                    "For each pair of addresses and each owner (reqid, mark, if_id), one fingerprint over all its SAs "
+                    "in the SADB."
                 ),
             ),
             {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"},
@@ -413,8 +413,8 @@ ANSWERS: t.Mapping[str, Fields] = {
         "keys_hidden": _KEYS_HIDDEN._replace(
             description=(
                 (
-                    "Whether this kernel hides keys (lockdown), so that nobody can see whether the right ones are"
-                    " installed."
+                    "Whether this kernel hides keys (lockdown), so that it cannot be seen whether the right ones are "
+                    "installed."
                 ),
             )
         ),
@@ -435,8 +435,8 @@ ANSWERS: t.Mapping[str, Fields] = {
             "list",
             (
                 (
-                    "The inbound SAs of the file, in the same form. Packets of peers may have come in between, or come"
-                    " later."
+                    "The inbound SAs of the file, in the same form. Packets of peers may also have arrived in "
+                    "between, or may arrive later."
                 ),
             ),
             None,

@@ -13,8 +13,8 @@ from .._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
 from .._core.files import protected
 from .._core.sa import checks, model
 from .._core.sa.digest import digest
-from .._core.sa.model import Pair, SecurityAssociation, pair
-from .._core.sa.plan import PEERS
+from .._core.sa.model import SecurityAssociation
+from .._core.sa.plan import PEERS, merged
 from .._core.specs import DEFAULT_PATH
 from .._core.text import language
 from .base import Result, diff
@@ -125,7 +125,7 @@ def _contents(
     if params["scope"] == PEERS and old is not None:
         held = parse(module, old, params["path"], allow_counter_mode=params["omit_counter_mode"])
         places = {**{model.identity(sa): place for sa, place in held.placed()}, **places}
-        sas = _merged([sa for sa in held.sas if model.identity(sa) not in gone], sas)
+        sas = merged([sa for sa in held.sas if model.identity(sa) not in gone], sas)
     if params["omit_counter_mode"]:
         sas = tuple(sa for sa in sas if not model.is_counter_mode(sa))
     raise_all(
@@ -138,27 +138,6 @@ def _contents(
     arriving = set(text.sas)
     raise_all(_open_problems(params["policies_file"], [sa for sa in sas if sa in arriving]))
     return sas
-
-
-def _merged(
-    old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation]
-) -> tuple[SecurityAssociation, ...]:
-    """``new``, and the SAs of ``old`` that are between other addresses.
-
-    New SAs take the places of old ones between the same addresses, and the rest comes at the end,
-    so that two texts written in turn to one file never swap places."""
-    arriving: dict[Pair, list[SecurityAssociation]] = {}
-    for sa in reversed(new):
-        arriving.setdefault(pair(sa), []).append(sa)
-    found = []
-    for sa in old:
-        between = pair(sa)
-        if between not in arriving:
-            found.append(sa)
-        elif arriving[between]:
-            found.append(arriving[between].pop())
-    left = {model.identity(sa) for rest in arriving.values() for sa in rest}
-    return (*found, *(sa for sa in new if model.identity(sa) in left))
 
 
 def _boot_problems(

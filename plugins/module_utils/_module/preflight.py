@@ -16,10 +16,10 @@ from .._core.sa import checks, keys, model
 from .._core.sa.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
 from .._core.sa.digest import digest, digest_by_owner
 from .._core.sa.model import SecurityAssociation, format_address
-from .._core.sa.plan import differences
+from .._core.sa.plan import with_keys_of
 from .._core.sadb import open_sadb
 from .._core.sadb.base import Sadb
-from .._core.text.mapping import OptionReader, read_address
+from .._core.text.mapping import OptionReader, at_option, read_address
 from .base import KEYS_HIDDEN, Result
 from .secrets import take_digest_key
 from .text import read_file
@@ -75,7 +75,7 @@ def preflight(module: AnsibleModule) -> Result:
 
 
 def _stored(module: AnsibleModule, path: str) -> tuple[SecurityAssociation, ...]:
-    """The SAs of the protected file; none where it does not exist yet."""
+    """The SAs of the protected file; none if it does not exist yet."""
     there = protected.status(path)
     raise_all(there.problems)
     return read_file(module, path).sas if there.exists else ()
@@ -85,16 +85,7 @@ def _samples(
     given: t.Mapping[str, t.Any], families: t.Iterable[int], place: str, allow_static_counter_mode: bool
 ) -> list[SecurityAssociation]:
     """An SA with random keys for each address family, checked."""
-    cipher = (
-        find(ENCRYPTION, given["encryption_algorithm"], f"{place}.encryption_algorithm")
-        if given["encryption_algorithm"]
-        else None
-    )
-    integrity = (
-        find(AUTHENTICATION, given["authentication_algorithm"], f"{place}.authentication_algorithm")
-        if given["authentication_algorithm"]
-        else None
-    )
+    cipher, integrity = (_algorithm(kind, given, place) for kind in (ENCRYPTION, AUTHENTICATION))
     found = []
     for family in sorted(families):
         source, destination = _SAMPLES[family]
@@ -112,14 +103,14 @@ def _samples(
             replay_window=given["replay_window"],
             esn=given["esn"],
         )
-        raise_all(
-            [
-                InputError(problem.message, f"{place}.{problem.place}", problem.hint)
-                for problem in checks.problems(sa, allow_static_counter_mode)
-            ]
-        )
+        raise_all([at_option(problem, place) for problem in checks.problems(sa, allow_static_counter_mode)])
         found.append(sa)
     return found
+
+
+def _algorithm(kind: str, given: t.Mapping[str, t.Any], place: str) -> Algorithm | None:
+    option = f"{kind}_algorithm"
+    return find(kind, given[option], f"{place}.{option}") if given[option] else None
 
 
 def _key(algorithm: Algorithm | None, bits: int | None, place: str) -> bytes:
@@ -147,7 +138,7 @@ def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAsso
         "backend": sadb.name,
         "keys_hidden": keys_hidden,
         "held": digest_by_owner(
-            _with_keys_of((*stored, *_staged(module)), installed) if keys_hidden else installed, digest_key
+            with_keys_of((*stored, *_staged(module)), installed) if keys_hidden else installed, digest_key
         ),
         "spis": [f"0x{spi:08x}" for spi in sorted(spis)],
     }
@@ -174,25 +165,11 @@ def _check_undo(present: t.Mapping[str, str], expected: t.Mapping[str, str], end
     if pairs:
         raise SadbError(
             f"this kernel hides the keys of SAs (lockdown), so those between {', and between '.join(pairs)} could not"
-            " be brought back if the change failed",
+            " be restored if the change failed",
             "SADB",
             "Remove them first, on all their hosts, with ipsec.manual.ipsec_sadb and state: flushed, while no traffic"
             " needs them.",
         )
-
-
-def _with_keys_of(
-    stored: t.Sequence[SecurityAssociation], installed: t.Sequence[SecurityAssociation]
-) -> list[SecurityAssociation]:
-    """The installed SAs of a kernel that hides keys: one that equals a stored SA in everything else
-    gets its keys.
-    """
-    known = {model.identity(sa): sa for sa in stored}
-    return [
-        wanted if wanted is not None and not differences(wanted, sa, keys_hidden=True) else sa
-        for sa in installed
-        for wanted in [known.get(model.identity(sa))]
-    ]
 
 
 def _check_addresses(sadb: Sadb, endpoints: t.Mapping[str, bytes]) -> None:

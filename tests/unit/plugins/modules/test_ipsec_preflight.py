@@ -107,7 +107,7 @@ def test_hidden_keys_that_a_rotation_would_lose_are_refused() -> None:
     result = world.run("ipsec_preflight", addresses=["192.0.2.1"], expected={pair: unknown})
     assert result["msg"].startswith(
         "SADB: this kernel hides the keys of SAs (lockdown), so those between 192.0.2.1 and 192.0.2.2 could not be"
-        " brought back"
+        " restored"
     )
     assert "state: flushed" in result["msg"]
     # Other peers of the same SADB, other owners, and a kernel that tells keys.
