@@ -7,7 +7,7 @@ for both kinds of keys.
 
     stores.py WORK_FOLDER
 
-Each measurement runs in a process of its own, with Ansible Vault as it is. Nothing is compared with
+Each measurement runs in a separate process, with the real Ansible Vault. Nothing is compared with
 a clock, since the machine may be busy."""
 
 from __future__ import annotations

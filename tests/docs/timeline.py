@@ -72,11 +72,14 @@ ROWS = (
 _LEFT, _COLUMN, _TOP, _ROW, _GAP = 190, 98, 62, 26, 14
 _RIGHT = _LEFT + _COLUMN * len(PHASES)
 _STYLE = (
-    "text{font-family:sans-serif;font-size:13px;fill:#1f2328}.name{font-weight:bold}.quiet{fill:#59636e;font-size:12px}.ground{fill:#fff}"
-    ".line{stroke:#d1d9e0}.old{fill:#d8dee4;stroke:#59636e}.new{fill:#0969da;stroke:#0969da}.on-new{fill:#fff}.back{fill:#fff8c5;stroke:#9a6700}"
+    "text{font-family:sans-serif;font-size:13px;fill:#1f2328}.name{font-weight:bold}"
+    ".quiet{fill:#59636e;font-size:12px}.ground{fill:#fff}"
+    ".line{stroke:#d1d9e0}.old{fill:#d8dee4;stroke:#59636e}.new{fill:#0969da;stroke:#0969da}"
+    ".on-new{fill:#fff}.back{fill:#fff8c5;stroke:#9a6700}"
     ".back-text{fill:#1f2328;font-size:12px}"
     "@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.quiet{fill:#9198a1}.ground{fill:#0d1117}.line{stroke:#3d444d}"
-    ".old{fill:#3d444d;stroke:#9198a1}.new{fill:#1f6feb;stroke:#1f6feb}.on-new{fill:#fff}.back{fill:#3b2f0b;stroke:#d29922}.back-text{fill:#f0f6fc}}"
+    ".old{fill:#3d444d;stroke:#9198a1}.new{fill:#1f6feb;stroke:#1f6feb}.on-new{fill:#fff}"
+    ".back{fill:#3b2f0b;stroke:#d29922}.back-text{fill:#f0f6fc}}"
 )
 _DESCRIPTION = (
     "Two hosts get new keys in seven phases. Preflight changes nothing. Prepare writes the new keys to the keystore, as"

@@ -67,7 +67,7 @@ def _called(source: str) -> tuple[str, Options]:
             return str(values["ansible_module"]).rpartition(".")[2], {
                 key: value for key, value in options.items() if not key.startswith("_")
             }
-    sys.exit("this is no module")
+    sys.exit("this is not a module")
 
 
 def _sas(text: str) -> list[t.Any]:

@@ -32,7 +32,7 @@ def folders(text: str) -> tuple[str, ...]:
     paths = tuple(os.path.abspath(word) for word in listed(text))
     for path in paths:
         if not os.path.isdir(path):
-            raise argparse.ArgumentTypeError(f"{path} is no folder")
+            raise argparse.ArgumentTypeError(f"{path} is not a folder")
     return paths
 
 
@@ -48,7 +48,7 @@ def kernel_name(text: str) -> str:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="lab",
-        description="Hosts with ESP and AH, each in namespaces of its own, on a real kernel.",
+        description="Hosts with ESP and AH, each in its own namespaces, on a real kernel.",
         allow_abbrev=False,
     )
     commands = top.add_subparsers(dest="action", required=True, metavar="COMMAND")
@@ -94,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("host")
     command = add(
         "fault",
-        "down: kill sshd; cut: packets of the management link vanish; up: mend both; reboot: power failure and boot",
+        "down: kill sshd; cut: packets of the management link vanish; up: repair both; reboot: power failure and boot",
     )
     command.add_argument("what", metavar="HOST", help="the host")
     command.add_argument("fault", choices=("down", "cut", "up", "reboot"))
@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
         type=folders,
         default=(),
         metavar="FOLDER,...",
-        help="show these too, read-only, where a host has a /tmp of its own",
+        help="show these too, read-only, even where a host has a private /tmp",
     )
     add("kernels", "list the User-Mode Linux kernels that are here, the newest first", named=False)
     command = add(

@@ -140,7 +140,7 @@ def download(suite: str, folder: pathlib.Path) -> list[pathlib.Path]:
 def fetch(suite: str) -> None:
     """Download the kernel of a suite, unless it is here."""
     if not SUITE.fullmatch(suite):
-        raise LabError(f"{suite!r} is no name of a suite.")
+        raise LabError(f"{suite!r} is not the name of a suite.")
     target = images.UNPACKED / suite
     images.UNPACKED.mkdir(parents=True, exist_ok=True)
     with (images.UNPACKED / ".lock").open("w") as lock:
