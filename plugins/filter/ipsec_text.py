@@ -184,7 +184,7 @@ _FIELDS = {
 def _sa(view: t.Any, place: str, allow_static_counter_mode: bool) -> SecurityAssociation:
     reader = OptionReader()
     if isinstance(view, dict):
-        # The filter ipseckeys_parse has an empty text where there is no direction.
+        # The filter ipseckeys_parse returns an empty text if there is no direction.
         view = {name: value for name, value in view.items() if (name, value) != ("direction", "")}
         if view.get("esn") is not None:
             with reader.noting():

@@ -37,7 +37,7 @@ options:
       - The keystore's directory on the controller, as in
         O(ipsec.manual.ipsec_keystore#module:directory). It is made if it does not exist.
       - With C(--check) nothing is written. A key that is not kept yet is then another at every
-        evaluation. Lookups are not told of C(check_mode) of a task.
+        evaluation. Lookups do not see C(check_mode) of a task.
     type: str
   name:
     description:

@@ -354,7 +354,9 @@ class _ConnectionReader:
         bits = fields["encryption_bits"]
         if encryption is None or not encryption.key_bits:
             if bits:
-                self.wrong(f"{where}.encryption_bits", "there is no encryption key to have a size")
+                self.wrong(
+                    f"{where}.encryption_bits", "the association has no encryption key, so a key size has no meaning"
+                )
         elif bits and bits not in encryption.key_bits:
             self.wrong(
                 f"{where}.encryption_bits",

@@ -29,17 +29,16 @@ The file is YAML, vault-encrypted as a whole::
       promoted_by: USER@CONTROLLER
       store: random | derived
       settings: {...}                # `Connection.settings`
-      root: ""                       # of a derived one: the fingerprint of its root secret, the
-      salt in hex, and the attempts that gave its SPIs
-      salt: ""
-      moved: {}
-      sas: |                         # of a random one: ipseckeys text
+      root: ""                       # if derived: the fingerprint of its root secret,
+      salt: ""                       # the salt in hex,
+      moved: {}                      # and the attempts that gave its SPIs
+      sas: |                         # if random: ipseckeys text
         add esp spi ...
     next: null                       # the same shape
     previous: null                   # the same shape
     retired:                         # every generation that is no longer current or next
-    - {generation: 6, created: ..., created_by: ..., retired: ..., retired_by: ..., reason: replaced
-      | discarded | retired,
+    - {generation: 6, created: ..., created_by: ..., retired: ..., retired_by: ...,
+       reason: replaced | discarded | retired,
        fingerprints: "16 hex digits, one for each key, or one for all of a derived generation",
        spis: "8 hex digits, one for each"}
 """

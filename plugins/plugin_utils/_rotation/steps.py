@@ -8,11 +8,9 @@ A question is one call of a module of this collection. Its options come from the
 from the keystore. Hosts' answers only select which questions are asked, through the decisions below
 and for the same host. No value from a host is ever passed to another host.
 
-=============
-==========================================================================================================
+=============  ====================================================================
 step           what each host is asked
-=============
-==========================================================================================================
+=============  ====================================================================
 preflight      whether it can take part, and which SAs it holds
 stage          to write the SAs of the generation to a file beside the protected one
 cut_over       to change its SADB from the staged file, and to save the previous SAs in another
@@ -24,8 +22,7 @@ tidy           to remove the staged files
 policies_out   to send its traffic through the SAs
 policies_in    to accept only traffic that arrived through them
 boot           to load both at boot
-=============
-==========================================================================================================
+=============  ====================================================================
 """
 
 from __future__ import annotations

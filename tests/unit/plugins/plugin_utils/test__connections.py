@@ -112,7 +112,7 @@ def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
             {"associations": [{"encryption_bits": 100}]},
             "aes-cbc has no key size of 100 bits. Choose one of: 256, 192, 128.",
         ),
-        ({"associations": [{"protocol": "ah", "encryption_bits": 128}]}, "there is no encryption key to have a size"),
+        ({"associations": [{"protocol": "ah", "encryption_bits": 128}]}, "the association has no encryption key"),
         ({"associations": [{}, {}]}, "esp is given twice"),
         ({"associations": []}, ".associations: a list with one or two associations is wanted"),
         ({"associations": [{"esn": True}]}, ".associations[0].esn: extended sequence numbers need a replay window"),
