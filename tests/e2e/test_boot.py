@@ -451,8 +451,8 @@ def test_systemd_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], pr
     put(partym, text + WRONG)
     assert both(partym, *systemctl, "reload", "ipseckeys")[0] != 0
     assert partym.packets() == {**before, "0x00002001": 0}
-    told = both(partym, "/root/inside", "journalctl", "--no-pager", "-u", "ipseckeys")[1]
-    assert re.search(rf"{SECRET_FILE}, line \d+, column \d+: .*63", told), told
+    log = both(partym, "/root/inside", "journalctl", "--no-pager", "-u", "ipseckeys")[1]
+    assert re.search(rf"{SECRET_FILE}, line \d+, column \d+: .*63", log), log
     put(partym, text)
     assert (
         both(partym, *systemctl, "stop", "ipseckeys")[0] == 0

@@ -26,7 +26,7 @@ def batch(text: str) -> None:
     witness.run("ip", "-batch", "-", stdin=text)
 
 
-def told(heard: t.Iterator[events.Event], *kinds: str) -> list[events.Event]:
+def next_events(heard: t.Iterator[events.Event], *kinds: str) -> list[events.Event]:
     """The next events, whose kinds must be these."""
     found = [next(heard) for dummy in kinds]
     assert [event.kind for event in found] == list(kinds)
@@ -38,7 +38,7 @@ def test_additions_changes_and_deletions_are_events(sadb: XfrmSadb) -> None:
     heard = events.listen()
     batch(as_command(sa) + as_command(sa).replace(" add ", " update "))
     batch("xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000\n")
-    for event in told(heard, events.ADD, events.UPDATE, events.DELETE):
+    for event in next_events(heard, events.ADD, events.UPDATE, events.DELETE):
         assert event.entry is not None and event.entry.sa == sa
 
 
@@ -57,7 +57,7 @@ def test_limits_that_are_reached(sadb: XfrmSadb, peer: t.Callable[..., str]) -> 
     heard = events.listen()
     peer(as_command(sa), packets=3)
     sadb.apply(add(sa_of(0x1001, lifetimes=Lifetimes(hard_addtime=1))))
-    soft, dummy, hard = told(heard, events.SOFT_EXPIRE, events.ADD, events.HARD_EXPIRE)
+    soft, dummy, hard = next_events(heard, events.SOFT_EXPIRE, events.ADD, events.HARD_EXPIRE)
     assert [(event.entry.sa.spi, event.entry.larval) for event in (soft, hard) if event.entry is not None] == [
         (0x1000, False),
         (0x1001, False),
@@ -72,7 +72,7 @@ def test_traffic_without_an_sa_is_an_event(sadb: XfrmSadb) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
         sender.setblocking(False)
         sender.sendto(b"anyone?", ("192.0.2.2", 9))
-    (event,) = told(heard, events.ACQUIRE)
+    (event,) = next_events(heard, events.ACQUIRE)
     assert event.entry is not None and event.entry.larval
     assert (event.entry.sa.protocol, event.entry.sa.destination) == ("esp", socket.inet_aton("192.0.2.2"))
     batch("xfrm state flush\n")

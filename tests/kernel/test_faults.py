@@ -525,8 +525,8 @@ def make_hidden(sadb: XfrmSadb) -> Entry:
 
 
 def test_an_sa_whose_key_is_hidden_is_not_restored_with_zeros(sadb: XfrmSadb, hidden: Entry) -> None:
-    told = r"(?s)the file.*esp spi 0x00001000 .*the kernel hides its keys"
-    with pytest.raises(Problems, match=told), sadb.transaction([*delete(hidden), *add(sa_of(0x1001))]):
+    message = r"(?s)the file.*esp spi 0x00001000 .*the kernel hides its keys"
+    with pytest.raises(Problems, match=message), sadb.transaction([*delete(hidden), *add(sa_of(0x1001))]):
         raise SadbError("cannot be written", "the file")
     assert set(witness.states()) == {("esp", 0x2000)}
 

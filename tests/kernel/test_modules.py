@@ -386,8 +386,8 @@ def test_ipsec_sa_marks_and_pads_what_goes_out() -> None:
     assert (done["sa"]["output_mark"], done["sa"]["tfc_padding"]) == ("0x10/0xff", 1400)
     shown = witness.attributes()[0x8BCD1407]
     assert [int.from_bytes(shown[kind], sys.byteorder) for kind in (29, 30, 22)] == [0x10, 0xFF, 1400]
-    (told,) = run("ipsec_sa_info")["sas"]
-    assert (told["output_mark"], told["tfc_padding"], told["nat_keepalive"], told["flags"]) == (
+    (reported,) = run("ipsec_sa_info")["sas"]
+    assert (reported["output_mark"], reported["tfc_padding"], reported["nat_keepalive"], reported["flags"]) == (
         "0x10/0xff",
         1400,
         0,
@@ -417,9 +417,11 @@ def test_ipsec_sa_sends_nat_keepalives_where_the_kernel_can() -> None:
 
 def test_ipsec_sa_binds_to_a_direction_where_the_kernel_can() -> None:
     run("ipsec_sa", **ESP)
-    told = [["direction"], ["direction"]] if witness.knows_directions() else [[], []]
-    assert [run("ipsec_sa", **ESP, **direction)["differences"] for direction in ({"direction": "inbound"}, {})] == told
-    if told[0]:
+    reported = [["direction"], ["direction"]] if witness.knows_directions() else [[], []]
+    assert [
+        run("ipsec_sa", **ESP, **direction)["differences"] for direction in ({"direction": "inbound"}, {})
+    ] == reported
+    if reported[0]:
         expect_once("ipsec_sa", **ESP, direction="outbound")
 
 
@@ -450,7 +452,7 @@ def test_an_outbound_sa_with_a_window_is_kept_as_it_is_and_warned_about() -> Non
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (
             {"encapsulation": {"nat_remote": "2001:db8::9"}},
@@ -460,8 +462,8 @@ def test_an_outbound_sa_with_a_window_is_kept_as_it_is_and_warned_about() -> Non
         ({"selector": {"source": "2001:db8::/32"}}, "selector: transport mode cannot carry another address family"),
     ],
 )
-def test_what_the_kernel_would_misread_is_refused(change: Arguments, told: str) -> None:
-    assert told in run("ipsec_sa", **ESP, **change)["msg"]
+def test_what_the_kernel_would_misread_is_refused(change: Arguments, reported: str) -> None:
+    assert reported in run("ipsec_sa", **ESP, **change)["msg"]
     assert witness.states() == {}
 
 
@@ -616,8 +618,8 @@ def test_packets_pass_a_replay_window_after_a_rollback(peer: t.Callable[..., str
             peer("", packets=20)
 
     assert run("ipsec_sadb", meanwhile=keep_sending, src=following, state="exact", backup=previous, at=at)["changed"]
-    told = peer("", packets=1)  # through the new SA, which the peer lacks
-    arrived = witness.counters(told)[1]
+    reported = peer("", packets=1)  # through the new SA, which the peer lacks
+    arrived = witness.counters(reported)[1]
     assert arrived > 40
     assert run("ipsec_sadb", src=previous, scope_src=following, state="exact")["changed"]
     assert witness.counters(peer("", packets=30))[1] == arrived + 30
@@ -630,11 +632,11 @@ def test_an_instant_out_of_reach_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "stopped", "told"),
+    ("options", "stopped", "reported"),
     [({"deadline": 0.2}, 0.7, "deadline: the deadline passed"), ({}, 2.0, "at: the instant passed")],
 )
 def test_a_module_that_was_stopped_for_too_long_applies_nothing(
-    options: dict[str, float], stopped: float, told: str
+    options: dict[str, float], stopped: float, reported: str
 ) -> None:
     """As when a host swaps for longer than its task's timeout: its peers were rolled back, and it
     must not continue alone.
@@ -661,7 +663,7 @@ def test_a_module_that_was_stopped_for_too_long_applies_nothing(
         at=at,
         **instants,
     )
-    assert result["msg"].startswith(told)
+    assert result["msg"].startswith(reported)
     assert witness.run("ip", "xfrm", "state") == before
 
 

@@ -261,9 +261,7 @@ class Stage:
         outcome = self._ansible("ansible-playbook", "-vvvvv", "--diff", *arguments, path, debug=debug)
         silent = [name for name in WRITTEN if not (WORK / name).exists()]
         if silent:
-            raise RuntimeError(
-                f"Ansible did not write what it was told to write: {', '.join(silent)}\n{outcome.output}"
-            )
+            raise RuntimeError(f"Ansible did not write: {', '.join(silent)}\n{outcome.output}")
         return outcome
 
     def list_inventory(self) -> Outcome:
