@@ -396,12 +396,12 @@ sa:
       type: dict
       contains:
         encryption:
-          description: That of the encryption key, empty where there is none, V(short-key) for a key of DES.
+          description: That of the encryption key, empty if there is none, V(short-key) for a key of DES.
           returned: always
           type: str
           sample: "4a1bd3cc8a6e0f32"
         authentication:
-          description: That of the authentication key, empty where there is none.
+          description: That of the authentication key, empty if there is none.
           returned: always
           type: str
           sample: "09d5b1e27c66a8f1"

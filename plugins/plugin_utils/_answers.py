@@ -127,13 +127,13 @@ _SA: Fields = {
         contains={
             "encryption": Field(
                 "str",
-                "That of the encryption key, empty where there is none, V(short-key) for a key of DES.",
+                "That of the encryption key, empty if there is none, V(short-key) for a key of DES.",
                 "4a1bd3cc8a6e0f32",
                 pattern=_FINGERPRINT,
             ),
             "authentication": Field(
                 "str",
-                "That of the authentication key, empty where there is none.",
+                "That of the authentication key, empty if there is none.",
                 "09d5b1e27c66a8f1",
                 pattern=_FINGERPRINT,
             ),

@@ -112,8 +112,8 @@ def sources() -> list[tuple[str, str]]:
         (package, True),
         *((row.name, row.ispkg) for row in pkgutil.walk_packages(folder, f"{package}.")),
     ]:
-        spec = importlib.util.find_spec(name)
-        text = spec.loader.get_source(name) if spec is not None and spec.loader is not None else None  # type: ignore[attr-defined]
+        loader: t.Any = getattr(importlib.util.find_spec(name), "loader", None)
+        text = loader.get_source(name) if loader is not None else None
         if text is None:
             raise IpsecError("the source of this part of the module is missing", name)
         found[NAME + name[len(package) :].replace(".", "/") + ("/__init__.py" if is_package else ".py")] = text

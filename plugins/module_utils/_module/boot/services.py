@@ -175,7 +175,7 @@ SERVICES: dict[str, type[Service]] = {"systemd": Systemd, "openrc": Openrc, "sys
 
 
 def detect() -> str:
-    """The service manager of this host, empty where none is known."""
+    """The service manager of this host, empty if it is unknown."""
     if sys.platform.startswith("sunos"):
         return SMF
     if os.path.isdir("/run/systemd/system"):  # sd_booted(3)
