@@ -117,7 +117,7 @@ def test_the_newest_kernel_is_listed_first_and_each_of_them_boots() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("fetch", "nosuch"), "the User-Mode Linux of nosuch is not to be had. apt"),
+        (("fetch", "nosuch"), "the User-Mode Linux of nosuch is not available. apt"),
         (("fetch", "../sid"), "'../sid' is not the name of a suite"),
         (("exec", "--kernel", "uml-x", "--", "true"), "'uml-x': use auto, host, uml"),
         (("exec", "--kernel", "uml-2.4", "--", "true"), "--kernel uml-2.4: no such kernel is here"),

@@ -150,7 +150,7 @@ def fetch(suite: str) -> None:
             try:
                 bring(suite, target)
             except LabError as exc:
-                raise LabError(f"the User-Mode Linux of {suite} is not to be had. {exc}") from exc
+                raise LabError(f"the User-Mode Linux of {suite} is not available. {exc}") from exc
 
 
 def bring(suite: str, target: pathlib.Path) -> None:

@@ -18,7 +18,7 @@ from ansible_collections.ipsec.manual.tests.unit.docs.messages import VALUE, fai
 TOP = Path(__file__).resolve().parents[3]
 PAGE = TOP / "docs" / "docsite" / "rst" / "recovery.rst"
 
-# Whose messages come up in the night, and how they are found.
+# Files whose messages an operator may face, and how to find these messages.
 NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/action/*.py": raised,
     "plugins/lookup/ipsec_keystore.py": raised,
@@ -105,7 +105,7 @@ def explains(entry: str, message: str) -> bool:
 
 
 @pytest.mark.parametrize(("path", "message"), found())
-def test_every_message_of_the_night_is_explained(path: str, message: str) -> None:
+def test_every_message_for_operators_is_explained(path: str, message: str) -> None:
     assert any(
         explains(entry, message) for entry in entries()
     ), f"{path} can fail with this, and docs/docsite/rst/recovery.rst has no entry ``{message}``"
