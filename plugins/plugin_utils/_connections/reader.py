@@ -229,7 +229,7 @@ class _ConnectionReader:
 
     def check_shape(self, connection: Connection) -> None:
         """Check that the fields are compatible: a shared SA has many senders, so it cannot have a
-        sequence number window (RFC 4303 section 2.2), and a tunnel has a single end.
+        anti-replay window (RFC 4303 section 2.2), and a tunnel has a single end.
         """
         if connection.hubs and not connection.multicast and len(connection.hubs) == len(connection.endpoints):
             self.wrong(".hub", "every endpoint is a hub", "Omit hub: then every two endpoints share SAs.")
