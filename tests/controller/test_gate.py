@@ -129,7 +129,7 @@ def test_a_malformed_answer_is_the_failure_of_its_host(tmp_path: pathlib.Path) -
         assert set(result) <= {"failed", "changed", "msg", "exception"}
         assert (result["failed"], result["changed"]) == (True, False)
         assert result["msg"].startswith(
-            f"ipsec.manual.ipsec_preflight: its answer is malformed: {problem}. Nothing of it is used."
+            f"ipsec.manual.ipsec_preflight: its answer is malformed: {problem}. None of it is used."
         )
     assert "Traceback" not in output
 

@@ -472,7 +472,7 @@ def test_impossible_inputs_are_named(controller: Controller) -> None:
             "there is no keystore file",
             "the connection has no keystore file",
             "taken_spis",
-            "would lie inside an installed collection",
+            "would be inside an installed collection",
             "there is no connection paar. Known are: mesh, pair.",
         ),
         strict=False,
