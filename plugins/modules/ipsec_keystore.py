@@ -326,8 +326,12 @@ hosts:
       C(addresses), and the kinds of SAs (C(associations)) that its kernel must carry.
   returned: success, but not with O(state=released)
   type: dict
-  sample: {"enigma": {"connections": ["enigma-partym"], "left_behind": [], "addresses":
-  ["192.168.116.16"], "associations": [{"protocol": "esp"}]}}
+  sample:
+    enigma:
+      connections: ["enigma-partym"]
+      left_behind: []
+      addresses: ["192.168.116.16"]
+      associations: [{"protocol": "esp"}]
 departed:
   description:
     - For each connection that continued after hosts left it, its C(name) and those C(hosts), which
