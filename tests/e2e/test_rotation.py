@@ -71,7 +71,7 @@ def test_wrong_settings_are_refused_before_any_host_is_contacted(hosts: Hosts, p
         rotate_connections="{{ ipsec_connections[:2] if inventory_hostname == 'third' else ipsec_connections }}"
     )
     assert (
-        "something else for third than for" in " ".join(parted.output.split())
+        "has a different value for third than for" in " ".join(parted.output.split())
         and "Check the connections, the keystore" not in parted.output
     )
     assert (
