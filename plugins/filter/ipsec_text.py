@@ -187,8 +187,9 @@ def _sa(view: t.Any, place: str, allow_static_counter_mode: bool) -> SecurityAss
         # The filter ipseckeys_parse returns an empty text if there is no direction.
         view = {name: value for name, value in view.items() if (name, value) != ("direction", "")}
         if view.get("esn") is not None:
+            view["esn"], given = None, view["esn"]
             with reader.noting():
-                view["esn"] = _boolean(view["esn"], f"{place}.esn")
+                view["esn"] = _boolean(given, f"{place}.esn")
     options = reader.options(view, _FIELDS, place)
     reader.finish()
     sa = read_sa(reader, options, place, allow_static_counter_mode)[0]

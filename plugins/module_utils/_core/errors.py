@@ -46,7 +46,8 @@ def type_name(value: t.Any) -> str:
     return next((name for kind, name in _TYPE_NAMES.items() if isinstance(value, kind)), "nothing")
 
 
-_OPTION = re.compile(r"\{(\w+)\}")
+# The options that hints name; paths, which hints also hold, may contain braces.
+_OPTION = re.compile(r"\{(resolve_names|allow_static_counter_mode)\}")
 
 
 def _with(option: str) -> str:

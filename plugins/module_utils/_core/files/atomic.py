@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import time
 import typing as t
 
@@ -46,7 +47,8 @@ def create(path: str, data: bytes, mode: int, directory: int | None = None, dura
     """Create a file with exactly this mode, whatever the umask; what fails halfway leaves a part of it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(path, flags, mode, dir_fd=directory), "wb") as file:
-        os.fchmod(file.fileno(), mode)
+        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) != mode:  # some network file systems refuse any change
+            os.fchmod(file.fileno(), mode)
         file.write(data)
         file.flush()
         if durable:

@@ -58,8 +58,8 @@ def apply_smf(module: AnsibleModule) -> Result:
         raise IpsecError(
             f"{SERVICE} is in maintenance",
             "",
-            f"The end of its log says why (svcs -L {SERVICE}) and with: ipseckey -c {before.file}. Then run: svcadm"
-            f" clear {SERVICE}",
+            f"See the end of its log (svcs -L {SERVICE}), and run: ipseckey -c {before.file}. Then run: svcadm clear"
+            f" {SERVICE}",
         )
     after = before._replace(file=file, enabled=present)
     if after != before and not module.check_mode:

@@ -93,6 +93,10 @@ def test_whatever_may_be_a_key_is_hidden(separator, key, around):
 
 
 def test_each_front_end_spells_the_option_of_a_hint():
-    error = IpsecError("it is refused", "place", "Accept it {allow_unsafe_file}.")
-    assert str(error) == "place: it is refused. Accept it with allow_unsafe_file."
-    assert error.spelled(lambda option: f"by --{option}").endswith("Accept it by --allow_unsafe_file.")
+    error = IpsecError("it is refused", "place", "Accept it {resolve_names}.")
+    assert str(error) == "place: it is refused. Accept it with resolve_names."
+    assert error.spelled(lambda option: f"by --{option}").endswith("Accept it by --resolve_names.")
+
+
+def test_braces_of_a_path_in_a_hint_stay():
+    assert str(IpsecError("the file has mode 0644", "/etc/{keys}", "chmod 600 /etc/{keys}")).endswith("600 /etc/{keys}")
