@@ -306,7 +306,7 @@ class PfkeySadb(Sadb):
                 continue
             try:
                 # A separate socket, since the other one may be what is broken.
-                with self._open("taking back a change") as link:
+                with self._open("undoing a change") as link:
                     self._undo(link, change)
             except SadbError as failure:
                 not_undone.append(failure)

@@ -144,7 +144,7 @@ class SolarisSadb(Sadb):
             raise SadbError(
                 f"the SADB was changed and now cannot be read: {error.message}{f' ({complaint})' if complaint else ''}",
                 error.place,
-                "Look at it: ipseckey -p dump",
+                "Look at it: ipseckey -p dump.",
             ) from None
 
     def _after_blind_undo(self, error: SadbError, before: t.Mapping[Identity, InstalledSa], goal: Goal) -> SadbError:

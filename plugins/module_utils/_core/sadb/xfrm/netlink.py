@@ -128,8 +128,6 @@ class Netlink:
     def __init__(self, family: int) -> None:
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
-            # The kernel sends no events to a socket without an address.
-            self._socket.bind((0, 0))
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
         # Random, so that no other process can forge an answer in advance; with room to count up within 32 bits.
@@ -166,6 +164,8 @@ class Netlink:
     def join(self, groups: t.Iterable[int]) -> None:
         """Subscribe to the events of multicast groups."""
         try:
+            # The kernel sends no events to a socket without an address.
+            self._socket.bind((0, 0))
             for group in groups:
                 self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
         except OSError as exc:

@@ -120,7 +120,7 @@ def _undo(kind: Kind, done: t.Sequence[Step]) -> list[SadbError]:
         return not_undone
     try:
         # A separate socket, since the other one may be what is broken.
-        with open_link(NETLINK_XFRM, f"taking back {len(steps)} changes") as link:
+        with open_link(NETLINK_XFRM, f"undoing changes of {len(steps)} {kind.subjects}") as link:
             for first, last in link.batches(requests):
                 batch = steps[first:last]
                 try:
