@@ -25,7 +25,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import sas_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
-COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
+COLLECTIONS = pathlib.Path(keys.__file__).parents[7]
 CONNECTIONS = read_connections(
     [
         {"name": "pair", "endpoints": {"console": "192.0.2.1", "b": "192.0.2.2"}},

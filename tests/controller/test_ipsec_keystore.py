@@ -23,7 +23,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 
-COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
+COLLECTIONS = pathlib.Path(keys.__file__).parents[7]
 CONNECTIONS = [
     {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}},
     {

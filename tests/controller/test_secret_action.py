@@ -32,7 +32,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import (
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import misplaced
 
-COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
+COLLECTIONS = pathlib.Path(keys.__file__).parents[7]
 KEY = "5ec4e7d0" * 6
 BASE64 = base64.b64encode(bytes.fromhex(KEY)).decode()
 ARGUMENTS = {

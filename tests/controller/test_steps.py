@@ -24,17 +24,21 @@ import ansible.parsing.vault
 from ansible.parsing.vault import VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
-    directory as _keystore,
+    directory as directories,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
     generations,
     identity,
     single_keys,
+)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
+    lease as leases,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
     records as _records,
@@ -141,7 +145,8 @@ def run(directory: str, order: Order, machine: Machine | None = None, runner: Ru
     store = Keystore(directory, Vault(SECRET))
     runner = runner or ME._replace(started=str(next(NUMBERS)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_keystore, "os", machine or os)
+        for module in (atomic, directories, leases):
+            patch.setattr(module, "os", machine or os)
         store.make_directory()
         with store.lock(runner) as lease:
             assert lease is not None

@@ -141,7 +141,7 @@ def test_a_file_is_loaded_and_shown(ipseckey: Command) -> None:
             "found 160 bits",
         ),
         ("flush NONSENSE", "unknown SA type"),
-        ("dump", "no command for a file"),
+        ("dump", "not a command for files"),
         ("delete esp spi 0x9999 dst 192.0.2.2", "does not exist"),
         (f"{AH}\n{AH.replace(KEYS[2], KEYS[2][::-1])}", "used twice"),
         (f"{AH} pair-spi 0x1003", "nothing like it"),

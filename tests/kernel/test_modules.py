@@ -29,7 +29,6 @@ from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.ipsec.manual.plugins.module_utils import _core
-from ansible_collections.ipsec.manual.plugins.module_utils._core import sadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit
@@ -55,10 +54,9 @@ BY_ANSIBLE = {
 INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
 
 # Otherwise imported on demand, when a child that is not root may be unable to read it.
-for package in (_profiles, _core, sadb):
-    for late in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        if not late.name.endswith("__main__"):
-            importlib.import_module(late.name)
+for package in (_profiles, _core):
+    for late in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(late.name)
 
 # Imported once, since an emulated kernel takes long for it.
 MAIN: dict[str, t.Callable[[], None]] = {

@@ -23,7 +23,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.tests.liar import stand_in
 
-COLLECTIONS = pathlib.Path(language.__file__).parents[6]
+COLLECTIONS = pathlib.Path(language.__file__).parents[7]
 HOSTS = ("a", "b", "c")
 ADDRESS = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
 CONNECTIONS: list[dict[str, t.Any]] = [

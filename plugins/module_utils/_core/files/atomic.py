@@ -46,13 +46,17 @@ def replace(
 def create(path: str, data: bytes, mode: int, directory: int | None = None, durable: bool = True) -> None:
     """Create a file with exactly this mode, whatever the umask; what fails halfway leaves a part of it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(path, flags, mode, dir_fd=directory), "wb") as file:
-        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) != mode:  # some network file systems refuse any change
-            os.fchmod(file.fileno(), mode)
-        file.write(data)
-        file.flush()
+    descriptor = os.open(path, flags, mode, dir_fd=directory)
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:  # some network file systems refuse any change
+            os.fchmod(descriptor, mode)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
         if durable:
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync(directory: str) -> None:

@@ -29,7 +29,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import sas_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
-COLLECTIONS = pathlib.Path(keys.__file__).parents[6]
+COLLECTIONS = pathlib.Path(keys.__file__).parents[7]
 
 
 def look_up(plugin_name: str, /, *terms: t.Any, **options: t.Any) -> list[str]:

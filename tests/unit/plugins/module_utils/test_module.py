@@ -18,7 +18,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
 from ansible_collections.ipsec.manual.plugins.module_utils._module import base, secrets
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import ENCRYPTION_KEY, sa
 
-PLUGINS = pathlib.Path(base.__file__).parents[1]
+PLUGINS = pathlib.Path(base.__file__).parents[2]
 
 
 class Module:
