@@ -210,8 +210,8 @@ def _excluded(params: t.Mapping[str, t.Any]) -> set[Pair]:
     found = set()
     for index, text in enumerate(params["leave"]):
         place = f"leave[{index}]"
-        one, bar, other = text.partition("|")
-        if not bar:
+        one, separator, other = text.partition("|")
+        if not separator:
             raise InputError(
                 "this is not a pair of addresses", place, "Write two with a bar between them: 192.0.2.1|192.0.2.2."
             )

@@ -130,20 +130,25 @@ class Lease:
 @contextlib.contextmanager
 def locked(path: str, flags: int) -> t.Iterator[Lease | None]:
     """The lock file, opened with ``flags`` and locked; None where it does not exist and is not to be created."""
+    handle = _opened(path, flags)
     try:
-        handle = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if handle is not None:
+            _flock(handle, path)
+        yield None if handle is None else Lease(handle, path)
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _opened(path: str, flags: int) -> int | None:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
         if flags & os.O_CREAT:
             raise
-        yield None
-        return
+        return None
     except OSError as exc:
         raise KeystoreError(f"the keystore's lock cannot be opened: {exc.strerror}", path, f"{fix_of(exc)}.") from None
-    try:
-        _flock(handle, path)
-        yield Lease(handle, path)
-    finally:
-        os.close(handle)
 
 
 def _flock(handle: int, path: str) -> None:

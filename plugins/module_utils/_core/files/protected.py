@@ -133,7 +133,8 @@ def remove(path: str, check: Check = _no_check) -> bool:
     """Remove the file; returns whether it existed. Symbolic links and files of other users are refused."""
     _require_root(path)
     try:
-        with _opened(path, "removed") as (directory, name), _locked(directory, path) as alone:
+        with _opened(path, "removed") as (directory, name):
+            alone = _lock(directory, path)
             there = _is_to_remove(directory, name, path)
             if alone:
                 _remove_leftovers(directory, name)
@@ -207,7 +208,8 @@ def _writing(path: str) -> t.Iterator[tuple[int, str, bool]]:
     process of ours writes there.
     """
     _require_root(path)
-    with _opened(path, "written", create=True) as (directory, name), _locked(directory, path) as alone:
+    with _opened(path, "written", create=True) as (directory, name):
+        alone = _lock(directory, path)
         _raise_first(_directory_problems(directory, os.path.dirname(path)))
         existing = _lstat(name, directory, path, required=False)
         _raise_first(_file_problems(existing, path))
@@ -300,15 +302,13 @@ def _failing(path: str, verb: str) -> t.Iterator[None]:
         raise ProtectedFileError(message, path, hint.get(name, "")) from exc
 
 
-@contextlib.contextmanager
-def _locked(directory: int, path: str) -> t.Iterator[bool]:
-    """True while no other process of ours writes in the directory.
+def _lock(directory: int, path: str) -> bool:
+    """Lock the open directory; true if no other process of ours writes there until it is closed.
 
     If others may open the directory, they could hold its lock for ever, so there is none (False):
     the rename is atomic without it."""
     if stat.S_IMODE(os.fstat(directory).st_mode) & 0o077:
-        yield False
-        return
+        return False
     try:
         if not atomic.lock(directory, _LOCK_SECONDS):
             fix = "Wait until it ends, then run again."
@@ -316,9 +316,8 @@ def _locked(directory: int, path: str) -> t.Iterator[bool]:
     except OSError as exc:
         if exc.errno not in _LOCK_UNSUPPORTED:
             raise
-        yield False
-        return
-    yield True  # The lock ends when the directory is closed.
+        return False
+    return True
 
 
 def _remove_leftovers(directory: int, name: str) -> None:

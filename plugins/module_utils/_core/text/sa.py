@@ -163,7 +163,7 @@ def _tunnel_problems(values: t.Mapping[str, t.Any], target: str) -> t.Iterator[P
     other_family = "destination" in values and widths != {len(values["destination"])}
     if only_any and other_family and (traffic or target == SOLARIS):
         yield (
-            next(iter(networks)),
+            [*networks][0],
             "a network of every address must be of the address family of dst",
             "Name the networks inside.",
         )
