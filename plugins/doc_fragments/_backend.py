@@ -41,7 +41,7 @@ options: {}
 notes:
   - Keys appear in no result, difference, warning, or error; fingerprints replace them. A
     fingerprint is the first 16 hex digits of SHA-256 over a fixed label, the algorithm and the key.
-    For a key of fewer than 112 bits (DES) it is the word C(short-key), since such a key could be
+    For a key of fewer than 112 bits it is the word C(short-key), since such a key could be
     found from its fingerprint.
   - Its tasks run pipelined, whatever C(ansible_pipelining) says, since Ansible would otherwise
     store their keys in a temporary file of the target. They fail if the connection plugin or the

@@ -396,7 +396,8 @@ sa:
       type: dict
       contains:
         encryption:
-          description: That of the encryption key, empty if there is none, V(short-key) for a key of DES.
+          description: That of the encryption key, empty if there is none, V(short-key) for fewer than 112
+            bits.
           returned: always
           type: str
           sample: "4a1bd3cc8a6e0f32"

@@ -127,7 +127,7 @@ _SA: Fields = {
         contains={
             "encryption": Field(
                 "str",
-                "That of the encryption key, empty if there is none, V(short-key) for a key of DES.",
+                "That of the encryption key, empty if there is none, V(short-key) for fewer than 112 bits.",
                 "4a1bd3cc8a6e0f32",
                 pattern=_FINGERPRINT,
             ),

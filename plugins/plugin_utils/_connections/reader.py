@@ -361,7 +361,7 @@ class _ConnectionReader:
             self.wrong(
                 f"{where}.encryption_bits",
                 f"{encryption.name} has no key size of {bits} bits",
-                f"Choose one of: {', '.join(map(str, encryption.key_bits))}.",
+                encryption.size_choices(),
             )
         if len(self.problems) > before:
             return None

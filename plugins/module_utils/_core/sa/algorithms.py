@@ -5,8 +5,9 @@
 """The table of the algorithms that ESP and AH can use with manual keys.
 
 Names and numbers are those of the ``ipsecalgs`` table of illumos, kernel names those of
-``net/xfrm/xfrm_algo.c`` in Linux. Key sizes are from the RFC in ``rfc``, and the status of each
-algorithm from RFC 8221 as updated by RFC 9395."""
+``net/xfrm/xfrm_algo.c`` in Linux. Key sizes are those that both tables and the RFC in ``rfc`` have,
+without Blowfish keys of less than 64 bits. The status of each algorithm is from RFC 8221 as updated
+by RFC 9395."""
 
 from __future__ import annotations
 
@@ -16,6 +17,9 @@ from ..errors import InputError, shown
 
 ENCRYPTION = "encryption"
 AUTHENTICATION = "authentication"
+
+# Messages list as many key sizes; where there are more, they are all multiples of 8 in a range.
+_LISTED_MAX = 3
 
 
 class Algorithm(t.NamedTuple):
@@ -58,7 +62,16 @@ class Algorithm(t.NamedTuple):
 
     def sizes(self) -> str:
         """The sizes for messages and documentation: ``192 bits (48 hex digits)``."""
-        return " or ".join(f"{bits} bits ({bits // 4} hex digits)" for bits in self.material_bits)
+        if len(self.key_bits) <= _LISTED_MAX:
+            return " or ".join(f"{bits} bits ({bits // 4} hex digits)" for bits in self.material_bits)
+        low, high = min(self.material_bits), max(self.material_bits)
+        return f"{low} to {high} bits in whole bytes ({low // 4} to {high // 4} hex digits)"
+
+    def size_choices(self) -> str:
+        """The advice to choose one of the sizes without the salt."""
+        if len(self.key_bits) <= _LISTED_MAX:
+            return f"Choose one of: {', '.join(map(str, self.key_bits))}."
+        return f"Choose {min(self.key_bits)} to {max(self.key_bits)}, a multiple of 8."
 
 
 def _hmac(
@@ -211,7 +224,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         ("blowfish",),
         7,
         "cbc(blowfish)",
-        (128,),
+        (128, *range(64, 128, 8), *range(136, 449, 8)),
         0,
         (),
         64,

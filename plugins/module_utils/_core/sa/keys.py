@@ -109,7 +109,7 @@ def generate(algorithm: Algorithm, bits: int | None = None) -> bytes:
         raise InputError(
             f"{algorithm.name} has no key size of {bits} bits",
             "",
-            f"Choose one of: {', '.join(map(str, algorithm.key_bits))}.",
+            algorithm.size_choices(),
         )
     while True:
         key = set_parity(algorithm, os.urandom((bits + algorithm.salt_bits) // 8))

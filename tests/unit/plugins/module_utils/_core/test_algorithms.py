@@ -16,6 +16,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
     ENCRYPTION,
 )
 
+# Both tables begin with shorter Blowfish keys, of 32 bits in illumos and of 40 in Linux.
+BLOWFISH = tuple(range(64, 449, 8))
 # kind, number, names, size of encrkey or authkey in bits, default ICV in bits: the ipsecalgs table of illumos.
 ILLUMOS = [
     (AUTHENTICATION, 2, "hmac-md5 md5", (128,), 96),
@@ -25,7 +27,7 @@ ILLUMOS = [
     (AUTHENTICATION, 7, "hmac-sha512 sha512 sha-512 hmac-sha-512", (512,), 256),
     (ENCRYPTION, 2, "des-cbc des", (64,), 0),
     (ENCRYPTION, 3, "3des-cbc 3des", (192,), 0),
-    (ENCRYPTION, 7, "blowfish-cbc blowfish", (128,), 0),
+    (ENCRYPTION, 7, "blowfish-cbc blowfish", BLOWFISH, 0),
     (ENCRYPTION, 11, "null", (), 0),
     (ENCRYPTION, 12, "aes-cbc aes", (128, 192, 256), 0),
     (ENCRYPTION, 14, "aes-ccm8", (152, 216, 280), 64),
@@ -47,7 +49,7 @@ LINUX = [
     ("cmac(aes)", (128,), 96),
     ("cbc(des)", (64,), 0),
     ("cbc(des3_ede)", (192,), 0),
-    ("cbc(blowfish)", (128,), 0),
+    ("cbc(blowfish)", BLOWFISH, 0),
     ("ecb(cipher_null)", (), 0),
     ("cbc(aes)", (128, 192, 256), 0),
     ("rfc3686(ctr(aes))", (160, 224, 288), 0),
@@ -110,6 +112,13 @@ def test_algorithms_below_must_name_the_rfc(name):
 
 def test_sizes_are_in_bits_and_digits():
     assert algorithms.BY_NAME["3des-cbc"].sizes() == "192 bits (48 hex digits)"
+    assert algorithms.BY_NAME["blowfish-cbc"].sizes() == "64 to 448 bits in whole bytes (16 to 112 hex digits)"
+    assert algorithms.BY_NAME["blowfish-cbc"].size_choices() == "Choose 64 to 448, a multiple of 8."
+    assert algorithms.BY_NAME["aes-gcm"].size_choices() == "Choose one of: 256, 192, 128."
+
+
+def test_the_default_size_of_blowfish_is_that_of_both_tables():
+    assert algorithms.BY_NAME["blowfish-cbc"].key_bits[0] == 128
 
 
 @pytest.mark.parametrize(
