@@ -7,6 +7,13 @@
 _ipseckey() {
     local word command="" at=0 first="" rest="" files=""
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local topics="
+        ? add attr delete delete-pair dump exit flush get help monitor passive_monitor pmonitor quit
+        save update update-pair"
+    local options="
+        -f -c -s --apply --compare --remove --policies --rotation-due -n -p -v --json --show-keys
+        --allow-static-counter-mode --allow-unsafe-file --allow-network-file
+        --allow-clear-text-login --man --completion --help"
     COMPREPLY=()
     case $before in
         -f | -c | -s | --apply | --compare | --remove | --policies | --rotation-due)
@@ -35,17 +42,26 @@ _ipseckey() {
         flush) first="esp ah all" rest="" ;;
         dump) first="esp ah all" rest="" ;;
         save) first="esp ah all" rest="" files=1 ;;
-        help) first="? add attr delete delete-pair dump exit flush get help monitor passive_monitor pmonitor quit save update update-pair" rest="" ;;
+        help) first="$topics" rest="" ;;
     esac
     if [[ $current == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "-f -c -s --apply --compare --remove --policies --rotation-due -n -p -v --json --show-keys --allow-static-counter-mode --allow-unsafe-file --allow-network-file --allow-clear-text-login --man --completion --help" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
     elif [[ -z $command || $((COMP_CWORD - at)) -eq 1 ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$first" -- "$current")
     elif [[ -n $files ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
     else
         case $before in
-            auth_alg | authalg | authkey | daddr | daddr6 | dport | dst | dst6 | dstaddr | dstaddr6 | dstidtype | encap | encr_alg | encralg | encrkey | hard_addtime | hard_alloc | hard_bytes | hard_packets | hard_usetime | icv_bits | idle_addtime | idle_usetime | idport | idst | idst6 | if_id | implicit-label | innerdport | innerdst | innerdst6 | innersport | innersrc | innersrc6 | iproto | isport | isrc | isrc6 | iulp | label | mark | mode | nat_loc | nat_lport | nat_rem | nat_rport | outer-label | pair-spi | proto | proxy | proxy6 | proxyaddr | proxyaddr6 | replay | replay_value | reqid | reserved_bits | saddr | saddr6 | soft_addtime | soft_alloc | soft_bytes | soft_packets | soft_usetime | spi | sport | src | src6 | srcaddr | srcaddr6 | srcidtype | state | ulp) ;; # its value follows
+            auth_alg | authalg | authkey | daddr | daddr6 | dport | dst | dst6 | dstaddr | dstaddr6 | \
+                dstidtype | encap | encr_alg | encralg | encrkey | hard_addtime | hard_alloc | \
+                hard_bytes | hard_packets | hard_usetime | icv_bits | idle_addtime | idle_usetime | \
+                idport | idst | idst6 | if_id | implicit-label | innerdport | innerdst | innerdst6 | \
+                innersport | innersrc | innersrc6 | iproto | isport | isrc | isrc6 | iulp | label | mark | \
+                mode | nat_loc | nat_lport | nat_rem | nat_rport | outer-label | pair-spi | proto | \
+                proxy | proxy6 | proxyaddr | proxyaddr6 | replay | replay_value | reqid | \
+                reserved_bits | saddr | saddr6 | soft_addtime | soft_alloc | soft_bytes | \
+                soft_packets | soft_usetime | spi | sport | src | src6 | srcaddr | srcaddr6 | srcidtype | \
+                state | ulp) ;; # its value follows
             *) mapfile -t COMPREPLY < <(compgen -W "$rest" -- "$current") ;;
         esac
     fi

@@ -35,27 +35,33 @@ def candidates(words: t.Sequence[str], place: str) -> list[str]:
     return sorted(keyword.name for keyword in KEYWORDS if keyword.field in fields and keyword.field not in given)
 
 
+def wrapped(text: str, width: int = 100) -> list[str]:
+    """The lines of a paragraph. Words are never broken."""
+    import textwrap  # only here, since each run of the command imports this module
+
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
 def bash_script() -> str:
     """A completion script for bash."""
-    commands = " ".join(sorted(word for word, row in COMMAND_BY_WORD.items() if LINE in row.places))
     cases = []
     for row in COMMANDS:
         if LINE in row.places and (row.type or row.takes):
-            first = row.type.strip("[]").replace("|", " ") if row.type else " ".join(sorted((*COMMAND_BY_WORD, "attr")))
+            first = row.type.strip("[]").replace("|", " ") if row.type else "$topics"
             rest = " ".join(
                 keyword.name for keyword in KEYWORDS if keyword.field in FIELDS_OF_COMMAND.get(row.name, ())
             )
             cases.append(
                 f'        {row.name}) first="{first}" rest="{rest}"{" files=1" if row.takes == FILE_NAME else ""} ;;'
             )
-    values = " | ".join(sorted(word for row in KEYWORDS if row.values for word in (row.name, *row.synonyms)))
-    files = " | ".join(row.name for row in OPTIONS if row.value)
+    values = ", ".join(sorted(word for row in KEYWORDS if row.values for word in (row.name, *row.synonyms)))
     return _BASH.format(
-        options=" ".join(row.name for row in OPTIONS),
-        files=files,
-        commands=commands,
+        options="\n        ".join(wrapped(" ".join(row.name for row in OPTIONS), 92)),
+        files=" | ".join(row.name for row in OPTIONS if row.value),
+        commands=" ".join(sorted(word for word, row in COMMAND_BY_WORD.items() if LINE in row.places)),
+        topics="\n        ".join(wrapped(" ".join(sorted((*COMMAND_BY_WORD, "attr"))), 92)),
         cases="\n".join(cases),
-        values=values,
+        values=" \\\n                ".join(wrapped(values, 80)).replace(",", " |"),
     )
 
 
@@ -69,6 +75,10 @@ _BASH = """\
 _ipseckey() {{
     local word command="" at=0 first="" rest="" files=""
     local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}}
+    local topics="
+        {topics}"
+    local options="
+        {options}"
     COMPREPLY=()
     case $before in
         {files})
@@ -94,7 +104,7 @@ _ipseckey() {{
 {cases}
     esac
     if [[ $current == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "{options}" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
     elif [[ -z $command || $((COMP_CWORD - at)) -eq 1 ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$first" -- "$current")
     elif [[ -n $files ]]; then

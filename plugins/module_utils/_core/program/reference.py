@@ -25,7 +25,7 @@ from ..text.grammar import (
     Command,
     Keyword,
 )
-from .completion import bash_script
+from .completion import bash_script, wrapped
 from .options import OPTIONS, USAGE
 
 SUMMARY = "manual IPsec security associations (SAs)"
@@ -95,11 +95,9 @@ def _command_rows(place: str = "") -> t.Iterator[tuple[str, str]]:
 
 
 def _columns(rows: t.Iterable[tuple[str, str]], width: int = 34) -> str:
-    import textwrap  # only here, since each run of the command imports this module
-
     text = ""
     for left, right in rows:
-        lines = textwrap.wrap(right, 96 - width) or [""]
+        lines = wrapped(right, 96 - width) or [""]
         first = f"  {left}"
         if len(first) >= width:
             text += f"{first}\n"
@@ -153,6 +151,10 @@ def _roff(text: str) -> str:
     return "\\&" + escaped if escaped[:1] in (".", "'") else escaped
 
 
+def _roff_lines(text: str) -> list[str]:
+    return [_roff(line) for line in wrapped(text)]
+
+
 def _tables() -> t.Iterator[tuple[str, str, list[tuple[str, str]]]]:
     """Title, heading of the first column, and rows, each with a sentence."""
     commands = (
@@ -185,7 +187,7 @@ def man_page() -> str:
         ".SH SYNOPSIS",
         _roff(USAGE),
         ".SH DESCRIPTION",
-        _roff(
+        *_roff_lines(
             "Adds, changes, deletes and shows SAs whose keys no daemon negotiates, in the language of Solaris'"
             " ipseckey. Without an option or a command it opens a prompt."
         ),
@@ -193,9 +195,9 @@ def man_page() -> str:
     for title, dummy, rows in _tables():
         lines.append(f".SH {title.upper()}")
         for left, right in rows:
-            lines += (".TP", f".B {_roff(left)}", _roff(right))
+            lines += (".TP", f".B {_roff(left)}", *_roff_lines(right))
     for title, text in _SECTIONS.items():
-        lines += (f".SH {title.upper()}", _roff(text))
+        lines += (f".SH {title.upper()}", *_roff_lines(text))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -204,8 +206,11 @@ def page() -> str:
     text = _PAGE.format(summary=SUMMARY[:1].upper() + SUMMARY[1:], usage=USAGE)
     for title, head, rows in _tables():
         text += f"{_heading(title)}.. list-table::\n   :header-rows: 1\n   :widths: 35 65\n\n   * - {head}\n     -\n"
-        text += "".join(f"   * - ``{left}``\n     - {_plain(right)}\n" for left, right in rows)
-    return text + "".join(f"{_heading(title)}{_plain(paragraph)}\n" for title, paragraph in _SECTIONS.items())
+        for left, right in rows:
+            text += f"   * - ``{left}``\n     - " + "\n       ".join(wrapped(_plain(right), 93)) + "\n"
+    for title, paragraph in _SECTIONS.items():
+        text += _heading(title) + "\n".join(wrapped(_plain(paragraph))) + "\n"
+    return text
 
 
 def _heading(title: str) -> str:
@@ -230,8 +235,8 @@ The command ipseckey
 
 {summary}, in the language of Solaris' utility of that name;
 :ref:`another page <ansible_collections.ipsec.manual.docsite.deviations>` lists where it differs.
-``make docs-command`` writes this page from the tables of the command itself; ``ipseckey --man`` prints them as a
-manual page.
+``make docs-command`` writes this page from the tables of the command itself; ``ipseckey --man``
+prints them as a manual page.
 
 .. code-block:: text
 

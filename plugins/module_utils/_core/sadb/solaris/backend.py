@@ -232,7 +232,8 @@ class SolarisSadb(Sadb):
         """Enter the commands at the prompt. Only the SADB shows their result."""
         timeout = _TIMEOUT + _TIMEOUT_PER_COMMAND * len(commands)
         try:
-            done = subprocess.run(  # pylint: disable=ansible-bad-function  # the core knows no Ansible, and so no run_command
+            # The core does not depend on Ansible, and so has no run_command.
+            done = subprocess.run(  # pylint: disable=ansible-bad-function
                 (self._executable, options),
                 input="".join(f"{command}\n" for command in commands),
                 capture_output=True,

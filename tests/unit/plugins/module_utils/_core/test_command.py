@@ -202,7 +202,9 @@ def test_a_clear_text_login_is_found_among_the_ancestors(tmp_path):
 
 @pytest.mark.parametrize(("name", "made"), reference.DOCUMENTS.items(), ids=reference.DOCUMENTS)
 def test_generated_documents_are_current(name, made):
-    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == made(), "regenerate it with: make docs-command"
+    text = made()
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, "regenerate it with: make docs-command"
+    assert max(map(len, text.splitlines())) <= 120
 
 
 def completed(*words):
@@ -224,6 +226,7 @@ def completed(*words):
         (("flush", "a"), ["ah", "all"]),
         (("-n", "get", "esp", "sp"), ["spi", "sport"]),
         (("get", "esp", "spi", ""), [""]),
+        (("get", "esp", "proto", ""), [""]),
         (("get", "esp", "spi", "0x1001", "ds"), ["dst", "dst6"]),
         (("help", "update-"), ["update-pair"]),
         (("dump", "--js"), ["--json"]),
