@@ -116,7 +116,7 @@ def pythons(session: nox.Session) -> None:
     if not (alone / "ansible").exists():
         (alone / "ansible").symlink_to(package)
     core = ("--hypothesis-profile", "pythons", *CORE) if session.python == PYTHONS[0] else ()
-    modules = ("tests/unit/plugins/module_utils/test_module.py", "tests/unit/plugins/modules")
+    modules = ("tests/unit/plugins/module_utils/_module", "tests/unit/plugins/modules")
     pytest(session, *core, *modules, PYTHONPATH=f"{COLLECTIONS}:{alone}")
 
 

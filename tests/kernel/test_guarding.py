@@ -18,7 +18,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import poli
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Spd
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import Policy
 from ansible_collections.ipsec.manual.tests.kernel import witness
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.test_guarding import (
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.spd.test_guarding import (
     HERE,
     HERE_6,
     OTHER,

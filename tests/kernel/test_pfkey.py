@@ -47,7 +47,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backe
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.test_sadb import KERNEL_NAMES, key_text
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, assert_no_key, delete
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.pfkey_strategies import (
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.pfkey.strategies import (
     association_sets,
 )
 

@@ -95,7 +95,7 @@ class Host(World):
 
 @pytest.fixture(name="host")
 def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Host]:
-    """Files need not be root's here; tests/unit/plugins/module_utils/_core/test_protected.py is about that."""
+    """Files need not be root's here; tests/unit/plugins/module_utils/_core/files/test_protected.py is about that."""
     host = Host(tmp_path)
     Manager.there.clear()
     monkeypatch.setattr(Manager, "refuses", "")

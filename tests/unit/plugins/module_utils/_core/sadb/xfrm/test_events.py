@@ -24,7 +24,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netli
     Refusal,
     attribute,
 )
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb import layouts
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.xfrm import layouts
 
 FLUSH_OF_AH = struct.pack("=IHHII", 20, 0x1C, 0, 0, 0) + bytes((51, 0, 0, 0))
 POLICY = struct.pack("=IHHII", 20, 0x13, 0, 0, 0) + bytes(4)

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import netlink, uapi
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb import layouts
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.xfrm import layouts
 
 _ID = "id.daddr id.spi id.proto"
 _CURRENT = "curlft.bytes curlft.packets curlft.add_time curlft.use_time"

@@ -28,7 +28,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar im
     PROMPT,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.script import Step, Subject
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core import strategies
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.text import strategies
 
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
 KEY2 = "ca6eb4b0e134bb5664037d3011ed614d341d3635"

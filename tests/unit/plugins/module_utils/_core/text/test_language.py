@@ -45,7 +45,10 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values imp
     parse_number,
     parse_spi,
 )
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.strategies import associations, together
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.text.strategies import (
+    associations,
+    together,
+)
 
 AES = "6e22b60f98ebd0b73324a4107b80cc9d"
 AES2 = "0e344d2a96479aca195df9d123f85512"

@@ -35,7 +35,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar im
     PROMPT,
 )
 
-ROOT = Path(__file__).parents[5]
+ROOT = Path(__file__).parents[6]
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
 
 

@@ -56,7 +56,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.expl
     explain_exchange,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey.refusals import refusals
-from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.pfkey_strategies import associations
+from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.pfkey.strategies import associations
 
 NAMES = [dialect.name for dialect in DIALECTS]
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=NAMES)
@@ -609,7 +609,7 @@ def table() -> str:
 
 
 def test_the_documentation_has_the_table_of_the_code() -> None:
-    text = (Path(__file__).parents[6] / "docs" / "docsite" / "rst" / "backends.rst").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[7] / "docs" / "docsite" / "rst" / "backends.rst").read_text(encoding="utf-8")
     shown = text.partition(".. begin of the table made from pfkey/dialects.py\n\n")[2].partition(
         "\n\n.. end of the table"
     )[0]
