@@ -15,6 +15,9 @@ import typing as t
 
 from ..errors import InputError, shown
 
+if t.TYPE_CHECKING:
+    from .neighbours import Meaning
+
 ENCRYPTION = "encryption"
 AUTHENTICATION = "authentication"
 
@@ -289,6 +292,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
 
 DEFAULT_ENCRYPTION = "aes-cbc"
 DEFAULT_AUTHENTICATION = "hmac-sha256"
+_DEFAULTS = {ENCRYPTION: DEFAULT_ENCRYPTION, AUTHENTICATION: DEFAULT_AUTHENTICATION}
 
 BY_NAME: dict[str, Algorithm] = {row.name: row for row in ALGORITHMS}
 _BY_WORD: dict[tuple[str, str], Algorithm] = {
@@ -305,27 +309,60 @@ _BY_LINUX: dict[tuple[str, int], Algorithm] = {
 def find(kind: str, word: str, place: str = "") -> Algorithm:
     """The row that ``word`` names: an ipseckey name or alias in any case, a Linux kernel name, or ipseckey's number.
 
-    Raises InputError with the nearest names if there is none.
+    Raises InputError if there is none, with our name for it or the nearest names.
     """
     row = _BY_WORD.get((kind, word.lower()))
     if row is None and len(word) <= 3 and word.isascii() and word.isdigit():
         row = _BY_NUMBER.get((kind, int(word)))
     if row is not None:
         return row
-    words = [known for row_kind, known in _BY_WORD if row_kind == kind]
+    raise _unknown(kind, word, place)
+
+
+def _unknown(kind: str, word: str, place: str) -> InputError:
+    """The error for a name that is not in the table: what it is called here, or which names are like it."""
+    from . import neighbours  # only here, since a module starts for every task
+
+    own, other = neighbours.meaning(kind, word), AUTHENTICATION if kind == ENCRYPTION else ENCRYPTION
+    of_other = neighbours.meaning(other, word)
+    if own is not None and own.name:
+        return InputError(f"unknown {kind} algorithm {shown(word)}", place, _called(BY_NAME[own.name], own))
+    such = f"Choose another one, such as {_DEFAULTS[kind]}."
+    if own is not None:
+        return InputError(f"the {kind} algorithm {shown(word)} is not supported", place, such)
+    if (other, word.lower()) in _BY_WORD or (of_other is not None and of_other.name):
+        return InputError(f"{shown(word)} is an {other} algorithm, but an {kind} algorithm is needed here", place, such)
+    return InputError(f"unknown {kind} algorithm {shown(word)}", place, f"Nearest names: {_nearest(kind, word)}.")
+
+
+def _called(row: Algorithm, known: Meaning) -> str:
+    """The hint that what another program calls differently is ``row``, with what else its name implies."""
+    implied = ""
+    if known.key_bits in row.key_bits:
+        salt = f" and {row.salt_bits} bits of salt" if row.salt_bits else ""
+        digits = (known.key_bits + row.salt_bits) // 4
+        implied = f", with a key of {known.key_bits} bits{salt} ({digits} hex digits)"
+    if row.icv_bits and known.icv_bits not in (0, row.icv_bits[0]):
+        implied += f", with icv_bits {known.icv_bits}"
+    if not _reservations(row):
+        return f"Write {row.name}{implied}."
+    better = f"{DEFAULT_ENCRYPTION} with {DEFAULT_AUTHENTICATION}" if row.kind == ENCRYPTION else DEFAULT_AUTHENTICATION
+    return f"Prefer {better} (RFC 8221); otherwise write {row.name}{implied}."
+
+
+def _nearest(kind: str, word: str) -> str:
+    """The names most like the word, and the default; first those that RFC 8221 allows with static keys."""
     import difflib  # only here, since a module starts for every task
 
-    near = (difflib.get_close_matches(word.lower(), words, 3, 0.5) if len(word) <= 40 else []) or [
-        row.name for row in ALGORITHMS if row.kind == kind
-    ]
-    other = AUTHENTICATION if kind == ENCRYPTION else ENCRYPTION
-    if (other, word.lower()) in _BY_WORD:
-        raise InputError(
-            f"{word} is an {other} algorithm, but an {kind} algorithm is needed here",
-            place,
-            f"Choose one of: {', '.join(near)}.",
-        )
-    raise InputError(f"unknown {kind} algorithm {shown(word)}", place, f"Nearest names: {', '.join(near)}.")
+    words = {known: row for (row_kind, known), row in _BY_WORD.items() if row_kind == kind}
+    near = difflib.get_close_matches(word.lower(), words, 3, 0.5) if len(word) <= 40 else []
+    rows = [words[known] for known in (*near, _DEFAULTS[kind])] if near else [words[_DEFAULTS[kind]], *words.values()]
+    return ", ".join(dict.fromkeys(row.name for row in sorted(rows, key=_reservations)))
+
+
+def _reservations(row: Algorithm) -> int:
+    """How strongly RFC 8221 speaks against the algorithm with static keys: 0 not at all, 2 MUST NOT."""
+    return 2 if row.counter_mode or row.advice.startswith("MUST NOT") else int(bool(row.advice))
 
 
 def find_linux(linux: str, icv_bits: int = 0) -> Algorithm | None:

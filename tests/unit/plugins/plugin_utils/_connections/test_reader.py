@@ -106,7 +106,7 @@ def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
             {"associations": [{"encryption_algorithm": "aes-cbd"}]},
             ".associations[0].encryption_algorithm: unknown encryption algorithm 'aes-cbd'. Nearest names: aes-cbc",
         ),
-        ({"associations": [{"encryption_algorithm": "md5"}]}, "md5 is an authentication algorithm"),
+        ({"associations": [{"encryption_algorithm": "md5"}]}, "'md5' is an authentication algorithm"),
         ({"associations": [{"protocol": "ah", "encryption_algorithm": "aes"}]}, "AH cannot encrypt"),
         (
             {"associations": [{"encryption_bits": 100}]},

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,6 +141,76 @@ def test_an_unknown_name_is_refused_with_similar_names(kind, word, part):
     with pytest.raises(InputError) as caught:
         algorithms.find(kind, word, "here")
     assert part in str(caught.value) and str(caught.value).startswith("here: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "hint"),
+    [
+        (ENCRYPTION, "rijndael-cbc", "Write aes-cbc."),
+        (ENCRYPTION, "aes256", "Write aes-cbc, with a key of 256 bits (64 hex digits)."),
+        (ENCRYPTION, "AES-192", "Write aes-cbc, with a key of 192 bits (48 hex digits)."),
+        (ENCRYPTION, "aes-cbc-128", "Write aes-cbc, with a key of 128 bits (32 hex digits)."),
+        (
+            ENCRYPTION,
+            "aes256gcm16",
+            "Prefer aes-cbc with hmac-sha256 (RFC 8221); otherwise write aes-gcm, with a key of 256 bits and 32 bits"
+            " of salt (72 hex digits).",
+        ),
+        (
+            ENCRYPTION,
+            "aes128ccm96",
+            "Prefer aes-cbc with hmac-sha256 (RFC 8221); otherwise write aes-ccm12, with a key of 128 bits and 24 bits"
+            " of salt (38 hex digits).",
+        ),
+        (ENCRYPTION, "aes-gcm-128", "Prefer aes-cbc with hmac-sha256 (RFC 8221); otherwise write aes-gcm."),
+        (ENCRYPTION, "des-iv64", "Prefer aes-cbc with hmac-sha256 (RFC 8221); otherwise write des-cbc."),
+        (ENCRYPTION, "camellia-cbc", "Choose another one, such as aes-cbc."),
+        (ENCRYPTION, "hmac-sha2-256", "Choose another one, such as aes-cbc."),
+        (AUTHENTICATION, "hmac-sha2-256", "Write hmac-sha256."),
+        (AUTHENTICATION, "hmac-sha2-256-128", "Write hmac-sha256."),
+        (AUTHENTICATION, "sha2-256", "Write hmac-sha256."),
+        (AUTHENTICATION, "sha256_96", "Write hmac-sha256, with icv_bits 96."),
+        (AUTHENTICATION, "hmac-md5-96", "Prefer hmac-sha256 (RFC 8221); otherwise write hmac-md5."),
+        (AUTHENTICATION, "hmac-ripemd160", "Choose another one, such as hmac-sha256."),
+        (AUTHENTICATION, "aes256", "Choose another one, such as hmac-sha256."),
+    ],
+)
+def test_a_name_of_another_program_is_refused_with_ours(kind, word, hint):
+    with pytest.raises(InputError) as caught:
+        algorithms.find(kind, word)
+    assert caught.value.hint == hint
+
+
+def of_other_programs():
+    """Our name, and one that other programs have for it, from the documentation."""
+    page = Path(__file__).parents[5] / "docs/docsite/rst/compatibility.rst"
+    table = page.read_text(encoding="utf-8").split("IANA\n")[1].split("\n\n")[0]
+    for row in table.split("   * - ")[1:]:
+        ours, *others = re.findall("``(.+?)``", row)
+        for word in others:
+            yield ours, word
+
+
+@pytest.mark.parametrize(("ours", "word"), list(of_other_programs()))
+def test_the_documentation_translates_names_as_the_table_and_the_errors_do(ours, word):
+    kind = algorithms.BY_NAME[ours].kind
+    try:
+        assert algorithms.find(kind, word).linux == algorithms.BY_NAME[ours].linux
+    except InputError as wrong:
+        assert re.search(rf"\bwrite {ours}[,.]", wrong.hint, re.I)
+
+
+@given(st.sampled_from([ENCRYPTION, AUTHENTICATION]), st.sampled_from(ALGORITHMS), st.data())
+def test_no_suggestion_begins_with_what_rfc_8221_forbids(kind, row, data):
+    at = data.draw(st.integers(0, len(row.name)))
+    word = row.name[:at] + data.draw(st.sampled_from(["", "x", "-", "q2"])) + row.name[at + 1 :]
+    try:
+        algorithms.find(kind, word)
+    except InputError as wrong:
+        first = re.search(r"(?:Nearest names: |such as |Prefer |Write )([a-z0-9-]+)", wrong.hint)
+        assert first is not None
+        suggested = algorithms.BY_NAME[first[1]]
+        assert not suggested.counter_mode and "NOT" not in suggested.advice
 
 
 def test_a_huge_number_is_refused_at_once():
