@@ -58,6 +58,12 @@ GUIDE = ("192.168.116.16", "192.168.13.213")
 SHARED = ("192.168.116.16", "10.116.2.16")
 COUNTER = ("192.168.13.213", "10.116.2.16")
 MESH = ("fd00:192:168:116::16", "fd00:192:168:13::213", "fd00:10:116:2::16")
+# An SA of another program, between the hosts of the guide.
+FOREIGN_SPI = "0x00c0ffee"
+FOREIGN = (
+    f"xfrm state add src {GUIDE[0]} dst {GUIDE[1]} proto esp spi {FOREIGN_SPI} reqid 4242 mode transport"
+    f" enc cbc(aes) 0x{'5a' * 32}"
+)
 
 
 class SA(t.NamedTuple):
@@ -89,6 +95,10 @@ class Host:
         )
         assert done.returncode == 0 or not check, f"{self.name}: {command}: {done.stderr}"
         return done.stdout
+
+    def ip(self, words: str) -> str:
+        """Run ip(8) with these words."""
+        return self.run("ip", *words.split())
 
     def fault(self, what: str) -> None:
         done = subprocess.run(

@@ -19,6 +19,8 @@ import pytest
 
 from ansible_collections.ipsec.manual.tests.e2e.harness import (
     CHECKOUT,
+    FOREIGN,
+    FOREIGN_SPI,
     GUIDE,
     SECRET_FILE,
     Host,
@@ -32,8 +34,6 @@ from ansible_collections.ipsec.manual.tests.e2e.harness import (
 NAME = "e2e-boot"
 SYSVINIT = {"boot_service_manager": "sysvinit"}
 SCRIPT = "/etc/init.d/ipseckeys"
-FOREIGN = ("src", GUIDE[0], "dst", GUIDE[1], "proto", "esp", "spi", "0x00c0ffee")
-FOREIGN_SPI = "0x00c0ffee"
 EXTRA_KEY = "f00dfeed" * 8
 EXTRA = (
     f"add esp spi 0x00002001 src {GUIDE[0]} dst 192.0.2.9 encr_alg aes encrkey {EXTRA_KEY[:32]} auth_alg sha256 authkey"
@@ -281,20 +281,7 @@ def test_without_its_sas_a_host_sends_nothing(hosts: dict[str, Host]) -> None:
 
 def test_reload_applies_only_the_difference(hosts: dict[str, Host]) -> None:
     enigma = hosts["enigma"]
-    enigma.run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        *FOREIGN,
-        "reqid",
-        "4242",
-        "mode",
-        "transport",
-        "enc",
-        "cbc(aes)",
-        "0x" + "5a" * 32,
-    )
+    enigma.ip(FOREIGN)
     before, text = enigma.packets(), enigma.file()
     put(enigma, text + EXTRA)
     assert both(enigma, SCRIPT, "status")[0] == 3
@@ -358,20 +345,7 @@ def test_a_wrong_file_is_reported_and_changes_nothing(hosts: dict[str, Host]) ->
 
 def test_stop_removes_only_our_sas_and_policies(hosts: dict[str, Host], project: Project) -> None:
     enigma = hosts["enigma"]
-    enigma.run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        *FOREIGN,
-        "reqid",
-        "4242",
-        "mode",
-        "transport",
-        "enc",
-        "cbc(aes)",
-        "0x" + "5a" * 32,
-    )
+    enigma.ip(FOREIGN)
     enigma.run("ip", "xfrm", "policy", "add", *FOREIGN_POLICY)
     assert both(enigma, SCRIPT, "stop")[0] == 0 and enigma.spis() == {FOREIGN_SPI}
     (left,) = policies(enigma)
@@ -428,20 +402,7 @@ def test_systemd_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], pr
     partym = hosts["partym"]
     systemctl = ("/root/inside", "systemctl")
     assert partym.pings(GUIDE[0])
-    partym.run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        *FOREIGN,
-        "reqid",
-        "4242",
-        "mode",
-        "transport",
-        "enc",
-        "cbc(aes)",
-        "0x" + "5a" * 32,
-    )
+    partym.ip(FOREIGN)
     before, text = partym.packets(), partym.file()
     put(partym, text + EXTRA)
     assert both(partym, *systemctl, "reload", "ipseckeys")[0] != 0  # no policy uses it
@@ -564,20 +525,7 @@ def test_openrc_loads_the_file(hosts: dict[str, Host], project: Project, openrc:
 def test_openrc_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], project: Project, openrc: str) -> None:
     enigma = hosts["enigma"]
     service = ("rc-service", "ipseckeys")
-    enigma.run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        *FOREIGN,
-        "reqid",
-        "4242",
-        "mode",
-        "transport",
-        "enc",
-        "cbc(aes)",
-        "0x" + "5a" * 32,
-    )
+    enigma.ip(FOREIGN)
     text, loaded = enigma.file(), {FOREIGN_SPI, *project.spis("guide")}
     put(enigma, text + EXTRA)
     with covered(enigma):

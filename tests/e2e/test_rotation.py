@@ -15,12 +15,19 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import COUNTER, GUIDE, MESH, SECRET_FILE, SHARED, Host, Project
+from ansible_collections.ipsec.manual.tests.e2e.harness import (
+    COUNTER,
+    FOREIGN,
+    FOREIGN_SPI,
+    GUIDE,
+    MESH,
+    SECRET_FILE,
+    SHARED,
+    Host,
+    Project,
+)
 
 Hosts = t.Dict[str, Host]
-
-FOREIGN = ("src", GUIDE[0], "dst", GUIDE[1], "proto", "esp", "spi", "0x00c0ffee")
-FOREIGN_SPI = "0x00c0ffee"
 
 
 @pytest.fixture(autouse=True)
@@ -84,20 +91,7 @@ def test_wrong_settings_are_refused_before_any_host_is_contacted(hosts: Hosts, p
 
 
 def test_first_run_keys_every_connection(hosts: Hosts, project: Project) -> None:
-    hosts["enigma"].run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        *FOREIGN,
-        "reqid",
-        "4242",
-        "mode",
-        "transport",
-        "enc",
-        "cbc(aes)",
-        "0x" + "5a" * 32,
-    )
+    hosts["enigma"].ip(FOREIGN)
     project.run_well()
     all_agree(hosts)
     only_the_file_is_left(hosts)

@@ -227,22 +227,7 @@ def test_saved_sas_are_restored_unchanged(ipseckey: Command) -> None:
         " nat_lport 4500"
     )
     ipseckey.good("-f", ipseckey.file(f"{ADD} {more}\n{AH}\n"))
-    witness.run(
-        "ip",
-        "xfrm",
-        "state",
-        "allocspi",
-        "src",
-        "192.0.2.1",
-        "dst",
-        "192.0.2.8",
-        "proto",
-        "esp",
-        "min",
-        "0x900",
-        "max",
-        "0x900",
-    )
+    witness.reserve_spi("0x900", "192.0.2.8")
     before = {
         name: re.sub(r"add .* use -|lifetime current.*", "", text)
         for name, text in witness.states().items()
@@ -263,22 +248,7 @@ def test_saved_sas_are_restored_unchanged(ipseckey: Command) -> None:
 
 def test_sas_that_cannot_be_saved_are_named(ipseckey: Command) -> None:
     ipseckey.good("-f", ipseckey.file(f"{ADD}\n"))
-    witness.run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        "src",
-        "192.0.2.1",
-        "dst",
-        "192.0.2.2",
-        "proto",
-        "comp",
-        "spi",
-        "0x77",
-        "comp",
-        "deflate",
-    )
+    witness.ip("xfrm state add src 192.0.2.1 dst 192.0.2.2 proto comp spi 0x77 comp deflate")
     assert "comp spi 0x00000077" in ipseckey.bad("save", "all", str(ipseckey.folder / "saved"))
     assert (ipseckey.folder / "saved").read_text().count("\nadd ") == 1
 
@@ -619,23 +589,7 @@ def test_sas_that_no_policy_uses_are_loaded_and_reported(ipseckey: Command) -> N
         assert "no policy uses 1 SAs" in last and "unencrypted, between 192.0.2.1 and 192.0.2.7." in last
     assert held() == {("esp", 0x1001), ("esp", 0x1003)} and len(kept()) == 2
     # A policy counts whoever added it, and an empty file of policies changes nothing about that.
-    witness.run(
-        "ip",
-        "xfrm",
-        "policy",
-        "add",
-        "src",
-        "192.0.2.1",
-        "dst",
-        "192.0.2.7",
-        "dir",
-        "out",
-        "tmpl",
-        "proto",
-        "esp",
-        "mode",
-        "transport",
-    )
+    witness.ip("xfrm policy add src 192.0.2.1 dst 192.0.2.7 dir out tmpl proto esp mode transport")
     ipseckey.good("--compare", *files)
     ipseckey.good("--apply", *files)
     witness.run("ip", "xfrm", "policy", "flush")
@@ -696,23 +650,8 @@ def test_policies_are_unchanged_if_the_kernel_refuses_an_sa(
     before, sas = sorted(witness.policies()), held()
     ipseckey.file(f"{AH}\n{ADD}\n")
     policy_file(ipseckey, BUNDLE)
-    between = (
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        "src",
-        "192.0.2.1",
-        "dst",
-        "192.0.2.2",
-        "proto",
-        "esp",
-        "spi",
-        "0x1001",
-        "enc",
-        "cipher_null",
-        "",
-    )
+    add = "ip xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001 enc cipher_null"
+    between = (*add.split(), "")
     assert in_this_process(monkeypatch, Spd, between, "--apply", *files) == 1
     err = capsys.readouterr().err
     assert "another SA has this identity" in err and "as it was before" in err

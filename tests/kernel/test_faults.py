@@ -253,33 +253,11 @@ def test_a_failure_restores_counters_times_and_sequence_numbers(sadb: XfrmSadb, 
 
 def test_attributes_that_the_model_lacks_are_restored_too(sadb: XfrmSadb) -> None:
     key = "0x" + "0123456789abcdef" * 2
-    more = (
-        "flag",
-        "noecn",
-        "decap-dscp",
-        "extra-flag",
-        "dont-encap-dscp",
-        "output-mark",
-        "0x7",
-        "mask",
-        "0xff",
-        "tfcpad",
-        "64",
-    )
-    ends = ("src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0x1000", "mode", "tunnel")
-    witness.run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        *ends,
-        "enc",
-        witness.foreign_ciphers(key)[0],
-        key,
-        "auth",
-        "hmac(sha256)",
-        key,
-        *more,
+    cipher = witness.foreign_ciphers(key)[0]
+    witness.ip(
+        "xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode tunnel"
+        f" enc {cipher} {key} auth hmac(sha256) {key}"
+        " flag noecn decap-dscp extra-flag dont-encap-dscp output-mark 0x7 mask 0xff tfcpad 64"
     )
     assert "noecn decap-dscp" in witness.state_text()
     assert refused(sadb, [*delete(*sadb.dump()), *add(sa_of(0x1001))[:1], *add(sa_of(0x1001))]).errno_name == "EEXIST"
@@ -475,22 +453,7 @@ def test_a_larval_sa_of_a_daemon_survives(sadb: XfrmSadb) -> None:
 
 
 def test_an_spi_that_a_daemon_reserved_is_larval_and_conflicts(sadb: XfrmSadb) -> None:
-    witness.run(
-        "ip",
-        "xfrm",
-        "state",
-        "allocspi",
-        "src",
-        "192.0.2.1",
-        "dst",
-        "192.0.2.2",
-        "proto",
-        "esp",
-        "min",
-        "0x1000",
-        "max",
-        "0x1000",
-    )
+    witness.reserve_spi("0x1000")
     (larval,) = sadb.dump()
     assert (larval.larval, larval.sa.spi) == (True, 0x1000)
     assert refused(sadb, add(sa_of(0x1000))).errno_name == "EEXIST"

@@ -324,23 +324,7 @@ def test_ipsec_sa_replaces_what_has_the_identity(change: Arguments, fields: list
 
 def test_ipsec_sa_removes_only_the_named_sa_of_another_program() -> None:
     for spi in ("0x8bcd1407", "0x8bcd1408"):
-        witness.run(
-            "ip",
-            "xfrm",
-            "state",
-            "add",
-            "dst",
-            "192.0.2.2",
-            "proto",
-            "esp",
-            "spi",
-            spi,
-            "reqid",
-            "9",
-            "enc",
-            "cbc(aes)",
-            f"0x{OTHER_KEY}",
-        )
+        witness.ip(f"xfrm state add dst 192.0.2.2 proto esp spi {spi} reqid 9 enc cbc(aes) 0x{OTHER_KEY}")
     expect_once("ipsec_sa", protocol="esp", spi="0x8bcd1407", destination="192.0.2.2", state="absent")
     assert list(witness.states()) == [("esp", 0x8BCD1408)]
 
@@ -358,21 +342,7 @@ def test_ipsec_sa_knows_a_mark_as_part_of_the_identity() -> None:
 
 @pytest.mark.parametrize("spi", ["0x1", "0xff"])
 def test_ipsec_sa_removes_what_has_a_reserved_spi(spi: str) -> None:
-    witness.run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        "dst",
-        "192.0.2.2",
-        "proto",
-        "esp",
-        "spi",
-        spi,
-        "enc",
-        "cbc(aes)",
-        f"0x{OTHER_KEY}",
-    )
+    witness.ip(f"xfrm state add dst 192.0.2.2 proto esp spi {spi} enc cbc(aes) 0x{OTHER_KEY}")
     assert run("ipsec_sa", **{**ESP, "spi": spi})["failed"]
     expect_once("ipsec_sa", protocol="esp", spi=spi, destination="192.0.2.2", state="absent")
     assert witness.states() == {}
@@ -519,28 +489,7 @@ def held() -> set[int]:
 
 @pytest.fixture(name="foreign")
 def make_foreign() -> None:
-    """An overlay network's SA between our peers, and a reservation of an IKE daemon."""
-    Path("/proc/sys/net/core/xfrm_acq_expires").write_text(
-        "3600\n", encoding="ascii"
-    )  # by default the reservation lasts 30 s, on a busy machine too short
-    ends = ("src", "192.0.2.1", "dst", "192.0.2.2")
-    witness.run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        *ends,
-        "proto",
-        "esp",
-        "spi",
-        "0xf001",
-        "reqid",
-        "77",
-        "enc",
-        "cbc(aes)",
-        f"0x{OTHER_KEY}",
-    )
-    witness.run("ip", "xfrm", "state", "allocspi", *ends, "proto", "esp", "min", "0xf002", "max", "0xf002")
+    witness.add_sas_of_others(OTHER_KEY)
 
 
 def test_ipsec_sadb_in_all_states(foreign: None) -> None:

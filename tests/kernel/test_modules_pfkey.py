@@ -70,25 +70,8 @@ def test_ipsec_sadb_and_ipsec_sa_info_work_over_it() -> None:
     content = line.format("esp", "0x1001", cipher, KEY_64) + line.format(
         "ah", "0x1002", "", "".join(reversed([KEY_64[i : i + 8] for i in range(0, 128, 8)]))
     )
-    foreign = (
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        "src",
-        "192.0.2.1",
-        "dst",
-        "192.0.2.2",
-        "proto",
-        "esp",
-        "spi",
-        "0x2000",
-        "reqid",
-        "77",
-        "enc",
-        "cbc(aes)",
-    )
-    witness.run(*foreign, f"0x{'12' * 16}")
+    foreign = "xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x2000 reqid 77 enc cbc(aes)"
+    witness.ip(f"{foreign} 0x{'12' * 16}")
     done = modules.expect_once("ipsec_sadb", content=content, backend="pfkey", state="exact")
     assert (done["counts"]["added"], done["counts"]["foreign"]) == (2, 1)
     by_xfrm = modules.run("ipsec_sadb", content=content, backend="xfrm", state="exact")

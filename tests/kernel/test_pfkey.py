@@ -331,26 +331,11 @@ def test_everything_is_undone_when_one_sa_is_refused(sadb: PfkeySadb) -> None:
 def test_an_undo_restores_an_algorithm_that_this_backend_does_not_know(sadb: PfkeySadb) -> None:
     """An SA of another program is restored from what the kernel showed of it."""
     key = "0x" + "0123456789abcdef" * 2
-    ends = (
-        "src",
-        "192.0.2.1",
-        "dst",
-        "192.0.2.2",
-        "proto",
-        "esp",
-        "spi",
-        "0x1000",
-        "mode",
-        "transport",
-        "flag",
-        "noecn",
-        "reqid",
-        "77",
-    )
+    ends = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode transport flag noecn reqid 77"
     rmd160, sha1 = (("auth-trunc", name, key + "89abcdef", "96") for name in ("hmac(rmd160)", "hmac(sha1)"))
     auth, name = (rmd160, "aalg-8") if witness.offers("enc", "cbc(aes)", key, *rmd160) else (sha1, "hmac-sha1")
     cipher = witness.foreign_ciphers(key)[0]
-    witness.run("ip", "xfrm", "state", "add", *ends, "enc", cipher, key, *auth)
+    witness.ip(f"xfrm state add {ends} enc {cipher} {key}", *auth)
     (entry,) = sadb.dump()
     assert (entry.sa.encryption, entry.sa.authentication, entry.sa.reqid) == (
         f"ealg-{witness.FOREIGN[cipher]}",
@@ -364,24 +349,10 @@ def test_an_undo_restores_an_algorithm_that_this_backend_does_not_know(sadb: Pfk
 
 
 def test_an_sa_that_could_not_be_restored_is_not_replaced(sadb: PfkeySadb) -> None:
-    witness.run(
-        *(
-            "ip",
-            "xfrm",
-            "state",
-            "add",
-            "src",
-            "192.0.2.1",
-            "dst",
-            "192.0.2.2",
-            "proto",
-            "esp",
-            "spi",
-            "0x1000",
-            "mode",
-            "transport",
-        ),
-        *("aead", "rfc4106(gcm(aes))", "0x" + "0123456789abcdef" * 2 + "00112233", "128"),
+    key = "0x" + "0123456789abcdef" * 2 + "00112233"
+    witness.ip(
+        "xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode transport"
+        f" aead rfc4106(gcm(aes)) {key} 128"
     )
     (entry,) = sadb.dump()
     assert (entry.sa.encryption, entry.larval) == (messages.NOT_SHOWN, False)
@@ -417,22 +388,7 @@ def test_an_sa_that_changed_after_it_was_read_is_left_alone(sadb: PfkeySadb) -> 
 
 
 def test_a_reservation_is_larval(sadb: PfkeySadb) -> None:
-    witness.run(
-        "ip",
-        "xfrm",
-        "state",
-        "allocspi",
-        "src",
-        "192.0.2.1",
-        "dst",
-        "192.0.2.2",
-        "proto",
-        "esp",
-        "min",
-        "0x1000",
-        "max",
-        "0x1000",
-    )
+    witness.reserve_spi("0x1000")
     (entry,) = sadb.dump()
     assert (entry.larval, entry.sa.spi) == (True, 0x1000)
     sadb.apply(delete(entry))
@@ -440,22 +396,7 @@ def test_a_reservation_is_larval(sadb: PfkeySadb) -> None:
 
 
 def test_an_sa_of_another_protocol_is_shown_and_flushed_with_all(sadb: PfkeySadb) -> None:
-    witness.run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        "src",
-        "192.0.2.1",
-        "dst",
-        "192.0.2.2",
-        "proto",
-        "comp",
-        "spi",
-        "0x77",
-        "comp",
-        "deflate",
-    )
+    witness.ip("xfrm state add src 192.0.2.1 dst 192.0.2.2 proto comp spi 0x77 comp deflate")
     assert [(entry.sa.protocol, entry.sa.spi) for entry in sadb.dump()] == [("comp", 0x77)]
     sadb.apply(delete(*sadb.dump()))
     assert witness.states() == {}

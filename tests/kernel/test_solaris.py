@@ -122,26 +122,7 @@ def test_ipsec_sa(sa: Arguments) -> None:
 
 
 def test_ipsec_sadb_in_all_states() -> None:
-    ends = ("src", "192.0.2.1", "dst", "192.0.2.2")
-    # A reservation that does not end before this does: each step starts several interpreters.
-    witness.write("/proc/sys/net/core/xfrm_acq_expires", "3600")
-    witness.run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        *ends,
-        "proto",
-        "esp",
-        "spi",
-        "0xf001",
-        "reqid",
-        "77",
-        "enc",
-        "cbc(aes)",
-        f"0x{OTHER_KEY}",
-    )
-    witness.run("ip", "xfrm", "state", "allocspi", *ends, "proto", "esp", "min", "0xf002", "max", "0xf002")
+    witness.add_sas_of_others(OTHER_KEY)
     old, new = pair_of_sas(0x1000), pair_of_sas(0x2000)
     backup = str(DIRECTORY / "previous")
     expect_once("ipsec_sadb", content=render(old), **over_solaris())

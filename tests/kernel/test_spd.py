@@ -124,22 +124,7 @@ def test_a_policy_is_replaced_in_one_step(spd: Spd) -> None:
 
 
 def test_policies_of_other_programs_stay(spd: Spd) -> None:
-    witness.run(
-        "ip",
-        "xfrm",
-        "policy",
-        "add",
-        "src",
-        "192.0.2.1",
-        "dst",
-        "192.0.2.2",
-        "dev",
-        "lo",
-        "dir",
-        "out",
-        "priority",
-        "3",
-    )
+    witness.ip("xfrm policy add src 192.0.2.1 dst 192.0.2.2 dev lo dir out priority 3")
     ours = build("out", PAIR, [Template("esp")])
     assert [entry.complete for entry in spd.dump()] == [False]
     spd.apply(plan([ours], spd.dump()))

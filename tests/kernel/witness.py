@@ -41,6 +41,24 @@ def run(*command: str, stdin: str | None = None) -> str:
     return result.stdout
 
 
+def ip(words: str, *more: str) -> str:
+    """Run ip(8) with these words, and then with ``more``, which may be empty or hold spaces."""
+    return run("ip", *words.split(), *more)
+
+
+def reserve_spi(spi: str, destination: str = "192.0.2.2") -> None:
+    """Have the kernel hold a larval SA, as an IKE daemon does while it negotiates."""
+    ip(f"xfrm state allocspi src 192.0.2.1 dst {destination} proto esp min {spi} max {spi}")
+
+
+def add_sas_of_others(key: str) -> None:
+    """Add an SA of an overlay network between our peers, and a reservation of an IKE daemon."""
+    # By default a reservation lasts 30 s, which is too short on a busy machine.
+    write("/proc/sys/net/core/xfrm_acq_expires", "3600")
+    ip(f"xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0xf001 reqid 77 enc cbc(aes) 0x{key}")
+    reserve_spi("0xf002")
+
+
 def read(path: str) -> str:
     return Path(path).read_text(encoding="utf-8").strip()
 

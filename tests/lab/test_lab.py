@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import time
@@ -25,40 +26,9 @@ LAB = str(HERE / "lab")
 NAME = "selftest"
 OTHER = "selftest-2"
 KEY = "0x" + "0123456789abcdef" * 2
-ADD_ESP = (
-    "ip",
-    "xfrm",
-    "state",
-    "add",
-    "src",
-    "192.0.2.1",
-    "dst",
-    "192.0.2.2",
-    "proto",
-    "esp",
-    "spi",
-    "0x1000",
-    "enc",
-    "cbc(aes)",
-    KEY,
-)
-ADD_AH = (
-    "ip",
-    "xfrm",
-    "state",
-    "add",
-    "src",
-    "192.0.2.1",
-    "dst",
-    "192.0.2.2",
-    "proto",
-    "ah",
-    "spi",
-    "0x1001",
-    "auth",
-    "hmac(md5)",
-    KEY,
-)
+ADD = "ip xfrm state add src 192.0.2.1 dst 192.0.2.2"
+ADD_ESP = f"{ADD} proto esp spi 0x1000 enc cbc(aes) {KEY}".split()
+ADD_AH = f"{ADD} proto ah spi 0x1001 auth hmac(md5) {KEY}".split()
 
 
 def lab(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -71,6 +41,11 @@ def run(host: str, *command: str, name: str = NAME, stdin: str = "") -> str:
     result = lab("run", "--name", name, host, "--", *command, stdin=stdin)
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+def ip(host: str, words: str) -> str:
+    """Run ip(8) with these words on a host."""
+    return run(host, "ip", *words.split())
 
 
 def ssh(host: str, command: str, name: str = NAME) -> subprocess.CompletedProcess[str]:
@@ -180,24 +155,8 @@ class TestHosts:
         run("enigma", "ip", "xfrm", "state", "flush")
 
     def test_policies_between_data_addresses_do_not_cut_ssh(self) -> None:
-        policy = (
-            "ip",
-            "xfrm",
-            "policy",
-            "add",
-            "src",
-            "0.0.0.0/0",
-            "dst",
-            "0.0.0.0/0",
-            "dir",
-            "out",
-            "tmpl",
-            "proto",
-            "esp",
-            "mode",
-            "transport",
-        )
-        run("enigma", *(word.replace("0.0.0.0/0", "192.168.0.0/16") for word in policy))
+        ends = "src 192.168.0.0/16 dst 192.168.0.0/16"
+        ip("enigma", f"xfrm policy add {ends} dir out tmpl proto esp mode transport")
         assert (
             lab("run", "--name", NAME, "enigma", "--", "ping", "-c", "1", "-W", "1", "192.168.13.213").returncode != 0
         )
@@ -205,22 +164,8 @@ class TestHosts:
         run("enigma", "ip", "xfrm", "policy", "flush")
 
     def test_wire_sees_packets_between_hosts(self) -> None:
-        command = [
-            LAB,
-            "run",
-            "--name",
-            NAME,
-            "wire",
-            "--",
-            "tcpdump",
-            "-n",
-            "-l",
-            "-c",
-            "1",
-            "-i",
-            "any",
-            "icmp and dst 192.168.13.213",
-        ]
+        watch = f"run --name {NAME} wire -- tcpdump -n -l -c 1 -i any"
+        command = [LAB, *watch.split(), "icmp and dst 192.168.13.213"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watcher:
             assert watcher.stderr is not None
             while "listening" not in watcher.stderr.readline():
@@ -316,22 +261,7 @@ class TestHosts:
     def test_fault_reboot_empties_sadb_spd_and_runtime_and_keeps_files(self) -> None:
         run("enigma", "ip", "xfrm", "state", "flush")
         run("enigma", *ADD_ESP)
-        run(
-            "enigma",
-            "ip",
-            "xfrm",
-            "policy",
-            "add",
-            "dir",
-            "out",
-            "dst",
-            "192.0.2.2",
-            "tmpl",
-            "proto",
-            "esp",
-            "mode",
-            "transport",
-        )
+        ip("enigma", "xfrm policy add dir out dst 192.0.2.2 tmpl proto esp mode transport")
         run(
             "enigma",
             "sh",
@@ -537,7 +467,7 @@ def test_exec_streams_while_the_command_runs() -> None:
 
 def test_exec_gives_root_on_a_kernel_with_esp_and_ah_and_namespaces() -> None:
     result_file = CHECKOUT / "build" / "lab-selftest-result"
-    add = " && ".join(" ".join(f"'{word}'" for word in command) for command in (ADD_ESP, ADD_AH))
+    add = " && ".join(map(shlex.join, (ADD_ESP, ADD_AH)))
     script = (
         f"{add} && ip netns add one && ip -n one xfrm state count && ip xfrm state count && echo done > {result_file}"
         f" && ! touch {CHECKOUT}/galaxy.yml"
@@ -581,18 +511,16 @@ def test_a_killed_exec_ends_its_kernel() -> None:
 
 
 def test_exec_without_esp_has_no_esp_but_ah() -> None:
-    words = " ".join(f"'{word}'" for word in ADD_ESP)
-    script = (
-        f"! {words} && {' '.join(map(repr, ADD_AH))} && ! modprobe esp4 2>/dev/null && ! grep -q '^esp' /proc/modules"
-    )
+    esp, ah = map(shlex.join, (ADD_ESP, ADD_AH))
+    script = f"! {esp} && {ah} && ! modprobe esp4 2>/dev/null && ! grep -q '^esp' /proc/modules"
     result = lab("exec", "--without", "esp4,esp6", "--", "sh", "-c", script)
     assert result.returncode == 0, result.stderr
     assert "type not found" in result.stderr
 
 
 def test_exec_without_an_algorithm_has_the_others() -> None:
-    triple = " ".join(f"'{word}'" for word in (*ADD_ESP[:-2], "cbc(des3_ede)", "0x" + "0123456789abcdef" * 3))
-    script = f"! {triple} && {' '.join(map(repr, ADD_ESP))}"
+    triple = shlex.join((*ADD_ESP[:-2], "cbc(des3_ede)", "0x" + "0123456789abcdef" * 3))
+    script = f"! {triple} && {shlex.join(ADD_ESP)}"
     result = lab("exec", "--without", "des_generic", "--", "sh", "-c", script)
     assert result.returncode == 0, result.stderr
     assert "algorithm not found" in result.stderr

@@ -14,15 +14,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.harness import SHARED, Host, Project, lab
+from ansible_collections.ipsec.manual.tests.e2e.harness import FOREIGN, GUIDE, SHARED, Host, Project, lab
 
 Hosts = t.Dict[str, Host]
 
 NAME = "liar"
 LIAR = "third"
 HONEST = ("enigma", "partym")
-PAIR = ("192.168.116.16", "192.168.13.213")
-FOREIGN = ("src", PAIR[0], "dst", PAIR[1], "proto", "esp", "spi", "0x00c0ffee")
 # Answers of the cut-over have counts, those of the way back also say whether something was missing.
 PYTHON = """#!/usr/bin/python3
 import json, subprocess, sys
@@ -66,20 +64,7 @@ def project(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Project:
     )
     write(hosts[LIAR], "/var/tmp/python", PYTHON)
     tell(hosts[LIAR])
-    hosts["enigma"].run(
-        "ip",
-        "xfrm",
-        "state",
-        "add",
-        *FOREIGN,
-        "reqid",
-        "4242",
-        "mode",
-        "transport",
-        "enc",
-        "cbc(aes)",
-        "0x" + "5a" * 32,
-    )
+    hosts["enigma"].ip(FOREIGN)
     project.run_well("-i", "liar.yml")
     return project
 
@@ -95,7 +80,7 @@ def tell(host: Host, **lies: t.Any) -> None:
 
 def held(hosts: Hosts) -> set[t.Any]:
     """The SAs that both honest hosts hold between them; the foreign one stands, and the two agree on the others."""
-    ends = [{sa._replace(packets=0) for sa in hosts[name].sas(*PAIR)} for name in HONEST]
+    ends = [{sa._replace(packets=0) for sa in hosts[name].sas(*GUIDE)} for name in HONEST]
     foreign = {sa for sa in ends[0] if sa.reqid == 4242}
     assert {sa.spi for sa in foreign} == {"0x00c0ffee"}
     assert ends[0] - foreign == ends[1] != set()
@@ -104,10 +89,10 @@ def held(hosts: Hosts) -> set[t.Any]:
 
 def talk(hosts: Hosts) -> None:
     """A ping passes through the SAs, which count it at both ends."""
-    before = {name: hosts[name].packets(*PAIR) for name in HONEST}
-    assert hosts["enigma"].pings(PAIR[1])
+    before = {name: hosts[name].packets(*GUIDE) for name in HONEST}
+    assert hosts["enigma"].pings(GUIDE[1])
     for name in HONEST:
-        after = hosts[name].packets(*PAIR)
+        after = hosts[name].packets(*GUIDE)
         assert all(after[spi] > packets for spi, packets in before[name].items() if spi != "0x00c0ffee")
 
 

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import steps as _rotation_steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import steps
 from ansible_collections.ipsec.manual.tests.docs.timeline import NEW, NOT_DRAWN, OLD, PHASES, ROWS, Bar, draw
 
 TOP = Path(__file__).resolve().parents[3]
@@ -31,20 +31,20 @@ WRITTEN = {
 }
 
 
-def steps(tasks: t.Any) -> t.Iterator[str]:
+def steps_of(tasks: t.Any) -> t.Iterator[str]:
     """The steps of a role's tasks in their order, those of files that they include in place."""
     for task in tasks or ():
         if "ansible.builtin.include_tasks" in task:
             included = TOP / "roles/rotate/tasks" / task["ansible.builtin.include_tasks"]
-            yield from steps(yaml.safe_load(included.read_text(encoding="utf-8")))
+            yield from steps_of(yaml.safe_load(included.read_text(encoding="utf-8")))
         if "ipsec.manual.ipsec_rotation" in task:
             yield task["ipsec.manual.ipsec_rotation"]["step"]
         for part in ("block", "rescue", "always"):
-            yield from steps(task.get(part))
+            yield from steps_of(task.get(part))
 
 
 def test_the_phases_are_the_steps_of_the_role() -> None:
-    found = list(steps(yaml.safe_load((TOP / "roles/rotate/tasks/main.yml").read_text(encoding="utf-8"))))
+    found = list(steps_of(yaml.safe_load((TOP / "roles/rotate/tasks/main.yml").read_text(encoding="utf-8"))))
     assert [step for step in found if step not in NOT_DRAWN] == [step for phase in PHASES for step in phase.steps]
     assert set(NOT_DRAWN) <= set(found)
 
@@ -69,7 +69,7 @@ def test_keys_come_and_go_in_the_step_that_moves_them(place: str) -> None:
     assert moments == {phase for known, phase in WRITTEN if known == place}
     for phase in moments:
         function, says = WRITTEN[place, phase]
-        assert says in inspect.getsource(getattr(_rotation_steps, function))
+        assert says in inspect.getsource(getattr(steps, function))
 
 
 def test_no_place_in_use_is_ever_empty_or_has_both() -> None:
