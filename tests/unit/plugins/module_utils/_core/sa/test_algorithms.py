@@ -183,7 +183,7 @@ def test_a_name_of_another_program_is_refused_with_ours(kind, word, hint):
 
 def of_other_programs():
     """Our name, and one that other programs have for it, from the documentation."""
-    page = Path(__file__).parents[5] / "docs/docsite/rst/compatibility.rst"
+    page = Path(__file__).parents[6] / "docs/docsite/rst/compatibility.rst"
     table = page.read_text(encoding="utf-8").split("IANA\n")[1].split("\n\n")[0]
     for row in table.split("   * - ")[1:]:
         ours, *others = re.findall("``(.+?)``", row)
