@@ -19,6 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     Lifetimes,
     Mark,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import is_unspecified_text
 
 from .model import Network
 
@@ -68,6 +69,9 @@ def _mark(value: t.Any) -> Mark:
 def _networks(value: t.Any) -> list[Network]:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"a list of networks is wanted, found {type(value).__name__}")
+    for text in map(str, value):
+        if is_unspecified_text(text):
+            raise ValueError(f"{text} without a prefix length may mean every address; write {text}/0")
     return [
         (network.network_address.packed, network.prefixlen) for network in map(ipaddress.ip_network, map(str, value))
     ]

@@ -38,6 +38,7 @@ from .grammar import (
 )
 from .lexer import REFUSED, Report, Word
 from .values import (
+    is_unspecified_text,
     parse_algorithm,
     parse_identity,
     parse_key,
@@ -143,6 +144,8 @@ class AttributeReader:
             return self._spi(row, values[0], lowest_spi)
         if row.kind in (ADDRESS, ADDRESS6):
             return self._address(row, values[0])
+        if row.kind in (NETWORK, NETWORK6):
+            return self._network(row, values[0])
         if row.kind in (ENCRYPTION, AUTHENTICATION):
             return self._algorithm(row.kind, unsigned(text))
         if row.kind == IDENTITY:
@@ -183,17 +186,21 @@ class AttributeReader:
         self.report.warn("the name service chose this address; write the address itself", word, reading)
         return address
 
+    def _network(self, row: Keyword, word: Word) -> tuple[bytes, int]:
+        """A network. ipseckey saves /0 without the prefix length, and reads that as one address."""
+        text = word.text
+        if row.kind == NETWORK6 and ":" not in text:
+            raise _not_ipv6(row, text)
+        if self.target != SOLARIS and is_unspecified_text(text):
+            self.report.warn("ipseckey saves every address like this; write /0", word, f"{text} is read as {text}/0")
+            text += "/0"
+        return parse_network(text)
+
 
 def _not_ipv6(row: Keyword, text: str) -> InputError:
     return InputError(
         f"{shown(text)} is not an IPv6 address", "", f"{row.name} takes IPv6 only; {row.name[:-1]} takes both."
     )
-
-
-def _network6(row: Keyword, text: str) -> tuple[bytes, int]:
-    if ":" not in text:
-        raise _not_ipv6(row, text)
-    return parse_network(text)
 
 
 def _number(row: Keyword, text: str) -> int | str:
@@ -209,8 +216,6 @@ def _choice(row: Keyword, text: str) -> str:
 
 # The kinds whose value depends on nothing but its row and its one word.
 _VALUE_OF_TEXT: dict[str, t.Callable[[Keyword, str], t.Any]] = {
-    NETWORK: lambda row, text: parse_network(text),
-    NETWORK6: _network6,
     NUMBER: _number,
     KEY: lambda row, text: parse_key(text),
     MARK: lambda row, text: parse_mark(text),

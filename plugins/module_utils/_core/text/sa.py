@@ -248,8 +248,9 @@ def _selector(values: t.Mapping[str, t.Any]) -> Selector:
 
 
 def _encapsulation(values: t.Mapping[str, t.Any], direction: str) -> Encapsulation:
-    """Local means the source, unless the SA is inbound."""
+    """Local means the source, unless the SA is inbound. ipseckey saves 0.0.0.0 for no NAT address."""
     ports = [values.get(field, NAT_PORT) for field in ("nat_local_port", "nat_remote_port")]
     if direction == model.INBOUND:
         ports.reverse()
-    return Encapsulation(ports[0], ports[1], values.get("nat_local", b""), values.get("nat_remote", b""))
+    nat = (b"" if values.get(field) == bytes(4) else values.get(field, b"") for field in ("nat_local", "nat_remote"))
+    return Encapsulation(*ports, *nat)

@@ -126,7 +126,8 @@ def parse_mark(text: str, place: str = "") -> Mark | None:
 
 def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
     """``ADDRESS`` or ``ADDRESS/PREFIX`` as packed address and prefix length in bits. The prefix
-    length of an IPv4-mapped IPv6 address may include its first 96 bits.
+    length of an IPv4-mapped IPv6 address may include its first 96 bits. The unspecified address
+    needs one, since people mean every address by it.
     """
     address, slash, prefix = text.partition("/")
     try:
@@ -134,6 +135,12 @@ def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
     except InputError as wrong:
         raise InputError(wrong.message, place, "Write the address itself; a name is not a network.") from None
     width = len(packed) * 8
+    if not slash and not any(packed):
+        raise InputError(
+            f"{address} without a prefix length may mean one address or every address",
+            place,
+            f"Write {address}/0 for every address, {address}/{width} for this one.",
+        )
     if not slash:
         return packed, width
     if not re.fullmatch(r"0|[1-9][0-9]{0,2}", prefix):
@@ -143,11 +150,19 @@ def parse_network(text: str, place: str = "") -> tuple[bytes, int]:
             f"Write a decimal number, /0 to /{width}; ipseckey reads as much of it as it can.",
         )
     length = int(prefix)
-    if width == 32 and ":" in address and 96 < length <= 128:
+    if width == 32 and ":" in address and 96 <= length <= 128:
         length -= 96
     if length > width:
         raise InputError(f"the prefix /{length} is longer than the address", place, f"Write /0 to /{width}.")
     return packed, length
+
+
+def is_unspecified_text(text: str) -> bool:
+    """Whether the word is the unspecified address, without a prefix length."""
+    try:
+        return not any(model.pack_address(text))
+    except InputError:
+        return False
 
 
 def parse_digest_key(text: str, place: str = "") -> bytes:

@@ -166,6 +166,13 @@ def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
             },
             ".endpoints.a.networks: 10.0.0.1/8 has host bits set",
         ),
+        (
+            {
+                "mode": "tunnel",
+                "endpoints": {"a": {"address": "192.0.2.1", "networks": ["0.0.0.0"]}, "b": "192.0.2.2"},
+            },
+            ".endpoints.a.networks: 0.0.0.0 without a prefix length may mean every address; write 0.0.0.0/0",
+        ),
         ({"peers": {}}, "(c): unknown field 'peers'"),
     ],
 )
