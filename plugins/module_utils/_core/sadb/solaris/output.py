@@ -256,6 +256,11 @@ _COMPLAINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"Line too long"), "it skipped a line that was too long"),
     (re.compile(r"Unknown (?:encryption|authentication) algorithm"), "its ipsecalgs table lacks the algorithm"),
     (re.compile(r"Unknown (?:(?:source|destination) )?address"), "it does not take an address"),
+    (re.compile(r"No match for (?:IPV6 )?destination"), "the source is not of the scope or family of the destination"),
+    (re.compile(r"is vague, not using"), "a name has several addresses, so it was left out"),
+    (re.compile(r"Cannot specify encryption"), "AH cannot encrypt"),
+    (re.compile(r"Must specify 'encap udp'"), "a NAT address or port needs encap udp"),
+    (re.compile(r"Must specify NAT-T"), "encap udp needs a NAT address or port"),
     (re.compile(r"Expecting a number|Unexpected end of command"), "it does not take a number"),
     (re.compile(r"not a hex value|bit length \d+ is too big|not a bit specifier"), "it does not take a key"),
     (
