@@ -11,8 +11,8 @@ _ipseckey() {
         ? add attr delete delete-pair dump exit flush get help monitor passive_monitor pmonitor quit
         save update update-pair"
     local options="
-        -f -c -s --apply --compare --remove --policies --rotation-due -n -p -v --json --show-keys
-        --allow-static-counter-mode --allow-unsafe-file --allow-network-file
+        -f -c --text-only -s --apply --compare --remove --policies --rotation-due -n -p -v --json
+        --show-keys --allow-static-counter-mode --allow-unsafe-file --allow-network-file
         --allow-clear-text-login --man --completion --help"
     COMPREPLY=()
     case $before in

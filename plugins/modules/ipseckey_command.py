@@ -66,6 +66,26 @@ EXAMPLES = r"""
 - name: Install the command
   ipsec.manual.ipseckey_command:
 
+- name: Install it on the controller, for the current user, to check texts there
+  delegate_to: localhost
+  become: false
+  run_once: true
+  ipsec.manual.ipseckey_command:
+    prefix: "{{ lookup('env', 'HOME') }}/.local"
+
+- name: Check a text there, as a pipeline or a pre-commit hook would
+  delegate_to: localhost
+  become: false
+  run_once: true
+  changed_when: false
+  ansible.builtin.command:
+    argv:
+      - "{{ lookup('env', 'HOME') }}/.local/sbin/ipseckey"
+      - -n
+      - --text-only
+      - -c
+      - keys/ipseckeys
+
 - name: Remove the command
   ipsec.manual.ipseckey_command:
     state: absent

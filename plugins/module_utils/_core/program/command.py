@@ -20,7 +20,7 @@ from ..text.grammar import FILE, PROMPT
 from ..text.script import Step
 from . import completion, output, reference
 from .execute import check, execute, save
-from .input import Lines, read_file
+from .input import STANDARD_INPUT, Lines, read_any, read_file, read_standard_input
 from .login import clear_text_server
 from .options import Options, read_options
 
@@ -48,6 +48,8 @@ def _run(options: Options) -> int:
         if wanted:
             output.write(text())
             return 0
+    if options.text_only:
+        return _check_text(options)
     if options.file or options.check:
         return _run_file(os.path.abspath(options.file or options.check), options)
     if options.apply or options.compare or options.remove:
@@ -70,10 +72,31 @@ def _run_file(path: str, options: Options) -> int:
     if not options.check:
         execute(steps, path, options)
         return 0
-    sadb = open_sadb()
-    check(steps, path, sadb)
-    added = [step.sa for step in steps if step.sa is not None]
-    raise_all(sadb.preflight(added) if added else [])
+    try:
+        sadb = open_sadb()
+        check(steps, path, sadb)
+        added = [step.sa for step in steps if step.sa is not None]
+        raise_all(sadb.preflight(added) if added else [])
+    except IpsecError as error:
+        output.complain(error)
+        output.say(f"{path}: the text itself is correct; to check no more than that, add --text-only")
+        return 1
+    return 0
+
+
+def _check_text(options: Options) -> int:
+    """Check a text as far as no kernel is needed for it."""
+    if options.check == "-":
+        path, data = STANDARD_INPUT, read_standard_input()
+    else:
+        path = os.path.abspath(options.check)
+        data = read_any(path)
+    found = script.parse(data, path, FILE, **options.language())
+    output.warn(found.warnings)
+    sas = [step.sa for step in found.steps if step.sa is not None]
+    output.advise(sas)
+    count = f"{len(sas)} {'SA' if len(sas) == 1 else 'SAs'}"
+    output.say(f"{path}: the text is correct ({count}). What a kernel lacks, and who can read a file, was not checked")
     return 0
 
 
@@ -88,7 +111,7 @@ def _prompt(options: Options) -> int:
         )
     if sys.stdin is None:
         raise InputError(
-            "it is closed", "standard input", "Type commands at a terminal, or name a file: ipseckey -f FILE"
+            "it is closed", STANDARD_INPUT, "Type commands at a terminal, or name a file: ipseckey -f FILE"
         )
     lines = Lines()
     status = number = 0

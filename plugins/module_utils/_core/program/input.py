@@ -20,6 +20,7 @@ from .options import Options
 
 PROMPT_TEXT = "ipseckey> "
 CONTINUED_TEXT = "> "
+STANDARD_INPUT = "standard input"
 
 
 def read_file(path: str, options: Options, kind: protected.Kind = protected.SECRET) -> bytes:
@@ -36,14 +37,34 @@ def read_file(path: str, options: Options, kind: protected.Kind = protected.SECR
             if not (options.allow_network_file if isinstance(error, NetworkFileError) else options.allow_unsafe_file)
         ]
     )
+    return read_any(path)
+
+
+def read_any(path: str) -> bytes:
+    """The content of a file that anyone may read or change."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
         raise ProtectedFileError(f"the file cannot be read ({exc.strerror})", path) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ProtectedFileError("this is not a regular file", path)
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ProtectedFileError("this is not a regular file", path)
         return protected.take(file, path)
+
+
+def read_standard_input() -> bytes:
+    """All of standard input."""
+    if sys.stdin is None:
+        raise IpsecError("it is closed", STANDARD_INPUT)
+    try:
+        return protected.take(sys.stdin.buffer, STANDARD_INPUT)
+    except OSError as exc:
+        raise _unreadable(exc) from None
+
+
+def _unreadable(exc: OSError) -> IpsecError:
+    return IpsecError(f"it cannot be read ({exc.strerror or exc})", STANDARD_INPUT)
 
 
 def _with_option(error: ProtectedFileError) -> ProtectedFileError:
@@ -84,7 +105,7 @@ class Lines:
             try:
                 line = self._read(CONTINUED_TEXT if text else PROMPT_TEXT)
             except OSError as exc:
-                raise IpsecError(f"it cannot be read ({exc.strerror or exc})", "standard input") from None
+                raise _unreadable(exc) from None
             if line is None:
                 return text or None
             text += line + "\n"

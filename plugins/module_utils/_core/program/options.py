@@ -24,6 +24,11 @@ class Option(t.NamedTuple):
 OPTIONS: tuple[Option, ...] = (
     Option("-f", "run the commands of FILE: all of them, or none if one is wrong or refused", "FILE"),
     Option("-c", "check FILE, including key lengths and what the kernel lacks, and change nothing", "FILE"),
+    Option(
+        "--text-only",
+        "with -c: check the text alone, on any system and as any user, and say so; FILE may belong to anyone, and - is"
+        " standard input",
+    ),
     Option("-s", "save all SAs to FILE, mode 0600; - is standard output", "FILE"),
     Option(
         "--apply",
@@ -83,6 +88,7 @@ class Options(t.NamedTuple):
     remove: str = ""
     policies: str = ""
     rotation_due: str = ""
+    text_only: bool = False
     numeric: bool = False
     crossed: bool = False
     verbose: bool = False
@@ -141,6 +147,8 @@ def read_options(arguments: t.Sequence[str]) -> Options:
         )
     if options.policies and not (options.apply or options.compare or options.remove):
         raise _wrong("--policies goes with --apply, --compare or --remove only")
+    if options.text_only and not options.check:
+        raise _wrong("--text-only goes with -c only")
     if options.rotation_due and not options.apply:
         raise _wrong("--rotation-due goes with --apply only")
     return options

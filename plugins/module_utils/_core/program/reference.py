@@ -38,6 +38,13 @@ _SECTIONS = {
         "A file of commands must belong to root, have mode 0600 and be on a local file system, in directories that "
         "only root can change."
     ),
+    "Checking": (
+        "-c makes every check that -f makes before it changes anything, so it needs the right to change SAs, and a "
+        "kernel with the algorithms of the file. With --text-only it needs neither, nor Linux: in a pre-commit hook, "
+        "in a pipeline, or on a controller, it checks words, addresses, key lengths, weak keys, and keys and SPIs "
+        "that are used twice. It ignores who can read the file, and says on standard error what it did not check. "
+        "With -n it asks no name service. The exit status is 0 if the text is correct."
+    ),
     "Loading": (
         "--apply loads a file at boot, and again after it was changed: SAs that already exist keep their counters, "
         "and if one is refused, nothing changes. A file owns the SAs that it names; those between two of its "

@@ -57,6 +57,11 @@ def keep_umask(monkeypatch):
         (["-n", "get", "esp", "spi", "0x1001", "dst", "localhost"], "only without -n"),
         (["encrkey", KEY], "unknown command"),
         (["-s", "/a", "dump"], "only one of"),
+        (["--text-only", "-f", "/a"], "--text-only goes with -c only"),
+        (["--text-only"], "--text-only goes with -c only"),
+        (["--text-only", "-c", "/nonexistent/keys"], "the file cannot be read"),
+        (["--text-only", "-c", "/"], "/: this is not a regular file"),
+        (["--allow-unsafe-file", "-c", "/usr"], "/usr: this is not a regular file"),
         (["--policies", "/a"], "--policies goes with --apply, --compare or --remove only"),
         (["--policies", "/a", "dump"], "--policies goes with"),
         (["-f", "/a", "--policies", "/b"], "--policies goes with"),
@@ -82,6 +87,74 @@ def run(*words, **streams):
         f"import sys; sys.path[:0] = {sys.path!r}; from {command.__name__} import main; sys.exit(main({list(words)!r}))"
     )
     return subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.PIPE, text=True, **streams)
+
+
+# A system that this collection has no backend for, whose Python has no sockets of a kernel.
+_ELSEWHERE = (
+    "import socket, sys; sys.platform = 'plan9';"
+    " [delattr(socket, name) for name in ('AF_NETLINK', 'AF_KEY') if hasattr(socket, name)]; "
+)
+TEXT = f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 auth_alg sha1 authkey {KEY}\n"
+
+
+def check_elsewhere(folder, text, *words, mode=0o644, **streams):
+    """``-c`` on another system; the file is in a directory that others may change."""
+    path = folder / "keys"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    program = (
+        f"{_ELSEWHERE}sys.path[:0] = {sys.path!r}; from {command.__name__} import main;"
+        f" sys.exit(main({[word or str(path) for word in words]!r}))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        **streams,
+    )
+
+
+def test_the_text_alone_is_checked_on_any_system_and_the_command_says_so(tmp_path):
+    answer = check_elsewhere(tmp_path, TEXT, "-n", "--text-only", "-c", "")
+    assert (answer.returncode, answer.stdout) == (0, "")
+    said = answer.stderr.splitlines()[-1]
+    assert said == (
+        f"ipseckey: {tmp_path}/keys: the text is correct (1 SA). What a kernel lacks, and who can read a file, was not"
+        " checked"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (TEXT.replace("authkey ", "authkey 00"), "line 1, column 70: hmac-sha1 needs a key of 160 bits"),
+        (TEXT + TEXT.replace("0x1001", "0x1002"), "line 2, column 70: the authentication key is also used by line 1"),
+        (TEXT.replace("dst", "dest"), "unknown keyword 'dest'"),
+    ],
+)
+def test_a_wrong_text_is_refused_without_a_kernel(tmp_path, text, part):
+    answer = check_elsewhere(tmp_path, text, "-n", "--text-only", "-c", "")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert part in answer.stderr and "is correct" not in answer.stderr and KEY[:8] not in answer.stderr
+
+
+def test_the_text_alone_may_come_from_standard_input(tmp_path):
+    answer = check_elsewhere(tmp_path, "", "--text-only", "-c", "-", input=TEXT + "flush all\nquit\n")
+    assert (answer.returncode, answer.stdout) == (0, "")
+    assert "ipseckey: standard input: the text is correct (1 SA)." in answer.stderr
+    answer = check_elsewhere(tmp_path, "", "--text-only", "-c", "-", input="add esp\n")
+    assert answer.returncode == 1 and "standard input, line 1, column 1: the SA has no spi" in answer.stderr
+    answer = check_elsewhere(tmp_path, "", "--text-only", "-c", "-", preexec_fn=lambda: os.close(0))
+    assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard input: it is closed\n")
+
+
+def test_a_check_that_only_lacks_a_kernel_names_the_option(tmp_path):
+    answer = check_elsewhere(tmp_path, TEXT, "--allow-unsafe-file", "-c", "")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    first, second = answer.stderr.splitlines()
+    assert "there is no backend for plan9" in first
+    assert second.endswith("keys: the text itself is correct; to check no more than that, add --text-only")
 
 
 def test_unwritable_output_is_a_single_error():
