@@ -336,7 +336,11 @@ def build(
 
 
 def normal_selector(selector: Selector) -> Selector | None:
-    """The selector without networks that contain every address; None if it then matches all traffic."""
+    """The selector without networks that contain every address; None if it then matches all traffic.
+    Networks of two families stay, since no traffic has both.
+    """
+    if selector.source and selector.destination and len(selector.source) != len(selector.destination):
+        return selector
     if not selector.source_prefix and not any(selector.source):
         selector = selector._replace(source=b"")
     if not selector.destination_prefix and not any(selector.destination):

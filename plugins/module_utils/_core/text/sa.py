@@ -160,7 +160,7 @@ def _tunnel_problems(values: t.Mapping[str, t.Any], target: str) -> t.Iterator[P
         )
     only_any = networks and all(network in ((bytes(4), 0), (bytes(16), 0)) for network in networks.values())
     traffic = any(values.get(field) for field in ("inner_protocol", "inner_source_port", "inner_destination_port"))
-    other_family = "destination" in values and widths != {len(values["destination"])}
+    other_family = "destination" in values and len(widths - {len(values["destination"])}) == len(widths) == 1
     if only_any and other_family and (traffic or target == SOLARIS):
         yield (
             [*networks][0],

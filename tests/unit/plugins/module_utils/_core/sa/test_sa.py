@@ -245,6 +245,16 @@ def test_a_valid_sa_has_no_problem(sa):
             "longer than the address",
         ),
         (good(selector=Selector(pack_address("10.0.0.0"), 8, ENIGMA6, 128)), "selector", "mixes address families"),
+        (
+            good(mode="tunnel", selector=Selector(bytes(16), 0, pack_address("10.0.0.0"), 8)),
+            "selector",
+            "mixes address families",
+        ),
+        (
+            good(mode="tunnel", selector=Selector(bytes(4), 0, bytes(16), 0)),
+            "selector",
+            "mixes address families",
+        ),
         (good(selector=Selector(ENIGMA6, 128)), "selector", "transport mode cannot carry another address family"),
         (
             good(encapsulation=Encapsulation(4500, 4500, nat_remote=ENIGMA6)),
