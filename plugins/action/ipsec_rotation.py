@@ -31,7 +31,11 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, rotation, steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import read_boot_inputs, read_inputs
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
+    ROLE_WORDS,
+    read_boot_inputs,
+    read_inputs,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
@@ -81,7 +85,7 @@ class ActionModule(HostAction):
                 else:
                     result.update(self._ask(run, step, str(self._vars["inventory_hostname"])))
         except IpsecError as exc:
-            result.update(failed=True, msg=str(exc))
+            result.update(failed=True, msg=exc.spelled(ROLE_WORDS))
         return result
 
     def _rotation(self) -> Rotation:
@@ -221,9 +225,9 @@ class ActionModule(HostAction):
         try:
             result = self._keep(run.state, "switching")
         except IpsecError as exc:
-            run.state["refusal"] = str(exc)
+            run.state["refusal"] = exc.spelled(ROLE_WORDS)
             self._record.save(run.state)
-            return {"changed": False, "problems": [str(exc)]}
+            return {"changed": False, "problems": [run.state["refusal"]]}
         run.state["expected"] = {**run.expected, **{name: result[name] for name in ("connections", "hosts")}}
         run.state["switching"] = True
         if run.wide["cutover_delay"]:

@@ -46,20 +46,30 @@ def type_name(value: t.Any) -> str:
     return next((name for kind, name in _TYPE_NAMES.items() if isinstance(value, kind)), "nothing")
 
 
-# The options that hints name; paths, which hints also hold, may contain braces.
-_OPTION = re.compile(r"\{(resolve_names|allow_static_counter_mode)\}")
-
-
-def _with(option: str) -> str:
-    return f"with {option}"
+WORDS: t.Mapping[str, str] = {
+    "allow_static_counter_mode": "with allow_static_counter_mode",
+    "become": " (become: true)",
+    "new_key": "Make one with the lookup ipsec.manual.ipsec_key, algorithm {0}.",
+    "new_keys": "new_keys",
+    "new_spi": "Draw one with the lookup ipsec.manual.ipsec_spi.",
+    "python": ": in Ansible, set ansible_python_interpreter for this host",
+    "resolve_names": "with resolve_names",
+    "store": "store",
+    "trusted_transports": "trusted_transports",
+}
+"""What a hint has in braces, in the words of a task of the collection. Other front ends have tables
+of their own. ``{0}`` stands for the part after the first colon in the braces.
+"""
+# Paths, which hints also hold, may contain braces.
+_IN_BRACES = re.compile(r"\{(\w+)((?::[^{}:]*)*)\}")
 
 
 class IpsecError(Exception):
     """One problem: ``message`` says what is wrong, ``place`` where (an option path, a file with line
     and column, an SA), ``hint`` how to fix it.
 
-    ``{name}`` in a hint stands for an option of the collection that allows what was refused; each
-    front end spells it in its own way."""
+    ``{name}`` in a hint stands for what each front end says in its own words, such as the option that
+    allows what was refused; see `WORDS`."""
 
     def __init__(self, message: str, place: str = "", hint: str = "") -> None:
         super().__init__(message, place, hint)
@@ -68,13 +78,20 @@ class IpsecError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return self.spelled(_with)
+        return self.spelled(WORDS)
 
-    def spelled(self, spell: t.Callable[[str], str]) -> str:
-        """The complete text. ``spell`` returns how to allow something by an option, as in "with resolve_names"."""
+    def spelled(self, words: t.Mapping[str, str]) -> str:
+        """The complete text, in the ``words`` of a front end."""
         text = f"{self.place}: {self.message}" if self.place else self.message
-        hint = _OPTION.sub(lambda found: spell(found.group(1)), self.hint)
+        hint = in_words(self.hint, words)
         return f"{text.rstrip('.')}. {hint}" if hint else text
+
+
+def in_words(hint: str, words: t.Mapping[str, str]) -> str:
+    """A hint with the words of a front end for what it has in braces."""
+    return _IN_BRACES.sub(
+        lambda found: words[found[1]].format(*found[2].split(":")[1:]) if found[1] in words else found[0], hint
+    )
 
 
 class InputError(IpsecError):
@@ -113,6 +130,9 @@ class Problems(IpsecError):
     def __init__(self, problems: t.Sequence[IpsecError]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+    def spelled(self, words: t.Mapping[str, str]) -> str:
+        return "\n".join(problem.spelled(words) for problem in self.problems)
 
 
 def raise_all(problems: t.Sequence[IpsecError]) -> None:

@@ -180,7 +180,7 @@ def _refuse(generation: Generation | None, connection: str, what: str, place: st
         f"generation {number} of connection {connection} holds {what}",
         place,
         "Restore this file from version control as the last run left it, or move it away and rotate with"
-        " rotate_new_keys.",
+        " {new_keys}.",
     )
 
 

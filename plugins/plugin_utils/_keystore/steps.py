@@ -102,7 +102,7 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
             roots = _roots.add(roots, order.by)
     elif order.new_root:
         raise InputError(
-            "none of the connections derives its keys", "new_root", "Set store: derived, or new_keys: true."
+            "none of the connections derives its keys", "new_root", "Set {store}: derived, or {new_keys}: true."
         )
     secrets = roots.secrets()
     wanted = roots.newest.fingerprint if order.new_root and roots.newest is not None else ""

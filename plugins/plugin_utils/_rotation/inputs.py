@@ -10,11 +10,18 @@ import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import WORDS, InputError, IpsecError, raise_all
 
 from .._inputs import Inputs
 
 Values = t.Dict[str, t.Any]
+
+ROLE_WORDS = {
+    **WORDS,
+    "allow_static_counter_mode": "with rotate_allow_static_counter_mode",
+    **{name: f"rotate_{name}" for name in ("new_keys", "store", "trusted_transports")},
+}
+"""What hints have in braces, in the words of the role."""
 
 _FLAG = {"type": "bool"}
 _TEXT = {"type": "str"}

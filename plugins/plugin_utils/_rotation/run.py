@@ -101,8 +101,8 @@ def run_problems(connections: t.Sequence[Connection], run: Run, trusted: t.Seque
                     InputError(
                         f"the connection plugin {run.transports[host]} is not known to hide what it carries",
                         place,
-                        "Keys must not cross a network in clear text. Use ssh, or name the plugin in trusted_transports"
-                        " if it encrypts.",
+                        "Keys must not cross a network in clear text. Use ssh, or name the plugin in"
+                        " {trusted_transports} if it encrypts.",
                     )
                 )
     return problems

@@ -18,13 +18,12 @@ _NETWORK = """
     nfsd ocfs2 orangefs panfs prl_fs pvfs2 smb smb2 smb3 smbfs vboxsf virtiofs vmhgfs
 """
 NETWORK_FILE_SYSTEMS = frozenset(_NETWORK.split())
-# Every other FUSE program may fetch its files from anywhere.
 LOCAL_FUSE = frozenset(("fuseblk", "fuse.fuse-overlayfs", "fuse.mergerfs"))
 
 
-def is_remote(kind: str) -> bool:
-    """Whether a file system of that type crosses, or may cross, a network."""
-    return kind in NETWORK_FILE_SYSTEMS or (kind.startswith("fuse") and kind not in LOCAL_FUSE)
+def is_fuse(kind: str) -> bool:
+    """Whether a program serves a file system of that type, and may fetch its files from anywhere."""
+    return kind.startswith("fuse") and kind not in LOCAL_FUSE
 
 
 def file_system(descriptor: int, path: str) -> str:

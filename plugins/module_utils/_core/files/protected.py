@@ -21,7 +21,7 @@ import typing as t
 
 from ..errors import NetworkFileError, ProtectedFileError, raise_all
 from . import atomic
-from .mounts import TABLES, file_system, is_remote
+from .mounts import NETWORK_FILE_SYSTEMS, TABLES, file_system, is_fuse
 
 LIMIT = 64 << 20
 """The default limit of `read` in bytes: about 200,000 SAs."""
@@ -49,6 +49,7 @@ PUBLIC = Kind(0o644, 0o7133, "; look at what it says", "so others could change t
 # Solaris 10 has no O_DIRECTORY; every directory is checked before it is opened.
 _DIRECTORY_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCK_SECONDS = 10.0
+_FUSE = "so a program would read the content, and may send it over a network"
 _LOCK_UNSUPPORTED = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -344,18 +345,19 @@ def _raise_first(problems: t.Sequence[ProtectedFileError]) -> None:
 
 def _require_root(path: str) -> None:
     if os.geteuid() != 0:
-        raise ProtectedFileError("only root can write a file that root must own", path, "Run as root (become: true).")
+        raise ProtectedFileError("only root can write a file that root must own", path, "Run as root{become}.")
 
 
 def _owner_problems(found: os.stat_result, path: str) -> list[ProtectedFileError]:
-    problems = []
+    problems, otherwise = [], "Choose another directory, or if nobody else uses it: "
     if found.st_uid != 0:
         message = f"the directory belongs to user {found.st_uid}, not to root"
-        problems.append(ProtectedFileError(message, path, f"chown root {path}"))
+        problems.append(ProtectedFileError(message, path, f"{otherwise}chown root {path}"))
     if found.st_mode & 0o022:
-        sticky = " (the sticky bit does not help)" if found.st_mode & stat.S_ISVTX else ""
+        shared = bool(found.st_mode & stat.S_ISVTX)  # meant for all users, so its mode is right
+        sticky, fix = (" (the sticky bit does not help)", "") if shared else ("", f"{otherwise}chmod go-w {path}")
         message = f"users other than root can write in the directory, mode {stat.S_IMODE(found.st_mode):04o}{sticky}"
-        problems.append(ProtectedFileError(message, path, f"chmod go-w {path}, or choose another directory"))
+        problems.append(ProtectedFileError(message, path, fix or "Choose another directory."))
     return problems
 
 
@@ -390,7 +392,7 @@ def _network_problems(found: str, path: str, kind: Kind = SECRET) -> list[Protec
     if not found:
         fix = f"One of {', '.join(TABLES)} must list its mount."
         return [NetworkFileError("the type of the file system is unknown", path, fix)]
-    if is_remote(found):
-        fix = "Choose a directory on a local file system."
-        return [NetworkFileError(f"the file system is {found}, {kind.network}", path, fix)]
+    if found in NETWORK_FILE_SYSTEMS or is_fuse(found):
+        message = f"the file system is {found}, {_FUSE if is_fuse(found) else kind.network}"
+        return [NetworkFileError(message, path, "Choose a directory on a local file system.")]
     return []

@@ -22,7 +22,7 @@ from . import completion, output, reference
 from .execute import check, execute, save
 from .input import STANDARD_INPUT, Lines, read_any, read_file, read_standard_input
 from .login import clear_text_server
-from .options import Options, read_options
+from .options import PROMPT_WORDS, Options, read_options
 
 
 def main(arguments: t.Sequence[str] | None = None) -> int:
@@ -127,7 +127,7 @@ def _prompt(options: Options) -> int:
             if any(step.command == "quit" for step in found.steps):
                 return status
         except IpsecError as error:
-            output.complain(error)
+            output.complain(error, PROMPT_WORDS)
             status = 1
         except KeyboardInterrupt:
             output.say("interrupted")

@@ -95,7 +95,7 @@ def _change(
     entry = now.get(identity)
     if entry is None or not _matches(entry, subject):
         what = "does not exist" if entry is None else "is not like that"
-        raise InputError(f"the SA {subject} {what}", "", "See: ipseckey dump")
+        raise InputError(f"the SA {subject} {what}", "", "See: {dump}")
     if step.command == "get":
         shown.append(entry)
     elif step.command == "delete":

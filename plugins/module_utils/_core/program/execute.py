@@ -15,6 +15,7 @@ from ..sa import model
 from ..sadb import backup, open_sadb
 from ..sadb.base import Sadb
 from ..signals import uninterrupted
+from ..text.render import in_keywords
 from ..text.script import Step
 from . import display, output, reference
 from .effect import NetChanges, net_changes, unsupported
@@ -28,7 +29,9 @@ def check(steps: t.Sequence[Step], name: str, sadb: Sadb) -> None:
         wrong = sadb.refusals(step.sa) if step.sa is not None else []
         for error in wrong + unsupported(step):
             place = f"{error.place}: " if error.place else ""
-            problems.append(TextError(f"{place}{error.message}", name, step.line, 1, error.hint))
+            problems.append(
+                TextError(in_keywords(f"{place}{error.message}"), name, step.line, 1, in_keywords(error.hint))
+            )
     raise_all(problems)
 
 
@@ -91,9 +94,9 @@ def save(step: Step, options: Options) -> int:
     """Write the SAs, sequence numbers included, as far as the language can express them; 1 if it cannot for all."""
     to_output = step.word in ("", "-")
     if options.crossed:
-        raise InputError("-p would save keys that cannot be loaded again", "save", "Omit -p.")
+        raise InputError("-p would save keys that cannot be loaded again", "save", "{uncrossed}")
     if to_output and not options.show_keys:
-        raise InputError("this would print keys", "save", "Name a file, or add --show-keys.")
+        raise InputError("this would print keys", "save", "Name a file{show_keys}.")
     text, problems = backup.save(open_sadb().dump(step.protocol), "Saved by ipseckey. Keep it secret: it holds keys.")
     if to_output:
         output.write(text)

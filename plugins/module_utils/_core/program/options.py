@@ -65,7 +65,7 @@ OPTIONS: tuple[Option, ...] = (
         "accept counter-mode ciphers, whose static keys must never be loaded twice (RFC 8221 section 3)",
     ),
     Option("--allow-unsafe-file", "read a file that users other than root can read or change"),
-    Option("--allow-network-file", "read a file over a network file system, where its keys travel in clear text"),
+    Option("--allow-network-file", "read a file over a network file system, where its keys may travel in clear text"),
     Option(
         "--allow-clear-text-login",
         "open the prompt even if the login is not encrypted, so that typed keys travel in clear text",
@@ -112,16 +112,29 @@ class Options(t.NamedTuple):
         return {"resolve_names": not self.numeric, "allow_static_counter_mode": self.allow_static_counter_mode}
 
 
-# What to write to allow what a hint names; an option that is missing here is a flag of the same name.
-_SPELLED = {"resolve_names": "without -n"}
+# What hints have in braces (see `errors.WORDS`) on the command line, and at the prompt, which takes no options.
+COMMAND_WORDS = {
+    "allow_static_counter_mode": "with --allow-static-counter-mode",
+    "become": "",
+    "dump": "ipseckey dump",
+    "new_key": "Make one with: openssl rand -hex {1}",
+    "new_spi": "Choose a number from 256 to 4294967295.",
+    "python": "",
+    "resolve_names": "without -n",
+    "show_keys": ", or add --show-keys",
+    "uncrossed": "Omit -p.",
+}
+PROMPT_WORDS = {
+    **COMMAND_WORDS,
+    "allow_static_counter_mode": "in a prompt opened with --allow-static-counter-mode",
+    "dump": "dump",
+    "resolve_names": "in a prompt opened without -n",
+    "show_keys": ", or open the prompt with --show-keys",
+    "uncrossed": "Open the prompt without -p.",
+}
 _LETTERS = {"-f": "file", "-c": "check", "-s": "save", "-n": "numeric", "-p": "crossed", "-v": "verbose"}
 _LONG = {row.name: row for row in OPTIONS if row.name.startswith("--")}
 _TASKS = ("file", "check", "save", "apply", "compare", "remove", "words")
-
-
-def spelled(option: str) -> str:
-    """How a user of the command allows what the collection's ``option`` allows; for `IpsecError.spelled`."""
-    return _SPELLED.get(option) or f"with --{option.replace('_', '-')}"
 
 
 def read_options(arguments: t.Sequence[str]) -> Options:

@@ -14,7 +14,7 @@ from ..errors import IpsecError, Problems
 from ..sa import checks
 from ..sa.model import Entry, SecurityAssociation
 from . import display
-from .options import Options, spelled
+from .options import COMMAND_WORDS, Options
 
 
 def write(text: str) -> None:
@@ -62,9 +62,9 @@ def say(text: str) -> None:
             discard(sys.stderr)
 
 
-def complain(error: IpsecError) -> None:
+def complain(error: IpsecError, words: t.Mapping[str, str] = COMMAND_WORDS) -> None:
     for problem in error.problems if isinstance(error, Problems) else (error,):
-        say(problem.spelled(spelled))
+        say(problem.spelled(words))
 
 
 def warn(warnings: t.Iterable[tuple[str, str]]) -> None:

@@ -135,7 +135,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         (96, 160),
         "crypto-sha1",
         "RFC 2404",
-        "MUST-, soon to be less, RFC 8221 section 6",
+        "MUST-, RFC 8221 section 6",
     ),
     _hmac(
         "hmac-sha256",

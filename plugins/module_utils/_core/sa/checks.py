@@ -41,6 +41,8 @@ from .model import (
 
 _U32 = 0xFFFFFFFF
 Found = t.Iterator[InputError]
+_BETTER = {ENCRYPTION: "aes-cbc with hmac-sha256", AUTHENTICATION: "hmac-sha256"}
+_USUAL = {ENCRYPTION: "aes-cbc", AUTHENTICATION: "hmac-sha256"}
 
 
 def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> list[InputError]:
@@ -69,7 +71,7 @@ def check(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> N
 
 def spi_problem(spi: int) -> tuple[str, str]:
     """What is wrong with an SPI outside 256..2^32-1, and the fix (RFC 4303 section 2.1)."""
-    fix = "Draw one with the lookup ipsec.manual.ipsec_spi."
+    fix = "{new_spi}"
     if spi == 0:
         return "SPI 0 is for local use only", fix
     if 0 < spi < SPI_MIN:
@@ -127,7 +129,7 @@ def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool
 
 def _key_problems(kind: str, name: str, row: Algorithm | None, key: bytes) -> Found:
     if name and row is None:
-        fix = "Use a name from the algorithm table, such as aes-cbc or hmac-sha256."
+        fix = f"Use a name from the algorithm table, such as {_USUAL[kind]}."
         yield InputError(f"unknown {kind} algorithm {shown(name)}", f"{kind}_algorithm", fix)
     elif row is None and key:
         fix = f"Name the algorithm in {kind}_algorithm."
@@ -135,9 +137,8 @@ def _key_problems(kind: str, name: str, row: Algorithm | None, key: bytes) -> Fo
     elif row is not None:
         reason = keys.problem(row, key)
         if reason:
-            made = f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {row.name}."
             omit = f"Omit it, or name the algorithm it is for in {kind}_algorithm."
-            yield InputError(reason, f"{kind}_key", made if row.key_bits else omit)
+            yield InputError(reason, f"{kind}_key", keys.make_hint(row) if row.key_bits else omit)
 
 
 def _icv_problems(icv_bits: int, row: Algorithm | None) -> Found:
@@ -252,7 +253,9 @@ def warnings(sa: SecurityAssociation) -> list[str]:
     for name in (sa.encryption, sa.authentication):
         row = algorithm_of(name)
         if row is not None and row.advice:
-            found.append(f"{row.name} is not what RFCs ask for ({row.advice}); prefer aes-cbc with hmac-sha256")
+            asked_for = row.advice.startswith("MUST-")
+            judged = "what RFCs ask for, but not for much longer" if asked_for else "not what RFCs ask for"
+            found.append(f"{row.name} is {judged} ({row.advice}); prefer {_BETTER[row.kind]}")
         if row is not None and row.counter_mode:
             found.append(
                 f"{row.name} with a static key is safe only as long as this key is never loaded again (RFC 8221"

@@ -92,8 +92,12 @@ def check(algorithm: Algorithm, key: bytes, place: str = "") -> None:
     """Raise InputError if `problem` finds one."""
     reason = problem(algorithm, key)
     if reason:
-        fix = f"Make one with the lookup ipsec.manual.ipsec_key, algorithm {algorithm.name}."
-        raise InputError(reason, place, fix if algorithm.key_bits else "")
+        raise InputError(reason, place, make_hint(algorithm) if algorithm.key_bits else "")
+
+
+def make_hint(algorithm: Algorithm) -> str:
+    """The hint that says how to make a good key."""
+    return f"{{new_key:{algorithm.name}:{algorithm.material_bits[0] // 8}}}"
 
 
 def generate(algorithm: Algorithm, bits: int | None = None) -> bytes:

@@ -182,7 +182,7 @@ def _restore(part: Part) -> Message:
 _EXPLANATIONS: dict[int, tuple[str, str]] = {
     errno.EPERM: (
         "the process lacks CAP_NET_ADMIN in this network namespace",
-        "Run it as root of the host (become: true).",
+        "Run it as root of the host{become}.",
     ),
     errno.EEXIST: (
         "another policy has this direction, selector, mark and if_id",

@@ -173,7 +173,7 @@ def parse_digest_key(text: str, place: str = "") -> bytes:
         raise InputError(
             f"{digits} hex digits are needed, found {len(key) * 2}",
             place,
-            "Generate it once per run, with the lookup ipsec_key for hmac-sha256.",
+            "{new_key:hmac-sha256:32} All hosts of a run need the same one.",
         )
     return key
 

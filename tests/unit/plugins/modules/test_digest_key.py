@@ -55,8 +55,8 @@ def test_a_digest_key_makes_short_keys_count(module: str) -> None:
         (
             SECRET[:-2],
             (
-                "digest_key: 64 hex digits are needed, found 62. Generate it once per run, with the lookup ipsec_key"
-                " for hmac-sha256."
+                "digest_key: 64 hex digits are needed, found 62. Make one with the lookup ipsec.manual.ipsec_key,"
+                " algorithm hmac-sha256. All hosts of a run need the same one."
             ),
         ),
         (

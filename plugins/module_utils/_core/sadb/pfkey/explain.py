@@ -24,7 +24,7 @@ class _Explanation(t.NamedTuple):
 
 
 _CHANGED = "Another program changed the SADB after it was read. Run again."
-_NOT_ROOT = _Explanation("the process is not allowed to use PF_KEY here", "Run it as root of the host (become: true).")
+_NOT_ROOT = _Explanation("the process is not allowed to use PF_KEY here", "Run it as root of the host{become}.")
 _EXPLANATIONS = {
     errno.EPERM: _NOT_ROOT,
     errno.EACCES: _NOT_ROOT,
@@ -99,6 +99,7 @@ def explain(dialect: Dialect, exc: PfkeyError, sa: SecurityAssociation, adds: bo
     if found is None:
         return SadbError(f"the kernel refuses it ({_cause(exc)})", label(sa), "", name)
     words = {
+        "become": "{become}",  # each front end says it in its own words
         "protocol": sa.protocol.upper(),
         "family": "IPv4" if len(sa.destination) == 4 else "IPv6",
         "suite": " with ".join(filter(None, (sa.encryption, sa.authentication))),

@@ -155,7 +155,7 @@ class XfrmSadb(Sadb):
     def refusals(self, sa: SecurityAssociation) -> list[InputError]:
         found = []
         if sa.esn and not sa.replay_window and not self.tells_directions():
-            fix = "Set replay_window, 32 or more; from Linux 6.12 on an outbound SA needs none."
+            fix = "Give it one of 32 packets or more; from Linux 6.12 on an outbound SA needs none."
             found.append(InputError("the kernel wants a replay window with extended sequence numbers", "esn", fix))
         for field, kind, version in _SINCE:
             if getattr(sa, field) and not self._knows(kind):

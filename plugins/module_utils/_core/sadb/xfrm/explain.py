@@ -36,7 +36,7 @@ _EXPLANATIONS = (
         errno.EPERM,
         "",
         "the process lacks CAP_NET_ADMIN in this network namespace",
-        "Run it as root of the host (become: true).",
+        "Run it as root of the host{become}.",
     ),
     _Explanation(
         errno.EEXIST,
@@ -68,7 +68,7 @@ _EXPLANATIONS = (
         errno.EINVAL,
         "ESN replay window",
         "the kernel wants a replay window with extended sequence numbers",
-        "Set replay_window, 32 or more; from Linux 6.12 on an outbound SA needs none.",
+        "Give it one of 32 packets or more; from Linux 6.12 on an outbound SA needs none.",
     ),
     _Explanation(errno.ENOMEM, "", "the kernel has no memory for it", "Free memory and run again."),
     _Explanation(
@@ -101,6 +101,7 @@ def explain(refusal: Refusal, sa: SecurityAssociation) -> SadbError:
     if found is None:
         return SadbError(f"the kernel refuses it ({cause})", label(sa), "", name)
     words = {
+        "become": "{become}",  # each front end says it in its own words
         "protocol": sa.protocol.upper(),
         "family": "IPv4" if len(sa.destination) == 4 else "IPv6",
         "mode": sa.mode,
@@ -150,13 +151,13 @@ def explain_exchange(exc: NetlinkError, doing: str) -> SadbError:
             name,
         )
     if refusal.errno == errno.EOPNOTSUPP:
-        hint = "Run it with a 64-bit Python: in Ansible, set ansible_python_interpreter for this host."
+        hint = "Run it with a 64-bit Python{python}."
         return SadbError(f"the kernel takes no requests of a 32-bit Python ({cause})", doing, hint, name)
     if refusal.errno in (errno.EPERM, errno.EACCES):
         return SadbError(
             f"the process lacks CAP_NET_ADMIN in this network namespace ({cause})",
             doing,
-            "Run it as root of the host (become: true).",
+            "Run it as root of the host{become}.",
             name,
         )
     return SadbError(f"the exchange with the kernel failed ({cause})", doing, "", name)

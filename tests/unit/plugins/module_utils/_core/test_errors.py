@@ -95,7 +95,14 @@ def test_whatever_may_be_a_key_is_hidden(separator, key, around):
 def test_each_front_end_spells_the_option_of_a_hint():
     error = IpsecError("it is refused", "place", "Accept it {resolve_names}.")
     assert str(error) == "place: it is refused. Accept it with resolve_names."
-    assert error.spelled(lambda option: f"by --{option}").endswith("Accept it by --resolve_names.")
+    assert error.spelled({"resolve_names": "without -n"}).endswith("Accept it without -n.")
+    assert Problems([error, error]).spelled({"resolve_names": "without -n"}).count("without -n") == 2
+
+
+def test_words_of_a_hint_take_values():
+    hint = IpsecError("it is weak", "key", "{new_key:aes-cbc:32}")
+    assert str(hint).endswith("with the lookup ipsec.manual.ipsec_key, algorithm aes-cbc.")
+    assert hint.spelled({"new_key": "Draw {1} bytes."}).endswith("Draw 32 bytes.")
 
 
 def test_braces_of_a_path_in_a_hint_stay():

@@ -352,7 +352,9 @@ def test_a_directory_of_another_user_is_refused_and_nothing_is_made_in_it(folder
 
 @needs_root
 def test_tmp_is_refused_although_it_is_sticky():
-    assert "/tmp: users other than root can write" in refused(protected.write, "/tmp/ipsec-manual/ipseckeys", SECRET)
+    message = refused(protected.write, "/tmp/ipsec-manual/ipseckeys", SECRET)
+    assert "/tmp: users other than root can write" in message
+    assert message.endswith("Choose another directory.")
     assert not os.path.exists("/tmp/ipsec-manual")
 
 
@@ -599,6 +601,7 @@ NOT_LOCAL = "nfs nfs4 cifs smb3 9p ceph afs glusterfs lustre fuse.sshfs fuse fus
 def test_keys_must_not_be_on_a_network_file_system(kind):
     (problem,) = protected._network_problems(kind, "/srv")
     assert problem.place == "/srv" and (kind in str(problem))
+    assert ("clear text" in str(problem)) == (kind != "" and not kind.startswith("fuse"))
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "ufs", "tmpfs", "ramfs", "overlay", "fuseblk", "f2fs"])

@@ -358,3 +358,29 @@ def test_keys_are_shown_only_on_request():
     assert f"AKY: {KEY}/160" in display.block(entry, display.SHOWN)
     assert f"AKY: {'XX' * 20}/160" in display.block(entry, display.CROSSED)
     assert display.record(entry, display.SHOWN)["authentication_key"] == KEY
+
+
+@pytest.mark.parametrize(
+    ("typed", "part"),
+    [
+        ("save all", "save: this would print keys. Name a file, or open the prompt with --show-keys.\n"),
+        ("add esp spi 17 dst 192.0.2.2 auth_alg sha1 authkey " + KEY, "Choose a number from 256 to 4294967295.\n"),
+        ("add esp spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey 00ff", "Make one with: openssl rand -hex 20\n"),
+        (
+            f"add esp spi 0x1001 dst 192.0.2.2 encr_alg aes-gcm encrkey {KEY[:40]}",
+            "in a prompt opened with --allow-static-counter-mode and never load this key twice.\n",
+        ),
+    ],
+)
+def test_the_prompt_names_what_can_be_typed_there(monkeypatch, capsys, typed, part):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed + "\n"))
+    monkeypatch.setattr(command, "clear_text_server", lambda dummy: "")
+    assert command.main([]) == 1
+    assert part in capsys.readouterr().err
+
+
+def test_names_at_a_prompt_without_a_naming_service(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("delete esp spi 0x1001 dst localhost\n"))
+    monkeypatch.setattr(command, "clear_text_server", lambda dummy: "")
+    assert command.main(["-n"]) == 1
+    assert "only in a prompt opened without -n" in capsys.readouterr().err
