@@ -16,8 +16,8 @@ author:
 options:
   _terms:
     description:
-      - Names of connections. If empty, every connection of the keystore that has the generation,
-        and the endpoint O(host).
+      - Names of connections, not the connections themselves. If empty, every connection of the
+        keystore that has the generation, and the endpoint O(host).
     type: list
     elements: str
   directory:
@@ -84,7 +84,7 @@ class LookupModule(LookupBase):
         if "inventory_hostname" in (variables or {}).get("ansible_facts", {}):
             # It would override the real one when a playbook asks for the keys of this host.
             raise AnsibleLookupError(f"ipsec.manual.ipsec_keystore: {_PRETENDER}")
-        names = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
+        names = [name for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         try:
             store = Keystore(
                 directory_of(self._loader, self.get_option("directory")), Vault(self._loader._vault.secrets)

@@ -282,7 +282,8 @@ class _ConnectionReader:
             self.wrong(
                 where,
                 "the endpoint has no address",
-                f"Give it here, or set the variable ipsec_address of the host {host}.",
+                f"Give it here, or set the variable ipsec_address of the host {host}. For a host that is not in the"
+                " inventory, see the page 'Where keys live', 'A host that Ansible cannot reach'.",
             )
             return None
         if fields["networks"] and mode != TUNNEL:

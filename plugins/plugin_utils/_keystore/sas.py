@@ -8,26 +8,37 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, shown, type_name
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation
 
+from .._connections.model import NAME
 from .directory import Keystore
 from .generations import sas_of, verify_own
 from .records import DERIVED, KeyRecord
 
 
-def named(store: Keystore, names: t.Iterable[str], which: str, host: str = "") -> list[SecurityAssociation]:
+def named(store: Keystore, names: t.Iterable[t.Any], which: str, host: str = "") -> list[SecurityAssociation]:
     """The SAs of the generation ``which`` of these connections, or with ``host`` those of one
-    endpoint. Raises IpsecError if a connection has no such generation.
+    endpoint. Raises IpsecError for what is not a connection's name, before any file is read, and if a
+    connection has no such generation.
     """
     found: list[SecurityAssociation] = []
-    for name in names:
+    for name in [*map(_name, names)]:
         record = store.read(name)
         if record is None or record.pick(which) is None:
             missing = "there is no keystore file" if record is None else f"there is no {which} generation"
             raise InputError(missing, store.path(name), "Prepare one with ipsec.manual.ipsec_keystore.")
         found += _sas(store, record, which, host)
     return found
+
+
+def _name(given: t.Any) -> str:
+    """A connection's name, which is also that of a file."""
+    if isinstance(given, (str, int)) and not isinstance(given, bool) and NAME.fullmatch(str(given)):
+        return str(given)
+    found = shown(given) if isinstance(given, str) else type_name(given)
+    fix = "Write the name that it has in ipsec_connections; names of a list: map(attribute='name')."
+    raise InputError(f"the name of a connection is wanted, found {found}", "", fix)
 
 
 def everything(store: Keystore, which: str, host: str = "") -> list[SecurityAssociation]:

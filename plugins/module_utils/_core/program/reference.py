@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from ..sa.algorithms import ALGORITHMS
+from ..sa.model import REPLAY_VALUE
 from ..text.grammar import (
     ALL,
     COMMAND_BY_WORD,
@@ -86,12 +87,15 @@ def _value(row: Keyword) -> str:
     return "|".join(row.choices) if row.choices else _VALUES.get(row.kind, row.kind.upper().replace(" ", "-"))
 
 
+def _known(row: Keyword) -> str:
+    # Linux begins at a sequence number too.
+    return "" if row.name == REPLAY_VALUE else _KNOWN[row.known]
+
+
 def _attribute_rows(fields: t.Collection[str] = ()) -> t.Iterator[tuple[str, str]]:
     for row in KEYWORDS:
         if not fields or row.field in fields:
-            notes = "; ".join(
-                filter(None, (f"also {', '.join(row.synonyms)}" if row.synonyms else "", _KNOWN[row.known]))
-            )
+            notes = "; ".join(filter(None, (f"also {', '.join(row.synonyms)}" if row.synonyms else "", _known(row))))
             yield f"{row.name} {_value(row)}".strip(), row.help + (f" ({notes})" if notes else "")
 
 

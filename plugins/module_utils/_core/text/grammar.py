@@ -37,7 +37,7 @@ ALL = "all"
 OURS = "ours"
 """A keyword of this collection: text meant for Solaris refuses it."""
 EXTRA = "extra"
-"""A keyword that only Solaris uses; `SecurityAssociation.extra` keeps its value."""
+"""A keyword whose value `SecurityAssociation.extra` keeps; replay_value aside, only Solaris uses it."""
 
 
 class Keyword(t.NamedTuple):

@@ -384,3 +384,9 @@ def test_names_at_a_prompt_without_a_naming_service(monkeypatch, capsys):
     monkeypatch.setattr(command, "clear_text_server", lambda dummy: "")
     assert command.main(["-n"]) == 1
     assert "only in a prompt opened without -n" in capsys.readouterr().err
+
+
+def test_the_reference_calls_only_those_keywords_solaris_only_that_linux_refuses():
+    told = reference.page()
+    assert "Sequence number to start from, 32 bits wide unless the SA has esn." in told
+    assert "Idle seconds since it was added (Solaris only)." in told
