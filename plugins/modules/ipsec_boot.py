@@ -117,53 +117,45 @@ EXAMPLES = r"""
 
 RETURN = r"""
 service_manager:
-  description:
-    - The service manager of the host, empty if none that is known was found, which only
-      O(state=query) allows.
+  description: Service manager of the host. Empty if no known one was found, which only
+    O(state=query) accepts.
   returned: success
   type: str
   sample: systemd
 installed:
-  description:
-    - Whether the service is there. On Solaris and illumos it always is.
+  description: Whether the service is installed. On Solaris and illumos, it always is.
   returned: success
   type: bool
   sample: true
 enabled:
-  description:
-    - Whether it is started at boot.
+  description: Whether the service starts at boot.
   returned: success
   type: bool
   sample: true
 file:
-  description:
-    - The protected file that it loads, empty for none.
+  description: Protected file that the service loads, empty if it loads none.
   returned: success
   type: str
   sample: /etc/inet/secret/ipseckeys
 policies_file:
-  description:
-    - The file of policies that it loads, empty for none.
+  description: File of policies that the service loads, empty if it loads none.
   returned: success
   type: str
   sample: /etc/ipsecpolicies.json
 policies:
-  description:
-    - The policies in that file, each as direction, source, and destination.
+  description: The policies in that file, each as direction, source, and destination.
   returned: success
   type: list
   elements: str
   sample: ["out 192.168.116.16/32 > 192.168.13.213/32"]
 kept:
-  description:
-    - Those of RV(policies) that O(policies) does not name.
+  description: Policies in RV(policies) that O(policies) does not name.
   returned: success
   type: list
   elements: str
   sample: []
 files:
-  description:
-    - The files that were written or removed, or would be in check mode.
+  description: Files that were written or removed, or would be in check mode.
   returned: success
   type: list
   elements: str

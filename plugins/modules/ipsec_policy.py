@@ -210,8 +210,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 operations:
-  description:
-    - What was done, or would be done in check mode, in order.
+  description: Operations that were carried out, in order. In check mode, those that would be.
   returned: success
   type: list
   elements: str

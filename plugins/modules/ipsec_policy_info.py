@@ -52,8 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 policies:
-  description:
-    - The policies, in the kernel's order.
+  description: The policies, in the kernel's order.
   returned: success
   type: list
   elements: dict
@@ -64,7 +63,7 @@ policies:
       type: str
       sample: out
     selector:
-      description: The traffic it is for.
+      description: Traffic that the policy applies to.
       returned: always
       type: dict
       contains:
@@ -99,7 +98,8 @@ policies:
       type: str
       sample: allow
     priority:
-      description: The lowest number decides.
+      description: Priority. Of the policies that match a packet, the one with the lowest number
+        applies.
       returned: always
       type: int
       sample: 0
@@ -140,7 +140,7 @@ policies:
           type: str
           sample: ""
         reqid:
-          description: Number of the SAs that it asks for, V(0) for any.
+          description: Reqid of the SAs that the template asks for, V(0) for any.
           returned: always
           type: int
           sample: 0
@@ -150,35 +150,35 @@ policies:
           type: str
           sample: ""
         level:
-          description: Whether traffic may pass without such an SA, V(use), or not, V(required).
+          description: V(required) if traffic must use such an SA, V(use) if it may also pass without one.
           returned: always
           type: str
           sample: required
     index:
-      description: The kernel's number for it.
+      description: Number that the kernel gave the policy.
       returned: always
       type: int
       sample: 17
     add_time:
-      description: When it was added, in seconds since the epoch.
+      description: Time when it was added, in seconds since the epoch.
       returned: always
       type: int
       sample: 1795000000
     use_time:
-      description: When it was last used, V(0) for never.
+      description: Time when it was last used, V(0) for never.
       returned: always
       type: int
       sample: 0
     complete:
-      description: Whether this is all of it. V(false) if it also has properties that
+      description: Whether this describes the whole policy. V(false) if it also has properties that
         M(ipsec.manual.ipsec_policy) cannot express, such as a port range.
       returned: always
       type: bool
       sample: true
     flags:
-      description:
-        - Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, with
-          the names of C(ip xfrm) if it has any. Limits have their value, in seconds, bytes, or packets.
+      description: Properties that another program gave the policy and that M(ipsec.manual.ipsec_policy)
+        cannot set, named as C(ip xfrm) names them, if it does. Limits are followed by their value in
+        seconds, bytes, or packets.
       returned: always
       type: list
       elements: str

@@ -107,64 +107,58 @@ EXAMPLES = r"""
 
 RETURN = r"""
 epoch:
-  description:
-    - The target's clock, in seconds since the epoch.
+  description: The target's clock, in seconds since the epoch.
   returned: success
   type: float
   sample: 1795000000.25
 file:
-  description:
-    - The protected file.
+  description: The protected file.
   returned: success
   type: dict
   contains:
     path:
-      description: Its path.
+      description: Path of the file.
       returned: always
       type: str
       sample: /etc/inet/secret/ipseckeys
     sas:
-      description: How many SAs it holds.
+      description: Number of SAs in the file.
       returned: always
       type: int
       sample: 2
     digest:
-      description: That of M(ipsec.manual.ipsec_sadb), over its SAs.
+      description: Digest of its SAs, as M(ipsec.manual.ipsec_sadb) shows it.
       returned: always
       type: dict
       sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 held:
-  description:
-    - For each pair of addresses and each owner (reqid, mark, if_id), one fingerprint over all its
-      SAs in the SADB.
+  description: For each pair of addresses and each owner (reqid, mark, if_id), a fingerprint of all
+    its SAs in the SADB.
   returned: success
   type: dict
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
 leftovers:
-  description:
-    - Files that a broken rotation left beside O(path), named like it with C(.next), C(.previous),
-      or C(.replaced) added.
+  description: Files that a broken rotation left beside O(path), named like it with C(.next),
+    C(.previous), or C(.replaced) added.
   returned: success
   type: list
   elements: str
   sample: ["/etc/inet/secret/ipseckeys.next"]
 keys_hidden:
-  description:
-    - Whether this kernel hides keys (lockdown), so that it cannot be seen whether the right ones
-      are installed.
+  description: Whether the kernel hides keys (lockdown), so that nobody can tell whether the right
+    ones are installed.
   returned: success
   type: bool
   sample: false
 spis:
-  description:
-    - SPIs in use, in the SADB or in the file. Without 0 to 255, which no SA of a rotation gets.
+  description: SPIs in use in the SADB or in the file, except 0 to 255, which a rotation never
+    assigns.
   returned: success
   type: list
   elements: str
   sample: ["0x122a43e4", "0x8bcd1407"]
 backend:
-  description:
-    - How the kernel was reached.
+  description: How the kernel was reached.
   returned: success
   type: str
   sample: xfrm

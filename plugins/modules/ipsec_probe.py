@@ -64,8 +64,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sent:
-  description:
-    - The outbound SAs of the file.
+  description: The outbound SAs of the file.
   returned: success
   type: list
   elements: dict
@@ -88,9 +87,8 @@ sent:
       type: int
       sample: 3
 received:
-  description:
-    - The inbound SAs of the file, in the same form. Packets of peers may also have arrived in
-      between, or may arrive later.
+  description: The inbound SAs of the file, in the same form. Packets from peers may have arrived in
+    the meantime, or may still arrive.
   returned: success
   type: list
   elements: dict
@@ -113,15 +111,13 @@ received:
       type: int
       sample: 3
 failures:
-  description:
-    - Datagrams that could not be sent, and why.
+  description: Datagrams that could not be sent, and why.
   returned: success
   type: list
   elements: str
   sample: ["192.168.116.16 > 192.168.13.213: ENETUNREACH, Network is unreachable"]
 backend:
-  description:
-    - How the kernel was reached.
+  description: How the kernel was reached.
   returned: success
   type: str
   sample: xfrm

@@ -326,22 +326,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 operations:
-  description:
-    - What was done, or would be done in check mode, in order.
+  description: Operations that were carried out, in order. In check mode, those that would be.
   returned: success
   type: list
   elements: str
   sample: ["add esp spi 0x8bcd1407 192.168.116.16 > 192.168.13.213 transport aes-cbc+hmac-sha256"]
 differences:
-  description:
-    - Names of the fields that differed in the SA that was replaced.
+  description: Names of the fields that differed in the SA that was replaced.
   returned: success
   type: list
   elements: str
   sample: ["encryption_key"]
 sa:
-  description:
-    - The SA as it should be, without keys.
+  description: The SA as it should be, without keys.
   returned: success and O(state=present)
   type: dict
   contains:
@@ -396,13 +393,13 @@ sa:
       type: dict
       contains:
         encryption:
-          description: That of the encryption key, empty if there is none, V(short-key) for fewer than 112
-            bits.
+          description: Fingerprint of the encryption key, empty if there is none, V(short-key) if it has
+            fewer than 112 bits.
           returned: always
           type: str
           sample: "4a1bd3cc8a6e0f32"
         authentication:
-          description: That of the authentication key, empty if there is none.
+          description: Fingerprint of the authentication key, empty if there is none.
           returned: always
           type: str
           sample: "09d5b1e27c66a8f1"
@@ -412,7 +409,7 @@ sa:
       type: int
       sample: 0
     esn:
-      description: Whether sequence numbers are extended.
+      description: Whether sequence numbers are extended to 64 bits.
       returned: always
       type: bool
       sample: false
@@ -432,17 +429,17 @@ sa:
       type: int
       sample: 0
     direction:
-      description: Direction, empty if the SA is bound to none.
+      description: Direction that the SA is bound to, empty for none.
       returned: always
       type: str
       sample: ""
     output_mark:
-      description: Mark and mask set on its packets, empty for none.
+      description: Mark and mask that the SA sets on its packets, empty for none.
       returned: always
       type: str
       sample: ""
     tfc_padding:
-      description: Octets up to which packets are padded, V(0) for none.
+      description: Length in octets that packets are padded to, V(0) for no padding.
       returned: always
       type: int
       sample: 0
@@ -452,12 +449,12 @@ sa:
       type: int
       sample: 0
     lifetimes:
-      description: Limits other than none.
+      description: Limits that are set.
       returned: always
       type: dict
       sample: {"hard_packets": 1000000000000}
     selector:
-      description: The traffic the SA may carry.
+      description: Traffic that the SA may carry.
       returned: if the SA has a selector
       type: dict
       contains:
@@ -517,8 +514,7 @@ sa:
           type: str
           sample: ""
 backend:
-  description:
-    - How the kernel was reached.
+  description: How the kernel was reached.
   returned: success
   type: str
   sample: xfrm

@@ -76,8 +76,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sas:
-  description:
-    - The SAs.
+  description: The SAs.
   returned: success
   type: list
   elements: dict
@@ -133,13 +132,13 @@ sas:
       type: dict
       contains:
         encryption:
-          description: That of the encryption key, empty if there is none, V(short-key) for fewer than 112
-            bits.
+          description: Fingerprint of the encryption key, empty if there is none, V(short-key) if it has
+            fewer than 112 bits.
           returned: always
           type: str
           sample: "4a1bd3cc8a6e0f32"
         authentication:
-          description: That of the authentication key, empty if there is none.
+          description: Fingerprint of the authentication key, empty if there is none.
           returned: always
           type: str
           sample: "09d5b1e27c66a8f1"
@@ -149,7 +148,7 @@ sas:
       type: int
       sample: 0
     esn:
-      description: Whether sequence numbers are extended.
+      description: Whether sequence numbers are extended to 64 bits.
       returned: always
       type: bool
       sample: false
@@ -169,17 +168,17 @@ sas:
       type: int
       sample: 0
     direction:
-      description: Direction, empty if the SA is bound to none.
+      description: Direction that the SA is bound to, empty for none.
       returned: always
       type: str
       sample: ""
     output_mark:
-      description: Mark and mask set on its packets, empty for none.
+      description: Mark and mask that the SA sets on its packets, empty for none.
       returned: always
       type: str
       sample: ""
     tfc_padding:
-      description: Octets up to which packets are padded, V(0) for none.
+      description: Length in octets that packets are padded to, V(0) for no padding.
       returned: always
       type: int
       sample: 0
@@ -189,12 +188,12 @@ sas:
       type: int
       sample: 0
     lifetimes:
-      description: Limits other than none.
+      description: Limits that are set.
       returned: always
       type: dict
       sample: {"hard_packets": 1000000000000}
     selector:
-      description: The traffic the SA may carry.
+      description: Traffic that the SA may carry.
       returned: if the SA has a selector
       type: dict
       contains:
@@ -254,7 +253,8 @@ sas:
           type: str
           sample: ""
     larval:
-      description: Whether it is only a reservation of an SPI, without keys. See RFC 2367, section 3.3.
+      description: Whether the SA is only a reservation of an SPI, without keys. See RFC 2367, section
+        3.3.
       returned: always
       type: bool
       sample: false
@@ -262,7 +262,7 @@ sas:
       description:
         - Properties that another program gave the SA and that this collection neither sets nor keeps,
           such as C(noecn) or C(pcpu=3).
-        - An SA that has any differs from every SA of a text, and no backup can hold it.
+        - An SA with such properties differs from every SA of a text, and cannot be backed up.
       returned: always
       type: list
       elements: str
@@ -276,27 +276,27 @@ sas:
       description:
         - Counters of the SA.
         - With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA that keeps
-          one.
+          one, are known.
       returned: always
       type: dict
       contains:
         bytes:
-          description: Octets it has carried.
+          description: Octets that the SA has carried.
           returned: always
           type: int
           sample: 840
         packets:
-          description: Packets it has carried.
+          description: Packets that the SA has carried.
           returned: always
           type: int
           sample: 10
         add_time:
-          description: When it was added, in seconds since the epoch.
+          description: Time when it was added, in seconds since the epoch.
           returned: always
           type: int
           sample: 1795000000
         use_time:
-          description: When it was first used, V(0) for never.
+          description: Time when it was first used, V(0) for never.
           returned: always
           type: int
           sample: 1795000060
@@ -326,7 +326,7 @@ sas:
           type: int
           sample: 0
     budget:
-      description: What is left until the SA ends or should be replaced.
+      description: What the SA may still carry until it ends or should be replaced.
       returned: always
       type: dict
       contains:
@@ -344,21 +344,19 @@ sas:
           sample: null
 digest:
   description:
-    - For each pair of addresses, one fingerprint over all SAs between them.
+    - For each pair of addresses, a fingerprint of all SAs between them.
     - Two hosts with the same fingerprint have the same SAs with the same keys.
     - Empty if the kernel hides keys.
   returned: success
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 keys_hidden:
-  description:
-    - Whether this kernel hides keys (lockdown). Then fingerprints say nothing.
+  description: Whether the kernel hides keys (lockdown), which makes fingerprints meaningless.
   returned: success
   type: bool
   sample: false
 backend:
-  description:
-    - How the kernel was reached.
+  description: How the kernel was reached.
   returned: success
   type: str
   sample: xfrm

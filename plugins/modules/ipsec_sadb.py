@@ -157,15 +157,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 operations:
-  description:
-    - What was done, or would be done in check mode, in order.
+  description: Operations that were carried out, in order. In check mode, those that would be.
   returned: success
   type: list
   elements: str
   sample: ["add esp spi 0x8bcd1407 192.168.116.16 > 192.168.13.213 transport aes-cbc+hmac-sha256"]
 counts:
-  description:
-    - How many SAs there were of each kind.
+  description: Number of SAs of each kind.
   returned: success
   type: dict
   contains:
@@ -175,7 +173,7 @@ counts:
       type: int
       sample: 4
     replaced:
-      description: SAs that took the place of others.
+      description: SAs that replaced others.
       returned: always
       type: int
       sample: 0
@@ -185,33 +183,31 @@ counts:
       type: int
       sample: 4
     unchanged:
-      description: SAs that were there already.
+      description: SAs that existed already.
       returned: always
       type: int
       sample: 0
     foreign:
-      description: SAs in scope that belong to others and stayed.
+      description: SAs of other programs in scope, which stayed.
       returned: always
       type: int
       sample: 1
 digest:
   description:
-    - For each pair of addresses, one fingerprint over the SAs of the text that the kernel now holds
+    - For each pair of addresses, a fingerprint of the SAs of the text that the kernel now holds
       between them.
     - Two hosts with the same fingerprint have the same SAs with the same keys.
-    - In check mode, and if the kernel hides keys, that of the text.
+    - In check mode, and if the kernel hides keys, it is the fingerprint of the text.
   returned: success and O(state) is V(present) or V(exact)
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 missing:
-  description:
-    - Whether the file O(src) did not exist, so that nothing was compared.
+  description: Whether the file O(src) did not exist, so nothing was compared.
   returned: with O(ignore_missing)
   type: bool
   sample: false
 backend:
-  description:
-    - How the kernel was reached.
+  description: How the kernel was reached.
   returned: success
   type: str
   sample: xfrm

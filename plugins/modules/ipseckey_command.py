@@ -93,14 +93,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description:
-    - Path of the command.
+  description: Path of the command.
   returned: success
   type: str
   sample: /usr/local/sbin/ipseckey
 files:
-  description:
-    - The files that were written or removed, or would be in check mode.
+  description: Files that were written or removed, or would be in check mode.
   returned: success
   type: list
   elements: str

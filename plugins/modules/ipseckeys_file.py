@@ -124,33 +124,28 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description:
-    - Path of the file.
+  description: Path of the file.
   returned: success
   type: str
   sample: /etc/inet/secret/ipseckeys
 mode:
-  description:
-    - Its mode.
+  description: Mode of the file.
   returned: success and O(state=present)
   type: str
   sample: "0600"
 owner:
-  description:
-    - Its owner.
+  description: Owner of the file.
   returned: success and O(state=present)
   type: str
   sample: root
 sas:
-  description:
-    - How many SAs it holds.
+  description: Number of SAs in the file.
   returned: success
   type: int
   sample: 4
 digest:
-  description:
-    - For each pair of addresses, one fingerprint over all SAs of the file between them, as
-      M(ipsec.manual.ipsec_sadb) shows it.
+  description: For each pair of addresses, a fingerprint of all SAs of the file between them, as
+    M(ipsec.manual.ipsec_sadb) shows it.
   returned: success
   type: dict
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}

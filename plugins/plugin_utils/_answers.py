@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What each module that runs on a host answers: the one table behind the RETURN blocks and the gate.
+"""The answers of the modules that run on hosts: one table for their RETURN blocks and for the gate.
 
-`make docs-returns` writes the blocks from it; `_gate` lets nothing else in.
+`make docs-returns` writes the blocks from it; `_gate` rejects everything else.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ FEW = 100
 class Field(t.NamedTuple):
     """One field of an answer.
 
-    ``type``, ``description``, ``returned`` and ``sample`` are those of a RETURN block, and so are
-    ``contains`` and the type of ``elements``. The rest are
-    limits: strings match ``pattern`` and have ``longest`` characters at most, numbers lie in
-    ``range``, lists and dictionaries hold ``most`` items. A dictionary has either the keys of
-    ``contains``, or any that match ``keys``, with values that are ``elements``."""
+    ``type``, ``description``, ``returned``, ``sample``, ``contains`` and the type of ``elements``
+    are those of a RETURN block. The rest are limits: strings match ``pattern`` and have at most
+    ``longest`` characters, numbers lie in ``range``, lists and dictionaries hold at most ``most``
+    items. A dictionary has either the keys of ``contains``, or any that match ``keys``, with values
+    that are ``elements``.
+    """
 
     type: str
     description: str | tuple[str, ...] = ""
@@ -60,15 +61,15 @@ class Field(t.NamedTuple):
 
 Fields = t.Mapping[str, Field]
 
-_BACKEND: Fields = {"backend": Field("str", ("How the kernel was reached.",), "xfrm", "success", WORD)}
+_BACKEND: Fields = {"backend": Field("str", "How the kernel was reached.", "xfrm", "success", WORD)}
 
 _KEYS_HIDDEN = Field(
-    "bool", ("Whether this kernel hides keys (lockdown). Then fingerprints say nothing.",), False, "success"
+    "bool", "Whether the kernel hides keys (lockdown), which makes fingerprints meaningless.", False, "success"
 )
 
 _OPERATIONS = Field(
     "list",
-    ("What was done, or would be done in check mode, in order.",),
+    "Operations that were carried out, in order. In check mode, those that would be.",
     ["add esp spi 0x8bcd1407 192.168.116.16 > 192.168.13.213 transport aes-cbc+hmac-sha256"],
     "success",
     most=4 * MANY,
@@ -127,31 +128,36 @@ _SA: Fields = {
         contains={
             "encryption": Field(
                 "str",
-                "That of the encryption key, empty if there is none, V(short-key) for fewer than 112 bits.",
+                (
+                    "Fingerprint of the encryption key, empty if there is none, V(short-key) if it has "
+                    "fewer than 112 bits."
+                ),
                 "4a1bd3cc8a6e0f32",
                 pattern=_FINGERPRINT,
             ),
             "authentication": Field(
                 "str",
-                "That of the authentication key, empty if there is none.",
+                "Fingerprint of the authentication key, empty if there is none.",
                 "09d5b1e27c66a8f1",
                 pattern=_FINGERPRINT,
             ),
         },
     ),
     "replay_window": Field("int", "Anti-replay window in packets.", 0, range=U32),
-    "esn": Field("bool", "Whether sequence numbers are extended.", False),
+    "esn": Field("bool", "Whether sequence numbers are extended to 64 bits.", False),
     "reqid": Field("int", "Number that ties the SA to policies.", 0, range=U32),
     "mark": Field("str", "Mark and mask, empty for none.", "", pattern=MARK),
     "if_id": Field("int", "Identifier of the XFRM interface.", 0, range=U32),
-    "direction": Field("str", "Direction, empty if the SA is bound to none.", "", pattern="(?:inbound|outbound)?"),
-    "output_mark": Field("str", "Mark and mask set on its packets, empty for none.", "", pattern=MARK),
-    "tfc_padding": Field("int", "Octets up to which packets are padded, V(0) for none.", 0, range=U32),
+    "direction": Field(
+        "str", "Direction that the SA is bound to, empty for none.", "", pattern="(?:inbound|outbound)?"
+    ),
+    "output_mark": Field("str", "Mark and mask that the SA sets on its packets, empty for none.", "", pattern=MARK),
+    "tfc_padding": Field("int", "Length in octets that packets are padded to, V(0) for no padding.", 0, range=U32),
     "nat_keepalive": Field("int", "Seconds between NAT keepalive packets, V(0) for none.", 0, range=U32),
     "lifetimes": Field(
-        "dict", "Limits other than none.", {"hard_packets": 1000000000000}, most=FEW, keys=LIMIT, elements=Field("int")
+        "dict", "Limits that are set.", {"hard_packets": 1000000000000}, most=FEW, keys=LIMIT, elements=Field("int")
     ),
-    "selector": Field("dict", "The traffic the SA may carry.", None, "if the SA has a selector", contains=_SELECTOR),
+    "selector": Field("dict", "Traffic that the SA may carry.", None, "if the SA has a selector", contains=_SELECTOR),
     "encapsulation": Field("dict", "Encapsulation in UDP.", None, "if the SA is encapsulated", contains=_ENCAPSULATION),
 }
 
@@ -172,10 +178,10 @@ _BUDGET: Fields = {
 }
 
 _COUNTERS: Fields = {
-    "bytes": Field("int", "Octets it has carried.", 840),
-    "packets": Field("int", "Packets it has carried.", 10),
-    "add_time": Field("int", "When it was added, in seconds since the epoch.", 1795000000),
-    "use_time": Field("int", "When it was first used, V(0) for never.", 1795000060),
+    "bytes": Field("int", "Octets that the SA has carried.", 840),
+    "packets": Field("int", "Packets that the SA has carried.", 10),
+    "add_time": Field("int", "Time when it was added, in seconds since the epoch.", 1795000000),
+    "use_time": Field("int", "Time when it was first used, V(0) for never.", 1795000060),
     "sequence_out": Field("int", "Sequence number of the last packet sent.", 10),
     "sequence_in": Field("int", "Sequence number of the last packet received.", 0),
     "late": Field("int", "Packets dropped because they arrived after the window had passed them.", 0),
@@ -187,7 +193,7 @@ _COUNTERS: Fields = {
 _ENTRY: Fields = {
     **_SA,
     "larval": Field(
-        "bool", "Whether it is only a reservation of an SPI, without keys. See RFC 2367, section 3.3.", False
+        "bool", ("Whether the SA is only a reservation of an SPI, without keys. See RFC 2367, section " "3.3."), False
     ),
     "flags": Field(
         "list",
@@ -196,7 +202,7 @@ _ENTRY: Fields = {
                 "Properties that another program gave the SA and that this collection neither sets nor keeps, such as"
                 " C(noecn) or C(pcpu=3)."
             ),
-            "An SA that has any differs from every SA of a text, and no backup can hold it.",
+            "An SA with such properties differs from every SA of a text, and cannot be backed up.",
         ),
         [],
         most=FEW,
@@ -207,11 +213,14 @@ _ENTRY: Fields = {
         "dict",
         (
             "Counters of the SA.",
-            "With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA that keeps one.",
+            (
+                "With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA "
+                "that keeps one, are known."
+            ),
         ),
         contains=_COUNTERS,
     ),
-    "budget": Field("dict", "What is left until the SA ends or should be replaced.", contains=_BUDGET),
+    "budget": Field("dict", "What the SA may still carry until it ends or should be replaced.", contains=_BUDGET),
 }
 
 _TEMPLATE: Fields = {
@@ -221,18 +230,26 @@ _TEMPLATE: Fields = {
     "destination": Field(
         "str", "Address of the receiver, empty for that of the packet.", "", pattern=f"(?:{ADDRESS})?"
     ),
-    "reqid": Field("int", "Number of the SAs that it asks for, V(0) for any.", 0, range=U32),
+    "reqid": Field("int", "Reqid of the SAs that the template asks for, V(0) for any.", 0, range=U32),
     "spi": Field("str", "SPI in hexadecimal, empty for any.", "", pattern=f"(?:{SPI})?"),
     "level": Field(
-        "str", "Whether traffic may pass without such an SA, V(use), or not, V(required).", "required", pattern=WORD
+        "str",
+        "V(required) if traffic must use such an SA, V(use) if it may also pass without one.",
+        "required",
+        pattern=WORD,
     ),
 }
 
 _POLICY: Fields = {
     "direction": Field("str", "Direction.", "out", pattern=WORD),
-    "selector": Field("dict", "The traffic it is for.", contains=_SELECTOR),
+    "selector": Field("dict", "Traffic that the policy applies to.", contains=_SELECTOR),
     "action": Field("str", "What happens to the traffic, V(allow) or V(block).", "allow", pattern=WORD),
-    "priority": Field("int", "The lowest number decides.", 0, range=U32),
+    "priority": Field(
+        "int",
+        ("Priority. Of the policies that match a packet, the one with the lowest number " "applies."),
+        0,
+        range=U32,
+    ),
     "mark": Field("str", "Mark and mask, empty for none.", "", pattern=MARK),
     "if_id": Field("int", "Identifier of the XFRM interface.", 0, range=U32),
     "templates": Field(
@@ -241,22 +258,23 @@ _POLICY: Fields = {
         most=FEW,
         elements=Field("dict", contains=_TEMPLATE),
     ),
-    "index": Field("int", "The kernel's number for it.", 17, range=U32),
-    "add_time": Field("int", "When it was added, in seconds since the epoch.", 1795000000),
-    "use_time": Field("int", "When it was last used, V(0) for never.", 0),
+    "index": Field("int", "Number that the kernel gave the policy.", 17, range=U32),
+    "add_time": Field("int", "Time when it was added, in seconds since the epoch.", 1795000000),
+    "use_time": Field("int", "Time when it was last used, V(0) for never.", 0),
     "complete": Field(
         "bool",
-        "Whether this is all of it. V(false) if it also has properties that M(ipsec.manual.ipsec_policy) cannot"
-        " express, such as a port range.",
+        (
+            "Whether this describes the whole policy. V(false) if it also has properties that "
+            "M(ipsec.manual.ipsec_policy) cannot express, such as a port range."
+        ),
         True,
     ),
     "flags": Field(
         "list",
         (
-            (
-                "Properties that another program gave it and that M(ipsec.manual.ipsec_policy) cannot set, with the "
-                "names of C(ip xfrm) if it has any. Limits have their value, in seconds, bytes, or packets."
-            ),
+            "Properties that another program gave the policy and that "
+            "M(ipsec.manual.ipsec_policy) cannot set, named as C(ip xfrm) names them, if it does. "
+            "Limits are followed by their value in seconds, bytes, or packets."
         ),
         ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"],
         most=FEW,
@@ -286,14 +304,14 @@ ANSWERS: t.Mapping[str, Fields] = {
         "operations": _OPERATIONS,
         "differences": Field(
             "list",
-            ("Names of the fields that differed in the SA that was replaced.",),
+            "Names of the fields that differed in the SA that was replaced.",
             ["encryption_key"],
             "success",
             most=FEW,
             elements=Field("str"),
         ),
         "sa": Field(
-            "dict", ("The SA as it should be, without keys.",), None, "success and O(state=present)", contains=_SA
+            "dict", "The SA as it should be, without keys.", None, "success and O(state=present)", contains=_SA
         ),
         **_BACKEND,
     },
@@ -301,40 +319,42 @@ ANSWERS: t.Mapping[str, Fields] = {
         "operations": _OPERATIONS,
         "counts": Field(
             "dict",
-            ("How many SAs there were of each kind.",),
+            "Number of SAs of each kind.",
             returned="success",
             contains={
                 "added": Field("int", "SAs that were added.", 4, range=U32),
-                "replaced": Field("int", "SAs that took the place of others.", 0, range=U32),
+                "replaced": Field("int", "SAs that replaced others.", 0, range=U32),
                 "deleted": Field("int", "SAs that were deleted.", 4, range=U32),
-                "unchanged": Field("int", "SAs that were there already.", 0, range=U32),
-                "foreign": Field("int", "SAs in scope that belong to others and stayed.", 1, range=U32),
+                "unchanged": Field("int", "SAs that existed already.", 0, range=U32),
+                "foreign": Field("int", "SAs of other programs in scope, which stayed.", 1, range=U32),
             },
         ),
         "digest": _DIGEST._replace(
             description=(
                 (
-                    "For each pair of addresses, one fingerprint over the SAs of the text that the kernel now holds "
-                    "between them."
+                    (
+                        "For each pair of addresses, a fingerprint of the SAs of the text that the kernel now "
+                        "holds between them."
+                    )
                 ),
                 "Two hosts with the same fingerprint have the same SAs with the same keys.",
-                "In check mode, and if the kernel hides keys, that of the text.",
+                "In check mode, and if the kernel hides keys, it is the fingerprint of the text.",
             ),
             returned="success and O(state) is V(present) or V(exact)",
         ),
         "missing": Field(
             "bool",
-            ("Whether the file O(src) did not exist, so that nothing was compared.",),
+            "Whether the file O(src) did not exist, so nothing was compared.",
             False,
             "with O(ignore_missing)",
         ),
         **_BACKEND,
     },
     "ipsec_sa_info": {
-        "sas": Field("list", ("The SAs.",), None, "success", elements=Field("dict", contains=_ENTRY)),
+        "sas": Field("list", "The SAs.", None, "success", elements=Field("dict", contains=_ENTRY)),
         "digest": _DIGEST._replace(
             description=(
-                "For each pair of addresses, one fingerprint over all SAs between them.",
+                "For each pair of addresses, a fingerprint of all SAs between them.",
                 "Two hosts with the same fingerprint have the same SAs with the same keys.",
                 "Empty if the kernel hides keys.",
             )
@@ -343,16 +363,14 @@ ANSWERS: t.Mapping[str, Fields] = {
         **_BACKEND,
     },
     "ipseckeys_file": {
-        "path": Field("str", ("Path of the file.",), "/etc/inet/secret/ipseckeys", "success", longest=PATH),
-        "mode": Field("str", ("Its mode.",), "0600", "success and O(state=present)", "[0-7]{3,5}"),
-        "owner": Field("str", ("Its owner.",), "root", "success and O(state=present)"),
-        "sas": Field("int", ("How many SAs it holds.",), 4, "success", range=U32),
+        "path": Field("str", "Path of the file.", "/etc/inet/secret/ipseckeys", "success", longest=PATH),
+        "mode": Field("str", "Mode of the file.", "0600", "success and O(state=present)", "[0-7]{3,5}"),
+        "owner": Field("str", "Owner of the file.", "root", "success and O(state=present)"),
+        "sas": Field("int", "Number of SAs in the file.", 4, "success", range=U32),
         "digest": _DIGEST._replace(
             description=(
-                (
-                    "For each pair of addresses, one fingerprint over all SAs of the file between them, as"
-                    " M(ipsec.manual.ipsec_sadb) shows it."
-                ),
+                "For each pair of addresses, a fingerprint of all SAs of the file between them, as "
+                "M(ipsec.manual.ipsec_sadb) shows it."
             )
         ),
     },
@@ -361,36 +379,34 @@ ANSWERS: t.Mapping[str, Fields] = {
     },
     "ipsec_policy_info": {
         "policies": Field(
-            "list", ("The policies, in the kernel's order.",), None, "success", elements=Field("dict", contains=_POLICY)
+            "list", "The policies, in the kernel's order.", None, "success", elements=Field("dict", contains=_POLICY)
         ),
     },
     "ipsec_preflight": {
         "epoch": Field(
             "float",
-            ("The target's clock, in seconds since the epoch.",),
+            "The target's clock, in seconds since the epoch.",
             1795000000.25,
             "success",
             range=(0, 253402300799),
         ),
         "file": Field(
             "dict",
-            ("The protected file.",),
+            "The protected file.",
             returned="success",
             contains={
-                "path": Field("str", "Its path.", "/etc/inet/secret/ipseckeys", longest=PATH),
-                "sas": Field("int", "How many SAs it holds.", 2, range=U32),
+                "path": Field("str", "Path of the file.", "/etc/inet/secret/ipseckeys", longest=PATH),
+                "sas": Field("int", "Number of SAs in the file.", 2, range=U32),
                 "digest": _DIGEST._replace(
-                    description="That of M(ipsec.manual.ipsec_sadb), over its SAs.", returned="always"
+                    description="Digest of its SAs, as M(ipsec.manual.ipsec_sadb) shows it.", returned="always"
                 ),
             },
         ),
         "held": Field(
             "dict",
             (
-                (
-                    "For each pair of addresses and each owner (reqid, mark, if_id), one fingerprint over all its SAs "
-                    "in the SADB."
-                ),
+                "For each pair of addresses and each owner (reqid, mark, if_id), a fingerprint of all "
+                "its SAs in the SADB."
             ),
             {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"},
             "success",
@@ -400,10 +416,8 @@ ANSWERS: t.Mapping[str, Fields] = {
         "leftovers": Field(
             "list",
             (
-                (
-                    "Files that a broken rotation left beside O(path), named like it with C(.next), C(.previous), or"
-                    " C(.replaced) added."
-                ),
+                "Files that a broken rotation left beside O(path), named like it with C(.next), "
+                "C(.previous), or C(.replaced) added."
             ),
             ["/etc/inet/secret/ipseckeys.next"],
             "success",
@@ -412,15 +426,13 @@ ANSWERS: t.Mapping[str, Fields] = {
         ),
         "keys_hidden": _KEYS_HIDDEN._replace(
             description=(
-                (
-                    "Whether this kernel hides keys (lockdown), so that it cannot be seen whether the right ones are "
-                    "installed."
-                ),
+                "Whether the kernel hides keys (lockdown), so that nobody can tell whether the right "
+                "ones are installed."
             )
         ),
         "spis": Field(
             "list",
-            ("SPIs in use, in the SADB or in the file. Without 0 to 255, which no SA of a rotation gets.",),
+            ("SPIs in use in the SADB or in the file, except 0 to 255, which a rotation never " "assigns."),
             ["0x122a43e4", "0x8bcd1407"],
             "success",
             elements=Field("str", pattern=SPI),
@@ -429,15 +441,13 @@ ANSWERS: t.Mapping[str, Fields] = {
     },
     "ipsec_probe": {
         "sent": Field(
-            "list", ("The outbound SAs of the file.",), None, "success", elements=Field("dict", contains=_CARRIED)
+            "list", "The outbound SAs of the file.", None, "success", elements=Field("dict", contains=_CARRIED)
         ),
         "received": Field(
             "list",
             (
-                (
-                    "The inbound SAs of the file, in the same form. Packets of peers may also have arrived in "
-                    "between, or may arrive later."
-                ),
+                "The inbound SAs of the file, in the same form. Packets from peers may have arrived "
+                "in the meantime, or may still arrive."
             ),
             None,
             "success",
@@ -445,7 +455,7 @@ ANSWERS: t.Mapping[str, Fields] = {
         ),
         "failures": Field(
             "list",
-            ("Datagrams that could not be sent, and why.",),
+            "Datagrams that could not be sent, and why.",
             ["192.168.116.16 > 192.168.13.213: ENETUNREACH, Network is unreachable"],
             "success",
             elements=Field("str", longest=1000),
@@ -455,44 +465,39 @@ ANSWERS: t.Mapping[str, Fields] = {
     "ipsec_boot": {
         "service_manager": Field(
             "str",
-            (
-                (
-                    "The service manager of the host, empty if none that is known was found, which only O(state=query)"
-                    " allows."
-                ),
-            ),
+            ("Service manager of the host. Empty if no known one was found, which only " "O(state=query) accepts."),
             "systemd",
             "success",
             "(?:openrc|smf|systemd|sysvinit)?",
         ),
         "installed": Field(
-            "bool", ("Whether the service is there. On Solaris and illumos it always is.",), True, "success"
+            "bool", "Whether the service is installed. On Solaris and illumos, it always is.", True, "success"
         ),
-        "enabled": Field("bool", ("Whether it is started at boot.",), True, "success"),
+        "enabled": Field("bool", "Whether the service starts at boot.", True, "success"),
         "file": Field(
             "str",
-            ("The protected file that it loads, empty for none.",),
+            "Protected file that the service loads, empty if it loads none.",
             "/etc/inet/secret/ipseckeys",
             "success",
             longest=PATH,
         ),
         "policies_file": Field(
             "str",
-            ("The file of policies that it loads, empty for none.",),
+            "File of policies that the service loads, empty if it loads none.",
             "/etc/ipsecpolicies.json",
             "success",
             longest=PATH,
         ),
         "policies": _LABELS._replace(
-            description=("The policies in that file, each as direction, source, and destination.",)
+            description="The policies in that file, each as direction, source, and destination."
         ),
         "kept": _LABELS._replace(
-            description=("Those of RV(policies) that O(policies) does not name.",),
+            description="Policies in RV(policies) that O(policies) does not name.",
             sample=[],
         ),
         "files": Field(
             "list",
-            ("The files that were written or removed, or would be in check mode.",),
+            "Files that were written or removed, or would be in check mode.",
             ["/etc/ipsecpolicies.json", "/etc/systemd/system/ipseckeys.service"],
             "success",
             most=FEW,
@@ -500,10 +505,10 @@ ANSWERS: t.Mapping[str, Fields] = {
         ),
     },
     "ipseckey_command": {
-        "path": Field("str", ("Path of the command.",), "/usr/local/sbin/ipseckey", "success", longest=PATH),
+        "path": Field("str", "Path of the command.", "/usr/local/sbin/ipseckey", "success", longest=PATH),
         "files": Field(
             "list",
-            ("The files that were written or removed, or would be in check mode.",),
+            "Files that were written or removed, or would be in check mode.",
             ["/usr/local/sbin/ipseckey", "/usr/local/share/man/man8/ipseckey.8"],
             "success",
             most=FEW,
