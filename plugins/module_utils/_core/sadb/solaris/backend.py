@@ -81,6 +81,10 @@ class SolarisSadb(Sadb):
         if any(keyword == PAIR_SPI for keyword, dummy in sa.extra):
             message = "pairs are not kept, since SAs are added and removed one by one"
             found.append(InputError(message, PAIR_SPI, "Remove it; rotation needs no pairs."))
+        ports = sa.encapsulation[:2] if sa.encapsulation is not None and not sa.direction else ()
+        if len(set(ports)) > 1 and sa.destination in self.local_addresses():
+            message = "Solaris tells local port from remote port, so an SA to this host needs its direction"
+            found.append(InputError(message, "direction", "Set it to inbound."))
         return found
 
     def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:

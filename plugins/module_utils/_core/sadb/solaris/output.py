@@ -6,8 +6,9 @@
 echoes. Pure.
 
 ``save`` prints the language itself, so SAs are read from there. ``dump`` is text for people; it
-supplies only what ``save`` omits: the state, the direction, the counters, and whether a key
-management daemon made the SA. Source of the forms: usr/src/lib/libipsecutil/common/ipsec_util.c of illumos.
+supplies only what ``save`` omits: the state, the direction, prefix lengths of 0, the counters, and
+whether a key management daemon made the SA. Source of the forms:
+usr/src/lib/libipsecutil/common/ipsec_util.c of illumos.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ...text.attributes import AttributeReader
 from ...text.grammar import LINUX
 from ...text.lexer import Report, Word
 from ...text.sa import build
+from ...text.values import is_unspecified_text
 from ..pfkey.dialects import ILLUMOS_DIAGNOSTICS
 
 PROMPT = "ipseckey> "
@@ -43,7 +45,7 @@ class InstalledSa(t.NamedTuple):
 
 class DumpedSa(t.NamedTuple):
     """What a dump shows of one SA beyond its save form; ``manager`` is the number of its key
-    management protocol, 0 for none.
+    management protocol, 0 for none. ``prefixes`` are the prefix lengths of its inner networks, by keyword.
     """
 
     protocol: str
@@ -54,6 +56,7 @@ class DumpedSa(t.NamedTuple):
     direction: str
     manager: int
     counters: Counters
+    prefixes: dict[str, str]
 
 
 def read(output: str) -> list[InstalledSa]:
@@ -71,30 +74,50 @@ def read(output: str) -> list[InstalledSa]:
     reserved = {(dump.protocol, dump.destination, dump.spi) for dump in larval}
     hint = "Run it again; SAs may have changed meanwhile."
     found: list[InstalledSa] = []
-    for sa, command in saved(saved_lines):
-        key = (sa.protocol, sa.destination, sa.spi)
+    for words in saved(saved_lines):
+        key = _key(words)
         if by_key.get(key):
-            found.append(_installed(sa, command, by_key[key].pop(0)))
+            found.append(_installed(words, by_key[key].pop(0)))
         elif key not in reserved:
-            raise SadbError("ipseckey saves an SA that it does not dump", model.label(sa), hint)
-    for dump in (dump for dumps in by_key.values() for dump in dumps):
-        place = f"{dump.protocol} spi 0x{dump.spi:08x} dst {model.format_address(dump.destination)}"
-        raise SadbError("ipseckey dumps an SA that it does not save", place, hint)
+            raise SadbError("ipseckey saves an SA that it does not dump", _place(key), hint)
+    for key, dumps in by_key.items():
+        if dumps:
+            raise SadbError("ipseckey dumps an SA that it does not save", _place(key), hint)
     return found + [_reservation(dump) for dump in larval]
 
 
-def _installed(sa: SecurityAssociation, command: str, dump: DumpedSa) -> InstalledSa:
+def _place(key: Key) -> str:
+    protocol, destination, spi = key
+    return f"{protocol} spi 0x{spi:08x} dst {model.format_address(destination)}"
+
+
+def _installed(saved_words: t.Sequence[str], dump: DumpedSa) -> InstalledSa:
     """If a daemon made the SA, its protocol's number stands as reqid: the only sign of an owner here."""
+    words = _completed(saved_words, dump)
+    sa = _association(words)
     sequence = int(dict(sa.extra).get(REPLAY_VALUE, "0"), 0)
     counter = "sequence_in" if dump.direction == model.INBOUND else "sequence_out"
-    sa = sa._replace(
-        direction=sa.direction or dump.direction,
-        reqid=sa.reqid or dump.manager,
-        extra=tuple(pair for pair in sa.extra if pair[0] != REPLAY_VALUE),
-    )
-    if dump.direction and dump.direction not in command.split():
-        command += f" {dump.direction}"
-    return InstalledSa(Entry(sa, dump.counters._replace(**{counter: sequence})), dump.state, command)
+    sa = sa._replace(reqid=sa.reqid or dump.manager, extra=tuple(pair for pair in sa.extra if pair[0] != REPLAY_VALUE))
+    return InstalledSa(Entry(sa, dump.counters._replace(**{counter: sequence})), dump.state, " ".join(words))
+
+
+def _completed(words: t.Sequence[str], dump: DumpedSa) -> list[str]:
+    """A saved command with what save omits, so that it adds the same SA.
+
+    Without their prefix lengths of 0, networks would be read as one address. An unspecified NAT
+    address is left out beside its port, since in an IPv6 SA the kernel rejects it."""
+    found = list(words)
+    for keyword, prefix in dump.prefixes.items():
+        at = words.index(keyword) + 1 if keyword in words else 0
+        if at and is_unspecified_text(words[at]):
+            found[at] += f"/{prefix or 0}"
+    for keyword, port in (("nat_loc", "nat_lport"), ("nat_rem", "nat_rport")):
+        at = found.index(port) - 2 if port in found else 0
+        if found[at] == keyword and is_unspecified_text(found[at + 1]):
+            del found[at : at + 2]
+    if dump.direction and dump.direction not in words:
+        found.append(dump.direction)
+    return found
 
 
 def _reservation(dump: DumpedSa) -> InstalledSa:
@@ -121,12 +144,11 @@ def _split(output: str) -> tuple[list[str], list[str]]:
 # The save form
 
 
-def saved(lines: t.Iterable[str]) -> t.Iterator[tuple[SecurityAssociation, str]]:
-    """Each SA of a save form, and the command that adds it.
+def saved(lines: t.Iterable[str]) -> t.Iterator[list[str]]:
+    """The words of each command of a save form.
 
     A command begins with add and ends with the first line that is not continued; comments inside it
-    (the warning about an SA that is not mature) are skipped. Nothing is checked: the SADB may hold
-    what our own text may not."""
+    (the warning about an SA that is not mature) are skipped."""
     words: list[str] = []
     for line in lines:
         if line.startswith("#") or not (words or line.startswith("add ")):
@@ -134,12 +156,24 @@ def saved(lines: t.Iterable[str]) -> t.Iterator[tuple[SecurityAssociation, str]]
         goes_on = line.endswith("\\")
         words += (line[:-1] if goes_on else line).split()
         if not goes_on:
-            yield _association(words), " ".join(words)
+            yield words
             words = []
 
 
+def _key(words: t.Sequence[str]) -> Key:
+    try:
+        spi, destination = (words[words.index(keyword) + 1] for keyword in ("spi", "dst"))
+    except (ValueError, IndexError):
+        raise SadbError(
+            "ipseckey prints an SA without an SPI or a destination",
+            "save",
+            "This form of output is unknown; please report it.",
+        ) from None
+    return words[1], model.pack_address(destination), int(spi, 0)
+
+
 def _association(words: t.Sequence[str]) -> SecurityAssociation:
-    """The SA that one command adds, also with values that our own texts may not have."""
+    """The SA that one command adds. Nothing is checked: the SADB may hold what our own text may not."""
     reader = AttributeReader(LINUX, False, Report("ipseckey save"))
     attributes = reader.read([Word(word, 1, column) for column, word in enumerate(words[2:], 3)])
     values = attributes.values
@@ -147,37 +181,14 @@ def _association(words: t.Sequence[str]) -> SecurityAssociation:
         # A number that only this host's ipsecalgs names.
         if field in attributes.refused:
             values[field] = attributes.words[field].text
-    if "spi" not in attributes.words or "destination" not in values:
-        raise SadbError(
-            "ipseckey prints an SA without an SPI or a destination",
-            "save",
-            "This form of output is unknown; please report it.",
-        )
     values["spi"] = int(attributes.words["spi"].text, 0)
-    return _normal(build(words[1], attributes))
-
-
-def _normal(sa: SecurityAssociation) -> SecurityAssociation:
-    """Remove unspecified addresses, which are printed without their prefix of 0."""
-    selector, encapsulation = sa.selector, sa.encapsulation
-    if selector is not None:
-        if not any(selector.source):
-            selector = selector._replace(source_prefix=0)
-        if not any(selector.destination):
-            selector = selector._replace(destination_prefix=0)
-        selector = model.normal_selector(selector)
-    if encapsulation is not None:
-        local, remote = encapsulation.nat_local, encapsulation.nat_remote
-        encapsulation = encapsulation._replace(
-            nat_local=local if any(local) else b"", nat_remote=remote if any(remote) else b""
-        )
-    return sa._replace(selector=selector, encapsulation=encapsulation)
+    return build(words[1], attributes)
 
 
 # The dump
 
 _ADDRESS = r"AF_INET6?: port \d+, ([0-9A-Fa-f:.]*[0-9A-Fa-f:])"
-# By field, the line of a block that has it; the first group is the value. Releases differ in the words around it.
+# By field, the line of a block that has it; the last group is the value. Releases differ in the words around it.
 _FACTS: dict[str, re.Pattern[str]] = {
     "protocol": re.compile(r"Base message .*, SA type (\w+)"),
     "spi": re.compile(r"SA: SADB_ASSOC spi=0x([0-9a-f]+), replay"),
@@ -185,6 +196,8 @@ _FACTS: dict[str, re.Pattern[str]] = {
     "flags": re.compile(r"SA: flags.*<(.*)>"),
     "source": re.compile("SRC: " + _ADDRESS),
     "destination": re.compile("DST: " + _ADDRESS),
+    "isrc": re.compile("INS: " + _ADDRESS + r"(?:/(\d+))?"),
+    "idst": re.compile("IND: " + _ADDRESS + r"(?:/(\d+))?"),
     "manager": re.compile(r"KMC: Protocol (\d+),"),
     "bytes": re.compile(r"CLT: (\d+) bytes .*protected"),
     "packets": re.compile(r"CLT: .* (\d+) packets"),
@@ -213,7 +226,7 @@ def dumped(lines: t.Iterable[str]) -> t.Iterator[DumpedSa]:
         for field, pattern in _FACTS_OF_LINE.get(line[:4], ()):
             value = pattern.match(line)
             if value is not None:
-                facts[field] = value[1]
+                facts[field] = value[value.re.groups] or ""
         raw = _RAW_TIME.match(line)
         if raw is not None and moment:
             facts[moment] = raw[1]
@@ -241,6 +254,7 @@ def _dumped_sa(facts: t.Mapping[str, str]) -> DumpedSa:
         directions[0] if len(directions) == 1 else "",
         int(facts.get("manager", 0)),
         Counters(**{field: int(facts.get(field, 0)) for field in ("bytes", "packets", "add_time", "use_time")}),
+        {keyword: facts[keyword] for keyword in ("isrc", "idst") if keyword in facts},
     )
 
 

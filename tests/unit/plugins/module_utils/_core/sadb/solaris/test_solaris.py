@@ -35,8 +35,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 
 MODEL = Path(__file__).with_name("modelled_ipseckey.py")
 KEY = "5ec4e701" * 8
-KEYS = [f"5ec4e7{number:02x}" * 8 for number in range(1, 9)]
-MORE_KEYS = [f"5ec4e7{number:02x}" * 8 for number in range(17, 25)]
+KEYS = [f"5ec4e7{number:02x}" * 8 for number in range(1, 16)]
+MORE_KEYS = [f"5ec4e7{number:02x}" * 8 for number in range(17, 32)]
 
 
 def sas_of(text, **options):
@@ -45,7 +45,7 @@ def sas_of(text, **options):
 
 def line(number, destination="192.0.2.2", source="192.0.2.1", rest=""):
     keys = f"encr_alg aes encrkey {KEYS[number]} auth_alg sha256 authkey {MORE_KEYS[number]}"
-    return f"add esp spi 0x100{number} src {source} dst {destination} {keys} {rest}\n"
+    return f"add esp spi 0x100{number:x} src {source} dst {destination} {keys} {rest}\n"
 
 
 class Utility:
@@ -76,7 +76,8 @@ def make_utility(tmp_path):
 
 
 @pytest.fixture(name="sadb")
-def make_sadb(utility, tmp_path):
+def make_sadb(utility, tmp_path, monkeypatch):
+    monkeypatch.setattr(backend, "ADDRESSES", (("/bin/echo", "inet 127.0.0.1"),))
     return backend.SolarisSadb(str(utility.path), str(tmp_path / "ipsecalgs"))
 
 
@@ -107,7 +108,9 @@ GOOD = [
     line(6, rest="proto 4 isrc 10.0.0.0/8 idst 10.1.0.0/16 iproto 17"),
     line(6, rest="proto 4 isrc 0.0.0.0/0 idst 0.0.0.0/0"),
     line(7, rest="encap udp nat_lport 4500 nat_rport 4501 nat_rem 10.1.1.1"),
-    line(7, rest="encap udp nat_lport 4501 nat_rport 4502 isrc 10.0.0.0/8 idst 10.1.0.0/16 isport 7"),
+    line(7, rest="encap udp nat_lport 4500 nat_rport 4501 nat_rem 10.1.1.1 outbound"),
+    line(7, rest="encap udp nat_lport 4500 nat_rport 4501 nat_rem 10.1.1.1 inbound"),
+    line(7, rest="encap udp nat_lport 4501 nat_rport 4502 isrc 0.0.0.0/32 idst 10.1.0.0/16 isport 7"),
     line(1, "2001:db8::2", "2001:db8::1", "encap udp nat_lport 4501 isrc ::/0 idst ::/0"),
     line(1, rest="srcidtype fqdn enigma.example dstidtype user_fqdn joe@example"),
     f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg aes-gcm encrkey {KEYS[1]}01020304\n",
@@ -213,6 +216,40 @@ def test_every_failure_with_status_0_is_detected_and_undone(sadb, utility, fault
     assert words in str(caught.value) and "spi 0x00001005" in str(caught.value)
     assert "5ec4e7" not in str(caught.value) and "5ec4e7" not in repr(caught.value.args)
     assert "The SADB is as it was before" in str(caught.value)
+    assert everything(utility) == before
+
+
+def entered(utility, text):
+    """Commands that somebody enters at the prompt."""
+    subprocess.run((utility.path, "-n"), input=text, check=True, stdout=subprocess.DEVNULL, text=True)
+
+
+UNLIKE_THEIR_SAVED_FORM = [
+    "isrc 0.0.0.0/0 idst 0.0.0.0/0",
+    "isrc 0.0.0.0/0 idst 10.1.0.0/16 iproto 6 idport 80",
+    "isrc 10.1.0.0/16 idst 0.0.0.0/32",
+    "isrc ::/0 idst 2001:db8:1::/48",
+    "isrc ::/128 idst ::/0",
+    "encap udp nat_lport 4501",
+    "encap udp nat_lport 4501 nat_rport 4502 nat_rem 10.1.1.1",
+    "encap udp nat_rport 4502 isrc 10.1.0.0/16 idst 0.0.0.0/0",
+    "replay_value 4711",
+]
+
+
+@pytest.mark.parametrize("ends", [("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")])
+@pytest.mark.parametrize("local", [0, 1, None])
+def test_an_undo_restores_what_save_does_not_say(sadb, utility, ends, local):
+    """Whatever prefix lengths, NAT addresses and directions the saved form lacks."""
+    utility.write(local=[] if local is None else [ends[local]])
+    # The kernel accepts NAT addresses of IPv4 only.
+    rests = [rest for rest in UNLIKE_THEIR_SAVED_FORM if "nat_rem" not in rest or ":" not in ends[0]]
+    entered(utility, "".join(line(number, *ends, rest) for number, rest in enumerate(rests, 1)))
+    utility.write(faults={"add 0x1000": "silent"})
+    before = everything(utility)
+    assert len(before) == len(rests)
+    with pytest.raises(SadbError, match="The SADB is as it was before"):
+        bring(sadb, sas_of("".join(line(number, *ends, "hard_bytes 7") for number in range(len(rests) + 1))))
     assert everything(utility) == before
 
 
@@ -386,6 +423,20 @@ def test_the_dump_of_older_releases_is_read_too():
         bytes([192, 168, 13, 213]),
     )
     assert (dump.counters.bytes, dump.counters.add_time, dump.state, dump.direction) == (984, 7, "MATURE", "")
+
+
+def test_an_inbound_sa_has_the_local_port_of_its_destination(sadb, utility, tmp_path, monkeypatch):
+    (sa,) = sas_of(line(1))
+    wanted = sa._replace(direction="inbound", encapsulation=model.Encapsulation(4501, 4500, nat_remote=b"\n\1\1\1"))
+    bring(sadb, [wanted])
+    (stored,) = utility.read()["sas"]
+    assert (stored["nat_lport"], stored["nat_rport"]) == ("4500", "4501")
+    assert list(installed(sadb).values()) == [wanted]
+    (tmp_path / "printed").write_text("\tinet 192.0.2.2 netmask ffffff00\n", encoding="ascii")
+    monkeypatch.setattr(backend, "ADDRESSES", (("/bin/cat", str(tmp_path / "printed")),))
+    assert [problem.place for problem in sadb.refusals(wanted._replace(direction=""))] == ["direction"]
+    monkeypatch.setattr(backend, "ADDRESSES", (("/bin/echo", "inet 192.0.2.1"),))
+    assert not sadb.refusals(wanted._replace(direction=""))
 
 
 REFUSED = [
