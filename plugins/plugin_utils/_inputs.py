@@ -57,6 +57,10 @@ class Inputs:
         """Every host of the inventory."""
         return frozenset(map(str, self._inventory.hosts))
 
+    def given(self) -> frozenset[str]:
+        """The names of the variables that the command line gives to this run."""
+        return frozenset(map(str, self._known.extra_vars))
+
     def raw(self, host: str) -> dict[str, t.Any]:
         """All variables of a host for this task, not evaluated."""
         if host not in self._variables:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import typing as t
@@ -78,9 +79,11 @@ def _networks(value: t.Any) -> list[Network]:
 
 
 def _lifetimes(value: t.Any) -> Lifetimes:
-    unknown = sorted(set(value) - set(Lifetimes._fields)) if isinstance(value, dict) else ["?"]
-    if unknown:
+    if not isinstance(value, dict):
         raise ValueError(f"limits are a dictionary with any of {', '.join(Lifetimes._fields)}")
+    for word in sorted(set(map(str, value)) - set(Lifetimes._fields)):
+        near = difflib.get_close_matches(word, Lifetimes._fields, 3, 0.5) or Lifetimes._fields
+        raise ValueError(f"there is no limit {shown(word)}; known here: {', '.join(near)}")
     return Lifetimes(**{name: _number(limit) for name, limit in value.items()})
 
 
@@ -129,3 +132,16 @@ ASSOCIATION: Fields = {
     "esn": (_truth, False),
     "lifetimes": (_lifetimes, NO_LIFETIMES),
 }
+
+
+def nearest(word: str, table: Fields) -> str:
+    """The hint with the fields nearest to an unknown word: of this table, or of another that has nearer ones."""
+
+    def nearness(row: tuple[str, Fields]) -> float:
+        return max(difflib.SequenceMatcher(None, name, word).ratio() for name in row[1])
+
+    place, fields = max(
+        (("here", table), ("in associations", ASSOCIATION), ("in a connection", CONNECTION)), key=nearness
+    )
+    near = difflib.get_close_matches(word, fields, 3, 0.5)
+    return f"Known {place}: {', '.join(near)}." if near else f"Known here: {', '.join(sorted(table))}."

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import collections
-import difflib
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown
@@ -33,7 +32,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     pack_address,
 )
 
-from .fields import ASSOCIATION, CONNECTION, ENDPOINT, Fields
+from .fields import ASSOCIATION, CONNECTION, ENDPOINT, Fields, nearest
 from .flows import draw_keys, make_sa, shared_pairs
 from .model import NAME, Association, Connection, Endpoint, Raw
 
@@ -150,8 +149,7 @@ class _ConnectionReader:
         """All fields of the table, converted; the default for a missing or invalid one."""
         for word in raw:
             if word not in table:
-                near = difflib.get_close_matches(str(word), table, 3, 0.5) or sorted(table)
-                self.wrong(where, f"unknown field {shown(str(word))}", f"Known here: {', '.join(near)}.")
+                self.wrong(where, f"unknown field {shown(str(word))}", nearest(str(word), table))
         found = {}
         for name, (convert, default) in table.items():
             found[name] = default

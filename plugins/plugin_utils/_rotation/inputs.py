@@ -6,11 +6,17 @@
 
 from __future__ import annotations
 
+import difflib
 import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import WORDS, InputError, IpsecError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
+    WORDS,
+    InputError,
+    IpsecError,
+    raise_all,
+)
 
 from .._inputs import Inputs
 
@@ -29,7 +35,7 @@ _TEXT = {"type": "str"}
 # One value for all hosts, because a decision is made once for all. The names are those of the role's
 # variables without `rotate_`.
 WIDE: dict[str, Values] = {
-    "connections": {"type": "list", "elements": "dict"},
+    "connections": {"type": "raw"},  # the reader of connections says what is wrong, and where
     "only": {"type": "list", "elements": "str"},
     "keystore": _TEXT,
     "vault_id": _TEXT,
@@ -68,19 +74,24 @@ BOOT_ROLE: dict[str, Values] = {
     "policies": {"type": "list", "elements": "dict"},
     **{name: spec for name, (spec, dummy) in BOOT.items()},
 }
+# The variables of each role by their prefix.
+ROLES: dict[str, frozenset[str]] = {
+    "rotate_": frozenset([*WIDE, *OWN, "secure_logging"]),
+    "boot_": frozenset(BOOT_ROLE),
+}
 _NAMES = (
     "ipsec_address",
     "ipsec_connections",
-    "rotate_secure_logging",
-    *(f"rotate_{name}" for name in (*WIDE, *OWN)),
+    *(f"rotate_{name}" for name in ROLES["rotate_"]),
     *(f"boot_{name}" for name in BOOT),
 )
+_NEAR = 0.7  # of difflib: boot_files is near boot_file, boot_device is another program's
 
 
 def read_boot_inputs(inputs: Inputs, host: str) -> Values:
     """The options of `ipsec_boot` for a host, from the variables of the role `boot`. Raises every problem at once."""
     raise_all(inputs.shadowed([host], [f"boot_{name}" for name in BOOT_ROLE]))
-    problems: list[IpsecError] = []
+    problems: list[IpsecError] = [*misspelt(inputs, [host], ("boot_",))]
     values = _read(inputs, host, BOOT_ROLE, "boot_", problems)
     raise_all(problems)
     return {**values, "service_manager": values["service_manager"] or "auto"}
@@ -91,7 +102,7 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
     hosts = sorted(hosts)
     raise_all(inputs.shadowed(hosts, _NAMES))
     first = hosts[0]
-    problems: list[IpsecError] = []
+    problems: list[IpsecError] = [*misspelt(inputs, hosts)]
     wide = _read(inputs, first, WIDE, "rotate_", problems)
     own: dict[str, Values] = {}
     for host in hosts:
@@ -109,6 +120,34 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
         problems += _differences(inputs, wide, first, host)
     raise_all(problems)
     return wide, own
+
+
+def misspelt(
+    inputs: Inputs, hosts: t.Iterable[str], prefixes: t.Sequence[str] = tuple(ROLES)
+) -> t.Iterator[InputError]:
+    """Variables that no role has, but whose names are near one that it has, so that they would do nothing.
+
+    The prefixes are common words, so that other names may belong to somebody else. On the command
+    line, ``rotate_`` can only be meant for the role."""
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        for name in inputs.raw(host):
+            if name.startswith(tuple(prefixes)):
+                found.setdefault(name, []).append(host)
+    given = inputs.given()
+    for name, owners in sorted(found.items()):
+        prefix = next(prefix for prefix in prefixes if name.startswith(prefix))
+        word = name[len(prefix) :]
+        known = ROLES[prefix]
+        is_sure = name in given and prefix == "rotate_"
+        near = difflib.get_close_matches(word, sorted(known), 1, 0.0 if is_sure else _NEAR)
+        if word not in known and near:
+            where = "" if name in given else f", which {owners[0]} has,"
+            yield InputError(
+                f"the role {prefix[:-1]} has no variable {name}{where} and would ignore it",
+                "",
+                f"The nearest name is {prefix}{near[0]}.",
+            )
 
 
 def _read(

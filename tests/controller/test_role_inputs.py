@@ -1,0 +1,89 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the roles refuse before they ask any host, through ansible-playbook."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+import pytest
+import yaml
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import ROLES
+
+COLLECTION = pathlib.Path(keys.__file__).parents[4]
+PAIR = {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}
+
+
+def refused(folder: pathlib.Path, role: str, *options: str, **variables: t.Any) -> str:
+    """What a run of the role for three hosts that are never asked says, once, before it fails."""
+    play = {"hosts": "all", "gather_facts": False, "vars": variables, "roles": [f"ipsec.manual.{role}"]}
+    (folder / "play.json").write_text(json.dumps([play]))
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", "a,b,c", *options, "play.json"]
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTION.parents[2]),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+    }
+    answer = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode != 0, answer.stdout
+    return answer.stdout + answer.stderr
+
+
+def test_a_misspelt_field_names_its_place_and_the_nearest_ones_and_no_specification(tmp_path: pathlib.Path) -> None:
+    output = refused(tmp_path, "rotate", ipsec_connections=[PAIR, {**PAIR, "associations": [{"encryption": "aes"}]}])
+    assert "ipsec_connections[1] (pair).associations[0]: unknown field 'encryption'. Known here:" in output
+    assert "argument_spec_data" not in output and len(output) < 4000
+    assert output.count("fatal: ") == 1
+
+
+@pytest.mark.parametrize("wrong", [{"pair": PAIR}, "pair", 7])
+def test_connections_that_are_no_list_are_named(tmp_path: pathlib.Path, wrong: t.Any) -> None:
+    assert "ipsec_connections: a list of connections is wanted" in refused(tmp_path, "rotate", ipsec_connections=wrong)
+
+
+@pytest.mark.parametrize(
+    ("role", "options", "variables", "part"),
+    [
+        (
+            "rotate",
+            ("-e", "rotate_newkeys=true"),
+            {},
+            "no variable rotate_newkeys and would ignore it. The nearest name is rotate_new_keys.",
+        ),
+        ("rotate", ("-e", "rotate_everything=true"), {}, "no variable rotate_everything and would ignore it"),
+        (
+            "rotate",
+            (),
+            {"rotate_polices": True},
+            "rotate_polices, which a has, and would ignore it. The nearest name is rotate_policies.",
+        ),
+        ("rotate", (), {"boot_service_manger": "openrc"}, "The nearest name is boot_service_manager."),
+        ("boot", (), {"boot_policy": []}, "The nearest name is boot_policies."),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_nearest_name(
+    tmp_path: pathlib.Path, role: str, options: tuple[str, ...], variables: dict[str, t.Any], part: str
+) -> None:
+    assert part in " ".join(refused(tmp_path, role, *options, ipsec_connections=[PAIR], **variables).split())
+
+
+def test_variables_of_others_are_let_be(tmp_path: pathlib.Path) -> None:
+    output = refused(tmp_path, "rotate", ipsec_connections=[{}], boot_device="/dev/sda", rotate_logs=True)
+    assert "ignore it" not in output and "a connection needs a name" in output
+
+
+def test_every_variable_of_a_role_is_known() -> None:
+    for prefix, known in ROLES.items():
+        path = COLLECTION / "roles" / prefix[:-1] / "meta" / "argument_specs.yml"
+        documented = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+        assert set(documented) == {prefix + name for name in known}
