@@ -18,6 +18,7 @@ from ..sa import checks, model
 from ..sa.model import Identity, Lifetimes, Mark, SecurityAssociation
 from .attributes import AttributeReader, Attributes, nearest, shown_word
 from .fast_lines import PlainLines, is_ordinary
+from .foreign import instead
 from .grammar import (
     ANY_TYPE,
     ANY_TYPE_OR_NONE,
@@ -182,11 +183,12 @@ class ScriptReader:
 
     def read(self, text: str | bytes) -> None:
         """Read the whole text. Raises all its problems, in order."""
+        text = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
         with no_collection():
-            self._read(text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text)
+            self._read(text)
             keep(self.sas)
-        self.report.problems.sort(key=lambda problem: (problem.line, problem.column))
-        raise_all(self.report.problems)
+        problems = sorted(self.report.problems, key=lambda problem: (problem.line, problem.column))
+        raise_all(instead(problems, self.report.name, text) if self.place in (FILE, SAS) else problems)
 
     def _read(self, text: str) -> None:
         if text.startswith("\ufeff"):
