@@ -81,6 +81,7 @@ def _run_file(path: str, options: Options) -> int:
         output.complain(error)
         output.say(f"{path}: the text itself is correct; to check no more than that, add --text-only")
         return 1
+    output.advise(added)
     return 0
 
 

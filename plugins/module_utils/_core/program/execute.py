@@ -12,6 +12,7 @@ import typing as t
 from ..errors import InputError, IpsecError, TextError, raise_all
 from ..files import protected
 from ..sa import model
+from ..sa.plan import DELETE, Operation
 from ..sadb import backup, open_sadb
 from ..sadb.base import Sadb
 from ..signals import uninterrupted
@@ -47,8 +48,7 @@ def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
     sadb = open_sadb()
     check(steps, name, sadb)
     if [step.command for step in steps] == ["flush"]:
-        sadb.flush(steps[0].protocol)
-        return 0
+        return _flush(steps[0].protocol, sadb, options)
     changes = net_changes(steps, sadb.dump(), name)
     added = [operation.new for operation in changes.operations if operation.new is not None]
     if added:
@@ -60,6 +60,15 @@ def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
     for entry in changes.shown:
         output.show(entry, options, "GET")
     output.advise(added)
+    return 0
+
+
+def _flush(protocol: str, sadb: Sadb, options: Options) -> int:
+    held = sadb.dump(protocol) if options.verbose else []
+    sadb.flush(protocol)
+    if options.verbose:
+        lines = [*(Operation(DELETE, None, entry) for entry in held), f"flush: {len(held)} SAs deleted"]
+        output.write("".join(f"{line}\n" for line in lines))
     return 0
 
 

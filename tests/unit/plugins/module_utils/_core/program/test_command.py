@@ -22,6 +22,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.program import 
     command,
     completion,
     display,
+    execute,
     login,
     reference,
 )
@@ -34,6 +35,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar im
     KEYWORDS,
     PROMPT,
 )
+from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import MemorySadb
 
 ROOT = Path(__file__).parents[6]
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
@@ -390,3 +392,39 @@ def test_the_reference_calls_only_those_keywords_solaris_only_that_linux_refuses
     told = reference.page()
     assert "Sequence number to start from, 32 bits wide unless the SA has esn." in told
     assert "Idle seconds since it was added (Solaris only)." in told
+
+
+@pytest.fixture(name="sadb")
+def make_sadb(monkeypatch):
+    sadb = MemorySadb()
+    for module in (command, execute):
+        monkeypatch.setattr(module, "open_sadb", lambda: sadb)
+    return sadb
+
+
+@pytest.fixture(name="keys")
+def make_keys():
+    folder = Path(tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root"))
+    yield folder / "keys"
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can own safe files")
+def test_a_check_warns_of_what_loading_warns_of(sadb, keys, capsys):
+    keys.touch(0o600)
+    keys.write_text(f"add ah spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey {KEY} replay 32\n")
+    assert command.main(["-c", str(keys)]) == 0 and not sadb.sas
+    checked = capsys.readouterr()
+    assert command.main(["-f", str(keys)]) == 0 and len(sadb.sas) == 1
+    assert checked == capsys.readouterr() and checked.err.count("warning") == 2
+
+
+def test_a_flush_says_what_it_did_if_asked(sadb, capsys):
+    for number in (1, 2):
+        (step,) = script.parse(f"add ah spi 0x100{number} dst 192.0.2.2 auth_alg sha1 authkey {KEY}").steps
+        sadb.put(step.sa)
+    assert command.main(["-v", "flush"]) == 0 and not sadb.sas
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("delete ah spi 0x00001001") and second.startswith("delete ah spi 0x00001002")
+    assert last == "flush: 2 SAs deleted"
+    assert command.main(["flush"]) == 0 and not capsys.readouterr().out
