@@ -29,6 +29,7 @@ from .grammar import (
     KEYWORDS,
     LINUX,
     MARK,
+    NAT_PORT,
     NETWORK,
     NUMBER,
     RENDERED_LINE_MAX,
@@ -170,7 +171,10 @@ def _values(sa: SecurityAssociation, target: str, hidden: t.Mapping[str, str] | 
     if sa.encapsulation is not None:
         source_port, destination_port, nat_local, nat_remote = sa.encapsulation
         ports = (destination_port, source_port) if sa.direction == model.INBOUND else (source_port, destination_port)
-        values.update(encapsulation="udp", nat_local_port=ports[0], nat_remote_port=ports[1])
+        values.update(encapsulation="udp", nat_local_port=ports[0])
+        # The kernel of Solaris accepts a remote port in transport mode only with an address.
+        if target == LINUX or nat_remote or ports[1] != NAT_PORT:
+            values["nat_remote_port"] = ports[1]
         values.update(
             (field, address) for field, address in (("nat_local", nat_local), ("nat_remote", nat_remote)) if address
         )

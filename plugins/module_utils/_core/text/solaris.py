@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..sa import model
 from ..sa.model import SecurityAssociation
 from .attributes import Attributes
-from .grammar import AUTHENTICATION, ENCRYPTION, SOLARIS
+from .grammar import AUTHENTICATION, ENCRYPTION, NAT_PORT, SOLARIS
 from .values import parse_number
 
 # Fields of an SA and of its lifetimes.
@@ -89,6 +89,13 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
     labels = {keyword for keyword, dummy in sa.extra if keyword.endswith("label")}
     if labels and "label" not in labels:
         cannot(min(labels), f"Solaris accepts {' and '.join(sorted(labels))} only with a label", "Add label.")
+    if sa.mode == model.TRANSPORT and sa.encapsulation is not None and not sa.encapsulation.nat_remote:
+        remote_port = sa.encapsulation[0 if sa.direction == model.INBOUND else 1]
+        if remote_port != NAT_PORT:
+            message = (
+                f"Solaris takes the remote port {remote_port} in transport mode only with the address behind the NAT"
+            )
+            cannot("nat_remote", message, f"Give the address too, or use port {NAT_PORT} at that end.")
     if sa.mode == model.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):
         cannot("selector", "inner addresses mean tunnel mode on Solaris", "Use tunnel mode, or remove the addresses.")
     return found

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, checks, keys, model
@@ -16,7 +17,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     Selector,
     build,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text import grammar
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import grammar, solaris
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.sa import limit_problems
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.script import Step, Subject
 
@@ -93,6 +94,7 @@ def associations(draw, target="linux"):
     )
     direction = draw(st.sampled_from(["", "inbound", "outbound"]))
     mask = draw(UINT32)
+    nat_ports = st.one_of(st.just(4500), st.integers(1, 65535))
     fields = {
         "source": draw(st.one_of(st.just(b""), addresses(width))),
         "mode": "tunnel" if tunnel else "transport",
@@ -118,8 +120,8 @@ def associations(draw, target="linux"):
         fields["lifetimes"] = fields["lifetimes"]._replace(soft_packets=0, hard_packets=0)
     if protocol == "esp" and draw(st.booleans()):
         fields["encapsulation"] = Encapsulation(
-            draw(st.integers(1, 65535)),
-            draw(st.integers(1, 65535)),
+            draw(nat_ports),
+            draw(nat_ports),
             draw(st.one_of(st.just(b""), addresses(width))),
             draw(st.one_of(st.just(b""), addresses(width))),
         )
@@ -130,7 +132,9 @@ def associations(draw, target="linux"):
             authentication=integrity.name,
             authentication_key=draw(good_keys(integrity).filter(lambda key: key != fields.get("encryption_key"))),
         )
-    return build(protocol, draw(st.integers(256, 2**32 - 1)), draw(addresses(width)), **fields)
+    sa = build(protocol, draw(st.integers(256, 2**32 - 1)), draw(addresses(width)), **fields)
+    assume(not solaris.refusals(sa, target))
+    return sa
 
 
 def together(sas):

@@ -993,6 +993,8 @@ def test_what_the_language_has_no_word_for_is_named_and_not_written(changes, wor
         ({"replay_window": 256}, "8 bits"),
         ({"selector": Selector(pack_address("10.0.0.0"), 8)}, "inner addresses mean tunnel mode"),
         ({"encryption": "cbc(camellia)"}, "no cbc(camellia)"),
+        ({"encapsulation": Encapsulation(4500, 4501)}, "the remote port 4501"),
+        ({"encapsulation": Encapsulation(4501, 4500), "direction": "inbound"}, "the remote port 4501"),
     ],
 )
 def test_what_solaris_cannot_express_is_not_written_for_it(changes, part):
@@ -1002,6 +1004,21 @@ def test_what_solaris_cannot_express_is_not_written_for_it(changes, part):
         language.render([sa._replace(**changes)], target="solaris")
     assert part in str(caught.value) and "esp spi 0x00010000" in str(caught.value)
     assert sa.encryption_key.hex() not in str(caught.value)
+
+
+def test_solaris_gets_no_remote_port_that_its_kernel_would_reject():
+    (sa,) = many(1)
+    behind = pack_address("10.1.1.1")
+    for encapsulation, ports in (
+        (Encapsulation(4501, 4500), "nat_lport 4501"),
+        (Encapsulation(4501, 4500, nat_remote=behind), "nat_rem 10.1.1.1 nat_lport 4501 nat_rport 4500"),
+        (Encapsulation(4500, 4501, nat_remote=behind), "nat_rem 10.1.1.1 nat_lport 4500 nat_rport 4501"),
+    ):
+        changed = sa._replace(encapsulation=encapsulation)
+        text = language.render([changed], target="solaris")
+        assert text.split("encap udp ")[1].split("\n")[0] == ports
+        assert language.parse(text, target="solaris").sas == (changed,)
+        assert "nat_rport" in language.render([changed])
 
 
 # Writing
