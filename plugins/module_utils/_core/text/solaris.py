@@ -90,7 +90,8 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
     if labels and "label" not in labels:
         cannot(min(labels), f"Solaris accepts {' and '.join(sorted(labels))} only with a label", "Add label.")
     if sa.mode == model.TRANSPORT and sa.encapsulation is not None and not sa.encapsulation.nat_remote:
-        remote_port = sa.encapsulation[0 if sa.direction == model.INBOUND else 1]
+        source_port, destination_port, *dummy = sa.encapsulation
+        remote_port = source_port if sa.direction == model.INBOUND else destination_port
         if remote_port != NAT_PORT:
             message = (
                 f"Solaris takes the remote port {remote_port} in transport mode only with the address behind the NAT"
