@@ -129,8 +129,60 @@ def test_a_file_is_loaded_and_shown(ipseckey: Command) -> None:
     assert ipseckey.good("dump", "ah").endswith("Dump succeeded for SA type 2.\n")
     assert f"EKY: {KEYS[0]}/128" in ipseckey.good("get", *ONE.split(), "--show-keys", secret=False)
     assert f"EKY: {'XX' * 16}/128" in ipseckey.good("-p", "get", *ONE.split())
+    assert "SRC: AF_INET: port 0, 192.0.2.1.\n" in ipseckey.good("-n", "dump")
     records = json.loads(ipseckey.good("dump", "--json"))
     assert {(record["protocol"], record["spi"]) for record in records} == {("esp", "0x00001001"), ("ah", "0x00001002")}
+
+
+TUNNEL = """\
+Base message (version 2) type GET, SA type ESP.
+SA: SADB_ASSOC spi=0x1001, replay window size=32, state=MATURE
+SA: Authentication algorithm = hmac-sha1
+SA: Encryption algorithm = aes-cbc
+SA: flags=0x1a4000 < X_INBOUND X_NATT_LOC X_NATT_REM X_TUNNEL >
+SRC: Source address (proto=4)
+SRC: AF_INET: port 0, 192.0.2.1.
+DST: Destination address (proto=4)
+DST: AF_INET: port 0, 192.0.2.2.
+NLC: NAT-T local address (proto=17)
+NLC: AF_INET: port 4500, 0.0.0.0.
+NRM: NAT-T remote address (proto=17)
+NRM: AF_INET: port 4501, 192.0.2.9.
+INS: Inner source address (proto=6)
+INS: AF_INET: port 0, 10.1.0.0/16.
+IND: Inner destination address (proto=6)
+IND: AF_INET: port 0, 10.2.0.0/16.
+"""
+LIMITS = """\
+ LT: Lifetime information
+CLT: Current lifetime information:
+CLT: 0 bytes protected, 0 allocations used.
+CLT: SA added at time: DATE
+CLT: \t(raw time value NUMBER)
+CLT: Time now is DATE
+CLT: \t(raw time value NUMBER)
+HLT: Hard lifetime information:
+HLT: 4096 bytes (4.00 KB) of lifetime, 0 allocations.
+HLT: 86000 seconds (23.89 hours) of post-add lifetime.
+HLT: 0 seconds of post-use lifetime.
+HLT: 4096 bytes (4.00 KB) more can be protected.
+HLT: Hard expiration occurs in NUMBER seconds (23.89 hours)
+HLT: Time of expiration: DATE.
+HLT: \t(raw time value NUMBER)
+"""
+
+
+def test_an_inbound_sa_behind_a_nat_is_printed_as_on_solaris(ipseckey: Command) -> None:
+    """The kernel need not know the direction: the address of the destination is this host's."""
+    witness.run("ip", "-batch", "-", stdin="link add dummy0 type dummy\naddr add 192.0.2.2/24 dev dummy0\n")
+    nat = "inbound replay 32 encap udp nat_rem 192.0.2.9 nat_lport 4500 nat_rport 4501"
+    inner = "isrc 10.1.0.0/16 idst 10.2.0.0/16 iproto 6"
+    ipseckey.good("-f", ipseckey.file(f"{ADD} {nat} {inner} hard_bytes 4096 hard_addtime 86000\n"))
+    out = ipseckey.good("-n", "-v", "get", *ONE.split())
+    assert out.startswith(TUNNEL)
+    limits = re.sub(r"\w{3} \w{3} [ \d]\d [\d:]{8} \w+ \d{4}", "DATE", out[out.index(" LT:") :])
+    assert re.sub(r"(value|in) \d+", r"\1 NUMBER", limits) == LIMITS
+    assert not ipseckey("-n", "get", *ONE.split()).err
 
 
 @pytest.mark.parametrize(
@@ -371,6 +423,11 @@ def test_events_are_followed_live(ipseckey: Command, form: str) -> None:
         assert [event.get("spi") for event in events] == ["0x00001001", "0x00001002", "0x00001001", "0x00001001", None]
         assert events[3]["encryption_algorithm"] == "aes-cbc" and events[4]["protocol"] == "ah"
     else:
+        assert out.startswith("Actively monitoring the PF_KEY socket.\nRead ")
+        blocks = out.partition("\n")[2].split("\n\n")
+        heads = [re.match(r"Read \d+ bytes\.\nTimestamp: .+\nBase message ", block) for block in blocks]
+        assert all(heads[:-1]) and blocks[5:] == [""]
+        assert len(re.findall(r"^Message length \d+ bytes, seq=[1-9]\d*, pid=\d+\.$", out, re.M)) == 5
         assert re.findall(r"^Base message \(version 2\) type (\w+), SA type (\w+)\.$", out, re.M) == [
             ("ADD", "ESP"),
             ("ADD", "AH"),
@@ -391,7 +448,8 @@ def test_the_end_of_a_lifetime_is_an_event(ipseckey: Command) -> None:
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
-    assert "type SOFT EXPIRE, SA type ESP" in out and "type HARD EXPIRE, SA type ESP" in out
+    assert out.startswith("Passively monitoring the PF_KEY socket.\n")
+    assert out.count("type EXPIRE, SA type ESP") == 2 and re.findall(r"state=(\w+)", out) == ["MATURE", "DYING", "DEAD"]
 
 
 # A file of SAs with a file of policies.

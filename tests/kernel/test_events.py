@@ -40,6 +40,7 @@ def test_additions_changes_and_deletions_are_events(sadb: XfrmSadb) -> None:
     batch("xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000\n")
     for event in next_events(heard, events.ADD, events.UPDATE, events.DELETE):
         assert event.entry is not None and event.entry.sa == sa
+        assert event.size > 224 and event.sequence
 
 
 def test_flushes_of_one_protocol_and_of_all(sadb: XfrmSadb) -> None:

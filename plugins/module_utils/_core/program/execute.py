@@ -12,6 +12,7 @@ import typing as t
 from ..errors import InputError, IpsecError, TextError, raise_all
 from ..files import protected
 from ..sa import model
+from ..sa.model import Entry
 from ..sa.plan import DELETE, Operation
 from ..sadb import backup, open_sadb
 from ..sadb.base import Sadb
@@ -57,8 +58,8 @@ def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
     if options.verbose:
         lines = [f"update {model.label(entry.sa)}" for entry, dummy in changes.updates]
         output.write("".join(f"{line}\n" for line in (*lines, *changes.operations)))
-    for entry in changes.shown:
-        output.show(entry, options, "GET")
+    if changes.shown:
+        _get(changes.shown, options, sadb)
     output.advise(added)
     return 0
 
@@ -70,6 +71,16 @@ def _flush(protocol: str, sadb: Sadb, options: Options) -> int:
         lines = [*(Operation(DELETE, None, entry) for entry in held), f"flush: {len(held)} SAs deleted"]
         output.write("".join(f"{line}\n" for line in lines))
     return 0
+
+
+def _get(entries: t.Sequence[Entry], options: Options, sadb: Sadb) -> None:
+    if options.json:
+        for entry in entries:
+            output.write_json(display.record(entry, options.keys()))
+    else:
+        style = output.style(options, sadb)
+        for entry in entries:
+            output.write(display.block(entry, style, "GET"))
 
 
 def _change(sadb: Sadb, changes: NetChanges) -> None:
@@ -89,12 +100,14 @@ def _change(sadb: Sadb, changes: NetChanges) -> None:
 
 
 def _dump(step: Step, options: Options) -> int:
-    entries = open_sadb().dump(step.protocol)
+    sadb = open_sadb()
+    entries = sadb.dump(step.protocol)
     if options.json:
         output.write_json([display.record(entry, options.keys()) for entry in entries], indent=1)
         return 0
+    style = output.style(options, sadb) if entries else display.PLAIN
     for entry in entries:
-        output.show(entry, options)
+        output.write(display.block(entry, style) + "\n")
     output.write(f"Dump succeeded for SA type {display.NUMBERS.get(step.protocol, 0)}.\n")
     return 0
 

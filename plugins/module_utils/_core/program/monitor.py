@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import signal
 
-from ..sadb.xfrm.events import LOST, listen
+from ..sadb import open_sadb
+from ..sadb.xfrm.events import LOST, Event, listen
 from . import display, output
 from .options import Options
 
@@ -21,6 +22,10 @@ def monitor(options: Options, acquires: bool) -> None:
         signal.signal(number, signal.default_int_handler)
     events = listen(acquires=acquires)
     with contextlib.suppress(KeyboardInterrupt):
+        style = display.PLAIN
+        if not options.json:
+            style = output.style(options, open_sadb())
+            output.write(f"{'Actively' if acquires else 'Passively'} monitoring the PF_KEY socket.\n")
         for event in events:
             if event.kind == LOST:
                 output.say("events arrived faster than they were read; some are lost")
@@ -31,8 +36,12 @@ def monitor(options: Options, acquires: bool) -> None:
                     else {"protocol": event.protocol or "all"}
                 )
                 output.write_json({"event": event.kind.lower(), **shown})
-            elif event.entry is not None:
-                output.show(event.entry, options, event.kind)
             else:
-                protocol = (event.protocol or "all").upper()
-                output.write(f"Base message (version 2) type {event.kind}, SA type {protocol}.\n\n")
+                output.write(_text(event, style) + "\n")
+
+
+def _text(event: Event, style: display.Style) -> str:
+    origin = display.Origin(event.size, event.sequence, event.process)
+    if event.entry is not None:
+        return display.block(event.entry, style, event.kind, origin)
+    return "".join(f"{line}\n" for line in display.head(event.kind, event.protocol, origin))

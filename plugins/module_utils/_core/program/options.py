@@ -52,9 +52,9 @@ OPTIONS: tuple[Option, ...] = (
         "with --apply: list the SAs that it added in the file MARK, since their keys may be in use a second time",
         "MARK",
     ),
-    Option("-n", "accept literal addresses only, no host names"),
+    Option("-n", "accept literal addresses only, no host names, and print none"),
     Option("-p", "print XX for every byte of a key"),
-    Option("-v", "print each change; print times as seconds"),
+    Option("-v", "print each change; print times in seconds, too"),
     Option("--json", "print SAs and events as JSON"),
     Option(
         "--show-keys",

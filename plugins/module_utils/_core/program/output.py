@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import typing as t
 
 from ..errors import IpsecError, Problems
 from ..sa import checks
-from ..sa.model import Entry, SecurityAssociation
+from ..sa.model import SecurityAssociation
+from ..sadb.base import Sadb
 from . import display
+from .names import Names
 from .options import COMMAND_WORDS, Options
 
 
@@ -37,12 +40,16 @@ def write_json(value: t.Any, indent: int | None = None) -> None:
     write(json.dumps(value, indent=indent) + "\n")
 
 
-def show(entry: Entry, options: Options, message: str = "DUMP") -> None:
-    """Print one SA; ``message`` as for `display.block`."""
-    if options.json:
-        write_json(display.record(entry, options.keys()))
-    else:
-        write(display.block(entry, options.keys(), options.verbose, message=message) + "\n")
+def style(options: Options, sadb: Sadb) -> display.Style:
+    """How to print the SAs of ``sadb``."""
+    local: t.AbstractSet[bytes] = frozenset()
+    with contextlib.suppress(IpsecError):  # then directions that the kernel does not know are left out
+        local = sadb.local_addresses()
+    return display.Style(options.keys(), options.verbose, None if options.numeric else Names(_without_names), local)
+
+
+def _without_names() -> None:
+    say("warning: the naming service does not answer; hosts are shown without their names. To ask for none: -n")
 
 
 def discard(stream: t.TextIO) -> None:

@@ -75,6 +75,14 @@ _SECTIONS = {
         "No key is accepted on the command line, which every user can read, and none is printed unless you ask for "
         "it. Messages name line and column, never a key. The prompt's history holds no lines with keys."
     ),
+    "Output": (
+        "dump, get and monitor print the lines of the Solaris utility, with fingerprints in place of keys. Allocations "
+        "are packets. NLC and NRM are the local and the remote end of a NAT, which depend on the direction of the SA; "
+        "if the kernel does not know that, the addresses of this host decide. OTH lines have what Solaris does not "
+        "know, such as reqid and mark. Without -n, hosts and protocols are also shown by name; if the naming service "
+        "does not answer, it is not asked again. Characters that are not printable ASCII appear as escapes such as "
+        "\\x1b."
+    ),
     "Linux": (
         "update changes lifetimes, never keys: an SA with a new key is another SA, with another SPI. Linux does not "
         "pair SAs, so update-pair, delete-pair and pair-spi are refused. flush deletes all SAs, including those of "

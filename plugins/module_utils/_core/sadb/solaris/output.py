@@ -200,7 +200,7 @@ _FACTS: dict[str, re.Pattern[str]] = {
     "idst": re.compile("IND: " + _ADDRESS + r"(?:/(\d+))?"),
     "manager": re.compile(r"KMC: Protocol (\d+),"),
     "bytes": re.compile(r"CLT: (\d+) bytes .*protected"),
-    "packets": re.compile(r"CLT: .* (\d+) packets"),
+    "packets": re.compile(r"CLT: .* (\d+) (?:packets|allocations)"),
     "add_time": re.compile(r"CLT: SA added at time:? (\d+)$"),
     "use_time": re.compile(r"CLT: SA first used at time:? (\d+)$"),
 }

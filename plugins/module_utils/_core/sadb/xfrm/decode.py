@@ -139,7 +139,7 @@ def _read_algorithm_icv(prefix: bytes, combined: bool) -> tuple[str, int, int]:
 
 def _name(linux: bytes, icv_bits: int) -> str:
     """Our name of an algorithm; the kernel's name if the table has no row, as for SAs of other programs."""
-    text = linux.rstrip(b"\0").decode("ascii", "replace")
+    text = linux.rstrip(b"\0").decode("ascii", "backslashreplace")
     row = find_linux(text, icv_bits)
     return row.name if row is not None else text
 

@@ -14,7 +14,18 @@ from ...sa.model import Counters, Entry, SecurityAssociation
 from . import uapi
 from .decode import decode
 from .link import open_link
-from .netlink import NETLINK_XFRM, AnswersLost, Netlink, NetlinkError, Part, attribute, attributes, split
+from .netlink import (
+    HEADER,
+    HEADER_SIZE,
+    NETLINK_XFRM,
+    AnswersLost,
+    Netlink,
+    NetlinkError,
+    Part,
+    attribute,
+    attributes,
+    split,
+)
 
 ADD = "ADD"
 UPDATE = "UPDATE"
@@ -31,11 +42,16 @@ _NEW = {uapi.XFRM_MSG_NEWSA: ADD, uapi.XFRM_MSG_UPDSA: UPDATE}
 class Event(t.NamedTuple):
     """One event: its kind, the SA that it concerns if any, and the SA type of a flush, empty for all.
     LOST: events arrived faster than they were read.
-    """
+
+    The last three are from the header of the kernel's message: its bytes, and the numbers of the
+    request that caused it and of its process, as that wrote them; some programs write 0."""
 
     kind: str
     entry: Entry | None = None
     protocol: str = ""
+    size: int = 0
+    sequence: int = 0
+    process: int = 0
 
 
 def listen(acquires: bool = True) -> t.Iterator[Event]:
@@ -64,20 +80,28 @@ def read_events(buffer: bytes) -> t.Iterator[Event]:
     """The events of one datagram, up to a message that is cut short; messages of other kinds are skipped."""
     with contextlib.suppress(NetlinkError):
         for kind, dummy, dummy, part in split(buffer):
-            body = part.buffer[part.start : part.end]
-            if kind in _NEW:
-                yield Event(_NEW[kind], decode(part))
-            elif kind == uapi.XFRM_MSG_DELSA:
-                yield Event(DELETE, _deleted(body))
-            elif kind == uapi.XFRM_MSG_EXPIRE:
-                info, hard = uapi.USER_EXPIRE.unpack_from(body)
-                sa = decode(_part(info + body[uapi.USER_EXPIRE.size :]))
-                # The kernel shows no algorithm, as it shows none of a larval SA.
-                yield Event(HARD_EXPIRE if hard else SOFT_EXPIRE, sa._replace(larval=False))
-            elif kind == uapi.XFRM_MSG_FLUSHSA:
-                yield Event(FLUSH, None, uapi.PROTOCOL_NAMES.get(body[0], ""))
-            elif kind == uapi.XFRM_MSG_ACQUIRE:
-                yield Event(ACQUIRE, _acquired(body))
+            event = _event(kind, part)
+            if event is not None:
+                size, dummy, dummy, sequence, process = HEADER.unpack_from(buffer, part.start - HEADER_SIZE)
+                yield event._replace(size=size, sequence=sequence, process=process)
+
+
+def _event(kind: int, part: Part) -> Event | None:
+    body = part.buffer[part.start : part.end]
+    if kind in _NEW:
+        return Event(_NEW[kind], decode(part))
+    if kind == uapi.XFRM_MSG_DELSA:
+        return Event(DELETE, _deleted(body))
+    if kind == uapi.XFRM_MSG_EXPIRE:
+        info, hard = uapi.USER_EXPIRE.unpack_from(body)
+        sa = decode(_part(info + body[uapi.USER_EXPIRE.size :]))
+        # The kernel shows no algorithm, as it shows none of a larval SA.
+        return Event(HARD_EXPIRE if hard else SOFT_EXPIRE, sa._replace(larval=False))
+    if kind == uapi.XFRM_MSG_FLUSHSA:
+        return Event(FLUSH, None, uapi.PROTOCOL_NAMES.get(body[0], ""))
+    if kind == uapi.XFRM_MSG_ACQUIRE:
+        return Event(ACQUIRE, _acquired(body))
+    return None
 
 
 def _part(body: bytes) -> Part:

@@ -42,10 +42,10 @@ _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 
 # struct nlmsghdr: length, type, flags, sequence, port. struct nlattr: length, type.
-_HEADER = struct.Struct("=IHHII")
+HEADER = struct.Struct("=IHHII")
 _INT = struct.Struct("=i")
 ATTRIBUTE = struct.Struct("=HH")
-HEADER_SIZE = _HEADER.size
+HEADER_SIZE = HEADER.size
 
 _BUFFER = 4 << 20
 _RECEIVE = 64 << 10
@@ -206,7 +206,7 @@ class Netlink:
         base = self._sequence + 1
         self._sequence += len(messages)
         last = len(messages) - 1
-        pack = _HEADER.pack
+        pack = HEADER.pack
         parts: list[bytes] = []
         for index, (kind, body, flags) in enumerate(messages):
             parts += (
@@ -255,7 +255,7 @@ class Netlink:
     def _dump_once(self, message: Message, wanted: int, decode: t.Callable[[Part], Object]) -> list[Object] | None:
         self._sequence += 1
         expected = self._sequence
-        header = _HEADER.pack(
+        header = HEADER.pack(
             HEADER_SIZE + len(message.body), message.kind, message.flags | NLM_F_REQUEST | NLM_F_DUMP, expected, 0
         )
         try:
@@ -298,7 +298,7 @@ def split(buffer: bytes) -> t.Iterator[tuple[int, int, int, Part]]:
     """The messages of one datagram: type, flags, sequence, body. Raises NetlinkError at one that is cut short."""
     offset = 0
     size = len(buffer)
-    unpack = _HEADER.unpack_from
+    unpack = HEADER.unpack_from
     while offset + HEADER_SIZE <= size:
         length, kind, flags, sequence, dummy = unpack(buffer, offset)
         if length < HEADER_SIZE or offset + length > size:
@@ -320,7 +320,7 @@ def _refusal(kind: int, flags: int, part: Part) -> Refusal:
     texts = start + 4
     if kind == NLMSG_ERROR:
         # The header of the request is repeated, and its body unless capped.
-        texts += HEADER_SIZE if flags & NLM_F_CAPPED else (_HEADER.unpack_from(buffer, texts)[0] + 3) & ~3
+        texts += HEADER_SIZE if flags & NLM_F_CAPPED else (HEADER.unpack_from(buffer, texts)[0] + 3) & ~3
     where = attributes(buffer, texts, end).get(_NLMSGERR_ATTR_MSG)
     return Refusal(
         number, "" if where is None else buffer[where[0] : where[1]].rstrip(b"\0").decode("utf-8", "replace")

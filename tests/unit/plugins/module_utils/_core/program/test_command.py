@@ -357,8 +357,8 @@ def test_keys_are_shown_only_on_request():
     (step,) = script.parse(f"add esp spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey {KEY}").steps
     entry = Entry(step.sa, Counters())
     assert KEY not in display.block(entry) and KEY not in str(display.record(entry))
-    assert f"AKY: {KEY}/160" in display.block(entry, display.SHOWN)
-    assert f"AKY: {'XX' * 20}/160" in display.block(entry, display.CROSSED)
+    assert f"AKY: {KEY}/160" in display.block(entry, display.Style(display.SHOWN))
+    assert f"AKY: {'XX' * 20}/160" in display.block(entry, display.Style(display.CROSSED))
     assert display.record(entry, display.SHOWN)["authentication_key"] == KEY
 
 

@@ -26,8 +26,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netli
 )
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.xfrm import layouts
 
-FLUSH_OF_AH = struct.pack("=IHHII", 20, 0x1C, 0, 0, 0) + bytes((51, 0, 0, 0))
+FLUSH_OF_AH = struct.pack("=IHHII", 20, 0x1C, 0, 5, 4711) + bytes((51, 0, 0, 0))
 POLICY = struct.pack("=IHHII", 20, 0x13, 0, 0, 0) + bytes(4)
+THE_FLUSH = events.Event(events.FLUSH, None, "ah", 20, 5, 4711)
 # xfrm_usersa_id alone, without the SA that the kernel adds.
 GONE = struct.pack("=IHHII", 40, 0x11, 0, 0, 0) + bytes(24)
 
@@ -36,12 +37,12 @@ GONE = struct.pack("=IHHII", 40, 0x11, 0, 0, 0) + bytes(24)
     ("buffer", "wanted"),
     [
         (b"", []),
-        (FLUSH_OF_AH, [events.Event(events.FLUSH, None, "ah")]),
+        (FLUSH_OF_AH, [THE_FLUSH]),
         (FLUSH_OF_AH[:15], []),
         (FLUSH_OF_AH[:18], []),
         (struct.pack("=IHHII", 3, 0x1C, 0, 0, 0) + FLUSH_OF_AH, []),
-        (POLICY + FLUSH_OF_AH, [events.Event(events.FLUSH, None, "ah")]),
-        (GONE, [events.Event(events.DELETE)]),
+        (POLICY + FLUSH_OF_AH, [THE_FLUSH]),
+        (GONE, [events.Event(events.DELETE, size=40)]),
     ],
 )
 def test_messages_that_are_not_events_are_skipped(buffer, wanted):
@@ -114,7 +115,7 @@ def test_lost_events_are_reported_and_listening_continues(
     monkeypatch.setattr(events, "open_link", open_link)
     heard = events.listen(acquires)
     assert link.groups == groups and not closed
-    assert [next(heard).kind, next(heard)] == [events.LOST, events.Event(events.FLUSH, None, "ah")]
+    assert [next(heard).kind, next(heard)] == [events.LOST, THE_FLUSH]
     with pytest.raises(NetlinkError):
         next(heard)
     assert closed

@@ -24,7 +24,7 @@ _CURRENT = "curlft.bytes curlft.packets curlft.add_time curlft.use_time"
 _END = "reqid family mode replay_window flags"
 # A structure as the core has it, and as C has it; the members that the core names, in its order.
 LAYOUTS: tuple[tuple[struct.Struct, type[ctypes.Structure], str], ...] = (
-    (netlink._HEADER, layouts.Header, "length kind flags sequence port"),
+    (netlink.HEADER, layouts.Header, "length kind flags sequence port"),
     (netlink.ATTRIBUTE, layouts.Attribute, "length kind"),
     (
         uapi.SELECTOR,

@@ -226,6 +226,12 @@ def test_algorithms_that_only_the_kernel_knows_keep_its_names() -> None:
     assert again[uapi.XFRMA_ALG_AUTH_TRUNC] == auth[4:]
 
 
+def test_a_name_that_is_not_ascii_is_escaped() -> None:
+    crypt = attribute(uapi.XFRMA_ALG_CRYPT, b"cbc(\xff)".ljust(64, b"\0") + struct.pack("@I", 256) + KEY)
+    sa = decode(dumped(crypt)).sa
+    assert sa.encryption == "cbc(\\xff)" and model.fingerprints(sa)["encryption"]
+
+
 def test_an_unknown_combined_cipher_is_sent_as_one() -> None:
     aead = attribute(
         uapi.XFRMA_ALG_AEAD, b"rfc4106(gcm(sm4))".ljust(64, b"\0") + struct.pack("@II", 160, 128) + KEY[:20]
