@@ -114,7 +114,21 @@ def _prompt(options: Options) -> int:
         raise InputError(
             "it is closed", STANDARD_INPUT, "Type commands at a terminal, or name a file: ipseckey -f FILE"
         )
-    lines = Lines()
+    with Lines() as lines:
+        if lines.terminal is not None:
+            _warn_of_missing_rights()
+        return _carry_out(lines, options)
+
+
+def _warn_of_missing_rights() -> None:
+    """Say what keeps us from the SADB before anybody types a key for nothing."""
+    try:
+        open_sadb().dump("ah")
+    except IpsecError as error:
+        output.complain(error, PROMPT_WORDS)
+
+
+def _carry_out(lines: Lines, options: Options) -> int:
     status = number = 0
     while True:
         text = lines.read_command()

@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import sys
-import typing as t
 
 from ..errors import IpsecError, NetworkFileError, ProtectedFileError, may_be_key, raise_all
 from ..files import protected
 from ..text.grammar import PROMPT
 from . import completion, output
 from .options import Options
+from .terminal import Terminal
 
 PROMPT_TEXT = "ipseckey> "
 CONTINUED_TEXT = "> "
@@ -74,27 +73,27 @@ def _with_option(error: ProtectedFileError) -> ProtectedFileError:
 
 
 class Lines:
-    """Lines of standard input, edited and completed if that is a terminal. The history holds no
-    line that may hold a key, and is never written to a file.
+    """Lines of standard input, edited and completed if that is a terminal, which shows no keys. The
+    history holds no line that may hold a key, and is never written to a file.
     """
 
     def __init__(self) -> None:
-        self.interactive = sys.stdin.isatty()
-        self._readline: t.Any = None
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(errors="surrogateescape")  # the language refuses bytes that are not ASCII
-        if self.interactive:
-            with contextlib.suppress(ImportError):
-                import readline
+        self.terminal = Terminal(self._complete) if sys.stdin.isatty() else None
+        if self.terminal is not None and self.terminal.readline is None:
+            output.say("nothing that you type is shown, since this Python lacks GNU readline, which would hide keys")
 
-                readline.set_auto_history(False)
-                readline.set_completer_delims(" \t")
-                readline.set_completer(self._complete)
-                readline.parse_and_bind("tab: complete")
-                self._readline = readline
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *dummy: object) -> None:
+        if self.terminal is not None:
+            self.terminal.close()
 
     def _complete(self, typed: str, index: int) -> str | None:
-        before = self._readline.get_line_buffer()[: self._readline.get_begidx()].split()
+        readline = self.terminal.readline if self.terminal is not None else None
+        before = readline.get_line_buffer()[: readline.get_begidx()].split() if readline is not None else []
         found = [word + " " for word in completion.candidates(before, PROMPT) if word.startswith(typed)]
         return found[index] if index < len(found) else None
 
@@ -103,7 +102,7 @@ class Lines:
         text = ""
         while True:
             try:
-                line = self._read(CONTINUED_TEXT if text else PROMPT_TEXT)
+                line = self._read(text)
             except OSError as exc:
                 raise _unreadable(exc) from None
             if line is None:
@@ -112,15 +111,15 @@ class Lines:
             if not line.endswith("\\"):
                 return text
 
-    def _read(self, prompt: str) -> str | None:
-        if not self.interactive:
+    def _read(self, before: str) -> str | None:
+        if self.terminal is None:
             line = sys.stdin.readline()
             return line[:-1] if line.endswith("\n") else line or None
         try:
-            line = input(prompt)
+            line = self.terminal.read(CONTINUED_TEXT if before else PROMPT_TEXT, before)
         except EOFError:
             output.write("\n")
             return None
-        if self._readline is not None and line.strip() and "key" not in line and not may_be_key(line):
-            self._readline.add_history(line)
+        if self.terminal.readline is not None and line.strip() and "key" not in line and not may_be_key(line):
+            self.terminal.readline.add_history(line)
         return line

@@ -275,6 +275,18 @@ def test_a_clear_text_login_is_found_among_the_ancestors(tmp_path):
     assert login.clear_text_server(77, str(tmp_path)) == ""
 
 
+@pytest.mark.parametrize(("server", "client"), [("tmux: server", "tmux: client"), ("screen", "screen")])
+def test_a_multiplexer_does_not_hide_a_clear_text_login(tmp_path, server, client):
+    rows = [(9, "bash", 8), (8, server, 1), (7, client, 6), (6, "bash", 5), (5, "in.telnetd", 1), (1, "init", 0)]
+    for pid, name, parent in rows:
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S {parent} 0 0\n")
+    (tmp_path / "self").mkdir()
+    assert login.clear_text_server(9, str(tmp_path)) == "in.telnetd"
+    (tmp_path / "5" / "stat").write_text("5 (sshd) S 1 0 0\n")
+    assert login.clear_text_server(9, str(tmp_path)) == ""
+
+
 @pytest.mark.parametrize(("name", "made"), reference.DOCUMENTS.items(), ids=reference.DOCUMENTS)
 def test_generated_documents_are_current(name, made):
     text = made()
