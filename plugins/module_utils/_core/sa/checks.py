@@ -218,7 +218,7 @@ def _encapsulation_problems(sa: SecurityAssociation) -> Found:
         yield InputError("only an outbound SA in UDP sends NAT keepalives", "nat_keepalive", fix)
     for field in ("nat_local", "nat_remote") if sa.encapsulation is not None else ():
         address = getattr(sa.encapsulation, field)
-        if address and (len(address) != len(sa.destination) or is_unspecified(address)):
+        if address and (len(address) != len(sa.destination) or is_unspecified(address) or is_multicast(address)):
             message = f"{format_address(address)} cannot be the address before translation"
             yield InputError(message, field, "Give a host's address of the destination's family.")
 

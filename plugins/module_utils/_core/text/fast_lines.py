@@ -76,9 +76,10 @@ class PlainLines:
     accepted, if these are written plainly and are valid.
 
     It reports no errors: any other line is left to the general reader. Both read an accepted line
-    as the same SA."""
+    as the same SA. ``address_problems`` are those of a source and a destination on the target."""
 
-    def __init__(self) -> None:
+    def __init__(self, address_problems: t.Callable[[bytes, bytes], t.Iterable[t.Any]] | None = None) -> None:
+        self._address_problems = address_problems
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._shapes = 0
 
@@ -108,8 +109,7 @@ class PlainLines:
             if spi_word[:2] != "0x" or len(spi_word) > 10 or "_" in spi_word:
                 return None
             spi = int(spi_word, 16)
-            word = words[destination_at]
-            destination = _pton(_IPV6 if ":" in word else _IPV4, word)
+            destination = _pton(_IPV6 if ":" in (word := words[destination_at]) else _IPV4, word)
             shape = shapes.get((others(words), flags, len(destination)))
             if shape is None:
                 return None
@@ -127,8 +127,7 @@ class PlainLines:
             ) = shape
             source = unspecified
             if source_at:
-                word = words[source_at]
-                source = _pton(_IPV6 if ":" in word else _IPV4, word)
+                source = _pton(_IPV6 if ":" in (word := words[source_at]) else _IPV4, word)
             cipher_key = hash_key = b""
             if cipher_key_at:
                 word = words[cipher_key_at]
@@ -144,12 +143,14 @@ class PlainLines:
                     return None
         except (ValueError, OSError, IndexError):
             return None
-        if spi < model.SPI_MIN or cipher_key == hash_key or destination == unspecified:
-            return None
         if (
-            len(source) != len(destination)
+            spi < model.SPI_MIN
+            or cipher_key == hash_key
+            or destination == unspecified
+            or len(source) != len(destination)
             or source[0] in multicast
             or (len(source) == 16 and _MAPPED in (source[:12], destination[:12]))
+            or (self._address_problems is not None and any(self._address_problems(source, destination)))
         ):
             return None
         fields = (protocol, spi, source, destination, mode, encryption, cipher_key, authentication, hash_key)

@@ -39,7 +39,7 @@ _CONCERNS: dict[str, tuple[str, ...]] = {
         "destination",
     ),
     "nat_local": ("nat_local", "destination"),
-    "nat_remote": ("nat_remote", "destination"),
+    "nat_remote": ("nat_remote", "nat_remote_port", "destination"),
     "selector source": ("inner_source",),
     "selector destination": ("inner_destination",),
     "selector protocol": ("protocol", "inner_protocol"),
@@ -89,6 +89,7 @@ class Builder:
         if self.target == SOLARIS:
             for field, message, hint in order_problems(attributes):
                 report.problem(message, words[field], hint)
+                refused.add(field)
         if not protocol:
             return None
         sa = build(protocol, attributes)
@@ -143,9 +144,13 @@ def _tunnel_problems(values: t.Mapping[str, t.Any], target: str) -> t.Iterator[P
                 "a port of the outer header means nothing in tunnel mode",
                 "Use isport and idport for the traffic inside.",
             )
-    protocol = values.get("protocol")
-    networks = {field: values[field] for field in _INNER_ADDRESSES if field in values}
-    widths = {len(address) for address, dummy in networks.values()}
+    protocol, destination = values.get("protocol"), values.get("destination", b"")
+    inside = [field for field in INNER_FIELDS if field in values]
+    networks = [values[field] for field in inside if field in _INNER_ADDRESSES]
+    traffic = any(values[field] for field in inside if field not in _INNER_ADDRESSES)
+    widths = {len(address) for address, dummy in networks}
+    if not networks and inside and destination:
+        widths = {16 if target == SOLARIS else len(destination)}
     if protocol not in (None, 0, 4, 41):
         yield (
             "protocol",
@@ -155,17 +160,16 @@ def _tunnel_problems(values: t.Mapping[str, t.Any], target: str) -> t.Iterator[P
     if (protocol, widths) in ((4, {16}), (41, {4})):
         yield (
             "protocol",
-            "the protocol contradicts the inner addresses",
+            f"protocol {protocol} contradicts the traffic inside, which is IPv{6 if widths == {16} else 4}",
             "Write 4 for IPv4 inside, 41 for IPv6 inside, or omit it.",
         )
-    only_any = networks and all(network in ((bytes(4), 0), (bytes(16), 0)) for network in networks.values())
-    traffic = any(values.get(field) for field in ("inner_protocol", "inner_source_port", "inner_destination_port"))
-    other_family = "destination" in values and len(widths - {len(values["destination"])}) == len(widths) == 1
-    if only_any and other_family and (traffic or target == SOLARIS):
+    every_address = all(network in ((bytes(4), 0), (bytes(16), 0)) for network in networks)
+    other_family = destination and len(widths) == 1 and widths != {len(destination)}
+    if every_address and other_family and (traffic or target == SOLARIS):
         yield (
-            [*networks][0],
-            "a network of every address must be of the address family of dst",
-            "Name the networks inside.",
+            (inside[0], "a network of every address must be of the address family of dst", "Name the networks inside.")
+            if networks
+            else (inside[0], "Solaris takes this traffic inside for IPv6", "Add: isrc 0.0.0.0/0 idst 0.0.0.0/0.")
         )
 
 

@@ -44,7 +44,7 @@ from .grammar import (
 from .lexer import REFUSED, CommandWords, Lexer, Report, Word
 from .render import folded, quoted, words_of, words_of_sa
 from .sa import Builder, extra_of, limit_problems
-from .solaris import order_problems
+from .solaris import address_problems, order_problems
 from .values import parse_type
 
 ATTRIBUTES_TOPIC = "attr"
@@ -202,7 +202,7 @@ class ScriptReader:
         lines = text.split("\n")
         if not lines[-1]:
             lines.pop()
-        plain_lines = PlainLines()
+        plain_lines = PlainLines(address_problems if self.target == SOLARIS else None)
         ordinary = is_ordinary(text, LINE_MAX[self.target], lines)
         lexer = Lexer(lines, self.target, self.report)
         number = 0
@@ -343,8 +343,9 @@ class ScriptReader:
             )
         for field, message, hint in limit_problems(values, (*model.LIFETIME_KINDS, "alloc")):
             self.problem(message, words[field], hint)
-        if row.takes == CHANGE and self.target == SOLARIS:
-            for field, message, hint in order_problems(attributes):
+        if self.target == SOLARIS:
+            found = [*order_problems(attributes)] if row.takes == CHANGE else []
+            for field, message, hint in (*found, *address_problems(source, destination)):
                 self.problem(message, words[field], hint)
 
     def _check_together(self, lines: t.Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..sa import model
 from ..sa.model import SecurityAssociation
 from .attributes import Attributes
-from .grammar import AUTHENTICATION, ENCRYPTION, NAT_PORT, SOLARIS
+from .grammar import AUTHENTICATION, ENCRYPTION, INNER_FIELDS, NAT_PORT, SOLARIS
 from .values import parse_number
 
 # Fields of an SA and of its lifetimes.
@@ -43,9 +43,14 @@ _ORDER = (
 )
 
 
+_NO_REMOTE_PORT = "in transport mode Solaris has a remote UDP port only beside the remote address behind the NAT"
+_NO_BROADCAST = "Solaris does not load 255.255.255.255, which it takes for a host name", "Use another address."
+_BROADCAST = b"\xff" * 4
+
+
 def order_problems(attributes: Attributes) -> t.Iterator[tuple[str, str, str]]:
-    """Keywords that ipseckey rejects, or crashes on, at their position, and one that its kernel
-    rejects without another: field, message and fix.
+    """Keywords that ipseckey rejects, or crashes on, at their position, and those that its kernel
+    rejects without others: field, message and fix.
     """
     order = {field: position for position, field in enumerate(attributes.words)}
     for field, others, message, hint in _ORDER:
@@ -57,6 +62,37 @@ def order_problems(attributes: Attributes) -> t.Iterator[tuple[str, str, str]]:
     inner = [field for field in ("inner_source", "inner_destination") if field in order]
     if len(inner) == 1 and len(attributes.values.get(inner[0], (b"", 0))[0]) == 4:
         yield inner[0], "Solaris does not read a single inner IPv4 address as a tunnel", "Give both isrc and idst."
+    behind_nat = any(attributes.values.get("nat_remote", b""))
+    if "encapsulation" in order and not behind_nat and "nat_remote" not in attributes.refused:
+        field = next((field for field in ("nat_remote", "nat_remote_port") if field in order), "")
+        if field and not any(field in order for field in INNER_FIELDS):
+            yield field, _NO_REMOTE_PORT, "Give the address in nat_rem, or only nat_lport."
+
+
+def address_problems(source: bytes, destination: bytes) -> t.Iterator[tuple[str, str, str]]:
+    """Why ipseckey of Solaris rejects these two addresses, unless it is run with -n, which SMF does
+    not do: field, message and fix. It looks them up like names; 255.255.255.255 is none that it
+    knows, and a source must have the scope of the destination.
+    """
+    for field, address in (("source", source), ("destination", destination)):
+        if address == _BROADCAST:
+            yield field, *_NO_BROADCAST
+    if len(source) == len(destination) == 16 and any(source) and _scope(source) != _scope(destination):
+        yield (
+            "source",
+            f"Solaris does not load a source of scope {_scope(source)} for a destination of scope"
+            f" {_scope(destination)}",
+            "Omit the source, or use addresses of one scope.",
+        )
+
+
+def _scope(address: bytes) -> str:
+    """The scope of an IPv6 address as ipseckey sees it, which has no multicast scopes."""
+    if address[0] == 0xFE and address[1] >= 0x80:
+        return "link-local" if address[1] < 0xC0 else "site-local"
+    if any(address[:12]):
+        return "global"
+    return "loopback" if address[12:] == b"\0\0\0\1" else "IPv4-compatible"
 
 
 def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
@@ -89,6 +125,19 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
     labels = {keyword for keyword, dummy in sa.extra if keyword.endswith("label")}
     if labels and "label" not in labels:
         cannot(min(labels), f"Solaris accepts {' and '.join(sorted(labels))} only with a label", "Add label.")
+    for field, message, hint in address_problems(sa.source, sa.destination):
+        cannot(field, message, hint)
+    inner = sa.selector or model.Selector()
+    for field, address in (("selector source", inner.source), ("selector destination", inner.destination)):
+        if address == _BROADCAST:
+            cannot(field, *_NO_BROADCAST)
+    if sa.encapsulation is not None:
+        for field in ("nat_local", "nat_remote"):
+            address = getattr(sa.encapsulation, field)
+            if address == _BROADCAST:
+                cannot(field, *_NO_BROADCAST)
+            if len(address) == 16:
+                cannot(field, "Solaris has only IPv4 addresses behind a NAT")
     if sa.mode == model.TRANSPORT and sa.encapsulation is not None and not sa.encapsulation.nat_remote:
         source_port, destination_port, *dummy = sa.encapsulation
         remote_port = source_port if sa.direction == model.INBOUND else destination_port

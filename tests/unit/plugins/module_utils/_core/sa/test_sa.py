@@ -263,6 +263,11 @@ def test_a_valid_sa_has_no_problem(sa):
             "2001:db8::16 cannot be the address before translation",
         ),
         (good(encapsulation=Encapsulation(4500, 4500, nat_remote=bytes(4))), "nat_remote", "0.0.0.0 cannot be"),
+        (
+            good(encapsulation=Encapsulation(4500, 4500, nat_remote=pack_address("224.0.0.1"))),
+            "nat_remote",
+            "224.0.0.1 cannot be",
+        ),
         (good(encapsulation=Encapsulation(4500, 4500, nat_local=bytes(16))), "nat_local", ":: cannot be"),
         (good(selector=Selector(protocol=256)), "selector protocol", "not a valid IP protocol"),
         (good(selector=Selector(source_port=65536)), "selector", "port"),

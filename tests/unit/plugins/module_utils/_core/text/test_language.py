@@ -654,8 +654,9 @@ def test_a_synonym_means_what_its_keyword_means(row):
         (f"{BOTH} icv_bits 64", "64\n", "no ICV of 64 bits"),
         (f"{GOOD} mode beet", "beet", "mode cannot be 'beet'"),
         (f"{GOOD} proto 6 isrc 10.1.0.0/16 idst 10.2.0.0/16", "6 isrc", "protocol 6 is not a tunnel protocol"),
-        (f"{GOOD} proto 41 isrc 10.1.0.0/16 idst 10.2.0.0/16", "41 isrc", "contradicts the inner addresses"),
-        (f"{GOOD} proto 4 isrc 2001:db8::/32", "4 isrc", "contradicts the inner addresses"),
+        (f"{GOOD} proto 41 isrc 10.1.0.0/16 idst 10.2.0.0/16", "41 isrc", "traffic inside, which is IPv4"),
+        (f"{GOOD} proto 4 isrc 2001:db8::/32", "4 isrc", "traffic inside, which is IPv6"),
+        (f"{GOOD} proto 41 isport 5", "41 isport", "traffic inside, which is IPv4"),
         (f"{GOOD} isrc 10.1.0.0/16 idst 2001:db8::/32", "2001:db8::/32", "mixes address families"),
         (f"{GOOD} isrc ::/0 idst 10.2.0.0/16", "10.2.0.0/16", "mixes address families"),
         (f"{GOOD} isrc 10.1.0.0/16 idst ::", "::", "mixes address families"),
@@ -912,6 +913,26 @@ def test_text_for_solaris_refuses_every_keyword_of_ours_by_name(row):
         (f"{GOOD} reserved_bits 0", "reserved_bits only before encrkey"),
         (f"{GOOD} idst 10.2.0.0/16", "Give both isrc and idst"),
         (f"{GOOD} isrc ::/0 idst ::/0", "a network of every address"),
+        (f"{GOOD} encap udp nat_rport 4500", "only beside the remote address behind the NAT"),
+        (f"{GOOD} encap udp nat_rem 0.0.0.0", "Give the address in nat_rem, or only nat_lport"),
+        (f"{GOOD} encap udp nat_loc 10.0.0.9 nat_rport 4500 inbound", "only beside the remote address"),
+        (
+            f"{GOOD} encap udp nat_rem 2001:db8::9".replace("192.0.2.", "2001:db8::"),
+            "has only IPv4 addresses behind a NAT",
+        ),
+        (f"{GOOD} proto 4 isport 5", "contradicts the traffic inside, which is IPv6"),
+        (f"{GOOD} iproto 6", "takes this traffic inside for IPv6. Add: isrc 0.0.0.0/0 idst 0.0.0.0/0."),
+        (f"{GOOD} isport 0", "takes this traffic inside for IPv6"),
+        (GOOD.replace("192.0.2.2", "255.255.255.255"), "does not load 255.255.255.255"),
+        (GOOD.replace("192.0.2.1", "255.255.255.255"), "does not load 255.255.255.255"),
+        (f"{GOOD} encap udp nat_loc 255.255.255.255", "does not load 255.255.255.255"),
+        (f"{GOOD} isrc 255.255.255.255 idst 10.2.0.0/16", "does not load 255.255.255.255"),
+        (
+            GOOD.replace(ADDRESSES, "src fe80::1 dst 2001:db8::2"),
+            "a source of scope link-local for a destination of scope global",
+        ),
+        (GOOD.replace(ADDRESSES, "src fec0::1 dst ::192.0.2.2"), "scope site-local for a destination of scope IPv4-c"),
+        (GOOD.replace(ADDRESSES, "src ::1 dst ff02::5"), "scope loopback for a destination of scope global"),
         (f"{GOOD} isrc 0.0.0.0 idst 10.2.0.0/16", "Write 0.0.0.0/0 for every address, 0.0.0.0/32 for this one."),
     ],
 )
@@ -964,6 +985,22 @@ add esp  \\
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        f"{GOOD} isrc 0.0.0.0/0 idst 0.0.0.0/0 proto 4 iproto 6 encap udp nat_rport 4500",
+        f"{GOOD} isrc 10.1.0.0/16 idst 10.2.0.0/16 encap udp nat_rem 0.0.0.0",
+        f"{GOOD} encap udp nat_loc 0.0.0.0 nat_lport 4501",
+        f"{GOOD} encap udp nat_rem 10.0.0.9 nat_rport 4501",
+        GOOD.replace(ADDRESSES, "src fe80::1 dst fe80::2"),
+        GOOD.replace(ADDRESSES, "src :: dst ff02::5"),
+        GOOD.replace(ADDRESSES, "dst 2001:db8::2") + " isport 5",
+    ],
+)
+def test_text_that_solaris_loads_is_accepted_for_solaris(text):
+    assert one(text, target="solaris") == one(text)
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"output_mark": Mark(5, 0xFF)}, "output_mark=0x5/0xff"),
@@ -995,6 +1032,7 @@ def test_what_the_language_has_no_word_for_is_named_and_not_written(changes, wor
         ({"encryption": "cbc(camellia)"}, "no cbc(camellia)"),
         ({"encapsulation": Encapsulation(4500, 4501)}, "the remote port 4501"),
         ({"encapsulation": Encapsulation(4501, 4500), "direction": "inbound"}, "the remote port 4501"),
+        ({"source": b"\xff" * 4}, "does not load 255.255.255.255"),
     ],
 )
 def test_what_solaris_cannot_express_is_not_written_for_it(changes, part):
@@ -1228,13 +1266,15 @@ WORDS_TO_PUT = (
 NOISE = st.sampled_from([*WORDS_TO_PUT.split(), "00" * 32, AES])
 
 
+@pytest.mark.parametrize("target", ["linux", "solaris"])
 @settings(max_examples=60)
-@given(st.lists(associations(), min_size=1, max_size=2).filter(together), st.data())
-def test_the_fast_and_the_general_reader_agree_on_every_line(sas, data):
+@given(data=st.data())
+def test_the_fast_and_the_general_reader_agree_on_every_line(target, data):
     """Similar lines, some with one word changed: the fast reader must read the same SAs from them,
     or leave them to the general one.
     """
-    lines = language.render(sas).splitlines()
+    sas = data.draw(st.lists(associations(target), min_size=1, max_size=2).filter(together))
+    lines = language.render(sas, target=target).splitlines()
     changed = []
     for line in data.draw(st.lists(st.sampled_from(lines), min_size=1, max_size=6)):
         words = line.split(" ")
@@ -1242,10 +1282,10 @@ def test_the_fast_and_the_general_reader_agree_on_every_line(sas, data):
             words[data.draw(st.integers(0, len(words) - 1))] = data.draw(NOISE)
         changed.append(" ".join(words))
     text = "\n".join(lines + changed) + "\n"
-    fast = taken(text)
+    fast = taken(text, target=target)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script, "PlainLines", SlowLines)
-        assert taken(text) == fast
+        assert taken(text, target=target) == fast
 
 
 def many(count, cipher="aes-cbc"):
@@ -1319,6 +1359,22 @@ def test_the_fast_reader_leaves_unusual_lines_to_the_general_one(monkeypatch, ol
     fast = taken(text)
     monkeypatch.setattr(script, "PlainLines", SlowLines)
     assert taken(text) == fast
+
+
+@pytest.mark.parametrize(
+    ("addresses", "other"),
+    [
+        ("src 192.0.2.1 dst 192.0.2.2", "src 255.255.255.255 dst 192.0.2.2"),
+        ("src 192.0.2.1 dst 192.0.2.2", "src 192.0.2.1 dst 255.255.255.255"),
+        ("src 2001:db8::1 dst 2001:db8::2", "src fe80::1 dst 2001:db8::2"),
+        ("src fe80::1 dst fe80::2", "src fe80::1 dst ff02::5"),
+    ],
+)
+def test_the_fast_reader_leaves_addresses_that_solaris_does_not_load(addresses, other):
+    one, like = (BOTH.replace(ADDRESSES, addresses), LIKE_BOTH.replace(ADDRESSES, other))
+    assert len(parse(f"{one}\n{like}\n").sas) == 2
+    line, dummy, message = refusal_of(f"{one}\n{like}\n", target="solaris")
+    assert line == 2 and "Solaris does not load" in message
 
 
 def test_the_number_of_problems_is_limited():
