@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bring a Python of 32 bits with what the core's tests use, unless it is here: Debian's own
+"""Provide a 32-bit Python with what the core's tests use, unless it exists already: Debian's
 packages for i386, unpacked into build/i386, never installed.
 
-It runs as a program of this machine's kernel, which must be able to.
+This machine's kernel must be able to run it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BUILD = TESTS.parent / "build"
 ROOT = BUILD / "i386"
 PYTHON = ROOT / "usr" / "bin" / "python3-i386"
 PACKAGES = ("python3-minimal", "python3-pytest", "python3-hypothesis")
-# argv[0] tells Python where it is, so what it starts with sys.executable comes here again.
+# argv[0] tells Python its location, so sys.executable leads here again.
 PROGRAM = """\
 #!/bin/sh
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -38,7 +38,7 @@ exec "$loader" --library-path "$libraries" --argv0 "$0" "$root/usr/bin/python3" 
 
 
 def bring() -> None:
-    """Download, unpack and try; the folder is there as a whole or not at all."""
+    """Download, unpack and try. The folder is created completely or not at all."""
     release = pathlib.Path("/etc/os-release").read_text(encoding="utf-8")
     suite = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
     if suite is None:
@@ -46,7 +46,7 @@ def bring() -> None:
     with tempfile.TemporaryDirectory(prefix=".i386-", dir=BUILD) as name:
         new, state = pathlib.Path(name, "root"), pathlib.Path(name, "state")
         state.mkdir()
-        (state / "status").touch()  # no package is installed there, so all that is needed comes
+        (state / "status").touch()  # no package is installed there, so all dependencies are downloaded
         apt, trouble = fetch.updated(
             suite[1],
             pathlib.Path(name, "apt"),

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What users install holds what it should and nothing else, installs alone, documents itself, and
-brings its playbooks.
+"""The artifact contains what users need and nothing else, installs on its own, has documentation, and
+includes its playbooks.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run(*command: str, **environment: str) -> str:
 
 @pytest.fixture(scope="module", name="artifact")
 def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as for a release, with a bill of materials that holds all of it."""
+    """An artifact built as for a release, with a bill of materials that lists all of its files."""
     out = tmp_path_factory.mktemp("artifact") / "out"
     program = "import pathlib, release, sys; release.build(pathlib.Path(sys.argv[1]))"
     run(sys.executable, "-c", program, str(out), PYTHONPATH=str(TOP / "tests" / "release"))
@@ -60,7 +60,7 @@ def make_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", name="installed")
 def install(artifact: Path) -> dict[str, str]:
-    """The environment in which nothing but the artifact is found."""
+    """An environment in which only the artifact is found."""
     where = {"ANSIBLE_COLLECTIONS_PATH": str(artifact.parent), "PYTHONPATH": ""}
     run(
         "ansible-galaxy",
@@ -99,7 +99,7 @@ def test_what_is_installed_is_documented(installed: dict[str, str], kind: str) -
     ] == []
 
 
-def test_its_playbooks_are_found_and_read(installed: dict[str, str]) -> None:
+def test_the_playbooks_of_the_artifact_are_found_and_read(installed: dict[str, str]) -> None:
     playbooks = [f"ipsec.manual.{path.stem}" for path in sorted((TOP / "playbooks").glob("*.yml"))]
     assert playbooks
     run("ansible-playbook", "--inventory", "localhost,", "--syntax-check", *playbooks, **installed)

@@ -240,7 +240,7 @@ def main() -> None:
         measure_command(clock, command, count)
         if number == 0:
             clock = Clock()
-    # Nothing is compared with it, and it takes longer than everything else together.
+    # It has no target, and takes longer than everything else together.
     measure_ip(clock, as_batch(sas), count)
     empty()
     shutil.rmtree(command.folder)

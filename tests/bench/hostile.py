@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What text costs that was written to make the parser slow: a text four times as long must cost
+"""The cost of texts that were written to make the parser slow: a text four times as long must cost
 about four times as much.
 """
 

@@ -86,7 +86,7 @@ def render(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
 
 
 def lay_down(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
-    """Only what a host's text needs of a mesh that nobody places on this machine for a measurement:
+    """Only the parts of a large mesh that one host's text needs:
     a derived generation and its root secret.
     """
     store = keystore(folder)
@@ -116,7 +116,7 @@ STEPS: dict[str, t.Callable[[str, str, int], dict[str, t.Any]]] = {
 
 
 def alone(step: str, folder: Path, kind: str, hosts: int) -> dict[str, t.Any]:
-    """One step in a separate process."""
+    """Run one step in a separate process."""
     command = [sys.executable, __file__, step, str(folder), kind, str(hosts)]
     found: dict[str, t.Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     return found

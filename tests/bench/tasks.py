@@ -98,7 +98,7 @@ def time_module(folder: Path, inventory: Path) -> tuple[float, float, float]:
         "authentication_algorithm": "hmac-sha256",
         "authentication_key": secrets.token_hex(32),
     }
-    # The first pair only warms up: connection, caches, the SA itself.
+    # The first pair only prepares connection, caches and the SA itself.
     pair = [{"name": "ping", "ansible.builtin.ping": {}}, {"name": "module", "ipsec.manual.ipsec_sa": sa}]
     done = play(folder, inventory, [{"hosts": "enigma", "gather_facts": False, "tasks": pair * (REPETITIONS + 1)}])[2:]
     ping, module = ([task.seconds for task in done if task.name.endswith(name)] for name in (": ping", ": module"))

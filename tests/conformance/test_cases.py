@@ -41,7 +41,7 @@ def tables() -> tuple[dict[str, tuple[str, str]], dict[str, tuple[str, str]]]:
     page = (HERE.parents[1] / "docs/docsite/rst/deviations.rst").read_text(encoding="utf-8")
     for table in page.split(".. list-table::\n")[1:]:
         found.append({})
-        for row in table.split("\n   * - ")[2:]:  # before the first row are the options, then its head
+        for row in table.split("\n   * - ")[2:]:  # the options and the head come before the first row
             cells = [
                 re.sub(r"\n +", " ", cell).replace("``", "`")
                 for cell in re.match(r".*(\n     (- |  ).*)*", row)[0].split("\n     - ")  # type: ignore[index]
@@ -57,7 +57,7 @@ DEVIATIONS, BEYOND = tables()
 
 
 def reference(case: dict[str, t.Any]) -> str:
-    """The verdict of utility and kernel together. That an update finds an empty SADB is not held against the text."""
+    """The verdict of utility and kernel together. An update is not rejected because the SADB is empty."""
     verdict: str = case["utility"]["verdict"]
     kernel = case.get("kernel_model")
     if verdict != "accept" or kernel is None or "the model starts with" in kernel.get("reason", ""):
@@ -67,7 +67,7 @@ def reference(case: dict[str, t.Any]) -> str:
 
 @pytest.fixture(name="hosts")
 def only_known_hosts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """The only names that resolve; no network is asked."""
+    """The only names that can be resolved. No network is used."""
     known = {"localhost": ["127.0.0.1", "::1"]}
 
     def getaddrinfo(host: str, *dummy: t.Any, **dummies: t.Any) -> list[tuple[t.Any, ...]]:
@@ -83,11 +83,11 @@ def only_known_hosts(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 
 def content(case: dict[str, t.Any]) -> bytes:
-    """The input of the case; read from a file with its mode if this user can own a protected one."""
+    """The input of the case, read from a file with its mode if this user can own a protected file."""
     data: bytes = case["input"].encode()
     if os.geteuid() != 0:
         if "file_mode" in case["invocation"]:
-            pytest.skip("only root can make files that belong to root")
+            pytest.skip("only root can create files of root")
         return data
     folder = tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root")
     try:
@@ -133,7 +133,7 @@ def test_the_document_names_known_cases_only() -> None:
 
 
 def words_of(line: str) -> dict[str, str]:
-    """Values by keyword, and the SA type; enough for the cases that are accepted."""
+    """Values by keyword, and the SA type. This suffices for the cases that are accepted."""
     words = [word.strip('"') for word in line.split()]
     flags = {"inbound", "outbound"}
     found, position = {"type": words[1]}, 2
@@ -224,7 +224,7 @@ def test_more_cases_have_the_verdict_meaning_and_place_that_they_should(
         assert [[problem.line, problem.column] for problem in problems if isinstance(problem, TextError)] == case["at"]
 
 
-def test_more_cases_are_many() -> None:
+def test_there_are_more_than_500_further_cases() -> None:
     assert len({case["id"] for case in MORE["cases"]}) == len(MORE["cases"]) > 500
 
 

@@ -19,7 +19,7 @@ from ansible_collections.ipsec.manual.plugins.modules import ipsec_keystore, ips
 from ansible_collections.ipsec.manual.tests.controller.test_ipsec_keystore import Controller, keystore
 
 BY_ANSIBLE = {"changed", "diff", "failed", "invocation", "warnings", "deprecations"}
-# Each state changes something where the one before it left off; a discarded generation is made first.
+# Each state changes something after the one before it. For discarded, a generation is prepared first.
 STATES: tuple[tuple[str, dict[str, t.Any]], ...] = (
     ("prepared", {}),
     ("switching", {}),
@@ -66,7 +66,7 @@ def test_each_state_in_check_mode_for_real_and_both_again(tmp_path: pathlib.Path
         assert [result["changed"] for result in (predicted, done, *repeated)] == [True, True, False, False], state
         assert before == previous != after == later[0] == later[1], state
         assert without_random(predicted["diff"]) == without_random(done["diff"]) != [], state
-        if state != "prepared":  # what check mode would draw is drawn anew
+        if state != "prepared":  # check mode and the real run draw different random numbers
             assert predicted["diff"] == done["diff"]
         assert all(result["diff"] == [] for result in repeated)
         returned = {
@@ -83,7 +83,7 @@ def test_each_state_in_check_mode_for_real_and_both_again(tmp_path: pathlib.Path
 
 
 def digest(name: str) -> dict[str, t.Any]:
-    """Note what the keystore's files are at this moment."""
+    """Record the current content of the keystore's files."""
     return {
         "ansible.builtin.set_fact": {
             name: "{{ lookup('ansible.builtin.pipe', 'cat ' ~ playbook_dir ~ '/keystore/*.yml 2>&1 | sha256sum') }}"
@@ -92,7 +92,7 @@ def digest(name: str) -> dict[str, t.Any]:
 
 
 def without_random(diff: list[dict[str, str]]) -> list[dict[str, str]]:
-    """SPIs, fingerprints and times cut out."""
+    """The text without SPIs, fingerprints and times."""
     return [
         {name: re.sub(r"\b(?:0x)?[0-9a-f]{8,16}\b|\d{4}-\d\d-\d\dT[\d:]+Z", "-", text) for name, text in row.items()}
         for row in diff

@@ -59,7 +59,7 @@ def export(folder: pathlib.Path, **settings: str) -> subprocess.CompletedProcess
 
 @pytest.fixture
 def safe_folder() -> t.Iterator[pathlib.Path]:
-    """A directory whose parents nobody else can write: not under /tmp."""
+    """A directory with parents that nobody else can write to, so not below /tmp."""
     with tempfile.TemporaryDirectory(dir=COLLECTIONS, prefix=".export.") as name:
         yield pathlib.Path(name)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hosts that lie: their Python edits what modules answer. Through Ansible itself: what a play sees,
+"""Hosts that lie: their Python edits the answers of modules. Tested through Ansible: what a play sees,
 what it does, and what is printed.
 """
 
@@ -20,7 +20,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWE
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils.test__gate import ORDERS, honest
 
 COLLECTIONS = pathlib.Path(errors.__file__).parents[6]
-# Says the next of its lies, each a whole output or what to change in the module's own answer.
+# Gives the next of its lies, each a whole output or changes of the module's own answer.
 LIAR = """\
 #!{python}
 import json, subprocess, sys
@@ -38,7 +38,7 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     "ipsec_sa": {"protocol": "esp", "spi": "0x1000", "destination": "192.0.2.1", "state": "absent"},
     "ipsec_probe": {"src": "/nowhere"},
 }
-# What a fabricated answer of ipsec_preflight says in `spis`, and what becomes of it.
+# `spis` in a fabricated answer of ipsec_preflight, and what the gate makes of it.
 MALFORMED = {
     '["zzz"]': "spis[0] cannot be 'zzz'",
     "{}": "spis is a dictionary, not a list",
@@ -53,9 +53,9 @@ MALFORMED = {
 def play(
     folder: pathlib.Path, tasks: t.Sequence[dict[str, t.Any]], lies: t.Sequence[t.Any], **variables: t.Any
 ) -> tuple[list[t.Any], t.Any, str]:
-    """What each task on a host that lies registered, the facts of that host afterwards, and the output of it all.
+    """The results that each task on a lying host registered, the facts of that host afterwards, and the whole output.
 
-    No other host has facts then, and no host has joined.
+    Checks that no other host has facts, and that no host was added.
     """
     liar = folder / "python3"
     liar.write_text(LIAR.format(python=sys.executable, lies=f"{folder}/lies.json"))
@@ -166,8 +166,8 @@ def test_an_asynchronous_task_is_refused(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_python_that_ansible_found_is_still_remembered(tmp_path: pathlib.Path) -> None:
-    """Ansible keeps it as a fact of a task that went well, and would look for it again before each
-    task without that.
+    """Ansible keeps it as a fact of a successful task, and would look for it again before each
+    task otherwise.
     """
     command = calling("ipseckey_command", prefix=f"{tmp_path}/local")
     dummy, facts, dummy = play(

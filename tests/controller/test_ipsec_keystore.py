@@ -50,7 +50,7 @@ class Controller:
         started_in: pathlib.Path | None = None,
         **play: t.Any,
     ) -> tuple[int, str]:
-        """Run tasks once, for a play of three hosts that are never asked; exit status and output."""
+        """Run tasks once, in a play of three hosts that are never contacted. Returns exit status and output."""
         steps = [{"name": f"Step {number}", "run_once": True, **task} for number, task in enumerate(tasks)]
         (self.folder / "play.json").write_text(
             json.dumps([{"hosts": hosts, "gather_facts": False, "tasks": steps, **play}])
@@ -105,7 +105,7 @@ def keystore(state: str = "prepared", **options: t.Any) -> dict[str, t.Any]:
 
 
 def show(*names: str, options: str = "") -> dict[str, t.Any]:
-    """A task that shows SPIs, fingerprints and addresses of what the lookup returns, not the keys."""
+    """A task that shows SPIs, fingerprints and addresses of the lookup's SAs, without keys."""
     look_up = f"lookup('ipsec.manual.ipsec_keystore', {list(names)!r}, directory='keystore'{options})"
     return {
         "ansible.builtin.debug": {
@@ -204,12 +204,12 @@ def test_a_relative_directory_is_beside_the_playbook_for_both(
     assert not list(elsewhere.iterdir())
 
 
-def test_spis_that_are_never_drawn_are_passed_over(controller: Controller) -> None:
+def test_taken_spis_that_are_reserved_are_accepted(controller: Controller) -> None:
     controller.well(keystore(taken_spis=["0x00000000", "0x00000064", "0x8bcd1407"]))
 
 
 def tried(*tasks: dict[str, t.Any]) -> list[dict[str, t.Any]]:
-    """Tasks that may fail without ending the play, so that one run serves several."""
+    """Tasks that may fail without ending the play, so one run can test several."""
     return [{**task, "ignore_errors": True} for task in tasks]
 
 
@@ -231,7 +231,7 @@ def test_check_mode_writes_nothing_and_reports(controller: Controller) -> None:
 def test_every_way_to_give_a_password_works(controller: Controller) -> None:
     both = ("--vault-id", "default@default", "--vault-id", "ops@ops")
     controller.well(keystore(vault_id="ops", only=["pair"]), keystore("promoted", only=["pair"]), options=both)
-    # Promoting kept the identity without being told.
+    # Promoting kept the identity without being asked.
     assert (controller.keystore / "pair.yml").read_bytes().startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n")
     script = controller.folder / "client.sh"
     script.write_text("#!/bin/sh\necho horse\n")
@@ -270,7 +270,7 @@ def test_ansible_vault_rekeys_every_file(controller: Controller) -> None:
     rekey(controller, "--vault-password-file", "default", "--new-vault-id", "ops@ops")
     assert all(data.startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n") for data in controller.snapshot().values())
     assert "decrypts the keystore file" in controller.badly(keystore(new_keys=True))
-    # The order in which identities are given decides nothing: a file keeps its own.
+    # The order of identities does not matter: a file keeps its own.
     both = ("--vault-id", "default@default", "--vault-id", "ops@ops")
     second = controller.well(
         keep,
@@ -281,7 +281,7 @@ def test_ansible_vault_rekeys_every_file(controller: Controller) -> None:
     )
     assert shown(first) == shown(second)
     assert all(data.startswith(b"$ANSIBLE_VAULT;1.2;AES256;ops\n") for data in controller.snapshot().values())
-    # With two passwords under one name while one is changed, each file keeps its own as well.
+    # While a password is changed there are two with one name, and each file keeps its own.
     rekey(controller, "--vault-id", "ops@ops", "--new-vault-password-file", "wrong")
     controller.well(keep, keystore("retired"), options=("--vault-id", "default@default", "--vault-id", "default@wrong"))
     controller.well(keystore(new_keys=True), options=("--vault-password-file", "wrong"))
@@ -408,7 +408,7 @@ def test_facts_for_an_audit_have_no_key(controller: Controller) -> None:
 
 
 def test_groups_of_the_inventory_and_all_connections_of_a_host(controller: Controller) -> None:
-    """`all` is a group; every host's address is a variable."""
+    """The group is `all`, and every host's address is a variable."""
     connections = [
         {"name": "fleet", "group": "all", "hub": "a"},
         {"name": "link", "group": "all", "multicast": ["224.0.0.5"], "associations": [{"protocol": "ah"}]},
@@ -483,15 +483,15 @@ def test_impossible_inputs_are_named(controller: Controller) -> None:
 
 @pytest.mark.parametrize("states", [("prepared",), ("prepared", "switching", "promoted")])
 def test_the_lease_is_that_of_the_run_and_not_of_its_worker(controller: Controller, states: tuple[str, ...]) -> None:
-    """Also after the promotion: what a run staged is still to be removed from the hosts, and would
-    be the next run's.
+    """It lasts beyond the promotion: the files that a run staged must still be removed from the hosts, and could
+    already be those of the next run.
     """
     controller.well(*map(keystore, states))
     held = json.loads((controller.keystore / ".lock").read_text())["runner"]
     assert held["pid"] == controller.pid and held["started"]
 
 
-def test_a_run_gives_its_lease_back_and_nobody_elses(controller: Controller) -> None:
+def test_a_run_releases_only_its_own_lease(controller: Controller) -> None:
     lock = controller.keystore / ".lock"
     controller.well(keystore("released"))
     assert not controller.keystore.exists()
@@ -518,7 +518,7 @@ def test_a_run_gives_its_lease_back_and_nobody_elses(controller: Controller) -> 
         ({"connection": "winrm"}, "winrm is not known to hide what it carries"),
     ],
 )
-def test_a_run_that_parts_peers_is_refused(controller: Controller, play: dict[str, t.Any], message: str) -> None:
+def test_a_run_that_separates_peers_is_refused(controller: Controller, play: dict[str, t.Any], message: str) -> None:
     output = controller.badly(keystore(check_run=True), **play)
     assert message in output
     if "hosts" in play:
@@ -526,8 +526,8 @@ def test_a_run_that_parts_peers_is_refused(controller: Controller, play: dict[st
     assert not controller.keystore.exists()
 
 
-def test_modules_get_their_keys_unseen_or_not_at_all(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Into modules that refuse their options, so that no kernel is needed; the keys travel all the same."""
+def test_modules_get_their_keys_hidden_or_not_at_all(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules refuse their options, so no kernel is needed, but the keys travel anyway."""
     key = "5ec12e75" * 8
     sa = {
         "protocol": "esp",
@@ -536,7 +536,7 @@ def test_modules_get_their_keys_unseen_or_not_at_all(controller: Controller, mon
         "encryption_algorithm": "aes-cbc",
         "encryption_key": "{{ key }}",
     }
-    # Variables of a file, so that the key is in no argument that Ansible quotes.
+    # Variables from a file, so the key is not in an argument that Ansible quotes.
     (controller.folder / "secret.yml").write_text(
         json.dumps({"key": key, "text": f"add esp spi 0x1000 dst host.example encr_alg aes encrkey {key}"})
     )
@@ -555,7 +555,7 @@ def test_modules_get_their_keys_unseen_or_not_at_all(controller: Controller, mon
     monkeypatch.setenv("ANSIBLE_PIPELINING", "0")
     output = controller.well(*tasks, **play)
     assert output.count("fatal: [a]: FAILED!") == 3 and output.count("host.example") >= 3
-    # With debugging on, Ansible tells what it runs, and would tell with which options; without
+    # In debug mode, Ansible shows what it runs, and would show the options. Without
     # pipelining the module would go into a file.
     for name in names:
         assert f"done with _execute_module (ipsec.manual.{name}, {{options hidden" in output

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the actions of modules that take keys refuse to send, that ordinary options pass, and that
-no loop shows a key.
+"""The actions of modules that accept keys refuse to send misplaced keys, pass ordinary options, and
+show no key in loops.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ARGUMENTS = {
     "ipsec_sadb": IPSEC_SADB,
     "ipseckeys_file": IPSECKEYS_FILE,
 }
-# Modules that take no key.
+# Modules that accept no key.
 WATCHED = {
     "ipsec_boot": IPSEC_BOOT,
     "ipsec_policy": IPSEC_POLICY,
@@ -209,7 +209,7 @@ def play(
     environment: t.Mapping[str, str] | None = None,
     **options: t.Any,
 ) -> str:
-    """The output of tasks on this machine, all of which fail, as loud as can be."""
+    """The output of failing tasks on this machine at the highest verbosity."""
     steps = [{"name": f"Step {number}", "ignore_errors": True, **task} for number, task in enumerate(tasks)]
     (folder / "play.json").write_text(
         json.dumps([{"hosts": "all", "connection": "local", "gather_facts": False, "tasks": steps, **options}])
@@ -240,7 +240,7 @@ def play(
     return output
 
 
-def test_a_slip_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> None:
+def test_a_mistake_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> None:
     esp = {"protocol": "esp", "spi": "0x1000", "destination": "192.0.2.1", "encryption_algorithm": "aes"}
     output = play(
         tmp_path,
@@ -296,7 +296,7 @@ SECRETS = {
 
 
 def adding(key: str, refused: str = "refused") -> dict[str, t.Any]:
-    """A task that its action refuses for an option that does not exist, which is quick."""
+    """A task that its action refuses because of an unknown option, which is quick."""
     return {
         "ipsec.manual.ipsec_sa": {
             "protocol": "esp",
@@ -308,7 +308,7 @@ def adding(key: str, refused: str = "refused") -> dict[str, t.Any]:
     }
 
 
-# Tasks, and what is told of each.
+# Tasks, and what is shown of each.
 LOOPS: dict[str, tuple[dict[str, t.Any], str]] = {
     "plain": ({**adding("{{ item }}", "plain"), "loop": ["{{ key }}"]}, "no option 'plain'"),
     "with": ({**adding("{{ item }}", "with"), "with_items": ["{{ key }}"]}, "no option 'with'"),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keystore's steps, also those that are broken off between any two system calls."""
+"""The keystore's steps, including those that are interrupted between any two system calls."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ SECRET = [("default", VaultSecret(b"correct horse"))]
 ME = Runner.of(os.getpid())
 NUMBERS = itertools.count(1)
 
-# What a run may ask for; the order of a rotation and every other.
+# What a run can request, in the order of a rotation and in any other.
 PREPARE = Order("prepared", "me@here", new_keys=True)
 ORDERS = [
     PREPARE,
@@ -83,12 +83,12 @@ ORDERS = [
 
 
 class Crash(BaseException):
-    """The machine is off."""
+    """The power has failed."""
 
 
 class Machine:
-    """The module ``os`` until its power goes: before the call of number ``crash_at`` among those
-    that change something, of a write after its first half.
+    """The module ``os`` until the power fails: before call number ``crash_at`` of those
+    that change something, or after the first half of a write.
     """
 
     CHANGES = frozenset(
@@ -125,7 +125,7 @@ class Machine:
                 if name == "write":
                     genuine(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
             if self.off:
-                if name == "close":  # the kernel closes what a process had open, and gives its locks back
+                if name == "close":  # the kernel closes the files of a process and releases its locks
                     genuine(*arguments)
                 raise Crash
             return genuine(*arguments, **options)
@@ -135,13 +135,13 @@ class Machine:
 
 @pytest.fixture(autouse=True)
 def quick_vault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One round of PBKDF2 in place of 10,000; all else of Ansible Vault is as it is."""
+    """One round of PBKDF2 instead of 10,000. The rest of Ansible Vault is real."""
     genuine = ansible.parsing.vault.PBKDF2HMAC
     monkeypatch.setattr(ansible.parsing.vault, "PBKDF2HMAC", lambda **options: genuine(**{**options, "iterations": 1}))
 
 
 def run(directory: str, order: Order, machine: Machine | None = None, runner: Runner | None = None) -> _steps.Step:
-    """What the action does, in a process of its own as far as the lock can tell."""
+    """Do what the action does, as a separate process from the lock's point of view."""
     store = Keystore(directory, Vault(SECRET))
     runner = runner or ME._replace(started=str(next(NUMBERS)))
     with pytest.MonkeyPatch.context() as patch:
@@ -159,7 +159,7 @@ def run(directory: str, order: Order, machine: Machine | None = None, runner: Ru
 
 
 class Ledger:
-    """What was ever seen in a keystore, and what must hold of it."""
+    """Everything that was ever seen in a keystore, and the invariants."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
@@ -168,7 +168,7 @@ class Ledger:
         self.records: dict[str, KeyRecord] = {}
 
     def copy(self, directory: pathlib.Path) -> Ledger:
-        """The same, of the same keystore elsewhere."""
+        """The same for a copy of the keystore."""
         shutil.copytree(pathlib.Path(self.directory).parent, directory)
         other = copy.deepcopy(self)
         other.directory = str(directory / pathlib.Path(self.directory).name)
@@ -204,7 +204,7 @@ class Ledger:
 
     @staticmethod
     def _succeed(before: KeyRecord, after: KeyRecord, order: Order | None) -> None:
-        """What a step may make of a record, whether it was broken off or not."""
+        """How a step may change a record, whether it was interrupted or not."""
         number = {
             which: generation.generation if generation else 0
             for which in ("current", "next")
@@ -250,8 +250,8 @@ ROTATION = ("switching", "promoted")
 
 @pytest.mark.parametrize("crashed", range(9))
 def test_every_step_survives_a_crash_between_any_two_calls(tmp_path: pathlib.Path, crashed: int) -> None:
-    """One step of a long history is broken off before each of its calls in turn; the run after it
-    ends it, and the history goes on.
+    """One step of a long history is interrupted before each of its calls in turn. The next run
+    completes it, and the history continues.
     """
     history = [ORDERS[index] for index in (0, 5, 6, 3, 5, 6, 8, 0, 7)]
     before = Ledger(str(tmp_path / "before" / "keystore"))
@@ -271,7 +271,7 @@ def test_every_step_survives_a_crash_between_any_two_calls(tmp_path: pathlib.Pat
             ledger.audit(order)
         assert not list(pathlib.Path(ledger.directory).glob(".*.new"))
         if not machine.off:
-            # It ended before its power went: every call was tried.
+            # It ended before the power failed: every call has been tried.
             assert crash_at > 4
             break
 
@@ -280,7 +280,7 @@ def test_every_step_survives_a_crash_between_any_two_calls(tmp_path: pathlib.Pat
     max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
 @hypothesis.given(st.lists(st.tuples(st.sampled_from(ORDERS), st.integers(0, 24)), min_size=1, max_size=12))
-def test_any_sequence_of_steps_and_crashes_keeps_the_promises(steps: list[tuple[Order, int]]) -> None:
+def test_any_sequence_of_steps_and_crashes_preserves_the_invariants(steps: list[tuple[Order, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(os.path.join(folder, "keystore"))
         for order, crash_at in steps:
@@ -298,8 +298,8 @@ def test_any_sequence_of_steps_and_crashes_keeps_the_promises(steps: list[tuple[
             assert record.phase == "steady" and record.current is not None and record.next is None
 
 
-def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_after(tmp_path: pathlib.Path) -> None:
-    """What a power failure may leave is what was synced: the order of the calls decides."""
+def test_a_file_is_synced_before_it_is_renamed_and_its_directory_after(tmp_path: pathlib.Path) -> None:
+    """Only synced data survives a power failure, so the order of the calls matters."""
     calls: list[tuple[str, str]] = []
 
     class Recorder(Machine):
@@ -323,7 +323,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_after(tmp_p
 
 
 def attempt(directory: str, rounds: int, start: t.Any, results: t.Any) -> None:
-    """Another controller process: rotate as often as it is let."""
+    """Another controller process: rotate as often as the lease allows."""
     done, refused = 0, 0
     start.wait()
     runner = Runner.of(os.getpid())
@@ -470,7 +470,7 @@ def test_retiring_erases_the_previous_keys_alone(ledger: Ledger) -> None:
     assert Keystore(ledger.directory, Vault(SECRET)).read("pair") == before._replace(previous=None)
 
 
-def test_from_random_to_derived_and_back_the_generations_go_on(ledger: Ledger) -> None:
+def test_generations_continue_from_random_to_derived_keys_and_back(ledger: Ledger) -> None:
     kinds = []
     for store in ("random", "derived", "", "random", ""):
         for order in (
@@ -492,7 +492,7 @@ def test_from_random_to_derived_and_back_the_generations_go_on(ledger: Ledger) -
     ]
 
 
-def test_a_new_root_secret_comes_in_as_a_rotation_and_the_old_one_goes_when_nothing_needs_it(ledger: Ledger) -> None:
+def test_a_new_root_secret_comes_with_a_rotation_and_the_old_one_is_erased_when_unused(ledger: Ledger) -> None:
     derived = Order("prepared", "me@here", store="derived")
     store = Keystore(ledger.directory, Vault(SECRET))
     seen = []
@@ -505,7 +505,7 @@ def test_a_new_root_secret_comes_in_as_a_rotation_and_the_old_one_goes_when_noth
         current = ledger.records["pair"].current
         assert current is not None and roots.newest is not None and current.root == roots.newest.fingerprint
         seen.append((current.generation, len(roots.roots), len(roots.retired)))
-    # The previous generation needs the old one until there is another previous one.
+    # The previous generation needs the old one until it is replaced.
     assert seen == [(1, 1, 0), (2, 2, 0), (3, 1, 1)]
     with pytest.raises(IpsecError, match="none of the connections derives its keys"):
         run(ledger.directory, Order("prepared", "me@here", store="random", new_root=True))
@@ -534,7 +534,7 @@ def test_a_root_secret_that_is_missing_or_damaged_is_named(ledger: Ledger) -> No
 
 
 def test_the_restored_copy_of_a_derived_connection_does_not_bring_its_keys_back(ledger: Ledger) -> None:
-    """Generation 1 twice, of the same root secret: another salt, other keys."""
+    """Generation 1 exists twice with the same root secret, but with another salt and other keys."""
     run(ledger.directory, Order("prepared", "me@here", store="derived"))
     store = Keystore(ledger.directory, Vault(SECRET))
     roots = store.read_roots().secrets()

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sphinx settings of the docs site, which `make docs` builds. No other site is asked while it is
-built: labels that live elsewhere are links here.
+"""Sphinx settings of the docs site, which `make docs` builds. No other site is contacted during the
+build: labels of other sites become links here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ html_copy_source = False
 default_role = "any"
 nitpicky = True
 
-# What antsibull-docs refers to, and the site of ansible-core has.
+# Labels that antsibull-docs refers to and that the site of ansible-core has.
 ELSEWHERE = {
     "action_plugins": "https://docs.ansible.com/ansible/latest/plugins/action.html",
     "common_return_values": "https://docs.ansible.com/ansible/latest/reference_appendices/common_return_values.html",
@@ -35,7 +35,7 @@ ELSEWHERE = {
 
 
 def elsewhere(dummy_app: t.Any, dummy_env: t.Any, node: t.Any, content: t.Any) -> nodes.reference | None:
-    """The link for a label of another site, None for a label that is nowhere."""
+    """The link for a label of another site, None for an unknown label."""
     if node["reftarget"] not in ELSEWHERE:
         return None
     return nodes.reference("", "", content, refuri=ELSEWHERE[node["reftarget"]], internal=False)

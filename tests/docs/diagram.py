@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The drawing of the page "How it is built", from two tables: boxes and arrows. A test compares
+"""The drawing on the page "How it is built", from two tables: boxes and arrows. A test compares
 both with the imports of the code.
 
 python tests/docs/diagram.py > docs/docsite/rst/how_it_is_built.svg
@@ -18,7 +18,7 @@ PLUGINS = ("plugins/action/*.py", "plugins/lookup/*.py", "plugins/filter/*.py")
 
 
 class Box(t.NamedTuple):
-    """``files`` are globs; a file belongs to the first box that has it. ``x`` to ``right`` and
+    """``files`` are globs. A file belongs to the first box that matches. ``x`` to ``right`` and
     ``y`` to ``bottom`` are pixels.
     """
 
@@ -33,7 +33,7 @@ class Box(t.NamedTuple):
 
 
 class Arrow(t.NamedTuple):
-    """Something in ``user`` imports something in ``used``, or names it in a task; a vertical line
+    """Something in ``user`` imports something in ``used``, or names it in a task. Drawn as a vertical line
     at ``x``. ``core`` is the whole core.
     """
 
@@ -146,7 +146,7 @@ def draw() -> str:
 
 
 def document(drawn_by: str, size: tuple[int, int], words: tuple[str, str], style: str, parts: t.Iterable[str]) -> str:
-    """A whole SVG of these elements; ``words`` are a title and a description for those who do not see it."""
+    """A complete SVG of these elements. ``words`` are a title and a description for people who cannot see it."""
     width, height = size
     sizes = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     title, description = map(escape, words)

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The RETURN blocks of the modules that run on hosts, from the table of answers that the gate goes
-by. A test compares both.
+"""The RETURN blocks of the modules that run on hosts, made from the table of answers that the gate uses.
+A test compares both.
 
-`make docs-returns` writes them, without anything but Python's standard library.
+`make docs-returns` writes them with Python's standard library alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:
 TOP = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r'(?<=^RETURN = r"""\n).*?(?=^"""$)', re.M | re.S)
 WIDTH = 98
-# Sentences and words that are the same string in YAML without quotes.
+# Sentences and words that need no quotes in YAML.
 PLAIN = re.compile(r"[A-Z](?!.*(?:: | #)).*|[a-z/][a-z/.-]+")
 
 
@@ -35,7 +35,7 @@ def block(fields: Fields, indent: str = "") -> str:
 
 
 def lines(field: t.Any) -> t.Iterator[str]:
-    """What the block says about one field, its name left out."""
+    """The lines of the block about one field, without its name."""
     yield from described(field.description)
     yield f"returned: {field.returned}"
     yield f"type: {field.type}"
@@ -65,7 +65,7 @@ def scalar(value: object) -> str:
 
 
 def written(source: str, fields: Fields) -> str:
-    """A module's source with the block that its fields make."""
+    """A module's source with the RETURN block of its fields."""
     made = block(fields)
     return BLOCK.sub(lambda dummy: made, source)
 

@@ -28,8 +28,8 @@ class Phase(t.NamedTuple):
 
 
 class Bar(t.NamedTuple):
-    """Keys that lie in a place, from a phase to another; from the left edge or to the right edge
-    where that is empty.
+    """Keys that are in a place from one phase to another, from the left edge or to the right edge
+    if ``begin`` or ``end`` is empty.
     """
 
     keys: str
@@ -38,7 +38,7 @@ class Bar(t.NamedTuple):
 
 
 class Row(t.NamedTuple):
-    """One place that holds keys. ``owner`` is said once, at the first of its rows."""
+    """One place that holds keys. ``owner`` is drawn once, at the first of its rows."""
 
     owner: str
     place: str
@@ -54,7 +54,7 @@ PHASES = (
     Phase("persist", ("persist",), "reports; run again"),
     Phase("promote", ("promote", "tidy"), "run again"),
 )
-# Steps of the role that are no phase: the way back, the report, and what follows a first run.
+# Steps of the role that are not phases: the rollback, the report, and what follows a first run.
 NOT_DRAWN = ("stop", "go_back", "report", "policies_out", "policies_in", "boot", "conclude", "end")
 OLD, NEW = "old", "new"
 _HOST = (
@@ -121,7 +121,7 @@ def draw() -> str:
 
 
 def _moment(phase: str, edge: int) -> int:
-    """Where in the drawing a phase does its work: in its middle."""
+    """The x position at which a phase does its work: its middle."""
     names = [known.name for known in PHASES]
     return _LEFT + _COLUMN * names.index(phase) + _COLUMN // 2 if phase else edge
 

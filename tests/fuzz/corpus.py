@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The first inputs: those in corpus.json, which the fuzzer found worth keeping, and the conformance
+"""The initial inputs: those in corpus.json, which the fuzzer kept as useful, and the conformance
 cases in every kind.
 """
 

@@ -102,7 +102,7 @@ def test_a_similar_sa_is_restored_if_answers_are_lost(
     before = witness.attributes()
     (operation,) = plan([sa], sadb.dump(), "present", tells_directions=True).operations or [None]
     if operation is None:
-        pytest.skip("this kernel tells no directions")
+        pytest.skip("this kernel does not report directions")
     send = netlink.Netlink.send
     changes: list[int] = []
 

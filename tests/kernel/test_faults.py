@@ -85,7 +85,7 @@ def words_for_modprobe(error: SadbError) -> list[str]:
 def assert_known(*words: str) -> None:
     """modprobe(8) accepts these arguments on this kernel."""
     if not os.path.exists(f"/lib/modules/{os.uname().release}/modules.dep"):
-        pytest.skip("this kernel came without a list of its modules")
+        pytest.skip("this kernel has no list of its modules")
     witness.run("modprobe", "-n", *words)
 
 
@@ -472,7 +472,7 @@ def with_zero_keys(spi: int) -> str:
 def test_keys_count_as_hidden_only_where_all_of_them_are(sadb: XfrmSadb) -> None:
     """Lockdown needs another kernel; without it, hidden keys are recognised by their form in a dump."""
     if os.path.exists("/sys/kernel/security/lockdown"):
-        pytest.skip("this kernel tells by itself")
+        pytest.skip("this kernel reports hidden keys itself")
     assert not sadb.keys_hidden()
     witness.run("ip", "-batch", "-", stdin=with_zero_keys(0x1000))
     assert sadb.keys_hidden()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every molecule scenario of this collection, on containers that `default` starts once, and the
+"""Every molecule scenario of this collection, in containers that `default` starts once, and the
 example project with the built artifact.
 """
 
@@ -25,7 +25,7 @@ STORIES = ("first_sas", "rotation", "refusal", "keystore", "boot")
 
 
 def run(folder: pathlib.Path, *command: str, **environment: str) -> str:
-    """Run a command that must succeed; what it printed."""
+    """Run a command that must succeed; return its output."""
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         command,

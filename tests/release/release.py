@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a release consists of, into build/release: the artifact, its bill of materials, and the
-manifest that is to be signed.
+"""Builds a release in build/release: the artifact, its bill of materials, and the
+manifest to sign.
 
-Refuses, with every reason at once, while the checkout is not what can be published.
+Refuses if the checkout cannot be published, with all reasons at once.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def obstacles() -> t.Iterator[str]:
 
 
 def build(out: Path) -> Path:
-    """The artifact of the current directory, in a folder that holds nothing else but its bill of materials."""
+    """The artifact of the current directory, in a folder with nothing else but its bill of materials."""
     shutil.rmtree(out, ignore_errors=True)
     output("ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
     (tarball,) = out.glob("*.tar.gz")
@@ -61,7 +61,7 @@ def build(out: Path) -> Path:
 
 
 def licences() -> dict[str, str]:
-    """The SPDX expression of each file that has one."""
+    """The SPDX expression of each file with one."""
     files = json.loads(output("reuse", "lint", "--json", REUSE_ENCODING_MODULE="charset_normalizer"))["files"]
     return {
         row["path"]: " AND ".join(sorted({found["value"] for found in row["spdx_expressions"]}))
@@ -71,7 +71,7 @@ def licences() -> dict[str, str]:
 
 
 def check_bill(tarball: Path) -> None:
-    """The bill of materials is valid, and has every file of the artifact with its hash."""
+    """Check that the bill of materials is valid and lists every file of the artifact with its hash."""
     text = sbom.path_for(tarball).read_text(encoding="utf-8")
     problems = sbom.problems(text)
     if problems:

@@ -26,9 +26,10 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 VERSION = SchemaVersion.V1_6
-# What the build makes, and what REUSE itself is made of: they carry no licence of their own, and take the collection's.
+# Files that the build creates, and REUSE's own files: they have no licence header, and the
+# collection's licence applies.
 UNMARKED = re.compile(r"(FILES|MANIFEST)\.json|REUSE\.toml|LICENSES/.*|.*\.license")
-# Package: its licence, and why the controller has it. Managed hosts need Python alone.
+# Each package, its licence, and why the controller needs it. Managed hosts need only Python.
 NEEDED = {
     "ansible-core": ("GPL-3.0-or-later", "runs the collection"),
     "cryptography": (
@@ -45,7 +46,7 @@ def path_for(tarball: Path) -> Path:
 def describe(tarball: Path, licences: t.Mapping[str, str]) -> str:
     """The bill of materials of an artifact. ``licences`` maps the path of each file to its SPDX expression.
 
-    Raises ValueError with the files whose licence nobody told, or a package of which NEEDED tells nothing.
+    Raises ValueError with the files without a licence, or with a package that is not in NEEDED.
     """
     with tarfile.open(tarball) as archive:
         files = {member.name: _content(archive, member) for member in archive.getmembers() if member.isfile()}
@@ -83,7 +84,7 @@ def describe(tarball: Path, licences: t.Mapping[str, str]) -> str:
 
 
 def problems(text: str) -> str:
-    """What CycloneDX's own validator finds; nothing if all is right."""
+    """The problems that CycloneDX's validator finds."""
     return str(JsonStrictValidator(VERSION).validate_str(text) or "")
 
 
@@ -93,7 +94,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _needed(files: t.Mapping[str, bytes]) -> t.Iterator[Component]:
-    """What the collection's metadata ask a controller for."""
+    """The packages that the collection's metadata require on a controller."""
     lines = [line.partition("#")[0].strip() for line in files["meta/ee-requirements.txt"].decode().splitlines()]
     core = "ansible-core" + yaml.safe_load(files["meta/runtime.yml"])["requires_ansible"]
     for wanted in (core, *filter(None, lines)):

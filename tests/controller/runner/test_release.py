@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A release in a small checkout of its own: what keeps it back, what it says of itself, and that
-users can tell it from another one.
+"""A release of a small separate checkout: what prevents it, what its metadata say, and that
+users can verify it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OF_OTHERS = "plugins/module_utils/of_others.py"
 
 @pytest.fixture(name="checkout")
 def fixture_checkout(tmp_path: Path) -> Path:
-    """With everything that a release needs."""
+    """A checkout with everything that a release needs."""
     checkout = tmp_path / "checkout"
     shutil.copytree(TESTS / "release", checkout / "tests" / "release", ignore=shutil.ignore_patterns("__pycache__"))
     for name, text in FILES.items():
@@ -89,7 +89,7 @@ def made(checkout: Path) -> Path:
     return checkout / "build" / "release"
 
 
-def test_the_contact_of_this_repository_stands_in_one_place() -> None:
+def test_the_security_contact_is_written_in_one_place() -> None:
     top = TESTS.parent
     assert "Security contact: " in (top / "MAINTAINERS").read_text(encoding="utf-8")
     policy = (top / "SECURITY.md").read_text(encoding="utf-8")
@@ -162,7 +162,7 @@ def test_the_bill_of_materials_is_complete(checkout: Path, monkeypatch: pytest.M
     assert "SHA-265" in sbom.problems(bill.replace("SHA-256", "SHA-265", 1))
 
 
-def test_a_need_without_a_reason_is_refused(checkout: Path) -> None:
+def test_a_dependency_without_a_reason_is_refused(checkout: Path) -> None:
     (checkout / "meta" / "ee-requirements.txt").write_text(f"{HEADER}cryptography\npyyaml>=6\n")
     commit(checkout)
     status, output = release(checkout)
@@ -171,7 +171,7 @@ def test_a_need_without_a_reason_is_refused(checkout: Path) -> None:
 
 
 class Signer:
-    """A key that is thrown away with its folder, which is a short path, as the agent's socket wants it."""
+    """A temporary key. Its folder has a short path, since it holds the agent's socket."""
 
     def __init__(self, home: str) -> None:
         self.gpg = ("gpg", "--homedir", home, "--batch", "--quiet")
@@ -183,7 +183,7 @@ class Signer:
         subprocess.run([*self.gpg, "--export", "--output", str(self.keyring)], check=True)
 
     def sign(self, path: Path) -> Path:
-        """As CONTRIBUTING.md says."""
+        """Sign as CONTRIBUTING.md describes."""
         subprocess.run([*self.gpg, "--detach-sign", "--armor", "--yes", str(path)], check=True)
         return path.with_name(f"{path.name}.asc")
 
@@ -199,7 +199,7 @@ def fixture_signers() -> t.Iterator[tuple[Signer, Signer]]:
 def test_a_user_tells_the_signed_artifact_from_any_other(
     checkout: Path, signers: tuple[Signer, Signer], tmp_path: Path
 ) -> None:
-    """By the commands of the page on security. ansible-galaxy takes no signature where it installs
+    """With the commands of the page on security. ansible-galaxy accepts no signature when it installs
     a file, so the user verifies after it.
     """
     out, (ours, theirs) = made(checkout), signers

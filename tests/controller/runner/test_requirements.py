@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is installed is what is needed."""
+"""Exactly the required packages are installed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def packages(*groups: str) -> set[str]:
     return {row[0] for row in rows if row[1] in groups}
 
 
-def test_the_installer_brings_what_the_lab_asks_for() -> None:
+def test_setup_installs_what_the_lab_requires() -> None:
     wanted = (
         subprocess.run([TESTS / "lab" / "lab", "requirements"], stdout=subprocess.PIPE, check=True)
         .stdout.decode()
@@ -58,7 +58,7 @@ def test_every_list_of_python_packages_is_pinned() -> None:
 
 @pytest.fixture(name="install")
 def fixture_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> t.Callable[[str], int]:
-    """Install `thing`, whose only wheel is in a folder beside it, as the sessions do."""
+    """Install `thing` as the sessions do. Its only wheel is in a folder."""
     wheel = tmp_path / "thing-1-py3-none-any.whl"
     files = {
         "thing.py": b"",
@@ -97,13 +97,13 @@ def installed(folder: Path) -> list[str]:
     return [path.name for path in (folder / ".nox" / "floor").rglob("thing.py")]
 
 
-def test_what_has_the_hash_is_installed(install: t.Callable[[str], int], tmp_path: Path) -> None:
+def test_a_package_with_the_pinned_hash_is_installed(install: t.Callable[[str], int], tmp_path: Path) -> None:
     install("thing==1 --hash=sha256:RIGHT\n")
     assert installed(tmp_path) == ["thing.py"]
 
 
 @pytest.mark.parametrize("pin", ["thing==1\n", f"thing==1 --hash=sha256:{'0' * 64}\n"])
-def test_what_has_another_hash_or_none_is_not_installed(
+def test_a_package_with_another_hash_or_none_is_not_installed(
     install: t.Callable[[str], int], tmp_path: Path, pin: str
 ) -> None:
     assert install(pin) != 0

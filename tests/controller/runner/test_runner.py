@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""`make test` in a small checkout of its own: a green line must mean that tests ran and passed."""
+"""`make test` in a small separate checkout: a green line must mean that tests ran and passed."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ def test_each_session_says_how_long_it_took_and_what_failed(checkout: Path) -> N
     assert [line for line in lines if "test_bad" in line]
 
 
-def test_interrupted_in_the_background_tests_can_put_things_right(checkout: Path) -> None:
-    """A shell ignores SIGINT for what it starts in the background."""
+def test_tests_that_are_interrupted_in_the_background_can_clean_up(checkout: Path) -> None:
+    """A shell makes processes that it starts in the background ignore SIGINT."""
     command = [shutil.which("sh") or "sh", "-c", f"exec {checkout}/tests/run slow & wait"]
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -176,7 +176,7 @@ def test_the_copy_mirrors_the_checkout_and_keeps_what_tools_left(checkout: Path)
     assert not (copy / ".venv").exists()
 
 
-def test_one_command_in_the_copy_has_the_tools_and_nothing_of_the_callers(
+def test_a_command_in_the_copy_has_the_tools_and_not_the_callers_environment(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANSIBLE_CONFIG", "/elsewhere")

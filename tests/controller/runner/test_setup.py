@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""tests/setup on a machine where something is missing, in a small checkout, with an apt-get that
-does as the test says.
+"""tests/setup on a machine that lacks packages, in a small checkout, with an apt-get that
+the test controls.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 4
 
 @pytest.fixture(name="checkout")
 def fixture_checkout(tmp_path: Path) -> Path:
-    """Wants two packages, has its Python tools, and is run by root."""
+    """A checkout that requires two packages, has its Python tools, and is used by root."""
     requirements = tmp_path / "tests" / "requirements"
     requirements.mkdir(parents=True)
     shutil.copy(TESTS / "setup", tmp_path / "tests")
@@ -65,7 +65,7 @@ needs_apt = pytest.mark.skipif(not os.path.exists("/usr/bin/apt-get"), reason="t
 
 @needs_apt
 @pytest.mark.parametrize("step", ["update", "install"])
-def test_a_lock_of_apt_that_somebody_holds_is_waited_for_and_said_once(checkout: Path, step: str) -> None:
+def test_a_held_lock_of_apt_is_waited_for_and_reported_once(checkout: Path, step: str) -> None:
     program(
         checkout,
         "apt-get",
@@ -90,7 +90,7 @@ def test_another_failure_of_apt_is_shown_at_once(checkout: Path) -> None:
     assert len((checkout / "calls").read_text().splitlines()) == 1
 
 
-def test_who_is_not_root_is_told_all_that_is_missing_once(checkout: Path) -> None:
+def test_other_users_than_root_get_one_list_of_what_is_missing(checkout: Path) -> None:
     program(checkout, "id", "echo 1000")
     program(checkout, "apt-get", "echo called >>calls")
     wanted = ["Debian packages are missing: one two", "As root: apt-get install --no-install-recommends one two"]
@@ -100,7 +100,7 @@ def test_who_is_not_root_is_told_all_that_is_missing_once(checkout: Path) -> Non
     assert not (checkout / "calls").exists()
 
 
-def test_with_all_there_nothing_is_done(checkout: Path) -> None:
+def test_nothing_is_done_if_everything_is_installed(checkout: Path) -> None:
     for name in ("one", "two"):
         (checkout / name).touch()
     program(checkout, "apt-get", "echo called >>calls")
@@ -108,7 +108,7 @@ def test_with_all_there_nothing_is_done(checkout: Path) -> None:
     assert not (checkout / "calls").exists()
 
 
-def test_a_python_of_32_bits_that_is_not_to_be_had_is_told_with_the_reason_and_hinders_nothing(checkout: Path) -> None:
+def test_a_missing_32_bit_python_is_reported_with_the_reason_and_stops_nothing(checkout: Path) -> None:
     brings = checkout / "tests" / "i386.py"
     brings.write_text("import sys\nprint('fetching')\nsys.exit('no network')\n")
     (checkout / "tests" / "requirements" / "debian.txt").write_text("")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every example that the collection shows: of plugins, of roles, of the pages, of the README."""
+"""Every example of the collection: of plugins, of roles, of the pages and of the README."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BLOCK = re.compile(r"^( *)(\.\. runnable\n\1)?\.\. code-block:: yaml(?:\+jinja)
 
 
 class Example(t.NamedTuple):
-    """One example; ``plugin`` is the plugin's name, empty for those of pages."""
+    """One example. ``plugin`` is the plugin's name, empty for examples of pages."""
 
     place: str
     text: str

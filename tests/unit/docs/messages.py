@@ -31,7 +31,9 @@ def text_of(node: ast.AST) -> str:
 
 
 def branches(node: ast.AST, function: ast.AST) -> t.Iterator[ast.AST]:
-    """What an expression may be: both arms of a conditional, all that its name was given in the function."""
+    """The values that an expression can have: both arms of a conditional, and everything assigned
+    to its name in the function.
+    """
     if isinstance(node, ast.IfExp):
         yield from branches(node.body, function)
         yield from branches(node.orelse, function)
@@ -46,12 +48,14 @@ def branches(node: ast.AST, function: ast.AST) -> t.Iterator[ast.AST]:
 
 
 def raised(path: Path, but: str = "") -> t.Iterator[str]:
-    """The messages of the errors that a file makes, ``but`` those of one class, and of its tables of explanations."""
+    """The messages of the errors that a file creates, except those of the class ``but``, and of its
+    tables of explanations.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    # Calls in nested functions come twice, which does no harm.
+    # Calls in nested functions are found twice, which does no harm.
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
         yield from _made(function, but)
-    # An error that brings its own message.
+    # An error that contains its own message.
     for node in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name.endswith("Error")):
         yield from (
             text_of(call.args[0])
@@ -83,7 +87,7 @@ def _made(scope: ast.AST, but: str) -> t.Iterator[str]:
 
 
 def spoken(path: Path) -> t.Iterator[str]:
-    """All strings of a file but its documentation, for files that put messages together in other ways."""
+    """All strings of a file except its documentation, for files that build messages in other ways."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside = {
         id(part)
@@ -99,7 +103,7 @@ def spoken(path: Path) -> t.Iterator[str]:
 
 
 def failed(path: Path) -> t.Iterator[str]:
-    """What the tasks of a role's file fail with, but what a filter puts together."""
+    """The messages that the tasks of a role's file fail with, except those that a filter builds."""
     for task in _tasks(yaml.safe_load(path.read_text(encoding="utf-8"))):
         for action, option in (("ansible.builtin.fail", "msg"), ("ansible.builtin.assert", "fail_msg")):
             if action in task:
@@ -114,5 +118,5 @@ def _tasks(given: t.Any) -> t.Iterator[dict[str, t.Any]]:
 
 
 def says_something(message: str) -> bool:
-    """False for what is a name or a pattern, or has next to no constant text."""
+    """False for names, for patterns, and for strings with almost no constant text."""
     return sum(map(str.isalpha, message)) >= 10 and re.search(r"[A-Za-z] [A-Za-z(]", message) is not None

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The drawing of the page "How it is built" shows the imports that there are, all of them and no others."""
+"""The drawing on the page "How it is built" shows exactly the imports of the code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.ipsec.manual.tests.docs.diagram import ARROWS, BOXES, C
 
 TOP = Path(__file__).resolve().parents[3]
 OURS = "ansible_collections.ipsec.manual."
-# What a task names, and where that is.
+# What a task can name, and in which folder it is.
 NAMED = {
     "action": "plugins/action",
     "module": "plugins/modules",
@@ -25,7 +25,7 @@ NAMED = {
 
 
 def boxes() -> dict[Path, str]:
-    """The box of every file."""
+    """The box that each file is in."""
     found: dict[Path, str] = {}
     for box in BOXES:
         for glob in box.files:
@@ -124,6 +124,6 @@ def test_the_core_knows_no_ansible() -> None:
             assert not any(module.split(".")[0] in ("ansible", "ansible_collections") for module in modules), path
 
 
-def test_the_drawing_is_the_one_of_the_tables() -> None:
+def test_the_drawing_matches_the_tables() -> None:
     drawn = (TOP / "docs" / "docsite" / "rst" / "how_it_is_built.svg").read_text(encoding="utf-8")
     assert drawn == draw(), "python tests/docs/diagram.py > docs/docsite/rst/how_it_is_built.svg"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every example is right in its syntax, names what exists, and gives options that exist."""
+"""Every example has valid syntax and uses plugins, roles and options that exist."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def strings(value: t.Any) -> t.Iterator[str]:
         yield value
 
 
-def test_there_are_examples_of_everything() -> None:
+def test_examples_of_every_kind_are_found() -> None:
     assert {example.plugin for example in ALL} >= {
         path.stem for kind in ("modules", "lookup") for path in TOP.glob(f"plugins/{kind}/ips*.py")
     }
@@ -83,8 +83,8 @@ def test_there_are_examples_of_everything() -> None:
     assert marked == sum(example.runnable for example in ALL) > 3
 
 
-def test_ansible_accepts_all_of_them(tmp_path: Path) -> None:
-    """One process for all: it takes a second, and forty of them forty."""
+def test_ansible_accepts_every_example(tmp_path: Path) -> None:
+    """One process checks all examples: it takes a second, and forty processes take forty."""
     plays = []
     for example in ALL:
         if example.kind != "data":
@@ -103,7 +103,7 @@ def test_ansible_accepts_all_of_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("example", ALL, ids=lambda example: example.place)
-def test_it_names_what_exists(example: Example) -> None:
+def test_an_example_names_existing_plugins_and_roles(example: Example) -> None:
     for text in strings(example.data):
         if "{{" in text:
             jinja2.Environment().parse(text)
@@ -115,7 +115,7 @@ def test_it_names_what_exists(example: Example) -> None:
 @pytest.mark.parametrize(
     "example", [example for example in ALL if example.kind != "data"], ids=lambda example: example.place
 )
-def test_it_gives_options_that_exist(example: Example) -> None:
+def test_an_example_uses_existing_options(example: Example) -> None:
     for task in tasks_of(example.data):
         for name, given in task.items():
             if name in options():
@@ -128,7 +128,7 @@ def test_it_gives_options_that_exist(example: Example) -> None:
 @pytest.mark.parametrize(
     "example", [example for example in ALL if "ipsec_connections:" in example.text], ids=lambda example: example.place
 )
-def test_its_connections_are_right(example: Example) -> None:
+def test_the_connections_of_an_example_are_valid(example: Example) -> None:
     found = list(connections_in(example.data))
     assert found
     for connections in found:

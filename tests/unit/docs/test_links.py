@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Links lead to files that are there; the build of the docs site looks only at those between its pages."""
+"""Relative links lead to existing files. The build of the docs site checks only links between its pages."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TEXTS = sorted(
     for glob in ("*.md", ".github/**/*.md", "docs/**/*.md", "roles/*/README.md", "tests/**/*.md")
     for path in TOP.glob(glob)
 )
-LINK = re.compile(r"\]\(([^)#:]*)(?:#([\w-]+))?\)")  # with a colon it is an address, which nothing here asks for
+LINK = re.compile(r"\]\(([^)#:]*)(?:#([\w-]+))?\)")  # with a colon it is an address, which is not fetched here
 
 
 def anchors(path: Path) -> set[str]:
-    """What the headings of a Markdown or reStructuredText file can be named by in a link."""
+    """The anchors of the headings of a Markdown or reStructuredText file."""
     text = path.read_text(encoding="utf-8")
     titles = (
         re.findall(r"^#+ (.+)$", text, re.M) if path.suffix == ".md" else re.findall(r"^(.+)\n[=-]{3,}$", text, re.M)
@@ -46,7 +46,7 @@ def test_the_readme_has_links() -> None:
 
 @pytest.mark.parametrize("path", sorted(TOP.glob("docs/docsite/rst/*.rst")), ids=lambda path: path.stem)
 def test_pages_link_each_other_by_name(path: Path) -> None:
-    """An address of the repository would show another version, and nobody would see that it is wrong."""
+    """An address of the repository would show another version unnoticed."""
     repository = yaml.safe_load((TOP / "galaxy.yml").read_text(encoding="utf-8"))["repository"]
     assert f"{repository}/blob/" not in path.read_text(encoding="utf-8")
 

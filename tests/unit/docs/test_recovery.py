@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The page Recovery has every message that can come up while nobody has changed anything, and none that cannot."""
+"""The page Recovery has exactly the messages that can appear although nobody has changed anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.ipsec.manual.tests.unit.docs.messages import VALUE, fai
 TOP = Path(__file__).resolve().parents[3]
 PAGE = TOP / "docs" / "docsite" / "rst" / "recovery.rst"
 
-# Files whose messages an operator may face, and how to find these messages.
+# Files whose messages an operator may see, and how to find these messages.
 NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/action/*.py": raised,
     "plugins/lookup/ipsec_keystore.py": raised,
@@ -56,7 +56,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     ),
     "roles/[!m]*/tasks/*.yml": failed,
 }
-# Whose messages are about something that a person wrote: option, field, or line, with place and
+# Files whose messages are about something that a person wrote: option, field, or line, with place and
 # fix. The page's last section is about all of them.
 WRITTEN = (
     "roles/molecule_hosts/tasks/*.yml",
@@ -79,7 +79,7 @@ ENTRY = re.compile(r"^``(.+)``\n  \S", re.M)
 
 @functools.lru_cache(maxsize=None)
 def pattern(message: str) -> re.Pattern[str]:
-    """What matches the message, with or without the cause that many end with in brackets."""
+    """A pattern for the message, with or without the cause in brackets that many messages end with."""
     return re.compile(".*".join(map(re.escape, CAUSE.sub("", message).strip().split(VALUE))) + r"( \(.*\))?")
 
 
@@ -99,7 +99,7 @@ def found() -> list[tuple[str, str]]:
 
 
 def explains(entry: str, message: str) -> bool:
-    """Whether an entry is about the message; the entry of a very long one ends in an ellipsis."""
+    """Whether an entry is about the message. The entry of a very long message ends with an ellipsis."""
     cut = len(entry) > 60 and entry.endswith(f" {VALUE}")
     return bool(pattern(message).fullmatch(entry) or cut and pattern(entry).fullmatch(message.strip()))
 
@@ -111,7 +111,7 @@ def test_every_message_for_operators_is_explained(path: str, message: str) -> No
     ), f"{path} can fail with this, and docs/docsite/rst/recovery.rst has no entry ``{message}``"
 
 
-def test_no_entry_is_left_of_a_message_that_went() -> None:
+def test_every_entry_is_about_an_existing_message() -> None:
     said = {
         text.strip()
         for glob, collect in NIGHT.items()
@@ -122,11 +122,11 @@ def test_no_entry_is_left_of_a_message_that_went() -> None:
     assert [entry for entry in entries() if not any(explains(entry, text) for text in said)] == []
 
 
-def test_no_entry_stands_twice() -> None:
+def test_no_entry_is_repeated() -> None:
     assert len(entries()) == len(set(entries())) > 100
 
 
-def test_every_file_with_messages_is_sorted() -> None:
+def test_every_file_with_messages_is_classified() -> None:
     sorted_files = {path for glob in (*NIGHT, *WRITTEN) for path in TOP.glob(glob)}
     lost = [
         path

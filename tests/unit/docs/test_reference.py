@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every plugin leads on to others, every module to the RFC it is about, and pages have every field and every guide."""
+"""Every plugin refers to related ones, every module to its RFC, and the pages have every field and every guide."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PLUGINS = {
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.name)
-def test_it_leads_on(path: Path) -> None:
+def test_seealso_names_related_plugins_and_rfcs(path: Path) -> None:
     rows = PLUGINS[path].get("seealso", [])
     others = {row.get("module", row.get("plugin")) for row in rows}
     assert any(str(name).startswith("ipsec.manual.") for name in others), "seealso names no other plugin of ours"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The documentation of a module says that it returns what the gate admits, in the form of a sample
+"""The documentation of a module says that it returns what the gate admits, with samples
 that the gate admits.
 """
 
@@ -31,12 +31,12 @@ def samples(rows: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 @pytest.mark.parametrize("module", ANSWERS)
-def test_the_block_is_what_the_table_makes(module: str) -> None:
+def test_the_return_block_matches_the_table(module: str) -> None:
     source = (MODULES / f"{module}.py").read_text(encoding="utf-8")
     assert source == returns.written(source, ANSWERS[module]), "make docs-returns"
 
 
 @pytest.mark.parametrize("module", ANSWERS)
-def test_the_samples_pass_the_gate_as_they_are(module: str) -> None:
+def test_the_gate_admits_the_samples_unchanged(module: str) -> None:
     answer = {"changed": True, **samples(yaml.safe_load(returns.block(ANSWERS[module])))}
     assert admit(module, answer) == answer

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The drawing of a rotation has the role's steps in the role's order, and puts keys where the steps put them."""
+"""The drawing of a rotation shows the role's steps in order, and the keys where the steps put them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.ipsec.manual.tests.docs.timeline import NEW, NOT_DRAWN,
 
 TOP = Path(__file__).resolve().parents[3]
 SVG = "{http://www.w3.org/2000/svg}"
-# How the code of a step says what a bar that begins or ends there shows.
+# The code of a step that makes a bar begin or end there.
 WRITTEN = {
     ("kernel", "cut over"): ("cut_over", '"ipsec_sadb"'),
     ("ipseckeys", "persist"): ("persist", '"path": own["file"]'),
@@ -32,7 +32,7 @@ WRITTEN = {
 
 
 def steps_of(tasks: t.Any) -> t.Iterator[str]:
-    """The steps of a role's tasks in their order, those of files that they include in place."""
+    """The steps of a role's tasks in order, including those of included files."""
     for task in tasks or ():
         if "ansible.builtin.include_tasks" in task:
             included = TOP / "roles/rotate/tasks" / task["ansible.builtin.include_tasks"]
@@ -49,7 +49,7 @@ def test_the_phases_are_the_steps_of_the_role() -> None:
     assert set(NOT_DRAWN) <= set(found)
 
 
-def test_the_pages_tell_the_same_phases() -> None:
+def test_the_pages_name_the_same_phases() -> None:
     page = (
         (TOP / "docs/docsite/rst/rotation.rst")
         .read_text(encoding="utf-8")
@@ -79,12 +79,12 @@ def test_no_place_in_use_is_ever_empty_or_has_both() -> None:
             assert row.bars == (Bar(OLD, end=moment), Bar(NEW, moment))
 
 
-def test_the_drawing_is_the_one_of_the_tables() -> None:
+def test_the_drawing_matches_the_tables() -> None:
     drawn = (TOP / "docs/docsite/rst/rotation.svg").read_text(encoding="utf-8")
     assert drawn == draw(), "python -m tests.docs.timeline > docs/docsite/rst/rotation.svg"
 
 
-def test_it_can_be_read_aloud_and_in_the_dark() -> None:
+def test_the_drawing_has_a_description_and_dark_colours() -> None:
     root = ElementTree.fromstring(draw())
     named = [root.find(f"{SVG}{name}[@id='{name}']") for name in str(root.get("aria-labelledby")).split()]
     assert all(found is not None and found.text for found in named) and len(named) == 2

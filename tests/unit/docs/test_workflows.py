@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The workflows may do no more than they need, and run what a commit names, not what a tag names today."""
+"""The workflows have no permissions that they do not need, and pin actions to commits, since tags can move."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_action_is_pinned_to_one_commit() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_it_may_read_only_and_has_an_end(path: Path) -> None:
+def test_a_workflow_may_only_read_and_has_a_timeout(path: Path) -> None:
     workflow = read(path)
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"]["group"]
@@ -45,19 +45,19 @@ def test_it_may_read_only_and_has_an_end(path: Path) -> None:
         assert 0 < job["timeout-minutes"] <= 360, name
         assert "permissions" not in job or (path.stem, name) == ("release", "draft")
         for step in job["steps"]:
-            # A value of a pull request in a script would be run as part of it.
+            # A value from a pull request that stands in a script would be run as part of it.
             assert "${{" not in step.get("run", ""), name
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"] == {"persist-credentials": False}, name
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_secret_is_only_where_somebody_approves(path: Path) -> None:
+def test_only_jobs_that_need_approval_use_secrets(path: Path) -> None:
     for name, job in read(path)["jobs"].items():
         assert ("secrets." in str(job)) == ("environment" in job), name
 
 
-def test_links_of_the_forms_are_those_of_the_repository() -> None:
+def test_issue_forms_link_to_this_repository() -> None:
     repository = yaml.safe_load((TOP / "galaxy.yml").read_text(encoding="utf-8"))["repository"]
     links = {row["url"] for row in read(TOP / ".github/ISSUE_TEMPLATE/config.yml")["contact_links"]}
     assert f"{repository}/security/policy" in links

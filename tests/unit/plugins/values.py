@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What may stand where something else is wanted."""
+"""Values of unexpected types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 
 def json_values(names: t.Sequence[str]) -> st.SearchStrategy[t.Any]:
-    """Any JSON; mappings often have ``names``."""
+    """Any JSON value. Mappings often have ``names``."""
     scalars = (
         st.none()
         | st.booleans()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What `ipsec_keystore` tells that hosts should hold, so that they can be compared with it."""
+"""The digests that `ipsec_keystore` expects of hosts match those that hosts report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault impor
 
 
 def test_expected_digests_match_those_that_hosts_report(tmp_path: pathlib.Path) -> None:
-    """Connection by connection as from all SAs at once; also of two connections that exchanged
+    """Computed for each connection or for all SAs at once, also if two connections exchanged
     their addresses since.
     """
     several = [

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever a filter or a lookup is given, it answers, or says in our words what is wrong."""
+"""A filter or a lookup returns a result or an error of ours, whatever its arguments are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OF_CONNECTIONS: dict[str, t.Any] = {
     "addresses": ADDRESSES,
     "groups": {"all": ["enigma", "third"]},
 }
-# What each filter takes.
+# Valid arguments of each filter.
 USUAL: dict[str, dict[str, t.Any]] = {
     "ipseckeys_parse": {"content": GUIDE, "target": "linux", "allow_static_counter_mode": False},
     "ipseckeys_render": {"sas": [SA], "target": "linux", "allow_static_counter_mode": False},
@@ -73,7 +73,7 @@ VALUES = json_values(NAMES)
 
 
 def places(value: t.Any) -> t.Iterator[tuple[t.Any, ...]]:
-    """The way to every part of a structure."""
+    """The path to every part of a structure."""
     yield ()
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in parts:
@@ -82,7 +82,7 @@ def places(value: t.Any) -> t.Iterator[tuple[t.Any, ...]]:
 
 
 def changed(value: t.Any, place: tuple[t.Any, ...], new: t.Any) -> t.Any:
-    """The structure with another value at a place."""
+    """The structure with another value at the given path."""
     if not place:
         return new
     value = copy.copy(value)
@@ -91,13 +91,13 @@ def changed(value: t.Any, place: tuple[t.Any, ...], new: t.Any) -> t.Any:
 
 
 def spoilt(data: st.DataObject, usual: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Arguments of which one part is anything."""
+    """Arguments of which one part is replaced by any value."""
     place = data.draw(st.sampled_from([place for place in places(usual) if place]))
     return t.cast("dict[str, t.Any]", changed(usual, place, data.draw(VALUES)))
 
 
 @pytest.mark.parametrize("name", USUAL)
-def test_the_usual_is_answered(name: str) -> None:
+def test_typical_arguments_are_accepted(name: str) -> None:
     FILTERS[name](**USUAL[name])
 
 

@@ -33,7 +33,7 @@ COLLECTIONS = pathlib.Path(keys.__file__).parents[7]
 
 
 def look_up(plugin_name: str, /, *terms: t.Any, **options: t.Any) -> list[str]:
-    """What the plugin loader does, without its own way of importing: options by their
+    """Run a lookup as the plugin loader does, without its way of importing: options from their
     documentation, then the plugin.
     """
     module = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.lookup.{plugin_name}")
@@ -135,7 +135,7 @@ def test_whatever_a_sadb_shows_can_be_excluded() -> None:
     assert look_up("ipsec_spi", "0", "0x00000064", exclude=["0x00000000", "255", "0x8bcd1407"])
 
 
-def test_an_spi_of_two_readings_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ambiguous_spi_causes_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("ansible_collections.ipsec.manual.plugins.lookup.ipsec_spi")
     warnings: list[str] = []
     monkeypatch.setattr(module.display, "warning", warnings.append)
@@ -204,7 +204,7 @@ def kept(folder: pathlib.Path, plugin_name: str, /, *terms: t.Any, check: bool =
     return found
 
 
-def test_a_kept_key_is_the_same_again_and_lies_encrypted(tmp_path: pathlib.Path) -> None:
+def test_a_kept_key_stays_the_same_and_is_stored_encrypted(tmp_path: pathlib.Path) -> None:
     (key,) = kept(tmp_path, "ipsec_key", "aes", name="one", bits=192)
     assert len(key) == 48 and kept(tmp_path, "ipsec_key", "cbc(aes)", name="one") == [key] == kept(
         tmp_path, "ipsec_key", "aes", name="one", bits=192
@@ -245,7 +245,7 @@ def test_a_kept_key_that_does_not_fit_is_refused(
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "keystore").iterdir()}
 
 
-def test_names_want_a_keystore_and_keystores_one_term(tmp_path: pathlib.Path) -> None:
+def test_a_name_needs_a_keystore_and_a_keystore_one_term(tmp_path: pathlib.Path) -> None:
     with pytest.raises(AnsibleError, match="no keystore to keep the key in"):
         look_up("ipsec_key", "aes", name="one")
     with pytest.raises(AnsibleError, match="one key under one name"):

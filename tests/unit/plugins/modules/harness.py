@@ -41,7 +41,7 @@ LOCAL = model.pack_address("192.0.2.1")
 # Since ansible-core 2.20 the arguments are in the result only on request.
 INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
 
-# Keys of a pattern that no other output has.
+# Keys with a pattern that occurs in no other output.
 MARKER = "5ec4e7"
 MARKER_FORMS = (MARKER, base64.b64encode(bytes.fromhex(MARKER)).decode().lower())
 ENCRYPTION_KEY = "".join(f"{MARKER}{number:02x}" for number in range(1, 9))
@@ -143,7 +143,7 @@ class MemorySpd:
 
 
 class MemoryFiles:
-    """What `protected` is to `_module`: contents by path, and what is wrong with some of them."""
+    """Stands in for `protected`: contents by path, and the errors of some paths."""
 
     FILE_MODE = protected.FILE_MODE
     SECRET, PUBLIC = protected.SECRET, protected.PUBLIC
@@ -193,7 +193,7 @@ class MemoryFiles:
 
 
 class World:
-    """One host in memory, and the modules on it. No output may hold a key of the pattern."""
+    """One host in memory, and the modules on it. No output may contain a key of the pattern."""
 
     def __init__(self) -> None:
         self.sadb = MemorySadb()
@@ -201,7 +201,7 @@ class World:
         self.files = MemoryFiles()
 
     def run(self, module: str, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
-        """The module's result, all of which the gate admits; ``warnings`` are plain texts."""
+        """The module's result, which the gate must admit whole. ``warnings`` are plain texts."""
         main = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}").main
         arguments = {
             **arguments,
@@ -236,7 +236,7 @@ class World:
         return {**result, "warnings": warnings}
 
     def four_times(self, module: str, **arguments: t.Any) -> list[dict[str, t.Any]]:
-        """Check mode, for real, check mode, for real."""
+        """Run in check mode, for real, in check mode, for real."""
         return [self.run(module, check=check, **arguments) for check in (True, False, True, False)]
 
 
@@ -245,7 +245,7 @@ def _module(name: str) -> t.Any:
 
 
 def expect_once(results: t.Sequence[t.Mapping[str, t.Any]]) -> None:
-    """Check mode predicts the change and its difference, and the second pair finds nothing to do."""
+    """Expect that check mode predicts the change and its difference, and that the second pair changes nothing."""
     assert [result.get("failed", False) for result in results] == [False] * 4, results
     assert [result["changed"] for result in results] == [True, True, False, False]
     assert results[0]["diff"] == results[1]["diff"]
@@ -273,7 +273,7 @@ def sa(
 
 
 def _seen(value: t.Any) -> t.Any:
-    """The value with what does not print made visible, as the gate hands it on."""
+    """The value with unprintable characters made visible, as the gate passes it on."""
     if isinstance(value, dict):
         return {name: _seen(part) for name, part in value.items()}
     if isinstance(value, list):

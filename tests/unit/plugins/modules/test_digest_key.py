@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the modules tell about their SAs with a secret of the run."""
+"""What the modules report about their SAs with a secret of the run."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever stands in an option, a module answers, or says in our words which option is wrong."""
+"""Whatever the value of an option is, a module returns a result or an error of ours that names the option."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.values import json_valu
 Arguments = t.Dict[str, t.Any]
 
 POLICY: Arguments = {"direction": "out", "selector": {"destination": "192.0.2.2"}, "templates": [{}]}
-# The spec of each module, and options that it takes.
+# The spec of each module, and valid options.
 MODULES: dict[str, tuple[Arguments, Arguments]] = {
     "ipsec_policy": (specs.IPSEC_POLICY, POLICY),
     "ipsec_policy_info": (specs.IPSEC_POLICY_INFO, {}),

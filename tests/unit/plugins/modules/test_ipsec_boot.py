@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The service on a host whose service manager is a stand-in: what is asked of it, and what is left
-where it refuses. tests/e2e/test_boot.py has real ones.
+"""The service on a host with a simulated service manager: what is requested of it, and what remains
+if it refuses. tests/e2e/test_boot.py uses real ones.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LABEL, OTHER_LABEL, BLOCK_LABEL = (f"out 192.0.2.1/32 > 192.0.2.{end}/32" for en
 
 
 class Manager(services.Service):
-    """A service manager in memory; ``refuses`` is what it does not do."""
+    """A service manager in memory. ``refuses`` is the request that it refuses."""
 
     text = texts.SYSTEMD
     mode = 0o644
@@ -75,7 +75,7 @@ class Manager(services.Service):
 
 
 class Host(World):
-    """One whose files of the service lie in a folder; the protected file is ``keys`` there."""
+    """A host whose service has its files in a folder. Its protected file is ``keys`` there."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Host(World):
 
 @pytest.fixture(name="host")
 def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Host]:
-    """Files need not be root's here; tests/unit/plugins/module_utils/_core/files/test_protected.py is about that."""
+    """Files need not belong to root here; files/test_protected.py tests that."""
     host = Host(tmp_path)
     Manager.there.clear()
     monkeypatch.setattr(Manager, "refuses", "")
@@ -202,7 +202,7 @@ def test_the_protected_file_decides_whether_something_is_loaded_now(host: Host) 
     host.keys.write_text(render([sa()]))
     assert not host.boot(policies=[OUT], load=False)["changed"] and not Manager.asked
     assert host.boot(policies=[OUT])["changed"] and Manager.asked == ["start"]
-    # A kernel that lacks the policies gets them, though the file is as it should be.
+    # A kernel that lacks the policies gets them, even if the file is unchanged.
     assert host.boot(policies=[OUT])["changed"] and Manager.asked == ["reload"]
 
 
@@ -213,7 +213,7 @@ def test_policies_that_guard_sas_of_the_file_are_kept(host: Host) -> None:
         result = host.boot(check=check, policies=[OUT])
         assert result["kept"] == [OTHER_LABEL] and result["policies"] == [LABEL, OTHER_LABEL]
         assert any(OTHER_LABEL in warning and "guards SAs" in warning for warning in result["warnings"])
-    # Wrong, it says nothing about what its policies guard.
+    # A wrong file does not show what its policies guard.
     host.keys.write_text("add esp\n")
     assert host.boot(policies=[], load=False)["kept"] == [LABEL, OTHER_LABEL]
     host.keys.write_text(render([sa()]))
@@ -309,7 +309,7 @@ def test_written_services_are_read_back(text: str, ask: bool) -> None:
             "systemd",
         ),
         ("linux", ("/sbin/openrc", "/usr/sbin/update-rc.d"), "/sbin/init", "openrc"),
-        # An image that was not booted: what is its first process will be.
+        # In an image that was not booted, the installed init will be the first process.
         ("linux", ("/usr/sbin/update-rc.d",), "/usr/lib/systemd/systemd", "systemd"),
         ("linux", ("/usr/sbin/update-rc.d",), "/usr/sbin/init", "sysvinit"),
         ("linux", (), "/bin/busybox", ""),

@@ -110,7 +110,7 @@ def test_hidden_keys_that_a_rotation_would_lose_are_refused() -> None:
         " restored"
     )
     assert "state: flushed" in result["msg"]
-    # Other peers of the same SADB, other owners, and a kernel that tells keys.
+    # Other peers in the same SADB, other owners, and a kernel that shows keys.
     for other in (
         {},
         {"192.0.2.1|192.0.2.9#0,,0": unknown},

@@ -20,7 +20,7 @@ LOCAL = frozenset(map(pack_address, ("192.0.2.1", "10.1.0.5", "2001:db8::1")))
 
 @pytest.fixture(name="world")
 def _world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """Sending raises the counter, as the kernel would; no datagram leaves."""
+    """Sending raises the counter, as in a kernel, but no datagram leaves."""
     world = World()
     world.sadb.put(OUT, packets=5)
     world.sadb.put(BACK, packets=2)

@@ -294,7 +294,9 @@ def starts(world: World, path: str = "/run/previous") -> dict[int, int]:
 
 
 def test_the_backup_has_the_numbers_of_the_end_of_the_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inbound: the very number. Outbound: never below it, whatever is sent until the SA goes."""
+    """For inbound SAs, that is the exact number. For outbound SAs it is never below, whatever is
+    sent until the SA is removed.
+    """
     clock = Clock(monkeypatch)
 
     def count(seconds: float) -> None:
@@ -510,14 +512,14 @@ def test_a_missing_backup_changes_nothing_on_request(world: World) -> None:
 
 
 @pytest.mark.parametrize("label", ["", "two\nlines", "x" * 100_001])
-def test_a_label_is_one_line(world: World, label: str) -> None:
+def test_an_invalid_label_is_refused(world: World, label: str) -> None:
     result = world.run("ipsec_sadb", content=render([OUT]), backup="/run/previous", backup_label=label)
     assert result["failed"] and result["msg"].startswith("backup_label: this is not a valid label")
     assert "needs backup" in world.run("ipsec_sadb", content=render([OUT]), backup_label="mesh:2")["msg"]
 
 
 def test_pairs_are_left_alone_on_request(world: World) -> None:
-    """What the kernel holds between them stays, and what the text holds is not loaded."""
+    """SAs between them stay in the kernel, and those of the text are not loaded."""
     world.files.contents["/run/previous"] = render([NEW_OUT, sa(0x3002, destination="192.0.2.99")]).encode()
     world.run("ipsec_sadb", src="/run/previous", state="exact", leave=["192.0.2.2|192.0.2.1"])
     assert {found.spi for found in world.sadb.sas} == {OUT.spi, BACK.spi, FOREIGN.spi, 0x3002}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the gate makes of a host's answer: the same without what nobody asked for, or a failure that
+"""The gate passes on a host's answer without anything undeclared, or replaces it by a failure that
 says where it is malformed.
 """
 
@@ -26,13 +26,13 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 
 MODULES = Path(__file__).resolve().parents[4] / "plugins" / "modules"
 BY_ANSIBLE = {"changed", "failed", "msg", "warnings", "deprecations", "diff"}
-# What makes an answer malformed: no error could put it there, and Ansible would obey it.
+# Keys that make an answer malformed: no mistake could produce them, and Ansible would obey them.
 OBEYED: dict[str, t.Any] = {
     "ansible_facts": {"ansible_host": "198.51.100.66"},
     "add_host": {"host_name": "evil", "groups": ["all"]},
     "add_group": "evil",
 }
-# What else Ansible would obey, or show as its own.
+# Further keys that Ansible would obey, or show as its own.
 ORDERS: dict[str, t.Any] = {
     "_ansible_no_log": False,
     "_ansible_delegated_vars": {"ansible_host": "198.51.100.66"},
@@ -64,7 +64,7 @@ everything = st.recursive(
 
 
 def sample(field: Field) -> t.Any:
-    """A value that the field can have."""
+    """A valid value of the field."""
     if field.contains:
         return samples(field.contains)
     if field.type == "list" and field.elements is not None and field.elements.contains:
@@ -81,7 +81,7 @@ def honest(module: str) -> dict[str, t.Any]:
 
 
 def places(value: t.Any, path: tuple[t.Any, ...] = ()) -> t.Iterator[tuple[t.Any, ...]]:
-    """Every place inside of an answer."""
+    """The path to every part of an answer."""
     for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
         yield (*path, key)
         yield from places(value[key], (*path, key))
@@ -97,7 +97,7 @@ def changed(answer: dict[str, t.Any], path: tuple[t.Any, ...], value: t.Any) -> 
 
 
 def expect_admissible(module: str, admitted: dict[str, t.Any]) -> None:
-    """Nothing undeclared is in it, nothing that is no JSON, and nothing that a terminal obeys."""
+    """Expect nothing undeclared, only JSON, and no terminal control characters."""
     json.loads(json.dumps(admitted, allow_nan=False))
     assert set(admitted) <= BY_ANSIBLE | set(ANSWERS[module])
     expect_declared(ANSWERS[module], admitted)
@@ -256,8 +256,8 @@ def test_long_reports_are_cut() -> None:
 
 
 def test_the_time_grows_with_the_answer_alone() -> None:
-    """Eight times the SPIs, pairs and SAs take eight times as long, and not 64 times; here with
-    room for a machine that is busy.
+    """Eight times as many SPIs, pairs and SAs take eight times as long, not 64 times, with
+    some tolerance for a busy machine.
     """
 
     def seconds(size: int) -> float:

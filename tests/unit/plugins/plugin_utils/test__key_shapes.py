@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._key_shapes import holds_key
 
-# Of DES, AES-128, SHA-1, 3DES, AES-256 with and without a salt, SHA-512; in bytes.
+# Sizes of keys in bytes: DES, AES-128, SHA-1, 3DES, AES-256 with and without a salt, SHA-512.
 LENGTHS = (8, 16, 20, 24, 32, 36, 64)
 
 
@@ -59,7 +59,7 @@ def test_a_key_is_seen_in_any_notation(key: bytes, notation: str, around: str) -
     assert holds_key({text: 1})
 
 
-# One key in some thousands has no capital, or no small letter.
+# One key in a few thousand has no capital letter, or no small one.
 @settings(derandomize=True)
 @given(st.integers(0, 1 << 32), st.sampled_from([length for length in LENGTHS if length % 3]), st.booleans())
 def test_a_key_is_seen_in_base64_with_padding(seed: int, length: int, url: bool) -> None:
@@ -135,7 +135,7 @@ site berlin-2 Frankfurt edge vpn VPN01 core 20261121 backbone to gw a b DE add b
 words = st.sampled_from([word for word in NAMES.split() if word.strip("0123456789abcdefABCDEF")])
 
 
-# Four words may be 22 characters of mixed kinds, which a key in base64 is, too.
+# Four words may be 22 characters of mixed kinds, like a key in base64.
 @given(st.lists(words, min_size=1, max_size=3), st.sampled_from(["-", "_", ".", " ", ", "]))
 def test_a_name_is_not_a_key(parts: list[str], between: str) -> None:
     assert not holds_key(between.join(parts))

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-# The machine that runs the tests may be busy, and a copy of the checkout is no place for a database of examples.
+# The machine that runs the tests may be busy, and a copy of the checkout is no place for a database
+# of examples.
 settings.register_profile("core", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-# For one Python after the other: what differs between them shows early.
+# For runs on several Pythons: differences between them show early.
 settings.register_profile("pythons", settings.get_profile("core"), max_examples=15)
 settings.load_profile("core")

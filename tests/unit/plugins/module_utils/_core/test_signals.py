@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A process that gets a signal in the middle of a change ends after the change. Each test starts its
+"""A process that gets a signal during a change ends after the change. Each test starts its
 own process, since test runners have threads.
 """
 
@@ -29,7 +29,7 @@ for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
 
 
 def run(program: str) -> tuple[int, list[str], str]:
-    """Exit status, output lines and errors of a program that has `uninterrupted`, `say`, and `end`,
+    """Run a program with `uninterrupted`, `say`, and `end`,
     which sends it a signal.
     """
     done = subprocess.run([sys.executable, "-IS", "-c", BEGIN + program], check=False, capture_output=True, text=True)
@@ -61,7 +61,7 @@ with uninterrupted():
 
 
 def test_programs_that_the_block_starts_ignore_signals() -> None:
-    """A terminal sends ^C to all of them."""
+    """A terminal sends ^C to all processes of its group."""
     program = """
 with uninterrupted():
     child = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('lives')"

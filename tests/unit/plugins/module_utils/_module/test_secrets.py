@@ -22,7 +22,7 @@ PLUGINS = pathlib.Path(base.__file__).parents[2]
 
 
 class Module:
-    """As much of AnsibleModule as the helpers use."""
+    """The part of AnsibleModule that the helpers use."""
 
     def __init__(self, **params: t.Any) -> None:
         self.params = params
@@ -99,7 +99,7 @@ def test_warnings_are_grouped() -> None:
 
 
 def test_the_core_knows_no_ansible() -> None:
-    """The core runs where ansible is not installed."""
+    """The core must run without Ansible."""
     imports = {
         (path.relative_to(PLUGINS).as_posix(), name)
         for path in (PLUGINS / "module_utils" / "_core").rglob("*.py")
@@ -112,7 +112,7 @@ def test_the_core_knows_no_ansible() -> None:
 
 
 def test_a_module_holds_no_logic() -> None:
-    """Documentation, an argument spec, main; the work is in _module."""
+    """A module has documentation, an argument spec and main. The work is done in _module."""
     for path in (PLUGINS / "modules").glob("*.py"):
         functions = [
             node.name

@@ -186,7 +186,7 @@ def test_what_is_wrong_is_named(fields: dict[str, t.Any], message: str) -> None:
     assert message in str(caught.value) and "ipsec_connections[0] (c)" in str(caught.value)
 
 
-def test_counter_modes_need_consent() -> None:
+def test_counter_modes_need_the_option() -> None:
     raw = [{"name": "c", "endpoints": ENDS, "associations": [{"encryption_algorithm": "aes-gcm"}]}]
     with pytest.raises(IpsecError, match="RFC 8221 section 3"):
         read(raw)
@@ -199,12 +199,12 @@ def test_names_are_file_names(name: t.Any) -> None:
         read([{"name": name, "endpoints": ENDS}])
 
 
-def test_two_connections_over_one_pair_are_both_named() -> None:
+def test_two_connections_over_one_pair_are_reported_by_name() -> None:
     with pytest.raises(IpsecError, match=r"connections one and two both join 192\.0\.2\.1 and 192\.0\.2\.2"):
         read([{"name": "one", "endpoints": ENDS}, {"name": "two", "endpoints": {**ENDS, "third": "192.0.2.3"}}])
     with pytest.raises(IpsecError, match="two connections named one"):
         read([{"name": "one", "endpoints": ENDS}, {"name": "one", "endpoints": {"a": "192.0.2.8", "b": "192.0.2.9"}}])
-    # On macOS both would be one keystore file.
+    # On macOS, both names would be the same file.
     with pytest.raises(IpsecError, match="two connections whose names differ only in capitals, one and One"):
         read([{"name": "one", "endpoints": ENDS}, {"name": "One", "endpoints": {"a": "192.0.2.8", "b": "192.0.2.9"}}])
 
@@ -300,7 +300,7 @@ def test_a_hub_shares_with_all_and_spokes_with_none_of_each_other() -> None:
         {"group": ["mesh"], "multicast": ["224.0.0.5"], "unicast": True},
     ],
 )
-def test_one_host_has_the_flows_that_all_have_of_it(fields: dict[str, t.Any]) -> None:
+def test_the_flows_of_one_host_are_its_share_of_all_flows(fields: dict[str, t.Any]) -> None:
     connection = grouped(**fields)
     for endpoint in connection.endpoints:
         address = format_address(endpoint.address)
@@ -466,7 +466,7 @@ def test_policies_of_a_group_accept_any_sender() -> None:
         assert all(policy["selector"]["protocol"] == "89" and policy["templates"][0]["reqid"] == 9 for policy in found)
 
 
-def test_networks_of_two_families_meet_their_own_kind() -> None:
+def test_networks_are_paired_within_their_family() -> None:
     ends = {
         host: {"address": address, "networks": [four, six]}
         for host, address, four, six in (
@@ -482,7 +482,7 @@ def test_networks_of_two_families_meet_their_own_kind() -> None:
 
 
 def test_the_cost_of_a_mesh_is_linear_in_its_hosts() -> None:
-    """2,000 hosts have 2 million pairs; none of them is looked at to check the connection."""
+    """2,000 hosts have 2 million pairs. Checking the connection must not look at each of them."""
     addresses = {f"h{number}": f"10.{number >> 8}.{number & 255}.1" for number in range(2000)}
     raw = [{"name": "fleet", "endpoints": addresses}]
     counted = 0
@@ -500,7 +500,7 @@ def test_the_cost_of_a_mesh_is_linear_in_its_hosts() -> None:
 
 
 def test_the_page_and_the_reader_know_the_same_fields() -> None:
-    """The page of ipsec_keystore is the connections' specification."""
+    """The documentation of ipsec_keystore specifies connections."""
     page = yaml.safe_load(ipsec_keystore.DOCUMENTATION)["options"]["connections"]["suboptions"]
     assert set(page) == set(CONNECTION)
     assert set(page["associations"]["suboptions"]) == set(ASSOCIATION)

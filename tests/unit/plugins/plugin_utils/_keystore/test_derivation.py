@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Derived keys against HKDF by its RFC, written here with the standard library's HMAC alone, and
-against the vectors of the guide.
+"""Derived keys compared with an HKDF that is written here with the standard library's HMAC alone, and
+with the vectors of the guide.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def hkdf(key_material: bytes, salt: bytes, info: bytes, length: int) -> bytes:
     return output[:length]
 
 
-def test_this_hkdf_is_the_one_of_the_rfc() -> None:
+def test_this_hkdf_gives_the_vectors_of_the_rfc() -> None:
     """RFC 5869 appendix A.1."""
     info, salt = bytes(range(0xF0, 0xFA)), bytes(range(13))
     wanted = "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
@@ -98,7 +98,7 @@ def test_every_key_and_spi_matches_the_rfc(
     assert not checks.set_problems(found)
 
 
-def test_the_vectors_of_the_guide_hold() -> None:
+def test_the_vectors_of_the_guide_are_correct() -> None:
     (block,) = re.findall(r"\.\. code-block:: json\n\n(   \{.*?\n   \})\n", GUIDE.read_text(), re.S)
     vectors = json.loads(block)
     made = read_connections([vectors["connection"]])[0]
@@ -118,7 +118,7 @@ def test_the_vectors_of_the_guide_hold() -> None:
         for sa in derivation.sas()
     ]
     assert found == vectors["sas"]
-    # And by the standard library alone.
+    # The same with the standard library alone.
     for row in vectors["sas"]:
         for purpose, name, length in (
             ("spi", "spi", 4),
@@ -134,7 +134,7 @@ def test_the_vectors_of_the_guide_hold() -> None:
                 assert row[name].replace("0x", "") == derived
 
 
-def test_anything_else_gives_other_keys() -> None:
+def test_any_other_input_gives_other_keys() -> None:
     def all_keys(root: bytes = ROOT, salt: bytes = SALT, generation: int = 7, **fields: t.Any) -> set[bytes]:
         found = Derivation(root, salt, connection(**fields), generation).sas()
         return {key for sa in found for key in (sa.encryption_key, sa.authentication_key) if key}
@@ -151,14 +151,14 @@ def test_anything_else_gives_other_keys() -> None:
     )
 
 
-def test_one_host_needs_its_own_only() -> None:
+def test_one_host_derives_only_its_own_sas() -> None:
     derivation = Derivation(ROOT, SALT, connection(associations=ESP_AH), 7)
     mine = list(derivation.sas("b"))
     address = pack_address(MESH["b"])
     assert set(mine) == {sa for sa in derivation.sas() if address in (sa.source, sa.destination)} and len(mine) == 8
 
 
-def test_an_spi_that_is_taken_is_passed_over_in_the_same_way_each_time() -> None:
+def test_a_taken_spi_is_skipped_in_the_same_way_each_time() -> None:
     plain = Derivation(ROOT, SALT, connection(), 7)
     towards = {sa.source: sa.spi for sa in plain.sas() if sa.destination == pack_address(MESH["c"])}
     taken = {pack_address(MESH["c"]): {towards[pack_address(MESH["a"])]}}
@@ -175,14 +175,14 @@ def test_an_spi_that_is_taken_is_passed_over_in_the_same_way_each_time() -> None
         if (format_address(sa.source), format_address(sa.destination)) == ("192.0.2.1", "192.0.2.3")
     )
     assert moved.spi.to_bytes(4, "big") == by_hand("mesh", 7, "192.0.2.1", "192.0.2.3", "esp", "spi", 4, attempt=1)
-    # Its keys do not change with it, nor any other SA.
+    # Neither its keys nor any other SA change.
     assert [sa for sa in found[0] if sa != moved] == [
         sa for sa in plain.sas() if sa.spi not in taken[pack_address(MESH["c"])]
     ]
 
 
-def test_spis_are_never_reserved_and_unique_towards_a_host_when_all_collide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With SPIs of 256 to 267 or below, collisions are the rule."""
+def test_spis_are_unique_and_never_reserved_even_if_all_collide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With SPIs of 256 to 267 or fewer, collisions are frequent."""
     genuine = Derivation._spi
     monkeypatch.setattr(Derivation, "_spi", lambda self, *arguments: 250 + genuine(self, *arguments) % 18)
     derivation = Derivation(ROOT, SALT, connection(associations=ESP_AH), 7)
@@ -197,7 +197,7 @@ def test_spis_are_never_reserved_and_unique_towards_a_host_when_all_collide(monk
         }
 
 
-def test_weak_keys_are_passed_over_and_parity_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weak_keys_are_skipped_and_parity_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = Derivation._expand
 
     def weak_first(self: Derivation, length: int, *where: t.Any) -> bytes:

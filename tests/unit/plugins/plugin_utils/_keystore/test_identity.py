@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files know their keystore: one of another that the same password opens is refused by name."""
+"""Files belong to a keystore: a file of another one with the same password is refused by name."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def made(directory: pathlib.Path) -> pathlib.Path:
 
 
 def without_ids(directory: pathlib.Path) -> pathlib.Path:
-    """As a release that knew no id left it."""
+    """Make a keystore look as if an earlier release, without ids, had written it."""
     store = opened(directory)
     for name in FILES:
         unmark(store, name)
@@ -61,7 +61,7 @@ def without_ids(directory: pathlib.Path) -> pathlib.Path:
 
 
 def unmark(store: Keystore, name: str) -> None:
-    """What a person does who takes the line out with ansible-vault."""
+    """Remove the id, as a person can do with ansible-vault."""
     path = pathlib.Path(store.path(name))
     text, origin = store.vault.decrypt(path.read_bytes(), "")
     first, dummy, rest = text.partition("\n")
@@ -107,7 +107,7 @@ def test_a_file_of_another_keystore_is_refused_by_name(tmp_path: pathlib.Path, n
     assert {path: path.read_bytes() for path in mine.glob("*")} == before
 
 
-def test_whatever_mixture_is_read_is_of_one_keystore(tmp_path: pathlib.Path) -> None:
+def test_no_mixture_of_two_keystores_is_read(tmp_path: pathlib.Path) -> None:
     sources = {"mine": made(tmp_path / "mine"), "theirs": made(tmp_path / "theirs")}
     names = ("_keystore", "pair", "other", "_root")
     for number, choice in enumerate(itertools.product(("mine", "theirs", ""), *[tuple(sources)] * 3)):
@@ -148,7 +148,7 @@ def test_a_whole_keystore_comes_back_from_a_backup(tmp_path: pathlib.Path) -> No
     old = without_ids(shutil.copytree(directory, tmp_path / "old"))
     for source in (backup, old):
         opened(directory).write(PROMOTED)
-        # As git restores the files of a commit: what came later stays.
+        # As git restores the files of a commit: later files stay.
         shutil.copytree(source, directory, dirs_exist_ok=True)
         read_everything(directory)
         assert opened(directory).read("pair") == RECORD
@@ -157,7 +157,7 @@ def test_a_whole_keystore_comes_back_from_a_backup(tmp_path: pathlib.Path) -> No
     read_everything(directory)
 
 
-def test_a_lost_id_is_learnt_from_the_files_and_kept_again(tmp_path: pathlib.Path) -> None:
+def test_a_lost_id_is_read_from_the_files_and_stored_again(tmp_path: pathlib.Path) -> None:
     directory = made(tmp_path / "keystore")
     before = ids(directory)
     (directory / "_keystore.yml").unlink()
@@ -228,7 +228,7 @@ def test_the_id_has_the_same_password_as_the_files(tmp_path: pathlib.Path) -> No
     read_everything(directory)
 
 
-def test_nothing_to_write_makes_no_id(tmp_path: pathlib.Path) -> None:
+def test_no_id_is_created_if_nothing_is_written(tmp_path: pathlib.Path) -> None:
     store = opened(tmp_path / "keystore")
     store.make_directory()
     store.write()

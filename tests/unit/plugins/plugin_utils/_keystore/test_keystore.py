@@ -71,7 +71,7 @@ def test_records_are_read_back_and_never_in_plain_text(store: Keystore) -> None:
 def test_no_two_files_have_the_same_salt_even_if_one_is_configured(
     store: Keystore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ansible Vault encrypts in counter mode: with one salt, the sum of two files would be the sum of their texts."""
+    """Ansible Vault encrypts in counter mode: with equal salts, XOR of two files gives XOR of their texts."""
     monkeypatch.setenv("ANSIBLE_VAULT_ENCRYPT_SALT", "the same for all")
     assert b"the same for all".hex().encode().hex() in VaultLib(store.vault.secrets).encrypt("x").decode().replace(
         "\n", ""
@@ -93,7 +93,8 @@ def test_reading_needs_no_object_for_every_line(store: Keystore) -> None:
     store.read_text("big")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # The file is four times the text: twice that, and what Ansible Vault makes of it, but no lines.
+    # The file is four times as large as the text. Twice that and the buffers of Ansible Vault are
+    # allowed, but no list of lines.
     assert peak < 14 * len(text)
 
 
@@ -115,7 +116,7 @@ def test_ansible_vault_reads_it(store: Keystore, tmp_path: pathlib.Path) -> None
     )
 
 
-def test_a_directory_that_is_not_there_holds_nothing(tmp_path: pathlib.Path) -> None:
+def test_a_missing_directory_is_an_empty_keystore(tmp_path: pathlib.Path) -> None:
     store = Keystore(str(tmp_path / "none"), vault("default"))
     assert store.names() == [] and store.read("pair") is None
     with store.lock(ME, create=False) as lease:
@@ -172,7 +173,7 @@ def test_a_partly_failed_write_names_the_written_files(
     assert store.names() == ["first", "second"]
 
 
-def test_a_file_that_was_replaced_counts_also_where_the_directory_cannot_be_synced(
+def test_a_replaced_file_counts_even_if_the_directory_cannot_be_synced(
     store: Keystore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(dummy: str) -> t.NoReturn:
@@ -185,7 +186,7 @@ def test_a_file_that_was_replaced_counts_also_where_the_directory_cannot_be_sync
     assert store.read("pair") == PROMOTED
 
 
-def test_nothing_is_replaced_where_one_cannot_be_encrypted(store: Keystore) -> None:
+def test_nothing_is_replaced_if_one_file_cannot_be_encrypted(store: Keystore) -> None:
     store.vault = vault("default", default_identity="ops")
     store.write()
     with pytest.raises(
@@ -195,7 +196,7 @@ def test_nothing_is_replaced_where_one_cannot_be_encrypted(store: Keystore) -> N
     assert store.names() == []
 
 
-def test_version_control_gets_no_lock(tmp_path: pathlib.Path, store: Keystore) -> None:
+def test_version_control_ignores_the_lock(tmp_path: pathlib.Path, store: Keystore) -> None:
     with store.lock(ME) as lease:
         assert lease is not None
         lease.take(ME)
@@ -207,7 +208,7 @@ def test_version_control_gets_no_lock(tmp_path: pathlib.Path, store: Keystore) -
         "keystore/_keystore.yml",
         "keystore/pair.yml",
     ]
-    # A directory that was there is left as its owner has it.
+    # An existing directory keeps its mode and content.
     pathlib.Path(store.directory, ".gitignore").unlink()
     store.make_directory()
     assert not pathlib.Path(store.directory, ".gitignore").exists()
@@ -349,7 +350,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.communicate(b"\n")
 
 
-def test_a_run_that_goes_on_keeps_others_out_and_one_that_ended_does_not(store: Keystore) -> None:
+def test_an_active_run_keeps_others_out_and_an_ended_one_does_not(store: Keystore) -> None:
     other = sleeper()
     with store.lock(Runner.of(other.pid)) as lease:
         assert lease is not None
@@ -359,7 +360,7 @@ def test_a_run_that_goes_on_keeps_others_out_and_one_that_ended_does_not(store: 
     ) as caught, store.lock(ME):
         pass
     assert "remove this file only when" in str(caught.value)
-    # The run itself comes back for its next task.
+    # The run itself may continue with its next task.
     with store.lock(Runner.of(other.pid)):
         pass
     end(other)
@@ -370,7 +371,7 @@ def test_a_run_that_goes_on_keeps_others_out_and_one_that_ended_does_not(store: 
     assert pathlib.Path(store.directory, ".lock").read_text() == ""
 
 
-def test_a_number_that_another_process_got_later_does_not_count(store: Keystore) -> None:
+def test_a_reused_process_number_does_not_count(store: Keystore) -> None:
     with store.lock(ME) as lease:
         assert lease is not None
         lease.take(ME._replace(started="1"))
@@ -380,7 +381,7 @@ def test_a_number_that_another_process_got_later_does_not_count(store: Keystore)
 
 @pytest.mark.parametrize(("age", "refused"), [(10, True), (lease.LEASE_SECONDS + 10, False)])
 @pytest.mark.parametrize("other", [{"node": "elsewhere"}, {"boot": "another", "machine": ""}])
-def test_a_run_on_another_machine_is_believed_for_a_while(
+def test_a_lease_of_another_machine_holds_for_a_while(
     store: Keystore, age: int, refused: bool, other: dict[str, str]
 ) -> None:
     with store.lock(ME) as lease:
@@ -419,7 +420,7 @@ def test_releasing_an_unused_keystore_creates_nothing(tmp_path: pathlib.Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_file_that_is_none_is_refused(store: Keystore) -> None:
+def test_an_invalid_lock_file_is_refused(store: Keystore) -> None:
     pathlib.Path(store.directory, ".lock").write_text("{}x")
     with pytest.raises(IpsecError, match="holds no lease"), store.lock(ME):
         pass
@@ -447,7 +448,7 @@ def test_reading_needs_no_write_permission(store: Keystore, monkeypatch: pytest.
         pass
 
 
-def test_a_lock_that_does_not_come_is_given_up(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_a_lock_ends(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LOCK_SECONDS", 0.1)
     with store.lock(ME), pytest.raises(IpsecError, match="another process has held the keystore's lock"), store.lock(
         ME
@@ -473,7 +474,7 @@ def test_only_a_run_on_the_same_machine_is_known_to_have_ended_at_a_reboot(monke
     monkeypatch.setattr(lease, "_machine", lambda: "")
     assert here._replace(boot="other", machine="").is_alive() is None
     assert here._replace(pid=1 << 22, machine="").is_alive() is False
-    # The first container of another machine that is like this one.
+    # The first container of another machine that has the same name.
     monkeypatch.setattr(lease, "_namespace", lambda: "pid:[4026532206]")
     assert here._replace(boot="other", namespace="pid:[4026532206]").is_alive() is None
 
@@ -521,14 +522,14 @@ print(Runner("{0.node}", "{0.boot}", {0.pid}, "{0.started}", "{0.machine}", "{0.
 
 @pytest.mark.parametrize("options", [["--mount-proc"], []])
 def test_two_containers_that_are_named_alike_do_not_take_each_other_for_dead(options: list[str]) -> None:
-    """The same name, boot and machine-id, in another PID namespace, with a /proc of its own and
-    with that of the other.
+    """The same name, boot and machine-id, in another PID namespace, once with its own /proc and
+    once with that of the other.
     """
     apart = ["unshare", "--fork", "--pid", *options]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         apart = ["unshare", "--user", "--map-root-user", "--fork", "--pid", *options]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this system lets nobody here make a PID namespace")
+        pytest.skip("this system does not allow PID namespaces")
     done = subprocess.run([*apart, sys.executable, "-c", SEEN.format(ME)], capture_output=True, text=True, check=False)
     assert done.stdout == "None\n", done.stderr
     assert (

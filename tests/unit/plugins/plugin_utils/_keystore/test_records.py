@@ -57,7 +57,7 @@ def test_every_direction_and_association_has_its_own_spi_and_keys() -> None:
     assert not checks.set_problems(found) and not any(checks.problems(sa) for sa in found)
 
 
-def test_a_generation_goes_round() -> None:
+def test_the_life_of_a_generation() -> None:
     first = made()
     assert (first.phase, first.last, first.current, first.previous) == ("prepared", 1, None, None)
     assert changes.start(first).phase == "switching"
@@ -75,7 +75,7 @@ def test_a_generation_goes_round() -> None:
     assert promoted(third) == third == changes.start(third) == discarded(third)
 
 
-def test_a_discarded_generation_is_retired_and_its_number_is_not_given_again() -> None:
+def test_a_discarded_generation_is_retired_and_its_number_never_reused() -> None:
     record = discarded(made())
     assert (record.phase, record.next, record.last) == ("steady", None, 1)
     assert len(record.retired_fingerprints()) == 12
@@ -92,7 +92,7 @@ def test_departed_hosts_are_known_until_they_return_or_are_erased() -> None:
     left = promoted(leaving)
     assert left.departed == changes.departed(left) == {"c": MESH["c"]}
     assert records.load(records.dump(left), "mesh", "") == left
-    # Keys change, and another leaves while the first comes back.
+    # Keys change, another host leaves, and the first returns.
     again = promoted(made(left, endpoints=two))
     assert again.departed == left.departed
     assert (
@@ -105,7 +105,7 @@ def test_departed_hosts_are_known_until_they_return_or_are_erased() -> None:
     assert changes.departed(changes.end(again, {}, "")) == {}
 
 
-def test_a_file_of_before_hosts_were_remembered_is_read() -> None:
+def test_a_file_from_before_hosts_were_remembered_is_read() -> None:
     record = made()
     text = "".join(line for line in records.dump(record).splitlines(keepends=True) if not line.startswith("departed:"))
     assert records.load(text, "mesh", "") == record
@@ -132,7 +132,7 @@ def test_the_outcomes_of_a_preparation(
     assert changes.decide(before, connection(**fields), new_keys) == outcome
 
 
-def test_a_counter_mode_generation_that_hosts_may_have_loaded_is_not_taken_up_again() -> None:
+def test_a_counter_mode_generation_that_hosts_may_have_loaded_is_not_resumed() -> None:
     gcm: dict[str, t.Any] = {"associations": [{"encryption_algorithm": "aes-gcm"}]}
     assert changes.decide(made(**gcm), connection(**gcm), False) == RESUMED
     assert changes.decide(changes.start(made(**gcm)), connection(**gcm), False) == MADE
@@ -144,7 +144,7 @@ def test_spis_are_unique_for_a_destination_and_never_reserved(monkeypatch: pytes
     destination, other = pack_address("192.0.2.1"), pack_address("192.0.2.2")
     taken = SpiAllocator([(other, 256 + 5)], [256 + 7])
     assert changes.draw_spi([destination], taken) == 256
-    # SpiAllocator towards this destination; then free here though taken towards the other; then reported by a host.
+    # Taken towards this destination, then free here but taken towards the other, then reported by a host.
     assert changes.draw_spi([destination], taken) == 256 + 5
     assert changes.draw_spi([destination], taken) == 256 + 9
 
@@ -196,7 +196,7 @@ def test_short_keys_are_distinguished_and_recognized_when_retired(monkeypatch: p
 def test_records_survive_their_file(record: KeyRecord) -> None:
     text = records.dump(record)
     assert records.load(text, "mesh", "mesh.yml") == record
-    # A person who views the file can read it.
+    # It is readable for a person who views the file.
     assert "\n    add esp spi 0x" in text or not list(record.generations())
 
 
@@ -219,9 +219,7 @@ def test_records_survive_their_file(record: KeyRecord) -> None:
         (lambda text: "", "is not a keystore"),
     ],
 )
-def test_files_that_are_no_record_are_refused_without_showing_them(
-    change: t.Callable[[str], str], message: str
-) -> None:
+def test_files_that_are_not_records_are_refused_and_not_shown(change: t.Callable[[str], str], message: str) -> None:
     text = records.dump(made())
     with pytest.raises(IpsecError) as caught:
         records.load(change(text), "mesh", "mesh.yml")
@@ -280,7 +278,7 @@ def test_no_generation_shows_its_keys() -> None:
         ({"endpoints": {**MESH, "c": "192.0.2.33"}}, True),
     ],
 )
-def test_sas_that_no_new_ones_take_the_place_of(fields: dict[str, t.Any], behind: bool) -> None:
+def test_sas_without_a_successor(fields: dict[str, t.Any], behind: bool) -> None:
     current = promoted(made())
     assert changes.left_behind(made(current, **fields)) == (frozenset(MESH) if behind else frozenset())
     assert not changes.left_behind(current) and not changes.left_behind(made())

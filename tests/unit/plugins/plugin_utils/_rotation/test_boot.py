@@ -17,7 +17,7 @@ POLICIES = ["out 192.0.2.1/32 > 192.0.2.2/32 protocol 89", "in 192.0.2.2/32 > 19
 
 
 def run(told: dict[str, t.Any]) -> rotation.Rotation:
-    """A run with policies and without the service, to which host a answered ``told``, and where b has no service."""
+    """A run with policies whose play does not set up the service. Host a answered ``told``, b has no service."""
     answers = {"a": told, "b": {"installed": False, "file": "", "policies": []}}
     state = {
         "expected": {"hosts": {host: {"connections": ["pair"]} for host in answers}},

@@ -85,7 +85,7 @@ def test_missing_or_wrong_sas_are_named(host: str, result: t.Any, message: str) 
 def test_lost_counter_mode_keys_are_not_loaded_again() -> None:
     nothing = check({}, {})
     assert decisions.reload_problems({**RIGHT, "a": nothing}, EXPECTED) == []
-    # What b lost is of the other connection.
+    # The SAs that b lost belong to the other connection.
     lost_other = check({"192.0.2.2|192.0.2.3#0,,0": "22"}, {})
     assert decisions.reload_problems({**RIGHT, "b": lost_other}, EXPECTED) == []
     (problem,) = decisions.reload_problems(dict.fromkeys("abc", nothing), EXPECTED)
@@ -121,7 +121,7 @@ def test_agreement_is_with_the_keystore() -> None:
 
 
 def test_one_address_in_two_networks_is_two_hosts() -> None:
-    """c and d have the same address, each with peers of its own."""
+    """c and d have the same address and different peers."""
     first, other = EXPECTED["connections"]
     elsewhere = {**other, "name": "elsewhere", "endpoints": {"d": "192.0.2.3", "e": "192.0.2.5"}}
     expected = {
@@ -176,8 +176,8 @@ def test_packets_that_left_must_arrive(sent: t.Any, received: t.Any, problems: i
 
 
 @pytest.mark.parametrize(("arrived", "problems"), [(7, 0), (4, 1)])
-def test_packets_of_earlier_do_not_count(arrived: int, problems: int) -> None:
-    """A peer that drops what it takes for replays has carried packets too, but none of these."""
+def test_packets_from_before_the_probe_do_not_count(arrived: int, problems: int) -> None:
+    """A peer that drops packets as replays has counted earlier packets, but none of these."""
     verdict = decisions.probe_verdict({"a": probe((KEY, 4, 7))}, {"b": arrival(KEY, arrived)}, {"b": arrival(KEY, 4)})
     assert len(verdict["problems"]) == problems
 
@@ -193,7 +193,7 @@ def test_packets_of_earlier_do_not_count(arrived: int, problems: int) -> None:
     ],
 )
 def test_clocks_are_refused_only_if_they_certainly_differ(readings: dict[str, float], problem: bool) -> None:
-    """Asked at 1000 and answered at 1004: each reading is uncertain by four seconds, the tolerance is two."""
+    """Questions at 1000 are answered at 1004, so each reading is uncertain by four seconds. The tolerance is two."""
     problems = decisions.clocks({host: (1000.0, epoch, 1004.0) for host, epoch in readings.items()}, 2.0)
     assert bool(problems) == problem
     if problem:
@@ -201,7 +201,7 @@ def test_clocks_are_refused_only_if_they_certainly_differ(readings: dict[str, fl
 
 
 def test_each_clock_is_judged_by_its_own_question_and_answer() -> None:
-    """Asked half a minute one after the other, two right clocks are not apart, and one that is
+    """If hosts are asked half a minute apart, two right clocks do not differ, and a clock that is
     wrong by five seconds is seen.
     """
     right = {"a": (1000.0, 1000.5, 1001.0), "b": (1030.0, 1030.5, 1031.0)}
@@ -216,7 +216,7 @@ def test_hosts_that_wait_together_need_a_fork_each(forks: int, problems: int) ->
     assert len(decisions.clocks(readings, 2.0, forks)) == problems
 
 
-# Killed after its netlink send: Ansible reads no result.
+# A module that is killed after its netlink send returns no result.
 KILLED = {"failed": True, "msg": "Module result deserialization failed: No start of json char found"}
 MISSING = {"changed": False, "missing": True}
 BACK = {"changed": True, "missing": False}
@@ -228,7 +228,7 @@ AT_HOME = {"changed": False, "missing": False}
     [(OK, True), (SAME, True), (FAILED, True), (KILLED, True), (GONE, True), (LATE, True), (SKIPPED, False)],
 )
 def test_the_hosts_to_roll_back(cut: t.Any, asked: bool) -> None:
-    """Whatever the cut-over answered, since one that was killed says nothing of what it did."""
+    """Whatever the cut-over answered, since a killed module does not report what it did."""
     assert decisions.roll_back_hosts({"a": cut}, EXPECTED) == (["a"] if asked else [])
 
 
@@ -244,14 +244,12 @@ CURRENT = {"192.0.2.2|192.0.2.3#0,,0": "21"}
     [
         ({"b": "21", "c": "21"}, set()),
         ({"b": "21"}, set()),
-        ({"b": "20", "c": "21"}, {"192.0.2.2|192.0.2.3"}),  # what was discarded
-        ({"b": "21", "c": "22"}, {"192.0.2.2|192.0.2.3"}),  # an earlier run took it there, and nobody knows from where
+        ({"b": "20", "c": "21"}, {"192.0.2.2|192.0.2.3"}),  # its generation was discarded
+        ({"b": "21", "c": "22"}, {"192.0.2.2|192.0.2.3"}),  # an earlier run put it there, from an unknown state
     ],
 )
-def test_no_pair_goes_back_where_that_may_be_a_generation_that_was_discarded(
-    held: dict[str, str], left: set[str]
-) -> None:
-    """Both ends stay, since one that goes back alone would part them; and only that pair."""
+def test_no_pair_returns_to_a_generation_that_may_be_discarded(held: dict[str, str], left: set[str]) -> None:
+    """Both ends of that pair stay, since one end that returns alone would be cut off. Other pairs return."""
     results = {host: check({"192.0.2.2|192.0.2.3#0,,0": held[host]} if host in held else {}, {}) for host in "abc"}
     abandoned = [{**row, "abandoned": row["name"] == "gcm"} for row in EXPECTED["connections"]]
     expected = {**EXPECTED, "before": CURRENT, "connections": abandoned}
@@ -269,7 +267,9 @@ def test_no_pair_goes_back_where_that_may_be_a_generation_that_was_discarded(
         ("kept", "steady", []),
     ],
 )
-def test_only_a_run_that_may_have_cut_over_left_a_way_back(outcome: str, phase: str, hosts: list[str]) -> None:
+def test_only_a_run_that_may_have_cut_over_is_resumed_with_its_backups(
+    outcome: str, phase: str, hosts: list[str]
+) -> None:
     first, other = EXPECTED["connections"]
     assert (
         decisions.resumed_hosts({**EXPECTED, "connections": [{**first, "outcome": outcome, "phase": phase}, other]})
@@ -294,11 +294,11 @@ def test_only_a_run_that_may_have_cut_over_left_a_way_back(outcome: str, phase: 
         (GONE, GONE, "unknown"),
         (GONE, FAILED, "unknown"),
         (GONE, BACK, "before"),
-        (GONE, MISSING, "unknown"),  # it may still be at work
+        (GONE, MISSING, "unknown"),  # it may still be working
         (LATE, LATE, "unknown"),
         (LATE, BACK, "before"),
         (SAME, MISSING, "before"),
-        (OK, MISSING, "next"),  # it switched, and what it saved is gone
+        (OK, MISSING, "next"),  # it switched, and its backup is gone
     ],
 )
 def test_the_states_of_hosts_after_a_rollback(cut: t.Any, back: t.Any, state: str) -> None:
@@ -312,8 +312,8 @@ def test_a_host_learns_only_its_own_pairs() -> None:
     assert decisions.held_by(EXPECTED, "b") == EXPECTED["held"]
 
 
-def test_a_leftover_is_found_whatever_the_host_makes_of_its_path() -> None:
-    """The host expands `~` and variables, the controller does not."""
+def test_a_leftover_is_found_however_the_host_writes_its_path() -> None:
+    """The host expands `~` and variables in paths, the controller does not."""
     assert decisions.leftover({"leftovers": ["/root/k/ipseckeys.previous"]}, ".previous")
     assert not decisions.leftover({"leftovers": ["/root/k/ipseckeys.next"]}, ".previous") and not decisions.leftover(
         {}, ".previous"
@@ -321,7 +321,7 @@ def test_a_leftover_is_found_whatever_the_host_makes_of_its_path() -> None:
 
 
 def test_a_file_with_other_sas_than_those_staged_is_named() -> None:
-    """Another run staged between cut-over and persist."""
+    """Another run has staged its file between cut-over and persist."""
     right = {
         "a": {"path": "/f", "digest": EXPECTED["stored"]},
         "b": {"path": "/f", "digest": {**EXPECTED["stored"], "of others": "99"}},

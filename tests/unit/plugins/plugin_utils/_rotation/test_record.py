@@ -22,7 +22,7 @@ def record(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord
     return RunRecord("test")
 
 
-def test_no_step_without_a_beginning(record: RunRecord) -> None:
+def test_no_step_runs_before_begin(record: RunRecord) -> None:
     with pytest.raises(InputError, match="no run has begun"):
         record.state()
     record.begin({"one": 1})
@@ -45,11 +45,11 @@ def test_a_question_without_an_answer_counts_as_unanswered(record: RunRecord) ->
     assert (
         found.get("first") == {"changed": True} and found.get("second") == UNANSWERED and found.get("third") == SKIPPED
     )
-    # Of a step with several questions the last one counts.
+    # The last question of a step counts.
     assert 0 < found.answered <= found.asked
     record.note("step", "a", "second", {})
     assert found.asked <= record.answers("step", "a").answered
-    # Another run knows nothing of it.
+    # Another run does not see it.
     record.begin({})
     assert record.answers("step", "a").results == {}
 

@@ -52,7 +52,7 @@ def test_a_run_without_connections_is_refused() -> None:
         GOOD._replace(transports={"a": "community.docker.docker"}),
     ],
 )
-def test_runs_that_keep_peers_together_are_fit(run: Run) -> None:
+def test_runs_that_keep_peers_together_are_accepted(run: Run) -> None:
     assert run_problems([PAIR, OTHER], run) == []
 
 
@@ -77,7 +77,7 @@ def test_runs_that_keep_peers_together_are_fit(run: Run) -> None:
         ),
     ],
 )
-def test_runs_that_part_peers_or_show_keys_are_refused(change: dict[str, t.Any], told: list[str]) -> None:
+def test_runs_that_separate_peers_or_show_keys_are_refused(change: dict[str, t.Any], told: list[str]) -> None:
     problems = [str(problem) for problem in run_problems([PAIR, OTHER], GOOD._replace(**change))]
     assert len(problems) == len(told)
     assert all(problem.startswith(start) for problem, start in zip(problems, told, strict=True))

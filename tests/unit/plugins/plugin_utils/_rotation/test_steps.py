@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A whole rotation of three hosts that may answer anything, or nothing, to every question:
-decisions and questions hold, and no exception gets out.
+"""A whole rotation of three hosts that may give any answer, or none, to every question:
+decisions and questions stay correct, and nothing raises an exception.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ DIGESTS = {AB: "1" * 32, BC: "2" * 32}
 PAIRS = {"a": (AB,), "b": (AB, BC), "c": (BC,)}
 ENDPOINTS = {"ab": {"a": "192.0.2.1", "b": "192.0.2.2"}, "bc": {"b": "192.0.2.2", "c": "192.0.2.3"}}
 CONNECTIONS = read_connections([{"name": name, "endpoints": ends} for name, ends in ENDPOINTS.items()])
-# Each field of an answer that a host chooses, or all of it, or a lost answer, or a question that never came to be put.
+# Every field of an answer that a host chooses, the whole answer, a lost answer, or a question that
+# was never asked.
 KINDS = st.sampled_from(["honest"] * 6 + ["field", "any", "lost", "unasked"])
 everything = json_values(["changed", "failed", "msg", "digest", "counts", "held", "file", "epoch"])
-# A run is many draws, and the first of any text loads Unicode's tables.
+# A run draws many values, and the first text loads Unicode's tables.
 runs = settings(
     deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
@@ -45,7 +46,7 @@ START = 1_800_000_000.0
 
 
 def state(left_behind: bool, probe: bool, delay: float) -> Result:
-    """What a run has decided before it asks: connection ab is new, bc is taken up from a run that
+    """The state of a run before it asks: connection ab is new, bc is resumed from a run that
     had begun to switch.
     """
     rows = [
@@ -103,7 +104,7 @@ def state(left_behind: bool, probe: bool, delay: float) -> Result:
 
 
 def truth(host: str, question: Question) -> Result:
-    """What an honest host answers, where all is well."""
+    """The answer of an honest host if everything is in order."""
     answer = honest(question.module)
     own = {pair: DIGESTS[pair] for pair in PAIRS[host]}
     carried = 0 if question.name == "before" else 3
@@ -136,8 +137,8 @@ def truth(host: str, question: Question) -> Result:
 
 @dataclasses.dataclass
 class World:
-    """A controller's record, and hosts: ``tell`` gives a host's raw answer to a question, None
-    where it is lost; Unasked ends a step before the question.
+    """A controller's record, and hosts. ``tell`` gives a host's raw answer to a question, None
+    if it is lost. Unasked ends a step before the question.
     """
 
     state: Result
@@ -160,7 +161,7 @@ class World:
                 self._ask(step, host)
 
     def _ask(self, step: str, host: str) -> None:
-        """As the action does."""
+        """Ask as the action does."""
         dialogue = steps.STEPS[step](self.run, host)
         question = next(dialogue, None)
         while question is not None:
@@ -181,17 +182,17 @@ class World:
                 return
 
     def good(self, step: str, host: str, question: str) -> bool:
-        """The host itself answered the question, without a failure."""
+        """Whether the host itself answered the question without a failure."""
         result = self.results.get((step, host), {}).get(question)
         return result is not None and not {"failed", "unreachable"} & {name for name, value in result.items() if value}
 
 
 class Unasked:
-    """The task ended before it put the question."""
+    """The task ended before it asked the question."""
 
 
 def anything(data: st.DataObject) -> t.Callable[[str, str, Question], t.Any]:
-    """All is well until a step, so that examples come that far; from then on anything is told."""
+    """Answers are honest up to some step, so that examples get that far. After that they are arbitrary."""
     order = list(steps.STEPS)
     first = data.draw(st.sampled_from(order), label="first step with lies")
     liars = data.draw(st.sets(st.sampled_from(HOSTS), min_size=1), label="liars")
@@ -213,7 +214,7 @@ def anything(data: st.DataObject) -> t.Callable[[str, str, Question], t.Any]:
 
 
 def plausible(step: str, host: str, question: Question) -> t.Any:
-    """Another answer than the true one at every place where it may be, without one that would stop the run at once."""
+    """False answers wherever possible, except those that would stop the run at once."""
     answer = truth(host, question)
     other: Result = {
         "epoch": START + 1.5,
@@ -236,7 +237,7 @@ states = st.builds(state, st.booleans(), st.booleans(), st.sampled_from([0.0, 5.
 
 
 def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None]) -> None:
-    """The way of a run through its steps, with ``check`` after each decision: its name, and the
+    """Take a run through its steps. ``check`` is called after each decision with its name and the
     problems that it found.
     """
     run = world.run
@@ -279,13 +280,13 @@ def test_an_honest_run_goes_on(left_behind: bool, probe: bool) -> None:
 
 @runs
 @given(states, st.data())
-def test_any_answers_the_run_continues_only_on_proof_from_each_host(state: Result, data: st.DataObject) -> None:
+def test_the_run_continues_only_on_proof_from_each_host(state: Result, data: st.DataObject) -> None:
     rotate(World(state, anything(data)), check_decision)
 
 
 @pytest.mark.parametrize("missing", ["lost", "unasked", "failed", "undigested"])
 @pytest.mark.parametrize("left_behind", [True, False])
-def test_one_answer_that_is_missing_stops_the_run(left_behind: bool, missing: str) -> None:
+def test_one_missing_answer_stops_the_run(left_behind: bool, missing: str) -> None:
     honest_world = World(state(left_behind, True, 5.0), lambda step, host, question: truth(host, question))
     rotate(honest_world, check_decision)
     for place in honest_world.asked:
@@ -304,8 +305,8 @@ def test_one_answer_that_is_missing_stops_the_run(left_behind: bool, missing: st
 
 
 def check_decision(world: World, step: str, problems: t.Sequence[str]) -> None:
-    """The problems are told in words, and there are some where not every host has proven with its
-    own answers that it did the step.
+    """Problems are sentences, and there are some unless every host has proven with its
+    own answers that it has done the step.
     """
     run, expected = world.run, world.run.expected
     assert is_text(problems)
@@ -335,7 +336,7 @@ def check_decision(world: World, step: str, problems: t.Sequence[str]) -> None:
 
 
 def has_switched(world: World, host: str) -> bool:
-    """Its own answer proves that it holds the generation, and what it was to test was tested."""
+    """Whether its own answer proves that it holds the generation and that its tests were made."""
     if not world.good(rotation.CUT_OVER, host, "sadb"):
         return False
     answer = world.results[rotation.CUT_OVER, host]["sadb"]
@@ -355,16 +356,16 @@ def check_way_back(world: World) -> None:
         put = {question for step, name, question in world.asked if (step, name) == (rotation.GO_BACK, host)}
         switched = (rotation.CUT_OVER, host, "sadb") in world.asked
         if switched:
-            # It may have ended before the question was put, but nothing else is asked in its place.
+            # It may have ended before the question was asked, but nothing else is asked instead.
             assert put <= {"back", rotation.TIDY} and ("back" in put or (rotation.GO_BACK, host) in world.stopped)
-        # What the next run needs to try again stays where going back failed.
+        # If a rollback failed, the files that the next run needs remain.
         assert rotation.TIDY not in put or not switched or world.good(rotation.GO_BACK, host, "back")
 
 
 @runs
 @given(states, st.data())
 def test_every_host_that_may_have_switched_is_asked_to_go_back(state: Result, data: st.DataObject) -> None:
-    """Whatever all hosts answered: here the way back is put to each that was asked to switch."""
+    """Whatever hosts answered, each one that was asked to switch is asked to roll back."""
     tell = anything(data)
     world = World(state, tell)
     rotate(world, lambda *dummy: None)
@@ -386,7 +387,7 @@ def test_every_host_that_may_have_switched_is_asked_to_go_back(state: Result, da
 @runs
 @given(states, st.data())
 def test_no_answer_of_a_host_is_part_of_a_question_to_another(liar: str, state: Result, data: st.DataObject) -> None:
-    """What a host says may decide whether another is asked, but not what."""
+    """An answer may decide whether another host is asked, but not what it is asked."""
     lies = data.draw(st.sampled_from([anything(data), plausible]))
 
     def lying(step: str, host: str, question: Question) -> t.Any:
@@ -396,13 +397,13 @@ def test_no_answer_of_a_host_is_part_of_a_question_to_another(liar: str, state: 
     world = World(state, lying)
     for each in (honest_world, world):
         rotate(each, lambda *dummy: None)
-    # Where one of the two went forward and the other back, the other's questions are put to it too.
+    # If one of the two switched and the other rolled back, it is also asked the other's questions.
     honest_world.run.state["switching"] = world.run.state["switching"]
     honest_world.ask(rotation.GO_BACK)
     for (step, host, name), options in world.asked.items():
         asked = honest_world.asked[step, host, name]
         if step == rotation.POLICIES_IN and host != liar:
-            # Those of the liar's connections may be missing.
+            # Questions about the liar's connections may be missing.
             assert all(policy in asked["policies"] for policy in options["policies"])
         elif host != liar:
             assert options == asked

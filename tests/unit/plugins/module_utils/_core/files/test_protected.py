@@ -23,13 +23,13 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import mounts, protected
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that belong to root")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can create files of root")
 SECRET = b"add ah spi 0x18907dae dst 192.168.13.213 auth_alg md5 authkey e896f8df7f78d6cab36c94ccf293f031\n"
 
 
 @pytest.fixture
 def folder():
-    """A new directory with mode 0700 in a safe place; temporary directories are unsafe, since
+    """A new directory with mode 0700 in a safe place. Temporary directories are unsafe, since
     everybody can write in /tmp.
     """
     made = tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root")

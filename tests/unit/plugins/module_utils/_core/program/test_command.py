@@ -84,7 +84,7 @@ def test_wrong_command_lines_are_refused(capsys, words, part):
 
 
 def run(*words, **streams):
-    """The command in a process of its own, the core folder under its name."""
+    """Run the command in a separate process, with the core folder under the command's name."""
     program = (
         f"import sys; sys.path[:0] = {sys.path!r}; from {command.__name__} import main; sys.exit(main({list(words)!r}))"
     )
@@ -295,7 +295,7 @@ def test_generated_documents_are_current(name, made):
 
 
 def completed(*words):
-    """What bash would offer for the last word."""
+    """The words that bash offers for the last one."""
     script = (
         'source "$1"; shift; COMP_WORDS=(ipseckey "$@"); COMP_CWORD=$#; _ipseckey; printf "%s\\n" "${COMPREPLY[@]}"'
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What loading a file does to a SADB: which SAs the file owns, and which stay."""
+"""How loading a file changes a SADB: which SAs the file owns, and which stay."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_sas_of_others_stay():
 
 @pytest.fixture(name="files")
 def record_in_memory(monkeypatch):
-    """Replaces root's files, which test_protected.py tests."""
+    """Keep records in memory instead of root's files, which test_protected.py tests."""
     contents = {}
 
     def update(path, change):

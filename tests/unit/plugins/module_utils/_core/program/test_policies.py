@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What loading a file of policies does to an SPD: which policies the file owns, and which stay."""
+"""How loading a file of policies changes an SPD: which policies the file owns, and which stay."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_policies_that_guard_remaining_sas_are_kept():
 
 @pytest.fixture(name="files")
 def record_in_memory(monkeypatch):
-    """Replaces root's files, which test_protected.py tests."""
+    """Keep records in memory instead of root's files, which test_protected.py tests."""
     contents = {}
     monkeypatch.setattr(
         record.protected, "status", lambda path: record.protected.FileStatus(path, exists=path in contents)

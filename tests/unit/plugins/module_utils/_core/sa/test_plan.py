@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The planner against a model: a SADB is a dictionary, and applying a plan must give the dictionary
+"""The planner compared with a model: a SADB is a dictionary, and applying a plan must give the dictionary
 that the state describes.
 """
 
@@ -60,7 +60,7 @@ def held(*sas, larval=False):
 
 
 def hides(there, new):
-    """Whether Linux takes a new SA for the one that is there: same protocol, destination and SPI,
+    """Whether Linux treats a new SA as the existing one: same protocol, destination and SPI,
     and its mark matches under the other's mask.
     """
     mark, new_mark = there.mark or Mark(0, 0), new.mark or Mark(0, 0)
@@ -68,7 +68,7 @@ def hides(there, new):
 
 
 def applied(entries, operations):
-    """What a kernel holds after the operations; refuses what a kernel would refuse."""
+    """The entries of a kernel after the operations. Refuses what a kernel would refuse."""
     rows = {identity(entry.sa): entry.sa for entry in entries}
     for operation in operations:
         if operation.old is not None:
@@ -246,7 +246,7 @@ def test_the_pairs_of_another_set_belong_to_the_scope():
     assert made.count(planner.DELETE) == 2
 
 
-def test_peers_have_equal_digests_exactly_if_their_sas_are_equal():
+def test_peers_have_equal_digests_only_if_their_sas_are_equal():
     mine = [sa_of(300), sa_of(301, PEER, MINE, 6)]
     same = [sa._replace(replay_window=32, reqid=9) for sa in reversed(mine)]
     assert digest(mine) == digest(same)

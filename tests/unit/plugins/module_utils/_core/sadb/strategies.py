@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hypothesis strategies for SAs and policies that Linux takes; for the tests without a kernel and
+"""Hypothesis strategies for SAs and policies that Linux accepts, for the tests without a kernel and
 for those with one.
 """
 
@@ -50,7 +50,7 @@ def addresses(size: int) -> st.SearchStrategy[bytes]:
 
 
 def networks(size: int) -> st.SearchStrategy[tuple[bytes, int]]:
-    """An address without bits outside its prefix, and the prefix."""
+    """An address without bits outside of its prefix, and the prefix."""
 
     def cut(address: bytes, prefix: int) -> tuple[bytes, int]:
         host = size * 8 - prefix
@@ -61,7 +61,7 @@ def networks(size: int) -> st.SearchStrategy[tuple[bytes, int]]:
 
 @st.composite
 def selectors(draw: st.DrawFn, sizes: t.Sequence[int], *, whole: bool = False) -> Selector:
-    """A selector of one family; ``whole`` gives both networks, else each may be missing."""
+    """A selector of one family. If ``whole``, it has both networks, otherwise each may be missing."""
     size = draw(st.sampled_from(sizes))
     maybe = networks(size) if whole else st.one_of(st.just((b"", 0)), networks(size))
     source, destination = draw(maybe), draw(maybe)
@@ -74,7 +74,7 @@ def marks() -> st.SearchStrategy[Mark | None]:
 
 @st.composite
 def lifetimes(draw: st.DrawFn) -> Lifetimes:
-    """Soft limits below hard ones; times far away, so that nothing expires while a test looks."""
+    """Soft limits are below hard ones. Times are long, so nothing expires during a test."""
     if draw(st.booleans()):
         return NO_LIFETIMES
     counts = [sorted(draw(st.tuples(limit, limit))) for dummy in range(2)]
@@ -92,7 +92,7 @@ def key_for(draw: st.DrawFn, row: Algorithm | None) -> bytes:
 
 @st.composite
 def associations(draw: st.DrawFn) -> SecurityAssociation:
-    """Any SA that has no `problems` on Linux."""
+    """Any SA without `problems` on Linux."""
     size = draw(st.sampled_from((4, 16)))
     cipher, integrity = draw(st.sampled_from((None, *CIPHERS))), draw(st.sampled_from((None, *INTEGRITIES)))
     if cipher is not None and cipher.combined:
@@ -139,7 +139,7 @@ def association_sets() -> st.SearchStrategy[list[SecurityAssociation]]:
 
 @st.composite
 def policies(draw: st.DrawFn) -> spd_policy.Policy:
-    """Any policy that has no `spd.problems`."""
+    """Any policy without `spd.problems`."""
     size = draw(st.sampled_from((4, 16)))
     direction = draw(st.sampled_from(spd_policy.DIRECTIONS))
     action = draw(st.sampled_from(spd_policy.ACTIONS))

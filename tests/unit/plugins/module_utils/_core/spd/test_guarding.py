@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which policies have traffic use which SAs."""
+"""Which policies make traffic use which SAs."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_before_the_network_is_up_the_policies_tell_which_end_is_here():
         sa(HERE, OTHER)
     ]
     assert guarding.uncovered(covered, [], BOOTING) == covered
-    # An SA to itself that everybody shares, and one that says its way.
+    # A shared SA with one address as both ends, and one with a direction.
     assert guarding.uncovered([sa(ANY, HERE), sa(ANY, THERE)], [out(), arriving()], BOOTING) == []
     assert guarding.uncovered([sa(THERE, HERE, direction="inbound"), sa(direction="outbound")], [], BOOTING) == [
         sa(direction="outbound")
@@ -184,7 +184,7 @@ def test_before_the_network_is_up_the_policies_tell_which_end_is_here():
     groups = [sa(ANY, GROUP), sa(HERE, GROUP, spi=0x1002)]
     assert guarding.uncovered(groups, [arriving(source=ANY, destination=GROUP)], BOOTING) == [sa(ANY, GROUP)]
     assert guarding.uncovered(groups, [], BOOTING) == groups
-    # A policy for everything, which tells no end: nothing is taken for received.
+    # A policy for all traffic does not tell which end is here: no SA counts as inbound.
     wide = out(Template("esp", reqid=5), selector=Selector(ANY, 0, ANY, 0))
     assert guarding.uncovered([sa(reqid=5), sa(THERE, HERE, reqid=5), sa(spi=0x1003)], [wide], BOOTING) == [
         sa(spi=0x1003)
@@ -192,7 +192,7 @@ def test_before_the_network_is_up_the_policies_tell_which_end_is_here():
 
 
 def protecting(entry):
-    """The policy that has exactly this SA used."""
+    """The policy that makes packets use exactly this SA."""
     tunnel = entry.mode == "tunnel"
     template = Template(
         entry.protocol, entry.mode, *((entry.source, entry.destination) if tunnel else ()), reqid=entry.reqid
@@ -213,7 +213,7 @@ def test_the_policy_made_for_an_sa_covers_it(entry):
 
 @settings(max_examples=50)
 @given(association_sets(), policy_sets(), st.booleans())
-def test_many_are_found_as_one_by_one(sas, policies, known):
+def test_many_sas_are_matched_like_single_ones(sas, policies, known):
     policies = policies + [protecting(entry) for entry in sas[::2]]
     local = frozenset(entry.source for entry in sas[::3] if any(entry.source)) if known else frozenset()
     assert guarding.guarding(policies, sas) == [

@@ -69,7 +69,7 @@ def test_a_policy_that_the_model_cannot_express_is_incomplete(offset: int, value
 
 
 def changed(offset: int, value: int) -> bytes:
-    """The body of a policy of ours with another byte."""
+    """The message body of one of our policies with one byte changed."""
     body = bytearray(kernel.new_policy(spd_policy.build("out", PAIR, [ESP])).body)
     body[offset] = value
     return bytes(body)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Policies as text: every problem at once with its place, and the same policies after a round trip."""
+"""Policies as text: all problems are reported with their places, and a round trip preserves policies."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def refused_policy(**changes: t.Any) -> str:
 
 
 def sayable(policies: list[Policy]) -> bool:
-    """Whether no template asks for a reserved SPI, which other programs may do and nobody should write."""
+    """Whether no template asks for a reserved SPI, which other programs may do but texts must not."""
     return all(template.spi == 0 or template.spi > 255 for policy in policies for template in policy.templates)
 
 
 @given(policies=policy_sets().filter(sayable))
-def test_what_is_rendered_is_read_as_the_same_and_rendered_alike(policies: list[Policy]) -> None:
+def test_rendered_text_is_read_and_rendered_unchanged(policies: list[Policy]) -> None:
     text = spd_text.render(policies)
     found = spd_text.parse(text.encode(), "FILE")[0]
     assert (found, spd_text.render(found)) == (tuple(policies), text)
     assert text.count("\n") == len(policies) + (2 if policies else 1)
 
 
-def test_numbers_and_digits_stand_for_each_other_and_nothing_for_the_default() -> None:
+def test_numbers_may_be_texts_and_null_means_the_default() -> None:
     loose = {
         **OUT,
         "priority": "7",
@@ -73,7 +73,7 @@ def test_numbers_and_digits_stand_for_each_other_and_nothing_for_the_default() -
     assert parse([loose]) == parse([strict])
 
 
-def test_every_problem_is_told_with_its_place() -> None:
+def test_every_problem_of_a_policy_is_reported_with_its_place() -> None:
     bad = [
         {"direction": "up", "selector": {"sauce": "192.0.2.1"}, "colour": 1},
         {**OUT, "templates": [{"spi": "0x1001"}, {"spi": "1", "reqid": 1.5}, "esp"]},
@@ -153,12 +153,12 @@ def test_what_is_wrong_is_refused_by_name(changes: dict[str, t.Any], part: str) 
         (b'[{"direction": "in", "direction": "out"}]', "FILE: 'direction' occurs twice"),
     ],
 )
-def test_what_is_no_list_of_policies_is_refused(data: bytes, part: str) -> None:
+def test_anything_but_a_list_of_policies_is_refused(data: bytes, part: str) -> None:
     (line,) = refused(data)
     assert part in line
 
 
-def test_what_is_doubtful_is_told_with_its_place() -> None:
+def test_doubtful_policies_cause_warnings_with_their_place() -> None:
     policies, doubts = spd_text.parse(
         json.dumps([{**OUT, "templates": [{"spi": "1000", "level": "use"}]}]).encode(), "FILE"
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hypothesis strategies for what the language can say: SAs for Linux or Solaris, and the steps of all commands."""
+"""Hypothesis strategies for what the language can express: SAs for Linux or Solaris, and the steps of all commands."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ EXTRAS = st.fixed_dictionaries(
 
 
 def possible(extra, lifetimes):
-    """Without an idle limit above the others."""
+    """Whether no idle limit is above the others."""
     given = {field: limit for field, limit in lifetimes._asdict().items() if limit}
     return {field: text for field, text in extra.items() if not list(limit_problems({**given, field: text}, ()))}
 
 
 @st.composite
 def associations(draw, target="linux"):
-    """Any good SA that the target can say."""
+    """Any valid SA that can be written for the target."""
     linux = target == "linux"
     protocol = draw(st.sampled_from(["esp", "ah"]))
     ciphers = [row for row in KEYED_ENCRYPTION if linux or row.number is not None]
@@ -145,7 +145,7 @@ def together(sas):
 
 @st.composite
 def steps(draw):
-    """Any step but quit, after which nothing may come. A soft limit is below its hard one, 0 for none."""
+    """Any step except quit, which must be the last one. A soft limit is below its hard one, 0 for none."""
     row = draw(st.sampled_from([row for row in grammar.COMMANDS if row.name != "quit"]))
     if row.name == "add":
         return Step("add", 0, draw(associations()))

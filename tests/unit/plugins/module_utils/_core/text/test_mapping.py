@@ -39,7 +39,7 @@ def test_protocols_by_number_and_name(text: str, number: int, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("text", ["256", "-1", "raw", "smoke", "1e1", "\u0661"])
-def test_what_is_no_protocol_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_protocol_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(name: str) -> int:
         raise OSError("protocol not found")
 
@@ -66,7 +66,7 @@ def test_every_problem_is_noted() -> None:
     assert str(caught.value) == "first: no a\nthird: no b\nfourth: no c\nno kernel"
 
 
-def test_no_problem_is_none() -> None:
+def test_no_problem_gives_none() -> None:
     OptionReader().finish()
 
 

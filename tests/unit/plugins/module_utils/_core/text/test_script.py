@@ -64,7 +64,7 @@ def one(text, place=PROMPT):
 
 
 def refusals(text, place=PROMPT, **options):
-    """Every problem as (line, column, message with its fix). None shows a key."""
+    """All problems, each as (line, column, message with its fix). None shows a key."""
     with pytest.raises(IpsecError) as caught:
         steps(text, place, **options)
     assert KEY[:8] not in str(caught.value) and KEY2[:8] not in str(caught.value)

@@ -34,7 +34,7 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb
 
 @st.composite
 def _lifetimes(draw: st.DrawFn, dialect: Dialect) -> Lifetimes:
-    """Soft limits below hard ones; times far in the future, so that nothing expires during a test."""
+    """Soft limits are below hard ones. Times are long, so nothing expires during a test."""
     if draw(st.booleans()):
         return NO_LIFETIMES
     values = {}

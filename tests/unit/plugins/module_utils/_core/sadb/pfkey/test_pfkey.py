@@ -396,7 +396,7 @@ def test_every_algorithm_is_supported_or_refused(dialect: Dialect) -> None:
 
 @every_dialect
 def test_the_table_is_consistent(dialect: Dialect) -> None:
-    """Names are the algorithms table's, numbers are ipseckey's where that has one, none is given
+    """Names are those of the algorithms table, numbers those of ipseckey if it has one, no number is used
     twice, and each row names its sources.
     """
     for name, number in [
@@ -463,7 +463,7 @@ def test_linux_errors_name_the_modules() -> None:
 
 
 class Wire:
-    """The other end of a PF_KEY socket, which sends the messages of a test."""
+    """The kernel's end of a PF_KEY socket, which sends the messages of a test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Datagrams of events that are cut short, have other messages, or end differently on other machines;
-tests/kernel has the kernel's own.
+"""Datagrams of events that are truncated, have other messages, or end differently on other machines.
+tests/kernel tests the events of a kernel.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def sent(kind: int, body: bytes) -> bytes:
 
 
 def shown() -> tuple[layouts.UserSaInfo, bytes]:
-    """What the kernel shows of an SA: the structure of this machine, and the attributes after it."""
+    """What the kernel reports of an SA: the structure of this machine, followed by its attributes."""
     body = messages.new_sa(SA).body
     size = ctypes.sizeof(layouts.UserSaInfo)
     return layouts.UserSaInfo.from_buffer_copy(body[:size]), body[size:]

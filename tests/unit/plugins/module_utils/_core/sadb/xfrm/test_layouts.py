@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is read from and written to the kernel lies where its C compiler puts it, on every machine
+"""The core's structures have the layout of the C compiler, on every machine
 that runs these tests, 32 bits included.
 """
 
@@ -22,7 +22,7 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb
 _ID = "id.daddr id.spi id.proto"
 _CURRENT = "curlft.bytes curlft.packets curlft.add_time curlft.use_time"
 _END = "reqid family mode replay_window flags"
-# A structure as the core has it, and as C has it; the members that the core names, in its order.
+# A structure of the core, the same structure in C, and the members that the core names, in order.
 LAYOUTS: tuple[tuple[struct.Struct, type[ctypes.Structure], str], ...] = (
     (netlink.HEADER, layouts.Header, "length kind flags sequence port"),
     (netlink.ATTRIBUTE, layouts.Attribute, "length kind"),
@@ -61,13 +61,13 @@ LAYOUTS: tuple[tuple[struct.Struct, type[ctypes.Structure], str], ...] = (
     (uapi.USERPOLICY_ID, layouts.UserPolicyId, "sel index dir"),
     (uapi.USER_TMPL, layouts.UserTmpl, f"{_ID} family saddr reqid mode share optional aalgos ealgos calgos"),
 )
-# Of these the core reads the start only.
+# Of these the core reads only the beginning.
 STARTS = (uapi.USER_ACQUIRE,)
 NAMES = [layout.__name__ for dummy, layout, dummies in LAYOUTS]
 
 
 def member(structure: t.Any, path: str) -> t.Any:
-    """The member at a dotted path, the bytes of one that has parts of its own."""
+    """The member at a dotted path, as bytes if it has members itself."""
     for name in path.split("."):
         structure = getattr(structure, name)
     return structure if isinstance(structure, int) else bytes(structure)

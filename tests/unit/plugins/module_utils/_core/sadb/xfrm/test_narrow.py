@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A Python of 32 bits on this machine's kernel of 64 bits, in a network namespace of its own: the
+"""A 32-bit Python on this machine's 64-bit kernel, in a separate network namespace: the
 part core-i386 runs it.
 """
 
@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.maxsize >= 1 << 32, reason="this Python has 64 bits")
 
-# What each way to the kernel says; nothing where it could be had.
+# The error of each access to the kernel, empty if it succeeded.
 PROGRAM = """
 import ctypes, sys
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
@@ -52,10 +52,10 @@ for way in (
 def test_a_kernel_that_takes_no_requests_of_32_bits_is_named_and_no_sa() -> None:
     done = subprocess.run([sys.executable, "-B", "-c", PROGRAM], capture_output=True, check=False, encoding="utf-8")
     if "no network namespace" in done.stderr:
-        pytest.skip("this machine gives no network namespace")
+        pytest.skip("this machine does not allow network namespaces")
     answers = done.stdout.splitlines()
     if answers and not answers[0]:
-        pytest.skip("this kernel takes the requests of a Python of 32 bits")
+        pytest.skip("this kernel accepts requests of a 32-bit Python")
     assert len(answers) == 8, done.stderr
     for answer in answers:
         assert "the kernel takes no requests of a 32-bit Python (" in answer and "ansible_python_interpreter" in answer

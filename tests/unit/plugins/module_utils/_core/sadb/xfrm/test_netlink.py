@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The exchange, with a socket pair in the kernel's place: cut batches, matched answers, interrupted
+"""The exchange with a socket pair in place of the kernel: split batches, matched answers, interrupted
 dumps, lost answers.
 """
 
@@ -50,7 +50,7 @@ def content(part: netlink.Part) -> bytes:
 
 
 class Exchange:
-    """A Netlink whose other end is in the hands of the test, which counts its messages from 1."""
+    """A Netlink whose other end the test controls. It numbers its messages from 1."""
 
     def __init__(self) -> None:
         self.link = Netlink(netlink.NETLINK_ROUTE)
@@ -62,7 +62,7 @@ class Exchange:
         self.send, self.close = self.socket.send, self.socket.close
 
     def recvfrom_into(self, room: memoryview, size: int, flags: int) -> tuple[int, tuple[int, int]]:
-        """A datagram, from the next of ``senders``, the kernel where there is none."""
+        """A datagram from the next of ``senders``, or from the kernel if there is none."""
         return self.socket.recv_into(room, size, flags), (self.senders.pop(0) if self.senders else 0, 0)
 
     def answer(self, *datagrams: bytes) -> None:
@@ -237,7 +237,7 @@ def test_batches_are_whole_in_order_and_fit(sizes: list[int], inseparable: set[i
     for first, last in batches:
         assert first < last
         assert first not in inseparable or first == 0
-        # Only what may not be parted makes a batch larger than it should be.
+        # Only messages that must stay together make a batch larger than the limit.
         fitting = [index for index in range(first + 1, last) if index not in inseparable]
         if fitting:
             assert fitting[-1] - first < most

@@ -28,7 +28,7 @@ UNCHANGED = "All is as it was before."
 
 
 class Link:
-    """A socket with room for one message a batch, whose answers follow a script."""
+    """A socket with room for one message per batch, whose answers follow a script."""
 
     def __init__(self) -> None:
         self.answers: list[t.Any] = []

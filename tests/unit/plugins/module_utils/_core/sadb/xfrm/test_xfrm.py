@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Messages about SAs, without a kernel: what is sent reads back as it was, and what is wrong is said without a key."""
+"""Messages about SAs, without a kernel: what is sent reads back equal, and errors contain no key."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def sent_attributes(sa: SecurityAssociation) -> dict[int, bytes]:
 @given(associations())
 def test_what_is_sent_reads_back_equal(sa: SecurityAssociation) -> None:
     assert not checks.problems(sa, allow_static_counter_mode=True)
-    # Whether it knows output marks, the kernel would be asked.
+    # A kernel would be asked whether it knows output marks.
     assert not open_sadb().refusals(sa._replace(output_mark=None))
     entry = decode(sent(sa))
     assert entry.sa == sa
@@ -79,7 +79,7 @@ def test_restoring_sends_the_same_sa_with_its_counters(sa: SecurityAssociation) 
     assert struct.unpack("@4Q", message.body[first:last]) == (1000, 10, 1_600_000_000, 1_600_000_001)
 
 
-# Whatever attributes a kernel may show; those of the time of last use and of padding nobody can set.
+# Any attributes that a kernel may report. Nobody can set the time of last use, or padding.
 SHOWN = st.dictionaries(
     st.integers(16, 60).filter(lambda kind: kind not in (uapi.XFRMA_PAD, uapi.XFRMA_OFFLOAD_DEV)),
     st.binary(max_size=40),
@@ -200,7 +200,7 @@ def test_a_tunnel_without_a_selector_accepts_both_families() -> None:
 
 
 def dumped(*extra: bytes, protocol: int = 50, mode: int = 0) -> Part:
-    """What a kernel could show of an SA of another program."""
+    """What a kernel could report of an SA of another program."""
     body = bytearray(messages.new_sa(esp())[1][: uapi.USERSA_INFO.size])
     body[76] = protocol
     body[214] = mode
@@ -261,7 +261,7 @@ def test_esp_in_tcp_is_not_read_as_esp_in_udp() -> None:
     assert decode(dumped(attribute(uapi.XFRMA_ENCAP, struct.pack("@HHH2x16s", 7, 1, 2, b"")))).sa.encapsulation is None
 
 
-# Numbers and sizes of include/uapi/linux/xfrm.h, written down here a second time on purpose.
+# Numbers and sizes of include/uapi/linux/xfrm.h, repeated here on purpose.
 STRANGE = [
     (28, struct.pack("@iBxxx", 2, 0), "offload=2,outbound,crypto"),
     (28, struct.pack("@iBxxx", 3, 2 | 1), "offload=3,inbound,crypto"),
@@ -304,7 +304,7 @@ def test_a_value_that_is_cut_short_is_still_named(size: int) -> None:
 
 @given(st.binary(max_size=300), st.integers(0, 255), st.integers(0, 255))
 def test_no_dump_crashes_the_reader(tail: bytes, protocol: int, mode: int) -> None:
-    """The kernel pads and closes every attribute; what lies in it may be new."""
+    """The kernel pads and terminates every attribute, but its content may be new."""
     decode(
         dumped(
             attribute(200, tail),
