@@ -21,7 +21,7 @@ from ...sa.model import INBOUND, PAIR_SPI, SecurityAssociation, identity, is_uns
 from ...sa.plan import differences
 from ...text import language
 from ..base import SADB_UNCHANGED, SOLARIS, Sadb, with_outcome
-from .output import DEAD, InstalledSa, complaints, read
+from .output import DEAD, InstalledSa, complaints, read, unprinted
 
 if t.TYPE_CHECKING:
     from ...sa.model import Entry, Identity
@@ -81,6 +81,9 @@ class SolarisSadb(Sadb):
         if any(keyword == PAIR_SPI for keyword, dummy in sa.extra):
             message = "pairs are not kept, since SAs are added and removed one by one"
             found.append(InputError(message, PAIR_SPI, "Remove it; rotation needs no pairs."))
+        for keyword, kind in unprinted(sa).items():
+            message = f"ipseckey of Solaris does not print an identity of type {kind}, so an undo would lose it"
+            found.append(InputError(message, keyword, "Use another type of identity, or remove it."))
         ports = sa.encapsulation[:2] if sa.encapsulation is not None and not sa.direction else ()
         if len(set(ports)) > 1 and sa.destination in self.local_addresses():
             message = "Solaris tells local port from remote port, so an SA to this host needs its direction"
@@ -305,7 +308,9 @@ def _goal(operations: t.Iterable[Operation]) -> Goal:
 
 
 def _check_unchanged(operations: t.Iterable[Operation], installed: t.Mapping[Identity, InstalledSa]) -> None:
-    """Raise SadbError if the SADB changed since the plan was made; nothing was changed here yet."""
+    """Raise SadbError if the SADB changed since the plan was made, or an SA to be replaced could not
+    be restored; nothing was changed here yet.
+    """
     hint = "Run it again: the SADB changed in the meantime."
     leaving = set()
     for operation in operations:
@@ -316,6 +321,12 @@ def _check_unchanged(operations: t.Iterable[Operation], installed: t.Mapping[Ide
                 raise SadbError("the SA is not there any more", label(operation.old.sa), hint, "ESRCH")
             if found.entry.sa != operation.old.sa:
                 raise SadbError("another SA has this identity now", label(operation.old.sa), hint, "ESTALE")
+            if operation.new is not None and not (found.command or found.entry.larval):
+                raise SadbError(
+                    "ipseckey does not print all of this SA, so it could not be restored if its replacement failed",
+                    label(operation.old.sa),
+                    "Delete it first. Nothing was changed.",
+                )
         if (
             operation.new is not None
             and identity(operation.new) in installed

@@ -16,12 +16,13 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ...errors import SadbError
+from ...errors import InputError, SadbError
 from ...sa import model
 from ...sa.model import REPLAY_VALUE, Counters, Entry, SecurityAssociation
 from ...text.attributes import AttributeReader
 from ...text.grammar import LINUX
 from ...text.lexer import Report, Word
+from ...text.render import quoted
 from ...text.sa import build
 from ...text.values import is_unspecified_text
 from ..pfkey.dialects import ILLUMOS_DIAGNOSTICS
@@ -35,7 +36,8 @@ Key = t.Tuple[str, bytes, int]
 
 class InstalledSa(t.NamedTuple):
     """One SA that the utility shows: our entry, its state (``MATURE`` and so on), and the command
-    that adds it again, keys and sequence number included.
+    that adds it again, keys and sequence number included; empty if none does, as for a reservation
+    or an identity that the utility does not print.
     """
 
     entry: Entry
@@ -97,8 +99,21 @@ def _installed(saved_words: t.Sequence[str], dump: DumpedSa) -> InstalledSa:
     sa = _association(words)
     sequence = int(dict(sa.extra).get(REPLAY_VALUE, "0"), 0)
     counter = "sequence_in" if dump.direction == model.INBOUND else "sequence_out"
-    sa = sa._replace(reqid=sa.reqid or dump.manager, extra=tuple(pair for pair in sa.extra if pair[0] != REPLAY_VALUE))
-    return InstalledSa(Entry(sa, dump.counters._replace(**{counter: sequence})), dump.state, " ".join(words))
+    lost = unprinted(sa)
+    extra = {keyword: text for keyword, text in sa.extra if keyword not in (REPLAY_VALUE, *lost)}
+    if lost:
+        extra[model.FLAGS] = " ".join(f"{keyword}={kind}" for keyword, kind in lost.items())
+    sa = sa._replace(reqid=sa.reqid or dump.manager, extra=tuple(sorted(extra.items())))
+    entry = Entry(sa, dump.counters._replace(**{counter: sequence}))
+    return InstalledSa(entry, dump.state, "" if lost else _command(words))
+
+
+def _command(words: t.Sequence[str]) -> str:
+    """The command of the words; empty if the language cannot quote one of them."""
+    try:
+        return " ".join(quoted(word, "save") for word in words)
+    except InputError:
+        return ""
 
 
 def _completed(words: t.Sequence[str], dump: DumpedSa) -> list[str]:
@@ -115,9 +130,7 @@ def _completed(words: t.Sequence[str], dump: DumpedSa) -> list[str]:
         at = found.index(port) - 2 if port in found else 0
         if found[at] == keyword and is_unspecified_text(found[at + 1]):
             del found[at : at + 2]
-    if dump.direction and dump.direction not in words:
-        found.append(dump.direction)
-    return found
+    return [*found, dump.direction] if dump.direction else found
 
 
 def _reservation(dump: DumpedSa) -> InstalledSa:
@@ -143,6 +156,17 @@ def _split(output: str) -> tuple[list[str], list[str]]:
 
 # The save form
 
+_IDENTITIES = ("srcidtype", "dstidtype")
+# An identity stands alone on its line, without quotes; a placeholder stands for one of these types.
+_IDENTITY_LINE = re.compile(rf"\t({'|'.join(_IDENTITIES)}) (\S+) (.*) $")
+_UNPRINTED_TYPES = ("der_dn", "der_gn")
+
+
+def unprinted(sa: SecurityAssociation) -> dict[str, str]:
+    """The types of the SA's identities that a save form lacks, by keyword."""
+    kinds = {keyword: text.partition(" ")[0] for keyword, text in sa.extra if keyword in _IDENTITIES}
+    return {keyword: kind for keyword, kind in kinds.items() if kind in _UNPRINTED_TYPES}
+
 
 def saved(lines: t.Iterable[str]) -> t.Iterator[list[str]]:
     """The words of each command of a save form.
@@ -154,7 +178,9 @@ def saved(lines: t.Iterable[str]) -> t.Iterator[list[str]]:
         if line.startswith("#") or not (words or line.startswith("add ")):
             continue
         goes_on = line.endswith("\\")
-        words += (line[:-1] if goes_on else line).split()
+        content = line[:-1] if goes_on else line
+        identity = _IDENTITY_LINE.match(content)
+        words += identity.groups() if identity is not None else content.split()
         if not goes_on:
             yield words
             words = []

@@ -116,6 +116,7 @@ GOOD = [
     line(7, rest="encap udp nat_lport 4501 nat_rport 4502 isrc 0.0.0.0/32 idst 10.1.0.0/16 isport 7"),
     line(1, "2001:db8::2", "2001:db8::1", "encap udp nat_lport 4501 isrc ::/0 idst ::/0"),
     line(1, rest="srcidtype fqdn enigma.example dstidtype user_fqdn joe@example"),
+    line(1, rest='dstidtype 7 "two  words, of spi isrc and inbound" srcidtype prefix "10.0.0.0 /8"'),
     f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg aes-gcm encrkey {KEYS[1]}01020304\n",
     f"add esp spi 0x1001 src 192.0.2.1 dst 192.0.2.2 encr_alg null auth_alg hmac-sha512 authkey {KEYS[1]}{KEYS[2]}\n",
 ]
@@ -127,6 +128,7 @@ def test_an_added_sa_reads_back_equal(sadb, text):
     assert not [problem for sa in sas for problem in sadb.refusals(sa)]
     assert len(bring(sadb, sas).operations) == 1
     assert not bring(sadb, sas).operations
+    assert [sa.extra for sa in installed(sadb).values()] == [sa.extra for sa in sas]
     assert bring(sadb, [], EXACT).count("delete") == 1 and not sadb.dump()
 
 
@@ -236,6 +238,7 @@ UNLIKE_THEIR_SAVED_FORM = [
     "encap udp nat_lport 4501",
     "encap udp nat_lport 4501 nat_rport 4502 nat_rem 10.1.1.1",
     "encap udp nat_rport 4502 isrc 10.1.0.0/16 idst 0.0.0.0/0",
+    'srcidtype fqdn "an identity with dst" dstidtype 7 inbound',
     "replay_value 4711",
 ]
 
@@ -254,6 +257,21 @@ def test_an_undo_restores_what_save_does_not_say(sadb, utility, ends, local):
     with pytest.raises(SadbError, match="The SADB is as it was before"):
         bring(sadb, sas_of("".join(line(number, *ends, "hard_bytes 7") for number in range(len(rests) + 1))))
     assert everything(utility) == before
+
+
+def test_an_identity_that_save_does_not_print_is_not_lost(sadb, utility):
+    """Refused by name; an SA that has one is deleted, but neither replaced nor read as one without."""
+    (wanted,) = sas_of(line(2, rest="srcidtype der_dn CN=enigma"))
+    assert [(problem.place, "der_dn" in problem.message) for problem in sadb.refusals(wanted)] == [("srcidtype", True)]
+    entered(utility, line(1, rest="srcidtype der_dn CN=enigma dstidtype der_gn x") + line(2))
+    before = everything(utility)
+    one = installed(sadb)[identity(sas_of(line(1))[0])]
+    assert model.unsayable(one) == "dstidtype=der_gn srcidtype=der_dn"
+    with pytest.raises(SadbError, match=r"does not print all of this SA.*Nothing was changed\."):
+        bring(sadb, sas_of(line(1) + line(2, rest="hard_bytes 7")))
+    assert everything(utility) == before
+    bring(sadb, sas_of(line(2)))
+    assert list(installed(sadb).values()) == list(sas_of(line(2)))
 
 
 @pytest.mark.parametrize(
