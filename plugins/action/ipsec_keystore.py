@@ -81,6 +81,7 @@ class ActionModule(ActionBase):
             lambda host: inputs.get(host, "ipsec_address") if host in inputs else None,
             arguments["allow_static_counter_mode"],
             groups=task_vars.get("groups", {}).get,
+            variables=lambda host, name: inputs.get(host, name) if host in inputs else None,
         )
         return self.keep(arguments, connections, run_of(self, task_vars, inputs), bool(self._task.check_mode))
 

@@ -21,7 +21,7 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import ActionModule as KeystoreAction
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
@@ -167,20 +167,33 @@ class ActionModule(HostAction):
         hosts = sorted(map(str, self._vars.get("ansible_play_hosts", ())))
         wide, own = read_inputs(inputs, hosts)
         addresses: dict[str, t.Any] = {}
+        variables: dict[str, dict[str, t.Any]] = {}
         groups: dict[str, t.Any] = {}
 
         def address_of(host: str) -> t.Any:
             return addresses.setdefault(host, inputs.get(host, "ipsec_address") if host in inputs else None)
 
+        def variable_of(host: str, name: str) -> t.Any:
+            known = variables.setdefault(name, {})
+            return known.setdefault(host, inputs.get(host, name) if host in inputs else None)
+
         def hosts_of(group: str) -> t.Any:
             found = self._vars.get("groups", {}).get(group)
             return groups.setdefault(group, found if found is None else list(map(str, found)))
 
-        read_connections(wide["connections"], address_of, wide["allow_static_counter_mode"], groups=hosts_of)
+        read_connections(
+            wide["connections"],
+            address_of,
+            wide["allow_static_counter_mode"],
+            groups=hosts_of,
+            variables=variable_of,
+        )
+        raise_all(inputs.shadowed(hosts, variables))
         state: Result = {
             "wide": wide,
             "own": own,
             "addresses": addresses,
+            "variables": variables,
             "groups": groups,
             "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
             "due": False,
@@ -323,7 +336,11 @@ def _reasons(run: Rotation) -> tuple[str, list[str]]:
 def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
     wide = state["wide"]
     return read_connections(
-        wide["connections"], state["addresses"].get, wide["allow_static_counter_mode"], groups=state["groups"].get
+        wide["connections"],
+        state["addresses"].get,
+        wide["allow_static_counter_mode"],
+        groups=state["groups"].get,
+        variables=lambda host, name: state["variables"].get(name, {}).get(host),
     )
 
 

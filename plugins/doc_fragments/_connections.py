@@ -22,7 +22,10 @@ options:
     type: str
     required: true
   addresses:
-    description: Address of each host, for endpoints that have none in the connections. An empty one is none.
+    description:
+      - For endpoints that have no address in the connections, the address of each host, or its
+        variables, of which the connection chooses one. The variable C(hostvars) serves. An empty
+        address is none.
     type: dict
   groups:
     description:

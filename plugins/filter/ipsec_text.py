@@ -32,6 +32,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import BA
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping import OptionReader, read_sa
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.fields import ADDRESS_VARIABLE
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host
@@ -78,13 +79,23 @@ def _text(content: t.Any, place: str) -> t.Any:
 Groups = t.Mapping[str, t.Sequence[str]]
 
 
-def _read(connections: t.Any, addresses: t.Mapping[str, str] | None, groups: Groups | None) -> list[Connection]:
-    # Jinja cannot pass None for a variable that a host does not have, so an empty text counts as none.
+Addresses = t.Mapping[str, t.Union[str, t.Mapping[str, t.Any]]]
+
+
+def _read(connections: t.Any, addresses: Addresses | None, groups: Groups | None) -> list[Connection]:
+    def variable_of(host: str, name: str) -> t.Any:
+        given = (addresses or {}).get(host)
+        if not isinstance(given, t.Mapping):
+            given = {ADDRESS_VARIABLE: given}
+        # Jinja cannot pass None for a variable that a host does not have, so an empty text counts as none.
+        return given.get(name) or None
+
     return read_connections(
         connections,
-        lambda host: (addresses or {}).get(host) or None,
+        lambda host: variable_of(host, ADDRESS_VARIABLE),
         allow_static_counter_mode=True,
         groups=(groups or {}).get,
+        variables=variable_of,
     )
 
 
@@ -96,13 +107,13 @@ def _of(connections: t.Sequence[Connection], host: str) -> list[Connection]:
 
 
 def ipsec_connections_of(
-    connections: t.Any, host: str, addresses: t.Mapping[str, str] | None = None, groups: Groups | None = None
+    connections: t.Any, host: str, addresses: Addresses | None = None, groups: Groups | None = None
 ) -> list[str]:
     return [connection.name for connection in _read(connections, addresses, groups) if host in connection.hosts]
 
 
 def ipsec_peers(
-    connections: t.Any, host: str, addresses: t.Mapping[str, str] | None = None, groups: Groups | None = None
+    connections: t.Any, host: str, addresses: Addresses | None = None, groups: Groups | None = None
 ) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for connection in _read(connections, addresses, groups):
@@ -116,7 +127,7 @@ def ipsec_sas(
     connections: t.Any,
     content: str,
     host: str,
-    addresses: t.Mapping[str, str] | None = None,
+    addresses: Addresses | None = None,
     groups: Groups | None = None,
 ) -> str:
     mine = _of(_read(connections, addresses, groups), host)
@@ -144,7 +155,7 @@ def ipsec_policies(
     only: t.Sequence[str] = (),
     direction: str | None = None,
     priority: int = PRIORITY,
-    addresses: t.Mapping[str, str] | None = None,
+    addresses: Addresses | None = None,
     groups: Groups | None = None,
 ) -> list[View]:
     if direction not in (None, "in", "out", "fwd"):

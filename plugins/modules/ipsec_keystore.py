@@ -86,13 +86,20 @@ options:
             O(connections[].hub) or O(connections[].multicast) says otherwise.
           - A dictionary of inventory hosts, each with its literal address, or with C(address) and,
             for tunnels, C(networks) behind it in CIDR notation.
-          - Or a list of inventory hosts that have the variable C(ipsec_address).
+          - Or a list of inventory hosts that have the variable O(connections[].address_variable).
           - Required unless O(connections[].group) is given.
         type: raw
+      address_variable:
+        description:
+          - Name of the variable that has the address of each host of a list, of O(connections[].group),
+            or of O(connections[].hub). With C(ipsec_address6), for example, a second connection joins
+            the same hosts over IPv6.
+        type: str
+        default: ipsec_address
       group:
         description:
           - Groups of the inventory whose hosts are endpoints, at the address in their variable
-            C(ipsec_address). O(connections[].endpoints) may say more about some of them and add
+            O(connections[].address_variable). O(connections[].endpoints) may say more about some of them and add
             others.
         type: list
         elements: str

@@ -412,9 +412,13 @@ def test_groups_of_the_inventory_and_all_connections_of_a_host(controller: Contr
     connections = [
         {"name": "fleet", "group": "all", "hub": "a"},
         {"name": "link", "group": "all", "multicast": ["224.0.0.5"], "associations": [{"protocol": "ah"}]},
+        {"name": "fleet6", "group": "all", "hub": "a", "address_variable": "ipsec_address6"},
     ]
     addresses = {
-        "ansible.builtin.set_fact": {"ipsec_address": "192.0.2.{{ 'abc'.index(inventory_hostname) + 1 }}"},
+        "ansible.builtin.set_fact": {
+            "ipsec_address": "192.0.2.{{ 'abc'.index(inventory_hostname) + 1 }}",
+            "ipsec_address6": "2001:db8::{{ 'abc'.index(inventory_hostname) + 1 }}",
+        },
         "run_once": False,
     }
     look_up = (
@@ -426,7 +430,12 @@ def test_groups_of_the_inventory_and_all_connections_of_a_host(controller: Contr
         keystore(connections=connections, store="derived"),
         {"ansible.builtin.debug": {"msg": f"{{{{ {look_up} | map(attribute='destination') | join(' ') }}}}"}},
     )
-    assert shown(output) == [{"192.0.2.1", "192.0.2.2", "224.0.0.5"}]
+    assert shown(output) == [{"192.0.2.1", "192.0.2.2", "224.0.0.5", "2001:db8::1", "2001:db8::2"}]
+    peers = "ipsec.manual.ipsec_peers('b', addresses=hostvars, groups=groups)"
+    output = controller.well(
+        addresses, {"ansible.builtin.debug": {"msg": f"{{{{ ({connections} | {peers}).a | join(' ') }}}}"}}
+    )
+    assert {"192.0.2.1", "2001:db8::1"} <= shown(output)[0]
     nobody = look_up.replace("'b'", "'z'")
     assert "there is no newest generation of the host z" in controller.badly(
         {"ansible.builtin.debug": {"msg": f"{{{{ {nobody} }}}}"}}

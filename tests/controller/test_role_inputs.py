@@ -87,3 +87,9 @@ def test_every_variable_of_a_role_is_known() -> None:
         path = COLLECTION / "roles" / prefix[:-1] / "meta" / "argument_specs.yml"
         documented = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
         assert set(documented) == {prefix + name for name in known}
+
+
+def test_a_connection_chooses_the_variable_of_its_addresses(tmp_path: pathlib.Path) -> None:
+    six = {"name": "six", "group": "all", "address_variable": "ipsec_address6"}
+    output = refused(tmp_path, "rotate", ipsec_connections=[six], ipsec_address6="2001:db8::1")
+    assert "(six).endpoints: the address 2001:db8::1 is given twice" in output

@@ -24,6 +24,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values imp
 
 from .model import Network
 
+ADDRESS_VARIABLE = "ipsec_address"
+
 # By name: the function that reads a value (raises ValueError for an invalid one), and the default.
 Fields = t.Mapping[str, t.Tuple[t.Callable[[t.Any], t.Any], t.Any]]
 
@@ -100,6 +102,12 @@ def _upper_protocol(value: t.Any) -> str:
     return str(value)
 
 
+def _variable(value: t.Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError(f"the name of a variable is wanted, found {shown(str(value))}")
+    return str(value)
+
+
 def _anything(value: t.Any) -> t.Any:
     return value
 
@@ -107,6 +115,7 @@ def _anything(value: t.Any) -> t.Any:
 CONNECTION: Fields = {
     "name": (_word, ""),
     "endpoints": (_anything, None),
+    "address_variable": (_variable, ADDRESS_VARIABLE),
     "mode": (_one_of(TRANSPORT, TUNNEL), TRANSPORT),
     "associations": (_anything, [{"protocol": ESP}]),
     "reqid": (_number, 0),

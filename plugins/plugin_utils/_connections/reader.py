@@ -32,7 +32,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     pack_address,
 )
 
-from .fields import ASSOCIATION, CONNECTION, ENDPOINT, Fields, nearest
+from .fields import ADDRESS_VARIABLE, ASSOCIATION, CONNECTION, ENDPOINT, Fields, nearest
 from .flows import draw_keys, make_sa, shared_pairs
 from .model import NAME, Association, Connection, Endpoint, Raw
 
@@ -45,9 +45,11 @@ def read_connections(
     allow_static_counter_mode: bool = False,
     place: str = PLACE,
     groups: t.Callable[[str], t.Sequence[str] | None] = lambda group: None,
+    variables: t.Callable[[str, str], t.Any] = lambda host, name: None,
 ) -> list[Connection]:
     """The connections that ``raw`` describes. ``addresses`` returns a host's variable
-    ``ipsec_address``, ``groups`` the hosts of a group; None if there is none.
+    ``ipsec_address``, ``variables`` another variable of a host, by which a connection chooses its
+    addresses, ``groups`` the hosts of a group; None if there is none.
 
     Raises all problems together, each with the index and name of the connection, the endpoint or
     association, and the field."""
@@ -56,7 +58,7 @@ def read_connections(
     problems: list[IpsecError] = []
     found = []
     for index, entry in enumerate(raw):
-        reader = _ConnectionReader(f"{place}[{index}]", addresses, groups, allow_static_counter_mode)
+        reader = _ConnectionReader(f"{place}[{index}]", addresses, groups, allow_static_counter_mode, variables)
         connection = reader.connection(entry)
         problems.extend(reader.problems)
         if connection is not None:
@@ -100,10 +102,13 @@ class _ConnectionReader:
         addresses: t.Callable[[str], t.Any],
         groups: t.Callable[[str], t.Sequence[str] | None],
         allow_static_counter_mode: bool,
+        variables: t.Callable[[str, str], t.Any],
     ) -> None:
         self.place = place
         self.addresses = addresses
         self.groups = groups
+        self.variables = variables
+        self.address_variable = ADDRESS_VARIABLE
         self.allow_static_counter_mode = allow_static_counter_mode
         self.problems: list[IpsecError] = []
 
@@ -126,6 +131,7 @@ class _ConnectionReader:
         self.place += f" ({name})"
         fields = self.fields(raw, "", CONNECTION)
         mode = fields["mode"]
+        self.address_variable = fields["address_variable"]
         connection = Connection(
             name=name,
             mode=mode,
@@ -203,14 +209,20 @@ class _ConnectionReader:
             self.wrong(
                 ".endpoints",
                 "endpoints are missing",
-                "Give a dictionary of hosts and addresses, or a list of hosts that have the variable ipsec_address, or"
-                " group.",
+                "Give a dictionary of hosts and addresses, or group, or a list of hosts that have the variable"
+                f" {self.address_variable}.",
             )
             return []
         extra = {str(host) for host, dummy in own}
         own += [(host, None) for host in fields["hub"] if host not in extra and host not in hosts]
         given = [*((host, None) for host in hosts if host not in extra), *own]
-        return [(host, self.addresses(str(host)) if value is None else value) for host, value in given]
+        return [(host, self.address_of(str(host)) if value is None else value) for host, value in given]
+
+    def address_of(self, host: str) -> t.Any:
+        """What the variable of a host says."""
+        if self.address_variable == ADDRESS_VARIABLE:
+            return self.addresses(host)
+        return self.variables(host, self.address_variable)
 
     def multicast(self, raw: t.Sequence[str]) -> tuple[bytes, ...]:
         found = []
@@ -280,8 +292,8 @@ class _ConnectionReader:
             self.wrong(
                 where,
                 "the endpoint has no address",
-                f"Give it here, or set the variable ipsec_address of the host {host}. For a host that is not in the"
-                " inventory, see the page 'Where keys live', 'A host that Ansible cannot reach'.",
+                f"Give it here, or set the variable {self.address_variable} of the host {host}. For a host that is not"
+                " in the inventory, see the page 'Where keys live', 'A host that Ansible cannot reach'.",
             )
             return None
         if fields["networks"] and mode != TUNNEL:

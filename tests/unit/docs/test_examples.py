@@ -136,6 +136,7 @@ def test_the_connections_of_an_example_are_valid(example: Example) -> None:
             connections,
             lambda host: f"192.0.2.{sum(map(ord, host)) % 250 + 1}",
             groups=lambda group: [f"{group}{number}" for number in range(1, 4)],
+            variables=lambda host, name: f"2001:db8::{sum(map(ord, host)) % 250 + 1}",
         )
 
 

@@ -174,6 +174,7 @@ def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
             },
             ".endpoints.a.networks: 0.0.0.0 without a prefix length may mean every address; write 0.0.0.0/0",
         ),
+        ({"address_variable": "{{ x }}"}, ".address_variable: the name of a variable is wanted, found '{{ x }}'"),
         ({"peers": {}}, "(c): unknown field 'peers'"),
         ({"protokol": "ah"}, "(c): unknown field 'protokol'. Known in associations: protocol"),
         ({"encryption": "aes"}, "(c): unknown field 'encryption'. Known in associations: encryption_bits, encr"),
@@ -274,6 +275,25 @@ def test_a_group_is_a_full_mesh_of_its_hosts() -> None:
     assert mesh.hosts == ("h1", "h2", "h3") and len(flows(mesh)) == 6 and len(flows(mesh, "h2")) == 4
     more = grouped(group=["mesh", "spokes"], endpoints={"h2": "192.0.2.22", "x": "192.0.2.99"})
     assert more.settings()["endpoints"] == {**INVENTORY, "h2": "192.0.2.22", "x": "192.0.2.99"}
+
+
+def test_a_connection_chooses_the_variable_of_its_addresses() -> None:
+    asked = {("h1", "ipsec_address6"): "2001:db8::1", ("h2", "ipsec_address6"): "2001:db8::2"}
+    raw = [
+        {"name": "four", "endpoints": ["h1", "h2"]},
+        {"name": "six", "group": "mesh", "endpoints": {"h3": "2001:db8::3"}, "address_variable": "ipsec_address6"},
+    ]
+    found = read(raw, addresses=INVENTORY.get, groups=GROUPS.get, variables=lambda host, name: asked.get((host, name)))
+    assert [flow[0][:2] for flow in map(sorted, map(flows, found))] == [
+        ("192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8::2"),
+    ]
+    with pytest.raises(IpsecError, match=r"\(six\)\.endpoints\.h3: .*set the variable ipsec_address6 of the host h3"):
+        read(
+            [{**raw[1], "endpoints": None}],
+            groups=GROUPS.get,
+            variables=lambda host, name: asked.get((host, name)),
+        )
 
 
 def test_a_hub_shares_with_all_and_spokes_with_none_of_each_other() -> None:
