@@ -348,8 +348,8 @@ IDENTIFYING_FIELDS = (
 _PAIR_FIELD = "pair-spi"
 _LIMITS = tuple(row.field for row in KEYWORDS if row.field.startswith(("soft_", "hard_", "idle_")))
 FIELDS_OF_COMMAND: dict[str, tuple[str, ...]] = {
-    "update": (*IDENTIFYING_FIELDS, *_LIMITS, _PAIR_FIELD, "replay_value", "state"),
-    "update-pair": (*IDENTIFYING_FIELDS, *_LIMITS, "replay_value", "state"),
+    "update": (*IDENTIFYING_FIELDS, *_LIMITS, _PAIR_FIELD, "state"),
+    "update-pair": (*IDENTIFYING_FIELDS, *_LIMITS, "state"),
     "delete": IDENTIFYING_FIELDS,
     "delete-pair": IDENTIFYING_FIELDS,
     "get": IDENTIFYING_FIELDS,

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lines to words: blanks, quotes, comments, continued lines, and the position of each word.
+"""Lines to words: blanks, quotes, comments, continued lines, and the position of each word. Blanks
+after an opening quote do not count, as for ipseckey.
 
 What ipseckey drops or joins silently here (text after quotes, lines that a comment swallows,
 characters beyond its buffers) is a problem with its line and column."""
@@ -177,7 +178,7 @@ class Lexer:
     def _words(self, line: str, number: int) -> t.Iterator[Word]:
         for found in _WORD.finditer(line):
             column = found.start() + 1
-            text = found["plain"] if found["plain"] is not None else found["quoted"]
+            text = found["plain"] if found["plain"] is not None else found["quoted"].lstrip(BLANKS)
             wrong = _word_problem(found)
             if wrong is not None:
                 offset, message, hint = wrong
@@ -202,7 +203,7 @@ def _word_problem(found: re.Match[str]) -> tuple[int, str, str] | None:
                 "text stands right after the closing quotes; ipseckey drops it silently",
                 "Put a blank between them, or remove the text.",
             )
-        if not text:
+        if not text.strip(BLANKS):
             return (
                 0,
                 "empty quotes are not a word; ipseckey uses the word after them instead",

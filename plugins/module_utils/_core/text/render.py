@@ -214,10 +214,10 @@ def _traffic(sa: SecurityAssociation, target: str) -> t.Iterator[tuple[str, t.An
 
 def quoted(text: str, keyword: str) -> str:
     """A word as it is written in a text, in quotes if necessary. Raises InputError if no word can hold it."""
-    if not text or '"' in text or _STRANGE.search(text):
+    if not text or text[0] in BLANKS or '"' in text or _STRANGE.search(text):
         raise InputError(
-            f"the value of {keyword} cannot be written: it is empty, or has quotes, line ends or characters that are"
-            " not ASCII",
+            f"the value of {keyword} cannot be written: it is empty, begins with a blank, or has quotes, line ends or"
+            " characters that are not ASCII",
             "extra",
         )
     return f'"{text}"' if _QUOTE_WANTED.search(text) else text

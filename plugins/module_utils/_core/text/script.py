@@ -124,8 +124,8 @@ def parse(
 def parse_words(words: t.Sequence[str], name: str = LINE, **options: t.Any) -> Script:
     """One command as the list of words that a shell passes; options as for `parse`."""
     for number, word in enumerate(words, 1):
-        if not word or not re.fullmatch(r"[ !#-~]+", word):
-            message = "the word is empty, or has quotes or characters that are not printable ASCII"
+        if not re.fullmatch(r"[!#-~][ !#-~]*", word):
+            message = "the word is empty, begins with a blank, or has quotes or characters that are not printable ASCII"
             raise TextError(message, f"{name}, word {number}", 1, 1, "Type it again, or remove it.")
     text = " ".join(f'"{word}"' if " " in word or word.endswith("\\") else word for word in words)
     return parse(text, name, LINE, **options)

@@ -21,7 +21,6 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 # A leading zero means octal to ipseckey; below 8 that is the same number.
 _DECIMAL = re.compile(r"[1-9][0-9]{0,63}|0{0,63}[0-7]")
 _DIGEST_KEY_BYTES = 32
-_BEFORE_DIGITS = re.compile(r"[ \t\r\f\v]*\+?(?=[0-9])")
 
 
 def parse_spi(text: str | int, place: str = "", lowest: int = model.SPI_MIN) -> tuple[int, str]:
@@ -100,8 +99,8 @@ def parse_number(text: str, bits: int, place: str = "") -> int:
 
 
 def unsigned(text: str) -> str:
-    """A number in a command, without the meaningless blanks and plus that may precede it."""
-    return _BEFORE_DIGITS.sub("", text, count=1) if text[:1] in "+ \t\r\f\v" else text
+    """A number in a command, without the meaningless plus that may precede it."""
+    return text[1:] if text[:1] == "+" and text[1:2].isdigit() else text
 
 
 def parse_type(text: str) -> str | None:

@@ -507,6 +507,10 @@ BOTH = f"{GOOD} auth_alg sha256 authkey {SHA256}"
         (GOOD.replace("esp", "0x0003"), "protocol", "esp"),
         (GOOD.replace("esp", "+03"), "protocol", "esp"),
         (f"{GOOD} label secret", "extra", (("label", "secret"),)),
+        (f'{GOOD} label "\t a b "', "extra", (("label", "a b "),)),
+        (f'{GOOD} srcidtype " fqdn" " a"', "extra", (("srcidtype", "fqdn a"),)),
+        (GOOD.replace("192.0.2.2", '" 192.0.2.2"'), "destination", pack_address("192.0.2.2")),
+        (GOOD.replace(AES, f'"  {AES}"'), "encryption_key", bytes.fromhex(AES)),
         (
             (
                 f"{GOOD} soft_bytes 1 hard_bytes 2 soft_packets 3 hard_packets 4 soft_addtime 5 hard_addtime 6"
@@ -1121,7 +1125,7 @@ def test_a_long_command_is_continued_below_2000_characters():
     assert parse(text).sas == sas
 
 
-@pytest.mark.parametrize("text", ["a b", "back\\", "two words\\", "#", "'", "\\", "\t", "add"])
+@pytest.mark.parametrize("text", ["a b", "back\\", "two words\\", "#", "'", "\\", "a\t", "add"])
 def test_a_solaris_attribute_of_any_characters_is_read_back(text):
     sa = parse(GOOD).sas[0]._replace(extra=(("label", text), ("srcidtype", f"fqdn {text}")))
     assert parse(language.render([sa])).sas == (sa,)
@@ -1133,6 +1137,8 @@ UNWRITABLE = [
     ("label", "a\nb"),
     ("label", "\u00fc"),
     ("srcidtype", "fqdn "),
+    ("label", " a"),
+    ("srcidtype", "fqdn \ta"),
     ("colour", "red"),
     ("spi", "1"),
 ]

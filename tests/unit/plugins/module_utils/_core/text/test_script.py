@@ -219,7 +219,7 @@ def test_a_single_command_is_given_word_by_word():
     assert script.parse_words(["delete", *ONE.split()]).steps == (Step("delete", 1, None, SUBJECT),)
     assert script.parse_words(["save", "all", "/root/my keys"]).steps[0].word == "/root/my keys"
     assert script.parse_words(["save", "all", "/root/keys\\"]).steps[0].word == "/root/keys\\"
-    for word in ("", "a\nflush", 'a"b', "\u00fc"):
+    for word in ("", " keys", "a\nflush", 'a"b', "\u00fc"):
         with pytest.raises(TextError):
             script.parse_words(["save", "all", word])
     with pytest.raises(TextError) as caught:
