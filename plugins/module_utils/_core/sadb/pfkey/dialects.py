@@ -61,10 +61,13 @@ class Dialect(t.NamedTuple):
     with mode and reqid, of ``reqid_bits``. A window is ``replay_unit`` packets times an 8-bit
     field, at most ``replay_most`` packets; a wider one needs the extension ``wide_replay``, 0 for
     none. ``limits`` are the lifetimes that the kernel enforces and stores unchanged. ``empty_key``:
-    null encryption requires a key extension of no bits. ``any_source``: an SA without a source can
-    have a window. ``pair`` and ``replay_value`` are extensions for those keywords of
-    `SecurityAssociation.extra`, 0 for none. ``unregistered``: SADB_REGISTER answers without
-    registering. ``not_dumped`` lists what SAs added otherwise may have and a dump does not show.
+    null encryption requires a key extension of no bits. ``salt_apart``: a dump shows the salt of a
+    combined cipher behind the key, and its bits in sadb_key_reserved instead of sadb_key_bits, while
+    a request has both in sadb_key_bits; a dumped extension may be longer than its key.
+    ``any_source``: an SA without a source can have a window. ``pair`` and ``replay_value`` are
+    extensions for those keywords of `SecurityAssociation.extra`, 0 for none. ``unregistered``:
+    SADB_REGISTER answers without registering. ``not_dumped`` lists what SAs added otherwise may
+    have and a dump does not show.
     ``remedy`` is the hint for a kernel without PF_KEY."""
 
     name: str
@@ -87,6 +90,7 @@ class Dialect(t.NamedTuple):
     selector: SelectorNumbers = SelectorNumbers()
     flags: Flags = Flags()
     empty_key: bool = True
+    salt_apart: bool = False
     any_source: bool = True
     pair: int = 0
     replay_value: int = 0
@@ -162,6 +166,7 @@ ILLUMOS = Dialect(
     # The kernel subtracts 8 to 23 random seconds from the soft_addtime of an outbound SA, so it cannot be compared.
     limits=("soft_bytes", "hard_bytes", "hard_addtime", *_USETIME),
     empty_key=False,
+    salt_apart=True,
     any_source=False,
     pair=23,
     replay_value=24,

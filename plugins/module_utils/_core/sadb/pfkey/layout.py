@@ -197,11 +197,12 @@ def pack_key(kind: int, key: bytes) -> bytes:
     return _KEY.pack((_KEY.size + len(body)) // 8, kind, len(key) * 8, 0) + body
 
 
-def read_key(extension: bytes | None) -> bytes:
+def read_key(dialect: Dialect, extension: bytes | None) -> bytes:
+    """A key that the kernel shows, and its salt."""
     if extension is None:
         return b""
-    dummy, dummy, bits, dummy = _KEY.unpack_from(extension)
-    size = (bits + 7) // 8
+    dummy, dummy, bits, salt_bits = _KEY.unpack_from(extension)
+    size = (bits + 7) // 8 + (salt_bits // 8 if dialect.salt_apart else 0)
     if _KEY.size + size > len(extension):
         raise malformed(f"a key of {bits} bits in {len(extension)} bytes")
     return extension[_KEY.size : _KEY.size + size]

@@ -232,9 +232,9 @@ def decode(dialect: Dialect, message: ParsedMessage) -> Entry:
         destination.packed,
         TUNNEL if fields.flags & dialect.flags.tunnel else _MODE_NAMES.get(mode) or str(mode),
         encryption,
-        layout.read_key(extensions.get(layout.EXT_KEY_ENCRYPT)),
+        layout.read_key(dialect, extensions.get(layout.EXT_KEY_ENCRYPT)),
         authentication,
-        layout.read_key(extensions.get(layout.EXT_KEY_AUTH)),
+        layout.read_key(dialect, extensions.get(layout.EXT_KEY_AUTH)),
         icv_bits,
         WORD.unpack_from(wide)[-1] if wide is not None else fields.replay * dialect.replay_unit,
         bool(fields.flags & dialect.flags.esn),
@@ -272,6 +272,8 @@ def restore(dialect: Dialect, message: ParsedMessage) -> list[bytes]:
         if kind == layout.EXT_SA:
             fields = layout.read_sa(extension)
             extension = fields._replace(state=_MATURE, flags=fields.flags & ~dialect.flags.kernel).pack()
+        elif kind == layout.EXT_KEY_ENCRYPT and dialect.salt_apart:
+            extension = pack_key(kind, layout.read_key(dialect, extension))
         if kind != layout.EXT_CURRENT:
             parts.append(extension)
     if layout.EXT_KEY_ENCRYPT not in message.extensions and dialect.empty_key and message.satype == SA_TYPES[ESP]:

@@ -74,6 +74,23 @@ def added(dialect: Dialect, sa: SecurityAssociation) -> bytes:
     return layout.pack_message(layout.ADD, messages.satype_of(sa), 7, 99, messages.new_sa(dialect, sa))
 
 
+def dumped(dialect: Dialect, sa: SecurityAssociation) -> bytes:
+    """The SA as the kernel shows it: as it was added, except for the cipher's key on illumos
+    (sadb_sa2msg in usr/src/uts/common/inet/ip/sadb.c). There sadb_key_bits does not count the salt,
+    sadb_key_reserved does, and an unused initial value follows.
+    """
+    parts = messages.new_sa(dialect, sa)
+    key = sa.encryption_key
+    if dialect is ILLUMOS and key:
+        salt_bits = BY_NAME[sa.encryption].salt_bits
+        body = key + bytes(16 if sa.encryption == "aes-cbc" else 8)
+        body += bytes(-len(body) % 8)
+        shown = struct.pack("=HHHH", 1 + len(body) // 8, 9, len(key) * 8 - salt_bits, salt_bits) + body
+        parts = [shown if part == rfc_key(9, key) else part for part in parts]
+        assert shown in parts
+    return layout.pack_message(layout.DUMP, messages.satype_of(sa), 7, 99, parts)
+
+
 def decoded(dialect: Dialect, buffer: bytes) -> model.Entry:
     return messages.decode(dialect, layout.parse(buffer))
 
@@ -215,6 +232,20 @@ def test_illumos_has_its_own_form_of_tunnel_direction_pair_and_sequence_number()
     assert entry.sa == sa._replace(extra=(("pair-spi", "0x00001234"),))
 
 
+@pytest.mark.parametrize(("cipher", "salt_bits"), [("aes-gcm", 32), ("aes-ccm8", 24), ("aes-cbc", 0)])
+def test_illumos_shows_a_salt_behind_the_key_and_wants_both_as_one_key(cipher: str, salt_bits: int) -> None:
+    key = bytes(range(1, 17 + salt_bits // 8))
+    sa = build("esp", 0x1000, DESTINATION, SOURCE, cipher, "" if salt_bits else "hmac-sha1", encryption_key=key)
+    assert rfc_key(9, key) in messages.new_sa(ILLUMOS, sa)
+    # 8 bytes of key extension, the key, the salt, and the unused initial value.
+    shown = struct.pack("=HHHH", 5, 9, 128, salt_bits) + key.ljust(32, b"\0")
+    ends = (rfc_address(5, 32, IPV4["illumos"]), rfc_address(6, 32, IPV4["illumos"].replace(SOURCE, DESTINATION)))
+    numbers = (3 if not salt_bits else 0, ILLUMOS.encryption[cipher])
+    message = layout.parse(rfc_message(rfc_sa(0x1000, 0, *numbers), *ends, shown))
+    assert messages.decode(ILLUMOS, message).sa == sa
+    assert messages.restore(ILLUMOS, message)[-1] == rfc_key(9, key)
+
+
 def test_freebsd_has_esn_and_wide_windows() -> None:
     sa = esp(replay_window=4096, esn=True)
     expected = (rfc_sa(0x8BCD1407, 255, 3, 12, 0x400), struct.pack("=HHI", 1, 26, 4096))
@@ -228,11 +259,14 @@ def test_a_sent_sa_reads_back_equal(dialect: Dialect, data: st.DataObject) -> No
     sa = data.draw(associations(dialect))
     assert checks.problems(sa, allow_static_counter_mode=True) == []
     assert list(refusals(dialect, sa)) == []
-    shown = layout.parse(added(dialect, sa))
+    assert decoded(dialect, added(dialect, sa)).sa == sa
+    shown = layout.parse(dumped(dialect, sa))
     assert messages.decode(dialect, shown).sa == sa
-    # A failed change restores the same SA.
-    again = layout.pack_message(layout.ADD, shown.satype, 8, 99, messages.restore(dialect, shown))
+    # A failed change restores the same SA, by the request that added it.
+    restored = messages.restore(dialect, shown)
+    again = layout.pack_message(layout.ADD, shown.satype, 8, 99, restored)
     assert decoded(dialect, again).sa == sa
+    assert not sa.encryption_key or rfc_key(9, sa.encryption_key) in restored
     # Every extension is a multiple of 8 bytes, and the header counts them.
     assert struct.unpack_from("=H", again, 4)[0] * 8 == len(again)
 
