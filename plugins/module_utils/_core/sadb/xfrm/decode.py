@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import functools
 import socket
 import struct
 import typing as t
@@ -17,6 +16,7 @@ from ...sa.model import (
     INBOUND,
     NO_LIFETIMES,
     OUTBOUND,
+    PROTOCOLS,
     Counters,
     Encapsulation,
     Entry,
@@ -28,24 +28,9 @@ from ...sa.model import (
     normal_selector,
 )
 from . import uapi
+from .layout import NOTHING_NEW, Info, Layout
 from .messages import pack_selector, takes_both_families
-from .netlink import ATTRIBUTE, Part
-
-# Imported by name, since they are used for every SA.
-from .uapi import (
-    MARK,
-    MODE_NAMES,
-    PROTOCOL_NAMES,
-    REPLAY_STATE,
-    USERSA_INFO,
-    XFRM_STATE_ESN,
-    XFRMA_ALG_AEAD,
-    XFRMA_ALG_AUTH_TRUNC,
-    XFRMA_ALG_CRYPT,
-    XFRMA_MARK,
-    XFRMA_REPLAY_ESN_VAL,
-    XFRMA_REPLAY_VAL,
-)
+from .netlink import Part, attributes
 
 # By bit: XFRM_STATE_*, and XFRM_SA_XFLAG_* of XFRMA_SA_EXTRA_FLAGS.
 _FLAG_WORDS = ("noecn", "decap-dscp", "nopmtudisc", "wildrecv", "icmp", "af-unspec", "align4", "esn")
@@ -67,13 +52,23 @@ _OTHER_ATTRIBUTES = {
     uapi.XFRMA_IPTFS_MAX_QSIZE: ("iptfs-max-queue-size", uapi.U32),
     uapi.XFRMA_IPTFS_PKT_SIZE: ("iptfs-packet-size", uapi.U32),
 }
-# Attributes of a dump that repeat other fields: the integrity algorithm, and usage.
-_NOTHING_NEW = frozenset((uapi.XFRMA_ALG_AUTH, uapi.XFRMA_LTIME_VAL, uapi.XFRMA_LASTUSED, uapi.XFRMA_PAD))
-# Rare attributes that are 32-bit numbers.
-_NUMBERS = frozenset(
-    (uapi.XFRMA_TFCPAD, uapi.XFRMA_SET_MARK, uapi.XFRMA_SET_MARK_MASK, uapi.XFRMA_NAT_KEEPALIVE_INTERVAL)
+# Attributes that fields of the model hold.
+_MODELLED = frozenset(
+    (
+        uapi.XFRMA_ALG_AEAD,
+        uapi.XFRMA_ALG_AUTH_TRUNC,
+        uapi.XFRMA_ALG_CRYPT,
+        uapi.XFRMA_REPLAY_VAL,
+        uapi.XFRMA_REPLAY_ESN_VAL,
+        uapi.XFRMA_MARK,
+        uapi.XFRMA_IF_ID,
+        uapi.XFRMA_SA_DIR,
+        uapi.XFRMA_TFCPAD,
+        uapi.XFRMA_SET_MARK,
+        uapi.XFRMA_SET_MARK_MASK,
+        uapi.XFRMA_NAT_KEEPALIVE_INTERVAL,
+    )
 )
-_NO_NUMBERS: t.Mapping[int, int] = {}
 _NO_LIMITS = uapi.LIFETIME_CFG.pack(*(uapi.XFRM_INF,) * 4, *(0,) * 4)
 _ANY_TRAFFIC = frozenset(
     bytes(40) + struct.pack("@H", family) + bytes(14) for family in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6)
@@ -82,7 +77,18 @@ _ANY_TRAFFIC = frozenset(
 # Looked up once, since they are used for every SA.
 _make = tuple.__new__
 _ntohl = socket.ntohl
-_IPV4 = int(socket.AF_INET)
+_AFTER_LIFETIMES = SecurityAssociation._fields.index("lifetimes") + 1
+
+# The layouts of messages, by size, and how much is remembered of layouts and of what they mean.
+_LAYOUTS: dict[int, list[Layout]] = {}
+_MOST_SIZES = 64
+_MOST_LAYOUTS = 4
+_MOST_KINDS = 256
+# The counters of unused SAs.
+_UNUSED: dict[tuple[bytes, bytes], Counters] = {}
+_MOST_UNUSED = 64
+# Sequence numbers out and in, then their upper halves, which only ESN has.
+_SEQUENCES = struct.Struct("=4I")
 
 
 def unpack_selector(packed: bytes) -> tuple[Selector, int]:
@@ -123,20 +129,6 @@ def unpack_lifetimes(packed: bytes) -> Lifetimes:
     return Lifetimes(*(0 if limit == uapi.XFRM_INF else limit for limit in limits[:4]), *limits[4:])
 
 
-@functools.lru_cache(maxsize=256)
-def _read_algorithm(prefix: bytes) -> tuple[str, int]:
-    """Name and key bytes from struct xfrm_algo without its key."""
-    linux, bits = uapi.ALGO.unpack(prefix)
-    return _name(linux, 0), (bits + 7) // 8
-
-
-@functools.lru_cache(maxsize=256)
-def _read_algorithm_icv(prefix: bytes, combined: bool) -> tuple[str, int, int]:
-    """Name, key bytes and ICV bits from struct xfrm_algo_auth or xfrm_algo_aead without its key."""
-    linux, bits, icv_bits = uapi.ALGO_ICV.unpack(prefix)
-    return _name(linux, icv_bits if combined else 0), (bits + 7) // 8, icv_bits
-
-
 def _name(linux: bytes, icv_bits: int) -> str:
     """Our name of an algorithm; the kernel's name if the table has no row, as for SAs of other programs."""
     text = linux.rstrip(b"\0").decode("ascii", "backslashreplace")
@@ -144,10 +136,20 @@ def _name(linux: bytes, icv_bits: int) -> str:
     return row.name if row is not None else text
 
 
-@functools.lru_cache(maxsize=64)
-def _unused(add_time: int) -> Counters:
-    """The counters of an unused SA; thousands that were added in the same second share them."""
-    return Counters(add_time=add_time)
+class _Common(t.NamedTuple):
+    """What SAs of one kind have in common; ``rest`` are the fields after the lifetimes."""
+
+    protocol: str
+    mode: str
+    encryption: str
+    authentication: str
+    icv_bits: int
+    replay_window: int
+    esn: bool
+    selector: Selector | None
+    encapsulation: Encapsulation | None
+    rest: tuple[t.Any, ...]
+    larval: bool
 
 
 def decode(part: Part) -> Entry:
@@ -155,169 +157,200 @@ def decode(part: Part) -> Entry:
     are named in the keyword `model.FLAGS`.
     """
     buffer, start, end = part
+    for layout in _LAYOUTS.get(end - start, ()):
+        common = layout.known.get(layout.shared(buffer, start))
+        if common is not None:
+            break
+    else:
+        layout, common = _learn(part)
+    protocol, mode, encryption, authentication, icv_bits, window, esn, selector, encapsulation, rest, larval = common
     (
-        selector,
         destination,
         spi,
-        protocol,
         source,
         lifetimes,
-        used_bytes,
-        used_packets,
-        add_time,
-        use_time,
-        late,
-        replayed,
-        integrity_failures,
-        dummy,
+        usage,
         reqid,
-        family,
+        authentication_key,
+        encryption_key,
+        mark,
+        replay,
+        if_id,
+    ) = layout.variables(buffer, start)
+    fields = (
+        protocol,
+        _ntohl(spi),
+        source,
+        destination,
         mode,
+        encryption,
+        encryption_key,
+        authentication,
+        authentication_key,
+        icv_bits,
         window,
-        flags,
-    ) = USERSA_INFO.unpack_from(buffer, start)
-    offset = start + USERSA_INFO.size
-    encryption = authentication = direction = ""
-    encryption_key = authentication_key = b""
-    icv_bits = if_id = sequence_out = sequence_in = 0
-    mark = encapsulation = None
-    strange: list[int] = []
-    unpack_attribute = ATTRIBUTE.unpack_from
-    numbers = _NO_NUMBERS
-    while offset + 4 <= end:
-        length, kind = unpack_attribute(buffer, offset)
-        if kind in _NOTHING_NEW:
-            pass
-        elif kind == XFRMA_ALG_AUTH_TRUNC:
-            authentication, size, icv_bits = _read_algorithm_icv(buffer[offset + 4 : offset + 76], False)
-            authentication_key = buffer[offset + 76 : offset + 76 + size]
-        elif kind == XFRMA_ALG_CRYPT:
-            encryption, size = _read_algorithm(buffer[offset + 4 : offset + 72])
-            encryption_key = buffer[offset + 72 : offset + 72 + size]
-        elif kind == XFRMA_REPLAY_VAL:
-            sequence_out, sequence_in, dummy = REPLAY_STATE.unpack_from(buffer, offset + 4)
-        elif kind == XFRMA_ALG_AEAD:
-            encryption, size, icv_bits = _read_algorithm_icv(buffer[offset + 4 : offset + 76], True)
-            encryption_key = buffer[offset + 76 : offset + 76 + size]
-        elif kind == XFRMA_REPLAY_ESN_VAL:
-            dummy, out_low, in_low, out_high, in_high, window = uapi.REPLAY_STATE_ESN.unpack_from(buffer, offset + 4)
-            sequence_out, sequence_in = out_high << 32 | out_low, in_high << 32 | in_low
-        elif kind == XFRMA_MARK:
-            mark = Mark(*MARK.unpack_from(buffer, offset + 4))
-        elif kind == uapi.XFRMA_IF_ID:
-            if_id = uapi.U32.unpack_from(buffer, offset + 4)[0]
-        elif kind == uapi.XFRMA_ENCAP:
-            encapsulation = _encapsulation(buffer, offset + 4, family)
-            if encapsulation is None:
-                strange.append(offset)
-        elif kind == uapi.XFRMA_SA_DIR:
-            direction = uapi.DIRECTION_NAMES.get(buffer[offset + 4], "")
-            if not direction:
-                strange.append(offset)
-        elif kind in _NUMBERS:
-            numbers = {**numbers, kind: uapi.U32.unpack_from(buffer, offset + 4)[0]}
-        else:
-            strange.append(offset)
-        offset += (length + 3) & ~3 or 4
-    if family == _IPV4:
-        source, destination = source[:4], destination[:4]
-    any_traffic = selector in _ANY_TRAFFIC
-    sa = _make(
-        SecurityAssociation,
-        (
-            PROTOCOL_NAMES.get(protocol) or str(protocol),
-            _ntohl(spi),
-            source,
-            destination,
-            MODE_NAMES.get(mode) or str(mode),
-            encryption,
-            encryption_key,
-            authentication,
-            authentication_key,
-            icv_bits,
-            window,
-            flags & XFRM_STATE_ESN != 0,
-            reqid,
-            mark,
-            if_id,
-            None if any_traffic else normal_selector(unpack_selector(selector)[0]),
-            encapsulation,
-            NO_LIFETIMES if lifetimes == _NO_LIMITS else unpack_lifetimes(lifetimes),
-            direction,
-            (),
-            None,
-            0,
-            0,
-        ),
+        esn,
+        reqid,
+        Mark(*uapi.MARK.unpack(mark)) if mark else None,
+        uapi.U32.unpack(if_id)[0] if if_id else 0,
+        selector,
+        encapsulation,
+        NO_LIFETIMES if lifetimes == _NO_LIMITS else unpack_lifetimes(lifetimes),
     )
-    if numbers or strange or flags & ~_FLAGS_KNOWN or not any_traffic:
-        sa = _with_rest(sa, flags, selector, numbers, buffer, strange)
-    if used_packets or use_time or sequence_out or sequence_in or late or replayed or integrity_failures:
-        counters = _make(
-            Counters,
-            (
-                used_bytes,
-                used_packets,
-                add_time,
-                use_time,
-                sequence_out,
-                sequence_in,
-                late,
-                replayed,
-                integrity_failures,
-            ),
-        )
-    else:
-        counters = _unused(add_time)
+    counters = _UNUSED.get((usage, replay)) or _read_counters(usage, replay)
+    return _make(Entry, (_make(SecurityAssociation, fields + rest), counters, larval, b""))
+
+
+def _read_counters(usage: bytes, replay: bytes) -> Counters:
+    used_bytes, packets, add_time, use_time, late, replayed, failures = uapi.USAGE.unpack(usage)
+    out_low, in_low, out_high, in_high = _SEQUENCES.unpack(replay.ljust(_SEQUENCES.size, b"\0"))
+    sequences = out_high << 32 | out_low, in_high << 32 | in_low
+    counters = _make(Counters, (used_bytes, packets, add_time, use_time, *sequences, late, replayed, failures))
+    if not packets:
+        # Thousands that were added in the same second share them.
+        if len(_UNUSED) >= _MOST_UNUSED:
+            _UNUSED.clear()
+        _UNUSED[usage, replay] = counters
+    return counters
+
+
+def _learn(part: Part) -> tuple[Layout, _Common]:
+    """Interpret a message of a new kind, and remember what it means. What is remembered contains no key."""
+    size = part.end - part.start
+    layout = next((layout for layout in _LAYOUTS.get(size, ()) if layout.fits(part)), None)
+    if layout is None:
+        layout = Layout(part)
+        if len(_LAYOUTS) >= _MOST_SIZES:
+            _LAYOUTS.clear()
+        # Few, since each costs time for SAs of the others. A SADB has one or two of one size.
+        _LAYOUTS[size] = [layout, *_LAYOUTS.get(size, ())][:_MOST_LAYOUTS]
+    if len(layout.known) >= _MOST_KINDS:
+        layout.known.clear()
+    common = _read_common(part)
+    layout.known[layout.shared(part.buffer, part.start)] = common
+    return layout, common
+
+
+def _read_common(part: Part) -> _Common:
+    buffer, start, end = part
+    info = Info(*uapi.USERSA_INFO.unpack_from(buffer, start))
+    payloads = {
+        kind: buffer[first:last]
+        for kind, (first, last) in attributes(buffer, start + uapi.USERSA_INFO.size, end).items()
+        if kind not in NOTHING_NEW
+    }
+    encryption, authentication, icv_bits = _algorithms(payloads)
+    esn_state = payloads.get(uapi.XFRMA_REPLAY_ESN_VAL)
+    window = info.window if esn_state is None else uapi.REPLAY_STATE_ESN.unpack_from(esn_state)[5]
+    any_traffic = info.selector in _ANY_TRAFFIC
+    sa = SecurityAssociation(
+        uapi.PROTOCOL_NAMES.get(info.protocol) or str(info.protocol),
+        0,
+        info.source,
+        info.destination[: uapi.ADDRESS_SIZES.get(info.family, 16)],
+        uapi.MODE_NAMES.get(info.mode) or str(info.mode),
+        encryption,
+        b"",
+        authentication,
+        b"",
+        icv_bits,
+        window,
+        bool(info.flags & uapi.XFRM_STATE_ESN),
+        selector=None if any_traffic else normal_selector(unpack_selector(info.selector)[0]),
+        **_attribute_fields(payloads, info.family),
+    )
+    words = _strange_words(sa, info, payloads)
+    if words:
+        sa = sa._replace(extra=((FLAGS, " ".join(words)),))
     # A larval SA has no algorithm (net/xfrm/xfrm_state.c, xfrm_find_acq and xfrm_state_find).
-    larval = not (encryption or authentication) and protocol in (socket.IPPROTO_ESP, socket.IPPROTO_AH)
-    return _make(Entry, (sa, counters, larval, b""))
-
-
-def _with_rest(
-    sa: SecurityAssociation,
-    flags: int,
-    selector: bytes,
-    numbers: t.Mapping[int, int],
-    buffer: bytes,
-    strange: t.Sequence[int],
-) -> SecurityAssociation:
-    """The SA with its rare properties: ``numbers`` by attribute type, and words for properties without a
-    field; ``strange`` has the offsets of the attributes without a field.
-    """
-    words = _strange_words(sa, flags, selector, [(buffer, offset) for offset in strange])
-    mark = numbers.get(uapi.XFRMA_SET_MARK)
-    return sa._replace(
-        output_mark=None if mark is None else Mark(mark, numbers.get(uapi.XFRMA_SET_MARK_MASK, 0xFFFFFFFF)),
-        tfc_padding=numbers.get(uapi.XFRMA_TFCPAD, 0),
-        nat_keepalive=numbers.get(uapi.XFRMA_NAT_KEEPALIVE_INTERVAL, 0),
-        extra=((FLAGS, " ".join(words)),) if words else (),
+    larval = not (encryption or authentication) and sa.protocol in PROTOCOLS
+    return _Common(
+        sa.protocol,
+        sa.mode,
+        encryption,
+        authentication,
+        icv_bits,
+        window,
+        sa.esn,
+        sa.selector,
+        sa.encapsulation,
+        sa[_AFTER_LIFETIMES:],
+        larval,
     )
 
 
-def _strange_words(
-    sa: SecurityAssociation, flags: int, selector: bytes, found: t.Sequence[tuple[bytes, int]]
-) -> list[str]:
-    """The words of ip(8) for properties of an SA that `SecurityAssociation` has no field for; ``found``
-    are the attributes without a field.
+def _algorithms(payloads: t.Mapping[int, bytes]) -> tuple[str, str, int]:
+    """The names of cipher and integrity algorithm, and the ICV bits."""
+    encryption = authentication = ""
+    icv_bits = 0
+    if uapi.XFRMA_ALG_AUTH_TRUNC in payloads:
+        linux, dummy, icv_bits = uapi.ALGO_ICV.unpack_from(payloads[uapi.XFRMA_ALG_AUTH_TRUNC])
+        authentication = _name(linux, 0)
+    if uapi.XFRMA_ALG_CRYPT in payloads:
+        encryption = _name(uapi.ALGO.unpack_from(payloads[uapi.XFRMA_ALG_CRYPT])[0], 0)
+    if uapi.XFRMA_ALG_AEAD in payloads:
+        linux, dummy, icv_bits = uapi.ALGO_ICV.unpack_from(payloads[uapi.XFRMA_ALG_AEAD])
+        encryption = _name(linux, icv_bits)
+    return encryption, authentication, icv_bits
+
+
+def _attribute_fields(payloads: t.Mapping[int, bytes], family: int) -> dict[str, t.Any]:
+    """The fields of an SA that have an attribute each."""
+
+    def number(kind: int, default: int = 0) -> int:
+        return uapi.U32.unpack_from(payloads[kind])[0] if kind in payloads else default
+
+    fields: dict[str, t.Any] = {
+        "tfc_padding": number(uapi.XFRMA_TFCPAD),
+        "nat_keepalive": number(uapi.XFRMA_NAT_KEEPALIVE_INTERVAL),
+        "direction": _direction(payloads),
+        "encapsulation": _encapsulation(payloads, family),
+    }
+    if uapi.XFRMA_SET_MARK in payloads:
+        fields["output_mark"] = Mark(number(uapi.XFRMA_SET_MARK), number(uapi.XFRMA_SET_MARK_MASK, 0xFFFFFFFF))
+    return fields
+
+
+def _direction(payloads: t.Mapping[int, bytes]) -> str:
+    """Empty without a direction, and for one that this module does not know."""
+    return uapi.DIRECTION_NAMES.get(payloads.get(uapi.XFRMA_SA_DIR, b"\0")[0], "")
+
+
+def _encapsulation(payloads: t.Mapping[int, bytes], family: int) -> Encapsulation | None:
+    """None for an encapsulation that is not ESP in UDP. The kernel has one original address, read as the
+    remote one.
     """
+    if uapi.XFRMA_ENCAP not in payloads:
+        return None
+    kind, source_port, destination_port, original = uapi.ENCAP_TMPL.unpack_from(payloads[uapi.XFRMA_ENCAP])
+    if kind != uapi.UDP_ENCAP_ESPINUDP:
+        return None
+    original = original[: uapi.ADDRESS_SIZES.get(family, 16)]
+    return Encapsulation(
+        socket.ntohs(source_port), socket.ntohs(destination_port), b"", original if any(original) else b""
+    )
+
+
+def _strange_words(sa: SecurityAssociation, info: Info, payloads: t.Mapping[int, bytes]) -> list[str]:
+    """The words of ip(8) for properties of an SA that `SecurityAssociation` has no field for."""
+    flags = info.flags & ~_FLAGS_KNOWN
     if takes_both_families(sa):
         flags &= ~uapi.XFRM_STATE_AF_UNSPEC
-    words = [word for bit, word in enumerate(_FLAG_WORDS) if flags & ~_FLAGS_KNOWN & 1 << bit]
+    words = [word for bit, word in enumerate(_FLAG_WORDS) if flags & 1 << bit]
     if (
-        selector not in _ANY_TRAFFIC
-        and pack_selector(sa.selector or Selector(), uapi.FAMILIES[len(sa.destination)]) != selector
+        info.selector not in _ANY_TRAFFIC
+        and pack_selector(sa.selector or Selector(), uapi.FAMILIES[len(sa.destination)]) != info.selector
     ):
         words.append("selector")
-    for buffer, offset in found:
-        length, kind = ATTRIBUTE.unpack_from(buffer, offset)
+    for kind, payload in payloads.items():
         if kind == uapi.XFRMA_SA_EXTRA_FLAGS:
-            bits = uapi.U32.unpack_from(buffer, offset + 4)[0]
+            bits = uapi.U32.unpack_from(payload)[0]
             words += [word for bit, word in enumerate(_EXTRA_FLAG_WORDS) if bits & 1 << bit]
         elif kind == uapi.XFRMA_ENCAP:
-            words.append(f"encap-{uapi.ENCAP_TMPL.unpack_from(buffer, offset + 4)[0]}")
-        else:
-            words.append(strange_word(kind, buffer[offset + 4 : offset + length]))
+            if sa.encapsulation is None:
+                words.append(f"encap-{uapi.ENCAP_TMPL.unpack_from(payload)[0]}")
+        elif kind not in _MODELLED or (kind == uapi.XFRMA_SA_DIR and not sa.direction):
+            words.append(strange_word(kind, payload))
     return list(dict.fromkeys(words))
 
 
@@ -332,19 +365,6 @@ def strange_word(kind: int, payload: bytes) -> str:
         return f"offload={interface},{direction},{'packet' if flags & uapi.XFRM_OFFLOAD_PACKET else 'crypto'}"
     word, layout = _OTHER_ATTRIBUTES.get(kind, (f"attribute-{kind}", None))
     return f"{word}={layout.unpack_from(payload)[0]}" if layout is not None and len(payload) >= layout.size else word
-
-
-def _encapsulation(buffer: bytes, offset: int, family: int) -> Encapsulation | None:
-    """None for an encapsulation that is not ESP in UDP. The kernel has one original address, read as the
-    remote one.
-    """
-    kind, source_port, destination_port, original = uapi.ENCAP_TMPL.unpack_from(buffer, offset)
-    if kind != uapi.UDP_ENCAP_ESPINUDP:
-        return None
-    original = original[: uapi.ADDRESS_SIZES.get(family, 16)]
-    return Encapsulation(
-        socket.ntohs(source_port), socket.ntohs(destination_port), b"", original if any(original) else b""
-    )
 
 
 def redacted(sa: SecurityAssociation) -> bool:

@@ -58,6 +58,8 @@ _DUMP_ATTEMPTS = 10
 
 
 Object = t.TypeVar("Object")
+# Creates a named tuple in C.
+_make = tuple.__new__
 
 
 class Message(t.NamedTuple):
@@ -303,7 +305,7 @@ def split(buffer: bytes) -> t.Iterator[tuple[int, int, int, Part]]:
         length, kind, flags, sequence, dummy = unpack(buffer, offset)
         if length < HEADER_SIZE or offset + length > size:
             raise NetlinkError(Refusal(errno.EBADMSG, "a message is cut short"))
-        yield kind, flags, sequence, Part(buffer, offset + HEADER_SIZE, offset + length)
+        yield kind, flags, sequence, _make(Part, (buffer, offset + HEADER_SIZE, offset + length))
         offset += (length + 3) & ~3
 
 

@@ -108,6 +108,8 @@ NEW_USERSA_INFO_END = struct.Struct("@64s48xIHBBB0Q")
 LIFETIME_CFG = struct.Struct("@8Q")
 LIFETIME_CFG_OFFSET = struct.calcsize("@56s16sIB3x16s0Q")
 LIFETIME_CUR = struct.Struct("@4Q")
+# xfrm_lifetime_cur, xfrm_stats.
+USAGE = struct.Struct("@4QIII")
 # xfrm_usersa_id: destination, SPI, family, protocol.
 USERSA_ID = struct.Struct("@16sIHB0I")
 # xfrm_user_expire: xfrm_usersa_info, whether the limit was the hard one.

@@ -21,6 +21,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     pack_address,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import decode as decoding
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import explain, messages, uapi
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.decode import decode, unpack_lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
@@ -31,8 +32,11 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netli
     attributes,
 )
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import (
+    addresses,
     associations,
     lifetimes,
+    marks,
+    u32,
 )
 
 KEY = bytes(range(32))
@@ -66,6 +70,91 @@ def test_what_is_sent_reads_back_equal(sa: SecurityAssociation) -> None:
     entry = decode(sent(sa))
     assert entry.sa == sa
     assert not entry.larval
+
+
+# The order in which Linux shows attributes (copy_to_user_state_extra in net/xfrm/xfrm_user.c).
+ORDER = (15, 18, 1, 20, 2, 4, 22, 21, 29, 30, 23, 10, 31, 34, 33)
+
+
+def shown(sa: SecurityAssociation, used: tuple[int, ...] = (0,) * 7, out: int = 0, into: int = 0) -> Part:
+    """What Linux shows of an SA, with its usage and sequence numbers, between other messages."""
+    body = bytearray(sent(sa).buffer[: uapi.USERSA_INFO.size])
+    uapi.USAGE.pack_into(body, uapi.LIFETIME_CFG_OFFSET + uapi.LIFETIME_CFG.size, *used)
+    held = sent_attributes(sa)
+    if uapi.XFRMA_ALG_AUTH_TRUNC in held:
+        trunc = held[uapi.XFRMA_ALG_AUTH_TRUNC]
+        held[uapi.XFRMA_ALG_AUTH] = trunc[:68] + trunc[72:]
+    if used[1]:
+        held[uapi.XFRMA_LASTUSED] = struct.pack("@Q", used[3])
+    if uapi.XFRMA_REPLAY_ESN_VAL in held:
+        low, high = 0xFFFFFFFF, 32
+        state = held[uapi.XFRMA_REPLAY_ESN_VAL]
+        numbers = struct.pack("@4I", out & low, into & low, out >> high, into >> high)
+        held[uapi.XFRMA_REPLAY_ESN_VAL] = state[:4] + numbers + state[20:]
+    else:
+        held[uapi.XFRMA_REPLAY_VAL] = struct.pack("@3I", out, into, 0)
+    whole = bytes(body) + b"".join(attribute(kind, held[kind]) for kind in sorted(held, key=ORDER.index))
+    return Part(b"\xff" * 24 + whole + b"\xff" * 8, 24, 24 + len(whole))
+
+
+def key_like(key: bytes) -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=len(key), max_size=len(key))
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> list[SecurityAssociation]:
+    """Several SAs of one kind, or of two kinds whose messages have the same size."""
+    sa = draw(associations())
+
+    def other() -> SecurityAssociation:
+        size = len(sa.destination)
+        return sa._replace(
+            spi=draw(st.integers(256, 0xFFFFFFFF)),
+            source=draw(addresses(size)),
+            destination=draw(addresses(size)),
+            mode=draw(st.sampled_from(("transport", "tunnel"))),
+            encryption_key=draw(key_like(sa.encryption_key)),
+            authentication_key=draw(key_like(sa.authentication_key)),
+            reqid=draw(u32),
+            mark=draw(st.one_of(st.just(sa.mark), marks())),
+            if_id=draw(st.one_of(st.just(sa.if_id), u32)),
+            lifetimes=draw(st.one_of(st.just(sa.lifetimes), lifetimes())),
+        )
+
+    return [sa, *(other() for dummy in range(draw(st.integers(1, 4)))), sa]
+
+
+u64 = st.integers(0, (1 << 64) - 1)
+
+
+@given(alike(), st.data())
+def test_sas_of_one_kind_are_not_mixed_up(sas: list[SecurityAssociation], data: st.DataObject) -> None:
+    for sa in sas:
+        used = data.draw(st.one_of(st.just((0,) * 7), st.tuples(u64, u64, u64, u64, u32, u32, u32)))
+        number = u64 if sa.esn or sa.replay_window > 32 else u32
+        out, into = data.draw(number), data.draw(number)
+        entry = decode(shown(sa, used, out, into))
+        assert entry == model.Entry(sa._replace(extra=()), model.Counters(*used[:4], out, into, *used[4:]))
+        assert decode(sent(sa)).sa == decode(sent(sa)).sa == entry.sa
+
+
+def test_what_is_remembered_of_sas_contains_no_key() -> None:
+    decoding._LAYOUTS.clear()
+    for sa in (esp(), build("esp", 1, bytes(4), bytes(4), "aes-gcm", encryption_key=KEY[:20])):
+        assert decode(shown(sa)).sa == decode(sent(sa)).sa == sa
+    layouts = [layout for found in decoding._LAYOUTS.values() for layout in found]
+    remembered = [piece for layout in layouts for shared in layout.known for piece in shared]
+    assert remembered and not any(key[:8] in piece for piece in remembered for key in (KEY, bytes(range(32, 64))))
+
+
+def test_so_many_kinds_of_sas_are_not_all_remembered() -> None:
+    for number in range(1, 1000):
+        sa = esp(selector=model.Selector(protocol=17, destination_port=number))
+        assert decode(shown(sa)).sa == sa
+        size = 68 + number % 200 * 4
+        assert model.flags(decode(dumped(attribute(200, bytes(size)))).sa) == "attribute-200"
+    layouts = [layout for found in decoding._LAYOUTS.values() for layout in found]
+    assert 0 < len(layouts) <= 256 and all(len(layout.known) <= 256 for layout in layouts)
 
 
 @given(associations())
