@@ -41,7 +41,7 @@ def refused(folder: pathlib.Path, role: str, *options: str, **variables: t.Any) 
 
 def test_a_misspelt_field_names_its_place_and_the_nearest_ones_and_no_specification(tmp_path: pathlib.Path) -> None:
     output = refused(tmp_path, "rotate", ipsec_connections=[PAIR, {**PAIR, "associations": [{"encryption": "aes"}]}])
-    assert "ipsec_connections[1] (pair).associations[0]: unknown field 'encryption'. Known here:" in output
+    assert "ipsec_connections[1] (pair).associations[0]: unknown name 'encryption'. Known here:" in output
     assert "argument_spec_data" not in output and len(output) < 4000
     assert output.count("fatal: ") == 1
 

@@ -7,9 +7,16 @@
 from __future__ import annotations
 
 import collections
+import functools
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all, shown
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
+    InputError,
+    IpsecError,
+    raise_all,
+    shown,
+    type_name,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
     AUTHENTICATION,
@@ -31,8 +38,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     is_unspecified,
     pack_address,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping import OptionReader, Options, read_address
 
-from .fields import ADDRESS_VARIABLE, ASSOCIATION, CONNECTION, ENDPOINT, Fields, nearest
+from .fields import ADDRESS_VARIABLE, ASSOCIATION, CONNECTION, ENDPOINT, nearest
 from .flows import draw_keys, make_sa, shared_pairs
 from .model import NAME, Association, Connection, Endpoint, Raw
 
@@ -54,7 +62,7 @@ def read_connections(
     Raises all problems together, each with the index and name of the connection, the endpoint or
     association, and the field."""
     if not isinstance(raw, (list, tuple)):
-        raise InputError(f"a list of connections is wanted, found {type(raw).__name__}", place)
+        raise InputError(f"a list of connections is wanted, found {type_name(raw)}", place)
     problems: list[IpsecError] = []
     found = []
     for index, entry in enumerate(raw):
@@ -93,8 +101,8 @@ def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[Inpu
             )
 
 
-class _ConnectionReader:
-    """Converts one connection's data into a `Connection`. Collects all problems instead of stopping at the first."""
+class _ConnectionReader(OptionReader):
+    """Converts one connection's data into a `Connection`."""
 
     def __init__(
         self,
@@ -104,20 +112,23 @@ class _ConnectionReader:
         allow_static_counter_mode: bool,
         variables: t.Callable[[str, str], t.Any],
     ) -> None:
+        super().__init__()
         self.place = place
         self.addresses = addresses
         self.groups = groups
         self.variables = variables
         self.address_variable = ADDRESS_VARIABLE
         self.allow_static_counter_mode = allow_static_counter_mode
-        self.problems: list[IpsecError] = []
 
     def wrong(self, where: str, message: str, hint: str = "") -> None:
-        self.problems.append(InputError(message, f"{self.place}{where}", hint))
+        self.note(message, f"{self.place}{where}", hint)
+
+    def known(self, word: str, spec: Options) -> str:
+        return nearest(word, spec)
 
     def connection(self, raw: t.Any) -> Connection | None:
         if not isinstance(raw, dict):
-            self.wrong("", f"a dictionary is wanted, found {type(raw).__name__}")
+            self.wrong("", f"this is {type_name(raw)}, not a mapping")
             return None
         name = raw.get("name")
         if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -129,7 +140,7 @@ class _ConnectionReader:
             return None
         name = str(name)
         self.place += f" ({name})"
-        fields = self.fields(raw, "", CONNECTION)
+        fields = self.options(raw, CONNECTION, self.place)
         mode = fields["mode"]
         self.address_variable = fields["address_variable"]
         connection = Connection(
@@ -150,21 +161,6 @@ class _ConnectionReader:
         if not self.problems:
             self.check(connection)
         return connection
-
-    def fields(self, raw: Raw, where: str, table: Fields) -> dict[str, t.Any]:
-        """All fields of the table, converted; the default for a missing or invalid one."""
-        for word in raw:
-            if word not in table:
-                self.wrong(where, f"unknown field {shown(str(word))}", nearest(str(word), table))
-        found = {}
-        for name, (convert, default) in table.items():
-            found[name] = default
-            if raw.get(name) is not None:
-                try:
-                    found[name] = convert(raw[name])
-                except ValueError as exc:
-                    self.wrong(f"{where}.{name}", str(exc))
-        return found
 
     def endpoints(self, fields: Raw, mode: str) -> tuple[Endpoint, ...]:
         before = len(self.problems)
@@ -286,7 +282,9 @@ class _ConnectionReader:
 
     def endpoint(self, host: str, value: t.Any, mode: str) -> Endpoint | None:
         where = f".endpoints.{host}"
-        fields = self.fields(value, where, ENDPOINT) if isinstance(value, dict) else {"address": value, "networks": []}
+        fields = {"address": value, "networks": []}
+        if isinstance(value, dict):
+            fields = self.options(value, ENDPOINT, f"{self.place}{where}")
         address = fields["address"]
         if not isinstance(address, str):
             self.wrong(
@@ -302,11 +300,8 @@ class _ConnectionReader:
                 "networks behind an endpoint need tunnel mode",
                 "Set mode: tunnel for the connection, or remove the networks.",
             )
-        try:
-            packed = pack_address(address, f"{self.place}{where}")
-        except InputError as exc:
-            hint = "Write the address itself: whoever controls the naming service would choose the peer."
-            self.problems.append(InputError(exc.message, exc.place, hint))
+        packed = self.read(read_address, address, f"{self.place}{where}", b"")
+        if not packed:
             return None
         if is_unspecified(packed) or is_multicast(packed):
             self.wrong(
@@ -349,10 +344,10 @@ class _ConnectionReader:
 
     def association(self, raw: t.Any, where: str, mode: str) -> Association | None:
         if not isinstance(raw, dict):
-            self.wrong(where, f"a dictionary is wanted, found {type(raw).__name__}")
+            self.wrong(where, f"this is {type_name(raw)}, not a mapping")
             return None
         before = len(self.problems)
-        fields = self.fields(raw, where, ASSOCIATION)
+        fields = self.options(raw, ASSOCIATION, f"{self.place}{where}")
         protocol = fields["protocol"]
         encryption = self.algorithm(
             ENCRYPTION, fields["encryption_algorithm"] or (DEFAULT_ENCRYPTION if protocol == ESP else ""), where
@@ -390,11 +385,7 @@ class _ConnectionReader:
         )
 
     def algorithm(self, kind: str, word: str, where: str) -> Algorithm | None:
-        try:
-            return find(kind, word, f"{self.place}{where}.{kind}_algorithm") if word else None
-        except InputError as exc:
-            self.problems.append(exc)
-            return None
+        return self.read(functools.partial(find, kind), word, f"{self.place}{where}.{kind}_algorithm", None)
 
     def check(self, connection: Connection) -> None:
         """Check one SA of each association, with keys made for this purpose, like every other SA."""

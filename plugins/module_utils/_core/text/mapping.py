@@ -81,7 +81,8 @@ class OptionReader:
         return self.read(parse, value, place, otherwise)
 
     def options(self, given: t.Any, spec: Options, place: str) -> dict[str, t.Any]:
-        """Every option of an argument spec; its default if it is missing or wrong.
+        """Every option of an argument spec; its default if it is missing or wrong. A row of the spec
+        may have a function ``parse`` in place of a type.
 
         As in Ansible, null counts as missing, digits may stand for a number, and a number for digits.
         Aliases are unknown names here, and suboptions stay unread."""
@@ -91,7 +92,7 @@ class OptionReader:
             return values
         for name, value in given.items():
             if name not in spec:
-                self.note(f"unknown name {shown(str(name))}", place, f"Choose from: {', '.join(spec)}.")
+                self.note(f"unknown name {shown(str(name))}", place, self.known(str(name), spec))
             elif value is not None:
                 with self.noting():
                     values[name] = _convert(value, spec[name], within(place, name))
@@ -100,6 +101,10 @@ class OptionReader:
                 hint = f"Choose one of: {', '.join(row['choices'])}." if "choices" in row else "Give it."
                 self.note("this is missing", within(place, name), hint)
         return values
+
+    def known(self, word: str, spec: Options) -> str:
+        """The hint for an unknown name."""
+        return f"Choose from: {', '.join(spec)}."
 
     def unread(self) -> set[str]:
         """The places of all problems."""
@@ -116,6 +121,8 @@ def within(place: str, name: str) -> str:
 
 
 def _convert(value: t.Any, row: Options, place: str) -> t.Any:
+    if "parse" in row:
+        return row["parse"](value, place)
     if row["type"] == "int" and isinstance(value, str):
         return parse_number(value, 64, place)
     if row["type"] == "str" and isinstance(value, int) and not isinstance(value, bool):
@@ -176,7 +183,7 @@ def read_sa(
         if_id=options["if_id"],
         selector=read(read_selector, "selector", None),
         encapsulation=read(_read_encapsulation, "encapsulation", None),
-        lifetimes=read(_read_lifetimes, "lifetimes", model.NO_LIFETIMES),
+        lifetimes=read(read_lifetimes, "lifetimes", model.NO_LIFETIMES),
         direction=options["direction"] or "",
         output_mark=read(parse_mark, "output_mark", None),
         tfc_padding=options.get("tfc_padding", 0),
@@ -199,7 +206,8 @@ def _read_integrity(word: str, place: str) -> str:
     return find(AUTHENTICATION, word, place).name
 
 
-def _read_lifetimes(given: t.Any, place: str) -> Lifetimes:
+def read_lifetimes(given: t.Any, place: str) -> Lifetimes:
+    """Limits as `ipsec_sa` takes them."""
     reader = OptionReader()
     values = reader.options(given, IPSEC_SA["lifetimes"]["options"], place)
     reader.finish()

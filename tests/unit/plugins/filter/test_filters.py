@@ -144,7 +144,7 @@ def test_fields_may_be_texts_or_null_as_variables_are() -> None:
         ("ipseckeys_render", ([None],), "sas[0]: this is nothing, not a mapping"),
         ("ipseckeys_parse", (None,), "text: a text is wanted, found nothing"),
         ("ipsec_sas", (CONNECTIONS[:1], [KEY], "enigma"), "content: a text is wanted, found a list"),
-        ("ipsec_policies", (None, "enigma"), "ipsec_connections: a list of connections is wanted, found NoneType"),
+        ("ipsec_policies", (None, "enigma"), "ipsec_connections: a list of connections is wanted, found nothing"),
         (
             "ipsec_policies",
             (CONNECTIONS[:1], "enigma", ["one"], "inbound"),
