@@ -77,7 +77,7 @@ add esp spi 0x1005 src 192.0.2.1 dst 192.0.2.2 proto 4 isrc 10.0.0.0/8 idst 10.1
     encr_alg aes encrkey 9e22b60f98ebd0b73324a4107b80cc9d auth_alg sha1 authkey 508c9d5d11316f73900c811691eaa6fb9561c2ee
 add esp spi 0x1006 src 192.0.2.1 dst 192.0.2.2 isrc 0.0.0.0/0 idst 0.0.0.0/0 \
     encr_alg aes encrkey ae22b60f98ebd0b73324a4107b80cc9d auth_alg sha1 authkey 608c9d5d11316f73900c811691eaa6fb9561c2ee
-add esp spi 0x1007 src 192.0.2.1 dst 192.0.2.2 encap udp nat_lport 4500 nat_rport 4501 \
+add esp spi 0x1007 src 192.0.2.1 dst 192.0.2.2 encap udp nat_rem 192.0.2.9 nat_lport 4500 nat_rport 4501 \
     encr_alg aes encrkey be22b60f98ebd0b73324a4107b80cc9d auth_alg sha1 authkey 708c9d5d11316f73900c811691eaa6fb9561c2ee
 add esp spi 0x1008 src 192.0.2.1 dst 192.0.2.2 \
     encr_alg aes-gcm encrkey ce22b60f98ebd0b73324a4107b80cc9d01020304
