@@ -41,7 +41,7 @@ EXTRA = (
 )
 # A key that is one digit short.
 WRONG = EXTRA.replace(f"authkey {EXTRA_KEY}", f"authkey {EXTRA_KEY[1:]}")
-MARK = "/var/lib/ipseckey/rotation-due"
+ROTATION_DUE = "/var/lib/ipseckey/rotation-due"
 
 POLICIES_FILE = "/etc/ipsecpolicies.json"
 CONNECTIONS_POLICIES = "ipsec_connections | ipsec.manual.ipsec_policies(inventory_hostname)"
@@ -466,7 +466,7 @@ def test_systemd_loads_before_the_network_and_asks_for_a_rotation(hosts: dict[st
         project, "--limit", "partym", ansible_python_interpreter="/root/python", boot_ask_for_rotation=True, **POLICIES
     )
     assert done.status == 0 and done.changed() == {"partym": 1}, done.output
-    assert not partym.run("find", "/var/lib", "-path", MARK)
+    assert not partym.run("find", "/var/lib", "-path", ROTATION_DUE)
     partym.fault("reboot")
     assert partym.spis() == set() and policies(partym) == []
     with on_the_wire(NAME, GUIDE) as seen:
@@ -476,7 +476,7 @@ def test_systemd_loads_before_the_network_and_asks_for_a_rotation(hosts: dict[st
     show = ("/root/inside", "systemctl", "show", "--value", "-p", "ActiveEnterTimestampMonotonic")
     loaded, network = (int(partym.run(*show, unit)) for unit in ("ipseckeys.service", "network-pre.target"))
     assert 0 < loaded < network
-    assert set(re.findall(r"0x[0-9a-f]{8}", partym.run("cat", MARK))) == project.spis("guide")
+    assert set(re.findall(r"0x[0-9a-f]{8}", partym.run("cat", ROTATION_DUE))) == project.spis("guide")
     assert "a rotation is due" in both(partym, "/root/inside", "journalctl", "--no-pager", "-u", "ipseckeys")[1]
 
 

@@ -168,7 +168,7 @@ def _open_problems(policies_file: str | None, sas: t.Sequence[SecurityAssociatio
     from .._core.spd.guarding import between, uncovered
     from .._core.spd.text import parse as parse_policies
 
-    policies = parse_policies(protected.read(policies_file, kind=protected.PUBLIC), policies_file)[0]
+    policies = parse_policies(protected.read(policies_file, protection=protected.PUBLIC), policies_file)[0]
     found = uncovered(sas, policies, open_sadb().local_addresses())
     if not found:
         return []

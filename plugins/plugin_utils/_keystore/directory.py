@@ -22,7 +22,7 @@ from . import roots as _roots
 from .lease import Lease, Runner, actor, fix_of, locked
 from .records import KeyRecord, KeystoreError, dump, load
 from .roots import RootFile
-from .vault import Origin, Vault
+from .vault import Decryption, Vault
 
 if t.TYPE_CHECKING:
     from ansible.parsing.dataloader import DataLoader
@@ -57,7 +57,7 @@ class Keystore:
     def __init__(self, directory: str, vault: Vault) -> None:
         self.directory = directory
         self.vault = vault
-        self._origins: dict[str, Origin] = {}
+        self._decryptions: dict[str, Decryption] = {}
         self._root_file: RootFile | None = None
         self._id = ""
 
@@ -102,7 +102,7 @@ class Keystore:
         path = self.path(name)
         try:
             # The argument has no name here, so that the encrypted data can be freed.
-            text, self._origins[name] = self.vault.decrypt(_read_file(path), path)
+            text, self._decryptions[name] = self.vault.decrypt(_read_file(path), path)
         except FileNotFoundError:
             return None
         found = _identity.found_in(text)
@@ -138,7 +138,7 @@ class Keystore:
 
     def check(self, name: str) -> None:
         """Raise KeystoreError if the connection's file, which must have been read, could not be encrypted."""
-        self.vault.choose(self._origins.get(name), "vault")
+        self.vault.choose(self._decryptions.get(name), "vault")
 
     def write(self, *records: KeyRecord, roots: RootFile | None = None) -> None:
         """Replace each connection's file; if ``roots`` is given, replace the file of the root secrets first."""
@@ -155,14 +155,14 @@ class Keystore:
             return
         identity = self._own_id() or _identity.new()
         if not os.path.lexists(self.path(_identity.NAME)):
-            if self._origins:
+            if self._decryptions:
                 # It must be readable with the same password as the files.
-                self._origins[_identity.NAME] = next(iter(self._origins.values()))
+                self._decryptions[_identity.NAME] = next(iter(self._decryptions.values()))
             texts = {_identity.NAME: _identity.dump(actor()), **texts}
         contents = {
             name: (
                 self.path(name),
-                self.vault.encrypt(_identity.marked(text, identity), self._origins.get(name), self.path(name)),
+                self.vault.encrypt(_identity.marked(text, identity), self._decryptions.get(name), self.path(name)),
             )
             for name, text in texts.items()
         }

@@ -24,8 +24,8 @@ _HOW_TO_LOAD = (
 )
 
 
-class Origin(t.NamedTuple):
-    """How a file was encrypted: the identity in its header, empty for none, and the (identity, secret)
+class Decryption(t.NamedTuple):
+    """How a file was decrypted: the identity in its header, empty for none, and the (identity, secret)
     that decrypted it.
     """
 
@@ -43,7 +43,7 @@ class Vault:
         self.vault_id = vault_id
         self.default_identity = default_identity
 
-    def decrypt(self, data: bytes, place: str) -> tuple[str, Origin]:
+    def decrypt(self, data: bytes, place: str) -> tuple[str, Decryption]:
         """The text, and how it was encrypted."""
         if not is_encrypted(data):
             what = "is empty" if not data.strip() else "is not encrypted"
@@ -59,7 +59,7 @@ class Vault:
             data = header + b"\n" + data[len(header) :].translate(None, b"\r\n")
             label = b";".join(header.split(b";")[3:4]).strip().decode("ascii")
             text, identity, secret = VaultLib(self.secrets).decrypt_and_get_vault_id(data)
-            return bytes(text).decode("utf-8"), Origin(label, (identity, secret))
+            return bytes(text).decode("utf-8"), Decryption(label, (identity, secret))
         except (AnsibleError, UnicodeDecodeError):
             raise KeystoreError(
                 f"none of the vault secrets loaded ({', '.join(name for name, dummy in self.secrets)}) decrypts the"
@@ -69,11 +69,11 @@ class Vault:
                 " version control.",
             ) from None
 
-    def encrypt(self, text: str, origin: Origin | None, place: str) -> bytes:
+    def encrypt(self, text: str, decryption: Decryption | None, place: str) -> bytes:
         """Encrypt ``text`` with the identity ``vault_id``, else like the file that it replaces, else as
         Ansible chooses.
         """
-        identity, secret = self.choose(origin, place)
+        identity, secret = self.choose(decryption, place)
         # Like ansible-vault, omit the label `default`. Do not use a configured salt
         # (VAULT_ENCRYPT_SALT): in counter mode, two texts with the same password and salt reveal
         # each other.
@@ -84,15 +84,15 @@ class Vault:
             )
         )
 
-    def choose(self, origin: Origin | None, place: str) -> tuple[str | None, t.Any]:
-        """The label to write, None for none, and the secret. ``origin`` is that of the file to be
+    def choose(self, decryption: Decryption | None, place: str) -> tuple[str | None, t.Any]:
+        """The label to write, None for none, and the secret. ``decryption`` is that of the file to be
         replaced. Raises KeystoreError if encryption is impossible.
 
         Several secrets may share an identity while a password is being changed. The one that
         decrypted the file is used, else the first."""
         self._need_secrets(place)
-        if origin is not None and self.vault_id in ("", origin.secret[0]):
-            return self.vault_id or origin.label or None, origin.secret[1]
+        if decryption is not None and self.vault_id in ("", decryption.secret[0]):
+            return self.vault_id or decryption.label or None, decryption.secret[1]
         if self.vault_id:
             return self._first(self.vault_id, "vault_id")
         if self.default_identity:

@@ -30,8 +30,8 @@ DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 
 
-class Kind(t.NamedTuple):
-    """What a file holds: its ``mode``, the permission bits that it must not have, and the
+class Protection(t.NamedTuple):
+    """How a file must be protected: its ``mode``, the permission bits that it must not have, and the
     consequences of access by others and of a network file system.
     """
 
@@ -41,10 +41,10 @@ class Kind(t.NamedTuple):
     network: str
 
 
-SECRET = Kind(
+SECRET = Protection(
     FILE_MODE, 0o7177, "; its keys may be known, so rotate them", "so keys would leave this system in clear text"
 )
-PUBLIC = Kind(0o644, 0o7133, "; look at what it says", "so others could change the file on its way")
+PUBLIC = Protection(0o644, 0o7133, "; look at what it says", "so others could change the file on its way")
 
 # Solaris 10 has no O_DIRECTORY; every directory is checked before it is opened.
 _DIRECTORY_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -72,10 +72,10 @@ class FileStatus(t.NamedTuple):
     problems: tuple[ProtectedFileError, ...] = ()
 
 
-def read(path: str, limit: int = LIMIT, kind: Kind = SECRET) -> bytes:
+def read(path: str, limit: int = LIMIT, protection: Protection = SECRET) -> bytes:
     """The content. Raises ProtectedFileError if the file is missing, unsafe, or longer than ``limit`` bytes."""
     with _opened(path, "read") as (directory, name):
-        return _read(directory, name, path, limit, kind)
+        return _read(directory, name, path, limit, protection)
 
 
 def take(file: t.IO[bytes], path: str, limit: int = LIMIT) -> bytes:
@@ -158,7 +158,7 @@ def removable(path: str) -> bool:
         return False
 
 
-def status(path: str, kind: Kind = SECRET) -> FileStatus:
+def status(path: str, protection: Protection = SECRET) -> FileStatus:
     """What exists; changes nothing. Raises only for an invalid path; all else is in ``problems``."""
     _split(path)
     found = FileStatus(path)
@@ -166,7 +166,7 @@ def status(path: str, kind: Kind = SECRET) -> FileStatus:
     try:
         with _opened(path, "examined") as (directory, name):
             parent = os.path.dirname(path)
-            problems += _directory_problems(directory, parent, kind)
+            problems += _directory_problems(directory, parent, protection)
             found = found._replace(
                 directory_exists=True,
                 directory_mode=stat.S_IMODE(os.fstat(directory).st_mode),
@@ -174,7 +174,7 @@ def status(path: str, kind: Kind = SECRET) -> FileStatus:
             )
             existing = _lstat(name, directory, path, required=False)
             if existing is not None:
-                problems += _file_problems(existing, path, kind)
+                problems += _file_problems(existing, path, protection)
                 found = found._replace(
                     exists=True,
                     mode=stat.S_IMODE(existing.st_mode),
@@ -190,15 +190,15 @@ def status(path: str, kind: Kind = SECRET) -> FileStatus:
     return found._replace(problems=tuple(problems))
 
 
-def _read(directory: int, name: str, path: str, limit: int, kind: Kind = SECRET) -> bytes:
-    _raise_first(_directory_problems(directory, os.path.dirname(path), kind))
-    _raise_first(_file_problems(_lstat(name, directory, path, required=True), path, kind))
+def _read(directory: int, name: str, path: str, limit: int, protection: Protection = SECRET) -> bytes:
+    _raise_first(_directory_problems(directory, os.path.dirname(path), protection))
+    _raise_first(_file_problems(_lstat(name, directory, path, required=True), path, protection))
     # O_NONBLOCK: a pipe that has replaced the file must not block us; the checks below refuse it.
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     with open(descriptor, "rb") as file:
         _raise_first(
-            _file_problems(os.fstat(descriptor), path, kind)
-            + _network_problems(file_system(descriptor, path), path, kind)
+            _file_problems(os.fstat(descriptor), path, protection)
+            + _network_problems(file_system(descriptor, path), path, protection)
         )
         return take(file, path, limit)
 
@@ -361,12 +361,16 @@ def _owner_problems(found: os.stat_result, path: str) -> list[ProtectedFileError
     return problems
 
 
-def _directory_problems(descriptor: int, path: str, kind: Kind = SECRET) -> list[ProtectedFileError]:
+def _directory_problems(descriptor: int, path: str, protection: Protection = SECRET) -> list[ProtectedFileError]:
     """What is wrong with the file's directory."""
-    return _owner_problems(os.fstat(descriptor), path) + _network_problems(file_system(descriptor, path), path, kind)
+    return _owner_problems(os.fstat(descriptor), path) + _network_problems(
+        file_system(descriptor, path), path, protection
+    )
 
 
-def _file_problems(found: os.stat_result | None, path: str, kind: Kind = SECRET) -> list[ProtectedFileError]:
+def _file_problems(
+    found: os.stat_result | None, path: str, protection: Protection = SECRET
+) -> list[ProtectedFileError]:
     if found is None:
         return []
     if stat.S_ISLNK(found.st_mode):
@@ -378,21 +382,21 @@ def _file_problems(found: os.stat_result | None, path: str, kind: Kind = SECRET)
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid != 0:
         message = f"the file belongs to user {found.st_uid}, not to root"
-        problems.append(ProtectedFileError(message, path, f"chown root {path}{kind.after}"))
-    if mode & kind.refused:
-        message = f"the file has mode {mode:04o}, not {kind.mode:04o}"
-        problems.append(ProtectedFileError(message, path, f"chmod {kind.mode:o} {path}{kind.after}"))
+        problems.append(ProtectedFileError(message, path, f"chown root {path}{protection.after}"))
+    if mode & protection.refused:
+        message = f"the file has mode {mode:04o}, not {protection.mode:04o}"
+        problems.append(ProtectedFileError(message, path, f"chmod {protection.mode:o} {path}{protection.after}"))
     if found.st_nlink > 1:
         fix = "Remove the other names; find them with: find / -xdev -samefile"
         problems.append(ProtectedFileError(f"the file has {found.st_nlink} names (hard links)", path, fix))
     return problems
 
 
-def _network_problems(found: str, path: str, kind: Kind = SECRET) -> list[ProtectedFileError]:
+def _network_problems(found: str, path: str, protection: Protection = SECRET) -> list[ProtectedFileError]:
     if not found:
         fix = f"One of {', '.join(TABLES)} must list its mount."
         return [NetworkFileError("the type of the file system is unknown", path, fix)]
     if found in NETWORK_FILE_SYSTEMS or is_fuse(found):
-        message = f"the file system is {found}, {_FUSE if is_fuse(found) else kind.network}"
+        message = f"the file system is {found}, {_FUSE if is_fuse(found) else protection.network}"
         return [NetworkFileError(message, path, "Choose a directory on a local file system.")]
     return []

@@ -22,17 +22,17 @@ CONTINUED_TEXT = "> "
 STANDARD_INPUT = "standard input"
 
 
-def read_file(path: str, options: Options, kind: protected.Kind = protected.SECRET) -> bytes:
+def read_file(path: str, options: Options, protection: protected.Protection = protected.SECRET) -> bytes:
     """The content of a file. Raises ProtectedFileError for an unsafe one, naming the option that accepts it."""
     if not (options.allow_unsafe_file or options.allow_network_file):
         try:
-            return protected.read(path, kind=kind)
+            return protected.read(path, protection=protection)
         except ProtectedFileError as error:
             raise (_with_option(error) if os.path.isfile(path) else error) from None
     raise_all(
         [
             _with_option(error)
-            for error in protected.status(path, kind).problems
+            for error in protected.status(path, protection).problems
             if not (options.allow_network_file if isinstance(error, NetworkFileError) else options.allow_unsafe_file)
         ]
     )

@@ -49,8 +49,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "--rotation-due",
-        "with --apply: list the SAs that it added in the file MARK, since their keys may be in use a second time",
-        "MARK",
+        "with --apply: list the SAs that it added in FILE, since their keys may be in use a second time",
+        "FILE",
     ),
     Option("-n", "accept literal addresses only, no host names, and print none"),
     Option("-p", "print XX for every byte of a key"),

@@ -51,7 +51,7 @@ _SECTIONS = {
         "and if one is refused, nothing changes. A file owns the SAs that it names; those between two of its "
         "addresses with the reqid, mark and if_id of one of its SAs; and those that it named when it was last loaded, "
         "which /run/ipseckey/loaded records without keys. Of the SAs that the file owns, --apply removes those that "
-        "it no longer names, except those with counter-mode ciphers, which no such file can name. The mark of "
+        "it no longer names, except those with counter-mode ciphers, which no such file can name. The file of "
         "--rotation-due names SAs, one per line: a rotation is due as long as the SADB holds one of them."
     ),
     "Policies": (

@@ -34,7 +34,7 @@ if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 # Directories for the notes of the service and its command.
-_NOTES = ("/run/ipseckey", os.path.dirname(texts.MARK))
+_NOTES = ("/run/ipseckey", os.path.dirname(texts.ROTATION_DUE))
 # Why a policy that no longer guards any SA is kept.
 _CLOSED = "without it the traffic that it protected would leave unencrypted. To remove it, run without purge: false"
 
@@ -48,7 +48,9 @@ def query(module: AnsibleModule, service: Service) -> Result:
         with open(service.path, encoding="utf-8", errors="replace") as stream:
             file, policies_file = texts.says(stream.read())
     policies = (
-        parse_policies(protected.read(policies_file, kind=protected.PUBLIC), policies_file)[0] if policies_file else ()
+        parse_policies(protected.read(policies_file, protection=protected.PUBLIC), policies_file)[0]
+        if policies_file
+        else ()
     )
     return {
         "installed": service.installed(),
@@ -155,7 +157,7 @@ def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
         return []
     identities = set(map(identity, named))
     try:
-        old = parse_policies(protected.read(texts.POLICIES, kind=protected.PUBLIC), texts.POLICIES)[0]
+        old = parse_policies(protected.read(texts.POLICIES, protection=protected.PUBLIC), texts.POLICIES)[0]
     except IpsecError as error:
         module.warn(
             f"The present file of policies cannot be read, so its policies are unknown, and it is replaced. {error}"

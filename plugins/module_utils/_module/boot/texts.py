@@ -15,7 +15,7 @@ import re
 COMMAND = "/usr/local/sbin/ipseckey"
 # Not secret, so it is kept apart from the secret files.
 POLICIES = "/etc/ipsecpolicies.json"
-MARK = "/var/lib/ipseckey/rotation-due"
+ROTATION_DUE = "/var/lib/ipseckey/rotation-due"
 
 SYSTEMD = """\
 # Copyright (c) 2026, ipsec.manual contributors
@@ -30,7 +30,7 @@ Documentation=man:ipseckey(8)
 @CONDITION@
 # Before any interface is configured. Not stopped at shutdown: what is still sent then needs the SAs too.
 DefaultDependencies=no
-RequiresMountsFor=@FILE@ @MARK@
+RequiresMountsFor=@FILE@ @DUE@
 After=local-fs.target systemd-modules-load.service systemd-sysctl.service
 Before=network-pre.target
 Wants=network-pre.target
@@ -96,7 +96,7 @@ extra_started_commands="reload"
 program="@COMMAND@"
 file="@FILE@"
 policies="@POLICIES@"
-mark="@MARK@"
+due="@DUE@"
 
 depend() {
     # Debian and Devuan have mountall and networking of SysV init in the place of localmount and net;
@@ -124,7 +124,7 @@ start() {
         return 0
     }
     ebegin "Loading $file"
-    ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ${mark:+--rotation-due "$mark"}
+    ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ${due:+--rotation-due "$due"}
     eend $?
 }
 
@@ -166,7 +166,7 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 program="@COMMAND@"
 file="@FILE@"
 policies="@POLICIES@"
-mark="@MARK@"
+due="@DUE@"
 
 # What went wrong goes to the caller, and to the kernel's log, since syslogd may not run yet.
 ipseckey() {
@@ -183,7 +183,7 @@ ipseckey() {
     exit 0
 }
 case "$1" in
-    start) ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ${mark:+--rotation-due "$mark"} ;;
+    start) ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ${due:+--rotation-due "$due"} ;;
     reload | restart | force-reload) ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ;;
     stop) ipseckey -n --remove "$file" ${policies:+--policies "$policies"} ;;
     status)
@@ -209,9 +209,9 @@ def fill(text: str, file: str, with_policies: bool, ask_for_rotation: bool) -> b
         "COMMAND": COMMAND,
         "FILE": file,
         "POLICIES": POLICIES if with_policies else "",
-        "MARK": MARK if ask_for_rotation else "",
+        "DUE": ROTATION_DUE if ask_for_rotation else "",
         "WHAT": f"{file} --policies {POLICIES}" if with_policies else file,
-        "ROTATION_DUE": f"--rotation-due {MARK}" if ask_for_rotation else "",
+        "ROTATION_DUE": f"--rotation-due {ROTATION_DUE}" if ask_for_rotation else "",
         # Policies are loaded even without SAs, and the service then fails.
         "CONDITION": "" if with_policies else f"ConditionPathExists={file}",
         "STATE": "StateDirectory=ipseckey\nStateDirectoryMode=0700" if ask_for_rotation else "",

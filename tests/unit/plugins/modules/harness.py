@@ -152,7 +152,7 @@ class MemoryFiles:
         self.contents: dict[str, bytes] = {}
         self.problems: dict[str, ProtectedFileError] = {}
 
-    def read(self, path: str, kind: protected.Kind = protected.SECRET) -> bytes:
+    def read(self, path: str, protection: protected.Protection = protected.SECRET) -> bytes:
         if path in self.problems:
             raise self.problems[path]
         if path not in self.contents:
@@ -187,7 +187,7 @@ class MemoryFiles:
         raise_all(found.problems)
         return found
 
-    def status(self, path: str, kind: protected.Kind = protected.SECRET) -> protected.FileStatus:
+    def status(self, path: str, protection: protected.Protection = protected.SECRET) -> protected.FileStatus:
         problems = (self.problems[path],) if path in self.problems else ()
         return protected.FileStatus(path, exists=path in self.contents, problems=problems)
 

@@ -107,7 +107,7 @@ def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Itera
     monkeypatch.setitem(module.SERVICES, "systemd", Manager)
     monkeypatch.setattr(command, "PREFIX", str(tmp_path / "local"))
     monkeypatch.setattr(linux.program, "files", lambda: _files(str(tmp_path / "local"), sys.executable))
-    monkeypatch.setattr(linux.protected, "read", lambda path, kind=None: _read(path))
+    monkeypatch.setattr(linux.protected, "read", lambda path, protection=None: _read(path))
     monkeypatch.setattr(record.protected, "status", record.protected.FileStatus)
     monkeypatch.setattr(linux, "Spd", lambda: host.spd)
     yield host

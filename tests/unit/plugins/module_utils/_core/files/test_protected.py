@@ -256,7 +256,7 @@ def test_a_file_with_a_loose_mode_is_neither_read_nor_replaced(keys, mode):
 def test_others_may_read_a_public_file(keys, mode):
     keys.write_bytes(b"[]")
     keys.chmod(mode)
-    assert protected.read(str(keys), kind=protected.PUBLIC) == b"[]"
+    assert protected.read(str(keys), protection=protected.PUBLIC) == b"[]"
     assert protected.status(str(keys), protected.PUBLIC).problems == ()
 
 
@@ -266,7 +266,7 @@ def test_a_public_file_that_others_can_change_is_refused(keys, mode):
     keys.write_bytes(b"[]")
     keys.chmod(mode)
     with pytest.raises(ProtectedFileError, match=f"mode {mode:04o}, not 0644. chmod 644 {keys}"):
-        protected.read(str(keys), kind=protected.PUBLIC)
+        protected.read(str(keys), protection=protected.PUBLIC)
     keys.chmod(0o644)
     os.chown(keys, 65534, -1)
     (problem,) = protected.status(str(keys), protected.PUBLIC).problems
