@@ -41,5 +41,40 @@ def elsewhere(dummy_app: t.Any, dummy_env: t.Any, node: t.Any, content: t.Any) -
     return nodes.reference("", "", content, refuri=ELSEWHERE[node["reftarget"]], internal=False)
 
 
+# The kinds of plugins that pages may name, in the order in which a name is looked up.
+KINDS = ("module", "role", "lookup", "filter")
+
+
+def readable_links(app: t.Any, doctree: nodes.document, page: str) -> None:
+    """Pages have no roles of Sphinx, so that they can be read in a checkout: they link other pages as
+    files, and name plugins as literals. Here such links lead to the site's pages, and such literals
+    become links.
+    """
+    if not page.startswith("docsite/"):
+        return
+    for node in list(doctree.findall(nodes.reference)):
+        name, dummy, anchor = node.get("refuri", "").partition(".rst")
+        if dummy and f"docsite/{name}" in app.env.found_docs:
+            node["refuri"] = app.builder.get_relative_uri(page, f"docsite/{name}") + anchor
+    for literal in list(doctree.findall(nodes.literal)):
+        found = _page_of(literal, app.env.found_docs)
+        if found and not isinstance(literal.parent, nodes.reference):
+            link = nodes.reference("", "", internal=True, refuri=app.builder.get_relative_uri(page, found))
+            literal.replace_self(link)
+            link += literal
+
+
+def _page_of(literal: nodes.literal, known: t.Container[str]) -> str:
+    """The page of the plugin that a literal names, such as ``ipsec.manual.ipsec_sa``; empty if it names none."""
+    namespace, dummy, name = literal.astext().rpartition(".")
+    if namespace != "ipsec.manual":
+        return ""
+    position = literal.parent.index(literal)
+    before = literal.parent[position - 1].astext().split() if position else []
+    kinds = (*(before[-1:] if before[-1:] and before[-1] in KINDS else ()), *KINDS)
+    return next((f"{name}_{kind}" for kind in kinds if f"{name}_{kind}" in known), "")
+
+
 def setup(app: t.Any) -> None:
     app.connect("missing-reference", elsewhere)
+    app.connect("doctree-resolved", readable_links)

@@ -40,6 +40,23 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
 
 
+PAGES = sorted(TOP.glob("docs/docsite/rst/*.rst"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_can_be_read_in_a_checkout(path: Path) -> None:
+    """A forge shows roles of Sphinx as they are written. The build of the site makes links of what
+    stands in their place: links to files, and literals that name plugins.
+    """
+    text = path.read_text(encoding="utf-8")
+    assert set(re.findall(r":([a-z]+):`", text)) <= {"sup"}  # one of docutils
+    for target, anchor in re.findall(r"<([^<>\s]*\.rst)(?:#([\w-]+))?>`__", text):
+        assert (path.parent / target).exists(), target
+        assert not anchor or anchor in anchors(path.parent / target), f"{target}#{anchor}"
+    plugins = {found.stem for glob in ("plugins/*/*.*", "playbooks/*", "roles/*") for found in TOP.glob(glob)}
+    assert set(re.findall(r"``ipsec\.manual\.(\w+)``", text)) <= plugins
+
+
 def test_the_readme_has_links() -> None:
     assert len(LINK.findall((TOP / "README.md").read_text(encoding="utf-8"))) > 20
 
@@ -57,3 +74,11 @@ def test_the_readme_shows_a_playbook_once() -> None:
         role["role"] for data in shown if isinstance(data, list) for play in data for role in play.get("roles", ())
     ]
     assert roles == ["ipsec.manual.rotate"]
+
+
+def test_the_first_example_encrypts_and_the_readme_says_what_it_leaves_out() -> None:
+    text = (TOP / "README.md").read_text(encoding="utf-8")
+    part = text.partition("## In sixty seconds\n")[2].partition("\n## ")[0]
+    assert "ansible-galaxy collection install" in part and "rotate_policies: true" in part
+    for variable in ("rotate_boot: true", "rotate_new_keys=true"):
+        assert variable in part

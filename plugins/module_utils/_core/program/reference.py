@@ -254,7 +254,7 @@ The command ipseckey
 ====================
 
 {summary}, in the language of Solaris' utility of that name;
-:ref:`another page <ansible_collections.ipsec.manual.docsite.deviations>` lists where it differs.
+`another page <deviations.rst>`__ lists where it differs.
 ``make docs-command`` writes this page from the tables of the command itself; ``ipseckey --man``
 prints them as a manual page.
 
