@@ -294,7 +294,7 @@ def test_written_services_are_read_back(text: str, ask: bool) -> None:
     for with_policies in (False, True):
         written = texts.fill(text, KEYS, with_policies, ask).decode()
         assert texts.says(written) == (KEYS, texts.POLICIES if with_policies else "")
-        assert not module.re.search("@[A-Z]", written) and (texts.MARK in written) == ask
+        assert not module.re.search("@[A-Z]", written) and (texts.ROTATION_DUE in written) == ask
     assert texts.says("#!/bin/sh\n") == ("", "")
 
 
