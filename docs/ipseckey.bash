@@ -12,8 +12,8 @@ _ipseckey() {
         save update update-pair"
     local options="
         -f -c --text-only -s --apply --compare --remove --policies --rotation-due -n -p -v --json
-        --show-keys --allow-static-counter-mode --allow-unsafe-file --allow-network-file
-        --allow-clear-text-login --man --completion --help"
+        --show-keys --allow-static-counter-mode --allow-reserved-spi --allow-shared-key
+        --allow-unsafe-file --allow-network-file --allow-clear-text-login --man --completion --help"
     COMPREPLY=()
     case $before in
         -f | -c | -s | --apply | --compare | --remove | --policies | --rotation-due)

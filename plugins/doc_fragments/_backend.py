@@ -57,7 +57,7 @@ options:
       - A secret of this run, as 64 hex digits. With it, digest covers every key and can be compared
         between hosts of this run only. It is HMAC-SHA-256, cut to 32 hex digits.
       - Without it, keys of fewer than 112 bits are left out of digests, since anyone who reads
-        those could test guesses. Only DES has such keys.
+        those could test guesses. Only DES and Blowfish have such keys.
       - Create a new one for each run with P(ipsec.manual.ipsec_key#lookup) for V(hmac-sha256), and
         do not store it.
     type: str
@@ -70,6 +70,30 @@ options:
       - Whether to accept AES-GCM, AES-CCM, AES-GMAC, AES-CTR, and ChaCha20-Poly1305.
       - With static keys these repeat nonces as soon as a key is loaded a second time, which breaks
         them. See RFC 8221, section 3.
+      - Not needed for removing such SAs.
+    type: bool
+    default: false
+"""
+
+    RESERVED_SPI = r"""
+options:
+  allow_reserved_spi:
+    description:
+      - Whether to accept the SPIs 1 to 255, which IANA reserves (RFC 4303, section 2.1).
+      - Only for a peer that dictates such a number, as some routers do for OSPFv3.
+      - Not needed for removing such SAs.
+    type: bool
+    default: false
+"""
+
+    SHARED_KEY = r"""
+options:
+  allow_shared_key:
+    description:
+      - Whether to accept a text in which several SAs have one key, for the same algorithm.
+      - Only for a peer that dictates it, such as an IMS core (3GPP TS 33.203). Whoever finds the key
+        can then read and forge the packets of all these SAs.
+      - A key of a counter-mode cipher is never accepted twice, nor one key for two algorithms.
       - Not needed for removing such SAs.
     type: bool
     default: false

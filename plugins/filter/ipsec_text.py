@@ -28,7 +28,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.view import public
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import text
-from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import BACKEND, COUNTER_MODE, IPSEC_SA
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import BACKEND, IPSEC_SA
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping import OptionReader, read_sa
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number
@@ -40,16 +40,27 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIO
 View = t.Dict[str, t.Any]
 
 
-def ipseckeys_parse(content: str, target: str = "linux", allow_static_counter_mode: bool = False) -> list[View]:
-    allowed = _boolean(allow_static_counter_mode, "allow_static_counter_mode")
-    return [
-        public(sa)
-        for sa in language.parse(_text(content, "text"), target=target, allow_static_counter_mode=allowed).sas
-    ]
+def ipseckeys_parse(
+    content: str,
+    target: str = "linux",
+    allow_static_counter_mode: bool = False,
+    allow_reserved_spi: bool = False,
+    allow_shared_key: bool = False,
+) -> list[View]:
+    allowed = _allowed(allow_static_counter_mode, allow_reserved_spi, allow_shared_key)
+    return [public(sa) for sa in language.parse(_text(content, "text"), target=target, **allowed).sas]
+
+
+def _allowed(*values: t.Any) -> dict[str, t.Any]:
+    return {name: _boolean(value, name) for name, value in zip(checks.ANYTHING, values)}
 
 
 def ipseckeys_render(
-    sas: t.Sequence[t.Mapping[str, t.Any]], target: str = "linux", allow_static_counter_mode: bool = False
+    sas: t.Sequence[t.Mapping[str, t.Any]],
+    target: str = "linux",
+    allow_static_counter_mode: bool = False,
+    allow_reserved_spi: bool = False,
+    allow_shared_key: bool = False,
 ) -> str:
     if not isinstance(sas, (list, tuple)):
         raise InputError(
@@ -57,14 +68,14 @@ def ipseckeys_render(
             "sas",
             "Put a single one into brackets: [sa].",
         )
-    allowed = _boolean(allow_static_counter_mode, "allow_static_counter_mode")
+    static, reserved, shared = _allowed(allow_static_counter_mode, allow_reserved_spi, allow_shared_key).values()
     made, problems = [], []
     for index, view in enumerate(sas):
         try:
-            made.append(_sa(view, f"sas[{index}]", allowed))
+            made.append(_sa(view, f"sas[{index}]", static, reserved))
         except IpsecError as exc:
             problems.append(exc)
-    raise_all([*problems, *checks.set_problems(made, [f"sas[{index}]" for index in range(len(made))])])
+    raise_all([*problems, *checks.set_problems(made, [f"sas[{index}]" for index in range(len(made))], shared)])
     return language.render(made, target=target)
 
 
@@ -139,7 +150,7 @@ def ipsec_sas(
         for dummy, ends in connection.flows()
         for destination in ends
     }
-    parsed = language.parse(_text(content, "content"), name="content", allow_static_counter_mode=True).sas
+    parsed = language.parse(_text(content, "content"), name="content", **checks.ANYTHING).sas
     return language.render(
         [
             sa
@@ -188,11 +199,11 @@ _FIELDS = {
     name: row
     for name, row in IPSEC_SA.items()
     if name not in {"state", "selector", "encapsulation", "output_mark", "tfc_padding", "nat_keepalive"}
-    and name not in (*BACKEND, *COUNTER_MODE)
+    and name not in (*BACKEND, *checks.ANYTHING)
 }
 
 
-def _sa(view: t.Any, place: str, allow_static_counter_mode: bool) -> SecurityAssociation:
+def _sa(view: t.Any, place: str, allow_static_counter_mode: bool, allow_reserved_spi: bool) -> SecurityAssociation:
     reader = OptionReader()
     if isinstance(view, dict):
         # The filter ipseckeys_parse returns an empty text if there is no direction.
@@ -203,7 +214,7 @@ def _sa(view: t.Any, place: str, allow_static_counter_mode: bool) -> SecurityAss
                 view["esn"] = _boolean(given, f"{place}.esn")
     options = reader.options(view, _FIELDS, place)
     reader.finish()
-    sa = read_sa(reader, options, place, allow_static_counter_mode)[0]
+    sa = read_sa(reader, options, place, allow_static_counter_mode, allow_reserved_spi)[0]
     reader.finish()
     return sa
 

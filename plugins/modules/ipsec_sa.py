@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - ipsec.manual._attributes.changes
   - ipsec.manual._backend
   - ipsec.manual._backend.counter_mode
+  - ipsec.manual._backend.reserved_spi
   - ipsec.manual._backend.secrets
 options:
   state:

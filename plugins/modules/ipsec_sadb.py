@@ -21,6 +21,8 @@ extends_documentation_fragment:
   - ipsec.manual._attributes.changes
   - ipsec.manual._backend
   - ipsec.manual._backend.counter_mode
+  - ipsec.manual._backend.reserved_spi
+  - ipsec.manual._backend.shared_key
   - ipsec.manual._backend.secrets
   - ipsec.manual._backend.digest
   - ipsec.manual._text

@@ -47,6 +47,8 @@ def type_name(value: t.Any) -> str:
 
 
 WORDS: t.Mapping[str, str] = {
+    "allow_reserved_spi": "with allow_reserved_spi",
+    "allow_shared_key": "with allow_shared_key",
     "allow_static_counter_mode": "with allow_static_counter_mode",
     "become": " (become: true)",
     "new_key": "Make one with the lookup ipsec.manual.ipsec_key, algorithm {0}.",

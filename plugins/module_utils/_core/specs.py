@@ -18,8 +18,17 @@ DEFAULT_PATH = "/etc/inet/secret/ipseckeys"
 # The doc fragments `_backend` and `_text` document these.
 BACKEND: Arguments = {"backend": {"type": "str", "choices": ["auto", "xfrm", "solaris", "pfkey"], "default": "auto"}}
 COUNTER_MODE: Arguments = {"allow_static_counter_mode": {"type": "bool", "default": False}}
+RESERVED_SPI: Arguments = {"allow_reserved_spi": {"type": "bool", "default": False}}
+SHARED_KEY: Arguments = {"allow_shared_key": {"type": "bool", "default": False, "no_log": False}}
 READING: Arguments = {"resolve_names": {"type": "bool", "default": False}}
-TEXT: Arguments = {"content": {"type": "str", "no_log": True}, "src": {"type": "path"}, **READING, **COUNTER_MODE}
+TEXT: Arguments = {
+    "content": {"type": "str", "no_log": True},
+    "src": {"type": "path"},
+    **READING,
+    **COUNTER_MODE,
+    **RESERVED_SPI,
+    **SHARED_KEY,
+}
 DEADLINE: Arguments = {"deadline": {"type": "float"}}
 
 DIGEST: Arguments = {"digest_key": {"type": "str", "no_log": True}}
@@ -70,6 +79,7 @@ IPSEC_SA: Arguments = {
     "nat_keepalive": {"type": "int", "default": 0},
     **BACKEND,
     **COUNTER_MODE,
+    **RESERVED_SPI,
 }
 
 IPSEC_SADB: Arguments = {

@@ -39,10 +39,10 @@ def _write(module: AnsibleModule, deadline: Deadline, digest_key: bytes) -> Resu
     if params["others"]:
         raise InputError("others names files that can only be removed", "others", "Use it with state absent.")
     path: str = params["path"]
-    text = read_text(module, allow_counter_mode=params["omit_counter_mode"])
+    text = read_text(module, {"allow_static_counter_mode": params["omit_counter_mode"]})
     text.warn(module)
     gone = (
-        {model.identity(sa) for sa in read_file(module, params["remove_src"], allow_counter_mode=True).sas}
+        {model.identity(sa) for sa in read_file(module, params["remove_src"], checks.ANYTHING).sas}
         if params["remove_src"]
         else set()
     )
@@ -108,7 +108,7 @@ def _diff(
 def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[SecurityAssociation]:
     """The SAs of a file for the difference; none if it is not a valid text, since it is replaced anyway."""
     try:
-        return parse(module, data or b"", path, allow_counter_mode=True).sas
+        return parse(module, data or b"", path, checks.ANYTHING).sas
     except IpsecError:
         return ()
 
@@ -123,14 +123,20 @@ def _contents(
     sas = text.sas
     places = {model.identity(sa): place for sa, place in text.placed()}
     if params["scope"] == PEERS and old is not None:
-        held = parse(module, old, params["path"], allow_counter_mode=params["omit_counter_mode"])
+        # Who wrote the file insisted on its reserved SPIs and shared keys.
+        held = parse(
+            module,
+            old,
+            params["path"],
+            {**checks.ANYTHING, "allow_static_counter_mode": params["omit_counter_mode"]},
+        )
         places = {**{model.identity(sa): place for sa, place in held.placed()}, **places}
         sas = merged([sa for sa in held.sas if model.identity(sa) not in gone], sas)
     if params["omit_counter_mode"]:
         sas = tuple(sa for sa in sas if not model.is_counter_mode(sa))
     raise_all(
         [
-            *checks.set_problems(sas),
+            *_clashes(sas, set(text.sas), params["allow_shared_key"]),
             *_boot_problems(params["path"], sas, places),
             *_unsayable(sas, params["target"], places),
         ]
@@ -138,6 +144,15 @@ def _contents(
     arriving = set(text.sas)
     raise_all(_open_problems(params["policies_file"], [sa for sa in sas if sa in arriving]))
     return sas
+
+
+def _clashes(
+    sas: t.Sequence[SecurityAssociation], arriving: t.AbstractSet[SecurityAssociation], allow_shared_key: bool
+) -> list[IpsecError]:
+    """SAs that share what must be unique. The file may hold SAs that share keys already, if none arrives now."""
+    held = [sa for sa in sas if sa not in arriving]
+    known = {str(problem) for problem in checks.set_problems(held)} if len(held) < len(sas) else set()
+    return [problem for problem in checks.set_problems(sas, None, allow_shared_key) if str(problem) not in known]
 
 
 def _boot_problems(

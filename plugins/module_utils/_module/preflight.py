@@ -149,7 +149,7 @@ def _staged(module: AnsibleModule) -> tuple[SecurityAssociation, ...]:
     read, since the next rotation replaces that file.
     """
     with contextlib.suppress(IpsecError):
-        return read_file(module, module.params["path"] + LEFTOVERS[0], allow_counter_mode=True).sas
+        return read_file(module, module.params["path"] + LEFTOVERS[0], checks.ANYTHING).sas
     return ()
 
 

@@ -29,10 +29,11 @@ def apply_sa(module: AnsibleModule) -> Result:
     reader = OptionReader()
     if present:
         options = {**params, **{name: take_secret(module, name) for name in model.KEY_FIELDS}}
-        wanted, doubt = read_sa(reader, options, "", params["allow_static_counter_mode"])
+        allowed = params["allow_static_counter_mode"], params["allow_reserved_spi"]
+        wanted, doubt = read_sa(reader, options, "", *allowed)
         hide_keys(module, [wanted])
     else:
-        wanted, doubt = read_identity(reader, params, installed=True)
+        wanted, doubt = read_identity(reader, params, any_spi=True)
     reader.finish()
 
     sadb = open_sadb(params["backend"])

@@ -12,6 +12,7 @@ import typing as t
 
 from .._core.errors import InputError, SadbError, raise_all
 from .._core.files import protected
+from .._core.sa.checks import ANYTHING
 from .._core.sa.digest import digest
 from .._core.sa.model import (
     Entry,
@@ -47,8 +48,8 @@ def apply_sadb(module: AnsibleModule) -> Result:
     _check_labels(params)
     if params["ignore_missing"] and params["src"] and not protected.status(params["src"]).exists:
         return {**_result(open_sadb(params["backend"]).name, Plan((), 0, 0)), "missing": True}
-    text = read_text(module, allow_counter_mode=not adding)
-    scope_sas = read_file(module, params["scope_src"], allow_counter_mode=True).sas if params["scope_src"] else ()
+    text = read_text(module, {} if adding else ANYTHING)
+    scope_sas = read_file(module, params["scope_src"], ANYTHING).sas if params["scope_src"] else ()
     _check_src_label(params)
     _check_scope(params, text.sas, scope_sas)
     text = text.without(_excluded(params))
@@ -184,7 +185,9 @@ def _backup(
     comment = "The SAs that ipsec.manual.ipsec_sadb found before it changed them."
     if params["backup_label"]:
         comment += f"\n{_LABEL}{params['backup_label']}"
-    return backup(sadb, entries, local, comment).encode("utf-8")
+    return backup(sadb, entries, local, comment, params["allow_reserved_spi"], params["allow_shared_key"]).encode(
+        "utf-8"
+    )
 
 
 _LABEL = "Label: "

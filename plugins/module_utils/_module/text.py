@@ -45,34 +45,40 @@ class Text(t.NamedTuple):
         warn(module, ((note, place) for sa, place in self.placed() for note in checks.warnings(sa)))
 
 
-def read_text(module: AnsibleModule, allow_counter_mode: bool = False) -> Text:
+Allowed = t.Mapping[str, bool]
+_NOTHING: Allowed = {}
+
+
+def read_text(module: AnsibleModule, allowed: Allowed = _NOTHING) -> Text:
     """The SAs of ``content`` or of the protected file ``src``, checked; none where neither is given.
 
-    ``allow_counter_mode`` accepts counter-mode ciphers without the option, for callers that use no
-    key of the text.
+    ``allowed`` accepts without the options what they would accept, for callers that use no key of
+    the text (`checks.ANYTHING`).
     """
     if module.params["src"]:
-        return read_file(module, module.params["src"], allow_counter_mode)
-    return _parse(module, take_secret(module, "content") or "", "content", allow_counter_mode)
+        return read_file(module, module.params["src"], allowed)
+    return _parse(module, take_secret(module, "content") or "", "content", allowed)
 
 
-def read_file(module: AnsibleModule, path: str, allow_counter_mode: bool = False) -> Text:
+def read_file(module: AnsibleModule, path: str, allowed: Allowed = _NOTHING) -> Text:
     """The SAs of a protected file, checked."""
-    return parse(module, protected.read(path), path, allow_counter_mode)
+    return parse(module, protected.read(path), path, allowed)
 
 
-def parse(module: AnsibleModule, data: bytes, path: str, allow_counter_mode: bool = False) -> Text:
+def parse(module: AnsibleModule, data: bytes, path: str, allowed: Allowed = _NOTHING) -> Text:
     """The SAs of a protected file's content, checked."""
     try:
-        return _parse(module, data.decode("utf-8"), path, allow_counter_mode)
+        return _parse(module, data.decode("utf-8"), path, allowed)
     except UnicodeDecodeError:
         raise InputError("the file is not UTF-8 text", path, "Rewrite it with ipsec.manual.ipseckeys_file.") from None
 
 
-def _parse(module: AnsibleModule, text: str, name: str, allow_counter_mode: bool) -> Text:
+def _parse(module: AnsibleModule, text: str, name: str, allowed: Allowed) -> Text:
     params = module.params
-    # A module without the option only reads, so it accepts every SA that exists.
-    allow = allow_counter_mode or params.get("allow_static_counter_mode", True)
-    document = language.parse(text, name=name, resolve_names=params["resolve_names"], allow_static_counter_mode=allow)
+    # A module without an option only reads, so it accepts every SA that exists.
+    accepted: dict[str, t.Any] = {
+        option: allowed.get(option, False) or params.get(option, True) for option in checks.ANYTHING
+    }
+    document = language.parse(text, name=name, resolve_names=params["resolve_names"], **accepted)
     hide_keys(module, document.sas)
     return Text(name, document.sas, document.lines, document.warnings)

@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.checks import ANYTHING
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
@@ -67,7 +68,7 @@ class SpiAllocator:
 
 def parse_sas(text: str, name: str) -> tuple[SecurityAssociation, ...]:
     """The SAs of a generation. Counter modes were allowed or refused when they were made."""
-    return tuple(language.parse(text, name=name, allow_static_counter_mode=True).sas)
+    return tuple(language.parse(text, name=name, **ANYTHING).sas)
 
 
 def derivation_of(generation: Generation, connection: str, roots: Roots) -> Derivation:

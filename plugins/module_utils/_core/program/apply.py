@@ -11,6 +11,7 @@ import typing as t
 
 from ..errors import InputError, IpsecError, raise_all
 from ..files import protected
+from ..sa.checks import ANYTHING
 from ..sadb import open_sadb
 from ..sadb.base import Sadb
 from ..signals import uninterrupted
@@ -107,7 +108,8 @@ def _apply(path: str, policies: PolicyChange | None, options: Options, sadb: Sad
 
 def _read_sas(path: str, options: Options, sadb: Sadb) -> tuple[SecurityAssociation, ...]:
     settings = options.language()
-    settings["allow_static_counter_mode"] |= bool(options.remove)
+    if options.remove:
+        settings.update(ANYTHING)
     found = language.parse(read_file(path, options), path, **settings)
     output.warn(found.warnings)
     if not options.remove:

@@ -119,7 +119,12 @@ def save(step: Step, options: Options) -> int:
         raise InputError("-p would save keys that cannot be loaded again", "save", "{uncrossed}")
     if to_output and not options.show_keys:
         raise InputError("this would print keys", "save", "Name a file{show_keys}.")
-    text, problems = backup.save(open_sadb().dump(step.protocol), "Saved by ipseckey. Keep it secret: it holds keys.")
+    text, problems = backup.save(
+        open_sadb().dump(step.protocol),
+        "Saved by ipseckey. Keep it secret: it holds keys.",
+        options.allow_reserved_spi,
+        options.allow_shared_key,
+    )
     if to_output:
         output.write(text)
     else:

@@ -10,6 +10,7 @@ import getopt
 import typing as t
 
 from ..errors import InputError
+from ..sa.checks import ANYTHING
 from . import display
 
 
@@ -64,6 +65,11 @@ OPTIONS: tuple[Option, ...] = (
         "--allow-static-counter-mode",
         "accept counter-mode ciphers, whose static keys must never be loaded twice (RFC 8221 section 3)",
     ),
+    Option("--allow-reserved-spi", "accept the SPIs 1 to 255, which are reserved, for a peer that dictates one"),
+    Option(
+        "--allow-shared-key",
+        "accept one key in several SAs, for a peer that dictates it; never that of a counter-mode cipher",
+    ),
     Option("--allow-unsafe-file", "read a file that users other than root can read or change"),
     Option("--allow-network-file", "read a file over a network file system, where its keys may travel in clear text"),
     Option(
@@ -95,6 +101,8 @@ class Options(t.NamedTuple):
     json: bool = False
     show_keys: bool = False
     allow_static_counter_mode: bool = False
+    allow_reserved_spi: bool = False
+    allow_shared_key: bool = False
     allow_unsafe_file: bool = False
     allow_network_file: bool = False
     allow_clear_text_login: bool = False
@@ -109,11 +117,13 @@ class Options(t.NamedTuple):
 
     def language(self) -> dict[str, t.Any]:
         """Options that `language.parse` and `script.parse` accept."""
-        return {"resolve_names": not self.numeric, "allow_static_counter_mode": self.allow_static_counter_mode}
+        return {"resolve_names": not self.numeric, **{name: getattr(self, name) for name in ANYTHING}}
 
 
 # What hints have in braces (see `errors.WORDS`) on the command line, and at the prompt, which takes no options.
 COMMAND_WORDS = {
+    "allow_reserved_spi": "with --allow-reserved-spi",
+    "allow_shared_key": "with --allow-shared-key",
     "allow_static_counter_mode": "with --allow-static-counter-mode",
     "become": "",
     "dump": "ipseckey dump",
@@ -126,6 +136,8 @@ COMMAND_WORDS = {
 }
 PROMPT_WORDS = {
     **COMMAND_WORDS,
+    "allow_reserved_spi": "in a prompt opened with --allow-reserved-spi",
+    "allow_shared_key": "in a prompt opened with --allow-shared-key",
     "allow_static_counter_mode": "in a prompt opened with --allow-static-counter-mode",
     "dump": "dump",
     "resolve_names": "in a prompt opened without -n",

@@ -13,7 +13,7 @@ import typing as t
 
 from ..errors import IpsecError, Problems
 from ..sa import checks
-from ..sa.model import SecurityAssociation
+from ..sa.model import SPI_MIN, SecurityAssociation
 from ..sadb.base import Sadb
 from . import display
 from .names import Names
@@ -85,7 +85,11 @@ def advise(sas: t.Iterable[SecurityAssociation]) -> None:
     alike: dict[t.Any, list[SecurityAssociation]] = {}
     for sa in sas:
         alike.setdefault(
-            (sa.protocol, sa.encryption, sa.authentication, sa.icv_bits, bool(sa.replay_window), sa.direction), []
+            (
+                *(sa.protocol, sa.encryption, sa.authentication, sa.icv_bits),
+                *(bool(sa.replay_window), sa.direction, sa.spi < SPI_MIN),
+            ),
+            [],
         ).append(sa)
     counts: dict[str, int] = {}
     for group in alike.values():

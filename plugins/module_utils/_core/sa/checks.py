@@ -44,14 +44,22 @@ Found = t.Iterator[InputError]
 _BETTER = {ENCRYPTION: "aes-cbc with hmac-sha256", AUTHENTICATION: "hmac-sha256"}
 _USUAL = {ENCRYPTION: "aes-cbc", AUTHENTICATION: "hmac-sha256"}
 
+ANYTHING: dict[str, t.Any] = dict.fromkeys(
+    ("allow_static_counter_mode", "allow_reserved_spi", "allow_shared_key"), True
+)
+"""Arguments, for readers of what exists already: everything that is refused unless somebody insists."""
 
-def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> list[InputError]:
+
+def problems(
+    sa: SecurityAssociation, allow_static_counter_mode: bool = False, allow_reserved_spi: bool = False
+) -> list[InputError]:
     """Everything that is wrong with the SA on every backend, as errors whose place is the option's
     name; empty for a valid SA.
     """
     if sa.protocol not in PROTOCOLS:
         return [InputError(f"unknown SA type {shown(sa.protocol)}", "protocol", "Choose esp or ah.")]
-    found = [*_address_problems(sa), *_algorithm_problems(sa, allow_static_counter_mode), *_number_problems(sa)]
+    found = [*_spi_problems(sa.spi, allow_reserved_spi), *_address_problems(sa)]
+    found += [*_algorithm_problems(sa, allow_static_counter_mode), *_number_problems(sa)]
     if sa.lifetimes != NO_LIFETIMES:
         found += _lifetime_problems(sa.lifetimes)
     found += _encapsulation_problems(sa)
@@ -64,9 +72,9 @@ def problems(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -
     return found
 
 
-def check(sa: SecurityAssociation, allow_static_counter_mode: bool = False) -> None:
+def check(sa: SecurityAssociation, **allowed: bool) -> None:
     """Raise all that `problems` finds."""
-    raise_all(problems(sa, allow_static_counter_mode))
+    raise_all(problems(sa, **allowed))
 
 
 def spi_problem(spi: int) -> tuple[str, str]:
@@ -75,14 +83,18 @@ def spi_problem(spi: int) -> tuple[str, str]:
     if spi == 0:
         return "SPI 0 is for local use only", fix
     if 0 < spi < SPI_MIN:
+        fix += " If the peer dictates this one, accept it {allow_reserved_spi}."
         return f"SPI {spi} is reserved (1 to 255)", fix
     return f"SPI {spi} does not fit 32 bits", fix
 
 
-def _address_problems(sa: SecurityAssociation) -> Found:
-    if not SPI_MIN <= sa.spi <= SPI_MAX:
-        message, fix = spi_problem(sa.spi)
+def _spi_problems(spi: int, allow_reserved_spi: bool) -> Found:
+    if not (1 if allow_reserved_spi else SPI_MIN) <= spi <= SPI_MAX:
+        message, fix = spi_problem(spi)
         yield InputError(message, "spi", fix)
+
+
+def _address_problems(sa: SecurityAssociation) -> Found:
     if len(sa.source) != len(sa.destination):
         fix = "Give both as IPv4 or both as IPv6."
         yield InputError("source and destination are of different address families", "source", fix)
@@ -250,6 +262,8 @@ def selector_problems(selector: Selector) -> Found:
 def warnings(sa: SecurityAssociation) -> list[str]:
     """What is allowed but unwise, with the RFC that says so; one sentence each, without keys."""
     found = []
+    if sa.spi < SPI_MIN:
+        found.append("SPIs 1 to 255 are reserved (RFC 4303 section 2.1); use one only where the peer dictates it")
     for name in (sa.encryption, sa.authentication):
         row = algorithm_of(name)
         if row is not None and row.advice:
@@ -281,12 +295,15 @@ def warnings(sa: SecurityAssociation) -> list[str]:
 
 class Conflict(t.NamedTuple):
     """The SAs at ``second`` and ``first`` of a sequence share something that must be unique:
-    ``field`` is "spi" (one identity), "encryption_key" or "authentication_key".
+    ``field`` is "spi" (one identity), "encryption_key" or "authentication_key". ``tolerable``: one
+    key in the same place of both, with the same algorithm and no counter mode, which the option
+    allow_shared_key accepts.
     """
 
     second: int
     first: int
     field: str
+    tolerable: bool = False
 
 
 def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
@@ -306,7 +323,7 @@ def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
             if key:
                 first = owners.setdefault(keys.effective(name, key), index)
                 if first != index and not _is_one_group(sas[first], sa):
-                    yield Conflict(index, first, field)
+                    yield Conflict(index, first, field, _is_tolerable(sas[first], sa, field))
 
 
 def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
@@ -331,13 +348,25 @@ def _is_one_group(one: SecurityAssociation, other: SecurityAssociation) -> bool:
     return is_unspecified(one.source) and one._replace(destination=other.destination) == other
 
 
+def _is_tolerable(one: SecurityAssociation, other: SecurityAssociation, field: str) -> bool:
+    """Whether two SAs that share a key may do so if somebody insists: nothing breaks at once."""
+    kind = field[: -len("_key")]
+    name = getattr(one, kind)
+    row = algorithm_of(name)
+    if name != getattr(other, kind) or row is None or row.counter_mode:
+        return False
+    return keys.set_parity(row, getattr(one, field)) == keys.set_parity(row, getattr(other, field))
+
+
 _PARITY = frozenset(name for name, row in BY_NAME.items() if row.des_parity)
 
 
 def conflict_message(sas: t.Sequence[SecurityAssociation], conflict: Conflict, first: str) -> tuple[str, str]:
     """What is wrong, and the fix; ``first`` names the SA that came first."""
     if conflict.field != "spi":
-        return f"the {conflict.field.split('_')[0]} key is also used by {first}", "Every SA needs its own keys."
+        accept = " If the peer dictates one key, accept it {allow_shared_key}." if conflict.tolerable else ""
+        message = f"the {conflict.field.split('_')[0]} key is also used by {first}"
+        return message, f"Every SA needs its own keys.{accept}"
     sa = sas[conflict.second]
     message = (
         f"SPI 0x{sa.spi:08x} towards {format_address(sa.destination)} is used twice for {sa.protocol}, first by {first}"
@@ -345,11 +374,15 @@ def conflict_message(sas: t.Sequence[SecurityAssociation], conflict: Conflict, f
     return message, "Every SA towards one destination needs its own SPI."
 
 
-def set_problems(sas: t.Sequence[SecurityAssociation], places: t.Sequence[str] | None = None) -> list[IpsecError]:
+def set_problems(
+    sas: t.Sequence[SecurityAssociation], places: t.Sequence[str] | None = None, allow_shared_key: bool = False
+) -> list[IpsecError]:
     """`conflicts` as errors; ``places[i]`` names the i-th SA in messages."""
     names = places or [label(sa) for sa in sas]
     found: list[IpsecError] = []
     for conflict in conflicts(sas):
+        if conflict.tolerable and allow_shared_key:
+            continue
         message, hint = conflict_message(sas, conflict, names[conflict.first])
         found.append(InputError(message, names[conflict.second], hint))
     return found

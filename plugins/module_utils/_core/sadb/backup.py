@@ -9,11 +9,12 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import InputError, IpsecError, Problems, raise_all
-from ..sa.checks import problems, set_problems
+from ..sa.checks import ANYTHING, problems, set_problems, spi_problem
 from ..sa.model import (
     OUTBOUND,
     PROTOCOLS,
     REPLAY_VALUE,
+    SPI_MIN,
     Entry,
     SecurityAssociation,
     format_address,
@@ -30,40 +31,59 @@ from .base import Sadb
 SEQUENCE_MARGIN = 1 << 22
 
 
-def backup(sadb: Sadb, entries: t.Iterable[Entry], local: t.AbstractSet[bytes], comment: str) -> str:
+def backup(
+    sadb: Sadb,
+    entries: t.Iterable[Entry],
+    local: t.AbstractSet[bytes],
+    comment: str,
+    allow_reserved_spi: bool = False,
+    allow_shared_key: bool = False,
+) -> str:
     """The text of all entries, for SAs that go on sending after the dump; ``local`` are the addresses of this host.
 
-    Raises InputError, or Problems, if an SA could not be read back. Counter modes are accepted:
+    Raises InputError, or Problems, if an SA could not be read back with the same options. Counter modes are accepted:
     somebody chose them when they were installed, and they return with their sequence numbers."""
     sas = [_with_margin(sadb, entry, local) for entry in entries]
     found: list[IpsecError] = []
     for sa in sas:
         wrong = [f"the language has no word for what it has: {unsayable(sa)}"] if unsayable(sa) else []
-        wrong = wrong or [problem.message for problem in problems(sa, allow_static_counter_mode=True)]
+        wrong = wrong or [problem.message for problem in problems(sa, True, allow_reserved_spi)]
         found += [InputError(message, label(sa), _remedy(sa)) for message in wrong]
-    for clash in set_problems(sas):
+    for clash in set_problems(sas, None, allow_shared_key):
         found.append(InputError(clash.message, clash.place, _REMEDY.format("ipsec.manual.ipsec_sa")))
     raise_all(found)
     return render(sas, comment)
 
 
-def save(entries: t.Iterable[Entry], comment: str) -> tuple[str, list[IpsecError]]:
-    """The text of the entries that the language can restore, and the problems with the others and between SAs."""
+def save(
+    entries: t.Iterable[Entry], comment: str, allow_reserved_spi: bool = False, allow_shared_key: bool = False
+) -> tuple[str, list[IpsecError]]:
+    """The text of the entries that the language can restore, and the problems with the others, between
+    SAs, and with reserved SPIs. The options are those with which the text will be read.
+    """
     sas = [continued(entry) for entry in entries if not entry.larval]
     reasons = [_unreadable([sa]) for sa in sas] if _unreadable(sas) else [""] * len(sas)
     kept = [sa for sa, reason in zip(sas, reasons) if not reason]
     found: list[IpsecError] = [
         InputError(f"left out: {reason}", label(sa)) for sa, reason in zip(sas, reasons) if reason
     ]
-    for clash in set_problems(kept):
-        found.append(InputError(f"saved, but the file cannot be loaded with it: {clash.message}", clash.place))
+    clashes: list[IpsecError] = set_problems(kept, None, allow_shared_key)
+    if not allow_reserved_spi:
+        for sa in kept:
+            if sa.spi < SPI_MIN:
+                message, hint = spi_problem(sa.spi)
+                clashes.append(InputError(message, label(sa), hint))
+    for clash in clashes:
+        option = next((name for name in ANYTHING if f"{{{name}}}" in clash.hint), "")
+        message = f"saved, but the file cannot be loaded with it: {clash.message}"
+        found.append(InputError(message, clash.place, f"Load it {{{option}}}." if option else ""))
     return render(kept, comment), found
 
 
 def _unreadable(sas: t.Sequence[SecurityAssociation]) -> str:
     """Why the text of the SAs does not read back as the same SAs; empty if it does."""
     try:
-        read = language.parse(render(sas), allow_static_counter_mode=True).sas
+        read = language.parse(render(sas), **ANYTHING).sas
     except IpsecError as error:
         return error.problems[0].message if isinstance(error, Problems) else error.message
     return "" if read == tuple(sas) else "the language has no words for all of it"

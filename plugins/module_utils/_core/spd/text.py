@@ -10,11 +10,11 @@ import json
 import typing as t
 
 from ..errors import InputError, raise_all, shown, type_name
-from ..sa.model import Selector, format_address, mark_text
+from ..sa.model import SPI_MIN, Selector, format_address, mark_text
 from ..sa.view import selector_view
 from ..specs import POLICY, TEMPLATE
 from ..text.mapping import OptionReader, read_address, read_selector, within
-from ..text.values import parse_mark, parse_spi
+from ..text.values import parse_installed_spi, parse_mark
 from .policy import Policy, Template, build, identity, label, problems, warnings
 
 # Warnings about what can be read in two ways or is unwise, each with its place.
@@ -132,10 +132,17 @@ def _read_template(given: t.Any, place: str, doubts: Doubts) -> Template:
     values = reader.options(given, TEMPLATE, place)
     source = reader.read(read_address, values["source"], f"{place}.source", b"")
     destination = reader.read(read_address, values["destination"], f"{place}.destination", b"")
-    spi, doubt = reader.read(parse_spi, values["spi"], f"{place}.spi", (0, ""))
+    spi, doubt = reader.read(_read_spi, values["spi"], f"{place}.spi", (0, ""))
     doubts += [(doubt, f"{place}.spi")] if doubt else []
     reader.finish()
     return Template(values["protocol"], values["mode"], source, destination, spi, values["reqid"], values["level"])
+
+
+def _read_spi(text: str, place: str) -> tuple[int, str]:
+    spi, doubt = parse_installed_spi(text, place)
+    if spi < SPI_MIN:
+        raise InputError(f"SPI {spi} is reserved (1 to 255)", place, "Omit it, and give the SA and its policy a reqid.")
+    return spi, doubt
 
 
 def _without_repetition(pairs: list[tuple[str, t.Any]], place: str) -> dict[str, t.Any]:

@@ -70,7 +70,7 @@ class AttributeReader:
         self.report = report
         self._resolved: dict[tuple[str, bool], bytes] = {}
 
-    def read(self, words: t.Sequence[Word], lowest_spi: int = model.SPI_MIN) -> Attributes:
+    def read(self, words: t.Sequence[Word], lowest_spi: int) -> Attributes:
         """``lowest_spi`` is 1 where the words name an installed SA, which another program may have added."""
         attributes = Attributes({}, {}, set())
         position = 0

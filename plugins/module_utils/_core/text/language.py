@@ -16,6 +16,7 @@ import typing as t
 from ..sa.model import SecurityAssociation
 from .grammar import LINUX, SAS, SOLARIS
 from .render import render
+from .sa import Allowed
 from .script import ScriptReader
 from .solaris import refusals
 
@@ -39,8 +40,11 @@ def parse(
     target: str = LINUX,
     resolve_names: bool = False,
     allow_static_counter_mode: bool = False,
+    allow_reserved_spi: bool = False,
+    allow_shared_key: bool = False,
 ) -> Document:
     """The SAs of a text that has no command but add; options and errors are those of `script.parse`."""
-    reader = ScriptReader(name, SAS, target, resolve_names, allow_static_counter_mode)
+    allowed = Allowed(allow_static_counter_mode, allow_reserved_spi, allow_shared_key)
+    reader = ScriptReader(name, SAS, target, resolve_names, allowed)
     reader.read(text)
     return Document(tuple(reader.sas), tuple(reader.lines), tuple(reader.report.warnings))

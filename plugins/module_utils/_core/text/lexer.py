@@ -63,6 +63,20 @@ class Report:
         return len(self.problems) >= PROBLEMS_MAX
 
 
+def lines_of(text: str, report: Report) -> list[str]:
+    """The lines of a text. Reports a byte-order mark."""
+    if text.startswith("\ufeff"):
+        report.problem_at(
+            "the text begins with a byte-order mark, which ipseckey reads as part of the first word",
+            1,
+            1,
+            "Save it as UTF-8 without the mark.",
+        )
+        text = " " + text[1:]
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
 class Lexer:
     """Splits the lines of a text into commands and their words, with the limits of ``target``."""
 

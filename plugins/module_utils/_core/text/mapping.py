@@ -144,12 +144,12 @@ def at_option(problem: InputError, place: str = "") -> InputError:
 
 
 def read_identity(
-    reader: OptionReader, options: Options, place: str = "", installed: bool = False
+    reader: OptionReader, options: Options, place: str = "", any_spi: bool = False
 ) -> tuple[SecurityAssociation, str]:
     """An SA that has only the identity that the options of ipsec_sa name, and a warning about its
-    SPI, which may be empty. If the SA is ``installed`` already, its SPI may be a reserved one.
+    SPI, which may be empty. With ``any_spi``, as for an installed SA, it may be a reserved one.
     """
-    parse = parse_installed_spi if installed else parse_spi
+    parse = parse_installed_spi if any_spi else parse_spi
     spi, doubt = reader.require(parse, options["spi"], within(place, "spi"), (model.SPI_MIN, ""))
     destination = reader.require(read_address, options["destination"], within(place, "destination"), _SOME_ADDRESS)
     mark = reader.read(parse_mark, options["mark"], within(place, "mark"), None)
@@ -157,10 +157,14 @@ def read_identity(
 
 
 def read_sa(
-    reader: OptionReader, options: Options, place: str = "", allow_static_counter_mode: bool = False
+    reader: OptionReader,
+    options: Options,
+    place: str = "",
+    allow_static_counter_mode: bool = False,
+    allow_reserved_spi: bool = False,
 ) -> tuple[SecurityAssociation, str]:
     """The SA of the options of ipsec_sa, checked, and a warning about its SPI, which may be empty."""
-    identified, doubt = read_identity(reader, options, place)
+    identified, doubt = read_identity(reader, options, place, allow_reserved_spi)
 
     def read(parse: t.Callable[[V, str], T], name: str, otherwise: T) -> T:
         return reader.read(parse, options.get(name), within(place, name), otherwise)
@@ -193,7 +197,9 @@ def read_sa(
     for noted in tuple(unread):
         option = noted[len(within(place, "")) :].partition(".")[0]
         unread.update(within(place, name) for name in _DEPENDENT.get(option, ()))
-    found = (at_option(problem, place) for problem in checks.problems(sa, allow_static_counter_mode))
+    found = (
+        at_option(problem, place) for problem in checks.problems(sa, allow_static_counter_mode, allow_reserved_spi)
+    )
     reader.problems += [problem for problem in found if problem.place not in unread]
     return sa, doubt
 

@@ -64,12 +64,20 @@ _NEEDED = {
 _INNER_ADDRESSES = ("inner_source", "inner_destination")
 
 
+class Allowed(t.NamedTuple):
+    """What a text may have only if somebody insists; see `checks.ANYTHING`."""
+
+    static_counter_mode: bool = False
+    reserved_spi: bool = False
+    shared_key: bool = False
+
+
 class Builder:
     """Builds the SAs of the add commands of one text, and reports the problems of each."""
 
-    def __init__(self, target: str, allow_static_counter_mode: bool, report: Report) -> None:
+    def __init__(self, target: str, allowed: Allowed, report: Report) -> None:
         self.target = target
-        self.allow_static_counter_mode = allow_static_counter_mode
+        self.allowed = allowed
         self.report = report
 
     def build(self, protocol: str, command: CommandWords, attributes: Attributes) -> SecurityAssociation | None:
@@ -93,7 +101,7 @@ class Builder:
         if not protocol:
             return None
         sa = build(protocol, attributes)
-        for wrong in checks.problems(sa, self.allow_static_counter_mode) + refusals(sa, self.target):
+        for wrong in checks.problems(sa, *self.allowed[:2]) + refusals(sa, self.target):
             concerned = _CONCERNS.get(wrong.place, (wrong.place,))
             certain = not command.broken or all(field in words for field in concerned)
             if certain and not refused.intersection(concerned):

@@ -41,9 +41,9 @@ from .grammar import (
     TOPIC,
     Command,
 )
-from .lexer import REFUSED, CommandWords, Lexer, Report, Word
+from .lexer import REFUSED, CommandWords, Lexer, Report, Word, lines_of
 from .render import folded, quoted, words_of, words_of_sa
-from .sa import Builder, extra_of, limit_problems
+from .sa import Allowed, Builder, extra_of, limit_problems
 from .solaris import address_problems, order_problems
 from .values import parse_type
 
@@ -108,6 +108,8 @@ def parse(
     target: str = LINUX,
     resolve_names: bool = False,
     allow_static_counter_mode: bool = False,
+    allow_reserved_spi: bool = False,
+    allow_shared_key: bool = False,
 ) -> Script:
     """The commands of a text; its SAs are checked each alone (`checks.problems`) and together (`checks.conflicts`).
 
@@ -116,7 +118,8 @@ def parse(
     ``resolve_names`` accepts host names as addresses, which trusts the name service. An SPI towards
     one destination may come twice where it was deleted or flushed in between. Raises TextError, or
     Problems with everything that is wrong."""
-    reader = ScriptReader(name, place, target, resolve_names, allow_static_counter_mode)
+    allowed = Allowed(allow_static_counter_mode, allow_reserved_spi, allow_shared_key)
+    reader = ScriptReader(name, place, target, resolve_names, allowed)
     reader.read(text)
     return Script(tuple(reader.steps()), tuple(reader.report.warnings))
 
@@ -164,9 +167,7 @@ class ScriptReader:
     ``lines``; all other commands are in ``others``. Each command has a line of its own, which orders them.
     """
 
-    def __init__(
-        self, name: str, place: str, target: str, resolve_names: bool, allow_static_counter_mode: bool
-    ) -> None:
+    def __init__(self, name: str, place: str, target: str, resolve_names: bool, allowed: Allowed) -> None:
         if target not in TARGETS:
             raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
         if place not in (*PLACES, SAS):
@@ -176,7 +177,8 @@ class ScriptReader:
         self.report = Report(name)
         self.problem = self.report.problem
         self.attributes = AttributeReader(target, resolve_names, self.report)
-        self.builder = Builder(target, allow_static_counter_mode, self.report)
+        self.builder = Builder(target, allowed, self.report)
+        self.allowed = allowed
         self.sas: list[SecurityAssociation] = []
         self.lines: list[int] = []
         self.others: list[Step] = []
@@ -191,17 +193,7 @@ class ScriptReader:
         raise_all(instead(problems, self.report.name, text) if self.place in (FILE, SAS) else problems)
 
     def _read(self, text: str) -> None:
-        if text.startswith("\ufeff"):
-            self.report.problem_at(
-                "the text begins with a byte-order mark, which ipseckey reads as part of the first word",
-                1,
-                1,
-                "Save it as UTF-8 without the mark.",
-            )
-            text = " " + text[1:]
-        lines = text.split("\n")
-        if not lines[-1]:
-            lines.pop()
+        lines = lines_of(text, self.report)
         plain_lines = PlainLines(address_problems if self.target == SOLARIS else None)
         ordinary = is_ordinary(text, LINE_MAX[self.target], lines)
         lexer = Lexer(lines, self.target, self.report)
@@ -274,7 +266,8 @@ class ScriptReader:
     def _add(self, row: Command, command: CommandWords) -> SecurityAssociation | None:
         known_problems = len(self.report.problems)
         protocol, words = self._type(row, command.words)
-        sa = self.builder.build(protocol, command, self.attributes.read(words))
+        attributes = self.attributes.read(words, 1 if self.allowed.reserved_spi else model.SPI_MIN)
+        sa = self.builder.build(protocol, command, attributes)
         return None if command.broken or len(self.report.problems) > known_problems else sa
 
     def _other(self, row: Command, command: CommandWords) -> Step | None:
@@ -356,7 +349,11 @@ class ScriptReader:
             message = f"this command stands after the quit on line {ends[0]}; ipseckey never reads it"
             self.report.problem_at(message, after[0], 1, "Remove one of them.")
         lexer = Lexer(lines, self.target, Report(""))
+        shared = 0
         for conflict in self._conflicts():
+            if conflict.tolerable and self.allowed.shared_key:
+                shared += 1
+                continue
             dummy, (words, dummy_broken) = lexer.command(self.lines[conflict.second] - 1)
             wanted = {row.name for row in KEYWORDS if row.field == conflict.field}
             word = next((value for keyword, value in zip(words, words[1:]) if keyword.text in wanted), words[0])
@@ -364,6 +361,9 @@ class ScriptReader:
             self.problem(message, word, hint)
             if self.report.full:
                 return
+        if shared:
+            message = f"{shared} keys are those of other SAs too; whoever finds one has the traffic of all of them"
+            self.report.warnings.append((message, self.report.name))
 
     def _conflicts(self) -> t.Iterator[checks.Conflict]:
         """Those of `checks.conflicts`, except that deleting or flushing an SA makes its SPI available again."""

@@ -16,6 +16,7 @@ from ..._core.errors import IpsecError
 from ..._core.files import protected
 from ..._core.program import loading
 from ..._core.program import policies as file_of_policies
+from ..._core.sa.checks import ANYTHING
 from ..._core.sa.model import SecurityAssociation
 from ..._core.sadb import open_sadb
 from ..._core.spd.guarding import guarding, unguarded
@@ -168,9 +169,7 @@ def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
 
 def _sas(file: str) -> tuple[SecurityAssociation, ...]:
     """The SAs of the protected file, none if it does not exist. Raises what is wrong with it."""
-    return (
-        language.parse(protected.read(file), file, allow_static_counter_mode=True).sas if os.path.lexists(file) else ()
-    )
+    return language.parse(protected.read(file), file, **ANYTHING).sas if os.path.lexists(file) else ()
 
 
 def _differ(policies: t.Sequence[Policy], file: str) -> bool:

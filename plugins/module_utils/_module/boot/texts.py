@@ -39,9 +39,9 @@ Wants=network-pre.target
 Type=oneshot
 RemainAfterExit=yes
 TimeoutStartSec=60
-# A file that is wrong changes no SA, on start and on reload.
-ExecStart=@COMMAND@ -n --apply @WHAT@ @ROTATION_DUE@
-ExecReload=@COMMAND@ -n --apply @WHAT@
+# A file that is wrong changes no SA, on start and on reload. Who wrote it accepted what may be accepted.
+ExecStart=@COMMAND@ -n --allow-reserved-spi --allow-shared-key --apply @WHAT@ @ROTATION_DUE@
+ExecReload=@COMMAND@ -n --allow-reserved-spi --allow-shared-key --apply @WHAT@
 ExecStop=@COMMAND@ -n --remove @WHAT@
 # The names of what was loaded, never keys.
 RuntimeDirectory=ipseckey
@@ -110,7 +110,7 @@ depend() {
 
 # What went wrong goes to the console, and to the kernel's log, since nothing else keeps what is said at boot.
 ipseckey() {
-    messages=$("$program" "$@" 2>&1) && status=0 || status=$?
+    messages=$("$program" -n --allow-reserved-spi --allow-shared-key "$@" 2>&1) && status=0 || status=$?
     [ -z "$messages" ] || printf '\\n%s\\n' "$messages" | while IFS= read -r line; do
         printf '%s\\n' "$line"
         [ "$line" = "${line#ipseckey: }" ] || [ ! -w /dev/kmsg ] || printf '<4>%s\\n' "$line" >/dev/kmsg
@@ -124,20 +124,20 @@ start() {
         return 0
     }
     ebegin "Loading $file"
-    ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ${due:+--rotation-due "$due"}
+    ipseckey --apply "$file" ${policies:+--policies "$policies"} ${due:+--rotation-due "$due"}
     eend $?
 }
 
 reload() {
     ebegin "Bringing the changes of $file to the kernel"
-    ipseckey -n --apply "$file" ${policies:+--policies "$policies"}
+    ipseckey --apply "$file" ${policies:+--policies "$policies"}
     eend $?
 }
 
 stop() {
     [ -e "$file" ] || [ -e /run/ipseckey/loaded ] || return 0
     ebegin "Removing the security associations of $file"
-    ipseckey -n --remove "$file" ${policies:+--policies "$policies"}
+    ipseckey --remove "$file" ${policies:+--policies "$policies"}
     eend $?
 }
 """
@@ -170,7 +170,7 @@ due="@DUE@"
 
 # What went wrong goes to the caller, and to the kernel's log, since syslogd may not run yet.
 ipseckey() {
-    messages=$("$program" "$@" 2>&1) && status=0 || status=$?
+    messages=$("$program" -n --allow-reserved-spi --allow-shared-key "$@" 2>&1) && status=0 || status=$?
     [ -z "$messages" ] || printf '%s\\n' "$messages" | while IFS= read -r line; do
         printf '%s\\n' "$line"
         [ "$line" = "${line#ipseckey: }" ] || [ ! -w /dev/kmsg ] || printf '<4>%s\\n' "$line" >/dev/kmsg
@@ -183,12 +183,12 @@ ipseckey() {
     exit 0
 }
 case "$1" in
-    start) ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ${due:+--rotation-due "$due"} ;;
-    reload | restart | force-reload) ipseckey -n --apply "$file" ${policies:+--policies "$policies"} ;;
-    stop) ipseckey -n --remove "$file" ${policies:+--policies "$policies"} ;;
+    start) ipseckey --apply "$file" ${policies:+--policies "$policies"} ${due:+--rotation-due "$due"} ;;
+    reload | restart | force-reload) ipseckey --apply "$file" ${policies:+--policies "$policies"} ;;
+    stop) ipseckey --remove "$file" ${policies:+--policies "$policies"} ;;
     status)
         # As LSB has it: 0 runs, 3 does not.
-        ipseckey -n --compare "$file" ${policies:+--policies "$policies"} || exit 3
+        ipseckey --compare "$file" ${policies:+--policies "$policies"} || exit 3
         ;;
     *)
         echo "Usage: $0 start|stop|restart|reload|force-reload|status" >&2
@@ -198,7 +198,7 @@ esac
 """
 
 _SAYS = (
-    re.compile(r"^ExecStart=\S+ -n --apply (?P<file>\S+)(?: --policies (?P<policies>\S+))?", re.M),
+    re.compile(r"^ExecStart=\S+ -n (?:--allow-\S+ )*--apply (?P<file>\S+)(?: --policies (?P<policies>\S+))?", re.M),
     re.compile(r'^file="(?P<file>[^"]*)"\npolicies="(?P<policies>[^"]*)"', re.M),
 )
 

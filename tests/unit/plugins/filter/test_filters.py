@@ -69,6 +69,23 @@ def test_rendered_text_is_read_again() -> None:
     assert {**again, **more, "mark": "0x10/0xffffffff"} == again
 
 
+def test_what_a_peer_dictates_is_rendered_and_parsed_with_the_options() -> None:
+    view = {
+        "protocol": "esp",
+        "destination": "192.168.13.213",
+        "encryption_algorithm": "3des",
+        "encryption_key": KEY,
+    }
+    sas = [{**view, "spi": spi} for spi in ("0x1", "0x2")]
+    allowed = {"allow_reserved_spi": True, "allow_shared_key": True}
+    text = FILTERS["ipseckeys_render"](sas, **allowed)
+    assert [sa["spi"] for sa in FILTERS["ipseckeys_parse"](text, **allowed)] == ["0x00000001", "0x00000002"]
+    for missing in allowed:
+        for name, value in (("ipseckeys_render", sas), ("ipseckeys_parse", text)):
+            with pytest.raises(AnsibleFilterError, match=f"with {missing}"):
+                FILTERS[name](value, **{**allowed, missing: False})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

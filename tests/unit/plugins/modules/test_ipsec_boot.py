@@ -8,6 +8,7 @@ if it refuses. tests/e2e/test_boot.py uses real ones.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import typing as t
 from pathlib import Path
@@ -327,3 +328,24 @@ def test_the_service_manager_is_detected(
         services.shutil, "which", lambda name, path: next((path for path in there if path.endswith(name)), None)
     )
     assert services.detect() == found
+
+
+@pytest.mark.parametrize("text", [texts.SYSTEMD, texts.OPENRC, texts.SYSVINIT])
+def test_the_service_loads_what_the_writer_of_the_file_insisted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    keys, said, program = tmp_path / "keys", tmp_path / "said", tmp_path / "ipseckey"
+    keys.touch()
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{said}\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(texts, "COMMAND", str(program))
+    service = texts.fill(text, str(keys), False, False).decode()
+    if text is texts.SYSTEMD:
+        script = "\n".join(line.split("=", 1)[1] for line in service.splitlines() if line.startswith("ExecStart="))
+    else:
+        words = "ebegin() { :; }\neend() { :; }\n"
+        script = words + service + ("start" if text is texts.OPENRC else "")
+    subprocess.run(["sh", "-c", script, "service", "start"], check=True)
+    assert said.read_text(encoding="utf-8").split() == [
+        *("-n", "--allow-reserved-spi", "--allow-shared-key", "--apply", str(keys)),
+    ]

@@ -213,6 +213,9 @@ def test_a_reserved_spi_can_be_removed_but_not_added(spi: str) -> None:
     assert "is reserved (1 to 255)" in world.run("ipsec_sa", **{**ESP, "spi": spi})["msg"]
     expect_once(world.four_times("ipsec_sa", **{**ESP, "spi": spi}, state="absent"))
     assert not world.sadb.sas
+    result = world.run("ipsec_sa", **{**ESP, "spi": spi}, allow_reserved_spi=True)
+    assert result["changed"] and any("are reserved (RFC 4303" in text for text in result["warnings"])
+    assert [one.spi for one in world.sadb.sas] == [int(spi, 16)]
     assert "SPI 0 is for local use only" in world.run("ipsec_sa", **{**ESP, "spi": "0"}, state="absent")["msg"]
 
 

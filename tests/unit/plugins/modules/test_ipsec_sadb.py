@@ -179,6 +179,24 @@ def test_sas_that_could_not_be_restored_are_not_deleted(world: World, check: boo
     assert not world.files.contents
 
 
+def test_what_a_peer_dictates_is_loaded_backed_up_and_restored_with_the_options() -> None:
+    world = World()
+    allowed = {"allow_reserved_spi": True, "allow_shared_key": True}
+    first, second = sa(1), sa(2, encryption_key=sa(1).encryption_key)
+    text = render([first, second])
+    for missing in allowed:
+        refused = world.run("ipsec_sadb", content=text, **{**allowed, missing: False})
+        assert f"with {missing}" in refused["msg"] and not world.sadb.sas
+    assert world.run("ipsec_sadb", content=text, **allowed)["changed"]
+    result = world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup="/run/previous", **allowed)
+    assert result["changed"], result
+    saved = parse(world.files.contents["/run/previous"], **allowed).sas
+    assert [one._replace(extra=()) for one in saved] == [first, second]
+    world.run("ipsec_sadb", src="/run/previous", state="exact", **allowed)
+    assert {one._replace(extra=()) for one in world.sadb.sas} == {first, second}
+    assert world.run("ipsec_sadb", content=text, state="absent")["changed"] and not world.sadb.sas
+
+
 @pytest.mark.parametrize("check", [True, False])
 def test_the_hint_for_removing_what_no_backup_can_hold_works(world: World, check: bool) -> None:
     world.sadb.put(sa(0x5001)._replace(protocol="comp", mark=Mark(1, 255)), sa(0x64))

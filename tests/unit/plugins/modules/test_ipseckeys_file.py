@@ -129,6 +129,21 @@ def test_scope_peers_refuses_a_key_that_another_peer_has() -> None:
     assert held(world) == (ELSEWHERE,)
 
 
+def test_scope_peers_keeps_what_the_options_let_into_the_file() -> None:
+    world = World()
+    shared = ELSEWHERE._replace(spi=2, destination=bytes((192, 0, 2, 77)))
+    text = render([ELSEWHERE._replace(spi=1), shared])
+    for missing in ("allow_reserved_spi", "allow_shared_key"):
+        allowed = {"allow_reserved_spi": True, "allow_shared_key": True, missing: False}
+        assert f"with {missing}" in world.run("ipseckeys_file", content=text, **allowed)["msg"]
+    world.run("ipseckeys_file", content=text, allow_reserved_spi=True, allow_shared_key=True)
+    expect_once(world.four_times("ipseckeys_file", content=render([NEW_OUT]), scope="peers"))
+    kept = parse(world.files.contents[DEFAULT].decode(), allow_reserved_spi=True, allow_shared_key=True).sas
+    assert sorted(one.spi for one in kept) == [1, 2, NEW_OUT.spi]
+    again = render([NEW_OUT._replace(encryption_key=ELSEWHERE.encryption_key)])
+    assert "Every SA needs its own keys" in world.run("ipseckeys_file", content=again, scope="peers")["msg"]
+
+
 def test_absent_removes_the_file() -> None:
     world = World()
     world.run("ipseckeys_file", content=render([OUT]))

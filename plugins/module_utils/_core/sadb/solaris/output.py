@@ -201,7 +201,7 @@ def _key(words: t.Sequence[str]) -> Key:
 def _association(words: t.Sequence[str]) -> SecurityAssociation:
     """The SA that one command adds. Nothing is checked: the SADB may hold what our own text may not."""
     reader = AttributeReader(LINUX, False, Report("ipseckey save"))
-    attributes = reader.read([Word(word, 1, column) for column, word in enumerate(words[2:], 3)])
+    attributes = reader.read([Word(word, 1, column) for column, word in enumerate(words[2:], 3)], lowest_spi=1)
     values = attributes.values
     for field in ("encryption", "authentication"):
         # A number that only this host's ipsecalgs names.

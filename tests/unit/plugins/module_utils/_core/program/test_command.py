@@ -151,6 +151,21 @@ def test_the_text_alone_may_come_from_standard_input(tmp_path):
     assert (answer.returncode, answer.stderr) == (1, "ipseckey: standard input: it is closed\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "option", "warning"),
+    [
+        (TEXT.replace("0x1001", "1"), "--allow-reserved-spi", "SPIs 1 to 255 are reserved (RFC 4303 section 2.1)"),
+        (TEXT + TEXT.replace("0x1001", "0x1002"), "--allow-shared-key", "keys: 1 keys are those of other SAs too"),
+    ],
+)
+def test_what_a_peer_dictates_needs_the_option_that_the_refusal_names(tmp_path, text, option, warning):
+    refused = check_elsewhere(tmp_path, text, "-n", "--text-only", "-c", "")
+    assert refused.returncode == 1 and f"accept it with {option}." in refused.stderr
+    accepted = check_elsewhere(tmp_path, text, option, "-n", "--text-only", "-c", "")
+    assert (accepted.returncode, accepted.stdout) == (0, "")
+    assert warning in accepted.stderr
+
+
 def test_a_check_that_only_lacks_a_kernel_names_the_option(tmp_path):
     answer = check_elsewhere(tmp_path, TEXT, "--allow-unsafe-file", "-c", "")
     assert (answer.returncode, answer.stdout) == (1, "")
@@ -378,7 +393,11 @@ def test_keys_are_shown_only_on_request():
     ("typed", "part"),
     [
         ("save all", "save: this would print keys. Name a file, or open the prompt with --show-keys.\n"),
-        ("add esp spi 17 dst 192.0.2.2 auth_alg sha1 authkey " + KEY, "Choose a number from 256 to 4294967295.\n"),
+        ("add esp spi 17 dst 192.0.2.2 auth_alg sha1 authkey " + KEY, "Choose a number from 256 to 4294967295."),
+        (
+            "add esp spi 17 dst 192.0.2.2 auth_alg sha1 authkey " + KEY,
+            "in a prompt opened with --allow-reserved-spi.\n",
+        ),
         ("add esp spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey 00ff", "Make one with: openssl rand -hex 20\n"),
         (
             f"add esp spi 0x1001 dst 192.0.2.2 encr_alg aes-gcm encrkey {KEY[:40]}",

@@ -27,11 +27,11 @@ def test_saved_sas_continue_at_their_sequence_numbers():
 
 
 def test_sas_that_text_cannot_restore_are_left_out_and_named():
-    odd = [sa(0x1001)._replace(tfc_padding=9), sa(0x64, b"\2"), sa(0x1003, b"\3")._replace(protocol="comp")]
+    odd = [sa(0x1001)._replace(tfc_padding=9), sa(0x1003, b"\3")._replace(protocol="comp")]
     odd.append(sa(0x1005, b"\5")._replace(encapsulation=Encapsulation(0, 0)))
     text, problems = backup.save([Entry(one, Counters()) for one in (*odd, sa(0x1004, b"\4"))], "")
     assert [one.spi for one in language.parse(text).sas] == [0x1004]
-    assert [problem.message.partition(":")[0] for problem in problems] == ["left out"] * 4
+    assert [problem.message.partition(":")[0] for problem in problems] == ["left out"] * 3
     assert "no word for: tfc_padding=9" in problems[0].message and "0x00001001" in problems[0].place
 
 
@@ -41,3 +41,17 @@ def test_sas_that_cannot_be_loaded_together_are_named():
     assert [problem.message.partition(":")[0] for problem in problems] == [
         "saved, but the file cannot be loaded with it"
     ]
+
+
+def test_reserved_spis_and_shared_keys_are_saved_with_the_option_that_loads_them():
+    entries = [Entry(sa(spi, key), Counters()) for spi, key in ((0x64, b"\2"), (0x1001, b"\1"), (0x1002, b"\1"))]
+    text, problems = backup.save(entries, "")
+    assert [str(problem).partition(": ")[2] for problem in problems] == [
+        "saved, but the file cannot be loaded with it: the authentication key is also used by ah spi 0x00001001"
+        " 192.0.2.1 > 192.0.2.2 transport hmac-sha1. Load it with allow_shared_key.",
+        "saved, but the file cannot be loaded with it: SPI 100 is reserved (1 to 255). Load it with"
+        " allow_reserved_spi.",
+    ]
+    allowed = {"allow_reserved_spi": True, "allow_shared_key": True}
+    assert backup.save(entries, "", **allowed) == (text, [])
+    assert language.parse(text, **allowed).sas == tuple(entry.sa for entry in entries)

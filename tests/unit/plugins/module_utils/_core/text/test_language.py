@@ -729,6 +729,9 @@ def test_problems_of_many_lines_come_together_and_in_order():
     assert {line for line, dummy, message in found} == {1, 2, 3, 6}
 
 
+OWN_KEYS = "Every SA needs its own keys. If the peer dictates one key, accept it with allow_shared_key."
+
+
 def test_a_conflict_between_two_lines_names_both():
     text = (
         f"{GOOD}\n{GOOD.replace('aes', 'aes-cbc')}\nadd esp spi 0x1003 {ADDRESSES} \\\n encr_alg aes \\\n encrkey"
@@ -744,9 +747,55 @@ def test_a_conflict_between_two_lines_names_both():
                 " destination needs its own SPI."
             ),
         ),
-        (2, column_of(GOOD, AES) + 4, "the encryption key is also used by line 1. Every SA needs its own keys."),
-        (5, 10, "the encryption key is also used by line 1. Every SA needs its own keys."),
+        (2, column_of(GOOD, AES) + 4, f"the encryption key is also used by line 1. {OWN_KEYS}"),
+        (5, 10, f"the encryption key is also used by line 1. {OWN_KEYS}"),
     ]
+
+
+@pytest.mark.parametrize("spi", [1, 2, 255])
+def test_a_reserved_spi_is_accepted_only_when_allowed(spi):
+    text = GOOD.replace("0x1001", str(spi))
+    ((dummy, dummies, message),) = refusals_of(text)
+    assert message.startswith(f"SPI {spi} is reserved (1 to 255).") and "with allow_reserved_spi" in message
+    assert one(text, allow_reserved_spi=True).spi == spi
+    assert one(f"{text} pair-spi {spi}", allow_reserved_spi=True).extra == (("pair-spi", f"0x{spi:08x}"),)
+    many = f"{GOOD}\n{text.replace(AES, AES[::-1])}\n"
+    assert [sa.spi for sa in parse(many, allow_reserved_spi=True).sas] == [0x1001, spi]
+
+
+def test_spi_0_is_never_accepted():
+    ((dummy, dummies, message),) = refusals_of(GOOD.replace("0x1001", "0"), allow_reserved_spi=True)
+    assert "SPI 0 is for local use only" in message and "allow_reserved_spi" not in message
+
+
+def test_a_key_of_several_sas_is_accepted_only_when_allowed_and_with_one_warning():
+    text = "\n".join(GOOD.replace("0x1001", f"0x{spi:x}") for spi in range(0x1001, 0x1005))
+    assert len(refusals_of(text)) == 3
+    found = parse(text, allow_shared_key=True)
+    assert len(found.sas) == 4
+    assert found.warnings == (
+        ("3 keys are those of other SAs too; whoever finds one has the traffic of all of them", "keys"),
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        f"add esp spi 0x1002 {ADDRESSES} encr_alg aes-gcm encrkey {AES}00112233",
+        f"add ah spi 0x1002 {ADDRESSES} auth_alg hmac-md5 authkey {AES}",
+        f"add esp spi 0x1002 {ADDRESSES} encr_alg blowfish encrkey {AES}",
+    ],
+)
+def test_a_key_in_another_place_or_of_a_counter_mode_is_never_accepted_twice(other):
+    first = GOOD if "gcm" not in other else other.replace("0x1002", "0x1001")
+    text = f"{first}\n{other}\n"
+    ((dummy, dummies, message),) = refusals_of(text, allow_shared_key=True, allow_static_counter_mode=True)
+    assert message.endswith("key is also used by line 1. Every SA needs its own keys.")
+
+
+def test_a_repeated_identity_is_refused_even_if_keys_may_be_shared():
+    ((line, dummy, message),) = refusals_of(f"{GOOD}\n{GOOD}\n", allow_shared_key=True)
+    assert line == 2 and "is used twice for esp" in message
 
 
 def test_counter_mode_is_accepted_only_when_allowed():
