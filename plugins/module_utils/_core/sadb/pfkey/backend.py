@@ -267,6 +267,11 @@ class PfkeySadb(Sadb):
             link.ask(layout.DELETE, satype, messages.identify(self.dialect, change.sa))
         elif change.before is not None:
             link.ask(layout.ADD, satype, messages.restore(self.dialect, change.before))
+            pairing = messages.pair_again(self.dialect, change.before)
+            if pairing:
+                # If its pair is not there yet, both are paired when that returns.
+                with contextlib.suppress(PfkeyError):
+                    link.ask(layout.UPDATE, satype, pairing)
         else:
             link.ask(layout.ADD, satype, messages.new_sa(self.dialect, change.sa))
 

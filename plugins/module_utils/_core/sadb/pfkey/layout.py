@@ -20,6 +20,7 @@ from .dialects import Dialect
 
 VERSION = 2
 
+UPDATE = 2
 ADD = 3
 DELETE = 4
 GET = 5

@@ -264,8 +264,8 @@ def _read_sequence(dialect: Dialect, extensions: t.Mapping[int, bytes], other: i
 
 
 def restore(dialect: Dialect, message: ParsedMessage) -> list[bytes]:
-    """The extensions of the SADB_ADD that restores what SADB_GET showed: all but the use so far,
-    also those that this codec does not know.
+    """The extensions of the SADB_ADD that restores what SADB_GET showed: all but the use so far and
+    the pair, also those that this codec does not know.
     """
     parts = []
     for kind, extension in message.extensions.items():
@@ -274,8 +274,20 @@ def restore(dialect: Dialect, message: ParsedMessage) -> list[bytes]:
             extension = fields._replace(state=_MATURE, flags=fields.flags & ~dialect.flags.kernel).pack()
         elif kind == layout.EXT_KEY_ENCRYPT and dialect.salt_apart:
             extension = pack_key(kind, layout.read_key(dialect, extension))
-        if kind != layout.EXT_CURRENT:
+        if kind not in (layout.EXT_CURRENT, dialect.pair):
             parts.append(extension)
     if layout.EXT_KEY_ENCRYPT not in message.extensions and dialect.empty_key and message.satype == SA_TYPES[ESP]:
         parts.append(pack_key(layout.EXT_KEY_ENCRYPT, b""))
     return parts
+
+
+def pair_again(dialect: Dialect, message: ParsedMessage) -> list[bytes]:
+    """The extensions of the SADB_UPDATE that pairs a restored SA as SADB_GET showed it; empty for no
+    pair. The kernel would declare an added SA dead whose pair is not there yet.
+    """
+    pair = message.extensions.get(dialect.pair)
+    if pair is None:
+        return []
+    fields = layout.read_sa(message.extensions[layout.EXT_SA])
+    ends = (message.extensions[kind] for kind in (layout.EXT_SOURCE, layout.EXT_DESTINATION))
+    return [fields._replace(state=_MATURE, flags=0).pack(), *ends, pair]

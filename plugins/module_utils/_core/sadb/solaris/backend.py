@@ -110,7 +110,7 @@ class SolarisSadb(Sadb):
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
         return [
             entry
-            for entry, dummy, dummy in self._read()
+            for entry, *dummy in self._read()
             if protocol in ("", entry.sa.protocol)
             and source in (b"", entry.sa.source)
             and destination in (b"", entry.sa.destination)
@@ -162,7 +162,7 @@ class SolarisSadb(Sadb):
         for key in reversed(list(goal)):
             wanted, was = goal[key], before.get(key)
             commands += [_delete(sa) for sa in filter(None, (wanted or _sa(was),))]
-            commands += [was.command] if was is not None and was.command else []
+            commands += was.commands if was is not None else ()
         try:
             self._session(commands)
         except SadbError:
@@ -180,19 +180,18 @@ class SolarisSadb(Sadb):
                 continue
             if found is not None:
                 commands.append(_delete(found.entry.sa))
-            if was is not None and was.command:
-                commands.append(was.command)
+            commands += was.commands if was is not None else ()
         if commands:
             self._session(commands)
             now = _by_identity(self._read())
-        ends = [(_sa(before.get(key)), _sa(now.get(key))) for key in touched]
-        return [sa for was, found in ends for sa in (was or found,) if was != found and sa is not None]
+        ends = [(before.get(key), now.get(key)) for key in touched]
+        return [one.entry.sa for was, found in ends for one in (was or found,) if one and _kept(was) != _kept(found)]
 
     def _flush(self, protocol: str) -> None:
         session = self._session([f"flush {protocol}".strip()])
         left = [
             entry.sa
-            for entry, dummy, dummy in self._after(session).values()
+            for entry, *dummy in self._after(session).values()
             if not entry.larval and protocol in ("", entry.sa.protocol)
         ]
         if left:
@@ -283,6 +282,11 @@ def _sa(installed: InstalledSa | None) -> SecurityAssociation | None:
     return installed.entry.sa if installed is not None else None
 
 
+def _kept(installed: InstalledSa | None) -> tuple[SecurityAssociation, str] | None:
+    """What an undo restores."""
+    return (installed.entry.sa, installed.pair) if installed is not None else None
+
+
 def _commands(operation: Operation) -> t.Iterator[str]:
     """The commands of one operation."""
     if operation.old is not None:
@@ -321,7 +325,7 @@ def _check_unchanged(operations: t.Iterable[Operation], installed: t.Mapping[Ide
                 raise SadbError("the SA is not there any more", label(operation.old.sa), hint, "ESRCH")
             if found.entry.sa != operation.old.sa:
                 raise SadbError("another SA has this identity now", label(operation.old.sa), hint, "ESTALE")
-            if operation.new is not None and not (found.command or found.entry.larval):
+            if operation.new is not None and not (found.commands or found.entry.larval):
                 raise SadbError(
                     "ipseckey does not print all of this SA, so it could not be restored if its replacement failed",
                     label(operation.old.sa),
@@ -359,7 +363,7 @@ def _strays(goal: Goal, before: t.Mapping[Identity, InstalledSa], now: t.Mapping
     keys = {key for sa in goal.values() if sa is not None for key in (sa.encryption_key, sa.authentication_key) if key}
     return {
         key: None
-        for key, (entry, dummy, dummy) in now.items()
+        for key, (entry, *dummy) in now.items()
         if key not in before
         and key not in goal
         and not keys.isdisjoint((entry.sa.encryption_key, entry.sa.authentication_key))

@@ -35,19 +35,22 @@ Key = t.Tuple[str, bytes, int]
 
 
 class InstalledSa(t.NamedTuple):
-    """One SA that the utility shows: our entry, its state (``MATURE`` and so on), and the command
-    that adds it again, keys and sequence number included; empty if none does, as for a reservation
-    or an identity that the utility does not print.
-    """
+    """One SA that the utility shows: our entry, its state (``MATURE`` and so on), the commands that
+    add it again, keys and sequence number included, and the SPI of its pair.
+
+    The commands are empty if none would do, as for a reservation or an identity that the utility
+    does not print."""
 
     entry: Entry
     state: str
-    command: str
+    commands: tuple[str, ...] = ()
+    pair: str = ""
 
 
 class DumpedSa(t.NamedTuple):
     """What a dump shows of one SA beyond its save form; ``manager`` is the number of its key
-    management protocol, 0 for none. ``prefixes`` are the prefix lengths of its inner networks, by keyword.
+    management protocol, 0 for none, and ``pair`` the SPI of its pair. ``prefixes`` are the prefix
+    lengths of its inner networks, by keyword.
     """
 
     protocol: str
@@ -59,6 +62,7 @@ class DumpedSa(t.NamedTuple):
     manager: int
     counters: Counters
     prefixes: dict[str, str]
+    pair: str = ""
 
 
 def read(output: str) -> list[InstalledSa]:
@@ -105,15 +109,21 @@ def _installed(saved_words: t.Sequence[str], dump: DumpedSa) -> InstalledSa:
         extra[model.FLAGS] = " ".join(f"{keyword}={kind}" for keyword, kind in lost.items())
     sa = sa._replace(reqid=sa.reqid or dump.manager, extra=tuple(sorted(extra.items())))
     entry = Entry(sa, dump.counters._replace(**{counter: sequence}))
-    return InstalledSa(entry, dump.state, "" if lost else _command(words))
+    return InstalledSa(entry, dump.state, () if lost else _commands(words, sa, dump.pair), dump.pair)
 
 
-def _command(words: t.Sequence[str]) -> str:
-    """The command of the words; empty if the language cannot quote one of them."""
+def _commands(words: t.Sequence[str], sa: SecurityAssociation, pair: str) -> tuple[str, ...]:
+    """The commands that add the SA; none if the language cannot quote one of the words.
+
+    An SA is paired by an update: an add whose pair is not there yet leaves a dead SA. Of two SAs
+    that are added again, the second is paired with the first."""
     try:
-        return " ".join(quoted(word, "save") for word in words)
+        add = " ".join(quoted(word, "save") for word in words)
     except InputError:
-        return ""
+        return ()
+    source, destination = model.format_address(sa.source), model.format_address(sa.destination)
+    update = f"update {sa.protocol} spi 0x{sa.spi:x} src {source} dst {destination} pair-spi {pair}"
+    return (add, update) if pair else (add,)
 
 
 def _completed(words: t.Sequence[str], dump: DumpedSa) -> list[str]:
@@ -135,7 +145,7 @@ def _completed(words: t.Sequence[str], dump: DumpedSa) -> list[str]:
 
 def _reservation(dump: DumpedSa) -> InstalledSa:
     sa = model.build(dump.protocol, dump.spi, dump.destination, dump.source, reqid=dump.manager)
-    return InstalledSa(Entry(sa, dump.counters, larval=True), dump.state, "")
+    return InstalledSa(Entry(sa, dump.counters, larval=True), dump.state)
 
 
 # The beginnings of lines of a dump. No line of a save form has them: its commands begin with add and continue indented.
@@ -225,6 +235,7 @@ _FACTS: dict[str, re.Pattern[str]] = {
     "isrc": re.compile("INS: " + _ADDRESS + r"(?:/(\d+))?"),
     "idst": re.compile("IND: " + _ADDRESS + r"(?:/(\d+))?"),
     "manager": re.compile(r"KMC: Protocol (\d+),"),
+    "pair": re.compile(r"OTH: Paired with spi=(0x[0-9a-f]+)"),
     "bytes": re.compile(r"CLT: (\d+) bytes .*protected"),
     "packets": re.compile(r"CLT: .* (\d+) (?:packets|allocations)"),
     "add_time": re.compile(r"CLT: SA added at time:? (\d+)$"),
@@ -281,6 +292,7 @@ def _dumped_sa(facts: t.Mapping[str, str]) -> DumpedSa:
         int(facts.get("manager", 0)),
         Counters(**{field: int(facts.get(field, 0)) for field in ("bytes", "packets", "add_time", "use_time")}),
         {keyword: facts[keyword] for keyword in ("isrc", "idst") if keyword in facts},
+        facts.get("pair", ""),
     )
 
 

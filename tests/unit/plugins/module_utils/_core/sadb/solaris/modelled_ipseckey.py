@@ -34,6 +34,7 @@ ADDRESSES = (
     ("idst", "idport"),
 )
 VALUES = {"spi", "encr_alg", "encrkey", "auth_alg", "authkey", "replay", "replay_value", "proto", "iproto", "encap"}
+VALUES.add("pair-spi")
 VALUES.update(word for pair in ADDRESSES for word in pair)
 VALUES.update(f"{kind}_{limit}" for kind in KINDS for limit in LIMITS)
 UNPRINTED_IDENTITIES = ("der_dn", "der_gn")
@@ -168,7 +169,7 @@ class Utility:
                 for sa in self.store["sas"]
                 if "no flush" in self.store["faults"].values() or words[1:] not in ([], [sa["type"]])
             ]
-        elif words[0] in ("add", "delete"):
+        elif words[0] in ("add", "update", "delete"):
             try:
                 self.change(words)
             except Refused as wrong:
@@ -198,7 +199,11 @@ class Utility:
         found = [
             other for other in self.store["sas"] if all(other[name] == sa[name] for name in ("type", "spi", "dst"))
         ]
-        if words[0] == "delete":
+        if words[0] == "update":
+            self.pair(found[0], sa["pair-spi"])
+        elif words[0] == "delete":
+            for other in found:
+                self.unpair(other)
             if not found:
                 say(f"Association (type = {sa['type']}) with spi {spi} and addr\n{sa['dst']} does not exist.\n")
             self.store["sas"] = [other for other in self.store["sas"] if other not in found]
@@ -210,7 +215,27 @@ class Utility:
                 "other spi": {"spi": spi[:-1]},
                 "dead": {"state": "DEAD"},
             }.get(fate, {})
+            pair = sa.pop("pair-spi", "")
             self.store["sas"].append({**stored(sa, self.store["local"]), **changed})
+            try:
+                self.pair(self.store["sas"][-1], pair)
+            except Refused:
+                self.store["sas"][-1]["state"] = "DEAD"
+                raise
+
+    def pair(self, sa, spi):
+        """Only an SA that is mature, goes one way and has no pair yet becomes one."""
+        others = [other for other in self.store["sas"] if other["spi"] == spi and other["dst"] == sa["src"]]
+        if spi and not others:
+            raise Refused("PF_KEY Diagnostic code 73: Pairing failed, target SA unsuitable for pairing.\n")
+        for other in others:
+            if other["state"] == "MATURE" and "pair" not in other and not all(way in other for way in FLAGS):
+                sa["pair"], other["pair"] = spi, sa["spi"]
+
+    def unpair(self, sa):
+        for other in self.store["sas"]:
+            if "pair" in sa and other["spi"] == sa["pair"] and other["dst"] == sa["src"]:
+                del other["pair"]
 
     def save(self):
         say(HEADER)
@@ -320,6 +345,8 @@ def dumped_lines(sa):
         if name in sa:
             yield f"{prefix}: {title} identity, uid=0, type {sa[name][0]}"
             yield f"{prefix}: {sa[name][1]}"
+    if "pair" in sa:
+        yield f"OTH: Paired with spi={sa['pair']}"
     if "replay_value" in sa:
         yield f"RPL: Replay Value  {sa['replay_value']}"
 

@@ -259,6 +259,31 @@ def test_an_undo_restores_what_save_does_not_say(sadb, utility, ends, local):
     assert everything(utility) == before
 
 
+def pair_of_lines(replaced=(), pair=""):
+    """An outbound SA, and an inbound one between the same addresses."""
+    ends = {1: ("192.0.2.2", "192.0.2.1", "outbound"), 2: ("192.0.2.1", "192.0.2.2", f"inbound {pair}")}
+    return "".join(
+        line(number, *addresses, rest + " hard_bytes 7" * (number in replaced))
+        for number, (*addresses, rest) in ends.items()
+    )
+
+
+@pytest.mark.parametrize("replaced", [(1,), (2,), (1, 2)])
+def test_an_undo_pairs_sas_again(sadb, utility, replaced):
+    """Whether one SA of the pair was replaced or both; a pair that stays broken is named."""
+    entered(utility, pair_of_lines(pair="pair-spi 0x1001"))
+    before = everything(utility)
+    assert str(before).count("'pair'") == 2
+    wanted = sas_of(pair_of_lines(replaced) + line(5))
+    utility.write(faults={"add 0x1005": "silent"})
+    with pytest.raises(SadbError, match="The SADB is as it was before"):
+        bring(sadb, wanted)
+    assert everything(utility) == before
+    utility.write(faults={"add 0x1005": "silent", "update 0x1001": "silent", "update 0x1002": "silent"})
+    with pytest.raises(SadbError, match="Undoing the rest failed for: esp spi 0x0000100"):
+        bring(sadb, wanted)
+
+
 def test_an_identity_that_save_does_not_print_is_not_lost(sadb, utility):
     """Refused by name; an SA that has one is deleted, but neither replaced nor read as one without."""
     (wanted,) = sas_of(line(2, rest="srcidtype der_dn CN=enigma"))
