@@ -14,7 +14,8 @@ class ModuleDocFragment:
 options:
   content:
     description:
-      - SAs in the language of C(ipseckey), one C(add) command each.
+      - SAs in the language of C(ipseckey), one C(add) command each. A C(flush) before the first is
+        ignored with a warning, and C(quit) or C(exit) may end the text, as in files for Solaris.
       - Mutually exclusive with O(src).
     type: str
   src:

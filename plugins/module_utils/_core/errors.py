@@ -51,6 +51,7 @@ WORDS: t.Mapping[str, str] = {
     "allow_shared_key": "with allow_shared_key",
     "allow_static_counter_mode": "with allow_static_counter_mode",
     "become": " (become: true)",
+    "exact": "state exact of ipsec_sadb",
     "new_key": "Make one with the lookup ipsec.manual.ipsec_key, algorithm {0}.",
     "new_keys": "new_keys",
     "new_spi": "Draw one with the lookup ipsec.manual.ipsec_spi.",

@@ -34,7 +34,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--apply",
         "make the SADB hold the SAs of FILE, and no others between their addresses, changing only what differs; FILE"
-        " has add commands only",
+        " has add commands only; a flush before them is ignored with a warning",
         "FILE",
     ),
     Option(
@@ -127,6 +127,7 @@ COMMAND_WORDS = {
     "allow_static_counter_mode": "with --allow-static-counter-mode",
     "become": "",
     "dump": "ipseckey dump",
+    "exact": "--apply",
     "new_key": "Make one with: openssl rand -hex {1}",
     "new_spi": "Choose a number from 256 to 4294967295.",
     "python": "",
@@ -140,6 +141,7 @@ PROMPT_WORDS = {
     "allow_shared_key": "in a prompt opened with --allow-shared-key",
     "allow_static_counter_mode": "in a prompt opened with --allow-static-counter-mode",
     "dump": "dump",
+    "exact": "applying a file",
     "resolve_names": "in a prompt opened without -n",
     "show_keys": ", or open the prompt with --show-keys",
     "uncrossed": "Open the prompt without -p.",

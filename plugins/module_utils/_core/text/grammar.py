@@ -250,7 +250,9 @@ PROMPT = "prompt"
 LINE = "command line"
 PLACES = (FILE, PROMPT, LINE)
 SAS = "text of SAs"
-"""A text in which only add may stand, as options of modules and the controller's files hold it."""
+"""A text of add commands, as options of modules, the controller's files and --apply hold it. A flush
+before the first is ignored with a warning, since files for Solaris begin so; quit may end it.
+"""
 
 # How a command names the SA type.
 NO_TYPE = ""
@@ -278,7 +280,7 @@ class Command(t.NamedTuple):
     places: tuple[str, ...] = PLACES
 
     def allowed_in(self, place: str) -> bool:
-        return self.name == "add" if place == SAS else place in self.places
+        return self.name in ("add", "quit") if place == SAS else place in self.places
 
     def usage(self) -> str:
         return " ".join(filter(None, (self.name, self.type, self.takes)))
@@ -319,6 +321,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("quit", ("exit",), "end"),
 )
 COMMAND_BY_WORD: dict[str, Command] = {word: row for row in COMMANDS for word in (row.name, *row.synonyms)}
+
+_REMOVED = "Remove it: {exact} removes the SAs that the text does not name."
+_ADDED = "Write its limits into the add command of the SA."
+INSTEAD = {"flush": _REMOVED, "delete": _REMOVED, "delete-pair": _REMOVED, "update": _ADDED, "update-pair": _ADDED}
+"""What a text of SAs has instead of these commands."""
 
 BLANKS = " \t\r\f\v"
 """The characters between words, besides the end of a line."""

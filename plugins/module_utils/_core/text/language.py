@@ -43,7 +43,7 @@ def parse(
     allow_reserved_spi: bool = False,
     allow_shared_key: bool = False,
 ) -> Document:
-    """The SAs of a text that has no command but add; options and errors are those of `script.parse`."""
+    """The SAs of a text of add commands (`grammar.SAS`); options and errors are those of `script.parse`."""
     allowed = Allowed(allow_static_counter_mode, allow_reserved_spi, allow_shared_key)
     reader = ScriptReader(name, SAS, target, resolve_names, allowed)
     reader.read(text)

@@ -16,29 +16,22 @@ from ..collector import keep, no_collection
 from ..errors import InputError, TextError, raise_all, shown
 from ..sa import checks, model
 from ..sa.model import Identity, Lifetimes, Mark, SecurityAssociation
+from . import grammar
 from .attributes import AttributeReader, Attributes, nearest, shown_word
 from .fast_lines import PlainLines, is_ordinary
 from .foreign import instead
 from .grammar import (
-    ANY_TYPE,
-    ANY_TYPE_OR_NONE,
     BY_WORD,
-    CHANGE,
     COMMAND_BY_WORD,
     FIELDS_OF_COMMAND,
     FILE,
-    FILE_NAME,
     KEYWORDS,
     LINE,
-    LINE_MAX,
     LINUX,
-    ONE_TYPE,
-    PLACES,
     PROBLEMS_MAX,
     SAS,
     SOLARIS,
     TARGETS,
-    TOPIC,
     Command,
 )
 from .lexer import REFUSED, CommandWords, Lexer, Report, Word, lines_of
@@ -53,6 +46,7 @@ _NAME_OF_FIELD = {row.field: row.name for row in reversed(KEYWORDS)}
 _TRAFFIC = ("protocol", "source_port", "destination_port")
 _NEEDED = {"spi": "Add: spi 0x and its hexadecimal digits.", "destination": "Add: dst and its address."}
 _ADD_ONLY = "A text of SAs holds add commands only."
+_NOT_FLUSHED = "the options decide what becomes of SAs that the text does not name"
 _KEYS_NEVER_CHANGE = ("encryption", "encryption_key", "authentication", "authentication_key", "icv_bits")
 
 
@@ -148,7 +142,7 @@ def _words_of_step(step: Step) -> list[str]:
     words = [row.name]
     if step.subject is not None:
         return [*words, step.subject.protocol, *words_of(_values(step, step.subject))]
-    if step.protocol or row.type == ANY_TYPE:
+    if step.protocol or row.type == grammar.ANY_TYPE:
         words.append(step.protocol or ALL_TYPES)
     return [*words, quoted(step.word, row.name)] if step.word else words
 
@@ -170,8 +164,8 @@ class ScriptReader:
     def __init__(self, name: str, place: str, target: str, resolve_names: bool, allowed: Allowed) -> None:
         if target not in TARGETS:
             raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
-        if place not in (*PLACES, SAS):
-            raise InputError(f"unknown place {shown(place)}", "place", f"Choose one of: {', '.join(PLACES)}.")
+        if place not in (*grammar.PLACES, SAS):
+            raise InputError(f"unknown place {shown(place)}", "place", f"Choose one of: {', '.join(grammar.PLACES)}.")
         self.place = place
         self.target = target
         self.report = Report(name)
@@ -182,6 +176,7 @@ class ScriptReader:
         self.sas: list[SecurityAssociation] = []
         self.lines: list[int] = []
         self.others: list[Step] = []
+        self._begun = False
 
     def read(self, text: str | bytes) -> None:
         """Read the whole text. Raises all its problems, in order."""
@@ -195,7 +190,7 @@ class ScriptReader:
     def _read(self, text: str) -> None:
         lines = lines_of(text, self.report)
         plain_lines = PlainLines(address_problems if self.target == SOLARIS else None)
-        ordinary = is_ordinary(text, LINE_MAX[self.target], lines)
+        ordinary = is_ordinary(text, grammar.LINE_MAX[self.target], lines)
         lexer = Lexer(lines, self.target, self.report)
         number = 0
         while number < len(lines):
@@ -235,6 +230,9 @@ class ScriptReader:
         if row is None:
             if first.text != REFUSED and not command.broken:
                 self._unknown_command(first)
+        elif row.name == "flush" and self.place == SAS and not (self._begun or self.others):
+            if self._other(row, command) is not None:
+                self.report.warn(_NOT_FLUSHED, first, f"{' '.join(word.text for word in command.words)} is ignored")
         elif not row.allowed_in(self.place):
             self._misplaced(row, first)
         elif row.name == "add":
@@ -255,7 +253,8 @@ class ScriptReader:
 
     def _misplaced(self, row: Command, first: Word) -> None:
         if self.place == SAS:
-            message, hint = f"the command {row.name!r} ({row.help}) is not read here", _ADD_ONLY
+            message = f"the command {row.name!r} ({row.help}) is not read here"
+            hint = grammar.INSTEAD.get(row.name, _ADD_ONLY)
         elif self.place == LINE:
             message = f"{row.name} is refused on the command line, which every user of this host can read"
             hint = "Write the command to a file of mode 0600 and give it to -f, or type it at the prompt."
@@ -264,6 +263,7 @@ class ScriptReader:
         self.problem(message, first, hint)
 
     def _add(self, row: Command, command: CommandWords) -> SecurityAssociation | None:
+        self._begun = True
         known_problems = len(self.report.problems)
         protocol, words = self._type(row, command.words)
         attributes = self.attributes.read(words, 1 if self.allowed.reserved_spi else model.SPI_MIN)
@@ -281,10 +281,10 @@ class ScriptReader:
             attributes = self.attributes.read(words, lowest_spi=1)
             self._check_fields(row, attributes, first, command.broken)
         else:
-            if row.takes in (FILE_NAME, TOPIC) and words and words[0].text != REFUSED:
+            if row.takes in (grammar.FILE_NAME, grammar.TOPIC) and words and words[0].text != REFUSED:
                 word, *words = words
                 text = word.text
-                if row.takes == TOPIC and text not in COMMAND_BY_WORD and text != ATTRIBUTES_TOPIC:
+                if row.takes == grammar.TOPIC and text not in COMMAND_BY_WORD and text != ATTRIBUTES_TOPIC:
                     self.problem(f"there is no help about {shown_word(text)}", word, "Write help alone for a list.")
             if words and not command.broken:
                 hint = f"Write: {row.usage()}. Nothing was done." if self.place != FILE else f"Write: {row.usage()}"
@@ -300,13 +300,13 @@ class ScriptReader:
     def _type(self, row: Command, command: list[Word]) -> tuple[str, list[Word]]:
         """The SA type, empty for all types and for a wrong one, and the words after it."""
         words = command[1:]
-        if not words and row.type == ANY_TYPE_OR_NONE:
+        if not words and row.type == grammar.ANY_TYPE_OR_NONE:
             return "", words
         word = command[:2][-1]
         protocol = parse_type(word.text) if words else None
-        if protocol or word.text == REFUSED or (protocol == "" and row.type != ONE_TYPE):
+        if protocol or word.text == REFUSED or (protocol == "" and row.type != grammar.ONE_TYPE):
             return protocol or "", words[1:]
-        missing = not words or (row.type == ONE_TYPE and word.text in BY_WORD)
+        missing = not words or (row.type == grammar.ONE_TYPE and word.text in BY_WORD)
         message = "the SA type is missing" if missing else f"unknown SA type {shown_word(word.text)}"
         self.problem(message, word, f"Write: {row.usage()}")
         return "", words if missing else words[1:]
@@ -320,7 +320,7 @@ class ScriptReader:
                 name = _NAME_OF_FIELD.get(field, field)
                 hint = (
                     "An SA's keys never change: add one with a new SPI, then delete this one."
-                    if field in _KEYS_NEVER_CHANGE and row.takes == CHANGE
+                    if field in _KEYS_NEVER_CHANGE and row.takes == grammar.CHANGE
                     else "Remove it."
                 )
                 self.problem(f"{row.name} takes no {name}", word, hint)
@@ -337,7 +337,7 @@ class ScriptReader:
         for field, message, hint in limit_problems(values, (*model.LIFETIME_KINDS, "alloc")):
             self.problem(message, words[field], hint)
         if self.target == SOLARIS:
-            found = [*order_problems(attributes)] if row.takes == CHANGE else []
+            found = [*order_problems(attributes)] if row.takes == grammar.CHANGE else []
             for field, message, hint in (*found, *address_problems(source, destination)):
                 self.problem(message, words[field], hint)
 

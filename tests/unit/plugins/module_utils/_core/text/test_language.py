@@ -220,8 +220,13 @@ def test_a_text_may_add_nothing(text):
         (GOOD.replace("aes", "\u0430es"), 1, column_of(GOOD, "aes"), "the character U+0430"),
         (GOOD.encode().replace(b"aes", b"a\xffes"), 1, column_of(GOOD, "aes") + 1, "the byte 0xff"),
         # Commands.
-        ("flush\n", 1, 1, "the command 'flush'"),
-        (f"{GOOD}\nquit\n", 2, 1, "the command 'quit'"),
+        (f"{GOOD}\nflush\n", 2, 1, "state exact of ipsec_sadb removes the SAs that the text does not name"),
+        ("flush spi\n", 1, 7, "unknown SA type"),
+        ("flush esp ah\n", 1, 11, "too many words after flush"),
+        ("quit\nflush\n", 2, 1, "the command 'flush'"),
+        (f"quit\n{GOOD}\n", 2, 1, "stands after the quit on line 1"),
+        ("update esp spi 0x1001 dst 192.0.2.2 hard_bytes 9\n", 1, 1, "Write its limits into the add command"),
+        ("delete esp spi 0x1001 dst 192.0.2.2\n", 1, 1, "Remove it: state exact"),
         ("monitor\n", 1, 1, "the command 'monitor'"),
         ("ADD esp\n", 1, 1, "unknown command 'ADD'"),
         (
@@ -238,9 +243,36 @@ def test_what_ipseckey_drops_or_misreads_silently_is_refused_at_its_position(tex
     assert part in found[0][2]
 
 
-@pytest.mark.parametrize("name", [word for row in COMMANDS for word in (row.name, *row.synonyms) if row.name != "add"])
-def test_every_other_command_is_refused_by_its_name(name):
-    assert f"the command {name!r}" in refusal_of(f"{name} esp\n")[2] or name in ("exit", "?", "passive_monitor")
+@pytest.mark.parametrize("row", [row for row in COMMANDS if row.name not in ("add", "flush", "quit")])
+def test_every_other_command_is_refused_by_its_name(row):
+    for word in (row.name, *row.synonyms):
+        assert f"the command {row.name!r}" in refusal_of(f"{word} esp\n")[2]
+
+
+def test_a_flush_after_a_wrong_add_command_is_refused_too():
+    assert "the command 'flush'" in refusals_of("add esp\nflush\n")[-1][2]
+
+
+def test_a_file_for_solaris_may_begin_with_flush_and_end_with_exit():
+    """As the sample in the manual page of its ipseckey."""
+    document = parse(f"""\
+# This is a sample file
+flush esp
+ flush  ah
+add esp spi 0x2112 {ADDRESSES} \\
+    authalg sha1 authkey {SHA1} \\
+    encralg aes encrkey {AES} hard_usetime 28800
+exit
+## End of file
+""")
+    assert len(document.sas) == 1 and document.lines == (4,)
+    assert document.warnings == tuple(
+        (
+            "the options decide what becomes of SAs that the text does not name",
+            f"keys, line {line}, column {column}: {flush} is ignored",
+        )
+        for line, column, flush in ((2, 1, "flush esp"), (3, 2, "flush ah"))
+    )
 
 
 @pytest.mark.parametrize(("target", "limit"), [("solaris", 4093), ("linux", 65535)])
