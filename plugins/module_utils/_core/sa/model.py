@@ -335,6 +335,14 @@ def build(
     )
 
 
+def loses_family(networks: t.Iterable[tuple[bytes, int]], destination: bytes) -> bool:
+    """Whether the networks of a selector hold every address of a family that is not that of the SA's
+    destination. The normal form says only "any", so they would become networks of that family.
+    """
+    others = [len(address) != len(destination) and not prefix and not any(address) for address, prefix in networks]
+    return bool(others) and all(others)
+
+
 def normal_selector(selector: Selector) -> Selector | None:
     """The selector without networks that contain every address; None if it then matches all traffic.
     Networks of two families stay, since no traffic has both.

@@ -185,7 +185,7 @@ def read_sa(
         reqid=options["reqid"],
         mark=identified.mark,
         if_id=options["if_id"],
-        selector=read(read_selector, "selector", None),
+        selector=(selector := read(read_selector, "selector", Selector())),
         encapsulation=read(_read_encapsulation, "encapsulation", None),
         lifetimes=read(read_lifetimes, "lifetimes", model.NO_LIFETIMES),
         direction=options["direction"] or "",
@@ -197,10 +197,14 @@ def read_sa(
     for noted in tuple(unread):
         option = noted[len(within(place, "")) :].partition(".")[0]
         unread.update(within(place, name) for name in _DEPENDENT.get(option, ()))
-    found = (
-        at_option(problem, place) for problem in checks.problems(sa, allow_static_counter_mode, allow_reserved_spi)
-    )
-    reader.problems += [problem for problem in found if problem.place not in unread]
+    found = checks.problems(sa, allow_static_counter_mode, allow_reserved_spi)
+    source, destination = (selector.source, selector.source_prefix), (selector.destination, selector.destination_prefix)
+    traffic = selector.protocol or selector.source_port or selector.destination_port
+    if traffic and model.loses_family([network for network in (source, destination) if network[0]], sa.destination):
+        message = "a network of every address must be of the address family of the destination"
+        found.append(InputError(message, "selector", "Name the networks inside."))
+    located = (at_option(problem, place) for problem in found)
+    reader.problems += [problem for problem in located if problem.place not in unread]
     return sa, doubt
 
 

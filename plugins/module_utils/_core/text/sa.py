@@ -171,14 +171,14 @@ def _tunnel_problems(values: t.Mapping[str, t.Any], target: str) -> t.Iterator[P
             f"protocol {protocol} contradicts the traffic inside, which is IPv{6 if widths == {16} else 4}",
             "Write 4 for IPv4 inside, 41 for IPv6 inside, or omit it.",
         )
-    every_address = all(network in ((bytes(4), 0), (bytes(16), 0)) for network in networks)
-    other_family = destination and len(widths) == 1 and widths != {len(destination)}
-    if every_address and other_family and (traffic or target == SOLARIS):
+    if destination and model.loses_family(networks, destination) and (traffic or target == SOLARIS):
         yield (
-            (inside[0], "a network of every address must be of the address family of dst", "Name the networks inside.")
-            if networks
-            else (inside[0], "Solaris takes this traffic inside for IPv6", "Add: isrc 0.0.0.0/0 idst 0.0.0.0/0.")
+            inside[0],
+            "a network of every address must be of the address family of dst",
+            "Name the networks inside.",
         )
+    if target == SOLARIS and inside and not networks and len(destination) == 4:
+        yield inside[0], "Solaris takes this traffic inside for IPv6", "Add: isrc 0.0.0.0/0 idst 0.0.0.0/0."
 
 
 def _transport_problems(words: t.Mapping[str, Word]) -> t.Iterator[Problem]:

@@ -334,6 +334,21 @@ def test_a_wrong_destination_hides_problems_that_depend_on_it() -> None:
     assert [line.split(":")[0] for line in result["msg"].split("\n")] == ["destination"]
 
 
+@pytest.mark.parametrize(
+    ("selector", "message"),
+    [
+        ({"source": "::/0", "protocol": "tcp"}, "a network of every address must be of the address family of the"),
+        ({"source": "::/0", "destination": "10.0.0.0/8"}, "the selector mixes address families"),
+        ({"source": "0.0.0.0", "destination": "10.0.0.0/8"}, "Write 0.0.0.0/0 for every address"),
+        ({"source": "::/0"}, ""),
+        ({"source": "0.0.0.0/0", "protocol": "tcp"}, ""),
+    ],
+)
+def test_a_network_of_every_address_keeps_its_family(selector: dict[str, str], message: str) -> None:
+    result = World().run("ipsec_sa", **ESP, mode="tunnel", selector=selector)
+    assert message in result.get("msg", "") and bool(message) == result.get("failed", False)
+
+
 def test_a_wrong_encapsulation_hides_problems_that_depend_on_it() -> None:
     result = World().run("ipsec_sa", **ESP, nat_keepalive=20, direction="outbound", encapsulation={"source_port": 0})
     assert result["msg"] == "encapsulation.source_port: 0 is not a UDP port. Choose 1 to 65535; 4500 is usual."
