@@ -90,7 +90,8 @@ options:
 options:
   allow_shared_key:
     description:
-      - Whether to accept a text in which several SAs have one key, for the same algorithm.
+      - Whether to accept one key in several SAs, for the same algorithm. They may be in one text, or
+        one of them may already be in the kernel or in the file.
       - Only for a peer that dictates it, such as an IMS core (3GPP TS 33.203). Whoever finds the key
         can then read and forge the packets of all these SAs.
       - A key of a counter-mode cipher is never accepted twice, nor one key for two algorithms.

@@ -14,7 +14,8 @@ description:
     2401, section 4.1, and in Linux. Its source is not part of its identity.
   - An SA that has this identity but differs in anything else, including its keys, is replaced in
     one step, since kernels cannot change the key of an existing SA.
-  - Every other SA stays as it is.
+  - Every other SA stays as it is. A key that another SA of the kernel has is refused, unless
+    O(allow_shared_key).
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -23,6 +24,7 @@ extends_documentation_fragment:
   - ipsec.manual._backend
   - ipsec.manual._backend.counter_mode
   - ipsec.manual._backend.reserved_spi
+  - ipsec.manual._backend.shared_key
   - ipsec.manual._backend.secrets
 options:
   state:

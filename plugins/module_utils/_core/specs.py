@@ -80,6 +80,7 @@ IPSEC_SA: Arguments = {
     **BACKEND,
     **COUNTER_MODE,
     **RESERVED_SPI,
+    **SHARED_KEY,
 }
 
 IPSEC_SADB: Arguments = {

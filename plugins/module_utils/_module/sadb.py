@@ -23,13 +23,14 @@ from .._core.sa.model import (
     pair,
 )
 from .._core.sa.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, in_scope, plan
+from .._core.sa.reuse import reused
 from .._core.sadb import open_sadb
 from .._core.sadb.backup import backup
 from .._core.sadb.base import Sadb
 from .base import KEYS_HIDDEN, Result, sadb_diff
 from .clock import Deadline, check_instant, wait_until
 from .secrets import take_digest_key
-from .text import read_file, read_text
+from .text import Text, read_file, read_text
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -60,7 +61,7 @@ def apply_sadb(module: AnsibleModule) -> Result:
         raise_all([problem for sa, place in text.placed() for problem in _refusals(sadb, sa, place)])
         text.warn(module)
     began = time.monotonic()
-    found = _compare(sadb, params, text.sas, scope_sas)
+    found = _compare(sadb, params, text, scope_sas)
     if found.keys_hidden and adding:
         module.warn(KEYS_HIDDEN)
 
@@ -68,7 +69,7 @@ def apply_sadb(module: AnsibleModule) -> Result:
     if changing:
         _save(params, found, deadline)
         if wait_until(params["at"], max(SHORTEST_LEAD, 2 * (time.monotonic() - began))):
-            found = _compare(sadb, params, text.sas, scope_sas)
+            found = _compare(sadb, params, text, scope_sas)
             _save(params, found, deadline)
             wait_until(params["at"])
         deadline.check()
@@ -98,9 +99,10 @@ class _Comparison(t.NamedTuple):
 def _compare(
     sadb: Sadb,
     params: t.Mapping[str, t.Any],
-    sas: t.Sequence[SecurityAssociation],
+    text: Text,
     scope_sas: t.Sequence[SecurityAssociation],
 ) -> _Comparison:
+    sas = text.sas
     excluded = _excluded(params)
     actual = [entry for entry in sadb.dump() if pair(entry.sa) not in excluded]
     keys_hidden = bool(actual) and sadb.keys_hidden()
@@ -117,6 +119,10 @@ def _compare(
         keys_hidden=keys_hidden,
         tells_directions=bool(actual) and sadb.tells_directions(),
     )
+    # A file with a label holds what this host held before, which comes back whatever else has its keys.
+    if steps.operations and not params["src_label"]:
+        places = {identity(sa): place for sa, place in text.placed()}
+        raise_all(reused(steps.operations, actual, places, params["allow_shared_key"]))
     saved = (
         _backup(sadb, params, steps, actual, (*sas, *scope_sas), keys_hidden, local)
         if steps.operations and params["backup"]

@@ -12,6 +12,7 @@ import typing as t
 from ..errors import InputError, IpsecError, raise_all
 from ..files import protected
 from ..sa.checks import ANYTHING
+from ..sa.reuse import reused
 from ..sadb import open_sadb
 from ..sadb.base import Sadb
 from ..signals import uninterrupted
@@ -131,7 +132,7 @@ def _plan(
     actual = sadb.dump()
     if options.remove:
         return loading.remove_plan([*sas, *loaded], actual)
-    return loading.load_plan(
+    steps = loading.load_plan(
         sas,
         loaded,
         actual,
@@ -139,6 +140,8 @@ def _plan(
         options.allow_static_counter_mode,
         bool(actual) and sadb.tells_directions(),
     )
+    raise_all(reused(steps.operations, actual, allow_shared_key=options.allow_shared_key))
+    return steps
 
 
 def _report_all(path: str, steps: Plan, policies: PolicyChange | None, options: Options) -> None:

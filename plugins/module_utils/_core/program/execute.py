@@ -14,6 +14,7 @@ from ..files import protected
 from ..sa import model
 from ..sa.model import Entry
 from ..sa.plan import DELETE, Operation
+from ..sa.reuse import reused
 from ..sadb import backup, open_sadb
 from ..sadb.base import Sadb
 from ..signals import uninterrupted
@@ -50,7 +51,9 @@ def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
     check(steps, name, sadb)
     if [step.command for step in steps] == ["flush"]:
         return _flush(steps[0].protocol, sadb, options)
-    changes = net_changes(steps, sadb.dump(), name)
+    held = sadb.dump()
+    changes = net_changes(steps, held, name)
+    raise_all(reused(changes.operations, held, _places(steps, name), options.allow_shared_key))
     added = [operation.new for operation in changes.operations if operation.new is not None]
     if added:
         raise_all(sadb.preflight(added))
@@ -62,6 +65,11 @@ def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
         _get(changes.shown, options, sadb)
     output.advise(added)
     return 0
+
+
+def _places(steps: t.Sequence[Step], name: str) -> dict[model.Identity, str]:
+    """Where the text adds each SA."""
+    return {model.identity(step.sa): f"{name}, line {step.line}" for step in steps if step.sa is not None}
 
 
 def _flush(protocol: str, sadb: Sadb, options: Options) -> int:

@@ -219,6 +219,18 @@ def test_a_reserved_spi_can_be_removed_but_not_added(spi: str) -> None:
     assert "SPI 0 is for local use only" in world.run("ipsec_sa", **{**ESP, "spi": "0"}, state="absent")["msg"]
 
 
+def test_a_key_that_another_sa_of_the_kernel_has_is_refused_unless_allowed() -> None:
+    world = World()
+    world.run("ipsec_sa", **ESP)
+    before, other = world.sadb.sas, {**ESP, "spi": "0x8bcd1408", "destination": "192.0.2.9"}
+    for check in (True, False):
+        message = world.run("ipsec_sa", check=check, **other)["msg"]
+        assert "the encryption key is also used by esp spi 0x8bcd1407" in message and "which the SADB holds" in message
+        assert "with allow_shared_key" in message and world.sadb.sas == before
+    assert world.run("ipsec_sa", **other, allow_shared_key=True)["changed"] and len(world.sadb.sas) == 2
+    assert world.run("ipsec_sa", **{**ESP, "replay_window": 32})["changed"], "its own keys stay"
+
+
 def test_absent_leaves_others_alone() -> None:
     world = World()
     others = [sa(0x1001), sa(0x8BCD1407, destination="192.0.2.3"), sa(0x8BCD1407, mark=Mark(1))]

@@ -179,6 +179,27 @@ def test_sas_that_could_not_be_restored_are_not_deleted(world: World, check: boo
     assert not world.files.contents
 
 
+def test_a_key_that_another_sa_of_the_kernel_has_is_refused_unless_allowed(world: World) -> None:
+    before = world.sadb.sas
+    content = render([NEW_OUT._replace(authentication_key=ELSEWHERE.authentication_key)])
+    for state in ("present", "exact"):
+        message = world.run("ipsec_sadb", content=content, state=state)["msg"]
+        assert message.startswith("content, line 1: the authentication key is also used by")
+        assert "which the SADB holds" in message and world.sadb.sas == before
+    # The old SA of the key goes in the same step.
+    moved = render([NEW_OUT._replace(authentication_key=OUT.authentication_key)])
+    assert world.run("ipsec_sadb", content=moved, state="exact")["changed"]
+    assert world.run("ipsec_sadb", content=content, allow_shared_key=True)["changed"]
+
+
+def test_a_backup_comes_back_whatever_else_has_its_keys(world: World) -> None:
+    path = "/root/way_back"
+    world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup=path, backup_label="x")
+    world.sadb.put(ELSEWHERE._replace(spi=0x7777, authentication_key=OUT.authentication_key))
+    assert world.run("ipsec_sadb", src=path, src_label="x", state="exact", scope_src=path)["changed"]
+    assert OUT in [sa._replace(extra=()) for sa in world.sadb.sas]
+
+
 def test_what_a_peer_dictates_is_loaded_backed_up_and_restored_with_the_options() -> None:
     world = World()
     allowed = {"allow_reserved_spi": True, "allow_shared_key": True}

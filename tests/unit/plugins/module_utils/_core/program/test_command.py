@@ -459,3 +459,15 @@ def test_a_flush_says_what_it_did_if_asked(sadb, capsys):
     assert first.startswith("delete ah spi 0x00001001") and second.startswith("delete ah spi 0x00001002")
     assert last == "flush: 2 SAs deleted"
     assert command.main(["flush"]) == 0 and not capsys.readouterr().out
+
+
+def test_the_prompt_refuses_a_key_that_was_typed_before_or_is_loaded(sadb, monkeypatch, capsys):
+    monkeypatch.setattr(command, "clear_text_server", lambda dummy: "")
+    add = f"add ah spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey {KEY}\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(add + add.replace("1001", "1002")))
+    assert command.main([]) == 1 and [sa.spi for sa in sadb.sas] == [0x1001]
+    said = capsys.readouterr().err
+    assert "command 2, line 1: the authentication key is also used by ah spi 0x00001001" in said
+    assert "in a prompt opened with --allow-shared-key" in said and KEY[:8] not in said
+    monkeypatch.setattr(sys, "stdin", io.StringIO(add.replace("1001", "1003")))
+    assert command.main(["--allow-shared-key"]) == 0 and len(sadb.sas) == 2
