@@ -28,13 +28,12 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model im
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records, steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import Roots, sas_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Lease, Runner, actor
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import NEWEST, KeyRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order, Outcome
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import Run, choose, run_problems
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -78,7 +77,6 @@ class ActionModule(ActionBase):
         inputs = Inputs(self, task_vars)
         connections = read_connections(
             arguments["connections"],
-            lambda host: inputs.get(host, "ipsec_address") if host in inputs else None,
             arguments["allow_static_counter_mode"],
             groups=task_vars.get("groups", {}).get,
             variables=lambda host, name: inputs.get(host, name) if host in inputs else None,
@@ -114,7 +112,7 @@ class ActionModule(ActionBase):
             ended=tuple(ended),
         )
         digest_key = parse_digest_key(arguments["digest_key"], "digest_key") if arguments["digest_key"] else b""
-        store = Keystore(directory_of(self._loader, arguments["directory"]), self._vault(arguments["vault_id"]))
+        store = open_keystore(self._loader, arguments["directory"], arguments["vault_id"])
         runner = _this_run()
         if not dry:
             store.make_directory()
@@ -130,12 +128,8 @@ class ActionModule(ActionBase):
     def release(self, directory: str) -> dict[str, t.Any]:
         """Release the lease. No other input is read, so this works even if everything else was refused."""
         if not self._task.check_mode:
-            Keystore(directory_of(self._loader, directory), Vault(())).leave(_this_run())
+            open_keystore(self._loader, directory).leave(_this_run())
         return {"changed": False}
-
-    def _vault(self, vault_id: str) -> Vault:
-        # Only the loader has the secrets from --vault-id, password files and prompts.
-        return Vault(self._loader._vault.secrets, vault_id, C.DEFAULT_VAULT_ENCRYPT_IDENTITY or "")
 
     def _result(self, chosen: t.Sequence[Connection], step: steps.Transition, digest_key: bytes) -> dict[str, t.Any]:
         secrets = step.roots.secrets()

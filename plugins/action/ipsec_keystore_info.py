@@ -14,9 +14,8 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import generations, single_keys
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 
 class ActionModule(ActionBase):
@@ -29,7 +28,7 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         dummy, arguments = self.validate_argument_spec(argument_spec={"directory": {"type": "path", "required": True}})
         try:
-            store = Keystore(directory_of(self._loader, arguments["directory"]), Vault(self._loader._vault.secrets))
+            store = open_keystore(self._loader, arguments["directory"])
             known, roots = store.read_all(), store.read_roots()
             generations.verify(known, store.path, roots.secrets(), single_keys.fingerprints(store, known))
         except IpsecError as exc:

@@ -28,8 +28,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
     ROLE_WORDS,
@@ -123,10 +122,8 @@ class ActionModule(HostAction):
 
     def _text(self, names: t.Sequence[str], host: str, generation: str) -> str:
         """The ipseckeys text of a host's SAs in these connections: secret."""
-        return language.render(sas.named(self._store(self._record.state()), names, generation, host))
-
-    def _store(self, state: t.Mapping[str, t.Any]) -> Keystore:
-        return Keystore(directory_of(self._loader, state["wide"]["keystore"]), Vault(self._loader._vault.secrets))
+        store = open_keystore(self._loader, self._record.state()["wide"]["keystore"])
+        return language.render(sas.named(store, names, generation, host))
 
     def _keep(self, state: t.Mapping[str, t.Any], do: str, dry: bool = False, spis: t.Iterable[str] = ()) -> Result:
         """One step of the keystore, for the connections of this run."""
@@ -166,12 +163,8 @@ class ActionModule(HostAction):
         inputs = Inputs(self, self._vars)
         hosts = sorted(map(str, self._vars.get("ansible_play_hosts", ())))
         wide, own = read_inputs(inputs, hosts)
-        addresses: dict[str, t.Any] = {}
         variables: dict[str, dict[str, t.Any]] = {}
         groups: dict[str, t.Any] = {}
-
-        def address_of(host: str) -> t.Any:
-            return addresses.setdefault(host, inputs.get(host, "ipsec_address") if host in inputs else None)
 
         def variable_of(host: str, name: str) -> t.Any:
             known = variables.setdefault(name, {})
@@ -183,7 +176,6 @@ class ActionModule(HostAction):
 
         read_connections(
             wide["connections"],
-            address_of,
             wide["allow_static_counter_mode"],
             groups=hosts_of,
             variables=variable_of,
@@ -192,7 +184,6 @@ class ActionModule(HostAction):
         state: Result = {
             "wide": wide,
             "own": own,
-            "addresses": addresses,
             "variables": variables,
             "groups": groups,
             "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
@@ -337,7 +328,6 @@ def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
     wide = state["wide"]
     return read_connections(
         wide["connections"],
-        state["addresses"].get,
         wide["allow_static_counter_mode"],
         groups=state["groups"].get,
         variables=lambda host, name: state["variables"].get(name, {}).get(host),

@@ -103,7 +103,6 @@ def _read(connections: t.Any, addresses: Addresses | None, groups: Groups | None
 
     return read_connections(
         connections,
-        lambda host: variable_of(host, ADDRESS_VARIABLE),
         allow_static_counter_mode=True,
         groups=(groups or {}).get,
         variables=variable_of,

@@ -87,7 +87,6 @@ _raw:
 
 import typing as t
 
-from ansible import constants as C
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
@@ -100,9 +99,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
     find,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._module.secrets import key_forms, register
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.single_keys import remembered
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 
 
@@ -133,8 +131,7 @@ class LookupModule(LookupBase):
     def _kept(
         self, directory: str, name: str, row: Algorithm, bits: int | None, variables: t.Mapping[str, t.Any]
     ) -> bytes:
-        vault = Vault(self._loader._vault.secrets, self.get_option("vault_id"), C.DEFAULT_VAULT_ENCRYPT_IDENTITY or "")
-        store = Keystore(directory_of(self._loader, directory), vault)
+        store = open_keystore(self._loader, directory, self.get_option("vault_id"))
         return remembered(store, name, row, bits, dry=bool(variables.get("ansible_check_mode")))
 
 

@@ -67,9 +67,8 @@ from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import everything, named
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 
 _PRETENDER = (
@@ -86,9 +85,7 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(f"ipsec.manual.ipsec_keystore: {_PRETENDER}")
         names = [name for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         try:
-            store = Keystore(
-                directory_of(self._loader, self.get_option("directory")), Vault(self._loader._vault.secrets)
-            )
+            store = open_keystore(self._loader, self.get_option("directory"))
             which, host = self.get_option("generation"), self.get_option("host") or ""
             sas = named(store, names, which, host) if terms else everything(store, which, host)
         except IpsecError as exc:

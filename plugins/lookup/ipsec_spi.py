@@ -85,9 +85,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SPI_MAX, SPI_MIN, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number, parse_spi
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import connection_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, directory_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import allocator_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
 
 display = Display()
@@ -117,7 +116,7 @@ class LookupModule(LookupBase):
             )
         if not directory:
             return set()
-        store = Keystore(directory_of(self._loader, directory), Vault(self._loader._vault.secrets))
+        store = open_keystore(self._loader, directory)
         known = store.read_all()
         spis = allocator_of(known.values(), store.read_roots().secrets())
         if destination:

@@ -49,34 +49,31 @@ PLACE = "ipsec_connections"
 
 def read_connections(
     raw: t.Any,
-    addresses: t.Callable[[str], t.Any] = lambda host: None,
     allow_static_counter_mode: bool = False,
-    place: str = PLACE,
     groups: t.Callable[[str], t.Sequence[str] | None] = lambda group: None,
     variables: t.Callable[[str, str], t.Any] = lambda host, name: None,
 ) -> list[Connection]:
-    """The connections that ``raw`` describes. ``addresses`` returns a host's variable
-    ``ipsec_address``, ``variables`` another variable of a host, by which a connection chooses its
-    addresses, ``groups`` the hosts of a group; None if there is none.
+    """The connections that ``raw`` describes. ``groups`` returns the hosts of a group, ``variables`` a
+    variable of a host, such as its address; None if there is none.
 
     Raises all problems together, each with the index and name of the connection, the endpoint or
     association, and the field."""
     if not isinstance(raw, (list, tuple)):
-        raise InputError(f"a list of connections is wanted, found {type_name(raw)}", place)
+        raise InputError(f"a list of connections is wanted, found {type_name(raw)}", PLACE)
     problems: list[IpsecError] = []
     found = []
     for index, entry in enumerate(raw):
-        reader = _ConnectionReader(f"{place}[{index}]", addresses, groups, allow_static_counter_mode, variables)
+        reader = _ConnectionReader(f"{PLACE}[{index}]", groups, allow_static_counter_mode, variables)
         connection = reader.connection(entry)
         problems.extend(reader.problems)
         if connection is not None:
             found.append(connection)
-    problems.extend(_between(found, place))
+    problems.extend(_between(found))
     raise_all(problems)
     return found
 
 
-def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[InputError]:
+def _between(connections: t.Sequence[Connection]) -> t.Iterator[InputError]:
     """Conflicts between connections: a name or an address pair that occurs twice."""
     names: dict[str, str] = {}
     for connection in connections:
@@ -88,7 +85,7 @@ def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[Inpu
                 if before == connection.name
                 else f"whose names differ only in capitals, {before} and {connection.name}"
             )
-            yield InputError(f"there are two connections {both}", place, "Give each a name of its own.")
+            yield InputError(f"there are two connections {both}", PLACE, "Give each a name of its own.")
         names[connection.name.lower()] = connection.name
     reported: set[tuple[str, str]] = set()
     for first, second, one, other in shared_pairs(connections):
@@ -96,7 +93,7 @@ def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[Inpu
             reported.add((first, second))
             yield InputError(
                 f"connections {first} and {second} both join {format_address(one)} and {format_address(other)}",
-                place,
+                PLACE,
                 "Two addresses belong to one connection; merge the two, or give one of them other addresses.",
             )
 
@@ -107,14 +104,12 @@ class _ConnectionReader(OptionReader):
     def __init__(
         self,
         place: str,
-        addresses: t.Callable[[str], t.Any],
         groups: t.Callable[[str], t.Sequence[str] | None],
         allow_static_counter_mode: bool,
         variables: t.Callable[[str, str], t.Any],
     ) -> None:
         super().__init__()
         self.place = place
-        self.addresses = addresses
         self.groups = groups
         self.variables = variables
         self.address_variable = ADDRESS_VARIABLE
@@ -212,13 +207,10 @@ class _ConnectionReader(OptionReader):
         extra = {str(host) for host, dummy in own}
         own += [(host, None) for host in fields["hub"] if host not in extra and host not in hosts]
         given = [*((host, None) for host in hosts if host not in extra), *own]
-        return [(host, self.address_of(str(host)) if value is None else value) for host, value in given]
-
-    def address_of(self, host: str) -> t.Any:
-        """What the variable of a host says."""
-        if self.address_variable == ADDRESS_VARIABLE:
-            return self.addresses(host)
-        return self.variables(host, self.address_variable)
+        return [
+            (host, self.variables(str(host), self.address_variable) if value is None else value)
+            for host, value in given
+        ]
 
     def multicast(self, raw: t.Sequence[str]) -> tuple[bytes, ...]:
         found = []

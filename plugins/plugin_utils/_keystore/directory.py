@@ -14,6 +14,8 @@ import secrets
 import stat
 import typing as t
 
+from ansible import constants as C
+
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 
@@ -49,6 +51,14 @@ def directory_of(loader: DataLoader, given: str) -> str:
             "Name a directory of your own, beside the inventory or the playbook.",
         )
     return path
+
+
+def open_keystore(loader: DataLoader, directory: str, vault_id: str = "") -> Keystore:
+    """The keystore that an option names. Only the loader has the secrets from --vault-id, password
+    files and prompts.
+    """
+    vault = Vault(loader._vault.secrets, vault_id, C.DEFAULT_VAULT_ENCRYPT_IDENTITY or "")
+    return Keystore(directory_of(loader, directory), vault)
 
 
 class Keystore:

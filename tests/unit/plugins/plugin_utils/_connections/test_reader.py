@@ -28,8 +28,18 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import poli
 ENDS = {"enigma": "192.0.2.1", "partym": "192.0.2.2"}
 
 
-def read(raw: t.Any, **options: t.Any) -> list[Connection]:
-    return read_connections(raw, **options)
+def read(
+    raw: t.Any,
+    addresses: t.Callable[[str], t.Any] = lambda host: None,
+    variables: t.Callable[[str, str], t.Any] = lambda host, name: None,
+    **options: t.Any,
+) -> list[Connection]:
+    """Read connections of hosts that have these addresses, and further variables."""
+
+    def variable_of(host: str, name: str) -> t.Any:
+        return addresses(host) if name == "ipsec_address" else variables(host, name)
+
+    return read_connections(raw, variables=variable_of, **options)
 
 
 def one(**fields: t.Any) -> Connection:
