@@ -80,23 +80,17 @@ def _shown(link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
     differs in its mark only.
     """
     wanted = {_without_mark(entry.sa): entry for entry in entries}
-    found: dict[int, Part] = {}
-    seen: set[t.Any] = set()
+    found: dict[int, Part | None] = {}
 
     def look(part: Part) -> None:
         sa = decode(part).sa
-        key = _without_mark(sa)
-        entry = wanted.get(key)
-        if entry is None:
-            return
-        if key in seen:
-            found.pop(id(entry), None)
-        elif sa == entry.sa:
-            found[id(entry)] = part
-        seen.add(key)
+        entry = wanted.get(_without_mark(sa))
+        if entry is not None:
+            number = id(entry)
+            found[number] = part if sa == entry.sa and number not in found else None
 
     link.dump(Message(uapi.XFRM_MSG_GETSA, b""), uapi.XFRM_MSG_NEWSA, look)
-    return found
+    return {number: part for number, part in found.items() if part is not None}
 
 
 def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int]]:
