@@ -15,7 +15,6 @@ from ansible.module_utils.common.parameters import DEFAULT_TYPE_VALIDATORS
 
 from .._core.errors import InputError, IpsecError, type_name
 from .._core.sa.model import SecurityAssociation, identity
-from .._core.text.render import render
 
 if t.TYPE_CHECKING:
     from .._core.sa.plan import Operation
@@ -88,6 +87,8 @@ def warn(module: AnsibleModule, found: t.Iterable[tuple[str, str]]) -> None:
 
 def diff(header: str, before: t.Sequence[SecurityAssociation], after: t.Iterable[SecurityAssociation]) -> Result:
     """Ansible's difference of two sets of SAs: ipseckeys lines with fingerprints in place of keys."""
+    from .._core.text.render import render  # only here, since most tasks show no difference
+
     earlier = {identity(sa): sa for sa in before}
     shown = render(after, hide_keys=True, earlier=earlier)
     return {"before_header": header, "after_header": header, "before": render(before, hide_keys=True), "after": shown}

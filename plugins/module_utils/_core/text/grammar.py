@@ -227,21 +227,6 @@ _READ_ONLY = (
     "flags dpd sens_level sens_map integ_level integ_map current_alloc current_bytes current_addtime current_usetime"
 )
 READ_ONLY_KEYWORDS = frozenset(_READ_ONLY.split())
-IDENTITY_TYPES = {
-    "prefix": "prefix",
-    "fqdn": "fqdn",
-    "domain": "fqdn",
-    "domainname": "fqdn",
-    "user_fqdn": "user_fqdn",
-    "mailbox": "user_fqdn",
-    "der_dn": "der_dn",
-    "der_gn": "der_gn",
-}
-SA_TYPES = {"esp": model.ESP, "ah": model.AH, "all": ""}
-SA_TYPE_NUMBERS = {3: model.ESP, 2: model.AH, 0: ""}
-"""A type may also be its number in PF_KEY."""
-# Words for no algorithm; 0 is its number in ipsecalgs.
-NO_ALGORITHM = {ENCRYPTION: ("any", "0"), AUTHENTICATION: ("none", "any", "0")}
 
 
 # Where a command may stand.

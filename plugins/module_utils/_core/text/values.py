@@ -14,13 +14,27 @@ import socket
 from ..errors import InputError, may_be_key, shown
 from ..sa import algorithms, checks, keys, model
 from ..sa.model import Mark
-from .grammar import IDENTITY_TYPES, NO_ALGORITHM, SA_TYPE_NUMBERS, SA_TYPES
 
 # A word that is meant as a number, valid or not; 3des is a name.
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 # A leading zero means octal to ipseckey; below 8 that is the same number.
 _DECIMAL = re.compile(r"[1-9][0-9]{0,63}|0{0,63}[0-7]")
 _DIGEST_KEY_BYTES = 32
+_IDENTITY_TYPES = {
+    "prefix": "prefix",
+    "fqdn": "fqdn",
+    "domain": "fqdn",
+    "domainname": "fqdn",
+    "user_fqdn": "user_fqdn",
+    "mailbox": "user_fqdn",
+    "der_dn": "der_dn",
+    "der_gn": "der_gn",
+}
+_SA_TYPES = {"esp": model.ESP, "ah": model.AH, "all": ""}
+# A type may also be its number in PF_KEY.
+_SA_TYPE_NUMBERS = {3: model.ESP, 2: model.AH, 0: ""}
+# Words for no algorithm; 0 is its number in ipsecalgs.
+_NO_ALGORITHM = {algorithms.ENCRYPTION: ("any", "0"), algorithms.AUTHENTICATION: ("none", "any", "0")}
 
 
 def parse_spi(text: str | int, place: str = "", lowest: int = model.SPI_MIN) -> tuple[int, str]:
@@ -107,9 +121,9 @@ def parse_type(text: str) -> str | None:
     """The SA type that a name or a number means, empty for all types; None for an unknown one."""
     word = unsigned(text).lower()
     if not _NUMBER.fullmatch(word):
-        return SA_TYPES.get(word)
+        return _SA_TYPES.get(word)
     try:
-        return SA_TYPE_NUMBERS.get(parse_number(word, 8))
+        return _SA_TYPE_NUMBERS.get(parse_number(word, 8))
     except InputError:
         return None
 
@@ -209,23 +223,23 @@ def parse_algorithm(kind: str, text: str, place: str = "") -> str:
         if number > 255:
             raise InputError(f"no {kind} algorithm has a number above 255", place, "Write the algorithm's name.")
         word = str(number)
-    return "" if word.lower() in NO_ALGORITHM[kind] else algorithms.find(kind, word, place).name
+    return "" if word.lower() in _NO_ALGORITHM[kind] else algorithms.find(kind, word, place).name
 
 
 # PF_KEY numbers them from 1 in the order of that table.
-_IDENTITY_NAMES = dict(enumerate(dict.fromkeys(IDENTITY_TYPES.values()), 1))
+_IDENTITY_NAMES = dict(enumerate(dict.fromkeys(_IDENTITY_TYPES.values()), 1))
 
 
 def parse_identity(kind: str, text: str, place: str = "") -> str:
-    """The type and the text, separated by a blank. The type is its first name in `IDENTITY_TYPES`, else its number."""
-    canonical = IDENTITY_TYPES.get(kind.lower())
+    """The type and the text, separated by a blank. The type is its first name in `_IDENTITY_TYPES`, else its number."""
+    canonical = _IDENTITY_TYPES.get(kind.lower())
     if canonical is None:
         number = parse_number(kind, 64, place) if _NUMBER.fullmatch(kind) else -1
         if not 0 <= number <= 0xFFFF:
             raise InputError(
                 f"unknown identity type {shown(kind)}",
                 place,
-                f"Choose one of: {', '.join(IDENTITY_TYPES)}, or a number of 16 bits.",
+                f"Choose one of: {', '.join(_IDENTITY_TYPES)}, or a number of 16 bits.",
             )
         canonical = _IDENTITY_NAMES.get(number, str(number))
     return f"{canonical} {text}"

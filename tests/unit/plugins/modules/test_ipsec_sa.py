@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -442,3 +445,17 @@ def test_the_difference_shows_fingerprints() -> None:
     prints = model.fingerprints(world.sadb.sas[0])
     assert result["sa"]["fingerprints"] == prints
     assert all(value in result["diff"]["after"] for value in prints.values())
+
+
+def test_a_task_imports_nothing_that_reads_or_writes_whole_texts() -> None:
+    """A module starts for every task, and compiles everything that it imports."""
+    plugins = "ansible_collections.ipsec.manual.plugins"
+    program = (
+        f"import sys; import {plugins}.modules.ipsec_sa, {plugins}.module_utils._core.sadb.xfrm.backend;"
+        " print(*(name.partition('._core.')[2] for name in sys.modules))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment)
+    imported = set(done.stdout.split())
+    assert {name for name in imported if name.startswith("text.")} == {"text.mapping", "text.values"}
+    assert not imported & {"sadb.xfrm.explain", "sadb.xfrm.probe", "sadb.pfkey.backend", "sadb.solaris.backend"}
