@@ -278,7 +278,7 @@ class _ConnectionReader(OptionReader):
         if isinstance(value, dict):
             fields = self.options(value, ENDPOINT, f"{self.place}{where}")
         address = fields["address"]
-        if not isinstance(address, str):
+        if not (isinstance(address, str) and address):
             self.wrong(
                 where,
                 "the endpoint has no address",

@@ -168,6 +168,8 @@ def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
             {"endpoints": ["a", "b"]},
             ".endpoints.a: the endpoint has no address. Give it here, or set the variable ipsec_address of the host a.",
         ),
+        ({"endpoints": {"a": "192.0.2.1", "b": ""}}, ".endpoints.b: the endpoint has no address"),
+        ({"endpoints": {"a": "192.0.2.1", "b": {"address": ""}}}, ".endpoints.b: the endpoint has no address"),
         ({"endpoints": "a"}, ".endpoints: endpoints are missing"),
         (
             {"endpoints": {"a": {"address": "192.0.2.1", "networks": ["10.0.0.0/8"]}, "b": "192.0.2.2"}},
