@@ -147,6 +147,15 @@ class TestHosts:
         for word in (state_of(NAME)["release"], "enigma", "192.168.116.16", "partym", "192.168.13.213"):
             assert word in result.stdout
 
+    def test_memory_of_python_is_mapped_at_once_under_user_mode_linux(self) -> None:
+        def locked(*command: str) -> int:
+            status = run("enigma", *command)
+            return int(status.partition("VmLck:")[2].split()[0])
+
+        populated = locked("/usr/bin/python3", "-c", "print(open('/proc/self/status').read())") > 0
+        assert populated == (state_of(NAME)["kernel"] == "uml")
+        assert locked("cat", "/proc/self/status") == 0
+
     def test_kernel_takes_esp_and_ah_and_each_host_has_its_own_sadb(self) -> None:
         run("enigma", *ADD_ESP)
         run("enigma", *ADD_AH)

@@ -96,6 +96,7 @@ def write_inventory(lab: Lab, hosts: t.Sequence[plan.Host]) -> None:
         "    ansible_user: root",
         "    ansible_python_interpreter: /usr/bin/python3",
         "    ansible_ssh_pipelining: true",
+        "    ansible_ssh_args: -o ControlMaster=auto -o ControlPersist=60s",  # Ansible's, without compression
         f"    ansible_ssh_common_args: {yaml_string('-F ' + shlex.quote(config))}",
     ]
     (lab.path / "inventory.yml").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -193,6 +193,9 @@ def build_root(
         pathlib.Path(root, "etc/modprobe.d/lab-without.conf").write_text(
             without_rules(machine.without), encoding="ascii"
         )
+        library = f"/usr/lib/lab-{places.POPULATE}.so"
+        shutil.copyfile(f"{machine.folder}/{places.POPULATE}.so", root + library)
+        pathlib.Path(root, "etc/ld.so.preload").write_text(f"{library}\n", encoding="ascii")
     write_names(machine, root, name)
     return root
 

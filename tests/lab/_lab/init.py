@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import time
@@ -89,6 +90,7 @@ def main() -> None:
     folder = pathlib.Path(os.environ["LAB_FOLDER"])
     os.environ["PATH"] = places.PATH
     os.umask(0o022)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)  # populate.c locks memory
     machine = spec.load(folder)
     report = folder / "boot.json"
     try:

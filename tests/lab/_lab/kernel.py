@@ -18,7 +18,7 @@ import subprocess
 import time
 import typing as t
 
-from . import access, images, system, tables
+from . import access, images, places, system, tables
 from .errors import LabError
 from .folder import CHECKOUT, Lab, started_at
 
@@ -103,10 +103,10 @@ def check_packages(*, uml: bool) -> None:
         )
 
 
-def build_preload(lab: Lab) -> pathlib.Path:
-    """Compile xstate.c; the library's path."""
-    library = lab.path / "xstate.so"
-    source = pathlib.Path(__file__).with_name("xstate.c")
+def build_library(lab: Lab, name: str) -> pathlib.Path:
+    """Compile NAME.c, which is preloaded somewhere; the library's path."""
+    library = lab.path / f"{name}.so"
+    source = pathlib.Path(__file__).with_name(f"{name}.c")
     result = subprocess.run(
         ["gcc", "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=False, capture_output=True, text=True
     )
@@ -118,7 +118,8 @@ def build_preload(lab: Lab) -> pathlib.Path:
 def uml_command(lab: Lab, image: images.Image, memory: int) -> list[str]:
     """User-Mode Linux on this machine's files. Its memory is a file, best in memory; memory is in MiB."""
     shm = shutil.disk_usage("/dev/shm").free >> 20 if os.path.isdir("/dev/shm") else 0
-    environment = [f"LD_PRELOAD={build_preload(lab)}", f"TMPDIR={'/dev/shm' if shm > memory else '/tmp'}"]
+    build_library(lab, places.POPULATE)
+    environment = [f"LD_PRELOAD={build_library(lab, 'xstate')}", f"TMPDIR={'/dev/shm' if shm > memory else '/tmp'}"]
     python, *arguments = access.program("init")
     return [
         *("env", *environment, images.program_of(lab, image), *images.settings(image)),

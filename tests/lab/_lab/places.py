@@ -8,6 +8,7 @@ from __future__ import annotations
 
 RUNTIME = "/run/lab"
 HOSTS = f"{RUNTIME}/hosts"
+POPULATE = "populate"  # a library that is preloaded on hosts under User-Mode Linux
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
