@@ -139,9 +139,12 @@ def kernel(session: nox.Session) -> None:
     if KERNELS[session.name] not in str(session.run("tests/lab/lab", "kernels", external=True, silent=True)):
         session.skip(f"kernel {KERNELS[session.name]} is not available")
     lab = ("tests/lab/lab", "exec", "--kernel", KERNELS[session.name], "--show", os.environ["VENV"])
-    left_out = NEWEST_ONLY if session.name != "kernel-newest" else ()
-    tests = session.posargs or ("tests/kernel", *(f"--ignore=tests/kernel/{name}" for name in left_out))
-    measured(session, *tests, inside=(*lab, "--", "env", f"PYTHONPATH={COLLECTIONS}"))
+    inside = (*lab, "--", "env", f"PYTHONPATH={COLLECTIONS}")
+    if session.name == "kernel-newest":
+        measured(session, *(session.posargs or ("tests/kernel",)), inside=inside)
+    else:  # not measured: coverage combines with the newest only
+        ignored = (f"--ignore=tests/kernel/{name}" for name in NEWEST_ONLY)
+        pytest(session, *(session.posargs or ("tests/kernel", *ignored)), python=(*inside, "python"))
 
 
 for name in SUITES:
