@@ -18,6 +18,14 @@ import typing as t
 
 from . import host, places, spec, system, tables
 
+# Whenever a program registers with PF_KEY, the kernel asks for each algorithm that it lacks, about 25
+# times `modprobe -q -- NAME`. To remember that there is no such module is faster than to search again.
+MODPROBE = """\
+#!/bin/sh
+[ ! -e "{absent}/$3" ] || exit 1
+/usr/sbin/modprobe -d {tree} -C {rules} "$@" || {{ [ "$2" != -- ] || : >"{absent}/$3"; exit 1; }}
+"""
+
 
 def mount_basics(machine: spec.Spec) -> None:
     """Give this mount namespace its own /run, and User-Mode Linux the kernel's file systems."""
@@ -34,14 +42,15 @@ def mount_basics(machine: spec.Spec) -> None:
 
 def write_modprobe(machine: spec.Spec) -> str:
     """Create a modprobe that finds User-Mode Linux's modules and blocks the unwanted ones; return its path."""
-    tree, rules, program = (f"{places.RUNTIME}/{name}" for name in ("modules", "modprobe.d", "modprobe"))
+    tree, rules, absent, program = (
+        f"{places.RUNTIME}/{name}" for name in ("modules", "modprobe.d", "absent", "modprobe")
+    )
     os.makedirs(f"{tree}/lib")
     os.makedirs(rules)
     os.symlink(machine.modules, f"{tree}/lib/modules")
     pathlib.Path(rules, "without.conf").write_text(host.without_rules(machine.without), encoding="ascii")
-    pathlib.Path(program).write_text(
-        f'#!/bin/sh\nexec /usr/sbin/modprobe -d {tree} -C {rules} "$@"\n', encoding="ascii"
-    )
+    os.makedirs(absent)
+    pathlib.Path(program).write_text(MODPROBE.format(tree=tree, rules=rules, absent=absent), encoding="ascii")
     os.chmod(program, 0o755)
     return program
 
