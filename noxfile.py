@@ -178,8 +178,8 @@ for core in ("newest", *OLDER):
 
     @nox.session(name=f"sanity-{core}", python=False)
     def sanity(session: nox.Session, core: str = core) -> None:
-        """ansible-test sanity for the installed files: the newest ansible-core with all tests on all
-        Pythons, older ones with those that depend on it, on their own Python and on 3.8.
+        """ansible-test sanity for the installed files: the newest ansible-core with all tests, older
+        ones with those that depend on it; on its own Python, the oldest and the newest.
         """
         tools = pathlib.Path(os.environ["VENV"], "bin") if core == "newest" else environment(session, core, OLDER[core])
         # Not the user's home, and one per ansible-core: two that create the same environment at
@@ -193,15 +193,15 @@ for core in ("newest", *OLDER):
             if (pathlib.Path.home() / settings).is_dir() and not (home / settings).exists():
                 (home / settings).parent.mkdir(parents=True, exist_ok=True)
                 (home / settings).symlink_to(pathlib.Path.home() / settings)
-        # Of the other Pythons only 3.8, and no shims of a version manager, which exist for all
-        # versions.
+        # Besides its own Python the oldest and the newest that it knows; the sessions pythons run
+        # the others. No shims of a version manager, which exist for all versions.
+        ends = [["3.9"], [PYTHONS[-1]]] if core == "newest" else [[PYTHONS[0]]]
         folders = [pathlib.Path(path) for path in os.environ["PATH"].split(":")]
         kept = [
             path
             for path in folders
-            if core == "newest"
-            or path == pathlib.Path("/usr/bin")
-            or ((path / "python3.8").exists() and not (path / "python3.9").exists())
+            if path == pathlib.Path("/usr/bin")
+            or [minor for minor in PYTHONS if (path / f"python{minor}").exists()] in ends
         ]
         found = ":".join(map(str, (tools, *kept)))
         tests = () if core == "newest" else [word for test in BY_CORE for word in ("--test", test)]
