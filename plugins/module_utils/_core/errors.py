@@ -100,6 +100,10 @@ def in_words(hint: str, words: t.Mapping[str, str]) -> str:
 class InputError(IpsecError):
     """The user's input is wrong; nothing was changed."""
 
+    def at(self, place: str) -> InputError:
+        """The same problem at another place."""
+        return InputError(self.message, place, self.hint)
+
 
 class TextError(InputError):
     """A problem in an ipseckeys text; ``line`` and ``column`` count from 1."""

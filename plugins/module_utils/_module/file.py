@@ -204,7 +204,7 @@ def _unsayable(
     matter, since the file is written in canonical form.
     """
     return [
-        InputError(problem.message, f"{places[model.identity(sa)]}, {problem.place}", problem.hint)
+        problem.at(f"{places[model.identity(sa)]}, {problem.place}")
         for sa in sas
         for problem in language.refusals(sa, target)
     ]

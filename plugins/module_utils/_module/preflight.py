@@ -119,7 +119,7 @@ def _key(algorithm: Algorithm | None, bits: int | None, place: str) -> bytes:
     try:
         return keys.generate(algorithm, bits)
     except InputError as exc:
-        raise InputError(exc.message, place, exc.hint) from None
+        raise exc.at(place) from None
 
 
 def _ask_kernel(sadb: Sadb, samples: t.Sequence[SecurityAssociation]) -> None:

@@ -58,7 +58,9 @@ def apply_sadb(module: AnsibleModule) -> Result:
 
     sadb = open_sadb(params["backend"])
     if adding:
-        raise_all([problem for sa, place in text.placed() for problem in _refusals(sadb, sa, place)])
+        raise_all(
+            [problem.at(f"{place}, {problem.place}") for sa, place in text.placed() for problem in sadb.refusals(sa)]
+        )
         text.warn(module)
     began = time.monotonic()
     found = _compare(sadb, params, text, scope_sas)
@@ -163,10 +165,6 @@ def _check_backup(params: t.Mapping[str, t.Any]) -> None:
         if params[other] and re.sub("/+", "/", params[other]) == re.sub("/+", "/", params["backup"]):
             raise InputError(f"this is the file of {other}, which it would overwrite", "backup", "Name another file.")
     protected.writable(params["backup"])
-
-
-def _refusals(sadb: Sadb, sa: SecurityAssociation, place: str) -> list[InputError]:
-    return [InputError(problem.message, f"{place}, {problem.place}", problem.hint) for problem in sadb.refusals(sa)]
 
 
 def _backup(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import InputError, IpsecError, raise_all, shown
+from ..errors import InputError, raise_all, shown
 from . import keys
 from .algorithms import AUTHENTICATION, BY_NAME, ENCRYPTION, Algorithm, find_linux
 from .model import (
@@ -376,10 +376,10 @@ def conflict_message(sas: t.Sequence[SecurityAssociation], conflict: Conflict, f
 
 def set_problems(
     sas: t.Sequence[SecurityAssociation], places: t.Sequence[str] | None = None, allow_shared_key: bool = False
-) -> list[IpsecError]:
+) -> list[InputError]:
     """`conflicts` as errors; ``places[i]`` names the i-th SA in messages."""
     names = places or [label(sa) for sa in sas]
-    found: list[IpsecError] = []
+    found: list[InputError] = []
     for conflict in conflicts(sas):
         if conflict.tolerable and allow_shared_key:
             continue

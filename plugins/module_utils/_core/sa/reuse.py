@@ -42,8 +42,7 @@ def reused(
             if not _is_same_group(sa, other):
                 place = (places or {}).get(identity(sa)) or label(sa)
                 names = [f"{label(other)}, which the SADB holds", place]
-                problems = set_problems([other, sa], names, allow_shared_key)
-                found += [InputError(problem.message, place, problem.hint) for problem in problems]
+                found += set_problems([other, sa], names, allow_shared_key)
     return found
 
 

@@ -67,7 +67,7 @@ def save(
     found: list[IpsecError] = [
         InputError(f"left out: {reason}", label(sa)) for sa, reason in zip(sas, reasons) if reason
     ]
-    clashes: list[IpsecError] = set_problems(kept, None, allow_shared_key)
+    clashes = set_problems(kept, None, allow_shared_key)
     if not allow_reserved_spi:
         for sa in kept:
             if sa.spi < SPI_MIN:

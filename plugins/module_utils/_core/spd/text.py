@@ -118,12 +118,7 @@ def read_policy(given: t.Any, place: str, doubts: Doubts) -> Policy:
     policy = build(
         values["direction"], selector, templates, values["action"], values["priority"], mark, values["if_id"]
     )
-    raise_all(
-        [
-            InputError(problem.message, within(place, problem.place.replace(" ", ".")), problem.hint)
-            for problem in problems(policy)
-        ]
-    )
+    raise_all([problem.at(within(place, problem.place.replace(" ", "."))) for problem in problems(policy)])
     return policy
 
 

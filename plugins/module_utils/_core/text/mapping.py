@@ -140,7 +140,7 @@ def _convert(value: t.Any, row: Options, place: str) -> t.Any:
 
 def at_option(problem: InputError, place: str = "") -> InputError:
     """A problem of an SA at the option of ipsec_sa that it is about; ``place`` is that of the mapping."""
-    return InputError(problem.message, within(place, _OPTION_OF_FIELD.get(problem.place, problem.place)), problem.hint)
+    return problem.at(within(place, _OPTION_OF_FIELD.get(problem.place, problem.place)))
 
 
 def read_identity(

@@ -110,7 +110,7 @@ def render(
             hidden = model.in_place_of_keys(sa, (earlier or {}).get(model.identity(sa))) if hide_keys else None
             lines.append(folded(words_of_sa(sa, target, hidden)))
         except InputError as wrong:
-            problems.append(InputError(wrong.message, model.label(sa), wrong.hint))
+            problems.append(wrong.at(model.label(sa)))
     raise_all(problems)
     return "".join(f"{line}\n" for line in lines)
 
