@@ -349,10 +349,10 @@ class ScriptReader:
             message = f"this command stands after the quit on line {ends[0]}; ipseckey never reads it"
             self.report.problem_at(message, after[0], 1, "Remove one of them.")
         lexer = Lexer(lines, self.target, Report(""))
-        shared = 0
+        shared = False
         for conflict in self._conflicts():
             if conflict.tolerable and self.allowed.shared_key:
-                shared += 1
+                shared = True
                 continue
             dummy, (words, dummy_broken) = lexer.command(self.lines[conflict.second] - 1)
             wanted = {row.name for row in KEYWORDS if row.field == conflict.field}
@@ -362,7 +362,7 @@ class ScriptReader:
             if self.report.full:
                 return
         if shared:
-            message = f"{shared} keys are those of other SAs too; whoever finds one has the traffic of all of them"
+            message = "several SAs have one key; whoever finds it has the traffic of all of them"
             self.report.warnings.append((message, self.report.name))
 
     def _conflicts(self) -> t.Iterator[checks.Conflict]:
