@@ -57,12 +57,12 @@ def test_each_state_in_check_mode_for_real_and_both_again(tmp_path: pathlib.Path
         "mode": "0600",
     }
     controller.well(*tasks, {"ansible.builtin.copy": write}, vars={"ansible_connection": "local"})
-    told = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
 
     documented = yaml.safe_load(ipsec_keystore.RETURN)
-    previous = told["at_first"][1]
+    previous = results["at_first"][1]
     for number, (state, dummy) in enumerate(STATES):
-        (predicted, done, *repeated), (before, after, *later) = zip(*(told[f"{number}_{turn}"] for turn in range(4)))
+        (predicted, done, *repeated), (before, after, *later) = zip(*(results[f"{number}_{turn}"] for turn in range(4)))
         assert [result["changed"] for result in (predicted, done, *repeated)] == [True, True, False, False], state
         assert before == previous != after == later[0] == later[1], state
         assert without_random(predicted["diff"]) == without_random(done["diff"]) != [], state
@@ -77,7 +77,7 @@ def test_each_state_in_check_mode_for_real_and_both_again(tmp_path: pathlib.Path
         assert all(set(result) - BY_ANSIBLE == returned for result in (predicted, done, *repeated)), state
         previous = after
     for turn in range(2):
-        seen, files = told[f"info_{turn}"]
+        seen, files = results[f"info_{turn}"]
         assert not seen["changed"] and "diff" not in seen and files == previous
         assert set(seen) - BY_ANSIBLE == set(yaml.safe_load(ipsec_keystore_info.RETURN))
 

@@ -66,9 +66,9 @@ def play(
         for number, task in enumerate(tasks)
     ]
     results = ", ".join(f"result_{number}" for number in range(len(tasks)))
-    told = f"{{{{ [[{results}], ansible_facts, groups.all, hostvars.honest.ansible_facts] | to_json }}}}"
+    report = f"{{{{ [[{results}], ansible_facts, groups.all, hostvars.honest.ansible_facts] | to_json }}}}"
     python = {"ansible_python_interpreter": sys.executable}
-    copy = {"dest": f"{folder}/told.json", "content": told, "mode": "0600"}
+    copy = {"dest": f"{folder}/report.json", "content": report, "mode": "0600"}
     steps.append({"name": "Write down", "delegate_to": "honest", "ansible.builtin.copy": copy, "vars": python})
     hosts = {"liar": {"ansible_python_interpreter": str(liar), **variables}, "honest": python}
     (folder / "hosts.json").write_text(json.dumps({"all": {"vars": {"ansible_connection": "local"}, "hosts": hosts}}))
@@ -83,7 +83,7 @@ def play(
     )
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
-    registered, facts, every, others = json.loads((folder / "told.json").read_text(encoding="utf-8"))
+    registered, facts, every, others = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     assert (sorted(every), others) == (["honest", "liar"], {})
     return registered, facts, output
 

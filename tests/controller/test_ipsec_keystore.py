@@ -473,7 +473,7 @@ def test_impossible_inputs_are_named(controller: Controller) -> None:
         ),
     )
     parts = output.split("...ignoring")
-    for part, told in zip(
+    for part, message in zip(
         parts,
         (
             "hosts may already use generation 1 of connection pair",
@@ -486,7 +486,7 @@ def test_impossible_inputs_are_named(controller: Controller) -> None:
         ),
         strict=False,
     ):
-        assert told in part
+        assert message in part
     assert len(parts) == 8
 
 

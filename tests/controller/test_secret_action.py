@@ -103,9 +103,9 @@ def test_ordinary_options_of_a_set_pass(options: dict[str, t.Any]) -> None:
 @pytest.mark.parametrize("form", ["{0}", "0x{0}", "{0}/192", " {0}\n", "0X{0}", "{1}", "{2}"])
 @pytest.mark.parametrize("option", ["encryption_algorithm", "spi", "destination", "src", "mark", "type", "reqid"])
 def test_a_key_in_another_option_is_refused(option: str, form: str) -> None:
-    told = misplaced({option: form.format(KEY.upper(), BASE64, bytes.fromhex(KEY).hex(" "))}, IPSEC_SA)
+    message = misplaced({option: form.format(KEY.upper(), BASE64, bytes.fromhex(KEY).hex(" "))}, IPSEC_SA)
     assert (
-        told == f"{option}: what is given here looks like a key, so it is not shown. Keys belong in: encryption_key,"
+        message == f"{option}: what is given here looks like a key, so it is not shown. Keys belong in: encryption_key,"
         " authentication_key."
     )
 
@@ -131,9 +131,9 @@ def test_a_key_in_another_option_is_refused(option: str, form: str) -> None:
     ],
 )
 def test_a_key_inside_another_option_is_refused(module: str, options: dict[str, t.Any]) -> None:
-    told = misplaced(options, ARGUMENTS[module], ("expected",))
-    assert "looks like a key" in told
-    assert "5ec4e7" not in told.lower()
+    message = misplaced(options, ARGUMENTS[module], ("expected",))
+    assert "looks like a key" in message
+    assert "5ec4e7" not in message.lower()
 
 
 @pytest.mark.parametrize(
@@ -189,15 +189,16 @@ def test_no_option_of_a_module_without_keys_takes_one(module: str) -> None:
             bytes.fromhex(KEY).hex(":"),
             BASE64,
         ):
-            told = misplaced({option: value}, WATCHED[module])
+            message = misplaced({option: value}, WATCHED[module])
             assert (
-                told == f"{option}: what is given here looks like a key, so it is not shown. This module takes no key."
+                message
+                == f"{option}: what is given here looks like a key, so it is not shown. This module takes no key."
             )
 
 
 def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
-    told = misplaced({"contents": KEY, "state": "exact"}, IPSEC_SADB)
-    assert told.startswith(
+    message = misplaced({"contents": KEY, "state": "exact"}, IPSEC_SADB)
+    assert message.startswith(
         "it has no option 'contents'. It has: allow_reserved_spi, allow_shared_key, allow_static_counter_mode, at, "
     )
     assert KEY not in misplaced({KEY: "x"}, IPSEC_SADB)
@@ -254,12 +255,12 @@ def test_a_mistake_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> Non
     )
     assert output.count("This module takes no key.") >= len(WATCHED)
     assert KEY not in output
-    for told in (
+    for message in (
         "ipsec.manual.ipsec_sadb: it has no option 'contents'",
         "it has no option 'encryption-key'",
         "encryption_algorithm: what is given here looks",
     ):
-        assert told in output
+        assert message in output
     assert "EXEC" not in output
 
 

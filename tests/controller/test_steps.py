@@ -412,7 +412,7 @@ def test_a_retired_key_of_a_connection_is_refused_as_a_single_key(ledger: Ledger
     key = single_keys.remembered(store, "own", BY_NAME["aes-cbc"], 256)
     run(ledger.directory, PREPARE)
     path = pathlib.Path(store.path("_key.own"))
-    for text, told in (
+    for text, message in (
         (record.previous.sas, r"_key\.own\.yml: the key own was retired in connection pair"),
         (record.current.sas, r"pair\.yml: generation 2 of connection pair holds the key that is remembered as own"),
         (
@@ -430,10 +430,10 @@ def test_a_retired_key_of_a_connection_is_refused_as_a_single_key(ledger: Ledger
             "key": again.encryption_key.hex(),
         }
         store.write_texts({"_key.own": text_of(fields)})
-        if "copy" in told:
+        if "copy" in message:
             store.write_texts({"_key.copy": text_of({**fields, "name": "copy"})})
         before = path.read_bytes()
-        with pytest.raises(IpsecError, match=told) as caught:
+        with pytest.raises(IpsecError, match=message) as caught:
             run(ledger.directory, PREPARE)
         assert again.encryption_key.hex() not in str(caught.value) and path.read_bytes() == before
 

@@ -181,9 +181,9 @@ def ours(host: Host) -> bool:
 def both(host: Host, *command: str) -> tuple[int, str]:
     """Exit status and all output, which never contains a key."""
     text = host.run("sh", "-c", '"$@" 2>&1; echo "exit status $?"', "sh", *command)
-    said, dummy, status = text.rpartition("exit status ")
-    assert EXTRA_KEY[:8] not in said and not any(key[:16] in said for key in host.keys()), said  # noqa: SIM118
-    return int(status), said
+    output, dummy, status = text.rpartition("exit status ")
+    assert EXTRA_KEY[:8] not in output and not any(key[:16] in output for key in host.keys()), output  # noqa: SIM118
+    return int(status), output
 
 
 def put(host: Host, text: str) -> None:
@@ -233,11 +233,11 @@ def test_wrong_policies_are_refused_with_their_place(
         }
     ]
     done = boot(project, "--check", "--limit", "enigma", boot_policies=wrong, **SYSVINIT)
-    said = " ".join(done.output.split())
+    output = " ".join(done.output.split())
     assert (
         done.status
-        and "policies[0].templates[1].mode: unknown mode" in said
-        and "policies[0].templates[1].level" in said
+        and "policies[0].templates[1].mode: unknown mode" in output
+        and "policies[0].templates[1].level" in output
     ), done.output
     assert tree(hosts["enigma"]) == trees["enigma"]
 
@@ -286,8 +286,8 @@ def test_reload_applies_only_the_difference(hosts: dict[str, Host]) -> None:
     put(enigma, text + EXTRA)
     assert both(enigma, SCRIPT, "status")[0] == 3
     with covered(enigma):
-        status, said = both(enigma, SCRIPT, "reload")
-        assert status == 0 and "1 added, 0 replaced, 0 removed, 2 unchanged" in said
+        status, output = both(enigma, SCRIPT, "reload")
+        assert status == 0 and "1 added, 0 replaced, 0 removed, 2 unchanged" in output
         assert both(enigma, SCRIPT, "status")[0] == 0
     assert enigma.packets() == {**before, "0x00002001": 0}
     put(enigma, text)
@@ -300,16 +300,16 @@ def test_sas_that_no_policy_uses_fail_the_service(hosts: dict[str, Host]) -> Non
     enigma = hosts["enigma"]
     named = enigma.run("cat", POLICIES_FILE)
     enigma.run("sh", "-c", f"echo '[]' >{POLICIES_FILE}")
-    status, said = both(enigma, SCRIPT, "reload")
-    assert status == 0 and said.count("It stays, since it guards SAs") == 2 and ours(enigma)
+    status, output = both(enigma, SCRIPT, "reload")
+    assert status == 0 and output.count("It stays, since it guards SAs") == 2 and ours(enigma)
     enigma.run("ip", "xfrm", "policy", "flush")
     for verb, exit_status in (("reload", 1), ("start", 1), ("status", 3)):
-        status, said = both(enigma, SCRIPT, verb)
+        status, output = both(enigma, SCRIPT, verb)
         assert (
             status == exit_status
-            and f"no policy uses 1 SAs of {SECRET_FILE}" in said
-            and f"between {GUIDE[0]} and {GUIDE[1]}" in said
-        ), said
+            and f"no policy uses 1 SAs of {SECRET_FILE}" in output
+            and f"between {GUIDE[0]} and {GUIDE[1]}" in output
+        ), output
     enigma.run("sh", "-c", f"cat >{POLICIES_FILE} <<'X'\n{named}X")
     assert both(enigma, SCRIPT, "reload")[0] == 0 and ours(enigma)
 
@@ -320,8 +320,8 @@ def test_a_wrong_file_is_reported_and_changes_nothing(hosts: dict[str, Host]) ->
     put(enigma, text + WRONG)
     line = text.count("\n") + 1
     for verb in ("start", "reload", "stop", "restart"):
-        status, said = both(enigma, SCRIPT, verb)
-        assert status == 1 and f"{SECRET_FILE}, line {line}, column" in said and "63" in said, said
+        status, output = both(enigma, SCRIPT, verb)
+        assert status == 1 and f"{SECRET_FILE}, line {line}, column" in output and "63" in output, output
     assert enigma.packets() == before and ours(enigma)
     enigma.fault("reboot")
     log = enigma.run("cat", "/run/boot.log")
@@ -333,12 +333,12 @@ def test_a_wrong_file_is_reported_and_changes_nothing(hosts: dict[str, Host]) ->
     assert f"line {line}, column" in enigma.run("dmesg")
     put(enigma, text)
     enigma.run("mv", POLICIES_FILE, "/etc/away")
-    status, said = both(enigma, SCRIPT, "start")
-    assert status == 1 and f"{POLICIES_FILE}: the file does not exist" in said and enigma.spis() == set()
+    status, output = both(enigma, SCRIPT, "start")
+    assert status == 1 and f"{POLICIES_FILE}: the file does not exist" in output and enigma.spis() == set()
     enigma.run("mv", "/etc/away", POLICIES_FILE)
     enigma.run("mv", SECRET_FILE, "/root/away")
-    status, said = both(enigma, SCRIPT, "start")
-    assert status == 1 and f"{SECRET_FILE}: the file does not exist" in said and ours(enigma)
+    status, output = both(enigma, SCRIPT, "start")
+    assert status == 1 and f"{SECRET_FILE}: the file does not exist" in output and ours(enigma)
     enigma.run("mv", "/root/away", SECRET_FILE)
     assert both(enigma, SCRIPT, "start")[0] == 0 and enigma.pings(GUIDE[1])
 
@@ -394,8 +394,8 @@ def test_systemd_loads_the_file(hosts: dict[str, Host], project: Project) -> Non
     assert partym.spis() == project.spis("guide") and ours(partym)
     unit = "/etc/systemd/system/ipseckeys.service"
     assert both(partym, "systemd-analyze", "verify", "--man=no", unit) == (0, "")
-    status, said = both(partym, "systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
-    assert status == 0, said
+    status, output = both(partym, "systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
+    assert status == 0, output
 
 
 def test_systemd_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], project: Project) -> None:
@@ -529,24 +529,26 @@ def test_openrc_reloads_and_stops_as_the_script_does(hosts: dict[str, Host], pro
     text, loaded = enigma.file(), {FOREIGN_SPI, *project.spis("guide")}
     put(enigma, text + EXTRA)
     with covered(enigma):
-        status, said = both(enigma, *service, "reload")
+        status, output = both(enigma, *service, "reload")
     assert (
         status == 0
-        and "1 added, 0 replaced, 0 removed, 2 unchanged" in said
+        and "1 added, 0 replaced, 0 removed, 2 unchanged" in output
         and enigma.spis() == {"0x00002001", *loaded}
     )
     put(enigma, text + WRONG)
     enigma.run("dmesg", "-C")
     wrong = f"{SECRET_FILE}, line {text.count(chr(10)) + 1}, column"
     for verb in ("reload", "restart", "stop"):
-        status, said = both(enigma, *service, verb)
-        assert status == 1 and wrong in said and "63" in said, said
+        status, output = both(enigma, *service, verb)
+        assert status == 1 and wrong in output and "63" in output, output
     assert wrong in enigma.run("dmesg") and enigma.spis() == {"0x00002001", *loaded} and ours(enigma)
     put(enigma, text)
     assert both(enigma, *service, "stop")[0] == 0 and enigma.spis() == {FOREIGN_SPI} and policies(enigma) == []
     put(enigma, text + WRONG)
-    status, said = both(enigma, *service, "start")
-    assert status == 1 and wrong in said and both(enigma, *service, "status")[0] == 3 and enigma.spis() == {FOREIGN_SPI}
+    status, output = both(enigma, *service, "start")
+    assert (
+        status == 1 and wrong in output and both(enigma, *service, "status")[0] == 3 and enigma.spis() == {FOREIGN_SPI}
+    )
     put(enigma, text)
     assert both(enigma, *service, "start")[0] == 0 and enigma.spis() == loaded and ours(enigma)
 
@@ -562,9 +564,9 @@ def test_openrc_loads_before_the_network(hosts: dict[str, Host], project: Projec
     assert enigma.spis() >= project.spis("guide") and ours(enigma)
     enigma.fault("reboot")
     assert enigma.spis() == set() and policies(enigma) == []
-    said = enigma.run("sh", "-c", "mkdir -p /run/openrc; openrc boot 2>&1")
-    assert "2 added, 0 replaced, 0 removed" in said and enigma.spis() == project.spis("guide") and ours(enigma)
-    assert re.search(r"\b2$", enigma.run("cat", "/run/before-network")), said
+    output = enigma.run("sh", "-c", "mkdir -p /run/openrc; openrc boot 2>&1")
+    assert "2 added, 0 replaced, 0 removed" in output and enigma.spis() == project.spis("guide") and ours(enigma)
+    assert re.search(r"\b2$", enigma.run("cat", "/run/before-network")), output
     assert enigma.pings(GUIDE[1])
     enigma.run(
         "sh",

@@ -215,9 +215,9 @@ def test_nothing_leaves_in_the_clear(
         project.await_output(process, f"TASK [ipsec.manual.rotate : {step.broken}")
         os.killpg(process.pid, signal.SIGKILL)
     done = project.finish(process)
-    said = " ".join(done.output.split())
+    output = " ".join(done.output.split())
     assert bool(done.status) == bool(step.refused or step.broken), done.output
-    assert step.refused in said and all(words in said for words in step.says), done.output
+    assert step.refused in output and all(words in output for words in step.says), done.output
     if not done.status and FLAGS[step.flags]["rotate_policies"]:
         guarded |= ends(step.connections)
     passing = ends(step.connections) if not done.status else set()

@@ -182,8 +182,8 @@ def test_a_command_in_the_copy_has_the_tools_and_not_the_callers_environment(
     monkeypatch.setenv("ANSIBLE_CONFIG", "/elsewhere")
     monkeypatch.setenv("PYTHONSTARTUP", "/elsewhere")
     status, lines = run(checkout, "exec", "env")
-    told = dict(line.split("=", 1) for line in lines if "=" in line)
+    environment = dict(line.split("=", 1) for line in lines if "=" in line)
     assert status == 0
-    assert told["PATH"].split(":")[0] == str(checkout / ".venv" / "bin")
-    assert told["ANSIBLE_COLLECTIONS_PATH"] == str(checkout / "build" / "collections")
-    assert not {"ANSIBLE_CONFIG", "PYTHONSTARTUP"} & set(told)
+    assert environment["PATH"].split(":")[0] == str(checkout / ".venv" / "bin")
+    assert environment["ANSIBLE_COLLECTIONS_PATH"] == str(checkout / "build" / "collections")
+    assert not {"ANSIBLE_CONFIG", "PYTHONSTARTUP"} & set(environment)

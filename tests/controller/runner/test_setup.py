@@ -72,9 +72,9 @@ def test_a_held_lock_of_apt_is_waited_for_and_reported_once(checkout: Path, step
         f'echo "$*" >>calls\ncase "$*" in *{step}*) [ $(grep -c {step} calls) -gt 3 ] || {{ echo "{LOCKED}"; exit 100;'
         " } ;; esac",
     )
-    status, said, errors = setup(checkout, "bench")
+    status, output, errors = setup(checkout, "bench")
     assert (status, errors) == (0, [])
-    assert len([line for line in said if "waiting for it" in line]) == 1
+    assert len([line for line in output if "waiting for it" in line]) == 1
     calls = (checkout / "calls").read_text().splitlines()
     assert len([call for call in calls if step in call]) == 4
     assert calls[-1].endswith("install one two")
@@ -83,10 +83,10 @@ def test_a_held_lock_of_apt_is_waited_for_and_reported_once(checkout: Path, step
 @needs_apt
 def test_another_failure_of_apt_is_shown_at_once(checkout: Path) -> None:
     program(checkout, "apt-get", 'echo "$*" >>calls; echo "E: no network"; exit 100')
-    status, said, errors = setup(checkout)
+    status, output, errors = setup(checkout)
     assert status == 1
     assert "E: no network" in errors and "apt-get update" in errors[-1]
-    assert not [line for line in said if "waiting" in line]
+    assert not [line for line in output if "waiting" in line]
     assert len((checkout / "calls").read_text().splitlines()) == 1
 
 

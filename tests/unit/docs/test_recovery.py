@@ -112,14 +112,14 @@ def test_every_message_for_operators_is_explained(path: str, message: str) -> No
 
 
 def test_every_entry_is_about_an_existing_message() -> None:
-    said = {
+    messages = {
         text.strip()
         for glob, collect in NIGHT.items()
         for path in TOP.glob(glob)
         for text in (*collect(path), *(spoken(path) if path.suffix == ".py" else ()))
     }
-    said = {text for text in said if says_something(text)}
-    assert [entry for entry in entries() if not any(explains(entry, text) for text in said)] == []
+    messages = {text for text in messages if says_something(text)}
+    assert [entry for entry in entries() if not any(explains(entry, text) for text in messages)] == []
 
 
 def test_no_entry_is_repeated() -> None:

@@ -57,10 +57,10 @@ def test_expected_digests_match_those_that_hosts_report(tmp_path: pathlib.Path) 
         rows = [ipsec_keystore._Row(connection, outcomes[connection.name], secrets, key) for connection in connections]
         everything = [sa for row in rows for sa in row.sas()]
         stored = [sa for row in rows if row.connection.name != "two" for sa in row.sas()]
-        told = {
+        expected = {
             "digest": digest(everything, key),
             "held": digest_by_owner(everything, key),
             "stored": digest(stored, key),
         }
-        assert ipsec_keystore._fingerprints(rows, key) == told
+        assert ipsec_keystore._fingerprints(rows, key) == expected
     assert sum(row.count for row in rows) == len(everything) > 0

@@ -144,9 +144,9 @@ def test_a_filter_returns_a_value_or_our_own_error(name: str, data: st.DataObjec
     try:
         FILTERS[name](**arguments)
     except AnsibleFilterError as error:
-        told = str(error)
-        assert told.startswith(f"ipsec.manual.{name}: ")
-        assert "<class" not in told
+        message = str(error)
+        assert message.startswith(f"ipsec.manual.{name}: ")
+        assert "<class" not in message
 
 
 @pytest.mark.parametrize("name", LOOKUPS)

@@ -334,9 +334,9 @@ def test_the_service_manager_is_detected(
 def test_the_service_loads_what_the_writer_of_the_file_insisted_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    keys, said, program = tmp_path / "keys", tmp_path / "said", tmp_path / "ipseckey"
+    keys, log, program = tmp_path / "keys", tmp_path / "log", tmp_path / "ipseckey"
     keys.touch()
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{said}\n', encoding="utf-8")
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\n', encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setattr(texts, "COMMAND", str(program))
     service = texts.fill(text, str(keys), False, False).decode()
@@ -346,6 +346,6 @@ def test_the_service_loads_what_the_writer_of_the_file_insisted_on(
         words = "ebegin() { :; }\neend() { :; }\n"
         script = words + service + ("start" if text is texts.OPENRC else "")
     subprocess.run(["sh", "-c", script, "service", "start"], check=True)
-    assert said.read_text(encoding="utf-8").split() == [
+    assert log.read_text(encoding="utf-8").split() == [
         *("-n", "--allow-reserved-spi", "--allow-shared-key", "--apply", str(keys)),
     ]

@@ -225,10 +225,10 @@ def test_a_value_that_is_not_an_answer_is_malformed() -> None:
 
 def test_terminal_control_characters_are_made_visible() -> None:
     evil = "\x1b[2J\x9b1m\u202egnol\u2028\ud8f3\x00 \r\nPLAY RECAP"
-    told = admit("ipseckeys_file", {**honest("ipseckeys_file"), "owner": evil, "msg": evil, "warnings": [evil]})
+    answer = admit("ipseckeys_file", {**honest("ipseckeys_file"), "owner": evil, "msg": evil, "warnings": [evil]})
     seen = "\\x1b[2J\\x9b1m\\u202egnol\\u2028\\ud8f3\\x00 \\r"
-    assert told["owner"] == f"{seen}\\nPLAY RECAP"
-    assert told["msg"] == told["warnings"][0] == f"{seen}\nPLAY RECAP"
+    assert answer["owner"] == f"{seen}\\nPLAY RECAP"
+    assert answer["msg"] == answer["warnings"][0] == f"{seen}\nPLAY RECAP"
 
 
 def test_warnings_of_each_ansible_core_become_their_texts() -> None:
@@ -236,7 +236,7 @@ def test_warnings_of_each_ansible_core_become_their_texts() -> None:
         "event": {"msg": "new", "formatted_traceback": "evil", "__ansible_type": "Event"},
         "__ansible_type": "WarningSummary",
     }
-    told = admit(
+    answer = admit(
         "ipseckeys_file",
         {
             **honest("ipseckeys_file"),
@@ -244,13 +244,13 @@ def test_warnings_of_each_ansible_core_become_their_texts() -> None:
             "deprecations": [event, {"msg": "old", "version": "3"}],
         },
     )
-    assert (told["warnings"], told["deprecations"]) == (["old", "new"], [{"msg": "new"}, {"msg": "old"}])
+    assert (answer["warnings"], answer["deprecations"]) == (["old", "new"], [{"msg": "new"}, {"msg": "old"}])
 
 
 def test_long_reports_are_cut() -> None:
-    told = admit("ipsec_sadb", {"failed": True, "msg": "x" * 30_000, "warnings": ["y" * 3000] * 500})
-    assert told["msg"] == "x" * _gate.LONGEST_MESSAGE + "... (10000 more characters)"
-    assert told["warnings"] == ["y" * _gate.LONGEST_WARNING + "... (1000 more characters)"] * _gate.MOST_WARNINGS + [
+    answer = admit("ipsec_sadb", {"failed": True, "msg": "x" * 30_000, "warnings": ["y" * 3000] * 500})
+    assert answer["msg"] == "x" * _gate.LONGEST_MESSAGE + "... (10000 more characters)"
+    assert answer["warnings"] == ["y" * _gate.LONGEST_WARNING + "... (1000 more characters)"] * _gate.MOST_WARNINGS + [
         "(400 more warnings)"
     ]
 

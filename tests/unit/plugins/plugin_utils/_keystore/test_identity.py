@@ -171,12 +171,12 @@ def test_files_that_disagree_where_no_id_is_kept_are_named(tmp_path: pathlib.Pat
     mine, theirs = made(tmp_path / "mine"), made(tmp_path / "theirs")
     shutil.copy(theirs / "pair.yml", mine)
     (mine / "_keystore.yml").unlink()
-    told: list[t.Callable[[], t.Any]] = [
+    attempts: list[t.Callable[[], t.Any]] = [
         lambda: opened(mine).read("pair"),
         lambda: opened(mine).read("other"),
         lambda: opened(mine).write(PROMOTED),
     ]
-    for attempt in told:
+    for attempt in attempts:
         with pytest.raises(IpsecError) as caught:
             attempt()
         assert (

@@ -16,9 +16,9 @@ FILE = "/etc/inet/secret/ipseckeys"
 POLICIES = ["out 192.0.2.1/32 > 192.0.2.2/32 protocol 89", "in 192.0.2.2/32 > 192.0.2.1/32 protocol 89"]
 
 
-def run(told: dict[str, t.Any]) -> rotation.Rotation:
-    """A run with policies whose play does not set up the service. Host a answered ``told``, b has no service."""
-    answers = {"a": told, "b": {"installed": False, "file": "", "policies": []}}
+def run(answer: dict[str, t.Any]) -> rotation.Rotation:
+    """A run with policies whose play does not set up the service. Host a answered ``answer``, b has no service."""
+    answers = {"a": answer, "b": {"installed": False, "file": "", "policies": []}}
     state = {
         "expected": {"hosts": {host: {"connections": ["pair"]} for host in answers}},
         "own": {host: {"file": FILE, "policies": True, "boot": False, "policy_priority": 1000} for host in answers},
@@ -32,7 +32,7 @@ def run(told: dict[str, t.Any]) -> rotation.Rotation:
 
 
 @pytest.mark.parametrize(
-    ("told", "named"),
+    ("answer", "named"),
     [
         ({"installed": True, "file": FILE, "policies": POLICIES}, None),
         ({"installed": True, "file": FILE, "policies": POLICIES[:1]}, "policy in 192.0.2.2/32 > 192.0.2.1/32, so"),
@@ -42,8 +42,8 @@ def run(told: dict[str, t.Any]) -> rotation.Rotation:
         ({"skipped": True}, None),
     ],
 )
-def test_policies_that_a_service_would_not_load_stop_the_run(told: dict[str, t.Any], named: str | None) -> None:
-    found = steps.boot_problems(run(told))
+def test_policies_that_a_service_would_not_load_stop_the_run(answer: dict[str, t.Any], named: str | None) -> None:
+    found = steps.boot_problems(run(answer))
     assert [named in problem and problem.startswith("a: ") and "rotate_boot" in problem for problem in found] == (
         [True] if named else []
     )

@@ -133,15 +133,15 @@ def test_one_address_in_two_networks_is_two_hosts() -> None:
     }
     theirs = {host: check({"192.0.2.3|192.0.2.5#0,,0": "33"}, {}) for host in "de"}
     assert decisions.in_place({**RIGHT, **theirs}, expected) == []
-    told = {
+    held = {
         "a": {"digest": {"192.0.2.1|192.0.2.2": "11"}},
         "b": {"digest": EXPECTED["digest"]},
         "c": {"digest": {"192.0.2.2|192.0.2.3": "22"}},
         "d": {"digest": {"192.0.2.3|192.0.2.5": "33"}},
         "e": {"digest": {"192.0.2.3|192.0.2.5": "33"}},
     }
-    assert decisions.agreement(told, expected) == []
-    assert decisions.agreement({**told, "e": {}}, expected) == ["e: holds no SAs between 192.0.2.3 and 192.0.2.5"]
+    assert decisions.agreement(held, expected) == []
+    assert decisions.agreement({**held, "e": {}}, expected) == ["e: holds no SAs between 192.0.2.3 and 192.0.2.5"]
 
 
 def probe(*rows: tuple[str, t.Any, t.Any], failures: t.Sequence[str] = ()) -> dict[str, t.Any]:

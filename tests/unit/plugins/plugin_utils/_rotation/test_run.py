@@ -57,7 +57,7 @@ def test_runs_that_keep_peers_together_are_accepted(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "starts"),
     [
         ({"hosts": frozenset("ab")}, ["connection other, endpoint c: this host does not take part in the run"]),
         ({"inventory": frozenset("bc")}, ["connection pair, endpoint a: this host is not in the inventory"]),
@@ -77,10 +77,10 @@ def test_runs_that_keep_peers_together_are_accepted(run: Run) -> None:
         ),
     ],
 )
-def test_runs_that_separate_peers_or_show_keys_are_refused(change: dict[str, t.Any], told: list[str]) -> None:
+def test_runs_that_separate_peers_or_show_keys_are_refused(change: dict[str, t.Any], starts: list[str]) -> None:
     problems = [str(problem) for problem in run_problems([PAIR, OTHER], GOOD._replace(**change))]
-    assert len(problems) == len(told)
-    assert all(problem.startswith(start) for problem, start in zip(problems, told, strict=True))
+    assert len(problems) == len(starts)
+    assert all(problem.startswith(start) for problem, start in zip(problems, starts, strict=True))
 
 
 def test_a_transport_can_be_trusted_by_name() -> None:

@@ -121,7 +121,7 @@ def truth(host: str, question: Question) -> Result:
         if peer != host
     ]
     counts = {**answer["counts"], "unchanged": 2} if host == "b" and "counts" in answer else answer.get("counts")
-    told: dict[str, Result] = {
+    honest_answers: dict[str, Result] = {
         "ipsec_preflight": {
             "epoch": START + 1,
             "held": {f"{pair}#0,,0": digest for pair, digest in own.items()},
@@ -132,7 +132,7 @@ def truth(host: str, question: Question) -> Result:
         "ipsec_sadb": {"digest": own, "missing": False, "counts": counts},
         "ipsec_probe": {"sent": outbound, "received": inbound, "failures": []},
     }
-    return {**answer, "changed": True, **told.get(question.module, {})}
+    return {**answer, "changed": True, **honest_answers.get(question.module, {})}
 
 
 @dataclasses.dataclass
@@ -165,14 +165,14 @@ class World:
         dialogue = steps.STEPS[step](self.run, host)
         question = next(dialogue, None)
         while question is not None:
-            told = self.tell(step, host, question)
-            if told is Unasked:
+            raw = self.tell(step, host, question)
+            if raw is Unasked:
                 self.stopped.add((step, host))
                 return
             self.asked[step, host, question.name] = question.options
             results = self.results.setdefault((step, host), {})
             results[question.name] = (
-                UNANSWERED if told is None else json.loads(json.dumps(admit(question.module, told), allow_nan=False))
+                UNANSWERED if raw is None else json.loads(json.dumps(admit(question.module, raw), allow_nan=False))
             )
             if decisions.has_failed(results[question.name]):
                 return

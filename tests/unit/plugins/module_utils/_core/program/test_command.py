@@ -120,8 +120,8 @@ def check_elsewhere(folder, text, *words, mode=0o644, **streams):
 def test_the_text_alone_is_checked_on_any_system_and_the_command_says_so(tmp_path):
     answer = check_elsewhere(tmp_path, TEXT, "-n", "--text-only", "-c", "")
     assert (answer.returncode, answer.stdout) == (0, "")
-    said = answer.stderr.splitlines()[-1]
-    assert said == (
+    error = answer.stderr.splitlines()[-1]
+    assert error == (
         f"ipseckey: {tmp_path}/keys: the text is correct (1 SA). What a kernel lacks, and who can read a file, was not"
         " checked"
     )
@@ -424,9 +424,9 @@ def test_names_at_a_prompt_without_a_naming_service(monkeypatch, capsys):
 
 
 def test_the_reference_calls_only_those_keywords_solaris_only_that_linux_refuses():
-    told = reference.page()
-    assert "Sequence number to start from, 32 bits wide unless the SA has esn." in told
-    assert "Idle seconds since it was added (Solaris only)." in told
+    page = reference.page()
+    assert "Sequence number to start from, 32 bits wide unless the SA has esn." in page
+    assert "Idle seconds since it was added (Solaris only)." in page
 
 
 @pytest.fixture(name="sadb")
@@ -470,8 +470,8 @@ def test_the_prompt_refuses_a_key_that_was_typed_before_or_is_loaded(sadb, monke
     add = f"add ah spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey {KEY}\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO(add + add.replace("1001", "1002")))
     assert command.main([]) == 1 and [sa.spi for sa in sadb.sas] == [0x1001]
-    said = capsys.readouterr().err
-    assert "command 2, line 1: the authentication key is also used by ah spi 0x00001001" in said
-    assert "in a prompt opened with --allow-shared-key" in said and KEY[:8] not in said
+    error = capsys.readouterr().err
+    assert "command 2, line 1: the authentication key is also used by ah spi 0x00001001" in error
+    assert "in a prompt opened with --allow-shared-key" in error and KEY[:8] not in error
     monkeypatch.setattr(sys, "stdin", io.StringIO(add.replace("1001", "1003")))
     assert command.main(["--allow-shared-key"]) == 0 and len(sadb.sas) == 2

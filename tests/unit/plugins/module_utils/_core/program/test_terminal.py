@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The prompt on a terminal: no key is shown, and what is missing is said first."""
+"""The prompt on a terminal: no key is shown, and what is missing is reported first."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def test_a_64_bit_start_value_is_split() -> None:
 
 
 @pytest.mark.parametrize(
-    "direction, window, said",
+    "direction, window, sent",
     [
         ("", 0, None),
         ("inbound", 0, 1),
@@ -277,9 +277,9 @@ def test_a_64_bit_start_value_is_split() -> None:
         ("outbound", 64, None),
     ],
 )
-def test_the_direction_is_sent_if_every_kernel_accepts_it(direction: str, window: int, said: int | None) -> None:
+def test_the_direction_is_sent_if_every_kernel_accepts_it(direction: str, window: int, sent: int | None) -> None:
     found = sent_attributes(esp(direction=direction, replay_window=window)).get(uapi.XFRMA_SA_DIR)
-    assert (found and found[0]) == said
+    assert (found and found[0]) == sent
 
 
 def test_a_tunnel_without_a_selector_accepts_both_families() -> None:
