@@ -363,32 +363,29 @@ def _owner_problems(found: os.stat_result, path: str) -> list[ProtectedFileError
 
 def _directory_problems(descriptor: int, path: str, protection: Protection = SECRET) -> list[ProtectedFileError]:
     """What is wrong with the file's directory."""
-    return _owner_problems(os.fstat(descriptor), path) + _network_problems(
-        file_system(descriptor, path), path, protection
-    )
+    remote = _network_problems(file_system(descriptor, path), path, protection)
+    return _owner_problems(os.fstat(descriptor), path) + remote
 
 
-def _file_problems(
-    found: os.stat_result | None, path: str, protection: Protection = SECRET
-) -> list[ProtectedFileError]:
-    if found is None:
+def _file_problems(file: os.stat_result | None, path: str, protection: Protection = SECRET) -> list[ProtectedFileError]:
+    if file is None:
         return []
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(file.st_mode):
         fix = "Remove the link, or name the file that it points to."
         return [ProtectedFileError("the file is a symbolic link", path, fix)]
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(file.st_mode):
         return [ProtectedFileError("this is not a regular file", path)]
     problems = []
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid != 0:
-        message = f"the file belongs to user {found.st_uid}, not to root"
+    mode = stat.S_IMODE(file.st_mode)
+    if file.st_uid != 0:
+        message = f"the file belongs to user {file.st_uid}, not to root"
         problems.append(ProtectedFileError(message, path, f"chown root {path}{protection.after}"))
     if mode & protection.refused:
         message = f"the file has mode {mode:04o}, not {protection.mode:04o}"
         problems.append(ProtectedFileError(message, path, f"chmod {protection.mode:o} {path}{protection.after}"))
-    if found.st_nlink > 1:
+    if file.st_nlink > 1:
         fix = "Remove the other names; find them with: find / -xdev -samefile"
-        problems.append(ProtectedFileError(f"the file has {found.st_nlink} names (hard links)", path, fix))
+        problems.append(ProtectedFileError(f"the file has {file.st_nlink} names (hard links)", path, fix))
     return problems
 
 
