@@ -260,9 +260,12 @@ def _selector(values: t.Mapping[str, t.Any]) -> Selector:
 
 
 def _encapsulation(values: t.Mapping[str, t.Any], direction: str) -> Encapsulation:
-    """Local means the source, unless the SA is inbound. ipseckey saves 0.0.0.0 for no NAT address."""
+    """Local means the source, unless the SA is inbound. ipseckey saves no NAT address as 0.0.0.0, or as
+    :: if the SA is for IPv6.
+    """
     ports = [values.get(field, NAT_PORT) for field in ("nat_local_port", "nat_remote_port")]
     if direction == model.INBOUND:
         ports.reverse()
-    nat = (b"" if values.get(field) == bytes(4) else values.get(field, b"") for field in ("nat_local", "nat_remote"))
-    return Encapsulation(*ports, *nat)
+    none = bytes(4), bytes(len(values.get("destination", b"")))
+    nat = (values.get(field, b"") for field in ("nat_local", "nat_remote"))
+    return Encapsulation(*ports, *(b"" if address in none else address for address in nat))

@@ -44,6 +44,7 @@ _ORDER = (
 
 
 _NO_REMOTE_PORT = "in transport mode Solaris has a remote UDP port only beside the remote address behind the NAT"
+_NAT_IPV4 = "Solaris has only IPv4 addresses behind a NAT"
 _NO_BROADCAST = "Solaris does not load 255.255.255.255, which it takes for a host name", "Use another address."
 _BROADCAST = b"\xff" * 4
 
@@ -62,6 +63,9 @@ def order_problems(attributes: Attributes) -> t.Iterator[tuple[str, str, str]]:
     inner = [field for field in ("inner_source", "inner_destination") if field in order]
     if len(inner) == 1 and len(attributes.values.get(inner[0], (b"", 0))[0]) == 4:
         yield inner[0], "Solaris does not read a single inner IPv4 address as a tunnel", "Give both isrc and idst."
+    for field in ("nat_local", "nat_remote"):
+        if attributes.values.get(field) == bytes(16):
+            yield field, _NAT_IPV4, "Remove it; nat_lport alone is enough."
     behind_nat = any(attributes.values.get("nat_remote", b""))
     if "encapsulation" in order and not behind_nat and "nat_remote" not in attributes.refused:
         field = next((field for field in ("nat_remote", "nat_remote_port") if field in order), "")
@@ -137,7 +141,7 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
             if address == _BROADCAST:
                 cannot(field, *_NO_BROADCAST)
             if len(address) == 16:
-                cannot(field, "Solaris has only IPv4 addresses behind a NAT")
+                cannot(field, _NAT_IPV4)
     if sa.mode == model.TRANSPORT and sa.encapsulation is not None and not sa.encapsulation.nat_remote:
         source_port, destination_port, *dummy = sa.encapsulation
         remote_port = source_port if sa.direction == model.INBOUND else destination_port

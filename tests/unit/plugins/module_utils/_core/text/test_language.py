@@ -599,6 +599,11 @@ BOTH = f"{GOOD} auth_alg sha256 authkey {SHA256}"
             Encapsulation(4500, 4500, pack_address("10.0.0.9")),
         ),
         (
+            f"{GOOD} encap udp nat_loc :: nat_lport 4501 nat_rem :: nat_rport 4502".replace("192.0.2.", "2001:db8::"),
+            "encapsulation",
+            Encapsulation(4501, 4502),
+        ),
+        (
             f"{GOOD} isrc ::ffff:0.0.0.0/96 idst ::ffff:10.2.0.0/112",
             "selector",
             Selector(destination=pack_address("10.2.0.0"), destination_prefix=16),
@@ -1002,6 +1007,10 @@ def test_text_for_solaris_refuses_every_keyword_of_ours_by_name(row):
         (
             f"{GOOD} encap udp nat_rem 2001:db8::9".replace("192.0.2.", "2001:db8::"),
             "has only IPv4 addresses behind a NAT",
+        ),
+        (
+            f"{GOOD} encap udp nat_loc :: nat_lport 4501".replace("192.0.2.", "2001:db8::"),
+            "has only IPv4 addresses behind a NAT. Remove it; nat_lport alone is enough.",
         ),
         (f"{GOOD} proto 4 isport 5", "contradicts the traffic inside, which is IPv6"),
         (f"{GOOD} iproto 6", "takes this traffic inside for IPv6. Add: isrc 0.0.0.0/0 idst 0.0.0.0/0."),
