@@ -35,7 +35,7 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
         r"(?:aes|rijndael)(?P<key>128|192|256)?(?P<mode>gcm|ccm)(?P<last>128|192|256|8|12|16|64|96)?(?:icv)?",
         "aes-{mode}",
     ),
-    ("encryption", r"aes(?P<key>128|192|256)?gmac(?P<last>128|192|256)?", "aes-gmac"),
+    ("encryption", r"(?:nullauth)?aes(?P<key>128|192|256)?gmac(?P<last>128|192|256)?", "aes-gmac"),
     ("encryption", r"aes(?P<key>128|192|256)?ctr(?P<last>128|192|256)?", "aes-ctr"),
     ("encryption", r"(?:aes|rijndael)(?P<key>128|192|256)?(?:cbc)?(?P<last>128|192|256)?", "aes-cbc"),
     ("encryption", r"(?:blowfish|bf)(?P<key>[0-9]{2,3})?(?:cbc)?(?P<last>[0-9]{2,3})?", "blowfish-cbc"),

@@ -163,6 +163,11 @@ def test_an_unknown_name_is_refused_with_similar_names(kind, word, part):
             " of salt (38 hex digits).",
         ),
         (ENCRYPTION, "aes-gcm-128", "Prefer aes-cbc with hmac-sha256 (RFC 8221); otherwise write aes-gcm."),
+        (
+            ENCRYPTION,
+            "ENCR_NULL_AUTH_AES_GMAC",
+            "Prefer aes-cbc with hmac-sha256 (RFC 8221); otherwise write aes-gmac.",
+        ),
         (ENCRYPTION, "des-iv64", "Prefer aes-cbc with hmac-sha256 (RFC 8221); otherwise write des-cbc."),
         (ENCRYPTION, "camellia-cbc", "Choose another one, such as aes-cbc."),
         (ENCRYPTION, "hmac-sha2-256", "Choose another one, such as aes-cbc."),
