@@ -28,7 +28,7 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
         f"Load it with setkey -f FILE, then {_SAVE}",
     ),
     (
-        r"(?:\S*sudo\s+)?(?:\S*/)?ip\s+(?:\S+\s+){0,6}x(?:f|fr|frm)?\s+(?:s|state|p|policy)\s+\w"
+        r"(?:\S*sudo\s+)?(?:\S*/)?ip\s+(?:\S+\s+){0,6}x(?:f|fr|frm)?\s+(?:s|state|p|policy)\s+[\w\\]"
         r"|xfrm\s+(?:state|policy)\s+\w",
         "these are commands of ip xfrm, not a text of ipseckey",
         f"Run them, then {_SAVE}",

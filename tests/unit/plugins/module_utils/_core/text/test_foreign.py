@@ -52,6 +52,12 @@ ip -4 xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001 mode trans
         f"Run them, then {SAVE}",
     ),
     (
+        "ip xfrm state \\\n  add src 192.0.2.1 dst 192.0.2.2 proto esp spi 7\n",
+        1,
+        "commands of ip xfrm",
+        f"Run them, then {SAVE}",
+    ),
+    (
         "sudo ip netns exec red ip x s a src 192.0.2.1 dst 192.0.2.2 proto esp spi 7\n",
         1,
         "commands of ip xfrm",
