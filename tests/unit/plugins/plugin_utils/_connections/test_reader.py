@@ -392,7 +392,9 @@ def test_a_connection_is_restored_from_its_settings(fields: dict[str, t.Any]) ->
         ({"group": "mesh", "hub": ["h1", "h2", "h3"]}, ".hub: every endpoint is a hub"),
         (
             {"group": "mesh", "hub": "unknown"},
-            ".endpoints.unknown: the endpoint has no address. Give it here, or set the variable ipsec_address",
+            ".endpoints.unknown: the endpoint has no address. Give it here, or set the variable ipsec_address of the"
+            " host unknown. For a host that is not in the inventory, see the page 'Where keys live',"
+            " 'A host that Ansible cannot reach'.",
         ),
         ({"group": "mesh", "multicast": ["192.0.2.1"]}, ".multicast: 192.0.2.1 is not a multicast address"),
         (
