@@ -59,6 +59,7 @@ FILES = {
     "groups.ini": "[routers]\nenigma\npartym\n",
     "enigma.ipseckeys": both_ways(0x1000),
     "fleet.ipseckeys": both_ways(0x2000),
+    "keys/ipseckeys": both_ways(0x5000),
 }
 PREPARATION: dict[str, t.Any] = {
     "ipsec.manual.ipseckeys_file": {"path": "{{ item.path }}", "content": "{{ item.content }}"},
@@ -89,10 +90,14 @@ def make_stage(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> t.Iter
     folder: pathlib.Path = tmp_path_factory.mktemp("examples")
     stage = Project(folder)
     stage.connections = CONNECTIONS
+    (folder / "keys").mkdir()
     for name, text in FILES.items():
+        (folder / name).touch(mode=0o600)
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "variables.yml").write_text(yaml.safe_dump(VARIABLES), encoding="utf-8")
-    yield stage
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))  # examples install the command there
+        yield stage
     for host in hosts.values():
         host.run("ip", "xfrm", "policy", "flush")
         host.run("ip", "xfrm", "state", "flush")
