@@ -85,6 +85,7 @@ _raw:
   elements: str
 """
 
+import contextlib
 import typing as t
 
 from ansible.errors import AnsibleLookupError
@@ -98,6 +99,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
     Algorithm,
     find,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.neighbours import meaning
 from ansible_collections.ipsec.manual.plugins.module_utils._module.secrets import key_forms, register
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.single_keys import remembered
@@ -147,10 +149,9 @@ def _algorithm(word: str) -> Algorithm:
         raise InputError(
             f"{shown(str(word))} is not the name of an algorithm", "", "Write a name such as aes-cbc or hmac-sha256."
         )
-    try:
-        return find(ENCRYPTION, word)
-    except InputError as exc:
-        try:
-            return find(AUTHENTICATION, word)
-        except InputError as other:
-            raise (other if "authentication" in word or "hmac" in word.lower() else exc) from None
+    for kind in (ENCRYPTION, AUTHENTICATION):
+        with contextlib.suppress(InputError):
+            return find(kind, word)
+    likely = any(part in word.lower() for part in ("hmac", "sha", "md5"))
+    known = meaning(AUTHENTICATION, word) is not None and meaning(ENCRYPTION, word) is None
+    return find(AUTHENTICATION if likely or known else ENCRYPTION, word)  # for its error

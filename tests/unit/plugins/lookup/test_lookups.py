@@ -100,6 +100,10 @@ def test_keys_come_from_the_operating_system(monkeypatch: pytest.MonkeyPatch) ->
     [
         ("aes-cbd", {}, "unknown encryption algorithm 'aes-cbd'. Nearest names: aes-cbc"),
         ("hmac-sha255", {}, "unknown authentication algorithm 'hmac-sha255'. Nearest names: "),
+        ("sha255", {}, "unknown authentication algorithm 'sha255'. Nearest names: hmac-sha"),
+        ("sha2-256", {}, "unknown authentication algorithm 'sha2-256'. Write hmac-sha256."),
+        ("aes-cmac-96", {}, "unknown authentication algorithm 'aes-cmac-96'. Write aes-cmac."),
+        ("aes256", {}, "unknown encryption algorithm 'aes256'. Write aes-cbc, with a key of 256 bits"),
         ("aes", {"bits": 100}, "aes-cbc has no key size of 100 bits. Choose one of: 256, 192, 128."),
         ("null", {}, "null takes no key"),
         ("12", {}, "not the name of an algorithm"),
