@@ -28,10 +28,10 @@ def read_file(path: str, options: Options, protection: protected.Protection = pr
         try:
             return protected.read(path, protection=protection)
         except ProtectedFileError as error:
-            raise (_with_option(error) if os.path.isfile(path) else error) from None
+            raise (_with_option(error, options) if os.path.isfile(path) else error) from None
     raise_all(
         [
-            _with_option(error)
+            _with_option(error, options)
             for error in protected.status(path, protection).problems
             if not (options.allow_network_file if isinstance(error, NetworkFileError) else options.allow_unsafe_file)
         ]
@@ -66,9 +66,10 @@ def _unreadable(exc: OSError) -> IpsecError:
     return IpsecError(f"it cannot be read ({exc.strerror or exc})", STANDARD_INPUT)
 
 
-def _with_option(error: ProtectedFileError) -> ProtectedFileError:
+def _with_option(error: ProtectedFileError, options: Options) -> ProtectedFileError:
     option = "--allow-network-file" if isinstance(error, NetworkFileError) else "--allow-unsafe-file"
-    hint = ". ".join(filter(None, (error.hint.rstrip("."), f"To accept it anyway: {option}")))
+    ways = f"To accept it anyway: {option}{'; to check the text alone: --text-only' if options.check else ''}"
+    hint = ". ".join(filter(None, (error.hint.rstrip("."), ways)))
     return ProtectedFileError(error.message, error.place, hint)
 
 

@@ -178,6 +178,12 @@ def test_a_check_that_only_lacks_a_kernel_names_the_option(tmp_path):
     assert second.endswith("keys: the text itself is correct; to check no more than that, add --text-only")
 
 
+def test_a_check_of_an_unsafe_file_names_the_option_too(tmp_path):
+    answer = check_elsewhere(tmp_path, TEXT, "-c", "")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.endswith("To accept it anyway: --allow-unsafe-file; to check the text alone: --text-only\n")
+
+
 def test_unwritable_output_is_a_single_error():
     with open("/dev/full", "w", encoding="ascii") as full:
         answer = run("help", stdout=full)
@@ -258,7 +264,7 @@ def test_the_error_names_the_option_that_accepts_the_file(capsys, make, part):
     folder = Path(tempfile.mkdtemp(prefix="ipsec-manual-test-", dir="/root"))
     try:
         make(folder / "keys")
-        assert command.main(["-c", str(folder / "keys")]) == 1
+        assert command.main(["-f", str(folder / "keys")]) == 1
     finally:
         shutil.rmtree(folder)
     assert capsys.readouterr().err.endswith(part)
