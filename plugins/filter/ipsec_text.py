@@ -64,7 +64,7 @@ def ipseckeys_render(
 ) -> str:
     if not isinstance(sas, (list, tuple)):
         raise InputError(
-            f"a list of security associations is wanted, found {type_name(sas)}",
+            f"expected a list of security associations, found {type_name(sas)}",
             "sas",
             "Put a single one into brackets: [sa].",
         )
@@ -82,7 +82,7 @@ def ipseckeys_render(
 def _text(content: t.Any, place: str) -> t.Any:
     if not isinstance(content, (str, bytes)):
         raise InputError(
-            f"a text is wanted, found {type_name(content)}", place, "Give the content of an ipseckeys file."
+            f"expected a text, found {type_name(content)}", place, "Give the content of an ipseckeys file."
         )
     return content
 

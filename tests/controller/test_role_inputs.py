@@ -48,7 +48,7 @@ def test_a_misspelt_field_names_its_place_and_the_nearest_ones_and_no_specificat
 
 @pytest.mark.parametrize("wrong", [{"pair": PAIR}, "pair", 7])
 def test_connections_that_are_no_list_are_named(tmp_path: pathlib.Path, wrong: t.Any) -> None:
-    assert "ipsec_connections: a list of connections is wanted" in refused(tmp_path, "rotate", ipsec_connections=wrong)
+    assert "ipsec_connections: expected a list of connections" in refused(tmp_path, "rotate", ipsec_connections=wrong)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def _hosts(value: t.Any, place: str) -> list[str]:
 
 def _variable(value: t.Any, place: str) -> str:
     if not isinstance(value, str) or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
-        raise InputError(f"the name of a variable is wanted, found {shown(str(value))}", place)
+        raise InputError(f"expected the name of a variable, found {shown(str(value))}", place)
     return str(value)
 
 

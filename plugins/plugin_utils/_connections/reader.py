@@ -59,7 +59,7 @@ def read_connections(
     Raises all problems together, each with the index and name of the connection, the endpoint or
     association, and the field."""
     if not isinstance(raw, (list, tuple)):
-        raise InputError(f"a list of connections is wanted, found {type_name(raw)}", PLACE)
+        raise InputError(f"expected a list of connections, found {type_name(raw)}", PLACE)
     problems: list[IpsecError] = []
     found = []
     for index, entry in enumerate(raw):
@@ -308,7 +308,7 @@ class _ConnectionReader(OptionReader):
         if not isinstance(raw, (list, tuple)) or not raw:
             self.wrong(
                 ".associations",
-                "a list with one or two associations is wanted",
+                "expected a list of one or two associations",
                 "Omit it for ESP with AES-CBC-256 and HMAC-SHA-256-128.",
             )
             return ()

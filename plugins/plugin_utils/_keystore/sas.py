@@ -38,7 +38,7 @@ def _name(given: t.Any) -> str:
         return str(given)
     found = shown(given) if isinstance(given, str) else type_name(given)
     fix = "Write the name that it has in ipsec_connections; names of a list: map(attribute='name')."
-    raise InputError(f"the name of a connection is wanted, found {found}", "", fix)
+    raise InputError(f"expected the name of a connection, found {found}", "", fix)
 
 
 def everything(store: Keystore, which: str, host: str = "") -> list[SecurityAssociation]:

@@ -97,7 +97,7 @@ def _check_text(options: Options) -> int:
     sas = [step.sa for step in found.steps if step.sa is not None]
     output.advise(sas)
     count = f"{len(sas)} {'SA' if len(sas) == 1 else 'SAs'}"
-    output.say(f"{path}: the text is correct ({count}). What a kernel lacks, and who can read a file, was not checked")
+    output.say(f"{path}: the text is correct ({count}). The kernel and the protection of files were not checked")
     return 0
 
 

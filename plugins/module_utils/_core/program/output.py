@@ -49,7 +49,7 @@ def style(options: Options, sadb: Sadb) -> display.Style:
 
 
 def _without_names() -> None:
-    say("warning: the naming service does not answer; hosts are shown without their names. To ask for none: -n")
+    say("warning: the naming service does not answer; hosts are shown without their names. Add -n to skip the query")
 
 
 def discard(stream: t.TextIO) -> None:

@@ -263,12 +263,12 @@ def warnings(sa: SecurityAssociation) -> list[str]:
     """What is allowed but unwise, with the RFC that says so; one sentence each, without keys."""
     found = []
     if sa.spi < SPI_MIN:
-        found.append("SPIs 1 to 255 are reserved (RFC 4303 section 2.1); use one only where the peer dictates it")
+        found.append("SPIs 1 to 255 are reserved (RFC 4303 section 2.1); use one only if the peer dictates it")
     for name in (sa.encryption, sa.authentication):
         row = algorithm_of(name)
         if row is not None and row.advice:
-            asked_for = row.advice.startswith("MUST-")
-            judged = "what RFCs ask for, but not for much longer" if asked_for else "not what RFCs ask for"
+            required = row.advice.startswith("MUST-")
+            judged = "still required, but perhaps not for much longer" if required else "not recommended"
             found.append(f"{row.name} is {judged} ({row.advice}); prefer {_BETTER[row.kind]}")
         if row is not None and row.counter_mode:
             found.append(

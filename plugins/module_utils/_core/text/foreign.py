@@ -14,7 +14,7 @@ from .grammar import BLANKS
 
 # A line that only a text of ipseckey has.
 _OURS = re.compile(r"(?:add|update|update-pair|delete|delete-pair|get|dump|save)\s+(?:esp|ah|all|(?:0x)?[0-3])(?:\s|$)")
-_SAVE = "write what is loaded in this language, without policies: ipseckey -s FILE"
+_SAVE = "save the loaded SAs in this language, without policies: ipseckey -s FILE"
 _KINDS: tuple[tuple[str, str, str], ...] = (
     (
         r"\$ANSIBLE_VAULT;",
@@ -35,19 +35,19 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"proto\s+(?:esp|ah|comp)\s+spi\s+0x[0-9a-f]+(?:\([0-9]+\))?\s+reqid\s",
-        "this is what ip xfrm state prints, not a text of ipseckey",
-        "On the host that printed it: ipseckey -s FILE",
+        "this is output of ip xfrm state, not a text of ipseckey",
+        "Run this on the host that printed it: ipseckey -s FILE",
     ),
     (
         r"(?:flow|esp|ah|ipcomp|ipip|tcpmd5|ike)\s+(?:\S+\s+){0,6}from\s+\S",
         "this is an ipsec.conf of OpenBSD, not a text of ipseckey",
-        "Each SA of it becomes an add command; the page Compatibility of the documentation shows one.",
+        "Write an add command for each SA; the page Compatibility of the documentation shows an example.",
     ),
     (
         r"(?:config\s+setup|(?:conn|ca)\s+\S+)\s*(?:#|$)|(?:connections|secrets|pools|authorities)\s*\{"
         r"|(?:remote|sainfo)\s.*\{|[^#\"]*:\s*(?:PSK|RSA|ECDSA|EAP|XAUTH)\s+\S",
         "this is a file of an IKE daemon (strongSwan, Libreswan, racoon), not a text of ipseckey",
-        "The daemon negotiates keys, so it holds no SAs; where both ends can run one, that is the better choice.",
+        "The daemon negotiates keys, so its file has no SAs; if both ends can run such a daemon, prefer that.",
     ),
     (
         r"\{.*\b(?:[lrsd]addr|[lrsd]port|ulp|tunnel|dir)\b.*\}",

@@ -178,7 +178,7 @@ def _tunnel_problems(values: t.Mapping[str, t.Any], target: str) -> t.Iterator[P
             "Name the networks inside.",
         )
     if target == SOLARIS and inside and not networks and len(destination) == 4:
-        yield inside[0], "Solaris takes this traffic inside for IPv6", "Add: isrc 0.0.0.0/0 idst 0.0.0.0/0."
+        yield inside[0], "Solaris takes the traffic inside the tunnel for IPv6", "Add: isrc 0.0.0.0/0 idst 0.0.0.0/0."
 
 
 def _transport_problems(words: t.Mapping[str, Word]) -> t.Iterator[Problem]:

@@ -46,7 +46,7 @@ _NAME_OF_FIELD = {row.field: row.name for row in reversed(KEYWORDS)}
 _TRAFFIC = ("protocol", "source_port", "destination_port")
 _NEEDED = {"spi": "Add: spi 0x and its hexadecimal digits.", "destination": "Add: dst and its address."}
 _ADD_ONLY = "A text of SAs holds add commands only."
-_NOT_FLUSHED = "the options decide what becomes of SAs that the text does not name"
+_NOT_FLUSHED = "the options decide what happens to SAs that the text does not name"
 _KEYS_NEVER_CHANGE = ("encryption", "encryption_key", "authentication", "authentication_key", "icv_bits")
 
 
@@ -253,7 +253,7 @@ class ScriptReader:
 
     def _misplaced(self, row: Command, first: Word) -> None:
         if self.place == SAS:
-            message = f"the command {row.name!r} ({row.help}) is not read here"
+            message = f"the command {row.name!r} ({row.help}) is not accepted here"
             hint = grammar.INSTEAD.get(row.name, _ADD_ONLY)
         elif self.place == LINE:
             message = f"{row.name} is refused on the command line, which every user of this host can read"
@@ -362,7 +362,7 @@ class ScriptReader:
             if self.report.full:
                 return
         if shared:
-            message = "several SAs have one key; whoever finds it has the traffic of all of them"
+            message = "several SAs share one key; whoever finds it can read the traffic of all of them"
             self.report.warnings.append((message, self.report.name))
 
     def _conflicts(self) -> t.Iterator[checks.Conflict]:

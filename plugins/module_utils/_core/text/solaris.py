@@ -43,8 +43,8 @@ _ORDER = (
 )
 
 
-_NO_REMOTE_PORT = "in transport mode Solaris has a remote UDP port only beside the remote address behind the NAT"
-_NAT_IPV4 = "Solaris has only IPv4 addresses behind a NAT"
+_NO_REMOTE_PORT = "in transport mode Solaris accepts a remote UDP port only with the remote address behind the NAT"
+_NAT_IPV4 = "Solaris supports only IPv4 addresses behind a NAT"
 _NO_BROADCAST = "Solaris does not load 255.255.255.255, which it takes for a host name", "Use another address."
 _BROADCAST = b"\xff" * 4
 
@@ -147,7 +147,7 @@ def refusals(sa: SecurityAssociation, target: str) -> list[InputError]:
         remote_port = source_port if sa.direction == model.INBOUND else destination_port
         if remote_port != NAT_PORT:
             message = (
-                f"Solaris takes the remote port {remote_port} in transport mode only with the address behind the NAT"
+                f"Solaris accepts the remote port {remote_port} in transport mode only with the address behind the NAT"
             )
             cannot("nat_remote", message, f"Give the address too, or use port {NAT_PORT} at that end.")
     if sa.mode == model.TRANSPORT and sa.selector is not None and (sa.selector.source or sa.selector.destination):

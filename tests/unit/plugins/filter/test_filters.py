@@ -152,16 +152,16 @@ def test_fields_may_be_texts_or_null_as_variables_are() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("ipseckeys_render", (None,), "sas: a list of security associations is wanted, found nothing"),
+        ("ipseckeys_render", (None,), "sas: expected a list of security associations, found nothing"),
         (
             "ipseckeys_render",
             ({"spi": 5},),
-            "sas: a list of security associations is wanted, found a mapping. Put a single one into brackets",
+            "sas: expected a list of security associations, found a mapping. Put a single one into brackets",
         ),
         ("ipseckeys_render", ([None],), "sas[0]: this is nothing, not a mapping"),
-        ("ipseckeys_parse", (None,), "text: a text is wanted, found nothing"),
-        ("ipsec_sas", (CONNECTIONS[:1], [KEY], "enigma"), "content: a text is wanted, found a list"),
-        ("ipsec_policies", (None, "enigma"), "ipsec_connections: a list of connections is wanted, found nothing"),
+        ("ipseckeys_parse", (None,), "text: expected a text, found nothing"),
+        ("ipsec_sas", (CONNECTIONS[:1], [KEY], "enigma"), "content: expected a text, found a list"),
+        ("ipsec_policies", (None, "enigma"), "ipsec_connections: expected a list of connections, found nothing"),
         (
             "ipsec_policies",
             (CONNECTIONS[:1], "enigma", ["one"], "inbound"),

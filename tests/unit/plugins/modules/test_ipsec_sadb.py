@@ -491,7 +491,7 @@ def test_warnings_of_one_kind_are_one_warning(world: World) -> None:
     ]
     result = world.run("ipsec_sadb", content=render(weak))
     (warning,) = [warning for warning in result["warnings"] if "hmac-md5" in warning]
-    assert warning.startswith("content, line 1 (and 3 more): hmac-md5 is not what RFCs ask for")
+    assert warning.startswith("content, line 1 (and 3 more): hmac-md5 is not recommended")
 
 
 @pytest.mark.parametrize(

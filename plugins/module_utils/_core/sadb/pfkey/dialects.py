@@ -246,7 +246,7 @@ ILLUMOS_DIAGNOSTICS = {
     52: "the remote address before translation is missing",
     55: "the local address before translation is not valid",
     56: "the remote address before translation is not valid",
-    67: "the inner addresses are of different families, or of another than the protocol",
+    67: "the inner addresses are of different families, or of another family than the protocol",
     68: "the remote address before translation is not an IPv4 address",
     69: "the local address before translation is not an IPv4 address",
     73: "the SA cannot be paired",

@@ -121,7 +121,7 @@ def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
         ),
         ({"associations": [{"protocol": "ah", "encryption_bits": 128}]}, "the association has no encryption key"),
         ({"associations": [{}, {}]}, "esp is given twice"),
-        ({"associations": []}, ".associations: a list with one or two associations is wanted"),
+        ({"associations": []}, ".associations: expected a list of one or two associations"),
         ({"associations": [{"esn": True}]}, ".associations[0].esn: extended sequence numbers need a replay window"),
         ({"associations": [{"esn": "yes"}]}, ".associations[0].esn: this is a word, not true or false"),
         ({"associations": [{"icv_bits": 64}]}, "hmac-sha256 has no ICV of 64 bits"),
@@ -189,7 +189,7 @@ def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
             },
             ".endpoints.a.networks: 0.0.0.0 without a prefix length may mean every address. Write 0.0.0.0/0",
         ),
-        ({"address_variable": "{{ x }}"}, ".address_variable: the name of a variable is wanted, found '{{ x }}'"),
+        ({"address_variable": "{{ x }}"}, ".address_variable: expected the name of a variable, found '{{ x }}'"),
         ({"peers": {}}, "(c): unknown name 'peers'"),
         ({"protokol": "ah"}, "(c): unknown name 'protokol'. Known in associations: protocol"),
         ({"encryption": "aes"}, "(c): unknown name 'encryption'. Known in associations: encryption_bits, encr"),
@@ -229,7 +229,7 @@ def test_all_problems_come_together() -> None:
     with pytest.raises(IpsecError) as caught:
         read([{"name": "a b"}, {"name": "x", "endpoints": {"a": "?", "b": "!"}, "mode": "?", "reqid": "?"}, 5])
     assert len(str(caught.value).splitlines()) == 6
-    with pytest.raises(IpsecError, match="a list of connections is wanted, found a mapping"):
+    with pytest.raises(IpsecError, match="expected a list of connections, found a mapping"):
         read({})
 
 

@@ -35,7 +35,7 @@ def test_what_is_not_a_name_is_refused_before_a_file_is_looked_for(
     (tmp_path.parent / "pair.yml").write_text("outside", encoding="utf-8")
     with pytest.raises(InputError) as caught:
         named(store, ["other", name], "current")
-    assert str(caught.value).startswith(f"the name of a connection is wanted, found {found}.")
+    assert str(caught.value).startswith(f"expected the name of a connection, found {found}.")
     assert "map(attribute='name')" in caught.value.hint
 
 

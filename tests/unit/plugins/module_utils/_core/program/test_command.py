@@ -122,8 +122,8 @@ def test_the_text_alone_is_checked_on_any_system_and_the_command_says_so(tmp_pat
     assert (answer.returncode, answer.stdout) == (0, "")
     error = answer.stderr.splitlines()[-1]
     assert error == (
-        f"ipseckey: {tmp_path}/keys: the text is correct (1 SA). What a kernel lacks, and who can read a file, was not"
-        " checked"
+        f"ipseckey: {tmp_path}/keys: the text is correct (1 SA). The kernel and the protection of files were"
+        " not checked"
     )
 
 
@@ -158,7 +158,7 @@ def test_the_text_alone_may_come_from_standard_input(tmp_path):
         (
             TEXT + TEXT.replace("0x1001", "0x1002"),
             "--allow-shared-key",
-            "keys: several SAs have one key",
+            "keys: several SAs share one key",
         ),
     ],
 )

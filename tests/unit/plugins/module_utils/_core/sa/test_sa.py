@@ -310,15 +310,18 @@ def test_counter_mode_is_accepted_only_when_allowed():
         (good_ah(), []),
         (
             good(encryption="3des-cbc", encryption_key=TRIPLE_DES, authentication="", authentication_key=b""),
-            ["3des-cbc is not what RFCs ask for (SHOULD NOT, RFC 8221 section 5); prefer aes-cbc", "ESP without"],
+            ["3des-cbc is not recommended (SHOULD NOT, RFC 8221 section 5); prefer aes-cbc", "ESP without"],
         ),
         (
             good_ah(authentication="hmac-md5", authentication_key=MD5),
-            ["hmac-md5 is not what RFCs ask for (MUST NOT, RFC 8221 section 6); prefer hmac-sha256"],
+            ["hmac-md5 is not recommended (MUST NOT, RFC 8221 section 6); prefer hmac-sha256"],
         ),
         (
             good_ah(authentication="hmac-sha1", authentication_key=SHA1),
-            ["hmac-sha1 is what RFCs ask for, but not for much longer (MUST-, RFC 8221 section 6); prefer hmac-sha256"],
+            [
+                "hmac-sha1 is still required, but perhaps not for much longer (MUST-, RFC 8221 section 6); prefer"
+                " hmac-sha256"
+            ],
         ),
         (gcm(), ["aes-gcm with a static key"]),
         (good(replay_window=32), ["anti-replay"]),

@@ -12,7 +12,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar im
 
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
 AES = "6e22b60f98ebd0b73324a4107b80cc9d"
-SAVE = "write what is loaded in this language, without policies: ipseckey -s FILE"
+SAVE = "save the loaded SAs in this language, without policies: ipseckey -s FILE"
 TEXTS = [
     (
         f"""#!/usr/sbin/setkey -f
@@ -67,8 +67,8 @@ ip -4 xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001 mode trans
         "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00001001(4097) reqid 0(0x00000000) mode transport\n"
         f"\treplay-window 0\n\tauth-trunc hmac(sha1) 0x{KEY} 96\n",
         2,
-        "what ip xfrm state prints",
-        "On the host that printed it: ipseckey -s FILE",
+        "output of ip xfrm state",
+        "Run this on the host that printed it: ipseckey -s FILE",
     ),
     (
         f"""# OpenBSD
@@ -77,7 +77,7 @@ esp tunnel from 192.0.2.1 to 192.0.2.2 spi 0x1001:0x1002 auth hmac-sha1 enc aes 
 """,
         2,
         "ipsec.conf of OpenBSD",
-        "Each SA of it becomes an add command; the page Compatibility of the documentation shows one.",
+        "Write an add command for each SA; the page Compatibility of the documentation shows an example.",
     ),
     ("config setup\n\nconn net-net\n  left=192.0.2.1\n", 1, "IKE daemon", ""),
     ("connections {\n  gw-gw {\n    remote_addrs = 192.0.2.2\n", 1, "IKE daemon", ""),

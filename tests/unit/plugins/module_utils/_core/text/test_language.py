@@ -268,7 +268,7 @@ exit
     assert len(document.sas) == 1 and document.lines == (4,)
     assert document.warnings == tuple(
         (
-            "the options decide what becomes of SAs that the text does not name",
+            "the options decide what happens to SAs that the text does not name",
             f"keys, line {line}, column {column}: {flush} is ignored",
         )
         for line, column, flush in ((2, 1, "flush esp"), (3, 2, "flush ah"))
@@ -810,7 +810,9 @@ def test_a_key_of_several_sas_is_accepted_only_when_allowed_and_with_one_warning
     assert len(refusals_of(text)) == 3
     found = parse(text, allow_shared_key=True)
     assert len(found.sas) == 4
-    assert found.warnings == (("several SAs have one key; whoever finds it has the traffic of all of them", "keys"),)
+    assert found.warnings == (
+        ("several SAs share one key; whoever finds it can read the traffic of all of them", "keys"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -1001,20 +1003,20 @@ def test_text_for_solaris_refuses_every_keyword_of_ours_by_name(row):
         (f"{GOOD} reserved_bits 0", "reserved_bits only before encrkey"),
         (f"{GOOD} idst 10.2.0.0/16", "Give both isrc and idst"),
         (f"{GOOD} isrc ::/0 idst ::/0", "a network of every address"),
-        (f"{GOOD} encap udp nat_rport 4500", "only beside the remote address behind the NAT"),
+        (f"{GOOD} encap udp nat_rport 4500", "only with the remote address behind the NAT"),
         (f"{GOOD} encap udp nat_rem 0.0.0.0", "Give the address in nat_rem, or only nat_lport"),
-        (f"{GOOD} encap udp nat_loc 10.0.0.9 nat_rport 4500 inbound", "only beside the remote address"),
+        (f"{GOOD} encap udp nat_loc 10.0.0.9 nat_rport 4500 inbound", "only with the remote address"),
         (
             f"{GOOD} encap udp nat_rem 2001:db8::9".replace("192.0.2.", "2001:db8::"),
-            "has only IPv4 addresses behind a NAT",
+            "supports only IPv4 addresses behind a NAT",
         ),
         (
             f"{GOOD} encap udp nat_loc :: nat_lport 4501".replace("192.0.2.", "2001:db8::"),
-            "has only IPv4 addresses behind a NAT. Remove it; nat_lport alone is enough.",
+            "supports only IPv4 addresses behind a NAT. Remove it; nat_lport alone is enough.",
         ),
         (f"{GOOD} proto 4 isport 5", "contradicts the traffic inside, which is IPv6"),
-        (f"{GOOD} iproto 6", "takes this traffic inside for IPv6. Add: isrc 0.0.0.0/0 idst 0.0.0.0/0."),
-        (f"{GOOD} isport 0", "takes this traffic inside for IPv6"),
+        (f"{GOOD} iproto 6", "takes the traffic inside the tunnel for IPv6. Add: isrc 0.0.0.0/0 idst 0.0.0.0/0."),
+        (f"{GOOD} isport 0", "takes the traffic inside the tunnel for IPv6"),
         (GOOD.replace("192.0.2.2", "255.255.255.255"), "does not load 255.255.255.255"),
         (GOOD.replace("192.0.2.1", "255.255.255.255"), "does not load 255.255.255.255"),
         (f"{GOOD} encap udp nat_loc 255.255.255.255", "does not load 255.255.255.255"),
