@@ -60,8 +60,8 @@ WORDS: t.Mapping[str, str] = {
     "store": "store",
     "trusted_transports": "trusted_transports",
 }
-"""What a hint has in braces, in the words of a task of the collection. Other front ends have tables
-of their own. ``{0}`` stands for the part after the first colon in the braces.
+"""The placeholders of hints, as a task of the collection fills them. Other front ends have tables of
+their own. ``{0}`` stands for the part after the first colon in the braces.
 """
 # Paths, which hints also hold, may contain braces.
 _IN_BRACES = re.compile(r"\{(\w+)((?::[^{}:]*)*)\}")
@@ -71,8 +71,8 @@ class IpsecError(Exception):
     """One problem: ``message`` says what is wrong, ``place`` where (an option path, a file with line
     and column, an SA), ``hint`` how to fix it.
 
-    ``{name}`` in a hint stands for what each front end says in its own words, such as the option that
-    allows what was refused; see `WORDS`."""
+    ``{name}`` in a hint is a placeholder that each front end fills in its own words, for example with
+    the option that allows what was refused; see `WORDS`."""
 
     def __init__(self, message: str, place: str = "", hint: str = "") -> None:
         super().__init__(message, place, hint)
@@ -91,7 +91,7 @@ class IpsecError(Exception):
 
 
 def in_words(hint: str, words: t.Mapping[str, str]) -> str:
-    """A hint with the words of a front end for what it has in braces."""
+    """A hint whose placeholders are filled in the words of a front end."""
     return _IN_BRACES.sub(
         lambda found: words[found[1]].format(*found[2].split(":")[1:]) if found[1] in words else found[0], hint
     )

@@ -123,7 +123,7 @@ def _contents(
     sas = text.sas
     places = {model.identity(sa): place for sa, place in text.placed()}
     if params["scope"] == PEERS and old is not None:
-        # Who wrote the file insisted on its reserved SPIs and shared keys.
+        # Whoever wrote the file accepted its reserved SPIs and shared keys.
         held = parse(
             module,
             old,
@@ -149,7 +149,7 @@ def _contents(
 def _clashes(
     sas: t.Sequence[SecurityAssociation], arriving: t.AbstractSet[SecurityAssociation], allow_shared_key: bool
 ) -> list[IpsecError]:
-    """SAs that share what must be unique. The file may hold SAs that share keys already, if none arrives now."""
+    """Conflicts between SAs over keys or identities. Those between SAs that the file already has are accepted."""
     held = [sa for sa in sas if sa not in arriving]
     known = {str(problem) for problem in checks.set_problems(held)} if len(held) < len(sas) else set()
     return [problem for problem in checks.set_problems(sas, None, allow_shared_key) if str(problem) not in known]

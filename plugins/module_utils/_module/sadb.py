@@ -121,7 +121,7 @@ def _compare(
         keys_hidden=keys_hidden,
         tells_directions=bool(actual) and sadb.tells_directions(),
     )
-    # A file with a label holds what this host held before, which comes back whatever else has its keys.
+    # A file with a label is a backup of this host's SAs, which is restored even if other SAs have its keys.
     if steps.operations and not params["src_label"]:
         places = {identity(sa): place for sa, place in text.placed()}
         raise_all(reused(steps.operations, actual, places, params["allow_shared_key"]))

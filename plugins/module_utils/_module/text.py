@@ -52,8 +52,8 @@ _NOTHING: Allowed = {}
 def read_text(module: AnsibleModule, allowed: Allowed = _NOTHING) -> Text:
     """The SAs of ``content`` or of the protected file ``src``, checked; none where neither is given.
 
-    ``allowed`` accepts without the options what they would accept, for callers that use no key of
-    the text (`checks.ANYTHING`).
+    ``allowed`` are options of `checks.ANYTHING` that apply even if the task does not set them, for
+    callers that use no key of the text.
     """
     if module.params["src"]:
         return read_file(module, module.params["src"], allowed)

@@ -1,8 +1,8 @@
 # Copyright (c) 2026, ipsec.manual contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fields of `ipsec_connections`, as argument specs. What they share with options of modules, they
-share with those modules' specs. Pure.
+"""The fields of `ipsec_connections`, as argument specs. Fields that are also options of modules take
+their specs from those modules. Pure.
 """
 
 from __future__ import annotations

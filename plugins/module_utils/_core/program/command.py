@@ -86,7 +86,7 @@ def _run_file(path: str, options: Options) -> int:
 
 
 def _check_text(options: Options) -> int:
-    """Check a text as far as no kernel is needed for it."""
+    """Make the checks of a text that need no kernel."""
     if options.check == "-":
         path, data = STANDARD_INPUT, read_standard_input()
     else:
@@ -121,7 +121,7 @@ def _prompt(options: Options) -> int:
 
 
 def _warn_of_missing_rights() -> None:
-    """Say what keeps us from the SADB before anybody types a key for nothing."""
+    """Report that the SADB is not accessible before anybody types a key in vain."""
     try:
         open_sadb().dump("ah")
     except IpsecError as error:

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs for people and scripts, in the lines that the Solaris utility prints of a PF_KEY message, or as
-JSON. Keys are fingerprints unless asked for.
+"""SAs for people and scripts, in the lines that the Solaris utility prints for a PF_KEY message, or as
+JSON. Keys appear as fingerprints unless the user asks for them.
 
-Source of the lines: usr/src/lib/libipsecutil/common/ipsec_util.c of illumos; and of their order and
-flags: usr/src/uts/common/inet/ip/sadb.c. `sadb.solaris.output` reads them.
+The lines follow usr/src/lib/libipsecutil/common/ipsec_util.c of illumos, their order and flags follow
+usr/src/uts/common/inet/ip/sadb.c. `sadb.solaris.output` reads them.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ PLAIN = Style()
 
 
 class Origin(t.NamedTuple):
-    """What the header of the kernel's message says: its size in bytes, and the numbers of the request
-    that caused it and of its process, as that wrote them.
+    """The header of the kernel's message: its size in bytes, and the sequence number and the process
+    ID that the program that caused it wrote into its request.
     """
 
     size: int

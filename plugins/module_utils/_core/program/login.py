@@ -15,8 +15,8 @@ import typing as t
 CLEAR_TEXT_SERVERS = frozenset(
     ["telnetd", "in.telnetd", "utelnetd", "rlogind", "in.rlogind", "rshd", "in.rshd", "rexecd", "in.rexecd"]
 )
-# Their server is no descendant of the login; the clients that show it on a terminal are. Both have
-# one name, apart from what follows a colon.
+# The server of a multiplexer does not descend from the login, but the clients that show it on a
+# terminal do. Server and client have the same name up to a colon.
 MULTIPLEXERS = frozenset(["tmux", "screen", "zellij", "dtach", "abduco"])
 
 

@@ -15,8 +15,8 @@ PROTOCOLS = "/etc/protocols"
 
 
 class Names:
-    """Names as far as they are known; ``unanswered`` is called if the naming services do not answer.
-    They are then asked no more, since each question would take as long as the first.
+    """Looks up names; calls ``unanswered`` once if the naming services do not answer. They are not
+    asked again then, since each query would take as long as the first.
     """
 
     def __init__(self, unanswered: t.Callable[[], None], protocols: str = PROTOCOLS) -> None:

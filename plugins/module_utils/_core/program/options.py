@@ -120,7 +120,7 @@ class Options(t.NamedTuple):
         return {"resolve_names": not self.numeric, **{name: getattr(self, name) for name in ANYTHING}}
 
 
-# What hints have in braces (see `errors.WORDS`) on the command line, and at the prompt, which takes no options.
+# The placeholders of hints (see `errors.WORDS`) on the command line, and at the prompt, which takes no options.
 COMMAND_WORDS = {
     "allow_reserved_spi": "with --allow-reserved-spi",
     "allow_shared_key": "with --allow-shared-key",

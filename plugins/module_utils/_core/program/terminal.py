@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The terminal of the prompt. It shows stars for the characters of keys; where Python has no readline
-that can be told to, it shows nothing of what is typed."""
+"""The terminal of the prompt. It shows stars for the characters of keys; if this Python's readline
+cannot do that, it shows nothing of what is typed."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
 ENCRYPTION = "encryption"
 AUTHENTICATION = "authentication"
 
-# Messages list as many key sizes; where there are more, they are all multiples of 8 in a range.
+# Messages list up to this many key sizes; a longer list has all multiples of 8 in a range.
 _LISTED_MAX = 3
 
 
@@ -320,7 +320,7 @@ def find(kind: str, word: str, place: str = "") -> Algorithm:
 
 
 def _unknown(kind: str, word: str, place: str) -> InputError:
-    """The error for a name that is not in the table: what it is called here, or which names are like it."""
+    """The error for a name that is not in the table, with our name for the algorithm or with similar names."""
     from . import neighbours  # only here, since a module starts for every task
 
     own, other = neighbours.meaning(kind, word), AUTHENTICATION if kind == ENCRYPTION else ENCRYPTION
@@ -336,7 +336,7 @@ def _unknown(kind: str, word: str, place: str) -> InputError:
 
 
 def _called(row: Algorithm, known: Meaning) -> str:
-    """The hint that what another program calls differently is ``row``, with what else its name implies."""
+    """The hint for another program's name of ``row``, with the key size and the ICV that the name implies."""
     implied = ""
     if known.key_bits in row.key_bits:
         salt = f" and {row.salt_bits} bits of salt" if row.salt_bits else ""
@@ -361,7 +361,7 @@ def _nearest(kind: str, word: str) -> str:
 
 
 def _reservations(row: Algorithm) -> int:
-    """How strongly RFC 8221 speaks against the algorithm with static keys: 0 not at all, 2 MUST NOT."""
+    """How strongly RFC 8221 advises against the algorithm with static keys: 0 not at all, 2 MUST NOT."""
     return 2 if row.counter_mode or row.advice.startswith("MUST NOT") else int(bool(row.advice))
 
 

@@ -47,7 +47,7 @@ _USUAL = {ENCRYPTION: "aes-cbc", AUTHENTICATION: "hmac-sha256"}
 ANYTHING: dict[str, t.Any] = dict.fromkeys(
     ("allow_static_counter_mode", "allow_reserved_spi", "allow_shared_key"), True
 )
-"""Arguments, for readers of what exists already: everything that is refused unless somebody insists."""
+"""Arguments that accept everything that an option can accept, for readers of existing SAs."""
 
 
 def problems(
@@ -349,7 +349,7 @@ def _is_one_group(one: SecurityAssociation, other: SecurityAssociation) -> bool:
 
 
 def _is_tolerable(one: SecurityAssociation, other: SecurityAssociation, field: str) -> bool:
-    """Whether two SAs that share a key may do so if somebody insists: nothing breaks at once."""
+    """Whether an option may allow two SAs to share this key, since that breaks no cipher at once."""
     kind = field[: -len("_key")]
     name = getattr(one, kind)
     row = algorithm_of(name)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Names that other programs have for algorithms: setkey and racoon, ``ip xfrm``, ipsec.conf of OpenBSD,
+"""Names that other programs use for algorithms: setkey and racoon, ``ip xfrm``, ipsec.conf of OpenBSD,
 strongSwan and Libreswan, and the registry of IANA. They are recognised, so that an error can name ours.
 """
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keys of new SAs that an SA of the SADB has already. `checks.set_problems` finds those within a text."""
+"""Keys of new SAs that another SA of the SADB already has. `checks.set_problems` finds those within a text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def reused(
     """The new keys that SAs of the operations share with SAs that the SADB ``held`` before and keeps.
 
     ``places`` names new SAs in messages; ``allow_shared_key`` is that of `set_problems`. Keys that the
-    kernel hides are shared with none."""
+    kernel hides are never found."""
     added = [(operation.new, _new_keys(operation)) for operation in operations if operation.new is not None]
     new = {key for dummy, fresh in added for key in fresh}
     rows = [entry.sa for entry in held if not entry.larval and not new.isdisjoint(_keys(entry.sa))] if new else []
@@ -60,5 +60,5 @@ def _keys(sa: SecurityAssociation) -> t.Iterator[bytes]:
 
 
 def _is_same_group(sa: SecurityAssociation, other: SecurityAssociation) -> bool:
-    """Whether both are the SA that all systems on a link share, as in `checks`, but for how the kernel shows it."""
+    """Whether both are the SA that all systems on a link share, as in `checks`, in the form that the kernel shows."""
     return is_unspecified(sa.source) and not differences(sa._replace(destination=other.destination), other)

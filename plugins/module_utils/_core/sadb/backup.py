@@ -42,7 +42,7 @@ def backup(
     """The text of all entries, for SAs that go on sending after the dump; ``local`` are the addresses of this host.
 
     Raises InputError, or Problems, if an SA could not be read back with the same options. Counter modes are accepted:
-    somebody chose them when they were installed, and they return with their sequence numbers."""
+    the option for them was given when they were installed, and they return with their sequence numbers."""
     sas = [_with_margin(sadb, entry, local) for entry in entries]
     found: list[IpsecError] = []
     for sa in sas:

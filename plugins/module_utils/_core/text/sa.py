@@ -65,7 +65,7 @@ _INNER_ADDRESSES = ("inner_source", "inner_destination")
 
 
 class Allowed(t.NamedTuple):
-    """What a text may have only if somebody insists; see `checks.ANYTHING`."""
+    """What a text may contain only if an option allows it; see `checks.ANYTHING`."""
 
     static_counter_mode: bool = False
     reserved_spi: bool = False

@@ -75,8 +75,8 @@ def order_problems(attributes: Attributes) -> t.Iterator[tuple[str, str, str]]:
 
 def address_problems(source: bytes, destination: bytes) -> t.Iterator[tuple[str, str, str]]:
     """Why ipseckey of Solaris rejects these two addresses, unless it is run with -n, which SMF does
-    not do: field, message and fix. It looks them up like names; 255.255.255.255 is none that it
-    knows, and a source must have the scope of the destination.
+    not do: field, message and fix. It looks them up like names; 255.255.255.255 is not found, and a
+    source must have the scope of the destination.
     """
     for field, address in (("source", source), ("destination", destination)):
         if address == _BROADCAST:

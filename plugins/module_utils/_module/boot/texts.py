@@ -39,7 +39,7 @@ Wants=network-pre.target
 Type=oneshot
 RemainAfterExit=yes
 TimeoutStartSec=60
-# A file that is wrong changes no SA, on start and on reload. Who wrote it accepted what may be accepted.
+# A wrong file changes no SA. Whoever wrote the file decided about reserved SPIs and shared keys.
 ExecStart=@COMMAND@ -n --allow-reserved-spi --allow-shared-key --apply @WHAT@ @ROTATION_DUE@
 ExecReload=@COMMAND@ -n --allow-reserved-spi --allow-shared-key --apply @WHAT@
 ExecStop=@COMMAND@ -n --remove @WHAT@

@@ -269,7 +269,7 @@ class PfkeySadb(Sadb):
             link.ask(layout.ADD, satype, messages.restore(self.dialect, change.before))
             pairing = messages.pair_again(self.dialect, change.before)
             if pairing:
-                # If its pair is not there yet, both are paired when that returns.
+                # This fails if the other SA of the pair is not restored yet; restoring that one pairs both.
                 with contextlib.suppress(PfkeyError):
                     link.ask(layout.UPDATE, satype, pairing)
         else:

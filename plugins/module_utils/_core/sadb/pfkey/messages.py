@@ -264,8 +264,8 @@ def _read_sequence(dialect: Dialect, extensions: t.Mapping[int, bytes], other: i
 
 
 def restore(dialect: Dialect, message: ParsedMessage) -> list[bytes]:
-    """The extensions of the SADB_ADD that restores what SADB_GET showed: all but the use so far and
-    the pair, also those that this codec does not know.
+    """The extensions of the SADB_ADD that restores what SADB_GET showed: all but its usage and its
+    pair, including those that this codec does not know.
     """
     parts = []
     for kind, extension in message.extensions.items():
@@ -282,8 +282,8 @@ def restore(dialect: Dialect, message: ParsedMessage) -> list[bytes]:
 
 
 def pair_again(dialect: Dialect, message: ParsedMessage) -> list[bytes]:
-    """The extensions of the SADB_UPDATE that pairs a restored SA as SADB_GET showed it; empty for no
-    pair. The kernel would declare an added SA dead whose pair is not there yet.
+    """The extensions of the SADB_UPDATE that pairs a restored SA as SADB_GET showed it; empty
+    without a pair. The kernel declares an SA dead that is added before the other SA of its pair.
     """
     pair = message.extensions.get(dialect.pair)
     if pair is None:

@@ -38,8 +38,8 @@ class InstalledSa(t.NamedTuple):
     """One SA that the utility shows: our entry, its state (``MATURE`` and so on), the commands that
     add it again, keys and sequence number included, and the SPI of its pair.
 
-    The commands are empty if none would do, as for a reservation or an identity that the utility
-    does not print."""
+    The commands are empty if no command would add it, as for a reservation or an identity that the
+    utility does not print."""
 
     entry: Entry
     state: str
@@ -115,7 +115,7 @@ def _installed(saved_words: t.Sequence[str], dump: DumpedSa) -> InstalledSa:
 def _commands(words: t.Sequence[str], sa: SecurityAssociation, pair: str) -> tuple[str, ...]:
     """The commands that add the SA; none if the language cannot quote one of the words.
 
-    An SA is paired by an update: an add whose pair is not there yet leaves a dead SA. Of two SAs
+    An SA is paired by an update: an add that names a missing pair leaves a dead SA. Of two SAs
     that are added again, the second is paired with the first."""
     try:
         add = " ".join(quoted(word, "save") for word in words)

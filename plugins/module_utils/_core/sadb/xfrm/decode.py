@@ -79,7 +79,7 @@ _make = tuple.__new__
 _ntohl = socket.ntohl
 _AFTER_LIFETIMES = SecurityAssociation._fields.index("lifetimes") + 1
 
-# The layouts of messages, by size, and how much is remembered of layouts and of what they mean.
+# The layouts of messages by size, and how many sizes, layouts of a size, and kinds of SAs are remembered.
 _LAYOUTS: dict[int, list[Layout]] = {}
 _MOST_SIZES = 64
 _MOST_LAYOUTS = 4
@@ -207,7 +207,7 @@ def _read_counters(usage: bytes, replay: bytes) -> Counters:
     sequences = out_high << 32 | out_low, in_high << 32 | in_low
     counters = _make(Counters, (used_bytes, packets, add_time, use_time, *sequences, late, replayed, failures))
     if not packets:
-        # Thousands that were added in the same second share them.
+        # Thousands of SAs that were added in the same second have the same counters.
         if len(_UNUSED) >= _MOST_UNUSED:
             _UNUSED.clear()
         _UNUSED[usage, replay] = counters
@@ -215,14 +215,14 @@ def _read_counters(usage: bytes, replay: bytes) -> Counters:
 
 
 def _learn(part: Part) -> tuple[Layout, _Common]:
-    """Interpret a message of a new kind, and remember what it means. What is remembered contains no key."""
+    """Interpret the message of a new kind of SA, and remember the result, which contains no key."""
     size = part.end - part.start
     layout = next((layout for layout in _LAYOUTS.get(size, ()) if layout.fits(part)), None)
     if layout is None:
         layout = Layout(part)
         if len(_LAYOUTS) >= _MOST_SIZES:
             _LAYOUTS.clear()
-        # Few, since each costs time for SAs of the others. A SADB has one or two of one size.
+        # Only a few, since a message is compared with each of them. A SADB has one or two layouts of one size.
         _LAYOUTS[size] = [layout, *_LAYOUTS.get(size, ())][:_MOST_LAYOUTS]
     if len(layout.known) >= _MOST_KINDS:
         layout.known.clear()

@@ -43,8 +43,8 @@ class Event(t.NamedTuple):
     """One event: its kind, the SA that it concerns if any, and the SA type of a flush, empty for all.
     LOST: events arrived faster than they were read.
 
-    The last three are from the header of the kernel's message: its bytes, and the numbers of the
-    request that caused it and of its process, as that wrote them; some programs write 0."""
+    The last three are from the header of the kernel's message: its size in bytes, and the sequence
+    number and the process ID that the program that caused it wrote into its request; some write 0."""
 
     kind: str
     entry: Entry | None = None

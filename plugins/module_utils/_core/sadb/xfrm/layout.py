@@ -37,7 +37,7 @@ sequence numbers out and in, and with ESN their upper halves.
 """
 _NUMBERS = ("spi", "reqid")
 _SHARED = "shared"
-# What determines where everything else is; it is shared as well.
+# What determines the position of everything else; SAs of one kind share it.
 _HEADER = "header"
 _UNUSED = "unused"
 
@@ -134,7 +134,7 @@ def _in_order(pieces: t.Sequence[_Piece]) -> _Reader:
     read = _reader(VARIABLES, found)
     if names == list(VARIABLES):
         return read
-    # Not as a kernel shows it, but perhaps as a request sends it.
+    # Kernels show attributes in the order of VARIABLES, but requests may have another order.
     pick = operator.itemgetter(*map(names.index, VARIABLES))
     return lambda buffer, start: pick(read(buffer, start))
 
