@@ -23,9 +23,8 @@ options:
     required: true
   addresses:
     description:
-      - For endpoints that have no address in the connections, the address of each host, or its
-        variables, of which the connection chooses one. The variable C(hostvars) serves. An empty
-        address is none.
+      - The address or the variables of each host, for endpoints without an address in the
+        connections. Usually the variable C(hostvars). An empty address counts as missing.
     type: dict
   groups:
     description:

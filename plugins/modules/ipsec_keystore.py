@@ -91,7 +91,7 @@ options:
         type: raw
       address_variable:
         description:
-          - Name of the variable that has the address of each host of a list, of O(connections[].group),
+          - Name of the variable that holds the address of each host of a list, of O(connections[].group),
             or of O(connections[].hub). With C(ipsec_address6), for example, a second connection joins
             the same hosts over IPv6.
         type: str

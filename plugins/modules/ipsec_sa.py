@@ -14,8 +14,8 @@ description:
     2401, section 4.1, and in Linux. Its source is not part of its identity.
   - An SA that has this identity but differs in anything else, including its keys, is replaced in
     one step, since kernels cannot change the key of an existing SA.
-  - Every other SA stays as it is. A key that another SA of the kernel has is refused, unless
-    O(allow_shared_key).
+  - Every other SA stays as it is. A key that another SA in the kernel already has is refused,
+    unless O(allow_shared_key=true).
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:

@@ -12,8 +12,8 @@ description:
   - Compares the security associations (SAs) of an ipseckeys text with the kernel's security
     association database (SADB), and makes the SADB agree with it in one transaction.
   - If the kernel refuses one step, those before it are undone, and the error says what it refused.
-  - A new SA with a key that another SA has is refused, in the text and in the kernel, unless
-    O(allow_shared_key).
+  - Refuses a new SA whose key another SA of the text or of the kernel has, unless
+    O(allow_shared_key=true).
   - Leaves SAs of others alone, unless O(scope=all). Those are reservations of a key management
     daemon, and SAs whose reqid, mark, and if_id no SA of the text carries.
 author:
