@@ -27,14 +27,14 @@ OPTIONS: tuple[Option, ...] = (
     Option("-c", "check FILE, including key lengths and what the kernel lacks, and change nothing", "FILE"),
     Option(
         "--text-only",
-        "with -c: check the text alone, on any system and as any user, and say so; FILE may belong to anyone, and - is"
-        " standard input",
+        "with -c: check only the text, on any system and as any user, and print what was not checked; FILE may belong"
+        " to anyone, and - is standard input",
     ),
     Option("-s", "save all SAs to FILE, mode 0600; - is standard output", "FILE"),
     Option(
         "--apply",
         "make the SADB hold the SAs of FILE, and no others between their addresses, changing only what differs; FILE"
-        " has add commands only; a flush before them is ignored with a warning",
+        " may have only add commands, and a flush before them, which is ignored with a warning",
         "FILE",
     ),
     Option(
@@ -50,7 +50,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "--rotation-due",
-        "with --apply: list the SAs that it added in FILE, since their keys may be in use a second time",
+        "with --apply: write a list of the SAs that it added to FILE, since their keys may be in use a second time",
         "FILE",
     ),
     Option("-n", "accept literal addresses only, no host names, and print none"),

@@ -44,7 +44,7 @@ _SECTIONS = {
         "kernel with the algorithms of the file. With --text-only it needs neither, nor Linux: in a pre-commit hook, "
         "in a pipeline, or on a controller, it checks words, addresses, key lengths, weak keys, and keys and SPIs "
         "that are used twice. It ignores who can read the file, and says on standard error what it did not check. "
-        "With -n it asks no name service. The exit status is 0 if the text is correct."
+        "With -n it asks no naming service. The exit status is 0 if the text is correct."
     ),
     "Loading": (
         "--apply loads a file at boot, and again after it was changed: SAs that already exist keep their counters, "
@@ -79,8 +79,8 @@ _SECTIONS = {
     "Output": (
         "dump, get and monitor print the lines of the Solaris utility, with fingerprints in place of keys. Allocations "
         "are packets. NLC and NRM are the local and the remote end of a NAT, which depend on the direction of the SA; "
-        "if the kernel does not know that, the addresses of this host decide. OTH lines have what Solaris does not "
-        "know, such as reqid and mark. Without -n, hosts and protocols are also shown by name; if the naming service "
+        "if the kernel does not know that, the addresses of this host decide. OTH lines show what Solaris does not "
+        "have, such as reqid and mark. Without -n, hosts and protocols are also shown by name; if the naming service "
         "does not answer, it is not asked again. Characters that are not printable ASCII appear as escapes such as "
         "\\x1b."
     ),
