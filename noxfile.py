@@ -32,7 +32,7 @@ CORE = ("tests/unit/plugins/module_utils/_core", "tests/conformance")
 INSTALLED = ("meta/", "playbooks/", "plugins/", "roles/")
 # Older supported ansible-cores, and the Pythons that each runs on.
 OLDER = {"floor": ">=3.11,<3.14", "middle": ">=3.12,<3.15"}
-# Sanity tests with an answer of their own in each ansible-core. The others read text alone.
+# Sanity tests whose result depends on the ansible-core. The others only read text.
 BY_CORE = ("action-plugin-docs", "ansible-doc", "compile", "import", "runtime-metadata", "validate-modules")
 # Suites without -n 2 start their own labs or containers, or are short.
 SUITES = {
@@ -111,9 +111,9 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def pythons(session: nox.Session) -> None:
-    """Host code on each supported Python, with the oldest ansible-core. What takes long and depends
-    little on Python runs on the oldest and the newest only: the core's tests on the oldest and in
-    the session unit, and broken options.
+    """Host code on each supported Python, with the oldest ansible-core. Long tests that depend little on
+    Python run on few: the core's tests on the oldest and in the session unit, and broken options on
+    the oldest and the newest.
     """
     session.install("--require-hashes", "-r", "tests/requirements/core.txt")
     (package,) = environment(session, "floor", OLDER["floor"]).parent.glob("lib/python3.*/site-packages/ansible")
@@ -193,8 +193,8 @@ for core in ("newest", *OLDER):
             if (pathlib.Path.home() / settings).is_dir() and not (home / settings).exists():
                 (home / settings).parent.mkdir(parents=True, exist_ok=True)
                 (home / settings).symlink_to(pathlib.Path.home() / settings)
-        # Besides its own Python the oldest and the newest that it knows; the sessions pythons run
-        # the others. No shims of a version manager, which exist for all versions.
+        # Its own Python, and the oldest and the newest that it supports; the sessions pythons run the
+        # others. Shims of a version manager are not used, since they exist for all versions.
         ends = [["3.9"], [PYTHONS[-1]]] if core == "newest" else [[PYTHONS[0]]]
         folders = [pathlib.Path(path) for path in os.environ["PATH"].split(":")]
         kept = [

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the roles refuse before they ask any host, through ansible-playbook."""
+"""Inputs that the roles refuse before they contact any host, through ansible-playbook."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAIR = {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}
 
 
 def refused(folder: pathlib.Path, role: str, *options: str, **variables: t.Any) -> str:
-    """What a run of the role for three hosts that are never asked says, once, before it fails."""
+    """The message, which appears once, of a run that fails before it contacts any of three hosts."""
     play = {"hosts": "all", "gather_facts": False, "vars": variables, "roles": [f"ipsec.manual.{role}"]}
     (folder / "play.json").write_text(json.dumps([play]))
     command = [sys.executable, "-m", "ansible", "playbook", "-i", "a,b,c", *options, "play.json"]
@@ -39,7 +39,7 @@ def refused(folder: pathlib.Path, role: str, *options: str, **variables: t.Any) 
     return answer.stdout + answer.stderr
 
 
-def test_a_misspelt_field_names_its_place_and_the_nearest_ones_and_no_specification(tmp_path: pathlib.Path) -> None:
+def test_a_misspelt_field_is_reported_with_its_place_and_the_nearest_names_only(tmp_path: pathlib.Path) -> None:
     output = refused(tmp_path, "rotate", ipsec_connections=[PAIR, {**PAIR, "associations": [{"encryption": "aes"}]}])
     assert "ipsec_connections[1] (pair).associations[0]: unknown name 'encryption'. Known here:" in output
     assert "argument_spec_data" not in output and len(output) < 4000
@@ -47,7 +47,7 @@ def test_a_misspelt_field_names_its_place_and_the_nearest_ones_and_no_specificat
 
 
 @pytest.mark.parametrize("wrong", [{"pair": PAIR}, "pair", 7])
-def test_connections_that_are_no_list_are_named(tmp_path: pathlib.Path, wrong: t.Any) -> None:
+def test_connections_that_are_not_a_list_are_reported(tmp_path: pathlib.Path, wrong: t.Any) -> None:
     assert "ipsec_connections: expected a list of connections" in refused(tmp_path, "rotate", ipsec_connections=wrong)
 
 
@@ -77,7 +77,7 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
     assert part in " ".join(refused(tmp_path, role, *options, ipsec_connections=[PAIR], **variables).split())
 
 
-def test_variables_of_others_are_let_be(tmp_path: pathlib.Path) -> None:
+def test_variables_of_other_content_are_ignored(tmp_path: pathlib.Path) -> None:
     output = refused(tmp_path, "rotate", ipsec_connections=[{}], boot_device="/dev/sda", rotate_logs=True)
     assert "ignore it" not in output and "a connection needs a name" in output
 

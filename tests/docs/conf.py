@@ -46,9 +46,8 @@ KINDS = ("module", "role", "lookup", "filter")
 
 
 def readable_links(app: t.Any, doctree: nodes.document, page: str) -> None:
-    """Pages have no roles of Sphinx, so that they can be read in a checkout: they link other pages as
-    files, and name plugins as literals. Here such links lead to the site's pages, and such literals
-    become links.
+    """Make links of the site from links to files and from literals that name plugins. Pages have these
+    instead of Sphinx roles, so that they can be read in a checkout.
     """
     if not page.startswith("docsite/"):
         return

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever a message or a hint names (options, variables, plugins, Ansible) exists where it is shown."""
+"""Every option, variable and plugin that a message or a hint names exists where it is shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOP = Path(__file__).resolve().parents[3]
 
 COMMAND, PROMPT, TASK, ROLE = "command", "prompt", "task", "role"
 SPELLINGS = {COMMAND: COMMAND_WORDS, PROMPT: PROMPT_WORDS, TASK: WORDS, ROLE: ROLE_WORDS}
-# Who sees the messages of which files; the first that matches counts.
+# The readers of the messages of each file; the first row that matches counts.
 AUDIENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("plugins/module_utils/_core/errors.py", ()),  # the words themselves
     ("plugins/module_utils/_core/program/options.py", ()),
@@ -54,7 +54,7 @@ AUDIENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("plugins/filter/*.py", (TASK,)),
     ("plugins/lookup/*.py", (TASK,)),
 )
-# Variables of the inventory, and words of Ansible and of systems.
+# Variables of the inventory, and names from Ansible and from operating systems.
 FOREIGN = {
     *("ipsec_address", "ipsec_connections"),
     *("ansible_python_interpreter", "group_vars", "inventory_hostname", "set_fact", "vault_password_file"),

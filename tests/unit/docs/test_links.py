@@ -45,8 +45,8 @@ PAGES = sorted(TOP.glob("docs/docsite/rst/*.rst"))
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_a_page_can_be_read_in_a_checkout(path: Path) -> None:
-    """A forge shows roles of Sphinx as they are written. The build of the site makes links of what
-    stands in their place: links to files, and literals that name plugins.
+    """A forge does not render Sphinx roles. Pages link to files and name plugins in literals instead,
+    and the build of the site turns both into links.
     """
     text = path.read_text(encoding="utf-8")
     assert set(re.findall(r":([a-z]+):`", text)) <= {"sup"}  # one of docutils

@@ -331,7 +331,7 @@ def test_the_service_manager_is_detected(
 
 
 @pytest.mark.parametrize("text", [texts.SYSTEMD, texts.OPENRC, texts.SYSVINIT])
-def test_the_service_loads_what_the_writer_of_the_file_insisted_on(
+def test_the_service_accepts_reserved_spis_and_shared_keys_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     keys, log, program = tmp_path / "keys", tmp_path / "log", tmp_path / "ipseckey"

@@ -192,7 +192,7 @@ def test_a_key_that_another_sa_of_the_kernel_has_is_refused_unless_allowed(world
     assert world.run("ipsec_sadb", content=content, allow_shared_key=True)["changed"]
 
 
-def test_a_backup_comes_back_whatever_else_has_its_keys(world: World) -> None:
+def test_a_backup_is_restored_even_if_other_sas_have_its_keys(world: World) -> None:
     path = "/root/way_back"
     world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", backup=path, backup_label="x")
     world.sadb.put(ELSEWHERE._replace(spi=0x7777, authentication_key=OUT.authentication_key))

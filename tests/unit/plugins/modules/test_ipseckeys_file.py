@@ -129,7 +129,7 @@ def test_scope_peers_refuses_a_key_that_another_peer_has() -> None:
     assert held(world) == (ELSEWHERE,)
 
 
-def test_scope_peers_keeps_what_the_options_let_into_the_file() -> None:
+def test_scope_peers_keeps_sas_that_the_options_allowed_in_the_file() -> None:
     world = World()
     shared = ELSEWHERE._replace(spi=2, destination=bytes((192, 0, 2, 77)))
     text = render([ELSEWHERE._replace(spi=1), shared])

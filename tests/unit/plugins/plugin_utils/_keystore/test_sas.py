@@ -28,7 +28,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault impor
         ("308c9d5d11316f73 0c811691eaa6fb9561c2ee", "(a word of 39 characters, hidden since it may be a key)"),
     ],
 )
-def test_what_is_not_a_name_is_refused_before_a_file_is_looked_for(
+def test_anything_but_a_name_is_refused_before_any_file_is_read(
     tmp_path: pathlib.Path, name: t.Any, found: str
 ) -> None:
     store = Keystore(str(tmp_path), Vault(None))

@@ -117,7 +117,7 @@ def check_elsewhere(folder, text, *words, mode=0o644, **streams):
     )
 
 
-def test_the_text_alone_is_checked_on_any_system_and_the_command_says_so(tmp_path):
+def test_text_only_checks_on_any_system_and_says_what_it_did_not_check(tmp_path):
     answer = check_elsewhere(tmp_path, TEXT, "-n", "--text-only", "-c", "")
     assert (answer.returncode, answer.stdout) == (0, "")
     error = answer.stderr.splitlines()[-1]
@@ -451,7 +451,7 @@ def make_keys():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can own safe files")
-def test_a_check_warns_of_what_loading_warns_of(sadb, keys, capsys):
+def test_a_check_prints_the_warnings_of_loading(sadb, keys, capsys):
     keys.touch(0o600)
     keys.write_text(f"add ah spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey {KEY} replay 32\n")
     assert command.main(["-c", str(keys)]) == 0 and not sadb.sas
@@ -460,7 +460,7 @@ def test_a_check_warns_of_what_loading_warns_of(sadb, keys, capsys):
     assert checked == capsys.readouterr() and checked.err.count("warning") == 2
 
 
-def test_a_flush_says_what_it_did_if_asked(sadb, capsys):
+def test_a_verbose_flush_lists_the_deleted_sas(sadb, capsys):
     for number in (1, 2):
         (step,) = script.parse(f"add ah spi 0x100{number} dst 192.0.2.2 auth_alg sha1 authkey {KEY}").steps
         sadb.put(step.sa)
@@ -471,7 +471,7 @@ def test_a_flush_says_what_it_did_if_asked(sadb, capsys):
     assert command.main(["flush"]) == 0 and not capsys.readouterr().out
 
 
-def test_the_prompt_refuses_a_key_that_was_typed_before_or_is_loaded(sadb, monkeypatch, capsys):
+def test_the_prompt_refuses_a_key_that_was_typed_before_or_is_in_the_kernel(sadb, monkeypatch, capsys):
     monkeypatch.setattr(command, "clear_text_server", lambda dummy: "")
     add = f"add ah spi 0x1001 dst 192.0.2.2 auth_alg sha1 authkey {KEY}\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO(add + add.replace("1001", "1002")))

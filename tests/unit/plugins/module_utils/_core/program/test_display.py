@@ -317,7 +317,7 @@ def test_units_of_seconds(number, text):
     assert f"SLT: {text} of post-add lifetime." in found and f"SLT: Soft expiration occurs in {text}\n" in found
 
 
-def test_a_time_that_no_calendar_has():
+def test_a_time_that_cannot_be_converted():
     entry = Entry(BARE._replace(lifetimes=Lifetimes(hard_addtime=(1 << 64) - 1)), Counters(add_time=NOW))
     assert "HLT: Time of expiration: <time conversion failed>.\n" in block(entry, now=NOW)
 

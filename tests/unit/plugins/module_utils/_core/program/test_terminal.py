@@ -129,8 +129,8 @@ def test_nothing_is_shown_where_keys_cannot_be_hidden(lack):
     assert "unknown" in prompt.seen
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root has rights that can be missing")
-def test_missing_rights_are_said_before_anything_is_typed():
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root has privileges that can be missing")
+def test_missing_privileges_are_reported_before_anything_is_typed():
     with opened(drop=True) as prompt:
         before, dummy, dummy2 = prompt.seen.partition("ipseckey> ")
     assert "CAP_NET_ADMIN" in before or "no netlink interface" in before

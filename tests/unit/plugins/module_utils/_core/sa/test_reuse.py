@@ -54,7 +54,7 @@ def test_a_key_that_the_sadb_holds_is_refused_for_another_sa() -> None:
 @pytest.mark.parametrize(
     ("wanted", "held", "state"),
     [
-        ([ah()], [ah()], PRESENT),  # is there
+        ([ah()], [ah()], PRESENT),  # exists
         ([ah(replay_window=32)], [ah()], PRESENT),  # replaces it
         ([ah(0x2000)], [ah()], EXACT),  # takes its place
         ([ah(0x2000, KEYS[1])], [ah()], PRESENT),
@@ -65,7 +65,9 @@ def test_a_key_that_the_sadb_holds_is_refused_for_another_sa() -> None:
         ([ah(source=b"", destination=ONE)], [ah(source=b"", extra=(("replay_value", "9"),))], PRESENT),
     ],
 )
-def test_other_keys_are_not(wanted: list[SecurityAssociation], held: list[SecurityAssociation], state: str) -> None:
+def test_other_keys_are_accepted(
+    wanted: list[SecurityAssociation], held: list[SecurityAssociation], state: str
+) -> None:
     assert found(wanted, held, state) == []
 
 
@@ -80,7 +82,7 @@ def test_parity_and_purpose_do_not_hide_a_key() -> None:
     wanted=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=4),
     state=st.sampled_from([PRESENT, EXACT]),
 )
-def test_it_finds_what_a_text_of_the_outcome_would_show(
+def test_it_finds_the_conflicts_of_a_text_with_the_resulting_sas(
     held: list[tuple[int, int]], wanted: list[tuple[int, int]], state: str
 ) -> None:
     """Unless the SADB had a shared key before, or the text has one itself."""

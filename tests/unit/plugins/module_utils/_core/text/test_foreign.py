@@ -90,7 +90,7 @@ esp tunnel from 192.0.2.1 to 192.0.2.2 spi 0x1001:0x1002 auth hmac-sha1 enc aes 
 
 @pytest.mark.parametrize(("text", "line", "kind", "hint"), TEXTS)
 @pytest.mark.parametrize("read", [language.parse, script.parse])
-def test_a_file_of_another_program_is_one_error_that_names_it_and_the_way(read, text, line, kind, hint):
+def test_a_file_of_another_program_causes_one_error_that_names_it_and_the_remedy(read, text, line, kind, hint):
     with pytest.raises(TextError) as caught:
         read(text)
     assert (caught.value.line, caught.value.column) == (line, 1)
@@ -108,18 +108,18 @@ def test_a_file_of_another_program_is_one_error_that_names_it_and_the_way(read, 
         "# setkey -f\nfulsh\nquti\n",
     ],
 )
-def test_an_error_in_a_text_of_ours_is_named_itself(text):
+def test_an_error_in_an_ipseckey_text_is_reported_as_such(text):
     with pytest.raises((TextError, Problems)) as caught:
         script.parse(text, place=FILE)
     assert "not a text of ipseckey" not in str(caught.value)
 
 
-def test_a_line_at_the_prompt_is_no_file():
+def test_a_line_at_the_prompt_is_not_taken_for_a_file():
     with pytest.raises(TextError, match="unknown command 'spdflush;'"):
         script.parse("spdflush;", place=PROMPT)
 
 
 @pytest.mark.parametrize("line", ["ip " + "x " * 30000, ": " * 30000, "remote " * 9000, "add " + "1 " * 30000])
-def test_long_lines_are_judged_at_once(line):
+def test_long_lines_are_recognised_quickly(line):
     with pytest.raises((TextError, Problems)):
         script.parse(line, place=FILE)

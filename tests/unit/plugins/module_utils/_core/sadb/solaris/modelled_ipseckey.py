@@ -224,7 +224,7 @@ class Utility:
                 raise
 
     def pair(self, sa, spi):
-        """Only an SA that is mature, goes one way and has no pair yet becomes one."""
+        """Pair an SA, which must be mature, have a direction, and have no pair yet."""
         others = [other for other in self.store["sas"] if other["spi"] == spi and other["dst"] == sa["src"]]
         if spi and not others:
             raise Refused("PF_KEY Diagnostic code 73: Pairing failed, target SA unsuitable for pairing.\n")

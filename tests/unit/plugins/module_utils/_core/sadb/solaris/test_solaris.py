@@ -245,8 +245,8 @@ UNLIKE_THEIR_SAVED_FORM = [
 
 @pytest.mark.parametrize("ends", [("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")])
 @pytest.mark.parametrize("local", [0, 1, None])
-def test_an_undo_restores_what_save_does_not_say(sadb, utility, ends, local):
-    """Whatever prefix lengths, NAT addresses and directions the saved form lacks."""
+def test_an_undo_restores_what_save_omits(sadb, utility, ends, local):
+    """The saved form lacks some prefix lengths, NAT addresses and directions."""
     utility.write(local=[] if local is None else [ends[local]])
     # The kernel accepts NAT addresses of IPv4 only.
     rests = [rest for rest in UNLIKE_THEIR_SAVED_FORM if "nat_rem" not in rest or ":" not in ends[0]]

@@ -138,7 +138,7 @@ def test_sas_of_one_kind_are_not_mixed_up(sas: list[SecurityAssociation], data: 
         assert decode(sent(sa)).sa == decode(sent(sa)).sa == entry.sa
 
 
-def test_what_is_remembered_of_sas_contains_no_key() -> None:
+def test_remembered_kinds_of_sas_contain_no_key() -> None:
     decoding._LAYOUTS.clear()
     for sa in (esp(), build("esp", 1, bytes(4), bytes(4), "aes-gcm", encryption_key=KEY[:20])):
         assert decode(shown(sa)).sa == decode(sent(sa)).sa == sa
@@ -147,7 +147,7 @@ def test_what_is_remembered_of_sas_contains_no_key() -> None:
     assert remembered and not any(key[:8] in piece for piece in remembered for key in (KEY, bytes(range(32, 64))))
 
 
-def test_so_many_kinds_of_sas_are_not_all_remembered() -> None:
+def test_the_number_of_remembered_kinds_is_limited() -> None:
     for number in range(1, 1000):
         sa = esp(selector=model.Selector(protocol=17, destination_port=number))
         assert decode(shown(sa)).sa == sa
