@@ -81,8 +81,8 @@ class OptionReader:
         return self.read(parse, value, place, otherwise)
 
     def options(self, given: t.Any, spec: Options, place: str) -> dict[str, t.Any]:
-        """Every option of an argument spec; its default if it is missing or wrong. A row of the spec
-        may have a function ``parse`` in place of a type.
+        """Read every option of an argument spec; one that is missing or wrong gets its default. A row of
+        the spec may have a function ``parse`` in place of a type.
 
         As in Ansible, null counts as missing, digits may stand for a number, and a number for digits.
         Aliases are unknown names here, and suboptions stay unread."""

@@ -260,8 +260,8 @@ def _selector(values: t.Mapping[str, t.Any]) -> Selector:
 
 
 def _encapsulation(values: t.Mapping[str, t.Any], direction: str) -> Encapsulation:
-    """Local means the source, unless the SA is inbound. ipseckey saves no NAT address as 0.0.0.0, or as
-    :: if the SA is for IPv6.
+    """Local means the source, unless the SA is inbound. ipseckey saves a missing NAT address as
+    0.0.0.0, or as :: if the SA is for IPv6.
     """
     ports = [values.get(field, NAT_PORT) for field in ("nat_local_port", "nat_remote_port")]
     if direction == model.INBOUND:
