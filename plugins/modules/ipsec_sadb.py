@@ -68,6 +68,12 @@ options:
     type: str
     choices: [both, inbound, outbound]
     default: both
+  both_directions:
+    description:
+      - Pairs of addresses, each as C(ADDRESS|ADDRESS), to which O(direction) does not apply.
+    type: list
+    elements: str
+    default: []
   backup:
     description:
       - Path on the target of a protected file. Before anything changes, the SAs in scope are

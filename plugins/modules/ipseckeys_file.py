@@ -56,6 +56,26 @@ options:
     type: str
     choices: [all, peers]
     default: all
+  keep:
+    description:
+      - With O(scope=peers), whether the SAs that the file holds stay, so that the text only adds to them.
+    type: bool
+    default: false
+  direction:
+    description:
+      - With O(scope=peers), restricts everything to SAs towards this host (V(inbound)) or away from
+        it (V(outbound)). SAs of the text in the other direction are not written, and those of the
+        file stay.
+    type: str
+    choices: [both, inbound, outbound]
+    default: both
+  leave:
+    description:
+      - With O(scope=peers), pairs of addresses, each as C(ADDRESS|ADDRESS), whose SAs in the file
+        stay, and whose SAs in the text are not written.
+    type: list
+    elements: str
+    default: []
   remove_src:
     description:
       - Path of another protected file on the target. With O(scope=peers), its SAs are removed from

@@ -31,6 +31,12 @@ TEXT: Arguments = {
 }
 DEADLINE: Arguments = {"deadline": {"type": "float"}}
 
+# Which SAs of a text, and of what is there, an operation is about.
+LIMITS: Arguments = {
+    "direction": {"type": "str", "choices": ["both", "inbound", "outbound"], "default": "both"},
+    "leave": {"type": "list", "elements": "str", "default": []},
+}
+
 DIGEST: Arguments = {"digest_key": {"type": "str", "no_log": True}}
 
 # Traffic, in ipsec_sa and ipsec_policy.
@@ -88,12 +94,12 @@ IPSEC_SADB: Arguments = {
     "scope": {"type": "str", "choices": ["peers", "protocol", "all"], "default": "peers"},
     "scope_src": {"type": "path"},
     "protocols": {"type": "list", "elements": "str", "choices": ["ah", "esp"], "default": []},
-    "direction": {"type": "str", "choices": ["both", "inbound", "outbound"], "default": "both"},
+    **LIMITS,
+    "both_directions": {"type": "list", "elements": "str", "default": []},
     "backup": {"type": "path"},
     "backup_label": {"type": "str"},
     "src_label": {"type": "str"},
     "ignore_missing": {"type": "bool", "default": False},
-    "leave": {"type": "list", "elements": "str", "default": []},
     "at": {"type": "float"},
     **DEADLINE,
     **TEXT,
@@ -106,6 +112,8 @@ IPSECKEYS_FILE: Arguments = {
     "path": {"type": "path", "default": DEFAULT_PATH},
     "others": {"type": "list", "elements": "path", "default": []},
     "scope": {"type": "str", "choices": ["all", "peers"], "default": "all"},
+    "keep": {"type": "bool", "default": False},
+    **LIMITS,
     "remove_src": {"type": "path"},
     "omit_counter_mode": {"type": "bool", "default": False},
     "target": {"type": "str", "choices": ["linux", "solaris"], "default": "linux"},

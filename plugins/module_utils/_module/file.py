@@ -14,13 +14,13 @@ from .._core.files import protected
 from .._core.sa import checks, model
 from .._core.sa.digest import digest
 from .._core.sa.model import SecurityAssociation
-from .._core.sa.plan import PEERS, merged
+from .._core.sa.plan import BOTH, PEERS, direction_of, merged
 from .._core.specs import DEFAULT_PATH
 from .._core.text import language
 from .base import Result, diff
 from .clock import Deadline
 from .secrets import take_digest_key
-from .text import Text, parse, read_file, read_text
+from .text import Text, parse, read_file, read_pairs, read_text
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -39,6 +39,7 @@ def _write(module: AnsibleModule, deadline: Deadline, digest_key: bytes) -> Resu
     if params["others"]:
         raise InputError("others names files that can only be removed", "others", "Use it with state absent.")
     path: str = params["path"]
+    chosen = _chosen(params)
     text = read_text(module, {"allow_static_counter_mode": params["omit_counter_mode"]})
     text.warn(module)
     gone = (
@@ -51,7 +52,7 @@ def _write(module: AnsibleModule, deadline: Deadline, digest_key: bytes) -> Resu
 
     def change(old: bytes | None) -> bytes:
         nonlocal sas
-        sas = _contents(module, text, old, gone)
+        sas = _contents(module, text, old, gone, chosen)
         return language.render(sas, comment=COMMENT, target=params["target"]).encode("utf-8")
 
     if module.check_mode:
@@ -113,14 +114,35 @@ def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[
         return ()
 
 
+_Test = t.Callable[[SecurityAssociation], bool]
+
+
+def _chosen(params: t.Mapping[str, t.Any]) -> _Test:
+    """Whether the task is about an SA, according to its direction and its pair of addresses."""
+    left, direction = read_pairs(params, "leave"), params["direction"]
+    if params["scope"] != PEERS and (left or params["keep"] or direction != BOTH):
+        raise InputError(
+            "keep, leave and direction limit which SAs of the file are replaced", "scope", "Set scope: peers."
+        )
+    if direction == BOTH:
+        return lambda sa: model.pair(sa) not in left
+    # Imported here, since the file of another system can be written without access to this one's SADB.
+    from .._core.sadb import open_sadb
+
+    local = open_sadb().local_addresses()
+
+    return lambda sa: model.pair(sa) not in left and direction_of(sa, local) == direction
+
+
 def _contents(
-    module: AnsibleModule, text: Text, old: bytes | None, gone: t.AbstractSet[model.Identity]
+    module: AnsibleModule, text: Text, old: bytes | None, gone: t.AbstractSet[model.Identity], chosen: _Test
 ) -> tuple[SecurityAssociation, ...]:
     """The SAs that the file will hold, given its present content ``old``; ``gone`` are removed from
-    it. Raises IpsecError for SAs that it must not hold.
+    it. SAs that are not ``chosen`` are neither written nor removed. Raises IpsecError for SAs that it
+    must not hold.
     """
     params = module.params
-    sas = text.sas
+    sas = tuple(filter(chosen, text.sas))
     places = {model.identity(sa): place for sa, place in text.placed()}
     if params["scope"] == PEERS and old is not None:
         # Whoever wrote the file accepted its reserved SPIs and shared keys.
@@ -131,7 +153,12 @@ def _contents(
             {**checks.ANYTHING, "allow_static_counter_mode": params["omit_counter_mode"]},
         )
         places = {**{model.identity(sa): place for sa, place in held.placed()}, **places}
-        sas = merged([sa for sa in held.sas if model.identity(sa) not in gone], sas)
+        arriving = set(map(model.identity, sas))
+        sas = merged(
+            [sa for sa in held.sas if model.identity(sa) not in gone or not chosen(sa)],
+            sas,
+            lambda sa: not chosen(sa) or (params["keep"] and model.identity(sa) not in arriving),
+        )
     if params["omit_counter_mode"]:
         sas = tuple(sa for sa in sas if not model.is_counter_mode(sa))
     raise_all(
@@ -141,8 +168,8 @@ def _contents(
             *_unsayable(sas, params["target"], places),
         ]
     )
-    arriving = set(text.sas)
-    raise_all(_open_problems(params["policies_file"], [sa for sa in sas if sa in arriving]))
+    written = set(text.sas)
+    raise_all(_open_problems(params["policies_file"], [sa for sa in sas if sa in written]))
     return sas
 
 

@@ -14,15 +14,8 @@ from .._core.errors import InputError, SadbError, raise_all
 from .._core.files import protected
 from .._core.sa.checks import ANYTHING
 from .._core.sa.digest import digest
-from .._core.sa.model import (
-    Entry,
-    Pair,
-    SecurityAssociation,
-    identity,
-    pack_address,
-    pair,
-)
-from .._core.sa.plan import ADD, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, in_scope, plan
+from .._core.sa.model import Entry, SecurityAssociation, identity, pair
+from .._core.sa.plan import ADD, BOTH, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, in_scope, joined, plan
 from .._core.sa.reuse import reused
 from .._core.sadb import open_sadb
 from .._core.sadb.backup import backup
@@ -30,7 +23,7 @@ from .._core.sadb.base import Sadb
 from .base import KEYS_HIDDEN, Result, sadb_diff
 from .clock import Deadline, check_instant, wait_until
 from .secrets import take_digest_key
-from .text import Text, read_file, read_text
+from .text import Text, read_file, read_pairs, read_text
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -53,7 +46,7 @@ def apply_sadb(module: AnsibleModule) -> Result:
     scope_sas = read_file(module, params["scope_src"], ANYTHING).sas if params["scope_src"] else ()
     _check_src_label(params)
     _check_scope(params, text.sas, scope_sas)
-    text = text.without(_excluded(params))
+    text = text.without(read_pairs(params, "leave"))
     _check_backup(params)
 
     sadb = open_sadb(params["backend"])
@@ -105,22 +98,30 @@ def _compare(
     scope_sas: t.Sequence[SecurityAssociation],
 ) -> _Comparison:
     sas = text.sas
-    excluded = _excluded(params)
+    excluded = read_pairs(params, "leave")
     actual = [entry for entry in sadb.dump() if pair(entry.sa) not in excluded]
     keys_hidden = bool(actual) and sadb.keys_hidden()
     local = sadb.local_addresses()
-    steps = plan(
-        sas,
-        actual,
-        params["state"],
-        scope=params["scope"],
-        direction=params["direction"],
-        local=local,
-        protocols=params["protocols"],
-        scope_sas=scope_sas,
-        keys_hidden=keys_hidden,
-        tells_directions=bool(actual) and sadb.tells_directions(),
-    )
+    tells_directions = bool(actual) and sadb.tells_directions()
+    whole = read_pairs(params, "both_directions")
+
+    def steps_in(direction: str, chosen: t.Callable[[SecurityAssociation], bool]) -> Plan:
+        return plan(
+            list(filter(chosen, sas)),
+            [entry for entry in actual if chosen(entry.sa)],
+            params["state"],
+            scope=params["scope"],
+            direction=direction,
+            local=local,
+            protocols=params["protocols"],
+            scope_sas=list(filter(chosen, scope_sas)),
+            keys_hidden=keys_hidden,
+            tells_directions=tells_directions,
+        )
+
+    steps = steps_in(params["direction"], lambda sa: pair(sa) not in whole)
+    if whole:
+        steps = joined(steps, steps_in(BOTH, lambda sa: pair(sa) in whole))
     # A file with a label is a backup of this host's SAs, which is restored even if other SAs have its keys.
     if steps.operations and not params["src_label"]:
         places = {identity(sa): place for sa, place in text.placed()}
@@ -210,21 +211,6 @@ def _check_labels(params: t.Mapping[str, t.Any]) -> None:
             )
         if not params[needed]:
             raise InputError(f"a label needs {needed}", option, f"Give {needed} too, or omit the label.")
-
-
-def _excluded(params: t.Mapping[str, t.Any]) -> set[Pair]:
-    """The pairs of addresses in ``leave``, whose SAs stay as they are."""
-    found = set()
-    for index, text in enumerate(params["leave"]):
-        place = f"leave[{index}]"
-        one, separator, other = text.partition("|")
-        if not separator:
-            raise InputError(
-                "this is not a pair of addresses", place, "Write two with a bar between them: 192.0.2.1|192.0.2.2."
-            )
-        first, second = sorted((pack_address(one, place), pack_address(other, place)))
-        found.add((first, second))
-    return found
 
 
 def _check_src_label(params: t.Mapping[str, t.Any]) -> None:

@@ -11,7 +11,7 @@ import typing as t
 from .._core.errors import InputError
 from .._core.files import protected
 from .._core.sa import checks
-from .._core.sa.model import Pair, SecurityAssociation, pair
+from .._core.sa.model import Pair, SecurityAssociation, pack_address, pair
 from .._core.text import language
 from .base import warn
 from .secrets import hide_keys, take_secret
@@ -71,6 +71,21 @@ def parse(module: AnsibleModule, data: bytes, path: str, allowed: Allowed = _NOT
         return _parse(module, data.decode("utf-8"), path, allowed)
     except UnicodeDecodeError:
         raise InputError("the file is not UTF-8 text", path, "Rewrite it with ipsec.manual.ipseckeys_file.") from None
+
+
+def read_pairs(params: t.Mapping[str, t.Any], option: str) -> set[Pair]:
+    """The pairs of addresses in a list of ``ADDRESS|ADDRESS``. Raises InputError for anything else."""
+    found = set()
+    for index, text in enumerate(params[option]):
+        place = f"{option}[{index}]"
+        one, separator, other = text.partition("|")
+        if not separator:
+            raise InputError(
+                "this is not a pair of addresses", place, "Write two with a bar between them: 192.0.2.1|192.0.2.2."
+            )
+        first, second = sorted((pack_address(one, place), pack_address(other, place)))
+        found.add((first, second))
+    return found
 
 
 def _parse(module: AnsibleModule, text: str, name: str, allowed: Allowed) -> Text:

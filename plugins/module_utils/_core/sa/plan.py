@@ -197,6 +197,11 @@ def plan(
     return Plan((*replaces, *adds, *deletes), unchanged, foreign)
 
 
+def joined(one: Plan, other: Plan) -> Plan:
+    """One plan for two that are about different SAs."""
+    return Plan((*one.operations, *other.operations), one.unchanged + other.unchanged, one.foreign + other.foreign)
+
+
 def _changes(
     actual: t.Sequence[Entry],
     wanted: t.Mapping[Identity, SecurityAssociation],
@@ -358,9 +363,11 @@ def in_scope(
 
 
 def merged(
-    old: t.Sequence[SecurityAssociation], new: t.Sequence[SecurityAssociation]
+    old: t.Sequence[SecurityAssociation],
+    new: t.Sequence[SecurityAssociation],
+    stays: t.Callable[[SecurityAssociation], bool] = lambda sa: False,
 ) -> tuple[SecurityAssociation, ...]:
-    """``new``, and the SAs of ``old`` that are between other addresses.
+    """``new``, and the SAs of ``old`` that are between other addresses or that ``stays`` selects.
 
     New SAs take the places of old ones between the same addresses, and the rest comes at the end,
     so that two texts written in turn to one file never swap places."""
@@ -370,7 +377,7 @@ def merged(
     found = []
     for sa in old:
         between = pair(sa)
-        if between not in arriving:
+        if between not in arriving or stays(sa):
             found.append(sa)
         elif arriving[between]:
             found.append(arriving[between].pop())

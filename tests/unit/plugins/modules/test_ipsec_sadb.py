@@ -564,3 +564,13 @@ def test_pairs_are_left_alone_on_request(world: World) -> None:
     assert {found.spi for found in world.sadb.sas} == {OUT.spi, BACK.spi, FOREIGN.spi, 0x3002}
     for wrong, message in (("192.0.2.1", "this is not a pair of addresses"), ("192.0.2.1|b", "leave[0]: ")):
         assert message in world.run("ipsec_sadb", src="/run/previous", state="exact", leave=[wrong])["msg"]
+
+
+def test_the_direction_does_not_apply_to_pairs_that_are_excepted_from_it(world: World) -> None:
+    other_out, other_back = sa(0x3001, destination="192.0.2.99"), sa(0x3002, "192.0.2.99", "192.0.2.1")
+    world.sadb.put(other_out, other_back)
+    text = render([NEW_OUT, NEW_BACK, other_out._replace(spi=0x4001), other_back._replace(spi=0x4002)])
+    excepted = {"direction": "outbound", "both_directions": ["192.0.2.1|192.0.2.99"]}
+    assert world.run("ipsec_sadb", content=text, state="exact", **excepted)["changed"]
+    assert not world.run("ipsec_sadb", content=text, state="exact", **excepted)["changed"]
+    assert {found.spi for found in world.sadb.sas} == {NEW_OUT.spi, BACK.spi, FOREIGN.spi, 0x4001, 0x4002}

@@ -322,3 +322,46 @@ def test_only_sas_of_the_text_need_a_policy() -> None:
 
 def test_no_policy_is_needed_if_none_is_loaded_at_boot() -> None:
     expect_once(World().four_times("ipseckeys_file", content=render([OUT, BACK]), policies_file=POLICIES))
+
+
+def test_a_rotation_writes_each_direction_when_it_changes() -> None:
+    """New SAs come in beside the old ones; then the new ones go out instead of the old; then the old ones are gone."""
+    world = World()
+    elsewhere = sa(0x3002, "192.0.2.99", "192.0.2.1")
+    world.run("ipseckeys_file", content=render([OUT, BACK, ELSEWHERE, elsewhere]))
+    new_back = sa(0x2002, "192.0.2.2", "192.0.2.1")
+    world.files.contents["/run/next"] = render([NEW_OUT, new_back]).encode()
+    for step, expected in (
+        ({"direction": "inbound", "keep": True}, {OUT, BACK, new_back}),
+        ({"direction": "outbound"}, {NEW_OUT, BACK, new_back}),
+        ({}, {NEW_OUT, new_back}),
+    ):
+        expect_once(world.four_times("ipseckeys_file", src="/run/next", scope="peers", **step))
+        assert set(held(world)) == expected | {ELSEWHERE, elsewhere}
+
+
+def test_a_direction_goes_back_without_the_other() -> None:
+    world = World()
+    new_back = sa(0x2002, "192.0.2.2", "192.0.2.1")
+    world.run("ipseckeys_file", content=render([NEW_OUT, new_back, BACK]))
+    world.files.contents["/run/next"] = render([NEW_OUT, new_back]).encode()
+    back = {"content": render([OUT, BACK]), "remove_src": "/run/next", "scope": "peers"}
+    expect_once(world.four_times("ipseckeys_file", direction="outbound", **back))
+    assert set(held(world)) == {OUT, new_back, BACK}
+    world.run("ipseckeys_file", **back)
+    assert set(held(world)) == {OUT, BACK}
+
+
+def test_pairs_of_addresses_are_left_alone() -> None:
+    world = World()
+    new_back, third = sa(0x2002, "192.0.2.2", "192.0.2.1"), sa(0x3003, "192.0.2.99", "192.0.2.1")
+    world.run("ipseckeys_file", content=render([OUT, BACK, ELSEWHERE]))
+    world.files.contents["/run/next"] = render([NEW_OUT, new_back, third]).encode()
+    world.run("ipseckeys_file", src="/run/next", scope="peers", leave=["192.0.2.1|192.0.2.99"])
+    assert set(held(world)) == {NEW_OUT, new_back, ELSEWHERE}
+
+
+@pytest.mark.parametrize("option", [{"keep": True}, {"direction": "inbound"}, {"leave": ["192.0.2.1|192.0.2.2"]}])
+def test_what_limits_the_replacement_needs_the_scope_of_peers(option: dict[str, object]) -> None:
+    result = World().run("ipseckeys_file", content=render([OUT]), **option)
+    assert result["failed"] and result["msg"].startswith("scope: ") and "Set scope: peers" in result["msg"]
