@@ -331,7 +331,7 @@ def _this_run() -> Runner:
 def _settle(lease: Lease | None, runner: Runner, state: str) -> None:
     if lease is None:
         return
-    if state in ("prepared", "switching"):
+    if state in ("prepared", "switching", "retiring"):
         lease.take(runner)
     elif state != "promoted":
         # After promotion the run still cleans up on the hosts, so no other run may begin.

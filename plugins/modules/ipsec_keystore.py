@@ -44,6 +44,8 @@ options:
         Otherwise one is made if there is no current one, if the current one was made for other
         settings, or if O(new_keys=true).
       - With V(switching), the next generation is marked as one that hosts may use from now on.
+      - With V(retiring), a generation that was V(switching) is marked as one that all hosts use, so
+        that they may remove the current one. There is no way back from here.
       - With V(promoted), the next generation becomes the current one, and the current one the previous one.
       - With V(discarded), the next generation is abandoned, and its keys are retired.
       - With V(retired), the keys of the previous generation are erased. Their fingerprints stay.
@@ -53,7 +55,7 @@ options:
         machines and in containers that cannot see that this run has ended. Generations stay as they
         are. Use it in an C(always) section.
     type: str
-    choices: [prepared, switching, promoted, discarded, retired, released]
+    choices: [prepared, switching, retiring, promoted, discarded, retired, released]
     default: prepared
   directory:
     description:

@@ -63,7 +63,7 @@ connections:
       from which C(root) secret (a fingerprint), the numbers of the C(current), C(next), and
       C(previous) generation (V(0) for none), and all that were C(retired), with the number of their
       fingerprints.
-    - The phase is V(steady), V(prepared), or V(switching).
+    - The phase is V(steady), V(prepared), V(switching), or V(retiring).
   returned: success
   type: list
   elements: dict

@@ -23,6 +23,7 @@ BY_ANSIBLE = {"changed", "diff", "failed", "invocation", "warnings", "deprecatio
 STATES: tuple[tuple[str, dict[str, t.Any]], ...] = (
     ("prepared", {}),
     ("switching", {}),
+    ("retiring", {}),
     ("promoted", {}),
     ("prepared", {"new_keys": True}),
     ("discarded", {}),

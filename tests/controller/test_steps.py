@@ -79,6 +79,7 @@ ORDERS = [
     Order("promoted", "me@here"),
     Order("discarded", "me@here", force=True),
     Order("retired", "me@here"),
+    Order("retiring", "me@here"),
 ]
 
 
@@ -151,7 +152,7 @@ def run(directory: str, order: Order, machine: Machine | None = None, runner: Ru
         with store.lock(runner) as lease:
             assert lease is not None
             step = _steps.carry_out(store, CONNECTIONS, order)
-            if order.state in ("prepared", "switching"):
+            if order.state in ("prepared", "switching", "retiring"):
                 lease.take(runner)
             else:
                 lease.release()
@@ -245,15 +246,15 @@ def ledger(tmp_path: pathlib.Path) -> Ledger:
     return Ledger(str(tmp_path / "store" / "keystore"))
 
 
-ROTATION = ("switching", "promoted")
+ROTATION = ("switching", "retiring", "promoted")
 
 
-@pytest.mark.parametrize("crashed", range(9))
+@pytest.mark.parametrize("crashed", range(11))
 def test_every_step_survives_a_crash_between_any_two_calls(tmp_path: pathlib.Path, crashed: int) -> None:
     """One step of a long history is interrupted before each of its calls in turn. The next run
     completes it, and the history continues.
     """
-    history = [ORDERS[index] for index in (0, 5, 6, 3, 5, 6, 8, 0, 7)]
+    history = [ORDERS[index] for index in (0, 5, 9, 6, 3, 5, 9, 6, 8, 0, 7)]
     before = Ledger(str(tmp_path / "before" / "keystore"))
     (tmp_path / "before").mkdir()
     for order in history[:crashed]:

@@ -23,13 +23,16 @@ from .generations import Roots, SpiAllocator, fingerprints_of, prints_of, sas_of
 from .records import (
     DERIVED,
     DISCARDED,
+    IN_USE,
     NEWEST,
     PREPARED,
     RANDOM,
     REPLACED,
     RETIRED,
+    RETIRING,
     STEADY,
     SWITCHING,
+    UNUSED,
     Generation,
     KeyRecord,
     Retired,
@@ -53,13 +56,13 @@ def decide(record: KeyRecord, connection: Connection, new_keys: bool, store: str
     the other kind of ``store`` is resumed only if hosts may have it. ``root`` is the fingerprint of
     the required root secret, empty for any."""
     settings = connection.settings()
-    loaded = connection.counter_mode and record.phase == SWITCHING
+    loaded = connection.counter_mode and record.phase in IN_USE
     if record.next is not None:
         return (
             RESUMED
             if record.next.settings == settings
             and not loaded
-            and (record.phase == SWITCHING or record.next.store == store)
+            and (record.phase in IN_USE or record.next.store == store)
             else MADE
         )
     if (
@@ -77,7 +80,7 @@ def check_change(record: KeyRecord, connection: Connection, place: str) -> None:
     there: nothing would ever remove its SAs.
     """
     if (
-        record.phase == SWITCHING
+        record.phase in IN_USE
         and record.next is not None
         and not _same_reach(record.next.settings, connection.settings())
     ):
@@ -184,6 +187,11 @@ def start(record: KeyRecord, by: str = "") -> KeyRecord:
     return record._replace(phase=SWITCHING, since=now(), by=by) if record.phase == PREPARED else record
 
 
+def retire(record: KeyRecord, by: str = "") -> KeyRecord:
+    """Allow hosts to remove the current generation, now that all use the next one."""
+    return record._replace(phase=RETIRING, since=now(), by=by) if record.phase == SWITCHING else record
+
+
 def promote(record: KeyRecord, roots: Roots, by: str = "") -> KeyRecord:
     """Make the next generation current, and the current one previous and retired. Without a next one, no change."""
     if record.next is None:
@@ -210,12 +218,13 @@ def discard(record: KeyRecord, roots: Roots, by: str = "") -> KeyRecord:
     """Remove the next generation and retire its keys. Without one, no change."""
     if record.next is None:
         return record
+    reason = DISCARDED if record.phase in IN_USE else UNUSED
     return record._replace(
         phase=STEADY,
         since=now(),
         by=by,
         next=None,
-        retired=(*record.retired, _retire(record.next, record.connection, roots, by, DISCARDED)),
+        retired=(*record.retired, _retire(record.next, record.connection, roots, by, reason)),
     )
 
 

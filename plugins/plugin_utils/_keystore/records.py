@@ -4,8 +4,9 @@
 
 """The keystore's records: the content of a connection's file. Pure except for the clock.
 
-A record moves through three phases: steady, prepared (a next generation exists, but no host was
-asked to use it), switching (hosts may use it), and back to steady when it is promoted. Only
+A record moves through four phases: steady, prepared (a next generation exists, but no host was
+asked to use it), switching (hosts may use it), retiring (all hosts use it, and some may have removed
+the current one, so that there is no way back), and back to steady when it is promoted. Only
 `changes.promote` and `changes.discard` end a next generation, so the next run can finish an
 interrupted one with the same keys.
 
@@ -16,7 +17,7 @@ The file is YAML, vault-encrypted as a whole::
 
     format: 1
     connection: NAME
-    phase: steady | prepared | switching
+    phase: steady | prepared | switching | retiring
     since: "2026-11-21T21:00:00Z"    # when the phase began
     by: USER@CONTROLLER              # who began it
     last: 7                          # the highest generation number ever given
@@ -38,7 +39,7 @@ The file is YAML, vault-encrypted as a whole::
     previous: null                   # the same shape
     retired:                         # every generation that is no longer current or next
     - {generation: 6, created: ..., created_by: ..., retired: ..., retired_by: ...,
-       reason: replaced | discarded | retired,
+       reason: replaced | discarded | unused | retired,
        fingerprints: "16 hex digits, one for each key, or one for all of a derived generation",
        spis: "8 hex digits, one for each"}
 """
@@ -63,13 +64,17 @@ STORES = (RANDOM, DERIVED)
 
 REPLACED = "replaced"
 DISCARDED = "discarded"
+UNUSED = "unused"
 RETIRED = "retired"
 
 
 STEADY = "steady"
 PREPARED = "prepared"
 SWITCHING = "switching"
-PHASES = (STEADY, PREPARED, SWITCHING)
+RETIRING = "retiring"
+PHASES = (STEADY, PREPARED, SWITCHING, RETIRING)
+# Hosts may have the next generation.
+IN_USE = (SWITCHING, RETIRING)
 
 CURRENT = "current"
 NEXT = "next"

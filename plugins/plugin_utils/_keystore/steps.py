@@ -25,10 +25,11 @@ from .roots import RootFile
 
 PREPARED = "prepared"
 SWITCHING = "switching"
+RETIRING = "retiring"
 PROMOTED = "promoted"
 DISCARDED = "discarded"
 RETIRED = "retired"
-STATES = (PREPARED, SWITCHING, PROMOTED, DISCARDED, RETIRED)
+STATES = (PREPARED, SWITCHING, RETIRING, PROMOTED, DISCARDED, RETIRED)
 
 
 class Order(t.NamedTuple):
@@ -144,7 +145,7 @@ def _advance(store: Keystore, connections: t.Sequence[Connection], order: Order,
         record = store.read(name)
         if record is None:
             raise InputError("the connection has no keystore file", store.path(name), "Prepare a generation first.")
-        if record.phase == records.SWITCHING and not order.force and (order.state == DISCARDED or name in order.ended):
+        if record.phase in records.IN_USE and not order.force and (order.state == DISCARDED or name in order.ended):
             raise InputError(
                 f"hosts may already use generation {record.last} of connection {record.connection}",
                 store.path(name),
@@ -162,6 +163,8 @@ def _advanced(record: KeyRecord, order: Order, secrets: generations.Roots) -> Ke
         return changes.end(record, secrets, order.by)
     if order.state == SWITCHING:
         return changes.start(record, order.by)
+    if order.state == RETIRING:
+        return changes.retire(record, order.by)
     if order.state == PROMOTED:
         return changes.promote(record, secrets, order.by)
     if order.state == DISCARDED:
