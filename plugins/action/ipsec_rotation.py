@@ -29,6 +29,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
     ROLE_WORDS,
@@ -42,14 +43,14 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 Result = t.Dict[str, t.Any]
 
 # The steps that run once; the others are in `steps.STEPS`.
-DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote", "conclude", "end")
+DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "retire", "promote", "conclude", "end")
 # Steps that are skipped if no host must change, and in check mode. Of those: the steps for hosts that
 # may have switched, for an approved generation, and for one that was not approved. A generation that
 # was not approved is rolled back, whatever the reason.
 _TRANSACTION = (rotation.STAGE, "switch", "stop")
 _SWITCHED = (rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS, "judge")
-_APPROVED = (rotation.PERSIST, "promote", rotation.TIDY)
-_REFUSED = (rotation.GO_BACK, "report")
+_APPROVED = ("retire", rotation.PERSIST, "promote", rotation.TIDY)
+_REFUSED = (rotation.GO_BACK, rotation.FORGET, "report")
 _DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
 _UNFORESEEN = "a step ended with an error that is shown above"
@@ -217,7 +218,7 @@ class ActionModule(HostAction):
             "connections": result["connections"],
             "out_of_place": away,
             "due": run.state["due"],
-            "warnings": _left(result),
+            "warnings": [*_left(result), *(_gap_warnings(run) if run.state["due"] else ())],
             **({"diff": result["diff"]} if "diff" in result else {}),
         }
 
@@ -234,7 +235,7 @@ class ActionModule(HostAction):
             return {"changed": False, "problems": [run.state["refusal"]]}
         run.state["expected"] = {**run.expected, **{name: result[name] for name in ("connections", "hosts")}}
         run.state["switching"] = True
-        if run.wide["cutover_delay"]:
+        if run.delay:
             run.state["instants"] = steps.instants(run)
         self._record.save(run.state)
         return {"changed": result["changed"]}
@@ -266,7 +267,17 @@ class ActionModule(HostAction):
             )
         cut, back = run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
         phase, problems = _reasons(run)
-        raise _Stop(decisions.report(problems, phase, run.expected, cut, back, steps.stayed(run)))
+        raise _Stop(decisions.report(problems, phase, run.expected, cut, back, steps.ways_back(run), steps.stayed(run)))
+
+    def _retire(self, run: Rotation) -> Result:
+        """Allow hosts to remove the previous SAs, once packets sent through them have arrived."""
+        result = self._keep(run.state, "retiring")
+        run.state["expected"] = {**run.expected, "connections": result["connections"]}
+        self._record.save(run.state)
+        last = max(run.answers(rotation.CUT_OVER, host).answered for host in run.hosts)
+        if last + run.wide["grace"] > run.started:
+            time.sleep(last + run.wide["grace"] - run.started)
+        return {"changed": result["changed"]}
 
     def _promote(self, run: Rotation) -> Result:
         """Make the generation the current one once every host has it in its file."""
@@ -352,6 +363,18 @@ def _left(result: Result) -> list[str]:
         for host in row["hosts"]
     ]
     return [*connections, *hosts]
+
+
+def _gap_warnings(run: Rotation) -> list[str]:
+    """Warnings about connections that would overlap, but cannot."""
+    if run.wide["strategy"] == decisions.FLUSH:
+        return []
+    due = decisions.in_phase(run.expected, *IN_USE, PREPARED)
+    return [
+        f"connection {name} changes with a gap, in which packets are lost: {reason}. rotate_cutover_delay shortens it."
+        for name, reason in run.gaps.items()
+        if name in due
+    ]
 
 
 def _merged(answers: t.Mapping[str, Result]) -> Result:

@@ -45,7 +45,7 @@ options:
         settings, or if O(new_keys=true).
       - With V(switching), the next generation is marked as one that hosts may use from now on.
       - With V(retiring), a generation that was V(switching) is marked as one that all hosts use, so
-        that they may remove the current one. There is no way back from here.
+        that they may remove the current one. After that, no rollback is possible.
       - With V(promoted), the next generation becomes the current one, and the current one the previous one.
       - With V(discarded), the next generation is abandoned, and its keys are retired.
       - With V(retired), the keys of the previous generation are erased. Their fingerprints stay.

@@ -36,7 +36,7 @@ attributes:
 options:
   step:
     description:
-      - V(begin), V(prepare), V(switch), V(report), V(promote), V(conclude), and V(end) run once, on
+      - V(begin), V(prepare), V(switch), V(report), V(retire), V(promote), V(conclude), and V(end) run once, on
         the controller alone, and need C(run_once).
       - V(judge) and V(stop) run for every host, on the controller alone.
       - V(service) is the one step of the role P(ipsec.manual.boot#role).
@@ -50,6 +50,7 @@ options:
       - judge
       - stop
       - report
+      - retire
       - promote
       - conclude
       - end
@@ -59,6 +60,7 @@ options:
       - send
       - arrivals
       - go_back
+      - forget
       - persist
       - tidy
       - policies_out

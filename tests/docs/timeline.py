@@ -38,7 +38,9 @@ class Bar(t.NamedTuple):
 
 
 class Row(t.NamedTuple):
-    """One place that holds keys. ``owner`` is drawn once, at the first of its rows."""
+    """One place that holds keys. ``owner`` is said once, at the first of its rows, and so is the name of
+    a place that holds old and new keys at the same time.
+    """
 
     owner: str
     place: str
@@ -51,15 +53,18 @@ PHASES = (
     Phase("stage", ("stage",), "removes what it staged"),
     Phase("cut over", ("switch", "cut_over"), "rolls back"),
     Phase("verify", ("send", "arrivals", "judge"), "rolls back"),
-    Phase("persist", ("persist",), "reports; run again"),
+    Phase("persist", ("retire", "persist"), "reports; run again"),
     Phase("promote", ("promote", "tidy"), "run again"),
 )
 # Steps of the role that are not phases: the rollback, the report, and what follows a first run.
-NOT_DRAWN = ("stop", "go_back", "report", "policies_out", "policies_in", "boot", "conclude", "end")
+NOT_DRAWN = ("stop", "go_back", "forget", "report", "policies_out", "policies_in", "boot", "conclude", "end")
 OLD, NEW = "old", "new"
 _HOST = (
-    ("kernel", (Bar(OLD, end="cut over"), Bar(NEW, "cut over"))),
-    ("ipseckeys", (Bar(OLD, end="persist"), Bar(NEW, "persist"))),
+    ("accepts", (Bar(OLD, end="persist"),)),
+    ("accepts", (Bar(NEW, "stage"),)),
+    ("sends", (Bar(OLD, end="cut over"), Bar(NEW, "cut over"))),
+    ("ipseckeys", (Bar(OLD, end="persist"),)),
+    ("ipseckeys", (Bar(NEW, "stage"),)),
     ("ipseckeys.next", (Bar(NEW, "stage", "promote"),)),
     ("ipseckeys.previous", (Bar(OLD, "cut over", "promote"),)),
 )
@@ -83,10 +88,11 @@ _STYLE = (
 )
 _DESCRIPTION = (
     "Two hosts get new keys in seven phases. Preflight changes nothing. Prepare writes the new keys to the keystore, as"
-    " its next generation. Stage writes them to each host, as the file ipseckeys.next. Cut over takes the kernels of"
-    " both hosts from the old keys to the new ones, and keeps the old ones in the file ipseckeys.previous. Verify"
-    " compares the hosts. Persist writes the new keys to the protected file ipseckeys of each host. Promote makes them"
-    " current in the keystore and removes the two other files. Up to stage, a failure changes nothing that is in use;"
+    " its next generation. Stage writes them to each host, as the file ipseckeys.next, and the host accepts packets"
+    " through them. In cut over both hosts begin to send through the new keys instead of the old ones, which they keep"
+    " in the file ipseckeys.previous. Verify compares the hosts. In persist they stop accepting packets through the old"
+    " keys. The protected file ipseckeys of each host changes in the same order. Promote makes the new keys current in"
+    " the keystore and removes the two other files. Up to stage, a failure changes nothing that is in use;"
     " in cut over and verify it makes all hosts roll back to the old keys; after that, another run finishes the job."
 )
 
@@ -97,8 +103,11 @@ def draw() -> str:
     y = _TOP
     for owner, rows in itertools.groupby(ROWS, key=lambda row: row.owner):
         parts.append(_text(16, y + 18, owner, "name"))
+        place = ""
         for row in rows:
-            parts.append(_text(_LEFT - 12, y + 18, row.place, "quiet", "end"))
+            if row.place != place:
+                parts.append(_text(_LEFT - 12, y + 18, row.place, "quiet", "end"))
+            place = row.place
             parts += [_bar(bar, y) for bar in row.bars]
             y += _ROW
         y += _GAP

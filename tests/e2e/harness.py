@@ -172,6 +172,28 @@ def on_the_wire(lab: str, *pairs: tuple[str, str]) -> t.Iterator[list[str]]:
     seen += filter(None, lines)
 
 
+class Losses(t.NamedTuple):
+    """Pings that were sent and that were not answered."""
+
+    sent: int
+    lost: int
+
+
+@contextlib.contextmanager
+def pinging(*routes: tuple[Host, str]) -> t.Iterator[list[Losses]]:
+    """Hosts that ping an address a hundred times a second during the block; filled when it ends."""
+    found: list[Losses] = []
+    start = "ping -i 0.01 -q -W 2 {} >/root/pings.{} 2>&1 & echo $!"
+    pids = [
+        host.run("sh", "-c", start.format(address, number)).strip() for number, (host, address) in enumerate(routes)
+    ]
+    yield found
+    for number, ((host, dummy), pid) in enumerate(zip(routes, pids)):
+        text = host.run("sh", "-c", f"kill -INT {pid}; sleep 0.5; cat /root/pings.{number}")
+        sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", text)[0])
+        found.append(Losses(sent, sent - received))
+
+
 def clear(seen: list[str]) -> list[str]:
     """The packets that are not ESP."""
     return [line for line in seen if "ESP(" not in line]

@@ -24,7 +24,9 @@ from ansible_collections.ipsec.manual.tests.e2e.harness import (
     SECRET_FILE,
     SHARED,
     Host,
+    Losses,
     Project,
+    pinging,
 )
 
 Hosts = t.Dict[str, Host]
@@ -60,6 +62,10 @@ def all_agree(hosts: Hosts) -> None:
 def only_the_file_is_left(hosts: Hosts) -> None:
     for host in hosts.values():
         assert host.secret_files() == {"ipseckeys": "600 root"}
+
+
+def no_packet_was_lost(found: list[Losses]) -> None:
+    assert found and all(row.sent > 100 and row.lost == 0 for row in found), found
 
 
 def test_wrong_settings_are_refused_before_any_host_is_contacted(hosts: Hosts, project: Project) -> None:
@@ -144,7 +150,9 @@ def test_rotation_of_one_connection_leaves_all_others(hosts: Hosts, project: Pro
     others = hosts["enigma"].keys() - old_keys
     # The text of the other connection, with its keys.
     lines = [line for line in hosts["enigma"].file().splitlines() if SHARED[1] in line]
-    project.run_well(rotate_new_keys=True, rotate_only=["guide"], rotate_cutover_delay=12)
+    with pinging((hosts["enigma"], GUIDE[1]), (hosts["partym"], GUIDE[0])) as pings:
+        project.run_well(rotate_new_keys=True, rotate_only=["guide"])
+    no_packet_was_lost(pings)
     all_agree(hosts)
     only_the_file_is_left(hosts)
     new = project.spis("guide")
@@ -204,61 +212,82 @@ def test_files_that_others_can_reach_are_refused(hosts: Hosts, project: Project)
     assert project.snapshot() == kept and hosts["enigma"].spis() == spis
 
 
-def test_a_refusal_at_cut_over_rolls_all_hosts_back(hosts: Hosts, project: Project) -> None:
-    """Another program uses the identity of an SA for partym. Preflight cannot detect it, since that
-    SA is added later.
+@pytest.mark.parametrize(("refusing", "phase"), [("partym", "stage"), ("enigma", "cut over")])
+def test_a_refusal_takes_all_hosts_back(hosts: Hosts, project: Project, refusing: str, phase: str) -> None:
+    """Another program uses the identity of an SA towards partym. Preflight cannot detect it, since that
+    SA is added later. partym refuses to receive through the new SA, enigma refuses to send through it.
     """
-    old = {name: host.sas() for name, host in hosts.items()}
-    process = project.start(rotate_new_keys=True, rotate_only=["guide", "shared"])
-    project.await_output(process, "TASK [ipsec.manual.rotate : Stage the SAs")
-    spi = next(
-        line.split()[3]
-        for line in project.record("guide")["next"]["sas"].splitlines()
-        if line.startswith("add esp") and f"dst {GUIDE[1]} " in line
-    )
-    taken = ("src", "192.0.2.99", "dst", GUIDE[1], "proto", "esp", "spi", spi)
-    hosts["partym"].run(
-        "ip", "xfrm", "state", "add", *taken, "reqid", "99", "mode", "transport", "enc", "cbc(aes)", "0x" + "a5" * 32
-    )
-    done = project.finish(process)
+    old, files = ({name: read(host) for name, host in hosts.items()} for read in (Host.sas, Host.file))
+    with pinging((hosts["enigma"], GUIDE[1]), (hosts["third"], SHARED[0])) as pings:
+        process = project.start(rotate_new_keys=True, rotate_only=["guide", "shared"])
+        project.await_output(process, "TASK [ipsec.manual.rotate : Stage the SAs")
+        spi = next(
+            line.split()[3]
+            for line in project.record("guide")["next"]["sas"].splitlines()
+            if line.startswith("add esp") and f"dst {GUIDE[1]} " in line
+        )
+        taken = ("src", "192.0.2.99", "dst", GUIDE[1], "proto", "esp", "spi", spi)
+        key = ("reqid", "99", "mode", "transport", "enc", "cbc(aes)", "0x" + "a5" * 32)
+        hosts[refusing].run("ip", "xfrm", "state", "add", *taken, *key)
+        done = project.finish(process)
+    no_packet_was_lost(pings)
     assert done.status != 0, done.output
-    report = done.output.rpartition("The rotation stopped at: cut over")[2]
-    assert "partym: " in report and spi in report and "reqid 99" in report
-    assert report.count("what it held before this run") >= 3
+    report = done.output.rpartition(f"The rotation stopped at: {phase}")[2]
+    assert f"{refusing}: " in report and spi in report and "reqid 99" in report
     for name, host in hosts.items():
-        assert {(sa.spi, sa.keys) for sa in host.sas()} - {(spi, ("a5" * 32,))} == {
-            (sa.spi, sa.keys) for sa in old[name]
-        }
+        there = {(sa.spi, sa.keys) for sa in host.sas()} - {(spi, ("a5" * 32,))}
+        assert there == {(sa.spi, sa.keys) for sa in old[name]}
+        assert sorted(host.file().splitlines()) == sorted(files[name].splitlines())
+    assert phase == "stage" or report.count("what it held before this run") >= 3
     only_the_file_is_left(hosts)
-    assert hosts["enigma"].pings(GUIDE[1]) and hosts["enigma"].pings(SHARED[1])
     assert project.record("guide")["next"] is not None
     # The next run may be in another container, which cannot detect that this one has ended.
     assert (project.keystore / ".lock").read_text() == ""
-    hosts["partym"].run("ip", "xfrm", "state", "delete", "dst", GUIDE[1], "proto", "esp", "spi", spi)
+    hosts[refusing].run("ip", "xfrm", "state", "delete", "dst", GUIDE[1], "proto", "esp", "spi", spi)
 
 
-def test_killed_run_is_finished_by_the_next_with_the_same_keys(hosts: Hosts, project: Project) -> None:
-    waiting = {name: project.spis(name, "next") for name in ("guide", "shared")}
-    process = project.start(rotate_only=["guide", "shared"])
-    project.await_output(process, "TASK [ipsec.manual.rotate : Record that hosts may use")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert "ipseckeys.next" in hosts["partym"].secret_files()
-    project.run_well(rotate_new_keys=True, rotate_only=["guide", "shared"])
+@pytest.mark.parametrize("task", ["Record that hosts may use", "Send test packets", "Record that the previous"])
+def test_killed_run_is_finished_by_the_next_with_the_same_keys(hosts: Hosts, project: Project, task: str) -> None:
+    with pinging((hosts["enigma"], GUIDE[1]), (hosts["third"], SHARED[0])) as pings:
+        process = project.start(rotate_new_keys=True, rotate_only=["guide", "shared"])
+        project.await_output(process, f"TASK [ipsec.manual.rotate : {task}")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        waiting = {name: project.spis(name, "next") for name in ("guide", "shared")}
+        assert "ipseckeys.next" in hosts["partym"].secret_files()
+        project.run_well(rotate_only=["guide", "shared"])
+    no_packet_was_lost(pings)
     assert {name: project.spis(name) for name in waiting} == waiting
     all_agree(hosts)
     only_the_file_is_left(hosts)
-    assert hosts["enigma"].pings(GUIDE[1]) and hosts["enigma"].pings(SHARED[1])
+
+
+def test_peer_that_vanishes_after_it_confirmed_stays_with_its_peers(hosts: Hosts, project: Project) -> None:
+    """Nothing is wrong with the new SAs, so no host goes back, and the next run ends what this one began."""
+    with pinging((hosts["enigma"], SHARED[1]), (hosts["third"], SHARED[0])) as pings:
+        process = project.start(rotate_new_keys=True, rotate_only=["shared"])
+        project.await_output(process, "TASK [ipsec.manual.rotate : Send test packets")
+        waiting = project.spis("shared", "next")
+        hosts["third"].fault("down")
+        done = project.finish(process)
+        assert done.status != 0, done.output
+        report = done.output.rpartition("The rotation stopped at: verify")[2]
+        assert "third: unreachable" in report and "No host went back" in report
+        hosts["third"].fault("up")
+        project.run_well(rotate_only=["shared"])
+    no_packet_was_lost(pings)
+    assert project.spis("shared") == waiting
+    all_agree(hosts)
+    only_the_file_is_left(hosts)
 
 
 def test_peer_that_vanishes_during_cut_over_is_reported_and_recovers(hosts: Hosts, project: Project) -> None:
-    """partym switches at the instant, but its answer is lost; its peers are rolled back, and the
-    next run brings all to the same generation.
+    """With the strategy flush, partym switches at the instant, but its answer is lost; its peers are
+    rolled back, and the next run brings all to the same generation.
     """
     old = hosts["enigma"].sas(*GUIDE)
-    process = project.start(
-        *GUIDES, rotate_new_keys=True, rotate_only=["guide"], rotate_cutover_delay=30, rotate_timeout=40
-    )
+    settings = {"rotate_strategy": "flush", "rotate_cutover_delay": 30, "rotate_timeout": 40}
+    process = project.start(*GUIDES, rotate_new_keys=True, rotate_only=["guide"], **settings)
     project.await_output(process, "TASK [ipsec.manual.rotate : Cut over")
     waiting = project.spis("guide", "next")
     # The backup of its SAs is the last thing that a host writes before it waits for the instant.

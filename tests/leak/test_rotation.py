@@ -63,7 +63,9 @@ def test_rotation_leaks_no_key(stage: Stage, plain: bool) -> None:
 def test_rotation_that_is_rolled_back_leaks_no_key(stage: Stage) -> None:
     before = {host: sorted(stage.kernel_keys(host)) for host in HOSTS}
     assert len(before[HOSTS[0]]) == KEYS
-    wanted = re.search(r"spi (0x[0-9a-f]+) .*dst (\S+)", prepare(stage)["new"])
+    # An SA through which this host sends: an inbound one would be refused before any host switches.
+    source = str(CONNECTIONS[1]["endpoints"][HOSTS[1]])
+    wanted = re.search(rf"spi (0x[0-9a-f]+) src {re.escape(source)} dst (\S+)", prepare(stage)["new"])
     assert wanted
     # Another program's SA has an identity that the generation needs, so one host's kernel refuses
     # the cut-over.

@@ -151,6 +151,10 @@ class Fleet:
         found = stand_in._sas(self.state(host)["kernel"])
         return {sa for sa in found if {format_address(sa.source), format_address(sa.destination)} == ends}
 
+    def sent(self, host: str, peer: str) -> set[t.Any]:
+        """The SAs through which the host sends to a peer."""
+        return {sa for sa in self.sas(host, (host, peer)) if format_address(sa.source) == ADDRESS[host]}
+
     def ciphers(self) -> set[str]:
         return {
             f"{sa.encryption}/{sa.authentication}" for host in HOSTS for sa in stand_in._sas(self.state(host)["kernel"])

@@ -20,7 +20,7 @@ import time
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest, digest_by_owner
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import pair
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address, pair
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 State = t.Dict[str, t.Any]
@@ -96,6 +96,18 @@ def _preflight(state: State, options: Options) -> t.Any:
     }
 
 
+def _limited(sas: t.Iterable[t.Any], options: Options) -> t.Callable[[t.Any], bool]:
+    """Whether a request is about an SA, by its direction and pair of addresses. All SAs of a host have
+    one address in common.
+    """
+    ends: list[set[bytes]] = [{sa.source, sa.destination} for sa in sas]
+    local = set.intersection(*ends) if ends else set()
+    left = {frozenset(text.split("|")) for text in options.get("leave", ())}
+    wanted = {"inbound": lambda sa: sa.destination in local, "outbound": lambda sa: sa.source in local}
+    towards = wanted.get(options.get("direction", "both"), lambda sa: True)
+    return lambda sa: frozenset(map(format_address, pair(sa))) not in left and towards(sa)
+
+
 def _file(state: State, options: Options) -> t.Any:
     files, path = state["files"], options["path"]
     if options.get("state") == "absent":
@@ -103,9 +115,18 @@ def _file(state: State, options: Options) -> t.Any:
         return {"changed": bool(gone), "path": path, "sas": 0, "digest": {}}
     sas = _sas(options["content"] if "content" in options else files[options["src"]])
     if options.get("scope") == "peers":
+        removed = _sas(files[options["remove_src"]]) if "remove_src" in options else []
+        old = [sa for sa in _sas(files.get(path, "")) if sa not in sas]
+        limited = _limited([*sas, *removed], options)
         pairs = set(map(pair, sas))
-        sas = [*(sa for sa in _sas(files.get(path, "")) if pair(sa) not in pairs), *sas]
-    new = language.render(sas)
+        kept = [
+            sa
+            for sa in old
+            if not limited(sa) or (sa not in removed and (options.get("keep") or pair(sa) not in pairs))
+        ]
+        there = set(_sas(files.get(path, "")))
+        sas = [*kept, *(sa for sa in sas if limited(sa) or sa in there)]
+    new = language.render(sorted(sas))
     changed = files.get(path) != new
     files[path] = new
     return {
@@ -124,10 +145,15 @@ def _sadb(state: State, options: Options) -> t.Any:
     if options.get("ignore_missing") and options["src"] not in files:
         return {"changed": False, "operations": [], "counts": none, "backend": "xfrm", "missing": True}
     wanted, old = _sas(files[options["src"]]), _sas(state["kernel"])
-    scope = {pair(sa) for sa in (*wanted, *_sas(files.get(options.get("scope_src", ""), "")))}
-    new = [sa for sa in old if sa not in wanted]
-    if options.get("state") != "absent":
-        new = [*(sa for sa in old if pair(sa) not in scope), *wanted]
+    others = _sas(files.get(options.get("scope_src", ""), ""))
+    limited = _limited([*wanted, *others], options)
+    scope = {pair(sa) for sa in (*wanted, *others)}
+    removed = {
+        "absent": lambda sa: sa in wanted and limited(sa),
+        "exact": lambda sa: sa not in wanted and limited(sa) and pair(sa) in scope,
+    }.get(options["state"], lambda sa: False)
+    added = [sa for sa in wanted if limited(sa) and sa not in old] if options["state"] != "absent" else []
+    new = [*(sa for sa in old if not removed(sa)), *added]
     changed = set(new) != set(old)
     if changed and "backup" in options:
         files[options["backup"]] = language.render([sa for sa in old if pair(sa) in scope])
@@ -137,11 +163,11 @@ def _sadb(state: State, options: Options) -> t.Any:
         "operations": [],
         "counts": {
             **none,
-            "added": len(set(new) - set(old)),
+            "added": len(added),
             "deleted": len(set(old) - set(new)),
-            "unchanged": len(set(new) & set(old)),
+            "unchanged": len([sa for sa in wanted if limited(sa) and sa in old]),
         },
-        "digest": _digest(wanted, options),
+        "digest": _digest([sa for sa in wanted if sa in new], options),
         "backend": "xfrm",
         **({"missing": False} if options.get("ignore_missing") else {}),
     }

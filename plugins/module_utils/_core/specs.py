@@ -31,7 +31,7 @@ TEXT: Arguments = {
 }
 DEADLINE: Arguments = {"deadline": {"type": "float"}}
 
-# Which SAs of a text, and of what is there, an operation is about.
+# Options that limit an operation to some SAs.
 LIMITS: Arguments = {
     "direction": {"type": "str", "choices": ["both", "inbound", "outbound"], "default": "both"},
     "leave": {"type": "list", "elements": "str", "default": []},

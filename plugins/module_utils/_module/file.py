@@ -118,7 +118,7 @@ _Test = t.Callable[[SecurityAssociation], bool]
 
 
 def _chosen(params: t.Mapping[str, t.Any]) -> _Test:
-    """Whether the task is about an SA, according to its direction and its pair of addresses."""
+    """A test whether the task applies to an SA, by its direction and pair of addresses."""
     left, direction = read_pairs(params, "leave"), params["direction"]
     if params["scope"] != PEERS and (left or params["keep"] or direction != BOTH):
         raise InputError(

@@ -13,11 +13,18 @@ from __future__ import annotations
 import itertools
 import typing as t
 
+from .._keystore.records import IN_USE, PREPARED, RETIRING, SWITCHING
+
 Result = t.Mapping[str, t.Any]
 Results = t.Mapping[str, Result]
 
+Pair = t.FrozenSet[str]
+
 # The name of the phase in messages.
 CUT_OVER = "cut over"
+FLUSH = "flush"
+# What is known of the SAs of a host between two addresses after the cut-over.
+_CONFIRMED, _REFUSED, _UNCONFIRMED = "confirmed", "refused", "unconfirmed"
 # Why a host that was not asked a question is unfit.
 UNASKED = "it was not asked, or not asked everything"
 
@@ -76,6 +83,88 @@ def leftover(result: Result, suffix: str) -> bool:
     return any(path.endswith(suffix) for path in result.get("leftovers", ()))
 
 
+def gaps(expected: Result, strategy: str) -> dict[str, str]:
+    """Why connections change with a gap (``flush``), by name. All others overlap: their hosts accept
+    the new SAs before any host sends through them, and the previous ones until all hosts do.
+    """
+    behind = {name for view in expected["hosts"].values() for name in view["left_behind"]}
+    found = {}
+    for row in expected["connections"]:
+        if strategy == FLUSH:
+            found[row["name"]] = "rotate_strategy is flush"
+        elif row.get("multicast"):
+            found[row["name"]] = "its hosts share one SA, and send through it as soon as they have it"
+        elif row["name"] in behind:
+            found[row["name"]] = "its endpoints, addresses, reqid, mark or if_id change"
+        elif row.get("abandoned"):
+            found[row["name"]] = "a generation was discarded that hosts may have used"
+    return found
+
+
+def pairs(expected: Result, names: t.Collection[str], host: str = "") -> set[Pair]:
+    """The pairs of addresses of these connections, with ``host`` only its own."""
+    rows = [row for row in expected["connections"] if row["name"] in names]
+    by_host = _pairs_of_hosts({"hosts": {}, "connections": rows})
+    return set(by_host.get(host, ())) if host else set().union(*by_host.values())
+
+
+def listed(found: t.Iterable[Pair]) -> list[str]:
+    """Pairs in the form of module options."""
+    return sorted("|".join(sorted(pair)) for pair in found)
+
+
+def in_phase(expected: Result, *phases: str) -> set[str]:
+    """The connections whose next generation is in one of these phases."""
+    return {row["name"] for row in expected["connections"] if row["phase"] in phases}
+
+
+def ways_back(expected: Result, cut: Results, dead: t.AbstractSet[Pair], strategy: str) -> set[Pair]:
+    """The pairs whose hosts go back to their previous SAs. ``cut`` are the answers to the cut-over;
+    through the new SAs of the pairs in ``dead``, packets left and did not arrive.
+
+    With overlap, each host accepts both generations. So hosts go back only if a kernel refused the
+    new SAs or packets were lost, and not because a host is unreachable: its peers accept both. With
+    flush, the two hosts of a pair must hold the same SAs: if both confirmed the new ones they keep
+    them, whether or not they can still be reached, and otherwise both go back.
+    """
+    flushed = gaps(expected, strategy)
+    wanted = _digests_of_pairs(expected)
+    found = set()
+    for row in expected["connections"]:
+        if row["phase"] not in (PREPARED, SWITCHING):
+            continue
+        for pair, hosts in _owners({"hosts": {}, "connections": [row]}).items():
+            known = {_knowledge(cut[host], wanted.get(pair, ())) for host in hosts}
+            if pair in dead or _REFUSED in known or (row["name"] in flushed and known != {_CONFIRMED}):
+                found.add(pair)
+    return found
+
+
+def _confirmed(expected: Result, cut: Results) -> set[Pair]:
+    """The pairs whose hosts all confirmed the new SAs."""
+    wanted = _digests_of_pairs(expected)
+    return {
+        pair
+        for pair, hosts in _owners(expected).items()
+        if pair in wanted and all(_knowledge(cut.get(host, {}), wanted[pair]) == _CONFIRMED for host in hosts)
+    }
+
+
+def _digests_of_pairs(expected: Result) -> dict[Pair, list[tuple[str, str]]]:
+    found: dict[Pair, list[tuple[str, str]]] = {}
+    for key, value in expected["digest"].items():
+        found.setdefault(_pair(key), []).append((key, value))
+    return found
+
+
+def _knowledge(cut: Result, wanted: t.Iterable[tuple[str, str]]) -> str:
+    """Whether an answer to the cut-over confirms or refuses SAs; ``wanted`` are their digests."""
+    if was_skipped(cut) or is_unreachable(cut):
+        return _UNCONFIRMED
+    differs = any(cut.get("digest", {}).get(key) != value for key, value in wanted)
+    return _REFUSED if has_failed(cut) or differs else _CONFIRMED
+
+
 def _pair(key: str) -> frozenset[str]:
     """The two addresses of a key of ``held``, ``stored`` or ``digest``."""
     return frozenset(key.partition("#")[0].split("|"))
@@ -98,6 +187,15 @@ def _pairs_of_hosts(expected: Result) -> dict[str, set[frozenset[str]]]:
 def _any_source(destination: str) -> str:
     """The source of an SA that many senders share."""
     return "::" if ":" in destination else "0.0.0.0"
+
+
+def _owners(expected: Result) -> dict[Pair, list[str]]:
+    """The hosts of each pair."""
+    found: dict[Pair, list[str]] = {}
+    for host, ends in sorted(_pairs_of_hosts(expected).items()):
+        for pair in ends:
+            found.setdefault(pair, []).append(host)
+    return found
 
 
 def reload_problems(results: Results, expected: Result) -> list[str]:
@@ -128,10 +226,7 @@ def reload_problems(results: Results, expected: Result) -> list[str]:
 def agreement(results: Results, expected: Result) -> list[str]:
     """Hosts whose SAs, according to the ``digest`` of their results, differ from those in the keystore."""
     found = []
-    owners: dict[frozenset[str], list[str]] = {}
-    for host, pairs in sorted(_pairs_of_hosts(expected).items()):
-        for ends in pairs:
-            owners.setdefault(ends, []).append(host)
+    owners = _owners(expected)
     for pair, digest in sorted(expected["digest"].items()):
         for host in owners.get(_pair(pair), ()):
             if host not in results:
@@ -143,33 +238,58 @@ def agreement(results: Results, expected: Result) -> list[str]:
     return found
 
 
-def probe_verdict(sent: Results, received: Results, before: Results) -> dict[str, list[str]]:
-    """The result of the test packets. ``sent`` are the results of each host's probe, ``received`` the
-    counters after all hosts had sent, ``before`` the counters before any had. An SA that is missing
-    in ``before`` was new and had carried nothing.
+class Probed(t.NamedTuple):
+    """The result of the test packets. ``problems``: packets that left through an SA and did not arrive
+    through it; ``lost``: the sender, the destination and the receiver of each, empty if no host of the
+    run receives. ``unprobed``: SAs through which nothing left, because no policy uses them.
+    """
 
-    ``problems``: packets that left through an SA and did not arrive through it. ``unprobed``: SAs
-    through which nothing left, because no policy of that host uses them."""
+    problems: list[str]
+    unprobed: list[str]
+    lost: list[tuple[str, str, str]]
+
+
+def probe_verdict(sent: Results, received: Results, before: Results) -> Probed:
+    """``sent`` are the results of each host's probe, ``received`` the counters after all hosts had
+    sent, ``before`` the counters before any had. An SA that is missing in ``before`` was new and had
+    carried nothing.
+    """
     arrived: dict[str, list[tuple[str, int]]] = {}
     for host, result in received.items():
         old = {row["key"]: int(row["after"] or 0) for row in before.get(host, {}).get("received", ())}
         for row in result.get("received", ()):
             arrived.setdefault(row["key"], []).append((host, int(row["after"] or 0) - old.get(row["key"], 0)))
-    problems, unprobed = [], []
+    found = Probed([], [], [])
     for host, result in sorted(sent.items()):
         for row in result.get("sent", ()):
             count = int(row["after"] or 0) - int(row["before"] or 0)
             if count <= 0:
-                unprobed.append(f"{host}: no policy sends traffic through the SA {_words(row['key'])}")
+                found.unprobed.append(f"{host}: no policy sends traffic through the SA {_words(row['key'])}")
                 continue
-            for peer, packets in arrived.get(row["key"], [("no host of this run", 0)]):
+            for peer, packets in arrived.get(row["key"], [("", 0)]):
                 if packets <= 0:
-                    problems.append(
-                        f"{host}: {count} packets left through the SA {_words(row['key'])}, none arrived at {peer}"
+                    found.lost.append((host, row["key"].split("|")[1], peer))
+                    words = _words(row["key"])
+                    found.problems.append(
+                        f"{host}: {count} packets left through the SA {words}, none arrived at {peer}"
+                        if peer
+                        else f"{host}: {count} packets were sent through the SA {words}, but no host of this run has"
+                        " that SA inbound"
                     )
         for failure in result.get("failures", ()):
-            unprobed.append(f"{host}: test packets could not be sent, {failure}")
-    return {"problems": problems, "unprobed": unprobed}
+            found.unprobed.append(f"{host}: test packets could not be sent, {failure}")
+    return found
+
+
+def dead_pairs(expected: Result, lost: t.Iterable[tuple[str, str, str]]) -> set[Pair]:
+    """The pairs between which packets were lost, according to their own hosts."""
+    by_host = _pairs_of_hosts(expected)
+    return {
+        pair
+        for sender, destination, receiver in lost
+        for pair in by_host[sender]
+        if destination in pair and (not receiver or pair in by_host[receiver])
+    }
 
 
 def _words(key: str) -> str:
@@ -210,66 +330,32 @@ def offset(asked: float, epoch: float, answered: float) -> float:
 
 
 def resumed_hosts(expected: Result) -> list[str]:
-    """The hosts that an earlier, interrupted run may have switched to a generation of this one. The
-    SAs that it saved there are the ones to restore.
+    """The hosts where an earlier, interrupted run may have saved the SAs that were there before a
+    generation of this one. Those are the ones to restore.
     """
-    return sorted(
-        {
-            host
-            for row in expected["connections"]
-            if row["outcome"] == "resumed" and row["phase"] == "switching"
-            for host in row["endpoints"]
-        }
-    )
+    return sorted({host for row in expected["connections"] if row["outcome"] == "resumed" for host in row["endpoints"]})
 
 
-def left_alone(results: Results, expected: Result) -> set[str]:
-    """The pairs, as ``ADDRESS|ADDRESS``, whose SAs a rollback must not change: one of the two hosts may
+def left_alone(results: Results, expected: Result) -> set[Pair]:
+    """The pairs whose SAs a rollback must not change: one of the two hosts may
     have held a discarded generation before this run, and a discarded key is never loaded again.
     ``results`` are those of `ipsec_preflight`.
 
     If hosts may have used a discarded generation of a connection, ``before`` has the digests of its
     current one. Hosts that held the current one, or nothing, may be rolled back."""
-    found = set()
+    found: set[Pair] = set()
     known = {**expected["before"], **expected["held"]}
     for row in expected["connections"]:
         if not row.get("abandoned"):
             continue
-        for host, pairs in _pairs_of_hosts({**expected, "connections": [row]}).items():
+        for host, mine in _pairs_of_hosts({**expected, "connections": [row]}).items():
             held = results.get(host, {}).get("held", {})
             found |= {
-                key.partition("#")[0]
+                _pair(key)
                 for key in known
-                if _pair(key) in pairs and held.get(key) not in (None, expected["before"].get(key))
+                if _pair(key) in mine and held.get(key) not in (None, expected["before"].get(key))
             }
     return found
-
-
-def own_pairs(pairs: t.AbstractSet[str], expected: Result, host: str) -> list[str]:
-    """The pairs that belong to the host."""
-    mine = _pairs_of_hosts(expected)[host]
-    return sorted(pair for pair in pairs if _pair(pair) in mine)
-
-
-def roll_back_hosts(cut: Results, expected: Result) -> list[str]:
-    """The hosts that may have switched.
-
-    The answer of the cut-over does not matter: a killed one does not report what it did, and a
-    rollback changes nothing on a host that did not switch. A host without a pending generation is not
-    rolled back, because its peers hold the current one."""
-    pending = {host for row in expected["connections"] if row["phase"] != "steady" for host in row["endpoints"]}
-    return [host for host, result in sorted(cut.items()) if not was_skipped(result) and host in pending]
-
-
-def settled_hosts(cut: Results, back: Results) -> list[str]:
-    """The hosts that certainly hold their previous SAs after a rollback, so that the staged files are
-    not needed any more.
-    """
-    return [
-        host
-        for host, state in sorted(host_states(cut, back).items())
-        if state == "before" and not was_skipped(cut[host])
-    ]
 
 
 def host_states(cut: Results, back: Results) -> dict[str, str]:
@@ -313,34 +399,50 @@ def report(
     expected: Result,
     cut: Results | None = None,
     rolled_back: Results | None = None,
-    stayed: t.AbstractSet[str] = frozenset(),
+    back: t.AbstractSet[Pair] = frozenset(),
+    stayed: t.AbstractSet[Pair] = frozenset(),
+    unsure: t.Collection[str] = (),
 ) -> str:
-    """The report on a stopped rotation: the reasons, which host holds which generation, and what to do."""
+    """The report on a stopped rotation: the reasons, which host holds which generation, and what to do.
+    ``back`` are the pairs whose hosts go back, ``stayed`` those for which that is impossible,
+    ``unsure`` hosts that may hold either generation.
+    """
     lines = [f"The rotation stopped at: {phase}."]
     lines += [f"  {problem}" for problem in problems]
     if cut is None:
-        lines.append("No host has changed its SAs. Fix this and run again; a prepared generation is resumed.")
+        lines.append(
+            "Every host sends through the SAs that it had. Fix this and run again; a prepared generation is resumed."
+        )
         return "\n".join(lines)
     states = host_states(cut, rolled_back) if rolled_back is not None else {host: "next" for host in cut}
-    names = {host: _generations(host, expected) for host in states}
+    states.update(dict.fromkeys(unsure, "unknown"))
+    confirmed = _confirmed(expected, cut)
     lines.append("Which host holds what:")
     words = {
         "before": "what it held before this run",
-        "next": "{}, which its peers may not hold",
+        "next": "{}, which its peers may not hold" if back else "{}",
         "unknown": "unknown: {}, or what it held before",
     }
-    if rolled_back is None:
-        words["next"] = "{}"
+    pending = in_phase(expected, *IN_USE)
     for host, state in sorted(states.items()):
-        lines.append(f"  {host}: {words[state].format(names[host])}")
-        back = (rolled_back or {}).get(host, {})
-        if has_failed(back):
-            lines.append(f"    restoring failed: {reason(back)}")
-        for pair in own_pairs(stayed, expected, host):
+        lines.append(f"  {host}: {words[state].format(_generations(host, expected))}")
+        answer = (rolled_back or {}).get(host, {})
+        if has_failed(answer):
+            lines.append(f"    restoring failed: {reason(answer)}")
+        own = pairs(expected, pending, host)
+        for text in listed((own - back) & confirmed) if own & back else ():
+            lines.append(f"    it keeps the new SAs between {text.replace('|', ' and ')}, as its peer does")
+        for text in listed(stayed & own):
             lines.append(
-                f"    its SAs between {' and '.join(pair.split('|'))} were kept: the previous ones were discarded and"
-                " must not be loaded again"
+                f"    its SAs between {text.replace('|', ' and ')} were kept: the previous ones were discarded and must"
+                " not be loaded again"
             )
+    if rolled_back is not None and not back and not stayed:
+        lines.append(
+            "No host can go back, since some may have removed the previous SAs."
+            if in_phase(expected, RETIRING)
+            else "No host went back to its previous SAs, since no kernel refused the new ones and no packet was lost."
+        )
     lines.append(
         "Fix this and run again with the same connections: the run resumes the same generations and brings every host"
         " to them."

@@ -42,6 +42,8 @@ WIDE: dict[str, Values] = {
     "store": {"type": "str", "choices": ["", "random", "derived"]},
     "new_keys": {**_FLAG, "no_log": False},
     "new_root": {**_FLAG, "no_log": False},
+    "strategy": {"type": "str", "choices": ["overlap", "flush"]},
+    "grace": {"type": "float"},
     "allow_static_counter_mode": _FLAG,
     "trusted_transports": {"type": "list", "elements": "str"},
     "cutover_delay": {"type": "float"},

@@ -22,6 +22,8 @@ CUT_OVER = "cut_over"
 SEND = "send"
 ARRIVALS = "arrivals"
 GO_BACK = "go_back"
+FORGET = "forget"
+RETIRE = "retire"
 PERSIST = "persist"
 TIDY = "tidy"
 POLICIES_OUT = "policies_out"
@@ -63,6 +65,29 @@ class Rotation:
     @property
     def hosts(self) -> list[str]:
         return sorted(self.expected["hosts"])
+
+    @property
+    def gaps(self) -> dict[str, str]:
+        """Why connections do not overlap, by name."""
+        return decisions.gaps(self.expected, self.wide["strategy"])
+
+    @property
+    def delay(self) -> float:
+        """Seconds to the instant at which all hosts change together; 0 if every connection overlaps."""
+        return float(self.wide["cutover_delay"]) if self.gaps else 0.0
+
+    def overlaps(self, host: str) -> bool:
+        """Whether the host has a connection that overlaps."""
+        return not self.gaps.keys() >= set(self.expected["hosts"][host]["connections"])
+
+    @property
+    def names(self) -> list[str]:
+        """The connections of the run."""
+        return [row["name"] for row in self.expected["connections"]]
+
+    def pairs(self, names: t.Collection[str], host: str) -> set[decisions.Pair]:
+        """The host's pairs of addresses in these connections."""
+        return decisions.pairs(self.expected, names, host)
 
     def own(self, host: str) -> dict[str, t.Any]:
         return t.cast("dict[str, t.Any]", self.state["own"][host])

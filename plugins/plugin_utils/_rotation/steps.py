@@ -12,30 +12,39 @@ and for the same host. No value from a host is ever passed to another host.
 step           what each host is asked
 =============  ====================================================================
 preflight      whether it can take part, and which SAs it holds
-stage          to write the SAs of the generation to a file beside the protected one
-cut_over       to change its SADB from the staged file, and to save the previous SAs in another
+stage          to write the SAs of the generation to a file beside the protected one, and to
+               accept packets that arrive through them
+cut_over       to send through the new SAs, no longer through the previous ones, which it saves in
+               another file
 send           to send packets through the new SAs
 arrivals       to count the packets that arrived
-go_back        to restore the previous SAs, or before the switch, to remove the staged file
-persist        to write the staged SAs to the protected file
+go_back        to send through the previous SAs again, or before the switch, to remove what was staged
+forget         to stop accepting packets through the new SAs, once no host sends through them
+persist        to write the staged SAs to the protected file, and to remove the previous ones
 tidy           to remove the staged files
 policies_out   to send its traffic through the SAs
 policies_in    to accept only traffic that arrived through them
 boot           to load both at boot
 =============  ====================================================================
+
+Connections that cannot overlap (`decisions.gaps`) change in both directions at the cut-over. For all
+others, at every moment each host accepts what its peers send, even if it reboots: its protected file
+holds the new inbound SAs from the step stage on, and the new outbound ones from cut_over on.
 """
 
 from __future__ import annotations
 
 import typing as t
 
+from .._keystore.records import IN_USE, STEADY, SWITCHING
 from .._policies import policies_of_host
 from . import decisions
-from .record import SKIPPED, UNANSWERED
+from .record import SKIPPED, UNANSWERED, Answers
 from .rotation import (
     ARRIVALS,
     BOOT,
     CUT_OVER,
+    FORGET,
     GO_BACK,
     PERSIST,
     POLICIES_IN,
@@ -49,6 +58,7 @@ from .rotation import (
 )
 
 POLICIES_FILE = "/etc/ipsecpolicies.json"
+_LOADS_NOTHING = {"state": "absent", "allow_static_counter_mode": True}
 
 
 class Question(t.NamedTuple):
@@ -88,16 +98,14 @@ def preflight(run: Rotation, host: str) -> Dialogue:
 def preflight_problems(run: Rotation, forks: int) -> list[str]:
     """Why the hosts cannot take part; and with a cut-over instant, why they cannot wait for it together."""
     problems = run.problems(PREFLIGHT) or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT]) or boot_problems(run)
-    if run.wide["cutover_delay"]:
+    if run.delay:
         problems += decisions.clocks(run.readings(), run.wide["clock_tolerance"], forks)
     return problems
 
 
 def instants(run: Rotation) -> dict[str, float]:
     """The common instant of the cut-over, on each host's own clock."""
-    return {
-        host: run.started + run.wide["cutover_delay"] + decisions.offset(*row) for host, row in run.readings().items()
-    }
+    return {host: run.started + run.delay + decisions.offset(*row) for host, row in run.readings().items()}
 
 
 def boot_problems(run: Rotation) -> list[str]:
@@ -127,7 +135,10 @@ def _label(policy: Result) -> tuple[str, ...]:
 
 
 def stage(run: Rotation, host: str) -> Dialogue:
-    """With other addresses, or another reqid, mark or if_id, the new SAs do not replace the old ones."""
+    """With other addresses, or another reqid, mark or if_id, the new SAs do not replace the old ones.
+
+    The inbound SAs are in the file before they are in the kernel, so that a host that reboots still
+    accepts what its peers send."""
     view, own = run.expected["hosts"][host], run.own(host)
     found = run.answers(PREFLIGHT, host).get(PREFLIGHT)
     stale = decisions.leftover(found, ".previous") and host not in decisions.resumed_hosts(run.expected)
@@ -160,43 +171,97 @@ def stage(run: Rotation, host: str) -> Dialogue:
             },
         )
 
+    if run.overlaps(host):
+        inbound = {"direction": "inbound", "leave": decisions.listed(run.pairs(run.gaps, host))}
+        yield _file(run, host, {"src": run.next_file(host), "keep": True, **inbound})
+        current = _current_of(run, host, decisions.in_phase(run.expected, SWITCHING))
+        if current:
+            # An earlier run may have removed them, and peers may send through them, or may go back to them.
+            yield _sadb(run, host, {"content": current, "state": "present", **inbound}, name="current")
+        # The cut-over may find nothing to change, and so nothing to save, if the host reboots before it.
+        backup = {"backup": run.previous_file(host), "backup_label": run.label(host)}
+        yield _sadb(run, host, {"src": run.next_file(host), "state": "present", **inbound, **backup})
+
+
+def _sadb(run: Rotation, host: str, options: Result, name: str = "sadb", delay: float = 0) -> Question:
+    """A change of the SADB."""
+    common = {
+        "scope": "peers",
+        "backend": run.own(host)["backend"],
+        "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
+        "digest_key": run.state["digest_key"],
+        **run.deadline(host, delay),
+    }
+    return Question(name, "ipsec_sadb", {**common, **options})
+
+
+def _file(run: Rotation, host: str, options: Result) -> Question:
+    """A change of the protected file."""
+    found = run.answers(PREFLIGHT, host).get(PREFLIGHT)
+    common = {
+        "path": run.own(host)["file"],
+        "scope": "peers",
+        "omit_counter_mode": True,
+        "target": "solaris" if found.get("backend") == "solaris" else "linux",
+        "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
+        "digest_key": run.state["digest_key"],
+        **run.deadline(host),
+    }
+    return Question("file", "ipseckeys_file", {**common, **options})
+
 
 def stage_problems(run: Rotation) -> list[str]:
     """Why the hosts must not switch: hosts that could not stage, or were not asked to."""
     return run.problems(STAGE) or run.unasked(
-        STAGE, lambda host: ["next", "replaced"] if run.leaves_behind(host) else ["next"]
+        STAGE,
+        lambda host: [
+            "next",
+            *(["replaced"] if run.leaves_behind(host) else []),
+            *(["file", "sadb"] if run.overlaps(host) else []),
+        ],
     )
 
 
 def cut_over(run: Rotation, host: str) -> Dialogue:
-    own = run.own(host)
-    delay = run.wide["cutover_delay"]
-    answer = yield Question(
-        "sadb",
-        "ipsec_sadb",
+    """The outbound SAs, too, are in the file before they are in the kernel. If the host reboots once it
+    has confirmed that it sends through the new SAs, it goes on to do so.
+    """
+    flushed = decisions.listed(run.pairs(run.gaps, host))
+    delay = run.delay if flushed else 0
+    if run.overlaps(host):
+        yield _file(run, host, {"src": run.next_file(host), "direction": "outbound", "leave": flushed})
+    answer = yield _sadb(
+        run,
+        host,
         {
             "src": run.next_file(host),
             "state": "exact",
-            "scope": "peers",
+            **_outbound(run, host),
             "backup": run.previous_file(host),
             "backup_label": run.label(host),
             **({"at": run.state["instants"][host]} if delay else {}),
-            **run.deadline(host, delay),
-            "backend": own["backend"],
-            "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
-            "digest_key": run.state["digest_key"],
         },
+        delay=delay,
     )
-    if _has_carried(run, answer):
+    if _has_carried(run, host, answer):
         # No host sends test packets before all hosts have cut over.
         yield _probe(run, host, "before", 0)
 
 
-def _has_carried(run: Rotation, cut: Result) -> bool:
+def _outbound(run: Rotation, host: str) -> Result:
+    """The directions in which a cut-over changes the SADB, and in which it is undone."""
+    if not run.overlaps(host):
+        return {}
+    return {"direction": "outbound", "both_directions": decisions.listed(run.pairs(run.gaps, host))}
+
+
+def _has_carried(run: Rotation, host: str, cut: Result) -> bool:
     """Whether the counters must be read before test packets are sent: unlike new SAs, unchanged ones
     have carried packets.
     """
-    return bool(run.wide["probe"] and not decisions.has_failed(cut) and cut["counts"]["unchanged"])
+    received = run.answers(STAGE, host).get("sadb")
+    unchanged = cut.get("counts", {}).get("unchanged") or received.get("counts", {}).get("unchanged")
+    return bool(run.wide["probe"] and not decisions.has_failed(cut) and unchanged)
 
 
 def send(run: Rotation, host: str) -> Dialogue:
@@ -221,11 +286,15 @@ def cut_over_problems(run: Rotation) -> list[str]:
     other than the keystore's.
     """
     results = run.results(CUT_OVER, "sadb")
-    asked = {host: UNANSWERED if decisions.was_skipped(result) else result for host, result in results.items()}
-    problems = decisions.task_problems(asked) or decisions.agreement(asked, run.expected) or run.problems(CUT_OVER)
-    return problems or run.unasked(
-        CUT_OVER, lambda host: ["sadb", "before"] if _has_carried(run, results[host]) else ["sadb"]
+    unasked = run.unasked(
+        CUT_OVER,
+        lambda host: [
+            "sadb",
+            *(["file"] if run.overlaps(host) else []),
+            *(["before"] if _has_carried(run, host, results[host]) else []),
+        ],
     )
+    return run.problems(CUT_OVER) or unasked or decisions.agreement(results, run.expected)
 
 
 def verdict(run: Rotation) -> tuple[list[str], list[str]]:
@@ -237,8 +306,8 @@ def verdict(run: Rotation) -> tuple[list[str], list[str]]:
     problems = [problem for results in asked.values() for problem in decisions.task_problems(results)]
     if problems:
         return problems, []
-    found = decisions.probe_verdict(asked[SEND], asked[ARRIVALS], run.results(CUT_OVER, "before"))
-    return found["problems"], found["unprobed"]
+    found = _probed(run)
+    return found.problems, found.unprobed
 
 
 def _must(result: Result) -> Result:
@@ -246,43 +315,144 @@ def _must(result: Result) -> Result:
     return UNANSWERED if result == SKIPPED else result
 
 
+def _probed(run: Rotation) -> decisions.Probed:
+    return decisions.probe_verdict(
+        run.results(SEND, SEND), run.results(ARRIVALS, ARRIVALS), run.results(CUT_OVER, "before")
+    )
+
+
+def ways_back(run: Rotation) -> set[decisions.Pair]:
+    """The pairs whose hosts go back to their previous SAs. A host that could not count tells nothing
+    about what arrived. Discarded SAs are never loaded again.
+    """
+    counted = {host: _must(run.answers(ARRIVALS, host).get(ARRIVALS)) for host in run.hosts}
+    dead = set() if decisions.task_problems(counted) else decisions.dead_pairs(run.expected, _probed(run).lost)
+    return decisions.ways_back(run.expected, run.results(CUT_OVER, "sadb"), dead, run.wide["strategy"]) - stayed(run)
+
+
+def stayed(run: Rotation) -> set[decisions.Pair]:
+    """The pairs whose previous SAs were discarded."""
+    return decisions.left_alone(run.results(PREFLIGHT, PREFLIGHT), run.expected)
+
+
 def go_back(run: Rotation, host: str) -> Dialogue:
-    """Before the switch, only the file that this run staged is removed. After it, hosts that did not
-    answer are asked too: they may have switched, and may be reachable again.
+    """Before the switch nobody sends through the new SAs, so they are removed. After it, the host
+    sends through its previous SAs again, if it should; it still accepts packets through the new ones,
+    which peers may send until they have gone back too. Hosts that did not answer are asked too: they
+    may have switched, and may be reachable again.
 
     The cut-over saves the previous SAs before it changes anything, so without a saved file nothing
     was changed.
     """
     if not run.state["switching"]:
-        staged = [run.next_file(host)] if may_have_changed(run.answers(STAGE, host).get("next")) else []
-        if staged:
-            yield Question("unstage", "ipseckeys_file", {"path": staged[0], "state": "absent", **run.deadline(host)})
+        yield from _unstage(run, host)
         return
-    if host in decisions.roll_back_hosts(run.results(CUT_OVER, "sadb"), run.expected):
-        yield Question(
-            "back",
-            "ipsec_sadb",
-            {
-                "src": run.previous_file(host),
-                "scope_src": run.next_file(host),
-                "state": "exact",
-                "scope": "peers",
-                "src_label": run.label(host),
-                "ignore_missing": True,
-                **run.deadline(host),
-                "backend": run.own(host)["backend"],
-                "leave": sorted(decisions.own_pairs(stayed(run), run.expected, host)),
-                "allow_static_counter_mode": True,  # restore whatever the host had
-            },
-        )
-    # If restoring failed, the next run needs both files to try again.
-    if host in decisions.settled_hosts(run.results(CUT_OVER, "sadb"), run.results(GO_BACK, "back")):
+    every = run.pairs(run.names, host)
+    back = every & ways_back(run)
+    if not back or not run.answers(CUT_OVER, host).results:
+        return
+    kept = every - back
+    if run.overlaps(host):
+        gaps = run.pairs(run.gaps, host)
+        yield _previous_file(run, host, {"direction": "outbound", "leave": decisions.listed(kept | gaps)})
+    yield _sadb(
+        run,
+        host,
+        {
+            "src": run.previous_file(host),
+            "scope_src": run.next_file(host),
+            "state": "exact",
+            **_outbound(run, host),
+            "src_label": run.label(host),
+            "ignore_missing": True,
+            "leave": decisions.listed(kept),
+            "allow_static_counter_mode": True,  # restore whatever the host had
+        },
+        name="back",
+    )
+
+
+def forget(run: Rotation, host: str) -> Dialogue:
+    """Remove the new inbound SAs of pairs whose hosts all went back. If they stayed, an anti-replay
+    window would drop the first packets of the next run, whose sequence numbers begin again.
+    """
+    if not run.state["switching"] or not run.answers(CUT_OVER, host).results:
+        return
+    every = run.pairs(run.names, host)
+    back = every & ways_back(run)
+    sure = went_back(run)
+    unsure = {pair for other in run.hosts if other not in sure for pair in run.pairs(run.names, other)}
+    unused = back - unsure - run.pairs(run.gaps, host)
+    if unused:
+        limits = {"direction": "inbound", "leave": decisions.listed(every - unused)}
+        yield _sadb(run, host, {"src": run.next_file(host), **_LOADS_NOTHING, **limits})
+        yield _previous_file(run, host, limits)
+    # The next run needs both files if it has something left to undo.
+    if host in sure and back >= run.pairs(decisions.in_phase(run.expected, *IN_USE), host):
         yield _tidy(run, host)
 
 
-def stayed(run: Rotation) -> set[str]:
-    """The pairs, as ``ADDRESS|ADDRESS``, whose SAs are not changed by a rollback."""
-    return decisions.left_alone(run.results(PREFLIGHT, PREFLIGHT), run.expected)
+def went_back(run: Rotation) -> list[str]:
+    """The hosts that certainly send through their previous SAs, also after a reboot. Without a saved
+    file, a host with SAs that overlap may send through the new ones since an earlier run.
+    """
+    states = decisions.host_states(run.results(CUT_OVER, "sadb"), run.results(GO_BACK, "back"))
+    return [
+        host
+        for host, state in sorted(states.items())
+        if (_restored(run.answers(GO_BACK, host)) if run.overlaps(host) else state == "before")
+    ]
+
+
+def _restored(answers: Answers) -> bool:
+    back, file = answers.get("back"), answers.get("file")
+    done = not any(decisions.was_skipped(answer) or decisions.has_failed(answer) for answer in (back, file))
+    return done and not back.get("missing")
+
+
+def unsure(run: Rotation) -> list[str]:
+    """The hosts that were asked to switch, and of which it is not known that they did, or went back."""
+    sure = went_back(run)
+    asked = [host for host in run.hosts if run.overlaps(host) and run.answers(CUT_OVER, host).results]
+    cut = run.results(CUT_OVER, "sadb")
+    return [
+        host
+        for host in asked
+        if host not in sure and (decisions.was_skipped(cut[host]) or decisions.has_failed(cut[host]))
+    ]
+
+
+def _unstage(run: Rotation, host: str) -> Dialogue:
+    """Keep a generation that hosts may already use, since peers may send through its SAs. What an
+    earlier run may have left is removed with the rest.
+    """
+    staged = run.answers(STAGE, host).get("next")
+    if run.overlaps(host) and not decisions.was_skipped(staged) and not decisions.has_failed(staged):
+        kept = {*run.gaps, *decisions.in_phase(run.expected, STEADY, *IN_USE)}
+        inbound = {"direction": "inbound", "leave": decisions.listed(run.pairs(kept, host))}
+        yield _sadb(run, host, {"src": run.next_file(host), **_LOADS_NOTHING, **inbound})
+        yield _previous_file(run, host, inbound)
+    if may_have_changed(staged):
+        in_use = run.pairs(decisions.in_phase(run.expected, *IN_USE), host)
+        others = [] if in_use else [run.previous_file(host), run.replaced_file(host)]
+        yield Question(
+            "unstage",
+            "ipseckeys_file",
+            {"path": run.next_file(host), "others": others, "state": "absent", **run.deadline(host)},
+        )
+
+
+def _previous_file(run: Rotation, host: str, options: Result) -> Question:
+    """The protected file with the current generations again instead of the next ones."""
+    previous = {"content": _current_of(run, host, run.names), "remove_src": run.next_file(host)}
+    return _file(run, host, {**previous, **options})
+
+
+def _current_of(run: Rotation, host: str, names: t.Collection[str]) -> str:
+    """The text of the current generations of those of these connections that overlap; empty if there are none."""
+    rows = [row for row in run.expected["connections"] if row["name"] in names and row["name"] not in run.gaps]
+    found = [row["name"] for row in rows if row["current"] and host in row["endpoints"]]
+    return run.text(found, host, "current") if found else ""
 
 
 def may_have_changed(result: t.Mapping[str, t.Any]) -> bool:
@@ -291,35 +461,41 @@ def may_have_changed(result: t.Mapping[str, t.Any]) -> bool:
 
 
 def persist(run: Rotation, host: str) -> Dialogue:
-    own = run.own(host)
-    found = run.answers(PREFLIGHT, host).get(PREFLIGHT)
-    yield Question(
-        "file",
-        "ipseckeys_file",
-        {
-            "path": own["file"],
-            "src": run.next_file(host),
-            "scope": "peers",
-            **({"remove_src": run.replaced_file(host)} if run.leaves_behind(host) else {}),
-            "omit_counter_mode": True,
-            "target": "solaris" if found.get("backend") == "solaris" else "linux",
-            "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
-            "digest_key": run.state["digest_key"],
-            **run.deadline(host),
-        },
-    )
-    if run.leaves_behind(host):
+    """No host sends through the previous SAs, also after a reboot, so they are removed. What the host
+    holds is compared once more: it may have rebooted since it was asked. With a gap, its file still
+    held the previous SAs then. Other outbound SAs that it has lost are not loaded again, since their
+    sequence numbers would begin again.
+    """
+    rows = [row for row in run.expected["connections"] if not (row["counter_mode"] or row["anti_replay"])]
+    whole = run.pairs({row["name"] for row in rows} & run.gaps.keys(), host)
+    behind = {"remove_src": run.replaced_file(host)} if run.leaves_behind(host) else {}
+    yield _file(run, host, {"src": run.next_file(host), **behind})
+    limits = {"direction": "inbound", "both_directions": decisions.listed(whole)}
+    yield _sadb(run, host, {"src": run.next_file(host), "state": "exact", **limits})
+    if behind:
         yield Question(
             "removal",
             "ipsec_sadb",
-            {"src": run.replaced_file(host), "state": "absent", "backend": own["backend"], **run.deadline(host)},
+            {
+                "src": run.replaced_file(host),
+                "state": "absent",
+                "backend": run.own(host)["backend"],
+                **run.deadline(host),
+            },
         )
 
 
 def persist_problems(run: Rotation) -> list[str]:
-    """Hosts whose protected file differs from the kernel, or that still have SAs that should have been removed."""
-    unasked = run.unasked(PERSIST, lambda host: ["file", "removal"] if run.leaves_behind(host) else ["file"])
-    return run.problems(PERSIST) or unasked or decisions.file_problems(run.results(PERSIST, "file"), run.expected)
+    """Hosts whose protected file or SADB differs from the keystore, or that still have SAs that should
+    have been removed.
+    """
+    unasked = run.unasked(PERSIST, lambda host: ["file", "sadb", *(["removal"] if run.leaves_behind(host) else [])])
+    return (
+        run.problems(PERSIST)
+        or unasked
+        or decisions.file_problems(run.results(PERSIST, "file"), run.expected)
+        or decisions.agreement(run.results(PERSIST, "sadb"), run.expected)
+    )
 
 
 def tidy(run: Rotation, host: str) -> Dialogue:
@@ -408,6 +584,7 @@ STEPS: t.Mapping[str, t.Callable[[Rotation, str], Dialogue]] = {
     SEND: send,
     ARRIVALS: arrivals,
     GO_BACK: go_back,
+    FORGET: forget,
     PERSIST: persist,
     TIDY: tidy,
     POLICIES_OUT: policies_out,

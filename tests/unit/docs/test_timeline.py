@@ -22,8 +22,11 @@ TOP = Path(__file__).resolve().parents[3]
 SVG = "{http://www.w3.org/2000/svg}"
 # The code of a step that makes a bar begin or end there.
 WRITTEN = {
-    ("kernel", "cut over"): ("cut_over", '"ipsec_sadb"'),
-    ("ipseckeys", "persist"): ("persist", '"path": own["file"]'),
+    ("accepts", "stage"): ("stage", '"state": "present", **inbound, **backup}'),
+    ("accepts", "persist"): ("persist", '"state": "exact", **limits}'),
+    ("sends", "cut over"): ("cut_over", "**_outbound(run, host)"),
+    ("ipseckeys", "stage"): ("stage", '_file(run, host, {"src": run.next_file(host), "keep": True, **inbound})'),
+    ("ipseckeys", "persist"): ("persist", '_file(run, host, {"src": run.next_file(host), **behind})'),
     ("ipseckeys.next", "stage"): ("stage", '"path": run.next_file(host)'),
     ("ipseckeys.next", "promote"): ("_tidy", '"path": run.next_file(host)'),
     ("ipseckeys.previous", "cut over"): ("cut_over", '"backup": run.previous_file(host)'),
@@ -64,7 +67,7 @@ def test_the_pages_name_the_same_phases() -> None:
 
 @pytest.mark.parametrize("place", sorted({row.place for row in ROWS} - {"current", "next"}))
 def test_keys_come_and_go_in_the_step_that_moves_them(place: str) -> None:
-    bars = next(row.bars for row in ROWS if row.place == place)
+    bars = [bar for row in ROWS if (row.owner, row.place) == ("enigma", place) for bar in row.bars]
     moments = {edge for bar in bars for edge in (bar.begin, bar.end)} - {""}
     assert moments == {phase for known, phase in WRITTEN if known == place}
     for phase in moments:
@@ -72,11 +75,15 @@ def test_keys_come_and_go_in_the_step_that_moves_them(place: str) -> None:
         assert says in inspect.getsource(getattr(steps, function))
 
 
-def test_no_place_in_use_is_ever_empty_or_has_both() -> None:
-    for row in ROWS:
-        if len(row.bars) > 1:
-            (moment,) = {row.bars[0].end, row.bars[1].begin}
-            assert row.bars == (Bar(OLD, end=moment), Bar(NEW, moment))
+def test_hosts_accept_what_their_peers_send() -> None:
+    """No host sends through both keys, or through none, and all accept the new ones before and the old ones after."""
+    order = [phase.name for phase in PHASES]
+    (sends,) = {row.bars for row in ROWS if row.place == "sends"}
+    moment = sends[0].end
+    assert sends == (Bar(OLD, end=moment), Bar(NEW, moment))
+    for place in ("accepts", "ipseckeys"):
+        old, new = {bar.keys: bar for row in ROWS if row.place == place for bar in row.bars}.values()
+        assert order.index(new.begin) < order.index(moment) < order.index(old.end)
 
 
 def test_the_drawing_matches_the_tables() -> None:

@@ -39,14 +39,20 @@ EXPECTED: dict[str, t.Any] = {
         },
     ],
     "hosts": {
-        "a": {"addresses": ["192.0.2.1"]},
-        "b": {"addresses": ["192.0.2.2"]},
-        "c": {"addresses": ["192.0.2.3"]},
+        "a": {"addresses": ["192.0.2.1"], "left_behind": []},
+        "b": {"addresses": ["192.0.2.2"], "left_behind": []},
+        "c": {"addresses": ["192.0.2.3"], "left_behind": []},
     },
     "digest": {"192.0.2.1|192.0.2.2": "11", "192.0.2.2|192.0.2.3": "22"},
     "held": {"192.0.2.1|192.0.2.2#0,,0": "11", "192.0.2.2|192.0.2.3#0,,0": "22"},
     "stored": {"192.0.2.1|192.0.2.2": "11"},
     "before": {},
+}
+SWITCHED = {
+    **EXPECTED,
+    "connections": [
+        {**row, "phase": "switching" if row["phase"] == "prepared" else row["phase"]} for row in EXPECTED["connections"]
+    ],
 }
 
 
@@ -171,15 +177,15 @@ KEY = "esp|192.0.2.2|0x00001000"
 )
 def test_packets_that_left_must_arrive(sent: t.Any, received: t.Any, problems: int, unprobed: int) -> None:
     verdict = decisions.probe_verdict({"a": sent, "c": SKIPPED}, {"b": received, "c": SKIPPED}, {"b": SKIPPED})
-    assert (len(verdict["problems"]), len(verdict["unprobed"])) == (problems, unprobed)
-    assert all("esp 0x00001000 towards 192.0.2.2" in text for text in verdict["problems"])
+    assert (len(verdict.problems), len(verdict.unprobed)) == (problems, unprobed)
+    assert all("esp 0x00001000 towards 192.0.2.2" in text for text in verdict.problems)
 
 
 @pytest.mark.parametrize(("arrived", "problems"), [(7, 0), (4, 1)])
 def test_packets_from_before_the_probe_do_not_count(arrived: int, problems: int) -> None:
     """A peer that drops packets as replays has counted earlier packets, but none of these."""
     verdict = decisions.probe_verdict({"a": probe((KEY, 4, 7))}, {"b": arrival(KEY, arrived)}, {"b": arrival(KEY, 4)})
-    assert len(verdict["problems"]) == problems
+    assert len(verdict.problems) == problems
 
 
 @pytest.mark.parametrize(
@@ -223,17 +229,59 @@ BACK = {"changed": True, "missing": False}
 AT_HOME = {"changed": False, "missing": False}
 
 
+PAIR, OTHER_PAIR = frozenset({"192.0.2.1", "192.0.2.2"}), frozenset({"192.0.2.2", "192.0.2.3"})
+HOLDS = {"digest": EXPECTED["digest"], **OK}
+HOLDS_OTHERS = {"digest": {"192.0.2.1|192.0.2.2": "99"}, **OK}
+
+
 @pytest.mark.parametrize(
-    ("cut", "asked"),
-    [(OK, True), (SAME, True), (FAILED, True), (KILLED, True), (GONE, True), (LATE, True), (SKIPPED, False)],
+    ("cut", "overlap", "flush"),
+    [
+        (HOLDS, False, False),
+        (FAILED, True, True),
+        (KILLED, True, True),
+        (HOLDS_OTHERS, True, True),
+        (GONE, False, True),
+        (LATE, False, True),
+        (SKIPPED, False, True),
+    ],
 )
-def test_the_hosts_to_roll_back(cut: t.Any, asked: bool) -> None:
-    """Whatever the cut-over answered, since a killed module does not report what it did."""
-    assert decisions.roll_back_hosts({"a": cut}, EXPECTED) == (["a"] if asked else [])
+def test_the_pairs_that_go_back(cut: t.Any, overlap: bool, flush: bool) -> None:
+    """With overlap, a host whose answer is lost is no reason: whatever it sends through, its peer accepts."""
+    for strategy, goes_back in (("overlap", overlap), ("flush", flush)):
+        found = decisions.ways_back(SWITCHED, {"a": cut, "b": HOLDS, "c": FAILED}, frozenset(), strategy)
+        assert found == ({PAIR} if goes_back else set())
 
 
-def test_a_host_that_has_only_current_generations_does_not_go_back() -> None:
-    assert decisions.roll_back_hosts(dict.fromkeys("abc", OK), EXPECTED) == ["a", "b"]
+@pytest.mark.parametrize("strategy", ["overlap", "flush"])
+def test_a_pair_goes_back_if_its_own_hosts_report_lost_packets(strategy: str) -> None:
+    cut = dict.fromkeys("abc", HOLDS)
+    for receiver, dead in (("b", True), ("", True), ("c", False)):
+        lost = decisions.dead_pairs(SWITCHED, [("a", "192.0.2.2", receiver)])
+        assert decisions.ways_back(SWITCHED, cut, lost, strategy) == ({PAIR} if dead else set())
+
+
+@pytest.mark.parametrize("phase", ["retiring", "steady"])
+def test_there_is_no_way_back_to_a_generation_that_hosts_may_have_removed(phase: str) -> None:
+    expected = {**SWITCHED, "connections": [{**row, "phase": phase} for row in SWITCHED["connections"]]}
+    cut = dict.fromkeys("abc", FAILED)
+    assert not any(decisions.ways_back(expected, cut, {PAIR}, strategy) for strategy in ("overlap", "flush"))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"multicast": ["ff02::5"]}, "its hosts share one SA"),
+        ({"abandoned": True}, "was discarded"),
+    ],
+)
+def test_connections_that_cannot_overlap_are_named_with_the_reason(change: dict[str, t.Any], reason: str) -> None:
+    assert decisions.gaps(EXPECTED, "overlap") == {} and set(decisions.gaps(EXPECTED, "flush")) == {"pair", "gcm"}
+    first, other = EXPECTED["connections"]
+    found = decisions.gaps({**EXPECTED, "connections": [{**first, **change}, other]}, "overlap")
+    assert list(found) == ["pair"] and reason in found["pair"]
+    behind = {**EXPECTED["hosts"], "a": {**EXPECTED["hosts"]["a"], "left_behind": ["pair"]}}
+    assert list(decisions.gaps({**EXPECTED, "hosts": behind}, "overlap")) == ["pair"]
 
 
 CURRENT = {"192.0.2.2|192.0.2.3#0,,0": "21"}
@@ -244,17 +292,18 @@ CURRENT = {"192.0.2.2|192.0.2.3#0,,0": "21"}
     [
         ({"b": "21", "c": "21"}, set()),
         ({"b": "21"}, set()),
-        ({"b": "20", "c": "21"}, {"192.0.2.2|192.0.2.3"}),  # its generation was discarded
-        ({"b": "21", "c": "22"}, {"192.0.2.2|192.0.2.3"}),  # an earlier run put it there, from an unknown state
+        ({"b": "20", "c": "21"}, {OTHER_PAIR}),  # what was discarded
+        ({"b": "21", "c": "22"}, {OTHER_PAIR}),  # an earlier run took it there, and nobody knows from where
     ],
 )
-def test_no_pair_returns_to_a_generation_that_may_be_discarded(held: dict[str, str], left: set[str]) -> None:
-    """Both ends of that pair stay, since one end that returns alone would be cut off. Other pairs return."""
+def test_no_pair_goes_back_where_that_may_be_a_generation_that_was_discarded(
+    held: dict[str, str], left: set[decisions.Pair]
+) -> None:
+    """Both ends stay, since one that goes back alone would part them; and only that pair."""
     results = {host: check({"192.0.2.2|192.0.2.3#0,,0": held[host]} if host in held else {}, {}) for host in "abc"}
     abandoned = [{**row, "abandoned": row["name"] == "gcm"} for row in EXPECTED["connections"]]
     expected = {**EXPECTED, "before": CURRENT, "connections": abandoned}
     assert decisions.left_alone(results, expected) == left
-    assert [bool(decisions.own_pairs(left, expected, host)) for host in "abc"] == [False, bool(left), bool(left)]
     assert decisions.left_alone(results, EXPECTED) == set()
 
 
@@ -262,7 +311,7 @@ def test_no_pair_returns_to_a_generation_that_may_be_discarded(held: dict[str, s
     ("outcome", "phase", "hosts"),
     [
         ("resumed", "switching", ["a", "b"]),
-        ("resumed", "prepared", []),
+        ("resumed", "prepared", ["a", "b"]),
         ("made", "prepared", []),
         ("kept", "steady", []),
     ],
@@ -303,8 +352,6 @@ def test_only_a_run_that_may_have_cut_over_is_resumed_with_its_backups(
 )
 def test_the_states_of_hosts_after_a_rollback(cut: t.Any, back: t.Any, state: str) -> None:
     assert decisions.host_states({"a": cut}, {"a": back}) == {"a": state}
-    settled = decisions.settled_hosts({"a": cut, "b": SKIPPED}, {"a": back, "b": SKIPPED})
-    assert settled == (["a"] if state == "before" else [])
 
 
 def test_a_host_learns_only_its_own_pairs() -> None:
@@ -335,15 +382,10 @@ def test_a_file_with_other_sas_than_those_staged_is_named() -> None:
 
 
 def test_the_report_names_hosts_generations_and_the_way_on() -> None:
-    text = decisions.report(
-        ["b: the kernel refused"],
-        "cut over",
-        EXPECTED,
-        {"a": OK, "b": GONE, "c": OK},
-        {"a": OK, "b": GONE, "c": FAILED},
-    )
+    cut, back = {"a": OK, "b": GONE, "c": OK}, {"a": OK, "b": GONE, "c": FAILED}
+    text = decisions.report(["b: the kernel refused"], "cut over", SWITCHED, cut, back, {PAIR})
     assert text.splitlines()[:2] == ["The rotation stopped at: cut over.", "  b: the kernel refused"]
-    assert "  a: what it held before this run" in text
+    assert "  a: what it held before this run" in text and "No host went back" not in text
     assert "  b: unknown: generation 4 of pair, generation 2 of gcm, or what it held before" in text
     assert (
         "  c: generation 2 of gcm, which its peers may not hold" in text
@@ -352,7 +394,17 @@ def test_the_report_names_hosts_generations_and_the_way_on() -> None:
     assert text.endswith("brings every host to them.")
 
 
+def test_the_report_says_which_pairs_stay() -> None:
+    both = {**SWITCHED, "connections": [{**row, "phase": "switching"} for row in SWITCHED["connections"]]}
+    cut, back = dict.fromkeys("abc", HOLDS), {"a": OK, "b": OK, "c": SKIPPED}
+    text = decisions.report(["a: failed"], "verify", both, cut, back, {PAIR})
+    stays = "    it keeps the new SAs between 192.0.2.2 and 192.0.2.3, as its peer does\n"
+    assert "  b: what it held before this run\n" + stays in text and text.count(stays) == 1
+    nobody = decisions.report(["a: timed out"], "verify", both, cut, dict.fromkeys("abc", SKIPPED))
+    assert "No host went back to its previous SAs" in nobody and "  a: generation 4 of pair\n" in nobody
+
+
 def test_the_report_before_and_after_the_cut_over() -> None:
-    assert "No host has changed its SAs." in decisions.report(["x"], "stage", EXPECTED)
+    assert "Every host sends through the SAs that it had." in decisions.report(["x"], "stage", EXPECTED)
     after = decisions.report(["a: disk full"], "persist", EXPECTED, {"a": OK, "b": OK, "c": OK})
     assert "  a: generation 4 of pair\n" in after

@@ -45,8 +45,8 @@ runs = settings(
 START = 1_800_000_000.0
 
 
-def state(left_behind: bool, probe: bool, delay: float) -> Result:
-    """The state of a run before it asks: connection ab is new, bc is resumed from a run that
+def state(left_behind: bool, probe: bool, delay: float, strategy: str = "overlap") -> Result:
+    """What a run has decided before it asks: connection ab is new, bc is taken up from a run that
     had begun to switch.
     """
     rows = [
@@ -57,6 +57,7 @@ def state(left_behind: bool, probe: bool, delay: float) -> Result:
             "phase": phase,
             "counter_mode": False,
             "anti_replay": False,
+            "current": 3,
             "endpoints": ENDPOINTS[name],
         }
         for name, outcome, phase in (("ab", "made", "prepared"), ("bc", "resumed", "switching"))
@@ -83,6 +84,8 @@ def state(left_behind: bool, probe: bool, delay: float) -> Result:
     return {
         "wide": {
             "allow_static_counter_mode": False,
+            "strategy": strategy,
+            "grace": 3.0,
             "cutover_delay": delay,
             "clock_tolerance": 2.0,
             "probe": probe,
@@ -233,7 +236,9 @@ def is_text(problems: t.Sequence[str]) -> bool:
     return all(isinstance(text, str) and text for text in problems)
 
 
-states = st.builds(state, st.booleans(), st.booleans(), st.sampled_from([0.0, 5.0]))
+states = st.builds(
+    state, st.booleans(), st.booleans(), st.sampled_from([0.0, 5.0]), st.sampled_from(["overlap", "flush"])
+)
 
 
 def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None]) -> None:
@@ -253,13 +258,14 @@ def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None])
     check(world, rotation.STAGE, problems)
     if not problems:
         run.state["switching"] = True
+        run.expected["connections"] = [{**row, "phase": "switching"} for row in run.expected["connections"]]
         run.state["instants"] = steps.instants(run)
         world.ask(rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS)
         problems, untested = steps.verdict(run)
         assert is_text(untested)
         check(world, rotation.CUT_OVER, problems)
     if problems:
-        world.ask(rotation.GO_BACK)
+        world.ask(rotation.GO_BACK, rotation.FORGET)
         check(world, rotation.GO_BACK, problems)
         return
     world.ask(rotation.PERSIST)
@@ -273,7 +279,7 @@ def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None])
 def test_an_honest_run_goes_on(left_behind: bool, probe: bool) -> None:
     world = World(state(left_behind, probe, 5.0), lambda step, host, question: truth(host, question))
     rotate(world, lambda world, step, problems: pytest.fail(f"{step}: {problems}") if problems else None)
-    assert {step for step, host, question in world.asked} == set(steps.STEPS) - {rotation.GO_BACK} - (
+    assert {step for step, host, question in world.asked} == set(steps.STEPS) - {rotation.GO_BACK, rotation.FORGET} - (
         set() if probe else {rotation.SEND, rotation.ARRIVALS}
     )
 
@@ -318,13 +324,17 @@ def check_decision(world: World, step: str, problems: t.Sequence[str]) -> None:
     proven = {
         rotation.PREFLIGHT: all(world.good(rotation.PREFLIGHT, host, rotation.PREFLIGHT) for host in HOSTS),
         rotation.STAGE: all(
-            world.good(step, host, "next") and (host not in behind or world.good(step, host, "replaced"))
+            world.good(step, host, "next")
+            and (host not in behind or world.good(step, host, "replaced"))
+            and (not run.overlaps(host) or (world.good(step, host, "file") and world.good(step, host, "sadb")))
             for host in HOSTS
         ),
         rotation.CUT_OVER: all(has_switched(world, host) for host in HOSTS),
         rotation.PERSIST: all(
             world.good(step, host, "file")
             and holds(world, step, host, "file")
+            and world.good(step, host, "sadb")
+            and holds(world, step, host, "sadb")
             and (host not in behind or world.good(step, host, "removal"))
             for host in HOSTS
         ),
@@ -339,9 +349,12 @@ def has_switched(world: World, host: str) -> bool:
     """Whether its own answer proves that it holds the generation and that its tests were made."""
     if not world.good(rotation.CUT_OVER, host, "sadb"):
         return False
+    if world.run.overlaps(host) and not world.good(rotation.CUT_OVER, host, "file"):
+        return False
     answer = world.results[rotation.CUT_OVER, host]["sadb"]
     tests = [(rotation.SEND, rotation.SEND), (rotation.ARRIVALS, rotation.ARRIVALS)] if world.run.wide["probe"] else []
-    if tests and answer["counts"]["unchanged"]:
+    received = world.results[rotation.STAGE, host].get("sadb", {"counts": {"unchanged": 0}})
+    if tests and (answer["counts"]["unchanged"] or received["counts"]["unchanged"]):
         tests.append((rotation.CUT_OVER, "before"))
     return holds(world, rotation.CUT_OVER, host, "sadb") and all(world.good(step, host, name) for step, name in tests)
 
@@ -352,35 +365,100 @@ def holds(world: World, step: str, host: str, question: str) -> bool:
 
 
 def check_way_back(world: World) -> None:
+    """Both hosts of a pair have the same way, and there is a reason for it."""
+    run = world.run
+    back = {host: pairs_that_go_back(world, host) for host in HOSTS}
+    for pair, ends in ((pair, [host for host in HOSTS if pair in PAIRS[host]]) for pair in (AB, BC)):
+        switched = [host for host in ends if (rotation.CUT_OVER, host, "sadb") in world.asked]
+        asked = [host for host in switched if (rotation.GO_BACK, host) not in world.stopped]
+        goes = {pair in back[host] for host in asked}
+        assert len(goes) <= 1
+        confirmed = all(world.good(rotation.CUT_OVER, host, "sadb") and holds_pair(world, host, pair) for host in ends)
+        answers = [world.results.get((rotation.CUT_OVER, host), {}).get("sadb", {}) for host in ends]
+        refused = any(
+            answer
+            and not decisions.is_unreachable(answer)
+            and (answer.get("failed") or not holds_pair(world, host, pair))
+            for host, answer in zip(ends, answers)
+        )
+        flush = {AB: "ab", BC: "bc"}[pair] in run.gaps
+        if goes and not run.wide["probe"]:
+            assert goes == {refused or (flush and not confirmed)}
+        if goes and (refused or (flush and not confirmed)):
+            assert goes == {True}
     for host in HOSTS:
         put = {question for step, name, question in world.asked if (step, name) == (rotation.GO_BACK, host)}
-        switched = (rotation.CUT_OVER, host, "sadb") in world.asked
-        if switched:
-            # It may have ended before the question was asked, but nothing else is asked instead.
-            assert put <= {"back", rotation.TIDY} and ("back" in put or (rotation.GO_BACK, host) in world.stopped)
-        # If a rollback failed, the files that the next run needs remain.
-        assert rotation.TIDY not in put or not switched or world.good(rotation.GO_BACK, host, "back")
+        if run.state["switching"]:
+            assert put <= {"back", "file"}
+        # What the next run needs to try again stays where going back failed.
+        tidied = (rotation.FORGET, host, rotation.TIDY) in world.asked
+        assert not tidied or world.good(rotation.GO_BACK, host, "back")
+        forgotten = world.asked.get((rotation.FORGET, host, "sadb"))
+        for pair in set(PAIRS[host]) - set(forgotten["leave"]) if forgotten else ():
+            assert all(world.good(rotation.GO_BACK, other, "back") for other in HOSTS if pair in PAIRS[other])
 
 
-@runs
-@given(states, st.data())
-def test_every_host_that_may_have_switched_is_asked_to_go_back(state: Result, data: st.DataObject) -> None:
-    """Whatever hosts answered, each one that was asked to switch is asked to roll back."""
-    tell = anything(data)
-    world = World(state, tell)
-    rotate(world, lambda *dummy: None)
-    if not world.run.state["switching"]:
-        return
-    world.tell = lambda step, host, question: truth(host, question)
-    for host in HOSTS:
-        world.results.pop((rotation.GO_BACK, host), None)
-    world.ask(rotation.GO_BACK)
-    asked = {host for step, host, question in world.asked if (step, question) == (rotation.CUT_OVER, "sadb")}
-    assert asked == {
-        host
-        for host in HOSTS
-        if (rotation.GO_BACK, host, "back") in world.asked and world.good(rotation.GO_BACK, host, "back")
+def pairs_that_go_back(world: World, host: str) -> set[str]:
+    options = world.asked.get((rotation.GO_BACK, host, "back"))
+    return set(PAIRS[host]) - set(options["leave"]) if options else set()
+
+
+def holds_pair(world: World, host: str, pair: str) -> bool:
+    return world.results[rotation.CUT_OVER, host]["sadb"].get("digest", {}).get(pair) == DIGESTS[pair]
+
+
+def refusing(host: str, step: str, question: str) -> t.Callable[[str, str, Question], t.Any]:
+    """All is well but for one answer."""
+
+    def tell(at: str, name: str, put: Question) -> t.Any:
+        refuses = (at, name, put.name) == (step, host, question)
+        return {"failed": True, "msg": "no"} if refuses else truth(name, put)
+
+    return tell
+
+
+@pytest.mark.parametrize("strategy", ["overlap", "flush"])
+def test_a_refusal_takes_back_the_pairs_of_that_host_alone(strategy: str) -> None:
+    world = World(state(False, True, 0.0, strategy), refusing("c", rotation.CUT_OVER, "sadb"))
+    rotate(world, check_decision)
+    assert [pairs_that_go_back(world, host) for host in HOSTS] == [set(), {BC}, {BC}]
+    assert world.asked[rotation.GO_BACK, "b", "back"].get("direction") == (
+        "outbound" if strategy == "overlap" else None
+    )
+
+
+@pytest.mark.parametrize("strategy", ["overlap", "flush"])
+def test_a_host_that_is_unreachable_after_it_confirmed_does_not_cause_a_rollback(strategy: str) -> None:
+    def tell(step: str, host: str, question: Question) -> t.Any:
+        return None if (step, host) == (rotation.SEND, "c") else truth(host, question)
+
+    world = World(state(False, True, 0.0, strategy), tell)
+    rotate(world, check_decision)
+    assert (rotation.SEND, "c", rotation.SEND) in world.asked
+    assert [pairs_that_go_back(world, host) for host in HOSTS] == [set(), set(), set()]
+
+
+@pytest.mark.parametrize(("strategy", "goes"), [("overlap", set()), ("flush", {BC})])
+def test_a_lost_answer_to_the_cut_over_causes_a_rollback_only_without_overlap(strategy: str, goes: set[str]) -> None:
+    def tell(step: str, host: str, question: Question) -> t.Any:
+        return None if (step, host) == (rotation.CUT_OVER, "c") else truth(host, question)
+
+    world = World(state(False, True, 0.0, strategy), tell)
+    rotate(world, check_decision)
+    assert [pairs_that_go_back(world, host) for host in HOSTS] == [set(), goes, goes]
+
+
+def test_what_was_staged_is_removed_if_nobody_may_use_it() -> None:
+    """Connection bc stays, since an earlier run may have switched to it."""
+    world = World(state(False, True, 0.0), refusing("c", rotation.STAGE, "sadb"))
+    rotate(world, check_decision)
+    put = {
+        (host, question): options for (step, host, question), options in world.asked.items() if step == rotation.GO_BACK
     }
+    assert put["a", "sadb"]["state"] == "absent" and put["a", "sadb"]["direction"] == "inbound"
+    assert put["b", "sadb"]["leave"] == put["b", "file"]["leave"] == [BC]
+    assert all((host, "unstage") in put for host in HOSTS)
+    assert put["a", "file"]["remove_src"] == "/etc/ipseckeys.next" and "'ab'" in put["a", "file"]["content"]
 
 
 @pytest.mark.parametrize("liar", HOSTS)
@@ -397,13 +475,22 @@ def test_no_answer_of_a_host_is_part_of_a_question_to_another(liar: str, state: 
     world = World(state, lying)
     for each in (honest_world, world):
         rotate(each, lambda *dummy: None)
-    # If one of the two switched and the other rolled back, it is also asked the other's questions.
-    honest_world.run.state["switching"] = world.run.state["switching"]
-    honest_world.ask(rotation.GO_BACK)
+    # A world that goes back as this one does, because of another host of the pair.
+    peer = {"a": "b", "b": "a", "c": "b"}
+    refused = (rotation.CUT_OVER, "sadb") if world.run.state["switching"] else (rotation.STAGE, "next")
+    going_back = {host: World(copy.deepcopy(state), refusing(peer[host], *refused)) for host in HOSTS}
+    for each in going_back.values():
+        rotate(each, lambda *dummy: None)
     for (step, host, name), options in world.asked.items():
-        asked = honest_world.asked[step, host, name]
-        if step == rotation.POLICIES_IN and host != liar:
-            # Questions about the liar's connections may be missing.
+        if host == liar:
+            continue
+        elif step == rotation.POLICIES_IN:
+            # Those of the liar's connections may be missing.
+            asked = honest_world.asked[step, host, name]
             assert all(policy in asked["policies"] for policy in options["policies"])
-        elif host != liar:
-            assert options == asked
+        elif step in (rotation.GO_BACK, rotation.FORGET):
+            asked = going_back[host].asked.get((step, host, name), options)
+            assert set(options.get("leave", ())) <= set(PAIRS[host])
+            assert {**options, "leave": []} == {**asked, "leave": []}
+        else:
+            assert options == honest_world.asked[step, host, name]

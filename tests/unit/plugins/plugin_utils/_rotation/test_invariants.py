@@ -1,0 +1,398 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every rotation with a fault at any place, from every state that such rotations leave behind.
+
+The decisions, questions and record changes are those of the role, in the order of its tasks; hosts
+and keys are abstract (`world`). In every state:
+
+- I1: each host accepts what each of its peers sends.
+- I2: so it does if any one host reboots, and while any host is out of reach.
+- I3: from every state that a run leaves, a plain run ends with one generation on all hosts, and in
+  their files; the run after it changes nothing.
+- I4: no host gets SAs of a generation that was retired before.
+
+That the SAs of others are untouched (I5), and that keys are nowhere else (I6), is tested on a real
+kernel.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import typing as t
+
+import pytest
+import yaml
+
+from ansible_collections.ipsec.manual.plugins.action import ipsec_rotation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
+from ansible_collections.ipsec.manual.tests.unit.docs.test_timeline import TOP, steps_of
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation import world
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation.world import NAME, Host, Moment, Result
+
+REFUSED: Result = {"failed": True, "changed": False, "msg": "the kernel refuses it"}
+ORDER = tuple(
+    step
+    for step in steps_of(yaml.safe_load((TOP / "roles/rotate/tasks/main.yml").read_text(encoding="utf-8")))
+    if not step.startswith("policies") and step not in ("begin", "boot", "end")
+)
+OWN = {
+    "file": world.FILE,
+    "backend": "auto",
+    "timeout": 0,
+    "policies": False,
+    "policy_priority": 1000,
+    "boot": False,
+    "boot_policies": [],
+    "boot_options": {"service_manager": "auto"},
+}
+# What may happen when a host is asked: it is out of reach, from then on for the whole run; the answer is lost, and
+# the host is out of reach; it refuses; it reboots before it does what it is asked; the network drops its packets.
+FAULTS = ("gone", "lost", "refused", "rebooted", "dropped")
+
+
+class Violation(Exception):
+    """An invariant does not hold."""
+
+
+class _Controller(ipsec_rotation.ActionModule):  # type: ignore[misc]
+    """The role's action with an abstract keystore and record."""
+
+    def __init__(self, ongoing: Ongoing) -> None:  # pylint: disable=super-init-not-called
+        self.ongoing = ongoing
+        self._vars = {}
+        self._task = type("Task", (), {"check_mode": False})()
+        self._record = type("Record", (), {"save": staticmethod(lambda state: None)})()
+
+    def _keep(self, state: t.Any, do: str, dry: bool = False, spis: t.Iterable[str] = ()) -> Result:
+        moment, outcome = self.ongoing.moment, state["outcome"]
+        record = moment.record
+        if do == "prepared":
+            record, outcome = world.prepared(moment, state["new_keys"])
+            state["outcome"] = outcome
+        elif do == "switching":
+            record = changes.start(record)
+        elif do == "retiring":
+            record = changes.retire(record)
+        elif do == "promoted":
+            record = changes.promote(record, {})
+        found = world.expected(moment, record, outcome)
+        if not dry:
+            self.ongoing.moment = moment._replace(record=record)
+        return found
+
+
+class Ongoing:
+    """A run in progress: the world, the run's record, and the hosts that are out of reach."""
+
+    def __init__(self, moment: Moment, strategy: str, new_keys: bool) -> None:
+        self.moment = moment
+        self.results: dict[tuple[str, str], dict[str, Result]] = {}
+        self.gone: set[str] = set()
+        self.arrived: set[tuple[str, world.Sa]] = set()
+        self.stopped = False
+        self.failed = False
+        self.trail: tuple[str, ...] = ()
+        self.state: Result = {
+            "wide": {
+                "strategy": strategy,
+                "grace": 0.0,
+                "cutover_delay": 0.0,
+                "clock_tolerance": 2.0,
+                "allow_static_counter_mode": False,
+                "probe": True,
+                "probe_count": 3,
+            },
+            "own": dict.fromkeys(world.names(moment), OWN),
+            "digest_key": "",
+            "due": False,
+            "switching": False,
+            "approved": False,
+            "refusal": "",
+            "outcome": "",
+            "new_keys": new_keys,
+        }
+        self.state["expected"] = _Controller(self)._keep(self.state, "prepared", dry=True)
+
+    def fork(self) -> Ongoing:
+        other = copy.copy(self)
+        other.results = {place: dict(found) for place, found in self.results.items()}
+        other.gone, other.arrived, other.state = set(self.gone), set(self.arrived), dict(self.state)
+        return other
+
+    def rotation(self) -> Rotation:
+        def text(names: t.Sequence[str], host: str, generation: str) -> str:
+            found = self.moment.record.pick(generation)
+            if not names:
+                return ""
+            assert found is not None
+            return world.text_of(world.sas_of(found.generation, world.names(self.moment), host))
+
+        return Rotation(
+            self.state,
+            lambda step, host: Answers(self.results.get((step, host), {})),
+            text,
+            lambda: world.connections(world.names(self.moment)),
+        )
+
+    def decide(self, step: str) -> None:
+        """A step of the controller."""
+        if ipsec_rotation._is_left_out(step, self.state):
+            return
+        try:
+            getattr(_Controller(self), f"_{step}")(self.rotation())
+        except IpsecError:
+            self.stopped = self.failed = True
+
+    def ask(self, step: str, host: str, fault: str = "", at: int = 0) -> int:
+        """Ask a host all questions of a step, with a fault at one of them; the number of questions."""
+        if ipsec_rotation._is_left_out(step, self.state):
+            return 0
+        dialogue = steps.STEPS[step](self.rotation(), host)
+        results = self.results.setdefault((step, host), {})
+        question = next(dialogue, None)
+        number = 0
+        while question is not None:
+            answer = self._put(host, question, fault if number == at else "")
+            results[question.name] = answer
+            number += 1
+            if decisions.has_failed(answer):
+                break
+            try:
+                question = dialogue.send(answer)
+            except StopIteration:
+                break
+        return number
+
+    def _put(self, host: str, question: steps.Question, fault: str) -> Result:
+        if fault == "rebooted":
+            there = self.moment.host(host)
+            self._become(self.moment.with_host(host, there._replace(kernel=there.boot)))
+        if fault in ("gone", "lost"):
+            self.gone.add(host)
+        if host in self.gone and fault != "lost":
+            return UNANSWERED
+        if fault == "refused":
+            return REFUSED
+        arrived = set() if fault == "dropped" else self.arrived
+        moment, answer = world.carry_out(self.moment, host, question, arrived)
+        self.trail += (f"{host} {question.module} {question.name} {fault}",)
+        self._become(moment)
+        return UNANSWERED if fault == "lost" else answer
+
+    def _become(self, moment: Moment) -> None:
+        try:
+            check_retired(self.moment, moment)
+            if self.state["wide"]["strategy"] == "overlap":
+                check_traffic(moment)
+        except Violation as exc:
+            raise Violation("\n".join((*self.trail, str(exc)))) from None
+        self.moment = moment
+
+
+def check_retired(before: Moment, after: Moment) -> None:
+    """I4: no host gets SAs of a generation that was retired before."""
+    retired = {row.generation for row in after.record.retired}
+    for name, host in after.hosts:
+        for place in ("kernel", "boot"):
+            added = getattr(host, place) - getattr(before.host(name), place)
+            came_with_the_boot = place == "kernel" and host.kernel == host.boot
+            if not came_with_the_boot and any(sa[0] in retired for sa in added):
+                raise Violation(f"I4: {name} gets a retired generation in its {place}: {sorted(added)}")
+
+
+def check_traffic(moment: Moment) -> None:
+    """I1 and I2: each host accepts what its peers send, also after a reboot of one host."""
+    worlds = [("", moment)] + [
+        (f"after a reboot of {name}", moment.with_host(name, host._replace(kernel=host.boot)))
+        for name, host in moment.hosts
+        if host.boot
+    ]
+    for when, there in worlds:
+        for sender, receiver in itertools.permutations(world.names(moment), 2):
+            lost = world.used(there, sender, receiver) - there.host(receiver).kernel
+            if lost:
+                raise Violation(
+                    f"{'I2' if when else 'I1'}: {receiver} drops what {sender} sends {when}: {sorted(lost)}"
+                )
+
+
+def settled(moment: Moment) -> bool:
+    current = moment.record.current
+    if current is None or moment.record.phase != records.STEADY:
+        return False
+    return all(
+        host.kernel == host.boot == world.sas_of(current.generation, world.names(moment), name) and not host.files
+        for name, host in moment.hosts
+    )
+
+
+def run_plainly(moment: Moment, strategy: str, new_keys: bool = False) -> Moment:
+    """A run without a fault."""
+    ongoing = Ongoing(moment, strategy, new_keys)
+    for step in ORDER:
+        if step in ipsec_rotation.DECISIONS:
+            if not ongoing.stopped:
+                ongoing.decide(step)
+        elif not ongoing.stopped:
+            for host in world.names(moment):
+                ongoing.ask(step, host)
+    if ongoing.failed or not settled(ongoing.moment):
+        raise Violation(f"I3: a plain run does not end what was left: {ongoing.moment}")
+    return ongoing.moment
+
+
+def explore_run(moment: Moment, strategy: str, new_keys: bool, most: int) -> t.Iterator[Moment]:
+    """The states that one run can leave, with ``most`` faults or fewer, or killed at any place."""
+    plan = [
+        (step, host) for step in ORDER for host in ([""] if step in ipsec_rotation.DECISIONS else world.names(moment))
+    ]
+
+    def follow(ongoing: Ongoing, position: int, faults: int) -> t.Iterator[Moment]:
+        while position < len(plan) and not ongoing.stopped:
+            step, host = plan[position]
+            position += 1
+            if not host:
+                ongoing.decide(step)
+                yield ongoing.moment
+                continue
+            before = ongoing.fork()
+            questions = ongoing.ask(step, host)
+            if faults:
+                for at, fault in itertools.product(range(questions), FAULTS if step == rotation.SEND else FAULTS[:-1]):
+                    other = before.fork()
+                    other.ask(step, host, fault, at)
+                    yield other.moment
+                    yield from follow(other, position, faults - 1)
+            yield ongoing.moment
+
+    yield from follow(Ongoing(moment, strategy, new_keys), 0, most)
+
+
+def explore(hosts: t.Sequence[str], strategy: str, rounds: int, faults: int = 1) -> int:
+    """Visit the states that ``rounds`` runs in a row can leave, each with faults, in a world without
+    keys and in one that has keys; the number of states.
+    """
+    empty = Moment(tuple((host, Host()) for host in hosts), records.KeyRecord(NAME))
+    frontier = [empty, run_plainly(empty, strategy)]
+    seen = {moment.canonical() for moment in frontier}
+    for number in range(rounds):
+        following = []
+        for moment in frontier:
+            # A run takes up a next generation whether or not it is to make new keys.
+            for new_keys in (False, True) if moment.record.next is None and number else (True,):
+                for left in explore_run(moment, strategy, new_keys, faults):
+                    state = left.canonical()
+                    if state not in seen:
+                        seen.add(state)
+                        following.append(left)
+                        again = run_plainly(left, strategy)
+                        if run_plainly(again, strategy).canonical() != again.canonical():
+                            raise Violation(f"I3: a second plain run changes something: {again}")
+        frontier = following
+    return len(seen)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "strategy", "rounds", "faults"),
+    [("ab", "overlap", 2, 1), ("ab", "overlap", 1, 2), ("ab", "flush", 2, 1), ("abc", "overlap", 1, 1)],
+)
+def test_no_fault_separates_two_hosts(
+    hosts: str, strategy: str, rounds: int, faults: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = explore(hosts, strategy, rounds, faults)
+    with capsys.disabled():
+        print(
+            f"{found} states: {len(hosts)} hosts, {rounds} runs in a row, {faults} faults in each, strategy {strategy}"
+        )
+    assert found > 50
+
+
+def _both_directions_at_once(patch: pytest.MonkeyPatch) -> None:
+    """The previous inbound SAs go while peers still send through them."""
+    patch.setattr(steps, "_outbound", lambda run, host: {})
+
+
+def _outbound_before_all_receive(patch: pytest.MonkeyPatch) -> None:
+    genuine = steps.STEPS[rotation.STAGE]
+
+    def stage(run: Rotation, host: str) -> steps.Dialogue:
+        yield from genuine(run, host)
+        yield steps._sadb(run, host, {"src": run.next_file(host), "state": "present"}, name="early")
+
+    patch.setitem(steps.STEPS, rotation.STAGE, stage)  # type: ignore[arg-type]
+
+
+def _back_because_a_host_is_out_of_reach(patch: pytest.MonkeyPatch) -> None:
+    """The hosts that can be reached go back, and no longer accept the new SAs, as with the strategy flush."""
+    genuine = decisions.ways_back
+    patch.setattr(decisions, "ways_back", lambda expected, cut, dead, dummy: genuine(expected, cut, dead, "flush"))
+    patch.setattr(steps, "_outbound", lambda run, host: {} if run.results(rotation.GO_BACK, "back") else {})
+
+
+def _boot_file_written_late(patch: pytest.MonkeyPatch) -> None:
+    for name in (rotation.STAGE, rotation.CUT_OVER):
+
+        def late(run: Rotation, host: str, genuine: t.Any = steps.STEPS[name]) -> steps.Dialogue:
+            dialogue = genuine(run, host)
+            question = next(dialogue, None)
+            while question is not None:
+                if question.name == "file":
+                    nothing = {"leave": list(run.expected["digest"])}
+                    question = question._replace(options={**question.options, **nothing})
+                answer = yield question
+                try:
+                    question = dialogue.send(answer)
+                except StopIteration:
+                    return
+
+        patch.setitem(steps.STEPS, name, late)  # type: ignore[arg-type]
+
+
+def _back_from_retiring(patch: pytest.MonkeyPatch) -> None:
+    genuine = decisions.ways_back
+
+    def back(expected: Result, *more: t.Any) -> t.Any:
+        rows = [{**row, "phase": records.SWITCHING} for row in expected["connections"]]
+        return genuine({**expected, "connections": rows}, *more)
+
+    patch.setattr(decisions, "ways_back", back)
+
+
+def _any_backup_is_loaded(patch: pytest.MonkeyPatch) -> None:
+    """A backup that an earlier run left is neither removed nor overwritten nor told from one of this run."""
+    left, genuine = decisions.leftover, steps._sadb
+
+    def sadb(run: Rotation, host: str, options: Result, **more: t.Any) -> steps.Question:
+        if left(run.answers(rotation.PREFLIGHT, host).get(rotation.PREFLIGHT), ".previous"):
+            options = {name: value for name, value in options.items() if not name.startswith("backup")}
+        return genuine(run, host, options, **more)
+
+    patch.setattr(steps, "_sadb", sadb)
+    patch.setattr(decisions, "leftover", lambda *dummy: False)
+    patch.setattr(Rotation, "label", lambda self, host: f"{NAME}:0")
+
+
+@pytest.mark.parametrize(
+    ("plant", "invariant"),
+    [
+        (_both_directions_at_once, "I1"),
+        (_outbound_before_all_receive, "I1"),
+        (_back_because_a_host_is_out_of_reach, "I[12]"),
+        (_boot_file_written_late, "I[12]"),
+        (_back_from_retiring, "I[12]"),
+        (_any_backup_is_loaded, "I4"),
+    ],
+)
+def test_planted_bugs_are_found(
+    plant: t.Callable[[pytest.MonkeyPatch], None], invariant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    with pytest.raises(Violation, match=f"{invariant}:"):
+        explore("ab", "overlap", 2)
