@@ -82,6 +82,14 @@ def test_variables_of_other_content_are_ignored(tmp_path: pathlib.Path) -> None:
     assert "ignore it" not in output and "a connection needs a name" in output
 
 
+def test_the_variables_of_playbooks_are_not_misspelt(tmp_path: pathlib.Path) -> None:
+    for prefix in ROLES:
+        playbook = (COLLECTION / "playbooks" / f"{prefix[:-1]}.yml").read_text(encoding="utf-8")
+        assert f"{prefix}play_hosts" in playbook
+        output = refused(tmp_path, "rotate", "-e", f"{prefix}play_hosts=all", ipsec_connections=[{}])
+        assert "ignore it" not in output and "a connection needs a name" in output
+
+
 def test_every_variable_of_a_role_is_known() -> None:
     for prefix, known in ROLES.items():
         path = COLLECTION / "roles" / prefix[:-1] / "meta" / "argument_specs.yml"

@@ -87,6 +87,8 @@ _NAMES = (
     *(f"rotate_{name}" for name in ROLES["rotate_"]),
     *(f"boot_{name}" for name in BOOT),
 )
+# Variables with the same prefixes that the collection's playbooks have.
+_OF_PLAYBOOKS = frozenset(["play_hosts"])
 _NEAR = 0.7  # of difflib: boot_files is near boot_file, boot_device is another program's
 
 
@@ -143,7 +145,7 @@ def misspelt(
         known = ROLES[prefix]
         is_sure = name in given and prefix == "rotate_"
         near = difflib.get_close_matches(word, sorted(known), 1, 0.0 if is_sure else _NEAR)
-        if word not in known and near:
+        if word not in known | _OF_PLAYBOOKS and near:
             where = "" if name in given else f", which {owners[0]} has,"
             yield InputError(
                 f"the role {prefix[:-1]} has no variable {name}{where} and would ignore it",
