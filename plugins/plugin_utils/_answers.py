@@ -193,7 +193,7 @@ _COUNTERS: Fields = {
 _ENTRY: Fields = {
     **_SA,
     "larval": Field(
-        "bool", ("Whether the SA is only a reservation of an SPI, without keys. See RFC 2367, section " "3.3."), False
+        "bool", ("Whether the SA is only a reservation of an SPI, without keys. See RFC 2367, section 3.3."), False
     ),
     "flags": Field(
         "list",
@@ -246,7 +246,7 @@ _POLICY: Fields = {
     "action": Field("str", "What happens to the traffic, V(allow) or V(block).", "allow", pattern=WORD),
     "priority": Field(
         "int",
-        ("Priority. Of the policies that match a packet, the one with the lowest number " "applies."),
+        ("Priority. Of the policies that match a packet, the one with the lowest number applies."),
         0,
         range=U32,
     ),
@@ -432,7 +432,7 @@ ANSWERS: t.Mapping[str, Fields] = {
         ),
         "spis": Field(
             "list",
-            ("SPIs in use in the SADB or in the file, except 0 to 255, which a rotation never " "assigns."),
+            ("SPIs in use in the SADB or in the file, except 0 to 255, which a rotation never assigns."),
             ["0x122a43e4", "0x8bcd1407"],
             "success",
             elements=Field("str", pattern=SPI),
@@ -465,7 +465,7 @@ ANSWERS: t.Mapping[str, Fields] = {
     "ipsec_boot": {
         "service_manager": Field(
             "str",
-            ("Service manager of the host. Empty if no known one was found, which only " "O(state=query) accepts."),
+            ("Service manager of the host. Empty if no known one was found, which only O(state=query) accepts."),
             "systemd",
             "success",
             "(?:openrc|smf|systemd|sysvinit)?",

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 from .._core.errors import InputError
@@ -46,7 +47,7 @@ class Text(t.NamedTuple):
 
 
 Allowed = t.Mapping[str, bool]
-_NOTHING: Allowed = {}
+_NOTHING: Allowed = types.MappingProxyType({})
 
 
 def read_text(module: AnsibleModule, allowed: Allowed = _NOTHING) -> Text:

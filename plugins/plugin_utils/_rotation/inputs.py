@@ -140,7 +140,7 @@ def misspelt(
                 found.setdefault(name, []).append(host)
     given = inputs.given()
     for name, owners in sorted(found.items()):
-        prefix = next(prefix for prefix in prefixes if name.startswith(prefix))
+        (prefix,) = (prefix for prefix in prefixes if name.startswith(prefix))
         word = name[len(prefix) :]
         known = ROLES[prefix]
         is_sure = name in given and prefix == "rotate_"

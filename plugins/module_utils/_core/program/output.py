@@ -69,9 +69,10 @@ def say(text: str) -> None:
             discard(sys.stderr)
 
 
-def complain(error: IpsecError, words: t.Mapping[str, str] = COMMAND_WORDS) -> None:
+def complain(error: IpsecError, words: t.Mapping[str, str] | None = None) -> None:
+    """Print every problem; ``words`` are those of the prompt, by default those of the command."""
     for problem in error.problems if isinstance(error, Problems) else (error,):
-        say(problem.spelled(words))
+        say(problem.spelled(COMMAND_WORDS if words is None else words))
 
 
 def warn(warnings: t.Iterable[tuple[str, str]]) -> None:
