@@ -581,7 +581,7 @@ def test_nothing_changes_if_the_policies_are_wrong(
 WRONG_SAS = [
     (f"{ADD}x\n", "line 1, column"),
     (f"{ADD} pair-spi 0x1003\n", "nothing like it"),
-    (f"flush\n{ADD}\n", "line 1, column 1"),
+    (f"delete esp spi 0x1001 dst 192.0.2.2\n{ADD}\n", "line 1, column 1"),
     (None, "the file does not exist"),
 ]
 
