@@ -144,7 +144,8 @@ def _sadb(state: State, options: Options) -> t.Any:
     none = {"added": 0, "replaced": 0, "deleted": 0, "unchanged": 0, "foreign": 0}
     if options.get("ignore_missing") and options["src"] not in files:
         return {"changed": False, "operations": [], "counts": none, "backend": "xfrm", "missing": True}
-    wanted, old = _sas(files[options["src"]]), _sas(state["kernel"])
+    wanted = _sas(options["content"] if "content" in options else files[options["src"]])
+    old = _sas(state["kernel"])
     others = _sas(files.get(options.get("scope_src", ""), ""))
     limited = _limited([*wanted, *others], options)
     scope = {pair(sa) for sa in (*wanted, *others)}
