@@ -121,7 +121,7 @@ def pythons(session: nox.Session) -> None:
     if not (alone / "ansible").exists():
         (alone / "ansible").symlink_to(package)
     core = ("--hypothesis-profile", "pythons", *CORE) if session.python == PYTHONS[0] else ()
-    modules = ("tests/unit/plugins/module_utils/_module", "tests/unit/plugins/modules")
+    modules: tuple[str, ...] = ("tests/unit/plugins/module_utils/_module", "tests/unit/plugins/modules")
     if session.python not in (PYTHONS[0], PYTHONS[-1]):
         modules += ("--ignore=tests/unit/plugins/modules/test_ill_typed_options.py",)
     pytest(session, *core, *modules, PYTHONPATH=f"{COLLECTIONS}:{alone}")
