@@ -20,23 +20,19 @@ from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
-    InputError,
     ProtectedFileError,
-    SadbError,
     raise_all,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import protected
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, SecurityAssociation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.base import Sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import backend
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy as spd_policy
 from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit, visible
+from ansible_collections.ipsec.manual.tests.unit.plugins.memory import MemorySadb
 
 COLLECTION = "ansible_collections.ipsec.manual"
-LOCAL = model.pack_address("192.0.2.1")
 
 # Since ansible-core 2.20 the arguments are in the result only on request.
 INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
@@ -58,69 +54,6 @@ ESP: dict[str, t.Any] = {
     "authentication_algorithm": "hmac-sha256",
     "authentication_key": AUTHENTICATION_KEY,
 }
-
-
-class MemorySadb(Sadb):
-    """A list of entries."""
-
-    name = "memory"
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.hides_keys = False
-        self.refused: dict[str, str] = {}
-        self.failure: SadbError | None = None
-        self.applied: list[Operation] = []
-        self.lacks: list[SadbError] = []
-
-    @property
-    def sas(self) -> list[SecurityAssociation]:
-        return [entry.sa for entry in self.entries]
-
-    def put(self, *sas: SecurityAssociation, **counters: int) -> None:
-        self.entries += [Entry(sa, Counters(**counters)) for sa in sas]
-
-    def refusals(self, sa: SecurityAssociation) -> list[InputError]:
-        return [InputError(message, place) for place, message in self.refused.items()]
-
-    def preflight(self, sas: t.Sequence[SecurityAssociation]) -> list[SadbError]:
-        return self.lacks
-
-    def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
-        return [
-            entry._replace(sa=self._shown(entry.sa))
-            for entry in self.entries
-            if (not protocol or entry.sa.protocol == protocol)
-            and source in (b"", entry.sa.source)
-            and destination in (b"", entry.sa.destination)
-        ]
-
-    def _shown(self, sa: SecurityAssociation) -> SecurityAssociation:
-        if not self.hides_keys:
-            return sa
-        return sa._replace(
-            encryption_key=bytes(len(sa.encryption_key)), authentication_key=bytes(len(sa.authentication_key))
-        )
-
-    def _apply(self, operations: t.Sequence[Operation]) -> None:
-        if self.failure is not None:
-            raise self.failure
-        for operation in operations:
-            if operation.old is not None:
-                gone = model.identity(operation.old.sa)
-                self.entries = [entry for entry in self.entries if model.identity(entry.sa) != gone]
-            if operation.new is not None:
-                self.put(operation.new)
-        self.applied += operations
-
-    def _flush(self, protocol: str) -> None:
-        self.entries = []
-
-    def local_addresses(self) -> frozenset[bytes]:
-        return frozenset([LOCAL])
-
-    def keys_hidden(self) -> bool:
-        return self.hides_keys
 
 
 class MemorySpd:

@@ -35,7 +35,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar im
     KEYWORDS,
     PROMPT,
 )
-from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import MemorySadb
+from ansible_collections.ipsec.manual.tests.unit.plugins.memory import MemorySadb
 
 ROOT = Path(__file__).parents[6]
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
