@@ -371,7 +371,7 @@ def test_facts_for_an_audit_have_no_key(controller: Controller) -> None:
                     "found.connections[1].phase == 'prepared' and found.connections[1].store == 'random' and"
                     " found.connections[1].next == 2"
                 ),
-                "found.connections[1].retired | map(attribute='reason') | list == ['discarded']",
+                "found.connections[1].retired | map(attribute='reason') | list == ['unused']",
                 (
                     "found.connections[0].phase == 'steady' and found.connections[0].store == 'derived' and"
                     " found.connections[0].generation == 1"
