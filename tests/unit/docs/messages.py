@@ -86,7 +86,7 @@ def _made(scope: ast.AST, but: str) -> t.Iterator[str]:
                 yield from map(text_of, branches(argument, scope))
 
 
-def spoken(path: Path) -> t.Iterator[str]:
+def spoken(path: Path, read: t.Callable[[ast.AST], str] = text_of) -> t.Iterator[str]:
     """All strings of a file except its documentation, for files that build messages in other ways."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside = {
@@ -99,7 +99,7 @@ def spoken(path: Path) -> t.Iterator[str]:
     documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, (ast.Constant, ast.JoinedStr)) and id(node) not in inside | documentation:
-            yield text_of(node)
+            yield read(node)
 
 
 def failed(path: Path) -> t.Iterator[str]:

@@ -24,7 +24,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar im
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.render import in_keywords
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import fields
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import ROLE_WORDS
-from ansible_collections.ipsec.manual.tests.unit.docs.messages import VALUE, says_something
+from ansible_collections.ipsec.manual.tests.unit.docs.messages import VALUE, says_something, spoken
 
 TOP = Path(__file__).resolve().parents[3]
 
@@ -72,20 +72,7 @@ def raw(node: ast.AST) -> str:
 
 def sentences(path: Path) -> t.Iterator[str]:
     """All strings of a file that may be a message, or a part of one."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    parts = {
-        id(part)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.JoinedStr)
-        for part in ast.walk(node)
-        if part is not node
-    }
-    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Constant, ast.JoinedStr)) and id(node) not in parts | documentation:
-            text = raw(node)
-            if says_something(text) and "\n" not in text:
-                yield text
+    return (text for text in spoken(path, raw) if says_something(text) and "\n" not in text)
 
 
 def shown() -> list[tuple[str, str, str]]:
