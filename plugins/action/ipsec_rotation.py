@@ -267,7 +267,8 @@ class ActionModule(HostAction):
             )
         cut, back = run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
         phase, problems = _reasons(run)
-        raise _Stop(decisions.report(problems, phase, run.expected, cut, back, steps.ways_back(run), steps.stayed(run)))
+        ways, stayed, unsure = steps.ways_back(run), steps.stayed(run), steps.unsure(run)
+        raise _Stop(decisions.report(problems, phase, run.expected, cut, back, ways, stayed, unsure))
 
     def _retire(self, run: Rotation) -> Result:
         """Allow hosts to remove the previous SAs, once packets sent through them have arrived."""
