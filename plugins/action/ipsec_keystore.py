@@ -105,6 +105,7 @@ class ActionModule(ActionBase):
             by=actor(),
             store=arguments["store"] or "",
             new_keys=arguments["new_keys"],
+            renew=frozenset(arguments.get("renew", ())),
             new_root=arguments["new_root"],
             force=arguments["force"],
             # Any number: a host may report 0 and the reserved 1 to 255, which are never drawn.

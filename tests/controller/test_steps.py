@@ -72,6 +72,7 @@ PREPARE = Order("prepared", "me@here", new_keys=True)
 ORDERS = [
     PREPARE,
     PREPARE._replace(new_keys=False),
+    PREPARE._replace(new_keys=False, renew=frozenset(["link"])),
     PREPARE._replace(store="derived"),
     PREPARE._replace(store="derived", new_root=True),
     PREPARE._replace(store="random"),
@@ -457,6 +458,16 @@ def test_a_removed_connection_loses_its_keys_but_not_their_fingerprints(ledger: 
     run(ledger.directory, PREPARE)
     again = store.read("pair")
     assert again is not None and again.next is not None and again.next.generation == 3
+
+
+def test_new_keys_for_named_connections_leave_the_others_alone(ledger: Ledger) -> None:
+    for order in (PREPARE, Order("promoted", "me@here")):
+        run(ledger.directory, order)
+    renewing = Order("prepared", "me@here", renew=frozenset(["link", "nobody"]))
+    step = run(ledger.directory, renewing)
+    assert {name: row.outcome for name, row in step.outcomes.items()} == {"pair": "kept", "link": "made"}
+    again = run(ledger.directory, renewing)
+    assert {name: row.outcome for name, row in again.outcomes.items()} == {"pair": "kept", "link": "resumed"}
 
 
 def test_retiring_erases_the_previous_keys_alone(ledger: Ledger) -> None:

@@ -34,12 +34,14 @@ STATES = (PREPARED, SWITCHING, RETIRING, PROMOTED, DISCARDED, RETIRED)
 
 class Order(t.NamedTuple):
     """What to do. ``store`` is the kind of keys, empty for the kind that a connection has;
-    ``reported`` are SPIs that hosts use; ``ended`` are the names of removed connections."""
+    ``new_keys`` replaces the keys of all connections, ``renew`` those of the named ones; ``reported``
+    are SPIs that hosts use; ``ended`` are the names of removed connections."""
 
     state: str
     by: str
     store: str = ""
     new_keys: bool = False
+    renew: frozenset[str] = frozenset()
     new_root: bool = False
     force: bool = False
     reported: frozenset[int] = frozenset()
@@ -112,7 +114,8 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
     gone = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}.union(remembered)
     outcomes = {}
     for connection, record, kind in rows:
-        outcome = changes.decide(record, connection, order.new_keys, kind, wanted if kind == DERIVED else "")
+        anew = order.new_keys or connection.name in order.renew
+        outcome = changes.decide(record, connection, anew, kind, wanted if kind == DERIVED else "")
         after = record
         if outcome == MADE:
             root = (
