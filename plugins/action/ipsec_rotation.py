@@ -21,8 +21,9 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import ActionModule as KeystoreAction
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import file_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
@@ -181,7 +182,7 @@ class ActionModule(HostAction):
             groups=hosts_of,
             variables=variable_of,
         )
-        raise_all(inputs.shadowed(hosts, variables))
+        raise_all([*inputs.shadowed(hosts, variables), *_boot_file_problems(own)])
         state: Result = {
             "wide": wide,
             "own": own,
@@ -334,6 +335,12 @@ def _reasons(run: Rotation) -> tuple[str, list[str]]:
         return ("cut over", cut) if cut else ("verify", steps.verdict(run)[0] or [_UNFORESEEN])
     except Exception:  # pylint: disable=broad-except  # our own error prevented approval; report it
         return "verify", [_UNFORESEEN]
+
+
+def _boot_file_problems(own: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[InputError]:
+    """Protected files that cannot be loaded at boot although they should."""
+    found = {row["file"]: host for host, row in sorted(own.items(), reverse=True) if row["boot"]}
+    return [problem for file, host in found.items() for problem in file_problems(file, f"rotate_file of {host}")]
 
 
 def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:

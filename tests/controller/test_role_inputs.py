@@ -101,3 +101,10 @@ def test_a_connection_chooses_the_variable_of_its_addresses(tmp_path: pathlib.Pa
     six = {"name": "six", "group": "all", "address_variable": "ipsec_address6"}
     output = refused(tmp_path, "rotate", ipsec_connections=[six], ipsec_address6="2001:db8::1")
     assert "(six).endpoints: the address 2001:db8::1 is given twice" in output
+
+
+def test_a_file_that_no_service_could_load_is_refused_before_any_host_is_asked(tmp_path: pathlib.Path) -> None:
+    output = " ".join(
+        refused(tmp_path, "rotate", ipsec_connections=[PAIR], rotate_boot=True, rotate_file="/tmp/k").split()
+    )
+    assert "rotate_file of a: /tmp/k does not exist, or is hidden from the service, when SAs are loaded." in output

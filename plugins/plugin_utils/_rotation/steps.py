@@ -58,6 +58,7 @@ from .rotation import (
 )
 
 POLICIES_FILE = "/etc/ipsecpolicies.json"
+_SMF = "smf"  # service manager of Solaris and illumos
 _LOADS_NOTHING = {"state": "absent", "allow_static_counter_mode": True}
 
 
@@ -75,7 +76,7 @@ Dialogue = t.Generator[Question, Result, None]
 
 def preflight(run: Rotation, host: str) -> Dialogue:
     view, own = run.expected["hosts"][host], run.own(host)
-    if own["policies"] and not own["boot"]:
+    if own["policies"] or own["boot"]:
         yield Question(
             BOOT, "ipsec_boot", {"state": "query", "service_manager": own["boot_options"]["service_manager"]}
         )
@@ -109,12 +110,15 @@ def instants(run: Rotation) -> dict[str, float]:
 
 
 def boot_problems(run: Rotation) -> list[str]:
-    """Hosts that load SAs at boot without the policies of this run. The answers only decide whether
-    the run continues.
+    """Hosts on which loading at boot cannot be set up, or that load SAs at boot without the policies of
+    this run. The answers only decide whether the run continues.
     """
     found = []
     for host in run.hosts:
-        service = run.answers(PREFLIGHT, host).get(BOOT)
+        own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
+        if own["boot"]:
+            found += [f"{host}: {problem}" for problem in _service_problems(own, service)]
+            continue
         if not service.get("installed") or service.get("file") != run.own(host)["file"]:
             continue
         # The upper-layer protocol does not matter.
@@ -128,6 +132,21 @@ def boot_problems(run: Rotation) -> list[str]:
                 " the role boot first"
             )
     return found
+
+
+def _service_problems(own: Result, service: Result) -> t.Iterator[str]:
+    """Why rotate_boot would fail on a host after its keys have changed."""
+    manager = service.get("service_manager")
+    if not manager:
+        yield (
+            "rotate_boot cannot set up loading at boot, since no known service manager was found on this host: name it"
+            " in boot_service_manager, or run without rotate_boot"
+        )
+    if manager == _SMF and (own["policies"] or own["boot_policies"]):
+        yield (
+            "rotate_boot cannot load policies at boot on this system, which has /etc/inet/ipsecinit.conf for them: run"
+            " without rotate_policies and rotate_boot_policies there"
+        )
 
 
 def _label(policy: Result) -> tuple[str, ...]:

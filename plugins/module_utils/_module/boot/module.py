@@ -53,26 +53,25 @@ def _problems(params: t.Mapping[str, t.Any], manager: str) -> list[IpsecError]:
     file: str = params["file"]
     if params["state"] != "present":
         return problems
-    if not _FITTING.fullmatch(file):
-        problems.append(
-            InputError(
-                f"{file!r} has characters that start scripts could misread",
-                "file",
-                "Use letters, digits, and _ . / + @ -",
-            )
-        )
-    elif _TOO_LATE.match(file):
-        problems.append(
-            InputError(
-                f"{file} does not exist, or is hidden from the service, when SAs are loaded",
-                "file",
-                "Choose a directory below /etc.",
-            )
-        )
+    problems += file_problems(file, "file")
     if params["policies"] and manager == SMF:
         fix = "This system loads its policies from /etc/inet/ipsecinit.conf at boot (ipsecconf). Write them there."
         problems.append(InputError("policies need Linux", "policies", fix))
     return problems
+
+
+def file_problems(file: str, place: str) -> t.Iterator[InputError]:
+    """Why a service cannot load this protected file at boot."""
+    if not _FITTING.fullmatch(file):
+        yield InputError(
+            f"{file!r} has characters that start scripts could misread", place, "Use letters, digits, and _ . / + @ -"
+        )
+    elif _TOO_LATE.match(file):
+        yield InputError(
+            f"{file} does not exist, or is hidden from the service, when SAs are loaded",
+            place,
+            "Choose a directory below /etc.",
+        )
 
 
 def _of(module: AnsibleModule, manager: str) -> Result:

@@ -47,3 +47,39 @@ def test_policies_that_a_service_would_not_load_stop_the_run(answer: dict[str, t
     assert [named in problem and problem.startswith("a: ") and "rotate_boot" in problem for problem in found] == (
         [True] if named else []
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "policies", "named"),
+    [
+        ({"service_manager": "systemd"}, True, None),
+        ({"service_manager": "smf"}, False, None),
+        ({"service_manager": "smf"}, True, "/etc/inet/ipsecinit.conf"),
+        ({"service_manager": ""}, False, "no known service manager was found"),
+    ],
+)
+def test_a_host_that_cannot_load_at_boot_stops_the_run(
+    answer: dict[str, t.Any], policies: bool, named: str | None
+) -> None:
+    found = run({**answer, "installed": False, "file": "", "policies": []})
+    found.state["own"]["a"].update(boot=True, policies=policies, boot_policies=[])
+    problems = steps.boot_problems(found)
+    assert [problem.startswith("a: rotate_boot") and named in problem for problem in problems if named] == (
+        [True] if named else []
+    )
+    assert named or not problems
+
+
+@pytest.mark.parametrize(("policies", "boot", "asked"), [(0, 0, False), (1, 0, True), (0, 1, True), (1, 1, True)])
+def test_the_service_is_looked_at_if_the_run_needs_it(policies: int, boot: int, asked: bool) -> None:
+    found = run({})
+    found.state["own"]["a"].update(
+        boot=bool(boot), policies=bool(policies), boot_options={"service_manager": "openrc"}, backend="auto"
+    )
+    found.expected["hosts"]["a"].update(addresses=[], associations=[])
+    found.expected.update(connections=[], held={})
+    found.state.update(wide={"allow_static_counter_mode": False}, digest_key="00")
+    questions = list(steps.preflight(found, "a"))
+    assert [(question.name, question.options["service_manager"]) for question in questions[:-1]] == (
+        [(rotation.BOOT, "openrc")] if asked else []
+    )

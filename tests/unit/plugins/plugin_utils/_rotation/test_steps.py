@@ -91,7 +91,7 @@ def state(left_behind: bool, probe: bool, delay: float, strategy: str = "overlap
             "probe": probe,
             "probe_count": 3,
         },
-        "own": {host: {**own, "boot_options": {}} for host in HOSTS},
+        "own": {host: {**own, "boot_options": {"service_manager": "auto"}} for host in HOSTS},
         "digest_key": "00",
         "keyed": ["ab", "bc"],
         "switching": False,
