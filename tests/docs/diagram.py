@@ -75,13 +75,14 @@ BOXES = (
         "controller",
         ("plugins/plugin_utils/**/*.py",),
     ),
-    Box("_core", "", 20, 880, 278, 726, "core"),
+    Box("_core", "", 20, 880, 278, 812, "core"),
     Box("program", "the command ipseckey for Linux", 40, 860, 322, 368, "both", (CORE + "program/*.py",)),
-    Box("files", "the 0600 file", 40, 160, 408, 454, "host", (CORE + "files/*.py",)),
-    Box("spd", "policies: as text, and in the kernel", 230, 600, 408, 454, "host", (CORE + "spd/*.py",)),
-    Box("sadb", "the kernel: one folder a backend", 290, 780, 494, 540, "host", (CORE + "sadb/**/*.py",)),
-    Box("text", "the language of ipseckey", 170, 740, 580, 626, "both", (CORE + "text/*.py",)),
-    Box("sa", "what an SA is, and how two sets differ", 40, 860, 666, 712, "both", (CORE + "sa/*.py",)),
+    Box("audit", "read-only facts for a status and an audit", 120, 400, 408, 454, "host", (CORE + "audit/*.py",)),
+    Box("files", "the 0600 file", 40, 160, 494, 540, "host", (CORE + "files/*.py",)),
+    Box("spd", "policies: as text, and in the kernel", 230, 600, 494, 540, "host", (CORE + "spd/*.py",)),
+    Box("sadb", "the kernel: one folder a backend", 290, 740, 580, 626, "host", (CORE + "sadb/**/*.py",)),
+    Box("text", "the language of ipseckey", 170, 840, 666, 712, "both", (CORE + "text/*.py",)),
+    Box("sa", "what an SA is, and how two sets differ", 40, 860, 752, 798, "both", (CORE + "sa/*.py",)),
 )
 # Any file of the core may import these, so they are not drawn.
 EVERYWHERE = tuple(
@@ -98,10 +99,13 @@ ARROWS = (
     Arrow("actions, lookups, filters", "_core", 840),
     Arrow("_module", "_core", 270),
     Arrow("plugin_utils", "_core", 680),
-    Arrow("program", "files", 100),
-    Arrow("program", "text", 200),
+    Arrow("program", "audit", 260),
+    Arrow("program", "files", 80),
+    Arrow("program", "text", 800),
     Arrow("program", "spd", 415),
     Arrow("program", "sadb", 690),
+    Arrow("audit", "files", 140),
+    Arrow("audit", "text", 200),
     Arrow("spd", "text", 260),
     Arrow("spd", "sadb", 445),
     Arrow("sadb", "text", 535),
@@ -109,11 +113,12 @@ ARROWS = (
 
 _FILL = {"both": "#ffffff", "host": "#e3f1e3", "controller": "#e2ecf8", "core": "#f5f3ee"}
 _LEGEND = (("controller", "on the controller"), ("host", "on the hosts"), ("both", "on both"))
-_WIDTH, _HEIGHT = 900, 770
+_WIDTH, _HEIGHT = 900, 856
 _DESCRIPTION = (
     "Layers from top to bottom. Roles and playbooks use modules, actions, lookups and filters. Modules use _module;"
-    " actions, lookups and filters use _module and plugin_utils. All use _core, in which program uses files, spd,"
-    " sadb and text; spd uses sadb and text; sadb uses text; and every folder uses sa."
+    " actions, lookups and filters use _module and plugin_utils. All use _core, in which program uses audit,"
+    " files, spd, sadb and text; audit uses files and text; spd uses sadb and text; sadb uses text; and every"
+    " folder uses sa."
 )
 
 
@@ -123,10 +128,10 @@ def draw() -> str:
     parts = [*map(_box, BOXES), *(_arrow(boxes[arrow.user], boxes[arrow.used], arrow.x) for arrow in ARROWS)]
     for index, (kind, words) in enumerate(_LEGEND):
         x = 20 + 170 * index
-        parts.append(f'<rect x="{x}" y="742" width="18" height="14" rx="2" fill="{_FILL[kind]}" stroke="#555"/>')
-        parts.append(f'<text x="{x + 26}" y="754" class="says">{words}</text>')
+        parts.append(f'<rect x="{x}" y="828" width="18" height="14" rx="2" fill="{_FILL[kind]}" stroke="#555"/>')
+        parts.append(f'<text x="{x + 26}" y="840" class="says">{words}</text>')
     parts.append(
-        f'<text x="{_WIDTH - 20}" y="754" class="says" text-anchor="end">an arrow: imports, or names in a task</text>'
+        f'<text x="{_WIDTH - 20}" y="840" class="says" text-anchor="end">an arrow: imports, or names in a task</text>'
     )
     style = (
         "text{font-family:sans-serif;fill:#222}.name{font-size:15px;font-weight:bold}.says{font-size:12px;fill:#555}"

@@ -13,6 +13,7 @@ import os
 import sys
 import typing as t
 
+from ..audit.login import clear_text_server
 from ..errors import InputError, IpsecError, raise_all
 from ..sadb import open_sadb
 from ..text import script
@@ -21,7 +22,6 @@ from ..text.script import Step
 from . import completion, output, reference
 from .execute import check, execute, save
 from .input import STANDARD_INPUT, Lines, read_any, read_file, read_standard_input
-from .login import clear_text_server
 from .options import PROMPT_WORDS, Options, read_options
 
 

@@ -23,7 +23,6 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.program import 
     completion,
     display,
     execute,
-    login,
     reference,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry
@@ -283,33 +282,6 @@ def test_the_prompt_reports_errors_and_continues(monkeypatch, capsys):
     assert command.main([]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("get esp|ah") and err.count("unknown command") == 1
-
-
-def test_a_clear_text_login_is_found_among_the_ancestors(tmp_path):
-    for pid, name, parent in (
-        (9, "sh) S 1 (", 8),
-        (8, "login", 7),
-        (7, "in.telnetd", 1),
-        (5, "sshd", 1),
-        (1, "init", 0),
-    ):
-        (tmp_path / str(pid)).mkdir()
-        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S {parent} 0 0\n")
-    assert login.clear_text_server(9, str(tmp_path)) == "in.telnetd"
-    assert login.clear_text_server(5, str(tmp_path)) == ""
-    assert login.clear_text_server(77, str(tmp_path)) == ""
-
-
-@pytest.mark.parametrize(("server", "client"), [("tmux: server", "tmux: client"), ("screen", "screen")])
-def test_a_multiplexer_does_not_hide_a_clear_text_login(tmp_path, server, client):
-    rows = [(9, "bash", 8), (8, server, 1), (7, client, 6), (6, "bash", 5), (5, "in.telnetd", 1), (1, "init", 0)]
-    for pid, name, parent in rows:
-        (tmp_path / str(pid)).mkdir()
-        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S {parent} 0 0\n")
-    (tmp_path / "self").mkdir()
-    assert login.clear_text_server(9, str(tmp_path)) == "in.telnetd"
-    (tmp_path / "5" / "stat").write_text("5 (sshd) S 1 0 0\n")
-    assert login.clear_text_server(9, str(tmp_path)) == ""
 
 
 @pytest.mark.parametrize(("name", "made"), reference.DOCUMENTS.items(), ids=reference.DOCUMENTS)
