@@ -106,6 +106,7 @@ ARROWS = (
     Arrow("program", "sadb", 690),
     Arrow("audit", "files", 140),
     Arrow("audit", "text", 200),
+    Arrow("audit", "spd", 330),
     Arrow("spd", "text", 260),
     Arrow("spd", "sadb", 445),
     Arrow("sadb", "text", 535),
@@ -117,7 +118,7 @@ _WIDTH, _HEIGHT = 900, 856
 _DESCRIPTION = (
     "Layers from top to bottom. Roles and playbooks use modules, actions, lookups and filters. Modules use _module;"
     " actions, lookups and filters use _module and plugin_utils. All use _core, in which program uses audit,"
-    " files, spd, sadb and text; audit uses files and text; spd uses sadb and text; sadb uses text; and every"
+    " files, spd, sadb and text; audit uses files, spd and text; spd uses sadb and text; sadb uses text; and every"
     " folder uses sa."
 )
 

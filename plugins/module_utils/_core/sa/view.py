@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
+from .limits import BYTES, PACKETS, age, limits
 from .model import Entry, SecurityAssociation, Selector, algorithm_of, fingerprints, flags, format_address, mark_text
 
 View = t.Dict[str, t.Any]
-
-_SEQUENCES = 1 << 32
-_SEQUENCES_ESN = 1 << 64
-_BIRTHDAY_BLOCK_BITS = 64
-_BIRTHDAY_BYTES = (1 << 32) * 8
 
 
 def key_bits(sa: SecurityAssociation) -> int:
@@ -68,31 +64,19 @@ def observed(entry: Entry, now: float) -> View:
         **public(entry.sa),
         "larval": entry.larval,
         "flags": flags(entry.sa).split(),
-        "age": max(0, int(now) - counters.add_time) if counters.add_time else 0,
+        "age": age(entry, now),
         "counters": counters._asdict(),
         "budget": budget(entry),
     }
 
 
 def budget(entry: Entry) -> dict[str, int | None]:
-    """Packets and bytes until the SA ends or should be replaced; None for no limit.
-
-    Every packet takes one of 2^32 sequence numbers (2^64 with ESN; RFC 4303 section 3.3.3), and
-    counts against ``hard_packets``. Bytes are limited by ``hard_bytes``, and to 2^32 blocks for
-    ciphers with 64-bit blocks, when a repeated block becomes likely."""
-    sa, counters = entry.sa, entry.counters
-    packets = [
-        (_SEQUENCES_ESN if sa.esn else _SEQUENCES)
-        - 1
-        - max(counters.sequence_out, counters.sequence_in, counters.packets)
-    ]
-    if sa.lifetimes.hard_packets:
-        packets.append(sa.lifetimes.hard_packets - counters.packets)
-    octets = [sa.lifetimes.hard_bytes - counters.bytes] if sa.lifetimes.hard_bytes else []
-    cipher = algorithm_of(sa.encryption)
-    if cipher is not None and cipher.block_bits == _BIRTHDAY_BLOCK_BITS:
-        octets.append(_BIRTHDAY_BYTES - counters.bytes)
-    return {"packets": max(0, min(packets)), "bytes": max(0, min(octets)) if octets else None}
+    """Packets and bytes until the SA ends or should be replaced (`limits`); None for no limit."""
+    left: dict[str, list[int]] = {PACKETS: [], BYTES: []}
+    for limit in limits(entry, 0):
+        if limit.hard and limit.unit in left:
+            left[limit.unit].append(limit.left)
+    return {unit: min(found) if found else None for unit, found in left.items()}
 
 
 def selector_view(selector: Selector) -> dict[str, t.Any]:

@@ -16,6 +16,7 @@ import typing as t
 from ..sa.model import (
     INBOUND,
     OUTBOUND,
+    PROTOCOLS,
     TRANSPORT,
     Mark,
     Pair,
@@ -56,12 +57,16 @@ class _Demands:
                 row = self.exact.setdefault(address, []) if prefix == len(address) * 8 else self.wide
                 row.append(demand)
 
-    def met_by(self, sa: SecurityAssociation) -> t.Iterator[Policy]:
-        """The policies of which the SA can serve a template."""
+    def all(self) -> t.Iterator[_Demand]:
+        for demands in (*self.exact.values(), self.wide):
+            yield from demands
+
+    def met_by(self, sa: SecurityAssociation) -> t.Iterator[_Demand]:
+        """The demands that the SA can serve."""
         for demands in (self.exact.get(sa.destination, ()), self.wide):
             for demand in demands:
                 if _meets(sa, demand):
-                    yield demand.policy
+                    yield demand
 
 
 def uncovered(
@@ -96,7 +101,21 @@ def guarding(policies: t.Iterable[Policy], sas: t.Iterable[SecurityAssociation])
     """The policies that guard any of the SAs (`guards`), in their order."""
     policies = list(policies)
     demands = _Demands(policies)
-    found = {policy for sa in sas for policy in demands.met_by(sa)}
+    found = {demand.policy for sa in sas for demand in demands.met_by(sa)}
+    return [policy for policy in policies if policy in found]
+
+
+def unserved(policies: t.Iterable[Policy], sas: t.Iterable[SecurityAssociation]) -> list[Policy]:
+    """The policies with a template for which there is no SA, in their order. Their traffic does not pass, or,
+    if the template is optional, passes without that protection. Templates of other protocols, such as
+    IPComp, do not count.
+    """
+    policies = list(policies)
+    demands = _Demands(policies)
+    served = {demand for sa in sas for demand in demands.met_by(sa)}
+    found = {
+        demand.policy for demand in demands.all() if demand.template.protocol in PROTOCOLS and demand not in served
+    }
     return [policy for policy in policies if policy in found]
 
 

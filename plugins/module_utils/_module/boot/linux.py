@@ -12,6 +12,7 @@ import shutil
 import stat
 import typing as t
 
+from ..._core.audit import service as at_boot
 from ..._core.errors import IpsecError
 from ..._core.files import protected
 from ..._core.program import loading
@@ -35,7 +36,7 @@ if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 # Directories for the notes of the service and its command.
-_NOTES = ("/run/ipseckey", os.path.dirname(texts.ROTATION_DUE))
+_NOTES = ("/run/ipseckey", os.path.dirname(at_boot.ROTATION_DUE))
 # Why a policy that no longer guards any SA is kept.
 _CLOSED = "without it the traffic that it protected would leave unencrypted. To remove it, run without purge: false"
 
@@ -47,7 +48,7 @@ def query(module: AnsibleModule, service: Service) -> Result:
     file = policies_file = ""
     if service.installed():
         with open(service.path, encoding="utf-8", errors="replace") as stream:
-            file, policies_file = texts.says(stream.read())
+            file, policies_file = at_boot.says(stream.read())
     policies = (
         parse_policies(protected.read(policies_file, protection=protected.PUBLIC), policies_file)[0]
         if policies_file
@@ -75,7 +76,7 @@ def install(module: AnsibleModule, service: Service) -> Result:
     policies = (*named, *kept)
     wanted = _files(service, file, policies, module.params["ask_for_rotation"])
     missing = [row for row in wanted if not program.is_current(row)]
-    superfluous = [] if policies or not os.path.lexists(texts.POLICIES) else [File(texts.POLICIES, 0o644, b"")]
+    superfluous = [] if policies or not os.path.lexists(at_boot.POLICIES) else [File(at_boot.POLICIES, 0o644, b"")]
     enabling = not service.enabled()
     loading_now = module.params["load"] and os.path.exists(file)
     active = service.active()
@@ -83,7 +84,7 @@ def install(module: AnsibleModule, service: Service) -> Result:
         loading_now
         and active
         and bool(policies)
-        and (texts.POLICIES in [row.path for row in missing] or _differ(policies, file))
+        and (at_boot.POLICIES in [row.path for row in missing] or _differ(policies, file))
     )
     starting = loading_now and not active
     changes = bool(
@@ -111,7 +112,7 @@ def install(module: AnsibleModule, service: Service) -> Result:
         "installed": True,
         "enabled": True,
         "file": file,
-        "policies_file": texts.POLICIES if policies else "",
+        "policies_file": at_boot.POLICIES if policies else "",
         "policies": list(map(label, policies)),
         "kept": list(map(label, kept)),
         "files": [row.path for row in (*missing, *superfluous)],
@@ -124,7 +125,7 @@ def install(module: AnsibleModule, service: Service) -> Result:
 def _files(service: Service, file: str, policies: t.Sequence[Policy], ask_for_rotation: bool) -> list[File]:
     """The files to install, in an order in which none names one that is still missing."""
     described = File(service.path, service.mode, texts.fill(service.text, file, bool(policies), ask_for_rotation))
-    data = [File(texts.POLICIES, 0o644, render(policies).encode("ascii"))] if policies else []
+    data = [File(at_boot.POLICIES, 0o644, render(policies).encode("ascii"))] if policies else []
     return [*program.files(), *data, described]
 
 
@@ -154,11 +155,11 @@ def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[P
 
 def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
     """Policies in the policy file that are no longer named."""
-    if not os.path.lexists(texts.POLICIES):
+    if not os.path.lexists(at_boot.POLICIES):
         return []
     identities = set(map(identity, named))
     try:
-        old = parse_policies(protected.read(texts.POLICIES, protection=protected.PUBLIC), texts.POLICIES)[0]
+        old = parse_policies(protected.read(at_boot.POLICIES, protection=protected.PUBLIC), at_boot.POLICIES)[0]
     except IpsecError as error:
         module.warn(
             f"The present file of policies cannot be read, so its policies are unknown, and it is replaced. {error}"
@@ -177,7 +178,7 @@ def _differ(policies: t.Sequence[Policy], file: str) -> bool:
     that only wrote the file.
     """
     found = file_of_policies.change(
-        texts.POLICIES, policies, file_of_policies.read_record(texts.POLICIES), Spd().dump()
+        at_boot.POLICIES, policies, file_of_policies.read_record(at_boot.POLICIES), Spd().dump()
     )
     with contextlib.suppress(IpsecError):  # loading reports what is wrong with the protected file
         found = found.keep_guards_of(_sas(file))
@@ -247,7 +248,7 @@ def _load(module: AnsibleModule, service: Service, outdated: bool, starting: boo
 
 def _reason(module: AnsibleModule) -> str:
     """The error messages of the command, which systemd would show in its journal only."""
-    what = [module.params["file"], *(("--policies", texts.POLICIES) if os.path.lexists(texts.POLICIES) else ())]
+    what = [module.params["file"], *(("--policies", at_boot.POLICIES) if os.path.lexists(at_boot.POLICIES) else ())]
     dummy, dummy, messages = module.run_command([texts.COMMAND, "-n", "--compare", *what])
     return "\n".join(line for line in messages.splitlines() if not line.startswith("ipseckey: warning: "))
 
@@ -273,7 +274,7 @@ def _diff(missing: t.Sequence[File], superfluous: t.Sequence[File]) -> dict[str,
 def remove(module: AnsibleModule, service: Service) -> Result:
     """Remove everything that was installed; SAs and policies stay in the kernel."""
     command = [row for row in program.files() if os.path.lexists(row.path)]
-    own = [path for path in (service.path, texts.POLICIES, *_NOTES) if os.path.lexists(path)]
+    own = [path for path in (service.path, at_boot.POLICIES, *_NOTES) if os.path.lexists(path)]
     enabled, installed = service.enabled(), service.installed()
     if not module.check_mode:
         if enabled:

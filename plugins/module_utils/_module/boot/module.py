@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ..._core.audit.service import SMF, detect
 from ..._core.errors import InputError, IpsecError, raise_all
 from ..base import Result
-from .services import SERVICES, SMF, detect
+from .services import SERVICES
 from .smf import apply_smf, look
 
 if t.TYPE_CHECKING:

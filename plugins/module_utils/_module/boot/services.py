@@ -8,20 +8,16 @@ its own, in another file.
 
 from __future__ import annotations
 
-import glob
 import os
-import shutil
-import sys
 import typing as t
 
+from ..._core.audit.service import NAME, OPENRC, PLACES, SYSTEMD, SYSVINIT, Place
 from ..._core.errors import IpsecError
 from . import texts
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-NAME = "ipseckeys"
-SMF = "smf"
 _SHOWN_LINES = 10
 
 
@@ -44,7 +40,7 @@ class Service:
     the file that defines it.
     """
 
-    path = f"/etc/init.d/{NAME}"
+    place: Place
     mode = 0o755
     text = ""
     # Whether the manager can tell that the service runs; if not, starting it alone does not count as a change.
@@ -56,12 +52,16 @@ class Service:
     def run(self, name: str, *words: str, good: t.Collection[int] = (0,)) -> str:
         return run(self.module, name, *words, good=good)
 
+    @property
+    def path(self) -> str:
+        return self.place.path
+
     def installed(self) -> bool:
         return os.path.lexists(self.path)
 
     def enabled(self) -> bool:
         """Whether it is started at boot."""
-        raise NotImplementedError
+        return self.place.enabled()
 
     def active(self) -> bool:
         """Whether it was started, as far as the service manager knows."""
@@ -90,13 +90,10 @@ class Service:
 
 
 class Systemd(Service):
-    path = f"/etc/systemd/system/{NAME}.service"
+    place = PLACES[SYSTEMD]
     mode = 0o644
     text = texts.SYSTEMD
     _unit = f"{NAME}.service"
-
-    def enabled(self) -> bool:
-        return os.path.lexists(f"/etc/systemd/system/sysinit.target.wants/{self._unit}")
 
     def active(self) -> bool:
         return self.run("systemctl", "is-active", self._unit, good=range(256)).strip() == "active"
@@ -124,11 +121,9 @@ class Systemd(Service):
 
 
 class Openrc(Service):
+    place = PLACES[OPENRC]
     text = texts.OPENRC
     _started = f"/run/openrc/started/{NAME}"
-
-    def enabled(self) -> bool:
-        return os.path.lexists(f"/etc/runlevels/boot/{NAME}")
 
     def active(self) -> bool:
         return os.path.lexists(self._started)
@@ -152,11 +147,9 @@ class Openrc(Service):
 
 
 class Sysvinit(Service):
+    place = PLACES[SYSVINIT]
     text = texts.SYSVINIT
     knows_what_runs = False
-
-    def enabled(self) -> bool:
-        return bool(glob.glob(f"/etc/rcS.d/S??{NAME}"))
 
     def enable(self) -> None:
         self.run("update-rc.d", NAME, "defaults")
@@ -171,18 +164,4 @@ class Sysvinit(Service):
         self.run(self.path, "reload")
 
 
-SERVICES: dict[str, type[Service]] = {"systemd": Systemd, "openrc": Openrc, "sysvinit": Sysvinit}
-
-
-def detect() -> str:
-    """The service manager of this host, empty if it is unknown."""
-    if sys.platform.startswith("sunos"):
-        return SMF
-    if os.path.isdir("/run/systemd/system"):  # sd_booted(3)
-        return "systemd"
-    if os.path.exists("/sbin/openrc") or os.path.exists("/usr/sbin/openrc"):
-        return "openrc"
-    # An image that was not booted.
-    if os.path.basename(os.path.realpath("/sbin/init")) == "systemd":
-        return "systemd"
-    return "sysvinit" if shutil.which("update-rc.d", path="/usr/sbin:/sbin:/usr/bin:/bin") else ""
+SERVICES: dict[str, type[Service]] = {SYSTEMD: Systemd, OPENRC: Openrc, SYSVINIT: Sysvinit}

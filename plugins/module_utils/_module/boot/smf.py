@@ -10,9 +10,10 @@ something changes.
 
 from __future__ import annotations
 
-import re
 import typing as t
 
+from ..._core.audit.service import FAILED, read_smf
+from ..._core.audit.service import SMF_SERVICE as SERVICE
 from ..._core.errors import IpsecError
 from ..._core.specs import DEFAULT_PATH
 from ..base import Result
@@ -20,9 +21,6 @@ from .services import run
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
-SERVICE = "svc:/network/ipsec/manual-key:default"
-_FILE = re.compile(r"^config/config_file \S+ (.*)$", re.M)
 
 
 class _State(t.NamedTuple):
@@ -37,16 +35,11 @@ class _State(t.NamedTuple):
 
 
 def look(module: AnsibleModule) -> _State:
-    """The state of the service. svcprop prints several properties as lines of name, type and value."""
-    properties = run(
-        module, "svcprop", "-p", "config/config_file", "-p", "general/enabled", "-p", "restarter/state", SERVICE
+    """The state of the service."""
+    found = read_smf(
+        run(module, "svcprop", "-p", "config/config_file", "-p", "general/enabled", "-p", "restarter/state", SERVICE)
     )
-    file = _FILE.search(properties)
-    return _State(
-        file[1] if file is not None else DEFAULT_PATH,
-        "general/enabled boolean true" in properties,
-        "restarter/state astring maintenance" in properties.splitlines(),
-    )
+    return _State(found.file, found.enabled, found.state == FAILED)
 
 
 def apply_smf(module: AnsibleModule) -> Result:

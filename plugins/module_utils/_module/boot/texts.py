@@ -3,19 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The service ipseckeys, as text for each service manager that starts it from one. Words between @ are filled in;
-a line that holds nothing but an empty one is dropped.
-
-The written text is parsed to find out with which options it was written.
+a line that holds nothing but an empty one is dropped. `audit.service.says` reads what was filled in.
 """
 
 from __future__ import annotations
 
 import re
 
+from ..._core.audit import service
+
 COMMAND = "/usr/local/sbin/ipseckey"
-# Not secret, so it is kept apart from the secret files.
-POLICIES = "/etc/ipsecpolicies.json"
-ROTATION_DUE = "/var/lib/ipseckey/rotation-due"
 
 SYSTEMD = """\
 # Copyright (c) 2026, ipsec.manual contributors
@@ -197,21 +194,16 @@ case "$1" in
 esac
 """
 
-_SAYS = (
-    re.compile(r"^ExecStart=\S+ -n (?:--allow-\S+ )*--apply (?P<file>\S+)(?: --policies (?P<policies>\S+))?", re.M),
-    re.compile(r'^file="(?P<file>[^"]*)"\npolicies="(?P<policies>[^"]*)"', re.M),
-)
-
 
 def fill(text: str, file: str, with_policies: bool, ask_for_rotation: bool) -> bytes:
     """The service that loads ``file``."""
     words = {
         "COMMAND": COMMAND,
         "FILE": file,
-        "POLICIES": POLICIES if with_policies else "",
-        "DUE": ROTATION_DUE if ask_for_rotation else "",
-        "WHAT": f"{file} --policies {POLICIES}" if with_policies else file,
-        "ROTATION_DUE": f"--rotation-due {ROTATION_DUE}" if ask_for_rotation else "",
+        "POLICIES": service.POLICIES if with_policies else "",
+        "DUE": service.ROTATION_DUE if ask_for_rotation else "",
+        "WHAT": f"{file} --policies {service.POLICIES}" if with_policies else file,
+        "ROTATION_DUE": f"--rotation-due {service.ROTATION_DUE}" if ask_for_rotation else "",
         # Policies are loaded even without SAs, and the service then fails.
         "CONDITION": "" if with_policies else f"ConditionPathExists={file}",
         "STATE": "StateDirectory=ipseckey\nStateDirectoryMode=0700" if ask_for_rotation else "",
@@ -219,12 +211,3 @@ def fill(text: str, file: str, with_policies: bool, ask_for_rotation: bool) -> b
     lines = re.sub("^@([A-Z_]+)@\n", lambda found: f"{words[found[1]]}\n" if words[found[1]] else "", text, flags=re.M)
     filled = re.sub("@([A-Z_]+)@", lambda found: words[found[1]], lines)
     return re.sub(" +$", "", filled, flags=re.M).encode("ascii")
-
-
-def says(text: str) -> tuple[str, str]:
-    """The file of SAs and the file of policies that a service loads; empty for none."""
-    for pattern in _SAYS:
-        found: re.Match[str] | None = pattern.search(text)
-        if found is not None:
-            return found["file"], found["policies"] or ""
-    return "", ""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import service as at_boot
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, ProtectedFileError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import record
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import parse, read_policies
@@ -101,7 +102,7 @@ def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Itera
     Manager.there.clear()
     monkeypatch.setattr(Manager, "refuses", "")
     monkeypatch.setattr(Manager, "path", str(tmp_path / "unit"))
-    monkeypatch.setattr(texts, "POLICIES", str(tmp_path / "policies"))
+    monkeypatch.setattr(at_boot, "POLICIES", str(tmp_path / "policies"))
     monkeypatch.setattr(texts, "COMMAND", str(tmp_path / "local" / "sbin" / "ipseckey"))
     monkeypatch.setattr(linux, "_NOTES", (str(tmp_path / "notes"),))
     monkeypatch.setattr(module, "_TOO_LATE", module.re.compile("/never/"))
@@ -149,7 +150,7 @@ def test_the_service_is_installed_once_reported_and_removed(host: Host) -> None:
         "kept": [],
     }
     assert {name: done[name] for name in expected} == expected
-    host.spd.policies = list(parse(Path(texts.POLICIES).read_bytes(), "")[0])
+    host.spd.policies = list(parse(Path(at_boot.POLICIES).read_bytes(), "")[0])
     again = host.boot(**arguments)
     assert (
         not again["changed"]
@@ -221,7 +222,7 @@ def test_policies_that_guard_sas_of_the_file_are_kept(host: Host) -> None:
     assert host.boot(policies=[], load=False)["policies"] == [LABEL]
     host.keys.write_text("")
     last = host.boot(policies=[], load=False)
-    assert last["kept"] == [] and last["policies_file"] == "" and not Path(texts.POLICIES).exists()
+    assert last["kept"] == [] and last["policies_file"] == "" and not Path(at_boot.POLICIES).exists()
     assert "--policies" not in Path(Manager.path).read_text()
 
 
@@ -249,7 +250,7 @@ def test_kernel_policies_that_alone_guard_sas_of_the_file_are_loaded_at_boot(hos
 
 def test_an_unreadable_file_of_policies_is_replaced_with_a_warning(host: Host) -> None:
     host.boot(policies=[OUT])
-    Path(texts.POLICIES).write_text("{")
+    Path(at_boot.POLICIES).write_text("{")
     assert "not JSON" in host.boot(state="query")["msg"]
     result = host.boot(policies=[OUT])
     assert result["changed"] and any("not JSON" in warning for warning in result["warnings"])
@@ -294,40 +295,9 @@ def test_an_unknown_service_manager_fails_unless_queried(monkeypatch: pytest.Mon
 def test_written_services_are_read_back(text: str, ask: bool) -> None:
     for with_policies in (False, True):
         written = texts.fill(text, KEYS, with_policies, ask).decode()
-        assert texts.says(written) == (KEYS, texts.POLICIES if with_policies else "")
-        assert not module.re.search("@[A-Z]", written) and (texts.ROTATION_DUE in written) == ask
-    assert texts.says("#!/bin/sh\n") == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("platform", "there", "first", "found"),
-    [
-        ("sunos5", (), "/sbin/init", "smf"),
-        (
-            "linux",
-            ("/run/systemd/system", "/sbin/openrc", "/usr/sbin/update-rc.d"),
-            "/usr/lib/systemd/systemd",
-            "systemd",
-        ),
-        ("linux", ("/sbin/openrc", "/usr/sbin/update-rc.d"), "/sbin/init", "openrc"),
-        # In an image that was not booted, the installed init will be the first process.
-        ("linux", ("/usr/sbin/update-rc.d",), "/usr/lib/systemd/systemd", "systemd"),
-        ("linux", ("/usr/sbin/update-rc.d",), "/usr/sbin/init", "sysvinit"),
-        ("linux", (), "/bin/busybox", ""),
-        ("freebsd14", (), "/sbin/init", ""),
-    ],
-)
-def test_the_service_manager_is_detected(
-    monkeypatch: pytest.MonkeyPatch, platform: str, there: tuple[str, ...], first: str, found: str
-) -> None:
-    monkeypatch.setattr(services.sys, "platform", platform)
-    monkeypatch.setattr(services.os.path, "isdir", there.__contains__)
-    monkeypatch.setattr(services.os.path, "exists", there.__contains__)
-    monkeypatch.setattr(services.os.path, "realpath", lambda dummy: first)
-    monkeypatch.setattr(
-        services.shutil, "which", lambda name, path: next((path for path in there if path.endswith(name)), None)
-    )
-    assert services.detect() == found
+        assert at_boot.says(written) == (KEYS, at_boot.POLICIES if with_policies else "")
+        assert not module.re.search("@[A-Z]", written) and (at_boot.ROTATION_DUE in written) == ask
+    assert at_boot.says("#!/bin/sh\n") == ("", "")
 
 
 @pytest.mark.parametrize("text", [texts.SYSTEMD, texts.OPENRC, texts.SYSVINIT])

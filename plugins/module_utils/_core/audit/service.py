@@ -1,0 +1,160 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The service that loads SAs and policies at boot, as ipsec_boot installs it: what it loads, and how it is."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+
+from ..specs import DEFAULT_PATH
+
+NAME = "ipseckeys"
+# Not secret, so it is kept apart from the secret files.
+POLICIES = "/etc/ipsecpolicies.json"
+ROTATION_DUE = "/var/lib/ipseckey/rotation-due"
+
+SYSTEMD = "systemd"
+OPENRC = "openrc"
+SYSVINIT = "sysvinit"
+SMF = "smf"
+SMF_SERVICE = "svc:/network/ipsec/manual-key:default"
+
+ACTIVE = "active"
+INACTIVE = "inactive"
+FAILED = "failed"
+UNKNOWN = "unknown"
+
+_TIMEOUT = 10  # seconds
+_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+_SAYS = (
+    re.compile(r"^ExecStart=\S+ -n (?:--allow-\S+ )*--apply (?P<file>\S+)(?: --policies (?P<policies>\S+))?", re.M),
+    re.compile(r'^file="(?P<file>[^"]*)"\npolicies="(?P<policies>[^"]*)"', re.M),
+)
+_SMF_FILE = re.compile(r"^config/config_file \S+ (.*)$", re.M)
+_SMF_STATES = {"online": ACTIVE, "degraded": ACTIVE, "maintenance": FAILED}
+_SMF_STATE = re.compile(r"^restarter/state \S+ (\S+)$", re.M)
+
+
+class ServiceFacts(t.NamedTuple):
+    """The service. ``manager`` is the service manager of the host, empty if it is unknown; ``state``
+    is one of the constants above, `UNKNOWN` if the manager cannot tell. ``file`` and
+    ``policies_file`` are what the service loads, empty for none.
+    """
+
+    manager: str
+    installed: bool = False
+    enabled: bool = False
+    state: str = UNKNOWN
+    file: str = ""
+    policies_file: str = ""
+
+
+class Place(t.NamedTuple):
+    """Where a service manager keeps the service: the file that defines it, and a pattern of the link
+    that starts it at boot.
+    """
+
+    path: str
+    link: str
+
+    def enabled(self) -> bool:
+        return bool(glob.glob(self.link))
+
+
+PLACES: dict[str, Place] = {
+    SYSTEMD: Place(f"/etc/systemd/system/{NAME}.service", f"/etc/systemd/system/sysinit.target.wants/{NAME}.service"),
+    OPENRC: Place(f"/etc/init.d/{NAME}", f"/etc/runlevels/boot/{NAME}"),
+    SYSVINIT: Place(f"/etc/init.d/{NAME}", f"/etc/rcS.d/S??{NAME}"),
+}
+# Links by which OpenRC remembers how its services are.
+_OPENRC_STATES = ((FAILED, f"/run/openrc/failed/{NAME}"), (ACTIVE, f"/run/openrc/started/{NAME}"))
+
+
+def detect() -> str:
+    """The service manager of this host, empty if it is unknown."""
+    if sys.platform.startswith("sunos"):
+        return SMF
+    if os.path.isdir("/run/systemd/system"):  # sd_booted(3)
+        return SYSTEMD
+    if os.path.exists("/sbin/openrc") or os.path.exists("/usr/sbin/openrc"):
+        return OPENRC
+    # An image that was not booted.
+    if os.path.basename(os.path.realpath("/sbin/init")) == "systemd":
+        return SYSTEMD
+    return SYSVINIT if shutil.which("update-rc.d", path="/usr/sbin:/sbin:/usr/bin:/bin") else ""
+
+
+def look() -> ServiceFacts:
+    """The service of this host. Needs no rights."""
+    manager = detect()
+    if manager == SMF:
+        return read_smf(
+            _output(
+                "svcprop", "-p", "config/config_file", "-p", "general/enabled", "-p", "restarter/state", SMF_SERVICE
+            )
+        )
+    place = PLACES.get(manager)
+    if place is None or not os.path.exists(place.path):
+        return ServiceFacts(manager)
+    with open(place.path, encoding="utf-8", errors="replace") as stream:
+        file, policies_file = says(stream.read())
+    return ServiceFacts(manager, True, place.enabled(), _state(manager), file, policies_file)
+
+
+def says(text: str) -> tuple[str, str]:
+    """The file of SAs and the file of policies that a service loads, from the text that defines it;
+    empty for none.
+    """
+    for pattern in _SAYS:
+        found: re.Match[str] | None = pattern.search(text)
+        if found is not None:
+            return found["file"], found["policies"] or ""
+    return "", ""
+
+
+def read_smf(properties: str) -> ServiceFacts:
+    """The service manual-key from what svcprop prints: lines of name, type and value. They are those
+    of the running snapshot, which its methods use.
+    """
+    file, state = _SMF_FILE.search(properties), _SMF_STATE.search(properties)
+    return ServiceFacts(
+        SMF,
+        bool(properties),
+        "general/enabled boolean true" in properties,
+        _SMF_STATES.get(state[1], INACTIVE) if state is not None else UNKNOWN,
+        file[1] if file is not None else DEFAULT_PATH,
+    )
+
+
+def _state(manager: str) -> str:
+    if manager == SYSTEMD:
+        found = _output("systemctl", "is-active", f"{NAME}.service").strip()
+        return found if found in (ACTIVE, INACTIVE, FAILED) else UNKNOWN
+    if manager == OPENRC:
+        return next((state for state, link in _OPENRC_STATES if os.path.lexists(link)), INACTIVE)
+    return UNKNOWN
+
+
+def _output(*command: str) -> str:
+    """What a program of the host prints, whatever its exit status; empty if it is missing or hangs."""
+    try:
+        done = subprocess.run(  # pylint: disable=ansible-bad-function  # the core knows no module
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_ENVIRONMENT,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("ascii", "replace")
