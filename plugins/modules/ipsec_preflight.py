@@ -82,6 +82,11 @@ options:
         those could not be restored.
     type: dict
     default: {}
+  usage:
+    description:
+      - Whether to report how much of their limits the SAs of O(expected) have used.
+    type: bool
+    default: false
 seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipseckeys_file
@@ -137,6 +142,25 @@ held:
   returned: success
   type: dict
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
+asked:
+  description: The pairs of addresses and owners, as in RV(held), of SAs that the service of
+    M(ipsec.manual.ipsec_boot) loaded and noted in C(/var/lib/ipseckey/rotation-due), since their
+    keys may have been in use before. Only SAs that the SADB still holds.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+usage:
+  description:
+    - For each pair of addresses and owner in O(expected), the most that one of its SAs has used.
+    - C(packets) are packets, or sequence numbers if more of those are used. C(blocks64) are blocks
+      of 64 bits, for ciphers that have them. C(age) is the age of the youngest SA in seconds.
+    - Names that end in C(percent) are shares of the sequence numbers and of the SA's own limits,
+      rounded up, and V(100) if a soft limit was reached.
+    - A number that is zero or unknown is left out.
+  returned: if O(usage)
+  type: dict
+  sample: {"192.168.116.16|192.168.13.213#0,,0": {"age": 86400, "packets": 120000}}
 leftovers:
   description: Files that a broken rotation left beside O(path), named like it with C(.next),
     C(.previous), or C(.replaced) added.

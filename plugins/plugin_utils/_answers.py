@@ -23,6 +23,7 @@ WORD = r"[a-z0-9_-]{1,20}"
 # A fingerprint, or a word that replaces it.
 DIGEST = r"[0-9a-f]{16,64}|[a-z-]{1,20}"
 PAIR = rf"{ADDRESS}\|{ADDRESS}"
+OWNER = rf"{PAIR}#[0-9]{{1,10}},{MARK},[0-9]{{1,10}}"
 LIMIT = r"(?:soft|hard)_(?:bytes|packets|addtime|usetime)"
 
 PATH = 4096  # characters
@@ -61,6 +62,13 @@ class Field(t.NamedTuple):
 
 Fields = t.Mapping[str, Field]
 
+_USAGE: Fields = {
+    **{name: Field("int", returned="sometimes") for name in ("age", "packets", "bytes", "blocks64")},
+    **{
+        f"{name}_percent": Field("int", returned="sometimes", range=(0, 100))
+        for name in ("packets", "bytes", "seconds")
+    },
+}
 _BACKEND: Fields = {"backend": Field("str", "How the kernel was reached.", "xfrm", "success", WORD)}
 
 _KEYS_HIDDEN = Field(
@@ -410,8 +418,38 @@ ANSWERS: t.Mapping[str, Fields] = {
             ),
             {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"},
             "success",
-            keys=rf"{PAIR}#[0-9]{{1,10}},{MARK},[0-9]{{1,10}}",
+            keys=OWNER,
             elements=Field("str", pattern=DIGEST),
+        ),
+        "asked": Field(
+            "list",
+            (
+                "The pairs of addresses and owners, as in RV(held), of SAs that the service of "
+                "M(ipsec.manual.ipsec_boot) loaded and noted in C(/var/lib/ipseckey/rotation-due), since "
+                "their keys may have been in use before. Only SAs that the SADB still holds."
+            ),
+            [],
+            "success",
+            elements=Field("str", pattern=OWNER),
+        ),
+        "usage": Field(
+            "dict",
+            (
+                "For each pair of addresses and owner in O(expected), the most that one of its SAs has used.",
+                (
+                    "C(packets) are packets, or sequence numbers if more of those are used. C(blocks64) are blocks of "
+                    "64 bits, for ciphers that have them. C(age) is the age of the youngest SA in seconds."
+                ),
+                (
+                    "Names that end in C(percent) are shares of the sequence numbers and of the SA's own limits, "
+                    "rounded up, and V(100) if a soft limit was reached."
+                ),
+                "A number that is zero or unknown is left out.",
+            ),
+            {"192.168.116.16|192.168.13.213#0,,0": {"age": 86400, "packets": 120000}},
+            "if O(usage)",
+            keys=OWNER,
+            elements=Field("dict", contains=_USAGE),
         ),
         "leftovers": Field(
             "list",

@@ -91,6 +91,8 @@ def _preflight(state: State, options: Options) -> t.Any:
             if path in state["files"]
         ],
         "keys_hidden": False,
+        "asked": [],
+        **({"usage": {}} if options.get("usage") else {}),
         "spis": sorted({f"0x{sa.spi:08x}" for sa in (*sas, *stored)}),
         "backend": "xfrm",
     }

@@ -199,6 +199,7 @@ IPSEC_PREFLIGHT: Arguments = {
         },
     },
     "expected": {"type": "dict", "default": {}},
+    "usage": {"type": "bool", "default": False},
     **DIGEST,
     **READING,
     **COUNTER_MODE,

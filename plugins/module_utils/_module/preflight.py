@@ -23,6 +23,7 @@ from .._core.text.mapping import OptionReader, at_option, read_address
 from .base import KEYS_HIDDEN, Result
 from .secrets import take_digest_key
 from .text import read_file
+from .usage import asked, usage
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -141,6 +142,8 @@ def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAsso
             with_keys_of((*stored, *_staged(module)), installed) if keys_hidden else installed, digest_key
         ),
         "spis": [f"0x{spi:08x}" for spi in sorted(spis)],
+        "asked": asked(module, entries),
+        **({"usage": usage(entries, module.params["expected"], time.time())} if module.params["usage"] else {}),
     }
 
 

@@ -46,11 +46,13 @@ def digest_by_owner(sas: t.Iterable[SecurityAssociation], key: bytes = b"") -> d
 
     SAs of other owners have names of their own, so they do not change the fingerprint of ours.
     """
-    groups: dict[t.Any, list[SecurityAssociation]] = {}
+    groups: dict[str, list[SecurityAssociation]] = {}
     for sa in sas:
-        groups.setdefault(owner(sa), []).append(sa)
-    return {
-        f"{ends}#{reqid},{mark_text(mark)},{if_id}": fingerprint
-        for (reqid, mark, if_id), group in groups.items()
-        for ends, fingerprint in digest(group, key).items()
-    }
+        groups.setdefault(name_by_owner(sa), []).append(sa)
+    return {name: fingerprint for name, group in groups.items() for fingerprint in digest(group, key).values()}
+
+
+def name_by_owner(sa: SecurityAssociation) -> str:
+    """The name of the SA's owner between its two addresses: ``ADDRESS|ADDRESS#REQID,MARK,IF_ID``."""
+    reqid, mark, if_id = owner(sa)
+    return f"{'|'.join(map(format_address, pair(sa)))}#{reqid},{mark_text(mark)},{if_id}"

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, Lifetimes, label
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
@@ -131,3 +131,53 @@ def test_hidden_keys_are_accepted_if_nothing_has_to_change(path: str) -> None:
     world.sadb.hides_keys = True
     result = world.run("ipsec_preflight", addresses=["192.0.2.1"], expected=expected)
     assert not result.get("failed") and result["held"] == expected
+
+
+PAIR = "192.0.2.1|192.0.2.2#0,,0"
+MARK = "/var/lib/ipseckey/rotation-due"
+
+
+def test_the_use_of_expected_sas_alone_is_reported() -> None:
+    world = World()
+    world.sadb.put(sa(0x1001), packets=7, sequence_out=9, bytes=80, add_time=int(time.time()) - 60)
+    world.sadb.put(sa(0x1002), packets=8, bytes=70, add_time=int(time.time()) - 6000)
+    world.sadb.put(sa(0x1003)._replace(reqid=7), packets=2**31)
+    result = world.run("ipsec_preflight", expected={PAIR: "0" * 16}, usage=True)
+    assert list(result["usage"]) == [PAIR]
+    used = result["usage"][PAIR]
+    assert 60 <= used.pop("age") < 120
+    assert used == {"packets": 9, "packets_percent": 1, "bytes": 80}
+    assert "usage" not in world.run("ipsec_preflight", expected={PAIR: "0" * 16})
+
+
+@pytest.mark.parametrize(
+    ("lifetimes", "cipher", "counters", "found"),
+    [
+        ({}, "", {"packets": 2**31}, {"packets": 2**31, "packets_percent": 51}),
+        ({"hard_packets": 100}, "", {"packets": 30}, {"packets_percent": 30}),
+        ({"hard_packets": 100, "soft_packets": 20}, "", {"packets": 30}, {"packets_percent": 100}),
+        ({"hard_bytes": 1000}, "", {"bytes": 100}, {"bytes": 100, "bytes_percent": 10, "blocks64": None}),
+        ({}, "3des-cbc", {"bytes": 800}, {"bytes_percent": None, "blocks64": 100}),
+        ({}, "", {}, {"age": None}),
+    ],
+)
+def test_the_largest_share_of_any_limit_counts(
+    lifetimes: dict[str, int], cipher: str, counters: dict[str, int], found: dict[str, t.Any]
+) -> None:
+    world = World()
+    changed = {"encryption": cipher, "encryption_key": bytes(range(24))} if cipher else {}
+    world.sadb.put(sa(0x1001)._replace(lifetimes=Lifetimes(**lifetimes), **changed), **counters)
+    used = world.run("ipsec_preflight", expected={PAIR: "0" * 16}, usage=True)["usage"][PAIR]
+    assert {name: used.get(name) for name in found} == found
+
+
+def test_the_mark_counts_as_long_as_the_sadb_holds_one_of_its_sas() -> None:
+    world = World()
+    world.sadb.put(sa(0x1001), sa(0x1002)._replace(reqid=7))
+    world.files.contents[MARK] = f"{label(sa(0x1001))}\n{label(sa(0x1005))}\n".encode()
+    assert world.run("ipsec_preflight")["asked"] == [PAIR]
+    world.files.contents[MARK] = f"{label(sa(0x1005))}\n\xff".encode("latin-1")
+    assert world.run("ipsec_preflight")["asked"] == []
+    world.files.problems[MARK] = ProtectedFileError("the file has mode 0666, not 0600", MARK, "chmod 600")
+    result = world.run("ipsec_preflight")
+    assert result["asked"] == [] and "It is unknown whether the boot service asked" in result["warnings"][0]
