@@ -9,7 +9,7 @@ _ipseckey() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local topics="
         ? add attr delete delete-pair dump exit flush get help monitor passive_monitor pmonitor quit
-        save update update-pair"
+        save status update update-pair"
     local options="
         -f -c --text-only -s --apply --compare --remove --policies --rotation-due -n -p -v --json
         --show-keys --allow-static-counter-mode --allow-reserved-spi --allow-shared-key
@@ -35,13 +35,14 @@ _ipseckey() {
         fi
     done
     case $command in
-        "") first="? delete delete-pair dump exit flush get help monitor passive_monitor pmonitor quit save" ;;
+        "") first="? delete delete-pair dump exit flush get help monitor passive_monitor pmonitor quit save status" ;;
         delete) first="esp ah" rest="spi src src6 dst dst6 mark proto sport dport inbound outbound" ;;
         delete-pair) first="esp ah" rest="spi src src6 dst dst6 mark proto sport dport inbound outbound" ;;
         get) first="esp ah" rest="spi src src6 dst dst6 mark proto sport dport inbound outbound" ;;
         flush) first="esp ah all" rest="" ;;
         dump) first="esp ah all" rest="" ;;
         save) first="esp ah all" rest="" files=1 ;;
+        status) first="$topics" rest="" files=1 ;;
         help) first="$topics" rest="" ;;
     esac
     if [[ $current == -* ]]; then

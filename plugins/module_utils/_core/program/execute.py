@@ -149,6 +149,17 @@ def _monitor(step: Step, options: Options) -> int:
     return 0
 
 
+def _status(step: Step, options: Options) -> int:
+    from . import status, status_text  # only here, since few runs need them
+
+    found = status.gather(os.path.abspath(step.word) if step.word else "")
+    if options.json:
+        output.write_json(status_text.record(found), indent=1)
+    else:
+        output.write(status_text.screen(found, options.verbose))
+    return status_text.exit_status(found)
+
+
 def _help(step: Step, dummy: Options) -> int:
     output.write(reference.topic(step.word))
     return 0
@@ -160,6 +171,7 @@ _ALONE: dict[str, t.Callable[[Step, Options], int]] = {
     "save": save,
     "monitor": _monitor,
     "pmonitor": _monitor,
+    "status": _status,
     "help": _help,
     "quit": lambda dummy, dummies: 0,
 }

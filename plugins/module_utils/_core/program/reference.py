@@ -34,7 +34,10 @@ _WHERE = {FILE: "in a file", PROMPT: "at the prompt", LINE: "on the command line
 _KNOWN = {ALL: "", OURS: "not on Solaris", EXTRA: "Solaris only"}
 _VALUES = {IDENTITY: "TYPE TEXT", "flag": ""}
 _SECTIONS = {
-    "Exit status": "0 if everything succeeded, otherwise 1. An interrupted monitor exits with 0.",
+    "Exit status": (
+        "0 if everything succeeded, otherwise 1. An interrupted monitor exits with 0. status exits with 0 if all is "
+        "well, with 1 if it lists something as wrong or due, and with 2 if it does not, but could not see everything."
+    ),
     "Files": (
         "A file of commands must belong to root, have mode 0600 and be on a local file system, in directories that "
         "only root can change."
@@ -83,6 +86,18 @@ _SECTIONS = {
         "have, such as reqid and mark. Without -n, hosts and protocols are also shown by name; if the naming service "
         "does not answer, it is not asked again. Characters that are not printable ASCII appear as escapes such as "
         "\\x1b."
+    ),
+    "Status": (
+        "status shows on one screen what loads the SAs at boot, whether the protected file is safe and holds what the "
+        "kernel holds, the SAs by peer with their age and the limit of which the smallest share is left, and "
+        "the policies. FILE is the protected file, if it is not the one that the service loads, or "
+        "/etc/inet/secret/ipseckeys without a service. Wrong are: a service that failed, or is installed but not "
+        "enabled or not active; a file that others can read or change, or that differs from the kernel; outbound SAs "
+        "that no policy uses, and inbound SAs that no policy asks for; policies without an SA, and those that let "
+        "traffic pass without one. Due are: SAs with a soft limit reached, or with less than 10 % left of a hard "
+        "limit, of their sequence numbers, or of the 2^32 blocks of a cipher with 64-bit blocks; and SAs that the "
+        "service loaded again at boot (--rotation-due). Unseen is what only root, or only another kernel, would show. "
+        "status changes nothing, and prints no key and no fingerprint."
     ),
     "Linux": (
         "update changes lifetimes, never keys: an SA with a new key is another SA, with another SPI. Linux does not "

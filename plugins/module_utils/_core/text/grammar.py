@@ -295,6 +295,13 @@ COMMANDS: tuple[Command, ...] = (
         FILE_NAME,
         (PROMPT, LINE),
     ),
+    Command(
+        "status",
+        (),
+        "show the service at boot, the protected file, the SAs by peer, policies, and what is wrong or due",
+        takes=FILE_NAME,
+        places=(PROMPT, LINE),
+    ),
     Command("monitor", (), "show what happens to SAs until interrupted", places=(PROMPT, LINE)),
     Command(
         "pmonitor",

@@ -47,6 +47,7 @@ FORMS = {
     "flush": "flush",
     "dump": "dump esp",
     "save": "save all /root/keys",
+    "status": "status /etc/keys",
     "monitor": "monitor",
     "pmonitor": "pmonitor",
     "help": "help add",
