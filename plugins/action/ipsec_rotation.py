@@ -26,7 +26,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import file_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import joined, report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
@@ -39,7 +39,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs impo
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import Call, HostAction
 
 Result = t.Dict[str, t.Any]
 
@@ -97,30 +97,19 @@ class ActionModule(HostAction):
         """Ask the host of this task the questions of a step, and record its answers."""
         if host not in run.expected["hosts"]:
             return {"skipped": True}
-        dialogue = steps.STEPS[step](run, host)
-        answers: dict[str, Result] = {}
+        questions = list(steps.STEPS[step](run, host))
+        if not questions:
+            return {"skipped": True}
+        self._record.put(step, host, [question.name for question in questions])
         try:
-            question = next(dialogue)
-            while True:
-                self._record.put(step, host, question.name)
-                answer = self._answer(step, host, question)
-                self._record.note(step, host, question.name, answer)
-                answers[question.name] = answer
-                if decisions.has_failed(answer):
-                    break
-                question = dialogue.send(answer)
-        except StopIteration:
-            pass
-        return {**_merged(answers), **self.discovered()}
-
-    def _answer(self, step: str, host: str, question: steps.Question) -> Result:
-        try:
-            return self.ask(f"ipsec.manual.{question.module}", question.options, self._vars, secret=True)
+            answers = self.ask_all([Call(*question[1:]) for question in questions], self._vars)
         except AnsibleConnectionFailure as exc:
-            self._record.note(
-                step, host, question.name, {"unreachable": True, "msg": report(str(exc), _LONGEST_REASON)}
-            )
+            lost = {"unreachable": True, "msg": report(str(exc), _LONGEST_REASON)}
+            self._record.note(step, host, dict.fromkeys((question.name for question in questions), lost))
             raise
+        named = {question.name: answer for question, answer in zip(questions, answers)}
+        self._record.note(step, host, named)
+        return {**_merged(named), **self.discovered()}
 
     def _text(self, names: t.Sequence[str], host: str, generation: str) -> str:
         """The ipseckeys text of a host's SAs in these connections: secret."""
@@ -387,22 +376,8 @@ def _gap_warnings(run: Rotation) -> list[str]:
 
 def _merged(answers: t.Mapping[str, Result]) -> Result:
     """The result of a task from the answers to its questions."""
-    if not answers:
-        return {"skipped": True}
-    failed = next((answer for answer in answers.values() if decisions.has_failed(answer)), None)
-    merged: Result = {
-        "changed": any(answer.get("changed") for answer in answers.values()),
-        "warnings": [warning for answer in answers.values() for warning in answer.get("warnings", ())],
-        "diff": [part for answer in answers.values() if "diff" in answer for part in _parts(answer["diff"])],
-        "answers": {
-            name: {key: value for key, value in answer.items() if key not in ("warnings", "diff")}
-            for name, answer in answers.items()
-        },
+    plain = {
+        name: {key: value for key, value in answer.items() if key not in ("warnings", "diff")}
+        for name, answer in answers.items()
     }
-    if failed is not None:
-        merged.update(failed=True, msg=failed.get("msg", "no reason given"))
-    return merged
-
-
-def _parts(diff: t.Any) -> list[t.Any]:
-    return list(diff) if isinstance(diff, list) else [diff]
+    return {**joined([*answers.values()]), "answers": plain}

@@ -217,18 +217,13 @@ operations:
   sample: ["add policy out 192.168.116.16/32 > 192.168.13.213/32"]
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_POLICY
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_POLICY, POLICY_RULES
 from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.policy import apply_policies
 
 
 def main() -> None:
-    run(
-        IPSEC_POLICY,
-        apply_policies,
-        mutually_exclusive=[("direction", "policies")],
-        required_one_of=[("direction", "policies")],
-    )
+    run(IPSEC_POLICY, apply_policies, **POLICY_RULES)
 
 
 if __name__ == "__main__":

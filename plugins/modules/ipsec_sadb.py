@@ -223,18 +223,13 @@ backend:
   sample: xfrm
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_SADB
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_SADB, SADB_RULES
 from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.sadb import apply_sadb
 
 
 def main() -> None:
-    run(
-        IPSEC_SADB,
-        apply_sadb,
-        mutually_exclusive=[("content", "src")],
-        required_if=[("state", state, ("content", "src"), True) for state in ("present", "exact", "absent")],
-    )
+    run(IPSEC_SADB, apply_sadb, **SADB_RULES)
 
 
 if __name__ == "__main__":

@@ -173,18 +173,13 @@ digest:
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 """
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSECKEYS_FILE
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import FILE_RULES, IPSECKEYS_FILE
 from ansible_collections.ipsec.manual.plugins.module_utils._module.base import run
 from ansible_collections.ipsec.manual.plugins.module_utils._module.file import apply_file
 
 
 def main() -> None:
-    run(
-        IPSECKEYS_FILE,
-        apply_file,
-        mutually_exclusive=[("content", "src")],
-        required_if=[("state", "present", ("content", "src"), True)],
-    )
+    run(IPSECKEYS_FILE, apply_file, **FILE_RULES)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,43 @@ def admit(module: str, answer: object) -> Answer:
         return malformed(name, str(exc))
 
 
+def admit_all(modules: t.Sequence[str], answer: object) -> Answer:
+    """The declared part of an ``answer`` of `ipsec_batch` to calls of these modules: ``answers`` has that
+    of each, up to the first failure. A failure without ``answers`` if it is malformed as a whole.
+    """
+    try:
+        if not isinstance(answer, dict):
+            raise _unlike(answer, dict)
+        if _flag(answer, "failed", default=False):
+            return _failed("ipsec_batch", {}, answer)
+        given = answer.get("answers")
+        if not isinstance(given, list):
+            raise _unlike(given, list).below("answers")
+        found = []
+        for module, part in zip(modules, given):
+            found.append(admit(module, part))
+            if found[-1].get("failed"):
+                break
+        else:
+            if len(given) != len(modules):
+                raise Malformed(f"has {len(given)} items, not {len(modules)}", "answers")
+        return joined(found)
+    except Malformed as exc:
+        return malformed("ipsec_batch", str(exc))
+
+
+def joined(answers: t.Sequence[Answer]) -> Answer:
+    """One answer for those of several modules. It fails if the last one does."""
+    diffs = [answer["diff"] for answer in answers if "diff" in answer]
+    return {
+        **({"failed": True, "msg": answers[-1]["msg"]} if answers[-1].get("failed") else {}),
+        "changed": any(answer.get("changed") for answer in answers),
+        "warnings": [warning for answer in answers for warning in answer.get("warnings", ())],
+        **({"diff": diffs} if diffs else {}),
+        "answers": list(answers),
+    }
+
+
 def malformed(module: str, problem: str) -> Answer:
     """The failure of a host whose answer is malformed."""
     return failure(module, f"its answer is malformed: {problem}. {_SUSPECT}")

@@ -15,6 +15,7 @@ Ansible would not call `_ModuleAction.finalize_task_arg`: it looks that hook up 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import typing as t
@@ -28,6 +29,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import m
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import (
     Answer,
     admit,
+    admit_all,
     failure,
     malformed,
     report,
@@ -40,6 +42,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._loop_keys import sho
 _PYTHON = re.compile(r"(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*/(?:platform-)?python[0-9.]*")
 # Characters: enough for an answer with 50,000 SAs.
 _LONGEST_OUTPUT = 1 << 26
+_BATCH = "ipsec.manual.ipsec_batch"
 
 
 class HiddenOptions(t.Dict[str, t.Any]):
@@ -51,6 +54,16 @@ class HiddenOptions(t.Dict[str, t.Any]):
     __str__ = __repr__
 
 
+class Call(t.NamedTuple):
+    """A module of this collection to run, by its name alone, with its options; with ``check``, in check
+    mode although the task does not run in it.
+    """
+
+    module: str
+    options: t.Mapping[str, t.Any]
+    check: bool = False
+
+
 class HostAction(ActionBase):
     """An action that runs our modules on its host. Their answers pass the gate before Ansible reads them."""
 
@@ -59,8 +72,10 @@ class HostAction(ActionBase):
     # Ansible itself would fetch the answer of an asynchronous task, bypassing the gate.
     _supports_async = False
 
-    # The module that was asked, and the answer that the gate admitted; None if there was no answer.
+    # The module that was asked, what the gate admits of its answer, and what it has admitted; None if
+    # there was no answer.
     _asked = ""
+    _gate: t.Callable[[object], Answer]
     _admitted: Answer | None = None
 
     def ask(
@@ -69,10 +84,31 @@ class HostAction(ActionBase):
         """The answer of ``module`` after the gate; a failure if there is none. ``secret``: the options may
         contain keys.
         """
+        return self._run_module(
+            module, arguments, task_vars, secret=secret, gate=functools.partial(admit, module.rpartition(".")[2])
+        )
+
+    def ask_all(self, calls: t.Sequence[Call], task_vars: dict[str, t.Any] | None) -> list[Answer]:
+        """The answers of several modules that the host runs in one go, up to the first failure. Without an
+        answer, each has failed, since any of them may have been carried out.
+        """
+        modules = [call.module for call in calls]
+        options = {"calls": json.dumps([call._asdict() for call in calls])}
+        found = self._run_module(_BATCH, options, task_vars, secret=True, gate=functools.partial(admit_all, modules))
+        return t.cast("list[Answer]", found["answers"]) if "answers" in found else [found] * len(calls)
+
+    def _run_module(
+        self,
+        module: str,
+        arguments: t.Mapping[str, t.Any],
+        task_vars: dict[str, t.Any] | None,
+        secret: bool,
+        gate: t.Callable[[object], Answer],
+    ) -> Answer:
         problem = self._pipeline() if secret else ""
         if problem:
             return failure(module, problem)
-        self._asked, self._admitted = module, None
+        self._asked, self._gate, self._admitted = module, gate, None
         raw = self._execute_module(
             module_name=module, module_args=HiddenOptions(arguments) if secret else dict(arguments), task_vars=task_vars
         )
@@ -94,7 +130,7 @@ class HostAction(ActionBase):
         """Ansible's result from a module's output. Ansible shows warnings and follows instructions while
         it parses, so it gets only what the gate admits.
         """
-        self._admitted = _admitted(self._asked, res["stdout"])
+        self._admitted = _admitted(self._asked, self._gate, res["stdout"])
         stdout, stderr = (
             ("", visible(res["stderr"], keep="\n")) if self._admitted is None else (json.dumps(self._admitted), "")
         )
@@ -201,14 +237,14 @@ class WatchedActionModule(_ModuleAction):
     """For a module that takes no key."""
 
 
-def _admitted(module: str, output: str) -> Answer | None:
+def _admitted(module: str, gate: t.Callable[[object], Answer], output: str) -> Answer | None:
     """The answer in a module's output after the gate, without the text that a shell may print around it;
     None if there is none.
     """
     if len(output) > _LONGEST_OUTPUT:
         return malformed(module, f"it has {len(output)} characters, more than {_LONGEST_OUTPUT}")
     try:
-        return admit(module, json.loads(_filter_non_json_lines(output, objects_only=True)[0]))
+        return gate(json.loads(_filter_non_json_lines(output, objects_only=True)[0]))
     except RecursionError:
         return malformed(module, "it is nested too deeply")
     except ValueError:

@@ -34,13 +34,26 @@ def main(folder: pathlib.Path) -> None:
     module, options = _called(
         pathlib.Path(sys.argv[2]).read_text(encoding="utf-8") if len(sys.argv) > 2 else sys.stdin.read()
     )
+    lies = json.loads((folder / "lies.json").read_text(encoding="utf-8"))
+    if module != "ipsec_batch":
+        print(json.dumps(_answer(folder, lies, module, options)))
+        return
+    answers = []
+    for call in json.loads(options["calls"]):
+        answers.append(_answer(folder, lies, call["module"], call["options"], bool(call.get("check"))))
+        if answers[-1].get("failed"):
+            break
+    print(json.dumps({"changed": any(answer.get("changed") for answer in answers), "answers": answers}))
+
+
+def _answer(folder: pathlib.Path, lies: State, module: str, options: Options, is_check: bool = False) -> t.Any:
+    """The answer of one module, or what a lie makes of it. A raw lie is all that the host says."""
     with (folder / "asked.jsonl").open("a", encoding="utf-8") as log:
         print(json.dumps({"module": module, "options": options}), file=log)
     state: State = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     answer: t.Any = _ANSWERS[module](state, options)
-    lies = json.loads((folder / "lies.json").read_text(encoding="utf-8"))
     lie = lies.get(f"{module}:{options.get('state', 'present')}") or lies.get(module) or {}
-    if not lie.get("unchanged"):
+    if not (lie.get("unchanged") or is_check):
         (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
     time.sleep(lie.get("sleep", 0))
     if "raw" in lie:
@@ -53,7 +66,7 @@ def main(folder: pathlib.Path) -> None:
         for name in way:
             place = place[name]
         place[last] = value
-    print(json.dumps(answer))
+    return answer
 
 
 def _called(source: str) -> tuple[str, Options]:

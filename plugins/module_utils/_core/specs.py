@@ -123,6 +123,17 @@ IPSECKEYS_FILE: Arguments = {
     **DIGEST,
 }
 
+_ONE_TEXT = [("content", "src")]
+# What Ansible calls required_if and the like, of the modules that have it.
+SADB_RULES: Arguments = {
+    "mutually_exclusive": _ONE_TEXT,
+    "required_if": [("state", state, ("content", "src"), True) for state in ("present", "exact", "absent")],
+}
+FILE_RULES: Arguments = {
+    "mutually_exclusive": _ONE_TEXT,
+    "required_if": [("state", "present", ("content", "src"), True)],
+}
+
 TEMPLATE: Arguments = {
     "protocol": {"type": "str", "choices": ["ah", "esp"], "default": "esp"},
     "mode": {"type": "str", "choices": ["transport", "tunnel"], "default": "transport"},
@@ -148,6 +159,10 @@ IPSEC_POLICY: Arguments = {
     **POLICY,
     **_DIRECTION,
     "policies": {"type": "list", "elements": "dict", "options": POLICY},
+}
+POLICY_RULES: Arguments = {
+    "mutually_exclusive": [("direction", "policies")],
+    "required_one_of": [("direction", "policies")],
 }
 IPSEC_POLICY_INFO: Arguments = {**_DIRECTION}
 
@@ -211,3 +226,5 @@ IPSECKEY_COMMAND: Arguments = {
     "prefix": {"type": "path", "default": "/usr/local"},
     "python": {"type": "path"},
 }
+
+IPSEC_BATCH: Arguments = {"calls": {"type": "str", "required": True, "no_log": True}}

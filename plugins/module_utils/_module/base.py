@@ -52,8 +52,11 @@ class Module(AnsibleModule):
         if self._ill_typed:
             self.fail_json(msg="")
 
-    def _load_params(self) -> None:
+    def _read_params(self) -> None:
         super()._load_params()
+
+    def _load_params(self) -> None:
+        self._read_params()
         found = {option: list(ill_typed({option: self.params[option]}, self.argument_spec)) for option in self.params}
         self._ill_typed = [problem for problems in found.values() for problem in problems]
         for option, problems in found.items():
@@ -61,8 +64,12 @@ class Module(AnsibleModule):
                 # Ansible's own check would fail first, with a traceback for some values.
                 del self.params[option]
 
+    def failure(self, msg: t.Any) -> str:
+        """The message of a failure: ours, if options have the wrong type."""
+        return "\n".join(map(str, self._ill_typed)) or str(msg)
+
     def fail_json(self, msg: t.Any, **more: t.Any) -> None:
-        super().fail_json(msg="\n".join(map(str, self._ill_typed)) or msg, **more)
+        super().fail_json(msg=self.failure(msg), **more)
 
 
 def run(argument_spec: _Spec, work: t.Callable[[AnsibleModule], Result], **options: t.Any) -> None:

@@ -97,17 +97,15 @@ class RunRecord:
             raise InputError("no run has begun", "step", "The steps belong to a role of this collection: use the role.")
         return found
 
-    def put(self, step: str, host: str, question: str) -> None:
-        """Record that a host is asked a question; until `note` it counts as unanswered."""
-        found = self._read(self._name(step, host)) or {"results": {}, "answered": 0.0}
-        found["results"][question] = UNANSWERED
-        self._write(self._name(step, host), {**found, "asked": time.time()})
+    def put(self, step: str, host: str, questions: t.Iterable[str]) -> None:
+        """Record that a host is asked these questions; until `note` they count as unanswered."""
+        asked = {"results": dict.fromkeys(questions, UNANSWERED), "asked": time.time(), "answered": 0.0}
+        self._write(self._name(step, host), asked)
 
-    def note(self, step: str, host: str, question: str, result: t.Mapping[str, t.Any]) -> None:
-        """Record an answer."""
-        found = self._read(self._name(step, host)) or {"results": {}, "asked": 0.0}
-        found["results"][question] = dict(result)
-        self._write(self._name(step, host), {**found, "answered": time.time()})
+    def note(self, step: str, host: str, results: t.Mapping[str, t.Any]) -> None:
+        """Record the answers, by question. Those that are missing were not asked."""
+        found = self._read(self._name(step, host)) or {"asked": 0.0}
+        self._write(self._name(step, host), {**found, "results": dict(results), "answered": time.time()})
 
     def answers(self, step: str, host: str) -> Answers:
         """A host's answers in a step; empty if it was not asked."""

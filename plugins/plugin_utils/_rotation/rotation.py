@@ -97,14 +97,17 @@ class Rotation:
         return {host: self.answers(step, host).get(question) for host in self.hosts}
 
     def problems(self, *steps: str) -> list[str]:
-        """One sentence for each question of these steps that failed on a host or was not answered."""
-        return [
-            f"{host}: {decisions.reason(result)}"
+        """One sentence for each question of these steps that failed on a host or was not answered; one
+        for all that failed for the same reason.
+        """
+        found = {
+            f"{host}: {decisions.reason(result)}": None
             for step in steps
             for host in self.hosts
             for result in self.answers(step, host).results.values()
             if decisions.has_failed(result)
-        ]
+        }
+        return list(found)
 
     def unasked(self, step: str, wanted: t.Callable[[str], t.Sequence[str]]) -> list[str]:
         """One sentence for each host that was not asked all questions of the step that ``wanted`` returns.

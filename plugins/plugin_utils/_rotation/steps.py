@@ -63,18 +63,21 @@ _LOADS_NOTHING = {"state": "absent", "allow_static_counter_mode": True}
 
 
 class Question(t.NamedTuple):
-    """One call of a module: its name within the step, the module of this collection, and its options."""
+    """One call of a module: its name within the step, the module of this collection, its options, and
+    whether it only predicts what it would change.
+    """
 
     name: str
     module: str
     options: dict[str, t.Any]
+    check: bool = False
 
 
-# A step for one host: it yields questions and is sent the answers.
-Dialogue = t.Generator[Question, Result, None]
+# What a host is asked in a step, in one go: a question that fails is the last.
+Questions = t.Iterator[Question]
 
 
-def preflight(run: Rotation, host: str) -> Dialogue:
+def preflight(run: Rotation, host: str) -> Questions:
     view, own = run.expected["hosts"][host], run.own(host)
     if own["policies"] or own["boot"]:
         yield Question(
@@ -153,7 +156,7 @@ def _label(policy: Result) -> tuple[str, ...]:
     return policy["direction"], policy["selector"]["source"], ">", policy["selector"]["destination"]
 
 
-def stage(run: Rotation, host: str) -> Dialogue:
+def stage(run: Rotation, host: str) -> Questions:
     """With other addresses, or another reqid, mark or if_id, the new SAs do not replace the old ones.
 
     The inbound SAs are in the file before they are in the kernel, so that a host that reboots still
@@ -241,7 +244,7 @@ def stage_problems(run: Rotation) -> list[str]:
     )
 
 
-def cut_over(run: Rotation, host: str) -> Dialogue:
+def cut_over(run: Rotation, host: str) -> Questions:
     """The outbound SAs, too, are in the file before they are in the kernel. If the host reboots once it
     has confirmed that it sends through the new SAs, it goes on to do so.
     """
@@ -249,7 +252,7 @@ def cut_over(run: Rotation, host: str) -> Dialogue:
     delay = run.delay if flushed else 0
     if run.overlaps(host):
         yield _file(run, host, {"src": run.next_file(host), "direction": "outbound", "leave": flushed})
-    answer = yield _sadb(
+    yield _sadb(
         run,
         host,
         {
@@ -262,7 +265,7 @@ def cut_over(run: Rotation, host: str) -> Dialogue:
         },
         delay=delay,
     )
-    if _has_carried(run, host, answer):
+    if run.wide["probe"]:
         # No host sends test packets before all hosts have cut over.
         yield _probe(run, host, "before", 0)
 
@@ -274,21 +277,12 @@ def _outbound(run: Rotation, host: str) -> Result:
     return {"direction": "outbound", "both_directions": decisions.listed(run.pairs(run.gaps, host))}
 
 
-def _has_carried(run: Rotation, host: str, cut: Result) -> bool:
-    """Whether the counters must be read before test packets are sent: unlike new SAs, unchanged ones
-    have carried packets.
-    """
-    received = run.answers(STAGE, host).get("sadb")
-    unchanged = cut.get("counts", {}).get("unchanged") or received.get("counts", {}).get("unchanged")
-    return bool(run.wide["probe"] and not decisions.has_failed(cut) and unchanged)
-
-
-def send(run: Rotation, host: str) -> Dialogue:
+def send(run: Rotation, host: str) -> Questions:
     if run.wide["probe"] and not cut_over_problems(run):
         yield _probe(run, host, SEND, run.wide["probe_count"])
 
 
-def arrivals(run: Rotation, host: str) -> Dialogue:
+def arrivals(run: Rotation, host: str) -> Questions:
     """All hosts have sent, so all packets should have arrived."""
     if run.wide["probe"] and not cut_over_problems(run):
         yield _probe(run, host, ARRIVALS, 0)
@@ -310,7 +304,7 @@ def cut_over_problems(run: Rotation) -> list[str]:
         lambda host: [
             "sadb",
             *(["file"] if run.overlaps(host) else []),
-            *(["before"] if _has_carried(run, host, results[host]) else []),
+            *(["before"] if run.wide["probe"] else []),
         ],
     )
     return run.problems(CUT_OVER) or unasked or decisions.agreement(results, run.expected)
@@ -354,7 +348,7 @@ def stayed(run: Rotation) -> set[decisions.Pair]:
     return decisions.left_alone(run.results(PREFLIGHT, PREFLIGHT), run.expected)
 
 
-def go_back(run: Rotation, host: str) -> Dialogue:
+def go_back(run: Rotation, host: str) -> Questions:
     """Before the switch nobody sends through the new SAs, so they are removed. After it, the host
     sends through its previous SAs again, if it should; it still accepts packets through the new ones,
     which peers may send until they have gone back too. Hosts that did not answer are asked too: they
@@ -391,7 +385,7 @@ def go_back(run: Rotation, host: str) -> Dialogue:
     )
 
 
-def forget(run: Rotation, host: str) -> Dialogue:
+def forget(run: Rotation, host: str) -> Questions:
     """Remove the new inbound SAs of pairs whose hosts all went back. If they stayed, an anti-replay
     window would drop the first packets of the next run, whose sequence numbers begin again.
     """
@@ -441,7 +435,7 @@ def unsure(run: Rotation) -> list[str]:
     ]
 
 
-def _unstage(run: Rotation, host: str) -> Dialogue:
+def _unstage(run: Rotation, host: str) -> Questions:
     """Keep a generation that hosts may already use, since peers may send through its SAs. What an
     earlier run may have left is removed with the rest.
     """
@@ -479,7 +473,7 @@ def may_have_changed(result: t.Mapping[str, t.Any]) -> bool:
     return bool(result.get("changed")) or decisions.is_unreachable(result)
 
 
-def persist(run: Rotation, host: str) -> Dialogue:
+def persist(run: Rotation, host: str) -> Questions:
     """No host sends through the previous SAs, also after a reboot, so they are removed. What the host
     holds is compared once more: it may have rebooted since it was asked. With a gap, its file still
     held the previous SAs then. Other outbound SAs that it has lost are not loaded again, since their
@@ -517,7 +511,7 @@ def persist_problems(run: Rotation) -> list[str]:
     )
 
 
-def tidy(run: Rotation, host: str) -> Dialogue:
+def tidy(run: Rotation, host: str) -> Questions:
     yield _tidy(run, host)
 
 
@@ -528,14 +522,14 @@ def _tidy(run: Rotation, host: str) -> Question:
     )
 
 
-def policies_out(run: Rotation, host: str) -> Dialogue:
+def policies_out(run: Rotation, host: str) -> Questions:
     """Outbound policies come first on all hosts, because an inbound policy drops what a peer still
     sends in the clear.
     """
     yield from _policies(run, host, POLICIES_OUT, ("out",))
 
 
-def policies_in(run: Rotation, host: str) -> Dialogue:
+def policies_in(run: Rotation, host: str) -> Questions:
     """Leave out connections with an endpoint that could not be made to send through its SAs: what it
     still sends in the clear would be dropped.
     """
@@ -554,7 +548,7 @@ def _sends(run: Rotation, host: str) -> bool:
 
 def _policies(
     run: Rotation, host: str, name: str, directions: t.Collection[str], without: t.Collection[str] = ()
-) -> Dialogue:
+) -> Questions:
     wanted = [policy for policy in policies(run, host, without=without) if policy["direction"] in directions]
     if run.own(host)["policies"] and wanted:
         yield Question(name, "ipsec_policy", {"policies": wanted})
@@ -584,7 +578,7 @@ def policies(run: Rotation, host: str, everywhere: bool = False, without: t.Coll
     ]
 
 
-def boot(run: Rotation, host: str) -> Dialogue:
+def boot(run: Rotation, host: str) -> Questions:
     """The file of policies is replaced, so it includes those of connections that the run leaves out.
     Policies that are not named any more are kept.
     """
@@ -596,7 +590,7 @@ def boot(run: Rotation, host: str) -> Dialogue:
         )
 
 
-STEPS: t.Mapping[str, t.Callable[[Rotation, str], Dialogue]] = {
+STEPS: t.Mapping[str, t.Callable[[Rotation, str], Questions]] = {
     PREFLIGHT: preflight,
     STAGE: stage,
     CUT_OVER: cut_over,

@@ -29,7 +29,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import backend
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy as spd_policy
 from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS
-from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit, visible
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit, admit_all, visible
 from ansible_collections.ipsec.manual.tests.unit.plugins.memory import MemorySadb
 
 COLLECTION = "ansible_collections.ipsec.manual"
@@ -135,6 +135,21 @@ class World:
 
     def run(self, module: str, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
         """The module's result, which the gate must admit whole. ``warnings`` are plain texts."""
+        result = self._run(module, check, arguments)
+        admitted = admit(module, result)
+        assert {name: admitted.get(name) for name in ANSWERS[module]} == {
+            name: _seen(result.get(name)) for name in ANSWERS[module]
+        }, admitted
+        return result
+
+    def batch(self, *calls: dict[str, t.Any], check: bool = False) -> list[dict[str, t.Any]]:
+        """The answers of the modules, each admitted by the gate."""
+        result = self._run("ipsec_batch", check, {"calls": json.dumps(calls)})
+        admitted = admit_all([call["module"] for call in calls], result)
+        assert admitted["changed"] == result["changed"] and "failed" not in result
+        return t.cast("list[dict[str, t.Any]]", admitted["answers"])
+
+    def _run(self, module: str, check: bool, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         main = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}").main
         arguments = {
             **arguments,
@@ -162,10 +177,6 @@ class World:
         output = stdout.getvalue() + stderr.getvalue() + "\n".join(warnings)
         assert not any(form in output.lower() for form in MARKER_FORMS), "a key is in the output"
         result: dict[str, t.Any] = json.loads(stdout.getvalue())
-        admitted = admit(module, result)
-        assert {name: admitted.get(name) for name in ANSWERS[module]} == {
-            name: _seen(result.get(name)) for name in ANSWERS[module]
-        }, admitted
         return {**result, "warnings": warnings}
 
     def four_times(self, module: str, **arguments: t.Any) -> list[dict[str, t.Any]]:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _gate
 from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS, MANY, Field, Fields
-from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit, admit_all
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
 
 MODULES = Path(__file__).resolve().parents[4] / "plugins" / "modules"
@@ -156,6 +156,49 @@ def test_any_answer_at_all_is_admitted_or_malformed(module: str, answer: t.Any) 
     expect_admissible(module, admit(module, answer))
 
 
+BATCH = ["ipseckeys_file", "ipsec_sadb"]
+
+
+def test_a_batch_has_the_answers_of_its_modules_and_nothing_else() -> None:
+    honest_answers = [{**honest(module), "warnings": [module], "diff": {"before": module}} for module in BATCH]
+    found = admit_all(BATCH, {"changed": False, "answers": honest_answers, **ORDERS, "msg": "evil"})
+    assert found["answers"] == honest_answers and set(found) == {"changed", "warnings", "diff", "answers"}
+    assert found["warnings"] == BATCH and [part["before"] for part in found["diff"]] == BATCH
+
+
+def test_a_batch_ends_with_the_first_failure() -> None:
+    refused = {"failed": True, "msg": "no"}
+    found = admit_all(BATCH, {"changed": False, "answers": [refused, honest("ipsec_sadb")]})
+    assert len(found["answers"]) == 1 and found["failed"] and "no" in found["msg"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        {},
+        {"answers": {}},
+        {"answers": [honest("ipseckeys_file")]},
+        {"answers": [honest(module) for module in (*BATCH, "ipsec_sadb")]},
+        {"answers": [], "ansible_facts": {}},
+        {"failed": True, "msg": "no", "answers": []},
+    ],
+)
+def test_a_batch_without_one_answer_to_each_question_is_a_failure(answer: t.Any) -> None:
+    found = admit_all(BATCH, answer)
+    assert found["failed"] and found["msg"] and "answers" not in found
+
+
+@given(everything | st.fixed_dictionaries({"answers": everything | st.lists(everything, max_size=3)}))
+def test_any_answer_to_a_batch_is_admitted_or_malformed(answer: t.Any) -> None:
+    found = admit_all(BATCH, answer)
+    json.loads(json.dumps(found, allow_nan=False))
+    answers = found.get("answers", [])
+    assert found.get("failed") or len(answers) == len(BATCH)
+    for module, part in zip(BATCH, answers):
+        expect_admissible(module, part)
+
+
 @pytest.mark.parametrize("module", ANSWERS)
 def test_required_fields_of_a_success_must_be_present(module: str) -> None:
     for name in ("changed", *(name for name, field in ANSWERS[module].items() if field.returned == "success")):
@@ -277,7 +320,7 @@ def test_each_module_that_runs_on_hosts_has_an_action_built_on_the_gate() -> Non
     sources = {path.stem: path.read_text(encoding="utf-8") for path in MODULES.glob("ipsec*.py")}
     assert (
         {name for name, text in sources.items() if "def main(" in text}
-        == set(ANSWERS)
+        == {*ANSWERS, "ipsec_batch"}
         == set(sources) - {"ipsec_keystore", "ipsec_keystore_info", "ipsec_rotation"}
     )
     for module in ANSWERS:

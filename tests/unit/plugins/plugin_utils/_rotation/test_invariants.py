@@ -52,8 +52,9 @@ OWN = {
     "boot_policies": [],
     "boot_options": {"service_manager": "auto"},
 }
-# What may happen when a host is asked: it is out of reach, from then on for the whole run; the answer is lost, and
-# the host is out of reach; it refuses; it reboots before it does what it is asked; the network drops its packets.
+# What may happen when a host is asked several questions in one go: it is out of reach, from then on for the whole
+# run; it is out of reach after a question, and its answers are lost; it refuses a question; it reboots before a
+# question, and the answers to earlier ones are lost; the network drops its packets.
 FAULTS = ("gone", "lost", "refused", "rebooted", "dropped")
 
 
@@ -151,40 +152,41 @@ class Ongoing:
             self.stopped = self.failed = True
 
     def ask(self, step: str, host: str, fault: str = "", at: int = 0) -> int:
-        """Ask a host all questions of a step, with a fault at one of them; the number of questions."""
+        """Ask a host the questions of a step, with a fault at one of them; the number of questions."""
         if ipsec_rotation._is_left_out(step, self.state):
             return 0
-        dialogue = steps.STEPS[step](self.rotation(), host)
+        questions = list(steps.STEPS[step](self.rotation(), host))
         results = self.results.setdefault((step, host), {})
-        question = next(dialogue, None)
-        number = 0
-        while question is not None:
-            answer = self._put(host, question, fault if number == at else "")
-            results[question.name] = answer
-            number += 1
-            if decisions.has_failed(answer):
+        if questions and fault == "gone":
+            self.gone.add(host)
+        if host in self.gone:
+            results.update(dict.fromkeys((question.name for question in questions), UNANSWERED))
+            return len(questions)
+        for number, question in enumerate(questions):
+            ends_here = number == at
+            if ends_here and fault == "rebooted":
+                there = self.moment.host(host)
+                self._become(self.moment.with_host(host, there._replace(kernel=there.boot)))
+                if number:
+                    results.update(dict.fromkeys((question.name for question in questions), UNANSWERED))
+                    break
+            results[question.name] = self._put(host, question, fault if ends_here else "")
+            if decisions.has_failed(results[question.name]):
                 break
-            try:
-                question = dialogue.send(answer)
-            except StopIteration:
+            if ends_here and fault == "lost":
+                self.gone.add(host)
+                results.update(dict.fromkeys((question.name for question in questions), UNANSWERED))
                 break
-        return number
+        return len(questions)
 
     def _put(self, host: str, question: steps.Question, fault: str) -> Result:
-        if fault == "rebooted":
-            there = self.moment.host(host)
-            self._become(self.moment.with_host(host, there._replace(kernel=there.boot)))
-        if fault in ("gone", "lost"):
-            self.gone.add(host)
-        if host in self.gone and fault != "lost":
-            return UNANSWERED
         if fault == "refused":
             return REFUSED
         arrived = set() if fault == "dropped" else self.arrived
         moment, answer = world.carry_out(self.moment, host, question, arrived)
         self.trail += (f"{host} {question.module} {question.name} {fault}",)
         self._become(moment)
-        return UNANSWERED if fault == "lost" else answer
+        return answer
 
     def _become(self, moment: Moment) -> None:
         try:
@@ -338,7 +340,7 @@ def _both_directions_at_once(patch: pytest.MonkeyPatch) -> None:
 def _outbound_before_all_receive(patch: pytest.MonkeyPatch) -> None:
     genuine = steps.STEPS[rotation.STAGE]
 
-    def stage(run: Rotation, host: str) -> steps.Dialogue:
+    def stage(run: Rotation, host: str) -> steps.Questions:
         yield from genuine(run, host)
         yield steps._sadb(run, host, {"src": run.next_file(host), "state": "present"}, name="early")
 
@@ -355,18 +357,12 @@ def _back_because_a_host_is_out_of_reach(patch: pytest.MonkeyPatch) -> None:
 def _boot_file_written_late(patch: pytest.MonkeyPatch) -> None:
     for name in (rotation.STAGE, rotation.CUT_OVER):
 
-        def late(run: Rotation, host: str, genuine: t.Any = steps.STEPS[name]) -> steps.Dialogue:
-            dialogue = genuine(run, host)
-            question = next(dialogue, None)
-            while question is not None:
+        def late(run: Rotation, host: str, genuine: t.Any = steps.STEPS[name]) -> steps.Questions:
+            for question in genuine(run, host):
                 if question.name == "file":
                     nothing = {"leave": list(run.expected["digest"])}
                     question = question._replace(options={**question.options, **nothing})
-                answer = yield question
-                try:
-                    question = dialogue.send(answer)
-                except StopIteration:
-                    return
+                yield question
 
         patch.setitem(steps.STEPS, name, late)  # type: ignore[arg-type]
 

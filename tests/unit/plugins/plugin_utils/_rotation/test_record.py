@@ -37,18 +37,13 @@ def test_no_step_runs_before_begin(record: RunRecord) -> None:
 def test_a_question_without_an_answer_counts_as_unanswered(record: RunRecord) -> None:
     record.begin({})
     assert record.answers("step", "a").get("first") == SKIPPED
-    record.put("step", "a", "first")
-    assert record.answers("step", "a").get("first") == UNANSWERED
-    record.note("step", "a", "first", {"changed": True})
-    record.put("step", "a", "second")
+    record.put("step", "a", ["first", "second"])
     found = record.answers("step", "a")
-    assert (
-        found.get("first") == {"changed": True} and found.get("second") == UNANSWERED and found.get("third") == SKIPPED
-    )
-    # The last question of a step counts.
-    assert 0 < found.answered <= found.asked
-    record.note("step", "a", "second", {})
-    assert found.asked <= record.answers("step", "a").answered
+    assert found.get("first") == found.get("second") == UNANSWERED and found.get("third") == SKIPPED
+    record.note("step", "a", {"first": {"failed": True}})
+    answered = record.answers("step", "a")
+    assert answered.get("first") == {"failed": True} and answered.get("second") == SKIPPED
+    assert 0 < found.asked == answered.asked <= answered.answered
     # Another run does not see it.
     record.begin({})
     assert record.answers("step", "a").results == {}
@@ -57,7 +52,7 @@ def test_a_question_without_an_answer_counts_as_unanswered(record: RunRecord) ->
 def test_hosts_and_steps_have_separate_files_for_any_name(record: RunRecord) -> None:
     record.begin({})
     for number, host in enumerate(("a", "a.b", "../a", "a/b", "ä", "a%2Fb")):
-        record.note("step", host, "question", {"number": number})
+        record.note("step", host, {"question": {"number": number}})
     assert [
         record.answers("step", host).get("question")["number"] for host in ("a", "a.b", "../a", "a/b", "ä", "a%2Fb")
     ] == list(range(6))
@@ -65,7 +60,7 @@ def test_hosts_and_steps_have_separate_files_for_any_name(record: RunRecord) -> 
 
 def test_nobody_else_can_read_it(record: RunRecord) -> None:
     record.begin({"digest_key": "00"})
-    record.note("step", "a", "question", {})
+    record.note("step", "a", {"question": {}})
     folder = pathlib.Path(record.directory)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600, 0o600]

@@ -165,23 +165,19 @@ class World:
 
     def _ask(self, step: str, host: str) -> None:
         """Ask as the action does."""
-        dialogue = steps.STEPS[step](self.run, host)
-        question = next(dialogue, None)
-        while question is not None:
+        questions = list(steps.STEPS[step](self.run, host))
+        results = self.results.setdefault((step, host), {})
+        for question in questions:
             raw = self.tell(step, host, question)
             if raw is Unasked:
                 self.stopped.add((step, host))
                 return
             self.asked[step, host, question.name] = question.options
-            results = self.results.setdefault((step, host), {})
-            results[question.name] = (
-                UNANSWERED if raw is None else json.loads(json.dumps(admit(question.module, raw), allow_nan=False))
-            )
-            if decisions.has_failed(results[question.name]):
+            if raw is None:
+                results.update(dict.fromkeys((question.name for question in questions), UNANSWERED))
                 return
-            try:
-                question = dialogue.send(results[question.name])
-            except StopIteration:
+            results[question.name] = json.loads(json.dumps(admit(question.module, raw), allow_nan=False))
+            if decisions.has_failed(results[question.name]):
                 return
 
     def good(self, step: str, host: str, question: str) -> bool:

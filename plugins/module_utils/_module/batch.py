@@ -1,0 +1,145 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The work of ipsec_batch: several modules of this collection, one after the other in one process.
+
+Each has its own options, checks them and logs them like a module of its own. A module that fails is the last.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from .._core import specs
+from .._core.errors import InputError, IpsecError
+from .base import Module, Result
+from .secrets import take_secret
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+class _Ended(Exception):
+    """A module failed on its own, with this result."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__()
+        self.result = result
+
+
+class _Call(Module):
+    """A module whose options come from a call, and which does not end the process when it fails."""
+
+    def __init__(self, options: Result, **spec: t.Any) -> None:
+        self._options = options
+        self.given_warnings: list[str] = []
+        super().__init__(supports_check_mode=True, **spec)
+
+    def _read_params(self) -> None:
+        self.params = self._options
+
+    def warn(self, warning: str, **dummy: t.Any) -> None:
+        self.given_warnings.append(warning)
+
+    def fail_json(self, msg: t.Any, **more: t.Any) -> None:
+        raise _Ended({"failed": True, "msg": self.failure(msg)})
+
+
+def _boot(module: AnsibleModule) -> Result:
+    from .boot.module import apply_boot
+
+    return apply_boot(module)
+
+
+def _file(module: AnsibleModule) -> Result:
+    from .file import apply_file
+
+    return apply_file(module)
+
+
+def _policy(module: AnsibleModule) -> Result:
+    from .policy import apply_policies
+
+    return apply_policies(module)
+
+
+def _preflight(module: AnsibleModule) -> Result:
+    from .preflight import preflight
+
+    return preflight(module)
+
+
+def _probe(module: AnsibleModule) -> Result:
+    from .probe import probe
+
+    return probe(module)
+
+
+def _sadb(module: AnsibleModule) -> Result:
+    from .sadb import apply_sadb
+
+    return apply_sadb(module)
+
+
+# The argument spec of each module, and its work. What it needs is imported when it is called: not
+# every system has an SPD that we know.
+_MODULES: t.Mapping[str, tuple[specs.Arguments, t.Callable[[AnsibleModule], Result]]] = {
+    "ipsec_boot": ({"argument_spec": specs.IPSEC_BOOT}, _boot),
+    "ipsec_policy": ({"argument_spec": specs.IPSEC_POLICY, **specs.POLICY_RULES}, _policy),
+    "ipsec_preflight": ({"argument_spec": specs.IPSEC_PREFLIGHT}, _preflight),
+    "ipsec_probe": ({"argument_spec": specs.IPSEC_PROBE}, _probe),
+    "ipsec_sadb": ({"argument_spec": specs.IPSEC_SADB, **specs.SADB_RULES}, _sadb),
+    "ipseckeys_file": ({"argument_spec": specs.IPSECKEYS_FILE, **specs.FILE_RULES}, _file),
+}
+
+
+def apply_batch(module: AnsibleModule) -> Result:
+    """The answers of all modules, up to the first that fails; the batch itself fails only if the calls
+    cannot be read.
+    """
+    text = take_secret(module, "calls") or ""
+    answers = []
+    for name, options, is_check in _read(text):
+        answer = _call(module, name, options, is_check)
+        answers.append(answer)
+        if answer.get("failed"):
+            break
+    return {"changed": any(answer.get("changed") for answer in answers), "answers": answers}
+
+
+def _read(text: str) -> list[tuple[str, Result, bool]]:
+    try:
+        found = [(call["module"], dict(call["options"]), bool(call.get("check"))) for call in json.loads(text)]
+        unknown = [str(name) for name, dummy, dummy2 in found if name not in _MODULES]
+    except (ValueError, TypeError, KeyError):
+        # The reader's message would quote the text, which may hold keys.
+        raise InputError("this is not a list of calls in JSON", "calls", "Use the role; it writes them.") from None
+    if unknown:
+        raise InputError(f"no call can name {', '.join(unknown)}", "calls", f"Known are: {', '.join(_MODULES)}.")
+    return found
+
+
+def _call(module: AnsibleModule, name: str, options: Result, is_check: bool) -> Result:
+    spec, work = _MODULES[name]
+    internal = {
+        "_ansible_module_name": name,
+        "_ansible_check_mode": module.check_mode or is_check,
+        "_ansible_diff": module._diff and not is_check,
+        "_ansible_no_log": module.no_log,
+        "_ansible_syslog_facility": module._syslog_facility,
+    }
+    call: _Call | None = None
+    try:
+        call = _Call({**internal, **options}, **spec)
+        answer = work(call)
+    except _Ended as exc:
+        answer = exc.result
+    except IpsecError as exc:
+        answer = {"failed": True, "msg": str(exc)}
+    if call is not None:
+        module.no_log_values.update(call.no_log_values)
+        if call.given_warnings:
+            answer["warnings"] = call.given_warnings
+    return answer
