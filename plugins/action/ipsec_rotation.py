@@ -31,7 +31,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, failure, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
     ROLE_WORDS,
     read_boot_inputs,
@@ -86,7 +86,8 @@ class ActionModule(HostAction):
                 else:
                     result.update(self._ask(run, step, str(self._vars["inventory_hostname"])))
         except IpsecError as exc:
-            result.update(failed=True, msg=exc.spelled(ROLE_WORDS))
+            text = exc.spelled(ROLE_WORDS)
+            result.update(failure.result(text if isinstance(exc, _Stop) else failure.refused(text.split("\n"))))
         return result
 
     def _rotation(self) -> Rotation:
@@ -104,12 +105,12 @@ class ActionModule(HostAction):
         try:
             answers = self.ask_all([Call(*question[1:]) for question in questions], self._vars)
         except AnsibleConnectionFailure as exc:
-            lost = {"unreachable": True, "msg": report(str(exc), _LONGEST_REASON)}
-            self._record.note(step, host, dict.fromkeys((question.name for question in questions), lost))
-            raise
+            answers = [{"unreachable": True, "changed": False, "msg": report(str(exc), _LONGEST_REASON)}] * len(
+                questions
+            )
         named = {question.name: answer for question, answer in zip(questions, answers)}
         self._record.note(step, host, named)
-        return {**_merged(named), **self.discovered()}
+        return {**_merged(named, host, fails=step == rotation.TIDY), **self.discovered()}
 
     def _text(self, names: t.Sequence[str], host: str, generation: str) -> str:
         """The ipseckeys text of a host's SAs in these connections: secret."""
@@ -191,7 +192,7 @@ class ActionModule(HostAction):
         """Write the keys to the keystore, before any host gets one."""
         problems = steps.preflight_problems(run, int(self._vars.get("ansible_forks", 0)))
         if problems:
-            raise _Stop(decisions.report(problems, "preflight", run.expected))
+            raise _Stop(failure.stopped(problems, "preflight", run.expected))
         checks = run.results(rotation.PREFLIGHT, rotation.PREFLIGHT)
         spis = {spi for result in checks.values() for spi in result["spis"]}
         result = self._keep(run.state, "prepared", spis=sorted(spis))
@@ -199,7 +200,7 @@ class ActionModule(HostAction):
         away = decisions.in_place(checks, result)
         problems = decisions.reload_problems(checks, result)
         if problems:
-            raise _Stop(decisions.report(problems, "prepare", result))
+            raise _Stop(failure.stopped(problems, "prepare", result))
         run.state["due"] = bool(away or result["pending"]) and not self._task.check_mode
         run.state["keyed"] = result["keyed"]
         self._record.save(run.state)
@@ -250,15 +251,13 @@ class ActionModule(HostAction):
     def _report(self, run: Rotation) -> Result:
         """Fail with the operator's report after the hosts were rolled back."""
         if not run.state["switching"]:
-            raise _Stop(
-                decisions.report(
-                    [run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run), "stage", run.expected
-                )
-            )
+            problems = [run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run)
+            raise _Stop(failure.stopped(problems, "stage", run.expected, undoing=run.failures(rotation.GO_BACK)))
         cut, back = run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
         phase, problems = _reasons(run)
         ways, stayed, unsure = steps.ways_back(run), steps.stayed(run), steps.unsure(run)
-        raise _Stop(decisions.report(problems, phase, run.expected, cut, back, ways, stayed, unsure))
+        undoing = run.failures(rotation.GO_BACK, rotation.FORGET)
+        raise _Stop(failure.stopped(problems, phase, run.expected, cut, back, ways, stayed, unsure, undoing))
 
     def _retire(self, run: Rotation) -> Result:
         """Allow hosts to remove the previous SAs, once packets sent through them have arrived."""
@@ -274,7 +273,7 @@ class ActionModule(HostAction):
         """Make the generation the current one once every host has it in its file."""
         problems = steps.persist_problems(run)
         if problems:
-            raise _Stop(decisions.report(problems, "persist", run.expected, run.results(rotation.CUT_OVER, "sadb")))
+            raise _Stop(failure.stopped(problems, "persist", run.expected, run.results(rotation.CUT_OVER, "sadb")))
         result = self._keep(run.state, "promoted")
         return {"changed": result["changed"]}
 
@@ -374,10 +373,16 @@ def _gap_warnings(run: Rotation) -> list[str]:
     ]
 
 
-def _merged(answers: t.Mapping[str, Result]) -> Result:
-    """The result of a task from the answers to its questions."""
+def _merged(answers: t.Mapping[str, Result], host: str, fails: bool) -> Result:
+    """The result of a task from the answers to its questions. Unless it ``fails``, a failure is only
+    announced, since a later step decides what it means, and reports the reason.
+    """
     plain = {
         name: {key: value for key, value in answer.items() if key not in ("warnings", "diff")}
         for name, answer in answers.items()
     }
-    return {**joined([*answers.values()]), "answers": plain}
+    merged = {**joined([*answers.values()]), "answers": plain}
+    if not fails and any(map(decisions.has_failed, answers.values())):
+        merged = {name: value for name, value in merged.items() if name not in ("failed", "msg")}
+        merged["warnings"].append(f"{host} did not do everything that this step asks; the report of the run says why.")
+    return merged

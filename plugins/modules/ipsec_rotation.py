@@ -113,4 +113,19 @@ out_of_place:
   type: list
   elements: str
   sample: ["enigma: the SADB"]
+report:
+  description:
+    - The lines that follow RV(msg), in the width of a screen.
+  returned: when a step failed with more than one line
+  type: list
+  elements: str
+  sample:
+    - "  partym: unreachable (Connection timed out)"
+    - "Every host sends through the SAs that it had. Fix this and run again; a"
+    - "  prepared generation is resumed."
+msg:
+  description: The reason of a failure, or the first line of it.
+  returned: failure
+  type: str
+  sample: "The rotation stopped at: preflight."
 """

@@ -281,7 +281,8 @@ class Project:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
-        return Run(status, self.output())
+        # A report is a list of lines, which break sentences.
+        return Run(status, re.sub(r'",\n\s+"\s*', " ", self.output()))
 
     def run(self, *options: str, **settings: t.Any) -> Run:
         return self.finish(self.start(*options, **settings))

@@ -53,8 +53,8 @@ class Run(t.NamedTuple):
 
     @property
     def text(self) -> str:
-        """The output in one line, since Ansible breaks its own."""
-        return " ".join(self.output.split())
+        """The output in one line, since Ansible breaks its own, and reports are lists of lines."""
+        return " ".join(re.sub(r'",\n\s+"', " ", self.output).split())
 
 
 class Fleet:

@@ -2,8 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The decisions of a rotation: from the hosts' answers to problems, pending work, and the operator's
-report. Pure.
+"""The decisions of a rotation: from the hosts' answers to problems and pending work. Pure.
 
 Results are the answers to one question, by host; ``expected`` is the result of `ipsec_keystore`.
 """
@@ -13,7 +12,7 @@ from __future__ import annotations
 import itertools
 import typing as t
 
-from .._keystore.records import IN_USE, PREPARED, RETIRING, SWITCHING
+from .._keystore.records import PREPARED, SWITCHING
 
 Result = t.Mapping[str, t.Any]
 Results = t.Mapping[str, Result]
@@ -140,7 +139,7 @@ def ways_back(expected: Result, cut: Results, dead: t.AbstractSet[Pair], strateg
     return found
 
 
-def _confirmed(expected: Result, cut: Results) -> set[Pair]:
+def confirmed(expected: Result, cut: Results) -> set[Pair]:
     """The pairs whose hosts all confirmed the new SAs."""
     wanted = _digests_of_pairs(expected)
     return {
@@ -391,71 +390,3 @@ def file_problems(results: Results, expected: Result) -> list[str]:
                 f"{host}: its file {result.get('path')} holds other SAs than this run staged; is there another run?"
             )
     return found
-
-
-def report(
-    problems: t.Sequence[str],
-    phase: str,
-    expected: Result,
-    cut: Results | None = None,
-    rolled_back: Results | None = None,
-    back: t.AbstractSet[Pair] = frozenset(),
-    stayed: t.AbstractSet[Pair] = frozenset(),
-    unsure: t.Collection[str] = (),
-) -> str:
-    """The report on a stopped rotation: the reasons, which host holds which generation, and what to do.
-    ``back`` are the pairs whose hosts go back, ``stayed`` those for which that is impossible,
-    ``unsure`` hosts that may hold either generation.
-    """
-    lines = [f"The rotation stopped at: {phase}."]
-    lines += [f"  {problem}" for problem in problems]
-    if cut is None:
-        lines.append(
-            "Every host sends through the SAs that it had. Fix this and run again; a prepared generation is resumed."
-        )
-        return "\n".join(lines)
-    states = host_states(cut, rolled_back) if rolled_back is not None else {host: "next" for host in cut}
-    states.update(dict.fromkeys(unsure, "unknown"))
-    confirmed = _confirmed(expected, cut)
-    lines.append("Which host holds what:")
-    words = {
-        "before": "what it held before this run",
-        "next": "{}, which its peers may not hold" if back else "{}",
-        "unknown": "unknown: {}, or what it held before",
-    }
-    pending = in_phase(expected, *IN_USE)
-    for host, state in sorted(states.items()):
-        lines.append(f"  {host}: {words[state].format(_generations(host, expected))}")
-        answer = (rolled_back or {}).get(host, {})
-        if has_failed(answer):
-            lines.append(f"    restoring failed: {reason(answer)}")
-        own = pairs(expected, pending, host)
-        for text in listed((own - back) & confirmed) if own & back else ():
-            lines.append(f"    it keeps the new SAs between {text.replace('|', ' and ')}, as its peer does")
-        for text in listed(stayed & own):
-            lines.append(
-                f"    its SAs between {text.replace('|', ' and ')} were kept: the previous ones were discarded and must"
-                " not be loaded again"
-            )
-    if rolled_back is not None and not back and not stayed:
-        lines.append(
-            "No host can go back, since some may have removed the previous SAs."
-            if in_phase(expected, RETIRING)
-            else "No host went back to its previous SAs, since no kernel refused the new ones and no packet was lost."
-        )
-    lines.append(
-        "Fix this and run again with the same connections: the run resumes the same generations and brings every host"
-        " to them."
-    )
-    return "\n".join(lines)
-
-
-def _generations(host: str, expected: Result) -> str:
-    return (
-        ", ".join(
-            f"generation {row['generation']} of {row['name']}"
-            for row in expected["connections"]
-            if host in row["endpoints"]
-        )
-        or "nothing of ours"
-    )

@@ -100,8 +100,12 @@ class Rotation:
         """One sentence for each question of these steps that failed on a host or was not answered; one
         for all that failed for the same reason.
         """
+        return [f"{host}: {reason}" for host, reason in self.failures(*steps)]
+
+    def failures(self, *steps: str) -> list[tuple[str, str]]:
+        """The hosts of these questions, and the reasons, each once."""
         found = {
-            f"{host}: {decisions.reason(result)}": None
+            (host, decisions.reason(result)): None
             for step in steps
             for host in self.hosts
             for result in self.answers(step, host).results.values()

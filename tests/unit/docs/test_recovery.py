@@ -26,6 +26,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/plugin_utils/_keystore/*.py": raised,
     "plugins/plugin_utils/_rotation/run.py": raised,
     "plugins/plugin_utils/_rotation/decisions.py": spoken,
+    "plugins/plugin_utils/_rotation/failure.py": spoken,
     "plugins/plugin_utils/_rotation/inputs.py": raised,
     "plugins/plugin_utils/_rotation/rotation.py": spoken,
     "plugins/plugin_utils/_rotation/steps.py": spoken,

@@ -379,32 +379,3 @@ def test_a_file_with_other_sas_than_those_staged_is_named() -> None:
         {**right, "b": {"path": "/f", "digest": {"192.0.2.1|192.0.2.2": "12"}}}, EXPECTED
     )
     assert problem.startswith("b: its file /f holds other SAs than this run staged")
-
-
-def test_the_report_names_hosts_generations_and_the_way_on() -> None:
-    cut, back = {"a": OK, "b": GONE, "c": OK}, {"a": OK, "b": GONE, "c": FAILED}
-    text = decisions.report(["b: the kernel refused"], "cut over", SWITCHED, cut, back, {PAIR})
-    assert text.splitlines()[:2] == ["The rotation stopped at: cut over.", "  b: the kernel refused"]
-    assert "  a: what it held before this run" in text and "No host went back" not in text
-    assert "  b: unknown: generation 4 of pair, generation 2 of gcm, or what it held before" in text
-    assert (
-        "  c: generation 2 of gcm, which its peers may not hold" in text
-        and "    restoring failed: the kernel refused" in text
-    )
-    assert text.endswith("brings every host to them.")
-
-
-def test_the_report_says_which_pairs_stay() -> None:
-    both = {**SWITCHED, "connections": [{**row, "phase": "switching"} for row in SWITCHED["connections"]]}
-    cut, back = dict.fromkeys("abc", HOLDS), {"a": OK, "b": OK, "c": SKIPPED}
-    text = decisions.report(["a: failed"], "verify", both, cut, back, {PAIR})
-    stays = "    it keeps the new SAs between 192.0.2.2 and 192.0.2.3, as its peer does\n"
-    assert "  b: what it held before this run\n" + stays in text and text.count(stays) == 1
-    nobody = decisions.report(["a: timed out"], "verify", both, cut, dict.fromkeys("abc", SKIPPED))
-    assert "No host went back to its previous SAs" in nobody and "  a: generation 4 of pair\n" in nobody
-
-
-def test_the_report_before_and_after_the_cut_over() -> None:
-    assert "Every host sends through the SAs that it had." in decisions.report(["x"], "stage", EXPECTED)
-    after = decisions.report(["a: disk full"], "persist", EXPECTED, {"a": OK, "b": OK, "c": OK})
-    assert "  a: generation 4 of pair\n" in after

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, failure, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Question
@@ -312,10 +312,10 @@ def check_decision(world: World, step: str, problems: t.Sequence[str]) -> None:
     """
     run, expected = world.run, world.run.expected
     assert is_text(problems)
-    text = decisions.report(
+    text = failure.stopped(
         problems, step, expected, run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
     )
-    assert all(sign.isprintable() or sign == "\n" for sign in text + decisions.report(problems, step, expected))
+    assert all(sign.isprintable() or sign == "\n" for sign in text + failure.stopped(problems, step, expected))
     behind = [host for host in HOSTS if expected["hosts"][host]["left_behind"]]
     proven = {
         rotation.PREFLIGHT: all(world.good(rotation.PREFLIGHT, host, rotation.PREFLIGHT) for host in HOSTS),

@@ -1,0 +1,118 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the operator reads about a rotation that stopped. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+import typing as t
+
+from .._keystore.records import IN_USE, RETIRING
+from . import decisions
+
+WIDTH = 69
+"""Columns of a line: Ansible indents and quotes the strings of a list, and a terminal may have only 80."""
+
+_FAILED = "restoring failed: {}"
+
+
+def on_screen(text: str) -> list[str]:
+    """The text in lines of at most `WIDTH` columns. Continued lines are indented; words are never broken,
+    so that paths and messages can be copied.
+    """
+    return [part for line in text.split("\n") for part in _wrapped(line)]
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(
+        line, WIDTH, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False
+    ) or [""]
+
+
+def result(text: str) -> dict[str, t.Any]:
+    """The result of a task that failed with this text. Ansible prints ``msg`` twice, and escapes its line
+    breaks, so the rest of a longer text is in a list, of which each string is a line on the screen.
+    """
+    first, *rest = text.split("\n")
+    if not rest:
+        return {"failed": True, "msg": text}
+    return {"failed": True, "msg": first, "report": on_screen("\n".join(rest)), "_ansible_verbose_always": True}
+
+
+def refused(problems: t.Sequence[str]) -> str:
+    """The text about problems that were found together."""
+    if not problems[1:]:
+        return problems[0]
+    return "\n  ".join([f"This step was refused for {len(problems)} reasons.", *problems])
+
+
+def stopped(
+    problems: t.Sequence[str],
+    phase: str,
+    expected: decisions.Result,
+    cut: decisions.Results | None = None,
+    rolled_back: decisions.Results | None = None,
+    back: t.AbstractSet[decisions.Pair] = frozenset(),
+    stayed: t.AbstractSet[decisions.Pair] = frozenset(),
+    unsure: t.Collection[str] = (),
+    undoing: t.Sequence[tuple[str, str]] = (),
+) -> str:
+    """The report on a stopped rotation: the reasons, which host holds which generation, and what to do.
+    ``back`` are the pairs whose hosts go back, ``stayed`` those for which that is impossible,
+    ``unsure`` hosts that may hold either generation; ``undoing`` are the hosts that could not undo
+    everything, with the reasons.
+    """
+    said = [f"The rotation stopped at: {phase}."]
+    said += [f"  {problem}" for problem in problems]
+    if cut is None:
+        said += [f"  {host}: {_FAILED.format(reason)}" for host, reason in undoing]
+        said.append(
+            "Every host sends through the SAs that it had. Fix this and run again; a prepared generation is resumed."
+        )
+        return "\n".join(said)
+    states = decisions.host_states(cut, rolled_back) if rolled_back is not None else {host: "next" for host in cut}
+    states.update(dict.fromkeys(unsure, "unknown"))
+    confirmed = decisions.confirmed(expected, cut)
+    said.append("Which host holds what:")
+    words = {
+        "before": "what it held before this run",
+        "next": "{}, which its peers may not hold" if back else "{}",
+        "unknown": "unknown: {}, or what it held before",
+    }
+    pending = decisions.in_phase(expected, *IN_USE)
+    for host, state in sorted(states.items()):
+        said.append(f"  {host}: {words[state].format(_generations(host, expected))}")
+        said += [f"    {_FAILED.format(reason)}" for failing, reason in undoing if failing == host]
+        own = decisions.pairs(expected, pending, host)
+        for text in decisions.listed((own - back) & confirmed) if own & back else ():
+            said.append(f"    it keeps the new SAs between {text.replace('|', ' and ')}, as its peer does")
+        for text in decisions.listed(stayed & own):
+            said.append(
+                f"    its SAs between {text.replace('|', ' and ')} were kept: the previous ones were discarded and must"
+                " not be loaded again"
+            )
+    if rolled_back is not None and not back and not stayed:
+        said.append(
+            "No host can go back, since some may have removed the previous SAs."
+            if decisions.in_phase(expected, RETIRING)
+            else "No host went back to its previous SAs, since no kernel refused the new ones and no packet was lost."
+        )
+    said.append(
+        "Fix this and run again with the same connections: the run resumes the same generations and brings every host"
+        " to them."
+    )
+    return "\n".join(said)
+
+
+def _generations(host: str, expected: decisions.Result) -> str:
+    return (
+        ", ".join(
+            f"generation {row['generation']} of {row['name']}"
+            for row in expected["connections"]
+            if host in row["endpoints"]
+        )
+        or "nothing of ours"
+    )
