@@ -31,7 +31,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, failure, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, due, failure, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
     ROLE_WORDS,
     read_boot_inputs,
@@ -117,8 +117,15 @@ class ActionModule(HostAction):
         store = open_keystore(self._loader, self._record.state()["wide"]["keystore"])
         return language.render(sas.named(store, names, generation, host))
 
-    def _keep(self, state: t.Mapping[str, t.Any], do: str, dry: bool = False, spis: t.Iterable[str] = ()) -> Result:
-        """One step of the keystore, for the connections of this run."""
+    def _keep(
+        self,
+        state: t.Mapping[str, t.Any],
+        do: str,
+        dry: bool = False,
+        spis: t.Iterable[str] = (),
+        renew: t.Iterable[str] = (),
+    ) -> Result:
+        """One step of the keystore, for the connections of this run; ``renew`` are those that are due."""
         wide = state["wide"]
         inputs = Inputs(self, self._vars)
         arguments = {
@@ -127,6 +134,7 @@ class ActionModule(HostAction):
             "only": wide["only"],
             "store": wide["store"],
             "new_keys": wide["new_keys"],
+            "renew": list(renew),
             "new_root": wide["new_root"],
             "check_run": True,
             "trusted_transports": wide["trusted_transports"],
@@ -195,7 +203,8 @@ class ActionModule(HostAction):
             raise _Stop(failure.stopped(problems, "preflight", run.expected))
         checks = run.results(rotation.PREFLIGHT, rotation.PREFLIGHT)
         spis = {spi for result in checks.values() for spi in result["spis"]}
-        result = self._keep(run.state, "prepared", spis=sorted(spis))
+        why = due.reasons(run) if run.wide["when"] == due.DUE else {}
+        result = self._keep(run.state, "prepared", spis=sorted(spis), renew=why)
         run.state["expected"] = result
         away = decisions.in_place(checks, result)
         problems = decisions.reload_problems(checks, result)
@@ -209,7 +218,12 @@ class ActionModule(HostAction):
             "connections": result["connections"],
             "out_of_place": away,
             "due": run.state["due"],
-            "warnings": [*_left(result), *(_gap_warnings(run) if run.state["due"] else ())],
+            "reasons": _reasons_shown(run, why),
+            "warnings": [
+                *_left(result),
+                *(_gap_warnings(run) if run.state["due"] else ()),
+                *(() if run.wide["when"] == due.DUE else _asked(due.requests(run))),
+            ],
             **({"diff": result["diff"]} if "diff" in result else {}),
         }
 
@@ -359,6 +373,23 @@ def _left(result: Result) -> list[str]:
         for host in row["hosts"]
     ]
     return [*connections, *hosts]
+
+
+def _reasons_shown(run: Rotation, why: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """What is due, for the operator; empty if nobody asked for what is due."""
+    if run.wide["when"] != due.DUE:
+        return []
+    lines = [f"connection {name} gets new keys: {reason}" for name, reasons in why.items() for reason in reasons]
+    return lines or ["No connection is due for new keys."]
+
+
+def _asked(requests: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """Warnings about new keys that the service at boot asked for, which this run does not make."""
+    return [
+        f"connection {name}: its keys were loaded again at boot on {', '.join(hosts)}, where the boot service asks for"
+        " new ones. Run with rotate_when: due, or with rotate_new_keys: true."
+        for name, hosts in requests.items()
+    ]
 
 
 def _gap_warnings(run: Rotation) -> list[str]:

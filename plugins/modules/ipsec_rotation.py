@@ -107,6 +107,12 @@ due:
   description: Whether hosts must change.
   returned: with V(prepare)
   type: bool
+reasons:
+  description: What is due for new keys, and why. Empty if the run does not ask what is due.
+  returned: with V(prepare)
+  type: list
+  elements: str
+  sample: ["connection enigma-partym gets new keys: its keys are 91 days old"]
 out_of_place:
   description: Hosts that do not hold what they should, each with the place.
   returned: with V(prepare)

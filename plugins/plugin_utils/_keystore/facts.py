@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 import typing as t
 
 from .records import NEWEST, KeyRecord
@@ -48,5 +49,9 @@ def facts_of(record: KeyRecord) -> dict[str, t.Any]:
 
 def age_of(created: str) -> int:
     """Seconds since a time in the format of the records; 0 if the clock was set back."""
-    then = datetime.datetime.strptime(created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)
-    return max(0, int((datetime.datetime.now(datetime.timezone.utc) - then).total_seconds()))
+    return max(0, int(time.time() - seconds_of(created)))
+
+
+def seconds_of(text: str) -> float:
+    """A time in the format of the records, in seconds since the epoch."""
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc).timestamp()

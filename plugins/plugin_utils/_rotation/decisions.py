@@ -183,6 +183,19 @@ def _pairs_of_hosts(expected: Result) -> dict[str, set[frozenset[str]]]:
     return found
 
 
+def pairs_of(row: Result) -> dict[str, set[Pair]]:
+    """The address pairs of each host of one row of the connections."""
+    return _pairs_of_hosts({"hosts": {}, "connections": [row]})
+
+
+def held_by_pair(expected: Result) -> dict[Pair, list[str]]:
+    """The keys of ``held`` by their two addresses."""
+    found: dict[Pair, list[str]] = {}
+    for key in expected["held"]:
+        found.setdefault(_pair(key), []).append(key)
+    return found
+
+
 def _any_source(destination: str) -> str:
     """The source of an SA that many senders share."""
     return "::" if ":" in destination else "0.0.0.0"
@@ -202,23 +215,30 @@ def reload_problems(results: Results, expected: Result) -> list[str]:
 
     In a counter mode that would repeat nonces (RFC 8221 section 3). With an anti-replay window, peers
     would drop the host's packets, because its counter restarts (RFC 4303 section 3.3.3)."""
-    found = []
+    rows = {row["name"]: row for row in expected["connections"]}
+    return [
+        f"connection {name} uses {'a counter mode' if rows[name]['counter_mode'] else 'anti-replay'}, and"
+        f" {', '.join(hosts)} lost its keys. They must not be loaded again: run with rotate_new_keys: true, and"
+        f" rotate_only: [{name}] for this connection alone"
+        for name, hosts in lost(results, expected).items()
+    ]
+
+
+def lost(results: Results, expected: Result) -> dict[str, list[str]]:
+    """The hosts that lost current keys that must not be loaded again, by connection."""
+    found = {}
     for row in expected["connections"]:
         if not (row["counter_mode"] or row["anti_replay"]) or row["outcome"] != "kept":
             continue
         ends = set(row["endpoints"].values())
         wanted = {key: value for key, value in expected["held"].items() if ends.issuperset(_pair(key))}
-        lost = [
+        hosts = [
             host
             for host, address in sorted(row["endpoints"].items())
             if any(address in _pair(key) and results[host]["held"].get(key) != value for key, value in wanted.items())
         ]
-        if lost:
-            found.append(
-                f"connection {row['name']} uses {'a counter mode' if row['counter_mode'] else 'anti-replay'}, and"
-                f" {', '.join(lost)} lost its keys. They must not be loaded again: run with rotate_new_keys: true, and"
-                f" rotate_only: [{row['name']}] for this connection alone"
-            )
+        if hosts:
+            found[row["name"]] = hosts
     return found
 
 

@@ -19,6 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
 )
 
 from .._inputs import Inputs
+from . import due
 
 Values = t.Dict[str, t.Any]
 
@@ -42,6 +43,8 @@ WIDE: dict[str, Values] = {
     "store": {"type": "str", "choices": ["", "random", "derived"]},
     "new_keys": {**_FLAG, "no_log": False},
     "new_root": {**_FLAG, "no_log": False},
+    "when": {"type": "str", "choices": [*due.WHEN]},
+    "due": {"type": "dict"},  # what it holds is checked by `due.read`
     "strategy": {"type": "str", "choices": ["overlap", "flush"]},
     "grace": {"type": "float"},
     "allow_static_counter_mode": _FLAG,
@@ -123,6 +126,7 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
         own[host]["boot_options"]["service_manager"] = own[host]["boot_options"].get("service_manager") or "auto"
         problems += _differences(inputs, wide, first, host)
     raise_all(problems)
+    due.read(wide["due"])
     return wide, own
 
 

@@ -36,9 +36,11 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import ROTATION_DUE
+
 from .._keystore.records import IN_USE, STEADY, SWITCHING
 from .._policies import policies_of_host
-from . import decisions
+from . import decisions, due
 from .record import SKIPPED, UNANSWERED, Answers
 from .rotation import (
     ARRIVALS,
@@ -93,6 +95,7 @@ def preflight(run: Rotation, host: str) -> Questions:
             "addresses": view["addresses"],
             "associations": view["associations"],
             "expected": decisions.held_by(run.expected, host),
+            "usage": run.wide["when"] == due.DUE,
             "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
             "digest_key": run.state["digest_key"],
         },
@@ -512,11 +515,11 @@ def persist_problems(run: Rotation) -> list[str]:
 
 
 def tidy(run: Rotation, host: str) -> Questions:
-    yield _tidy(run, host)
+    yield _tidy(run, host, [ROTATION_DUE] if due.is_done(run, host) else [])
 
 
-def _tidy(run: Rotation, host: str) -> Question:
-    others = [run.previous_file(host), run.replaced_file(host)]
+def _tidy(run: Rotation, host: str, more: t.Sequence[str] = ()) -> Question:
+    others = [run.previous_file(host), run.replaced_file(host), *more]
     return Question(
         TIDY, "ipseckeys_file", {"path": run.next_file(host), "others": others, "state": "absent", **run.deadline(host)}
     )

@@ -66,6 +66,7 @@ WRITTEN = (
     "plugins/lookup/ipsec_spi.py",
     "plugins/plugin_utils/_connections/*.py",
     "plugins/plugin_utils/_options.py",
+    "plugins/plugin_utils/_rotation/due.py",
     "plugins/module_utils/_module/sa_info.py",
     "plugins/module_utils/_module/base.py",
     "plugins/module_utils/_module/policy.py",

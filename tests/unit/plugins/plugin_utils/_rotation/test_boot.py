@@ -78,7 +78,7 @@ def test_the_service_is_looked_at_if_the_run_needs_it(policies: int, boot: int, 
     )
     found.expected["hosts"]["a"].update(addresses=[], associations=[])
     found.expected.update(connections=[], held={})
-    found.state.update(wide={"allow_static_counter_mode": False}, digest_key="00")
+    found.state.update(wide={"allow_static_counter_mode": False, "when": "asked"}, digest_key="00")
     questions = list(steps.preflight(found, "a"))
     assert [(question.name, question.options["service_manager"]) for question in questions[:-1]] == (
         [(rotation.BOOT, "openrc")] if asked else []

@@ -71,11 +71,18 @@ class _Controller(ipsec_rotation.ActionModule):  # type: ignore[misc]
         self._task = type("Task", (), {"check_mode": False})()
         self._record = type("Record", (), {"save": staticmethod(lambda state: None)})()
 
-    def _keep(self, state: t.Any, do: str, dry: bool = False, spis: t.Iterable[str] = ()) -> Result:
+    def _keep(
+        self,
+        state: t.Any,
+        do: str,
+        dry: bool = False,
+        spis: t.Iterable[str] = (),
+        renew: t.Collection[str] = (),
+    ) -> Result:
         moment, outcome = self.ongoing.moment, state["outcome"]
         record = moment.record
         if do == "prepared":
-            record, outcome = world.prepared(moment, state["new_keys"])
+            record, outcome = world.prepared(moment, state["new_keys"] or world.NAME in renew)
             state["outcome"] = outcome
         elif do == "switching":
             record = changes.start(record)
@@ -102,6 +109,7 @@ class Ongoing:
         self.trail: tuple[str, ...] = ()
         self.state: Result = {
             "wide": {
+                "when": "asked",
                 "strategy": strategy,
                 "grace": 0.0,
                 "cutover_delay": 0.0,

@@ -83,6 +83,7 @@ def state(left_behind: bool, probe: bool, delay: float, strategy: str = "overlap
     }
     return {
         "wide": {
+            "when": "asked",
             "allow_static_counter_mode": False,
             "strategy": strategy,
             "grace": 3.0,
