@@ -307,6 +307,14 @@ _CARRIED: Fields = {
     "after": _carried(3, "afterwards"),
 }
 
+_STATUS_OF_PAIR: Fields = {
+    "sas": Field("int", range=U32),
+    "age": Field("int"),
+    "limit": Field("str"),
+    "left": Field("int", range=(0, 100)),
+    "due": Field("int", range=U32),
+}
+
 ANSWERS: t.Mapping[str, Fields] = {
     "ipsec_sa": {
         "operations": _OPERATIONS,
@@ -541,6 +549,147 @@ ANSWERS: t.Mapping[str, Fields] = {
             most=FEW,
             elements=Field("str", longest=PATH),
         ),
+    },
+    "ipsec_status": {
+        "epoch": Field(
+            "float",
+            "The target's clock, in seconds since the epoch.",
+            1795000000.25,
+            "success",
+            range=(0, 253402300799),
+        ),
+        "service": Field(
+            "dict",
+            "What loads SAs at boot.",
+            returned="success",
+            contains={
+                "manager": Field(
+                    "str",
+                    "Service manager of the host, empty if no known one was found.",
+                    "systemd",
+                    pattern="(?:openrc|smf|systemd|sysvinit)?",
+                ),
+                "installed": Field("bool", "Whether the service is installed.", True),
+                "enabled": Field("bool", "Whether it starts at boot.", True),
+                "state": Field(
+                    "str",
+                    "V(active), V(inactive), V(failed), or V(unknown), as with C(sysvinit), which cannot tell.",
+                    "active",
+                    pattern=WORD,
+                ),
+                "file": Field(
+                    "str",
+                    "Protected file that it loads, empty for none.",
+                    "/etc/inet/secret/ipseckeys",
+                    longest=PATH,
+                ),
+                "policies_file": Field(
+                    "str", "File of policies that it loads, empty for none.", "/etc/ipsecpolicies.json", longest=PATH
+                ),
+            },
+        ),
+        "file": Field(
+            "dict",
+            "The protected file.",
+            returned="success",
+            contains={
+                "path": Field("str", "Path of the file.", "/etc/inet/secret/ipseckeys", longest=PATH),
+                "exists": Field("bool", "Whether it exists, as far as can be seen.", True),
+                "sas": Field(
+                    "int", "Number of SAs in the file, V(null) if it cannot be read.", 2, range=U32, nullable=True
+                ),
+                "pending": Field(
+                    "int",
+                    "Number of SAs in which the kernel differs from the file, V(null) if that cannot be seen.",
+                    0,
+                    range=U32,
+                    nullable=True,
+                ),
+            },
+        ),
+        "backend": Field(
+            "str", "How the kernel was reached, empty if it cannot be seen.", "xfrm", "success", f"(?:{WORD})?"
+        ),
+        "keys_hidden": _KEYS_HIDDEN,
+        "held": Field(
+            "dict",
+            (
+                "For each pair of addresses and each owner (reqid, mark, if_id), a fingerprint of all its SAs in the"
+                " SADB. Two hosts with the same fingerprint have the same SAs with the same keys.",
+                "Empty if the kernel hides keys.",
+            ),
+            {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"},
+            "success",
+            keys=OWNER,
+            elements=Field("str", pattern=DIGEST),
+        ),
+        "pairs": Field(
+            "dict",
+            (
+                "For each pair of addresses and owner, as in RV(held), the number of its SAs (C(sas)), the C(age) of"
+                " the oldest in seconds, the C(limit) of which the smallest share is left, and that share"
+                " in percent (C(left)), and how many limits are C(due)."
+            ),
+            {
+                "10.0.0.1|10.0.0.2#0,,0": {
+                    "sas": 2,
+                    "age": 86400,
+                    "limit": "bytes",
+                    "left": 99,
+                    "due": 0,
+                }
+            },
+            "success",
+            keys=OWNER,
+            elements=Field("dict", contains=_STATUS_OF_PAIR),
+        ),
+        "asked": Field(
+            "list",
+            "The pairs of addresses and owners of SAs that the service loaded again at boot, so that they need new"
+            " keys.",
+            [],
+            "success",
+            elements=Field("str", pattern=OWNER),
+        ),
+        "policies": Field(
+            "dict",
+            "The policies of the kernel, V(null) if they cannot be seen, and on other systems than Linux.",
+            returned="success",
+            nullable=True,
+            contains={
+                "total": Field("int", "Number of policies.", 2, range=U32),
+                "leaking": Field(
+                    "list",
+                    "Pairs of addresses and owners of outbound SAs that no policy uses, so that their traffic leaves"
+                    " unprotected.",
+                    [],
+                    elements=Field("str", pattern=OWNER),
+                ),
+                "open": Field(
+                    "list",
+                    "Pairs of addresses and owners of inbound SAs that no policy asks for, so that unprotected packets"
+                    " are accepted, too.",
+                    [],
+                    elements=Field("str", pattern=OWNER),
+                ),
+                "waiting": Field(
+                    "int", "Number of policies whose traffic does not pass for lack of an SA.", 0, range=U32
+                ),
+                "optional": Field("int", "Number of policies that let traffic pass without an SA.", 0, range=U32),
+            },
+        ),
+        **{
+            name: Field("list", text, sample, "success", most=FEW, elements=Field("str", longest=1000))
+            for name, text, sample in (
+                (
+                    "wrong",
+                    "What is wrong, a sentence each.",
+                    ["the service is not enabled, so nothing is loaded at boot"],
+                ),
+                ("due", "Why SAs should get new keys soon, a sentence each.", []),
+                ("unseen", "What could not be seen, and why.", []),
+            )
+        },
     },
     "ipseckey_command": {
         "path": Field("str", "Path of the command.", "/usr/local/sbin/ipseckey", "success", longest=PATH),

@@ -28,6 +28,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import (
     IPSEC_SA,
     IPSEC_SA_INFO,
     IPSEC_SADB,
+    IPSEC_STATUS,
     IPSECKEYS_FILE,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import misplaced
@@ -40,6 +41,7 @@ ARGUMENTS = {
     "ipsec_sa": IPSEC_SA,
     "ipsec_sa_info": IPSEC_SA_INFO,
     "ipsec_sadb": IPSEC_SADB,
+    "ipsec_status": IPSEC_STATUS,
     "ipseckeys_file": IPSECKEYS_FILE,
 }
 # Modules that accept no key.
@@ -122,6 +124,7 @@ def test_a_key_in_another_option_is_refused(option: str, form: str) -> None:
         ("ipsec_sa", {"lifetimes": {"hard_bytes": KEY}}),
         ("ipsec_sa", {"lifetimes": {KEY: 1}}),
         ("ipsec_sa_info", {"spi": KEY}),
+        ("ipsec_status", {"path": KEY}),
         ("ipsec_preflight", {"path": f"add esp spi 0x1000 dst 192.0.2.1 encr_alg aes encrkey {KEY}"}),
         ("ipsec_preflight", {"expected": KEY}),
         ("ipsec_preflight", {"expected": {"192.0.2.1|192.0.2.2": KEY}}),

@@ -745,3 +745,63 @@ def test_the_record_of_policies_belongs_to_root_and_holds_identities_only(ipseck
     assert set(row) == {"direction", "selector", "mark", "if_id"} and (row["mark"], row["if_id"]) == ("0x10/0xff", 6)
     ipseckey.good("--remove", *files)
     assert files[2] not in json.loads(record.read_text(encoding="ascii"))
+
+
+# What is wrong or due on this host.
+
+
+def flat(answer: Result) -> str:
+    """What was printed, without the breaks of lines."""
+    return " ".join(answer.out.split())
+
+
+def as_json(answer: Result) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = json.loads(answer.out)
+    return found
+
+
+def test_status_says_what_is_well_and_what_is_wrong(ipseckey: Command) -> None:
+    witness.run("ip", "link", "set", "lo", "up")
+    witness.run("ip", "address", "add", "192.0.2.1/32", "dev", "lo")
+    keys = ipseckey.file(f"{ADD}\n{AH}\n")
+    assert f"{keys}: 2 SAs, mode 0600, owner root, not as in the kernel" in flat(ipseckey("status", keys))
+    ipseckey.good("--apply", keys)
+    answer = ipseckey("status", keys)
+    assert answer.status == 1 and "no policy uses 2 outbound SAs" in flat(answer), answer
+    ipseckey.good("--apply", keys, "--policies", policy_file(ipseckey, BUNDLE))
+    answer = ipseckey("status", keys)
+    assert (answer.status, answer.err) == (0, "") and "root, as in the kernel" in flat(answer), answer
+    assert re.search(r"^192\.0\.2\.2 +2 +0 +- +100% sequence numbers$|^192\.0\.2\.2 +2 +0 +\d+ s ", answer.out, re.M)
+    witness.run("ip", "xfrm", "state", "flush", "proto", "ah")
+    found = as_json(ipseckey("--json", "status", keys))
+    assert found["file"]["pending"] == 1 and len(found["policies"]["waiting"]) == 1 and found["due"] == []
+    os.chmod(keys, 0o644)
+    answer = ipseckey("status", keys)
+    assert answer.status == 1 and "the file has mode 0644, not 0600" in flat(answer), answer
+
+
+def test_status_says_what_is_due(ipseckey: Command) -> None:
+    ipseckey.good("-f", ipseckey.file(f"{ADD.replace('encr_alg', 'replay_value 4294967000 encr_alg')}\n"))
+    answer = ipseckey("status")
+    assert answer.status == 1 and "0 % of its sequence numbers left" in flat(answer), answer
+    assert as_json(ipseckey("--json", "status"))["peers"][0]["scarcest"]["left"] == 295
+
+
+def test_status_without_rights_says_what_it_cannot_see(ipseckey: Command) -> None:
+    keys = ipseckey.file(f"{ADD}\n")
+    ipseckey.good("-f", keys)
+    # Only root reads the copy that the other tests run.
+    answer = subprocess.run(
+        ["/usr/bin/python3", "-B", "-m", "_core.program.command", "status", keys],
+        env={**ipseckey.environment, "PYTHONPATH": str(Path(list(_core.__path__)[0]).parent)},
+        user="nobody",
+        group="nogroup",
+        extra_groups=(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (answer.returncode, answer.stderr) == (2, ""), answer
+    assert all(part in answer.stdout for part in ("SAs       cannot be seen", "CAP_NET_ADMIN")), answer
+    assert f"{keys}: cannot be seen" in " ".join(answer.stdout.split()), answer

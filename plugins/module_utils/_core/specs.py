@@ -221,6 +221,12 @@ IPSEC_PREFLIGHT: Arguments = {
     **BACKEND,
 }
 
+IPSEC_STATUS: Arguments = {
+    "path": {"type": "path"},
+    **DIGEST,
+    **BACKEND,
+}
+
 IPSECKEY_COMMAND: Arguments = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "prefix": {"type": "path", "default": "/usr/local"},

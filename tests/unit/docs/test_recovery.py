@@ -72,6 +72,7 @@ WRITTEN = (
     "plugins/module_utils/_module/policy.py",
     "plugins/module_utils/_module/probe.py",
     "plugins/module_utils/_module/sa.py",
+    "plugins/module_utils/_module/status.py",
     "plugins/module_utils/_core/**/[!_]*.py",
 )
 

@@ -33,6 +33,7 @@ MODULES: dict[str, tuple[Arguments, Arguments]] = {
     "ipsec_sa": (specs.IPSEC_SA, ESP),
     "ipsec_sa_info": (specs.IPSEC_SA_INFO, {}),
     "ipsec_sadb": (specs.IPSEC_SADB, {"content": "add esp spi 0x1001"}),
+    "ipsec_status": (specs.IPSEC_STATUS, {}),
     "ipseckeys_file": (specs.IPSECKEYS_FILE, {"content": ""}),
 }
 

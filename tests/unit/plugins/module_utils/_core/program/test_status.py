@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The status of a host: what is gathered where something cannot be seen, and what is wrong or due.
-tests/kernel/test_status.py shows a real kernel's.
+tests/kernel/test_command.py shows that of a real kernel.
 """
 
 from __future__ import annotations

@@ -1,0 +1,149 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin runs on the controller; its documentation is in plugins/modules/ipsec_fleet.py.
+
+"""The steps of the playbook `status`. They read only.
+
+As in a rotation, inputs are read without facts, and what hosts answer is kept in a record on the controller: a
+host cannot change what others are asked, nor what is shown about them."""
+
+from __future__ import annotations
+
+import secrets
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest_by_owner
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _fleet
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._fleet import Stored
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
+from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, open_keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import sas_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import DERIVED, KeyRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import has_failed
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import ROLE_WORDS
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, RunRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
+
+Result = t.Dict[str, t.Any]
+
+STEPS = ("begin", "ask", "report")
+MODULE = "ipsec.manual.ipsec_status"
+# Variables that are read, those of the role rotate: of the first host, and of each host with the option that it sets.
+_WIDE = ("rotate_connections", "ipsec_connections", "rotate_keystore")
+_OWN = {"rotate_file": "path", "rotate_backend": "backend"}
+_DIGEST_KEY_BYTES = 32
+_LONGEST_REASON = 500
+_NO_KEYSTORE = "The generations are unknown, since no keystore is named. Add: -e rotate_keystore=DIRECTORY"
+
+
+class ActionModule(HostAction):
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
+        dummy, arguments = self.validate_argument_spec(
+            argument_spec={"step": {"type": "str", "required": True, "choices": list(STEPS)}}
+        )
+        self._vars = task_vars or {}
+        self._record = RunRecord("status")
+        try:
+            result.update(getattr(self, f"_{arguments['step']}")())
+        except IpsecError as exc:
+            result.update(failed=True, msg=exc.spelled(ROLE_WORDS))
+        return result
+
+    def _begin(self) -> Result:
+        """Read the inputs, and draw the secret that the hosts' fingerprints are keyed with."""
+        inputs = Inputs(self, self._vars)
+        hosts = sorted(map(str, self._vars["ansible_play_hosts_all"]))
+        raise_all(inputs.shadowed(hosts, (*_WIDE, *_OWN, "ipsec_address")))
+        connections = self._connections(inputs)
+        own = {
+            host: {option: value for name, option in _OWN.items() for value in (inputs.get(host, name),) if value}
+            for host in hosts
+        }
+        endpoints = sorted({host for connection in connections for host in connection.hosts})
+        self._record.begin(
+            {
+                "own": own,
+                "endpoints": endpoints,
+                "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
+                "keystore": str(inputs.get(hosts[0], "rotate_keystore") or ""),
+            }
+        )
+        return {"changed": False, "connections": [connection.name for connection in connections]}
+
+    def _ask(self) -> Result:
+        state, host = self._record.state(), str(self._vars["inventory_hostname"])
+        if host not in state["endpoints"]:
+            return {"skipped": True}
+        options = {**state["own"].get(host, {}), "digest_key": state["digest_key"]}
+        self._record.put("ask", host, [MODULE])
+        try:
+            answer = self.ask(MODULE, options, self._vars, secret=True)
+        except AnsibleConnectionFailure as exc:
+            answer = {"unreachable": True, "msg": report(str(exc), _LONGEST_REASON)}
+        self._record.note("ask", host, {MODULE: answer})
+        warnings = [f"{host} did not answer; the table says why."] if has_failed(answer) else []
+        return {"changed": False, "warnings": warnings, **self.discovered()}
+
+    def _report(self) -> Result:
+        state = self._record.state()
+        connections = self._connections(Inputs(self, self._vars))
+        stored, problem = self._stored(connections, state["keystore"], bytes.fromhex(state["digest_key"]))
+        fleet = _fleet.summarize(connections, self._answers(state["endpoints"]), stored)
+        self._record.end()
+        return {
+            "changed": False,
+            "connections": fleet.rows,
+            "problems": fleet.sentences,
+            "lines": [*_fleet.table(fleet), *([problem] if problem else [])],
+        }
+
+    def _answers(self, hosts: t.Iterable[str]) -> dict[str, Result]:
+        """The answers of the hosts that take part in this run."""
+        asked = set(map(str, self._vars["ansible_play_hosts_all"]))
+        return {
+            host: self._record.answers("ask", host).results.get(MODULE, UNANSWERED) for host in hosts if host in asked
+        }
+
+    def _connections(self, inputs: Inputs) -> list[Connection]:
+        first = min(map(str, self._vars["ansible_play_hosts_all"]))
+        raw = inputs.get(first, "rotate_connections")
+        groups = self._vars.get("groups", {})
+        return read_connections(
+            inputs.get(first, "ipsec_connections", []) if raw is None else raw,
+            True,
+            groups=lambda group: list(map(str, groups[group])) if group in groups else None,
+            variables=lambda host, name: inputs.get(host, name) if host in inputs else None,
+        )
+
+    def _stored(self, connections: t.Iterable[Connection], directory: str, key: bytes) -> tuple[dict[str, Stored], str]:
+        """What the keystore has of the connections, and why it says nothing of some."""
+        if not directory:
+            return {}, _NO_KEYSTORE
+        found: dict[str, Stored] = {}
+        try:
+            store = open_keystore(self._loader, directory)
+            for connection in connections:
+                record = store.read(connection.name)
+                if record is not None:
+                    found[connection.name] = _digests(store, record, key)
+        except IpsecError as exc:
+            return found, f"The generations are unknown. {exc.spelled(ROLE_WORDS)}"
+        return found, ""
+
+
+def _digests(store: Keystore, record: KeyRecord, key: bytes) -> Stored:
+    """Keyed digests of the generations of a record, of which no key can be told."""
+    rows = []
+    for generation in record.generations():
+        roots = store.read_roots().secrets() if generation.store == DERIVED else {}
+        rows.append((generation.generation, digest_by_owner(sas_of(generation, record.connection, roots), key)))
+    return Stored(record.phase, tuple(rows))

@@ -1,0 +1,209 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The table of a fleet, from answers of hosts and the keystore."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest_by_owner
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark, SecurityAssociation
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _fleet
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.flows import make_sa
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._fleet import Stored
+
+KEY = b"k" * 32
+PAIR = {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}
+MESH = {"name": "mesh", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}, "reqid": 7}
+GROUP = {
+    "name": "group",
+    "mode": "transport",
+    "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"},
+    "multicast": ["224.0.0.5"],
+}
+
+
+def connection(raw: t.Mapping[str, t.Any] = PAIR) -> Connection:
+    (found,) = read_connections([raw], True)
+    return found
+
+
+def sas_of(found: Connection, generation: int, host: str = "") -> list[SecurityAssociation]:
+    """The SAs of a generation, with keys that depend on its number."""
+    sas = []
+    for source, destinations in found.flows(host):
+        for destination in destinations:
+            row = found.associations[0]
+            material = bytes([generation]) + source[-4:] * 2
+            key = (material * 9)[: row.encryption_bits // 8], (material * 9)[:32]
+            sas.append(make_sa(found, row, source, destination, 0x1000 + generation, *key))
+    return sas
+
+
+def stored(found: Connection, *numbers: int, phase: str = "steady") -> dict[str, Stored]:
+    rows = tuple((number, digest_by_owner(sas_of(found, number), KEY)) for number in numbers)
+    return {found.name: Stored(phase, rows)}
+
+
+def answer(found: Connection, host: str, generation: int = 8, **changes: t.Any) -> dict[str, t.Any]:
+    """The answer of a host that is well."""
+    held = digest_by_owner(sas_of(found, generation, host), KEY) if generation else {}
+    return {
+        "service": {"enabled": True, "state": "active"},
+        "backend": "xfrm",
+        "keys_hidden": False,
+        "held": held,
+        "pairs": {name: {"sas": 2, "age": 12 * 86400, "limit": "x", "left": 99, "due": 0} for name in held},
+        "asked": [],
+        "policies": {"total": 2, "leaking": [], "open": [], "waiting": 0, "optional": 0},
+        "wrong": [],
+        "due": [],
+        "unseen": [],
+        **copy.deepcopy(changes),
+    }
+
+
+def answers(found: Connection, **hosts: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """The answers of all hosts, those in ``hosts`` with changes."""
+    return {host: answer(found, host, **hosts.get(host, {})) for host in found.hosts}
+
+
+WELL = {
+    "connection": "pair",
+    "hosts": "2/2",
+    "absent": [],
+    "generation": "8",
+    "age": "12 d",
+    "due": "no",
+    "agreement": "yes",
+    "policies": "yes",
+    "boot": "2/2",
+}
+
+
+@pytest.mark.parametrize("raw", [PAIR, MESH, GROUP, {**PAIR, "reqid": 3, "mark": "0x1/0xff", "if_id": 4}])
+def test_a_fleet_that_is_well(raw: dict[str, t.Any]) -> None:
+    found = connection(raw)
+    fleet = _fleet.summarize([found], answers(found), stored(found, 8, 7))
+    count = f"{len(found.hosts)}/{len(found.hosts)}"
+    assert fleet.rows == [{**WELL, "connection": found.name, "hosts": count, "boot": count}] and fleet.sentences == []
+
+
+@pytest.mark.parametrize("raw", [PAIR, MESH, GROUP, {**PAIR, "reqid": 3, "mark": "0x1/0xff", "if_id": 4}])
+def test_the_pairs_of_a_connection_are_those_of_its_sas(raw: dict[str, t.Any]) -> None:
+    found = connection(raw)
+    names = _fleet.names_of(found)
+    assert set(names) == set(digest_by_owner(sas_of(found, 1)))
+    for host in found.hosts:
+        own = {name for name, hosts in names.items() if host in hosts}
+        assert own == set(digest_by_owner(sas_of(found, 1, host)))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "row", "parts"),
+    [
+        (
+            {"b": {"generation": 7}},
+            {"agreement": "no", "generation": "7, 8"},
+            ["different keys", "b holds generation 7"],
+        ),
+        (
+            {"b": {"generation": 0}},
+            {"agreement": "no", "generation": "8, other"},
+            ["b holds none of them", "b holds SAs of no generation, not generation 8"],
+        ),
+        (
+            {"a": {"generation": 9}, "b": {"generation": 9}},
+            {"generation": "other"},
+            ["a holds SAs of no", "b holds SAs of no"],
+        ),
+        ({"a": {"keys_hidden": True, "held": {}}}, {"agreement": "unknown"}, []),
+        (
+            {"a": {"backend": "", "held": {}, "pairs": {}, "policies": None}},
+            {"agreement": "unknown", "policies": "unknown"},
+            [],
+        ),
+        ({"a": {"policies": None}}, {"policies": "unknown"}, []),
+        ({"a": {"service": {"enabled": False, "state": "inactive"}}}, {"boot": "1/2"}, []),
+        ({"a": {"service": {"enabled": True, "state": "failed"}}}, {"boot": "1/2"}, []),
+        ({"a": {"wrong": ["it is late"]}}, {}, ["a: wrong: it is late"]),
+        ({"a": {"due": ["an SA"], "unseen": ["a file"]}}, {}, ["a: due: an SA", "a: unseen: a file"]),
+    ],
+)
+def test_what_differs_on_a_host(hosts: dict[str, t.Any], row: dict[str, str], parts: list[str]) -> None:
+    found = connection()
+    fleet = _fleet.summarize([found], answers(found, **hosts), stored(found, 8, 7))
+    assert fleet.rows == [{**WELL, **row}]
+    assert len(fleet.sentences) == len(parts) and all(
+        part in sentence for part, sentence in zip(parts, fleet.sentences)
+    ), fleet.sentences
+
+
+def test_hosts_without_sas_have_nothing_to_agree_about() -> None:
+    found = connection()
+    fleet = _fleet.summarize([found], answers(found, a={"generation": 0}, b={"generation": 0}), {})
+    assert fleet.rows == [{**WELL, "generation": "unknown", "age": "none", "agreement": "none", "policies": "none"}]
+
+
+@pytest.mark.parametrize(
+    "silent", [{"unreachable": True, "msg": "no route"}, {"failed": True, "msg": "no route"}, None]
+)
+def test_absent_hosts_are_named_and_guessed_nothing_of(silent: dict[str, t.Any] | None) -> None:
+    found = connection()
+    told = answers(found)
+    if silent is None:
+        del told["b"]
+    else:
+        told["b"] = silent
+    fleet = _fleet.summarize([found], told, stored(found, 8))
+    assert fleet.rows == [{**WELL, "hosts": "1/2", "absent": ["b"], "agreement": "unknown", "boot": "1/1"}]
+    (sentence,) = fleet.sentences
+    assert sentence.startswith("b: absent: ") and ("take part" if silent is None else "no route") in sentence
+    nobody = _fleet.summarize([found], {}, stored(found, 8)).rows[0]
+    assert {name: nobody[name] for name in ("hosts", "absent")} == {"hosts": "0/2", "absent": ["a", "b"]}
+    assert {nobody[name] for name in _fleet.COLUMNS[2:]} == {"unknown"}
+
+
+def test_due_and_policies_are_those_of_the_connection() -> None:
+    found = connection()
+    (name,) = _fleet.names_of(found)
+    other = "192.0.2.1|192.0.2.9#0,,0"
+    facts = answer(found, "a")
+    for own, word in ((name, "yes"), (other, "no")):
+        told = answers(found, a={"asked": [own]})
+        assert _fleet.summarize([found], told, {}).rows[0]["due"] == word
+        told = answers(found, a={"pairs": {**facts["pairs"], own: {**facts["pairs"][name], "due": 1}}})
+        assert _fleet.summarize([found], told, {}).rows[0]["due"] == word
+        for kind in ("leaking", "open"):
+            told = answers(found, a={"policies": {**facts["policies"], kind: [own]}})
+            assert _fleet.summarize([found], told, {}).rows[0]["policies"] == ("no" if own == name else "yes")
+
+
+def test_the_phase_of_a_rotation_is_shown() -> None:
+    found = connection()
+    rows = _fleet.summarize([found], answers(found), stored(found, 8, 9, phase="prepared")).rows
+    assert rows[0]["generation"] == "8 (prepared)"
+
+
+def test_the_owner_of_sas_belongs_to_their_name() -> None:
+    found = connection({**PAIR, "reqid": 3, "mark": "0x1/0xff"})
+    assert found.mark == Mark(1, 255)
+    (name,) = _fleet.names_of(found)
+    assert name == "192.0.2.1|192.0.2.2#3,0x1/0xff,0"
+
+
+@given(st.integers(0, 200))
+def test_the_table_is_aligned_and_bounded(count: int) -> None:
+    rows = [{**WELL, "connection": "c" * (number % 40 + 1)} for number in range(3)]
+    lines = _fleet.table(_fleet.Fleet(rows, [f"sentence {number}" for number in range(count)]))
+    assert len({line.index("2/2") for line in lines[1:4]}) == 1
+    assert len(lines) == 4 + min(count, _fleet.MOST_LINES) + (count > _fleet.MOST_LINES)
