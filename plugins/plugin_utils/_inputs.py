@@ -99,26 +99,36 @@ class Inputs:
 
         The facts change nothing here, but somebody is trying to change the run, or set a fact by mistake.
         """
-        return [problem for host in sorted(hosts) if self.facts(host) for problem in self._shadowed(host, names)]
+        return [
+            InputError(
+                f"it reports facts that would change the variable {name}",
+                host,
+                "Find out why, since no module of this collection or of Ansible reports such facts. Where a"
+                " playbook set them (set_fact with cacheable), write the value into the inventory, and empty the"
+                " fact cache.",
+            )
+            for host in sorted(hosts)
+            for name in self.overridden(host, names)
+        ]
 
-    def _shadowed(self, host: str, names: t.Collection[str]) -> t.Iterator[InputError]:
+    def overridden(self, host: str, names: t.Collection[str]) -> list[str]:
+        """The inputs of these names, and the variables that determine the host, that the host's facts would change."""
+        facts = self.facts(host)
+        if not facts:
+            return []
         open_to_facts = self._known.get_vars(
             play=self._task.get_play(), host=self._inventory.get_host(host), task=self._task
         )
-        facts = self.facts(host)
-        for name in sorted({*names, *_IDENTITY}):
-            if name in facts or (
+        return [
+            name
+            for name in sorted({*names, *_IDENTITY})
+            if name in facts
+            or (
                 name not in _IDENTITY
                 and name in open_to_facts
                 and self._evaluated(open_to_facts, name) != self.get(host, name)
-            ):
-                yield InputError(
-                    f"it reports facts that would change the variable {name}",
-                    host,
-                    "Find out why, since no module of this collection or of Ansible reports such facts. Where a"
-                    " playbook set them (set_fact with cacheable), write the value into the inventory, and empty the"
-                    " fact cache.",
-                )
+            )
+        ]
 
     def _evaluated(self, variables: dict[str, t.Any], name: str) -> t.Any:
         try:

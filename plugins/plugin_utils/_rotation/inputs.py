@@ -99,7 +99,7 @@ def read_boot_inputs(inputs: Inputs, host: str) -> Values:
     """The options of `ipsec_boot` for a host, from the variables of the role `boot`. Raises every problem at once."""
     raise_all(inputs.shadowed([host], [f"boot_{name}" for name in BOOT_ROLE]))
     problems: list[IpsecError] = [*misspelt(inputs, [host], ("boot_",))]
-    values = _read(inputs, host, BOOT_ROLE, "boot_", problems)
+    values = read_variables(inputs, host, BOOT_ROLE, "boot_", problems)
     raise_all(problems)
     return {**values, "service_manager": values["service_manager"] or "auto"}
 
@@ -110,11 +110,11 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
     raise_all(inputs.shadowed(hosts, _NAMES))
     first = hosts[0]
     problems: list[IpsecError] = [*misspelt(inputs, hosts)]
-    wide = _read(inputs, first, WIDE, "rotate_", problems)
+    wide = read_variables(inputs, first, WIDE, "rotate_", problems)
     own: dict[str, Values] = {}
     for host in hosts:
-        own[host] = _read(inputs, host, OWN, "rotate_", problems)
-        own[host]["boot_options"] = _read(
+        own[host] = read_variables(inputs, host, OWN, "rotate_", problems)
+        own[host]["boot_options"] = read_variables(
             inputs,
             host,
             {name: spec for name, (spec, dummy) in BOOT.items()},
@@ -131,7 +131,10 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
 
 
 def misspelt(
-    inputs: Inputs, hosts: t.Iterable[str], prefixes: t.Sequence[str] = tuple(ROLES)
+    inputs: Inputs,
+    hosts: t.Iterable[str],
+    prefixes: t.Sequence[str] = tuple(ROLES),
+    roles: t.Mapping[str, frozenset[str]] = ROLES,
 ) -> t.Iterator[InputError]:
     """Variables that no role has, but whose names are near one that it has, so that they would do nothing.
 
@@ -146,7 +149,7 @@ def misspelt(
     for name, owners in sorted(found.items()):
         (prefix,) = (prefix for prefix in prefixes if name.startswith(prefix))
         word = name[len(prefix) :]
-        known = ROLES[prefix]
+        known = roles[prefix]
         is_sure = name in given and prefix == "rotate_"
         near = difflib.get_close_matches(word, sorted(known), 1, 0.0 if is_sure else _NEAR)
         if word not in known | _OF_PLAYBOOKS and near:
@@ -158,7 +161,7 @@ def misspelt(
             )
 
 
-def _read(
+def read_variables(
     inputs: Inputs,
     host: str,
     specs: t.Mapping[str, Values],
@@ -166,6 +169,7 @@ def _read(
     problems: list[IpsecError],
     defaults: t.Mapping[str, t.Any] | None = None,
 ) -> Values:
+    """A host's variables that begin with the prefix, checked against specs; adds what is wrong to ``problems``."""
     given = {}
     for name in specs:
         try:
@@ -187,7 +191,7 @@ def _differences(inputs: Inputs, wide: Values, first: str, host: str) -> t.Itera
     if host == first:
         return
     ignored: list[IpsecError] = []
-    for name, value in _read(inputs, host, WIDE, "rotate_", ignored).items():
+    for name, value in read_variables(inputs, host, WIDE, "rotate_", ignored).items():
         if value != wide.get(name):
             also = ", by default ipsec_connections," if name == "connections" else ""
             yield InputError(

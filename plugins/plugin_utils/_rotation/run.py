@@ -96,7 +96,7 @@ def run_problems(connections: t.Sequence[Connection], run: Run, trusted: t.Seque
                 problems.append(
                     InputError("serial splits this connection over two batches", place, "Run without serial.")
                 )
-            elif not _is_private(run.transports.get(host, "ssh"), trusted):
+            elif not is_private(run.transports.get(host, "ssh"), trusted):
                 problems.append(
                     InputError(
                         f"the connection plugin {run.transports[host]} is not known to hide what it carries",
@@ -108,5 +108,6 @@ def run_problems(connections: t.Sequence[Connection], run: Run, trusted: t.Seque
     return problems
 
 
-def _is_private(transport: str, trusted: t.Sequence[str]) -> bool:
+def is_private(transport: str, trusted: t.Sequence[str]) -> bool:
+    """Whether a connection plugin carries nothing in clear text over a network, or the user trusts it."""
     return transport in trusted or transport.rpartition(".")[2] in TRANSPORTS
