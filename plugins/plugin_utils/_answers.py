@@ -315,7 +315,159 @@ _STATUS_OF_PAIR: Fields = {
     "due": Field("int", range=U32),
 }
 
+# The SAs of one owner between two addresses, as an audit sees them.
+_AUDITED: Fields = {
+    "name": Field(
+        "str",
+        "Pair of addresses and owner (reqid, mark, if_id).",
+        "192.168.116.16|192.168.13.213#0,,0",
+        pattern=OWNER,
+    ),
+    "sas": Field("int", "SAs in the kernel.", 4, range=U32),
+    "inbound": Field("int", "Those of them that are inbound.", 2, range=U32),
+    "outbound": Field("int", "Those of them that are outbound.", 2, range=U32),
+    "oldest": Field("int", "Seconds since the first of them was added.", 86400),
+    "youngest": Field("int", "Seconds since the last of them was added.", 86400),
+    "budget": Field(
+        "dict",
+        "The limit of which the largest share is used. V(null) if there is none.",
+        nullable=True,
+        contains={
+            "what": Field("str", "V(packets), V(bytes) or V(blocks).", "packets", pattern="packets|bytes|blocks"),
+            "used": Field("float", "Used share of it.", 0.12, range=(0, 1)),
+        },
+    ),
+    "digest": Field(
+        "str",
+        "Fingerprint of the SAs, as M(ipsec.manual.ipsec_sadb) shows it. Empty without any, and if keys are hidden.",
+        "5f0c1d6c7e2b9a40",
+        pattern="(?:[0-9a-f]{16,64})?",
+    ),
+    "file_digest": Field(
+        "str", "The same for the SAs of the file.", "5f0c1d6c7e2b9a40", pattern="(?:[0-9a-f]{16,64})?"
+    ),
+    "fingerprints": Field(
+        "list",
+        "Fingerprints of the keys of the SAs, except short keys.",
+        ["4a1bd3cc8a6e0f32"],
+        elements=Field("str", pattern="[0-9a-f]{16}"),
+    ),
+    "algorithms": Field(
+        "list", "Names of their algorithms.", ["aes-cbc", "hmac-sha256"], most=FEW, elements=Field("str")
+    ),
+    "integrity": Field(
+        "str",
+        "V(own) if every ESP SA has integrity, V(ah) if some have it from AH only, V(none) if some have none.",
+        "own",
+        pattern="own|ah|none",
+    ),
+    "integrity_failures": Field("int", "Packets dropped because their ICV was wrong.", 0),
+    "replayed": Field("int", "Packets dropped because they came twice or too late.", 0),
+    "leaking": Field("int", "Outbound SAs that no policy uses.", 0, range=U32),
+    "open": Field("int", "Inbound SAs that no policy asks for.", 0, range=U32),
+    "reloaded": Field("int", "SAs that the boot service noted as loaded again.", 0, range=U32),
+    "shared_keys": Field("int", "SAs that share a key with another SA of the host.", 0, range=U32),
+    "shared_spis": Field("int", "SAs that share an SPI with another SA of the host.", 0, range=U32),
+}
+
 ANSWERS: t.Mapping[str, Fields] = {
+    "ipsec_audit": {
+        "epoch": Field(
+            "float",
+            "The target's clock, in seconds since the epoch.",
+            1795000000.25,
+            "success",
+            range=(0, 253402300799),
+        ),
+        "kernel": Field("str", "Name and release of the kernel.", "Linux 6.12.48", "success"),
+        "uptime": Field("int", "Seconds since the boot, V(0) if the system does not say.", 86400, "success"),
+        "backend": Field(
+            "str",
+            "How the kernel was reached, empty if it could not be read.",
+            "xfrm",
+            "success",
+            f"(?:{WORD})?",
+        ),
+        "keys_hidden": _KEYS_HIDDEN._replace(
+            description="Whether the kernel hides keys (lockdown), so that nothing is known about them."
+        ),
+        "file": Field(
+            "dict",
+            "The protected file.",
+            returned="success",
+            contains={
+                "path": Field("str", "Path of the file.", "/etc/inet/secret/ipseckeys", longest=PATH),
+                "exists": Field("bool", "Whether it exists.", True),
+                "mode": Field("str", "Its mode, empty if it does not exist.", "0600", pattern="(?:[0-7]{4,5})?"),
+                "modified": Field(
+                    "float",
+                    "When it was last written, in seconds since the epoch, V(0) if it does not exist.",
+                    1795000000.0,
+                    range=(0, 253402300799),
+                ),
+                "sas": Field("int", "Number of SAs in the file.", 2, range=U32),
+            },
+        ),
+        "service": Field(
+            "dict",
+            "The service that loads SAs at boot.",
+            returned="success",
+            contains={
+                "manager": Field("str", "Service manager, empty if it is unknown.", "systemd", pattern=f"(?:{WORD})?"),
+                "installed": Field("bool", "Whether the service is installed.", True),
+                "enabled": Field("bool", "Whether it starts at boot.", True),
+                "state": Field("str", "V(active), V(inactive), V(failed) or V(unknown).", "active", pattern=WORD),
+                "file": Field("str", "File that it loads, empty for none.", "/etc/inet/secret/ipseckeys", longest=PATH),
+            },
+        ),
+        "counters": Field(
+            "dict",
+            "Packets that the kernel discarded since the boot, by reason, as in C(/proc/net/xfrm_stat).",
+            {"XfrmInNoStates": 0},
+            "success",
+            most=FEW,
+            keys="Xfrm[A-Za-z0-9]{1,60}",
+            elements=Field("int"),
+        ),
+        "policies": Field(
+            "dict",
+            "Number of policies of each owner (reqid, mark, if_id).",
+            {"0,,0": 4},
+            "success",
+            keys=rf"[0-9]{{1,10}},{MARK},[0-9]{{1,10}}",
+            elements=Field("int", range=U32),
+        ),
+        "pairs": Field(
+            "list",
+            "The SAs in the kernel or in the file, one row for each pair of addresses and owner.",
+            returned="success",
+            elements=Field("dict", contains=_AUDITED),
+        ),
+        "remarks": Field(
+            "list",
+            "Observations. None of them contains a key.",
+            returned="success",
+            most=20 * FEW,
+            elements=Field(
+                "dict",
+                contains={
+                    "what": Field("str", "What was observed, a fixed word.", "copy", pattern=r"[a-z-]{1,30}"),
+                    "place": Field(
+                        "str", "Path or name that it is about.", "/etc/inet/secret/ipseckeys.bak", longest=PATH
+                    ),
+                    "detail": Field("str", "A few words on it.", "mode 0644"),
+                },
+            ),
+        ),
+        "unread": Field(
+            "list",
+            "Parts that could not be read, each with the reason.",
+            [],
+            "success",
+            most=FEW,
+            elements=Field("str", longest=1000),
+        ),
+    },
     "ipsec_sa": {
         "operations": _OPERATIONS,
         "differences": Field(
@@ -348,10 +500,8 @@ ANSWERS: t.Mapping[str, Fields] = {
         "digest": _DIGEST._replace(
             description=(
                 (
-                    (
-                        "For each pair of addresses, a fingerprint of the SAs of the text that the kernel now "
-                        "holds between them."
-                    )
+                    "For each pair of addresses, a fingerprint of the SAs of the text that the kernel now "
+                    "holds between them."
                 ),
                 "Two hosts with the same fingerprint have the same SAs with the same keys.",
                 "In check mode, and if the kernel hides keys, it is the fingerprint of the text.",

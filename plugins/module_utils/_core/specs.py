@@ -221,6 +221,12 @@ IPSEC_PREFLIGHT: Arguments = {
     **BACKEND,
 }
 
+IPSEC_AUDIT: Arguments = {
+    "path": {"type": "path", "default": DEFAULT_PATH},
+    **DIGEST,
+    **BACKEND,
+}
+
 IPSEC_STATUS: Arguments = {
     "path": {"type": "path"},
     **DIGEST,

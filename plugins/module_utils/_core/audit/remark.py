@@ -25,5 +25,14 @@ class Remark(t.NamedTuple):
 
 
 def bounded(remarks: t.Iterable[Remark]) -> list[Remark]:
-    """The first `MOST` of the remarks, with details of bounded length."""
-    return [row._replace(detail=row.detail[:LONGEST_DETAIL]) for row in itertools.islice(remarks, MOST)]
+    """The first `MOST` of the remarks, with details of bounded length. Bytes of names that are not UTF-8 are
+    written as ``\\xff``.
+    """
+    return [
+        Remark(row.what, _readable(row.place), _readable(row.detail)[:LONGEST_DETAIL])
+        for row in itertools.islice(remarks, MOST)
+    ]
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

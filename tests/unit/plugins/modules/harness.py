@@ -167,7 +167,7 @@ class World:
                 mock.patch.object(basic.AnsibleModule, "warn", lambda dummy, text, **more: warnings.append(text))
             )
             stack.enter_context(mock.patch.object(basic.AnsibleModule, "add_path_info", lambda dummy, result: result))
-            for name in ("file", "text", "sadb", "preflight", "usage"):
+            for name in ("audit", "file", "text", "sadb", "preflight", "usage"):
                 stack.enter_context(mock.patch.object(_module(name), "protected", self.files))
             stack.enter_context(mock.patch.object(_module("policy"), "Spd", lambda: self.spd))
             stack.enter_context(contextlib.redirect_stdout(stdout))

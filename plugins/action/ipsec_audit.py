@@ -1,0 +1,15 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the module ipsec_audit, and keeps the secret of the run hidden on the way to the target."""
+
+from __future__ import annotations
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_AUDIT
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule
+
+
+class ActionModule(SecretActionModule):
+    module = "ipsec.manual.ipsec_audit"
+    arguments = IPSEC_AUDIT
