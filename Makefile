@@ -7,7 +7,7 @@ SECONDS ?= 600
 # Labs still running, started here or in the synced copy
 LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_collections/ipsec/manual/build/lab/*)
 
-.PHONY: help demo test bench fuzz docs docs-command docs-returns release clean
+.PHONY: help demo test bench fuzz docs docs-command docs-findings docs-returns release clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
 	@echo 'make test    every gate; or some with TIER=: quick (five minutes: lint, unit, docs),'
@@ -16,6 +16,7 @@ help:
 	@echo 'make fuzz    coverage-guided broken input for the language; SECONDS=600'
 	@echo 'make docs    the docs site, into build/docs/html'
 	@echo 'make docs-command  docs/ipseckey.* and the page of the command, from its tables'
+	@echo 'make docs-findings  the tables of findings on the page of the audit, from its table'
 	@echo 'make docs-returns  the RETURN blocks of modules, from the table that validates answers'
 	@echo 'make release the artifact, its bill of materials and the manifest to sign, into build/release'
 	@echo 'make clean   remove all results: build/ and .venv*/'
@@ -39,6 +40,9 @@ docs:
 docs-command:
 	@cd plugins/module_utils && python3 -B -c 'from _core.program.reference import DOCUMENTS; \
 	    [open(f"../../docs/{name}", "w", encoding="utf-8").write(made()) for name, made in DOCUMENTS.items()]'
+
+docs-findings:
+	@python3 -B tests/docs/findings.py
 
 docs-returns:
 	@python3 -B tests/docs/returns.py

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This plugin runs on the controller; its documentation is in plugins/modules/ipsec_audit_report.py.
+
+"""The steps of the role `audit`: ask each host once, then make one report of all answers."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import inputs as role
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore, output, report, run
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import Host, Known, Way
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.ways import way_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report as shortened
+from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, failure
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
+
+Result = t.Dict[str, t.Any]
+
+STEPS = ("begin", "ask", "report", "judge", "end")
+_ASK, _WAY = "ask", "way"
+_DIGEST_KEY_BYTES = 32
+_LONGEST_REASON = 300
+_PLACES = frozenset(["ansible_host", "ansible_connection", "ansible_host_key_checking", "ansible_ssh_common_args"])
+
+
+class ActionModule(HostAction):
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
+        dummy, arguments = self.validate_argument_spec(
+            argument_spec={"step": {"type": "str", "required": True, "choices": list(STEPS)}}
+        )
+        self._vars = task_vars or {}
+        self._record = RunRecord("audit")
+        self._inputs = Inputs(self, self._vars)
+        try:
+            result.update(getattr(self, f"_{arguments['step']}")())
+        except IpsecError as exc:
+            result.update(failure.result(failure.refused(str(exc).split("\n"))))
+        return result
+
+    def _hosts(self) -> list[str]:
+        """The hosts of the play, also those that failed before."""
+        names = self._vars.get("ansible_play_hosts_all") or self._vars.get("ansible_play_hosts", ())
+        return sorted(map(str, names))
+
+    def _begin(self) -> Result:
+        """Check the inputs before any host is asked."""
+        hosts = self._hosts()
+        wide = role.read_wide(self._inputs, hosts)
+        found = self._connections(wide)
+        self._directory(wide)
+        self._record.begin(
+            {
+                "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
+                "trusted_transports": wide["trusted_transports"],
+            }
+        )
+        return {"changed": False, "connections": [connection.name for connection in found]}
+
+    def _ask(self) -> Result:
+        """Ask the host of this task everything. What goes wrong is a finding, not a failure."""
+        host = str(self._vars["inventory_hostname"])
+        own, state = role.read_own(self._inputs, host), self._record.state()
+        names = {*_PLACES, *(role.PREFIX + name for name in role.NAMES), "ipsec_connections", "ipsec_address"}
+        address = str(self._play_context.remote_addr or host)
+        way = way_of(self._connection, address, state["trusted_transports"], self._inputs.overridden(host, names))
+        self._record.note(_WAY, host, {_WAY: way._asdict()})
+        options = {"path": own["file"], "backend": own["backend"], "digest_key": state["digest_key"]}
+        self._record.put(_ASK, host, [run.QUESTION])
+        try:
+            answer = self.ask("ipsec.manual.ipsec_audit", options, self._vars, secret=True)
+        except AnsibleConnectionFailure as exc:
+            answer = {"unreachable": True, "msg": shortened(str(exc), _LONGEST_REASON)}
+        self._record.note(_ASK, host, {run.QUESTION: answer})
+        return {"changed": False, "answered": not decisions.has_failed(answer), **self.discovered()}
+
+    def _report(self) -> Result:
+        """Make the report, and write it."""
+        wide = role.read_wide(self._inputs, self._hosts())
+        connections = self._connections(wide)
+        directory = self._directory(wide)
+        previous, warnings = output.previous(directory) if directory else (None, [])
+        known, unread = self._known(wide["keystore"], connections)
+        hosts = [self._host(name) for name in self._hosts()]
+        made = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        found = report.make(run.fleet(hosts, connections, known, unread, previous, wide), made, previous)
+        written = directory != "" and not self._task.check_mode
+        files = output.write(directory, found, wide["formats"]) if written else []
+        verdict = run.verdict(found, wide["fail_on"], f"; the report is in {directory}" if written else "")
+        self._record.save({**self._record.state(), "verdict": verdict})
+        return {
+            "changed": False,
+            "counts": run.counts(found),
+            "files": files,
+            "summary": output.summary(found).splitlines(),
+            "warnings": warnings,
+        }
+
+    def _judge(self) -> Result:
+        """Fail if a finding is as bad as the user said."""
+        verdict = self._record.state()["verdict"]
+        return {"changed": False, **(failure.result(verdict) if verdict else {})}
+
+    def _end(self) -> Result:
+        self._record.end()
+        return {"changed": False}
+
+    def _directory(self, wide: Result) -> str:
+        """The directory of reports, relative to the playbook; empty for none."""
+        if not wide["directory"]:
+            return ""
+        return output.directory_of(self._loader.path_dwim(os.path.expanduser(wide["directory"])))
+
+    def _connections(self, wide: Result) -> list[Connection]:
+        """The connections of the inventory. What is unwise in them is for the findings to say."""
+        if wide.get("connections") is None:
+            return []
+        return read_connections(
+            wide["connections"],
+            True,
+            groups=self._vars.get("groups", {}).get,
+            variables=lambda host, name: self._inputs.get(host, name) if host in self._inputs else None,
+        )
+
+    def _known(self, directory: str, connections: t.Sequence[Connection]) -> tuple[dict[str, Known], str]:
+        """What the keystore knows, or why it is unknown."""
+        if not directory:
+            return {}, "audit_keystore is empty"
+        digest_key = bytes.fromhex(self._record.state()["digest_key"])
+        try:
+            store = open_keystore(self._loader, directory)
+            if not store.names():
+                return {}, f"there is no keystore in {store.directory}"
+            return keystore.facts(store, [connection.name for connection in connections], digest_key), ""
+        except IpsecError as exc:
+            return {}, str(exc)
+
+    def _host(self, name: str) -> Host:
+        way = self._record.answers(_WAY, name).results.get(_WAY, {})
+        file = str(self._inputs.get(name, f"{role.PREFIX}file", ""))
+        return run.host(
+            name,
+            file,
+            self._record.answers(_ASK, name),
+            Way(**{**way, "shadowed": tuple(way["shadowed"])}) if way else Way(),
+        )

@@ -1,0 +1,64 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One finding, made from the table of kinds, and what it counts for. Pure."""
+
+from __future__ import annotations
+
+import shlex
+import typing as t
+
+from .kinds import KINDS, NONE, SEVERITIES
+
+Row = t.Dict[str, t.Any]
+
+_RANKS = {name: rank for rank, name in enumerate((NONE, *SEVERITIES))}
+_LONGEST_WORD = 300
+
+
+class Finding(t.NamedTuple):
+    """A finding of the report. ``host`` and ``pair`` are empty if it is about no particular one; ``place`` is
+    what distinguishes findings of one kind, such as a path.
+    """
+
+    id: str
+    severity: str
+    host: str
+    pair: str
+    what: str
+    why: str
+    mend: str
+    place: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What makes it the same finding in another run."""
+        return (self.id, self.host, self.pair, self.place)
+
+
+def finding(kind: str, host: str = "", pair: str = "", place: str = "", **words: t.Any) -> Finding:
+    """A finding of a kind. ``words`` fill the placeholders of its texts."""
+    row = KINDS[kind]
+    filled = {
+        name: str(value)[:_LONGEST_WORD]
+        for name, value in {"host": host, "pair": pair, "place": place, "connection": "", **words}.items()
+    }
+    quoted = {name: shlex.quote(value) for name, value in filled.items()}
+    return Finding(kind, row.severity, host, pair, row.what.format(**filled), row.why, row.mend.format(**quoted), place)
+
+
+def unique(findings: t.Iterable[Finding]) -> list[Finding]:
+    """Each finding once, the worst first."""
+    found = {row.key: row for row in findings}
+    return sorted(found.values(), key=lambda row: (-_RANKS[row.severity], row.host, row.pair, row.id, row.place))
+
+
+def worst(severities: t.Iterable[str]) -> str:
+    """The worst of these severities, "none" if there is none."""
+    return max(severities, key=_RANKS.__getitem__, default=NONE)
+
+
+def reaches(severity: str, limit: str) -> bool:
+    """Whether a severity is at least as bad as a limit."""
+    return _RANKS[severity] >= _RANKS[limit]

@@ -1,0 +1,72 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The inputs of the role `audit`: one value for all hosts, or one for each."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
+
+from .._inputs import Inputs
+from .._rotation.inputs import misspelt, read_variables
+from .kinds import SEVERITIES
+from .output import FORMATS
+
+Values = t.Dict[str, t.Any]
+
+PREFIX = "audit_"
+NEVER = "never"
+
+# The names are those of the role's variables without the prefix.
+WIDE: dict[str, Values] = {
+    "connections": {"type": "raw"},  # the reader of connections says what is wrong, and where
+    "keystore": {"type": "str"},
+    "age_limit": {"type": "float"},
+    "clock_tolerance": {"type": "float"},
+    "directory": {"type": "str"},
+    "formats": {"type": "list", "elements": "str", "choices": list(FORMATS)},
+    "fail_on": {"type": "str", "choices": [NEVER, *SEVERITIES]},
+    "trusted_transports": {"type": "list", "elements": "str"},
+}
+OWN: dict[str, Values] = {
+    "file": {"type": "str"},
+    "backend": {"type": "str", "choices": ["auto", "xfrm", "solaris", "pfkey"]},
+    "timeout": {"type": "int"},
+}
+NAMES = frozenset([*WIDE, *OWN])
+
+
+def read_wide(inputs: Inputs, hosts: t.Sequence[str]) -> Values:
+    """The inputs for all hosts, as the first of them has them. Raises every problem at once."""
+    problems: list[IpsecError] = [*misspelt(inputs, hosts, (PREFIX,), {PREFIX: NAMES})]
+    values = read_variables(inputs, hosts[0], WIDE, PREFIX, problems)
+    problems += _differences(inputs, hosts)
+    raise_all(problems)
+    return values
+
+
+def read_own(inputs: Inputs, host: str) -> Values:
+    """The inputs of one host. Raises every problem at once."""
+    problems: list[IpsecError] = []
+    values = read_variables(inputs, host, OWN, PREFIX, problems)
+    raise_all(problems)
+    return values
+
+
+def _differences(inputs: Inputs, hosts: t.Sequence[str]) -> t.Iterator[InputError]:
+    """Variables that are not written alike for all hosts. Their templates are not evaluated, which would
+    take long for many connections and hosts.
+    """
+    first = inputs.raw(hosts[0])
+    for name in WIDE:
+        for host in hosts[1:]:
+            if inputs.raw(host).get(PREFIX + name) != first.get(PREFIX + name):
+                yield InputError(
+                    f"the variable {PREFIX}{name} has a different value for {host} than for {hosts[0]}",
+                    "",
+                    "Define it once for all hosts of the play, in group_vars/all.yml or in the play.",
+                )
+                break

@@ -1,0 +1,233 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Findings about keys: age, budgets, agreement, algorithms, and keys that are where they must not be. Pure."""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
+
+from .findings import Finding, finding
+from .fleet import DAY, Fleet, Host, Known, Pair, Row, digest_of, generation_of
+
+Found = t.Iterator[Finding]
+
+# Shares of a budget from which on an SA is due, and about to end.
+DUE, ENDING = 0.75, 0.95
+# Seconds that a rotation may take between installing SAs and promoting them.
+_PROMOTION = 900
+_STEADY = "steady"
+
+
+def of_ages(fleet: Fleet) -> Found:
+    for pair in fleet.pairs:
+        known, age = fleet.known.get(pair.connection), age_of(fleet, pair)
+        if age is None:
+            yield finding("key-age-unknown", pair=pair.name)
+        elif fleet.age_limit and age > fleet.age_limit:
+            yield finding(
+                "key-age",
+                pair=pair.name,
+                connection=pair.connection,
+                age=round(age / DAY, 1),
+                limit=round(fleet.age_limit / DAY, 1),
+            )
+        for host, rows in fleet.sides(pair):
+            if _reloaded(host, rows, known):
+                yield finding("key-reloaded", host.name, pair.name, connection=pair.connection)
+
+
+def age_of(fleet: Fleet, pair: Pair) -> int | None:
+    """Seconds since the keys of a pair were made: what the keystore says of the generation that is in use,
+    but at least as long as the SAs are there. None if nobody knows.
+    """
+    known = fleet.known.get(pair.connection)
+    ages = []
+    for dummy, rows in fleet.sides(pair):
+        ages += [row["oldest"] for row in rows if row["sas"]]
+        if known is not None:
+            ages.append(known.created.get(generation_of(rows, known), 0))
+    return max(ages, default=0) or None
+
+
+def _reloaded(host: Host, rows: t.Sequence[Row], known: Known | None) -> bool:
+    """Whether SAs are younger than the use of their keys: added after their generation was promoted, or
+    read from a file that is older than the boot.
+    """
+    present = [row for row in rows if row["sas"]]
+    if not present:
+        return False
+    if any(row["reloaded"] for row in present):
+        return True
+    oldest = max(row["oldest"] for row in present)
+    number = generation_of(present, known)
+    if known is not None and known.promoted.get(number, 0) > oldest + _PROMOTION:
+        return True
+    file, uptime = host.answer["file"], host.answer["uptime"]
+    return (
+        bool(uptime and file["exists"])
+        and digest_of(present) != ""
+        and digest_of(present) == digest_of(present, "file_digest")
+        and file["modified"] < host.answer["epoch"] - uptime
+    )
+
+
+def budget_of(fleet: Fleet, pair: Pair) -> Row | None:
+    """The budget of the pair's SAs of which the largest share is used."""
+    budgets = [row["budget"] for dummy, rows in fleet.sides(pair) for row in rows if row["budget"]]
+    return max(budgets, key=lambda budget: float(budget["used"]), default=None)
+
+
+def of_budgets(fleet: Fleet) -> Found:
+    for pair in fleet.pairs:
+        for host, rows in fleet.sides(pair):
+            for budget in (row["budget"] for row in rows if row["budget"] and row["budget"]["used"] >= DUE):
+                kind = "due-now" if budget["used"] >= ENDING else f"due-{budget['what']}"
+                yield finding(
+                    kind,
+                    host.name,
+                    pair.name,
+                    connection=pair.connection,
+                    used=int(100 * budget["used"]),
+                    what=budget["what"],
+                )
+
+
+def agreement_of(fleet: Fleet, pair: Pair) -> str:
+    """Whether both hosts hold the same SAs: "same", "differs" or "unknown"."""
+    digests = [digest_of(rows) for dummy, rows in fleet.sides(pair)]
+    if len(digests) < len(pair.hosts) or not all(digests):
+        return "unknown"
+    return "same" if len(set(digests)) == 1 else "differs"
+
+
+def of_agreement(fleet: Fleet) -> Found:
+    for pair in fleet.pairs:
+        agreement, sides = agreement_of(fleet, pair), fleet.sides(pair)
+        absent = [host for host, rows in sides if not any(row["sas"] for row in rows)]
+        for host in absent:
+            yield finding("no-sas", host.name, pair.name)
+        if agreement == "unknown" and not absent:
+            yield finding("agreement-unknown", pair=pair.name)
+        behind = list(_behind(fleet, pair)) if agreement == "differs" else []
+        yield from behind
+        if agreement == "differs" and not behind:
+            yield finding("peers-differ", pair=pair.name)
+        for host, rows in sides:
+            if digest_of(rows, "file_digest") and _file_differs(rows) and not _is_newer(host, rows):
+                yield finding("drift-file", host.name, pair.name)
+
+
+def _behind(fleet: Fleet, pair: Pair) -> Found:
+    known = fleet.known.get(pair.connection)
+    numbers = {host.name: generation_of(rows, known) for host, rows in fleet.sides(pair)}
+    newest = max(numbers.values(), default=0)
+    if 0 not in numbers.values():
+        for name, number in numbers.items():
+            if number < newest:
+                yield finding("generation-behind", name, pair.name, mine=number, theirs=newest)
+
+
+def of_files(fleet: Fleet) -> Found:
+    """Hosts whose file was written after their SAs were loaded, and has other ones."""
+    for host in fleet.hosts.values():
+        if any(_file_differs([row]) and _is_newer(host, [row]) for row in host.rows.values()):
+            yield finding("file-newer", host.name, place=host.answer["file"]["path"])
+
+
+def _file_differs(rows: t.Sequence[Row]) -> bool:
+    """Whether the kernel holds SAs of the file, but others. Where it holds none, that is the finding."""
+    return digest_of(rows) != "" and digest_of(rows) != digest_of(rows, "file_digest")
+
+
+def _is_newer(host: Host, rows: t.Sequence[Row]) -> bool:
+    youngest = min(row["youngest"] for row in rows)
+    return bool(
+        host.answer["file"]["exists"] and host.answer["file"]["modified"] > host.answer["epoch"] - youngest + _PROMOTION
+    )
+
+
+def of_keystore(fleet: Fleet) -> Found:
+    """Differences between hosts and the keystore."""
+    if fleet.unread and fleet.pairs:
+        yield finding("keystore-unread", detail=fleet.unread)
+    for name, known in fleet.known.items():
+        if known.phase != _STEADY:
+            yield finding("rotation-unfinished", place=name, detail=known.phase)
+    retired = frozenset().union(*(known.retired for known in fleet.known.values()))
+    for pair in fleet.pairs:
+        known_here = fleet.known.get(pair.connection)
+        for host, rows in fleet.sides(pair):
+            if any(retired.intersection(row["fingerprints"]) for row in rows):
+                yield finding("key-retired", host.name, pair.name, connection=pair.connection)
+            elif (
+                known_here is not None
+                and known_here.phase == _STEADY
+                and known_here.digests
+                and digest_of(rows)
+                and not generation_of(rows, known_here)
+            ):
+                yield finding("drift-keystore", host.name, pair.name)
+
+
+def of_sharing(fleet: Fleet) -> Found:
+    """Keys of two SAs, on one host or on two, and SPIs of two SAs of one host."""
+    named = {key: pair for pair in fleet.pairs for key in pair.keys}
+    users: dict[str, set[str]] = collections.defaultdict(set)
+    for host in fleet.hosts.values():
+        for key, row in host.rows.items():
+            pair = named.get(key)
+            # The SAs of a group are one SA towards several addresses.
+            whose = pair.connection if pair is not None and len(pair.keys) > 1 else key
+            for fingerprint in row["fingerprints"]:
+                users[fingerprint].add(whose)
+            name = pair.name if pair is not None else ""
+            connection = pair.connection if pair is not None else ""
+            place = "" if name else key.partition("#")[0]
+            if row["shared_keys"]:
+                yield finding("key-shared", host.name, name, place, connection=connection)
+            if row["shared_spis"]:
+                yield finding("spi-shared", host.name, name, place, connection=connection)
+    for whose in sorted({key for keys in users.values() if len(keys) > 1 for key in keys}):
+        pair = named.get(whose)
+        if pair is not None:
+            yield finding("key-shared", pair=pair.name, connection=pair.connection)
+        else:
+            yield finding("key-shared", place=whose.partition("#")[0])
+
+
+def of_algorithms(fleet: Fleet) -> Found:
+    for pair in fleet.pairs:
+        for host, rows in fleet.sides(pair):
+            for name in sorted({name for row in rows for name in row["algorithms"]}):
+                kind = _algorithm_kind(name)
+                if kind:
+                    yield finding(kind, host.name, pair.name, name, detail=name, connection=pair.connection)
+            for word, kind in (("none", "no-integrity"), ("ah", "integrity-by-ah")):
+                if any(row["integrity"] == word for row in rows):
+                    yield finding(kind, host.name, pair.name)
+
+
+def _algorithm_kind(name: str) -> str:
+    """The finding about an algorithm, empty for a good or an unknown one."""
+    row = BY_NAME.get(name)
+    if row is None:
+        return ""
+    if row.counter_mode:
+        return "counter-mode"
+    if row.advice.startswith("MUST NOT"):
+        return "algorithm-must-not"
+    return "algorithm-should-not" if row.advice else ""
+
+
+def of_lockdown(fleet: Fleet) -> Found:
+    for host in fleet.hosts.values():
+        if host.answer.get("keys_hidden"):
+            yield finding("keys-hidden", host.name)
+
+
+GROUPS = (of_ages, of_budgets, of_agreement, of_files, of_keystore, of_sharing, of_algorithms, of_lockdown)

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One audit on the controller: from answers and facts to the report. Pure, except for what it is given."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._connections.model import Connection
+from .._rotation import decisions
+from .._rotation.record import Answers
+from .findings import reaches
+from .fleet import DAY, Fleet, Host, Known, Row, Way, host_of, pairs_of
+from .inputs import NEVER
+from .kinds import SEVERITIES
+
+QUESTION = "audit"
+_LONGEST_REASON = 300
+_NOT_ASKED = "it was not asked, since it failed before in this play"
+_MOST_SHOWN = 20
+
+
+def host(name: str, file: str, answers: Answers, way: Way) -> Host:
+    """A host from its answers in this run."""
+    result = answers.get(QUESTION)
+    if "epoch" not in result or decisions.has_failed(result):
+        reason = decisions.reason(result)[:_LONGEST_REASON] if answers.results else _NOT_ASKED
+        return Host(name, file, reason=reason, way=way)
+    offset = round(decisions.offset(answers.asked, float(result["epoch"]), answers.answered), 1)
+    # The clock was read at some time between question and answer.
+    if abs(offset) <= (answers.answered - answers.asked) / 2:
+        offset = 0.0
+    return host_of(name, file, result, offset=offset, way=way)
+
+
+def fleet(
+    hosts: t.Iterable[Host],
+    connections: t.Sequence[Connection],
+    known: t.Mapping[str, Known],
+    unread: str,
+    previous: Row | None,
+    wide: Row,
+) -> Fleet:
+    """Everything that the findings need. ``wide`` are the inputs of the role for all hosts."""
+    by_name = {host.name: host for host in hosts}
+    return Fleet(
+        by_name,
+        tuple(pairs_of(connections, by_name)),
+        known,
+        unread,
+        {row["name"]: row["counters"] for row in previous["hosts"]} if previous is not None else {},
+        wide["age_limit"] * DAY,
+        wide["clock_tolerance"],
+    )
+
+
+def counts(report: Row) -> dict[str, int]:
+    """The number of findings of each severity."""
+    return {name: sum(row["severity"] == name for row in report["findings"]) for name in SEVERITIES}
+
+
+def verdict(report: Row, limit: str, where: str) -> str:
+    """Why the play fails, empty if no finding is as bad as the limit."""
+    if limit == NEVER:
+        return ""
+    rows = [row for row in report["findings"] if reaches(row["severity"], limit)]
+    if not rows:
+        return ""
+    shown = [
+        f"  {row['severity']}: {' '.join(filter(None, (row['host'], row['pair'])))}: {row['what']} ({row['id']})"
+        for row in rows[:_MOST_SHOWN]
+    ]
+    more = [f"  and {len(rows) - _MOST_SHOWN} more"] if len(rows) > _MOST_SHOWN else []
+    noun = "finding is" if len(rows) == 1 else "findings are"
+    return "\n".join([f"{len(rows)} {noun} as bad as {limit} or worse (audit_fail_on){where}:", *shown, *more])

@@ -1,0 +1,245 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every finding from the evidence for it, and none from a clean fleet."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+import string
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import report
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.findings import finding
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import DAY, Fleet, Host, pairs_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.kinds import KINDS, SEVERITIES
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit.fleets import (
+    DIGEST,
+    FILE,
+    NAME,
+    NOW,
+    OTHER,
+    PAIR,
+    changed,
+    clean,
+    fields,
+    known,
+    pairs,
+    part,
+    remark,
+    row,
+    way,
+)
+
+BOTH = ("enigma", "partym")
+
+
+def ids(fleet: Fleet) -> set[str]:
+    return {found.id for found in report.findings_of(fleet)}
+
+
+def without_keystore() -> Fleet:
+    return clean()._replace(known={}, unread="no vault secret is loaded")
+
+
+def absent() -> Fleet:
+    fleet = clean()
+    return fleet._replace(hosts={**fleet.hosts, "partym": Host("partym", FILE, reason="unreachable")})
+
+
+def offset() -> Fleet:
+    fleet = clean()
+    return fleet._replace(hosts={**fleet.hosts, "enigma": fleet.hosts["enigma"]._replace(offset=-7.3)})
+
+
+def behind() -> Fleet:
+    digests = {6: {NAME: OTHER}, 7: {NAME: DIGEST}}
+    fleet = changed(pairs(digest=OTHER, file_digest=OTHER))
+    return fleet._replace(known={"pair": known(digests=digests)})
+
+
+def foreign() -> Fleet:
+    return changed(lambda answer: answer["pairs"].append(row(name="192.0.2.1|192.0.2.9#7,,0", fingerprints=[])))
+
+
+def shared_with_another_pair() -> Fleet:
+    return changed(lambda answer: answer["pairs"].append(row(name="192.0.2.1|192.0.2.9#7,,0")))
+
+
+EMPTY = {"sas": 0, "digest": "", "fingerprints": [], "budget": None, "algorithms": [], "oldest": 0, "youngest": 0}
+
+# What is found in a fleet that differs from a clean one in one respect: everything, and nothing else.
+CASES: list[tuple[Fleet, set[str]]] = [
+    (clean(), set()),
+    (clean()._replace(known={"pair": known(created={7: 91 * DAY})}), {"key-age"}),
+    (changed(pairs(oldest=91 * DAY, youngest=91 * DAY)), {"key-age"}),
+    (clean()._replace(known={"pair": known(created={7: 91 * DAY})}, age_limit=0), set()),
+    (changed(pairs(budget={"what": "packets", "used": 0.75})), {"due-packets"}),
+    (changed(pairs(budget={"what": "bytes", "used": 0.8})), {"due-bytes"}),
+    (changed(pairs(budget={"what": "blocks", "used": 0.9})), {"due-blocks"}),
+    (changed(pairs(budget={"what": "packets", "used": 0.95})), {"due-now"}),
+    (changed(pairs(budget=None)), set()),
+    (clean()._replace(known={"pair": known(promoted={7: 6 * DAY})}), {"key-reloaded"}),
+    (changed(fields(uptime=4 * DAY)), {"key-reloaded"}),
+    (changed(pairs(reloaded=1)), {"key-reloaded"}),
+    (behind(), {"generation-behind"}),
+    (behind()._replace(known={}), {"peers-differ"}),
+    (changed(pairs(digest=OTHER, file_digest=OTHER)), {"peers-differ", "drift-keystore"}),
+    (changed(pairs(digest=OTHER, file_digest=OTHER), *BOTH), {"drift-keystore"}),
+    (clean()._replace(known={"pair": known(phase="switching")}), {"rotation-unfinished"}),
+    (changed(pairs(file_digest=OTHER)), {"drift-file"}),
+    (
+        changed(lambda answer: (pairs(file_digest=OTHER)(answer), part("file", modified=NOW - DAY)(answer))),
+        {"file-newer"},
+    ),
+    (changed(pairs(**EMPTY)), {"no-sas"}),
+    (changed(fields(pairs=[])), {"no-sas"}),
+    (changed(pairs(shared_keys=2)), {"key-shared"}),
+    (shared_with_another_pair(), {"key-shared", "others-sas"}),
+    (changed(pairs(fingerprints=["ffffffffffffffff"])), {"key-retired"}),
+    (changed(pairs(shared_spis=2)), {"spi-shared"}),
+    (changed(pairs(algorithms=["aes-cbc", "hmac-md5"])), {"algorithm-must-not"}),
+    (changed(pairs(algorithms=["3des-cbc", "hmac-sha256"])), {"algorithm-should-not"}),
+    (changed(pairs(algorithms=["aes-gcm"])), {"counter-mode"}),
+    (changed(pairs(algorithms=["rot13"])), set()),
+    (changed(pairs(integrity="none")), {"no-integrity"}),
+    (changed(pairs(integrity="ah")), {"integrity-by-ah"}),
+    (
+        changed(lambda answer: (fields(keys_hidden=True)(answer), pairs(digest="", fingerprints=[])(answer))),
+        {"keys-hidden", "agreement-unknown"},
+    ),
+    (without_keystore(), {"keystore-unread"}),
+    (
+        changed(pairs(oldest=0, youngest=0), *BOTH)._replace(known={}, unread="x"),
+        {"keystore-unread", "key-age-unknown"},
+    ),
+    (changed(pairs(leaking=1)), {"no-policy"}),
+    (changed(pairs(open=1)), {"no-inbound-policy"}),
+    (changed(remark("policy-without-sa", "out 192.0.2.1/32 > 192.0.2.2/32")), {"policy-without-sa"}),
+    (changed(remark("level-use", "out 192.0.2.1/32 > 192.0.2.2/32")), {"level-use"}),
+    (changed(pairs(integrity_failures=3)), {"integrity-failures"}),
+    (changed(pairs(replayed=3)), {"replayed"}),
+    (changed(part("counters", XfrmInNoStates=5)), {"no-state-packets"}),
+    (changed(part("counters", XfrmInError=2)), {"counter-rose"}),
+    (changed(part("counters", XfrmInError=0)), set()),
+    (changed(part("counters", XfrmInError=9))._replace(counters={}), set()),
+    (changed(remark("world-readable")), {"file-world-readable"}),
+    (changed(remark("mode")), {"file-mode"}),
+    (changed(remark("owner")), {"file-owner"}),
+    (changed(remark("path")), {"file-path"}),
+    (changed(remark("acl")), {"file-acl"}),
+    (changed(remark("links")), {"file-links"}),
+    (changed(remark("file-system")), {"file-network"}),
+    (changed(remark("unknown-file-system")), {"file-system-unknown"}),
+    (changed(remark("copy", FILE + "~")), {"file-copy"}),
+    (changed(remark("leftover", FILE + ".next")), {"file-leftover"}),
+    (changed(remark("names", FILE, "partym")), {"file-names"}),
+    (changed(remark("invalid", FILE, "line 3: 40 digits")), {"file-invalid"}),
+    (changed(remark("history", "/root/.bash_history")), {"key-in-history"}),
+    (changed(remark("script", "/etc/rc.local")), {"key-in-script"}),
+    (changed(remark("lockdown", "/sys/kernel/security/lockdown", "integrity")), set()),
+    (changed(remark("something-new")), set()),
+    (changed(part("file", exists=False, mode="", modified=0.0)), {"file-missing"}),
+    (way(transport="community.general.telnet", clear=True), {"transport-clear"}),
+    (way(unchecked=True), {"host-key-unchecked"}),
+    (way(resolved=True), {"name-resolved"}),
+    (way(shadowed=("audit_file",)), {"facts-change-inputs"}),
+    (changed(remark("login", "me", "in.telnetd, from 192.0.2.9")), {"login-clear"}),
+    (changed(remark("listens", "telnet", "port 23")), {"server-clear"}),
+    (changed(part("service", installed=False)), {"service-absent"}),
+    (changed(part("service", enabled=False)), {"service-disabled"}),
+    (changed(part("service", state="failed")), {"service-failed"}),
+    (changed(part("service", file="/etc/other")), {"service-other-file"}),
+    (offset(), {"clock-offset"}),
+    (changed(remark("swap", "/dev/sda2")), {"swap"}),
+    (changed(remark("core", "kernel.core_pattern")), {"core-dumps"}),
+    (foreign(), {"others-sas"}),
+    (changed(part("policies", **{"7,,0": 2})), {"others-policies"}),
+    (absent(), {"absent", "agreement-unknown"}),
+    (changed(fields(unread=["SADB: the process lacks CAP_NET_ADMIN"])), {"unread"}),
+]
+
+
+@pytest.mark.parametrize(("fleet", "expected"), CASES)
+def test_evidence_gives_these_findings_and_no_other(fleet: Fleet, expected: set[str]) -> None:
+    assert ids(fleet) == expected
+
+
+def test_every_kind_is_found_in_some_fleet() -> None:
+    assert set().union(*(expected for dummy, expected in CASES)) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_has_a_reason_a_remedy_and_known_placeholders(kind: str) -> None:
+    found = KINDS[kind]
+    assert found.severity in SEVERITIES and found.what and found.mend
+    assert found.why.startswith(("RFC ", "Solaris guide")) and found.why.endswith((".", "?"))
+    names = {name for text in (found.what, found.mend) for dummy, name, *dummy in string.Formatter().parse(text)}
+    assert names - {None} <= {
+        *("host", "pair", "place", "connection", "detail", "age", "limit", "used", "what", "mine", "theirs")
+    }
+
+
+def test_a_file_name_cannot_become_a_command() -> None:
+    hostile = "/etc/inet/secret/ipseckeys; rm -rf ~ #'"
+    (found,) = report.findings_of(changed(remark("copy", hostile)))
+    assert shlex.split(found.mend) == ["rm", hostile]
+
+
+def test_a_finding_names_host_and_pair() -> None:
+    (found,) = report.findings_of(changed(pairs(leaking=1)))
+    assert (found.host, found.pair) == ("enigma", PAIR)
+    assert found.severity == "high"
+
+
+def test_a_hundred_copies_are_a_hundred_findings_with_places_of_their_own() -> None:
+    def copies(answer: dict) -> None:
+        for number in range(100):
+            remark("copy", f"{FILE}.{number}")(answer)
+            remark("copy", f"{FILE}.{number}")(answer)
+
+    assert len({found.key for found in report.findings_of(changed(copies))}) == 100
+
+
+def test_long_words_of_a_host_are_cut() -> None:
+    assert len(finding("file-copy", "h", place="x" * 5000, detail="y" * 5000).what) < 1000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_of_a_host_are_never_templates(kind: str) -> None:
+    words = dict.fromkeys(("detail", "age", "limit", "used", "what", "mine", "theirs"), "{place.__class__}")
+    found = finding(kind, "h", "p", "{host.__class__}", **words)
+    assert "<class" not in found.what + found.mend
+
+
+def test_group_members_share_one_key() -> None:
+    connections = read_connections(
+        [
+            {
+                "name": "ospf",
+                "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"},
+                "multicast": ["224.0.0.5", "224.0.0.6"],
+                "associations": [{"protocol": "ah"}],
+            }
+        ]
+    )
+    found = list(pairs_of(connections, {"a", "b", "c"}))
+    assert [pair.hosts for pair in found] == [("a", "b"), ("a", "c")]
+    assert found[0].keys == ("0.0.0.0|224.0.0.5#0,,0", "0.0.0.0|224.0.0.6#0,,0")
+    fleet = clean()
+    hosts = {}
+    for name in "abc":
+        host = copy.deepcopy(fleet.hosts["enigma"])
+        rows = {key: row(name=key) for key in found[0].keys}
+        hosts[name] = host._replace(name=name, rows=rows)
+    fleet = fleet._replace(hosts=hosts, pairs=tuple(found), known={}, counters={})
+    assert ids(fleet) == set()
+
+
+def test_pairs_of_absent_networks_are_left_out() -> None:
+    connections = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])
+    assert list(pairs_of(connections, {"c"})) == []
