@@ -246,6 +246,8 @@ def docs(session: nox.Session) -> None:
         shutil.copy(drawing, out / "rst" / "docsite")
     sphinx = ("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "tests/docs")
     session.run(*sphinx, "-d", str(out / "doctrees"), str(out / "rst"), str(out / "html"))
+    for schema in pathlib.Path("docs/docsite/rst").glob("*.json"):
+        shutil.copy(schema, out / "html" / "docsite")
 
 
 @nox.session(python="3.12", default=False)
