@@ -37,6 +37,7 @@ BY_CORE = ("action-plugin-docs", "ansible-doc", "compile", "import", "runtime-me
 # Suites without -n 2 start their own labs or containers, or are short.
 SUITES = {
     "artifact": ("tests/artifact",),
+    "browser": ("tests/browser",),
     "controller": ("-n", "2", "tests/controller"),
     "e2e-rotation": ("tests/e2e/test_examples.py", "tests/e2e/test_rotation.py"),
     "e2e-boot": ("tests/e2e/test_boot.py",),
