@@ -106,6 +106,7 @@ class ActionModule(ActionBase):
             store=arguments["store"] or "",
             new_keys=arguments["new_keys"],
             renew=frozenset(arguments.get("renew", ())),
+            undo=arguments.get("undo", False),
             new_root=arguments["new_root"],
             force=arguments["force"],
             # Any number: a host may report 0 and the reserved 1 to 255, which are never drawn.

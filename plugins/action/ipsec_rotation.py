@@ -28,10 +28,17 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model im
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import joined, report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas, undo
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, due, failure, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
+    decisions,
+    due,
+    failure,
+    notes,
+    rotation,
+    steps,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
     ROLE_WORDS,
     read_boot_inputs,
@@ -39,6 +46,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs impo
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import Call, HostAction
 
 Result = t.Dict[str, t.Any]
@@ -135,6 +143,7 @@ class ActionModule(HostAction):
             "store": wide["store"],
             "new_keys": wide["new_keys"],
             "renew": list(renew),
+            "undo": wide["undo"],
             "new_root": wide["new_root"],
             "check_run": True,
             "trusted_transports": wide["trusted_transports"],
@@ -174,7 +183,7 @@ class ActionModule(HostAction):
             found = self._vars.get("groups", {}).get(group)
             return groups.setdefault(group, found if found is None else list(map(str, found)))
 
-        read_connections(
+        connections = read_connections(
             wide["connections"],
             wide["allow_static_counter_mode"],
             groups=hosts_of,
@@ -191,10 +200,27 @@ class ActionModule(HostAction):
             "switching": False,
             "approved": False,
             "refusal": "",
+            "undo": self._undo(wide, connections, hosts) if wide["undo"] else {},
         }
         state["expected"] = self._keep(state, "prepared", dry=True)
         self._record.begin(state)
         return {"changed": False, "connections": [row["name"] for row in state["expected"]["connections"]]}
+
+    def _undo(self, wide: Result, connections: t.Sequence[Connection], hosts: t.Sequence[str]) -> Result:
+        """The earlier settings of the connections of this run, by name."""
+        store = open_keystore(self._loader, wide["keystore"])
+        problems: list[IpsecError] = []
+        found = {}
+        for connection in choose(connections, frozenset(hosts), wide["only"]):
+            record = store.read(connection.name)
+            try:
+                found[connection.name] = undo.settings_before(
+                    connection, [record] if record else [], store.path(connection.name)
+                )
+            except InputError as exc:
+                problems.append(exc)
+        raise_all(problems)
+        return found
 
     def _prepare(self, run: Rotation) -> Result:
         """Write the keys to the keystore, before any host gets one."""
@@ -218,11 +244,11 @@ class ActionModule(HostAction):
             "connections": result["connections"],
             "out_of_place": away,
             "due": run.state["due"],
-            "reasons": _reasons_shown(run, why),
+            "reasons": [*notes.due(run, why), *notes.undone(run, _inventory(run.state))],
             "warnings": [
                 *_left(result),
                 *(_gap_warnings(run) if run.state["due"] else ()),
-                *(() if run.wide["when"] == due.DUE else _asked(due.requests(run))),
+                *notes.requests(run),
             ],
             **({"diff": result["diff"]} if "diff" in result else {}),
         }
@@ -346,6 +372,14 @@ def _boot_file_problems(own: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[Inpu
 
 
 def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
+    """The connections of the inventory, those that are undone with their earlier settings."""
+    return [
+        undo.restored(connection, state["undo"][connection.name]) if connection.name in state["undo"] else connection
+        for connection in _inventory(state)
+    ]
+
+
+def _inventory(state: t.Mapping[str, t.Any]) -> list[Connection]:
     wide = state["wide"]
     return read_connections(
         wide["connections"],
@@ -373,23 +407,6 @@ def _left(result: Result) -> list[str]:
         for host in row["hosts"]
     ]
     return [*connections, *hosts]
-
-
-def _reasons_shown(run: Rotation, why: t.Mapping[str, t.Sequence[str]]) -> list[str]:
-    """What is due, for the operator; empty if nobody asked for what is due."""
-    if run.wide["when"] != due.DUE:
-        return []
-    lines = [f"connection {name} gets new keys: {reason}" for name, reasons in why.items() for reason in reasons]
-    return lines or ["No connection is due for new keys."]
-
-
-def _asked(requests: t.Mapping[str, t.Sequence[str]]) -> list[str]:
-    """Warnings about new keys that the service at boot asked for, which this run does not make."""
-    return [
-        f"connection {name}: its keys were loaded again at boot on {', '.join(hosts)}, where the boot service asks for"
-        " new ones. Run with rotate_when: due, or with rotate_new_keys: true."
-        for name, hosts in requests.items()
-    ]
 
 
 def _gap_warnings(run: Rotation) -> list[str]:

@@ -470,6 +470,35 @@ def test_new_keys_for_named_connections_leave_the_others_alone(ledger: Ledger) -
     assert {name: row.outcome for name, row in again.outcomes.items()} == {"pair": "kept", "link": "resumed"}
 
 
+def test_an_undo_makes_new_keys_and_is_remembered(tmp_path: pathlib.Path) -> None:
+    store = Keystore(str(tmp_path), Vault(SECRET))
+    store.make_directory()
+    (old,) = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])
+    new = old._replace(reqid=7)
+
+    def rotate(connection: t.Any, **order: t.Any) -> str:
+        step = _steps.carry_out(store, [connection], Order("prepared", "me@here", **order))
+        for state in ("switching", "retiring", "promoted"):
+            _steps.carry_out(store, [connection], Order(state, "me@here"))
+        return step.outcomes["pair"].outcome
+
+    assert [rotate(old), rotate(new), rotate(old, undo=True), rotate(old, undo=True)] == [
+        "made",
+        "made",
+        "made",
+        "kept",
+    ]
+    record = store.read("pair")
+    assert record is not None and record.current is not None and record.current.generation == 3
+    assert record.current.settings == old.settings() and record.current.undone == new.settings()
+    assert record.retired_fingerprints().isdisjoint(generations.fingerprints_of(record.current, "pair", {}))
+    for order in ({}, {"renew": frozenset(["pair"])}):
+        with pytest.raises(IpsecError, match="still has the settings that rotate_undo took back"):
+            rotate(new, **order)
+    assert rotate(old) == "kept" and rotate(new, new_keys=True) == "made"
+    assert rotate(new) == "kept"
+
+
 def test_retiring_erases_the_previous_keys_alone(ledger: Ledger) -> None:
     for order in (PREPARE, Order("promoted", "me@here"), PREPARE, Order("promoted", "me@here")):
         run(ledger.directory, order)

@@ -33,6 +33,7 @@ The file is YAML, vault-encrypted as a whole::
       root: ""                       # if derived: the fingerprint of its root secret,
       salt: ""                       # the salt in hex,
       moved: {}                      # and the attempts that gave its SPIs
+      undone: {}                     # if it was made to undo a change: the settings that it took back
       sas: |                         # if random: ipseckeys text
         add esp spi ...
     next: null                       # the same shape
@@ -90,7 +91,8 @@ class Generation(t.NamedTuple):
     """All SAs of one connection made together. ``settings`` are those of `Connection.settings` at that time.
 
     A random one has ``sas``, ipseckeys text, which is secret. A derived one has the fingerprint of
-    its root secret, a salt in hex, and `Derivation.moved`."""
+    its root secret, a salt in hex, and `Derivation.moved`. ``undone`` are the settings that it took
+    back, if it was made for that (`undo`)."""
 
     generation: int
     created: str
@@ -103,6 +105,7 @@ class Generation(t.NamedTuple):
     moved: dict[str, int] = {}
     promoted: str = ""
     promoted_by: str = ""
+    undone: dict[str, t.Any] = {}
 
     def __repr__(self) -> str:
         return f"<generation {self.generation}>"

@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
 from .._connections.model import Connection
-from . import changes, generations, records, single_keys
+from . import changes, generations, records, single_keys, undo
 from . import roots as _roots
 from .changes import MADE
 from .directory import Keystore
@@ -34,14 +34,16 @@ STATES = (PREPARED, SWITCHING, RETIRING, PROMOTED, DISCARDED, RETIRED)
 
 class Order(t.NamedTuple):
     """What to do. ``store`` is the kind of keys, empty for the kind that a connection has;
-    ``new_keys`` replaces the keys of all connections, ``renew`` those of the named ones; ``reported``
-    are SPIs that hosts use; ``ended`` are the names of removed connections."""
+    ``new_keys`` replaces the keys of all connections, ``renew`` those of the named ones; with ``undo``
+    the connections have earlier settings; ``reported`` are SPIs that hosts use; ``ended`` are the names
+    of removed connections."""
 
     state: str
     by: str
     store: str = ""
     new_keys: bool = False
     renew: frozenset[str] = frozenset()
+    undo: bool = False
     new_root: bool = False
     force: bool = False
     reported: frozenset[int] = frozenset()
@@ -95,6 +97,8 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
         store.check(connection.name)
         record = known.get(connection.name, KeyRecord(connection.name))
         changes.check_change(record, connection, store.path(connection.name))
+        if not (order.undo or order.new_keys):
+            undo.check(connection, [record], store.path(connection.name))
         rows.append((connection, record, order.store or _kind_of(record)))
     if any(kind == DERIVED for dummy, dummy2, kind in rows):
         store.check(_roots.NAME)
@@ -124,6 +128,7 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
                 else None
             )
             after = changes.make(changes.discard(record, secrets, order.by), connection, spis, gone, order.by, root)
+            after = undo.noted(record, after) if order.undo else after
         outcomes[connection.name] = Outcome(outcome, record, after)
     return Transition(outcomes, roots, others={name: record for name, record in known.items() if name not in outcomes})
 

@@ -43,6 +43,7 @@ WIDE: dict[str, Values] = {
     "store": {"type": "str", "choices": ["", "random", "derived"]},
     "new_keys": {**_FLAG, "no_log": False},
     "new_root": {**_FLAG, "no_log": False},
+    "undo": _FLAG,
     "when": {"type": "str", "choices": [*due.WHEN]},
     "due": {"type": "dict"},  # what it holds is checked by `due.read`
     "strategy": {"type": "str", "choices": ["overlap", "flush"]},

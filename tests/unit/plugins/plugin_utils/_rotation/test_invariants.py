@@ -110,6 +110,7 @@ class Ongoing:
         self.state: Result = {
             "wide": {
                 "when": "asked",
+                "undo": False,
                 "strategy": strategy,
                 "grace": 0.0,
                 "cutover_delay": 0.0,
@@ -124,6 +125,7 @@ class Ongoing:
             "switching": False,
             "approved": False,
             "refusal": "",
+            "undo": {},
             "outcome": "",
             "new_keys": new_keys,
         }

@@ -1,0 +1,52 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the operator reads about connections that get new keys, or should. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._connections.model import Connection
+from .._keystore import undo
+from .._keystore.changes import KEPT
+from . import due as _due
+from .rotation import Rotation
+
+
+def due(run: Rotation, why: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """What is due, and why; nothing if the run does not ask for it."""
+    if run.wide["when"] != _due.DUE:
+        return []
+    lines = [f"connection {name} gets new keys: {reason}" for name, reasons in why.items() for reason in reasons]
+    return lines or ["No connection is due for new keys."]
+
+
+def requests(run: Rotation) -> list[str]:
+    """Warnings about new keys that boot services ask for, and that the run does not make."""
+    if run.wide["when"] == _due.DUE:
+        return []
+    return [
+        f"connection {name}: its keys were loaded again at boot on {', '.join(hosts)}, where the boot service asks for"
+        " new ones. Run with rotate_when: due, or with rotate_new_keys: true."
+        for name, hosts in _due.requests(run).items()
+    ]
+
+
+def undone(run: Rotation, inventory: t.Iterable[Connection]) -> t.Iterator[str]:
+    """What an undo does, and what the inventory should say from now on."""
+    kept = {row["name"] for row in run.expected["connections"] if row["outcome"] == KEPT}
+    for connection in inventory:
+        settings = run.state["undo"].get(connection.name)
+        if settings is None:
+            continue
+        what = (
+            "has its earlier settings already"
+            if connection.name in kept
+            else "gets its earlier settings, with new keys"
+        )
+        back = undo.differences(connection, undo.restored(connection, settings))
+        yield f"connection {connection.name} {what}." + (
+            f" Put back in the inventory, too: {'; '.join(back)}" if back else ""
+        )
