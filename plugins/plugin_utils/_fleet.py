@@ -22,8 +22,10 @@ UNKNOWN = "unknown"
 YES, NO, NONE = "yes", "no", "none"
 COLUMNS = ("connection", "hosts", "generation", "age", "due", "agreement", "policies", "boot")
 NOT_ASKED: t.Final[Result] = {"failed": True, "msg": "it does not take part in this run"}
-# Sentences about what is wrong.
+# Sentences that are shown, in total, and of what one host says, so that no host hides the others.
 MOST_LINES = 60
+MOST_OF_A_HOST = 6
+LONGEST_REASON = 300
 
 
 class Stored(t.NamedTuple):
@@ -74,11 +76,12 @@ def summarize(
         row, found = _row(connection, own, stored.get(connection.name))
         rows.append(row)
         sentences += found
+    sentences += (
+        f"{host}: absent: {reason(row)[:LONGEST_REASON]}" for host, row in sorted(hosts.items()) if has_failed(row)
+    )
     for host, answer in sorted(hosts.items()):
-        if has_failed(answer):
-            sentences.append(f"{host}: absent: {reason(answer)}")
-        else:
-            sentences += (f"{host}: {kind}: {text}" for kind in ("wrong", "due", "unseen") for text in answer[kind])
+        if not has_failed(answer):
+            sentences += _said(host, answer)
     return Fleet(rows, sentences)
 
 
@@ -89,6 +92,13 @@ def table(fleet: Fleet) -> list[str]:
     lines = ["  ".join(f"{text:<{width}}" for text, width in zip(row, widths)).rstrip() for row in cells]
     more = len(fleet.sentences) - MOST_LINES
     return [*lines, *fleet.sentences[:MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _said(host: str, answer: Result) -> list[str]:
+    """What the host says about itself."""
+    found = [f"{host}: {kind}: {text}" for kind in ("wrong", "due", "unseen") for text in answer[kind]]
+    more = len(found) - MOST_OF_A_HOST
+    return [*found[:MOST_OF_A_HOST], *([f"{host}: and {more} more, see: ipseckey status -v"] if more > 0 else [])]
 
 
 def _row(

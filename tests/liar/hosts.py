@@ -101,6 +101,13 @@ class Fleet:
         roles = {"ansible.builtin.import_role": {"name": "ipsec.manual.rotate"}, "vars": dict(role or {})}
         content = [{"hosts": "all", "gather_facts": False, "tasks": [*before, roles], **(play or {})}]
         (self.folder / "play.yml").write_text(json.dumps(content), encoding="utf-8")
+        return self._playbook("play.yml", *options, extra=extra)
+
+    def status(self, *options: str) -> Run:
+        """Run the playbook `status` over all hosts."""
+        return self._playbook("ipsec.manual.status", *options, extra={"rotate_keystore": str(self.keystore)})
+
+    def _playbook(self, name: str, *options: str, extra: t.Mapping[str, t.Any] | None) -> Run:
         (self.folder / "hosts.yml").write_text(yaml.safe_dump(self.inventory), encoding="utf-8")
         command = [
             CONTROLLER,
@@ -123,7 +130,7 @@ class Fleet:
             **self.environment,
         }
         done = subprocess.run(
-            [*command, "play.yml"],
+            [*command, name],
             cwd=self.folder,
             env=environment,
             stdout=subprocess.PIPE,

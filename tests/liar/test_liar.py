@@ -259,3 +259,56 @@ def test_after_an_error_in_the_evaluation_hosts_accept_what_their_peers_send(fle
     done = fleet.run()
     assert done.status == 0, done.output
     assert fleet.record("mesh")["phase"] == "steady" and fleet.record("mesh")["current"]["generation"] == 2
+
+
+def row(done: Run) -> list[str]:
+    """The cells of the connection in the table of the playbook status."""
+    (line,) = (line for line in done.output.splitlines() if line.strip().startswith('"mesh '))
+    return line.strip(' ",').split()
+
+
+@every_core
+def test_the_status_of_honest_hosts(fleet: Fleet) -> None:
+    before = fleet.record("mesh"), *map(fleet.state, HOSTS)
+    done = fleet.status()
+    assert done.status == 0 and row(done) == ["mesh", "3/3", "1", "3", "d", "no", "yes", "no", "0/3"], done.output
+    assert (fleet.record("mesh"), *map(fleet.state, HOSTS)) == before and not fleet.leftovers()
+    # Each run has a secret of its own, which all its hosts share.
+    fleet.status()
+    keys = [
+        [asked["options"]["digest_key"] for asked in fleet.asked(host) if asked["module"] == "ipsec_status"]
+        for host in HOSTS
+    ]
+    assert keys[0] == keys[1] == keys[2] and len(set(keys[0])) == len(keys[0]) == 2
+
+
+OTHER = {"held": {"192.0.2.1|192.0.2.3#0,,0": "0" * 32}}
+
+
+@pytest.mark.parametrize(
+    ("lie", "cells", "part"),
+    [
+        pytest.param({"at": OTHER}, ["3/3", "1,", "other"], "a and c do not agree", id="keys"),
+        pytest.param({"at": {"backend": ""}}, ["3/3", "1"], "", id="blind"),
+        pytest.param({"at": {"held": []}}, ["2/3", "1"], "{}: absent: ipsec.manual.ipsec_status", id="ill-typed"),
+        pytest.param({"set": {"ansible_facts": FACTS}}, ["2/3", "1"], "{}: absent: ", id="facts"),
+        pytest.param({"raw": "[" * 100_000}, ["2/3", "1"], "{}: absent: ", id="deep"),
+        pytest.param(
+            {"at": {"wrong": ["\x1b[2Jb: absent: gone"] * 100}},
+            ["3/3", "1"],
+            "{}: wrong: \\\\x1b[2Jb: absent",
+            id="loud",
+        ),
+    ],
+)
+def test_a_lie_about_the_status_is_said_of_the_liar_alone(
+    fleet: Fleet, lie: dict[str, t.Any], cells: list[str], part: str
+) -> None:
+    liar = next(_turns)
+    fleet.lie(liar, ipsec_status=lie)
+    done = fleet.status()
+    assert done.status == 0 and row(done)[1 : 1 + len(cells)] == cells, done.output
+    assert part.format(liar) in done.text and "\x1b" not in done.output, done.output
+    for host in set(HOSTS) - {liar}:
+        assert f"{host}: wrong: no policy uses 2 outbound SAs" in done.text and f'"{host}: absent' not in done.output
+    assert not fleet.leftovers()

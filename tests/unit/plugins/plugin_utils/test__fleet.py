@@ -207,3 +207,18 @@ def test_the_table_is_aligned_and_bounded(count: int) -> None:
     lines = _fleet.table(_fleet.Fleet(rows, [f"sentence {number}" for number in range(count)]))
     assert len({line.index("2/2") for line in lines[1:4]}) == 1
     assert len(lines) == 4 + min(count, _fleet.MOST_LINES) + (count > _fleet.MOST_LINES)
+
+
+def test_no_host_hides_what_is_said_of_the_others() -> None:
+    found = connection(MESH)
+    told = {
+        **answers(found, a={"wrong": ["look"] * 100, "due": ["here"] * 100}),
+        "c": {"failed": True, "msg": "gone" * 9999},
+    }
+    sentences = _fleet.summarize([found], told, {}).sentences
+    assert (
+        sentences[0].startswith("c: absent: gone")
+        and len(sentences[0]) < 400
+        and sentences[-1] == "a: and 194 more, see: ipseckey status -v"
+    )
+    assert len(sentences) == 2 + _fleet.MOST_OF_A_HOST
