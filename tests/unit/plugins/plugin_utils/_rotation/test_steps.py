@@ -175,6 +175,8 @@ class World:
                 return
             self.asked[step, host, question.name] = question.options
             if raw is None:
+                # The host got all questions at once, and may have done everything.
+                self.asked.update({(step, host, question.name): question.options for question in questions})
                 results.update(dict.fromkeys((question.name for question in questions), UNANSWERED))
                 return
             results[question.name] = json.loads(json.dumps(admit(question.module, raw), allow_nan=False))
