@@ -16,16 +16,17 @@ import typing as t
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 
+from . import render_html, render_json, render_prometheus, render_text
 from .fleet import Row
 from .kinds import SEVERITIES
 from .report import FORMAT
 
-
-def _json(report: Row) -> str:
-    return json.dumps(report, indent=2, allow_nan=False) + "\n"
-
-
-FORMATS: t.Mapping[str, tuple[str, t.Callable[[Row], str]]] = {"json": ("report.json", _json)}
+FORMATS: t.Mapping[str, tuple[str, t.Callable[[Row], str]]] = {
+    "html": ("report.html", render_html.render),
+    "json": ("report.json", render_json.render),
+    "text": ("report.txt", render_text.render),
+    "prometheus": ("ipsec_audit.prom", render_prometheus.render),
+}
 # Reports say where a fleet is weak.
 _DIRECTORY_MODE, _FILE_MODE = 0o700, 0o600
 _KEPT = re.compile(r"audit-[0-9]{8}T[0-9]{6}Z\.json")
@@ -48,7 +49,7 @@ def write(directory: str, report: Row, formats: t.Iterable[str]) -> list[str]:
     IpsecError if a file cannot be written.
     """
     kept = f"audit-{re.sub('[-:]', '', report['made'])}.json"
-    texts = {kept: _json(report), **{name: render(report) for name, render in _wanted(formats)}}
+    texts = {kept: render_json.render(report), **{name: render(report) for name, render in _wanted(formats)}}
     try:
         os.makedirs(directory, _DIRECTORY_MODE, exist_ok=True)
         for name, text in texts.items():
@@ -105,4 +106,4 @@ def _is_finding(row: Row) -> bool:
 
 def summary(report: Row) -> str:
     """The report for a terminal."""
-    return _json(report)
+    return render_text.render(report)

@@ -97,7 +97,7 @@ def _pair(pair: Row) -> dict[str, str]:
 # Type, help and samples by name.
 METRICS: dict[str, tuple[str, str, t.Callable[[Row], Samples]]] = {
     "ipsec_audit_made_timestamp_seconds": (GAUGE, "When the audit was made.", _made),
-    "ipsec_audit_findings": (GAUGE, "Findings by host and severity; host is empty for those of a pair.", _findings),
+    "ipsec_audit_findings": (GAUGE, "Findings by host and severity; host is empty for those of no host.", _findings),
     "ipsec_audit_new_findings": (GAUGE, "Findings that the previous audit did not have.", _new_findings),
     "ipsec_audit_gone_findings": (GAUGE, "Findings of the previous audit that no longer occur.", _gone_findings),
     "ipsec_audit_host_answered": (GAUGE, "Whether the host answered.", _answered),

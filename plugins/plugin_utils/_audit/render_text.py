@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 import typing as t
 
 from .words import (
@@ -30,6 +31,7 @@ from .words import (
 LINES, COLUMNS = 40, 80
 # Pairs whose keys are nearest to a limit, and hosts that did not answer.
 _PAIRS, _HOSTS = 4, 3
+_INDENT = 8
 
 
 def render(report: t.Mapping[str, t.Any]) -> str:
@@ -74,11 +76,13 @@ def _ends(pairs: t.Iterable[Row]) -> list[str]:
 
 
 def _findings(rows: list[Row], room: int) -> list[str]:
-    """The worst findings, each with the command that mends it, in ``room`` lines."""
+    """The worst findings, each with what mends it, in ``room`` lines."""
     entries = []
     for row in rows:
-        text = f"{row['severity']:<8}{'new ' if row['new'] else ''}{row['host'] or row['pair']}: {row['what']}"
-        entries.append([text, f"{'':8}{row['mend']}"] if row["mend"] else [text])
+        new = "new: " if row["new"] else ""
+        place = ", ".join(filter(None, (row["pair"], row["host"]))) or "fleet"
+        mend = _wrapped("", f"mend: {row['mend']}") if row["mend"] else []
+        entries.append(_wrapped(row["severity"], f"{new}{place}: {row['what']}") + mend)
     if not entries:
         return []
     # The heading takes two lines, and the number of those left out one.
@@ -88,6 +92,19 @@ def _findings(rows: list[Row], room: int) -> list[str]:
         more = [f"... and {counted(len(entries) - kept, 'more finding')}, in the page and the JSON."]
         entries = [*entries[:kept], more]
     return ["", "Findings, worst first", *itertools.chain.from_iterable(entries)]
+
+
+def _wrapped(first: str, text: str) -> list[str]:
+    """The text in one or two lines, indented, with a word in front of the first one."""
+    return textwrap.wrap(
+        text,
+        COLUMNS,
+        initial_indent=f"{first:<{_INDENT}}",
+        subsequent_indent=" " * _INDENT,
+        max_lines=2,
+        placeholder=" ...",
+        break_on_hyphens=False,
+    )
 
 
 def _section(title: str, rows: list[str], most: int) -> list[str]:

@@ -80,17 +80,16 @@ def moment(text: str) -> str:
 
 def verdict(report: Row) -> str:
     """The result of the audit in one sentence, and a second one about hosts that did not answer."""
-    hosts = len(report["hosts"])
+    hosts = counted(len(report["hosts"]), "host")
     silent = sum(not host["answered"] for host in report["hosts"])
     worst = _worst(report["findings"])
     if worst:
         pairs = {pair["name"]: pair["hosts"] for pair in report["pairs"]}
         places = {name for row in worst for name in ([row["host"]] if row["host"] else pairs.get(row["pair"], ()))}
-        first = (
-            f"{counted(len(worst), worst[0]['severity'] + ' finding')} on {len(places):,} of {counted(hosts, 'host')}."
-        )
+        where = f" on {len(places):,} of {hosts}" if places else ""
+        first = f"{counted(len(worst), worst[0]['severity'] + ' finding')}{where}."
     else:
-        first = f"No finding above info on {counted(hosts, 'host')}."
+        first = f"No finding above info on {hosts}."
     return f"{first} {counted(silent, 'host')} did not answer." if silent else first
 
 

@@ -11,11 +11,13 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import output, report
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit.fleets import changed, clean, pairs
 
+TOP = Path(__file__).resolve().parents[5]
 MADE, LATER = "2026-11-27T22:00:00Z", "2026-11-28T22:00:00Z"
 
 
@@ -28,6 +30,14 @@ def test_a_report_is_written_in_every_format_and_kept(tmp_path: Path) -> None:
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
     assert output.previous(str(directory)) == (found, [])
+
+
+def test_every_format_of_the_role_has_its_file() -> None:
+    spec = yaml.safe_load((TOP / "roles" / "audit" / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    option = spec["argument_specs"]["main"]["options"]["audit_formats"]
+    assert option["choices"] == option["default"] == list(output.FORMATS)
+    text = " ".join(option["description"])
+    assert [name for name, dummy in output.FORMATS.values() if f"C({name})" not in text] == []
 
 
 def test_the_newest_report_is_the_previous_one(tmp_path: Path) -> None:

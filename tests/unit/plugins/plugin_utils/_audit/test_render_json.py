@@ -16,8 +16,9 @@ import jsonschema
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import render_json
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.report import make
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.words import plain
-from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit import reports
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit import fleets, reports
 
 SCHEMA = Path(__file__).resolve().parents[5] / "docs" / "docsite" / "rst" / "audit_report.schema.json"
 
@@ -68,3 +69,11 @@ def test_a_number_that_json_does_not_have_is_null() -> None:
     report["hosts"][0]["clock_offset"] = math.nan
     report["hosts"][1]["clock_offset"] = -math.inf
     assert [host["clock_offset"] for host in json.loads(render_json.render(report))["hosts"][:2]] == [None, None]
+
+
+def test_the_report_of_an_audit_is_valid(validator: t.Any) -> None:
+    first = make(fleets.changed(fleets.pairs(leaking=1)), "2026-11-20T22:00:00Z")
+    second = make(fleets.changed(fleets.pairs(open=1)), "2026-11-27T22:00:00Z", first)
+    assert second["findings"] and second["gone"]
+    for report in (first, second):
+        validator.validate(json.loads(render_json.render(report)))

@@ -70,8 +70,11 @@ def test_hosts_that_did_not_answer_and_keys_near_their_end_are_named() -> None:
 
 def test_findings_begin_with_the_worst_and_have_what_mends_them() -> None:
     lines = render(reports.ordinary()).partition("Findings, worst first\n")[2].splitlines()
-    assert lines[0].startswith("high    new backbone: enigma - partym: The keys are 113 days old")
-    assert lines[1] == "        ansible-playbook ipsec.manual.rotate"
+    assert lines[:3] == [
+        "high    new: backbone: enigma - partym: The keys are 113 days old, and the limit",
+        "        is 90 days.",
+        "        mend: ansible-playbook ipsec.manual.rotate",
+    ]
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == [
         *["high"] * 2,
         *["medium"] * 2,
@@ -89,8 +92,12 @@ def test_findings_that_do_not_fit_are_counted() -> None:
 
 
 def test_a_wide_name_is_cut_at_its_columns() -> None:
-    (line,) = [line for line in render(_named(WIDE * 60)).splitlines() if line.startswith("low ")]
+    line = next(line for line in render(_named(WIDE * 60)).splitlines() if line.startswith("low "))
     assert line.endswith("...") and columns(line) in (COLUMNS - 1, COLUMNS)
+
+
+def test_a_finding_of_no_host_is_of_the_fleet() -> None:
+    assert "low     fleet: what" in render(_named(""))
 
 
 def _named(name: str) -> t.Any:

@@ -44,6 +44,7 @@ def test_a_budget_is_not_rounded_up(budget: t.Any, text: str) -> None:
         ([("low", "a", ""), ("info", "b", "")], "1 low finding on 1 of 2 hosts."),
         ([("low", "a", ""), ("high", "a", ""), ("high", "b", "")], "2 high findings on 2 of 2 hosts."),
         ([("medium", "", "net: a - b")], "1 medium finding on 2 of 2 hosts."),
+        ([("medium", "", "")], "1 medium finding."),
     ],
 )
 def test_the_verdict_is_about_the_worst_findings(findings: list[tuple[str, str, str]], text: str) -> None:
