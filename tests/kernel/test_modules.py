@@ -842,6 +842,13 @@ def test_ipsec_probe_sends_through_the_sas() -> None:
     assert shown["0x00001000"]["counters"]["packets"] == 2
     assert shown["0x00001000"]["budget"]["packets"] == 2**32 - 3
 
+    name = "192.0.2.1|192.0.2.2#0,,0"
+    result = run("ipsec_preflight", path=path, expected={name: "0" * 16}, usage=True)
+    assert result["usage"].keys() == {name} and result["asked"] == []
+    used = result["usage"][name]
+    assert (used["packets"], used["packets_percent"]) == (2, 1) and used["bytes"] > 0 and used.get("age", 0) < 60
+    assert not {"bytes_percent", "seconds_percent", "blocks64"} & used.keys()
+
 
 def test_ipsec_probe_without_the_sa_sends_nothing() -> None:
     witness.run("ip", "address", "add", "192.0.2.1/32", "dev", "lo")

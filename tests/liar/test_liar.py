@@ -106,6 +106,8 @@ LIES = (
     _lie("spis-millions", ipsec_preflight={"at": {"spis": ["0x00001000"] * 300_000}}),
     _lie("epoch", ipsec_preflight={"at": {"epoch": float("nan")}}),
     _lie("nan", ipsec_preflight={"raw": '{"changed": NaN}'}),
+    _lie("asked", ipsec_preflight={"at": {"asked": ["mesh"]}}),
+    _lie("usage", ipsec_preflight={"at": {"usage": {"192.0.2.1|192.0.2.2#0,,0": {"packets": -1}}}}),
     _lie("held", ipsec_preflight={"at": {"held": []}}),
     _lie("no-json", every_core, ipsec_preflight={"raw": "\x1b]0;owned\x07 nothing"}),
     _lie("deep", every_core, ipsec_preflight={"raw": "[" * 100_000}),
@@ -213,6 +215,19 @@ def test_facts_that_all_hosts_share_change_nothing(fleet: Fleet) -> None:
     )
     spared(fleet, "c", before)
     named(done, "c")
+
+
+def test_a_host_that_reports_too_much_use_gets_new_keys_with_its_peers(fleet: Fleet) -> None:
+    names = [f"192.0.2.{one}|192.0.2.{other}#0,,0" for one, other in ((1, 2), (1, 3), (2, 3), (7, 8))]
+    used = {name: {"packets_percent": 100, "blocks64": 2**64 - 1} for name in names}
+    fleet.lie("c", ipsec_preflight={"at": {"usage": used, "asked": names}})
+    before = fleet.sas("c", ("a", "c"))
+    done = fleet.run(extra={"rotate_when": "due"})
+    assert done.status == 0 and "gets new keys: c: " in done.text, done.output
+    assert not any(f"gets new keys: {host}: " in done.text for host in "ab")
+    assert fleet.sas("a", ("a", "c")) == fleet.sas("c", ("a", "c")) != before
+    for host, peer in itertools.permutations(HOSTS, 2):
+        assert set() != fleet.sent(host, peer) <= fleet.sas(peer, (host, peer))
 
 
 def test_inputs_from_facts_are_refused_with_the_fix(fleet: Fleet) -> None:

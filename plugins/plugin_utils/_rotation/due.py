@@ -44,8 +44,9 @@ _SHARE = re.compile(r"(0|[0-9]{1,3}(?=%))(%?)")
 _COUNTED = ("packets", "packets_percent", "bytes", "bytes_percent", "seconds_percent", "blocks64")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BIRTHDAY_BLOCKS = 1 << 32
-# Seconds by which an SA may be younger than the keys came into use: clocks tell whole seconds, and may be adjusted.
-_TOLERANCE = 10
+# Seconds by which an SA may be younger than the time for which the keys are in use: clocks are adjusted, and
+# another controller may have begun to use them.
+_TOLERANCE = 60
 
 
 class Amount(t.NamedTuple):
