@@ -13,6 +13,9 @@ of a task by what they report.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import secrets
 import time
 import typing as t
@@ -22,6 +25,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import ActionModule as KeystoreAction
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import file_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
@@ -45,14 +49,16 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs impo
     read_inputs,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import Row, document, equipped, rows_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.table import brief, forecast, table
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import Call, HostAction
 
 Result = t.Dict[str, t.Any]
 
 # The steps that run once; the others are in `steps.STEPS`.
-DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "retire", "promote", "conclude", "end")
+DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "retire", "promote", "forecast", "end")
 # Steps that are skipped if no host must change, and in check mode. Of those: the steps for hosts that
 # may have switched, for an approved generation, and for one that was not approved. A generation that
 # was not approved is rolled back, whatever the reason.
@@ -66,7 +72,12 @@ _UNFORESEEN = "a step ended with an error that is shown above"
 
 
 class _Stop(IpsecError):
-    """The rotation ends here; the message is the report."""
+    """The rotation ends here, in a phase, for these reasons; the message is the report."""
+
+    def __init__(self, text: str, phase: str, problems: t.Sequence[str]) -> None:
+        super().__init__(text)
+        self.phase = phase
+        self.problems = problems
 
 
 class ActionModule(HostAction):
@@ -95,8 +106,18 @@ class ActionModule(HostAction):
                     result.update(self._ask(run, step, str(self._vars["inventory_hostname"])))
         except IpsecError as exc:
             text = exc.spelled(ROLE_WORDS)
-            result.update(failure.result(text if isinstance(exc, _Stop) else failure.refused(text.split("\n"))))
+            stop = exc if isinstance(exc, _Stop) else _Stop(failure.refused(text.split("\n")), step, text.split("\n"))
+            self._note(step, stop)
+            result.update(failure.result(str(stop)))
         return result
+
+    def _note(self, step: str, stop: _Stop) -> None:
+        """Keep the reasons for the report at the end of the run. If there is no record yet, that is now."""
+        if step == "begin":
+            with contextlib.suppress(IpsecError):  # this failure comes first
+                self._write_report(self._report_path(), [], stop.phase, stop.problems)
+        elif step in DECISIONS and step != "end":
+            self._record.save({**self._record.state(), "stop": {"phase": stop.phase, "problems": [*stop.problems]}})
 
     def _rotation(self) -> Rotation:
         state = self._record.state()
@@ -118,7 +139,7 @@ class ActionModule(HostAction):
             )
         named = {question.name: answer for question, answer in zip(questions, answers)}
         self._record.note(step, host, named)
-        return {**_merged(named, host, fails=step == rotation.TIDY), **self.discovered()}
+        return {**_merged(named, host), **self.discovered()}
 
     def _text(self, names: t.Sequence[str], host: str, generation: str) -> str:
         """The ipseckeys text of a host's SAs in these connections: secret."""
@@ -196,12 +217,18 @@ class ActionModule(HostAction):
             "variables": variables,
             "groups": groups,
             "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
+            "began": time.time(),
+            "check_mode": bool(self._task.check_mode),
             "due": False,
             "switching": False,
             "approved": False,
             "refusal": "",
             "undo": self._undo(wide, connections, hosts) if wide["undo"] else {},
         }
+        if wide["report"] and not os.access(os.path.dirname(self._loader.path_dwim(wide["report"])), os.W_OK | os.X_OK):
+            raise InputError(
+                "its folder does not exist, or cannot be written", "rotate_report", "Name a file of the controller."
+            )
         state["expected"] = self._keep(state, "prepared", dry=True)
         self._record.begin(state)
         return {"changed": False, "connections": [row["name"] for row in state["expected"]["connections"]]}
@@ -226,25 +253,29 @@ class ActionModule(HostAction):
         """Write the keys to the keystore, before any host gets one."""
         problems = steps.preflight_problems(run, int(self._vars.get("ansible_forks", 0)))
         if problems:
-            raise _Stop(failure.stopped(problems, "preflight", run.expected))
+            raise _stop(problems, "preflight", run.expected)
         checks = run.results(rotation.PREFLIGHT, rotation.PREFLIGHT)
         spis = {spi for result in checks.values() for spi in result["spis"]}
         why = due.reasons(run) if run.wide["when"] == due.DUE else {}
         result = self._keep(run.state, "prepared", spis=sorted(spis), renew=why)
-        run.state["expected"] = result
+        run.state.update(expected=result, prepared=True, because=why)
+        self._record.save(run.state)
         away = decisions.in_place(checks, result)
         problems = decisions.reload_problems(checks, result)
         if problems:
-            raise _Stop(failure.stopped(problems, "prepare", result))
-        run.state["due"] = bool(away or result["pending"]) and not self._task.check_mode
-        run.state["keyed"] = result["keyed"]
+            raise _stop(problems, "prepare", result)
+        changing = bool(away or result["pending"])
+        run.state["due"] = changing and not self._task.check_mode
+        undone = notes.undone(run, _inventory(run.state)) if run.state["undo"] else ()
+        reasons = [*notes.due(run, why), *undone]
+        run.state.update(keyed=result["keyed"], reasons=reasons)
         self._record.save(run.state)
         return {
             "changed": result["changed"],
             "connections": result["connections"],
             "out_of_place": away,
-            "due": run.state["due"],
-            "reasons": [*notes.due(run, why), *notes.undone(run, _inventory(run.state))],
+            "due": changing,
+            "reasons": reasons,
             "warnings": [
                 *_left(result),
                 *(_gap_warnings(run) if run.state["due"] else ()),
@@ -292,12 +323,12 @@ class ActionModule(HostAction):
         """Fail with the operator's report after the hosts were rolled back."""
         if not run.state["switching"]:
             problems = [run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run)
-            raise _Stop(failure.stopped(problems, "stage", run.expected, undoing=run.failures(rotation.GO_BACK)))
+            raise _stop(problems, "stage", run.expected, undoing=run.failures(rotation.GO_BACK))
         cut, back = run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
         phase, problems = _reasons(run)
         ways, stayed, unsure = steps.ways_back(run), steps.stayed(run), steps.unsure(run)
         undoing = run.failures(rotation.GO_BACK, rotation.FORGET)
-        raise _Stop(failure.stopped(problems, phase, run.expected, cut, back, ways, stayed, unsure, undoing))
+        raise _stop(problems, phase, run.expected, cut, back, ways, stayed, unsure, undoing)
 
     def _retire(self, run: Rotation) -> Result:
         """Allow hosts to remove the previous SAs, once packets sent through them have arrived."""
@@ -313,37 +344,91 @@ class ActionModule(HostAction):
         """Make the generation the current one once every host has it in its file."""
         problems = steps.persist_problems(run)
         if problems:
-            raise _Stop(failure.stopped(problems, "persist", run.expected, run.results(rotation.CUT_OVER, "sadb")))
+            raise _stop(problems, "persist", run.expected, run.results(rotation.CUT_OVER, "sadb"))
         result = self._keep(run.state, "promoted")
+        run.state["promoted"] = True
+        self._record.save(run.state)
         return {"changed": result["changed"]}
 
-    def _conclude(self, run: Rotation) -> Result:
-        """Report hosts on which policies or the service at boot could not be set up; all else is done."""
-        problems = steps.policy_problems(run)
-        if problems:
-            raise _Stop(
-                "\n".join(
-                    [
-                        "The keys are in place, but not everything else:",
-                        *(f"  {problem}" for problem in problems),
-                        "Fix this and run again.",
-                    ]
-                )
-            )
-        return {"changed": False}
+    def _forecast(self, run: Rotation) -> Result:
+        """In check mode: what a run would change on the host of this task."""
+        host = str(self._vars["inventory_hostname"])
+        leftovers = run.answers(rotation.PREFLIGHT, host).get(rotation.PREFLIGHT).get("leftovers", ())
+        lines = forecast(rows_of(run, check_mode=True), host, leftovers)
+        return {"changed": True, **failure.shown(lines)} if lines else {"changed": False}
 
     def _end(self) -> Result:
-        """Release the keystore for other runs: the next one, perhaps in another container, cannot tell that
-        this one has ended.
+        """Report what the run did, and release the keystore for other runs: the next one, perhaps in another
+        container, cannot tell that this one has ended.
         """
         try:
-            directory = self._record.state()["wide"]["keystore"]
+            run = self._rotation()
         except IpsecError:
             # The run ended before it had read its inputs, so it never held the keystore.
             return {"changed": False}
+        try:
+            return self._close(run)
         finally:
             self._record.end()
-        return self._keystore().release(directory)
+            self._keystore().release(run.wide["keystore"])
+
+    def _close(self, run: Rotation) -> Result:
+        """The table of the run. Fails for hosts on which all is done except policies or the service at boot,
+        or the removal of staged files.
+        """
+        stop = run.state.get("stop") or _unforeseen(run.state)
+        left = [] if stop else steps.policy_problems(run) + run.problems(rotation.TIDY)
+        rows = rows_of(run, bool(self._task.check_mode)) if run.state.get("prepared") else []
+        reasons = stop or {"phase": "policies" if left else "", "problems": left}
+        self._write_report(run.wide["report"], rows, began=run.state["began"], **reasons)
+        lines = table(rows, not stop, equipped(run)) if rows and (not stop or run.state["switching"]) else []
+        lines = [*brief(run.state.get("reasons", ())), *lines]
+        if left:
+            raise _Stop(failure.unfinished(left, lines), "policies", left)
+        return {"changed": False, **failure.shown(lines)}
+
+    def _report_path(self) -> str:
+        """The value of rotate_report, empty if the inputs of the run do not tell."""
+        inputs = Inputs(self, self._vars)
+        for host in sorted(map(str, self._vars.get("ansible_play_hosts", ()))):
+            with contextlib.suppress(IpsecError):
+                found = inputs.get(host, "rotate_report", "")
+                return found if isinstance(found, str) else ""
+        return ""
+
+    def _write_report(
+        self, path: str, rows: t.Sequence[Row], phase: str, problems: t.Sequence[str], began: float = 0
+    ) -> None:
+        """Write the run as JSON to a file of the controller, if one is named."""
+        if not path:
+            return
+        now = time.time()
+        found = document(rows, _instant(began or now), _instant(now), bool(self._task.check_mode), phase, problems)
+        full = self._loader.path_dwim(path)
+        try:
+            umask = os.umask(0)
+            os.umask(umask)
+            atomic.replace(full, json.dumps(found, indent=2).encode() + b"\n", 0o666 & ~umask)
+        except OSError as exc:
+            raise InputError(
+                f"the report of the run cannot be written ({exc.strerror})", full, "Name another file in rotate_report."
+            ) from None
+
+
+def _instant(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _stop(problems: t.Sequence[str], phase: str, *details: t.Any, **more: t.Any) -> _Stop:
+    return _Stop(failure.stopped(problems, phase, *details, **more), phase, problems)
+
+
+def _unforeseen(state: t.Mapping[str, t.Any]) -> Result:
+    """Why the run is not complete although no step says so; empty if it is."""
+    phase = (
+        "preflight" if not state.get("prepared") else "rotation" if state["due"] and not state.get("promoted") else ""
+    )
+    return {"phase": phase, "problems": [_UNFORESEEN]} if phase else {}
 
 
 def _is_left_out(step: str, state: t.Mapping[str, t.Any]) -> bool:
@@ -352,6 +437,7 @@ def _is_left_out(step: str, state: t.Mapping[str, t.Any]) -> bool:
         **dict.fromkeys(_SWITCHED, state["due"] and state["switching"]),
         **dict.fromkeys(_APPROVED, state["due"] and state["approved"]),
         **dict.fromkeys(_REFUSED, state["due"] and not state["approved"]),
+        "forecast": state.get("check_mode", False),
     }
     return not wanted.get(step, True)
 
@@ -421,16 +507,16 @@ def _gap_warnings(run: Rotation) -> list[str]:
     ]
 
 
-def _merged(answers: t.Mapping[str, Result], host: str, fails: bool) -> Result:
-    """The result of a task from the answers to its questions. Unless it ``fails``, a failure is only
-    announced, since a later step decides what it means, and reports the reason.
+def _merged(answers: t.Mapping[str, Result], host: str) -> Result:
+    """The result of a task from the answers to its questions. A failure is only announced, since a later
+    step decides what it means, and reports the reason.
     """
     plain = {
         name: {key: value for key, value in answer.items() if key not in ("warnings", "diff")}
         for name, answer in answers.items()
     }
     merged = {**joined([*answers.values()]), "answers": plain}
-    if not fails and any(map(decisions.has_failed, answers.values())):
+    if any(map(decisions.has_failed, answers.values())):
         merged = {name: value for name, value in merged.items() if name not in ("failed", "msg")}
         merged["warnings"].append(f"{host} did not do everything that this step asks; the report of the run says why.")
     return merged

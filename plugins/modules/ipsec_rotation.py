@@ -36,9 +36,9 @@ attributes:
 options:
   step:
     description:
-      - V(begin), V(prepare), V(switch), V(report), V(retire), V(promote), V(conclude), and V(end) run once, on
+      - V(begin), V(prepare), V(switch), V(report), V(retire), V(promote), and V(end) run once, on
         the controller alone, and need C(run_once).
-      - V(judge) and V(stop) run for every host, on the controller alone.
+      - V(judge), V(stop), and V(forecast) run for every host, on the controller alone.
       - V(service) is the one step of the role P(ipsec.manual.boot#role).
       - The others ask every host.
     type: str
@@ -52,7 +52,7 @@ options:
       - report
       - retire
       - promote
-      - conclude
+      - forecast
       - end
       - preflight
       - stage
@@ -121,14 +121,15 @@ out_of_place:
   sample: ["enigma: the SADB"]
 report:
   description:
-    - The lines that follow RV(msg), in the width of a screen.
-  returned: when a step failed with more than one line
+    - Lines in the width of a screen. With V(end), the table of the run; with V(forecast), what a run
+      would change on the host; of a failure, what follows RV(msg).
+  returned: with V(end) and V(forecast), and if a step failed with more than one line
   type: list
   elements: str
   sample:
-    - "  partym: unreachable (Connection timed out)"
-    - "Every host sends through the SAs that it had. Fix this and run again; a"
-    - "  prepared generation is resumed."
+    - "1 connection: 1 rotated."
+    - "connection     hosts           generation  strategy, gap    packets"
+    - "enigma-partym  enigma, partym  7 -> 8      overlap, no gap  12 of 12"
 msg:
   description: The reason of a failure, or the first line of it.
   returned: failure

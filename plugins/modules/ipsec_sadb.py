@@ -216,6 +216,21 @@ missing:
   returned: with O(ignore_missing)
   type: bool
   sample: false
+applied:
+  description: When the SADB was changed, on the target's clock, in seconds since the epoch.
+  returned: when the SADB was changed
+  type: dict
+  contains:
+    began:
+      description: Right before the change.
+      returned: always
+      type: float
+      sample: 1795000000.25
+    ended:
+      description: Right after it.
+      returned: always
+      type: float
+      sample: 1795000000.26
 backend:
   description: How the kernel was reached.
   returned: success

@@ -514,6 +514,15 @@ ANSWERS: t.Mapping[str, Fields] = {
             False,
             "with O(ignore_missing)",
         ),
+        "applied": Field(
+            "dict",
+            "When the SADB was changed, on the target's clock, in seconds since the epoch.",
+            returned="when the SADB was changed",
+            contains={
+                "began": Field("float", "Right before the change.", 1795000000.25, range=(0, 253402300799)),
+                "ended": Field("float", "Right after it.", 1795000000.26, range=(0, 253402300799)),
+            },
+        ),
         **_BACKEND,
     },
     "ipsec_sa_info": {

@@ -57,7 +57,7 @@ PHASES = (
     Phase("promote", ("promote", "tidy"), "run again"),
 )
 # Steps of the role that are not phases: the rollback, the report, and what follows a first run.
-NOT_DRAWN = ("stop", "go_back", "forget", "report", "policies_out", "policies_in", "boot", "conclude", "end")
+NOT_DRAWN = ("stop", "go_back", "forget", "report", "policies_out", "policies_in", "boot", "forecast", "end")
 OLD, NEW = "old", "new"
 _HOST = (
     ("accepts", (Bar(OLD, end="persist"),)),

@@ -185,6 +185,7 @@ def _sadb(state: State, options: Options) -> t.Any:
         },
         "digest": _digest([sa for sa in wanted if sa in new], options),
         "backend": "xfrm",
+        **({"applied": {"began": time.time(), "ended": time.time()}} if changed else {}),
         **({"missing": False} if options.get("ignore_missing") else {}),
     }
 

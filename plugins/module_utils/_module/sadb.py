@@ -55,7 +55,7 @@ def apply_sadb(module: AnsibleModule) -> Result:
             [problem.at(f"{place}, {problem.place}") for sa, place in text.placed() for problem in sadb.refusals(sa)]
         )
         text.warn(module)
-    began = time.monotonic()
+    first = time.monotonic()
     found = _compare(sadb, params, text, scope_sas)
     if found.keys_hidden and adding:
         module.warn(KEYS_HIDDEN)
@@ -63,14 +63,18 @@ def apply_sadb(module: AnsibleModule) -> Result:
     changing = bool(found.steps.operations) and not module.check_mode
     if changing:
         _save(params, found, deadline)
-        if wait_until(params["at"], max(SHORTEST_LEAD, 2 * (time.monotonic() - began))):
+        if wait_until(params["at"], max(SHORTEST_LEAD, 2 * (time.monotonic() - first))):
             found = _compare(sadb, params, text, scope_sas)
             _save(params, found, deadline)
             wait_until(params["at"])
         deadline.check()
+        began = time.time()
         sadb.apply(found.steps.operations)
+        ended = time.time()
 
     result = _result(sadb.name, found.steps)
+    if changing:
+        result["applied"] = {"began": began, "ended": ended}
     if params["ignore_missing"]:
         result["missing"] = False
     if adding:

@@ -40,9 +40,11 @@ def settings_before(connection: Connection, records: t.Iterable[KeyRecord], plac
     if len(found) == 1:
         return {**found[0], "endpoints": addresses}
     raise InputError(
-        f"parts of connection {connection.name} had different settings before"
-        if found
-        else f"the keystore knows no earlier settings of connection {connection.name}",
+        (
+            f"parts of connection {connection.name} had different settings before"
+            if found
+            else f"the keystore knows no earlier settings of connection {connection.name}"
+        ),
         place,
         "Put the settings that you want into the connection, and run without rotate_undo. To undo the change of other"
         " connections alone, name those in rotate_only.",

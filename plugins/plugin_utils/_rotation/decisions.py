@@ -54,20 +54,49 @@ def task_problems(results: Results) -> list[str]:
 
 def in_place(results: Results, expected: Result) -> list[str]:
     """The hosts that do not hold the expected SAs in the kernel or in their file, according to
-    `ipsec_preflight`.
+    `ipsec_preflight`, each with the first place that differs.
     """
-    found = []
-    pairs = _pairs_of_hosts(expected)
-    for host in sorted(expected["hosts"]):
+    return [f"{host}: {found[0].place}" for host, found in differences(results, expected).items() if found]
+
+
+class Difference(t.NamedTuple):
+    """A place of a host that differs from the keystore, for one connection; leftovers have no ``name``."""
+
+    name: str
+    place: str
+
+
+def differences(results: Results, expected: Result) -> dict[str, list[Difference]]:
+    """By host: what of the kernel and of its file differs from the keystore, and which files an interrupted
+    run left. ``results`` are those of `ipsec_preflight`.
+    """
+    held, stored = _by_pair(expected["held"]), _by_pair(expected["stored"])
+    found: dict[str, list[Difference]] = {host: [] for host in sorted(expected["hosts"])}
+    for host, differing in found.items():
         result = results[host]
-        wanted_kernel = held_by(expected, host)
-        wanted_file = {key: value for key, value in expected["stored"].items() if _pair(key) in pairs[host]}
-        if any(result["held"].get(key) != value for key, value in wanted_kernel.items()):
-            found.append(f"{host}: the SADB")
-        elif any(result["file"]["digest"].get(key) != value for key, value in wanted_file.items()):
-            found.append(f"{host}: {result['file']['path']}")
-        elif result["leftovers"]:
-            found.append(f"{host}: {', '.join(result['leftovers'])}")
+        own = [
+            (row["name"], _pairs_of_hosts({"hosts": {}, "connections": [row]})[host])
+            for row in expected["connections"]
+            if host in row["endpoints"]
+        ]
+        for wanted, actual, place in (
+            (held, result["held"], "the SADB"),
+            (stored, result["file"]["digest"], result["file"]["path"]),
+        ):
+            differing += [
+                Difference(name, place)
+                for name, mine in own
+                if any(actual.get(key) != value for pair in mine for key, value in wanted.get(pair, ()))
+            ]
+        if result["leftovers"]:
+            differing.append(Difference("", ", ".join(result["leftovers"])))
+    return found
+
+
+def _by_pair(fingerprints: t.Mapping[str, str]) -> dict[Pair, list[tuple[str, str]]]:
+    found: dict[Pair, list[tuple[str, str]]] = {}
+    for key, value in fingerprints.items():
+        found.setdefault(_pair(key), []).append((key, value))
     return found
 
 
@@ -127,7 +156,7 @@ def ways_back(expected: Result, cut: Results, dead: t.AbstractSet[Pair], strateg
     them, whether or not they can still be reached, and otherwise both go back.
     """
     flushed = gaps(expected, strategy)
-    wanted = _digests_of_pairs(expected)
+    wanted = _by_pair(expected["digest"])
     found = set()
     for row in expected["connections"]:
         if row["phase"] not in (PREPARED, SWITCHING):
@@ -141,19 +170,12 @@ def ways_back(expected: Result, cut: Results, dead: t.AbstractSet[Pair], strateg
 
 def confirmed(expected: Result, cut: Results) -> set[Pair]:
     """The pairs whose hosts all confirmed the new SAs."""
-    wanted = _digests_of_pairs(expected)
+    wanted = _by_pair(expected["digest"])
     return {
         pair
         for pair, hosts in _owners(expected).items()
         if pair in wanted and all(_knowledge(cut.get(host, {}), wanted[pair]) == _CONFIRMED for host in hosts)
     }
-
-
-def _digests_of_pairs(expected: Result) -> dict[Pair, list[tuple[str, str]]]:
-    found: dict[Pair, list[tuple[str, str]]] = {}
-    for key, value in expected["digest"].items():
-        found.setdefault(_pair(key), []).append((key, value))
-    return found
 
 
 def _knowledge(cut: Result, wanted: t.Iterable[tuple[str, str]]) -> str:
@@ -273,11 +295,7 @@ def probe_verdict(sent: Results, received: Results, before: Results) -> Probed:
     sent, ``before`` the counters before any had. An SA that is missing in ``before`` was new and had
     carried nothing.
     """
-    arrived: dict[str, list[tuple[str, int]]] = {}
-    for host, result in received.items():
-        old = {row["key"]: int(row["after"] or 0) for row in before.get(host, {}).get("received", ())}
-        for row in result.get("received", ()):
-            arrived.setdefault(row["key"], []).append((host, int(row["after"] or 0) - old.get(row["key"], 0)))
+    arrived = arrivals(received, before)
     found = Probed([], [], [])
     for host, result in sorted(sent.items()):
         for row in result.get("sent", ()):
@@ -297,6 +315,16 @@ def probe_verdict(sent: Results, received: Results, before: Results) -> Probed:
                     )
         for failure in result.get("failures", ()):
             found.unprobed.append(f"{host}: test packets could not be sent, {failure}")
+    return found
+
+
+def arrivals(received: Results, before: Results) -> dict[str, list[tuple[str, int]]]:
+    """By SA, the hosts that have it inbound, and how many packets arrived there through it since ``before``."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for host, result in received.items():
+        old = {row["key"]: int(row["after"] or 0) for row in before.get(host, {}).get("received", ())}
+        for row in result.get("received", ()):
+            found.setdefault(row["key"], []).append((host, int(row["after"] or 0) - old.get(row["key"], 0)))
     return found
 
 

@@ -39,7 +39,12 @@ def result(text: str) -> dict[str, t.Any]:
     first, *rest = text.split("\n")
     if not rest:
         return {"failed": True, "msg": text}
-    return {"failed": True, "msg": first, "report": on_screen("\n".join(rest)), "_ansible_verbose_always": True}
+    return {"failed": True, "msg": first, **shown(on_screen("\n".join(rest)))}
+
+
+def shown(lines: t.Sequence[str]) -> dict[str, t.Any]:
+    """The part of a task's result that puts these lines on the screen, however verbose Ansible is."""
+    return {"report": [*lines], "_ansible_verbose_always": True} if lines else {}
 
 
 def refused(problems: t.Sequence[str]) -> str:
@@ -47,6 +52,12 @@ def refused(problems: t.Sequence[str]) -> str:
     if not problems[1:]:
         return problems[0]
     return "\n  ".join([f"This step was refused for {len(problems)} reasons.", *problems])
+
+
+def unfinished(problems: t.Sequence[str], lines: t.Sequence[str]) -> str:
+    """The report on a rotation that left only things that can wait, with the ``lines`` of its table."""
+    first = "The keys are in place, but not everything else:"
+    return "\n".join([first, *(f"  {problem}" for problem in problems), "Fix this and run again.", *lines])
 
 
 def stopped(

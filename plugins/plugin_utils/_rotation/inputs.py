@@ -54,6 +54,7 @@ WIDE: dict[str, Values] = {
     "clock_tolerance": {"type": "float"},
     "probe": _FLAG,
     "probe_count": {"type": "int"},
+    "report": _TEXT,
 }
 # One value for each host.
 OWN: dict[str, Values] = {

@@ -38,8 +38,9 @@ def steps_of(tasks: t.Any) -> t.Iterator[str]:
     """The steps of a role's tasks in order, including those of included files."""
     for task in tasks or ():
         if "ansible.builtin.include_tasks" in task:
-            included = TOP / "roles/rotate/tasks" / task["ansible.builtin.include_tasks"]
-            yield from steps_of(yaml.safe_load(included.read_text(encoding="utf-8")))
+            for name in re.findall(r"\w+\.yml", task["ansible.builtin.include_tasks"]):
+                included = TOP / "roles/rotate/tasks" / name
+                yield from steps_of(yaml.safe_load(included.read_text(encoding="utf-8")))
         if "ipsec.manual.ipsec_rotation" in task:
             yield task["ipsec.manual.ipsec_rotation"]["step"]
         for part in ("block", "rescue", "always"):
