@@ -17,16 +17,14 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, raise_all
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest_by_owner
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _fleet
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore, table
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import Known
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._fleet import Stored
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, open_keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import sas_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import DERIVED, KeyRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import failure
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import has_failed
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import ROLE_WORDS
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, RunRecord
@@ -55,7 +53,7 @@ class ActionModule(HostAction):
         try:
             result.update(getattr(self, f"_{arguments['step']}")())
         except IpsecError as exc:
-            result.update(failed=True, msg=exc.spelled(ROLE_WORDS))
+            result.update(failure.result(failure.refused(exc.spelled(ROLE_WORDS).split("\n"))))
         return result
 
     def _begin(self) -> Result:
@@ -96,14 +94,14 @@ class ActionModule(HostAction):
     def _report(self) -> Result:
         state = self._record.state()
         connections = self._connections(Inputs(self, self._vars))
-        stored, problem = self._stored(connections, state["keystore"], bytes.fromhex(state["digest_key"]))
-        fleet = _fleet.summarize(connections, self._answers(state["endpoints"]), stored)
+        known, problem = self._known(connections, state["keystore"], bytes.fromhex(state["digest_key"]))
+        status = table.summarize(connections, self._answers(state["endpoints"]), known)
         self._record.end()
         return {
             "changed": False,
-            "connections": fleet.rows,
-            "problems": fleet.sentences,
-            "lines": [*_fleet.table(fleet), *([problem] if problem else [])],
+            "connections": status.rows,
+            "problems": status.sentences,
+            "lines": [*table.lines(status), *(failure.on_screen(problem) if problem else [])],
         }
 
     def _answers(self, hosts: t.Iterable[str]) -> dict[str, Result]:
@@ -124,26 +122,12 @@ class ActionModule(HostAction):
             variables=lambda host, name: inputs.get(host, name) if host in inputs else None,
         )
 
-    def _stored(self, connections: t.Iterable[Connection], directory: str, key: bytes) -> tuple[dict[str, Stored], str]:
-        """What the keystore has of the connections, and why it says nothing of some."""
+    def _known(self, connections: t.Iterable[Connection], directory: str, key: bytes) -> tuple[dict[str, Known], str]:
+        """What the keystore knows of the connections, and why it says nothing of them."""
         if not directory:
             return {}, _NO_KEYSTORE
-        found: dict[str, Stored] = {}
         try:
             store = open_keystore(self._loader, directory)
-            for connection in connections:
-                record = store.read(connection.name)
-                if record is not None:
-                    found[connection.name] = _digests(store, record, key)
+            return keystore.facts(store, [connection.name for connection in connections], key), ""
         except IpsecError as exc:
-            return found, f"The generations are unknown. {exc.spelled(ROLE_WORDS)}"
-        return found, ""
-
-
-def _digests(store: Keystore, record: KeyRecord, key: bytes) -> Stored:
-    """Keyed digests of the generations of a record, of which no key can be told."""
-    rows = []
-    for generation in record.generations():
-        roots = store.read_roots().secrets() if generation.store == DERIVED else {}
-        rows.append((generation.generation, digest_by_owner(sas_of(generation, record.connection, roots), key)))
-    return Stored(record.phase, tuple(rows))
+            return {}, f"The generations are unknown. {exc.spelled(ROLE_WORDS)}"

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest_by_owner
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark, SecurityAssociation
-from ansible_collections.ipsec.manual.plugins.plugin_utils import _fleet
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import table
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import Known
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.flows import make_sa
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._fleet import Stored
 
 KEY = b"k" * 32
 PAIR = {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}
@@ -49,9 +49,9 @@ def sas_of(found: Connection, generation: int, host: str = "") -> list[SecurityA
     return sas
 
 
-def stored(found: Connection, *numbers: int, phase: str = "steady") -> dict[str, Stored]:
-    rows = tuple((number, digest_by_owner(sas_of(found, number), KEY)) for number in numbers)
-    return {found.name: Stored(phase, rows)}
+def stored(found: Connection, *numbers: int, phase: str = "steady") -> dict[str, Known]:
+    digests = {number: digest_by_owner(sas_of(found, number), KEY) for number in numbers}
+    return {found.name: Known(phase, numbers[0], digests, {}, {}, frozenset())}
 
 
 def answer(found: Connection, host: str, generation: int = 8, **changes: t.Any) -> dict[str, t.Any]:
@@ -93,7 +93,7 @@ WELL = {
 @pytest.mark.parametrize("raw", [PAIR, MESH, GROUP, {**PAIR, "reqid": 3, "mark": "0x1/0xff", "if_id": 4}])
 def test_a_fleet_that_is_well(raw: dict[str, t.Any]) -> None:
     found = connection(raw)
-    fleet = _fleet.summarize([found], answers(found), stored(found, 8, 7))
+    fleet = table.summarize([found], answers(found), stored(found, 8, 7))
     count = f"{len(found.hosts)}/{len(found.hosts)}"
     assert fleet.rows == [{**WELL, "connection": found.name, "hosts": count, "boot": count}] and fleet.sentences == []
 
@@ -101,7 +101,7 @@ def test_a_fleet_that_is_well(raw: dict[str, t.Any]) -> None:
 @pytest.mark.parametrize("raw", [PAIR, MESH, GROUP, {**PAIR, "reqid": 3, "mark": "0x1/0xff", "if_id": 4}])
 def test_the_pairs_of_a_connection_are_those_of_its_sas(raw: dict[str, t.Any]) -> None:
     found = connection(raw)
-    names = _fleet.names_of(found)
+    names = table.names_of(found)
     assert set(names) == set(digest_by_owner(sas_of(found, 1)))
     for host in found.hosts:
         own = {name for name, hosts in names.items() if host in hosts}
@@ -141,7 +141,7 @@ def test_the_pairs_of_a_connection_are_those_of_its_sas(raw: dict[str, t.Any]) -
 )
 def test_what_differs_on_a_host(hosts: dict[str, t.Any], row: dict[str, str], parts: list[str]) -> None:
     found = connection()
-    fleet = _fleet.summarize([found], answers(found, **hosts), stored(found, 8, 7))
+    fleet = table.summarize([found], answers(found, **hosts), stored(found, 8, 7))
     assert fleet.rows == [{**WELL, **row}]
     assert len(fleet.sentences) == len(parts) and all(
         part in sentence for part, sentence in zip(parts, fleet.sentences)
@@ -150,7 +150,7 @@ def test_what_differs_on_a_host(hosts: dict[str, t.Any], row: dict[str, str], pa
 
 def test_hosts_without_sas_have_nothing_to_agree_about() -> None:
     found = connection()
-    fleet = _fleet.summarize([found], answers(found, a={"generation": 0}, b={"generation": 0}), {})
+    fleet = table.summarize([found], answers(found, a={"generation": 0}, b={"generation": 0}), {})
     assert fleet.rows == [{**WELL, "generation": "unknown", "age": "none", "agreement": "none", "policies": "none"}]
 
 
@@ -164,49 +164,49 @@ def test_absent_hosts_are_named_and_guessed_nothing_of(silent: dict[str, t.Any] 
         del told["b"]
     else:
         told["b"] = silent
-    fleet = _fleet.summarize([found], told, stored(found, 8))
+    fleet = table.summarize([found], told, stored(found, 8))
     assert fleet.rows == [{**WELL, "hosts": "1/2", "absent": ["b"], "agreement": "unknown", "boot": "1/1"}]
     (sentence,) = fleet.sentences
     assert sentence.startswith("b: absent: ") and ("take part" if silent is None else "no route") in sentence
-    nobody = _fleet.summarize([found], {}, stored(found, 8)).rows[0]
+    nobody = table.summarize([found], {}, stored(found, 8)).rows[0]
     assert {name: nobody[name] for name in ("hosts", "absent")} == {"hosts": "0/2", "absent": ["a", "b"]}
-    assert {nobody[name] for name in _fleet.COLUMNS[2:]} == {"unknown"}
+    assert {nobody[name] for name in table.COLUMNS[2:]} == {"unknown"}
 
 
 def test_due_and_policies_are_those_of_the_connection() -> None:
     found = connection()
-    (name,) = _fleet.names_of(found)
+    (name,) = table.names_of(found)
     other = "192.0.2.1|192.0.2.9#0,,0"
     facts = answer(found, "a")
     for own, word in ((name, "yes"), (other, "no")):
         told = answers(found, a={"asked": [own]})
-        assert _fleet.summarize([found], told, {}).rows[0]["due"] == word
+        assert table.summarize([found], told, {}).rows[0]["due"] == word
         told = answers(found, a={"pairs": {**facts["pairs"], own: {**facts["pairs"][name], "due": 1}}})
-        assert _fleet.summarize([found], told, {}).rows[0]["due"] == word
+        assert table.summarize([found], told, {}).rows[0]["due"] == word
         for kind in ("leaking", "open"):
             told = answers(found, a={"policies": {**facts["policies"], kind: [own]}})
-            assert _fleet.summarize([found], told, {}).rows[0]["policies"] == ("no" if own == name else "yes")
+            assert table.summarize([found], told, {}).rows[0]["policies"] == ("no" if own == name else "yes")
 
 
 def test_the_phase_of_a_rotation_is_shown() -> None:
     found = connection()
-    rows = _fleet.summarize([found], answers(found), stored(found, 8, 9, phase="prepared")).rows
+    rows = table.summarize([found], answers(found), stored(found, 8, 9, phase="prepared")).rows
     assert rows[0]["generation"] == "8 (prepared)"
 
 
 def test_the_owner_of_sas_belongs_to_their_name() -> None:
     found = connection({**PAIR, "reqid": 3, "mark": "0x1/0xff"})
     assert found.mark == Mark(1, 255)
-    (name,) = _fleet.names_of(found)
+    (name,) = table.names_of(found)
     assert name == "192.0.2.1|192.0.2.2#3,0x1/0xff,0"
 
 
 @given(st.integers(0, 200))
 def test_the_table_is_aligned_and_bounded(count: int) -> None:
     rows = [{**WELL, "connection": "c" * (number % 40 + 1)} for number in range(3)]
-    lines = _fleet.table(_fleet.Fleet(rows, [f"sentence {number}" for number in range(count)]))
+    lines = table.lines(table.Status(rows, [f"sentence {number}" for number in range(count)]))
     assert len({line.index("2/2") for line in lines[1:4]}) == 1
-    assert len(lines) == 4 + min(count, _fleet.MOST_LINES) + (count > _fleet.MOST_LINES)
+    assert len(lines) == 4 + min(count, table.MOST_LINES) + (count > table.MOST_LINES)
 
 
 def test_no_host_hides_what_is_said_of_the_others() -> None:
@@ -215,10 +215,10 @@ def test_no_host_hides_what_is_said_of_the_others() -> None:
         **answers(found, a={"wrong": ["look"] * 100, "due": ["here"] * 100}),
         "c": {"failed": True, "msg": "gone" * 9999},
     }
-    sentences = _fleet.summarize([found], told, {}).sentences
+    sentences = table.summarize([found], told, {}).sentences
     assert (
         sentences[0].startswith("c: absent: gone")
         and len(sentences[0]) < 400
         and sentences[-1] == "a: and 194 more, see: ipseckey status -v"
     )
-    assert len(sentences) == 2 + _fleet.MOST_OF_A_HOST
+    assert len(sentences) == 2 + table.MOST_OF_A_HOST

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The status of a fleet: from the answers of `ipsec_status` and the keystore to a table with a row for each
+"""The status of a fleet in one table: from the answers of `ipsec_status` and the keystore to a row for each
 connection, and sentences about what is wrong. Pure.
 """
 
@@ -11,15 +11,17 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.status_text import span
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import name_by_owner
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import ESP, SecurityAssociation
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import has_failed, reason
+
+from .._connections.model import Connection
+from .._keystore.records import STEADY
+from .._rotation.decisions import has_failed, reason
+from .._rotation.failure import on_screen
+from .fleet import Known, pairs_of
 
 Result = t.Mapping[str, t.Any]
 
 UNKNOWN = "unknown"
-YES, NO, NONE = "yes", "no", "none"
+YES, NO, NONE, OTHER = "yes", "no", "none", "other"
 COLUMNS = ("connection", "hosts", "generation", "age", "due", "agreement", "policies", "boot")
 NOT_ASKED: t.Final[Result] = {"failed": True, "msg": "it does not take part in this run"}
 # Sentences that are shown, in total, and of what one host says, so that no host hides the others.
@@ -28,16 +30,7 @@ MOST_OF_A_HOST = 6
 LONGEST_REASON = 300
 
 
-class Stored(t.NamedTuple):
-    """What the keystore has of a connection: the phase of its rotation, and for each generation that it keeps, the
-    current one first, its number and its digests by pair of addresses and owner.
-    """
-
-    phase: str
-    generations: tuple[tuple[int, t.Mapping[str, str]], ...]
-
-
-class Fleet(t.NamedTuple):
+class Status(t.NamedTuple):
     """Rows by the names of `COLUMNS`, with the connection's hosts that did not answer as ``absent``, and sentences."""
 
     rows: list[dict[str, t.Any]]
@@ -48,23 +41,17 @@ def names_of(connection: Connection) -> dict[str, list[str]]:
     """The pairs of addresses and owners that the connection uses, each with its hosts. All hosts share those of
     multicast groups.
     """
-    hosts = {endpoint.address: endpoint.host for endpoint in connection.endpoints}
-    found: dict[str, list[str]] = {}
-    for source, destinations in connection.flows():
-        for destination in destinations:
-            sa = SecurityAssociation(
-                ESP, 0, source, destination, reqid=connection.reqid, mark=connection.mark, if_id=connection.if_id
-            )
-            found[name_by_owner(sa)] = (
-                list(connection.hosts) if connection.multicast else sorted((hosts[source], hosts[destination]))
-            )
-    return found
+    found: dict[str, set[str]] = {}
+    for pair in pairs_of([connection], connection.hosts):
+        for name in pair.keys:
+            found.setdefault(name, set()).update(pair.hosts)
+    return {name: sorted(hosts) for name, hosts in found.items()}
 
 
 def summarize(
-    connections: t.Iterable[Connection], answers: t.Mapping[str, Result], stored: t.Mapping[str, Stored]
-) -> Fleet:
-    """A row for each connection. ``answers`` are those of every host of the connections that was asked, ``stored``
+    connections: t.Iterable[Connection], answers: t.Mapping[str, Result], known: t.Mapping[str, Known]
+) -> Status:
+    """A row for each connection. ``answers`` are those of every host of the connections that was asked, ``known``
     leaves connections out of which the keystore says nothing, or cannot be read.
     """
     rows: list[dict[str, t.Any]] = []
@@ -73,7 +60,7 @@ def summarize(
     for connection in connections:
         own = {host: answers.get(host, NOT_ASKED) for host in connection.hosts}
         hosts.update(own)
-        row, found = _row(connection, own, stored.get(connection.name))
+        row, found = _row(connection, own, known.get(connection.name))
         rows.append(row)
         sentences += found
     sentences += (
@@ -82,16 +69,17 @@ def summarize(
     for host, answer in sorted(hosts.items()):
         if not has_failed(answer):
             sentences += _said(host, answer)
-    return Fleet(rows, sentences)
+    return Status(rows, sentences)
 
 
-def table(fleet: Fleet) -> list[str]:
+def lines(status: Status) -> list[str]:
     """The lines of the table, and of the sentences below it."""
-    cells = [COLUMNS, *(tuple(str(row[name]) for name in COLUMNS) for row in fleet.rows)]
+    cells = [COLUMNS, *(tuple(str(row[name]) for name in COLUMNS) for row in status.rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
-    lines = ["  ".join(f"{text:<{width}}" for text, width in zip(row, widths)).rstrip() for row in cells]
-    more = len(fleet.sentences) - MOST_LINES
-    return [*lines, *fleet.sentences[:MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
+    grid = ["  ".join(f"{text:<{width}}" for text, width in zip(row, widths)).rstrip() for row in cells]
+    more = len(status.sentences) - MOST_LINES
+    shown = [*status.sentences[:MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
+    return [*grid, *(part for sentence in shown for part in on_screen(sentence))]
 
 
 def _said(host: str, answer: Result) -> list[str]:
@@ -102,12 +90,12 @@ def _said(host: str, answer: Result) -> list[str]:
 
 
 def _row(
-    connection: Connection, answers: t.Mapping[str, Result], stored: Stored | None
+    connection: Connection, answers: t.Mapping[str, Result], known: Known | None
 ) -> tuple[dict[str, t.Any], list[str]]:
     names = names_of(connection)
     present = {host: answer for host, answer in answers.items() if not has_failed(answer)}
     agreement, disagreeing = _agreement(connection, names, answers)
-    generation, behind = _generation(connection, names, present, stored)
+    generation, behind = _generation(connection, names, present, known)
     pairs = [row for answer in present.values() for name, row in answer["pairs"].items() if name in names]
     asked = any(name in names for answer in present.values() for name in answer["asked"])
     return {
@@ -152,34 +140,32 @@ def _generation(
     connection: Connection,
     names: t.Mapping[str, t.Sequence[str]],
     present: t.Mapping[str, Result],
-    stored: Stored | None,
+    known: Known | None,
 ) -> tuple[str, list[str]]:
     """The generation that the hosts hold, and a sentence for each host that does not hold the current one."""
-    if stored is None or not stored.generations or not present:
+    if known is None or not known.current or not present:
         return UNKNOWN, []
-    held = {host: _held_generation(host, answer, names, stored) for host, answer in present.items()}
-    current = str(stored.generations[0][0])
-    known = sorted({number for number in held.values() if number})
-    phase = "" if stored.phase == "steady" else f" ({stored.phase})"
-    return ", ".join(known or [UNKNOWN]) + phase, [
+    held = {host: _held_generation(host, answer, names, known) for host, answer in present.items()}
+    shown = sorted({number for number in held.values() if number})
+    phase = "" if known.phase == STEADY else f" ({known.phase})"
+    return ", ".join(shown or [UNKNOWN]) + phase, [
         f"{connection.name}: {host} holds "
-        + (f"generation {number}" if number.isdigit() else "SAs of no generation")
-        + f", not generation {current} of the keystore"
+        + (f"generation {number}" if number != OTHER else "SAs of no generation")
+        + f", not generation {known.current} of the keystore"
         for host, number in sorted(held.items())
-        if number not in ("", current)
+        if number not in ("", str(known.current))
     ]
 
 
-def _held_generation(host: str, answer: Result, names: t.Mapping[str, t.Sequence[str]], stored: Stored) -> str:
-    """The number of the generation that the host holds, "other" for none, empty if that cannot be told."""
-    own = [name for name, hosts in names.items() if host in hosts]
-    found = {name: _held(answer, name) for name in own}
+def _held_generation(host: str, answer: Result, names: t.Mapping[str, t.Sequence[str]], known: Known) -> str:
+    """The number of the generation that the host holds, `OTHER` for none, empty if that cannot be told."""
+    found = {name: _held(answer, name) for name, hosts in names.items() if host in hosts}
     if None in found.values():
         return ""
-    for number, digests in stored.generations:
+    for number, digests in known.digests.items():
         if all(digests.get(name, "") == digest for name, digest in found.items()):
             return str(number)
-    return "other"
+    return OTHER
 
 
 def _policies(names: t.Container[str], present: t.Mapping[str, Result]) -> str:
