@@ -35,6 +35,9 @@ requirements:
 seealso:
   - module: ipsec.manual.ipsec_sadb
   - module: ipsec.manual.ipseckeys_file
+  - name: RFC 4301
+    description: Security Architecture for the Internet Protocol.
+    link: https://www.rfc-editor.org/rfc/rfc4301
 """
 
 EXAMPLES = r"""

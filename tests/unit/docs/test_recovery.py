@@ -71,6 +71,7 @@ WRITTEN = (
     "plugins/plugin_utils/_rotation/due.py",
     "plugins/module_utils/_module/sa_info.py",
     "plugins/module_utils/_module/base.py",
+    "plugins/module_utils/_module/batch.py",
     "plugins/module_utils/_module/policy.py",
     "plugins/module_utils/_module/probe.py",
     "plugins/module_utils/_module/sa.py",
