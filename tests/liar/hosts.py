@@ -94,11 +94,12 @@ class Fleet:
         extra: t.Mapping[str, t.Any] | None = None,
         play: t.Mapping[str, t.Any] | None = None,
         before: t.Sequence[t.Any] = (),
+        name: str = "rotate",
     ) -> Run:
-        """Run the role `rotate` over all hosts, with role parameters, extra variables, keywords of
+        """Run the role ``name`` over all hosts, with role parameters, extra variables, keywords of
         the play and tasks before.
         """
-        roles = {"ansible.builtin.import_role": {"name": "ipsec.manual.rotate"}, "vars": dict(role or {})}
+        roles = {"ansible.builtin.import_role": {"name": f"ipsec.manual.{name}"}, "vars": dict(role or {})}
         content = [{"hosts": "all", "gather_facts": False, "tasks": [*before, roles], **(play or {})}]
         (self.folder / "play.yml").write_text(json.dumps(content), encoding="utf-8")
         return self._playbook("play.yml", *options, extra=extra)

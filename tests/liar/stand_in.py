@@ -19,8 +19,9 @@ import sys
 import time
 import typing as t
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import evidence
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest, digest_by_owner
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address, pair
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, format_address, pair
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 State = t.Dict[str, t.Any]
@@ -108,6 +109,30 @@ def _preflight(state: State, options: Options) -> t.Any:
         **({"usage": {}} if options.get("usage") else {}),
         "spis": sorted({f"0x{sa.spi:08x}" for sa in (*sas, *stored)}),
         "backend": "xfrm",
+    }
+
+
+def _audit(state: State, options: Options) -> t.Any:
+    """Answer like a host on which nothing is wrong. Its SAs are an hour old, and so is its file."""
+    path, now = options["path"], time.time()
+    sas, stored = _sas(state["kernel"]), _sas(state["files"].get(path, ""))
+    observed = evidence.Observed([Entry(sa, Counters(add_time=int(now) - 3600)) for sa in sas], stored)
+    ends: list[set[bytes]] = [{sa.source, sa.destination} for sa in sas]
+    local = set.intersection(*ends) if ends else set()
+    return {
+        "changed": False,
+        "epoch": now,
+        "kernel": "Linux 6.12.48",
+        "uptime": 864000,
+        "backend": "xfrm",
+        "keys_hidden": False,
+        "file": {"path": path, "exists": bool(stored), "mode": "0600", "modified": now - 3600, "sas": len(stored)},
+        "service": {"manager": "systemd", "installed": True, "enabled": True, "state": "active", "file": path},
+        "counters": {"XfrmInNoStates": 0},
+        "policies": {},
+        "pairs": evidence.rows(observed, local, now, bytes.fromhex(options["digest_key"]), hidden=False),
+        "remarks": [],
+        "unread": [],
     }
 
 
@@ -232,6 +257,7 @@ def _setup(state: State, options: Options) -> t.Any:
 
 
 _ANSWERS: t.Mapping[str, t.Callable[[State, Options], t.Any]] = {
+    "ipsec_audit": _audit,
     "ipsec_preflight": _preflight,
     "ipseckeys_file": _file,
     "ipsec_sadb": _sadb,
