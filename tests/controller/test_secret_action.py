@@ -20,6 +20,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import (
+    IPSEC_AUDIT,
     IPSEC_BOOT,
     IPSEC_POLICY,
     IPSEC_POLICY_INFO,
@@ -37,6 +38,7 @@ COLLECTIONS = pathlib.Path(keys.__file__).parents[7]
 KEY = "5ec4e7d0" * 6
 BASE64 = base64.b64encode(bytes.fromhex(KEY)).decode()
 ARGUMENTS = {
+    "ipsec_audit": IPSEC_AUDIT,
     "ipsec_preflight": IPSEC_PREFLIGHT,
     "ipsec_sa": IPSEC_SA,
     "ipsec_sa_info": IPSEC_SA_INFO,

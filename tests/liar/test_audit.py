@@ -51,9 +51,12 @@ def found_in(fleet: Fleet) -> list[tuple[str, str]]:
 def test_an_honest_fleet_has_no_findings_and_is_not_changed(fleet: Fleet) -> None:
     before = {host: fleet.state(host) for host in HOSTS}
     keystore = {path.name: path.read_bytes() for path in fleet.keystore.iterdir()}
-    done = audit(fleet, audit_fail_on="info")
+    done = fleet.run(name="audit", extra={"audit_fail_on": "info"})
     assert done.status == 0, done.output
     assert found_in(fleet) == []
+    assert {path.name for path in (fleet.folder / "audit").iterdir() if not path.name.startswith("audit-")} == {
+        *("report.html", "report.json", "report.txt", "ipsec_audit.prom")
+    }
     made = report(fleet)
     assert [row["name"] for row in made["pairs"]] == PAIR_NAMES
     assert {(row["agreement"], row["generation"]) for row in made["pairs"]} == {("same", 1)}

@@ -17,9 +17,9 @@ NONE = "none"
 
 _GUIDE = "Solaris guide, security considerations: "
 _ROTATE = "ansible-playbook ipsec.manual.rotate -e '{{\"rotate_only\": [{connection}]}}'"
-_RUN_AGAIN = "ansible-playbook with the role ipsec.manual.rotate, without rotate_new_keys"
-_POLICIES = "run the role ipsec.manual.rotate with rotate_policies: true"
-_BOOT = "run the role ipsec.manual.boot on {host}"
+_RUN_AGAIN = "ansible-playbook ipsec.manual.rotate -e rotate_new_keys=false"
+_POLICIES = "ansible-playbook ipsec.manual.rotate -e rotate_new_keys=false -e rotate_policies=true"
+_BOOT = "ansible-playbook ipsec.manual.boot --limit {host}"
 _FILE = "the protected file of keys"
 
 

@@ -78,3 +78,8 @@ def test_no_report_is_written_inside_an_installed_collection() -> None:
     with pytest.raises(InputError, match="inside an installed collection"):
         output.directory_of("/x/ansible_collections/ipsec/manual/playbooks/audit")
     assert output.directory_of("/x/audit") == "/x/audit"
+
+
+def test_a_summary_names_no_place_where_there_is_none() -> None:
+    found = report.make(clean()._replace(known={}, unread="no vault secret is loaded"), MADE)
+    assert "fleet: the keystore was not read" in output.FORMATS["text"][1](found)
