@@ -73,11 +73,11 @@ def test_a_large_fleet_is_shown(
 ) -> None:
     """The time is for people to compare with 2 s; it depends on the machine, so nothing is asserted."""
     report = reports.large()
-    seconds = show(report)
+    seconds = min(show(report) for dummy in range(3))
     with capsys.disabled():
         print(
             f"\nNOTE: a page of {len(report['hosts'])} hosts and {len(report['pairs'])} pairs was shown"
-            f" after {seconds:.1f} s"
+            f" after {seconds:.1f} s, the best of three"
         )
     assert page.value("document.querySelectorAll('.host').length") == len(report["hosts"])
     assert page.value("document.querySelectorAll('.pair').length") == len(report["pairs"])
@@ -128,6 +128,20 @@ def test_findings_are_filtered(page: chromium.Page, show: t.Callable[..., float]
     click(page, "#hosts a[href='#finding-2']")
     page.value("new Promise((done) => setTimeout(done))")
     assert page.value("document.getElementById('finding-2').checkVisibility()") and page.value(COUNT) == "8 shown"
+
+
+def test_a_click_in_the_picture_leads_to_the_section(page: chromium.Page, show: t.Callable[..., float]) -> None:
+    show(reports.hostile())
+    kinds = set()
+    for place in range(page.value("document.querySelectorAll('.picture [data-to]').length")):
+        wanted, found = page.value(f"""(() => {{
+              const shape = document.querySelectorAll(".picture [data-to]")[{place}];
+              shape.dispatchEvent(new MouseEvent("click", {{ bubbles: true }}));
+              return [shape.dataset.to, document.querySelector(":target")?.id];
+            }})()""")
+        assert found == wanted
+        kinds.add(wanted.partition("-")[0])
+    assert kinds == {"host", "pair"}
 
 
 def test_hostile_names_are_text(page: chromium.Page, show: t.Callable[..., float]) -> None:

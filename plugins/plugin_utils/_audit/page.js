@@ -4,10 +4,16 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  */
 
-/* Sorts and filters the findings. The page can be read without it. */
+/* Sorts and filters the findings, and leads from the picture to a section. The page can be read without it. */
 "use strict";
 
 (() => {
+  const picture = document.querySelector(".picture");
+  picture.classList.add("live");
+  picture.addEventListener("click", (event) => {
+    if (event.target.dataset.to) location.hash = event.target.dataset.to;
+  });
+
   const table = document.querySelector("#findings table");
   if (!table) return;
   const body = table.tBodies[0];
