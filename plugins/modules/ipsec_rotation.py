@@ -112,7 +112,7 @@ reasons:
   returned: with V(prepare)
   type: list
   elements: str
-  sample: ["connection enigma-partym gets new keys: its keys are 91 days old"]
+  sample: ["connection enigma-partym gets new keys: 91 days old"]
 out_of_place:
   description: Hosts that do not hold what they should, each with the place.
   returned: with V(prepare)

@@ -223,8 +223,8 @@ def test_a_host_that_reports_too_much_use_gets_new_keys_with_its_peers(fleet: Fl
     fleet.lie("c", ipsec_preflight={"at": {"usage": used, "asked": names}})
     before = fleet.sas("c", ("a", "c"))
     done = fleet.run(extra={"rotate_when": "due"})
-    assert done.status == 0 and "gets new keys: c: " in done.text, done.output
-    assert not any(f"gets new keys: {host}: " in done.text for host in "ab")
+    assert done.status == 0 and " new keys: c: " in done.text, done.output
+    assert not any(f" new keys: {host}: " in done.text for host in "ab")
     assert fleet.sas("a", ("a", "c")) == fleet.sas("c", ("a", "c")) != before
     for host, peer in itertools.permutations(HOSTS, 2):
         assert set() != fleet.sent(host, peer) <= fleet.sas(peer, (host, peer))

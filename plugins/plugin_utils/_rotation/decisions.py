@@ -249,15 +249,18 @@ def reload_problems(results: Results, expected: Result) -> list[str]:
 def lost(results: Results, expected: Result) -> dict[str, list[str]]:
     """The hosts that lost current keys that must not be loaded again, by connection."""
     found = {}
+    names = held_by_pair(expected)
     for row in expected["connections"]:
         if not (row["counter_mode"] or row["anti_replay"]) or row["outcome"] != "kept":
             continue
-        ends = set(row["endpoints"].values())
-        wanted = {key: value for key, value in expected["held"].items() if ends.issuperset(_pair(key))}
         hosts = [
             host
-            for host, address in sorted(row["endpoints"].items())
-            if any(address in _pair(key) and results[host]["held"].get(key) != value for key, value in wanted.items())
+            for host, ends in sorted(pairs_of(row).items())
+            if any(
+                results[host]["held"].get(name) != expected["held"][name]
+                for pair in ends
+                for name in names.get(pair, ())
+            )
         ]
         if hosts:
             found[row["name"]] = hosts

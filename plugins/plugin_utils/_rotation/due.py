@@ -111,19 +111,13 @@ def reasons(run: Rotation) -> dict[str, list[str]]:
     """Why rows of the run are due, by name. Rows that get new keys for another reason are left out."""
     limits = read(run.wide["due"])
     lost = decisions.lost(run.results(PREFLIGHT, PREFLIGHT), run.expected)
-    marked = requests(run)
-    names = decisions.held_by_pair(run.expected)
     found = {}
-    for row in run.expected["connections"]:
-        if row["outcome"] != KEPT:
-            continue
-        why = [f"its keys are {_duration(row['age'])} old"] if 0 < limits.age <= row["age"] else []
-        for host, pairs in decisions.pairs_of(row).items():
-            own = [name for pair in pairs for name in names.get(pair, ())]
-            why += [f"{host}: {text}" for text in _reasons(run, limits, row, host, own)]
-            if host in lost.get(row["name"], ()):
-                why.append(f"{host}: it lost its SAs, whose keys must not be loaded again")
-        why += [f"{host}: its boot service asked for new keys" for host in marked.get(row["name"], ())]
+    for row, reports in _kept(run):
+        why = [f"{_duration(row['age'])} old"] if 0 < limits.age <= row["age"] else []
+        for report in reports:
+            why += [f"{report.host}: {text}" for text in _reasons(report, limits, row)]
+            if report.host in lost.get(row["name"], ()):
+                why.append(f"{report.host}: it lost its SAs, whose keys must not be loaded again")
         if why:
             found[row["name"]] = why
     return found
@@ -131,32 +125,52 @@ def reasons(run: Rotation) -> dict[str, list[str]]:
 
 def requests(run: Rotation) -> dict[str, list[str]]:
     """The hosts whose boot service asked for new keys, by row. Rows that get some anyway are left out."""
-    found: dict[str, list[str]] = {}
-    names = decisions.held_by_pair(run.expected)
-    for row in run.expected["connections"]:
-        if row["outcome"] != KEPT:
-            continue
-        for host, pairs in decisions.pairs_of(row).items():
-            asked = set(_answer(run, host).get("asked", ()))
-            if any(not asked.isdisjoint(names.get(pair, ())) for pair in pairs):
-                found.setdefault(row["name"], []).append(host)
-    return found
+    found = {row["name"]: [report.host for report in reports if report.asked] for row, reports in _kept(run)}
+    return {name: hosts for name, hosts in found.items() if hosts}
 
 
 def is_done(run: Rotation, host: str) -> bool:
     """Whether the run gives new keys to all SAs for which the boot service of the host asked."""
-    asked = set(_answer(run, host).get("asked", ()))
+    asked = set(run.answers(PREFLIGHT, host).get(PREFLIGHT).get("asked", ()))
+    if not asked:
+        return False
     names = decisions.held_by_pair(run.expected)
     changed = run.pairs(decisions.in_phase(run.expected, PREPARED, *IN_USE), host)
-    return bool(asked) and asked.issubset(name for pair in changed for name in names.get(pair, ()))
+    return asked.issubset(name for pair in changed for name in names.get(pair, ()))
 
 
-def _reasons(run: Rotation, limits: Limits, row: Result, host: str, names: t.Iterable[str]) -> t.Iterator[str]:
-    """Why SAs of a row are due, according to its host."""
-    usage = _answer(run, host).get("usage", {})
-    rows = [usage[name] for name in names if name in usage]
-    most = {name: max((used.get(name, 0) for used in rows), default=0) for name in _COUNTED}
-    percent = most["blocks64"] * 100 // _BIRTHDAY_BLOCKS
+class _Report(t.NamedTuple):
+    """What a host reports of its SAs in one row, at ``time`` on the controller's clock: how much of their
+    limits each group of SAs has used, and whether the boot service asked for new keys.
+    """
+
+    host: str
+    used: list[dict[str, int]]
+    asked: bool
+    time: float
+
+
+def _kept(run: Rotation) -> t.Iterator[tuple[Result, list[_Report]]]:
+    """The rows that keep their keys, each with the reports of its own hosts about it."""
+    names = decisions.held_by_pair(run.expected)
+    answers = {host: run.answers(PREFLIGHT, host) for host in run.hosts}
+    for row in run.expected["connections"]:
+        if row["outcome"] != KEPT:
+            continue
+        reports = []
+        for host, pairs in decisions.pairs_of(row).items():
+            answer = answers[host].get(PREFLIGHT)
+            own = [name for pair in pairs for name in names.get(pair, ())]
+            used = [answer["usage"][name] for name in own if name in answer.get("usage", ())]
+            reports.append(
+                _Report(host, used, any(name in answer.get("asked", ()) for name in own), answers[host].answered)
+            )
+        yield row, reports
+
+
+def _reasons(report: _Report, limits: Limits, row: Result) -> t.Iterator[str]:
+    """Why SAs of a row are due, according to one of its hosts."""
+    most = {name: max((used.get(name, 0) for used in report.used), default=0) for name in _COUNTED}
     if limits.packets.is_reached(most["packets"], most["packets_percent"]):
         yield f"an SA used {most['packets']} packets, {most['packets_percent']} % of what it may"
     if limits.bytes.is_reached(most["bytes"], most["bytes_percent"]):
@@ -164,17 +178,14 @@ def _reasons(run: Rotation, limits: Limits, row: Result, host: str, names: t.Ite
         yield f"an SA used {most['bytes']} bytes{share}"
     if limits.lifetime.is_reached(0, most["seconds_percent"]):
         yield f"{most['seconds_percent']} % of the lifetime of an SA is over"
-    if limits.blocks64.is_reached(most["blocks64"], percent):
+    if limits.blocks64.is_reached(most["blocks64"], most["blocks64"] * 100 // _BIRTHDAY_BLOCKS):
         yield f"an SA encrypted {most['blocks64']} blocks of 64 bits"
-    youngest = min((used["age"] for used in rows if "age" in used), default=None)
-    if limits.reloaded and youngest is not None and row["promoted"]:
-        in_use = run.answers(PREFLIGHT, host).answered - seconds_of(row["promoted"])
-        if youngest + _TOLERANCE < in_use:
-            yield f"an SA was loaded again {_duration(youngest)} ago, so its counters started anew"
-
-
-def _answer(run: Rotation, host: str) -> Result:
-    return run.answers(PREFLIGHT, host).get(PREFLIGHT)
+    youngest = min((used["age"] for used in report.used if "age" in used), default=None)
+    in_use = report.time - seconds_of(row["promoted"]) if row["promoted"] else 0
+    if limits.reloaded and youngest is not None and youngest + _TOLERANCE < in_use:
+        yield f"an SA was loaded again {_duration(youngest)} ago, so its counters started anew"
+    if report.asked:
+        yield "its boot service asked for new keys"
 
 
 def _duration(seconds: float) -> str:

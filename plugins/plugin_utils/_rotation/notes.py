@@ -14,13 +14,26 @@ from .._keystore.changes import KEPT
 from . import due as _due
 from .rotation import Rotation
 
+_SHOWN = 5  # names in a line
+
 
 def due(run: Rotation, why: t.Mapping[str, t.Sequence[str]]) -> list[str]:
-    """What is due, and why; nothing if the run does not ask for it."""
+    """What is due, one line for each reason; nothing if the run does not ask for it."""
     if run.wide["when"] != _due.DUE:
         return []
-    lines = [f"connection {name} gets new keys: {reason}" for name, reasons in why.items() for reason in reasons]
+    found: dict[str, list[str]] = {}
+    for name, reasons in why.items():
+        for reason in reasons:
+            found.setdefault(reason, []).append(name)
+    lines = [f"{_named(names)} new keys: {reason}" for reason, names in found.items()]
     return lines or ["No connection is due for new keys."]
+
+
+def _named(names: t.Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"connection {names[0]} gets"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"connections {', '.join(names[:_SHOWN])}{more} get"
 
 
 def requests(run: Rotation) -> list[str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import seconds_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due, notes, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 
@@ -73,8 +73,8 @@ def test_fresh_keys_are_not_due() -> None:
 @pytest.mark.parametrize(
     ("limits", "answer", "part"),
     [
-        ({"age": "30d"}, {}, "its keys are 30 days old"),
-        ({"age": "720h"}, {}, "its keys are 30 days old"),
+        ({"age": "30d"}, {}, "30 days old"),
+        ({"age": "720h"}, {}, "30 days old"),
         ({"age": "31d"}, {}, None),
         ({"age": "0"}, {}, None),
         ({}, used(AB, packets=2**31, packets_percent=50), "a: an SA used 2147483648 packets, 50 % of what it may"),
@@ -185,3 +185,23 @@ def test_unknown_names_and_types_are_refused_together() -> None:
 def test_every_limit_can_be_switched_off() -> None:
     off = due.read({**dict.fromkeys(due.DEFAULTS, "0"), "reloaded": False})
     assert off == due.Limits(0, *[due.Amount()] * 4, reloaded=False)
+
+
+def test_what_is_due_is_said_once_for_each_reason() -> None:
+    found = run({})
+    assert notes.due(found, {}) == ["No connection is due for new keys."]
+    assert notes.due(found, {"ab": ["30 days old", "a: used"], "bc": ["30 days old"]}) == [
+        "connections ab, bc get new keys: 30 days old",
+        "connection ab gets new keys: a: used",
+    ]
+    many = {f"c{number}": ["30 days old"] for number in range(1000)}
+    assert notes.due(found, many) == ["connections c0, c1, c2, c3, c4 and 995 more get new keys: 30 days old"]
+    assert notes.due(run({}, when=due.ASKED), many) == []
+
+
+def test_a_request_that_the_run_does_not_answer_is_a_warning() -> None:
+    (warning,) = notes.requests(run({"b": {"asked": [BC]}}, when=due.ASKED))
+    assert (
+        warning.startswith("connection bc: its keys were loaded again at boot on b, ") and "rotate_when: due" in warning
+    )
+    assert notes.requests(run({"b": {"asked": [BC]}})) == []
