@@ -58,13 +58,13 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 Result = t.Dict[str, t.Any]
 
 # The steps that run once; the others are in `steps.STEPS`.
-DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "retire", "promote", "forecast", "end")
+DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote", "forecast", "end")
 # Steps that are skipped if no host must change, and in check mode. Of those: the steps for hosts that
 # may have switched, for an approved generation, and for one that was not approved. A generation that
 # was not approved is rolled back, whatever the reason.
 _TRANSACTION = (rotation.STAGE, "switch", "stop")
 _SWITCHED = (rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS, "judge")
-_APPROVED = ("retire", rotation.PERSIST, "promote", rotation.TIDY)
+_APPROVED = (rotation.PERSIST, "promote", rotation.TIDY)
 _REFUSED = (rotation.GO_BACK, rotation.FORGET, "report")
 _DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
@@ -303,17 +303,28 @@ class ActionModule(HostAction):
         return {"changed": result["changed"]}
 
     def _judge(self, run: Rotation) -> Result:
-        """Approve the generation if every host holds the expected SAs and packets arrive. All hosts are
-        approved or rolled back together.
+        """Approve the generation if every host holds the expected SAs and packets arrive, and allow hosts to
+        remove the previous SAs, once packets sent through them have arrived. All hosts are approved or
+        rolled back together, also after an error of ours.
         """
-        problems, untested = steps.verdict(run)
+        try:
+            problems, untested = steps.verdict(run)
+        except Exception as exc:  # pylint: disable=broad-except
+            self._display.error(exc)
+            problems, untested = [_UNFORESEEN], []
         if problems:
-            return {"changed": False, "problems": problems}
+            return {"changed": False, "approved": False, "problems": problems}
         run.state["approved"] = True
         self._record.save(run.state)
+        result = self._keep(run.state, "retiring")
+        run.state["expected"] = {**run.expected, "connections": result["connections"]}
+        self._record.save(run.state)
+        last = max(run.answers(rotation.CUT_OVER, host).answered for host in run.hosts)
+        if last + run.wide["grace"] > run.started:
+            time.sleep(last + run.wide["grace"] - run.started)
         # The role's policies will use the SAs, so untested ones are expected.
         silent = all(own["policies"] for own in run.state["own"].values())
-        return {"changed": False, "warnings": [] if silent else untested}
+        return {"changed": result["changed"], "approved": True, "warnings": [] if silent else untested}
 
     def _stop(self, run: Rotation) -> Result:
         """End the rescue of a failed step. What was not approved is rolled back later, so nothing is done."""
@@ -329,16 +340,6 @@ class ActionModule(HostAction):
         ways, stayed, unsure = steps.ways_back(run), steps.stayed(run), steps.unsure(run)
         undoing = run.failures(rotation.GO_BACK, rotation.FORGET)
         raise _stop(problems, phase, run.expected, cut, back, ways, stayed, unsure, undoing)
-
-    def _retire(self, run: Rotation) -> Result:
-        """Allow hosts to remove the previous SAs, once packets sent through them have arrived."""
-        result = self._keep(run.state, "retiring")
-        run.state["expected"] = {**run.expected, "connections": result["connections"]}
-        self._record.save(run.state)
-        last = max(run.answers(rotation.CUT_OVER, host).answered for host in run.hosts)
-        if last + run.wide["grace"] > run.started:
-            time.sleep(last + run.wide["grace"] - run.started)
-        return {"changed": result["changed"]}
 
     def _promote(self, run: Rotation) -> Result:
         """Make the generation the current one once every host has it in its file."""

@@ -36,9 +36,9 @@ attributes:
 options:
   step:
     description:
-      - V(begin), V(prepare), V(switch), V(report), V(retire), V(promote), and V(end) run once, on
+      - V(begin), V(prepare), V(switch), V(judge), V(report), V(promote), and V(end) run once, on
         the controller alone, and need C(run_once).
-      - V(judge), V(stop), and V(forecast) run for every host, on the controller alone.
+      - V(stop) and V(forecast) run for every host, on the controller alone.
       - V(service) is the one step of the role P(ipsec.manual.boot#role).
       - The others ask every host.
     type: str
@@ -50,7 +50,6 @@ options:
       - judge
       - stop
       - report
-      - retire
       - promote
       - forecast
       - end
@@ -103,6 +102,10 @@ connections:
   returned: with V(begin) and V(prepare)
   type: list
   elements: raw
+approved:
+  description: Whether hosts keep the new SAs.
+  returned: with V(judge)
+  type: bool
 due:
   description: Whether hosts must change.
   returned: with V(prepare)

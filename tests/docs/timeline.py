@@ -53,7 +53,7 @@ PHASES = (
     Phase("stage", ("stage",), "removes what it staged"),
     Phase("cut over", ("switch", "cut_over"), "rolls back"),
     Phase("verify", ("send", "arrivals", "judge"), "rolls back"),
-    Phase("persist", ("retire", "persist"), "reports; run again"),
+    Phase("persist", ("persist",), "reports; run again"),
     Phase("promote", ("promote", "tidy"), "run again"),
 )
 # Steps of the role that are not phases: the rollback, the report, and what follows a first run.

@@ -247,7 +247,7 @@ def test_a_refusal_takes_all_hosts_back(hosts: Hosts, project: Project, refusing
     hosts[refusing].run("ip", "xfrm", "state", "delete", "dst", GUIDE[1], "proto", "esp", "spi", spi)
 
 
-@pytest.mark.parametrize("task", ["Record that hosts may use", "Send test packets", "Record that the previous"])
+@pytest.mark.parametrize("task", ["Record that hosts may use", "Send test packets", "Approve the new SAs"])
 def test_killed_run_is_finished_by_the_next_with_the_same_keys(hosts: Hosts, project: Project, task: str) -> None:
     with pinging((hosts["enigma"], GUIDE[1]), (hosts["third"], SHARED[0])) as pings:
         process = project.start(rotate_new_keys=True, rotate_only=["guide", "shared"])
