@@ -26,6 +26,7 @@ from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import Actio
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import file_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
@@ -210,7 +211,7 @@ class ActionModule(HostAction):
             groups=hosts_of,
             variables=variable_of,
         )
-        raise_all([*inputs.shadowed(hosts, variables), *_boot_file_problems(own)])
+        raise_all([*inputs.shadowed(hosts, variables), *_boot_problems(own)])
         state: Result = {
             "wide": wide,
             "own": own,
@@ -452,10 +453,22 @@ def _reasons(run: Rotation) -> tuple[str, list[str]]:
         return "verify", [_UNFORESEEN]
 
 
-def _boot_file_problems(own: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[InputError]:
-    """Protected files that cannot be loaded at boot although they should."""
-    found = {row["file"]: host for host, row in sorted(own.items(), reverse=True) if row["boot"]}
-    return [problem for file, host in found.items() for problem in file_problems(file, f"rotate_file of {host}")]
+def _boot_problems(own: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[IpsecError]:
+    """What cannot be loaded at boot although it should; each problem for the first host that has it."""
+    files, policies = {}, {}
+    for host, row in sorted(own.items(), reverse=True):
+        if row["boot"]:
+            files[row["file"]] = host
+            policies[json.dumps(row["boot_policies"])] = host
+    found: list[IpsecError] = []
+    for file, host in files.items():
+        found += file_problems(file, f"rotate_file of {host}")
+    for text, host in policies.items():
+        try:
+            read_policies(json.loads(text), f"rotate_boot_policies of {host}", [])
+        except IpsecError as exc:
+            found.append(exc)
+    return found
 
 
 def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:

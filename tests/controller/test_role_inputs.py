@@ -110,3 +110,10 @@ def test_a_file_that_no_service_could_load_is_refused_before_any_host_is_asked(t
         refused(tmp_path, "rotate", ipsec_connections=[PAIR], rotate_boot=True, rotate_file="/tmp/k").split()
     )
     assert "rotate_file of a: /tmp/k does not exist, or is hidden from the service, when SAs are loaded." in output
+
+
+def test_a_policy_that_cannot_be_loaded_at_boot_is_refused_before_any_host_is_asked(tmp_path: pathlib.Path) -> None:
+    wrong = {"direction": "outward", "action": "allow"}
+    options = {"ipsec_connections": [PAIR], "rotate_boot_policies": [wrong]}
+    output = " ".join(refused(tmp_path, "rotate", rotate_boot=True, **options).split())
+    assert "rotate_boot_policies of a[0]" in output and "outward" in output and "of b[0]" not in output
