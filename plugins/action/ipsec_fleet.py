@@ -24,9 +24,9 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import failure
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due, failure
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import inputs as role
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import has_failed
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import ROLE_WORDS
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, RunRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
 
@@ -34,9 +34,11 @@ Result = t.Dict[str, t.Any]
 
 STEPS = ("begin", "ask", "report")
 MODULE = "ipsec.manual.ipsec_status"
-# Variables that are read, those of the role rotate: of the first host, and of each host with the option that it sets.
-_WIDE = ("rotate_connections", "ipsec_connections", "rotate_keystore")
-_OWN = {"rotate_file": "path", "rotate_backend": "backend"}
+# Variables of the role rotate that are read, without its prefix, and their defaults: of the first host, and of each.
+_WIDE = ("keystore", "due")
+_OWN = ("file", "backend")
+_DEFAULTS: dict[str, t.Any] = {"keystore": "", "due": {}, "file": "", "backend": "auto"}
+_NAMES = ("ipsec_connections", "ipsec_address", "rotate_connections", *(f"rotate_{name}" for name in _DEFAULTS))
 _DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
 _NO_KEYSTORE = "The generations are unknown, since no keystore is named. Add: -e rotate_keystore=DIRECTORY"
@@ -53,26 +55,26 @@ class ActionModule(HostAction):
         try:
             result.update(getattr(self, f"_{arguments['step']}")())
         except IpsecError as exc:
-            result.update(failure.result(failure.refused(exc.spelled(ROLE_WORDS).split("\n"))))
+            result.update(failure.result(failure.refused(exc.spelled(role.ROLE_WORDS).split("\n"))))
         return result
 
     def _begin(self) -> Result:
         """Read the inputs, and draw the secret that the hosts' fingerprints are keyed with."""
         inputs = Inputs(self, self._vars)
         hosts = sorted(map(str, self._vars["ansible_play_hosts_all"]))
-        raise_all(inputs.shadowed(hosts, (*_WIDE, *_OWN, "ipsec_address")))
-        connections = self._connections(inputs)
-        own = {
-            host: {option: value for name, option in _OWN.items() for value in (inputs.get(host, name),) if value}
-            for host in hosts
-        }
-        endpoints = sorted({host for connection in connections for host in connection.hosts})
+        raise_all(inputs.shadowed(hosts, _NAMES))
+        connections = self._connections(inputs, hosts[0])
+        problems: list[IpsecError] = []
+        wide = _read(inputs, hosts[0], _WIDE, problems)
+        own = {host: _read(inputs, host, _OWN, problems) for host in hosts}
+        raise_all(problems)
+        due.read(wide["due"])
         self._record.begin(
             {
-                "own": own,
-                "endpoints": endpoints,
+                "wide": wide,
+                "own": {host: {"path": row["file"], "backend": row["backend"]} for host, row in own.items()},
+                "endpoints": sorted({host for connection in connections for host in connection.hosts}),
                 "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
-                "keystore": str(inputs.get(hosts[0], "rotate_keystore") or ""),
             }
         )
         return {"changed": False, "connections": [connection.name for connection in connections]}
@@ -81,7 +83,7 @@ class ActionModule(HostAction):
         state, host = self._record.state(), str(self._vars["inventory_hostname"])
         if host not in state["endpoints"]:
             return {"skipped": True}
-        options = {**state["own"].get(host, {}), "digest_key": state["digest_key"]}
+        options = {**state["own"][host], "digest_key": state["digest_key"]}
         self._record.put("ask", host, [MODULE])
         try:
             answer = self.ask(MODULE, options, self._vars, secret=True)
@@ -93,9 +95,10 @@ class ActionModule(HostAction):
 
     def _report(self) -> Result:
         state = self._record.state()
-        connections = self._connections(Inputs(self, self._vars))
-        known, problem = self._known(connections, state["keystore"], bytes.fromhex(state["digest_key"]))
-        status = table.summarize(connections, self._answers(state["endpoints"]), known)
+        wide, key = state["wide"], bytes.fromhex(state["digest_key"])
+        connections = self._connections(Inputs(self, self._vars), min(state["own"]))
+        known, problem = self._known(connections, wide["keystore"], key)
+        status = table.summarize(connections, self._answers(state["endpoints"]), known, due.read(wide["due"]))
         self._record.end()
         return {
             "changed": False,
@@ -111,8 +114,7 @@ class ActionModule(HostAction):
             host: self._record.answers("ask", host).results.get(MODULE, UNANSWERED) for host in hosts if host in asked
         }
 
-    def _connections(self, inputs: Inputs) -> list[Connection]:
-        first = min(map(str, self._vars["ansible_play_hosts_all"]))
+    def _connections(self, inputs: Inputs, first: str) -> list[Connection]:
         raw = inputs.get(first, "rotate_connections")
         groups = self._vars.get("groups", {})
         return read_connections(
@@ -130,4 +132,10 @@ class ActionModule(HostAction):
             store = open_keystore(self._loader, directory)
             return keystore.facts(store, [connection.name for connection in connections], key), ""
         except IpsecError as exc:
-            return {}, f"The generations are unknown. {exc.spelled(ROLE_WORDS)}"
+            return {}, f"The generations are unknown. {exc.spelled(role.ROLE_WORDS)}"
+
+
+def _read(inputs: Inputs, host: str, names: t.Iterable[str], problems: list[IpsecError]) -> Result:
+    """These variables of a host, checked as the role checks them; adds what is wrong to ``problems``."""
+    specs = {**role.WIDE, **role.OWN}
+    return role.read_variables(inputs, host, {name: specs[name] for name in names}, "rotate_", problems, _DEFAULTS)

@@ -12,7 +12,7 @@ description:
   - The playbook C(ipsec.manual.status) is made of these steps, in their order. It is not meant for playbooks of your
     own, and its steps may change with every release. Use the playbook, or M(ipsec.manual.ipsec_status) for one host.
   - The connections are those of the variable C(rotate_connections), or else C(ipsec_connections), the keystore is
-    C(rotate_keystore). Facts are ignored.
+    C(rotate_keystore), and keys are due by C(rotate_due). Facts are ignored.
   - Asks each host that is an endpoint of a connection once, and changes nothing.
 author:
   - ipsec.manual contributors (!UNKNOWN)

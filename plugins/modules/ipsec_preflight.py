@@ -152,7 +152,7 @@ asked:
   sample: []
 usage:
   description:
-    - For each pair of addresses and owner in O(expected), the most that one of its SAs has used.
+    - For each pair of addresses and owner, as in RV(held), the most that one of its SAs has used.
     - C(packets) are packets, or sequence numbers if more of those are used. C(blocks64) are blocks
       of 64 bits, for ciphers that have them. C(age) is the age of the youngest SA in seconds.
     - Names that end in C(percent) are shares of the sequence numbers and of the SA's own limits,

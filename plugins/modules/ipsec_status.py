@@ -138,10 +138,21 @@ held:
 pairs:
   description: For each pair of addresses and owner, as in RV(held), the number of its SAs (C(sas)),
     the C(age) of the oldest in seconds, the C(limit) of which the smallest share is left, and that
-    share in percent (C(left)), and how many limits are C(due).
+    share in percent (C(left)).
   returned: success
   type: dict
-  sample: {"10.0.0.1|10.0.0.2#0,,0": {"sas": 2, "age": 86400, "limit": "bytes", "left": 99, "due": 0}}
+  sample: {"10.0.0.1|10.0.0.2#0,,0": {"sas": 2, "age": 86400, "limit": "bytes", "left": 99}}
+usage:
+  description:
+    - For each pair of addresses and owner, as in RV(held), the most that one of its SAs has used.
+    - C(packets) are packets, or sequence numbers if more of those are used. C(blocks64) are blocks
+      of 64 bits, for ciphers that have them. C(age) is the age of the youngest SA in seconds.
+    - Names that end in C(percent) are shares of the sequence numbers and of the SA's own limits,
+      rounded up, and V(100) if a soft limit was reached.
+    - A number that is zero or unknown is left out.
+  returned: success
+  type: dict
+  sample: {"192.168.116.16|192.168.13.213#0,,0": {"age": 86400, "packets": 120000}}
 asked:
   description: The pairs of addresses and owners of SAs that the service loaded again at boot, so
     that they need new keys.

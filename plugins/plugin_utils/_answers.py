@@ -307,12 +307,31 @@ _CARRIED: Fields = {
     "after": _carried(3, "afterwards"),
 }
 
+_USAGE_OF_PAIRS = Field(
+    "dict",
+    (
+        "For each pair of addresses and owner, as in RV(held), the most that one of its SAs has used.",
+        (
+            "C(packets) are packets, or sequence numbers if more of those are used. C(blocks64) are blocks of "
+            "64 bits, for ciphers that have them. C(age) is the age of the youngest SA in seconds."
+        ),
+        (
+            "Names that end in C(percent) are shares of the sequence numbers and of the SA's own limits, "
+            "rounded up, and V(100) if a soft limit was reached."
+        ),
+        "A number that is zero or unknown is left out.",
+    ),
+    {"192.168.116.16|192.168.13.213#0,,0": {"age": 86400, "packets": 120000}},
+    "if O(usage)",
+    keys=OWNER,
+    elements=Field("dict", contains=_USAGE),
+)
+
 _STATUS_OF_PAIR: Fields = {
     "sas": Field("int", range=U32),
     "age": Field("int"),
     "limit": Field("str"),
     "left": Field("int", range=(0, 100)),
-    "due": Field("int", range=U32),
 }
 
 # The SAs of one owner between two addresses, as an audit sees them.
@@ -599,25 +618,7 @@ ANSWERS: t.Mapping[str, Fields] = {
             "success",
             elements=Field("str", pattern=OWNER),
         ),
-        "usage": Field(
-            "dict",
-            (
-                "For each pair of addresses and owner in O(expected), the most that one of its SAs has used.",
-                (
-                    "C(packets) are packets, or sequence numbers if more of those are used. C(blocks64) are blocks of "
-                    "64 bits, for ciphers that have them. C(age) is the age of the youngest SA in seconds."
-                ),
-                (
-                    "Names that end in C(percent) are shares of the sequence numbers and of the SA's own limits, "
-                    "rounded up, and V(100) if a soft limit was reached."
-                ),
-                "A number that is zero or unknown is left out.",
-            ),
-            {"192.168.116.16|192.168.13.213#0,,0": {"age": 86400, "packets": 120000}},
-            "if O(usage)",
-            keys=OWNER,
-            elements=Field("dict", contains=_USAGE),
-        ),
+        "usage": _USAGE_OF_PAIRS._replace(returned="if O(usage)"),
         "leftovers": Field(
             "list",
             (
@@ -787,7 +788,7 @@ ANSWERS: t.Mapping[str, Fields] = {
             (
                 "For each pair of addresses and owner, as in RV(held), the number of its SAs (C(sas)), the C(age) of"
                 " the oldest in seconds, the C(limit) of which the smallest share is left, and that share"
-                " in percent (C(left)), and how many limits are C(due)."
+                " in percent (C(left))."
             ),
             {
                 "10.0.0.1|10.0.0.2#0,,0": {
@@ -795,13 +796,13 @@ ANSWERS: t.Mapping[str, Fields] = {
                     "age": 86400,
                     "limit": "bytes",
                     "left": 99,
-                    "due": 0,
                 }
             },
             "success",
             keys=OWNER,
             elements=Field("dict", contains=_STATUS_OF_PAIR),
         ),
+        "usage": _USAGE_OF_PAIRS._replace(returned="success"),
         "asked": Field(
             "list",
             "The pairs of addresses and owners of SAs that the service loaded again at boot, so that they need new"

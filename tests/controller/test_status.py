@@ -129,3 +129,19 @@ def test_wrong_connections_are_refused_before_any_host_is_asked(fleet: Fleet) ->
     done = fleet.status("-e", json.dumps({"ipsec_connections": [{**CONNECTIONS[0], "endpoint": {}}]}))
     assert done.returncode != 0 and "unknown name 'endpoint'" in done.stdout + done.stderr
     assert "Ask every host" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "part"),
+    [
+        ({"rotate_due": {"age": "soon"}}, "rotate_due.age: 'soon' is not valid"),
+        ({"rotate_due": [1]}, "the variables rotate_* of a: "),
+        ({"rotate_backend": "other"}, "the variables rotate_* of a: "),
+    ],
+)
+def test_wrong_settings_are_refused_before_any_host_is_asked(
+    fleet: Fleet, variables: dict[str, t.Any], part: str
+) -> None:
+    done = fleet.status("-e", json.dumps(variables))
+    assert done.returncode != 0 and part in said(done) + done.stderr, done.stdout + done.stderr
+    assert "Ask every host" not in done.stdout

@@ -241,9 +241,8 @@ def _status(state: State, options: Options) -> t.Any:
         "backend": "xfrm",
         "keys_hidden": False,
         "held": held,
-        "pairs": {
-            name: {"sas": 2, "age": 3 * 86400, "limit": "sequence numbers", "left": 100, "due": 0} for name in held
-        },
+        "pairs": {name: {"sas": 2, "age": 3 * 86400, "limit": "sequence numbers", "left": 100} for name in held},
+        "usage": {name: {"packets": 5} for name in held},
         "asked": [],
         "policies": {"total": 0, "leaking": sorted(held), "open": sorted(held), "waiting": 0, "optional": 0},
         "wrong": ["no policy uses 2 outbound SAs"],

@@ -15,6 +15,7 @@ from .._core.sa.digest import digest_by_owner, name_by_owner
 from .._core.sa.model import Entry, SecurityAssociation
 from .base import Result
 from .secrets import take_digest_key
+from .usage import usage
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -46,6 +47,7 @@ def status(module: AnsibleModule) -> Result:
         "keys_hidden": found.keys_hidden,
         "held": {} if found.keys_hidden else digest_by_owner(sas, digest_key),
         "pairs": _pairs(found),
+        "usage": usage(found.entries, None, found.now),
         "asked": _names(entry.sa for entry in found.marked),
         "policies": _policies(found),
         "wrong": _sentences(wrong(found)),
@@ -68,7 +70,6 @@ def _pair(row: audit_sas.PairFacts) -> Result:
         "age": row.oldest,
         "limit": row.scarcest.name,
         "left": row.scarcest.percent_left,
-        "due": len(row.due),
     }
 
 

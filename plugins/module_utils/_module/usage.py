@@ -22,14 +22,14 @@ if t.TYPE_CHECKING:
 _BLOCK_BYTES = 8
 
 
-def usage(entries: t.Iterable[Entry], names: t.Container[str], now: float) -> dict[str, dict[str, int]]:
+def usage(entries: t.Iterable[Entry], names: t.Container[str] | None, now: float) -> dict[str, dict[str, int]]:
     """The most that an SA has used, for each of these ``names`` (pair of addresses and owner, as in
-    `digest_by_owner`), and the age of the youngest SA in seconds. What is zero or unknown is left out.
+    `digest_by_owner`; None for all), and the age of the youngest SA in seconds. What is zero or unknown is left out.
     """
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         name = name_by_owner(entry.sa)
-        if name in names and not entry.larval:
+        if (names is None or name in names) and not entry.larval:
             groups.setdefault(name, []).append(entry)
     return {name: _most_used(group, now) for name, group in groups.items()}
 

@@ -14,6 +14,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.program.status_
 
 from .._connections.model import Connection
 from .._keystore.records import STEADY
+from .._rotation import due
 from .._rotation.decisions import has_failed, reason
 from .._rotation.failure import on_screen
 from .fleet import Known, pairs_of
@@ -49,10 +50,14 @@ def names_of(connection: Connection) -> dict[str, list[str]]:
 
 
 def summarize(
-    connections: t.Iterable[Connection], answers: t.Mapping[str, Result], known: t.Mapping[str, Known]
+    connections: t.Iterable[Connection],
+    answers: t.Mapping[str, Result],
+    known: t.Mapping[str, Known],
+    limits: due.Limits,
 ) -> Status:
     """A row for each connection. ``answers`` are those of every host of the connections that was asked, ``known``
-    leaves connections out of which the keystore says nothing, or cannot be read.
+    leaves connections out of which the keystore says nothing, or cannot be read. ``limits`` say from
+    where on keys are due.
     """
     rows: list[dict[str, t.Any]] = []
     sentences: list[str] = []
@@ -60,7 +65,7 @@ def summarize(
     for connection in connections:
         own = {host: answers.get(host, NOT_ASKED) for host in connection.hosts}
         hosts.update(own)
-        row, found = _row(connection, own, known.get(connection.name))
+        row, found = _row(connection, own, known.get(connection.name), limits)
         rows.append(row)
         sentences += found
     sentences += (
@@ -84,31 +89,52 @@ def lines(status: Status) -> list[str]:
 
 def _said(host: str, answer: Result) -> list[str]:
     """What the host says about itself."""
-    found = [f"{host}: {kind}: {text}" for kind in ("wrong", "due", "unseen") for text in answer[kind]]
+    found = [f"{host}: {kind}: {text}" for kind in ("wrong", "unseen") for text in answer[kind]]
     more = len(found) - MOST_OF_A_HOST
     return [*found[:MOST_OF_A_HOST], *([f"{host}: and {more} more, see: ipseckey status -v"] if more > 0 else [])]
 
 
 def _row(
-    connection: Connection, answers: t.Mapping[str, Result], known: Known | None
+    connection: Connection, answers: t.Mapping[str, Result], known: Known | None, limits: due.Limits
 ) -> tuple[dict[str, t.Any], list[str]]:
     names = names_of(connection)
     present = {host: answer for host, answer in answers.items() if not has_failed(answer)}
     agreement, disagreeing = _agreement(connection, names, answers)
     generation, behind = _generation(connection, names, present, known)
-    pairs = [row for answer in present.values() for name, row in answer["pairs"].items() if name in names]
-    asked = any(name in names for answer in present.values() for name in answer["asked"])
+    ages = [row["age"] for answer in present.values() for name, row in answer["pairs"].items() if name in names]
+    why = list(_due(names, present, known, limits, max(ages, default=0)))
     return {
         "connection": connection.name,
         "hosts": f"{len(present)}/{len(answers)}",
         "absent": sorted(set(answers) - set(present)),
         "generation": generation,
-        "age": span(max(row["age"] for row in pairs)) if pairs else NONE if present else UNKNOWN,
-        "due": (YES if asked or any(row["due"] for row in pairs) else NO) if present else UNKNOWN,
+        "age": span(max(ages)) if ages else NONE if present else UNKNOWN,
+        "due": (YES if why else NO) if present else UNKNOWN,
         "agreement": agreement,
-        "policies": _policies(names, present) if pairs else NONE if present else UNKNOWN,
+        "policies": _policies(names, present) if ages else NONE if present else UNKNOWN,
         "boot": f"{sum(map(_boots, present.values()))}/{len(present)}" if present else UNKNOWN,
-    }, [*disagreeing, *behind]
+    }, [*disagreeing, *behind, *(f"{connection.name}: due: {text}" for text in why)]
+
+
+def _due(
+    names: t.Container[str],
+    present: t.Mapping[str, Result],
+    known: Known | None,
+    limits: due.Limits,
+    oldest: int,
+) -> t.Iterator[str]:
+    """Why the connection needs new keys, as the role `rotate` decides it. Without the keystore, the oldest SA tells
+    how old the keys are.
+    """
+    old = known.created.get(known.current, oldest) if known is not None else oldest
+    if 0 < limits.age <= old:
+        yield f"its keys are {due.duration(old)} old"
+    in_use = known.promoted.get(known.current, 0) if known is not None else 0
+    for host, answer in sorted(present.items()):
+        rows = [row for name, row in answer["usage"].items() if name in names]
+        yield from (f"{host}: {text}" for text in due.used_up(limits, rows, in_use))
+        if any(name in names for name in answer["asked"]):
+            yield f"{host}: its boot service asked for new keys"
 
 
 def _agreement(

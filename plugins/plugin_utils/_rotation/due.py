@@ -113,7 +113,7 @@ def reasons(run: Rotation) -> dict[str, list[str]]:
     lost = decisions.lost(run.results(PREFLIGHT, PREFLIGHT), run.expected)
     found = {}
     for row, reports in _kept(run):
-        why = [f"{_duration(row['age'])} old"] if 0 < limits.age <= row["age"] else []
+        why = [f"{duration(row['age'])} old"] if 0 < limits.age <= row["age"] else []
         for report in reports:
             why += [f"{report.host}: {text}" for text in _reasons(report, limits, row)]
             if report.host in lost.get(row["name"], ()):
@@ -170,7 +170,17 @@ def _kept(run: Rotation) -> t.Iterator[tuple[Result, list[_Report]]]:
 
 def _reasons(report: _Report, limits: Limits, row: Result) -> t.Iterator[str]:
     """Why SAs of a row are due, according to one of its hosts."""
-    most = {name: max((used.get(name, 0) for used in report.used), default=0) for name in _COUNTED}
+    in_use = report.time - seconds_of(row["promoted"]) if row["promoted"] else 0.0
+    yield from used_up(limits, report.used, in_use)
+    if report.asked:
+        yield "its boot service asked for new keys"
+
+
+def used_up(limits: Limits, rows: t.Sequence[Result], in_use: float) -> t.Iterator[str]:
+    """Why SAs are due according to what they have used (``usage`` of an answer). ``in_use`` is for how many
+    seconds their keys have been in use, 0 if that is unknown.
+    """
+    most = {name: max((used.get(name, 0) for used in rows), default=0) for name in _COUNTED}
     if limits.packets.is_reached(most["packets"], most["packets_percent"]):
         yield f"an SA used {most['packets']} packets, {most['packets_percent']} % of what it may"
     if limits.bytes.is_reached(most["bytes"], most["bytes_percent"]):
@@ -180,15 +190,12 @@ def _reasons(report: _Report, limits: Limits, row: Result) -> t.Iterator[str]:
         yield f"{most['seconds_percent']} % of the lifetime of an SA is over"
     if limits.blocks64.is_reached(most["blocks64"], most["blocks64"] * 100 // _BIRTHDAY_BLOCKS):
         yield f"an SA encrypted {most['blocks64']} blocks of 64 bits"
-    youngest = min((used["age"] for used in report.used if "age" in used), default=None)
-    in_use = report.time - seconds_of(row["promoted"]) if row["promoted"] else 0
+    youngest = min((used["age"] for used in rows if "age" in used), default=None)
     if limits.reloaded and youngest is not None and youngest + _TOLERANCE < in_use:
-        yield f"an SA was loaded again {_duration(youngest)} ago, so its counters started anew"
-    if report.asked:
-        yield "its boot service asked for new keys"
+        yield f"an SA was loaded again {duration(youngest)} ago, so its counters started anew"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time in the largest unit of which there are two or more."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:

@@ -12,8 +12,8 @@ from ..sa.limits import Limit, age, limits
 from ..sa.model import INBOUND, OUTBOUND, Entry, Pair, format_address, label, pair
 from ..sa.plan import direction_of
 
-# Percent: an SA is due when less than this is left of one of its limits.
-RESERVE = 10
+# Percent: an SA is due when no more than this is left of one of its limits, as by default in the role `rotate`.
+RESERVE = 50
 
 
 class Due(t.NamedTuple):
@@ -23,7 +23,10 @@ class Due(t.NamedTuple):
     limit: Limit
 
     def __str__(self) -> str:
-        return f"{label(self.entry.sa)}: {self.limit.percent_left} % of its {self.limit.name} left"
+        name, unit, used, soft, dummy = self.limit
+        if soft and used >= soft:
+            return f"{label(self.entry.sa)}: {used} {unit} used, new keys are due from {soft} on ({name})"
+        return f"{label(self.entry.sa)}: {self.limit.percent_left} % of its {name} left"
 
 
 class PairFacts(t.NamedTuple):
@@ -50,11 +53,11 @@ class PairFacts(t.NamedTuple):
 
 
 def due(entry: Entry, now: float, reserve: int = RESERVE) -> list[Due]:
-    """The limits of the SA that have reached their soft end, or of which less than ``reserve`` percent is left."""
+    """The limits of the SA that have reached their soft end, or of which no more than ``reserve`` percent is left."""
     return [
         Due(entry, limit)
         for limit in limits(entry, now)
-        if (limit.soft and limit.used >= limit.soft) or limit.percent_left < reserve
+        if (limit.soft and limit.used >= limit.soft) or limit.percent_left <= reserve
     ]
 
 

@@ -94,9 +94,10 @@ _SECTIONS = {
         "/etc/inet/secret/ipseckeys without a service. Wrong are: a service that failed, or is installed but not "
         "enabled or not active; a file that others can read or change, or that differs from the kernel; outbound SAs "
         "that no policy uses, and inbound SAs that no policy asks for; policies without an SA, and those that let "
-        "traffic pass without one. Due are: SAs with a soft limit reached, or with less than 10 % left of a hard "
-        "limit, of their sequence numbers, or of the 2^32 blocks of a cipher with 64-bit blocks; and SAs that the "
-        "service loaded again at boot (--rotation-due). Unseen is what only root, or only another kernel, would show. "
+        "traffic pass without one. Due are: SAs with a soft limit reached, or with half of a hard limit or of their "
+        "sequence numbers used up; those whose cipher has 64-bit blocks, after 2^20 of them (NIST SP 800-67); and SAs "
+        "that the service loaded again at boot (--rotation-due). Unseen is what only root, or only another kernel, "
+        "would show. "
         "status changes nothing, and prints no key and no fingerprint."
     ),
     "Linux": (

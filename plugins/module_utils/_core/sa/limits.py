@@ -21,6 +21,8 @@ _SEQUENCES = 1 << 32
 _SEQUENCES_ESN = 1 << 64
 _BIRTHDAY_BLOCK_BITS = 64
 _BIRTHDAY_BYTES = (1 << 32) * 8
+# NIST SP 800-67 Rev. 2, section 3.1, for the keys of 3DES: 2^20 blocks.
+_ADVISED_BYTES = (1 << 20) * 8
 
 
 class Limit(t.NamedTuple):
@@ -50,14 +52,14 @@ def limits(entry: Entry, now: float) -> list[Limit]:
 
     Every packet takes one of 2^32 sequence numbers (2^64 with ESN; RFC 4303 section 3.3.3), and
     counts against the lifetime in packets. Bytes are limited by the lifetime in bytes, and to 2^32
-    blocks for ciphers with 64-bit blocks, when a repeated block becomes likely. A lifetime since
-    the first use does not run until then."""
+    blocks for ciphers with 64-bit blocks, when a repeated block becomes likely; new keys are advised
+    much earlier. A lifetime since the first use does not run until then."""
     sa, counters = entry.sa, entry.counters
     sequence = max(counters.sequence_out, counters.sequence_in, counters.packets)
     found = [Limit(SEQUENCE_NUMBERS, PACKETS, sequence, 0, (_SEQUENCES_ESN if sa.esn else _SEQUENCES) - 1)]
     cipher = algorithm_of(sa.encryption)
     if cipher is not None and cipher.block_bits == _BIRTHDAY_BLOCK_BITS:
-        found.append(Limit(BLOCKS, BYTES, counters.bytes, 0, _BIRTHDAY_BYTES))
+        found.append(Limit(BLOCKS, BYTES, counters.bytes, _ADVISED_BYTES, _BIRTHDAY_BYTES))
     used = {
         "bytes": counters.bytes,
         "packets": counters.packets,

@@ -20,8 +20,10 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import K
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.flows import make_sa
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due
 
 KEY = b"k" * 32
+OTHER = "192.0.2.1|192.0.2.9#0,,0"
 PAIR = {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}
 MESH = {"name": "mesh", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}, "reqid": 7}
 GROUP = {
@@ -62,7 +64,8 @@ def answer(found: Connection, host: str, generation: int = 8, **changes: t.Any) 
         "backend": "xfrm",
         "keys_hidden": False,
         "held": held,
-        "pairs": {name: {"sas": 2, "age": 12 * 86400, "limit": "x", "left": 99, "due": 0} for name in held},
+        "pairs": {name: {"sas": 2, "age": 12 * 86400, "limit": "x", "left": 99} for name in held},
+        "usage": {name: {"age": 12 * 86400, "packets": 5} for name in held},
         "asked": [],
         "policies": {"total": 2, "leaking": [], "open": [], "waiting": 0, "optional": 0},
         "wrong": [],
@@ -75,6 +78,12 @@ def answer(found: Connection, host: str, generation: int = 8, **changes: t.Any) 
 def answers(found: Connection, **hosts: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
     """The answers of all hosts, those in ``hosts`` with changes."""
     return {host: answer(found, host, **hosts.get(host, {})) for host in found.hosts}
+
+
+def summarize(
+    found: Connection, told: dict[str, dict[str, t.Any]], known: dict[str, Known], **limits: t.Any
+) -> table.Status:
+    return table.summarize([found], told, known, due.read(limits))
 
 
 WELL = {
@@ -93,7 +102,7 @@ WELL = {
 @pytest.mark.parametrize("raw", [PAIR, MESH, GROUP, {**PAIR, "reqid": 3, "mark": "0x1/0xff", "if_id": 4}])
 def test_a_fleet_that_is_well(raw: dict[str, t.Any]) -> None:
     found = connection(raw)
-    fleet = table.summarize([found], answers(found), stored(found, 8, 7))
+    fleet = summarize(found, answers(found), stored(found, 8, 7))
     count = f"{len(found.hosts)}/{len(found.hosts)}"
     assert fleet.rows == [{**WELL, "connection": found.name, "hosts": count, "boot": count}] and fleet.sentences == []
 
@@ -136,12 +145,12 @@ def test_the_pairs_of_a_connection_are_those_of_its_sas(raw: dict[str, t.Any]) -
         ({"a": {"service": {"enabled": False, "state": "inactive"}}}, {"boot": "1/2"}, []),
         ({"a": {"service": {"enabled": True, "state": "failed"}}}, {"boot": "1/2"}, []),
         ({"a": {"wrong": ["it is late"]}}, {}, ["a: wrong: it is late"]),
-        ({"a": {"due": ["an SA"], "unseen": ["a file"]}}, {}, ["a: due: an SA", "a: unseen: a file"]),
+        ({"a": {"due": ["an SA"], "unseen": ["a file"]}}, {}, ["a: unseen: a file"]),
     ],
 )
 def test_what_differs_on_a_host(hosts: dict[str, t.Any], row: dict[str, str], parts: list[str]) -> None:
     found = connection()
-    fleet = table.summarize([found], answers(found, **hosts), stored(found, 8, 7))
+    fleet = summarize(found, answers(found, **hosts), stored(found, 8, 7))
     assert fleet.rows == [{**WELL, **row}]
     assert len(fleet.sentences) == len(parts) and all(
         part in sentence for part, sentence in zip(parts, fleet.sentences)
@@ -150,7 +159,7 @@ def test_what_differs_on_a_host(hosts: dict[str, t.Any], row: dict[str, str], pa
 
 def test_hosts_without_sas_have_nothing_to_agree_about() -> None:
     found = connection()
-    fleet = table.summarize([found], answers(found, a={"generation": 0}, b={"generation": 0}), {})
+    fleet = summarize(found, answers(found, a={"generation": 0}, b={"generation": 0}), {})
     assert fleet.rows == [{**WELL, "generation": "unknown", "age": "none", "agreement": "none", "policies": "none"}]
 
 
@@ -164,33 +173,59 @@ def test_absent_hosts_are_named_and_guessed_nothing_of(silent: dict[str, t.Any] 
         del told["b"]
     else:
         told["b"] = silent
-    fleet = table.summarize([found], told, stored(found, 8))
+    fleet = summarize(found, told, stored(found, 8))
     assert fleet.rows == [{**WELL, "hosts": "1/2", "absent": ["b"], "agreement": "unknown", "boot": "1/1"}]
     (sentence,) = fleet.sentences
     assert sentence.startswith("b: absent: ") and ("take part" if silent is None else "no route") in sentence
-    nobody = table.summarize([found], {}, stored(found, 8)).rows[0]
+    nobody = summarize(found, {}, stored(found, 8)).rows[0]
     assert {name: nobody[name] for name in ("hosts", "absent")} == {"hosts": "0/2", "absent": ["a", "b"]}
     assert {nobody[name] for name in table.COLUMNS[2:]} == {"unknown"}
 
 
-def test_due_and_policies_are_those_of_the_connection() -> None:
+def test_policies_are_those_of_the_connection() -> None:
     found = connection()
     (name,) = table.names_of(found)
-    other = "192.0.2.1|192.0.2.9#0,,0"
-    facts = answer(found, "a")
-    for own, word in ((name, "yes"), (other, "no")):
-        told = answers(found, a={"asked": [own]})
-        assert table.summarize([found], told, {}).rows[0]["due"] == word
-        told = answers(found, a={"pairs": {**facts["pairs"], own: {**facts["pairs"][name], "due": 1}}})
-        assert table.summarize([found], told, {}).rows[0]["due"] == word
+    facts = answer(found, "a")["policies"]
+    for own, word in ((name, "no"), (OTHER, "yes")):
         for kind in ("leaking", "open"):
-            told = answers(found, a={"policies": {**facts["policies"], kind: [own]}})
-            assert table.summarize([found], told, {}).rows[0]["policies"] == ("no" if own == name else "yes")
+            told = answers(found, a={"policies": {**facts, kind: [own]}})
+            assert summarize(found, told, {}).rows[0]["policies"] == word
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"asked": ["NAME"]}, "a: its boot service asked for new keys"),
+        ({"usage": {"NAME": {"packets": 2**31, "packets_percent": 50}}}, "a: an SA used 2147483648 packets, 50 %"),
+        ({"usage": {"NAME": {"blocks64": 1 << 20}}}, "a: an SA encrypted 1048576 blocks of 64 bits"),
+        ({"usage": {"NAME": {"age": 5}}}, "a: an SA was loaded again 5 s ago"),
+    ],
+)
+def test_a_connection_is_due_for_its_own_sas(changes: dict[str, t.Any], part: str) -> None:
+    found = connection()
+    (name,) = table.names_of(found)
+    known = {found.name: stored(found, 8)[found.name]._replace(promoted={8: 86400})}
+    for own in (name, OTHER):
+        ((field, value),) = changes.items()
+        told = answers(found, a={field: [own] if isinstance(value, list) else {own: value["NAME"]}})
+        status = summarize(found, told, known)
+        assert status.rows[0]["due"] == ("yes" if own == name else "no")
+        assert [sentence.startswith(f"pair: due: {part}") for sentence in status.sentences] == [True] * (own == name)
+
+
+def test_the_age_of_keys_is_that_of_the_keystore_or_of_the_oldest_sa() -> None:
+    found = connection()
+    known = {found.name: stored(found, 8)[found.name]._replace(created={8: 100 * 86400})}
+    status = summarize(found, answers(found), known)
+    assert status.rows[0]["due"] == "yes" and status.sentences == ["pair: due: its keys are 100 days old"]
+    assert summarize(found, answers(found), known, age="101d").rows == [WELL]
+    assert summarize(found, answers(found), {}, age="13d").rows[0]["due"] == "no"
+    assert summarize(found, answers(found), {}, age="12d").sentences == ["pair: due: its keys are 12 days old"]
 
 
 def test_the_phase_of_a_rotation_is_shown() -> None:
     found = connection()
-    rows = table.summarize([found], answers(found), stored(found, 8, 9, phase="prepared")).rows
+    rows = summarize(found, answers(found), stored(found, 8, 9, phase="prepared")).rows
     assert rows[0]["generation"] == "8 (prepared)"
 
 
@@ -215,10 +250,10 @@ def test_no_host_hides_what_is_said_of_the_others() -> None:
         **answers(found, a={"wrong": ["look"] * 100, "due": ["here"] * 100}),
         "c": {"failed": True, "msg": "gone" * 9999},
     }
-    sentences = table.summarize([found], told, {}).sentences
+    sentences = summarize(found, told, {}).sentences
     assert (
         sentences[0].startswith("c: absent: gone")
         and len(sentences[0]) < 400
-        and sentences[-1] == "a: and 194 more, see: ipseckey status -v"
+        and sentences[-1] == "a: and 94 more, see: ipseckey status -v"
     )
     assert len(sentences) == 2 + table.MOST_OF_A_HOST

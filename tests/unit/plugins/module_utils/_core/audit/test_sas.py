@@ -71,14 +71,15 @@ def test_what_is_due_comes_first_then_what_is_scarce() -> None:
     ("fields", "names"),
     [
         ({}, []),
-        ({"packets": int(0.89 * 2**32)}, []),
-        ({"packets": int(0.91 * 2**32)}, ["sequence numbers"]),
+        ({"packets": int(0.48 * 2**32)}, []),
+        ({"packets": int(0.51 * 2**32)}, ["sequence numbers"]),
         ({"packets": 2**40, "esn": True}, []),
-        ({"encryption": "3des-cbc", "bytes": 2**35}, ["64-bit blocks"]),
+        ({"encryption": "3des-cbc", "bytes": 2**23 - 1}, []),
+        ({"encryption": "3des-cbc", "bytes": 2**23}, ["64-bit blocks"]),
         ({"lifetimes": Lifetimes(soft_bytes=5, hard_bytes=500), "bytes": 5}, ["bytes"]),
         ({"lifetimes": Lifetimes(soft_bytes=400, hard_bytes=500), "bytes": 5}, []),
         ({"lifetimes": Lifetimes(hard_addtime=100), "add_time": NOW - 95}, ["addtime"]),
-        ({"lifetimes": Lifetimes(hard_addtime=100), "add_time": NOW - 50}, []),
+        ({"lifetimes": Lifetimes(hard_addtime=100), "add_time": NOW - 49}, []),
         ({"lifetimes": Lifetimes(hard_usetime=100)}, []),  # never used
     ],
 )

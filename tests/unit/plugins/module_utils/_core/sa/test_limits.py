@@ -39,7 +39,7 @@ def entry(counters: t.Mapping[str, int] | None = None, **fields: t.Any) -> Entry
         (
             {"encryption": "3des-cbc"},
             {"bytes": 800},
-            [("sequence numbers", "packets", 0, 0, 2**32 - 1), ("64-bit blocks", "bytes", 800, 0, 2**35)],
+            [("sequence numbers", "packets", 0, 0, 2**32 - 1), ("64-bit blocks", "bytes", 800, 2**23, 2**35)],
         ),
         (
             {"lifetimes": Lifetimes(soft_bytes=5, hard_packets=9, hard_addtime=100, soft_usetime=50)},
