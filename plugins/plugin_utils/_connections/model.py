@@ -7,10 +7,15 @@ A connection has two or more endpoints and one or two associations: ESP, AH, or 
 outside). Each association becomes one SA in each direction between every two endpoints, or, with
 hubs, between each hub and every other endpoint. Each SA has an SPI and keys of its own. A
 connection with multicast groups has one SA for each association, which all endpoints share for
-sending and receiving (RFC 4552 section 7)."""
+sending and receiving (RFC 4552 section 7).
+
+What shares keys is a *unit*: two hosts, or the whole group of a connection with multicast groups. Each
+unit has its own keys, which change without those of any other unit."""
 
 from __future__ import annotations
 
+import collections
+import itertools
 import re
 import typing as t
 
@@ -25,6 +30,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 
 Raw = t.Mapping[str, t.Any]
 Network = t.Tuple[bytes, int]
+# The names of two hosts in order, or `GROUP`.
+Unit = t.Tuple[str, ...]
+GROUP: Unit = ()
 # The name of a connection or of a single key; it becomes part of a file name.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -61,7 +69,8 @@ class Connection(t.NamedTuple):
 
     ``hubs`` are hosts that share SAs with all endpoints, while the others share none with each other;
     empty for a full mesh. ``multicast`` are packed group addresses; with ``unicast``, the shared SA is
-    also used for packets to the endpoints' own addresses. ``upper_protocol`` limits the policies."""
+    also used for packets to the endpoints' own addresses. ``upper_protocol`` limits the policies.
+    ``pairs``, if given, are the only pairs that share SAs: a part of a connection, made by `only`."""
 
     name: str
     mode: str
@@ -74,6 +83,7 @@ class Connection(t.NamedTuple):
     multicast: tuple[bytes, ...] = ()
     unicast: bool = False
     upper_protocol: str = ""
+    pairs: frozenset[Unit] | None = None
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -102,13 +112,42 @@ class Connection(t.NamedTuple):
             **({"hubs": list(self.hubs)} if self.hubs else {}),
             **({"multicast": list(map(format_address, self.multicast))} if self.multicast else {}),
             **({"unicast": True} if self.unicast else {}),
+            **({"pairs": _by_first(self.pairs)} if self.pairs is not None else {}),
         }
+
+    def units(self) -> frozenset[Unit]:
+        """Everything that has keys of its own."""
+        if self.multicast:
+            return frozenset([GROUP])
+        if self.pairs is not None:
+            return self.pairs
+        pairs = itertools.combinations(self.hosts, 2)
+        return frozenset((pair for pair in pairs if self.share(*pair)) if self.hubs else pairs)
+
+    def only(self, units: t.AbstractSet[Unit]) -> Connection:
+        """The part of the connection that these units are. Its settings do not depend on the rest."""
+        if self.multicast or units == self.units():
+            return self
+        degrees = collections.Counter(host for unit in units for host in unit)
+        hubs = frozenset(host for host, degree in degrees.items() if degree == len(degrees) - 1)
+        star = all(not hubs.isdisjoint(unit) for unit in units)
+        return self._replace(
+            endpoints=tuple(endpoint for endpoint in self.endpoints if endpoint.host in degrees),
+            hubs=tuple(sorted(hubs)) if star and len(hubs) < len(degrees) else (),
+            pairs=None if star else frozenset(units),
+        )
 
     def peers(self, host: str) -> t.Iterator[Endpoint]:
         """The endpoints that ``host`` shares SAs with."""
         for peer in self.endpoints:
-            if peer.host != host and (not self.hubs or host in self.hubs or peer.host in self.hubs):
+            if peer.host != host and self.share(host, peer.host):
                 yield peer
+
+    def share(self, host: str, peer: str) -> bool:
+        """Whether two different endpoints share SAs."""
+        if self.pairs is not None:
+            return (min(host, peer), max(host, peer)) in self.pairs
+        return not self.hubs or host in self.hubs or peer in self.hubs
 
     def flows(self, host: str = "") -> t.Iterator[tuple[bytes, tuple[bytes, ...]]]:
         """Source and destinations of every SA of an association; each has one SPI and one set of keys.
@@ -166,4 +205,16 @@ def connection_of(name: str, settings: Raw) -> Connection:
         hubs=tuple(settings.get("hubs", ())),
         multicast=tuple(map(pack_address, settings.get("multicast", ()))),
         unicast=bool(settings.get("unicast")),
+        pairs=(
+            frozenset((host, peer) for host, peers in settings["pairs"].items() for peer in peers)
+            if "pairs" in settings
+            else None
+        ),
     )
+
+
+def _by_first(pairs: t.Iterable[Unit]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for host, peer in sorted(pairs):
+        found.setdefault(host, []).append(peer)
+    return found
