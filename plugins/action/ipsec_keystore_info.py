@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
             return result
         result.update(
             changed=False,
-            connections=[facts_of(record) for record in known.values()],
+            connections=[row for whole in known.values() for row in facts_of(whole)],
             roots=[
                 {name: getattr(root, name) for name in ("fingerprint", "created", "created_by")} for root in roots.roots
             ],

@@ -31,6 +31,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import file_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import connection_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import joined, report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas, undo
@@ -174,9 +175,13 @@ class ActionModule(HostAction):
             "vault_id": wide["vault_id"],
             "digest_key": state["digest_key"],
         }
-        return self._keystore().keep(
+        result = self._keystore().keep(
             arguments, _connections(state), run_of(self, self._vars, inputs), dry or bool(self._task.check_mode)
         )
+        # What was retired is for audits. Every task reads the record of the run, which has a row for each pair.
+        for row in result["connections"]:
+            row.pop("retired")
+        return result
 
     def _keystore(self) -> KeystoreAction:
         return KeystoreAction(
@@ -232,7 +237,8 @@ class ActionModule(HostAction):
             )
         state["expected"] = self._keep(state, "prepared", dry=True)
         self._record.begin(state)
-        return {"changed": False, "connections": [row["name"] for row in state["expected"]["connections"]]}
+        rows = state["expected"]["connections"]
+        return {"changed": False, "connections": list(dict.fromkeys(connection_of(row["name"]) for row in rows))}
 
     def _undo(self, wide: Result, connections: t.Sequence[Connection], hosts: t.Sequence[str]) -> Result:
         """The earlier settings of the connections of this run, by name."""
@@ -240,10 +246,16 @@ class ActionModule(HostAction):
         problems: list[IpsecError] = []
         found = {}
         for connection in choose(connections, frozenset(hosts), wide["only"]):
-            record = store.read(connection.name)
+            whole = store.read(connection.name)
             try:
+                if connection not in connections:
+                    raise InputError(
+                        f"rotate_undo takes back the settings of connection {connection.name} as a whole",
+                        "rotate_only",
+                        "Name the connection, not hosts or pairs of it.",
+                    )
                 found[connection.name] = undo.settings_before(
-                    connection, [record] if record else [], store.path(connection.name)
+                    connection, whole.present() if whole is not None else [], store.path(connection.name)
                 )
             except InputError as exc:
                 problems.append(exc)
@@ -489,6 +501,12 @@ def _inventory(state: t.Mapping[str, t.Any]) -> list[Connection]:
     )
 
 
+_KEPT = (
+    "are kept, so that no traffic between them is sent unencrypted. When they are removed, say so with"
+    " ipsec_keystore, state retired and only"
+)
+
+
 def _left(result: Result) -> list[str]:
     """Warnings about connections and hosts that have keys but are not named any more; every run repeats
     them.
@@ -500,13 +518,20 @@ def _left(result: Result) -> list[str]:
         for row in result["unnamed"]
     ]
     hosts = [
-        f"{host} left connection {row['name']}. What it had of its SAs and policies is kept there, and so are the"
-        " policies of its former peers, so that no traffic between them is sent unencrypted. When it is removed, say"
-        f" so with ipsec_keystore, state retired and only [{row['name']}]."
+        f"{host} left connection {row['name']}. Its SAs and policies, and those of its former peers with it, {_KEPT}"
+        f" [{row['name']}]."
         for row in result["departed"]
         for host in row["hosts"]
     ]
-    return [*connections, *hosts]
+    pairs = [
+        f"{' and '.join(parted[0])}{more} are no pair of connection {row['name']} any more. Their SAs and policies"
+        f" {_KEPT} [{row['name']}]."
+        for row in result["departed"]
+        for parted in [[pair for pair in row["pairs"] if pair and not set(pair) & set(row["hosts"])]]
+        if parted
+        for more in [f", and {len(parted) - 1} more pairs," if len(parted) > 1 else ""]
+    ]
+    return [*connections, *hosts, *pairs]
 
 
 def _gap_warnings(run: Rotation) -> list[str]:
@@ -516,8 +541,8 @@ def _gap_warnings(run: Rotation) -> list[str]:
     due = decisions.in_phase(run.expected, *IN_USE, PREPARED)
     return [
         f"connection {name} changes with a gap, in which packets are lost: {reason}. rotate_cutover_delay shortens it."
-        for name, reason in run.gaps.items()
-        if name in due
+        for reason in dict.fromkeys(run.gaps.values())
+        for name in decisions.summed_up(run.expected, {name for name in due if run.gaps.get(name) == reason})
     ]
 
 

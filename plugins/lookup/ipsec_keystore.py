@@ -16,8 +16,10 @@ author:
 options:
   _terms:
     description:
-      - Names of connections, not the connections themselves. If empty, every connection of the
-        keystore that has the generation, and the endpoint O(host).
+      - Names of connections, not the connections themselves, or of pairs of hosts, as
+        C(CONNECTION/HOST,HOST), or of all pairs of a host, as C(CONNECTION/HOST). If empty, every
+        connection of the keystore that has the generation, and the endpoint O(host).
+      - Pairs that have no generation of that kind are left out.
     type: list
     elements: str
   directory:

@@ -123,7 +123,8 @@ class LookupModule(LookupBase):
             return {*spis.reported, *spis.towards(pack_address(destination, "destination"))}
         ends = {
             end
-            for record in known.values()
+            for whole in known.values()
+            for record in whole.records
             for generation in record.generations()
             for dummy, ends in connection_of(record.connection, generation.settings).flows()
             for end in ends

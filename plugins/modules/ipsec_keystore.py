@@ -9,8 +9,10 @@ DOCUMENTATION = r"""
 module: ipsec_keystore
 short_description: Keep the keys of IPsec connections in generations, vault-encrypted on the controller
 description:
-  - Makes, promotes, and discards generations. A generation is all security associations (SAs) of
+  - Makes, promotes, and discards generations. A generation is the security associations (SAs) of
     one connection that were made together, with new keys and new SPIs.
+  - Each pair of hosts has generations of its own, and so has each multicast group as a whole. When
+    a host joins or leaves a connection, or its address changes, only its own pairs change.
   - Keeps one file for each connection, encrypted with Ansible Vault, that holds the current, the
     next, and the previous generation, and fingerprints of all keys that were ever used. A key that
     was retired is never used again, in whatever connection.
@@ -39,7 +41,7 @@ attributes:
 options:
   state:
     description:
-      - With V(prepared), every connection has the generation that its hosts should use. A next
+      - With V(prepared), every pair has the generation that its hosts should use. A next
         generation that a broken run left is used again, if it was made for the same settings.
         Otherwise one is made if there is no current one, if the current one was made for other
         settings, or if O(new_keys=true).
@@ -49,8 +51,8 @@ options:
       - With V(promoted), the next generation becomes the current one, and the current one the previous one.
       - With V(discarded), the next generation is abandoned, and its keys are retired.
       - With V(retired), the keys of the previous generation are erased. Their fingerprints stay.
-        RV(departed) hosts are forgotten. A connection that is named in O(only) but no longer in
-        O(connections) loses all of its keys.
+        RV(departed) hosts and pairs are forgotten, and their keys erased. A connection or pair that
+        is named in O(only) but no longer in O(connections) loses all of its keys.
       - With V(released), this run releases the keystore, so that others can use it at once, even on
         machines and in containers that cannot see that this run has ended. Generations stay as they
         are. Use it in an C(always) section.
@@ -190,7 +192,11 @@ options:
         default: ""
   only:
     description:
-      - Names of the connections to work on. If empty, those that have an endpoint among the hosts of the play.
+      - The connections, hosts or pairs of hosts to work on. If empty, the connections that have an
+        endpoint among the hosts of the play.
+      - V(NAME) is a connection or, if there is none of that name, the pairs of a host in all
+        connections. V(HOST,HOST) is a pair. V(NAME/HOST) and V(NAME/HOST,HOST) are the same in one
+        connection.
     type: list
     elements: str
     default: []
@@ -198,13 +204,14 @@ options:
     description:
       - Where the keys of a new generation come from. With V(random), each is random and kept. With
         V(derived), all come from one root secret, with HKDF-SHA-256, and none is kept.
-      - A connection whose current generation is of the other kind gets a new one.
-      - If missing, a connection keeps the kind that it has, and a new one gets V(random).
+      - A pair whose current generation is of the other kind gets a new one.
+      - If missing, a pair keeps the kind that it has, a new one gets that of its connection, and a
+        new connection V(random).
     type: str
     choices: [random, derived]
   new_keys:
     description:
-      - Whether O(state=prepared) makes a new generation for connections that have a current one.
+      - Whether O(state=prepared) makes a new generation for pairs that have a current one.
     type: bool
     default: false
   new_root:
@@ -309,15 +316,18 @@ EXAMPLES = r"""
 RETURN = r"""
 connections:
   description:
-    - For each connection what RV(ipsec.manual.ipsec_keystore_info#module:connections) tells, and
+    - For each pair or group what RV(ipsec.manual.ipsec_keystore_info#module:connections) tells, and
       its C(outcome) (V(made), V(resumed), V(kept), or the state asked for), the number of C(sas),
       C(endpoints), the addresses of an SA that all share (C(multicast)), whether it has a
-      C(counter_mode) cipher, and whether it has C(anti_replay).
+      C(counter_mode) cipher, whether it has C(anti_replay), and whether hosts may have a generation
+      that was discarded (C(abandoned)).
   returned: success, but not with O(state=released)
   type: list
   elements: dict
   sample:
     - name: enigma-partym
+      connection: enigma-partym
+      hosts: [enigma, partym]
       outcome: made
       phase: prepared
       generation: 8
@@ -330,9 +340,9 @@ connections:
       anti_replay: false
 hosts:
   description:
-    - For each host the names of its C(connections), those of them whose current SAs the next ones
-      do not take the place of (C(left_behind)), since addresses, reqid, mark, or if_id changed, its
-      C(addresses), and the kinds of SAs (C(associations)) that its kernel must carry.
+    - For each host the names of its pairs and groups (C(connections)), those of them whose current
+      SAs the next ones do not take the place of (C(left_behind)), since addresses, reqid, mark, or
+      if_id changed, its C(addresses), and the kinds of SAs (C(associations)) that its kernel must carry.
   returned: success, but not with O(state=released)
   type: dict
   sample:
@@ -343,24 +353,27 @@ hosts:
       associations: [{"protocol": "esp"}]
 departed:
   description:
-    - For each connection that continued after hosts left it, its C(name) and those C(hosts), which
-      have its keys until somebody removes them there. A host is forgotten when it comes back, or
-      with O(state=retired).
+    - For each connection that hosts or pairs left, its C(name), those C(hosts) and those C(pairs).
+      Their hosts have the keys until somebody removes them there. They are forgotten when they come
+      back, or with O(state=retired).
   returned: with O(state=prepared)
   type: list
   elements: dict
-  sample: []
+  sample:
+    - name: backbone
+      hosts: [c]
+      pairs: [[a, c], [b, c]]
 keyed:
   description:
-    - Names of all connections for which the keystore has keys in use, including those that
-      O(connections) does not name.
+    - Names of all pairs and groups for which the keystore has keys in use, including those of
+      connections that O(connections) does not name.
   returned: with O(state=prepared)
   type: list
   elements: str
   sample: [enigma-partym]
 pending:
   description:
-    - Whether a connection has a next generation.
+    - Whether a pair or group has a next generation.
   returned: success, but not with O(state=released)
   type: bool
   sample: true
@@ -379,7 +392,7 @@ held:
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
 before:
   description:
-    - The same as RV(held) for the current generations of connections of which a newer one was
+    - The same as RV(held) for the current generations of pairs of which a newer one was
       discarded after hosts may have used it.
   returned: success, but not with O(state=released)
   type: dict
@@ -392,8 +405,8 @@ stored:
   sample: {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"}
 unnamed:
   description:
-    - For each of RV(keyed) that O(connections) does not name, its C(name), its C(generation), and
-      the C(hosts) that have its keys.
+    - For each connection with keys in use that O(connections) does not name, its C(name), its
+      newest C(generation), and the C(hosts) that have its keys.
   returned: with O(state=prepared)
   type: list
   elements: dict

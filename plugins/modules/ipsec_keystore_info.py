@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: ipsec_keystore_info
 short_description: Show the age, generation, and phase of the keys in the keystore
 description:
-  - Returns facts about every connection that has a file in the keystore, for an audit. Returns no key.
+  - Returns facts about every pair of hosts and every multicast group that has keys in the keystore,
+    for an audit. Returns no key.
   - Runs on the controller, touches no host, changes nothing, and waits for no other run.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -56,19 +57,27 @@ EXAMPLES = r"""
 RETURN = r"""
 connections:
   description:
-    - For each connection its C(name), the C(phase) of its rotation with the time it began
+    - For each pair of hosts, and for each multicast group, its C(name), its C(connection), its
+      C(hosts), the C(phase) of its rotation with the time it began
       (C(since)) and who began it (C(by), user and controller), the C(generation) that hosts should
       use with the time it was C(created), C(created_by) whom, its C(age) in seconds, the time it
       was C(promoted) and C(promoted_by) whom, whether its keys are random or derived (C(store)) and
       from which C(root) secret (a fingerprint), the numbers of the C(current), C(next), and
       C(previous) generation (V(0) for none), and all that were C(retired), with the number of their
-      fingerprints.
+      fingerprints, which may be those of several pairs that were retired together.
+    - The name is that of the connection if it has only one pair, otherwise V(CONNECTION/HOST,HOST).
+      A connection that has no keys left is one row without hosts.
+    - If a pair does not belong to its connection any more, C(left) is the time at which a run found
+      that out. Otherwise it is empty.
     - The phase is V(steady), V(prepared), V(switching), or V(retiring).
   returned: success
   type: list
   elements: dict
   sample:
     - name: enigma-partym
+      connection: enigma-partym
+      hosts: [enigma, partym]
+      left: ""
       phase: steady
       since: "2026-11-21T21:04:00Z"
       by: root@controller

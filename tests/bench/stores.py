@@ -29,9 +29,10 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import make
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator, sas_of, verify_own
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import DERIVED, KeyRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import DERIVED, ConnectionRecord, KeyRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.roots import RootFile, add
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 KINDS = ("random", "derived")
@@ -63,7 +64,7 @@ def prepare(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
     began = time.process_time()
     step = steps.carry_out(keystore(folder), [mesh(hosts)], steps.Order("prepared", "bench", store=kind, new_keys=True))
     seconds = time.process_time() - began
-    assert step.outcomes["mesh"].outcome == "made"
+    assert [part.outcome for part in step.outcomes["mesh"].parts] == ["made"]
     return {"seconds": seconds, "bytes": Path(store.path("mesh")).stat().st_size}
 
 
@@ -72,13 +73,7 @@ def render(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.process_time()
     store = keystore(folder)
-    record = store.read("mesh")
-    generation = record.pick("newest") if record is not None else None
-    assert record is not None and generation is not None and generation.store == kind
-    roots = store.read_roots().secrets() if kind == DERIVED else {}
-    sas = sas_of(generation, "mesh", roots, host_name(0))
-    verify_own(record, generation, sas, store.path("mesh"), roots)
-    text = language.render(sas)
+    text = language.render(named(store, ["mesh"], "newest", host_name(0)))
     seconds = time.process_time() - began
     wanted = (hosts - 1) * 2 * len(ASSOCIATIONS)
     assert text.count("\n") == len(set(text.splitlines())) == wanted
@@ -104,7 +99,8 @@ def lay_down(folder: str, kind: str, hosts: int) -> dict[str, t.Any]:
         (root.fingerprint, root.secret),
     )
     assert record.next is not None
-    store.write(record._replace(next=record.next._replace(settings=connection.settings())), roots=roots)
+    record = record._replace(next=record.next._replace(settings=connection.settings()))
+    store.write(ConnectionRecord.of(record), roots=roots)
     return {}
 
 

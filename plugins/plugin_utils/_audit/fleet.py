@@ -67,8 +67,10 @@ class Pair(t.NamedTuple):
 
 
 class Known(t.NamedTuple):
-    """What the keystore knows about a connection. ``digests`` has, by generation, fingerprints by the names
-    of `Pair.keys`; ages are in seconds by generation, since it was created and since it was promoted.
+    """What the keystore knows about a connection: the latest phase of its pairs, and their newest current
+    generation. ``digests`` has, by generation, fingerprints by the names of `Pair.keys`; ages are in
+    seconds by generation, since it was created and since it was promoted. ``currents`` are the current
+    generations of pairs that have an older one, by the same names.
     """
 
     phase: str
@@ -77,6 +79,7 @@ class Known(t.NamedTuple):
     created: t.Mapping[int, int]
     promoted: t.Mapping[int, int]
     retired: frozenset[str]
+    currents: t.Mapping[str, int] = {}
 
 
 class Fleet(t.NamedTuple):

@@ -13,7 +13,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest impor
 from .._keystore.directory import Keystore
 from .._keystore.facts import age_of
 from .._keystore.generations import sas_of
-from .._keystore.records import KeyRecord
+from .._keystore.records import PHASES, STEADY, ConnectionRecord
 from .fleet import Known
 
 
@@ -23,20 +23,37 @@ def facts(store: Keystore, names: t.Iterable[str], digest_key: bytes) -> dict[st
     """
     found = {}
     for name in names:
-        record = store.read(name)
-        if record is not None:
-            found[name] = _of_record(store, record, digest_key)
+        whole = store.read(name)
+        if whole is not None:
+            found[name] = _of_connection(store, whole, digest_key)
     return found
 
 
-def _of_record(store: Keystore, record: KeyRecord, digest_key: bytes) -> Known:
-    roots = store.read_roots().secrets() if record.roots() else {}
-    generations = list(record.generations())
+def _of_connection(store: Keystore, whole: ConnectionRecord, digest_key: bytes) -> Known:
+    """Each pair has its own generations, and no two generations of a connection have the same number."""
+    roots = store.read_roots().secrets() if whole.roots() else {}
+    present = whole.present()
+    used = [record.current.generation for record in present if record.current is not None]
+    phases = [record.phase for record in present]
+    digests: dict[int, dict[str, str]] = {}
+    created: dict[int, int] = {}
+    promoted: dict[int, int] = {}
+    currents: dict[str, int] = {}
+    for record in present:
+        for row in record.generations():
+            own = digest_by_owner(sas_of(row, record.connection, roots), digest_key)
+            digests.setdefault(row.generation, {}).update(own)
+            if row is record.current and row.generation < max(used):
+                currents.update(dict.fromkeys(own, row.generation))
+            created[row.generation] = age_of(row.created)
+            if row.promoted:
+                promoted[row.generation] = min(age_of(row.promoted), promoted.get(row.generation, age_of(row.promoted)))
     return Known(
-        record.phase,
-        record.current.generation if record.current is not None else 0,
-        {row.generation: digest_by_owner(sas_of(row, record.connection, roots), digest_key) for row in generations},
-        {row.generation: age_of(row.created) for row in generations},
-        {row.generation: age_of(row.promoted) for row in generations if row.promoted},
-        frozenset(record.retired_fingerprints()),
+        max(phases, key=PHASES.index, default=STEADY),
+        max(used, default=0),
+        digests,
+        created,
+        promoted,
+        frozenset(whole.retired_fingerprints()),
+        currents,
     )

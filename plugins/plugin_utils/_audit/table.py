@@ -171,27 +171,43 @@ def _generation(
     """The generation that the hosts hold, and a sentence for each host that does not hold the current one."""
     if known is None or not known.current or not present:
         return UNKNOWN, []
-    held = {host: _held_generation(host, answer, names, known) for host, answer in present.items()}
-    shown = sorted({number for number in held.values() if number})
+    shown: set[str] = set()
+    sentences = []
+    for host, answer in sorted(present.items()):
+        held, current = _held_generations(host, answer, names, known)
+        if held is None:
+            continue
+        shown.update(map(str, held) if held else [OTHER])
+        if held != current:
+            what = f"generation {_listed(held)}" if held else "SAs of no generation"
+            sentences.append(
+                f"{connection.name}: {host} holds {what}, not generation {_listed(current)} of the keystore"
+            )
     phase = "" if known.phase == STEADY else f" ({known.phase})"
-    return ", ".join(shown or [UNKNOWN]) + phase, [
-        f"{connection.name}: {host} holds "
-        + (f"generation {number}" if number != OTHER else "SAs of no generation")
-        + f", not generation {known.current} of the keystore"
-        for host, number in sorted(held.items())
-        if number not in ("", str(known.current))
-    ]
+    return ", ".join(sorted(shown) or [UNKNOWN]) + phase, sentences
 
 
-def _held_generation(host: str, answer: Result, names: t.Mapping[str, t.Sequence[str]], known: Known) -> str:
-    """The number of the generation that the host holds, `OTHER` for none, empty if that cannot be told."""
-    found = {name: _held(answer, name) for name, hosts in names.items() if host in hosts}
-    if None in found.values():
-        return ""
-    for number, digests in known.digests.items():
-        if all(digests.get(name, "") == digest for name, digest in found.items()):
-            return str(number)
-    return OTHER
+def _listed(numbers: t.Iterable[int]) -> str:
+    return " and ".join(map(str, sorted(numbers)))
+
+
+def _held_generations(
+    host: str, answer: Result, names: t.Mapping[str, t.Sequence[str]], known: Known
+) -> tuple[set[int] | None, set[int]]:
+    """The numbers of the generations that the host holds, and of those that are current for its pairs. The first
+    is empty if it holds anything else, and None if that cannot be told.
+    """
+    held: set[int] = set()
+    current: set[int] = set()
+    for name in (name for name, hosts in names.items() if host in hosts):
+        digest = _held(answer, name)
+        if digest is None:
+            return None, current
+        numbers = {digests[name]: number for number, digests in known.digests.items() if name in digests}
+        if digest or numbers:
+            held.add(numbers.get(digest, 0))
+            current.add(known.currents.get(name, known.current))
+    return set() if 0 in held else held, current
 
 
 def _policies(names: t.Container[str], present: t.Mapping[str, Result]) -> str:

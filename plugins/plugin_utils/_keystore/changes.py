@@ -17,14 +17,14 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 from .._connections.flows import draw_keys, make_sa
-from .._connections.model import Connection
+from .._connections.model import GROUP, Connection, Unit
 from .derivation import SALT_BYTES, Derivation
 from .generations import Roots, SpiAllocator, fingerprints_of, prints_of, sas_of
+from .parts import SHAPE
 from .records import (
     DERIVED,
     DISCARDED,
     IN_USE,
-    NEWEST,
     PREPARED,
     RANDOM,
     REPLACED,
@@ -33,6 +33,7 @@ from .records import (
     STEADY,
     SWITCHING,
     UNUSED,
+    ConnectionRecord,
     Generation,
     KeyRecord,
     Retired,
@@ -43,31 +44,31 @@ MADE = "made"
 RESUMED = "resumed"
 KEPT = "kept"
 
-# The settings that determine the addresses and the owner of a generation's SAs.
-_REACH = ("endpoints", "reqid", "mark", "if_id", "hubs", "multicast", "unicast")
+# The settings that determine the owner of a generation's SAs, or how they are shared. With the addresses,
+# they decide which SAs a new generation replaces.
+_REACH = ("reqid", "mark", "if_id", "multicast", "unicast")
 
 
 def decide(record: KeyRecord, connection: Connection, new_keys: bool, store: str = RANDOM, root: str = "") -> str:
     """The outcome of a preparation: "resumed" if an interrupted run left a next generation, "kept" if
-    the current one stays, "made" if a new one is needed.
+    the current one stays, "made" if a new one is needed. ``connection`` has the units of the record.
 
     A next generation is resumed only for the settings it was made for. One in a counter mode is not
     resumed once hosts may have loaded it, because a key that is loaded twice repeats nonces. One of
     the other kind of ``store`` is resumed only if hosts may have it. ``root`` is the fingerprint of
     the required root secret, empty for any."""
-    settings = connection.settings()
     loaded = connection.counter_mode and record.phase in IN_USE
     if record.next is not None:
         return (
             RESUMED
-            if record.next.settings == settings
+            if not is_outdated(record.next, connection)
             and not loaded
             and (record.phase in IN_USE or record.next.store == store)
             else MADE
         )
     if (
         record.current is not None
-        and record.current.settings == settings
+        and not is_outdated(record.current, connection)
         and record.current.store == store
         and root in ("", record.current.root)
     ):
@@ -75,14 +76,38 @@ def decide(record: KeyRecord, connection: Connection, new_keys: bool, store: str
     return MADE
 
 
+def is_outdated(generation: Generation, connection: Connection) -> bool:
+    """Whether a unit of the connection has other settings than those the generation was made for."""
+    return any(map(outdated(generation, connection.settings()), connection.units()))
+
+
+def outdated(generation: Generation | None, settings: t.Mapping[str, t.Any]) -> t.Callable[[Unit], bool]:
+    """Which units of a generation have other settings by now."""
+    if generation is None:
+        return lambda unit: True
+    names = {*generation.settings, *settings} - set(SHAPE)
+    return _differing(generation.settings, settings, names)
+
+
+def _differing(
+    before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any], names: t.Collection[str]
+) -> t.Callable[[Unit], bool]:
+    """Which units differ in their addresses, or all in one of these settings."""
+    if any(before.get(name) != after.get(name) for name in names):
+        return lambda unit: True
+    one, other = before["endpoints"], after["endpoints"]
+    moved = {host for host in {**one, **other} if one.get(host) != other.get(host)}
+    return lambda unit: bool(moved) if unit == GROUP else not moved.isdisjoint(unit)
+
+
 def check_change(record: KeyRecord, connection: Connection, place: str) -> None:
     """Refuse to discard a next generation that hosts may use if its successor would not replace it
-    there: nothing would ever remove its SAs.
+    there: nothing would ever remove its SAs. ``connection`` has the units of the record.
     """
     if (
         record.phase in IN_USE
         and record.next is not None
-        and not _same_reach(record.next.settings, connection.settings())
+        and any(map(_differing(record.next.settings, connection.settings(), _REACH), connection.units()))
     ):
         raise InputError(
             f"hosts may already use generation {record.next.generation} of connection {record.connection}, made for"
@@ -93,34 +118,30 @@ def check_change(record: KeyRecord, connection: Connection, place: str) -> None:
         )
 
 
-def left_behind(record: KeyRecord) -> frozenset[str]:
-    """The endpoints whose SAs of the current generation are not replaced by those of the next one,
+def left_behind(record: KeyRecord) -> frozenset[Unit]:
+    """The units whose SAs of the current generation are not replaced by those of the next one,
     because the addresses or the owner differ.
     """
-    if record.current is None or record.next is None or _same_reach(record.current.settings, record.next.settings):
+    if record.current is None or record.next is None:
         return frozenset()
-    return frozenset(record.current.endpoints)
+    return frozenset(filter(_differing(record.current.settings, record.next.settings, _REACH), record.units()))
 
 
-def departed(record: KeyRecord) -> dict[str, str]:
-    """Hosts, with their addresses, that had keys of the connection and are not endpoints of its newest
-    generation. Their SAs were never removed.
+def departed(whole: ConnectionRecord) -> dict[str, str]:
+    """Hosts, with their addresses, that had keys of the connection and belong to none of its units any
+    more. Their SAs were never removed.
     """
-    newest = record.pick(NEWEST)
-    if newest is None:
-        return {}
-    known = {**record.departed, **(record.current.endpoints if record.current is not None else {})}
-    return {host: address for host, address in known.items() if host not in newest.endpoints}
+    known = {**whole.departed}
+    for record in whole.records:
+        for generation in record.generations() if record.left else ():
+            known.update(generation.endpoints)
+    present = {host for record in whole.present() for found in record.generations() for host in found.endpoints}
+    return {host: address for host, address in known.items() if host not in present}
 
 
-def _same_reach(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
-    return all(one.get(name) == other.get(name) for name in _REACH)
-
-
-def has_abandoned(record: KeyRecord) -> bool:
-    """Whether hosts may still hold a generation newer than the current one that was discarded."""
-    current = record.current.generation if record.current is not None else 0
-    return any(row.reason == DISCARDED and row.generation > current for row in record.retired)
+def left_units(whole: ConnectionRecord) -> frozenset[Unit]:
+    """The units that left the connection, and whose keys hosts may still have."""
+    return frozenset().union(*(record.units() for record in whole.records if record.left))
 
 
 def make(
@@ -131,28 +152,42 @@ def make(
     by: str = "",
     root: tuple[str, bytes] | None = None,
 ) -> KeyRecord:
-    """Add a next generation to the record; an earlier next one must have been discarded.
+    """Add a next generation to the record; an earlier next one must have been discarded."""
+    gone = retired | record.retired_fingerprints()
+    return give(record, draw(connection, record.last + 1, spis, gone, by, root))
+
+
+def give(record: KeyRecord, made: Generation) -> KeyRecord:
+    """Add a generation for its units to the record as the next one."""
+    return record._replace(
+        phase=PREPARED, since=made.created, by=made.created_by, last=made.generation, next=made, left=""
+    )
+
+
+def draw(
+    connection: Connection,
+    number: int,
+    spis: SpiAllocator,
+    retired: t.AbstractSet[str],
+    by: str = "",
+    root: tuple[str, bytes] | None = None,
+) -> Generation:
+    """A new generation for all units of the connection.
 
     ``retired`` are fingerprints of keys that must not be drawn. Keys are derived from ``root`` (its
     fingerprint and the secret), or random without one."""
-    number, when = record.last + 1, now()
-    gone = retired | record.retired_fingerprints()
-    made = Generation(number, when, by, connection.settings())
+    made = Generation(number, now(), by, connection.settings())
     if root is None:
-        text = language.render(
-            draw_sas(connection, spis, gone), comment=f"connection {connection.name}, generation {number}"
-        )
-        made = made._replace(sas=text)
-    else:
-        while True:
-            salt = secrets.token_bytes(SALT_BYTES)
-            derivation = Derivation(root[1], salt, connection, number)
-            if derivation.fingerprint() not in gone:
-                break
-        derivation.place(spis.towards, spis.reported)
-        spis.add(derivation)
-        made = made._replace(store=DERIVED, root=root[0], salt=salt.hex(), moved=derivation.moved)
-    return record._replace(phase=PREPARED, since=when, by=by, last=number, next=made)
+        comment = f"connection {connection.name}, generation {number}"
+        return made._replace(sas=language.render(draw_sas(connection, spis, retired), comment=comment))
+    while True:
+        salt = secrets.token_bytes(SALT_BYTES)
+        derivation = Derivation(root[1], salt, connection, number)
+        if derivation.fingerprint() not in retired:
+            break
+    derivation.place(spis.towards, spis.reported)
+    spis.add(derivation)
+    return made._replace(store=DERIVED, root=root[0], salt=salt.hex(), moved=derivation.moved)
 
 
 def draw_sas(
@@ -182,71 +217,58 @@ def draw_spi(destinations: t.Sequence[bytes], spis: SpiAllocator) -> int:
             return spi
 
 
-def start(record: KeyRecord, by: str = "") -> KeyRecord:
+def start(record: KeyRecord, by: str = "", when: str = "") -> KeyRecord:
     """Allow hosts to use the next generation."""
-    return record._replace(phase=SWITCHING, since=now(), by=by) if record.phase == PREPARED else record
+    return record._replace(phase=SWITCHING, since=when or now(), by=by) if record.phase == PREPARED else record
 
 
-def retire(record: KeyRecord, by: str = "") -> KeyRecord:
+def retire(record: KeyRecord, by: str = "", when: str = "") -> KeyRecord:
     """Allow hosts to remove the current generation, now that all use the next one."""
-    return record._replace(phase=RETIRING, since=now(), by=by) if record.phase == SWITCHING else record
+    return record._replace(phase=RETIRING, since=when or now(), by=by) if record.phase == SWITCHING else record
 
 
-def promote(record: KeyRecord, roots: Roots, by: str = "") -> KeyRecord:
+def promote(record: KeyRecord, roots: Roots, by: str = "", when: str = "") -> KeyRecord:
     """Make the next generation current, and the current one previous and retired. Without a next one, no change."""
     if record.next is None:
         return record
-    when = now()
-    retired = (
-        *record.retired,
-        *([_retire(record.current, record.connection, roots, by, REPLACED)] if record.current is not None else ()),
-    )
+    when = when or now()
+    retired = record.retired
+    if record.current is not None:
+        retired = (*retired, _retire(record.current, record.connection, roots, by, REPLACED, when))
     current = record.next._replace(promoted=when, promoted_by=by)
     return record._replace(
-        phase=STEADY,
-        since=when,
-        by=by,
-        current=current,
-        next=None,
-        previous=record.current,
-        retired=retired,
-        departed=departed(record),
+        phase=STEADY, since=when, by=by, current=current, next=None, previous=record.current, retired=retired
     )
 
 
-def discard(record: KeyRecord, roots: Roots, by: str = "") -> KeyRecord:
+def discard(record: KeyRecord, roots: Roots, by: str = "", when: str = "") -> KeyRecord:
     """Remove the next generation and retire its keys. Without one, no change."""
     if record.next is None:
         return record
+    when = when or now()
     reason = DISCARDED if record.phase in IN_USE else UNUSED
-    return record._replace(
-        phase=STEADY,
-        since=now(),
-        by=by,
-        next=None,
-        retired=(*record.retired, _retire(record.next, record.connection, roots, by, reason)),
-    )
+    retired = (*record.retired, _retire(record.next, record.connection, roots, by, reason, when))
+    return record._replace(phase=STEADY, since=when, by=by, next=None, retired=retired)
 
 
 def erase(record: KeyRecord) -> KeyRecord:
-    """Remove the previous generation, whose keys were retired when it was replaced, and the departed hosts."""
-    return record._replace(previous=None, departed={})
+    """Remove the previous generation, whose keys were retired when it was replaced."""
+    return record._replace(previous=None)
 
 
-def end(record: KeyRecord, roots: Roots, by: str = "") -> KeyRecord:
-    """Retire all keys of a removed connection; keep their fingerprints."""
+def end(record: KeyRecord, roots: Roots, by: str = "", when: str = "") -> KeyRecord:
+    """Retire all keys of units that are gone; keep their fingerprints."""
     left = [found for found in (record.current, record.next) if found is not None]
     if not left:
         return erase(record)
-    retired = (*record.retired, *(_retire(found, record.connection, roots, by, RETIRED) for found in left))
-    return record._replace(
-        phase=STEADY, since=now(), by=by, current=None, next=None, previous=None, retired=retired, departed={}
-    )
+    when = when or now()
+    retired = (*record.retired, *(_retire(found, record.connection, roots, by, RETIRED, when) for found in left))
+    return record._replace(phase=STEADY, since=when, by=by, current=None, next=None, previous=None, retired=retired)
 
 
-def _retire(generation: Generation, connection: str, roots: Roots, by: str, reason: str) -> Retired:
+def _retire(generation: Generation, connection: str, roots: Roots, by: str, reason: str, when: str) -> Retired:
     # The SPIs of a derived generation are not stored: the salt of a new one gives other SPIs.
     sas = sas_of(generation, connection, roots) if generation.store == RANDOM else []
     prints = prints_of(sas) if sas else fingerprints_of(generation, connection, roots)
     spis = tuple(dict.fromkeys(sa.spi for sa in sas))
-    return Retired(generation.generation, generation.created, generation.created_by, now(), by, reason, prints, spis)
+    return Retired(generation.generation, generation.created, generation.created_by, when, by, reason, prints, spis)

@@ -22,8 +22,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.files import at
 from . import identity as _identity
 from . import roots as _roots
 from .lease import Lease, Runner, actor, fix_of, locked
-from .records import KeyRecord, KeystoreError, dump, load
+from .records import ConnectionRecord, KeystoreError
 from .roots import RootFile
+from .text import dump, load
 from .vault import Decryption, Vault
 
 if t.TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Keystore:
             ) from None
         return sorted(name[: -len(SUFFIX)] for name in found if name.endswith(SUFFIX) and name != SUFFIX)
 
-    def read(self, name: str) -> KeyRecord | None:
+    def read(self, name: str) -> ConnectionRecord | None:
         """The record of a connection, None if it has no file."""
         text = self.read_text(name)
         return load(text, name, self.path(name)) if text is not None else None
@@ -142,7 +143,7 @@ class Keystore:
                 )
         return _identity.agreed(found, self.directory)
 
-    def read_all(self) -> dict[str, KeyRecord]:
+    def read_all(self) -> dict[str, ConnectionRecord]:
         """All records of the directory, by connection."""
         return {name: record for name in self.names() for record in [self.read(name)] if record is not None}
 
@@ -150,7 +151,7 @@ class Keystore:
         """Raise KeystoreError if the connection's file, which must have been read, could not be encrypted."""
         self.vault.choose(self._decryptions.get(name), "vault")
 
-    def write(self, *records: KeyRecord, roots: RootFile | None = None) -> None:
+    def write(self, *records: ConnectionRecord, roots: RootFile | None = None) -> None:
         """Replace each connection's file; if ``roots`` is given, replace the file of the root secrets first."""
         texts = {_roots.NAME: _roots.dump(roots)} if roots is not None else {}
         self._root_file = None

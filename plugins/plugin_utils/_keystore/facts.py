@@ -10,17 +10,45 @@ import datetime
 import time
 import typing as t
 
-from .records import NEWEST, KeyRecord
+from .._connections.model import Unit
+from .._connections.units import names_of
+from .records import NEWEST, ConnectionRecord, KeyRecord
 
 
-def facts_of(record: KeyRecord) -> dict[str, t.Any]:
+def facts_of(whole: ConnectionRecord) -> list[dict[str, t.Any]]:
+    """The facts about each unit of a connection, also those that left it; if it has none, one row for
+    what was retired.
+    """
+    if not whole.records:
+        return [{**facts_of_part(KeyRecord(whole.connection, retired=whole.forgotten)), "hosts": []}]
+    present = frozenset[Unit]().union(*(record.units() for record in whole.present()))
+    left = {unit for record in whole.records if record.left for unit in record.units()}
+    names = names_of(whole.connection, present | left)
+    rows = [
+        {**facts, "name": names[unit], "hosts": hosts_of(record, unit)}
+        for record in whole.records
+        for facts in [facts_of_part(record)]
+        for unit in record.units()
+    ]
+    return sorted(rows, key=lambda row: row["hosts"])
+
+
+def hosts_of(record: KeyRecord, unit: Unit) -> list[str]:
+    """The hosts of a unit: two, or the members of the group."""
+    newest = record.pick(NEWEST)
+    return list(unit) or sorted(newest.endpoints if newest else ())
+
+
+def facts_of_part(record: KeyRecord) -> dict[str, t.Any]:
     """The phase of a record, and the number, kind, age and author of the generation that hosts should use."""
     newest = record.pick(NEWEST)
     return {
         "name": record.connection,
+        "connection": record.connection,
         "phase": record.phase,
         "since": record.since,
         "by": record.by,
+        "left": record.left,
         "generation": newest.generation if newest else 0,
         "created": newest.created if newest else "",
         "created_by": newest.created_by if newest else "",

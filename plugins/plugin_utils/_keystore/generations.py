@@ -16,7 +16,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 
 from .._connections.model import connection_of
 from .derivation import Derivation
-from .records import DERIVED, Generation, KeyRecord, KeystoreError
+from .records import DERIVED, ConnectionRecord, Generation, KeyRecord, KeystoreError
 
 # Root secrets by their fingerprints.
 Roots = t.Mapping[str, bytes]
@@ -134,7 +134,7 @@ def prints_of(sas: t.Iterable[SecurityAssociation]) -> tuple[str, ...]:
 
 
 def verify(
-    records: t.Mapping[str, KeyRecord],
+    records: t.Mapping[str, ConnectionRecord],
     place: t.Callable[[str], str],
     roots: Roots,
     remembered: t.Mapping[str, str] | None = None,
@@ -143,23 +143,35 @@ def verify(
 
     The cause is an old copy, a copied file, or an edited one. ``remembered`` maps fingerprints of
     single keys to their names."""
-    gone = {
-        fingerprint: name
-        for name, record in records.items()
-        for row in record.retired
-        for fingerprint in row.fingerprints
-    }
+    retired = {name: whole.retired_fingerprints() for name, whole in records.items()}
+    gone = {fingerprint: name for name, found in retired.items() for fingerprint in found}
     seen: dict[str, str] = {}
-    for name, record in records.items():
-        for generation in (record.current, record.next):
-            for fingerprint in fingerprints_of(generation, name, roots) if generation is not None else ():
-                if fingerprint in gone:
-                    _refuse(generation, name, f"a key that was retired in connection {gone[fingerprint]}", place(name))
-                if remembered and fingerprint in remembered:
-                    _refuse(generation, name, f"the key that is remembered as {remembered[fingerprint]}", place(name))
-                if fingerprint in seen:
-                    _refuse(generation, name, f"a key that connection {seen[fingerprint]} has too", place(name))
-                seen[fingerprint] = name
+    for name, whole in records.items():
+        parted: set[str] = set()
+        for record in whole.records:
+            own: set[str] = set()
+            for generation in filter(None, (record.current, record.next)):
+                found = fingerprints_of(generation, name, roots)
+                # Parts of a derived generation have one secret, and retire it one after the other.
+                shared = generation.store == DERIVED
+                for fingerprint in found:
+                    if fingerprint in gone and not (shared and _is_in_use(fingerprint, record, retired)):
+                        what = f"a key that was retired in connection {gone[fingerprint]}"
+                        _refuse(generation, name, what, place(name))
+                    if remembered and fingerprint in remembered:
+                        what = f"the key that is remembered as {remembered[fingerprint]}"
+                        _refuse(generation, name, what, place(name))
+                    if fingerprint in seen and fingerprint not in parted:
+                        _refuse(generation, name, f"a key that connection {seen[fingerprint]} has too", place(name))
+                    seen[fingerprint] = name
+                own.update(found if shared else ())
+            parted |= own
+
+
+def _is_in_use(fingerprint: str, record: KeyRecord, retired: t.Mapping[str, t.AbstractSet[str]]) -> bool:
+    """Whether a derived secret was retired by other parts of the record's connection only."""
+    others = (found for name, found in retired.items() if name != record.connection)
+    return fingerprint not in record.retired_fingerprints() and not any(fingerprint in found for found in others)
 
 
 def verify_own(
@@ -180,20 +192,21 @@ def _refuse(generation: Generation | None, connection: str, what: str, place: st
     raise KeystoreError(
         f"generation {number} of connection {connection} holds {what}",
         place,
-        "Restore this file from version control as the last run left it, or move it away and rotate with"
-        " {new_keys}.",
+        "Restore this file from version control as the last run left it, or move it away and rotate with {new_keys}.",
     )
 
 
-def allocator_of(records: t.Iterable[KeyRecord], roots: Roots, reported: t.Iterable[int] = ()) -> SpiAllocator:
+def allocator_of(
+    connections: t.Iterable[ConnectionRecord], roots: Roots, reported: t.Iterable[int] = ()
+) -> SpiAllocator:
     """An allocator that knows the SPIs of all records and those that hosts reported."""
-    rows = list(records)
+    rows = list(connections)
     known: list[tuple[bytes, int]] = []
     derived: list[Derivation] = []
-    for record in rows:
+    for record in itertools.chain.from_iterable(whole.records for whole in rows):
         for generation in record.generations():
             if generation.store == DERIVED:
                 derived.append(derivation_of(generation, record.connection, roots))
             else:
                 known.extend((sa.destination, sa.spi) for sa in sas_of(generation, record.connection, roots))
-    return SpiAllocator(known, itertools.chain(reported, *(record.retired_spis() for record in rows)), derived)
+    return SpiAllocator(known, itertools.chain(reported, *(whole.retired_spis() for whole in rows)), derived)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keystore's records: the content of a connection's file. Pure except for the clock.
+"""The keystore's records: the generations of a connection's units. Pure except for the clock.
 
 A record moves through four phases: steady, prepared (a next generation exists, but no host was
 asked to use it), switching (hosts may use it), retiring (all hosts use it, and some may have removed
@@ -10,55 +10,24 @@ the current one, so that there is no way back), and back to steady when it is pr
 `changes.promote` and `changes.discard` end a next generation, so the next run can finish an
 interrupted one with the same keys.
 
-Keys are random, or derived from a root secret. A connection can change from one kind to the other
-with each generation.
+Each unit (two hosts, or a group) goes its own way. Units whose generations were made together share
+a record, and are split (`parts`) when something happens to some of them only, so that a mesh of
+many hosts remains one record as long as they all rotate together.
 
-The file is YAML, vault-encrypted as a whole::
-
-    format: 1
-    connection: NAME
-    phase: steady | prepared | switching | retiring
-    since: "2026-11-21T21:00:00Z"    # when the phase began
-    by: USER@CONTROLLER              # who began it
-    last: 7                          # the highest generation number ever given
-    departed: {HOST: ADDRESS}        # hosts that had keys of the connection and left it
-    current:
-      generation: 7
-      created: "2026-11-21T21:00:00Z"
-      created_by: USER@CONTROLLER
-      promoted: "2026-11-21T21:04:00Z"
-      promoted_by: USER@CONTROLLER
-      store: random | derived
-      settings: {...}                # `Connection.settings`
-      root: ""                       # if derived: the fingerprint of its root secret,
-      salt: ""                       # the salt in hex,
-      moved: {}                      # and the attempts that gave its SPIs
-      undone: {}                     # if it was made to undo a change: the settings that it took back
-      sas: |                         # if random: ipseckeys text
-        add esp spi ...
-    next: null                       # the same shape
-    previous: null                   # the same shape
-    retired:                         # every generation that is no longer current or next
-    - {generation: 6, created: ..., created_by: ..., retired: ..., retired_by: ...,
-       reason: replaced | discarded | unused | retired,
-       fingerprints: "16 hex digits, one for each key, or one for all of a derived generation",
-       spis: "8 hex digits, one for each"}
-"""
+Keys are random, or derived from a root secret. A unit can change from one kind to the other with
+each generation."""
 
 from __future__ import annotations
 
 import datetime
 import itertools
-import json
-import textwrap
 import types
 import typing as t
 
-import yaml
-
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 
-FORMAT = 1
+from .._connections.model import Connection, Unit, connection_of
+
 RANDOM = "random"
 DERIVED = "derived"
 STORES = (RANDOM, DERIVED)
@@ -88,7 +57,8 @@ class KeystoreError(IpsecError):
 
 
 class Generation(t.NamedTuple):
-    """All SAs of one connection made together. ``settings`` are those of `Connection.settings` at that time.
+    """SAs of one connection that were made together. ``settings`` are those of `Connection.settings` at that
+    time, for the units that have these SAs. The connection gives no number twice.
 
     A random one has ``sas``, ipseckeys text, which is secret. A derived one has the fingerprint of
     its root secret, a salt in hex, and `Derivation.moved`. ``undone`` are the settings that it took
@@ -135,7 +105,10 @@ class Retired(t.NamedTuple):
 
 
 class KeyRecord(t.NamedTuple):
-    """The content of one connection's file."""
+    """The generations of units that share their history. All generations have the same units.
+
+    ``last`` is the highest number ever given to a generation of the connection. ``left`` is the time
+    at which the units were found to be no part of the connection any more, empty if they are."""
 
     connection: str
     phase: str = STEADY
@@ -146,7 +119,7 @@ class KeyRecord(t.NamedTuple):
     next: Generation | None = None
     previous: Generation | None = None
     retired: tuple[Retired, ...] = ()
-    departed: t.Mapping[str, str] = types.MappingProxyType({})
+    left: str = ""
 
     def generations(self) -> t.Iterator[Generation]:
         return (found for found in (self.current, self.next, self.previous) if found is not None)
@@ -157,6 +130,63 @@ class KeyRecord(t.NamedTuple):
             return self.next or self.current
         return {CURRENT: self.current, NEXT: self.next, PREVIOUS: self.previous}[which]
 
+    def mapped(self, change: t.Callable[[Generation], Generation | None]) -> KeyRecord:
+        """The record with what ``change`` returns for each of its generations."""
+        current, following, previous = (
+            change(found) if found is not None else None for found in (self.current, self.next, self.previous)
+        )
+        return self._replace(current=current, next=following, previous=previous)
+
+    def shape(self) -> Connection | None:
+        """A connection with the units of the record; None if it has no generation."""
+        generation = next(self.generations(), None)
+        return connection_of(self.connection, generation.settings) if generation is not None else None
+
+    def units(self) -> frozenset[Unit]:
+        """The units, in time proportional to their number."""
+        shape = self.shape()
+        return shape.units() if shape is not None else frozenset()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether hosts may still hold a generation newer than the current one that was discarded."""
+        current = self.current.generation if self.current is not None else 0
+        return any(row.reason == DISCARDED and row.generation > current for row in self.retired)
+
+    def retired_fingerprints(self) -> set[str]:
+        return set(itertools.chain.from_iterable(row.fingerprints for row in self.retired))
+
+    def roots(self) -> set[str]:
+        """The fingerprints of the root secrets that the record needs."""
+        return {found.root for found in self.generations() if found.root}
+
+
+class ConnectionRecord(t.NamedTuple):
+    """The content of one connection's file. ``forgotten`` are retired generations of units that have no
+    record any more. ``departed`` are hosts, with their addresses, that left before format 2.
+    """
+
+    connection: str
+    last: int = 0
+    records: tuple[KeyRecord, ...] = ()
+    forgotten: tuple[Retired, ...] = ()
+    departed: t.Mapping[str, str] = types.MappingProxyType({})
+
+    @classmethod
+    def of(cls, *records: KeyRecord) -> ConnectionRecord:
+        """The records of a connection, which has at least one."""
+        return cls(records[0].connection, max(record.last for record in records), records)
+
+    def present(self) -> list[KeyRecord]:
+        """The records of the units that belong to the connection."""
+        return [record for record in self.records if not record.left]
+
+    @property
+    def retired(self) -> tuple[Retired, ...]:
+        """Every generation of the connection that is no longer current or next, of some units at least."""
+        rows = itertools.chain(self.forgotten, *(record.retired for record in self.records))
+        return tuple({id(row): row for row in rows}.values())
+
     def retired_fingerprints(self) -> set[str]:
         return set(itertools.chain.from_iterable(row.fingerprints for row in self.retired))
 
@@ -164,123 +194,10 @@ class KeyRecord(t.NamedTuple):
         return set(itertools.chain.from_iterable(row.spis for row in self.retired))
 
     def roots(self) -> set[str]:
-        """The fingerprints of the root secrets that the record needs."""
-        return {found.root for found in self.generations() if found.root}
+        """The fingerprints of the root secrets that the records need."""
+        return set().union(*(record.roots() for record in self.records))
 
 
 def now() -> str:
     """The current time in the format of the records."""
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-_Loader: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def dump(record: KeyRecord) -> str:
-    """The file's text, before encryption. Values are written as JSON, which is YAML: values from
-    Ansible are subclasses that the YAML library cannot write.
-    """
-    return "".join(
-        (
-            _pairs(
-                {
-                    "format": FORMAT,
-                    **{name: getattr(record, name) for name in ("connection", "phase", "since", "by", "last")},
-                    "departed": dict(record.departed),
-                }
-            ),
-            *(_dumped(name, record.pick(name)) for name in (CURRENT, NEXT, PREVIOUS)),
-            "retired:\n" if record.retired else "retired: []\n",
-            *(f"- {json.dumps(_dumped_retired(row))}\n" for row in record.retired),
-        )
-    )
-
-
-def _dumped_retired(row: Retired) -> dict[str, t.Any]:
-    spis = " ".join(f"{spi:08x}" for spi in row.spis)
-    return {**row._asdict(), "fingerprints": " ".join(row.fingerprints), "spis": spis}
-
-
-def _dumped(name: str, generation: Generation | None) -> str:
-    if generation is None:
-        return f"{name}: null\n"
-    fields = {key: value for key, value in generation._asdict().items() if key != "sas"}
-    # A block keeps the SAs readable in the decrypted file.
-    sas = "  sas: |\n" + textwrap.indent(generation.sas, "    ") if generation.sas else '  sas: ""\n'
-    return f"{name}:\n{textwrap.indent(_pairs(fields), '  ')}{sas}"
-
-
-def _pairs(fields: t.Mapping[str, t.Any]) -> str:
-    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
-
-
-def load(text: str, name: str, place: str) -> KeyRecord:
-    """The record of connection ``name`` from a file's decrypted text. Raises KeystoreError, without
-    the content, for anything else.
-    """
-    try:
-        data = yaml.load(text, Loader=_Loader)
-        if data["format"] != FORMAT:
-            raise KeystoreError(
-                f"the keystore has format {data['format']}; this release knows format {FORMAT}",
-                place,
-                "Use the release of the collection that wrote it, or a later one.",
-            )
-        record = KeyRecord(
-            connection=str(data["connection"]),
-            phase=PHASES[PHASES.index(data["phase"])],
-            since=str(data["since"]),
-            by=str(data["by"]),
-            last=int(data["last"]),
-            departed={str(host): str(address) for host, address in data.get("departed", {}).items()},
-            current=_generation(data[CURRENT]),
-            next=_generation(data[NEXT]),
-            previous=_generation(data[PREVIOUS]),
-            retired=tuple(
-                Retired(
-                    **{
-                        **row,
-                        "fingerprints": tuple(row["fingerprints"].split()),
-                        "spis": tuple(int(spi, 16) for spi in row["spis"].split()),
-                    }
-                )
-                for row in data["retired"]
-            ),
-        )
-        highest = max(
-            [0, *(found.generation for found in record.generations()), *(row.generation for row in record.retired)]
-        )
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
-        # The YAML library's message would quote the text.
-        raise KeystoreError(
-            "the file decrypts, but is not a keystore of this collection", place, "Restore it from version control."
-        ) from None
-    if record.connection != name:
-        raise KeystoreError(
-            f"the file holds the keys of connection {record.connection}, not of {name}",
-            place,
-            "A keystore file is named after its connection; rename it back.",
-        )
-    if record.last < highest or (record.next is None) != (record.phase == STEADY):
-        raise KeystoreError(
-            "the file contradicts itself: somebody edited it", place, "Restore it from version control."
-        )
-    return record
-
-
-def _generation(data: t.Any) -> Generation | None:
-    if data is None:
-        return None
-    found = Generation(**data)
-    # A derived generation has the parameters of its derivation, a random one has SAs.
-    complete = (found.root and found.salt) if found.store == DERIVED else found.sas
-    if (
-        not found.endpoints
-        or found.store not in STORES
-        or not complete
-        or not isinstance(found.generation, int)
-        or not isinstance(found.moved, dict)
-    ):
-        raise ValueError
-    bytes.fromhex(found.salt)
-    return found

@@ -2,52 +2,91 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read SAs, with their keys, from the keystore: of some connections or all, of one endpoint or all."""
+"""Read SAs, with their keys, from the keystore: of some units or all, of one endpoint or all."""
 
 from __future__ import annotations
 
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, shown, type_name
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation, pack_address
 
-from .._connections.model import NAME
+from .._connections.model import GROUP, NAME, Unit
+from .._connections.units import matching
 from .directory import Keystore
 from .generations import sas_of, verify_own
-from .records import DERIVED, KeyRecord
+from .records import DERIVED, ConnectionRecord, Generation, KeyRecord
+
+_PREPARE = "Prepare one with ipsec.manual.ipsec_keystore."
 
 
 def named(store: Keystore, names: t.Iterable[t.Any], which: str, host: str = "") -> list[SecurityAssociation]:
-    """The SAs of the generation ``which`` of these connections, or with ``host`` those of one
-    endpoint. Raises IpsecError for what is not a connection's name, before any file is read, and if a
-    connection has no such generation.
+    """The SAs of the generation ``which`` of these connections or units (`_connections.units`), or with
+    ``host`` those of one endpoint. Raises IpsecError for what is not such a name, before any file is
+    read, and if there is no such generation.
     """
-    found: list[SecurityAssociation] = []
+    wanted: dict[str, list[str]] = {}
     for name in [*map(_name, names)]:
-        record = store.read(name)
-        if record is None or record.pick(which) is None:
-            missing = "there is no keystore file" if record is None else f"there is no {which} generation"
-            raise InputError(missing, store.path(name), "Prepare one with ipsec.manual.ipsec_keystore.")
-        found += _sas(store, record, which, host)
+        wanted.setdefault(name.partition("/")[0], []).append(name)
+    found: list[SecurityAssociation] = []
+    for connection, words in wanted.items():
+        whole = store.read(connection)
+        if whole is None:
+            raise InputError("there is no keystore file", store.path(connection), _PREPARE)
+        found += _of_words(store, whole, words, which, host)
+    return found
+
+
+def _of_words(
+    store: Keystore, whole: ConnectionRecord, words: t.Sequence[str], which: str, host: str
+) -> list[SecurityAssociation]:
+    found: list[SecurityAssociation] = []
+    known: set[str] = set()
+    unknown = set(words)
+    for record in whole.present():
+        generation, shape = record.pick(which), record.shape()
+        if generation is None or shape is None:
+            continue
+        known.update(generation.endpoints)
+        matched = {word: matching(word, shape) for word in words if word != whole.connection}
+        unknown -= {whole.connection, *(word for word, units in matched.items() if units)}
+        if host in ("", *generation.endpoints):
+            units = None if whole.connection in words else frozenset[Unit]().union(*matched.values())
+            found += _sas(store, record, generation, host, units)
+    if unknown:
+        missing = "" if whole.connection in unknown else f" for {', '.join(sorted(unknown))}"
+        raise InputError(f"there is no {which} generation{missing}", store.path(whole.connection), _PREPARE)
+    if host and host not in known:
+        raise InputError(
+            f"the host is not an endpoint of the {which} generation of connection {whole.connection}",
+            host,
+            f"Endpoints are: {', '.join(sorted(known))}.",
+        )
     return found
 
 
 def _name(given: t.Any) -> str:
-    """A connection's name, which is also that of a file."""
-    if isinstance(given, (str, int)) and not isinstance(given, bool) and NAME.fullmatch(str(given)):
-        return str(given)
+    """The name of a connection, which is also that of a file, or of a part of one."""
+    if isinstance(given, (str, int)) and not isinstance(given, bool):
+        connection, slash, unit = str(given).partition("/")
+        if NAME.fullmatch(connection) and bool(slash) == bool(unit):
+            return str(given)
     found = shown(given) if isinstance(given, str) else type_name(given)
-    fix = "Write the name that it has in ipsec_connections; names of a list: map(attribute='name')."
+    fix = (
+        "Write the name that it has in ipsec_connections; names of a list: map(attribute='name'). For a pair, write"
+        " CONNECTION/HOST,HOST."
+    )
     raise InputError(f"expected the name of a connection, found {found}", "", fix)
 
 
 def everything(store: Keystore, which: str, host: str = "") -> list[SecurityAssociation]:
     """Like `named`, for all connections that have that generation and, with ``host``, that endpoint."""
     found: list[SecurityAssociation] = []
-    for record in store.read_all().values():
-        generation = record.pick(which)
-        if generation is not None and host in ("", *generation.endpoints):
-            found += _sas(store, record, which, host)
+    for whole in store.read_all().values():
+        for record in whole.present():
+            generation = record.pick(which)
+            if generation is not None and host in ("", *generation.endpoints):
+                found += _sas(store, record, generation, host, None)
     if not found:
         whose = f"of the host {host}" if host else "in it"
         raise InputError(
@@ -58,11 +97,15 @@ def everything(store: Keystore, which: str, host: str = "") -> list[SecurityAsso
     return found
 
 
-def _sas(store: Keystore, record: KeyRecord, which: str, host: str) -> list[SecurityAssociation]:
-    generation = record.pick(which)
-    if generation is None:
-        return []
+def _sas(
+    store: Keystore, record: KeyRecord, generation: Generation, host: str, units: frozenset[Unit] | None
+) -> list[SecurityAssociation]:
+    """The SAs of a host, or of all, in these units, or in all."""
     roots = store.read_roots().secrets() if generation.store == DERIVED else {}
     sas = sas_of(generation, record.connection, roots, host)
     verify_own(record, generation, sas, store.path(record.connection), roots)
-    return sas
+    if units is None or GROUP in units:
+        return sas
+    addresses = {name: pack_address(address) for name, address in generation.endpoints.items()}
+    pairs = {frozenset(addresses[end] for end in unit) for unit in units}
+    return [sa for sa in sas if frozenset((sa.source, sa.destination)) in pairs]

@@ -26,7 +26,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
 from .._connections.model import NAME
 from .directory import KEY_PREFIX, Keystore
 from .lease import actor
-from .records import KeyRecord, KeystoreError, now
+from .records import ConnectionRecord, KeystoreError, now
 
 FORMAT = 1
 
@@ -67,7 +67,7 @@ def remembered(store: Keystore, name: str, algorithm: Algorithm, bits: int | Non
     return made
 
 
-def fingerprints(store: Keystore, records: t.Mapping[str, KeyRecord]) -> dict[str, str]:
+def fingerprints(store: Keystore, records: t.Mapping[str, ConnectionRecord]) -> dict[str, str]:
     """The names of all stored keys by their fingerprints. Raises KeystoreError for a key that was
     retired or is stored twice.
     """

@@ -15,12 +15,14 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
-from .._connections.model import Connection
-from . import changes, generations, records, single_keys, undo
+from .._connections.model import Connection, Unit
+from .._connections.units import matching as units_named
+from .._connections.units import names_of
+from . import changes, generations, parts, records, single_keys, undo
 from . import roots as _roots
 from .changes import MADE
 from .directory import Keystore
-from .records import DERIVED, RANDOM, KeyRecord
+from .records import DERIVED, RANDOM, ConnectionRecord, KeyRecord
 from .roots import RootFile
 
 PREPARED = "prepared"
@@ -33,10 +35,11 @@ STATES = (PREPARED, SWITCHING, RETIRING, PROMOTED, DISCARDED, RETIRED)
 
 
 class Order(t.NamedTuple):
-    """What to do. ``store`` is the kind of keys, empty for the kind that a connection has;
-    ``new_keys`` replaces the keys of all connections, ``renew`` those of the named ones; with ``undo``
-    the connections have earlier settings; ``reported`` are SPIs that hosts use; ``ended`` are the names
-    of removed connections."""
+    """What to do. ``store`` is the kind of keys, empty for the kind that a unit has; ``new_keys`` replaces
+    the keys of all units, ``renew`` those of the named units or connections; with ``undo`` the
+    connections have earlier settings; ``reported`` are SPIs that hosts use; ``ended`` are the names of
+    removed connections and pairs. ``known`` are all connections with all their units, if only some are
+    worked on."""
 
     state: str
     by: str
@@ -48,14 +51,23 @@ class Order(t.NamedTuple):
     force: bool = False
     reported: frozenset[int] = frozenset()
     ended: tuple[str, ...] = ()
+    known: tuple[Connection, ...] = ()
+
+
+class Part(t.NamedTuple):
+    """What was done for some units of a connection; ``connection`` has these units only."""
+
+    outcome: str
+    record: KeyRecord
+    connection: Connection
 
 
 class Outcome(t.NamedTuple):
-    """What was done for one connection."""
+    """What was done for one connection. ``parts`` are the units of the order, none for an ended connection."""
 
-    outcome: str
-    before: KeyRecord
-    after: KeyRecord
+    before: ConnectionRecord
+    after: ConnectionRecord
+    parts: tuple[Part, ...] = ()
 
 
 class Transition(t.NamedTuple):
@@ -66,7 +78,7 @@ class Transition(t.NamedTuple):
     outcomes: dict[str, Outcome]
     roots: RootFile
     roots_before: RootFile = RootFile()
-    others: t.Mapping[str, KeyRecord] = types.MappingProxyType({})
+    others: t.Mapping[str, ConnectionRecord] = types.MappingProxyType({})
 
     @property
     def changed(self) -> bool:
@@ -74,7 +86,7 @@ class Transition(t.NamedTuple):
 
 
 def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order, dry: bool = False) -> Transition:
-    """Carry out ``order`` for these connections; with ``dry`` only return what would be done."""
+    """Carry out ``order`` for the units of these connections; with ``dry`` only return what would be done."""
     roots = store.read_roots()
     step = (_prepare if order.state == PREPARED else _advance)(store, connections, order, roots)
     if not dry:
@@ -88,54 +100,132 @@ def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order
     return step._replace(roots_before=roots)
 
 
+class _Row(t.NamedTuple):
+    """Units to prepare: their record, a connection of these units, the kind of their keys, and whether
+    they must have new ones.
+    """
+
+    record: KeyRecord
+    connection: Connection
+    kind: str
+    new_keys: bool
+
+
+class _Plan(t.NamedTuple):
+    """A connection to prepare: what its file holds, the units to prepare, and the records of all others.
+    ``touched`` tells that units left or came back.
+    """
+
+    connection: Connection
+    before: ConnectionRecord
+    rows: list[_Row]
+    others: list[KeyRecord]
+    touched: bool
+
+
 def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Transition:
     known = store.read_all()
     remembered = single_keys.fingerprints(store, known)
     generations.verify(known, store.path, roots.secrets(), remembered)
-    rows = []
+    plans = []
     for connection in connections:
         store.check(connection.name)
-        record = known.get(connection.name, KeyRecord(connection.name))
-        changes.check_change(record, connection, store.path(connection.name))
+        before = known.get(connection.name, ConnectionRecord(connection.name))
+        plan = _plan(connection, before, order)
+        for row in plan.rows:
+            changes.check_change(row.record, row.connection, store.path(connection.name))
         if not (order.undo or order.new_keys):
-            undo.check(connection, [record], store.path(connection.name))
-        rows.append((connection, record, order.store or _kind_of(record)))
-    if any(kind == DERIVED for dummy, dummy2, kind in rows):
+            undo.check(connection, [row.record for row in plan.rows], store.path(connection.name))
+        plans.append(plan)
+    rows = [row for plan in plans for row in plan.rows]
+    if any(row.kind == DERIVED for row in rows):
         store.check(_roots.NAME)
-        if roots.newest is None or (
-            order.new_root
-            and _is_used_by_all(roots.newest, [record for dummy, record, kind in rows if kind == DERIVED])
-        ):
+        derived = [row.record for row in rows if row.kind == DERIVED]
+        if roots.newest is None or (order.new_root and _is_used_by_all(roots.newest, derived)):
             roots = _roots.add(roots, order.by)
     elif order.new_root:
         raise InputError(
             "none of the connections derives its keys", "new_root", "Set {store}: derived, or {new_keys}: true."
         )
-    secrets = roots.secrets()
-    wanted = roots.newest.fingerprint if order.new_root and roots.newest is not None else ""
-    spis = generations.allocator_of(known.values(), secrets, order.reported)
+    spis = generations.allocator_of(known.values(), roots.secrets(), order.reported)
     # Fingerprints of keys that must not be drawn.
-    gone = {fingerprint for record in known.values() for fingerprint in record.retired_fingerprints()}.union(remembered)
-    outcomes = {}
-    for connection, record, kind in rows:
-        anew = order.new_keys or connection.name in order.renew
-        outcome = changes.decide(record, connection, anew, kind, wanted if kind == DERIVED else "")
-        after = record
-        if outcome == MADE:
-            root = (
-                (roots.newest.fingerprint, roots.newest.secret)
-                if kind == DERIVED and roots.newest is not None
-                else None
-            )
-            after = changes.make(changes.discard(record, secrets, order.by), connection, spis, gone, order.by, root)
-            after = undo.noted(record, after) if order.undo else after
-        outcomes[connection.name] = Outcome(outcome, record, after)
-    return Transition(outcomes, roots, others={name: record for name, record in known.items() if name not in outcomes})
+    gone = {fingerprint for whole in known.values() for fingerprint in whole.retired_fingerprints()}.union(remembered)
+    outcomes = {plan.before.connection: _prepared(plan, order, roots, spis, gone) for plan in plans}
+    return Transition(outcomes, roots, others={name: whole for name, whole in known.items() if name not in outcomes})
 
 
-def _kind_of(record: KeyRecord) -> str:
-    newest = record.pick(records.NEWEST)
-    return newest.store if newest is not None else RANDOM
+def _plan(connection: Connection, before: ConnectionRecord, order: Order) -> _Plan:
+    """Split the records of a connection by what is to be done. New units get records."""
+    every = _every(connection, order)
+    chosen, present, names = connection.units(), every.units(), names_of(every.name, every.units())
+    renewed = {unit for unit in chosen if order.new_keys or not order.renew.isdisjoint((every.name, names[unit]))}
+    settings = connection.settings()
+    plan = _Plan(connection, before, [], [], False)
+    for record in before.records:
+        stale = [changes.outdated(generation, settings) for generation in (record.current, record.next)]
+
+        def fate_of(unit: Unit, stale: t.Sequence[t.Callable[[Unit], bool]] = stale) -> t.Hashable:
+            return (unit in renewed, *(differs(unit) for differs in stale)) if unit in chosen else unit in present
+
+        for fate, part in parts.divided(record, fate_of).items():
+            if fate is False and not part.left:
+                plan = plan._replace(touched=True)
+                part = part._replace(left=records.now())
+            if isinstance(fate, bool):
+                plan.others.append(part)
+                continue
+            plan = plan._replace(touched=plan.touched or bool(part.left))
+            kind = order.store or _kind_of([part])
+            plan.rows.append(_Row(part._replace(left=""), connection.only(part.units()), kind, fate[0]))
+    fresh = chosen.difference(*(record.units() for record in before.records))
+    if fresh:
+        kind = order.store or _kind_of(before.present())
+        new = KeyRecord(before.connection, last=before.last, retired=before.forgotten)
+        plan.rows.append(_Row(new, connection.only(fresh), kind, True))
+    return plan
+
+
+def _every(connection: Connection, order: Order) -> Connection:
+    """The connection with all its units."""
+    return next((other for other in order.known if other.name == connection.name), connection)
+
+
+def _prepared(
+    plan: _Plan, order: Order, roots: RootFile, spis: generations.SpiAllocator, gone: t.AbstractSet[str]
+) -> Outcome:
+    """Make one generation of each kind of keys for all units that need one."""
+    secrets, when = roots.secrets(), records.now()
+    root = (roots.newest.fingerprint, roots.newest.secret) if roots.newest is not None else None
+    wanted = root[0] if order.new_root and root is not None else ""
+    decided = [
+        (changes.decide(row.record, row.connection, row.new_keys, row.kind, wanted if row.kind == DERIVED else ""), row)
+        for row in plan.rows
+    ]
+    number = plan.before.last
+    done = [Part(outcome, row.record, row.connection) for outcome, row in decided if outcome != MADE]
+    for kind in records.STORES:
+        rows = [row for outcome, row in decided if outcome == MADE and row.kind == kind]
+        if not rows:
+            continue
+        number += 1
+        ended = [changes.discard(row.record, secrets, order.by, when) for row in rows]
+        retired = frozenset(gone).union(*(record.retired_fingerprints() for record in ended))
+        whole = plan.connection.only(frozenset().union(*(row.connection.units() for row in rows)))
+        made = changes.draw(whole, number, spis, retired, order.by, root if kind == DERIVED else None)
+        for record, row in zip(ended, rows):
+            after = changes.give(record, parts.part_of(made, whole.name, row.connection.units()))
+            done.append(Part(MADE, undo.noted(row.record, after) if order.undo else after, row.connection))
+    if number == plan.before.last and not plan.touched:
+        return Outcome(plan.before, plan.before, tuple(done))
+    return Outcome(
+        plan.before, parts.assembled(plan.before, [*plan.others, *(part.record for part in done)]), tuple(done)
+    )
+
+
+def _kind_of(found: t.Sequence[KeyRecord]) -> str:
+    """The kind of the newest keys."""
+    newest = [generation for record in found for generation in [record.pick(records.NEWEST)] if generation is not None]
+    return max(newest, key=lambda generation: generation.generation).store if newest else RANDOM
 
 
 def _is_used_by_all(newest: _roots.Root, rows: t.Sequence[KeyRecord]) -> bool:
@@ -147,34 +237,96 @@ def _is_used_by_all(newest: _roots.Root, rows: t.Sequence[KeyRecord]) -> bool:
 
 
 def _advance(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Transition:
-    secrets = roots.secrets()
+    secrets, when = roots.secrets(), records.now()
     outcomes = {}
-    for name in (*(connection.name for connection in connections), *order.ended):
-        record = store.read(name)
-        if record is None:
-            raise InputError("the connection has no keystore file", store.path(name), "Prepare a generation first.")
-        if record.phase in records.IN_USE and not order.force and (order.state == DISCARDED or name in order.ended):
-            raise InputError(
-                f"hosts may already use generation {record.last} of connection {record.connection}",
-                store.path(name),
-                "Run the rotation again to finish it; set force: true only if you know that no host has it.",
-            )
-        outcomes[name] = Outcome(order.state, record, _advanced(record, order, secrets))
+    for connection in connections:
+        whole, place = _read(store, connection.name), store.path(connection.name)
+        outcomes[connection.name] = _advanced(whole, connection, order, secrets, when, place)
+    for word in order.ended:
+        name = word.partition("/")[0]
+        if name not in outcomes:
+            whole = _read(store, name)
+            outcomes[name] = Outcome(whole, whole)
+        after = _ended(outcomes[name].after, word, order, secrets, when, store.path(name))
+        outcomes[name] = outcomes[name]._replace(after=after)
     if len(roots.roots) > 1:
         left = {**store.read_all(), **{name: row.after for name, row in outcomes.items()}}
-        roots = _roots.prune(roots, {root for record in left.values() for root in record.roots()}, order.by)
+        roots = _roots.prune(roots, {root for whole in left.values() for root in whole.roots()}, order.by)
     return Transition(outcomes, roots)
 
 
-def _advanced(record: KeyRecord, order: Order, secrets: generations.Roots) -> KeyRecord:
-    if record.connection in order.ended:
-        return changes.end(record, secrets, order.by)
-    if order.state == SWITCHING:
-        return changes.start(record, order.by)
-    if order.state == RETIRING:
-        return changes.retire(record, order.by)
-    if order.state == PROMOTED:
-        return changes.promote(record, secrets, order.by)
-    if order.state == DISCARDED:
-        return changes.discard(record, secrets, order.by)
-    return changes.erase(record)
+def _read(store: Keystore, name: str) -> ConnectionRecord:
+    whole = store.read(name)
+    if whole is None:
+        raise InputError("the connection has no keystore file", store.path(name), "Prepare a generation first.")
+    return whole
+
+
+def _ended(
+    whole: ConnectionRecord, word: str, order: Order, secrets: generations.Roots, when: str, place: str
+) -> ConnectionRecord:
+    """The connection without its keys, or without those of the units that ``word`` names and that left it."""
+    done: list[KeyRecord] = []
+    others: list[KeyRecord] = []
+    for record in whole.records:
+        shape = record.shape()
+        gone = units_named(word, shape) if shape is not None and (record.left or word == whole.connection) else set()
+        for is_gone, part in parts.divided(record, gone.__contains__).items():
+            if is_gone:
+                _refuse_in_use(part, order, place)
+            (done if is_gone else others).append(changes.end(part, secrets, order.by, when) if is_gone else part)
+    if word != whole.connection and not done:
+        raise InputError(f"no pair {word} left the connection", place, "Name one that ipsec_keystore_info shows.")
+    after = parts.assembled(whole, [*others, *done])
+    return after._replace(departed={}) if word == whole.connection else after
+
+
+def _refuse_in_use(record: KeyRecord, order: Order, place: str) -> None:
+    if record.phase in records.IN_USE and record.next is not None and not order.force:
+        raise InputError(
+            f"hosts may already use generation {record.next.generation} of connection {record.connection}",
+            place,
+            "Run the rotation again to finish it; set force: true only if you know that no host has it.",
+        )
+
+
+# What becomes of a record in each state: (record, root secrets, by, when).
+_ADVANCES: t.Mapping[str, t.Callable[[KeyRecord, generations.Roots, str, str], KeyRecord]] = {
+    SWITCHING: lambda record, secrets, by, when: changes.start(record, by, when),
+    RETIRING: lambda record, secrets, by, when: changes.retire(record, by, when),
+    PROMOTED: changes.promote,
+    DISCARDED: changes.discard,
+    RETIRED: lambda record, secrets, by, when: changes.erase(record),
+}
+
+
+def _advanced(
+    whole: ConnectionRecord,
+    connection: Connection,
+    order: Order,
+    secrets: generations.Roots,
+    when: str,
+    place: str,
+) -> Outcome:
+    """Advance the units of the connection. Those that left are ended with the whole connection's previous keys."""
+    chosen = connection.units()
+    forgets = order.state == RETIRED and chosen == _every(connection, order).units()
+    done, others, touched = [], [], forgets and bool(whole.departed)
+    for record in whole.records:
+        if record.left:
+            touched = touched or forgets
+            others.append(changes.end(record, secrets, order.by, when) if forgets else record)
+            continue
+        for is_chosen, part in parts.divided(record, chosen.__contains__).items():
+            if not is_chosen:
+                others.append(part)
+                continue
+            if order.state == DISCARDED:
+                _refuse_in_use(part, order, place)
+            after = _ADVANCES[order.state](part, secrets, order.by, when)
+            touched = touched or after != part
+            done.append(Part(order.state, after, connection.only(part.units())))
+    if not touched:
+        return Outcome(whole, whole, tuple(done))
+    joined = parts.assembled(whole, [*others, *(part.record for part in done)])
+    return Outcome(whole, joined._replace(departed={}) if forgets else joined, tuple(done))

@@ -4,7 +4,8 @@
 
 """The decisions of a rotation: from the hosts' answers to problems and pending work. Pure.
 
-Results are the answers to one question, by host; ``expected`` is the result of `ipsec_keystore`.
+Results are the answers to one question, by host; ``expected`` is the result of `ipsec_keystore`: each
+row of ``connections`` is a unit, two hosts or a group, whose name no other has.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import itertools
 import typing as t
 
+from .._connections.units import connection_of
 from .._keystore.records import PREPARED, SWITCHING
 
 Result = t.Mapping[str, t.Any]
@@ -24,6 +26,8 @@ CUT_OVER = "cut over"
 FLUSH = "flush"
 # What is known of the SAs of a host between two addresses after the cut-over.
 _CONFIRMED, _REFUSED, _UNCONFIRMED = "confirmed", "refused", "unconfirmed"
+# How many units a message names.
+_NAMED = 3
 # Why a host that was not asked a question is unfit.
 UNASKED = "it was not asked, or not asked everything"
 
@@ -94,6 +98,7 @@ def differences(results: Results, expected: Result) -> dict[str, list[Difference
 
 
 def _by_pair(fingerprints: t.Mapping[str, str]) -> dict[Pair, list[tuple[str, str]]]:
+    """The items of ``held``, ``stored`` or ``digest`` by their pairs of addresses."""
     found: dict[Pair, list[tuple[str, str]]] = {}
     for key, value in fingerprints.items():
         found.setdefault(_pair(key), []).append((key, value))
@@ -112,7 +117,7 @@ def leftover(result: Result, suffix: str) -> bool:
 
 
 def gaps(expected: Result, strategy: str) -> dict[str, str]:
-    """Why connections change with a gap (``flush``), by name. All others overlap: their hosts accept
+    """Why units change with a gap (``flush``), by name. All others overlap: their hosts accept
     the new SAs before any host sends through them, and the previous ones until all hosts do.
     """
     behind = {name for view in expected["hosts"].values() for name in view["left_behind"]}
@@ -130,8 +135,9 @@ def gaps(expected: Result, strategy: str) -> dict[str, str]:
 
 
 def pairs(expected: Result, names: t.Collection[str], host: str = "") -> set[Pair]:
-    """The pairs of addresses of these connections, with ``host`` only its own."""
-    rows = [row for row in expected["connections"] if row["name"] in names]
+    """The pairs of addresses of these units, with ``host`` only its own."""
+    wanted = frozenset(names)
+    rows = [row for row in expected["connections"] if row["name"] in wanted]
     by_host = _pairs_of_hosts({"hosts": {}, "connections": rows})
     return set(by_host.get(host, ())) if host else set().union(*by_host.values())
 
@@ -142,7 +148,7 @@ def listed(found: t.Iterable[Pair]) -> list[str]:
 
 
 def in_phase(expected: Result, *phases: str) -> set[str]:
-    """The connections whose next generation is in one of these phases."""
+    """The units whose next generation is in one of these phases."""
     return {row["name"] for row in expected["connections"] if row["phase"] in phases}
 
 
@@ -233,37 +239,55 @@ def _owners(expected: Result) -> dict[Pair, list[str]]:
 
 
 def reload_problems(results: Results, expected: Result) -> list[str]:
-    """Connections whose current keys a host has lost although they must not be loaded a second time.
+    """Units whose current keys a host has lost although they must not be loaded a second time.
 
     In a counter mode that would repeat nonces (RFC 8221 section 3). With an anti-replay window, peers
     would drop the host's packets, because its counter restarts (RFC 4303 section 3.3.3)."""
     rows = {row["name"]: row for row in expected["connections"]}
-    return [
-        f"connection {name} uses {'a counter mode' if rows[name]['counter_mode'] else 'anti-replay'}, and"
-        f" {', '.join(hosts)} lost its keys. They must not be loaded again: run with rotate_new_keys: true, and"
-        f" rotate_only: [{name}] for this connection alone"
-        for name, hosts in lost(results, expected).items()
-    ]
+    by_connection: dict[str, dict[str, list[str]]] = {}
+    for name, hosts in lost(results, expected).items():
+        by_connection.setdefault(connection_of(name), {})[name] = hosts
+    found = []
+    for connection, units in by_connection.items():
+        hosts = sorted({host for own in units.values() for host in own})
+        # A host that lost its keys lost those of all its pairs.
+        names = sorted(units) if len(units) <= _NAMED else [f"{connection}/{host}" for host in hosts]
+        counter_mode = any(rows[name]["counter_mode"] for name in units)
+        found.append(
+            f"connection {connection} uses {'a counter mode' if counter_mode else 'anti-replay'}, and"
+            f" {', '.join(hosts)} lost its keys. They must not be loaded again: run with rotate_new_keys: true, and"
+            f" rotate_only: [{', '.join(names)}] for this connection alone"
+        )
+    return found
 
 
 def lost(results: Results, expected: Result) -> dict[str, list[str]]:
-    """The hosts that lost current keys that must not be loaded again, by connection."""
-    found = {}
-    names = held_by_pair(expected)
+    """The hosts that lost current keys that must not be loaded again, by unit."""
+    wanted = held_by_pair(expected)
+    found: dict[str, list[str]] = {}
     for row in expected["connections"]:
         if not (row["counter_mode"] or row["anti_replay"]) or row["outcome"] != "kept":
             continue
-        hosts = [
-            host
-            for host, ends in sorted(pairs_of(row).items())
-            if any(
-                results[host]["held"].get(name) != expected["held"][name]
-                for pair in ends
-                for name in names.get(pair, ())
-            )
-        ]
-        if hosts:
-            found[row["name"]] = hosts
+        for host, own in sorted(pairs_of(row).items()):
+            keys = [key for pair in own for key in wanted.get(pair, ())]
+            if any(results[host]["held"].get(key) != expected["held"][key] for key in keys):
+                found.setdefault(row["name"], []).append(host)
+    return found
+
+
+def summed_up(expected: Result, names: t.Collection[str]) -> list[str]:
+    """Units in few words: a connection all of whose units are named, by its name."""
+    every: dict[str, set[str]] = {}
+    for row in expected["connections"]:
+        every.setdefault(connection_of(row["name"]), set()).add(row["name"])
+    found = []
+    for connection, units in every.items():
+        own = sorted(units.intersection(names))
+        if own and len(own) == len(units):
+            found.append(connection)
+        elif own:
+            more = len(own) - _NAMED
+            found.append(", ".join(own[:_NAMED]) + (f" and {more} more of {connection}" if more > 0 else ""))
     return found
 
 
@@ -394,17 +418,13 @@ def left_alone(results: Results, expected: Result) -> set[Pair]:
     If hosts may have used a discarded generation of a connection, ``before`` has the digests of its
     current one. Hosts that held the current one, or nothing, may be rolled back."""
     found: set[Pair] = set()
-    known = {**expected["before"], **expected["held"]}
+    known = _by_pair({**expected["before"], **expected["held"]})
     for row in expected["connections"]:
-        if not row.get("abandoned"):
-            continue
-        for host, mine in _pairs_of_hosts({**expected, "connections": [row]}).items():
-            held = results.get(host, {}).get("held", {})
-            found |= {
-                _pair(key)
-                for key in known
-                if _pair(key) in mine and held.get(key) not in (None, expected["before"].get(key))
-            }
+        for pair, hosts in _owners({"hosts": {}, "connections": [row]}).items() if row.get("abandoned") else ():
+            for host in hosts:
+                held = results.get(host, {}).get("held", {})
+                if any(held.get(key) not in (None, expected["before"].get(key)) for key, dummy in known.get(pair, ())):
+                    found.add(pair)
     return found
 
 

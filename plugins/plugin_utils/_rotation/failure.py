@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 import typing as t
 
+from .._connections.units import connection_of
 from .._keystore.records import IN_USE, RETIRING
 from . import decisions
 
@@ -119,11 +120,6 @@ def stopped(
 
 
 def _generations(host: str, expected: decisions.Result) -> str:
-    return (
-        ", ".join(
-            f"generation {row['generation']} of {row['name']}"
-            for row in expected["connections"]
-            if host in row["endpoints"]
-        )
-        or "nothing of ours"
-    )
+    rows = [row for row in expected["connections"] if host in row["endpoints"]]
+    found = dict.fromkeys((row["generation"], connection_of(row["name"])) for row in rows)
+    return ", ".join(f"generation {number} of {name}" for number, name in found) or "nothing of ours"

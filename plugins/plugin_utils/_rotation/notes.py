@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from .._connections.model import Connection
+from .._connections.units import connection_of
 from .._keystore import undo
 from .._keystore.changes import KEPT
 from . import due as _due
@@ -49,15 +50,15 @@ def requests(run: Rotation) -> list[str]:
 
 def undone(run: Rotation, inventory: t.Iterable[Connection]) -> t.Iterator[str]:
     """What an undo does, and what the inventory should say from now on."""
-    kept = {row["name"] for row in run.expected["connections"] if row["outcome"] == KEPT}
+    made = {connection_of(row["name"]) for row in run.expected["connections"] if row["outcome"] != KEPT}
     for connection in inventory:
         settings = run.state["undo"].get(connection.name)
         if settings is None:
             continue
         what = (
-            "has its earlier settings already"
-            if connection.name in kept
-            else "gets its earlier settings, with new keys"
+            "gets its earlier settings, with new keys"
+            if connection.name in made
+            else "has its earlier settings already"
         )
         back = undo.differences(connection, undo.restored(connection, settings))
         yield f"connection {connection.name} {what}." + (

@@ -77,12 +77,12 @@ def rows_of(run: Rotation, check_mode: bool) -> list[Row]:
         for name, place in differing:
             places.setdefault(name, {}).setdefault(host, []).append(place)
     packets, moments, lacking = _packets(run), _moments(run), _lacking(run)
-    back = _back(run)
+    back, gaps = _back(run), run.gaps
     result = []
     for row in run.expected["connections"]:
         changes = places.get(row["name"], {})
         state = _state(run, row, bool(changes), check_mode, back)
-        why = run.gaps.get(row["name"], "")
+        why = gaps.get(row["name"], "")
         hosts = sorted(row["endpoints"])
         moved = state in (RESTORED, ROTATED, KEYED)
         result.append(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._connections.units import connection_of
 from . import decisions
 from .record import Answers
 
@@ -36,7 +37,7 @@ class Rotation:
     ``state`` holds the decisions of the run: ``wide`` its inputs, ``own`` those of each host,
     ``expected`` the result of `ipsec_keystore`, and the flags that the steps set. ``answers`` returns
     a host's answers in a step: (step, host). ``text`` returns the ipseckeys text of a host's SAs:
-    (names of connections, host, generation). ``started`` is when this step began, in seconds since
+    (names of units, host, generation). ``started`` is when this step began, in seconds since
     the epoch, controller's clock."""
 
     def __init__(
@@ -67,7 +68,7 @@ class Rotation:
 
     @property
     def gaps(self) -> dict[str, str]:
-        """Why connections do not overlap, by name."""
+        """Why units do not overlap, by name."""
         return decisions.gaps(self.expected, self.wide["strategy"])
 
     @property
@@ -76,16 +77,16 @@ class Rotation:
         return float(self.wide["cutover_delay"]) if self.gaps else 0.0
 
     def overlaps(self, host: str) -> bool:
-        """Whether the host has a connection that overlaps."""
+        """Whether the host has a unit that overlaps."""
         return not self.gaps.keys() >= set(self.expected["hosts"][host]["connections"])
 
     @property
     def names(self) -> list[str]:
-        """The connections of the run."""
+        """The units of the run, by name."""
         return [row["name"] for row in self.expected["connections"]]
 
     def pairs(self, names: t.Collection[str], host: str) -> set[decisions.Pair]:
-        """The host's pairs of addresses in these connections."""
+        """The host's pairs of addresses in these units."""
         return decisions.pairs(self.expected, names, host)
 
     def own(self, host: str) -> dict[str, t.Any]:
@@ -147,9 +148,15 @@ class Rotation:
         return f"{self.own(host)['file']}.replaced"
 
     def label(self, host: str) -> str:
-        """The label of the rollback file: the host's connections, each with its new generation."""
+        """The label of the rollback file: the host's connections with their new generations. No two
+        generations of a connection have the same number.
+        """
         rows = sorted(
-            (row["name"], row["generation"]) for row in self.expected["connections"] if host in row["endpoints"]
+            {
+                (connection_of(row["name"]), row["generation"])
+                for row in self.expected["connections"]
+                if host in row["endpoints"]
+            }
         )
         return " ".join(f"{name}:{generation}" for name, generation in rows)
 

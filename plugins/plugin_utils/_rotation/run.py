@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Select the connections of a run, and check that it may change them: all endpoints must take part,
+"""Select the connections of a run, or parts of them, and check that it may change them: all endpoints must take part,
 in step, over a transport that hides keys. Pure.
 """
 
@@ -12,8 +12,9 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 
-from .._connections.model import Connection
+from .._connections.model import Connection, Unit
 from .._connections.reader import PLACE
+from .._connections.units import named
 
 # Connection plugins that carry nothing in clear text over a network, by the last word of their names.
 TRANSPORTS = frozenset(
@@ -42,20 +43,30 @@ class Run(t.NamedTuple):
 def choose(
     connections: t.Sequence[Connection], hosts: t.AbstractSet[str], only: t.Sequence[str] = ()
 ) -> list[Connection]:
-    """The connections named in ``only``, else those with an endpoint among the run's hosts. Raises
-    InputError if there are none.
+    """The connections, hosts and pairs that ``only`` names (`_connections.units`), else the connections
+    with an endpoint among the run's hosts. Each has only the units that are named. Raises InputError if
+    there are none.
     """
-    known = {connection.name for connection in connections}
-    unknown = [name for name in only if name not in known]
+    wanted: dict[str, frozenset[Unit]] = {}
+    unknown = []
+    for word in only:
+        found = named(word, connections)
+        if not found:
+            unknown.append(word)
+        for name, units in found.items():
+            wanted[name] = units | wanted.get(name, frozenset())
     if unknown:
+        names = ", ".join(sorted(connection.name for connection in connections)) or "none"
         raise InputError(
-            f"there is no connection {', '.join(unknown)}", PLACE, f"Known are: {', '.join(sorted(known)) or 'none'}."
+            f"there is no connection, host or pair {', '.join(unknown)}",
+            PLACE,
+            f"Known connections are: {names}. Write a pair as HOST,HOST or CONNECTION/HOST,HOST.",
         )
-    chosen = [
-        connection
-        for connection in connections
-        if (connection.name in only if only else not hosts.isdisjoint(connection.hosts))
-    ]
+    chosen = (
+        [connection.only(wanted[connection.name]) for connection in connections if connection.name in wanted]
+        if only
+        else [connection for connection in connections if not hosts.isdisjoint(connection.hosts)]
+    )
     if not chosen:
         raise InputError(
             "no connection has an endpoint among the hosts of this run",
@@ -88,8 +99,8 @@ def run_problems(connections: t.Sequence[Connection], run: Run, trusted: t.Seque
                     InputError(
                         "this host does not take part in the run, or has failed or was unreachable in it",
                         place,
-                        "A connection is keyed on all its endpoints or on none: widen hosts or --limit, fix the host,"
-                        " or name other connections only.",
+                        "Keys change on both hosts of a pair, or on none: widen hosts or --limit, fix the host, or name"
+                        " other connections, hosts or pairs only.",
                     )
                 )
             elif host not in run.batch:

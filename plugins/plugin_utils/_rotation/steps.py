@@ -38,6 +38,7 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import ROTATION_DUE
 
+from .._connections.units import names_at
 from .._keystore.records import IN_USE, STEADY, SWITCHING
 from .._policies import policies_of_host
 from . import decisions, due
@@ -465,8 +466,9 @@ def _previous_file(run: Rotation, host: str, options: Result) -> Question:
 
 
 def _current_of(run: Rotation, host: str, names: t.Collection[str]) -> str:
-    """The text of the current generations of those of these connections that overlap; empty if there are none."""
-    rows = [row for row in run.expected["connections"] if row["name"] in names and row["name"] not in run.gaps]
+    """The text of the current generations of those of these units that overlap; empty if there are none."""
+    wanted = frozenset(names).difference(run.gaps)
+    rows = [row for row in run.expected["connections"] if row["name"] in wanted]
     found = [row["name"] for row in rows if row["current"] and host in row["endpoints"]]
     return run.text(found, host, "current") if found else ""
 
@@ -533,8 +535,8 @@ def policies_out(run: Rotation, host: str) -> Questions:
 
 
 def policies_in(run: Rotation, host: str) -> Questions:
-    """Leave out connections with an endpoint that could not be made to send through its SAs: what it
-    still sends in the clear would be dropped.
+    """Leave out units with a host that could not be made to send through its SAs: what it still sends in
+    the clear would be dropped.
     """
     failed = {
         name for other in run.hosts if not _sends(run, other) for name in run.expected["hosts"][other]["connections"]
@@ -568,16 +570,17 @@ def policy_problems(run: Rotation) -> list[str]:
 
 
 def policies(run: Rotation, host: str, everywhere: bool = False, without: t.Collection[str] = ()) -> list[Result]:
-    """The policies of the connections of this run, with ``everywhere`` also of all others that have
-    keys, but not of the connections in ``without``.
+    """The policies of the units of this run, with ``everywhere`` also of all others that have keys, but
+    not of the units in ``without``.
     """
     names = {*run.expected["hosts"][host]["connections"], *(run.state["keyed"] if everywhere else ())} - set(without)
     priority = run.own(host)["policy_priority"]
     return [
         policy
         for connection in run.connections()
-        if connection.name in names
-        for policy in policies_of_host(connection, host, priority)
+        for units in [{unit for unit, name in names_at(connection, host).items() if name in names}]
+        if units
+        for policy in policies_of_host(connection.only(units), host, priority)
     ]
 
 

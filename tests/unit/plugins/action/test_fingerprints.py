@@ -11,10 +11,9 @@ import pathlib
 
 from ansible.parsing.vault import VaultSecret
 
-from ansible_collections.ipsec.manual.plugins.action import ipsec_keystore
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest, digest_by_owner
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import result, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
@@ -49,12 +48,14 @@ def test_expected_digests_match_those_that_hosts_report(tmp_path: pathlib.Path) 
     connections = read_connections(several, allow_static_counter_mode=True)
     made = steps.carry_out(store, connections, steps.Order("prepared", "me@here", store="derived"))
     secrets = made.roots.secrets()
-    exchanged = made.outcomes["one"].after
+    parts = {name: outcome.parts[0] for name, outcome in made.outcomes.items()}
+    exchanged = parts["one"].record
     assert exchanged.next is not None
-    other = exchanged._replace(connection="two", next=exchanged.next._replace(generation=2))
-    exchanges = (made.outcomes, {**made.outcomes, "two": made.outcomes["two"]._replace(after=other)})
-    for outcomes, key in itertools.product(exchanges, (b"", bytes(range(32)))):
-        rows = [ipsec_keystore._Row(connection, outcomes[connection.name], secrets, key) for connection in connections]
+    other = parts["two"]._replace(
+        record=exchanged._replace(connection="two", next=exchanged.next._replace(generation=2))
+    )
+    for exchange, key in itertools.product((parts, {**parts, "two": other}), (b"", bytes(range(32)))):
+        rows = [result._Row(part, secrets, key) for part in exchange.values()]
         everything = [sa for row in rows for sa in row.sas()]
         stored = [sa for row in rows if row.connection.name != "two" for sa in row.sas()]
         expected = {
@@ -62,5 +63,6 @@ def test_expected_digests_match_those_that_hosts_report(tmp_path: pathlib.Path) 
             "held": digest_by_owner(everything, key),
             "stored": digest(stored, key),
         }
-        assert ipsec_keystore._fingerprints(rows, key) == expected
-    assert sum(row.count for row in rows) == len(everything) > 0
+        assert result._fingerprints(rows, key) == expected
+        if exchange is parts:
+            assert sum(row.count * len(row.units) for row in rows) == len(everything) > 0

@@ -287,7 +287,7 @@ def test_an_spi_of_the_keystore_is_not_drawn(
     store.make_directory()
     connections = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])
     step = steps.carry_out(store, connections, steps.Order("prepared", "me@here", store=kind))
-    generation = step.outcomes["pair"].after.next
+    generation = step.outcomes["pair"].after.records[0].next
     assert generation is not None
     spis = {format_address(sa.destination): sa.spi for sa in sas_of(generation, "pair", step.roots.secrets())}
 

@@ -31,8 +31,8 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault impor
 
 SECRETS = [("default", VaultSecret(b"correct horse"))]
 PAIR = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
-RECORD = changes.make(records.KeyRecord("pair"), PAIR, generations.SpiAllocator(), set())
-PROMOTED = changes.promote(RECORD, {})
+MADE = changes.make(records.KeyRecord("pair"), PAIR, generations.SpiAllocator(), set())
+RECORD, PROMOTED = (records.ConnectionRecord.of(record) for record in (MADE, changes.promote(MADE, {})))
 OTHER = RECORD._replace(connection="other")
 FILES = ("pair", "other", "_root", "_key.own")
 

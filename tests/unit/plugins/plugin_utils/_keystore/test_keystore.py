@@ -27,14 +27,15 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
     generations,
     lease,
     records,
+    text,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Runner
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 
 CONNECTION = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
-RECORD = changes.make(records.KeyRecord("pair"), CONNECTION, generations.SpiAllocator(), set())
-PROMOTED = changes.promote(RECORD, {})
+MADE = changes.make(records.KeyRecord("pair"), CONNECTION, generations.SpiAllocator(), set())
+RECORD, PROMOTED = (records.ConnectionRecord.of(record) for record in (MADE, changes.promote(MADE, {})))
 ME = Runner.of(os.getpid())
 
 
@@ -111,9 +112,7 @@ def test_ansible_vault_reads_it(store: Keystore, tmp_path: pathlib.Path) -> None
         str(tmp_path / "password"),
         str(file_of(store)),
     ]
-    assert (
-        records.load(subprocess.run(command, check=True, capture_output=True, text=True).stdout, "pair", "") == RECORD
-    )
+    assert text.load(subprocess.run(command, check=True, capture_output=True, text=True).stdout, "pair", "") == RECORD
 
 
 def test_a_missing_directory_is_an_empty_keystore(tmp_path: pathlib.Path) -> None:

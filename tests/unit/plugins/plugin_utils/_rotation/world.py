@@ -71,7 +71,7 @@ class Moment(t.NamedTuple):
             ),
             record.phase,
             record.next.generation - base if record.next else None,
-            changes.has_abandoned(record),
+            record.abandoned,
             record.current is None,
         )
 
@@ -143,7 +143,7 @@ def expected(moment: Moment, record: records.KeyRecord, outcome: str) -> Result:
         "anti_replay": False,
         "multicast": [],
         "endpoints": {host: ADDRESS[host] for host in hosts},
-        "abandoned": changes.has_abandoned(record),
+        "abandoned": record.abandoned,
     }
     return {
         "changed": record != moment.record,

@@ -1,0 +1,261 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Keys belong to pairs: what happens to one changes nothing for the others."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+
+import ansible.parsing.vault
+from ansible.parsing.vault import VaultSecret
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import EXACT, plan
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import parts, result, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import STORES
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import named
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import lost, reload_problems
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._keystore.test_parts import first_format
+
+MANY = [f"h{number:02}" for number in range(50)]
+ROTATION = ("switching", "retiring", "promoted")
+
+
+def connection(hosts: t.Iterable[str], **fields: t.Any) -> Connection:
+    ends = {host: f"192.0.2.{int(host[1:]) + 1}" for host in hosts}
+    return read_connections([{"name": "mesh", "endpoints": {**ends, **fields.pop("moved", {})}, **fields}])[0]
+
+
+@pytest.fixture
+def store(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Keystore:
+    # One round of PBKDF2 instead of 10,000.
+    genuine = ansible.parsing.vault.PBKDF2HMAC
+    monkeypatch.setattr(ansible.parsing.vault, "PBKDF2HMAC", lambda **options: genuine(**{**options, "iterations": 1}))
+    found = Keystore(str(tmp_path / "keystore"), Vault([("default", VaultSecret(b"correct horse"))]))
+    found.make_directory()
+    return found
+
+
+def advance(
+    keystore: Keystore, whole: Connection, *states: str, only: t.Sequence[str] = (), **options: t.Any
+) -> steps.Transition:
+    for state in states:
+        chosen = choose([whole], set(whole.hosts), only)
+        done = steps.carry_out(keystore, chosen, Order(state, "me@here", known=(whole,), **options))
+    return done
+
+
+def outcomes(step: steps.Transition) -> dict[Unit, str]:
+    (outcome,) = step.outcomes.values()
+    return {unit: part.outcome for part in outcome.parts for unit in part.connection.units()}
+
+
+def changed(step: steps.Transition) -> set[Unit]:
+    return {unit for unit, outcome in outcomes(step).items() if outcome == "made"}
+
+
+def held(store: Keystore, which: str, hosts: t.Iterable[str]) -> dict[str, list[t.Any]]:
+    """What each host holds."""
+    return {host: named(store, ["mesh"], which, host) for host in hosts}
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_a_host_that_joins_or_leaves_a_mesh_of_50_changes_only_its_own_pairs(store: Keystore, kind: str) -> None:
+    old, new = MANY[:49], MANY[49]
+    advance(store, connection(old), "prepared", *ROTATION, store=kind)
+    before = held(store, "current", old)
+    step = advance(store, connection(MANY), "prepared")
+    assert changed(step) == {(host, new) for host in old} and len(outcomes(step)) == 49 * 50 // 2
+    advance(store, connection(MANY), *ROTATION)
+    after = held(store, "current", MANY)
+    address = next(end.address for end in connection(MANY).endpoints if end.host == new)
+    others = 0
+    for host in old:
+        work = plan(after[host], [Entry(sa, Counters()) for sa in before[host]], EXACT).operations
+        assert len(work) == 2 and all(str(step).startswith("add ") for step in work)
+        others += sum(address not in (step.new.source, step.new.destination) for step in work if step.new)
+    assert others == 0
+    # It leaves again.
+    step = advance(store, connection(old), "prepared")
+    assert not changed(step) and step.changed
+    assert held(store, "newest", old) == before
+    whole = store.read("mesh")
+    assert whole is not None and [len(record.units()) for record in whole.records if record.left] == [49]
+    # Nothing is written when nothing happens.
+    assert not advance(store, connection(old), "prepared").changed
+    # Its keys are kept until somebody says that its SAs are gone.
+    advance(store, connection(old), "retired")
+    whole = store.read("mesh")
+    assert whole is not None and not any(record.left for record in whole.records)
+    assert [(row.generation, row.reason) for row in whole.retired] == [(2, "retired")]
+    assert held(store, "current", old) == before
+
+
+def test_a_host_with_another_address_gets_new_keys_for_its_pairs(store: Keystore) -> None:
+    advance(store, connection(MANY[:4]), "prepared", *ROTATION)
+    moved = connection(MANY[:4], moved={"h03": "198.51.100.3"})
+    step = advance(store, moved, "prepared")
+    assert changed(step) == {("h00", "h03"), ("h01", "h03"), ("h02", "h03")}
+    found = result.of(step, [moved], b"")
+    assert found["hosts"]["h00"]["left_behind"] == ["mesh/h00,h03"]
+    assert found["hosts"]["h03"]["left_behind"] == ["mesh/h00,h03", "mesh/h01,h03", "mesh/h02,h03"]
+    rows = {row["name"]: row for row in found["connections"]}
+    assert rows["mesh/h00,h03"]["endpoints"] == {"h00": "192.0.2.1", "h03": "198.51.100.3"}
+    assert {row["name"]: row["generation"] for row in found["connections"]} == {
+        **dict.fromkeys(["mesh/h00,h01", "mesh/h00,h02", "mesh/h01,h02"], 1),
+        **dict.fromkeys(["mesh/h00,h03", "mesh/h01,h03", "mesh/h02,h03"], 2),
+    }
+    advance(store, moved, "switching")
+    with pytest.raises(IpsecError, match="hosts may already use generation 2 of connection mesh"):
+        advance(store, connection(MANY[:4]), "prepared")
+
+
+def test_a_mesh_that_gets_a_hub_keeps_the_pairs_of_the_hub(store: Keystore) -> None:
+    advance(store, connection(MANY[:4]), "prepared", *ROTATION)
+    before = held(store, "current", ["h00"])
+    star = connection(MANY[:4], hub=["h00"])
+    step = advance(store, star, "prepared")
+    assert not changed(step) and held(store, "newest", ["h00"]) == before
+    found = result.others(step, [star])
+    assert found["departed"] == [
+        {"name": "mesh", "hosts": [], "pairs": [["h01", "h02"], ["h01", "h03"], ["h02", "h03"]]}
+    ]
+    assert found["keyed"] == ["mesh/h00,h01", "mesh/h00,h02", "mesh/h00,h03"]
+    # It becomes a mesh again: nothing was lost.
+    assert not changed(advance(store, connection(MANY[:4]), "prepared"))
+
+
+@pytest.mark.parametrize(
+    ("only", "chosen"),
+    [
+        (["h00,h01"], {("h00", "h01")}),
+        (["mesh/h02"], {("h00", "h02"), ("h01", "h02"), ("h02", "h03")}),
+        (["h00,h01", "h02,h03"], {("h00", "h01"), ("h02", "h03")}),
+    ],
+)
+@pytest.mark.parametrize("kind", STORES)
+def test_named_pairs_rotate_without_the_others(store: Keystore, kind: str, only: list[str], chosen: set[Unit]) -> None:
+    whole = connection(MANY[:4])
+    advance(store, whole, "prepared", *ROTATION, store=kind)
+    file = pathlib.Path(store.path("mesh"))
+    text = store.read_text("mesh")
+    step = advance(store, whole, "prepared", only=only, new_keys=True)
+    assert changed(step) == chosen == set(outcomes(step))
+    for state in ROTATION:
+        assert set(outcomes(advance(store, whole, state, only=only))) == chosen
+    found = store.read("mesh")
+    assert found is not None
+    numbers = {
+        unit: (row.current.generation, row.phase)
+        for row in found.records
+        for unit in row.units()
+        if row.current is not None
+    }
+    assert numbers == {unit: (2 if unit in chosen else 1, "steady") for unit in whole.units()}
+    assert text != store.read_text("mesh") and file.exists()
+    # Two rotations of all later, they share their history again.
+    for dummy in range(2):
+        advance(store, whole, "prepared", *ROTATION, new_keys=True)
+    found = store.read("mesh")
+    assert found is not None and len(found.records) == 1
+
+
+def test_pairs_that_are_due_are_named_like_the_rows(store: Keystore) -> None:
+    whole = connection(MANY[:3])
+    advance(store, whole, "prepared", *ROTATION)
+    step = advance(store, whole, "prepared", renew=frozenset(["mesh/h00,h02"]))
+    assert changed(step) == {("h00", "h02")}
+    rows = result.of(step, [whole], b"")["connections"]
+    assert {row["name"]: row["outcome"] for row in rows} == {
+        "mesh/h00,h01": "kept",
+        "mesh/h00,h02": "made",
+        "mesh/h01,h02": "kept",
+    }
+
+
+def test_a_pair_that_left_during_a_rotation_keeps_both_generations_until_it_is_retired(store: Keystore) -> None:
+    advance(store, connection(MANY[:3]), "prepared", *ROTATION)
+    advance(store, connection(MANY[:3]), "prepared", "switching", new_keys=True)
+    less = connection(MANY[:2])
+    step = advance(store, less, "prepared")
+    assert set(outcomes(step).values()) == {"resumed"}
+    found = store.read("mesh")
+    assert found is not None
+    (left,) = (record for record in found.records if record.left)
+    assert left.phase == "switching" and left.current is not None and left.next is not None
+    assert left.current.endpoints["h02"] == "192.0.2.3"
+    advance(store, less, *ROTATION)
+    order = Order("retired", "me@here", ended=("mesh/h00,h02",), known=(less,))
+    with pytest.raises(IpsecError, match="hosts may already use generation 2 of connection mesh"):
+        steps.carry_out(store, [], order)
+    steps.carry_out(store, [], order._replace(force=True))
+    found = store.read("mesh")
+    assert found is not None and [record.units() for record in found.records if record.left] == [{("h01", "h02")}]
+    with pytest.raises(IpsecError, match="no pair mesh/h00,h01 left the connection"):
+        steps.carry_out(store, [], order._replace(ended=("mesh/h00,h01",)))
+
+
+@pytest.mark.parametrize("phase", ["prepared", "switching", "retiring"])
+@pytest.mark.parametrize("kind", STORES)
+def test_a_run_of_an_earlier_release_that_was_interrupted_goes_on(store: Keystore, kind: str, phase: str) -> None:
+    whole = connection(MANY[:4])
+    advance(store, whole, "prepared", *ROTATION, store=kind)
+    states = ("prepared", *ROTATION)
+    advance(store, whole, *states[: states.index(phase) + 1], new_keys=True)
+    known = store.read("mesh")
+    assert known is not None
+    (record,) = known.records
+    store.write_texts({"mesh": first_format(record)})
+    current, following = (held(store, which, MANY[:4]) for which in ("current", "next"))
+    # A host joins at the same time.
+    more = connection(MANY[:5])
+    step = advance(store, more, "prepared")
+    assert outcomes(step) == {unit: "made" if "h04" in unit else "resumed" for unit in more.units()}
+    assert held(store, "current", MANY[:4]) == current
+    alike = {unit for unit in more.units() if "h04" not in unit}
+    found = store.read("mesh")
+    assert found is not None and (store.read_text("mesh") or "").count("format: 2\n") == 1
+    assert [record.phase for record in found.records if record.units() == alike] == [phase]
+    advance(store, more, *ROTATION)
+    names = [f"mesh/{','.join(unit)}" for unit in sorted(alike)]
+    for host in MANY[:4]:
+        own = [name for name in names if host in name]
+        assert set(named(store, own, "current", host)) == set(following[host])
+        assert set(named(store, own, "previous", host)) == set(current[host])
+
+
+def test_a_host_that_lost_keys_which_must_not_be_loaded_again_is_named_with_its_pairs(store: Keystore) -> None:
+    whole = connection(MANY[:6], associations=[{"replay_window": 32}])
+    advance(store, whole, "prepared", *ROTATION)
+    expected = result.of(advance(store, whole, "prepared"), [whole], b"")
+    answers: dict[str, t.Any] = {host: {"held": dict(expected["held"])} for host in whole.hosts}
+    assert not lost(answers, expected)
+    del answers["h05"]["held"]["192.0.2.1|192.0.2.6#0,,0"]
+    assert lost(answers, expected) == {"mesh/h00,h05": ["h05"]}
+    (problem,) = reload_problems(answers, expected)
+    assert "anti-replay, and h05 lost its keys" in problem and "rotate_only: [mesh/h00,h05]" in problem
+    answers["h05"]["held"].clear()
+    (problem,) = reload_problems(answers, expected)
+    assert "anti-replay, and h05 lost its keys" in problem and "rotate_only: [mesh/h05]" in problem
+
+
+def test_a_record_of_one_pair_has_nothing_of_the_others(store: Keystore) -> None:
+    whole = connection(MANY[:4])
+    advance(store, whole, "prepared", *ROTATION)
+    known = store.read("mesh")
+    assert known is not None
+    alone = parts.limited(known.records[0], {("h00", "h01")}).current
+    assert alone is not None and alone.endpoints == {"h00": "192.0.2.1", "h01": "192.0.2.2"}
+    assert "192.0.2.3" not in alone.sas and len(alone.sas.splitlines()) == 2
