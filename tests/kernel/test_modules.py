@@ -62,6 +62,7 @@ for package in (_profiles, _core):
 MAIN: dict[str, t.Callable[[], None]] = {
     name: importlib.import_module(f"{MODULES}.{name}").main
     for name in (
+        "ipsec_audit",
         "ipsec_policy",
         "ipsec_policy_info",
         "ipsec_preflight",
@@ -942,6 +943,7 @@ CHANGES: dict[str, t.Callable[[], list[Arguments]]] = {
     ],
 }
 LOOKS: dict[str, Arguments] = {
+    "ipsec_audit": {"path": KEYS},
     "ipsec_sa_info": {},
     "ipsec_policy_info": {},
     "ipsec_preflight": {"path": KEYS},
@@ -949,7 +951,14 @@ LOOKS: dict[str, Arguments] = {
 }
 # No kernel has a part in these, or a service manager has: tests/controller/test_attributes.py,
 # tests/e2e/test_boot.py and tests/unit/plugins/modules have the same about them.
-WITHOUT_A_KERNEL = {"ipsec_boot", "ipsec_keystore", "ipsec_keystore_info", "ipsec_rotation", "ipseckey_command"}
+WITHOUT_A_KERNEL = {
+    "ipsec_audit_report",
+    "ipsec_boot",
+    "ipsec_keystore",
+    "ipsec_keystore_info",
+    "ipsec_rotation",
+    "ipseckey_command",
+}
 
 
 def fragments(module: str) -> list[str]:
