@@ -83,6 +83,21 @@ options:
       - Whether the service notes in C(/var/lib/ipseckey/rotation-due) which SAs it had to add, and warns in the log.
     type: bool
     default: false
+  operators:
+    description:
+      - A group of the host whose members may run C(ipseckey) as root through sudo, with these
+        arguments and no others, to look at SAs (C(dump), C(status), C(monitor), C(-c) and
+        C(--compare) with O(file)), to load O(file) (C(-f), C(--apply)), and to flush (C(flush),
+        C(--remove)). They cannot read keys, add single SAs, or open the prompt.
+      - The file C(/etc/sudoers.d/ipseckey) is checked with C(visudo) before it is in place. It is removed
+        if this is empty, and with O(state=absent). If this is missing, it stays as it is.
+      - Linux only. Solaris has profiles.
+    type: str
+  operators_read_keys:
+    description:
+      - Whether they may also read keys, with C(--show-keys dump) and C(--show-keys -s -).
+    type: bool
+    default: false
   service_manager:
     description:
       - The service manager of the host. V(auto) detects it.

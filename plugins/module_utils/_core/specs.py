@@ -174,6 +174,8 @@ IPSEC_BOOT: Arguments = {
     "purge": {"type": "bool", "default": True},
     "load": {"type": "bool", "default": True},
     "ask_for_rotation": {"type": "bool", "default": False},
+    "operators": {"type": "str"},
+    "operators_read_keys": {"type": "bool", "default": False, "no_log": False},
     "service_manager": {"type": "str", "choices": ["auto", "openrc", "smf", "systemd", "sysvinit"], "default": "auto"},
 }
 

@@ -46,13 +46,15 @@ PREFIX = "/usr/local"
 
 class File(t.NamedTuple):
     """A file to install: its path, permission bits and content. A program must run with the
-    arguments ``trial`` before it is put in place.
+    arguments ``trial`` before it is put in place; another file must pass ``checker``, a command that
+    gets its path.
     """
 
     path: str
     mode: int
     content: bytes
     trial: tuple[str, ...] = ()
+    checker: tuple[str, ...] = ()
 
 
 def apply_program(module: AnsibleModule) -> Result:
@@ -170,7 +172,7 @@ def content_of(file: File) -> bytes | None:
 
 
 def install(module: AnsibleModule, file: File) -> None:
-    """Replace the file, if the new one passes its trial."""
+    """Replace the file, if the new one passes its trial and its check."""
 
     def check(temporary: str) -> None:
         status, dummy, err = module.run_command([temporary, *file.trial]) if file.trial else (0, "", "")
@@ -178,6 +180,11 @@ def install(module: AnsibleModule, file: File) -> None:
             reason = err.strip().splitlines()[-1] if err.strip() else f"exit status {status}"
             fix = "Name a Python of 3.8 or later in python."
             raise IpsecError(f"the command does not start: {reason}", file.path, fix)
+        if file.checker:
+            status, out, err = module.run_command([*file.checker, temporary])
+            if status:
+                reason = " ".join((out + err).split()) or f"exit status {status}"
+                raise IpsecError(f"{file.checker[0]} refuses it: {reason}", file.path, "Nothing was changed.")
 
     os.makedirs(os.path.dirname(file.path), mode=0o755, exist_ok=True)
     atomic.replace(file.path, file.content, file.mode, check=check)

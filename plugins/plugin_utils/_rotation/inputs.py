@@ -79,6 +79,8 @@ BOOT_ROLE: dict[str, Values] = {
     "state": {"type": "str", "choices": ["absent", "present"]},
     "file": _TEXT,
     "policies": {"type": "list", "elements": "dict"},
+    "operators": _TEXT,
+    "operators_read_keys": {**_FLAG, "no_log": False},
     **{name: spec for name, (spec, dummy) in BOOT.items()},
 }
 # The variables of each role by their prefix.

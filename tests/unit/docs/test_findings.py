@@ -20,7 +20,7 @@ ID = re.compile(r"``([a-z]+(?:-[a-z]+)+|[a-z]+)``")
 def considerations() -> dict[str, list[str]]:
     """The findings in the last column of the guide's security considerations, by the question."""
     page = (PAGES / "from_the_guide.rst").read_text(encoding="utf-8")
-    part = page.partition("\nThe security considerations\n")[2].partition("\nAn existing file\n")[0]
+    part = page.partition("\nThe security considerations\n")[2].partition("\nThe network security profile\n")[0]
     rows = [re.split(r"^     - ", row, flags=re.M) for row in re.split(r"^   \* - ", part, flags=re.M)[2:]]
     return {" ".join(row[0].split()): ID.findall(row[2]) for row in rows}
 

@@ -29,7 +29,7 @@ from ..._core.text import language
 from .. import command as program
 from ..base import Result, warn
 from ..command import File
-from . import texts
+from . import operators, texts
 from .services import Service
 
 if t.TYPE_CHECKING:
@@ -75,8 +75,10 @@ def install(module: AnsibleModule, service: Service) -> Result:
     kept = _kept(module, file, named)
     policies = (*named, *kept)
     wanted = _files(service, file, policies, module.params["ask_for_rotation"])
+    wanted += operators.wanted(module, file, bool(policies))
     missing = [row for row in wanted if not program.is_current(row)]
     superfluous = [] if policies or not os.path.lexists(at_boot.POLICIES) else [File(at_boot.POLICIES, 0o644, b"")]
+    superfluous += operators.superfluous(module)
     enabling = not service.enabled()
     loading_now = module.params["load"] and os.path.exists(file)
     active = service.active()
@@ -274,7 +276,7 @@ def _diff(missing: t.Sequence[File], superfluous: t.Sequence[File]) -> dict[str,
 def remove(module: AnsibleModule, service: Service) -> Result:
     """Remove everything that was installed; SAs and policies stay in the kernel."""
     command = [row for row in program.files() if os.path.lexists(row.path)]
-    own = [path for path in (service.path, at_boot.POLICIES, *_NOTES) if os.path.lexists(path)]
+    own = [path for path in (service.path, at_boot.POLICIES, operators.PATH, *_NOTES) if os.path.lexists(path)]
     enabled, installed = service.enabled(), service.installed()
     if not module.check_mode:
         if enabled:

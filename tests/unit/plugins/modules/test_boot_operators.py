@@ -1,0 +1,119 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The group that may run some commands of ipseckey through sudo: what it is given, and that it is taken away."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from ansible.module_utils import basic
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program.options import read_options
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
+from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import operators
+from ansible_collections.ipsec.manual.tests.unit.plugins.modules import test_ipsec_boot as boot
+from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import sa
+
+GROUP = "daemon"  # every system has it
+FILE = "/etc/inet/secret/ipseckeys"
+host_in_a_folder = boot.host_in_a_folder
+# Stands in for visudo: refuses a file in which no line is about a group.
+VISUDO = '#!/bin/sh\n[ "$1 $2 $3" = "-c -q -f" ] && grep -q "^%" "$4" || { echo "syntax error" >&2; exit 1; }\n'
+
+
+@pytest.fixture(name="sudoers")
+def make_sudoers(host: boot.Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host with sudo. Returns the path of the file for operators."""
+    host.keys.write_text(render([sa()]))
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "visudo").write_text(VISUDO)
+    (programs / "visudo").chmod(0o755)
+    (tmp_path / "sudoers").write_text("@includedir /etc/sudoers.d\n")
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setattr(operators, "PATH", str(tmp_path / "sudoers.d" / "ipseckey"))
+    monkeypatch.setattr(operators, "SUDOERS", str(tmp_path / "sudoers"))
+    return Path(operators.PATH)
+
+
+def test_a_group_is_given_commands_once_and_they_are_taken_away(host: boot.Host, sudoers: Path) -> None:
+    assert host.boot(check=True, operators=GROUP)["changed"] and not sudoers.exists()
+    done = host.boot(operators=GROUP)
+    assert done["changed"] and str(sudoers) in done["files"] and done["warnings"] == []
+    assert stat.S_IMODE(sudoers.stat().st_mode) == 0o440
+    assert f"%{GROUP} ALL = (root) IPSECKEY_LOOK, IPSECKEY_LOAD, IPSECKEY_FLUSH\n" in sudoers.read_text()
+    assert not host.boot(operators=GROUP)["changed"]
+    assert not host.boot()["changed"] and sudoers.exists(), "a rotation, which names none, leaves them"
+    assert host.boot(operators="")["changed"] and not sudoers.exists()
+    assert not host.boot(operators="")["changed"]
+
+
+def test_they_go_with_the_service(host: boot.Host, sudoers: Path) -> None:
+    host.boot(operators=GROUP)
+    assert str(sudoers) in host.boot(state="absent")["files"]
+    assert not sudoers.exists()
+
+
+def test_the_difference_shows_what_is_given(host: boot.Host, sudoers: Path) -> None:
+    assert f"%{GROUP} ALL" in host.boot(check=True, operators=GROUP)["diff"]["after"]
+
+
+def test_a_file_that_visudo_refuses_is_not_installed(
+    host: boot.Host, sudoers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = host.tree()
+    monkeypatch.setattr(operators, "text", lambda *dummy: "nonsense\n")
+    result = host.boot(operators=GROUP)
+    assert result["failed"] and "visudo refuses it: syntax error" in result["msg"]
+    assert host.tree() == before
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ("nobody-has-this-group", "this host has no group nobody-has-this-group"),
+        ("ALL, root ALL", "this is not the name of a group"),
+        ("a\nb", "this is not the name of a group"),
+        ("%x", "this is not the name of a group"),
+    ],
+)
+def test_a_name_that_is_no_group_is_refused(host: boot.Host, sudoers: Path, group: str, message: str) -> None:
+    result = host.boot(operators=group)
+    assert result["failed"] and message in result["msg"]
+    assert not sudoers.exists()
+
+
+def test_a_host_without_sudo_is_refused(host: boot.Host, sudoers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basic.AnsibleModule, "get_bin_path", lambda *dummy: None)
+    assert "this host has no visudo" in host.boot(check=True, operators=GROUP)["msg"]
+
+
+def test_a_directory_that_sudo_ignores_is_warned_about(host: boot.Host, sudoers: Path) -> None:
+    Path(operators.SUDOERS).write_text("# @includedir /etc/sudoers.d\n")
+    (warning,) = host.boot(operators=GROUP)["warnings"]
+    assert "does not include /etc/sudoers.d" in warning
+
+
+@pytest.mark.parametrize("policies", [False, True])
+def test_nothing_has_a_wildcard_or_any_arguments(policies: bool) -> None:
+    for read_keys in (False, True):
+        words = [row for rows in operators.commands(FILE, policies, read_keys).values() for row in rows]
+        assert all(words) and not [row for row in words if re.search(r"[*?!\[\]^$,:=\\]", row)]
+        assert not any(row.split()[0] in ("add", "save", "delete") or "allow" in row for row in words)
+
+
+def test_keys_are_read_only_if_asked_for() -> None:
+    assert "show-keys" not in operators.text(GROUP, FILE, True, False)
+    assert "IPSECKEY_KEYS" in operators.text(GROUP, FILE, True, True)
+
+
+def test_every_command_is_one_that_ipseckey_has() -> None:
+    for rows in operators.commands(FILE, True, True).values():
+        for row in rows:
+            read_options(row.split())
