@@ -117,3 +117,15 @@ def test_a_policy_that_cannot_be_loaded_at_boot_is_refused_before_any_host_is_as
     options = {"ipsec_connections": [PAIR], "rotate_boot_policies": [wrong]}
     output = " ".join(refused(tmp_path, "rotate", rotate_boot=True, **options).split())
     assert "rotate_boot_policies of a[0]" in output and "outward" in output and "of b[0]" not in output
+
+
+def test_a_report_that_cannot_be_written_is_refused(tmp_path: pathlib.Path) -> None:
+    output = refused(tmp_path, "rotate", ipsec_connections=[PAIR], rotate_report="missing/run.json")
+    assert "rotate_report: its folder does not exist, or cannot be written" in output
+
+
+def test_a_refused_run_is_reported(tmp_path: pathlib.Path) -> None:
+    refused(tmp_path, "rotate", "-e", "rotate_newkeys=true", ipsec_connections=[PAIR], rotate_report="run.json")
+    found = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert (found["outcome"], found["stopped_at"], found["connections"]) == ("failed", "begin", [])
+    assert "The nearest name is rotate_new_keys." in found["problems"][0]

@@ -9,7 +9,9 @@ the report names the liar, and the run fails.
 from __future__ import annotations
 
 import itertools
+import json
 import pathlib
+import re
 import shutil
 import typing as t
 
@@ -274,6 +276,40 @@ def test_after_an_error_in_the_evaluation_hosts_accept_what_their_peers_send(fle
     done = fleet.run()
     assert done.status == 0, done.output
     assert fleet.record("mesh")["phase"] == "steady" and fleet.record("mesh")["current"]["generation"] == 2
+
+
+@every_core
+def test_every_run_ends_with_what_it_did(fleet: Fleet) -> None:
+    """On the screen in lines, and as JSON."""
+    told = {"rotate_report": "run.json"}
+    found = fleet.folder / "run.json"
+
+    check = fleet.run("--check", extra={"rotate_new_keys": True, **told})
+    assert fleet.changed(check) == {"a": 2, "b": 1, "c": 1}, check.output
+    assert check.output.count('"mesh: generation 1 -> 2, in the SADB and /etc/inet/secret/ipseckeys"') == 3
+    assert json.loads(found.read_text(encoding="utf-8"))["outcome"] == "due"
+
+    done = fleet.run(extra={"rotate_new_keys": True, **told})
+    assert '"mesh        a, b, c  1 -> 2      overlap, no gap  -"' in done.output, done.output
+    assert json.loads(found.read_text(encoding="utf-8"))["connections"][0]["state"] == "rotated"
+
+    second = fleet.run(extra=told)
+    assert second.output.count("Nothing was due: 1 connection is up to date.") == 1 and "mesh" not in second.output
+    assert json.loads(found.read_text(encoding="utf-8"))["outcome"] == "unchanged"
+
+    fleet.lie("b", ipsec_preflight={"set": {"failed": True, "msg": "the disk is full of paper"}})
+    failed = fleet.run(extra=told)
+    assert failed.output.count("full of paper") == failed.output.count("fatal: ") == 1, failed.output
+    assert '"  b: the disk is full of paper",\n' in failed.output and "...ignoring" not in failed.output
+    assert json.loads(found.read_text(encoding="utf-8"))["problems"] == ["b: the disk is full of paper"]
+
+
+@every_core
+def test_a_gap_is_measured(fleet: Fleet) -> None:
+    done = fleet.run(extra={"rotate_new_keys": True, "rotate_strategy": "flush", "rotate_report": "run.json"})
+    (line,) = re.findall(r'"mesh .* flush, <= (\d+) ms ', done.output)
+    gap = json.loads((fleet.folder / "run.json").read_text(encoding="utf-8"))["connections"][0]["gap"]
+    assert 0 <= gap["by_clocks_ms"] <= gap["at_most_ms"] <= int(line), done.output
 
 
 def row(done: Run) -> list[str]:
