@@ -41,7 +41,7 @@ _DEFAULTS: dict[str, t.Any] = {"keystore": "", "due": {}, "file": "", "backend":
 _NAMES = ("ipsec_connections", "ipsec_address", "rotate_connections", *(f"rotate_{name}" for name in _DEFAULTS))
 _DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
-_NO_KEYSTORE = "The generations are unknown, since no keystore is named. Add: -e rotate_keystore=DIRECTORY"
+_NO_KEYSTORE = "The generations are unknown, since no keystore is named. Set rotate_keystore to its directory."
 
 
 class ActionModule(HostAction):
