@@ -24,6 +24,14 @@
   const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
   const places = new Map(rows.map((row, index) => [row, index]));
 
+  function asButton(cell) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...cell.childNodes);
+    cell.append(button);
+    return button;
+  }
+
   function key(row, column) {
     return column ? row.cells[column].textContent : String(severities.indexOf(row.dataset.severity));
   }
@@ -39,11 +47,7 @@
 
   const headers = [...table.tHead.rows[0].cells];
   headers.slice(0, 4).forEach((header, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...header.childNodes);
-    header.append(button);
-    button.addEventListener("click", () => {
+    asButton(header).addEventListener("click", () => {
       const direction = header.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
       headers.forEach((other) => other.removeAttribute("aria-sort"));
       header.setAttribute("aria-sort", direction);
@@ -71,6 +75,16 @@
       shown += isShown;
     }
     count.value = shown === rows.length ? `${rows.length} shown` : `${shown} of ${rows.length} shown`;
+  }
+
+  // A kind of findings shows all of them.
+  for (const kind of document.querySelectorAll(".kinds th")) {
+    asButton(kind).addEventListener("click", () => {
+      form.reset();
+      words.value = kind.textContent;
+      filter();
+      location.hash = "findings";
+    });
   }
 
   form.addEventListener("input", filter);

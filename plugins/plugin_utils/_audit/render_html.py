@@ -12,6 +12,7 @@ other source, no style attribute, no handler.
 from __future__ import annotations
 
 import base64
+import collections
 import functools
 import hashlib
 import pathlib
@@ -27,6 +28,7 @@ from .words import Row
 
 # Rows of a list that the browser lays out at once.
 _LONGEST = 500
+_MOST_KINDS = 12
 _FILES = pathlib.Path(__file__).parent
 
 
@@ -46,6 +48,7 @@ def render(report: t.Mapping[str, t.Any]) -> str:
         verdict=words.verdict(known),
         changes=words.changes(known),
         tallies=_tallies(known),
+        kinds=_kinds(findings),
         picture=draw(hosts, pairs),
         findings=numbered,
         gone=words.findings_first(known["gone"]),
@@ -88,7 +91,7 @@ def _parts() -> _Parts:
     )
     source = _FILES.joinpath("page.html.j2").read_text(encoding="utf-8")
     # A line end between two tags would be a node of its own, ten for each pair.
-    environment.globals["longest"] = _LONGEST
+    environment.globals.update(longest=_LONGEST, most_kinds=_MOST_KINDS)
     template = environment.from_string(source.replace(">\n<", "><"))
     return _Parts(template, markupsafe.Markup(style), markupsafe.Markup(script), policy)
 
@@ -112,6 +115,13 @@ def _tallies(report: Row) -> list[tuple[str, dict[str, int]]]:
             ("gone", words.tally(report["gone"], "severity")),
         ]
     return rows
+
+
+def _kinds(findings: t.Iterable[Row]) -> list[tuple[str, str, int]]:
+    """The severity, the ID and the number of each kind of findings, the worst and most frequent first."""
+    found = collections.Counter((row["severity"], row["id"]) for row in findings)
+    rows = [(severity, kind, number) for (severity, kind), number in found.items()]
+    return sorted(rows, key=lambda row: (words.LEVELS.index(row[0]), -row[2], row[1]))
 
 
 def _by(findings: t.Iterable[Row], field: str) -> dict[str, list[Row]]:

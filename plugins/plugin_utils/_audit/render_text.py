@@ -78,7 +78,7 @@ def _ends(pairs: t.Iterable[Row]) -> list[str]:
 def _findings(rows: list[Row], room: int) -> list[str]:
     """The worst findings, each with what mends it, in ``room`` lines."""
     entries = []
-    for row in rows:
+    for row in rows[:room]:
         new = "new: " if row["new"] else ""
         place = ", ".join(filter(None, (row["pair"], row["host"]))) or "fleet"
         mend = _wrapped("", f"mend: {row['mend']}") if row["mend"] else []
@@ -86,10 +86,10 @@ def _findings(rows: list[Row], room: int) -> list[str]:
     if not entries:
         return []
     # The heading takes two lines, and the number of those left out one.
-    if sum(map(len, entries)) + 2 > room:
+    if len(rows) > room or sum(map(len, entries)) + 2 > room:
         sizes = itertools.accumulate(map(len, entries))
         kept = sum(size + 3 <= room for size in sizes)
-        more = [f"... and {counted(len(entries) - kept, 'more finding')}, in the page and the JSON."]
+        more = [f"... and {counted(len(rows) - kept, 'more finding')}, in the page and the JSON."]
         entries = [*entries[:kept], more]
     return ["", "Findings, worst first", *itertools.chain.from_iterable(entries)]
 

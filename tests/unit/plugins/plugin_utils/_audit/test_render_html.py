@@ -146,6 +146,26 @@ def test_what_is_new_and_what_is_gone_is_marked() -> None:
     assert "mode 0644" in gone and "92 days old" in gone and "chmod" not in gone
 
 
+def test_kinds_of_findings_are_counted_with_the_worst_first() -> None:
+    table = render(reports.ordinary()).partition("By kind of finding")[2].partition("</table>")[0]
+    rows = re.findall(r'<th scope="row">(.*?)</th><td><span class="mark (\w+)">\w+</span></td><td>(\d+)</td>', table)
+    assert rows == [
+        ("drift", "high", "1"),
+        ("keys_age", "high", "1"),
+        ("service_failed", "medium", "1"),
+        ("unreachable", "medium", "1"),
+        ("budget", "low", "1"),
+        ("foreign_sas", "info", "3"),
+    ]
+
+
+def test_many_kinds_of_findings_are_cut() -> None:
+    rows = [reports.finding(f"kind-{number:02}", "low", "what", host="a") for number in range(14)]
+    page = render(reports.report([reports.host("a", "low")], [], rows))
+    table = page.partition("By kind of finding")[2].partition("</div>")[0]
+    assert "kind-11" in table and "kind-12" not in table and "and 2 other kinds" in table
+
+
 def test_without_findings_the_page_says_so() -> None:
     page = render(reports.empty())
     assert "No finding above info on 0 hosts." in page and "There are none." in page
