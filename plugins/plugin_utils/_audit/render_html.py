@@ -91,6 +91,7 @@ def _parts() -> _Parts:
     )
     source = _FILES.joinpath("page.html.j2").read_text(encoding="utf-8")
     # A line end between two tags would be a node of its own, ten for each pair.
+    environment.globals.update(levels=words.LEVELS, severities=words.SEVERITIES)
     environment.globals.update(longest=_LONGEST, most_kinds=_MOST_KINDS)
     template = environment.from_string(source.replace(">\n<", "><"))
     return _Parts(template, markupsafe.Markup(style), markupsafe.Markup(script), policy)
@@ -101,20 +102,19 @@ def _hash(text: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def _tallies(report: Row) -> list[tuple[str, dict[str, int]]]:
-    """The rows of the table of numbers."""
+def _tallies(report: Row) -> list[tuple[str, dict[str, str]]]:
+    """The rows of the table of numbers. Findings have a severity, so none of them is of the level "none"."""
     findings = report["findings"]
-    rows = [
-        ("Hosts", words.tally(report["hosts"], "worst")),
-        ("Pairs", words.tally(report["pairs"], "worst")),
-        ("Findings", words.tally(findings, "severity")),
-    ]
+    rows = {"Hosts": report["hosts"], "Pairs": report["pairs"], "Findings": findings}
     if report["previous"]:
-        rows += [
-            ("new", words.tally((row for row in findings if row["new"]), "severity")),
-            ("gone", words.tally(report["gone"], "severity")),
-        ]
-    return rows
+        rows.update(new=[row for row in findings if row["new"]], gone=report["gone"])
+    table = []
+    for name, group in rows.items():
+        is_place = name in ("Hosts", "Pairs")
+        counts = words.tally(group, "worst" if is_place else "severity")
+        shown = {level: f"{number:,}" if is_place or level != words.NONE else "" for level, number in counts.items()}
+        table.append((name, shown))
+    return table
 
 
 def _kinds(findings: t.Iterable[Row]) -> list[tuple[str, str, int]]:
