@@ -88,7 +88,7 @@ def fixture_parsed(request: pytest.FixtureRequest) -> Parsed:
     return Parsed(render(getattr(reports, request.param)()))
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(st.text(min_size=1, max_size=40) | st.text("<>&\"'/=!-;{}%# \n", min_size=1, max_size=40))
 def test_no_text_changes_the_page(text: str) -> None:
     parsed = Parsed(of_one(text))

@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.render_prometheus import METRICS, render
@@ -63,6 +63,7 @@ def test_a_report_is_in_the_format(name: str) -> None:
     assert list(parse(render(getattr(reports, name)()))) == list(METRICS)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), min_size=1, max_size=5))
 def test_any_name_is_a_label(names: list[str]) -> None:
     found = parse(render(reports.report([reports.host(name, counters={name: 1}) for name in names], [], [])))

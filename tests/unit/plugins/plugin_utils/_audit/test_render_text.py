@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.render_text import COLUMNS, LINES, render
@@ -33,6 +33,7 @@ def test_the_summary_fits_a_terminal_and_has_no_control_characters(name: str) ->
     assert fits(render(getattr(reports, name)()))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(reports.SEVERITIES), st.text(max_size=120), st.text(max_size=90)), max_size=60),
     st.integers(0, 30),
