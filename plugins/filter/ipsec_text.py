@@ -35,6 +35,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values imp
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.fields import ADDRESS_VARIABLE
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import connection_of, matching
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import PRIORITY, policies_of_host
 
 View = t.Dict[str, t.Any]
@@ -173,10 +174,15 @@ def ipsec_policies(
     priority = parse_number(str(priority), 32, "priority")
     chosen = connections
     if only and isinstance(connections, (list, tuple)):
-        chosen = [raw for raw in connections if isinstance(raw, dict) and raw.get("name") in tuple(only)]
+        names = set(map(connection_of, map(str, only)))
+        chosen = [raw for raw in connections if isinstance(raw, dict) and raw.get("name") in names]
+    found = _read(chosen, addresses, groups)
+    if only:
+        units = [frozenset().union(*(matching(str(word), connection) for word in only)) for connection in found]
+        found = [connection.only(own) for connection, own in zip(found, units) if own]
     return [
         policy
-        for connection in _read(chosen, addresses, groups)
+        for connection in found
         for policy in policies_of_host(connection, host, priority)
         if direction in (None, policy["direction"]) or (direction == "in" and policy["direction"] == "fwd")
     ]

@@ -244,6 +244,21 @@ def test_policies_can_be_picked(options: dict[str, t.Any], found: list[str]) -> 
     assert {policy["priority"] for policy in policies} == {5}
 
 
+@pytest.mark.parametrize(
+    ("only", "found"),
+    [
+        (["star"], ["192.0.2.1/32", "192.0.2.2/32"]),
+        (["star/enigma"], ["192.0.2.1/32", "192.0.2.2/32"]),
+        (["star/s2,enigma"], ["192.0.2.2/32"]),
+        (["star/s1", "link/third"], ["192.0.2.1/32", "224.0.0.5/32"]),
+        (["star/s1,s2", "nobody"], []),
+    ],
+)
+def test_policies_of_pairs_can_be_picked(only: list[str], found: list[str]) -> None:
+    policies = FILTERS["ipsec_policies"](GROUPED, "enigma", only=only, direction="out", **INVENTORY)
+    assert [policy["selector"]["destination"] for policy in policies] == found
+
+
 def test_policies_are_written_for_the_command_and_checked() -> None:
     policies = FILTERS["ipsec_policies"](CONNECTIONS, "enigma", addresses=ADDRESSES)
     text = FILTERS["ipsec_policies_render"](policies)
