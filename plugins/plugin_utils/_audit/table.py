@@ -117,7 +117,7 @@ def _row(
 
 
 def _due(
-    names: t.Container[str],
+    names: t.Collection[str],
     present: t.Mapping[str, Result],
     known: Known | None,
     limits: due.Limits,
@@ -126,13 +126,17 @@ def _due(
     """Why the connection needs new keys, as the role `rotate` decides it. Without the keystore, the oldest SA tells
     how old the keys are.
     """
-    old = known.created.get(known.current, oldest) if known is not None else oldest
+    current = {name: known.currents.get(name, known.current) for name in names} if known is not None else {}
+    numbers = set(current.values())
+    ages = [known.created[number] for number in numbers if number in known.created] if known is not None else []
+    old = max(ages, default=oldest)
     if 0 < limits.age <= old:
         yield f"its keys are {due.duration(old)} old"
-    in_use = known.promoted.get(known.current, 0) if known is not None else 0
     for host, answer in sorted(present.items()):
-        rows = [row for name, row in answer["usage"].items() if name in names]
-        yield from (f"{host}: {text}" for text in due.used_up(limits, rows, in_use))
+        for number in sorted(numbers or {0}):
+            rows = [row for name, row in answer["usage"].items() if name in names and current.get(name, 0) == number]
+            in_use = known.promoted.get(number, 0) if known is not None else 0
+            yield from (f"{host}: {text}" for text in due.used_up(limits, rows, in_use))
         if any(name in names for name in answer["asked"]):
             yield f"{host}: its boot service asked for new keys"
 

@@ -257,3 +257,18 @@ def test_no_host_hides_what_is_said_of_the_others() -> None:
         and sentences[-1] == "a: and 94 more, see: ipseckey status -v"
     )
     assert len(sentences) == 2 + table.MOST_OF_A_HOST
+
+
+def test_each_pair_is_due_by_the_generation_that_is_its_own() -> None:
+    """One pair of a mesh got new keys later than the others."""
+    found = connection(MESH)
+    (late,) = (name for name, hosts in table.names_of(found).items() if hosts == ["b", "c"])
+    known = stored(found, 8, 7)[found.name]._replace(
+        created={8: 86400, 7: 100 * 86400}, promoted={8: 86400, 7: 99 * 86400}, currents={late: 7}
+    )
+    status = summarize(found, answers(found), {found.name: known}, age="99d", reloaded=False)
+    assert [line for line in status.sentences if ": due: " in line] == ["mesh: due: its keys are 100 days old"]
+    status = summarize(found, answers(found), {found.name: known}, age=0)
+    assert {line for line in status.sentences if ": due: " in line} == {
+        f"mesh: due: {host}: an SA was loaded again 12 days ago, so its counters started anew" for host in "bc"
+    }
