@@ -172,46 +172,34 @@ def _generation(
     present: t.Mapping[str, Result],
     known: Known | None,
 ) -> tuple[str, list[str]]:
-    """The generation that the hosts hold, and a sentence for each host that does not hold the current one."""
+    """The generation that the hosts hold, and sentences for each host that does not hold the current one."""
     if known is None or not known.current or not present:
         return UNKNOWN, []
     shown: set[str] = set()
     sentences = []
     for host, answer in sorted(present.items()):
-        held, current = _held_generations(host, answer, names, known)
-        if held is None:
-            continue
-        shown.update(map(str, held) if held else [OTHER])
-        if held != current:
-            what = f"generation {_listed(held)}" if held else "SAs of no generation"
-            sentences.append(
-                f"{connection.name}: {host} holds {what}, not generation {_listed(current)} of the keystore"
-            )
+        rows = _held_generations(host, answer, names, known)
+        shown.update(str(held) if held else OTHER for held, dummy in rows)
+        for held, current in sorted({row for row in rows if row[0] != row[1]}):
+            what = f"generation {held}" if held else "SAs of no generation"
+            sentences.append(f"{connection.name}: {host} holds {what}, not generation {current} of the keystore")
     phase = "" if known.phase == STEADY else f" ({known.phase})"
     return ", ".join(sorted(shown) or [UNKNOWN]) + phase, sentences
 
 
-def _listed(numbers: t.Iterable[int]) -> str:
-    return " and ".join(map(str, sorted(numbers)))
-
-
 def _held_generations(
     host: str, answer: Result, names: t.Mapping[str, t.Sequence[str]], known: Known
-) -> tuple[set[int] | None, set[int]]:
-    """The numbers of the generations that the host holds, and of those that are current for its pairs. The first
-    is empty if it holds anything else, and None if that cannot be told.
+) -> list[tuple[int, int]]:
+    """For each pair of the host, the number of the generation that it holds, 0 for anything else, and of the
+    current one. Pairs of which that cannot be told are left out.
     """
-    held: set[int] = set()
-    current: set[int] = set()
+    found = []
     for name in (name for name, hosts in names.items() if host in hosts):
         digest = _held(answer, name)
-        if digest is None:
-            return None, current
         numbers = {digests[name]: number for number, digests in known.digests.items() if name in digests}
-        if digest or numbers:
-            held.add(numbers.get(digest, 0))
-            current.add(known.currents.get(name, known.current))
-    return set() if 0 in held else held, current
+        if digest is not None and (digest or numbers):
+            found.append((numbers.get(digest, 0), known.currents.get(name, known.current)))
+    return found
 
 
 def _policies(names: t.Container[str], present: t.Mapping[str, Result]) -> str:

@@ -272,3 +272,23 @@ def test_each_pair_is_due_by_the_generation_that_is_its_own() -> None:
     assert {line for line in status.sentences if ": due: " in line} == {
         f"mesh: due: {host}: an SA was loaded again 12 days ago, so its counters started anew" for host in "bc"
     }
+
+
+def test_each_pair_is_compared_with_the_generation_that_is_its_own() -> None:
+    found = connection(MESH)
+    names = table.names_of(found)
+    (late,) = (name for name, hosts in names.items() if hosts == ["b", "c"])
+    known = {found.name: stored(found, 8, 7)[found.name]._replace(currents={late: 7})}
+    old = digest_by_owner(sas_of(found, 7), KEY)
+    told = answers(found)
+    for host in "bc":
+        told[host]["held"][late] = old[late]
+    fleet = summarize(found, told, known)
+    assert fleet.rows[0]["generation"] == "7, 8" and fleet.sentences == []
+    # Two pairs that hold each the generation of the other.
+    (early,) = (name for name, hosts in names.items() if hosts == ["a", "b"])
+    told["b"]["held"].update({early: old[early], late: digest_by_owner(sas_of(found, 8), KEY)[late]})
+    assert (
+        "mesh: b holds generation 7 and 8, not generation 7 and 8 of the keystore"
+        in summarize(found, told, known).sentences
+    )
