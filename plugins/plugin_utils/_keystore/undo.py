@@ -10,7 +10,10 @@ Which hosts share keys, and what only policies use, is not undone: a host that j
 from __future__ import annotations
 
 import json
+import sys
 import typing as t
+
+import yaml
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address, mark_text
@@ -105,7 +108,14 @@ def check(connection: Connection, records: t.Iterable[KeyRecord], place: str) ->
 def differences(connection: Connection, wanted: Connection) -> list[str]:
     """The fields of the inventory in which ``wanted`` differs, each as a line of YAML."""
     now, then = _fields(connection), _fields(wanted)
-    return [f"{name}: {json.dumps(value)}" for name, value in then.items() if now[name] != value]
+    return [_line(name, value) for name, value in then.items() if now[name] != value]
+
+
+def _line(name: str, value: t.Any) -> str:
+    # Values from Ansible are subclasses that the YAML library cannot write.
+    plain = json.loads(json.dumps({name: value}))
+    written: str = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=sys.maxsize)
+    return written.strip()[1:-1]
 
 
 def _fields(connection: Connection) -> dict[str, t.Any]:
