@@ -100,6 +100,10 @@ class Fleet(t.NamedTuple):
         hosts = [self.hosts[name] for name in pair.hosts if name in self.hosts]
         return [(host, [host.rows[key] for key in pair.keys if key in host.rows]) for host in hosts if host.sas_read]
 
+    def owners(self) -> set[str]:
+        """The owners (reqid, mark, if_id) of the connections' SAs."""
+        return {key.partition("#")[2] for pair in self.pairs for key in pair.keys}
+
     def keys(self) -> dict[str, set[str]]:
         """The names of the SAs that each host should have."""
         found: dict[str, set[str]] = {}

@@ -36,6 +36,7 @@ _REMARKS = {
     "level-use": "level-use",
     "policy-without-sa": "policy-without-sa",
 }
+_OF_POLICIES = ("level-use", "policy-without-sa")
 _NO_STATES = "XfrmInNoStates"
 
 
@@ -69,8 +70,12 @@ def of_counters(fleet: Fleet) -> Found:
 
 def of_remarks(fleet: Fleet) -> Found:
     """Everything that needs no comparison."""
+    owners = fleet.owners()
     for host in fleet.hosts.values():
         for row in host.remarks(*_REMARKS):
+            # An IKE daemon installs policies first, and SAs when they are needed.
+            if row["what"] in _OF_POLICIES and owners and row["detail"] not in owners:
+                continue
             yield finding(_REMARKS[row["what"]], host.name, place=row["place"], detail=row["detail"])
 
 
@@ -117,7 +122,7 @@ def _service(host: Host) -> Found:
 def of_others(fleet: Fleet) -> Found:
     """Hosts that did not answer, what they could not read, and SAs and policies of others."""
     keys = fleet.keys()
-    owners = {key.partition("#")[2] for pair in fleet.pairs for key in pair.keys}
+    owners = fleet.owners()
     for host in fleet.hosts.values():
         if not host.answer:
             yield finding("absent", host.name, detail=host.reason)

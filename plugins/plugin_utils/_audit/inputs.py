@@ -61,11 +61,11 @@ def _differences(inputs: Inputs, hosts: t.Sequence[str]) -> t.Iterator[InputErro
     take long for many connections and hosts.
     """
     first = inputs.raw(hosts[0])
-    for name in WIDE:
+    for name in ("ipsec_connections", *(PREFIX + word for word in WIDE)):
         for host in hosts[1:]:
-            if inputs.raw(host).get(PREFIX + name) != first.get(PREFIX + name):
+            if inputs.raw(host).get(name) != first.get(name):
                 yield InputError(
-                    f"the variable {PREFIX}{name} has a different value for {host} than for {hosts[0]}",
+                    f"the variable {name} has a different value for {host} than for {hosts[0]}",
                     "",
                     "Define it once for all hosts of the play, in group_vars/all.yml or in the play.",
                 )

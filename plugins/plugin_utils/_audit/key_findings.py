@@ -181,6 +181,8 @@ def of_sharing(fleet: Fleet) -> Found:
     for host in fleet.hosts.values():
         for key, row in host.rows.items():
             pair = named.get(key)
+            if pair is not None and host.name not in pair.hosts:
+                continue  # what it says of others' pairs does not count
             # The SAs of a group are one SA towards several addresses.
             whose = pair.connection if pair is not None and len(pair.keys) > 1 else key
             for fingerprint in row["fingerprints"]:

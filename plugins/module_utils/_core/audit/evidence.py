@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import typing as t
 
 from ..sa import keys
@@ -110,21 +111,22 @@ def budget(found: t.Iterable[Limit]) -> Row | None:
 
 
 def of_policies(facts: PolicyFacts) -> list[Remark]:
-    """Policies whose traffic does not pass, and those whose traffic passes unprotected."""
+    """Policies whose traffic does not pass, and those whose traffic passes unprotected, each with its owner."""
     return [
-        *bounded(Remark("policy-without-sa", label(policy)) for policy in facts.waiting),
-        *bounded(Remark("level-use", label(policy)) for policy in facts.optional),
+        *bounded(Remark("policy-without-sa", label(policy), owner_of(policy)) for policy in facts.waiting),
+        *bounded(Remark("level-use", label(policy), owner_of(policy)) for policy in facts.optional),
     ]
 
 
 def owners(policies: t.Iterable[Policy]) -> dict[str, int]:
-    """How many policies there are of each owner, as the end of `name_by_owner` names it."""
-    found: dict[str, int] = {}
-    for policy in policies:
-        reqid = next((template.reqid for template in policy.templates), 0)
-        name = f"{reqid},{mark_text(policy.mark)},{policy.if_id}"
-        found[name] = found.get(name, 0) + 1
-    return found
+    """How many policies there are of each owner."""
+    return dict(collections.Counter(map(owner_of, policies)))
+
+
+def owner_of(policy: Policy) -> str:
+    """Whose SAs the policy asks for, as the end of `name_by_owner` names it; its first template decides."""
+    reqid = next((template.reqid for template in policy.templates), 0)
+    return f"{reqid},{mark_text(policy.mark)},{policy.if_id}"
 
 
 def _digest(sas: t.Sequence[SecurityAssociation], digest_key: bytes) -> str:

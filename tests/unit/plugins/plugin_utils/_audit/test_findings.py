@@ -119,8 +119,9 @@ CASES: list[tuple[Fleet, set[str]]] = [
     ),
     (changed(pairs(leaking=1)), {"no-policy"}),
     (changed(pairs(open=1)), {"no-inbound-policy"}),
-    (changed(remark("policy-without-sa", "out 192.0.2.1/32 > 192.0.2.2/32")), {"policy-without-sa"}),
-    (changed(remark("level-use", "out 192.0.2.1/32 > 192.0.2.2/32")), {"level-use"}),
+    (changed(remark("policy-without-sa", "out 192.0.2.1/32 > 192.0.2.2/32", "0,,0")), {"policy-without-sa"}),
+    (changed(remark("level-use", "out 192.0.2.1/32 > 192.0.2.2/32", "0,,0")), {"level-use"}),
+    (changed(remark("level-use", "out 192.0.2.1/32 > 192.0.2.2/32", "7,,0")), set()),
     (changed(pairs(integrity_failures=3)), {"integrity-failures"}),
     (changed(pairs(replayed=3)), {"replayed"}),
     (changed(part("counters", XfrmInNoStates=5)), {"no-state-packets"}),
@@ -238,6 +239,19 @@ def test_group_members_share_one_key() -> None:
         hosts[name] = host._replace(name=name, rows=rows)
     fleet = fleet._replace(hosts=hosts, pairs=tuple(found), known={}, counters={})
     assert ids(fleet) == set()
+
+
+def test_what_a_host_says_of_others_pairs_does_not_count() -> None:
+    connections = read_connections(
+        [{"name": "pair", "endpoints": {"enigma": "192.0.2.1", "partym": "192.0.2.2", "liar": "192.0.2.3"}}]
+    )
+    fleet = clean()
+    liar = fleet.hosts["enigma"]._replace(
+        name="liar", rows={NAME: row(shared_keys=2, fingerprints=["00112233445566aa"])}
+    )
+    hosts = {**fleet.hosts, "liar": liar}
+    fleet = fleet._replace(hosts=hosts, pairs=tuple(pairs_of(connections, hosts)), known={})
+    assert not [found for found in report.findings_of(fleet) if found.pair == PAIR]
 
 
 def test_pairs_of_absent_networks_are_left_out() -> None:

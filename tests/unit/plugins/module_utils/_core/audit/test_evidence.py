@@ -129,9 +129,9 @@ def test_policies_are_counted_by_owner() -> None:
 
 def test_policies_that_drop_and_that_leak_are_remarked() -> None:
     found = evidence.of_policies(PolicyFacts(2, (), (), (policy(0),), (policy(1),)))
-    assert [(row.what, row.place) for row in found] == [
-        ("policy-without-sa", "out 192.0.2.1/32 > 192.0.2.2/32"),
-        ("level-use", "out 192.0.2.1/32 > 192.0.2.2/32"),
+    assert [tuple(row) for row in found] == [
+        ("policy-without-sa", "out 192.0.2.1/32 > 192.0.2.2/32", "0,,0"),
+        ("level-use", "out 192.0.2.1/32 > 192.0.2.2/32", "1,,0"),
     ]
 
 
