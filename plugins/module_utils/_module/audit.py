@@ -116,8 +116,11 @@ def _policies(kernel: _Kernel) -> list[Policy]:
 
 
 def _stored(module: AnsibleModule, path: str) -> tuple[t.Sequence[SecurityAssociation], list[Remark]]:
-    """The SAs of the protected file, and remarks on names in it; nothing if it does not exist."""
-    if not protected.status(path).exists:
+    """The SAs of the protected file, and remarks on names in it; nothing if it does not exist, or is not
+    safe, which is a remark already.
+    """
+    found = protected.status(path)
+    if not files.unreadable(found) and (found.problems or not found.exists):
         return (), []
     text = protected.read(path).decode("utf-8", "replace")
     named = bounded(Remark("names", path, name) for name in files.names_in(text))
@@ -125,11 +128,11 @@ def _stored(module: AnsibleModule, path: str) -> tuple[t.Sequence[SecurityAssoci
         # Names are not looked up: what they mean is what the audit doubts.
         return (), named
     try:
-        found = language.parse(text, name=path, **ANYTHING).sas
+        sas_of_file = language.parse(text, name=path, **ANYTHING).sas
     except IpsecError as exc:
         return (), bounded([Remark("invalid", path, " ".join(str(exc).split()))])
-    hide_keys(module, found)
-    return found, []
+    hide_keys(module, sas_of_file)
+    return sas_of_file, []
 
 
 def _reloaded(kernel: _Kernel) -> t.Sequence[Entry]:

@@ -54,8 +54,13 @@ def examine(path: str) -> list[Remark]:
     return bounded(rows)
 
 
+def unreadable(found: protected.FileStatus) -> bool:
+    """Whether this process may not look at the file, so that nothing is known about it."""
+    return any(isinstance(problem.__cause__, OSError) for problem in found.problems)
+
+
 def _problems(found: protected.FileStatus) -> t.Iterator[Remark]:
-    for problem in found.problems:
+    for problem in () if unreadable(found) else found.problems:
         if isinstance(problem, NetworkFileError):
             yield Remark("file-system" if found.file_system else "unknown-file-system", problem.place, problem.message)
         elif not (found.exists and problem.place == found.path):

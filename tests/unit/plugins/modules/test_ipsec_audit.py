@@ -108,8 +108,9 @@ def test_larval_sas_are_left_out(world: World) -> None:
 
 
 def test_a_part_that_fails_is_named_and_the_others_are_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.files.problems[PATH] = ProtectedFileError("the file has mode 0644, not 0600", PATH, "chmod 600")
-    world.files.contents[PATH] = render([OUT]).encode()
+    problem = ProtectedFileError("the file cannot be examined (EACCES: Permission denied)", PATH, "Run as root.")
+    problem.__cause__ = PermissionError()
+    world.files.problems[PATH] = problem
 
     def refuse(*dummy: t.Any) -> t.NoReturn:
         raise SadbError("the process lacks CAP_NET_ADMIN", "SADB", "Run as root.", "EPERM")
@@ -118,7 +119,14 @@ def test_a_part_that_fails_is_named_and_the_others_are_there(world: World, monke
     result = world.run("ipsec_audit")
     assert result["backend"] == "" and result["pairs"] == []
     assert [text.partition(":")[0] for text in result["unread"]] == ["SADB", "protected file"]
-    assert "mode 0644" in result["unread"][1]
+    assert "Permission denied" in result["unread"][1]
+
+
+def test_a_file_that_is_not_safe_is_not_read(world: World) -> None:
+    world.files.problems[PATH] = ProtectedFileError("the file has mode 0644, not 0600", PATH, "chmod 600")
+    world.files.contents[PATH] = render([OUT]).encode()
+    result = world.run("ipsec_audit")
+    assert (result["unread"], result["file"]["sas"]) == ([], 0)
 
 
 def test_names_in_the_file_are_reported_and_not_looked_up(world: World) -> None:

@@ -72,6 +72,15 @@ def test_a_symbolic_link_is_reported_and_not_followed(tmp_path: Path) -> None:
     assert [row.detail for row in found if row.place.endswith("ipseckeys")] == ["it is a symbolic link"]
 
 
+def test_what_this_process_may_not_see_is_no_remark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = ProtectedFileError("the file cannot be examined (EACCES: Permission denied)", str(tmp_path / "x"))
+    problem.__cause__ = PermissionError()
+    found = protected.FileStatus(str(tmp_path / "x"), problems=(problem,))
+    assert files.unreadable(found) and not files.unreadable(found._replace(problems=()))
+    monkeypatch.setattr(protected, "status", lambda dummy: found)
+    assert files.examine(str(tmp_path / "x")) == []
+
+
 def test_a_relative_path_is_refused() -> None:
     with pytest.raises(ProtectedFileError):
         files.examine("ipseckeys")
