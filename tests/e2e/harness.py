@@ -303,8 +303,8 @@ class Project:
             assert process.poll() is None and time.monotonic() < deadline, self.output()
             time.sleep(0.05)
 
-    def record(self, name: str) -> dict[str, t.Any]:
-        """The keystore's record of a connection, read with ansible-vault."""
+    def records(self, name: str) -> list[dict[str, t.Any]]:
+        """The keystore's records of a connection, one for all pairs with the same history, read with ansible-vault."""
         import yaml
 
         command = [
@@ -314,13 +314,17 @@ class Project:
             str(self.folder / "password"),
             str(self.keystore / f"{name}.yml"),
         ]
-        return t.cast(
-            "dict[str, t.Any]",
-            yaml.safe_load(subprocess.run(command, check=True, capture_output=True, text=True).stdout),
-        )
+        viewed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return t.cast("list[dict[str, t.Any]]", yaml.safe_load(viewed)["records"])
+
+    def record(self, name: str) -> dict[str, t.Any]:
+        """The only record of a connection."""
+        (record,) = self.records(name)
+        return record
 
     def spis(self, name: str, generation: str = "current") -> set[str]:
-        return set(re.findall(r"spi (0x[0-9a-f]{8})", self.record(name)[generation]["sas"]))
+        found = [record[generation] for record in self.records(name) if record[generation] is not None]
+        return {spi for row in found for spi in re.findall(r"spi (0x[0-9a-f]{8})", row["sas"])}
 
     def snapshot(self) -> dict[str, bytes]:
         """Every file of the keystore but its lock."""

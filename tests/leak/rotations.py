@@ -44,12 +44,14 @@ def prepare(stage: Stage, damage: t.Callable[[str], str] = lambda text: text) ->
     store.make_directory()
     texts = {}
     for connection in read_connections(CONNECTIONS):
-        record = store.read(connection.name) or records.KeyRecord(connection.name)
+        whole = store.read(connection.name)
+        (record,) = whole.records if whole is not None else (records.KeyRecord(connection.name),)
         made = changes.make(changes.discard(record, {}), connection, generations.SpiAllocator(), set())
         assert made.next
         marked = re.sub(r"(?<=key )[0-9a-f]+", lambda match: stage.keys.key(len(match[0]) // 2).hex(), made.next.sas)
         texts[connection.name] = damage(marked)
-        store.write(made._replace(next=made.next._replace(sas=texts[connection.name])))
+        marked_record = made._replace(next=made.next._replace(sas=texts[connection.name]))
+        store.write(records.ConnectionRecord.of(marked_record))
     return texts
 
 

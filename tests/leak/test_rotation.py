@@ -54,8 +54,10 @@ def test_rotation_leaks_no_key(stage: Stage, plain: bool) -> None:
     for host in HOSTS:
         assert sorted(stage.kernel_keys(host)) == keys_in(texts.values())
     for connection in CONNECTIONS:
-        record = keystore(stage).read(connection["name"])
-        assert record is not None and record.current is not None and record.next is None
+        whole = keystore(stage).read(connection["name"])
+        assert whole is not None
+        (record,) = whole.records
+        assert record.current is not None and record.next is None
         assert record.current.sas == texts[connection["name"]]
         assert stage.search.first(Path(keystore(stage).path(connection["name"])).read_bytes()) == ""
 
