@@ -65,7 +65,8 @@ connections:
       from which C(root) secret (a fingerprint), the numbers of the C(current), C(next), and
       C(previous) generation (V(0) for none), and all that were C(retired), with the number of their
       fingerprints, which may be those of several pairs that were retired together.
-    - The name is that of the connection if it has only one pair, otherwise V(CONNECTION/HOST,HOST).
+    - The name is that of the connection if it has only one pair, otherwise, and for a pair that left,
+      V(CONNECTION/HOST,HOST).
       A connection that has no keys left is one row without hosts.
     - If a pair does not belong to its connection any more, C(left) is the time at which a run found
       that out. Otherwise it is empty.

@@ -17,11 +17,13 @@ from ansible.parsing.vault import VaultSecret
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import EXACT, plan
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import parts, result, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import STORES
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import STORES, ConnectionRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
@@ -49,11 +51,11 @@ def store(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Keystore:
 
 
 def advance(
-    keystore: Keystore, whole: Connection, *states: str, only: t.Sequence[str] = (), **options: t.Any
+    directory: Keystore, whole: Connection, *states: str, only: t.Sequence[str] = (), **options: t.Any
 ) -> steps.Transition:
     for state in states:
         chosen = choose([whole], set(whole.hosts), only)
-        done = steps.carry_out(keystore, chosen, Order(state, "me@here", known=(whole,), **options))
+        done = steps.carry_out(directory, chosen, Order(state, "me@here", known=(whole,), **options))
     return done
 
 
@@ -193,6 +195,11 @@ def test_a_pair_that_left_during_a_rotation_keeps_both_generations_until_it_is_r
     assert set(outcomes(step).values()) == {"resumed"}
     found = store.read("mesh")
     assert found is not None
+    assert [(row["name"], bool(row["left"])) for row in facts_of(found)] == [
+        ("mesh", False),
+        ("mesh/h00,h02", True),
+        ("mesh/h01,h02", True),
+    ]
     (left,) = (record for record in found.records if record.left)
     assert left.phase == "switching" and left.current is not None and left.next is not None
     assert left.current.endpoints["h02"] == "192.0.2.3"
@@ -249,6 +256,23 @@ def test_a_host_that_lost_keys_which_must_not_be_loaded_again_is_named_with_its_
     answers["h05"]["held"].clear()
     (problem,) = reload_problems(answers, expected)
     assert "anti-replay, and h05 lost its keys" in problem and "rotate_only: [mesh/h05]" in problem
+
+
+def test_an_audit_knows_the_generation_of_each_pair(store: Keystore) -> None:
+    whole = connection(MANY[:3])
+    advance(store, whole, "prepared", *ROTATION)
+    advance(store, whole, "prepared", *ROTATION, only=["h00,h01"], new_keys=True)
+    advance(store, whole, "prepared", only=["h00,h02"], new_keys=True)
+    known = keystore.facts(store, ["mesh", "none"], bytes(32))["mesh"]
+    names = ["192.0.2.1|192.0.2.2#0,,0", "192.0.2.1|192.0.2.3#0,,0", "192.0.2.2|192.0.2.3#0,,0"]
+    assert (known.phase, known.current, known.currents) == ("prepared", 2, dict.fromkeys(names[1:], 1))
+    assert {number: sorted(found) for number, found in known.digests.items()} == {1: names, 2: names[:1], 3: names[1:2]}
+    rows = facts_of(store.read("mesh") or ConnectionRecord("mesh"))
+    assert [(row["name"], row["current"], row["next"], row["previous"], row["phase"]) for row in rows] == [
+        ("mesh/h00,h01", 2, 0, 1, "steady"),
+        ("mesh/h00,h02", 1, 3, 0, "prepared"),
+        ("mesh/h01,h02", 1, 0, 0, "steady"),
+    ]
 
 
 def test_a_record_of_one_pair_has_nothing_of_the_others(store: Keystore) -> None:

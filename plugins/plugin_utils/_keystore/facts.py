@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from .._connections.model import Unit
-from .._connections.units import names_of
+from .._connections.units import name_of, names_of
 from .records import NEWEST, ConnectionRecord, KeyRecord
 
 
@@ -22,10 +22,9 @@ def facts_of(whole: ConnectionRecord) -> list[dict[str, t.Any]]:
     if not whole.records:
         return [{**facts_of_part(KeyRecord(whole.connection, retired=whole.forgotten)), "hosts": []}]
     present = frozenset[Unit]().union(*(record.units() for record in whole.present()))
-    left = {unit for record in whole.records if record.left for unit in record.units()}
-    names = names_of(whole.connection, present | left)
+    names = names_of(whole.connection, present)
     rows = [
-        {**facts, "name": names[unit], "hosts": hosts_of(record, unit)}
+        {**facts, "name": names.get(unit) or name_of(whole.connection, unit), "hosts": hosts_of(record, unit)}
         for record in whole.records
         for facts in [facts_of_part(record)]
         for unit in record.units()
