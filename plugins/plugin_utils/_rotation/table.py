@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import typing as t
 
 from .failure import WIDTH, on_screen
 from .report import DUE, KEYED, RESTORED, ROTATED, SAME, STATES, Gap, Packets, Row
 
-# Lines of a table, and reasons for new keys.
+# Lines of a table, reasons for new keys, and pairs of a connection that are named one by one.
 MOST = 20
 _MOST_REASONS = 10
+_MOST_PAIRS = 3
 _HEADER = ("connection", "hosts", "generation", "strategy, gap", "packets")
 # The columns that are cut if a line is too long, and to what.
 _CUT = {0: 10, 1: 8}
@@ -27,8 +29,9 @@ def table(rows: t.Sequence[Row], finished: bool, equipped: t.Sequence[str] = ())
     """
     lines = on_screen(_headline(rows, finished))
     if any(row.state != SAME for row in rows):
-        shown = _grouped(rows)
-        lines += [*_aligned([_HEADER, *map(_cells, shown[:MOST])]), *_rest(shown[MOST:]), *_notes(rows)]
+        shown, labels = _grouped(rows), _labels(rows)
+        lines += _aligned([_HEADER, *(_cells(row, labels) for row in shown[:MOST])])
+        lines += [*_rest(shown[MOST:]), *_notes(rows)]
     if equipped:
         lines += on_screen(f"Policies, or loading them at boot, changed on {_names(equipped)}.")
     return lines
@@ -82,10 +85,14 @@ def _most(values: t.Iterable[float | None]) -> float | None:
     return max(known) if known and len(known) == len(found) else None
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    hosts = ", ".join(row.endpoints) if len(row.endpoints) <= 3 else _count(len(row.endpoints), "host")
+def _cells(row: Row, labels: t.Mapping[str, str]) -> tuple[str, ...]:
+    hosts = (
+        ", ".join(labels[host] for host in row.endpoints)
+        if len(row.endpoints) <= 3
+        else _count(len(row.endpoints), "host")
+    )
     packets = f"{row.packets.arrived} of {row.packets.sent}" if row.packets else "-"
-    return row.name, hosts, _generation(row), _change(row), packets
+    return row.connection, hosts, _generation(row), _change(row), packets
 
 
 def _generation(row: Row) -> str:
@@ -120,7 +127,25 @@ def _aligned(lines: t.Sequence[t.Sequence[str]]) -> list[str]:
 
 
 def _fitted(cell: str, width: int) -> str:
-    return cell.ljust(width) if len(cell) <= width else f"{cell[: width - 3]}..."
+    """The cell with exactly this width; of several names, each is cut."""
+    if len(cell) > width:
+        names = cell.split(", ")
+        most = (width - 2 * (len(names) - 1)) // len(names)
+        cell = ", ".join(_cut(name, most) for name in names)
+    return cell.ljust(width)
+
+
+def _cut(name: str, most: int) -> str:
+    """The name with ``most`` characters; names often differ at their ends."""
+    end = (most - 2) // 2
+    return name if len(name) <= most else f"{name[: most - 2 - end]}..{name[len(name) - end :]}"
+
+
+def _labels(rows: t.Sequence[Row]) -> dict[str, str]:
+    """The hosts without their domains, if that leaves them different."""
+    hosts = {host for row in rows for host in row.endpoints}
+    first = {host: host if re.match(r"[0-9.]*\Z|[0-9a-f:]*\Z", host) else host.partition(".")[0] for host in hosts}
+    return first if len(set(first.values())) == len(hosts) else {host: host for host in hosts}
 
 
 def _rest(rows: t.Sequence[Row]) -> list[str]:
@@ -139,7 +164,10 @@ def _notes(rows: t.Sequence[Row]) -> list[str]:
             notes.setdefault("no test packets were sent through the new SAs", []).append(row.name)
         for text in row.to_do:
             notes.setdefault(f"to do: {text}", []).append(row.name)
-    found = [part for text, names in notes.items() for part in on_screen(f"{text} ({_names(names)})")]
+    all_of_them = sum(row.state != SAME for row in rows)
+    found = []
+    for text, names in notes.items():
+        found += on_screen(text if 1 < len(names) == all_of_them else f"{text} ({_names(names)})")
     clocks = _most(row.gap.by_clocks for row in rows if row.why and row.gap.by_clocks is not None)
     if clocks is not None:
         text = f"The gap is the most that the answers allow; by the hosts' own clocks it was {_whole(clocks)} ms."
@@ -158,10 +186,15 @@ def brief(reasons: t.Sequence[str]) -> list[str]:
 
 
 def forecast(rows: t.Sequence[Row], host: str, leftovers: t.Sequence[str]) -> list[str]:
-    """What a run would change on a host."""
-    found = []
+    """What a run would change on a host; pairs of a connection together if there are many."""
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if host in row.changes:
-            generation = f"generation {_generation(row)}"
-            found += on_screen(f"{row.name}: {generation}, in {' and '.join(row.changes[host])}")
+            what = f"generation {_generation(row)}, in {' and '.join(row.changes[host])}"
+            groups.setdefault((row.connection, what), []).append(row)
+    found = []
+    for (connection, what), group in groups.items():
+        together = [f"{connection}, {_count(len(group), 'pair')}"]
+        names = together if len(group) > _MOST_PAIRS else [row.name for row in group]
+        found += [part for name in names for part in on_screen(f"{name}: {what}")]
     return found + (on_screen(f"leftovers of an interrupted run: {', '.join(leftovers)}") if leftovers else [])

@@ -96,6 +96,8 @@ def test_check_mode_says_what_would_change_on_each_host() -> None:
         "leftovers of an interrupted run: /f.next",
     ]
     assert forecast(rows, "c", []) == []
+    many = [rows[0]._replace(name=f"mesh/a,{number}", connection="mesh") for number in range(49)]
+    assert forecast(many, "a", []) == ["mesh, 49 pairs: generation 3 -> 4, in the SADB"]
 
 
 def test_hosts_without_their_policies_are_left_to_do() -> None:

@@ -112,6 +112,21 @@ def test_a_large_mesh_is_a_few_lines_with_the_worst_first() -> None:
     ]
 
 
+def test_long_names_stay_different() -> None:
+    names = ("gateway-north.example.net", "gateway-south.example.net", "192.0.2.7")
+    some = [
+        ROW._replace(connection="mesh", endpoints={one: "", other: ""})
+        for one, other in itertools.combinations(names, 2)
+    ]
+    lines = table(some, finished=True)
+    assert [line.partition("  2 ->")[0].split(None, 1)[1].strip() for line in lines[2:5]] == [
+        "gat..rth, gat..uth",
+        "gat..rth, 192..2.7",
+        "gat..uth, 192..2.7",
+    ]
+    assert all(len(line) <= WIDTH for line in lines)
+
+
 def test_what_does_not_fit_into_the_table_is_counted() -> None:
     many: list[t.Any] = [ROW._replace(name=f"c{number:03}", connection=f"c{number:03}") for number in range(100)]
     many[-1] = many[-1]._replace(state="went back")
