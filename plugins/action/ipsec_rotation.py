@@ -42,6 +42,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     due,
     failure,
     notes,
+    policies,
     rotation,
     steps,
 )
@@ -51,7 +52,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs impo
     read_inputs,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import Row, document, equipped, rows_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import Row, document, rows_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.table import brief, forecast, table
@@ -66,7 +67,7 @@ DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote",
 # was not approved is rolled back, whatever the reason.
 _TRANSACTION = (rotation.STAGE, "switch", "stop")
 _SWITCHED = (rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS, "judge")
-_APPROVED = (rotation.PERSIST, "promote", rotation.TIDY)
+_APPROVED = (rotation.PERSIST, "promote")
 _REFUSED = (rotation.GO_BACK, rotation.FORGET, "report")
 _DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
@@ -141,7 +142,9 @@ class ActionModule(HostAction):
             )
         named = {question.name: answer for question, answer in zip(questions, answers)}
         self._record.note(step, host, named)
-        return {**_merged(named, host), **self.discovered()}
+        # What is only predicted is not said twice.
+        said = {name: named[name] for name, question in zip(named, questions) if not question.check}
+        return {**(_merged(said, host) if said else {}), **self.discovered()}
 
     def _text(self, names: t.Sequence[str], host: str, generation: str) -> str:
         """The ipseckeys text of a host's SAs in these connections: secret."""
@@ -273,7 +276,10 @@ class ActionModule(HostAction):
         result = self._keep(run.state, "prepared", spis=sorted(spis), renew=why)
         run.state.update(expected=result, prepared=True, because=why)
         self._record.save(run.state)
-        away = decisions.in_place(checks, result)
+        away = [
+            *decisions.in_place(checks, result),
+            *(f"{host}: {place}" for host, place in policies.out_of_place(run)),
+        ]
         problems = decisions.reload_problems(checks, result)
         if problems:
             raise _stop(problems, "prepare", result)
@@ -281,7 +287,7 @@ class ActionModule(HostAction):
         run.state["due"] = changing and not self._task.check_mode
         undone = notes.undone(run, _inventory(run.state)) if run.state["undo"] else ()
         reasons = [*notes.due(run, why), *undone]
-        run.state.update(keyed=result["keyed"], reasons=reasons)
+        run.state["reasons"] = reasons
         self._record.save(run.state)
         return {
             "changed": result["changed"],
@@ -335,9 +341,7 @@ class ActionModule(HostAction):
         last = max(run.answers(rotation.CUT_OVER, host).answered for host in run.hosts)
         if last + run.wide["grace"] > run.started:
             time.sleep(last + run.wide["grace"] - run.started)
-        # The role's policies will use the SAs, so untested ones are expected.
-        silent = all(own["policies"] for own in run.state["own"].values())
-        return {"changed": result["changed"], "approved": True, "warnings": [] if silent else untested}
+        return {"changed": result["changed"], "approved": True, "warnings": untested}
 
     def _stop(self, run: Rotation) -> Result:
         """End the rescue of a failed step. What was not approved is rolled back later, so nothing is done."""
@@ -387,18 +391,13 @@ class ActionModule(HostAction):
             self._keystore().release(run.wide["keystore"])
 
     def _close(self, run: Rotation) -> Result:
-        """The table of the run. Fails for hosts on which all is done except policies or the service at boot,
-        or the removal of staged files.
-        """
+        """The table of the run."""
         stop = run.state.get("stop") or _unforeseen(run.state)
-        left = [] if stop else steps.policy_problems(run) + run.problems(rotation.TIDY)
         rows = rows_of(run, bool(self._task.check_mode)) if run.state.get("prepared") else []
-        reasons = stop or {"phase": "policies" if left else "", "problems": left}
+        reasons = stop or {"phase": "", "problems": []}
         self._write_report(run.wide["report"], rows, began=run.state["began"], **reasons)
-        lines = table(rows, not stop, equipped(run)) if rows and (not stop or run.state["switching"]) else []
+        lines = table(rows, not stop, policies.changed(run)) if rows and (not stop or run.state["switching"]) else []
         lines = [*brief(run.state.get("reasons", ())), *lines]
-        if left:
-            raise _Stop(failure.unfinished(left, lines), "policies", left)
         return {"changed": False, **failure.shown(lines)}
 
     def _report_path(self) -> str:

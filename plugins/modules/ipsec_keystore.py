@@ -319,8 +319,9 @@ connections:
     - For each pair or group what RV(ipsec.manual.ipsec_keystore_info#module:connections) tells, and
       its C(outcome) (V(made), V(resumed), V(kept), or the state asked for), the number of C(sas),
       C(endpoints), the addresses of an SA that all share (C(multicast)), whether it has a
-      C(counter_mode) cipher, whether it has C(anti_replay), and whether hosts may have a generation
-      that was discarded (C(abandoned)).
+      C(counter_mode) cipher, whether it has C(anti_replay), whether hosts may have a generation that
+      was discarded (C(abandoned)), and if its settings change, those of the current generation
+      (C(before)).
   returned: success, but not with O(state=released)
   type: list
   elements: dict

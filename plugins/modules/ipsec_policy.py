@@ -130,6 +130,12 @@ options:
         type: str
         choices: [required, use]
         default: required
+  deadline:
+    description:
+      - Instant in seconds since the epoch, on the target's clock, after which the module changes nothing.
+      - Choose one before the task's C(timeout) ends. Then a module that hangs changes nothing after
+        the controller has given up on the host.
+    type: float
   policies:
     description:
       - Policies, each with the options above.
@@ -215,6 +221,12 @@ operations:
   type: list
   elements: str
   sample: ["add policy out 192.168.116.16/32 > 192.168.13.213/32"]
+added:
+  description: The policies that were missing, each as direction, source, and destination.
+  returned: success
+  type: list
+  elements: str
+  sample: ["out 192.168.116.16/32 > 192.168.13.213/32"]
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_POLICY, POLICY_RULES

@@ -61,10 +61,6 @@ options:
       - go_back
       - forget
       - persist
-      - tidy
-      - policies_out
-      - policies_in
-      - boot
       - service
 seealso:
   - module: ipsec.manual.ipsec_keystore

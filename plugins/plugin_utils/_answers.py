@@ -569,7 +569,10 @@ ANSWERS: t.Mapping[str, Fields] = {
         ),
     },
     "ipsec_policy": {
-        "operations": _OPERATIONS._replace(sample=["add policy out 192.168.116.16/32 > 192.168.13.213/32"])
+        "operations": _OPERATIONS._replace(sample=["add policy out 192.168.116.16/32 > 192.168.13.213/32"]),
+        "added": _LABELS._replace(
+            description="The policies that were missing, each as direction, source, and destination."
+        ),
     },
     "ipsec_policy_info": {
         "policies": Field(

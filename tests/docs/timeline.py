@@ -54,10 +54,10 @@ PHASES = (
     Phase("cut over", ("switch", "cut_over"), "rolls back"),
     Phase("verify", ("send", "arrivals", "judge"), "rolls back"),
     Phase("persist", ("persist",), "reports; run again"),
-    Phase("promote", ("promote", "tidy"), "run again"),
+    Phase("promote", ("promote",), "run again"),
 )
 # Steps of the role that are not phases: the rollback, the report, and what follows a first run.
-NOT_DRAWN = ("stop", "go_back", "forget", "report", "policies_out", "policies_in", "boot", "forecast", "end")
+NOT_DRAWN = ("stop", "go_back", "forget", "report", "forecast", "end")
 OLD, NEW = "old", "new"
 _HOST = (
     ("accepts", (Bar(OLD, end="persist"),)),
@@ -65,8 +65,8 @@ _HOST = (
     ("sends", (Bar(OLD, end="cut over"), Bar(NEW, "cut over"))),
     ("ipseckeys", (Bar(OLD, end="persist"),)),
     ("ipseckeys", (Bar(NEW, "stage"),)),
-    ("ipseckeys.next", (Bar(NEW, "stage", "promote"),)),
-    ("ipseckeys.previous", (Bar(OLD, "cut over", "promote"),)),
+    ("ipseckeys.next", (Bar(NEW, "stage", "persist"),)),
+    ("ipseckeys.previous", (Bar(OLD, "cut over", "persist"),)),
 )
 ROWS = (
     Row("keystore", "current", (Bar(OLD, end="promote"), Bar(NEW, "promote"))),
@@ -91,8 +91,8 @@ _DESCRIPTION = (
     " its next generation. Stage writes them to each host, as the file ipseckeys.next, and the host accepts packets"
     " through them. In cut over both hosts begin to send through the new keys instead of the old ones, which they keep"
     " in the file ipseckeys.previous. Verify compares the hosts. In persist they stop accepting packets through the old"
-    " keys. The protected file ipseckeys of each host changes in the same order. Promote makes the new keys current in"
-    " the keystore and removes the two other files. Up to stage, a failure changes nothing that is in use;"
+    " keys, and remove the two other files. The protected file ipseckeys of each host changes in the same order."
+    " Promote makes the new keys current in the keystore. Up to stage, a failure changes nothing that is in use;"
     " in cut over and verify it makes all hosts roll back to the old keys; after that, another run finishes the job."
 )
 

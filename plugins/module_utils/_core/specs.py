@@ -159,6 +159,7 @@ IPSEC_POLICY: Arguments = {
     **POLICY,
     **_DIRECTION,
     "policies": {"type": "list", "elements": "dict", "options": POLICY},
+    **DEADLINE,
 }
 POLICY_RULES: Arguments = {
     "mutually_exclusive": [("direction", "policies")],

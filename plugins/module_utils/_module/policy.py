@@ -15,6 +15,7 @@ from .._core.spd.text import Doubts, read_policies, read_policy, template_view, 
 from .._core.specs import POLICY
 from .._core.text.mapping import OptionReader
 from .base import Result, warn
+from .clock import Deadline
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -22,6 +23,7 @@ if t.TYPE_CHECKING:
 
 def apply_policies(module: AnsibleModule) -> Result:
     """Add, replace or remove policies of the SPD, all or none."""
+    deadline = Deadline(module.params["deadline"])
     doubts: Doubts = []
     wanted = _wanted(module.params, doubts)
     warn(module, doubts)
@@ -30,8 +32,10 @@ def apply_policies(module: AnsibleModule) -> Result:
     database = Spd()
     operations = plan(wanted, database.dump(), module.params["state"])
     if operations and not module.check_mode:
+        deadline.check()
         database.apply(operations)
     result: Result = {"changed": bool(operations), "operations": [str(operation) for operation in operations]}
+    result["added"] = [label(step.new) for step in operations if step.old is None and step.new is not None]
     if module._diff:
         result["diff"] = _diff(operations)
     return result

@@ -21,6 +21,7 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    TUNNEL,
     Lifetimes,
     Mark,
     format_address,
@@ -184,6 +185,19 @@ class Connection(t.NamedTuple):
         host = next((endpoint.host for endpoint in self.endpoints if endpoint.address == address), None)
         if host is not None:
             yield (address,), [peer.address for peer in self.peers(host)]
+
+
+def as_it_was(connection: Connection, settings: Raw) -> Connection:
+    """The connection with earlier `Connection.settings`; fields that only affect policies are the present ones."""
+    networks = {endpoint.host: endpoint.networks for endpoint in connection.endpoints}
+    earlier = connection_of(connection.name, settings)
+    return earlier._replace(
+        endpoints=tuple(
+            endpoint._replace(networks=networks.get(endpoint.host, ()) if earlier.mode == TUNNEL else ())
+            for endpoint in earlier.endpoints
+        ),
+        upper_protocol=connection.upper_protocol,
+    )
 
 
 def connection_of(name: str, settings: Raw) -> Connection:

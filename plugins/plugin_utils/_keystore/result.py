@@ -18,7 +18,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.render import render
 
-from .._connections.model import Connection, Unit
+from .._connections.model import Connection, Unit, connection_of
 from .._connections.units import names_of
 from . import changes, records
 from .facts import facts_of, facts_of_part
@@ -95,10 +95,19 @@ class _Row:
             "anti_replay": any(row.replay_window for row in self.connection.associations),
             "abandoned": self.record.abandoned,
         }
+        earlier = self._earlier()
         for unit in self.units:
             hosts = list(unit or self.connection.hosts)
             ends = {host: endpoints[host] for host in hosts} if endpoints else {}
-            yield {**common, "name": names[unit], "hosts": hosts, "endpoints": ends}
+            before = earlier.only({unit}).settings() if earlier is not None else {}
+            yield {**common, "name": names[unit], "hosts": hosts, "endpoints": ends, "before": before}
+
+    def _earlier(self) -> Connection | None:
+        """The units when their current generation was made, if the settings of the next one differ."""
+        current, following = self.record.current, self.record.next
+        if current is None or following is None or current.settings == following.settings:
+            return None
+        return connection_of(self.record.connection, current.settings)
 
 
 def _owned(generation: Generation, digests: t.Mapping[str, str]) -> dict[str, str]:

@@ -55,12 +55,6 @@ def refused(problems: t.Sequence[str]) -> str:
     return "\n  ".join([f"This step was refused for {len(problems)} reasons.", *problems])
 
 
-def unfinished(problems: t.Sequence[str], lines: t.Sequence[str]) -> str:
-    """The report on a rotation that left only things that can wait, with the ``lines`` of its table."""
-    first = "The keys are in place, but not everything else:"
-    return "\n".join([first, *(f"  {problem}" for problem in problems), "Fix this and run again.", *lines])
-
-
 def stopped(
     problems: t.Sequence[str],
     phase: str,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from .._keystore.records import IN_USE
-from . import decisions, steps
-from .rotation import ARRIVALS, BOOT, CUT_OVER, POLICIES_IN, POLICIES_OUT, PREFLIGHT, SEND, Result, Rotation
+from . import decisions, policies, steps
+from .rotation import ARRIVALS, CUT_OVER, PREFLIGHT, SEND, Result, Rotation
 
 FORMAT = 1
 """Version of the JSON document, which ``docs/docsite/report.schema.json`` describes."""
@@ -76,7 +76,10 @@ def rows_of(run: Rotation, check_mode: bool) -> list[Row]:
     for host, differing in found.items():
         for name, place in differing:
             places.setdefault(name, {}).setdefault(host, []).append(place)
-    packets, moments, lacking = _packets(run), _moments(run), _lacking(run)
+    for host, place in policies.out_of_place(run):
+        for name in run.expected["hosts"][host]["connections"]:
+            places.setdefault(name, {}).setdefault(host, []).append(place)
+    packets, moments, lacking = _packets(run), _moments(run), policies.failed(run)
     back, gaps = _back(run), run.gaps
     result = []
     for row in run.expected["connections"]:
@@ -196,22 +199,6 @@ def _gap(moments: t.Mapping[str, _Moment], hosts: t.Sequence[str]) -> Gap:
 
 def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 1)
-
-
-def _lacking(run: Rotation) -> set[str]:
-    """The hosts without all of their policies, or without the service that loads them."""
-    return {host for host, dummy in run.failures(POLICIES_OUT, POLICIES_IN, BOOT)}
-
-
-def equipped(run: Rotation) -> list[str]:
-    """The hosts on which policies, or the service that loads them, changed."""
-    answers = {
-        host: [
-            result for step in (POLICIES_OUT, POLICIES_IN, BOOT) for result in run.answers(step, host).results.values()
-        ]
-        for host in run.hosts
-    }
-    return [host for host, results in answers.items() if any(result.get("changed") for result in results)]
 
 
 def document(

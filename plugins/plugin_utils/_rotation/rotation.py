@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import typing as t
 
-from .._connections.units import connection_of
+from .._connections.model import Connection, as_it_was
+from .._connections.units import connection_of, names_at
 from . import decisions
 from .record import Answers
 
-if t.TYPE_CHECKING:
-    from .._connections.model import Connection
-
 Result = t.Dict[str, t.Any]
 
+# The steps in which hosts are asked.
 PREFLIGHT = "preflight"
 STAGE = "stage"
 CUT_OVER = "cut_over"
@@ -25,10 +24,24 @@ ARRIVALS = "arrivals"
 GO_BACK = "go_back"
 FORGET = "forget"
 PERSIST = "persist"
+# Questions that belong to several steps.
 TIDY = "tidy"
-POLICIES_OUT = "policies_out"
-POLICIES_IN = "policies_in"
 BOOT = "boot"
+
+
+class Question(t.NamedTuple):
+    """One call of a module: its name within the step, the module of this collection, its options, and
+    whether it only predicts what it would change.
+    """
+
+    name: str
+    module: str
+    options: dict[str, t.Any]
+    check: bool = False
+
+
+# What a host is asked in a step, in one go: a question that fails is the last.
+Questions = t.Iterator[Question]
 
 
 class Rotation:
@@ -84,6 +97,17 @@ class Rotation:
     def names(self) -> list[str]:
         """The units of the run, by name."""
         return [row["name"] for row in self.expected["connections"]]
+
+    def units(self, host: str, names: t.Collection[str]) -> t.Iterator[tuple[Connection, Connection | None]]:
+        """A host's units of these names, each as a connection of its own: as it is, and as it was when its
+        current generation was made, None if it has none.
+        """
+        rows = {row["name"]: row for row in self.expected["connections"] if row["name"] in names}
+        for connection in self.connections():
+            for unit, name in names_at(connection, host).items():
+                if name in rows:
+                    now, row = connection.only({unit}), rows[name]
+                    yield now, (as_it_was(now, row["before"]) if row["before"] else now) if row["current"] else None
 
     def pairs(self, names: t.Collection[str], host: str) -> set[decisions.Pair]:
         """The host's pairs of addresses in these units."""

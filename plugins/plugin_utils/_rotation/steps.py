@@ -15,16 +15,14 @@ preflight      whether it can take part, and which SAs it holds
 stage          to write the SAs of the generation to a file beside the protected one, and to
                accept packets that arrive through them
 cut_over       to send through the new SAs, no longer through the previous ones, which it saves in
-               another file
+               another file, and to send its traffic through SAs (outbound policies)
 send           to send packets through the new SAs
 arrivals       to count the packets that arrived
 go_back        to send through the previous SAs again, or before the switch, to remove what was staged
 forget         to stop accepting packets through the new SAs, once no host sends through them
-persist        to write the staged SAs to the protected file, and to remove the previous ones
-tidy           to remove the staged files
-policies_out   to send its traffic through the SAs
-policies_in    to accept only traffic that arrived through them
-boot           to load both at boot
+persist        to write the staged SAs to the protected file, to remove the previous ones, to accept
+               only traffic that arrived through SAs (inbound policies), to load all this at
+               boot, and to remove the staged files
 =============  ====================================================================
 
 Connections that cannot overlap (`decisions.gaps`) change in both directions at the cut-over. For all
@@ -38,54 +36,32 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import ROTATION_DUE
 
-from .._connections.units import names_at
 from .._keystore.records import IN_USE, STEADY, SWITCHING
-from .._policies import policies_of_host
-from . import decisions, due
+from . import decisions, due, policies
 from .record import SKIPPED, UNANSWERED, Answers
 from .rotation import (
     ARRIVALS,
-    BOOT,
     CUT_OVER,
     FORGET,
     GO_BACK,
     PERSIST,
-    POLICIES_IN,
-    POLICIES_OUT,
     PREFLIGHT,
     SEND,
     STAGE,
     TIDY,
+    Question,
+    Questions,
     Result,
     Rotation,
 )
 
 POLICIES_FILE = "/etc/ipsecpolicies.json"
-_SMF = "smf"  # service manager of Solaris and illumos
 _LOADS_NOTHING = {"state": "absent", "allow_static_counter_mode": True}
-
-
-class Question(t.NamedTuple):
-    """One call of a module: its name within the step, the module of this collection, its options, and
-    whether it only predicts what it would change.
-    """
-
-    name: str
-    module: str
-    options: dict[str, t.Any]
-    check: bool = False
-
-
-# What a host is asked in a step, in one go: a question that fails is the last.
-Questions = t.Iterator[Question]
 
 
 def preflight(run: Rotation, host: str) -> Questions:
     view, own = run.expected["hosts"][host], run.own(host)
-    if own["policies"] or own["boot"]:
-        yield Question(
-            BOOT, "ipsec_boot", {"state": "query", "service_manager": own["boot_options"]["service_manager"]}
-        )
+    yield from policies.checked(run, host)
     # Asked last, so that the host's clock is read between the recorded times of this step.
     yield Question(
         PREFLIGHT,
@@ -105,7 +81,11 @@ def preflight(run: Rotation, host: str) -> Questions:
 
 def preflight_problems(run: Rotation, forks: int) -> list[str]:
     """Why the hosts cannot take part; and with a cut-over instant, why they cannot wait for it together."""
-    problems = run.problems(PREFLIGHT) or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT]) or boot_problems(run)
+    boot = {host: policies.boot_problems(run, host) for host in run.hosts}
+    problems = [problem for host in run.hosts for problem in boot[host]]
+    # What else such a host says is about the same.
+    problems += [f"{host}: {reason}" for host, reason in run.failures(PREFLIGHT) if not boot[host]]
+    problems = problems or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT])
     if run.delay:
         problems += decisions.clocks(run.readings(), run.wide["clock_tolerance"], forks)
     return problems
@@ -114,50 +94,6 @@ def preflight_problems(run: Rotation, forks: int) -> list[str]:
 def instants(run: Rotation) -> dict[str, float]:
     """The common instant of the cut-over, on each host's own clock."""
     return {host: run.started + run.delay + decisions.offset(*row) for host, row in run.readings().items()}
-
-
-def boot_problems(run: Rotation) -> list[str]:
-    """Hosts on which loading at boot cannot be set up, or that load SAs at boot without the policies of
-    this run. The answers only decide whether the run continues.
-    """
-    found = []
-    for host in run.hosts:
-        own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
-        if own["boot"]:
-            found += [f"{host}: {problem}" for problem in _service_problems(own, service)]
-            continue
-        if not service.get("installed") or service.get("file") != run.own(host)["file"]:
-            continue
-        # The upper-layer protocol does not matter.
-        loaded = {tuple(label.split()[:4]) for label in service["policies"]}
-        missing = [label for label in map(_label, policies(run, host)) if label not in loaded]
-        if missing:
-            more = f" and {len(missing) - 1} more" if missing[1:] else ""
-            found.append(
-                f"{host}: it loads SAs at boot, but not policy {' '.join(missing[0])}{more}, so after a reboot traffic"
-                " would leave unencrypted: run with rotate_boot, too, or name the policies in boot_policies and run"
-                " the role boot first"
-            )
-    return found
-
-
-def _service_problems(own: Result, service: Result) -> t.Iterator[str]:
-    """Why rotate_boot would fail on a host after its keys have changed."""
-    manager = service.get("service_manager")
-    if not manager:
-        yield (
-            "rotate_boot cannot set up loading at boot, since no known service manager was found on this host: name it"
-            " in boot_service_manager, or run without rotate_boot"
-        )
-    if manager == _SMF and (own["policies"] or own["boot_policies"]):
-        yield (
-            "rotate_boot cannot load policies at boot on this system, which has /etc/inet/ipsecinit.conf for them: run"
-            " without rotate_policies and rotate_boot_policies there"
-        )
-
-
-def _label(policy: Result) -> tuple[str, ...]:
-    return policy["direction"], policy["selector"]["source"], ">", policy["selector"]["destination"]
 
 
 def stage(run: Rotation, host: str) -> Questions:
@@ -269,6 +205,7 @@ def cut_over(run: Rotation, host: str) -> Questions:
         },
         delay=delay,
     )
+    yield from policies.installed(run, host, policies.at_cut_over(run, host))
     if run.wide["probe"]:
         # No host sends test packets before all hosts have cut over.
         yield _probe(run, host, "before", 0)
@@ -308,6 +245,7 @@ def cut_over_problems(run: Rotation) -> list[str]:
         lambda host: [
             "sadb",
             *(["file"] if run.overlaps(host) else []),
+            *([policies.POLICIES] if run.own(host)["policies"] else []),
             *(["before"] if run.wide["probe"] else []),
         ],
     )
@@ -369,6 +307,7 @@ def go_back(run: Rotation, host: str) -> Questions:
     if not back or not run.answers(CUT_OVER, host).results:
         return
     kept = every - back
+    yield from policies.back(run, host, back)
     if run.overlaps(host):
         gaps = run.pairs(run.gaps, host)
         yield _previous_file(run, host, {"direction": "outbound", "leave": decisions.listed(kept | gaps)})
@@ -482,7 +421,7 @@ def persist(run: Rotation, host: str) -> Questions:
     """No host sends through the previous SAs, also after a reboot, so they are removed. What the host
     holds is compared once more: it may have rebooted since it was asked. With a gap, its file still
     held the previous SAs then. Other outbound SAs that it has lost are not loaded again, since their
-    sequence numbers would begin again.
+    sequence numbers would begin again. The outbound policies, too, are named again.
     """
     rows = [row for row in run.expected["connections"] if not (row["counter_mode"] or row["anti_replay"])]
     whole = run.pairs({row["name"] for row in rows} & run.gaps.keys(), host)
@@ -490,6 +429,7 @@ def persist(run: Rotation, host: str) -> Questions:
     yield _file(run, host, {"src": run.next_file(host), **behind})
     limits = {"direction": "inbound", "both_directions": decisions.listed(whole)}
     yield _sadb(run, host, {"src": run.next_file(host), "state": "exact", **limits})
+    yield from policies.installed(run, host, policies.of_host(run, host))
     if behind:
         yield Question(
             "removal",
@@ -501,13 +441,25 @@ def persist(run: Rotation, host: str) -> Questions:
                 **run.deadline(host),
             },
         )
+    # After the policies; otherwise the service would load them host by host.
+    yield from policies.boot(run, host)
+    # Last: the next run needs the files if this host has not done everything.
+    yield _tidy(run, host, [ROTATION_DUE] if due.is_done(run, host) else [])
 
 
 def persist_problems(run: Rotation) -> list[str]:
-    """Hosts whose protected file or SADB differs from the keystore, or that still have SAs that should
-    have been removed.
+    """Hosts whose protected file or SADB differs from the keystore, or that have not done everything else
+    that they should.
     """
-    unasked = run.unasked(PERSIST, lambda host: ["file", "sadb", *(["removal"] if run.leaves_behind(host) else [])])
+    unasked = run.unasked(
+        PERSIST,
+        lambda host: [
+            *("file", "sadb", TIDY),
+            *([policies.POLICIES] if run.own(host)["policies"] else []),
+            *(["removal"] if run.leaves_behind(host) else []),
+            *([policies.SERVICE] if run.own(host)["boot"] else []),
+        ],
+    )
     return (
         run.problems(PERSIST)
         or unasked
@@ -516,84 +468,11 @@ def persist_problems(run: Rotation) -> list[str]:
     )
 
 
-def tidy(run: Rotation, host: str) -> Questions:
-    yield _tidy(run, host, [ROTATION_DUE] if due.is_done(run, host) else [])
-
-
 def _tidy(run: Rotation, host: str, more: t.Sequence[str] = ()) -> Question:
     others = [run.previous_file(host), run.replaced_file(host), *more]
     return Question(
         TIDY, "ipseckeys_file", {"path": run.next_file(host), "others": others, "state": "absent", **run.deadline(host)}
     )
-
-
-def policies_out(run: Rotation, host: str) -> Questions:
-    """Outbound policies come first on all hosts, because an inbound policy drops what a peer still
-    sends in the clear.
-    """
-    yield from _policies(run, host, POLICIES_OUT, ("out",))
-
-
-def policies_in(run: Rotation, host: str) -> Questions:
-    """Leave out units with a host that could not be made to send through its SAs: what it still sends in
-    the clear would be dropped.
-    """
-    failed = {
-        name for other in run.hosts if not _sends(run, other) for name in run.expected["hosts"][other]["connections"]
-    }
-    yield from _policies(run, host, POLICIES_IN, ("in", "fwd"), failed)
-
-
-def _sends(run: Rotation, host: str) -> bool:
-    """Whether the outbound policies of the host are in place, if it should have any."""
-    answers = run.answers(POLICIES_OUT, host).results
-    wanted = run.own(host)["policies"] and any(policy["direction"] == "out" for policy in policies(run, host))
-    return not wanted or (POLICIES_OUT in answers and not decisions.has_failed(answers[POLICIES_OUT]))
-
-
-def _policies(
-    run: Rotation, host: str, name: str, directions: t.Collection[str], without: t.Collection[str] = ()
-) -> Questions:
-    wanted = [policy for policy in policies(run, host, without=without) if policy["direction"] in directions]
-    if run.own(host)["policies"] and wanted:
-        yield Question(name, "ipsec_policy", {"policies": wanted})
-
-
-def policy_problems(run: Rotation) -> list[str]:
-    """Hosts where policies, or the service that loads them at boot, could not be set up."""
-    unasked = [
-        f"{host}: {decisions.UNASKED}"
-        for host in run.hosts
-        if not _sends(run, host) and not run.answers(POLICIES_OUT, host).results
-    ]
-    return run.problems(POLICIES_OUT, POLICIES_IN, BOOT) + unasked
-
-
-def policies(run: Rotation, host: str, everywhere: bool = False, without: t.Collection[str] = ()) -> list[Result]:
-    """The policies of the units of this run, with ``everywhere`` also of all others that have keys, but
-    not of the units in ``without``.
-    """
-    names = {*run.expected["hosts"][host]["connections"], *(run.state["keyed"] if everywhere else ())} - set(without)
-    priority = run.own(host)["policy_priority"]
-    return [
-        policy
-        for connection in run.connections()
-        for units in [{unit for unit, name in names_at(connection, host).items() if name in names}]
-        if units
-        for policy in policies_of_host(connection.only(units), host, priority)
-    ]
-
-
-def boot(run: Rotation, host: str) -> Questions:
-    """The file of policies is replaced, so it includes those of connections that the run leaves out.
-    Policies that are not named any more are kept.
-    """
-    own = run.own(host)
-    if own["boot"]:
-        wanted = [*own["boot_policies"], *(policies(run, host, everywhere=True) if own["policies"] else ())]
-        yield Question(
-            BOOT, "ipsec_boot", {**own["boot_options"], "file": own["file"], "policies": wanted, "purge": False}
-        )
 
 
 STEPS: t.Mapping[str, t.Callable[[Rotation, str], Questions]] = {
@@ -605,8 +484,4 @@ STEPS: t.Mapping[str, t.Callable[[Rotation, str], Questions]] = {
     GO_BACK: go_back,
     FORGET: forget,
     PERSIST: persist,
-    TIDY: tidy,
-    POLICIES_OUT: policies_out,
-    POLICIES_IN: policies_in,
-    BOOT: boot,
 }

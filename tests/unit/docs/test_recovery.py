@@ -29,6 +29,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/plugin_utils/_rotation/decisions.py": spoken,
     "plugins/plugin_utils/_rotation/failure.py": spoken,
     "plugins/plugin_utils/_rotation/inputs.py": raised,
+    "plugins/plugin_utils/_rotation/policies.py": spoken,
     "plugins/plugin_utils/_rotation/rotation.py": spoken,
     "plugins/plugin_utils/_rotation/steps.py": spoken,
     "plugins/plugin_utils/_rotation/record.py": raised,

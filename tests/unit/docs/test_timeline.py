@@ -28,9 +28,9 @@ WRITTEN = {
     ("ipseckeys", "stage"): ("stage", '_file(run, host, {"src": run.next_file(host), "keep": True, **inbound})'),
     ("ipseckeys", "persist"): ("persist", '_file(run, host, {"src": run.next_file(host), **behind})'),
     ("ipseckeys.next", "stage"): ("stage", '"path": run.next_file(host)'),
-    ("ipseckeys.next", "promote"): ("_tidy", '"path": run.next_file(host)'),
+    ("ipseckeys.next", "persist"): ("_tidy", '"path": run.next_file(host)'),
     ("ipseckeys.previous", "cut over"): ("cut_over", '"backup": run.previous_file(host)'),
-    ("ipseckeys.previous", "promote"): ("_tidy", "run.previous_file(host)"),
+    ("ipseckeys.previous", "persist"): ("_tidy", "run.previous_file(host)"),
 }
 
 

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 
 FILE = "/etc/inet/secret/ipseckeys"
@@ -31,6 +31,10 @@ def run(answer: dict[str, t.Any]) -> rotation.Rotation:
     )
 
 
+def problems(found: rotation.Rotation) -> list[str]:
+    return [problem for host in found.hosts for problem in policies.boot_problems(found, host)]
+
+
 @pytest.mark.parametrize(
     ("answer", "named"),
     [
@@ -43,14 +47,14 @@ def run(answer: dict[str, t.Any]) -> rotation.Rotation:
     ],
 )
 def test_policies_that_a_service_would_not_load_stop_the_run(answer: dict[str, t.Any], named: str | None) -> None:
-    found = steps.boot_problems(run(answer))
+    found = problems(run(answer))
     assert [named in problem and problem.startswith("a: ") and "rotate_boot" in problem for problem in found] == (
         [True] if named else []
     )
 
 
 @pytest.mark.parametrize(
-    ("answer", "policies", "named"),
+    ("answer", "with_policies", "named"),
     [
         ({"service_manager": "systemd"}, True, None),
         ({"service_manager": "smf"}, False, None),
@@ -59,27 +63,37 @@ def test_policies_that_a_service_would_not_load_stop_the_run(answer: dict[str, t
     ],
 )
 def test_a_host_that_cannot_load_at_boot_stops_the_run(
-    answer: dict[str, t.Any], policies: bool, named: str | None
+    answer: dict[str, t.Any], with_policies: bool, named: str | None
 ) -> None:
     found = run({**answer, "installed": False, "file": "", "policies": []})
-    found.state["own"]["a"].update(boot=True, policies=policies, boot_policies=[])
-    problems = steps.boot_problems(found)
-    assert [problem.startswith("a: rotate_boot") and named in problem for problem in problems if named] == (
+    found.state["own"]["a"].update(boot=True, policies=with_policies, boot_policies=[])
+    said = problems(found)
+    assert [problem.startswith("a: rotate_boot") and named in problem for problem in said if named] == (
         [True] if named else []
     )
-    assert named or not problems
+    assert named or not said
 
 
-@pytest.mark.parametrize(("policies", "boot", "asked"), [(0, 0, False), (1, 0, True), (0, 1, True), (1, 1, True)])
-def test_the_service_is_looked_at_if_the_run_needs_it(policies: int, boot: int, asked: bool) -> None:
+@pytest.mark.parametrize(
+    ("with_policies", "boot", "asked"),
+    [
+        (False, False, []),
+        (True, False, [rotation.BOOT, policies.POLICIES]),
+        (False, True, [rotation.BOOT, policies.SERVICE]),
+        (True, True, [rotation.BOOT, policies.POLICIES, policies.SERVICE]),
+    ],
+)
+def test_a_host_is_asked_what_the_run_needs_to_know(with_policies: bool, boot: bool, asked: list[str]) -> None:
     found = run({})
+    options = {"service_manager": "openrc", "state": "present"}
     found.state["own"]["a"].update(
-        boot=bool(boot), policies=bool(policies), boot_options={"service_manager": "openrc"}, backend="auto"
+        boot=boot, policies=with_policies, boot_options=options, boot_policies=[], backend="auto", timeout=0
     )
     found.expected["hosts"]["a"].update(addresses=[], associations=[])
-    found.expected.update(connections=[], held={})
+    found.expected.update(connections=[], held={}, keyed=[])
     found.state.update(wide={"allow_static_counter_mode": False, "when": "asked"}, digest_key="00")
     questions = list(steps.preflight(found, "a"))
-    assert [(question.name, question.options["service_manager"]) for question in questions[:-1]] == (
-        [(rotation.BOOT, "openrc")] if asked else []
-    )
+    assert [question.name for question in questions] == [*asked, rotation.PREFLIGHT]
+    assert all(question.check or question.options["state"] == "query" for question in questions[:-1])
+    services = [question.options["service_manager"] for question in questions if question.module == "ipsec_boot"]
+    assert set(services) <= {"openrc"}

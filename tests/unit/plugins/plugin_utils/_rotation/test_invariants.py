@@ -40,17 +40,17 @@ REFUSED: Result = {"failed": True, "changed": False, "msg": "the kernel refuses 
 ORDER = tuple(
     step
     for step in steps_of(yaml.safe_load((TOP / "roles/rotate/tasks/main.yml").read_text(encoding="utf-8")))
-    if not step.startswith("policies") and step not in ("begin", "boot", "end")
+    if step not in ("begin", "conclude", "end")
 )
 OWN = {
     "file": world.FILE,
     "backend": "auto",
     "timeout": 0,
-    "policies": False,
+    "policies": True,
     "policy_priority": 1000,
-    "boot": False,
+    "boot": True,
     "boot_policies": [],
-    "boot_options": {"service_manager": "auto"},
+    "boot_options": {"service_manager": "auto", "state": "present"},
 }
 # What may happen when a host is asked several questions in one go: it is out of reach, from then on for the whole
 # run; it is out of reach after a question, and its answers are lost; it refuses a question; it reboots before a
@@ -149,7 +149,7 @@ class Ongoing:
             self.state,
             lambda step, host: Answers(self.results.get((step, host), {})),
             text,
-            lambda: world.connections(world.names(self.moment)),
+            lambda: world.connections("".join(world.names(self.moment))),
         )
 
     def decide(self, step: str) -> None:
@@ -175,8 +175,7 @@ class Ongoing:
         for number, question in enumerate(questions):
             ends_here = number == at
             if ends_here and fault == "rebooted":
-                there = self.moment.host(host)
-                self._become(self.moment.with_host(host, there._replace(kernel=there.boot)))
+                self._become(self.moment.with_host(host, self.moment.host(host).rebooted()))
                 if number:
                     results.update(dict.fromkeys((question.name for question in questions), UNANSWERED))
                     break
@@ -222,7 +221,7 @@ def check_retired(before: Moment, after: Moment) -> None:
 def check_traffic(moment: Moment) -> None:
     """I1 and I2: each host accepts what its peers send, also after a reboot of one host."""
     worlds = [("", moment)] + [
-        (f"after a reboot of {name}", moment.with_host(name, host._replace(kernel=host.boot)))
+        (f"after a reboot of {name}", moment.with_host(name, host.rebooted()))
         for name, host in moment.hosts
         if host.boot
     ]
@@ -233,6 +232,9 @@ def check_traffic(moment: Moment) -> None:
                 raise Violation(
                     f"{'I2' if when else 'I1'}: {receiver} drops what {sender} sends {when}: {sorted(lost)}"
                 )
+            why = world.lost_in_clear(there, sender, receiver)
+            if why:
+                raise Violation(f"{'I2' if when else 'I1'}: what {sender} sends to {receiver} is lost {when}: {why}")
 
 
 def settled(moment: Moment) -> bool:
@@ -240,7 +242,9 @@ def settled(moment: Moment) -> bool:
     if current is None or moment.record.phase != records.STEADY:
         return False
     return all(
-        host.kernel == host.boot == world.sas_of(current.generation, world.names(moment), name) and not host.files
+        host.kernel == host.boot == world.sas_of(current.generation, world.names(moment), name)
+        and not host.files
+        and host.policies == host.boot_policies == world.policies_of(name, world.names(moment))
         for name, host in moment.hosts
     )
 
@@ -287,12 +291,16 @@ def explore_run(moment: Moment, strategy: str, new_keys: bool, most: int) -> t.I
     yield from follow(Ongoing(moment, strategy, new_keys), 0, most)
 
 
-def explore(hosts: t.Sequence[str], strategy: str, rounds: int, faults: int = 1) -> int:
+def explore(hosts: t.Sequence[str], strategy: str, rounds: int, faults: int = 1, old_backup: bool = False) -> int:
     """Visit the states that ``rounds`` runs in a row can leave, each with faults, in a world without
-    keys and in one that has keys; the number of states.
+    keys and in one that has keys; the number of states. With ``old_backup``, only in one that has keys,
+    and beside the protected files backups of retired SAs.
     """
     empty = Moment(tuple((host, Host()) for host in hosts), records.KeyRecord(NAME))
     frontier = [empty, run_plainly(empty, strategy)]
+    if old_backup:
+        keyed = run_plainly(frontier[1], strategy, new_keys=True)
+        frontier = [keyed._replace(hosts=tuple((name, with_backup(keyed, name)) for name in hosts))]
     seen = {moment.canonical() for moment in frontier}
     for number in range(rounds):
         following = []
@@ -309,6 +317,16 @@ def explore(hosts: t.Sequence[str], strategy: str, rounds: int, faults: int = 1)
                             raise Violation(f"I3: a second plain run changes something: {again}")
         frontier = following
     return len(seen)
+
+
+def with_backup(moment: Moment, name: str) -> Host:
+    """A host with a backup of the first generation, which was retired."""
+    old = world.sas_of(1, world.names(moment), name)
+    return moment.host(name)._replace(files=((".previous", old),), label=f"{NAME}:2")
+
+
+def test_an_old_backup_is_not_loaded() -> None:
+    assert explore("ab", "overlap", 1, old_backup=True) > 50
 
 
 @pytest.mark.parametrize(
@@ -388,7 +406,7 @@ def _back_from_retiring(patch: pytest.MonkeyPatch) -> None:
 
 
 def _any_backup_is_loaded(patch: pytest.MonkeyPatch) -> None:
-    """A backup that an earlier run left is neither removed nor overwritten nor told from one of this run."""
+    """A backup from an older run is neither removed nor overwritten nor told from one of this run."""
     left, genuine = decisions.leftover, steps._sadb
 
     def sadb(run: Rotation, host: str, options: Result, **more: t.Any) -> steps.Question:
@@ -398,7 +416,7 @@ def _any_backup_is_loaded(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(steps, "_sadb", sadb)
     patch.setattr(decisions, "leftover", lambda *dummy: False)
-    patch.setattr(Rotation, "label", lambda self, host: f"{NAME}:0")
+    patch.setattr(Rotation, "label", lambda self, host: f"{NAME}:2")
 
 
 @pytest.mark.parametrize(
@@ -418,3 +436,4 @@ def test_planted_bugs_are_found(
     plant(monkeypatch)
     with pytest.raises(Violation, match=f"{invariant}:"):
         explore("ab", "overlap", 2)
+        explore("ab", "overlap", 1, old_backup=True)

@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, failure, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, failure, policies
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 
@@ -50,13 +50,20 @@ def run_of(rows: t.Sequence[dict[str, t.Any]], keyed: t.Sequence[str] = (), **st
         }
         for host in sorted({host for found in rows for host in found["endpoints"]})
     }
-    expected = {"connections": list(rows), "hosts": hosts, "digest": {}, "held": {}, "stored": {}, "before": {}}
+    expected = {
+        "connections": list(rows),
+        "hosts": hosts,
+        "digest": {},
+        "held": {},
+        "stored": {},
+        "before": {},
+        "keyed": keyed,
+    }
     return Rotation(
         {
             "wide": {"strategy": "overlap", "cutover_delay": 0.0},
-            "own": {host: {"policies": True, "policy_priority": 1000, "file": "/f"} for host in ENDS},
+            "own": {host: {"policies": True, "policy_priority": 1000, "file": "/f", "timeout": 0} for host in ENDS},
             "expected": expected,
-            "keyed": list(keyed),
             **state,
         },
         lambda step, host: Answers({}),
@@ -83,7 +90,7 @@ def test_only_the_pairs_that_change_can_go_back() -> None:
 
 
 def destinations(run: Rotation, host: str, **options: t.Any) -> list[str]:
-    found = steps.policies(run, host, **options)
+    found = policies.of_host(run, host, **options)
     return [row["selector"]["destination"] for row in found if row["direction"] == "out"]
 
 
@@ -91,15 +98,34 @@ def test_policies_are_those_of_the_pairs_of_the_run() -> None:
     run = run_of([row("a,b")], keyed=["link", "mesh/a,c", "mesh/b,c"])
     assert destinations(run, "a") == ["192.0.2.2/32"]
     assert destinations(run, "a", everywhere=True) == ["192.0.2.2/32", "192.0.2.3/32", "224.0.0.5/32"]
-    assert destinations(run, "a", everywhere=True, without={"mesh/a,b"}) == ["192.0.2.3/32", "224.0.0.5/32"]
 
 
-def test_a_host_without_policies_holds_up_its_own_pairs_only() -> None:
-    run = run_of(JOINING)
-    run.answers = lambda step, host: Answers({} if host == "d" else {step: {"changed": True}})
-    (question,) = steps.policies_in(run, "a")
-    sources = [policy["selector"]["source"] for policy in question.options["policies"]]
-    assert sources == ["192.0.2.2/32", "192.0.2.3/32"] and not list(steps.policies_in(run, "d"))
+PLAIN = MESH.only({("a", "b")}).settings()
+TUNNEL = {
+    **PLAIN,
+    "mode": "tunnel",
+    "associations": [{**found, "mode": "tunnel"} for found in PLAIN["associations"]],
+}
+
+
+def test_inbound_policies_change_with_the_cut_over_only_for_pairs_whose_policies_change() -> None:
+    rows = [row("a,b", before=TUNNEL), row("a,c", before={}), row("a,d", before={}, **NEW)]
+    found = policies.at_cut_over(run_of(rows), "a")
+    sources = [policy["selector"]["source"] for policy in found if policy["direction"] == "in"]
+    assert sources == ["192.0.2.2/32"] and len(found) == 4
+
+
+def test_hosts_go_back_to_the_policies_that_they_had() -> None:
+    rows = [row("a,b", before=TUNNEL), row("a,c", before={}), row("a,d", before={}, **NEW)]
+    run = run_of(rows)
+    added = ["out 192.0.2.1/32 > 192.0.2.4/32", "in 192.0.2.3/32 > 192.0.2.1/32"]
+    run.answers = lambda step, host: Answers({policies.POLICIES: {"added": added}} if step == "preflight" else {})
+    restored, removed = policies.back(run, "a", run.pairs(run.names, "a"))
+    assert [policy["templates"][0]["mode"] for policy in restored.options["policies"]] == ["tunnel", "tunnel"]
+    assert removed.options["state"] == "absent"
+    # Only what was missing, and is not known from before: a,c had its policies, whoever removed one.
+    assert [policy["selector"]["destination"] for policy in removed.options["policies"]] == ["192.0.2.4/32"]
+    assert not list(policies.back(run, "a", run.pairs(["mesh/a,c"], "a")))
 
 
 @pytest.mark.parametrize(

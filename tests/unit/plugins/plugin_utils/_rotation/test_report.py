@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import report, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, report, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import Gap, Packets
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
@@ -102,7 +102,7 @@ def test_check_mode_says_what_would_change_on_each_host() -> None:
 
 def test_hosts_without_their_policies_are_left_to_do() -> None:
     run = run_of()
-    run.answers(rotation.POLICIES_OUT, "c").results[rotation.POLICIES_OUT] = {"failed": True, "msg": "no"}
+    run.answers(rotation.PERSIST, "c").results[policies.SERVICE] = {"failed": True, "msg": "no"}
     rows = {row.name: row for row in report.rows_of(run, check_mode=False)}
     assert rows["bc"].to_do == ["policies, or loading them at boot, on c"] and not rows["ab"].to_do
 
@@ -151,7 +151,7 @@ def test_whatever_hosts_answer_the_report_is_complete(state: Result, data: st.Da
         rows = report.rows_of(world.run, check_mode=False)
         assert sorted(row.name for row in rows) == ["ab", "bc"]
         validate(rows, step, problems)
-        assert all(line.isprintable() for line in table(rows, not problems, report.equipped(world.run)))
+        assert all(line.isprintable() for line in table(rows, not problems, policies.changed(world.run)))
         if problems and step == rotation.CUT_OVER:
             assert all(row.state != "went back" or steps.ways_back(world.run) for row in rows)
 

@@ -10,6 +10,7 @@ An SA is (generation, sender, receiver). What hosts are asked is executed as the
 
 from __future__ import annotations
 
+import functools
 import json
 import typing as t
 
@@ -20,6 +21,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps impor
 Result = t.Dict[str, t.Any]
 Sa = t.Tuple[int, str, str]
 Sas = t.FrozenSet[Sa]
+Policies = t.FrozenSet[t.Tuple[str, str]]
 
 ADDRESS = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
 NAME = "mesh"
@@ -28,14 +30,22 @@ NOTHING: Sas = frozenset()
 
 
 class Host(t.NamedTuple):
-    """What a host holds: its SADB, its protected file, the files beside it by suffix, and the label of
-    the backup.
+    """What a host holds: its SADB, its protected file, the files beside it by suffix, the label of the
+    backup, and its policies (direction and peer), in the kernel and for the service at boot.
     """
 
     kernel: Sas = NOTHING
     boot: Sas = NOTHING
     files: tuple[tuple[str, Sas], ...] = ()
     label: str = ""
+    policies: Policies = frozenset()
+    boot_policies: Policies = frozenset()
+    unserved: bool = False
+
+    def rebooted(self) -> Host:
+        """The host after a reboot. Until its first run has ended, no service loads its policies."""
+        lost = self.unserved or self.policies != self.boot_policies
+        return self._replace(kernel=self.boot, policies=self.boot_policies, unserved=lost)
 
 
 class Moment(t.NamedTuple):
@@ -66,6 +76,8 @@ class Moment(t.NamedTuple):
                     less(host.boot),
                     tuple((suffix, less(sas)) for suffix, sas in host.files),
                     int(host.label.rpartition(":")[2] or 0) - base if host.label else None,
+                    host.policies,
+                    host.boot_policies,
                 )
                 for name, host in self.hosts
             ),
@@ -90,6 +102,11 @@ def sas_of(generation: int, hosts: t.Sequence[str], own: str = "") -> Sas:
     )
 
 
+def policies_of(name: str, hosts: t.Sequence[str]) -> Policies:
+    """The policies of a host towards all others."""
+    return frozenset((way, peer) for way in ("out", "in") for peer in hosts if peer != name)
+
+
 def pair_of(sa: Sa) -> str:
     return "|".join(sorted((ADDRESS[sa[1]], ADDRESS[sa[2]])))
 
@@ -110,13 +127,14 @@ def _sas(text: str) -> Sas:
     return frozenset((number, sender, receiver) for number, sender, receiver in json.loads(text or "[]"))
 
 
-def connections(hosts: t.Sequence[str]) -> t.Any:
+@functools.lru_cache(maxsize=None)
+def connections(hosts: str) -> t.Any:
     return read_connections([{"name": NAME, "endpoints": {host: ADDRESS[host] for host in hosts}}])
 
 
 def prepared(moment: Moment, new_keys: bool) -> tuple[records.KeyRecord, str]:
     """The record with the generation that hosts should use, and the outcome, as `_keystore.steps` does it."""
-    (connection,) = connections(names(moment))
+    (connection,) = connections("".join(names(moment)))
     record = moment.record
     outcome = changes.decide(record, connection, new_keys)
     if outcome == changes.MADE:
@@ -144,6 +162,7 @@ def expected(moment: Moment, record: records.KeyRecord, outcome: str) -> Result:
         "multicast": [],
         "endpoints": {host: ADDRESS[host] for host in hosts},
         "abandoned": record.abandoned,
+        "before": {},
     }
     return {
         "changed": record != moment.record,
@@ -167,6 +186,8 @@ def carry_out(moment: Moment, name: str, question: Question, arrived: set[tuple[
     """What a host does, and its answer. ``arrived`` are the SAs through which each host got test packets."""
     host = moment.host(name)
     after, answer = _DOES[question.module](host, name, question.options, moment, arrived)
+    if question.check:
+        return moment, answer
     return moment.with_host(name, after), answer
 
 
@@ -244,6 +265,19 @@ def _sadb(host: Host, name: str, options: Result, moment: Moment, arrived: t.Any
     return _filed(host, files)._replace(kernel=kernel), answer
 
 
+def lost_in_clear(moment: Moment, sender: str, receiver: str) -> str:
+    """Why a packet from one host to another would be lost for want of a policy or because of one, if
+    not because of its SA.
+    """
+    there = moment.host(sender)
+    if ("out", receiver) not in there.policies:
+        refused = ("in", sender) in moment.host(receiver).policies and not there.unserved
+        return "it is sent in the clear" if refused else ""
+    # Policies that an interrupted first run left stay when a later one goes back.
+    stopped = not used(moment, sender, receiver) and moment.record.current is not None
+    return "no SA is there for it" if stopped else ""
+
+
 def used(moment: Moment, sender: str, receiver: str) -> Sas:
     """The SAs through which a host may send to another: the kernel chooses one of them."""
     return frozenset(sa for sa in moment.host(sender).kernel if sa[1:] == (sender, receiver))
@@ -269,9 +303,41 @@ def _key(sa: Sa) -> str:
     return f"esp|{ADDRESS[sa[2]]}|0x{sa[0] * 16 + ord(sa[1]):08x}"
 
 
+def _policies(host: Host, name: str, options: Result, moment: Moment, arrived: t.Any) -> tuple[Host, Result]:
+    wanted = _read_policies(name, options["policies"])
+    added = sorted(f"{way} {_selector(name, way, peer)}" for way, peer in wanted - host.policies)
+    after = host.policies - wanted if options.get("state") == "absent" else host.policies | wanted
+    return host._replace(policies=after, unserved=False), {
+        "changed": after != host.policies,
+        "operations": [],
+        "added": added,
+    }
+
+
+def _read_policies(name: str, given: t.Sequence[Result]) -> Policies:
+    peers = {f"{address}/32": host for host, address in ADDRESS.items()}
+    ends = {"out": "destination", "in": "source"}
+    return frozenset((row["direction"], peers[row["selector"][ends[row["direction"]]]]) for row in given)
+
+
+def _selector(name: str, way: str, peer: str) -> str:
+    source, destination = (name, peer) if way == "out" else (peer, name)
+    return f"{ADDRESS[source]}/32 > {ADDRESS[destination]}/32"
+
+
+def _service(host: Host, name: str, options: Result, moment: Moment, arrived: t.Any) -> tuple[Host, Result]:
+    answer = {"changed": False, "service_manager": "systemd", "installed": True, "file": FILE, "policies": []}
+    if options["state"] == "query":
+        return host, answer
+    wanted = _read_policies(name, options["policies"])
+    return host._replace(boot_policies=wanted), {**answer, "changed": wanted != host.boot_policies}
+
+
 _DOES: t.Mapping[str, t.Callable[..., tuple[Host, Result]]] = {
     "ipsec_preflight": _preflight,
     "ipseckeys_file": _file,
     "ipsec_sadb": _sadb,
     "ipsec_probe": _probe,
+    "ipsec_policy": _policies,
+    "ipsec_boot": _service,
 }

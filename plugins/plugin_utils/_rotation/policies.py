@@ -1,0 +1,178 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The policies that a rotation installs with the variable rotate_policies, and the service that loads
+them at boot with rotate_boot. Pure.
+
+Outbound policies come with the cut-over, when every host accepts what arrives through the new SAs, so
+that test packets are sent through them. Inbound policies come last: until every host sends through its
+SAs, they would drop what a peer still sends in the clear. Where a setting of a connection that has
+keys changes its policies, the previous inbound ones would drop what arrives through the new SAs, so all
+its policies change with the cut-over.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._connections.model import Connection
+from .._connections.units import names_at
+from .._policies import policies_of_host
+from . import decisions
+from .rotation import BOOT, CUT_OVER, PERSIST, PREFLIGHT, Question, Questions, Result, Rotation
+
+POLICIES = "policies"
+UNPOLICIES = "policies_back"
+SERVICE = "service"
+_SMF = "smf"  # service manager of Solaris and illumos
+
+
+def of_host(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
+    """The policies of the units of this run, with ``everywhere`` also of all others that have keys."""
+    names = {*run.expected["hosts"][host]["connections"], *(run.expected["keyed"] if everywhere else ())}
+    return [
+        policy
+        for connection in run.connections()
+        for units in [{unit for unit, name in names_at(connection, host).items() if name in names}]
+        if units
+        for policy in _of(run, connection.only(units), host)
+    ]
+
+
+def _of(run: Rotation, connection: Connection | None, host: str) -> list[Result]:
+    return policies_of_host(connection, host, run.own(host)["policy_priority"]) if connection is not None else []
+
+
+def installed(run: Rotation, host: str, wanted: t.Sequence[Result]) -> Questions:
+    """The question that installs these policies. Every endpoint of a connection has some."""
+    if run.own(host)["policies"] and wanted:
+        yield Question(POLICIES, "ipsec_policy", {"policies": list(wanted), **run.deadline(host)})
+
+
+def at_cut_over(run: Rotation, host: str) -> list[Result]:
+    """The outbound policies, and all of a unit whose policies change."""
+    found = []
+    for connection, earlier in run.units(host, run.expected["hosts"][host]["connections"]):
+        now, before = _of(run, connection, host), _of(run, earlier, host)
+        found += [policy for policy in now if policy["direction"] == "out" or (before and before != now)]
+    return found
+
+
+def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Questions:
+    """The previous policies of the units that go back. Those that were missing before this
+    run are removed, so that traffic flows as it did. If an earlier, interrupted run had installed them they
+    stay: they stop traffic, but never let it pass unencrypted.
+    """
+    if not run.own(host)["policies"]:
+        return
+    going = {name for name in run.expected["hosts"][host]["connections"] if run.pairs([name], host) <= pairs}
+    units = list(run.units(host, going))
+    now = [policy for connection, dummy in units for policy in _of(run, connection, host)]
+    before = [policy for dummy, earlier in units for policy in _of(run, earlier, host)]
+    missing = set(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
+    new = [policy for policy in now if " ".join(_label(policy)) in _shortened(missing) and policy not in before]
+    replaced = [policy for policy in before if policy not in now]
+    if replaced:
+        yield Question(POLICIES, "ipsec_policy", {"policies": replaced, **run.deadline(host)})
+    gone = [policy for policy in new if not any(_is_same(policy, other) for other in replaced)]
+    if gone:
+        yield Question(UNPOLICIES, "ipsec_policy", {"policies": gone, "state": "absent", **run.deadline(host)})
+
+
+def _is_same(one: Result, other: Result) -> bool:
+    """Whether the kernel takes one policy for the other."""
+    return all(one.get(name) == other.get(name) for name in ("direction", "selector", "mark", "if_id"))
+
+
+def boot(run: Rotation, host: str, check: bool = False) -> Questions:
+    """The file of policies is replaced, so it includes those of connections that the run leaves out.
+    Policies that are not named any more are kept.
+    """
+    own = run.own(host)
+    if own["boot"]:
+        wanted = [*own["boot_policies"], *(of_host(run, host, everywhere=True) if own["policies"] else ())]
+        options = {**own["boot_options"], "file": own["file"], "policies": wanted, "purge": False}
+        yield Question(SERVICE, "ipsec_boot", options, check)
+
+
+def checked(run: Rotation, host: str) -> Questions:
+    """What the host says before the run about its service at boot, and about what it would change."""
+    own = run.own(host)
+    if own["policies"] or own["boot"]:
+        query = {"state": "query", "service_manager": own["boot_options"]["service_manager"]}
+        yield Question(BOOT, "ipsec_boot", query)
+    for question in installed(run, host, of_host(run, host)):
+        yield question._replace(check=True)
+    yield from boot(run, host, check=True)
+
+
+def out_of_place(run: Rotation) -> list[tuple[str, str]]:
+    """The hosts that would change their policies or what they load at boot, and which of the two."""
+    return [
+        (host, word)
+        for host in run.hosts
+        for name, word in ((POLICIES, "the SPD"), (SERVICE, BOOT))
+        if run.answers(PREFLIGHT, host).get(name).get("changed")
+    ]
+
+
+def failed(run: Rotation) -> set[str]:
+    """The hosts on which policies, or the service that loads them, could not be set up."""
+    return {host for host in run.hosts if any(map(decisions.has_failed, _answers(run, host)))}
+
+
+def changed(run: Rotation) -> list[str]:
+    """The hosts on which policies, or the service that loads them, changed."""
+    return [host for host in run.hosts if any(answer.get("changed") for answer in _answers(run, host))]
+
+
+def _answers(run: Rotation, host: str) -> list[Result]:
+    return [run.answers(step, host).get(name) for step in (CUT_OVER, PERSIST) for name in (POLICIES, SERVICE)]
+
+
+def boot_problems(run: Rotation, host: str) -> list[str]:
+    """Why loading at boot cannot be set up on a host, or why it would load SAs at boot without the
+    policies of this run. The answers only decide whether the run continues.
+    """
+    own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
+    if decisions.was_skipped(service) or decisions.has_failed(service):
+        return []
+    if own["boot"]:
+        return [f"{host}: {problem}" for problem in _service_problems(own, service)]
+    if not service.get("installed") or service.get("file") != own["file"]:
+        return []
+    loaded = _shortened(service["policies"])
+    missing = [label for label in map(" ".join, map(_label, of_host(run, host))) if label not in loaded]
+    if not missing:
+        return []
+    more = f" and {len(missing) - 1} more" if missing[1:] else ""
+    return [
+        f"{host}: it loads SAs at boot, but not policy {missing[0]}{more}, so after a reboot traffic"
+        " would leave unencrypted: run with rotate_boot, too, or name the policies in boot_policies and run"
+        " the role boot first"
+    ]
+
+
+def _service_problems(own: Result, service: Result) -> t.Iterator[str]:
+    """Why rotate_boot would fail on a host after its keys have changed."""
+    manager = service.get("service_manager")
+    if not manager:
+        yield (
+            "rotate_boot cannot set up loading at boot, since no known service manager was found on this host: name it"
+            " in boot_service_manager, or run without rotate_boot"
+        )
+    if manager == _SMF and (own["policies"] or own["boot_policies"]):
+        yield (
+            "rotate_boot cannot load policies at boot on this system, which has /etc/inet/ipsecinit.conf for them: run"
+            " without rotate_policies and rotate_boot_policies there"
+        )
+
+
+def _label(policy: Result) -> tuple[str, ...]:
+    return policy["direction"], policy["selector"]["source"], ">", policy["selector"]["destination"]
+
+
+def _shortened(labels: t.Iterable[str]) -> set[str]:
+    """Labels of policies without the upper-layer protocol and the ports."""
+    return {" ".join(label.split()[:4]) for label in labels}
