@@ -219,15 +219,16 @@ def test_facts_that_all_hosts_share_change_nothing(fleet: Fleet) -> None:
     named(done, "c")
 
 
-def test_a_host_that_reports_too_much_use_gets_new_keys_with_its_peers(fleet: Fleet) -> None:
+def test_a_host_that_reports_too_much_use_gets_new_keys_for_its_own_pairs_alone(fleet: Fleet) -> None:
     names = [f"192.0.2.{one}|192.0.2.{other}#0,,0" for one, other in ((1, 2), (1, 3), (2, 3), (7, 8))]
     used = {name: {"packets_percent": 100, "blocks64": 2**64 - 1} for name in names}
     fleet.lie("c", ipsec_preflight={"at": {"usage": used, "asked": names}})
-    before = fleet.sas("c", ("a", "c"))
+    before, honest = fleet.sas("c", ("a", "c")), fleet.sas("a", ("a", "b"))
     done = fleet.run(extra={"rotate_when": "due"})
     assert done.status == 0 and " new keys: c: " in done.text, done.output
     assert not any(f" new keys: {host}: " in done.text for host in "ab")
     assert fleet.sas("a", ("a", "c")) == fleet.sas("c", ("a", "c")) != before
+    assert fleet.sas("a", ("a", "b")) == fleet.sas("b", ("a", "b")) == honest
     for host, peer in itertools.permutations(HOSTS, 2):
         assert set() != fleet.sent(host, peer) <= fleet.sas(peer, (host, peer))
 
