@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
@@ -47,6 +48,14 @@ def test_present_adds_what_is_missing(world: World) -> None:
     expect_once(results)
     assert results[1]["counts"] == {"added": 1, "replaced": 0, "deleted": 0, "unchanged": 1, "foreign": 0}
     assert world.sadb.sas == [OUT, BACK, ELSEWHERE, FOREIGN, NEW_OUT]
+
+
+def test_the_moment_of_a_change_is_returned_and_nothing_without_one(world: World) -> None:
+    before = time.time()
+    predicted, changed, *same = world.four_times("ipsec_sadb", content=render([NEW_OUT]))
+    applied = changed["applied"]
+    assert before <= applied["began"] <= applied["ended"] <= time.time()
+    assert not any("applied" in result for result in (predicted, *same))
 
 
 def test_exact_removes_the_rest_between_these_peers_only(world: World) -> None:
