@@ -37,6 +37,7 @@ AUDIENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("plugins/module_utils/_core/program/reference.py", ()),  # documents
     ("plugins/module_utils/_core/text/grammar.py", ()),
     ("plugins/module_utils/_module/boot/texts.py", ()),
+    ("plugins/module_utils/_module/boot/operators.py", ()),  # what sudo allows, in options of the command
     ("plugins/module_utils/_core/audit/service.py", ()),  # recognises those
     ("plugins/module_utils/_core/program/execute.py", (COMMAND, PROMPT)),
     ("plugins/module_utils/_core/program/effect.py", (COMMAND, PROMPT)),
