@@ -4,15 +4,18 @@
 
 TIER ?= all
 SECONDS ?= 600
+FAULTS ?= 0
 # Labs still running, started here or in the synced copy
 LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_collections/ipsec/manual/build/lab/*)
 
-.PHONY: help demo test bench fuzz docs docs-command docs-findings docs-returns release clean
+.PHONY: help demo test bench faults fuzz docs docs-command docs-findings docs-returns release clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
 	@echo 'make test    every gate; or some with TIER=: quick (five minutes: lint, unit, docs),'
 	@echo '             static, pythons, kernel, lab, e2e, leak, liar, molecule, ...'
 	@echo 'make bench   its cost, relative to the cost of the kernel itself, into build/bench.json'
+	@echo 'make faults  every fault at every place of a rotation, and ten rotations in a row under full traffic;'
+	@echo '             some of the faults with ONLY=part-of-a-name or FAULTS=count, drawn with SEED=word'
 	@echo 'make fuzz    coverage-guided broken input for the language; SECONDS=600'
 	@echo 'make docs    the docs site, into build/docs/html'
 	@echo 'make docs-command  docs/ipseckey.* and the page of the command, from its tables'
@@ -30,6 +33,10 @@ test:
 
 bench:
 	@tests/setup lab bench && tests/run exec tests/bench/bench --output $(CURDIR)/build/bench.json
+
+faults:
+	@tests/setup lab && tests/run exec env FAULTS="$(FAULTS)" ONLY="$(ONLY)" THOROUGH=1 python -m pytest -v -rP \
+	    tests/faults $(if $(ONLY),,tests/e2e/test_traffic.py)
 
 fuzz:
 	@tests/run exec nox --error-on-missing-interpreters -s fuzz -- --seconds $(SECONDS)

@@ -44,6 +44,7 @@ SUITES = {
     "e2e-boot": ("tests/e2e/test_boot.py",),
     "e2e-solaris": ("tests/e2e/test_rotation_solaris.py",),
     "e2e-wire": ("tests/e2e/test_wire.py",),
+    "faults": ("tests/faults",),
     "lab": ("tests/lab",),
     "leak": ("tests/leak",),
     "liar-newest": ("-n", "2", "tests/liar/test_liar.py"),

@@ -10,7 +10,7 @@ pythons := pythons-i386 $(foreach minor,8 9 10 11 12 13 14,pythons-3.$(minor))
 kernel := kernel-6.1 kernel-6.12 kernel-newest
 e2e := e2e-rotation e2e-wire e2e-boot e2e-traffic e2e-solaris
 liar := liar-newest liar-lab liar-middle liar-floor
-all := molecule $(e2e) $(kernel) leak $(static) lab $(liar) controller browser $(quick) $(pythons) coverage
+all := molecule $(e2e) faults $(kernel) leak $(static) lab $(liar) controller browser $(quick) $(pythons) coverage
 
 sessions := $(foreach word,$(TIER),$(or $($(word)),$(word)))
 

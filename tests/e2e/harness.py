@@ -78,6 +78,22 @@ class SA(t.NamedTuple):
     packets: int
 
 
+def parse_sas(text: str) -> set[SA]:
+    """The SAs in the output of `ip -s xfrm state`."""
+    found = set()
+    for block in filter(None, re.split(r"\n(?=src )", text.strip())):
+        source, destination = t.cast("re.Match[str]", re.match(r"src (\S+) dst (\S+)", block)).groups()
+        protocol, spi, reqid = t.cast(
+            "re.Match[str]", re.search(r"proto (\w+) spi (0x[0-9a-f]{8})\S* reqid (\d+)", block)
+        ).groups()
+        keys = tuple(re.findall(r"^\s(?:enc|auth|auth-trunc|aead) \S+ 0x([0-9a-f]+)", block, re.M))
+        packets = t.cast(
+            "re.Match[str]", re.search(r"lifetime current:\s+\d+\(bytes\), (\d+)\(packets\)", block)
+        ).group(1)
+        found.add(SA(source, destination, protocol, spi, int(reqid), keys, int(packets)))
+    return found
+
+
 class Host:
     """A host of the lab."""
 
@@ -108,22 +124,8 @@ class Host:
 
     def sas(self, *pair: str) -> set[SA]:
         """All SAs, or those between two addresses."""
-        text = self.run("ip", "-s", "xfrm", "state")
-        found = set()
-        for block in re.split(r"\n(?=src )", text.strip()):
-            if not block:
-                continue
-            source, destination = t.cast("re.Match[str]", re.match(r"src (\S+) dst (\S+)", block)).groups()
-            protocol, spi, reqid = t.cast(
-                "re.Match[str]", re.search(r"proto (\w+) spi (0x[0-9a-f]{8})\S* reqid (\d+)", block)
-            ).groups()
-            keys = tuple(re.findall(r"^\s(?:enc|auth|auth-trunc|aead) \S+ 0x([0-9a-f]+)", block, re.M))
-            packets = t.cast(
-                "re.Match[str]", re.search(r"lifetime current:\s+\d+\(bytes\), (\d+)\(packets\)", block)
-            ).group(1)
-            if not pair or {source, destination} == set(pair):
-                found.add(SA(source, destination, protocol, spi, int(reqid), keys, int(packets)))
-        return found
+        found = parse_sas(self.run("ip", "-s", "xfrm", "state"))
+        return {sa for sa in found if not pair or {sa.source, sa.destination} == set(pair)}
 
     def spis(self, *pair: str) -> set[str]:
         return {sa.spi for sa in self.sas(*pair)}
@@ -151,8 +153,10 @@ def lab(name: str, hosts: t.Sequence[str] = HOSTS) -> t.Iterator[dict[str, Host]
     """Hosts by name, in a lab of this name. Sessions run in parallel, so each has its own lab."""
     subprocess.run([LAB, "down", "--name", name], check=False, capture_output=True)
     subprocess.run([LAB, "up", "--name", name, "--hosts", ",".join(hosts)], check=True)
-    yield {host: Host(host, name) for host in hosts}
-    subprocess.run([LAB, "down", "--name", name], check=True)
+    try:
+        yield {host: Host(host, name) for host in hosts}
+    finally:
+        subprocess.run([LAB, "down", "--name", name], check=True)
 
 
 @contextlib.contextmanager
@@ -213,7 +217,10 @@ class Run(t.NamedTuple):
 
 
 class Project:
-    """A folder with a playbook, connections, a vault password, and the keystore that the role creates."""
+    """A folder with a playbook, connections, a vault password, and the keystore that the role creates.
+
+    All runs get ``variables`` and ``environment``, too, and are started by the command ``prefix``.
+    """
 
     def __init__(self, folder: pathlib.Path, lab: str = NAME) -> None:
         self.folder = folder
@@ -221,6 +228,9 @@ class Project:
         self.keystore = folder / "keystore"
         self.password("correct horse")
         self.connections = CONNECTIONS
+        self.variables: dict[str, t.Any] = {}
+        self.environment: dict[str, str] = {}
+        self.prefix: tuple[str, ...] = ()
         (folder / "rotate.yml").write_text(
             "- hosts: all\n  gather_facts: false\n  roles:\n    - role: ipsec.manual.rotate\n",
             encoding="utf-8",
@@ -245,11 +255,13 @@ class Project:
             "rotate_keystore": str(self.keystore),
             "rotate_policies": True,
             "rotate_allow_static_counter_mode": True,
+            **self.variables,
             **variables,
         }
         (self.folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
         secret = ["--vault-password-file", "password"] if vault else []
         command = [
+            *self.prefix,
             _tool("ansible-playbook"),
             "-i",
             str(self.inventory),
@@ -260,6 +272,7 @@ class Project:
             playbook,
         ]
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "8", "PYTHONUNBUFFERED": "1"}
+        environment.update(self.environment)
         with open(self.folder / "log", "w", encoding="utf-8") as log:
             return subprocess.Popen(
                 command,
@@ -304,18 +317,16 @@ class Project:
             time.sleep(0.05)
 
     def records(self, name: str) -> list[dict[str, t.Any]]:
-        """The keystore's records of a connection, one for all pairs with the same history, read with ansible-vault."""
+        """The keystore's records of a connection, one for all pairs with the same history, decrypted as
+        ansible-vault does.
+        """
         import yaml
 
-        command = [
-            _tool("ansible-vault"),
-            "view",
-            "--vault-password-file",
-            str(self.folder / "password"),
-            str(self.keystore / f"{name}.yml"),
-        ]
-        viewed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        return t.cast("list[dict[str, t.Any]]", yaml.safe_load(viewed)["records"])
+        from ansible.parsing.vault import VaultLib, VaultSecret
+
+        secret = VaultSecret((self.folder / "password").read_bytes().strip())
+        text = VaultLib([("default", secret)]).decrypt((self.keystore / f"{name}.yml").read_bytes())
+        return t.cast("list[dict[str, t.Any]]", yaml.safe_load(text)["records"])
 
     def record(self, name: str) -> dict[str, t.Any]:
         """The only record of a connection."""

@@ -1,0 +1,40 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs before a module on a host, if there is /root/skew or /root/hold.amid.
+
+The clock that the module reads is shifted by the seconds in the former, since the hosts of a lab share
+one clock. While the latter is there, the module waits between its first file or socket and its second.
+"""
+
+import os
+import sys
+import time
+
+SKEW, HOLD, HELD = "/root/skew", "/root/hold.amid", "/root/held"
+EFFECTS = ("os.rename", "os.remove", "socket.bind")
+_effects: "list[str]" = []
+
+
+def _shift() -> None:
+    with open(SKEW, encoding="ascii") as file:
+        seconds = float(file.read())
+    now = time.time
+    time.time = lambda: now() + seconds
+
+
+def _wait(event: str, dummy: "tuple[object, ...]") -> None:
+    if event not in EFFECTS:
+        return
+    _effects.append(event)
+    if len(_effects) == 2:
+        open(HELD, "w", encoding="ascii").close()
+        while os.path.exists(HOLD):
+            time.sleep(0.1)
+
+
+if os.path.exists(SKEW):
+    _shift()
+if os.path.exists(HOLD):
+    sys.addaudithook(_wait)

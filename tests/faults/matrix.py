@@ -1,0 +1,137 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which fault happens where in a rotation: tables, and the tasks of the role itself. Pure but for reading
+the role.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import random
+import re
+import typing as t
+
+import yaml
+
+TASKS = pathlib.Path(__file__).resolve().parents[2] / "roles" / "rotate" / "tasks"
+CHECKING = "forecast.yml"  # what a run with --check does instead
+HOSTS = ("enigma", "partym", "third")
+RESTORING = "restore.yml"  # what a run does only when a host has refused something before
+
+# Where a fault happens: before the task starts on any host, or while it runs on all, and one of them is
+# held before its module, amid the changes that this makes, or after them, before its answer arrives.
+BEFORE, ASKED, AMID, ANSWER = "before", "asked", "amid", "answer"
+ALL = (BEFORE, ASKED, AMID, ANSWER)
+
+
+class Task(t.NamedTuple):
+    """A task of the role: its name, its step, whether it asks each host rather than the controller alone, and
+    whether it is for runs that go back.
+    """
+
+    name: str
+    step: str
+    asks: bool
+    undoes: bool
+
+
+class Fault(t.NamedTuple):
+    """``places`` are for tasks that ask hosts, ``controller`` tells whether it also happens before those that
+    do not. ``steps`` limits it to some.
+    """
+
+    name: str
+    places: tuple[str, ...]
+    controller: bool = False
+    steps: tuple[str, ...] = ()
+
+
+FAULTS = (
+    Fault("killed", ALL, controller=True),
+    Fault("down", (BEFORE, AMID, ANSWER)),
+    Fault("cut", (BEFORE, ANSWER)),
+    Fault("rebooted", ALL, controller=True),
+    Fault("parted", (BEFORE,), controller=True),
+    Fault("refused", (BEFORE,), steps=("stage", "cut_over")),
+    Fault("full", (BEFORE, AMID)),
+    Fault("read-only", (BEFORE, AMID)),
+    Fault("keystore", (), controller=True),
+    Fault("hanging", (ASKED, AMID)),
+    Fault("second-run", (BEFORE,), controller=True),
+    Fault("password", (BEFORE,), controller=True),
+    Fault("clock", (BEFORE,), steps=("preflight",)),
+)
+
+
+class Case(t.NamedTuple):
+    """One fault at one place of one task, on one host."""
+
+    fault: str
+    place: str
+    task: Task
+    victim: str
+    strategy: str
+
+    def __str__(self) -> str:
+        return f"{self.fault}-{self.place}-{self.task.step}-{self.victim}-{self.strategy}"
+
+
+def tasks(file: str = "main.yml") -> list[Task]:
+    """The steps of the role in order, from its files."""
+    return _tasks(yaml.safe_load((TASKS / file).read_text(encoding="utf-8")), file == RESTORING)
+
+
+def _tasks(rows: t.Iterable[dict[str, t.Any]], undoes: bool) -> list[Task]:
+    """Without what rescues a block, which no run is expected to reach."""
+    found = []
+    for row in rows:
+        for part in ("block", "always"):
+            found += _tasks(row.get(part, ()), undoes)
+        for file in re.findall(r"\w+\.yml", row.get("ansible.builtin.include_tasks", "")):
+            if file != CHECKING:
+                found += tasks(file)
+        if "ipsec.manual.ipsec_rotation" in row:
+            found.append(Task(row["name"], row["ipsec.manual.ipsec_rotation"]["step"], "timeout" in row, undoes))
+    return found
+
+
+def cases() -> list[Case]:
+    """The whole matrix. Hosts take turns as victims; with the strategy flush everything that can part peers is
+    tried, too.
+    """
+    rows = tasks()
+    steps = [task.step for task in rows]
+    keyed = range(steps.index("prepare") + 1, steps.index("promote"))
+    found: list[Case] = []
+    for fault in FAULTS:
+        for index, task in enumerate(rows):
+            places = fault.places if task.asks else (BEFORE,) if fault.controller else ()
+            if fault.steps and task.step not in fault.steps:
+                continue
+            for place in places:
+                victim = HOSTS[len(found) % len(HOSTS)]
+                flush = fault.name == "clock" or (task.asks and index in keyed and len(found) % 4 == 0)
+                found.append(Case(fault.name, place, task, victim, "flush" if flush else "overlap"))
+    return found
+
+
+def chosen(every: t.Sequence[Case], count: int, seed: str, only: str) -> list[Case]:
+    """The cases whose names contain ``only``, all or ``count`` of them: one of each fault before a second one
+    of any, drawn with the seed.
+    """
+    rest = [case for case in every if only in str(case)]
+    if not count:
+        return rest
+    drawn = random.Random(seed)
+    drawn.shuffle(rest)
+    found: list[Case] = []
+    while rest and len(found) < count:
+        seen: set[str] = set()
+        for case in list(rest):
+            if case.fault not in seen:
+                seen.add(case.fault)
+                found.append(case)
+                rest.remove(case)
+    return found[:count]

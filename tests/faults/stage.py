@@ -1,0 +1,315 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A lab of three hosts on which faults happen: runs that stop at a place, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import time
+import typing as t
+
+from ansible_collections.ipsec.manual.tests.e2e.flows import Loss, flowing
+from ansible_collections.ipsec.manual.tests.e2e.harness import LAB, SA, Host, Project, Run, parse_sas
+
+from .matrix import AMID, ANSWER, ASKED, HOSTS, Case, Task, tasks
+
+NAME = "faults"
+HOLDS = {ASKED: "before", AMID: "amid", ANSWER: "after"}
+HERE = pathlib.Path(__file__).resolve().parent
+ADDRESSES = {
+    "enigma": ("192.168.116.16", "fd00:192:168:116::16"),
+    "partym": ("192.168.13.213", "fd00:192:168:13::213"),
+    "third": ("10.116.2.16", "fd00:10:116:2::16"),
+}
+CONNECTIONS: list[dict[str, t.Any]] = [
+    {"name": "mesh", "endpoints": {host: addresses[0] for host, addresses in ADDRESSES.items()}},
+    {
+        "name": "both6",
+        "endpoints": {host: ADDRESSES[host][1] for host in ("enigma", "partym")},
+        "associations": [{"protocol": "esp"}, {"protocol": "ah"}],
+    },
+]
+RATE = 50  # packets a second on each flow, each way
+FLOWS = {"-".join(pair): [[host, ADDRESSES[host][0]] for host in pair] for pair in itertools.combinations(ADDRESSES, 2)}
+SETTINGS: dict[str, t.Any] = {
+    "rotate_boot": True,
+    "boot_service_manager": "sysvinit",
+    "rotate_grace": 1,
+    "rotate_timeout": 40,
+    "ansible_python_interpreter": str(HERE / "python"),
+}
+SECRETS = "/etc/inet/secret"
+FOREIGN_REQID, TAKEN_REQID = 4242, 99
+FOREIGN_KEY, TAKEN_KEY = "5a" * 32, "a5" * 32
+FOREIGN = (
+    f"xfrm state add src 192.0.2.7 dst {{own}} proto esp spi 0xc0ffee reqid {FOREIGN_REQID} mode transport"
+    f" enc cbc(aes) 0x{FOREIGN_KEY}",
+    "xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir fwd priority 42",
+)
+# What a host shows of itself, part by part; the search is for keys that its kernel holds.
+EXAMINE = r"""
+ip -s xfrm state; echo ====
+ip xfrm policy; echo ====
+find {secrets} -mindepth 1 ! -name .ballast -printf '%f %m %u\n'; echo ====
+grep -h '^add' {secrets}/ipseckeys; echo ====
+ip xfrm state | grep -o '0x[0-9a-f]\{{32,\}}' | cut -c3- | grep -v {foreign} |
+    grep -rlF -f - --exclude-dir=secret --exclude-dir=.pyenv --exclude-dir=.local --exclude-dir=kept \
+        /root /tmp /var/tmp /run /dev/shm /etc/inet /var/lib/ipseckey 2>/dev/null
+echo ====
+for to; do ping -c 1 -W 2 -q $to >/root/ping.$to 2>&1 & done; wait
+grep -l ' 0 received' /root/ping.*; rm -f /root/ping.*
+"""
+
+
+class Seen(t.NamedTuple):
+    """What a host holds: its SAs without counters, the lines of its policies, its secret files, the SPIs in
+    its file, files elsewhere with one of the keys searched for, and addresses that did not answer.
+    """
+
+    sas: set[SA]
+    policies: str
+    files: dict[str, str]
+    filed: set[str]
+    leaks: list[str]
+    silent: set[str]
+
+    @property
+    def spis(self) -> set[str]:
+        """The SPIs of the role's SAs."""
+        return {sa.spi for sa in self.sas if sa.reqid not in (FOREIGN_REQID, TAKEN_REQID)}
+
+
+class Stage:
+    """The lab, and a project whose runs can be stopped at a place."""
+
+    def __init__(self, hosts: dict[str, Host], folder: pathlib.Path) -> None:
+        self.hosts = hosts
+        self.folder = folder
+        self.project = Project(folder, NAME)
+        self.project.connections = CONNECTIONS
+        self.project.variables = SETTINGS
+        self.project.prefix = ("unshare", "-m", "--propagation", "private")
+        self.project.environment = {
+            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callbacks"),
+            "ANSIBLE_CALLBACKS_ENABLED": "pause",
+            "PAUSES": "[]",
+        }
+        self.process: subprocess.Popen[str] | None = None
+        self.broken = False
+        for name in hosts:
+            self.add_foreign(name)
+        self.project.run_well()
+
+    def add_foreign(self, name: str) -> None:
+        for line in FOREIGN:
+            self.hosts[name].ip(line.format(own=ADDRESSES[name][0]))
+
+    def on(self, name: str, script: str, *words: str, check: bool = True) -> str:
+        return self.hosts[name].run("sh", "-c", script, "sh", *words, check=check)
+
+    @contextlib.contextmanager
+    def traffic(self, wanted: bool) -> t.Iterator[dict[str, Loss]]:
+        """Traffic between all hosts, if wanted; what was lost, by name, is there at the end."""
+        if wanted:
+            with flowing(list(self.hosts.values()), FLOWS, RATE) as losses:
+                yield losses
+        else:
+            yield {}
+
+    # A run that stops at a place
+
+    def start(self, case: Case, pauses: t.Sequence[Task]) -> None:
+        """Start a run with new keys that stops before these tasks."""
+        shutil.rmtree(self.folder / "pauses", ignore_errors=True)
+        (self.folder / "pauses").mkdir()
+        self.project.environment["PAUSES"] = json.dumps(
+            [[task.name, str(self.folder / "pauses" / task.step)] for task in pauses]
+        )
+        settings: dict[str, t.Any] = {"rotate_new_keys": True, "rotate_strategy": case.strategy}
+        if case.fault == "clock":
+            settings["rotate_cutover_delay"] = 20
+        self.process = self.project.start(**settings)
+        self.project.environment["PAUSES"] = "[]"
+
+    def reach(self, task: Task) -> None:
+        """Wait until the run is about to start the task."""
+        assert self.process
+        deadline = time.monotonic() + 300
+        while not (self.folder / "pauses" / task.step).exists():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.project.output()
+            time.sleep(0.02)
+
+    def go_on(self, task: Task) -> None:
+        (self.folder / "pauses" / task.step).rmdir()
+
+    def hold(self, case: Case) -> bool:
+        """Let the run go on to a place within the task; whether it gets there on the victim."""
+        assert self.process
+        self.on(case.victim, f": >/root/hold.{HOLDS[case.place]}")
+        self.go_on(case.task)
+        until = ("sh", "-c", "until [ -e /root/held ]; do sleep 0.2; done")
+        command = [LAB, "run", "--name", NAME, case.victim, "--", *until]
+        with subprocess.Popen(command) as waiting:
+            while waiting.poll() is None and self.process.poll() is None:
+                time.sleep(0.02)
+            waiting.terminate()
+        if self.process.poll() is not None:
+            self.let_go(case.victim)
+        return self.process.poll() is None
+
+    def let_go(self, name: str) -> None:
+        """Let a module that was held go on."""
+        self.on(name, "rm -f /root/hold.* /root/held")
+
+    def release(self, name: str) -> None:
+        """Let a module that was held go on, and wait until it has ended."""
+        self.let_go(name)
+        self.on(name, "while pgrep -f tests/faults/[p]ython >/dev/null; do sleep 0.1; done")
+
+    def finish(self) -> Run:
+        assert self.process
+        return self.project.finish(self.process)
+
+    @contextlib.contextmanager
+    def breaking(self) -> t.Iterator[None]:
+        """A stage on which an assertion has failed is of no use to others."""
+        try:
+            yield
+        except BaseException:
+            self.broken = True
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """Kill the controller: the run, and its workers, which have sessions of their own."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        family = [self.process.pid]
+        for pid in family:
+            children = subprocess.run(["pgrep", "-P", str(pid)], check=False, capture_output=True, text=True).stdout
+            family += map(int, children.split())
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def lock_keystore(self) -> None:
+        """Make the keystore read-only for this run alone: its mounts are private."""
+        assert self.process
+        enter = ("nsenter", "--mount", "--target", str(self.process.pid), "mount")
+        store = str(self.project.keystore)
+        subprocess.run([*enter, "--bind", store, store], check=True)
+        subprocess.run([*enter, "-o", "remount,bind,ro", store], check=True)
+
+    def beside(self) -> Project:
+        """Another project with the same keystore and connections."""
+        folder = self.folder / "beside"
+        folder.mkdir(exist_ok=True)
+        project = Project(folder, NAME)
+        project.keystore, project.connections, project.variables = self.project.keystore, CONNECTIONS, SETTINGS
+        return project
+
+    # What a run leaves
+
+    def examine(self) -> dict[str, Seen]:
+        """All hosts at the same time."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            return dict(zip(self.hosts, pool.map(self._examine, self.hosts)))
+
+    def _examine(self, name: str) -> Seen:
+        """Ask one host."""
+        to = [address for other in HOSTS if other != name for address in _addresses(name, other)]
+        script = EXAMINE.format(secrets=SECRETS, foreign=FOREIGN_KEY)
+        state, policies, files, filed, leaks, silent = (
+            self.hosts[name].run("sh", "-c", script, "sh", *to, check=False).split("====\n")
+        )
+        return Seen(
+            {sa._replace(packets=0) for sa in parse_sas(state)},
+            policies,
+            {file: rest for file, dummy, rest in (row.partition(" ") for row in files.splitlines())},
+            set(re.findall(r" spi (0x[0-9a-f]{8})", filed)),
+            leaks.split(),
+            {row.removeprefix("/root/ping.") for row in silent.split()},
+        )
+
+    def check_talk(self, seen: dict[str, Seen], *, but: t.Collection[frozenset[str]] = ()) -> None:
+        """Every pair of hosts talks, but those whose data path is down; what others put there stands; and no key
+        is in a file that it does not belong in, nor in the output of the run.
+        """
+        output = self.output()
+        assert not any(key in output for found in seen.values() for sa in found.sas for key in sa.keys)
+        for name, found in seen.items():
+            expected = {
+                address
+                for other in HOSTS
+                if frozenset({name, other}) not in but
+                for address in _addresses(name, other)
+                if other != name
+            }
+            assert not found.silent & expected, f"{name} does not reach {found.silent & expected}\n{self.output()}"
+            assert any(sa.reqid == FOREIGN_REQID for sa in found.sas), f"{name} lost an SA of another program"
+            assert "src 192.0.2.1/32 dst 192.0.2.2/32" in found.policies, f"{name} lost a policy of another program"
+            assert not found.leaks, f"{name} has keys in {found.leaks}"
+            assert set(found.files.values()) <= {"600 root"}, found.files
+
+    def check_end(self, seen: dict[str, Seen], *, but: t.Collection[frozenset[str]] = ()) -> None:
+        """One generation on all ends, in kernels, files and keystore, and nothing else."""
+        self.check_talk(seen, but=but)
+        records = [record for row in CONNECTIONS for record in self.project.records(row["name"])]
+        for name, found in seen.items():
+            wanted = {
+                spi
+                for record in records
+                for text in record["current"]["sas"].splitlines()
+                if any(f" {address} " in f"{text} " for address in ADDRESSES[name])
+                for spi in re.findall(r" spi (0x[0-9a-f]{8})", text)
+            }
+            assert found.spis == wanted == found.filed, f"{name}\n{self.output()}"
+            assert set(found.files) == {"ipseckeys"}, f"{name}: {found.files}\n{self.output()}"
+        assert all(record["next"] is None and record["phase"] == "steady" for record in records)
+
+    def output(self) -> str:
+        return self.project.output()
+
+    @contextlib.contextmanager
+    def taken(self, name: str) -> t.Iterator[None]:
+        """Another program has SAs with an SPI that the next generation uses between this host and a peer."""
+        rows = [
+            dict(zip(words[2::2], words[3::2]), protocol=words[1])
+            for record in self.project.records("mesh")
+            for words in map(str.split, record["next"]["sas"].splitlines())
+            if words[:2] == ["add", "esp"] and ADDRESSES[name][0] in words
+        ]
+        for row in (next(row for row in rows if row[end] == ADDRESSES[name][0]) for end in ("src", "dst")):
+            words = (
+                f"xfrm state add src 192.0.2.99 dst {row['dst']} proto esp spi {row['spi']} reqid {TAKEN_REQID}"
+                f" mode transport enc cbc(aes) 0x{TAKEN_KEY}"
+            )
+            # The kernel refuses one that the role has already used.
+            self.hosts[name].run("ip", *words.split(), check=False)
+        assert any(sa.reqid == TAKEN_REQID for sa in self.hosts[name].sas())
+        yield
+        assert any(sa.reqid == TAKEN_REQID for sa in self.hosts[name].sas())
+        self.hosts[name].ip(f"xfrm state deleteall reqid {TAKEN_REQID}")
+
+
+def _addresses(name: str, other: str) -> list[str]:
+    """The addresses of a host that another one shares SAs with."""
+    return [
+        row["endpoints"][other] for row in CONNECTIONS if other != name and {name, other} <= row["endpoints"].keys()
+    ]
+
+
+def task_of(step: str) -> Task:
+    return next(task for task in tasks() if task.step == step)

@@ -1,0 +1,259 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Faults at every place of a rotation, on one lab. After each, pairs talk, nothing of others is gone, no key is
+in a file that it does not belong in, the report names the host, and the next plain run ends what was begun.
+
+`make test` takes a few cases, which turn with the commit; `make faults` takes all. FAULTS is their number,
+0 for all; SEED chooses them, and ONLY limits them to those with these characters in their names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.tests.e2e.flows import parted
+from ansible_collections.ipsec.manual.tests.e2e.harness import Run, lab
+
+from . import matrix
+from .matrix import BEFORE, Case
+from .stage import ADDRESSES, HOSTS, NAME, SECRETS, Stage, task_of
+
+COUNT = int(os.environ.get("FAULTS", "5"))
+CASES = matrix.chosen(matrix.cases(), COUNT, os.environ.get("SEED", ""), os.environ.get("ONLY", ""))
+HEADS = ("The rotation stopped at", "The keys are in place, but")
+
+# These lose packets whatever the role does; all others lose none with the strategy overlap.
+LOSSY = ("rebooted", "parted")
+# On the victim, so that its secret folder is full or read-only, and back. Its content is never elsewhere.
+SPOIL = {
+    "full": f"""
+mkdir -p /run/kept && mount --bind {SECRETS} /run/kept && mount -t tmpfs -o size=32k,mode=700 none {SECRETS}
+cp -a /run/kept/. {SECRETS}/ && ! dd if=/dev/zero of={SECRETS}/.ballast bs=1k 2>/dev/null
+""",
+    "read-only": f"mount --bind {SECRETS} {SECRETS} && mount -o remount,bind,ro {SECRETS}",
+}
+MEND = {
+    "full": f"""
+rm {SECRETS}/.ballast && find /run/kept -mindepth 1 -delete && cp -a {SECRETS}/. /run/kept/
+umount {SECRETS} && umount /run/kept
+""",
+    "read-only": f"umount {SECRETS}",
+}
+
+
+@pytest.fixture(scope="module", name="stages")
+def one_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Iterator[Stage]]:
+    """The same stage again and again, and a new one after a test that failed."""
+
+    def stages() -> t.Iterator[Stage]:
+        while True:
+            with lab(NAME, HOSTS) as hosts:
+                stage = Stage(hosts, tmp_path_factory.mktemp("faults"))
+                while not stage.broken:
+                    yield stage
+
+    found = stages()
+    yield found
+    found.close()
+
+
+@pytest.fixture(name="stage")
+def whole_stage(stages: t.Iterator[Stage]) -> Stage:
+    return next(stages)
+
+
+def test_the_matrix_follows_the_role() -> None:
+    """Every task of the role is in the matrix, and every fault in the part that `make test` runs, in turn."""
+    every, rows = matrix.cases(), matrix.tasks()
+    assert {case.task for case in every} == {*rows} and any(row.undoes for row in rows)
+    assert len({str(case) for case in every}) == len(every)
+    drawn = [matrix.chosen(every, 5, str(seed), "") for seed in range(100)]
+    assert {case.fault for cases in drawn for case in cases} == {fault.name for fault in matrix.FAULTS}
+    assert all(len({case.fault for case in cases}) == 5 for cases in drawn)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_fault(case: Case, stage: Stage) -> None:
+    with stage.breaking():
+        with stage.traffic(case.strategy == "overlap" and case.fault not in LOSSY) as losses:
+            reached = happens(stage, case)
+            healed = stage.project.run()
+        assert healed.status == 0, healed.output
+        stage.check_end(stage.examine())
+        assert all(row.sent > 0 == row.lost == row.duplicated and not row.breaks for row in losses.values()), losses
+    if not reached:
+        pytest.skip(f"the task has nothing to do there on {case.victim}")
+
+
+def happens(stage: Stage, case: Case) -> bool:
+    """Run into the fault; whether the run got to its place."""
+    first = [task_of("cut_over")] if case.task.undoes else []
+    stage.start(case, [*first, case.task])
+    with contextlib.ExitStack() as refusing:
+        for task in first:
+            stage.reach(task)
+            refusing.enter_context(stage.taken(next(host for host in HOSTS if host != case.victim)))
+            stage.go_on(task)
+        stage.reach(case.task)
+        if case.place != BEFORE and not stage.hold(case):
+            return False
+        FAULTS[case.fault](stage, case)
+    return True
+
+
+def go_on(stage: Stage, case: Case) -> None:
+    """Let the run go on after a fault."""
+    if case.place == BEFORE:
+        stage.go_on(case.task)
+    else:
+        stage.let_go(case.victim)
+
+
+def after(stage: Stage, case: Case, done: Run, apart: t.Collection[frozenset[str]] = ()) -> None:
+    """What must hold at the end of the run with the fault, while that lasts."""
+    seen = stage.examine()
+    if case.strategy == "overlap":
+        stage.check_talk(seen, but=apart)
+    if done.status == 0 and not case.task.undoes:
+        stage.check_end(seen, but=apart)
+    else:
+        head = max(done.output.rfind(head) for head in HEADS)
+        assert case.victim in done.output[max(head, 0) :], done.output
+
+
+def talk(stage: Stage, case: Case) -> None:
+    """With the strategy flush, a fault may part hosts until the next run."""
+    if case.strategy == "overlap":
+        stage.check_talk(stage.examine())
+
+
+def killed(stage: Stage, case: Case) -> None:
+    """The module that the victim still runs goes on without its controller."""
+    stage.kill()
+    talk(stage, case)
+    if case.place != BEFORE:
+        stage.release(case.victim)
+        talk(stage, case)
+
+
+def out_of_reach(fault: str) -> t.Callable[[Stage, Case], None]:
+    def happen(stage: Stage, case: Case) -> None:
+        host = stage.hosts[case.victim]
+        host.fault(fault)
+        go_on(stage, case)
+        after(stage, case, stage.finish())
+        host.fault("up")
+        stage.release(case.victim)
+
+    return happen
+
+
+def rebooted(stage: Stage, case: Case) -> None:
+    stage.hosts[case.victim].fault("reboot")
+    stage.let_go(case.victim)
+    stage.add_foreign(case.victim)
+    talk(stage, case)
+    if case.place == BEFORE:
+        stage.go_on(case.task)
+    after(stage, case, stage.finish())
+
+
+def parted_link(stage: Stage, case: Case) -> None:
+    other = next(host for host in HOSTS if host != case.victim)
+    pairs = list(zip(ADDRESSES[case.victim], ADDRESSES[other]))
+    with parted(NAME, *pairs):
+        go_on(stage, case)
+        after(stage, case, stage.finish(), [frozenset({case.victim, other})])
+
+
+def refused(stage: Stage, case: Case) -> None:
+    with stage.taken(case.victim):
+        go_on(stage, case)
+        after(stage, case, stage.finish())
+
+
+def spoilt(fault: str) -> t.Callable[[Stage, Case], None]:
+    def happen(stage: Stage, case: Case) -> None:
+        stage.on(case.victim, SPOIL[fault])
+        go_on(stage, case)
+        try:
+            after(stage, case, stage.finish())
+        finally:
+            stage.on(case.victim, MEND[fault])
+
+    return happen
+
+
+def keystore(stage: Stage, case: Case) -> None:
+    """The controller cannot write to the keystore any more; the namespace of its mounts ends with it."""
+    stage.lock_keystore()
+    go_on(stage, case)
+    done = stage.finish()
+    talk(stage, case)
+    assert done.status == 0 or "Read-only file system" in done.output, done.output
+
+
+def hanging(stage: Stage, case: Case) -> None:
+    """The module goes on after the time of its task is over, and after the run."""
+    after(stage, case, stage.finish())
+    stage.release(case.victim)
+    talk(stage, case)
+
+
+def second_run(stage: Stage, case: Case) -> None:
+    """Once a run has prepared the next generation, a second one is refused, and the first one ends as if nothing
+    had been. Before that, whoever comes first wins.
+    """
+    steps = [task.step for task in matrix.tasks()]
+    leased = steps.index(case.task.step) > steps.index("prepare")
+    second = stage.beside().run(rotate_new_keys=True)
+    assert bool(second.status) == leased, second.output
+    assert not leased or "another run" in " ".join(second.output.split()), second.output
+    go_on(stage, case)
+    done = stage.finish()
+    assert done.status == 0 or not leased or case.task.undoes, done.output
+
+
+def password(stage: Stage, case: Case) -> None:
+    stage.kill()
+    kept, before = stage.project.snapshot(), stage.examine()
+    stage.project.password("wrong battery")
+    done = stage.project.run()
+    stage.project.password("correct horse")
+    assert done.status != 0 and "decrypt" in done.output, done.output
+    assert stage.project.snapshot() == kept
+    assert {name: (seen.sas, seen.files) for name, seen in stage.examine().items()} == {
+        name: (seen.sas, seen.files) for name, seen in before.items()
+    }
+
+
+def clock(stage: Stage, case: Case) -> None:
+    stage.on(case.victim, "echo 60 >/root/skew")
+    go_on(stage, case)
+    done = stage.finish()
+    stage.on(case.victim, "rm /root/skew")
+    assert done.status != 0 and case.victim in done.output.rpartition(HEADS[0])[2], done.output
+    stage.check_end(stage.examine())
+
+
+FAULTS: dict[str, t.Callable[[Stage, Case], None]] = {
+    "killed": killed,
+    "down": out_of_reach("down"),
+    "cut": out_of_reach("cut"),
+    "rebooted": rebooted,
+    "parted": parted_link,
+    "refused": refused,
+    "full": spoilt("full"),
+    "read-only": spoilt("read-only"),
+    "keystore": keystore,
+    "hanging": hanging,
+    "second-run": second_run,
+    "password": password,
+    "clock": clock,
+}
