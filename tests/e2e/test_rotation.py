@@ -2,15 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The life of a fleet, from the first keys to the last fault, with ansible-playbook on a real
-kernel. The tests build on each other, in this order.
+"""The life of a fleet, from the first keys to derived ones, with ansible-playbook on a real kernel. The
+tests build on each other, in this order. What faults do to a rotation is in tests/faults.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-import signal
 import typing as t
 
 import pytest
@@ -211,103 +209,6 @@ def test_files_that_others_can_reach_are_refused(hosts: Hosts, project: Project)
     hosts["enigma"].run("chmod", "600", SECRET_FILE)
     hosts["partym"].run("mv", SECRET_FILE + ".kept", SECRET_FILE)
     assert project.snapshot() == kept and hosts["enigma"].spis() == spis
-
-
-@pytest.mark.parametrize(("refusing", "phase"), [("partym", "stage"), ("enigma", "cut over")])
-def test_a_refusal_takes_all_hosts_back(hosts: Hosts, project: Project, refusing: str, phase: str) -> None:
-    """Another program uses the identity of an SA towards partym. Preflight cannot detect it, since that
-    SA is added later. partym refuses to receive through the new SA, enigma refuses to send through it.
-    """
-    old, files = ({name: read(host) for name, host in hosts.items()} for read in (Host.sas, Host.file))
-    with pinging((hosts["enigma"], GUIDE[1]), (hosts["third"], SHARED[0])) as pings:
-        process = project.start(rotate_new_keys=True, rotate_only=["guide", "shared"])
-        project.await_output(process, "TASK [ipsec.manual.rotate : Stage the SAs")
-        spi = next(
-            line.split()[3]
-            for line in project.record("guide")["next"]["sas"].splitlines()
-            if line.startswith("add esp") and f"dst {GUIDE[1]} " in line
-        )
-        taken = ("src", "192.0.2.99", "dst", GUIDE[1], "proto", "esp", "spi", spi)
-        key = ("reqid", "99", "mode", "transport", "enc", "cbc(aes)", "0x" + "a5" * 32)
-        hosts[refusing].run("ip", "xfrm", "state", "add", *taken, *key)
-        done = project.finish(process)
-    no_packet_was_lost(pings)
-    assert done.status != 0, done.output
-    report = done.output.rpartition(f"The rotation stopped at: {phase}")[2]
-    assert f"{refusing}: " in report and spi in report and "reqid 99" in report
-    for name, host in hosts.items():
-        there = {(sa.spi, sa.keys) for sa in host.sas()} - {(spi, ("a5" * 32,))}
-        assert there == {(sa.spi, sa.keys) for sa in old[name]}
-        assert sorted(host.file().splitlines()) == sorted(files[name].splitlines())
-    assert phase == "stage" or report.count("what it held before this run") >= 3
-    only_the_file_is_left(hosts)
-    assert project.record("guide")["next"] is not None
-    # The next run may be in another container, which cannot detect that this one has ended.
-    assert (project.keystore / ".lock").read_text() == ""
-    hosts[refusing].run("ip", "xfrm", "state", "delete", "dst", GUIDE[1], "proto", "esp", "spi", spi)
-
-
-@pytest.mark.parametrize("task", ["Record that hosts may use", "Send test packets", "Approve the new SAs"])
-def test_killed_run_is_finished_by_the_next_with_the_same_keys(hosts: Hosts, project: Project, task: str) -> None:
-    with pinging((hosts["enigma"], GUIDE[1]), (hosts["third"], SHARED[0])) as pings:
-        process = project.start(rotate_new_keys=True, rotate_only=["guide", "shared"])
-        project.await_output(process, f"TASK [ipsec.manual.rotate : {task}")
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        waiting = {name: project.spis(name, "next") for name in ("guide", "shared")}
-        assert "ipseckeys.next" in hosts["partym"].secret_files()
-        project.run_well(rotate_only=["guide", "shared"])
-    no_packet_was_lost(pings)
-    assert {name: project.spis(name) for name in waiting} == waiting
-    all_agree(hosts)
-    only_the_file_is_left(hosts)
-
-
-def test_peer_that_vanishes_after_it_confirmed_stays_with_its_peers(hosts: Hosts, project: Project) -> None:
-    """Nothing is wrong with the new SAs, so no host goes back, and the next run ends what this one began."""
-    with pinging((hosts["enigma"], SHARED[1]), (hosts["third"], SHARED[0])) as pings:
-        process = project.start(rotate_new_keys=True, rotate_only=["shared"])
-        project.await_output(process, "TASK [ipsec.manual.rotate : Send test packets")
-        waiting = project.spis("shared", "next")
-        hosts["third"].fault("down")
-        done = project.finish(process)
-        assert done.status != 0, done.output
-        report = done.output.rpartition("The rotation stopped at: verify")[2]
-        assert "third: unreachable" in report and "No host went back" in report
-        hosts["third"].fault("up")
-        project.run_well(rotate_only=["shared"])
-    no_packet_was_lost(pings)
-    assert project.spis("shared") == waiting
-    all_agree(hosts)
-    only_the_file_is_left(hosts)
-
-
-def test_peer_that_vanishes_during_cut_over_is_reported_and_recovers(hosts: Hosts, project: Project) -> None:
-    """With the strategy flush, partym switches at the instant, but its answer is lost; its peers are
-    rolled back, and the next run brings all to the same generation.
-    """
-    old = hosts["enigma"].sas(*GUIDE)
-    settings = {"rotate_strategy": "flush", "rotate_cutover_delay": 30, "rotate_timeout": 40}
-    process = project.start(*GUIDES, rotate_new_keys=True, rotate_only=["guide"], **settings)
-    project.await_output(process, "TASK [ipsec.manual.rotate : Cut over")
-    waiting = project.spis("guide", "next")
-    # The backup of its SAs is the last thing that a host writes before it waits for the instant.
-    while "ipseckeys.previous" not in hosts["partym"].secret_files():
-        assert process.poll() is None, project.output()
-    hosts["partym"].fault("cut")
-    done = project.finish(process)
-    assert done.status != 0, done.output
-    report = done.output.rpartition("The rotation stopped at: cut over")[2]
-    assert "partym: unreachable" in report and "enigma: what it held before this run" in report
-    assert "partym: unknown" in report and "generation" in report
-    assert {(sa.spi, sa.keys) for sa in hosts["enigma"].sas(*GUIDE)} == {(sa.spi, sa.keys) for sa in old}
-    assert hosts["partym"].spis(*GUIDE) == waiting
-    hosts["partym"].fault("up")
-    project.run_well(*GUIDES, rotate_only=["guide"])
-    assert project.spis("guide") == waiting
-    all_agree(hosts)
-    only_the_file_is_left(hosts)
-    assert hosts["enigma"].pings(GUIDE[1])
 
 
 def test_changed_settings_remove_old_keys(hosts: Hosts, project: Project) -> None:
