@@ -82,7 +82,7 @@ class _Controller(ipsec_rotation.ActionModule):  # type: ignore[misc]
         moment, outcome = self.ongoing.moment, state["outcome"]
         record = moment.record
         if do == "prepared":
-            record, outcome = world.prepared(moment, state["new_keys"] or world.NAME in renew)
+            record, outcome = world.prepared(moment, state["new_keys"] or bool(renew))
             state["outcome"] = outcome
         elif do == "switching":
             record = changes.start(record)
@@ -143,7 +143,7 @@ class Ongoing:
             if not names:
                 return ""
             assert found is not None
-            return world.text_of(world.sas_of(found.generation, world.names(self.moment), host))
+            return world.text_of(world.sas_of(found.generation, world.names(self.moment), host, names))
 
         return Rotation(
             self.state,

@@ -11,10 +11,12 @@ An SA is (generation, sender, receiver). What hosts are asked is executed as the
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import names_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Question
 
@@ -92,13 +94,18 @@ def names(moment: Moment) -> list[str]:
     return [name for name, dummy in moment.hosts]
 
 
-def sas_of(generation: int, hosts: t.Sequence[str], own: str = "") -> Sas:
-    """The SAs of a generation, or those of one host."""
+def pairs_of(hosts: t.Sequence[str]) -> dict[tuple[str, ...], str]:
+    """The pairs of the hosts, with their names."""
+    return names_of(NAME, frozenset(itertools.combinations(sorted(hosts), 2)))
+
+
+def sas_of(generation: int, hosts: t.Sequence[str], own: str = "", wanted: t.Collection[str] | None = None) -> Sas:
+    """The SAs of a generation, those of one host, or those of ``wanted`` pairs."""
     return frozenset(
         (generation, sender, receiver)
-        for sender in hosts
-        for receiver in hosts
-        if sender != receiver and (not own or own in (sender, receiver))
+        for pair, name in pairs_of(hosts).items()
+        if (not own or own in pair) and (wanted is None or name in wanted)
+        for sender, receiver in (pair, pair[::-1])
     )
 
 
@@ -151,32 +158,40 @@ def expected(moment: Moment, record: records.KeyRecord, outcome: str) -> Result:
     assert newest is not None
     wanted = digests(sas_of(newest.generation, hosts))
     current = digests(sas_of(record.current.generation, hosts)) if record.current is not None else {}
-    row = {
-        "name": NAME,
-        "generation": newest.generation,
-        "current": record.current.generation if record.current else 0,
-        "outcome": outcome,
-        "phase": record.phase,
-        "counter_mode": False,
-        "anti_replay": False,
-        "multicast": [],
-        "endpoints": {host: ADDRESS[host] for host in hosts},
-        "abandoned": record.abandoned,
-        "before": {},
-    }
+    rows = [
+        {
+            "name": name,
+            "generation": newest.generation,
+            "current": record.current.generation if record.current else 0,
+            "outcome": outcome,
+            "phase": record.phase,
+            "counter_mode": False,
+            "anti_replay": False,
+            "multicast": [],
+            "endpoints": {host: ADDRESS[host] for host in pair},
+            "abandoned": record.abandoned,
+            "before": {},
+        }
+        for pair, name in pairs_of(hosts).items()
+    ]
     return {
         "changed": record != moment.record,
-        "connections": [row],
+        "connections": rows,
         "hosts": {
-            host: {"connections": [NAME], "left_behind": [], "addresses": [ADDRESS[host]], "associations": []}
+            host: {
+                "connections": [name for pair, name in pairs_of(hosts).items() if host in pair],
+                "left_behind": [],
+                "addresses": [ADDRESS[host]],
+                "associations": [],
+            }
             for host in hosts
         },
         "pending": record.next is not None,
         "digest": wanted,
         "held": {f"{pair}#0,,0": digest for pair, digest in wanted.items()},
         "stored": wanted,
-        "before": {f"{pair}#0,,0": digest for pair, digest in current.items()} if row["abandoned"] else {},
-        "keyed": [NAME] if record.current is not None else [],
+        "before": {f"{pair}#0,,0": digest for pair, digest in current.items()} if record.abandoned else {},
+        "keyed": [*pairs_of(hosts).values()] if record.current is not None else [],
         "unnamed": [],
         "departed": [],
     }
