@@ -160,6 +160,32 @@ def test_a_generation_is_made_kept_promoted_and_replaced(controller: Controller)
     assert re.findall(r'"outcome": "(\w+)"', output)[:8] == ["made"] * 4 + ["resumed"] * 4
 
 
+def test_pairs_can_be_named(controller: Controller) -> None:
+    output = controller.well(
+        keystore(),
+        keystore("promoted"),
+        show("mesh/a,b"),
+        show("mesh/c"),
+        {**keystore(new_keys=True, only=["mesh/b,a"]), "register": "made"},
+        {"ansible.builtin.assert": {"that": "made.connections | map(attribute='name') | list == ['mesh/a,b']"}},
+        show("mesh/a,b", options=", generation='newest'"),
+        show("mesh/c", options=", generation='newest'"),
+        keystore("promoted", only=["a,b"]),
+        show("mesh", options=", host='a'"),
+        *tried(show("mesh/a,d"), show("mesh/a,c", options=", generation='previous'"), keystore(only=["mesh/d"])),
+    )
+    found = [words for words in shown(output) if all(word.startswith("0x") for word in words)]
+    old, of_c, new, still_of_c, all_of_a = found
+    assert len(old) == len(new) == 4 and not old & new
+    assert len(of_c) == 8 and of_c == still_of_c and new < all_of_a and len(all_of_a - new) == 4
+    for message in (
+        "there is no current generation for mesh/a,d",
+        "there is no previous generation for mesh/a,c",
+        "there is no connection, host or pair mesh/d",
+    ):
+        assert message in output
+
+
 def test_every_run_reports_departed_hosts(controller: Controller) -> None:
     smaller = [CONNECTIONS[0], {**CONNECTIONS[1], "endpoints": {"a": "2001:db8::1", "b": "2001:db8::2"}}]
     departed = "[{'name': 'mesh', 'hosts': ['c'], 'pairs': [['a', 'c'], ['b', 'c']]}]"
