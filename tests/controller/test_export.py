@@ -84,7 +84,7 @@ def test_one_command_writes_one_hosts_keys_for_its_owner_alone(
     text = (safe / "ipseckeys").read_text()
     wanted = set()
     for name in ("pair", "mesh"):
-        current = step.outcomes[name].after.current
+        current = step.outcomes[name].after.records[0].current
         assert current is not None
         wanted.update(sas_of(current, name, step.roots.secrets(), "console"))
     assert set(language.parse(text, target=target).sas) == wanted and len(wanted) == 10
@@ -103,7 +103,7 @@ def test_fields_that_the_other_system_lacks_are_named(tmp_path: pathlib.Path, sa
         [{"name": "pair", "endpoints": {"console": "192.0.2.1", "b": "192.0.2.2"}, "reqid": 7}]
     )
     step = steps.carry_out(store, connections, steps.Order("prepared", "me@here"))
-    generation = step.outcomes["pair"].after.next
+    generation = step.outcomes["pair"].after.records[0].next
     assert generation is not None
     settings = {
         "keystore": store.directory,
