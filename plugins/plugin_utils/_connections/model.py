@@ -125,9 +125,17 @@ class Connection(t.NamedTuple):
         pairs = itertools.combinations(self.hosts, 2)
         return frozenset((pair for pair in pairs if self.share(*pair)) if self.hubs else pairs)
 
+    def _size(self) -> int:
+        """The number of units, without listing them."""
+        if self.multicast or self.pairs is not None:
+            return len(self.pairs or [GROUP])
+        hosts = len(self.endpoints)
+        hubs = len(self.hubs) or hosts
+        return hubs * (hosts - hubs) + hubs * (hubs - 1) // 2
+
     def only(self, units: t.AbstractSet[Unit]) -> Connection:
         """The part of the connection that these units are. Its settings do not depend on the rest."""
-        if self.multicast or units == self.units():
+        if self.multicast or len(units) == self._size():
             return self
         degrees = collections.Counter(host for unit in units for host in unit)
         hubs = frozenset(host for host, degree in degrees.items() if degree == len(degrees) - 1)

@@ -51,6 +51,14 @@ def test_a_part_has_exactly_its_units_and_is_kept_by_its_settings(shape: dict[st
     assert connection().only(chosen) == part
 
 
+@pytest.mark.parametrize("fields", [{}, {"hub": ["c"]}, {"hub": ["a", "e"]}, {"multicast": ["224.0.0.5"]}])
+def test_all_units_are_the_connection_itself(fields: dict[str, t.Any]) -> None:
+    whole = connection(**fields)
+    assert whole.only(whole.units()) is whole
+    part = connection().only(pairs("ab", "cd"))
+    assert part.only(part.units()) is part and part.only(pairs("cd")).hosts == ("c", "d")
+
+
 def test_a_mesh_and_a_star_need_no_list_of_pairs() -> None:
     without_e = connection().only(frozenset(itertools.combinations("abcd", 2)))
     assert (without_e.hosts, without_e.hubs, without_e.pairs) == (tuple("abcd"), (), None)
