@@ -62,6 +62,8 @@ class ActionModule(HostAction):
         """Check the inputs before any host is asked."""
         hosts = self._hosts()
         wide = role.read_wide(self._inputs, hosts)
+        for host in hosts:
+            role.read_own(self._inputs, host)
         found = self._connections(wide)
         self._directory(wide)
         self._record.begin(

@@ -181,6 +181,7 @@ def test_facts_with_the_names_of_inputs_are_a_finding_and_change_nothing(fleet: 
     [
         ({"audit_fail_on": "critical"}, "audit_fail_on"),
         ({"audit_age_limits": 3}, "audit_age_limits"),
+        ({"audit_backend": "{{ 'xf' ~ 'rn' }}"}, "backend"),
         ({"ipsec_connections": "mesh"}, "expected a list of connections"),
     ],
 )
