@@ -70,6 +70,7 @@ MAIN: dict[str, t.Callable[[], None]] = {
         "ipsec_sa",
         "ipsec_sa_info",
         "ipsec_sadb",
+        "ipsec_status",
         "ipseckeys_file",
     )
 }
@@ -948,12 +949,15 @@ LOOKS: dict[str, Arguments] = {
     "ipsec_policy_info": {},
     "ipsec_preflight": {"path": KEYS},
     "ipsec_probe": {"src": KEYS, "count": 2},
+    "ipsec_status": {"path": KEYS},
 }
 # No kernel has a part in these, or a service manager has: tests/controller/test_attributes.py,
 # tests/e2e/test_boot.py and tests/unit/plugins/modules have the same about them.
 WITHOUT_A_KERNEL = {
     "ipsec_audit_report",
+    "ipsec_batch",
     "ipsec_boot",
+    "ipsec_fleet",
     "ipsec_keystore",
     "ipsec_keystore_info",
     "ipsec_rotation",
