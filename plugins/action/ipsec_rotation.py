@@ -393,13 +393,12 @@ class ActionModule(HostAction):
     def _close(self, run: Rotation) -> Result:
         """The table of the run."""
         stop = run.state.get("stop") or _unforeseen(run.state)
-        checking = bool(self._task.check_mode)
-        rows = rows_of(run, checking) if run.state.get("prepared") else []
+        rows = rows_of(run, bool(self._task.check_mode)) if run.state.get("prepared") else []
         reasons = stop or {"phase": "", "problems": []}
         self._write_report(run.wide["report"], rows, began=run.state["began"], **reasons)
         lines = []
         if rows and (not stop or run.state["switching"]):
-            lines = [*brief(run.state.get("reasons", ())), *table(rows, not stop, policies.changed(run), checking)]
+            lines = [*brief(run.state.get("reasons", ())), *table(rows, not stop, policies.changed(run))]
         return {"changed": False, **failure.shown(lines)}
 
     def _report_path(self) -> str:

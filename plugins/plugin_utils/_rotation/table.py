@@ -23,9 +23,9 @@ _HEADER = ("connection", "hosts", "generation", "strategy, gap", "packets")
 _CUT = {0: 10, 1: 8}
 
 
-def table(rows: t.Sequence[Row], finished: bool, equipped: t.Sequence[str] = (), check_mode: bool = False) -> list[str]:
+def table(rows: t.Sequence[Row], finished: bool, equipped: t.Sequence[str] = ()) -> list[str]:
     """The table, or one line if nothing was due. ``finished`` is false for a run that stopped; ``equipped``
-    are the hosts on which policies, or loading at boot, changed or, in check mode, would change.
+    are the hosts on which policies, or loading at boot, changed.
     """
     lines = on_screen(_headline(rows, finished))
     if any(row.state != SAME for row in rows):
@@ -33,8 +33,7 @@ def table(rows: t.Sequence[Row], finished: bool, equipped: t.Sequence[str] = (),
         lines += _aligned([_HEADER, *(_cells(row, labels) for row in shown[:MOST])])
         lines += [*_rest(shown[MOST:]), *_notes(rows)]
     if equipped:
-        verb = "would change" if check_mode else "changed"
-        lines += on_screen(f"Policies, or loading them at boot, {verb} on {_names(equipped)}.")
+        lines += on_screen(f"Policies, or loading them at boot, changed on {_names(equipped)}.")
     return lines
 
 

@@ -81,9 +81,6 @@ def test_nothing_due_is_one_line() -> None:
     assert table([same], finished=True, equipped=["a", "b"])[1:] == [
         "Policies, or loading them at boot, changed on a, b."
     ]
-    assert table([same], finished=True, equipped=["a"], check_mode=True)[1:] == [
-        "Policies, or loading them at boot, would change on a."
-    ]
 
 
 @given(rows, st.booleans())
