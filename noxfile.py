@@ -43,11 +43,11 @@ SUITES = {
     "e2e-traffic": ("tests/e2e/test_traffic.py",),
     "e2e-boot": ("tests/e2e/test_boot.py",),
     "e2e-solaris": ("tests/e2e/test_rotation_solaris.py",),
-    "e2e-wire": ("tests/e2e/test_wire.py",),
+    "e2e-wire": ("tests/e2e/test_wire.py", "tests/e2e/test_audit.py"),
     "faults": ("tests/faults",),
     "lab": ("tests/lab",),
     "leak": ("tests/leak",),
-    "liar-newest": ("-n", "2", "tests/liar/test_liar.py"),
+    "liar-newest": ("-n", "2", "tests/liar/test_liar.py", "tests/liar/test_audit.py"),
     "liar-lab": ("tests/liar/test_lab.py",),
     "molecule": ("tests/molecule",),
 }

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role `audit` over a fleet with real kernels and files: what it finds, and that it changes nothing. The
+tests build on each other, in this order.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.tests.e2e.harness import GUIDE, HOSTS, SECRET_FILE, Host, Project, Run, lab
+
+LAB = "audit"
+Hosts = t.Dict[str, Host]
+# Everything on a host that an audit looks at and could change.
+STATE = (
+    "ip xfrm state | grep -v -e lifetime -e add -e stats -e replay; ip xfrm policy | grep -v add;"
+    " stat -c '%n %a %u %h %Y' /etc/inet/secret/* /etc/ipsecpolicies.json; cat /etc/inet/secret/*"
+)
+# What the lab is like: no service manager, names for ssh.
+OF_THE_LAB = {"service-absent", "name-resolved", "core-dumps", "swap"}
+# The guide's algorithms, and a cipher that needs to be insisted on.
+OF_THE_CONNECTIONS = {"algorithm-must-not", "algorithm-should-not", "counter-mode", "integrity-by-ah"}
+# What the kernel counted between two audits depends on what else the hosts say to each other.
+COUNTERS = {"counter-rose", "no-state-packets"}
+
+
+@pytest.fixture(scope="module", name="hosts")
+def make_hosts() -> t.Iterator[Hosts]:
+    with lab(LAB) as hosts:
+        yield hosts
+
+
+@pytest.fixture(scope="module", name="project")
+def make_project(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder: pathlib.Path = tmp_path_factory.mktemp("audit")
+    project = Project(folder, LAB)
+    play = {"hosts": "all", "gather_facts": False, "roles": ["ipsec.manual.audit"]}
+    (folder / "audit.yml").write_text(json.dumps([play]), encoding="utf-8")
+    project.run_well()
+    return project
+
+
+def audit(project: Project, *options: str, vault: bool = True, **variables: t.Any) -> Run:
+    settings = {"ipsec_connections": project.connections, **variables}
+    return project.finish(project.start(*options, playbook="audit.yml", vault=vault, only=settings))
+
+
+def report(project: Project) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = json.loads((project.folder / "audit" / "report.json").read_text(encoding="utf-8"))
+    return found
+
+
+def findings(
+    project: Project, but: t.Container[str] = frozenset(OF_THE_LAB | OF_THE_CONNECTIONS | COUNTERS)
+) -> set[t.Any]:
+    return {(row["id"], row["host"]) for row in report(project)["findings"] if row["id"] not in but}
+
+
+def test_a_fleet_that_was_just_keyed_has_nothing_but_what_it_was_told_to(hosts: Hosts, project: Project) -> None:
+    before = {name: host.run("sh", "-c", STATE, check=False) for name, host in hosts.items()}
+    done = audit(project)
+    assert done.status == 0, done.output
+    assert findings(project) == set()
+    assert {row["id"] for row in report(project)["findings"]} >= {"algorithm-must-not", "counter-mode"}
+    assert [row["name"] for row in report(project)["hosts"]] == list(HOSTS)
+    assert {(row["agreement"], row["generation"]) for row in report(project)["pairs"]} == {("same", 1)}
+    assert set(done.changed().values()) == {0}
+    assert {name: host.run("sh", "-c", STATE, check=False) for name, host in hosts.items()} == before
+
+
+def test_without_the_vault_password_only_the_keystore_is_unknown(project: Project) -> None:
+    assert audit(project, vault=False).status == 0
+    assert findings(project) == {("keystore-unread", "")}
+    assert {row["agreement"] for row in report(project)["pairs"]} == {"same"}
+
+
+def test_what_was_done_to_a_host_is_found_and_then_gone(hosts: Hosts, project: Project) -> None:
+    enigma, partym = hosts["enigma"], hosts["partym"]
+    enigma.run("sh", "-c", f"cp {SECRET_FILE} {SECRET_FILE}.bak; chmod 644 {SECRET_FILE}; ip xfrm policy flush")
+    enigma.run(
+        "sh", "-c", "echo ipseckey add esp spi 256 dst 192.0.2.1 encrkey 00112233445566778899 > /root/.bash_history"
+    )
+    partym.ip(f"xfrm state deleteall src {GUIDE[0]} dst {GUIDE[1]}")
+    partym.ip(f"xfrm state deleteall src {GUIDE[1]} dst {GUIDE[0]}")
+    assert audit(project, audit_fail_on="high").status != 0
+    assert findings(project) >= {
+        ("file-copy", "enigma"),
+        ("file-world-readable", "enigma"),
+        ("key-in-history", "enigma"),
+        ("no-policy", "enigma"),
+        ("no-inbound-policy", "enigma"),
+        ("no-sas", "partym"),
+        ("policy-without-sa", "partym"),
+    }
+    enigma.run("sh", "-c", f"rm {SECRET_FILE}.bak /root/.bash_history; chmod 600 {SECRET_FILE}")
+    project.run_well()
+    assert audit(project).status == 0
+    assert findings(project) == set()
+    assert {row["id"] for row in report(project)["gone"]} >= {"file-copy", "no-policy", "no-sas"}
+
+
+def test_a_host_that_is_cut_off_is_named(hosts: Hosts, project: Project) -> None:
+    hosts["third"].fault("down")
+    assert audit(project).status == 0
+    assert {row for row in findings(project) if row[1]} == {("absent", "third")}
+    assert [row["answered"] for row in report(project)["hosts"]] == [True, True, False]
