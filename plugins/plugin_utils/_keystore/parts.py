@@ -17,7 +17,7 @@ from .records import ConnectionRecord, Generation, KeyRecord, Retired
 Units = t.AbstractSet[Unit]
 
 # An SA in the text of a generation, and its addresses.
-_SA = re.compile(r"^add .*? src (\S+) dst (\S+)", re.M)
+_SA = re.compile(r"add .*? src (\S+) dst (\S+)")
 _CONTINUATION = "\\\n"
 # The settings that say which units there are.
 SHAPE = ("endpoints", "hubs", "pairs")
@@ -30,7 +30,14 @@ def divided(record: KeyRecord, kind_of: t.Callable[[Unit], t.Hashable]) -> dict[
         kinds.setdefault(kind_of(unit), set()).add(unit)
     if len(kinds) < 2:
         return {kind: record for kind in kinds}
-    return {kind: limited(record, units) for kind, units in kinds.items()}
+    current, following, previous = (
+        parts_of(found, record.connection, kinds) if found is not None else {}
+        for found in (record.current, record.next, record.previous)
+    )
+    return {
+        kind: record._replace(current=current.get(kind), next=following.get(kind), previous=previous.get(kind))
+        for kind in kinds
+    }
 
 
 def limited(record: KeyRecord, units: Units) -> KeyRecord:
@@ -40,27 +47,36 @@ def limited(record: KeyRecord, units: Units) -> KeyRecord:
 
 def part_of(generation: Generation, connection: str, units: Units) -> Generation:
     """What some of its units have of a generation."""
+    return parts_of(generation, connection, {"": units})[""]
+
+
+def parts_of(generation: Generation, connection: str, kinds: t.Mapping[t.Any, Units]) -> dict[t.Any, Generation]:
+    """What each of several sets of its units has of a generation, in one pass over its SAs."""
     whole = connection_of(connection, generation.settings)
-    part = whole.only(units)
-    if part.endpoints == whole.endpoints and units == whole.units():
-        return generation
+    if len(kinds) == 1 and all(whole.only(units) is whole for units in kinds.values()):
+        return dict.fromkeys(kinds, generation)
     addresses = generation.endpoints
-    ends = {(addresses[one], addresses[other]) for unit in units for one, other in (unit, unit[::-1])}
-    return generation._replace(
-        settings=part.settings(),
-        sas=_chosen(generation.sas, ends),
-        moved={
-            place: attempt
-            for place, attempt in generation.moved.items()
-            if tuple(place.partition(" ")[0].split(">")) in ends
-        },
-    )
-
-
-def _chosen(text: str, ends: t.AbstractSet[tuple[str, str]]) -> str:
-    lines = text.replace(_CONTINUATION, "").splitlines()
-    found = ((line, _SA.match(line)) for line in lines)
-    return "".join(f"{line}\n" for line, sa in found if sa and sa.groups() in ends)
+    owners = {
+        (addresses[one], addresses[other]): kind
+        for kind, units in kinds.items()
+        for unit in units
+        for one, other in (unit, unit[::-1])
+    }
+    lines: dict[t.Any, list[str]] = {}
+    for line in generation.sas.replace(_CONTINUATION, "").splitlines():
+        sa = _SA.match(line)
+        if sa is not None and sa.groups() in owners:
+            lines.setdefault(owners[sa[1], sa[2]], []).append(f"{line}\n")
+    moved: dict[t.Any, dict[str, int]] = {}
+    for place, attempt in generation.moved.items():
+        one, other = place.partition(" ")[0].split(">")
+        moved.setdefault(owners.get((one, other)), {})[place] = attempt
+    return {
+        kind: generation._replace(
+            settings=whole.only(units).settings(), sas="".join(lines.get(kind, ())), moved=moved.get(kind, {})
+        )
+        for kind, units in kinds.items()
+    }
 
 
 def assembled(

@@ -212,8 +212,9 @@ def _prepared(
         retired = frozenset(gone).union(*(record.retired_fingerprints() for record in ended))
         whole = plan.connection.only(frozenset().union(*(row.connection.units() for row in rows)))
         made = changes.draw(whole, number, spis, retired, order.by, root if kind == DERIVED else None)
-        for record, row in zip(ended, rows):
-            after = changes.give(record, parts.part_of(made, whole.name, row.connection.units()))
+        own = parts.parts_of(made, whole.name, {index: row.connection.units() for index, row in enumerate(rows)})
+        for index, (record, row) in enumerate(zip(ended, rows)):
+            after = changes.give(record, own[index])
             done.append(Part(MADE, undo.noted(row.record, after) if order.undo else after, row.connection))
     if number == plan.before.last and not plan.touched:
         return Outcome(plan.before, plan.before, tuple(done))
