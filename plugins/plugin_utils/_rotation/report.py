@@ -15,7 +15,7 @@ from . import decisions, policies, steps
 from .rotation import ARRIVALS, CUT_OVER, PREFLIGHT, SEND, Result, Rotation
 
 FORMAT = 1
-"""Version of the JSON document, which ``docs/docsite/report.schema.json`` describes."""
+"""Version of the JSON document, which ``docs/docsite/rst/rotation_report.schema.json`` describes."""
 
 # What became of a connection, worst first.
 UNFINISHED = "unfinished"

@@ -140,7 +140,7 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(remark("leftover", FILE + ".next")), {"file-leftover"}),
     (changed(remark("names", FILE, "partym")), {"file-names"}),
     (changed(remark("invalid", FILE, "line 3: 40 digits")), {"file-invalid"}),
-    (changed(remark("history", "/root/.bash_history")), {"key-in-history"}),
+    (changed(remark("history", "/export/eve/.bash_history")), {"key-in-history"}),
     (changed(remark("script", "/etc/rc.local")), {"key-in-script"}),
     (changed(remark("lockdown", "/sys/kernel/security/lockdown", "integrity")), set()),
     (changed(remark("something-new")), set()),
