@@ -38,6 +38,8 @@ _ADDRESSED = "|".join(
     re.escape(name) for row in KEYWORDS if row.kind in (ADDRESS, ADDRESS6) for name in (row.name, *row.synonyms)
 )
 _NAMED = re.compile(rf"(?<!\S)(?:{_ADDRESSED})\s+(?P<value>[^\s#]+)")
+# As long as the shortest key. Where words are in the wrong order, a key may stand in the place of an address.
+_LIKE_A_KEY = re.compile(r"[0-9a-f]{16}", re.I)
 
 
 def examine(path: str) -> list[Remark]:
@@ -135,7 +137,7 @@ def _beside(path: str) -> t.Iterator[Remark]:
 
 def names_in(text: str) -> list[str]:
     """The words of a text of ipseckey that stand for addresses and are none: a name service decides
-    what they mean.
+    what they mean. Words that may be keys are left out.
     """
     found: dict[str, None] = {}
     for line in text.splitlines():
@@ -143,5 +145,6 @@ def names_in(text: str) -> list[str]:
             try:
                 pack_address(match["value"])
             except InputError:
-                found[match["value"]] = None
+                if not _LIKE_A_KEY.search(match["value"]):
+                    found[match["value"]] = None
     return list(found)

@@ -41,15 +41,20 @@ _SCRIPTS = (
     *("/etc/ipsec.d/*.conf", "/etc/ipsec.d/*.sh", "/etc/default/*", "/etc/inet/ipsec*", "/etc/ipsec/*"),
 )
 
-# By name: how a line looks that gives a key to ipseckey, ip-xfrm(8) or setkey(8). Sixteen digits are
-# the shortest key.
+# By name: how a line looks that gives a key to ipseckey, ip-xfrm(8) or setkey(8). Each pattern is searched behind
+# the match of the one before it: as one pattern with .* between them, a line made for that would take seconds.
+# Sixteen digits are the shortest key.
 _HEX = rb"(?:0x)?[0-9a-f]{16,}"
-PATTERNS: t.Mapping[str, t.Pattern[bytes]] = {
-    "ipseckey": re.compile(rb"\b(?:encrkey|authkey)\s+" + _HEX, re.I),
-    "ip xfrm state": re.compile(
-        rb"\bx(?:frm)?\s+s[a-z]*\s.*\b(?:enc|auth|auth-trunc|aead)\s+\S+\s+['\"]?" + _HEX, re.I
+PATTERNS: t.Mapping[str, tuple[t.Pattern[bytes], ...]] = {
+    "ipseckey": (re.compile(rb"\b(?:encrkey|authkey)\s+" + _HEX, re.I),),
+    "ip xfrm state": (
+        re.compile(rb"\bx(?:frm)?\s+s[a-z]*\s", re.I),
+        re.compile(rb"\b(?:enc|auth|auth-trunc|aead)\s+\S+\s+['\"]?" + _HEX, re.I),
     ),
-    "setkey": re.compile(rb"^\s*add\s.*\s-[EA]\s+\S+\s+(?:" + _HEX + rb"|\"[^\"]{8,}\")", re.I),
+    "setkey": (
+        re.compile(rb"^\s*add\s", re.I),
+        re.compile(rb"\s-[EA]\s+\S+\s+(?:" + _HEX + rb"|\"[^\"]{8,}\")", re.I),
+    ),
 }
 
 
@@ -61,6 +66,7 @@ def in_histories(passwd: str = PASSWD) -> list[Remark]:
         remark
         for home in itertools.islice(_homes(passwd), _MOST_HOMES)
         for name in _HISTORIES
+        if not _is_linked(home, name)
         for remark in _of_file("history", os.path.join(home, name))
     )
 
@@ -79,18 +85,34 @@ def _homes(passwd: str) -> t.Iterator[str]:
     with contextlib.suppress(OSError), open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
         table = file.read()
     for home in dict.fromkeys(homes):
-        kind = mounts.type_in_mountinfo(table, "", home)
+        kind = mounts.type_in_mountinfo(table, "", os.path.realpath(home))
         if home.startswith("/") and kind not in mounts.NETWORK_FILE_SYSTEMS and not mounts.is_fuse(kind):
             yield home
+
+
+def _is_linked(home: str, name: str) -> bool:
+    """Whether a directory on the way from the home to the history is a link, which could lead to a network."""
+    folders = name.split("/")[:-1]
+    return any(os.path.islink(os.path.join(home, *folders[: count + 1])) for count in range(len(folders)))
 
 
 def _of_file(what: str, path: str) -> t.Iterator[Remark]:
     data = _tail(path)
     lines = [line[:_LONGEST_LINE] for line in data.splitlines()]
-    for name, pattern in PATTERNS.items():
-        count = sum(1 for line in lines if pattern.search(line))
+    for name, patterns in PATTERNS.items():
+        count = sum(_matches(line, patterns) for line in lines)
         if count:
             yield Remark(what, path, f"{name}, {count} {'line' if count == 1 else 'lines'}")
+
+
+def _matches(line: bytes, patterns: t.Iterable[t.Pattern[bytes]]) -> bool:
+    place = 0
+    for pattern in patterns:
+        found = pattern.search(line, place)
+        if found is None:
+            return False
+        place = found.end()
+    return True
 
 
 def _tail(path: str) -> bytes:

@@ -166,3 +166,8 @@ def test_names_in_place_of_addresses_are_found() -> None:
     text = "add esp spi 0x1000 src enigma dst 192.0.2.1 encrkey 00 # dst comment\n  saddr6 2001:db8::1 daddr partym\n"
     assert files.names_in(text + text) == ["enigma", "partym"]
     assert files.names_in("") == []
+
+
+@pytest.mark.parametrize("key", ["5ec4e701" * 4, "0X" + "5EC4E701" * 2, "'" + "5ec4e701" * 8, '"5ec4e7015ec4e701"'])
+def test_a_key_in_place_of_an_address_is_not_repeated(key: str) -> None:
+    assert files.names_in(f"add esp spi 0x1000 src enigma dst {key} encr_alg aes encrkey 192.0.2.2") == ["enigma"]

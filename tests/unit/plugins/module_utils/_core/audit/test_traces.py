@@ -69,3 +69,31 @@ def test_the_end_of_a_huge_history_is_read_in_bounded_time(tmp_path: Path) -> No
     path = tmp_path / "huge"
     path.write_bytes(b"add " + b"-E " * 2_000_000 + b"\n" + LINES["setkey"].encode())
     assert [row.detail for row in traces.in_scripts([str(path)])] == ["setkey, 1 line"]
+
+
+@pytest.mark.parametrize("words", [b"x s ", b"x s enc ", b'x s auth "', b'add -E x "', b"encrkey authkey ", b"x  "])
+def test_no_line_makes_a_pattern_try_every_way(words: bytes) -> None:
+    """A user chooses the lines of their history. With .* in a pattern, a history of such lines took 40 s."""
+    line = (words * 4096)[:4096]
+    for patterns in traces.PATTERNS.values():
+        assert all(b".*" not in pattern.pattern for pattern in patterns)
+        assert not traces._matches(line, patterns)
+
+
+def test_linked_directories_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "away" / "fish").mkdir(parents=True)
+    (tmp_path / "away" / "fish" / "fish_history").write_text(LINES["ipseckey"])
+    for home, link in (("linked", True), ("plain", False)):
+        local = tmp_path / home / ".local"
+        local.mkdir(parents=True)
+        if link:
+            (local / "share").symlink_to(tmp_path / "away")
+        else:
+            (tmp_path / "away").rename(local / "share")
+            (tmp_path / "away").symlink_to(local / "share")
+    (tmp_path / "passwd").write_text(
+        "".join(f"{name}:x:1:1::{tmp_path}/{name}:/bin/sh\n" for name in ("linked", "plain"))
+    )
+    monkeypatch.setattr(traces, "MOUNTS", str(tmp_path / "none"))
+    found = [row.place for row in traces.in_histories(str(tmp_path / "passwd")) if row.place.startswith(str(tmp_path))]
+    assert found == [str(tmp_path / "plain/.local/share/fish/fish_history")]
