@@ -71,7 +71,7 @@ def test_the_end_of_a_huge_history_is_read_in_bounded_time(tmp_path: Path) -> No
     assert [row.detail for row in traces.in_scripts([str(path)])] == ["setkey, 1 line"]
 
 
-@pytest.mark.parametrize("words", [b"x s ", b"x s enc ", b'x s auth "', b'add -E x "', b"encrkey authkey ", b"x  "])
+@pytest.mark.parametrize("words", [b"x s ", b"x s enc ", b'x s auth "', b"add -E x ", b"encrkey authkey ", b"x  "])
 def test_no_line_makes_a_pattern_try_every_way(words: bytes) -> None:
     """A user chooses the lines of their history. With .* in a pattern, a history of such lines took 40 s."""
     line = (words * 4096)[:4096]
