@@ -85,7 +85,7 @@ def test_what_was_done_to_a_host_is_found_and_then_gone(hosts: Hosts, project: P
     enigma, partym = hosts["enigma"], hosts["partym"]
     enigma.run("sh", "-c", f"cp {SECRET_FILE} {SECRET_FILE}.bak; chmod 644 {SECRET_FILE}; ip xfrm policy flush")
     enigma.run(
-        "sh", "-c", "echo ipseckey add esp spi 256 dst 192.0.2.1 encrkey 00112233445566778899 > /root/.bash_history"
+        "sh", "-c", "echo ipseckey add esp spi 256 dst 192.0.2.1 encrkey 00112233445566778899 > ~root/.bash_history"
     )
     partym.ip(f"xfrm state deleteall src {GUIDE[0]} dst {GUIDE[1]}")
     partym.ip(f"xfrm state deleteall src {GUIDE[1]} dst {GUIDE[0]}")

@@ -41,7 +41,7 @@ NAMES = frozenset([*WIDE, *OWN])
 
 def read_wide(inputs: Inputs, hosts: t.Sequence[str]) -> Values:
     """The inputs for all hosts, as the first of them has them. Raises every problem at once."""
-    problems: list[IpsecError] = [*misspelt(inputs, hosts, (PREFIX,), {PREFIX: NAMES})]
+    problems: list[IpsecError] = [*misspelt(inputs, hosts, {PREFIX: NAMES})]
     values = read_variables(inputs, hosts[0], WIDE, PREFIX, problems)
     problems += _differences(inputs, hosts)
     raise_all(problems)

@@ -82,15 +82,12 @@ class _Row:
     def views(self, names: t.Mapping[Unit, str]) -> t.Iterator[Result]:
         """What is told of each unit."""
         endpoints = self.generation.endpoints if self.generation else {}
+        (dummy, groups), *dummy2 = self.connection.flows() if self.connection.multicast else [(b"", ())]
         common = {
             **facts_of_part(self.record),
             "outcome": self.outcome,
             "sas": self.count,
-            "multicast": (
-                [format_address(address) for address in next(self.connection.flows())[1]]
-                if self.connection.multicast
-                else []
-            ),
+            "multicast": [*map(format_address, groups)],
             "counter_mode": self.connection.counter_mode,
             "anti_replay": any(row.replay_window for row in self.connection.associations),
             "abandoned": self.record.abandoned,

@@ -102,7 +102,7 @@ _NEAR = 0.7  # of difflib: boot_files is near boot_file, boot_device is another 
 def read_boot_inputs(inputs: Inputs, host: str) -> Values:
     """The options of `ipsec_boot` for a host, from the variables of the role `boot`. Raises every problem at once."""
     raise_all(inputs.shadowed([host], [f"boot_{name}" for name in BOOT_ROLE]))
-    problems: list[IpsecError] = [*misspelt(inputs, [host], ("boot_",))]
+    problems: list[IpsecError] = [*misspelt(inputs, [host], {"boot_": ROLES["boot_"]})]
     values = read_variables(inputs, host, BOOT_ROLE, "boot_", problems)
     raise_all(problems)
     return {**values, "service_manager": values["service_manager"] or "auto"}
@@ -113,7 +113,7 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
     hosts = sorted(hosts)
     raise_all(inputs.shadowed(hosts, _NAMES))
     first = hosts[0]
-    problems: list[IpsecError] = [*misspelt(inputs, hosts)]
+    problems: list[IpsecError] = [*misspelt(inputs, hosts, ROLES)]
     wide = read_variables(inputs, first, WIDE, "rotate_", problems)
     own: dict[str, Values] = {}
     for host in hosts:
@@ -137,21 +137,20 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
 def misspelt(
     inputs: Inputs,
     hosts: t.Iterable[str],
-    prefixes: t.Sequence[str] = tuple(ROLES),
-    roles: t.Mapping[str, frozenset[str]] = ROLES,
+    roles: t.Mapping[str, frozenset[str]],
 ) -> t.Iterator[InputError]:
     """Variables that no role has, but whose names are near one that it has, so that they would do nothing.
 
-    The prefixes are common words, so that other names may belong to somebody else. On the command
-    line, ``rotate_`` can only be meant for the role."""
+    ``roles`` has those of each role by their prefix. The prefixes are common words, so that other names
+    may belong to somebody else. On the command line, ``rotate_`` can only be meant for the role."""
     found: dict[str, list[str]] = {}
     for host in hosts:
         for name in inputs.raw(host):
-            if name.startswith(tuple(prefixes)):
+            if name.startswith(tuple(roles)):
                 found.setdefault(name, []).append(host)
     given = inputs.given()
     for name, owners in sorted(found.items()):
-        (prefix,) = (prefix for prefix in prefixes if name.startswith(prefix))
+        (prefix,) = (prefix for prefix in roles if name.startswith(prefix))
         word = name[len(prefix) :]
         known = roles[prefix]
         is_sure = name in given and prefix == "rotate_"

@@ -31,9 +31,8 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation.
     truth,
 )
 
-SCHEMA = json.loads(
-    (pathlib.Path(report.__file__).resolve().parents[3] / "docs/docsite/rst/rotation_report.schema.json").read_text(encoding="utf-8")
-)
+TOP = pathlib.Path(report.__file__).resolve().parents[3]
+SCHEMA = json.loads((TOP / "docs/docsite/rst/rotation_report.schema.json").read_text(encoding="utf-8"))
 CHECKER = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 NOW = "2026-11-27T21:00:00Z"
 
