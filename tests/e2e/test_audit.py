@@ -99,7 +99,7 @@ def test_what_was_done_to_a_host_is_found_and_then_gone(hosts: Hosts, project: P
         ("no-sas", "partym"),
         ("policy-without-sa", "partym"),
     }
-    enigma.run("sh", "-c", f"rm {SECRET_FILE}.bak /root/.bash_history; chmod 600 {SECRET_FILE}")
+    enigma.run("sh", "-c", f"rm {SECRET_FILE}.bak ~root/.bash_history; chmod 600 {SECRET_FILE}")
     project.run_well()
     assert audit(project).status == 0
     assert findings(project) == set()
