@@ -100,7 +100,8 @@ class ActionModule(HostAction):
         known, unread = self._known(wide["keystore"], connections)
         hosts = [self._host(name) for name in self._hosts()]
         made = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        found = report.make(run.fleet(hosts, connections, known, unread, previous, wide), made, previous)
+        inventory = map(str, self._vars.get("groups", {}).get("all", ()))
+        found = report.make(run.fleet(hosts, connections, known, unread, previous, wide, inventory), made, previous)
         written = directory != "" and not self._task.check_mode
         files = output.write(directory, found, wide["formats"]) if written else []
         verdict = run.verdict(found, wide["fail_on"], f"; the report is in {directory}" if written else "")

@@ -84,7 +84,8 @@ class Known(t.NamedTuple):
 
 class Fleet(t.NamedTuple):
     """One run. ``hosts`` are by name, ``known`` is by connection, and ``unread`` says why it is empty.
-    ``counters`` are those of the previous run, by host. Limits are in seconds, 0 for none.
+    ``counters`` are those of the previous run, by host. Limits are in seconds, 0 for none. ``inventory``
+    has the names of all hosts, also of those that do not take part in this run.
     """
 
     hosts: t.Mapping[str, Host]
@@ -94,6 +95,7 @@ class Fleet(t.NamedTuple):
     counters: t.Mapping[str, t.Mapping[str, int]] = {}
     age_limit: float = 90 * DAY
     clock_tolerance: float = 5.0
+    inventory: frozenset[str] = frozenset()
 
     def sides(self, pair: Pair) -> list[tuple[Host, list[Row]]]:
         """The hosts of a pair that could read their SADB, each with its SAs of the pair."""

@@ -56,13 +56,13 @@ def of_traffic(fleet: Fleet) -> Found:
 
 
 def of_counters(fleet: Fleet) -> Found:
-    """The kernel's counters of discarded packets since the previous audit; they begin anew with each boot."""
+    """The kernel's counters of discarded packets since the previous audit; they begin anew with each boot. Those
+    that it did not see are not compared.
+    """
     for host in fleet.hosts.values():
-        if host.name not in fleet.counters:
-            continue
-        before = fleet.counters[host.name]
+        before = fleet.counters.get(host.name, {})
         for name, value in host.answer.get("counters", {}).items():
-            risen = value - before.get(name, 0) if value >= before.get(name, 0) else value
+            risen = value - before.get(name, value) if value >= before.get(name, value) else value
             if risen:
                 kind = "no-state-packets" if name == _NO_STATES else "counter-rose"
                 yield finding(kind, host.name, place=name, detail=risen)

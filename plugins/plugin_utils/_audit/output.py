@@ -90,7 +90,8 @@ def read(text: str) -> Row:
             found["format"] == FORMAT
             and isinstance(found["made"], str)
             and all(isinstance(row["counters"], dict) and isinstance(row["name"], str) for row in found["hosts"])
-            and all(_is_finding(row) for row in found["findings"])
+            and all(isinstance(row["hosts"], list) and isinstance(row["name"], str) for row in found["pairs"])
+            and all(_is_finding(row) for row in (*found["findings"], *found.get("unchecked", ())))
         )
     except (KeyError, TypeError, RecursionError):
         well_formed = False

@@ -52,6 +52,7 @@ def render(report: t.Mapping[str, t.Any]) -> str:
         picture=draw(hosts, pairs),
         findings=numbered,
         gone=words.findings_first(known["gone"]),
+        unchecked=words.findings_first(known.get("unchecked", ())),
         connections=_connections(pairs, _by(numbered, "pair")),
         hosts=_hosts(hosts, pairs, _by(numbered, "host")),
     )

@@ -72,6 +72,10 @@ def _gone_findings(report: Row) -> Samples:
     yield {}, len(report["gone"])
 
 
+def _unchecked_findings(report: Row) -> Samples:
+    yield {}, len(report.get("unchecked", ()))
+
+
 def _of_pairs(value: t.Callable[[Row], float | None]) -> t.Callable[[Row], Samples]:
     """A metric with one series for each pair of which the value is known."""
 
@@ -100,6 +104,11 @@ METRICS: dict[str, tuple[str, str, t.Callable[[Row], Samples]]] = {
     "ipsec_audit_findings": (GAUGE, "Findings by host and severity; host is empty for those of no host.", _findings),
     "ipsec_audit_new_findings": (GAUGE, "Findings that the previous audit did not have.", _new_findings),
     "ipsec_audit_gone_findings": (GAUGE, "Findings of the previous audit that no longer occur.", _gone_findings),
+    "ipsec_audit_unchecked_findings": (
+        GAUGE,
+        "Earlier findings that the audit could not check.",
+        _unchecked_findings,
+    ),
     "ipsec_audit_host_answered": (GAUGE, "Whether the host answered.", _answered),
     "ipsec_audit_host_clock_offset_seconds": (
         GAUGE,

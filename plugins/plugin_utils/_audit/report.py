@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The report of an audit: hosts, pairs and findings, and what is new or gone since the previous one. Pure."""
+"""The report of an audit: hosts, pairs and findings. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import datetime
 import typing as t
 
 from . import host_findings, key_findings
+from .comparison import compare
 from .findings import Finding, unique, worst
 from .fleet import Fleet, Host, Pair, Row, generation_of
 
 FORMAT = 1
-_KEY = ("id", "host", "pair", "place")
 _DUE = {"key-age": "age", "key-reloaded": "loaded again", "due-now": "budget"}
 
 
@@ -27,32 +27,30 @@ def findings_of(fleet: Fleet) -> list[Finding]:
 def make(fleet: Fleet, made: str, previous: Row | None = None) -> Row:
     """The report of a fleet at the time ``made``, compared with a previous report."""
     findings = findings_of(fleet)
-    old = {_key(row): row for row in previous["findings"]} if previous is not None else {}
-    rows = [{**row._asdict(), "new": previous is not None and row.key not in old} for row in findings]
-    current = {row.key for row in findings}
+    compared = compare(fleet, findings, previous)
     return {
         "format": FORMAT,
         "made": made,
         "previous": previous["made"] if previous is not None else "",
         "hosts": _hosts(fleet, findings),
         "pairs": _pairs(fleet, findings),
-        "findings": rows,
-        "gone": [{**row, "new": False} for key, row in old.items() if key not in current],
+        **compared._asdict(),
     }
-
-
-def _key(row: Row) -> tuple[str, ...]:
-    return tuple(row.get(name, "") for name in _KEY)
 
 
 def _hosts(fleet: Fleet, findings: t.Iterable[Finding]) -> list[Row]:
     severities = collections.defaultdict(list)
     for row in findings:
         severities[row.host].append(row.severity)
-    return [_host(host, worst(severities[host.name])) for host in fleet.hosts.values()]
+    return [
+        _host(host, fleet.counters.get(host.name, {}), worst(severities[host.name])) for host in fleet.hosts.values()
+    ]
 
 
-def _host(host: Host, level: str) -> Row:
+def _host(host: Host, before: t.Mapping[str, int], level: str) -> Row:
+    """A row of the report. A host that did not answer keeps the counters that it had ``before``, so that the next
+    audit has something to compare with.
+    """
     answer = host.answer
     file = answer.get("file", {})
     return {
@@ -68,7 +66,7 @@ def _host(host: Host, level: str) -> Row:
         },
         "service": _service(answer["service"]) if answer else "",
         "clock_offset": host.offset,
-        "counters": dict(answer.get("counters", {})),
+        "counters": dict(answer.get("counters", before)),
         "worst": level,
     }
 

@@ -42,8 +42,11 @@ def fleet(
     unread: str,
     previous: Row | None,
     wide: Row,
+    inventory: t.Iterable[str] = (),
 ) -> Fleet:
-    """Everything that the findings need. ``wide`` are the inputs of the role for all hosts."""
+    """Everything that the findings need. ``wide`` are the inputs of the role for all hosts, ``inventory`` the
+    names of all hosts that there are.
+    """
     by_name = {host.name: host for host in hosts}
     return Fleet(
         by_name,
@@ -53,6 +56,7 @@ def fleet(
         {row["name"]: row["counters"] for row in previous["hosts"]} if previous is not None else {},
         wide["age_limit"] * DAY,
         wide["clock_tolerance"],
+        frozenset(inventory),
     )
 
 

@@ -98,7 +98,9 @@ def changes(report: Row) -> str:
     if not report["previous"]:
         return "There is no earlier audit to compare with."
     new = sum(row["new"] for row in report["findings"])
-    return f"Since {moment(report['previous'])}: {new:,} new, {len(report['gone']):,} gone."
+    left = len(report.get("unchecked", ()))
+    more = f", {left:,} not checked" if left else ""
+    return f"Since {moment(report['previous'])}: {new:,} new, {len(report['gone']):,} gone{more}."
 
 
 def age(pair: Row) -> str:

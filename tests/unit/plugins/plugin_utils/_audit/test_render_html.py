@@ -146,6 +146,13 @@ def test_what_is_new_and_what_is_gone_is_marked() -> None:
     assert "mode 0644" in gone and "92 days old" in gone and "chmod" not in gone
 
 
+def test_what_was_not_checked_is_shown() -> None:
+    report = {**reports.ordinary(), "unchecked": [reports.finding("file-copy", "high", "a copy", host="a")]}
+    page = render(report)
+    assert "a copy" in page.partition('<section id="unchecked"')[2].partition("</section>")[0]
+    assert "gone, 1 not checked." in page and 'id="unchecked"' not in render(reports.ordinary())
+
+
 def test_kinds_of_findings_are_counted_with_the_worst_first() -> None:
     table = render(reports.ordinary()).partition("By kind of finding")[2].partition("</table>")[0]
     rows = re.findall(r'<th scope="row">(.*?)</th><td><span class="mark (\w+)">\w+</span></td><td>(\d+)</td>', table)

@@ -75,5 +75,8 @@ def test_the_report_of_an_audit_is_valid(validator: t.Any) -> None:
     first = make(fleets.changed(fleets.pairs(leaking=1)), "2026-11-20T22:00:00Z")
     second = make(fleets.changed(fleets.pairs(open=1)), "2026-11-27T22:00:00Z", first)
     assert second["findings"] and second["gone"]
-    for report in (first, second):
+    silent = fleets.clean()._replace(inventory=frozenset(fleets.ADDRESSES), hosts={})
+    third = make(silent, "2026-11-28T22:00:00Z", second)
+    assert third["unchecked"]
+    for report in (first, second, third):
         validator.validate(json.loads(render_json.render(report)))

@@ -95,6 +95,70 @@ def test_what_is_new_and_what_is_gone() -> None:
     assert [row["new"] for row in third["findings"]] == [False] and third["gone"] == []
 
 
+def without(fleet: Fleet, *names: str, **fields: t.Any) -> Fleet:
+    """The fleet when these hosts do not answer."""
+    silent = {name: Host(name, FILE, reason="unreachable") for name in names}
+    return fleet._replace(hosts={**fleet.hosts, **silent}, **fields)
+
+
+def ids(rows: list[dict[str, t.Any]]) -> list[str]:
+    return sorted(row["id"] for row in rows)
+
+
+def test_a_host_that_does_not_answer_has_not_mended_anything() -> None:
+    first = report.make(changed(pairs(leaking=1), "partym"), MADE)
+    second = report.make(without(clean(), "partym"), LATER, json.loads(json.dumps(first)))
+    assert (ids(second["findings"]), second["gone"]) == (["absent", "agreement-unknown"], [])
+    assert ids(second["unchecked"]) == ["no-policy"]
+    third = report.make(without(clean(), "partym"), LATER, json.loads(json.dumps(second)))
+    assert (ids(third["unchecked"]), third["gone"]) == (["no-policy"], [])
+    back = report.make(changed(pairs(leaking=2), "partym"), LATER, third)
+    assert [(row["id"], row["new"]) for row in back["findings"]] == [("no-policy", False)]
+    assert (ids(back["gone"]), back["unchecked"]) == (["absent", "agreement-unknown"], [])
+    mended = report.make(clean(), LATER, third)
+    assert (ids(mended["gone"]), mended["unchecked"]) == (["absent", "agreement-unknown", "no-policy"], [])
+
+
+def test_a_finding_of_a_pair_is_gone_only_if_both_hosts_say_so() -> None:
+    first = report.make(changed(pairs(digest="cd" * 16, file_digest="cd" * 16)), MADE)
+    assert "peers-differ" in ids(first["findings"])
+    for fleet in (without(clean(), "enigma"), changed(lambda found: found.update(backend="", pairs=[]))):
+        assert "peers-differ" in ids(report.make(fleet, LATER, first)["unchecked"])
+
+
+def test_hosts_that_do_not_take_part_keep_their_findings_while_they_are_in_the_inventory() -> None:
+    first = report.make(changed(remark("copy", FILE + "~"), "partym"), MADE)
+    alone = {"enigma": clean().hosts["enigma"]}
+    limited = clean()._replace(hosts=alone, inventory=frozenset(["enigma", "partym"]))
+    assert ids(report.make(limited, LATER, first)["unchecked"]) == ["file-copy"]
+    removed = Fleet(alone, (), {}, inventory=frozenset(["enigma"]))
+    assert ids(report.make(removed, LATER, first)["gone"]) == ["file-copy"]
+
+
+def test_without_the_keystore_nothing_that_needs_it_is_gone() -> None:
+    fleet = clean()
+    behind = fleet._replace(known={"pair": fleet.known["pair"]._replace(phase="switching")})
+    first = report.make(behind, MADE)
+    assert ids(first["findings"]) == ["rotation-unfinished"]
+    second = report.make(fleet._replace(known={}, unread="no password"), LATER, first)
+    assert (ids(second["unchecked"]), second["gone"]) == (["rotation-unfinished"], [])
+
+
+def test_counters_wait_for_a_host_that_does_not_answer() -> None:
+    first = report.make(clean(), MADE)
+    hosts = without(clean(), "enigma").hosts.values()
+    second = report.make(run.fleet(hosts, CONNECTIONS, {}, "", first, WIDE), LATER, first)
+    third = run.fleet(changed(part("counters", XfrmInError=5)).hosts.values(), CONNECTIONS, {}, "", second, WIDE)
+    assert [row["what"] for row in report.make(third, LATER, second)["findings"] if row["id"] == "counter-rose"] == [
+        "the counter XfrmInError rose by 4 since the previous audit"
+    ]
+
+
+def test_counters_that_the_previous_audit_did_not_see_have_not_risen() -> None:
+    fleet = clean()._replace(counters={"enigma": {}, "partym": {"XfrmInError": 1}})
+    assert report.make(fleet, MADE)["findings"] == []
+
+
 def test_a_finding_whose_numbers_changed_is_not_new() -> None:
     first = report.make(changed(pairs(oldest=91 * DAY)), MADE)
     assert not report.make(changed(pairs(oldest=92 * DAY)), LATER, first)["findings"][0]["new"]
