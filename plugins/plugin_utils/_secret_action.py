@@ -21,7 +21,7 @@ import re
 import typing as t
 
 from ansible import constants as C
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleError, AnsibleValueOmittedError
 from ansible.module_utils.json_utils import _filter_non_json_lines
 from ansible.plugins.action import ActionBase
 
@@ -204,6 +204,8 @@ class _ModuleAction(HostAction):
         begins and print the item."""
         try:
             return super().finalize_task_arg(name, value, templar, context)
+        except AnsibleValueOmittedError:  # the option is not given: `default(omit)`
+            raise
         except AnsibleError as exc:
             if not shows_key(templar.available_variables, None, ()):
                 raise

@@ -18,6 +18,8 @@ import typing as t
 
 import pytest
 
+from ansible.errors import AnsibleValueOmittedError
+
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import (
     IPSEC_AUDIT,
@@ -32,7 +34,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import (
     IPSEC_STATUS,
     IPSECKEYS_FILE,
 )
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import misplaced
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule, misplaced
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[7]
 KEY = "5ec4e7d0" * 6
@@ -199,6 +201,23 @@ def test_no_option_of_a_module_without_keys_takes_one(module: str) -> None:
                 message
                 == f"{option}: what is given here looks like a key, so it is not shown. This module takes no key."
             )
+
+
+class OmittingTemplar:
+    """Templates what ends in `default(omit)`, in a loop whose item holds a key."""
+
+    available_variables: t.ClassVar[dict[str, t.Any]] = {"item": {"authentication_key": KEY}}
+
+    def template(self, dummy: t.Any) -> t.NoReturn:
+        raise AnsibleValueOmittedError()
+
+
+def test_an_option_that_a_template_omits_is_not_given() -> None:
+    """Ansible then leaves it out, as for any other module."""
+    with pytest.raises(AnsibleValueOmittedError):
+        SecretActionModule.finalize_task_arg(
+            "encryption_key", "{{ item.encryption_key | default(omit) }}", OmittingTemplar(), None
+        )
 
 
 def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
