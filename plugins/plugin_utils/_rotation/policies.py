@@ -44,10 +44,12 @@ def _of(run: Rotation, connection: Connection | None, host: str) -> list[Result]
     return policies_of_host(connection, host, run.own(host)["policy_priority"]) if connection is not None else []
 
 
-def installed(run: Rotation, host: str, wanted: t.Sequence[Result]) -> Questions:
-    """The question that installs these policies. Every endpoint of a connection has some."""
+def installed(run: Rotation, host: str, wanted: t.Sequence[Result], delay: float = 0) -> Questions:
+    """The question that installs these policies. Every endpoint of a connection has some. ``delay`` is
+    the time for which a question before it waits.
+    """
     if run.own(host)["policies"] and wanted:
-        yield Question(POLICIES, "ipsec_policy", {"policies": list(wanted), **run.deadline(host)})
+        yield Question(POLICIES, "ipsec_policy", {"policies": list(wanted), **run.deadline(host, delay)})
 
 
 def at_cut_over(run: Rotation, host: str) -> list[Result]:

@@ -205,7 +205,7 @@ def cut_over(run: Rotation, host: str) -> Questions:
         },
         delay=delay,
     )
-    yield from policies.installed(run, host, policies.at_cut_over(run, host))
+    yield from policies.installed(run, host, policies.at_cut_over(run, host), delay)
     if run.wide["probe"]:
         # No host sends test packets before all hosts have cut over.
         yield _probe(run, host, "before", 0)

@@ -448,6 +448,15 @@ def test_a_host_that_is_unreachable_after_it_confirmed_does_not_cause_a_rollback
     assert [pairs_that_go_back(world, host) for host in HOSTS] == [set(), set(), set()]
 
 
+def test_policies_may_be_installed_after_the_wait_for_the_common_instant() -> None:
+    """The wait is longer than the timeout."""
+    world = World(state(True, True, 100.0), lambda step, host, question: truth(host, question))
+    rotate(world, check_decision)
+    for host in HOSTS:
+        sadb, policy = (world.asked[rotation.CUT_OVER, host, name] for name in ("sadb", policies.POLICIES))
+        assert policy["deadline"] == sadb["deadline"] > sadb.get("at", 0)
+
+
 @pytest.mark.parametrize(("strategy", "goes"), [("overlap", set()), ("flush", {BC})])
 def test_a_lost_answer_to_the_cut_over_causes_a_rollback_only_without_overlap(strategy: str, goes: set[str]) -> None:
     def tell(step: str, host: str, question: Question) -> t.Any:
