@@ -282,7 +282,14 @@ def ways_back(run: Rotation) -> set[decisions.Pair]:
     """
     counted = {host: _must(run.answers(ARRIVALS, host).get(ARRIVALS)) for host in run.hosts}
     dead = set() if decisions.task_problems(counted) else decisions.dead_pairs(run.expected, _probed(run).lost)
-    return decisions.ways_back(run.expected, run.results(CUT_OVER, "sadb"), dead, run.wide["strategy"]) - stayed(run)
+    return decisions.ways_back(run.expected, _cut_over_answers(run), dead, run.wide["strategy"]) - stayed(run)
+
+
+def _cut_over_answers(run: Rotation) -> dict[str, Result]:
+    """Each host's answer about its new SAs. A host that refuses the policies cannot use the SAs either."""
+    about_policies = run.results(CUT_OVER, policies.POLICIES)
+    answers = run.results(CUT_OVER, "sadb")
+    return {host: found if decisions.has_failed(found) else answers[host] for host, found in about_policies.items()}
 
 
 def stayed(run: Rotation) -> set[decisions.Pair]:

@@ -384,11 +384,15 @@ def check_way_back(world: World) -> None:
         goes = {pair in back[host] for host in asked}
         assert len(goes) <= 1
         confirmed = all(world.good(rotation.CUT_OVER, host, "sadb") and holds_pair(world, host, pair) for host in ends)
-        answers = [world.results.get((rotation.CUT_OVER, host), {}).get("sadb", {}) for host in ends]
+        answers = [world.results.get((rotation.CUT_OVER, host), {}) for host in ends]
         refused = any(
-            answer
-            and not decisions.is_unreachable(answer)
-            and (answer.get("failed") or not holds_pair(world, host, pair))
+            "sadb" in answer
+            and not decisions.is_unreachable(answer["sadb"])
+            and (
+                answer["sadb"].get("failed")
+                or answer.get(policies.POLICIES, {}).get("failed")
+                or not holds_pair(world, host, pair)
+            )
             for host, answer in zip(ends, answers)
         )
         flush = {AB: "ab", BC: "bc"}[pair] in run.gaps
@@ -427,9 +431,10 @@ def refusing(host: str, step: str, question: str) -> t.Callable[[str, str, Quest
     return tell
 
 
+@pytest.mark.parametrize("question", ["sadb", policies.POLICIES])
 @pytest.mark.parametrize("strategy", ["overlap", "flush"])
-def test_a_refusal_takes_back_the_pairs_of_that_host_alone(strategy: str) -> None:
-    world = World(state(False, True, 0.0, strategy), refusing("c", rotation.CUT_OVER, "sadb"))
+def test_a_refusal_takes_back_the_pairs_of_that_host_alone(strategy: str, question: str) -> None:
+    world = World(state(False, True, 0.0, strategy), refusing("c", rotation.CUT_OVER, question))
     rotate(world, check_decision)
     assert [pairs_that_go_back(world, host) for host in HOSTS] == [set(), {BC}, {BC}]
     assert world.asked[rotation.GO_BACK, "b", "back"].get("direction") == (
