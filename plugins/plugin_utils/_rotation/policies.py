@@ -7,14 +7,19 @@ them at boot with rotate_boot. Pure.
 
 Outbound policies come with the cut-over, when every host accepts what arrives through the new SAs, so
 that test packets are sent through them. Inbound policies come last: until every host sends through its
-SAs, they would drop what a peer still sends in the clear. Where a setting of a connection that has
-keys changes its policies, the previous inbound ones would drop what arrives through the new SAs, so all
-its policies change with the cut-over.
+SAs, they would drop what a peer still sends in the clear.
+
+Two kinds of inbound policies come with the cut-over, too: those of tunnels, since without one, Linux
+drops what arrives through a tunnel (net/xfrm/xfrm_policy.c, __xfrm_policy_check), and those that a
+changed setting of the connection changes, since the previous ones would drop what arrives through the
+new SAs.
 """
 
 from __future__ import annotations
 
 import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import TUNNEL
 
 from .._connections.model import Connection
 from .._connections.units import names_at
@@ -53,11 +58,12 @@ def installed(run: Rotation, host: str, wanted: t.Sequence[Result], delay: float
 
 
 def at_cut_over(run: Rotation, host: str) -> list[Result]:
-    """The outbound policies, and all of a unit whose policies change."""
+    """The outbound policies, and all of a tunnel, and all of a unit whose policies change."""
     found = []
     for connection, earlier in run.units(host, run.expected["hosts"][host]["connections"]):
         now, before = _of(run, connection, host), _of(run, earlier, host)
-        found += [policy for policy in now if policy["direction"] == "out" or (before and before != now)]
+        whole = connection.mode == TUNNEL or (before and before != now)
+        found += [policy for policy in now if whole or policy["direction"] == "out"]
     return found
 
 

@@ -15,7 +15,7 @@ preflight      whether it can take part, and which SAs it holds
 stage          to write the SAs of the generation to a file beside the protected one, and to
                accept packets that arrive through them
 cut_over       to send through the new SAs, no longer through the previous ones, which it saves in
-               another file, and to send its traffic through SAs (outbound policies)
+               another file, and to send its traffic through SAs (outbound policies; all of a tunnel)
 send           to send packets through the new SAs
 arrivals       to count the packets that arrived
 go_back        to send through the previous SAs again, or before the switch, to remove what was staged

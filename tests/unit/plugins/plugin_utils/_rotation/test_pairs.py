@@ -115,6 +115,15 @@ def test_inbound_policies_change_with_the_cut_over_only_for_pairs_whose_policies
     assert sources == ["192.0.2.2/32"] and len(found) == 4
 
 
+def test_all_policies_of_a_tunnel_come_with_the_cut_over() -> None:
+    """Without an inbound policy, Linux drops what arrives through a tunnel."""
+    ends = {host: {"address": ENDS[host], "networks": [f"10.{number}.0.0/16"]} for number, host in enumerate("ab")}
+    (tunnel,) = read_connections([{"name": "mesh", "mode": "tunnel", "endpoints": ends}])
+    run = run_of([{**row("a,b", before={}, **NEW), "name": "mesh"}])
+    run.connections = lambda: [tunnel]
+    assert [policy["direction"] for policy in policies.at_cut_over(run, "a")] == ["out", "in", "fwd"]
+
+
 def test_hosts_go_back_to_the_policies_that_they_had() -> None:
     rows = [row("a,b", before=TUNNEL), row("a,c", before={}), row("a,d", before={}, **NEW)]
     run = run_of(rows)
