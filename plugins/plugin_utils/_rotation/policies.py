@@ -20,6 +20,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import TUNNEL
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import label
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policy
 
 from .._connections.model import Connection
 from .._connections.units import names_at
@@ -79,7 +81,7 @@ def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Ques
     now = [policy for connection, dummy in units for policy in _of(run, connection, host)]
     before = [policy for dummy, earlier in units for policy in _of(run, earlier, host)]
     missing = set(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
-    new = [policy for policy in now if " ".join(_label(policy)) in _shortened(missing) and policy not in before]
+    new = [policy for policy in now if _label(policy) in missing and policy not in before]
     replaced = [policy for policy in before if policy not in now]
     if replaced:
         yield Question(POLICIES, "ipsec_policy", {"policies": replaced, **run.deadline(host)})
@@ -150,8 +152,10 @@ def boot_problems(run: Rotation, host: str) -> list[str]:
         return [f"{host}: {problem}" for problem in _service_problems(own, service)]
     if not service.get("installed") or service.get("file") != own["file"]:
         return []
-    loaded = _shortened(service["policies"])
-    missing = [label for label in map(" ".join, map(_label, of_host(run, host))) if label not in loaded]
+    loaded = frozenset(service["policies"])
+    labels = [_label(policy) for policy in of_host(run, host)]
+    # A policy for all protocols will do.
+    missing = [text for text in labels if loaded.isdisjoint((text, text.partition(" protocol ")[0]))]
     if not missing:
         return []
     more = f" and {len(missing) - 1} more" if missing[1:] else ""
@@ -177,10 +181,6 @@ def _service_problems(own: Result, service: Result) -> t.Iterator[str]:
         )
 
 
-def _label(policy: Result) -> tuple[str, ...]:
-    return policy["direction"], policy["selector"]["source"], ">", policy["selector"]["destination"]
-
-
-def _shortened(labels: t.Iterable[str]) -> set[str]:
-    """Labels of policies without the upper-layer protocol and the ports."""
-    return {" ".join(label.split()[:4]) for label in labels}
+def _label(policy: Result) -> str:
+    """The policy as a host names it."""
+    return label(read_policy(policy, "", []))

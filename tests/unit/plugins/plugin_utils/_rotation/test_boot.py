@@ -39,8 +39,16 @@ def problems(found: rotation.Rotation) -> list[str]:
     ("answer", "named"),
     [
         ({"installed": True, "file": FILE, "policies": POLICIES}, None),
-        ({"installed": True, "file": FILE, "policies": POLICIES[:1]}, "policy in 192.0.2.2/32 > 192.0.2.1/32, so"),
-        ({"installed": True, "file": FILE, "policies": []}, "policy out 192.0.2.1/32 > 192.0.2.2/32 and 1 more, so"),
+        (
+            {"installed": True, "file": FILE, "policies": POLICIES[:1]},
+            "policy in 192.0.2.2/32 > 192.0.2.1/32 protocol 89, so",
+        ),
+        (
+            {"installed": True, "file": FILE, "policies": []},
+            "policy out 192.0.2.1/32 > 192.0.2.2/32 protocol 89 and 1 more, so",
+        ),
+        ({"installed": True, "file": FILE, "policies": [text.partition(" protocol")[0] for text in POLICIES]}, None),
+        ({"installed": True, "file": FILE, "policies": [text.replace("89", "6") for text in POLICIES]}, "and 1 more"),
         ({"installed": True, "file": FILE + "2", "policies": []}, None),
         ({"installed": False, "file": FILE, "policies": []}, None),
         ({"skipped": True}, None),
