@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import collections
+import json
 import shlex
 import typing as t
 
@@ -15,6 +17,9 @@ Row = t.Dict[str, t.Any]
 
 _RANKS = {name: rank for rank, name in enumerate((NONE, *SEVERITIES))}
 _LONGEST_WORD = 300
+# Findings of one kind about a host itself, or about SAs of others, so that no host fills the report. As many
+# remarks of one kind does an honest host make.
+MOST_OF_A_KIND = 100
 
 
 class Finding(t.NamedTuple):
@@ -45,13 +50,29 @@ def finding(kind: str, host: str = "", pair: str = "", place: str = "", **words:
         for name, value in {"host": host, "pair": pair, "place": place, "connection": "", **words}.items()
     }
     quoted = {name: shlex.quote(value) for name, value in filled.items()}
-    return Finding(kind, row.severity, host, pair, row.what.format(**filled), row.why, row.mend.format(**quoted), place)
+    mend = row.mend.format(rotate=_rotate(filled["connection"]), **quoted)
+    return Finding(kind, row.severity, host, pair, row.what.format(**filled), row.why, mend, place)
+
+
+def _rotate(connection: str) -> str:
+    """What gives new keys to the SAs of a connection, and to no others."""
+    if not connection:
+        return "new keys from whoever manages these SAs: they belong to no connection of the inventory"
+    only = shlex.quote(json.dumps({"rotate_only": [connection]}))
+    return f"ansible-playbook ipsec.manual.rotate -e {only}"
 
 
 def unique(findings: t.Iterable[Finding]) -> list[Finding]:
-    """Each finding once, the worst first."""
+    """Each finding once, the worst first; of one kind and about no pair, at most `MOST_OF_A_KIND` for each host."""
     found = {row.key: row for row in findings}
-    return sorted(found.values(), key=lambda row: (-_RANKS[row.severity], row.host, row.pair, row.id, row.place))
+    rows = sorted(found.values(), key=lambda row: (-_RANKS[row.severity], row.host, row.pair, row.id, row.place))
+    counts: dict[tuple[str, str], int] = collections.defaultdict(int)
+    kept = []
+    for row in rows:
+        counts[row.host, row.id] += not row.pair
+        if row.pair or counts[row.host, row.id] <= MOST_OF_A_KIND:
+            kept.append(row)
+    return kept
 
 
 def worst(severities: t.Iterable[str]) -> str:

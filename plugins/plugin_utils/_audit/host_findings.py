@@ -52,7 +52,7 @@ def of_traffic(fleet: Fleet) -> Found:
             }
             for kind, count in counted.items():
                 if count:
-                    yield finding(kind, host.name, pair.name, detail=count)
+                    yield finding(kind, host.name, pair.name, detail=count, connection=pair.connection)
 
 
 def of_counters(fleet: Fleet) -> Found:

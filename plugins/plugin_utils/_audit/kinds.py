@@ -5,7 +5,7 @@
 """The table of findings: everything that an audit can find, how bad it is, why, and what mends it.
 
 ``what`` and ``mend`` have placeholders in braces. In ``mend`` they are quoted for a shell, since people
-paste commands, and a host chooses the names of its files.
+paste commands, and a host chooses the names of its files. {rotate} is the command that gives new keys.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ INFO, LOW, MEDIUM, HIGH = SEVERITIES = ("info", "low", "medium", "high")
 NONE = "none"
 
 _GUIDE = "Solaris guide, security considerations: "
-_ROTATE = "ansible-playbook ipsec.manual.rotate -e '{{\"rotate_only\": [{connection}]}}'"
+_ROTATE = "{rotate}"
 _RUN_AGAIN = "ansible-playbook ipsec.manual.rotate -e rotate_new_keys=false"
 _POLICIES = "ansible-playbook ipsec.manual.rotate -e rotate_new_keys=false -e rotate_policies=true"
 _BOOT = "ansible-playbook ipsec.manual.boot --limit {host}"
@@ -264,28 +264,28 @@ KINDS: t.Mapping[str, Kind] = {
         LOW,
         "the counter {place} rose by {detail} since the previous audit",
         "RFC 4301 section 5: discarded packets are events for the audit log.",
-        "look at the counter on {host}: cat /proc/net/xfrm_stat",
+        "on {host}: cat /proc/net/xfrm_stat",
     ),
     "file-world-readable": Kind(
         FILES,
         HIGH,
         f"everybody can read {_FILE} ({{detail}})",
         _GUIDE + "is the file readable by the world?",
-        "chmod 600 {place}; then rotate, since the keys may be known",
+        "on {host}: chmod 600 {place}; then rotate, since the keys may be known",
     ),
     "file-mode": Kind(
         FILES,
         HIGH,
         f"others than root can use {_FILE} ({{detail}})",
         _GUIDE + "who can read the file?",
-        "chmod 600 {place}; then rotate, since the keys may be known",
+        "on {host}: chmod 600 {place}; then rotate, since the keys may be known",
     ),
     "file-owner": Kind(
         FILES,
         HIGH,
         f"{_FILE} belongs to {{detail}}",
         _GUIDE + "who can read the file?",
-        "chown root {place}; then rotate, since the keys may be known",
+        "on {host}: chown root {place}; then rotate, since the keys may be known",
     ),
     "file-path": Kind(
         FILES,
@@ -299,14 +299,14 @@ KINDS: t.Mapping[str, Kind] = {
         HIGH,
         "an access list lets others in at {place}: {detail}",
         _GUIDE + "who can read the file?",
-        "setfacl -b {place}; then rotate, since the keys may be known",
+        "on {host}: setfacl -b {place}; then rotate, since the keys may be known",
     ),
     "file-links": Kind(
         FILES,
         MEDIUM,
         f"{_FILE} has other names ({{detail}})",
         _GUIDE + "who can read the file?",
-        "find / -xdev -samefile {place}",
+        "on {host}: find / -xdev -samefile {place}",
     ),
     "file-network": Kind(
         FILES,
@@ -327,7 +327,7 @@ KINDS: t.Mapping[str, Kind] = {
         HIGH,
         "what may be a copy of the keys lies beside them: {place} ({detail})",
         _GUIDE + "who can read the file? A copy has readers of its own.",
-        "rm {place}",
+        "on {host}: rm {place}",
     ),
     "file-leftover": Kind(
         FILES,
@@ -433,7 +433,7 @@ KINDS: t.Mapping[str, Kind] = {
         HIGH,
         "the service that loads the SAs has failed",
         "RFC 4301 section 4.4.1: without SAs, protected traffic is dropped.",
-        "read its log on {host}: systemctl status ipseckeys",
+        "on {host}, read its log: systemctl status ipseckeys",
     ),
     "service-other-file": Kind(
         BOOT,
@@ -447,7 +447,7 @@ KINDS: t.Mapping[str, Kind] = {
         MEDIUM,
         f"{_FILE} is newer than what is loaded, and different",
         "Solaris guide, creating SAs: the file and the kernel hold the same SAs.",
-        "ipseckey -n --apply {place} on {host}",
+        "on {host}: ipseckey -n --apply {place}",
     ),
     "clock-offset": Kind(
         BOOT,
@@ -461,14 +461,14 @@ KINDS: t.Mapping[str, Kind] = {
         LOW,
         "memory may reach a disk unencrypted: swap on {place}",
         _GUIDE + "whoever gains the keys breaks the traffic; programs have them in memory.",
-        "encrypt the swap of {host} (crypttab), or turn it off: swapoff {place}",
+        "on {host}: encrypt the swap (crypttab), or turn it off: swapoff {place}",
     ),
     "core-dumps": Kind(
         BOOT,
         LOW,
         "a crash writes the memory of a program to a file: {detail}",
         _GUIDE + "whoever gains the keys breaks the traffic; programs have them in memory.",
-        "sysctl kernel.core_pattern='|/bin/false' on {host}",
+        "on {host}: sysctl kernel.core_pattern='|/bin/false'",
     ),
     "others-sas": Kind(
         OTHERS,

@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import copy
+import json
 import shlex
 import string
+import typing as t
 
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import report
-from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.findings import finding
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.findings import MOST_OF_A_KIND, finding
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import DAY, Fleet, Host, pairs_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.kinds import KINDS, SEVERITIES
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
@@ -181,14 +183,39 @@ def test_a_kind_has_a_reason_a_remedy_and_known_placeholders(kind: str) -> None:
     assert found.why.startswith(("RFC ", "Solaris guide")) and found.why.endswith((".", "?"))
     names = {name for text in (found.what, found.mend) for dummy, name, *dummy in string.Formatter().parse(text)}
     assert names - {None} <= {
-        *("host", "pair", "place", "connection", "detail", "age", "limit", "used", "what", "mine", "theirs")
+        *("host", "pair", "place", "rotate", "detail", "age", "limit", "used", "what", "mine", "theirs")
     }
 
 
 def test_a_file_name_cannot_become_a_command() -> None:
     hostile = "/etc/inet/secret/ipseckeys; rm -rf ~ #'"
     (found,) = report.findings_of(changed(remark("copy", hostile)))
-    assert shlex.split(found.mend) == ["rm", hostile]
+    assert shlex.split(found.mend) == ["on", "enigma:", "rm", hostile]
+
+
+@pytest.mark.parametrize("kind", [name for name, row in KINDS.items() if "{rotate}" in row.mend])
+def test_new_keys_are_for_the_connection_of_the_finding_alone(kind: str) -> None:
+    words = dict.fromkeys(("detail", "age", "limit", "used", "what", "mine", "theirs"), "1")
+    *dummy, variables = shlex.split(finding(kind, "h", "p", connection="no", **words).mend)
+    assert json.loads(variables) == {"rotate_only": ["no"]}
+    # An empty list would mean every connection.
+    assert "ansible-playbook" not in finding(kind, "h", **words).mend
+
+
+def test_findings_about_connections_name_the_connection_in_their_remedy() -> None:
+    for fleet, dummy in CASES:
+        for found in report.findings_of(fleet):
+            if found.pair and "{rotate}" in KINDS[found.id].mend:
+                assert '"rotate_only": ["pair"]' in found.mend
+
+
+def test_no_host_fills_the_report() -> None:
+    def many(answer: dict[str, t.Any]) -> None:
+        rows = [row(name=f"192.0.2.1|198.51.{n // 250}.{n % 250}#7,,0", shared_keys=1) for n in range(1000)]
+        answer["pairs"] += rows
+
+    found = [row for row in report.findings_of(changed(many)) if row.id == "key-shared" and not row.pair]
+    assert len([row for row in found if row.host]) == len([row for row in found if not row.host]) == MOST_OF_A_KIND
 
 
 def test_a_finding_names_host_and_pair() -> None:
