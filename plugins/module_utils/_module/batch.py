@@ -10,6 +10,8 @@ Each has its own options, checks them and logs them like a module of its own. A 
 from __future__ import annotations
 
 import json
+import os
+import traceback
 import typing as t
 
 from .._core import specs
@@ -22,11 +24,12 @@ if t.TYPE_CHECKING:
 
 
 class _Ended(Exception):
-    """A module failed on its own, with this result."""
+    """A module failed on its own, perhaps before it was complete, with this message."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, call: _Call, message: str) -> None:
         super().__init__()
-        self.result = result
+        self.call = call
+        self.message = message
 
 
 class _Call(Module):
@@ -44,7 +47,7 @@ class _Call(Module):
         self.given_warnings.append(warning)
 
     def fail_json(self, msg: t.Any, **more: t.Any) -> None:
-        raise _Ended({"failed": True, "msg": self.failure(msg)})
+        raise _Ended(self, self.failure(msg))
 
 
 def _boot(module: AnsibleModule) -> Result:
@@ -135,11 +138,23 @@ def _call(module: AnsibleModule, name: str, options: Result, is_check: bool) -> 
         call = _Call({**internal, **options}, **spec)
         answer = work(call)
     except _Ended as exc:
-        answer = exc.result
+        call, answer = exc.call, {"failed": True, "msg": exc.message}
     except IpsecError as exc:
         answer = {"failed": True, "msg": str(exc)}
+    except Exception as exc:  # pylint: disable=broad-except  # else the answers of the calls before would be lost
+        answer = {"failed": True, "msg": _bug(exc)}
     if call is not None:
         module.no_log_values.update(call.no_log_values)
         if call.given_warnings:
             answer["warnings"] = call.given_warnings
     return answer
+
+
+def _bug(exc: Exception) -> str:
+    """What is said of an error that nobody foresaw: not its text, which may hold keys."""
+    place = traceback.extract_tb(exc.__traceback__)[-1]
+    why = f" ({exc.strerror})" if isinstance(exc, OSError) and exc.strerror else ""
+    return (
+        f"it ended with {type(exc).__name__}{why} in {os.path.basename(place.filename)}, line {place.lineno}. This is a"
+        " bug of the collection: report it."
+    )

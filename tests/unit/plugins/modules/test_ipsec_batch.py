@@ -14,6 +14,7 @@ import pytest
 from ansible.module_utils import basic
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
+from ansible_collections.ipsec.manual.plugins.module_utils._module.base import Module
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
 OUT, BACK = sa(0x1001), sa(0x1002, "192.0.2.2", "192.0.2.1")
@@ -53,6 +54,30 @@ def test_options_are_checked_as_by_the_module_itself(options: dict[str, t.Any]) 
     (answer,) = World().batch({"module": "ipseckeys_file", "options": options})
     # Here, Ansible has not told the module its name.
     assert answer["failed"] and answer["msg"] == alone["msg"].replace("(basic.py)", "(ipseckeys_file)")
+
+
+@pytest.mark.parametrize("error", [RuntimeError(OUT.encryption_key.hex()), OSError(28, "No space left", "/5ec4e7")])
+def test_an_error_that_nobody_foresaw_loses_no_answer_and_shows_no_text(error: Exception) -> None:
+    world = World()
+
+    def dump() -> t.NoReturn:
+        raise error
+
+    world.sadb.dump = dump  # type: ignore[method-assign]
+    file, sadb = world.batch(FILE, SADB, FILE)
+    assert file["changed"] and sadb["failed"]
+    assert (
+        sadb["msg"].startswith(f"it ended with {type(error).__name__}") and "test_ipsec_batch.py, line" in sadb["msg"]
+    )
+    assert ("(No space left)" in sadb["msg"]) == isinstance(error, OSError)
+
+
+def test_secrets_of_options_that_are_refused_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the text says that refuses them."""
+    key = OUT.encryption_key.hex()
+    monkeypatch.setattr(Module, "failure", lambda self, msg: f"{msg} {self.params}")
+    (answer,) = World().batch({"module": "ipseckeys_file", "options": {"path": PATH, "content": key, "no": 1}})
+    assert answer["failed"] and key not in answer["msg"]
 
 
 def test_a_call_may_only_predict() -> None:
