@@ -68,14 +68,14 @@ class Pair(t.NamedTuple):
 
 class Known(t.NamedTuple):
     """What the keystore knows about a connection: the latest phase of its pairs, and their newest current
-    generation. ``digests`` has, by generation, fingerprints by the names of `Pair.keys`; ages are in
+    generation. ``digests`` has, by the names of `Pair.keys`, generations by fingerprint; ages are in
     seconds by generation, since it was created and since it was promoted. ``currents`` are the current
     generations of pairs that have an older one, by the same names.
     """
 
     phase: str
     current: int
-    digests: t.Mapping[int, t.Mapping[str, str]]
+    digests: t.Mapping[str, t.Mapping[str, int]]
     created: t.Mapping[int, int]
     promoted: t.Mapping[int, int]
     retired: frozenset[str]
@@ -130,11 +130,8 @@ def generation_of(rows: t.Sequence[Row], known: Known | None) -> int:
     """The generation that these SAs are, 0 if the keystore knows none like it."""
     if known is None or not digest_of(rows):
         return 0
-    for number in sorted(known.digests, reverse=True):
-        wanted = known.digests[number]
-        if all(wanted.get(row["name"]) == row["digest"] for row in rows):
-            return number
-    return 0
+    numbers = {known.digests.get(row["name"], {}).get(row["digest"], 0) for row in rows}
+    return numbers.pop() if len(numbers) == 1 else 0
 
 
 def pairs_of(connections: t.Iterable[Connection], hosts: t.Container[str]) -> t.Iterator[Pair]:

@@ -35,14 +35,15 @@ def _of_connection(store: Keystore, whole: ConnectionRecord, digest_key: bytes) 
     present = whole.present()
     used = [record.current.generation for record in present if record.current is not None]
     phases = [record.phase for record in present]
-    digests: dict[int, dict[str, str]] = {}
+    digests: dict[str, dict[str, int]] = {}
     created: dict[int, int] = {}
     promoted: dict[int, int] = {}
     currents: dict[str, int] = {}
     for record in present:
         for row in record.generations():
             own = digest_by_owner(sas_of(row, record.connection, roots), digest_key)
-            digests.setdefault(row.generation, {}).update(own)
+            for name, digest in own.items():
+                digests.setdefault(name, {})[digest] = row.generation
             if row is record.current and row.generation < max(used):
                 currents.update(dict.fromkeys(own, row.generation))
             created[row.generation] = age_of(row.created)

@@ -29,6 +29,8 @@ NOT_ASKED: t.Final[Result] = {"failed": True, "msg": "it does not take part in t
 MOST_LINES = 60
 MOST_OF_A_HOST = 6
 LONGEST_REASON = 300
+# Generations that are shown one by one.
+_MOST_GENERATIONS = 4
 
 
 class Status(t.NamedTuple):
@@ -127,14 +129,17 @@ def _due(
     how old the keys are.
     """
     current = {name: known.currents.get(name, known.current) for name in names} if known is not None else {}
-    numbers = set(current.values())
+    numbers = sorted(set(current.values()))
     ages = [known.created[number] for number in numbers if number in known.created] if known is not None else []
     old = max(ages, default=oldest)
     if 0 < limits.age <= old:
         yield f"its keys are {due.duration(old)} old"
     for host, answer in sorted(present.items()):
-        for number in sorted(numbers or {0}):
-            rows = [row for name, row in answer["usage"].items() if name in names and current.get(name, 0) == number]
+        used: dict[int, list[Result]] = {}
+        for name, row in answer["usage"].items():
+            if name in names:
+                used.setdefault(current.get(name, 0), []).append(row)
+        for number, rows in sorted(used.items()):
             in_use = known.promoted.get(number, 0) if known is not None else 0
             yield from (f"{host}: {text}" for text in due.used_up(limits, rows, in_use))
         if any(name in names for name in answer["asked"]):
@@ -175,16 +180,23 @@ def _generation(
     """The generation that the hosts hold, and sentences for each host that does not hold the current one."""
     if known is None or not known.current or not present:
         return UNKNOWN, []
-    shown: set[str] = set()
+    shown: set[int] = set()
     sentences = []
     for host, answer in sorted(present.items()):
         rows = _held_generations(host, answer, names, known)
-        shown.update(str(held) if held else OTHER for held, dummy in rows)
+        shown.update(held for held, dummy in rows)
         for held, current in sorted({row for row in rows if row[0] != row[1]}):
             what = f"generation {held}" if held else "SAs of no generation"
             sentences.append(f"{connection.name}: {host} holds {what}, not generation {current} of the keystore")
     phase = "" if known.phase == STEADY else f" ({known.phase})"
-    return ", ".join(sorted(shown) or [UNKNOWN]) + phase, sentences
+    return (_numbers(sorted(shown)) or UNKNOWN) + phase, sentences
+
+
+def _numbers(generations: t.Sequence[int]) -> str:
+    """Generations in few words; 0 stands for something else."""
+    known = [number for number in generations if number]
+    words = list(map(str, known)) if len(known) <= _MOST_GENERATIONS else [f"{known[0]} to {known[-1]}"]
+    return ", ".join([*words, *([OTHER] if 0 in generations else [])])
 
 
 def _held_generations(
@@ -196,7 +208,7 @@ def _held_generations(
     found = []
     for name in (name for name, hosts in names.items() if host in hosts):
         digest = _held(answer, name)
-        numbers = {digests[name]: number for number, digests in known.digests.items() if name in digests}
+        numbers = known.digests.get(name, {})
         if digest is not None and (digest or numbers):
             found.append((numbers.get(digest, 0), known.currents.get(name, known.current)))
     return found

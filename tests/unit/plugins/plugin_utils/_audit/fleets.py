@@ -75,7 +75,7 @@ def answer(**fields: t.Any) -> Row:
 
 def known(**fields: t.Any) -> Known:
     return Known(
-        "steady", 7, {7: {NAME: DIGEST}}, {7: 5 * DAY}, {7: 5 * DAY}, frozenset(["ffffffffffffffff"])
+        "steady", 7, {NAME: {DIGEST: 7}}, {7: 5 * DAY}, {7: 5 * DAY}, frozenset(["ffffffffffffffff"])
     )._replace(**fields)
 
 

@@ -59,7 +59,7 @@ def offset() -> Fleet:
 
 
 def behind() -> Fleet:
-    digests = {6: {NAME: OTHER}, 7: {NAME: DIGEST}}
+    digests = {NAME: {OTHER: 6, DIGEST: 7}}
     fleet = changed(pairs(digest=OTHER, file_digest=OTHER))
     return fleet._replace(known={"pair": known(digests=digests)})
 

@@ -52,7 +52,10 @@ def sas_of(found: Connection, generation: int, host: str = "") -> list[SecurityA
 
 
 def stored(found: Connection, *numbers: int, phase: str = "steady") -> dict[str, Known]:
-    digests = {number: digest_by_owner(sas_of(found, number), KEY) for number in numbers}
+    digests: dict[str, dict[str, int]] = {}
+    for number in numbers:
+        for name, digest in digest_by_owner(sas_of(found, number), KEY).items():
+            digests.setdefault(name, {})[digest] = number
     return {found.name: Known(phase, numbers[0], digests, {}, {}, frozenset())}
 
 
@@ -292,3 +295,21 @@ def test_each_pair_is_compared_with_the_generation_that_is_its_own() -> None:
         "mesh: b holds generation 7, not generation 8 of the keystore",
         "mesh: b holds generation 8, not generation 7 of the keystore",
     ]
+
+
+def test_many_generations_are_shown_as_a_range() -> None:
+    """Where pairs get new keys one by one, each may have a number of its own."""
+    found = connection({"name": "mesh", "endpoints": {f"h{number}": f"192.0.2.{number + 1}" for number in range(5)}})
+    names = list(table.names_of(found))
+    digests = {name: {f"{index:032x}": index + 2} for index, name in enumerate(names)}
+    currents = {name: number for name, row in digests.items() for number in row.values()}
+    known = Known("steady", 11, digests, {}, {}, frozenset(), currents)
+    rows = {
+        host: answer(found, host, held={name: f"{index:032x}" for index, name in enumerate(names)})
+        for host in found.hosts
+    }
+    (row,) = table.summarize([found], rows, {"mesh": known}, due.read({})).rows
+    assert row["generation"] == "2 to 11"
+    rows["h0"]["held"] = dict.fromkeys(names, "f" * 32)
+    (row,) = table.summarize([found], rows, {"mesh": known}, due.read({})).rows
+    assert row["generation"] == "2 to 11, other"
