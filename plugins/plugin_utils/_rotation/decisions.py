@@ -21,8 +21,6 @@ Results = t.Mapping[str, Result]
 
 Pair = t.FrozenSet[str]
 
-# The name of the phase in messages.
-CUT_OVER = "cut over"
 FLUSH = "flush"
 # What is known of the SAs of a host between two addresses after the cut-over.
 _CONFIRMED, _REFUSED, _UNCONFIRMED = "confirmed", "refused", "unconfirmed"
