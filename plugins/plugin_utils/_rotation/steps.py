@@ -92,8 +92,12 @@ def preflight_problems(run: Rotation, forks: int) -> list[str]:
 
 
 def instants(run: Rotation) -> dict[str, float]:
-    """The common instant of the cut-over, on each host's own clock."""
-    return {host: run.started + run.delay + decisions.offset(*row) for host, row in run.readings().items()}
+    """The common instant of the cut-over, on each host's own clock. A host reads its clock at the end of what
+    it is asked, which may take seconds, so just before it answers.
+    """
+    return {
+        host: run.started + run.delay + epoch - answered for host, (dummy, epoch, answered) in run.readings().items()
+    }
 
 
 def stage(run: Rotation, host: str) -> Questions:

@@ -453,6 +453,16 @@ def test_a_host_that_is_unreachable_after_it_confirmed_does_not_cause_a_rollback
     assert [pairs_that_go_back(world, host) for host in HOSTS] == [set(), set(), set()]
 
 
+def test_the_common_instant_does_not_depend_on_how_long_a_host_took_to_answer() -> None:
+    """Their clocks are right, and read just before the answers; b had more to do."""
+    world = World(state(True, True, 30.0), lambda step, host, question: truth(host, question))
+    epochs = {"a": START + 1.0, "b": START + 5.0}
+    world.run.answers = lambda step, host: Answers(
+        {rotation.PREFLIGHT: {"epoch": epochs[host]} if host in epochs else {}}, START, epochs.get(host, START)
+    )
+    assert steps.instants(world.run) == {"a": START + 30.0, "b": START + 30.0}
+
+
 def test_policies_may_be_installed_after_the_wait_for_the_common_instant() -> None:
     """The wait is longer than the timeout."""
     world = World(state(True, True, 100.0), lambda step, host, question: truth(host, question))
