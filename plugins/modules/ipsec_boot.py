@@ -90,7 +90,8 @@ options:
         C(--compare) with O(file)), to load O(file) (C(-f), C(--apply)), and to flush (C(flush),
         C(--remove)). They cannot read keys, add single SAs, or open the prompt.
       - The file C(/etc/sudoers.d/ipseckey) is checked with C(visudo) before it is in place. It is removed
-        if this is empty, and with O(state=absent). If this is missing, it stays as it is.
+        if this is empty, and with O(state=absent). If this is missing, it stays as it is. A file of that
+        name that this module did not write is an error, and is never removed.
       - Linux only. Solaris has profiles.
     type: str
   operators_read_keys:

@@ -276,7 +276,8 @@ def _diff(missing: t.Sequence[File], superfluous: t.Sequence[File]) -> dict[str,
 def remove(module: AnsibleModule, service: Service) -> Result:
     """Remove everything that was installed; SAs and policies stay in the kernel."""
     command = [row for row in program.files() if os.path.lexists(row.path)]
-    own = [path for path in (service.path, at_boot.POLICIES, operators.PATH, *_NOTES) if os.path.lexists(path)]
+    own = [path for path in (service.path, at_boot.POLICIES, *_NOTES) if os.path.lexists(path)]
+    own += [operators.PATH] if operators.is_ours() else []
     enabled, installed = service.enabled(), service.installed()
     if not module.check_mode:
         if enabled:

@@ -30,11 +30,12 @@ _MODE = 0o440
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
 _INCLUDED = re.compile(r"^[@#]includedir\s+/etc/sudoers\.d/?\s*$", re.M)
 _TYPES = ("", " esp", " ah")
-_HEAD = """# Copyright (c) 2026, ipsec.manual contributors
+_MANAGED = "# Managed by ipsec.manual.ipsec_boot."
+_HEAD = f"""# Copyright (c) 2026, ipsec.manual contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Managed by ipsec.manual.ipsec_boot. These commands with these arguments, and nothing more.
+{_MANAGED} These commands with these arguments, and nothing more.
 
 """
 
@@ -86,6 +87,12 @@ def wanted(module: AnsibleModule, file: str, policies: bool) -> list[File]:
         raise InputError(f"this host has no group {group}", "operators", "Create it before this task.") from None
     if module.get_bin_path("visudo") is None:
         raise IpsecError("this host has no visudo", "operators", "Install sudo, or name no operators.")
+    if os.path.lexists(PATH) and not is_ours():
+        raise IpsecError(
+            "the file is there, and it is not of this module",
+            PATH,
+            "Move what it grants to another file, and remove it.",
+        )
     if not _INCLUDED.search(_content(SUDOERS)):
         module.warn(
             f"{SUDOERS} does not include /etc/sudoers.d, so sudo ignores {PATH}. Add: @includedir /etc/sudoers.d"
@@ -96,8 +103,12 @@ def wanted(module: AnsibleModule, file: str, policies: bool) -> list[File]:
 
 def superfluous(module: AnsibleModule) -> list[File]:
     """The file to remove, because the option says that there are no operators."""
-    is_there = module.params["operators"] == "" and os.path.lexists(PATH)
-    return [File(PATH, _MODE, b"")] if is_there else []
+    return [File(PATH, _MODE, b"")] if module.params["operators"] == "" and is_ours() else []
+
+
+def is_ours() -> bool:
+    """Whether the file is there, and was written here. One of somebody else is left alone."""
+    return _MANAGED in _content(PATH)
 
 
 def _content(path: str) -> str:
