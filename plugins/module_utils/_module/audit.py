@@ -77,6 +77,9 @@ def audit(module: AnsibleModule) -> Result:
     remarks += evidence.of_policies(facts)
     for look in (traces.in_histories, traces.in_scripts, ways.look, machine.look):
         remarks += look()
+    at_boot = service.ServiceFacts("")
+    with unread.noting("service at boot"):
+        at_boot = service.look()
     judged = kernel.backend == _HAS_POLICIES
     observed = evidence.Observed(
         kernel.entries, stored, facts.leaking if judged else (), facts.open if judged else (), reloaded
@@ -89,7 +92,7 @@ def audit(module: AnsibleModule) -> Result:
         "backend": kernel.backend,
         "keys_hidden": kernel.hidden,
         "file": _file(path, stored),
-        "service": _service(),
+        "service": {name: getattr(at_boot, name) for name in ("manager", "installed", "enabled", "state", "file")},
         "counters": machine.counters(),
         "policies": evidence.owners(spd),
         "pairs": evidence.rows(observed, kernel.local, now, digest_key, kernel.hidden),
@@ -155,8 +158,3 @@ def _file(path: str, stored: t.Sequence[SecurityAssociation]) -> Result:
         "modified": modified,
         "sas": len(stored),
     }
-
-
-def _service() -> Result:
-    found = service.look()
-    return {name: getattr(found, name) for name in ("manager", "installed", "enabled", "state", "file")}

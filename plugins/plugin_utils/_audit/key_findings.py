@@ -136,7 +136,7 @@ def of_files(fleet: Fleet) -> Found:
     """Hosts whose file was written after their SAs were loaded, and has other ones."""
     for host in fleet.hosts.values():
         if any(_file_differs([row]) and _is_newer(host, [row]) for row in host.rows.values()):
-            yield finding("file-newer", host.name, place=host.answer["file"]["path"])
+            yield finding("file-newer", host.name, place=host.file)
 
 
 def _file_differs(rows: t.Sequence[Row]) -> bool:

@@ -26,6 +26,7 @@ def clear_text_server(pid: int, proc: str = "/proc") -> str:
     as an ancestor.
     """
     waiting, seen = [pid], set()
+    asked: set[tuple[str, int]] = set()
     while waiting:
         pid = waiting.pop(0)
         found = None if pid in seen else _process(pid, proc)
@@ -34,7 +35,7 @@ def clear_text_server(pid: int, proc: str = "/proc") -> str:
             name, parent = found
             if name in CLEAR_TEXT_SERVERS:
                 return name
-            waiting += [parent, *_clients(pid, name, proc)]
+            waiting += [parent, *_clients(pid, name, proc, asked)]
     return ""
 
 
@@ -49,13 +50,18 @@ def _process(pid: int, proc: str) -> tuple[str, int] | None:
     return text[text.find("(") + 1 : text.rfind(")")], int(text[text.rfind(")") + 1 :].split()[1])
 
 
-def _clients(pid: int, name: str, proc: str) -> t.Iterator[int]:
-    """The processes of the same user that are clients of the multiplexer, if the process is one."""
+def _clients(pid: int, name: str, proc: str, asked: set[tuple[str, int]]) -> t.Iterator[int]:
+    """The processes of the same user that are clients of the multiplexer, if the process is one. Those of a
+    multiplexer and a user in ``asked`` are known already.
+    """
     family = _family(name)
     if family not in MULTIPLEXERS:
         return
     with contextlib.suppress(OSError):
         user = os.stat(os.path.join(proc, str(pid))).st_uid
+        if (family, user) in asked:
+            return
+        asked.add((family, user))
         for other in filter(str.isdigit, os.listdir(proc)):
             found = _process(int(other), proc)
             if found is not None and _family(found[0]) == family:

@@ -9,6 +9,7 @@ which servers wait for such logins.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import struct
 import typing as t
 
@@ -69,23 +70,37 @@ def _plausible(data: bytes, size: int) -> bool:
 
 def sockets(table: str) -> t.Iterator[Remark]:
     """Connections to the ports of logins in clear text, and sockets that wait for them, in a table of the
-    kernel (proc_net_tcp(5)).
+    kernel (proc_net_tcp(5)), except those that do not leave the host.
     """
     for line in table.splitlines()[1:]:
         fields = line.split()
         if len(fields) < 4:
             continue
-        port = int(fields[1].rpartition(":")[2], 16)
-        if port in PORTS and fields[3] == _ESTABLISHED:
+        local, dummy, digits = fields[1].rpartition(":")
+        port = int(digits, 16)
+        if port not in PORTS or _is_loopback(_packed(local)):
+            continue
+        if fields[3] == _ESTABLISHED:
             yield Remark("login", PORTS[port], f"a connection from {_address(fields[2].partition(':')[0])}")
-        elif port in PORTS and fields[3] == _LISTENING:
+        elif fields[3] == _LISTENING:
             yield Remark("listens", PORTS[port], f"port {port}")
 
 
 def _address(digits: str) -> str:
-    """The address in words of 32 bits, each in the byte order of this host."""
-    packed = b"".join(struct.pack("=I", int(digits[start : start + 8], 16)) for start in range(0, len(digits), 8))
+    packed = _packed(digits)
     return format_address(packed) if len(packed) in (4, 16) else "an unknown address"
+
+
+def _packed(digits: str) -> bytes:
+    """The address in words of 32 bits, each in the byte order of this host."""
+    return b"".join(struct.pack("=I", int(digits[start : start + 8], 16)) for start in range(0, len(digits), 8))
+
+
+def _is_loopback(packed: bytes) -> bool:
+    if len(packed) not in (4, 16):
+        return False
+    address = ipaddress.ip_address(packed)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _text(field: bytes) -> str:

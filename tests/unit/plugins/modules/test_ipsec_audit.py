@@ -150,3 +150,12 @@ def test_hostile_names_pass_as_text(world: World, monkeypatch: pytest.MonkeyPatc
     result = world.run("ipsec_audit")
     assert len(result["remarks"]) == MOST
     assert result["remarks"][0]["place"].endswith("\\xff")
+
+
+def test_a_service_that_cannot_be_read_does_not_stop_the_audit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look() -> None:
+        raise PermissionError(13, "Permission denied", "/etc/systemd/system/ipseckeys.service")
+
+    monkeypatch.setattr(service, "look", look)
+    result = world.run("ipsec_audit")
+    assert not result["service"]["installed"] and result["unread"][0].startswith("service at boot: ")

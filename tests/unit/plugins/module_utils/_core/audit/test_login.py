@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,21 @@ def test_a_multiplexer_does_not_hide_a_clear_text_login(tmp_path: Path, server: 
     assert login.clear_text_server(9, str(tmp_path)) == "in.telnetd"
     (tmp_path / "5" / "stat").write_text("5 (sshd) S 1 0 0\n")
     assert login.clear_text_server(9, str(tmp_path)) == ""
+
+
+def test_the_processes_are_listed_once_however_many_clients_a_multiplexer_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        (9, "bash", 8),
+        (8, "tmux: server", 1),
+        (1, "init", 0),
+        *((pid, "tmux: client", 1) for pid in range(20, 90)),
+    ]
+    for pid, name, parent in rows:
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S {parent} 0 0\n")
+    listed = []
+    names = os.listdir(tmp_path)
+    monkeypatch.setattr(login.os, "listdir", lambda path: listed.append(path) or names)
+    assert login.clear_text_server(9, str(tmp_path)) == "" and len(listed) == 1

@@ -71,3 +71,10 @@ def test_addresses_of_ipv6_are_read() -> None:
     digits = words(bytes.fromhex("20010db8" + "00" * 11 + "07"))
     (found,) = ways.sockets(HEAD + socket(f"{digits}:0017", f"{digits}:9999", "01"))
     assert found.detail == "a connection from 2001:db8::7"
+
+
+@pytest.mark.parametrize("address", ["7f000001", "00" * 15 + "01", "00" * 10 + "ffff7f000001"])
+def test_what_does_not_leave_the_host_is_left_out(address: str) -> None:
+    digits = words(bytes.fromhex(address))
+    table = HEAD + socket(f"{digits}:0017", "00000000:0000", "0A") + socket(f"{digits}:0017", f"{digits}:9999", "01")
+    assert list(ways.sockets(table)) == []
