@@ -372,6 +372,13 @@ keyed:
   type: list
   elements: str
   sample: [enigma-partym]
+outdated:
+  description:
+    - The settings of the current generation of those in RV(keyed) that O(only) leaves out, and whose
+      settings have changed since it was made.
+  returned: with O(state=prepared)
+  type: dict
+  sample: {}
 pending:
   description:
     - Whether a pair or group has a next generation.

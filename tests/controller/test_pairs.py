@@ -174,6 +174,20 @@ def test_named_pairs_rotate_without_the_others(store: Keystore, kind: str, only:
     assert found is not None and len(found.records) == 1
 
 
+def test_pairs_that_a_run_leaves_out_keep_the_settings_of_their_keys(store: Keystore) -> None:
+    advance(store, connection(MANY[:3]), "prepared", *ROTATION)
+    tunnels = connection(MANY[:3], mode="tunnel")
+    found = result.others(advance(store, tunnels, "prepared", only=["h00,h01"]), [tunnels])["outdated"]
+    assert {name: row["mode"] for name, row in found.items()} == {
+        "mesh/h00,h02": "transport",
+        "mesh/h01,h02": "transport",
+    }
+    assert result.others(advance(store, tunnels, "prepared"), [tunnels])["outdated"] == {}
+    # It has left out the connection as a whole.
+    other = [tunnels, tunnels._replace(name="other")]
+    assert len(result.others(advance(store, other[1], "prepared"), other)["outdated"]) == 3
+
+
 def test_pairs_that_are_due_are_named_like_the_rows(store: Keystore) -> None:
     whole = connection(MANY[:3])
     advance(store, whole, "prepared", *ROTATION)

@@ -170,16 +170,27 @@ def _kind(row: t.Any) -> Result:
 
 
 def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
-    """All units with keys in use, the connections that are not among ``connections``, and what left a connection."""
+    """All units with keys in use, the settings that the keys of units outside this step were made for, if they have
+    changed, the connections that are not among ``connections``, and what left a connection.
+    """
     known = {connection.name: connection.units() for connection in connections}
+    settings = {connection.name: connection.settings() for connection in connections}
+    chosen = {
+        name: frozenset[Unit]().union(*(part.connection.units() for part in outcome.parts))
+        for name, outcome in step.outcomes.items()
+    }
     records_of = {**step.others, **{name: outcome.after for name, outcome in step.outcomes.items()}}
     keyed: list[str] = []
+    outdated: dict[str, Result] = {}
     unnamed = []
     for name, whole in sorted(records_of.items()):
         used = [record for record in whole.present() if record.current is not None]
         units = frozenset[Unit]().union(*(record.units() for record in used))
         names = names_of(name, known.get(name, units))
         keyed += [names[unit] for unit in units if unit in names]
+        for record in used if name in known else ():
+            left_out = _outdated(name, record.current, settings[name], known[name] - chosen.get(name, frozenset()))
+            outdated.update({names[unit]: found for unit, found in left_out})
         if used and name not in known:
             current = [record.current for record in used if record.current is not None]
             unnamed.append(
@@ -191,6 +202,7 @@ def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
             )
     return {
         "keyed": sorted(keyed),
+        "outdated": outdated,
         "unnamed": unnamed,
         "departed": [
             {"name": name, "hosts": sorted(hosts), "pairs": sorted(map(list, units))}
@@ -199,6 +211,18 @@ def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
             if hosts or units
         ],
     }
+
+
+def _outdated(
+    name: str, generation: Generation | None, settings: t.Mapping[str, t.Any], units: t.AbstractSet[Unit]
+) -> t.Iterator[tuple[Unit, Result]]:
+    """Those of the units whose settings have changed since the generation was made, and their settings then."""
+    if generation is None:
+        return
+    earlier, is_outdated = connection_of(name, generation.settings), changes.outdated(generation, settings)
+    for unit in earlier.units() & units:
+        if is_outdated(unit):
+            yield unit, earlier.only({unit}).settings()
 
 
 def diff_of(step: Transition) -> list[Result]:

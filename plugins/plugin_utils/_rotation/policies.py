@@ -23,7 +23,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import label
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policy
 
-from .._connections.model import Connection
+from .._connections.model import Connection, as_it_was
 from .._connections.units import names_at
 from .._policies import policies_of_host
 from . import decisions
@@ -36,15 +36,21 @@ _SMF = "smf"  # service manager of Solaris and illumos
 
 
 def of_host(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
-    """The policies of the units of this run, with ``everywhere`` also of all others that have keys."""
+    """The policies of the units of this run, with ``everywhere`` also of all others that have keys: those that fit
+    their keys, whatever their settings are now.
+    """
     names = {*run.expected["hosts"][host]["connections"], *(run.expected["keyed"] if everywhere else ())}
-    return [
-        policy
-        for connection in run.connections()
-        for units in [{unit for unit, name in names_at(connection, host).items() if name in names}]
-        if units
-        for policy in _of(run, connection.only(units), host)
-    ]
+    outdated = run.expected["outdated"]
+    found = []
+    for connection in run.connections():
+        units = {unit: name for unit, name in names_at(connection, host).items() if name in names}
+        present = {unit for unit, name in units.items() if name not in outdated}
+        parts = [connection.only(present)] if present else []
+        parts += [
+            as_it_was(connection.only({unit}), outdated[name]) for unit, name in units.items() if name in outdated
+        ]
+        found += [policy for part in parts for policy in _of(run, part, host)]
+    return found
 
 
 def _of(run: Rotation, connection: Connection | None, host: str) -> list[Result]:

@@ -20,7 +20,7 @@ def run(answer: dict[str, t.Any]) -> rotation.Rotation:
     """A run with policies whose play does not set up the service. Host a answered ``answer``, b has no service."""
     answers = {"a": answer, "b": {"installed": False, "file": "", "policies": []}}
     state = {
-        "expected": {"hosts": {host: {"connections": ["pair"]} for host in answers}},
+        "expected": {"hosts": {host: {"connections": ["pair"]} for host in answers}, "outdated": {}},
         "own": {host: {"file": FILE, "policies": True, "boot": False, "policy_priority": 1000} for host in answers},
     }
     connections = read_connections(
@@ -98,7 +98,7 @@ def test_a_host_is_asked_what_the_run_needs_to_know(with_policies: bool, boot: b
         boot=boot, policies=with_policies, boot_options=options, boot_policies=[], backend="auto", timeout=0
     )
     found.expected["hosts"]["a"].update(addresses=[], associations=[])
-    found.expected.update(connections=[], held={}, keyed=[])
+    found.expected.update(connections=[], held={}, keyed=[], outdated={})
     found.state.update(wide={"allow_static_counter_mode": False, "when": "asked"}, digest_key="00")
     questions = list(steps.preflight(found, "a"))
     assert [question.name for question in questions] == [*asked, rotation.PREFLIGHT]

@@ -58,6 +58,7 @@ def run_of(rows: t.Sequence[dict[str, t.Any]], keyed: t.Sequence[str] = (), **st
         "stored": {},
         "before": {},
         "keyed": keyed,
+        "outdated": {},
     }
     return Rotation(
         {
@@ -106,6 +107,18 @@ TUNNEL = {
     "mode": "tunnel",
     "associations": [{**found, "mode": "tunnel"} for found in PLAIN["associations"]],
 }
+
+
+def test_policies_at_boot_fit_the_keys_of_pairs_that_the_run_leaves_out() -> None:
+    """The connection is in transport mode now; a,c still has the keys of a tunnel."""
+    run = run_of([row("a,b")], keyed=["mesh/a,b", "mesh/a,c"])
+    run.expected["outdated"] = {
+        "mesh/a,c": {**TUNNEL, "endpoints": {host: ENDS[host] for host in "ac"}},
+        "mesh/a,d": {**TUNNEL, "endpoints": {host: ENDS[host] for host in "ad"}},
+    }
+    found = policies.of_host(run, "a", everywhere=True)
+    modes = {policy["selector"]["destination"]: policy["templates"][0]["mode"] for policy in found[::2]}
+    assert modes == {"192.0.2.2/32": "transport", "192.0.2.3/32": "tunnel"}
 
 
 def test_inbound_policies_change_with_the_cut_over_only_for_pairs_whose_policies_change() -> None:

@@ -110,6 +110,7 @@ def state(left_behind: bool, probe: bool, delay: float, strategy: str = "overlap
             "stored": DIGESTS,
             "before": {},
             "keyed": ["ab", "bc"],
+            "outdated": {},
         },
     }
 

@@ -192,6 +192,7 @@ def expected(moment: Moment, record: records.KeyRecord, outcome: str) -> Result:
         "stored": wanted,
         "before": {f"{pair}#0,,0": digest for pair, digest in current.items()} if record.abandoned else {},
         "keyed": [*pairs_of(hosts).values()] if record.current is not None else [],
+        "outdated": {},
         "unnamed": [],
         "departed": [],
     }
