@@ -85,9 +85,14 @@ def _homes(passwd: str) -> t.Iterator[str]:
     with contextlib.suppress(OSError), open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
         table = file.read()
     for home in dict.fromkeys(homes):
-        kind = mounts.type_in_mountinfo(table, "", os.path.realpath(home))
-        if home.startswith("/") and kind not in mounts.NETWORK_FILE_SYSTEMS and not mounts.is_fuse(kind):
+        # Resolved only where that mounts nothing.
+        if home.startswith("/") and _is_local(table, home) and _is_local(table, os.path.realpath(home)):
             yield home
+
+
+def _is_local(table: str, path: str) -> bool:
+    kind = mounts.type_in_mountinfo(table, "", path)
+    return kind not in mounts.NETWORK_FILE_SYSTEMS and not mounts.is_fuse(kind)
 
 
 def _is_linked(home: str, name: str) -> bool:

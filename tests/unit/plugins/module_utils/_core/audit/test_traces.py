@@ -57,6 +57,21 @@ def test_homes_on_a_network_are_left_out(tmp_path: Path, monkeypatch: pytest.Mon
     assert not [row for row in traces.in_histories(str(tmp_path / "passwd")) if row.place.startswith(str(tmp_path))]
 
 
+def test_homes_on_a_network_are_not_even_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below autofs, looking mounts."""
+    (tmp_path / "link").symlink_to(tmp_path / "away")
+    (tmp_path / "passwd").write_text(f"me:x:1:1::{tmp_path}/away:/bin/sh\nme:x:1:1::{tmp_path}/link:/bin/sh\n")
+    mounted = f"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {tmp_path}/away rw - autofs b rw\n"
+    (tmp_path / "mounts").write_text(mounted)
+    monkeypatch.setattr(traces, "MOUNTS", str(tmp_path / "mounts"))
+    opened: list[str] = []
+    resolve = os.path.realpath
+    monkeypatch.setattr(traces.os.path, "realpath", lambda path: opened.append(path) or resolve(path))
+    monkeypatch.setattr(traces, "_tail", lambda path: opened.append(path) or b"")
+    traces.in_histories(str(tmp_path / "passwd"))
+    assert [path for path in opened if path.startswith(str(tmp_path))] == [str(tmp_path / "link")]
+
+
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "real").write_text(LINES["setkey"])
     (tmp_path / "link").symlink_to(tmp_path / "real")
