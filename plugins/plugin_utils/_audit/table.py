@@ -25,8 +25,10 @@ UNKNOWN = "unknown"
 YES, NO, NONE, OTHER = "yes", "no", "none", "other"
 COLUMNS = ("connection", "hosts", "generation", "age", "due", "agreement", "policies", "boot")
 NOT_ASKED: t.Final[Result] = {"failed": True, "msg": "it does not take part in this run"}
-# Sentences that are shown, in total, and of what one host says, so that no host hides the others.
+# Sentences that are shown, in total, about one connection or host, and of what one host says: no host hides the
+# others, nor does a connection in which it disagrees with many.
 MOST_LINES = 60
+MOST_OF_ONE = 12
 MOST_OF_A_HOST = 6
 LONGEST_REASON = 300
 # Generations that are shown one by one.
@@ -84,9 +86,25 @@ def lines(status: Status) -> list[str]:
     cells = [COLUMNS, *(tuple(str(row[name]) for name in COLUMNS) for row in status.rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
     grid = ["  ".join(f"{text:<{width}}" for text, width in zip(row, widths)).rstrip() for row in cells]
-    more = len(status.sentences) - MOST_LINES
-    shown = [*status.sentences[:MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
+    sentences = _first_of_each(status.sentences)
+    more = len(sentences) - MOST_LINES
+    shown = [*sentences[:MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
     return [*grid, *(part for sentence in shown for part in on_screen(sentence))]
+
+
+def _first_of_each(sentences: t.Sequence[str]) -> list[str]:
+    """At most `MOST_OF_ONE` about each connection or host, and how many others there are."""
+    found: dict[str, list[str]] = {}
+    for sentence in sentences:
+        found.setdefault(sentence.partition(":")[0], []).append(sentence)
+    return [
+        sentence
+        for name, rows in found.items()
+        for sentence in (
+            *rows[:MOST_OF_ONE],
+            *([f"{name}: and {len(rows) - MOST_OF_ONE} more"] if len(rows) > MOST_OF_ONE else ()),
+        )
+    ]
 
 
 def _said(host: str, answer: Result) -> list[str]:

@@ -242,7 +242,7 @@ def test_the_owner_of_sas_belongs_to_their_name() -> None:
 @given(st.integers(0, 200))
 def test_the_table_is_aligned_and_bounded(count: int) -> None:
     rows = [{**WELL, "connection": "c" * (number % 40 + 1)} for number in range(3)]
-    lines = table.lines(table.Status(rows, [f"sentence {number}" for number in range(count)]))
+    lines = table.lines(table.Status(rows, [f"host {number}: sentence" for number in range(count)]))
     assert len({line.index("2/2") for line in lines[1:4]}) == 1
     assert len(lines) == 4 + min(count, table.MOST_LINES) + (count > table.MOST_LINES)
 
@@ -260,6 +260,12 @@ def test_no_host_hides_what_is_said_of_the_others() -> None:
         and sentences[-1] == "a: and 94 more, see: ipseckey status -v"
     )
     assert len(sentences) == 2 + table.MOST_OF_A_HOST
+
+
+def test_no_connection_hides_what_is_said_of_the_others() -> None:
+    sentences = [*(f"mesh: pair {number}" for number in range(500)), "pair: due", "c: absent: no route"]
+    lines = table.lines(table.Status([WELL], sentences))
+    assert lines[2:] == [*sentences[: table.MOST_OF_ONE], f"mesh: and {500 - table.MOST_OF_ONE} more", *sentences[-2:]]
 
 
 def test_each_pair_is_due_by_the_generation_that_is_its_own() -> None:
