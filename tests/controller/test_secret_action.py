@@ -265,6 +265,19 @@ def play(
     return output
 
 
+MALFORMED = [KEY, json.dumps([{"module": "command", "options": {"cmd": KEY}}]), json.dumps([KEY]), "[]"]
+BATCHES = [
+    *MALFORMED,
+    json.dumps(
+        [
+            {"module": "ipsec_boot", "options": {"state": "query"}},
+            {"module": "ipseckeys_file", "options": {"path": KEY}},
+        ]
+    ),
+    json.dumps([{"module": "ipsec_sadb", "options": {"contents": KEY}}]),
+]
+
+
 def test_a_mistake_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> None:
     esp = {"protocol": "esp", "spi": "0x1000", "destination": "192.0.2.1", "encryption_algorithm": "aes"}
     output = play(
@@ -275,14 +288,19 @@ def test_a_mistake_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> Non
             {"ipsec.manual.ipsec_sa": {**esp, "encryption_algorithm": KEY}},
             {"ipsec.manual.ipseckeys_file": {"src": KEY}},
             *({f"ipsec.manual.{module}": {next(iter(arguments)): KEY}} for module, arguments in WATCHED.items()),
+            *({"ipsec.manual.ipsec_batch": {"calls": calls}} for calls in BATCHES),
+            {"ipsec.manual.ipsec_batch": {"calls": "{{ item }}{{ missing }}"}, "loop": BATCHES[:1]},
         ],
     )
+    assert output.count("this is not a list in JSON of calls with module and options") >= len(MALFORMED)
     assert output.count("This module takes no key.") >= len(WATCHED)
     assert KEY not in output
     for message in (
         "ipsec.manual.ipsec_sadb: it has no option 'contents'",
         "it has no option 'encryption-key'",
         "encryption_algorithm: what is given here looks",
+        "calls[1], ipseckeys_file: path: what is given here looks",
+        "calls[0], ipsec_sadb: it has no option 'contents'",
     ):
         assert message in output
     assert "EXEC" not in output
