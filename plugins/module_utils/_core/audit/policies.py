@@ -38,7 +38,7 @@ def compare(
         len(policies),
         tuple(uncovered(sas, policies, local)),
         tuple(unguarded(arriving, [policy for policy in policies if policy.direction != OUT])),
-        tuple(policy for policy in unserved(policies, sas) if policy not in set(optional)),
+        tuple(policy for policy in unserved(policies, sas) if not _is_optional(policy)),
         optional,
     )
 
