@@ -187,19 +187,20 @@ def of_sharing(fleet: Fleet) -> Found:
             whose = pair.connection if pair is not None and len(pair.keys) > 1 else key
             for fingerprint in row["fingerprints"]:
                 users[fingerprint].add(whose)
-            name = pair.name if pair is not None else ""
-            connection = pair.connection if pair is not None else ""
-            place = "" if name else key.partition("#")[0]
-            if row["shared_keys"]:
-                yield finding("key-shared", host.name, name, place, connection=connection)
-            if row["shared_spis"]:
-                yield finding("spi-shared", host.name, name, place, connection=connection)
+            for kind, count in (("key-shared", row["shared_keys"]), ("spi-shared", row["shared_spis"])):
+                if count:
+                    yield _shared(kind, host.name, pair, key)
+    groups = {pair.connection: pair for pair in fleet.pairs if len(pair.keys) > 1}
     for whose in sorted({key for keys in users.values() if len(keys) > 1 for key in keys}):
-        pair = named.get(whose)
-        if pair is not None:
-            yield finding("key-shared", pair=pair.name, connection=pair.connection)
-        else:
-            yield finding("key-shared", place=whose.partition("#")[0])
+        yield _shared("key-shared", "", named.get(whose) or groups.get(whose), whose)
+
+
+def _shared(kind: str, host: str, pair: Pair | None, key: str) -> Finding:
+    """A finding about SAs by their name, or about those of a group by their connection."""
+    detail = " and ".join(key.partition("#")[0].split("|"))
+    if pair is None:
+        return finding(kind, host, place=key.partition("#")[0], detail=detail)
+    return finding(kind, host, pair.name, detail=detail, connection=pair.connection)
 
 
 def of_algorithms(fleet: Fleet) -> Found:

@@ -133,14 +133,14 @@ KINDS: t.Mapping[str, Kind] = {
     "rotation-unfinished": Kind(
         KEYS,
         MEDIUM,
-        "a rotation of the connection is not finished (phase {detail})",
+        "a rotation of the connection {place} is not finished (phase {detail})",
         "Solaris guide, replacing SAs: keys are replaced on every system, or communication ends.",
         _RUN_AGAIN,
     ),
     "key-shared": Kind(
         KEYS,
         HIGH,
-        "two SAs have the same key",
+        "two SAs have the same key: {detail}",
         "Solaris guide, creating SAs: each SA has a key of its own. RFC 4107 section 2.1: keys that many share are a"
         " case for automated key management.",
         _ROTATE,
@@ -155,7 +155,7 @@ KINDS: t.Mapping[str, Kind] = {
     "spi-shared": Kind(
         KEYS,
         LOW,
-        "two SAs of the host have the same SPI",
+        "two SAs of the host have the same SPI: {detail}",
         "Solaris guide, creating SAs: each SA has an SPI of its own. RFC 4301 section 4.1: the SPI tells SAs apart.",
         _ROTATE,
     ),

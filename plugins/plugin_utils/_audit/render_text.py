@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import textwrap
 import typing as t
@@ -32,6 +33,8 @@ LINES, COLUMNS = 40, 80
 # Pairs whose keys are nearest to a limit, and hosts that did not answer.
 _PAIRS, _HOSTS = 4, 3
 _INDENT = 8
+# Findings of a kind that come before those of other kinds.
+_OF_A_KIND = 2
 
 
 def render(report: t.Mapping[str, t.Any]) -> str:
@@ -78,7 +81,7 @@ def _ends(pairs: t.Iterable[Row]) -> list[str]:
 def _findings(rows: list[Row], room: int) -> list[str]:
     """The worst findings, each with what mends it, in ``room`` lines."""
     entries = []
-    for row in rows[:room]:
+    for row in _mixed(rows)[:room]:
         new = "new: " if row["new"] else ""
         place = ", ".join(filter(None, (row["pair"], row["host"]))) or "fleet"
         mend = _wrapped("", f"mend: {row['mend']}") if row["mend"] else []
@@ -92,6 +95,16 @@ def _findings(rows: list[Row], room: int) -> list[str]:
         more = [f"... and {counted(len(rows) - kept, 'more finding')}, in the page and the JSON."]
         entries = [*entries[:kept], more]
     return ["", "Findings, worst first", *itertools.chain.from_iterable(entries)]
+
+
+def _mixed(rows: t.Iterable[Row]) -> list[Row]:
+    """The findings of each severity with the first two of each kind in front, so that no kind hides the others."""
+    seen: dict[tuple[str, str], int] = collections.defaultdict(int)
+    ranked = []
+    for row in rows:
+        ranked.append((LEVELS.index(row["severity"]), seen[row["severity"], row["id"]] >= _OF_A_KIND, row))
+        seen[row["severity"], row["id"]] += 1
+    return [row for dummy, dummy, row in sorted(ranked, key=lambda entry: entry[:2])]
 
 
 def _wrapped(first: str, text: str) -> list[str]:

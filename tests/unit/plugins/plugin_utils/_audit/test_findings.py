@@ -268,6 +268,21 @@ def test_group_members_share_one_key() -> None:
     assert ids(fleet) == set()
 
 
+def test_a_key_that_a_group_shares_with_others_is_about_the_group() -> None:
+    addresses = {"a": "192.0.2.1", "b": "192.0.2.2"}
+    connections = read_connections([{"name": "ospf", "endpoints": addresses, "multicast": ["224.0.0.5", "224.0.0.6"]}])
+    (pair,) = pairs_of(connections, addresses)
+    fleet = clean()
+    rows = {key: row(name=key) for key in (*pair.keys, NAME)}
+    hosts = {name: fleet.hosts["enigma"]._replace(name=name, rows=rows) for name in addresses}
+    found = report.findings_of(fleet._replace(hosts=hosts, pairs=(pair,), known={}, counters={}))
+    shared = {(row.pair, row.what) for row in found if row.id == "key-shared"}
+    assert shared == {
+        (pair.name, "two SAs have the same key: ospf"),
+        ("", "two SAs have the same key: 192.0.2.1 and 192.0.2.2"),
+    }
+
+
 def test_what_a_host_says_of_others_pairs_does_not_count() -> None:
     connections = read_connections(
         [{"name": "pair", "endpoints": {"enigma": "192.0.2.1", "partym": "192.0.2.2", "liar": "192.0.2.3"}}]

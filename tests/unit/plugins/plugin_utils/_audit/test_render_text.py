@@ -92,6 +92,13 @@ def test_findings_that_do_not_fit_are_counted() -> None:
     assert len(text.splitlines()) == LINES - 1  # a finding takes two lines, and one was left
 
 
+def test_no_kind_of_findings_hides_the_others() -> None:
+    findings = [reports.finding("many", "high", f"number {number}", host="a") for number in range(100)]
+    findings += [reports.finding("rare", "high", "the needle", host="b")]
+    text = render(reports.report([reports.host("a", "high")], [], findings))
+    assert text.index("number 1") < text.index("the needle") < text.index("number 2")
+
+
 def test_a_wide_name_is_cut_at_its_columns() -> None:
     line = next(line for line in render(_named(WIDE * 60)).splitlines() if line.startswith("low "))
     assert line.endswith("...") and columns(line) in (COLUMNS - 1, COLUMNS)
