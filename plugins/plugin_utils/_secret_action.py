@@ -90,12 +90,14 @@ class HostAction(ActionBase):
 
     def ask_all(self, calls: t.Sequence[Call], task_vars: dict[str, t.Any] | None) -> list[Answer]:
         """The answers of several modules that the host runs in one go, up to the first failure. Without an
-        answer, each has failed, since any of them may have been carried out.
+        answer, each has failed and is ``unanswered``, since any of them may have been carried out.
         """
         modules = [call.module for call in calls]
         options = {"calls": json.dumps([call._asdict() for call in calls])}
         found = self._run_module(_BATCH, options, task_vars, secret=True, gate=functools.partial(admit_all, modules))
-        return t.cast("list[Answer]", found["answers"]) if "answers" in found else [found] * len(calls)
+        if "answers" in found:
+            return t.cast("list[Answer]", found["answers"])
+        return [{**found, "unanswered": True}] * len(calls)
 
     def _run_module(
         self,

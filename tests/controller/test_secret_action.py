@@ -34,7 +34,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import (
     IPSEC_STATUS,
     IPSECKEYS_FILE,
 )
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule, misplaced
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import Call, SecretActionModule, misplaced
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[7]
 KEY = "5ec4e7d0" * 6
@@ -263,6 +263,21 @@ def play(
     assert done.returncode == 0, output
     assert f"ignored={len(tasks)}" in output, output
     return output
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        ({"answers": [{"failed": True, "msg": "no"}]}, [{"failed": True, "msg": "no"}]),
+        ({"failed": True, "msg": "killed"}, [{"failed": True, "msg": "killed", "unanswered": True}] * 2),
+    ],
+)
+def test_without_an_answer_every_call_may_have_been_carried_out(
+    found: dict[str, t.Any], wanted: list[t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    action = SecretActionModule.__new__(SecretActionModule)
+    monkeypatch.setattr(action, "_run_module", lambda *dummy, **options: found)
+    assert action.ask_all([Call("ipsec_sadb", {}), Call("ipsec_probe", {})], {}) == wanted
 
 
 MALFORMED = [KEY, json.dumps([{"module": "command", "options": {"cmd": KEY}}]), json.dumps([KEY]), "[]"]

@@ -425,7 +425,7 @@ def _current_of(run: Rotation, host: str, names: t.Collection[str]) -> str:
 
 def may_have_changed(result: t.Mapping[str, t.Any]) -> bool:
     """A question that was not answered may have been carried out."""
-    return bool(result.get("changed")) or decisions.is_unreachable(result)
+    return bool(result.get("changed") or result.get("unanswered")) or decisions.is_unreachable(result)
 
 
 def persist(run: Rotation, host: str) -> Questions:

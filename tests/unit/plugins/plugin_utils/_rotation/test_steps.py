@@ -496,6 +496,17 @@ def test_what_was_staged_is_removed_if_nobody_may_use_it() -> None:
     assert put["a", "file"]["remove_src"] == "/etc/ipseckeys.next" and "'ab'" in put["a", "file"]["content"]
 
 
+@pytest.mark.parametrize(("answer", "asked"), [({"unanswered": True}, True), ({}, False)])
+def test_what_a_killed_module_may_have_staged_is_removed(answer: Result, asked: bool) -> None:
+    world = World(state(False, True, 0.0), lambda step, host, question: truth(host, question))
+    world.ask(rotation.PREFLIGHT, rotation.STAGE)
+    world.results[rotation.STAGE, "a"] = {
+        name: {"failed": True, "msg": "status 137", **answer} for name in ("next", "file", "sadb")
+    }
+    assert steps.stage_problems(world.run)
+    assert [question.name for question in steps.go_back(world.run, "a")] == (["unstage"] if asked else [])
+
+
 @pytest.mark.parametrize("liar", HOSTS)
 @runs
 @given(states, st.data())
