@@ -95,7 +95,7 @@ def test_a_host_is_asked_what_the_run_needs_to_know(with_policies: bool, boot: b
     found = run({})
     options = {"service_manager": "openrc", "state": "present"}
     found.state["own"]["a"].update(
-        boot=boot, policies=with_policies, boot_options=options, boot_policies=[], backend="auto", timeout=0
+        boot=boot, policies=with_policies, boot_options=options, boot_policies=[], backend="auto", timeout=60
     )
     found.expected["hosts"]["a"].update(addresses=[], associations=[])
     found.expected.update(connections=[], held={}, keyed=[], outdated={})
@@ -103,5 +103,7 @@ def test_a_host_is_asked_what_the_run_needs_to_know(with_policies: bool, boot: b
     questions = list(steps.preflight(found, "a"))
     assert [question.name for question in questions] == [*asked, rotation.PREFLIGHT]
     assert all(question.check or question.options["state"] == "query" for question in questions[:-1])
+    # It would be on the controller's clock: that of the host is not known yet.
+    assert not any("deadline" in question.options for question in questions)
     services = [question.options["service_manager"] for question in questions if question.module == "ipsec_boot"]
     assert set(services) <= {"openrc"}
