@@ -43,7 +43,8 @@ def of_ages(fleet: Fleet) -> Found:
 
 def age_of(fleet: Fleet, pair: Pair) -> int | None:
     """Seconds since the keys of a pair were made: what the keystore says of the generation that is in use,
-    but at least as long as the SAs are there. None if nobody knows.
+    but at least as long as the SAs are there. If no host answers, what the keystore says of the current one.
+    None if nobody knows.
     """
     known = fleet.known.get(pair.connection)
     ages = []
@@ -51,6 +52,8 @@ def age_of(fleet: Fleet, pair: Pair) -> int | None:
         ages += [row["oldest"] for row in rows if row["sas"]]
         if known is not None:
             ages.append(known.created.get(generation_of(rows, known), 0))
+    if known is not None and not fleet.sides(pair):
+        ages += [known.created.get(known.currents.get(key, known.current), 0) for key in pair.keys]
     return max(ages, default=0) or None
 
 

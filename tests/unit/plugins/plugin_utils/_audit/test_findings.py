@@ -176,6 +176,13 @@ def test_every_kind_is_found_in_some_fleet() -> None:
     assert set().union(*(expected for dummy, expected in CASES)) == set(KINDS)
 
 
+def test_keys_of_hosts_that_do_not_answer_are_as_old_as_the_keystore_says() -> None:
+    silent = clean()._replace(hosts={name: Host(name, FILE, reason="unreachable") for name in BOTH})
+    assert "key-age-unknown" in ids(silent._replace(known={}))
+    old = silent._replace(known={"pair": known(created={7: 91 * DAY})})
+    assert ids(silent) == {"absent", "agreement-unknown"} and ids(old) == ids(silent) | {"key-age"}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_has_a_reason_a_remedy_and_known_placeholders(kind: str) -> None:
     found = KINDS[kind]
