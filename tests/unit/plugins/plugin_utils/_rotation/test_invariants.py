@@ -20,7 +20,9 @@ kernel.
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
+import types
 import typing as t
 
 import pytest
@@ -68,8 +70,8 @@ class _Controller(ipsec_rotation.ActionModule):  # type: ignore[misc]
     def __init__(self, ongoing: Ongoing) -> None:  # pylint: disable=super-init-not-called
         self.ongoing = ongoing
         self._vars = {}
-        self._task = type("Task", (), {"check_mode": False})()
-        self._record = type("Record", (), {"save": staticmethod(lambda state: None)})()
+        self._task = types.SimpleNamespace(check_mode=False)
+        self._record = types.SimpleNamespace(save=lambda state: None)
 
     def _keep(
         self,
@@ -220,21 +222,29 @@ def check_retired(before: Moment, after: Moment) -> None:
 
 def check_traffic(moment: Moment) -> None:
     """I1 and I2: each host accepts what its peers send, also after a reboot of one host."""
+    why = lost(moment.hosts, moment.record.current is not None)
+    if why:
+        raise Violation(why)
+
+
+@functools.lru_cache(maxsize=None)
+def lost(hosts: tuple[tuple[str, Host], ...], keyed: bool) -> str:
+    """What is lost between hosts that hold this, empty for nothing. ``keyed`` says whether the record has a
+    current generation.
+    """
+    moment = Moment(hosts, records.KeyRecord(NAME))
     worlds = [("", moment)] + [
-        (f"after a reboot of {name}", moment.with_host(name, host.rebooted()))
-        for name, host in moment.hosts
-        if host.boot
+        (f"after a reboot of {name}", moment.with_host(name, host.rebooted())) for name, host in hosts if host.boot
     ]
     for when, there in worlds:
         for sender, receiver in itertools.permutations(world.names(moment), 2):
-            lost = world.used(there, sender, receiver) - there.host(receiver).kernel
-            if lost:
-                raise Violation(
-                    f"{'I2' if when else 'I1'}: {receiver} drops what {sender} sends {when}: {sorted(lost)}"
-                )
-            why = world.lost_in_clear(there, sender, receiver)
+            dropped = world.used(there, sender, receiver) - there.host(receiver).kernel
+            if dropped:
+                return f"{'I2' if when else 'I1'}: {receiver} drops what {sender} sends {when}: {sorted(dropped)}"
+            why = world.lost_in_clear(there, keyed, sender, receiver)
             if why:
-                raise Violation(f"{'I2' if when else 'I1'}: what {sender} sends to {receiver} is lost {when}: {why}")
+                return f"{'I2' if when else 'I1'}: what {sender} sends to {receiver} is lost {when}: {why}"
+    return ""
 
 
 def settled(moment: Moment) -> bool:
@@ -302,6 +312,7 @@ def explore(hosts: t.Sequence[str], strategy: str, rounds: int, faults: int = 1,
         keyed = run_plainly(frontier[1], strategy, new_keys=True)
         frontier = [keyed._replace(hosts=tuple((name, with_backup(keyed, name)) for name in hosts))]
     seen = {moment.canonical() for moment in frontier}
+    ends = set()  # what a second plain run leaves as it is
     for number in range(rounds):
         following = []
         for moment in frontier:
@@ -313,8 +324,10 @@ def explore(hosts: t.Sequence[str], strategy: str, rounds: int, faults: int = 1,
                         seen.add(state)
                         following.append(left)
                         again = run_plainly(left, strategy)
-                        if run_plainly(again, strategy).canonical() != again.canonical():
+                        end = again.canonical()
+                        if end not in ends and run_plainly(again, strategy).canonical() != end:
                             raise Violation(f"I3: a second plain run changes something: {again}")
+                        ends.add(end)
         frontier = following
     return len(seen)
 
@@ -420,20 +433,23 @@ def _any_backup_is_loaded(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plant", "invariant"),
+    ("plant", "invariant", "rounds", "old_backup"),
     [
-        (_both_directions_at_once, "I1"),
-        (_outbound_before_all_receive, "I1"),
-        (_back_because_a_host_is_out_of_reach, "I[12]"),
-        (_boot_file_written_late, "I[12]"),
-        (_back_from_retiring, "I[12]"),
-        (_any_backup_is_loaded, "I4"),
+        (_both_directions_at_once, "I1", 2, False),
+        (_outbound_before_all_receive, "I1", 2, False),
+        (_back_because_a_host_is_out_of_reach, "I[12]", 2, False),
+        (_boot_file_written_late, "I[12]", 2, False),
+        (_back_from_retiring, "I[12]", 2, False),
+        (_any_backup_is_loaded, "I4", 1, True),
     ],
 )
 def test_planted_bugs_are_found(
-    plant: t.Callable[[pytest.MonkeyPatch], None], invariant: str, monkeypatch: pytest.MonkeyPatch
+    plant: t.Callable[[pytest.MonkeyPatch], None],
+    invariant: str,
+    rounds: int,
+    old_backup: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plant(monkeypatch)
     with pytest.raises(Violation, match=f"{invariant}:"):
-        explore("ab", "overlap", 2)
-        explore("ab", "overlap", 1, old_backup=True)
+        explore("ab", "overlap", rounds, old_backup=old_backup)

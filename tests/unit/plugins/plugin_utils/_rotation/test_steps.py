@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import json
 import typing as t
 
@@ -524,14 +525,18 @@ def test_no_answer_of_a_host_is_part_of_a_question_to_another(liar: str, state: 
     # A world that goes back as this one does, because of another host of the pair.
     peer = {"a": "b", "b": "a", "c": "b"}
     refused = (rotation.CUT_OVER, "sadb") if world.run.state["switching"] else (rotation.STAGE, "next")
-    going_back = {host: World(copy.deepcopy(state), refusing(peer[host], *refused)) for host in HOSTS}
-    for each in going_back.values():
-        rotate(each, lambda *dummy: None)
+
+    @functools.lru_cache(maxsize=None)
+    def going_back(host: str) -> World:
+        found = World(copy.deepcopy(state), refusing(peer[host], *refused))
+        rotate(found, lambda *dummy: None)
+        return found
+
     for (step, host, name), options in world.asked.items():
         if host == liar:
             continue
         elif step in (rotation.GO_BACK, rotation.FORGET):
-            asked = going_back[host].asked.get((step, host, name), options)
+            asked = going_back(host).asked.get((step, host, name), options)
             assert set(options.get("leave", ())) <= set(PAIRS[host])
             assert {**options, "leave": []} == {**asked, "leave": []}
         else:

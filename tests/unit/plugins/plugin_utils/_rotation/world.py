@@ -57,7 +57,8 @@ class Moment(t.NamedTuple):
     record: records.KeyRecord
 
     def host(self, name: str) -> Host:
-        return dict(self.hosts)[name]
+        (found,) = [host for key, host in self.hosts if key == name]
+        return found
 
     def with_host(self, name: str, host: Host) -> Moment:
         return self._replace(hosts=tuple((key, host if key == name else old) for key, old in self.hosts))
@@ -66,17 +67,13 @@ class Moment(t.NamedTuple):
         """The same for worlds that differ only in the numbers of their generations, and in times."""
         record = self.record
         base = record.current.generation if record.current else 0
-
-        def less(sas: Sas) -> Sas:
-            return frozenset((number - base, sender, receiver) for number, sender, receiver in sas)
-
         return (
             tuple(
                 (
                     name,
-                    less(host.kernel),
-                    less(host.boot),
-                    tuple((suffix, less(sas)) for suffix, sas in host.files),
+                    _less(host.kernel, base),
+                    _less(host.boot, base),
+                    tuple((suffix, _less(sas, base)) for suffix, sas in host.files),
                     int(host.label.rpartition(":")[2] or 0) - base if host.label else None,
                     host.policies,
                     host.boot_policies,
@@ -88,6 +85,12 @@ class Moment(t.NamedTuple):
             record.abandoned,
             record.current is None,
         )
+
+
+@functools.lru_cache(maxsize=None)
+def _less(sas: Sas, base: int) -> Sas:
+    """The SAs with generations that count from ``base``."""
+    return frozenset((number - base, sender, receiver) for number, sender, receiver in sas)
 
 
 def names(moment: Moment) -> list[str]:
@@ -281,16 +284,16 @@ def _sadb(host: Host, name: str, options: Result, moment: Moment, arrived: t.Any
     return _filed(host, files)._replace(kernel=kernel), answer
 
 
-def lost_in_clear(moment: Moment, sender: str, receiver: str) -> str:
+def lost_in_clear(moment: Moment, keyed: bool, sender: str, receiver: str) -> str:
     """Why a packet from one host to another would be lost for want of a policy or because of one, if
-    not because of its SA.
+    not because of its SA. ``keyed`` says whether the record has a current generation.
     """
     there = moment.host(sender)
     if ("out", receiver) not in there.policies:
         refused = ("in", sender) in moment.host(receiver).policies and not there.unserved
         return "it is sent in the clear" if refused else ""
     # Policies that an interrupted first run left stay when a later one goes back.
-    stopped = not used(moment, sender, receiver) and moment.record.current is not None
+    stopped = keyed and not used(moment, sender, receiver)
     return "no SA is there for it" if stopped else ""
 
 
