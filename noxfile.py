@@ -37,7 +37,6 @@ BY_CORE = ("action-plugin-docs", "ansible-doc", "compile", "import", "runtime-me
 # Suites without -n 2 start their own labs or containers, or are short.
 SUITES = {
     "artifact": ("tests/artifact",),
-    "browser": ("tests/browser",),
     "controller": ("-n", "2", "tests/controller"),
     "e2e-rotation": ("tests/e2e/test_examples.py", "tests/e2e/test_rotation.py"),
     "e2e-traffic": ("tests/e2e/test_traffic.py",),
@@ -155,6 +154,16 @@ def kernel(session: nox.Session) -> None:
     else:  # not measured: coverage combines with the newest only
         ignored = (f"--ignore=tests/kernel/{name}" for name in NEWEST_ONLY)
         pytest(session, *(session.posargs or ("tests/kernel", *ignored)), python=(*inside, "python"))
+
+
+@nox.session(python=False)
+def browser(session: nox.Session) -> None:
+    """The page of an audit in Chromium."""
+    from ansible_collections.ipsec.manual.tests.browser import chromium
+
+    if not chromium.find():
+        session.skip("tests/setup said why there is no Chromium")
+    pytest(session, *(session.posargs or ("tests/browser",)))
 
 
 for name in SUITES:

@@ -28,6 +28,7 @@ def fixture_checkout(tmp_path: Path) -> Path:
     shutil.copy(TESTS / "setup", tmp_path / "tests")
     (requirements / "debian.txt").write_text(
         f"one base {tmp_path}/one first\ntwo bench {tmp_path}/two second\nthree other {tmp_path}/three third\n"
+        f"large browser {tmp_path}/large fourth\n"
     )
     for name in ("install.txt", "dev.txt"):
         (requirements / name).touch()
@@ -98,6 +99,36 @@ def test_other_users_than_root_get_one_list_of_what_is_missing(checkout: Path) -
     status, dummy, errors = setup(checkout, "bench", "lab")
     assert status == 1 and errors[:2] == wanted and "as root, too" in errors[2]
     assert not (checkout / "calls").exists()
+
+
+@needs_apt
+def test_a_browser_that_cannot_be_installed_is_reported_with_the_reason_and_stops_nothing(checkout: Path) -> None:
+    program(checkout, "apt-get", 'echo "$*" >>calls; case "$*" in *large*) echo "E: no space"; exit 100 ;; esac')
+    status, output, errors = setup(checkout, "bench", "browser")
+    assert (status, errors) == (0, [])
+    note = "NOTE: the page of an audit is not opened in a browser: tests/setup: this command failed, its output is in"
+    assert output[-1].startswith(f"{note} build/setup.log: apt-get ") and output[-1].endswith(" install large")
+    calls = (checkout / "calls").read_text().splitlines()
+    assert [call.split(" install ")[1] for call in calls if " install " in call] == ["one two", "large"]
+    assert "E: no space" in (checkout / "build" / "setup.log").read_text()
+
+
+@needs_apt
+def test_a_browser_excuses_no_other_package(checkout: Path) -> None:
+    program(checkout, "apt-get", 'case "$*" in *"one two"*) echo "E: no space"; exit 100 ;; esac')
+    status, dummy, errors = setup(checkout, "bench", "browser")
+    assert status == 1 and "E: no space" in errors and errors[-1].endswith(" install one two")
+
+
+def test_other_users_than_root_are_told_how_to_get_a_browser(checkout: Path) -> None:
+    for name in ("one", "two"):
+        (checkout / name).touch()
+    program(checkout, "id", "echo 1000")
+    status, output, errors = setup(checkout, "bench", "browser")
+    assert (status, errors) == (0, [])
+    assert len(output) == 1 and output[0].startswith("NOTE: the page of an audit is not opened in a browser: As root: ")
+    (checkout / "large").touch()
+    assert setup(checkout, "bench", "browser") == (0, [], [])
 
 
 def test_nothing_is_done_if_everything_is_installed(checkout: Path) -> None:
