@@ -80,15 +80,20 @@ def pytest(session: nox.Session, *arguments: str, python: tuple[str, ...] = ("py
     )
 
 
+def installed(session: nox.Session, python: str) -> str:
+    """An installed Python of these versions, or an empty string."""
+    find = ("uv", "python", "find", "--system", python)
+    found = str(session.run(*find, external=True, silent=True, success_codes=(0, 2))).strip()
+    return found if pathlib.Path(found).is_file() else ""
+
+
 def environment(session: nox.Session, name: str, python: str) -> pathlib.Path:
     """The bin folder of an environment shared by sessions; uv locks it, and verifies the hash of
     everything it installs.
     """
     folder = HERE / ".nox" / name
-    found = str(
-        session.run("uv", "python", "find", "--system", python, external=True, silent=True, success_codes=(0, 2))
-    ).strip()
-    if not pathlib.Path(found).is_file():
+    found = installed(session, python)
+    if not found:
         session.skip(f"Python {python} is not installed")
     session.run("uv", "venv", "-q", "--allow-existing", "--python", found, str(folder), external=True)
     pins = ("--require-hashes", f"tests/requirements/{name}.txt")
@@ -228,6 +233,16 @@ for core in OLDER:
         """One false answer of each kind, on a controller with an older ansible-core."""
         controller = environment(session, core, OLDER[core]) / "python"
         pytest(session, "-n", "2", "-m", "every_core", "tests/liar/test_liar.py", LIAR_CONTROLLER=str(controller))
+
+
+@nox.session(name="e2e-cores", python=False)
+def e2e_cores(session: nox.Session) -> None:
+    """A short story on a real kernel, with each older ansible-core that has a Python; one lab for all of them."""
+    cores = {core: environment(session, core, OLDER[core]) for core in OLDER if installed(session, OLDER[core])}
+    if not cores:
+        session.skip("there is no Python for an older ansible-core")
+    paths = json.dumps({core: str(path) for core, path in cores.items()})
+    pytest(session, *(session.posargs or ("tests/e2e/test_cores.py",)), CORES=paths)
 
 
 @nox.session(python=False)

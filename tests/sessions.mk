@@ -8,7 +8,7 @@ quick := unit lint license-check extra-checks docs-check scripts docs
 static := sanity-newest sanity-middle sanity-floor ansible-lint build-import-check artifact
 pythons := pythons-i386 $(foreach minor,8 9 10 11 12 13 14,pythons-3.$(minor))
 kernel := kernel-6.1 kernel-6.12 kernel-newest
-e2e := e2e-rotation e2e-wire e2e-boot e2e-traffic e2e-solaris
+e2e := e2e-rotation e2e-wire e2e-boot e2e-traffic e2e-cores e2e-solaris
 liar := liar-newest liar-lab liar-middle liar-floor
 all := molecule $(e2e) faults $(kernel) leak $(static) lab $(liar) controller browser $(quick) $(pythons) coverage
 

@@ -231,6 +231,7 @@ class Project:
         self.variables: dict[str, t.Any] = {}
         self.environment: dict[str, str] = {}
         self.prefix: tuple[str, ...] = ()
+        self.program = _tool("ansible-playbook")
         (folder / "rotate.yml").write_text(
             "- hosts: all\n  gather_facts: false\n  roles:\n    - role: ipsec.manual.rotate\n",
             encoding="utf-8",
@@ -262,7 +263,7 @@ class Project:
         secret = ["--vault-password-file", "password"] if vault else []
         command = [
             *self.prefix,
-            _tool("ansible-playbook"),
+            self.program,
             "-i",
             str(self.inventory),
             *secret,
