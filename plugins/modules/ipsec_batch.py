@@ -13,7 +13,7 @@ description:
     of the time of a task passes before its module begins. It is not meant for playbooks of your own,
     which can call the modules one by one.
   - Each module checks its options, writes its line to the host's log, and answers as it does in a
-    task of its own. The first that fails is the last that is run.
+    task of its own. If one fails, those after it are not run, and the task fails.
 author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -54,7 +54,7 @@ RETURN = r"""
 answers:
   description: What each module returned, in the order of the calls, up to the first that failed. No
     keys.
-  returned: success
+  returned: if the host answered
   type: list
   elements: dict
   sample: [{"changed": false, "operations": []}]

@@ -66,7 +66,7 @@ def installed(run: Rotation, host: str, wanted: t.Sequence[Result], delay: float
 
 
 def at_cut_over(run: Rotation, host: str) -> list[Result]:
-    """The outbound policies, and all of a tunnel, and all of a unit whose policies change."""
+    """The outbound policies, and the inbound ones of tunnels and of units whose policies change."""
     found = []
     for connection, earlier in run.units(host, run.expected["hosts"][host]["connections"]):
         now, before = _of(run, connection, host), _of(run, earlier, host)
@@ -76,9 +76,9 @@ def at_cut_over(run: Rotation, host: str) -> list[Result]:
 
 
 def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Questions:
-    """The previous policies of the units that go back. Those that were missing before this
-    run are removed, so that traffic flows as it did. If an earlier, interrupted run had installed them they
-    stay: they stop traffic, but never let it pass unencrypted.
+    """The previous policies of the units that go back. Those that were missing before this run are removed,
+    so that traffic flows as it did. If an earlier, interrupted run had installed them, they stay: they stop
+    traffic, but never let it pass unencrypted.
     """
     if not run.own(host)["policies"]:
         return
