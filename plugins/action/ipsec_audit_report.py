@@ -96,10 +96,10 @@ class ActionModule(HostAction):
         wide = role.read_wide(self._inputs, self._hosts())
         connections = self._connections(wide)
         directory = self._directory(wide)
-        previous, warnings = output.previous(directory) if directory else (None, [])
+        made = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        previous, warnings = output.previous(directory, made) if directory else (None, [])
         known, unread = self._known(wide["keystore"], connections)
         hosts = [self._host(name) for name in self._hosts()]
-        made = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         inventory = map(str, self._vars.get("groups", {}).get("all", ()))
         found = report.make(run.fleet(hosts, connections, known, unread, previous, wide, inventory), made, previous)
         written = directory != "" and not self._task.check_mode

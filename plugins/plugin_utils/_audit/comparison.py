@@ -40,7 +40,7 @@ def compare(fleet: Fleet, findings: t.Sequence[Finding], previous: Row | None) -
     current = {row.key for row in findings}
     left = [{**row, "new": False} for key, row in old.items() if key not in current]
     ends = {row["name"]: row["hosts"] for row in previous["pairs"]}
-    ends.update((pair.name, pair.hosts) for pair in fleet.pairs)
+    ends.update(fleet.ends)
     every = [row["name"] for row in previous["hosts"]]
     checked = [_was_checked(row, fleet, ends, every) for row in left]
     return Comparison(

@@ -85,7 +85,8 @@ class Known(t.NamedTuple):
 class Fleet(t.NamedTuple):
     """One run. ``hosts`` are by name, ``known`` is by connection, and ``unread`` says why it is empty.
     ``counters`` are those of the previous run, by host. Limits are in seconds, 0 for none. ``inventory``
-    has the names of all hosts, also of those that do not take part in this run.
+    has the names of all hosts, and ``ends`` the hosts of all pairs by name, also of those that do not take
+    part in this run.
     """
 
     hosts: t.Mapping[str, Host]
@@ -96,6 +97,7 @@ class Fleet(t.NamedTuple):
     age_limit: float = 90 * DAY
     clock_tolerance: float = 5.0
     inventory: frozenset[str] = frozenset()
+    ends: t.Mapping[str, tuple[str, str]] = {}
 
     def sides(self, pair: Pair) -> list[tuple[Host, list[Row]]]:
         """The hosts of a pair that could read their SADB, each with its SAs of the pair."""

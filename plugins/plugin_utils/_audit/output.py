@@ -48,7 +48,7 @@ def write(directory: str, report: Row, formats: t.Iterable[str]) -> list[str]:
     """Write the report in these formats, and keep it for the next audit. Returns the paths. Raises
     IpsecError if a file cannot be written.
     """
-    kept = f"audit-{re.sub('[-:]', '', report['made'])}.json"
+    kept = _kept_as(report["made"])
     texts = {kept: render_json.render(report), **{name: render(report) for name, render in _wanted(formats)}}
     try:
         os.makedirs(directory, _DIRECTORY_MODE, exist_ok=True)
@@ -65,10 +65,17 @@ def _wanted(formats: t.Iterable[str]) -> t.Iterator[tuple[str, t.Callable[[Row],
     return (FORMATS[name] for name in dict.fromkeys(formats))
 
 
-def previous(directory: str) -> tuple[Row | None, list[str]]:
-    """The newest report that is kept there and can be read, and a warning for each newer one that cannot."""
+def _kept_as(made: str) -> str:
+    return f"audit-{re.sub('[-:]', '', made)}.json"
+
+
+def previous(directory: str, made: str) -> tuple[Row | None, list[str]]:
+    """The newest report before this time that is kept there and can be read, and a warning for each newer one
+    that cannot. One of later was made while the clock was wrong.
+    """
+    last = _kept_as(made)
     try:
-        names = sorted((name for name in os.listdir(directory) if _KEPT.fullmatch(name)), reverse=True)
+        names = sorted((name for name in os.listdir(directory) if _KEPT.fullmatch(name) and name <= last), reverse=True)
     except OSError:
         return None, []
     warnings: list[str] = []

@@ -48,6 +48,7 @@ def fleet(
     names of all hosts that there are.
     """
     by_name = {host.name: host for host in hosts}
+    everybody = frozenset([*inventory, *by_name])
     return Fleet(
         by_name,
         tuple(pairs_of(connections, by_name)),
@@ -56,7 +57,8 @@ def fleet(
         {row["name"]: row["counters"] for row in previous["hosts"]} if previous is not None else {},
         wide["age_limit"] * DAY,
         wide["clock_tolerance"],
-        frozenset(inventory),
+        everybody,
+        {pair.name: pair.hosts for pair in pairs_of(connections, everybody)},
     )
 
 

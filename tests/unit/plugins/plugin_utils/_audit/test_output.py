@@ -19,6 +19,7 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit.fle
 
 TOP = Path(__file__).resolve().parents[5]
 MADE, LATER = "2026-11-27T22:00:00Z", "2026-11-28T22:00:00Z"
+NOW = "2027-01-01T00:00:00Z"
 
 
 def test_a_report_is_written_in_every_format_and_kept(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_a_report_is_written_in_every_format_and_kept(tmp_path: Path) -> None:
     assert len(paths) == len(output.FORMATS) + 1
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
-    assert output.previous(str(directory)) == (found, [])
+    assert output.previous(str(directory), NOW) == (found, [])
 
 
 def test_every_format_of_the_role_has_its_file() -> None:
@@ -44,7 +45,7 @@ def test_the_newest_report_is_the_previous_one(tmp_path: Path) -> None:
     for made in (LATER, MADE):
         output.write(str(tmp_path), report.make(clean(), made), ["json"])
     (tmp_path / "audit-notes.json").write_text("{}")
-    found, warnings = output.previous(str(tmp_path))
+    found, warnings = output.previous(str(tmp_path), NOW)
     assert found is not None and found["made"] == LATER and warnings == []
 
 
@@ -52,7 +53,7 @@ def test_the_newest_report_is_the_previous_one(tmp_path: Path) -> None:
 def test_a_damaged_report_is_passed_over_with_a_warning(tmp_path: Path, text: str) -> None:
     output.write(str(tmp_path), report.make(clean(), MADE), [])
     (tmp_path / "audit-20261128T220000Z.json").write_text(text)
-    found, warnings = output.previous(str(tmp_path))
+    found, warnings = output.previous(str(tmp_path), NOW)
     assert found is not None and found["made"] == MADE
     (warning,) = warnings
     assert "audit-20261128T220000Z.json is no report of an audit" in warning
@@ -64,8 +65,15 @@ def test_a_report_of_another_form_is_refused(change: dict[str, object]) -> None:
         output.read(json.dumps({**report.make(clean(), MADE), **change}))
 
 
+def test_a_report_of_the_future_is_not_the_previous_one(tmp_path: Path) -> None:
+    for made in (MADE, "2031-01-01T00:00:00Z"):
+        output.write(str(tmp_path), report.make(clean(), made), [])
+    found, warnings = output.previous(str(tmp_path), NOW)
+    assert found is not None and found["made"] == MADE and warnings == []
+
+
 def test_without_history_nothing_is_compared(tmp_path: Path) -> None:
-    assert output.previous(str(tmp_path)) == output.previous(str(tmp_path / "none")) == (None, [])
+    assert output.previous(str(tmp_path), NOW) == output.previous(str(tmp_path / "none"), NOW) == (None, [])
 
 
 def test_a_directory_that_cannot_be_written_is_reported(tmp_path: Path) -> None:

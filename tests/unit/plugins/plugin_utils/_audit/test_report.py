@@ -135,6 +135,20 @@ def test_hosts_that_do_not_take_part_keep_their_findings_while_they_are_in_the_i
     assert ids(report.make(removed, LATER, first)["gone"]) == ["file-copy"]
 
 
+def test_a_pair_outside_the_limit_keeps_its_findings_however_often() -> None:
+    names = {"enigma": "192.0.2.1", "partym": "192.0.2.2", "third": "192.0.2.3"}
+    connections = read_connections([{"name": "pair", "endpoints": names}])
+    found = report.make(clean(), MADE)
+    old = {**found["pairs"][0], "name": "pair: enigma - partym"}
+    finding = {**dict.fromkeys(("host", "place", "what", "why", "mend"), ""), "id": "key-age", "severity": "medium"}
+    found = {**found, "pairs": [old], "findings": [{**finding, "pair": old["name"], "new": False}]}
+    for dummy in range(3):
+        alone = [host_of("third", FILE, answer(pairs=[], counters={}), offset=0.0)]
+        fleet = run.fleet(alone, connections, {}, "", found, WIDE, names)
+        found = report.make(fleet._replace(pairs=()), LATER, found)
+        assert ids(found["unchecked"]) == ["key-age"]
+
+
 def test_without_the_keystore_nothing_that_needs_it_is_gone() -> None:
     fleet = clean()
     behind = fleet._replace(known={"pair": fleet.known["pair"]._replace(phase="switching")})
