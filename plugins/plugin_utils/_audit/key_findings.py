@@ -16,8 +16,8 @@ from .fleet import DAY, Fleet, Host, Known, Pair, Row, digest_of, generation_of
 
 Found = t.Iterator[Finding]
 
-# Shares of a budget from which on an SA is due, and about to end.
-DUE, ENDING = 0.75, 0.95
+# Shares of a budget from which on an SA is due, as by default in rotate_due, and about to end.
+DUE, ENDING = 0.5, 0.95
 # Seconds that a rotation may take between installing SAs and promoting them.
 _PROMOTION = 900
 _STEADY = "steady"

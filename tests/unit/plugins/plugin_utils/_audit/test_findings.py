@@ -17,8 +17,10 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.findings import MOST_OF_A_KIND, finding
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import DAY, Fleet, Host, pairs_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.key_findings import DUE
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.kinds import KINDS, SEVERITIES
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit.fleets import (
     DIGEST,
     FILE,
@@ -80,7 +82,8 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (clean()._replace(known={"pair": known(created={7: 91 * DAY})}), {"key-age"}),
     (changed(pairs(oldest=91 * DAY, youngest=91 * DAY)), {"key-age"}),
     (clean()._replace(known={"pair": known(created={7: 91 * DAY})}, age_limit=0), set()),
-    (changed(pairs(budget={"what": "packets", "used": 0.75})), {"due-packets"}),
+    (changed(pairs(budget={"what": "packets", "used": 0.4999})), set()),
+    (changed(pairs(budget={"what": "packets", "used": 0.5})), {"due-packets"}),
     (changed(pairs(budget={"what": "bytes", "used": 0.8})), {"due-bytes"}),
     (changed(pairs(budget={"what": "blocks", "used": 0.9})), {"due-blocks"}),
     (changed(pairs(budget={"what": "packets", "used": 0.95})), {"due-now"}),
@@ -170,6 +173,10 @@ CASES: list[tuple[Fleet, set[str]]] = [
 @pytest.mark.parametrize(("fleet", "expected"), CASES)
 def test_evidence_gives_these_findings_and_no_other(fleet: Fleet, expected: set[str]) -> None:
     assert ids(fleet) == expected
+
+
+def test_what_is_due_is_due_in_a_rotation_too() -> None:
+    assert f"{DUE:.0%}" == due.DEFAULTS["packets"] == due.DEFAULTS["bytes"]
 
 
 def test_every_kind_is_found_in_some_fleet() -> None:
