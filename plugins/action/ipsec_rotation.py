@@ -35,6 +35,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units im
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import joined, report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas, undo
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import RESUMED
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
@@ -274,7 +275,9 @@ class ActionModule(HostAction):
         spis = {spi for result in checks.values() for spi in result["spis"]}
         why = due.reasons(run) if run.wide["when"] == due.DUE else {}
         result = self._keep(run.state, "prepared", spis=sorted(spis), renew=why)
-        run.state.update(expected=result, prepared=True, because=why)
+        rows = result["connections"]
+        begun = [row["name"] for row in rows if row["outcome"] == RESUMED and row["phase"] in IN_USE]
+        run.state.update(expected=result, prepared=True, because=why, begun=begun)
         self._record.save(run.state)
         away = [
             *decisions.in_place(checks, result),

@@ -400,8 +400,8 @@ held:
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
 before:
   description:
-    - The same as RV(held) for the current generations of pairs of which a newer one was
-      discarded after hosts may have used it.
+    - The same as RV(held) for the current generations of pairs of which hosts may have used a
+      newer one, which may have been discarded since.
   returned: success, but not with O(state=released)
   type: dict
   sample: {}

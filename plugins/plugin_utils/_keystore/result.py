@@ -73,9 +73,9 @@ class _Row:
         return _owned(self.generation, self.digest) if self.generation else {}
 
     def before(self) -> dict[str, str]:
-        """The digests of the current generation, if hosts may hold a discarded one."""
+        """The digests of the current generation, if hosts may hold a next or a discarded one."""
         current = self.record.current
-        if current is None or not self.record.abandoned:
+        if current is None or not (self.record.abandoned or self.record.phase in records.IN_USE):
             return {}
         return _owned(current, digest(sas_of(current, self.connection.name, self._secrets), self._digest_key))
 

@@ -426,6 +426,20 @@ def left_alone(results: Results, expected: Result) -> set[Pair]:
     return found
 
 
+def switched(results: Results, expected: Result, names: t.Collection[str]) -> set[Pair]:
+    """The pairs of these units of which a host may have switched before this run: it held other SAs than the
+    current ones. What this run saved of it is no way back. ``results`` are those of `ipsec_preflight`.
+    """
+    found: set[Pair] = set()
+    known = _by_pair({**expected["before"], **expected["held"]})
+    for row in expected["connections"]:
+        for pair, hosts in _owners({"hosts": {}, "connections": [row]}).items() if row["name"] in names else ():
+            for host, (key, dummy) in itertools.product(hosts, known.get(pair, ())):
+                if results[host].get("held", {}).get(key) != expected["before"].get(key):
+                    found.add(pair)
+    return found
+
+
 def host_states(cut: Results, back: Results) -> dict[str, str]:
     """What each host holds after a rollback: "before", "next" or "unknown". ``back`` are the answers to
     the rollback; ``missing`` means that nothing had been saved, and the cut-over saves the previous

@@ -173,16 +173,13 @@ class Rotation:
 
     def label(self, host: str) -> str:
         """The label of the rollback file: the host's connections with their new generations. No two
-        generations of a connection have the same number.
+        generations of a connection have the same number. Units that keep their keys are not named, since a run
+        that is limited to some units can be followed by one that is not.
         """
-        rows = sorted(
-            {
-                (connection_of(row["name"]), row["generation"])
-                for row in self.expected["connections"]
-                if host in row["endpoints"]
-            }
-        )
-        return " ".join(f"{name}:{generation}" for name, generation in rows)
+        rows = [row for row in self.expected["connections"] if host in row["endpoints"]]
+        changing = [row for row in rows if row["generation"] != row["current"]] or rows
+        named = sorted({(connection_of(row["name"]), row["generation"]) for row in changing})
+        return " ".join(f"{name}:{generation}" for name, generation in named)
 
     def deadline(self, host: str, more: float = 0) -> dict[str, float]:
         """The option of that name: the latest instant, on the host's clock, at which the task has

@@ -341,7 +341,8 @@ def go_back(run: Rotation, host: str) -> Questions:
 
 def forget(run: Rotation, host: str) -> Questions:
     """Remove the new inbound SAs of pairs whose hosts all went back. If they stayed, an anti-replay
-    window would drop the first packets of the next run, whose sequence numbers begin again.
+    window would drop the first packets of the next run, whose sequence numbers begin again. They stay
+    nevertheless where a host may have sent through the new SAs before this run, since it then went back to those.
     """
     if not run.state["switching"] or not run.answers(CUT_OVER, host).results:
         return
@@ -349,13 +350,14 @@ def forget(run: Rotation, host: str) -> Questions:
     back = every & ways_back(run)
     sure = went_back(run)
     unsure = {pair for other in run.hosts if other not in sure for pair in run.pairs(run.names, other)}
-    unused = back - unsure - run.pairs(run.gaps, host)
+    switched = decisions.switched(run.results(PREFLIGHT, PREFLIGHT), run.expected, run.state["begun"])
+    unused = back - unsure - switched - run.pairs(run.gaps, host)
     if unused:
         limits = {"direction": "inbound", "leave": decisions.listed(every - unused)}
         yield _sadb(run, host, {"src": run.next_file(host), **_LOADS_NOTHING, **limits})
         yield _previous_file(run, host, limits)
     # The next run needs both files if it has something left to undo.
-    if host in sure and back >= run.pairs(decisions.in_phase(run.expected, *IN_USE), host):
+    if host in sure and back - switched >= run.pairs(decisions.in_phase(run.expected, *IN_USE), host):
         yield _tidy(run, host)
 
 

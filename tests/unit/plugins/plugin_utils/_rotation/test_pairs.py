@@ -78,9 +78,13 @@ JOINING = [row(pair, **(NEW if "d" in pair else {})) for pair in PAIRS]
 
 def test_the_backup_is_labelled_with_the_generations_of_the_connection() -> None:
     run = run_of(JOINING)
-    assert (run.label("a"), run.label("d")) == ("mesh:7 mesh:8", "mesh:8")
+    assert (run.label("a"), run.label("d")) == ("mesh:8", "mesh:8")
     # As releases that rotated the connection as a whole labelled it, so that a broken run of theirs can be undone.
     assert run_of([row(pair, generation=8) for pair in PAIRS]).label("a") == "mesh:8"
+    # The same for a run that is limited to a pair and for the run of all that goes on with it.
+    alone = [row(pair, generation=8 if pair == "a,d" else 7) for pair in PAIRS]
+    assert run_of(alone).label("a") == run_of(alone[2:3]).label("a") == "mesh:8"
+    assert run_of([row(pair) for pair in PAIRS]).label("a") == "mesh:7"
 
 
 def test_only_the_pairs_that_change_can_go_back() -> None:

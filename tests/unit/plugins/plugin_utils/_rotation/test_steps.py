@@ -103,6 +103,7 @@ def state(left_behind: bool, probe: bool, delay: float, strategy: str = "overlap
         "own": {host: {**own, "boot_options": {"service_manager": "auto"}} for host in HOSTS},
         "digest_key": "00",
         "switching": False,
+        "begun": ["bc"],
         "expected": {
             "connections": rows,
             "hosts": hosts,

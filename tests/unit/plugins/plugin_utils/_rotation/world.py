@@ -5,7 +5,8 @@
 """An abstract world for the exploration of rotations: hosts that hold generations in place of keys,
 and a keystore whose records change by the functions of `changes`.
 
-An SA is (generation, sender, receiver). What hosts are asked is executed as the modules document it.
+Each two hosts have a record of their own. An SA is (generation, sender, receiver). What hosts are
+asked is executed as the modules document it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ Result = t.Dict[str, t.Any]
 Sa = t.Tuple[int, str, str]
 Sas = t.FrozenSet[Sa]
 Policies = t.FrozenSet[t.Tuple[str, str]]
+Unit = t.Tuple[str, ...]
 
 ADDRESS = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
 NAME = "mesh"
@@ -54,7 +56,7 @@ class Moment(t.NamedTuple):
     """A state of the world that outlives a run."""
 
     hosts: tuple[tuple[str, Host], ...]
-    record: records.KeyRecord
+    records: tuple[tuple[Unit, records.KeyRecord], ...]
 
     def host(self, name: str) -> Host:
         (found,) = [host for key, host in self.hosts if key == name]
@@ -63,34 +65,56 @@ class Moment(t.NamedTuple):
     def with_host(self, name: str, host: Host) -> Moment:
         return self._replace(hosts=tuple((key, host if key == name else old) for key, old in self.hosts))
 
+    def record(self, unit: t.Iterable[str]) -> records.KeyRecord:
+        """The record of two hosts."""
+        return dict(self.records)[tuple(sorted(unit))]
+
     def canonical(self) -> t.Any:
         """The same for worlds that differ only in the numbers of their generations, and in times."""
-        record = self.record
-        base = record.current.generation if record.current else 0
+        hosts = [host for dummy, host in self.hosts]
+        held = {sa for host in hosts for sas in (host.kernel, host.boot, *dict(host.files).values()) for sa in sas}
+        known = {sa[0] for sa in held}.union(*map(_numbers, hosts))
+        known.update(found.generation for dummy, record in self.records for found in record.generations())
+        ranks = {number: rank for rank, number in enumerate(sorted(known))}
+        gone = {(row.generation, *unit) for unit, record in self.records for row in record.retired}
+        named = {sa: (ranks[sa[0]], *sa[1:], (sa[0], *sorted(sa[1:])) in gone) for sa in held}
+
+        def less(sas: Sas) -> frozenset[t.Any]:
+            return frozenset(named[sa] for sa in sas)
+
         return (
             tuple(
                 (
                     name,
-                    _less(host.kernel, base),
-                    _less(host.boot, base),
-                    tuple((suffix, _less(sas, base)) for suffix, sas in host.files),
-                    int(host.label.rpartition(":")[2] or 0) - base if host.label else None,
+                    less(host.kernel),
+                    less(host.boot),
+                    tuple((suffix, less(sas)) for suffix, sas in host.files),
+                    tuple(ranks[number] for number in _numbers(host)),
                     host.policies,
                     host.boot_policies,
                 )
                 for name, host in self.hosts
             ),
-            record.phase,
-            record.next.generation - base if record.next else None,
-            record.abandoned,
-            record.current is None,
+            tuple(
+                (
+                    record.phase,
+                    record.abandoned,
+                    *(ranks[found.generation] if found else None for found in (record.current, record.next)),
+                )
+                for dummy, record in self.records
+            ),
         )
 
 
-@functools.lru_cache(maxsize=None)
-def _less(sas: Sas, base: int) -> Sas:
-    """The SAs with generations that count from ``base``."""
-    return frozenset((number - base, sender, receiver) for number, sender, receiver in sas)
+def _numbers(host: Host) -> list[int]:
+    """The generations that the label of a backup names."""
+    return [int(word.rpartition(":")[2]) for word in host.label.split()]
+
+
+def beginning(hosts: str) -> Moment:
+    """A world without keys."""
+    record = records.KeyRecord(NAME)
+    return Moment(tuple((host, Host()) for host in hosts), tuple((unit, record) for unit in pairs_of(hosts)))
 
 
 def names(moment: Moment) -> list[str]:
@@ -102,14 +126,9 @@ def pairs_of(hosts: t.Sequence[str]) -> dict[tuple[str, ...], str]:
     return names_of(NAME, frozenset(itertools.combinations(sorted(hosts), 2)))
 
 
-def sas_of(generation: int, hosts: t.Sequence[str], own: str = "", wanted: t.Collection[str] | None = None) -> Sas:
-    """The SAs of a generation, those of one host, or those of ``wanted`` pairs."""
-    return frozenset(
-        (generation, sender, receiver)
-        for pair, name in pairs_of(hosts).items()
-        if (not own or own in pair) and (wanted is None or name in wanted)
-        for sender, receiver in (pair, pair[::-1])
-    )
+def sas_of(generation: int, unit: t.Sequence[str]) -> Sas:
+    """The SAs of a generation of two hosts."""
+    return frozenset((generation, *ends) for ends in itertools.permutations(unit))
 
 
 def policies_of(name: str, hosts: t.Sequence[str]) -> Policies:
@@ -142,63 +161,82 @@ def connections(hosts: str) -> t.Any:
     return read_connections([{"name": NAME, "endpoints": {host: ADDRESS[host] for host in hosts}}])
 
 
-def prepared(moment: Moment, new_keys: bool) -> tuple[records.KeyRecord, str]:
-    """The record with the generation that hosts should use, and the outcome, as `_keystore.steps` does it."""
+def prepared(moment: Moment, units: t.Collection[Unit], new_keys: bool) -> tuple[Moment, dict[Unit, str]]:
+    """The world with the generations that hosts should use, and the outcome for each of these units, as
+    `_keystore.steps` does it.
+    """
     (connection,) = connections("".join(names(moment)))
-    record = moment.record
-    outcome = changes.decide(record, connection, new_keys)
-    if outcome == changes.MADE:
-        record = changes.discard(record, {})
-        made = records.Generation(record.last + 1, "", "", connection.settings())
-        record = record._replace(phase=records.PREPARED, last=made.generation, next=made)
-    return record, outcome
+    number = 1 + max(record.last for dummy, record in moment.records)
+    found, outcomes = dict(moment.records), {}
+    for unit in units:
+        record, part = found[unit], connection.only({unit})
+        outcomes[unit] = changes.decide(record, part, new_keys)
+        if outcomes[unit] == changes.MADE:
+            made = records.Generation(number, "", "", part.settings())
+            found[unit] = changes.give(changes.discard(record, {}), made)
+    return moment._replace(records=tuple(found.items())), outcomes
 
 
-def expected(moment: Moment, record: records.KeyRecord, outcome: str) -> Result:
-    """What `ipsec_keystore` returns about the record."""
-    hosts = names(moment)
-    newest = record.pick(records.NEWEST)
-    assert newest is not None
-    wanted = digests(sas_of(newest.generation, hosts))
-    current = digests(sas_of(record.current.generation, hosts)) if record.current is not None else {}
+def expected(before: Moment, moment: Moment, outcomes: t.Mapping[Unit, str]) -> Result:
+    """What `ipsec_keystore` returns about the records of some units."""
+    every = pairs_of(names(moment))
+    newest = {unit: moment.record(unit).pick(records.NEWEST) for unit in outcomes}
+    wanted = digests(_union(sas_of(_number(found), unit) for unit, found in newest.items()))
     rows = [
         {
-            "name": name,
-            "generation": newest.generation,
-            "current": record.current.generation if record.current else 0,
+            "name": every[unit],
+            "generation": _number(newest[unit]),
+            "current": _number(moment.record(unit).current),
             "outcome": outcome,
-            "phase": record.phase,
+            "phase": moment.record(unit).phase,
             "counter_mode": False,
             "anti_replay": False,
             "multicast": [],
-            "endpoints": {host: ADDRESS[host] for host in pair},
-            "abandoned": record.abandoned,
+            "endpoints": {host: ADDRESS[host] for host in unit},
+            "abandoned": moment.record(unit).abandoned,
             "before": {},
         }
-        for pair, name in pairs_of(hosts).items()
+        for unit, outcome in outcomes.items()
     ]
+    earlier = digests(
+        _union(
+            sas_of(_number(moment.record(unit).current), unit)
+            for unit in outcomes
+            if (moment.record(unit).abandoned or moment.record(unit).phase in records.IN_USE)
+            and moment.record(unit).current is not None
+        )
+    )
     return {
-        "changed": record != moment.record,
+        "changed": moment.records != before.records,
         "connections": rows,
         "hosts": {
             host: {
-                "connections": [name for pair, name in pairs_of(hosts).items() if host in pair],
+                "connections": [every[unit] for unit in outcomes if host in unit],
                 "left_behind": [],
                 "addresses": [ADDRESS[host]],
                 "associations": [],
             }
-            for host in hosts
+            for host in names(moment)
+            if any(host in unit for unit in outcomes)
         },
-        "pending": record.next is not None,
+        "pending": any(moment.record(unit).next is not None for unit in outcomes),
         "digest": wanted,
         "held": {f"{pair}#0,,0": digest for pair, digest in wanted.items()},
         "stored": wanted,
-        "before": {f"{pair}#0,,0": digest for pair, digest in current.items()} if record.abandoned else {},
-        "keyed": [*pairs_of(hosts).values()] if record.current is not None else [],
+        "before": {f"{pair}#0,,0": digest for pair, digest in earlier.items()},
+        "keyed": [every[unit] for unit, record in moment.records if record.current is not None],
         "outdated": {},
         "unnamed": [],
         "departed": [],
     }
+
+
+def _number(generation: records.Generation | None) -> int:
+    return generation.generation if generation is not None else 0
+
+
+def _union(found: t.Iterable[Sas]) -> Sas:
+    return NOTHING.union(*found)
 
 
 def carry_out(moment: Moment, name: str, question: Question, arrived: set[tuple[str, Sa]]) -> tuple[Moment, Result]:
@@ -284,16 +322,16 @@ def _sadb(host: Host, name: str, options: Result, moment: Moment, arrived: t.Any
     return _filed(host, files)._replace(kernel=kernel), answer
 
 
-def lost_in_clear(moment: Moment, keyed: bool, sender: str, receiver: str) -> str:
+def lost_in_clear(moment: Moment, keyed: t.Container[Unit], sender: str, receiver: str) -> str:
     """Why a packet from one host to another would be lost for want of a policy or because of one, if
-    not because of its SA. ``keyed`` says whether the record has a current generation.
+    not because of its SA. ``keyed`` are the pairs that have a current generation.
     """
     there = moment.host(sender)
     if ("out", receiver) not in there.policies:
         refused = ("in", sender) in moment.host(receiver).policies and not there.unserved
         return "it is sent in the clear" if refused else ""
     # Policies that an interrupted first run left stay when a later one goes back.
-    stopped = keyed and not used(moment, sender, receiver)
+    stopped = tuple(sorted((sender, receiver))) in keyed and not used(moment, sender, receiver)
     return "no SA is there for it" if stopped else ""
 
 
