@@ -63,10 +63,9 @@ def parts_of(generation: Generation, connection: str, kinds: t.Mapping[t.Any, Un
         for one, other in (unit, unit[::-1])
     }
     lines: dict[t.Any, list[str]] = {}
-    for line in generation.sas.replace(_CONTINUATION, "").splitlines():
-        sa = _SA.match(line)
-        if sa is not None and sa.groups() in owners:
-            lines.setdefault(owners[sa[1], sa[2]], []).append(f"{line}\n")
+    for ends, line in sas_between(generation):
+        if ends in owners:
+            lines.setdefault(owners[ends], []).append(f"{line}\n")
     moved: dict[t.Any, dict[str, int]] = {}
     for place, attempt in generation.moved.items():
         one, other = place.partition(" ")[0].split(">")
@@ -77,6 +76,14 @@ def parts_of(generation: Generation, connection: str, kinds: t.Mapping[t.Any, Un
         )
         for kind, units in kinds.items()
     }
+
+
+def sas_between(generation: Generation) -> list[tuple[tuple[str, str], str]]:
+    """The lines of a random generation's SAs between its endpoints, each with the two addresses."""
+    addresses = set(generation.endpoints.values())
+    lines = generation.sas.replace(_CONTINUATION, "").splitlines()
+    found = [((sa[1], sa[2]), line) for line in lines for sa in [_SA.match(line)] if sa is not None]
+    return [(ends, line) for ends, line in found if addresses.issuperset(ends)]
 
 
 def assembled(

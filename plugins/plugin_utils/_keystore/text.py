@@ -51,8 +51,10 @@ import typing as t
 
 import yaml
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+
 from .._connections.model import Unit, connection_of
-from .parts import assembled, part_of
+from .parts import assembled, part_of, sas_between
 from .records import (
     CURRENT,
     DERIVED,
@@ -143,7 +145,10 @@ def load(text: str, name: str, place: str) -> ConnectionRecord:
                 "Use the release of the collection that wrote it, or a later one.",
             )
         whole = (_second if data["format"] == FORMAT else _first)(data)
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, IndexError):
+        consistent = _is_consistent(whole)
+    except KeystoreError:
+        raise
+    except (IpsecError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, IndexError):
         # The YAML library's message would quote the text.
         raise KeystoreError(
             "the file decrypts, but is not a keystore of this collection", place, "Restore it from version control."
@@ -154,7 +159,7 @@ def load(text: str, name: str, place: str) -> ConnectionRecord:
             place,
             "A keystore file is named after its connection; rename it back.",
         )
-    if not _is_consistent(whole):
+    if not consistent:
         raise KeystoreError(
             "the file contradicts itself: somebody edited it", place, "Restore it from version control."
         )
@@ -166,9 +171,30 @@ def _is_consistent(whole: ConnectionRecord) -> bool:
         *(found.generation for record in whole.records for found in record.generations()),
         *(row.generation for row in whole.retired),
     ]
-    return whole.last >= max([0, *numbers]) and all(
-        (record.next is None) == (record.phase == STEADY) for record in whole.records
+    units = [record.units() for record in whole.records]
+    return (
+        whole.last >= max([0, *numbers])
+        and all((record.next is None) == (record.phase == STEADY) for record in whole.records)
+        and len(frozenset[Unit]().union(*units)) == sum(map(len, units))
+        and all(
+            _has_units(found, whole.connection, own)
+            for record, own in zip(whole.records, units)
+            for found in record.generations()
+        )
     )
+
+
+def _has_units(generation: Generation, connection: str, units: t.AbstractSet[Unit]) -> bool:
+    """Whether a generation has these units, and if they are pairs, all SAs of these and no others, so that it
+    can be split.
+    """
+    shape = connection_of(connection, generation.settings)
+    if shape.units() != units:
+        return False
+    if generation.store == DERIVED or shape.multicast:
+        return True
+    wanted = 2 * len(units) * len(shape.associations)
+    return len(sas_between(generation)) == wanted == generation.sas.count("\nadd ") + generation.sas.startswith("add ")
 
 
 def _second(data: t.Any) -> ConnectionRecord:

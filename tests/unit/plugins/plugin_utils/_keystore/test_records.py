@@ -172,6 +172,10 @@ def test_records_survive_their_file(record: KeyRecord) -> None:
     assert "\n      add esp spi 0x" in dumped or not whole.records
 
 
+def _records(dumped: str) -> str:
+    return dumped.partition("records:\n")[2].rpartition("retired:")[0]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -184,6 +188,14 @@ def test_records_survive_their_file(record: KeyRecord) -> None:
         ),
         (lambda text: text.replace('phase: "prepared"', 'phase: "steady"'), "contradicts itself"),
         (lambda text: text.replace("last: 1", "last: 0"), "contradicts itself"),
+        # Two records of one unit, an endpoint without SAs, an SA without an endpoint, and one that could not be found
+        # when its pair is split off.
+        (lambda text: text.replace("records:\n", f"records:\n{_records(text)}"), "contradicts itself"),
+        (lambda text: text.replace('"a": "192.0.2.1"', '"a": "192.0.2.1", "d": "192.0.2.4"'), "contradicts itself"),
+        (lambda text: text.replace('"a": "192.0.2.1", ', ""), "contradicts itself"),
+        (lambda text: text.replace("src 192.0.2.1 dst 192.0.2.2", "dst 192.0.2.2 src 192.0.2.1"), "contradicts itself"),
+        (lambda text: text.replace('"a": "192.0.2.1"', '"a": "elsewhere"'), "is not a keystore"),
+        (lambda text: text.replace('"reqid": 0', '"owner": 0'), "is not a keystore"),
         (lambda text: text.replace('phase: "prepared"', 'phase: "later"'), "is not a keystore"),
         (lambda text: text[: len(text) // 2], "is not a keystore"),
         (lambda text: "- 1\n", "is not a keystore"),
