@@ -40,7 +40,7 @@ def of_host(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
     their keys, whatever their settings are now.
     """
     names = {*run.expected["hosts"][host]["connections"], *(run.expected["keyed"] if everywhere else ())}
-    outdated = run.expected["outdated"]
+    outdated = run.expected["outdated"] if everywhere else {}
     found = []
     for connection in run.connections():
         units = {unit: name for unit, name in names_at(connection, host).items() if name in names}
