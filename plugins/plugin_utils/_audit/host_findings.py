@@ -108,6 +108,8 @@ def of_boot(fleet: Fleet) -> Found:
 
 def _service(host: Host) -> Found:
     service = host.answer["service"]
+    if any(text.startswith("service at boot:") for text in host.answer["unread"]):
+        return  # which is a finding
     if not service["installed"]:
         yield finding("service-absent", host.name)
         return

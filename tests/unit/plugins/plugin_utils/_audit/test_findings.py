@@ -167,6 +167,12 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(part("policies", **{"7,,0": 2})), {"others-policies"}),
     (absent(), {"absent", "agreement-unknown"}),
     (changed(fields(unread=["SADB: the process lacks CAP_NET_ADMIN"])), {"unread"}),
+    (
+        changed(
+            lambda answer: (fields(unread=["service at boot: no"])(answer), part("service", installed=False)(answer))
+        ),
+        {"unread"},
+    ),
 ]
 
 
