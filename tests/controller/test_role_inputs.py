@@ -79,6 +79,11 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
     assert part in " ".join(refused(tmp_path, role, *options, ipsec_connections=[PAIR], **variables).split())
 
 
+def test_a_pair_that_is_no_list_is_not_taken_for_two_hosts(tmp_path: pathlib.Path) -> None:
+    output = refused(tmp_path, "rotate", "-e", "rotate_only=a,b", ipsec_connections=[PAIR])
+    assert "rotate_only: a,b may be one pair of hosts, or several words. Write a list" in " ".join(output.split())
+
+
 def test_variables_of_other_content_are_ignored(tmp_path: pathlib.Path) -> None:
     output = refused(tmp_path, "rotate", ipsec_connections=[{}], boot_device="/dev/sda", rotate_logs=True)
     assert "ignore it" not in output and "a connection needs a name" in output

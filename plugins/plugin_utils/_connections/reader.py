@@ -43,6 +43,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping im
 from .fields import ADDRESS_VARIABLE, ASSOCIATION, CONNECTION, ENDPOINT, nearest
 from .flows import draw_keys, make_sa, shared_pairs
 from .model import NAME, Association, Connection, Endpoint, Raw
+from .units import SEPARATORS
 
 PLACE = "ipsec_connections"
 
@@ -274,6 +275,13 @@ class _ConnectionReader(OptionReader):
 
     def endpoint(self, host: str, value: t.Any, mode: str) -> Endpoint | None:
         where = f".endpoints.{host}"
+        if SEPARATORS.intersection(host):
+            self.wrong(
+                where,
+                f"the name of the host {shown(host)} has a comma or a slash, which separate the parts of a pair's name",
+                "Give it another name in the inventory, and its address there as ansible_host.",
+            )
+            return None
         fields = {"address": value, "networks": []}
         if isinstance(value, dict):
             fields = self.options(value, ENDPOINT, f"{self.place}{where}")

@@ -20,6 +20,9 @@ import typing as t
 
 from .model import GROUP, Connection, Unit
 
+# In the name of a host they would make the names of pairs ambiguous.
+SEPARATORS = frozenset("/,")
+
 
 def name_of(connection: str, unit: Unit) -> str:
     """The name of one of several units of a connection."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import typing as t
 
@@ -115,6 +116,7 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
     first = hosts[0]
     problems: list[IpsecError] = [*misspelt(inputs, hosts, ROLES)]
     wide = read_variables(inputs, first, WIDE, "rotate_", problems)
+    problems += _one_text(inputs, first)
     own: dict[str, Values] = {}
     for host in hosts:
         own[host] = read_variables(inputs, host, OWN, "rotate_", problems)
@@ -188,6 +190,18 @@ def read_variables(
     )
     values: Values = result.validated_parameters
     return values
+
+
+def _one_text(inputs: Inputs, host: str) -> t.Iterator[InputError]:
+    """Refuse a comma that would separate two words, as in any list of Ansible, if it may separate two hosts."""
+    with contextlib.suppress(InputError):  # it was reported when all variables were read
+        given = inputs.get(host, "rotate_only")
+        if isinstance(given, str) and "," in given:
+            yield InputError(
+                f"{given} may be one pair of hosts, or several words",
+                "rotate_only",
+                'Write a list, on the command line -e \'{"rotate_only": ["HOST,HOST"]}\'.',
+            )
 
 
 def _differences(inputs: Inputs, wide: Values, first: str, host: str) -> t.Iterator[InputError]:

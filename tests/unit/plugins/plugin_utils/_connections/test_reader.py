@@ -152,6 +152,14 @@ def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
         ({"endpoints": {"a": "192.0.2.1", "b": "192.0.2.1"}}, ".endpoints: the address 192.0.2.1 is given twice"),
         ({"endpoints": {"a": "192.0.2.1", "b": "2001:db8::1"}}, ".endpoints: the endpoints mix IPv4 and IPv6"),
         (
+            {"endpoints": {"a": "192.0.2.1", "b,c": "192.0.2.2"}},
+            ".endpoints.b,c: the name of the host 'b,c' has a comma or a slash, which separate the parts of a pair's",
+        ),
+        (
+            {"endpoints": {"a": "192.0.2.1", "b/c": "192.0.2.2"}},
+            ".endpoints.b/c: the name of the host 'b/c' has a comma",
+        ),
+        (
             {"endpoints": {"a": "192.0.2.1", "b": "host.example"}},
             ".endpoints.b: 'host.example' is not a literal IPv4 or IPv6 address. Write the address itself",
         ),
