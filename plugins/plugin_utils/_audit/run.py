@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from .._connections.model import Connection
-from .._rotation import decisions
+from .._rotation import clocks, decisions
 from .._rotation.record import Answers
 from .findings import reaches
 from .fleet import DAY, Fleet, Host, Known, Row, Way, host_of, pairs_of
@@ -28,7 +28,7 @@ def host(name: str, file: str, answers: Answers, way: Way) -> Host:
     if "epoch" not in result or decisions.has_failed(result):
         reason = decisions.reason(result)[:_LONGEST_REASON] if answers.results else _NOT_ASKED
         return Host(name, file, reason=reason, way=way)
-    offset = round(decisions.offset(answers.asked, float(result["epoch"]), answers.answered), 1)
+    offset = round(clocks.offset(answers.asked, float(result["epoch"]), answers.answered), 1)
     # The clock was read at some time between question and answer.
     if abs(offset) <= (answers.answered - answers.asked) / 2:
         offset = 0.0

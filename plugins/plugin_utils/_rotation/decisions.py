@@ -77,7 +77,7 @@ def differences(results: Results, expected: Result) -> dict[str, list[Difference
     for host, differing in found.items():
         result = results[host]
         own = [
-            (row["name"], _pairs_of_hosts({"hosts": {}, "connections": [row]})[host])
+            (row["name"], pairs_of_hosts({"hosts": {}, "connections": [row]})[host])
             for row in expected["connections"]
             if host in row["endpoints"]
         ]
@@ -105,7 +105,7 @@ def _by_pair(fingerprints: t.Mapping[str, str]) -> dict[Pair, list[tuple[str, st
 
 def held_by(expected: Result, host: str) -> dict[str, str]:
     """The digests of ``held`` for the host's own pairs. No host learns those of others."""
-    pairs = _pairs_of_hosts(expected)[host]
+    pairs = pairs_of_hosts(expected)[host]
     return {key: value for key, value in expected["held"].items() if _pair(key) in pairs}
 
 
@@ -136,7 +136,7 @@ def pairs(expected: Result, names: t.Collection[str], host: str = "") -> set[Pai
     """The pairs of addresses of these units, with ``host`` only its own."""
     wanted = frozenset(names)
     rows = [row for row in expected["connections"] if row["name"] in wanted]
-    by_host = _pairs_of_hosts({"hosts": {}, "connections": rows})
+    by_host = pairs_of_hosts({"hosts": {}, "connections": rows})
     return set(by_host.get(host, ())) if host else set().union(*by_host.values())
 
 
@@ -195,7 +195,7 @@ def _pair(key: str) -> frozenset[str]:
     return frozenset(key.partition("#")[0].split("|"))
 
 
-def _pairs_of_hosts(expected: Result) -> dict[str, set[frozenset[str]]]:
+def pairs_of_hosts(expected: Result) -> dict[str, set[frozenset[str]]]:
     """The address pairs of each host. Its addresses alone do not determine them: two hosts in
     different networks may have the same address.
     """
@@ -211,7 +211,7 @@ def _pairs_of_hosts(expected: Result) -> dict[str, set[frozenset[str]]]:
 
 def pairs_of(row: Result) -> dict[str, set[Pair]]:
     """The address pairs of each host of one row of the connections."""
-    return _pairs_of_hosts({"hosts": {}, "connections": [row]})
+    return pairs_of_hosts({"hosts": {}, "connections": [row]})
 
 
 def held_by_pair(expected: Result) -> dict[Pair, list[str]]:
@@ -230,7 +230,7 @@ def _any_source(destination: str) -> str:
 def _owners(expected: Result) -> dict[Pair, list[str]]:
     """The hosts of each pair."""
     found: dict[Pair, list[str]] = {}
-    for host, ends in sorted(_pairs_of_hosts(expected).items()):
+    for host, ends in sorted(pairs_of_hosts(expected).items()):
         for pair in ends:
             found.setdefault(pair, []).append(host)
     return found
@@ -304,103 +304,6 @@ def agreement(results: Results, expected: Result) -> list[str]:
     return found
 
 
-class Probed(t.NamedTuple):
-    """The result of the test packets. ``problems``: packets that left through an SA and did not arrive
-    through it; ``lost``: the sender, the destination and the receiver of each, empty if no host of the
-    run receives. ``unprobed``: SAs through which nothing left, because no policy uses them.
-    """
-
-    problems: list[str]
-    unprobed: list[str]
-    lost: list[tuple[str, str, str]]
-
-
-def probe_verdict(sent: Results, received: Results, before: Results) -> Probed:
-    """``sent`` are the results of each host's probe, ``received`` the counters after all hosts had
-    sent, ``before`` the counters before any had. An SA that is missing in ``before`` was new and had
-    carried nothing.
-    """
-    arrived = arrivals(received, before)
-    found = Probed([], [], [])
-    for host, result in sorted(sent.items()):
-        for row in result.get("sent", ()):
-            count = int(row["after"] or 0) - int(row["before"] or 0)
-            if count <= 0:
-                found.unprobed.append(f"{host}: no policy sends traffic through the SA {_words(row['key'])}")
-                continue
-            for peer, packets in arrived.get(row["key"], [("", 0)]):
-                if packets <= 0:
-                    found.lost.append((host, row["key"].split("|")[1], peer))
-                    words = _words(row["key"])
-                    found.problems.append(
-                        f"{host}: {count} packets left through the SA {words}, none arrived at {peer}"
-                        if peer
-                        else f"{host}: {count} packets were sent through the SA {words}, but no host of this run has"
-                        " that SA inbound"
-                    )
-        for failure in result.get("failures", ()):
-            found.unprobed.append(f"{host}: test packets could not be sent, {failure}")
-    return found
-
-
-def arrivals(received: Results, before: Results) -> dict[str, list[tuple[str, int]]]:
-    """By SA, the hosts that have it inbound, and how many packets arrived there through it since ``before``."""
-    found: dict[str, list[tuple[str, int]]] = {}
-    for host, result in received.items():
-        old = {row["key"]: int(row["after"] or 0) for row in before.get(host, {}).get("received", ())}
-        for row in result.get("received", ()):
-            found.setdefault(row["key"], []).append((host, int(row["after"] or 0) - old.get(row["key"], 0)))
-    return found
-
-
-def dead_pairs(expected: Result, lost: t.Iterable[tuple[str, str, str]]) -> set[Pair]:
-    """The pairs between which packets were lost, according to their own hosts."""
-    by_host = _pairs_of_hosts(expected)
-    return {
-        pair
-        for sender, destination, receiver in lost
-        for pair in by_host[sender]
-        if destination in pair and (not receiver or pair in by_host[receiver])
-    }
-
-
-def _words(key: str) -> str:
-    protocol, destination, spi = key.split("|")
-    return f"{protocol} {spi} towards {destination}"
-
-
-def clocks(readings: t.Mapping[str, tuple[float, float, float]], tolerance: float, forks: int = 0) -> list[str]:
-    """Why the hosts cannot wait for the same instant together. ``readings`` are (asked, epoch,
-    answered): a reading of the host's clock between two of the controller's, all in seconds, which
-    bounds its offset.
-
-    Reports two clocks that certainly differ by more than ``tolerance`` seconds, and too few ``forks``.
-    """
-    problems = []
-    if 0 < forks < len(readings):
-        problems.append(
-            f"{len(readings)} hosts must wait for the same instant, but Ansible has {forks} forks: give it"
-            f" --forks {len(readings)}"
-        )
-    ahead = {host: (epoch - answered, epoch - asked) for host, (asked, epoch, answered) in readings.items()}
-    if len(ahead) < 2:
-        return problems
-    fastest = max(ahead, key=lambda host: (ahead[host][0], host))
-    slowest = min(ahead, key=lambda host: (ahead[host][1], host))
-    apart = ahead[fastest][0] - ahead[slowest][1]
-    if apart > tolerance:
-        problems.append(
-            f"the clock of {fastest} is at least {apart:.1f} s ahead of that of {slowest}, more than {tolerance:g} s:"
-            " synchronize them (NTP), or rotate without rotate_cutover_delay"
-        )
-    return problems
-
-
-def offset(asked: float, epoch: float, answered: float) -> float:
-    """How far a host's clock is ahead of the controller's, in seconds: the middle of the possible range."""
-    return epoch - (asked + answered) / 2
-
-
 def resumed_hosts(expected: Result) -> list[str]:
     """The hosts where an earlier, interrupted run may have saved the SAs that were there before a
     generation of this one. Those are the ones to restore.
@@ -465,7 +368,7 @@ def host_states(cut: Results, back: Results) -> dict[str, str]:
 def file_problems(results: Results, expected: Result) -> list[str]:
     """Hosts whose protected file has other SAs than the keystore, because another run staged in between."""
     found = []
-    pairs = _pairs_of_hosts(expected)
+    pairs = pairs_of_hosts(expected)
     for host, result in sorted(results.items()):
         wanted = {key: value for key, value in expected["stored"].items() if _pair(key) in pairs.get(host, ())}
         if any(result.get("digest", {}).get(key) != value for key, value in wanted.items()):

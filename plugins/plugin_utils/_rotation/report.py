@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .._keystore.records import IN_USE
-from . import decisions, policies, steps
+from . import decisions, policies, probes, steps
 from .rotation import ARRIVALS, CUT_OVER, PREFLIGHT, SEND, Result, Rotation
 
 FORMAT = 1
@@ -143,7 +143,7 @@ def _packets(run: Rotation) -> dict[str, Packets]:
         for host in row["endpoints"]
         for address in row.get("multicast") or row["endpoints"].values()
     }
-    arrived = decisions.arrivals(run.results(ARRIVALS, ARRIVALS), run.results(CUT_OVER, "before"))
+    arrived = probes.arrivals(run.results(ARRIVALS, ARRIVALS), run.results(CUT_OVER, "before"))
     found: dict[str, Packets] = {}
     for host, result in run.results(SEND, SEND).items():
         for row in result.get("sent", ()):

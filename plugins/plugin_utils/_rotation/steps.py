@@ -37,7 +37,7 @@ import typing as t
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import ROTATION_DUE
 
 from .._keystore.records import IN_USE, STEADY, SWITCHING
-from . import decisions, due, policies
+from . import clocks, decisions, due, policies, probes
 from .record import SKIPPED, UNANSWERED, Answers
 from .rotation import (
     ARRIVALS,
@@ -87,7 +87,7 @@ def preflight_problems(run: Rotation, forks: int) -> list[str]:
     problems += [f"{host}: {reason}" for host, reason in run.failures(PREFLIGHT) if not boot[host]]
     problems = problems or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT])
     if run.delay:
-        problems += decisions.clocks(run.readings(), run.wide["clock_tolerance"], forks)
+        problems += clocks.problems(run.readings(), run.wide["clock_tolerance"], forks)
     return problems
 
 
@@ -274,10 +274,8 @@ def _must(result: Result) -> Result:
     return UNANSWERED if result == SKIPPED else result
 
 
-def _probed(run: Rotation) -> decisions.Probed:
-    return decisions.probe_verdict(
-        run.results(SEND, SEND), run.results(ARRIVALS, ARRIVALS), run.results(CUT_OVER, "before")
-    )
+def _probed(run: Rotation) -> probes.Probed:
+    return probes.verdict(run.results(SEND, SEND), run.results(ARRIVALS, ARRIVALS), run.results(CUT_OVER, "before"))
 
 
 def ways_back(run: Rotation) -> set[decisions.Pair]:
@@ -285,7 +283,7 @@ def ways_back(run: Rotation) -> set[decisions.Pair]:
     about what arrived. Discarded SAs are never loaded again.
     """
     counted = {host: _must(run.answers(ARRIVALS, host).get(ARRIVALS)) for host in run.hosts}
-    dead = set() if decisions.task_problems(counted) else decisions.dead_pairs(run.expected, _probed(run).lost)
+    dead = set() if decisions.task_problems(counted) else probes.dead_pairs(run.expected, _probed(run).lost)
     return decisions.ways_back(run.expected, _cut_over_answers(run), dead, run.wide["strategy"]) - stayed(run)
 
 

@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, probes
 
 OK = {"changed": True}
 SAME = {"changed": False}
@@ -150,78 +150,6 @@ def test_one_address_in_two_networks_is_two_hosts() -> None:
     assert decisions.agreement({**held, "e": {}}, expected) == ["e: holds no SAs between 192.0.2.3 and 192.0.2.5"]
 
 
-def probe(*rows: tuple[str, t.Any, t.Any], failures: t.Sequence[str] = ()) -> dict[str, t.Any]:
-    return {
-        "sent": [{"key": key, "before": before, "after": after} for key, before, after in rows],
-        "failures": list(failures),
-    }
-
-
-def arrival(key: str, packets: t.Any) -> dict[str, t.Any]:
-    return {"received": [{"key": key, "before": packets, "after": packets}]}
-
-
-KEY = "esp|192.0.2.2|0x00001000"
-
-
-@pytest.mark.parametrize(
-    ("sent", "received", "problems", "unprobed"),
-    [
-        (probe((KEY, 0, 3)), arrival(KEY, 3), 0, 0),
-        (probe((KEY, 0, 3)), arrival(KEY, 0), 1, 0),
-        (probe((KEY, 0, 3)), arrival(KEY, None), 1, 0),
-        (probe((KEY, 0, 3)), arrival("esp|192.0.2.2|0x00001001", 3), 1, 0),
-        (probe((KEY, 3, 3)), arrival(KEY, 0), 0, 1),
-        (probe((KEY, None, None), failures=["ENETUNREACH"]), arrival(KEY, 0), 0, 2),
-    ],
-)
-def test_packets_that_left_must_arrive(sent: t.Any, received: t.Any, problems: int, unprobed: int) -> None:
-    verdict = decisions.probe_verdict({"a": sent, "c": SKIPPED}, {"b": received, "c": SKIPPED}, {"b": SKIPPED})
-    assert (len(verdict.problems), len(verdict.unprobed)) == (problems, unprobed)
-    assert all("esp 0x00001000 towards 192.0.2.2" in text for text in verdict.problems)
-
-
-@pytest.mark.parametrize(("arrived", "problems"), [(7, 0), (4, 1)])
-def test_packets_from_before_the_probe_do_not_count(arrived: int, problems: int) -> None:
-    """A peer that drops packets as replays has counted earlier packets, but none of these."""
-    verdict = decisions.probe_verdict({"a": probe((KEY, 4, 7))}, {"b": arrival(KEY, arrived)}, {"b": arrival(KEY, 4)})
-    assert len(verdict.problems) == problems
-
-
-@pytest.mark.parametrize(
-    ("readings", "problem"),
-    [
-        ({"a": 1001.0, "b": 1003.0}, False),
-        ({"a": 1001.0, "b": 1006.9}, False),
-        ({"a": 1001.0, "b": 1007.1}, True),
-        ({"a": 1091.0, "b": 1092.0}, False),
-        ({}, False),
-    ],
-)
-def test_clocks_are_refused_only_if_they_certainly_differ(readings: dict[str, float], problem: bool) -> None:
-    """Questions at 1000 are answered at 1004, so each reading is uncertain by four seconds. The tolerance is two."""
-    problems = decisions.clocks({host: (1000.0, epoch, 1004.0) for host, epoch in readings.items()}, 2.0)
-    assert bool(problems) == problem
-    if problem:
-        assert "the clock of b is at least 2.1 s ahead of that of a, more than 2 s" in problems[0]
-
-
-def test_each_clock_is_judged_by_its_own_question_and_answer() -> None:
-    """If hosts are asked half a minute apart, two right clocks do not differ, and a clock that is
-    wrong by five seconds is seen.
-    """
-    right = {"a": (1000.0, 1000.5, 1001.0), "b": (1030.0, 1030.5, 1031.0)}
-    assert decisions.clocks(right, 2.0) == []
-    assert len(decisions.clocks({**right, "b": (1030.0, 1035.5, 1031.0)}, 2.0)) == 1
-    assert [decisions.offset(*reading) for reading in right.values()] == [0.0, 0.0]
-
-
-@pytest.mark.parametrize(("forks", "problems"), [(0, 0), (1, 1), (2, 0), (5, 0)])
-def test_hosts_that_wait_together_need_a_fork_each(forks: int, problems: int) -> None:
-    readings = {"a": (1000.0, 1002.0, 1004.0), "b": (1000.0, 1002.0, 1004.0)}
-    assert len(decisions.clocks(readings, 2.0, forks)) == problems
-
-
 # A module that is killed after its netlink send returns no result.
 KILLED = {"failed": True, "msg": "Module result deserialization failed: No start of json char found"}
 MISSING = {"changed": False, "missing": True}
@@ -257,7 +185,7 @@ def test_the_pairs_that_go_back(cut: t.Any, overlap: bool, flush: bool) -> None:
 def test_a_pair_goes_back_if_its_own_hosts_report_lost_packets(strategy: str) -> None:
     cut = dict.fromkeys("abc", HOLDS)
     for receiver, dead in (("b", True), ("", True), ("c", False)):
-        lost = decisions.dead_pairs(SWITCHED, [("a", "192.0.2.2", receiver)])
+        lost = probes.dead_pairs(SWITCHED, [("a", "192.0.2.2", receiver)])
         assert decisions.ways_back(SWITCHED, cut, lost, strategy) == ({PAIR} if dead else set())
 
 
