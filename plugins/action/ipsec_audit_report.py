@@ -41,14 +41,12 @@ _PLACES = frozenset(["ansible_host", "ansible_connection", "ansible_host_key_che
 class ActionModule(HostAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
         result: Result = super().run(tmp, task_vars)
-        dummy, arguments = self.validate_argument_spec(
-            argument_spec={"step": {"type": "str", "required": True, "choices": list(STEPS)}}
-        )
+        step = self.step(STEPS)
         self._vars = task_vars or {}
         self._record = RunRecord("audit")
         self._inputs = Inputs(self, self._vars)
         try:
-            result.update(getattr(self, f"_{arguments['step']}")())
+            result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
             result.update(failure.result(failure.refused(str(exc).split("\n"))))
         return result

@@ -47,13 +47,11 @@ _NO_KEYSTORE = "The generations are unknown, since no keystore is named. Set rot
 class ActionModule(HostAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
         result: Result = super().run(tmp, task_vars)
-        dummy, arguments = self.validate_argument_spec(
-            argument_spec={"step": {"type": "str", "required": True, "choices": list(STEPS)}}
-        )
+        step = self.step(STEPS)
         self._vars = task_vars or {}
         self._record = RunRecord("status")
         try:
-            result.update(getattr(self, f"_{arguments['step']}")())
+            result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
             result.update(failure.result(failure.refused(exc.spelled(role.ROLE_WORDS).split("\n"))))
         return result

@@ -87,10 +87,7 @@ class _Stop(IpsecError):
 class ActionModule(HostAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
         result: Result = super().run(tmp, task_vars)
-        dummy, arguments = self.validate_argument_spec(
-            argument_spec={"step": {"type": "str", "required": True, "choices": [*DECISIONS, *steps.STEPS, "service"]}}
-        )
-        step = arguments["step"]
+        step = self.step([*DECISIONS, *steps.STEPS, "service"])
         self._vars = task_vars or {}
         self._record = RunRecord("rotation")
         try:

@@ -21,7 +21,7 @@ import re
 import typing as t
 
 from ansible import constants as C
-from ansible.errors import AnsibleError, AnsibleValueOmittedError
+from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleValueOmittedError
 from ansible.module_utils.json_utils import _filter_non_json_lines
 from ansible.plugins.action import ActionBase
 
@@ -77,6 +77,14 @@ class HostAction(ActionBase):
     _asked = ""
     _gate: t.Callable[[object], Answer]
     _admitted: Answer | None = None
+
+    def step(self, known: t.Collection[str]) -> str:
+        """The option ``step``. Ansible's own refusal would quote it, and it may be a key in the wrong place."""
+        dummy, arguments = self.validate_argument_spec(argument_spec={"step": {"type": "str", "required": True}})
+        found: str = arguments["step"]
+        if found not in known:
+            raise AnsibleActionFail(f"step: there is no step {shown(found)}. Known are: {', '.join(known)}.")
+        return found
 
     def ask(
         self, module: str, arguments: t.Mapping[str, t.Any], task_vars: dict[str, t.Any] | None, secret: bool = False

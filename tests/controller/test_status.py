@@ -55,7 +55,10 @@ class Fleet:
         (folder / "password").write_text("correct horse")
 
     def status(self, *options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ansible", "playbook", "ipsec.manual.status", "-i", "inventory.json", *options]
+        return self.play("ipsec.manual.status", *options)
+
+    def play(self, playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ansible", "playbook", playbook, "-i", "inventory.json", *options]
         environment = {
             **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
@@ -145,3 +148,15 @@ def test_wrong_settings_are_refused_before_any_host_is_asked(
     done = fleet.status("-e", json.dumps(variables))
     assert done.returncode != 0 and part in said(done) + done.stderr, done.stdout + done.stderr
     assert "Ask every host" not in done.stdout
+
+
+@pytest.mark.parametrize("module", ["ipsec_audit_report", "ipsec_fleet", "ipsec_rotation"])
+def test_a_key_in_place_of_a_step_is_not_shown(fleet: Fleet, module: str) -> None:
+    key = "5ec4e7" * 8
+    task = {f"ipsec.manual.{module}": {"step": "{{ vault_key }}"}}
+    play = {"hosts": "localhost", "gather_facts": False, "tasks": [task]}
+    (fleet.folder / "misplaced.yml").write_text(json.dumps([play]))
+    (fleet.folder / "variables.json").write_text(json.dumps({"vault_key": key}))
+    done = fleet.play("misplaced.yml", "-e", "@variables.json")
+    assert done.returncode and key not in done.stdout + done.stderr
+    assert "step: there is no step (a word of 48 characters" in said(done) and "Known are: begin, " in said(done)

@@ -127,7 +127,7 @@ def _read(text: str) -> list[tuple[str, Result, bool]]:
 def _call(module: AnsibleModule, name: str, options: Result, is_check: bool) -> Result:
     spec, work = _MODULES[name]
     internal = {
-        "_ansible_module_name": name,
+        "_ansible_module_name": f"ipsec.manual.{name}",  # as in a task of its own, in the host's log
         "_ansible_check_mode": module.check_mode or is_check,
         "_ansible_diff": module._diff and not is_check,
         "_ansible_no_log": module.no_log,

@@ -53,7 +53,7 @@ def test_options_are_checked_as_by_the_module_itself(options: dict[str, t.Any]) 
     alone = World().run("ipseckeys_file", **options)
     (answer,) = World().batch({"module": "ipseckeys_file", "options": options})
     # Here, Ansible has not told the module its name.
-    assert answer["failed"] and answer["msg"] == alone["msg"].replace("(basic.py)", "(ipseckeys_file)")
+    assert answer["failed"] and answer["msg"] == alone["msg"].replace("(basic.py)", "(ipsec.manual.ipseckeys_file)")
 
 
 @pytest.mark.parametrize("error", [RuntimeError(OUT.encryption_key.hex()), OSError(28, "No space left", "/5ec4e7")])
@@ -116,7 +116,7 @@ def test_the_log_of_the_host_names_each_module_and_no_key(monkeypatch: pytest.Mo
     World().batch(FILE, SADB)
     assert [line.partition(":")[0] for line in lines] == [
         "basic.py",
-        "ipseckeys_file",
-        "ipsec_sadb",
+        "ipsec.manual.ipseckeys_file",
+        "ipsec.manual.ipsec_sadb",
     ]
     assert "5ec4e7" not in "".join(lines) and "content=NOT_LOGGING_PARAMETER" in lines[1]
