@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules that take keys, at maximum verbosity, on a host that would store them in temporary files."""
+"""The modules that take keys or read them, at maximum verbosity, on a host that would store them in temporary files."""
 
 from __future__ import annotations
 
@@ -145,7 +145,8 @@ def test_modules_leak_no_key(stage: Stage) -> None:
     values = variables(stage)
     stage.write_variables(values)
     plant(stage)
-    outcome = stage.playbook("modules.yml", "-e", "@variables.yml", pipelining=False, debug=True)
+    with stage.history(HOSTS[0]):
+        outcome = stage.playbook("modules.yml", "-e", "@variables.yml", pipelining=False, debug=True)
     stage.clear()
     assert [str(leak) for leak in outcome.leaks] == []
     assert outcome.status == 0, outcome.output
@@ -156,8 +157,11 @@ def test_modules_leak_no_key(stage: Stage) -> None:
         "/etc/inet/secret/ipseckeys.previous",
     }
     assert {
+        "ansible-ipsec.manual.ipsec_audit",
+        "ansible-ipsec.manual.ipsec_batch",
         "ansible-ipsec.manual.ipsec_sa",
         "ansible-ipsec.manual.ipsec_sadb",
+        "ansible-ipsec.manual.ipsec_status",
         "ansible-ipsec.manual.ipseckeys_file",
     } <= outcome.invocations[HOSTS[0]]
     assert outcome.counts[CONTROLLER]["execs"] > 0

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rotations with keys of a known pattern, by ansible-playbook."""
+"""Rotations with keys of a known pattern, by ansible-playbook, and what is shown of hosts that hold them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from ansible_collections.ipsec.manual.tests.leak.rotations import (
     keystore,
     prepare,
 )
-from ansible_collections.ipsec.manual.tests.leak.stage import HOSTS, WORK, Outcome, Stage
+from ansible_collections.ipsec.manual.tests.leak.stage import HISTORY, HOSTS, TOP, WORK, Outcome, Stage
+
+COMMAND = ("env", f"PYTHONPATH={TOP}/plugins/module_utils", "/usr/bin/python3", "-B", "-m", "_core.program.command")
+REPORTS = WORK / "audit"
 
 
 def rotate(stage: Stage, *, plain: bool = False) -> Outcome:
@@ -103,3 +106,27 @@ def test_rotation_that_is_refused_leaks_no_key(stage: Stage) -> None:
     assert outcome.status != 0
     assert "hex digits" in outcome.output
     assert {host: sorted(stage.kernel_keys(host)) for host in HOSTS} == before
+
+
+@pytest.mark.parametrize(("playbook", "shown"), [("status", "ipsec_status"), ("audit", "ipsec_audit")])
+def test_what_the_fleet_is_asked_leaks_no_key(stage: Stage, playbook: str, shown: str) -> None:
+    """The hosts and the keystore hold keys, and so does a shell history."""
+    settings = {**SETTINGS, "audit_keystore": str(KEYSTORE), "audit_directory": str(REPORTS)}
+    with stage.history(HOSTS[0]):
+        outcome = stage.playbook(f"ipsec.manual.{playbook}", pipelining=False, debug=True, settings=settings)
+    stage.clear()
+    assert [str(leak) for leak in outcome.leaks] == []
+    assert outcome.status == 0, outcome.output
+    for host in HOSTS:
+        assert len(stage.kernel_keys(host)) == KEYS
+        assert f"ansible-ipsec.manual.{shown}" in outcome.invocations[host]
+    if playbook == "audit":
+        assert HISTORY in (REPORTS / "report.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+def test_what_a_host_shows_of_itself_leaks_no_key(stage: Stage, options: tuple[str, ...]) -> None:
+    outcome = stage.run(HOSTS[0], *COMMAND, *options, "status")
+    assert [str(leak) for leak in outcome.leaks] == []
+    assert outcome.status in (0, 1) and FILE in outcome.output, outcome.output
+    assert len(stage.kernel_keys(HOSTS[0])) == KEYS
