@@ -197,6 +197,7 @@ class Ledger:
         self.keys: dict[tuple[Unit, int], frozenset[bytes]] = {}
         self.spis: dict[tuple[Unit, int], frozenset[tuple[bytes, int]]] = {}
         self.records: dict[Unit, KeyRecord] = {}
+        self.retired: dict[str, set[int]] = {}
 
     def copy(self, directory: pathlib.Path) -> Ledger:
         """The same for a copy of the keystore."""
@@ -213,13 +214,16 @@ class Ledger:
         units = self.units(connections.values())
         for unit in {*units, *self.records}:
             whole = connections[unit[0]]
-            # A unit whose only generation was discarded has no record.
+            # A unit whose only generation was discarded has no record; others may hold what it retired.
             record = units.get(unit) or KeyRecord(unit[0], last=whole.last, retired=whole.retired)
             for generation in record.generations():
                 self._note(unit, generation, roots.secrets())
             self._succeed(self.records.get(unit, KeyRecord(unit[0])), record, order)
-            units[unit] = record
+            units[unit] = units.get(unit) or KeyRecord(unit[0], last=whole.last)
         self.records = units
+        retired = {name: {row.generation for row in whole.retired} for name, whole in connections.items()}
+        assert all(retired[name] >= gone for name, gone in self.retired.items())
+        self.retired = retired
         assert len(self._all(self.keys)) == sum(map(len, self.keys.values()))
         assert len(self._all(self.spis)) == sum(map(len, self.spis.values()))
         self._look_for_plaintext(roots.secrets().values())
