@@ -79,10 +79,15 @@ class ActionModule(ActionBase):
     ) -> dict[str, t.Any]:
         """Carry out ``arguments``, or with ``dry`` only report what would be done. Raises IpsecError."""
         retires = arguments["state"] == steps.RETIRED
+        leaving = arguments.get("leaving", {})
         # What was removed is named in `only`, but is not among the connections.
         ended = [word for word in arguments["only"] if not named(word, connections)] if retires else []
         only = [name for name in arguments["only"] if name not in ended]
-        chosen = choose(connections, run.hosts, only) if only or not ended else []
+        chosen = (
+            choose(connections, run.hosts, only, arguments.get("may_be_empty", False))
+            if not leaving and (only or not ended)
+            else []
+        )
         if arguments["check_run"]:
             raise_all(run_problems(chosen, run, arguments["trusted_transports"]))
             if C.DEFAULT_KEEP_REMOTE_FILES:
@@ -103,6 +108,8 @@ class ActionModule(ActionBase):
             # Any number: a host may report 0 and the reserved 1 to 255, which are never drawn.
             reported=frozenset(parse_number(spi, 32, "taken_spis") for spi in arguments["taken_spis"]),
             ended=tuple(ended),
+            leaving=leaving,
+            cleaned=frozenset(arguments.get("cleaned", ())),
             known=tuple(connections),
         )
         digest_key = parse_digest_key(arguments["digest_key"], "digest_key") if arguments["digest_key"] else b""
@@ -165,6 +172,6 @@ def _settle(lease: Lease | None, runner: Runner, state: str) -> None:
         return
     if state in ("prepared", "switching", "retiring"):
         lease.take(runner)
-    elif state != "promoted":
-        # After promotion the run still cleans up on the hosts, so no other run may begin.
+    elif state not in ("promoted", steps.LEFT):
+        # After these the run still cleans up on the hosts, so no other run may begin.
         lease.release()

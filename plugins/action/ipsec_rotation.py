@@ -29,7 +29,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.files import at
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import file_problems
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import connection_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import joined, report
@@ -38,10 +38,12 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas,
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import RESUMED
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import LEFT
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     decisions,
     due,
     failure,
+    leaving,
     notes,
     policies,
     rotation,
@@ -62,7 +64,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 Result = t.Dict[str, t.Any]
 
 # The steps that run once; the others are in `steps.STEPS`.
-DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote", "forecast", "end")
+DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote", "forecast", "left", "end")
 # Steps that are skipped if no host must change, and in check mode. Of those: the steps for hosts that
 # may have switched, for an approved generation, and for one that was not approved. A generation that
 # was not approved is rolled back, whatever the reason.
@@ -70,6 +72,11 @@ _TRANSACTION = (rotation.STAGE, "switch", "stop")
 _SWITCHED = (rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS, "judge")
 _APPROVED = (rotation.PERSIST, "promote")
 _REFUSED = (rotation.GO_BACK, rotation.FORGET, "report")
+# Steps that are skipped if nothing that left is to be removed, and in check mode.
+_LEAVING = (rotation.LEAVE, "left")
+_ASKED = {**steps.STEPS, rotation.LEAVE: leaving.leave}
+# For a host that is in no connection of the run any more.
+_ASKED_OF_OTHERS = {rotation.PREFLIGHT: leaving.preflight, rotation.LEAVE: leaving.leave}
 _DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
 _UNFORESEEN = "a step ended with an error that is shown above"
@@ -87,7 +94,7 @@ class _Stop(IpsecError):
 class ActionModule(HostAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
         result: Result = super().run(tmp, task_vars)
-        step = self.step([*DECISIONS, *steps.STEPS, "service"])
+        step = self.step([*DECISIONS, *_ASKED, "service"])
         self._vars = task_vars or {}
         self._record = RunRecord("rotation")
         try:
@@ -122,13 +129,14 @@ class ActionModule(HostAction):
 
     def _rotation(self) -> Rotation:
         state = self._record.state()
-        return Rotation(state, self._record.answers, self._text, lambda: _connections(state), time.time())
+        return Rotation(
+            state, self._record.answers, self._text, lambda: _connections(state), time.time(), self._left_text
+        )
 
     def _ask(self, run: Rotation, step: str, host: str) -> Result:
         """Ask the host of this task the questions of a step, and record its answers."""
-        if host not in run.expected["hosts"]:
-            return {"skipped": True}
-        questions = list(steps.STEPS[step](run, host))
+        known = _ASKED if host in run.expected["hosts"] else _ASKED_OF_OTHERS
+        questions = list(known[step](run, host)) if step in known else []
         if not questions:
             return {"skipped": True}
         self._record.put(step, host, [question.name for question in questions])
@@ -149,6 +157,11 @@ class ActionModule(HostAction):
         store = open_keystore(self._loader, self._record.state()["wide"]["keystore"])
         return language.render(sas.named(store, names, generation, host))
 
+    def _left_text(self, units: t.Mapping[str, frozenset[Unit]], host: str) -> str:
+        """The text that removes a host's SAs of units that left. It has no key of theirs."""
+        store = open_keystore(self._loader, self._record.state()["wide"]["keystore"])
+        return language.render(sas.leaving(store, units, host))
+
     def _keep(
         self,
         state: t.Mapping[str, t.Any],
@@ -156,6 +169,7 @@ class ActionModule(HostAction):
         dry: bool = False,
         spis: t.Iterable[str] = (),
         renew: t.Iterable[str] = (),
+        **more: t.Any,
     ) -> Result:
         """One step of the keystore, for the connections of this run; ``renew`` are those that are due."""
         wide = state["wide"]
@@ -175,6 +189,8 @@ class ActionModule(HostAction):
             "force": False,
             "vault_id": wide["vault_id"],
             "digest_key": state["digest_key"],
+            "may_be_empty": bool(wide["leave"]) or wide["state"] == leaving.ABSENT,
+            **more,
         }
         result = self._keystore().keep(
             arguments, _connections(state), run_of(self, self._vars, inputs), dry or bool(self._task.check_mode)
@@ -230,11 +246,18 @@ class ActionModule(HostAction):
             "switching": False,
             "approved": False,
             "refusal": "",
+            "leaving": False,
             "undo": self._undo(wide, connections, hosts) if wide["undo"] else {},
         }
         if wide["report"] and not os.access(os.path.dirname(self._loader.path_dwim(wide["report"])), os.W_OK | os.X_OK):
             raise InputError(
                 "its folder does not exist, or cannot be written", "rotate_report", "Name a file of the controller."
+            )
+        if wide["only"] and (wide["leave"] or wide["state"] == leaving.ABSENT):
+            raise InputError(
+                "a run that is limited to some connections removes nothing",
+                "rotate_only",
+                "Run without it, or without rotate_leave and rotate_state.",
             )
         state["expected"] = self._keep(state, "prepared", dry=True)
         self._record.begin(state)
@@ -283,8 +306,10 @@ class ActionModule(HostAction):
         problems = decisions.reload_problems(checks, result)
         if problems:
             raise _stop(problems, "prepare", result)
-        changing = bool(away or result["pending"])
+        changing, removed = bool(away or result["pending"]), leaving.chosen(run)
+        going = bool(leaving.hosts(run))
         run.state["due"] = changing and not self._task.check_mode
+        run.state["leaving"] = going and not self._task.check_mode
         undone = notes.undone(run, _inventory(run.state)) if run.state["undo"] else ()
         reasons = [*notes.due(run, why), *undone]
         run.state["reasons"] = reasons
@@ -293,10 +318,12 @@ class ActionModule(HostAction):
             "changed": result["changed"],
             "connections": result["connections"],
             "out_of_place": away,
-            "due": changing,
+            "due": changing or (going and bool(self._task.check_mode)),
+            "leaving": run.state["leaving"],
             "reasons": reasons,
             "warnings": [
-                *_left(result),
+                *leaving.kept(result, removed),
+                *leaving.unknown(run),
                 *(_gap_warnings(run) if run.state["due"] else ()),
                 *notes.requests(run),
             ],
@@ -368,11 +395,30 @@ class ActionModule(HostAction):
         self._record.save(run.state)
         return {"changed": result["changed"]}
 
+    def _left(self, run: Rotation) -> Result:
+        """Record which hosts removed what left, and retire the keys that no host has any more."""
+        units: dict[str, frozenset[Unit]] = {}
+        for part in leaving.chosen(run):
+            units[part.name] = part.units | units.get(part.name, frozenset())
+        problems, found = leaving.problems(run), leaving.report(run)
+        lines = leaving.lines(run)
+        result = self._keep(run.state, LEFT, leaving=units, cleaned=leaving.done(run))
+        run.state.update(left=found, left_lines=lines)
+        self._record.save(run.state)
+        if problems:
+            said = ["What left could not be removed everywhere.", *(f"  {problem}" for problem in problems)]
+            said.append("Fix this and run again. Hosts that are done are not asked again.")
+            raise _Stop("\n".join(said), rotation.LEAVE, problems)
+        return {"changed": result["changed"]}
+
     def _forecast(self, run: Rotation) -> Result:
         """In check mode: what a run would change on the host of this task."""
         host = str(self._vars["inventory_hostname"])
         leftovers = run.answers(rotation.PREFLIGHT, host).get(rotation.PREFLIGHT).get("leftovers", ())
-        lines = forecast(rows_of(run, check_mode=True), host, leftovers)
+        lines = [
+            *forecast(rows_of(run, check_mode=True), host, leftovers),
+            *(part for line in leaving.forecast(run, host) for part in failure.on_screen(line)),
+        ]
         return {"changed": True, **failure.shown(lines)} if lines else {"changed": False}
 
     def _end(self) -> Result:
@@ -395,10 +441,13 @@ class ActionModule(HostAction):
         stop = run.state.get("stop") or _unforeseen(run.state)
         rows = rows_of(run, bool(self._task.check_mode)) if run.state.get("prepared") else []
         reasons = stop or {"phase": "", "problems": []}
-        self._write_report(run.wide["report"], rows, began=run.state["began"], **reasons)
+        foreseen = self._task.check_mode and run.state.get("prepared")
+        going = leaving.report(run) if foreseen else run.state.get("left", [])
+        self._write_report(run.wide["report"], rows, began=run.state["began"], left=going, **reasons)
         lines = []
         if rows and (not stop or run.state["switching"]):
             lines = [*brief(run.state.get("reasons", ())), *table(rows, not stop, policies.changed(run))]
+        lines += [part for line in run.state.get("left_lines", ()) for part in failure.on_screen(line)]
         return {"changed": False, **failure.shown(lines)}
 
     def _report_path(self) -> str:
@@ -411,13 +460,20 @@ class ActionModule(HostAction):
         return ""
 
     def _write_report(
-        self, path: str, rows: t.Sequence[Row], phase: str, problems: t.Sequence[str], began: float = 0
+        self,
+        path: str,
+        rows: t.Sequence[Row],
+        phase: str,
+        problems: t.Sequence[str],
+        began: float = 0,
+        left: t.Sequence[Result] = (),
     ) -> None:
         """Write the run as JSON to a file of the controller, if one is named."""
         if not path:
             return
         now = time.time()
-        found = document(rows, _instant(began or now), _instant(now), bool(self._task.check_mode), phase, problems)
+        checking = bool(self._task.check_mode)
+        found = document(rows, _instant(began or now), _instant(now), checking, phase, problems, left)
         full = self._loader.path_dwim(path)
         try:
             umask = os.umask(0)
@@ -439,9 +495,13 @@ def _stop(problems: t.Sequence[str], phase: str, *details: t.Any, **more: t.Any)
 
 def _unforeseen(state: t.Mapping[str, t.Any]) -> Result:
     """Why the run is not complete although no step says so; empty if it is."""
-    phase = (
-        "preflight" if not state.get("prepared") else "rotation" if state["due"] and not state.get("promoted") else ""
-    )
+    phase = ""
+    if not state.get("prepared"):
+        phase = "preflight"
+    elif state["due"] and not state.get("promoted"):
+        phase = "rotation"
+    elif state["leaving"] and "left" not in state:
+        phase = rotation.LEAVE
     return {"phase": phase, "problems": [_UNFORESEEN]} if phase else {}
 
 
@@ -451,6 +511,7 @@ def _is_left_out(step: str, state: t.Mapping[str, t.Any]) -> bool:
         **dict.fromkeys(_SWITCHED, state["due"] and state["switching"]),
         **dict.fromkeys(_APPROVED, state["due"] and state["approved"]),
         **dict.fromkeys(_REFUSED, state["due"] and not state["approved"]),
+        **dict.fromkeys(_LEAVING, state.get("leaving", False)),
         "forecast": state.get("check_mode", False),
     }
     return not wanted.get(step, True)
@@ -493,45 +554,14 @@ def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
 
 def _inventory(state: t.Mapping[str, t.Any]) -> list[Connection]:
     wide = state["wide"]
+    if wide["state"] == leaving.ABSENT:
+        return []
     return read_connections(
         wide["connections"],
         wide["allow_static_counter_mode"],
         groups=state["groups"].get,
         variables=lambda host, name: state["variables"].get(name, {}).get(host),
     )
-
-
-_KEPT = (
-    "are kept, so that no traffic between them is sent unencrypted. When they are removed, say so with"
-    " ipsec_keystore, state retired and only"
-)
-
-
-def _left(result: Result) -> list[str]:
-    """Warnings about connections and hosts that have keys but are not named any more; every run repeats
-    them.
-    """
-    connections = [
-        f"connection {row['name']} is not among the connections of this run, and has keys (generation"
-        f" {row['generation']}) on {', '.join(row['hosts'])}. Its SAs and policies are kept there, so that its traffic"
-        " is not sent unencrypted."
-        for row in result["unnamed"]
-    ]
-    hosts = [
-        f"{host} left connection {row['name']}. Its SAs and policies, and those of its former peers with it, {_KEPT}"
-        f" [{row['name']}]."
-        for row in result["departed"]
-        for host in row["hosts"]
-    ]
-    pairs = [
-        f"{' and '.join(parted[0])}{more} are no pair of connection {row['name']} any more. Their SAs and policies"
-        f" {_KEPT} [{row['name']}]."
-        for row in result["departed"]
-        for parted in [[pair for pair in row["pairs"] if pair and not set(pair) & set(row["hosts"])]]
-        if parted
-        for more in [f", and {len(parted) - 1} more pairs," if len(parted) > 1 else ""]
-    ]
-    return [*connections, *hosts, *pairs]
 
 
 def _gap_warnings(run: Rotation) -> list[str]:

@@ -71,6 +71,15 @@ options:
         O(file). If not, it stays, with a warning, unless it has no templates.
     type: bool
     default: true
+  removed:
+    description:
+      - Policies that are not loaded any more, whatever O(purge) says, unless they guard SAs in O(file).
+        Only their O(ipsec.manual.ipsec_policy#module:direction),
+        O(ipsec.manual.ipsec_policy#module:selector), mark and interface matter.
+      - Linux only.
+    type: list
+    elements: dict
+    default: []
   load:
     description:
       - Whether to load the file now as well, if it exists and the service is not active or the

@@ -364,6 +364,15 @@ departed:
     - name: backbone
       hosts: [c]
       pairs: [[a, c], [b, c]]
+leaving:
+  description:
+    - What left, as far as its keys are not retired. For each C(connection), the C(settings) and
+      C(selectors) of the generations that hosts may have, newest first, and the hosts that were
+      C(cleaned), which is null until the role P(ipsec.manual.rotate#role) is asked to remove them.
+  returned: with O(state=prepared)
+  type: list
+  elements: dict
+  sample: []
 keyed:
   description:
     - Names of all pairs and groups for which the keystore has keys in use, including those of

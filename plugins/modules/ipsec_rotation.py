@@ -36,7 +36,7 @@ attributes:
 options:
   step:
     description:
-      - V(begin), V(prepare), V(switch), V(judge), V(report), V(promote), and V(end) run once, on
+      - V(begin), V(prepare), V(switch), V(judge), V(report), V(promote), V(left), and V(end) run once, on
         the controller alone, and need C(run_once).
       - V(stop) and V(forecast) run for every host, on the controller alone.
       - V(service) is the one step of the role P(ipsec.manual.boot#role).
@@ -52,6 +52,7 @@ options:
       - report
       - promote
       - forecast
+      - left
       - end
       - preflight
       - stage
@@ -61,6 +62,7 @@ options:
       - go_back
       - forget
       - persist
+      - leave
       - service
 seealso:
   - module: ipsec.manual.ipsec_keystore
@@ -104,6 +106,10 @@ approved:
   type: bool
 due:
   description: Whether hosts must change.
+  returned: with V(prepare)
+  type: bool
+leaving:
+  description: Whether hosts must remove what left the connections.
   returned: with V(prepare)
   type: bool
 reasons:

@@ -15,7 +15,7 @@ import ansible.parsing.vault
 from ansible.parsing.vault import VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, identity
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import EXACT, plan
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
@@ -23,8 +23,9 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import parts, result, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import sas_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import STORES, ConnectionRecord
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import named
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import leaving, named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import lost, reload_problems
@@ -301,3 +302,65 @@ def test_a_record_of_one_pair_has_nothing_of_the_others(store: Keystore) -> None
     alone = parts.limited(known.records[0], {("h00", "h01")}).current
     assert alone is not None and alone.endpoints == {"h00": "192.0.2.1", "h01": "192.0.2.2"}
     assert "192.0.2.3" not in alone.sas and len(alone.sas.splitlines()) == 2
+
+
+def cleaned(store: Keystore, units: t.Iterable[Unit], *hosts: str) -> ConnectionRecord:
+    """The keystore after these hosts removed what they had of the units."""
+    order = Order("left", "me@here", leaving={"mesh": frozenset(units)}, cleaned=frozenset(hosts))
+    steps.carry_out(store, [], order)
+    whole = store.read("mesh")
+    assert whole is not None
+    return whole
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_keys_are_retired_when_both_hosts_of_a_pair_removed_them(store: Keystore, kind: str) -> None:
+    advance(store, connection(MANY[:4]), "prepared", *ROTATION, store=kind)
+    smaller = connection(MANY[:3])
+    step = advance(store, smaller, "prepared")
+    before = held(store, "current", MANY[:3])
+    (row,) = result.others(step, [smaller])["leaving"]
+    assert row["cleaned"] is None and row["connection"] == "mesh"
+    gone = [("h00", "h03"), ("h01", "h03"), ("h02", "h03")]
+    texts = [str(sa) for sa in leaving(store, {"mesh": frozenset(gone[:1])}, "h03")]
+    genuine = before_of(store, "h03")
+    assert len(texts) == 2 and {identity(sa) for sa in leaving(store, {"mesh": frozenset(gone)}, "h03")} == {
+        identity(sa) for sa in genuine
+    }
+    assert not {sa.authentication_key for sa in leaving(store, {"mesh": frozenset(gone)}, "h03")} & {
+        sa.authentication_key for sa in genuine
+    }
+
+    whole = cleaned(store, gone, "h00", "h03", "elsewhere")
+    assert [(record.cleaned, sorted(record.units())) for record in whole.records if record.left] == [
+        (("h00", "h03"), gone[1:])
+    ]
+    assert [row.reason for row in whole.retired] == ["retired"]
+    # Nothing else changes, and a run that prepares leaves it alone.
+    assert not advance(store, smaller, "prepared").changed and held(store, "current", MANY[:3]) == before
+    whole = cleaned(store, gone[1:], "h01", "h02")
+    assert not any(record.left for record in whole.records) and held(store, "current", MANY[:3]) == before
+    assert len(whole.retired_fingerprints()) == (12 if kind == "random" else 1)
+
+
+def before_of(store: Keystore, host: str) -> list[t.Any]:
+    """What a host has of units that left, with its keys."""
+    whole = store.read("mesh")
+    assert whole is not None
+    roots = store.read_roots().secrets()
+    return [
+        sa
+        for record in whole.records
+        if record.left and record.current is not None
+        for sa in sas_of(record.current, "mesh", roots, host)
+    ]
+
+
+def test_a_pair_that_comes_back_is_not_removed_any_more(store: Keystore) -> None:
+    advance(store, connection(MANY[:3]), "prepared", *ROTATION)
+    advance(store, connection(MANY[:2]), "prepared")
+    cleaned(store, [("h00", "h02"), ("h01", "h02")], "h00")
+    step = advance(store, connection(MANY[:3]), "prepared")
+    whole = store.read("mesh")
+    assert whole is not None and [(record.left, record.cleaned) for record in whole.records] == [("", None)]
+    assert set(outcomes(step).values()) == {"kept"}

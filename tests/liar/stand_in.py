@@ -21,7 +21,13 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import evidence
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest, digest_by_owner
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, format_address, pair
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Counters,
+    Entry,
+    format_address,
+    identity,
+    pair,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 State = t.Dict[str, t.Any]
@@ -156,13 +162,14 @@ def _file(state: State, options: Options) -> t.Any:
     sas = _sas(options["content"] if "content" in options else files[options["src"]])
     if options.get("scope") == "peers":
         removed = _sas(files[options["remove_src"]]) if "remove_src" in options else []
+        gone = set(map(identity, removed))
         old = [sa for sa in _sas(files.get(path, "")) if sa not in sas]
         limited = _limited([*sas, *removed], options)
         pairs = set(map(pair, sas))
         kept = [
             sa
             for sa in old
-            if not limited(sa) or (sa not in removed and (options.get("keep") or pair(sa) not in pairs))
+            if not limited(sa) or (identity(sa) not in gone and (options.get("keep") or pair(sa) not in pairs))
         ]
         there = set(_sas(files.get(path, "")))
         sas = [*kept, *(sa for sa in sas if limited(sa) or sa in there)]
@@ -188,9 +195,9 @@ def _sadb(state: State, options: Options) -> t.Any:
     old = _sas(state["kernel"])
     others = _sas(files.get(options.get("scope_src", ""), ""))
     limited = _limited([*wanted, *others], options)
-    scope = {pair(sa) for sa in (*wanted, *others)}
+    scope, named = {pair(sa) for sa in (*wanted, *others)}, set(map(identity, wanted))
     removed = {
-        "absent": lambda sa: sa in wanted and limited(sa),
+        "absent": lambda sa: identity(sa) in named and limited(sa),
         "exact": lambda sa: sa not in wanted and limited(sa) and pair(sa) in scope,
     }.get(options["state"], lambda sa: False)
     added = [sa for sa in wanted if limited(sa) and sa not in old] if options["state"] != "absent" else []
@@ -221,9 +228,35 @@ def _probe(state: State, options: Options) -> t.Any:
 
 
 def _policy(state: State, options: Options) -> t.Any:
+    if options.get("state") == "absent":
+        rest = [policy for policy in state["policies"] if policy not in options["policies"]]
+        changed, state["policies"] = rest != state["policies"], rest
+        return {"changed": changed, "operations": [], "added": []}
     new = [policy for policy in options["policies"] if policy not in state["policies"]]
     state["policies"] += new
-    return {"changed": bool(new), "operations": []}
+    return {"changed": bool(new), "operations": [], "added": []}
+
+
+def _boot(state: State, options: Options) -> t.Any:
+    """Load policies at boot, and keep those that are no longer named, as without purge."""
+    old, wanted = state.get("boot"), options.get("state", "present")
+    if wanted == "absent":
+        state["boot"] = None
+    elif wanted == "present":
+        removed = options.get("removed", ())
+        kept = [policy for policy in old or () if policy not in options["policies"] and policy not in removed]
+        state["boot"] = [*options["policies"], *kept]
+    return {
+        "changed": state.get("boot") != old,
+        "service_manager": "systemd",
+        "installed": state.get("boot") is not None,
+        "enabled": state.get("boot") is not None,
+        "file": options.get("file", ""),
+        "policies_file": "",
+        "policies": [],
+        "kept": [],
+        "files": [],
+    }
 
 
 def _status(state: State, options: Options) -> t.Any:
@@ -261,6 +294,7 @@ _ANSWERS: t.Mapping[str, t.Callable[[State, Options], t.Any]] = {
     "ipseckeys_file": _file,
     "ipsec_sadb": _sadb,
     "ipsec_probe": _probe,
+    "ipsec_boot": _boot,
     "ipsec_policy": _policy,
     "ipsec_status": _status,
     "setup": _setup,

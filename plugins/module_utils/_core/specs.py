@@ -173,6 +173,7 @@ IPSEC_BOOT: Arguments = {
     "file": {"type": "path", "default": DEFAULT_PATH},
     "policies": {"type": "list", "elements": "dict", "default": []},
     "purge": {"type": "bool", "default": True},
+    "removed": {"type": "list", "elements": "dict", "default": []},
     "load": {"type": "bool", "default": True},
     "ask_for_rotation": {"type": "bool", "default": False},
     "operators": {"type": "str"},

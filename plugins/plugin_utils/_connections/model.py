@@ -17,6 +17,7 @@ from __future__ import annotations
 import collections
 import itertools
 import re
+import types
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
@@ -116,6 +117,18 @@ class Connection(t.NamedTuple):
             **({"pairs": _by_first(self.pairs)} if self.pairs is not None else {}),
         }
 
+    def selectors(self) -> dict[str, t.Any]:
+        """What only policies depend on, as plain data; empty if they are between the endpoints' addresses alone."""
+        networks = {
+            endpoint.host: [f"{format_address(address)}/{prefix}" for address, prefix in endpoint.networks]
+            for endpoint in self.endpoints
+            if endpoint.networks
+        }
+        return {
+            **({"networks": networks} if networks else {}),
+            **({"upper_protocol": self.upper_protocol} if self.upper_protocol else {}),
+        }
+
     def units(self) -> frozenset[Unit]:
         """Everything that has keys of its own."""
         if self.multicast:
@@ -208,16 +221,18 @@ def as_it_was(connection: Connection, settings: Raw) -> Connection:
     )
 
 
-def connection_of(name: str, settings: Raw) -> Connection:
-    """The inverse of `Connection.settings`; fields that only affect policies keep their defaults.
-    Raises KeyError, TypeError or ValueError for other data.
+def connection_of(name: str, settings: Raw, selectors: Raw = types.MappingProxyType({})) -> Connection:
+    """The inverse of `Connection.settings` and `Connection.selectors`; without the latter, fields that only
+    affect policies keep their defaults. Raises KeyError, TypeError or ValueError for other data.
     """
     return Connection(
         name=name,
         mode=settings["mode"],
         endpoints=tuple(
-            Endpoint(host, pack_address(address)) for host, address in sorted(settings["endpoints"].items())
+            Endpoint(host, pack_address(address), tuple(map(_network, selectors.get("networks", {}).get(host, ()))))
+            for host, address in sorted(settings["endpoints"].items())
         ),
+        upper_protocol=selectors.get("upper_protocol", ""),
         associations=tuple(
             Association(**{**row, "lifetimes": Lifetimes(**row["lifetimes"])}) for row in settings["associations"]
         ),
@@ -233,6 +248,11 @@ def connection_of(name: str, settings: Raw) -> Connection:
             else None
         ),
     )
+
+
+def _network(text: str) -> Network:
+    address, dummy, prefix = text.partition("/")
+    return pack_address(address), int(prefix)
 
 
 def _by_first(pairs: t.Iterable[Unit]) -> dict[str, list[str]]:

@@ -176,7 +176,7 @@ def draw(
 
     ``retired`` are fingerprints of keys that must not be drawn. Keys are derived from ``root`` (its
     fingerprint and the secret), or random without one."""
-    made = Generation(number, now(), by, connection.settings())
+    made = Generation(number, now(), by, connection.settings(), selectors=connection.selectors())
     if root is None:
         comment = f"connection {connection.name}, generation {number}"
         return made._replace(sas=language.render(draw_sas(connection, spis, retired), comment=comment))

@@ -110,7 +110,7 @@ def assembled(
 
 def _history(record: KeyRecord) -> t.Hashable:
     generations = tuple(map(_origin, (record.current, record.next, record.previous)))
-    return record.phase, record.since, record.by, record.left, record.abandoned, generations
+    return record.phase, record.since, record.by, record.left, record.cleaned, record.abandoned, generations
 
 
 def _origin(generation: Generation | None) -> t.Hashable:

@@ -62,7 +62,7 @@ class Generation(t.NamedTuple):
 
     A random one has ``sas``, ipseckeys text, which is secret. A derived one has the fingerprint of
     its root secret, a salt in hex, and `Derivation.moved`. ``undone`` are the settings that it took
-    back, if it was made for that (`undo`)."""
+    back, if it was made for that (`undo`). ``selectors`` are those of `Connection.selectors`."""
 
     generation: int
     created: str
@@ -76,6 +76,7 @@ class Generation(t.NamedTuple):
     promoted: str = ""
     promoted_by: str = ""
     undone: dict[str, t.Any] = {}
+    selectors: dict[str, t.Any] = {}
 
     def __repr__(self) -> str:
         return f"<generation {self.generation}>"
@@ -108,7 +109,9 @@ class KeyRecord(t.NamedTuple):
     """The generations of units that share their history. All generations have the same units.
 
     ``last`` is the highest number ever given to a generation of the connection. ``left`` is the time
-    at which the units were found to be no part of the connection any more, empty if they are."""
+    at which the units were found to be no part of the connection any more, empty if they are.
+    ``cleaned`` is None until somebody asks for the removal of units that left; from then on, it names the
+    hosts that hold nothing of them any more."""
 
     connection: str
     phase: str = STEADY
@@ -120,6 +123,7 @@ class KeyRecord(t.NamedTuple):
     previous: Generation | None = None
     retired: tuple[Retired, ...] = ()
     left: str = ""
+    cleaned: tuple[str, ...] | None = None
 
     def generations(self) -> t.Iterator[Generation]:
         return (found for found in (self.current, self.next, self.previous) if found is not None)

@@ -210,6 +210,7 @@ def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
             for hosts, units in [(changes.departed(whole), changes.left_units(whole))]
             if hosts or units
         ],
+        "leaving": [row for name, whole in sorted(records_of.items()) for row in _leaving(name, whole, name in known)],
     }
 
 
@@ -223,6 +224,19 @@ def _outdated(
     for unit in earlier.units() & units:
         if is_outdated(unit):
             yield unit, earlier.only({unit}).settings()
+
+
+def _leaving(name: str, whole: ConnectionRecord, is_known: bool) -> t.Iterator[Result]:
+    """The units that left, those of a record together, with the settings of their generations."""
+    for record in whole.records:
+        found = [generation for generation in (record.next, record.current) if generation is not None]
+        if found and (record.left or not is_known):
+            yield {
+                "connection": name,
+                "settings": [generation.settings for generation in found],
+                "selectors": [generation.selectors for generation in found],
+                "cleaned": list(record.cleaned) if record.cleaned is not None else None,
+            }
 
 
 def diff_of(step: Transition) -> list[Result]:

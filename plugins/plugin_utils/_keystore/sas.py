@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import secrets
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, shown, type_name
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation, pack_address
 
 from .._connections.model import GROUP, NAME, Unit
@@ -95,6 +98,31 @@ def everything(store: Keystore, which: str, host: str = "") -> list[SecurityAsso
             "Name an endpoint as the connections do, and prepare a generation.",
         )
     return found
+
+
+def leaving(store: Keystore, units: t.Mapping[str, frozenset[Unit]], host: str) -> list[SecurityAssociation]:
+    """The SAs of an endpoint in units that left, by connection, with other keys than theirs: they are only
+    removed, so nobody needs to learn a key for it.
+    """
+    found: list[SecurityAssociation] = []
+    for name, wanted in units.items():
+        whole = store.read(name)
+        for record in whole.records if whole is not None else ():
+            own = record.units() & wanted
+            for generation in (record.current, record.next):
+                if own and generation is not None and host in generation.endpoints:
+                    found += _sas(store, record, generation, host, own)
+    return [_with_other_keys(sa) for sa in found]
+
+
+def _with_other_keys(sa: SecurityAssociation) -> SecurityAssociation:
+    def drawn(algorithm: str, key: bytes) -> bytes:
+        return keys.set_parity(BY_NAME[algorithm], secrets.token_bytes(len(key))) if key else b""
+
+    return sa._replace(
+        encryption_key=drawn(sa.encryption, sa.encryption_key),
+        authentication_key=drawn(sa.authentication, sa.authentication_key),
+    )
 
 
 def _sas(

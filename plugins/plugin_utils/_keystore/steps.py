@@ -10,6 +10,7 @@ interrupted at any moment and repeated. The caller holds the keystore's lock."""
 
 from __future__ import annotations
 
+import functools
 import types
 import typing as t
 
@@ -31,6 +32,8 @@ RETIRING = "retiring"
 PROMOTED = "promoted"
 DISCARDED = "discarded"
 RETIRED = "retired"
+# Only the role rotate uses it.
+LEFT = "left"
 STATES = (PREPARED, SWITCHING, RETIRING, PROMOTED, DISCARDED, RETIRED)
 
 
@@ -38,7 +41,8 @@ class Order(t.NamedTuple):
     """What to do. ``store`` is the kind of keys, empty for the kind that a unit has; ``new_keys`` replaces
     the keys of all units, ``renew`` those of the named units or connections; with ``undo`` the
     connections have earlier settings; ``reported`` are SPIs that hosts use; ``ended`` are the names of
-    removed connections and pairs. ``known`` are all connections with all their units, if only some are
+    removed connections and pairs; ``leaving`` are units that left, by connection, of which the hosts in
+    ``cleaned`` hold nothing any more. ``known`` are all connections with all their units, if only some are
     worked on."""
 
     state: str
@@ -51,6 +55,8 @@ class Order(t.NamedTuple):
     force: bool = False
     reported: frozenset[int] = frozenset()
     ended: tuple[str, ...] = ()
+    leaving: t.Mapping[str, frozenset[Unit]] = types.MappingProxyType({})
+    cleaned: frozenset[str] = frozenset()
     known: tuple[Connection, ...] = ()
 
 
@@ -88,7 +94,7 @@ class Transition(t.NamedTuple):
 def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order, dry: bool = False) -> Transition:
     """Carry out ``order`` for the units of these connections; with ``dry`` only return what would be done."""
     roots = store.read_roots()
-    step = (_prepare if order.state == PREPARED else _advance)(store, connections, order, roots)
+    step = {PREPARED: _prepare, LEFT: _leave}.get(order.state, _advance)(store, connections, order, roots)
     if not dry:
         changed = [row.after for row in step.outcomes.values() if row.after != row.before]
         # A root secret is written before the records that need it, and removed after them.
@@ -176,7 +182,7 @@ def _plan(connection: Connection, before: ConnectionRecord, order: Order) -> _Pl
                 continue
             plan = plan._replace(touched=plan.touched or bool(part.left))
             kind = order.store or _kind_of([part])
-            plan.rows.append(_Row(part._replace(left=""), connection.only(part.units()), kind, fate[0]))
+            plan.rows.append(_Row(part._replace(left="", cleaned=None), connection.only(part.units()), kind, fate[0]))
     fresh = chosen.difference(*(record.units() for record in before.records))
     if fresh:
         kind = order.store or _kind_of(before.present())
@@ -250,10 +256,47 @@ def _advance(store: Keystore, connections: t.Sequence[Connection], order: Order,
             outcomes[name] = Outcome(whole, whole)
         after = _ended(outcomes[name].after, word, order, secrets, when, store.path(name))
         outcomes[name] = outcomes[name]._replace(after=after)
-    if len(roots.roots) > 1:
-        left = {**store.read_all(), **{name: row.after for name, row in outcomes.items()}}
-        roots = _roots.prune(roots, {root for whole in left.values() for root in whole.roots()}, order.by)
-    return Transition(outcomes, roots)
+    return Transition(outcomes, _pruned(store, outcomes, roots, order))
+
+
+def _pruned(store: Keystore, outcomes: t.Mapping[str, Outcome], roots: RootFile, order: Order) -> RootFile:
+    """Without the root secrets that no record needs any more."""
+    if len(roots.roots) < 2:
+        return roots
+    left = {**store.read_all(), **{name: row.after for name, row in outcomes.items()}}
+    return _roots.prune(roots, {root for whole in left.values() for root in whole.roots()}, order.by)
+
+
+def _leave(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Transition:
+    """Record which hosts hold nothing any more of units that left. Keys that no host holds are retired."""
+    secrets, when = roots.secrets(), records.now()
+    outcomes = {}
+    for name, units in order.leaving.items():
+        whole = _read(store, name)
+        outcomes[name] = Outcome(whole, _cleaned(whole, units, order, secrets, when))
+    return Transition(outcomes, _pruned(store, outcomes, roots, order))
+
+
+def _cleaned(
+    whole: ConnectionRecord, units: frozenset[Unit], order: Order, secrets: generations.Roots, when: str
+) -> ConnectionRecord:
+    found = []
+    for record in whole.records:
+        for is_leaving, part in parts.divided(record, units.__contains__).items():
+            if not is_leaving:
+                found.append(part)
+                continue
+            hosts = {host for generation in part.generations() for host in generation.endpoints}
+            done = {*(part.cleaned or ()), *(order.cleaned & hosts)}
+            part = part._replace(left=part.left or when, cleaned=tuple(sorted(done)))
+            for is_over, piece in parts.divided(part, functools.partial(_is_over, hosts=hosts, done=done)).items():
+                found.append(changes.end(piece, secrets, order.by, when) if is_over else piece)
+    return parts.assembled(whole, found)
+
+
+def _is_over(unit: Unit, hosts: t.AbstractSet[str], done: t.AbstractSet[str]) -> bool:
+    """Whether all hosts of a unit are done; ``hosts`` are those of the group."""
+    return done >= set(unit or hosts)
 
 
 def _read(store: Keystore, name: str) -> ConnectionRecord:

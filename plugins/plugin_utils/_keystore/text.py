@@ -15,6 +15,7 @@ The file is YAML, vault-encrypted as a whole::
       since: "2026-11-21T21:00:00Z"  # when the phase began
       by: USER@CONTROLLER            # who began it
       left: ""                       # when the units left the connection
+      cleaned: [HOST, ...]           # only if their removal was asked for: the hosts that did it
       retired: [0]                   # which of the retired generations below were theirs
       current:
         generation: 7
@@ -29,6 +30,7 @@ The file is YAML, vault-encrypted as a whole::
         salt: ""                     # the salt in hex,
         moved: {}                    # and the attempts that gave its SPIs
         undone: {}                   # if it was made to undo a change: the settings that it took back
+        selectors: {...}             # `Connection.selectors`, if it has any
         sas: |                       # if random: ipseckeys text
           add esp spi ...
       next: null                     # the same shape
@@ -111,7 +113,8 @@ def _item(text: str) -> str:
 def _dumped_record(record: KeyRecord, places: t.Mapping[int, int]) -> str:
     fields = {name: getattr(record, name) for name in ("phase", "since", "by", "left")}
     own = {"retired": [places[id(row)] for row in record.retired]}
-    return _pairs({**fields, **own}) + "".join(_dumped(name, record.pick(name)) for name in _GENERATIONS)
+    cleaned = {} if record.cleaned is None else {"cleaned": list(record.cleaned)}
+    return _pairs({**fields, **cleaned, **own}) + "".join(_dumped(name, record.pick(name)) for name in _GENERATIONS)
 
 
 def _dumped_retired(row: Retired) -> dict[str, t.Any]:
@@ -122,7 +125,9 @@ def _dumped_retired(row: Retired) -> dict[str, t.Any]:
 def _dumped(name: str, generation: Generation | None) -> str:
     if generation is None:
         return f"{name}: null\n"
-    fields = {key: value for key, value in generation._asdict().items() if key != "sas"}
+    fields = {
+        key: value for key, value in generation._asdict().items() if key != "sas" and (value or key != "selectors")
+    }
     # A block keeps the SAs readable in the decrypted file.
     sas = "  sas: |\n" + textwrap.indent(generation.sas, "    ") if generation.sas else '  sas: ""\n'
     return f"{name}:\n{textwrap.indent(_pairs(fields), '  ')}{sas}"
@@ -202,7 +207,9 @@ def _second(data: t.Any) -> ConnectionRecord:
     last = int(data["last"])
     records = tuple(
         _record(str(data["connection"]), row, last)._replace(
-            left=str(row["left"]), retired=tuple(retired[index] for index in row["retired"])
+            left=str(row["left"]),
+            cleaned=tuple(map(str, row["cleaned"])) if "cleaned" in row else None,
+            retired=tuple(retired[index] for index in row["retired"]),
         )
         for row in data["records"]
     )

@@ -20,7 +20,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
 )
 
 from .._inputs import Inputs
-from . import due
+from . import due, leaving
 
 Values = t.Dict[str, t.Any]
 
@@ -45,6 +45,8 @@ WIDE: dict[str, Values] = {
     "new_keys": {**_FLAG, "no_log": False},
     "new_root": {**_FLAG, "no_log": False},
     "undo": _FLAG,
+    "leave": {"type": "list", "elements": "str"},
+    "state": {"type": "str", "choices": [*leaving.STATES]},
     "when": {"type": "str", "choices": [*due.WHEN]},
     "due": {"type": "dict"},  # what it holds is checked by `due.read`
     "strategy": {"type": "str", "choices": ["overlap", "flush"]},

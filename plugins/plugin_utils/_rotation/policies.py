@@ -39,7 +39,8 @@ def of_host(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
     """The policies of the units of this run, with ``everywhere`` also of all others that have keys: those that fit
     their keys, whatever their settings are now.
     """
-    names = {*run.expected["hosts"][host]["connections"], *(run.expected["keyed"] if everywhere else ())}
+    own = run.expected["hosts"].get(host, {"connections": ()})
+    names = {*own["connections"], *(run.expected["keyed"] if everywhere else ())}
     outdated = run.expected["outdated"] if everywhere else {}
     found = []
     for connection in run.connections():

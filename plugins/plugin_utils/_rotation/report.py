@@ -202,10 +202,16 @@ def _milliseconds(seconds: float) -> float:
 
 
 def document(
-    found: t.Sequence[Row], began: str, ended: str, check_mode: bool, phase: str, problems: t.Sequence[str]
+    found: t.Sequence[Row],
+    began: str,
+    ended: str,
+    check_mode: bool,
+    phase: str,
+    problems: t.Sequence[str],
+    left: t.Sequence[Result] = (),
 ) -> Result:
-    """The run as JSON."""
-    changed = any(row.state != SAME for row in found)
+    """The run as JSON. ``left`` is what `leaving.report` returns."""
+    changed = bool(left) or any(row.state != SAME for row in found)
     outcome = "failed" if problems else "unchanged" if not changed else DUE if check_mode else "changed"
     return {
         "format": FORMAT,
@@ -223,4 +229,5 @@ def document(
             }
             for row in found
         ],
+        "left": list(left),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._connections.model import Connection, as_it_was
+from .._connections.model import Connection, Unit, as_it_was
 from .._connections.units import connection_of, names_at
 from . import decisions
 from .record import Answers
@@ -24,6 +24,7 @@ ARRIVALS = "arrivals"
 GO_BACK = "go_back"
 FORGET = "forget"
 PERSIST = "persist"
+LEAVE = "leave"
 # Questions that belong to several steps.
 TIDY = "tidy"
 BOOT = "boot"
@@ -50,7 +51,8 @@ class Rotation:
     ``state`` holds the decisions of the run: ``wide`` its inputs, ``own`` those of each host,
     ``expected`` the result of `ipsec_keystore`, and the flags that the steps set. ``answers`` returns
     a host's answers in a step: (step, host). ``text`` returns the ipseckeys text of a host's SAs:
-    (names of units, host, generation). ``started`` is when this step began, in seconds since
+    (names of units, host, generation). ``left`` returns the text that removes a host's SAs of units that
+    left: (units by connection, host). ``started`` is when this step began, in seconds since
     the epoch, controller's clock."""
 
     def __init__(
@@ -60,12 +62,14 @@ class Rotation:
         text: t.Callable[[t.Sequence[str], str, str], str] = lambda names, host, generation: "",
         connections: t.Callable[[], t.Sequence[Connection]] = tuple,
         started: float = 0.0,
+        left: t.Callable[[t.Mapping[str, frozenset[Unit]], str], str] = lambda units, host: "",
     ) -> None:
         self.state = state
         self.answers = answers
         self.text = text
         self.connections = connections
         self.started = started
+        self.left = left
 
     @property
     def expected(self) -> Result:

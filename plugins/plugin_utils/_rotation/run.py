@@ -41,11 +41,14 @@ class Run(t.NamedTuple):
 
 
 def choose(
-    connections: t.Sequence[Connection], hosts: t.AbstractSet[str], only: t.Sequence[str] = ()
+    connections: t.Sequence[Connection],
+    hosts: t.AbstractSet[str],
+    only: t.Sequence[str] = (),
+    may_be_empty: bool = False,
 ) -> list[Connection]:
     """The connections, hosts and pairs that ``only`` names (`_connections.units`), else the connections
     with an endpoint among the run's hosts. Each has only the units that are named. Raises InputError if
-    there are none.
+    there are none, unless ``may_be_empty``.
     """
     wanted: dict[str, frozenset[Unit]] = {}
     unknown = []
@@ -67,7 +70,7 @@ def choose(
         if only
         else [connection for connection in connections if not hosts.isdisjoint(connection.hosts)]
     )
-    if not chosen:
+    if not chosen and not may_be_empty:
         raise InputError(
             "no connection has an endpoint among the hosts of this run",
             PLACE,

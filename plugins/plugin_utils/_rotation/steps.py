@@ -60,19 +60,24 @@ _LOADS_NOTHING = {"state": "absent", "allow_static_counter_mode": True}
 
 
 def preflight(run: Rotation, host: str) -> Questions:
-    view, own = run.expected["hosts"][host], run.own(host)
+    view = run.expected["hosts"][host]
     yield from policies.checked(run, host)
     # Asked last, so that the host's clock is read between the recorded times of this step.
-    yield Question(
+    expected = decisions.held_by(run.expected, host)
+    wanted = {"addresses": view["addresses"], "associations": view["associations"], "expected": expected}
+    yield preflight_question(run, host, {**wanted, "usage": run.wide["when"] == due.DUE})
+
+
+def preflight_question(run: Rotation, host: str, wanted: Result) -> Question:
+    """What the host holds, and whether it can do what is ``wanted``."""
+    own = run.own(host)
+    return Question(
         PREFLIGHT,
         "ipsec_preflight",
         {
             "path": own["file"],
             "backend": own["backend"],
-            "addresses": view["addresses"],
-            "associations": view["associations"],
-            "expected": decisions.held_by(run.expected, host),
-            "usage": run.wide["when"] == due.DUE,
+            **wanted,
             "allow_static_counter_mode": run.wide["allow_static_counter_mode"],
             "digest_key": run.state["digest_key"],
         },
@@ -139,7 +144,7 @@ def stage(run: Rotation, host: str) -> Questions:
 
     if run.overlaps(host):
         inbound = {"direction": "inbound", "leave": decisions.listed(run.pairs(run.gaps, host))}
-        yield _file(run, host, {"src": run.next_file(host), "keep": True, **inbound})
+        yield change_file(run, host, {"src": run.next_file(host), "keep": True, **inbound})
         current = _current_of(run, host, decisions.in_phase(run.expected, SWITCHING))
         if current:
             # An earlier run may have removed them, and peers may send through them, or may go back to them.
@@ -161,7 +166,7 @@ def _sadb(run: Rotation, host: str, options: Result, name: str = "sadb", delay: 
     return Question(name, "ipsec_sadb", {**common, **options})
 
 
-def _file(run: Rotation, host: str, options: Result) -> Question:
+def change_file(run: Rotation, host: str, options: Result) -> Question:
     """A change of the protected file."""
     found = run.answers(PREFLIGHT, host).get(PREFLIGHT)
     common = {
@@ -195,7 +200,7 @@ def cut_over(run: Rotation, host: str) -> Questions:
     flushed = decisions.listed(run.pairs(run.gaps, host))
     delay = run.delay if flushed else 0
     if run.overlaps(host):
-        yield _file(run, host, {"src": run.next_file(host), "direction": "outbound", "leave": flushed})
+        yield change_file(run, host, {"src": run.next_file(host), "direction": "outbound", "leave": flushed})
     yield _sadb(
         run,
         host,
@@ -412,7 +417,7 @@ def _unstage(run: Rotation, host: str) -> Questions:
 def _previous_file(run: Rotation, host: str, options: Result) -> Question:
     """The protected file with the current generations again instead of the next ones."""
     previous = {"content": _current_of(run, host, run.names), "remove_src": run.next_file(host)}
-    return _file(run, host, {**previous, **options})
+    return change_file(run, host, {**previous, **options})
 
 
 def _current_of(run: Rotation, host: str, names: t.Collection[str]) -> str:
@@ -437,25 +442,22 @@ def persist(run: Rotation, host: str) -> Questions:
     rows = [row for row in run.expected["connections"] if not (row["counter_mode"] or row["anti_replay"])]
     whole = run.pairs({row["name"] for row in rows} & run.gaps.keys(), host)
     behind = {"remove_src": run.replaced_file(host)} if run.leaves_behind(host) else {}
-    yield _file(run, host, {"src": run.next_file(host), **behind})
+    yield change_file(run, host, {"src": run.next_file(host), **behind})
     limits = {"direction": "inbound", "both_directions": decisions.listed(whole)}
     yield _sadb(run, host, {"src": run.next_file(host), "state": "exact", **limits})
     yield from policies.installed(run, host, policies.of_host(run, host))
     if behind:
-        yield Question(
-            "removal",
-            "ipsec_sadb",
-            {
-                "src": run.replaced_file(host),
-                "state": "absent",
-                "backend": run.own(host)["backend"],
-                **run.deadline(host),
-            },
-        )
+        yield removal(run, host)
     # After the policies; otherwise the service would load them host by host.
     yield from policies.boot(run, host)
     # Last: the next run needs the files if this host has not done everything.
     yield _tidy(run, host, [ROTATION_DUE] if due.is_done(run, host) else [])
+
+
+def removal(run: Rotation, host: str) -> Question:
+    """To remove the SAs that the file lists."""
+    options = {"src": run.replaced_file(host), "state": "absent", "backend": run.own(host)["backend"]}
+    return Question("removal", "ipsec_sadb", {**options, **run.deadline(host)})
 
 
 def persist_problems(run: Rotation) -> list[str]:

@@ -138,10 +138,15 @@ def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[P
     sas: tuple[SecurityAssociation, ...] | None = None
     with contextlib.suppress(IpsecError):  # else it is unknown which SAs the policies guard
         sas = _sas(file)
+    removed = set(map(identity, read_policies(module.params["removed"], "removed", [])))
     old = _unnamed(module, named)
     closed = [policy for policy in old if policy.templates]
     guards = closed if sas is None else guarding(old, sas)
-    kept = guards if module.params["purge"] else closed
+    kept = (
+        guards
+        if module.params["purge"]
+        else [policy for policy in closed if policy in guards or identity(policy) not in removed]
+    )
     # Added by something that did not arrange to load them at boot, while SAs that only they guard will be.
     held = [entry.policy for entry in Spd().dump() if entry.complete and not entry.policy.extra] if sas else []
     found = guarding(held, unguarded(sas or (), [*named, *kept]))

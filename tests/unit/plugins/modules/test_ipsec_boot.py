@@ -236,6 +236,16 @@ def test_without_purge_policies_that_no_longer_guard_anything_are_kept(host: Hos
     assert host.boot(policies=[])["policies"] == [LABEL]
 
 
+def test_named_policies_are_removed_without_purge_unless_they_guard_sas(host: Host) -> None:
+    host.keys.write_text(render([sa()]))
+    host.boot(policies=[OUT, OTHER])
+    result = host.boot(policies=[], purge=False, removed=[OUT, OTHER])
+    assert result["kept"] == [LABEL] == result["policies"]
+    host.keys.write_text("")
+    assert host.boot(policies=[], purge=False, removed=[OTHER])["kept"] == [LABEL]
+    assert host.boot(policies=[], purge=False, removed=[OUT])["policies"] == []
+
+
 def test_kernel_policies_that_alone_guard_sas_of_the_file_are_loaded_at_boot(host: Host) -> None:
     host.keys.write_text(render([sa(), sa(0x1009, destination="192.0.2.9")]))
     wide = {**OUT, "selector": {**OUT["selector"], "destination": "192.0.2.0/30"}}

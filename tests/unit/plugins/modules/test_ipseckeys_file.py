@@ -77,6 +77,16 @@ def test_sas_of_another_file_are_removed_whatever_their_keys() -> None:
     assert held(world) == (NEW_OUT,)
 
 
+def test_sas_are_removed_without_any_in_their_place() -> None:
+    world = World()
+    world.run("ipseckeys_file", content=render([OUT, BACK, ELSEWHERE]))
+    world.files.contents["/etc/inet/secret/old"] = render(
+        [ELSEWHERE._replace(encryption_key=NEW_OUT.encryption_key)]
+    ).encode()
+    expect_once(world.four_times("ipseckeys_file", content="", scope="peers", remove_src="/etc/inet/secret/old"))
+    assert held(world) == (OUT, BACK)
+
+
 def test_two_texts_for_one_file_do_not_change_places() -> None:
     world = World()
     world.run("ipseckeys_file", content=render([OUT, ELSEWHERE, BACK]))

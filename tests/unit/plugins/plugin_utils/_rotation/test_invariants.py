@@ -118,6 +118,9 @@ class Ongoing:
             "wide": {
                 "when": "asked",
                 "undo": False,
+                "only": [],
+                "leave": [],
+                "state": "present",
                 "strategy": strategy,
                 "grace": 0.0,
                 "cutover_delay": 0.0,

@@ -228,6 +228,7 @@ def expected(before: Moment, moment: Moment, outcomes: t.Mapping[Unit, str]) -> 
         "outdated": {},
         "unnamed": [],
         "departed": [],
+        "leaving": [],
     }
 
 

@@ -1,0 +1,271 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The removal of what left the connections: pairs and groups that the inventory does not name any more, and
+that somebody named in rotate_leave, or everything with rotate_state. Pure.
+
+On each host the SAs go first, from the protected file and then from the kernel, and the policies last.
+So at every moment, and if the step fails halfway, traffic is protected, or stopped by a policy that
+finds no SA; it passes in the clear only when everything is done. A peer that is not done yet drops
+what arrives in the clear.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import identity
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
+
+from .._connections.model import Connection, Unit, connection_of
+from .._connections.units import matching, name_of
+from .._policies import policies_of_host
+from . import decisions, policies, steps
+from .rotation import LEAVE, PREFLIGHT, TIDY, Question, Questions, Result, Rotation
+
+ABSENT = "absent"
+STATES = ("present", ABSENT)
+_NAMED = 3
+_KEPT = "are kept, so that no traffic between them is sent unencrypted. When they are to go, run with rotate_leave:"
+
+
+class Leaving(t.NamedTuple):
+    """Units that left. ``shapes`` are connections of these units alone, as each generation with keys has
+    them; ``cleaned`` are the hosts that hold nothing of them any more.
+    """
+
+    shapes: list[Connection]
+    cleaned: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        return self.shapes[0].name
+
+    @property
+    def units(self) -> frozenset[Unit]:
+        return self.shapes[0].units()
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts that still hold something."""
+        return [host for host in self.shapes[0].hosts if host not in self.cleaned]
+
+
+def chosen(run: Rotation) -> list[Leaving]:
+    """What this run removes: what rotate_leave names, what an earlier run began to remove, or with
+    rotate_state absent everything that a host of the run has. Nothing if the run is limited to a part.
+    """
+    return [part for part in _divided(run)[0] if part.hosts]
+
+
+def _divided(run: Rotation) -> tuple[list[Leaving], list[Leaving]]:
+    """What left, by whether this run removes it."""
+    removed: list[Leaving] = []
+    kept: list[Leaving] = []
+    known = {row["connection"] for row in run.expected["leaving"]} | {row.name for row in run.connections()}
+    for row in run.expected["leaving"]:
+        shapes = [
+            connection_of(row["connection"], settings, selectors)
+            for settings, selectors in zip(row["settings"], row["selectors"])
+        ]
+        every = shapes[0].units()
+        wanted = _wanted(run, shapes[0], row["cleaned"] is not None, known)
+        for found, units in ((removed, wanted), (kept, every - wanted)):
+            if units:
+                found.append(Leaving([shape.only(units) for shape in shapes], frozenset(row["cleaned"] or ())))
+    return removed, kept
+
+
+def _wanted(run: Rotation, shape: Connection, is_begun: bool, known: t.AbstractSet[str]) -> frozenset[Unit]:
+    if run.wide["only"]:
+        return frozenset()
+    if is_begun:
+        return shape.units()
+    if run.wide["state"] == ABSENT:
+        return frozenset(unit for unit in shape.units() if not run.state["own"].keys().isdisjoint(unit or shape.hosts))
+    words = [word for word in run.wide["leave"] if word == shape.name or word not in known]
+    return frozenset().union(*(matching(word, shape) for word in words))
+
+
+def unknown(run: Rotation) -> list[str]:
+    """Warnings about words of rotate_leave that name nothing that left."""
+    rows = [part.shapes[0] for found in _divided(run) for part in found]
+    return [
+        f"rotate_leave names {word}, but nothing of that name left the connections and is still to be removed."
+        for word in run.wide["leave"]
+        if not any(matching(word, shape) for shape in rows)
+    ]
+
+
+def hosts(run: Rotation) -> list[str]:
+    """The hosts of the run that have something to remove."""
+    return sorted({host for part in chosen(run) for host in part.hosts if host in run.state["own"]})
+
+
+def preflight(run: Rotation, host: str) -> Questions:
+    """What must be known of a host that is in no connection of the run any more."""
+    if host in hosts(run):
+        nothing: Result = {"addresses": [], "associations": [], "expected": {}}
+        yield steps.preflight_question(run, host, nothing)
+
+
+def leave(run: Rotation, host: str) -> Questions:
+    """A host that could not be reached before is not asked."""
+    own = [part for part in chosen(run) if host in part.hosts]
+    checked = run.answers(PREFLIGHT, host).get(PREFLIGHT)
+    if not own or decisions.has_failed(checked) or decisions.was_skipped(checked):
+        return
+    units: dict[str, frozenset[Unit]] = {}
+    for part in own:
+        units[part.name] = part.units | units.get(part.name, frozenset())
+    listed = run.replaced_file(host)
+    common = {"path": listed, **run.deadline(host)}
+    yield Question(
+        "left", "ipseckeys_file", {**common, "content": run.left(units, host), "allow_static_counter_mode": True}
+    )
+    yield steps.change_file(run, host, {"content": "", "remove_src": listed})
+    yield steps.removal(run, host)
+    gone = _policies(run, host, own)
+    if gone:
+        options = {"policies": gone, "state": "absent", **run.deadline(host)}
+        yield Question(policies.POLICIES, "ipsec_policy", options)
+    yield from _boot(run, host, gone)
+    yield Question(TIDY, "ipseckeys_file", {**common, "state": "absent"})
+
+
+def _policies(run: Rotation, host: str, own: t.Sequence[Leaving]) -> list[Result]:
+    """The policies of these units that no other unit has, and that the host does not load for another reason."""
+    if not run.own(host)["policies"]:
+        return []
+    here = run.own(host)
+    others = [*run.connections(), *(shape for part in _divided(run)[1] for shape in part.shapes)]
+    kept = [*_of(run, host, others), *here["boot_policies"]]
+    needed = {identity(policy) for policy in read_policies(kept, "rotate_boot_policies", [])}
+    going = _of(run, host, [shape for part in own for shape in part.shapes])
+    found = {identity(policy): view for policy, view in zip(read_policies(going, "", []), going)}
+    return [view for key, view in found.items() if key not in needed]
+
+
+def _of(run: Rotation, host: str, connections: t.Iterable[Connection]) -> list[Result]:
+    priority = run.own(host)["policy_priority"]
+    return [policy for connection in connections for policy in policies_of_host(connection, host, priority)]
+
+
+def _boot(run: Rotation, host: str, gone: list[Result]) -> Questions:
+    if not run.own(host)["boot"]:
+        return
+    if run.wide["state"] == ABSENT:
+        manager = run.own(host)["boot_options"]["service_manager"]
+        yield Question(policies.SERVICE, "ipsec_boot", {"state": "absent", "service_manager": manager})
+        return
+    for question in policies.boot(run, host):
+        yield question._replace(options={**question.options, "removed": gone})
+
+
+def done(run: Rotation) -> list[str]:
+    """The hosts that removed everything."""
+    return [
+        host
+        for host in hosts(run)
+        for answers in [run.answers(LEAVE, host).results]
+        if TIDY in answers and not any(map(decisions.has_failed, answers.values()))
+    ]
+
+
+def problems(run: Rotation) -> list[str]:
+    """Why hosts that could be reached did not remove everything."""
+    found = {
+        f"{host}: {decisions.reason(answer)}": None
+        for host in hosts(run)
+        for answer in (*run.answers(PREFLIGHT, host).results.values(), *run.answers(LEAVE, host).results.values())
+        if decisions.has_failed(answer) and not decisions.is_unreachable(answer)
+    }
+    return list(found)
+
+
+def forecast(run: Rotation, host: str) -> list[str]:
+    """What a run would remove from a host."""
+    names = [name for part in chosen(run) if host in part.hosts for name in _names_at(part, host)]
+    if not names:
+        return []
+    more = " and its policies, so that nothing protects this traffic any more" if run.own(host)["policies"] else ""
+    return [f"{_listed(names)}: left, would be removed, with SAs in the kernel and in {run.own(host)['file']}{more}"]
+
+
+def lines(run: Rotation) -> list[str]:
+    """What the run removed, and what remains to be removed."""
+    finished = set(done(run))
+    removed: dict[str, list[str]] = {}
+    waiting: dict[str, list[str]] = {}
+    for part in chosen(run):
+        for host in part.hosts:
+            (removed if host in finished else waiting).setdefault(host, []).extend(_names_at(part, host))
+    found = [f"Removed from {host}: {_listed(names)}." for host, names in sorted(removed.items())]
+    for host, names in sorted(waiting.items()):
+        why = "was not reached" if host in run.state["own"] else "takes no part in this run"
+        found.append(
+            f"Still to be removed from {host}, which {why}: {_listed(names)}. The next run that reaches it does so; if"
+            f" none ever will, ipsec_keystore with state retired and only [{', '.join(names[:_NAMED])}] ends it."
+        )
+    return found
+
+
+def report(run: Rotation) -> list[Result]:
+    """The same as data."""
+    finished = set(done(run))
+    return [
+        {
+            "name": name_of(part.name, unit),
+            "connection": part.name,
+            "removed_from": [host for host in ends if host in finished or host in part.cleaned],
+            "waiting_for": [host for host in ends if host not in finished and host not in part.cleaned],
+        }
+        for part in chosen(run)
+        for unit in sorted(part.units)
+        for ends in [list(unit or part.shapes[0].hosts)]
+    ]
+
+
+def kept(result: Result, removed: t.Sequence[Leaving]) -> list[str]:
+    """Warnings about connections and hosts that have keys but are not named any more, and that the run does not
+    remove; every run repeats them.
+    """
+    gone: dict[str, frozenset[Unit]] = {}
+    for part in removed:
+        gone[part.name] = gone.get(part.name, frozenset()) | part.units
+    connections = [
+        f"connection {row['name']} is not among the connections of this run, and has keys (generation"
+        f" {row['generation']}) on {', '.join(row['hosts'])}. Its SAs and policies are kept there, so that its traffic"
+        f" is not sent unencrypted. When they are to go, run with rotate_leave: [{row['name']}]."
+        for row in result["unnamed"]
+        if row["name"] not in gone
+    ]
+    found = []
+    for row in result["departed"]:
+        name, left = row["name"], [pair for pair in row["pairs"] if tuple(pair) not in gone.get(row["name"], ())]
+        if name in {other["name"] for other in result["unnamed"]}:
+            continue
+        for host in row["hosts"]:
+            if not row["pairs"] or any(host in pair or not pair for pair in left):
+                found.append(
+                    f"{host} left connection {name}. Its SAs and policies, and those of its former peers with it,"
+                    f" {_KEPT} [{name}/{host}]."
+                )
+        parted = [pair for pair in left if pair and not set(pair) & set(row["hosts"])]
+        if parted:
+            more = f", and {len(parted) - 1} more pairs," if len(parted) > 1 else ""
+            found.append(
+                f"{' and '.join(parted[0])}{more} are no pair of connection {name} any more. Their SAs and policies"
+                f" {_KEPT} [{name}]."
+            )
+    return [*connections, *found]
+
+
+def _names_at(part: Leaving, host: str) -> list[str]:
+    return [name_of(part.name, unit) for unit in sorted(part.units) if not unit or host in unit]
+
+
+def _listed(names: t.Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

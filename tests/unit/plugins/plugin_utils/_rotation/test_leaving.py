@@ -1,0 +1,237 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, connection_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import policies_of_host
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import leaving, policies, rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Result, Rotation
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation import world
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation.world import ADDRESS, Host, Moment
+
+OWN = {
+    "file": world.FILE,
+    "backend": "auto",
+    "timeout": 0,
+    "policies": True,
+    "policy_priority": 1000,
+    "boot": True,
+    "boot_policies": [],
+    "boot_options": {"service_manager": "auto", "state": "present"},
+}
+PREFLIGHT = {"changed": False, "epoch": 0.0, "leftovers": [], "backend": "xfrm"}
+
+
+def connection(name: str, *hosts: str, **more: t.Any) -> Connection:
+    return read_connections([{"name": name, "endpoints": {host: ADDRESS[host] for host in hosts}, **more}])[0]
+
+
+def row(gone: Connection, cleaned: t.Sequence[str] | None = None) -> Result:
+    found = {"settings": [gone.settings()], "selectors": [gone.selectors()]}
+    return {"connection": gone.name, "cleaned": cleaned, **found}
+
+
+def run_of(
+    gone: t.Sequence[Result], present: t.Sequence[Connection] = (), hosts: str = "abc", **wide: t.Any
+) -> Rotation:
+    """A run that asked the hosts in preflight, and then has the answers that are put in ``results``."""
+    keyed = {host: [row.name for row in present if host in row.hosts] for host in hosts}
+    state = {
+        "wide": {"only": [], "leave": [], "state": "present", "allow_static_counter_mode": False, **wide},
+        "digest_key": "",
+        "own": {host: dict(OWN) for host in hosts},
+        "expected": {
+            "leaving": list(gone),
+            "hosts": {host: {"connections": names} for host, names in keyed.items() if names},
+            "keyed": [],
+            "outdated": {},
+        },
+    }
+    results: dict[tuple[str, str], Result] = {("preflight", host): {"preflight": PREFLIGHT} for host in hosts}
+    state["results"] = results
+    return Rotation(state, lambda step, host: Answers(results.get((step, host), {})), connections=lambda: list(present))
+
+
+MESH = connection("mesh", "a", "b", "c")
+STAR = MESH.only(frozenset([("a", "c"), ("b", "c")]))
+
+
+def units(run: Rotation) -> set[tuple[str, ...]]:
+    return {unit for part in leaving.chosen(run) for unit in part.units}
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], set()),
+        (["mesh"], {("a", "c"), ("b", "c")}),
+        (["c"], {("a", "c"), ("b", "c")}),
+        (["mesh/c"], {("a", "c"), ("b", "c")}),
+        (["a,c"], {("a", "c")}),
+        (["mesh/b,c", "a,c"], {("a", "c"), ("b", "c")}),
+        (["b"], {("b", "c")}),
+        (["other"], set()),
+        (["other/c"], set()),
+    ],
+)
+def test_only_what_is_named_is_removed(words: list[str], found: set[tuple[str, ...]]) -> None:
+    run = run_of([row(STAR)], [connection("mesh", "a", "b"), connection("other", "a", "b", reqid=7)], leave=words)
+    assert units(run) == found
+    assert [warning.split()[2].rstrip(",") for warning in leaving.unknown(run)] == (words if not found else [])
+
+
+def test_a_connection_comes_before_a_host_of_its_name() -> None:
+    """A connection c continues, so the word does not name host c, which left another one."""
+    assert not units(run_of([row(STAR)], [connection("c", "a", "b")], leave=["c"]))
+
+
+def test_a_removal_that_began_goes_on_without_a_word_but_not_in_a_limited_run() -> None:
+    begun = [row(STAR, ["a"])]
+    run = run_of(begun)
+    assert [part.hosts for part in leaving.chosen(run)] == [["b", "c"]] and leaving.hosts(run) == ["b", "c"]
+    assert not leaving.chosen(run_of(begun, only=["mesh"]))
+
+
+def test_absent_takes_what_hosts_of_the_run_have() -> None:
+    both = [row(MESH), row(connection("far", "b", "c"))]
+    assert units(run_of(both, hosts="a", state="absent")) == {("a", "b"), ("a", "c")}
+    assert {part.name for part in leaving.chosen(run_of(both, state="absent"))} == {"mesh", "far"}
+
+
+def removed(run: Rotation, host: str) -> list[Result]:
+    return [
+        policy
+        for question in leaving.leave(run, host)
+        if question.name == policies.POLICIES
+        for policy in question.options["policies"]
+    ]
+
+
+def test_policies_that_others_need_stay() -> None:
+    """Those of a connection between the same addresses, of one that stays, and those that the host always loads."""
+    gone = connection("old", "a", "b")
+    own = policies_of_host(gone, "a")
+    assert removed(run_of([row(gone)], leave=["old"]), "a") == own != []
+    assert not removed(run_of([row(gone)], [connection("new", "a", "b")], leave=["old"]), "a")
+    assert not removed(run_of([row(gone), row(connection("kept", "a", "b"))], leave=["old"]), "a")
+    run = run_of([row(gone)], leave=["old"])
+    run.own("a")["boot_policies"] = [
+        {"direction": "out", "selector": {"source": "192.0.2.1", "destination": "192.0.2.2"}}
+    ]
+    assert removed(run, "a") == own[1:]
+    run.own("a")["policies"] = False
+    assert not removed(run, "a")
+
+
+def test_networks_and_protocols_of_policies_are_remembered() -> None:
+    networks = {"a": {"address": ADDRESS["a"], "networks": ["10.1.0.0/16"]}, "b": ADDRESS["b"]}
+    (tunnel,) = read_connections([{"name": "t", "mode": "tunnel", "endpoints": networks, "upper_protocol": "udp"}])
+    assert connection_of("t", tunnel.settings(), tunnel.selectors()) == tunnel
+    assert removed(run_of([row(tunnel)], leave=["t"]), "a") == policies_of_host(tunnel, "a")
+    assert connection("t", "a", "b").selectors() == {}
+
+
+def test_a_host_that_did_not_answer_is_named_and_not_asked() -> None:
+    run = run_of([row(STAR)], [connection("mesh", "a", "b")], leave=["mesh"])
+    run.state["results"]["preflight", "c"] = {"preflight": UNANSWERED}
+    assert not list(leaving.leave(run, "c")) and leaving.done(run) == [] and leaving.problems(run) == []
+    for host in "ab":
+        asked = [question.name for question in leaving.leave(run, host)]
+        run.state["results"]["leave", host] = dict.fromkeys(asked, {"changed": True})
+    assert leaving.done(run) == ["a", "b"]
+    assert leaving.lines(run)[:2] == ["Removed from a: mesh/a,c.", "Removed from b: mesh/b,c."]
+    assert leaving.lines(run)[2].startswith("Still to be removed from c, which was not reached: mesh/a,c, mesh/b,c.")
+    assert leaving.report(run) == [
+        {"name": f"mesh/{host},c", "connection": "mesh", "removed_from": [host], "waiting_for": ["c"]} for host in "ab"
+    ]
+
+
+def sas_at(name: str) -> world.Sas:
+    """The SAs of a host with all others."""
+    return frozenset[world.Sa]().union(*(world.sas_of(1, (name, peer)) for peer in ADDRESS if peer != name))
+
+
+def start() -> Moment:
+    """Three hosts with keys and policies."""
+    everyone = list(ADDRESS)
+    hosts = [
+        (name, Host(sas, sas, policies=rules, boot_policies=rules))
+        for name in everyone
+        for sas, rules in [(sas_at(name), world.policies_of(name, everyone))]
+    ]
+    return Moment(tuple(hosts), ())
+
+
+def step(run: Rotation, moment: Moment, host: str, fault: str = "", at: int = -1) -> t.Iterator[Moment]:
+    """The states of the world while a host does its part, which ends early if something fails."""
+    answers: Result = {}
+    for number, question in enumerate(leaving.leave(run, host)):
+        if number == at and fault == "refused":
+            answers[question.name] = {"failed": True, "msg": "refused"}
+            break
+        moment, answers[question.name] = world.carry_out(moment, host, question, set())
+        yield moment
+        if number == at:
+            answers = dict.fromkeys([*answers, rotation.TIDY], UNANSWERED)
+            break
+    run.state["results"]["leave", host] = answers
+
+
+def check(moment: Moment) -> None:
+    """The pair that stays is untouched, and no host sends in the clear while it still has SAs of a pair that goes."""
+    for when in (moment, *(moment.with_host(name, host.rebooted()) for name, host in moment.hosts)):
+        for name, host in when.hosts:
+            for peer in ADDRESS.keys() - {name}:
+                there = {place: {sa for sa in getattr(host, place) if peer in sa[1:]} for place in ("kernel", "boot")}
+                rules = {place: ("out", peer) in getattr(host, place) for place in ("policies", "boot_policies")}
+                if "c" not in (name, peer):
+                    assert len(there["kernel"]) == len(there["boot"]) == 2 and all(rules.values())
+                assert rules["policies"] or not (there["kernel"] or there["boot"])
+
+
+def run_once(moment: Moment, cleaned: t.Sequence[str], faults: t.Mapping[str, tuple[str, int]]) -> t.Any:
+    run = run_of([row(STAR, cleaned)], [connection("mesh", "a", "b")])
+    run.left = lambda units, host: world.text_of(frozenset(sa for sa in sas_at(host) if "c" in sa[1:]))
+    for host in leaving.hosts(run):
+        for state in step(run, moment, host, *faults.get(host, ("", -1))):
+            check(state)
+            moment = state
+    return moment, sorted({*cleaned, *leaving.done(run)})
+
+
+@pytest.mark.parametrize("hosts", ["ab", "ac", "bc"])
+def test_whatever_fails_nothing_else_changes_and_the_next_run_ends_it(hosts: str) -> None:
+    seen = set()
+    every = list(itertools.product(("refused", "lost"), range(7)))
+    for faults in itertools.product(every, every):
+        moment, cleaned = run_once(start(), [], dict(zip(hosts, faults)))
+        seen.add((moment, tuple(cleaned)))
+        moment, cleaned = run_once(moment, cleaned, {})
+        assert cleaned == ["a", "b", "c"]
+        for name, host in moment.hosts:
+            assert not any("c" in sa[1:] for sa in host.kernel | host.boot) and not host.files
+            assert {peer for dummy, peer in host.policies} == {*"ab"} - {name, "c"} - (
+                {*"ab"} if name == "c" else set()
+            )
+            assert host.policies == host.boot_policies
+    assert len(seen) > 30
+
+
+def test_the_exploration_finds_policies_that_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = leaving.leave
+    monkeypatch.setattr(leaving, "leave", lambda run, host: sorted(genuine(run, host), key=_policies_first))
+    with pytest.raises(AssertionError):
+        run_once(start(), [], {})
+
+
+def _policies_first(question: rotation.Question) -> bool:
+    return question.name != policies.POLICIES
