@@ -175,7 +175,7 @@ def ipsec_policies(
     chosen = connections
     if only and isinstance(connections, (list, tuple)):
         names = set(map(connection_of, map(str, only)))
-        chosen = [raw for raw in connections if isinstance(raw, dict) and raw.get("name") in names]
+        chosen = [raw for raw in connections if isinstance(raw, dict) and str(raw.get("name")) in names]
     found = _read(chosen, addresses, groups)
     if only:
         units = [frozenset().union(*(matching(str(word), connection) for word in only)) for connection in found]

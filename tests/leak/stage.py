@@ -36,7 +36,7 @@ NAME = "leak"
 HOSTS = ("enigma", "partym")
 OWN_FOLDERS = ("/run", "/tmp", "/dev/shm", "/etc/inet", "/var/tmp", "/root")
 SECRET_FOLDER = "/etc/inet/secret/"
-HISTORY = "/root/.bash_history"
+HISTORY = os.path.join("/root", ".bash_history")
 CONTROLLER = "controller"
 # Written by Ansible in every run with all its output enabled.
 WRITTEN = ("ansible.log", "junit", "results", "tree")
