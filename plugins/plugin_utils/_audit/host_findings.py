@@ -93,11 +93,13 @@ def of_ways(fleet: Fleet) -> Found:
 
 
 def of_boot(fleet: Fleet) -> Found:
-    """What a host that has SAs of ours will have after a reboot."""
+    """What a host that has SAs of ours will have after a reboot. A service that failed may be why it has none."""
     keys = fleet.keys()
     for host in fleet.hosts.values():
         if not host.answer:
             continue
+        if host.answer["service"]["state"] == "failed":
+            yield finding("service-failed", host.name)
         if any(row["sas"] for key, row in host.rows.items() if key in keys.get(host.name, ())):
             yield from _service(host)
             if not host.answer["file"]["exists"]:
@@ -113,8 +115,6 @@ def _service(host: Host) -> Found:
     if not service["installed"]:
         yield finding("service-absent", host.name)
         return
-    if service["state"] == "failed":
-        yield finding("service-failed", host.name)
     if not service["enabled"]:
         yield finding("service-disabled", host.name)
     if service["file"] not in ("", host.file):

@@ -159,6 +159,10 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(part("service", installed=False)), {"service-absent"}),
     (changed(part("service", enabled=False)), {"service-disabled"}),
     (changed(part("service", state="failed")), {"service-failed"}),
+    (
+        changed(lambda answer: (part("service", state="failed")(answer), fields(pairs=[])(answer))),
+        {"service-failed", "no-sas"},
+    ),
     (changed(part("service", file="/etc/other")), {"service-other-file"}),
     (offset(), {"clock-offset"}),
     (changed(remark("swap", "/dev/sda2")), {"swap"}),
