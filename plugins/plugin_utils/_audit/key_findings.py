@@ -136,9 +136,14 @@ def _behind(fleet: Fleet, pair: Pair) -> Found:
 
 
 def of_files(fleet: Fleet) -> Found:
-    """Hosts whose file was written after their SAs were loaded, and has other ones."""
+    """Hosts whose file was written after their SAs were loaded, and has other ones. SAs of others, such as those
+    of an IKE daemon, are in no file.
+    """
+    keys = fleet.keys()
     for host in fleet.hosts.values():
-        if any(_file_differs([row]) and _is_newer(host, [row]) for row in host.rows.values()):
+        mine = keys.get(host.name, ())
+        rows = [row for key, row in host.rows.items() if row["file_digest"] or key in mine]
+        if any(_file_differs([row]) and _is_newer(host, [row]) for row in rows):
             yield finding("file-newer", host.name, place=host.file)
 
 

@@ -70,6 +70,16 @@ def foreign() -> Fleet:
     return changed(lambda answer: answer["pairs"].append(row(name="192.0.2.1|192.0.2.9#7,,0", fingerprints=[])))
 
 
+def foreign_and_older_than_the_file() -> Fleet:
+    name = "192.0.2.1|192.0.2.9#7,,0"
+    return changed(
+        lambda answer: (
+            answer["pairs"].append(row(name=name, fingerprints=[], file_digest="")),
+            part("file", modified=NOW - DAY)(answer),
+        )
+    )
+
+
 def shared_with_another_pair() -> Fleet:
     return changed(lambda answer: answer["pairs"].append(row(name="192.0.2.1|192.0.2.9#7,,0")))
 
@@ -168,6 +178,7 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(remark("swap", "/dev/sda2")), {"swap"}),
     (changed(remark("core", "kernel.core_pattern")), {"core-dumps"}),
     (foreign(), {"others-sas"}),
+    (foreign_and_older_than_the_file(), {"others-sas"}),
     (changed(part("policies", **{"7,,0": 2})), {"others-policies"}),
     (absent(), {"absent", "agreement-unknown"}),
     (changed(fields(unread=["SADB: the process lacks CAP_NET_ADMIN"])), {"unread"}),
