@@ -21,6 +21,8 @@ DUE, ENDING = 0.5, 0.95
 # Seconds that a rotation may take between installing SAs and promoting them.
 _PROMOTION = 900
 _STEADY = "steady"
+# Remarks of a host that did not read its file, because of what they say.
+_NOT_READ = ("mode", "world-readable", "owner", "path", "file-system", "unknown-file-system", "names", "invalid")
 
 
 def of_ages(fleet: Fleet) -> Found:
@@ -121,7 +123,7 @@ def of_agreement(fleet: Fleet) -> Found:
         if agreement == "differs" and not behind:
             yield finding("peers-differ", pair=pair.name)
         for host, rows in sides:
-            if digest_of(rows, "file_digest") and _file_differs(rows) and not _is_newer(host, rows):
+            if _file_differs(host, rows) and not _is_newer(host, rows):
                 yield finding("drift-file", host.name, pair.name)
 
 
@@ -143,13 +145,21 @@ def of_files(fleet: Fleet) -> Found:
     for host in fleet.hosts.values():
         mine = keys.get(host.name, ())
         rows = [row for key, row in host.rows.items() if row["file_digest"] or key in mine]
-        if any(_file_differs([row]) and _is_newer(host, [row]) for row in rows):
+        if any(_file_differs(host, [row]) and _is_newer(host, [row]) for row in rows):
             yield finding("file-newer", host.name, place=host.file)
 
 
-def _file_differs(rows: t.Sequence[Row]) -> bool:
-    """Whether the kernel holds SAs of the file, but others. Where it holds none, that is the finding."""
-    return digest_of(rows) != "" and digest_of(rows) != digest_of(rows, "file_digest")
+def _file_differs(host: Host, rows: t.Sequence[Row]) -> bool:
+    """Whether the file has other SAs than the kernel, or none. A kernel without any is a finding of its own. Files
+    leave out counter modes, so with those nothing can be said.
+    """
+    counter_mode = any(_algorithm_kind(name) == "counter-mode" for row in rows for name in row["algorithms"])
+    return not counter_mode and _file_was_read(host) and digest_of(rows) not in ("", digest_of(rows, "file_digest"))
+
+
+def _file_was_read(host: Host) -> bool:
+    unread = any(text.startswith("protected file:") for text in host.answer["unread"])
+    return bool(host.answer["file"]["exists"]) and not unread and not host.remarks(*_NOT_READ)
 
 
 def _is_newer(host: Host, rows: t.Sequence[Row]) -> bool:

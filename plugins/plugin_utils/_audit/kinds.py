@@ -126,7 +126,7 @@ KINDS: t.Mapping[str, Kind] = {
     "drift-file": Kind(
         KEYS,
         MEDIUM,
-        "the kernel's SAs are not those of the file, so other ones are there after a reboot",
+        "the kernel's SAs are not those of the file, so other ones, or none, are there after a reboot",
         "Solaris guide, creating SAs: the file is what survives a reboot.",
         _RUN_AGAIN,
     ),

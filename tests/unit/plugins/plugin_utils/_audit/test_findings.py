@@ -70,6 +70,11 @@ def foreign() -> Fleet:
     return changed(lambda answer: answer["pairs"].append(row(name="192.0.2.1|192.0.2.9#7,,0", fingerprints=[])))
 
 
+def in_no_file(change: t.Callable[[dict[str, t.Any]], object]) -> Fleet:
+    """A host whose file, after the change, has no SAs of the pair, or could not be read."""
+    return changed(lambda answer: (pairs(file_digest="")(answer), change(answer)))
+
+
 def foreign_and_older_than_the_file() -> Fleet:
     name = "192.0.2.1|192.0.2.9#7,,0"
     return changed(
@@ -107,6 +112,13 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(pairs(digest=OTHER, file_digest=OTHER), *BOTH), {"drift-keystore"}),
     (clean()._replace(known={"pair": known(phase="switching")}), {"rotation-unfinished"}),
     (changed(pairs(file_digest=OTHER)), {"drift-file"}),
+    (changed(pairs(file_digest="")), {"drift-file"}),
+    (in_no_file(part("file", modified=NOW - DAY)), {"file-newer"}),
+    (in_no_file(part("file", exists=False, mode="", modified=0.0)), {"file-missing"}),
+    (in_no_file(remark("mode")), {"file-mode"}),
+    (in_no_file(remark("names", FILE, "partym")), {"file-names"}),
+    (in_no_file(fields(unread=["protected file: permission denied"])), {"unread"}),
+    (in_no_file(pairs(algorithms=["aes-gcm"])), {"counter-mode"}),
     (
         changed(lambda answer: (pairs(file_digest=OTHER)(answer), part("file", modified=NOW - DAY)(answer))),
         {"file-newer"},
