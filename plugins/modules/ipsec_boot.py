@@ -101,7 +101,7 @@ options:
       - The file C(/etc/sudoers.d/ipseckey) is checked with C(visudo) before it is in place. It is removed
         if this is empty, and with O(state=absent). If this is missing, it stays as it is. A file of that
         name that this module did not write is an error, and is never removed.
-      - Linux only. Solaris has profiles.
+      - Linux only, and an error on Solaris and illumos, which have profiles.
     type: str
   operators_read_keys:
     description:
