@@ -16,7 +16,7 @@ import typing as t
 import yaml
 
 TASKS = pathlib.Path(__file__).resolve().parents[2] / "roles" / "rotate" / "tasks"
-CHECKING = "forecast.yml"  # what a run with --check does instead
+OTHER_RUNS = ("forecast.yml", "leave.yml")  # what runs do with --check, and if something left the connections
 HOSTS = ("enigma", "partym", "third")
 RESTORING = "restore.yml"  # what a run does only when a host has refused something before
 
@@ -90,7 +90,7 @@ def _tasks(rows: t.Iterable[dict[str, t.Any]], undoes: bool) -> list[Task]:
         for part in ("block", "always"):
             found += _tasks(row.get(part, ()), undoes)
         for file in re.findall(r"\w+\.yml", row.get("ansible.builtin.include_tasks", "")):
-            if file != CHECKING:
+            if file not in OTHER_RUNS:
                 found += tasks(file)
         if "ipsec.manual.ipsec_rotation" in row:
             found.append(Task(row["name"], row["ipsec.manual.ipsec_rotation"]["step"], "timeout" in row, undoes))

@@ -38,7 +38,8 @@ class Example(t.NamedTuple):
         data = self.data
         if not isinstance(data, list):
             return "data"
-        return "playbook" if all("hosts" in row or "import_playbook" in row for row in data) else "tasks"
+        imports = ("import_playbook", "ansible.builtin.import_playbook")
+        return "playbook" if all({"hosts", *imports} & set(row) for row in data) else "tasks"
 
     @property
     def file(self) -> str:
