@@ -87,7 +87,7 @@ def test_a_call_may_only_predict() -> None:
     assert predicted["changed"] and made["changed"] and len(world.spd.policies) == 1
     assert "diff" not in predicted and "diff" in made
     assert not world.batch({**wanted, "check": True})[0]["changed"]
-    assert world.batch(SADB | {"options": {"state": "flushed", "scope": "all"}}, check=True)[0]["changed"] is False
+    assert world.batch({**SADB, "options": {"state": "flushed", "scope": "all"}}, check=True)[0]["changed"] is False
 
 
 def test_each_answer_has_its_own_warnings() -> None:
