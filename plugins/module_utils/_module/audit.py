@@ -20,11 +20,8 @@ from .._core.sa.model import Entry, SecurityAssociation
 from .._core.sadb import open_sadb
 from .._core.spd.policy import Policy
 from .._core.text import language
-from .base import Result
+from .base import Module, Result
 from .secrets import hide_keys, take_digest_key
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 _MOST_UNREAD = 20
 # The SPD is read only where this backend reads the SADB.
@@ -54,7 +51,7 @@ class _Unread:
             self.texts.append(f"{part}: {exc}")
 
 
-def audit(module: AnsibleModule) -> Result:
+def audit(module: Module) -> Result:
     """The evidence of this host. Only an option that is wrong makes it fail."""
     digest_key = take_digest_key(module)
     path: str = module.params["path"]
@@ -118,7 +115,7 @@ def _policies(kernel: _Kernel) -> list[Policy]:
     return [entry.policy for entry in Spd().dump()]
 
 
-def _stored(module: AnsibleModule, path: str) -> tuple[t.Sequence[SecurityAssociation], list[Remark]]:
+def _stored(module: Module, path: str) -> tuple[t.Sequence[SecurityAssociation], list[Remark]]:
     """The SAs of the protected file, and remarks on names in it; nothing if it does not exist, or is not
     safe, which is a remark already.
     """

@@ -72,7 +72,7 @@ class Module(AnsibleModule):
         super().fail_json(msg=self.failure(msg), **more)
 
 
-def run(argument_spec: _Spec, work: t.Callable[[AnsibleModule], Result], **options: t.Any) -> None:
+def run(argument_spec: _Spec, work: t.Callable[[Module], Result], **options: t.Any) -> None:
     """Run a module: its result is what ``work`` returns; the problems that ``work`` raises make it fail."""
     module = Module(argument_spec, supports_check_mode=True, **options)
     try:
@@ -82,7 +82,7 @@ def run(argument_spec: _Spec, work: t.Callable[[AnsibleModule], Result], **optio
     module.exit_json(**result)
 
 
-def warn(module: AnsibleModule, found: t.Iterable[tuple[str, str]]) -> None:
+def warn(module: Module, found: t.Iterable[tuple[str, str]]) -> None:
     """One warning for each text in pairs of text and place, with its first place and the number of others."""
     places: dict[str, list[str]] = {}
     for text, place in found:

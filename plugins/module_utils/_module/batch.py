@@ -19,9 +19,6 @@ from .._core.errors import InputError, IpsecError
 from .base import Module, Result
 from .secrets import take_secret
 
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
 
 class _Ended(Exception):
     """A module failed on its own, perhaps before it was complete, with this message."""
@@ -50,37 +47,37 @@ class _Call(Module):
         raise _Ended(self, self.failure(msg))
 
 
-def _boot(module: AnsibleModule) -> Result:
+def _boot(module: Module) -> Result:
     from .boot.module import apply_boot
 
     return apply_boot(module)
 
 
-def _file(module: AnsibleModule) -> Result:
+def _file(module: Module) -> Result:
     from .file import apply_file
 
     return apply_file(module)
 
 
-def _policy(module: AnsibleModule) -> Result:
+def _policy(module: Module) -> Result:
     from .policy import apply_policies
 
     return apply_policies(module)
 
 
-def _preflight(module: AnsibleModule) -> Result:
+def _preflight(module: Module) -> Result:
     from .preflight import preflight
 
     return preflight(module)
 
 
-def _probe(module: AnsibleModule) -> Result:
+def _probe(module: Module) -> Result:
     from .probe import probe
 
     return probe(module)
 
 
-def _sadb(module: AnsibleModule) -> Result:
+def _sadb(module: Module) -> Result:
     from .sadb import apply_sadb
 
     return apply_sadb(module)
@@ -88,7 +85,7 @@ def _sadb(module: AnsibleModule) -> Result:
 
 # The argument spec of each module, and its work. What it needs is imported when it is called: not
 # every system has an SPD that we know.
-_MODULES: t.Mapping[str, tuple[specs.Arguments, t.Callable[[AnsibleModule], Result]]] = {
+_MODULES: t.Mapping[str, tuple[specs.Arguments, t.Callable[[Module], Result]]] = {
     "ipsec_boot": ({"argument_spec": specs.IPSEC_BOOT}, _boot),
     "ipsec_policy": ({"argument_spec": specs.IPSEC_POLICY, **specs.POLICY_RULES}, _policy),
     "ipsec_preflight": ({"argument_spec": specs.IPSEC_PREFLIGHT}, _preflight),
@@ -98,7 +95,7 @@ _MODULES: t.Mapping[str, tuple[specs.Arguments, t.Callable[[AnsibleModule], Resu
 }
 
 
-def apply_batch(module: AnsibleModule) -> Result:
+def apply_batch(module: Module) -> Result:
     """The answers of all modules, up to the first that fails; the batch itself fails only if the calls
     cannot be read.
     """
@@ -124,7 +121,7 @@ def _read(text: str) -> list[tuple[str, Result, bool]]:
     return found
 
 
-def _call(module: AnsibleModule, name: str, options: Result, is_check: bool) -> Result:
+def _call(module: Module, name: str, options: Result, is_check: bool) -> Result:
     spec, work = _MODULES[name]
     internal = {
         "_ansible_module_name": f"ipsec.manual.{name}",  # as in a task of its own, in the host's log

@@ -25,10 +25,7 @@ from .._core.files import atomic
 from .._core.program import command as _packed  # Ansible packs what it imports, and that is installed
 from .._core.program.completion import bash_script
 from .._core.program.reference import man_page
-from .base import Result
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
+from .base import Module, Result
 
 NAME = "ipseckey"
 USUAL_PYTHON = "/usr/bin/python3"
@@ -57,7 +54,7 @@ class File(t.NamedTuple):
     checker: tuple[str, ...] = ()
 
 
-def apply_program(module: AnsibleModule) -> Result:
+def apply_program(module: Module) -> Result:
     """Install the command, its manual page and its completion, or remove them."""
     params = module.params
     wanted = files(params["prefix"], params["python"])
@@ -122,7 +119,7 @@ def sources() -> list[tuple[str, str]]:
     return sorted(found.items())
 
 
-def _install(module: AnsibleModule, wanted: t.Sequence[File]) -> Result:
+def _install(module: Module, wanted: t.Sequence[File]) -> Result:
     missing = [file for file in wanted if not is_current(file)]
     before = digests(missing, content_of)
     if not module.check_mode:
@@ -131,7 +128,7 @@ def _install(module: AnsibleModule, wanted: t.Sequence[File]) -> Result:
     return _result(module, wanted, missing, before, digests(missing, lambda file: file.content))
 
 
-def _remove(module: AnsibleModule, wanted: t.Sequence[File], prefix: str) -> Result:
+def _remove(module: Module, wanted: t.Sequence[File], prefix: str) -> Result:
     there = [file for file in wanted if os.path.lexists(file.path)]
     before = digests(there, content_of)
     if not module.check_mode:
@@ -171,7 +168,7 @@ def content_of(file: File) -> bytes | None:
         return None
 
 
-def install(module: AnsibleModule, file: File) -> None:
+def install(module: Module, file: File) -> None:
     """Replace the file, if the new one passes its trial and its check."""
 
     def check(temporary: str) -> None:
@@ -197,9 +194,7 @@ def digests(there: t.Sequence[File], content: t.Callable[[File], bytes | None]) 
     return "".join(f"{path} sha256:{hashlib.sha256(data).hexdigest()}\n" for path, data in found if data is not None)
 
 
-def _result(
-    module: AnsibleModule, wanted: t.Sequence[File], changed: t.Sequence[File], before: str, after: str
-) -> Result:
+def _result(module: Module, wanted: t.Sequence[File], changed: t.Sequence[File], before: str, after: str) -> Result:
     result: Result = {"changed": bool(changed), "path": wanted[0].path, "files": [file.path for file in changed]}
     if module._diff:
         result["diff"] = {"before": before, "after": after}

@@ -17,24 +17,21 @@ from .._core.sa.model import SecurityAssociation
 from .._core.sa.plan import BOTH, PEERS, direction_of, merged
 from .._core.specs import DEFAULT_PATH
 from .._core.text import language
-from .base import Result, diff
+from .base import Module, Result, diff
 from .clock import Deadline
 from .secrets import take_digest_key
 from .text import Text, parse, read_file, read_pairs, read_text
 
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
 COMMENT = "Managed by ipsec.manual.ipseckeys_file. Holds secret keys: mode 0600, owner root."
 
 
-def apply_file(module: AnsibleModule) -> Result:
+def apply_file(module: Module) -> Result:
     """Write the file, or remove it."""
     deadline, digest_key = Deadline(module.params["deadline"]), take_digest_key(module)
     return _remove(module, deadline) if module.params["state"] == "absent" else _write(module, deadline, digest_key)
 
 
-def _write(module: AnsibleModule, deadline: Deadline, digest_key: bytes) -> Result:
+def _write(module: Module, deadline: Deadline, digest_key: bytes) -> Result:
     params = module.params
     if params["others"]:
         raise InputError("others names files that can only be removed", "others", "Use it with state absent.")
@@ -74,7 +71,7 @@ def _write(module: AnsibleModule, deadline: Deadline, digest_key: bytes) -> Resu
     return result
 
 
-def _remove(module: AnsibleModule, deadline: Deadline) -> Result:
+def _remove(module: Module, deadline: Deadline) -> Result:
     path: str = module.params["path"]
     there = {name: protected.removable(name) for name in (path, *module.params["others"])}
     result: Result = {"changed": any(there.values()), "path": path, "sas": 0, "digest": {}}
@@ -106,7 +103,7 @@ def _diff(
     return shown
 
 
-def _sas_of(module: AnsibleModule, path: str, data: bytes | None) -> t.Sequence[SecurityAssociation]:
+def _sas_of(module: Module, path: str, data: bytes | None) -> t.Sequence[SecurityAssociation]:
     """The SAs of a file for the difference; none if it is not a valid text, since it is replaced anyway."""
     try:
         return parse(module, data or b"", path, checks.ANYTHING).sas
@@ -135,7 +132,7 @@ def _chosen(params: t.Mapping[str, t.Any]) -> _Test:
 
 
 def _contents(
-    module: AnsibleModule, text: Text, old: bytes | None, gone: t.AbstractSet[model.Identity], chosen: _Test
+    module: Module, text: Text, old: bytes | None, gone: t.AbstractSet[model.Identity], chosen: _Test
 ) -> tuple[SecurityAssociation, ...]:
     """The SAs that the file will hold, given its present content ``old``; ``gone`` are removed from
     it. SAs that are not ``chosen`` are neither written nor removed. Raises IpsecError for SAs that it

@@ -14,14 +14,11 @@ from .._core.spd.policy import PRESENT, Policy, PolicyEntry, PolicyOperation, la
 from .._core.spd.text import Doubts, read_policies, read_policy, template_view, view
 from .._core.specs import POLICY
 from .._core.text.mapping import OptionReader
-from .base import Result, warn
+from .base import Module, Result, warn
 from .clock import Deadline
 
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
-
-def apply_policies(module: AnsibleModule) -> Result:
+def apply_policies(module: Module) -> Result:
     """Add, replace or remove policies of the SPD, all or none."""
     deadline = Deadline(module.params["deadline"])
     doubts: Doubts = []
@@ -41,7 +38,7 @@ def apply_policies(module: AnsibleModule) -> Result:
     return result
 
 
-def policy_info(module: AnsibleModule) -> Result:
+def policy_info(module: Module) -> Result:
     """The policies of the kernel."""
     direction = module.params["direction"]
     return {

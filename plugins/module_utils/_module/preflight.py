@@ -20,13 +20,10 @@ from .._core.sa.plan import with_keys_of
 from .._core.sadb import open_sadb
 from .._core.sadb.base import Sadb
 from .._core.text.mapping import OptionReader, at_option, read_address
-from .base import KEYS_HIDDEN, Result
+from .base import KEYS_HIDDEN, Module, Result
 from .secrets import take_digest_key
 from .text import read_file
 from .usage import asked, usage
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 # RFC 5737 and RFC 3849: addresses of no host, for SAs that are checked and never added.
 _SAMPLES = {
@@ -38,7 +35,7 @@ _SAMPLES = {
 LEFTOVERS = (".next", ".previous", ".replaced")
 
 
-def preflight(module: AnsibleModule) -> Result:
+def preflight(module: Module) -> Result:
     """What the controller needs to know of this host. Raises everything that would stop a rotation here."""
     params = module.params
     reader = OptionReader()
@@ -75,7 +72,7 @@ def preflight(module: AnsibleModule) -> Result:
     return {**result, "epoch": time.time()}
 
 
-def _stored(module: AnsibleModule, path: str) -> tuple[SecurityAssociation, ...]:
+def _stored(module: Module, path: str) -> tuple[SecurityAssociation, ...]:
     """The SAs of the protected file; none if it does not exist yet."""
     there = protected.status(path)
     raise_all(there.problems)
@@ -127,7 +124,7 @@ def _ask_kernel(sadb: Sadb, samples: t.Sequence[SecurityAssociation]) -> None:
     raise_all([*(problem for sa in samples for problem in sadb.refusals(sa)), *sadb.preflight(samples)])
 
 
-def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAssociation], digest_key: bytes) -> Result:
+def _observed(module: Module, sadb: Sadb, stored: t.Sequence[SecurityAssociation], digest_key: bytes) -> Result:
     entries = sadb.dump()
     keys_hidden = sadb.keys_hidden()
     if keys_hidden:
@@ -147,7 +144,7 @@ def _observed(module: AnsibleModule, sadb: Sadb, stored: t.Sequence[SecurityAsso
     }
 
 
-def _staged(module: AnsibleModule) -> tuple[SecurityAssociation, ...]:
+def _staged(module: Module) -> tuple[SecurityAssociation, ...]:
     """The SAs that a broken rotation left staged, and may have installed; none if they cannot be
     read, since the next rotation replaces that file.
     """

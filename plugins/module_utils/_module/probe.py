@@ -16,11 +16,8 @@ from .._core.sa.model import OUTBOUND, SecurityAssociation, Selector, format_add
 from .._core.sa.plan import direction_of
 from .._core.sadb import open_sadb
 from .._core.sadb.base import Sadb
-from .base import Result
+from .base import Module, Result
 from .text import read_file
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 DISCARD_PORT = 9  # RFC 863: a listener discards all data
 _MOST = 1000
@@ -43,7 +40,7 @@ class Flow(t.NamedTuple):
         return f"{format_address(self.source) if self.source else 'any'} > {format_address(self.destination)}"
 
 
-def probe(module: AnsibleModule) -> Result:
+def probe(module: Module) -> Result:
     """Send datagrams, and read the counters before and after."""
     count: int = module.params["count"]
     if not 0 <= count <= _MOST:

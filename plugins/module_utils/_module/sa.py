@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from .._core.errors import raise_all
 from .._core.sa import checks, model
 from .._core.sa.model import SecurityAssociation, label
@@ -16,14 +14,11 @@ from .._core.sa.reuse import reused
 from .._core.sa.view import public
 from .._core.sadb import open_sadb
 from .._core.text.mapping import OptionReader, at_option, read_identity, read_sa
-from .base import KEYS_HIDDEN, Result, sadb_diff, warn
+from .base import KEYS_HIDDEN, Module, Result, sadb_diff, warn
 from .secrets import hide_keys, take_secret
 
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
-
-def apply_sa(module: AnsibleModule) -> Result:
+def apply_sa(module: Module) -> Result:
     """Add, replace or remove one SA of the SADB."""
     params = module.params
     present = params["state"] == PRESENT
@@ -58,7 +53,7 @@ def apply_sa(module: AnsibleModule) -> Result:
     return _result(module, sadb.name, wanted, steps)
 
 
-def _result(module: AnsibleModule, backend: str, wanted: SecurityAssociation, steps: Plan) -> Result:
+def _result(module: Module, backend: str, wanted: SecurityAssociation, steps: Plan) -> Result:
     result: Result = {
         "changed": bool(steps.operations),
         "operations": [str(operation) for operation in steps.operations],

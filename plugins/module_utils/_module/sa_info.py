@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import time
-import typing as t
 
 from .._core.errors import InputError
 from .._core.sa.digest import digest
@@ -16,15 +15,12 @@ from .._core.sa.view import observed
 from .._core.sadb import open_sadb
 from .._core.text.mapping import OptionReader, read_address
 from .._core.text.values import parse_installed_spi
-from .base import KEYS_HIDDEN, Result, warn
+from .base import KEYS_HIDDEN, Module, Result, warn
 from .secrets import take_digest_key
 from .text import read_file
 
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
-
-def sa_info(module: AnsibleModule) -> Result:
+def sa_info(module: Module) -> Result:
     """The SAs that match the options, without keys."""
     params = module.params
     if params["src"] and not params["src"].startswith("/"):

@@ -20,20 +20,16 @@ from .._core.sa.reuse import reused
 from .._core.sadb import open_sadb
 from .._core.sadb.backup import backup
 from .._core.sadb.base import Sadb
-from .base import KEYS_HIDDEN, Result, sadb_diff
+from .base import KEYS_HIDDEN, Module, Result, sadb_diff
 from .clock import Deadline, check_instant, wait_until
 from .secrets import take_digest_key
 from .text import Text, read_file, read_pairs, read_text
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
 
 # The backup is made again this many seconds before the instant, or twice the time that the first one took.
 SHORTEST_LEAD = 1.0
 
 
-def apply_sadb(module: AnsibleModule) -> Result:
+def apply_sadb(module: Module) -> Result:
     """Make the SADB agree with the text, within the scope."""
     params = module.params
     check_instant(params["at"])

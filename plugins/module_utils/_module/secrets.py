@@ -15,7 +15,7 @@ from .._core.sa.model import SecurityAssociation, algorithm_of
 from .._core.text.values import parse_digest_key
 
 if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
+    from .base import Module
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 # Hex digits of the shortest key, which has 64 bits. A shorter value is a mistake, and masking it
@@ -25,7 +25,7 @@ SHORTEST_SECRET = 16
 MOST_SECRETS = 256
 
 
-def take_secret(module: AnsibleModule, option: str) -> str | None:
+def take_secret(module: Module, option: str) -> str | None:
     """Remove the value of a secret option from the parameters and return it, so that no copy of them can show it."""
     value: str | None = module.params[option]
     if not value:
@@ -38,13 +38,13 @@ def take_secret(module: AnsibleModule, option: str) -> str | None:
     return value
 
 
-def take_digest_key(module: AnsibleModule) -> bytes:
+def take_digest_key(module: Module) -> bytes:
     """The option ``digest_key`` as bytes, empty if it is not given."""
     text = take_secret(module, "digest_key")
     return parse_digest_key(text, "digest_key") if text else b""
 
 
-def hide_keys(module: AnsibleModule, sas: t.Sequence[SecurityAssociation]) -> None:
+def hide_keys(module: Module, sas: t.Sequence[SecurityAssociation]) -> None:
     """Have Ansible mask the keys of the SAs in all output, in every written form; but not those of
     more than `MOST_SECRETS` SAs.
     """

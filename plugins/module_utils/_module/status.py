@@ -13,19 +13,16 @@ from .._core.errors import InputError
 from .._core.program.status import Status, due, gather, wrong
 from .._core.sa.digest import digest_by_owner, name_by_owner
 from .._core.sa.model import Entry, SecurityAssociation
-from .base import Result
+from .base import Module, Result
 from .secrets import take_digest_key
 from .usage import usage
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 # Sentences of each kind that are returned.
 MOST_SENTENCES = 20
 LONGEST_SENTENCE = 1000
 
 
-def status(module: AnsibleModule) -> Result:
+def status(module: Module) -> Result:
     """What can be seen of the host. Fails only for wrong options."""
     path = module.params["path"] or ""
     if path and not path.startswith("/"):

@@ -14,11 +14,8 @@ from .._core.files import protected
 from .._core.sa import checks
 from .._core.sa.model import Pair, SecurityAssociation, pack_address, pair
 from .._core.text import language
-from .base import warn
+from .base import Module, warn
 from .secrets import hide_keys, take_secret
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 
 class Text(t.NamedTuple):
@@ -40,7 +37,7 @@ class Text(t.NamedTuple):
         kept = [(sa, number) for sa, number in zip(self.sas, self.lines) if pair(sa) not in pairs]
         return self._replace(sas=tuple(sa for sa, dummy in kept), lines=tuple(number for dummy, number in kept))
 
-    def warn(self, module: AnsibleModule) -> None:
+    def warn(self, module: Module) -> None:
         """Warn of what is allowed but unwise, once for each kind."""
         warn(module, self.warnings)
         warn(module, ((note, place) for sa, place in self.placed() for note in checks.warnings(sa)))
@@ -50,7 +47,7 @@ Allowed = t.Mapping[str, bool]
 _NOTHING: Allowed = types.MappingProxyType({})
 
 
-def read_text(module: AnsibleModule, allowed: Allowed = _NOTHING) -> Text:
+def read_text(module: Module, allowed: Allowed = _NOTHING) -> Text:
     """The SAs of ``content`` or of the protected file ``src``, checked; none where neither is given.
 
     ``allowed`` are options of `checks.ANYTHING` that apply even if the task does not set them, for
@@ -61,12 +58,12 @@ def read_text(module: AnsibleModule, allowed: Allowed = _NOTHING) -> Text:
     return _parse(module, take_secret(module, "content") or "", "content", allowed)
 
 
-def read_file(module: AnsibleModule, path: str, allowed: Allowed = _NOTHING) -> Text:
+def read_file(module: Module, path: str, allowed: Allowed = _NOTHING) -> Text:
     """The SAs of a protected file, checked."""
     return parse(module, protected.read(path), path, allowed)
 
 
-def parse(module: AnsibleModule, data: bytes, path: str, allowed: Allowed = _NOTHING) -> Text:
+def parse(module: Module, data: bytes, path: str, allowed: Allowed = _NOTHING) -> Text:
     """The SAs of a protected file's content, checked."""
     try:
         return _parse(module, data.decode("utf-8"), path, allowed)
@@ -89,7 +86,7 @@ def read_pairs(params: t.Mapping[str, t.Any], option: str) -> set[Pair]:
     return found
 
 
-def _parse(module: AnsibleModule, text: str, name: str, allowed: Allowed) -> Text:
+def _parse(module: Module, text: str, name: str, allowed: Allowed) -> Text:
     params = module.params
     # A module without an option only reads, so it accepts every SA that exists.
     accepted: dict[str, t.Any] = {

@@ -15,9 +15,7 @@ from .._core.files import protected
 from .._core.sa.digest import name_by_owner
 from .._core.sa.limits import BLOCKS, BYTES, PACKETS, SECONDS, Limit, age, limits
 from .._core.sa.model import Entry
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
+from .base import Module
 
 _BLOCK_BYTES = 8
 
@@ -58,7 +56,7 @@ def _percent(limit: Limit) -> int:
     return 100 if limit.soft and limit.used >= limit.soft else 100 - limit.percent_left
 
 
-def asked(module: AnsibleModule, entries: t.Iterable[Entry]) -> list[str]:
+def asked(module: Module, entries: t.Iterable[Entry]) -> list[str]:
     """The names, as in `usage`, of the SAs in the SADB that the boot service noted in `ROTATION_DUE`."""
     try:
         if not protected.status(ROTATION_DUE).exists:

@@ -27,13 +27,10 @@ from ..._core.spd.text import Doubts, read_policies, render
 from ..._core.spd.text import parse as parse_policies
 from ..._core.text import language
 from .. import command as program
-from ..base import Result, warn
+from ..base import Module, Result, warn
 from ..command import File
 from . import operators, texts
 from .services import Service
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 # Directories for the notes of the service and its command.
 _NOTES = ("/run/ipseckey", os.path.dirname(at_boot.ROTATION_DUE))
@@ -41,7 +38,7 @@ _NOTES = ("/run/ipseckey", os.path.dirname(at_boot.ROTATION_DUE))
 _CLOSED = "without it the traffic that it protected would leave unencrypted. To remove it, run without purge: false"
 
 
-def query(module: AnsibleModule, service: Service) -> Result:
+def query(module: Module, service: Service) -> Result:
     """Whether the service is installed, and what it loads. Raises what is wrong with its file of
     policies, since the service would fail at boot.
     """
@@ -66,7 +63,7 @@ def query(module: AnsibleModule, service: Service) -> Result:
 # Present
 
 
-def install(module: AnsibleModule, service: Service) -> Result:
+def install(module: Module, service: Service) -> Result:
     """Install the service, and have it load now what it loads at boot."""
     file: str = module.params["file"]
     doubts: Doubts = []
@@ -131,7 +128,7 @@ def _files(service: Service, file: str, policies: t.Sequence[Policy], ask_for_ro
     return [*program.files(), *data, described]
 
 
-def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[Policy]:
+def _kept(module: Module, file: str, named: t.Sequence[Policy]) -> list[Policy]:
     """The policies of the present file, or of the kernel, that nothing names, and without which
     traffic would leave unencrypted after a reboot.
     """
@@ -160,7 +157,7 @@ def _kept(module: AnsibleModule, file: str, named: t.Sequence[Policy]) -> list[P
     return [*kept, *found]
 
 
-def _unnamed(module: AnsibleModule, named: t.Sequence[Policy]) -> list[Policy]:
+def _unnamed(module: Module, named: t.Sequence[Policy]) -> list[Policy]:
     """Policies in the policy file that are no longer named."""
     if not os.path.lexists(at_boot.POLICIES):
         return []
@@ -211,7 +208,7 @@ def _pending(policies: t.Sequence[Policy], file: str) -> bool:
 
 
 @contextlib.contextmanager
-def _restoring(module: AnsibleModule, service: Service, rows: t.Sequence[File]) -> t.Iterator[None]:
+def _restoring(module: Module, service: Service, rows: t.Sequence[File]) -> t.Iterator[None]:
     """Restore every file if the block fails."""
     before = [
         (
@@ -234,7 +231,7 @@ def _restoring(module: AnsibleModule, service: Service, rows: t.Sequence[File]) 
         raise
 
 
-def _load(module: AnsibleModule, service: Service, outdated: bool, starting: bool) -> None:
+def _load(module: Module, service: Service, outdated: bool, starting: bool) -> None:
     """Have the service load now what it loads at boot. If it cannot, raises why; the service stays
     installed, since it fails closed.
     """
@@ -253,7 +250,7 @@ def _load(module: AnsibleModule, service: Service, outdated: bool, starting: boo
         raise IpsecError(error.message, error.place, hint) from None
 
 
-def _reason(module: AnsibleModule) -> str:
+def _reason(module: Module) -> str:
     """The error messages of the command, which systemd would show in its journal only."""
     what = [module.params["file"], *(("--policies", at_boot.POLICIES) if os.path.lexists(at_boot.POLICIES) else ())]
     dummy, dummy, messages = module.run_command([texts.COMMAND, "-n", "--compare", *what])
@@ -278,7 +275,7 @@ def _diff(missing: t.Sequence[File], superfluous: t.Sequence[File]) -> dict[str,
 # Absent
 
 
-def remove(module: AnsibleModule, service: Service) -> Result:
+def remove(module: Module, service: Service) -> Result:
     """Remove everything that was installed; SAs and policies stay in the kernel."""
     command = [row for row in program.files() if os.path.lexists(row.path)]
     own = [path for path in (service.path, at_boot.POLICIES, *_NOTES) if os.path.lexists(path)]

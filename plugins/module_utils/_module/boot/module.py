@@ -13,19 +13,16 @@ import typing as t
 
 from ..._core.audit.service import SMF, detect
 from ..._core.errors import InputError, IpsecError, raise_all
-from ..base import Result
+from ..base import Module, Result
 from .services import SERVICES
 from .smf import apply_smf, look
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 _FITTING = re.compile(r"/[A-Za-z0-9_./+@-]+")
 # Directories that do not exist, or that the service cannot see, when it loads the file.
 _TOO_LATE = re.compile(r"/+(?:root|home|tmp|var/tmp|run|dev|proc|sys)/")
 
 
-def apply_boot(module: AnsibleModule) -> Result:
+def apply_boot(module: Module) -> Result:
     """Install the service, remove it, or report its state."""
     params = module.params
     manager = params["service_manager"] if params["service_manager"] != "auto" else detect()
@@ -78,7 +75,7 @@ def file_problems(file: str, place: str) -> t.Iterator[InputError]:
         )
 
 
-def _of(module: AnsibleModule, manager: str) -> Result:
+def _of(module: Module, manager: str) -> Result:
     if manager == SMF:
         return apply_smf(module) if module.params["state"] != "query" else look(module).result()
     if not manager:

@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import os
 import re
-import typing as t
 
 from ..._core.audit import service as at_boot
 from ..._core.errors import InputError, IpsecError
+from ..base import Module
 from ..command import File
 from . import texts
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 # sudo ignores files there whose names contain a dot, such as the temporary one.
 PATH = "/etc/sudoers.d/ipseckey"
@@ -72,7 +69,7 @@ def text(group: str, file: str, policies: bool, read_keys: bool) -> str:
     )
 
 
-def wanted(module: AnsibleModule, file: str, policies: bool) -> list[File]:
+def wanted(module: Module, file: str, policies: bool) -> list[File]:
     """The file to install, if a group is named. Raises what keeps sudo from using it."""
     group = module.params["operators"]
     if not group:
@@ -101,7 +98,7 @@ def wanted(module: AnsibleModule, file: str, policies: bool) -> list[File]:
     return [File(PATH, _MODE, content.encode("ascii"), checker=("visudo", "-c", "-q", "-f"))]
 
 
-def superfluous(module: AnsibleModule) -> list[File]:
+def superfluous(module: Module) -> list[File]:
     """The file to remove, because the option says that there are no operators."""
     return [File(PATH, _MODE, b"")] if module.params["operators"] == "" and is_ours() else []
 

@@ -13,15 +13,13 @@ import typing as t
 
 from ..._core.audit.service import NAME, OPENRC, PLACES, SYSTEMD, SYSVINIT, Place
 from ..._core.errors import IpsecError
+from ..base import Module
 from . import texts
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 _SHOWN_LINES = 10
 
 
-def run(module: AnsibleModule, name: str, *words: str, good: t.Collection[int] = (0,)) -> str:
+def run(module: Module, name: str, *words: str, good: t.Collection[int] = (0,)) -> str:
     """The output of a program of the host. Raises IpsecError if the host lacks it, or if it ends with
     a status that is not in ``good``.
     """
@@ -46,7 +44,7 @@ class Service:
     # Whether the manager can tell that the service runs; if not, starting it alone does not count as a change.
     knows_what_runs = True
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: Module) -> None:
         self.module = module
 
     def run(self, name: str, *words: str, good: t.Collection[int] = (0,)) -> str:

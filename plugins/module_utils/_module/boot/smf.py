@@ -16,11 +16,8 @@ from ..._core.audit.service import FAILED, read_smf
 from ..._core.audit.service import SMF_SERVICE as SERVICE
 from ..._core.errors import IpsecError
 from ..._core.specs import DEFAULT_PATH
-from ..base import Result
+from ..base import Module, Result
 from .services import run
-
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 
 class _State(t.NamedTuple):
@@ -34,7 +31,7 @@ class _State(t.NamedTuple):
         return {"installed": True, "enabled": self.enabled, "file": self.file}
 
 
-def look(module: AnsibleModule) -> _State:
+def look(module: Module) -> _State:
     """The state of the service."""
     found = read_smf(
         run(module, "svcprop", "-p", "config/config_file", "-p", "general/enabled", "-p", "restarter/state", SERVICE)
@@ -42,7 +39,7 @@ def look(module: AnsibleModule) -> _State:
     return _State(found.file, found.enabled, found.state == FAILED)
 
 
-def apply_smf(module: AnsibleModule) -> Result:
+def apply_smf(module: Module) -> Result:
     """Have the service load the file, or disable it."""
     present = module.params["state"] == "present"
     before = look(module)
@@ -75,7 +72,7 @@ def apply_smf(module: AnsibleModule) -> Result:
     return result
 
 
-def _point(module: AnsibleModule, old: str, new: str) -> None:
+def _point(module: Module, old: str, new: str) -> None:
     """Set the file that the service loads; if the service rejects it, set the old one again."""
 
     def name(file: str) -> None:
