@@ -45,8 +45,7 @@ docs:
 	@tests/run docs && echo 'build/docs/html/index.html'
 
 docs-command:
-	@cd plugins/module_utils && python3 -B -c 'from _core.program.reference import DOCUMENTS; \
-	    [open(f"../../docs/{name}", "w", encoding="utf-8").write(made()) for name, made in DOCUMENTS.items()]'
+	@python3 -B tests/docs/command.py
 
 docs-findings:
 	@python3 -B tests/docs/findings.py

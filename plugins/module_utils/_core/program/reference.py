@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ..sa.algorithms import ALGORITHMS
@@ -26,14 +25,14 @@ from ..text.grammar import (
     Command,
     Keyword,
 )
-from .completion import bash_script, wrapped
+from .completion import wrapped
 from .options import OPTIONS, USAGE
 
 SUMMARY = "manual IPsec security associations (SAs)"
 _WHERE = {FILE: "in a file", PROMPT: "at the prompt", LINE: "on the command line"}
 _KNOWN = {ALL: "", OURS: "not on Solaris", EXTRA: "Solaris only"}
 _VALUES = {IDENTITY: "TYPE TEXT", "flag": ""}
-_SECTIONS = {
+SECTIONS = {
     "Exit status": (
         "0 if everything succeeded, otherwise 1. An interrupted monitor exits with 0. status exits with 0 if all is "
         "well, with 1 if it lists something as wrong or due, and with 2 if it does not, but could not see everything."
@@ -191,8 +190,8 @@ def _roff_lines(text: str) -> list[str]:
     return [_roff(line) for line in wrapped(text)]
 
 
-def _tables() -> t.Iterator[tuple[str, str, list[tuple[str, str]]]]:
-    """Title, heading of the first column, and rows, each with a sentence."""
+def tables() -> t.Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """Of each table of the reference: title, heading of the first column, and rows, each with a sentence."""
     commands = (
         (usage, f"{text}. Allowed {_places(COMMAND_BY_WORD[usage.split()[0]])}") for usage, text in _command_rows()
     )
@@ -228,60 +227,10 @@ def man_page() -> str:
             " ipseckey. Without an option or a command it opens a prompt."
         ),
     ]
-    for title, dummy, rows in _tables():
+    for title, dummy, rows in tables():
         lines.append(f".SH {title.upper()}")
         for left, right in rows:
             lines += (".TP", f".B {_roff(left)}", *_roff_lines(right))
-    for title, text in _SECTIONS.items():
+    for title, text in SECTIONS.items():
         lines += (f".SH {title.upper()}", *_roff_lines(text))
     return "".join(f"{line}\n" for line in lines)
-
-
-def page() -> str:
-    """The content of `man_page` as a page of the documentation site."""
-    text = _PAGE.format(summary=SUMMARY[:1].upper() + SUMMARY[1:], usage=USAGE)
-    for title, head, rows in _tables():
-        text += f"{_heading(title)}.. list-table::\n   :header-rows: 1\n   :widths: 35 65\n\n   * - {head}\n     -\n"
-        for left, right in rows:
-            text += f"   * - ``{left}``\n     - " + "\n       ".join(wrapped(_plain(right), 93)) + "\n"
-    for title, paragraph in _SECTIONS.items():
-        text += _heading(title) + "\n".join(wrapped(_plain(paragraph))) + "\n"
-    return text
-
-
-def _heading(title: str) -> str:
-    return f"\n{title}\n{'-' * len(title)}\n\n"
-
-
-def _plain(text: str) -> str:
-    """The text with markup of reStructuredText escaped, and options of the command as literals."""
-    return re.sub(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", r"``\g<0>``", re.sub(r"[\\*`|]|_(?!\w)", r"\\\g<0>", text))
-
-
-_PAGE = """\
-..
-  Copyright (c) 2026, ipsec.manual contributors
-  GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-  SPDX-License-Identifier: GPL-3.0-or-later
-
-.. _ansible_collections.ipsec.manual.docsite.ipseckey:
-
-The command ipseckey
-====================
-
-{summary}, in the language of Solaris' utility of that name;
-`another page <deviations.rst>`__ lists where it differs.
-``make docs-command`` writes this page from the tables of the command itself; ``ipseckey --man``
-prints them as a manual page.
-
-.. code-block:: text
-
-   {usage}
-"""
-
-# Generated files of docs/, and the functions that return their content.
-DOCUMENTS: dict[str, t.Callable[[], str]] = {
-    "ipseckey.8": man_page,
-    "ipseckey.bash": bash_script,
-    "docsite/rst/ipseckey.rst": page,
-}

@@ -34,6 +34,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar im
     KEYWORDS,
     PROMPT,
 )
+from ansible_collections.ipsec.manual.tests.docs import command as documents
 from ansible_collections.ipsec.manual.tests.unit.plugins.memory import MemorySadb
 
 ROOT = Path(__file__).parents[6]
@@ -284,7 +285,7 @@ def test_the_prompt_reports_errors_and_continues(monkeypatch, capsys):
     assert out.startswith("get esp|ah") and err.count("unknown command") == 1
 
 
-@pytest.mark.parametrize(("name", "made"), reference.DOCUMENTS.items(), ids=reference.DOCUMENTS)
+@pytest.mark.parametrize(("name", "made"), documents.DOCUMENTS.items(), ids=documents.DOCUMENTS)
 def test_generated_documents_are_current(name, made):
     text = made()
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, "regenerate it with: make docs-command"
@@ -339,7 +340,7 @@ def test_the_tables_are_in_the_manual_page():
 
 
 def test_the_manual_page_names_every_field_of_a_policy():
-    paragraph = reference._SECTIONS["Policies"]
+    paragraph = reference.SECTIONS["Policies"]
     for name, row in {**POLICY, **SELECTOR, **TEMPLATE}.items():
         assert all(re.search(rf"\b{word}\b", paragraph) for word in (name, *row.get("choices", ())))
 
@@ -402,7 +403,7 @@ def test_names_at_a_prompt_without_a_naming_service(monkeypatch, capsys):
 
 
 def test_the_reference_calls_only_those_keywords_solaris_only_that_linux_refuses():
-    page = reference.page()
+    page = documents.page()
     assert "Sequence number to start from, 32 bits wide unless the SA has esn." in page
     assert "Idle seconds since it was added (Solaris only)." in page
 
