@@ -19,6 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import grammar, language, script, values
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.fast_lines import PlainLines
+from ansible_collections.ipsec.manual.tests.conformance.writing import text_of
 
 # Seconds of processor time for one reading, and for each kilobyte of it; instrumented code is some
 # ten times slower than this allows for.
@@ -124,12 +125,12 @@ def _check_text(text: str | bytes, target: str) -> None:
 def _check_commands(read: t.Callable[[], script.Script], place: str) -> None:
     answer = _asked(read)
     if isinstance(answer, script.Script):
-        written = script.render(answer.steps)
+        written = text_of(answer.steps)
         again = script.parse(written, "text", place, allow_static_counter_mode=True)
         assert [step._replace(line=0) for step in again.steps] == [
             step._replace(line=0) for step in answer.steps
         ], "a command is read back as another"
-        assert script.render(again.steps) == written, "what was written is not stable"
+        assert text_of(again.steps) == written, "what was written is not stable"
 
 
 def _check_place(text: str | bytes, place: str) -> None:

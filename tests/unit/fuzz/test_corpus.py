@@ -47,7 +47,7 @@ def raising(error: Exception):
         (0, language, "parse", raising(TextError("authkey 308c9d5d11316f73900c", "text", 1, 1))),
         (2, language, "render", lambda sas, *dummy, **dummies: ""),
         (4, script, "parse", raising(RecursionError())),
-        (6, script, "render", lambda steps: "flush\n"),
+        (6, properties, "text_of", lambda steps: "flush\n"),
     ],
 )
 def test_the_properties_find_what_the_fuzzer_looks_for(

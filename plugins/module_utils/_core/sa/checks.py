@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import InputError, raise_all, shown
+from ..errors import InputError, shown
 from . import keys
 from .algorithms import AUTHENTICATION, BY_NAME, ENCRYPTION, Algorithm, find_linux
 from .model import (
@@ -70,11 +70,6 @@ def problems(
             fix = "Use addresses of the SA's family, or tunnel mode."
             found.append(InputError("transport mode cannot carry another address family", "selector", fix))
     return found
-
-
-def check(sa: SecurityAssociation, **allowed: bool) -> None:
-    """Raise all that `problems` finds."""
-    raise_all(problems(sa, **allowed))
 
 
 def spi_problem(spi: int) -> tuple[str, str]:

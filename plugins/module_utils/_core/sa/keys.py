@@ -88,13 +88,6 @@ def problem(algorithm: Algorithm, key: bytes) -> str:
     return ""
 
 
-def check(algorithm: Algorithm, key: bytes, place: str = "") -> None:
-    """Raise InputError if `problem` finds one."""
-    reason = problem(algorithm, key)
-    if reason:
-        raise InputError(reason, place, make_hint(algorithm) if algorithm.key_bits else "")
-
-
 def make_hint(algorithm: Algorithm) -> str:
     """The hint that says how to make a good key."""
     return f"{{new_key:{algorithm.name}:{algorithm.material_bits[0] // 8}}}"

@@ -43,15 +43,12 @@ PRESENT = "present"
 EXACT = "exact"
 ABSENT = "absent"
 FLUSHED = "flushed"
-STATES = (PRESENT, EXACT, ABSENT, FLUSHED)
 
 PEERS = "peers"
 PROTOCOL = "protocol"
 ALL = "all"
-SCOPES = (PEERS, PROTOCOL, ALL)
 
 BOTH = "both"
-DIRECTIONS = (BOTH, INBOUND, OUTBOUND)
 
 ADD = "add"
 DELETE = "delete"

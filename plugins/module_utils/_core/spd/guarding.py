@@ -98,7 +98,9 @@ def uncovered(
 
 
 def guarding(policies: t.Iterable[Policy], sas: t.Iterable[SecurityAssociation]) -> list[Policy]:
-    """The policies that guard any of the SAs (`guards`), in their order."""
+    """The policies that guard any of the SAs, in their order: an SA could serve a template of the policy,
+    so that without the policy its traffic would pass unprotected, in either direction.
+    """
     policies = list(policies)
     demands = _Demands(policies)
     found = {demand.policy for sa in sas for demand in demands.met_by(sa)}
@@ -123,13 +125,6 @@ def unguarded(sas: t.Iterable[SecurityAssociation], policies: t.Iterable[Policy]
     """The SAs that no policy guards."""
     demands = _Demands(policies)
     return [sa for sa in sas if not any(True for dummy in demands.met_by(sa))]
-
-
-def guards(policy: Policy, sas: t.Iterable[SecurityAssociation]) -> bool:
-    """Whether one of the SAs could serve a template of the policy, so that without the policy its
-    traffic would pass unprotected, in either direction.
-    """
-    return bool(guarding([policy], sas))
 
 
 def between(sas: t.Iterable[SecurityAssociation]) -> str:

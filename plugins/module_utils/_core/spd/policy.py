@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import InputError, raise_all, shown
+from ..errors import InputError, shown
 from ..sa.checks import selector_problems
 from ..sa.model import AH, ESP, TRANSPORT, TUNNEL, Mark, Selector, format_address
 
@@ -191,11 +191,6 @@ def problems(policy: Policy) -> list[InputError]:
                     "Choose 0 to 4294967295; 0 is any.",
                 )
     return found
-
-
-def check(policy: Policy) -> None:
-    """Raise everything that `problems` finds."""
-    raise_all(problems(policy))
 
 
 def warnings(policy: Policy) -> list[str]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every command of the language of ipseckey: read from a file, a prompt or a command line, and written.
+"""Every command of the language of ipseckey, from a file, a prompt or a command line.
 
 `grammar.COMMANDS` says where each may stand and what follows it. How a command is executed is not
 known here."""
@@ -35,13 +35,11 @@ from .grammar import (
     Command,
 )
 from .lexer import REFUSED, CommandWords, Lexer, Report, Word, lines_of
-from .render import folded, quoted, words_of, words_of_sa
 from .sa import Allowed, Builder, extra_of, limit_problems
 from .solaris import address_problems, order_problems
 from .values import parse_type
 
 ATTRIBUTES_TOPIC = "attr"
-ALL_TYPES = "all"
 _NAME_OF_FIELD = {row.field: row.name for row in reversed(KEYWORDS)}
 _TRAFFIC = ("protocol", "source_port", "destination_port")
 _NEEDED = {"spi": "Add: spi 0x and its hexadecimal digits.", "destination": "Add: dst and its address."}
@@ -126,34 +124,6 @@ def parse_words(words: t.Sequence[str], name: str = LINE, **options: t.Any) -> S
             raise TextError(message, f"{name}, word {number}", 1, 1, "Type it again, or remove it.")
     text = " ".join(f'"{word}"' if " " in word or word.endswith("\\") else word for word in words)
     return parse(text, name, LINE, **options)
-
-
-def render(steps: t.Iterable[Step]) -> str:
-    """The text of the steps, one command per line, keys included. `parse` reads it back as the same
-    steps except for their lines. Raises InputError.
-    """
-    return "".join(folded(_words_of_step(step)) + "\n" for step in steps)
-
-
-def _words_of_step(step: Step) -> list[str]:
-    if step.sa is not None:
-        return words_of_sa(step.sa)
-    row = COMMAND_BY_WORD[step.command]
-    words = [row.name]
-    if step.subject is not None:
-        return [*words, step.subject.protocol, *words_of(_values(step, step.subject))]
-    if step.protocol or row.type == grammar.ANY_TYPE:
-        words.append(step.protocol or ALL_TYPES)
-    return [*words, quoted(step.word, row.name)] if step.word else words
-
-
-def _values(step: Step, subject: Subject) -> dict[str, t.Any]:
-    """The values of a command about one SA by `Keyword.field`; the inverse of `_subject`."""
-    dummy, spi, destination, mark, source, traffic, direction = subject
-    named = {"spi": spi, "source": source, "destination": destination, "mark": mark, "direction": direction}
-    named.update(zip(_TRAFFIC, traffic))
-    named.update(step.lifetimes._asdict())
-    return {field: value for field, value in (*named.items(), *step.extra) if value}
 
 
 class ScriptReader:

@@ -100,8 +100,8 @@ sets = st.lists(sas, max_size=12, unique_by=lambda sa: identity(sa)[:3])
 @given(
     sets,
     sets,
-    st.sampled_from(planner.STATES),
-    st.sampled_from(planner.SCOPES),
+    st.sampled_from([planner.PRESENT, planner.EXACT, planner.ABSENT, planner.FLUSHED]),
+    st.sampled_from([planner.PEERS, planner.PROTOCOL, planner.ALL]),
     st.sampled_from([frozenset(), frozenset([MINE])]),
 )
 def test_a_plan_leads_to_the_described_state(desired, existing, state, scope, local):

@@ -148,7 +148,7 @@ def test_an_outbound_sa_is_used_where_the_kernel_would_take_it(association, poli
     ],
 )
 def test_a_policy_guards_what_could_serve_it_in_any_direction(association, policy, guarded):
-    assert guarding.guards(policy, [sa(OTHER, HERE, spi=0x9999), association]) == guarded
+    assert guarding.guarding([policy], [sa(OTHER, HERE, spi=0x9999), association]) == [policy] * guarded
 
 
 def test_only_what_leaves_needs_a_policy():
@@ -208,7 +208,7 @@ def protecting(entry):
 def test_the_policy_made_for_an_sa_covers_it(entry):
     local = frozenset([entry.source])
     assert guarding.uncovered([entry], [protecting(entry)], local) == []
-    assert guarding.guards(protecting(entry), [entry])
+    assert guarding.guarding([protecting(entry)], [entry])
 
 
 @settings(max_examples=50)
@@ -217,11 +217,11 @@ def test_many_sas_are_matched_like_single_ones(sas, policies, known):
     policies = policies + [protecting(entry) for entry in sas[::2]]
     local = frozenset(entry.source for entry in sas[::3] if any(entry.source)) if known else frozenset()
     assert guarding.guarding(policies, sas) == [
-        policy for policy in policies if any(guarding.guards(policy, [entry]) for entry in sas)
+        policy for policy in policies if any(guarding.guarding([policy], [entry]) for entry in sas)
     ]
     leaving = [policy for policy in policies if policy.direction == "out"]
     found = guarding.uncovered(sas, policies, local)
-    assert not any(guarding.guards(policy, [entry]) for policy in leaving for entry in found)
+    assert not any(guarding.guarding([policy], [entry]) for policy in leaving for entry in found)
     known_to_leave = [
         entry for entry in sas if local and any(entry.source) and direction_of(entry, local) == "outbound"
     ]

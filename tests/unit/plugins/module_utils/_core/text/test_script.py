@@ -28,6 +28,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar im
     PROMPT,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.script import Step, Subject
+from ansible_collections.ipsec.manual.tests.conformance.writing import text_of
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.text import strategies
 
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
@@ -256,7 +257,7 @@ def without_lines(found):
 
 @given(strategies.steps())
 def test_every_command_is_written_and_read_back_as_it_was(step):
-    text = script.render([step])
+    text = text_of([step])
     assert without_lines(steps(text, allow_static_counter_mode=True)) == [step]
     assert text.endswith("\n") and not text.endswith("\n\n") and all(len(line) < 2000 for line in text.splitlines())
 
@@ -268,13 +269,13 @@ def test_every_command_is_written_and_read_back_as_it_was(step):
     )
 )
 def test_a_text_of_commands_is_stable(found):
-    text = script.render([*found, Step("quit", 0)])
+    text = text_of([*found, Step("quit", 0)])
     again = steps(text, allow_static_counter_mode=True)
     assert without_lines(again) == [*found, Step("quit", 0)]
-    assert script.render(again) == text
+    assert text_of(again) == text
 
 
 def test_what_no_word_can_hold_is_not_written():
     for word in ('a"b', "a\nb", "\u00fc"):
         with pytest.raises(InputError):
-            script.render([Step("save", 0, word=word)])
+            text_of([Step("save", 0, word=word)])
