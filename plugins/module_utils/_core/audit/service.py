@@ -26,6 +26,8 @@ OPENRC = "openrc"
 SYSVINIT = "sysvinit"
 SMF = "smf"
 SMF_SERVICE = "svc:/network/ipsec/manual-key:default"
+# Prints what `read_smf` reads.
+SMF_QUERY = ("svcprop", "-p", "config/config_file", "-p", "general/enabled", "-p", "restarter/state", SMF_SERVICE)
 
 ACTIVE = "active"
 INACTIVE = "inactive"
@@ -96,11 +98,7 @@ def look() -> ServiceFacts:
     """The service of this host. Needs no rights."""
     manager = detect()
     if manager == SMF:
-        return read_smf(
-            _output(
-                "svcprop", "-p", "config/config_file", "-p", "general/enabled", "-p", "restarter/state", SMF_SERVICE
-            )
-        )
+        return read_smf(_output(*SMF_QUERY))
     place = PLACES.get(manager)
     if place is None or not os.path.exists(place.path):
         return ServiceFacts(manager)

@@ -104,7 +104,7 @@ def install(module: Module, service: Service) -> Result:
             for row in superfluous:
                 os.unlink(row.path)
             if enabling:
-                service.enable()
+                service.do("enable")
         _load(module, service, outdated, starting)
     result: Result = {
         "changed": changes,
@@ -237,9 +237,9 @@ def _load(module: Module, service: Service, outdated: bool, starting: bool) -> N
     """
     try:
         if outdated:
-            service.reload()
+            service.do("reload")
         if starting:
-            service.start()
+            service.do("start")
     except IpsecError as error:
         reason = _reason(module)
         hint = (
@@ -283,7 +283,7 @@ def remove(module: Module, service: Service) -> Result:
     enabled, installed = service.enabled(), service.installed()
     if not module.check_mode:
         if enabled:
-            service.disable()
+            service.do("disable")
         service.forget()
         for path in own:
             shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)

@@ -14,8 +14,8 @@ import typing as t
 from ..._core.audit.service import SMF, detect
 from ..._core.errors import InputError, IpsecError, raise_all
 from ..base import Module, Result
+from . import smf
 from .services import SERVICES
-from .smf import apply_smf, look
 
 _FITTING = re.compile(r"/[A-Za-z0-9_./+@-]+")
 # Directories that do not exist, or that the service cannot see, when it loads the file.
@@ -77,7 +77,7 @@ def file_problems(file: str, place: str) -> t.Iterator[InputError]:
 
 def _of(module: Module, manager: str) -> Result:
     if manager == SMF:
-        return apply_smf(module) if module.params["state"] != "query" else look(module).result()
+        return smf.apply(module) if module.params["state"] != "query" else smf.query(module)
     if not manager:
         return {}
     # Imported here, since other systems have no such policies and cannot import this.

@@ -35,10 +35,11 @@ def run(module: Module, name: str, *words: str, good: t.Collection[int] = (0,)) 
 
 class Service:
     """The service ipseckeys under one service manager. ``path``, ``mode`` and ``text`` are those of
-    the file that defines it.
+    the file that defines it; ``commands`` are how to enable, disable, start and reload it.
     """
 
     place: Place
+    commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]]
     mode = 0o755
     text = ""
     # Whether the manager can tell that the service runs; if not, starting it alone does not count as a change.
@@ -68,17 +69,9 @@ class Service:
     def reread(self) -> None:
         """Have the service manager read the definition of the service again."""
 
-    def enable(self) -> None:
-        raise NotImplementedError
-
-    def disable(self) -> None:
-        raise NotImplementedError
-
-    def start(self) -> None:
-        raise NotImplementedError
-
-    def reload(self) -> None:
-        raise NotImplementedError
+    def do(self, what: str) -> None:
+        """Run one of the ``commands``."""
+        self.run(*self.commands[what])
 
     def forget(self) -> None:
         """Before its file is removed, have the service manager forget that it was started."""
@@ -92,24 +85,18 @@ class Systemd(Service):
     mode = 0o644
     text = texts.SYSTEMD
     _unit = f"{NAME}.service"
+    commands: t.ClassVar = {
+        "enable": ("systemctl", "--quiet", "enable", _unit),
+        "disable": ("systemctl", "--quiet", "disable", _unit),
+        "start": ("systemctl", "start", _unit),
+        "reload": ("systemctl", "reload", _unit),
+    }
 
     def active(self) -> bool:
         return self.run("systemctl", "is-active", self._unit, good=range(256)).strip() == "active"
 
     def reread(self) -> None:
         self.run("systemctl", "daemon-reload")
-
-    def enable(self) -> None:
-        self.run("systemctl", "--quiet", "enable", self._unit)
-
-    def disable(self) -> None:
-        self.run("systemctl", "--quiet", "disable", self._unit)
-
-    def start(self) -> None:
-        self.run("systemctl", "start", self._unit)
-
-    def reload(self) -> None:
-        self.run("systemctl", "reload", self._unit)
 
     def forgotten(self) -> None:
         # A unit without a file runs nothing when it stops, so the SAs stay. Status 1 or 5: unknown unit.
@@ -121,22 +108,15 @@ class Systemd(Service):
 class Openrc(Service):
     place = PLACES[OPENRC]
     text = texts.OPENRC
-    _started = f"/run/openrc/started/{NAME}"
+    commands: t.ClassVar = {
+        "enable": ("rc-update", "add", NAME, "boot"),
+        "disable": ("rc-update", "del", NAME, "boot"),
+        "start": ("rc-service", NAME, "start"),
+        "reload": ("rc-service", NAME, "reload"),
+    }
 
     def active(self) -> bool:
-        return os.path.lexists(self._started)
-
-    def enable(self) -> None:
-        self.run("rc-update", "add", NAME, "boot")
-
-    def disable(self) -> None:
-        self.run("rc-update", "del", NAME, "boot")
-
-    def start(self) -> None:
-        self.run("rc-service", NAME, "start")
-
-    def reload(self) -> None:
-        self.run("rc-service", NAME, "reload")
+        return os.path.lexists(f"/run/openrc/started/{NAME}")
 
     def forget(self) -> None:
         # Without its script nothing stops it, so the SAs stay.
@@ -148,18 +128,12 @@ class Sysvinit(Service):
     place = PLACES[SYSVINIT]
     text = texts.SYSVINIT
     knows_what_runs = False
-
-    def enable(self) -> None:
-        self.run("update-rc.d", NAME, "defaults")
-
-    def disable(self) -> None:
-        self.run("update-rc.d", "-f", NAME, "remove")
-
-    def start(self) -> None:
-        self.run(self.path, "start")
-
-    def reload(self) -> None:
-        self.run(self.path, "reload")
+    commands: t.ClassVar = {
+        "enable": ("update-rc.d", NAME, "defaults"),
+        "disable": ("update-rc.d", "-f", NAME, "remove"),
+        "start": (place.path, "start"),
+        "reload": (place.path, "reload"),
+    }
 
 
 SERVICES: dict[str, type[Service]] = {SYSTEMD: Systemd, OPENRC: Openrc, SYSVINIT: Sysvinit}

@@ -10,9 +10,7 @@ something changes.
 
 from __future__ import annotations
 
-import typing as t
-
-from ..._core.audit.service import FAILED, read_smf
+from ..._core.audit.service import FAILED, SMF_QUERY, ServiceFacts, read_smf
 from ..._core.audit.service import SMF_SERVICE as SERVICE
 from ..._core.errors import IpsecError
 from ..._core.specs import DEFAULT_PATH
@@ -20,31 +18,17 @@ from ..base import Module, Result
 from .services import run
 
 
-class _State(t.NamedTuple):
-    """The settings of the service's running snapshot, which its methods use."""
-
-    file: str
-    enabled: bool
-    in_maintenance: bool
-
-    def result(self) -> Result:
-        return {"installed": True, "enabled": self.enabled, "file": self.file}
+def query(module: Module) -> Result:
+    """What the service loads."""
+    return _result(read_smf(run(module, *SMF_QUERY)))
 
 
-def look(module: Module) -> _State:
-    """The state of the service."""
-    found = read_smf(
-        run(module, "svcprop", "-p", "config/config_file", "-p", "general/enabled", "-p", "restarter/state", SERVICE)
-    )
-    return _State(found.file, found.enabled, found.state == FAILED)
-
-
-def apply_smf(module: Module) -> Result:
+def apply(module: Module) -> Result:
     """Have the service load the file, or disable it."""
     present = module.params["state"] == "present"
-    before = look(module)
+    before = read_smf(run(module, *SMF_QUERY))
     file: str = module.params["file"] if present else DEFAULT_PATH
-    if before.in_maintenance:
+    if before.state == FAILED:
         raise IpsecError(
             f"{SERVICE} is in maintenance",
             "",
@@ -61,7 +45,7 @@ def apply_smf(module: Module) -> Result:
             _point(module, before.file, file)
         if present and not before.enabled:
             run(module, "svcadm", "enable", "-s", SERVICE)
-    result: Result = {"changed": after != before, **after.result()}
+    result: Result = {"changed": after != before, **_result(after)}
     if module._diff:
         result["diff"] = {
             "before_header": SERVICE,
@@ -86,5 +70,9 @@ def _point(module: Module, old: str, new: str) -> None:
         raise
 
 
-def _shown(state: _State) -> str:
-    return f"config/config_file {state.file}\ngeneral/enabled {str(state.enabled).lower()}\n"
+def _result(found: ServiceFacts) -> Result:
+    return {"installed": True, "enabled": found.enabled, "file": found.file}
+
+
+def _shown(found: ServiceFacts) -> str:
+    return f"config/config_file {found.file}\ngeneral/enabled {str(found.enabled).lower()}\n"

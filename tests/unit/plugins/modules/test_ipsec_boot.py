@@ -60,20 +60,13 @@ class Manager(services.Service):
     def reread(self) -> None:
         self._do("reread")
 
-    def enable(self) -> None:
-        self._do("enable")
-        self.there.add("enabled")
-
-    def disable(self) -> None:
-        self._do("disable")
-        self.there.discard("enabled")
-
-    def start(self) -> None:
-        self._do("start")
-        self.there.add("active")
-
-    def reload(self) -> None:
-        self._do("reload")
+    def do(self, what: str) -> None:
+        self._do(what)
+        added = {"enable": "enabled", "start": "active"}.get(what)
+        if added:
+            self.there.add(added)
+        elif what == "disable":
+            self.there.discard("enabled")
 
 
 class Host(World):
