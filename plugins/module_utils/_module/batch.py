@@ -47,51 +47,32 @@ class _Call(Module):
         raise _Ended(self, self.failure(msg))
 
 
-def _boot(module: Module) -> Result:
-    from .boot.module import apply_boot
-
-    return apply_boot(module)
-
-
-def _file(module: Module) -> Result:
-    from .file import apply_file
-
-    return apply_file(module)
-
-
-def _policy(module: Module) -> Result:
-    from .policy import apply_policies
-
-    return apply_policies(module)
-
-
-def _preflight(module: Module) -> Result:
-    from .preflight import preflight
-
-    return preflight(module)
+def _work(name: str) -> t.Callable[[Module], Result]:
+    """The work of a module. What it needs is imported when it is called, since not every system has an
+    SPD that we know, and by statements that Ansible finds when it packs a module.
+    """
+    if name == "ipsec_boot":
+        from .boot.module import apply_boot as work
+    elif name == "ipsec_policy":
+        from .policy import apply_policies as work
+    elif name == "ipsec_preflight":
+        from .preflight import preflight as work
+    elif name == "ipsec_probe":
+        from .probe import probe as work
+    elif name == "ipsec_sadb":
+        from .sadb import apply_sadb as work
+    else:
+        from .file import apply_file as work
+    return work
 
 
-def _probe(module: Module) -> Result:
-    from .probe import probe
-
-    return probe(module)
-
-
-def _sadb(module: Module) -> Result:
-    from .sadb import apply_sadb
-
-    return apply_sadb(module)
-
-
-# The argument spec of each module, and its work. What it needs is imported when it is called: not
-# every system has an SPD that we know.
-_MODULES: t.Mapping[str, tuple[specs.Arguments, t.Callable[[Module], Result]]] = {
-    "ipsec_boot": ({"argument_spec": specs.IPSEC_BOOT}, _boot),
-    "ipsec_policy": ({"argument_spec": specs.IPSEC_POLICY, **specs.POLICY_RULES}, _policy),
-    "ipsec_preflight": ({"argument_spec": specs.IPSEC_PREFLIGHT}, _preflight),
-    "ipsec_probe": ({"argument_spec": specs.IPSEC_PROBE}, _probe),
-    "ipsec_sadb": ({"argument_spec": specs.IPSEC_SADB, **specs.SADB_RULES}, _sadb),
-    "ipseckeys_file": ({"argument_spec": specs.IPSECKEYS_FILE, **specs.FILE_RULES}, _file),
+_SPECS: t.Mapping[str, specs.Arguments] = {
+    "ipsec_boot": {"argument_spec": specs.IPSEC_BOOT},
+    "ipsec_policy": {"argument_spec": specs.IPSEC_POLICY, **specs.POLICY_RULES},
+    "ipsec_preflight": {"argument_spec": specs.IPSEC_PREFLIGHT},
+    "ipsec_probe": {"argument_spec": specs.IPSEC_PROBE},
+    "ipsec_sadb": {"argument_spec": specs.IPSEC_SADB, **specs.SADB_RULES},
+    "ipseckeys_file": {"argument_spec": specs.IPSECKEYS_FILE, **specs.FILE_RULES},
 }
 
 
@@ -112,17 +93,16 @@ def apply_batch(module: Module) -> Result:
 def _read(text: str) -> list[tuple[str, Result, bool]]:
     try:
         found = [(call["module"], dict(call["options"]), bool(call.get("check"))) for call in json.loads(text)]
-        unknown = [str(name) for name, dummy, dummy2 in found if name not in _MODULES]
+        unknown = [str(name) for name, dummy, dummy2 in found if name not in _SPECS]
     except (ValueError, TypeError, KeyError):
         # The reader's message would quote the text, which may hold keys.
         raise InputError("this is not a list of calls in JSON", "calls", "Use the role; it writes them.") from None
     if unknown:
-        raise InputError(f"no call can name {', '.join(unknown)}", "calls", f"Known are: {', '.join(_MODULES)}.")
+        raise InputError(f"no call can name {', '.join(unknown)}", "calls", f"Known are: {', '.join(_SPECS)}.")
     return found
 
 
 def _call(module: Module, name: str, options: Result, is_check: bool) -> Result:
-    spec, work = _MODULES[name]
     internal = {
         "_ansible_module_name": f"ipsec.manual.{name}",  # as in a task of its own, in the host's log
         "_ansible_check_mode": module.check_mode or is_check,
@@ -132,8 +112,8 @@ def _call(module: Module, name: str, options: Result, is_check: bool) -> Result:
     }
     call: _Call | None = None
     try:
-        call = _Call({**internal, **options}, **spec)
-        answer = work(call)
+        call = _Call({**internal, **options}, **_SPECS[name])
+        answer = _work(name)(call)
     except _Ended as exc:
         call, answer = exc.call, {"failed": True, "msg": exc.message}
     except IpsecError as exc:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import sys
-import typing as t
 
 from ..errors import InputError, shown
 from .base import PFKEY, SOLARIS, XFRM, Sadb
@@ -15,39 +14,29 @@ from .base import PFKEY, SOLARIS, XFRM, Sadb
 AUTO = "auto"
 
 
-def _open_xfrm() -> Sadb:
-    from .xfrm.backend import XfrmSadb
-
-    return XfrmSadb()
-
-
-def _open_solaris() -> Sadb:
-    from .solaris.backend import SolarisSadb
-
-    return SolarisSadb()
-
-
-def _open_pfkey() -> Sadb:
-    from .pfkey.backend import PfkeySadb
-
-    return PfkeySadb()
-
-
-# By prefixes of sys.platform on which `auto` chooses the backend. Each backend is imported only where
-# it is used, by a statement that Ansible finds when it packs a module.
-_OPENERS: dict[str, tuple[tuple[str, ...], t.Callable[[], Sadb]]] = {
-    XFRM: (("linux",), _open_xfrm),
-    SOLARIS: (("sunos",), _open_solaris),
-    PFKEY: (("freebsd", "netbsd"), _open_pfkey),
-}
-BACKENDS = (AUTO, *_OPENERS)
+# By prefixes of sys.platform on which `auto` chooses the backend.
+_PLATFORMS = {XFRM: ("linux",), SOLARIS: ("sunos",), PFKEY: ("freebsd", "netbsd")}
+BACKENDS = (AUTO, *_PLATFORMS)
 
 
 def open_sadb(backend: str = AUTO) -> Sadb:
-    """The backend by name, or the one for this platform. Raises InputError where there is none."""
+    """The backend by name, or the one for this platform. Raises InputError where there is none.
+
+    Each is imported only where it is used, by a statement that Ansible finds when it packs a module."""
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {shown(backend)}", "backend", f"Choose one of: {', '.join(BACKENDS)}.")
-    for name, (platforms, opener) in _OPENERS.items():
-        if backend == name or (backend == AUTO and sys.platform.startswith(platforms)):
-            return opener()
-    raise InputError(f"there is no backend for {sys.platform}", "backend", f"Name one of: {', '.join(_OPENERS)}.")
+    if backend == AUTO:
+        backend = next((name for name, systems in _PLATFORMS.items() if sys.platform.startswith(systems)), AUTO)
+    if backend == XFRM:
+        from .xfrm.backend import XfrmSadb
+
+        return XfrmSadb()
+    if backend == SOLARIS:
+        from .solaris.backend import SolarisSadb
+
+        return SolarisSadb()
+    if backend == PFKEY:
+        from .pfkey.backend import PfkeySadb
+
+        return PfkeySadb()
+    raise InputError(f"there is no backend for {sys.platform}", "backend", f"Name one of: {', '.join(_PLATFORMS)}.")
