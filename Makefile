@@ -8,7 +8,7 @@ FAULTS ?= 0
 # Labs still running, started here or in the synced copy
 LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_collections/ipsec/manual/build/lab/*)
 
-.PHONY: help demo test bench faults fuzz docs docs-command docs-findings docs-returns release clean
+.PHONY: help demo test bench faults fuzz docs docs-command docs-findings release clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
 	@echo 'make test    every gate; or some with TIER=: quick (five minutes: lint, unit, docs),'
@@ -20,7 +20,6 @@ help:
 	@echo 'make docs    the docs site, into build/docs/html'
 	@echo 'make docs-command  docs/ipseckey.* and the page of the command, from its tables'
 	@echo 'make docs-findings  the tables of findings on the page of the audit, from its table'
-	@echo 'make docs-returns  the RETURN blocks of modules, from the table that validates answers'
 	@echo 'make release the artifact, its bill of materials and the manifest to sign, into build/release'
 	@echo 'make clean   remove all results: build/ and .venv*/'
 	@echo 'Missing packages are installed first if you are root, otherwise they are listed.'
@@ -49,9 +48,6 @@ docs-command:
 
 docs-findings:
 	@python3 -B tests/docs/findings.py
-
-docs-returns:
-	@python3 -B tests/docs/returns.py
 
 release:
 	@tests/setup release && PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -B tests/release/release.py

@@ -2,18 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The answers of the modules that run on hosts: one table for their RETURN blocks and for the gate.
+"""What the modules that run on hosts may answer, field by field; `_gate` rejects everything else.
 
-`make docs-returns` writes the blocks from it; `_gate` rejects everything else.
+The RETURN block of each module says what its fields mean. A test compares the two.
 """
 
 from __future__ import annotations
 
 import typing as t
-
-U16 = (0, (1 << 16) - 1)
-U32 = (0, (1 << 32) - 1)
-U64 = (0, (1 << 64) - 1)
 
 ADDRESS = r"[0-9a-f:.]{2,45}"
 NETWORK = rf"(?:{ADDRESS}/[0-9]{{1,3}})?"
@@ -23,7 +19,8 @@ WORD = r"[a-z0-9_-]{1,20}"
 # A fingerprint, or a word that replaces it.
 DIGEST = r"[0-9a-f]{16,64}|[a-z-]{1,20}"
 PAIR = rf"{ADDRESS}\|{ADDRESS}"
-OWNER = rf"{PAIR}#[0-9]{{1,10}},{MARK},[0-9]{{1,10}}"
+OWNER = rf"[0-9]{{1,10}},{MARK},[0-9]{{1,10}}"
+PAIR_AND_OWNER = rf"{PAIR}#{OWNER}"
 LIMIT = r"(?:soft|hard)_(?:bytes|packets|addtime|usetime)"
 
 PATH = 4096  # characters
@@ -33,836 +30,304 @@ FEW = 100
 
 
 class Field(t.NamedTuple):
-    """One field of an answer.
+    """What one field of an answer may hold.
 
-    ``type``, ``description``, ``returned``, ``sample``, ``contains`` and the type of ``elements``
-    are those of a RETURN block. The rest are limits: strings match ``pattern`` and have at most
-    ``longest`` characters, numbers lie in ``range``, lists and dictionaries hold at most ``most``
-    items. A dictionary has either the keys of ``contains``, or any that match ``keys``, with values
-    that are ``elements``.
+    ``type`` is that of the RETURN block. Strings match ``pattern`` and have at most ``longest``
+    characters, numbers lie in ``range``, lists and dictionaries hold at most ``most`` items. A
+    dictionary has either the keys of ``contains``, or any that match ``keys``, with values that are
+    ``elements``. An ``optional`` field may be missing.
     """
 
     type: str
-    description: str | tuple[str, ...] = ""
-    sample: t.Any = None
-    returned: str = "always"
     pattern: str = ""
     longest: int = 256
-    range: tuple[int, int] = U64
+    range: tuple[int, int] = (0, (1 << 64) - 1)
     nullable: bool = False
+    optional: bool = False
     most: int = MANY
     keys: str = ""
     contains: t.Mapping[str, Field] = {}
     elements: Field | None = None
 
-    @property
-    def required(self) -> bool:
-        return self.returned in ("always", "success")
-
 
 Fields = t.Mapping[str, Field]
 
-_USAGE: Fields = {
-    **{name: Field("int", returned="sometimes") for name in ("age", "packets", "bytes", "blocks64")},
-    **{
-        f"{name}_percent": Field("int", returned="sometimes", range=(0, 100))
-        for name in ("packets", "bytes", "seconds")
-    },
-}
-_BACKEND: Fields = {"backend": Field("str", "How the kernel was reached.", "xfrm", "success", WORD)}
+_FLAG = Field("bool")
+_U16 = Field("int", range=(0, (1 << 16) - 1))
+_U32 = Field("int", range=(0, (1 << 32) - 1))
+_U64 = Field("int")
+_PERCENT = Field("int", range=(0, 100))
+_INSTANT = Field("float", range=(0, 253402300799))
+_TEXT = Field("str")
+_WORD = Field("str", WORD)
+_WORD_OR_NONE = Field("str", f"(?:{WORD})?")
+_ADDRESS = Field("str", ADDRESS)
+_ADDRESS_OR_NONE = Field("str", f"(?:{ADDRESS})?")
+_MARK = Field("str", MARK)
+_PATH = Field("str", longest=PATH)
+_FINGERPRINT = Field("str", f"(?:{DIGEST})?")
+_MANAGER = Field("str", "(?:openrc|smf|systemd|sysvinit)?")
+_FEW_TEXTS = Field("list", most=FEW, elements=_TEXT)
+_FEW_PATHS = Field("list", most=FEW, elements=_PATH)
+_SENTENCES = Field("list", most=FEW, elements=Field("str", longest=1000))
+_LABELS = Field("list", elements=_TEXT)
+_OPERATIONS = Field("list", most=4 * MANY, elements=Field("str", longest=1000))
+_DIGESTS = Field("dict", keys=PAIR, elements=Field("str", DIGEST))
+_HELD = Field("dict", keys=PAIR_AND_OWNER, elements=Field("str", DIGEST))
+_PAIRS_AND_OWNERS = Field("list", elements=Field("str", PAIR_AND_OWNER))
 
-_KEYS_HIDDEN = Field(
-    "bool", "Whether the kernel hides keys (lockdown), which makes fingerprints meaningless.", False, "success"
-)
-
-_OPERATIONS = Field(
-    "list",
-    "Operations that were carried out, in order. In check mode, those that would be.",
-    ["add esp spi 0x8bcd1407 192.168.116.16 > 192.168.13.213 transport aes-cbc+hmac-sha256"],
-    "success",
-    most=4 * MANY,
-    elements=Field("str", longest=1000),
-)
-
-_DIGEST = Field(
+_USAGE = Field(
     "dict",
-    (),
-    {"192.168.116.16|192.168.13.213": "5f0c1d6c7e2b9a40"},
-    "success",
-    keys=PAIR,
-    elements=Field("str", pattern=DIGEST),
+    keys=PAIR_AND_OWNER,
+    elements=Field(
+        "dict",
+        contains={
+            **dict.fromkeys(("age", "packets", "bytes", "blocks64"), _U64._replace(optional=True)),
+            **dict.fromkeys(("packets_percent", "bytes_percent", "seconds_percent"), _PERCENT._replace(optional=True)),
+        },
+    ),
 )
-
-_LABELS = Field("list", (), ["out 192.168.116.16/32 > 192.168.13.213/32"], "success", elements=Field("str"))
 
 _SELECTOR: Fields = {
-    "source": Field("str", "Network of the senders in CIDR notation, empty for any.", "10.1.0.0/16", pattern=NETWORK),
-    "destination": Field(
-        "str", "Network of the receivers in CIDR notation, empty for any.", "10.2.0.0/16", pattern=NETWORK
-    ),
-    "protocol": Field("int", "Number of the upper protocol, V(0) for any.", 0, range=U16),
-    "source_port": Field("int", "Port of the senders, V(0) for any.", 0, range=U16),
-    "destination_port": Field("int", "Port of the receivers, V(0) for any.", 0, range=U16),
+    **dict.fromkeys(("source", "destination"), Field("str", NETWORK)),
+    **dict.fromkeys(("protocol", "source_port", "destination_port"), _U16),
 }
 
 _ENCAPSULATION: Fields = {
-    "type": Field("str", "Always V(udp).", "udp", pattern=WORD),
-    "source_port": Field("int", "UDP port of the sender.", 4500, range=U16),
-    "destination_port": Field("int", "UDP port of the receiver.", 4500, range=U16),
-    "nat_local": Field(
-        "str", "Address of this end behind its NAT device, empty for none.", "", pattern=f"(?:{ADDRESS})?"
-    ),
-    "nat_remote": Field(
-        "str", "Address of the other end behind its NAT device, empty for none.", "", pattern=f"(?:{ADDRESS})?"
-    ),
+    "type": _WORD,
+    **dict.fromkeys(("source_port", "destination_port"), _U16),
+    **dict.fromkeys(("nat_local", "nat_remote"), _ADDRESS_OR_NONE),
 }
-
-_FINGERPRINT = f"(?:{DIGEST})?"
 
 # An SA without its counters.
 _SA: Fields = {
-    "protocol": Field("str", "Protocol.", "esp", pattern=WORD),
-    "spi": Field("str", "SPI in hexadecimal.", "0x8bcd1407", pattern=SPI),
-    "source": Field("str", "Address of the sender.", "192.168.116.16", pattern=ADDRESS),
-    "destination": Field("str", "Address of the receiver.", "192.168.13.213", pattern=ADDRESS),
-    "mode": Field("str", "Mode.", "transport", pattern=WORD),
-    "encryption_algorithm": Field("str", "Cipher, empty for AH.", "aes-cbc"),
-    "encryption_bits": Field("int", "Size of the encryption key, its salt not counted.", 256, range=U32),
-    "authentication_algorithm": Field("str", "Authentication algorithm, empty for none.", "hmac-sha256"),
-    "icv_bits": Field("int", "Length of the ICV.", 128, range=U32),
-    "fingerprints": Field(
-        "dict",
-        "Fingerprints of the keys.",
-        contains={
-            "encryption": Field(
-                "str",
-                (
-                    "Fingerprint of the encryption key, empty if there is none, V(short-key) if it has "
-                    "fewer than 112 bits."
-                ),
-                "4a1bd3cc8a6e0f32",
-                pattern=_FINGERPRINT,
-            ),
-            "authentication": Field(
-                "str",
-                "Fingerprint of the authentication key, empty if there is none.",
-                "09d5b1e27c66a8f1",
-                pattern=_FINGERPRINT,
-            ),
-        },
-    ),
-    "replay_window": Field("int", "Anti-replay window in packets.", 0, range=U32),
-    "esn": Field("bool", "Whether sequence numbers are extended to 64 bits.", False),
-    "reqid": Field("int", "Number that ties the SA to policies.", 0, range=U32),
-    "mark": Field("str", "Mark and mask, empty for none.", "", pattern=MARK),
-    "if_id": Field("int", "Identifier of the XFRM interface.", 0, range=U32),
-    "direction": Field(
-        "str", "Direction that the SA is bound to, empty for none.", "", pattern="(?:inbound|outbound)?"
-    ),
-    "output_mark": Field("str", "Mark and mask that the SA sets on its packets, empty for none.", "", pattern=MARK),
-    "tfc_padding": Field("int", "Length in octets that packets are padded to, V(0) for no padding.", 0, range=U32),
-    "nat_keepalive": Field("int", "Seconds between NAT keepalive packets, V(0) for none.", 0, range=U32),
-    "lifetimes": Field(
-        "dict", "Limits that are set.", {"hard_packets": 1000000000000}, most=FEW, keys=LIMIT, elements=Field("int")
-    ),
-    "selector": Field("dict", "Traffic that the SA may carry.", None, "if the SA has a selector", contains=_SELECTOR),
-    "encapsulation": Field("dict", "Encapsulation in UDP.", None, "if the SA is encapsulated", contains=_ENCAPSULATION),
+    "protocol": _WORD,
+    "spi": Field("str", SPI),
+    **dict.fromkeys(("source", "destination"), _ADDRESS),
+    "mode": _WORD,
+    "encryption_algorithm": _TEXT,
+    "encryption_bits": _U32,
+    "authentication_algorithm": _TEXT,
+    "icv_bits": _U32,
+    "fingerprints": Field("dict", contains={"encryption": _FINGERPRINT, "authentication": _FINGERPRINT}),
+    "replay_window": _U32,
+    "esn": _FLAG,
+    "reqid": _U32,
+    "mark": _MARK,
+    "if_id": _U32,
+    "direction": Field("str", "(?:inbound|outbound)?"),
+    "output_mark": _MARK,
+    "tfc_padding": _U32,
+    "nat_keepalive": _U32,
+    "lifetimes": Field("dict", most=FEW, keys=LIMIT, elements=_U64),
+    "selector": Field("dict", optional=True, contains=_SELECTOR),
+    "encapsulation": Field("dict", optional=True, contains=_ENCAPSULATION),
 }
 
-_BUDGET: Fields = {
-    "packets": Field(
-        "int",
-        "Packets until the sequence numbers (2^32, or 2^64 with ESN) or the hard limit of packets run out.",
-        4294967285,
-        nullable=True,
+_COUNTERS: Fields = dict.fromkeys(
+    (
+        *("bytes", "packets", "add_time", "use_time", "sequence_out", "sequence_in"),
+        *("late", "replayed", "integrity_failures"),
     ),
-    "bytes": Field(
-        "int",
-        "Bytes until the hard limit of bytes, or 2^32 blocks of a cipher with 64-bit blocks. V(null) if there is no "
-        "such limit.",
-        None,
-        nullable=True,
-    ),
-}
-
-_COUNTERS: Fields = {
-    "bytes": Field("int", "Octets that the SA has carried.", 840),
-    "packets": Field("int", "Packets that the SA has carried.", 10),
-    "add_time": Field("int", "Time when it was added, in seconds since the epoch.", 1795000000),
-    "use_time": Field("int", "Time when it was first used, V(0) for never.", 1795000060),
-    "sequence_out": Field("int", "Sequence number of the last packet sent.", 10),
-    "sequence_in": Field("int", "Sequence number of the last packet received.", 0),
-    "late": Field("int", "Packets dropped because they arrived after the window had passed them.", 0),
-    "replayed": Field("int", "Packets dropped because they had been received before.", 0),
-    "integrity_failures": Field("int", "Packets dropped because their ICV was wrong.", 0),
-}
+    _U64,
+)
 
 # An SA as the SADB holds it.
 _ENTRY: Fields = {
     **_SA,
-    "larval": Field(
-        "bool", ("Whether the SA is only a reservation of an SPI, without keys. See RFC 2367, section 3.3."), False
-    ),
-    "flags": Field(
-        "list",
-        (
-            (
-                "Properties that another program gave the SA and that this collection neither sets nor keeps, such as"
-                " C(noecn) or C(pcpu=3)."
-            ),
-            "An SA with such properties differs from every SA of a text, and cannot be backed up.",
-        ),
-        [],
-        most=FEW,
-        elements=Field("str"),
-    ),
-    "age": Field("int", "Seconds since the SA was added.", 86400),
-    "counters": Field(
-        "dict",
-        (
-            "Counters of the SA.",
-            (
-                "With O(backend=solaris), only C(bytes), the times, and the sequence number of an SA "
-                "that keeps one, are known."
-            ),
-        ),
-        contains=_COUNTERS,
-    ),
-    "budget": Field("dict", "What the SA may still carry until it ends or should be replaced.", contains=_BUDGET),
+    "larval": _FLAG,
+    "flags": _FEW_TEXTS,
+    "age": _U64,
+    "counters": Field("dict", contains=_COUNTERS),
+    "budget": Field("dict", contains={"packets": _U64, "bytes": _U64._replace(nullable=True)}),
 }
 
 _TEMPLATE: Fields = {
-    "protocol": Field("str", "Protocol.", "esp", pattern=WORD),
-    "mode": Field("str", "Mode.", "transport", pattern=WORD),
-    "source": Field("str", "Address of the sender, empty for that of the packet.", "", pattern=f"(?:{ADDRESS})?"),
-    "destination": Field(
-        "str", "Address of the receiver, empty for that of the packet.", "", pattern=f"(?:{ADDRESS})?"
-    ),
-    "reqid": Field("int", "Reqid of the SAs that the template asks for, V(0) for any.", 0, range=U32),
-    "spi": Field("str", "SPI in hexadecimal, empty for any.", "", pattern=f"(?:{SPI})?"),
-    "level": Field(
-        "str",
-        "V(required) if traffic must use such an SA, V(use) if it may also pass without one.",
-        "required",
-        pattern=WORD,
-    ),
+    "protocol": _WORD,
+    "mode": _WORD,
+    **dict.fromkeys(("source", "destination"), _ADDRESS_OR_NONE),
+    "reqid": _U32,
+    "spi": Field("str", f"(?:{SPI})?"),
+    "level": _WORD,
 }
 
 _POLICY: Fields = {
-    "direction": Field("str", "Direction.", "out", pattern=WORD),
-    "selector": Field("dict", "Traffic that the policy applies to.", contains=_SELECTOR),
-    "action": Field("str", "What happens to the traffic, V(allow) or V(block).", "allow", pattern=WORD),
-    "priority": Field(
-        "int",
-        ("Priority. Of the policies that match a packet, the one with the lowest number applies."),
-        0,
-        range=U32,
-    ),
-    "mark": Field("str", "Mark and mask, empty for none.", "", pattern=MARK),
-    "if_id": Field("int", "Identifier of the XFRM interface.", 0, range=U32),
-    "templates": Field(
-        "list",
-        "SAs that the traffic must go through, the innermost first.",
-        most=FEW,
-        elements=Field("dict", contains=_TEMPLATE),
-    ),
-    "index": Field("int", "Number that the kernel gave the policy.", 17, range=U32),
-    "add_time": Field("int", "Time when it was added, in seconds since the epoch.", 1795000000),
-    "use_time": Field("int", "Time when it was last used, V(0) for never.", 0),
-    "complete": Field(
-        "bool",
-        (
-            "Whether this describes the whole policy. V(false) if it also has properties that "
-            "M(ipsec.manual.ipsec_policy) cannot express, such as a port range."
-        ),
-        True,
-    ),
-    "flags": Field(
-        "list",
-        (
-            "Properties that another program gave the policy and that "
-            "M(ipsec.manual.ipsec_policy) cannot set, named as C(ip xfrm) names them, if it does. "
-            "Limits are followed by their value in seconds, bytes, or packets."
-        ),
-        ["localok", "hard_addtime 3600", "templates[0] encryption-algorithms"],
-        most=FEW,
-        elements=Field("str"),
-    ),
+    "direction": _WORD,
+    "selector": Field("dict", contains=_SELECTOR),
+    "action": _WORD,
+    "priority": _U32,
+    "mark": _MARK,
+    "if_id": _U32,
+    "templates": Field("list", most=FEW, elements=Field("dict", contains=_TEMPLATE)),
+    "index": _U32,
+    "add_time": _U64,
+    "use_time": _U64,
+    "complete": _FLAG,
+    "flags": _FEW_TEXTS,
 }
-
-
-def _carried(sample: int, when: str) -> Field:
-    text = f"Packets it had carried {when}, or octets with O(backend=solaris). V(null) if it was not in the SADB."
-    return Field("int", text, sample, nullable=True)
-
 
 _CARRIED: Fields = {
-    "key": Field(
-        "str",
-        "Protocol, destination, and SPI of the SA.",
-        "esp|192.168.13.213|0x8bcd1407",
-        pattern=rf"{WORD}\|{ADDRESS}\|{SPI}",
-    ),
-    "before": _carried(0, "before"),
-    "after": _carried(3, "afterwards"),
-}
-
-_USAGE_OF_PAIRS = Field(
-    "dict",
-    (
-        "For each pair of addresses and owner, as in RV(held), the most that one of its SAs has used.",
-        (
-            "C(packets) are packets, or sequence numbers if more of those are used. C(blocks64) are blocks of "
-            "64 bits, for ciphers that have them. C(age) is the age of the youngest SA in seconds."
-        ),
-        (
-            "Names that end in C(percent) are shares of the sequence numbers and of the SA's own limits, "
-            "rounded up, and V(100) if a soft limit was reached."
-        ),
-        "A number that is zero or unknown is left out.",
-    ),
-    {"192.168.116.16|192.168.13.213#0,,0": {"age": 86400, "packets": 120000}},
-    "if O(usage)",
-    keys=OWNER,
-    elements=Field("dict", contains=_USAGE),
-)
-
-_STATUS_OF_PAIR: Fields = {
-    "sas": Field("int", range=U32),
-    "age": Field("int"),
-    "limit": Field("str"),
-    "left": Field("int", range=(0, 100)),
+    "key": Field("str", rf"{WORD}\|{ADDRESS}\|{SPI}"),
+    **dict.fromkeys(("before", "after"), _U64._replace(nullable=True)),
 }
 
 # The SAs of one owner between two addresses, as an audit sees them.
 _AUDITED: Fields = {
-    "name": Field(
-        "str",
-        "Pair of addresses and owner (reqid, mark, if_id).",
-        "192.168.116.16|192.168.13.213#0,,0",
-        pattern=OWNER,
-    ),
-    "sas": Field("int", "SAs in the kernel.", 4, range=U32),
-    "inbound": Field("int", "Those of them that are inbound.", 2, range=U32),
-    "outbound": Field("int", "Those of them that are outbound.", 2, range=U32),
-    "oldest": Field("int", "Seconds since the first of them was added.", 86400),
-    "youngest": Field("int", "Seconds since the last of them was added.", 86400),
+    "name": Field("str", PAIR_AND_OWNER),
+    **dict.fromkeys(("sas", "inbound", "outbound"), _U32),
+    **dict.fromkeys(("oldest", "youngest"), _U64),
     "budget": Field(
         "dict",
-        "The limit of which the largest share is used. V(null) if there is none.",
         nullable=True,
-        contains={
-            "what": Field("str", "V(packets), V(bytes) or V(blocks).", "packets", pattern="packets|bytes|blocks"),
-            "used": Field("float", "Used share of it.", 0.12, range=(0, 1)),
-        },
+        contains={"what": Field("str", "packets|bytes|blocks"), "used": Field("float", range=(0, 1))},
     ),
-    "digest": Field(
-        "str",
-        "Fingerprint of the SAs, as M(ipsec.manual.ipsec_sadb) shows it. Empty without any, and if keys are hidden.",
-        "5f0c1d6c7e2b9a40",
-        pattern="(?:[0-9a-f]{16,64})?",
-    ),
-    "file_digest": Field(
-        "str", "The same for the SAs of the file.", "5f0c1d6c7e2b9a40", pattern="(?:[0-9a-f]{16,64})?"
-    ),
-    "fingerprints": Field(
-        "list",
-        "Fingerprints of the keys of the SAs, except short keys.",
-        ["4a1bd3cc8a6e0f32"],
-        elements=Field("str", pattern="[0-9a-f]{16}"),
-    ),
-    "algorithms": Field(
-        "list", "Names of their algorithms.", ["aes-cbc", "hmac-sha256"], most=FEW, elements=Field("str")
-    ),
-    "integrity": Field(
-        "str",
-        "V(own) if every ESP SA has integrity, V(ah) if some have it from AH only, V(none) if some have none.",
-        "own",
-        pattern="own|ah|none",
-    ),
-    "integrity_failures": Field("int", "Packets dropped because their ICV was wrong.", 0),
-    "replayed": Field("int", "Packets dropped because they came twice or too late.", 0),
-    "leaking": Field("int", "Outbound SAs that no policy uses.", 0, range=U32),
-    "open": Field("int", "Inbound SAs that no policy asks for.", 0, range=U32),
-    "reloaded": Field("int", "SAs that the boot service noted as loaded again.", 0, range=U32),
-    "shared_keys": Field("int", "SAs that share a key with another SA of the host.", 0, range=U32),
-    "shared_spis": Field("int", "SAs that share an SPI with another SA of the host.", 0, range=U32),
+    **dict.fromkeys(("digest", "file_digest"), Field("str", "(?:[0-9a-f]{16,64})?")),
+    "fingerprints": Field("list", elements=Field("str", "[0-9a-f]{16}")),
+    "algorithms": _FEW_TEXTS,
+    "integrity": Field("str", "own|ah|none"),
+    **dict.fromkeys(("integrity_failures", "replayed"), _U64),
+    **dict.fromkeys(("leaking", "open", "reloaded", "shared_keys", "shared_spis"), _U32),
 }
+
+_REMARK: Fields = {"what": Field("str", "[a-z-]{1,30}"), "place": _PATH, "detail": _TEXT}
 
 ANSWERS: t.Mapping[str, Fields] = {
     "ipsec_audit": {
-        "epoch": Field(
-            "float",
-            "The target's clock, in seconds since the epoch.",
-            1795000000.25,
-            "success",
-            range=(0, 253402300799),
-        ),
-        "kernel": Field("str", "Name and release of the kernel.", "Linux 6.12.48", "success"),
-        "uptime": Field("int", "Seconds since the boot, V(0) if the system does not say.", 86400, "success"),
-        "backend": Field(
-            "str",
-            "How the kernel was reached, empty if it could not be read.",
-            "xfrm",
-            "success",
-            f"(?:{WORD})?",
-        ),
-        "keys_hidden": _KEYS_HIDDEN._replace(
-            description="Whether the kernel hides keys (lockdown), so that nothing is known about them."
-        ),
+        "epoch": _INSTANT,
+        "kernel": _TEXT,
+        "uptime": _U64,
+        "backend": _WORD_OR_NONE,
+        "keys_hidden": _FLAG,
         "file": Field(
             "dict",
-            "The protected file.",
-            returned="success",
             contains={
-                "path": Field("str", "Path of the file.", "/etc/inet/secret/ipseckeys", longest=PATH),
-                "exists": Field("bool", "Whether it exists.", True),
-                "mode": Field("str", "Its mode, empty if it does not exist.", "0600", pattern="(?:[0-7]{4,5})?"),
-                "modified": Field(
-                    "float",
-                    "When it was last written, in seconds since the epoch, V(0) if it does not exist.",
-                    1795000000.0,
-                    range=(0, 253402300799),
-                ),
-                "sas": Field("int", "Number of SAs in the file.", 2, range=U32),
+                "path": _PATH,
+                "exists": _FLAG,
+                "mode": Field("str", "(?:[0-7]{4,5})?"),
+                "modified": _INSTANT,
+                "sas": _U32,
             },
         ),
         "service": Field(
             "dict",
-            "The service that loads SAs at boot.",
-            returned="success",
             contains={
-                "manager": Field("str", "Service manager, empty if it is unknown.", "systemd", pattern=f"(?:{WORD})?"),
-                "installed": Field("bool", "Whether the service is installed.", True),
-                "enabled": Field("bool", "Whether it starts at boot.", True),
-                "state": Field("str", "V(active), V(inactive), V(failed) or V(unknown).", "active", pattern=WORD),
-                "file": Field("str", "File that it loads, empty for none.", "/etc/inet/secret/ipseckeys", longest=PATH),
+                "manager": _WORD_OR_NONE,
+                "installed": _FLAG,
+                "enabled": _FLAG,
+                "state": _WORD,
+                "file": _PATH,
             },
         ),
-        "counters": Field(
-            "dict",
-            "Packets that the kernel discarded since the boot, by reason, as in C(/proc/net/xfrm_stat).",
-            {"XfrmInNoStates": 0},
-            "success",
-            most=FEW,
-            keys="Xfrm[A-Za-z0-9]{1,60}",
-            elements=Field("int"),
-        ),
-        "policies": Field(
-            "dict",
-            "Number of policies of each owner (reqid, mark, if_id).",
-            {"0,,0": 4},
-            "success",
-            keys=rf"[0-9]{{1,10}},{MARK},[0-9]{{1,10}}",
-            elements=Field("int", range=U32),
-        ),
-        "pairs": Field(
-            "list",
-            "The SAs in the kernel or in the file, one row for each pair of addresses and owner.",
-            returned="success",
-            elements=Field("dict", contains=_AUDITED),
-        ),
-        "remarks": Field(
-            "list",
-            "Observations. None of them contains a key.",
-            returned="success",
-            most=20 * FEW,
-            elements=Field(
-                "dict",
-                contains={
-                    "what": Field("str", "What was observed, a fixed word.", "copy", pattern=r"[a-z-]{1,30}"),
-                    "place": Field(
-                        "str", "Path or name that it is about.", "/etc/inet/secret/ipseckeys.bak", longest=PATH
-                    ),
-                    "detail": Field("str", "A few words on it.", "mode 0644"),
-                },
-            ),
-        ),
-        "unread": Field(
-            "list",
-            "Parts that could not be read, each with the reason.",
-            [],
-            "success",
-            most=FEW,
-            elements=Field("str", longest=1000),
-        ),
+        "counters": Field("dict", most=FEW, keys="Xfrm[A-Za-z0-9]{1,60}", elements=_U64),
+        "policies": Field("dict", keys=OWNER, elements=_U32),
+        "pairs": Field("list", elements=Field("dict", contains=_AUDITED)),
+        "remarks": Field("list", most=20 * FEW, elements=Field("dict", contains=_REMARK)),
+        "unread": _SENTENCES,
     },
     "ipsec_sa": {
         "operations": _OPERATIONS,
-        "differences": Field(
-            "list",
-            "Names of the fields that differed in the SA that was replaced.",
-            ["encryption_key"],
-            "success",
-            most=FEW,
-            elements=Field("str"),
-        ),
-        "sa": Field(
-            "dict", "The SA as it should be, without keys.", None, "success and O(state=present)", contains=_SA
-        ),
-        **_BACKEND,
+        "differences": _FEW_TEXTS,
+        "sa": Field("dict", optional=True, contains=_SA),
+        "backend": _WORD,
     },
     "ipsec_sadb": {
         "operations": _OPERATIONS,
-        "counts": Field(
-            "dict",
-            "Number of SAs of each kind.",
-            returned="success",
-            contains={
-                "added": Field("int", "SAs that were added.", 4, range=U32),
-                "replaced": Field("int", "SAs that replaced others.", 0, range=U32),
-                "deleted": Field("int", "SAs that were deleted.", 4, range=U32),
-                "unchanged": Field("int", "SAs that existed already.", 0, range=U32),
-                "foreign": Field("int", "SAs of other programs in scope, which stayed.", 1, range=U32),
-            },
-        ),
-        "digest": _DIGEST._replace(
-            description=(
-                (
-                    "For each pair of addresses, a fingerprint of the SAs of the text that the kernel now "
-                    "holds between them."
-                ),
-                "Two hosts with the same fingerprint have the same SAs with the same keys.",
-                "In check mode, and if the kernel hides keys, it is the fingerprint of the text.",
-            ),
-            returned="success and O(state) is V(present) or V(exact)",
-        ),
-        "missing": Field(
-            "bool",
-            "Whether the file O(src) did not exist, so nothing was compared.",
-            False,
-            "with O(ignore_missing)",
-        ),
-        "applied": Field(
-            "dict",
-            "When the SADB was changed, on the target's clock, in seconds since the epoch.",
-            returned="when the SADB was changed",
-            contains={
-                "began": Field("float", "Right before the change.", 1795000000.25, range=(0, 253402300799)),
-                "ended": Field("float", "Right after it.", 1795000000.26, range=(0, 253402300799)),
-            },
-        ),
-        **_BACKEND,
+        "counts": Field("dict", contains=dict.fromkeys(("added", "replaced", "deleted", "unchanged", "foreign"), _U32)),
+        "digest": _DIGESTS._replace(optional=True),
+        "missing": _FLAG._replace(optional=True),
+        "applied": Field("dict", optional=True, contains=dict.fromkeys(("began", "ended"), _INSTANT)),
+        "backend": _WORD,
     },
     "ipsec_sa_info": {
-        "sas": Field("list", "The SAs.", None, "success", elements=Field("dict", contains=_ENTRY)),
-        "digest": _DIGEST._replace(
-            description=(
-                "For each pair of addresses, a fingerprint of all SAs between them.",
-                "Two hosts with the same fingerprint have the same SAs with the same keys.",
-                "Empty if the kernel hides keys.",
-            )
-        ),
-        "keys_hidden": _KEYS_HIDDEN,
-        **_BACKEND,
+        "sas": Field("list", elements=Field("dict", contains=_ENTRY)),
+        "digest": _DIGESTS,
+        "keys_hidden": _FLAG,
+        "backend": _WORD,
     },
     "ipseckeys_file": {
-        "path": Field("str", "Path of the file.", "/etc/inet/secret/ipseckeys", "success", longest=PATH),
-        "mode": Field("str", "Mode of the file.", "0600", "success and O(state=present)", "[0-7]{3,5}"),
-        "owner": Field("str", "Owner of the file.", "root", "success and O(state=present)"),
-        "sas": Field("int", "Number of SAs in the file.", 4, "success", range=U32),
-        "digest": _DIGEST._replace(
-            description=(
-                "For each pair of addresses, a fingerprint of all SAs of the file between them, as "
-                "M(ipsec.manual.ipsec_sadb) shows it."
-            )
-        ),
+        "path": _PATH,
+        "mode": Field("str", "[0-7]{3,5}", optional=True),
+        "owner": _TEXT._replace(optional=True),
+        "sas": _U32,
+        "digest": _DIGESTS,
     },
     "ipsec_policy": {
-        "operations": _OPERATIONS._replace(sample=["add policy out 192.168.116.16/32 > 192.168.13.213/32"]),
-        "added": _LABELS._replace(
-            description="The policies that were missing, each as direction, source, and destination."
-        ),
+        "operations": _OPERATIONS,
+        "added": _LABELS,
     },
     "ipsec_policy_info": {
-        "policies": Field(
-            "list", "The policies, in the kernel's order.", None, "success", elements=Field("dict", contains=_POLICY)
-        ),
+        "policies": Field("list", elements=Field("dict", contains=_POLICY)),
     },
     "ipsec_preflight": {
-        "epoch": Field(
-            "float",
-            "The target's clock, in seconds since the epoch.",
-            1795000000.25,
-            "success",
-            range=(0, 253402300799),
-        ),
-        "file": Field(
-            "dict",
-            "The protected file.",
-            returned="success",
-            contains={
-                "path": Field("str", "Path of the file.", "/etc/inet/secret/ipseckeys", longest=PATH),
-                "sas": Field("int", "Number of SAs in the file.", 2, range=U32),
-                "digest": _DIGEST._replace(
-                    description="Digest of its SAs, as M(ipsec.manual.ipsec_sadb) shows it.", returned="always"
-                ),
-            },
-        ),
-        "held": Field(
-            "dict",
-            (
-                "For each pair of addresses and each owner (reqid, mark, if_id), a fingerprint of all "
-                "its SAs in the SADB."
-            ),
-            {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"},
-            "success",
-            keys=OWNER,
-            elements=Field("str", pattern=DIGEST),
-        ),
-        "asked": Field(
-            "list",
-            (
-                "The pairs of addresses and owners, as in RV(held), of SAs that the service of "
-                "M(ipsec.manual.ipsec_boot) loaded and noted in C(/var/lib/ipseckey/rotation-due), since "
-                "their keys may have been in use before. Only SAs that the SADB still holds."
-            ),
-            [],
-            "success",
-            elements=Field("str", pattern=OWNER),
-        ),
-        "usage": _USAGE_OF_PAIRS._replace(returned="if O(usage)"),
-        "leftovers": Field(
-            "list",
-            (
-                "Files that a broken rotation left beside O(path), named like it with C(.next), "
-                "C(.previous), or C(.replaced) added."
-            ),
-            ["/etc/inet/secret/ipseckeys.next"],
-            "success",
-            most=FEW,
-            elements=Field("str", longest=PATH),
-        ),
-        "keys_hidden": _KEYS_HIDDEN._replace(
-            description=(
-                "Whether the kernel hides keys (lockdown), so that nobody can tell whether the right "
-                "ones are installed."
-            )
-        ),
-        "spis": Field(
-            "list",
-            ("SPIs in use in the SADB or in the file, except 0 to 255, which a rotation never assigns."),
-            ["0x122a43e4", "0x8bcd1407"],
-            "success",
-            elements=Field("str", pattern=SPI),
-        ),
-        **_BACKEND,
+        "epoch": _INSTANT,
+        "file": Field("dict", contains={"path": _PATH, "sas": _U32, "digest": _DIGESTS}),
+        "held": _HELD,
+        "asked": _PAIRS_AND_OWNERS,
+        "usage": _USAGE._replace(optional=True),
+        "leftovers": _FEW_PATHS,
+        "keys_hidden": _FLAG,
+        "spis": Field("list", elements=Field("str", SPI)),
+        "backend": _WORD,
     },
     "ipsec_probe": {
-        "sent": Field(
-            "list", "The outbound SAs of the file.", None, "success", elements=Field("dict", contains=_CARRIED)
-        ),
-        "received": Field(
-            "list",
-            (
-                "The inbound SAs of the file, in the same form. Packets from peers may have arrived "
-                "in the meantime, or may still arrive."
-            ),
-            None,
-            "success",
-            elements=Field("dict", contains=_CARRIED),
-        ),
-        "failures": Field(
-            "list",
-            "Datagrams that could not be sent, and why.",
-            ["192.168.116.16 > 192.168.13.213: ENETUNREACH, Network is unreachable"],
-            "success",
-            elements=Field("str", longest=1000),
-        ),
-        **_BACKEND,
+        **dict.fromkeys(("sent", "received"), Field("list", elements=Field("dict", contains=_CARRIED))),
+        "failures": Field("list", elements=Field("str", longest=1000)),
+        "backend": _WORD,
     },
     "ipsec_boot": {
-        "service_manager": Field(
-            "str",
-            ("Service manager of the host. Empty if no known one was found, which only O(state=query) accepts."),
-            "systemd",
-            "success",
-            "(?:openrc|smf|systemd|sysvinit)?",
-        ),
-        "installed": Field(
-            "bool", "Whether the service is installed. On Solaris and illumos, it always is.", True, "success"
-        ),
-        "enabled": Field("bool", "Whether the service starts at boot.", True, "success"),
-        "file": Field(
-            "str",
-            "Protected file that the service loads, empty if it loads none.",
-            "/etc/inet/secret/ipseckeys",
-            "success",
-            longest=PATH,
-        ),
-        "policies_file": Field(
-            "str",
-            "File of policies that the service loads, empty if it loads none.",
-            "/etc/ipsecpolicies.json",
-            "success",
-            longest=PATH,
-        ),
-        "policies": _LABELS._replace(
-            description="The policies in that file, each as direction, source, and destination."
-        ),
-        "kept": _LABELS._replace(
-            description="Policies in RV(policies) that O(policies) does not name.",
-            sample=[],
-        ),
-        "files": Field(
-            "list",
-            "Files that were written or removed, or would be in check mode.",
-            ["/etc/ipsecpolicies.json", "/etc/systemd/system/ipseckeys.service"],
-            "success",
-            most=FEW,
-            elements=Field("str", longest=PATH),
-        ),
+        "service_manager": _MANAGER,
+        "installed": _FLAG,
+        "enabled": _FLAG,
+        "file": _PATH,
+        "policies_file": _PATH,
+        "policies": _LABELS,
+        "kept": _LABELS,
+        "files": _FEW_PATHS,
     },
     "ipsec_status": {
-        "epoch": Field(
-            "float",
-            "The target's clock, in seconds since the epoch.",
-            1795000000.25,
-            "success",
-            range=(0, 253402300799),
-        ),
+        "epoch": _INSTANT,
         "service": Field(
             "dict",
-            "What loads SAs at boot.",
-            returned="success",
             contains={
-                "manager": Field(
-                    "str",
-                    "Service manager of the host, empty if no known one was found.",
-                    "systemd",
-                    pattern="(?:openrc|smf|systemd|sysvinit)?",
-                ),
-                "installed": Field("bool", "Whether the service is installed.", True),
-                "enabled": Field("bool", "Whether it starts at boot.", True),
-                "state": Field(
-                    "str",
-                    "V(active), V(inactive), V(failed), or V(unknown), as with C(sysvinit), which cannot tell.",
-                    "active",
-                    pattern=WORD,
-                ),
-                "file": Field(
-                    "str",
-                    "Protected file that it loads, empty for none.",
-                    "/etc/inet/secret/ipseckeys",
-                    longest=PATH,
-                ),
-                "policies_file": Field(
-                    "str", "File of policies that it loads, empty for none.", "/etc/ipsecpolicies.json", longest=PATH
-                ),
+                "manager": _MANAGER,
+                "installed": _FLAG,
+                "enabled": _FLAG,
+                "state": _WORD,
+                "file": _PATH,
+                "policies_file": _PATH,
             },
         ),
         "file": Field(
             "dict",
-            "The protected file.",
-            returned="success",
             contains={
-                "path": Field("str", "Path of the file.", "/etc/inet/secret/ipseckeys", longest=PATH),
-                "exists": Field("bool", "Whether it exists, as far as can be seen.", True),
-                "sas": Field(
-                    "int", "Number of SAs in the file, V(null) if it cannot be read.", 2, range=U32, nullable=True
-                ),
-                "pending": Field(
-                    "int",
-                    "Number of SAs in which the kernel differs from the file, V(null) if that cannot be seen.",
-                    0,
-                    range=U32,
-                    nullable=True,
-                ),
+                "path": _PATH,
+                "exists": _FLAG,
+                **dict.fromkeys(("sas", "pending"), _U32._replace(nullable=True)),
             },
         ),
-        "backend": Field(
-            "str", "How the kernel was reached, empty if it cannot be seen.", "xfrm", "success", f"(?:{WORD})?"
-        ),
-        "keys_hidden": _KEYS_HIDDEN,
-        "held": Field(
-            "dict",
-            (
-                "For each pair of addresses and each owner (reqid, mark, if_id), a fingerprint of all its SAs in the"
-                " SADB. Two hosts with the same fingerprint have the same SAs with the same keys.",
-                "Empty if the kernel hides keys.",
-            ),
-            {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"},
-            "success",
-            keys=OWNER,
-            elements=Field("str", pattern=DIGEST),
-        ),
+        "backend": _WORD_OR_NONE,
+        "keys_hidden": _FLAG,
+        "held": _HELD,
         "pairs": Field(
             "dict",
-            (
-                "For each pair of addresses and owner, as in RV(held), the number of its SAs (C(sas)), the C(age) of"
-                " the oldest in seconds, the C(limit) of which the smallest share is left, and that share"
-                " in percent (C(left))."
-            ),
-            {
-                "10.0.0.1|10.0.0.2#0,,0": {
-                    "sas": 2,
-                    "age": 86400,
-                    "limit": "bytes",
-                    "left": 99,
-                }
-            },
-            "success",
-            keys=OWNER,
-            elements=Field("dict", contains=_STATUS_OF_PAIR),
+            keys=PAIR_AND_OWNER,
+            elements=Field("dict", contains={"sas": _U32, "age": _U64, "limit": _TEXT, "left": _PERCENT}),
         ),
-        "usage": _USAGE_OF_PAIRS._replace(returned="success"),
-        "asked": Field(
-            "list",
-            "The pairs of addresses and owners of SAs that the service loaded again at boot, so that they need new"
-            " keys.",
-            [],
-            "success",
-            elements=Field("str", pattern=OWNER),
-        ),
+        "usage": _USAGE,
+        "asked": _PAIRS_AND_OWNERS,
         "policies": Field(
             "dict",
-            "The policies of the kernel, V(null) if they cannot be seen, and on other systems than Linux.",
-            returned="success",
             nullable=True,
             contains={
-                "total": Field("int", "Number of policies.", 2, range=U32),
-                "leaking": Field(
-                    "list",
-                    "Pairs of addresses and owners of outbound SAs that no policy uses, so that their traffic leaves"
-                    " unprotected.",
-                    [],
-                    elements=Field("str", pattern=OWNER),
-                ),
-                "open": Field(
-                    "list",
-                    "Pairs of addresses and owners of inbound SAs that no policy asks for, so that unprotected packets"
-                    " are accepted, too.",
-                    [],
-                    elements=Field("str", pattern=OWNER),
-                ),
-                "waiting": Field(
-                    "int", "Number of policies whose traffic does not pass for lack of an SA.", 0, range=U32
-                ),
-                "optional": Field("int", "Number of policies that let traffic pass without an SA.", 0, range=U32),
+                "total": _U32,
+                **dict.fromkeys(("leaking", "open"), _PAIRS_AND_OWNERS),
+                **dict.fromkeys(("waiting", "optional"), _U32),
             },
         ),
-        **{
-            name: Field("list", text, sample, "success", most=FEW, elements=Field("str", longest=1000))
-            for name, text, sample in (
-                (
-                    "wrong",
-                    "What is wrong, a sentence each.",
-                    ["the service is not enabled, so nothing is loaded at boot"],
-                ),
-                ("due", "Why SAs should get new keys soon, a sentence each.", []),
-                ("unseen", "What could not be seen, and why.", []),
-            )
-        },
+        **dict.fromkeys(("wrong", "due", "unseen"), _SENTENCES),
     },
     "ipseckey_command": {
-        "path": Field("str", "Path of the command.", "/usr/local/sbin/ipseckey", "success", longest=PATH),
-        "files": Field(
-            "list",
-            "Files that were written or removed, or would be in check mode.",
-            ["/usr/local/sbin/ipseckey", "/usr/local/share/man/man8/ipseckey.8"],
-            "success",
-            most=FEW,
-            elements=Field("str", longest=PATH),
-        ),
+        "path": _PATH,
+        "files": _FEW_PATHS,
     },
 }

@@ -156,7 +156,7 @@ def _succeeded(fields: Fields, answer: Answer) -> Answer:
 
 
 def _failed(name: str, fields: Fields, answer: Answer) -> Answer:
-    partial = {field: row._replace(returned="sometimes") for field, row in fields.items()}
+    partial = {field: row._replace(optional=True) for field, row in fields.items()}
     silent = failure(name, "it failed, and did not say why.")
     return {
         **silent,
@@ -233,7 +233,7 @@ def _contents(fields: Fields, value: t.Mapping[str, object]) -> Answer:
                 found[name] = _value(field, value[name])
             except Malformed as exc:
                 raise exc.below(name) from None
-        elif field.required:
+        elif not field.optional:
             raise Malformed("is missing", name)
     return found
 
@@ -340,6 +340,4 @@ _READERS: t.Mapping[str, t.Callable[[Field, object], object]] = {
     "dict": _dictionary,
 }
 # The difference that Ansible shows with --diff, as all our modules return it.
-_DIFFERENCE = {
-    name: Field("text", returned="sometimes") for name in ("before_header", "after_header", "before", "after")
-}
+_DIFFERENCE = dict.fromkeys(("before_header", "after_header", "before", "after"), Field("text", optional=True))

@@ -17,7 +17,8 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import errors
 from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS
-from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils.test__gate import ORDERS, honest
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils.test__gate import ORDERS
+from ansible_collections.ipsec.manual.tests.unit.plugins.returns import honest
 
 COLLECTIONS = pathlib.Path(errors.__file__).parents[6]
 # Gives the next of its lies, each a whole output or changes of the module's own answer.

@@ -20,9 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _gate
-from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS, MANY, Field, Fields
+from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS, MANY, Fields
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit, admit_all
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
+from ansible_collections.ipsec.manual.tests.unit.plugins.returns import honest
 
 MODULES = Path(__file__).resolve().parents[4] / "plugins" / "modules"
 BY_ANSIBLE = {"changed", "failed", "msg", "warnings", "deprecations", "diff"}
@@ -61,23 +62,6 @@ everything = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-
-
-def sample(field: Field) -> t.Any:
-    """A valid value of the field."""
-    if field.contains:
-        return samples(field.contains)
-    if field.type == "list" and field.elements is not None and field.elements.contains:
-        return [samples(field.elements.contains)]
-    return copy.deepcopy(field.sample)
-
-
-def samples(fields: Fields) -> dict[str, t.Any]:
-    return {name: sample(field) for name, field in fields.items()}
-
-
-def honest(module: str) -> dict[str, t.Any]:
-    return {"changed": False, **samples(ANSWERS[module])}
 
 
 def places(value: t.Any, path: tuple[t.Any, ...] = ()) -> t.Iterator[tuple[t.Any, ...]]:
@@ -201,7 +185,7 @@ def test_any_answer_to_a_batch_is_admitted_or_malformed(answer: t.Any) -> None:
 
 @pytest.mark.parametrize("module", ANSWERS)
 def test_required_fields_of_a_success_must_be_present(module: str) -> None:
-    for name in ("changed", *(name for name, field in ANSWERS[module].items() if field.returned == "success")):
+    for name in ("changed", *(name for name, field in ANSWERS[module].items() if not field.optional)):
         answer = honest(module)
         del answer[name]
         assert f"its answer is malformed: {name} is missing." in admit(module, answer)["msg"]

@@ -30,7 +30,8 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Question
-from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils.test__gate import changed, honest, places
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils.test__gate import changed, places
+from ansible_collections.ipsec.manual.tests.unit.plugins.returns import honest
 from ansible_collections.ipsec.manual.tests.unit.plugins.values import json_values
 
 Result = t.Dict[str, t.Any]
