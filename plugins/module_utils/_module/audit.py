@@ -11,7 +11,7 @@ import os
 import time
 import typing as t
 
-from .._core.audit import evidence, files, machine, policies, sas, service, traces, ways
+from .._core.audit import evidence, files, machine, policies, service, traces, ways
 from .._core.audit.remark import Remark, bounded
 from .._core.errors import IpsecError
 from .._core.files import protected
@@ -69,7 +69,7 @@ def audit(module: Module) -> Result:
         remarks += named
     reloaded: t.Sequence[Entry] = ()
     with unread.noting("mark of the boot service"):
-        reloaded = _reloaded(kernel)
+        reloaded = service.loaded_again(kernel.entries)
     facts = policies.compare([entry.sa for entry in kernel.entries], spd, kernel.local)
     remarks += evidence.of_policies(facts)
     for look in (traces.in_histories, traces.in_scripts, ways.look, machine.look):
@@ -133,13 +133,6 @@ def _stored(module: Module, path: str) -> tuple[t.Sequence[SecurityAssociation],
         return (), bounded([Remark("invalid", path, " ".join(str(exc).split()))])
     hide_keys(module, sas_of_file)
     return sas_of_file, []
-
-
-def _reloaded(kernel: _Kernel) -> t.Sequence[Entry]:
-    """The SAs that the service at boot noted as loaded again."""
-    if not protected.status(service.ROTATION_DUE).exists:
-        return ()
-    return sas.marked(protected.read(service.ROTATION_DUE).decode("ascii", "replace"), kernel.entries)
 
 
 def _file(path: str, stored: t.Sequence[SecurityAssociation]) -> Result:

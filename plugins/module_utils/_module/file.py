@@ -20,7 +20,7 @@ from .._core.text import language
 from .base import Module, Result, diff
 from .clock import Deadline
 from .secrets import take_digest_key
-from .text import Text, parse, read_file, read_pairs, read_text
+from .text import parse, read_file, read_pairs, read_text, warn_of
 
 COMMENT = "Managed by ipsec.manual.ipseckeys_file. Holds secret keys: mode 0600, owner root."
 
@@ -38,7 +38,7 @@ def _write(module: Module, deadline: Deadline, digest_key: bytes) -> Result:
     path: str = params["path"]
     chosen = _chosen(params)
     text = read_text(module, {"allow_static_counter_mode": params["omit_counter_mode"]})
-    text.warn(module)
+    warn_of(module, text)
     gone = (
         {model.identity(sa) for sa in read_file(module, params["remove_src"], checks.ANYTHING).sas}
         if params["remove_src"]
@@ -132,7 +132,7 @@ def _chosen(params: t.Mapping[str, t.Any]) -> _Test:
 
 
 def _contents(
-    module: Module, text: Text, old: bytes | None, gone: t.AbstractSet[model.Identity], chosen: _Test
+    module: Module, text: language.Document, old: bytes | None, gone: t.AbstractSet[model.Identity], chosen: _Test
 ) -> tuple[SecurityAssociation, ...]:
     """The SAs that the file will hold, given its present content ``old``; ``gone`` are removed from
     it. SAs that are not ``chosen`` are neither written nor removed. Raises IpsecError for SAs that it

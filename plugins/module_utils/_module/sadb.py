@@ -20,10 +20,11 @@ from .._core.sa.reuse import reused
 from .._core.sadb import open_sadb
 from .._core.sadb.backup import backup
 from .._core.sadb.base import Sadb
+from .._core.text.language import Document
 from .base import KEYS_HIDDEN, Module, Result, sadb_diff
 from .clock import Deadline, check_instant, wait_until
 from .secrets import take_digest_key
-from .text import Text, read_file, read_pairs, read_text
+from .text import read_file, read_pairs, read_text, warn_of
 
 # The backup is made again this many seconds before the instant, or twice the time that the first one took.
 SHORTEST_LEAD = 1.0
@@ -50,7 +51,7 @@ def apply_sadb(module: Module) -> Result:
         raise_all(
             [problem.at(f"{place}, {problem.place}") for sa, place in text.placed() for problem in sadb.refusals(sa)]
         )
-        text.warn(module)
+        warn_of(module, text)
     first = time.monotonic()
     found = _compare(sadb, params, text, scope_sas)
     if found.keys_hidden and adding:
@@ -94,7 +95,7 @@ class _Comparison(t.NamedTuple):
 def _compare(
     sadb: Sadb,
     params: t.Mapping[str, t.Any],
-    text: Text,
+    text: Document,
     scope_sas: t.Sequence[SecurityAssociation],
 ) -> _Comparison:
     sas = text.sas

@@ -12,42 +12,17 @@ import typing as t
 from .._core.errors import InputError
 from .._core.files import protected
 from .._core.sa import checks
-from .._core.sa.model import Pair, SecurityAssociation, pack_address, pair
+from .._core.sa.model import Pair, pack_address
 from .._core.text import language
+from .._core.text.language import Document
 from .base import Module, warn
 from .secrets import hide_keys, take_secret
-
-
-class Text(t.NamedTuple):
-    """The SAs of a text. ``name`` is the option or file it came from, ``lines[i]`` the line of the i-th SA."""
-
-    name: str
-    sas: tuple[SecurityAssociation, ...]
-    lines: tuple[int, ...]
-    warnings: tuple[tuple[str, str], ...] = ()
-
-    def placed(self) -> t.Iterator[tuple[SecurityAssociation, str]]:
-        """Every SA with its place, for messages."""
-        return ((sa, f"{self.name}, line {number}") for sa, number in zip(self.sas, self.lines))
-
-    def without(self, pairs: t.AbstractSet[Pair]) -> Text:
-        """The text without the SAs between these pairs of addresses."""
-        if not pairs:
-            return self
-        kept = [(sa, number) for sa, number in zip(self.sas, self.lines) if pair(sa) not in pairs]
-        return self._replace(sas=tuple(sa for sa, dummy in kept), lines=tuple(number for dummy, number in kept))
-
-    def warn(self, module: Module) -> None:
-        """Warn of what is allowed but unwise, once for each kind."""
-        warn(module, self.warnings)
-        warn(module, ((note, place) for sa, place in self.placed() for note in checks.warnings(sa)))
-
 
 Allowed = t.Mapping[str, bool]
 _NOTHING: Allowed = types.MappingProxyType({})
 
 
-def read_text(module: Module, allowed: Allowed = _NOTHING) -> Text:
+def read_text(module: Module, allowed: Allowed = _NOTHING) -> Document:
     """The SAs of ``content`` or of the protected file ``src``, checked; none where neither is given.
 
     ``allowed`` are options of `checks.ANYTHING` that apply even if the task does not set them, for
@@ -58,17 +33,23 @@ def read_text(module: Module, allowed: Allowed = _NOTHING) -> Text:
     return _parse(module, take_secret(module, "content") or "", "content", allowed)
 
 
-def read_file(module: Module, path: str, allowed: Allowed = _NOTHING) -> Text:
+def read_file(module: Module, path: str, allowed: Allowed = _NOTHING) -> Document:
     """The SAs of a protected file, checked."""
     return parse(module, protected.read(path), path, allowed)
 
 
-def parse(module: Module, data: bytes, path: str, allowed: Allowed = _NOTHING) -> Text:
+def parse(module: Module, data: bytes, path: str, allowed: Allowed = _NOTHING) -> Document:
     """The SAs of a protected file's content, checked."""
     try:
         return _parse(module, data.decode("utf-8"), path, allowed)
     except UnicodeDecodeError:
         raise InputError("the file is not UTF-8 text", path, "Rewrite it with ipsec.manual.ipseckeys_file.") from None
+
+
+def warn_of(module: Module, text: Document) -> None:
+    """Warn of what is allowed but unwise, once for each kind."""
+    warn(module, text.warnings)
+    warn(module, ((note, place) for sa, place in text.placed() for note in checks.warnings(sa)))
 
 
 def read_pairs(params: t.Mapping[str, t.Any], option: str) -> set[Pair]:
@@ -86,7 +67,7 @@ def read_pairs(params: t.Mapping[str, t.Any], option: str) -> set[Pair]:
     return found
 
 
-def _parse(module: Module, text: str, name: str, allowed: Allowed) -> Text:
+def _parse(module: Module, text: str, name: str, allowed: Allowed) -> Document:
     params = module.params
     # A module without an option only reads, so it accepts every SA that exists.
     accepted: dict[str, t.Any] = {
@@ -94,4 +75,4 @@ def _parse(module: Module, text: str, name: str, allowed: Allowed) -> Text:
     }
     document = language.parse(text, name=name, resolve_names=params["resolve_names"], **accepted)
     hide_keys(module, document.sas)
-    return Text(name, document.sas, document.lines, document.warnings)
+    return document

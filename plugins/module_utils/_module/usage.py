@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._core.audit import sas
-from .._core.audit.service import ROTATION_DUE
+from .._core.audit.service import loaded_again
 from .._core.errors import IpsecError
-from .._core.files import protected
 from .._core.sa.digest import name_by_owner
 from .._core.sa.limits import BLOCKS, BYTES, PACKETS, SECONDS, Limit, age, limits
 from .._core.sa.model import Entry
@@ -57,12 +55,9 @@ def _percent(limit: Limit) -> int:
 
 
 def asked(module: Module, entries: t.Iterable[Entry]) -> list[str]:
-    """The names, as in `usage`, of the SAs in the SADB that the boot service noted in `ROTATION_DUE`."""
+    """The names, as in `usage`, of the SAs in the SADB that the boot service loaded again."""
     try:
-        if not protected.status(ROTATION_DUE).exists:
-            return []
-        mark = protected.read(ROTATION_DUE).decode("ascii", "replace")
+        return sorted({name_by_owner(entry.sa) for entry in loaded_again(entries)})
     except IpsecError as error:
         module.warn(f"It is unknown whether the boot service asked for new keys. {error}")
         return []
-    return sorted({name_by_owner(entry.sa) for entry in sas.marked(mark, entries)})

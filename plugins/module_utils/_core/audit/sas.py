@@ -89,8 +89,6 @@ def _pair(ends: Pair, group: t.Sequence[Entry], local: t.AbstractSet[bytes], now
 
 
 def marked(mark: str, entries: t.Iterable[Entry]) -> list[Entry]:
-    """The SAs that the mark ``rotation-due`` names, one on each line, and that the SADB still holds:
-    those whose keys may be in use a second time.
-    """
+    """The SAs that the mark ``rotation-due`` names, one on each line, and that the SADB still holds."""
     named = set(mark.splitlines())
     return [entry for entry in entries if label(entry.sa) in named]

@@ -14,7 +14,10 @@ import subprocess
 import sys
 import typing as t
 
+from ..files import protected
+from ..sa.model import Entry
 from ..specs import DEFAULT_PATH
+from . import sas
 
 NAME = "ipseckeys"
 # Not secret, so it is kept apart from the secret files.
@@ -130,6 +133,13 @@ def read_smf(properties: str) -> ServiceFacts:
         _SMF_STATES.get(state[1], INACTIVE) if state is not None else UNKNOWN,
         file[1] if file is not None else DEFAULT_PATH,
     )
+
+
+def loaded_again(entries: t.Iterable[Entry]) -> list[Entry]:
+    """Those of the entries that the service noted in `ROTATION_DUE`: their keys may be in use a second time."""
+    if not protected.status(ROTATION_DUE).exists:
+        return []
+    return sas.marked(protected.read(ROTATION_DUE).decode("ascii", "replace"), entries)
 
 
 def _state(manager: str) -> str:

@@ -112,7 +112,7 @@ def gather(path: str = "", backend: str = AUTO) -> Status:
             keys_hidden=hidden,
             backend=sadb.name,
             pairs=tuple(audit_sas.pairs(entries, local, time.time())),
-            marked=tuple(look.at(_marked, entries) or ()),
+            marked=tuple(look.at(audit_service.loaded_again, entries) or ()),
         )
         if sadb.name == XFRM:
             policies, pending = look.at(_policies, service.policies_file, entries, local) or (None, None)
@@ -154,13 +154,6 @@ def _policies(path: str, entries: t.Sequence[Entry], local: t.AbstractSet[bytes]
         return facts, None
     wanted, dummy = parse(protected.read(path, protection=protected.PUBLIC), path)
     return facts, len(policies.change(path, wanted, policies.read_record(path), actual).operations)
-
-
-def _marked(entries: t.Sequence[Entry]) -> list[Entry]:
-    path = audit_service.ROTATION_DUE
-    if not protected.status(path).exists:
-        return []
-    return audit_sas.marked(protected.read(path).decode("ascii", "replace"), entries)
 
 
 def due(status: Status) -> list[str]:

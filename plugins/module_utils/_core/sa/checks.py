@@ -44,9 +44,16 @@ Found = t.Iterator[InputError]
 _BETTER = {ENCRYPTION: "aes-cbc with hmac-sha256", AUTHENTICATION: "hmac-sha256"}
 _USUAL = {ENCRYPTION: "aes-cbc", AUTHENTICATION: "hmac-sha256"}
 
-ANYTHING: dict[str, t.Any] = dict.fromkeys(
-    ("allow_static_counter_mode", "allow_reserved_spi", "allow_shared_key"), True
-)
+
+class Allowed(t.NamedTuple):
+    """What SAs may have only if the option of that name allows it."""
+
+    allow_static_counter_mode: bool = False
+    allow_reserved_spi: bool = False
+    allow_shared_key: bool = False
+
+
+ANYTHING: dict[str, t.Any] = dict.fromkeys(Allowed._fields, True)
 """Arguments that accept everything that an option can accept, for readers of existing SAs."""
 
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ..sa.model import SecurityAssociation
+from ..sa.checks import Allowed
+from ..sa.model import Pair, SecurityAssociation, pair
 from .grammar import LINUX, SAS, SOLARIS
 from .render import render
-from .sa import Allowed
 from .script import ScriptReader
 from .solaris import refusals
 
@@ -24,7 +24,7 @@ __all__ = ["Document", "SOLARIS", "parse", "refusals", "render"]
 
 
 class Document(t.NamedTuple):
-    """The SAs of a text. ``lines[i]`` is the line, from 1, on which ``sas[i]`` begins.
+    """The SAs of the text ``name``. ``lines[i]`` is the line, from 1, on which ``sas[i]`` begins.
 
     ``warnings`` are pairs of a sentence about how the text was understood, and the place. What is
     unwise about an SA itself is in `checks.warnings`."""
@@ -32,6 +32,18 @@ class Document(t.NamedTuple):
     sas: tuple[SecurityAssociation, ...]
     lines: tuple[int, ...]
     warnings: tuple[tuple[str, str], ...]
+    name: str
+
+    def placed(self) -> t.Iterator[tuple[SecurityAssociation, str]]:
+        """Every SA with its place, for messages."""
+        return ((sa, f"{self.name}, line {number}") for sa, number in zip(self.sas, self.lines))
+
+    def without(self, pairs: t.AbstractSet[Pair]) -> Document:
+        """The text without the SAs between these pairs of addresses."""
+        if not pairs:
+            return self
+        kept = [(sa, number) for sa, number in zip(self.sas, self.lines) if pair(sa) not in pairs]
+        return self._replace(sas=tuple(sa for sa, dummy in kept), lines=tuple(number for dummy, number in kept))
 
 
 def parse(
@@ -39,12 +51,9 @@ def parse(
     name: str = "text",
     target: str = LINUX,
     resolve_names: bool = False,
-    allow_static_counter_mode: bool = False,
-    allow_reserved_spi: bool = False,
-    allow_shared_key: bool = False,
+    **allowed: bool,
 ) -> Document:
     """The SAs of a text of add commands (`grammar.SAS`); options and errors are those of `script.parse`."""
-    allowed = Allowed(allow_static_counter_mode, allow_reserved_spi, allow_shared_key)
-    reader = ScriptReader(name, SAS, target, resolve_names, allowed)
+    reader = ScriptReader(name, SAS, target, resolve_names, Allowed(**allowed))
     reader.read(text)
-    return Document(tuple(reader.sas), tuple(reader.lines), tuple(reader.report.warnings))
+    return Document(tuple(reader.sas), tuple(reader.lines), tuple(reader.report.warnings), name)

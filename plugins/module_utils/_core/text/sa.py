@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..sa import checks, model
+from ..sa.checks import Allowed
 from ..sa.model import Encapsulation, Lifetimes, SecurityAssociation, Selector
 from .attributes import Attributes
 from .grammar import EXTRA_KEYWORDS, INNER_FIELDS, NAT_KEYWORDS, NAT_PORT, SOLARIS
@@ -62,14 +63,6 @@ _NEEDED = {
     "destination": "Add: dst and the address of the receiving host.",
 }
 _INNER_ADDRESSES = ("inner_source", "inner_destination")
-
-
-class Allowed(t.NamedTuple):
-    """What a text may contain only if an option allows it; see `checks.ANYTHING`."""
-
-    static_counter_mode: bool = False
-    reserved_spi: bool = False
-    shared_key: bool = False
 
 
 class Builder:

@@ -15,6 +15,7 @@ import typing as t
 from ..collector import keep, no_collection
 from ..errors import InputError, TextError, raise_all, shown
 from ..sa import checks, model
+from ..sa.checks import Allowed
 from ..sa.model import Identity, Lifetimes, Mark, SecurityAssociation
 from . import grammar
 from .attributes import AttributeReader, Attributes, nearest, shown_word
@@ -35,7 +36,7 @@ from .grammar import (
     Command,
 )
 from .lexer import REFUSED, CommandWords, Lexer, Report, Word, lines_of
-from .sa import Allowed, Builder, extra_of, limit_problems
+from .sa import Builder, extra_of, limit_problems
 from .solaris import address_problems, order_problems
 from .values import parse_type
 
@@ -99,19 +100,17 @@ def parse(
     place: str = FILE,
     target: str = LINUX,
     resolve_names: bool = False,
-    allow_static_counter_mode: bool = False,
-    allow_reserved_spi: bool = False,
-    allow_shared_key: bool = False,
+    **allowed: bool,
 ) -> Script:
     """The commands of a text; its SAs are checked each alone (`checks.problems`) and together (`checks.conflicts`).
 
     ``name`` names the text in messages, ``place`` is where it comes from (`grammar.PLACES`).
     ``target`` is the system that the text is for: "solaris" refuses what its ipseckey cannot do.
-    ``resolve_names`` accepts host names as addresses, which trusts the name service. An SPI towards
+    ``resolve_names`` accepts host names as addresses, which trusts the name service; ``allowed`` are
+    the options of `checks.Allowed`. An SPI towards
     one destination may come twice where it was deleted or flushed in between. Raises TextError, or
     Problems with everything that is wrong."""
-    allowed = Allowed(allow_static_counter_mode, allow_reserved_spi, allow_shared_key)
-    reader = ScriptReader(name, place, target, resolve_names, allowed)
+    reader = ScriptReader(name, place, target, resolve_names, Allowed(**allowed))
     reader.read(text)
     return Script(tuple(reader.steps()), tuple(reader.report.warnings))
 
@@ -236,7 +235,7 @@ class ScriptReader:
         self._begun = True
         known_problems = len(self.report.problems)
         protocol, words = self._type(row, command.words)
-        attributes = self.attributes.read(words, 1 if self.allowed.reserved_spi else model.SPI_MIN)
+        attributes = self.attributes.read(words, 1 if self.allowed.allow_reserved_spi else model.SPI_MIN)
         sa = self.builder.build(protocol, command, attributes)
         return None if command.broken or len(self.report.problems) > known_problems else sa
 
@@ -321,7 +320,7 @@ class ScriptReader:
         lexer = Lexer(lines, self.target, Report(""))
         shared = False
         for conflict in self._conflicts():
-            if conflict.tolerable and self.allowed.shared_key:
+            if conflict.tolerable and self.allowed.allow_shared_key:
                 shared = True
                 continue
             dummy, (words, dummy_broken) = lexer.command(self.lines[conflict.second] - 1)

@@ -19,6 +19,7 @@ from ansible.module_utils import basic
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import service
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     ProtectedFileError,
     raise_all,
@@ -167,8 +168,8 @@ class World:
                 mock.patch.object(basic.AnsibleModule, "warn", lambda dummy, text, **more: warnings.append(text))
             )
             stack.enter_context(mock.patch.object(basic.AnsibleModule, "add_path_info", lambda dummy, result: result))
-            for name in ("audit", "file", "text", "sadb", "preflight", "usage"):
-                stack.enter_context(mock.patch.object(_module(name), "protected", self.files))
+            for user in (service, *map(_module, ("audit", "file", "text", "sadb", "preflight"))):
+                stack.enter_context(mock.patch.object(user, "protected", self.files))
             stack.enter_context(mock.patch.object(_module("policy"), "Spd", lambda: self.spd))
             stack.enter_context(contextlib.redirect_stdout(stdout))
             stack.enter_context(contextlib.redirect_stderr(stderr))

@@ -84,7 +84,8 @@ class Host:
         self.service = ServiceFacts("systemd", True, True, "active", KEYS)
         monkeypatch.setattr(command.os, "umask", lambda dummy: 0)
         monkeypatch.setattr(status, "open_sadb", lambda dummy: self.sadb)
-        monkeypatch.setattr(status, "protected", Files(self.files))
+        for user in (status, status.audit_service):
+            monkeypatch.setattr(user, "protected", Files(self.files))
         monkeypatch.setattr(status.audit_service, "look", lambda: self.service)
         monkeypatch.setattr(status.loading, "read_record", lambda dummy: [])
 

@@ -183,7 +183,7 @@ def test_one_command_can_be_laid_out_in_many_ways(text, kind):
 
 @pytest.mark.parametrize("text", ["", "\n", "\n\n\n", "# nothing\n", "   \t \r\n", "\\\n", "#\\\n"])
 def test_a_text_may_add_nothing(text):
-    assert parse(text) == ((), (), ())
+    assert parse(text) == ((), (), (), "keys")
 
 
 @pytest.mark.parametrize(
