@@ -11,13 +11,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import socket
 import sys
+import threading
 import time
 import typing as t
 
 import pytest
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation, format_address
@@ -35,6 +38,7 @@ HOSTS = {"here": "fd00::1", "there": "fd00::2"}
 )
 PORT = 9
 CLONE_NEWNET = 0x40000000
+SO_RCVBUFFORCE = 33
 
 
 @contextlib.contextmanager
@@ -97,6 +101,22 @@ class Host:
         """The counters of the group's SA, read with ip(8)."""
         return witness.counters(" ".join(witness.run("ip", "-n", self.name, "-s", "xfrm", "state").split()))[1]
 
+    def used(self, sa: SecurityAssociation) -> int:
+        """The packets that one of several SAs of the group has carried."""
+        of_it = ("xfrm", "state", "get", "dst", GROUP, "proto", sa.protocol, "spi", f"{sa.spi:#x}")
+        return witness.counters(" ".join(witness.run("ip", "-n", self.name, "-s", *of_it).split()))[1]
+
+    def pins(self, spi: int) -> None:
+        """Let the outbound policy name the SPI of the SA to send with; 0 for any."""
+        template = f"tmpl proto ah spi {spi:#x} reqid {CONNECTION.reqid} mode transport"
+        witness.run("ip", "-n", self.name, *f"xfrm policy update src ::/0 dst {GROUP}/128 dir out {template}".split())
+
+    def dropped(self, counter: str) -> int:
+        """The packets that the kernel dropped for a reason."""
+        with inside(self.name):
+            text = witness.read("/proc/thread-self/net/xfrm_stat")
+        return int(re.findall(rf"^{counter}\s+(\d+)$", text, re.M)[0])
+
 
 @pytest.fixture(name="link")
 def make_link(sadb: XfrmSadb) -> t.Iterator[tuple[Host, Host]]:
@@ -133,3 +153,127 @@ def test_without_the_same_sa_nothing_passes(link: tuple[Host, Host]) -> None:
     there.loses_all()
     there.holds([sa])
     assert there.hears(here)
+
+
+def two_generations() -> tuple[SecurityAssociation, SecurityAssociation]:
+    taken = SpiAllocator()
+    (old,), (new,) = draw_sas(CONNECTION, taken, set()), draw_sas(CONNECTION, taken, set())
+    return old, new
+
+
+def test_a_policy_with_an_spi_decides_which_sa_the_kernel_sends_with(link: tuple[Host, Host]) -> None:
+    """Whatever the order in which they were added; without the SPI it is the one that was added last. Both are
+    accepted meanwhile.
+    """
+    here, there = link
+    old, new = two_generations()
+    for first, second in ((old, new), (new, old)):
+        for host in link:
+            host.pins(first.spi)
+            host.holds([first])
+            time.sleep(1.1)  # the kernel compares seconds
+            host.holds([second])
+        for sender, receiver in (link, link[::-1]):
+            for pinned, other in ((first, second), (second, first)):
+                before = sender.used(pinned), sender.used(other)
+                sender.pins(pinned.spi)
+                assert receiver.hears(sender)
+                assert (sender.used(pinned), sender.used(other)) == (before[0] + 1, before[1])
+        here.pins(0)
+        before = here.used(first), here.used(second)
+        assert there.hears(here)
+        assert (here.used(first), here.used(second)) == (before[0], before[1] + 1)
+        for host in link:
+            host.loses_all()
+
+
+def test_without_that_sa_the_kernel_sends_with_no_other(link: tuple[Host, Host]) -> None:
+    here, there = link
+    old, new = two_generations()
+    for host in link:
+        host.holds([old])
+    here.pins(new.spi)
+    assert not there.hears(here) and here.used(old) == 0
+    assert here.hears(there)  # the inbound policy names no SPI
+    here.pins(old.spi)
+    assert there.hears(here)
+
+
+def test_no_packet_is_lost_while_the_policy_changes(link: tuple[Host, Host]) -> None:
+    """One host after the other changes its policy, while both send on sockets that keep their routes."""
+    here, there = link
+    generations = two_generations()
+    for host in link:
+        host.pins(generations[0].spi)
+        host.holds(generations)
+        host.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+    ended = threading.Event()
+    sent: dict[str, int] = {}
+
+    def send(host: Host) -> None:
+        with inside(host.name):
+            sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        with sender:
+            sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+            sender.connect(host.to)
+            while not ended.is_set():
+                sender.send(b"word")
+                sent[host.name] = sent.get(host.name, 0) + 1
+                time.sleep(0.0005)
+
+    threads = [threading.Thread(target=send, args=(host,)) for host in link]
+    for thread in threads:
+        thread.start()
+    for dummy in range(5):
+        for sa in reversed(generations):
+            for host in link:
+                before = host.used(sa)
+                host.pins(sa.spi)
+                while host.used(sa) < before + 20:
+                    time.sleep(0.01)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    for receiver, sender in (link, link[::-1]):
+        assert arrived(receiver) == sent[sender.name] > 400
+
+
+def arrived(host: Host) -> int:
+    """The number of packets that wait in a socket, after the last one arrived."""
+    host.socket.settimeout(1)
+    count = 0
+    with contextlib.suppress(socket.timeout):
+        while host.socket.recv(100):
+            count += 1
+    return count
+
+
+def test_a_direction_is_no_way_to_receive_first(link: tuple[Host, Host]) -> None:
+    """A kernel that knows directions chooses the newest SA all the same, and drops what it would send if that one
+    is bound to receive. An older kernel ignores the direction, and sends with it. With the SPI in the
+    policy, both send with the old SA, and receive through the new one.
+    """
+    old, new = two_generations()
+    for host in link:
+        host.holds([old])
+        time.sleep(1.1)
+        host.holds([new._replace(direction="inbound")])
+    knows = witness.knows_directions()
+    for sender, receiver in (link, link[::-1]):
+        before = sender.used(old), sender.used(new)
+        assert receiver.hears(sender) is not knows
+        assert (sender.used(old), sender.used(new)) == (before[0], before[1] + (not knows))
+        if knows:
+            assert sender.dropped("XfrmOutStateDirError") == 1
+    for host in link:
+        host.pins(old.spi)
+    for sender, receiver in (link, link[::-1]):
+        assert receiver.hears(sender)
+
+
+def test_a_host_cannot_hold_the_sa_of_a_group_for_each_direction(link: tuple[Host, Host]) -> None:
+    here, dummy = link
+    sa, other = two_generations()
+    here.holds([sa._replace(direction="inbound"), other])
+    with pytest.raises(SadbError, match="exists"):
+        here.holds([sa._replace(direction="outbound")])
