@@ -68,7 +68,7 @@ sent:
   returned: success
   type: list
   elements: dict
-  contains:
+  contains: &carried
     key:
       description: Protocol, destination, and SPI of the SA.
       returned: always
@@ -92,24 +92,7 @@ received:
   returned: success
   type: list
   elements: dict
-  contains:
-    key:
-      description: Protocol, destination, and SPI of the SA.
-      returned: always
-      type: str
-      sample: "esp|192.168.13.213|0x8bcd1407"
-    before:
-      description: Packets it had carried before, or octets with O(backend=solaris). V(null) if it was
-        not in the SADB.
-      returned: always
-      type: int
-      sample: 0
-    after:
-      description: Packets it had carried afterwards, or octets with O(backend=solaris). V(null) if it
-        was not in the SADB.
-      returned: always
-      type: int
-      sample: 3
+  contains: *carried
 failures:
   description: Datagrams that could not be sent, and why.
   returned: success

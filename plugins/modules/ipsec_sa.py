@@ -341,181 +341,33 @@ differences:
   elements: str
   sample: ["encryption_key"]
 sa:
-  description: The SA as it should be, without keys.
+  description:
+    - The SA as it should be, without keys. Its fields are named like the options, and have the values that
+      RV(ipsec.manual.ipsec_sa_info#module:sas) describes.
+    - It also has C(selector) and C(encapsulation), if the SA has any.
   returned: success and O(state=present)
   type: dict
-  contains:
-    protocol:
-      description: Protocol.
-      returned: always
-      type: str
-      sample: esp
-    spi:
-      description: SPI in hexadecimal.
-      returned: always
-      type: str
-      sample: "0x8bcd1407"
-    source:
-      description: Address of the sender.
-      returned: always
-      type: str
-      sample: "192.168.116.16"
-    destination:
-      description: Address of the receiver.
-      returned: always
-      type: str
-      sample: "192.168.13.213"
-    mode:
-      description: Mode.
-      returned: always
-      type: str
-      sample: transport
-    encryption_algorithm:
-      description: Cipher, empty for AH.
-      returned: always
-      type: str
-      sample: aes-cbc
-    encryption_bits:
-      description: Size of the encryption key, its salt not counted.
-      returned: always
-      type: int
-      sample: 256
-    authentication_algorithm:
-      description: Authentication algorithm, empty for none.
-      returned: always
-      type: str
-      sample: "hmac-sha256"
-    icv_bits:
-      description: Length of the ICV.
-      returned: always
-      type: int
-      sample: 128
-    fingerprints:
-      description: Fingerprints of the keys.
-      returned: always
-      type: dict
-      contains:
-        encryption:
-          description: Fingerprint of the encryption key, empty if there is none, V(short-key) if it has
-            fewer than 112 bits.
-          returned: always
-          type: str
-          sample: "4a1bd3cc8a6e0f32"
-        authentication:
-          description: Fingerprint of the authentication key, empty if there is none.
-          returned: always
-          type: str
-          sample: "09d5b1e27c66a8f1"
-    replay_window:
-      description: Anti-replay window in packets.
-      returned: always
-      type: int
-      sample: 0
-    esn:
-      description: Whether sequence numbers are extended to 64 bits.
-      returned: always
-      type: bool
-      sample: false
-    reqid:
-      description: Number that ties the SA to policies.
-      returned: always
-      type: int
-      sample: 0
-    mark:
-      description: Mark and mask, empty for none.
-      returned: always
-      type: str
-      sample: ""
-    if_id:
-      description: Identifier of the XFRM interface.
-      returned: always
-      type: int
-      sample: 0
-    direction:
-      description: Direction that the SA is bound to, empty for none.
-      returned: always
-      type: str
-      sample: ""
-    output_mark:
-      description: Mark and mask that the SA sets on its packets, empty for none.
-      returned: always
-      type: str
-      sample: ""
-    tfc_padding:
-      description: Length in octets that packets are padded to, V(0) for no padding.
-      returned: always
-      type: int
-      sample: 0
-    nat_keepalive:
-      description: Seconds between NAT keepalive packets, V(0) for none.
-      returned: always
-      type: int
-      sample: 0
-    lifetimes:
-      description: Limits that are set.
-      returned: always
-      type: dict
-      sample: {"hard_packets": 1000000000000}
-    selector:
-      description: Traffic that the SA may carry.
-      returned: if the SA has a selector
-      type: dict
-      contains:
-        source:
-          description: Network of the senders in CIDR notation, empty for any.
-          returned: always
-          type: str
-          sample: "10.1.0.0/16"
-        destination:
-          description: Network of the receivers in CIDR notation, empty for any.
-          returned: always
-          type: str
-          sample: "10.2.0.0/16"
-        protocol:
-          description: Number of the upper protocol, V(0) for any.
-          returned: always
-          type: int
-          sample: 0
-        source_port:
-          description: Port of the senders, V(0) for any.
-          returned: always
-          type: int
-          sample: 0
-        destination_port:
-          description: Port of the receivers, V(0) for any.
-          returned: always
-          type: int
-          sample: 0
-    encapsulation:
-      description: Encapsulation in UDP.
-      returned: if the SA is encapsulated
-      type: dict
-      contains:
-        type:
-          description: Always V(udp).
-          returned: always
-          type: str
-          sample: udp
-        source_port:
-          description: UDP port of the sender.
-          returned: always
-          type: int
-          sample: 4500
-        destination_port:
-          description: UDP port of the receiver.
-          returned: always
-          type: int
-          sample: 4500
-        nat_local:
-          description: Address of this end behind its NAT device, empty for none.
-          returned: always
-          type: str
-          sample: ""
-        nat_remote:
-          description: Address of the other end behind its NAT device, empty for none.
-          returned: always
-          type: str
-          sample: ""
+  sample:
+    protocol: esp
+    spi: "0x8bcd1407"
+    source: "192.168.116.16"
+    destination: "192.168.13.213"
+    mode: transport
+    encryption_algorithm: aes-cbc
+    encryption_bits: 256
+    authentication_algorithm: hmac-sha256
+    icv_bits: 128
+    fingerprints: {"encryption": "4a1bd3cc8a6e0f32", "authentication": "09d5b1e27c66a8f1"}
+    replay_window: 0
+    esn: false
+    reqid: 0
+    mark: ""
+    if_id: 0
+    direction: ""
+    output_mark: ""
+    tfc_padding: 0
+    nat_keepalive: 0
+    lifetimes: {"hard_packets": 1000000000000}
 backend:
   description: How the kernel was reached.
   returned: success

@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import copy
 import importlib
+import re
 import typing as t
 
 import yaml
 
 Rows = t.Mapping[str, t.Any]
+# A dictionary whose fields another module describes. It has those of its sample, and all optional ones.
+_ELSEWHERE = re.compile(r"RV\(ipsec\.manual\.(\w+)#module:(\w+)\) describes")
 
 
 def documented(module: str) -> Rows:
     """The RETURN block of a module, by field."""
     text = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.modules.{module}").RETURN
-    return t.cast(Rows, yaml.safe_load(text))
+    rows: Rows = yaml.safe_load(text)
+    for row in rows.values():
+        found = _ELSEWHERE.search("".join(row["description"]))
+        if found is not None:
+            there = documented(found[1])[found[2]]["contains"]
+            row["contains"] = {
+                name: inner for name, inner in there.items() if name in row["sample"] or inner["returned"] != "always"
+            }
+    return rows
 
 
 def honest(module: str) -> dict[str, t.Any]:
@@ -29,6 +40,9 @@ def honest(module: str) -> dict[str, t.Any]:
 def _samples(rows: Rows) -> dict[str, t.Any]:
     found = {}
     for name, row in rows.items():
-        inner = _samples(row["contains"]) if "contains" in row else copy.deepcopy(row["sample"])
-        found[name] = [inner] if row["type"] == "list" and "contains" in row else inner
+        if row.get("sample") is not None or "contains" not in row:
+            found[name] = copy.deepcopy(row["sample"])
+        else:
+            inner = _samples(row["contains"])
+            found[name] = [inner] if row["type"] == "list" else inner
     return found
