@@ -13,12 +13,15 @@ import os
 import secrets
 import typing as t
 
+from ansible import constants as C
+from ansible import context
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import inputs as role
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore, output, report, run
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import Host, Known, Way
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.remedies import CommandLine
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.ways import way_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
@@ -99,7 +102,8 @@ class ActionModule(HostAction):
         known, unread = self._known(wide["keystore"], connections)
         hosts = [self._host(name) for name in self._hosts()]
         inventory = map(str, self._vars.get("groups", {}).get("all", ()))
-        found = report.make(run.fleet(hosts, connections, known, unread, previous, wide, inventory), made, previous)
+        fleet = run.fleet(hosts, connections, known, unread, previous, wide, inventory)._replace(line=self._line(wide))
+        found = report.make(fleet, made, previous)
         written = directory != "" and not self._task.check_mode
         files = output.write(directory, found, wide["formats"]) if written else []
         verdict = run.verdict(found, wide["fail_on"], f"; the report is in {directory}" if written else "")
@@ -108,7 +112,7 @@ class ActionModule(HostAction):
             "changed": False,
             "counts": run.counts(found),
             "files": files,
-            "summary": output.summary(found).splitlines(),
+            "summary": output.summary(found, files).splitlines(),
             "warnings": warnings,
         }
 
@@ -150,6 +154,18 @@ class ActionModule(HostAction):
             return keystore.facts(store, [connection.name for connection in connections], digest_key), ""
         except IpsecError as exc:
             return {}, str(exc)
+
+    def _line(self, wide: Result) -> CommandLine:
+        """What commands for Ansible need to work as this run does."""
+        directory = self._loader.path_dwim(os.path.expanduser(wide["keystore"])) if wide["keystore"] else ""
+        if not os.path.isdir(directory):
+            directory = ""
+        return run.command_line(
+            context.CLIARGS,
+            {name: getattr(C, name, None) for name in run.CONFIGURED},
+            directory,
+            "rotate_keystore" in self._inputs.raw(self._hosts()[0]) and "rotate_keystore" not in self._inputs.given(),
+        )
 
     def _host(self, name: str) -> Host:
         way = self._record.answers(_WAY, name).results.get(_WAY, {})

@@ -35,7 +35,7 @@ class Comparison(t.NamedTuple):
 def compare(fleet: Fleet, findings: t.Sequence[Finding], previous: Row | None) -> Comparison:
     """The findings of this audit against the previous report. What that could not check counts as found by it."""
     if previous is None:
-        return Comparison([{**row._asdict(), "new": False} for row in findings], [], [])
+        return Comparison([{**row.row(), "new": False} for row in findings], [], [])
     old = {_key(row): row for row in (*previous.get("unchecked", ()), *previous["findings"])}
     current = {row.key for row in findings}
     left = [{**row, "new": False} for key, row in old.items() if key not in current]
@@ -44,7 +44,7 @@ def compare(fleet: Fleet, findings: t.Sequence[Finding], previous: Row | None) -
     every = [row["name"] for row in previous["hosts"]]
     checked = [_was_checked(row, fleet, ends, every) for row in left]
     return Comparison(
-        [{**row._asdict(), "new": row.key not in old} for row in findings],
+        [{**row.row(), "new": row.key not in old} for row in findings],
         [row for row, is_checked in zip(left, checked) if is_checked],
         [row for row, is_checked in zip(left, checked) if not is_checked],
     )

@@ -7,16 +7,17 @@
 from __future__ import annotations
 
 import collections
-import json
-import shlex
 import typing as t
 
 from .kinds import KINDS, NONE, SEVERITIES
+from .remedies import Command, CommandLine, remedy
 
 Row = t.Dict[str, t.Any]
 
 _RANKS = {name: rank for rank, name in enumerate((NONE, *SEVERITIES))}
 _LONGEST_WORD = 300
+# What remedies may need beside the words of the finding.
+_WORDS = ("connection", "detail", "file", "manager")
 # Findings of one kind about a host itself, or about SAs of others, so that no host fills the report. As many
 # remarks of one kind does an honest host make.
 MOST_OF_A_KIND = 100
@@ -24,7 +25,7 @@ MOST_OF_A_KIND = 100
 
 class Finding(t.NamedTuple):
     """A finding of the report. ``host`` and ``pair`` are empty if it is about no particular one; ``place`` is
-    what distinguishes findings of one kind, such as a path.
+    what distinguishes findings of one kind, such as a path. ``mend`` says in words what to do, with ``commands``.
     """
 
     id: str
@@ -35,31 +36,31 @@ class Finding(t.NamedTuple):
     why: str
     mend: str
     place: str = ""
+    commands: tuple[Command, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         """What makes it the same finding in another run."""
         return (self.id, self.host, self.pair, self.place)
 
+    def row(self) -> Row:
+        """The finding in the form of the report."""
+        return {**self._asdict(), "commands": [command._asdict() for command in self.commands]}
+
 
 def finding(kind: str, host: str = "", pair: str = "", place: str = "", **words: t.Any) -> Finding:
     """A finding of a kind. ``words`` fill the placeholders of its texts."""
     row = KINDS[kind]
-    filled = {
-        name: str(value)[:_LONGEST_WORD]
-        for name, value in {"host": host, "pair": pair, "place": place, "connection": "", **words}.items()
-    }
-    quoted = {name: shlex.quote(value) for name, value in filled.items()}
-    mend = row.mend.format(rotate=_rotate(filled["connection"]), **quoted)
-    return Finding(kind, row.severity, host, pair, row.what.format(**filled), row.why, mend, place)
+    given = {**dict.fromkeys(_WORDS, ""), "host": host, "pair": pair, "place": place, **words}
+    filled = {name: str(value)[:_LONGEST_WORD] for name, value in given.items()}
+    mend, commands = remedy(kind, filled, filled["place"] == place)
+    return Finding(kind, row.severity, host, pair, row.what.format(**filled), row.why, mend, place, commands)
 
 
-def _rotate(connection: str) -> str:
-    """What gives new keys to the SAs of a connection, and to no others."""
-    if not connection:
-        return "new keys from whoever manages these SAs: they belong to no connection of the inventory"
-    only = shlex.quote(json.dumps({"rotate_only": [connection]}))
-    return f"ansible-playbook ipsec.manual.rotate -e {only}"
+def completed(row: Finding, line: CommandLine) -> Finding:
+    """The finding with the commands that work as this run did."""
+    mend, commands = line.complete(row.mend, row.commands)
+    return row._replace(mend=mend, commands=commands)
 
 
 def unique(findings: t.Iterable[Finding]) -> list[Finding]:

@@ -13,6 +13,7 @@ import typing as t
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address, mark_text
 
 from .._connections.model import Connection
+from .remedies import CommandLine
 
 Row = t.Dict[str, t.Any]
 
@@ -86,7 +87,7 @@ class Fleet(t.NamedTuple):
     """One run. ``hosts`` are by name, ``known`` is by connection, and ``unread`` says why it is empty.
     ``counters`` are those of the previous run, by host. Limits are in seconds, 0 for none. ``inventory``
     has the names of all hosts, and ``ends`` the hosts of all pairs by name, also of those that do not take
-    part in this run.
+    part in this run. ``line`` is how it was started.
     """
 
     hosts: t.Mapping[str, Host]
@@ -98,6 +99,7 @@ class Fleet(t.NamedTuple):
     clock_tolerance: float = 5.0
     inventory: frozenset[str] = frozenset()
     ends: t.Mapping[str, tuple[str, str]] = {}
+    line: CommandLine = CommandLine()
 
     def sides(self, pair: Pair) -> list[tuple[Host, list[Row]]]:
         """The hosts of a pair that could read their SADB, each with its SAs of the pair."""

@@ -76,7 +76,7 @@ def of_remarks(fleet: Fleet) -> Found:
             # An IKE daemon installs policies first, and SAs when they are needed.
             if row["what"] in _OF_POLICIES and owners and row["detail"] not in owners:
                 continue
-            yield finding(_REMARKS[row["what"]], host.name, place=row["place"], detail=row["detail"])
+            yield finding(_REMARKS[row["what"]], host.name, place=row["place"], detail=row["detail"], file=host.file)
 
 
 def of_ways(fleet: Fleet) -> Found:
@@ -85,7 +85,7 @@ def of_ways(fleet: Fleet) -> Found:
         if way.clear:
             yield finding("transport-clear", host.name, detail=way.transport)
         if way.unchecked:
-            yield finding("host-key-unchecked", host.name)
+            yield finding("host-key-unchecked", host.name, detail=way.address)
         if way.resolved:
             yield finding("name-resolved", host.name, detail=way.address)
         if way.shadowed:
@@ -99,11 +99,11 @@ def of_boot(fleet: Fleet) -> Found:
         if not host.answer:
             continue
         if host.answer["service"]["state"] == "failed":
-            yield finding("service-failed", host.name)
+            yield finding("service-failed", host.name, manager=host.answer["service"]["manager"])
         if any(row["sas"] for key, row in host.rows.items() if key in keys.get(host.name, ())):
             yield from _service(host)
             if not host.answer["file"]["exists"]:
-                yield finding("file-missing", host.name, place=host.file)
+                yield finding("file-missing", host.name, place=host.file, file=host.file)
         if host.offset is not None and abs(host.offset) > fleet.clock_tolerance:
             yield finding("clock-offset", host.name, detail=f"{host.offset:+.1f}")
 
@@ -113,12 +113,12 @@ def _service(host: Host) -> Found:
     if any(text.startswith("service at boot:") for text in host.answer["unread"]):
         return  # which is a finding
     if not service["installed"]:
-        yield finding("service-absent", host.name)
+        yield finding("service-absent", host.name, file=host.file)
         return
     if not service["enabled"]:
-        yield finding("service-disabled", host.name)
+        yield finding("service-disabled", host.name, file=host.file)
     if service["file"] not in ("", host.file):
-        yield finding("service-other-file", host.name, place=service["file"])
+        yield finding("service-other-file", host.name, place=service["file"], file=host.file)
 
 
 def of_others(fleet: Fleet) -> Found:

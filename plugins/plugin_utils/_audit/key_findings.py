@@ -29,7 +29,7 @@ def of_ages(fleet: Fleet) -> Found:
     for pair in fleet.pairs:
         known, age = fleet.known.get(pair.connection), age_of(fleet, pair)
         if age is None:
-            yield finding("key-age-unknown", pair=pair.name)
+            yield finding("key-age-unknown", pair=pair.name, connection=pair.connection)
         elif fleet.age_limit and age > fleet.age_limit:
             yield finding(
                 "key-age",
@@ -115,16 +115,16 @@ def of_agreement(fleet: Fleet) -> Found:
         agreement, sides = agreement_of(fleet, pair), fleet.sides(pair)
         absent = [host for host, rows in sides if not any(row["sas"] for row in rows)]
         for host in absent:
-            yield finding("no-sas", host.name, pair.name)
+            yield finding("no-sas", host.name, pair.name, connection=pair.connection)
         if agreement == "unknown" and not absent:
-            yield finding("agreement-unknown", pair=pair.name)
+            yield finding("agreement-unknown", pair=pair.name, connection=pair.connection)
         behind = list(_behind(fleet, pair)) if agreement == "differs" else []
         yield from behind
         if agreement == "differs" and not behind:
-            yield finding("peers-differ", pair=pair.name)
+            yield finding("peers-differ", pair=pair.name, connection=pair.connection)
         for host, rows in sides:
             if _file_differs(host, rows) and not _is_newer(host, rows):
-                yield finding("drift-file", host.name, pair.name)
+                yield finding("drift-file", host.name, pair.name, connection=pair.connection)
 
 
 def _behind(fleet: Fleet, pair: Pair) -> Found:
@@ -134,7 +134,9 @@ def _behind(fleet: Fleet, pair: Pair) -> Found:
     if 0 not in numbers.values():
         for name, number in numbers.items():
             if number < newest:
-                yield finding("generation-behind", name, pair.name, mine=number, theirs=newest)
+                yield finding(
+                    "generation-behind", name, pair.name, connection=pair.connection, mine=number, theirs=newest
+                )
 
 
 def of_files(fleet: Fleet) -> Found:
@@ -146,7 +148,7 @@ def of_files(fleet: Fleet) -> Found:
         mine = keys.get(host.name, ())
         rows = [row for key, row in host.rows.items() if row["file_digest"] or key in mine]
         if any(_file_differs(host, [row]) and _is_newer(host, [row]) for row in rows):
-            yield finding("file-newer", host.name, place=host.file)
+            yield finding("file-newer", host.name, place=host.file, file=host.file)
 
 
 def _file_differs(host: Host, rows: t.Sequence[Row]) -> bool:
@@ -175,7 +177,7 @@ def of_keystore(fleet: Fleet) -> Found:
         yield finding("keystore-unread", detail=fleet.unread)
     for name, known in fleet.known.items():
         if known.phase != _STEADY:
-            yield finding("rotation-unfinished", place=name, detail=known.phase)
+            yield finding("rotation-unfinished", place=name, detail=known.phase, connection=name)
     retired = frozenset().union(*(known.retired for known in fleet.known.values()))
     for pair in fleet.pairs:
         known_here = fleet.known.get(pair.connection)
@@ -189,7 +191,7 @@ def of_keystore(fleet: Fleet) -> Found:
                 and digest_of(rows)
                 and not generation_of(rows, known_here)
             ):
-                yield finding("drift-keystore", host.name, pair.name)
+                yield finding("drift-keystore", host.name, pair.name, connection=pair.connection)
 
 
 def of_sharing(fleet: Fleet) -> Found:
@@ -230,7 +232,7 @@ def of_algorithms(fleet: Fleet) -> Found:
                     yield finding(kind, host.name, pair.name, name, detail=name, connection=pair.connection)
             for word, kind in (("none", "no-integrity"), ("ah", "integrity-by-ah")):
                 if any(row["integrity"] == word for row in rows):
-                    yield finding(kind, host.name, pair.name)
+                    yield finding(kind, host.name, pair.name, connection=pair.connection)
 
 
 def _algorithm_kind(name: str) -> str:

@@ -2,10 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The table of findings: everything that an audit can find, how bad it is, why, and what mends it.
-
-``what`` and ``mend`` have placeholders in braces. In ``mend`` they are quoted for a shell, since people
-paste commands, and a host chooses the names of its files. {rotate} is the command that gives new keys.
+"""The table of findings: everything that an audit can find, how bad it is, and why. ``what`` has placeholders in
+braces. `remedies` has what mends each of them.
 """
 
 from __future__ import annotations
@@ -16,10 +14,6 @@ INFO, LOW, MEDIUM, HIGH = SEVERITIES = ("info", "low", "medium", "high")
 NONE = "none"
 
 _GUIDE = "Solaris guide, security considerations: "
-_ROTATE = "{rotate}"
-_RUN_AGAIN = "ansible-playbook ipsec.manual.rotate -e rotate_new_keys=false"
-_POLICIES = "ansible-playbook ipsec.manual.rotate -e rotate_new_keys=false -e rotate_policies=true"
-_BOOT = "ansible-playbook ipsec.manual.boot --limit {host}"
 _FILE = "the protected file of keys"
 
 
@@ -30,7 +24,6 @@ class Kind(t.NamedTuple):
     severity: str
     what: str
     why: str
-    mend: str
 
 
 KEYS, TRAFFIC, FILES, WAYS, BOOT, OTHERS = "keys", "traffic", "files", "ways", "boot and machine", "others"
@@ -41,28 +34,24 @@ KINDS: t.Mapping[str, Kind] = {
         MEDIUM,
         "the keys are {age} days old, and the limit is {limit} days",
         _GUIDE + "keying material is to be refreshed periodically, which limits the damage of an exposed key.",
-        _ROTATE,
     ),
     "key-age-unknown": Kind(
         KEYS,
         INFO,
         "the age of the keys is unknown",
         _GUIDE + "is the keying material refreshed periodically?",
-        "give the audit the keystore and its vault password",
     ),
     "due-packets": Kind(
         KEYS,
         MEDIUM,
         "{used} % of the packets of an SA are used up",
         "RFC 4303 section 3.3.3: the sequence number must not cycle, so the SA falls silent at the last one.",
-        _ROTATE,
     ),
     "due-bytes": Kind(
         KEYS,
         MEDIUM,
         "{used} % of the bytes of an SA are used up",
         "RFC 4301 section 4.4.2.1: an SA ends when its lifetime in bytes is used up.",
-        _ROTATE,
     ),
     "due-blocks": Kind(
         KEYS,
@@ -70,7 +59,6 @@ KINDS: t.Mapping[str, Kind] = {
         "{used} % of the blocks that a 64-bit block cipher may encrypt under one key are used up",
         "RFC 4301 section 4.4.2.1 asks for a lifetime in bytes; after 2^32 blocks of 64 bits a repeated block is"
         " likely, which shows parts of the plaintext.",
-        _ROTATE,
     ),
     "due-now": Kind(
         KEYS,
@@ -78,7 +66,6 @@ KINDS: t.Mapping[str, Kind] = {
         "{used} % of the {what} of an SA are used up: it is about to end",
         "RFC 4303 section 3.3.3: the sequence number must not cycle. RFC 4301 section 4.4.2.1: at the end of its"
         " lifetime, an SA must not be used.",
-        _ROTATE,
     ),
     "key-reloaded": Kind(
         KEYS,
@@ -86,56 +73,48 @@ KINDS: t.Mapping[str, Kind] = {
         "the SAs were loaded again with keys that had been in use before, so their counters started anew",
         "RFC 4303 section 3.3.3: anti-replay and the limit of packets assume that a key is used with one run of the"
         " counter.",
-        _ROTATE,
     ),
     "generation-behind": Kind(
         KEYS,
         HIGH,
         "the host holds generation {mine}, its peer {theirs}",
         "Solaris guide, replacing SAs: keys are replaced on every system that communicates with this one.",
-        _RUN_AGAIN,
     ),
     "peers-differ": Kind(
         KEYS,
         HIGH,
         "the two hosts hold different SAs",
         "Solaris guide, creating SAs: both systems need the same key information.",
-        _RUN_AGAIN,
     ),
     "agreement-unknown": Kind(
         KEYS,
         INFO,
         "whether both hosts hold the same keys is unknown",
         "Solaris guide, creating SAs: both systems need the same key information.",
-        "audit both hosts of the pair as root",
     ),
     "no-sas": Kind(
         KEYS,
         HIGH,
         "the host holds no SAs for this pair",
         "RFC 4301 section 4.4.1: traffic that needs an SA is dropped without one, and other traffic is not protected.",
-        _RUN_AGAIN,
     ),
     "drift-keystore": Kind(
         KEYS,
         HIGH,
         "the kernel's SAs belong to no generation in the keystore",
         "RFC 4301 section 4.4.2: the SAD says what is protected how; what nobody recorded, nobody can renew.",
-        _RUN_AGAIN,
     ),
     "drift-file": Kind(
         KEYS,
         MEDIUM,
         "the kernel's SAs are not those of the file, so other ones, or none, are there after a reboot",
         "Solaris guide, creating SAs: the file is what survives a reboot.",
-        _RUN_AGAIN,
     ),
     "rotation-unfinished": Kind(
         KEYS,
         MEDIUM,
         "a rotation of the connection {place} is not finished (phase {detail})",
         "Solaris guide, replacing SAs: keys are replaced on every system, or communication ends.",
-        _RUN_AGAIN,
     ),
     "key-shared": Kind(
         KEYS,
@@ -143,91 +122,78 @@ KINDS: t.Mapping[str, Kind] = {
         "two SAs have the same key: {detail}",
         "Solaris guide, creating SAs: each SA has a key of its own. RFC 4107 section 2.1: keys that many share are a"
         " case for automated key management.",
-        _ROTATE,
     ),
     "key-retired": Kind(
         KEYS,
         HIGH,
         "a key is in use that the keystore has retired",
         _GUIDE + "refreshing keys limits what an exposed key is worth, unless it comes back.",
-        _ROTATE,
     ),
     "spi-shared": Kind(
         KEYS,
         LOW,
         "two SAs of the host have the same SPI: {detail}",
         "Solaris guide, creating SAs: each SA has an SPI of its own. RFC 4301 section 4.1: the SPI tells SAs apart.",
-        _ROTATE,
     ),
     "algorithm-must-not": Kind(
         KEYS,
         HIGH,
         "{detail} is in use, which an RFC forbids",
         "RFC 8221 sections 5 and 6: MUST NOT.",
-        "change the association in ipsec_connections to aes-cbc with hmac-sha256, then rotate",
     ),
     "algorithm-should-not": Kind(
         KEYS,
         LOW,
         "{detail} is in use, which an RFC advises against",
         "RFC 8221 sections 5 and 6: SHOULD NOT, or a MUST that is expected to end.",
-        "change the association in ipsec_connections to aes-cbc with hmac-sha256, then rotate",
     ),
     "no-integrity": Kind(
         KEYS,
         HIGH,
         "ESP encrypts without integrity",
         "RFC 8221 section 4: encryption without authentication MUST NOT be used.",
-        "add authentication_algorithm: hmac-sha256 to the association in ipsec_connections, then rotate",
     ),
     "integrity-by-ah": Kind(
         KEYS,
         INFO,
         "ESP has no integrity of its own, AH provides it",
         "RFC 8221 section 4: using AH for it is NOT RECOMMENDED.",
-        "add authentication_algorithm: hmac-sha256 to the association in ipsec_connections, then rotate",
     ),
     "counter-mode": Kind(
         KEYS,
         HIGH,
         "{detail} has a static key",
         "RFC 8221 section 3: manual keys MUST NOT be used with counter modes, which break when a nonce repeats.",
-        "change the association in ipsec_connections to aes-cbc with hmac-sha256, then rotate",
     ),
     "keys-hidden": Kind(
         KEYS,
         INFO,
         "the kernel hides keys (lockdown), so they cannot be compared",
         "RFC 4301 section 4.4.2: the SAD holds the keys; this kernel shows them to nobody.",
-        "nothing: compare by traffic, which the role ipsec.manual.rotate sends with rotate_probe",
     ),
     "keystore-unread": Kind(
         KEYS,
         INFO,
         "the keystore was not read, so generations, drift from it and retired keys are unknown: {detail}",
         _GUIDE + "is the keying material refreshed periodically?",
-        "give ansible-playbook --vault-password-file or --vault-id, and set audit_keystore",
     ),
     "no-policy": Kind(
         TRAFFIC,
         HIGH,
         "no policy uses {detail} of the outbound SAs, so their traffic leaves unprotected",
         "RFC 4301 section 4.4.1: the SPD decides which traffic is protected, SAs alone protect nothing.",
-        _POLICIES,
     ),
     "no-inbound-policy": Kind(
         TRAFFIC,
         HIGH,
         "no policy asks for {detail} of the inbound SAs, so unprotected packets are accepted, too",
         "RFC 4301 section 5.2: inbound packets must be checked against the SPD.",
-        _POLICIES,
     ),
     "policy-without-sa": Kind(
         TRAFFIC,
         MEDIUM,
         "a policy needs an SA that is not there, so its traffic is dropped: {place}",
         "RFC 4301 section 4.4.1: traffic that a policy protects needs an SA.",
-        _RUN_AGAIN,
     ),
     "level-use": Kind(
         TRAFFIC,
@@ -235,7 +201,6 @@ KINDS: t.Mapping[str, Kind] = {
         "a policy lets traffic pass unprotected while there is no SA (level use): {place}",
         "RFC 4301 section 4.4.1: traffic is discarded, bypassed or protected; level use turns the third into the"
         " second.",
-        "set level: required in the policy, with ipsec.manual.ipsec_policy",
     ),
     "integrity-failures": Kind(
         TRAFFIC,
@@ -243,105 +208,90 @@ KINDS: t.Mapping[str, Kind] = {
         "{detail} packets had a wrong integrity check value",
         "RFC 4303 section 3.4.4.1: such packets are discarded, and the event is for the audit log: the keys differ, or"
         " somebody forges packets.",
-        _RUN_AGAIN,
     ),
     "replayed": Kind(
         TRAFFIC,
         MEDIUM,
         "{detail} packets came twice or too late",
         "RFC 4303 section 3.4.3: such packets are discarded, and the event is for the audit log.",
-        _ROTATE,
     ),
     "no-state-packets": Kind(
         TRAFFIC,
         LOW,
         "{detail} more packets came since the previous audit for SAs that do not exist ({place})",
         "RFC 4301 section 5.2: such packets are discarded, and the event is for the audit log: a peer has other SAs.",
-        "compare the SAs of its peers: ansible-playbook ipsec.manual.audit",
     ),
     "counter-rose": Kind(
         TRAFFIC,
         LOW,
         "the counter {place} rose by {detail} since the previous audit",
         "RFC 4301 section 5: discarded packets are events for the audit log.",
-        "on {host}: cat /proc/net/xfrm_stat",
     ),
     "file-world-readable": Kind(
         FILES,
         HIGH,
         f"everybody can read {_FILE} ({{detail}})",
         _GUIDE + "is the file readable by the world?",
-        "on {host}: chmod 600 {place}; then rotate, since the keys may be known",
     ),
     "file-mode": Kind(
         FILES,
         HIGH,
         f"others than root can use {_FILE} ({{detail}})",
         _GUIDE + "who can read the file?",
-        "on {host}: chmod 600 {place}; then rotate, since the keys may be known",
     ),
     "file-owner": Kind(
         FILES,
         HIGH,
         f"{_FILE} belongs to {{detail}}",
         _GUIDE + "who can read the file?",
-        "on {host}: chown root {place}; then rotate, since the keys may be known",
     ),
     "file-path": Kind(
         FILES,
         HIGH,
         f"the way to {_FILE} is not safe: {{place}}: {{detail}}",
         _GUIDE + "who can read the file?",
-        "make every directory of the path belong to root, without write access for others: ls -ld {place}",
     ),
     "file-acl": Kind(
         FILES,
         HIGH,
         "an access list lets others in at {place}: {detail}",
         _GUIDE + "who can read the file?",
-        "on {host}: setfacl -b {place}; then rotate, since the keys may be known",
     ),
     "file-links": Kind(
         FILES,
         MEDIUM,
         f"{_FILE} has other names ({{detail}})",
         _GUIDE + "who can read the file?",
-        "on {host}: find / -xdev -samefile {place}",
     ),
     "file-network": Kind(
         FILES,
         HIGH,
         f"{_FILE} is on a network: {{detail}}",
         _GUIDE + "a file on a network mount can be seen in transit.",
-        "move it to a local file system, such as /etc/inet/secret, then rotate",
     ),
     "file-system-unknown": Kind(
         FILES,
         MEDIUM,
         "the type of the file system of {place} is unknown",
         _GUIDE + "a file on a network mount can be seen in transit.",
-        "make the mount visible in /proc/self/mountinfo of {host}",
     ),
     "file-copy": Kind(
         FILES,
         HIGH,
         "what may be a copy of the keys lies beside them: {place} ({detail})",
         _GUIDE + "who can read the file? A copy has readers of its own.",
-        "on {host}: rm {place}",
     ),
     "file-leftover": Kind(
         FILES,
         LOW,
         "a rotation that was interrupted left {place}",
         _GUIDE + "who can read the file? Keys belong in one file only.",
-        _RUN_AGAIN,
     ),
     "file-missing": Kind(
         FILES,
         MEDIUM,
         f"{_FILE} is missing, so after a reboot there are no SAs",
         "Solaris guide, creating SAs: the file is what survives a reboot.",
-        _RUN_AGAIN,
     ),
     "file-invalid": Kind(
         FILES,
@@ -349,153 +299,131 @@ KINDS: t.Mapping[str, Kind] = {
         f"{_FILE} cannot be loaded: {{detail}}",
         "Solaris guide, creating SAs: keys have the length that the algorithm needs, and the file is what survives a"
         " reboot.",
-        _RUN_AGAIN,
     ),
     "file-names": Kind(
         FILES,
         MEDIUM,
         f"{_FILE} has a name in place of an address: {{detail}}",
         _GUIDE + "names are looked up, and a naming system may be compromised.",
-        "write literal addresses: ipsec.manual.ipseckeys_file",
     ),
     "key-in-history": Kind(
         FILES,
         HIGH,
         "a shell history holds what looks like keys: {place} ({detail})",
         _GUIDE + "whoever sees the commands sees the keys.",
-        "delete the lines in {place}, then rotate",
     ),
     "key-in-script": Kind(
         FILES,
         HIGH,
         "a file below /etc holds what looks like keys: {place} ({detail})",
         _GUIDE + "who can read the file? Keys belong in the protected file only.",
-        "move the keys to the protected file, delete them in {place}, then rotate",
     ),
     "transport-clear": Kind(
         WAYS,
         HIGH,
         "Ansible reaches the host over {detail}, which is not known to encrypt",
         _GUIDE + "does the terminal cross a network? telnet and rlogin show everything to others.",
-        "set ansible_connection: ssh for {host}",
     ),
     "host-key-unchecked": Kind(
         WAYS,
         HIGH,
         "Ansible does not check the host's key",
         "RFC 4251 section 4.1: without checking the host key, the connection is open to a man in the middle.",
-        "put the key into known_hosts (ssh-keyscan, compared out of band), and turn host_key_checking on",
     ),
     "login-clear": Kind(
         WAYS,
         HIGH,
         "{place} is logged in without encryption: {detail}",
         _GUIDE + "does the terminal cross a network? A clear-text login lowers the security of everything to its own.",
-        "end the session, and use ssh",
     ),
     "server-clear": Kind(
         WAYS,
         MEDIUM,
         "the host accepts logins without encryption: {place}, {detail}",
         _GUIDE + "does the terminal cross a network?",
-        "stop the server on {host}, and use ssh",
     ),
     "name-resolved": Kind(
         WAYS,
         LOW,
         "the host is reached by a name that a network service resolves: {detail}",
         _GUIDE + "are host names used? The naming system may be compromised.",
-        "set ansible_host to the address of {host}",
     ),
     "facts-change-inputs": Kind(
         WAYS,
         HIGH,
         "the host reports facts that have the names of inputs: {detail}",
         "RFC 4301 section 4.4: the databases are under the administrator's control, not under that of a peer.",
-        "find out why {host} reports them, and empty the fact cache",
     ),
     "service-absent": Kind(
         BOOT,
         MEDIUM,
         "no service loads the SAs at boot",
         "Solaris guide, creating SAs: what is not loaded at boot is lost with a reboot.",
-        _BOOT,
     ),
     "service-disabled": Kind(
         BOOT,
         MEDIUM,
         "the service that loads the SAs is not enabled",
         "Solaris guide, creating SAs: what is not loaded at boot is lost with a reboot.",
-        _BOOT,
     ),
     "service-failed": Kind(
         BOOT,
         HIGH,
         "the service that loads the SAs has failed",
         "RFC 4301 section 4.4.1: without SAs, protected traffic is dropped.",
-        "on {host}, read its log: systemctl status ipseckeys",
     ),
     "service-other-file": Kind(
         BOOT,
         MEDIUM,
         "the service loads another file: {place}",
         "Solaris guide, creating SAs: the file is what survives a reboot.",
-        _BOOT,
     ),
     "file-newer": Kind(
         BOOT,
         MEDIUM,
         f"{_FILE} is newer than what is loaded, and different",
         "Solaris guide, creating SAs: the file and the kernel hold the same SAs.",
-        "on {host}: ipseckey -n --apply {place}",
     ),
     "clock-offset": Kind(
         BOOT,
         LOW,
         "the clock is {detail} s off the controller's",
         "RFC 4301 section 4.4.2.1: lifetimes count in seconds; ages and instants are wrong if the clock is.",
-        "synchronise the clock of {host} (NTP)",
     ),
     "swap": Kind(
         BOOT,
         LOW,
         "memory may reach a disk unencrypted: swap on {place}",
         _GUIDE + "whoever gains the keys breaks the traffic; programs have them in memory.",
-        "on {host}: encrypt the swap (crypttab), or turn it off: swapoff {place}",
     ),
     "core-dumps": Kind(
         BOOT,
         LOW,
         "a crash writes the memory of a program to a file: {detail}",
         _GUIDE + "whoever gains the keys breaks the traffic; programs have them in memory.",
-        "on {host}: sysctl kernel.core_pattern='|/bin/false'",
     ),
     "others-sas": Kind(
         OTHERS,
         INFO,
         "{detail} SAs belong to no connection of the inventory",
         "RFC 4301 section 4.4.2: the SAD may hold SAs of several managers, such as an IKE daemon.",
-        "nothing, if their owner is known",
     ),
     "others-policies": Kind(
         OTHERS,
         INFO,
         "{detail} policies belong to no connection of the inventory",
         "RFC 4301 section 4.4.1: the SPD may hold policies of several managers.",
-        "nothing, if their owner is known",
     ),
     "absent": Kind(
         OTHERS,
         MEDIUM,
         "the host did not answer, so nothing is known about it: {detail}",
         "Solaris guide, replacing SAs: every system that communicates counts.",
-        "ansible {host} -m ansible.builtin.ping",
     ),
     "unread": Kind(
         OTHERS,
         MEDIUM,
         "a part of the audit failed: {detail}",
         "RFC 4301 section 4.4: the databases are the administrator's to see; what is not seen is not audited.",
-        "run the audit as root (become: true)",
     ),
 }

@@ -83,6 +83,7 @@ def _parts() -> _Parts:
         anchor=lambda name, kind: anchor(kind, name),
         counted=words.counted,
         moment=words.moment,
+        on=words.on,
         used=words.used,
         used_share=words.used_share,
     )

@@ -2,12 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A report for a terminal: a summary in at most 40 lines of at most 80 columns. Pure."""
+"""A report for a terminal, in lines of at most 80 columns: the whole of it, or a summary in 40 lines. Pure.
+
+Commands are shown whole or not at all, so that nobody runs a part of one. In the report a long one has continuation
+lines, which a shell reads as one. In the summary, which Ansible shows as a list of strings, it is one long line, since
+Ansible would double the backslashes.
+"""
 
 from __future__ import annotations
 
 import collections
 import itertools
+import re
 import textwrap
 import typing as t
 
@@ -22,6 +28,7 @@ from .words import (
     cut,
     findings_first,
     moment,
+    on,
     plain,
     tally,
     used,
@@ -35,15 +42,32 @@ _PAIRS, _HOSTS = 4, 3
 _INDENT = 8
 # Findings of a kind that come before those of other kinds.
 _OF_A_KIND = 2
+# What stands between blanks that are in no quotes. Options stay with what they set.
+_SHELL_WORD = re.compile(r"(?:-[ei]\s)?(?:'[^']*'|\"[^\"]*\"|[^\s'\"]|['\"])+")
 
 
 def render(report: t.Mapping[str, t.Any]) -> str:
-    """The summary: numbers, hosts that did not answer, keys near their end, and the worst findings."""
+    """The report: numbers, hosts that did not answer, keys near their end, and all findings."""
     known = plain(report)
+    entries = [_entry(row, _in_lines) for row in findings_first(known["findings"])]
+    return _text(_head(known) + _listed(entries))
+
+
+def summary(report: t.Mapping[str, t.Any], where: str) -> str:
+    """The same with the worst findings only. ``where`` says where the others are."""
+    known = plain(report)
+    head = _head(known)
+    return _text(head + _worst(findings_first(known["findings"]), LINES - len(head), where))
+
+
+def _text(lines: t.Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _head(known: Row) -> list[str]:
     lines = [f"IPsec audit, {moment(known['made'])}", verdict(known), changes(known), "", *_table(known)]
     lines += _silent(known["hosts"]) + _ends(known["pairs"])
-    lines += _findings(findings_first(known["findings"]), LINES - len(lines))
-    return "".join(f"{cut(' '.join(line.splitlines()), COLUMNS)}\n" for line in lines)
+    return [_line(line) for line in lines]
 
 
 def _table(report: Row) -> list[str]:
@@ -78,23 +102,58 @@ def _ends(pairs: t.Iterable[Row]) -> list[str]:
     return _section("Keys nearest to their end", [text for dummy, text in near[:_PAIRS]], _PAIRS)
 
 
-def _findings(rows: list[Row], room: int) -> list[str]:
+def _worst(rows: list[Row], room: int, where: str) -> list[str]:
     """The worst findings, each with what mends it, in ``room`` lines."""
-    entries = []
-    for row in _mixed(rows)[:room]:
-        new = "new: " if row["new"] else ""
-        place = ", ".join(filter(None, (row["pair"], row["host"]))) or "fleet"
-        mend = _wrapped("", f"mend: {row['mend']}") if row["mend"] else []
-        entries.append(_wrapped(row["severity"], f"{new}{place}: {row['what']}") + mend)
-    if not entries:
-        return []
+    entries = [_entry(row, lambda command: [command]) for row in _mixed(rows)[:room]]
+    sizes = list(itertools.accumulate(map(_height, entries)))
     # The heading takes two lines, and the number of those left out one.
-    if len(rows) > room or sum(map(len, entries)) + 2 > room:
-        sizes = itertools.accumulate(map(len, entries))
+    if len(rows) > room or (sizes and sizes[-1] + 2 > room):
         kept = sum(size + 3 <= room for size in sizes)
-        more = [f"... and {counted(len(rows) - kept, 'more finding')}, in the page and the JSON."]
-        entries = [*entries[:kept], more]
-    return ["", "Findings, worst first", *itertools.chain.from_iterable(entries)]
+        entries = [*entries[:kept], [_line(f"... and {counted(len(rows) - kept, 'more finding')}, {where}.")]]
+    return _listed(entries)
+
+
+def _height(entry: t.Iterable[str]) -> int:
+    """The lines that a terminal needs."""
+    return sum(max(1, -(-columns(line) // COLUMNS)) for line in entry)
+
+
+def _listed(entries: list[list[str]]) -> list[str]:
+    return ["", "Findings, worst first", *itertools.chain.from_iterable(entries)] if entries else []
+
+
+def _entry(row: Row, shown: t.Callable[[str], list[str]]) -> list[str]:
+    """A finding and what mends it: words, and commands below the machine on which they run."""
+    new = "new: " if row["new"] else ""
+    place = ", ".join(filter(None, (row["pair"], row["host"]))) or "fleet"
+    lines = _wrapped(row["severity"], f"{new}{place}: {row['what']}", 2)
+    commands = row.get("commands", ())
+    if row["mend"]:
+        lines += _wrapped("", row["mend"] + (":" if commands else ""), 6)
+    for host, group in itertools.groupby(commands, key=lambda command: command["host"]):
+        lines.append(_line(f"{'':{_INDENT}}{on(host)}:"))
+        for command in group:
+            lines += [f"{'':{_INDENT + 2}}{line}" for line in shown(" ".join(command["command"].splitlines()))]
+    return lines
+
+
+def _line(text: str) -> str:
+    """The text in one line."""
+    return cut(" ".join(text.splitlines()), COLUMNS)
+
+
+def _in_lines(command: str) -> list[str]:
+    """The command in lines that a shell reads as one, broken between its words only."""
+    room = COLUMNS - _INDENT - 2
+    lines = [""]
+    for word in _SHELL_WORD.findall(command):
+        if lines[-1] and columns(f"{lines[-1]} {word} \\") > room:
+            lines.append("  " + word)
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    if any(columns(line) > room - 2 for line in lines):
+        return ["(too long for these lines; copy it from the page or the JSON)"]
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 def _mixed(rows: t.Iterable[Row]) -> list[Row]:
@@ -107,17 +166,18 @@ def _mixed(rows: t.Iterable[Row]) -> list[Row]:
     return [row for dummy, dummy, row in sorted(ranked, key=lambda entry: entry[:2])]
 
 
-def _wrapped(first: str, text: str) -> list[str]:
-    """The text in one or two lines, indented, with a word in front of the first one."""
-    return textwrap.wrap(
+def _wrapped(first: str, text: str, most: int) -> list[str]:
+    """The text in at most so many lines, indented, with a word in front of the first one."""
+    lines = textwrap.wrap(
         text,
         COLUMNS,
         initial_indent=f"{first:<{_INDENT}}",
         subsequent_indent=" " * _INDENT,
-        max_lines=2,
+        max_lines=most,
         placeholder=" ...",
         break_on_hyphens=False,
     )
+    return [_line(line) for line in lines]
 
 
 def _section(title: str, rows: list[str], most: int) -> list[str]:

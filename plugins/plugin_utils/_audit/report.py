@@ -12,7 +12,7 @@ import typing as t
 
 from . import host_findings, key_findings
 from .comparison import compare
-from .findings import Finding, unique, worst
+from .findings import Finding, completed, unique, worst
 from .fleet import Fleet, Host, Pair, Row, generation_of
 
 FORMAT = 1
@@ -21,7 +21,8 @@ _DUE = {"key-age": "age", "key-reloaded": "loaded again", "due-now": "budget"}
 
 def findings_of(fleet: Fleet) -> list[Finding]:
     """Everything that is found, the worst first."""
-    return unique(finding for group in (*key_findings.GROUPS, *host_findings.GROUPS) for finding in group(fleet))
+    found = (finding for group in (*key_findings.GROUPS, *host_findings.GROUPS) for finding in group(fleet))
+    return [completed(row, fleet.line) for row in unique(found)]
 
 
 def make(fleet: Fleet, made: str, previous: Row | None = None) -> Row:

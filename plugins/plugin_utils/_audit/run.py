@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from .._connections.model import Connection
@@ -15,11 +16,14 @@ from .findings import reaches
 from .fleet import DAY, Fleet, Host, Known, Row, Way, host_of, pairs_of
 from .inputs import NEVER
 from .kinds import SEVERITIES
+from .remedies import CommandLine
 
 QUESTION = "audit"
 _LONGEST_REASON = 300
 _NOT_ASKED = "it was not asked, since it failed before in this play"
 _MOST_SHOWN = 20
+# Settings of Ansible that stand in for options of its command line.
+CONFIGURED = ("DEFAULT_HOST_LIST", "DEFAULT_VAULT_PASSWORD_FILE", "DEFAULT_VAULT_IDENTITY_LIST")
 
 
 def host(name: str, file: str, answers: Answers, way: Way) -> Host:
@@ -60,6 +64,32 @@ def fleet(
         everybody,
         {pair.name: pair.hosts for pair in pairs_of(connections, everybody)},
     )
+
+
+def command_line(cli: Row, configured: Row, keystore: str, is_named: bool) -> CommandLine:
+    """What commands for Ansible need to work as this run does. ``cli`` has the options of its command line, as Ansible
+    names them, and ``configured`` the settings of `CONFIGURED`. Variables on the command line itself are left out,
+    since they may be secret. ``is_named`` says that the inventory sets rotate_keystore.
+    """
+    options: list[str] = []
+    inventory = list(cli.get("inventory") or ())
+    if inventory != list(configured["DEFAULT_HOST_LIST"] or ()):
+        options += (word for path in inventory for word in ("-i", path))
+    options += (
+        word
+        for value in map(str, cli.get("extra_vars") or ())
+        if value.startswith("@")
+        for word in ("-e", f"@{os.path.abspath(value[1:])}")
+    )
+    if cli.get("remote_user"):
+        options += ["-u", str(cli["remote_user"])]
+    options += [option for name, option in (("become", "-b"), ("become_ask_pass", "-K")) if cli.get(name)]
+    vault = [word for name in cli.get("vault_ids") or () for word in ("--vault-id", name)]
+    vault += (word for path in cli.get("vault_password_files") or () for word in ("--vault-password-file", path))
+    is_configured = configured["DEFAULT_VAULT_PASSWORD_FILE"] or configured["DEFAULT_VAULT_IDENTITY_LIST"]
+    if cli.get("ask_vault_pass") or not (vault or is_configured):
+        vault.append("--ask-vault-password")
+    return CommandLine(tuple(options), tuple(vault), keystore, is_named)
 
 
 def counts(report: Row) -> dict[str, int]:

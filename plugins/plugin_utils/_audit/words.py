@@ -73,6 +73,11 @@ def cut(text: str, most: int) -> str:
     return text[: sum(width <= most - 3 for width in widths)] + "..."
 
 
+def on(host: str) -> str:
+    """Where a command runs."""
+    return f"on {host}, as root" if host else "on the controller"
+
+
 def moment(text: str) -> str:
     """A time of the report, 2026-11-27T22:00:00Z, as 2026-11-27 22:00 UTC."""
     return f"{text[:10]} {text[11:16]} UTC" if text else ""

@@ -72,7 +72,13 @@ def finding(identity: str, severity: str, what: str, **fields: t.Any) -> Row:
         "pair": "",
         "what": what,
         "why": "RFC 4301 section 4.4.2: keys have a lifetime, after which they are replaced.",
-        "mend": "ansible-playbook ipsec.manual.rotate",
+        "mend": "give backbone new keys",
+        "commands": [
+            {
+                "host": "",
+                "command": "ansible-playbook --ask-vault-password ipsec.manual.rotate -e rotate_only=backbone",
+            }
+        ],
         "new": False,
         **fields,
     }
@@ -123,10 +129,11 @@ def ordinary() -> Row:
             "The service ipseckey.service failed: keys are not loaded at the next boot.",
             host="branch-10",
             why="Without it the host sends no protected traffic after a reboot.",
-            mend="ansible-playbook ipsec.manual.boot --limit branch-10",
+            mend="start it",
+            commands=[{"host": "branch-10", "command": "systemctl start ipseckeys.service"}],
             new=True,
         ),
-        finding("unreachable", "medium", "The host did not answer.", host="branch-11", mend=""),
+        finding("unreachable", "medium", "The host did not answer.", host="branch-11", mend="", commands=[]),
         finding(
             "budget",
             "low",
@@ -141,7 +148,7 @@ def ordinary() -> Row:
         ),
     ]
     gone = [
-        finding("file_mode", "high", "The protected file has mode 0644.", host="enigma", mend="chmod 0600 FILE"),
+        finding("file_mode", "high", "The protected file has mode 0644.", host="enigma", mend="close it"),
         finding("keys_age", "medium", "The keys are 92 days old.", pair="branches: enigma - branch-02"),
     ]
     return report(hosts, pairs, findings, gone)
@@ -182,7 +189,16 @@ def hostile() -> Row:
         for one, other in itertools.pairwise([*HOSTILE, HOSTILE[0]])
     ]
     rows = [
-        finding(text, "high", text, host=text, pair=found["name"], why=text, mend=text)
+        finding(
+            text,
+            "high",
+            text,
+            host=text,
+            pair=found["name"],
+            why=text,
+            mend=text,
+            commands=[{"host": text, "command": text}],
+        )
         for text, found in zip(HOSTILE, pairs)
     ]
     return report(hosts, pairs, rows, rows)

@@ -76,7 +76,8 @@ def of_one(text: str) -> str:
     file = {"path": text, "mode": text, "modified": ""}
     hosts = [reports.host(text, kernel=text, backend=text, service=text, file=file, counters={text: 1})]
     pairs = [reports.pair(text, text, text, addresses=[text], due=[text]) | {"name": text}]
-    row = reports.finding(text, "high", text, host=text, pair=text, why=text, mend=text)
+    commands = [{"host": text, "command": text}]
+    row = reports.finding(text, "high", text, host=text, pair=text, why=text, mend=text, commands=commands)
     return render(reports.report(hosts, pairs, [row], [row]))
 
 

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 import typing as t
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.render_text import COLUMNS, LINES, render
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.render_text import COLUMNS, LINES, render, summary
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit import reports
 
 WIDE = "\u4e3b"  # two columns
@@ -22,28 +24,44 @@ def columns(line: str) -> int:
     return sum(2 if "\u2e80" <= sign <= "\uffdc" else 1 for sign in line)
 
 
-def fits(text: str) -> bool:
-    lines = text.splitlines()
-    shown = text.replace("\n", "").isprintable()
-    return shown and len(lines) <= LINES and all(columns(line) <= COLUMNS for line in lines)
+WHERE = "in report.txt"
+COMMAND = " " * 10
+
+
+def height(line: str) -> int:
+    return max(1, -(-columns(line) // COLUMNS))
+
+
+def fits(report: dict[str, t.Any]) -> bool:
+    """Whether report and summary are shown as they are; only a command in the summary may need two lines."""
+    whole, short = render(report), summary(report, WHERE)
+    return (
+        (whole + short).replace("\n", "").isprintable()
+        and all(columns(line) <= COLUMNS for line in whole.splitlines())
+        and all(columns(line) <= COLUMNS for line in short.splitlines() if not line.startswith(COMMAND))
+        and sum(map(height, short.splitlines())) <= LINES
+    )
 
 
 @pytest.mark.parametrize("name", ["ordinary", "empty", "hostile", "large"])
-def test_the_summary_fits_a_terminal_and_has_no_control_characters(name: str) -> None:
-    assert fits(render(getattr(reports, name)()))
+def test_the_report_fits_a_terminal_and_has_no_control_characters(name: str) -> None:
+    assert fits(getattr(reports, name)())
 
 
 @settings(deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(reports.SEVERITIES), st.text(max_size=120), st.text(max_size=90)), max_size=60),
+    st.lists(st.tuples(st.sampled_from(reports.SEVERITIES), st.text(max_size=120), st.text(max_size=190)), max_size=60),
     st.integers(0, 30),
     st.text(max_size=90),
 )
-def test_the_summary_of_any_report_fits(rows: list[tuple[str, str, str]], hosts: int, name: str) -> None:
-    findings = [reports.finding("id", severity, what, host=name, mend=mend) for severity, what, mend in rows]
+def test_any_report_fits(rows: list[tuple[str, str, str]], hosts: int, name: str) -> None:
+    findings = [
+        reports.finding("id", severity, what, host=name, mend=mend, commands=[{"host": name, "command": mend}])
+        for severity, what, mend in rows
+    ]
     silent = [reports.host(f"{name}{number}", answered=False, reason=name) for number in range(hosts)]
     pairs = [reports.pair(name, "a", "b", age=number * 1e9) for number in range(hosts)]
-    assert fits(render(reports.report(silent, pairs, findings)))
+    assert fits(reports.report(silent, pairs, findings))
 
 
 def test_the_numbers_are_those_of_the_report() -> None:
@@ -74,7 +92,12 @@ def test_findings_begin_with_the_worst_and_have_what_mends_them() -> None:
     assert lines[:3] == [
         "high    new: backbone: enigma - partym: The keys are 113 days old, and the limit",
         "        is 90 days.",
-        "        mend: ansible-playbook ipsec.manual.rotate",
+        "        give backbone new keys:",
+    ]
+    assert lines[3:6] == [
+        "        on the controller:",
+        "          ansible-playbook --ask-vault-password ipsec.manual.rotate \\",
+        "            -e rotate_only=backbone",
     ]
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == [
         *["high"] * 2,
@@ -86,16 +109,19 @@ def test_findings_begin_with_the_worst_and_have_what_mends_them() -> None:
 
 def test_findings_that_do_not_fit_are_counted() -> None:
     findings = [reports.finding("id", "low", f"number {number}", host="enigma") for number in range(100)]
-    text = render(reports.report([reports.host("enigma", "low")], [], findings))
+    report = reports.report([reports.host("enigma", "low")], [], findings)
+    text = summary(report, WHERE)
     shown = text.count("number ")
-    assert text.endswith(f"... and {100 - shown} more findings, in the page and the JSON.\n")
-    assert len(text.splitlines()) == LINES - 1  # a finding takes two lines, and one was left
+    assert text.endswith(f"... and {100 - shown} more findings, in report.txt.\n")
+    lines = sum(map(height, text.splitlines()))
+    assert LINES - 5 < lines <= LINES and shown > 3
+    assert render(report).count("number ") == 100
 
 
 def test_no_kind_of_findings_hides_the_others() -> None:
     findings = [reports.finding("many", "high", f"number {number}", host="a") for number in range(100)]
     findings += [reports.finding("rare", "high", "the needle", host="b")]
-    text = render(reports.report([reports.host("a", "high")], [], findings))
+    text = summary(reports.report([reports.host("a", "high")], [], findings), WHERE)
     assert text.index("number 1") < text.index("the needle") < text.index("number 2")
 
 
@@ -110,3 +136,31 @@ def test_a_finding_of_no_host_is_of_the_fleet() -> None:
 
 def _named(name: str) -> t.Any:
     return reports.report([reports.host(name)], [], [reports.finding("id", "low", "what", host=name)])
+
+
+WORD = st.text(
+    st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.sampled_from(" '"), min_size=1, max_size=30
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(WORD, min_size=1, max_size=20))
+def test_a_shell_reads_a_command_in_several_lines_as_one(given_words: list[str]) -> None:
+    command = shlex.join(["printf", "%s\\0", *given_words])
+    row = reports.finding("id", "low", "what", commands=[{"host": "enigma", "command": command}])
+    shown = render(reports.report([reports.host("enigma")], [], [row])).partition("as root:\n")[2]
+    if "too long" not in shown:
+        printed = subprocess.run(["/bin/sh", "-c", shown], check=True, stdout=subprocess.PIPE).stdout
+        assert printed.decode("utf-8").split("\0")[:-1] == given_words
+
+
+def test_a_command_that_does_not_fit_is_not_shown_in_part() -> None:
+    command = "rm -i -- /" + "a" * 100
+    report = reports.report([], [], [reports.finding("id", "low", "x", commands=[{"host": "h", "command": command}])])
+    assert "rm" not in render(report) and "too long" in render(report)
+    assert command in summary(report, WHERE)
+
+
+def test_a_report_of_an_earlier_release_has_no_commands() -> None:
+    row = {name: value for name, value in reports.finding("id", "low", "x", mend="do it").items() if name != "commands"}
+    assert render(reports.report([], [], [row])).endswith("        do it\n")

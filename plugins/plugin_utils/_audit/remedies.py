@@ -1,0 +1,366 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What mends each finding: what to know or to edit first, in words, and commands to copy. Pure.
+
+People paste commands into a root shell, and a host chooses the names of its files. Placeholders in commands are
+therefore quoted for a shell, and a name that cannot be copied exactly, such as one with control characters, stands in
+no command. No command for Ansible contains what a host said, because Ansible evaluates templates in its arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.login import CLEAR_TEXT_SERVERS
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import OPENRC, SMF, SMF_SERVICE, SYSVINIT
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.ways import PORTS
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME, ENCRYPTION
+
+Words = t.Mapping[str, str]
+
+# A command that begins with one of these runs on the controller, any other on the host, as root.
+ON_CONTROLLER = ("ansible ", "ansible-playbook ", "ssh-keyscan ")
+# Where the directory of the keystore has to be filled in.
+KEYSTORE = "KEYSTORE"
+# The playbooks that use a keystore.
+_WITH_KEYSTORE = ("audit", "rotate")
+# How the names of the servers end that serve each port.
+_SERVERS = {"telnet": "telnetd", "rlogin": "rlogind", "rsh": "rshd", "rexec": "rexecd"}
+# Some shells read ! in quotes, and names that are not UTF-8 were written with \\.
+_UNSAFE = re.compile(r"[\\!]")
+# Words of extra variables that need no quotes of their own.
+_SIMPLE = re.compile(r"[A-Za-z0-9_./+@-]+")
+
+
+class Remedy(t.NamedTuple):
+    """``words`` say what to do, or what to know or to edit before ``commands``. If the place of the finding cannot
+    be copied, ``instead`` are the commands that show it.
+    """
+
+    words: str
+    commands: tuple[str, ...]
+    instead: tuple[str, ...] = ("ls -lab -- {parent}",)
+
+
+class Command(t.NamedTuple):
+    """A command to copy. ``host`` is where root runs it, empty for the controller."""
+
+    host: str
+    command: str
+
+
+_PLAY = "ansible-playbook ipsec.manual."
+_ROTATE = _PLAY + "rotate -e {only}"
+_ROTATE_HOST = _PLAY + "rotate -e {only_host}"
+_AGAIN = _PLAY + "rotate -e rotate_new_keys=false"
+_AGAIN_HERE = _AGAIN + " -e {only}"
+_BOOT = _PLAY + "boot --limit {host}"
+_AUDIT = _PLAY + "audit"
+_SHOW_SAS = "ansible {hosts} -b -m ipsec.manual.ipsec_sa_info"
+_STOP = ("ss -ltnp {listening}", "systemctl disable --now {service}.socket", "update-inetd --disable {service}")
+
+NEW_KEYS = Remedy("give {connection} new keys", (_ROTATE,))
+AGAIN_HERE = Remedy("bring both hosts to the keystore's generation", (_AGAIN_HERE,))
+AGAIN = Remedy("bring the hosts to the keystore's generation", (_AGAIN,))
+POLICIES = Remedy(
+    "have policies encrypt all traffic of {connection}; first make exceptions for what must pass in the clear",
+    (_AGAIN_HERE + " -e rotate_policies=true",),
+)
+MODE = Remedy(
+    "close the file; others may know the keys, so give the host new ones", ("chmod 600 {place}", _ROTATE_HOST)
+)
+STRONGER = Remedy(
+    "in ipsec_connections, set {fields} in the associations of {connection}, then give it new keys", (_ROTATE,)
+)
+INTEGRITY = Remedy(
+    "in ipsec_connections, add authentication_algorithm: hmac-sha256 to the ESP association of {connection}, then give"
+    " it new keys",
+    (_ROTATE,),
+)
+# For SAs that belong to no connection of the inventory.
+FOREIGN = Remedy(
+    "no connection of the inventory has these SAs: find out who manages them, and get new keys there. This shows them,"
+    " without keys",
+    (_SHOW_SAS,),
+)
+
+REMEDIES: t.Mapping[str, Remedy] = {
+    "key-age": NEW_KEYS,
+    "key-age-unknown": Remedy("let the audit read the keystore", (_AUDIT,)),
+    "due-packets": NEW_KEYS,
+    "due-bytes": NEW_KEYS,
+    "due-blocks": NEW_KEYS,
+    "due-now": NEW_KEYS,
+    "key-reloaded": NEW_KEYS,
+    "generation-behind": AGAIN_HERE,
+    "peers-differ": AGAIN_HERE,
+    "agreement-unknown": Remedy(
+        "audit both hosts as root; if both answer and a kernel hides its keys, nothing is missing", (_AUDIT + " -b",)
+    ),
+    "no-sas": AGAIN_HERE,
+    "drift-keystore": AGAIN_HERE,
+    "drift-file": AGAIN_HERE,
+    "rotation-unfinished": Remedy("finish it, with the keys that it began with", (_AGAIN_HERE,)),
+    "key-shared": NEW_KEYS,
+    "key-retired": NEW_KEYS,
+    "spi-shared": NEW_KEYS,
+    "algorithm-must-not": STRONGER,
+    "algorithm-should-not": STRONGER,
+    "no-integrity": INTEGRITY,
+    "integrity-by-ah": INTEGRITY,
+    "counter-mode": STRONGER,
+    "keys-hidden": Remedy(
+        "nothing is wrong. To be sure that both ends hold the same keys, give the host new ones: the rotation tests"
+        " them with packets",
+        (_ROTATE_HOST,),
+    ),
+    "keystore-unread": Remedy("let the audit read the keystore", (_AUDIT,)),
+    "no-policy": POLICIES,
+    "no-inbound-policy": POLICIES,
+    "policy-without-sa": AGAIN,
+    "level-use": Remedy(
+        "write level: required where the policy is defined, such as boot_policies in the inventory, and load it again",
+        (_BOOT,),
+    ),
+    "integrity-failures": Remedy(
+        "bring both hosts to the keystore's generation; if they hold it already, somebody forges packets",
+        (_AGAIN_HERE,),
+    ),
+    "replayed": Remedy(
+        "give {connection} new keys; if packets are still replayed after that, somebody sends copies", (_ROTATE,)
+    ),
+    "no-state-packets": Remedy(
+        "bring the hosts to the keystore's generation; if they hold it already, the packets are from elsewhere",
+        (_AGAIN,),
+    ),
+    "counter-rose": Remedy(
+        "see whether it still rises, and what else does; linux/Documentation/networking/xfrm_proc.rst explains it",
+        ("cat /proc/net/xfrm_stat",),
+    ),
+    "file-world-readable": MODE,
+    "file-mode": MODE,
+    "file-owner": Remedy(
+        "give the file to root; its owner may know the keys, so give the host new ones",
+        ("chown root {place}", _ROTATE_HOST),
+    ),
+    "file-path": Remedy(
+        "every directory on the way must belong to root, and only root may write to it; none may be a symbolic link."
+        " This shows them all; mend them with chown and chmod",
+        ("namei -l {file}",),
+    ),
+    "file-acl": Remedy(
+        "remove the access list; others may know the keys, so give the host new ones",
+        ("setfacl -b -k {place}", _ROTATE_HOST),
+    ),
+    "file-links": Remedy("this shows the other names: remove them with rm", ("find / -xdev -samefile {file}",)),
+    "file-network": Remedy(
+        "in the inventory, set rotate_file, boot_file and audit_file of {host} to a path on a local file system. Then"
+        " give it new keys, have them loaded at boot, and remove the old file",
+        (_ROTATE_HOST, _BOOT, "rm -i -- {file}"),
+    ),
+    "file-system-unknown": Remedy(
+        "the mount must be in /proc/self/mountinfo, so mount /proc if it is missing; this shows what is there",
+        ("findmnt -T {file}",),
+    ),
+    "file-copy": Remedy("remove it, unless it is something else", ("ls -l -- {place}", "rm -i -- {place}")),
+    "file-leftover": Remedy("finish the rotation, which removes it", (_AGAIN,)),
+    "file-missing": AGAIN,
+    "file-invalid": AGAIN,
+    "file-names": Remedy(
+        "this lists the names with their lines: write addresses in their place", ("ipseckey -n -c {file}",)
+    ),
+    "key-in-history": Remedy(
+        "delete the lines, or the whole history with this command, and give the host new keys",
+        ("rm -i -- {place}", _ROTATE_HOST),
+    ),
+    "key-in-script": Remedy(
+        "delete the keys in the file, since the keystore holds those of connections, and give the host new ones",
+        ("vi -- {place}", _ROTATE_HOST),
+    ),
+    "transport-clear": Remedy(
+        "in the inventory, set ansible_connection: ssh for {host}, after this works",
+        ("ansible {host} -m ansible.builtin.ping -e ansible_connection=ssh",),
+    ),
+    "host-key-unchecked": Remedy(
+        "compare what the first command shows with what the second one shows at the host's own console. If it is the"
+        " same key, append host-key to ~/.ssh/known_hosts, and remove host_key_checking=false and"
+        " StrictHostKeyChecking=no from the settings of Ansible",
+        (
+            "ssh-keyscan -t ed25519 -- {detail} >host-key; ssh-keygen -lf host-key",
+            "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+        ),
+    ),
+    "login-clear": Remedy(
+        "the first command ends the sessions of that server, the second one shows what listens. Stop it with the third"
+        " if that is systemd, with the fourth if it is inetd, and use ssh",
+        ("pkill -x {servers}", *_STOP),
+        instead=("ss -tnp",),
+    ),
+    "server-clear": Remedy(
+        "the first command shows what listens. Stop it with the second if that is systemd, with the third if it is"
+        " inetd, and use ssh",
+        _STOP,
+        instead=("ss -ltnp",),
+    ),
+    "name-resolved": Remedy(
+        "in the inventory, set ansible_host of {host} to one of its addresses", ("ip -brief address",)
+    ),
+    "facts-change-inputs": Remedy(
+        "find out what on the host reports them, such as a file in /etc/ansible/facts.d, and empty the fact cache",
+        ("ls -l /etc/ansible/facts.d", _AUDIT + " --flush-cache"),
+    ),
+    "service-absent": Remedy(
+        "install it; boot_policies in the inventory are the policies that it loads, too", (_BOOT + " -e {boot_file}",)
+    ),
+    "service-disabled": Remedy(
+        "enable it; boot_policies in the inventory are the policies that it loads, too", (_BOOT + " -e {boot_file}",)
+    ),
+    "service-failed": Remedy(
+        "the first command says why. Mend that, then start it", ("{service_log}", "{service_start}")
+    ),
+    "service-other-file": Remedy(
+        "if the other file is right, set rotate_file and audit_file to it. If not, have the service load this one",
+        (_BOOT + " -e {boot_file}",),
+    ),
+    "file-newer": Remedy(
+        "the first command shows the difference, the second one loads the file",
+        ("ipseckey -n --compare {file}", "ipseckey -n --apply {file}"),
+    ),
+    "clock-offset": Remedy(
+        "synchronise the clock; without systemd, start the NTP client of the host", ("timedatectl set-ntp true",)
+    ),
+    "swap": Remedy(
+        "encrypt the swap (crypttab), or remove it from /etc/fstab and turn it off",
+        ("swapoff -- {place}",),
+        instead=("swapon --show",),
+    ),
+    "core-dumps": Remedy(
+        "unless somebody needs core dumps, turn them off, now and after a reboot",
+        (
+            "echo 'kernel.core_pattern=|/bin/false' >/etc/sysctl.d/60-no-core-dumps.conf",
+            "sysctl -p /etc/sysctl.d/60-no-core-dumps.conf",
+        ),
+    ),
+    "others-sas": Remedy("nothing is wrong if you know whose they are. This shows them, without keys", (_SHOW_SAS,)),
+    "others-policies": Remedy("nothing is wrong if you know whose they are. This shows them", ("ip xfrm policy",)),
+    "absent": Remedy("find out why Ansible cannot use it", ("ansible {host} -m ansible.builtin.ping",)),
+    "unread": Remedy(
+        "audit the host as root; if it was root, mend what the message says",
+        (_AUDIT + " -b",),
+    ),
+}
+
+_CIPHER, _HASH = "encryption_algorithm: aes-cbc", "authentication_algorithm: hmac-sha256"
+# How each service manager says why the service failed, and starts it. A restart would remove SAs first.
+_SERVICES = {
+    OPENRC: ("dmesg | grep ipseckey", "rc-service ipseckeys start"),
+    SYSVINIT: ("dmesg | grep ipseckey", "/etc/init.d/ipseckeys start"),
+    SMF: (f"svcs -xv {SMF_SERVICE}", f"svcadm clear {SMF_SERVICE}"),
+}
+_OF_SYSTEMD = ("journalctl -b -u ipseckeys.service", "systemctl start ipseckeys.service")
+
+
+def remedy(kind: str, words: Words, is_exact: bool = True) -> tuple[str, tuple[Command, ...]]:
+    """What to do about a finding, and the commands for it. ``words`` are those of the finding, not quoted;
+    ``is_exact`` says that none was cut.
+    """
+    row = REMEDIES[kind]
+    if any("{only}" in template for template in row.commands) and not words["connection"]:
+        row = FOREIGN
+    text, templates = row.words, row.commands
+    if any("{place}" in template for template in templates) and not (is_exact and _can_be_copied(words["place"])):
+        templates = row.instead
+        text = f"its name cannot be copied, so find it with this command; then {text}"
+    elif "{service}" in "".join(templates) and not _port_of(words):
+        templates = row.instead
+    made = {**{name: shlex.quote(value) for name, value in words.items()}, **_made(words)}
+    lines = (template.format(**made) for template in templates)
+    return text.format(**{**words, "fields": _fields(words["detail"]), "connection": words["connection"]}), tuple(
+        Command("" if line.startswith(ON_CONTROLLER) else words["host"], line) for line in lines
+    )
+
+
+def variable(name: str, value: str) -> str:
+    """The value of the option -e of Ansible that sets a variable to a text, quoted for a shell."""
+    return f"{name}={value}" if _SIMPLE.fullmatch(value) else shlex.quote(json.dumps({name: value}))
+
+
+def _can_be_copied(place: str) -> bool:
+    return place.startswith("/") and place.isprintable() and not _UNSAFE.search(place)
+
+
+def _made(words: Words) -> dict[str, str]:
+    """The parts of commands that are made from words: only from those of this collection and of the inventory, or
+    from paths.
+    """
+    parent = os.path.dirname(words["place"])
+    while parent.strip("/") and not _can_be_copied(parent):
+        parent = os.path.dirname(parent)
+    port = _port_of(words)
+    servers = sorted(name for name in CLEAR_TEXT_SERVERS if name.endswith(_SERVERS.get(PORTS.get(port, ""), "-")))
+    log, start = _SERVICES.get(words["manager"], _OF_SYSTEMD)
+    return {
+        "only": variable("rotate_only", words["connection"]),
+        "only_host": variable("rotate_only", words["host"]),
+        "hosts": shlex.quote(words["host"] or "all"),
+        "boot_file": variable("boot_file", words["file"]),
+        "parent": shlex.quote(parent or "/"),
+        "servers": shlex.quote("|".join(servers)),
+        "service": PORTS.get(port, ""),
+        "listening": shlex.quote(f"sport = :{port}"),
+        "service_log": log,
+        "service_start": start,
+    }
+
+
+def _port_of(words: Words) -> int:
+    """The port of the logins in clear text that the finding is about, 0 if it says none that is known."""
+    server = words["detail"].partition(",")[0]
+    named = {service for service, name in _SERVERS.items() if server in CLEAR_TEXT_SERVERS and server.endswith(name)}
+    return next((port for port, service in PORTS.items() if service in (named or {words["place"]})), 0)
+
+
+def _fields(algorithm: str) -> str:
+    """What to write in place of an algorithm. A cipher in a counter mode may be both at once."""
+    row = BY_NAME.get(algorithm)
+    if row is None or row.counter_mode:
+        return f"{_CIPHER} and {_HASH}"
+    return _CIPHER if row.kind == ENCRYPTION else _HASH
+
+
+class CommandLine(t.NamedTuple):
+    """What commands for Ansible need to work as this audit did. ``options`` and ``vault`` are words of its command
+    line. ``keystore`` is the directory of the keystore, empty if it is unknown; no command needs it if the
+    inventory sets rotate_keystore (``is_named``).
+    """
+
+    options: tuple[str, ...] = ()
+    vault: tuple[str, ...] = ("--ask-vault-password",)
+    keystore: str = ""
+    is_named: bool = False
+
+    def complete(self, text: str, commands: t.Iterable[Command]) -> tuple[str, tuple[Command, ...]]:
+        """A remedy with the options that this run had."""
+        done = tuple(Command(row.host, self._completed(row.command)) for row in commands)
+        if any(KEYSTORE in row.command for row in done):
+            text += f" (write the directory of the keystore in place of {KEYSTORE})"
+        return text, done
+
+    def _completed(self, command: str) -> str:
+        program, dummy, rest = command.partition(" ")
+        if program == "ansible":
+            return " ".join((command, *map(shlex.quote, self.options)))
+        if program != "ansible-playbook":
+            return command
+        playbook = rest.partition(" ")[0].rpartition(".")[2]
+        words = [program, *map(shlex.quote, self.options)]
+        if playbook not in _WITH_KEYSTORE:
+            return " ".join((*words, rest))
+        named = [] if self.is_named else ["-e", variable(f"{playbook}_keystore", self.keystore or KEYSTORE)]
+        return " ".join((*words, *map(shlex.quote, self.vault), rest, *named))

@@ -1,0 +1,320 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every finding has commands to copy: they exist, they are about the finding, and nothing that a host says acts in
+them.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import shlex
+import string
+import subprocess
+import typing as t
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible.cli.adhoc import AdHocCLI
+from ansible.cli.playbook import PlaybookCLI
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.login import CLEAR_TEXT_SERVERS
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.ways import PORTS
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program.options import read_options
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.findings import Finding, completed, finding
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.kinds import KINDS
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.remedies import (
+    FOREIGN,
+    KEYSTORE,
+    REMEDIES,
+    Command,
+    CommandLine,
+    Remedy,
+)
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.run import CONFIGURED, command_line
+from ansible_collections.ipsec.manual.tests.docs.findings import TOP
+
+FILE = "/etc/inet/secret/ipseckeys"
+WORDS = dict.fromkeys(("age", "limit", "used", "what", "mine", "theirs"), "1")
+# What occurs in place and detail of these kinds; a path for the others.
+PLACES = {"login-clear": "telnet", "server-clear": "rsh", "counter-rose": "XfrmInError", "rotation-unfinished": "pair"}
+DETAILS = {"host-key-unchecked": "192.0.2.1", "counter-mode": "aes-gcm", "algorithm-must-not": "hmac-md5"}
+# How texts of a host may look.
+NASTY = (
+    *("$(reboot)", "`reboot`", "; reboot #", "' ; reboot ; '", '" ; reboot ; "', "\n reboot", "\x1b]52;c;\x07", "-rf"),
+    *("{{ lookup('pipe', 'reboot') }}", "{host.__class__}", "\u202egnp.x", "a" * 400, "|reboot", ">/etc/passwd", "!!"),
+)
+PROGRAMS = frozenset(
+    [
+        *("ansible", "ansible-playbook", "cat", "chmod", "chown", "dmesg", "echo", "/etc/init.d/ipseckeys", "find"),
+        *("findmnt", "grep", "ip", "ipseckey", "journalctl", "ls", "namei", "pkill", "rc-service", "rm", "setfacl"),
+        *("ss", "ssh-keygen", "ssh-keyscan", "svcadm", "svcs", "swapoff", "swapon", "sysctl", "systemctl"),
+        *("timedatectl", "update-inetd", "vi"),
+    ]
+)
+OPERATORS = (";", "|")
+# Placeholders that depend on what the host says.
+FROM_HOSTS = frozenset(["place", "detail", "parent", "servers", "service", "listening", "service_log", "service_start"])
+
+
+def names_in(row: Remedy) -> set[str]:
+    """The placeholders of the commands."""
+    return {str(name) for text in row.commands for dummy, name, *dummy in string.Formatter().parse(text)}
+
+
+def made(kind: str, **words: t.Any) -> Finding:
+    """A finding of the kind as an audit makes it, without what its host has control of unless ``words`` say so."""
+    given = {"place": PLACES.get(kind, FILE), "detail": DETAILS.get(kind, "detail"), "connection": "backbone"}
+    return completed(finding(kind, "enigma", "pair", **{**given, **WORDS, "file": FILE, **words}), CommandLine())
+
+
+def commands(found: Finding) -> list[str]:
+    return [row.command for row in found.commands]
+
+
+def simple_commands(command: str) -> list[list[str]]:
+    """The words of each simple command, as a shell reads them."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=";|")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    found: list[list[str]] = [[]]
+    for word in lexer:
+        if word in OPERATORS:
+            found.append([])
+        else:
+            found[-1].append(word)
+    return found
+
+
+def variables() -> set[str]:
+    """The variables of all roles."""
+    found: set[str] = {"ansible_connection"}
+    for path in TOP.glob("roles/*/meta/argument_specs.yml"):
+        specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+        found.update(name for spec in specs.values() for name in spec["options"])
+    return found
+
+
+def check_ansible(words: list[str], named: set[str]) -> None:
+    """The command line is one that Ansible and the collection accept."""
+    cli: t.Any = (PlaybookCLI if words[0] == "ansible-playbook" else AdHocCLI)(words)
+    cli.init_parser()
+    options = cli.parser.parse_args(words[1:])
+    if words[0] == "ansible-playbook":
+        (playbook,) = options.args
+        assert playbook.startswith("ipsec.manual.")
+        assert (TOP / "playbooks" / f"{playbook.rpartition('.')[2]}.yml").is_file(), playbook
+    else:
+        name = options.module_name
+        assert name == "ansible.builtin.ping" or (TOP / "plugins" / "modules" / f"{name.split('.')[2]}.py").is_file()
+    for text in options.extra_vars:
+        given = json.loads(text) if text.startswith("{") else dict([text.split("=", 1)])
+        assert set(given) <= named, text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_words_and_a_command(kind: str) -> None:
+    found = made(kind)
+    assert REMEDIES[kind].words == REMEDIES[kind].words.strip(" .:") and found.mend
+    assert commands(found) and all(command.strip() == command != "" for command in commands(found))
+    assert "{" not in found.mend + " ".join(row for row in commands(found) if "rotate_only" not in row)
+
+
+def test_there_is_no_remedy_for_something_else() -> None:
+    assert set(REMEDIES) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("connection", ["backbone", ""])
+def test_the_commands_exist(kind: str, connection: str) -> None:
+    named = variables()
+    for command in commands(made(kind, connection=connection)):
+        for words in simple_commands(command):
+            assert words[0] in PROGRAMS, command
+            if words[0].startswith("ansible"):
+                check_ansible(words, named)
+            elif words[0] == "ipseckey":
+                read_options(words[1:])
+        subprocess.run(["sh", "-n", "-c", command], check=True)
+
+
+@pytest.mark.parametrize(
+    "name", sorted({word for row in REMEDIES.values() for word in re.findall(r"\w+_\w+", row.words)})
+)
+def test_variables_and_fields_that_words_name_exist(name: str) -> None:
+    pages = (TOP / "docs" / "docsite" / "rst" / "connections.rst").read_text(encoding="utf-8")
+    ansible = {"ipsec_connections", "ansible_connection", "ansible_host", "host_key_checking", "known_hosts"}
+    assert name in variables() | ansible or f"``{name}``" in pages or name in ("xfrm_proc",)
+
+
+@pytest.mark.parametrize("row", [*REMEDIES.values(), FOREIGN], ids=lambda row: row.words[:30])
+def test_nothing_that_a_host_says_is_in_a_command_for_ansible(row: Remedy) -> None:
+    for template in row.commands:
+        if template.startswith("ansible"):
+            assert not names_in(Remedy("", (template,))) & FROM_HOSTS, template
+
+
+@pytest.fixture(name="shell")
+def make_shell(tmp_path: pathlib.Path) -> t.Callable[[str], list[list[str]]]:
+    """Runs a command in a shell that has only programs that note what they were called with. Returns that."""
+    programs, notes, folder = (tmp_path / name for name in ("programs", "notes", "folder"))
+    for path in (programs, folder):
+        path.mkdir()
+    for name in (*PROGRAMS, "reboot"):
+        if "/" not in name:
+            text = f'#!/bin/sh\n{{ printf "%s\\0" "${{0##*/}}" "$@"; printf "\\n\\0"; }} >>{notes}\n'
+            (programs / name).write_text(text, encoding="utf-8")
+            (programs / name).chmod(0o755)
+
+    def run(command: str) -> list[list[str]]:
+        notes.write_bytes(b"")
+        subprocess.run(["/bin/sh", "-c", command], check=True, cwd=folder, env={"PATH": str(programs)}, timeout=30)
+        rows = notes.read_text(encoding="utf-8").split("\n\0")[:-1]
+        return [row.split("\0")[:-1] for row in rows]
+
+    return run
+
+
+@pytest.mark.parametrize("kind", [name for name, row in REMEDIES.items() if FROM_HOSTS & names_in(row)])
+def test_what_a_host_says_never_acts(kind: str, shell: t.Callable[[str], list[list[str]]]) -> None:
+    """Every program gets the place as one word, exactly, and nothing else is run."""
+    for nasty in NASTY:
+        for place in (f"/srv/{nasty}", f"/srv/{nasty}/x", nasty):
+            found = made(kind, place=place, detail=nasty, manager=nasty)
+            for command in (row.command for row in found.commands if row.host):
+                calls = shell(command)
+                assert len(calls) == len(simple_commands(command))
+                assert all(call[0] in PROGRAMS for call in calls)
+                assert "{place}" not in "".join(REMEDIES[kind].commands) or any(
+                    word in (place, "/", "/srv", "--show") for call in calls for word in call
+                )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(min_size=1, max_size=320))
+def test_a_name_is_copied_exactly_or_not_at_all(name: str) -> None:
+    place = f"/{name}"
+    dummy, *rows = commands(made("file-copy", place=place)) if name else ("",)
+    words = simple_commands((rows or [dummy])[-1])[0]
+    assert words[-1] == place or words[:2] == ["ls", "-lab"]
+    if len(name) > 300 or not name.isprintable():
+        assert words[:2] == ["ls", "-lab"] and "cannot be copied" in made("file-copy", place=place).mend
+
+
+def test_commands_are_for_the_host_and_the_connection_of_the_finding() -> None:
+    found = made("file-mode")
+    assert found.commands == (
+        Command("enigma", f"chmod 600 {FILE}"),
+        Command(
+            "",
+            "ansible-playbook --ask-vault-password ipsec.manual.rotate -e rotate_only=enigma"
+            f" -e rotate_keystore={KEYSTORE}",
+        ),
+    )
+    assert KEYSTORE in found.mend
+    assert "rotate_only=backbone" in commands(made("key-age"))[0]
+
+
+@pytest.mark.parametrize("kind", [name for name, row in REMEDIES.items() if "{only}" in "".join(row.commands)])
+def test_sas_of_no_connection_get_no_new_keys(kind: str) -> None:
+    """An empty list would mean every connection."""
+    assert commands(made(kind, connection="")) == ["ansible enigma -b -m ipsec.manual.ipsec_sa_info"]
+
+
+def test_a_connection_of_any_name_stays_a_text() -> None:
+    for name in ("no", "1.0", "null"):
+        assert f"rotate_only={name}" in shlex.split(commands(made("key-age", connection=name))[0])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "fields"),
+    [
+        ("3des-cbc", {"encryption_algorithm: aes-cbc"}),
+        ("hmac-md5", {"authentication_algorithm: hmac-sha256"}),
+        ("aes-gcm", {"encryption_algorithm: aes-cbc", "authentication_algorithm: hmac-sha256"}),
+    ],
+)
+def test_what_to_write_for_an_algorithm_depends_on_its_kind(algorithm: str, fields: set[str]) -> None:
+    both = {"encryption_algorithm: aes-cbc", "authentication_algorithm: hmac-sha256"}
+    text = made("algorithm-must-not", detail=algorithm).mend
+    assert {field for field in both if field in text} == fields and "backbone" in text
+
+
+@pytest.mark.parametrize("server", sorted(CLEAR_TEXT_SERVERS))
+def test_a_login_is_ended_by_its_server(server: str) -> None:
+    end, show, *stop = commands(made("login-clear", place="joe", detail=f"{server}, from evil.example"))
+    pattern = shlex.split(end)[-1]
+    assert end.startswith("pkill -x ") and re.fullmatch(pattern, server) and not re.fullmatch(pattern, "sshd")
+    assert re.search(r":(23|51[234])'", show) and len(stop) == 2
+
+
+@pytest.mark.parametrize("service", PORTS.values())
+def test_a_connection_is_ended_by_the_servers_of_its_port(service: str) -> None:
+    end, *dummy, stop = commands(made("login-clear", place=service, detail="a connection from 192.0.2.9"))
+    assert service in stop and end.startswith("pkill -x ")
+
+
+def test_a_server_that_nobody_knows_is_only_shown() -> None:
+    assert commands(made("login-clear", place="joe", detail="evil, from nowhere")) == ["ss -tnp"]
+    assert commands(made("server-clear", place="22; reboot", detail="x")) == ["ss -ltnp"]
+
+
+@pytest.mark.parametrize(
+    ("manager", "start"),
+    [
+        ("systemd", "systemctl start ipseckeys.service"),
+        ("openrc", "rc-service ipseckeys start"),
+        ("sysvinit", "/etc/init.d/ipseckeys start"),
+        ("smf", "svcadm clear svc:/network/ipsec/manual-key:default"),
+        ("$(reboot)", "systemctl start ipseckeys.service"),
+    ],
+)
+def test_the_service_is_started_by_its_manager(manager: str, start: str) -> None:
+    assert commands(made("service-failed", manager=manager))[-1] == start
+
+
+CLI = {
+    "inventory": ("/srv/in ventory.yml", "a,"),
+    "extra_vars": ("@/srv/more.yml", "password=secret", '{"a": 1}'),
+    "become": True,
+    "become_ask_pass": True,
+    "remote_user": "admin",
+    "vault_password_files": ("/srv/pw",),
+}
+
+
+def test_commands_repeat_what_the_audit_was_started_with_but_no_values() -> None:
+    line = command_line(CLI, dict.fromkeys(CONFIGURED), "/srv/key store", False)
+    found = completed(finding("key-age", "", "p", connection="backbone", **WORDS), line)
+    assert shlex.split(commands(found)[0]) == [
+        *(
+            "ansible-playbook",
+            "-i",
+            "/srv/in ventory.yml",
+            "-i",
+            "a,",
+            "-e",
+            "@/srv/more.yml",
+            "-u",
+            "admin",
+            "-b",
+            "-K",
+        ),
+        *("--vault-password-file", "/srv/pw", "ipsec.manual.rotate", "-e", "rotate_only=backbone"),
+        *("-e", '{"rotate_keystore": "/srv/key store"}'),
+    ]
+    check_ansible(shlex.split(commands(found)[0])[:1] + shlex.split(commands(found)[0])[7:], variables())
+
+
+def test_commands_do_not_repeat_what_is_configured() -> None:
+    configured = {"DEFAULT_HOST_LIST": ["/etc/ansible/hosts"], "DEFAULT_VAULT_PASSWORD_FILE": "/srv/pw"}
+    cli = {"inventory": ("/etc/ansible/hosts",), "extra_vars": ()}
+    line = command_line(cli, {**dict.fromkeys(CONFIGURED), **configured}, "/srv/keystore", True)
+    found = completed(finding("key-age", "", "p", connection="backbone", **WORDS), line)
+    assert commands(found) == ["ansible-playbook ipsec.manual.rotate -e rotate_only=backbone"]
