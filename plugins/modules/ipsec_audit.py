@@ -194,7 +194,7 @@ pairs:
           type: str
           sample: packets
         used:
-          description: Used share of it.
+          description: Used share of it; of blocks, the share of the 2^20 that are advised for one key.
           returned: always
           type: float
           sample: 0.12

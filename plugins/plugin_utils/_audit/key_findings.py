@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.evidence import ENDING
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 
 from .findings import Finding, finding
@@ -16,8 +17,8 @@ from .fleet import DAY, Fleet, Host, Known, Pair, Row, digest_of, generation_of
 
 Found = t.Iterator[Finding]
 
-# Shares of a budget from which on an SA is due, as by default in rotate_due, and about to end.
-DUE, ENDING = 0.5, 0.95
+# The share of a budget from which on an SA is due, as by default in rotate_due. That of blocks is what is advised.
+DUE = {"packets": 0.5, "bytes": 0.5, "blocks": 1.0}
 # Seconds that a rotation may take between installing SAs and promoting them.
 _PROMOTION = 900
 _STEADY = "steady"
@@ -90,15 +91,18 @@ def budget_of(fleet: Fleet, pair: Pair) -> Row | None:
 def of_budgets(fleet: Fleet) -> Found:
     for pair in fleet.pairs:
         for host, rows in fleet.sides(pair):
-            for budget in (row["budget"] for row in rows if row["budget"] and row["budget"]["used"] >= DUE):
-                kind = "due-now" if budget["used"] >= ENDING else f"due-{budget['what']}"
+            for budget in (row["budget"] for row in rows if row["budget"]):
+                what = budget["what"]
+                if budget["used"] < DUE[what]:
+                    continue
+                kind = "due-now" if budget["used"] >= ENDING and what != "blocks" else f"due-{what}"
                 yield finding(
                     kind,
                     host.name,
                     pair.name,
                     connection=pair.connection,
                     used=int(100 * budget["used"]),
-                    what=budget["what"],
+                    what=what,
                 )
 
 

@@ -56,9 +56,9 @@ KINDS: t.Mapping[str, Kind] = {
     "due-blocks": Kind(
         KEYS,
         MEDIUM,
-        "{used} % of the blocks that a 64-bit block cipher may encrypt under one key are used up",
-        "RFC 4301 section 4.4.2.1 asks for a lifetime in bytes; after 2^32 blocks of 64 bits a repeated block is"
-        " likely, which shows parts of the plaintext.",
+        "an SA encrypted more than 2^20 blocks of 64 bits, as many as are advised for one key",
+        "RFC 4301 section 4.4.2.1 asks for a lifetime in bytes; NIST SP 800-67 advises 2^20 blocks for 3DES, since"
+        " equal blocks show parts of the plaintext.",
     ),
     "due-now": Kind(
         KEYS,

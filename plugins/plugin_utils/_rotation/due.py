@@ -16,6 +16,7 @@ import typing as t
 from ansible.module_utils.parsing.convert_bool import BOOLEANS, BOOLEANS_TRUE
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.limits import ADVISED_BLOCKS, BIRTHDAY_BLOCKS
 
 from .._keystore.changes import KEPT
 from .._keystore.facts import seconds_of
@@ -33,7 +34,7 @@ DEFAULTS: dict[str, t.Any] = {
     "packets": "50%",
     "bytes": "50%",
     "lifetime": "50%",
-    "blocks64": str(1 << 20),
+    "blocks64": str(ADVISED_BLOCKS),
     "reloaded": True,
 }
 """What rotate_due does not say. The role's documentation gives the sources."""
@@ -43,7 +44,6 @@ _AMOUNT = re.compile(r"([0-9]{1,20})(%?)")
 _SHARE = re.compile(r"(0|[0-9]{1,3}(?=%))(%?)")
 _COUNTED = ("packets", "packets_percent", "bytes", "bytes_percent", "seconds_percent", "blocks64")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_BIRTHDAY_BLOCKS = 1 << 32
 # Seconds by which an SA may be younger than the time for which the keys are in use: clocks are adjusted, and
 # another controller may have begun to use them.
 _TOLERANCE = 60
@@ -188,7 +188,7 @@ def used_up(limits: Limits, rows: t.Sequence[Result], in_use: float) -> t.Iterat
         yield f"an SA used {most['bytes']} bytes{share}"
     if limits.lifetime.is_reached(0, most["seconds_percent"]):
         yield f"{most['seconds_percent']} % of the lifetime of an SA is over"
-    if limits.blocks64.is_reached(most["blocks64"], most["blocks64"] * 100 // _BIRTHDAY_BLOCKS):
+    if limits.blocks64.is_reached(most["blocks64"], most["blocks64"] * 100 // BIRTHDAY_BLOCKS):
         yield f"an SA encrypted {most['blocks64']} blocks of 64 bits"
     youngest = min((used["age"] for used in rows if "age" in used), default=None)
     if limits.reloaded and youngest is not None and youngest + _TOLERANCE < in_use:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import typing as t
 
 from ..sa import keys
@@ -33,6 +34,8 @@ Row = t.Dict[str, t.Any]
 
 OWN, BY_AH, NO_INTEGRITY = "own", "ah", "none"
 _MOST_FINGERPRINTS = 10_000
+ENDING = 0.95
+"""The share of its packets or bytes from which on an SA is about to end."""
 
 
 class Observed(t.NamedTuple):
@@ -97,17 +100,20 @@ def _of_group(
 
 
 def budget(found: t.Iterable[Limit]) -> Row | None:
-    """The limit of packets, bytes or 64-bit blocks of which the largest share is used; None without any."""
-    kinds = {BLOCKS: "blocks", PACKETS: "packets", BYTES: "bytes"}
-    shares = [
-        (min(1.0, limit.used / (limit.hard or limit.soft)), kinds.get(limit.name) or kinds[limit.unit])
-        for limit in found
-        if limit.unit in kinds
-    ]
+    """The limit of packets, bytes or 64-bit blocks of which the largest share is used; None without any. Of blocks, it
+    is the share of what is advised: an SA goes on after that, so one that is about to end comes first.
+    """
+    shares = []
+    for limit in found:
+        if limit.name == BLOCKS:
+            shares.append((False, min(1.0, limit.used / limit.soft), "blocks"))
+        elif limit.unit in (PACKETS, BYTES):
+            used = min(1.0, limit.used / (limit.hard or limit.soft))
+            shares.append((used >= ENDING, used, limit.unit))
     if not shares:
         return None
-    used, what = max(shares)
-    return {"what": what, "used": round(used, 4)}
+    dummy, used, what = max(shares)
+    return {"what": what, "used": math.floor(used * 10_000) / 10_000}
 
 
 def of_policies(facts: PolicyFacts) -> list[Remark]:

@@ -20,9 +20,11 @@ BLOCKS = "64-bit blocks"
 _SEQUENCES = 1 << 32
 _SEQUENCES_ESN = 1 << 64
 _BIRTHDAY_BLOCK_BITS = 64
-_BIRTHDAY_BYTES = (1 << 32) * 8
-# NIST SP 800-67 Rev. 2, section 3.1, for the keys of 3DES: 2^20 blocks.
-_ADVISED_BYTES = (1 << 20) * 8
+BIRTHDAY_BLOCKS = 1 << 32
+"""Blocks of 64 bits under one key, after which two equal ones are likely (Sweet32, CVE-2016-2183)."""
+ADVISED_BLOCKS = 1 << 20
+"""Blocks of 64 bits after which new keys are due: NIST SP 800-67 Rev. 2, section 3.1, for the keys of 3DES."""
+_BLOCK_BYTES = 8
 
 
 class Limit(t.NamedTuple):
@@ -59,7 +61,8 @@ def limits(entry: Entry, now: float) -> list[Limit]:
     found = [Limit(SEQUENCE_NUMBERS, PACKETS, sequence, 0, (_SEQUENCES_ESN if sa.esn else _SEQUENCES) - 1)]
     cipher = algorithm_of(sa.encryption)
     if cipher is not None and cipher.block_bits == _BIRTHDAY_BLOCK_BITS:
-        found.append(Limit(BLOCKS, BYTES, counters.bytes, _ADVISED_BYTES, _BIRTHDAY_BYTES))
+        advised, likely = (blocks * _BLOCK_BYTES for blocks in (ADVISED_BLOCKS, BIRTHDAY_BLOCKS))
+        found.append(Limit(BLOCKS, BYTES, counters.bytes, advised, likely))
     used = {
         "bytes": counters.bytes,
         "packets": counters.packets,

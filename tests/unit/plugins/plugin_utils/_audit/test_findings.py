@@ -12,6 +12,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import evidence
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.limits import limits
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.findings import MOST_OF_A_KIND, finding
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import DAY, Fleet, Host, pairs_of
@@ -99,7 +102,7 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(pairs(budget={"what": "packets", "used": 0.4999})), set()),
     (changed(pairs(budget={"what": "packets", "used": 0.5})), {"due-packets"}),
     (changed(pairs(budget={"what": "bytes", "used": 0.8})), {"due-bytes"}),
-    (changed(pairs(budget={"what": "blocks", "used": 0.9})), {"due-blocks"}),
+    (changed(pairs(budget={"what": "blocks", "used": 1.0})), {"due-blocks"}),
     (changed(pairs(budget={"what": "packets", "used": 0.95})), {"due-now"}),
     (changed(pairs(budget=None)), set()),
     (clean()._replace(known={"pair": known(promoted={7: 6 * DAY})}), {"key-reloaded"}),
@@ -208,7 +211,23 @@ def test_evidence_gives_these_findings_and_no_other(fleet: Fleet, expected: set[
 
 
 def test_what_is_due_is_due_in_a_rotation_too() -> None:
-    assert f"{DUE:.0%}" == due.DEFAULTS["packets"] == due.DEFAULTS["bytes"]
+    assert f"{DUE['packets']:.0%}" == due.DEFAULTS["packets"] and f"{DUE['bytes']:.0%}" == due.DEFAULTS["bytes"]
+
+
+@pytest.mark.parametrize(("more", "kinds"), [(-1, set()), (0, {"due-blocks"}), (1 << 32, {"due-blocks"})])
+def test_blocks_are_due_where_a_rotation_says_so(more: int, kinds: set[str]) -> None:
+    blocks = int(due.DEFAULTS["blocks64"])
+    assert f"2^{blocks.bit_length() - 1} " in KINDS["due-blocks"].what and blocks == 1 << (blocks.bit_length() - 1)
+    sa = SecurityAssociation("esp", 256, bytes(4), bytes(4), encryption="3des-cbc")
+    counters = Counters(bytes=(blocks + more) * 8, packets=1000, add_time=int(NOW))
+    budget = evidence.budget(limits(Entry(sa, counters), NOW))
+    assert ids(changed(pairs(budget=budget))) == kinds
+
+
+def test_an_sa_that_is_about_to_end_matters_more_than_its_blocks() -> None:
+    sa = SecurityAssociation("esp", 256, bytes(4), bytes(4), encryption="3des-cbc")
+    counters = Counters(bytes=1 << 40, packets=int(0.96 * (1 << 32)), add_time=int(NOW))
+    assert ids(changed(pairs(budget=evidence.budget(limits(Entry(sa, counters), NOW))))) == {"due-now"}
 
 
 def test_every_kind_is_found_in_some_fleet() -> None:

@@ -188,7 +188,7 @@ def test_counters_are_compared_with_the_previous_run() -> None:
 
 
 def test_due_says_why() -> None:
-    fleet = changed(pairs(oldest=91 * DAY, budget={"what": "blocks", "used": 0.8}, reloaded=1))
+    fleet = changed(pairs(oldest=91 * DAY, budget={"what": "blocks", "used": 1.0}, reloaded=1))
     assert report.make(fleet, MADE)["pairs"][0]["due"] == ["age", "blocks", "loaded again"]
 
 

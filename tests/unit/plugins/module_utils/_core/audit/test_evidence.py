@@ -106,7 +106,7 @@ def test_one_key_in_both_directions_is_shared() -> None:
         ([Limit(SEQUENCE_NUMBERS, "packets", 1, 0, 4)], {"what": "packets", "used": 0.25}),
         ([Limit("packets", "packets", 8, 4, 0)], {"what": "packets", "used": 1.0}),
         (
-            [Limit(SEQUENCE_NUMBERS, "packets", 1, 0, 4), Limit(BLOCKS, "bytes", 3, 0, 4)],
+            [Limit(SEQUENCE_NUMBERS, "packets", 1, 0, 4), Limit(BLOCKS, "bytes", 3, 4, 100)],
             {"what": "blocks", "used": 0.75},
         ),
         ([Limit("bytes", "bytes", 3, 0, 4)], {"what": "bytes", "used": 0.75}),
