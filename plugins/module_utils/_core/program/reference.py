@@ -10,28 +10,15 @@ import typing as t
 
 from ..sa.algorithms import ALGORITHMS
 from ..sa.model import REPLAY_VALUE
-from ..text.grammar import (
-    ALL,
-    COMMAND_BY_WORD,
-    COMMANDS,
-    EXTRA,
-    FIELDS_OF_COMMAND,
-    FILE,
-    IDENTITY,
-    KEYWORDS,
-    LINE,
-    OURS,
-    PROMPT,
-    Command,
-    Keyword,
-)
+from ..text import grammar
+from ..text.grammar import Command, Keyword
 from .completion import wrapped
 from .options import OPTIONS, USAGE
 
 SUMMARY = "manual IPsec security associations (SAs)"
-_WHERE = {FILE: "in a file", PROMPT: "at the prompt", LINE: "on the command line"}
-_KNOWN = {ALL: "", OURS: "not on Solaris", EXTRA: "Solaris only"}
-_VALUES = {IDENTITY: "TYPE TEXT", "flag": ""}
+_WHERE = {grammar.FILE: "in a file", grammar.PROMPT: "at the prompt", grammar.LINE: "on the command line"}
+_KNOWN = {grammar.ALL: "", grammar.OURS: "not on Solaris", grammar.EXTRA: "Solaris only"}
+_VALUES = {grammar.IDENTITY: "TYPE TEXT", "flag": ""}
 SECTIONS = {
     "Exit status": (
         "0 if everything succeeded, otherwise 1. An interrupted monitor exits with 0. status exits with 0 if all is "
@@ -117,14 +104,14 @@ def _known(row: Keyword) -> str:
 
 
 def _attribute_rows(fields: t.Collection[str] = ()) -> t.Iterator[tuple[str, str]]:
-    for row in KEYWORDS:
+    for row in grammar.KEYWORDS:
         if not fields or row.field in fields:
             notes = "; ".join(filter(None, (f"also {', '.join(row.synonyms)}" if row.synonyms else "", _known(row))))
             yield f"{row.name} {_value(row)}".strip(), row.help + (f" ({notes})" if notes else "")
 
 
 def _command_rows(place: str = "") -> t.Iterator[tuple[str, str]]:
-    for row in COMMANDS:
+    for row in grammar.COMMANDS:
         if not place or place in row.places:
             yield row.usage(), row.help + (f" (also {', '.join(row.synonyms)})" if row.synonyms else "")
 
@@ -158,10 +145,10 @@ def topic(word: str) -> str:
         return _columns(_command_rows()) + "\nMore: help COMMAND, help attr\n"
     if word == "attr":
         return f"{_columns(_attribute_rows())}\nAlgorithms:\n{_columns(_algorithm_rows())}"
-    row = COMMAND_BY_WORD[word]
+    row = grammar.COMMAND_BY_WORD[word]
     text = f"{row.usage()}\n  {row.help}\n  Allowed {_places(row)}.\n"
-    if row.name in FIELDS_OF_COMMAND:
-        text += f"\n{_columns(_attribute_rows(FIELDS_OF_COMMAND[row.name]))}"
+    if row.name in grammar.FIELDS_OF_COMMAND:
+        text += f"\n{_columns(_attribute_rows(grammar.FIELDS_OF_COMMAND[row.name]))}"
     return text + ("\nAttributes: help attr\n" if row.name == "add" else "")
 
 
@@ -193,7 +180,8 @@ def _roff_lines(text: str) -> list[str]:
 def tables() -> t.Iterator[tuple[str, str, list[tuple[str, str]]]]:
     """Of each table of the reference: title, heading of the first column, and rows, each with a sentence."""
     commands = (
-        (usage, f"{text}. Allowed {_places(COMMAND_BY_WORD[usage.split()[0]])}") for usage, text in _command_rows()
+        (usage, f"{text}. Allowed {_places(grammar.COMMAND_BY_WORD[usage.split()[0]])}")
+        for usage, text in _command_rows()
     )
     tables: tuple[tuple[str, str, t.Iterable[tuple[str, str]]], ...] = (
         ("Options", "option", _option_rows()),

@@ -9,35 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import InputError, shown
-from . import keys
+from . import keys, model
 from .algorithms import AUTHENTICATION, BY_NAME, ENCRYPTION, Algorithm, find_linux
-from .model import (
-    AH,
-    ESP,
-    LIFETIME_KINDS,
-    NO_LIFETIMES,
-    OUTBOUND,
-    PROTOCOLS,
-    REPLAY_WINDOW_MAX,
-    SPI_MAX,
-    SPI_MIN,
-    TFC_PADDING_MAX,
-    TRANSPORT,
-    TUNNEL,
-    Identity,
-    Lifetimes,
-    Mark,
-    SecurityAssociation,
-    Selector,
-    algorithm_of,
-    bound_direction,
-    format_address,
-    identity,
-    is_multicast,
-    is_unspecified,
-    label,
-    mark_text,
-)
+from .model import Identity, Lifetimes, Mark, SecurityAssociation, Selector
 
 _U32 = 0xFFFFFFFF
 Found = t.Iterator[InputError]
@@ -63,17 +37,17 @@ def problems(
     """Everything that is wrong with the SA on every backend, as errors whose place is the option's
     name; empty for a valid SA.
     """
-    if sa.protocol not in PROTOCOLS:
+    if sa.protocol not in model.PROTOCOLS:
         return [InputError(f"unknown SA type {shown(sa.protocol)}", "protocol", "Choose esp or ah.")]
     found = [*_spi_problems(sa.spi, allow_reserved_spi), *_address_problems(sa)]
     found += [*_algorithm_problems(sa, allow_static_counter_mode), *_number_problems(sa)]
-    if sa.lifetimes != NO_LIFETIMES:
+    if sa.lifetimes != model.NO_LIFETIMES:
         found += _lifetime_problems(sa.lifetimes)
     found += _encapsulation_problems(sa)
     if sa.selector is not None:
         found += selector_problems(sa.selector)
         inner = sa.selector.source or sa.selector.destination or sa.destination
-        if sa.mode == TRANSPORT and len(inner) != len(sa.destination):
+        if sa.mode == model.TRANSPORT and len(inner) != len(sa.destination):
             fix = "Use addresses of the SA's family, or tunnel mode."
             found.append(InputError("transport mode cannot carry another address family", "selector", fix))
     return found
@@ -84,14 +58,14 @@ def spi_problem(spi: int) -> tuple[str, str]:
     fix = "{new_spi}"
     if spi == 0:
         return "SPI 0 is for local use only", fix
-    if 0 < spi < SPI_MIN:
+    if 0 < spi < model.SPI_MIN:
         fix += " If the peer dictates this one, accept it {allow_reserved_spi}."
         return f"SPI {spi} is reserved (1 to 255)", fix
     return f"SPI {spi} does not fit 32 bits", fix
 
 
 def _spi_problems(spi: int, allow_reserved_spi: bool) -> Found:
-    if not (1 if allow_reserved_spi else SPI_MIN) <= spi <= SPI_MAX:
+    if not (1 if allow_reserved_spi else model.SPI_MIN) <= spi <= model.SPI_MAX:
         message, fix = spi_problem(spi)
         yield InputError(message, "spi", fix)
 
@@ -100,19 +74,19 @@ def _address_problems(sa: SecurityAssociation) -> Found:
     if len(sa.source) != len(sa.destination):
         fix = "Give both as IPv4 or both as IPv6."
         yield InputError("source and destination are of different address families", "source", fix)
-    if is_unspecified(sa.destination):
+    if model.is_unspecified(sa.destination):
         fix = "Give the address of the receiving host."
         yield InputError("the destination is the unspecified address", "destination", fix)
-    if is_multicast(sa.source):
+    if model.is_multicast(sa.source):
         fix = "Give the address of the sending host."
         yield InputError("a multicast address cannot be a source", "source", fix)
 
 
 def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool) -> Found:
-    cipher, integrity = algorithm_of(sa.encryption), algorithm_of(sa.authentication)
+    cipher, integrity = model.algorithm_of(sa.encryption), model.algorithm_of(sa.authentication)
     yield from _key_problems(ENCRYPTION, sa.encryption, cipher, sa.encryption_key)
     yield from _key_problems(AUTHENTICATION, sa.authentication, integrity, sa.authentication_key)
-    if sa.protocol == AH:
+    if sa.protocol == model.AH:
         if sa.encryption:
             fix = "Use ESP, or omit the encryption algorithm."
             yield InputError("AH cannot encrypt", "encryption_algorithm", fix)
@@ -168,12 +142,12 @@ def _icv_problems(icv_bits: int, row: Algorithm | None) -> Found:
 
 
 def _number_problems(sa: SecurityAssociation) -> Found:
-    if sa.mode not in (TRANSPORT, TUNNEL):
+    if sa.mode not in (model.TRANSPORT, model.TUNNEL):
         yield InputError(f"unknown mode {shown(sa.mode)}", "mode", "Choose transport or tunnel.")
-    if not 0 <= sa.replay_window <= REPLAY_WINDOW_MAX:
+    if not 0 <= sa.replay_window <= model.REPLAY_WINDOW_MAX:
         message = f"a replay window of {sa.replay_window} packets is out of range"
-        yield InputError(message, "replay_window", f"Choose 0 to {REPLAY_WINDOW_MAX}.")
-    if sa.esn and not sa.replay_window and sa.direction != OUTBOUND:
+        yield InputError(message, "replay_window", f"Choose 0 to {model.REPLAY_WINDOW_MAX}.")
+    if sa.esn and not sa.replay_window and sa.direction != model.OUTBOUND:
         fix = "Set replay_window, 32 or more."
         yield InputError("extended sequence numbers need a replay window", "esn", fix)
     for field, value in (("reqid", sa.reqid), ("if_id", sa.if_id), ("nat_keepalive", sa.nat_keepalive)):
@@ -191,7 +165,7 @@ def _mark_problems(field: str, mark: Mark, consequence: str) -> Found:
     elif mark.value & ~mark.mask:
         message = f"the mark {mark.value:#x} has bits outside its mask {mark.mask:#x}, {consequence}"
         yield InputError(
-            message, field, f"Write {mark_text(Mark(mark.value & mark.mask, mark.mask))}, or a wider mask."
+            message, field, f"Write {model.mark_text(Mark(mark.value & mark.mask, mark.mask))}, or a wider mask."
         )
 
 
@@ -206,7 +180,7 @@ def _lifetime_problems(lifetimes: Lifetimes) -> Found:
 
 
 def soft_above_hard(
-    limits: t.Mapping[str, int], kinds: t.Iterable[str] = LIFETIME_KINDS
+    limits: t.Mapping[str, int], kinds: t.Iterable[str] = model.LIFETIME_KINDS
 ) -> t.Iterator[tuple[str, str, str]]:
     """Field, message and fix for each soft limit that exceeds its hard one. ``limits`` are named as
     in `Lifetimes`.
@@ -219,21 +193,23 @@ def soft_above_hard(
 
 
 def _encapsulation_problems(sa: SecurityAssociation) -> Found:
-    if sa.encapsulation is not None and sa.protocol != ESP:
+    if sa.encapsulation is not None and sa.protocol != model.ESP:
         yield InputError("only ESP can be carried in UDP", "encapsulation", "Omit the encapsulation, or use ESP.")
-    if not 0 <= sa.tfc_padding <= TFC_PADDING_MAX:
+    if not 0 <= sa.tfc_padding <= model.TFC_PADDING_MAX:
         message = f"packets cannot be padded to {sa.tfc_padding} octets"
-        yield InputError(message, "tfc_padding", f"Choose 0 to {TFC_PADDING_MAX}; 0 pads nothing.")
-    elif sa.tfc_padding and (sa.protocol, sa.mode) != (ESP, TUNNEL):
+        yield InputError(message, "tfc_padding", f"Choose 0 to {model.TFC_PADDING_MAX}; 0 pads nothing.")
+    elif sa.tfc_padding and (sa.protocol, sa.mode) != (model.ESP, model.TUNNEL):
         fix = "Use both, or omit the padding."
         yield InputError("only ESP in tunnel mode can pad what it carries", "tfc_padding", fix)
-    if sa.nat_keepalive and (sa.encapsulation is None or bound_direction(sa) != OUTBOUND):
+    if sa.nat_keepalive and (sa.encapsulation is None or model.bound_direction(sa) != model.OUTBOUND):
         fix = "Set direction to outbound and encapsulation, and no replay_window."
         yield InputError("only an outbound SA in UDP sends NAT keepalives", "nat_keepalive", fix)
     for field in ("nat_local", "nat_remote") if sa.encapsulation is not None else ():
         address = getattr(sa.encapsulation, field)
-        if address and (len(address) != len(sa.destination) or is_unspecified(address) or is_multicast(address)):
-            message = f"{format_address(address)} cannot be the address before translation"
+        if address and (
+            len(address) != len(sa.destination) or model.is_unspecified(address) or model.is_multicast(address)
+        ):
+            message = f"{model.format_address(address)} cannot be the address before translation"
             yield InputError(message, field, "Give a host's address of the destination's family.")
 
 
@@ -252,7 +228,7 @@ def selector_problems(selector: Selector) -> Found:
         elif int.from_bytes(address, "big") & ((1 << (bits - prefix)) - 1):
             import ipaddress  # only here, since a module starts for every task
 
-            message = f"{format_address(address)}/{prefix} has bits set outside its prefix"
+            message = f"{model.format_address(address)}/{prefix} has bits set outside its prefix"
             yield InputError(message, place, f"Write {ipaddress.ip_network((address, prefix), strict=False)}.")
     if not 0 <= selector.protocol <= 255:
         message = f"{selector.protocol} is not a valid IP protocol number"
@@ -264,10 +240,10 @@ def selector_problems(selector: Selector) -> Found:
 def warnings(sa: SecurityAssociation) -> list[str]:
     """What is allowed but unwise, with the RFC that says so; one sentence each, without keys."""
     found = []
-    if sa.spi < SPI_MIN:
+    if sa.spi < model.SPI_MIN:
         found.append("SPIs 1 to 255 are reserved (RFC 4303 section 2.1); use one only if the peer dictates it")
     for name in (sa.encryption, sa.authentication):
-        row = algorithm_of(name)
+        row = model.algorithm_of(name)
         if row is not None and row.advice:
             required = row.advice.startswith("MUST-")
             judged = "still required, but perhaps not for much longer" if required else "not recommended"
@@ -277,8 +253,8 @@ def warnings(sa: SecurityAssociation) -> list[str]:
                 f"{row.name} with a static key is safe only as long as this key is never loaded again (RFC 8221"
                 " section 3)"
             )
-    cipher = algorithm_of(sa.encryption)
-    if sa.protocol == ESP and not sa.authentication and not (cipher is not None and cipher.combined):
+    cipher = model.algorithm_of(sa.encryption)
+    if sa.protocol == model.ESP and not sa.authentication and not (cipher is not None and cipher.combined):
         found.append("ESP without integrity can be forged unless an AH SA accompanies it (RFC 8221 section 4)")
     if sa.replay_window:
         found.append(
@@ -287,7 +263,7 @@ def warnings(sa: SecurityAssociation) -> list[str]:
         )
     if sa.icv_bits and (sa.authentication, sa.icv_bits) == ("hmac-sha256", 96):
         found.append("hmac-sha256 with a 96-bit ICV is from a draft, not from RFC 4868; most peers expect 128")
-    if sa.direction != bound_direction(sa):
+    if sa.direction != model.bound_direction(sa):
         found.append(
             "Linux cannot bind an outbound SA with an anti-replay window to its direction; omit the window, which"
             " only the receiver needs"
@@ -315,7 +291,7 @@ def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
     identities: dict[Identity, int] = {}
     owners: dict[bytes, int] = {}
     for index, sa in enumerate(sas):
-        first = identities.setdefault(identity(sa), index)
+        first = identities.setdefault(model.identity(sa), index)
         if first != index:
             yield Conflict(index, first, "spi")
         for field, name, key in (
@@ -332,7 +308,7 @@ def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
     """Whether `conflicts` may find any, at the speed of sets. One SA that has the same key twice
     counts, although it is not a conflict of two.
     """
-    if len(set(map(identity, sas))) < len(sas):
+    if len(set(map(model.identity, sas))) < len(sas):
         return True
     used = [
         keys.effective(sa.encryption, sa.encryption_key) if sa.encryption in _PARITY else sa.encryption_key
@@ -347,14 +323,14 @@ def _is_one_group(one: SecurityAssociation, other: SecurityAssociation) -> bool:
     """Whether both are the SA that all systems on a link share, each towards a different address of
     theirs (RFC 4552 section 7): one SPI, one key, any source.
     """
-    return is_unspecified(one.source) and one._replace(destination=other.destination) == other
+    return model.is_unspecified(one.source) and one._replace(destination=other.destination) == other
 
 
 def _is_tolerable(one: SecurityAssociation, other: SecurityAssociation, field: str) -> bool:
     """Whether an option may allow two SAs to share this key, since that breaks no cipher at once."""
     kind = field[: -len("_key")]
     name = getattr(one, kind)
-    row = algorithm_of(name)
+    row = model.algorithm_of(name)
     if name != getattr(other, kind) or row is None or row.counter_mode:
         return False
     return keys.set_parity(row, getattr(one, field)) == keys.set_parity(row, getattr(other, field))
@@ -371,7 +347,8 @@ def conflict_message(sas: t.Sequence[SecurityAssociation], conflict: Conflict, f
         return message, f"Every SA needs its own keys.{accept}"
     sa = sas[conflict.second]
     message = (
-        f"SPI 0x{sa.spi:08x} towards {format_address(sa.destination)} is used twice for {sa.protocol}, first by {first}"
+        f"SPI 0x{sa.spi:08x} towards {model.format_address(sa.destination)} is used twice for {sa.protocol}, first by"
+        f" {first}"
     )
     return message, "Every SA towards one destination needs its own SPI."
 
@@ -380,7 +357,7 @@ def set_problems(
     sas: t.Sequence[SecurityAssociation], places: t.Sequence[str] | None = None, allow_shared_key: bool = False
 ) -> list[InputError]:
     """`conflicts` as errors; ``places[i]`` names the i-th SA in messages."""
-    names = places or [label(sa) for sa in sas]
+    names = places or [model.label(sa) for sa in sas]
     found: list[InputError] = []
     for conflict in conflicts(sas):
         if conflict.tolerable and allow_shared_key:

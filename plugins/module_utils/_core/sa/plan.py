@@ -16,28 +16,9 @@ import typing as t
 
 from ..collector import no_collection
 from ..errors import InputError, raise_all
+from . import model
 from .keys import effective
-from .model import (
-    FLAGS,
-    INBOUND,
-    KEY_FIELDS,
-    OUTBOUND,
-    Entry,
-    Identity,
-    Mark,
-    Pair,
-    SecurityAssociation,
-    bound_direction,
-    flags,
-    format_address,
-    identity,
-    is_multicast,
-    is_unspecified,
-    label,
-    mark_text,
-    owner,
-    pair,
-)
+from .model import Entry, Identity, Mark, Pair, SecurityAssociation, identity, owner, pair
 
 PRESENT = "present"
 EXACT = "exact"
@@ -58,7 +39,7 @@ REPLACE = "replace"
 _make = tuple.__new__
 _NO_OWNER = (0, None, 0)
 _NO_MARK = Mark(0, 0)
-_RANK = {INBOUND: 0, "": 1, OUTBOUND: 2}
+_RANK = {model.INBOUND: 0, "": 1, model.OUTBOUND: 2}
 
 
 class Operation(t.NamedTuple):
@@ -73,7 +54,7 @@ class Operation(t.NamedTuple):
 
     def __str__(self) -> str:
         sa = self.new if self.new is not None else t.cast(Entry, self.old).sa
-        return f"{self.kind} {label(sa)}" + (f" ({', '.join(self.fields)})" if self.fields else "")
+        return f"{self.kind} {model.label(sa)}" + (f" ({', '.join(self.fields)})" if self.fields else "")
 
 
 class Plan(t.NamedTuple):
@@ -95,12 +76,12 @@ def direction_of(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> str:
 
     An SA towards a multicast group counts as inbound, so that it exists before anybody sends,
     unless it specifies a direction or its source is local."""
-    if is_multicast(sa.destination):
-        return sa.direction or (OUTBOUND if sa.source in local else INBOUND)
+    if model.is_multicast(sa.destination):
+        return sa.direction or (model.OUTBOUND if sa.source in local else model.INBOUND)
     if sa.destination in local:
-        return INBOUND
-    if sa.source in local or (is_unspecified(sa.source) and local):
-        return OUTBOUND
+        return model.INBOUND
+    if sa.source in local or (model.is_unspecified(sa.source) and local):
+        return model.OUTBOUND
     return sa.direction
 
 
@@ -114,16 +95,17 @@ def differences(
     that another program gave the SA and that we cannot ask for."""
     if desired == actual:
         return ()
-    strange = (FLAGS,) if flags(desired) != flags(actual) else ()
+    strange = (model.FLAGS,) if model.flags(desired) != model.flags(actual) else ()
     return strange + tuple(
         name
         for name, wanted, found in zip(SecurityAssociation._fields, desired, actual)
         if wanted != found
         and name != "extra"
         and not (
-            name == "direction" and (bound_direction(desired) == found if tells_directions else not (wanted and found))
+            name == "direction"
+            and (model.bound_direction(desired) == found if tells_directions else not (wanted and found))
         )
-        and not (name in KEY_FIELDS and (keys_hidden or _is_same_key(desired, name, wanted, found)))
+        and not (name in model.KEY_FIELDS and (keys_hidden or _is_same_key(desired, name, wanted, found)))
     )
 
 
@@ -289,7 +271,7 @@ def _towards(
         [
             InputError(
                 "neither address belongs to this host, so the SA is neither inbound nor outbound here",
-                label(sa),
+                model.label(sa),
                 "Give this host only its own SAs, or configure the address.",
             )
             for sa in desired
@@ -320,15 +302,15 @@ def _scope_test(
         return lambda sa: not names or sa.protocol in names
     pairs = set(map(pair, ours))
     ends = set().union(*pairs)
-    open_ends = {sa.destination for sa in ours if is_unspecified(sa.source)}
+    open_ends = {sa.destination for sa in ours if model.is_unspecified(sa.source)}
     near = open_ends | local if open_ends else open_ends
-    if all(sa.destination in ends for sa in there if is_unspecified(sa.source)):
+    if all(sa.destination in ends for sa in there if model.is_unspecified(sa.source)):
         open_ends = ends
 
     def reaches(sa: SecurityAssociation) -> bool:
         if names and sa.protocol not in names:
             return False
-        if is_unspecified(sa.source):
+        if model.is_unspecified(sa.source):
             return sa.destination in open_ends
         return pair(sa) in pairs or (sa.source in near and sa.destination in near)
 
@@ -340,11 +322,11 @@ def _conflict(entry: Entry) -> InputError:
     if entry.larval:
         whose = "is reserved by a key management daemon"
     else:
-        mark = mark_text(sa.mark) or "none"
+        mark = model.mark_text(sa.mark) or "none"
         whose = f"belongs to another owner (reqid {sa.reqid}, mark {mark}, if_id {sa.if_id})"
     return InputError(
-        f"this SPI is in use towards {format_address(sa.destination)} and {whose}",
-        label(sa),
+        f"this SPI is in use towards {model.format_address(sa.destination)} and {whose}",
+        model.label(sa),
         "Choose another SPI. If the SA is yours and its reqid, mark or if_id changes, name the file that it came from"
         " in scope_src.",
     )

@@ -9,18 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import InputError, IpsecError, Problems, raise_all
+from ..sa import model
 from ..sa.checks import ANYTHING, problems, set_problems, spi_problem
-from ..sa.model import (
-    OUTBOUND,
-    PROTOCOLS,
-    REPLAY_VALUE,
-    SPI_MIN,
-    Entry,
-    SecurityAssociation,
-    format_address,
-    label,
-    unsayable,
-)
+from ..sa.model import Entry, SecurityAssociation
 from ..sa.plan import direction_of
 from ..text import language
 from ..text.render import render
@@ -46,9 +37,9 @@ def backup(
     sas = [_with_margin(sadb, entry, local) for entry in entries]
     found: list[IpsecError] = []
     for sa in sas:
-        wrong = [f"the language has no word for what it has: {unsayable(sa)}"] if unsayable(sa) else []
+        wrong = [f"the language has no word for what it has: {model.unsayable(sa)}"] if model.unsayable(sa) else []
         wrong = wrong or [problem.message for problem in problems(sa, True, allow_reserved_spi)]
-        found += [InputError(message, label(sa), _remedy(sa)) for message in wrong]
+        found += [InputError(message, model.label(sa), _remedy(sa)) for message in wrong]
     for clash in set_problems(sas, None, allow_shared_key):
         found.append(InputError(clash.message, clash.place, _REMEDY.format("ipsec.manual.ipsec_sa")))
     raise_all(found)
@@ -65,14 +56,14 @@ def save(
     reasons = [_unreadable([sa]) for sa in sas] if _unreadable(sas) else [""] * len(sas)
     kept = [sa for sa, reason in zip(sas, reasons) if not reason]
     found: list[IpsecError] = [
-        InputError(f"left out: {reason}", label(sa)) for sa, reason in zip(sas, reasons) if reason
+        InputError(f"left out: {reason}", model.label(sa)) for sa, reason in zip(sas, reasons) if reason
     ]
     clashes = set_problems(kept, None, allow_shared_key)
     if not allow_reserved_spi:
         for sa in kept:
-            if sa.spi < SPI_MIN:
+            if sa.spi < model.SPI_MIN:
                 message, hint = spi_problem(sa.spi)
-                clashes.append(InputError(message, label(sa), hint))
+                clashes.append(InputError(message, model.label(sa), hint))
     for clash in clashes:
         option = next((name for name in ANYTHING if f"{{{name}}}" in clash.hint), "")
         message = f"saved, but the file cannot be loaded with it: {clash.message}"
@@ -94,7 +85,7 @@ def continued(entry: Entry, margin: int = 0) -> SecurityAssociation:
     sequence = last_sequence(entry) + margin
     if not sequence:
         return entry.sa
-    return entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, (REPLAY_VALUE, str(sequence))))))
+    return entry.sa._replace(extra=tuple(sorted((*entry.sa.extra, (model.REPLAY_VALUE, str(sequence))))))
 
 
 def last_sequence(entry: Entry) -> int:
@@ -110,10 +101,10 @@ def _with_margin(sadb: Sadb, entry: Entry, local: t.AbstractSet[bytes]) -> Secur
     margin, since it would take new packets for old ones.
     """
     left = (1 << (64 if entry.sa.esn else 32)) - 1 - last_sequence(entry)
-    margin = min(SEQUENCE_MARGIN, left // 2) if direction_of(entry.sa, local) == OUTBOUND else 0
+    margin = min(SEQUENCE_MARGIN, left // 2) if direction_of(entry.sa, local) == model.OUTBOUND else 0
     for more in (margin, 0):
         sa = continued(entry, more)
-        if not any(problem.place == REPLAY_VALUE for problem in sadb.refusals(sa)):
+        if not any(problem.place == model.REPLAY_VALUE for problem in sadb.refusals(sa)):
             return sa
     return entry.sa
 
@@ -123,8 +114,8 @@ _REMEDY = "It is installed and could not be brought back. Remove it with {}, or 
 
 def _remedy(sa: SecurityAssociation) -> str:
     """How to remove an SA that a backup cannot hold."""
-    if sa.protocol in PROTOCOLS and sa.spi:
+    if sa.protocol in model.PROTOCOLS and sa.spi:
         return _REMEDY.format("ipsec.manual.ipsec_sa")
     mark = f" mark 0x{sa.mark.value:x} mask 0x{sa.mark.mask:x}" if sa.mark is not None else ""
-    addresses = f"src {format_address(sa.source)} dst {format_address(sa.destination)}"
+    addresses = f"src {model.format_address(sa.source)} dst {model.format_address(sa.destination)}"
     return _REMEDY.format(f"the command: ip xfrm state delete {addresses} proto {sa.protocol} spi 0x{sa.spi:x}{mark}")

@@ -12,30 +12,8 @@ import typing as t
 
 from ..errors import InputError, shown
 from ..sa import model
-from .grammar import (
-    ADDRESS,
-    ADDRESS6,
-    ALL,
-    AUTHENTICATION,
-    BY_WORD,
-    CHOICE,
-    COMMAND_BY_WORD,
-    ENCRYPTION,
-    EXTRA,
-    FLAG,
-    IDENTITY,
-    KEY,
-    MARK,
-    NETWORK,
-    NETWORK6,
-    NUMBER,
-    OURS,
-    READ_ONLY_KEYWORDS,
-    SOLARIS,
-    SPI,
-    TEXT,
-    Keyword,
-)
+from . import grammar
+from .grammar import Keyword
 from .lexer import REFUSED, Report, Word
 from .values import (
     is_unspecified_text,
@@ -77,16 +55,16 @@ class AttributeReader:
         while position < len(words):
             word = words[position]
             position += 1
-            row = BY_WORD.get(word.text)
+            row = grammar.BY_WORD.get(word.text)
             if row is None:
                 if word.text != REFUSED:
                     self._unknown_keyword(word)
-                while position < len(words) and words[position].text not in BY_WORD:
+                while position < len(words) and words[position].text not in grammar.BY_WORD:
                     position += 1
                 continue
             values = words[position : position + row.values]
-            if row.kind not in (TEXT, IDENTITY):
-                values = [value for value in values if value.text not in BY_WORD]
+            if row.kind not in (grammar.TEXT, grammar.IDENTITY):
+                values = [value for value in values if value.text not in grammar.BY_WORD]
             position += len(values)
             if len(values) < row.values:
                 before = f" before {words[position].text!r}" if position < len(words) else ""
@@ -103,12 +81,12 @@ class AttributeReader:
         """Add one attribute, or report why it cannot stand here."""
         field = row.field
         earlier = attributes.words.get(field)
-        if earlier is not None and not (row.kind == FLAG and attributes.values.get(field) == keyword.text):
-            what = "is given twice, first" if row.kind != FLAG else f"contradicts {earlier.text}"
+        if earlier is not None and not (row.kind == grammar.FLAG and attributes.values.get(field) == keyword.text):
+            what = "is given twice, first" if row.kind != grammar.FLAG else f"contradicts {earlier.text}"
             message = f"{keyword.text} {what} on line {earlier.line}, column {earlier.column}"
             self.report.problem(message, keyword, "Keep one of them.")
             return
-        ours = row.known == OURS and self.target == SOLARIS
+        ours = row.known == grammar.OURS and self.target == grammar.SOLARIS
         word = values[0] if values and not ours else keyword
         attributes.words[field] = word
         try:
@@ -126,50 +104,50 @@ class AttributeReader:
     def _unknown_keyword(self, word: Word) -> None:
         if word.text.startswith("#"):
             message, hint = "a comment cannot follow a command on its line", "Put it on a line of its own."
-        elif word.text in READ_ONLY_KEYWORDS:
+        elif word.text in grammar.READ_ONLY_KEYWORDS:
             message, hint = f"{word.text} cannot be set", "Remove it and its value."
-        elif word.text in COMMAND_BY_WORD:
+        elif word.text in grammar.COMMAND_BY_WORD:
             message, hint = f"a command, {word.text}, stands inside a command", "Begin it on a line of its own."
         else:
             message = f"unknown keyword {shown_word(word.text)}"
-            hint = nearest(word.text, tuple(BY_WORD), _NO_NEAREST)
+            hint = nearest(word.text, tuple(grammar.BY_WORD), _NO_NEAREST)
         self.report.problem(message, word, hint)
 
     def _value(self, row: Keyword, keyword: Word, values: t.Sequence[Word], lowest_spi: int) -> t.Any:
         """The value of one attribute, in the form that `sa.build` wants. Raises InputError."""
-        if row.kind == FLAG:
+        if row.kind == grammar.FLAG:
             return keyword.text
         text = values[0].text
-        if row.kind == SPI:
+        if row.kind == grammar.SPI:
             return self._spi(row, values[0], lowest_spi)
-        if row.kind in (ADDRESS, ADDRESS6):
+        if row.kind in (grammar.ADDRESS, grammar.ADDRESS6):
             return self._address(row, values[0])
-        if row.kind in (NETWORK, NETWORK6):
+        if row.kind in (grammar.NETWORK, grammar.NETWORK6):
             return self._network(row, values[0])
-        if row.kind in (ENCRYPTION, AUTHENTICATION):
+        if row.kind in (grammar.ENCRYPTION, grammar.AUTHENTICATION):
             return self._algorithm(row.kind, unsigned(text))
-        if row.kind == IDENTITY:
+        if row.kind == grammar.IDENTITY:
             return parse_identity(text, values[1].text)
         return _VALUE_OF_TEXT[row.kind](row, text)
 
     def _spi(self, row: Keyword, word: Word, lowest: int) -> int | str:
         text = unsigned(word.text)
         spi, reading, advice = read_spi(text, "", lowest)
-        if reading and self.target == SOLARIS and not text.isdigit() and text[:2] not in ("0x", "0X"):
+        if reading and self.target == grammar.SOLARIS and not text.isdigit() and text[:2] not in ("0x", "0X"):
             raise InputError(f"{shown(text)} is not a number on Solaris", "", f"Write 0x{spi:08x}.")
         if advice:
             self.report.warn(advice, word, reading)
-        return spi if row.known == ALL else f"0x{spi:08x}"
+        return spi if row.known == grammar.ALL else f"0x{spi:08x}"
 
     def _algorithm(self, kind: str, text: str) -> str:
         name = parse_algorithm(kind, text)
         known = model.algorithm_of(name)
-        if self.target == SOLARIS and known is not None and text.lower() == known.linux:
+        if self.target == grammar.SOLARIS and known is not None and text.lower() == known.linux:
             raise InputError(f"{shown(text)} is not an algorithm name on Solaris", "", f"Write {name}.")
         return name
 
     def _address(self, row: Keyword, word: Word) -> bytes:
-        if row.kind == ADDRESS6 and re.fullmatch(r"[0-9.]*", word.text):
+        if row.kind == grammar.ADDRESS6 and re.fullmatch(r"[0-9.]*", word.text):
             raise _not_ipv6(row, word.text)
         try:
             return model.pack_address(word.text)
@@ -178,7 +156,7 @@ class AttributeReader:
                 raise
             if ":" in word.text:
                 raise InputError(wrong.message, "", "Write the address itself.") from None
-        asked = (word.text, row.kind == ADDRESS6)
+        asked = (word.text, row.kind == grammar.ADDRESS6)
         if asked not in self._resolved:
             self._resolved[asked] = resolve(*asked)
         address = self._resolved[asked]
@@ -189,9 +167,9 @@ class AttributeReader:
     def _network(self, row: Keyword, word: Word) -> tuple[bytes, int]:
         """A network. ipseckey saves /0 without the prefix length, and reads that as one address."""
         text = word.text
-        if row.kind == NETWORK6 and ":" not in text:
+        if row.kind == grammar.NETWORK6 and ":" not in text:
             raise _not_ipv6(row, text)
-        if self.target != SOLARIS and is_unspecified_text(text):
+        if self.target != grammar.SOLARIS and is_unspecified_text(text):
             self.report.warn("ipseckey saves every address like this; write /0", word, f"{text} is read as {text}/0")
             text += "/0"
         return parse_network(text)
@@ -205,7 +183,7 @@ def _not_ipv6(row: Keyword, text: str) -> InputError:
 
 def _number(row: Keyword, text: str) -> int | str:
     number = parse_number(unsigned(text), row.bits)
-    return number if row.known != EXTRA else str(number)
+    return number if row.known != grammar.EXTRA else str(number)
 
 
 def _choice(row: Keyword, text: str) -> str:
@@ -216,11 +194,11 @@ def _choice(row: Keyword, text: str) -> str:
 
 # The kinds whose value depends on nothing but its row and its one word.
 _VALUE_OF_TEXT: dict[str, t.Callable[[Keyword, str], t.Any]] = {
-    NUMBER: _number,
-    KEY: lambda row, text: parse_key(text),
-    MARK: lambda row, text: parse_mark(text),
-    CHOICE: _choice,
-    TEXT: lambda row, text: text,
+    grammar.NUMBER: _number,
+    grammar.KEY: lambda row, text: parse_key(text),
+    grammar.MARK: lambda row, text: parse_mark(text),
+    grammar.CHOICE: _choice,
+    grammar.TEXT: lambda row, text: text,
 }
 
 

@@ -15,42 +15,21 @@ import typing as t
 from ..errors import InputError, IpsecError, raise_all, shown
 from ..sa import model
 from ..sa.model import SecurityAssociation, Selector
-from .grammar import (
-    ADDRESS,
-    AUTHENTICATION,
-    BLANKS,
-    CHOICE,
-    ENCRYPTION,
-    EXTRA,
-    EXTRA_KEYWORDS,
-    FLAG,
-    IDENTITY,
-    KEY,
-    KEYWORDS,
-    LINUX,
-    MARK,
-    NAT_PORT,
-    NETWORK,
-    NUMBER,
-    RENDERED_LINE_MAX,
-    SOLARIS,
-    SPI,
-    TARGETS,
-    Keyword,
-)
+from . import grammar
+from .grammar import LINUX, SOLARIS, Keyword
 from .solaris import refusals
 
 # How to write a value of each kind. Values of keywords that only Solaris knows are text already.
 _WRITTEN: dict[str, t.Callable[[t.Any], str]] = {
-    SPI: lambda spi: f"0x{spi:08x}",
-    ADDRESS: model.format_address,
-    NETWORK: lambda network: f"{model.format_address(network[0])}/{network[1]}",
-    NUMBER: str,
-    KEY: str,
-    ENCRYPTION: str,
-    AUTHENTICATION: str,
-    CHOICE: str,
-    MARK: model.mark_text,
+    grammar.SPI: lambda spi: f"0x{spi:08x}",
+    grammar.ADDRESS: model.format_address,
+    grammar.NETWORK: lambda network: f"{model.format_address(network[0])}/{network[1]}",
+    grammar.NUMBER: str,
+    grammar.KEY: str,
+    grammar.ENCRYPTION: str,
+    grammar.AUTHENTICATION: str,
+    grammar.CHOICE: str,
+    grammar.MARK: model.mark_text,
 }
 # Errors of the core name options; in a text these are keywords.
 _KEYWORD_OF_OPTION = {
@@ -67,7 +46,7 @@ _OPTION = re.compile(r"\b(" + "|".join(_KEYWORD_OF_OPTION) + r")\b")
 def _rows() -> t.Iterator[tuple[str, Keyword]]:
     """The first keyword of each field writes it. Flags come last, where `fast_lines` expects them."""
     seen = set()
-    for row in sorted(KEYWORDS, key=lambda row: row.kind == FLAG):
+    for row in sorted(grammar.KEYWORDS, key=lambda row: row.kind == grammar.FLAG):
         if row.field not in seen:
             seen.add(row.field)
             yield row.field, row
@@ -75,9 +54,9 @@ def _rows() -> t.Iterator[tuple[str, Keyword]]:
 
 _ROWS = dict(_rows())
 _PLACES = {field: place for place, field in enumerate(_ROWS)}
-_STRANGE = re.compile(rf"[^ -~{BLANKS}]")
+_STRANGE = re.compile(rf"[^ -~{grammar.BLANKS}]")
 # A backslash at the end of a word could continue the line.
-_QUOTE_WANTED = re.compile(rf"[{BLANKS}]|\\$")
+_QUOTE_WANTED = re.compile(rf"[{grammar.BLANKS}]|\\$")
 
 
 def in_keywords(text: str) -> str:
@@ -97,8 +76,8 @@ def render(
     ``comment`` goes on top. ``hide_keys`` replaces keys by fingerprints, which people can compare;
     such a text cannot be read back. It marks a short key that differs from that of the ``earlier``
     SA of the same identity. Raises InputError, or Problems, for what the target cannot express."""
-    if target not in TARGETS:
-        raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
+    if target not in grammar.TARGETS:
+        raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(grammar.TARGETS)}.")
     problems: list[IpsecError] = []
     lines = [f"# {line}".rstrip() for line in re.split(r"[\r\n\v\f]+", comment.replace("\0", ""))] if comment else []
     lines = [line + " ." if line.endswith("\\") else line for line in lines]
@@ -133,11 +112,11 @@ def words_of(values: t.Mapping[str, t.Any]) -> list[str]:
     words: list[str] = []
     for field in sorted(values, key=_PLACES.__getitem__):
         row, value = _ROWS[field], values[field]
-        if row.kind == FLAG:
+        if row.kind == grammar.FLAG:
             words.append(value)
-        elif row.kind == IDENTITY:
+        elif row.kind == grammar.IDENTITY:
             words += (row.name, *(quoted(text, row.name) for text in value.split(" ", 1)))
-        elif row.known == EXTRA:
+        elif row.known == grammar.EXTRA:
             words += (row.name, quoted(value, row.name))
         else:
             words += (row.name, _WRITTEN[row.kind](value))
@@ -153,7 +132,7 @@ def _values(sa: SecurityAssociation, target: str, hidden: t.Mapping[str, str] | 
         value = getattr(sa, field)
         if value:
             values[field] = value
-    for kind, key in ((ENCRYPTION, sa.encryption_key), (AUTHENTICATION, sa.authentication_key)):
+    for kind, key in ((grammar.ENCRYPTION, sa.encryption_key), (grammar.AUTHENTICATION, sa.authentication_key)):
         if key:
             values[f"{kind}_key"] = key.hex() if hidden is None else hidden[kind]
     integrity = model.algorithm_of(sa.authentication or sa.encryption)
@@ -173,13 +152,13 @@ def _values(sa: SecurityAssociation, target: str, hidden: t.Mapping[str, str] | 
         ports = (destination_port, source_port) if sa.direction == model.INBOUND else (source_port, destination_port)
         values.update(encapsulation="udp", nat_local_port=ports[0])
         # The kernel of Solaris accepts a remote port in transport mode only with an address.
-        if target == LINUX or nat_remote or ports[1] != NAT_PORT:
+        if target == LINUX or nat_remote or ports[1] != grammar.NAT_PORT:
             values["nat_remote_port"] = ports[1]
         values.update(
             (field, address) for field, address in (("nat_local", nat_local), ("nat_remote", nat_remote)) if address
         )
     for keyword, text in sa.extra:
-        if keyword in EXTRA_KEYWORDS:
+        if keyword in grammar.EXTRA_KEYWORDS:
             values[keyword] = text
         elif keyword != model.FLAGS:
             raise InputError(f"{shown(keyword)} is not a keyword that only Solaris knows", "extra")
@@ -214,7 +193,7 @@ def _traffic(sa: SecurityAssociation, target: str) -> t.Iterator[tuple[str, t.An
 
 def quoted(text: str, keyword: str) -> str:
     """A word as it is written in a text, in quotes if necessary. Raises InputError if no word can hold it."""
-    if not text or text[0] in BLANKS or '"' in text or _STRANGE.search(text):
+    if not text or text[0] in grammar.BLANKS or '"' in text or _STRANGE.search(text):
         raise InputError(
             f"the value of {keyword} cannot be written: it is empty, begins with a blank, or has quotes, line ends or"
             " characters that are not ASCII",
@@ -226,11 +205,11 @@ def quoted(text: str, keyword: str) -> str:
 def folded(words: t.Sequence[str]) -> str:
     """The words in one line, or in continued lines of at most `RENDERED_LINE_MAX` characters."""
     line = " ".join(words)
-    if len(line) <= RENDERED_LINE_MAX:
+    if len(line) <= grammar.RENDERED_LINE_MAX:
         return line
     lines = [words[0]]
     for word in words[1:]:
-        if len(lines[-1]) + len(word) + 3 > RENDERED_LINE_MAX:
+        if len(lines[-1]) + len(word) + 3 > grammar.RENDERED_LINE_MAX:
             lines.append(" " + word)
         else:
             lines[-1] += " " + word

@@ -21,27 +21,14 @@ from . import grammar
 from .attributes import AttributeReader, Attributes, nearest, shown_word
 from .fast_lines import PlainLines, is_ordinary
 from .foreign import instead
-from .grammar import (
-    BY_WORD,
-    COMMAND_BY_WORD,
-    FIELDS_OF_COMMAND,
-    FILE,
-    KEYWORDS,
-    LINE,
-    LINUX,
-    PROBLEMS_MAX,
-    SAS,
-    SOLARIS,
-    TARGETS,
-    Command,
-)
+from .grammar import Command
 from .lexer import REFUSED, CommandWords, Lexer, Report, Word, lines_of
 from .sa import Builder, extra_of, limit_problems
 from .solaris import address_problems, order_problems
 from .values import parse_type
 
 ATTRIBUTES_TOPIC = "attr"
-_NAME_OF_FIELD = {row.field: row.name for row in reversed(KEYWORDS)}
+_NAME_OF_FIELD = {row.field: row.name for row in reversed(grammar.KEYWORDS)}
 _TRAFFIC = ("protocol", "source_port", "destination_port")
 _NEEDED = {"spi": "Add: spi 0x and its hexadecimal digits.", "destination": "Add: dst and its address."}
 _ADD_ONLY = "A text of SAs holds add commands only."
@@ -97,8 +84,8 @@ class Script(t.NamedTuple):
 def parse(
     text: str | bytes,
     name: str = "text",
-    place: str = FILE,
-    target: str = LINUX,
+    place: str = grammar.FILE,
+    target: str = grammar.LINUX,
     resolve_names: bool = False,
     **allowed: bool,
 ) -> Script:
@@ -115,14 +102,14 @@ def parse(
     return Script(tuple(reader.steps()), tuple(reader.report.warnings))
 
 
-def parse_words(words: t.Sequence[str], name: str = LINE, **options: t.Any) -> Script:
+def parse_words(words: t.Sequence[str], name: str = grammar.LINE, **options: t.Any) -> Script:
     """One command as the list of words that a shell passes; options as for `parse`."""
     for number, word in enumerate(words, 1):
         if not re.fullmatch(r"[!#-~][ !#-~]*", word):
             message = "the word is empty, begins with a blank, or has quotes or characters that are not printable ASCII"
             raise TextError(message, f"{name}, word {number}", 1, 1, "Type it again, or remove it.")
     text = " ".join(f'"{word}"' if " " in word or word.endswith("\\") else word for word in words)
-    return parse(text, name, LINE, **options)
+    return parse(text, name, grammar.LINE, **options)
 
 
 class ScriptReader:
@@ -131,9 +118,11 @@ class ScriptReader:
     """
 
     def __init__(self, name: str, place: str, target: str, resolve_names: bool, allowed: Allowed) -> None:
-        if target not in TARGETS:
-            raise InputError(f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(TARGETS)}.")
-        if place not in (*grammar.PLACES, SAS):
+        if target not in grammar.TARGETS:
+            raise InputError(
+                f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(grammar.TARGETS)}."
+            )
+        if place not in (*grammar.PLACES, grammar.SAS):
             raise InputError(f"unknown place {shown(place)}", "place", f"Choose one of: {', '.join(grammar.PLACES)}.")
         self.place = place
         self.target = target
@@ -154,11 +143,11 @@ class ScriptReader:
             self._read(text)
             keep(self.sas)
         problems = sorted(self.report.problems, key=lambda problem: (problem.line, problem.column))
-        raise_all(instead(problems, self.report.name, text) if self.place in (FILE, SAS) else problems)
+        raise_all(instead(problems, self.report.name, text) if self.place in (grammar.FILE, grammar.SAS) else problems)
 
     def _read(self, text: str) -> None:
         lines = lines_of(text, self.report)
-        plain_lines = PlainLines(address_problems if self.target == SOLARIS else None)
+        plain_lines = PlainLines(address_problems if self.target == grammar.SOLARIS else None)
         ordinary = is_ordinary(text, grammar.LINE_MAX[self.target], lines)
         lexer = Lexer(lines, self.target, self.report)
         number = 0
@@ -181,7 +170,7 @@ class ScriptReader:
                     self.sas.append(sa)
                     self.lines.append(command.words[0].line)
             if self.report.full:
-                message = f"{PROBLEMS_MAX} problems were found; the rest of the text was not checked"
+                message = f"{grammar.PROBLEMS_MAX} problems were found; the rest of the text was not checked"
                 self.report.problems.append(TextError(message, self.report.name, number, 1, "Fix those first."))
                 return
         self._check_together(lines)
@@ -195,11 +184,11 @@ class ScriptReader:
     def _run(self, command: CommandWords) -> SecurityAssociation | None:
         """Read one command by the general way. Returns the SA of an add command, None for others and wrong ones."""
         first = command.words[0]
-        row = COMMAND_BY_WORD.get(first.text)
+        row = grammar.COMMAND_BY_WORD.get(first.text)
         if row is None:
             if first.text != REFUSED and not command.broken:
                 self._unknown_command(first)
-        elif row.name == "flush" and self.place == SAS and not (self._begun or self.others):
+        elif row.name == "flush" and self.place == grammar.SAS and not (self._begun or self.others):
             if self._other(row, command) is not None:
                 self.report.warn(_NOT_FLUSHED, first, f"{' '.join(word.text for word in command.words)} is ignored")
         elif not row.allowed_in(self.place):
@@ -213,18 +202,18 @@ class ScriptReader:
         return None
 
     def _unknown_command(self, first: Word) -> None:
-        if first.text in BY_WORD and self.place != LINE:
+        if first.text in grammar.BY_WORD and self.place != grammar.LINE:
             self.problem(f"{first.text!r} is not a command", first, "The line above may lack its backslash.")
         else:
-            known = tuple(word for word, row in COMMAND_BY_WORD.items() if self.place in row.places)
-            hint = _ADD_ONLY if self.place == SAS else nearest(first.text, known, f"Known: {', '.join(known)}.")
+            known = tuple(word for word, row in grammar.COMMAND_BY_WORD.items() if self.place in row.places)
+            hint = _ADD_ONLY if self.place == grammar.SAS else nearest(first.text, known, f"Known: {', '.join(known)}.")
             self.problem(f"unknown command {shown_word(first.text)}", first, hint)
 
     def _misplaced(self, row: Command, first: Word) -> None:
-        if self.place == SAS:
+        if self.place == grammar.SAS:
             message = f"the command {row.name!r} ({row.help}) is not accepted here"
             hint = grammar.INSTEAD.get(row.name, _ADD_ONLY)
-        elif self.place == LINE:
+        elif self.place == grammar.LINE:
             message = f"{row.name} is refused on the command line, which every user of this host can read"
             hint = "Write the command to a file of mode 0600 and give it to -f, or type it at the prompt."
         else:
@@ -246,17 +235,21 @@ class ScriptReader:
         protocol, words = self._type(row, command.words) if row.type else ("", command.words[1:])
         text = ""
         attributes = None
-        if row.name in FIELDS_OF_COMMAND:
+        if row.name in grammar.FIELDS_OF_COMMAND:
             attributes = self.attributes.read(words, lowest_spi=1)
             self._check_fields(row, attributes, first, command.broken)
         else:
             if row.takes in (grammar.FILE_NAME, grammar.TOPIC) and words and words[0].text != REFUSED:
                 word, *words = words
                 text = word.text
-                if row.takes == grammar.TOPIC and text not in COMMAND_BY_WORD and text != ATTRIBUTES_TOPIC:
+                if row.takes == grammar.TOPIC and text not in grammar.COMMAND_BY_WORD and text != ATTRIBUTES_TOPIC:
                     self.problem(f"there is no help about {shown_word(text)}", word, "Write help alone for a list.")
             if words and not command.broken:
-                hint = f"Write: {row.usage()}. Nothing was done." if self.place != FILE else f"Write: {row.usage()}"
+                hint = (
+                    f"Write: {row.usage()}. Nothing was done."
+                    if self.place != grammar.FILE
+                    else f"Write: {row.usage()}"
+                )
                 self.problem(f"too many words after {row.name}", words[0], hint)
         if len(self.report.problems) > known_problems or command.broken:
             return None
@@ -275,7 +268,7 @@ class ScriptReader:
         protocol = parse_type(word.text) if words else None
         if protocol or word.text == REFUSED or (protocol == "" and row.type != grammar.ONE_TYPE):
             return protocol or "", words[1:]
-        missing = not words or (row.type == grammar.ONE_TYPE and word.text in BY_WORD)
+        missing = not words or (row.type == grammar.ONE_TYPE and word.text in grammar.BY_WORD)
         message = "the SA type is missing" if missing else f"unknown SA type {shown_word(word.text)}"
         self.problem(message, word, f"Write: {row.usage()}")
         return "", words if missing else words[1:]
@@ -283,7 +276,7 @@ class ScriptReader:
     def _check_fields(self, row: Command, attributes: Attributes, first: Word, broken: bool) -> None:
         """Report what a command about an installed SA does not allow, lacks, or contradicts itself in."""
         values, words = attributes.values, attributes.words
-        allowed = FIELDS_OF_COMMAND[row.name]
+        allowed = grammar.FIELDS_OF_COMMAND[row.name]
         for field, word in words.items():
             if field not in allowed:
                 name = _NAME_OF_FIELD.get(field, field)
@@ -305,7 +298,7 @@ class ScriptReader:
             )
         for field, message, hint in limit_problems(values, (*model.LIFETIME_KINDS, "alloc")):
             self.problem(message, words[field], hint)
-        if self.target == SOLARIS:
+        if self.target == grammar.SOLARIS:
             found = [*order_problems(attributes)] if row.takes == grammar.CHANGE else []
             for field, message, hint in (*found, *address_problems(source, destination)):
                 self.problem(message, words[field], hint)
@@ -324,7 +317,7 @@ class ScriptReader:
                 shared = True
                 continue
             dummy, (words, dummy_broken) = lexer.command(self.lines[conflict.second] - 1)
-            wanted = {row.name for row in KEYWORDS if row.field == conflict.field}
+            wanted = {row.name for row in grammar.KEYWORDS if row.field == conflict.field}
             word = next((value for keyword, value in zip(words, words[1:]) if keyword.text in wanted), words[0])
             message, hint = checks.conflict_message(self.sas, conflict, f"line {self.lines[conflict.first]}")
             self.problem(message, word, hint)

@@ -11,36 +11,20 @@ from __future__ import annotations
 import socket
 import typing as t
 
+from ...sa import model
 from ...sa.algorithms import BY_NAME
-from ...sa.model import (
-    AH,
-    ESP,
-    INBOUND,
-    NO_LIFETIMES,
-    OUTBOUND,
-    PAIR_SPI,
-    REPLAY_VALUE,
-    TRANSPORT,
-    TUNNEL,
-    Counters,
-    Encapsulation,
-    Entry,
-    Lifetimes,
-    SecurityAssociation,
-    Selector,
-    normal_selector,
-)
+from ...sa.model import Counters, Encapsulation, Entry, Lifetimes, SecurityAssociation, Selector
 from . import layout
 from .dialects import Dialect
 from .layout import ENCAP_KIND, PORT, SA2, SEQUENCE_NUMBER, WORD, Address, ParsedMessage, pack_address, pack_key
 
 ANY_TYPE = 0
-SA_TYPES = {AH: 2, ESP: 3, "comp": 9}
+SA_TYPES = {model.AH: 2, model.ESP: 3, "comp": 9}
 _TYPE_NAMES = {number: name for name, number in SA_TYPES.items()}
 _LARVAL = 0
 _MATURE = 1
-MODES = {TRANSPORT: 1, TUNNEL: 2, "beet": 3}
-_MODE_NAMES = {0: TRANSPORT, **{number: name for name, number in MODES.items()}}
+MODES = {model.TRANSPORT: 1, model.TUNNEL: 2, "beet": 3}
+_MODE_NAMES = {0: model.TRANSPORT, **{number: name for name, number in MODES.items()}}
 _ESP_IN_UDP = 2
 # The upper-layer protocol of an address means any with 0, and on systems that descend from KAME with 255.
 _ANY_PROTOCOLS = (0, 255)
@@ -52,7 +36,7 @@ NOT_SHOWN = "untold"
 def _identity(dialect: Dialect, sa: SecurityAssociation, sa_extension: bytes) -> list[bytes]:
     selector = sa.selector or Selector()
     # Where a system takes upper-layer ports, those of a tunnel belong to the inner addresses.
-    outer = selector if dialect.selector.traffic and sa.mode != TUNNEL else Selector()
+    outer = selector if dialect.selector.traffic and sa.mode != model.TUNNEL else Selector()
     bits, protocol = len(sa.destination) * 8, outer.protocol
     return [
         sa_extension,
@@ -86,21 +70,21 @@ def satype_of(sa: SecurityAssociation) -> int:
 
 def _pack_sa(dialect: Dialect, sa: SecurityAssociation) -> bytes:
     integrity = dialect.authentication.get(sa.authentication)
-    direction = {INBOUND: dialect.flags.inbound, OUTBOUND: dialect.flags.outbound}.get(sa.direction, 0)
+    direction = {model.INBOUND: dialect.flags.inbound, model.OUTBOUND: dialect.flags.outbound}.get(sa.direction, 0)
     return layout.pack_sa(
         socket.htonl(sa.spi),
         min(255, sa.replay_window // dialect.replay_unit),
         _MATURE,
         integrity.number if integrity is not None else 0,
         dialect.encryption.get(sa.encryption, 0),
-        (dialect.flags.esn if sa.esn else 0) | (dialect.flags.tunnel if sa.mode == TUNNEL else 0) | direction,
+        (dialect.flags.esn if sa.esn else 0) | (dialect.flags.tunnel if sa.mode == model.TUNNEL else 0) | direction,
     )
 
 
 def new_sa(dialect: Dialect, sa: SecurityAssociation) -> list[bytes]:
     """The extensions of SADB_ADD, for an SA without refusals."""
     parts = _identity(dialect, sa, _pack_sa(dialect, sa))
-    if sa.lifetimes != NO_LIFETIMES:
+    if sa.lifetimes != model.NO_LIFETIMES:
         parts += layout.pack_lifetimes(sa.lifetimes)
     if sa.authentication:
         parts.append(pack_key(layout.EXT_KEY_AUTH, sa.authentication_key))
@@ -114,9 +98,9 @@ def new_sa(dialect: Dialect, sa: SecurityAssociation) -> list[bytes]:
     parts += _pack_selector(dialect, sa)
     for keyword, text in sa.extra:
         number = int(text, 0)
-        if keyword == PAIR_SPI:
+        if keyword == model.PAIR_SPI:
             parts.append(WORD.pack(1, dialect.pair, socket.htonl(number)))
-        elif keyword == REPLAY_VALUE:
+        elif keyword == model.REPLAY_VALUE:
             parts.append(SEQUENCE_NUMBER.pack(2, dialect.replay_value, number, 0))
     return parts
 
@@ -151,7 +135,7 @@ def _read_selector(
         # The upper-layer protocol and ports are those of the outer addresses.
         source, destination = (end._replace(packed=b"", prefix=0) for end in outer)
     protocol = (source if source.packed or not destination.packed else destination).protocol
-    return normal_selector(
+    return model.normal_selector(
         Selector(
             source.packed,
             source.prefix,
@@ -195,9 +179,9 @@ def _algorithms(dialect: Dialect, satype: int, fields: layout.SaExtension) -> tu
         return encryption, "", cipher.icv_bits[0]
     icv_bits = rows[authentication].icv_bits if authentication in rows else 0
     if fields.state != _LARVAL and not encryption:
-        if satype == SA_TYPES[ESP]:
+        if satype == SA_TYPES[model.ESP]:
             encryption = NOT_SHOWN
-        elif satype == SA_TYPES[AH]:
+        elif satype == SA_TYPES[model.AH]:
             authentication = authentication or NOT_SHOWN
     return encryption, authentication, icv_bits
 
@@ -230,7 +214,7 @@ def decode(dialect: Dialect, message: ParsedMessage) -> Entry:
         socket.ntohl(fields.spi),
         source.packed,
         destination.packed,
-        TUNNEL if fields.flags & dialect.flags.tunnel else _MODE_NAMES.get(mode) or str(mode),
+        model.TUNNEL if fields.flags & dialect.flags.tunnel else _MODE_NAMES.get(mode) or str(mode),
         encryption,
         layout.read_key(dialect, extensions.get(layout.EXT_KEY_ENCRYPT)),
         authentication,
@@ -242,7 +226,7 @@ def decode(dialect: Dialect, message: ParsedMessage) -> Entry:
         selector=_read_selector(dialect, extensions, (source, destination)),
         encapsulation=_read_encapsulation(dialect, extensions),
         lifetimes=limits,
-        direction=INBOUND if inbound and not outbound else OUTBOUND if outbound and not inbound else "",
+        direction=model.INBOUND if inbound and not outbound else model.OUTBOUND if outbound and not inbound else "",
         extra=_read_pair(dialect, extensions),
     )
     sequence = _read_sequence(dialect, extensions, sequence)
@@ -252,7 +236,7 @@ def decode(dialect: Dialect, message: ParsedMessage) -> Entry:
 
 def _read_pair(dialect: Dialect, extensions: t.Mapping[int, bytes]) -> tuple[tuple[str, str], ...]:
     pair = extensions.get(dialect.pair)
-    return () if pair is None else ((PAIR_SPI, f"0x{socket.ntohl(WORD.unpack_from(pair)[-1]):08x}"),)
+    return () if pair is None else ((model.PAIR_SPI, f"0x{socket.ntohl(WORD.unpack_from(pair)[-1]):08x}"),)
 
 
 def _read_sequence(dialect: Dialect, extensions: t.Mapping[int, bytes], other: int) -> int:
@@ -276,7 +260,7 @@ def restore(dialect: Dialect, message: ParsedMessage) -> list[bytes]:
             extension = pack_key(kind, layout.read_key(dialect, extension))
         if kind not in (layout.EXT_CURRENT, dialect.pair):
             parts.append(extension)
-    if layout.EXT_KEY_ENCRYPT not in message.extensions and dialect.empty_key and message.satype == SA_TYPES[ESP]:
+    if layout.EXT_KEY_ENCRYPT not in message.extensions and dialect.empty_key and message.satype == SA_TYPES[model.ESP]:
         parts.append(pack_key(layout.EXT_KEY_ENCRYPT, b""))
     return parts
 

@@ -9,16 +9,8 @@ from __future__ import annotations
 import typing as t
 
 from ...errors import InputError, shown
-from ...sa.model import (
-    NO_LIFETIMES,
-    PAIR_SPI,
-    REPLAY_VALUE,
-    TRANSPORT,
-    TUNNEL,
-    SecurityAssociation,
-    Selector,
-    is_unspecified,
-)
+from ...sa import model
+from ...sa.model import SecurityAssociation, Selector
 from ..base import fits
 from .dialects import Dialect
 
@@ -36,7 +28,7 @@ def refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[InputError
     yield from _lifetime_refusals(dialect, sa)
     yield from _encapsulation_refusals(dialect, sa)
     yield from _selector_refusals(dialect, sa)
-    keywords = {PAIR_SPI: dialect.pair, REPLAY_VALUE: dialect.replay_value}
+    keywords = {model.PAIR_SPI: dialect.pair, model.REPLAY_VALUE: dialect.replay_value}
     for keyword, text in sa.extra:
         if not keywords.get(keyword):
             yield InputError(f"PF_KEY of {dialect.name} has nothing like it", keyword, "Remove it.")
@@ -84,13 +76,13 @@ def _window_refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[In
     elif window % unit:
         message = f"replay windows on {dialect.name} are multiples of {unit} packets"
         yield InputError(message, "replay_window", f"Choose {window // unit * unit + unit}.")
-    if window and not dialect.any_source and is_unspecified(sa.source):
+    if window and not dialect.any_source and model.is_unspecified(sa.source):
         message = f"{dialect.name} keeps no replay window for an SA without a source"
         yield InputError(message, "replay_window", "Set the source, or choose 0.")
 
 
 def _lifetime_refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[InputError]:
-    for limit, value in zip(NO_LIFETIMES._fields, sa.lifetimes):
+    for limit, value in zip(model.NO_LIFETIMES._fields, sa.lifetimes):
         if value and limit not in dialect.limits:
             yield InputError(f"{dialect.name} does not keep this limit over PF_KEY", limit, "Omit the limit.")
         elif limit.endswith("_packets") and value >> 32:
@@ -115,10 +107,10 @@ def _selector_refusals(dialect: Dialect, sa: SecurityAssociation) -> t.Iterator[
     if dialect.selector.destination:
         # A tunnel is made by its inner addresses there.
         networks = (selector.source, selector.destination) if selector is not None else (b"", b"")
-        if sa.mode == TUNNEL and not all(networks):
+        if sa.mode == model.TUNNEL and not all(networks):
             fix = "Give source and destination of the selector."
             yield InputError(f"tunnel mode on {name} needs both networks", "selector", fix)
-        if sa.mode == TRANSPORT and any(networks):
+        if sa.mode == model.TRANSPORT and any(networks):
             fix = "Use tunnel mode, or remove the addresses."
             yield InputError(f"inner addresses mean tunnel mode on {name}", "selector", fix)
         return

@@ -16,6 +16,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import plan as planner
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    INBOUND,
+    OUTBOUND,
     Counters,
     Entry,
     Mark,
@@ -138,7 +140,7 @@ def test_plans_for_both_directions_add_up(desired, existing):
     desired = [sa for sa in desired if planner.direction_of(sa, local)]
     entries = held(*existing)
     try:
-        for direction in (planner.INBOUND, planner.OUTBOUND):
+        for direction in (INBOUND, OUTBOUND):
             made = planner.plan(desired, entries, planner.PRESENT, direction=direction, local=local)
             assert all(planner.direction_of(step.new, local) == direction for step in made.operations)
             entries = held(*applied(entries, made.operations).values())
@@ -237,7 +239,7 @@ def test_a_reservation_without_an_spi_is_left_to_expire():
 def test_a_set_for_one_direction_refuses_an_sa_that_goes_neither_way():
     astray = sa_of(300, HOSTS[3], HOSTS[4])
     with pytest.raises(IpsecError, match="neither inbound nor outbound"):
-        planner.plan([astray], [], planner.PRESENT, direction=planner.OUTBOUND, local=frozenset([MINE]))
+        planner.plan([astray], [], planner.PRESENT, direction=OUTBOUND, local=frozenset([MINE]))
 
 
 def test_the_pairs_of_another_set_belong_to_the_scope():
@@ -317,7 +319,7 @@ def test_one_direction_is_exact_even_if_the_text_has_no_sa_of_it():
         [sa_of(301, PEER, MINE, 6)],
         held(sa_of(400, key=8)),
         planner.EXACT,
-        direction=planner.OUTBOUND,
+        direction=OUTBOUND,
         local=frozenset([MINE]),
     )
     assert [(step.kind, step.old.sa.spi) for step in made.operations] == [("delete", 400)]

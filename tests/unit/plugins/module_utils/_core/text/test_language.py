@@ -1475,7 +1475,7 @@ def test_the_fast_reader_leaves_addresses_that_solaris_does_not_load(addresses, 
 
 def test_the_number_of_problems_is_limited():
     found = refusals_of("frobnicate\n" * 5000)
-    assert len(found) == script.PROBLEMS_MAX + 1
+    assert len(found) == script.grammar.PROBLEMS_MAX + 1
     assert "the rest of the text was not checked" in found[-1][2]
 
 
