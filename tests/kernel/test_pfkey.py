@@ -242,17 +242,17 @@ def test_the_highest_number_of_bytes_is_no_limit(sadb: PfkeySadb) -> None:
     assert "hard (INF)(bytes)" in witness.states()["esp", 0x1000]
 
 
-NOT_DUMPED: list[tuple[str, str]] = [
-    ("mark 0x5 mask 0xff", "mark"),
-    ("if_id 0x7", "if_id"),
-    ("flag esn replay-window 64", "esn"),
-    ("sel dst 10.0.0.0/8", "selector"),
-    ("encap espinudp 4500 4500 10.0.0.1", "nat_remote"),
-]
-
-
-@pytest.mark.parametrize("words, missing", NOT_DUMPED)
-def test_a_dump_does_not_show_what_the_table_lists(sadb: PfkeySadb, words: str, missing: str) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        "mark 0x5 mask 0xff",
+        "if_id 0x7",
+        "flag esn replay-window 64",
+        "sel dst 10.0.0.0/8",
+        "encap espinudp 4500 4500 10.0.0.1",
+    ],
+)
+def test_a_dump_does_not_show_what_linux_knows_beside_pfkey(sadb: PfkeySadb, words: str) -> None:
     sa = sa_of(0x1000, mode="tunnel")
     ends = f"src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode tunnel enc cbc(aes) 0x{sa.encryption_key.hex()}"
     witness.run(
@@ -265,7 +265,6 @@ def test_a_dump_does_not_show_what_the_table_lists(sadb: PfkeySadb, words: str, 
     assert entry.sa._replace(encapsulation=None) == sa
     (whole,) = XfrmSadb().dump()
     assert whole.sa != entry.sa
-    assert any(missing in word for word in LINUX.not_dumped)
 
 
 def test_a_truncation_that_is_not_shown_makes_no_difference_if_it_was_requested(sadb: PfkeySadb) -> None:

@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from .._core.errors import InputError
-from .._core.sa.model import OUTBOUND, SecurityAssociation, Selector, format_address, identity, is_unspecified
+from .._core.sa.model import OUTBOUND, SecurityAssociation, Selector, format_address, identity, is_unspecified, lies_in
 from .._core.sa.plan import direction_of
 from .._core.sadb import open_sadb
 from .._core.sadb.base import Sadb
@@ -75,20 +75,12 @@ def flow_of(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> Flow:
     source = sa.source
     if selector.source:
         source = next(
-            (address for address in sorted(local) if _within(address, selector.source, selector.source_prefix)), b""
+            (address for address in sorted(local) if lies_in(address, selector.source, selector.source_prefix)), b""
         )
     if is_unspecified(source) or len(source) != len(destination):
         source = b""
     mark = sa.mark.value if sa.mark is not None else 0
     return Flow(source, destination, selector.source_port, selector.destination_port or DISCARD_PORT, mark)
-
-
-def _within(address: bytes, network: bytes, prefix: int) -> bool:
-    shift = len(network) * 8 - prefix
-    return (
-        len(address) == len(network)
-        and int.from_bytes(address, "big") >> shift == int.from_bytes(network, "big") >> shift
-    )
 
 
 def _some_host(network: bytes, prefix: int) -> bytes:

@@ -54,8 +54,8 @@ _LOCK_UNSUPPORTED = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errn
 
 
 class FileStatus(t.NamedTuple):
-    """What is known about a protected file. ``mode`` and ``directory_mode`` are permission bits, 0
-    if it does not exist; ``size`` is in bytes.
+    """What is known about a protected file. ``mode`` is its permission bits, 0 if it does not exist;
+    ``size`` is in bytes.
 
     ``file_system`` is the type of the nearest existing directory's file system. ``problems`` are the
     reasons for which the file cannot be read or written."""
@@ -64,10 +64,8 @@ class FileStatus(t.NamedTuple):
     exists: bool = False
     mode: int = 0
     uid: int = 0
-    gid: int = 0
     size: int = 0
     directory_exists: bool = False
-    directory_mode: int = 0
     file_system: str = ""
     problems: tuple[ProtectedFileError, ...] = ()
 
@@ -93,11 +91,7 @@ def take(file: t.IO[bytes], path: str, limit: int = LIMIT) -> bytes:
 Check = t.Callable[[], None]
 
 
-def _no_check() -> None:
-    """Allow every change."""
-
-
-def write(path: str, data: bytes, check: Check = _no_check) -> None:
+def write(path: str, data: bytes, check: Check = lambda: None) -> None:
     """Replace the content, or create the file and missing directories (mode 0700), atomically and durably.
 
     An unsafe file or directory is refused, not repaired: whoever could read it may know its keys.
@@ -107,7 +101,7 @@ def write(path: str, data: bytes, check: Check = _no_check) -> None:
 
 
 def update(
-    path: str, change: t.Callable[[bytes | None], bytes], check: Check = _no_check
+    path: str, change: t.Callable[[bytes | None], bytes], check: Check = lambda: None
 ) -> tuple[bytes | None, bytes]:
     """Replace the content, None for no file, by ``change(content)`` while no other process of ours
     writes. Returns the old and the new content.
@@ -130,7 +124,7 @@ def writable(path: str) -> FileStatus:
     return found
 
 
-def remove(path: str, check: Check = _no_check) -> bool:
+def remove(path: str, check: Check = lambda: None) -> bool:
     """Remove the file; returns whether it existed. Symbolic links and files of other users are refused."""
     _require_root(path)
     try:
@@ -169,7 +163,6 @@ def status(path: str, protection: Protection = SECRET) -> FileStatus:
             problems += _directory_problems(directory, parent, protection)
             found = found._replace(
                 directory_exists=True,
-                directory_mode=stat.S_IMODE(os.fstat(directory).st_mode),
                 file_system=file_system(directory, parent),
             )
             existing = _lstat(name, directory, path, required=False)
@@ -179,7 +172,6 @@ def status(path: str, protection: Protection = SECRET) -> FileStatus:
                     exists=True,
                     mode=stat.S_IMODE(existing.st_mode),
                     uid=existing.st_uid,
-                    gid=existing.st_gid,
                     size=existing.st_size,
                 )
     except _MissingDirectoryError as missing:

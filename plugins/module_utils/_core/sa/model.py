@@ -43,6 +43,9 @@ class Mark(t.NamedTuple):
     mask: int = 0xFFFFFFFF
 
 
+NO_MARK = Mark(0, 0)
+
+
 class Lifetimes(t.NamedTuple):
     """Limits of an SA; 0 means no limit. Bytes, packets, seconds since the SA was added, seconds
     since its first use (RFC 4301 section 4.4.2.1).
@@ -191,6 +194,14 @@ def format_address(address: bytes) -> str:
 def mark_text(mark: Mark | None) -> str:
     """A mark as options and text write it, empty for none."""
     return "" if mark is None else f"0x{mark.value:x}/0x{mark.mask:x}"
+
+
+def lies_in(address: bytes, network: bytes, prefix: int) -> bool:
+    """Whether the address is one of the network."""
+    if len(address) != len(network):
+        return False
+    shift = len(network) * 8 - prefix
+    return int.from_bytes(address, "big") >> shift == int.from_bytes(network, "big") >> shift
 
 
 def is_unspecified(address: bytes) -> bool:

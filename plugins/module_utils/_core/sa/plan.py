@@ -18,7 +18,7 @@ from ..collector import no_collection
 from ..errors import InputError, raise_all
 from . import model
 from .keys import effective
-from .model import Entry, Identity, Mark, Pair, SecurityAssociation, identity, owner, pair
+from .model import Entry, Identity, Pair, SecurityAssociation, identity, owner, pair
 
 PRESENT = "present"
 EXACT = "exact"
@@ -38,7 +38,6 @@ REPLACE = "replace"
 # Creates an operation in C.
 _make = tuple.__new__
 _NO_OWNER = (0, None, 0)
-_NO_MARK = Mark(0, 0)
 _RANK = {model.INBOUND: 0, "": 1, model.OUTBOUND: 2}
 
 
@@ -256,9 +255,9 @@ def _blocked(
             missing.setdefault(key[:3], []).append(sa)
     for entry in actual:
         key = identity(entry.sa)
-        there = entry.sa.mark or _NO_MARK
+        there = entry.sa.mark or model.NO_MARK
         for sa in missing.get(key[:3], ()):
-            mark = sa.mark or _NO_MARK
+            mark = sa.mark or model.NO_MARK
             if mark.value & mark.mask & there.mask == there.value:
                 found.setdefault(key, sa)
     return found

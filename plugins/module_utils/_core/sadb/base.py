@@ -11,10 +11,8 @@ import typing as t
 
 from ..errors import InputError, SadbError
 from ..sa.model import Entry, SecurityAssociation
+from ..sa.plan import Operation
 from ..signals import uninterrupted
-
-if t.TYPE_CHECKING:
-    from ..sa.plan import Operation
 
 XFRM = "xfrm"
 SOLARIS = "solaris"

@@ -15,16 +15,17 @@ import typing as t
 
 from ..sa.model import (
     INBOUND,
+    NO_MARK,
     OUTBOUND,
     PROTOCOLS,
     TRANSPORT,
-    Mark,
     Pair,
     SecurityAssociation,
     Selector,
     format_address,
     is_multicast,
     is_unspecified,
+    lies_in,
     pair,
 )
 from ..sa.plan import direction_of
@@ -32,7 +33,6 @@ from .policy import ALLOW, OUT, Policy, Template
 
 Network = t.Tuple[bytes, int]
 
-_NO_MARK = Mark(0, 0)
 _SHOWN_LENGTH = 400
 
 
@@ -160,7 +160,7 @@ def _end(address: bytes) -> Network:
 
 def _meets(sa: SecurityAssociation, demand: _Demand) -> bool:
     policy, template = demand.policy, demand.template
-    mark, sa_mark = policy.mark or _NO_MARK, sa.mark or _NO_MARK
+    mark, sa_mark = policy.mark or NO_MARK, sa.mark or NO_MARK
     if policy.direction == OUT:
         # The kernel compares the policy's mark here, not that of the outbound packet.
         fits = (
@@ -181,22 +181,13 @@ def _meets(sa: SecurityAssociation, demand: _Demand) -> bool:
         and sa.protocol == template.protocol
         and sa.mode == template.mode
         and template.spi in (0, sa.spi)
-        and _lies_in(sa.destination, demand.destination)
+        and lies_in(sa.destination, *demand.destination)
         and (
-            _lies_in(sa.source, demand.source)
+            lies_in(sa.source, *demand.source)
             or (is_unspecified(sa.source) and len(sa.source) == len(demand.source[0]))
         )
         and (sa.selector is None or _overlap(sa.selector, policy.selector))
     )
-
-
-def _lies_in(address: bytes, network: Network) -> bool:
-    start, prefix = network
-    return len(address) == len(start) and _cut(address, prefix) == _cut(start, prefix)
-
-
-def _cut(address: bytes, prefix: int) -> int:
-    return int.from_bytes(address, "big") >> (len(address) * 8 - prefix)
 
 
 def _overlap(one: Selector, other: Selector) -> bool:
@@ -210,7 +201,7 @@ def _overlap(one: Selector, other: Selector) -> bool:
 
 def _meet(one: Network, other: Network) -> bool:
     """Whether two networks share an address; an empty one is any."""
-    return not one[0] or not other[0] or _lies_in(one[0], (other[0], min(one[1], other[1])))
+    return not one[0] or not other[0] or lies_in(one[0], other[0], min(one[1], other[1]))
 
 
 def _way(sa: SecurityAssociation, local: t.AbstractSet[bytes]) -> str:

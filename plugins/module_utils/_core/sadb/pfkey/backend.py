@@ -19,6 +19,7 @@ import typing as t
 from ...errors import InputError, SadbError
 from ...sa.algorithms import BY_NAME
 from ...sa.model import Entry, SecurityAssociation, label
+from ...sa.plan import Operation
 from ..base import PFKEY, SADB_UNCHANGED, Sadb, with_outcome
 from . import layout, messages
 from .dialects import Dialect, dialect_of
@@ -26,9 +27,6 @@ from .explain import AnswerLost, PfkeyError, explain, explain_exchange
 from .layout import ParsedMessage, Supported
 from .messages import ANY_TYPE, NOT_SHOWN, SA_TYPES
 from .refusals import refusals
-
-if t.TYPE_CHECKING:
-    from ...sa.plan import Operation
 
 # Seconds after which an answer counts as lost. Linux, FreeBSD and NetBSD answer before the request returns.
 _PATIENCE = 10.0
@@ -237,8 +235,12 @@ class PfkeySadb(Sadb):
         for operation in operations:
             if operation.old is not None:
                 message = self._current(link, operation.old)
-                if operation.new is not None:
-                    self._check_restorable(operation.old.sa)
+                if operation.new is not None and not _is_restorable(operation.old.sa):
+                    raise SadbError(
+                        "PF_KEY does not show all of this SA, so it could not be restored if its replacement failed",
+                        label(operation.old.sa),
+                        "Delete it first, or use the backend that made it. Nothing was changed.",
+                    )
                 yield _Change(operation.old.sa, False, message)
             if operation.new is not None:
                 yield _Change(operation.new, True, None)
@@ -252,14 +254,6 @@ class PfkeySadb(Sadb):
         if messages.decode(self.dialect, message).sa != entry.sa:
             raise explain(self.dialect, PfkeyError(errno.ESTALE), entry.sa)
         return message
-
-    def _check_restorable(self, sa: SecurityAssociation) -> None:
-        if not _is_restorable(sa):
-            raise SadbError(
-                "PF_KEY does not show all of this SA, so it could not be restored if its replacement failed",
-                label(sa),
-                "Delete it first, or use the backend that made it. Nothing was changed.",
-            )
 
     def _request(self, link: Pfkey, change: _Change, undo: bool = False) -> None:
         satype = messages.satype_of(change.sa)

@@ -66,8 +66,7 @@ class Dialect(t.NamedTuple):
     a request has both in sadb_key_bits; a dumped extension may be longer than its key.
     ``any_source``: an SA without a source can have a window. ``pair`` and ``replay_value`` are
     extensions for those keywords of `SecurityAssociation.extra`, 0 for none. ``unregistered``:
-    SADB_REGISTER answers without registering. ``not_dumped`` lists what SAs added otherwise may
-    have and a dump does not show.
+    SADB_REGISTER answers without registering.
     ``remedy`` is the hint for a kernel without PF_KEY."""
 
     name: str
@@ -95,7 +94,6 @@ class Dialect(t.NamedTuple):
     pair: int = 0
     replay_value: int = 0
     unregistered: bool = False
-    not_dumped: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Dialect {self.name}>"
@@ -133,16 +131,6 @@ LINUX = Dialect(
     # Linux counts packets in the allocations of a lifetime.
     limits=(*_BYTES_AND_ADDTIME, *_USETIME, "soft_packets", "hard_packets"),
     unregistered=True,
-    not_dumped=(
-        "mark",
-        "if_id",
-        "esn",
-        "icv_bits",
-        "selector",
-        "nat_remote",
-        "replay_window above 32",
-        "keys of combined ciphers",
-    ),
     remedy="Load the module af_key (modprobe af_key), or use the backend xfrm.",
     sources=("include/uapi/linux/pfkeyv2.h", "net/key/af_key.c", "net/xfrm/xfrm_algo.c"),
 )

@@ -73,10 +73,8 @@ class ParsedMessage(t.NamedTuple):
 
 
 class SaExtension(t.NamedTuple):
-    """struct sadb_sa."""
+    """struct sadb_sa behind its head; the SPI in network byte order."""
 
-    length: int
-    extension: int
     spi: int
     replay: int
     state: int
@@ -85,7 +83,7 @@ class SaExtension(t.NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _SA.pack(*self)
+        return _SA.pack(_SA.size // 8, EXT_SA, *self)
 
 
 class Lifetime(t.NamedTuple):
@@ -155,13 +153,8 @@ def parse(buffer: bytes) -> ParsedMessage:
     return ParsedMessage(kind, number, satype, diagnostic, sequence, process, extensions)
 
 
-def pack_sa(spi: int, replay: int, state: int, authentication: int, encryption: int, flags: int) -> bytes:
-    """An SA extension; the SPI in network byte order."""
-    return SaExtension(_SA.size // 8, EXT_SA, spi, replay, state, authentication, encryption, flags).pack()
-
-
 def read_sa(extension: bytes) -> SaExtension:
-    return SaExtension(*unpack(_SA, extension, "an SA"))
+    return SaExtension(*unpack(_SA, extension, "an SA")[2:])
 
 
 def _padded(packed: bytes) -> bytes:

@@ -16,7 +16,18 @@ from ...sa.algorithms import BY_NAME
 from ...sa.model import Counters, Encapsulation, Entry, Lifetimes, SecurityAssociation, Selector
 from . import layout
 from .dialects import Dialect
-from .layout import ENCAP_KIND, PORT, SA2, SEQUENCE_NUMBER, WORD, Address, ParsedMessage, pack_address, pack_key
+from .layout import (
+    ENCAP_KIND,
+    PORT,
+    SA2,
+    SEQUENCE_NUMBER,
+    WORD,
+    Address,
+    ParsedMessage,
+    SaExtension,
+    pack_address,
+    pack_key,
+)
 
 ANY_TYPE = 0
 SA_TYPES = {model.AH: 2, model.ESP: 3, "comp": 9}
@@ -33,13 +44,13 @@ NOT_SHOWN = "untold"
 """Stands for the algorithm of an SA that PF_KEY shows without its number, as Linux does with combined ciphers."""
 
 
-def _identity(dialect: Dialect, sa: SecurityAssociation, sa_extension: bytes) -> list[bytes]:
+def _identity(dialect: Dialect, sa: SecurityAssociation, fields: SaExtension) -> list[bytes]:
     selector = sa.selector or Selector()
     # Where a system takes upper-layer ports, those of a tunnel belong to the inner addresses.
     outer = selector if dialect.selector.traffic and sa.mode != model.TUNNEL else Selector()
     bits, protocol = len(sa.destination) * 8, outer.protocol
     return [
-        sa_extension,
+        fields.pack(),
         pack_address(dialect, layout.EXT_SOURCE, sa.source, bits, protocol, outer.source_port),
         pack_address(dialect, layout.EXT_DESTINATION, sa.destination, bits, protocol, outer.destination_port),
     ]
@@ -60,7 +71,7 @@ def identify(dialect: Dialect, sa: SecurityAssociation) -> list[bytes]:
     """The extensions of SADB_GET and SADB_DELETE. Every system requires the source; NetBSD requires
     the ports of an encapsulation, too.
     """
-    which = layout.pack_sa(socket.htonl(sa.spi), 0, _MATURE, 0, 0, 0)
+    which = SaExtension(socket.htonl(sa.spi), 0, _MATURE, 0, 0, 0)
     return [*_identity(dialect, sa, which), *_pack_encapsulation(dialect, sa)]
 
 
@@ -68,10 +79,10 @@ def satype_of(sa: SecurityAssociation) -> int:
     return SA_TYPES.get(sa.protocol) or int(sa.protocol)
 
 
-def _pack_sa(dialect: Dialect, sa: SecurityAssociation) -> bytes:
+def _sa_extension(dialect: Dialect, sa: SecurityAssociation) -> SaExtension:
     integrity = dialect.authentication.get(sa.authentication)
     direction = {model.INBOUND: dialect.flags.inbound, model.OUTBOUND: dialect.flags.outbound}.get(sa.direction, 0)
-    return layout.pack_sa(
+    return SaExtension(
         socket.htonl(sa.spi),
         min(255, sa.replay_window // dialect.replay_unit),
         _MATURE,
@@ -83,7 +94,7 @@ def _pack_sa(dialect: Dialect, sa: SecurityAssociation) -> bytes:
 
 def new_sa(dialect: Dialect, sa: SecurityAssociation) -> list[bytes]:
     """The extensions of SADB_ADD, for an SA without refusals."""
-    parts = _identity(dialect, sa, _pack_sa(dialect, sa))
+    parts = _identity(dialect, sa, _sa_extension(dialect, sa))
     if sa.lifetimes != model.NO_LIFETIMES:
         parts += layout.pack_lifetimes(sa.lifetimes)
     if sa.authentication:
@@ -166,7 +177,7 @@ def _name(known: t.Iterable[tuple[str, int]], number: int, prefix: str) -> str:
     return next((name for name, row in known if row == number), f"{prefix}-{number}" if number else "")
 
 
-def _algorithms(dialect: Dialect, satype: int, fields: layout.SaExtension) -> tuple[str, str, int]:
+def _algorithms(dialect: Dialect, satype: int, fields: SaExtension) -> tuple[str, str, int]:
     """Names of cipher and integrity, and bits of the ICV. A number without a row stands as a word
     with the number in it.
     """

@@ -17,15 +17,11 @@ import typing as t
 
 from ...errors import InputError, SadbError
 from ...sa import model
-from ...sa.model import INBOUND, PAIR_SPI, SecurityAssociation, identity, is_unspecified, label
-from ...sa.plan import differences
+from ...sa.model import INBOUND, PAIR_SPI, Entry, Identity, SecurityAssociation, identity, is_unspecified, label
+from ...sa.plan import Operation, differences
 from ...text import language
 from ..base import SADB_UNCHANGED, SOLARIS, Sadb, with_outcome
 from .output import DEAD, InstalledSa, complaints, read, unprinted
-
-if t.TYPE_CHECKING:
-    from ...sa.model import Entry, Identity
-    from ...sa.plan import Operation
 
 EXECUTABLE = "/usr/sbin/ipseckey"
 ALGORITHMS = "/usr/sbin/ipsecalgs"
@@ -40,7 +36,7 @@ _TIMEOUT_PER_COMMAND = 0.2
 _ATTEMPTS = 3
 _ADDRESS = re.compile(r"\binet6? ([0-9A-Fa-f:.]+)")
 
-Goal = t.Dict["Identity", t.Optional[SecurityAssociation]]
+Goal = t.Dict[Identity, t.Optional[SecurityAssociation]]
 
 
 class SessionOutput(t.NamedTuple):
