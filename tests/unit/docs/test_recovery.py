@@ -47,7 +47,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/module_utils/_module/text.py": raised,
     "plugins/module_utils/_core/sa/plan.py": raised,
     "plugins/module_utils/_core/files/protected.py": raised,
-    "plugins/module_utils/_core/program/record.py": raised,
+    "plugins/module_utils/_core/program/loading.py": raised,
     # Of the command: what the system, the login or the naming service does to it, at boot as well;
     # the rest is about what somebody wrote.
     "plugins/module_utils/_core/program/[aio]*.py": lambda path: raised(path, but="InputError"),

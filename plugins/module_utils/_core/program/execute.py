@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import typing as t
 
 from ..errors import InputError, IpsecError, TextError, raise_all
@@ -143,9 +145,36 @@ def save(step: Step, options: Options) -> int:
 
 
 def _monitor(step: Step, options: Options) -> int:
-    from .monitor import monitor
+    """Print events until interrupted; monitor also prints the kernel's requests for SAs, pmonitor does not."""
+    from ..sadb.xfrm.events import LOST, listen  # only here, since few runs need them
 
-    monitor(options, acquires=step.command == "monitor")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Even if a shell started it in the background, with interrupts ignored.
+        signal.signal(number, signal.default_int_handler)
+    active = step.command == "monitor"
+    events = listen(acquires=active)
+    with contextlib.suppress(KeyboardInterrupt):
+        style = display.PLAIN
+        if not options.json:
+            style = output.style(options, open_sadb())
+            output.write(f"{'Actively' if active else 'Passively'} monitoring the PF_KEY socket.\n")
+        for event in events:
+            if event.kind == LOST:
+                output.say("events arrived faster than they were read; some are lost")
+            elif options.json:
+                shown = (
+                    display.record(event.entry, options.keys())
+                    if event.entry is not None
+                    else {"protocol": event.protocol or "all"}
+                )
+                output.write_json({"event": event.kind.lower(), **shown})
+            else:
+                origin = display.Origin(event.size, event.sequence, event.process)
+                if event.entry is not None:
+                    text = display.block(event.entry, style, event.kind, origin)
+                else:
+                    text = "".join(f"{line}\n" for line in display.head(event.kind, event.protocol, origin))
+                output.write(text + "\n")
     return 0
 
 

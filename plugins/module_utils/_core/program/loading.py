@@ -5,19 +5,69 @@
 """Plan how to load a file of SAs: its difference from the SADB, and the record of what was loaded from it.
 
 A file owns an SA if it names it, if it names both addresses and an owner (reqid, mark, if_id) that
-the SA has, or if the SA was loaded from it last time. The record of that holds identities, never
-keys, and is gone after a reboot, as the SAs are."""
+the SA has, or if the SA was loaded from it last time. Records of that hold identities, never keys,
+and are gone after a reboot, as what they name is."""
 
 from __future__ import annotations
 
+import json
 import typing as t
 
+from ..errors import IpsecError, ProtectedFileError
+from ..files import protected
 from ..sa.model import Entry, Mark, SecurityAssociation, format_address, identity, is_counter_mode, label, pack_address
 from ..sa.plan import ABSENT, ADD, DELETE, EXACT, PEERS, REPLACE, Operation, Plan, plan
-from .record import Record
 
 if t.TYPE_CHECKING:
     from ..spd.policy import PolicyOperation
+
+T = t.TypeVar("T")
+
+
+class Record(t.NamedTuple):
+    """A file of records: its path, and what it is a record of."""
+
+    path: str
+    of: str
+
+    def read(self, file: str, build: t.Callable[[t.Any], T]) -> list[T]:
+        """What was loaded from ``file``, each row converted by ``build``. Raises ProtectedFileError
+        for a record that is unsafe or damaged.
+        """
+        if not protected.status(self.path).exists:
+            return []
+        content = self._content(protected.read(self.path))
+        try:
+            return [build(row) for row in content.get(file, ())]
+        except (TypeError, ValueError, IpsecError):
+            raise self._damaged() from None
+
+    def write(self, file: str, rows: t.Iterable[t.Any]) -> None:
+        """Record what is now loaded from ``file``; what came from other files stays."""
+        kept = list(rows)
+
+        def change(old: bytes | None) -> bytes:
+            content = {**(self._content(old) if old else {}), file: kept}
+            return json.dumps({name: found for name, found in sorted(content.items()) if found}).encode("ascii")
+
+        protected.update(self.path, change)
+
+    def _content(self, data: bytes) -> dict[str, t.Any]:
+        try:
+            found = json.loads(data)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise self._damaged()
+        return found
+
+    def _damaged(self) -> ProtectedFileError:
+        return ProtectedFileError(
+            f"this is not a record of loaded {self.of}",
+            self.path,
+            f"Remove it; {self.of} that the file no longer names then stay until a reboot.",
+        )
+
 
 RECORD = Record("/run/ipseckey/loaded", "SAs")
 

@@ -18,7 +18,7 @@ from ..spd.guarding import guarding
 from ..spd.kernel import Spd
 from ..spd.policy import ABSENT, Policy, PolicyEntry, PolicyOperation, identity, lets_pass, plan
 from ..spd.text import read_policy, view
-from .record import Record
+from .loading import Record
 
 if t.TYPE_CHECKING:
     from ..sa.model import SecurityAssociation

@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import service as at_boot
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, ProtectedFileError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import record
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import loading
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import parse, read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
 from ansible_collections.ipsec.manual.plugins.module_utils._module import command
@@ -103,7 +103,7 @@ def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Itera
     monkeypatch.setattr(command, "PREFIX", str(tmp_path / "local"))
     monkeypatch.setattr(linux.program, "files", lambda: _files(str(tmp_path / "local"), sys.executable))
     monkeypatch.setattr(linux.protected, "read", lambda path, protection=None: _read(path))
-    monkeypatch.setattr(record.protected, "status", record.protected.FileStatus)
+    monkeypatch.setattr(loading.protected, "status", loading.protected.FileStatus)
     monkeypatch.setattr(linux, "Spd", lambda: host.spd)
     yield host
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import loading, record
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import loading
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Counters,
     Entry,
@@ -105,10 +105,10 @@ def record_in_memory(monkeypatch):
         contents[path] = change(contents.get(path))
 
     monkeypatch.setattr(
-        record.protected, "status", lambda path: record.protected.FileStatus(path, exists=path in contents)
+        loading.protected, "status", lambda path: loading.protected.FileStatus(path, exists=path in contents)
     )
-    monkeypatch.setattr(record.protected, "read", contents.__getitem__)
-    monkeypatch.setattr(record.protected, "update", update)
+    monkeypatch.setattr(loading.protected, "read", contents.__getitem__)
+    monkeypatch.setattr(loading.protected, "update", update)
     return contents
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import loading
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import policies as change
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import record
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import (
@@ -91,11 +91,11 @@ def record_in_memory(monkeypatch):
     """Keep records in memory instead of root's files, which test_protected.py tests."""
     contents = {}
     monkeypatch.setattr(
-        record.protected, "status", lambda path: record.protected.FileStatus(path, exists=path in contents)
+        loading.protected, "status", lambda path: loading.protected.FileStatus(path, exists=path in contents)
     )
-    monkeypatch.setattr(record.protected, "read", contents.__getitem__)
+    monkeypatch.setattr(loading.protected, "read", contents.__getitem__)
     monkeypatch.setattr(
-        record.protected, "update", lambda path, made: contents.update({path: made(contents.get(path))})
+        loading.protected, "update", lambda path, made: contents.update({path: made(contents.get(path))})
     )
     return contents
 
