@@ -61,7 +61,7 @@ def preflight(module: Module) -> Result:
     with reader.noting():
         sadb = open_sadb(params["backend"])
         with reader.noting():
-            _ask_kernel(sadb, samples)
+            raise_all([*(problem for sa in samples for problem in sadb.refusals(sa)), *sadb.preflight(samples)])
         with reader.noting():
             _check_addresses(sadb, endpoints)
         result.update(_observed(module, sadb, stored, digest_key))
@@ -118,10 +118,6 @@ def _key(algorithm: Algorithm | None, bits: int | None, place: str) -> bytes:
         return keys.generate(algorithm, bits)
     except InputError as exc:
         raise exc.at(place) from None
-
-
-def _ask_kernel(sadb: Sadb, samples: t.Sequence[SecurityAssociation]) -> None:
-    raise_all([*(problem for sa in samples for problem in sadb.refusals(sa)), *sadb.preflight(samples)])
 
 
 def _observed(module: Module, sadb: Sadb, stored: t.Sequence[SecurityAssociation], digest_key: bytes) -> Result:

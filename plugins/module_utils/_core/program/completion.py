@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..sa.algorithms import ALGORITHMS
-from ..text.grammar import COMMAND_BY_WORD, COMMANDS, FIELDS_OF_COMMAND, FILE_NAME, KEYWORDS, LINE
+from ..text.grammar import BY_WORD, COMMAND_BY_WORD, COMMANDS, FIELDS_OF_COMMAND, FILE_NAME, KEYWORDS, LINE
 from .options import OPTIONS
 
 
@@ -24,14 +24,13 @@ def candidates(words: t.Sequence[str], place: str) -> list[str]:
         return row.type.strip("[]").split("|")
     if row.name == "help" and len(words) == 1:
         return sorted((*COMMAND_BY_WORD, "attr"))
-    known = {word: keyword for keyword in KEYWORDS for word in (keyword.name, *keyword.synonyms)}
-    last = known.get(words[-1])
+    last = BY_WORD.get(words[-1])
     if last is not None and last.values:
         if last.kind in ("encryption", "authentication"):
             return sorted(algorithm.name for algorithm in ALGORITHMS if algorithm.kind == last.kind)
         return list(last.choices)
     fields = FIELDS_OF_COMMAND.get(row.name, tuple(keyword.field for keyword in KEYWORDS) if row.name == "add" else ())
-    given = {known[word].field for word in words if word in known}
+    given = {BY_WORD[word].field for word in words if word in BY_WORD}
     return sorted(keyword.name for keyword in KEYWORDS if keyword.field in fields and keyword.field not in given)
 
 

@@ -55,7 +55,8 @@ def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
         return _flush(steps[0].protocol, sadb, options)
     held = sadb.dump()
     changes = net_changes(steps, held, name)
-    raise_all(reused(changes.operations, held, _places(steps, name), options.allow_shared_key))
+    places = {model.identity(step.sa): f"{name}, line {step.line}" for step in steps if step.sa is not None}
+    raise_all(reused(changes.operations, held, places, options.allow_shared_key))
     added = [operation.new for operation in changes.operations if operation.new is not None]
     if added:
         raise_all(sadb.preflight(added))
@@ -67,11 +68,6 @@ def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
         _get(changes.shown, options, sadb)
     output.advise(added)
     return 0
-
-
-def _places(steps: t.Sequence[Step], name: str) -> dict[model.Identity, str]:
-    """Where the text adds each SA."""
-    return {model.identity(step.sa): f"{name}, line {step.line}" for step in steps if step.sa is not None}
 
 
 def _flush(protocol: str, sadb: Sadb, options: Options) -> int:

@@ -122,9 +122,7 @@ class Options(t.NamedTuple):
 
 # The placeholders of hints (see `errors.WORDS`) on the command line, and at the prompt, which takes no options.
 COMMAND_WORDS = {
-    "allow_reserved_spi": "with --allow-reserved-spi",
-    "allow_shared_key": "with --allow-shared-key",
-    "allow_static_counter_mode": "with --allow-static-counter-mode",
+    **{name: f"with --{name.replace('_', '-')}" for name in ANYTHING},
     "become": "",
     "dump": "ipseckey dump",
     "exact": "--apply",
@@ -137,9 +135,7 @@ COMMAND_WORDS = {
 }
 PROMPT_WORDS = {
     **COMMAND_WORDS,
-    "allow_reserved_spi": "in a prompt opened with --allow-reserved-spi",
-    "allow_shared_key": "in a prompt opened with --allow-shared-key",
-    "allow_static_counter_mode": "in a prompt opened with --allow-static-counter-mode",
+    **{name: f"in a prompt opened with --{name.replace('_', '-')}" for name in ANYTHING},
     "dump": "dump",
     "exact": "applying a file",
     "resolve_names": "in a prompt opened without -n",

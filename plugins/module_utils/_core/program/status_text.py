@@ -9,7 +9,6 @@ from __future__ import annotations
 import typing as t
 
 from ..audit.sas import PairFacts
-from ..files.protected import FileStatus
 from ..sa.model import format_address, label
 from ..spd.policy import label as policy_label
 from .completion import wrapped
@@ -87,15 +86,11 @@ def _file(status: Status) -> str:
     words = [
         counted(found.sas, "SA") if found.sas is not None else "unread",
         f"mode {found.status.mode:04o}",
-        f"owner {_owner(found.status)}",
+        f"owner {'root' if found.status.uid == 0 else f'user {found.status.uid}'}",
     ]
     if found.pending is not None:
         words.append("as in the kernel" if not found.pending else "not as in the kernel")
     return f"{found.status.path}: {', '.join(words)}"
-
-
-def _owner(status: FileStatus) -> str:
-    return "root" if status.uid == 0 else f"user {status.uid}"
 
 
 def _sas(status: Status) -> str:

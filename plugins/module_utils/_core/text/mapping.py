@@ -174,8 +174,8 @@ def read_sa(
         identified.spi,
         identified.destination,
         read(read_address, "source", b""),
-        read(_read_cipher, "encryption_algorithm", ""),
-        read(_read_integrity, "authentication_algorithm", ""),
+        read(_names_of(ENCRYPTION), "encryption_algorithm", ""),
+        read(_names_of(AUTHENTICATION), "authentication_algorithm", ""),
         options["icv_bits"] or 0,
         mode=options["mode"],
         encryption_key=read(parse_key, "encryption_key", b""),
@@ -208,12 +208,9 @@ def read_sa(
     return sa, doubt
 
 
-def _read_cipher(word: str, place: str) -> str:
-    return find(ENCRYPTION, word, place).name
-
-
-def _read_integrity(word: str, place: str) -> str:
-    return find(AUTHENTICATION, word, place).name
+def _names_of(kind: str) -> t.Callable[[str, str], str]:
+    """A parser of the names of algorithms."""
+    return lambda word, place: find(kind, word, place).name
 
 
 def read_lifetimes(given: t.Any, place: str) -> Lifetimes:

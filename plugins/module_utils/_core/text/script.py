@@ -122,8 +122,6 @@ class ScriptReader:
             raise InputError(
                 f"unknown target {shown(target)}", "target", f"Choose one of: {', '.join(grammar.TARGETS)}."
             )
-        if place not in (*grammar.PLACES, grammar.SAS):
-            raise InputError(f"unknown place {shown(place)}", "place", f"Choose one of: {', '.join(grammar.PLACES)}.")
         self.place = place
         self.target = target
         self.report = Report(name)
