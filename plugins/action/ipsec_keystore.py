@@ -25,6 +25,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import reco
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Lease, Runner, actor
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import failure
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import Run, choose, run_problems
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -61,7 +62,7 @@ class ActionModule(ActionBase):
                 else self._work(arguments, task_vars or {})
             )
         except IpsecError as exc:
-            result.update(failed=True, msg=str(exc))
+            result.update(failure.result(failure.refused(str(exc).split("\n"))))
         return result
 
     def _work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

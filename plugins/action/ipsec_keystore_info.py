@@ -16,6 +16,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import generations, single_keys
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import failure
 
 
 class ActionModule(ActionBase):
@@ -32,7 +33,7 @@ class ActionModule(ActionBase):
             known, roots = store.read_all(), store.read_roots()
             generations.verify(known, store.path, roots.secrets(), single_keys.fingerprints(store, known))
         except IpsecError as exc:
-            result.update(failed=True, msg=str(exc))
+            result.update(failure.result(failure.refused(str(exc).split("\n"))))
             return result
         result.update(
             changed=False,

@@ -64,21 +64,23 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 Result = t.Dict[str, t.Any]
 
 # The steps that run once; the others are in `steps.STEPS`.
-DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "report", "promote", "forecast", "left", "end")
+DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "promote", "forecast", "left", "end")
 # Steps that are skipped if no host must change, and in check mode. Of those: the steps for hosts that
 # may have switched, for an approved generation, and for one that was not approved. A generation that
 # was not approved is rolled back, whatever the reason.
 _TRANSACTION = (rotation.STAGE, "switch", "stop")
 _SWITCHED = (rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS, "judge")
 _APPROVED = (rotation.PERSIST, "promote")
-_REFUSED = (rotation.GO_BACK, rotation.FORGET, "report")
-# Steps that are skipped if nothing that left is to be removed, and in check mode.
+_REFUSED = (rotation.GO_BACK, rotation.FORGET)
+# Steps that are skipped if nothing that left is to be removed, if the hosts did not get the generation
+# that they should, and in check mode.
 _LEAVING = (rotation.LEAVE, "left")
 _ASKED = {**steps.STEPS, rotation.LEAVE: leaving.leave}
 # For a host that is in no connection of the run any more.
 _ASKED_OF_OTHERS = {rotation.PREFLIGHT: leaving.preflight, rotation.LEAVE: leaving.leave}
 _DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
+_FAILED = "This step failed."
 _UNFORESEEN = "a step ended with an error that is shown above"
 
 
@@ -207,9 +209,14 @@ class ActionModule(HostAction):
 
     def _service(self) -> Result:
         """The only step of the role `boot`."""
-        host = str(self._vars["inventory_hostname"])
-        answer = self.ask("ipsec.manual.ipsec_boot", read_boot_inputs(Inputs(self, self._vars), host), self._vars)
-        return {**answer, **self.discovered()}
+        options = read_boot_inputs(Inputs(self, self._vars), str(self._vars["inventory_hostname"]))
+        try:
+            answer = self.ask("ipsec.manual.ipsec_boot", options, self._vars)
+        except AnsibleConnectionFailure as exc:
+            text = report(str(exc), _LONGEST_REASON)
+            return {**failure.result(text, "This host cannot be reached."), "failed": False, "unreachable": True}
+        failed = failure.result(f"{_FAILED}\n{answer['msg']}") if answer.get("failed") else {}
+        return {**answer, **failed, **self.discovered()}
 
     def _begin(self) -> Result:
         """Read the inputs of the run, and check everything that can be checked without asking a host."""
@@ -374,17 +381,6 @@ class ActionModule(HostAction):
         """End the rescue of a failed step. What was not approved is rolled back later, so nothing is done."""
         return {"changed": False}
 
-    def _report(self, run: Rotation) -> Result:
-        """Fail with the operator's report after the hosts were rolled back."""
-        if not run.state["switching"]:
-            problems = [run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run)
-            raise _stop(problems, "stage", run.expected, undoing=run.failures(rotation.GO_BACK))
-        cut, back = run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
-        phase, problems = _reasons(run)
-        ways, stayed, unsure = steps.ways_back(run), steps.stayed(run), steps.unsure(run)
-        undoing = run.failures(rotation.GO_BACK, rotation.FORGET)
-        raise _stop(problems, phase, run.expected, cut, back, ways, stayed, unsure, undoing)
-
     def _promote(self, run: Rotation) -> Result:
         """Make the generation the current one once every host has it in its file."""
         problems = steps.persist_problems(run)
@@ -437,18 +433,29 @@ class ActionModule(HostAction):
             self._keystore().release(run.wide["keystore"])
 
     def _close(self, run: Rotation) -> Result:
-        """The table of the run."""
+        """Report what the run did. This step fails if no step before has said that the rotation stopped."""
+        stopped = _rolled_back(run)
+        if stopped is not None:
+            run.state["stop"] = {"phase": stopped.phase, "problems": [*stopped.problems]}
         stop = run.state.get("stop") or _unforeseen(run.state)
         rows = rows_of(run, bool(self._task.check_mode)) if run.state.get("prepared") else []
         reasons = stop or {"phase": "", "problems": []}
         foreseen = self._task.check_mode and run.state.get("prepared")
         going = leaving.report(run) if foreseen else run.state.get("left", [])
-        self._write_report(run.wide["report"], rows, began=run.state["began"], left=going, **reasons)
         lines = []
         if rows and (not stop or run.state["switching"]):
             lines = [*brief(run.state.get("reasons", ())), *table(rows, not stop, policies.changed(run))]
         lines += [part for line in run.state.get("left_lines", ()) for part in failure.on_screen(line)]
-        return {"changed": False, **failure.shown(lines)}
+        try:
+            self._write_report(run.wide["report"], rows, began=run.state["began"], left=going, **reasons)
+        except IpsecError as exc:
+            if stopped is None:
+                raise
+            lines += failure.on_screen(exc.spelled(ROLE_WORDS))
+        if stopped is None:
+            return {"changed": False, **failure.shown(lines)}
+        failed = failure.result(str(stopped))
+        return {"changed": False, **failed, "report": [*failed["report"], *lines]}
 
     def _report_path(self) -> str:
         """The value of rotate_report, empty if the inputs of the run do not tell."""
@@ -493,6 +500,20 @@ def _stop(problems: t.Sequence[str], phase: str, *details: t.Any, **more: t.Any)
     return _Stop(failure.stopped(problems, phase, *details, **more), phase, problems)
 
 
+def _rolled_back(run: Rotation) -> _Stop | None:
+    """The report on hosts that did not keep the new SAs; None if that did not happen, or was reported."""
+    if not run.state["due"] or run.state["approved"] or "stop" in run.state:
+        return None
+    if not run.state["switching"]:
+        problems = [run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run)
+        return _stop(problems, "stage", run.expected, undoing=run.failures(rotation.GO_BACK))
+    cut, back = run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
+    phase, problems = _reasons(run)
+    ways, stayed, unsure = steps.ways_back(run), steps.stayed(run), steps.unsure(run)
+    undoing = run.failures(rotation.GO_BACK, rotation.FORGET)
+    return _stop(problems, phase, run.expected, cut, back, ways, stayed, unsure, undoing)
+
+
 def _unforeseen(state: t.Mapping[str, t.Any]) -> Result:
     """Why the run is not complete although no step says so; empty if it is."""
     phase = ""
@@ -511,7 +532,7 @@ def _is_left_out(step: str, state: t.Mapping[str, t.Any]) -> bool:
         **dict.fromkeys(_SWITCHED, state["due"] and state["switching"]),
         **dict.fromkeys(_APPROVED, state["due"] and state["approved"]),
         **dict.fromkeys(_REFUSED, state["due"] and not state["approved"]),
-        **dict.fromkeys(_LEAVING, state.get("leaving", False)),
+        **dict.fromkeys(_LEAVING, state.get("leaving", False) and (not state["due"] or state.get("promoted", False))),
         "forecast": state.get("check_mode", False),
     }
     return not wanted.get(step, True)

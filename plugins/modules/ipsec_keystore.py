@@ -428,4 +428,15 @@ unnamed:
   type: list
   elements: dict
   sample: []
+msg:
+  description: The heading of a failure. RV(report) has the reasons.
+  returned: failure
+  type: str
+  sample: This step was refused.
+report:
+  description: The reasons of a failure, in lines of the width of a screen.
+  returned: failure
+  type: list
+  elements: str
+  sample: ["keystore/enigma-partym.yml: the keystore file is not encrypted."]
 """

@@ -36,8 +36,8 @@ attributes:
 options:
   step:
     description:
-      - V(begin), V(prepare), V(switch), V(judge), V(report), V(promote), V(left), and V(end) run once, on
-        the controller alone, and need C(run_once).
+      - V(begin), V(prepare), V(switch), V(judge), V(promote), V(left), and V(end) run once, on the
+        controller alone, and need C(run_once).
       - V(stop) and V(forecast) run for every host, on the controller alone.
       - V(service) is the one step of the role P(ipsec.manual.boot#role).
       - The others ask every host.
@@ -49,7 +49,6 @@ options:
       - switch
       - judge
       - stop
-      - report
       - promote
       - forecast
       - left
@@ -127,8 +126,8 @@ out_of_place:
 report:
   description:
     - Lines in the width of a screen. With V(end), the table of the run; with V(forecast), what a run
-      would change on the host; of a failure, what follows RV(msg).
-  returned: with V(end) and V(forecast), and if a step failed with more than one line
+      would change on the host; of a failure, the reasons.
+  returned: with V(end) and V(forecast), and on failure
   type: list
   elements: str
   sample:
@@ -136,7 +135,7 @@ report:
     - "connection     hosts           generation  strategy, gap    packets"
     - "enigma-partym  enigma, partym  7 -> 8      overlap, no gap  12 of 12"
 msg:
-  description: The reason of a failure, or the first line of it.
+  description: The heading of a failure. RV(report) has the reasons.
   returned: failure
   type: str
   sample: "The rotation stopped at: preflight."

@@ -82,7 +82,8 @@ class Controller:
         ) as process:
             self.pid = process.pid
             output = process.communicate()[0]
-        return process.returncode, output
+        # The reasons of a failure are a list of lines, which break sentences.
+        return process.returncode, re.sub(r'",\n\s+"\s*', " ", output)
 
     def well(self, *tasks: dict[str, t.Any], **options: t.Any) -> str:
         status, output = self.play(*tasks, **options)

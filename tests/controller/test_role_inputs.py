@@ -25,8 +25,13 @@ PAIR = {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}
 
 
 def refused(folder: pathlib.Path, role: str, *options: str, **variables: t.Any) -> str:
-    """The message, which appears once, of a run that fails before it contacts any of three hosts."""
-    play = {"hosts": "all", "gather_facts": False, "vars": variables, "roles": [f"ipsec.manual.{role}"]}
+    """The output of a run of a role that fails on three hosts."""
+    return failed(folder, {"roles": [f"ipsec.manual.{role}"]}, *options, **variables)
+
+
+def failed(folder: pathlib.Path, work: dict[str, t.Any], *options: str, **variables: t.Any) -> str:
+    """The output of a play that fails on three hosts."""
+    play = {"hosts": "all", "gather_facts": False, "vars": variables, **work}
     (folder / "play.json").write_text(json.dumps([play]))
     command = [sys.executable, "-m", "ansible", "playbook", "-i", "a,b,c", *options, "play.json"]
     environment = {
@@ -37,8 +42,8 @@ def refused(folder: pathlib.Path, role: str, *options: str, **variables: t.Any) 
     }
     answer = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode != 0, answer.stdout
-    # A report is a list of lines.
-    return re.sub(r'",\n\s+"\s*', " ", answer.stdout + answer.stderr)
+    # A report is a list of lines, which break sentences.
+    return re.sub(r'",\n\s+"(?!report")\s*', " ", answer.stdout + answer.stderr)
 
 
 def test_a_misspelt_field_is_reported_with_its_place_and_the_nearest_names_only(tmp_path: pathlib.Path) -> None:
@@ -134,3 +139,57 @@ def test_a_refused_run_is_reported(tmp_path: pathlib.Path) -> None:
     found = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert (found["outcome"], found["stopped_at"], found["connections"]) == ("failed", "begin", [])
     assert "The nearest name is rotate_new_keys." in found["problems"][0]
+
+
+NOWHERE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+UNPROTECTED = "the keystore file is not encrypted"
+
+
+@pytest.mark.parametrize(
+    ("role", "variables", "content", "hosts"),
+    [
+        ("rotate", {"ipsec_connections": [{**PAIR, "protocl": "ah"}]}, "unknown name 'protocl'", 1),
+        ("rotate", {"ipsec_connections": [PAIR], "rotate_newkeys": True}, "no variable rotate_newkeys", 1),
+        ("rotate", {"ipsec_connections": [PAIR], **NOWHERE}, "connect to host 127.0.0.1 port 1", 2),
+        ("rotate", {"ipsec_connections": [PAIR], "rotate_keystore": "unprotected"}, UNPROTECTED, 1),
+        ("audit", {"ipsec_connections": [{**PAIR, "protocl": "ah"}]}, "unknown name 'protocl'", 1),
+        ("boot", {"ansible_connection": "local", "boot_service_manager": "launchd"}, "got: launchd", 3),
+        ("boot", NOWHERE, "connect to host 127.0.0.1 port 1", 3),
+    ],
+)
+def test_the_content_of_a_failure_is_on_the_screen_once(
+    tmp_path: pathlib.Path, role: str, variables: dict[str, t.Any], content: str, hosts: int
+) -> None:
+    """Once for each host that it is about. Ansible itself prints ``msg`` twice, so that is only a heading."""
+    (tmp_path / "unprotected").mkdir()
+    (tmp_path / "unprotected" / "pair.yml").write_text("format: 1\n")
+    (tmp_path / "password").write_text("correct")
+    output = refused(
+        tmp_path,
+        role,
+        *("--vault-password-file", "password"),
+        **{"ansible_python_interpreter": sys.executable, **variables},
+    )
+    assert " ".join(output.split()).count(content) == hosts, output
+
+
+@pytest.mark.parametrize("module", ["ipsec_keystore", "ipsec_keystore_info"])
+def test_the_content_of_a_refused_keystore_is_on_the_screen_once(tmp_path: pathlib.Path, module: str) -> None:
+    (tmp_path / "keystore").mkdir()
+    (tmp_path / "keystore" / "pair.yml").write_text("format: 1\n")
+    (tmp_path / "password").write_text("correct")
+    options = {"directory": "keystore", **({"connections": [PAIR]} if module == "ipsec_keystore" else {})}
+    output = failed(
+        tmp_path,
+        {"tasks": [{f"ipsec.manual.{module}": options, "run_once": True}]},
+        "--vault-password-file",
+        "password",
+    )
+    assert " ".join(output.split()).count(UNPROTECTED) == 1, output
+
+
+def test_programs_find_the_reasons_of_a_failure_in_a_list(tmp_path: pathlib.Path) -> None:
+    output = refused(tmp_path, "rotate", ipsec_connections=[PAIR], rotate_newkeys=True)
+    failure = json.loads(output.partition("FAILED! => ")[2].partition("\n\n")[0])
+    assert failure["msg"] == "This step was refused."
+    assert "The nearest name is rotate_new_keys." in " ".join(failure["report"])

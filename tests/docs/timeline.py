@@ -56,8 +56,8 @@ PHASES = (
     Phase("persist", ("persist",), "reports; run again"),
     Phase("promote", ("promote",), "run again"),
 )
-# Steps of the role that are not phases: the rollback, the report, and the removal of what left.
-NOT_DRAWN = ("stop", "go_back", "forget", "report", "forecast", "leave", "left", "end")
+# Steps of the role that are not phases: the rollback, the report at the end, and the removal of what left.
+NOT_DRAWN = ("stop", "go_back", "forget", "forecast", "leave", "left", "end")
 OLD, NEW = "old", "new"
 _HOST = (
     ("accepts", (Bar(OLD, end="persist"),)),

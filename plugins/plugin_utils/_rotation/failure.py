@@ -16,6 +16,7 @@ from . import decisions
 WIDTH = 69
 """Columns of a line: Ansible indents and quotes the strings of a list, and a terminal may have only 80."""
 
+REFUSED = "This step was refused."
 _FAILED = "restoring failed: {}"
 
 
@@ -33,13 +34,14 @@ def _wrapped(line: str) -> list[str]:
     ) or [""]
 
 
-def result(text: str) -> dict[str, t.Any]:
-    """The result of a task that failed with this text. Ansible prints ``msg`` twice, and escapes its line
-    breaks, so the rest of a longer text is in a list, of which each string is a line on the screen.
+def result(text: str, heading: str = REFUSED) -> dict[str, t.Any]:
+    """The result of a task that failed with this text. Ansible prints ``msg`` twice and escapes its line
+    breaks. So ``msg`` is only a heading, the first line of a longer text, and the rest is a list, whose
+    strings are printed once, each as a line.
     """
     first, *rest = text.split("\n")
     if not rest:
-        return {"failed": True, "msg": text}
+        first, rest = heading, [text]
     return {"failed": True, "msg": first, **shown(on_screen("\n".join(rest)))}
 
 

@@ -64,7 +64,8 @@ def test_lines_fit_the_screen_and_keep_every_word(texts: list[str]) -> None:
     assert all(len(line) <= failure.WIDTH or " " not in line.strip() for line in found)
 
 
-def test_a_short_failure_is_a_message_and_a_long_one_is_lines() -> None:
-    assert failure.result(failure.refused(["one"])) == {"failed": True, "msg": "one"}
+def test_a_failure_is_a_heading_and_lines() -> None:
+    one = failure.result(failure.refused(["one"]))
+    assert one["failed"] and one["msg"] == "This step was refused." and one["report"] == ["one"]
     several = failure.result(failure.refused(["one", "two"]))
     assert several["msg"] == "This step was refused for 2 reasons." and several["report"] == ["  one", "  two"]
