@@ -51,8 +51,6 @@ class HiddenOptions(t.Dict[str, t.Any]):
     def __repr__(self) -> str:
         return "{options hidden, they may hold keys}"
 
-    __str__ = __repr__
-
 
 class Call(t.NamedTuple):
     """A module of this collection to run, by its name alone, with its options; with ``check``, in check

@@ -34,14 +34,18 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
+    AUTHENTICATION,
+    ENCRYPTION,
+    Algorithm,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     SPI_MIN,
     SecurityAssociation,
     format_address,
 )
 
-from .._connections.flows import make_sa
+from .._connections.flows import draw_keys, make_sa
 from .._connections.model import Association, Connection
 
 # ansible-core depends on it, but ansible-test also imports plugins without it.
@@ -58,8 +62,7 @@ ROOT_BYTES = 32
 SALT_BYTES = 16
 
 SPI = "spi"
-ENCRYPTION = "encryption"
-AUTHENTICATION = "authentication"
+_PURPOSES = {ENCRYPTION: "encryption", AUTHENTICATION: "authentication"}
 
 _ROOT_LABEL = b"ipsec.manual root fingerprint 1\0"
 _GENERATION_LABEL = b"ipsec.manual generation fingerprint 1\0"
@@ -121,25 +124,7 @@ class Derivation:
 
     def keys(self, source: bytes, destination: bytes, row: Association) -> tuple[bytes, bytes]:
         """The encryption key and the authentication key of one SA; empty if the association has none."""
-        return (
-            (
-                self._key(source, destination, row.protocol, ENCRYPTION, row.encryption, row.encryption_bits)
-                if row.encryption_bits
-                else b""
-            ),
-            (
-                self._key(
-                    source,
-                    destination,
-                    row.protocol,
-                    AUTHENTICATION,
-                    row.authentication,
-                    BY_NAME[row.authentication].key_bits[0],
-                )
-                if row.authentication
-                else b""
-            ),
-        )
+        return draw_keys(row, functools.partial(self._key, source, destination, row.protocol))
 
     def spis_towards(self, destination: bytes) -> t.Iterator[int]:
         """The SPIs of the generation that are in use towards an address."""
@@ -168,13 +153,12 @@ class Derivation:
     def _spi(self, source: bytes, destination: bytes, protocol: str, attempt: int) -> int:
         return int.from_bytes(self._expand(4, source, destination, protocol, SPI, attempt), "big")
 
-    def _key(self, source: bytes, destination: bytes, protocol: str, purpose: str, algorithm: str, bits: int) -> bytes:
-        row = BY_NAME[algorithm]
+    def _key(self, source: bytes, destination: bytes, protocol: str, algorithm: Algorithm, bits: int) -> bytes:
+        size = (bits + algorithm.salt_bits) // 8
         for attempt in itertools.count():
-            key = keys.set_parity(
-                row, self._expand((bits + row.salt_bits) // 8, source, destination, protocol, purpose, attempt)
-            )
-            if not keys.problem(row, key):
+            drawn = self._expand(size, source, destination, protocol, _PURPOSES[algorithm.kind], attempt)
+            key = keys.set_parity(algorithm, drawn)
+            if not keys.problem(algorithm, key):
                 break
         return key
 

@@ -12,7 +12,7 @@ import typing as t
 
 from .._connections.model import Unit
 from .._connections.units import name_of, names_of
-from .records import NEWEST, ConnectionRecord, KeyRecord
+from .records import NEWEST, ConnectionRecord, KeyRecord, Retired
 
 
 def facts_of(whole: ConnectionRecord) -> list[dict[str, t.Any]]:
@@ -59,19 +59,14 @@ def facts_of_part(record: KeyRecord) -> dict[str, t.Any]:
         "current": record.current.generation if record.current else 0,
         "next": record.next.generation if record.next else 0,
         "previous": record.previous.generation if record.previous else 0,
-        "retired": [
-            {
-                "generation": row.generation,
-                "created": row.created,
-                "created_by": row.created_by,
-                "retired": row.retired,
-                "retired_by": row.retired_by,
-                "reason": row.reason,
-                "fingerprints": len(row.fingerprints),
-            }
-            for row in record.retired
-        ],
+        "retired": list(map(_retired, record.retired)),
     }
+
+
+def _retired(row: Retired) -> dict[str, t.Any]:
+    facts = {**row._asdict(), "fingerprints": len(row.fingerprints)}
+    del facts["spis"]
+    return facts
 
 
 def age_of(created: str) -> int:

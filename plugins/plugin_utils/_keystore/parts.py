@@ -40,11 +40,6 @@ def divided(record: KeyRecord, kind_of: t.Callable[[Unit], t.Hashable]) -> dict[
     }
 
 
-def limited(record: KeyRecord, units: Units) -> KeyRecord:
-    """The record of some of its units."""
-    return record.mapped(lambda generation: part_of(generation, record.connection, units))
-
-
 def part_of(generation: Generation, connection: str, units: Units) -> Generation:
     """What some of its units have of a generation."""
     return parts_of(generation, connection, {"": units})[""]

@@ -81,9 +81,6 @@ class Generation(t.NamedTuple):
     def __repr__(self) -> str:
         return f"<generation {self.generation}>"
 
-    def __str__(self) -> str:
-        return repr(self)
-
     @property
     def endpoints(self) -> dict[str, str]:
         """Host to address."""

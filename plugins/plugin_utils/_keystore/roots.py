@@ -43,9 +43,6 @@ class Root(t.NamedTuple):
     def __repr__(self) -> str:
         return f"<root secret {self.fingerprint}>"
 
-    def __str__(self) -> str:
-        return repr(self)
-
 
 class RootFile(t.NamedTuple):
     """All root secrets, the newest last, and the retired ones without their secrets."""

@@ -19,11 +19,10 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address, mark_text
 
 from .._connections.model import Association, Connection, connection_of
+from .parts import SHAPE
 from .records import NEWEST, Generation, KeyRecord
 
 Settings = t.Dict[str, t.Any]
-
-_SHAPE = ("endpoints", "hubs", "pairs")
 
 
 def settings_before(connection: Connection, records: t.Iterable[KeyRecord], place: str) -> Settings:
@@ -36,7 +35,7 @@ def settings_before(connection: Connection, records: t.Iterable[KeyRecord], plac
         before = _before(record)
         if before is None:
             continue
-        plain = {name: value for name, value in before.settings.items() if name not in _SHAPE}
+        plain = {name: value for name, value in before.settings.items() if name not in SHAPE}
         if plain not in found:
             found.append(plain)
         addresses.update((host, address) for host, address in before.endpoints.items() if host in addresses)
@@ -64,7 +63,7 @@ def _before(record: KeyRecord) -> Generation | None:
 
 def _differ(one: Settings, other: Settings) -> bool:
     """Whether settings differ in what an undo takes back."""
-    names = {*one, *other}.difference(_SHAPE)
+    names = {*one, *other}.difference(SHAPE)
     ends, others = one["endpoints"], other["endpoints"]
     return any(one.get(name) != other.get(name) for name in names) or any(
         others.get(host, address) != address for host, address in ends.items()
