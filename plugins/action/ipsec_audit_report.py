@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import secrets
 import typing as t
@@ -28,6 +27,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report as shortened
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import now
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, failure
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
@@ -97,7 +97,7 @@ class ActionModule(HostAction):
         wide = role.read_wide(self._inputs, self._hosts())
         connections = self._connections(wide)
         directory = self._directory(wide)
-        made = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        made = now()
         previous, warnings = output.previous(directory, made) if directory else (None, [])
         known, unread = self._known(wide["keystore"], connections)
         hosts = [self._host(name) for name in self._hosts()]

@@ -37,7 +37,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas, undo
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import RESUMED
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED, time_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import LEFT
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     decisions,
@@ -480,7 +480,7 @@ class ActionModule(HostAction):
             return
         now = time.time()
         checking = bool(self._task.check_mode)
-        found = document(rows, _instant(began or now), _instant(now), checking, phase, problems, left)
+        found = document(rows, time_of(began or now), time_of(now), checking, phase, problems, left)
         full = self._loader.path_dwim(path)
         try:
             umask = os.umask(0)
@@ -490,10 +490,6 @@ class ActionModule(HostAction):
             raise InputError(
                 f"the report of the run cannot be written ({exc.strerror})", full, "Name another file in rotate_report."
             ) from None
-
-
-def _instant(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _stop(problems: t.Sequence[str], phase: str, *details: t.Any, **more: t.Any) -> _Stop:

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import collections
-import datetime
 import typing as t
 
+from .._keystore.records import time_of
 from . import host_findings, key_findings
 from .comparison import compare
 from .findings import Finding, completed, unique, worst
@@ -63,7 +63,7 @@ def _host(host: Host, before: t.Mapping[str, int], level: str) -> Row:
         "file": {
             "path": host.file,
             "mode": file.get("mode", ""),
-            "modified": _moment(file["modified"]) if file.get("exists") else "",
+            "modified": time_of(file["modified"]) if file.get("exists") else "",
         },
         "service": _service(answer["service"]) if answer else "",
         "clock_offset": host.offset,
@@ -76,10 +76,6 @@ def _service(service: Row) -> str:
     if not service["installed"]:
         return "none"
     return f"{'enabled' if service['enabled'] else 'disabled'}, {service['state']}"
-
-
-def _moment(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _pairs(fleet: Fleet, findings: t.Iterable[Finding]) -> list[Row]:

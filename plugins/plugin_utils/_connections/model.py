@@ -54,6 +54,24 @@ class Association(t.NamedTuple):
     esn: bool
     lifetimes: Lifetimes
 
+    def limits(self) -> dict[str, int]:
+        """The lifetimes that are set."""
+        return {name: limit for name, limit in self.lifetimes._asdict().items() if limit}
+
+    def options(self) -> dict[str, t.Any]:
+        """The fields that are set, as the inventory names them, without the mode, which is that of the connection."""
+        fields = {
+            "protocol": self.protocol,
+            "encryption_algorithm": self.encryption,
+            "encryption_bits": self.encryption_bits,
+            "authentication_algorithm": self.authentication,
+            "icv_bits": self.icv_bits,
+            "replay_window": self.replay_window,
+            "esn": self.esn,
+            "lifetimes": self.limits(),
+        }
+        return {name: value for name, value in fields.items() if value}
+
 
 class Endpoint(t.NamedTuple):
     """A host of the inventory with its packed address in the connection and, for tunnels, the networks
@@ -101,13 +119,7 @@ class Connection(t.NamedTuple):
         return {
             "endpoints": {endpoint.host: format_address(endpoint.address) for endpoint in self.endpoints},
             "mode": self.mode,
-            "associations": [
-                {
-                    **row._asdict(),
-                    "lifetimes": {name: limit for name, limit in row.lifetimes._asdict().items() if limit},
-                }
-                for row in self.associations
-            ],
+            "associations": [{**row._asdict(), "lifetimes": row.limits()} for row in self.associations],
             "reqid": self.reqid,
             "mark": mark_text(self.mark),
             "if_id": self.if_id,

@@ -16,14 +16,13 @@ until they are rewritten::
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import typing as t
 
 import yaml
 
-from .records import KeystoreError, now
+from .records import KeystoreError, now, yaml_lines
 
 FORMAT = 1
 NAME = "_keystore"
@@ -50,10 +49,7 @@ def found_in(text: str) -> str:
 
 def dump(by: str) -> str:
     """The text of ``_keystore.yml``, not yet marked."""
-    return "".join(
-        f"{name}: {json.dumps(value)}\n"
-        for name, value in {"format": FORMAT, "created": now(), "created_by": by}.items()
-    )
+    return yaml_lines({"format": FORMAT, "created": now(), "created_by": by})
 
 
 def load(text: str, place: str) -> str:

@@ -19,8 +19,9 @@ each generation."""
 
 from __future__ import annotations
 
-import datetime
 import itertools
+import json
+import time
 import types
 import typing as t
 
@@ -201,4 +202,16 @@ class ConnectionRecord(t.NamedTuple):
 
 def now() -> str:
     """The current time in the format of the records."""
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time_of(time.time())
+
+
+def time_of(seconds: float) -> str:
+    """A time since the epoch in the format of the records."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def yaml_lines(fields: t.Mapping[str, t.Any]) -> str:
+    """Lines of a file. Values are written as JSON, which is YAML: values from Ansible are subclasses that
+    the YAML library cannot write.
+    """
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())

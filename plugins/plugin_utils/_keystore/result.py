@@ -18,7 +18,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.render import render
 
-from .._connections.model import Connection, Unit, connection_of
+from .._connections.model import Association, Connection, Unit, connection_of
 from .._connections.units import names_of
 from . import changes, records
 from .facts import facts_of, facts_of_part
@@ -138,7 +138,7 @@ def _host_views(rows: t.Sequence[_Row], names: Names) -> dict[str, Result]:
     found: dict[str, Result] = {}
     for row in rows:
         behind = changes.left_behind(row.record)
-        kinds = [_kind(association._replace(lifetimes=NO_LIFETIMES)) for association in row.connection.associations]
+        kinds = [_kind(association) for association in row.connection.associations]
         addresses = {endpoint.host: format_address(endpoint.address) for endpoint in row.connection.endpoints}
         for unit in row.units:
             name = names[row.connection.name][unit]
@@ -156,17 +156,9 @@ def _host_views(rows: t.Sequence[_Row], names: Names) -> dict[str, Result]:
     return dict(sorted(found.items()))
 
 
-def _kind(row: t.Any) -> Result:
-    return {
-        "protocol": row.protocol,
-        "mode": row.mode,
-        **({"encryption_algorithm": row.encryption} if row.encryption else {}),
-        **({"encryption_bits": row.encryption_bits} if row.encryption_bits else {}),
-        **({"authentication_algorithm": row.authentication} if row.authentication else {}),
-        **({"icv_bits": row.icv_bits} if row.icv_bits else {}),
-        "replay_window": row.replay_window,
-        "esn": row.esn,
-    }
+def _kind(row: Association) -> Result:
+    """An association as `ipsec_preflight` takes it."""
+    return {"mode": row.mode, "replay_window": 0, "esn": False, **row._replace(lifetimes=NO_LIFETIMES).options()}
 
 
 def others(step: Transition, connections: t.Sequence[Connection]) -> Result:

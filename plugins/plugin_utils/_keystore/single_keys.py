@@ -14,7 +14,6 @@ key: "hex digits"
 
 from __future__ import annotations
 
-import json
 import typing as t
 
 import yaml
@@ -26,7 +25,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
 from .._connections.model import NAME
 from .directory import KEY_PREFIX, Keystore
 from .lease import actor
-from .records import ConnectionRecord, KeystoreError, now
+from .records import ConnectionRecord, KeystoreError, now, yaml_lines
 
 FORMAT = 1
 
@@ -63,7 +62,7 @@ def remembered(store: Keystore, name: str, algorithm: Algorithm, bits: int | Non
             "created_by": actor(),
             "key": made.hex(),
         }
-        store.write_texts({_file(name): "".join(f"{field}: {json.dumps(value)}\n" for field, value in fields.items())})
+        store.write_texts({_file(name): yaml_lines(fields)})
     return made
 
 

@@ -72,6 +72,7 @@ from .records import (
     KeystoreError,
     Retired,
     now,
+    yaml_lines,
 )
 
 FORMAT = 2
@@ -83,21 +84,13 @@ _GENERATIONS = (CURRENT, NEXT, PREVIOUS)
 
 
 def dump(whole: ConnectionRecord) -> str:
-    """The file's text, before encryption. Values are written as JSON, which is YAML: values from
-    Ansible are subclasses that the YAML library cannot write.
-    """
+    """The file's text, before encryption."""
     retired = whole.retired
     places = {id(row): place for place, row in enumerate(retired)}
     return "".join(
         (
-            _pairs(
-                {
-                    "format": FORMAT,
-                    "connection": whole.connection,
-                    "last": whole.last,
-                    "departed": dict(whole.departed),
-                }
-            ),
+            yaml_lines({"format": FORMAT, "connection": whole.connection, "last": whole.last}),
+            yaml_lines({"departed": dict(whole.departed)}),
             "records:\n" if whole.records else "records: []\n",
             *(_item(_dumped_record(record, places)) for record in whole.records),
             "retired:\n" if retired else "retired: []\n",
@@ -114,7 +107,7 @@ def _dumped_record(record: KeyRecord, places: t.Mapping[int, int]) -> str:
     fields = {name: getattr(record, name) for name in ("phase", "since", "by", "left")}
     own = {"retired": [places[id(row)] for row in record.retired]}
     cleaned = {} if record.cleaned is None else {"cleaned": list(record.cleaned)}
-    return _pairs({**fields, **cleaned, **own}) + "".join(_dumped(name, record.pick(name)) for name in _GENERATIONS)
+    return yaml_lines({**fields, **cleaned, **own}) + "".join(_dumped(name, record.pick(name)) for name in _GENERATIONS)
 
 
 def _dumped_retired(row: Retired) -> dict[str, t.Any]:
@@ -130,11 +123,7 @@ def _dumped(name: str, generation: Generation | None) -> str:
     }
     # A block keeps the SAs readable in the decrypted file.
     sas = "  sas: |\n" + textwrap.indent(generation.sas, "    ") if generation.sas else '  sas: ""\n'
-    return f"{name}:\n{textwrap.indent(_pairs(fields), '  ')}{sas}"
-
-
-def _pairs(fields: t.Mapping[str, t.Any]) -> str:
-    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
+    return f"{name}:\n{textwrap.indent(yaml_lines(fields), '  ')}{sas}"
 
 
 def load(text: str, name: str, place: str) -> ConnectionRecord:

@@ -18,7 +18,7 @@ import yaml
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address, mark_text
 
-from .._connections.model import Association, Connection, connection_of
+from .._connections.model import Connection, connection_of
 from .parts import SHAPE
 from .records import NEWEST, Generation, KeyRecord
 
@@ -120,7 +120,7 @@ def _line(name: str, value: t.Any) -> str:
 def _fields(connection: Connection) -> dict[str, t.Any]:
     return {
         "mode": connection.mode,
-        "associations": [_association(row) for row in connection.associations],
+        "associations": [row.options() for row in connection.associations],
         "reqid": connection.reqid,
         "mark": mark_text(connection.mark) or None,
         "if_id": connection.if_id,
@@ -128,17 +128,3 @@ def _fields(connection: Connection) -> dict[str, t.Any]:
         "unicast": connection.unicast,
         "endpoints": {endpoint.host: format_address(endpoint.address) for endpoint in connection.endpoints},
     }
-
-
-def _association(row: Association) -> dict[str, t.Any]:
-    fields = {
-        "protocol": row.protocol,
-        "encryption_algorithm": row.encryption,
-        "encryption_bits": row.encryption_bits,
-        "authentication_algorithm": row.authentication,
-        "icv_bits": row.icv_bits,
-        "replay_window": row.replay_window,
-        "esn": row.esn,
-        "lifetimes": {name: limit for name, limit in row.lifetimes._asdict().items() if limit},
-    }
-    return {name: value for name, value in fields.items() if value}
