@@ -27,13 +27,13 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import steps
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import make
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import DERIVED, ConnectionRecord, KeyRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.roots import RootFile, add
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
+from ansible_collections.ipsec.manual.tests.unit.plugins.generations import make
 
 KINDS = ("random", "derived")
 HOSTS = 200

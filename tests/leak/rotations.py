@@ -13,6 +13,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, generations, records
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
+from ansible_collections.ipsec.manual.tests.unit.plugins.generations import make
 
 from .stage import CONTROLLER, HOSTS, WORK, Outcome, Stage
 
@@ -46,7 +47,7 @@ def prepare(stage: Stage, damage: t.Callable[[str], str] = lambda text: text) ->
     for connection in read_connections(CONNECTIONS):
         whole = store.read(connection.name)
         (record,) = whole.records if whole is not None else (records.KeyRecord(connection.name),)
-        made = changes.make(changes.discard(record, {}), connection, generations.SpiAllocator(), set())
+        made = make(changes.discard(record, {}), connection, generations.SpiAllocator(), set())
         assert made.next
         marked = re.sub(r"(?<=key )[0-9a-f]+", lambda match: stage.keys.key(len(match[0]) // 2).hex(), made.next.sas)
         texts[connection.name] = damage(marked)

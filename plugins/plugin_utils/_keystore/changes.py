@@ -144,19 +144,6 @@ def left_units(whole: ConnectionRecord) -> frozenset[Unit]:
     return frozenset().union(*(record.units() for record in whole.records if record.left))
 
 
-def make(
-    record: KeyRecord,
-    connection: Connection,
-    spis: SpiAllocator,
-    retired: t.AbstractSet[str],
-    by: str = "",
-    root: tuple[str, bytes] | None = None,
-) -> KeyRecord:
-    """Add a next generation to the record; an earlier next one must have been discarded."""
-    gone = retired | record.retired_fingerprints()
-    return give(record, draw(connection, record.last + 1, spis, gone, by, root))
-
-
 def give(record: KeyRecord, made: Generation) -> KeyRecord:
     """Add a generation for its units to the record as the next one."""
     return record._replace(

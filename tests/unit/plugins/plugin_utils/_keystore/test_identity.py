@@ -28,10 +28,11 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
+from ansible_collections.ipsec.manual.tests.unit.plugins.generations import make
 
 SECRETS = [("default", VaultSecret(b"correct horse"))]
 PAIR = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
-MADE = changes.make(records.KeyRecord("pair"), PAIR, generations.SpiAllocator(), set())
+MADE = make(records.KeyRecord("pair"), PAIR, generations.SpiAllocator(), set())
 RECORD, PROMOTED = (records.ConnectionRecord.of(record) for record in (MADE, changes.promote(MADE, {})))
 OTHER = RECORD._replace(connection="other")
 FILES = ("pair", "other", "_root", "_key.own")

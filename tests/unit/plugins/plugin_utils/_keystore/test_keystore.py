@@ -32,9 +32,10 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Runner
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
+from ansible_collections.ipsec.manual.tests.unit.plugins.generations import make
 
 CONNECTION = read_connections([{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}])[0]
-MADE = changes.make(records.KeyRecord("pair"), CONNECTION, generations.SpiAllocator(), set())
+MADE = make(records.KeyRecord("pair"), CONNECTION, generations.SpiAllocator(), set())
 RECORD, PROMOTED = (records.ConnectionRecord.of(record) for record in (MADE, changes.promote(MADE, {})))
 ME = Runner.of(os.getpid())
 

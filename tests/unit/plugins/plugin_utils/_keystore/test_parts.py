@@ -28,6 +28,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records imp
     Generation,
     KeyRecord,
 )
+from ansible_collections.ipsec.manual.tests.unit.plugins.generations import make
 
 HOSTS = {host: f"192.0.2.{number}" for number, host in enumerate("abcde", 1)}
 PAIRS = tuple(itertools.combinations("abcde", 2))
@@ -43,7 +44,7 @@ def connection(hosts: str = "abcde", **fields: t.Any) -> Connection:
 
 def made(record: KeyRecord, store: str, wanted: Connection | None = None) -> KeyRecord:
     root = (root_fingerprint(ROOT), ROOT) if store == "derived" else None
-    return changes.make(record, wanted or connection(), SpiAllocator(), set(), "me@here", root)
+    return make(record, wanted or connection(), SpiAllocator(), set(), "me@here", root)
 
 
 def promoted(record: KeyRecord) -> KeyRecord:

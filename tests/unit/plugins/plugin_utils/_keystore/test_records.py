@@ -18,6 +18,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import chan
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import KEPT, MADE, RESUMED
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import ConnectionRecord, KeyRecord
+from ansible_collections.ipsec.manual.tests.unit.plugins.generations import make
 
 MESH = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
 
@@ -27,7 +28,7 @@ def connection(**fields: t.Any) -> Connection:
 
 
 def made(record: KeyRecord | None = None, **fields: t.Any) -> KeyRecord:
-    return changes.make(discarded(record or KeyRecord("mesh")), connection(**fields), SpiAllocator(), set(), "me@here")
+    return make(discarded(record or KeyRecord("mesh")), connection(**fields), SpiAllocator(), set(), "me@here")
 
 
 def promoted(record: KeyRecord) -> KeyRecord:
@@ -61,7 +62,7 @@ def test_the_life_of_a_generation() -> None:
     first = made()
     assert (first.phase, first.last, first.current, first.previous) == ("prepared", 1, None, None)
     assert changes.start(first).phase == "switching"
-    second = changes.make(promoted(changes.start(first)), connection(), SpiAllocator(), set())
+    second = make(promoted(changes.start(first)), connection(), SpiAllocator(), set())
     assert (
         (second.phase, second.last) == ("prepared", 2) and second.current is not None and second.current.generation == 1
     )
