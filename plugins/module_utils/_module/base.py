@@ -141,18 +141,14 @@ def _value(value: t.Any, row: t.Mapping[str, t.Any], place: str) -> t.Iterator[I
         part = {"type": row["elements"], "options": row.get("options", {})}
         if isinstance(value, list):
             for index, element in enumerate(converted):
-                yield from _element(element, part, f"{place}[{index}]")
+                if element is None:
+                    yield _error(element, part["type"], part, f"{place}[{index}]")
+                else:
+                    yield from _value(element, part, f"{place}[{index}]")
         elif any(True for element in converted for dummy in _value(element, part, place)):
             yield _error(value, kind, row, place)
     elif kind == "dict":
         yield from ill_typed(converted, row.get("options", {}), f"{place}.")
-
-
-def _element(element: t.Any, row: t.Mapping[str, t.Any], place: str) -> t.Iterator[InputError]:
-    if element is None:
-        yield _error(element, row["type"], row, place)
-    else:
-        yield from _value(element, row, place)
 
 
 def _error(value: t.Any, kind: str, row: t.Mapping[str, t.Any], place: str) -> InputError:

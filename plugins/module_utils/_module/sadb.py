@@ -75,8 +75,11 @@ def apply_sadb(module: Module) -> Result:
     if params["ignore_missing"]:
         result["missing"] = False
     if adding:
-        unseen = found.keys_hidden or module.check_mode
-        sas = text.sas if unseen else _installed(text.sas, sadb.dump() if changing else found.actual)
+        sas: t.Sequence[SecurityAssociation] = text.sas
+        if not (found.keys_hidden or module.check_mode):
+            wanted = set(map(identity, sas))
+            installed = sadb.dump() if changing else found.actual
+            sas = [entry.sa for entry in installed if identity(entry.sa) in wanted]
         result["digest"] = digest(sas, digest_key)
     if module._diff:
         result["diff"] = sadb_diff(found.steps.operations)
@@ -227,11 +230,6 @@ def _check_src_label(params: t.Mapping[str, t.Any]) -> None:
             "Repeat the rotation that it names. If those connections have other keys by now, the file is left over from"
             " an older change: remove it.",
         )
-
-
-def _installed(wanted: t.Sequence[SecurityAssociation], actual: t.Sequence[Entry]) -> list[SecurityAssociation]:
-    identities = set(map(identity, wanted))
-    return [entry.sa for entry in actual if identity(entry.sa) in identities]
 
 
 def _result(backend: str, steps: Plan) -> Result:

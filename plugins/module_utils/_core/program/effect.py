@@ -16,7 +16,6 @@ from ..sa.model import Counters, Entry, Identity, Lifetimes
 from ..sa.plan import ADD, DELETE, REPLACE, Operation
 from ..text.script import Step, Subject
 
-NO_COUNTERS = Counters()
 _ORDER = (REPLACE, ADD, DELETE)  # as in `plan`: operations that can fail come first
 
 
@@ -75,7 +74,7 @@ def _add(sa: model.SecurityAssociation, now: dict[Identity, Entry], touched: dic
             "",
             "Choose another SPI, or delete it first.",
         )
-    now[identity] = Entry(sa, NO_COUNTERS)
+    now[identity] = Entry(sa, Counters())
     touched[identity] = True
 
 

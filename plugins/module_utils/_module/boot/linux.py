@@ -241,12 +241,7 @@ def _load(module: Module, service: Service, outdated: bool, starting: bool) -> N
         if starting:
             service.do("start")
     except IpsecError as error:
-        reason = _reason(module)
-        hint = (
-            f"It is installed, and would fail at boot as well. {reason}"
-            if reason
-            else "It is installed, and would fail at boot as well."
-        )
+        hint = f"It is installed, and would fail at boot as well. {_reason(module)}".rstrip()
         raise IpsecError(error.message, error.place, hint) from None
 
 

@@ -27,14 +27,6 @@ _MODE = 0o440
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
 _INCLUDED = re.compile(r"^[@#]includedir\s+/etc/sudoers\.d/?\s*$", re.M)
 _TYPES = ("", " esp", " ah")
-_MANAGED = "# Managed by ipsec.manual.ipsec_boot."
-_HEAD = f"""# Copyright (c) 2026, ipsec.manual contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-{_MANAGED} These commands with these arguments, and nothing more.
-
-"""
 
 
 def commands(file: str, policies: bool, read_keys: bool) -> dict[str, list[str]]:
@@ -61,7 +53,7 @@ def text(group: str, file: str, policies: bool, read_keys: bool) -> str:
         for name, words in rows.items()
     ]
     return (
-        _HEAD
+        f"{texts.HEAD} These commands with these arguments, and nothing more.\n\n"
         + "\n".join(aliases)
         + f"\n\n%{group} ALL = (root) "
         + ", ".join(f"IPSECKEY_{name}" for name in rows)
@@ -105,7 +97,7 @@ def superfluous(module: Module) -> list[File]:
 
 def is_ours() -> bool:
     """Whether the file is there, and was written here. One of somebody else is left alone."""
-    return _MANAGED in _content(PATH)
+    return texts.MANAGED in _content(PATH)
 
 
 def _content(path: str) -> str:

@@ -48,9 +48,6 @@ class Service:
     def __init__(self, module: Module) -> None:
         self.module = module
 
-    def run(self, name: str, *words: str, good: t.Collection[int] = (0,)) -> str:
-        return run(self.module, name, *words, good=good)
-
     @property
     def path(self) -> str:
         return self.place.path
@@ -71,7 +68,7 @@ class Service:
 
     def do(self, what: str) -> None:
         """Run one of the ``commands``."""
-        self.run(*self.commands[what])
+        run(self.module, *self.commands[what])
 
     def forget(self) -> None:
         """Before its file is removed, have the service manager forget that it was started."""
@@ -93,16 +90,16 @@ class Systemd(Service):
     }
 
     def active(self) -> bool:
-        return self.run("systemctl", "is-active", self._unit, good=range(256)).strip() == "active"
+        return run(self.module, "systemctl", "is-active", self._unit, good=range(256)).strip() == "active"
 
     def reread(self) -> None:
-        self.run("systemctl", "daemon-reload")
+        run(self.module, "systemctl", "daemon-reload")
 
     def forgotten(self) -> None:
         # A unit without a file runs nothing when it stops, so the SAs stay. Status 1 or 5: unknown unit.
         self.reread()
         for verb in ("stop", "reset-failed"):
-            self.run("systemctl", verb, self._unit, good=(0, 1, 5))
+            run(self.module, "systemctl", verb, self._unit, good=(0, 1, 5))
 
 
 class Openrc(Service):
@@ -121,7 +118,7 @@ class Openrc(Service):
     def forget(self) -> None:
         # Without its script nothing stops it, so the SAs stay.
         if self.active():
-            self.run("rc-service", NAME, "zap")
+            run(self.module, "rc-service", NAME, "zap")
 
 
 class Sysvinit(Service):

@@ -14,12 +14,16 @@ from ..._core.audit import service
 
 COMMAND = "/usr/local/sbin/ipseckey"
 
-SYSTEMD = """\
+MANAGED = "# Managed by ipsec.manual.ipsec_boot."
+HEAD = f"""\
 # Copyright (c) 2026, ipsec.manual contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Managed by ipsec.manual.ipsec_boot.
+{MANAGED}"""
+
+SYSTEMD = """\
+@HEAD@
 
 [Unit]
 Description=Manual IPsec security associations
@@ -80,11 +84,7 @@ WantedBy=sysinit.target
 
 OPENRC = """\
 #!/sbin/openrc-run
-# Copyright (c) 2026, ipsec.manual contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Managed by ipsec.manual.ipsec_boot.
+@HEAD@
 # shellcheck shell=sh disable=SC2034
 
 description="Loads manual IPsec security associations before the network is up"
@@ -141,11 +141,7 @@ stop() {
 
 SYSVINIT = """\
 #!/bin/sh
-# Copyright (c) 2026, ipsec.manual contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Managed by ipsec.manual.ipsec_boot.
+@HEAD@
 
 ### BEGIN INIT INFO
 # Provides:          ipseckeys
@@ -198,6 +194,7 @@ esac
 def fill(text: str, file: str, with_policies: bool, ask_for_rotation: bool) -> bytes:
     """The service that loads ``file``."""
     words = {
+        "HEAD": HEAD,
         "COMMAND": COMMAND,
         "FILE": file,
         "POLICIES": service.POLICIES if with_policies else "",

@@ -72,7 +72,6 @@ class Dialect(t.NamedTuple):
     name: str
     platform: str
     domain: int
-    ipv4: int
     ipv6: int
     authentication: dict[str, Integrity]
     encryption: dict[str, int]
@@ -80,6 +79,7 @@ class Dialect(t.NamedTuple):
     limits: tuple[str, ...]
     remedy: str
     sources: tuple[str, ...]
+    ipv4: int = 2
     sized_addresses: bool = False
     sa2: int = 0
     reqid_bits: int = 0
@@ -116,7 +116,6 @@ LINUX = Dialect(
     name="Linux",
     platform="linux",
     domain=15,
-    ipv4=2,
     ipv6=10,
     # af_key uses each algorithm with the ICV of the table in xfrm_algo.c: that of hmac(sha256) has
     # the 96 bits of a draft.
@@ -139,7 +138,6 @@ ILLUMOS = Dialect(
     name="illumos",
     platform="sunos",
     domain=27,
-    ipv4=2,
     ipv6=26,
     authentication=_HMACS,
     encryption={**_CIPHERS, "aes-ccm8": 14, "aes-ccm12": 15, "aes-ccm": 16, **_GCM},
@@ -170,7 +168,6 @@ FREEBSD = Dialect(
     name="FreeBSD",
     platform="freebsd",
     domain=27,
-    ipv4=2,
     ipv6=28,
     sized_addresses=True,
     authentication=_HMACS,
@@ -191,7 +188,6 @@ NETBSD = Dialect(
     name="NetBSD",
     platform="netbsd",
     domain=29,
-    ipv4=2,
     ipv6=24,
     sized_addresses=True,
     authentication={**_HMACS, "aes-xcbc": Integrity(9, 96)},
