@@ -77,27 +77,40 @@ class Algorithm(t.NamedTuple):
 
 
 def _hmac(
-    name: str,
-    number: int,
-    aliases: tuple[str, ...],
-    linux: str,
-    bits: int,
-    icv: tuple[int, ...],
-    module: str,
-    rfc: str,
-    advice: str = "",
+    name: str, number: int, aliases: tuple[str, ...], bits: int, icv: tuple[int, ...], rfc: str, advice: str = ""
 ) -> Algorithm:
+    """An HMAC, which Linux calls after its hash: ``hmac-sha256`` is hmac(sha256), from crypto-sha256."""
+    hashed = name[len("hmac-") :]
     return Algorithm(
         name,
         AUTHENTICATION,
         aliases,
         number,
-        linux,
+        f"hmac({hashed})",
         (bits,),
         icv_bits=icv,
-        modules=("crypto-hmac", module),
+        modules=("crypto-hmac", f"crypto-{hashed}"),
         rfc=rfc,
         advice=advice,
+    )
+
+
+def _cbc(
+    name: str, number: int, cipher: str, key_bits: tuple[int, ...], block: int, rfc: str, advice: str = ""
+) -> Algorithm:
+    """A cipher in mode CBC, also known without it: ``des-cbc`` is des. ``cipher`` is the name in Linux."""
+    return Algorithm(
+        name,
+        ENCRYPTION,
+        (name[: -len("-cbc")],),
+        number,
+        f"cbc({cipher})",
+        key_bits,
+        block_bits=block,
+        modules=("crypto-cbc", f"crypto-{cipher}"),
+        rfc=rfc,
+        advice=advice,
+        des_parity=cipher.startswith("des"),
     )
 
 
@@ -121,50 +134,19 @@ def _aead(
 
 
 ALGORITHMS: tuple[Algorithm, ...] = (
-    _hmac(
-        "hmac-md5", 2, ("md5",), "hmac(md5)", 128, (96, 128), "crypto-md5", "RFC 2403", "MUST NOT, RFC 8221 section 6"
-    ),
+    _hmac("hmac-md5", 2, ("md5",), 128, (96, 128), "RFC 2403", "MUST NOT, RFC 8221 section 6"),
     _hmac(
         "hmac-sha1",
         3,
         ("sha", "sha1", "sha-1", "hmac-sha", "hmac-sha-1"),
-        "hmac(sha1)",
         160,
         (96, 160),
-        "crypto-sha1",
         "RFC 2404",
         "MUST-, RFC 8221 section 6",
     ),
-    _hmac(
-        "hmac-sha256",
-        5,
-        ("sha256", "sha-256", "hmac-sha-256"),
-        "hmac(sha256)",
-        256,
-        (128, 96, 256),
-        "crypto-sha256",
-        "RFC 4868",
-    ),
-    _hmac(
-        "hmac-sha384",
-        6,
-        ("sha384", "sha-384", "hmac-sha-384"),
-        "hmac(sha384)",
-        384,
-        (192, 384),
-        "crypto-sha384",
-        "RFC 4868",
-    ),
-    _hmac(
-        "hmac-sha512",
-        7,
-        ("sha512", "sha-512", "hmac-sha-512"),
-        "hmac(sha512)",
-        512,
-        (256, 512),
-        "crypto-sha512",
-        "RFC 4868",
-    ),
+    _hmac("hmac-sha256", 5, ("sha256", "sha-256", "hmac-sha-256"), 256, (128, 96, 256), "RFC 4868"),
+    _hmac("hmac-sha384", 6, ("sha384", "sha-384", "hmac-sha-384"), 384, (192, 384), "RFC 4868"),
+    _hmac("hmac-sha512", 7, ("sha512", "sha-512", "hmac-sha-512"), 512, (256, 512), "RFC 4868"),
     Algorithm(
         "aes-xcbc",
         AUTHENTICATION,
@@ -187,56 +169,19 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         modules=("crypto-cmac", "crypto-aes"),
         rfc="RFC 4494",
     ),
-    Algorithm(
-        "des-cbc",
-        ENCRYPTION,
-        ("des",),
-        2,
-        "cbc(des)",
-        (64,),
-        block_bits=64,
-        modules=("crypto-cbc", "crypto-des"),
-        rfc="RFC 2405",
-        advice="MUST NOT, RFC 8221 section 5",
-        des_parity=True,
-    ),
-    Algorithm(
-        "3des-cbc",
-        ENCRYPTION,
-        ("3des",),
-        3,
-        "cbc(des3_ede)",
-        (192,),
-        block_bits=64,
-        modules=("crypto-cbc", "crypto-des3_ede"),
-        rfc="RFC 2451",
-        advice="SHOULD NOT, RFC 8221 section 5",
-        des_parity=True,
-    ),
-    Algorithm(
+    _cbc("des-cbc", 2, "des", (64,), 64, "RFC 2405", "MUST NOT, RFC 8221 section 5"),
+    _cbc("3des-cbc", 3, "des3_ede", (192,), 64, "RFC 2451", "SHOULD NOT, RFC 8221 section 5"),
+    _cbc(
         "blowfish-cbc",
-        ENCRYPTION,
-        ("blowfish",),
         7,
-        "cbc(blowfish)",
+        "blowfish",
         (128, *range(64, 128, 8), *range(136, 449, 8)),
-        block_bits=64,
-        modules=("crypto-cbc", "crypto-blowfish"),
-        rfc="RFC 2451",
-        advice="MUST NOT, RFC 8221 section 5",
+        64,
+        "RFC 2451",
+        "MUST NOT, RFC 8221 section 5",
     ),
     Algorithm("null", ENCRYPTION, (), 11, "ecb(cipher_null)", (), modules=("crypto_null",), rfc="RFC 2410"),
-    Algorithm(
-        "aes-cbc",
-        ENCRYPTION,
-        ("aes",),
-        12,
-        "cbc(aes)",
-        (256, 192, 128),
-        block_bits=128,
-        modules=("crypto-cbc", "crypto-aes"),
-        rfc="RFC 3602",
-    ),
+    _cbc("aes-cbc", 12, "aes", (256, 192, 128), 128, "RFC 3602"),
     _aead("aes-ccm8", 14, (), "rfc4309(ccm(aes))", 24, 64, "crypto-ccm", "RFC 4309"),
     _aead("aes-ccm12", 15, (), "rfc4309(ccm(aes))", 24, 96, "crypto-ccm", "RFC 4309"),
     _aead("aes-ccm", 16, ("aes-ccm16",), "rfc4309(ccm(aes))", 24, 128, "crypto-ccm", "RFC 4309"),
