@@ -110,10 +110,9 @@ def _attribute_rows(fields: t.Collection[str] = ()) -> t.Iterator[tuple[str, str
             yield f"{row.name} {_value(row)}".strip(), row.help + (f" ({notes})" if notes else "")
 
 
-def _command_rows(place: str = "") -> t.Iterator[tuple[str, str]]:
+def _command_rows() -> t.Iterator[tuple[str, str]]:
     for row in grammar.COMMANDS:
-        if not place or place in row.places:
-            yield row.usage(), row.help + (f" (also {', '.join(row.synonyms)})" if row.synonyms else "")
+        yield row.usage(), row.help + (f" (also {', '.join(row.synonyms)})" if row.synonyms else "")
 
 
 def _columns(rows: t.Iterable[tuple[str, str]], width: int = 34) -> str:

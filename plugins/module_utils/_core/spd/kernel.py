@@ -15,22 +15,11 @@ import typing as t
 
 from ..errors import SadbError
 from ..sa.model import NO_LIFETIMES, Lifetimes, Mark, Selector
-from ..sadb.xfrm import uapi
+from ..sadb.xfrm import netlink, uapi
 from ..sadb.xfrm.decode import strange_word, unpack_lifetimes, unpack_selector
 from ..sadb.xfrm.link import open_link
 from ..sadb.xfrm.messages import pack_lifetimes, pack_selector
-from ..sadb.xfrm.netlink import (
-    NETLINK_XFRM,
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    Message,
-    Part,
-    Refusal,
-    attribute,
-    attributes,
-    errno_name,
-    errno_text,
-)
+from ..sadb.xfrm.netlink import Message, Part, Refusal, attribute, attributes
 from ..sadb.xfrm.transaction import Kind, Step, transaction
 from ..signals import uninterrupted
 from .policy import ACTIONS, DIRECTIONS, REQUIRED, USE, Policy, PolicyEntry, PolicyOperation, Template, identity, label
@@ -88,7 +77,7 @@ def new_policy(policy: Policy, replace: bool = False) -> Message:
     return (
         Message(uapi.XFRM_MSG_UPDPOLICY, body)
         if replace
-        else Message(uapi.XFRM_MSG_NEWPOLICY, body, NLM_F_CREATE | NLM_F_EXCL)
+        else Message(uapi.XFRM_MSG_NEWPOLICY, body, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL)
     )
 
 
@@ -194,10 +183,13 @@ _EXPLANATIONS: dict[int, tuple[str, str]] = {
 
 
 def _explain(refusal: Refusal, policy: Policy) -> SadbError:
-    name = errno_name(refusal.errno)
+    name = netlink.errno_name(refusal.errno)
     message, hint = _EXPLANATIONS.get(refusal.errno, ("the kernel refuses the policy", ""))
     return SadbError(
-        f"{message} ({name}: {refusal.text or errno_text(refusal.errno)})", f"policy {label(policy)}", hint, name
+        f"{message} ({name}: {refusal.text or netlink.errno_text(refusal.errno)})",
+        f"policy {label(policy)}",
+        hint,
+        name,
     )
 
 
@@ -220,7 +212,7 @@ class Spd:
         return [entry for entry, dummy in self._read()]
 
     def _read(self) -> list[tuple[PolicyEntry, Part]]:
-        with open_link(NETLINK_XFRM, "reading the SPD") as link:
+        with open_link(netlink.NETLINK_XFRM, "reading the SPD") as link:
             found = link.dump(
                 Message(uapi.XFRM_MSG_GETPOLICY, b""), uapi.XFRM_MSG_NEWPOLICY, lambda part: (decode(part), part)
             )
@@ -249,7 +241,7 @@ class Spd:
                 requests.append(delete_policy(policy) if new is None else new_policy(policy, replace=old is not None))
                 inverse = delete_policy(policy) if old is None else _restore(before[identity(policy)])
                 steps.append(Step(policy, inverse))
-            with open_link(NETLINK_XFRM, _CHANGES.doing) as link, transaction(
+            with open_link(netlink.NETLINK_XFRM, _CHANGES.doing) as link, transaction(
                 link, _CHANGES, [(requests, ())], lambda: steps
             ):
                 yield
