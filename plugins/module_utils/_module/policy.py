@@ -39,7 +39,6 @@ def apply_policies(module: Module) -> Result:
 
 
 def policy_info(module: Module) -> Result:
-    """The policies of the kernel."""
     direction = module.params["direction"]
     return {
         "changed": False,

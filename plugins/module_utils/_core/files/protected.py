@@ -354,7 +354,6 @@ def _owner_problems(found: os.stat_result, path: str) -> list[ProtectedFileError
 
 
 def _directory_problems(descriptor: int, path: str, protection: Protection = SECRET) -> list[ProtectedFileError]:
-    """What is wrong with the file's directory."""
     remote = _network_problems(file_system(descriptor, path), path, protection)
     return _owner_problems(os.fstat(descriptor), path) + remote
 

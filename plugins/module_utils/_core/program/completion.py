@@ -42,7 +42,6 @@ def wrapped(text: str, width: int = 100) -> list[str]:
 
 
 def bash_script() -> str:
-    """A completion script for bash."""
     cases = []
     for row in COMMANDS:
         if LINE in row.places and (row.type or row.takes):

@@ -53,7 +53,6 @@ def read_any(path: str) -> bytes:
 
 
 def read_standard_input() -> bytes:
-    """All of standard input."""
     if sys.stdin is None:
         raise IpsecError("it is closed", STANDARD_INPUT)
     try:

@@ -191,6 +191,11 @@ def format_address(address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
+def network_text(address: bytes, prefix: int) -> str:
+    """A network in CIDR notation, empty for any."""
+    return f"{format_address(address)}/{prefix}" if address else ""
+
+
 def mark_text(mark: Mark | None) -> str:
     """A mark as options and text write it, empty for none."""
     return "" if mark is None else f"0x{mark.value:x}/0x{mark.mask:x}"

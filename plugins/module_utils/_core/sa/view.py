@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import typing as t
 
+from . import model
 from .limits import BYTES, PACKETS, age, limits
-from .model import Entry, SecurityAssociation, Selector, algorithm_of, fingerprints, flags, format_address, mark_text
+from .model import Entry, SecurityAssociation, Selector
 
 View = t.Dict[str, t.Any]
 
 
 def key_bits(sa: SecurityAssociation) -> int:
     """The size of the encryption key without its salt."""
-    row = algorithm_of(sa.encryption)
+    row = model.algorithm_of(sa.encryption)
     return max(0, len(sa.encryption_key) * 8 - (row.salt_bits if row is not None else 0))
 
 
@@ -25,21 +26,21 @@ def public(sa: SecurityAssociation) -> View:
     view: View = {
         "protocol": sa.protocol,
         "spi": f"0x{sa.spi:08x}",
-        "source": format_address(sa.source),
-        "destination": format_address(sa.destination),
+        "source": model.format_address(sa.source),
+        "destination": model.format_address(sa.destination),
         "mode": sa.mode,
         "encryption_algorithm": sa.encryption,
         "encryption_bits": key_bits(sa),
         "authentication_algorithm": sa.authentication,
         "icv_bits": sa.icv_bits,
-        "fingerprints": fingerprints(sa),
+        "fingerprints": model.fingerprints(sa),
         "replay_window": sa.replay_window,
         "esn": sa.esn,
         "reqid": sa.reqid,
-        "mark": mark_text(sa.mark),
+        "mark": model.mark_text(sa.mark),
         "if_id": sa.if_id,
         "direction": sa.direction,
-        "output_mark": mark_text(sa.output_mark),
+        "output_mark": model.mark_text(sa.output_mark),
         "tfc_padding": sa.tfc_padding,
         "nat_keepalive": sa.nat_keepalive,
         "lifetimes": {name: value for name, value in zip(sa.lifetimes._fields, sa.lifetimes) if value},
@@ -63,7 +64,7 @@ def observed(entry: Entry, now: float) -> View:
     return {
         **public(entry.sa),
         "larval": entry.larval,
-        "flags": flags(entry.sa).split(),
+        "flags": model.flags(entry.sa).split(),
         "age": age(entry, now),
         "counters": counters._asdict(),
         "budget": budget(entry),
@@ -82,17 +83,13 @@ def budget(entry: Entry) -> dict[str, int | None]:
 def selector_view(selector: Selector) -> dict[str, t.Any]:
     """A selector as its suboptions: networks in CIDR notation, empty for any."""
     return {
-        "source": _network(selector.source, selector.source_prefix),
-        "destination": _network(selector.destination, selector.destination_prefix),
+        "source": model.network_text(selector.source, selector.source_prefix),
+        "destination": model.network_text(selector.destination, selector.destination_prefix),
         "protocol": selector.protocol,
         "source_port": selector.source_port,
         "destination_port": selector.destination_port,
     }
 
 
-def _network(address: bytes, prefix: int) -> str:
-    return f"{format_address(address)}/{prefix}" if address else ""
-
-
 def _address(address: bytes) -> str:
-    return format_address(address) if address else ""
+    return model.format_address(address) if address else ""

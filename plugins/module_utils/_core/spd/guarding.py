@@ -122,7 +122,6 @@ def unserved(policies: t.Iterable[Policy], sas: t.Iterable[SecurityAssociation])
 
 
 def unguarded(sas: t.Iterable[SecurityAssociation], policies: t.Iterable[Policy]) -> list[SecurityAssociation]:
-    """The SAs that no policy guards."""
     demands = _Demands(policies)
     return [sa for sa in sas if not any(True for dummy in demands.met_by(sa))]
 

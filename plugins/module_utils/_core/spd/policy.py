@@ -12,7 +12,7 @@ import typing as t
 
 from ..errors import InputError, shown
 from ..sa.checks import selector_problems
-from ..sa.model import AH, ESP, TRANSPORT, TUNNEL, Mark, Selector, format_address
+from ..sa.model import AH, ESP, TRANSPORT, TUNNEL, Mark, Selector, network_text
 
 IN = "in"
 OUT = "out"
@@ -94,19 +94,14 @@ class PolicyOperation(t.NamedTuple):
 def label(policy: Policy) -> str:
     """One line for messages."""
     selector = policy.selector
-    text = (
-        f"{policy.direction} {_network(selector.source, selector.source_prefix)} >"
-        f" {_network(selector.destination, selector.destination_prefix)}"
-    )
+    source = network_text(selector.source, selector.source_prefix) or "any"
+    destination = network_text(selector.destination, selector.destination_prefix) or "any"
+    text = f"{policy.direction} {source} > {destination}"
     if selector.protocol:
         text += f" protocol {selector.protocol}"
     if selector.source_port or selector.destination_port:
         text += f" ports {selector.source_port or 'any'} > {selector.destination_port or 'any'}"
     return text
-
-
-def _network(address: bytes, prefix: int) -> str:
-    return f"{format_address(address)}/{prefix}" if address else "any"
 
 
 def identity(policy: Policy) -> tuple[str, Selector, Mark | None, int]:

@@ -23,7 +23,7 @@ from .solaris import refusals
 _WRITTEN: dict[str, t.Callable[[t.Any], str]] = {
     grammar.SPI: lambda spi: f"0x{spi:08x}",
     grammar.ADDRESS: model.format_address,
-    grammar.NETWORK: lambda network: f"{model.format_address(network[0])}/{network[1]}",
+    grammar.NETWORK: lambda network: model.network_text(*network),
     grammar.NUMBER: str,
     grammar.KEY: str,
     grammar.ENCRYPTION: str,

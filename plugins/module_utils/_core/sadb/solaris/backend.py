@@ -284,7 +284,6 @@ def _kept(installed: InstalledSa | None) -> tuple[SecurityAssociation, str] | No
 
 
 def _commands(operation: Operation) -> t.Iterator[str]:
-    """The commands of one operation."""
     if operation.old is not None:
         yield _delete(operation.old.sa)
     if operation.new is not None:
