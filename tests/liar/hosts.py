@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import pathlib
@@ -36,13 +38,20 @@ CONTROLLER = os.environ.get("LIAR_CONTROLLER", sys.executable)
 PAIRS = (("a", "b"), ("a", "c"), ("b", "c"))
 
 
-_CODE = (
-    "import pathlib, sys; from ansible_collections.ipsec.manual.tests.liar import stand_in;"
-    " stand_in.main(pathlib.Path(sys.argv[1]))"
-)
-_PYTHON = f"""#!/bin/sh
-PYTHONPATH={COLLECTIONS} exec {sys.executable} -c '{_CODE}' "$(dirname "$0")" "$@"
-"""
+@functools.lru_cache(maxsize=None)
+def _client() -> str:
+    """The program in place of a host's Python, after a start of the stand-ins that it calls."""
+    code = "from ansible_collections.ipsec.manual.tests.liar import stand_in; stand_in.serve()"
+    server = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(COLLECTIONS)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    atexit.register(server.communicate)  # ends it
+    assert server.stdout
+    return stand_in.CLIENT % int(server.stdout.readline())
 
 
 class Run(t.NamedTuple):
@@ -76,7 +85,7 @@ class Fleet:
                 (home / "state.json").write_text(json.dumps(stand_in.EMPTY), encoding="utf-8")
             self.lie(host)
             python = home / "python"
-            python.write_text(_PYTHON, encoding="utf-8")
+            python.write_text(_client(), encoding="utf-8")
             python.chmod(0o755)
             self.inventory["all"]["hosts"][host] = {
                 "ansible_connection": "local",

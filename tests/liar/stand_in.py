@@ -6,17 +6,21 @@
 the modules. It keeps its SAs and protected files in a JSON file, and falsifies answers as another
 file says. Lying hosts with real kernels are tested in the lab (`test_lab.py`).
 
-The shell wrapper that `hosts.Fleet` writes calls `main` with the host's folder. A module arrives on standard input, as
-Ansible's pipelining sends it.
+`serve` answers for all hosts. What `hosts.Fleet` writes in place of a host's Python sends it each call.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import os
 import pathlib
+import select
+import signal
+import socket
 import sys
 import time
+import traceback
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import evidence
@@ -36,11 +40,54 @@ Options = t.Dict[str, t.Any]
 EMPTY: State = {"kernel": "", "files": {}, "policies": []}
 
 
-def main(folder: pathlib.Path) -> None:
-    # Ansible's own modules arrive as files.
-    module, options = _called(
-        pathlib.Path(sys.argv[2]).read_text(encoding="utf-8") if len(sys.argv) > 2 else sys.stdin.read()
-    )
+# In place of a host's Python, with the port of `serve`. A module arrives on standard input, as Ansible's pipelining
+# sends it; Ansible's own modules arrive as files.
+CLIENT = """#!/bin/bash
+said=$0.$$ module=${1:-$0.$$.module}
+[ $# -gt 0 ] || cat >"$module"
+exec 3<>/dev/tcp/127.0.0.1/%d
+printf '%%s\\t%%s\\t%%s\\n' "${0%%/*}" "$module" "$said" >&3
+read -r status <&3
+cat "$said"
+rm -f "$said" "$0.$$.module"
+exit "$status"
+"""
+
+
+def serve() -> None:
+    """Print a port, and answer there until standard input ends. Each call has its own process, a fork of this one, so
+    that none has to import anything.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+            connection, dummy = listener.accept()
+            with connection:
+                if os.fork() == 0:
+                    _serve_call(connection)
+
+
+def _serve_call(connection: socket.socket) -> t.NoReturn:
+    """Answer one call, a line of the folder, the module's file and the file for the output, with the exit status."""
+    try:
+        folder, module, said = connection.makefile(encoding="utf-8").readline().rstrip("\n").split("\t")
+        status: t.Any = 0
+        with open(said, "w", encoding="utf-8") as sys.stdout:
+            try:
+                main(pathlib.Path(folder), pathlib.Path(module).read_text(encoding="utf-8"))
+            except SystemExit as exc:
+                status = exc.code
+            except Exception:
+                traceback.print_exc(file=sys.stdout)
+                status = 1
+        connection.sendall(f"{status}\n".encode())
+    finally:
+        os._exit(0)
+
+
+def main(folder: pathlib.Path, source: str) -> None:
+    module, options = _called(source)
     lies = json.loads((folder / "lies.json").read_text(encoding="utf-8"))
     if module != "ipsec_batch":
         print(json.dumps(_answer(folder, lies, module, options)))
@@ -87,7 +134,7 @@ def _called(source: str) -> tuple[str, Options]:
             return str(values["ansible_module"]).rpartition(".")[2], {
                 key: value for key, value in options.items() if not key.startswith("_")
             }
-    sys.exit("this is not a module")
+    raise ValueError("this is not a module")
 
 
 def _sas(text: str) -> list[t.Any]:
