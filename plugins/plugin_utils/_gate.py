@@ -19,6 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import s
 from ansible_collections.ipsec.manual.plugins.plugin_utils._answers import ANSWERS, Field, Fields
 
 Answer = t.Dict[str, t.Any]
+T = t.TypeVar("T")
 
 LONGEST_MESSAGE = 20_000
 LONGEST_WARNING = 2_000
@@ -77,12 +78,11 @@ def admit(module: str, answer: object) -> Answer:
     name = module.rpartition(".")[2]
     fields = ANSWERS[name]
     try:
-        if not isinstance(answer, dict):
-            raise _unlike(answer, dict)
+        found = _typed(dict, answer)
         for order in _ORDERS:
-            if order in answer:
+            if order in found:
                 raise Malformed("is not part of this module's answer, and Ansible would act on it", order)
-        return _failed(name, fields, answer) if _flag(answer, "failed", default=False) else _succeeded(fields, answer)
+        return _failed(name, fields, found) if _flag(found, "failed", default=False) else _succeeded(fields, found)
     except Malformed as exc:
         return malformed(name, str(exc))
 
@@ -92,13 +92,10 @@ def admit_all(modules: t.Sequence[str], answer: object) -> Answer:
     of each, up to the first failure. A failure without ``answers`` if it is malformed as a whole.
     """
     try:
-        if not isinstance(answer, dict):
-            raise _unlike(answer, dict)
-        if _flag(answer, "failed", default=False):
-            return _failed("ipsec_batch", {}, answer)
-        given = answer.get("answers")
-        if not isinstance(given, list):
-            raise _unlike(given, list).below("answers")
+        whole = _typed(dict, answer)
+        if _flag(whole, "failed", default=False):
+            return _failed("ipsec_batch", {}, whole)
+        given = _typed(list, whole.get("answers"), "answers")
         found = []
         for module, part in zip(modules, given):
             found.append(admit(module, part))
@@ -169,10 +166,7 @@ def _failed(name: str, fields: Fields, answer: Answer) -> Answer:
 def _flag(answer: Answer, name: str, default: bool | None = None) -> bool:
     if name not in answer and default is None:
         raise Malformed("is missing", name)
-    value = answer.get(name, default)
-    if not isinstance(value, bool):
-        raise _unlike(value, bool).below(name)
-    return value
+    return _typed(bool, answer.get(name, default), name)
 
 
 def _reports(answer: Answer) -> Answer:
@@ -193,9 +187,7 @@ def _reports(answer: Answer) -> Answer:
 
 
 def _message(value: object, longest: int = LONGEST_MESSAGE) -> str:
-    if not isinstance(value, str):
-        raise _unlike(value, str)
-    return report(value, longest)
+    return report(_typed(str, value), longest)
 
 
 def _warnings(value: object) -> list[str]:
@@ -212,17 +204,13 @@ def _events(value: object) -> t.Iterator[object]:
     """The texts of warnings: since ansible-core 2.19, a warning is a dictionary with an event, which
     contains the text among other things.
     """
-    if not isinstance(value, list):
-        raise _unlike(value, list)
-    for item in value[:MOST_WARNINGS]:
+    for item in _typed(list, value)[:MOST_WARNINGS]:
         event = item.get("event", item) if isinstance(item, dict) else item
         yield event.get("msg") if isinstance(event, dict) else event
 
 
 def _difference(value: object) -> Answer:
-    if not isinstance(value, dict):
-        raise _unlike(value, dict)
-    return _contents(_DIFFERENCE, value)
+    return _contents(_DIFFERENCE, _typed(dict, value))
 
 
 def _contents(fields: Fields, value: t.Mapping[str, object]) -> Answer:
@@ -245,26 +233,21 @@ def _value(field: Field, value: object) -> object:
 
 
 def _string(field: Field, value: object) -> str:
-    if not isinstance(value, str):
-        raise _unlike(value, str)
-    if len(value) > field.longest:
-        raise Malformed(f"has {len(value)} characters, more than {field.longest}")
-    text = visible(value)
+    given = _typed(str, value)
+    if len(given) > field.longest:
+        raise Malformed(f"has {len(given)} characters, more than {field.longest}")
+    text = visible(given)
     if field.pattern and not _pattern(field.pattern).fullmatch(text):
         raise Malformed(f"cannot be {shown(text)}")
     return text
 
 
 def _text(field: Field, value: object) -> str:
-    if not isinstance(value, str):
-        raise _unlike(value, str)
-    return visible(value, keep="\n")
+    return visible(_typed(str, value), keep="\n")
 
 
 def _boolean(field: Field, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _unlike(value, bool)
-    return value
+    return _typed(bool, value)
 
 
 def _integer(field: Field, value: object) -> int:
@@ -288,14 +271,13 @@ def _check_range(field: Field, value: float) -> None:
 
 
 def _list(field: Field, value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise _unlike(value, list)
-    _check_size(field, value)
+    given = _typed(list, value)
+    _check_size(field, given)
     found: list[object] = []
     if field.elements is not None:
         read, elements = _READERS[field.elements.type], field.elements
         try:
-            for item in value:
+            for item in given:
                 found.append(read(elements, item))
         except Malformed as exc:
             raise exc.below(f"[{len(found)}]") from None
@@ -303,13 +285,12 @@ def _list(field: Field, value: object) -> list[object]:
 
 
 def _dictionary(field: Field, value: object) -> Answer:
-    if not isinstance(value, dict):
-        raise _unlike(value, dict)
+    given = _typed(dict, value)
     if field.elements is None:
-        return _contents(field.contains, value)
-    _check_size(field, value)
+        return _contents(field.contains, given)
+    _check_size(field, given)
     found = {}
-    for key, item in value.items():
+    for key, item in given.items():
         if not isinstance(key, str) or not _pattern(field.keys).fullmatch(key):
             raise Malformed(f"has an invalid key, {shown(visible(str(key)))}")
         try:
@@ -322,6 +303,13 @@ def _dictionary(field: Field, value: object) -> Answer:
 def _check_size(field: Field, value: t.Sized) -> None:
     if len(value) > field.most:
         raise Malformed(f"has {len(value)} items, more than {field.most}")
+
+
+def _typed(wanted: type[T], value: object, place: str = "") -> T:
+    """The value, if it has the wanted type."""
+    if isinstance(value, wanted):
+        return value
+    raise _unlike(value, wanted).below(place)
 
 
 def _unlike(value: object, wanted: type) -> Malformed:
