@@ -402,7 +402,10 @@ class ActionModule(HostAction):
         run.state.update(left=found, left_lines=lines)
         self._record.save(run.state)
         if problems:
-            said = ["What left could not be removed everywhere.", *(f"  {problem}" for problem in problems)]
+            said = [
+                "What has left the connections could not be removed everywhere.",
+                *(f"  {problem}" for problem in problems),
+            ]
             said.append("Fix this and run again. Hosts that are done are not asked again.")
             raise _Stop("\n".join(said), rotation.LEAVE, problems)
         return {"changed": result["changed"]}

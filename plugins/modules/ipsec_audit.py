@@ -244,7 +244,7 @@ pairs:
       type: int
       sample: 0
     open:
-      description: Inbound SAs that no policy asks for.
+      description: Inbound SAs that no policy requires.
       returned: always
       type: int
       sample: 0

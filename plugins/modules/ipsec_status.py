@@ -179,7 +179,7 @@ policies:
       elements: str
       sample: []
     open:
-      description: Pairs of addresses and owners of inbound SAs that no policy asks for, so that
+      description: Pairs of addresses and owners of inbound SAs that no policy requires, so that
         unprotected packets are accepted, too.
       returned: always
       type: list

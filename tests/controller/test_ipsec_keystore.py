@@ -324,7 +324,7 @@ def test_every_reader_refuses_a_file_of_another_keystore_with_the_same_password(
     shutil.copy(controller.folder / "another" / "pair.yml", controller.keystore)
     before = controller.snapshot()
     for task in (keystore(), show("pair"), {"ipsec.manual.ipsec_keystore_info": {"directory": "keystore"}}):
-        assert "pair.yml: the file is one of another keystore, which has the id " in controller.badly(task)
+        assert "pair.yml: the file belongs to another keystore, whose id is " in controller.badly(task)
     controller.well(show("mesh"))
     assert controller.snapshot() == before
     (controller.keystore / "pair.yml").write_bytes(own)

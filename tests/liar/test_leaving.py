@@ -72,8 +72,8 @@ def test_a_host_that_left_is_removed_everywhere(fleet: Fleet) -> None:
     before = everything(fleet)
     said = run(fleet, "--check", rotate_leave=["mesh/c"])
     assert said.status == 0 and everything(fleet) == before, said.output
-    assert "mesh/a,c, mesh/b,c: left, would be removed" in said.text
-    assert "nothing protects this traffic any more" in said.text
+    assert "mesh/a,c, mesh/b,c: no longer in the connections" in said.text
+    assert "nothing protects this traffic" in said.text
     for host in HOSTS:
         fleet.asked(host)
 
@@ -96,7 +96,7 @@ def test_a_host_that_left_is_removed_everywhere(fleet: Fleet) -> None:
 
     again = run(fleet, rotate_leave=["mesh/c"])
     assert again.status == 0 and "Nothing was due" in again.text and "left connection" not in again.text, again.output
-    assert "nothing of that name left" in again.text
+    assert "nothing of that name has left" in again.text
 
 
 def retired_keys(before: t.Any) -> set[str]:
@@ -166,7 +166,7 @@ def test_a_mistake_removes_nothing(fleet: Fleet, extra: t.Any, connections: t.An
 
 def test_what_the_connections_name_is_never_removed(fleet: Fleet) -> None:
     done = run(fleet, rotate_leave=["a,b"])
-    assert done.status == 0 and "rotate_leave names a,b, but nothing of that name left" in done.text, done.output
+    assert done.status == 0 and "rotate_leave names a,b, but nothing of that name has left" in done.text, done.output
     assert all(held(fleet, *pair) for pair in PAIRS)
 
 

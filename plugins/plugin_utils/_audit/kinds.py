@@ -33,7 +33,7 @@ KINDS: t.Mapping[str, Kind] = {
         KEYS,
         MEDIUM,
         "the keys are {age} days old, and the limit is {limit} days",
-        _GUIDE + "keying material is to be refreshed periodically, which limits the damage of an exposed key.",
+        _GUIDE + "keying material should be refreshed periodically, which limits the damage of an exposed key.",
     ),
     "key-age-unknown": Kind(
         KEYS,
@@ -45,7 +45,7 @@ KINDS: t.Mapping[str, Kind] = {
         KEYS,
         MEDIUM,
         "{used} % of the packets of an SA are used up",
-        "RFC 4303 section 3.3.3: the sequence number must not cycle, so the SA falls silent at the last one.",
+        "RFC 4303 section 3.3.3: the sequence number must not cycle, so the SA sends nothing after the last one.",
     ),
     "due-bytes": Kind(
         KEYS,
@@ -70,7 +70,7 @@ KINDS: t.Mapping[str, Kind] = {
     "key-reloaded": Kind(
         KEYS,
         MEDIUM,
-        "the SAs were loaded again with keys that had been in use before, so their counters started anew",
+        "the SAs were loaded again with keys that had been in use before, so their counters restarted",
         "RFC 4303 section 3.3.3: anti-replay and the limit of packets assume that a key is used with one run of the"
         " counter.",
     ),
@@ -102,7 +102,8 @@ KINDS: t.Mapping[str, Kind] = {
         KEYS,
         HIGH,
         "the kernel's SAs belong to no generation in the keystore",
-        "RFC 4301 section 4.4.2: the SAD says what is protected how; what nobody recorded, nobody can renew.",
+        "RFC 4301 section 4.4.2: the SAD records what is protected, and how; keys that are not recorded cannot be"
+        " renewed.",
     ),
     "drift-file": Kind(
         KEYS,
@@ -169,7 +170,7 @@ KINDS: t.Mapping[str, Kind] = {
         KEYS,
         INFO,
         "the kernel hides keys (lockdown), so they cannot be compared",
-        "RFC 4301 section 4.4.2: the SAD holds the keys; this kernel shows them to nobody.",
+        "RFC 4301 section 4.4.2: the SAD holds the keys; this kernel does not show them.",
     ),
     "keystore-unread": Kind(
         KEYS,
@@ -186,7 +187,7 @@ KINDS: t.Mapping[str, Kind] = {
     "no-inbound-policy": Kind(
         TRAFFIC,
         HIGH,
-        "no policy asks for {detail} of the inbound SAs, so unprotected packets are accepted, too",
+        "no policy requires {detail} of the inbound SAs, so unprotected packets are accepted, too",
         "RFC 4301 section 5.2: inbound packets must be checked against the SPD.",
     ),
     "policy-without-sa": Kind(
@@ -303,7 +304,7 @@ KINDS: t.Mapping[str, Kind] = {
     "file-names": Kind(
         FILES,
         MEDIUM,
-        f"{_FILE} has a name in place of an address: {{detail}}",
+        f"{_FILE} contains a host name instead of an address: {{detail}}",
         _GUIDE + "names are looked up, and a naming system may be compromised.",
     ),
     "key-in-history": Kind(

@@ -86,7 +86,7 @@ def _between(connections: t.Sequence[Connection]) -> t.Iterator[InputError]:
                 if before == connection.name
                 else f"whose names differ only in capitals, {before} and {connection.name}"
             )
-            yield InputError(f"there are two connections {both}", PLACE, "Give each a name of its own.")
+            yield InputError(f"there are two connections {both}", PLACE, "Give each its own name.")
         names[connection.name.lower()] = connection.name
     reported: set[tuple[str, str]] = set()
     for first, second, one, other in shared_pairs(connections):

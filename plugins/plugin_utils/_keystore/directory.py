@@ -92,7 +92,7 @@ class Keystore:
             raise KeystoreError(
                 f"the keystore directory cannot be read: {exc.strerror}",
                 self.directory,
-                "Make it yours, with mode 0700.",
+                "Give it to the user who runs Ansible, with mode 0700.",
             ) from None
         return sorted(name[: -len(SUFFIX)] for name in found if name.endswith(SUFFIX) and name != SUFFIX)
 
@@ -223,7 +223,7 @@ class Keystore:
                     "Name the keystore's directory, or move this away.",
                 ) from None
             raise KeystoreError(
-                f"the keystore directory cannot be made: {exc.strerror}", self.directory, f"{fix_of(exc)}."
+                f"the keystore directory cannot be created: {exc.strerror}", self.directory, f"{fix_of(exc)}."
             ) from None
 
     @contextlib.contextmanager
@@ -266,7 +266,11 @@ def _read_file(path: str) -> bytes:
         raise
     except OSError as exc:
         what = "is a symbolic link" if exc.errno == errno.ELOOP else f"cannot be read: {exc.strerror}"
-        raise KeystoreError(f"the keystore file {what}", path, "Keep the file itself there, readable by you.") from None
+        raise KeystoreError(
+            f"the keystore file {what}",
+            path,
+            "Put the file itself there, and make it readable for the user who runs Ansible.",
+        ) from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise KeystoreError("the keystore file is not a regular file", path, "Restore it from version control.")

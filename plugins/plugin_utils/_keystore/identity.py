@@ -28,7 +28,7 @@ FORMAT = 1
 NAME = "_keystore"
 _ID_BYTES = 16
 _LINE = re.compile(r'keystore: "?([0-9a-f]{32})"?\n')
-_ADOPT = "Where it belongs here after all, take its first line out with ansible-vault edit."
+_ADOPT = "If it does belong here, remove its first line with ansible-vault edit."
 
 
 def new() -> str:
@@ -72,7 +72,7 @@ def check(found: str, identity: str, place: str, source: str) -> None:
     """Refuse a file with the id of another keystore. ``source`` is the file from which this keystore's id was read."""
     if found not in ("", identity):
         raise KeystoreError(
-            f"the file is one of another keystore, which has the id {found}; {source} says {identity}",
+            f"the file belongs to another keystore, whose id is {found}; {source} says {identity}",
             place,
             f"Restore it from version control. {_ADOPT}",
         )

@@ -29,10 +29,10 @@ LOCK_SECONDS = 30.0
 # Fixes for files that cannot be written.
 _FIXES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "Make the directory writable for the user who runs Ansible"),
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room on the file system, or raise the quota"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free space on the file system, or raise the quota"),
     errno.EROFS: "Mount the file system writable, or move the keystore",
     errno.ELOOP: "Remove the symbolic link",
-    errno.EIO: "Look for errors of the disk in the log of this machine's kernel",
+    errno.EIO: "Look for disk errors in the kernel log of this machine",
 }
 
 
@@ -157,7 +157,7 @@ def _flock(handle: int, path: str) -> None:
             return
     except OSError as exc:
         raise KeystoreError(
-            f"the keystore cannot be locked: {exc.strerror}", path, "Keep it on a file system that has locks."
+            f"the keystore cannot be locked: {exc.strerror}", path, "Move it to a file system that supports locks."
         ) from None
     message = f"another process has held the keystore's lock for {LOCK_SECONDS:.0f} s"
     raise KeystoreError(message, path, "Find it with fuser or lsof, and end it.")

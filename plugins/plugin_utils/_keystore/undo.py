@@ -99,7 +99,7 @@ def check(connection: Connection, records: t.Iterable[KeyRecord], place: str) ->
             raise InputError(
                 f"connection {connection.name} still has the settings that rotate_undo took back",
                 place,
-                f"Put back in the connection: {'; '.join(differences(connection, wanted))}. If they are right after"
+                f"Restore in the connection: {'; '.join(differences(connection, wanted))}. If they are right after"
                 " all, run with {new_keys}: true.",
             )
 

@@ -373,6 +373,7 @@ def file_problems(results: Results, expected: Result) -> list[str]:
         wanted = {key: value for key, value in expected["stored"].items() if _pair(key) in pairs.get(host, ())}
         if any(result.get("digest", {}).get(key) != value for key, value in wanted.items()):
             found.append(
-                f"{host}: its file {result.get('path')} holds other SAs than this run staged; is there another run?"
+                f"{host}: its file {result.get('path')} does not hold the SAs that this run staged; is another run"
+                " active?"
             )
     return found

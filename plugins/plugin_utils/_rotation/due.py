@@ -182,17 +182,17 @@ def used_up(limits: Limits, rows: t.Sequence[Result], in_use: float) -> t.Iterat
     """
     most = {name: max((used.get(name, 0) for used in rows), default=0) for name in _COUNTED}
     if limits.packets.is_reached(most["packets"], most["packets_percent"]):
-        yield f"an SA used {most['packets']} packets, {most['packets_percent']} % of what it may"
+        yield f"an SA has used {most['packets']} packets, {most['packets_percent']} % of its limit"
     if limits.bytes.is_reached(most["bytes"], most["bytes_percent"]):
-        share = f", {most['bytes_percent']} % of what it may" if most["bytes_percent"] else ""
-        yield f"an SA used {most['bytes']} bytes{share}"
+        share = f", {most['bytes_percent']} % of its limit" if most["bytes_percent"] else ""
+        yield f"an SA has used {most['bytes']} bytes{share}"
     if limits.lifetime.is_reached(0, most["seconds_percent"]):
-        yield f"{most['seconds_percent']} % of the lifetime of an SA is over"
+        yield f"{most['seconds_percent']} % of an SA's lifetime has passed"
     if limits.blocks64.is_reached(most["blocks64"], most["blocks64"] * 100 // BIRTHDAY_BLOCKS):
-        yield f"an SA encrypted {most['blocks64']} blocks of 64 bits"
+        yield f"an SA has encrypted {most['blocks64']} blocks of 64 bits"
     youngest = min((used["age"] for used in rows if "age" in used), default=None)
     if limits.reloaded and youngest is not None and youngest + _TOLERANCE < in_use:
-        yield f"an SA was loaded again {duration(youngest)} ago, so its counters started anew"
+        yield f"an SA was loaded again {duration(youngest)} ago, so its counters restarted"
 
 
 def duration(seconds: float) -> str:

@@ -78,7 +78,7 @@ def stopped(
     if cut is None:
         said += [f"  {host}: {_FAILED.format(reason)}" for host, reason in undoing]
         said.append(
-            "Every host sends through the SAs that it had. Fix this and run again; a prepared generation is resumed."
+            "Every host still sends through its previous SAs. Fix this and run again; a prepared generation is resumed."
         )
         return "\n".join(said)
     states = decisions.host_states(cut, rolled_back) if rolled_back is not None else {host: "next" for host in cut}
@@ -118,4 +118,4 @@ def stopped(
 def _generations(host: str, expected: decisions.Result) -> str:
     rows = [row for row in expected["connections"] if host in row["endpoints"]]
     found = dict.fromkeys((row["generation"], connection_of(row["name"])) for row in rows)
-    return ", ".join(f"generation {number} of {name}" for number, name in found) or "nothing of ours"
+    return ", ".join(f"generation {number} of {name}" for number, name in found) or "no generation of these connections"

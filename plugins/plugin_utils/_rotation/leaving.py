@@ -27,7 +27,7 @@ from .rotation import LEAVE, PREFLIGHT, TIDY, Question, Questions, Result, Rotat
 ABSENT = "absent"
 STATES = ("present", ABSENT)
 _NAMED = 3
-_KEPT = "are kept, so that no traffic between them is sent unencrypted. When they are to go, run with rotate_leave:"
+_KEPT = "are kept, so that no traffic between them is sent unencrypted. To remove them, run with rotate_leave:"
 
 
 class Leaving(t.NamedTuple):
@@ -92,7 +92,7 @@ def unknown(run: Rotation) -> list[str]:
     """Warnings about words of rotate_leave that name nothing that left."""
     rows = [part.shapes[0] for found in _divided(run) for part in found]
     return [
-        f"rotate_leave names {word}, but nothing of that name left the connections and is still to be removed."
+        f"rotate_leave names {word}, but nothing of that name has left the connections and is waiting to be removed."
         for word in run.wide["leave"]
         if not any(matching(word, shape) for shape in rows)
     ]
@@ -189,8 +189,11 @@ def forecast(run: Rotation, host: str) -> list[str]:
     names = [name for part in chosen(run) if host in part.hosts for name in _names_at(part, host)]
     if not names:
         return []
-    more = " and its policies, so that nothing protects this traffic any more" if run.own(host)["policies"] else ""
-    return [f"{_listed(names)}: left, would be removed, with SAs in the kernel and in {run.own(host)['file']}{more}"]
+    more = " and the policies, after which nothing protects this traffic" if run.own(host)["policies"] else ""
+    return [
+        f"{_listed(names)}: no longer in the connections; a run would remove the SAs in the kernel and in"
+        f" {run.own(host)['file']}{more}"
+    ]
 
 
 def lines(run: Rotation) -> list[str]:
@@ -205,8 +208,8 @@ def lines(run: Rotation) -> list[str]:
     for host, names in sorted(waiting.items()):
         why = "was not reached" if host in run.state["own"] else "takes no part in this run"
         found.append(
-            f"Still to be removed from {host}, which {why}: {_listed(names)}. The next run that reaches it does so; if"
-            f" none ever will, ipsec_keystore with state retired and only [{', '.join(names[:_NAMED])}] ends it."
+            f"Still to be removed from {host}, which {why}: {_listed(names)}. The next run that reaches it removes them;"
+            f" if none ever will, retire them with ipsec_keystore, state retired and only [{', '.join(names[:_NAMED])}]."
         )
     return found
 
@@ -237,7 +240,7 @@ def kept(result: Result, removed: t.Sequence[Leaving]) -> list[str]:
     connections = [
         f"connection {row['name']} is not among the connections of this run, and has keys (generation"
         f" {row['generation']}) on {', '.join(row['hosts'])}. Its SAs and policies are kept there, so that its traffic"
-        f" is not sent unencrypted. When they are to go, run with rotate_leave: [{row['name']}]."
+        f" is not sent unencrypted. To remove them, run with rotate_leave: [{row['name']}]."
         for row in result["unnamed"]
         if row["name"] not in gone
     ]
@@ -256,7 +259,7 @@ def kept(result: Result, removed: t.Sequence[Leaving]) -> list[str]:
         if parted:
             more = f", and {len(parted) - 1} more pairs," if len(parted) > 1 else ""
             found.append(
-                f"{' and '.join(parted[0])}{more} are no pair of connection {name} any more. Their SAs and policies"
+                f"{' and '.join(parted[0])}{more} are no longer a pair of connection {name}. Their SAs and policies"
                 f" {_KEPT} [{name}]."
             )
     return [*connections, *found]

@@ -61,5 +61,5 @@ def undone(run: Rotation, inventory: t.Iterable[Connection]) -> t.Iterator[str]:
             else "has its earlier settings already"
         )
         back = undo.differences(connection, undo.restored(connection, settings))
-        lines = [" Put back in the inventory, too:", *(f"  {line}" for line in back)] if back else []
+        lines = [" Change the inventory accordingly:", *(f"  {line}" for line in back)] if back else []
         yield f"connection {connection.name} {what}." + "\n".join(lines)

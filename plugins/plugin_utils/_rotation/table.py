@@ -33,7 +33,7 @@ def table(rows: t.Sequence[Row], finished: bool, equipped: t.Sequence[str] = ())
         lines += _aligned([_HEADER, *(_cells(row, labels) for row in shown[:MOST])])
         lines += [*_rest(shown[MOST:]), *_notes(rows)]
     if equipped:
-        lines += on_screen(f"Policies, or loading them at boot, changed on {_names(equipped)}.")
+        lines += on_screen(f"Policies, or how they are loaded at boot, changed on {_names(equipped)}.")
     return lines
 
 
@@ -170,7 +170,7 @@ def _notes(rows: t.Sequence[Row]) -> list[str]:
         found += on_screen(text if 1 < len(names) == all_of_them else f"{text} ({_names(names)})")
     clocks = _most(row.gap.by_clocks for row in rows if row.why and row.gap.by_clocks is not None)
     if clocks is not None:
-        text = f"The gap is the most that the answers allow; by the hosts' own clocks it was {_whole(clocks)} ms."
+        text = f"The gap is an upper bound; by the hosts' own clocks it was {_whole(clocks)} ms."
         found += on_screen(text)
     return found
 

@@ -16,7 +16,7 @@ from ..spd.policy import ALLOW, OUT, USE, Policy
 
 class PolicyFacts(t.NamedTuple):
     """``leaking``: outbound SAs that no policy uses, so that their traffic leaves unprotected.
-    ``open``: inbound SAs that no policy asks for, so that their traffic is accepted unprotected, too.
+    ``open``: inbound SAs that no policy requires, so that their traffic is accepted unprotected, too.
     ``waiting``: policies that require an SA that there is not, so that their traffic does not pass.
     ``optional``: policies that let traffic pass without an SA. ``total`` is the number of all policies.
     """

@@ -79,7 +79,7 @@ def _run_file(path: str, options: Options) -> int:
         raise_all(sadb.preflight(added) if added else [])
     except IpsecError as error:
         output.complain(error)
-        output.say(f"{path}: the text itself is correct; to check no more than that, add --text-only")
+        output.say(f"{path}: the text itself is correct; to check only the text, add --text-only")
         return 1
     output.advise(added)
     return 0

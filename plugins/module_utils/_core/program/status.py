@@ -101,7 +101,9 @@ def gather(path: str = "", backend: str = AUTO) -> Status:
         entries = tuple(entry for entry in dumped if not entry.larval)
         hidden = bool(dumped) and bool(look.at(sadb.keys_hidden))
         if hidden:
-            look.note(IpsecError("this kernel hides keys (lockdown), so nobody sees whether they are the right ones"))
+            look.note(
+                IpsecError("this kernel hides keys (lockdown), so whether they are the right ones cannot be checked")
+            )
         found = found._replace(
             now=time.time(),
             file=found.file._replace(
@@ -210,7 +212,7 @@ def _wrong_policies(status: Status) -> t.Iterator[str]:
     if facts.leaking:
         yield f"no policy uses {counted(len(facts.leaking), 'outbound SA')}: its traffic leaves unprotected"
     if facts.open:
-        yield f"no policy asks for {counted(len(facts.open), 'inbound SA')}: unprotected packets are accepted, too"
+        yield f"no policy requires {counted(len(facts.open), 'inbound SA')}: unprotected packets are accepted, too"
     for policy in facts.waiting:
         yield f"policy {policy_label(policy)} has no SA: its traffic does not pass"
     for policy in facts.optional:

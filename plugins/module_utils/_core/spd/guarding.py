@@ -4,7 +4,7 @@
 
 """Which policies make traffic use which SAs. Pure.
 
-What an SA protects leaves unencrypted where no policy asks for the SA. Matching follows the kernel
+What an SA protects leaves unencrypted where no policy requires the SA. Matching follows the kernel
 (net/xfrm/xfrm_state.c: xfrm_state_find for packets that leave; net/xfrm/xfrm_policy.c:
 xfrm_state_ok for those that arrive). Priorities are ignored: a policy that matches earlier is an
 intended exception."""

@@ -199,8 +199,8 @@ def test_policies_are_those_of_the_connection() -> None:
     ("changes", "part"),
     [
         ({"asked": ["NAME"]}, "a: its boot service asked for new keys"),
-        ({"usage": {"NAME": {"packets": 2**31, "packets_percent": 50}}}, "a: an SA used 2147483648 packets, 50 %"),
-        ({"usage": {"NAME": {"blocks64": 1 << 20}}}, "a: an SA encrypted 1048576 blocks of 64 bits"),
+        ({"usage": {"NAME": {"packets": 2**31, "packets_percent": 50}}}, "a: an SA has used 2147483648 packets, 50 %"),
+        ({"usage": {"NAME": {"blocks64": 1 << 20}}}, "a: an SA has encrypted 1048576 blocks of 64 bits"),
         ({"usage": {"NAME": {"age": 5}}}, "a: an SA was loaded again 5 s ago"),
     ],
 )
@@ -279,7 +279,7 @@ def test_each_pair_is_due_by_the_generation_that_is_its_own() -> None:
     assert [line for line in status.sentences if ": due: " in line] == ["mesh: due: its keys are 100 days old"]
     status = summarize(found, answers(found), {found.name: known}, age=0)
     assert {line for line in status.sentences if ": due: " in line} == {
-        f"mesh: due: {host}: an SA was loaded again 12 days ago, so its counters started anew" for host in "bc"
+        f"mesh: due: {host}: an SA was loaded again 12 days ago, so its counters restarted" for host in "bc"
     }
 
 

@@ -98,12 +98,12 @@ def test_a_file_of_another_keystore_is_refused_by_name(tmp_path: pathlib.Path, n
         opened(mine).read_text(name)
     assert (
         str(caught.value)
-        == f"{mine}/{name}.yml: the file is one of another keystore, which has the id {ids(theirs)[name]};"
+        == f"{mine}/{name}.yml: the file belongs to another keystore, whose id is {ids(theirs)[name]};"
         f" _keystore.yml says {ids(mine)['_keystore']}. Restore it from version control. Where it belongs here after"
         " all, take its first line out with ansible-vault edit."
     )
     before = {path: path.read_bytes() for path in mine.glob("*")}
-    with pytest.raises(IpsecError, match="one of another keystore"):
+    with pytest.raises(IpsecError, match="belongs to another keystore"):
         read_everything(mine)
     assert {path: path.read_bytes() for path in mine.glob("*")} == before
 
@@ -120,7 +120,7 @@ def test_no_mixture_of_two_keystores_is_read(tmp_path: pathlib.Path) -> None:
         if len({source for source in choice if source}) == 1:
             read_everything(directory)
         else:
-            with pytest.raises(IpsecError, match="one of another keystore|holds files of several keystores"):
+            with pytest.raises(IpsecError, match="belongs to another keystore|holds files of several keystores"):
                 read_everything(directory)
 
 

@@ -135,7 +135,7 @@ def test_a_failed_write_leaves_the_old_file(store: Keystore, monkeypatch: pytest
     with pytest.raises(IpsecError) as caught:
         store.write(PROMOTED)
     assert (
-        "pair.yml: the keystore file cannot be written: No space left on device. Make room on the file system"
+        "pair.yml: the keystore file cannot be written: No space left on device. Free space on the file system"
         in str(caught.value)
     )
     assert "Nothing was changed." in str(caught.value)
@@ -152,7 +152,7 @@ def test_a_failed_write_leaves_the_old_file(store: Keystore, monkeypatch: pytest
     [
         (errno.EACCES, "Make the directory writable"),
         (errno.EROFS, "Mount the file system writable"),
-        (errno.EIO, "errors of the disk"),
+        (errno.EIO, "disk errors"),
         (errno.ENXIO, "Fix that"),
     ],
 )

@@ -111,7 +111,7 @@ def test_different_changes_of_parts_are_refused() -> None:
 def test_settings_that_were_undone_are_refused_until_they_are_corrected() -> None:
     old, new = pair(), pair(reqid=7, mode="tunnel")
     done = record(old, new, undone=new)
-    with pytest.raises(IpsecError, match="Put back in the connection: mode: transport; reqid: 0. If they are right"):
+    with pytest.raises(IpsecError, match="Restore in the connection: mode: transport; reqid: 0. If they are right"):
         undo.check(new, [done], "pair.yml")
     for corrected in (old, pair(reqid=8), pair(mode="tunnel")):
         undo.check(corrected, [done], "pair.yml")

@@ -306,4 +306,4 @@ def test_a_file_with_other_sas_than_those_staged_is_named() -> None:
     (problem,) = decisions.file_problems(
         {**right, "b": {"path": "/f", "digest": {"192.0.2.1|192.0.2.2": "12"}}}, EXPECTED
     )
-    assert problem.startswith("b: its file /f holds other SAs than this run staged")
+    assert problem.startswith("b: its file /f does not hold the SAs that this run staged")

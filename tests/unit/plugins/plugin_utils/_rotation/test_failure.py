@@ -49,7 +49,7 @@ def test_the_report_says_which_pairs_stay() -> None:
 
 
 def test_the_report_before_and_after_the_cut_over() -> None:
-    assert "Every host sends through the SAs that it had." in failure.stopped(["x"], "stage", EXPECTED)
+    assert "Every host still sends through its previous SAs." in failure.stopped(["x"], "stage", EXPECTED)
     undone = failure.stopped(["x"], "stage", EXPECTED, undoing=[("a", "disk full")])
     assert "\n  a: restoring failed: disk full\n" in undone
     after = failure.stopped(["a: disk full"], "persist", EXPECTED, {"a": OK, "b": OK, "c": OK})

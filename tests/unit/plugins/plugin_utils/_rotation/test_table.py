@@ -70,8 +70,7 @@ def test_one_line_a_connection() -> None:
         "flush, because its hosts share one SA, and send through it as soon as",
         "  they have it (link)",
         "no test packets were sent through the new SAs (link)",
-        "The gap is the most that the answers allow; by the hosts' own clocks",
-        "  it was 4 ms.",
+        "The gap is an upper bound; by the hosts' own clocks it was 4 ms.",
     ]
 
 
@@ -79,7 +78,7 @@ def test_nothing_due_is_one_line() -> None:
     same = ROW._replace(new=2, state="unchanged")
     assert table([same], finished=True) == ["Nothing was due: 1 connection is up to date."]
     assert table([same], finished=True, equipped=["a", "b"])[1:] == [
-        "Policies, or loading them at boot, changed on a, b."
+        "Policies, or how they are loaded at boot, changed on a, b."
     ]
 
 

@@ -175,7 +175,7 @@ def test_a_check_that_only_lacks_a_kernel_names_the_option(tmp_path):
     assert (answer.returncode, answer.stdout) == (1, "")
     first, second = answer.stderr.splitlines()
     assert "there is no backend for plan9" in first
-    assert second.endswith("keys: the text itself is correct; to check no more than that, add --text-only")
+    assert second.endswith("keys: the text itself is correct; to check only the text, add --text-only")
 
 
 def test_a_check_of_an_unsafe_file_names_the_option_too(tmp_path):

@@ -200,7 +200,7 @@ def test_what_is_wrong_with_the_service(changes: dict[str, t.Any], part: str) ->
     ("facts", "part"),
     [
         (PolicyFacts(0, (sa(),), (), (), ()), "no policy uses 1 outbound SA"),
-        (PolicyFacts(0, (), (sa(), sa(0x1002)), (), ()), "no policy asks for 2 inbound SAs"),
+        (PolicyFacts(0, (), (sa(), sa(0x1002)), (), ()), "no policy requires 2 inbound SAs"),
         (PolicyFacts(1, (), (), (OUT,), ()), "out 192.0.2.1/32 > 192.0.2.2/32 has no SA"),
         (PolicyFacts(1, (), (), (), (OUT,)), "lets traffic pass without an SA"),
     ],
