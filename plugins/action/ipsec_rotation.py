@@ -358,7 +358,7 @@ class ActionModule(HostAction):
     def _judge(self, run: Rotation) -> Result:
         """Approve the generation if every host holds the expected SAs and packets arrive, and allow hosts to
         remove the previous SAs, once packets sent through them have arrived. All hosts are approved or
-        rolled back together, also after an error of ours.
+        rolled back together, even after an error in this code.
         """
         try:
             problems, untested = steps.verdict(run)
@@ -392,7 +392,7 @@ class ActionModule(HostAction):
         return {"changed": result["changed"]}
 
     def _left(self, run: Rotation) -> Result:
-        """Record which hosts removed what left, and retire the keys that no host has any more."""
+        """Record which hosts removed what left, and retire the keys that no host has any longer."""
         units: dict[str, frozenset[Unit]] = {}
         for part in leaving.chosen(run):
             units[part.name] = part.units | units.get(part.name, frozenset())

@@ -44,7 +44,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows fingerprints in place of keys.
+      - Shows fingerprints instead of keys.
   idempotent:
     support: full
 """

@@ -31,7 +31,7 @@ options:
 options:
   resolve_names:
     description:
-      - Whether to accept host names in place of addresses, and to ask the target's naming service for them.
+      - Whether to accept host names instead of addresses, and to ask the target's naming service for them.
       - Then whoever controls the naming service chooses the peer.
     type: bool
     default: false

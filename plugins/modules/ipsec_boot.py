@@ -73,7 +73,7 @@ options:
     default: true
   removed:
     description:
-      - Policies that are not loaded any more, whatever O(purge) says, unless they guard SAs in O(file).
+      - Policies that are no longer loaded, whatever O(purge) says, unless they guard SAs in O(file).
         Only their O(ipsec.manual.ipsec_policy#module:direction),
         O(ipsec.manual.ipsec_policy#module:selector), mark and interface matter.
       - Linux only.

@@ -68,7 +68,7 @@ connections:
     - The name is that of the connection if it has only one pair, otherwise, and for a pair that left,
       V(CONNECTION/HOST,HOST).
       A connection that has no keys left is one row without hosts.
-    - If a pair does not belong to its connection any more, C(left) is the time at which a run found
+    - If a pair no longer belongs to its connection, C(left) is the time at which a run found
       that out. Otherwise it is empty.
     - The phase is V(steady), V(prepared), V(switching), or V(retiring).
   returned: success

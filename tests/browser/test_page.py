@@ -207,7 +207,7 @@ def test_without_its_script_the_page_has_everything(page: chromium.Page, show: t
         "Finding",
         "Host",
         "Pair",
-        "What is wrong, why it matters, and what mends it",
+        "What is wrong, why it matters, and how to fix it",
     ]
     names = {name for role, name in shown if role == "heading"}
     report = reports.ordinary()

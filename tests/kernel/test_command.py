@@ -730,7 +730,7 @@ def test_sas_are_restored_if_policies_cannot_be_removed(
     before = {name: re.sub(r"add .* use -", "", text) for name, text in witness.states().items()}
     between = ("ip", "xfrm", "policy", "update", "src", "192.0.2.1", "dst", "192.0.2.2", "dir", "out", "priority", "4")
     assert in_this_process(monkeypatch, XfrmSadb, between, "--remove", *files) == 1
-    assert "the policy is not there any more" in capsys.readouterr().err
+    assert "the policy is no longer there" in capsys.readouterr().err
     assert {name: re.sub(r"add .* use -", "", text) for name, text in witness.states().items()} == before
     assert kept() == {"dir out priority 4", "dir in priority 0 reqid 0"}
 

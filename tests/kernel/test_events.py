@@ -106,10 +106,10 @@ def test_lifetimes_change_for_all_sas_or_for_none(sadb: XfrmSadb, monkeypatch: p
     # The first change is undone. Then the second is refused before the first is tried.
     with monkeypatch.context() as patch:
         patch.setattr(lifetimes, "current", gone)
-        with pytest.raises(SadbError, match="the SA is not there any more.*No lifetime was changed"):
+        with pytest.raises(SadbError, match="the SA is no longer there.*No lifetime was changed"):
             update(longer)
     assert "hard 1000(bytes)" in witness.states()["esp", 0x1000]
-    with pytest.raises(SadbError, match="the SA is not there any more.*No lifetime was changed"):
+    with pytest.raises(SadbError, match="the SA is no longer there.*No lifetime was changed"):
         update(longer)
     assert "hard 1000(bytes)" in witness.states()["esp", 0x1000]
     update(longer[:1])

@@ -93,7 +93,7 @@ def warn(module: Module, found: t.Iterable[tuple[str, str]]) -> None:
 
 
 def diff(header: str, before: t.Sequence[SecurityAssociation], after: t.Iterable[SecurityAssociation]) -> Result:
-    """Ansible's difference of two sets of SAs: ipseckeys lines with fingerprints in place of keys."""
+    """Ansible's difference of two sets of SAs: ipseckeys lines with fingerprints instead of keys."""
     from .._core.text.render import render  # only here, since most tasks show no difference
 
     earlier = {identity(sa): sa for sa in before}

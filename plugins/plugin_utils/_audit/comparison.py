@@ -66,6 +66,6 @@ def _was_checked(row: Row, fleet: Fleet, ends: t.Mapping[str, t.Sequence[str]], 
 
 
 def _is_known(name: str, fleet: Fleet) -> bool:
-    """Whether the host said what it holds, or is no more. One that cannot read its SADB sees little else."""
+    """Whether the host said what it holds, or is gone. A host that cannot read its SADB sees little else."""
     host = fleet.hosts.get(name)
     return host.sas_read if host is not None else name not in fleet.inventory

@@ -56,7 +56,7 @@ def of_traffic(fleet: Fleet) -> Found:
 
 
 def of_counters(fleet: Fleet) -> Found:
-    """The kernel's counters of discarded packets since the previous audit; they begin anew with each boot. Those
+    """The kernel's counters of discarded packets since the previous audit; they restart with each boot. Those
     that it did not see are not compared.
     """
     for host in fleet.hosts.values():
@@ -93,7 +93,7 @@ def of_ways(fleet: Fleet) -> Found:
 
 
 def of_boot(fleet: Fleet) -> Found:
-    """What a host that has SAs of ours will have after a reboot. A service that failed may be why it has none."""
+    """What a host with SAs of the connections has after a reboot. A service that failed may be why it has none."""
     keys = fleet.keys()
     for host in fleet.hosts.values():
         if not host.answer:

@@ -47,7 +47,7 @@ def of_ages(fleet: Fleet) -> Found:
 def age_of(fleet: Fleet, pair: Pair) -> int | None:
     """Seconds since the keys of a pair were made: what the keystore says of the generation that is in use,
     but at least as long as the SAs are there. If no host answers, what the keystore says of the current one.
-    None if nobody knows.
+    None if unknown.
     """
     known = fleet.known.get(pair.connection)
     ages = []

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The table of findings: everything that an audit can find, how bad it is, and why. ``what`` has placeholders in
-braces. `remedies` has what mends each of them.
+braces. `remedies` has how to fix each of them.
 """
 
 from __future__ import annotations
@@ -395,13 +395,13 @@ KINDS: t.Mapping[str, Kind] = {
         BOOT,
         LOW,
         "memory may reach a disk unencrypted: swap on {place}",
-        _GUIDE + "whoever gains the keys breaks the traffic; programs have them in memory.",
+        _GUIDE + "whoever obtains the keys can read the traffic; programs have them in memory.",
     ),
     "core-dumps": Kind(
         BOOT,
         LOW,
         "a crash writes the memory of a program to a file: {detail}",
-        _GUIDE + "whoever gains the keys breaks the traffic; programs have them in memory.",
+        _GUIDE + "whoever obtains the keys can read the traffic; programs have them in memory.",
     ),
     "others-sas": Kind(
         OTHERS,
@@ -425,6 +425,7 @@ KINDS: t.Mapping[str, Kind] = {
         OTHERS,
         MEDIUM,
         "a part of the audit failed: {detail}",
-        "RFC 4301 section 4.4: the databases are the administrator's to see; what is not seen is not audited.",
+        "RFC 4301 section 4.4: the administrator must be able to see the databases; what cannot be seen is not"
+        " audited.",
     ),
 }

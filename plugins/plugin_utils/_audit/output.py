@@ -85,7 +85,7 @@ def previous(directory: str, made: str) -> tuple[Row | None, list[str]]:
             with open(path, encoding="utf-8") as file:
                 return read(file.read(_MOST_BYTES)), warnings
         except (OSError, ValueError) as exc:
-            warnings.append(f"{path} is no report of an audit ({exc}), so nothing is compared with it. Remove it.")
+            warnings.append(f"{path} is not a report of an audit ({exc}), so nothing is compared with it. Remove it.")
     return None, warnings
 
 
@@ -103,7 +103,7 @@ def read(text: str) -> Row:
     except (KeyError, TypeError, RecursionError):
         well_formed = False
     if not well_formed:
-        raise ValueError("its form is another")
+        raise ValueError("it does not have the form of a report")
     return t.cast(Row, found)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What mends each finding: what to know or to edit first, in words, and commands to copy. Pure.
+"""How to fix each finding: what to know or to edit first, in words, and commands to copy. Pure.
 
 People paste commands into a root shell, and a host chooses the names of its files. Placeholders in commands are
 therefore quoted for a shell, and a name that cannot be copied exactly, such as one with control characters, stands in
@@ -151,7 +151,7 @@ REMEDIES: t.Mapping[str, Remedy] = {
     ),
     "file-path": Remedy(
         "every directory on the way must belong to root, and only root may write to it; none may be a symbolic link."
-        " This shows them all; mend them with chown and chmod",
+        " This shows them all; fix them with chown and chmod",
         ("namei -l {file}",),
     ),
     "file-acl": Remedy(
@@ -222,7 +222,7 @@ REMEDIES: t.Mapping[str, Remedy] = {
         "enable it; boot_policies in the inventory are the policies that it loads, too", (_BOOT + " -e {boot_file}",)
     ),
     "service-failed": Remedy(
-        "the first command says why. Mend that, then start it", ("{service_log}", "{service_start}")
+        "the first command says why. Fix that, then start it", ("{service_log}", "{service_start}")
     ),
     "service-other-file": Remedy(
         "if the other file is right, set rotate_file and audit_file to it. If not, have the service load this one",
@@ -251,7 +251,7 @@ REMEDIES: t.Mapping[str, Remedy] = {
     "others-policies": Remedy("nothing is wrong if you know whose they are. This shows them", ("ip xfrm policy",)),
     "absent": Remedy("find out why Ansible cannot use it", ("ansible {host} -m ansible.builtin.ping",)),
     "unread": Remedy(
-        "audit the host as root; if it was root, mend what the message says",
+        "audit the host as root; if it was root, fix what the message says",
         (_AUDIT + " -b",),
     ),
 }
@@ -327,7 +327,7 @@ def _port_of(words: Words) -> int:
 
 
 def _fields(algorithm: str) -> str:
-    """What to write in place of an algorithm. A cipher in a counter mode may be both at once."""
+    """What to write instead of an algorithm. A cipher in a counter mode may be both at once."""
     row = BY_NAME.get(algorithm)
     if row is None or row.counter_mode:
         return f"{_CIPHER} and {_HASH}"
@@ -349,7 +349,7 @@ class CommandLine(t.NamedTuple):
         """A remedy with the options that this run had."""
         done = tuple(Command(row.host, self._completed(row.command)) for row in commands)
         if any(KEYSTORE in row.command for row in done):
-            text += f" (write the directory of the keystore in place of {KEYSTORE})"
+            text += f" (write the directory of the keystore instead of {KEYSTORE})"
         return text, done
 
     def _completed(self, command: str) -> str:

@@ -103,7 +103,7 @@ def _ends(pairs: t.Iterable[Row]) -> list[str]:
 
 
 def _worst(rows: list[Row], room: int, where: str) -> list[str]:
-    """The worst findings, each with what mends it, in ``room`` lines."""
+    """The worst findings, each with how to fix it, in ``room`` lines."""
     entries = [_entry(row, lambda command: [command]) for row in _mixed(rows)[:room]]
     sizes = list(itertools.accumulate(map(_height, entries)))
     # The heading takes two lines, and the number of those left out one.
@@ -123,7 +123,7 @@ def _listed(entries: list[list[str]]) -> list[str]:
 
 
 def _entry(row: Row, shown: t.Callable[[str], list[str]]) -> list[str]:
-    """A finding and what mends it: words, and commands below the machine on which they run."""
+    """A finding and how to fix it: words, and commands below the machine on which they run."""
     new = "new: " if row["new"] else ""
     place = ", ".join(filter(None, (row["pair"], row["host"]))) or "fleet"
     lines = _wrapped(row["severity"], f"{new}{place}: {row['what']}", 2)

@@ -49,7 +49,7 @@ def fleet(
     inventory: t.Iterable[str] = (),
 ) -> Fleet:
     """Everything that the findings need. ``wide`` are the inputs of the role for all hosts, ``inventory`` the
-    names of all hosts that there are.
+    names of all hosts.
     """
     by_name = {host.name: host for host in hosts}
     everybody = frozenset([*inventory, *by_name])

@@ -182,7 +182,7 @@ def _agreement(
 
 
 def _held(answer: Result, name: str) -> str | None:
-    """The digest of the host's SAs, empty if it has none; None if that cannot be told."""
+    """The digest of the host's SAs, empty if it has none; None if unknown."""
     if has_failed(answer) or not answer["backend"] or answer["keys_hidden"]:
         return None
     found: str = answer["held"].get(name, "")
@@ -221,7 +221,7 @@ def _held_generations(
     host: str, answer: Result, names: t.Mapping[str, t.Sequence[str]], known: Known
 ) -> list[tuple[int, int]]:
     """For each pair of the host, the number of the generation that it holds, 0 for anything else, and of the
-    current one. Pairs of which that cannot be told are left out.
+    current one. Pairs for which this is unknown are left out.
     """
     found = []
     for name in (name for name, hosts in names.items() if host in hosts):

@@ -49,7 +49,7 @@ def directory_of(loader: DataLoader, given: str) -> str:
         raise InputError(
             "the keystore would be inside an installed collection",
             path,
-            "Name a directory of your own, beside the inventory or the playbook.",
+            'Name a directory of your own, for the role with -e rotate_keystore="$PWD/keystore".',
         )
     return path
 

@@ -129,7 +129,7 @@ class Lease:
 
 @contextlib.contextmanager
 def locked(path: str, flags: int) -> t.Iterator[Lease | None]:
-    """The lock file, opened with ``flags`` and locked; None where it does not exist and is not to be created."""
+    """The lock file, opened with ``flags`` and locked; None if it does not exist and must not be created."""
     handle = _opened(path, flags)
     try:
         if handle is not None:

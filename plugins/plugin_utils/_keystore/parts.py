@@ -84,7 +84,7 @@ def sas_between(generation: Generation) -> list[tuple[tuple[str, str], str]]:
 def assembled(
     before: ConnectionRecord, records: t.Iterable[KeyRecord], forgotten: t.Iterable[Retired] = ()
 ) -> ConnectionRecord:
-    """The connection with these records in place of its own. Records with the same history are joined; of
+    """The connection with these records instead of its own. Records with the same history are joined; of
     those without a generation, the retired ones are kept.
     """
     groups: dict[t.Hashable, list[KeyRecord]] = {}

@@ -107,9 +107,9 @@ class KeyRecord(t.NamedTuple):
     """The generations of units that share their history. All generations have the same units.
 
     ``last`` is the highest number ever given to a generation of the connection. ``left`` is the time
-    at which the units were found to be no part of the connection any more, empty if they are.
+    at which the units were found to be no longer part of the connection, empty if they still are.
     ``cleaned`` is None until somebody asks for the removal of units that left; from then on, it names the
-    hosts that hold nothing of them any more."""
+    hosts that no longer hold anything of them."""
 
     connection: str
     phase: str = STEADY

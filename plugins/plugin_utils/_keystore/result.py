@@ -80,7 +80,7 @@ class _Row:
         return _owned(current, digest(sas_of(current, self.connection.name, self._secrets), self._digest_key))
 
     def views(self, names: t.Mapping[Unit, str]) -> t.Iterator[Result]:
-        """What is told of each unit."""
+        """What is reported of each unit."""
         endpoints = self.generation.endpoints if self.generation else {}
         (dummy, groups), *dummy2 = self.connection.flows() if self.connection.multicast else [(b"", ())]
         common = {

@@ -25,7 +25,7 @@ _PREPARE = "Prepare one with ipsec.manual.ipsec_keystore."
 
 def named(store: Keystore, names: t.Iterable[t.Any], which: str, host: str = "") -> list[SecurityAssociation]:
     """The SAs of the generation ``which`` of these connections or units (`_connections.units`), or with
-    ``host`` those of one endpoint. Raises IpsecError for what is not such a name, before any file is
+    ``host`` those of one endpoint. Raises IpsecError for anything that is not such a name, before any file is
     read, and if there is no such generation.
     """
     wanted: dict[str, list[str]] = {}

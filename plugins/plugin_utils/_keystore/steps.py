@@ -42,7 +42,7 @@ class Order(t.NamedTuple):
     the keys of all units, ``renew`` those of the named units or connections; with ``undo`` the
     connections have earlier settings; ``reported`` are SPIs that hosts use; ``ended`` are the names of
     removed connections and pairs; ``leaving`` are units that left, by connection, of which the hosts in
-    ``cleaned`` hold nothing any more. ``known`` are all connections with all their units, if only some are
+    ``cleaned`` no longer hold anything. ``known`` are all connections with all their units, if only some are
     worked on."""
 
     state: str
@@ -260,7 +260,7 @@ def _advance(store: Keystore, connections: t.Sequence[Connection], order: Order,
 
 
 def _pruned(store: Keystore, outcomes: t.Mapping[str, Outcome], roots: RootFile, order: Order) -> RootFile:
-    """Without the root secrets that no record needs any more."""
+    """Without the root secrets that no record needs any longer."""
     if len(roots.roots) < 2:
         return roots
     left = {**store.read_all(), **{name: row.after for name, row in outcomes.items()}}
@@ -268,7 +268,7 @@ def _pruned(store: Keystore, outcomes: t.Mapping[str, Outcome], roots: RootFile,
 
 
 def _leave(store: Keystore, connections: t.Sequence[Connection], order: Order, roots: RootFile) -> Transition:
-    """Record which hosts hold nothing any more of units that left. Keys that no host holds are retired."""
+    """Record which hosts no longer hold anything of units that left. Keys that no host holds are retired."""
     secrets, when = roots.secrets(), records.now()
     outcomes = {}
     for name, units in order.leaving.items():

@@ -331,7 +331,7 @@ def left_alone(results: Results, expected: Result) -> set[Pair]:
 
 def switched(results: Results, expected: Result, names: t.Collection[str]) -> set[Pair]:
     """The pairs of these units of which a host may have switched before this run: it held other SAs than the
-    current ones. What this run saved of it is no way back. ``results`` are those of `ipsec_preflight`.
+    current ones. The backup that this run made of it must not be restored. ``results`` are those of `ipsec_preflight`.
     """
     found: set[Pair] = set()
     known = _by_pair({**expected["before"], **expected["held"]})

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The removal of what left the connections: pairs and groups that the inventory does not name any more, and
+"""The removal of what left the connections: pairs and groups that the inventory no longer names, and
 that somebody named in rotate_leave, or everything with rotate_state. Pure.
 
 On each host the SAs go first, from the protected file and then from the kernel, and the policies last.
@@ -32,7 +32,7 @@ _KEPT = "are kept, so that no traffic between them is sent unencrypted. To remov
 
 class Leaving(t.NamedTuple):
     """Units that left. ``shapes`` are connections of these units alone, as each generation with keys has
-    them; ``cleaned`` are the hosts that hold nothing of them any more.
+    them; ``cleaned`` are the hosts that no longer hold anything of them.
     """
 
     shapes: list[Connection]
@@ -104,7 +104,7 @@ def hosts(run: Rotation) -> list[str]:
 
 
 def preflight(run: Rotation, host: str) -> Questions:
-    """What must be known of a host that is in no connection of the run any more."""
+    """What must be known about a host that is no longer in any connection of the run."""
     if host in hosts(run):
         nothing: Result = {"addresses": [], "associations": [], "expected": {}}
         yield steps.preflight_question(run, host, nothing)
@@ -208,8 +208,9 @@ def lines(run: Rotation) -> list[str]:
     for host, names in sorted(waiting.items()):
         why = "was not reached" if host in run.state["own"] else "takes no part in this run"
         found.append(
-            f"Still to be removed from {host}, which {why}: {_listed(names)}. The next run that reaches it removes them;"
-            f" if none ever will, retire them with ipsec_keystore, state retired and only [{', '.join(names[:_NAMED])}]."
+            f"Still to be removed from {host}, which {why}: {_listed(names)}. The next run that reaches it removes"
+            " them; if none ever will, retire them with ipsec_keystore, state retired and only"
+            f" [{', '.join(names[:_NAMED])}]."
         )
     return found
 
@@ -231,7 +232,7 @@ def report(run: Rotation) -> list[Result]:
 
 
 def kept(result: Result, removed: t.Sequence[Leaving]) -> list[str]:
-    """Warnings about connections and hosts that have keys but are not named any more, and that the run does not
+    """Warnings about connections and hosts that have keys but are no longer named, and that the run does not
     remove; every run repeats them.
     """
     gone: dict[str, frozenset[Unit]] = {}

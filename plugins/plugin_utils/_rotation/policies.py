@@ -104,7 +104,7 @@ def _is_same(one: Result, other: Result) -> bool:
 
 def boot(run: Rotation, host: str, check: bool = False) -> Questions:
     """The file of policies is replaced, so it includes those of connections that the run leaves out.
-    Policies that are not named any more are kept.
+    Policies that are no longer named are kept.
     """
     own = run.own(host)
     if own["boot"]:

@@ -195,7 +195,7 @@ def stage_problems(run: Rotation) -> list[str]:
 
 def cut_over(run: Rotation, host: str) -> Questions:
     """The outbound SAs, too, are in the file before they are in the kernel. If the host reboots once it
-    has confirmed that it sends through the new SAs, it goes on to do so.
+    has confirmed that it sends through the new SAs, it continues to do so.
     """
     flushed = decisions.listed(run.pairs(run.gaps, host))
     delay = run.delay if flushed else 0

@@ -51,7 +51,7 @@ class Observed(t.NamedTuple):
 
 
 def rows(observed: Observed, local: t.AbstractSet[bytes], now: float, digest_key: bytes, hidden: bool) -> list[Row]:
-    """A row for each name of `name_by_owner`. With ``hidden``, the kernel hides keys: nothing is said of them."""
+    """A row for each name of `name_by_owner`. With ``hidden``, the kernel hides keys: nothing is said about them."""
     groups: dict[str, list[Entry]] = {}
     for entry in observed.entries:
         groups.setdefault(name_by_owner(entry.sa), []).append(entry)
@@ -101,7 +101,7 @@ def _of_group(
 
 def budget(found: t.Iterable[Limit]) -> Row | None:
     """The limit of packets, bytes or 64-bit blocks of which the largest share is used; None without any. Of blocks, it
-    is the share of what is advised: an SA goes on after that, so one that is about to end comes first.
+    is the share of what is advised: an SA continues after that, so one that is about to end comes first.
     """
     shares = []
     for limit in found:

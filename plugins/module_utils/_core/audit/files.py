@@ -136,7 +136,7 @@ def _beside(path: str) -> t.Iterator[Remark]:
 
 
 def names_in(text: str) -> list[str]:
-    """The words of a text of ipseckey that stand for addresses and are none: a name service decides
+    """The words of an ipseckey text that stand for addresses and are not addresses: a name service decides
     what they mean. Words that may be keys are left out.
     """
     found: dict[str, None] = {}

@@ -17,7 +17,7 @@ from ..spd.policy import ALLOW, OUT, USE, Policy
 class PolicyFacts(t.NamedTuple):
     """``leaking``: outbound SAs that no policy uses, so that their traffic leaves unprotected.
     ``open``: inbound SAs that no policy requires, so that their traffic is accepted unprotected, too.
-    ``waiting``: policies that require an SA that there is not, so that their traffic does not pass.
+    ``waiting``: policies that require an SA that does not exist, so that their traffic does not pass.
     ``optional``: policies that let traffic pass without an SA. ``total`` is the number of all policies.
     """
 

@@ -119,7 +119,7 @@ def block(
 
 
 def visible(text: str) -> str:
-    """The text with an escape in place of each character that could move the cursor or begin a line."""
+    """The text with an escape instead of each character that could move the cursor or begin a line."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 

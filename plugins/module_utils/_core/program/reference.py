@@ -66,7 +66,7 @@ SECTIONS = {
         "lines with them. If Python lacks GNU readline, the prompt shows nothing of what is typed."
     ),
     "Output": (
-        "dump, get and monitor print the lines of the Solaris utility, with fingerprints in place of keys. Allocations "
+        "dump, get and monitor print the lines of the Solaris utility, with fingerprints instead of keys. Allocations "
         "are packets. NLC and NRM are the local and the remote end of a NAT, which depend on the direction of the SA; "
         "if the kernel does not know that, the addresses of this host decide. OTH lines show what Solaris does not "
         "have, such as reqid and mark. Without -n, hosts and protocols are also shown by name; if the naming service "

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The status of this host: what loads its SAs at boot, its protected file, its SAs and policies, and
-what is wrong or due. Reads only, and goes on where it may not look; contains no key.
+what is wrong or due. Only reads, and continues where access is denied; contains no key.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Status(t.NamedTuple):
 
 
 class _Look:
-    """Runs readers, and collects the errors of those that may not look, once each."""
+    """Runs readers, and collects the errors of those that are denied access, once each."""
 
     def __init__(self) -> None:
         self.errors: dict[str, IpsecError] = {}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SAs as results show them: with the option names of ipsec_sa, and fingerprints in place of keys."""
+"""SAs as results show them: with the option names of ipsec_sa, and fingerprints instead of keys."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ _EXPLANATIONS: dict[int, tuple[str, str]] = {
         "another policy has this direction, selector, mark and if_id",
         "It came after the SPD was read. Run again.",
     ),
-    errno.ENOENT: ("the policy is not there any more", "Another program changed the SPD after it was read. Run again."),
+    errno.ENOENT: ("the policy is no longer there", "Another program changed the SPD after it was read. Run again."),
     errno.EAFNOSUPPORT: ("the kernel lacks this address family", "Enable it, or use addresses of the other family."),
 }
 

@@ -34,9 +34,9 @@ _EXPLANATIONS = {
         " another SPI.",
     ),
     errno.ESRCH: _Explanation(
-        "the SA is not there any more", f"{_CHANGED} On Linux it may have a mark: then use the backend xfrm."
+        "the SA is no longer there", f"{_CHANGED} On Linux it may have a mark: then use the backend xfrm."
     ),
-    errno.ENOENT: _Explanation("the SA is not there any more", _CHANGED),
+    errno.ENOENT: _Explanation("the SA is no longer there", _CHANGED),
     errno.ESTALE: _Explanation(
         "the SA is not the one that was read",
         f"{_CHANGED} On Linux a mark may hide one SA behind another: then use the backend xfrm.",

@@ -317,7 +317,7 @@ def _check_unchanged(operations: t.Iterable[Operation], installed: t.Mapping[Ide
             found = installed.get(identity(operation.old.sa))
             leaving.add(identity(operation.old.sa))
             if found is None:
-                raise SadbError("the SA is not there any more", label(operation.old.sa), hint, "ESRCH")
+                raise SadbError("the SA is no longer there", label(operation.old.sa), hint, "ESRCH")
             if found.entry.sa != operation.old.sa:
                 raise SadbError("another SA has this identity now", label(operation.old.sa), hint, "ESTALE")
             if operation.new is not None and not (found.commands or found.entry.larval):

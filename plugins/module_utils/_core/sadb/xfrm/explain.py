@@ -47,7 +47,7 @@ _EXPLANATIONS = (
     _Explanation(
         errno.ESRCH,
         "",
-        "the SA is not there any more",
+        "the SA is no longer there",
         "Another program changed the SADB after it was read. Run again.",
     ),
     _Explanation(

@@ -56,7 +56,7 @@ def test_a_damaged_report_is_passed_over_with_a_warning(tmp_path: Path, text: st
     found, warnings = output.previous(str(tmp_path), NOW)
     assert found is not None and found["made"] == MADE
     (warning,) = warnings
-    assert "audit-20261128T220000Z.json is no report of an audit" in warning
+    assert "audit-20261128T220000Z.json is not a report of an audit" in warning
 
 
 @pytest.mark.parametrize("change", [{"made": 1}, {"findings": [{}]}, {"findings": 1}, {"hosts": [{"name": "a"}]}])

@@ -99,8 +99,8 @@ def test_a_file_of_another_keystore_is_refused_by_name(tmp_path: pathlib.Path, n
     assert (
         str(caught.value)
         == f"{mine}/{name}.yml: the file belongs to another keystore, whose id is {ids(theirs)[name]};"
-        f" _keystore.yml says {ids(mine)['_keystore']}. Restore it from version control. Where it belongs here after"
-        " all, take its first line out with ansible-vault edit."
+        f" _keystore.yml says {ids(mine)['_keystore']}. Restore it from version control. If it does belong here,"
+        " remove its first line with ansible-vault edit."
     )
     before = {path: path.read_bytes() for path in mine.glob("*")}
     with pytest.raises(IpsecError, match="belongs to another keystore"):
