@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipsec_audit
-short_description: Read everything that an audit wants to know of a host
+short_description: Read everything that an audit needs to know about a host
 description:
   - Looks at the security associations (SAs) and policies of the kernel, at the protected file and
-    what lies beside it, at shell histories and scripts, at logins without encryption, at the
+    the files beside it, at shell histories and scripts, at logins without encryption, at the
     service that loads SAs at boot, and at swap and core dumps. Changes nothing.
   - Returns evidence, not a judgement. The role P(ipsec.manual.audit#role) asks each host once and
-    makes findings of what all of them say.
+    derives findings from all answers.
   - A part that cannot be read is named in RV(unread), and does not stop the others. Without root,
-    most of them cannot.
-  - Keys that it comes across are never returned. Of files with keys it names the place and the
+    most parts cannot be read.
+  - Keys that it comes across are never returned. For files with keys it returns the place and the
     pattern.
 author:
   - ipsec.manual contributors (!UNKNOWN)
@@ -37,7 +37,7 @@ seealso:
   - module: ipsec.manual.ipsec_policy_info
   - module: ipsec.manual.ipsec_preflight
   - ref: ansible_collections.ipsec.manual.docsite.audit
-    description: What an audit finds, and what it makes of it.
+    description: What an audit finds, and how it reports that.
   - name: RFC 4301
     description: Security Architecture for the Internet Protocol.
     link: https://www.rfc-editor.org/rfc/rfc4301
@@ -45,7 +45,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Read what an audit wants to know of this host
+- name: Read what an audit needs to know about this host
   ipsec.manual.ipsec_audit:
   register: evidence
 """

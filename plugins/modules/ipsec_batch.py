@@ -27,7 +27,7 @@ options:
       - Modules are M(ipsec.manual.ipsec_boot), M(ipsec.manual.ipsec_policy),
         M(ipsec.manual.ipsec_preflight), M(ipsec.manual.ipsec_probe), M(ipsec.manual.ipsec_sadb), and
         M(ipsec.manual.ipseckeys_file).
-      - Options may hold keys, so the whole is kept out of logs and results.
+      - Options may hold keys, so the list is kept out of logs and results.
     type: str
     required: true
 requirements:

@@ -9,13 +9,13 @@ DOCUMENTATION = r"""
 module: ipsec_keystore
 short_description: Keep the keys of IPsec connections in generations, vault-encrypted on the controller
 description:
-  - Makes, promotes, and discards generations. A generation is the security associations (SAs) of
-    one connection that were made together, with new keys and new SPIs.
-  - Each pair of hosts has generations of its own, and so has each multicast group as a whole. When
+  - Creates, promotes, and discards generations. A generation is the security associations (SAs) of
+    one connection that were created together, with new keys and new SPIs.
+  - Each pair of hosts has its own generations, and so does each multicast group as a whole. When
     a host joins or leaves a connection, or its address changes, only its own pairs change.
   - Keeps one file for each connection, encrypted with Ansible Vault, that holds the current, the
     next, and the previous generation, and fingerprints of all keys that were ever used. A key that
-    was retired is never used again, in whatever connection.
+    was retired is never used again, in any connection.
   - Runs on the controller and touches no host. Keys are encrypted and decrypted in memory. Files
     are replaced atomically, with mode 0600.
 author:
@@ -26,7 +26,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - A generation that would be made is shown with its own random numbers; the real run draws others.
+      - A generation that would be created is shown with random numbers of its own; the real run draws others.
   diff_mode:
     support: full
     details:
@@ -34,7 +34,7 @@ attributes:
   idempotent:
     support: partial
     details:
-      - With O(new_keys=true), O(state=prepared) makes a generation again after each O(state=promoted).
+      - With O(new_keys=true), O(state=prepared) creates another generation after each O(state=promoted).
   platform:
     details:
       - The controller, on any POSIX system.
@@ -42,8 +42,8 @@ options:
   state:
     description:
       - With V(prepared), every pair has the generation that its hosts should use. A next
-        generation that a broken run left is used again, if it was made for the same settings.
-        Otherwise one is made if there is no current one, if the current one was made for other
+        generation that an interrupted run left is used, if it was made for the same settings.
+        Otherwise one is created if there is no current one, if the current one was made for other
         settings, or if O(new_keys=true).
       - With V(switching), the next generation is marked as one that hosts may use from now on.
       - With V(retiring), a generation that was V(switching) is marked as one that all hosts use, so
@@ -211,16 +211,16 @@ options:
     choices: [random, derived]
   new_keys:
     description:
-      - Whether O(state=prepared) makes a new generation for pairs that have a current one.
+      - Whether O(state=prepared) creates a new generation for pairs that have a current one.
     type: bool
     default: false
   new_root:
     description:
-      - Whether O(state=prepared) makes a new root secret, and a new generation from it for every
+      - Whether O(state=prepared) generates a new root secret, and a new generation from it for every
         connection with derived keys. The old root secret is erased as soon as no generation is
         derived from it.
-      - If a broken run introduced a root secret only in part, that one is introduced everywhere
-        before another is made.
+      - If an interrupted run introduced a root secret only for some connections, that one is
+        introduced everywhere before another is generated.
     type: bool
     default: false
   check_run:

@@ -39,7 +39,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: See how the host is
+- name: Read the status of the host
   ipsec.manual.ipsec_status:
   register: status
 

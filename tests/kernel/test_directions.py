@@ -82,7 +82,7 @@ def test_an_outbound_sa_with_long_sequence_numbers_needs_no_window(sadb: XfrmSad
     if not witness.knows_directions():
         (problem,) = sadb.refusals(sa)
         assert problem.place == "esn" and "Linux 6.12" in problem.hint
-        with pytest.raises(SadbError, match="the kernel wants a replay window with extended sequence numbers"):
+        with pytest.raises(SadbError, match="the kernel requires a replay window with extended sequence numbers"):
             sadb.apply(add(sa))
         return
     sadb.apply(add(sa))

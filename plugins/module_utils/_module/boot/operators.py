@@ -78,7 +78,7 @@ def wanted(module: Module, file: str, policies: bool) -> list[File]:
         raise IpsecError("this host has no visudo", "operators", "Install sudo, or name no operators.")
     if os.path.lexists(PATH) and not is_ours():
         raise IpsecError(
-            "the file is there, and it is not of this module",
+            "the file exists, and this module did not write it",
             PATH,
             "Move what it grants to another file, and remove it.",
         )

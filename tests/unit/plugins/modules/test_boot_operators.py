@@ -122,7 +122,7 @@ def test_every_command_is_one_that_ipseckey_has() -> None:
 def test_a_file_of_somebody_else_is_left_alone(host: boot.Host, sudoers: Path) -> None:
     sudoers.parent.mkdir(parents=True, exist_ok=True)
     sudoers.write_text("%wheel ALL = (root) /usr/local/sbin/ipseckey dump\n")
-    assert "it is not of this module" in host.boot(operators=GROUP)["msg"]
+    assert "this module did not write it" in host.boot(operators=GROUP)["msg"]
     host.boot(operators="")
     host.boot(state="absent")
     assert "wheel" in sudoers.read_text()

@@ -150,7 +150,7 @@ class XfrmSadb(Sadb):
         found = []
         if sa.esn and not sa.replay_window and not self.tells_directions():
             fix = "Give it one of 32 packets or more; from Linux 6.12 on an outbound SA needs none."
-            found.append(InputError("the kernel wants a replay window with extended sequence numbers", "esn", fix))
+            found.append(InputError("the kernel requires a replay window with extended sequence numbers", "esn", fix))
         for field, kind, version in _SINCE:
             if getattr(sa, field) and not self._knows(kind):
                 found.append(

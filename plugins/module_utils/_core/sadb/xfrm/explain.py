@@ -67,7 +67,7 @@ _EXPLANATIONS = (
     _Explanation(
         errno.EINVAL,
         "ESN replay window",
-        "the kernel wants a replay window with extended sequence numbers",
+        "the kernel requires a replay window with extended sequence numbers",
         "Give it one of 32 packets or more; from Linux 6.12 on an outbound SA needs none.",
     ),
     _Explanation(errno.ENOMEM, "", "the kernel has no memory for it", "Free memory and run again."),
@@ -152,7 +152,7 @@ def explain_exchange(exc: NetlinkError, doing: str) -> SadbError:
         )
     if refusal.errno == errno.EOPNOTSUPP:
         hint = "Run it with a 64-bit Python{python}."
-        return SadbError(f"the kernel takes no requests of a 32-bit Python ({cause})", doing, hint, name)
+        return SadbError(f"the kernel accepts no requests from a 32-bit Python ({cause})", doing, hint, name)
     if refusal.errno in (errno.EPERM, errno.EACCES):
         return SadbError(
             f"the process lacks CAP_NET_ADMIN in this network namespace ({cause})",
