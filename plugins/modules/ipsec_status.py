@@ -137,8 +137,8 @@ held:
   sample: {"192.168.116.16|192.168.13.213#0,,0": "5f0c1d6c7e2b9a40"}
 pairs:
   description: For each pair of addresses and owner, as in RV(held), the number of its SAs (C(sas)),
-    the C(age) of the oldest in seconds, the C(limit) of which the smallest share is left, and that
-    share in percent (C(left)).
+    the C(age) of the oldest in seconds, the C(limit) that is closest to being used up, and what
+    is left of it in percent (C(left)).
   returned: success
   type: dict
   sample: {"10.0.0.1|10.0.0.2#0,,0": {"sas": 2, "age": 86400, "limit": "bytes", "left": 99}}

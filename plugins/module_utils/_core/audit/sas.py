@@ -34,7 +34,7 @@ class PairFacts(t.NamedTuple):
     end, the destination if both ends or neither are addresses of this host.
 
     ``outbound`` and ``inbound`` count SAs, ``unknown`` those whose direction is not known. ``oldest``
-    and ``youngest`` are ages in seconds. ``scarcest`` is the limit of which the smallest share is left."""
+    and ``youngest`` are ages in seconds. ``scarcest`` is the limit that is closest to being used up."""
 
     ends: Pair
     peer: bytes

@@ -81,24 +81,22 @@ def _lifetimes() -> t.Iterator[Keyword]:
 
 KEYWORDS: tuple[Keyword, ...] = (
     Keyword("spi", (), SPI, "spi", "security parameters index, 0x100 to 0xffffffff"),
-    Keyword("src", ("srcaddr", "saddr"), ADDRESS, "source", "source address; any where it is not given"),
+    Keyword("src", ("srcaddr", "saddr"), ADDRESS, "source", "source address; any if omitted"),
     Keyword("src6", ("srcaddr6", "saddr6"), ADDRESS6, "source", "source address, IPv6 only"),
     Keyword("dst", ("dstaddr", "daddr"), ADDRESS, "destination", "destination address"),
     Keyword("dst6", ("dstaddr6", "daddr6"), ADDRESS6, "destination", "destination address, IPv6 only"),
     Keyword("encr_alg", ("encralg",), ENCRYPTION, "encryption", "encryption algorithm, by name or number"),
     Keyword(
-        "encrkey", (), KEY, "encryption_key", "encryption key (and salt), hexadecimal, with /bits behind it if wanted"
+        "encrkey", (), KEY, "encryption_key", "encryption key (and salt), hexadecimal, optionally followed by /bits"
     ),
     Keyword("auth_alg", ("authalg",), AUTHENTICATION, "authentication", "authentication algorithm, by name or number"),
-    Keyword(
-        "authkey", (), KEY, "authentication_key", "authentication key, hexadecimal, with /bits behind it if wanted"
-    ),
+    Keyword("authkey", (), KEY, "authentication_key", "authentication key, hexadecimal, optionally followed by /bits"),
     Keyword(
         "icv_bits",
         (),
         NUMBER,
         "icv_bits",
-        "bits of the integrity check value, where not the algorithm's default",
+        "bits of the integrity check value, if not the algorithm's default",
         16,
         known=OURS,
     ),
@@ -168,7 +166,7 @@ KEYWORDS: tuple[Keyword, ...] = (
         (),
         CHOICE,
         "encapsulation",
-        "udp: carried in UDP (RFC 3948); goes with at least one nat_ keyword",
+        "udp: packets are carried in UDP (RFC 3948); needs at least one nat_ keyword",
         choices=("udp",),
     ),
     Keyword("nat_loc", (), ADDRESS, "nat_local", "local address behind a NAT"),
@@ -178,7 +176,7 @@ KEYWORDS: tuple[Keyword, ...] = (
         (),
         NUMBER,
         "nat_local_port",
-        "local UDP port, 4500 where not given; that of the source unless the SA is inbound",
+        "local UDP port, 4500 if omitted; that of the source unless the SA is inbound",
         16,
     ),
     Keyword(
@@ -186,7 +184,7 @@ KEYWORDS: tuple[Keyword, ...] = (
         (),
         NUMBER,
         "nat_remote_port",
-        "remote UDP port, 4500 where not given; that of the destination unless the SA is inbound",
+        "remote UDP port, 4500 if omitted; that of the destination unless the SA is inbound",
         16,
     ),
     Keyword("state", (), CHOICE, "state", "mature, the only state an SA can be added in", choices=("mature",)),
