@@ -81,8 +81,8 @@ SECTIONS = {
         "not enabled or not active; a file that others can read or change, or that differs from the kernel; outbound "
         "SAs that no policy uses, and inbound SAs that no policy requires; policies without an SA, and those that let "
         "traffic pass without one. These are due: SAs with a soft limit reached, or with half of a hard limit or of "
-        "their sequence numbers used up; those whose cipher has 64-bit blocks, after 2^20 of them (NIST SP 800-67); and "
-        "SAs that the service loaded again at boot (--rotation-due). Unseen is what only root could see, or only "
+        "their sequence numbers used up; those whose cipher has 64-bit blocks, after 2^20 of them (NIST SP 800-67); "
+        "and SAs that the service loaded again at boot (--rotation-due). Unseen is what only root could see, or only "
         "another kernel would show. "
         "status changes nothing, and prints no key and no fingerprint."
     ),
