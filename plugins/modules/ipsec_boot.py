@@ -94,20 +94,36 @@ options:
     default: false
   operators:
     description:
-      - A group of the host whose members may run C(ipseckey) as root through sudo, with these
-        arguments and no others, to look at SAs (C(dump), C(status), C(monitor), C(-c) and
-        C(--compare) with O(file)), to load O(file) (C(-f), C(--apply)), and to flush (C(flush),
-        C(--remove)). They cannot read keys, add single SAs, or open the prompt.
+      - A group of the host whose members may run C(ipseckey) as root through sudo, with the arguments
+        that O(operators_rights) allow and no others.
       - The file C(/etc/sudoers.d/ipseckey) is checked with C(visudo) before it is in place. It is removed
         if this is empty, and with O(state=absent). If this is missing, it stays as it is. A file of that
         name that this module did not write is an error, and is never removed.
       - Linux only, and an error on Solaris and illumos, which have profiles.
     type: str
-  operators_read_keys:
+  operators_rights:
     description:
-      - Whether they may also read keys, with C(--show-keys dump) and C(--show-keys -s -).
-    type: bool
-    default: false
+      - What O(operators) may do.
+      - V(look) is C(dump), C(status), C(monitor), and C(-c) and C(--compare) with O(file), all without keys.
+        V(load) is C(-f) and C(--apply) with O(file). V(flush) is C(flush), and C(--remove) with O(file).
+      - V(get) is C(get), without keys, and V(delete) is C(delete), both with SPI and destination, and optionally the
+        source, in this order. V(keys) shows keys, with C(--show-keys dump), C(--show-keys get), and
+        C(--show-keys -s -).
+      - V(files) is C(-c), C(-f), C(--apply), C(--compare) and C(--remove) with the absolute path of any file, which
+        must belong to root. Whoever has it can load any SAs that are in such a file, and see words of it, in messages
+        about what is wrong there.
+      - V(save) is C(-s) with the absolute path of any file. Whoever has it can see no key, but can replace any file of
+        the host, and so make it unusable.
+      - V(prompt) is C(ipseckey) without arguments, and the only one that can C(add) single SAs. It can also save to
+        any file, with all that this means.
+      - V(all) is C(ipseckey) with any arguments, as in the profile of Solaris. Whoever has it is root as far as IPsec
+        and the content of files go.
+      - V(get), V(delete), V(keys), V(files) and V(save) need sudo 1.9.10 or later, whose regular expressions they
+        use. An older one refuses the file, or never allows them.
+    type: list
+    elements: str
+    choices: [look, load, flush, get, delete, keys, files, save, prompt, all]
+    default: [look, load, flush]
   service_manager:
     description:
       - The service manager of the host. V(auto) detects it.

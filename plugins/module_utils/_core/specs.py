@@ -177,7 +177,12 @@ IPSEC_BOOT: Arguments = {
     "load": {"type": "bool", "default": True},
     "ask_for_rotation": {"type": "bool", "default": False},
     "operators": {"type": "str"},
-    "operators_read_keys": {"type": "bool", "default": False, "no_log": False},
+    "operators_rights": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["look", "load", "flush", "get", "delete", "keys", "files", "save", "prompt", "all"],
+        "default": ["look", "load", "flush"],
+    },
     "service_manager": {"type": "str", "choices": ["auto", "openrc", "smf", "systemd", "sysvinit"], "default": "auto"},
 }
 

@@ -18,6 +18,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     IpsecError,
     raise_all,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
 
 from .._inputs import Inputs
 from . import due, leaving
@@ -83,7 +84,7 @@ BOOT_ROLE: dict[str, Values] = {
     "file": _TEXT,
     "policies": {"type": "list", "elements": "dict"},
     "operators": _TEXT,
-    "operators_read_keys": {**_FLAG, "no_log": False},
+    "operators_rights": IPSEC_BOOT["operators_rights"],
     **{name: spec for name, (spec, dummy) in BOOT.items()},
 }
 # The variables of each role by their prefix.

@@ -193,6 +193,9 @@ def _read_long(arguments: t.Sequence[str], given: dict[str, t.Any]) -> list[str]
 def _set(given: dict[str, t.Any], name: str, field: str, value: str | bool) -> None:
     if not value:
         raise _wrong(f"{name} needs a file")
+    # sudo, which compares arguments joined by blanks, would take "-f /FILE" for -f and /FILE.
+    if value is not True and str(value)[0].isspace():
+        raise _wrong(f"the file of {name} begins with a blank", f"Write {name} and the file as two words.")
     if field in given and value is not True:
         raise _wrong(f"{name} is given twice", "Name one file.")
     given[field] = value

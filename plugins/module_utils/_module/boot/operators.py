@@ -5,14 +5,16 @@
 """A group of the host that may run some commands of ipseckey as root: one file for sudo, which visudo checks
 before it is in place.
 
-Each command is written with all its arguments, without wildcards, since those of sudo also match
-blanks. The prompt is not among them: there, any file can be written.
+Each command is written with all its arguments. Where they vary, a regular expression names every word, without
+blanks in any, since the wildcards of sudo match those, too, and with them further options. No variables of the
+environment are passed on (NOSETENV), whatever other settings of sudo say.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import typing as t
 
 from ..._core.audit import service as at_boot
 from ..._core.errors import InputError, IpsecError
@@ -29,34 +31,71 @@ _INCLUDED = re.compile(r"^[@#]includedir\s+/etc/sudoers\.d/?\s*$", re.M)
 _TYPES = ("", " esp", " ah")
 
 
-def commands(file: str, policies: bool, read_keys: bool) -> dict[str, list[str]]:
-    """The arguments of ipseckey that the group may use, by what they are for."""
-    what = f"{file} --policies {at_boot.POLICIES}" if policies else file
-    found = {
-        "LOOK": [
+class Right(t.NamedTuple):
+    """What a right allows: arguments of ipseckey, exactly or as a regular expression of sudo. In them, ``FILE`` is the
+    protected file, and ``WHAT`` the same with the policies.
+    """
+
+    purpose: str
+    arguments: tuple[str, ...]
+
+
+# How a single SA is named, as in RFC 4301 by SPI, destination and protocol; the source is optional.
+_ONE_SA = "(esp|ah) spi (0x)?[0-9a-fA-F]+ dst6? [0-9a-fA-F.:]+( src6? [0-9a-fA-F.:]+)?"
+_ANY_FILE = "/[[:graph:]]+"
+_ANY, _NO_ARGUMENTS = "", '""'
+
+RIGHTS: t.Mapping[str, Right] = {
+    "look": Right(
+        "see SAs without keys, the status, and whether the protected file is right",
+        (
             *(f"dump{kind}" for kind in _TYPES),
-            *("status", "-v status", "--json status", "monitor", "pmonitor", f"-c {file}", f"--compare {what}"),
-        ],
-        "LOAD": [f"-f {file}", f"--apply {what}"],
-        "FLUSH": [*(f"flush{kind}" for kind in _TYPES), f"--remove {what}"],
+            *("status", "-v status", "--json status", "monitor", "pmonitor", "-c FILE", "--compare WHAT"),
+        ),
+    ),
+    "load": Right("load the protected file", ("-f FILE", "--apply WHAT")),
+    "flush": Right(
+        "delete all SAs, or those of the protected file", (*(f"flush{kind}" for kind in _TYPES), "--remove WHAT")
+    ),
+    "get": Right("see one SA without keys", (f"^get {_ONE_SA}$",)),
+    "delete": Right("delete one SA", (f"^delete {_ONE_SA}$",)),
+    "keys": Right(
+        "see keys",
+        (*(f"--show-keys dump{kind}" for kind in _TYPES), f"^--show-keys get {_ONE_SA}$", "--show-keys -s -"),
+    ),
+    "files": Right(
+        "check and load any file of root", (f"^-[cf] {_ANY_FILE}$", f"^--(apply|compare|remove) {_ANY_FILE}$")
+    ),
+    "save": Right("save keys to any file, in place of what it holds", (f"^-s {_ANY_FILE}$",)),
+    "prompt": Right("the prompt, which can add SAs and save to any file", (_NO_ARGUMENTS,)),
+    "all": Right("ipseckey with any arguments, as in Solaris' profile", (_ANY,)),
+}
+
+
+def commands(file: str, policies: bool, rights: t.Iterable[str]) -> dict[str, list[str]]:
+    """The arguments of ipseckey that the group may use, by right; an empty text for any arguments."""
+    named = set(rights)
+    what = f"{file} --policies {at_boot.POLICIES}" if policies else file
+    return {
+        name: [text.replace("FILE", file).replace("WHAT", what) for text in row.arguments]
+        for name, row in RIGHTS.items()
+        if name in named
     }
-    if read_keys:
-        found["KEYS"] = [*(f"--show-keys dump{kind}" for kind in _TYPES), "--show-keys -s -"]
-    return found
 
 
-def text(group: str, file: str, policies: bool, read_keys: bool) -> str:
+def text(group: str, file: str, policies: bool, rights: t.Iterable[str]) -> str:
     """The file for sudo."""
-    rows = commands(file, policies, read_keys)
+    rows = commands(file, policies, rights)
     aliases = [
-        f"Cmnd_Alias IPSECKEY_{name} = " + ", \\\n    ".join(f"{texts.COMMAND} {arguments}" for arguments in words)
+        f"# To {RIGHTS[name].purpose}.\nCmnd_Alias IPSECKEY_{name.upper()} = "
+        + ", \\\n    ".join(f"{texts.COMMAND} {arguments}".rstrip() for arguments in words)
         for name, words in rows.items()
     ]
     return (
         f"{texts.HEAD} These commands with these arguments, and nothing more.\n\n"
         + "\n".join(aliases)
-        + f"\n\n%{group} ALL = (root) "
-        + ", ".join(f"IPSECKEY_{name}" for name in rows)
+        + f"\n\n%{group} ALL = (root) NOSETENV: "
+        + ", ".join(f"IPSECKEY_{name.upper()}" for name in rows)
         + "\n"
     )
 
@@ -86,7 +125,10 @@ def wanted(module: Module, file: str, policies: bool) -> list[File]:
         module.warn(
             f"{SUDOERS} does not include /etc/sudoers.d, so sudo ignores {PATH}. Add: @includedir /etc/sudoers.d"
         )
-    content = text(group, file, policies, module.params["operators_read_keys"])
+    rights = module.params["operators_rights"]
+    if not rights:
+        raise InputError("no right is named", "operators_rights", "Name one, or leave operators empty.")
+    content = text(group, file, policies, rights)
     return [File(PATH, _MODE, content.encode("ascii"), checker=("visudo", "-c", "-q", "-f"))]
 
 

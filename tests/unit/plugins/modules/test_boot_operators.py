@@ -15,6 +15,7 @@ import pytest
 from ansible.module_utils import basic
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.options import read_options
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import operators
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules import test_ipsec_boot as boot
@@ -47,7 +48,7 @@ def test_a_group_is_given_commands_once_and_they_are_taken_away(host: boot.Host,
     done = host.boot(operators=GROUP)
     assert done["changed"] and str(sudoers) in done["files"] and done["warnings"] == []
     assert stat.S_IMODE(sudoers.stat().st_mode) == 0o440
-    assert f"%{GROUP} ALL = (root) IPSECKEY_LOOK, IPSECKEY_LOAD, IPSECKEY_FLUSH\n" in sudoers.read_text()
+    assert f"%{GROUP} ALL = (root) NOSETENV: IPSECKEY_LOOK, IPSECKEY_LOAD, IPSECKEY_FLUSH\n" in sudoers.read_text()
     assert not host.boot(operators=GROUP)["changed"]
     assert not host.boot()["changed"] and sudoers.exists(), "a rotation, which names none, leaves them"
     assert host.boot(operators="")["changed"] and not sudoers.exists()
@@ -100,23 +101,50 @@ def test_a_directory_that_sudo_ignores_is_warned_about(host: boot.Host, sudoers:
     assert "does not include /etc/sudoers.d" in warning
 
 
+USUAL = ["look", "load", "flush"]
+REGULAR = re.compile(r"\^.*\$")
+
+
 @pytest.mark.parametrize("policies", [False, True])
-def test_nothing_has_a_wildcard_or_any_arguments(policies: bool) -> None:
-    for read_keys in (False, True):
-        words = [row for rows in operators.commands(FILE, policies, read_keys).values() for row in rows]
-        assert all(words) and not [row for row in words if re.search(r"[*?!\[\]^$,:=\\]", row)]
-        assert not any(row.split()[0] in ("add", "save", "delete") or "allow" in row for row in words)
+def test_usual_rights_are_exact(policies: bool) -> None:
+    words = [row for rows in operators.commands(FILE, policies, USUAL).values() for row in rows]
+    assert all(words) and not [row for row in words if re.search(r"[*?!\[\]^$,:=\\]", row)]
+    assert not any(row.split()[0] in ("add", "save", "delete") or "allow" in row or "show" in row for row in words)
 
 
-def test_keys_are_read_only_if_asked_for() -> None:
-    assert "show-keys" not in operators.text(GROUP, FILE, True, False)
-    assert "IPSECKEY_KEYS" in operators.text(GROUP, FILE, True, True)
+def test_the_usual_rights_are_the_default() -> None:
+    assert IPSEC_BOOT["operators_rights"]["default"] == USUAL
+    assert IPSEC_BOOT["operators_rights"]["choices"] == list(operators.RIGHTS)
+
+
+def test_only_one_right_has_any_arguments() -> None:
+    for name, rows in operators.commands(FILE, True, operators.RIGHTS).items():
+        assert ("" in rows) == (name == "all")
+        assert not [row for row in rows if "*" in row or "?" in re.sub(r"(\)|dst6|src6)\?", "", row)]
+
+
+def test_rights_are_granted_by_name(host: boot.Host, sudoers: Path) -> None:
+    host.boot(operators=GROUP, operators_rights=["keys", "look"])
+    assert "NOSETENV: IPSECKEY_LOOK, IPSECKEY_KEYS\n" in sudoers.read_text()
+    assert host.boot(operators=GROUP)["changed"] and "show-keys" not in sudoers.read_text()
+
+
+@pytest.mark.parametrize("name", operators.RIGHTS)
+def test_the_page_has_every_right_beside_the_profile_of_solaris(name: str) -> None:
+    page = (Path(__file__).parents[4] / "docs" / "docsite" / "rst" / "from_the_guide.rst").read_text(encoding="utf-8")
+    table = page.partition("Each of\nits uses has a right here:\n")[2].partition("\nThe rights in the first")[0]
+    assert table and re.search(rf"^     - ``{name}``[:,]", table, re.M)
+
+
+def test_no_right_is_an_error(host: boot.Host, sudoers: Path) -> None:
+    assert "operators_rights: no right is named" in host.boot(operators=GROUP, operators_rights=[])["msg"]
 
 
 def test_every_command_is_one_that_ipseckey_has() -> None:
-    for rows in operators.commands(FILE, True, True).values():
+    for rows in operators.commands(FILE, True, operators.RIGHTS).values():
         for row in rows:
-            read_options(row.split())
+            if not REGULAR.fullmatch(row):
+                read_options(row.strip('"').split())
 
 
 def test_a_file_of_somebody_else_is_left_alone(host: boot.Host, sudoers: Path) -> None:

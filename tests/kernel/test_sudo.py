@@ -1,0 +1,207 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What operators can do through a real sudo with each right, and what they cannot, although they try."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import pathlib
+import re
+import shlex
+import subprocess
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import operators, texts
+
+FILE = "/etc/inet/secret/ipseckeys"
+POLICIES = "/etc/ipsecpolicies.json"
+GROUP, UID, GID = "nogroup", 65534, 65534
+CLONE_NEWNS, MS_PRIVATE, MS_REC, MS_BIND = 0x20000, 1 << 18, 1 << 14, 1 << 12
+# In place of ipseckey: shows what it was given, and the variables that could change a program.
+SHOWS = """#!/bin/sh
+printf '%s\\n' "uid $(id -u)" "$@"
+env | grep -E '^(EVIL|PYTHON|LD_|PATH=)'
+"""
+SETTINGS = """Defaults !authenticate
+Defaults setenv, !use_pty
+root ALL = (ALL:ALL) ALL
+@includedir /etc/sudoers.d
+"""
+USUAL = ("look", "load", "flush")
+ONE = "spi 0x100 dst 192.0.2.1"
+
+ALLOWED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("look", ("dump", "dump esp", "dump ah", "status", "-v status", "--json status", "monitor", "pmonitor")),
+    ("look", (f"-c {FILE}", f"--compare {FILE} --policies {POLICIES}")),
+    ("load", (f"-f {FILE}", f"--apply {FILE} --policies {POLICIES}")),
+    ("flush", ("flush", "flush esp", "flush ah", f"--remove {FILE} --policies {POLICIES}")),
+    ("get", (f"get esp {ONE}", f"get ah {ONE} src 192.0.2.2", "get esp spi 256 dst6 2001:db8::1")),
+    ("delete", (f"delete esp {ONE}", f"delete ah {ONE} src 192.0.2.2")),
+    ("keys", ("--show-keys dump", "--show-keys dump esp", f"--show-keys get esp {ONE}", "--show-keys -s -")),
+    ("files", ("-f /root/keys", "-c /root/keys", "--apply /root/keys", "--compare /root/k", "--remove /root/k")),
+    ("save", ("-s /root/backup",)),
+    ("prompt", ("",)),
+    ("all", ("", "dump", "-f /x --allow-unsafe-file", "save esp /root/backup", "anything at all")),
+)
+# What somebody with a right may try beyond it.
+REFUSED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (
+        USUAL,
+        (
+            *("", "dump --show-keys", "--show-keys dump", "dump esp ah", "save esp /etc/passwd"),
+            *("-f /etc/shadow", "-f /tmp/mine", f"-f {FILE} --allow-unsafe-file", f"-f {FILE}x", f"-f {FILE}/../x"),
+            *(f"-f{FILE}", f"--apply {FILE} --rotation-due /etc/passwd", f"--apply {FILE} --policies /tmp/mine"),
+            *("-s -", "-s /etc/passwd", f"-c {FILE} -s /etc/passwd", f"get esp {ONE}", f"delete esp {ONE}"),
+            *("status /etc/shadow", "--man", "*", "dump*", "'dump\\nesp'", "-p dump", "DUMP"),
+        ),
+    ),
+    (
+        ("get", "delete"),
+        (
+            *(
+                f"get esp {ONE} --show-keys",
+                f"--show-keys get esp {ONE}",
+                "get esp",
+                f"get all {ONE}",
+                f"getx esp {ONE}",
+            ),
+            *(f"get esp {ONE} encrkey 00", f"delete esp {ONE} -s /etc/passwd", f"'get esp {ONE}\\n--show-keys'"),
+            *(f"delete-pair esp {ONE}", "delete esp spi 1 dst partym", "flush", f"get esp {ONE} src 192.0.2.2 -v"),
+        ),
+    ),
+    (
+        ("keys",),
+        ("--show-keys -s /etc/passwd", "--show-keys", f"--show-keys delete esp {ONE}", "--show-keys save esp /x"),
+    ),
+    (
+        ("files",),
+        (
+            *("-f relative", "-f -", "-c - --text-only", "-s /root/x", "-f /root/keys --allow-unsafe-file"),
+            *("'-f /root/keys --allow-unsafe-file'", "-f '/root/keys --show-keys'", "-f '/a\\n/b'", "-v -f /root/keys"),
+            *("--apply /a --rotation-due /etc/passwd", "--apply /a --policies /b", "-x /root/keys", "-cf /root/keys"),
+        ),
+    ),
+    (("save",), ("-s -", "-s", "-s relative", "-s /a --show-keys", "-s '/a --show-keys'", "save esp /a", "-f /a")),
+    (("prompt",), ("--show-keys", "-v", "dump", "-f /a", "\"''\"", "help")),
+)
+
+
+@pytest.fixture(scope="module", name="sbin")
+def make_sbin(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder: pathlib.Path = tmp_path_factory.mktemp("sbin")
+    folder.chmod(0o755)
+    (folder / "ipseckey").write_text(SHOWS, encoding="utf-8")
+    (folder / "ipseckey").chmod(0o755)
+    return folder
+
+
+class Tried(t.NamedTuple):
+    status: int
+    output: str
+
+
+def attempts(
+    sbin: pathlib.Path, rights: t.Sequence[str], words: t.Sequence[t.Sequence[str]], group: str = GROUP
+) -> list[Tried]:
+    """What comes of each command of an operator if a group has these rights, in a mount namespace of its own. A
+    command that the first right allows runs before them, if it is the operator's group: sudo works.
+    """
+    allowed = of(next(rows[0] for name, rows in ALLOWED if name == rights[0]))
+    (sbin / "text").write_text(operators.text(group, FILE, True, rights), encoding="ascii")
+    queue: t.Any = multiprocessing.get_context("fork").SimpleQueue()
+    child = multiprocessing.get_context("fork").Process(target=_try_all, args=(sbin, [allowed, *words], queue))
+    child.start()
+    child.join(300)
+    assert child.exitcode == 0
+    first, *found = t.cast("list[Tried]", queue.get())
+    assert ("uid 0" in first.output) == (group == GROUP), first.output
+    return found
+
+
+def _try_all(sbin: pathlib.Path, words: t.Sequence[t.Sequence[str]], queue: t.Any) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(CLONE_NEWNS) == 0
+    assert libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", "/etc/sudoers.d"], check=True)
+    subprocess.run(["mount", "--bind", sbin, pathlib.Path(texts.COMMAND).parent], check=True)
+    (sbin / "sudoers").write_text(SETTINGS, encoding="ascii")
+    (sbin / "sudoers").chmod(0o440)
+    subprocess.run(["mount", "--bind", sbin / "sudoers", "/etc/sudoers"], check=True)
+    granted = pathlib.Path(operators.PATH)
+    granted.write_text((sbin / "text").read_text(encoding="ascii"), encoding="ascii")
+    granted.chmod(0o440)
+    subprocess.run(["visudo", "-c", "-q"], check=True)
+    queue.put([_try(row) for row in words])
+
+
+def _try(words: t.Sequence[str]) -> Tried:
+    command = ["setpriv", f"--reuid={UID}", f"--regid={GID}", "--clear-groups", "sudo", "-n", *words]
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": "/tmp", "LD_PRELOAD": "", "EVIL": "1"}
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        check=False,
+    )
+    return Tried(done.returncode, done.stdout.decode("utf-8", "replace"))
+
+
+def of(text: str) -> list[str]:
+    """A command in these tables, with line ends written as \\n."""
+    return [texts.COMMAND, *(word.replace("\\n", "\n") for word in shlex.split(text))]
+
+
+@pytest.mark.parametrize("name", operators.RIGHTS)
+def test_a_right_allows_its_commands_as_root(sbin: pathlib.Path, name: str) -> None:
+    rows = [text for right, several in ALLOWED if right == name for text in several]
+    assert rows
+    for text, done in zip(rows, attempts(sbin, [name], list(map(of, rows)))):
+        assert done.status == 0 or not of(text)[1:], (text, done.output)
+        assert done.output.splitlines()[: 1 + len(of(text)[1:])] == ["uid 0", *of(text)[1:]], text
+        assert "EVIL" not in done.output and "PYTHON" not in done.output and "LD_" not in done.output
+
+
+@pytest.mark.parametrize(("rights", "rows"), REFUSED, ids=lambda value: "-".join(value) if len(value) < 4 else "")
+def test_a_right_allows_nothing_else(sbin: pathlib.Path, rights: tuple[str, ...], rows: tuple[str, ...]) -> None:
+    for text, done in zip(rows, attempts(sbin, rights, list(map(of, rows)))):
+        assert done.status != 0 and "uid 0" not in done.output, text
+        assert "not allowed" in done.output or "password" in done.output or "sorry" in done.output.lower(), done.output
+
+
+def test_no_right_allows_another_program_or_an_environment(sbin: pathlib.Path) -> None:
+    every = [name for name in operators.RIGHTS if name != "all"]
+    tries = (
+        *(
+            ["-E", texts.COMMAND, "dump"],
+            ["EVIL=1", texts.COMMAND, "dump"],
+            ["--preserve-env=EVIL", texts.COMMAND, "dump"],
+        ),
+        *(
+            ["-u", "daemon", texts.COMMAND, "dump"],
+            ["sh"],
+            ["-s"],
+            ["-i"],
+            ["-e", "/etc/passwd"],
+            ["/tmp/ipseckey", "dump"],
+        ),
+        *(["ipseckey-other", "dump"], ["/usr/local/sbin/../sbin/text"], ["-g", "daemon", texts.COMMAND, "dump"]),
+    )
+    for words, done in zip(tries, attempts(sbin, every, tries)):
+        assert done.status != 0 and "uid 0" not in done.output, (words, done.output)
+
+
+def test_all_allows_ipseckey_only(sbin: pathlib.Path) -> None:
+    for done in attempts(sbin, ["all"], [["sh", "-c", "id -u"], ["EVIL=1", texts.COMMAND], ["-e", "/etc/passwd"]]):
+        assert done.status != 0 and not re.search("uid 0|^0$", done.output, re.M)
+
+
+def test_nothing_is_allowed_to_others(sbin: pathlib.Path) -> None:
+    (done,) = attempts(sbin, ["all"], [[texts.COMMAND, "dump"]], group="daemon")
+    assert done.status != 0 and "uid 0" not in done.output
