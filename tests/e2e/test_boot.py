@@ -141,6 +141,7 @@ def tree(host: Host) -> str:
     pruned = (
         "/etc/inet",
         "/run/lab-ssh",
+        "/run/lab-compiled*",
         "/run/systemd",
         "/run/udev",
         "/run/log",

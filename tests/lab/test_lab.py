@@ -29,6 +29,17 @@ KEY = "0x" + "0123456789abcdef" * 2
 ADD = "ip xfrm state add src 192.0.2.1 dst 192.0.2.2"
 ADD_ESP = f"{ADD} proto esp spi 0x1000 enc cbc(aes) {KEY}".split()
 ADD_AH = f"{ADD} proto ah spi 0x1001 auth hmac(md5) {KEY}".split()
+# Imports a module from an archive in a new folder, as Ansible's wrapper does.
+ARCHIVED = """\
+import os, sys, zipfile
+folder, word = sys.argv[1:]
+os.mkdir(folder)
+with zipfile.ZipFile(f"{folder}/sent.zip", "w") as archive:
+    archive.writestr("sent.py", f"def say(): return {word!r}")
+sys.path.insert(0, f"{folder}/sent.zip")
+import sent
+print(sent.say(), sent.say.__code__.co_filename)
+"""
 
 
 def lab(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -249,6 +260,14 @@ class TestHosts:
         assert set(run("enigma", "ls", "-A", "/root").split()) <= {"made-in-lab", *kept}
         assert lab("run", "--name", NAME, "enigma", "--", "touch", f"{CHECKOUT}/made-in-lab").returncode == 1
         assert run("enigma", "ls", "-A", str(LABS)) == ""
+
+    def test_a_host_compiles_what_comes_in_archives_once(self) -> None:
+        kept = []
+        for folder, word in (("/tmp/one", "old"), ("/tmp/two", "old"), ("/tmp/three", "new")):
+            output = run("enigma", "/usr/bin/python3", "-c", ARCHIVED, folder, word)
+            assert output == f"{word} {folder}/sent.zip/sent.py\n"
+            kept.append(run("enigma", "sh", "-c", "cksum /run/lab-compiled*"))
+        assert kept[0] == kept[1] != kept[2]
 
     def test_fault_down_refuses_at_once_and_up_mends(self) -> None:
         run("enigma", *ADD_ESP)

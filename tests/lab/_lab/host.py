@@ -196,6 +196,9 @@ def build_root(
         library = f"/usr/lib/lab-{places.POPULATE}.so"
         shutil.copyfile(f"{machine.folder}/{places.POPULATE}.so", root + library)
         pathlib.Path(root, "etc/ld.so.preload").write_text(f"{library}\n", encoding="ascii")
+    packages = made(f"{root}/usr/lib/python3/dist-packages")
+    shutil.copyfile(pathlib.Path(__file__).with_name("compiled.py"), f"{packages}/lab_compiled.py")
+    pathlib.Path(packages, "lab_compiled.pth").write_text("import lab_compiled; lab_compiled.install()\n", "ascii")
     write_names(machine, root, name)
     return root
 
