@@ -132,7 +132,7 @@ class ActionModule(HostAction):
         return output.directory_of(self._loader.path_dwim(os.path.expanduser(wide["directory"])))
 
     def _connections(self, wide: Result) -> list[Connection]:
-        """The connections of the inventory. What is unwise in them is for the findings to say."""
+        """The connections of the inventory. What is unwise in them becomes a finding."""
         if wide.get("connections") is None:
             return []
         return read_connections(

@@ -123,7 +123,7 @@ class ActionModule(HostAction):
         )
 
     def _known(self, connections: t.Iterable[Connection], directory: str, key: bytes) -> tuple[dict[str, Known], str]:
-        """What the keystore knows of the connections, and why it says nothing of them."""
+        """What the keystore knows about the connections, and otherwise why it is unknown."""
         if not directory:
             return {}, _NO_KEYSTORE
         try:

@@ -5,7 +5,7 @@
 """The decisions of a rotation: from the hosts' answers to problems and pending work. Pure.
 
 Results are the answers to one question, by host; ``expected`` is the result of `ipsec_keystore`: each
-row of ``connections`` is a unit, two hosts or a group, whose name no other has.
+row of ``connections`` is a unit (two hosts or a group) with a unique name.
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ def lost(results: Results, expected: Result) -> dict[str, list[str]]:
 
 
 def summed_up(expected: Result, names: t.Collection[str]) -> list[str]:
-    """Units in few words: a connection all of whose units are named, by its name."""
+    """Short names for units: a connection is named as a whole if all of its units are named."""
     every: dict[str, set[str]] = {}
     for row in expected["connections"]:
         every.setdefault(connection_of(row["name"]), set()).add(row["name"])

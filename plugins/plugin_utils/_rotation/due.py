@@ -60,7 +60,7 @@ class Amount(t.NamedTuple):
 
 
 class Limits(t.NamedTuple):
-    """From where on keys are due; ``age`` in seconds, 0 for never."""
+    """The limits at which keys are due; ``age`` in seconds, 0 for never."""
 
     age: int
     packets: Amount

@@ -41,7 +41,7 @@ class Packets(t.NamedTuple):
 
 class Gap(t.NamedTuple):
     """For how long hosts may have held different SAs, in milliseconds: ``at_most`` whatever the clocks of
-    the hosts say, and ``by_clocks``, if these agree. None where the answers do not tell.
+    the hosts say, and ``by_clocks``, if these agree. None if the answers do not say.
     """
 
     at_most: float | None = None

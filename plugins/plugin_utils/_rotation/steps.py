@@ -383,7 +383,7 @@ def _restored(answers: Answers) -> bool:
 
 
 def unsure(run: Rotation) -> list[str]:
-    """The hosts that were asked to switch, and of which it is not known that they did, or went back."""
+    """The hosts that were asked to switch, and may or may not have done so, or gone back."""
     sure = went_back(run)
     asked = [host for host in run.hosts if run.overlaps(host) and run.answers(CUT_OVER, host).results]
     cut = run.results(CUT_OVER, "sadb")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an audit says of a host's SAs: one row for each pair of addresses and owner, without keys. Pure."""
+"""What an audit says about a host's SAs: one row for each pair of addresses and owner, without keys. Pure."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _digest(sas: t.Sequence[SecurityAssociation], digest_key: bytes) -> str:
 
 
 def _fingerprints(sas: t.Iterable[SecurityAssociation]) -> list[str]:
-    """Those of all keys but short ones, which a fingerprint would betray."""
+    """Those of all keys except short ones, which a fingerprint would reveal."""
     found = {value for sa in sas for value in fingerprints(sa).values()}
     return sorted(found - {"", keys.SHORT_KEY})[:_MOST_FINGERPRINTS]
 

@@ -43,7 +43,7 @@ _LIKE_A_KEY = re.compile(r"[0-9a-f]{16}", re.I)
 
 
 def examine(path: str) -> list[Remark]:
-    """Everything about the protected file that lets others get at its keys. Raises ProtectedFileError
+    """Everything about the protected file that gives others access to its keys. Raises ProtectedFileError
     for a path that cannot be that of a file.
     """
     found = protected.status(path)
