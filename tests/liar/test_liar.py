@@ -310,6 +310,19 @@ def test_every_run_ends_with_what_it_did(fleet: Fleet) -> None:
     assert json.loads(found.read_text(encoding="utf-8"))["problems"] == ["b: the disk is full of paper"]
 
 
+def test_hosts_that_go_back_are_reported_once_with_the_table(fleet: Fleet) -> None:
+    """By the last task, which is the only one that fails. Ansible prints the heading twice."""
+    fleet.lie("b", **{"ipsec_sadb:exact": {"at": {"digest": {}}}})
+    failed = fleet.run(extra={"rotate_new_keys": True, "rotate_report": "run.json"})
+    assert failed.status != 0 and failed.output.count("fatal: ") == 1, failed.output
+    assert failed.output.count("The rotation stopped at: cut over.") == 2, failed.output
+    for part in ("b: holds no SAs between 192.0.2.1 and 192.0.2.2", "Which host holds what:", "3 pairs, not all done"):
+        assert failed.text.count(part) == 1, failed.output
+    run = json.loads((fleet.folder / "run.json").read_text(encoding="utf-8"))
+    assert run["stopped_at"] == "cut over" and run["outcome"] == "failed"
+    assert "b: holds no SAs between 192.0.2.1 and 192.0.2.2" in run["problems"]
+
+
 @every_core
 def test_a_gap_is_measured(fleet: Fleet) -> None:
     done = fleet.run(extra={"rotate_new_keys": True, "rotate_strategy": "flush", "rotate_report": "run.json"})
