@@ -313,7 +313,7 @@ class ActionModule(HostAction):
         problems = decisions.reload_problems(checks, result)
         if problems:
             raise _stop(problems, "prepare", result)
-        changing, removed = bool(away or result["pending"]), leaving.chosen(run)
+        changing = bool(away or result["pending"])
         going = bool(leaving.hosts(run))
         run.state["due"] = changing and not self._task.check_mode
         run.state["leaving"] = going and not self._task.check_mode
@@ -329,7 +329,7 @@ class ActionModule(HostAction):
             "leaving": run.state["leaving"],
             "reasons": reasons,
             "warnings": [
-                *leaving.kept(result, removed),
+                *leaving.kept(run),
                 *leaving.unknown(run),
                 *(_gap_warnings(run) if run.state["due"] else ()),
                 *notes.requests(run),
@@ -393,9 +393,7 @@ class ActionModule(HostAction):
 
     def _left(self, run: Rotation) -> Result:
         """Record which hosts removed what left, and retire the keys that no host has any longer."""
-        units: dict[str, frozenset[Unit]] = {}
-        for part in leaving.chosen(run):
-            units[part.name] = part.units | units.get(part.name, frozenset())
+        units = leaving.units(leaving.chosen(run))
         problems, found = leaving.problems(run), leaving.report(run)
         lines = leaving.lines(run)
         result = self._keep(run.state, LEFT, leaving=units, cleaned=leaving.done(run))
@@ -448,7 +446,8 @@ class ActionModule(HostAction):
         lines = []
         if rows and (not stop or run.state["switching"]):
             lines = [*brief(run.state.get("reasons", ())), *table(rows, not stop, policies.changed(run))]
-        lines += [part for line in run.state.get("left_lines", ()) for part in failure.on_screen(line)]
+        said = leaving.foreseen(run) if foreseen else run.state.get("left_lines", ())
+        lines += [part for line in said for part in failure.on_screen(line)]
         try:
             self._write_report(run.wide["report"], rows, began=run.state["began"], left=going, **reasons)
         except IpsecError as exc:

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import identity
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.checks import ANYTHING
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import identity, label
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 from .._connections.model import Connection, Unit, connection_of
 from .._connections.units import matching, name_of
@@ -113,16 +115,12 @@ def preflight(run: Rotation, host: str) -> Questions:
 def leave(run: Rotation, host: str) -> Questions:
     """A host that could not be reached before is not asked."""
     own = [part for part in chosen(run) if host in part.hosts]
-    checked = run.answers(PREFLIGHT, host).get(PREFLIGHT)
-    if not own or decisions.has_failed(checked) or decisions.was_skipped(checked):
+    if not own or not _is_reached(run, host):
         return
-    units: dict[str, frozenset[Unit]] = {}
-    for part in own:
-        units[part.name] = part.units | units.get(part.name, frozenset())
     listed = run.replaced_file(host)
     common = {"path": listed, **run.deadline(host)}
     yield Question(
-        "left", "ipseckeys_file", {**common, "content": run.left(units, host), "allow_static_counter_mode": True}
+        "left", "ipseckeys_file", {**common, "content": run.left(units(own), host), "allow_static_counter_mode": True}
     )
     yield steps.change_file(run, host, {"content": "", "remove_src": listed})
     yield steps.removal(run, host)
@@ -186,14 +184,59 @@ def problems(run: Rotation) -> list[str]:
 
 def forecast(run: Rotation, host: str) -> list[str]:
     """What a run would remove from a host."""
-    names = [name for part in chosen(run) if host in part.hosts for name in _names_at(part, host)]
-    if not names:
+    own = [part for part in chosen(run) if host in part.hosts]
+    if not own or not _is_reached(run, host):
         return []
-    more = " and the policies, after which nothing protects this traffic" if run.own(host)["policies"] else ""
-    return [
-        f"{_listed(names)}: no longer in the connections; a run would remove the SAs in the kernel and in"
-        f" {run.own(host)['file']}{more}"
+    names = [name for part in own for name in _names_at(part, host)]
+    text = language.parse(run.left(units(own), host), **ANYTHING)
+    spis = sorted({f"0x{sa.spi:08x}" for sa in text.sas})
+    found = [
+        f"{_listed(names)}: no longer in the connections; a run would remove",
+        f"  SAs in the kernel and in {run.own(host)['file']}: {_listed(spis)}",
     ]
+    gone = [label(policy) for policy in read_policies(_policies(run, host, own), "", [])]
+    if gone:
+        found += [f"  policies: {_listed(gone)}", "  after which nothing protects this traffic"]
+    elif run.own(host)["policies"]:
+        found.append("  policies: none, since other connections need them")
+    else:
+        found.append("  policies: none, since the run is without rotate_policies; those that it has stop the traffic")
+    if run.own(host)["boot"]:
+        found.append(f"  at boot: {'the service' if run.wide['state'] == ABSENT else 'the same SAs and policies'}")
+    return found
+
+
+def foreseen(run: Rotation) -> list[str]:
+    """What a run would not remove, since it would not reach the hosts."""
+    waiting: dict[str, list[str]] = {}
+    for part in chosen(run):
+        for host in part.hosts:
+            if not _is_reached(run, host):
+                waiting.setdefault(host, []).extend(_names_at(part, host))
+    return [
+        f"Would still have to be removed from {host}, which {_why(run, host)}: {_listed(names)}."
+        for host, names in sorted(waiting.items())
+    ]
+
+
+def _is_reached(run: Rotation, host: str) -> bool:
+    """Whether the host answered what the run asked it first."""
+    if host not in run.state["own"]:
+        return False
+    checked = run.answers(PREFLIGHT, host).get(PREFLIGHT)
+    return not (decisions.has_failed(checked) or decisions.was_skipped(checked))
+
+
+def _why(run: Rotation, host: str) -> str:
+    return "was not reached" if host in run.state["own"] else "takes no part in this run"
+
+
+def units(parts: t.Iterable[Leaving]) -> dict[str, frozenset[Unit]]:
+    """The units of these parts, by connection."""
+    found: dict[str, frozenset[Unit]] = {}
+    for part in parts:
+        found[part.name] = part.units | found.get(part.name, frozenset())
+    return found
 
 
 def lines(run: Rotation) -> list[str]:
@@ -206,10 +249,9 @@ def lines(run: Rotation) -> list[str]:
             (removed if host in finished else waiting).setdefault(host, []).extend(_names_at(part, host))
     found = [f"Removed from {host}: {_listed(names)}." for host, names in sorted(removed.items())]
     for host, names in sorted(waiting.items()):
-        why = "was not reached" if host in run.state["own"] else "takes no part in this run"
         found.append(
-            f"Still to be removed from {host}, which {why}: {_listed(names)}. The next run that reaches it removes"
-            " them; if none ever will, retire them with ipsec_keystore, state retired and only"
+            f"Still to be removed from {host}, which {_why(run, host)}: {_listed(names)}. The next run that reaches it"
+            " removes them; if none ever will, retire them with ipsec_keystore, state retired and only"
             f" [{', '.join(names[:_NAMED])}]."
         )
     return found
@@ -231,17 +273,15 @@ def report(run: Rotation) -> list[Result]:
     ]
 
 
-def kept(result: Result, removed: t.Sequence[Leaving]) -> list[str]:
+def kept(run: Rotation) -> list[str]:
     """Warnings about connections and hosts that have keys but are no longer named, and that the run does not
     remove; every run repeats them.
     """
-    gone: dict[str, frozenset[Unit]] = {}
-    for part in removed:
-        gone[part.name] = gone.get(part.name, frozenset()) | part.units
+    result, gone = run.expected, units(chosen(run))
+    successors = _successors(run)
     connections = [
         f"connection {row['name']} is not among the connections of this run, and has keys (generation"
-        f" {row['generation']}) on {', '.join(row['hosts'])}. Its SAs and policies are kept there, so that its traffic"
-        f" is not sent unencrypted. To remove them, run with rotate_leave: [{row['name']}]."
+        f" {row['generation']}) on {', '.join(row['hosts'])}. {_fate(row['name'], successors.get(row['name'], ''))}"
         for row in result["unnamed"]
         if row["name"] not in gone
     ]
@@ -264,6 +304,32 @@ def kept(result: Result, removed: t.Sequence[Leaving]) -> list[str]:
                 f" {_KEPT} [{name}]."
             )
     return [*connections, *found]
+
+
+def _fate(name: str, successor: str) -> str:
+    """What becomes of a connection that is no longer named."""
+    if successor:
+        return (
+            f"Connection {successor} is between the same addresses. If it is the same under another name, run with"
+            f" rotate_leave: [{name}], which retires the keys of {name} and removes what is left of its SAs."
+            f" Policies that {successor} needs stay."
+        )
+    return (
+        "Its SAs and policies are kept there, so that its traffic is not sent unencrypted. To remove them, run"
+        f" with rotate_leave: [{name}]."
+    )
+
+
+def _successors(run: Rotation) -> dict[str, str]:
+    """The connections that are between the same addresses as some that left, by the names of these."""
+    ends = {frozenset(row.flows()): row.name for row in run.connections()}
+    found = {}
+    for row in run.expected["leaving"]:
+        shape = connection_of(row["connection"], row["settings"][-1], row["selectors"][-1])
+        name = ends.get(frozenset(shape.flows()))
+        if name not in (None, shape.name):
+            found[shape.name] = name
+    return found
 
 
 def _names_at(part: Leaving, host: str) -> list[str]:

@@ -9,8 +9,11 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, connection_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import draw_sas
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import policies_of_host
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import leaving, policies, rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
@@ -153,6 +156,53 @@ def test_a_host_that_did_not_answer_is_named_and_not_asked() -> None:
     assert leaving.report(run) == [
         {"name": f"mesh/{host},c", "connection": "mesh", "removed_from": [host], "waiting_for": ["c"]} for host in "ab"
     ]
+
+
+def test_a_forecast_names_what_would_go_and_what_stays() -> None:
+    gone = connection("old", "a", "b")
+    run = run_of([row(gone)], leave=["old"])
+    text = language.render(draw_sas(gone, SpiAllocator(), set()))
+    run.left = lambda units, host: text if units == {"old": gone.units()} else ""
+    first, sas, *rest = leaving.forecast(run, "a")
+    assert (
+        first == "old/a,b: no longer in the connections; a run would remove"
+        and sas.count("0x") == 2
+        and world.FILE in sas
+    )
+    ends = (ADDRESS["a"], ADDRESS["b"])
+    out, back = (f"{way} {one}/32 > {other}/32" for way, (one, other) in (("out", ends), ("in", ends[::-1])))
+    assert rest == [
+        f"  policies: {out}, {back}",
+        "  after which nothing protects this traffic",
+        "  at boot: the same SAs and policies",
+    ]
+    run.own("a").update(policies=False, boot=False)
+    assert "without rotate_policies" in leaving.forecast(run, "a")[-1]
+    renamed = run_of([row(gone)], [connection("new", "a", "b")], leave=["old"])
+    assert "  policies: none, since other connections need them" in leaving.forecast(renamed, "a")
+    run.state["results"]["preflight", "a"] = {"preflight": UNANSWERED}
+    assert leaving.forecast(run, "a") == leaving.forecast(run, "c") == []
+    assert leaving.foreseen(run) == ["Would still have to be removed from a, which was not reached: old/a,b."]
+
+
+@pytest.mark.parametrize(
+    ("present", "words"),
+    [
+        ([connection("new", "a", "b")], "Connection new is between the same addresses."),
+        ([connection("new", "a", "b", "c")], "Its SAs and policies are kept there"),
+        ([], "Its SAs and policies are kept there"),
+    ],
+)
+def test_a_renamed_connection_is_recognized_by_its_addresses(present: list[Connection], words: str) -> None:
+    gone = connection("old", "a", "b")
+    unnamed = {"name": "old", "generation": 3, "hosts": ["a", "b"]}
+    run = run_of([row(gone)], present)
+    run.expected.update(unnamed=[unnamed], departed=[])
+    (warning,) = leaving.kept(run)
+    assert warning.startswith("connection old is not among the connections of this run") and words in warning
+    assert "rotate_leave: [old]" in warning
+    run.wide["leave"] = ["old"]
+    assert leaving.kept(run) == []
 
 
 def sas_at(name: str) -> world.Sas:
