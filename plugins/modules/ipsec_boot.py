@@ -130,6 +130,13 @@ options:
     type: str
     choices: [auto, openrc, smf, systemd, sysvinit]
     default: auto
+  deadline:
+    description:
+      - Instant in seconds since the epoch, on the target's clock, after which the module installs, removes and loads
+        nothing.
+      - Choose one before the task's C(timeout) ends. Then a module that hangs changes nothing after
+        the controller has given up on the host.
+    type: float
 requirements:
   - Python 3.8 or later on the target, nothing else.
 seealso:

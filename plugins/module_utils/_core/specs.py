@@ -184,6 +184,7 @@ IPSEC_BOOT: Arguments = {
         "default": ["look", "load", "flush"],
     },
     "service_manager": {"type": "str", "choices": ["auto", "openrc", "smf", "systemd", "sysvinit"], "default": "auto"},
+    **DEADLINE,
 }
 
 IPSEC_SA_INFO: Arguments = {

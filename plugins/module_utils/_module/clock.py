@@ -68,11 +68,11 @@ class Deadline:
         self._end = time.monotonic() + self._instant - time.time()
         self.check()
 
-    def check(self) -> None:
-        """Raise InputError if it has passed."""
+    def check(self, done: str = "nothing was changed") -> None:
+        """Raise InputError if it has passed. ``done`` says what was changed until now."""
         late = max(time.time() - self._instant, time.monotonic() - self._end)
         if late > 0:
-            message = f"the deadline passed {late:.1f} s ago on this host's clock, nothing was changed"
+            message = f"the deadline passed {late:.1f} s ago on this host's clock, {done}"
             raise InputError(
                 message,
                 "deadline",

@@ -155,7 +155,9 @@ def _boot(run: Rotation, host: str, gone: list[Result]) -> Questions:
         return
     if run.wide["state"] == ABSENT:
         manager = run.own(host)["boot_options"]["service_manager"]
-        yield Question(policies.SERVICE, "ipsec_boot", {"state": "absent", "service_manager": manager})
+        yield Question(
+            policies.SERVICE, "ipsec_boot", {"state": "absent", "service_manager": manager, **run.deadline(host)}
+        )
         return
     for question in policies.boot(run, host):
         yield question._replace(options={**question.options, "removed": gone})

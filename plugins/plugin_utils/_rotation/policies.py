@@ -110,7 +110,8 @@ def boot(run: Rotation, host: str, check: bool = False) -> Questions:
     if own["boot"]:
         wanted = [*own["boot_policies"], *(of_host(run, host, everywhere=True) if own["policies"] else ())]
         options = {**own["boot_options"], "file": own["file"], "policies": wanted, "purge": False}
-        yield Question(SERVICE, "ipsec_boot", options, check)
+        # In preflight nothing changes, and the host's clock is not known yet.
+        yield Question(SERVICE, "ipsec_boot", options if check else {**options, **run.deadline(host)}, check)
 
 
 def checked(run: Rotation, host: str) -> Questions:

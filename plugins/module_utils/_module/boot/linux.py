@@ -28,6 +28,7 @@ from ..._core.spd.text import parse as parse_policies
 from ..._core.text import language
 from .. import command as program
 from ..base import Module, Result, warn
+from ..clock import Deadline
 from ..command import File
 from . import operators, texts
 from .services import Service
@@ -63,7 +64,7 @@ def query(module: Module, service: Service) -> Result:
 # Present
 
 
-def install(module: Module, service: Service) -> Result:
+def install(module: Module, service: Service, deadline: Deadline) -> Result:
     """Install the service, and have it load now what it loads at boot."""
     file: str = module.params["file"]
     doubts: Doubts = []
@@ -97,14 +98,18 @@ def install(module: Module, service: Service) -> Result:
     if not module.check_mode:
         with _restoring(module, service, [*missing, *superfluous]):
             for row in missing:
+                deadline.check()
                 program.install(module, row)
             if service.path in [row.path for row in missing]:
                 service.reread()
+            deadline.check()
             # Last, so that a service that starts in the meantime finds every file that it names.
             for row in superfluous:
                 os.unlink(row.path)
             if enabling:
                 service.do("enable")
+        if outdated or starting:
+            deadline.check("the service is installed, but nothing was loaded")
         _load(module, service, outdated, starting)
     result: Result = {
         "changed": changes,
@@ -270,13 +275,14 @@ def _diff(missing: t.Sequence[File], superfluous: t.Sequence[File]) -> dict[str,
 # Absent
 
 
-def remove(module: Module, service: Service) -> Result:
+def remove(module: Module, service: Service, deadline: Deadline) -> Result:
     """Remove everything that was installed; SAs and policies stay in the kernel."""
     command = [row for row in program.files() if os.path.lexists(row.path)]
     own = [path for path in (service.path, at_boot.POLICIES, *_NOTES) if os.path.lexists(path)]
     own += [operators.PATH] if operators.is_ours() else []
     enabled, installed = service.enabled(), service.installed()
     if not module.check_mode:
+        deadline.check()
         if enabled:
             service.do("disable")
         service.forget()

@@ -14,6 +14,7 @@ import typing as t
 from ..._core.audit.service import SMF, detect
 from ..._core.errors import InputError, IpsecError, raise_all
 from ..base import Module, Result
+from ..clock import Deadline
 from . import smf
 from .services import SERVICES
 
@@ -30,8 +31,9 @@ def apply_boot(module: Module) -> Result:
     result.update({"policies_file": "", "policies": [], "kept": [], "files": []})
     if params["state"] != "query":
         raise_all(_problems(params, manager))
+    deadline = Deadline(params["deadline"])
     try:
-        return {**result, **_of(module, manager)}
+        return {**result, **_of(module, manager, deadline)}
     except OSError as exc:
         raise IpsecError(f"{exc.strerror}", exc.filename or "", "Run as root (become: true).") from None
 
@@ -75,14 +77,15 @@ def file_problems(file: str, place: str) -> t.Iterator[InputError]:
         )
 
 
-def _of(module: Module, manager: str) -> Result:
+def _of(module: Module, manager: str, deadline: Deadline) -> Result:
     if manager == SMF:
-        return smf.apply(module) if module.params["state"] != "query" else smf.query(module)
+        return smf.apply(module, deadline) if module.params["state"] != "query" else smf.query(module)
     if not manager:
         return {}
     # Imported here, since other systems have no such policies and cannot import this.
     from .linux import install, query, remove
 
-    return {"present": install, "absent": remove, "query": query}[module.params["state"]](
-        module, SERVICES[manager](module)
-    )
+    service = SERVICES[manager](module)
+    if module.params["state"] == "query":
+        return query(module, service)
+    return (install if module.params["state"] == "present" else remove)(module, service, deadline)

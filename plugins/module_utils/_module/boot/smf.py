@@ -15,6 +15,7 @@ from ..._core.audit.service import SMF_SERVICE as SERVICE
 from ..._core.errors import IpsecError
 from ..._core.specs import DEFAULT_PATH
 from ..base import Module, Result
+from ..clock import Deadline
 from .services import run
 
 
@@ -23,7 +24,7 @@ def query(module: Module) -> Result:
     return _result(read_smf(run(module, *SMF_QUERY)))
 
 
-def apply(module: Module) -> Result:
+def apply(module: Module, deadline: Deadline) -> Result:
     """Have the service load the file, or disable it."""
     present = module.params["state"] == "present"
     before = read_smf(run(module, *SMF_QUERY))
@@ -39,6 +40,7 @@ def apply(module: Module) -> Result:
     if after != before and not module.check_mode:
         if present:
             run(module, "ipseckey", "-c", file)
+        deadline.check()
         if before.enabled and not present:
             run(module, "svcadm", "disable", "-s", SERVICE)
         if file != before.file:

@@ -28,6 +28,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import (
     texts,
 )
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
+from ansible_collections.ipsec.manual.tests.unit.plugins.modules.test_ipsec_sadb import Clock
 
 KEYS = "/etc/inet/secret/ipseckeys"
 OUT, OTHER, BLOCK = (
@@ -323,3 +324,48 @@ def test_the_service_accepts_reserved_spis_and_shared_keys_of_the_file(
     assert log.read_text(encoding="utf-8").split() == [
         *("-n", "--allow-reserved-spi", "--allow-shared-key", "--apply", str(keys)),
     ]
+
+
+class _LateManager(Manager):
+    """A service manager that hangs at one request."""
+
+    hangs_at = ""
+    clock: Clock
+
+    def _do(self, verb: str) -> None:
+        super()._do(verb)
+        if verb == self.hangs_at:
+            self.clock.now += 100
+
+
+@pytest.mark.parametrize(
+    ("hangs_at", "said", "asked"),
+    [
+        ("", "nothing was changed", []),
+        ("reread", "nothing was changed", ["reread", "reread"]),
+        ("enable", "the service is installed, but nothing was loaded", ["reread", "enable"]),
+    ],
+)
+def test_nothing_is_loaded_after_the_deadline(
+    host: Host, monkeypatch: pytest.MonkeyPatch, hangs_at: str, said: str, asked: list[str]
+) -> None:
+    """A module that hangs changes nothing after the controller has given up on the host."""
+    host.keys.write_text(render([sa()]))
+    before = host.tree()
+    monkeypatch.setitem(module.SERVICES, "systemd", _LateManager)
+    monkeypatch.setattr(_LateManager, "clock", Clock(monkeypatch), raising=False)
+    monkeypatch.setattr(_LateManager, "hangs_at", hangs_at)
+    result = host.boot(deadline=1050.0 if hangs_at else 990.0)
+    assert result["failed"] and "the deadline passed" in result["msg"] and said in result["msg"]
+    assert Manager.asked == asked and "start" not in asked
+    assert "active" not in Manager.there
+    assert (host.tree() == before) == (hangs_at != "enable")
+
+
+def test_nothing_is_removed_after_the_deadline(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.boot()
+    before = host.tree()
+    Clock(monkeypatch)
+    assert "nothing was changed" in host.boot(state="absent", deadline=990.0)["msg"]
+    assert host.tree() == before
+    assert host.boot(state="absent", deadline=1010.0)["changed"]

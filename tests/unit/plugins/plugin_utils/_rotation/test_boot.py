@@ -107,3 +107,12 @@ def test_a_host_is_asked_what_the_run_needs_to_know(with_policies: bool, boot: b
     assert not any("deadline" in question.options for question in questions)
     services = [question.options["service_manager"] for question in questions if question.module == "ipsec_boot"]
     assert set(services) <= {"openrc"}
+
+
+def test_the_service_is_set_up_before_the_task_times_out_only() -> None:
+    found = run({})
+    found.state["own"]["a"].update(boot=True, policies=False, boot_options={}, boot_policies=[], timeout=60)
+    (question,) = policies.boot(found, "a")
+    assert question.options["deadline"] == pytest.approx(found.deadline("a")["deadline"])
+    (question,) = policies.boot(found, "a", check=True)
+    assert "deadline" not in question.options
