@@ -38,7 +38,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan as make_plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import events, lifetimes, netlink
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.decode import decode
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.decode import decode_several
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.explain import explain
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.messages import new_sa
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.probe import rehearse
@@ -562,7 +562,8 @@ def test_messages_of_other_processes_are_not_answers_of_the_kernel(sadb: XfrmSad
             1: netlink.Refusal(errno.EEXIST, ""),
         }
         forge(port, netlink.NLMSG_DONE, bytes(4), [link._sequence + 1])
-        assert [entry.sa for entry in link.dump(netlink.Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, decode)] == [sa]
+        found = link.dump(netlink.Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, decode_several)
+        assert [entry.sa for entry in found] == [sa]
 
 
 def test_messages_of_other_processes_are_not_events() -> None:

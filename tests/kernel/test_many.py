@@ -78,3 +78,13 @@ def test_deleted_sas_are_restored_with_their_last_state(sadb: XfrmSadb) -> None:
         raise RuntimeError
     assert set(sadb.dump()) == before
     assert {entry.counters.sequence_out for entry in before} == {9}
+
+
+def test_some_are_deleted_in_another_order_than_the_dump_shows_them(sadb: XfrmSadb) -> None:
+    sadb.apply(add(*(sa_of(0x1000 + number) for number in range(3 * MANY))))
+    entries = sadb.dump()
+    gone = [*entries[::3], *reversed(entries[1::3])]
+    with pytest.raises(RuntimeError), sadb.transaction(delete(*gone)):
+        assert set(sadb.dump()) == set(entries[2::3])
+        raise RuntimeError
+    assert set(sadb.dump()) == set(entries)

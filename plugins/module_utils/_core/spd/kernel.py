@@ -16,10 +16,11 @@ import typing as t
 from ..errors import SadbError
 from ..sa.model import NO_LIFETIMES, Lifetimes, Mark, Selector
 from ..sadb.xfrm import netlink, uapi
-from ..sadb.xfrm.decode import strange_word, unpack_lifetimes, unpack_selector
+from ..sadb.xfrm.decode import unpack_lifetimes, unpack_selector
 from ..sadb.xfrm.link import open_link
 from ..sadb.xfrm.messages import pack_lifetimes, pack_selector
 from ..sadb.xfrm.netlink import Message, Part, Refusal, attribute, attributes
+from ..sadb.xfrm.strange import strange_word
 from ..sadb.xfrm.transaction import Kind, Step, transaction
 from ..signals import uninterrupted
 from .policy import ACTIONS, DIRECTIONS, REQUIRED, USE, Policy, PolicyEntry, PolicyOperation, Template, identity, label
@@ -214,7 +215,7 @@ class Spd:
     def _read(self) -> list[tuple[PolicyEntry, Part]]:
         with open_link(netlink.NETLINK_XFRM, "reading the SPD") as link:
             found = link.dump(
-                Message(uapi.XFRM_MSG_GETPOLICY, b""), uapi.XFRM_MSG_NEWPOLICY, lambda part: (decode(part), part)
+                Message(uapi.XFRM_MSG_GETPOLICY, b""), uapi.XFRM_MSG_NEWPOLICY, lambda part: [(decode(part), part)]
             )
         return [(entry, part) for entry, part in found if entry is not None]
 

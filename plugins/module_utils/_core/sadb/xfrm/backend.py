@@ -12,11 +12,11 @@ import typing as t
 
 from ...collector import keep, no_collection
 from ...errors import InputError, SadbError
-from ...sa.model import ESP, REPLAY_VALUE, Entry, SecurityAssociation, field_getter, identity, label
+from ...sa.model import ESP, REPLAY_VALUE, Entry, Identity, SecurityAssociation, field_getter, identity, label
 from ...signals import uninterrupted
 from ..base import SADB_UNCHANGED, XFRM, Sadb, fits, with_outcome
 from . import uapi
-from .decode import as_shown, decode, redacted
+from .decode import as_shown, decode, decode_several, redacted
 from .link import open_link, refused
 from .messages import delete_sa, new_sa, restore, sa_id
 from .netlink import (
@@ -29,6 +29,7 @@ from .netlink import (
     Refusal,
     attribute,
     attributes,
+    split,
 )
 from .transaction import Kind, Step, all_doubtful, transaction
 
@@ -54,13 +55,18 @@ _without_mark = field_getter("protocol", "destination", "spi")
 _LOCKDOWN = "/sys/kernel/security/lockdown"
 
 
-def current(link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool = False) -> dict[int, Part]:
-    """The SAs that the kernel has now under the identities of ``entries``, by ``id(entry)``.
+def current(
+    link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool = False
+) -> t.Callable[[], dict[Identity, Part]]:
+    """Raise SadbError unless the kernel has these SAs now (with ``whatever_lifetimes``, except for
+    lifetimes), and none of them is hidden by another through its mark: the kernel would change the
+    wrong one.
 
-    Raises SadbError unless they equal the entries (with ``whatever_lifetimes``, except for lifetimes).
-    Also if a mark hides one SA behind another: the kernel would change the wrong one."""
-    found = _shown(link, entries) if len(entries) >= _MANY and not whatever_lifetimes else {}
-    others = [entry for entry in entries if id(entry) not in found]
+    Returns a function that finds the messages that show them: only an undo needs those of many SAs."""
+    messages: list[Part] = []
+    datagrams: list[bytes] = []
+    many = len(entries) >= _MANY and not whatever_lifetimes
+    others = _unsettled(link, entries, datagrams) if many else entries
     requests = [sa_id(uapi.XFRM_MSG_GETSA, entry.sa) for entry in others]
     for first, last in link.batches(requests, with_answers=True):
         refusals, answers = link.send(requests[first:last])
@@ -71,26 +77,51 @@ def current(link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool 
             sa = decode(answer).sa
             if (sa._replace(lifetimes=entry.sa.lifetimes) if whatever_lifetimes else sa) != entry.sa:
                 raise refused(Refusal(errno.ESTALE, ""), entry.sa)
-            found[id(entry)] = answer
-    return found
+            messages.append(answer)
+
+    def find() -> dict[Identity, Part]:
+        dumped = [
+            part for datagram in datagrams for kind, *dummy, part in split(datagram) if kind == uapi.XFRM_MSG_NEWSA
+        ]
+        return {identity(decode(part).sa): part for part in (*dumped, *messages)}
+
+    return find
 
 
-def _shown(link: Netlink, entries: t.Sequence[Entry]) -> dict[int, Part]:
-    """As `current`, for the entries that one dump settles: it shows an equal SA, and no other that
-    differs in its mark only.
+def _unsettled(link: Netlink, entries: t.Sequence[Entry], datagrams: list[bytes]) -> t.Sequence[Entry]:
+    """The entries that need a look of their own, since a dump does not show an equal SA, or shows
+    another that differs in its mark only. The dump is appended to ``datagrams``.
     """
-    wanted = {_without_mark(entry.sa): entry for entry in entries}
-    found: dict[int, Part | None] = {}
+    wanted = [entry.sa for entry in entries]
+    settled = bytearray(len(wanted))
+    numbers: dict[t.Any, int] = {}
+    marked: set[t.Any] = set()
+    at = 0
 
-    def look(part: Part) -> None:
-        sa = decode(part).sa
-        entry = wanted.get(_without_mark(sa))
-        if entry is not None:
-            number = id(entry)
-            found[number] = part if sa == entry.sa and number not in found else None
+    def look(part: Part) -> list[None]:
+        nonlocal at
+        if not datagrams or part.buffer is not datagrams[-1]:
+            datagrams.append(part.buffer)
+        shown = decode_several(part)
+        for entry in shown:
+            sa, number = entry.sa, at
+            # Most entries have the order of the dump that they are from, so few need to be looked up.
+            if at == len(wanted) or sa != wanted[at]:
+                if not numbers:
+                    numbers.update(zip(map(_without_mark, wanted), range(len(wanted))))
+                number = numbers.get(_without_mark(sa), -1)
+                if number < 0 or sa != wanted[number]:
+                    continue
+            settled[number] = 1
+            at = number + 1
+        if shown[0].sa.mark is not None:
+            marked.update(_without_mark(entry.sa) for entry in shown)
+        return [None] * len(shown)
 
     link.dump(Message(uapi.XFRM_MSG_GETSA, b""), uapi.XFRM_MSG_NEWSA, look)
-    return {number: part for number, part in found.items() if part is not None}
+    if all(settled) and not marked:
+        return []
+    return [entry for entry, sure in zip(entries, settled) if not sure or _without_mark(entry.sa) in marked]
 
 
 def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int]]:
@@ -102,7 +133,7 @@ def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int
     for operation in operations:
         old, new = operation.old, operation.new
         if old is not None:
-            requests.append(delete_sa(old.sa))
+            requests.append(sa_id(uapi.XFRM_MSG_DELSA, old.sa))
             if new is not None:
                 together.add(len(requests))
         if new is not None:
@@ -110,13 +141,13 @@ def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int
     return requests, together
 
 
-def _steps(operations: t.Sequence[Operation], before: t.Mapping[int, Part]) -> list[Step]:
+def _steps(operations: t.Sequence[Operation], before: t.Mapping[Identity, Part]) -> list[Step]:
     """A step for each request of `_requests`, so that it can be undone."""
     steps: list[Step] = []
     for operation in operations:
         old, new = operation.old, operation.new
         if old is not None:
-            steps.append(Step(old.sa, None if redacted(old.sa) else restore(before[id(old)])))
+            steps.append(Step(old.sa, None if redacted(old.sa) else restore(before[identity(old.sa)])))
         if new is not None:
             steps.append(Step(new, delete_sa(new)))
     return steps
@@ -185,7 +216,7 @@ class XfrmSadb(Sadb):
                 uapi.ADDRESS_FILTER.pack(source, destination, family, len(source) * 8, len(destination) * 8),
             )
         with open_link(NETLINK_XFRM, "reading the SADB") as link, no_collection():
-            entries = link.dump(Message(uapi.XFRM_MSG_GETSA, body), uapi.XFRM_MSG_NEWSA, decode)
+            entries = link.dump(Message(uapi.XFRM_MSG_GETSA, body), uapi.XFRM_MSG_NEWSA, decode_several)
             keep(entries)
             return entries
 
@@ -202,7 +233,7 @@ class XfrmSadb(Sadb):
             if any(redacted(entry.sa) for entry in replaced):
                 _rehearse(link, operations)
             chunks = (_requests(operations[first : first + _CHUNK]) for first in range(0, len(operations), _CHUNK))
-            with transaction(link, CHANGES, chunks, lambda: _steps(operations, before), self._done):
+            with transaction(link, CHANGES, chunks, lambda: _steps(operations, before()), self._done):
                 yield
 
     def _done(self, steps: t.Sequence[Step]) -> list[Step]:
@@ -238,7 +269,12 @@ class XfrmSadb(Sadb):
         with open_link(NETLINK_ROUTE, "reading this host's addresses") as link:
             # struct ifaddrmsg: any family, everything else 0.
             return frozenset(
-                filter(None, link.dump(Message(uapi.RTM_GETADDR, bytes(8)), uapi.RTM_NEWADDR, _read_address))
+                filter(
+                    None,
+                    link.dump(
+                        Message(uapi.RTM_GETADDR, bytes(8)), uapi.RTM_NEWADDR, lambda part: [_read_address(part)]
+                    ),
+                )
             )
 
     def keys_hidden(self) -> bool:

@@ -12,10 +12,9 @@ import typing as t
 
 from ...sa.algorithms import find_linux
 from ...sa.model import (
+    AFTER_KEYS,
     FLAGS,
-    INBOUND,
     NO_LIFETIMES,
-    OUTBOUND,
     PROTOCOLS,
     Counters,
     Encapsulation,
@@ -29,50 +28,10 @@ from ...sa.model import (
 )
 from . import uapi
 from .layout import NOTHING_NEW, Info, Layout
-from .messages import pack_selector, takes_both_families
-from .netlink import Part, attributes
+from .netlink import HEADER_SIZE, Part, aligned, attributes
+from .strange import ANY_TRAFFIC, strange_words
 
-# By bit: XFRM_STATE_*, and XFRM_SA_XFLAG_* of XFRMA_SA_EXTRA_FLAGS.
-_FLAG_WORDS = ("noecn", "decap-dscp", "nopmtudisc", "wildrecv", "icmp", "af-unspec", "align4", "esn")
-_EXTRA_FLAG_WORDS = ("dont-encap-dscp", "oseq-may-wrap", *(f"extra-flag-{bit}" for bit in range(2, 32)))
-# Bits that need no word: ESN has a field, and the kernel sets the other by itself if
-# net.ipv4.ip_no_pmtu_disc is set (__xfrm_init_state).
-_FLAGS_KNOWN = uapi.XFRM_STATE_ESN | uapi.XFRM_STATE_NOPMTUDISC
-# The word of an attribute that the model has no field for, and the struct of its value where it is a number.
-_OTHER_ATTRIBUTES = {
-    uapi.XFRMA_ALG_COMP: ("comp", None),
-    uapi.XFRMA_SEC_CTX: ("ctx", None),
-    uapi.XFRMA_COADDR: ("coa", None),
-    uapi.XFRMA_MTIMER_THRESH: ("mapping-threshold", uapi.U32),
-    uapi.XFRMA_SA_PCPU: ("pcpu", uapi.U32),
-    uapi.XFRMA_IPTFS_DROP_TIME: ("iptfs-drop-time", uapi.U32),
-    uapi.XFRMA_IPTFS_REORDER_WINDOW: ("iptfs-reorder-window", uapi.U16),
-    uapi.XFRMA_IPTFS_DONT_FRAG: ("iptfs-dont-frag", None),
-    uapi.XFRMA_IPTFS_INIT_DELAY: ("iptfs-init-delay", uapi.U32),
-    uapi.XFRMA_IPTFS_MAX_QSIZE: ("iptfs-max-queue-size", uapi.U32),
-    uapi.XFRMA_IPTFS_PKT_SIZE: ("iptfs-packet-size", uapi.U32),
-}
-# Attributes that fields of the model hold.
-_MODELLED = frozenset(
-    (
-        uapi.XFRMA_ALG_AEAD,
-        uapi.XFRMA_ALG_AUTH_TRUNC,
-        uapi.XFRMA_ALG_CRYPT,
-        uapi.XFRMA_REPLAY_VAL,
-        uapi.XFRMA_REPLAY_ESN_VAL,
-        uapi.XFRMA_MARK,
-        uapi.XFRMA_IF_ID,
-        uapi.XFRMA_SA_DIR,
-        uapi.XFRMA_TFCPAD,
-        uapi.XFRMA_SET_MARK,
-        uapi.XFRMA_SET_MARK_MASK,
-        uapi.XFRMA_NAT_KEEPALIVE_INTERVAL,
-    )
-)
 _NO_LIMITS = uapi.LIFETIME_CFG.pack(*(uapi.XFRM_INF,) * 4, *(0,) * 4)
-_ANY_TRAFFIC = frozenset(
-    bytes(40) + struct.pack("@H", family) + bytes(14) for family in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6)
-)
 
 # Looked up once, since they are used for every SA.
 _make = tuple.__new__
@@ -179,7 +138,7 @@ def decode(part: Part) -> Entry:
     ) = layout.variables(buffer, start)
     fields = (
         protocol,
-        _ntohl(spi),
+        spi,
         source,
         destination,
         mode,
@@ -190,7 +149,7 @@ def decode(part: Part) -> Entry:
         icv_bits,
         window,
         esn,
-        reqid,
+        _ntohl(reqid),
         Mark(*uapi.MARK.unpack(mark)) if mark else None,
         uapi.U32.unpack(if_id)[0] if if_id else 0,
         selector,
@@ -199,6 +158,37 @@ def decode(part: Part) -> Entry:
     )
     counters = _UNUSED.get((usage, replay)) or _read_counters(usage, replay)
     return _make(Entry, (_make(SecurityAssociation, fields + rest), counters, larval, b""))
+
+
+def decode_several(part: Part) -> list[Entry]:
+    """The Entry of a message, and those of the messages behind it that differ from it in `OWN` only."""
+    buffer, start, end = part
+    entry = decode(part)
+    found = [entry]
+    layout = _layout_of(part)
+    if layout is None or not buffer.startswith(buffer[start - HEADER_SIZE : start], aligned(end)):
+        return found
+    sa, counters, larval, dummy = entry
+    protocol, mode, encryption, authentication = sa.protocol, sa.mode, sa.encryption, sa.authentication
+    others = sa[AFTER_KEYS:]
+    last_usage = last_replay = b""
+    for destination, spi, source, usage, authentication_key, encryption_key, replay in layout.repeats(part):
+        fields = (
+            protocol,
+            spi,
+            source,
+            destination,
+            mode,
+            encryption,
+            encryption_key,
+            authentication,
+            authentication_key,
+        )
+        if usage != last_usage or replay != last_replay:
+            last_usage, last_replay = usage, replay
+            counters = _UNUSED.get((usage, replay)) or _read_counters(usage, replay)
+        found.append(_make(Entry, (_make(SecurityAssociation, fields + others), counters, larval, b"")))
+    return found
 
 
 def _read_counters(usage: bytes, replay: bytes) -> Counters:
@@ -216,10 +206,10 @@ def _read_counters(usage: bytes, replay: bytes) -> Counters:
 
 def _learn(part: Part) -> tuple[Layout, _Common]:
     """Interpret the message of a new kind of SA, and remember the result, which contains no key."""
-    size = part.end - part.start
-    layout = next((layout for layout in _LAYOUTS.get(size, ()) if layout.fits(part)), None)
+    layout = _layout_of(part)
     if layout is None:
         layout = Layout(part)
+        size = part.end - part.start
         if len(_LAYOUTS) >= _MOST_SIZES:
             _LAYOUTS.clear()
         # Only a few, since a message is compared with each of them. A SADB has one or two layouts of one size.
@@ -229,6 +219,10 @@ def _learn(part: Part) -> tuple[Layout, _Common]:
     common = _read_common(part)
     layout.known[layout.shared(part.buffer, part.start)] = common
     return layout, common
+
+
+def _layout_of(part: Part) -> Layout | None:
+    return next((layout for layout in _LAYOUTS.get(part.end - part.start, ()) if layout.fits(part)), None)
 
 
 def _read_common(part: Part) -> _Common:
@@ -242,7 +236,7 @@ def _read_common(part: Part) -> _Common:
     encryption, authentication, icv_bits = _algorithms(payloads)
     esn_state = payloads.get(uapi.XFRMA_REPLAY_ESN_VAL)
     window = info.window if esn_state is None else uapi.REPLAY_STATE_ESN.unpack_from(esn_state)[5]
-    any_traffic = info.selector in _ANY_TRAFFIC
+    any_traffic = info.selector in ANY_TRAFFIC
     sa = SecurityAssociation(
         uapi.PROTOCOL_NAMES.get(info.protocol) or str(info.protocol),
         0,
@@ -259,7 +253,7 @@ def _read_common(part: Part) -> _Common:
         selector=None if any_traffic else normal_selector(unpack_selector(info.selector)[0]),
         **_attribute_fields(payloads, info.family),
     )
-    words = _strange_words(sa, info, payloads)
+    words = strange_words(sa, info, payloads)
     if words:
         sa = sa._replace(extra=((FLAGS, " ".join(words)),))
     # A larval SA has no algorithm (net/xfrm/xfrm_state.c, xfrm_find_acq and xfrm_state_find).
@@ -329,42 +323,6 @@ def _encapsulation(payloads: t.Mapping[int, bytes], family: int) -> Encapsulatio
     return Encapsulation(
         socket.ntohs(source_port), socket.ntohs(destination_port), b"", original if any(original) else b""
     )
-
-
-def _strange_words(sa: SecurityAssociation, info: Info, payloads: t.Mapping[int, bytes]) -> list[str]:
-    """The words of ip(8) for properties of an SA that `SecurityAssociation` has no field for."""
-    flags = info.flags & ~_FLAGS_KNOWN
-    if takes_both_families(sa):
-        flags &= ~uapi.XFRM_STATE_AF_UNSPEC
-    words = [word for bit, word in enumerate(_FLAG_WORDS) if flags & 1 << bit]
-    if (
-        info.selector not in _ANY_TRAFFIC
-        and pack_selector(sa.selector or Selector(), uapi.FAMILIES[len(sa.destination)]) != info.selector
-    ):
-        words.append("selector")
-    for kind, payload in payloads.items():
-        if kind == uapi.XFRMA_SA_EXTRA_FLAGS:
-            bits = uapi.U32.unpack_from(payload)[0]
-            words += [word for bit, word in enumerate(_EXTRA_FLAG_WORDS) if bits & 1 << bit]
-        elif kind == uapi.XFRMA_ENCAP:
-            if sa.encapsulation is None:
-                words.append(f"encap-{uapi.ENCAP_TMPL.unpack_from(payload)[0]}")
-        elif kind not in _MODELLED or (kind == uapi.XFRMA_SA_DIR and not sa.direction):
-            words.append(strange_word(kind, payload))
-    return list(dict.fromkeys(words))
-
-
-def strange_word(kind: int, payload: bytes) -> str:
-    """The word for an attribute of an SA or a policy without a field, with its value if that is a number:
-    ``pcpu=3``.
-
-    An offload shows the number of the interface, the direction and the kind: ``offload=2,inbound,packet``."""
-    if kind == uapi.XFRMA_OFFLOAD_DEV and len(payload) >= uapi.USER_OFFLOAD.size:
-        interface, flags = uapi.USER_OFFLOAD.unpack_from(payload)
-        direction = INBOUND if flags & uapi.XFRM_OFFLOAD_INBOUND else OUTBOUND
-        return f"offload={interface},{direction},{'packet' if flags & uapi.XFRM_OFFLOAD_PACKET else 'crypto'}"
-    word, layout = _OTHER_ATTRIBUTES.get(kind, (f"attribute-{kind}", None))
-    return f"{word}={layout.unpack_from(payload)[0]}" if layout is not None and len(payload) >= layout.size else word
 
 
 def redacted(sa: SecurityAssociation) -> bool:

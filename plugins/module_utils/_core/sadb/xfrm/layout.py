@@ -6,7 +6,8 @@
 
 The SAs of a SADB are of few kinds. Those of one kind have the same algorithms, mode, selector and so
 on; they differ in identity, owner, keys, lifetimes and usage. So `decode` interprets what repeats only
-once for each kind."""
+once for each kind. In a dump, most messages differ from the one before in even less, and only that is
+read of them (`Layout.repeats`)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import struct
 import typing as t
 
 from . import uapi
-from .netlink import Part, attributes
+from .netlink import HEADER_SIZE, Part, aligned, attributes
 
 # In the order in which kernels show them.
 VARIABLES = (
@@ -32,9 +33,12 @@ VARIABLES = (
     "replay",
     "if_id",
 )
-"""What differs from SA to SA: numbers are ``spi`` and ``reqid``, ``usage`` is `uapi.USAGE`, ``replay`` the
-sequence numbers out and in, and with ESN their upper halves.
+"""What differs from SA to SA. ``spi`` and ``reqid`` are read as numbers in network order, in which the
+kernel keeps only the SPI. ``usage`` is `uapi.USAGE`, ``replay`` the sequence numbers out and in, and
+with ESN their upper halves.
 """
+OWN = ("destination", "spi", "source", "usage", "authentication_key", "encryption_key", "replay")
+"""The `VARIABLES` in which SAs differ that one program added with the same options."""
 _NUMBERS = ("spi", "reqid")
 _SHARED = "shared"
 # What determines the position of everything else; SAs of one kind share it.
@@ -85,7 +89,23 @@ class Info(t.NamedTuple):
 
 # A number of bytes, and what they are.
 _Piece = t.Tuple[int, str]
-_Reader = t.Callable[[bytes, int], t.Tuple[t.Any, ...]]
+_Values = t.Tuple[t.Any, ...]
+_Pick = t.Callable[[_Values], _Values]
+
+# What a message is unpacked into: pieces of one name that follow each other become one value.
+_ONLY_HEADERS = {_HEADER: _HEADER}
+_ALL_SHARED = {_HEADER: _SHARED, _SHARED: _SHARED}
+_EACH = {name: name for name in VARIABLES}
+_EACH_OWN = {name: name for name in OWN}
+_REST = {name: "rest" for name in (_HEADER, _SHARED, *VARIABLES) if name not in OWN}
+
+
+class _Repeats(t.NamedTuple):
+    """What unpacks a whole message with its netlink header: its `OWN`, and everything else that has a meaning."""
+
+    rest: struct.Struct
+    own: struct.Struct
+    pick: _Pick | None
 
 
 class Layout:
@@ -97,46 +117,72 @@ class Layout:
 
     def __init__(self, part: Part) -> None:
         buffer, start, dummy = part
-        pieces = _pieces(part)
-        self.known: dict[tuple[t.Any, ...], t.Any] = {}
-        self.shared = _reader((_SHARED,), [(size, _SHARED if what == _HEADER else what) for size, what in pieces])
-        self.variables = _in_order(pieces)
-        self._headers = _reader((_HEADER,), pieces)
+        self.known: dict[_Values, t.Any] = {}
+        self._pieces = _pieces(part)
+        self.shared = _struct(self._pieces, _ALL_SHARED).unpack_from
+        self._headers = _struct(self._pieces, _ONLY_HEADERS).unpack_from
         self._expected = self._headers(buffer, start)
+        variables, pick = _in_order(self._pieces, _EACH)
+        self.variables = _reader(variables, pick)
+        self._repeats: _Repeats | None = None
 
     def fits(self, part: Part) -> bool:
         """Whether a message of this size has this layout."""
         return self._headers(part.buffer, part.start) == self._expected
 
+    def repeats(self, part: Part) -> t.Iterator[_Values]:
+        """`OWN` of each message behind ``part``, which has this layout, up to the first that differs from
+        it in anything else that has a meaning, or in the netlink header.
+        """
+        if self._repeats is None:
+            whole = [(HEADER_SIZE, _HEADER), *self._pieces]
+            size = sum(size for size, dummy in whole)
+            whole.append((aligned(size) - size, _UNUSED))
+            self._repeats = _Repeats(_struct(whole, _REST), *_in_order(whole, _EACH_OWN))
+        rest, own, pick = self._repeats
+        messages = memoryview(part.buffer)[part.start - HEADER_SIZE :]
+        messages = messages[: len(messages) // own.size * own.size]
+        found = rest.iter_unpack(messages)
+        first = next(found, None)
+        end = own.size
+        for other in found:
+            if other != first:
+                break
+            end += own.size
+        repeated = own.iter_unpack(messages[own.size : end])
+        return repeated if pick is None else map(pick, repeated)
 
-def _reader(wanted: t.Container[str], pieces: t.Iterable[_Piece]) -> _Reader:
-    """A function, in C, that returns the wanted pieces of the message at an offset of a buffer; pieces of
-    one kind that follow each other are returned as one.
-    """
-    layout = "="
-    for what, run in itertools.groupby(pieces, operator.itemgetter(1)):
+
+def _reader(layout: struct.Struct, pick: _Pick | None) -> t.Callable[[bytes, int], _Values]:
+    read = layout.unpack_from
+    return read if pick is None else lambda buffer, start: pick(read(buffer, start))
+
+
+def _struct(pieces: t.Iterable[_Piece], names: t.Mapping[str, str]) -> struct.Struct:
+    """Unpacks the pieces that have a name, the others are skipped. Numbers are in network order."""
+    layout = ">"
+    for name, run in itertools.groupby(pieces, lambda piece: names.get(piece[1], "")):
         size = sum(size for size, dummy in run)
-        layout += f"{size}x" if what not in wanted else "I" if what in _NUMBERS else f"{size}s"
-    return struct.Struct(layout).unpack_from
+        layout += f"{size}x" if not name else "I" if name in _NUMBERS else f"{size}s"
+    return struct.Struct(layout)
 
 
-def _in_order(pieces: t.Sequence[_Piece]) -> _Reader:
-    """A reader of the `VARIABLES`; those that the message lacks are empty."""
+def _in_order(pieces: t.Sequence[_Piece], names: t.Mapping[str, str]) -> tuple[struct.Struct, _Pick | None]:
+    """Unpacks one value for each name, empty if the message lacks it, and what brings the values into
+    the order of the names, None if they are.
+    """
     found = list(pieces)
     place = len(found)
-    for name in reversed(VARIABLES):
-        names = [what for dummy, what in found]
-        if name in names:
-            place = names.index(name)
+    for name in reversed(list(names)):
+        there = [what for dummy, what in found]
+        if name in there:
+            place = there.index(name)
         else:
             found.insert(place, (0, name))
-    names = [what for dummy, what in found if what in VARIABLES]
-    read = _reader(VARIABLES, found)
-    if names == list(VARIABLES):
-        return read
     # Kernels show attributes in the order of VARIABLES, but requests may have another order.
-    pick = operator.itemgetter(*map(names.index, VARIABLES))
-    return lambda buffer, start: pick(read(buffer, start))
+    there = [what for dummy, what in found if what in names]
+    pick = None if there == list(names) else operator.itemgetter(*map(there.index, names))
+    return _struct(found, names), pick
 
 
 def _pieces(part: Part) -> list[_Piece]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ...errors import SadbError
-from ...sa.model import Entry, Lifetimes
+from ...sa.model import Entry, Lifetimes, identity
 from ..base import with_outcome
 from .backend import CHANGES, current
 from .decode import decode
@@ -33,10 +33,10 @@ def update(changes: t.Sequence[Change]) -> None:
     """
     with open_link(NETLINK_XFRM, _KIND.doing) as link:
         try:
-            shown = current(link, [entry for entry, dummy in changes], whatever_lifetimes=True)
+            shown = current(link, [entry for entry, dummy in changes], whatever_lifetimes=True)()
         except SadbError as error:
             raise with_outcome(error, (), _KIND.unchanged) from None
-        parts = [shown[id(entry)] for entry, dummy in changes]
+        parts = [shown[identity(entry.sa)] for entry, dummy in changes]
         requests = [revised(part, lifetimes) for part, (dummy, lifetimes) in zip(parts, changes)]
 
         def steps() -> list[Step]:

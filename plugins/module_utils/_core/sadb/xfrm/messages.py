@@ -231,13 +231,12 @@ def new_sa(sa: SecurityAssociation) -> Message:
 
 
 def sa_id(kind: int, sa: SecurityAssociation) -> Message:
-    body = USERSA_ID.pack(
-        sa.destination,
-        _htonl(sa.spi),
-        FAMILIES[len(sa.destination)],
-        PROTOCOL_NUMBERS.get(sa.protocol) or int(sa.protocol),
-    )
-    return _make(Message, (kind, body if sa.mark is None else body + attribute(XFRMA_MARK, MARK.pack(*sa.mark)), 0))
+    protocol, spi, dummy, destination = sa[:4]
+    number = PROTOCOL_NUMBERS.get(protocol) or int(protocol)
+    body = USERSA_ID.pack(destination, _htonl(spi), FAMILIES[len(destination)], number)
+    if sa.mark is not None:
+        body += attribute(XFRMA_MARK, MARK.pack(*sa.mark))
+    return _make(Message, (kind, body, 0))
 
 
 def delete_sa(sa: SecurityAssociation) -> Message:

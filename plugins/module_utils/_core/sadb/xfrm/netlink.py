@@ -12,6 +12,7 @@ others are answered if they are refused, and no answer before the last one means
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import socket
 import struct
@@ -87,6 +88,10 @@ class Part(t.NamedTuple):
     end: int
 
 
+# Returns the object of a message, and those of any number of messages behind it whose headers equal its own.
+Read = t.Callable[[Part], t.Sequence[Object]]
+
+
 class NetlinkError(Exception):
     """The exchange itself failed, or a dump was refused."""
 
@@ -105,6 +110,11 @@ class AnswersLost(NetlinkError):
         super().__init__(refusal if refusal is not None else Refusal(errno.ENOBUFS, "the kernel's answers were lost"))
 
 
+def aligned(size: int) -> int:
+    """The size with the padding to a multiple of 4 bytes that messages and attributes have."""
+    return (size + 3) & ~3
+
+
 def attribute(kind: int, payload: bytes) -> bytes:
     """A struct nlattr with its payload, padded to a multiple of 4 bytes."""
     return ATTRIBUTE.pack(4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
@@ -120,7 +130,7 @@ def attributes(buffer: bytes, start: int, end: int) -> dict[int, tuple[int, int]
         if length < 4 or start + length > end:
             break
         found[kind & _NLA_TYPE_MASK] = (start + 4, start + length)
-        start += (length + 3) & ~3
+        start += aligned(length)
     return found
 
 
@@ -182,8 +192,8 @@ class Netlink:
         """
         most = max(1, self._receive_space // (_ANSWER_SPACE if with_answers else _REFUSAL_SPACE))
         first = size = 0
-        for index, message in enumerate(messages):
-            length = HEADER_SIZE + len(message.body)
+        for index, (dummy, body, dummy) in enumerate(messages):
+            length = HEADER_SIZE + len(body)
             if (
                 index > first
                 and (size + length > self._send_space or index - first >= most)
@@ -208,21 +218,13 @@ class Netlink:
         base = self._sequence + 1
         self._sequence += len(messages)
         last = len(messages) - 1
-        pack = HEADER.pack
-        parts: list[bytes] = []
-        for index, (kind, body, flags) in enumerate(messages):
-            parts += (
-                pack(
-                    HEADER_SIZE + len(body),
-                    kind,
-                    flags | (NLM_F_REQUEST if index < last else NLM_F_REQUEST | NLM_F_ACK),
-                    base + index,
-                    0,
-                ),
-                body,
-            )
+        kinds, bodies, flags = zip(*messages)
+        sizes = [HEADER_SIZE + len(body) for body in bodies]
+        all_flags = [flag | NLM_F_REQUEST for flag in flags]
+        all_flags[last] |= NLM_F_ACK
+        headers = map(HEADER.pack, sizes, kinds, all_flags, range(base, base + len(messages)), itertools.repeat(0))
         try:
-            self._socket.send(b"".join(parts))
+            self._socket.send(b"".join(itertools.chain.from_iterable(zip(headers, bodies))))
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
         try:
@@ -242,19 +244,19 @@ class Netlink:
         except NetlinkError as exc:
             raise exc if isinstance(exc, AnswersLost) else AnswersLost(exc.refusal) from None
 
-    def dump(self, message: Message, kind: int, decode: t.Callable[[Part], Object]) -> list[Object]:
-        """All objects of a table, decoded one by one from messages of type ``kind``. Retries when the
-        kernel marks the dump inconsistent.
+    def dump(self, message: Message, kind: int, read: Read[Object]) -> list[Object]:
+        """All objects of a table, from its messages of type ``kind``. Retries when the kernel marks the
+        dump inconsistent.
         """
         attempts = 0
         while attempts < _DUMP_ATTEMPTS:
-            objects = self._dump_once(message, kind, decode)
+            objects = self._dump_once(message, kind, read)
             if objects is not None:
                 return objects
             attempts += 1
         raise NetlinkError(Refusal(errno.EINTR, f"the table changed during each of {attempts} dumps"))
 
-    def _dump_once(self, message: Message, wanted: int, decode: t.Callable[[Part], Object]) -> list[Object] | None:
+    def _dump_once(self, message: Message, wanted: int, read: Read[Object]) -> list[Object] | None:
         self._sequence += 1
         expected = self._sequence
         header = HEADER.pack(
@@ -267,13 +269,19 @@ class Netlink:
         found: list[Object] = []
         whole = True
         while True:
-            for kind, flags, sequence, part in split(self.datagram()):
+            buffer, offset = self.datagram(), 0
+            while offset + HEADER_SIZE <= len(buffer):
+                kind, flags, sequence, part = _message(buffer, offset)
+                size = aligned(part.end) - offset
+                offset += size
                 if sequence != expected:
                     continue
                 if flags & NLM_F_DUMP_INTR:
                     whole = False
                 if kind == wanted:
-                    found.append(decode(part))
+                    objects = read(part)
+                    found += objects
+                    offset += size * (len(objects) - 1)
                 elif kind in (NLMSG_DONE, NLMSG_ERROR):
                     refusal = _refusal(kind, flags, part)
                     if refusal.errno:
@@ -299,14 +307,17 @@ class Netlink:
 def split(buffer: bytes) -> t.Iterator[tuple[int, int, int, Part]]:
     """The messages of one datagram: type, flags, sequence, body. Raises NetlinkError at one that is cut short."""
     offset = 0
-    size = len(buffer)
-    unpack = HEADER.unpack_from
-    while offset + HEADER_SIZE <= size:
-        length, kind, flags, sequence, dummy = unpack(buffer, offset)
-        if length < HEADER_SIZE or offset + length > size:
-            raise NetlinkError(Refusal(errno.EBADMSG, "a message is cut short"))
-        yield kind, flags, sequence, _make(Part, (buffer, offset + HEADER_SIZE, offset + length))
-        offset += (length + 3) & ~3
+    while offset + HEADER_SIZE <= len(buffer):
+        message = _message(buffer, offset)
+        yield message
+        offset = aligned(message[3].end)
+
+
+def _message(buffer: bytes, offset: int) -> tuple[int, int, int, Part]:
+    length, kind, flags, sequence, dummy = HEADER.unpack_from(buffer, offset)
+    if length < HEADER_SIZE or offset + length > len(buffer):
+        raise NetlinkError(Refusal(errno.EBADMSG, "a message is cut short"))
+    return kind, flags, sequence, _make(Part, (buffer, offset + HEADER_SIZE, offset + length))
 
 
 def _refusal(kind: int, flags: int, part: Part) -> Refusal:

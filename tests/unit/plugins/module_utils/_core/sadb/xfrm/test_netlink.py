@@ -49,6 +49,10 @@ def content(part: netlink.Part) -> bytes:
     return part.buffer[part.start : part.end]
 
 
+def contents(part: netlink.Part) -> list[bytes]:
+    return [content(part)]
+
+
 class Exchange:
     """A Netlink whose other end the test controls. It numbers its messages from 1."""
 
@@ -129,7 +133,7 @@ def test_messages_of_other_processes_are_ignored(exchange: Exchange) -> None:
     assert exchange.link.send([Message(16, b"")])[0] == {0: Refusal(errno.EEXIST, "")}
     exchange.answer(message(WANTED, b"evil", 2, 2), message(netlink.NLMSG_DONE, bytes(4), 2, 2))
     exchange.answer(message(WANTED, b"good", 2, 2) + message(netlink.NLMSG_DONE, bytes(4), 2, 2))
-    assert exchange.link.dump(Message(18, b""), WANTED, content) == [b"good"]
+    assert exchange.link.dump(Message(18, b""), WANTED, contents) == [b"good"]
 
 
 def test_sequence_numbers_start_at_random() -> None:
@@ -149,14 +153,35 @@ def test_an_inconsistent_dump_is_retried(exchange: Exchange) -> None:
         message(WANTED, b"new2", 2, 2),
         message(netlink.NLMSG_DONE, bytes(4), 2, 2),
     )
-    assert exchange.link.dump(Message(18, b""), WANTED, content) == [b"new1", b"new2"]
+    assert exchange.link.dump(Message(18, b""), WANTED, contents) == [b"new1", b"new2"]
+
+
+def test_messages_that_are_read_together_are_not_read_again(exchange: Exchange) -> None:
+    """Here all with equal headers, which follow each other without a gap."""
+
+    def read(part: netlink.Part) -> list[bytes]:
+        header = part.buffer[part.start - 16 : part.start]
+        size = (part.end - part.start + 16 + 3) & ~3
+        found = [content(part)]
+        while part.buffer.startswith(header, part.start - 16 + size * len(found)):
+            start = part.start + size * len(found)
+            found.append(part.buffer[start : start + part.end - part.start])
+        return found
+
+    exchange.answer(
+        b"".join(message(WANTED, body, 1, 2) for body in (b"one", b"two", b"three", b"four", b"fifth")),
+        message(WANTED, b"six", 1, 2) + message(WANTED, b"not", 9, 2) + message(WANTED, b"ten", 1, 2),
+        message(netlink.NLMSG_DONE, bytes(4), 1, 2),
+    )
+    bodies = [b"one", b"two", b"three", b"four", b"fifth", b"six", b"ten"]
+    assert exchange.link.dump(Message(18, b""), WANTED, read) == bodies
 
 
 def test_a_dump_that_stays_inconsistent_fails(exchange: Exchange) -> None:
     for sequence in range(1, 11):
         exchange.answer(message(netlink.NLMSG_DONE, bytes(4), sequence, 2 | netlink.NLM_F_DUMP_INTR))
     with pytest.raises(NetlinkError) as caught:
-        exchange.link.dump(Message(18, b""), WANTED, content)
+        exchange.link.dump(Message(18, b""), WANTED, contents)
     assert caught.value.refusal.errno == errno.EINTR
 
 
@@ -168,7 +193,7 @@ def test_a_refused_dump_says_why(exchange: Exchange, kind: int) -> None:
         body = struct.pack("=i", -errno.EPERM) + netlink.attribute(1, b"Not you\0")
         exchange.answer(message(WANTED, b"half", 1, 2), message(kind, body, 1, 2 | netlink.NLM_F_ACK_TLVS))
     with pytest.raises(NetlinkError) as caught:
-        exchange.link.dump(Message(18, b""), WANTED, content)
+        exchange.link.dump(Message(18, b""), WANTED, contents)
     assert caught.value.refusal == Refusal(errno.EPERM, "Not you")
 
 
