@@ -10,7 +10,6 @@ from .._core.errors import raise_all
 from .._core.sa import checks, model
 from .._core.sa.model import SecurityAssociation, label
 from .._core.sa.plan import PRESENT, Plan, plan
-from .._core.sa.reuse import reused
 from .._core.sa.view import public
 from .._core.sadb import open_sadb
 from .._core.text.mapping import OptionReader, at_option, read_identity, read_sa
@@ -46,6 +45,8 @@ def apply_sa(module: Module) -> Result:
         [wanted], actual, params["state"], keys_hidden=keys_hidden, tells_directions=tells_directions, take_over=True
     )
     if present and steps.operations:
+        from .._core.sa.reuse import reused  # only here, since most tasks change nothing
+
         found = reused(steps.operations, sadb.dump(), allow_shared_key=params["allow_shared_key"])
         raise_all([at_option(problem) for problem in found])
     if steps.operations and not module.check_mode:

@@ -16,10 +16,11 @@ import typing as t
 from ..errors import SadbError
 from ..sa.model import NO_LIFETIMES, Lifetimes, Mark, Selector
 from ..sadb.xfrm import netlink, uapi
-from ..sadb.xfrm.decode import unpack_lifetimes, unpack_selector
+from ..sadb.xfrm.decode import unpack_lifetimes
 from ..sadb.xfrm.link import open_link
-from ..sadb.xfrm.messages import pack_lifetimes, pack_selector
+from ..sadb.xfrm.messages import pack_lifetimes
 from ..sadb.xfrm.netlink import Message, Part, Refusal, attribute, attributes
+from ..sadb.xfrm.selectors import pack_selector, unpack_selector
 from ..sadb.xfrm.strange import strange_word
 from ..sadb.xfrm.transaction import Kind, Step, transaction
 from ..signals import uninterrupted

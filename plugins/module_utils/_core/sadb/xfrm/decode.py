@@ -29,7 +29,8 @@ from ...sa.model import (
 from . import uapi
 from .layout import NOTHING_NEW, Info, Layout
 from .netlink import HEADER_SIZE, Part, aligned, attributes
-from .strange import ANY_TRAFFIC, strange_words
+from .selectors import ANY_TRAFFIC, unpack_selector
+from .strange import strange_words
 
 _NO_LIMITS = uapi.LIFETIME_CFG.pack(*(uapi.XFRM_INF,) * 4, *(0,) * 4)
 
@@ -48,37 +49,6 @@ _UNUSED: dict[tuple[bytes, bytes], Counters] = {}
 _MOST_UNUSED = 64
 # Sequence numbers out and in, then their upper halves, which only ESN has.
 _SEQUENCES = struct.Struct("=4I")
-
-
-def unpack_selector(packed: bytes) -> tuple[Selector, int]:
-    """A selector with packed addresses, and its family (0: none)."""
-    (
-        destination,
-        source,
-        destination_port,
-        dummy,
-        source_port,
-        dummy,
-        family,
-        prefix_d,
-        prefix_s,
-        protocol,
-        dummy,
-        dummy,
-    ) = uapi.SELECTOR.unpack(packed)
-    size = uapi.ADDRESS_SIZES.get(family, 4)
-    return (
-        Selector(
-            source[:size],
-            prefix_s,
-            destination[:size],
-            prefix_d,
-            protocol,
-            socket.ntohs(source_port),
-            socket.ntohs(destination_port),
-        ),
-        family,
-    )
 
 
 def unpack_lifetimes(packed: bytes) -> Lifetimes:

@@ -13,7 +13,7 @@ import typing as t
 from ...errors import SadbError
 from ...sa.model import Entry, Lifetimes, identity
 from ..base import with_outcome
-from .backend import CHANGES, current
+from .changes import CHANGES, current
 from .decode import decode
 from .link import open_link
 from .messages import revised

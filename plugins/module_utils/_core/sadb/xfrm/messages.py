@@ -20,23 +20,20 @@ from ...sa.model import (
     INBOUND,
     OUTBOUND,
     REPLAY_VALUE,
-    TUNNEL,
     Lifetimes,
     SecurityAssociation,
-    Selector,
     bound_direction,
 )
 from . import uapi
 from .netlink import ATTRIBUTE, NLM_F_CREATE, NLM_F_EXCL, Message, Part, attribute, attributes
+from .selectors import pack_selector, takes_both_families
 
 # Imported by name, since they are used for every SA.
 from .uapi import (
     FAMILIES,
     MARK,
     PROTOCOL_NUMBERS,
-    USERSA_ID,
     USERSA_INFO,
-    XFRM_MSG_DELSA,
     XFRM_MSG_NEWSA,
     XFRMA_MARK,
 )
@@ -46,25 +43,6 @@ _WINDOW_OF_BASE = 32
 # Looked up once, since they are used for every SA.
 _make = tuple.__new__
 _htonl = socket.htonl
-
-
-def pack_selector(selector: Selector, family: int) -> bytes:
-    """struct xfrm_selector; the family is that of its addresses, or ``family`` if it has none."""
-    address = selector.source or selector.destination
-    return uapi.SELECTOR.pack(
-        selector.destination,
-        selector.source,
-        socket.htons(selector.destination_port),
-        0xFFFF if selector.destination_port else 0,
-        socket.htons(selector.source_port),
-        0xFFFF if selector.source_port else 0,
-        FAMILIES[len(address)] if address else family,
-        selector.destination_prefix,
-        selector.source_prefix,
-        selector.protocol,
-        0,
-        0,
-    )
 
 
 def pack_lifetimes(lifetimes: Lifetimes) -> bytes:
@@ -77,11 +55,6 @@ def pack_lifetimes(lifetimes: Lifetimes) -> bytes:
         hard_packets or uapi.XFRM_INF,
     )
     return uapi.LIFETIME_CFG.pack(*counts, soft_add, hard_add, soft_use, hard_use)
-
-
-def takes_both_families(sa: SecurityAssociation) -> bool:
-    """Whether the SA accepts packets of both families, since no selector restricts it to one."""
-    return sa.mode == TUNNEL and sa.selector is None
 
 
 def _algorithm_prefix(name: str, kind: int, key_size: int, icv_bits: int = 0) -> bytes:
@@ -228,19 +201,6 @@ def new_sa(sa: SecurityAssociation) -> Message:
         selector, destination, _htonl(spi), number, source, before, encryption_key, between, authentication_key, end
     )
     return _make(Message, (XFRM_MSG_NEWSA, body, NLM_F_CREATE | NLM_F_EXCL))
-
-
-def sa_id(kind: int, sa: SecurityAssociation) -> Message:
-    protocol, spi, dummy, destination = sa[:4]
-    number = PROTOCOL_NUMBERS.get(protocol) or int(protocol)
-    body = USERSA_ID.pack(destination, _htonl(spi), FAMILIES[len(destination)], number)
-    if sa.mark is not None:
-        body += attribute(XFRMA_MARK, MARK.pack(*sa.mark))
-    return _make(Message, (kind, body, 0))
-
-
-def delete_sa(sa: SecurityAssociation) -> Message:
-    return sa_id(XFRM_MSG_DELSA, sa)
 
 
 def restore(part: Part) -> Message:

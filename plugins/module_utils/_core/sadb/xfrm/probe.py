@@ -16,7 +16,8 @@ from ...sa.algorithms import BY_NAME
 from ...sa.model import SecurityAssociation, identity
 from .decode import decode
 from .explain import explain
-from .messages import delete_sa, new_sa, sa_id
+from .ids import delete_sa, sa_id
+from .messages import new_sa
 from .netlink import Message, Netlink, Refusal, attribute
 from .uapi import REPLAY_STATE_ESN, XFRM_MSG_GETSA, XFRMA_REPLAY_ESN_VAL
 

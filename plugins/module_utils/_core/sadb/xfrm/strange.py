@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 import typing as t
 
 from ...sa.model import INBOUND, OUTBOUND, SecurityAssociation, Selector
 from . import uapi
 from .layout import Info
-from .messages import pack_selector, takes_both_families
+from .selectors import ANY_TRAFFIC, pack_selector, takes_both_families
 
 # By bit: XFRM_STATE_*, and XFRM_SA_XFLAG_* of XFRMA_SA_EXTRA_FLAGS.
 _FLAG_WORDS = ("noecn", "decap-dscp", "nopmtudisc", "wildrecv", "icmp", "af-unspec", "align4", "esn")
@@ -52,10 +50,6 @@ _MODELLED = frozenset(
         uapi.XFRMA_NAT_KEEPALIVE_INTERVAL,
     )
 )
-ANY_TRAFFIC = frozenset(
-    bytes(40) + struct.pack("@H", family) + bytes(14) for family in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6)
-)
-"""The selectors, packed, that match all traffic."""
 
 
 def strange_words(sa: SecurityAssociation, info: Info, payloads: t.Mapping[int, bytes]) -> list[str]:

@@ -22,7 +22,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import decode as decoding
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import explain, messages, uapi
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import explain, ids, messages, uapi
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.decode import decode, unpack_lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
     Message,
@@ -414,7 +414,7 @@ def test_an_unknown_backend_is_refused_by_name() -> None:
 
 def test_the_identity_is_sent_with_its_mark() -> None:
     sa = esp(mark=model.Mark(5, 255))
-    message = messages.delete_sa(sa)
+    message = ids.delete_sa(sa)
     assert isinstance(message, Message)
     assert message.body == pack_address("192.0.2.2").ljust(16, b"\0") + b"\0\0\x10\0" + struct.pack(
         "@HBx", 2, 50
