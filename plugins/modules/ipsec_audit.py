@@ -234,7 +234,7 @@ pairs:
       type: int
       sample: 0
     replayed:
-      description: Packets dropped because they came twice or too late.
+      description: Packets dropped because they arrived twice or too late.
       returned: always
       type: int
       sample: 0

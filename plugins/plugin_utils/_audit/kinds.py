@@ -128,7 +128,7 @@ KINDS: t.Mapping[str, Kind] = {
         KEYS,
         HIGH,
         "a key is in use that the keystore has retired",
-        _GUIDE + "refreshing keys limits what an exposed key is worth, unless it comes back.",
+        _GUIDE + "refreshing keys limits what an exposed key is worth, unless the key is used again.",
     ),
     "spi-shared": Kind(
         KEYS,
@@ -193,40 +193,40 @@ KINDS: t.Mapping[str, Kind] = {
     "policy-without-sa": Kind(
         TRAFFIC,
         MEDIUM,
-        "a policy needs an SA that is not there, so its traffic is dropped: {place}",
+        "a policy requires an SA that does not exist, so its traffic is dropped: {place}",
         "RFC 4301 section 4.4.1: traffic that a policy protects needs an SA.",
     ),
     "level-use": Kind(
         TRAFFIC,
         MEDIUM,
-        "a policy lets traffic pass unprotected while there is no SA (level use): {place}",
-        "RFC 4301 section 4.4.1: traffic is discarded, bypassed or protected; level use turns the third into the"
-        " second.",
+        "a policy lets traffic pass unprotected when there is no SA (level use): {place}",
+        "RFC 4301 section 4.4.1: traffic is discarded, bypassed or protected; level use turns protection"
+        " into bypass.",
     ),
     "integrity-failures": Kind(
         TRAFFIC,
         MEDIUM,
         "{detail} packets had a wrong integrity check value",
-        "RFC 4303 section 3.4.4.1: such packets are discarded, and the event is for the audit log: the keys differ, or"
+        "RFC 4303 section 3.4.4.1: such packets are discarded, which is an auditable event: the keys differ, or"
         " somebody forges packets.",
     ),
     "replayed": Kind(
         TRAFFIC,
         MEDIUM,
-        "{detail} packets came twice or too late",
-        "RFC 4303 section 3.4.3: such packets are discarded, and the event is for the audit log.",
+        "{detail} packets arrived twice or too late",
+        "RFC 4303 section 3.4.3: such packets are discarded, which is an auditable event.",
     ),
     "no-state-packets": Kind(
         TRAFFIC,
         LOW,
-        "{detail} more packets came since the previous audit for SAs that do not exist ({place})",
-        "RFC 4301 section 5.2: such packets are discarded, and the event is for the audit log: a peer has other SAs.",
+        "{detail} more packets arrived since the previous audit for SAs that do not exist ({place})",
+        "RFC 4301 section 5.2: such packets are discarded, which is an auditable event: a peer has other SAs.",
     ),
     "counter-rose": Kind(
         TRAFFIC,
         LOW,
         "the counter {place} rose by {detail} since the previous audit",
-        "RFC 4301 section 5: discarded packets are events for the audit log.",
+        "RFC 4301 section 5: discarding a packet is an auditable event.",
     ),
     "file-world-readable": Kind(
         FILES,
@@ -255,7 +255,7 @@ KINDS: t.Mapping[str, Kind] = {
     "file-acl": Kind(
         FILES,
         HIGH,
-        "an access list lets others in at {place}: {detail}",
+        "an access list gives others access to {place}: {detail}",
         _GUIDE + "who can read the file?",
     ),
     "file-links": Kind(
@@ -279,8 +279,8 @@ KINDS: t.Mapping[str, Kind] = {
     "file-copy": Kind(
         FILES,
         HIGH,
-        "what may be a copy of the keys lies beside them: {place} ({detail})",
-        _GUIDE + "who can read the file? A copy has readers of its own.",
+        "a possible copy of the keys is beside them: {place} ({detail})",
+        _GUIDE + "who can read the file? A copy may have other readers.",
     ),
     "file-leftover": Kind(
         FILES,

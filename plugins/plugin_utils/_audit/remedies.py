@@ -106,7 +106,7 @@ REMEDIES: t.Mapping[str, Remedy] = {
     "no-sas": AGAIN_HERE,
     "drift-keystore": AGAIN_HERE,
     "drift-file": AGAIN_HERE,
-    "rotation-unfinished": Remedy("finish it, with the keys that it began with", (_AGAIN_HERE,)),
+    "rotation-unfinished": Remedy("finish it with the same keys", (_AGAIN_HERE,)),
     "key-shared": NEW_KEYS,
     "key-retired": NEW_KEYS,
     "spi-shared": NEW_KEYS,
@@ -150,7 +150,7 @@ REMEDIES: t.Mapping[str, Remedy] = {
         ("chown root {place}", _ROTATE_HOST),
     ),
     "file-path": Remedy(
-        "every directory on the way must belong to root, and only root may write to it; none may be a symbolic link."
+        "every directory of the path must belong to root, and only root may write to it; none may be a symbolic link."
         " This shows them all; fix them with chown and chmod",
         ("namei -l {file}",),
     ),
@@ -173,7 +173,7 @@ REMEDIES: t.Mapping[str, Remedy] = {
     "file-missing": AGAIN,
     "file-invalid": AGAIN,
     "file-names": Remedy(
-        "this lists the names with their lines: write addresses in their place", ("ipseckey -n -c {file}",)
+        "this lists the names with their lines: replace them with addresses", ("ipseckey -n -c {file}",)
     ),
     "key-in-history": Remedy(
         "delete the lines, or the whole history with this command, and give the host new keys",
@@ -249,7 +249,7 @@ REMEDIES: t.Mapping[str, Remedy] = {
     ),
     "others-sas": Remedy("nothing is wrong if you know whose they are. This shows them, without keys", (_SHOW_SAS,)),
     "others-policies": Remedy("nothing is wrong if you know whose they are. This shows them", ("ip xfrm policy",)),
-    "absent": Remedy("find out why Ansible cannot use it", ("ansible {host} -m ansible.builtin.ping",)),
+    "absent": Remedy("find out why Ansible cannot reach it", ("ansible {host} -m ansible.builtin.ping",)),
     "unread": Remedy(
         "audit the host as root; if it was root, fix what the message says",
         (_AUDIT + " -b",),

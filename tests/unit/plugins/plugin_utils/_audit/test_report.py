@@ -201,7 +201,7 @@ def test_fail_on_counts_findings_as_bad_or_worse(limit: str, fails: bool) -> Non
     assert bool(problem) == fails
     if fails:
         assert problem.startswith(f"1 finding is as bad as {limit} or worse (audit_fail_on); the report is in /audit:")
-        assert "enigma pair: enigma - partym: 1 packets came twice" in problem
+        assert "enigma pair: enigma - partym: 1 packets arrived twice" in problem
     assert run.counts(found) == {"high": 0, "medium": 1, "low": 0, "info": 0}
 
 
