@@ -88,10 +88,7 @@ _raw:
 import contextlib
 import typing as t
 
-from ansible.errors import AnsibleLookupError
-from ansible.plugins.lookup import LookupBase
-
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, shown
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, shown
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
     AUTHENTICATION,
@@ -103,29 +100,25 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.neighbours i
 from ansible_collections.ipsec.manual.plugins.module_utils._module.secrets import key_forms, register
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.single_keys import remembered
-from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
+from ansible_collections.ipsec.manual.plugins.plugin_utils._lookup import Lookup
 
 
-class LookupModule(LookupBase):
-    def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
-        set_known(self, "ipsec_key", variables, kwargs)
+class LookupModule(Lookup):
+    name = "ipsec_key"
+
+    def found(self, terms: list[str], variables: t.Mapping[str, t.Any]) -> list[str]:
         if not terms:
-            raise AnsibleLookupError(
-                "ipsec.manual.ipsec_key: no algorithm is named. Write a name such as aes-cbc or hmac-sha256."
+            raise InputError("no algorithm is named", "", "Write a name such as aes-cbc or hmac-sha256.")
+        rows = list(map(_algorithm, terms))
+        directory, name, bits = self.get_option("keystore"), self.get_option("name"), self.get_option("bits")
+        if directory:
+            made = [(row, self._kept(directory, name, row, bits, variables)) for row in _single(rows, name)]
+        elif name:
+            raise InputError(
+                "a name is given, but no keystore to keep the key in", "name", "Give keystore, or omit name."
             )
-        try:
-            rows = list(map(_algorithm, terms))
-            directory, name, bits = self.get_option("keystore"), self.get_option("name"), self.get_option("bits")
-            if directory:
-                made = [(row, self._kept(directory, name, row, bits, variables or {})) for row in _single(rows, name)]
-            elif name:
-                raise InputError(
-                    "a name is given, but no keystore to keep the key in", "name", "Give keystore, or omit name."
-                )
-            else:
-                made = [(row, keys.generate(row, bits)) for row in rows]
-        except IpsecError as exc:
-            raise AnsibleLookupError(f"ipsec.manual.ipsec_key: {exc}") from exc
+        else:
+            made = [(row, keys.generate(row, bits)) for row in rows]
         for row, key in made:
             register(key_forms(row, key))
         return [key.hex() for dummy, key in made]

@@ -64,14 +64,11 @@ _raw:
 
 import typing as t
 
-from ansible.errors import AnsibleLookupError
-from ansible.plugins.lookup import LookupBase
-
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import everything, named
-from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
+from ansible_collections.ipsec.manual.plugins.plugin_utils._lookup import Lookup
 
 _PRETENDER = (
     "this host reports a fact named inventory_hostname, by which it would get the keys of another one. Find out why,"
@@ -79,17 +76,14 @@ _PRETENDER = (
 )
 
 
-class LookupModule(LookupBase):
-    def run(self, terms: list[t.Any], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
-        set_known(self, "ipsec_keystore", variables, kwargs)
-        if "inventory_hostname" in (variables or {}).get("ansible_facts", {}):
+class LookupModule(Lookup):
+    name = "ipsec_keystore"
+
+    def found(self, terms: list[t.Any], variables: t.Mapping[str, t.Any]) -> list[str]:
+        if "inventory_hostname" in variables.get("ansible_facts", {}):
             # It would override the real one when a playbook asks for the keys of this host.
-            raise AnsibleLookupError(f"ipsec.manual.ipsec_keystore: {_PRETENDER}")
+            raise InputError(_PRETENDER)
         names = [name for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
-        try:
-            store = open_keystore(self._loader, self.get_option("directory"))
-            which, host = self.get_option("generation"), self.get_option("host") or ""
-            sas = named(store, names, which, host) if terms else everything(store, which, host)
-        except IpsecError as exc:
-            raise AnsibleLookupError(f"ipsec.manual.ipsec_keystore: {exc}") from exc
-        return [language.render(sas)]
+        store = open_keystore(self._loader, self.get_option("directory"))
+        which, host = self.get_option("generation"), self.get_option("host") or ""
+        return [language.render(named(store, names, which, host) if terms else everything(store, which, host))]

@@ -77,33 +77,27 @@ import contextlib
 import os
 import typing as t
 
-from ansible.errors import AnsibleLookupError
-from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SPI_MAX, SPI_MIN, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_number, parse_spi
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import connection_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import allocator_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._options import set_known
+from ansible_collections.ipsec.manual.plugins.plugin_utils._lookup import Lookup
 
 display = Display()
 
 
-class LookupModule(LookupBase):
-    def run(self, terms: list[str], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
-        set_known(self, "ipsec_spi", variables, kwargs)
-        try:
-            used = [read_excluded(word) for word in (*terms, *self.get_option("exclude"))]
-            for doubt in sorted({doubt for dummy, doubt in used if doubt}):
-                display.warning(f"ipsec.manual.ipsec_spi: exclude: {doubt}.")
-            return [
-                f"0x{spi:08x}" for spi in draw(self.get_option("count"), {spi for spi, dummy in used} | self._kept())
-            ]
-        except IpsecError as exc:
-            raise AnsibleLookupError(f"ipsec.manual.ipsec_spi: {exc}") from exc
+class LookupModule(Lookup):
+    name = "ipsec_spi"
+
+    def found(self, terms: list[str], variables: t.Mapping[str, t.Any]) -> list[str]:
+        used = [read_excluded(word) for word in (*terms, *self.get_option("exclude"))]
+        for doubt in sorted({doubt for dummy, doubt in used if doubt}):
+            display.warning(f"ipsec.manual.ipsec_spi: exclude: {doubt}.")
+        return [f"0x{spi:08x}" for spi in draw(self.get_option("count"), {spi for spi, dummy in used} | self._kept())]
 
     def _kept(self) -> set[int]:
         """The SPIs that the keystore knows."""
