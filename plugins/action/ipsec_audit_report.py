@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import typing as t
 
 from ansible import constants as C
@@ -23,20 +22,18 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import H
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.remedies import CommandLine
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.ways import way_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report as shortened
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import now
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, failure
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord, new_digest_key
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
 
 Result = t.Dict[str, t.Any]
 
 STEPS = ("begin", "ask", "report", "judge", "end")
 _ASK, _WAY = "ask", "way"
-_DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 300
 _PLACES = frozenset(["ansible_host", "ansible_connection", "ansible_host_key_checking", "ansible_ssh_common_args"])
 
@@ -69,7 +66,7 @@ class ActionModule(HostAction):
         self._directory(wide)
         self._record.begin(
             {
-                "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
+                "digest_key": new_digest_key(),
                 "trusted_transports": wide["trusted_transports"],
             }
         )
@@ -135,12 +132,7 @@ class ActionModule(HostAction):
         """The connections of the inventory. What is unwise in them becomes a finding."""
         if wide.get("connections") is None:
             return []
-        return read_connections(
-            wide["connections"],
-            True,
-            groups=self._vars.get("groups", {}).get,
-            variables=lambda host, name: self._inputs.get(host, name) if host in self._inputs else None,
-        )
+        return self._inputs.connections(wide["connections"])
 
     def _known(self, directory: str, connections: t.Sequence[Connection]) -> tuple[dict[str, Known], str]:
         """What the keystore knows, or why it is unknown."""

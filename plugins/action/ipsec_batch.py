@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import specs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import Answer, failure, joined
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import Call, SecretActionModule, misplaced
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import Call, ModuleAction, misplaced
 
 BATCHED: t.Mapping[str, specs.Arguments] = {
     "ipsec_boot": specs.IPSEC_BOOT,
@@ -25,7 +25,7 @@ BATCHED: t.Mapping[str, specs.Arguments] = {
 }
 
 
-class ActionModule(SecretActionModule):
+class ActionModule(ModuleAction):
     module = "ipsec.manual.ipsec_batch"
     arguments = specs.IPSEC_BATCH
 

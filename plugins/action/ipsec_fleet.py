@@ -11,7 +11,6 @@ host cannot change what others are asked, nor what is shown about them."""
 
 from __future__ import annotations
 
-import secrets
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
@@ -20,14 +19,13 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore, table
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import Known
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due, failure
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import inputs as role
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import has_failed
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, RunRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, RunRecord, new_digest_key
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
 
 Result = t.Dict[str, t.Any]
@@ -39,7 +37,6 @@ _WIDE = ("keystore", "due")
 _OWN = ("file", "backend")
 _DEFAULTS: dict[str, t.Any] = {"keystore": "", "due": {}, "file": "", "backend": "auto"}
 _NAMES = ("ipsec_connections", "ipsec_address", "rotate_connections", *(f"rotate_{name}" for name in _DEFAULTS))
-_DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
 _NO_KEYSTORE = "The generations are unknown, since no keystore is named. Set rotate_keystore to its directory."
 
@@ -72,7 +69,7 @@ class ActionModule(HostAction):
                 "wide": wide,
                 "own": {host: {"path": row["file"], "backend": row["backend"]} for host, row in own.items()},
                 "endpoints": sorted({host for connection in connections for host in connection.hosts}),
-                "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
+                "digest_key": new_digest_key(),
             }
         )
         return {"changed": False, "connections": [connection.name for connection in connections]}
@@ -114,13 +111,7 @@ class ActionModule(HostAction):
 
     def _connections(self, inputs: Inputs, first: str) -> list[Connection]:
         raw = inputs.get(first, "rotate_connections")
-        groups = self._vars.get("groups", {})
-        return read_connections(
-            inputs.get(first, "ipsec_connections", []) if raw is None else raw,
-            True,
-            groups=lambda group: list(map(str, groups[group])) if group in groups else None,
-            variables=lambda host, name: inputs.get(host, name) if host in inputs else None,
-        )
+        return inputs.connections(inputs.get(first, "ipsec_connections", []) if raw is None else raw)
 
     def _known(self, connections: t.Iterable[Connection], directory: str, key: bytes) -> tuple[dict[str, Known], str]:
         """What the keystore knows about the connections, and otherwise why it is unknown."""

@@ -18,7 +18,6 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_digest_key, parse_number
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records, result, steps
@@ -67,12 +66,7 @@ class ActionModule(ActionBase):
 
     def _work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         inputs = Inputs(self, task_vars)
-        connections = read_connections(
-            arguments["connections"],
-            arguments["allow_static_counter_mode"],
-            groups=task_vars.get("groups", {}).get,
-            variables=lambda host, name: inputs.get(host, name) if host in inputs else None,
-        )
+        connections = inputs.connections(arguments["connections"], arguments["allow_static_counter_mode"])
         return self.keep(arguments, connections, run_of(self, task_vars, inputs), bool(self._task.check_mode))
 
     def keep(

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_PREFLIGHT
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import ModuleAction
 
 
-class ActionModule(SecretActionModule):
+class ActionModule(ModuleAction):
     module = "ipsec.manual.ipsec_preflight"
     arguments = IPSEC_PREFLIGHT
     digests = ("expected",)

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_PROBE
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import WatchedActionModule
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import ModuleAction
 
 
-class ActionModule(WatchedActionModule):
+class ActionModule(ModuleAction):
     module = "ipsec.manual.ipsec_probe"
     arguments = IPSEC_PROBE

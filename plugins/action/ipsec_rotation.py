@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import time
 import typing as t
 
@@ -54,7 +53,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs impo
     read_boot_inputs,
     read_inputs,
 )
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord, new_digest_key
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import Row, document, rows_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
@@ -78,7 +77,6 @@ _LEAVING = (rotation.LEAVE, "left")
 _ASKED = {**steps.STEPS, rotation.LEAVE: leaving.leave}
 # For a host that is in no connection of the run any more.
 _ASKED_OF_OTHERS = {rotation.PREFLIGHT: leaving.preflight, rotation.LEAVE: leaving.leave}
-_DIGEST_KEY_BYTES = 32
 _LONGEST_REASON = 500
 _FAILED = "This step failed."
 _UNFORESEEN = "a step ended with an error that is shown above"
@@ -246,7 +244,7 @@ class ActionModule(HostAction):
             "own": own,
             "variables": variables,
             "groups": groups,
-            "digest_key": secrets.token_hex(_DIGEST_KEY_BYTES),
+            "digest_key": new_digest_key(),
             "began": time.time(),
             "check_mode": bool(self._task.check_mode),
             "due": False,

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_SA_INFO
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import ModuleAction
 
 
-class ActionModule(SecretActionModule):
+class ActionModule(ModuleAction):
     module = "ipsec.manual.ipsec_sa_info"
     arguments = IPSEC_SA_INFO

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSECKEYS_FILE
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import SecretActionModule
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import ModuleAction
 
 
-class ActionModule(SecretActionModule):
+class ActionModule(ModuleAction):
     module = "ipsec.manual.ipseckeys_file"
     arguments = IPSECKEYS_FILE

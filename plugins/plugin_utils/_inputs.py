@@ -20,6 +20,9 @@ from ansible.vars.hostvars import HostVars
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
+from ._connections.model import Connection
+from ._connections.reader import read_connections
+
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
@@ -40,6 +43,7 @@ class Inputs:
 
     def __init__(self, action: ActionBase, task_vars: t.Mapping[str, t.Any]) -> None:
         hostvars = task_vars["hostvars"]
+        self._groups = task_vars.get("groups", {})
         self._task = action._task
         self._loader = action._loader
         self._inventory = hostvars._inventory
@@ -85,6 +89,15 @@ class Inputs:
                 " inventory or the play."
             )
             raise InputError(f"it cannot be evaluated for {host}: {reason}", name, hint) from None
+
+    def connections(self, raw: t.Any, allow_static_counter_mode: bool = True) -> list[Connection]:
+        """Connections, with the groups of the inventory and the variables of its hosts."""
+        return read_connections(
+            raw,
+            allow_static_counter_mode,
+            groups=self._groups.get,
+            variables=lambda host, name: self.get(host, name) if host in self else None,
+        )
 
     def facts(self, host: str) -> dict[str, t.Any]:
         """The facts of a host, from this run or from the fact cache."""

@@ -10,7 +10,7 @@ it prints the options if ANSIBLE_DEBUG is set. The module logs all options that 
 secret on the target before it checks them. So a key in the wrong option must not be sent at all.
 
 Each module has an action of its own name. With a route (``plugin_routing``) to a common action,
-Ansible would not call `_ModuleAction.finalize_task_arg`: it looks that hook up by the task's name."""
+Ansible would not call `ModuleAction.finalize_task_arg`: it looks that hook up by the task's name."""
 
 from __future__ import annotations
 
@@ -180,20 +180,19 @@ class Unresolved:
     reason: str
 
 
-class _ModuleAction(HostAction):
-    """Runs ``module``, unless an option that is not for keys contains one.
+class ModuleAction(HostAction):
+    """Runs ``module``, unless an option that is not for keys contains one. If the module has options for
+    keys, all options are hidden, and sent only over a pipelined connection.
 
     Hides item and result of a loop whose item contains a key, like ``no_log``, because Ansible prints
     the item; failures are still explained.
 
     ``arguments`` is the module's argument spec. ``digests`` are the options whose values may be as
-    many hexadecimal digits as a key has. ``secret``: the options may contain keys, so they are hidden,
-    and sent only over a pipelined connection."""
+    many hexadecimal digits as a key has."""
 
     module = ""
     arguments: t.ClassVar[t.Mapping[str, t.Mapping[str, t.Any]]] = {}
     digests: tuple[str, ...] = ()
-    secret = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         self._hide_item(task_vars or {})
@@ -202,7 +201,8 @@ class _ModuleAction(HostAction):
         if problem:
             result.update(failure(self.module, problem))
             return result
-        result.update(self.ask(self.module, self._task.args, task_vars, self.secret), **self.discovered())
+        secret = any(row.get("no_log") for row in self.arguments.values())
+        result.update(self.ask(self.module, self._task.args, task_vars, secret), **self.discovered())
         return result
 
     @classmethod
@@ -235,16 +235,6 @@ class _ModuleAction(HostAction):
             return self._templar.template(self._task.loop_control.label)
         except AnsibleError:
             return None
-
-
-class SecretActionModule(_ModuleAction):
-    """For a module that takes keys."""
-
-    secret = True
-
-
-class WatchedActionModule(_ModuleAction):
-    """For a module that takes no key."""
 
 
 def _admitted(module: str, gate: t.Callable[[object], Answer], output: str) -> Answer | None:

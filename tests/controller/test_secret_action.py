@@ -34,7 +34,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import (
     IPSEC_STATUS,
     IPSECKEYS_FILE,
 )
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import Call, SecretActionModule, misplaced
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import Call, ModuleAction, misplaced
 
 COLLECTIONS = pathlib.Path(keys.__file__).parents[7]
 KEY = "5ec4e7d0" * 6
@@ -215,7 +215,7 @@ class OmittingTemplar:
 def test_an_option_that_a_template_omits_is_not_given() -> None:
     """Ansible then leaves it out, as for any other module."""
     with pytest.raises(AnsibleValueOmittedError):
-        SecretActionModule.finalize_task_arg(
+        ModuleAction.finalize_task_arg(
             "encryption_key", "{{ item.encryption_key | default(omit) }}", OmittingTemplar(), None
         )
 
@@ -275,7 +275,7 @@ def play(
 def test_without_an_answer_every_call_may_have_been_carried_out(
     found: dict[str, t.Any], wanted: list[t.Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    action = SecretActionModule.__new__(SecretActionModule)
+    action = ModuleAction.__new__(ModuleAction)
     monkeypatch.setattr(action, "_run_module", lambda *dummy, **options: found)
     assert action.ask_all([Call("ipsec_sadb", {}), Call("ipsec_probe", {})], {}) == wanted
 
