@@ -22,6 +22,7 @@ author:
   - ipsec.manual contributors (!UNKNOWN)
 extends_documentation_fragment:
   - ipsec.manual._attributes
+  - ipsec.manual._backend.digest
 attributes:
   check_mode:
     support: full
@@ -242,16 +243,6 @@ options:
     type: list
     elements: str
     default: []
-  digest_key:
-    description:
-      - A secret of this run, as 64 hex digits. With it, the fingerprints that are returned cover
-        every key and can be compared between hosts of this run only. They are HMAC-SHA-256, cut to
-        32 hex digits.
-      - Without it, keys of fewer than 112 bits are left out, since anyone who reads the
-        fingerprints could test guesses. Only DES has such keys.
-      - Create a new one for each run with P(ipsec.manual.ipsec_key#lookup) for V(hmac-sha256), and
-        do not store it.
-    type: str
   allow_static_counter_mode:
     description:
       - Whether to accept AES-GCM, AES-CCM, AES-GMAC, AES-CTR, and ChaCha20-Poly1305.

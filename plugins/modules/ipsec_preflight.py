@@ -152,12 +152,8 @@ asked:
   sample: []
 usage:
   description:
-    - For each pair of addresses and owner, as in RV(held), the most that one of its SAs has used.
-    - C(packets) are packets, or sequence numbers if more of those are used. C(blocks64) are blocks
-      of 64 bits, for ciphers that have them. C(age) is the age of the youngest SA in seconds.
-    - Names that end in C(percent) are shares of the sequence numbers and of the SA's own limits,
-      rounded up, and V(100) if a soft limit was reached.
-    - A number that is zero or unknown is left out.
+    - For each pair of addresses and owner, as in RV(held), the most that one of its SAs has used, with the
+      same numbers as RV(ipsec.manual.ipsec_status#module:usage).
   returned: if O(usage)
   type: dict
   sample: {"192.168.116.16|192.168.13.213#0,,0": {"age": 86400, "packets": 120000}}

@@ -9,10 +9,9 @@ from __future__ import annotations
 import collections
 import typing as t
 
+from .fleet import Row
 from .kinds import KINDS, NONE, SEVERITIES
 from .remedies import Command, CommandLine, remedy
-
-Row = t.Dict[str, t.Any]
 
 _RANKS = {name: rank for rank, name in enumerate((NONE, *SEVERITIES))}
 _LONGEST_WORD = 300

@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 
 from .._inputs import Inputs
+from .._rotation import inputs as rotation
 from .._rotation.inputs import misspelt, read_variables
 from .kinds import SEVERITIES
 from .output import FORMATS
@@ -20,22 +21,15 @@ Values = t.Dict[str, t.Any]
 PREFIX = "audit_"
 NEVER = "never"
 
-# The names are those of the role's variables without the prefix.
+# The names are those of the role's variables without the prefix. Some are variables of `rotate`, too.
 WIDE: dict[str, Values] = {
-    "connections": {"type": "raw"},  # the reader of connections says what is wrong, and where
-    "keystore": {"type": "str"},
+    **{name: rotation.WIDE[name] for name in ("connections", "keystore", "clock_tolerance", "trusted_transports")},
     "age_limit": {"type": "float"},
-    "clock_tolerance": {"type": "float"},
     "directory": {"type": "str"},
     "formats": {"type": "list", "elements": "str", "choices": list(FORMATS)},
     "fail_on": {"type": "str", "choices": [NEVER, *SEVERITIES]},
-    "trusted_transports": {"type": "list", "elements": "str"},
 }
-OWN: dict[str, Values] = {
-    "file": {"type": "str"},
-    "backend": {"type": "str", "choices": ["auto", "xfrm", "solaris", "pfkey"]},
-    "timeout": {"type": "int"},
-}
+OWN: dict[str, Values] = {name: rotation.OWN[name] for name in ("file", "backend", "timeout")}
 NAMES = frozenset([*WIDE, *OWN])
 
 
