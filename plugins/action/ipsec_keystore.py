@@ -84,7 +84,7 @@ class ActionModule(ActionBase):
             else []
         )
         if arguments["check_run"]:
-            raise_all(run_problems(chosen, run, arguments["trusted_transports"]))
+            raise_all(list(run_problems(chosen, run, arguments["trusted_transports"])))
             if C.DEFAULT_KEEP_REMOTE_FILES:
                 raise InputError(
                     "Ansible would keep modules and their keys in files of the hosts",

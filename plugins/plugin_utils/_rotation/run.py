@@ -79,47 +79,37 @@ def choose(
     return chosen
 
 
-def run_problems(connections: t.Sequence[Connection], run: Run, trusted: t.Sequence[str] = ()) -> list[IpsecError]:
+def run_problems(
+    connections: t.Sequence[Connection], run: Run, trusted: t.Sequence[str] = ()
+) -> t.Iterator[IpsecError]:
     """Why this run must not change the connections."""
-    problems: list[IpsecError] = []
     if run.strategy.rpartition(".")[2] not in STRATEGIES:
-        problems.append(
-            InputError(
-                f"the strategy {run.strategy} lets one host run ahead of its peers",
-                "strategy",
-                "Use strategy: ansible.builtin.linear for this play.",
-            )
+        yield InputError(
+            f"the strategy {run.strategy} lets one host run ahead of its peers",
+            "strategy",
+            "Use strategy: ansible.builtin.linear for this play.",
         )
     for connection in connections:
         for host in connection.hosts:
             place = f"connection {connection.name}, endpoint {host}"
             if host not in run.inventory:
-                problems.append(
-                    InputError("this host is not in the inventory", place, "Name endpoints as the inventory does.")
-                )
+                yield InputError("this host is not in the inventory", place, "Name endpoints as the inventory does.")
             elif host not in run.hosts:
-                problems.append(
-                    InputError(
-                        "this host does not take part in the run, or has failed or was unreachable in it",
-                        place,
-                        "Keys change on both hosts of a pair, or on none: widen hosts or --limit, fix the host, or name"
-                        " other connections, hosts or pairs only.",
-                    )
+                yield InputError(
+                    "this host does not take part in the run, or has failed or was unreachable in it",
+                    place,
+                    "Keys change on both hosts of a pair, or on none: widen hosts or --limit, fix the host, or name"
+                    " other connections, hosts or pairs only.",
                 )
             elif host not in run.batch:
-                problems.append(
-                    InputError("serial splits this connection over two batches", place, "Run without serial.")
-                )
+                yield InputError("serial splits this connection over two batches", place, "Run without serial.")
             elif not is_private(run.transports.get(host, "ssh"), trusted):
-                problems.append(
-                    InputError(
-                        f"the connection plugin {run.transports[host]} is not known to hide what it carries",
-                        place,
-                        "Keys must not cross a network in clear text. Use ssh, or name the plugin in"
-                        " {trusted_transports} if it encrypts.",
-                    )
+                yield InputError(
+                    f"the connection plugin {run.transports[host]} is not known to hide what it carries",
+                    place,
+                    "Keys must not cross a network in clear text. Use ssh, or name the plugin in"
+                    " {trusted_transports} if it encrypts.",
                 )
-    return problems
 
 
 def is_private(transport: str, trusted: t.Sequence[str]) -> bool:

@@ -54,7 +54,7 @@ def test_a_run_without_connections_is_refused() -> None:
     ],
 )
 def test_runs_that_keep_peers_together_are_accepted(run: Run) -> None:
-    assert run_problems([PAIR, OTHER], run) == []
+    assert list(run_problems([PAIR, OTHER], run)) == []
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_runs_that_separate_peers_or_show_keys_are_refused(change: dict[str, t.A
 
 def test_a_transport_can_be_trusted_by_name() -> None:
     run = GOOD._replace(transports={"a": "corp.net.tls"})
-    assert run_problems([PAIR], run) and not run_problems([PAIR], run, ["corp.net.tls"])
+    assert list(run_problems([PAIR], run)) and not list(run_problems([PAIR], run, ["corp.net.tls"]))
