@@ -63,35 +63,16 @@ policies:
       type: str
       sample: out
     selector:
-      description: Traffic that the policy applies to.
+      description: Traffic that the policy applies to. RV(ipsec.manual.ipsec_sa_info#module:sas[].selector)
+        describes its fields.
       returned: always
       type: dict
-      contains:
-        source:
-          description: Network of the senders in CIDR notation, empty for any.
-          returned: always
-          type: str
-          sample: "10.1.0.0/16"
-        destination:
-          description: Network of the receivers in CIDR notation, empty for any.
-          returned: always
-          type: str
-          sample: "10.2.0.0/16"
-        protocol:
-          description: Number of the upper protocol, V(0) for any.
-          returned: always
-          type: int
-          sample: 0
-        source_port:
-          description: Port of the senders, V(0) for any.
-          returned: always
-          type: int
-          sample: 0
-        destination_port:
-          description: Port of the receivers, V(0) for any.
-          returned: always
-          type: int
-          sample: 0
+      sample:
+        source: "10.1.0.0/16"
+        destination: "10.2.0.0/16"
+        protocol: 0
+        source_port: 0
+        destination_port: 0
     action:
       description: What happens to the traffic, V(allow) or V(block).
       returned: always

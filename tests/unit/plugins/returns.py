@@ -14,21 +14,28 @@ import typing as t
 import yaml
 
 Rows = t.Mapping[str, t.Any]
-# A dictionary whose fields another module describes. It has those of its sample, and all optional ones.
-_ELSEWHERE = re.compile(r"RV\(ipsec\.manual\.(\w+)#module:(\w+)\) describes")
+# A dictionary whose fields are described elsewhere. It has those of its sample, and all optional ones.
+_ELSEWHERE = re.compile(r"RV\(ipsec\.manual\.(\w+)#module:([\w.\[\]]+)\) describes")
 
 
 def documented(module: str) -> Rows:
     """The RETURN block of a module, by field."""
     text = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.modules.{module}").RETURN
-    rows: Rows = yaml.safe_load(text)
+    return _complete(yaml.safe_load(text))
+
+
+def _complete(rows: Rows) -> Rows:
+    """The rows with what they leave to another place."""
     for row in rows.values():
         found = _ELSEWHERE.search("".join(row["description"]))
         if found is not None:
-            there = documented(found[1])[found[2]]["contains"]
+            there = documented(found[1])
+            for name in found[2].replace("[]", "").split("."):
+                there = there[name]["contains"]
             row["contains"] = {
                 name: inner for name, inner in there.items() if name in row["sample"] or inner["returned"] != "always"
             }
+        _complete(row.get("contains", {}))
     return rows
 
 
