@@ -14,12 +14,12 @@ import unicodedata
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import visible
 
 from . import kinds
-from .kinds import NONE
 
 Row = t.Dict[str, t.Any]
 
 # Worst first.
 SEVERITIES = kinds.SEVERITIES[::-1]
+NONE = kinds.NONE
 LEVELS = (*SEVERITIES, NONE)
 # Seconds of each unit. A time is given in the largest unit that it holds twice.
 _UNITS = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
