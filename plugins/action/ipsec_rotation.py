@@ -39,6 +39,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED, time_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import LEFT
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
+    clocks,
     decisions,
     due,
     failure,
@@ -47,6 +48,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     policies,
     rotation,
     steps,
+    taking,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
     ROLE_WORDS,
@@ -307,6 +309,7 @@ class ActionModule(HostAction):
         away = [
             *decisions.in_place(checks, result),
             *(f"{host}: {place}" for host, place in policies.out_of_place(run)),
+            *(f"{host}: {place}" for host, dummy, place in taking.out_of_place(run)),
         ]
         problems = decisions.reload_problems(checks, result)
         if problems:
@@ -586,8 +589,10 @@ def _gap_warnings(run: Rotation) -> list[str]:
     if run.wide["strategy"] == decisions.FLUSH:
         return []
     due = decisions.in_phase(run.expected, *IN_USE, PREPARED)
+    gap = clocks.expected_gap(run.readings(), run.wide["clock_tolerance"] if run.delay else None)
     return [
-        f"connection {name} changes with a gap, in which packets are lost: {reason}. rotate_cutover_delay shortens it."
+        f"connection {name} changes with a gap of {gap}, in which packets are lost: {reason}. rotate_cutover_delay"
+        " shortens it."
         for reason in dict.fromkeys(run.gaps.values())
         for name in decisions.summed_up(run.expected, {name for name in due if run.gaps.get(name) == reason})
     ]

@@ -179,6 +179,11 @@ options:
           addresses, which have another number, stay.
         type: int
         default: 0
+      replaces_reqid:
+        description: The reqid of SAs and policies between the same addresses that something else
+          made, such as a script, and that the role P(ipsec.manual.rotate#role) replaces. With the reqid
+          of the connection, they are replaced without this.
+        type: int
       mark:
         description: Packet mark, as V(VALUE) or V(VALUE/MASK).
         type: str
@@ -312,7 +317,7 @@ connections:
       C(endpoints), the addresses of an SA that all share (C(multicast)), whether it has a
       C(counter_mode) cipher, whether it has C(anti_replay), whether hosts may have a generation that
       was discarded (C(abandoned)), and if its settings change, those of the current generation
-      (C(before)).
+      (C(before)), and which of them concern policies and peers (C(changing)).
   returned: success, but not with O(state=released)
   type: list
   elements: dict

@@ -74,6 +74,13 @@ options:
     type: list
     elements: str
     default: []
+  beside:
+    description:
+      - Pairs of addresses, each as C(ADDRESS|ADDRESS), between which O(state=exact) removes nothing. SAs
+        with another reqid stand beside the desired ones there, until policies use these.
+    type: list
+    elements: str
+    default: []
   backup:
     description:
       - Path on the target of a protected file. Before anything changes, the SAs in scope are

@@ -96,6 +96,7 @@ IPSEC_SADB: Arguments = {
     "protocols": {"type": "list", "elements": "str", "choices": ["ah", "esp"], "default": []},
     **LIMITS,
     "both_directions": {"type": "list", "elements": "str", "default": []},
+    "beside": {"type": "list", "elements": "str", "default": []},
     "backup": {"type": "path"},
     "backup_label": {"type": "str"},
     "src_label": {"type": "str"},

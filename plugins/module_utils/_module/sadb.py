@@ -107,13 +107,13 @@ def _compare(
     keys_hidden = bool(actual) and sadb.keys_hidden()
     local = sadb.local_addresses()
     tells_directions = bool(actual) and sadb.tells_directions()
-    whole = read_pairs(params, "both_directions")
+    whole, beside = read_pairs(params, "both_directions"), read_pairs(params, "beside")
 
-    def steps_in(direction: str, chosen: t.Callable[[SecurityAssociation], bool]) -> Plan:
+    def steps_in(direction: str, chosen: t.Callable[[SecurityAssociation], bool], state: str) -> Plan:
         return plan(
             list(filter(chosen, sas)),
             [entry for entry in actual if chosen(entry.sa)],
-            params["state"],
+            state,
             scope=params["scope"],
             direction=direction,
             local=local,
@@ -123,9 +123,11 @@ def _compare(
             tells_directions=tells_directions,
         )
 
-    steps = steps_in(params["direction"], lambda sa: pair(sa) not in whole)
+    steps = steps_in(params["direction"], lambda sa: pair(sa) not in whole and pair(sa) not in beside, params["state"])
     if whole:
-        steps = joined(steps, steps_in(BOTH, lambda sa: pair(sa) in whole))
+        steps = joined(steps, steps_in(BOTH, lambda sa: pair(sa) in whole, params["state"]))
+    if beside:
+        steps = joined(steps, steps_in(params["direction"], lambda sa: pair(sa) in beside, PRESENT))
     # A file with a label is a backup of this host's SAs, which is restored even if other SAs have its keys.
     if steps.operations and not params["src_label"]:
         places = {identity(sa): place for sa, place in text.placed()}

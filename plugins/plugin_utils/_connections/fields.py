@@ -65,6 +65,7 @@ CONNECTION: Options = {
     "mode": IPSEC_SA["mode"],
     "associations": {"parse": _as_it_is, "default": [{"protocol": ESP}]},
     "reqid": IPSEC_SA["reqid"],
+    "replaces_reqid": {"type": "int"},
     "mark": {"parse": _mark},
     "if_id": IPSEC_SA["if_id"],
     "group": {"parse": _hosts, "default": []},

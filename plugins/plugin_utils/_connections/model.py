@@ -90,7 +90,9 @@ class Connection(t.NamedTuple):
     ``hubs`` are hosts that share SAs with all endpoints, while the others share none with each other;
     empty for a full mesh. ``multicast`` are packed group addresses; with ``unicast``, the shared SA is
     also used for packets to the endpoints' own addresses. ``upper_protocol`` limits the policies.
-    ``pairs``, if given, are the only pairs that share SAs: a part of a connection, made by `only`."""
+    ``pairs``, if given, are the only pairs that share SAs: a part of a connection, made by `only`.
+    ``replaces_reqid`` is that of SAs and policies between the same addresses which somebody else made and
+    which those of the connection replace, None for none."""
 
     name: str
     mode: str
@@ -104,6 +106,7 @@ class Connection(t.NamedTuple):
     unicast: bool = False
     upper_protocol: str = ""
     pairs: frozenset[Unit] | None = None
+    replaces_reqid: int | None = None
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ from .model import NAME, Association, Connection, Endpoint, Raw
 from .units import SEPARATORS
 
 PLACE = "ipsec_connections"
+REQID_MAX = 0xFFFFFFFF
 
 
 def read_connections(
@@ -151,7 +152,10 @@ class _ConnectionReader(OptionReader):
             multicast=self.multicast(fields["multicast"]),
             unicast=fields["unicast"],
             upper_protocol=fields["upper_protocol"],
+            replaces_reqid=fields["replaces_reqid"],
         )
+        if connection.replaces_reqid is not None:
+            self.check_replaced(connection, connection.replaces_reqid)
         if not self.problems:
             self.check_shape(connection)
         if not self.problems:
@@ -225,6 +229,22 @@ class _ConnectionReader(OptionReader):
                 self.wrong(".multicast", f"{format_address(packed)} is not a multicast address")
             found.append(packed)
         return tuple(dict.fromkeys(found))
+
+    def check_replaced(self, connection: Connection, reqid: int) -> None:
+        if not 0 <= reqid <= REQID_MAX:
+            self.wrong(".replaces_reqid", f"{reqid} does not fit 32 bits", f"Choose 0 to {REQID_MAX}.")
+        if reqid == connection.reqid:
+            self.wrong(
+                ".replaces_reqid",
+                "this is the reqid of the connection itself, which replaces such SAs anyway",
+                "Remove replaces_reqid.",
+            )
+        if connection.multicast:
+            self.wrong(
+                ".replaces_reqid",
+                "SAs of a multicast group cannot stand side by side with others, so they are not taken over",
+                "Remove replaces_reqid, and remove the old SAs and policies yourself.",
+            )
 
     def check_shape(self, connection: Connection) -> None:
         """Check that the fields are compatible: a shared SA has many senders, so it cannot have a

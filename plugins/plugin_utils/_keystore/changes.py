@@ -100,6 +100,16 @@ def _differing(
     return lambda unit: bool(moved) if unit == GROUP else not moved.isdisjoint(unit)
 
 
+def changed(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> list[str]:
+    """What of a unit's settings changes for those who use its SAs: names of settings, "endpoints" for its
+    addresses, and "protocols". Algorithms, limits and windows are an SA's own affair.
+    """
+    names = ["mode", *_REACH, *(["endpoints"] if before["endpoints"] != after["endpoints"] else [])]
+    found = [name for name in names if before.get(name) != after.get(name)]
+    one, other = ([row["protocol"] for row in side["associations"]] for side in (before, after))
+    return sorted([*found, *(["protocols"] if one != other else [])])
+
+
 def check_change(record: KeyRecord, connection: Connection, place: str) -> None:
     """Refuse to discard a next generation that hosts may use if its successor would not replace it
     there: nothing would ever remove its SAs. ``connection`` has the units of the record.

@@ -97,7 +97,15 @@ class _Row:
             hosts = list(unit or self.connection.hosts)
             ends = {host: endpoints[host] for host in hosts} if endpoints else {}
             before = earlier.only({unit}).settings() if earlier is not None else {}
-            yield {**common, "name": names[unit], "hosts": hosts, "endpoints": ends, "before": before}
+            changing = changes.changed(before, self.connection.only({unit}).settings()) if before else []
+            yield {
+                **common,
+                "name": names[unit],
+                "hosts": hosts,
+                "endpoints": ends,
+                "before": before,
+                "changing": changing,
+            }
 
     def _earlier(self) -> Connection | None:
         """The units when their current generation was made, if the settings of the next one differ."""

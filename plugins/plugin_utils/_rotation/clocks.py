@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
+Readings = t.Mapping[str, t.Tuple[float, float, float]]
 
-def problems(readings: t.Mapping[str, tuple[float, float, float]], tolerance: float, forks: int = 0) -> list[str]:
+
+def problems(readings: Readings, tolerance: float, forks: int = 0) -> list[str]:
     """Why the hosts cannot wait for the same instant together. ``readings`` are (asked, epoch,
     answered): a reading of the host's clock between two of the controller's, all in seconds, which
     bounds its offset.
@@ -39,3 +41,13 @@ def problems(readings: t.Mapping[str, tuple[float, float, float]], tolerance: fl
 def offset(asked: float, epoch: float, answered: float) -> float:
     """How far a host's clock is ahead of the controller's, in seconds: the middle of the possible range."""
     return epoch - (asked + answered) / 2
+
+
+def expected_gap(readings: Readings, tolerance: float | None = None) -> str:
+    """How long the gap will be, in words: hosts that change at once differ by their clocks, at most by the
+    ``tolerance``; others as much as when they answered before.
+    """
+    if tolerance is not None:
+        return f"at most {tolerance:g} s"
+    answered = [reading[2] for reading in readings.values()]
+    return f"about {max(1.0, max(answered, default=0.0) - min(answered, default=0.0)):.0f} s"

@@ -22,6 +22,11 @@ Results = t.Mapping[str, Result]
 Pair = t.FrozenSet[str]
 
 FLUSH = "flush"
+# Settings that change without a gap, if the run exchanges the policies (`exchange`).
+_BESIDE = frozenset(["reqid"])
+_UNNAMED = "its endpoints, addresses, mark or if_id change"
+_APART = "its mode or its protocols change, so that each host drops what its peer sends until both have changed"
+_NO_POLICIES = "its reqid changes, and without rotate_policies the run does not change the policies that name it"
 # What is known of the SAs of a host between two addresses after the cut-over.
 _CONFIRMED, _REFUSED, _UNCONFIRMED = "confirmed", "refused", "unconfirmed"
 # How many units a message names.
@@ -95,6 +100,11 @@ def differences(results: Results, expected: Result) -> dict[str, list[Difference
     return found
 
 
+def is_between(key: str, pair: Pair, owner: str) -> bool:
+    """Whether a key of ``held`` is that of SAs between these addresses with this owner: reqid, mark, if_id."""
+    return _pair(key) == pair and key.partition("#")[2] == owner
+
+
 def _by_pair(fingerprints: t.Mapping[str, str]) -> dict[Pair, list[tuple[str, str]]]:
     """The items of ``held``, ``stored`` or ``digest`` by their pairs of addresses."""
     found: dict[Pair, list[tuple[str, str]]] = {}
@@ -114,22 +124,33 @@ def leftover(result: Result, suffix: str) -> bool:
     return any(path.endswith(suffix) for path in result.get("leftovers", ()))
 
 
-def gaps(expected: Result, strategy: str) -> dict[str, str]:
+def gaps(expected: Result, strategy: str, exchanging: t.AbstractSet[str] = frozenset()) -> dict[str, str]:
     """Why units change with a gap (``flush``), by name. All others overlap: their hosts accept
     the new SAs before any host sends through them, and the previous ones until all hosts do.
+    ``exchanging`` are the hosts whose policies the run sets.
     """
     behind = {name for view in expected["hosts"].values() for name in view["left_behind"]}
     found = {}
     for row in expected["connections"]:
+        changing = set(row.get("changing", ()))
         if strategy == FLUSH:
             found[row["name"]] = "rotate_strategy is flush"
         elif row.get("multicast"):
             found[row["name"]] = "its hosts share one SA, and send through it as soon as they have it"
-        elif row["name"] in behind:
-            found[row["name"]] = "its endpoints, addresses, reqid, mark or if_id change"
+        elif changing & {"mode", "protocols"}:
+            found[row["name"]] = _APART
+        elif row["name"] in behind and changing != _BESIDE:
+            found[row["name"]] = _UNNAMED
+        elif changing and not exchanging >= row["endpoints"].keys():
+            found[row["name"]] = _NO_POLICIES
         elif row.get("abandoned"):
             found[row["name"]] = "a generation was discarded that hosts may have used"
     return found
+
+
+def moving(expected: Result) -> set[str]:
+    """The units whose new SAs have another owner than the current ones, so that both can be used at once."""
+    return {row["name"] for row in expected["connections"] if _BESIDE.intersection(row.get("changing", ()))}
 
 
 def pairs(expected: Result, names: t.Collection[str], host: str = "") -> set[Pair]:
@@ -150,16 +171,18 @@ def in_phase(expected: Result, *phases: str) -> set[str]:
     return {row["name"] for row in expected["connections"] if row["phase"] in phases}
 
 
-def ways_back(expected: Result, cut: Results, dead: t.AbstractSet[Pair], strategy: str) -> set[Pair]:
+def ways_back(
+    expected: Result, cut: Results, dead: t.AbstractSet[Pair], flushed: t.Container[str] = frozenset()
+) -> set[Pair]:
     """The pairs whose hosts go back to their previous SAs. ``cut`` are the answers to the cut-over;
-    through the new SAs of the pairs in ``dead``, packets left and did not arrive.
+    through the new SAs of the pairs in ``dead``, packets left and did not arrive. The units in ``flushed``
+    change with a gap.
 
     With overlap, each host accepts both generations. So hosts go back only if a kernel refused the
     new SAs or packets were lost, and not because a host is unreachable: its peers accept both. With
     flush, the two hosts of a pair must hold the same SAs: if both confirmed the new ones they keep
     them, whether or not they can still be reached, and otherwise both go back.
     """
-    flushed = gaps(expected, strategy)
     wanted = _by_pair(expected["digest"])
     found = set()
     for row in expected["connections"]:

@@ -10,9 +10,12 @@ that test packets are sent through them. Inbound policies come last: until every
 SAs, they would drop what a peer still sends in the clear.
 
 Two kinds of inbound policies come with the cut-over, too: those of tunnels, since without one, Linux
-drops what arrives through a tunnel (net/xfrm/xfrm_policy.c, __xfrm_policy_check), and those that a
-changed setting of the connection changes, since the previous ones would drop what arrives through the
-new SAs.
+drops what arrives through a tunnel (net/xfrm/xfrm_policy.c, __xfrm_policy_check), and those of
+connections that change with a gap, since the previous ones would drop what arrives through the new SAs.
+
+Where previous and new SAs stand side by side (`Rotation.beside`), policies decide which are used.
+Inbound ones accept both from the step stage until persist; the outbound ones that the cut-over
+installs are the switch. What a host loads at boot follows in the same steps.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import
 
 from .._connections.model import Connection, as_it_was
 from .._connections.units import names_at
+from .._keystore.records import RETIRING
 from .._policies import policies_of_host
 from . import decisions
 from .rotation import BOOT, CUT_OVER, PERSIST, PREFLIGHT, Question, Questions, Result, Rotation
@@ -33,14 +37,21 @@ POLICIES = "policies"
 UNPOLICIES = "policies_back"
 SERVICE = "service"
 _SMF = "smf"  # service manager of Solaris and illumos
+_OUT = "out"
 
 
 def of_host(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
     """The policies of the units of this run, with ``everywhere`` also of all others that have keys: those that fit
     their keys, whatever their settings are now.
     """
-    own = run.expected["hosts"].get(host, {"connections": ()})
-    names = {*own["connections"], *(run.expected["keyed"] if everywhere else ())}
+    return _of_units(run, host, {*_names(run, host), *(run.expected["keyed"] if everywhere else ())}, everywhere)
+
+
+def _names(run: Rotation, host: str) -> t.Collection[str]:
+    return t.cast("t.List[str]", run.expected["hosts"].get(host, {"connections": []})["connections"])
+
+
+def _of_units(run: Rotation, host: str, names: t.Collection[str], everywhere: bool) -> list[Result]:
     outdated = run.expected["outdated"] if everywhere else {}
     found = []
     for connection in run.connections():
@@ -66,14 +77,115 @@ def installed(run: Rotation, host: str, wanted: t.Sequence[Result], delay: float
         yield Question(POLICIES, "ipsec_policy", {"policies": list(wanted), **run.deadline(host, delay)})
 
 
-def at_cut_over(run: Rotation, host: str) -> list[Result]:
+class _Change(t.NamedTuple):
+    """The policies of a unit: as they are to be, and as they were for its current SAs. ``beside`` is whether
+    both generations are used at once, ``tunnel`` the mode.
+    """
+
+    name: str
+    now: list[Result]
+    before: list[Result]
+    beside: bool
+    tunnel: bool
+
+    def accepting(self) -> list[Result]:
+        """The inbound policies that accept packets through both generations, in place of those of either."""
+        return [
+            _widened(policy)
+            for policy in self.now
+            if policy["direction"] != _OUT and any(_is_same(policy, other) and policy != other for other in self.before)
+        ]
+
+    def accepting_at_boot(self, switched: bool) -> list[Result]:
+        """What a host loads at boot meanwhile; ``switched`` is whether it sends through the new SAs."""
+        wide = self.accepting()
+        others = [policy for policy in self.before if not any(_is_same(policy, other) for other in wide)]
+        return [
+            *(policy for policy in (self.now if switched else self.before) if policy["direction"] == _OUT),
+            *wide,
+            *(policy for policy in others if policy["direction"] != _OUT),
+        ]
+
+
+def _changes(run: Rotation, host: str, names: t.Collection[str]) -> list[_Change]:
+    beside, taking = run.beside, run.taking
+    missing = frozenset(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ())) if taking else ()
+    found = []
+    for name, connection, earlier in run.units(host, names):
+        now, before = _of(run, connection, host), _of(run, earlier, host)
+        if name in taking:
+            # Whoever made the SAs may have made some of the policies only.
+            before = [policy for policy in before if _label(policy) not in missing]
+        found.append(_Change(name, now, before, name in beside, connection.mode == TUNNEL))
+    return found
+
+
+def _widened(policy: Result) -> Result:
+    """The inbound policy for SAs of any reqid (net/xfrm/xfrm_policy.c, xfrm_state_ok). Without an SA nothing passes."""
+    return {**policy, "templates": [{**row, "reqid": 0} for row in policy["templates"]]}
+
+
+def at_stage(run: Rotation, host: str) -> Questions:
+    """Accept packets through previous and new SAs where these stand side by side."""
+    beside = run.beside.intersection(_names(run, host))
+    if not beside:
+        return
+    found = [policy for change in _changes(run, host, beside) for policy in change.accepting()]
+    yield from installed(run, host, found)
+    # After an interrupted run, peers may have removed the previous SAs already.
+    done = decisions.in_phase(run.expected, RETIRING)
+    yield from _boot_between(run, host, lambda change: change.accepting_at_boot(change.name in done))
+
+
+def at_cut_over(run: Rotation, host: str, delay: float = 0) -> Questions:
+    """Send through the new SAs: also after a reboot, before the kernel does."""
+    yield from _boot_between(run, host, lambda change: change.accepting_at_boot(True))
+    yield from installed(run, host, of_cut_over(run, host), delay)
+
+
+def of_cut_over(run: Rotation, host: str) -> list[Result]:
     """The outbound policies, and the inbound ones of tunnels and of units whose policies change."""
     found = []
-    for connection, earlier in run.units(host, run.expected["hosts"][host]["connections"]):
-        now, before = _of(run, connection, host), _of(run, earlier, host)
-        whole = connection.mode == TUNNEL or (before and before != now)
-        found += [policy for policy in now if whole or policy["direction"] == "out"]
+    for change in _changes(run, host, _names(run, host)):
+        whole = change.tunnel or (change.before and change.before != change.now and not change.beside)
+        wide = change.accepting() if change.beside else []
+        found += [
+            policy
+            for policy in change.now
+            if policy["direction"] == _OUT or (whole and not any(_is_same(policy, other) for other in wide))
+        ]
+        found += wide
     return found
+
+
+def asked_at_cut_over(run: Rotation, host: str) -> list[str]:
+    """The names of the questions of `at_cut_over`."""
+    return [*([SERVICE] if _boots(run, host) else []), *([POLICIES] if run.own(host)["policies"] else [])]
+
+
+def _boots(run: Rotation, host: str) -> bool:
+    """Whether what the host loads at boot follows while its units change."""
+    if run.beside.isdisjoint(_names(run, host)):
+        return False
+    own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
+    loads = bool(service.get("installed")) and service.get("file") == own["file"]
+    return bool(own["policies"] and own["boot"] and loads)
+
+
+def _boot_between(run: Rotation, host: str, chosen: t.Callable[[_Change], list[Result]]) -> Questions:
+    """What the host loads at boot while units change whose previous SAs stand beside the new ones: ``chosen``
+    of those, of all others what it was before. Only if the host loads its file at boot already.
+    """
+    own, names = run.own(host), _names(run, host)
+    if not _boots(run, host):
+        return
+    wanted = [*own["boot_policies"], *_of_units(run, host, set(run.expected["keyed"]).difference(names), True)]
+    done = decisions.in_phase(run.expected, RETIRING)
+    for change in _changes(run, host, names):
+        wanted += chosen(change) if change.beside else change.now if change.name in done else change.before
+    # Nothing is loaded now: the service would change the kernel out of turn.
+    options = {**own["boot_options"], "file": own["file"], "policies": wanted, "purge": False, "load": False}
+    yield Question(SERVICE, "ipsec_boot", {**options, **run.deadline(host)})
 
 
 def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Questions:
@@ -83,18 +195,41 @@ def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Ques
     """
     if not run.own(host)["policies"]:
         return
-    going = {name for name in run.expected["hosts"][host]["connections"] if run.pairs([name], host) <= pairs}
-    units = list(run.units(host, going))
-    now = [policy for connection, dummy in units for policy in _of(run, connection, host)]
-    before = [policy for dummy, earlier in units for policy in _of(run, earlier, host)]
+    going = _changes(run, host, _within(run, host, pairs))
+    now = [policy for change in going for policy in change.now]
+    before = [policy for change in going for policy in change.before]
     missing = set(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
     new = [policy for policy in now if _label(policy) in missing and policy not in before]
-    replaced = [policy for policy in before if policy not in now]
+    # A peer that has not gone back yet sends through the new SAs, so that inbound policies go on accepting both.
+    replaced = [
+        policy
+        for change in going
+        for policy in change.before
+        if policy not in now and (policy["direction"] == _OUT or not change.beside)
+    ]
+    yield from _boot_between(run, host, lambda change: change.accepting_at_boot(change not in going))
     if replaced:
         yield Question(POLICIES, "ipsec_policy", {"policies": replaced, **run.deadline(host)})
     gone = [policy for policy in new if not any(_is_same(policy, other) for other in replaced)]
     if gone:
         yield Question(UNPOLICIES, "ipsec_policy", {"policies": gone, "state": "absent", **run.deadline(host)})
+
+
+def narrowed(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Questions:
+    """Accept packets through the previous SAs only, between hosts none of which sends through the new ones."""
+    names = run.beside.intersection(_within(run, host, pairs))
+    changes = _changes(run, host, names)
+    found = [policy for change in changes for policy in change.before if policy["direction"] != _OUT]
+    yield from installed(run, host, found)
+    if names:
+        yield from _boot_between(
+            run, host, lambda change: change.before if change in changes else change.accepting_at_boot(True)
+        )
+
+
+def _within(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> set[str]:
+    """The host's units all of whose pairs are among these."""
+    return {name for name in _names(run, host) if run.pairs([name], host) <= pairs}
 
 
 def _is_same(one: Result, other: Result) -> bool:

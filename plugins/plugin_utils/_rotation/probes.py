@@ -30,10 +30,12 @@ def verdict(sent: decisions.Results, received: decisions.Results, before: decisi
     arrived = arrivals(received, before)
     found = Probed([], [], [])
     for host, result in sorted(sent.items()):
+        found.unprobed.extend(
+            f"{host}: no policy sends traffic through the SA {words}" for dummy, words in unsent(result)
+        )
         for row in result.get("sent", ()):
             count = int(row["after"] or 0) - int(row["before"] or 0)
             if count <= 0:
-                found.unprobed.append(f"{host}: no policy sends traffic through the SA {_words(row['key'])}")
                 continue
             for peer, packets in arrived.get(row["key"], [("", 0)]):
                 if packets <= 0:
@@ -48,6 +50,15 @@ def verdict(sent: decisions.Results, received: decisions.Results, before: decisi
         for failure in result.get("failures", ()):
             found.unprobed.append(f"{host}: test packets could not be sent, {failure}")
     return found
+
+
+def unsent(result: decisions.Result) -> list[tuple[str, str]]:
+    """The destinations of SAs through which a host sent nothing, and the SAs in words."""
+    return [
+        (row["key"].split("|")[1], _words(row["key"]))
+        for row in result.get("sent", ())
+        if int(row["after"] or 0) - int(row["before"] or 0) <= 0
+    ]
 
 
 def arrivals(received: decisions.Results, before: decisions.Results) -> dict[str, list[tuple[str, int]]]:

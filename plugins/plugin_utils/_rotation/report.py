@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .._keystore.records import IN_USE
-from . import decisions, policies, probes, steps
+from . import decisions, policies, probes, steps, taking
 from .rotation import ARRIVALS, CUT_OVER, PREFLIGHT, SEND, Result, Rotation
 
 FORMAT = 1
@@ -79,6 +79,8 @@ def rows_of(run: Rotation, check_mode: bool) -> list[Row]:
     for host, place in policies.out_of_place(run):
         for name in run.expected["hosts"][host]["connections"]:
             places.setdefault(name, {}).setdefault(host, []).append(place)
+    for host, name, place in taking.out_of_place(run):
+        places.setdefault(name, {}).setdefault(host, []).append(place)
     packets, moments, lacking = _packets(run), _moments(run), policies.failed(run)
     back, gaps = _back(run), run.gaps
     result = []

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import mark_text
 
 from .._connections.model import Connection, Unit, as_it_was
 from .._connections.units import connection_of, names_at
@@ -28,6 +31,10 @@ LEAVE = "leave"
 # Questions that belong to several steps.
 TIDY = "tidy"
 BOOT = "boot"
+
+
+def _replaces(connection: Connection) -> bool:
+    return connection.replaces_reqid is not None
 
 
 class Question(t.NamedTuple):
@@ -67,9 +74,10 @@ class Rotation:
         self.state = state
         self.answers = answers
         self.text = text
-        self.connections = connections
+        self.connections = functools.lru_cache(maxsize=None)(connections)
         self.started = started
         self.left = left
+        self._known: tuple[Result, dict[str, str], frozenset[str]] | None = None
 
     @property
     def expected(self) -> Result:
@@ -86,7 +94,43 @@ class Rotation:
     @property
     def gaps(self) -> dict[str, str]:
         """Why units do not overlap, by name."""
-        return decisions.gaps(self.expected, self.wide["strategy"])
+        return self._ways()[0]
+
+    def _ways(self) -> tuple[dict[str, str], frozenset[str]]:
+        """`gaps` and `beside`, which are asked for often."""
+        if self._known is None or self._known[0] is not self.expected:
+            exchanging = {host for host, own in self.state.get("own", {}).items() if own["policies"]}
+            gaps = decisions.gaps(self.expected, self.wide["strategy"], exchanging)
+            beside = (decisions.moving(self.expected) | self.taking).difference(gaps)
+            self._known = (self.expected, gaps, frozenset(beside))
+        return self._known[1:]
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """The units whose previous SAs stay beside the new ones until no host needs them any more: policies,
+        and not the SADB alone, decide through which a host sends.
+        """
+        return self._ways()[1]
+
+    @property
+    def taking(self) -> set[str]:
+        """The units for which a host holds SAs that others made, and that those of the units replace."""
+        return set().union(*(self.taken(host) for host in self.hosts))
+
+    def taken(self, host: str) -> dict[str, Connection]:
+        """The host's units, by name, for which it holds such SAs itself, each as a connection that has them."""
+        there = {connection.name: connection for connection in self.connections() if _replaces(connection)}
+        held = self.answers(PREFLIGHT, host).get(PREFLIGHT).get("held", ()) if there else ()
+        found = {}
+        for row in self.expected["connections"] if held else ():
+            connection = there.get(connection_of(row["name"]))
+            if connection is not None and host in row["endpoints"]:
+                other = connection.only({tuple(sorted(row["endpoints"]))})._replace(reqid=connection.replaces_reqid)
+                addresses = frozenset(row["endpoints"].values())
+                owner = f"{other.reqid},{mark_text(other.mark)},{other.if_id}"
+                if any(decisions.is_between(key, addresses, owner) for key in held):
+                    found[row["name"]] = other
+        return found
 
     @property
     def delay(self) -> float:
@@ -102,16 +146,24 @@ class Rotation:
         """The units of the run, by name."""
         return [row["name"] for row in self.expected["connections"]]
 
-    def units(self, host: str, names: t.Collection[str]) -> t.Iterator[tuple[Connection, Connection | None]]:
-        """A host's units of these names, each as a connection of its own: as it is, and as it was when its
-        current generation was made, None if it has none.
+    def earlier(self, row: Result, now: Connection) -> Connection | None:
+        """A unit as it was when the SAs were made that the host holds; None if there are none. ``row`` is that of
+        the keystore.
+        """
+        if row["current"]:
+            return as_it_was(now, row["before"]) if row["before"] else now
+        return now._replace(reqid=now.replaces_reqid) if row["name"] in self.taking else None
+
+    def units(self, host: str, names: t.Collection[str]) -> t.Iterator[tuple[str, Connection, Connection | None]]:
+        """A host's units of these names, each as a connection of its own: its name, as it is, and as it was
+        (`earlier`).
         """
         rows = {row["name"]: row for row in self.expected["connections"] if row["name"] in names}
         for connection in self.connections():
             for unit, name in names_at(connection, host).items():
                 if name in rows:
-                    now, row = connection.only({unit}), rows[name]
-                    yield now, (as_it_was(now, row["before"]) if row["before"] else now) if row["current"] else None
+                    now = connection.only({unit})
+                    yield name, now, self.earlier(rows[name], now)
 
     def pairs(self, names: t.Collection[str], host: str) -> set[decisions.Pair]:
         """The host's pairs of addresses in these units."""

@@ -13,7 +13,7 @@ step           what each host is asked
 =============  ====================================================================
 preflight      whether it can take part, and which SAs it holds
 stage          to write the SAs of the generation to a file beside the protected one, and to
-               accept packets that arrive through them
+               accept packets that arrive through them (also inbound policies that name other SAs)
 cut_over       to send through the new SAs, no longer through the previous ones, which it saves in
                another file, and to send its traffic through SAs (outbound policies; all of a tunnel)
 send           to send packets through the new SAs
@@ -27,7 +27,9 @@ persist        to write the staged SAs to the protected file, to remove the prev
 
 Connections that cannot overlap (`decisions.gaps`) change in both directions at the cut-over. For all
 others, at every moment each host accepts what its peers send, even if it reboots: its protected file
-holds the new inbound SAs from the step stage on, and the new outbound ones from cut_over on.
+holds the new inbound SAs from the step stage on, and the new outbound ones from cut_over on. Where
+policies decide which SAs are used (`Rotation.beside`), kernel and file hold the SAs of both
+generations and both directions until persist, and what is loaded at boot says which.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ import typing as t
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import ROTATION_DUE
 
 from .._keystore.records import IN_USE, STEADY, SWITCHING
-from . import clocks, decisions, due, policies, probes
+from . import clocks, decisions, due, policies, probes, taking
 from .record import SKIPPED, UNANSWERED, Answers
 from .rotation import (
     ARRIVALS,
@@ -56,6 +58,7 @@ from .rotation import (
 )
 
 POLICIES_FILE = "/etc/ipsecpolicies.json"
+_BESIDE = "beside"
 _LOADS_NOTHING = {"state": "absent", "allow_static_counter_mode": True}
 
 
@@ -90,7 +93,7 @@ def preflight_problems(run: Rotation, forks: int) -> list[str]:
     problems = [problem for host in run.hosts for problem in boot[host]]
     # What else such a host says is about the same.
     problems += [f"{host}: {reason}" for host, reason in run.failures(PREFLIGHT) if not boot[host]]
-    problems = problems or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT])
+    problems = problems or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT]) or taking.problems(run)
     if run.delay:
         problems += clocks.problems(run.readings(), run.wide["clock_tolerance"], forks)
     return problems
@@ -145,6 +148,10 @@ def stage(run: Rotation, host: str) -> Questions:
     if run.overlaps(host):
         inbound = {"direction": "inbound", "leave": decisions.listed(run.pairs(run.gaps, host))}
         yield change_file(run, host, {"src": run.next_file(host), "keep": True, **inbound})
+        if _beside(run, host):
+            outbound = {"direction": "outbound", "leave": _all_but(run, host, run.beside)}
+            question = change_file(run, host, {"src": run.next_file(host), "keep": True, **outbound})
+            yield question._replace(name=_BESIDE)
         current = _current_of(run, host, decisions.in_phase(run.expected, SWITCHING))
         if current:
             # An earlier run may have removed them, and peers may send through them, or may go back to them.
@@ -152,6 +159,17 @@ def stage(run: Rotation, host: str) -> Questions:
         # The cut-over may find nothing to change, and so nothing to save, if the host reboots before it.
         backup = {"backup": run.previous_file(host), "backup_label": run.label(host)}
         yield _sadb(run, host, {"src": run.next_file(host), "state": "present", **inbound, **backup})
+        yield from policies.at_stage(run, host)
+
+
+def _beside(run: Rotation, host: str) -> list[str]:
+    """The host's pairs whose previous SAs stay beside the new ones."""
+    return decisions.listed(run.pairs(run.beside, host))
+
+
+def _all_but(run: Rotation, host: str, names: t.Collection[str]) -> list[str]:
+    """The host's pairs of all units but these."""
+    return decisions.listed(run.pairs(run.names, host) - run.pairs(names, host))
 
 
 def _sadb(run: Rotation, host: str, options: Result, name: str = "sadb", delay: float = 0) -> Question:
@@ -189,6 +207,8 @@ def stage_problems(run: Rotation) -> list[str]:
             "next",
             *(["replaced"] if run.leaves_behind(host) else []),
             *(["file", "sadb"] if run.overlaps(host) else []),
+            *([_BESIDE] if _beside(run, host) else []),
+            *(question.name for question in policies.at_stage(run, host)),
         ],
     )
 
@@ -200,7 +220,8 @@ def cut_over(run: Rotation, host: str) -> Questions:
     flushed = decisions.listed(run.pairs(run.gaps, host))
     delay = run.delay if flushed else 0
     if run.overlaps(host):
-        yield change_file(run, host, {"src": run.next_file(host), "direction": "outbound", "leave": flushed})
+        leave = decisions.listed(run.pairs({*run.gaps, *run.beside}, host))
+        yield change_file(run, host, {"src": run.next_file(host), "direction": "outbound", "leave": leave})
     yield _sadb(
         run,
         host,
@@ -208,13 +229,14 @@ def cut_over(run: Rotation, host: str) -> Questions:
             "src": run.next_file(host),
             "state": "exact",
             **_outbound(run, host),
+            "beside": _beside(run, host),
             "backup": run.previous_file(host),
             "backup_label": run.label(host),
             **({"at": run.state["instants"][host]} if delay else {}),
         },
         delay=delay,
     )
-    yield from policies.installed(run, host, policies.at_cut_over(run, host), delay)
+    yield from policies.at_cut_over(run, host, delay)
     if run.wide["probe"]:
         # No host sends test packets before all hosts have cut over.
         yield _probe(run, host, "before", 0)
@@ -254,7 +276,7 @@ def cut_over_problems(run: Rotation) -> list[str]:
         lambda host: [
             "sadb",
             *(["file"] if run.overlaps(host) else []),
-            *([policies.POLICIES] if run.own(host)["policies"] else []),
+            *policies.asked_at_cut_over(run, host),
             *(["before"] if run.wide["probe"] else []),
         ],
     )
@@ -271,7 +293,7 @@ def verdict(run: Rotation) -> tuple[list[str], list[str]]:
     if problems:
         return problems, []
     found = _probed(run)
-    return found.problems, found.unprobed
+    return found.problems or taking.unused(run), found.unprobed
 
 
 def _must(result: Result) -> Result:
@@ -289,14 +311,16 @@ def ways_back(run: Rotation) -> set[decisions.Pair]:
     """
     counted = {host: _must(run.answers(ARRIVALS, host).get(ARRIVALS)) for host in run.hosts}
     dead = set() if decisions.task_problems(counted) else probes.dead_pairs(run.expected, _probed(run).lost)
-    return decisions.ways_back(run.expected, _cut_over_answers(run), dead, run.wide["strategy"]) - stayed(run)
+    return decisions.ways_back(run.expected, _cut_over_answers(run), dead, run.gaps) - stayed(run)
 
 
 def _cut_over_answers(run: Rotation) -> dict[str, Result]:
     """Each host's answer about its new SAs. A host that refuses the policies cannot use the SAs either."""
-    about_policies = run.results(CUT_OVER, policies.POLICIES)
-    answers = run.results(CUT_OVER, "sadb")
-    return {host: found if decisions.has_failed(found) else answers[host] for host, found in about_policies.items()}
+    found = run.results(CUT_OVER, "sadb")
+    for question in (policies.SERVICE, policies.POLICIES):
+        answers = run.results(CUT_OVER, question)
+        found = {host: answers[host] if decisions.has_failed(answers[host]) else found[host] for host in found}
+    return found
 
 
 def stayed(run: Rotation) -> set[decisions.Pair]:
@@ -359,6 +383,7 @@ def forget(run: Rotation, host: str) -> Questions:
         limits = {"direction": "inbound", "leave": decisions.listed(every - unused)}
         yield _sadb(run, host, {"src": run.next_file(host), **_LOADS_NOTHING, **limits})
         yield _previous_file(run, host, limits)
+        yield from policies.narrowed(run, host, unused)
     # The next run needs both files if it has something left to undo.
     if host in sure and back - switched >= run.pairs(decisions.in_phase(run.expected, *IN_USE), host):
         yield _tidy(run, host)
@@ -402,8 +427,13 @@ def _unstage(run: Rotation, host: str) -> Questions:
     if run.overlaps(host) and not decisions.was_skipped(staged) and not decisions.has_failed(staged):
         kept = {*run.gaps, *decisions.in_phase(run.expected, STEADY, *IN_USE)}
         inbound = {"direction": "inbound", "leave": decisions.listed(run.pairs(kept, host))}
+        yield from policies.narrowed(run, host, run.pairs(set(run.names) - kept, host))
         yield _sadb(run, host, {"src": run.next_file(host), **_LOADS_NOTHING, **inbound})
         yield _previous_file(run, host, inbound)
+        waiting = run.beside - kept
+        if run.pairs(waiting, host):
+            outbound = {"direction": "outbound", "leave": _all_but(run, host, waiting)}
+            yield _previous_file(run, host, outbound)._replace(name=_BESIDE)
     if may_have_changed(staged):
         in_use = run.pairs(decisions.in_phase(run.expected, *IN_USE), host)
         others = [] if in_use else [run.previous_file(host), run.replaced_file(host)]
@@ -448,6 +478,7 @@ def persist(run: Rotation, host: str) -> Questions:
     yield from policies.installed(run, host, policies.of_host(run, host))
     if behind:
         yield removal(run, host)
+    yield from taking.removal(run, host)
     # After the policies; otherwise the service would load them host by host.
     yield from policies.boot(run, host)
     # Last: the next run needs the files if this host has not done everything.
@@ -470,6 +501,7 @@ def persist_problems(run: Rotation) -> list[str]:
             *("file", "sadb", TIDY),
             *([policies.POLICIES] if run.own(host)["policies"] else []),
             *(["removal"] if run.leaves_behind(host) else []),
+            *(question.name for question in taking.removal(run, host)),
             *([policies.SERVICE] if run.own(host)["boot"] else []),
         ],
     )

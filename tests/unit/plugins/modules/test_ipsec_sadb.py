@@ -575,6 +575,17 @@ def test_pairs_are_left_alone_on_request(world: World) -> None:
         assert message in world.run("ipsec_sadb", src="/run/previous", state="exact", leave=[wrong])["msg"]
 
 
+def test_nothing_is_removed_between_pairs_that_stand_beside(world: World) -> None:
+    other_out = sa(0x3001, destination="192.0.2.99")
+    world.sadb.put(other_out)
+    text = render([NEW_OUT, sa(0x4001, destination="192.0.2.99")])
+    limits = {"direction": "outbound", "beside": ["192.0.2.1|192.0.2.99"]}
+    assert world.run("ipsec_sadb", content=text, state="exact", **limits)["changed"]
+    again = world.run("ipsec_sadb", content=text, state="exact", **limits)
+    assert not again["changed"] and set(again["digest"]) == {"192.0.2.1|192.0.2.2", "192.0.2.1|192.0.2.99"}
+    assert {found.spi for found in world.sadb.sas} == {NEW_OUT.spi, BACK.spi, FOREIGN.spi, 0x3001, 0x4001}
+
+
 def test_the_direction_does_not_apply_to_pairs_that_are_excepted_from_it(world: World) -> None:
     other_out, other_back = sa(0x3001, destination="192.0.2.99"), sa(0x3002, "192.0.2.99", "192.0.2.1")
     world.sadb.put(other_out, other_back)

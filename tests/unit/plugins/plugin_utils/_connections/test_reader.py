@@ -241,6 +241,26 @@ def test_all_problems_come_together() -> None:
         read({})
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"replaces_reqid": 0}, "this is the reqid of the connection itself"),
+        ({"replaces_reqid": 1 << 32}, "does not fit 32 bits"),
+        ({"replaces_reqid": -1}, "does not fit 32 bits"),
+        ({"replaces_reqid": 7, "multicast": "224.0.0.5"}, "SAs of a multicast group"),
+        ({"replaces_reqid": "x"}, "replaces_reqid"),
+    ],
+)
+def test_what_is_replaced_must_be_another_reqid(fields: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(IpsecError, match=message):
+        one(**fields)
+
+
+def test_what_is_replaced_is_no_setting_of_a_generation() -> None:
+    found = one(reqid=7, replaces_reqid=0)
+    assert found.replaces_reqid == 0 and found.settings() == one(reqid=7).settings()
+
+
 def test_policies_require_the_sas_by_reqid_in_both_directions() -> None:
     assert policies_of_host(one(reqid=7, mark="0x10", if_id=3), "enigma") == [
         {

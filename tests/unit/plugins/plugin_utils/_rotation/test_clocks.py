@@ -41,3 +41,10 @@ def test_each_clock_is_judged_by_its_own_question_and_answer() -> None:
 def test_hosts_that_wait_together_need_a_fork_each(forks: int, problems: int) -> None:
     readings = {"a": (1000.0, 1002.0, 1004.0), "b": (1000.0, 1002.0, 1004.0)}
     assert len(clocks.problems(readings, 2.0, forks)) == problems
+
+
+def test_the_gap_follows_from_when_hosts_answered_or_from_the_tolerance() -> None:
+    readings = {"a": (0.0, 1000.0, 2.0), "b": (0.0, 1000.0, 7.4)}
+    assert clocks.expected_gap(readings) == "about 5 s"
+    assert clocks.expected_gap({}) == clocks.expected_gap({"a": (0.0, 1.0, 2.0)}) == "about 1 s"
+    assert clocks.expected_gap(readings, 0.5) == "at most 0.5 s"

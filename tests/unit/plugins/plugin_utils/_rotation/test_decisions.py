@@ -177,7 +177,8 @@ HOLDS_OTHERS = {"digest": {"192.0.2.1|192.0.2.2": "99"}, **OK}
 def test_the_pairs_that_go_back(cut: t.Any, overlap: bool, flush: bool) -> None:
     """With overlap, a host whose answer is lost is no reason: whatever it sends through, its peer accepts."""
     for strategy, goes_back in (("overlap", overlap), ("flush", flush)):
-        found = decisions.ways_back(SWITCHED, {"a": cut, "b": HOLDS, "c": FAILED}, frozenset(), strategy)
+        answers = {"a": cut, "b": HOLDS, "c": FAILED}
+        found = decisions.ways_back(SWITCHED, answers, frozenset(), decisions.gaps(SWITCHED, strategy))
         assert found == ({PAIR} if goes_back else set())
 
 
@@ -186,14 +187,17 @@ def test_a_pair_goes_back_if_its_own_hosts_report_lost_packets(strategy: str) ->
     cut = dict.fromkeys("abc", HOLDS)
     for receiver, dead in (("b", True), ("", True), ("c", False)):
         lost = probes.dead_pairs(SWITCHED, [("a", "192.0.2.2", receiver)])
-        assert decisions.ways_back(SWITCHED, cut, lost, strategy) == ({PAIR} if dead else set())
+        assert decisions.ways_back(SWITCHED, cut, lost, decisions.gaps(SWITCHED, strategy)) == (
+            {PAIR} if dead else set()
+        )
 
 
 @pytest.mark.parametrize("phase", ["retiring", "steady"])
 def test_there_is_no_way_back_to_a_generation_that_hosts_may_have_removed(phase: str) -> None:
     expected = {**SWITCHED, "connections": [{**row, "phase": phase} for row in SWITCHED["connections"]]}
     cut = dict.fromkeys("abc", FAILED)
-    assert not any(decisions.ways_back(expected, cut, {PAIR}, strategy) for strategy in ("overlap", "flush"))
+    gaps = [decisions.gaps(expected, strategy) for strategy in ("overlap", "flush")]
+    assert not any(decisions.ways_back(expected, cut, {PAIR}, flushed) for flushed in gaps)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +214,31 @@ def test_connections_that_cannot_overlap_are_named_with_the_reason(change: dict[
     assert list(found) == ["pair"] and reason in found["pair"]
     behind = {**EXPECTED["hosts"], "a": {**EXPECTED["hosts"]["a"], "left_behind": ["pair"]}}
     assert list(decisions.gaps({**EXPECTED, "hosts": behind}, "overlap")) == ["pair"]
+
+
+@pytest.mark.parametrize(
+    ("changing", "behind", "exchanging", "reason"),
+    [
+        (["reqid"], True, "ab", ""),
+        (["reqid"], True, "a", "without rotate_policies"),
+        (["mode"], False, "ab", "its mode or its protocols change"),
+        (["protocols"], False, "ab", "its mode or its protocols change"),
+        (["mode", "reqid"], True, "ab", "its mode or its protocols change"),
+        (["if_id", "reqid"], True, "ab", "its endpoints, addresses, mark or if_id change"),
+        (["mark"], True, "ab", "its endpoints, addresses, mark or if_id change"),
+        (["endpoints"], True, "ab", "its endpoints, addresses, mark or if_id change"),
+        ([], False, "", ""),
+    ],
+)
+def test_a_changed_setting_has_a_gap_unless_both_can_stand_side_by_side(
+    changing: list[str], behind: bool, exchanging: str, reason: str
+) -> None:
+    first, other = EXPECTED["connections"]
+    hosts = {**EXPECTED["hosts"], "a": {**EXPECTED["hosts"]["a"], "left_behind": ["pair"] if behind else []}}
+    expected = {**EXPECTED, "hosts": hosts, "connections": [{**first, "changing": changing}, other]}
+    found = decisions.gaps(expected, "overlap", set(exchanging))
+    assert set(found) == ({"pair"} if reason else set()) and reason in found.get("pair", "")
+    assert decisions.moving(expected) == ({"pair"} if "reqid" in changing else set())
 
 
 CURRENT = {"192.0.2.2|192.0.2.3#0,,0": "21"}

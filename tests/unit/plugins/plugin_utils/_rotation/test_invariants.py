@@ -31,7 +31,7 @@ import yaml
 from ansible_collections.ipsec.manual.plugins.action import ipsec_rotation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, policies, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.tests.unit.docs.test_timeline import TOP, steps_of
@@ -162,7 +162,7 @@ class Ongoing:
             self.state,
             lambda step, host: Answers(self.results.get((step, host), {})),
             text,
-            lambda: world.connections("".join(world.names(self.moment))),
+            lambda: world.connections("".join(world.names(self.moment)), self.moment.reqid, self.moment.is_scripted),
         )
 
     def decide(self, step: str) -> None:
@@ -235,19 +235,22 @@ def check_retired(before: Moment, after: Moment) -> None:
 
 def check_traffic(moment: Moment) -> None:
     """I1 and I2: each host accepts what its peers send, also after a reboot of one host."""
-    why = lost(moment.hosts, frozenset(unit for unit, record in moment.records if record.current is not None))
+    keyed = frozenset(unit for unit, record in moment.records if record.current is not None)
+    why = lost(moment.hosts, keyed, moment.reqids)
     if why:
         raise Violation(why)
 
 
 @functools.lru_cache(maxsize=None)
-def lost(hosts: tuple[tuple[str, Host], ...], keyed: frozenset[world.Unit]) -> str:
+def lost(hosts: tuple[tuple[str, Host], ...], keyed: frozenset[world.Unit], reqids: tuple[tuple[int, int], ...]) -> str:
     """What is lost between hosts that hold this, empty for nothing. ``keyed`` are the pairs that have a
-    current generation.
+    current generation, ``reqids`` those of generations.
     """
-    moment = Moment(hosts, ())
+    moment = Moment(hosts, (), reqids=reqids)
     worlds = [("", moment)] + [
-        (f"after a reboot of {name}", moment.with_host(name, host.rebooted())) for name, host in hosts if host.boot
+        (f"after a reboot of {name}", moment.with_host(name, host.rebooted()))
+        for name, host in hosts
+        if host.boot and not moment.is_scripted
     ]
     for when, there in worlds:
         for sender, receiver in itertools.permutations(world.names(moment), 2):
@@ -269,7 +272,7 @@ def settled(moment: Moment) -> bool:
     return all(
         host.kernel == host.boot == frozenset(sa for sa in wanted if name in sa)
         and not host.files
-        and host.policies == host.boot_policies == world.policies_of(name, world.names(moment))
+        and host.policies == host.boot_policies == world.policies_of(name, world.names(moment), moment.reqid)
         for name, host in moment.hosts
     )
 
@@ -310,7 +313,10 @@ def explore_run(
             before = ongoing.fork()
             questions = ongoing.ask(step, host)
             if faults:
-                for at, fault in itertools.product(range(questions), FAULTS if step == rotation.SEND else FAULTS[:-1]):
+                possible = [fault for fault in FAULTS if fault != "rebooted" or not before.moment.is_scripted]
+                for at, fault in itertools.product(
+                    range(questions), possible if step == rotation.SEND else possible[:-1]
+                ):
                     other = before.fork()
                     other.ask(step, host, fault, at)
                     yield other.moment
@@ -320,13 +326,24 @@ def explore_run(
     yield from follow(Ongoing(moment, strategy, new_keys, only), 0, most)
 
 
-def explore(hosts: t.Sequence[str], strategy: str, rounds: int, faults: int = 1, old_backup: bool = False) -> int:
+def explore(
+    hosts: t.Sequence[str],
+    strategy: str,
+    rounds: int,
+    faults: int = 1,
+    old_backup: bool = False,
+    reqids: t.Sequence[int] = (0,),
+    scripted: bool = False,
+) -> int:
     """Visit the states that ``rounds`` runs in a row can leave, each with faults, in a world without
     keys and in one that has keys; the number of states. With ``old_backup``, only in one that has keys,
-    and beside the protected files backups of retired SAs.
+    and beside the protected files backups of retired SAs. With several ``reqids``, only in one that has keys,
+    and a run that makes new ones is for the next of these in turn. With ``scripted``, only in one without keys,
+    where a script has made SAs, and where no host reboots.
     """
-    empty = world.beginning("".join(hosts))
-    frontier = [empty, run_plainly(empty, strategy)]
+    empty = world.beginning("".join(hosts), scripted)._replace(reqid=reqids[0])
+    frontier = [empty] if scripted else [empty, run_plainly(empty, strategy)]
+    frontier = frontier[-1:] if len(reqids) > 1 else frontier
     if old_backup:
         keyed = run_plainly(frontier[1], strategy, new_keys=True)
         frontier = [keyed._replace(hosts=tuple((name, with_backup(keyed, name)) for name in hosts))]
@@ -337,7 +354,9 @@ def explore(hosts: t.Sequence[str], strategy: str, rounds: int, faults: int = 1,
         for moment in frontier:
             # A run takes up a next generation whether or not it is to make new keys.
             for new_keys in (False, True) if number and not is_begun(moment) else (True,):
-                for left in explore_run(moment, strategy, new_keys, faults):
+                wanted = reqids[(reqids.index(moment.reqid) + new_keys) % len(reqids)]
+                start = moment if is_begun(moment) or scripted else moment._replace(reqid=wanted)
+                for left in explore_run(start, strategy, new_keys, faults):
                     state = left.canonical()
                     if state not in seen:
                         seen.add(state)
@@ -393,6 +412,23 @@ def test_no_fault_separates_two_hosts(
     assert found > 50
 
 
+@pytest.mark.parametrize(
+    ("hosts", "rounds", "faults", "reqids"), [("ab", 2, 1, (7, 9)), ("ab", 1, 2, (0, 7)), ("abc", 1, 1, (7, 0))]
+)
+def test_no_fault_separates_two_hosts_while_the_reqid_changes(
+    hosts: str, rounds: int, faults: int, reqids: t.Sequence[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = explore(hosts, "overlap", rounds, faults, reqids=reqids)
+    with capsys.disabled():
+        print(f"{found} states: {len(hosts)} hosts, {rounds} runs in a row, {faults} faults in each, reqid {reqids}")
+    assert found > 50
+
+
+@pytest.mark.parametrize("reqid", [0, 9])
+def test_no_fault_separates_two_hosts_whose_sas_are_taken_over(reqid: int) -> None:
+    assert explore("ab", "overlap", 1, reqids=(reqid,), scripted=True) > 50
+
+
 def test_no_fault_separates_hosts_whose_pairs_are_in_different_phases() -> None:
     assert explore_parts(1) > 50
 
@@ -427,10 +463,18 @@ def _outbound_before_all_receive(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(steps.STEPS, rotation.STAGE, stage)  # type: ignore[arg-type]
 
 
+def expected_names(expected: Result) -> list[str]:
+    return [row["name"] for row in expected["connections"]]
+
+
 def _back_because_a_host_is_out_of_reach(patch: pytest.MonkeyPatch) -> None:
     """The hosts that can be reached go back, and no longer accept the new SAs, as with the strategy flush."""
     genuine = decisions.ways_back
-    patch.setattr(decisions, "ways_back", lambda expected, cut, dead, dummy: genuine(expected, cut, dead, "flush"))
+    patch.setattr(
+        decisions,
+        "ways_back",
+        lambda expected, cut, dead, dummy: genuine(expected, cut, dead, expected_names(expected)),
+    )
     patch.setattr(steps, "_outbound", lambda run, host: {} if run.results(rotation.GO_BACK, "back") else {})
 
 
@@ -492,3 +536,72 @@ def test_planted_bugs_are_found(
     plant(monkeypatch)
     with pytest.raises(Violation, match=f"{invariant}:"):
         explore("ab", "overlap", rounds, old_backup=old_backup)
+
+
+def _inbound_policies_narrowed_early(patch: pytest.MonkeyPatch) -> None:
+    """At the cut-over, while a peer may still send through the previous SAs."""
+    patch.setattr(policies, "of_cut_over", policies.of_host)
+
+
+def _inbound_policies_not_widened(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policies, "_widened", lambda policy: policy)
+
+
+def _outbound_policies_before_peers_accept(patch: pytest.MonkeyPatch) -> None:
+    genuine = steps.STEPS[rotation.STAGE]
+
+    def stage(run: Rotation, host: str) -> steps.Questions:
+        yield from genuine(run, host)
+        yield steps._sadb(run, host, {"src": run.next_file(host), "state": "present"}, name="early")
+        yield from (question._replace(name="soon") for question in policies.installed(run, host, _outbound(run, host)))
+
+    def _outbound(run: Rotation, host: str) -> list[Result]:
+        return [policy for policy in policies.of_host(run, host) if policy["direction"] == "out"]
+
+    patch.setitem(steps.STEPS, rotation.STAGE, stage)  # type: ignore[arg-type]
+
+
+def _previous_outbound_sas_go_before_the_policy(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(steps, "_beside", lambda run, host: [])
+    genuine = steps._sadb
+
+    def sadb(run: Rotation, host: str, options: Result, **more: t.Any) -> steps.Question:
+        replaced = run.replaced_file(host)
+        more_scope = {"scope_src": replaced} if options["state"] == "exact" and run.leaves_behind(host) else {}
+        return genuine(run, host, {**more_scope, **options}, **more)
+
+    patch.setattr(steps, "_sadb", sadb)
+
+
+def _boot_policies_left_behind(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policies, "_boot_between", lambda run, host, chosen: iter(()))
+
+
+def _inbound_policies_narrowed_with_the_way_back(patch: pytest.MonkeyPatch) -> None:
+    """Before the peers have gone back."""
+    genuine = policies.back
+
+    def back(run: Rotation, host: str, pairs: t.Any) -> steps.Questions:
+        yield from genuine(run, host, pairs)
+        yield from (question._replace(name=f"n{question.name}") for question in policies.narrowed(run, host, pairs))
+
+    patch.setattr(policies, "back", back)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _inbound_policies_narrowed_early,
+        _inbound_policies_not_widened,
+        _outbound_policies_before_peers_accept,
+        _previous_outbound_sas_go_before_the_policy,
+        _boot_policies_left_behind,
+        _inbound_policies_narrowed_with_the_way_back,
+    ],
+)
+def test_bugs_planted_into_the_change_of_a_reqid_are_found(
+    plant: t.Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    with pytest.raises(Violation, match="I[12]:"):
+        explore("ab", "overlap", 1, reqids=(7, 9))

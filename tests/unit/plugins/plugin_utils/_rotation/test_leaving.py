@@ -216,7 +216,7 @@ def start() -> Moment:
     hosts = [
         (name, Host(sas, sas, policies=rules, boot_policies=rules))
         for name in everyone
-        for sas, rules in [(sas_at(name), world.policies_of(name, everyone))]
+        for sas, rules in [(sas_at(name), world.policies_of(name, everyone, 0))]
     ]
     return Moment(tuple(hosts), ())
 
@@ -242,7 +242,7 @@ def check(moment: Moment) -> None:
         for name, host in when.hosts:
             for peer in ADDRESS.keys() - {name}:
                 there = {place: {sa for sa in getattr(host, place) if peer in sa[1:]} for place in ("kernel", "boot")}
-                rules = {place: ("out", peer) in getattr(host, place) for place in ("policies", "boot_policies")}
+                rules = {place: ("out", peer, 0) in getattr(host, place) for place in ("policies", "boot_policies")}
                 if "c" not in (name, peer):
                     assert len(there["kernel"]) == len(there["boot"]) == 2 and all(rules.values())
                 assert rules["policies"] or not (there["kernel"] or there["boot"])
@@ -269,7 +269,7 @@ def test_whatever_fails_nothing_else_changes_and_the_next_run_ends_it(hosts: str
         assert cleaned == ["a", "b", "c"]
         for name, host in moment.hosts:
             assert not any("c" in sa[1:] for sa in host.kernel | host.boot) and not host.files
-            assert {peer for dummy, peer in host.policies} == {*"ab"} - {name, "c"} - (
+            assert {peer for dummy, peer, dummy2 in host.policies} == {*"ab"} - {name, "c"} - (
                 {*"ab"} if name == "c" else set()
             )
             assert host.policies == host.boot_policies

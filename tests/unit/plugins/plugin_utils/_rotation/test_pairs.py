@@ -90,7 +90,7 @@ def test_the_backup_is_labelled_with_the_generations_of_the_connection() -> None
 def test_only_the_pairs_that_change_can_go_back() -> None:
     run = run_of([{**found, "phase": "switching" if found["phase"] == "prepared" else "steady"} for found in JOINING])
     failed = {host: {"failed": True, "msg": "refused"} for host in ENDS}
-    back = decisions.ways_back(run.expected, failed, set(), "overlap")
+    back = decisions.ways_back(run.expected, failed, set(), run.gaps)
     assert decisions.listed(back) == ["192.0.2.1|192.0.2.4", "192.0.2.2|192.0.2.4", "192.0.2.3|192.0.2.4"]
 
 
@@ -127,7 +127,7 @@ def test_policies_at_boot_fit_the_keys_of_pairs_that_the_run_leaves_out() -> Non
 
 def test_inbound_policies_change_with_the_cut_over_only_for_pairs_whose_policies_change() -> None:
     rows = [row("a,b", before=TUNNEL), row("a,c", before={}), row("a,d", before={}, **NEW)]
-    found = policies.at_cut_over(run_of(rows), "a")
+    found = policies.of_cut_over(run_of(rows), "a")
     sources = [policy["selector"]["source"] for policy in found if policy["direction"] == "in"]
     assert sources == ["192.0.2.2/32"] and len(found) == 4
 
@@ -138,7 +138,7 @@ def test_all_policies_of_a_tunnel_come_with_the_cut_over() -> None:
     (tunnel,) = read_connections([{"name": "mesh", "mode": "tunnel", "endpoints": ends}])
     run = run_of([{**row("a,b", before={}, **NEW), "name": "mesh"}])
     run.connections = lambda: [tunnel]
-    assert [policy["direction"] for policy in policies.at_cut_over(run, "a")] == ["out", "in", "fwd"]
+    assert [policy["direction"] for policy in policies.of_cut_over(run, "a")] == ["out", "in", "fwd"]
 
 
 def test_hosts_go_back_to_the_policies_that_they_had() -> None:

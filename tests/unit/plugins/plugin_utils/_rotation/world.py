@@ -5,8 +5,10 @@
 """An abstract world for the exploration of rotations: hosts that hold generations in place of keys,
 and a keystore whose records change by the functions of `changes`.
 
-Each two hosts have a record of their own. An SA is (generation, sender, receiver). What hosts are
-asked is executed as the modules document it.
+Each two hosts have a record of their own. An SA is (generation, sender, receiver), and has the reqid of
+its generation. A policy is (direction, peer, reqid): as in Linux, an outbound one selects SAs of its
+reqid, and an inbound one with reqid 0 accepts those of any. What hosts are asked is executed as the
+modules document it.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps impor
 Result = t.Dict[str, t.Any]
 Sa = t.Tuple[int, str, str]
 Sas = t.FrozenSet[Sa]
-Policies = t.FrozenSet[t.Tuple[str, str]]
+Policies = t.FrozenSet[t.Tuple[str, str, int]]
 Unit = t.Tuple[str, ...]
 
 ADDRESS = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
 NAME = "mesh"
 FILE = "/f"
 NOTHING: Sas = frozenset()
+SCRIPTED, SCRIPT_REQID = 0, 77  # the generation of SAs that a script made, and their reqid
 
 
 class Host(t.NamedTuple):
@@ -57,6 +60,18 @@ class Moment(t.NamedTuple):
 
     hosts: tuple[tuple[str, Host], ...]
     records: tuple[tuple[Unit, records.KeyRecord], ...]
+    # The reqid of the connection in the inventory, and the generations that have another than 0.
+    reqid: int = 0
+    reqids: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def is_scripted(self) -> bool:
+        """Whether a script made SAs, which no host loads at boot."""
+        return SCRIPTED in dict(self.reqids)
+
+    def owner(self, sa: Sa) -> int:
+        """The reqid of an SA."""
+        return dict(self.reqids).get(sa[0], 0)
 
     def host(self, name: str) -> Host:
         (found,) = [host for key, host in self.hosts if key == name]
@@ -83,6 +98,8 @@ class Moment(t.NamedTuple):
             return frozenset(named[sa] for sa in sas)
 
         return (
+            self.reqid,
+            frozenset((ranks[number], reqid) for number, reqid in self.reqids if number in ranks),
             tuple(
                 (
                     name,
@@ -111,10 +128,26 @@ def _numbers(host: Host) -> list[int]:
     return [int(word.rpartition(":")[2]) for word in host.label.split()]
 
 
-def beginning(hosts: str) -> Moment:
-    """A world without keys."""
+def beginning(hosts: str, scripted: bool = False) -> Moment:
+    """A world without keys, or one where a script has made SAs and policies."""
     record = records.KeyRecord(NAME)
-    return Moment(tuple((host, Host()) for host in hosts), tuple((unit, record) for unit in pairs_of(hosts)))
+    units = pairs_of(hosts)
+    made = _union(sas_of(SCRIPTED, unit) for unit in units) if scripted else NOTHING
+    return Moment(
+        tuple(
+            (
+                host,
+                Host(
+                    frozenset(sa for sa in made if host in sa),
+                    policies=policies_of(host, hosts, SCRIPT_REQID) if scripted else frozenset(),
+                    unserved=scripted,
+                ),
+            )
+            for host in hosts
+        ),
+        tuple((unit, record) for unit in units),
+        reqids=((SCRIPTED, SCRIPT_REQID),) if scripted else (),
+    )
 
 
 def names(moment: Moment) -> list[str]:
@@ -131,13 +164,23 @@ def sas_of(generation: int, unit: t.Sequence[str]) -> Sas:
     return frozenset((generation, *ends) for ends in itertools.permutations(unit))
 
 
-def policies_of(name: str, hosts: t.Sequence[str]) -> Policies:
+def policies_of(name: str, hosts: t.Sequence[str], reqid: int) -> Policies:
     """The policies of a host towards all others."""
-    return frozenset((way, peer) for way in ("out", "in") for peer in hosts if peer != name)
+    return frozenset((way, peer, reqid) for way in ("out", "in") for peer in hosts if peer != name)
 
 
 def pair_of(sa: Sa) -> str:
     return "|".join(sorted((ADDRESS[sa[1]], ADDRESS[sa[2]])))
+
+
+def digests_by_owner(moment: Moment, sas: Sas) -> dict[str, str]:
+    """A digest for each pair and reqid."""
+    owners = {moment.owner(sa) for sa in sas}
+    return {
+        f"{pair}#{owner},,0": found
+        for owner in owners
+        for pair, found in digests(frozenset(sa for sa in sas if moment.owner(sa) == owner)).items()
+    }
 
 
 def digests(sas: Sas) -> dict[str, str]:
@@ -157,15 +200,17 @@ def _sas(text: str) -> Sas:
 
 
 @functools.lru_cache(maxsize=None)
-def connections(hosts: str) -> t.Any:
-    return read_connections([{"name": NAME, "endpoints": {host: ADDRESS[host] for host in hosts}}])
+def connections(hosts: str, reqid: int = 0, scripted: bool = False) -> t.Any:
+    ends = {host: ADDRESS[host] for host in hosts}
+    more = {"replaces_reqid": SCRIPT_REQID} if scripted else {}
+    return read_connections([{"name": NAME, "endpoints": ends, "reqid": reqid, **more}])
 
 
 def prepared(moment: Moment, units: t.Collection[Unit], new_keys: bool) -> tuple[Moment, dict[Unit, str]]:
     """The world with the generations that hosts should use, and the outcome for each of these units, as
     `_keystore.steps` does it.
     """
-    (connection,) = connections("".join(names(moment)))
+    (connection,) = connections("".join(names(moment)), moment.reqid, moment.is_scripted)
     number = 1 + max(record.last for dummy, record in moment.records)
     found, outcomes = dict(moment.records), {}
     for unit in units:
@@ -174,6 +219,7 @@ def prepared(moment: Moment, units: t.Collection[Unit], new_keys: bool) -> tuple
         if outcomes[unit] == changes.MADE:
             made = records.Generation(number, "", "", part.settings())
             found[unit] = changes.give(changes.discard(record, {}), made)
+            moment = moment._replace(reqids=tuple({**dict(moment.reqids), number: moment.reqid}.items()))
     return moment._replace(records=tuple(found.items())), outcomes
 
 
@@ -181,7 +227,9 @@ def expected(before: Moment, moment: Moment, outcomes: t.Mapping[Unit, str]) -> 
     """What `ipsec_keystore` returns about the records of some units."""
     every = pairs_of(names(moment))
     newest = {unit: moment.record(unit).pick(records.NEWEST) for unit in outcomes}
-    wanted = digests(_union(sas_of(_number(found), unit) for unit, found in newest.items()))
+    sas = _union(sas_of(_number(found), unit) for unit, found in newest.items())
+    wanted = digests(sas)
+    settings = {unit: _settings(moment.record(unit)) for unit in outcomes}
     rows = [
         {
             "name": every[unit],
@@ -194,17 +242,19 @@ def expected(before: Moment, moment: Moment, outcomes: t.Mapping[Unit, str]) -> 
             "multicast": [],
             "endpoints": {host: ADDRESS[host] for host in unit},
             "abandoned": moment.record(unit).abandoned,
-            "before": {},
+            "before": settings[unit],
+            "changing": ["reqid"] if settings[unit] else [],
         }
         for unit, outcome in outcomes.items()
     ]
-    earlier = digests(
+    earlier = digests_by_owner(
+        moment,
         _union(
             sas_of(_number(moment.record(unit).current), unit)
             for unit in outcomes
             if (moment.record(unit).abandoned or moment.record(unit).phase in records.IN_USE)
             and moment.record(unit).current is not None
-        )
+        ),
     )
     return {
         "changed": moment.records != before.records,
@@ -212,7 +262,7 @@ def expected(before: Moment, moment: Moment, outcomes: t.Mapping[Unit, str]) -> 
         "hosts": {
             host: {
                 "connections": [every[unit] for unit in outcomes if host in unit],
-                "left_behind": [],
+                "left_behind": [every[unit] for unit in outcomes if host in unit and settings[unit]],
                 "addresses": [ADDRESS[host]],
                 "associations": [],
             }
@@ -221,15 +271,21 @@ def expected(before: Moment, moment: Moment, outcomes: t.Mapping[Unit, str]) -> 
         },
         "pending": any(moment.record(unit).next is not None for unit in outcomes),
         "digest": wanted,
-        "held": {f"{pair}#0,,0": digest for pair, digest in wanted.items()},
+        "held": digests_by_owner(moment, sas),
         "stored": wanted,
-        "before": {f"{pair}#0,,0": digest for pair, digest in earlier.items()},
+        "before": earlier,
         "keyed": [every[unit] for unit, record in moment.records if record.current is not None],
         "outdated": {},
         "unnamed": [],
         "departed": [],
         "leaving": [],
     }
+
+
+def _settings(record: records.KeyRecord) -> t.Mapping[str, t.Any]:
+    """Those of the current generation, if those of the next one differ."""
+    current, following = record.current, record.next
+    return current.settings if current and following and current.settings != following.settings else {}
 
 
 def _number(generation: records.Generation | None) -> int:
@@ -253,7 +309,7 @@ def _preflight(host: Host, name: str, options: Result, moment: Moment, arrived: 
     return host, {
         "changed": False,
         "epoch": 0.0,
-        "held": {f"{pair}#0,,0": digest for pair, digest in digests(host.kernel).items()},
+        "held": digests_by_owner(moment, host.kernel),
         "file": {"path": FILE, "sas": len(host.boot), "digest": digests(host.boot)},
         "leftovers": [FILE + suffix for suffix, dummy in host.files],
         "spis": [],
@@ -300,16 +356,21 @@ def _sadb(host: Host, name: str, options: Result, moment: Moment, arrived: t.Any
         return host, {"changed": False, "missing": True, "counts": {"unchanged": 0}, "digest": {}}
     if "src_label" in options and options["src_label"] != host.label:
         return host, {"failed": True, "changed": False, "msg": "the file is a backup from another change"}
+    if options["state"] == "flushed":
+        # Only SAs to be taken over are removed so; the text is a real one.
+        kernel = frozenset(sa for sa in host.kernel if moment.owner(sa) != SCRIPT_REQID)
+        return host._replace(kernel=kernel), {"changed": kernel != host.kernel}
     text = _sas(options["content"]) if "content" in options else files[source]
     chosen = _chosen(name, options)
-    scope = set(map(pair_of, text | (files[options["scope_src"][len(FILE) :]] if "scope_src" in options else NOTHING)))
+    ours = text | (files[options["scope_src"][len(FILE) :]] if "scope_src" in options else NOTHING)
+    pairs, owners = set(map(pair_of, ours)), set(map(moment.owner, ours)) or {0}
+    in_scope = frozenset(sa for sa in host.kernel if pair_of(sa) in pairs and moment.owner(sa) in owners)
     wanted = frozenset(filter(chosen, text))
     if options["state"] == "absent":
         kernel = host.kernel - wanted
     else:
-        gone = {
-            sa for sa in host.kernel if options["state"] == "exact" and chosen(sa) and pair_of(sa) in scope
-        } - wanted
+        exact, beside = options["state"] == "exact", options.get("beside", ())
+        gone = {sa for sa in in_scope if exact and chosen(sa) and pair_of(sa) not in beside} - wanted
         kernel = (host.kernel - gone) | wanted
     answer = {
         "changed": kernel != host.kernel,
@@ -318,7 +379,7 @@ def _sadb(host: Host, name: str, options: Result, moment: Moment, arrived: t.Any
         "digest": digests(text & kernel),
     }
     if "backup" in options and answer["changed"]:
-        files[options["backup"][len(FILE) :]] = frozenset(sa for sa in host.kernel if pair_of(sa) in scope)
+        files[options["backup"][len(FILE) :]] = in_scope
         host = host._replace(label=options["backup_label"])
     return _filed(host, files)._replace(kernel=kernel), answer
 
@@ -327,25 +388,34 @@ def lost_in_clear(moment: Moment, keyed: t.Container[Unit], sender: str, receive
     """Why a packet from one host to another would be lost for want of a policy or because of one, if
     not because of its SA. ``keyed`` are the pairs that have a current generation.
     """
-    there = moment.host(sender)
-    if ("out", receiver) not in there.policies:
-        refused = ("in", sender) in moment.host(receiver).policies and not there.unserved
-        return "it is sent in the clear" if refused else ""
+    there, inbound = moment.host(sender), policy_for(moment.host(receiver), "in", sender)
+    if policy_for(there, "out", receiver) is None:
+        return "it is sent in the clear" if inbound is not None and not there.unserved else ""
+    if inbound and any(moment.owner(sa) != inbound for sa in used(moment, sender, receiver)):
+        return "its inbound policy names other SAs"
     # Policies that an interrupted first run left stay when a later one goes back.
     stopped = tuple(sorted((sender, receiver))) in keyed and not used(moment, sender, receiver)
     return "no SA is there for it" if stopped else ""
 
 
+def policy_for(host: Host, way: str, peer: str) -> int | None:
+    """The reqid that the host's policy for a direction and peer names, None without one."""
+    return next((reqid for direction, other, reqid in host.policies if (direction, other) == (way, peer)), None)
+
+
 def used(moment: Moment, sender: str, receiver: str) -> Sas:
     """The SAs through which a host may send to another: the kernel chooses one of them."""
-    return frozenset(sa for sa in moment.host(sender).kernel if sa[1:] == (sender, receiver))
+    reqid = policy_for(moment.host(sender), "out", receiver)
+    return frozenset(
+        sa for sa in moment.host(sender).kernel if sa[1:] == (sender, receiver) and reqid in (None, moment.owner(sa))
+    )
 
 
 def _probe(host: Host, name: str, options: Result, moment: Moment, arrived: set[tuple[str, Sa]]) -> tuple[Host, Result]:
     text = dict(host.files)[options["src"][len(FILE) :]]
     sent = []
     for sa in sorted(sa for sa in text if sa[1] == name):
-        leaves = options["count"] and sa in host.kernel
+        leaves = options["count"] and sa in used(moment, *sa[1:])
         if leaves and sa in moment.host(sa[2]).kernel:
             arrived.add((sa[2], sa))
         sent.append({"key": _key(sa), "before": 0, "after": 3 if leaves else 0})
@@ -363,8 +433,10 @@ def _key(sa: Sa) -> str:
 
 def _policies(host: Host, name: str, options: Result, moment: Moment, arrived: t.Any) -> tuple[Host, Result]:
     wanted = _read_policies(name, options["policies"])
-    added = sorted(f"{way} {_selector(name, way, peer)}" for way, peer in wanted - host.policies)
-    after = host.policies - wanted if options.get("state") == "absent" else host.policies | wanted
+    named, there = ({policy[:2] for policy in found} for found in (wanted, host.policies))
+    added = sorted(f"{way} {_selector(name, way, peer)}" for way, peer in named - there)
+    others = frozenset(policy for policy in host.policies if policy[:2] not in named)
+    after = others if options.get("state") == "absent" else others | wanted
     return host._replace(policies=after, unserved=False), {
         "changed": after != host.policies,
         "operations": [],
@@ -375,7 +447,10 @@ def _policies(host: Host, name: str, options: Result, moment: Moment, arrived: t
 def _read_policies(name: str, given: t.Sequence[Result]) -> Policies:
     peers = {f"{address}/32": host for host, address in ADDRESS.items()}
     ends = {"out": "destination", "in": "source"}
-    return frozenset((row["direction"], peers[row["selector"][ends[row["direction"]]]]) for row in given)
+    return frozenset(
+        (row["direction"], peers[row["selector"][ends[row["direction"]]]], row["templates"][0]["reqid"])
+        for row in given
+    )
 
 
 def _selector(name: str, way: str, peer: str) -> str:

@@ -1,0 +1,142 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changed settings, and SAs that a script made, under traffic: what hosts hold is replaced without a lost
+packet, and what belongs to others stays. The tests build on each other, in this order.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.tests.e2e.flows import Line, Loss, address, flowing, line
+from ansible_collections.ipsec.manual.tests.e2e.harness import Host, Project, clear, lab, on_the_wire
+
+NAME = "e2e-settings"
+RATE = 100  # packets a second, each way
+BOOT = {"rotate_boot": True, "boot_service_manager": "sysvinit"}
+WINDOW: dict[str, t.Any] = {"replay_window": 64, "esn": True}
+
+
+class Case(t.NamedTuple):
+    """A connection, its reqid before and after the run, and whether a script made what is there before."""
+
+    line: Line
+    before: int
+    after: int
+    scripted: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.line.connection["name"]
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The addresses of the SAs."""
+        ends = self.line.connection["endpoints"].values()
+        one, other = (end["address"] if isinstance(end, dict) else end for end in ends)
+        return one, other
+
+    def connection(self, reqid: int) -> dict[str, t.Any]:
+        return {**self.line.connection, "reqid": reqid}
+
+
+def case(number: int, name: str, made: Line, before: int, after: int, scripted: bool = False) -> Case:
+    return Case(made._replace(connection={**made.connection, "name": name}), before, after, scripted)
+
+
+CASES = (
+    case(0, "from-none", line(30, "esp", 4, "transport"), 0, 7),
+    case(1, "to-another", line(31, "esp", 6, "tunnel", **WINDOW), 7, 9),
+    case(2, "to-none", line(32, "both", 4, "transport"), 9, 0),
+    case(3, "script-none", line(33, "esp", 4, "transport"), 0, 0, True),
+    case(4, "script-other", line(34, "esp", 4, "transport"), 77, 0, True),
+)
+FLOWS = {row.name: row.line.flow for row in CASES}
+FOREIGN_REQID = 4242
+
+
+@pytest.fixture(scope="module", name="hosts")
+def own_lab() -> t.Iterator[dict[str, Host]]:
+    with lab(NAME, ("enigma", "partym")) as hosts:
+        address(hosts, [row.line for row in CASES])
+        yield hosts
+
+
+@pytest.fixture(scope="module", name="project")
+def keyed_project(hosts: dict[str, Host], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder: pathlib.Path = tmp_path_factory.mktemp("settings")
+    project = Project(folder, NAME)
+    project.variables = dict(BOOT)
+    project.connections = [row.connection(row.before) for row in CASES if not row.scripted]
+    project.run_well()
+    for row in CASES:
+        if row.scripted:
+            script(hosts, row)
+    return project
+
+
+def script(hosts: dict[str, Host], row: Case) -> None:
+    """Key two hosts by hand, as scripts around ip(8) do, with an SA of somebody else beside it."""
+    for own, host in zip(row.pair, hosts.values()):
+        (peer,) = set(row.pair) - {own}
+        for number, (source, destination) in enumerate((row.pair, row.pair[::-1]), 0x100 * row.before + 0x1001):
+            for spi, reqid in ((number, row.before), (number + 16, FOREIGN_REQID)):
+                keys = [f"0x{spi + part:064x}" for part in (0x10000, 0x20000)]
+                host.run(
+                    *("ip", "xfrm", "state", "add", "src", source, "dst", destination, "proto", "esp"),
+                    *("spi", str(spi), "reqid", str(reqid), "mode", "transport"),
+                    *("enc", "cbc(aes)", keys[0], "auth-trunc", "hmac(sha256)", keys[1], "128"),
+                )
+        for direction, source, destination in (("out", own, peer), ("in", peer, own)):
+            template = f"tmpl proto esp reqid {row.before} mode transport"
+            host.ip(f"xfrm policy add src {source}/32 dst {destination}/32 dir {direction} {template}")
+
+
+def reqids(host: Host, row: Case) -> set[int]:
+    """The reqids of the SAs between the addresses of a connection, but those of somebody else."""
+    return {sa.reqid for sa in host.sas(*row.pair)} - {FOREIGN_REQID}
+
+
+def shown(losses: dict[str, Loss]) -> str:
+    return "".join(
+        f"{name:<14}{row.sent:>7} sent {row.lost:>5} lost {row.gap:>8.1f} ms\n" for name, row in losses.items()
+    )
+
+
+def test_reqids_change_and_scripts_are_replaced_without_a_lost_packet(hosts: dict[str, Host], project: Project) -> None:
+    assert all(reqids(host, row) == {row.before} for host in hosts.values() for row in CASES)
+    project.connections = [
+        {**row.connection(row.after), **({"replaces_reqid": row.before} if row.scripted and row.before else {})}
+        for row in CASES
+    ]
+    watched = [row.pair for row in CASES if row.name in ("from-none", "script-none", "script-other")]
+    with on_the_wire(NAME, *watched) as seen, flowing(list(hosts.values()), FLOWS, RATE) as losses:
+        done = project.run_well()
+    print(shown(losses))
+    assert "with a gap" not in done.output
+    for row in losses.values():
+        assert row.sent > 1000 and row.streamed > 0
+        assert (row.lost, row.duplicated, row.breaks) == (0, 0, []), shown(losses)
+    assert len(seen) > 1000 and clear(seen) == []
+
+
+def test_only_the_new_sas_and_those_of_others_are_left(hosts: dict[str, Host], project: Project) -> None:
+    for host in hosts.values():
+        for row in CASES:
+            found = host.sas(*row.pair)
+            assert {sa.spi for sa in found if sa.reqid != FOREIGN_REQID} == project.spis(row.name)
+            assert reqids(host, row) == {row.after}
+            assert sum(sa.reqid == FOREIGN_REQID for sa in found) == (2 if row.scripted else 0)
+        assert project.run_well().changed()[host.name] == 0
+
+
+def test_hosts_talk_after_a_reboot(hosts: dict[str, Host]) -> None:
+    hosts["enigma"].fault("reboot")
+    address({"enigma": hosts["enigma"]}, [row.line for row in CASES])
+    # Anti-replay windows need new keys after a reboot.
+    assert all(hosts["partym"].pings(row.line.flow[0][1]) for row in CASES if row.name != "to-another")

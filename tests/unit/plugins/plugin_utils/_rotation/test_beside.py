@@ -1,0 +1,149 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Old and new SAs side by side: the policies of each step, and SAs that something else made. Whether no packet
+is lost is in `test_invariants`.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, rotation, taking
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Question, Rotation
+
+Result = t.Dict[str, t.Any]
+ENDS = {"a": "192.0.2.1", "b": "192.0.2.2"}
+PAIR = "192.0.2.1|192.0.2.2"
+OTHERS = {f"{PAIR}#4242,,0": "1", "192.0.2.1|192.0.2.9#77,,0": "2", f"{PAIR}#77,0x1/0x1,0": "3"}
+
+
+def connection(**fields: t.Any) -> t.Any:
+    return read_connections([{"name": "pair", "endpoints": ENDS, **fields}])[0]
+
+
+def run_of(
+    now: t.Any, before: t.Any = None, answers: Result | None = None, exchange: bool = True, phase: str = "prepared"
+) -> Rotation:
+    """A run of one connection, which has no keys yet without ``before``. ``answers`` are those of preflight."""
+    row = {
+        "name": "pair",
+        "generation": 2,
+        "current": 1 if before else 0,
+        "before": before.settings() if before else {},
+        "changing": ["reqid"] if before else [],
+        "phase": phase,
+        "outcome": "made",
+        "endpoints": ENDS,
+    }
+    own = {"policies": exchange, "policy_priority": 1000, "file": "/f", "timeout": 0, "backend": "auto", "boot": True}
+    view = {"connections": ["pair"], "left_behind": ["pair"] if before else []}
+    return Rotation(
+        {
+            "wide": {"strategy": "overlap", "cutover_delay": 0.0},
+            "own": {host: {**own, "boot_policies": [], "boot_options": {"load": True}} for host in ENDS},
+            "expected": {
+                "connections": [row],
+                "hosts": dict.fromkeys(ENDS, view),
+                "keyed": ["pair"] if before else [],
+                "outdated": {},
+            },
+        },
+        lambda step, host: Answers((answers or {}) if step == rotation.PREFLIGHT else {}),
+        connections=lambda: [now],
+    )
+
+
+SERVED = {policies.BOOT: {"installed": True, "file": "/f", "policies": []}}
+
+
+def reqids(questions: t.Iterable[Question]) -> dict[str, list[tuple[str, int]]]:
+    """The reqids of policies by question, with their directions."""
+    return {
+        question.name: [(row["direction"], row["templates"][0]["reqid"]) for row in question.options["policies"]]
+        for question in questions
+    }
+
+
+@pytest.mark.parametrize(("mode", "forward"), [("transport", []), ("tunnel", ["fwd"])])
+def test_inbound_policies_accept_both_while_outbound_ones_switch(mode: str, forward: list[str]) -> None:
+    networks = {"networks": ["10.1.0.0/16"]} if forward else {}
+    ends = {"endpoints": {"a": {"address": "192.0.2.1", **networks}, "b": {"address": "192.0.2.2"}}, "mode": mode}
+    run = run_of(connection(reqid=9, **ends), connection(reqid=7, **ends), SERVED)
+    wide, ways = [("in", 0), *((way, 0) for way in forward)], ["in", *forward]
+    assert reqids(policies.at_stage(run, "a")) == {"policies": wide, "service": [("out", 7), *wide]}
+    assert reqids(policies.at_cut_over(run, "a")) == {"service": [("out", 9), *wide], "policies": [("out", 9), *wide]}
+    pairs = run.pairs(["pair"], "a")
+    assert reqids(policies.back(run, "a", pairs)) == {"service": [("out", 7), *wide], "policies": [("out", 7)]}
+    before = [("out", 7), *((way, 7) for way in ways)]
+    assert reqids(policies.narrowed(run, "a", pairs)) == {"policies": before[1:], "service": before}
+    assert not list(policies.narrowed(run, "a", set()))
+
+
+def test_the_service_loads_nothing_out_of_turn_and_is_not_installed_early() -> None:
+    now, before = connection(reqid=9), connection(reqid=7)
+    dummy, service = policies.at_stage(run_of(now, before, SERVED), "a")
+    assert service.options["load"] is False and service.options["purge"] is False
+    for answer in ({"installed": False}, {"installed": True, "file": "/g", "policies": []}):
+        found = [question.name for question in policies.at_stage(run_of(now, before, {policies.BOOT: answer}), "a")]
+        assert found == ["policies"]
+
+
+def test_what_peers_may_have_removed_is_not_sent_through_after_a_reboot() -> None:
+    run = run_of(connection(reqid=9), connection(reqid=7), SERVED, phase="retiring")
+    assert reqids(policies.at_stage(run, "a"))["service"] == [("out", 9), ("in", 0)]
+
+
+def held(reqid: int) -> Result:
+    return {"preflight": {"held": {**OTHERS, f"{PAIR}#{reqid},,0": "4"}}}
+
+
+def test_only_sas_of_that_reqid_between_the_addresses_are_taken_over() -> None:
+    now = connection(replaces_reqid=77)
+    assert run_of(now, answers={"preflight": {"held": OTHERS}}).taking == set()
+    assert run_of(connection(), answers=held(77)).taking == set()
+    run = run_of(now, answers=held(77))
+    assert run.taking == run.beside == {"pair"}
+    assert taking.out_of_place(run) == [(host, "pair", "SAs with reqid 77") for host in ENDS]
+    (question,) = taking.removal(run, "a")
+    assert (question.options["state"], question.options["scope"]) == ("flushed", "peers")
+    sas = language.parse(question.options["content"], "").sas
+    assert {(sa.reqid, sa.source[-1], sa.destination[-1]) for sa in sas} == {(77, 1, 2), (77, 2, 1)}
+
+
+def test_policies_that_nobody_made_are_neither_widened_nor_put_back() -> None:
+    answers = {**held(77), "policies": {"added": ["in 192.0.2.2/32 > 192.0.2.1/32"]}}
+    run = run_of(connection(reqid=9, replaces_reqid=77), answers=answers)
+    assert not reqids(policies.at_stage(run, "a"))
+    assert reqids(policies.at_cut_over(run, "a")) == {"policies": [("out", 9)]}
+    assert reqids(policies.back(run, "a", run.pairs(["pair"], "a"))) == {
+        "policies": [("out", 77)],
+        "policies_back": [("in", 9)],
+    }
+
+
+def test_sas_are_taken_over_with_policies_alone() -> None:
+    now = connection(replaces_reqid=77)
+    assert taking.problems(run_of(now, answers=held(77))) == []
+    first, second = taking.problems(run_of(now, answers=held(77), exchange=False))
+    assert first.startswith("a: ") and second.startswith("b: ") and "rotate_policies: true" in first
+    assert taking.problems(run_of(now, answers=held(5), exchange=False)) == []
+
+
+def test_sas_stay_as_long_as_nothing_leaves_through_the_new_ones() -> None:
+    run = run_of(connection(replaces_reqid=77), answers=held(77))
+    preflight = run.answers
+    rows = [{"key": "esp|192.0.2.2|0x00001000", "before": 1, "after": 1}]
+    run.answers = lambda step, host: (
+        Answers({"send": {"sent": rows if host == "a" else []}}) if step == rotation.SEND else preflight(step, host)
+    )
+    (problem,) = taking.unused(run)
+    assert problem.startswith("a: no packet leaves through the new SA esp 0x00001000 towards 192.0.2.2")
+    rows[0]["after"] = 4
+    assert taking.unused(run) == []
