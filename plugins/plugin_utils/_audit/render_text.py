@@ -42,14 +42,18 @@ _PAIRS, _HOSTS = 4, 3
 _INDENT = 8
 # Findings of a kind that come before those of other kinds.
 _OF_A_KIND = 2
+# Hosts that are named where several have the same finding.
+_NAMES = 4
 # What stands between blanks that are in no quotes. Options stay with what they set.
-_SHELL_WORD = re.compile(r"(?:-[ei]\s)?(?:'[^']*'|\"[^\"]*\"|[^\s'\"]|['\"])+")
+_SHELL_WORD = re.compile(
+    r"(?:(?:-[eiu]|--limit|--vault-(?:id|password-file))\s)?(?:'[^']*'|\"[^\"]*\"|[^\s'\"]|['\"])+"
+)
 
 
 def render(report: t.Mapping[str, t.Any]) -> str:
     """The report: numbers, hosts that did not answer, keys near their end, and all findings."""
     known = plain(report)
-    entries = [_entry(row, _in_lines) for row in findings_first(known["findings"])]
+    entries = [_entry(rows, _in_lines) for rows in _alike(findings_first(known["findings"]))]
     return _text(_head(known) + _listed(entries))
 
 
@@ -104,12 +108,14 @@ def _ends(pairs: t.Iterable[Row]) -> list[str]:
 
 def _worst(rows: list[Row], room: int, where: str) -> list[str]:
     """The worst findings, each with how to fix it, in ``room`` lines."""
-    entries = [_entry(row, lambda command: [command]) for row in _mixed(rows)[:room]]
+    groups = _alike(_mixed(rows))
+    entries = [_entry(group, lambda command: [command]) for group in groups[:room]]
     sizes = list(itertools.accumulate(map(_height, entries)))
     # The heading takes two lines, and the number of those left out one.
-    if len(rows) > room or (sizes and sizes[-1] + 2 > room):
-        kept = sum(size + 3 <= room for size in sizes)
-        entries = [*entries[:kept], [_line(f"... and {counted(len(rows) - kept, 'more finding')}, {where}.")]]
+    if len(groups) > room or (sizes and sizes[-1] + 2 > room):
+        shown = sum(size + 3 <= room for size in sizes)
+        kept = sum(map(len, groups[:shown]))
+        entries = [*entries[:shown], [_line(f"... and {counted(len(rows) - kept, 'more finding')}, {where}.")]]
     return _listed(entries)
 
 
@@ -122,19 +128,37 @@ def _listed(entries: list[list[str]]) -> list[str]:
     return ["", "Findings, worst first", *itertools.chain.from_iterable(entries)] if entries else []
 
 
-def _entry(row: Row, shown: t.Callable[[str], list[str]]) -> list[str]:
-    """A finding and how to fix it: words, and commands below the machine on which they run."""
+def _alike(rows: t.Iterable[Row]) -> list[list[Row]]:
+    """Findings that differ only in their host, together, where the first of them is."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        commands = [(bool(command["host"]), command["command"]) for command in row.get("commands", ())]
+        same = [row[name] for name in ("id", "severity", "new", "pair", "what", "mend")]
+        found.setdefault(repr((same, commands)), []).append(row)
+    return list(found.values())
+
+
+def _entry(rows: t.Sequence[Row], shown: t.Callable[[str], list[str]]) -> list[str]:
+    """Findings that are alike, and how to fix them: words, and commands below the machines on which they run."""
+    row = rows[0]
     new = "new: " if row["new"] else ""
-    place = ", ".join(filter(None, (row["pair"], row["host"]))) or "fleet"
+    hosts = _several([row["host"] for row in rows])
+    place = ", ".join(filter(None, (row["pair"], hosts))) or "fleet"
     lines = _wrapped(row["severity"], f"{new}{place}: {row['what']}", 2)
     commands = row.get("commands", ())
     if row["mend"]:
         lines += _wrapped("", row["mend"] + (":" if commands else ""), 6)
     for host, group in itertools.groupby(commands, key=lambda command: command["host"]):
-        lines.append(_line(f"{'':{_INDENT}}{on(host)}:"))
+        lines.append(_line(f"{'':{_INDENT}}{on(hosts if host and len(rows) > 1 else host)}:"))
         for command in group:
             lines += [f"{'':{_INDENT + 2}}{line}" for line in shown(" ".join(command["command"].splitlines()))]
     return lines
+
+
+def _several(names: t.Sequence[str]) -> str:
+    more = [f"{len(names) - _NAMES:,} more"] if len(names) > _NAMES else []
+    *first, last = [*names[:_NAMES], *more]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _line(text: str) -> str:
