@@ -150,9 +150,16 @@ class ActionModule(HostAction):
             )
         named = {question.name: answer for question, answer in zip(questions, answers)}
         self._record.note(step, host, named)
-        # What is only predicted is not said twice.
+        # Changes that are only predicted are not shown twice.
         said = {name: named[name] for name, question in zip(named, questions) if not question.check}
-        return {**(_merged(said, host) if said else {}), **self.discovered()}
+        predicted = [named[name] for name, question in zip(named, questions) if question.check]
+        is_first = step == rotation.PREFLIGHT
+        earlier = () if is_first else self._record.answers(rotation.PREFLIGHT, host).results.values()
+        result = _merged(said, host) if said else {}
+        warnings = notes.warnings(result, predicted, earlier)
+        if warnings or result:
+            result = {"changed": False, **result, "warnings": warnings}
+        return {**result, **self.discovered()}
 
     def _text(self, names: t.Sequence[str], host: str, generation: str) -> str:
         """The ipseckeys text of a host's SAs in these connections: secret."""

@@ -13,6 +13,7 @@ from .._connections.units import connection_of
 from .._keystore import undo
 from .._keystore.changes import KEPT
 from . import due as _due
+from .decisions import Result
 from .rotation import Rotation
 
 _SHOWN = 5  # names in a line
@@ -63,3 +64,12 @@ def undone(run: Rotation, inventory: t.Iterable[Connection]) -> t.Iterator[str]:
         back = undo.differences(connection, undo.restored(connection, settings))
         lines = [" Change the inventory accordingly:", *(f"  {line}" for line in back)] if back else []
         yield f"connection {connection.name} {what}." + "\n".join(lines)
+
+
+def warnings(result: Result, predicted: t.Iterable[Result], earlier: t.Iterable[Result]) -> list[str]:
+    """The warnings of a task: of its result, and of answers that only predict a change, since a run in which nothing
+    changes asks no more. What earlier answers warned of is not repeated.
+    """
+    known = {text for answer in earlier for text in answer.get("warnings", ())}
+    found = [text for answer in (result, *predicted) for text in answer.get("warnings", ())]
+    return [text for text in dict.fromkeys(found) if text not in known]
