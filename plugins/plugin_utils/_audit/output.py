@@ -112,8 +112,7 @@ def _is_finding(row: Row) -> bool:
     return all(isinstance(row[name], str) for name in texts) and row["severity"] in SEVERITIES
 
 
-def summary(report: Row, files: t.Iterable[str]) -> str:
+def summary(report: Row, files: t.Sequence[str]) -> str:
     """The report for a terminal, when these files were written."""
-    names = [os.path.basename(path) for path in files if path.endswith(FORMATS["text"][0])]
-    where = f"in {names[0]}" if names else "in the files of the report" if files else "which were not written"
-    return render_text.summary(report, where)
+    texts = [path for path in files if os.path.basename(path) == FORMATS["text"][0]]
+    return render_text.summary(report, (texts or [*files, ""])[0])

@@ -4,9 +4,9 @@
 
 """A report for a terminal, in lines of at most 80 columns: the whole of it, or a summary in 40 lines. Pure.
 
-Commands are shown whole or not at all, so that nobody runs a part of one. In the report a long one has continuation
-lines, which a shell reads as one. In the summary, which Ansible shows as a list of strings, it is one long line, since
-Ansible would double the backslashes.
+Commands are shown whole or not at all, so that nobody runs a part of one. A long one has continuation lines, which a
+shell reads as one. The summary has no commands, because Ansible shows it as a list of strings, in which they could not
+be copied.
 """
 
 from __future__ import annotations
@@ -53,15 +53,17 @@ _SHELL_WORD = re.compile(
 def render(report: t.Mapping[str, t.Any]) -> str:
     """The report: numbers, hosts that did not answer, keys near their end, and all findings."""
     known = plain(report)
-    entries = [_entry(rows, _in_lines) for rows in _alike(findings_first(known["findings"]))]
+    entries = [_entry(rows) for rows in _alike(findings_first(known["findings"]))]
     return _text(_head(known) + _listed(entries))
 
 
-def summary(report: t.Mapping[str, t.Any], where: str) -> str:
-    """The same with the worst findings only. ``where`` says where the others are."""
+def summary(report: t.Mapping[str, t.Any], file: str) -> str:
+    """The same with the worst findings only, without how to fix them. ``file`` is the name of the one that has all of
+    it, empty if none was written.
+    """
     known = plain(report)
     head = _head(known)
-    return _text(head + _worst(findings_first(known["findings"]), LINES - len(head), where))
+    return _text(head + _worst(findings_first(known["findings"]), LINES - len(head), file))
 
 
 def _text(lines: t.Iterable[str]) -> str:
@@ -106,22 +108,18 @@ def _ends(pairs: t.Iterable[Row]) -> list[str]:
     return _section("Keys nearest to their end", [text for dummy, text in near[:_PAIRS]], _PAIRS)
 
 
-def _worst(rows: list[Row], room: int, where: str) -> list[str]:
-    """The worst findings, each with how to fix it, in ``room`` lines."""
+def _worst(rows: list[Row], room: int, file: str) -> list[str]:
+    """The worst findings, in ``room`` lines."""
     groups = _alike(_mixed(rows))
-    entries = [_entry(group, lambda command: [command]) for group in groups[:room]]
-    sizes = list(itertools.accumulate(map(_height, entries)))
-    # The heading takes two lines, and the number of those left out one.
-    if len(groups) > room or (sizes and sizes[-1] + 2 > room):
-        shown = sum(size + 3 <= room for size in sizes)
-        kept = sum(map(len, groups[:shown]))
-        entries = [*entries[:shown], [_line(f"... and {counted(len(rows) - kept, 'more finding')}, {where}.")]]
-    return _listed(entries)
-
-
-def _height(entry: t.Iterable[str]) -> int:
-    """The lines that a terminal needs."""
-    return sum(max(1, -(-columns(line) // COLUMNS)) for line in entry)
+    entries = [_what(group) for group in groups[:room]]
+    # The heading takes two lines, and the number of the others and the name of the file one each.
+    sizes = itertools.accumulate(map(len, entries))
+    shown = sum(size + 4 <= room for size in sizes)
+    left = len(rows) - sum(map(len, groups[:shown]))
+    more = [f"... and {counted(left, 'more finding')}."] if left else []
+    # The name is not cut, so that it can be copied.
+    where = f"How to fix them: {file}" if file else "No report was written, which would say how to fix them."
+    return _listed([*entries[:shown], [*more, where]]) if entries else []
 
 
 def _listed(entries: list[list[str]]) -> list[str]:
@@ -138,20 +136,24 @@ def _alike(rows: t.Iterable[Row]) -> list[list[Row]]:
     return list(found.values())
 
 
-def _entry(rows: t.Sequence[Row], shown: t.Callable[[str], list[str]]) -> list[str]:
+def _what(rows: t.Sequence[Row]) -> list[str]:
+    """Findings that are alike, in one or two lines."""
+    new = "new: " if rows[0]["new"] else ""
+    place = ", ".join(filter(None, (rows[0]["pair"], _several([row["host"] for row in rows])))) or "fleet"
+    return _wrapped(rows[0]["severity"], f"{new}{place}: {rows[0]['what']}", 2)
+
+
+def _entry(rows: t.Sequence[Row]) -> list[str]:
     """Findings that are alike, and how to fix them: words, and commands below the machines on which they run."""
-    row = rows[0]
-    new = "new: " if row["new"] else ""
+    lines = _what(rows)
+    commands = rows[0].get("commands", ())
+    if rows[0]["mend"]:
+        lines += _wrapped("", rows[0]["mend"] + (":" if commands else ""), 6)
     hosts = _several([row["host"] for row in rows])
-    place = ", ".join(filter(None, (row["pair"], hosts))) or "fleet"
-    lines = _wrapped(row["severity"], f"{new}{place}: {row['what']}", 2)
-    commands = row.get("commands", ())
-    if row["mend"]:
-        lines += _wrapped("", row["mend"] + (":" if commands else ""), 6)
     for host, group in itertools.groupby(commands, key=lambda command: command["host"]):
         lines.append(_line(f"{'':{_INDENT}}{on(hosts if host and len(rows) > 1 else host)}:"))
         for command in group:
-            lines += [f"{'':{_INDENT + 2}}{line}" for line in shown(" ".join(command["command"].splitlines()))]
+            lines += [f"{'':{_INDENT + 2}}{line}" for line in _in_lines(" ".join(command["command"].splitlines()))]
     return lines
 
 
