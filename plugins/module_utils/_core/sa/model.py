@@ -221,8 +221,8 @@ AFTER_KEYS = SecurityAssociation._fields.index("authentication_key") + 1
 """Where the fields begin that follow the keys, and that differ from SA to SA only rarely."""
 
 
-def field_getter(*names: str) -> t.Callable[[SecurityAssociation], t.Any]:
-    """A function, in C, that returns those fields of an SA as a tuple."""
+def field_getter(*names: str) -> t.Callable[[tuple[t.Any, ...]], t.Any]:
+    """A function, in C, that returns those fields of an SA, or of a tuple that equals it, as a tuple."""
     return operator.itemgetter(*map(SecurityAssociation._fields.index, names))
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import operator
 import typing as t
 
 from ...collector import no_collection
 from ...errors import SadbError
-from ...sa.model import Entry, Identity, field_getter, identity, label
+from ...sa.model import Entry, Identity, SecurityAssociation, field_getter, identity, label
 from ...signals import uninterrupted
 from ..base import SADB_UNCHANGED, Sadb, with_outcome
 from . import uapi
-from .decode import as_shown, decode, decode_several, redacted
+from .decode import any_redacted, as_shown, decode, fields_of_several, redacted
 from .ids import delete_sa, sa_id
 from .link import open_link, refused
 from .messages import new_sa, restore
@@ -34,6 +35,7 @@ _MANY = 256
 # Undoing a doubtful step finds the SA already deleted, or still there.
 CHANGES = Kind("changing the SADB", SADB_UNCHANGED, "SAs", label, refused, (errno.ESRCH, errno.EEXIST))
 _without_mark = field_getter("protocol", "destination", "spi")
+_mark = operator.itemgetter(SecurityAssociation._fields.index("mark"))
 
 
 @contextlib.contextmanager
@@ -42,7 +44,7 @@ def change(sadb: Sadb, operations: t.Sequence[Operation]) -> t.Iterator[None]:
     with uninterrupted(), open_link(NETLINK_XFRM, CHANGES.doing) as link, no_collection():
         replaced = [operation.old for operation in operations if operation.old is not None]
         before = current(link, replaced)
-        if any(redacted(entry.sa) for entry in replaced):
+        if any_redacted([entry.sa for entry in replaced]):
             _rehearse(link, operations)
         chunks = (_requests(operations[first : first + _CHUNK]) for first in range(0, len(operations), _CHUNK))
         with transaction(link, CHANGES, chunks, lambda: _steps(operations, before()), lambda steps: _done(sadb, steps)):
@@ -118,9 +120,9 @@ def _unsettled(link: Netlink, entries: t.Sequence[Entry], datagrams: list[bytes]
         nonlocal at
         if not datagrams or part.buffer is not datagrams[-1]:
             datagrams.append(part.buffer)
-        shown = decode_several(part)
-        for entry in shown:
-            sa, number = entry.sa, at
+        shown = fields_of_several(part)
+        for sa in shown:
+            number = at
             # Most entries have the order of the dump that they are from, so few need to be looked up.
             if at == len(wanted) or sa != wanted[at]:
                 if not numbers:
@@ -130,8 +132,8 @@ def _unsettled(link: Netlink, entries: t.Sequence[Entry], datagrams: list[bytes]
                     continue
             settled[number] = 1
             at = number + 1
-        if shown[0].sa.mark is not None:
-            marked.update(_without_mark(entry.sa) for entry in shown)
+        if _mark(shown[0]) is not None:
+            marked.update(map(_without_mark, shown))
         return [None] * len(shown)
 
     link.dump(Message(uapi.XFRM_MSG_GETSA, b""), uapi.XFRM_MSG_NEWSA, look)

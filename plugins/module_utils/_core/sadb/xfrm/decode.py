@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import operator
 import socket
 import struct
 import typing as t
@@ -37,6 +38,7 @@ _NO_LIMITS = uapi.LIFETIME_CFG.pack(*(uapi.XFRM_INF,) * 4, *(0,) * 4)
 # Looked up once, since they are used for every SA.
 _make = tuple.__new__
 _ntohl = socket.ntohl
+_encryption_key = operator.itemgetter(SecurityAssociation._fields.index("encryption_key"))
 _AFTER_LIFETIMES = SecurityAssociation._fields.index("lifetimes") + 1
 
 # The layouts of messages by size, and how many sizes, layouts of a size, and kinds of SAs are remembered.
@@ -132,33 +134,38 @@ def decode(part: Part) -> Entry:
 
 def decode_several(part: Part) -> list[Entry]:
     """The Entry of a message, and those of the messages behind it that differ from it in `OWN` only."""
-    buffer, start, end = part
     entry = decode(part)
     found = [entry]
-    layout = _layout_of(part)
-    if layout is None or not buffer.startswith(buffer[start - HEADER_SIZE : start], aligned(end)):
-        return found
     sa, counters, larval, dummy = entry
     protocol, mode, encryption, authentication = sa.protocol, sa.mode, sa.encryption, sa.authentication
     others = sa[AFTER_KEYS:]
     last_usage = last_replay = b""
-    for destination, spi, source, usage, authentication_key, encryption_key, replay in layout.repeats(part):
-        fields = (
-            protocol,
-            spi,
-            source,
-            destination,
-            mode,
-            encryption,
-            encryption_key,
-            authentication,
-            authentication_key,
-        )
+    for destination, spi, source, usage, integrity_key, key, replay in _repeats(part):
         if usage != last_usage or replay != last_replay:
             last_usage, last_replay = usage, replay
             counters = _UNUSED.get((usage, replay)) or _read_counters(usage, replay)
+        fields = (protocol, spi, source, destination, mode, encryption, key, authentication, integrity_key)
         found.append(_make(Entry, (_make(SecurityAssociation, fields + others), counters, larval, b"")))
     return found
+
+
+def fields_of_several(part: Part) -> list[tuple[t.Any, ...]]:
+    """The SAs of `decode_several`, as tuples that equal them."""
+    sa = decode(part).sa
+    protocol, mode, encryption, authentication = sa.protocol, sa.mode, sa.encryption, sa.authentication
+    others = sa[AFTER_KEYS:]
+    behind = [
+        (protocol, spi, source, destination, mode, encryption, key, authentication, integrity_key) + others
+        for destination, spi, source, dummy, integrity_key, key, dummy in _repeats(part)
+    ]
+    return [sa, *behind]
+
+
+def _repeats(part: Part) -> t.Iterable[tuple[t.Any, ...]]:
+    """`OWN` of the messages behind one that was decoded, up to the first that differs from it in anything else."""
+    buffer, start, end = part
+    layout = _layout_of(part) if buffer.startswith(buffer[start - HEADER_SIZE : start], aligned(end)) else None
+    return layout.repeats(part) if layout is not None else ()
 
 
 def _read_counters(usage: bytes, replay: bytes) -> Counters:
@@ -299,6 +306,11 @@ def redacted(sa: SecurityAssociation) -> bool:
     """Whether all key material reads as zeros (xfrm_redact() under lockdown)."""
     material = sa.encryption_key + sa.authentication_key
     return bool(material) and not any(material)
+
+
+def any_redacted(sas: t.Sequence[SecurityAssociation]) -> bool:
+    # In C where every cipher has a key that is shown, as in nearly all cases.
+    return not all(map(any, map(_encryption_key, sas))) and any(map(redacted, sas))
 
 
 def as_shown(sa: SecurityAssociation, tells_directions: bool) -> SecurityAssociation:
