@@ -185,7 +185,7 @@ def read_variables(
         except InputError as exc:
             problems.append(exc)
     validator = ArgumentSpecValidator(
-        {name: {**spec, "required": True} for name, spec in specs.items() if name in given}
+        {name: {**spec, "required": True, "default": None} for name, spec in specs.items() if name in given}
     )
     result = validator.validate({name: value for name, value in given.items() if value is not None})
     problems.extend(
