@@ -70,14 +70,9 @@ OWN: dict[str, Values] = {
     "boot": _FLAG,
     "boot_policies": {"type": "list", "elements": "dict"},
 }
-# Variables of the role `boot` that apply when `rotate` sets up loading at boot, with their defaults.
-BOOT: dict[str, tuple[Values, t.Any]] = {
-    "load": (_FLAG, True),
-    "ask_for_rotation": (_FLAG, False),
-    "service_manager": (_TEXT, ""),
-}
-
-
+# Variables of the role `boot` that apply when `rotate` sets up loading at boot, and their defaults.
+BOOT: dict[str, Values] = {"load": _FLAG, "ask_for_rotation": _FLAG, "service_manager": _TEXT}
+_BOOT_DEFAULTS = {"load": True, "ask_for_rotation": False, "service_manager": ""}
 # All variables of the role `boot`.
 BOOT_ROLE: dict[str, Values] = {
     "state": {"type": "str", "choices": ["absent", "present"]},
@@ -85,7 +80,7 @@ BOOT_ROLE: dict[str, Values] = {
     "policies": {"type": "list", "elements": "dict"},
     "operators": _TEXT,
     "operators_rights": IPSEC_BOOT["operators_rights"],
-    **{name: spec for name, (spec, dummy) in BOOT.items()},
+    **BOOT,
 }
 # The variables of each role by their prefix.
 ROLES: dict[str, frozenset[str]] = {
@@ -123,16 +118,9 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
     own: dict[str, Values] = {}
     for host in hosts:
         own[host] = read_variables(inputs, host, OWN, "rotate_", problems)
-        own[host]["boot_options"] = read_variables(
-            inputs,
-            host,
-            {name: spec for name, (spec, dummy) in BOOT.items()},
-            "boot_",
-            problems,
-            {name: default for name, (dummy, default) in BOOT.items()},
-        )
+        boot = read_variables(inputs, host, BOOT, "boot_", problems, _BOOT_DEFAULTS)
         # The role's variable is empty where the module says auto.
-        own[host]["boot_options"]["service_manager"] = own[host]["boot_options"].get("service_manager") or "auto"
+        own[host]["boot_options"] = {**boot, "service_manager": boot.get("service_manager") or "auto"}
         problems += _differences(inputs, wide, first, host)
     raise_all(problems)
     due.read(wide["due"])
