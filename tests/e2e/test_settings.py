@@ -15,9 +15,11 @@ import pytest
 
 from ansible_collections.ipsec.manual.tests.e2e.flows import Line, Loss, address, flowing, line
 from ansible_collections.ipsec.manual.tests.e2e.harness import Host, Project, clear, lab, on_the_wire
+from ansible_collections.ipsec.manual.tests.e2e.traffic import MARK
 
 NAME = "e2e-settings"
 RATE = 100  # packets a second, each way
+MARKED = f"{MARK:#x}/0xf"
 BOOT = {"rotate_boot": True, "boot_service_manager": "sysvinit"}
 WINDOW: dict[str, t.Any] = {"replay_window": 64, "esn": True}
 
@@ -29,6 +31,7 @@ class Case(t.NamedTuple):
     before: int
     after: int
     scripted: bool = False
+    marks: tuple[str, str] = ("", "")  # before and after
 
     @property
     def name(self) -> str:
@@ -41,29 +44,37 @@ class Case(t.NamedTuple):
         one, other = (end["address"] if isinstance(end, dict) else end for end in ends)
         return one, other
 
-    def connection(self, reqid: int) -> dict[str, t.Any]:
-        return {**self.line.connection, "reqid": reqid}
+    def connection(self, changed: bool) -> dict[str, t.Any]:
+        found = {**self.line.connection, "reqid": self.after if changed else self.before}
+        mark = self.marks[changed]
+        return {**found, "mark": mark} if mark else found
 
 
-def case(number: int, name: str, made: Line, before: int, after: int, scripted: bool = False) -> Case:
-    return Case(made._replace(connection={**made.connection, "name": name}), before, after, scripted)
+def case(name: str, made: Line, before: int, after: int, *more: t.Any) -> Case:
+    return Case(made._replace(connection={**made.connection, "name": name}), before, after, *more)
 
 
 CASES = (
-    case(0, "from-none", line(30, "esp", 4, "transport"), 0, 7),
-    case(1, "to-another", line(31, "esp", 6, "tunnel", **WINDOW), 7, 9),
-    case(2, "to-none", line(32, "both", 4, "transport"), 9, 0),
-    case(3, "script-none", line(33, "esp", 4, "transport"), 0, 0, True),
-    case(4, "script-other", line(34, "esp", 4, "transport"), 77, 0, True),
+    case("from-none", line(30, "esp", 4, "transport"), 0, 7),
+    case("to-another", line(31, "esp", 6, "tunnel", **WINDOW), 7, 9),
+    case("to-none", line(32, "both", 4, "transport"), 9, 0),
+    case("script-none", line(33, "esp", 4, "transport"), 0, 0, True),
+    case("script-other", line(34, "esp", 4, "transport"), 77, 0, True),
+    case("to-mark", line(35, "esp", 4, "transport"), 0, 0, False, ("", MARKED)),
+    case("from-mark", line(36, "esp", 6, "tunnel"), 0, 0, False, (MARKED, "")),
 )
 FLOWS = {row.name: row.line.flow for row in CASES}
 FOREIGN_REQID = 4242
+# What arrives has the mark of everything that is sent here, as rules of a firewall would give it.
+INGRESS = "tc qdisc add dev data0 clsact && tc filter add dev data0 ingress matchall action skbedit mark" f" {MARK}"
 
 
 @pytest.fixture(scope="module", name="hosts")
 def own_lab() -> t.Iterator[dict[str, Host]]:
     with lab(NAME, ("enigma", "partym")) as hosts:
         address(hosts, [row.line for row in CASES])
+        for host in hosts.values():
+            host.run("sh", "-c", INGRESS)
         yield hosts
 
 
@@ -72,7 +83,7 @@ def keyed_project(hosts: dict[str, Host], tmp_path_factory: pytest.TempPathFacto
     folder: pathlib.Path = tmp_path_factory.mktemp("settings")
     project = Project(folder, NAME)
     project.variables = dict(BOOT)
-    project.connections = [row.connection(row.before) for row in CASES if not row.scripted]
+    project.connections = [row.connection(False) for row in CASES if not row.scripted]
     project.run_well()
     for row in CASES:
         if row.scripted:
@@ -111,7 +122,7 @@ def shown(losses: dict[str, Loss]) -> str:
 def test_reqids_change_and_scripts_are_replaced_without_a_lost_packet(hosts: dict[str, Host], project: Project) -> None:
     assert all(reqids(host, row) == {row.before} for host in hosts.values() for row in CASES)
     project.connections = [
-        {**row.connection(row.after), **({"replaces_reqid": row.before} if row.scripted and row.before else {})}
+        {**row.connection(True), **({"replaces_reqid": row.before} if row.scripted and row.before else {})}
         for row in CASES
     ]
     watched = [row.pair for row in CASES if row.name in ("from-none", "script-none", "script-other")]
@@ -138,5 +149,6 @@ def test_only_the_new_sas_and_those_of_others_are_left(hosts: dict[str, Host], p
 def test_hosts_talk_after_a_reboot(hosts: dict[str, Host]) -> None:
     hosts["enigma"].fault("reboot")
     address({"enigma": hosts["enigma"]}, [row.line for row in CASES])
-    # Anti-replay windows need new keys after a reboot.
-    assert all(hosts["partym"].pings(row.line.flow[0][1]) for row in CASES if row.name != "to-another")
+    # Anti-replay windows need new keys after a reboot, and ping gives its packets no mark.
+    without = [row for row in CASES if row.name != "to-another" and not any(row.marks)]
+    assert all(hosts["partym"].pings(row.line.flow[0][1]) for row in without)

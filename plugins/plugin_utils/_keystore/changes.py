@@ -102,10 +102,13 @@ def _differing(
 
 def changed(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> list[str]:
     """What of a unit's settings changes for those who use its SAs: names of settings, "endpoints" for its
-    addresses, and "protocols". Algorithms, limits and windows are an SA's own affair.
+    addresses, "protocols", and "other_mark" if there was a mark and there still is. Algorithms, limits and windows
+    are an SA's own affair.
     """
     names = ["mode", *_REACH, *(["endpoints"] if before["endpoints"] != after["endpoints"] else [])]
     found = [name for name in names if before.get(name) != after.get(name)]
+    if "mark" in found and before["mark"] and after["mark"]:
+        found[found.index("mark")] = "other_mark"
     one, other = ([row["protocol"] for row in side["associations"]] for side in (before, after))
     return sorted([*found, *(["protocols"] if one != other else [])])
 

@@ -23,10 +23,10 @@ Pair = t.FrozenSet[str]
 
 FLUSH = "flush"
 # Settings that change without a gap, if the run exchanges the policies (`exchange`).
-_BESIDE = frozenset(["reqid"])
+_BESIDE = (frozenset(["reqid"]), frozenset(["mark"]))
 _UNNAMED = "its endpoints, addresses, mark or if_id change"
 _APART = "its mode or its protocols change, so that each host drops what its peer sends until both have changed"
-_NO_POLICIES = "its reqid changes, and without rotate_policies the run does not change the policies that name it"
+_NO_POLICIES = "its reqid or mark changes, and without rotate_policies the run does not change its policies"
 # What is known of the SAs of a host between two addresses after the cut-over.
 _CONFIRMED, _REFUSED, _UNCONFIRMED = "confirmed", "refused", "unconfirmed"
 # How many units a message names.
@@ -139,7 +139,7 @@ def gaps(expected: Result, strategy: str, exchanging: t.AbstractSet[str] = froze
             found[row["name"]] = "its hosts share one SA, and send through it as soon as they have it"
         elif changing & {"mode", "protocols"}:
             found[row["name"]] = _APART
-        elif row["name"] in behind and changing != _BESIDE:
+        elif row["name"] in behind and changing not in _BESIDE:
             found[row["name"]] = _UNNAMED
         elif changing and not exchanging >= row["endpoints"].keys():
             found[row["name"]] = _NO_POLICIES
@@ -150,7 +150,7 @@ def gaps(expected: Result, strategy: str, exchanging: t.AbstractSet[str] = froze
 
 def moving(expected: Result) -> set[str]:
     """The units whose new SAs have another owner than the current ones, so that both can be used at once."""
-    return {row["name"] for row in expected["connections"] if _BESIDE.intersection(row.get("changing", ()))}
+    return {row["name"] for row in expected["connections"] if frozenset(row.get("changing", ())) in _BESIDE}
 
 
 def pairs(expected: Result, names: t.Collection[str], host: str = "") -> set[Pair]:

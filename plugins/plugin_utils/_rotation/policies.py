@@ -96,9 +96,28 @@ class _Change(t.NamedTuple):
             if policy["direction"] != _OUT and any(_is_same(policy, other) and policy != other for other in self.before)
         ]
 
+    def ahead(self) -> list[Result]:
+        """The policies that the unit had under no mark or if_id before, if it had any for the same traffic."""
+        known = [*map(_traffic, self.before)]
+        return [
+            policy
+            for policy in self.now
+            if _traffic(policy) in known and not any(_is_same(policy, other) for other in self.before)
+        ]
+
+    def behind(self) -> list[Result]:
+        """The previous policies for the same traffic with another mark or if_id, which would come before the new
+        ones, in the place behind them. Where they still apply, they stop what has no SA any more.
+        """
+        return [
+            {**policy, "priority": policy["priority"] + 1}
+            for policy in self.before
+            if not any(_is_same(policy, other) for other in self.now) and _traffic(policy) in [*map(_traffic, self.now)]
+        ]
+
     def accepting_at_boot(self, switched: bool) -> list[Result]:
         """What a host loads at boot meanwhile; ``switched`` is whether it sends through the new SAs."""
-        wide = self.accepting()
+        wide = [*self.accepting(), *(self.behind() if switched else ())]
         others = [policy for policy in self.before if not any(_is_same(policy, other) for other in wide)]
         return [
             *(policy for policy in (self.now if switched else self.before) if policy["direction"] == _OUT),
@@ -118,6 +137,10 @@ def _changes(run: Rotation, host: str, names: t.Collection[str]) -> list[_Change
             before = [policy for policy in before if _label(policy) not in missing]
         found.append(_Change(name, now, before, name in beside, connection.mode == TUNNEL))
     return found
+
+
+def _traffic(policy: Result) -> tuple[str, Result]:
+    return policy["direction"], policy["selector"]
 
 
 def _widened(policy: Result) -> Result:
@@ -149,6 +172,7 @@ def of_cut_over(run: Rotation, host: str) -> list[Result]:
     for change in _changes(run, host, _names(run, host)):
         whole = change.tunnel or (change.before and change.before != change.now and not change.beside)
         wide = change.accepting() if change.beside else []
+        found += change.behind()
         found += [
             policy
             for policy in change.now
@@ -210,6 +234,8 @@ def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Ques
     yield from _boot_between(run, host, lambda change: change.accepting_at_boot(change not in going))
     if replaced:
         yield Question(POLICIES, "ipsec_policy", {"policies": replaced, **run.deadline(host)})
+    # Policies for another mark come before the previous ones, whichever run installed them.
+    new += [policy for change in going for policy in change.ahead() if policy not in new]
     gone = [policy for policy in new if not any(_is_same(policy, other) for other in replaced)]
     if gone:
         yield Question(UNPOLICIES, "ipsec_policy", {"policies": gone, "state": "absent", **run.deadline(host)})
@@ -243,10 +269,15 @@ def boot(run: Rotation, host: str, check: bool = False) -> Questions:
     """
     own = run.own(host)
     if own["boot"]:
-        wanted = [*own["boot_policies"], *(of_host(run, host, everywhere=True) if own["policies"] else ())]
+        wanted = [*own["boot_policies"], *(_at_boot(run, host) if own["policies"] else ())]
         options = {**own["boot_options"], "file": own["file"], "policies": wanted, "purge": False}
         # In preflight nothing changes, and the host's clock is not known yet.
         yield Question(SERVICE, "ipsec_boot", options if check else {**options, **run.deadline(host)}, check)
+
+
+def _at_boot(run: Rotation, host: str) -> list[Result]:
+    behind = [policy for change in _changes(run, host, _names(run, host)) for policy in change.behind()]
+    return [*of_host(run, host, everywhere=True), *behind]
 
 
 def checked(run: Rotation, host: str) -> Questions:

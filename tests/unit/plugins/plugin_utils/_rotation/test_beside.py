@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, rotation, taking
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Question, Rotation
@@ -37,7 +38,7 @@ def run_of(
         "generation": 2,
         "current": 1 if before else 0,
         "before": before.settings() if before else {},
-        "changing": ["reqid"] if before else [],
+        "changing": changes.changed(before.settings(), now.settings()) if before else [],
         "phase": phase,
         "outcome": "made",
         "endpoints": ENDS,
@@ -84,6 +85,44 @@ def test_inbound_policies_accept_both_while_outbound_ones_switch(mode: str, forw
     before = [("out", 7), *((way, 7) for way in ways)]
     assert reqids(policies.narrowed(run, "a", pairs)) == {"policies": before[1:], "service": before}
     assert not list(policies.narrowed(run, "a", set()))
+
+
+def places(questions: t.Iterable[Question]) -> dict[str, list[tuple[str, str, int]]]:
+    """The direction, mark and priority of policies by question."""
+    return {
+        question.name: [
+            (row["direction"], row.get("mark", ""), row["priority"]) for row in question.options["policies"]
+        ]
+        for question in questions
+    }
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "0x7/0xf"), ("0x7/0xf", "")])
+def test_policies_for_another_mark_come_before_the_previous_ones(before: str, after: str) -> None:
+    now, earlier = (connection(**({"mark": mark} if mark else {})) for mark in (after, before))
+    run = run_of(now, earlier, {**SERVED, "policies": {"added": []}})
+    assert run.beside == {"pair"}
+    old = [("out", before, 1000), ("in", before, 1000)]
+    assert places(policies.at_stage(run, "a")) == {"service": old}
+    behind = [("out", before, 1001), ("in", before, 1001)]
+    assert places(policies.at_cut_over(run, "a")) == {
+        "service": [("out", after, 1000), *behind],
+        "policies": [*behind, ("out", after, 1000)],
+    }
+    pairs = run.pairs(["pair"], "a")
+    assert places(policies.back(run, "a", pairs)) == {
+        "service": old,
+        "policies": old[:1],
+        "policies_back": [("out", after, 1000), ("in", after, 1000)],
+    }
+    assert places(policies.narrowed(run, "a", pairs)) == {"policies": old[1:], "service": old}
+    assert places(policies.boot(run, "a"))["service"] == [("out", after, 1000), ("in", after, 1000), *behind]
+
+
+def test_with_a_gap_too_no_previous_policy_comes_first() -> None:
+    run = run_of(connection(if_id=6), connection(if_id=5))
+    found = places(policies.at_cut_over(run, "a"))["policies"]
+    assert run.beside == set() and sorted(row[2] for row in found) == [1000, 1000, 1001, 1001]
 
 
 def test_the_service_loads_nothing_out_of_turn_and_is_not_installed_early() -> None:
