@@ -154,7 +154,7 @@ class Stage:
             recorder=recorder,
             private=True,
             search=["/run", "/tmp", "/dev/shm", "/var/tmp", str(WORK)],
-            share=0.3,
+            share=0.1,
         )
         self._systems.append(System(CONTROLLER, cell, private))
         self._systems += [System(host, [*LAB, "run", "--name", NAME, host, "--", *program], order) for host in HOSTS]
