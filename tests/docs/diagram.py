@@ -86,7 +86,8 @@ BOXES = (
 )
 # Any file of the core may import these, so they are not drawn.
 EVERYWHERE = tuple(
-    CORE + name for name in ("__init__.py", "collector.py", "errors.py", "signals.py", "specs.py", "sa/*.py")
+    CORE + name
+    for name in ("__init__.py", "collector.py", "errors.py", "programs.py", "signals.py", "specs.py", "sa/*.py")
 )
 
 ARROWS = (

@@ -10,10 +10,10 @@ import glob
 import os
 import re
 import shutil
-import subprocess
 import sys
 import typing as t
 
+from .. import programs
 from ..files import protected
 from ..sa.model import Entry
 from ..specs import DEFAULT_PATH
@@ -38,7 +38,6 @@ FAILED = "failed"
 UNKNOWN = "unknown"
 
 _TIMEOUT = 10  # seconds
-_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _SAYS = (
     re.compile(r"^ExecStart=\S+ -n (?:--allow-\S+ )*--apply (?P<file>\S+)(?: --policies (?P<policies>\S+))?", re.M),
     re.compile(r'^file="(?P<file>[^"]*)"\npolicies="(?P<policies>[^"]*)"', re.M),
@@ -152,17 +151,4 @@ def _state(manager: str) -> str:
 
 
 def _output(*command: str) -> str:
-    """What a program of the host prints, whatever its exit status; empty if it is missing or hangs."""
-    try:
-        done = subprocess.run(  # pylint: disable=ansible-bad-function  # the core knows no module
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_ENVIRONMENT,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("ascii", "replace")
+    return programs.output(*command, timeout=_TIMEOUT, failing=True)

@@ -15,6 +15,7 @@ import re
 import subprocess
 import typing as t
 
+from ... import programs
 from ...errors import InputError, SadbError
 from ...sa import model
 from ...sa.model import INBOUND, PAIR_SPI, Entry, Identity, SecurityAssociation, identity, is_unspecified, label
@@ -29,8 +30,6 @@ ALGORITHMS = "/usr/sbin/ipsecalgs"
 # since ifconfig omits addresses there.
 ADDRESSES = (("/usr/sbin/ip", "addr"), ("/sbin/ip", "addr"), ("/usr/sbin/ifconfig", "-a"), ("/sbin/ifconfig", "-a"))
 
-# No SMF_FMRI, which would make ipseckey flush the SADB; messages and times in one form.
-_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "UTC0", "TERM": "dumb", "HOME": "/"}
 _TIMEOUT = 60.0
 _TIMEOUT_PER_COMMAND = 0.2
 _ATTEMPTS = 3
@@ -90,7 +89,7 @@ class SolarisSadb(Sadb):
         """What the table of ipsecalgs lacks; nothing if that command is missing, since then only the
         addition of an SA shows what the kernel lacks.
         """
-        known = set(re.findall(r"[\w.-]+", _run((self._algorithms, "-l")).lower()))
+        known = set(re.findall(r"[\w.-]+", programs.output(self._algorithms, "-l", timeout=_TIMEOUT).lower()))
         wanted = dict.fromkeys(name for sa in sas for name in (sa.encryption, sa.authentication) if name)
         return [
             SadbError(
@@ -199,7 +198,7 @@ class SolarisSadb(Sadb):
 
     def local_addresses(self) -> frozenset[bytes]:
         for command in ADDRESSES:
-            printed = _run(command)
+            printed = programs.output(*command, timeout=_TIMEOUT)
             if printed:
                 return frozenset(map(model.pack_address, _ADDRESS.findall(printed)))
         raise SadbError(
@@ -241,7 +240,7 @@ class SolarisSadb(Sadb):
                 capture_output=True,
                 encoding="ascii",
                 errors="backslashreplace",
-                env=_ENVIRONMENT,
+                env=programs.ENVIRONMENT,
                 cwd="/",
                 timeout=timeout,
                 check=False,
@@ -251,23 +250,6 @@ class SolarisSadb(Sadb):
         except OSError as exc:
             raise SadbError(f"it cannot be run ({exc.strerror})", self._executable) from None
         return SessionOutput(done.stdout, done.stderr, done.returncode)
-
-
-def _run(command: t.Sequence[str]) -> str:
-    """What a command prints; empty if it is missing or fails."""
-    try:
-        done = subprocess.run(  # pylint: disable=ansible-bad-function  # as above
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_ENVIRONMENT,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("ascii", "replace") if done.returncode == 0 else ""
 
 
 def _by_identity(installed: t.Iterable[InstalledSa]) -> dict[Identity, InstalledSa]:
