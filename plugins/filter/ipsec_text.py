@@ -20,7 +20,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     shown,
     type_name,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, conflicts
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     SecurityAssociation,
     format_address,
@@ -76,7 +76,7 @@ def ipseckeys_render(
             made.append(_sa(view, f"sas[{index}]", static, reserved))
         except IpsecError as exc:
             problems.append(exc)
-    raise_all([*problems, *checks.set_problems(made, [f"sas[{index}]" for index in range(len(made))], shared)])
+    raise_all([*problems, *conflicts.set_problems(made, [f"sas[{index}]" for index in range(len(made))], shared)])
     return language.render(made, target=target)
 
 

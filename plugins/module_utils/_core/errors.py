@@ -9,24 +9,25 @@ from __future__ import annotations
 import re
 import typing as t
 
-_HEX_RUN = re.compile(r"[0-9A-Fa-f]{16,}")
-_SEPARATORS = re.compile(r"[^0-9A-Za-z]")
+# Compiled when they are used, since most tasks have no errors.
+_HEX_RUN = r"[0-9A-Fa-f]{16,}"
+_SEPARATORS = r"[^0-9A-Za-z]"
 # One group of a key that is written in groups: mixed digits and letters.
-_GROUP = re.compile(r"(?<![0-9A-Fa-f])(?=[A-Fa-f]*[0-9])(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{8,}")
+_GROUP = r"(?<![0-9A-Fa-f])(?=[A-Fa-f]*[0-9])(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{8,}"
 
 
 def may_be_key(word: str) -> bool:
     """Whether the word contains as many consecutive hexadecimal digits as the shortest key, not
     counting separators.
     """
-    return bool(_HEX_RUN.search(word) or _HEX_RUN.search(_SEPARATORS.sub("", word)))
+    return bool(re.search(_HEX_RUN, word) or re.search(_HEX_RUN, re.sub(_SEPARATORS, "", word)))
 
 
 def shown(word: str) -> str:
     """``word`` quoted for a message, cut to 40 characters; hidden if it may be a misplaced key or a
     group of one.
     """
-    if may_be_key(word) or _GROUP.search(word):
+    if may_be_key(word) or re.search(_GROUP, word):
         return f"(a word of {len(word)} characters, hidden since it may be a key)"
     return repr(word if len(word) <= 40 else word[:37] + "...")
 
@@ -64,7 +65,7 @@ WORDS: t.Mapping[str, str] = {
 their own. ``{0}`` stands for the part after the first colon in the braces.
 """
 # Paths, which hints also hold, may contain braces.
-_IN_BRACES = re.compile(r"\{(\w+)((?::[^{}:]*)*)\}")
+_IN_BRACES = r"\{(\w+)((?::[^{}:]*)*)\}"
 
 
 class IpsecError(Exception):
@@ -92,8 +93,10 @@ class IpsecError(Exception):
 
 def in_words(hint: str, words: t.Mapping[str, str]) -> str:
     """A hint whose placeholders are filled in the words of a front end."""
-    return _IN_BRACES.sub(
-        lambda found: words[found[1]].format(*found[2].split(":")[1:]) if found[1] in words else found[0], hint
+    return re.sub(
+        _IN_BRACES,
+        lambda found: words[found[1]].format(*found[2].split(":")[1:]) if found[1] in words else found[0],
+        hint,
     )
 
 

@@ -11,10 +11,11 @@ import typing as t
 
 from .._core.errors import InputError, IpsecError, ProtectedFileError, raise_all
 from .._core.files import protected
-from .._core.sa import checks, model
+from .._core.sa import checks, conflicts, model
 from .._core.sa.digest import digest
+from .._core.sa.merge import merged
 from .._core.sa.model import SecurityAssociation
-from .._core.sa.plan import BOTH, PEERS, direction_of, merged
+from .._core.sa.plan import BOTH, PEERS, direction_of
 from .._core.specs import DEFAULT_PATH
 from .._core.text import language
 from .base import Module, Result, diff
@@ -175,8 +176,8 @@ def _clashes(
 ) -> list[IpsecError]:
     """Conflicts between SAs over keys or identities. Those between SAs that the file already has are accepted."""
     held = [sa for sa in sas if sa not in arriving]
-    known = {str(problem) for problem in checks.set_problems(held)} if len(held) < len(sas) else set()
-    return [problem for problem in checks.set_problems(sas, None, allow_shared_key) if str(problem) not in known]
+    known = {str(problem) for problem in conflicts.set_problems(held)} if len(held) < len(sas) else set()
+    return [problem for problem in conflicts.set_problems(sas, None, allow_shared_key) if str(problem) not in known]
 
 
 def _boot_problems(

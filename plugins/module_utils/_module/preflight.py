@@ -15,8 +15,8 @@ from .._core.files import protected
 from .._core.sa import checks, keys, model
 from .._core.sa.algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find
 from .._core.sa.digest import digest, digest_by_owner
+from .._core.sa.merge import with_keys_of
 from .._core.sa.model import SecurityAssociation, format_address
-from .._core.sa.plan import with_keys_of
 from .._core.sadb import open_sadb
 from .._core.sadb.base import Sadb
 from .._core.text.mapping import OptionReader, at_option, read_address

@@ -45,6 +45,7 @@ AUDIENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # The system's own utility, which these run, has the same name as ours.
     ("plugins/module_utils/_core/sadb/solaris/*.py", (TASK,)),
     ("plugins/module_utils/_core/sa/checks.py", (COMMAND, PROMPT, TASK, ROLE)),
+    ("plugins/module_utils/_core/sa/conflicts.py", (COMMAND, PROMPT, TASK, ROLE)),
     ("plugins/module_utils/_core/**/*.py", (COMMAND, PROMPT, TASK)),
     ("plugins/module_utils/_module/**/*.py", (TASK,)),
     ("plugins/plugin_utils/_rotation/*.py", (ROLE,)),

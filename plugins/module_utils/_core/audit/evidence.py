@@ -11,7 +11,7 @@ import math
 import typing as t
 
 from ..sa import keys
-from ..sa.checks import conflicts
+from ..sa.conflicts import conflicts
 from ..sa.digest import digest, name_by_owner
 from ..sa.limits import BLOCKS, BYTES, PACKETS, Limit, age, limits
 from ..sa.model import (

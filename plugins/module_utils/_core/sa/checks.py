@@ -10,8 +10,8 @@ import typing as t
 
 from ..errors import InputError, shown
 from . import keys, model
-from .algorithms import AUTHENTICATION, BY_NAME, ENCRYPTION, Algorithm, find_linux
-from .model import Identity, Lifetimes, Mark, SecurityAssociation, Selector
+from .algorithms import AUTHENTICATION, ENCRYPTION, Algorithm, find_linux
+from .model import Lifetimes, Mark, SecurityAssociation, Selector
 
 _U32 = 0xFFFFFFFF
 Found = t.Iterator[InputError]
@@ -268,100 +268,4 @@ def warnings(sa: SecurityAssociation) -> list[str]:
             "Linux cannot bind an outbound SA with an anti-replay window to its direction; omit the window, which"
             " only the receiver needs"
         )
-    return found
-
-
-class Conflict(t.NamedTuple):
-    """The SAs at ``second`` and ``first`` of a sequence share something that must be unique:
-    ``field`` is "spi" (one identity), "encryption_key" or "authentication_key". ``tolerable``: one
-    key in the same place of both, with the same algorithm and no counter mode, which the option
-    allow_shared_key accepts.
-    """
-
-    second: int
-    first: int
-    field: str
-    tolerable: bool = False
-
-
-def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
-    """SAs that share an identity, or a key (DES parity ignored) unless they belong to one group."""
-    if not _any_conflict(sas):
-        return
-    identities: dict[Identity, int] = {}
-    owners: dict[bytes, int] = {}
-    for index, sa in enumerate(sas):
-        first = identities.setdefault(model.identity(sa), index)
-        if first != index:
-            yield Conflict(index, first, "spi")
-        for field, name, key in (
-            ("encryption_key", sa.encryption, sa.encryption_key),
-            ("authentication_key", sa.authentication, sa.authentication_key),
-        ):
-            if key:
-                first = owners.setdefault(keys.effective(name, key), index)
-                if first != index and not _is_one_group(sas[first], sa):
-                    yield Conflict(index, first, field, _is_tolerable(sas[first], sa, field))
-
-
-def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
-    """Whether `conflicts` may find any, at the speed of sets. One SA that has the same key twice
-    counts, although it is not a conflict of two.
-    """
-    if len(set(map(model.identity, sas))) < len(sas):
-        return True
-    used = [
-        keys.effective(sa.encryption, sa.encryption_key) if sa.encryption in _PARITY else sa.encryption_key
-        for sa in sas
-        if sa.encryption_key
-    ]
-    used += [sa.authentication_key for sa in sas if sa.authentication_key]
-    return len(set(used)) < len(used)
-
-
-def _is_one_group(one: SecurityAssociation, other: SecurityAssociation) -> bool:
-    """Whether both are the SA that all systems on a link share, each towards a different address of
-    theirs (RFC 4552 section 7): one SPI, one key, any source.
-    """
-    return model.is_unspecified(one.source) and one._replace(destination=other.destination) == other
-
-
-def _is_tolerable(one: SecurityAssociation, other: SecurityAssociation, field: str) -> bool:
-    """Whether an option may allow two SAs to share this key, since that breaks no cipher at once."""
-    kind = field[: -len("_key")]
-    name = getattr(one, kind)
-    row = model.algorithm_of(name)
-    if name != getattr(other, kind) or row is None or row.counter_mode:
-        return False
-    return keys.set_parity(row, getattr(one, field)) == keys.set_parity(row, getattr(other, field))
-
-
-_PARITY = frozenset(name for name, row in BY_NAME.items() if row.des_parity)
-
-
-def conflict_message(sas: t.Sequence[SecurityAssociation], conflict: Conflict, first: str) -> tuple[str, str]:
-    """What is wrong, and the fix; ``first`` names the SA that came first."""
-    if conflict.field != "spi":
-        accept = " If the peer dictates one key, accept it {allow_shared_key}." if conflict.tolerable else ""
-        message = f"the {conflict.field.split('_')[0]} key is also used by {first}"
-        return message, f"Every SA needs its own keys.{accept}"
-    sa = sas[conflict.second]
-    message = (
-        f"SPI 0x{sa.spi:08x} towards {model.format_address(sa.destination)} is used twice for {sa.protocol}, first by"
-        f" {first}"
-    )
-    return message, "Every SA towards one destination needs its own SPI."
-
-
-def set_problems(
-    sas: t.Sequence[SecurityAssociation], places: t.Sequence[str] | None = None, allow_shared_key: bool = False
-) -> list[InputError]:
-    """`conflicts` as errors; ``places[i]`` names the i-th SA in messages."""
-    names = places or [model.label(sa) for sa in sas]
-    found: list[InputError] = []
-    for conflict in conflicts(sas):
-        if conflict.tolerable and allow_shared_key:
-            continue
-        message, hint = conflict_message(sas, conflict, names[conflict.first])
-        found.append(InputError(message, names[conflict.second], hint))
     return found

@@ -18,7 +18,7 @@ from ..collector import no_collection
 from ..errors import InputError, raise_all
 from . import model
 from .keys import effective
-from .model import Entry, Identity, Pair, SecurityAssociation, identity, owner, pair
+from .model import Entry, Identity, SecurityAssociation, identity, owner, pair
 
 PRESENT = "present"
 EXACT = "exact"
@@ -338,40 +338,3 @@ def in_scope(
     owners = set(map(owner, ours)) or {_NO_OWNER}
     candidates = [sa for sa in sas if scope == ALL or owner(sa) in owners]
     return list(filter(_scope_test(scope, ours, candidates), candidates))
-
-
-def merged(
-    old: t.Sequence[SecurityAssociation],
-    new: t.Sequence[SecurityAssociation],
-    stays: t.Callable[[SecurityAssociation], bool] = lambda sa: False,
-) -> tuple[SecurityAssociation, ...]:
-    """``new``, and the SAs of ``old`` that are between other addresses or that ``stays`` selects.
-
-    New SAs take the places of old ones between the same addresses, and the rest comes at the end,
-    so that two texts written in turn to one file never swap places."""
-    arriving: dict[Pair, list[SecurityAssociation]] = {}
-    for sa in reversed(new):
-        arriving.setdefault(pair(sa), []).append(sa)
-    found = []
-    for sa in old:
-        between = pair(sa)
-        if between not in arriving or stays(sa):
-            found.append(sa)
-        elif arriving[between]:
-            found.append(arriving[between].pop())
-    left = {identity(sa) for rest in arriving.values() for sa in rest}
-    return (*found, *(sa for sa in new if identity(sa) in left))
-
-
-def with_keys_of(
-    stored: t.Sequence[SecurityAssociation], installed: t.Sequence[SecurityAssociation]
-) -> list[SecurityAssociation]:
-    """The installed SAs of a kernel that hides keys: one that equals a stored SA in everything else
-    gets its keys.
-    """
-    known = {identity(sa): sa for sa in stored}
-    return [
-        wanted if wanted is not None and not differences(wanted, sa, keys_hidden=True) else sa
-        for sa in installed
-        for wanted in [known.get(identity(sa))]
-    ]

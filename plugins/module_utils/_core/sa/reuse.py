@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keys of new SAs that another SA of the SADB already has. `checks.set_problems` finds those within a text."""
+"""Keys of new SAs that another SA of the SADB already has. `conflicts.set_problems` finds those within a text."""
 
 from __future__ import annotations
 
 import typing as t
 
 from ..errors import InputError
-from .checks import set_problems
+from .conflicts import set_problems
 from .keys import effective
 from .model import Entry, Identity, SecurityAssociation, identity, is_unspecified, label
 from .plan import Operation, differences

@@ -10,7 +10,8 @@ import typing as t
 
 from ..errors import InputError, IpsecError, Problems, raise_all
 from ..sa import model
-from ..sa.checks import ANYTHING, problems, set_problems, spi_problem
+from ..sa.checks import ANYTHING, problems, spi_problem
+from ..sa.conflicts import set_problems
 from ..sa.model import Entry, SecurityAssociation
 from ..sa.plan import direction_of
 from ..text import language

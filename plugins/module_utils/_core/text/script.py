@@ -14,7 +14,7 @@ import typing as t
 
 from ..collector import keep, no_collection
 from ..errors import InputError, TextError, raise_all, shown
-from ..sa import checks, model
+from ..sa import conflicts, model
 from ..sa.checks import Allowed
 from ..sa.model import Identity, Lifetimes, Mark, SecurityAssociation
 from . import grammar
@@ -89,7 +89,7 @@ def parse(
     resolve_names: bool = False,
     **allowed: bool,
 ) -> Script:
-    """The commands of a text; its SAs are checked each alone (`checks.problems`) and together (`checks.conflicts`).
+    """The commands of a text; its SAs are checked each alone (`checks.problems`) and together (`conflicts.conflicts`).
 
     ``name`` names the text in messages, ``place`` is where it comes from (`grammar.PLACES`).
     ``target`` is the system that the text is for: "solaris" refuses what its ipseckey cannot do.
@@ -317,7 +317,7 @@ class ScriptReader:
             dummy, (words, dummy_broken) = lexer.command(self.lines[conflict.second] - 1)
             wanted = {row.name for row in grammar.KEYWORDS if row.field == conflict.field}
             word = next((value for keyword, value in zip(words, words[1:]) if keyword.text in wanted), words[0])
-            message, hint = checks.conflict_message(self.sas, conflict, f"line {self.lines[conflict.first]}")
+            message, hint = conflicts.conflict_message(self.sas, conflict, f"line {self.lines[conflict.first]}")
             self.problem(message, word, hint)
             if self.report.full:
                 return
@@ -325,19 +325,19 @@ class ScriptReader:
             message = "several SAs share one key; whoever finds it can read the traffic of all of them"
             self.report.warnings.append((message, self.report.name))
 
-    def _conflicts(self) -> t.Iterator[checks.Conflict]:
-        """Those of `checks.conflicts`, except that deleting or flushing an SA makes its SPI available again."""
+    def _conflicts(self) -> t.Iterator[conflicts.Conflict]:
+        """Those of `conflicts.conflicts`, except that deleting or flushing an SA makes its SPI available again."""
         if not any(step.command in ("delete", "delete-pair", "flush") for step in self.others):
-            yield from checks.conflicts(self.sas)
+            yield from conflicts.conflicts(self.sas)
             return
-        yield from (conflict for conflict in checks.conflicts(self.sas) if conflict.field != "spi")
+        yield from (conflict for conflict in conflicts.conflicts(self.sas) if conflict.field != "spi")
         installed: dict[Identity, int] = {}
         index = 0
         for step in self.steps():
             if step.sa is not None:
                 first = installed.setdefault(model.identity(step.sa), index)
                 if first != index:
-                    yield checks.Conflict(index, first, "spi")
+                    yield conflicts.Conflict(index, first, "spi")
                 index += 1
             elif step.command == "flush":
                 installed = {

@@ -460,4 +460,5 @@ def test_a_task_imports_nothing_that_only_texts_and_changes_need() -> None:
     assert {name for name in imported if name.startswith("text.")} == {"text.mapping", "text.values"}
     assert not imported & {"sadb.xfrm.explain", "sadb.xfrm.probe", "sadb.pfkey.backend", "sadb.solaris.backend"}
     # Most tasks find what they describe, and change nothing.
-    assert not imported & {"sa.reuse", "sadb.xfrm.changes", "sadb.xfrm.messages", "sadb.xfrm.transaction"}
+    assert not imported & {"sadb.xfrm.changes", "sadb.xfrm.messages", "sadb.xfrm.transaction"}
+    assert not imported & {"sa.conflicts", "sa.merge", "sa.reuse"}

@@ -18,7 +18,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, keys
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, conflicts, keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address, pack_address
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
@@ -95,7 +95,7 @@ def test_every_key_and_spi_matches_the_rfc(
         ):
             assert key == (keys.set_parity(BY_NAME[algorithm], by_hand(*where, purpose, length)) if length else b"")
         assert not checks.problems(sa, allow_static_counter_mode=True)
-    assert not checks.set_problems(found)
+    assert not conflicts.set_problems(found)
 
 
 def test_the_vectors_of_the_guide_are_correct() -> None:
@@ -224,7 +224,7 @@ def test_a_group_derives_one_sa_for_all_its_addresses() -> None:
     assert [format_address(sa.destination) for sa in found] == ["ff02::5", "ff02::6", "fe80::1", "fe80::2"]
     assert {sa.authentication_key for sa in found} == {by_hand("mesh", 7, "::", "ff02::5", "ah", "authentication", 32)}
     assert {sa.spi.to_bytes(4, "big") for sa in found} == {by_hand("mesh", 7, "::", "ff02::5", "ah", "spi", 4)}
-    assert not checks.set_problems(found)
+    assert not conflicts.set_problems(found)
 
 
 def test_nothing_shows_the_secret() -> None:

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, keys, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, conflicts, keys, model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import pack_address
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
@@ -55,7 +55,7 @@ def test_every_direction_and_association_has_its_own_spi_and_keys() -> None:
     assert len({(sa.source, sa.destination, sa.protocol) for sa in found}) == 12
     assert len({(sa.destination, sa.spi) for sa in found}) == 12
     assert len({sa.encryption_key or sa.authentication_key for sa in found}) == 12
-    assert not checks.set_problems(found) and not any(checks.problems(sa) for sa in found)
+    assert not conflicts.set_problems(found) and not any(checks.problems(sa) for sa in found)
 
 
 def test_the_life_of_a_generation() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import conflicts
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Counters,
     Entry,
@@ -88,10 +88,10 @@ def test_it_finds_the_conflicts_of_a_text_with_the_resulting_sas(
     """Unless the SADB had a shared key before, or the text has one itself."""
     there = list({identity(sa): sa for sa in (ah(0x1000 + spi, KEYS[key]) for spi, key in held)}.values())
     new = list({identity(sa): sa for sa in (ah(0x1000 + spi, KEYS[key]) for spi, key in wanted)}.values())
-    if checks.set_problems(there) or checks.set_problems(new):
+    if conflicts.set_problems(there) or conflicts.set_problems(new):
         return
     operations = plan(new, entries(*there), state).operations
     gone = {identity(step.old.sa) for step in operations if step.old is not None}
     outcome = [sa for sa in there if identity(sa) not in gone]
     outcome += [step.new for step in operations if step.new is not None]
-    assert bool(reused(operations, entries(*there))) == bool(checks.set_problems(outcome))
+    assert bool(reused(operations, entries(*there))) == bool(conflicts.set_problems(outcome))

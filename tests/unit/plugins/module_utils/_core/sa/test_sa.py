@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, model
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.checks import problems, set_problems
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.checks import problems
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.conflicts import set_problems
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Encapsulation,
     Lifetimes,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, checks, keys, model
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import algorithms, conflicts, keys, model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Encapsulation,
     Lifetimes,
@@ -140,7 +140,7 @@ def associations(draw, target="linux"):
 
 
 def together(sas):
-    return not checks.set_problems(sas)
+    return not conflicts.set_problems(sas)
 
 
 @st.composite
