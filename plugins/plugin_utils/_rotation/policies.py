@@ -276,7 +276,9 @@ def boot(run: Rotation, host: str, check: bool = False) -> Questions:
 
 
 def _at_boot(run: Rotation, host: str) -> list[Result]:
-    behind = [policy for change in _changes(run, host, _names(run, host)) for policy in change.behind()]
+    names = _names(run, host)
+    moved = [row["name"] for row in run.expected["connections"] if row["name"] in names and row["before"]]
+    behind = [policy for change in _changes(run, host, moved) for policy in change.behind()] if moved else []
     return [*of_host(run, host, everywhere=True), *behind]
 
 

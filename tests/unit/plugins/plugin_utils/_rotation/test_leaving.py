@@ -53,6 +53,7 @@ def run_of(
         "digest_key": "",
         "own": {host: dict(OWN) for host in hosts},
         "expected": {
+            "connections": [],
             "leaving": list(gone),
             "hosts": {host: {"connections": names} for host, names in keyed.items() if names},
             "keyed": [],
