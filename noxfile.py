@@ -47,7 +47,7 @@ SUITES = {
     "faults": ("tests/faults",),
     "lab": ("tests/lab",),
     "leak": ("tests/leak",),
-    "liar-newest": ("-n", "2", "tests/liar/test_liar.py", "tests/liar/test_audit.py"),
+    "liar-newest": ("-n", "2", "tests/liar/test_liar.py", "tests/liar/test_audit.py", "tests/liar/test_leaving.py"),
     "liar-lab": ("tests/liar/test_lab.py",),
     "molecule": ("tests/molecule",),
 }
