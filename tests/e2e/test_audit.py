@@ -9,7 +9,9 @@ tests build on each other, in this order.
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import subprocess
 import typing as t
 
 import pytest
@@ -104,6 +106,28 @@ def test_what_was_done_to_a_host_is_found_and_then_gone(hosts: Hosts, project: P
     assert audit(project).status == 0
     assert findings(project) == set()
     assert {row["id"] for row in report(project)["gone"]} >= {"file-copy", "no-policy", "no-sas"}
+
+
+def test_the_commands_of_the_report_fix_what_it_found(hosts: Hosts, project: Project) -> None:
+    """Whoever runs the commands as they are, and says yes where they ask, has nothing of it left."""
+    enigma, partym = hosts["enigma"], hosts["partym"]
+    enigma.run("sh", "-c", f"cp {SECRET_FILE} '{SECRET_FILE} (old).bak'; chmod 644 {SECRET_FILE}")
+    for source, destination in (GUIDE, GUIDE[::-1]):
+        partym.ip(f"xfrm state deleteall src {source} dst {destination}")
+    enigma.ip(f"xfrm policy delete src {GUIDE[0]} dst {GUIDE[1]} dir out")
+    kinds = ("file-copy", "file-world-readable", "no-sas", "no-policy")
+    assert audit(project, rotate_allow_static_counter_mode=True).status == 0
+    found = [row for row in report(project)["findings"] if row["id"] in kinds]
+    assert {row["id"] for row in found} == set(kinds)
+    environment = {**os.environ, **project.environment, "ANSIBLE_NOCOLOR": "1"}
+    for host, command in dict.fromkeys((row["host"], row["command"]) for one in found for row in one["commands"]):
+        if host:
+            hosts[host].run("sh", "-c", f"yes | {command}")
+        else:
+            subprocess.run(["sh", "-c", command], env=environment, cwd="/", check=True)
+    assert audit(project).status == 0
+    assert not {row["id"] for row in report(project)["findings"]} & set(kinds)
+    assert {row["id"] for row in report(project)["gone"]} >= set(kinds)
 
 
 def test_a_host_that_is_cut_off_is_named(hosts: Hosts, project: Project) -> None:
