@@ -71,13 +71,16 @@ def _differ(one: Settings, other: Settings) -> bool:
 
 
 def restored(connection: Connection, settings: Settings) -> Connection:
-    """The connection with the result of `settings_before`."""
+    """The connection with the result of `settings_before`. It takes nothing over: the SAs that ``replaces_reqid``
+    names may be those of these settings.
+    """
     before = connection_of(connection.name, settings)
     addresses = {endpoint.host: endpoint.address for endpoint in before.endpoints}
     return connection._replace(
         **{name: getattr(before, name) for name in ("mode", "associations", "reqid", "mark", "if_id")},
         **{name: getattr(before, name) for name in ("multicast", "unicast")},
         endpoints=tuple(endpoint._replace(address=addresses[endpoint.host]) for endpoint in connection.endpoints),
+        replaces_reqid=None,
     )
 
 

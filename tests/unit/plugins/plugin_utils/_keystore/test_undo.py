@@ -70,6 +70,12 @@ def test_a_generation_that_is_not_in_use_everywhere_is_undone_too() -> None:
     assert undo.settings_before(new, [pending], "pair.yml")["reqid"] == 0
 
 
+def test_an_undo_does_not_take_over_the_sas_of_the_settings_that_it_restores() -> None:
+    old, new = pair(reqid=7), pair(reqid=9, replaces_reqid=7)
+    back = undo.restored(new, undo.settings_before(new, [record(new, old)], "pair.yml"))
+    assert (back.reqid, back.replaces_reqid) == (7, None)
+
+
 def test_an_undo_is_not_undone() -> None:
     old, new = pair(), pair(reqid=7)
     done = record(old, new, undone=new)
