@@ -39,7 +39,7 @@ SUITES = {
     "artifact": ("tests/artifact",),
     "controller": ("-n", "2", "tests/controller"),
     "e2e-rotation": ("tests/e2e/test_examples.py", "tests/e2e/test_rotation.py"),
-    "e2e-fleet": ("tests/e2e/test_fleet.py",),
+    "e2e-fleet": ("tests/e2e/test_fleet.py", "tests/e2e/test_group.py"),
     "e2e-traffic": ("tests/e2e/test_traffic.py", "tests/e2e/test_settings.py"),
     "e2e-boot": ("tests/e2e/test_boot.py",),
     "e2e-solaris": ("tests/e2e/test_rotation_solaris.py",),

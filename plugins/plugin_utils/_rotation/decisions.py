@@ -124,10 +124,13 @@ def leftover(result: Result, suffix: str) -> bool:
     return any(path.endswith(suffix) for path in result.get("leftovers", ()))
 
 
-def gaps(expected: Result, strategy: str, exchanging: t.AbstractSet[str] = frozenset()) -> dict[str, str]:
+def gaps(
+    expected: Result, strategy: str, exchanging: t.AbstractSet[str] = frozenset(), pinned: t.Container[str] = ()
+) -> dict[str, str]:
     """Why units change with a gap (``flush``), by name. All others overlap: their hosts accept
     the new SAs before any host sends through them, and the previous ones until all hosts do.
-    ``exchanging`` are the hosts whose policies the run sets.
+    ``exchanging`` are the hosts whose policies the run sets, ``pinned`` the groups whose
+    policies say which SA to send with.
     """
     behind = {name for view in expected["hosts"].values() for name in view["left_behind"]}
     found = {}
@@ -135,7 +138,7 @@ def gaps(expected: Result, strategy: str, exchanging: t.AbstractSet[str] = froze
         changing = set(row.get("changing", ()))
         if strategy == FLUSH:
             found[row["name"]] = "rotate_strategy is flush"
-        elif row.get("multicast"):
+        elif row.get("multicast") and row["name"] not in pinned:
             found[row["name"]] = "its hosts share one SA, and send through it as soon as they have it"
         elif changing & {"mode", "protocols"}:
             found[row["name"]] = _APART

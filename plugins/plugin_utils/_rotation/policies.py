@@ -30,7 +30,7 @@ from .._connections.model import Connection, as_it_was
 from .._connections.units import names_at
 from .._keystore.records import RETIRING
 from .._policies import policies_of_host
-from . import decisions
+from . import decisions, pins
 from .rotation import BOOT, CUT_OVER, PERSIST, PREFLIGHT, Question, Questions, Result, Rotation
 
 POLICIES = "policies"
@@ -173,11 +173,12 @@ def of_cut_over(run: Rotation, host: str) -> list[Result]:
         whole = change.tunnel or (change.before and change.before != change.now and not change.beside)
         wide = change.accepting() if change.beside else []
         found += change.behind()
-        found += [
+        wanted = [
             policy
             for policy in change.now
             if policy["direction"] == _OUT or (whole and not any(_is_same(policy, other) for other in wide))
         ]
+        found += pins.naming(run, host, change.name, wanted)
         found += wide
     return found
 
@@ -231,6 +232,7 @@ def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Ques
         for policy in change.before
         if policy not in now and (policy["direction"] == _OUT or not change.beside)
     ]
+    replaced += pins.previous(run, host, [change.name for change in going])
     yield from _boot_between(run, host, lambda change: change.accepting_at_boot(change not in going))
     if replaced:
         yield Question(POLICIES, "ipsec_policy", {"policies": replaced, **run.deadline(host)})

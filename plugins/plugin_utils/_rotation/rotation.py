@@ -100,7 +100,7 @@ class Rotation:
         """`gaps` and `beside`, which are asked for often."""
         if self._known is None or self._known[0] is not self.expected:
             exchanging = {host for host, own in self.state.get("own", {}).items() if own["policies"]}
-            gaps = decisions.gaps(self.expected, self.wide["strategy"], exchanging)
+            gaps = decisions.gaps(self.expected, self.wide["strategy"], exchanging, self.pinned)
             beside = (decisions.moving(self.expected) | self.taking).difference(gaps)
             self._known = (self.expected, gaps, frozenset(beside))
         return self._known[1:]
@@ -131,6 +131,19 @@ class Rotation:
                 if any(decisions.is_between(key, addresses, owner) for key in held):
                     found[row["name"]] = other
         return found
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """The groups whose hosts all have policies of this run that can say which SA to send with (`pins`), and had
+        them before: a change of settings may change the policies, too.
+        """
+        rows = [row for row in self.expected["connections"] if row.get("multicast") and row["current"]]
+        same = [row for row in rows if not (row["before"] or row.get("changing"))]
+        return frozenset(row["name"] for row in same if all(map(self._pins, row["endpoints"])))
+
+    def _pins(self, host: str) -> bool:
+        wanted = self.state["own"].get(host, {}).get("policies")
+        return bool(wanted) and self.answers(PREFLIGHT, host).get(PREFLIGHT).get("backend") == "xfrm"
 
     @property
     def delay(self) -> float:

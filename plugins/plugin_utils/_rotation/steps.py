@@ -39,7 +39,7 @@ import typing as t
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import ROTATION_DUE
 
 from .._keystore.records import IN_USE, STEADY, SWITCHING
-from . import clocks, decisions, due, policies, probes, taking
+from . import clocks, decisions, due, pins, policies, probes, taking
 from .record import SKIPPED, UNANSWERED, Answers
 from .rotation import (
     ARRIVALS,
@@ -146,6 +146,7 @@ def stage(run: Rotation, host: str) -> Questions:
         )
 
     if run.overlaps(host):
+        yield from pins.staged(run, host)
         inbound = {"direction": "inbound", "leave": decisions.listed(run.pairs(run.gaps, host))}
         yield change_file(run, host, {"src": run.next_file(host), "keep": True, **inbound})
         if _beside(run, host):
@@ -209,6 +210,7 @@ def stage_problems(run: Rotation) -> list[str]:
             *(["file", "sadb"] if run.overlaps(host) else []),
             *([_BESIDE] if _beside(run, host) else []),
             *(question.name for question in policies.at_stage(run, host)),
+            *([pins.PINS] if pins.groups(run, host) else []),
         ],
     )
 
@@ -384,6 +386,7 @@ def forget(run: Rotation, host: str) -> Questions:
         yield _sadb(run, host, {"src": run.next_file(host), **_LOADS_NOTHING, **limits})
         yield _previous_file(run, host, limits)
         yield from policies.narrowed(run, host, unused)
+        yield from pins.released(run, host, {name for name in run.names if run.pairs([name], host) <= unused})
     # The next run needs both files if it has something left to undo.
     if host in sure and back - switched >= run.pairs(decisions.in_phase(run.expected, *IN_USE), host):
         yield _tidy(run, host)
@@ -434,6 +437,7 @@ def _unstage(run: Rotation, host: str) -> Questions:
         if run.pairs(waiting, host):
             outbound = {"direction": "outbound", "leave": _all_but(run, host, waiting)}
             yield _previous_file(run, host, outbound)._replace(name=_BESIDE)
+        yield from pins.released(run, host, set(run.names) - kept)
     if may_have_changed(staged):
         in_use = run.pairs(decisions.in_phase(run.expected, *IN_USE), host)
         others = [] if in_use else [run.previous_file(host), run.replaced_file(host)]
