@@ -32,6 +32,7 @@ class Case(t.NamedTuple):
     after: int
     scripted: bool = False
     marks: tuple[str, str] = ("", "")  # before and after
+    moved: Line | None = None  # where the first host has its address after the run
 
     @property
     def name(self) -> str:
@@ -39,14 +40,26 @@ class Case(t.NamedTuple):
 
     @property
     def pair(self) -> tuple[str, str]:
-        """The addresses of the SAs."""
-        ends = self.line.connection["endpoints"].values()
+        """The addresses of the SAs before the run."""
+        return self.between(False)
+
+    def between(self, changed: bool) -> tuple[str, str]:
+        ends = self.connection(changed)["endpoints"].values()
         one, other = (end["address"] if isinstance(end, dict) else end for end in ends)
         return one, other
+
+    @property
+    def lines(self) -> list[Line]:
+        return [self.line, *([self.moved] if self.moved else [])]
 
     def connection(self, changed: bool) -> dict[str, t.Any]:
         found = {**self.line.connection, "reqid": self.after if changed else self.before}
         mark = self.marks[changed]
+        if changed and self.moved:
+            first = next(iter(found["endpoints"]))
+            own, there = found["endpoints"][first], self.moved.connection["endpoints"][first]
+            moved = {**own, "address": there["address"]} if isinstance(own, dict) else there
+            found["endpoints"] = {**found["endpoints"], first: moved}
         return {**found, "mark": mark} if mark else found
 
 
@@ -62,8 +75,13 @@ CASES = (
     case("script-other", line(34, "esp", 4, "transport"), 77, 0, True),
     case("to-mark", line(35, "esp", 4, "transport"), 0, 0, False, ("", MARKED)),
     case("from-mark", line(36, "esp", 6, "tunnel"), 0, 0, False, (MARKED, "")),
+    case("tunnel-moves", line(37, "esp", 4, "tunnel"), 0, 0, False, ("", ""), line(57, "esp", 4, "tunnel")),
+    case("host-moves", line(38, "esp", 4, "transport"), 0, 0, False, ("", ""), line(58, "esp", 4, "transport")),
 )
 FLOWS = {row.name: row.line.flow for row in CASES}
+# With the new address, whose traffic is in clear text before.
+MOVED = CASES[-1].between(True)
+FLOWS["host-moves"] = [[host, there] for (host, dummy), there in zip(CASES[-1].line.flow, MOVED)]
 FOREIGN_REQID = 4242
 # What arrives has the mark of everything that is sent here, as rules of a firewall would give it.
 INGRESS = "tc qdisc add dev data0 clsact && tc filter add dev data0 ingress matchall action skbedit mark" f" {MARK}"
@@ -72,7 +90,7 @@ INGRESS = "tc qdisc add dev data0 clsact && tc filter add dev data0 ingress matc
 @pytest.fixture(scope="module", name="hosts")
 def own_lab() -> t.Iterator[dict[str, Host]]:
     with lab(NAME, ("enigma", "partym")) as hosts:
-        address(hosts, [row.line for row in CASES])
+        address(hosts, [found for row in CASES for found in row.lines])
         for host in hosts.values():
             host.run("sh", "-c", INGRESS)
         yield hosts
@@ -119,13 +137,17 @@ def shown(losses: dict[str, Loss]) -> str:
     )
 
 
-def test_reqids_change_and_scripts_are_replaced_without_a_lost_packet(hosts: dict[str, Host], project: Project) -> None:
+def test_settings_change_and_scripts_are_replaced_without_a_lost_packet(
+    hosts: dict[str, Host], project: Project
+) -> None:
     assert all(reqids(host, row) == {row.before} for host in hosts.values() for row in CASES)
     project.connections = [
         {**row.connection(True), **({"replaces_reqid": row.before} if row.scripted and row.before else {})}
         for row in CASES
     ]
     watched = [row.pair for row in CASES if row.name in ("from-none", "script-none", "script-other")]
+    # What is inside a tunnel is never seen on the wire.
+    watched += [(one[1], other[1]) for one, other in (row.line.flow for row in CASES if row.name == "tunnel-moves")]
     with on_the_wire(NAME, *watched) as seen, flowing(list(hosts.values()), FLOWS, RATE) as losses:
         done = project.run_well()
     print(shown(losses))
@@ -139,16 +161,17 @@ def test_reqids_change_and_scripts_are_replaced_without_a_lost_packet(hosts: dic
 def test_only_the_new_sas_and_those_of_others_are_left(hosts: dict[str, Host], project: Project) -> None:
     for host in hosts.values():
         for row in CASES:
-            found = host.sas(*row.pair)
+            found = host.sas(*row.between(True))
+            assert not row.moved or not host.sas(*row.pair)
             assert {sa.spi for sa in found if sa.reqid != FOREIGN_REQID} == project.spis(row.name)
-            assert reqids(host, row) == {row.after}
+            assert {sa.reqid for sa in found} - {FOREIGN_REQID} == {row.after}
             assert sum(sa.reqid == FOREIGN_REQID for sa in found) == (2 if row.scripted else 0)
         assert project.run_well().changed()[host.name] == 0
 
 
 def test_hosts_talk_after_a_reboot(hosts: dict[str, Host]) -> None:
     hosts["enigma"].fault("reboot")
-    address({"enigma": hosts["enigma"]}, [row.line for row in CASES])
+    address({"enigma": hosts["enigma"]}, [found for row in CASES for found in row.lines])
     # Anti-replay windows need new keys after a reboot, and ping gives its packets no mark.
-    without = [row for row in CASES if row.name != "to-another" and not any(row.marks)]
+    without = [row for row in CASES if row.name != "to-another" and not any(row.marks) and not row.moved]
     assert all(hosts["partym"].pings(row.line.flow[0][1]) for row in without)

@@ -23,10 +23,10 @@ Pair = t.FrozenSet[str]
 
 FLUSH = "flush"
 # Settings that change without a gap, if the run exchanges the policies (`exchange`).
-_BESIDE = (frozenset(["reqid"]), frozenset(["mark"]))
+_BESIDE = tuple(frozenset([name]) for name in ("reqid", "mark", "endpoints"))
 _UNNAMED = "its endpoints, addresses, mark or if_id change"
 _APART = "its mode or its protocols change, so that each host drops what its peer sends until both have changed"
-_NO_POLICIES = "its reqid or mark changes, and without rotate_policies the run does not change its policies"
+_NO_POLICIES = "its reqid, mark or addresses change, and without rotate_policies the run does not change its policies"
 # What is known of the SAs of a host between two addresses after the cut-over.
 _CONFIRMED, _REFUSED, _UNCONFIRMED = "confirmed", "refused", "unconfirmed"
 # How many units a message names.
@@ -151,8 +151,15 @@ def gaps(
     return found
 
 
+def moved(expected: Result) -> set[str]:
+    """The units whose addresses change."""
+    return {row["name"] for row in expected["connections"] if "endpoints" in row.get("changing", ())}
+
+
 def moving(expected: Result) -> set[str]:
-    """The units whose new SAs have another owner than the current ones, so that both can be used at once."""
+    """The units whose new SAs have another owner or other addresses than the current ones, so that both can be used
+    at once.
+    """
     return {row["name"] for row in expected["connections"] if frozenset(row.get("changing", ())) in _BESIDE}
 
 

@@ -38,6 +38,7 @@ UNPOLICIES = "policies_back"
 SERVICE = "service"
 _SMF = "smf"  # service manager of Solaris and illumos
 _OUT = "out"
+_ANYTHING = {"reqid": 0, "source": None}  # in a template of an inbound policy
 
 
 def of_host(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
@@ -91,9 +92,10 @@ class _Change(t.NamedTuple):
     def accepting(self) -> list[Result]:
         """The inbound policies that accept packets through both generations, in place of those of either."""
         return [
-            _widened(policy)
+            _widened(policy, other)
             for policy in self.now
-            if policy["direction"] != _OUT and any(_is_same(policy, other) and policy != other for other in self.before)
+            for other in self.before
+            if policy["direction"] != _OUT and _is_same(policy, other) and policy != other
         ]
 
     def ahead(self) -> list[Result]:
@@ -122,7 +124,11 @@ class _Change(t.NamedTuple):
         return [
             *(policy for policy in (self.now if switched else self.before) if policy["direction"] == _OUT),
             *wide,
-            *(policy for policy in others if policy["direction"] != _OUT),
+            *(
+                policy
+                for policy in others
+                if policy["direction"] != _OUT or (switched and _traffic(policy) not in [*map(_traffic, self.now)])
+            ),
         ]
 
 
@@ -143,9 +149,15 @@ def _traffic(policy: Result) -> tuple[str, Result]:
     return policy["direction"], policy["selector"]
 
 
-def _widened(policy: Result) -> Result:
-    """The inbound policy for SAs of any reqid (net/xfrm/xfrm_policy.c, xfrm_state_ok). Without an SA nothing passes."""
-    return {**policy, "templates": [{**row, "reqid": 0} for row in policy["templates"]]}
+def _widened(policy: Result, other: Result) -> Result:
+    """The inbound policy for SAs of any reqid, or from any outer source, where two policies differ in these. Linux
+    does not compare the outer destination (net/xfrm/xfrm_policy.c, xfrm_state_ok). Without an SA nothing passes.
+    """
+    rows = []
+    for row, old in zip(policy["templates"], other["templates"]):
+        anything = {name: value for name, value in _ANYTHING.items() if name in row and row[name] != old.get(name)}
+        rows.append({**row, **anything})
+    return {**policy, "templates": rows}
 
 
 def at_stage(run: Rotation, host: str) -> Questions:

@@ -153,7 +153,9 @@ def stage(run: Rotation, host: str) -> Questions:
             outbound = {"direction": "outbound", "leave": _all_but(run, host, run.beside)}
             question = change_file(run, host, {"src": run.next_file(host), "keep": True, **outbound})
             yield question._replace(name=_BESIDE)
-        current = _current_of(run, host, decisions.in_phase(run.expected, SWITCHING))
+        # A host that moved may not have its previous address any more; nothing removes the SAs for that yet.
+        stayed = decisions.in_phase(run.expected, SWITCHING) - decisions.moved(run.expected)
+        current = _current_of(run, host, stayed)
         if current:
             # An earlier run may have removed them, and peers may send through them, or may go back to them.
             yield _sadb(run, host, {"content": current, "state": "present", **inbound}, name="current")

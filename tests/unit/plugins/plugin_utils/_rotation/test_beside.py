@@ -30,7 +30,12 @@ def connection(**fields: t.Any) -> t.Any:
 
 
 def run_of(
-    now: t.Any, before: t.Any = None, answers: Result | None = None, exchange: bool = True, phase: str = "prepared"
+    now: t.Any,
+    before: t.Any = None,
+    answers: Result | None = None,
+    exchange: bool = True,
+    phase: str = "prepared",
+    ends: t.Mapping[str, str] = ENDS,
 ) -> Rotation:
     """A run of one connection, which has no keys yet without ``before``. ``answers`` are those of preflight."""
     row = {
@@ -41,7 +46,7 @@ def run_of(
         "changing": changes.changed(before.settings(), now.settings()) if before else [],
         "phase": phase,
         "outcome": "made",
-        "endpoints": ENDS,
+        "endpoints": dict(ends),
     }
     own = {"policies": exchange, "policy_priority": 1000, "file": "/f", "timeout": 0, "backend": "auto", "boot": True}
     view = {"connections": ["pair"], "left_behind": ["pair"] if before else []}
@@ -117,6 +122,29 @@ def test_policies_for_another_mark_come_before_the_previous_ones(before: str, af
     }
     assert places(policies.narrowed(run, "a", pairs)) == {"policies": old[1:], "service": old}
     assert places(policies.boot(run, "a"))["service"] == [("out", after, 1000), ("in", after, 1000), *behind]
+
+
+@pytest.mark.parametrize("networks", [True, False])
+def test_a_tunnel_whose_end_moves_accepts_any_outer_source(networks: bool) -> None:
+    def at(address: str) -> t.Any:
+        own = {"networks": ["10.1.0.0/16"]} if networks else {}
+        return connection(mode="tunnel", endpoints={"a": {"address": address, **own}, "b": "192.0.2.2"})
+
+    run = run_of(at("192.0.2.7"), at("192.0.2.1"), SERVED, ends={**ENDS, "a": "192.0.2.7"})
+    assert run.beside == {"pair"}
+
+    def sources(questions: t.Iterable[Question]) -> list[tuple[str, str | None]]:
+        return [
+            (row["direction"], row["templates"][0]["source"])
+            for question in questions
+            if question.name == "policies"
+            for row in question.options["policies"]
+        ]
+
+    wide = [("in", None)] if networks else []
+    assert sources(policies.at_stage(run, "b")) == wide
+    # Policies between the hosts themselves are about other addresses, so that the new ones are the first.
+    assert sources(policies.at_cut_over(run, "b")) == [("out", "192.0.2.2"), *(wide or [("in", "192.0.2.7")])]
 
 
 def test_with_a_gap_too_no_previous_policy_comes_first() -> None:

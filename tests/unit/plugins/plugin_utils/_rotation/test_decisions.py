@@ -229,7 +229,9 @@ def test_connections_that_cannot_overlap_are_named_with_the_reason(change: dict[
         (["mark"], True, "b", "without rotate_policies"),
         (["other_mark"], True, "ab", "its endpoints, addresses, mark or if_id change"),
         (["mark", "reqid"], True, "ab", "its endpoints, addresses, mark or if_id change"),
-        (["endpoints"], True, "ab", "its endpoints, addresses, mark or if_id change"),
+        (["endpoints"], True, "ab", ""),
+        (["endpoints"], True, "", "without rotate_policies"),
+        (["endpoints", "reqid"], True, "ab", "its endpoints, addresses, mark or if_id change"),
         ([], False, "", ""),
     ],
 )
@@ -241,7 +243,7 @@ def test_a_changed_setting_has_a_gap_unless_both_can_stand_side_by_side(
     expected = {**EXPECTED, "hosts": hosts, "connections": [{**first, "changing": changing}, other]}
     found = decisions.gaps(expected, "overlap", set(exchanging))
     assert set(found) == ({"pair"} if reason else set()) and reason in found.get("pair", "")
-    assert decisions.moving(expected) == ({"pair"} if changing in (["reqid"], ["mark"]) else set())
+    assert decisions.moving(expected) == ({"pair"} if changing in (["reqid"], ["mark"], ["endpoints"]) else set())
 
 
 CURRENT = {"192.0.2.2|192.0.2.3#0,,0": "21"}

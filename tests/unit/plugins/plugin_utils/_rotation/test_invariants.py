@@ -548,7 +548,7 @@ def _inbound_policies_narrowed_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def _inbound_policies_not_widened(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(policies, "_widened", lambda policy: policy)
+    patch.setattr(policies, "_widened", lambda policy, other: other)
 
 
 def _outbound_policies_before_peers_accept(patch: pytest.MonkeyPatch) -> None:
