@@ -257,6 +257,7 @@ def scripts(session: nox.Session) -> None:
     session.run("shellcheck", *(str(file) for file in files if file.is_file() and shell.match(file.read_bytes()[:80])))
     session.run("antsibull-changelog", "lint")
     session.run("zizmor", "--offline", "--quiet", ".github")
+    session.run("actionlint", "-no-color", *map(str, HERE.glob(SCHEMAS["github-workflows"])))
     for schema, pattern in SCHEMAS.items():
         session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, HERE.glob(pattern)))
 
