@@ -142,6 +142,7 @@ def test_a_refused_run_is_reported(tmp_path: pathlib.Path) -> None:
 
 
 NOWHERE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+NO_SSH = "Data could not be sent to|Failed to connect to"  # it depends on when ssh gives up
 UNPROTECTED = "the keystore file is not encrypted"
 
 
@@ -150,11 +151,11 @@ UNPROTECTED = "the keystore file is not encrypted"
     [
         ("rotate", {"ipsec_connections": [{**PAIR, "protocl": "ah"}]}, "unknown name 'protocl'", 1),
         ("rotate", {"ipsec_connections": [PAIR], "rotate_newkeys": True}, "no variable rotate_newkeys", 1),
-        ("rotate", {"ipsec_connections": [PAIR], **NOWHERE}, "connect to host 127.0.0.1 port 1", 2),
+        ("rotate", {"ipsec_connections": [PAIR], **NOWHERE}, NO_SSH, 2),
         ("rotate", {"ipsec_connections": [PAIR], "rotate_keystore": "unprotected"}, UNPROTECTED, 1),
         ("audit", {"ipsec_connections": [{**PAIR, "protocl": "ah"}]}, "unknown name 'protocl'", 1),
         ("boot", {"ansible_connection": "local", "boot_service_manager": "launchd"}, "got: launchd", 3),
-        ("boot", NOWHERE, "connect to host 127.0.0.1 port 1", 3),
+        ("boot", NOWHERE, NO_SSH, 3),
     ],
 )
 def test_the_content_of_a_failure_is_on_the_screen_once(
@@ -170,7 +171,7 @@ def test_the_content_of_a_failure_is_on_the_screen_once(
         *("--vault-password-file", "password"),
         **{"ansible_python_interpreter": sys.executable, **variables},
     )
-    assert " ".join(output.split()).count(content) == hosts, output
+    assert len(re.findall(content, " ".join(output.split()))) == hosts, output
 
 
 @pytest.mark.parametrize("module", ["ipsec_keystore", "ipsec_keystore_info"])
