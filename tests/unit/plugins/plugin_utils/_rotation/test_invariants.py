@@ -470,15 +470,11 @@ def expected_names(expected: Result) -> list[str]:
 def _back_because_a_host_is_out_of_reach(patch: pytest.MonkeyPatch) -> None:
     """The hosts that can be reached go back, and no longer accept the new SAs, as with the strategy flush."""
     genuine = decisions.ways_back
-<<<<<<< HEAD
     patch.setattr(
         decisions,
         "ways_back",
         lambda expected, cut, dead, dummy: genuine(expected, cut, dead, expected_names(expected)),
     )
-=======
-    patch.setattr(decisions, "ways_back", lambda expected, cut, dead, *dummy: genuine(expected, cut, dead, "flush"))
->>>>>>> 66497f3 (rotate: change the keys of a multicast group without a gap)
     patch.setattr(steps, "_outbound", lambda run, host: {} if run.results(rotation.GO_BACK, "back") else {})
 
 
