@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import pathlib
 import typing as t
@@ -72,9 +74,18 @@ def test_rotations_in_a_row_lose_nothing(hosts: dict[str, Host], project: Projec
 
 
 def test_flush_at_one_instant_breaks_no_stream(hosts: dict[str, Host], project: Project) -> None:
-    """How long the gap is depends on the machine; the streams must survive it."""
+    """How long the gap is depends on the machine: the streams must survive it, and the report say it."""
+    delayed = {"rotate_strategy": "flush", "rotate_cutover_delay": DELAY, "rotate_report": "report.json"}
     with flowing(list(hosts.values()), FLOWS, RATE) as losses:
-        project.run_well(rotate_new_keys=True, rotate_strategy="flush", rotate_cutover_delay=DELAY)
+        done = project.run_well(rotate_new_keys=True, **delayed)
     print(shown(losses))
     for row in losses.values():
         assert row.lost < row.sent / 2 and row.duplicated == 0 and row.breaks == []
+    report = json.loads((project.folder / "report.json").read_text(encoding="utf-8"))
+    found = {row["name"]: row["gap"] for row in report["connections"] if row["strategy"] == "flush"}
+    assert found.keys() == FLOWS.keys()
+    # All pairs of these hosts change in one transaction of each.
+    ((most, clocks),) = {(gap["at_most_ms"], gap["by_clocks_ms"]) for gap in found.values()}
+    assert most >= clocks > 0, report
+    text = done.output
+    assert text.count(f"flush, <= {math.ceil(most)} ms") == len(FLOWS) and f"it was {math.ceil(clocks)} ms." in text
