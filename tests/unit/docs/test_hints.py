@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import typing as t
 from pathlib import Path
@@ -78,6 +79,7 @@ def sentences(path: Path) -> t.Iterator[str]:
     return (text for text in spoken(path, raw) if says_something(text) and "\n" not in text)
 
 
+@functools.lru_cache(maxsize=None)
 def shown() -> list[tuple[str, str, str]]:
     """Audience, file and text of every message, in the audience's words."""
     found, seen = [], set()
@@ -101,6 +103,7 @@ def _names_in(options: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         yield from _names_in(option.get("suboptions") or option.get("options") or {})
 
 
+@functools.lru_cache(maxsize=None)
 def task_names() -> set[str]:
     """Names of options, with their suboptions, and of what answers hold."""
     found = set(fields.CONNECTION) | set(fields.ENDPOINT) | set(fields.ASSOCIATION)
@@ -115,6 +118,7 @@ def task_names() -> set[str]:
     return found
 
 
+@functools.lru_cache(maxsize=None)
 def role_names() -> set[str]:
     found: set[str] = set()
     for path in TOP.glob("roles/*/meta/argument_specs.yml"):
@@ -122,6 +126,7 @@ def role_names() -> set[str]:
     return found
 
 
+@functools.lru_cache(maxsize=None)
 def plugin_names() -> set[str]:
     return {path.stem for path in TOP.glob("plugins/*/*.*")} | {path.name for path in TOP.glob("roles/*")}
 
@@ -163,7 +168,7 @@ def _unknown(audience: str, text: str, tasks: set[str], roles: set[str], plugins
     for word in re.findall(r"(?<![\w./:-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w./(-])", text):
         if word in FOREIGN or (word in KEYWORD_NAMES and audience != ROLE):
             continue
-        if audience in (COMMAND, PROMPT) or word not in tasks | roles | plugins:
+        if audience in (COMMAND, PROMPT) or not any(word in names for names in (tasks, roles, plugins)):
             yield word
         elif audience == ROLE and word not in roles and f"rotate_{word}" in roles:
             yield f"{word} instead of rotate_{word}"
