@@ -133,14 +133,16 @@ class _Change(t.NamedTuple):
 
 
 def _changes(run: Rotation, host: str, names: t.Collection[str]) -> list[_Change]:
-    beside, taking = run.beside, run.taking
-    missing = frozenset(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ())) if taking else ()
+    beside = run.beside
+    missing = frozenset(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
     found = []
     for name, connection, earlier in run.units(host, names):
         now, before = _of(run, connection, host), _of(run, earlier, host)
-        if name in taking:
-            # Whoever made the SAs may have made some of the policies only.
-            before = [policy for policy in before if _label(policy) not in missing]
+        if missing and now != before:
+            # The unit may have had SAs without policies. One that the host never had is neither widened nor put
+            # back: inbound, it would drop what peers still send in the clear.
+            lacking = [policy for policy in now if _label(policy) in missing]
+            before = [policy for policy in before if not any(_is_same(policy, other) for other in lacking)]
         found.append(_Change(name, now, before, name in beside, connection.mode == TUNNEL))
     return found
 

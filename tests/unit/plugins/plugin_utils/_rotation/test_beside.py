@@ -195,6 +195,20 @@ def test_policies_that_nobody_made_are_neither_widened_nor_put_back() -> None:
     }
 
 
+def test_no_policy_drops_clear_packets_of_peers_before_the_end_or_after_a_failure() -> None:
+    """The host had SAs, but none of the policies, or no inbound one."""
+    ways = {"out": "out 192.0.2.1/32 > 192.0.2.2/32", "in": "in 192.0.2.2/32 > 192.0.2.1/32"}
+    for lacking, restored in ((["in"], [("out", 7)]), (["in", "out"], [])):
+        answers = {**SERVED, "policies": {"added": [ways[way] for way in lacking]}}
+        run = run_of(connection(reqid=9), connection(reqid=7), answers)
+        assert run.beside == {"pair"}
+        assert "policies" not in reqids(policies.at_stage(run, "a"))
+        assert reqids(policies.at_cut_over(run, "a"))["policies"] == [("out", 9)]
+        pairs = run.pairs(["pair"], "a")
+        assert reqids(policies.back(run, "a", pairs)).get("policies", []) == restored
+        assert "policies" not in reqids(policies.narrowed(run, "a", pairs))
+
+
 def test_sas_are_taken_over_with_policies_alone() -> None:
     now = connection(replaces_reqid=77)
     assert taking.problems(run_of(now, answers=held(77))) == []
