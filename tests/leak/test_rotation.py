@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -22,21 +23,22 @@ from ansible_collections.ipsec.manual.tests.leak.rotations import (
     keystore,
     prepare,
 )
-from ansible_collections.ipsec.manual.tests.leak.stage import HISTORY, HOSTS, TOP, WORK, Outcome, Stage
+from ansible_collections.ipsec.manual.tests.leak.stage import CONTROLLER, HISTORY, HOSTS, TOP, WORK, Outcome, Stage
 
 COMMAND = ("env", f"PYTHONPATH={TOP}/plugins/module_utils", "/usr/bin/python3", "-B", "-m", "_core.program.command")
 REPORTS = WORK / "audit"
 
 
-def rotate(stage: Stage, *, plain: bool = False) -> Outcome:
+def rotate(stage: Stage, *arguments: str, playbook: str = "rotate", plain: bool = False, **settings: t.Any) -> Outcome:
     """Rotate: plain as most users would, on connections that do not pipeline; else with debug
     messages and without the role's no_log.
     """
     outcome = stage.playbook(
-        "ipsec.manual.rotate",
+        f"ipsec.manual.{playbook}",
+        *arguments,
         pipelining=not plain,
         debug=not plain,
-        settings={**SETTINGS, "rotate_secure_logging": plain},
+        settings={**SETTINGS, "rotate_secure_logging": plain, **settings},
     )
     listed = stage.list_inventory()
     assert HOSTS[0] in listed.output
@@ -130,3 +132,35 @@ def test_what_a_host_shows_of_itself_leaks_no_key(stage: Stage, options: tuple[s
     assert [str(leak) for leak in outcome.leaks] == []
     assert outcome.status in (0, 1) and FILE in outcome.output, outcome.output
     assert len(stage.kernel_keys(HOSTS[0])) == KEYS
+
+
+SYSVINIT = {"boot_service_manager": "sysvinit"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        ({"rotate_leave": ["new"], "ipsec_connections": CONNECTIONS[:1]}, 6),
+        ({"rotate_state": "absent", "rotate_policies": True, "rotate_boot": True, **SYSVINIT}, 0),
+    ],
+    ids=["leave", "absent"],
+)
+def test_a_removal_leaks_no_key(stage: Stage, settings: dict[str, t.Any], left: int) -> None:
+    before = {host: stage.kernel_keys(host) for host in HOSTS}
+    for plain, check in ((False, True), (True, False)):
+        assert all(len(before[host]) > left and stage.kernel_keys(host) == before[host] for host in HOSTS)
+        outcome = rotate(stage, *(["--check"] if check else []), playbook="due", plain=plain, **settings)
+        assert [str(leak) for leak in outcome.leaks] == []
+        assert outcome.status == 0, outcome.output
+        assert ("a run would remove" if check else "Removed from enigma") in outcome.output
+        # Not even the list of what is removed has a key.
+        files = {re.sub(r"/[.](.*)[.][0-9a-f]+[.]tmp$", r"/\1", leak.finding.place) for leak in outcome.allowed}
+        assert files <= {FILE, f"{FILE}.next", f"{FILE}.previous"}
+    # The run, which is shorter than a rotation, really used what was watched.
+    assert outcome.counts[CONTROLLER]["execs"] > 0
+    for host in HOSTS:
+        assert outcome.counts[host]["samples"] > 10 and outcome.counts[host]["execs"] > 0
+        assert {"ansible-ipsec.manual.ipsec_batch", "ansible-ipsec.manual.ipsec_sadb"} <= outcome.invocations[host]
+    assert [len(stage.kernel_keys(host)) for host in HOSTS] == [left, left]
+    whole = keystore(stage).read("new")
+    assert whole is not None and whole.records == ()
