@@ -14,11 +14,16 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SPI_MIN, SecurityAssociation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    SPI_MIN,
+    SecurityAssociation,
+    format_address,
+    lies_in,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 from .._connections.flows import draw_keys, make_sa
-from .._connections.model import Connection
+from .._connections.model import Connection, Endpoint
 from . import probes
 from .rotation import SEND, Question, Questions, Rotation
 
@@ -50,7 +55,12 @@ def unused(run: Rotation) -> list[str]:
     names = run.taking
     found = []
     for host in run.hosts if names else ():
-        peers = set().union(*run.pairs(names, host))
+        peers = {
+            format_address(peer.address)
+            for dummy, connection, dummy2 in run.units(host, names)
+            for peer in connection.peers(host)
+            if _is_tested(connection, host, peer)
+        }
         for destination, words in probes.unsent(run.results(SEND, SEND).get(host, {})):
             if destination in peers:
                 found.append(
@@ -58,6 +68,14 @@ def unused(run: Rotation) -> list[str]:
                     " addresses or of a smaller priority. Remove it, and run again"
                 )
     return found
+
+
+def _is_tested(connection: Connection, host: str, peer: Endpoint) -> bool:
+    """Whether the policies of the connection apply to test packets: UDP, between the addresses of the SAs."""
+    mine = next(endpoint for endpoint in connection.endpoints if endpoint.host == host)
+    return connection.upper_protocol in ("", "udp", "17") and all(
+        not end.networks or any(lies_in(end.address, *network) for network in end.networks) for end in (mine, peer)
+    )
 
 
 def removal(run: Rotation, host: str) -> Questions:

@@ -228,3 +228,27 @@ def test_sas_stay_as_long_as_nothing_leaves_through_the_new_ones() -> None:
     assert problem.startswith("a: no packet leaves through the new SA esp 0x00001000 towards 192.0.2.2")
     rows[0]["after"] = 4
     assert taking.unused(run) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_told"),
+    [
+        ({"upper_protocol": "udp"}, True),
+        ({"upper_protocol": "tcp"}, False),
+        ({"mode": "tunnel"}, True),
+        (
+            {
+                "mode": "tunnel",
+                "endpoints": {host: {"address": ENDS[host], "networks": ["192.0.2.0/24"]} for host in ENDS},
+            },
+            True,
+        ),
+        ({"mode": "tunnel", "endpoints": {**ENDS, "b": {"address": ENDS["b"], "networks": ["10.0.0.0/8"]}}}, False),
+    ],
+)
+def test_nothing_is_said_about_sas_that_no_test_packet_can_use(fields: Result, is_told: bool) -> None:
+    run = run_of(connection(replaces_reqid=77, **fields), answers=held(77))
+    preflight = run.answers
+    sent = {"send": {"sent": [{"key": "esp|192.0.2.2|0x00001000", "before": 0, "after": 0}]}}
+    run.answers = lambda step, host: Answers(sent) if (step, host) == (rotation.SEND, "a") else preflight(step, host)
+    assert bool(taking.unused(run)) is is_told
