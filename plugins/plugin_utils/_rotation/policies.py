@@ -211,9 +211,15 @@ def _boots(run: Rotation, host: str) -> bool:
     return bool(own["policies"] and own["boot"] and loads)
 
 
-def _boot_between(run: Rotation, host: str, chosen: t.Callable[[_Change], list[Result]]) -> Questions:
+def _boot_between(
+    run: Rotation,
+    host: str,
+    chosen: t.Callable[[_Change], list[Result]],
+    removed: t.Sequence[Result] = (),
+) -> Questions:
     """What the host loads at boot while units change whose previous SAs stand beside the new ones: ``chosen``
-    of those, of all others what it was before. Only if the host loads its file at boot already.
+    of those, of all others what it was before. Only if the host loads its file at boot already. It would go on loading
+    policies of this run that are not chosen any more, unless they are ``removed``.
     """
     own, names = run.own(host), _names(run, host)
     if not _boots(run, host):
@@ -224,7 +230,8 @@ def _boot_between(run: Rotation, host: str, chosen: t.Callable[[_Change], list[R
         wanted += chosen(change) if change.beside else change.now if change.name in done else change.before
     # Nothing is loaded now: the service would change the kernel out of turn.
     options = {**own["boot_options"], "file": own["file"], "policies": wanted, "purge": False, "load": False}
-    yield Question(SERVICE, "ipsec_boot", {**options, **run.deadline(host)})
+    more = {"removed": list(removed)} if removed else {}
+    yield Question(SERVICE, "ipsec_boot", {**options, **more, **run.deadline(host)})
 
 
 def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Questions:
@@ -236,9 +243,6 @@ def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Ques
         return
     going = _changes(run, host, _within(run, host, pairs))
     now = [policy for change in going for policy in change.now]
-    before = [policy for change in going for policy in change.before]
-    missing = set(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
-    new = [policy for policy in now if _label(policy) in missing and policy not in before]
     # A peer that has not gone back yet sends through the new SAs, so that inbound policies go on accepting both.
     replaced = [
         policy
@@ -250,11 +254,21 @@ def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Ques
     yield from _boot_between(run, host, lambda change: change.accepting_at_boot(change not in going))
     if replaced:
         yield Question(POLICIES, "ipsec_policy", {"policies": replaced, **run.deadline(host)})
-    # Policies for another mark come before the previous ones, whichever run installed them.
-    new += [policy for change in going for policy in change.ahead() if policy not in new]
-    gone = [policy for policy in new if not any(_is_same(policy, other) for other in replaced)]
+    gone = [
+        policy for policy in _installed_by(run, host, going) if not any(_is_same(policy, other) for other in replaced)
+    ]
     if gone:
         yield Question(UNPOLICIES, "ipsec_policy", {"policies": gone, "state": "absent", **run.deadline(host)})
+
+
+def _installed_by(run: Rotation, host: str, changes: t.Sequence[_Change]) -> list[Result]:
+    """The new policies that were missing before this run. Those for another mark come before the previous ones, so
+    they belong to these, whichever run installed them.
+    """
+    missing = set(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
+    before = [policy for change in changes for policy in change.before]
+    new = [policy for change in changes for policy in change.now if _label(policy) in missing and policy not in before]
+    return new + [policy for change in changes for policy in change.ahead() if policy not in new]
 
 
 def narrowed(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Questions:
@@ -265,7 +279,11 @@ def narrowed(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> 
     yield from installed(run, host, found)
     if names:
         yield from _boot_between(
-            run, host, lambda change: change.before if change in changes else change.accepting_at_boot(True)
+            run,
+            host,
+            lambda change: change.before if change in changes else change.accepting_at_boot(True),
+            # Not with the way back: they guard the new outbound SAs until these have left the file.
+            _installed_by(run, host, changes),
         )
 
 

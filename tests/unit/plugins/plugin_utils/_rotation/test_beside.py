@@ -120,7 +120,11 @@ def test_policies_for_another_mark_come_before_the_previous_ones(before: str, af
         "policies": old[:1],
         "policies_back": [("out", after, 1000), ("in", after, 1000)],
     }
-    assert places(policies.narrowed(run, "a", pairs)) == {"policies": old[1:], "service": old}
+    narrow, service = policies.narrowed(run, "a", pairs)
+    assert places([narrow, service]) == {"policies": old[1:], "service": old}
+    # The service would go on loading what the cut-over gave it.
+    (gone,) = places([service._replace(options={"policies": service.options["removed"]})]).values()
+    assert gone == [("out", after, 1000), ("in", after, 1000)]
     assert places(policies.boot(run, "a"))["service"] == [("out", after, 1000), ("in", after, 1000), *behind]
 
 
