@@ -17,7 +17,6 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model im
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
     generations,
-    parts,
     result,
     roots,
     steps,
@@ -31,6 +30,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records imp
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.text import dump, load
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
+from ansible_collections.ipsec.manual.tests.unit.plugins.generations import limited
 
 HOSTS = "abcd"
 ROTATION = ("prepared", "switching", "retiring", "promoted")
@@ -186,7 +186,7 @@ class Ledger:
                     unit = (name, hosts)
                     assert unit not in held, "a unit has two records"
                     held[unit] = set(_on_hosts(record))
-                    self._note(unit, parts.limited(record, {hosts}), secrets)
+                    self._note(unit, limited(record, {hosts}), secrets)
         for seen in (self.keys, self.spis):
             every: list[t.Any] = [thing for found in seen.values() for thing in found]
             assert len(every) == len(set(every))

@@ -20,7 +20,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import parts, result, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import result, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import sas_of
@@ -30,6 +30,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps impor
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import lost, reload_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
+from ansible_collections.ipsec.manual.tests.unit.plugins.generations import limited
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._keystore.test_parts import first_format
 
 MANY = [f"h{number:02}" for number in range(50)]
@@ -299,7 +300,7 @@ def test_a_record_of_one_pair_has_nothing_of_the_others(store: Keystore) -> None
     advance(store, whole, "prepared", *ROTATION)
     known = store.read("mesh")
     assert known is not None
-    alone = parts.limited(known.records[0], {("h00", "h01")}).current
+    alone = limited(known.records[0], {("h00", "h01")}).current
     assert alone is not None and alone.endpoints == {"h00": "192.0.2.1", "h01": "192.0.2.2"}
     assert "192.0.2.3" not in alone.sas and len(alone.sas.splitlines()) == 2
 

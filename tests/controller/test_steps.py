@@ -36,7 +36,6 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
     generations,
     identity,
-    parts,
     single_keys,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import (
@@ -54,6 +53,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records imp
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
+from ansible_collections.ipsec.manual.tests.unit.plugins.generations import limited
 
 CONNECTIONS = read_connections(
     [
@@ -233,7 +233,7 @@ class Ledger:
     @staticmethod
     def units(connections: t.Iterable[ConnectionRecord]) -> dict[Unit, KeyRecord]:
         found = {
-            (whole.connection, unit): parts.limited(record, {unit})
+            (whole.connection, unit): limited(record, {unit})
             for whole in connections
             for record in whole.records
             for unit in record.units()

@@ -236,6 +236,12 @@ def as_it_was(connection: Connection, settings: Raw) -> Connection:
     )
 
 
+def as_replaced(connection: Connection) -> Connection:
+    """The connection with the reqid of the SAs that it takes over, if it names one."""
+    replaced = connection.replaces_reqid
+    return connection if replaced is None else connection._replace(reqid=replaced)
+
+
 def connection_of(name: str, settings: Raw, selectors: Raw = types.MappingProxyType({})) -> Connection:
     """The inverse of `Connection.settings` and `Connection.selectors`; without the latter, fields that only
     affect policies keep their defaults. Raises KeyError, TypeError or ValueError for other data.

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import mark_text
 
-from .._connections.model import Connection, Unit, as_it_was
+from .._connections.model import Connection, Unit, as_it_was, as_replaced
 from .._connections.units import connection_of, names_at
 from . import decisions
 from .record import Answers
@@ -125,7 +125,7 @@ class Rotation:
         for row in self.expected["connections"] if held else ():
             connection = there.get(connection_of(row["name"]))
             if connection is not None and host in row["endpoints"]:
-                other = connection.only({tuple(sorted(row["endpoints"]))})._replace(reqid=connection.replaces_reqid)
+                other = as_replaced(connection.only({tuple(sorted(row["endpoints"]))}))
                 addresses = frozenset(row["endpoints"].values())
                 owner = f"{other.reqid},{mark_text(other.mark)},{other.if_id}"
                 if any(decisions.is_between(key, addresses, owner) for key in held):
@@ -165,7 +165,7 @@ class Rotation:
         """
         if row["current"]:
             return as_it_was(now, row["before"]) if row["before"] else now
-        return now._replace(reqid=now.replaces_reqid) if row["name"] in self.taking else None
+        return as_replaced(now) if row["name"] in self.taking else None
 
     def units(self, host: str, names: t.Collection[str]) -> t.Iterator[tuple[str, Connection, Connection | None]]:
         """A host's units of these names, each as a connection of its own: its name, as it is, and as it was

@@ -23,7 +23,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 from .._connections.flows import draw_keys, make_sa
-from .._connections.model import Connection, Endpoint
+from .._connections.model import Connection, Endpoint, as_replaced
 from . import probes
 from .rotation import SEND, Question, Questions, Rotation
 
@@ -81,10 +81,7 @@ def _is_tested(connection: Connection, host: str, peer: Endpoint) -> bool:
 def removal(run: Rotation, host: str) -> Questions:
     """To remove all SAs of that reqid between the addresses; those of other owners stay."""
     names = run.taking
-    earlier = [
-        connection._replace(reqid=connection.replaces_reqid)
-        for dummy, connection, dummy2 in (run.units(host, names) if names else ())
-    ]
+    earlier = [as_replaced(connection) for dummy, connection, dummy2 in (run.units(host, names) if names else ())]
     if earlier:
         text = language.render([sa for connection in earlier for sa in _shapes(connection, host)])
         options = {"content": text, "state": "flushed", "scope": "peers", "backend": run.own(host)["backend"]}

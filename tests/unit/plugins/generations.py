@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import draw, give
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.parts import part_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import KeyRecord
 
 
@@ -25,3 +26,8 @@ def make(
     """Add a next generation to the record; an earlier next one must have been discarded."""
     gone = retired | record.retired_fingerprints()
     return give(record, draw(connection, record.last + 1, spis, gone, by, root))
+
+
+def limited(record: KeyRecord, units: t.Collection[Unit]) -> KeyRecord:
+    """The record of some of its units."""
+    return record.mapped(lambda generation: part_of(generation, record.connection, units))
