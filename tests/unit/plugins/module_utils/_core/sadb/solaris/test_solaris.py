@@ -376,7 +376,7 @@ def test_an_outdated_plan_changes_nothing(sadb, utility):
             sadb.apply(late.operations)
         assert caught.value.errno_name == errno_name
     bring(sadb, [])
-    with pytest.raises(SadbError, match="not there any more"):
+    with pytest.raises(SadbError, match="no longer there"):
         sadb.apply(steps.operations)
     assert utility.commands() == ["delete", "delete"]
 
