@@ -77,7 +77,7 @@ class Rotation:
         self.connections = functools.lru_cache(maxsize=None)(connections)
         self.started = started
         self.left = left
-        self._known: tuple[Result, dict[str, str], frozenset[str]] | None = None
+        self._known: tuple[Result, dict[str, str], frozenset[str], frozenset[str]] | None = None
 
     @property
     def expected(self) -> Result:
@@ -96,13 +96,14 @@ class Rotation:
         """Why units do not overlap, by name."""
         return self._ways()[0]
 
-    def _ways(self) -> tuple[dict[str, str], frozenset[str]]:
-        """`gaps` and `beside`, which are asked for often."""
+    def _ways(self) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
+        """`gaps`, `beside` and `taking`, which are asked for often."""
         if self._known is None or self._known[0] is not self.expected:
             exchanging = {host for host, own in self.state.get("own", {}).items() if own["policies"]}
             gaps = decisions.gaps(self.expected, self.wide["strategy"], exchanging, self.pinned)
-            beside = (decisions.moving(self.expected) | self.taking).difference(gaps)
-            self._known = (self.expected, gaps, frozenset(beside))
+            taking = frozenset[str]().union(*(self.taken(host) for host in self.hosts))
+            beside = (decisions.moving(self.expected) | taking).difference(gaps)
+            self._known = (self.expected, gaps, frozenset(beside), taking)
         return self._known[1:]
 
     @property
@@ -113,9 +114,9 @@ class Rotation:
         return self._ways()[1]
 
     @property
-    def taking(self) -> set[str]:
+    def taking(self) -> frozenset[str]:
         """The units for which a host holds SAs that others made, and that those of the units replace."""
-        return set().union(*(self.taken(host) for host in self.hosts))
+        return self._ways()[2]
 
     def taken(self, host: str) -> dict[str, Connection]:
         """The host's units, by name, for which it holds such SAs itself, each as a connection that has them."""
