@@ -20,9 +20,12 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit imp
 WIDE = "\u4e3b"  # two columns
 
 
+# Ideographs, syllables of Hangul and full-width forms: what is wide on every terminal.
+_WIDE = (("\u4e00", "\u9fff"), ("\uac00", "\ud7a3"), ("\uff01", "\uff60"))
+
+
 def columns(line: str) -> int:
-    # The forms of Hebrew and Arabic, which are between wide signs, are not wide.
-    return sum(1 + ("\u2e80" <= sign <= "\uffdc" and not "\ufb00" <= sign <= "\ufdff") for sign in line)
+    return sum(1 + any(first <= sign <= last for first, last in _WIDE) for sign in line)
 
 
 FILE = "/srv/audit/report.txt"
