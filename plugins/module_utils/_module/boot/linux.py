@@ -149,9 +149,12 @@ def _kept(module: Module, file: str, named: t.Sequence[Policy]) -> list[Policy]:
         if module.params["purge"]
         else [policy for policy in closed if policy in guards or identity(policy) not in removed]
     )
-    # Added by something that did not arrange to load them at boot, while SAs that only they guard will be.
+    # Added by something that did not arrange to load them at boot, while SAs that only they guard will be. One that
+    # differs from a named one in its templates only, as while these change, is replaced by it at boot.
+    named_or_kept = set(map(identity, [*named, *kept]))
     held = [entry.policy for entry in Spd().dump() if entry.complete and not entry.policy.extra] if sas else []
-    found = guarding(held, unguarded(sas or (), [*named, *kept]))
+    others = [policy for policy in held if identity(policy) not in named_or_kept]
+    found = guarding(others, unguarded(sas or (), [*named, *kept]))
     for policy in (*kept, *found):
         why = (
             f"it guards SAs of {file}. It is removed when they have left the file"

@@ -252,6 +252,16 @@ def test_kernel_policies_that_alone_guard_sas_of_the_file_are_loaded_at_boot(hos
     assert again["kept"] == [OTHER_LABEL] and not again["changed"]
 
 
+def test_a_policy_is_loaded_once_when_its_templates_change(host: Host) -> None:
+    """The file still has SAs for the previous templates, which the policy in the kernel guards."""
+    host.keys.write_text(render([sa()]))
+    host.boot(policies=[OUT])
+    host.spd.policies = list(read_policies([OUT], "", []))
+    changed = {**OUT, "templates": [{"reqid": 7}]}
+    assert host.boot(policies=[changed], load=False)["policies"] == [LABEL]
+    assert not host.boot(policies=[changed], load=False)["changed"]
+
+
 def test_an_unreadable_file_of_policies_is_replaced_with_a_warning(host: Host) -> None:
     host.boot(policies=[OUT])
     Path(at_boot.POLICIES).write_text("{")
