@@ -194,3 +194,9 @@ def test_programs_find_the_reasons_of_a_failure_in_a_list(tmp_path: pathlib.Path
     failure = json.loads(output.partition("FAILED! => ")[2].partition("\n\n")[0])
     assert failure["msg"] == "This step was refused."
     assert "The nearest name is rotate_new_keys." in " ".join(failure["report"])
+
+
+@pytest.mark.parametrize("priority", [-1, 4294967295])
+def test_a_priority_without_a_number_behind_it_is_refused(tmp_path: pathlib.Path, priority: int) -> None:
+    output = refused(tmp_path, "rotate", ipsec_connections=[PAIR], rotate_policy_priority=priority)
+    assert f"rotate_policy_priority of a: {priority} is outside 0 to 4294967294" in output

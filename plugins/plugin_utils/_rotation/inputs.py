@@ -95,6 +95,7 @@ _NAMES = (
 )
 # Variables with the same prefixes that the collection's playbooks have.
 _OF_PLAYBOOKS = frozenset(["play_hosts"])
+_LAST_PRIORITY = 0xFFFFFFFF - 1
 _NEAR = 0.7  # of difflib: boot_files is near boot_file, boot_device is another program's
 
 
@@ -121,7 +122,7 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
         boot = read_variables(inputs, host, BOOT, "boot_", problems, _BOOT_DEFAULTS)
         # The role's variable is empty where the module says auto.
         own[host]["boot_options"] = {**boot, "service_manager": boot.get("service_manager") or "auto"}
-        problems += _differences(inputs, wide, first, host)
+        problems += [*_differences(inputs, wide, first, host), *_out_of_range(own[host], host)]
     raise_all(problems)
     due.read(wide["due"])
     return wide, own
@@ -193,6 +194,17 @@ def _one_text(inputs: Inputs, host: str) -> t.Iterator[InputError]:
                 "rotate_only",
                 'Write a list, on the command line -e \'{"rotate_only": ["HOST,HOST"]}\'.',
             )
+
+
+def _out_of_range(own: Values, host: str) -> t.Iterator[InputError]:
+    """While a connection changes, its previous policies may get the number after that of the new ones."""
+    priority = own.get("policy_priority", 0)
+    if not 0 <= priority <= _LAST_PRIORITY:
+        yield InputError(
+            f"{priority} is outside 0 to {_LAST_PRIORITY}",
+            f"rotate_policy_priority of {host}",
+            "Choose a number such that the one after it fits 32 bits, too; 1000 is the default.",
+        )
 
 
 def _differences(inputs: Inputs, wide: Values, first: str, host: str) -> t.Iterator[InputError]:
