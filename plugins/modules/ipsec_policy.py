@@ -227,6 +227,34 @@ added:
   type: list
   elements: str
   sample: ["out 192.168.116.16/32 > 192.168.13.213/32"]
+overtaken:
+  description:
+    - The policies that are replaced by ones with a larger number as their priority, so that another policy, for
+      some of the same traffic, may come first from then on.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    policy:
+      description: The policy, as direction, source, and destination.
+      returned: success
+      type: str
+      sample: out 192.168.116.16/32 > 192.168.13.213/32
+    priority:
+      description: Its priority before the change.
+      returned: success
+      type: int
+      sample: 0
+    other:
+      description: The first of the policies that may come before it.
+      returned: success
+      type: str
+      sample: out 192.168.116.0/24 > 192.168.13.0/24
+    other_priority:
+      description: The priority of that policy.
+      returned: success
+      type: int
+      sample: 100
 """
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_POLICY, POLICY_RULES

@@ -166,6 +166,12 @@ _POLICY: Fields = {
     "flags": _FEW_TEXTS,
 }
 
+# A policy that another one comes before from then on.
+_OVERTAKEN: Fields = {
+    **dict.fromkeys(("policy", "other"), _TEXT),
+    **dict.fromkeys(("priority", "other_priority"), _U32),
+}
+
 _CARRIED: Fields = {
     "key": Field("str", rf"{WORD}\|{ADDRESS}\|{SPI}"),
     **dict.fromkeys(("before", "after"), _U64._replace(nullable=True)),
@@ -254,6 +260,7 @@ ANSWERS: t.Mapping[str, Fields] = {
     "ipsec_policy": {
         "operations": _OPERATIONS,
         "added": _LABELS,
+        "overtaken": Field("list", elements=Field("dict", contains=_OVERTAKEN)),
     },
     "ipsec_policy_info": {
         "policies": Field("list", elements=Field("dict", contains=_POLICY)),

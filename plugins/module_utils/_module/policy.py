@@ -10,6 +10,7 @@ import typing as t
 
 from .._core.sa.model import mark_text
 from .._core.spd.kernel import Spd
+from .._core.spd.order import overtaken
 from .._core.spd.policy import PRESENT, Policy, PolicyEntry, PolicyOperation, label, plan, warnings
 from .._core.spd.text import Doubts, read_policies, read_policy, template_view, view
 from .._core.specs import POLICY
@@ -27,12 +28,20 @@ def apply_policies(module: Module) -> Result:
     if module.params["state"] == PRESENT:
         warn(module, ((text, label(policy)) for policy in wanted for text in warnings(policy)))
     database = Spd()
-    operations = plan(wanted, database.dump(), module.params["state"])
+    present = database.dump()
+    operations = plan(wanted, present, module.params["state"])
     if operations and not module.check_mode:
         deadline.check()
         database.apply(operations)
     result: Result = {"changed": bool(operations), "operations": [str(operation) for operation in operations]}
     result["added"] = [label(step.new) for step in operations if step.old is None and step.new is not None]
+    result["overtaken"] = [
+        {
+            **{"policy": label(found.new), "priority": found.old.priority},
+            **{"other": label(found.other), "other_priority": found.other.priority},
+        }
+        for found in overtaken(wanted, operations, present)
+    ]
     if module._diff:
         result["diff"] = _diff(operations)
     return result

@@ -378,6 +378,22 @@ def boot_problems(run: Rotation, host: str) -> list[str]:
     ]
 
 
+def overtaken(run: Rotation) -> list[str]:
+    """Hosts where a policy would lose its place, so that traffic might pass in the clear from then on."""
+    found = []
+    for host in run.hosts:
+        rows = run.answers(PREFLIGHT, host).get(POLICIES).get("overtaken", ())
+        if rows:
+            row, ours = rows[0], run.own(host)["policy_priority"]
+            kept = min(row["priority"] for row in rows)
+            found.append(
+                f"{host}: policy {row['policy']} has priority {row['priority']} now. With {ours}, policy"
+                f" {row['other']} with priority {row['other_priority']} would come first: set rotate_policy_priority to"
+                f" {kept} for this host, or remove that policy"
+            )
+    return found
+
+
 def _service_problems(own: Result, service: Result) -> t.Iterator[str]:
     """Why rotate_boot would fail on a host after its keys have changed."""
     manager = service.get("service_manager")

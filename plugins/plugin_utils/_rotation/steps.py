@@ -93,7 +93,8 @@ def preflight_problems(run: Rotation, forks: int) -> list[str]:
     problems = [problem for host in run.hosts for problem in boot[host]]
     # What else such a host says is about the same.
     problems += [f"{host}: {reason}" for host, reason in run.failures(PREFLIGHT) if not boot[host]]
-    problems = problems or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT]) or taking.problems(run)
+    problems = problems or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT])
+    problems = problems or policies.overtaken(run) + taking.problems(run)
     if run.delay:
         problems += clocks.problems(run.readings(), run.wide["clock_tolerance"], forks)
     return problems

@@ -185,11 +185,11 @@ def _meets(sa: SecurityAssociation, demand: _Demand) -> bool:
             lies_in(sa.source, *demand.source)
             or (is_unspecified(sa.source) and len(sa.source) == len(demand.source[0]))
         )
-        and (sa.selector is None or _overlap(sa.selector, policy.selector))
+        and (sa.selector is None or overlap(sa.selector, policy.selector))
     )
 
 
-def _overlap(one: Selector, other: Selector) -> bool:
+def overlap(one: Selector, other: Selector) -> bool:
     """Whether some packets match both selectors."""
     return (
         _meet((one.source, one.source_prefix), (other.source, other.source_prefix))

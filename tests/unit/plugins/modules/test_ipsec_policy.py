@@ -178,3 +178,19 @@ def test_info_shows_the_policies_that_were_added() -> None:
         }
     ]
     assert len(world.run("ipsec_policy_info")["policies"]) == 2
+
+
+def test_a_policy_that_lets_another_one_come_first_is_reported_before_it_is_changed() -> None:
+    world = World()
+    wide = {"source": "192.0.2.0/24", "destination": "192.0.2.0/24"}
+    world.run("ipsec_policy", policies=[OUT, {"direction": "out", "selector": wide, "priority": 100}])
+    for priority, expected in ((50, []), (1000, [100])):
+        asked = world.run("ipsec_policy", check=True, **{**OUT, "priority": priority})
+        assert [row["other_priority"] for row in asked["overtaken"]] == expected
+    assert asked["overtaken"][0] == {
+        "policy": "out 192.0.2.1/32 > 192.0.2.2/32",
+        "priority": 0,
+        "other": "out 192.0.2.0/24 > 192.0.2.0/24",
+        "other_priority": 100,
+    }
+    assert world.spd.policies[0].priority == 0

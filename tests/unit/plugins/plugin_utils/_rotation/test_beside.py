@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, rotation, taking
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, rotation, steps, taking
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Question, Rotation
 
@@ -219,6 +219,22 @@ def test_sas_are_taken_over_with_policies_alone() -> None:
     first, second = taking.problems(run_of(now, answers=held(77), exchange=False))
     assert first.startswith("a: ") and second.startswith("b: ") and "rotate_policies: true" in first
     assert taking.problems(run_of(now, answers=held(5), exchange=False)) == []
+
+
+def test_a_run_stops_before_another_policy_would_come_first() -> None:
+    """An exception between the priority of a script's policy and that of the role would let its traffic pass."""
+    rows = [
+        {"policy": "out 192.0.2.1/32 > 192.0.2.2/32", "priority": 7, "other": "out any > any", "other_priority": 100},
+        {"policy": "in 192.0.2.2/32 > 192.0.2.1/32", "priority": 5, "other": "in any > any", "other_priority": 100},
+    ]
+    now = connection(replaces_reqid=77)
+    assert steps.preflight_problems(run_of(now, answers=held(77)), 0) == []
+    run = run_of(now, answers={**held(77), policies.POLICIES: {"added": [], "overtaken": rows}})
+    assert steps.preflight_problems(run, 0) == [
+        f"{host}: policy out 192.0.2.1/32 > 192.0.2.2/32 has priority 7 now. With 1000, policy out any > any with"
+        " priority 100 would come first: set rotate_policy_priority to 5 for this host, or remove that policy"
+        for host in ENDS
+    ]
 
 
 def test_sas_stay_as_long_as_nothing_leaves_through_the_new_ones() -> None:

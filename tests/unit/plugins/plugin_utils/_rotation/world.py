@@ -441,6 +441,7 @@ def _policies(host: Host, name: str, options: Result, moment: Moment, arrived: t
         "changed": after != host.policies,
         "operations": [],
         "added": added,
+        "overtaken": [],
     }
 
 
