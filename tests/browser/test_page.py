@@ -197,6 +197,24 @@ def test_the_page_follows_the_colour_scheme(page: chromium.Page, show: t.Callabl
     assert colours == ["rgb(253, 253, 251)", "rgb(20, 23, 26)"]
 
 
+def test_a_printed_page_is_light_and_has_every_finding_without_controls(
+    page: chromium.Page, show: t.Callable[..., float]
+) -> None:
+    report = reports.ordinary()
+    show(report, width=720, scheme="dark")  # about as wide as a sheet
+    page.call("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    try:
+        style = page.value("[getComputedStyle(document.body)].map((row) => [row.backgroundColor, row.color])[0]")
+        assert style == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
+        assert page.value("[...document.querySelectorAll('form, nav')].filter((row) => row.checkVisibility())") == []
+        shown = "[...document.querySelectorAll({!r})].filter((row) => row.checkVisibility()).length"
+        assert page.value(shown.format("#findings tbody tr")) == len(report["findings"])
+        assert page.value(shown.format(".host")) == len(report["hosts"])
+        assert page.value("document.documentElement.scrollWidth") <= 720
+    finally:
+        page.call("Emulation.setEmulatedMedia", media="")
+
+
 def test_without_its_script_the_page_has_everything(page: chromium.Page, show: t.Callable[..., float]) -> None:
     show(reports.ordinary(), script=False)
     tree = page.call("Accessibility.getFullAXTree")["nodes"]

@@ -48,9 +48,11 @@ def test_every_question_of_the_guide_has_findings_that_exist() -> None:
     [
         ("refreshed", "key-age"),
         ("terminal", "login-clear"),
+        ("interactive mode", "key-in-history"),
         ("network mount", "file-network"),
         ("readable by the world", "file-world-readable"),
         ("host names", "file-names"),
+        ("hard-wired console", "login-clear"),
         ("length", "file-invalid"),
         ("same key information", "peers-differ"),
         ("an SPI and a key of its own", "key-shared"),

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import string
 import typing as t
 
@@ -42,6 +43,10 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit.fle
 )
 
 BOTH = ("enigma", "partym")
+# A reason begins with the section of an RFC, or with the part of the guide, that it is from.
+PARAGRAPH = re.compile(
+    r"RFC \d+ sections? \d[\d.]*[ :]|Solaris guide, (?:security considerations|creating SAs|replacing SAs): "
+)
 
 
 def ids(fleet: Fleet) -> set[str]:
@@ -245,7 +250,7 @@ def test_keys_of_hosts_that_do_not_answer_are_as_old_as_the_keystore_says() -> N
 def test_a_kind_has_a_reason_and_known_placeholders(kind: str) -> None:
     found = KINDS[kind]
     assert found.severity in SEVERITIES and found.what
-    assert found.why.startswith(("RFC ", "Solaris guide")) and found.why.endswith((".", "?"))
+    assert PARAGRAPH.match(found.why) and found.why.endswith((".", "?"))
     names = {name for dummy, name, *dummy in string.Formatter().parse(found.what)}
     assert names - {None} <= {"host", "pair", "place", "detail", "age", "limit", "used", "what", "mine", "theirs"}
 
