@@ -38,7 +38,7 @@ cp -a /run/kept/. {SECRETS}/ && ! dd if=/dev/zero of={SECRETS}/.ballast bs=1k 2>
 """,
     "read-only": f"mount --bind {SECRETS} {SECRETS} && mount -o remount,bind,ro {SECRETS}",
 }
-MEND = {
+REPAIR = {
     "full": f"""
 rm {SECRETS}/.ballast && find /run/kept -mindepth 1 -delete && cp -a {SECRETS}/. /run/kept/
 umount {SECRETS} && umount /run/kept
@@ -185,7 +185,7 @@ def spoilt(fault: str) -> t.Callable[[Stage, Case], None]:
         try:
             after(stage, case, stage.finish())
         finally:
-            stage.on(case.victim, MEND[fault])
+            stage.on(case.victim, REPAIR[fault])
 
     return happen
 

@@ -24,7 +24,7 @@ MOST_OF_A_KIND = 100
 
 class Finding(t.NamedTuple):
     """A finding of the report. ``host`` and ``pair`` are empty if it is about no particular one; ``place`` is
-    what distinguishes findings of one kind, such as a path. ``mend`` says in words what to do, with ``commands``.
+    what distinguishes findings of one kind, such as a path. ``fix`` says in words what to do, with ``commands``.
     """
 
     id: str
@@ -33,7 +33,7 @@ class Finding(t.NamedTuple):
     pair: str
     what: str
     why: str
-    mend: str
+    fix: str
     place: str = ""
     commands: tuple[Command, ...] = ()
 
@@ -52,14 +52,14 @@ def finding(kind: str, host: str = "", pair: str = "", place: str = "", **words:
     row = KINDS[kind]
     given = {**dict.fromkeys(_WORDS, ""), "host": host, "pair": pair, "place": place, **words}
     filled = {name: str(value)[:_LONGEST_WORD] for name, value in given.items()}
-    mend, commands = remedy(kind, filled, filled["place"] == place)
-    return Finding(kind, row.severity, host, pair, row.what.format(**filled), row.why, mend, place, commands)
+    fix, commands = remedy(kind, filled, filled["place"] == place)
+    return Finding(kind, row.severity, host, pair, row.what.format(**filled), row.why, fix, place, commands)
 
 
 def completed(row: Finding, line: CommandLine) -> Finding:
     """The finding with the commands that work as this run did."""
-    mend, commands = line.complete(row.mend, row.commands)
-    return row._replace(mend=mend, commands=commands)
+    fix, commands = line.complete(row.fix, row.commands)
+    return row._replace(fix=fix, commands=commands)
 
 
 def unique(findings: t.Iterable[Finding]) -> list[Finding]:

@@ -108,7 +108,7 @@ def read(text: str) -> Row:
 
 
 def _is_finding(row: Row) -> bool:
-    texts = ("id", "host", "pair", "what", "why", "mend")
+    texts = ("id", "host", "pair", "what", "why", "fix")
     return all(isinstance(row[name], str) for name in texts) and row["severity"] in SEVERITIES
 
 

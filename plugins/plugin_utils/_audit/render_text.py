@@ -131,7 +131,7 @@ def _alike(rows: t.Iterable[Row]) -> list[list[Row]]:
     found: dict[str, list[Row]] = {}
     for row in rows:
         commands = [(bool(command["host"]), command["command"]) for command in row.get("commands", ())]
-        same = [row[name] for name in ("id", "severity", "new", "pair", "what", "mend")]
+        same = [row[name] for name in ("id", "severity", "new", "pair", "what", "fix")]
         found.setdefault(repr((same, commands)), []).append(row)
     return list(found.values())
 
@@ -147,8 +147,8 @@ def _entry(rows: t.Sequence[Row]) -> list[str]:
     """Findings that are alike, and how to fix them: words, and commands below the machines on which they run."""
     lines = _what(rows)
     commands = rows[0].get("commands", ())
-    if rows[0]["mend"]:
-        lines += _wrapped("", rows[0]["mend"] + (":" if commands else ""), 6)
+    if rows[0]["fix"]:
+        lines += _wrapped("", rows[0]["fix"] + (":" if commands else ""), 6)
     hosts = _several([row["host"] for row in rows])
     for host, group in itertools.groupby(commands, key=lambda command: command["host"]):
         lines.append(_line(f"{'':{_INDENT}}{on(hosts if host and len(rows) > 1 else host)}:"))

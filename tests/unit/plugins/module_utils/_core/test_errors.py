@@ -22,8 +22,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     [
         (IpsecError("it broke"), "it broke"),
         (InputError("it broke", "sas[2].spi"), "sas[2].spi: it broke"),
-        (InputError("it broke.", "spi", "Mend it."), "spi: it broke. Mend it."),
-        (TextError("it broke", "keys", 3, 14, "Mend it."), "keys, line 3, column 14: it broke. Mend it."),
+        (InputError("it broke.", "spi", "Fix it."), "spi: it broke. Fix it."),
+        (TextError("it broke", "keys", 3, 14, "Fix it."), "keys, line 3, column 14: it broke. Fix it."),
     ],
 )
 def test_an_error_says_place_then_message_then_fix(error, text):

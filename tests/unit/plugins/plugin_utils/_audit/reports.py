@@ -72,7 +72,7 @@ def finding(identity: str, severity: str, what: str, **fields: t.Any) -> Row:
         "pair": "",
         "what": what,
         "why": "RFC 4301 section 4.4.2: keys have a lifetime, after which they are replaced.",
-        "mend": "give backbone new keys",
+        "fix": "give backbone new keys",
         "commands": [
             {
                 "host": "",
@@ -129,11 +129,11 @@ def ordinary() -> Row:
             "The service ipseckey.service failed: keys are not loaded at the next boot.",
             host="branch-10",
             why="Without it the host sends no protected traffic after a reboot.",
-            mend="start it",
+            fix="start it",
             commands=[{"host": "branch-10", "command": "systemctl start ipseckeys.service"}],
             new=True,
         ),
-        finding("unreachable", "medium", "The host did not answer.", host="branch-11", mend="", commands=[]),
+        finding("unreachable", "medium", "The host did not answer.", host="branch-11", fix="", commands=[]),
         finding(
             "budget",
             "low",
@@ -148,7 +148,7 @@ def ordinary() -> Row:
         ),
     ]
     gone = [
-        finding("file_mode", "high", "The protected file has mode 0644.", host="enigma", mend="close it"),
+        finding("file_mode", "high", "The protected file has mode 0644.", host="enigma", fix="close it"),
         finding("keys_age", "medium", "The keys are 92 days old.", pair="branches: enigma - branch-02"),
     ]
     return report(hosts, pairs, findings, gone)
@@ -196,7 +196,7 @@ def hostile() -> Row:
             host=text,
             pair=found["name"],
             why=text,
-            mend=text,
+            fix=text,
             commands=[{"host": text, "command": text}],
         )
         for text, found in zip(HOSTILE, pairs)

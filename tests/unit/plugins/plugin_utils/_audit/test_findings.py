@@ -294,7 +294,7 @@ def test_long_words_of_a_host_are_cut() -> None:
 def test_texts_of_a_host_are_never_templates(kind: str) -> None:
     words = dict.fromkeys(("detail", "age", "limit", "used", "what", "mine", "theirs"), "{place.__class__}")
     found = finding(kind, "h", "p", "{host.__class__}", **words)
-    assert "<class" not in found.what + found.mend + str(found.commands)
+    assert "<class" not in found.what + found.fix + str(found.commands)
 
 
 def test_group_members_share_one_key() -> None:

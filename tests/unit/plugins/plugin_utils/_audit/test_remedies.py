@@ -121,9 +121,9 @@ def check_ansible(words: list[str], named: set[str]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_words_and_a_command(kind: str) -> None:
     found = made(kind)
-    assert REMEDIES[kind].words == REMEDIES[kind].words.strip(" .:") and found.mend
+    assert REMEDIES[kind].words == REMEDIES[kind].words.strip(" .:") and found.fix
     assert commands(found) and all(command.strip() == command != "" for command in commands(found))
-    assert "{" not in found.mend + " ".join(row for row in commands(found) if "rotate_only" not in row)
+    assert "{" not in found.fix + " ".join(row for row in commands(found) if "rotate_only" not in row)
 
 
 def test_there_is_no_remedy_for_something_else() -> None:
@@ -204,7 +204,7 @@ def test_a_name_is_copied_exactly_or_not_at_all(name: str) -> None:
     words = simple_commands((rows or [dummy])[-1])[0]
     assert words[-1] == place or words[:2] == ["ls", "-lab"]
     if len(name) > 300 or not name.isprintable():
-        assert words[:2] == ["ls", "-lab"] and "cannot be copied" in made("file-copy", place=place).mend
+        assert words[:2] == ["ls", "-lab"] and "cannot be copied" in made("file-copy", place=place).fix
 
 
 def test_commands_are_for_the_host_and_the_connection_of_the_finding() -> None:
@@ -217,7 +217,7 @@ def test_commands_are_for_the_host_and_the_connection_of_the_finding() -> None:
             f" -e rotate_keystore={KEYSTORE}",
         ),
     )
-    assert KEYSTORE in found.mend
+    assert KEYSTORE in found.fix
     assert "rotate_only=backbone" in commands(made("key-age"))[0]
 
 
@@ -242,7 +242,7 @@ def test_a_connection_of_any_name_stays_a_text() -> None:
 )
 def test_what_to_write_for_an_algorithm_depends_on_its_kind(algorithm: str, fields: set[str]) -> None:
     both = {"encryption_algorithm: aes-cbc", "authentication_algorithm: hmac-sha256"}
-    text = made("algorithm-must-not", detail=algorithm).mend
+    text = made("algorithm-must-not", detail=algorithm).fix
     assert {field for field in both if field in text} == fields and "backbone" in text
 
 

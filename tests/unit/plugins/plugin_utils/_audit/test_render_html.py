@@ -77,7 +77,7 @@ def of_one(text: str) -> str:
     hosts = [reports.host(text, kernel=text, backend=text, service=text, file=file, counters={text: 1})]
     pairs = [reports.pair(text, text, text, addresses=[text], due=[text]) | {"name": text}]
     commands = [{"host": text, "command": text}]
-    row = reports.finding(text, "high", text, host=text, pair=text, why=text, mend=text, commands=commands)
+    row = reports.finding(text, "high", text, host=text, pair=text, why=text, fix=text, commands=commands)
     return render(reports.report(hosts, pairs, [row], [row]))
 
 

@@ -54,8 +54,8 @@ def test_the_report_fits_a_terminal_and_has_no_control_characters(name: str) -> 
 )
 def test_any_report_fits(rows: list[tuple[str, str, str]], hosts: int, name: str) -> None:
     findings = [
-        reports.finding("id", severity, what, host=name, mend=mend, commands=[{"host": name, "command": mend}])
-        for severity, what, mend in rows
+        reports.finding("id", severity, what, host=name, fix=fix, commands=[{"host": name, "command": fix}])
+        for severity, what, fix in rows
     ]
     silent = [reports.host(f"{name}{number}", answered=False, reason=name) for number in range(hosts)]
     pairs = [reports.pair(name, "a", "b", age=number * 1e9) for number in range(hosts)]
@@ -85,7 +85,7 @@ def test_hosts_that_did_not_answer_and_keys_near_their_end_are_named() -> None:
     assert " ".join(ends[1].split()) == "branches: enigma - branch-09 81 of 90 days 86 % of packets"
 
 
-def test_findings_begin_with_the_worst_and_have_what_mends_them() -> None:
+def test_findings_begin_with_the_worst_and_have_what_fixes_them() -> None:
     lines = render(reports.ordinary()).partition("Findings, worst first\n")[2].splitlines()
     assert lines[:3] == [
         "high    new: backbone: enigma - partym: The keys are 113 days old, and the limit",
@@ -159,18 +159,16 @@ def test_a_command_that_does_not_fit_is_not_shown_in_part() -> None:
 
 
 def test_a_report_of_an_earlier_release_has_no_commands() -> None:
-    row = {name: value for name, value in reports.finding("id", "low", "x", mend="do it").items() if name != "commands"}
+    row = {name: value for name, value in reports.finding("id", "low", "x", fix="do it").items() if name != "commands"}
     assert render(reports.report([], [], [row])).endswith("        do it\n")
 
 
 def test_findings_that_differ_only_in_their_host_are_one_entry() -> None:
     rows = [
-        reports.finding("id", "low", "x", host=name, mend="do", commands=[{"host": name, "command": "sysctl -p"}])
+        reports.finding("id", "low", "x", host=name, fix="do", commands=[{"host": name, "command": "sysctl -p"}])
         for name in ("a", "b", "c")
     ]
-    rows.append(
-        reports.finding("id", "low", "y", host="d", mend="do", commands=[{"host": "d", "command": "sysctl -p"}])
-    )
+    rows.append(reports.finding("id", "low", "y", host="d", fix="do", commands=[{"host": "d", "command": "sysctl -p"}]))
     shown = render(reports.report([], [], rows)).partition("Findings, worst first\n")[2].splitlines()
     assert shown == [
         *("low     a, b and c: x", "        do:", "        on a, b and c, as root:", "          sysctl -p"),

@@ -105,7 +105,7 @@ def ids(rows: list[dict[str, t.Any]]) -> list[str]:
     return sorted(row["id"] for row in rows)
 
 
-def test_a_host_that_does_not_answer_has_not_mended_anything() -> None:
+def test_a_host_that_does_not_answer_has_not_fixed_anything() -> None:
     first = report.make(changed(pairs(leaking=1), "partym"), MADE)
     second = report.make(without(clean(), "partym"), LATER, json.loads(json.dumps(first)))
     assert (ids(second["findings"]), second["gone"]) == (["absent", "agreement-unknown"], [])
@@ -115,8 +115,8 @@ def test_a_host_that_does_not_answer_has_not_mended_anything() -> None:
     back = report.make(changed(pairs(leaking=2), "partym"), LATER, third)
     assert [(row["id"], row["new"]) for row in back["findings"]] == [("no-policy", False)]
     assert (ids(back["gone"]), back["unchecked"]) == (["absent", "agreement-unknown"], [])
-    mended = report.make(clean(), LATER, third)
-    assert (ids(mended["gone"]), mended["unchecked"]) == (["absent", "agreement-unknown", "no-policy"], [])
+    repaired = report.make(clean(), LATER, third)
+    assert (ids(repaired["gone"]), repaired["unchecked"]) == (["absent", "agreement-unknown", "no-policy"], [])
 
 
 def test_a_finding_of_a_pair_is_gone_only_if_both_hosts_say_so() -> None:
@@ -140,7 +140,7 @@ def test_a_pair_outside_the_limit_keeps_its_findings_however_often() -> None:
     connections = read_connections([{"name": "pair", "endpoints": names}])
     found = report.make(clean(), MADE)
     old = {**found["pairs"][0], "name": "pair: enigma - partym"}
-    finding = {**dict.fromkeys(("host", "place", "what", "why", "mend"), ""), "id": "key-age", "severity": "medium"}
+    finding = {**dict.fromkeys(("host", "place", "what", "why", "fix"), ""), "id": "key-age", "severity": "medium"}
     found = {**found, "pairs": [old], "findings": [{**finding, "pair": old["name"], "new": False}]}
     for dummy in range(3):
         alone = [host_of("third", FILE, answer(pairs=[], counters={}), offset=0.0)]
