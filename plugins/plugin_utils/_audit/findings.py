@@ -11,7 +11,7 @@ import typing as t
 
 from .fleet import Row
 from .kinds import KINDS, NONE, SEVERITIES
-from .remedies import Command, CommandLine, remedy
+from .remedies import CommandLine, ShellCommand, remedy
 
 _RANKS = {name: rank for rank, name in enumerate((NONE, *SEVERITIES))}
 _LONGEST_WORD = 300
@@ -35,7 +35,7 @@ class Finding(t.NamedTuple):
     why: str
     fix: str
     place: str = ""
-    commands: tuple[Command, ...] = ()
+    commands: tuple[ShellCommand, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str, str]:

@@ -48,7 +48,7 @@ class Remedy(t.NamedTuple):
     instead: tuple[str, ...] = ("ls -lab -- {parent}",)
 
 
-class Command(t.NamedTuple):
+class ShellCommand(t.NamedTuple):
     """A command to copy. ``host`` is where root runs it, empty for the controller."""
 
     host: str
@@ -266,7 +266,7 @@ _SERVICES = {
 _OF_SYSTEMD = ("journalctl -b -u ipseckeys.service", "systemctl start ipseckeys.service")
 
 
-def remedy(kind: str, words: Words, is_exact: bool = True) -> tuple[str, tuple[Command, ...]]:
+def remedy(kind: str, words: Words, is_exact: bool = True) -> tuple[str, tuple[ShellCommand, ...]]:
     """What to do about a finding, and the commands for it. ``words`` are those of the finding, not quoted;
     ``is_exact`` says that none was cut.
     """
@@ -282,7 +282,7 @@ def remedy(kind: str, words: Words, is_exact: bool = True) -> tuple[str, tuple[C
     made = {**{name: shlex.quote(value) for name, value in words.items()}, **_made(words)}
     lines = (template.format(**made) for template in templates)
     return text.format(**{**words, "fields": _fields(words["detail"]), "connection": words["connection"]}), tuple(
-        Command("" if line.startswith(ON_CONTROLLER) else words["host"], line) for line in lines
+        ShellCommand("" if line.startswith(ON_CONTROLLER) else words["host"], line) for line in lines
     )
 
 
@@ -345,9 +345,9 @@ class CommandLine(t.NamedTuple):
     keystore: str = ""
     is_named: bool = False
 
-    def complete(self, text: str, commands: t.Iterable[Command]) -> tuple[str, tuple[Command, ...]]:
+    def complete(self, text: str, commands: t.Iterable[ShellCommand]) -> tuple[str, tuple[ShellCommand, ...]]:
         """A remedy with the options that this run had."""
-        done = tuple(Command(row.host, self._completed(row.command)) for row in commands)
+        done = tuple(ShellCommand(row.host, self._completed(row.command)) for row in commands)
         if any(KEYSTORE in row.command for row in done):
             text += f" (write the directory of the keystore instead of {KEYSTORE})"
         return text, done

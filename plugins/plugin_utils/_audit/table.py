@@ -35,7 +35,7 @@ LONGEST_REASON = 300
 _MOST_GENERATIONS = 4
 
 
-class Status(t.NamedTuple):
+class FleetStatus(t.NamedTuple):
     """Rows by the names of `COLUMNS`, with the connection's hosts that did not answer as ``absent``, and sentences."""
 
     rows: list[dict[str, t.Any]]
@@ -58,7 +58,7 @@ def summarize(
     answers: t.Mapping[str, Result],
     known: t.Mapping[str, Known],
     limits: due.Limits,
-) -> Status:
+) -> FleetStatus:
     """A row for each connection. ``answers`` are those of every host of the connections that was asked, ``known``
     leaves connections out of which the keystore says nothing, or cannot be read. ``limits`` say from
     where on keys are due.
@@ -78,10 +78,10 @@ def summarize(
     for host, answer in sorted(hosts.items()):
         if not has_failed(answer):
             sentences += _said(host, answer)
-    return Status(rows, sentences)
+    return FleetStatus(rows, sentences)
 
 
-def lines(status: Status) -> list[str]:
+def lines(status: FleetStatus) -> list[str]:
     """The lines of the table, and of the sentences below it."""
     cells = [COLUMNS, *(tuple(str(row[name]) for name in COLUMNS) for row in status.rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]

@@ -24,7 +24,7 @@ from . import changes, records
 from .facts import facts_of, facts_of_part
 from .generations import Roots, sas_of
 from .records import NEWEST, ConnectionRecord, Generation
-from .steps import Part, Transition
+from .steps import Transition, UnitsOutcome
 
 Result = t.Dict[str, t.Any]
 Names = t.Mapping[str, t.Mapping[Unit, str]]
@@ -54,7 +54,7 @@ def of(step: Transition, connections: t.Sequence[Connection], digest_key: bytes)
 class _Row:
     """Units of a connection with one outcome and one newest generation."""
 
-    def __init__(self, part: Part, secrets: Roots, digest_key: bytes) -> None:
+    def __init__(self, part: UnitsOutcome, secrets: Roots, digest_key: bytes) -> None:
         self.outcome, self.record, self.connection = part
         self.generation = self.record.pick(NEWEST)
         self.units = self.connection.units()

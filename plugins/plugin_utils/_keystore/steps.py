@@ -60,7 +60,7 @@ class Order(t.NamedTuple):
     known: tuple[Connection, ...] = ()
 
 
-class Part(t.NamedTuple):
+class UnitsOutcome(t.NamedTuple):
     """What was done for some units of a connection; ``connection`` has these units only."""
 
     outcome: str
@@ -73,7 +73,7 @@ class Outcome(t.NamedTuple):
 
     before: ConnectionRecord
     after: ConnectionRecord
-    parts: tuple[Part, ...] = ()
+    parts: tuple[UnitsOutcome, ...] = ()
 
 
 class Transition(t.NamedTuple):
@@ -208,7 +208,7 @@ def _prepared(
         for row in plan.rows
     ]
     number = plan.before.last
-    done = [Part(outcome, row.record, row.connection) for outcome, row in decided if outcome != MADE]
+    done = [UnitsOutcome(outcome, row.record, row.connection) for outcome, row in decided if outcome != MADE]
     for kind in records.STORES:
         rows = [row for outcome, row in decided if outcome == MADE and row.kind == kind]
         if not rows:
@@ -221,7 +221,7 @@ def _prepared(
         own = parts.parts_of(made, whole.name, {index: row.connection.units() for index, row in enumerate(rows)})
         for index, (record, row) in enumerate(zip(ended, rows)):
             after = changes.give(record, own[index])
-            done.append(Part(MADE, undo.noted(row.record, after) if order.undo else after, row.connection))
+            done.append(UnitsOutcome(MADE, undo.noted(row.record, after) if order.undo else after, row.connection))
     if number == plan.before.last and not plan.touched:
         return Outcome(plan.before, plan.before, tuple(done))
     return Outcome(
@@ -369,7 +369,7 @@ def _advanced(
                 _refuse_in_use(part, order, place)
             after = _ADVANCES[order.state](part, secrets, order.by, when)
             touched = touched or after != part
-            done.append(Part(order.state, after, connection.only(part.units())))
+            done.append(UnitsOutcome(order.state, after, connection.only(part.units())))
     if not touched:
         return Outcome(whole, whole, tuple(done))
     joined = parts.assembled(whole, [*others, *(part.record for part in done)])

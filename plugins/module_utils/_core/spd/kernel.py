@@ -22,7 +22,7 @@ from ..sadb.xfrm.messages import pack_lifetimes
 from ..sadb.xfrm.netlink import Message, Part, Refusal, attribute, attributes
 from ..sadb.xfrm.selectors import pack_selector, unpack_selector
 from ..sadb.xfrm.strange import strange_word
-from ..sadb.xfrm.transaction import Kind, Step, transaction
+from ..sadb.xfrm.transaction import TransactionKind, UndoStep, transaction
 from ..signals import uninterrupted
 from .policy import ACTIONS, DIRECTIONS, REQUIRED, USE, Policy, PolicyEntry, PolicyOperation, Template, identity, label
 
@@ -196,7 +196,7 @@ def _explain(refusal: Refusal, policy: Policy) -> SadbError:
 
 
 # Undoing a doubtful step finds that the policy was never added; restoring one that is still there is harmless.
-_CHANGES = Kind(
+_CHANGES = TransactionKind(
     "changing the SPD",
     "The SPD is as it was before.",
     "policies",
@@ -236,13 +236,13 @@ class Spd:
                 return
             before = self._before(operations)
             requests: list[Message] = []
-            steps: list[Step] = []
+            steps: list[UndoStep] = []
             for operation in operations:
                 old, new = operation.old, operation.new
                 policy = t.cast(Policy, old if new is None else new)
                 requests.append(delete_policy(policy) if new is None else new_policy(policy, replace=old is not None))
                 inverse = delete_policy(policy) if old is None else _restore(before[identity(policy)])
-                steps.append(Step(policy, inverse))
+                steps.append(UndoStep(policy, inverse))
             with open_link(netlink.NETLINK_XFRM, _CHANGES.doing) as link, transaction(
                 link, _CHANGES, [(requests, ())], lambda: steps
             ):

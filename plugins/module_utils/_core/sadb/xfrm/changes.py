@@ -22,7 +22,7 @@ from .ids import delete_sa, sa_id
 from .link import open_link, refused
 from .messages import new_sa, restore
 from .netlink import NETLINK_XFRM, Message, Netlink, Part, Refusal, split
-from .transaction import Kind, Step, all_doubtful, transaction
+from .transaction import TransactionKind, UndoStep, all_doubtful, transaction
 
 if t.TYPE_CHECKING:
     from ...sa.plan import Operation
@@ -33,7 +33,7 @@ _CHUNK = 256
 # From this number of SAs on, one dump of the whole SADB is faster than a request for each.
 _MANY = 256
 # Undoing a doubtful step finds the SA already deleted, or still there.
-CHANGES = Kind("changing the SADB", SADB_UNCHANGED, "SAs", label, refused, (errno.ESRCH, errno.EEXIST))
+CHANGES = TransactionKind("changing the SADB", SADB_UNCHANGED, "SAs", label, refused, (errno.ESRCH, errno.EEXIST))
 _without_mark = field_getter("protocol", "destination", "spi")
 _mark = operator.itemgetter(SecurityAssociation._fields.index("mark"))
 
@@ -51,7 +51,7 @@ def change(sadb: Sadb, operations: t.Sequence[Operation]) -> t.Iterator[None]:
             yield
 
 
-def _done(sadb: Sadb, steps: t.Sequence[Step]) -> list[Step]:
+def _done(sadb: Sadb, steps: t.Sequence[UndoStep]) -> list[UndoStep]:
     """Which steps the kernel carried out, according to the SADB, since its answers were lost; all, as
     doubtful, if the SADB cannot be read either.
 
@@ -64,7 +64,7 @@ def _done(sadb: Sadb, steps: t.Sequence[Step]) -> list[Step]:
         return all_doubtful(steps)
     added = {identity(step.subject): as_shown(step.subject, tells_directions) for step in steps if _adds(step)}
 
-    def is_done(step: Step) -> bool:
+    def is_done(step: UndoStep) -> bool:
         name = identity(step.subject)
         found = existing.get(name)
         came = found is not None and found == added.get(name)
@@ -159,15 +159,15 @@ def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int
     return requests, together
 
 
-def _steps(operations: t.Sequence[Operation], before: t.Mapping[Identity, Part]) -> list[Step]:
+def _steps(operations: t.Sequence[Operation], before: t.Mapping[Identity, Part]) -> list[UndoStep]:
     """A step for each request of `_requests`, so that it can be undone."""
-    steps: list[Step] = []
+    steps: list[UndoStep] = []
     for operation in operations:
         old, new = operation.old, operation.new
         if old is not None:
-            steps.append(Step(old.sa, None if redacted(old.sa) else restore(before[identity(old.sa)])))
+            steps.append(UndoStep(old.sa, None if redacted(old.sa) else restore(before[identity(old.sa)])))
         if new is not None:
-            steps.append(Step(new, delete_sa(new)))
+            steps.append(UndoStep(new, delete_sa(new)))
     return steps
 
 
@@ -183,5 +183,5 @@ def _rehearse(link: Netlink, operations: t.Sequence[Operation]) -> None:
         raise with_outcome(first_of(problems), (), SADB_UNCHANGED)
 
 
-def _adds(step: Step) -> bool:
+def _adds(step: UndoStep) -> bool:
     return step.inverse is not None and step.inverse.kind == uapi.XFRM_MSG_DELSA

@@ -18,7 +18,7 @@ from .decode import decode
 from .link import open_link
 from .messages import revised
 from .netlink import NETLINK_XFRM
-from .transaction import Step, transaction
+from .transaction import UndoStep, transaction
 
 # Doubtful steps are undone as well, since setting an SA's existing lifetimes again is harmless; an SA
 # that no longer exists then is reported.
@@ -39,9 +39,9 @@ def update(changes: t.Sequence[Change]) -> None:
         parts = [shown[identity(entry.sa)] for entry, dummy in changes]
         requests = [revised(part, lifetimes) for part, (dummy, lifetimes) in zip(parts, changes)]
 
-        def steps() -> list[Step]:
+        def steps() -> list[UndoStep]:
             sas = [decode(part).sa for part in parts]
-            return [Step(sa, revised(part, sa.lifetimes)) for part, sa in zip(parts, sas)]
+            return [UndoStep(sa, revised(part, sa.lifetimes)) for part, sa in zip(parts, sas)]
 
         with transaction(link, _KIND, [(requests, ())], steps):
             pass

@@ -18,7 +18,7 @@ from .link import open_link
 from .netlink import NETLINK_XFRM, AnswersLost, Message, Netlink, NetlinkError, Refusal
 
 
-class Step(t.NamedTuple):
+class UndoStep(t.NamedTuple):
     """One request: the SA or policy that it changes, and the request that undoes it, None where
     the kernel hides the keys that it would need.
 
@@ -30,7 +30,7 @@ class Step(t.NamedTuple):
     doubtful: bool = False
 
 
-class Kind(t.NamedTuple):
+class TransactionKind(t.NamedTuple):
     """What the messages about a transaction say, and how they name the subject of a step.
 
     ``unchanged`` is the sentence for a change that was undone. ``harmless`` are the errnos with
@@ -44,17 +44,17 @@ class Kind(t.NamedTuple):
     harmless: t.Container[int] = ()
 
 
-def all_doubtful(steps: t.Sequence[Step]) -> list[Step]:
+def all_doubtful(steps: t.Sequence[UndoStep]) -> list[UndoStep]:
     return [step._replace(doubtful=True) for step in steps]
 
 
 @contextlib.contextmanager
 def transaction(
     link: Netlink,
-    kind: Kind,
+    kind: TransactionKind,
     chunks: t.Iterable[tuple[t.Sequence[Message], t.Container[int]]],
-    steps: t.Callable[[], list[Step]],
-    done: t.Callable[[t.Sequence[Step]], list[Step]] = all_doubtful,
+    steps: t.Callable[[], list[UndoStep]],
+    done: t.Callable[[t.Sequence[UndoStep]], list[UndoStep]] = all_doubtful,
 ) -> t.Iterator[None]:
     """Carry out all requests in order; undo them where the kernel refuses one, or where the block fails.
 
@@ -92,7 +92,7 @@ def transaction(
 
 
 def _error(
-    kind: Kind, batch: t.Sequence[Step], refusals: t.Mapping[int, Refusal], failure: NetlinkError | None
+    kind: TransactionKind, batch: t.Sequence[UndoStep], refusals: t.Mapping[int, Refusal], failure: NetlinkError | None
 ) -> SadbError:
     from .explain import explain_exchange, first_of  # only here, since most changes succeed
 
@@ -101,12 +101,12 @@ def _error(
     return first_of([kind.explain(refusals[index], batch[index].subject) for index in sorted(refusals)], kind.subjects)
 
 
-def _undo(kind: Kind, done: t.Sequence[Step]) -> list[SadbError]:
+def _undo(kind: TransactionKind, done: t.Sequence[UndoStep]) -> list[SadbError]:
     """Undo in reverse order, doubtful steps as well; return what could not be undone, or may not have been."""
     from .explain import explain_lost
 
     not_undone: list[SadbError] = []
-    steps: list[Step] = []
+    steps: list[UndoStep] = []
     requests: list[Message] = []
     for step in reversed(done):
         if step.inverse is None:

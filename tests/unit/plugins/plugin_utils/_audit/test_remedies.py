@@ -33,9 +33,9 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.remedies impor
     FOREIGN,
     KEYSTORE,
     REMEDIES,
-    Command,
     CommandLine,
     Remedy,
+    ShellCommand,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.run import CONFIGURED, command_line
 from ansible_collections.ipsec.manual.tests.docs.findings import TOP
@@ -210,8 +210,8 @@ def test_a_name_is_copied_exactly_or_not_at_all(name: str) -> None:
 def test_commands_are_for_the_host_and_the_connection_of_the_finding() -> None:
     found = made("file-mode")
     assert found.commands == (
-        Command("enigma", f"chmod 600 {FILE}"),
-        Command(
+        ShellCommand("enigma", f"chmod 600 {FILE}"),
+        ShellCommand(
             "",
             "ansible-playbook --ask-vault-password ipsec.manual.rotate -e rotate_only=enigma"
             f" -e rotate_keystore={KEYSTORE}",

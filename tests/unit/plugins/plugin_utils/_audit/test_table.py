@@ -84,9 +84,9 @@ def answers(found: Connection, **hosts: dict[str, t.Any]) -> dict[str, dict[str,
 
 
 def summarize(
-    found: Connection, told: dict[str, dict[str, t.Any]], known: dict[str, Known], **limits: t.Any
-) -> table.Status:
-    return table.summarize([found], told, known, due.read(limits))
+    found: Connection, said: dict[str, dict[str, t.Any]], known: dict[str, Known], **limits: t.Any
+) -> table.FleetStatus:
+    return table.summarize([found], said, known, due.read(limits))
 
 
 WELL = {
@@ -171,12 +171,12 @@ def test_hosts_without_sas_have_nothing_to_agree_about() -> None:
 )
 def test_absent_hosts_are_named_and_guessed_nothing_of(silent: dict[str, t.Any] | None) -> None:
     found = connection()
-    told = answers(found)
+    said = answers(found)
     if silent is None:
-        del told["b"]
+        del said["b"]
     else:
-        told["b"] = silent
-    fleet = summarize(found, told, stored(found, 8))
+        said["b"] = silent
+    fleet = summarize(found, said, stored(found, 8))
     assert fleet.rows == [{**WELL, "hosts": "1/2", "absent": ["b"], "agreement": "unknown", "boot": "1/1"}]
     (sentence,) = fleet.sentences
     assert sentence.startswith("b: absent: ") and ("take part" if silent is None else "no route") in sentence
@@ -191,8 +191,8 @@ def test_policies_are_those_of_the_connection() -> None:
     facts = answer(found, "a")["policies"]
     for own, word in ((name, "no"), (OTHER, "yes")):
         for kind in ("leaking", "open"):
-            told = answers(found, a={"policies": {**facts, kind: [own]}})
-            assert summarize(found, told, {}).rows[0]["policies"] == word
+            said = answers(found, a={"policies": {**facts, kind: [own]}})
+            assert summarize(found, said, {}).rows[0]["policies"] == word
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def test_a_connection_is_due_for_its_own_sas(changes: dict[str, t.Any], part: st
     known = {found.name: stored(found, 8)[found.name]._replace(promoted={8: 86400})}
     for own in (name, OTHER):
         ((field, value),) = changes.items()
-        told = answers(found, a={field: [own] if isinstance(value, list) else {own: value["NAME"]}})
-        status = summarize(found, told, known)
+        said = answers(found, a={field: [own] if isinstance(value, list) else {own: value["NAME"]}})
+        status = summarize(found, said, known)
         assert status.rows[0]["due"] == ("yes" if own == name else "no")
         assert [sentence.startswith(f"pair: due: {part}") for sentence in status.sentences] == [True] * (own == name)
 
@@ -242,18 +242,18 @@ def test_the_owner_of_sas_belongs_to_their_name() -> None:
 @given(st.integers(0, 200))
 def test_the_table_is_aligned_and_bounded(count: int) -> None:
     rows = [{**WELL, "connection": "c" * (number % 40 + 1)} for number in range(3)]
-    lines = table.lines(table.Status(rows, [f"host {number}: sentence" for number in range(count)]))
+    lines = table.lines(table.FleetStatus(rows, [f"host {number}: sentence" for number in range(count)]))
     assert len({line.index("2/2") for line in lines[1:4]}) == 1
     assert len(lines) == 4 + min(count, table.MOST_LINES) + (count > table.MOST_LINES)
 
 
 def test_no_host_hides_what_is_said_of_the_others() -> None:
     found = connection(MESH)
-    told = {
+    said = {
         **answers(found, a={"wrong": ["look"] * 100, "due": ["here"] * 100}),
         "c": {"failed": True, "msg": "gone" * 9999},
     }
-    sentences = summarize(found, told, {}).sentences
+    sentences = summarize(found, said, {}).sentences
     assert (
         sentences[0].startswith("c: absent: gone")
         and len(sentences[0]) < 400
@@ -264,7 +264,7 @@ def test_no_host_hides_what_is_said_of_the_others() -> None:
 
 def test_no_connection_hides_what_is_said_of_the_others() -> None:
     sentences = [*(f"mesh: pair {number}" for number in range(500)), "pair: due", "c: absent: no route"]
-    lines = table.lines(table.Status([WELL], sentences))
+    lines = table.lines(table.FleetStatus([WELL], sentences))
     assert lines[2:] == [*sentences[: table.MOST_OF_ONE], f"mesh: and {500 - table.MOST_OF_ONE} more", *sentences[-2:]]
 
 
@@ -289,15 +289,15 @@ def test_each_pair_is_compared_with_the_generation_that_is_its_own() -> None:
     (late,) = (name for name, hosts in names.items() if hosts == ["b", "c"])
     known = {found.name: stored(found, 8, 7)[found.name]._replace(currents={late: 7})}
     old = digest_by_owner(sas_of(found, 7), KEY)
-    told = answers(found)
+    said = answers(found)
     for host in "bc":
-        told[host]["held"][late] = old[late]
-    fleet = summarize(found, told, known)
+        said[host]["held"][late] = old[late]
+    fleet = summarize(found, said, known)
     assert fleet.rows[0]["generation"] == "7, 8" and fleet.sentences == []
     # Two pairs that hold each the generation of the other.
     (early,) = (name for name, hosts in names.items() if hosts == ["a", "b"])
-    told["b"]["held"].update({early: old[early], late: digest_by_owner(sas_of(found, 8), KEY)[late]})
-    assert [line for line in summarize(found, told, known).sentences if "mesh: b holds" in line] == [
+    said["b"]["held"].update({early: old[early], late: digest_by_owner(sas_of(found, 8), KEY)[late]})
+    assert [line for line in summarize(found, said, known).sentences if "mesh: b holds" in line] == [
         "mesh: b holds generation 7, not generation 8 of the keystore",
         "mesh: b holds generation 8, not generation 7 of the keystore",
     ]

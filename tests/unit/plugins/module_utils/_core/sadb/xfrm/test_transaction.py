@@ -22,7 +22,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netli
     NetlinkError,
     Refusal,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.transaction import Kind, Step
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.transaction import TransactionKind, UndoStep
 
 UNCHANGED = "All is as it was before."
 
@@ -50,7 +50,7 @@ def explain(refusal: Refusal, subject: str) -> SadbError:
     return SadbError("refused", subject, "", errno.errorcode[refusal.errno])
 
 
-KIND = Kind("changing", UNCHANGED, "things", str, explain, (errno.ENOENT,))
+KIND = TransactionKind("changing", UNCHANGED, "things", str, explain, (errno.ENOENT,))
 
 
 def run(link: Link, *chunks: int, inseparable: t.Container[int] = (), hidden: t.Container[int] = ()) -> t.Any:
@@ -58,7 +58,7 @@ def run(link: Link, *chunks: int, inseparable: t.Container[int] = (), hidden: t.
     numbers = iter(range(sum(chunks)))
     requests = [([Message(1, b"do %d" % next(numbers)) for dummy in range(size)], inseparable) for size in chunks]
     steps = [
-        Step(f"thing {number}", None if number in hidden else Message(1, b"undo %d" % number))
+        UndoStep(f"thing {number}", None if number in hidden else Message(1, b"undo %d" % number))
         for number in range(sum(chunks))
     ]
     return module.transaction(t.cast(t.Any, link), KIND, requests, lambda: list(steps))
