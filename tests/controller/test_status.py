@@ -30,7 +30,7 @@ CONNECTIONS = [
     {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}},
     {"name": "far", "endpoints": {"a": "192.0.2.1", "c": "192.0.2.3"}},
 ]
-# c cannot be reached, and d is no endpoint.
+# c cannot be reached, and d is not an endpoint.
 HOSTS: dict[str, dict[str, t.Any]] = {
     "a": {"ansible_connection": "local"},
     "b": {"ansible_connection": "local"},

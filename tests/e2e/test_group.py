@@ -78,11 +78,11 @@ def talking(hosts: Hosts) -> t.Iterator[dict[tuple[str, str], Heard]]:
         tell(programs, "send")
         yield found
         tell(programs, "stop")
-        told = {name: json.loads(program.communicate(timeout=120)[0]) for name, program in programs.items()}
+        answers = {name: json.loads(program.communicate(timeout=120)[0]) for name, program in programs.items()}
     for sender in hosts:
         for receiver in hosts.keys() - {sender}:
-            distinct, every = told[receiver]["arrived"].get(sender, (0, 0))
-            found[sender, receiver] = Heard(told[sender]["sent"], distinct, every - distinct)
+            distinct, every = answers[receiver]["arrived"].get(sender, (0, 0))
+            found[sender, receiver] = Heard(answers[sender]["sent"], distinct, every - distinct)
 
 
 def tell(programs: dict[str, subprocess.Popen[str]], word: str) -> None:

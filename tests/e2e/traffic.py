@@ -10,7 +10,7 @@ answers. The program prints `ready` once it can receive. It sends after `send` o
 at `stop`, and at `report` prints, as JSON, one object for each flow: see `Half`.
 
 The hosts of a lab share one clock, so a receiver knows when each packet was sent: a pause of the sender
-is no gap.
+is not a gap.
 """
 
 from __future__ import annotations

@@ -248,8 +248,8 @@ def arrived(host: Host) -> int:
     return count
 
 
-def test_a_direction_is_no_way_to_receive_first(link: tuple[Host, Host]) -> None:
-    """A kernel that knows directions chooses the newest SA all the same, and drops what it would send if that one
+def test_a_direction_does_not_let_hosts_receive_first(link: tuple[Host, Host]) -> None:
+    """A kernel that knows directions still chooses the newest SA, and drops what it would send if that one
     is bound to receive. An older kernel ignores the direction, and sends with it. With the SPI in the
     policy, both send with the old SA, and receive through the new one.
     """

@@ -10,7 +10,7 @@
 
 Standard input and output speak JSON, one object a line: first the `Order`, answered when all
 watches stand; then any number of ``{}``, each answered by what was found since the last; end of
-input ends it. The marker comes through standard input, so that this program is no leak of its own."""
+input ends it. The marker comes through standard input, so that this program does not leak it itself."""
 
 from __future__ import annotations
 

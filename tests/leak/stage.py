@@ -229,7 +229,7 @@ class Stage:
 
     @contextlib.contextmanager
     def history(self, host: str) -> t.Iterator[None]:
-        """On this host somebody once typed a key. It is no leak as long as it stays in that file."""
+        """On this host somebody once typed a key. It does not count as a leak as long as it stays in that file."""
         line = f"ipseckey add esp spi 0x9999 dst 192.0.2.1 encralg aes encrkey {self.keys.key(32).hex()}\n"
         self._remembers = host
         assert self.run(host, "sh", "-c", f"cat > {HISTORY}", stdin=line.encode()).leaks == []

@@ -287,24 +287,24 @@ def test_after_an_error_in_the_evaluation_hosts_accept_what_their_peers_send(fle
 @every_core
 def test_every_run_ends_with_what_it_did(fleet: Fleet) -> None:
     """On the screen in lines, and as JSON."""
-    told = {"rotate_report": "run.json"}
+    wanted = {"rotate_report": "run.json"}
     found = fleet.folder / "run.json"
 
-    check = fleet.run("--check", extra={"rotate_new_keys": True, **told})
+    check = fleet.run("--check", extra={"rotate_new_keys": True, **wanted})
     assert fleet.changed(check) == {"a": 2, "b": 1, "c": 1}, check.output
     assert check.text.count("generation 1 -> 2, in the SADB and /etc/inet/secret/ipseckeys") == 6, check.output
     assert json.loads(found.read_text(encoding="utf-8"))["outcome"] == "due"
 
-    done = fleet.run(extra={"rotate_new_keys": True, **told})
+    done = fleet.run(extra={"rotate_new_keys": True, **wanted})
     assert '"mesh        a, c   1 -> 2      overlap, no gap  -"' in done.output, done.output
     assert json.loads(found.read_text(encoding="utf-8"))["connections"][0]["state"] == "rotated"
 
-    second = fleet.run(extra=told)
+    second = fleet.run(extra=wanted)
     assert second.output.count("Nothing was due: 3 pairs are up to date.") == 1 and "mesh" not in second.output
     assert json.loads(found.read_text(encoding="utf-8"))["outcome"] == "unchanged"
 
     fleet.lie("b", ipsec_preflight={"set": {"failed": True, "msg": "the disk is full of paper"}})
-    failed = fleet.run(extra=told)
+    failed = fleet.run(extra=wanted)
     assert failed.output.count("full of paper") == failed.output.count("fatal: ") == 1, failed.output
     assert '"  b: the disk is full of paper",\n' in failed.output and "...ignoring" not in failed.output
     assert json.loads(found.read_text(encoding="utf-8"))["problems"] == ["b: the disk is full of paper"]

@@ -41,7 +41,7 @@ def way_of(connection: t.Any, address: str, trusted: t.Sequence[str] = (), shado
 
 
 def goes_over_network(name: str, hosts: str, switch: str) -> bool:
-    """Whether a name service may decide what the name means: it is no address, and the sources before the
+    """Whether a name service may decide what the name means: it is not an address, and the sources before the
     first one that may use the network do not know it. ``hosts`` and ``switch`` are the texts of hosts(5) and
     nsswitch.conf(5).
     """

@@ -221,7 +221,7 @@ def test_a_kept_key_stays_the_same_and_is_stored_encrypted(tmp_path: pathlib.Pat
         and key.encode() not in data
         and path.stat().st_mode & 0o777 == 0o600
     )
-    # It is no connection.
+    # It is not a connection.
     assert Keystore(str(tmp_path / "keystore"), Vault(None)).names() == []
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The group that may run some commands of ipseckey through sudo: what it is given, and that it is taken away."""
+"""The group that may run some commands of ipseckey through sudo: what it is given, and that it is removed."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def read_key(dialect: Dialect, extension: bytes | None) -> bytes:
 
 
 def pack_lifetimes(limits: Lifetimes) -> list[bytes]:
-    """Hard and soft limits, always both, since systems that descend from KAME want it; 0 is no limit."""
+    """Hard and soft limits, always both, since systems that descend from KAME want it; 0 means no limit."""
     hard = (limits.hard_packets, limits.hard_bytes, limits.hard_addtime, limits.hard_usetime)
     soft = (limits.soft_packets, limits.soft_bytes, limits.soft_addtime, limits.soft_usetime)
     return [_LIFETIME.pack(_LIFETIME.size // 8, kind, *values) for kind, values in ((EXT_HARD, hard), (EXT_SOFT, soft))]

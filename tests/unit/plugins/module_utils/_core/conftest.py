@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-# The machine that runs the tests may be busy, and a copy of the checkout is no place for a database
+# The machine that runs the tests may be busy, and a copy of the checkout is not the place for a database
 # of examples.
 settings.register_profile("core", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 # For runs on several Pythons: differences between them show early.

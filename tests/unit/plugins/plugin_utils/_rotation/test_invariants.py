@@ -443,9 +443,9 @@ def test_the_report_does_not_say_what_nobody_knows() -> None:
             continue
         for host, fault, at in (("a", "lost", 0), ("b", "refused", 1)):
             ongoing.ask(step, host, fault if step == rotation.CUT_OVER else "", at)
-    told = str(ipsec_rotation._rolled_back(ongoing.rotation()))
-    assert "  a: unknown: generation 2 of mesh, or what it held before" in told
-    assert "  b: what it held before this run" in told
+    text = str(ipsec_rotation._rolled_back(ongoing.rotation()))
+    assert "  a: unknown: generation 2 of mesh, or what it held before" in text
+    assert "  b: what it held before this run" in text
 
 
 def _both_directions_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -502,7 +502,7 @@ def _back_from_retiring(patch: pytest.MonkeyPatch) -> None:
 
 
 def _any_backup_is_loaded(patch: pytest.MonkeyPatch) -> None:
-    """A backup from an older run is neither removed nor overwritten nor told from one of this run."""
+    """A backup from an older run is neither removed nor overwritten nor distinguished from one of this run."""
     left, genuine = decisions.leftover, steps._sadb
 
     def sadb(run: Rotation, host: str, options: Result, **more: t.Any) -> steps.Question:

@@ -69,7 +69,7 @@ def hides(there, new):
     return identity(there)[:3] == identity(new)[:3] and new_mark.value & new_mark.mask & mark.mask == mark.value
 
 
-def applied(entries, operations):
+def entries_after(entries, operations):
     """The entries of a kernel after the operations. Refuses what a kernel would refuse."""
     rows = {identity(entry.sa): entry.sa for entry in entries}
     for operation in operations:
@@ -113,7 +113,7 @@ def test_a_plan_leads_to_the_described_state(desired, existing, state, scope, lo
     except IpsecError:
         assert in_use(desired, existing) and scope != planner.ALL
         return
-    after = applied(entries, made.operations)
+    after = entries_after(entries, made.operations)
     wanted = {identity(sa): sa for sa in desired}
     if state in (planner.PRESENT, planner.EXACT):
         assert all(after.get(key) == sa for key, sa in wanted.items())
@@ -143,7 +143,7 @@ def test_plans_for_both_directions_add_up(desired, existing):
         for direction in (INBOUND, OUTBOUND):
             made = planner.plan(desired, entries, planner.PRESENT, direction=direction, local=local)
             assert all(planner.direction_of(step.new, local) == direction for step in made.operations)
-            entries = held(*applied(entries, made.operations).values())
+            entries = held(*entries_after(entries, made.operations).values())
         assert planner.plan(desired, entries, planner.PRESENT).operations == ()
     except IpsecError:
         assert in_use(desired, existing)
@@ -341,7 +341,7 @@ def test_an_sa_replaces_both_entries_whose_marks_cover_its_own():
         sa_of(300, mark=Mark(0x11, 0xFF), key=9),
     )
     steps = planner.plan([new], held(low, high), planner.PRESENT, take_over=True).operations
-    assert applied(held(low, high), steps) == {identity(new): new}
+    assert entries_after(held(low, high), steps) == {identity(new): new}
     assert sorted(step.kind for step in steps) == [planner.DELETE, planner.REPLACE]
 
 

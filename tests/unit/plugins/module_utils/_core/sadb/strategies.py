@@ -38,7 +38,7 @@ INTEGRITIES = tuple(row for row in ALGORITHMS if row.kind == AUTHENTICATION)
 
 u16 = st.integers(0, 0xFFFF)
 u32 = st.integers(0, 0xFFFFFFFF)
-# Highest number of a limit on bytes and packets: all ones is no limit.
+# Highest number of a limit on bytes and packets: all ones means no limit.
 limit = st.integers(0, (1 << 64) - 2)
 
 
