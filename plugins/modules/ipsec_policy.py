@@ -227,6 +227,23 @@ added:
   type: list
   elements: str
   sample: ["out 192.168.116.16/32 > 192.168.13.213/32"]
+replaced:
+  description: The policies that are replaced by ones with the same identity, as they were.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    policy:
+      description: The policy, as direction, source, and destination.
+      returned: success
+      type: str
+      sample: out 192.168.116.16/32 > 192.168.13.213/32
+    reqids:
+      description: The reqid of each of its templates.
+      returned: success
+      type: list
+      elements: int
+      sample: [77]
 overtaken:
   description:
     - The policies that are replaced by ones with a larger number as their priority, so that another policy, for

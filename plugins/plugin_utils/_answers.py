@@ -166,6 +166,9 @@ _POLICY: Fields = {
     "flags": _FEW_TEXTS,
 }
 
+# A policy that another one with the same identity replaces.
+_REPLACED: Fields = {"policy": _TEXT, "reqids": Field("list", most=FEW, elements=_U32)}
+
 # A policy that another one comes before from then on.
 _OVERTAKEN: Fields = {
     **dict.fromkeys(("policy", "other"), _TEXT),
@@ -260,6 +263,7 @@ ANSWERS: t.Mapping[str, Fields] = {
     "ipsec_policy": {
         "operations": _OPERATIONS,
         "added": _LABELS,
+        "replaced": Field("list", elements=Field("dict", contains=_REPLACED)),
         "overtaken": Field("list", elements=Field("dict", contains=_OVERTAKEN)),
     },
     "ipsec_policy_info": {

@@ -278,10 +278,10 @@ def _policy(state: State, options: Options) -> t.Any:
     if options.get("state") == "absent":
         rest = [policy for policy in state["policies"] if policy not in options["policies"]]
         changed, state["policies"] = rest != state["policies"], rest
-        return {"changed": changed, "operations": [], "added": [], "overtaken": []}
+        return {"changed": changed, "operations": [], "added": [], "replaced": [], "overtaken": []}
     new = [policy for policy in options["policies"] if policy not in state["policies"]]
     state["policies"] += new
-    return {"changed": bool(new), "operations": [], "added": [], "overtaken": []}
+    return {"changed": bool(new), "operations": [], "added": [], "replaced": [], "overtaken": []}
 
 
 def _boot(state: State, options: Options) -> t.Any:

@@ -35,6 +35,11 @@ def apply_policies(module: Module) -> Result:
         database.apply(operations)
     result: Result = {"changed": bool(operations), "operations": [str(operation) for operation in operations]}
     result["added"] = [label(step.new) for step in operations if step.old is None and step.new is not None]
+    result["replaced"] = [
+        {"policy": label(step.old), "reqids": [template.reqid for template in step.old.templates]}
+        for step in operations
+        if step.old is not None and step.new is not None
+    ]
     result["overtaken"] = [
         {
             **{"policy": label(found.new), "priority": found.old.priority},

@@ -13,7 +13,7 @@ Two kinds of inbound policies come with the cut-over, too: those of tunnels, sin
 drops what arrives through a tunnel (net/xfrm/xfrm_policy.c, __xfrm_policy_check), and those of
 connections that change with a gap, since the previous ones would drop what arrives through the new SAs.
 
-Where previous and new SAs stand side by side (`Rotation.beside`), policies decide which are used.
+Where previous and new SAs stand side by side (`Rotation.accepting_both`), policies decide which are used.
 Inbound ones accept both from the step stage until persist; the outbound ones that the cut-over
 installs are the switch. What a host loads at boot follows in the same steps.
 """
@@ -26,7 +26,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import label
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policy
 
-from .._connections.model import Connection, as_it_was
+from .._connections.model import Connection, as_it_was, as_replaced
 from .._connections.units import names_at
 from .._keystore.records import RETIRING
 from .._policies import policies_of_host
@@ -38,7 +38,8 @@ UNPOLICIES = "policies_back"
 SERVICE = "service"
 _SMF = "smf"  # service manager of Solaris and illumos
 _OUT = "out"
-_ANYTHING = {"reqid": 0, "source": None}  # in a template of an inbound policy
+_ANY_REQID = 0
+_ANYTHING = {"reqid": _ANY_REQID, "source": None}  # in a template of an inbound policy
 
 
 def of_host(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
@@ -79,13 +80,15 @@ def installed(run: Rotation, host: str, wanted: t.Sequence[Result], delay: float
 
 
 class _Change(t.NamedTuple):
-    """The policies of a unit: as they are to be, and as they were for its current SAs. ``beside`` is whether
-    both generations are used at once, ``tunnel`` the mode.
+    """The policies of a unit: as they are to be, and as they were, in the kernel and at boot: for its current SAs,
+    or for those of a script that replaced them in the kernel. ``beside`` is whether both generations are
+    used at once, ``tunnel`` the mode.
     """
 
     name: str
     now: list[Result]
     before: list[Result]
+    booted: list[Result]
     beside: bool
     tunnel: bool
 
@@ -120,9 +123,9 @@ class _Change(t.NamedTuple):
     def accepting_at_boot(self, switched: bool) -> list[Result]:
         """What a host loads at boot meanwhile; ``switched`` is whether it sends through the new SAs."""
         wide = [*self.accepting(), *(self.behind() if switched else ())]
-        others = [policy for policy in self.before if not any(_is_same(policy, other) for other in wide)]
+        others = [policy for policy in self.booted if not any(_is_same(policy, other) for other in wide)]
         return [
-            *(policy for policy in (self.now if switched else self.before) if policy["direction"] == _OUT),
+            *(policy for policy in (self.now if switched else self.booted) if policy["direction"] == _OUT),
             *wide,
             *(
                 policy
@@ -133,7 +136,7 @@ class _Change(t.NamedTuple):
 
 
 def _changes(run: Rotation, host: str, names: t.Collection[str]) -> list[_Change]:
-    beside = run.beside
+    beside = run.accepting_both
     missing = frozenset(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
     found = []
     for name, connection, earlier in run.units(host, names):
@@ -143,8 +146,27 @@ def _changes(run: Rotation, host: str, names: t.Collection[str]) -> list[_Change
             # back: inbound, it would drop what peers still send in the clear.
             lacking = [policy for policy in now if _label(policy) in missing]
             before = [policy for policy in before if not any(_is_same(policy, other) for other in lacking)]
-        found.append(_Change(name, now, before, name in beside, connection.mode == TUNNEL))
+        there = _scripted(run, host, name, connection, before)
+        found.append(_Change(name, now, there, before, name in beside, connection.mode == TUNNEL))
     return found
+
+
+def _scripted(run: Rotation, host: str, name: str, now: Connection, before: list[Result]) -> list[Result]:
+    """The previous policies, but as a script made them where the host says that they name SAs to be taken over. An
+    inbound one for any SA may be what an interrupted run made of that.
+    """
+    if name not in run.taking:
+        return before
+    script = as_replaced(now)
+    rows = run.answers(PREFLIGHT, host).get(POLICIES).get("replaced", ())
+    reqids = {row["policy"]: {*row["reqids"]} for row in rows}
+    known = {_OUT: {script.reqid}}
+    there = [
+        policy
+        for policy in _of(run, script, host)
+        if reqids.get(_label(policy), set()) & known.get(policy["direction"], {script.reqid, _ANY_REQID})
+    ]
+    return [next((other for other in there if _is_same(policy, other)), policy) for policy in before]
 
 
 def _traffic(policy: Result) -> tuple[str, Result]:
@@ -164,7 +186,7 @@ def _widened(policy: Result, other: Result) -> Result:
 
 def at_stage(run: Rotation, host: str) -> Questions:
     """Accept packets through previous and new SAs where these stand side by side."""
-    beside = run.beside.intersection(_names(run, host))
+    beside = run.accepting_both.intersection(_names(run, host))
     if not beside:
         return
     found = [policy for change in _changes(run, host, beside) for policy in change.accepting()]
@@ -204,7 +226,7 @@ def asked_at_cut_over(run: Rotation, host: str) -> list[str]:
 
 def _boots(run: Rotation, host: str) -> bool:
     """Whether what the host loads at boot follows while its units change."""
-    if run.beside.isdisjoint(_names(run, host)):
+    if run.accepting_both.isdisjoint(_names(run, host)):
         return False
     own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
     loads = bool(service.get("installed")) and service.get("file") == own["file"]
@@ -272,16 +294,19 @@ def _installed_by(run: Rotation, host: str, changes: t.Sequence[_Change]) -> lis
 
 
 def narrowed(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Questions:
-    """Accept packets through the previous SAs only, between hosts none of which sends through the new ones."""
-    names = run.beside.intersection(_within(run, host, pairs))
-    changes = _changes(run, host, names)
+    """Accept packets through the previous SAs only, between hosts none of which sends through the new ones. Where SAs
+    are taken over beside keys of the keystore, hosts may send through either, and policies go on accepting both.
+    """
+    names = run.accepting_both.intersection(_within(run, host, pairs))
+    both = {row["name"] for row in run.expected["connections"] if row["current"]} & run.taking
+    changes = _changes(run, host, names - both)
     found = [policy for change in changes for policy in change.before if policy["direction"] != _OUT]
     yield from installed(run, host, found)
     if names:
         yield from _boot_between(
             run,
             host,
-            lambda change: change.before if change in changes else change.accepting_at_boot(True),
+            lambda change: change.before if change in changes else change.accepting_at_boot(change.name not in names),
             # Not with the way back: they guard the new outbound SAs until these have left the file.
             _installed_by(run, host, changes),
         )

@@ -102,7 +102,8 @@ class Rotation:
             exchanging = {host for host, own in self.state.get("own", {}).items() if own["policies"]}
             gaps = decisions.gaps(self.expected, self.wide["strategy"], exchanging, self.pinned)
             taking = frozenset[str]().union(*(self.taken(host) for host in self.hosts))
-            beside = (decisions.moving(self.expected) | taking).difference(gaps)
+            keyed = {row["name"] for row in self.expected["connections"] if row["current"]}
+            beside = (decisions.moving(self.expected) | (taking - keyed)).difference(gaps)
             self._known = (self.expected, gaps, frozenset(beside), taking)
         return self._known[1:]
 
@@ -112,6 +113,13 @@ class Rotation:
         and not the SADB alone, decide through which a host sends.
         """
         return self._ways()[1]
+
+    @property
+    def accepting_both(self) -> frozenset[str]:
+        """The units whose inbound policies accept packets through previous and new SAs meanwhile. Beside those of
+        `beside`, which have no other previous SAs, these are all for which SAs are taken over.
+        """
+        return self.beside | self.taking.difference(self.gaps)
 
     @property
     def taking(self) -> frozenset[str]:

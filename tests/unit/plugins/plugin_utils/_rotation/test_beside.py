@@ -42,14 +42,14 @@ def run_of(
         "name": "pair",
         "generation": 2,
         "current": 1 if before else 0,
-        "before": before.settings() if before else {},
+        "before": before.settings() if before and before != now else {},
         "changing": changes.changed(before.settings(), now.settings()) if before else [],
         "phase": phase,
         "outcome": "made",
         "endpoints": dict(ends),
     }
     own = {"policies": exchange, "policy_priority": 1000, "file": "/f", "timeout": 0, "backend": "auto", "boot": True}
-    view = {"connections": ["pair"], "left_behind": ["pair"] if before else []}
+    view = {"connections": ["pair"], "left_behind": ["pair"] if row["before"] else []}
     return Rotation(
         {
             "wide": {"strategy": "overlap", "cutover_delay": 0.0},
@@ -219,6 +219,21 @@ def test_sas_are_taken_over_with_policies_alone() -> None:
     first, second = taking.problems(run_of(now, answers=held(77), exchange=False))
     assert first.startswith("a: ") and second.startswith("b: ") and "rotate_policies: true" in first
     assert taking.problems(run_of(now, answers=held(5), exchange=False)) == []
+
+
+def test_policies_of_a_script_beside_keys_accept_both_to_the_end() -> None:
+    """What is loaded at boot, where the script's SAs are missing, goes on sending through SAs of the keystore."""
+    ways = ("out 192.0.2.1/32 > 192.0.2.2/32", "in 192.0.2.2/32 > 192.0.2.1/32")
+    replaced = [{"policy": way, "reqids": [77]} for way in ways]
+    now = connection(reqid=9, replaces_reqid=77)
+    run = run_of(now, now, {**SERVED, **held(77), "policies": {"added": [], "replaced": replaced}})
+    both = [("out", 9), ("in", 0)]
+    assert run.taking == run.accepting_both == {"pair"} and run.beside == set()
+    assert reqids(policies.at_stage(run, "a")) == {"policies": [("in", 0)], "service": both}
+    assert reqids(policies.at_cut_over(run, "a")) == {"service": both, "policies": both}
+    pairs = run.pairs(["pair"], "a")
+    assert reqids(policies.back(run, "a", pairs)) == {"service": both, "policies": [("out", 77)]}
+    assert reqids(policies.narrowed(run, "a", pairs)) == {"service": both}
 
 
 def test_a_run_stops_before_another_policy_would_come_first() -> None:

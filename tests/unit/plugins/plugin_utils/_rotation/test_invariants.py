@@ -334,16 +334,19 @@ def explore(
     old_backup: bool = False,
     reqids: t.Sequence[int] = (0,),
     scripted: bool = False,
+    again: bool = False,
 ) -> int:
     """Visit the states that ``rounds`` runs in a row can leave, each with faults, in a world without
     keys and in one that has keys; the number of states. With ``old_backup``, only in one that has keys,
     and beside the protected files backups of retired SAs. With several ``reqids``, only in one that has keys,
     and a run that makes new ones is for the next of these in turn. With ``scripted``, only in one without keys,
-    where a script has made SAs, and where no host reboots.
+    where a script has made SAs, and where no host reboots; with ``again``, after a run, and then the script once more.
     """
     empty = world.beginning("".join(hosts), scripted)._replace(reqid=reqids[0])
     frontier = [empty] if scripted else [empty, run_plainly(empty, strategy)]
     frontier = frontier[-1:] if len(reqids) > 1 else frontier
+    if again:
+        frontier = [world.scripted_again(run_plainly(empty, strategy))]
     if old_backup:
         keyed = run_plainly(frontier[1], strategy, new_keys=True)
         frontier = [keyed._replace(hosts=tuple((name, with_backup(keyed, name)) for name in hosts))]
@@ -355,7 +358,7 @@ def explore(
             # A run takes up a next generation whether or not it is to make new keys.
             for new_keys in (False, True) if number and not is_begun(moment) else (True,):
                 wanted = reqids[(reqids.index(moment.reqid) + new_keys) % len(reqids)]
-                start = moment if is_begun(moment) or scripted else moment._replace(reqid=wanted)
+                start = moment if is_begun(moment) or (scripted and not again) else moment._replace(reqid=wanted)
                 for left in explore_run(start, strategy, new_keys, faults):
                     state = left.canonical()
                     if state not in seen:
@@ -427,6 +430,11 @@ def test_no_fault_separates_two_hosts_while_the_reqid_changes(
 @pytest.mark.parametrize("reqid", [0, 9])
 def test_no_fault_separates_two_hosts_whose_sas_are_taken_over(reqid: int) -> None:
     assert explore("ab", "overlap", 1, reqids=(reqid,), scripted=True) > 50
+
+
+@pytest.mark.parametrize("reqids", [(0,), (9,), (7, 9)])
+def test_no_fault_separates_two_hosts_with_keys_where_a_script_made_its_sas_again(reqids: t.Sequence[int]) -> None:
+    assert explore("ab", "overlap", 1, reqids=reqids, scripted=True, again=True) > 50
 
 
 def test_no_fault_separates_hosts_whose_pairs_are_in_different_phases() -> None:

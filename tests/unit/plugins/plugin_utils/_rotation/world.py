@@ -150,6 +150,14 @@ def beginning(hosts: str, scripted: bool = False) -> Moment:
     )
 
 
+def scripted_again(moment: Moment) -> Moment:
+    """The world after a script has made its SAs and policies beside what hosts have."""
+    for name, made in beginning("".join(names(moment)), scripted=True).hosts:
+        host = moment.host(name)
+        moment = moment.with_host(name, host._replace(kernel=host.kernel | made.kernel, policies=made.policies))
+    return moment
+
+
 def names(moment: Moment) -> list[str]:
     return [name for name, dummy in moment.hosts]
 
@@ -441,6 +449,11 @@ def _policies(host: Host, name: str, options: Result, moment: Moment, arrived: t
         "changed": after != host.policies,
         "operations": [],
         "added": added,
+        "replaced": [
+            {"policy": f"{way} {_selector(name, way, peer)}", "reqids": [reqid]}
+            for way, peer, reqid in sorted(host.policies - wanted)
+            if (way, peer) in named
+        ],
         "overtaken": [],
     }
 
