@@ -132,7 +132,13 @@ class ActionModule(HostAction):
     def _rotation(self) -> Rotation:
         state = self._record.state()
         return Rotation(
-            state, self._record.answers, self._text, lambda: _connections(state), time.time(), self._left_text
+            state,
+            self._record.answers,
+            self._text,
+            lambda: _connections(state),
+            time.time(),
+            self._left_text,
+            self._valid_text,
         )
 
     def _ask(self, run: Rotation, step: str, host: str) -> Result:
@@ -170,6 +176,11 @@ class ActionModule(HostAction):
         """The text that removes a host's SAs of units that left. It has no key of theirs."""
         store = open_keystore(self._loader, self._record.state()["wide"]["keystore"])
         return language.render(sas.leaving(store, units, host))
+
+    def _valid_text(self, host: str) -> str:
+        """The text that lists a host's SAs of all current and next generations. It has no key of theirs."""
+        store = open_keystore(self._loader, self._record.state()["wide"]["keystore"])
+        return language.render(sas.valid(store, host))
 
     def _keep(
         self,

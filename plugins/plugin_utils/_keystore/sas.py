@@ -100,6 +100,20 @@ def everything(store: Keystore, which: str, host: str = "") -> list[SecurityAsso
     return found
 
 
+def valid(store: Keystore, host: str) -> list[SecurityAssociation]:
+    """The SAs of an endpoint in all current and next generations, also of units that left, with other keys than
+    theirs: whatever else a file of that host lists was discarded or replaced.
+    """
+    return [
+        _with_other_keys(sa)
+        for whole in store.read_all().values()
+        for record in whole.records
+        for generation in (record.current, record.next)
+        if generation is not None and host in generation.endpoints
+        for sa in _sas(store, record, generation, host, None)
+    ]
+
+
 def leaving(store: Keystore, units: t.Mapping[str, frozenset[Unit]], host: str) -> list[SecurityAssociation]:
     """The SAs of an endpoint in units that left, by connection, with other keys than theirs: they are only
     removed, so nobody needs to learn a key for it.

@@ -59,8 +59,8 @@ class Rotation:
     ``expected`` the result of `ipsec_keystore`, and the flags that the steps set. ``answers`` returns
     a host's answers in a step: (step, host). ``text`` returns the ipseckeys text of a host's SAs:
     (names of units, host, generation). ``left`` returns the text that removes a host's SAs of units that
-    left: (units by connection, host). ``started`` is when this step began, in seconds since
-    the epoch, controller's clock."""
+    left: (units by connection, host). ``valid`` returns the text of all SAs that a host may hold of the
+    keystore, with other keys. ``started`` is when this step began, in seconds since the epoch, controller's clock."""
 
     def __init__(
         self,
@@ -70,6 +70,7 @@ class Rotation:
         connections: t.Callable[[], t.Sequence[Connection]] = tuple,
         started: float = 0.0,
         left: t.Callable[[t.Mapping[str, frozenset[Unit]], str], str] = lambda units, host: "",
+        valid: t.Callable[[str], str] = lambda host: "",
     ) -> None:
         self.state = state
         self.answers = answers
@@ -77,6 +78,7 @@ class Rotation:
         self.connections = functools.lru_cache(maxsize=None)(connections)
         self.started = started
         self.left = left
+        self.valid = valid
         self._known: tuple[Result, dict[str, str], frozenset[str], frozenset[str]] | None = None
 
     @property

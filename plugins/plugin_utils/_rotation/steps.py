@@ -37,7 +37,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import ROTATION_DUE
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import format_address
 
+from .._connections.units import names_at
 from .._keystore.records import IN_USE, STEADY, SWITCHING
 from . import clocks, decisions, due, pins, policies, probes, taking
 from .record import SKIPPED, UNANSWERED, Answers
@@ -122,6 +124,8 @@ def stage(run: Rotation, host: str) -> Questions:
         yield Question(
             "previous", "ipseckeys_file", {"path": run.previous_file(host), "state": "absent", **run.deadline(host)}
         )
+    if decisions.leftover(found, ".next"):
+        yield from _without_discarded(run, host)
     common = {"digest_key": run.state["digest_key"], **run.deadline(host)}
     yield Question(
         "next",
@@ -164,6 +168,36 @@ def stage(run: Rotation, host: str) -> Questions:
         backup = {"backup": run.previous_file(host), "backup_label": run.label(host)}
         yield _sadb(run, host, {"src": run.next_file(host), "state": "present", **inbound, **backup})
         yield from policies.at_stage(run, host)
+
+
+def _without_discarded(run: Rotation, host: str) -> Questions:
+    """Remove what an interrupted run staged of generations that were discarded since, before any host sent through
+    them: with another owner or other addresses, nothing else would. The staged file is the only place that still
+    lists these SAs, so what the keystore has is taken out of it.
+
+    SAs of a discarded generation that hosts may send through stay, also those of units that this run leaves out.
+    """
+    listed, staged = run.replaced_file(host), run.next_file(host)
+    anything = {"allow_static_counter_mode": True, **run.deadline(host)}
+    abandoned = [row["name"] for row in run.expected["connections"] if row.get("abandoned")]
+    leave = {"leave": decisions.listed(run.pairs(abandoned, host) | _left_out(run, host))}
+    yield Question("valid", "ipseckeys_file", {"path": listed, "content": run.valid(host), **anything})
+    less = {"content": "", "remove_src": listed, "scope": "peers"}
+    yield Question("discarded", "ipseckeys_file", {"path": staged, **less, **anything})
+    # First from the file, which the host may load at any moment.
+    yield change_file(run, host, {"content": "", "remove_src": staged, **leave})._replace(name="discarded_file")
+    yield _sadb(run, host, {"src": staged, **_LOADS_NOTHING, **leave}, name="discarded_sadb")
+
+
+def _left_out(run: Rotation, host: str) -> set[decisions.Pair]:
+    """The host's pairs of addresses in units that are not part of this run."""
+    names = set(run.names)
+    found = set()
+    for connection in run.connections():
+        units = {unit for unit, name in names_at(connection, host).items() if name not in names}
+        for source, destinations in connection.only(units).flows(host) if units else ():
+            found.update(frozenset(map(format_address, (source, destination))) for destination in destinations)
+    return found
 
 
 def _beside(run: Rotation, host: str) -> list[str]:
@@ -430,7 +464,8 @@ def _unstage(run: Rotation, host: str) -> Questions:
     earlier run may have left is removed with the rest.
     """
     staged = run.answers(STAGE, host).get("next")
-    if run.overlaps(host) and not decisions.was_skipped(staged) and not decisions.has_failed(staged):
+    is_known = not decisions.has_failed(staged)
+    if run.overlaps(host) and not decisions.was_skipped(staged) and is_known:
         kept = {*run.gaps, *decisions.in_phase(run.expected, STEADY, *IN_USE)}
         inbound = {"direction": "inbound", "leave": decisions.listed(run.pairs(kept, host))}
         yield from policies.narrowed(run, host, run.pairs(set(run.names) - kept, host))
@@ -441,7 +476,8 @@ def _unstage(run: Rotation, host: str) -> Questions:
             outbound = {"direction": "outbound", "leave": _all_but(run, host, waiting)}
             yield _previous_file(run, host, outbound)._replace(name=_BESIDE)
         yield from pins.released(run, host, set(run.names) - kept)
-    if may_have_changed(staged):
+    # Where SAs may have been loaded, the next run needs the list of them.
+    if may_have_changed(staged) and (is_known or not run.overlaps(host)):
         in_use = run.pairs(decisions.in_phase(run.expected, *IN_USE), host)
         others = [] if in_use else [run.previous_file(host), run.replaced_file(host)]
         yield Question(

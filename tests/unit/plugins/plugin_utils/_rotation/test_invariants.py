@@ -163,6 +163,7 @@ class Ongoing:
             lambda step, host: Answers(self.results.get((step, host), {})),
             text,
             lambda: world.connections("".join(world.names(self.moment)), self.moment.reqid, self.moment.is_scripted),
+            valid=lambda host: world.text_of(world.valid(self.moment, host)),
         )
 
     def decide(self, step: str) -> None:
@@ -390,6 +391,27 @@ def explore_parts(faults: int) -> int:
     return len(seen)
 
 
+def explore_second_thoughts(reqids: t.Sequence[int], faults: int = 0) -> int:
+    """The states that two runs can leave: one for the second of these reqids, and, wherever it ended before any
+    host switched, one for the last of them.
+    """
+    first, second, last = reqids
+    keyed = run_plainly(world.beginning("ab")._replace(reqid=first), "overlap")
+    seen: set[t.Any] = set()
+    begun = explore_run(keyed._replace(reqid=second), "overlap", True, 1)
+    for start in {left.canonical(): left for left in begun if is_unused(left)}.values():
+        for left in explore_run(start._replace(reqid=last), "overlap", False, faults):
+            if left.canonical() not in seen:
+                seen.add(left.canonical())
+                run_plainly(left, "overlap")
+    return len(seen)
+
+
+def is_unused(moment: Moment) -> bool:
+    """Whether a run has prepared a generation through which no host sends."""
+    return any(record.phase == records.PREPARED for dummy, record in moment.records)
+
+
 def with_backup(moment: Moment, name: str) -> Host:
     """A host with a backup of the first generation, which was retired."""
     old = frozenset(sa for unit, dummy in moment.records if name in unit for sa in world.sas_of(1, unit))
@@ -425,6 +447,11 @@ def test_no_fault_separates_two_hosts_while_the_reqid_changes(
     with capsys.disabled():
         print(f"{found} states: {len(hosts)} hosts, {rounds} runs in a row, {faults} faults in each, reqid {reqids}")
     assert found > 50
+
+
+@pytest.mark.parametrize("reqids", [(7, 9, 7), (7, 9, 11), (7, 7, 9)])
+def test_nothing_of_a_discarded_generation_stays_when_the_reqid_changes_again(reqids: t.Sequence[int]) -> None:
+    assert explore_second_thoughts(reqids) > 50
 
 
 @pytest.mark.parametrize("reqid", [0, 9])

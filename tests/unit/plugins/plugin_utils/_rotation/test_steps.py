@@ -499,9 +499,15 @@ def test_what_was_staged_is_removed_if_nobody_may_use_it() -> None:
     assert put["a", "file"]["remove_src"] == "/etc/ipseckeys.next" and "'ab'" in put["a", "file"]["content"]
 
 
-@pytest.mark.parametrize(("answer", "asked"), [({"unanswered": True}, True), ({}, False)])
-def test_what_a_killed_module_may_have_staged_is_removed(answer: Result, asked: bool) -> None:
-    world = World(state(False, True, 0.0), lambda step, host, question: truth(host, question))
+@pytest.mark.parametrize(
+    ("answer", "strategy", "asked"),
+    [({"unanswered": True}, "flush", True), ({"unanswered": True}, "overlap", False), ({}, "flush", False)],
+)
+def test_what_a_killed_module_may_have_staged_is_removed_unless_sas_may_have_been_loaded(
+    answer: Result, strategy: str, asked: bool
+) -> None:
+    """The staged file lists these SAs for the next run, which removes them if their generation is discarded."""
+    world = World(state(False, True, 0.0, strategy), lambda step, host, question: truth(host, question))
     world.ask(rotation.PREFLIGHT, rotation.STAGE)
     world.results[rotation.STAGE, "a"] = {
         name: {"failed": True, "msg": "status 137", **answer} for name in ("next", "file", "sadb")

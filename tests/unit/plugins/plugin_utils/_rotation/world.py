@@ -167,6 +167,16 @@ def pairs_of(hosts: t.Sequence[str]) -> dict[tuple[str, ...], str]:
     return names_of(NAME, frozenset(itertools.combinations(sorted(hosts), 2)))
 
 
+def valid(moment: Moment, host: str) -> Sas:
+    """The SAs of a host in the generations of the keystore."""
+    return _union(
+        sas_of(generation.generation, unit)
+        for unit, record in moment.records
+        for generation in (record.current, record.next)
+        if generation is not None and host in unit
+    )
+
+
 def sas_of(generation: int, unit: t.Sequence[str]) -> Sas:
     """The SAs of a generation of two hosts."""
     return frozenset((generation, *ends) for ends in itertools.permutations(unit))
@@ -339,7 +349,8 @@ def _file(host: Host, name: str, options: Result, moment: Moment, arrived: t.Any
         return _filed(host, files), {"changed": any(sas is not None for sas in gone), "digest": {}}
     text = _sas(options["content"]) if "content" in options else files[options["src"][len(FILE) :]]
     if suffix:
-        files[suffix] = text
+        gone = files[options["remove_src"][len(FILE) :]] if "remove_src" in options else NOTHING
+        files[suffix] = files[suffix] - gone if options.get("scope") == "peers" else text
         return _filed(host, files), {"changed": True, "digest": digests(text)}
     removed = files[options["remove_src"][len(FILE) :]] if "remove_src" in options else NOTHING
     chosen = _chosen(name, options)
