@@ -17,7 +17,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.liar.hosts import COLLECTIONS, CONNECTIONS, HOSTS, Fleet, Run
+from ansible_collections.ipsec.manual.tests.liar.hosts import COLLECTIONS, CONNECTIONS, HOSTS, PAIRS, Fleet, Run
 
 STRONG = {"aes-cbc/hmac-sha256"}
 WEAK = [{**CONNECTIONS[0], "associations": [{"encryption_algorithm": "null", "authentication_algorithm": "hmac-md5"}]}]
@@ -384,3 +384,38 @@ def test_a_lie_about_the_status_is_said_of_the_liar_alone(
     for host in set(HOSTS) - {liar}:
         assert f"{host}: wrong: no policy uses 2 outbound SAs" in done.text and f'"{host}: absent' not in done.output
     assert not fleet.leftovers()
+
+
+def _keys(fleet: Fleet) -> set[bytes]:
+    """The keys in all kernels: two for each SA."""
+    sas = [sa for pair in PAIRS for host in pair for sa in fleet.sas(host, pair)]
+    return {key for sa in sas for key in (sa.encryption_key, sa.authentication_key)}
+
+
+def test_an_undo_makes_new_keys_with_the_earlier_settings(fleet: Fleet) -> None:
+    """It says so, and what to restore in the inventory; until then, no run makes the change again."""
+    earlier, first = fleet.ciphers(), _keys(fleet)
+    changed = [
+        {**connection, "associations": [{"authentication_algorithm": "hmac-sha512"}]} for connection in CONNECTIONS
+    ]
+    fleet.inventory["all"]["vars"]["ipsec_connections"] = changed
+    done = fleet.run()
+    assert done.status == 0 and fleet.ciphers() == {"aes-cbc/hmac-sha512"}, done.output
+    seen = first | _keys(fleet)
+
+    done = fleet.run(extra={"rotate_undo": True})
+    assert done.status == 0 and fleet.ciphers() == earlier, done.output
+    assert done.text.count("mesh gets its earlier settings, with new keys. Change the inventory accordingly:") == 1
+    for one, other in PAIRS:
+        assert fleet.sas(one, (one, other)) == fleet.sas(other, (one, other)) != set()
+    assert len(seen) == 24 and not _keys(fleet) & seen
+    records = fleet.record("mesh")["records"]
+    assert {(record["phase"], record["current"]["generation"]) for record in records} == {("steady", 3)}
+
+    held = {host: fleet.state(host) for host in HOSTS}
+    done = fleet.run()
+    assert done.status != 0 and "still has the settings that rotate_undo took back" in done.text, done.output
+    fleet.inventory["all"]["vars"]["ipsec_connections"] = CONNECTIONS
+    done = fleet.run()
+    assert done.status == 0 and set(fleet.changed(done).values()) == {0}, done.output
+    assert {host: fleet.state(host) for host in HOSTS} == held
