@@ -32,7 +32,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 
 Result = t.Dict[str, t.Any]
 
-STEPS = ("begin", "ask", "report", "judge", "end")
+STEPS = ("begin", "ask", "report", "end")
 _ASK, _WAY = "ask", "way"
 _LONGEST_REASON = 300
 _PLACES = frozenset(["ansible_host", "ansible_connection", "ansible_host_key_checking", "ansible_ssh_common_args"])
@@ -113,14 +113,14 @@ class ActionModule(HostAction):
             "warnings": warnings,
         }
 
-    def _judge(self) -> Result:
-        """Fail if a finding is as bad as the user said."""
-        verdict = self._record.state()["verdict"]
-        return {"changed": False, **(failure.result(verdict) if verdict else {})}
-
     def _end(self) -> Result:
+        """Remove the record. Fails if a finding is as bad as the user said; without a report, a step before has."""
+        try:
+            verdict = self._record.state().get("verdict", "")
+        except IpsecError:
+            verdict = ""
         self._record.end()
-        return {"changed": False}
+        return {"changed": False, **(failure.result(verdict) if verdict else {})}
 
     def _directory(self, wide: Result) -> str:
         """The directory of reports, relative to the playbook; empty for none."""

@@ -35,8 +35,8 @@ attributes:
 options:
   step:
     description:
-      - V(begin) checks the inputs, V(report) makes the report, V(judge) fails if a finding is too bad,
-        V(end) removes the record. They run once, on the controller alone, and need C(run_once).
+      - V(begin) checks the inputs, V(report) makes the report, V(end) removes the record, and fails if
+        a finding is too bad. They run once, on the controller alone, and need C(run_once).
       - V(ask) asks every host.
     type: str
     required: true
@@ -44,7 +44,6 @@ options:
       - begin
       - ask
       - report
-      - judge
       - end
 seealso:
   - module: ipsec.manual.ipsec_audit
