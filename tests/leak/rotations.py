@@ -46,7 +46,8 @@ def prepare(stage: Stage, damage: t.Callable[[str], str] = lambda text: text) ->
     texts = {}
     for connection in read_connections(CONNECTIONS):
         whole = store.read(connection.name)
-        (record,) = whole.records if whole is not None else (records.KeyRecord(connection.name),)
+        known = whole.records if whole is not None else ()
+        (record,) = known or (records.KeyRecord(connection.name),)  # none are left after a removal
         made = make(changes.discard(record, {}), connection, generations.SpiAllocator(), set())
         assert made.next
         marked = re.sub(r"(?<=key )[0-9a-f]+", lambda match: stage.keys.key(len(match[0]) // 2).hex(), made.next.sas)
