@@ -192,7 +192,7 @@ def _without_discarded(run: Rotation, host: str) -> Questions:
 def _left_out(run: Rotation, host: str) -> set[decisions.Pair]:
     """The host's pairs of addresses in units that are not part of this run."""
     names = set(run.names)
-    found = set()
+    found: set[decisions.Pair] = set()
     for connection in run.connections():
         units = {unit for unit, name in names_at(connection, host).items() if name not in names}
         for source, destinations in connection.only(units).flows(host) if units else ():
