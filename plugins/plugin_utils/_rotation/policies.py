@@ -39,6 +39,7 @@ SERVICE = "service"
 _SMF = "smf"  # service manager of Solaris and illumos
 _OUT = "out"
 _ANY_REQID = 0
+_SELECTING = frozenset(("reqid", "mark", "other_mark", "if_id", "mode"))  # settings that policies repeat
 _ANYTHING = {"reqid": _ANY_REQID, "source": None}  # in a template of an inbound policy
 
 
@@ -415,6 +416,26 @@ def overtaken(run: Rotation) -> list[str]:
                 f"{host}: policy {row['policy']} has priority {row['priority']} now. With {ours}, policy"
                 f" {row['other']} with priority {row['other_priority']} would come first: set rotate_policy_priority to"
                 f" {kept} for this host, or remove that policy"
+            )
+    return found
+
+
+def boot_warnings(run: Rotation) -> list[str]:
+    """Hosts that go on loading policies at boot which were made for other SAs than those of this run. They name
+    policies by direction and addresses only, so it is not known whether somebody has adapted them.
+    """
+    found = []
+    for host in run.hosts:
+        own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
+        loads = bool(service.get("installed")) and service.get("file") == own["file"]
+        rows = run.expected["connections"] if own["policies"] and not own["boot"] and loads else []
+        names = [row["name"] for row in rows if host in row["endpoints"] and _SELECTING.intersection(row["changing"])]
+        if names:
+            found.append(
+                f"{host}: it loads SAs and policies at boot, and without rotate_boot these policies stay as they are,"
+                f" although settings of {', '.join(decisions.summed_up(run.expected, names))} change that say which"
+                " SAs they use. So its traffic may stop at the next boot: run with rotate_boot: true, or run the role"
+                " boot with the new policies at once."
             )
     return found
 

@@ -62,6 +62,31 @@ def test_policies_that_a_service_would_not_load_stop_the_run(answer: dict[str, t
 
 
 @pytest.mark.parametrize(
+    ("changing", "boot", "file", "warned"),
+    [
+        (["reqid"], False, FILE, True),
+        (["mark"], False, FILE, True),
+        (["endpoints"], False, FILE, False),
+        ([], False, FILE, False),
+        (["reqid"], True, FILE, False),
+        (["reqid"], False, FILE + "2", False),
+    ],
+)
+def test_policies_that_a_service_loads_for_other_sas_are_a_warning(
+    changing: list[str], boot: bool, file: str, warned: bool
+) -> None:
+    """With the same addresses, such policies have the same names."""
+    found = run({"installed": True, "file": file, "policies": POLICIES})
+    found.state["own"]["a"]["boot"] = boot
+    ends = {"a": "192.0.2.1", "b": "192.0.2.2"}
+    found.expected["connections"] = [{"name": "pair", "endpoints": ends, "changing": changing}]
+    said = policies.boot_warnings(found)
+    assert [text.startswith("a: ") and "pair" in text and "rotate_boot: true" in text for text in said] == (
+        [True] if warned else []
+    )
+
+
+@pytest.mark.parametrize(
     ("answer", "with_policies", "named"),
     [
         ({"service_manager": "systemd"}, True, None),
