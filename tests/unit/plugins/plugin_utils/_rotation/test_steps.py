@@ -146,6 +146,7 @@ def truth(host: str, question: Question) -> Result:
         "ipseckeys_file": {"digest": own},
         "ipsec_sadb": {"digest": own, "missing": False, "counts": counts},
         "ipsec_probe": {"sent": outbound, "received": inbound, "failures": []},
+        "ipsec_policy": {"overtaken": []},
     }
     return {**answer, "changed": not question.check, **honest_answers.get(question.module, {})}
 
