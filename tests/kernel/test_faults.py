@@ -346,7 +346,7 @@ def test_possible_changes_are_undone_even_if_the_sadb_cannot_be_read(
     error = refused(sadb, changes)
     assert error.errno_name == "ENOBUFS"
     assert ("The SADB is as it was before." in str(error)) == undo
-    assert ("whether the kernel took back 5 changes is unknown" in str(error)) != undo
+    assert ("whether the kernel undid 5 changes is unknown" in str(error)) != undo
 
 
 @pytest.mark.parametrize("undo", [True, False])
@@ -365,7 +365,7 @@ def test_possible_changes_of_policies_are_undone(spd: Spd, monkeypatch: pytest.M
         spd.apply(operations)
     assert sorted(witness.policies()) == before
     assert ("The SPD is as it was before." in str(caught.value)) == undo
-    assert ("whether the kernel took back 3 changes is unknown" in str(caught.value)) != undo
+    assert ("whether the kernel undid 3 changes is unknown" in str(caught.value)) != undo
 
 
 @pytest.mark.parametrize("undo", [True, False])
@@ -380,7 +380,7 @@ def test_lifetimes_that_may_have_changed_are_changed_back(
         lifetimes.update([(entry, Lifetimes(hard_packets=77)) for entry in entries])
     assert witness.state_text() == before
     assert ("No lifetime was changed." in str(caught.value)) == undo
-    assert ("whether the kernel took back 2 changes is unknown" in str(caught.value)) != undo
+    assert ("whether the kernel undid 2 changes is unknown" in str(caught.value)) != undo
 
 
 def test_small_buffers_suffice_if_nothing_is_refused(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -508,7 +508,7 @@ def test_possible_changes_are_undone_if_the_sadb_cannot_be_read_either(
     assert witness.states().keys() == before.keys()
     assert f"0x{entry.sa.encryption_key.hex()}" in witness.states()["esp", 0x1000]
     assert ("The SADB is as it was before." in str(caught.value)) == undo
-    assert ("whether the kernel took back an addition is unknown" in str(caught.value)) != undo
+    assert ("whether the kernel undid an addition is unknown" in str(caught.value)) != undo
 
 
 def test_a_kernel_without_af_key_names_the_module(without: t.Callable[..., None]) -> None:

@@ -322,7 +322,7 @@ class PfkeySadb(Sadb):
         try:
             self._request(link, change, undo=True)
         except AnswerLost as exc:
-            message = f"whether the kernel took back {'an addition' if change.adds else 'a deletion'} is unknown"
+            message = f"whether the kernel undid {'an addition' if change.adds else 'a deletion'} is unknown"
             name = explain(self.dialect, exc, change.sa).errno_name
             raise SadbError(message, label(change.sa), "Look at what is there, and run again.", name) from None
         except PfkeyError as exc:

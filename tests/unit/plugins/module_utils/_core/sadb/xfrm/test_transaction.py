@@ -83,7 +83,7 @@ def test_losing_answers_while_undoing_neither_stops_the_undo_nor_hides_the_cause
     error = failure(link, 3)
     assert link.sent == [b"do 0", b"do 1", b"do 2", b"undo 1", b"undo 0"]
     assert error.errno_name == "EEXIST"
-    assert "Undoing the rest failed for: thing 1: whether the kernel took back 1 change is unknown" in str(error)
+    assert "Undoing the rest failed for: thing 1: whether the kernel undid 1 change is unknown" in str(error)
 
 
 def test_a_doubtful_change_that_was_not_made_needs_no_undoing(link: Link) -> None:
