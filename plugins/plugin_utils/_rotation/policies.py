@@ -429,7 +429,9 @@ def boot_warnings(run: Rotation) -> list[str]:
         own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
         loads = bool(service.get("installed")) and service.get("file") == own["file"]
         rows = run.expected["connections"] if own["policies"] and not own["boot"] and loads else []
-        names = [row["name"] for row in rows if host in row["endpoints"] and _SELECTING.intersection(row["changing"])]
+        names = [
+            row["name"] for row in rows if host in row["endpoints"] and _SELECTING.intersection(row.get("changing", ()))
+        ]
         if names:
             found.append(
                 f"{host}: it loads SAs and policies at boot, and without rotate_boot these policies stay as they are,"
