@@ -39,6 +39,7 @@ def run(
                 "endpoints": ends,
                 "outcome": "kept",
                 "phase": "steady",
+                "current": 1,
                 "age": 30 * DAY,
                 "promoted": PROMOTED,
                 "counter_mode": False,
