@@ -128,9 +128,7 @@ def explain_lost(exc: NetlinkError, labels: t.Sequence[str]) -> SadbError:
     count = f"{len(labels)} changes" if len(labels) > 1 else "1 change"
     lost = isinstance(exc, AnswersLost)
     message = (
-        f"whether the kernel undid {count} is unknown ({cause})"
-        if lost
-        else f"{count} could not be undone ({cause})"
+        f"whether the kernel undid {count} is unknown ({cause})" if lost else f"{count} could not be undone ({cause})"
     )
     shown = ", ".join(labels[:_LABELS_MOST]) + (
         f", and {len(labels) - _LABELS_MOST} more" if len(labels) > _LABELS_MOST else ""
