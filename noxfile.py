@@ -42,7 +42,7 @@ SUITES = {
     "e2e-fleet": ("tests/e2e/test_fleet.py", "tests/e2e/test_group.py"),
     "e2e-traffic": ("tests/e2e/test_traffic.py", "tests/e2e/test_settings.py"),
     "e2e-boot": ("tests/e2e/test_boot.py",),
-    "e2e-solaris": ("tests/e2e/test_rotation_solaris.py",),
+    "e2e-backends": ("tests/e2e/test_backends.py", "tests/e2e/test_rotation_solaris.py"),
     "e2e-wire": ("tests/e2e/test_wire.py", "tests/e2e/test_audit.py"),
     "faults": ("tests/faults",),
     "lab": ("tests/lab",),

@@ -9,7 +9,7 @@ quick := unit lint license-check extra-checks docs-check scripts docs
 static := sanity-newest sanity-floor sanity-middle ansible-lint build-import-check artifact
 pythons := pythons-i386 $(foreach minor,8 9 10 11 12 13 14,pythons-3.$(minor))
 kernel := kernel-newest kernel-6.1 kernel-6.12
-e2e := e2e-rotation e2e-wire e2e-fleet e2e-boot e2e-traffic e2e-cores e2e-solaris
+e2e := e2e-rotation e2e-wire e2e-fleet e2e-boot e2e-traffic e2e-cores e2e-backends
 liar := liar-newest liar-middle liar-floor liar-lab
 # The longest of all tiers; `coverage` waits for two of them.
 long := molecule e2e-rotation e2e-wire e2e-boot kernel-newest controller unit

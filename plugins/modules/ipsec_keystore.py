@@ -191,6 +191,26 @@ options:
         description: Identifier of the XFRM interface.
         type: int
         default: 0
+      encapsulation:
+        description:
+          - Carries ESP in UDP, for a firewall or provider that drops ESP. See RFC 3948. An empty
+            dictionary is enough.
+          - The endpoints must reach each other at their own addresses. Address translation between them is
+            not supported here; M(ipsec.manual.ipsec_sa) can make such SAs.
+          - On Linux a program on each host must hold the port open. The page
+            R(Connections, ansible_collections.ipsec.manual.docsite.connections) has an example.
+          - Only for ESP without AH, and not for multicast groups.
+        type: dict
+        suboptions:
+          type:
+            description: Kind of encapsulation.
+            type: str
+            choices: [udp]
+            default: udp
+          port:
+            description: UDP port of all endpoints, as source and destination.
+            type: int
+            default: 4500
       upper_protocol:
         description:
           - Number or name of the upper-layer protocol that the policies of the connection are for. If empty, any.

@@ -73,6 +73,13 @@ options:
         description: Whether sequence numbers are extended.
         type: bool
         default: false
+      udp_port:
+        description:
+          - The UDP port of both ends if ESP is carried in UDP, V(0) if not.
+          - On Linux, the module warns if no socket has this port. It does not see whether the socket's
+            program accepts ESP in UDP.
+        type: int
+        default: 0
   expected:
     description:
       - The SAs that the host will have in the end, in the form of

@@ -222,6 +222,7 @@ IPSEC_PREFLIGHT: Arguments = {
             "icv_bits": {"type": "int"},
             "replay_window": {"type": "int", "default": 0},
             "esn": {"type": "bool", "default": False},
+            "udp_port": {"type": "int", "default": 0},
         },
     },
     "expected": {"type": "dict", "default": {}},

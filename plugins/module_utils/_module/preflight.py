@@ -19,7 +19,7 @@ from .._core.sa.merge import with_keys_of
 from .._core.sa.model import SecurityAssociation, format_address
 from .._core.sadb import open_sadb
 from .._core.sadb.base import Sadb
-from .._core.text.mapping import OptionReader, at_option, read_address
+from .._core.text.mapping import OptionReader, at_option, read_address, read_udp_port
 from .base import KEYS_HIDDEN, Module, Result
 from .secrets import take_digest_key
 from .text import read_file
@@ -30,6 +30,9 @@ _SAMPLES = {
     4: (bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])),
     16: (bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02")),
 }
+
+# The kernel's tables of UDP sockets, of the network namespace that the module runs in.
+_UDP_TABLES = ("/proc/net/udp", "/proc/net/udp6")
 
 # Suffixes of the files that a rotation keeps beside the protected file while it runs.
 LEFTOVERS = (".next", ".previous", ".replaced")
@@ -68,6 +71,7 @@ def preflight(module: Module) -> Result:
         if result["keys_hidden"]:
             _check_undo(result["held"], params["expected"], endpoints.values())
     reader.finish()
+    _warn_of_ports(module, (sa.encapsulation.destination_port for sa in samples if sa.encapsulation is not None))
     # Read last, so that it is fresh when the controller gets it.
     return {**result, "epoch": time.time()}
 
@@ -84,6 +88,7 @@ def _samples(
 ) -> list[SecurityAssociation]:
     """An SA with random keys for each address family, checked."""
     cipher, integrity = (_algorithm(kind, given, place) for kind in (ENCRYPTION, AUTHENTICATION))
+    port = given["udp_port"] and read_udp_port(given["udp_port"], f"{place}.udp_port")
     found = []
     for family in sorted(families):
         source, destination = _SAMPLES[family]
@@ -100,6 +105,7 @@ def _samples(
             authentication_key=_key(integrity, None, place),
             replay_window=given["replay_window"],
             esn=given["esn"],
+            encapsulation=model.Encapsulation(port, port) if port else None,
         )
         raise_all([at_option(problem, place) for problem in checks.problems(sa, allow_static_counter_mode)])
         found.append(sa)
@@ -166,6 +172,26 @@ def _check_undo(present: t.Mapping[str, str], expected: t.Mapping[str, str], end
             "Remove them first, on all their hosts, with ipsec.manual.ipsec_sadb and state: flushed, while no traffic"
             " needs them.",
         )
+
+
+def _warn_of_ports(module: Module, ports: t.Iterable[int]) -> None:
+    """Warn of UDP ports that no socket has, since Linux drops ESP in UDP that arrives there."""
+    wanted = sorted(set(ports))
+    tables = [table for table in map(_lines, _UDP_TABLES if wanted else ()) if table]
+    bound = {int(line.split()[1].rpartition(":")[2], 16) for table in tables for line in table[1:]}
+    for port in wanted if tables else ():
+        if port not in bound:
+            module.warn(
+                f"No program has UDP port {port} open, so the kernel drops ESP in UDP that arrives there. Start one"
+                " that receives it; the page 'Connections and keys', 'ESP in UDP', has an example."
+            )
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of a file of the kernel; none if there is no such file."""
+    with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+        return file.readlines()
+    return []
 
 
 def _check_addresses(sadb: Sadb, endpoints: t.Mapping[str, bytes]) -> None:

@@ -15,7 +15,12 @@ import typing as t
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, shown, type_name
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import ESP, NO_LIFETIMES, Mark
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_PREFLIGHT, IPSEC_SA
-from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping import Options, read_lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text.mapping import (
+    OptionReader,
+    Options,
+    read_lifetimes,
+    read_udp_port,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import is_unspecified_text, parse_mark
 
 from .model import Network
@@ -52,12 +57,25 @@ def _hosts(value: t.Any, place: str) -> list[str]:
     return list(dict.fromkeys(map(str, names)))
 
 
+def _encapsulation(value: t.Any, place: str) -> int:
+    """The UDP port of both ends."""
+    reader = OptionReader()
+    port = reader.options(value, ENCAPSULATION, place)["port"]
+    port = reader.read(read_udp_port, port, f"{place}.port", 0)
+    reader.finish()
+    return port
+
+
 def _variable(value: t.Any, place: str) -> str:
     if not isinstance(value, str) or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
         raise InputError(f"expected the name of a variable, found {shown(str(value))}", place)
     return str(value)
 
 
+ENCAPSULATION: Options = {
+    "type": IPSEC_SA["encapsulation"]["options"]["type"],
+    "port": IPSEC_SA["encapsulation"]["options"]["destination_port"],
+}
 CONNECTION: Options = {
     "name": {"type": "str", "default": ""},
     "endpoints": {"parse": _as_it_is},
@@ -68,6 +86,7 @@ CONNECTION: Options = {
     "replaces_reqid": {"type": "int"},
     "mark": {"parse": _mark},
     "if_id": IPSEC_SA["if_id"],
+    "encapsulation": {"parse": _encapsulation, "default": 0},
     "group": {"parse": _hosts, "default": []},
     "hub": {"parse": _hosts, "default": []},
     "multicast": {"parse": _hosts, "default": []},
@@ -78,9 +97,13 @@ ENDPOINT: Options = {
     "address": {"parse": _as_it_is},
     "networks": {"parse": _networks, "default": []},
 }
-# The mode is that of the connection.
+# The connection has one mode and one UDP port.
 ASSOCIATION: Options = {
-    **{name: row for name, row in IPSEC_PREFLIGHT["associations"]["options"].items() if name != "mode"},
+    **{
+        name: row
+        for name, row in IPSEC_PREFLIGHT["associations"]["options"].items()
+        if name not in ("mode", "udp_port")
+    },
     "lifetimes": {"parse": read_lifetimes, "default": NO_LIFETIMES},
 }
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME, Algorithm
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation, build
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    ESP,
+    Encapsulation,
+    SecurityAssociation,
+    build,
+)
 
 from .model import Association, Connection
 
@@ -23,6 +28,7 @@ def make_sa(
     authentication_key: bytes,
 ) -> SecurityAssociation:
     """The SA of one association from ``source`` to ``destination``."""
+    port = udp_port(connection, row)
     return build(
         row.protocol,
         spi,
@@ -40,7 +46,13 @@ def make_sa(
         mark=connection.mark,
         if_id=connection.if_id,
         lifetimes=row.lifetimes,
+        encapsulation=Encapsulation(port, port) if port else None,
     )
+
+
+def udp_port(connection: Connection, row: Association) -> int:
+    """The UDP port of both ends of an association; 0 if it is not carried in UDP."""
+    return connection.udp_port if row.protocol == ESP else 0
 
 
 def draw_keys(row: Association, draw: t.Callable[[Algorithm, int], bytes]) -> tuple[bytes, bytes]:

@@ -92,7 +92,8 @@ class Connection(t.NamedTuple):
     also used for packets to the endpoints' own addresses. ``upper_protocol`` limits the policies.
     ``pairs``, if given, are the only pairs that share SAs: a part of a connection, made by `only`.
     ``replaces_reqid`` is that of SAs and policies between the same addresses which somebody else made and
-    which those of the connection replace, None for none."""
+    which those of the connection replace, None for none. ``udp_port`` is the port of both ends if ESP is carried
+    in UDP, 0 if not."""
 
     name: str
     mode: str
@@ -107,6 +108,7 @@ class Connection(t.NamedTuple):
     upper_protocol: str = ""
     pairs: frozenset[Unit] | None = None
     replaces_reqid: int | None = None
+    udp_port: int = 0
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -129,6 +131,7 @@ class Connection(t.NamedTuple):
             **({"hubs": list(self.hubs)} if self.hubs else {}),
             **({"multicast": list(map(format_address, self.multicast))} if self.multicast else {}),
             **({"unicast": True} if self.unicast else {}),
+            **({"udp_port": self.udp_port} if self.udp_port else {}),
             **({"pairs": _by_first(self.pairs)} if self.pairs is not None else {}),
         }
 
@@ -263,6 +266,7 @@ def connection_of(name: str, settings: Raw, selectors: Raw = types.MappingProxyT
         hubs=tuple(settings.get("hubs", ())),
         multicast=tuple(map(pack_address, settings.get("multicast", ()))),
         unicast=bool(settings.get("unicast")),
+        udp_port=settings.get("udp_port", 0),
         pairs=(
             frozenset((host, peer) for host, peers in settings["pairs"].items() for peer in peers)
             if "pairs" in settings

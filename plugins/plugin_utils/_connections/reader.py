@@ -153,6 +153,7 @@ class _ConnectionReader(OptionReader):
             unicast=fields["unicast"],
             upper_protocol=fields["upper_protocol"],
             replaces_reqid=fields["replaces_reqid"],
+            udp_port=fields["encapsulation"],
         )
         if connection.replaces_reqid is not None:
             self.check_replaced(connection, connection.replaces_reqid)
@@ -246,6 +247,18 @@ class _ConnectionReader(OptionReader):
                 "Remove replaces_reqid, and remove the old SAs and policies yourself.",
             )
 
+    def check_udp(self, connection: Connection) -> None:
+        if not connection.udp_port:
+            return
+        if any(row.protocol == AH for row in connection.associations):
+            self.wrong(
+                ".encapsulation",
+                "only ESP can be carried in UDP (RFC 3948)",
+                "Remove encapsulation, or the AH association; ESP then needs an authentication_algorithm.",
+            )
+        if connection.multicast:
+            self.wrong(".encapsulation", "packets to a multicast group are not carried in UDP", "Remove encapsulation.")
+
     def check_shape(self, connection: Connection) -> None:
         """Check that the fields are compatible: a shared SA has many senders, so it cannot have a
         anti-replay window (RFC 4303 section 2.2), and a tunnel has a single end.
@@ -265,6 +278,7 @@ class _ConnectionReader(OptionReader):
                     f".endpoints.{host}.networks",
                     "no peer has a network of the same address family, so nothing could pass",
                 )
+        self.check_udp(connection)
         if not connection.multicast:
             if connection.unicast:
                 self.wrong(

@@ -18,6 +18,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.render import render
 
+from .._connections.flows import udp_port
 from .._connections.model import Association, Connection, Unit, connection_of
 from .._connections.units import names_of
 from . import changes, records
@@ -146,7 +147,7 @@ def _host_views(rows: t.Sequence[_Row], names: Names) -> dict[str, Result]:
     found: dict[str, Result] = {}
     for row in rows:
         behind = changes.left_behind(row.record)
-        kinds = [_kind(association) for association in row.connection.associations]
+        kinds = [_kind(row.connection, association) for association in row.connection.associations]
         addresses = {endpoint.host: format_address(endpoint.address) for endpoint in row.connection.endpoints}
         for unit in row.units:
             name = names[row.connection.name][unit]
@@ -164,9 +165,10 @@ def _host_views(rows: t.Sequence[_Row], names: Names) -> dict[str, Result]:
     return dict(sorted(found.items()))
 
 
-def _kind(row: Association) -> Result:
+def _kind(connection: Connection, row: Association) -> Result:
     """An association as `ipsec_preflight` takes it."""
-    return {"mode": row.mode, "replay_window": 0, "esn": False, **row._replace(lifetimes=NO_LIFETIMES).options()}
+    common = {"mode": row.mode, "replay_window": 0, "esn": False, "udp_port": udp_port(connection, row)}
+    return {**common, **row._replace(lifetimes=NO_LIFETIMES).options()}
 
 
 def others(step: Transition, connections: t.Sequence[Connection]) -> Result:

@@ -78,7 +78,7 @@ def restored(connection: Connection, settings: Settings) -> Connection:
     addresses = {endpoint.host: endpoint.address for endpoint in before.endpoints}
     return connection._replace(
         **{name: getattr(before, name) for name in ("mode", "associations", "reqid", "mark", "if_id")},
-        **{name: getattr(before, name) for name in ("multicast", "unicast")},
+        **{name: getattr(before, name) for name in ("multicast", "unicast", "udp_port")},
         endpoints=tuple(endpoint._replace(address=addresses[endpoint.host]) for endpoint in connection.endpoints),
         replaces_reqid=None,
     )
@@ -129,5 +129,6 @@ def _fields(connection: Connection) -> dict[str, t.Any]:
         "if_id": connection.if_id,
         "multicast": list(map(format_address, connection.multicast)),
         "unicast": connection.unicast,
+        "encapsulation": {"port": connection.udp_port} if connection.udp_port else None,
         "endpoints": {endpoint.host: format_address(endpoint.address) for endpoint in connection.endpoints},
     }

@@ -224,13 +224,21 @@ def read_lifetimes(given: t.Any, place: str) -> Lifetimes:
 def _read_encapsulation(given: t.Any, place: str) -> Encapsulation:
     reader = OptionReader()
     values = reader.options(given, IPSEC_SA["encapsulation"]["options"], place)
-    ports = values["source_port"], values["destination_port"]
-    for name, port in zip(("source_port", "destination_port"), ports):
-        if not 1 <= port <= 65535:
-            reader.note(f"{port} is not a UDP port", f"{place}.{name}", "Choose 1 to 65535; 4500 is usual.")
+
+    def port(name: str) -> int:
+        return reader.read(read_udp_port, values[name], f"{place}.{name}", 0)
+
+    ports = port("source_port"), port("destination_port")
     nat = [reader.read(read_address, values[name], f"{place}.{name}", b"") for name in ("nat_local", "nat_remote")]
     reader.finish()
     return Encapsulation(*ports, *nat)
+
+
+def read_udp_port(port: int, place: str) -> int:
+    """The port of an encapsulation in UDP."""
+    if not 1 <= port <= 65535:
+        raise InputError(f"{port} is not a UDP port", place, "Choose 1 to 65535; 4500 is usual.")
+    return port
 
 
 def read_address(text: str, place: str) -> bytes:

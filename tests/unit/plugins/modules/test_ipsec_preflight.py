@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import time
 import typing as t
 
@@ -12,6 +13,7 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, Lifetimes, label
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
+from ansible_collections.ipsec.manual.plugins.module_utils._module import preflight
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
 PATH = "/etc/inet/secret/ipseckeys"
@@ -69,6 +71,38 @@ def test_all_findings_are_reported_at_once() -> None:
         "addresses[1]",
     ]
     assert "This host has 192.0.2.1." in result["msg"]
+
+
+@pytest.mark.parametrize("bound", [(), ("0.0.0.0:1194",), ("127.0.0.1:4501", "[::]:4500")])
+def test_a_udp_port_that_no_program_has_open_is_a_warning(
+    bound: tuple[str, ...], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = [str(tmp_path / name) for name in ("udp", "udp6")]
+    monkeypatch.setattr(preflight, "_UDP_TABLES", tables)
+    for table, six in zip(tables, (False, True)):
+        ports = [int(text.rpartition(":")[2]) for text in bound if ("[" in text) == six]
+        rows = [f"  1: {'0' * (32 if six else 8)}:{port:04X} 00000000:0000 07\n" for port in ports]
+        pathlib.Path(table).write_text("".join(["  sl  local_address\n", *rows]), encoding="ascii")
+    in_udp = [{**SUITE, "udp_port": 4500}, {**SUITE, "udp_port": 4501}]
+    warned = World().run("ipsec_preflight", associations=in_udp)["warnings"]
+    missing = [port for port in (4500, 4501) if not any(text.endswith(f":{port}") for text in bound)]
+    assert [text.partition(" open")[0] for text in warned] == [f"No program has UDP port {port}" for port in missing]
+    assert not World().run("ipsec_preflight", associations=[SUITE])["warnings"]
+    # Where there is no such table, nothing is known.
+    for table in tables:
+        pathlib.Path(table).unlink()
+    assert not World().run("ipsec_preflight", associations=in_udp)["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"udp_port": 65536}, "associations[0].udp_port: 65536 is not a UDP port"),
+        ({"udp_port": 4500, "protocol": "ah", "encryption_algorithm": None}, "only ESP can be carried in UDP"),
+    ],
+)
+def test_esp_in_udp_is_checked(given: dict[str, t.Any], message: str) -> None:
+    assert message in World().run("ipsec_preflight", associations=[{**SUITE, **given}])["msg"]
 
 
 def test_spis_that_are_never_drawn_are_not_reported() -> None:

@@ -17,10 +17,12 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     ESP,
     TRANSPORT,
     TUNNEL,
+    Encapsulation,
     format_address,
 )
 from ansible_collections.ipsec.manual.plugins.modules import ipsec_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.fields import ASSOCIATION, CONNECTION
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.flows import make_sa
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, connection_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import policies_of_host
@@ -198,6 +200,19 @@ def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
             ".endpoints.a.networks: 0.0.0.0 without a prefix length may mean every address. Write 0.0.0.0/0",
         ),
         ({"address_variable": "{{ x }}"}, ".address_variable: expected the name of a variable, found '{{ x }}'"),
+        ({"encapsulation": "udp"}, ".encapsulation: this is a word, not a mapping. Known names are: type, port"),
+        ({"encapsulation": {"type": "tcp"}}, ".encapsulation.type: unknown type 'tcp'. Choose one of: udp"),
+        ({"encapsulation": {"port": 0}}, ".encapsulation.port: 0 is not a UDP port"),
+        ({"encapsulation": {"port": 1 << 16}}, ".encapsulation.port: 65536 is not a UDP port"),
+        (
+            {"encapsulation": {}, "associations": [{}, {"protocol": "ah"}]},
+            ".encapsulation: only ESP can be carried in UDP (RFC 3948). Remove encapsulation, or the AH association",
+        ),
+        (
+            {"encapsulation": {}, "multicast": ["224.0.0.5"]},
+            ".encapsulation: packets to a multicast group are not carried in UDP",
+        ),
+        ({"associations": [{"udp_port": 4500}]}, ".associations[0]: unknown name 'udp_port'"),
         ({"peers": {}}, "(c): unknown name 'peers'"),
         ({"protokol": "ah"}, "(c): unknown name 'protokol'. Known in associations: protocol"),
         ({"encryption": "aes"}, "(c): unknown name 'encryption'. Known in associations: encryption_bits, encr"),
@@ -259,6 +274,16 @@ def test_what_is_replaced_must_be_another_reqid(fields: dict[str, t.Any], messag
 def test_what_is_replaced_is_no_setting_of_a_generation() -> None:
     found = one(reqid=7, replaces_reqid=0)
     assert found.replaces_reqid == 0 and found.settings() == one(reqid=7).settings()
+
+
+@pytest.mark.parametrize(("given", "port"), [({}, 4500), ({"type": "udp", "port": "4501"}, 4501)])
+def test_esp_in_udp_has_one_port_at_both_ends(given: dict[str, t.Any], port: int) -> None:
+    found = one(encapsulation=given)
+    (row,) = found.associations
+    sa = make_sa(found, row, *[end.address for end in found.endpoints], 0x1001, bytes(range(32)), bytes(range(32, 64)))
+    assert sa.encapsulation == Encapsulation(port, port)
+    assert connection_of("c", found.settings()) == found
+    assert "udp_port" not in one().settings()
 
 
 def test_policies_require_the_sas_by_reqid_in_both_directions() -> None:

@@ -26,6 +26,7 @@ CHANGES: list[dict[str, t.Any]] = [
     {"reqid": 7},
     {"mark": "0x1/0xff"},
     {"if_id": 9},
+    {"encapsulation": {"port": 4501}},
     {"endpoints": {**ENDS, "b": "192.0.2.9"}},
     {"multicast": ["233.252.0.1"]},
     {"multicast": ["233.252.0.1"], "unicast": True},
