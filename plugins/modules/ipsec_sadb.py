@@ -65,6 +65,8 @@ options:
     description:
       - Restricts everything to SAs towards this host (V(inbound)) or away from it (V(outbound)), so
         that one file can be installed in steps.
+      - With V(outbound) and O(state=exact), SAs that are replaced by others are deleted a quarter of a second
+        after these have been added, so that packets which are about to leave through the old ones are not lost.
     type: str
     choices: [both, inbound, outbound]
     default: both
@@ -234,7 +236,7 @@ applied:
       type: float
       sample: 1795000000.25
     ended:
-      description: Right after it.
+      description: Right after it, or with O(direction=outbound), right before the replaced SAs are deleted.
       returned: always
       type: float
       sample: 1795000000.26

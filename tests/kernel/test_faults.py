@@ -21,7 +21,13 @@ import typing as t
 import pytest
 from hypothesis import given
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import Problems, SadbError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
+    InputError,
+    IpsecError,
+    Problems,
+    SadbError,
+    raise_all,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import (
     ALGORITHMS,
     AUTHENTICATION,
@@ -270,6 +276,32 @@ def test_a_failure_in_the_last_of_many_sends_is_undone(sadb: XfrmSadb) -> None:
     error = refused(sadb, [*delete(*sadb.dump()), *add(*new, new[0], new[1], new[2])])
     assert error.errno_name == "EEXIST"
     assert "2 more SAs were refused" in str(error)
+
+
+def test_old_and_new_sas_stand_side_by_side_before_deletions(sadb: XfrmSadb) -> None:
+    sadb.apply(add(sa_of(0x1000)))
+    shown: list[str] = []
+    sadb.apply([*add(sa_of(0x2000)), *delete(*sadb.dump())], lambda: shown.append(witness.state_text()))
+    assert [text.count(" spi 0x0000") for text in (*shown, witness.state_text())] == [2, 1]
+    assert [entry.sa.spi for entry in sadb.dump()] == [0x2000]
+
+
+@pytest.mark.parametrize("at", ["the pause", "a deletion"])
+def test_additions_are_undone_if_what_follows_them_fails(sadb: XfrmSadb, at: str) -> None:
+    sadb.apply(add(sa_of(0x1000), sa_of(0x1001)))
+    before = witness.state_text()
+    steps = [*add(sa_of(0x2000)), *delete(*sadb.dump())]
+
+    def fail() -> None:
+        if at == "the pause":
+            raise InputError("it is late", "deadline")
+        witness.ip("xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001")
+
+    with pytest.raises(IpsecError, match="it is late" if at == "the pause" else "0x00001001"):
+        sadb.apply(steps, fail)
+    assert {entry.sa.spi for entry in sadb.dump()} == ({0x1000, 0x1001} if at == "the pause" else {0x1000})
+    if at == "the pause":
+        assert sorted(blocks(witness.state_text())) == sorted(blocks(before))
 
 
 def test_an_interrupt_waits_until_all_is_done(sadb: XfrmSadb, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import AUTHENTICATION, BY_NAME
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
@@ -333,6 +333,27 @@ def test_everything_is_undone_when_one_sa_is_refused(sadb: PfkeySadb) -> None:
     assert error.errno_name == "EEXIST"
     assert "The SADB is as it was before." in str(error)
     assert_held(sadb, [goes, is_replaced, stays])
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_deletions_wait_and_additions_are_undone_if_it_is_late(sadb: PfkeySadb, late: bool) -> None:
+    old, new = sa_of(0x1000), sa_of(0x2000)
+    sadb.apply(add(old))
+    shown: list[str] = []
+
+    def settle() -> None:
+        shown.append(witness.state_text())
+        if late:
+            raise InputError("it is late", "deadline")
+
+    steps = [*add(new), *delete(*sadb.dump())]
+    if late:
+        with pytest.raises(SadbError, match="it is late. The SADB is as it was before."):
+            sadb.apply(steps, settle)
+    else:
+        sadb.apply(steps, settle)
+    assert [text.count(" spi 0x0000") for text in shown] == [2]
+    assert_held(sadb, [old] if late else [new])
 
 
 def test_an_undo_restores_an_algorithm_that_this_backend_does_not_know(sadb: PfkeySadb) -> None:

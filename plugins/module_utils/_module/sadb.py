@@ -14,8 +14,22 @@ from .._core.errors import InputError, SadbError, raise_all
 from .._core.files import protected
 from .._core.sa.checks import ANYTHING
 from .._core.sa.digest import digest
-from .._core.sa.model import Entry, SecurityAssociation, identity, pair
-from .._core.sa.plan import ADD, BOTH, DELETE, EXACT, FLUSHED, PEERS, PRESENT, REPLACE, Plan, in_scope, joined, plan
+from .._core.sa.model import OUTBOUND, Entry, SecurityAssociation, identity, pair
+from .._core.sa.plan import (
+    ADD,
+    BOTH,
+    DELETE,
+    EXACT,
+    FLUSHED,
+    PEERS,
+    PRESENT,
+    REPLACE,
+    Operation,
+    Plan,
+    in_scope,
+    joined,
+    plan,
+)
 from .._core.sa.reuse import reused
 from .._core.sadb import open_sadb
 from .._core.sadb.backup import backup
@@ -28,6 +42,10 @@ from .text import read_file, read_pairs, read_text, warn_of
 
 # The backup is made again this many seconds before the instant, or twice the time that the first one took.
 SHORTEST_LEAD = 1.0
+# Seconds from the addition of outbound SAs to the deletion of those that they replace. The kernel drops a
+# packet whose SA is deleted between its choice and the packet's departure (XfrmOutStateInvalid, see
+# xfrm_output_one in net/xfrm/xfrm_output.c); a busy processor stretches that moment.
+SETTLING = 0.25
 
 
 def apply_sadb(module: Module) -> Result:
@@ -65,13 +83,11 @@ def apply_sadb(module: Module) -> Result:
             _save(params, found, deadline)
             wait_until(params["at"])
         deadline.check()
-        began = time.time()
-        sadb.apply(found.steps.operations)
-        ended = time.time()
+        applied = _apply(sadb, found.steps.operations, params["direction"], deadline)
 
     result = _result(sadb.name, found.steps)
     if changing:
-        result["applied"] = {"began": began, "ended": ended}
+        result["applied"] = applied
     if params["ignore_missing"]:
         result["missing"] = False
     if adding:
@@ -124,10 +140,11 @@ def _compare(
         )
 
     steps = steps_in(params["direction"], lambda sa: pair(sa) not in whole and pair(sa) not in beside, params["state"])
-    if whole:
-        steps = joined(steps, steps_in(BOTH, lambda sa: pair(sa) in whole, params["state"]))
+    # The deletions that may wait come last.
     if beside:
-        steps = joined(steps, steps_in(params["direction"], lambda sa: pair(sa) in beside, PRESENT))
+        steps = joined(steps_in(params["direction"], lambda sa: pair(sa) in beside, PRESENT), steps)
+    if whole:
+        steps = joined(steps_in(BOTH, lambda sa: pair(sa) in whole, params["state"]), steps)
     # A file with a label is a backup of this host's SAs, which is restored even if other SAs have its keys.
     if steps.operations and not params["src_label"]:
         places = {identity(sa): place for sa, place in text.placed()}
@@ -138,6 +155,21 @@ def _compare(
         else b""
     )
     return _Comparison(actual, keys_hidden, steps, saved)
+
+
+def _apply(sadb: Sadb, operations: t.Sequence[Operation], direction: str, deadline: Deadline) -> dict[str, float]:
+    """Carry the operations out, and return when this ``began`` and ``ended``, without the wait for packets
+    that are about to leave through an SA that has been replaced.
+    """
+    times = {"began": time.time()}
+
+    def settle() -> None:
+        times["ended"] = time.time()
+        time.sleep(SETTLING)
+        deadline.check("the change was undone")
+
+    sadb.apply(operations, settle if direction == OUTBOUND else None)
+    return {"ended": time.time(), **times}
 
 
 def _save(params: t.Mapping[str, t.Any], found: _Comparison, deadline: Deadline) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, SadbError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.base import Sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.base import Sadb, Settle
 
 LOCAL = model.pack_address("192.0.2.1")
 
@@ -69,6 +69,16 @@ class MemorySadb(Sadb):
             if operation.new is not None:
                 self.put(operation.new)
         self.applied += operations
+
+    def _apply_in_two(self, additions: t.Sequence[Operation], settle: Settle, deletions: t.Sequence[Operation]) -> None:
+        before, applied = list(self.entries), list(self.applied)
+        try:
+            self._apply(additions)
+            settle()
+            self._apply(deletions)
+        except IpsecError:
+            self.entries, self.applied = before, applied
+            raise
 
     def _flush(self, protocol: str) -> None:
         self.entries = []

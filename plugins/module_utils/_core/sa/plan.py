@@ -180,6 +180,12 @@ def joined(one: Plan, other: Plan) -> Plan:
     return Plan((*one.operations, *other.operations), one.unchanged + other.unchanged, one.foreign + other.foreign)
 
 
+def in_two(operations: t.Sequence[Operation]) -> tuple[t.Sequence[Operation], t.Sequence[Operation]]:
+    """The operations up to the last one that adds an SA, and the deletions after it."""
+    end = max((index for index, step in enumerate(operations, 1) if step.new is not None), default=0)
+    return operations[:end], operations[end:]
+
+
 def _changes(
     actual: t.Sequence[Entry],
     wanted: t.Mapping[Identity, SecurityAssociation],

@@ -9,15 +9,16 @@ from __future__ import annotations
 import abc
 import typing as t
 
-from ..errors import InputError, SadbError
+from ..errors import InputError, IpsecError, SadbError
 from ..sa.model import Entry, SecurityAssociation
-from ..sa.plan import Operation
+from ..sa.plan import Operation, in_two
 from ..signals import uninterrupted
 
 XFRM = "xfrm"
 SOLARIS = "solaris"
 PFKEY = "pfkey"
 SADB_UNCHANGED = "The SADB is as it was before."
+Settle = t.Callable[[], None]
 
 
 class Sadb(abc.ABC):
@@ -41,18 +42,29 @@ class Sadb(abc.ABC):
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
         """All SAs, or those of one protocol, source or destination; larval ones are marked."""
 
-    def apply(self, operations: t.Sequence[Operation]) -> None:
+    def apply(self, operations: t.Sequence[Operation], settle: Settle | None = None) -> None:
         """Carry out all operations in order, or none: if the kernel refuses one, the others are undone,
         and their counters and sequence numbers restored.
 
+        ``settle`` is called once, between additions and the deletions that end the operations, if there
+        are both. If it raises IpsecError, everything is undone.
+
         Signals that end the process are blocked meanwhile. Raises SadbError with what was refused and why.
         """
+        additions, deletions = in_two(operations)
         with uninterrupted():
-            self._apply(operations)
+            if settle is not None and additions and deletions:
+                self._apply_in_two(additions, settle, deletions)
+            else:
+                self._apply(operations)
 
     @abc.abstractmethod
     def _apply(self, operations: t.Sequence[Operation]) -> None:
-        """`apply`, with signals already blocked."""
+        """`apply` without a pause, with signals already blocked."""
+
+    @abc.abstractmethod
+    def _apply_in_two(self, additions: t.Sequence[Operation], settle: Settle, deletions: t.Sequence[Operation]) -> None:
+        """`apply` with a pause, with signals already blocked."""
 
     def flush(self, protocol: str = "") -> None:
         """Delete every SA of a protocol, or all SAs, including those of other programs."""
@@ -86,9 +98,10 @@ def fits(text: str, bits: int) -> bool:
         return False
 
 
-def with_outcome(error: SadbError, not_undone: t.Sequence[object], unchanged: str, note: str = "") -> SadbError:
+def with_outcome(error: IpsecError, not_undone: t.Sequence[object], unchanged: str, note: str = "") -> SadbError:
     """The refusal that ended a change, its hint extended with what undoing the change did:
     ``not_undone`` names what failed, ``unchanged`` says that nothing did.
     """
     outcome = "Undoing the rest failed for: " + "; ".join(map(str, not_undone)) if not_undone else unchanged
-    return SadbError(error.message, error.place, f"{error.hint} {outcome}{note}".strip(), error.errno_name)
+    name = error.errno_name if isinstance(error, SadbError) else ""
+    return SadbError(error.message, error.place, f"{error.hint} {outcome}{note}".strip(), name)

@@ -446,6 +446,34 @@ def test_nothing_is_applied_after_the_deadline(world: World, monkeypatch: pytest
     assert world.run("ipsec_sadb", content=render([NEW_OUT]), state="exact", at=1007.0, deadline=1007.5)["changed"]
 
 
+def test_outbound_sas_go_after_packets_that_leave_through_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    held: list[set[int]] = []
+
+    def sleep(seconds: float) -> None:
+        held.append({sa.spi for sa in world.sadb.sas})
+        clock.now += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    result = world.run("ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="exact", direction="outbound")
+    assert {OUT.spi, NEW_OUT.spi} <= held[0] and len(held) == 1
+    assert result["applied"] == {"began": 1000.0, "ended": 1000.0} and clock.now == 1000.25
+    assert NEW_OUT in world.sadb.sas and OUT not in world.sadb.sas
+
+
+def test_nothing_is_deleted_after_the_deadline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    clock.oversleeps = 5
+    before = world.sadb.sas
+    result = world.run(
+        "ipsec_sadb", content=render([NEW_OUT, NEW_BACK]), state="exact", direction="outbound", deadline=1004.0
+    )
+    assert result["msg"].startswith(
+        "deadline: the deadline passed 1.2 s ago on this host's clock, the change was undone"
+    )
+    assert world.sadb.sas == before
+
+
 def test_setting_the_clock_back_does_not_extend_the_deadline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     elapsed = iter((50.0, 50.0, 61.0, 61.0, 61.0))

@@ -16,11 +16,11 @@ import socket
 import time
 import typing as t
 
-from ...errors import InputError, SadbError
+from ...errors import InputError, IpsecError, SadbError
 from ...sa.algorithms import BY_NAME
 from ...sa.model import Entry, SecurityAssociation, label
 from ...sa.plan import Operation
-from ..base import PFKEY, SADB_UNCHANGED, Sadb, with_outcome
+from ..base import PFKEY, SADB_UNCHANGED, Sadb, Settle, with_outcome
 from . import layout, messages
 from .dialects import Dialect, dialect_of
 from .explain import AnswerLost, PfkeyError, explain, explain_exchange
@@ -219,9 +219,18 @@ class PfkeySadb(Sadb):
                         raise
 
     def _apply(self, operations: t.Sequence[Operation]) -> None:
+        self._apply_in_two(operations, lambda: None, ())
+
+    def _apply_in_two(self, additions: t.Sequence[Operation], settle: Settle, deletions: t.Sequence[Operation]) -> None:
         with self._open("changing the SADB") as link:
             done: list[_Change] = []
-            for change in list(self._changes(link, operations)):
+            first, last = ([*self._changes(link, part)] for part in (additions, deletions))
+            for change in (*first, *last):
+                if last and change is last[0]:
+                    try:
+                        settle()
+                    except IpsecError as failure:
+                        raise self._after_undo(failure, done) from None
                 error, change = self._carry_out(link, change)
                 if error is None or change.doubtful:
                     done.append(change)
@@ -291,7 +300,7 @@ class PfkeySadb(Sadb):
             for entry in self.dump(sa.protocol, destination=sa.destination)
         )
 
-    def _after_undo(self, error: SadbError, done: t.Sequence[_Change]) -> SadbError:
+    def _after_undo(self, error: IpsecError, done: t.Sequence[_Change]) -> SadbError:
         """Undo in reverse order; return the error extended with the result.
 
         Doubtful changes are undone as well: if an SA is already gone, or still there, that counts as success.

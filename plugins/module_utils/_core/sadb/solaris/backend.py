@@ -16,12 +16,12 @@ import subprocess
 import typing as t
 
 from ... import programs
-from ...errors import InputError, SadbError
+from ...errors import InputError, IpsecError, SadbError
 from ...sa import model
 from ...sa.model import INBOUND, PAIR_SPI, Entry, Identity, SecurityAssociation, identity, is_unspecified, label
 from ...sa.plan import Operation, differences
 from ...text import language
-from ..base import SADB_UNCHANGED, SOLARIS, Sadb, with_outcome
+from ..base import SADB_UNCHANGED, SOLARIS, Sadb, Settle, with_outcome
 from .output import DEAD, InstalledSa, complaints, read, unprinted
 
 EXECUTABLE = "/usr/sbin/ipseckey"
@@ -112,15 +112,24 @@ class SolarisSadb(Sadb):
         ]
 
     def _apply(self, operations: t.Sequence[Operation]) -> None:
+        # All new SAs are added before any SA that may be in use is deleted.
+        self._apply_in_two(
+            [operation for operation in operations if operation.new is not None],
+            lambda: None,
+            [operation for operation in operations if operation.new is None],
+        )
+
+    def _apply_in_two(self, additions: t.Sequence[Operation], settle: Settle, deletions: t.Sequence[Operation]) -> None:
+        operations = (*additions, *deletions)
         before = _by_identity(self._read())
         _check_unchanged(operations, before)
-        # All new SAs are added before any SA that may be in use is deleted.
-        for phase in (
-            [operation for operation in operations if operation.new is not None],
-            [operation for operation in operations if operation.new is None],
-        ):
-            if not phase:
-                continue
+        for phase in filter(None, (additions, deletions)):
+            if phase is deletions:
+                try:
+                    settle()
+                except IpsecError as error:
+                    not_undone = self._undo(before, _goal(additions))
+                    raise with_outcome(error, not_undone, SADB_UNCHANGED) from None
             session = self._session([command for operation in phase for command in _commands(operation)])
             goal = _goal(phase)
             try:

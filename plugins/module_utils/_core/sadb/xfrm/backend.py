@@ -12,7 +12,7 @@ import typing as t
 from ...collector import keep, no_collection
 from ...errors import InputError, SadbError
 from ...sa.model import ESP, REPLAY_VALUE, Entry, SecurityAssociation
-from ..base import XFRM, Sadb, fits
+from ..base import XFRM, Sadb, Settle, fits
 from . import uapi
 from .decode import decode_several, redacted
 from .ids import sa_id
@@ -94,6 +94,11 @@ class XfrmSadb(Sadb):
     def _apply(self, operations: t.Sequence[Operation]) -> None:
         with self.transaction(operations):
             pass
+
+    def _apply_in_two(self, additions: t.Sequence[Operation], settle: Settle, deletions: t.Sequence[Operation]) -> None:
+        with self.transaction(additions):
+            settle()
+            self._apply(deletions)
 
     def transaction(self, operations: t.Sequence[Operation]) -> t.ContextManager[None]:
         """As `apply`, and undo everything if the block fails; signals are blocked until it ends."""

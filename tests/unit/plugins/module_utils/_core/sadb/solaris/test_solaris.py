@@ -329,6 +329,27 @@ def test_old_sas_stay_until_all_new_ones_are_added(sadb, utility):
     assert utility.commands() == ["add"]
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_deletions_wait_and_additions_are_undone_if_it_is_late(sadb, late):
+    old, new = sas_of(line(1) + line(2))
+    bring(sadb, [old])
+    shown = []
+
+    def settle():
+        shown.append({entry.sa for entry in sadb.dump()})
+        if late:
+            raise InputError("it is late", "deadline")
+
+    steps = plan([new], sadb.dump(), EXACT, ALL).operations
+    if late:
+        with pytest.raises(SadbError, match="it is late. The SADB is as it was before."):
+            sadb.apply(steps, settle)
+    else:
+        sadb.apply(steps, settle)
+    assert shown == [{old, new}]
+    assert list(installed(sadb).values()) == [old if late else new]
+
+
 def test_a_delete_without_effect_is_detected(sadb, utility):
     bring(sadb, sas_of(line(1) + line(2)))
     utility.write(faults={"delete 0x1001": "silent"})
