@@ -8,11 +8,13 @@ covers them all.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ipaddress
 import itertools
 import json
 import pathlib
+import re
 import subprocess
 import time
 import typing as t
@@ -21,6 +23,7 @@ from ansible_collections.ipsec.manual.tests.e2e.harness import LAB, Host
 from ansible_collections.ipsec.manual.tests.e2e.traffic import Flow, Half
 
 PROGRAM = pathlib.Path(__file__).with_name("traffic.py")
+DROPS = re.compile("Xfrm|Discard|Error|Fail|NoRoute|Unknown|Timeout")  # names of counters in /proc/net
 ARRIVAL = 1.0  # seconds after which no packet is on its way any more
 
 ESP: dict[str, t.Any] = {"protocol": "esp"}
@@ -107,7 +110,8 @@ def network(text: str) -> str:
 
 class Loss(t.NamedTuple):
     """What became of a flow, both ways: packets ``sent``, ``lost`` and ``duplicated``, the longest gap, in
-    milliseconds, bytes that a TCP stream carried, and why it broke.
+    milliseconds, bytes that a TCP stream carried, why it broke, and the packets among the lost ones that
+    the sender's kernel ``refused``, by error.
     """
 
     sent: int
@@ -116,6 +120,7 @@ class Loss(t.NamedTuple):
     gap: float
     streamed: int
     breaks: list[str]
+    refused: dict[str, int]
 
 
 def loss(first: Half, second: Half) -> Loss:
@@ -126,6 +131,7 @@ def loss(first: Half, second: Half) -> Loss:
         1000 * max(first.gap, second.gap),
         first.streamed,
         [*first.breaks, *second.breaks],
+        dict(collections.Counter(first.refused) + collections.Counter(second.refused)),
     )
 
 
@@ -133,6 +139,7 @@ def loss(first: Half, second: Half) -> Loss:
 def flowing(hosts: t.Sequence[Host], flows: dict[str, Flow], rate: float) -> t.Iterator[dict[str, Loss]]:
     """Traffic on all flows during the block; what was lost, by name, is there when the block ends."""
     found: dict[str, Loss] = {}
+    counted = {host.name: counters(host) for host in (*hosts, Host("wire", hosts[0].lab))}
     words = (str(rate), json.dumps(list(flows.values())))
     with contextlib.ExitStack() as stack:
         programs = [stack.enter_context(_program(host, *words)) for host in hosts]
@@ -153,6 +160,26 @@ def flowing(hosts: t.Sequence[Host], flows: dict[str, Flow], rate: float) -> t.I
     for name, flow, *rows in zip(flows, flows.values(), *answers):
         halves = {host.name: Half(*row) for host, row in zip(hosts, rows) if row}
         found[name] = loss(*(halves[host] for host, dummy in flow))
+    for name, before in counted.items():
+        rose = collections.Counter(counters(Host(name, hosts[0].lab))) - collections.Counter(before)
+        print(f"Drops that the kernel of {name} counted: {json.dumps(rose)}")
+
+
+def counters(host: Host) -> dict[str, int]:
+    """How many packets the kernel dropped or refused so far, by the counter's name in /proc/net and, for
+    interfaces, in ip(8).
+    """
+    text = host.run("cat", "/proc/net/xfrm_stat", "/proc/net/snmp6", check=False)
+    pairs = [words for words in map(str.split, text.splitlines()) if len(words) == 2]
+    rows = host.run("cat", "/proc/net/snmp").splitlines()
+    for names, values in zip(rows[::2], rows[1::2]):
+        prefix = names.split(":")[0]
+        pairs += [[prefix + name, value] for name, value in zip(names.split()[1:], values.split()[1:])]
+    found = {name: int(value) for name, value in pairs if DROPS.search(name)}
+    for link in json.loads(host.run("ip", "-json", "-statistics", "link")):
+        for way, counts in link["stats64"].items():
+            found[f"{link['ifname']} {way}"] = counts["dropped"] + counts["errors"]
+    return found
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ def keyed_project(hosts: dict[str, Host], tmp_path_factory: pytest.TempPathFacto
 def shown(losses: dict[str, Loss]) -> str:
     return "".join(
         f"{name:<16}{row.sent:>8} sent {row.lost:>6} lost {row.duplicated:>3} twice {row.gap:>8.1f} ms"
-        f" {row.streamed:>9} bytes {'; '.join(row.breaks)}\n"
+        f" {row.streamed:>9} bytes {'; '.join(row.breaks)} {row.refused or ''}".rstrip() + "\n"
         for name, row in losses.items()
     )
 

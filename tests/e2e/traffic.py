@@ -15,7 +15,9 @@ is not a gap.
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -45,7 +47,8 @@ class Half(t.NamedTuple):
     """What one host counted on a flow: ``sent`` packets; the ``received`` ones, without ``duplicates``;
     the longest ``gap`` between the sending of two packets that arrived, without those between them, in
     seconds; ``streamed`` bytes of TCP (the first host only), and the ``breaks`` of the stream: resets,
-    timeouts, and a wrong checksum.
+    timeouts, and a wrong checksum. ``refused`` counts, by their error, packets that sendto(2) refused;
+    they are among the ones sent.
     """
 
     sent: int
@@ -54,6 +57,7 @@ class Half(t.NamedTuple):
     gap: float
     streamed: int
     breaks: list[str]
+    refused: dict[str, int]
 
 
 class Datagrams:
@@ -72,11 +76,14 @@ class Datagrams:
         self.duplicates = 0
         self.last = (-1, 0)  # number, and when it was sent
         self.gap = 0
+        self.refused: collections.Counter[str] = collections.Counter()
 
     def send(self) -> None:
         # Without an SA the kernel refuses the packet, which is then one that never arrives.
-        with contextlib.suppress(OSError):
+        try:
             self.socket.sendto(PACKET.pack(self.sent, time.monotonic_ns()) + PADDING, self.peer)
+        except OSError as exc:
+            self.refused[errno.errorcode[exc.errno or 0]] += 1
         self.sent += 1
 
     def receive(self) -> None:
@@ -175,7 +182,8 @@ def main() -> None:
 def counted(datagrams: Datagrams, stream: Stream) -> Half:
     breaks = [*stream.breaks, *(["unfinished"] if stream.is_alive() else [])]
     received = len(datagrams.seen)
-    return Half(datagrams.sent, received, datagrams.duplicates, datagrams.gap / 1e9, stream.streamed, breaks)
+    gap = datagrams.gap / 1e9
+    return Half(datagrams.sent, received, datagrams.duplicates, gap, stream.streamed, breaks, datagrams.refused)
 
 
 def pump(flows: t.Sequence[Datagrams], rate: float, started: threading.Event) -> None:
