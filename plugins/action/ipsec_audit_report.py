@@ -22,6 +22,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import H
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.remedies import CommandLine
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.ways import way_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report as shortened
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
@@ -49,7 +50,7 @@ class ActionModule(HostAction):
             result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
             result.update(failure.result(failure.refused(str(exc).split("\n"))))
-        return result
+        return once(self._task, result)
 
     def _hosts(self) -> list[str]:
         """The hosts of the play, also those that failed before."""

@@ -19,6 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore, table
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import Known
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
@@ -51,7 +52,7 @@ class ActionModule(HostAction):
             result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
             result.update(failure.result(failure.refused(exc.spelled(role.ROLE_WORDS).split("\n"))))
-        return result
+        return once(self._task, result)
 
     def _begin(self) -> Result:
         """Read the inputs, and draw the secret that the hosts' fingerprints are keyed with."""

@@ -19,6 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_digest_key, parse_number
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import named
+from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once, printed_once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records, result, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
@@ -53,7 +54,8 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        dummy, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        with printed_once(self._task):
+            dummy, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
             result.update(
                 self.release(arguments["directory"])
@@ -62,7 +64,7 @@ class ActionModule(ActionBase):
             )
         except IpsecError as exc:
             result.update(failure.result(failure.refused(str(exc).split("\n"))))
-        return result
+        return once(self._task, result)
 
     def _work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         inputs = Inputs(self, task_vars)

@@ -13,6 +13,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once, printed_once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import generations, single_keys
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
@@ -27,14 +28,17 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        dummy, arguments = self.validate_argument_spec(argument_spec={"directory": {"type": "path", "required": True}})
+        with printed_once(self._task):
+            dummy, arguments = self.validate_argument_spec(
+                argument_spec={"directory": {"type": "path", "required": True}}
+            )
         try:
             store = open_keystore(self._loader, arguments["directory"])
             known, roots = store.read_all(), store.read_roots()
             generations.verify(known, store.path, roots.secrets(), single_keys.fingerprints(store, known))
         except IpsecError as exc:
             result.update(failure.result(failure.refused(str(exc).split("\n"))))
-            return result
+            return once(self._task, result)
         result.update(
             changed=False,
             connections=[row for whole in known.values() for row in facts_of(whole)],

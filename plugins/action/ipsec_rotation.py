@@ -31,6 +31,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import connection_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import joined, report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas, undo
@@ -119,7 +120,7 @@ class ActionModule(HostAction):
             stop = exc if isinstance(exc, _Stop) else _Stop(failure.refused(text.split("\n")), step, text.split("\n"))
             self._note(step, stop)
             result.update(failure.result(str(stop)))
-        return result
+        return once(self._task, result)
 
     def _note(self, step: str, stop: _Stop) -> None:
         """Keep the reasons for the report at the end of the run. If there is no record yet, that is now."""

@@ -26,6 +26,7 @@ from ansible.module_utils.json_utils import _filter_non_json_lines
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import may_be_key, shown
+from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once, printed_once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import (
     Answer,
     admit,
@@ -78,10 +79,11 @@ class HostAction(ActionBase):
 
     def step(self, known: t.Collection[str]) -> str:
         """The option ``step``. Ansible's own refusal would quote it, and it may be a key in the wrong place."""
-        dummy, arguments = self.validate_argument_spec(argument_spec={"step": {"type": "str", "required": True}})
-        found: str = arguments["step"]
-        if found not in known:
-            raise AnsibleActionFail(f"step: there is no step {shown(found)}. Known are: {', '.join(known)}.")
+        with printed_once(self._task):
+            dummy, arguments = self.validate_argument_spec(argument_spec={"step": {"type": "str", "required": True}})
+            found: str = arguments["step"]
+            if found not in known:
+                raise AnsibleActionFail(f"step: there is no step {shown(found)}. Known are: {', '.join(known)}.")
         return found
 
     def ask(
@@ -200,10 +202,12 @@ class ModuleAction(HostAction):
         problem = misplaced(self._task.args, self.arguments, self.digests)
         if problem:
             result.update(failure(self.module, problem))
-            return result
+            return once(self._task, result)
         secret = any(row.get("no_log") for row in self.arguments.values())
-        result.update(self.ask(self.module, self._task.args, task_vars, secret), **self.discovered())
-        return result
+        with printed_once(self._task):
+            answer = self.ask(self.module, self._task.args, task_vars, secret)
+        result.update(answer, **self.discovered())
+        return once(self._task, result)
 
     @classmethod
     def finalize_task_arg(cls, name: str, value: t.Any, templar: t.Any, context: t.Any) -> t.Any:

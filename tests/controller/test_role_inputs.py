@@ -161,7 +161,7 @@ UNPROTECTED = "the keystore file is not encrypted"
 def test_the_content_of_a_failure_is_on_the_screen_once(
     tmp_path: pathlib.Path, role: str, variables: dict[str, t.Any], content: str, hosts: int
 ) -> None:
-    """Once for each host that it is about. Ansible itself prints ``msg`` twice, so that is only a heading."""
+    """Once for each host that it is about, and no lines of the role's own code."""
     (tmp_path / "unprotected").mkdir()
     (tmp_path / "unprotected" / "pair.yml").write_text("format: 1\n")
     (tmp_path / "password").write_text("correct")
@@ -172,6 +172,7 @@ def test_the_content_of_a_failure_is_on_the_screen_once(
         **{"ansible_python_interpreter": sys.executable, **variables},
     )
     assert len(re.findall(content, " ".join(output.split()))) == hosts, output
+    assert "[ERROR]" not in output
 
 
 @pytest.mark.parametrize("module", ["ipsec_keystore", "ipsec_keystore_info"])

@@ -35,9 +35,9 @@ def _wrapped(line: str) -> list[str]:
 
 
 def result(text: str, heading: str = REFUSED) -> dict[str, t.Any]:
-    """The result of a task that failed with this text. Ansible prints ``msg`` twice and escapes its line
+    """The result of a task that failed with this text. Ansible prints ``msg`` as one line and escapes its line
     breaks. So ``msg`` is only a heading, the first line of a longer text, and the rest is a list, whose
-    strings are printed once, each as a line.
+    strings are printed each as a line.
     """
     first, *rest = text.split("\n")
     if not rest:
