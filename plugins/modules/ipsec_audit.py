@@ -183,22 +183,23 @@ pairs:
       returned: always
       type: int
       sample: 86400
-    budget:
-      description: The limit of which the largest share is used. V(null) if there is none.
+    budgets:
+      description: What is used of each limit, the one of which the largest share is used first.
       returned: always
-      type: dict
+      type: list
+      elements: dict
       contains:
         what:
-          description: V(packets), V(bytes) or V(blocks).
+          description: V(packets), V(bytes) or V(blocks), each at most once.
           returned: always
           type: str
           sample: packets
         used:
-          description: Used share of it; of blocks, the share of the 2^20 that are advised for one key.
+          description: Used share of it; of blocks, the share of the 2^20 that are advised for one key, which
+            may exceed 1.
           returned: always
           type: float
           sample: 0.12
-      sample: null
     digest:
       description: Fingerprint of the SAs, as M(ipsec.manual.ipsec_sadb) shows it. Empty without any,
         and if keys are hidden.

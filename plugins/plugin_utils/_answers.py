@@ -180,16 +180,15 @@ _CARRIED: Fields = {
     **dict.fromkeys(("before", "after"), _U64._replace(nullable=True)),
 }
 
+# No more blocks of 64 bits can be counted than 2^61, of which 2^20 are advised.
+_BUDGET: Fields = {"what": Field("str", "packets|bytes|blocks"), "used": Field("float", range=(0, 1 << 41))}
+
 # The SAs of one owner between two addresses, as an audit sees them.
 _AUDITED: Fields = {
     "name": Field("str", PAIR_AND_OWNER),
     **dict.fromkeys(("sas", "inbound", "outbound"), _U32),
     **dict.fromkeys(("oldest", "youngest"), _U64),
-    "budget": Field(
-        "dict",
-        nullable=True,
-        contains={"what": Field("str", "packets|bytes|blocks"), "used": Field("float", range=(0, 1))},
-    ),
+    "budgets": Field("list", most=3, elements=Field("dict", contains=_BUDGET)),
     **dict.fromkeys(("digest", "file_digest"), Field("str", "(?:[0-9a-f]{16,64})?")),
     "fingerprints": Field("list", elements=Field("str", "[0-9a-f]{16}")),
     "algorithms": _FEW_TEXTS,

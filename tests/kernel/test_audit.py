@@ -58,7 +58,7 @@ def test_a_host_whose_kernel_holds_what_its_file_says() -> None:
     assert (found["sas"], found["inbound"], found["outbound"]) == (4, 2, 2)
     assert found["digest"] == found["file_digest"] and len(found["digest"]) == 32
     assert (found["shared_keys"], found["shared_spis"], found["integrity"]) == (0, 0, "own")
-    assert found["budget"] == {"what": "packets", "used": 0.0}
+    assert found["budgets"] == [{"what": "packets", "used": 0.0}]
     assert found["youngest"] <= found["oldest"] < 600
     assert "XfrmInNoStates" in result["counters"]
 

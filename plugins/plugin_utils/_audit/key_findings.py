@@ -82,28 +82,34 @@ def _reloaded(host: Host, rows: t.Sequence[Row], known: Known | None) -> bool:
     )
 
 
-def budget_of(fleet: Fleet, pair: Pair) -> Row | None:
-    """The budget of the pair's SAs of which the largest share is used."""
-    budgets = [row["budget"] for dummy, rows in fleet.sides(pair) for row in rows if row["budget"]]
-    return max(budgets, key=lambda budget: float(budget["used"]), default=None)
+def budgets_of(rows: t.Iterable[Row]) -> list[Row]:
+    """What is used of each budget by some of the SAs, the one of which the largest share is used first."""
+    found: dict[str, Row] = {}
+    for budget in (budget for row in rows for budget in row["budgets"]):
+        other = found.setdefault(budget["what"], budget)
+        found[budget["what"]] = max(budget, other, key=_used)
+    return sorted(found.values(), key=lambda budget: (_is_ending(budget), _used(budget)), reverse=True)
+
+
+def _used(budget: Row) -> float:
+    return float(budget["used"])
+
+
+def _is_ending(budget: Row) -> bool:
+    """Whether an SA is about to end. After as many blocks as are advised, it continues."""
+    return _used(budget) >= ENDING and budget["what"] != "blocks"
 
 
 def of_budgets(fleet: Fleet) -> Found:
+    """Each budget that is due, on each host."""
     for pair in fleet.pairs:
         for host, rows in fleet.sides(pair):
-            for budget in (row["budget"] for row in rows if row["budget"]):
-                what = budget["what"]
-                if budget["used"] < DUE[what]:
-                    continue
-                kind = "due-now" if budget["used"] >= ENDING and what != "blocks" else f"due-{what}"
-                yield finding(
-                    kind,
-                    host.name,
-                    pair.name,
-                    connection=pair.connection,
-                    used=int(100 * budget["used"]),
-                    what=what,
-                )
+            for budget in budgets_of(rows):
+                what, used = budget["what"], _used(budget)
+                if used >= DUE[what]:
+                    kind = "due-now" if _is_ending(budget) else f"due-{what}"
+                    words = {"used": int(100 * used), "what": what, "connection": pair.connection}
+                    yield finding(kind, host.name, pair.name, what, **words)
 
 
 def agreement_of(fleet: Fleet, pair: Pair) -> str:

@@ -56,7 +56,7 @@ KINDS: t.Mapping[str, Kind] = {
     "due-blocks": Kind(
         KEYS,
         MEDIUM,
-        "an SA encrypted more than 2^20 blocks of 64 bits, as many as are advised for one key",
+        "an SA encrypted {used} % of the 2^20 blocks of 64 bits that are advised for one key",
         "RFC 4301 section 4.4.2.1 asks for a lifetime in bytes; NIST SP 800-67 advises 2^20 blocks for 3DES, since"
         " equal blocks show parts of the plaintext.",
     ),

@@ -90,8 +90,8 @@ def _of_pairs(value: t.Callable[[Row], float | None]) -> t.Callable[[Row], Sampl
 
 def _budgets(report: Row) -> Samples:
     for pair in report["pairs"]:
-        if pair["budget"]:
-            yield {**_pair(pair), "what": pair["budget"]["what"]}, pair["budget"]["used"]
+        for budget in pair["budgets"]:
+            yield {**_pair(pair), "what": budget["what"]}, budget["used"]
 
 
 def _pair(pair: Row) -> dict[str, str]:
@@ -124,7 +124,7 @@ METRICS: dict[str, tuple[str, str, t.Callable[[Row], Samples]]] = {
     ),
     "ipsec_audit_pair_budget_used_ratio": (
         GAUGE,
-        "Share of the packets, bytes or blocks that the keys may protect, from 0 to 1.",
+        "Used share of the packets, bytes and blocks that the keys may protect; above 1 for blocks only.",
         _budgets,
     ),
     "ipsec_audit_pair_due": (

@@ -28,6 +28,7 @@ from .words import (
     cut,
     findings_first,
     moment,
+    nearest,
     on,
     plain,
     tally,
@@ -101,9 +102,10 @@ def _ends(pairs: t.Iterable[Row]) -> list[str]:
     """The pairs whose keys have used most of their age or budget."""
     near: list[tuple[float, str]] = []
     for pair in pairs:
-        shares = [share for share in (age_share(pair), used_share(pair)) if share is not None]
+        budget = nearest(pair)
+        shares = [share for share in (age_share(pair), used_share(budget)) if share is not None]
         if shares:
-            near.append((max(shares), f"  {_fit(pair['name'], 36)}  {_fit(age(pair), 17)}  {used(pair)}"))
+            near.append((max(shares), f"  {_fit(pair['name'], 36)}  {_fit(age(pair), 17)}  {used(budget)}"))
     near.sort(key=lambda row: (-row[0], row[1]))
     return _section("Keys nearest to their end", [text for dummy, text in near[:_PAIRS]], _PAIRS)
 

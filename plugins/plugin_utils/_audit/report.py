@@ -98,7 +98,7 @@ def _pair(fleet: Fleet, pair: Pair, findings: t.Sequence[Finding]) -> Row:
         "agreement": key_findings.agreement_of(fleet, pair),
         "age": key_findings.age_of(fleet, pair),
         "age_limit": int(fleet.age_limit) or None,
-        "budget": key_findings.budget_of(fleet, pair),
+        "budgets": key_findings.budgets_of(row for dummy, rows in fleet.sides(pair) for row in rows),
         "due": sorted({_due(row.id) for row in findings if _due(row.id)}),
         "worst": worst(row.severity for row in findings),
     }

@@ -123,10 +123,14 @@ def age(pair: Row) -> str:
     return f"{rounded:,} of {int(limit // size):,} {unit}"
 
 
-def used(pair: Row) -> str:
-    """The share of a pair's budget that is used."""
-    budget = pair["budget"]
+def used(budget: Row | None) -> str:
+    """The share of a budget that is used."""
     return f"{math.floor(budget['used'] * 1000) / 10:g} % of {budget['what']}" if budget else "unknown"
+
+
+def nearest(pair: Row) -> Row | None:
+    """The budget of a pair that ends first."""
+    return next(iter(pair["budgets"]), None)
 
 
 def age_share(pair: Row) -> float | None:
@@ -134,8 +138,8 @@ def age_share(pair: Row) -> float | None:
     return pair["age"] / pair["age_limit"] if pair["age"] is not None and pair["age_limit"] else None
 
 
-def used_share(pair: Row) -> float | None:
-    return float(pair["budget"]["used"]) if pair["budget"] else None
+def used_share(budget: Row | None) -> float | None:
+    return float(budget["used"]) if budget else None
 
 
 def _worst(findings: t.Iterable[Row]) -> list[Row]:

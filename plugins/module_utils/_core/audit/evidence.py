@@ -89,7 +89,7 @@ def _of_group(
         "outbound": directions.count(OUTBOUND),
         "oldest": max(ages, default=0),
         "youngest": min(ages, default=0),
-        "budget": budget([limit for entry in group for limit in limits(entry, now)]),
+        "budgets": budgets(limit for entry in group for limit in limits(entry, now)),
         "digest": "" if hidden else _digest(sas, digest_key),
         "fingerprints": [] if hidden else _fingerprints(sas),
         "algorithms": sorted({name for sa in sas for name in (sa.encryption, sa.authentication) if name}),
@@ -99,21 +99,23 @@ def _of_group(
     }
 
 
-def budget(found: t.Iterable[Limit]) -> Row | None:
-    """The limit of packets, bytes or 64-bit blocks of which the largest share is used; None without any. Of blocks, it
-    is the share of what is advised: an SA continues after that, so one that is about to end comes first.
+def budgets(found: t.Iterable[Limit]) -> list[Row]:
+    """For packets, bytes and 64-bit blocks, the used share of the limit that is used most. The largest comes first, or
+    one that is about to end. That of blocks is a share of what is advised and may exceed 1: the SA continues then.
     """
-    shares = []
+    shares: dict[str, tuple[bool, float]] = {}
     for limit in found:
         if limit.name == BLOCKS:
-            shares.append((False, min(1.0, limit.used / limit.soft), "blocks"))
+            row = "blocks", (False, limit.used / limit.soft)
         elif limit.unit in (PACKETS, BYTES):
             used = min(1.0, limit.used / (limit.hard or limit.soft))
-            shares.append((used >= ENDING, used, limit.unit))
-    if not shares:
-        return None
-    dummy, used, what = max(shares)
-    return {"what": what, "used": math.floor(used * 10_000) / 10_000}
+            row = limit.unit, (used >= ENDING, used)
+        else:
+            continue
+        what, share = row
+        shares[what] = max(share, shares.get(what, share))
+    order = sorted(shares, key=shares.__getitem__, reverse=True)
+    return [{"what": what, "used": math.floor(shares[what][1] * 10_000) / 10_000} for what in order]
 
 
 def of_policies(facts: PolicyFacts) -> list[Remark]:

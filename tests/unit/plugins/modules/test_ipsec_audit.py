@@ -53,7 +53,7 @@ def test_one_answer_has_everything(world: World) -> None:
     assert found["name"] == NAME
     assert (found["sas"], found["inbound"], found["outbound"]) == (2, 1, 1)
     assert 100 <= found["youngest"] <= found["oldest"] < 160
-    assert found["budget"] == {"what": "packets", "used": 0.5}
+    assert found["budgets"] == [{"what": "packets", "used": 0.5}]
     assert found["digest"] == found["file_digest"] != ""
     assert len(found["fingerprints"]) == 4
     assert (found["replayed"], found["integrity_failures"]) == (6, 8)
@@ -86,7 +86,7 @@ def test_hidden_keys_leave_nothing_to_compare(world: World) -> None:
 def test_sas_that_are_only_in_the_file_are_reported(world: World) -> None:
     world.files.contents[PATH] = render([OUT, IN]).encode()
     found = row(world.run("ipsec_audit"))
-    assert (found["sas"], found["digest"], found["budget"]) == (0, "", None)
+    assert (found["sas"], found["digest"], found["budgets"]) == (0, "", [])
     assert found["file_digest"]
 
 

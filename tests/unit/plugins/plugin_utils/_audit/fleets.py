@@ -37,7 +37,7 @@ def row(**fields: t.Any) -> Row:
         "outbound": 1,
         "oldest": 5 * DAY,
         "youngest": 5 * DAY,
-        "budget": {"what": "packets", "used": 0.1},
+        "budgets": [{"what": "packets", "used": 0.1}],
         "digest": DIGEST,
         "file_digest": DIGEST,
         "fingerprints": ["00112233445566aa", "00112233445566bb"],

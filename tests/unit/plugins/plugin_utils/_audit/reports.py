@@ -57,7 +57,7 @@ def pair(connection: str, one: str, other: str, worst: str = "none", **fields: t
         "agreement": "same",
         "age": 34 * DAY,
         "age_limit": 90 * DAY,
-        "budget": {"what": "packets", "used": 0.12},
+        "budgets": [{"what": "packets", "used": 0.12}],
         "due": [],
         "worst": worst,
         **fields,
@@ -109,9 +109,16 @@ def ordinary() -> Row:
     pairs = [
         pair("backbone", "enigma", "partym", "high", age=113 * DAY, due=["age"], agreement="differs"),
         *(pair("branches", "enigma", f"branch-{number:02}") for number in range(1, 9)),
-        pair("branches", "enigma", "branch-09", "low", age=81 * DAY, budget={"what": "packets", "used": 0.86}),
-        pair("branches", "enigma", "branch-10", "medium", budget=None, age_limit=None),
-        pair("branches", "enigma", "branch-11", age=None, budget=None, generation=0, agreement="unknown"),
+        pair(
+            "branches",
+            "enigma",
+            "branch-09",
+            "low",
+            age=81 * DAY,
+            budgets=[{"what": "packets", "used": 0.86}, {"what": "bytes", "used": 0.3}],
+        ),
+        pair("branches", "enigma", "branch-10", "medium", budgets=[], age_limit=None),
+        pair("branches", "enigma", "branch-11", age=None, budgets=[], generation=0, agreement="unknown"),
     ]
     findings = [
         finding("keys_age", "high", "The keys are 113 days old, and the limit is 90 days.", pair=old, new=True),

@@ -15,7 +15,12 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import evidence
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.limits import limits
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, SecurityAssociation
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
+    Counters,
+    Entry,
+    Lifetimes,
+    SecurityAssociation,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.findings import MOST_OF_A_KIND, finding
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import DAY, Fleet, Host, pairs_of
@@ -96,7 +101,7 @@ def shared_with_another_pair() -> Fleet:
     return changed(lambda answer: answer["pairs"].append(row(name="192.0.2.1|192.0.2.9#7,,0")))
 
 
-EMPTY = {"sas": 0, "digest": "", "fingerprints": [], "budget": None, "algorithms": [], "oldest": 0, "youngest": 0}
+EMPTY = {"sas": 0, "digest": "", "fingerprints": [], "budgets": [], "algorithms": [], "oldest": 0, "youngest": 0}
 
 # What is found in a fleet that differs from a clean one in one respect: everything, and nothing else.
 CASES: list[tuple[Fleet, set[str]]] = [
@@ -104,12 +109,12 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (clean()._replace(known={"pair": known(created={7: 91 * DAY})}), {"key-age"}),
     (changed(pairs(oldest=91 * DAY, youngest=91 * DAY)), {"key-age"}),
     (clean()._replace(known={"pair": known(created={7: 91 * DAY})}, age_limit=0), set()),
-    (changed(pairs(budget={"what": "packets", "used": 0.4999})), set()),
-    (changed(pairs(budget={"what": "packets", "used": 0.5})), {"due-packets"}),
-    (changed(pairs(budget={"what": "bytes", "used": 0.8})), {"due-bytes"}),
-    (changed(pairs(budget={"what": "blocks", "used": 1.0})), {"due-blocks"}),
-    (changed(pairs(budget={"what": "packets", "used": 0.95})), {"due-now"}),
-    (changed(pairs(budget=None)), set()),
+    (changed(pairs(budgets=[{"what": "packets", "used": 0.4999}])), set()),
+    (changed(pairs(budgets=[{"what": "packets", "used": 0.5}])), {"due-packets"}),
+    (changed(pairs(budgets=[{"what": "bytes", "used": 0.8}])), {"due-bytes"}),
+    (changed(pairs(budgets=[{"what": "blocks", "used": 1.0}])), {"due-blocks"}),
+    (changed(pairs(budgets=[{"what": "packets", "used": 0.95}])), {"due-now"}),
+    (changed(pairs(budgets=[])), set()),
     (clean()._replace(known={"pair": known(promoted={7: 6 * DAY})}), {"key-reloaded"}),
     (changed(fields(uptime=4 * DAY)), {"key-reloaded"}),
     (changed(pairs(reloaded=1)), {"key-reloaded"}),
@@ -225,14 +230,35 @@ def test_blocks_are_due_where_a_rotation_says_so(more: int, kinds: set[str]) -> 
     assert f"2^{blocks.bit_length() - 1} " in KINDS["due-blocks"].what and blocks == 1 << (blocks.bit_length() - 1)
     sa = SecurityAssociation("esp", 256, bytes(4), bytes(4), encryption="3des-cbc")
     counters = Counters(bytes=(blocks + more) * 8, packets=1000, add_time=int(NOW))
-    budget = evidence.budget(limits(Entry(sa, counters), NOW))
-    assert ids(changed(pairs(budget=budget))) == kinds
+    assert ids(changed(pairs(budgets=evidence.budgets(limits(Entry(sa, counters), NOW))))) == kinds
 
 
-def test_an_sa_that_is_about_to_end_matters_more_than_its_blocks() -> None:
+def test_each_budget_that_is_due_is_found_with_its_figure() -> None:
+    """On each host, and of several SAs the one that used most of it; the one that ends first is shown first."""
     sa = SecurityAssociation("esp", 256, bytes(4), bytes(4), encryption="3des-cbc")
-    counters = Counters(bytes=1 << 40, packets=int(0.96 * (1 << 32)), add_time=int(NOW))
-    assert ids(changed(pairs(budget=evidence.budget(limits(Entry(sa, counters), NOW))))) == {"due-now"}
+    sa = sa._replace(lifetimes=Lifetimes(hard_bytes=1 << 41, hard_packets=1 << 32))
+    counters = Counters(bytes=1 << 40, packets=int(0.965 * (1 << 32)), add_time=int(NOW))
+    budgets = evidence.budgets(limits(Entry(sa, counters), NOW))
+    fleet = changed(lambda answer: answer["pairs"][0].update(budgets=budgets), *BOTH)
+    found = [row for row in report.findings_of(fleet) if row.id.startswith("due-")]
+    assert {(row.id, row.host, row.place, row.what.partition(" %")[0].rpartition(" ")[2]) for row in found} == {
+        (kind, host, what, figure)
+        for host in BOTH
+        for kind, what, figure in (
+            ("due-now", "packets", "96"),
+            ("due-bytes", "bytes", "50"),
+            ("due-blocks", "blocks", "13107200"),
+        )
+    }
+    (pair,) = report.make(fleet, "2026-11-27T22:00:00Z")["pairs"]
+    assert [row["what"] for row in pair["budgets"]] == ["packets", "blocks", "bytes"]
+    assert pair["due"] == ["blocks", "budget", "bytes"]
+
+
+def test_two_budgets_that_are_about_to_end_are_two_findings() -> None:
+    budgets = [{"what": "packets", "used": 0.99}, {"what": "bytes", "used": 0.96}]
+    found = [row for row in report.findings_of(changed(pairs(budgets=budgets))) if row.id == "due-now"]
+    assert sorted(row.what.partition(" of an")[0] for row in found) == ["96 % of the bytes", "99 % of the packets"]
 
 
 def test_every_kind_is_found_in_some_fleet() -> None:

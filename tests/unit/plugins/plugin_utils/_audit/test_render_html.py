@@ -187,6 +187,11 @@ def test_a_bar_is_never_longer_than_its_frame() -> None:
     assert 'class="over"' in render(report)
 
 
+def test_each_budget_has_a_bar() -> None:
+    section = render(reports.ordinary()).partition("branches: enigma - branch-09</h4>")[2].partition("</section>")[0]
+    assert re.findall(r'<p class="bar used">used <b>(.*?)</b>', section) == ["86 % of packets", "30 % of bytes"]
+
+
 def palettes() -> dict[str, dict[str, str]]:
     """The colours of each kind of display."""
     blocks = re.findall(r":root \{(.*?)\}", CSS, re.S)

@@ -50,7 +50,7 @@ def test_a_report_is_valid(validator: t.Any, name: str) -> None:
         (("hosts", 0, "counters", "XfrmInNoStates"), "many"),
         (("pairs", 0, "agreement"), "maybe"),
         (("pairs", 0, "age"), -1),
-        (("pairs", 0, "budget", "used"), 1.5),
+        (("pairs", 0, "budgets", 0, "used"), -0.5),
         (("findings", 0, "severity"), "none"),
         (("gone", 0, "new"), None),
     ],

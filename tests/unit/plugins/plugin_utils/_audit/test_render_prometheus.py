@@ -90,6 +90,9 @@ def test_the_values_are_those_of_the_report() -> None:
     assert value(found["pair_key_age_seconds"], **old) == 113 * 86400
     assert value(found["pair_key_age_limit_seconds"], **old) == 90 * 86400
     assert value(found["pair_budget_used_ratio"], **old, what="packets") == 0.12
+    several = {"connection": "branches", "pair": "branches: enigma - branch-09"}
+    assert value(found["pair_budget_used_ratio"], **several, what="packets") == 0.86
+    assert value(found["pair_budget_used_ratio"], **several, what="bytes") == 0.3
     assert value(found["pair_due"], **old) == 1 and value(found["pair_due"], **absent) == 0
     assert value(found["pair_agrees"], **old) == 0
     # What is unknown has no series.

@@ -67,7 +67,7 @@ def test_the_report_of_a_clean_fleet() -> None:
             "agreement": "same",
             "age": 5 * DAY,
             "age_limit": 90 * DAY,
-            "budget": {"what": "packets", "used": 0.1},
+            "budgets": [{"what": "packets", "used": 0.1}],
             "due": [],
             "worst": "none",
         }
@@ -188,7 +188,7 @@ def test_counters_are_compared_with_the_previous_run() -> None:
 
 
 def test_due_says_why() -> None:
-    fleet = changed(pairs(oldest=91 * DAY, budget={"what": "blocks", "used": 1.0}, reloaded=1))
+    fleet = changed(pairs(oldest=91 * DAY, budgets=[{"what": "blocks", "used": 1.0}], reloaded=1))
     assert report.make(fleet, MADE)["pairs"][0]["due"] == ["age", "blocks", "loaded again"]
 
 
@@ -245,9 +245,9 @@ def test_the_gate_admits_a_clean_answer_unchanged() -> None:
     "fields",
     [
         {"pairs": [row(name="192.0.2.1|192.0.2.2#0,,0; rm -rf /")]},
-        {"pairs": [row(budget={"what": "packets", "used": float("nan")})]},
-        {"pairs": [row(budget={"what": "packets", "used": 2.0})]},
-        {"pairs": [row(budget={"what": "<b>", "used": 0.5})]},
+        {"pairs": [row(budgets=[{"what": "packets", "used": float("nan")}])]},
+        {"pairs": [row(budgets=[{"what": "packets", "used": -0.1}])]},
+        {"pairs": [row(budgets=[{"what": "<b>", "used": 0.5}])]},
         {"pairs": [row(oldest=-1)]},
         {"pairs": [row()] * 100_001},
         {"pairs": [row(fingerprints=["zz"])]},

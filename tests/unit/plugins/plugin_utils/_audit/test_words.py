@@ -31,9 +31,16 @@ def test_an_age_and_its_limit_are_in_one_unit(seconds: float | None, limit: floa
     assert words.age(reports.pair("net", "a", "b", age=seconds, age_limit=limit)) == text
 
 
-@pytest.mark.parametrize("budget, text", [(None, "unknown"), ({"what": "blocks", "used": 0.9996}, "99.9 % of blocks")])
+@pytest.mark.parametrize(
+    "budget, text",
+    [
+        (None, "unknown"),
+        ({"what": "blocks", "used": 0.9996}, "99.9 % of blocks"),
+        ({"what": "blocks", "used": 41.5}, "4150 % of blocks"),
+    ],
+)
 def test_a_budget_is_not_rounded_up(budget: t.Any, text: str) -> None:
-    assert words.used(reports.pair("net", "a", "b", budget=budget)) == text
+    assert words.used(budget) == text
 
 
 @pytest.mark.parametrize(

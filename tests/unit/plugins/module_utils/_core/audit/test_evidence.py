@@ -101,19 +101,24 @@ def test_one_key_in_both_directions_is_shared() -> None:
 @pytest.mark.parametrize(
     ("limits", "found"),
     [
-        ([], None),
-        ([Limit("addtime", "seconds", 9, 0, 10)], None),
-        ([Limit(SEQUENCE_NUMBERS, "packets", 1, 0, 4)], {"what": "packets", "used": 0.25}),
-        ([Limit("packets", "packets", 8, 4, 0)], {"what": "packets", "used": 1.0}),
+        ([], []),
+        ([Limit("addtime", "seconds", 9, 0, 10)], []),
+        ([Limit(SEQUENCE_NUMBERS, "packets", 1, 0, 4)], [("packets", 0.25)]),
+        ([Limit("packets", "packets", 8, 4, 0)], [("packets", 1.0)]),
+        ([Limit(SEQUENCE_NUMBERS, "packets", 1, 0, 4), Limit("packets", "packets", 1, 0, 2)], [("packets", 0.5)]),
         (
             [Limit(SEQUENCE_NUMBERS, "packets", 1, 0, 4), Limit(BLOCKS, "bytes", 3, 4, 100)],
-            {"what": "blocks", "used": 0.75},
+            [("blocks", 0.75), ("packets", 0.25)],
         ),
-        ([Limit("bytes", "bytes", 3, 0, 4)], {"what": "bytes", "used": 0.75}),
+        (
+            [Limit(SEQUENCE_NUMBERS, "packets", 96, 0, 100), Limit(BLOCKS, "bytes", 9, 4, 100)],
+            [("packets", 0.96), ("blocks", 2.25)],
+        ),
+        ([Limit("bytes", "bytes", 3, 0, 4)], [("bytes", 0.75)]),
     ],
 )
-def test_the_scarcest_budget_counts(limits: list[Limit], found: t.Any) -> None:
-    assert evidence.budget(limits) == found
+def test_of_each_budget_the_largest_share_counts(limits: list[Limit], found: list[tuple[str, float]]) -> None:
+    assert evidence.budgets(limits) == [{"what": what, "used": used} for what, used in found]
 
 
 def policy(reqid: int, **fields: t.Any) -> Policy:
