@@ -206,6 +206,11 @@ pairs:
       returned: always
       type: str
       sample: "5f0c1d6c7e2b9a40"
+    storable_digest:
+      description: The same for those SAs that a file may hold, which are all but those with counter mode ciphers.
+      returned: always
+      type: str
+      sample: "5f0c1d6c7e2b9a40"
     file_digest:
       description: The same for the SAs of the file.
       returned: always

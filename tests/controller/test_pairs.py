@@ -15,6 +15,7 @@ import ansible.parsing.vault
 from ansible.parsing.vault import VaultSecret
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest_by_owner
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, identity
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import EXACT, plan
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore
@@ -274,6 +275,25 @@ def test_a_host_that_lost_keys_which_must_not_be_loaded_again_is_named_with_its_
     assert "anti-replay, and h05 lost its keys" in problem and "rotate_only: [mesh/h05]" in problem
 
 
+@pytest.mark.parametrize("with_ah", [True, False])
+def test_an_audit_expects_no_counter_mode_in_a_file(store: Keystore, with_ah: bool) -> None:
+    associations = [{"protocol": "esp", "encryption_algorithm": "aes-gcm"}, *([{"protocol": "ah"}] if with_ah else [])]
+    whole = read_connections(
+        [{"name": "mesh", "endpoints": {"h00": "192.0.2.1", "h01": "192.0.2.2"}, "associations": associations}],
+        allow_static_counter_mode=True,
+    )[0]
+    advance(store, whole, "prepared", *ROTATION)
+    known = keystore.facts(store, ["mesh"], bytes(32))["mesh"]
+    ((name, digests),) = known.digests.items()
+    assert known.in_file(name) not in digests and bool(known.in_file(name)) == with_ah
+    whole_record = store.read("mesh")
+    assert whole_record is not None
+    (current,) = (record.current for record in whole_record.records)
+    assert current is not None
+    kept = [sa for sa in sas_of(current, "mesh", {}) if sa.protocol == "ah"]
+    assert known.in_file(name) == digest_by_owner(kept, bytes(32)).get(name, "")
+
+
 def test_an_audit_knows_the_generation_of_each_pair(store: Keystore) -> None:
     whole = connection(MANY[:3])
     advance(store, whole, "prepared", *ROTATION)
@@ -287,6 +307,8 @@ def test_an_audit_knows_the_generation_of_each_pair(store: Keystore) -> None:
         names[1]: {1, 3},
         **{name: {1} for name in names[2:]},
     }
+    assert known.in_file(names[0]) in known.digests[names[0]] and known.files[names[0]][2] == known.in_file(names[0])
+    assert known.in_file(names[1]) == known.files[names[1]][1] and known.in_file("192.0.2.8|192.0.2.9#0,,0") == ""
     rows = facts_of(store.read("mesh") or ConnectionRecord("mesh"))
     assert [(row["name"], row["current"], row["next"], row["previous"], row["phase"]) for row in rows] == [
         ("mesh/h00,h01", 2, 0, 1, "steady"),

@@ -17,7 +17,9 @@ _KEY = ("id", "host", "pair", "place")
 # Findings about the way to a host need no answer of it.
 _WAYS = frozenset(["absent", "transport-clear", "host-key-unchecked", "name-resolved", "facts-change-inputs"])
 # Without the keystore, nobody sees these.
-_OF_KEYSTORE = frozenset(["drift-keystore", "generation-behind", "key-retired", "rotation-unfinished"])
+_OF_KEYSTORE = frozenset(
+    ["drift-file-keystore", "drift-keystore", "generation-behind", "key-retired", "rotation-unfinished"]
+)
 # Findings without a host, for which the SAs of all hosts are compared.
 _OF_ALL = frozenset(["key-shared"])
 

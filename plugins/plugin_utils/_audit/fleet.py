@@ -71,7 +71,8 @@ class Known(t.NamedTuple):
     """What the keystore knows about a connection: the latest phase of its pairs, and their newest current
     generation. ``digests`` has, by the names of `Pair.keys`, generations by fingerprint; ages are in
     seconds by generation, since it was created and since it was promoted. ``currents`` are the current
-    generations of pairs that have an older one, by the same names.
+    generations of pairs that have an older one, by the same names. ``files`` has, by these names, the fingerprint
+    of what a file holds of each generation, empty for nothing.
     """
 
     phase: str
@@ -81,6 +82,15 @@ class Known(t.NamedTuple):
     promoted: t.Mapping[int, int]
     retired: frozenset[str]
     currents: t.Mapping[str, int] = {}
+    files: t.Mapping[str, t.Mapping[int, str]] = {}
+
+    def current_of(self, name: str) -> int:
+        """The current generation of a pair, by one of its names; 0 for none."""
+        return self.currents.get(name, self.current)
+
+    def in_file(self, name: str) -> str:
+        """The fingerprint of what files should hold of these SAs, empty for nothing."""
+        return self.files.get(name, {}).get(self.current_of(name), "")
 
 
 class Fleet(t.NamedTuple):

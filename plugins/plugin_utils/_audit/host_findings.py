@@ -102,10 +102,17 @@ def of_boot(fleet: Fleet) -> Found:
             yield finding("service-failed", host.name, manager=host.answer["service"]["manager"])
         if any(row["sas"] for key, row in host.rows.items() if key in keys.get(host.name, ())):
             yield from _service(host)
-            if not host.answer["file"]["exists"]:
-                yield finding("file-missing", host.name, place=host.file, file=host.file)
+        if not host.answer["file"]["exists"] and _needs_file(fleet, host, keys.get(host.name, set())):
+            yield finding("file-missing", host.name, place=host.file, file=host.file)
         if host.offset is not None and abs(host.offset) > fleet.clock_tolerance:
             yield finding("clock-offset", host.name, detail=f"{host.offset:+.1f}")
+
+
+def _needs_file(fleet: Fleet, host: Host, keys: t.Collection[str]) -> bool:
+    """Whether the host holds SAs of the connections, or the keystore says that its file does."""
+    return any(row["sas"] for key, row in host.rows.items() if key in keys) or any(
+        known.in_file(key) for known in fleet.known.values() for key in keys
+    )
 
 
 def _service(host: Host) -> Found:

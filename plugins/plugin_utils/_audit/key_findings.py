@@ -56,7 +56,7 @@ def age_of(fleet: Fleet, pair: Pair) -> int | None:
         if known is not None:
             ages.append(known.created.get(generation_of(rows, known), 0))
     if known is not None and not fleet.sides(pair):
-        ages += [known.created.get(known.currents.get(key, known.current), 0) for key in pair.keys]
+        ages += [known.created.get(known.current_of(key), 0) for key in pair.keys]
     return max(ages, default=0) or None
 
 
@@ -135,6 +135,7 @@ def of_agreement(fleet: Fleet) -> Found:
         for host, rows in sides:
             if _file_differs(host, rows) and not _is_newer(host, rows):
                 yield finding("drift-file", host.name, pair.name, connection=pair.connection)
+        yield from _files_beside_keystore(fleet, pair)
 
 
 def _behind(fleet: Fleet, pair: Pair) -> Found:
@@ -149,27 +150,73 @@ def _behind(fleet: Fleet, pair: Pair) -> Found:
                 )
 
 
+def _files_beside_keystore(fleet: Fleet, pair: Pair) -> Found:
+    """Files that hold other SAs of the pair than the keystore, whatever the kernel holds or shows. If it holds what the
+    keystore has, its difference from the file is a finding already.
+    """
+    known = fleet.known.get(pair.connection)
+    for host in (fleet.hosts[name] for name in pair.hosts if name in fleet.hosts):
+        rows = [host.rows[key] for key in pair.keys if key in host.rows]
+        if known is None or not _file_is_wrong(host, pair.keys, known):
+            continue
+        current = known.current_of(pair.keys[0])
+        if generation_of(rows, known) == current and _file_differs(host, rows) and not _is_newer(host, rows):
+            continue
+        detail = _content_of_file(host, pair.keys, known)
+        yield finding(
+            "drift-file-keystore", host.name, pair.name, connection=pair.connection, detail=detail, theirs=current
+        )
+
+
+def _file_is_wrong(host: Host, keys: t.Iterable[str], known: Known) -> bool:
+    """Whether the file does not hold of these SAs what the keystore has, unless a rotation is about to change both."""
+    if known.phase != _STEADY or not known.current or not _file_was_read(host):
+        return False
+    return any(_in_file(host, key) != known.in_file(key) for key in keys)
+
+
+def _content_of_file(host: Host, keys: t.Sequence[str], known: Known) -> str:
+    """What the file holds of these SAs, in words."""
+    found = [_in_file(host, key) for key in keys]
+    if not any(found):
+        return "no SAs"
+    numbers = [
+        {number for number, digest in known.files.get(key, {}).items() if digest == own}
+        for key, own in zip(keys, found)
+    ]
+    same = set.intersection(*numbers)
+    return f"generation {max(same)}" if same else "SAs of no generation"
+
+
+def _in_file(host: Host, key: str) -> str:
+    """The fingerprint of the SAs of that name in the file, empty for none."""
+    return str(host.rows[key]["file_digest"]) if key in host.rows else ""
+
+
 def of_files(fleet: Fleet) -> Found:
     """Hosts whose file was written after their SAs were loaded, and has other ones. SAs of others, such as those
-    of an IKE daemon, are in no file.
+    of an IKE daemon, are in no file. Nobody should load what is known to be wrong.
     """
     keys = fleet.keys()
+    of_keys = {key: fleet.known.get(pair.connection) for pair in fleet.pairs for key in pair.keys}
     for host in fleet.hosts.values():
         mine = keys.get(host.name, ())
-        rows = [row for key, row in host.rows.items() if row["file_digest"] or key in mine]
+        wrong = {key for key in mine if (known := of_keys[key]) is not None and _file_is_wrong(host, [key], known)}
+        rows = [row for key, row in host.rows.items() if key not in wrong and (row["file_digest"] or key in mine)]
         if any(_file_differs(host, [row]) and _is_newer(host, [row]) for row in rows):
             yield finding("file-newer", host.name, place=host.file, file=host.file)
 
 
 def _file_differs(host: Host, rows: t.Sequence[Row]) -> bool:
     """Whether the file has other SAs than the kernel, or none. A kernel without any is a finding of its own. Files
-    leave out counter modes, so with those nothing can be said.
+    leave out counter modes.
     """
-    counter_mode = any(_algorithm_kind(name) == "counter-mode" for row in rows for name in row["algorithms"])
-    return not counter_mode and _file_was_read(host) and digest_of(rows) not in ("", digest_of(rows, "file_digest"))
+    return _file_was_read(host) and any(row["digest"] and row["storable_digest"] != row["file_digest"] for row in rows)
 
 
 def _file_was_read(host: Host) -> bool:
+    if not host.answer:
+        return False
     unread = any(text.startswith("protected file:") for text in host.answer["unread"])
     return bool(host.answer["file"]["exists"]) and not unread and not host.remarks(*_NOT_READ)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest import digest_by_owner
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import is_counter_mode
 
 from .._keystore.directory import Keystore
 from .._keystore.facts import age_of
@@ -36,14 +37,20 @@ def _of_connection(store: Keystore, whole: ConnectionRecord, digest_key: bytes) 
     used = [record.current.generation for record in present if record.current is not None]
     phases = [record.phase for record in present]
     digests: dict[str, dict[str, int]] = {}
+    files: dict[str, dict[int, str]] = {}
     created: dict[int, int] = {}
     promoted: dict[int, int] = {}
     currents: dict[str, int] = {}
     for record in present:
         for row in record.generations():
-            own = digest_by_owner(sas_of(row, record.connection, roots), digest_key)
+            sas = sas_of(row, record.connection, roots)
+            own = digest_by_owner(sas, digest_key)
+            # Files leave out counter modes.
+            kept = [sa for sa in sas if not is_counter_mode(sa)]
+            stored = own if len(kept) == len(sas) else digest_by_owner(kept, digest_key)
             for name, digest in own.items():
                 digests.setdefault(name, {})[digest] = row.generation
+                files.setdefault(name, {})[row.generation] = stored.get(name, "")
             if row is record.current and row.generation < max(used):
                 currents.update(dict.fromkeys(own, row.generation))
             created[row.generation] = age_of(row.created)
@@ -57,4 +64,5 @@ def _of_connection(store: Keystore, whole: ConnectionRecord, digest_key: bytes) 
         promoted,
         frozenset(whole.retired_fingerprints()),
         currents,
+        files,
     )

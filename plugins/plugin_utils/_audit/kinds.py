@@ -111,6 +111,14 @@ KINDS: t.Mapping[str, Kind] = {
         "the kernel's SAs are not those of the file, so other ones, or none, are there after a reboot",
         "Solaris guide, creating SAs: the file is what survives a reboot.",
     ),
+    "drift-file-keystore": Kind(
+        KEYS,
+        MEDIUM,
+        "of this pair, the file holds {detail}, but the keystore generation {theirs}, so after a reboot the SAs are not"
+        " those of the keystore",
+        "Solaris guide, creating SAs: both systems need the same key information, and the file is what survives a"
+        " reboot.",
+    ),
     "rotation-unfinished": Kind(
         KEYS,
         MEDIUM,

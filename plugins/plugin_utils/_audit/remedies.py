@@ -106,6 +106,7 @@ REMEDIES: t.Mapping[str, Remedy] = {
     "no-sas": AGAIN_HERE,
     "drift-keystore": AGAIN_HERE,
     "drift-file": AGAIN_HERE,
+    "drift-file-keystore": AGAIN_HERE,
     "rotation-unfinished": Remedy("finish it with the same keys", (_AGAIN_HERE,)),
     "key-shared": NEW_KEYS,
     "key-retired": NEW_KEYS,

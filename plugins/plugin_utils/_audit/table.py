@@ -146,7 +146,7 @@ def _due(
     """Why the connection needs new keys, as the role `rotate` decides it. Without the keystore, the oldest SA tells
     how old the keys are.
     """
-    current = {name: known.currents.get(name, known.current) for name in names} if known is not None else {}
+    current = {name: known.current_of(name) for name in names} if known is not None else {}
     numbers = sorted(set(current.values()))
     ages = [known.created[number] for number in numbers if number in known.created] if known is not None else []
     old = max(ages, default=oldest)
@@ -228,7 +228,7 @@ def _held_generations(
         digest = _held(answer, name)
         numbers = known.digests.get(name, {})
         if digest is not None and (digest or numbers):
-            found.append((numbers.get(digest, 0), known.currents.get(name, known.current)))
+            found.append((numbers.get(digest, 0), known.current_of(name)))
     return found
 
 

@@ -23,6 +23,7 @@ from ..sa.model import (
     SecurityAssociation,
     algorithm_of,
     fingerprints,
+    is_counter_mode,
     mark_text,
 )
 from ..sa.plan import direction_of
@@ -91,6 +92,7 @@ def _of_group(
         "youngest": min(ages, default=0),
         "budgets": budgets(limit for entry in group for limit in limits(entry, now)),
         "digest": "" if hidden else _digest(sas, digest_key),
+        "storable_digest": "" if hidden else _digest([sa for sa in sas if not is_counter_mode(sa)], digest_key),
         "fingerprints": [] if hidden else _fingerprints(sas),
         "algorithms": sorted({name for sa in sas for name in (sa.encryption, sa.authentication) if name}),
         "integrity": _integrity(sas),

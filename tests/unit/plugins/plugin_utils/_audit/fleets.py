@@ -30,6 +30,7 @@ CONNECTIONS = read_connections([{"name": "pair", "endpoints": ADDRESSES}])
 
 
 def row(**fields: t.Any) -> Row:
+    """A host's SAs of the pair, none of them in a counter mode."""
     return {
         "name": NAME,
         "sas": 2,
@@ -50,7 +51,7 @@ def row(**fields: t.Any) -> Row:
         "reloaded": 0,
         "shared_keys": 0,
         "shared_spis": 0,
-        **fields,
+        **{"storable_digest": fields.get("digest", DIGEST), **fields},
     }
 
 
@@ -75,7 +76,14 @@ def answer(**fields: t.Any) -> Row:
 
 def known(**fields: t.Any) -> Known:
     return Known(
-        "steady", 7, {NAME: {DIGEST: 7}}, {7: 5 * DAY}, {7: 5 * DAY}, frozenset(["ffffffffffffffff"])
+        "steady",
+        7,
+        {NAME: {DIGEST: 7}},
+        {7: 5 * DAY},
+        {7: 5 * DAY},
+        frozenset(["ffffffffffffffff"]),
+        {},
+        {NAME: {7: DIGEST}},
     )._replace(**fields)
 
 
@@ -103,7 +111,8 @@ def changed(change: t.Callable[[Row], object], *names: str) -> Fleet:
 
 def pairs(**fields: t.Any) -> t.Callable[[Row], None]:
     """A change of the host's only row of SAs."""
-    return lambda found: found["pairs"][0].update(fields)
+    changes = {"storable_digest": fields["digest"], **fields} if "digest" in fields else fields
+    return lambda found: found["pairs"][0].update(changes)
 
 
 def part(name: str, **fields: t.Any) -> t.Callable[[Row], None]:

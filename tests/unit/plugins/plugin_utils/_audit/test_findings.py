@@ -73,9 +73,25 @@ def offset() -> Fleet:
 
 
 def behind() -> Fleet:
-    digests = {NAME: {OTHER: 6, DIGEST: 7}}
-    fleet = changed(pairs(digest=OTHER, file_digest=OTHER))
-    return fleet._replace(known={"pair": known(digests=digests)})
+    return with_two_generations(changed(pairs(digest=OTHER, file_digest=OTHER)))
+
+
+def with_two_generations(fleet: Fleet) -> Fleet:
+    """The keystore still has the generation before the current one."""
+    two = known(digests={NAME: {OTHER: 6, DIGEST: 7}}, files={NAME: {6: OTHER, 7: DIGEST}})
+    return fleet._replace(known={"pair": two})
+
+
+def hidden(**more: t.Any) -> Fleet:
+    return changed(lambda answer: (fields(keys_hidden=True)(answer), pairs(digest="", fingerprints=[], **more)(answer)))
+
+
+def counter_mode(**more: t.Any) -> Fleet:
+    """A pair of which files hold what has no counter mode, which is nothing unless ``more`` says so."""
+    storable = OTHER if more else ""
+    given = {"storable_digest": storable, "file_digest": "", **more}
+    fleet = changed(pairs(algorithms=["aes-gcm", "hmac-sha256"], **given), *BOTH)
+    return fleet._replace(known={"pair": known(files={NAME: {7: storable}})})
 
 
 def foreign() -> Fleet:
@@ -118,25 +134,51 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (clean()._replace(known={"pair": known(promoted={7: 6 * DAY})}), {"key-reloaded"}),
     (changed(fields(uptime=4 * DAY)), {"key-reloaded"}),
     (changed(pairs(reloaded=1)), {"key-reloaded"}),
-    (behind(), {"generation-behind"}),
+    (behind(), {"generation-behind", "drift-file-keystore"}),
     (behind()._replace(known={}), {"peers-differ"}),
-    (changed(pairs(digest=OTHER, file_digest=OTHER)), {"peers-differ", "drift-keystore"}),
-    (changed(pairs(digest=OTHER, file_digest=OTHER), *BOTH), {"drift-keystore"}),
+    (changed(pairs(digest=OTHER, file_digest=OTHER)), {"peers-differ", "drift-keystore", "drift-file-keystore"}),
+    (changed(pairs(digest=OTHER, file_digest=OTHER), *BOTH), {"drift-keystore", "drift-file-keystore"}),
+    (changed(pairs(digest=OTHER), *BOTH), {"drift-keystore", "drift-file"}),
+    (changed(pairs(digest=OTHER, file_digest=OTHER), *BOTH)._replace(known={}), set()),
+    (changed(pairs(**EMPTY, file_digest=OTHER)), {"no-sas", "drift-file-keystore"}),
+    (with_two_generations(changed(pairs(**EMPTY, file_digest=OTHER))), {"no-sas", "drift-file-keystore"}),
+    (changed(lambda answer: (pairs(**EMPTY, file_digest="")(answer), remark("mode")(answer))), {"no-sas", "file-mode"}),
+    (
+        changed(lambda answer: (pairs(**EMPTY, file_digest=OTHER)(answer), fields(unread=["SADB: no"])(answer))),
+        {"no-sas", "drift-file-keystore", "unread"},
+    ),
+    (hidden(file_digest=OTHER), {"keys-hidden", "agreement-unknown", "drift-file-keystore"}),
+    (hidden(file_digest=""), {"keys-hidden", "agreement-unknown", "drift-file-keystore"}),
+    (
+        changed(pairs(**EMPTY, file_digest=OTHER))._replace(known={"pair": known(phase="switching")}),
+        {"no-sas", "rotation-unfinished"},
+    ),
+    (counter_mode(), {"counter-mode"}),
+    (counter_mode(file_digest=OTHER), {"counter-mode"}),
+    (counter_mode(file_digest=DIGEST), {"counter-mode", "drift-file"}),
+    (counter_mode(file_digest=DIGEST)._replace(known={}), {"counter-mode", "drift-file"}),
+    (counter_mode(file_digest="")._replace(known={}), {"counter-mode", "drift-file"}),
+    (counter_mode()._replace(known={}), {"counter-mode"}),
     (clean()._replace(known={"pair": known(phase="switching")}), {"rotation-unfinished"}),
     (changed(pairs(file_digest=OTHER)), {"drift-file"}),
     (changed(pairs(file_digest="")), {"drift-file"}),
-    (in_no_file(part("file", modified=NOW - DAY)), {"file-newer"}),
+    (in_no_file(part("file", modified=NOW - DAY)), {"drift-file-keystore"}),
+    (in_no_file(part("file", modified=NOW - DAY))._replace(known={}), {"file-newer"}),
+    (
+        changed(lambda answer: (pairs(digest=OTHER)(answer), part("file", modified=NOW - DAY)(answer)), *BOTH),
+        {"drift-keystore", "file-newer"},
+    ),
+    (changed(lambda answer: (pairs(**EMPTY)(answer), part("file", exists=False)(answer))), {"no-sas", "file-missing"}),
     (in_no_file(part("file", exists=False, mode="", modified=0.0)), {"file-missing"}),
     (in_no_file(remark("mode")), {"file-mode"}),
     (in_no_file(remark("names", FILE, "partym")), {"file-names"}),
     (in_no_file(fields(unread=["protected file: permission denied"])), {"unread"}),
-    (in_no_file(pairs(algorithms=["aes-gcm"])), {"counter-mode"}),
     (
         changed(lambda answer: (pairs(file_digest=OTHER)(answer), part("file", modified=NOW - DAY)(answer))),
-        {"file-newer"},
+        {"drift-file-keystore"},
     ),
     (changed(pairs(**EMPTY)), {"no-sas"}),
-    (changed(fields(pairs=[])), {"no-sas"}),
+    (changed(fields(pairs=[])), {"no-sas", "drift-file-keystore"}),
     (changed(pairs(shared_keys=2)), {"key-shared"}),
     (shared_with_another_pair(), {"key-shared", "others-sas"}),
     (changed(pairs(fingerprints=["ffffffffffffffff"])), {"key-retired"}),
@@ -148,7 +190,7 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(pairs(integrity="none")), {"no-integrity"}),
     (changed(pairs(integrity="ah")), {"integrity-by-ah"}),
     (
-        changed(lambda answer: (fields(keys_hidden=True)(answer), pairs(digest="", fingerprints=[])(answer))),
+        hidden(),
         {"keys-hidden", "agreement-unknown"},
     ),
     (without_keystore(), {"keystore-unread"}),
@@ -195,7 +237,7 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(part("service", state="failed")), {"service-failed"}),
     (
         changed(lambda answer: (part("service", state="failed")(answer), fields(pairs=[])(answer))),
-        {"service-failed", "no-sas"},
+        {"service-failed", "no-sas", "drift-file-keystore"},
     ),
     (changed(part("service", file="/etc/other")), {"service-other-file"}),
     (offset(), {"clock-offset"}),
@@ -259,6 +301,17 @@ def test_two_budgets_that_are_about_to_end_are_two_findings() -> None:
     budgets = [{"what": "packets", "used": 0.99}, {"what": "bytes", "used": 0.96}]
     found = [row for row in report.findings_of(changed(pairs(budgets=budgets))) if row.id == "due-now"]
     assert sorted(row.what.partition(" of an")[0] for row in found) == ["96 % of the bytes", "99 % of the packets"]
+
+
+def test_what_a_file_holds_instead_is_said() -> None:
+    for fleet, text in (
+        (with_two_generations(changed(pairs(**EMPTY, file_digest=OTHER))), "the file holds generation 6,"),
+        (changed(pairs(**EMPTY, file_digest=OTHER)), "the file holds SAs of no generation,"),
+        (changed(pairs(**EMPTY, file_digest="")), "the file holds no SAs,"),
+    ):
+        (found,) = (row for row in report.findings_of(fleet) if row.id == "drift-file-keystore")
+        assert text in found.what and "the keystore generation 7," in found.what
+        assert (found.host, found.pair) == ("enigma", PAIR)
 
 
 def test_every_kind_is_found_in_some_fleet() -> None:

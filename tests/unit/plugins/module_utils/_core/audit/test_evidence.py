@@ -84,6 +84,14 @@ def test_where_integrity_comes_from(sas: list[SecurityAssociation], found: str) 
     assert rows(*sas)[0]["integrity"] == found
 
 
+def test_counter_modes_are_compared_with_no_file() -> None:
+    combined, other = sa(0x1000, encryption="aes-gcm", **BARE), ah(0x2000)
+    (both,), (alone,), (plain,) = rows(combined, other), rows(combined), rows(other, stored=[other])
+    assert both["storable_digest"] == plain["storable_digest"] == plain["digest"] == plain["file_digest"]
+    assert both["digest"] != plain["digest"] and alone["digest"] and alone["storable_digest"] == ""
+    assert rows(other, stored=[other], hidden=True)[0]["storable_digest"] == ""
+
+
 def test_sas_of_a_group_share_nothing() -> None:
     groups = [pack_address("224.0.0.5"), pack_address("224.0.0.6")]
     found = rows(*(sa(0x1000, bytes(4), group) for group in groups))
