@@ -104,11 +104,16 @@ options:
   operators_rights:
     description:
       - What O(operators) may do.
-      - V(look) is C(dump), C(status), C(monitor), and C(-c) and C(--compare) with O(file), all without keys.
+      - V(look) is C(dump), C(status), C(monitor), C(--show-policies), and C(-c) and C(--compare) with O(file), all
+        without keys.
         V(load) is C(-f) and C(--apply) with O(file). V(flush) is C(flush), and C(--remove) with O(file).
       - V(get) is C(get), without keys, and V(delete) is C(delete), both with SPI and destination, and optionally the
         source, in this order. V(keys) shows keys, with C(--show-keys dump), C(--show-keys get), and
         C(--show-keys -s -).
+      - V(policies) is C(--show-policies), C(--delete-policy), C(--flush-policies), and C(--policies) with the absolute
+        path of any file, which must belong to root, alone or with C(--compare) and O(file). This is what C(ipsecconf)
+        does in the profile of Solaris. Whoever has it decides which traffic is protected or blocked, and sees words of
+        such a file, in messages about what is wrong there.
       - V(files) is C(-c), C(-f), C(--apply), C(--compare) and C(--remove) with the absolute path of any file, which
         must belong to root. Whoever has it can load any SAs that are in such a file, and see words of it, in messages
         about what is wrong there.
@@ -116,13 +121,13 @@ options:
         the host, and so make it unusable.
       - V(prompt) is C(ipseckey) without arguments, and the only one that can C(add) single SAs. It can also save to
         any file, with all that this means.
-      - V(all) is C(ipseckey) with any arguments, as in the profile of Solaris. Whoever has it is root as far as IPsec
-        and the content of files go.
-      - V(get), V(delete), V(keys), V(files) and V(save) need sudo 1.9.10 or later, whose regular expressions they
-        use. An older one refuses the file, or never allows them.
+      - V(all) is C(ipseckey) with any arguments, as C(ipseckey) and C(ipsecconf) in the profile of Solaris.
+        Whoever has it is root as far as IPsec and the content of files go.
+      - V(get), V(delete), V(policies), V(keys), V(files) and V(save) need sudo 1.9.10 or later, whose regular
+        expressions they use. An older one refuses the file, or never allows them.
     type: list
     elements: str
-    choices: [look, load, flush, get, delete, keys, files, save, prompt, all]
+    choices: [look, load, flush, get, delete, policies, keys, files, save, prompt, all]
     default: [look, load, flush]
   service_manager:
     description:

@@ -519,6 +519,69 @@ def test_policies_are_loaded_before_sas_and_removed_after_them(ipseckey: Command
     assert events == [("", "dir")] * 2 + [("", "proto")] * 2 + [("Deleted ", "proto")] * 2 + [("Deleted ", "dir")] * 2
 
 
+def test_policies_are_loaded_without_sas(ipseckey: Command) -> None:
+    """As with ipsecconf -a; those that the file no longer names leave, unless they guard an SA of the kernel."""
+    witness.run("ip", "xfrm", "policy", "add", *FOREIGN)
+    path = policy_file(ipseckey, OUT, BACK)
+    assert "2 added, 0 replaced, 0 removed, 0 unchanged" in ipseckey.good("--policies", path)
+    assert "0 added, 0 replaced, 0 removed, 2 unchanged" in ipseckey.good("-v", "--policies", path)
+    assert len(kept()) == 3
+    ipseckey.good("-f", ipseckey.file(f"{ADD}\n"))
+    policy_file(ipseckey)
+    answer = ipseckey("--policies", path)
+    assert answer.status == 0 and "It stays, since it guards SAs in the kernel" in answer.err
+    assert "dir out priority 0 reqid 0" in kept() and "dir in priority 0 reqid 0" not in kept()
+    ipseckey.good("flush")
+    assert "1 removed" in ipseckey.good("--policies", path)
+    assert kept() == {"dir out priority 3 reqid 99"}
+
+
+@pytest.mark.parametrize(("text", "mode"), [("[", 0o644), ('[{"direction": "up"}]', 0o644), ("[]", 0o666)])
+def test_a_file_of_policies_that_is_wrong_or_unsafe_changes_nothing(ipseckey: Command, text: str, mode: int) -> None:
+    ipseckey.good("--policies", policy_file(ipseckey, OUT))
+    before = witness.policies()
+    ipseckey.bad("--policies", ipseckey.file(text, "policies", mode))
+    assert witness.policies() == before
+
+
+def test_policies_are_shown_with_their_numbers_and_deleted_by_them(ipseckey: Command) -> None:
+    witness.run("ip", "xfrm", "policy", "add", *FOREIGN)
+    ipseckey.good("--policies", policy_file(ipseckey, BUNDLE, BACK))
+    lines = ipseckey.good("--show-policies").splitlines()
+    (line,) = (line for line in lines if "out 192.0.2.1/32 > 192.0.2.2/32, allow, priority 0" in line)
+    assert "esp transport reqid 0 required, ah transport reqid 0 required" in line and len(lines) == 3
+    number = line.split()[0]
+    rows = json.loads(ipseckey.good("--json", "--show-policies"))
+    (shown,) = (row for row in rows if str(row["number"]) == number)
+    assert shown["selector"]["destination"] == "192.0.2.2/32" and len(rows) == 3
+    # What is shown can be loaded again.
+    again = [{name: value for name, value in row.items() if name != "number"} for row in rows]
+    assert "3 unchanged" in ipseckey.good("--policies", policy_file(ipseckey, *again))
+    ipseckey.good("-f", ipseckey.file(f"{ADD}\n"))
+    answer = ipseckey("--delete-policy", number)
+    assert answer.status == 0 and "no policy uses 1 SAs, so their traffic may leave unencrypted" in answer.err
+    assert len(witness.policies()) == 2
+    assert "no policy has this number" in ipseckey.bad("--delete-policy", number)
+    assert "no policy has this number" in ipseckey.bad("--delete-policy", "all")
+
+
+def test_a_policy_that_only_another_program_can_express_is_not_deleted(ipseckey: Command) -> None:
+    witness.run("ip", "xfrm", "policy", "add", *FOREIGN[:4], "dev", "lo", *FOREIGN[4:])
+    number = ipseckey.good("--show-policies").split()[0]
+    assert "so it belongs to another program" in ipseckey.bad("--delete-policy", number)
+    assert len(witness.policies()) == 1
+
+
+def test_all_policies_are_flushed(ipseckey: Command) -> None:
+    witness.run("ip", "xfrm", "policy", "add", *FOREIGN)
+    ipseckey.good("--apply", ipseckey.file(f"{ADD}\n"), "--policies", policy_file(ipseckey, OUT))
+    answer = ipseckey("-v", "--flush-policies")
+    assert answer.status == 0 and "flush: 2 policies deleted" in answer.out and "may leave unencrypted" in answer.err
+    assert witness.policies() == [] and len(witness.states()) == 1
+    assert ipseckey("--flush-policies").status == 0
+    assert ipseckey.good("--show-policies") == "" and json.loads(ipseckey.good("--json", "--show-policies")) == []
+
+
 def test_compare_reports_what_apply_would_do_to_policies(ipseckey: Command) -> None:
     sas = ipseckey.file(f"{ADD}\n")
     ipseckey.good("--apply", sas)

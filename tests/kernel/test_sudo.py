@@ -37,11 +37,13 @@ ONE = "spi 0x100 dst 192.0.2.1"
 
 ALLOWED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("look", ("dump", "dump esp", "dump ah", "status", "-v status", "--json status", "monitor", "pmonitor")),
-    ("look", (f"-c {FILE}", f"--compare {FILE} --policies {POLICIES}")),
+    ("look", (f"-c {FILE}", f"--compare {FILE} --policies {POLICIES}", "--show-policies", "--json --show-policies")),
     ("load", (f"-f {FILE}", f"--apply {FILE} --policies {POLICIES}")),
     ("flush", ("flush", "flush esp", "flush ah", f"--remove {FILE} --policies {POLICIES}")),
     ("get", (f"get esp {ONE}", f"get ah {ONE} src 192.0.2.2", "get esp spi 256 dst6 2001:db8::1")),
     ("delete", (f"delete esp {ONE}", f"delete ah {ONE} src 192.0.2.2")),
+    ("policies", ("--show-policies", "--json --show-policies", "--flush-policies", "--delete-policy 57")),
+    ("policies", (f"--policies {POLICIES}", "--policies /root/policies", f"--compare {FILE} --policies /root/other")),
     ("keys", ("--show-keys dump", "--show-keys dump esp", f"--show-keys get esp {ONE}", "--show-keys -s -")),
     ("files", ("-f /root/keys", "-c /root/keys", "--apply /root/keys", "--compare /root/k", "--remove /root/k")),
     ("save", ("-s /root/backup",)),
@@ -57,6 +59,7 @@ REFUSED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
             *("-f /etc/shadow", "-f /tmp/mine", f"-f {FILE} --allow-unsafe-file", f"-f {FILE}x", f"-f {FILE}/../x"),
             *(f"-f{FILE}", f"--apply {FILE} --rotation-due /etc/passwd", f"--apply {FILE} --policies /tmp/mine"),
             *("-s -", "-s /etc/passwd", f"-c {FILE} -s /etc/passwd", f"get esp {ONE}", f"delete esp {ONE}"),
+            *("--flush-policies", "--delete-policy 57", f"--policies {POLICIES}", "--show-policies --policies /x"),
             *("status /etc/shadow", "--man", "*", "dump*", "'dump\\nesp'", "-p dump", "DUMP"),
         ),
     ),
@@ -72,6 +75,26 @@ REFUSED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
             ),
             *(f"get esp {ONE} encrkey 00", f"delete esp {ONE} -s /etc/passwd", f"'get esp {ONE}\\n--show-keys'"),
             *(f"delete-pair esp {ONE}", "delete esp spi 1 dst partym", "flush", f"get esp {ONE} src 192.0.2.2 -v"),
+        ),
+    ),
+    (
+        ("policies",),
+        (
+            *("--policies relative", "--policies -", "--policies", "--policies /x --allow-unsafe-file"),
+            *("--policies '/x --allow-unsafe-file'", "--policies /x --policies /y", "dump", "flush"),
+            *(
+                "--delete-policy",
+                "--delete-policy all",
+                "--delete-policy '1 --allow-unsafe-file'",
+                "--delete-policy -1",
+            ),
+            *(
+                f"--apply {FILE} --policies /x",
+                f"--remove {FILE} --policies /x",
+                f"--compare {FILE} --policies '/x -v'",
+            ),
+            *("--compare /etc/shadow --policies /x", "--compare /etc/inet/secret_ipseckeys --policies /x"),
+            *("--flush-policies -s /etc/passwd", "--show-policies -s /etc/passwd", "'--policies\n/x'"),
         ),
     ),
     (

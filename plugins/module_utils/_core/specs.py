@@ -181,7 +181,7 @@ IPSEC_BOOT: Arguments = {
     "operators_rights": {
         "type": "list",
         "elements": "str",
-        "choices": ["look", "load", "flush", "get", "delete", "keys", "files", "save", "prompt", "all"],
+        "choices": ["look", "load", "flush", "get", "delete", "policies", "keys", "files", "save", "prompt", "all"],
         "default": ["look", "load", "flush"],
     },
     "service_manager": {"type": "str", "choices": ["auto", "openrc", "smf", "systemd", "sysvinit"], "default": "auto"},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ..errors import InputError, IpsecError, raise_all
+from ..errors import IpsecError, raise_all
 from ..files import protected
 from ..sa.checks import ANYTHING
 from ..sa.reuse import reused
@@ -53,17 +53,12 @@ def apply(path: str, options: Options) -> int:
 
 def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
     """What a file of policies changes."""
-    from ..sadb.xfrm.backend import XfrmSadb  # all only here, since few runs have such a file
-    from ..spd.kernel import Spd
+    from ..spd.kernel import Spd  # all only here, since few runs have such a file
     from ..spd.text import parse
     from . import policies
+    from .spd import require_policies
 
-    if not isinstance(sadb, XfrmSadb):
-        raise InputError(
-            "this system has policies of another kind",
-            "--policies",
-            "Omit it, and load them with the system's own tools.",
-        )
+    require_policies(sadb)
     loaded = policies.read_record(path)
     wanted: tuple[Policy, ...] = ()
     if not _is_gone(path, options, loaded):

@@ -56,6 +56,10 @@ def _run(options: Options) -> int:
         from .apply import apply  # only here, since few runs need it
 
         return apply(os.path.abspath(options.apply or options.compare or options.remove), options)
+    if options.is_about_policies_alone():
+        from . import spd  # only here, since few runs need it
+
+        return spd.carry_out(options)
     if options.save:
         return save(Step("save", 1, word=options.save), options)
     if options.words:

@@ -45,9 +45,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("--remove", "remove the SAs of FILE, and those that --apply loaded from it earlier; other SAs stay", "FILE"),
     Option(
         "--policies",
-        "with --apply, --compare or --remove: do the same with the SPD and the policies of FILE, which is not secret",
+        "with --apply, --compare or --remove: do the same with the SPD and the policies of FILE, which is not secret;"
+        " alone: load only them",
         "FILE",
     ),
+    Option("--show-policies", "print the policies of the SPD, each with its number"),
+    Option("--delete-policy", "delete the policy of this number", "NUMBER"),
+    Option("--flush-policies", "delete all policies, whoever added them"),
     Option(
         "--rotation-due",
         "with --apply: write a list of the SAs that it added to FILE, since their keys may be in use a second time",
@@ -93,6 +97,9 @@ class Options(t.NamedTuple):
     compare: str = ""
     remove: str = ""
     policies: str = ""
+    show_policies: bool = False
+    delete_policy: str = ""
+    flush_policies: bool = False
     rotation_due: str = ""
     text_only: bool = False
     numeric: bool = False
@@ -110,6 +117,11 @@ class Options(t.NamedTuple):
     completion: bool = False
     help: bool = False
     words: tuple[str, ...] = ()
+
+    def is_about_policies_alone(self) -> bool:
+        return any(getattr(self, task) for task in _OF_POLICIES) or bool(
+            self.policies and not (self.apply or self.compare or self.remove)
+        )
 
     def keys(self) -> str:
         """How keys are printed: a constant of `display`."""
@@ -144,7 +156,8 @@ PROMPT_WORDS = {
 }
 _LETTERS = {"-f": "file", "-c": "check", "-s": "save", "-n": "numeric", "-p": "crossed", "-v": "verbose"}
 _LONG = {row.name: row for row in OPTIONS if row.name.startswith("--")}
-_TASKS = ("file", "check", "save", "apply", "compare", "remove", "words")
+_OF_POLICIES = ("show_policies", "delete_policy", "flush_policies")
+_TASKS = ("file", "check", "save", "apply", "compare", "remove", *_OF_POLICIES, "words")
 
 
 def read_options(arguments: t.Sequence[str]) -> Options:
@@ -165,11 +178,14 @@ def read_options(arguments: t.Sequence[str]) -> Options:
     options = Options(words=tuple(words), **given)
     if sum(bool(getattr(options, task)) for task in _TASKS) > 1:
         raise _wrong(
-            "only one of -f, -c, -s, --apply, --compare, --remove and a command can be given",
+            "only one of -f, -c, -s, --apply, --compare, --remove, --show-policies, --delete-policy, --flush-policies"
+            " and a command can be given",
             f"Usage: {USAGE}",
         )
-    if options.policies and not (options.apply or options.compare or options.remove):
-        raise _wrong("--policies goes with --apply, --compare or --remove only")
+    if options.policies and any(
+        getattr(options, task) for task in _TASKS if task not in ("apply", "compare", "remove")
+    ):
+        raise _wrong("--policies goes with --apply, --compare or --remove, or alone")
     if options.text_only and not options.check:
         raise _wrong("--text-only goes with -c only")
     if options.rotation_due and not options.apply:
@@ -191,13 +207,14 @@ def _read_long(arguments: t.Sequence[str], given: dict[str, t.Any]) -> list[str]
 
 
 def _set(given: dict[str, t.Any], name: str, field: str, value: str | bool) -> None:
+    what = _LONG[name].value.lower() if name in _LONG else "file"
     if not value:
-        raise _wrong(f"{name} needs a file")
+        raise _wrong(f"{name} needs a {what}")
     # sudo, which compares arguments joined by blanks, would take "-f /FILE" for -f and /FILE.
     if value is not True and str(value)[0].isspace():
-        raise _wrong(f"the file of {name} begins with a blank", f"Write {name} and the file as two words.")
+        raise _wrong(f"the {what} of {name} begins with a blank", f"Write {name} and the {what} as two words.")
     if field in given and value is not True:
-        raise _wrong(f"{name} is given twice", "Name one file.")
+        raise _wrong(f"{name} is given twice", f"Name one {what}.")
     given[field] = value
 
 

@@ -50,7 +50,10 @@ SECTIONS = {
         "and a template protocol (esp, ah), mode (transport, tunnel), source, destination, reqid, spi and level "
         "(required, use). They have the meaning and the defaults that they have in the Ansible module "
         "ipsec.manual.ipsec_policy. Policies that the file named when it was last loaded, which "
-        "/run/ipseckey/policies records, and no longer names are removed."
+        "/run/ipseckey/policies records, and no longer names are removed; without a file of SAs, those that guard an "
+        "SA of the kernel stay, with a warning. --show-policies prints all policies but those of sockets, and with "
+        "--json the fields of such a file and the number of each. --flush-policies and --delete-policy remove policies "
+        "of other programs, too, and warn if the traffic of SAs may leave in the clear then."
     ),
     "Failing closed": (
         "With --policies, nothing leaves in the clear that should be protected, as far as files and kernel allow. "

@@ -220,6 +220,16 @@ class Spd:
             )
         return [(entry, part) for entry, part in found if entry is not None]
 
+    def flush(self) -> int:
+        """Delete all policies but those of sockets, whoever added them. Returns how many there were."""
+        count = len(self._read())
+        with open_link(netlink.NETLINK_XFRM, "flushing the SPD") as link:
+            for refusal in link.send([Message(uapi.XFRM_MSG_FLUSHPOLICY, b"")])[0].values():
+                # Before Linux 6.1 the kernel answers this if there was nothing to flush.
+                if refusal.errno != errno.ESRCH:
+                    raise netlink.NetlinkError(refusal)
+        return count
+
     def apply(self, operations: t.Sequence[PolicyOperation]) -> None:
         """Carry out all operations in order, or none; signals that end the process are blocked meanwhile.
         Raises SadbError with what was refused and why.

@@ -33,7 +33,7 @@ _TYPES = ("", " esp", " ah")
 
 class Right(t.NamedTuple):
     """What a right allows: arguments of ipseckey, exactly or as a regular expression of sudo. In them, ``FILE`` is the
-    protected file, and ``WHAT`` the same with the policies.
+    protected file, ``FILE_PATTERN`` a regular expression for it, and ``WHAT`` the same with the policies.
     """
 
     purpose: str
@@ -47,10 +47,11 @@ _ANY, _NO_ARGUMENTS = "", '""'
 
 RIGHTS: t.Mapping[str, Right] = {
     "look": Right(
-        "see SAs without keys, the status, and whether the protected file is right",
+        "see SAs without keys, policies, the status, and whether the protected file is right",
         (
             *(f"dump{kind}" for kind in _TYPES),
             *("status", "-v status", "--json status", "monitor", "pmonitor", "-c FILE", "--compare WHAT"),
+            *("--show-policies", "--json --show-policies"),
         ),
     ),
     "load": Right("load the protected file", ("-f FILE", "--apply WHAT")),
@@ -59,6 +60,13 @@ RIGHTS: t.Mapping[str, Right] = {
     ),
     "get": Right("see one SA without keys", (f"^get {_ONE_SA}$",)),
     "delete": Right("delete one SA", (f"^delete {_ONE_SA}$",)),
+    "policies": Right(
+        "load any file of policies of root, compare it, delete policies, and flush them, as with ipsecconf of Solaris",
+        (
+            *("--show-policies", "--json --show-policies", "--flush-policies", "^--delete-policy [0-9]+$"),
+            *(f"^--policies {_ANY_FILE}$", f"^--compare FILE_PATTERN --policies {_ANY_FILE}$"),
+        ),
+    ),
     "keys": Right(
         "see keys",
         (*(f"--show-keys dump{kind}" for kind in _TYPES), f"^--show-keys get {_ONE_SA}$", "--show-keys -s -"),
@@ -68,7 +76,7 @@ RIGHTS: t.Mapping[str, Right] = {
     ),
     "save": Right("save keys to any file, in place of what it holds", (f"^-s {_ANY_FILE}$",)),
     "prompt": Right("the prompt, which can add SAs and save to any file", (_NO_ARGUMENTS,)),
-    "all": Right("ipseckey with any arguments, as in Solaris' profile", (_ANY,)),
+    "all": Right("ipseckey with any arguments, as ipseckey and ipsecconf in Solaris' profile", (_ANY,)),
 }
 
 
@@ -77,7 +85,10 @@ def commands(file: str, policies: bool, rights: t.Iterable[str]) -> dict[str, li
     named = set(rights)
     what = f"{file} --policies {at_boot.POLICIES}" if policies else file
     return {
-        name: [text.replace("FILE", file).replace("WHAT", what) for text in row.arguments]
+        name: [
+            text.replace("FILE_PATTERN", re.sub("[.+]", r"[\g<0>]", file)).replace("FILE", file).replace("WHAT", what)
+            for text in row.arguments
+        ]
         for name, row in RIGHTS.items()
         if name in named
     }

@@ -109,7 +109,7 @@ REGULAR = re.compile(r"\^.*\$")
 def test_usual_rights_are_exact(policies: bool) -> None:
     words = [row for rows in operators.commands(FILE, policies, USUAL).values() for row in rows]
     assert all(words) and not [row for row in words if re.search(r"[*?!\[\]^$,:=\\]", row)]
-    assert not any(row.split()[0] in ("add", "save", "delete") or "allow" in row or "show" in row for row in words)
+    assert not any(row.split()[0] in ("add", "save", "delete") or "allow" in row or "show-keys" in row for row in words)
 
 
 def test_the_usual_rights_are_the_default() -> None:
@@ -123,6 +123,14 @@ def test_only_one_right_has_any_arguments() -> None:
         assert not [row for row in rows if "*" in row or "?" in re.sub(r"(\)|dst6|src6)\?", "", row)]
 
 
+def test_a_file_in_a_regular_expression_is_meant_literally() -> None:
+    (pattern,) = (
+        row for row in operators.commands("/etc/a.b+c/keys", False, ["policies"])["policies"] if "compare" in row
+    )
+    assert re.search(pattern.replace("[[:graph:]]", r"\S"), "--compare /etc/a.b+c/keys --policies /x")
+    assert not re.search(pattern.replace("[[:graph:]]", r"\S"), "--compare /etc/aXbbc/keys --policies /x")
+
+
 def test_rights_are_granted_by_name(host: boot.Host, sudoers: Path) -> None:
     host.boot(operators=GROUP, operators_rights=["keys", "look"])
     assert "NOSETENV: IPSECKEY_LOOK, IPSECKEY_KEYS\n" in sudoers.read_text()
@@ -132,7 +140,7 @@ def test_rights_are_granted_by_name(host: boot.Host, sudoers: Path) -> None:
 @pytest.mark.parametrize("name", operators.RIGHTS)
 def test_the_page_has_every_right_beside_the_profile_of_solaris(name: str) -> None:
     page = (Path(__file__).parents[4] / "docs" / "docsite" / "rst" / "from_the_guide.rst").read_text(encoding="utf-8")
-    table = page.partition("Each of\nits uses has a right here:\n")[2].partition("\nThe rights in the first")[0]
+    table = page.partition("Each of their uses has a right here:\n")[2].partition("\nThe rights in the first")[0]
     assert table and re.search(rf"^     - ``{name}``[:,]", table, re.M)
 
 
