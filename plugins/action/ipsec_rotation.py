@@ -19,7 +19,7 @@ import os
 import time
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import ActionModule as KeystoreAction
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
@@ -30,7 +30,6 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import file_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import connection_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import joined, report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
@@ -57,7 +56,12 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs impo
     read_inputs,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord, new_digest_key
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import Row, document, rows_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import (
+    Row,
+    document,
+    hosts_that_change,
+    rows_of,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.table import brief, forecast, table
@@ -66,7 +70,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 Result = t.Dict[str, t.Any]
 
 # The steps that run once; the others are in `steps.STEPS`.
-DECISIONS = ("begin", "prepare", "switch", "judge", "stop", "promote", "forecast", "left", "end")
+DECISIONS = ("prepare", "switch", "judge", "stop", "promote", "forecast", "left", "end")
 # Steps that are skipped if no host must change, and in check mode. Of those: the steps for hosts that
 # may have switched, for an approved generation, and for one that was not approved. A generation that
 # was not approved is rolled back, whatever the reason.
@@ -82,6 +86,11 @@ _ASKED = {**steps.STEPS, rotation.LEAVE: leaving.leave}
 _ASKED_OF_OTHERS = {rotation.PREFLIGHT: leaving.preflight, rotation.LEAVE: leaving.leave}
 _LONGEST_REASON = 500
 _FAILED = "This step failed."
+# By whether the run only checks.
+_CONTROLLER_ONLY = {
+    False: "No host changed. The keystore did, which is on the controller.",
+    True: "No host would change. The keystore would, which is on the controller.",
+}
 _UNFORESEEN = "a step ended with an error that is shown above"
 
 
@@ -103,13 +112,16 @@ class ActionModule(HostAction):
         try:
             if step == "end":
                 result.update(self._end())
-            elif step == "begin":
-                result.update(self._begin())
             elif step == "service":
                 result.update(self._service())
             else:
+                if step == rotation.PREFLIGHT:
+                    self._begin()
                 run = self._rotation()
-                if _is_left_out(step, run.state):
+                refused = run.state.get("refused")
+                if refused and step == "prepare":
+                    raise _Stop(failure.refused(refused), "begin", refused)
+                if refused or _is_left_out(step, run.state):
                     result.update(skipped=True)
                 elif step in DECISIONS:
                     result.update(getattr(self, f"_{step}")(run))
@@ -123,8 +135,8 @@ class ActionModule(HostAction):
         return once(self._task, result)
 
     def _note(self, step: str, stop: _Stop) -> None:
-        """Keep the reasons for the report at the end of the run. If there is no record yet, that is now."""
-        if step == "begin":
+        """Keep the reasons for the report at the end of the run. If its inputs were refused, that is now."""
+        if stop.phase == "begin":
             with contextlib.suppress(IpsecError):  # this failure comes first
                 self._write_report(self._report_path(), [], stop.phase, stop.problems)
         elif step in DECISIONS and step != "end":
@@ -237,7 +249,23 @@ class ActionModule(HostAction):
         failed = failure.result(f"{_FAILED}\n{answer['msg']}") if answer.get("failed") else {}
         return {**answer, **failed, **self.discovered()}
 
-    def _begin(self) -> Result:
+    def _begin(self) -> None:
+        """Begin the record of the run, if no host of this task did. What is wrong is reported once, by the next
+        step; no host is asked.
+        """
+        name = str(self._task._uuid)
+        with self._record.beginning(name) as is_first:
+            if not is_first:
+                return
+            try:
+                state = {**self._read(), "run": name, "refused": []}
+            except AnsibleError as exc:
+                state = {"run": name, "refused": [str(exc)]}
+            except IpsecError as exc:
+                state = {"run": name, "refused": exc.spelled(ROLE_WORDS).split("\n")}
+            self._record.begin(state)
+
+    def _read(self) -> Result:
         """Read the inputs of the run, and check everything that can be checked without asking a host."""
         inputs = Inputs(self, self._vars)
         hosts = sorted(map(str, self._vars.get("ansible_play_hosts", ())))
@@ -286,9 +314,7 @@ class ActionModule(HostAction):
                 "Run without it, or without rotate_leave and rotate_state.",
             )
         state["expected"] = self._keep(state, "prepared", dry=True)
-        self._record.begin(state)
-        rows = state["expected"]["connections"]
-        return {"changed": False, "connections": list(dict.fromkeys(connection_of(row["name"]) for row in rows))}
+        return state
 
     def _undo(self, wide: Result, connections: t.Sequence[Connection], hosts: t.Sequence[str]) -> Result:
         """The earlier settings of the connections of this run, by name."""
@@ -335,18 +361,20 @@ class ActionModule(HostAction):
             raise _stop(problems, "prepare", result)
         changing = bool(away or result["pending"])
         going = bool(leaving.hosts(run))
-        run.state["due"] = changing and not self._task.check_mode
-        run.state["leaving"] = going and not self._task.check_mode
+        is_check = bool(self._task.check_mode)
+        run.state["due"] = changing and not is_check
+        run.state["leaving"] = going and not is_check
+        run.state["changing"] = sorted({*hosts_that_change(run), *leaving.hosts(run)})
         undone = notes.undone(run, _inventory(run.state)) if run.state["undo"] else ()
         reasons = [*notes.due(run, why), *undone]
         run.state["reasons"] = reasons
         self._record.save(run.state)
+        tasks = ["forecast.yml"] if is_check else ["transaction.yml"] * changing + ["leave.yml"] * going
         return {
-            "changed": result["changed"],
+            **self._changed(run, result),
             "connections": result["connections"],
             "out_of_place": away,
-            "due": changing or (going and bool(self._task.check_mode)),
-            "leaving": run.state["leaving"],
+            "tasks": tasks if changing or going else [],
             "reasons": reasons,
             "warnings": [
                 *leaving.kept(run),
@@ -374,7 +402,7 @@ class ActionModule(HostAction):
         if run.delay:
             run.state["instants"] = steps.instants(run)
         self._record.save(run.state)
-        return {"changed": result["changed"]}
+        return self._changed(run, result)
 
     def _judge(self, run: Rotation) -> Result:
         """Approve the generation if every host holds the expected SAs and packets arrive, and allow hosts to
@@ -396,7 +424,7 @@ class ActionModule(HostAction):
         last = max(run.answers(rotation.CUT_OVER, host).answered for host in run.hosts)
         if last + run.wide["grace"] > run.started:
             time.sleep(last + run.wide["grace"] - run.started)
-        return {"changed": result["changed"], "approved": True, "warnings": untested}
+        return {**self._changed(run, result), "approved": True, "warnings": untested}
 
     def _stop(self, run: Rotation) -> Result:
         """End the rescue of a failed step. What was not approved is rolled back later, so nothing is done."""
@@ -410,7 +438,7 @@ class ActionModule(HostAction):
         result = self._keep(run.state, "promoted")
         run.state["promoted"] = True
         self._record.save(run.state)
-        return {"changed": result["changed"]}
+        return self._changed(run, result)
 
     def _left(self, run: Rotation) -> Result:
         """Record which hosts removed what left, and retire the keys that no host has any longer."""
@@ -427,7 +455,17 @@ class ActionModule(HostAction):
             ]
             said.append("Fix this and run again. Hosts that are done are not asked again.")
             raise _Stop("\n".join(said), rotation.LEAVE, problems)
-        return {"changed": result["changed"]}
+        return self._changed(run, result)
+
+    def _changed(self, run: Rotation, result: Result) -> Result:
+        """What changed. The keystore is on the controller, so a change of it counts on the host of this task only if
+        that changes, too; in check mode, each host counts in the forecast.
+        """
+        counts = not self._task.check_mode and self._vars.get("inventory_hostname") in run.state["changing"]
+        if result["changed"] and not run.state.get("keystore"):
+            run.state["keystore"] = True
+            self._record.save(run.state)
+        return {"changed": result["changed"] and counts, "keystore": {"changed": result["changed"]}}
 
     def _forecast(self, run: Rotation) -> Result:
         """In check mode: what a run would change on the host of this task."""
@@ -447,6 +485,9 @@ class ActionModule(HostAction):
             run = self._rotation()
         except IpsecError:
             # The run ended before it had read its inputs, so it never held the keystore.
+            return {"changed": False}
+        if run.state.get("refused"):
+            self._record.end()
             return {"changed": False}
         try:
             return self._close(run)
@@ -469,6 +510,8 @@ class ActionModule(HostAction):
             lines = [*brief(run.state.get("reasons", ())), *table(rows, not stop, policies.changed(run))]
         said = leaving.foreseen(run) if foreseen else run.state.get("left_lines", ())
         lines += [part for line in said for part in failure.on_screen(line)]
+        if run.state.get("keystore") and not run.state["changing"]:
+            lines += failure.on_screen(_CONTROLLER_ONLY[bool(self._task.check_mode)])
         try:
             self._write_report(run.wide["report"], rows, began=run.state["began"], left=going, **reasons)
         except IpsecError as exc:

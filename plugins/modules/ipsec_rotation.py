@@ -36,15 +36,14 @@ attributes:
 options:
   step:
     description:
-      - V(begin), V(prepare), V(switch), V(judge), V(promote), V(left), and V(end) run once, on the
-        controller alone, and need C(run_once).
+      - V(prepare), V(switch), V(judge), V(promote), V(left), and V(end) run once, on the controller
+        alone, and need C(run_once).
       - V(stop) and V(forecast) run for every host, on the controller alone.
       - V(service) is the one step of the role P(ipsec.manual.boot#role).
-      - The others ask every host.
+      - The others ask every host. Of the hosts of V(preflight), the first one begins the run for all.
     type: str
     required: true
     choices:
-      - begin
       - prepare
       - switch
       - judge
@@ -94,23 +93,29 @@ answers:
         replaced: 0
         unchanged: 0
 connections:
-  description: The names of the connections that the run is about, or with V(prepare) what
-    M(ipsec.manual.ipsec_keystore) returns about each.
-  returned: with V(begin) and V(prepare)
+  description: What M(ipsec.manual.ipsec_keystore) returns about each connection of the run.
+  returned: with V(prepare)
   type: list
   elements: raw
 approved:
   description: Whether hosts keep the new SAs.
   returned: with V(judge)
   type: bool
-due:
-  description: Whether hosts must change.
+keystore:
+  description: The keystore, which is on the controller. Its changes count as changes of the host of the task only if
+    that host changes in this run, too, and not with C(--check), where each host that would change counts once.
+  returned: with V(prepare), V(switch), V(judge), V(promote) and V(left), unless they fail
+  type: dict
+  contains:
+    changed:
+      description: Whether the step changed the keystore, or with C(--check) would have.
+      type: bool
+tasks:
+  description: The files of the role with the tasks that the run needs. Empty if no host must change.
   returned: with V(prepare)
-  type: bool
-leaving:
-  description: Whether hosts must remove what left the connections.
-  returned: with V(prepare)
-  type: bool
+  type: list
+  elements: str
+  sample: [transaction.yml]
 reasons:
   description: What is due for new keys, and why. Empty if the run does not ask what is due.
   returned: with V(prepare)

@@ -48,7 +48,7 @@ class Row(t.NamedTuple):
 
 
 PHASES = (
-    Phase("preflight", ("begin", "preflight"), "stops; nothing was touched"),
+    Phase("preflight", ("preflight",), "stops; nothing was touched"),
     Phase("prepare", ("prepare",), "stops; nothing was touched"),
     Phase("stage", ("stage",), "removes what it staged"),
     Phase("cut over", ("switch", "cut_over"), "rolls back"),

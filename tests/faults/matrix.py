@@ -18,7 +18,7 @@ import yaml
 TASKS = pathlib.Path(__file__).resolve().parents[2] / "roles" / "rotate" / "tasks"
 OTHER_RUNS = ("forecast.yml", "leave.yml")  # what runs do with --check, and if something left the connections
 HOSTS = ("enigma", "partym", "third")
-RESTORING = "restore.yml"  # what a run does only when a host has refused something before
+RESTORING = ("go_back", "forget")  # what a run does only when a host has refused something before
 
 # Where a fault happens: before the task starts on any host, or while it runs on all, and one of them is
 # held before its module, amid the changes that this makes, or after them, before its answer arrives.
@@ -80,21 +80,33 @@ class Case(t.NamedTuple):
 
 def tasks(file: str = "main.yml") -> list[Task]:
     """The steps of the role in order, from its files."""
-    return _tasks(yaml.safe_load((TASKS / file).read_text(encoding="utf-8")), file == RESTORING)
+    return _tasks(yaml.safe_load((TASKS / file).read_text(encoding="utf-8")))
 
 
-def _tasks(rows: t.Iterable[dict[str, t.Any]], undoes: bool) -> list[Task]:
+def _tasks(rows: t.Iterable[dict[str, t.Any]]) -> list[Task]:
     """Without what rescues a block, which no run is expected to reach."""
     found = []
     for row in rows:
         for part in ("block", "always"):
-            found += _tasks(row.get(part, ()), undoes)
-        for file in re.findall(r"\w+\.yml", row.get("ansible.builtin.include_tasks", "")):
+            found += _tasks(row.get(part, ()))
+        for file in included(row):
             if file not in OTHER_RUNS:
                 found += tasks(file)
         if "ipsec.manual.ipsec_rotation" in row:
-            found.append(Task(row["name"], row["ipsec.manual.ipsec_rotation"]["step"], "timeout" in row, undoes))
+            for name, step in zip(either(row["name"]), either(row["ipsec.manual.ipsec_rotation"]["step"])):
+                found.append(Task(name, step, "timeout" in row and step != "promote", step in RESTORING))
     return found
+
+
+def included(row: dict[str, t.Any]) -> list[str]:
+    """The files that a task of the role may include."""
+    return re.findall(r"\w+\.yml", row.get("loop", "")) if "ansible.builtin.include_tasks" in row else []
+
+
+def either(text: str) -> list[str]:
+    """The text, or both texts of an expression that chooses one."""
+    found = re.fullmatch(r"\{\{ '([^']*)' if [^']* else '([^']*)' \}\}", text)
+    return list(found.groups()) if found else [text]
 
 
 def cases() -> list[Case]:

@@ -17,7 +17,15 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.liar.hosts import COLLECTIONS, CONNECTIONS, HOSTS, PAIRS, Fleet, Run
+from ansible_collections.ipsec.manual.tests.liar.hosts import (
+    ADDRESS,
+    COLLECTIONS,
+    CONNECTIONS,
+    HOSTS,
+    PAIRS,
+    Fleet,
+    Run,
+)
 
 STRONG = {"aes-cbc/hmac-sha256"}
 WEAK = [{**CONNECTIONS[0], "associations": [{"encryption_algorithm": "null", "authentication_algorithm": "hmac-md5"}]}]
@@ -311,16 +319,63 @@ def test_every_run_ends_with_what_it_did(fleet: Fleet) -> None:
 
 
 def test_hosts_that_go_back_are_reported_once_with_the_table(fleet: Fleet) -> None:
-    """By the last task, which is the only one that fails. Ansible prints the heading twice."""
+    """By the last task, which is the only one that fails."""
     fleet.lie("b", **{"ipsec_sadb:exact": {"at": {"digest": {}}}})
     failed = fleet.run(extra={"rotate_new_keys": True, "rotate_report": "run.json"})
     assert failed.status != 0 and failed.output.count("fatal: ") == 1, failed.output
-    assert failed.output.count("The rotation stopped at: cut over.") == 2, failed.output
+    assert failed.output.count("The rotation stopped at: cut over.") == 1, failed.output
     for part in ("b: holds no SAs between 192.0.2.1 and 192.0.2.2", "Which host holds what:", "3 pairs, not all done"):
         assert failed.text.count(part) == 1, failed.output
     run = json.loads((fleet.folder / "run.json").read_text(encoding="utf-8"))
     assert run["stopped_at"] == "cut over" and run["outcome"] == "failed"
     assert "b: holds no SAs between 192.0.2.1 and 192.0.2.2" in run["problems"]
+
+
+def recap(done: Run) -> dict[str, int]:
+    """The changes that Ansible counts, by host."""
+    return {host: int(count) for host, count in re.findall(r"^(\w+) +: ok=\d+ +changed=(\d+)", done.output, re.M)}
+
+
+@every_core
+def test_only_hosts_that_change_are_counted(fleet: Fleet) -> None:
+    """The host on which the steps of the controller run is not one of them."""
+    wanted = {"ipsec_connections": [{"name": "new", "endpoints": {host: ADDRESS[host] for host in ("b", "c")}}]}
+    check = fleet.run("--check", extra=wanted)
+    assert recap(check) == {"a": 0, "b": 1, "c": 1}, check.output
+    done = fleet.run(extra=wanted)
+    counts = recap(done)
+    assert counts.pop("a") == 0 and all(counts.values()), done.output
+    assert recap(fleet.run(extra=wanted)) == {"a": 0, "b": 0, "c": 0}
+
+
+def titles(done: Run) -> list[str]:
+    """The headings of the role's tasks, but for the one with which Ansible checks the types of variables."""
+    found = re.findall(r"^TASK \[ipsec\.manual\.rotate : (.*)\]", done.output, re.M)
+    return [title.partition(",")[0] for title in found if not title.startswith("Validating arguments")]
+
+
+@every_core
+def test_a_run_shows_what_it_does_and_one_heading_above_the_changes(fleet: Fleet) -> None:
+    begin = ["Check the settings", "Take the lease on the keystore", "Change all hosts together"]
+    end = ["Report what the run did"]
+    again = fleet.run()
+    assert titles(again) == [*begin, *end] and again.output.count("skipping: ") == 1, again.output
+    rotated = fleet.run(extra={"rotate_new_keys": True})
+    assert titles(rotated) == [
+        *begin,
+        "Stage the SAs",
+        "Record in the keystore that hosts may use the new generation",
+        "Cut over",
+        "Send test packets through the SAs",
+        "Count the test packets that arrived",
+        "Approve the new SAs",
+        "Write the SAs to the protected file",
+        "Make the new generation the current one of the keystore",
+        *end,
+    ]
+    assert "skipping: " not in rotated.output
+    removed = fleet.run(extra={"rotate_state": "absent"})
+    assert titles(removed) == [*begin, "Remove SAs", "Record in the keystore which hosts are done", *end]
 
 
 @every_core

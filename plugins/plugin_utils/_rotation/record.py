@@ -16,6 +16,7 @@ and host. If several processes write the decisions, all write the same.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import json
 import os
@@ -74,6 +75,15 @@ class RunRecord:
         self._sweep()
         os.makedirs(self.directory, mode=0o700)
         self.save(state)
+
+    @contextlib.contextmanager
+    def beginning(self, run: str) -> t.Iterator[bool]:
+        """Whether the record of this run has not begun. Of the processes that ask hosts at the same time, one begins
+        it, while the others wait; its state has ``run`` under this name.
+        """
+        with open(f"{self.directory}.lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield (self._read(_STATE) or {}).get("run") != run
 
     def end(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)

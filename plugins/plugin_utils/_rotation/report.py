@@ -69,6 +69,12 @@ class Row(t.NamedTuple):
     to_do: list[str]
 
 
+def hosts_that_change(run: Rotation) -> set[str]:
+    """The hosts that do not hold what they should, or that have leftovers of an interrupted run."""
+    untidy = {host for host, answer in run.results(PREFLIGHT, PREFLIGHT).items() if answer.get("leftovers")}
+    return untidy.union(*(row.changes for row in rows_of(run, check_mode=True)))
+
+
 def rows_of(run: Rotation, check_mode: bool) -> list[Row]:
     """A row for each connection, worst first. Needs the answers of preflight."""
     found = decisions.differences(run.results(PREFLIGHT, PREFLIGHT), run.expected)

@@ -17,6 +17,7 @@ import yaml
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import steps
 from ansible_collections.ipsec.manual.tests.docs.timeline import NEW, NOT_DRAWN, OLD, PHASES, ROWS, Bar, draw
+from ansible_collections.ipsec.manual.tests.faults import matrix
 
 TOP = Path(__file__).resolve().parents[3]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -37,12 +38,10 @@ WRITTEN = {
 def steps_of(tasks: t.Any) -> t.Iterator[str]:
     """The steps of a role's tasks in order, including those of included files."""
     for task in tasks or ():
-        if "ansible.builtin.include_tasks" in task:
-            for name in re.findall(r"\w+\.yml", task["ansible.builtin.include_tasks"]):
-                included = TOP / "roles/rotate/tasks" / name
-                yield from steps_of(yaml.safe_load(included.read_text(encoding="utf-8")))
+        for name in matrix.included(task):
+            yield from steps_of(yaml.safe_load((matrix.TASKS / name).read_text(encoding="utf-8")))
         if "ipsec.manual.ipsec_rotation" in task:
-            yield task["ipsec.manual.ipsec_rotation"]["step"]
+            yield from matrix.either(task["ipsec.manual.ipsec_rotation"]["step"])
         for part in ("block", "rescue", "always"):
             yield from steps_of(task.get(part))
 
