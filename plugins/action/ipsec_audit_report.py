@@ -33,7 +33,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 
 Result = t.Dict[str, t.Any]
 
-STEPS = ("begin", "ask", "report", "end")
+STEPS = ("ask", "report")
 _ASK, _WAY = "ask", "way"
 _LONGEST_REASON = 300
 _PLACES = frozenset(["ansible_host", "ansible_connection", "ansible_host_key_checking", "ansible_ssh_common_args"])
@@ -57,26 +57,23 @@ class ActionModule(HostAction):
         names = self._vars.get("ansible_play_hosts_all") or self._vars.get("ansible_play_hosts", ())
         return sorted(map(str, names))
 
-    def _begin(self) -> Result:
+    def _checked(self) -> Result:
         """Check the inputs before any host is asked."""
         hosts = self._hosts()
         wide = role.read_wide(self._inputs, hosts)
         for host in hosts:
             role.read_own(self._inputs, host)
-        found = self._connections(wide)
+        self._connections(wide)
         self._directory(wide)
-        self._record.begin(
-            {
-                "digest_key": new_digest_key(),
-                "trusted_transports": wide["trusted_transports"],
-            }
-        )
-        return {"changed": False, "connections": [connection.name for connection in found]}
+        return {"digest_key": new_digest_key(), "trusted_transports": wide["trusted_transports"]}
 
     def _ask(self) -> Result:
         """Ask the host of this task everything. What goes wrong is a finding, not a failure."""
+        state = self._record.begun(str(self._task._uuid), self._checked)
+        if state["refused"]:
+            return {"skipped": True}
         host = str(self._vars["inventory_hostname"])
-        own, state = role.read_own(self._inputs, host), self._record.state()
+        own = role.read_own(self._inputs, host)
         names = {*_PLACES, *(role.PREFIX + name for name in role.NAMES), "ipsec_connections", "ipsec_address"}
         address = str(self._play_context.remote_addr or host)
         way = way_of(self._connection, address, state["trusted_transports"], self._inputs.overridden(host, names))
@@ -91,7 +88,14 @@ class ActionModule(HostAction):
         return {"changed": False, "answered": not decisions.has_failed(answer), **self.discovered()}
 
     def _report(self) -> Result:
-        """Make the report, and write it."""
+        """Make the report, and write it. Fails if the inputs were refused, or a finding is as bad as the user said."""
+        try:
+            refused = self._record.state()["refused"]
+            return failure.result(failure.refused(refused)) if refused else self._reported()
+        finally:
+            self._record.end()
+
+    def _reported(self) -> Result:
         wide = role.read_wide(self._inputs, self._hosts())
         connections = self._connections(wide)
         directory = self._directory(wide)
@@ -105,23 +109,12 @@ class ActionModule(HostAction):
         written = directory != "" and not self._task.check_mode
         files = output.write(directory, found, wide["formats"]) if written else []
         verdict = run.verdict(found, wide["fail_on"], f"; the report is in {directory}" if written else "")
-        self._record.save({**self._record.state(), "verdict": verdict})
         return {
+            **({"failed": True, "msg": verdict} if verdict else {}),
+            **failure.shown(output.summary(found, files).splitlines()),
             "changed": False,
-            "counts": run.counts(found),
-            "files": files,
-            "summary": output.summary(found, files).splitlines(),
             "warnings": warnings,
         }
-
-    def _end(self) -> Result:
-        """Remove the record. Fails if a finding is as bad as the user said; without a report, a step before has."""
-        try:
-            verdict = self._record.state().get("verdict", "")
-        except IpsecError:
-            verdict = ""
-        self._record.end()
-        return {"changed": False, **(failure.result(verdict) if verdict else {})}
 
     def _directory(self, wide: Result) -> str:
         """The directory of reports, relative to the playbook; empty for none."""

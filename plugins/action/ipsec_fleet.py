@@ -31,7 +31,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 
 Result = t.Dict[str, t.Any]
 
-STEPS = ("begin", "ask", "report")
+STEPS = ("ask", "report")
 MODULE = "ipsec.manual.ipsec_status"
 # Variables of the role rotate that are read, without its prefix, and their defaults: of the first host, and of each.
 _WIDE = ("keystore", "due")
@@ -54,7 +54,7 @@ class ActionModule(HostAction):
             result.update(failure.result(failure.refused(exc.spelled(role.ROLE_WORDS).split("\n"))))
         return once(self._task, result)
 
-    def _begin(self) -> Result:
+    def _checked(self) -> Result:
         """Read the inputs, and draw the secret that the hosts' fingerprints are keyed with."""
         inputs = Inputs(self, self._vars)
         hosts = sorted(map(str, self._vars["ansible_play_hosts_all"]))
@@ -65,19 +65,17 @@ class ActionModule(HostAction):
         own = {host: _read(inputs, host, _OWN, problems) for host in hosts}
         raise_all(problems)
         due.read(wide["due"])
-        self._record.begin(
-            {
-                "wide": wide,
-                "own": {host: {"path": row["file"], "backend": row["backend"]} for host, row in own.items()},
-                "endpoints": sorted({host for connection in connections for host in connection.hosts}),
-                "digest_key": new_digest_key(),
-            }
-        )
-        return {"changed": False, "connections": [connection.name for connection in connections]}
+        return {
+            "wide": wide,
+            "own": {host: {"path": row["file"], "backend": row["backend"]} for host, row in own.items()},
+            "endpoints": sorted({host for connection in connections for host in connection.hosts}),
+            "digest_key": new_digest_key(),
+        }
 
     def _ask(self) -> Result:
-        state, host = self._record.state(), str(self._vars["inventory_hostname"])
-        if host not in state["endpoints"]:
+        state = self._record.begun(str(self._task._uuid), self._checked, role.ROLE_WORDS)
+        host = str(self._vars["inventory_hostname"])
+        if state["refused"] or host not in state["endpoints"]:
             return {"skipped": True}
         options = {**state["own"][host], "digest_key": state["digest_key"]}
         self._record.put("ask", host, [MODULE])
@@ -90,18 +88,20 @@ class ActionModule(HostAction):
         return {"changed": False, "warnings": warnings, **self.discovered()}
 
     def _report(self) -> Result:
-        state = self._record.state()
+        try:
+            state = self._record.state()
+            refused = state["refused"]
+            return failure.result(failure.refused(refused)) if refused else self._reported(state)
+        finally:
+            self._record.end()
+
+    def _reported(self, state: Result) -> Result:
         wide, key = state["wide"], bytes.fromhex(state["digest_key"])
         connections = self._connections(Inputs(self, self._vars), min(state["own"]))
         known, problem = self._known(connections, wide["keystore"], key)
         status = table.summarize(connections, self._answers(state["endpoints"]), known, due.read(wide["due"]))
-        self._record.end()
-        return {
-            "changed": False,
-            "connections": status.rows,
-            "problems": status.sentences,
-            "lines": [*table.lines(status), *(failure.on_screen(problem) if problem else [])],
-        }
+        lines = [*table.lines(status), *(failure.on_screen(problem) if problem else [])]
+        return {"changed": False, **failure.shown(lines)}
 
     def _answers(self, hosts: t.Iterable[str]) -> dict[str, Result]:
         """The answers of the hosts that take part in this run."""

@@ -19,7 +19,7 @@ import os
 import time
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import ActionModule as KeystoreAction
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
@@ -116,7 +116,7 @@ class ActionModule(HostAction):
                 result.update(self._service())
             else:
                 if step == rotation.PREFLIGHT:
-                    self._begin()
+                    self._record.begun(str(self._task._uuid), self._read, ROLE_WORDS)
                 run = self._rotation()
                 refused = run.state.get("refused")
                 if refused and step == "prepare":
@@ -248,22 +248,6 @@ class ActionModule(HostAction):
             return {**failure.result(text, "This host cannot be reached."), "failed": False, "unreachable": True}
         failed = failure.result(f"{_FAILED}\n{answer['msg']}") if answer.get("failed") else {}
         return {**answer, **failed, **self.discovered()}
-
-    def _begin(self) -> None:
-        """Begin the record of the run, if no host of this task did. What is wrong is reported once, by the next
-        step; no host is asked.
-        """
-        name = str(self._task._uuid)
-        with self._record.beginning(name) as is_first:
-            if not is_first:
-                return
-            try:
-                state = {**self._read(), "run": name, "refused": []}
-            except AnsibleError as exc:
-                state = {"run": name, "refused": [str(exc)]}
-            except IpsecError as exc:
-                state = {"run": name, "refused": exc.spelled(ROLE_WORDS).split("\n")}
-            self._record.begin(state)
 
     def _read(self) -> Result:
         """Read the inputs of the run, and check everything that can be checked without asking a host."""

@@ -35,16 +35,14 @@ attributes:
 options:
   step:
     description:
-      - V(begin) checks the inputs, V(report) makes the report, V(end) removes the record, and fails if
-        a finding is too bad. They run once, on the controller alone, and need C(run_once).
-      - V(ask) asks every host.
+      - V(ask) checks the inputs, for the first host, and asks every host.
+      - V(report) makes the report, and fails if a finding is too bad. It runs once, on the controller alone, and
+        needs C(run_once).
     type: str
     required: true
     choices:
-      - begin
       - ask
       - report
-      - end
 seealso:
   - module: ipsec.manual.ipsec_audit
   - module: ipsec.manual.ipsec_keystore_info
@@ -65,24 +63,13 @@ answered:
   description: Whether the host gave an answer that was accepted.
   returned: with V(ask)
   type: bool
-connections:
-  description: The names of the connections of the inventory.
-  returned: with V(begin)
-  type: list
-  elements: str
-counts:
-  description: Number of findings of each severity.
-  returned: with V(report)
-  type: dict
-  sample: {"high": 0, "info": 2, "low": 1, "medium": 0}
-files:
-  description: The files that were written.
+report:
+  description: The report for a terminal, line by line; if the inputs were refused, the reasons.
   returned: with V(report)
   type: list
   elements: str
-summary:
-  description: The report for a terminal, line by line.
-  returned: with V(report)
-  type: list
-  elements: str
+msg:
+  description: The heading of a failure.
+  returned: failure
+  type: str
 """

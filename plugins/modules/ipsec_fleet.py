@@ -26,11 +26,11 @@ attributes:
 options:
   step:
     description:
-      - V(begin) and V(report) run once, on the controller alone, and need C(run_once). V(ask) asks every host.
+      - V(ask) checks the settings, for the first host, and asks every host. V(report) runs once, on the controller
+        alone, and needs C(run_once).
     type: str
     required: true
     choices:
-      - begin
       - ask
       - report
 seealso:
@@ -48,34 +48,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-connections:
-  description:
-    - With V(begin) the names of the connections. With V(report) a dictionary for each, with the columns of the table
-      (C(connection), C(hosts), C(generation), C(age), C(due), C(agreement), C(policies), C(boot)) as text, and the
-      hosts that did not answer as C(absent).
-  returned: with V(begin) and V(report)
-  type: list
-  elements: raw
-  sample:
-    - connection: enigma-partym
-      hosts: 2/2
-      absent: []
-      generation: "8"
-      age: 12 d
-      due: "no"
-      agreement: "yes"
-      policies: "yes"
-      boot: 2/2
-problems:
-  description: What is wrong, due, or cannot be seen, a sentence each.
+report:
+  description: The table, and the first sentences about what is wrong, due, or cannot be seen, as lines for people; of a
+    failure, the reasons.
   returned: with V(report)
   type: list
   elements: str
   sample: []
-lines:
-  description: The table and the first of the sentences, as lines for people.
-  returned: with V(report)
-  type: list
-  elements: str
-  sample: []
+msg:
+  description: The heading of a failure.
+  returned: failure
+  type: str
 """

@@ -102,6 +102,7 @@ def test_the_play_fails_after_the_report_is_written(fleet: Fleet) -> None:
     assert done.status != 0
     assert found_in(fleet) == [("service-failed", "a")]
     assert "1 finding is as bad as high or worse (audit_fail_on); the report is in" in done.text
+    assert done.output.count("the service that loads the SAs has failed") == 1, done.output
     assert not fleet.leftovers()
     assert audit(fleet, audit_fail_on="never").status == 0
 

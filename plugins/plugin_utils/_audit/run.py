@@ -21,7 +21,6 @@ from .remedies import CommandLine
 QUESTION = "audit"
 _LONGEST_REASON = 300
 _NOT_ASKED = "it was not asked, since it failed before in this play"
-_MOST_SHOWN = 20
 # Settings of Ansible that stand in for options of its command line.
 CONFIGURED = ("DEFAULT_HOST_LIST", "DEFAULT_VAULT_PASSWORD_FILE", "DEFAULT_VAULT_IDENTITY_LIST")
 
@@ -104,10 +103,5 @@ def verdict(report: Row, limit: str, where: str) -> str:
     rows = [row for row in report["findings"] if reaches(row["severity"], limit)]
     if not rows:
         return ""
-    shown = [
-        f"  {row['severity']}: {' '.join(filter(None, (row['host'], row['pair'])))}: {row['what']} ({row['id']})"
-        for row in rows[:_MOST_SHOWN]
-    ]
-    more = [f"  and {len(rows) - _MOST_SHOWN} more"] if len(rows) > _MOST_SHOWN else []
     noun = "finding is" if len(rows) == 1 else "findings are"
-    return "\n".join([f"{len(rows)} {noun} as bad as {limit} or worse (audit_fail_on){where}:", *shown, *more])
+    return f"{len(rows)} {noun} as bad as {limit} or worse (audit_fail_on){where}."

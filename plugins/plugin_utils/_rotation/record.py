@@ -28,8 +28,9 @@ import typing as t
 import urllib.parse
 
 from ansible import constants as C
+from ansible.errors import AnsibleError
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 
 _STATE = "state.json"
@@ -76,14 +77,22 @@ class RunRecord:
         os.makedirs(self.directory, mode=0o700)
         self.save(state)
 
-    @contextlib.contextmanager
-    def beginning(self, run: str) -> t.Iterator[bool]:
-        """Whether the record of this run has not begun. Of the processes that ask hosts at the same time, one begins
-        it, while the others wait; its state has ``run`` under this name.
+    def begun(self, run: str, read: t.Callable[[], Result], words: t.Mapping[str, str] | None = None) -> Result:
+        """The decisions of this run. Of the processes that ask hosts at the same time, one begins it, with what
+        ``read`` returns, while the others wait. ``refused`` are the lines of the error if ``read`` raises one, so that
+        the next step reports it once; ``words`` spell it.
         """
         with open(f"{self.directory}.lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield (self._read(_STATE) or {}).get("run") != run
+            state = self._read(_STATE) or {}
+            if state.get("run") != run:
+                try:
+                    state = {**read(), "run": run, "refused": []}
+                except (AnsibleError, IpsecError) as exc:
+                    text = exc.spelled(words) if words and isinstance(exc, IpsecError) else str(exc)
+                    state = {"run": run, "refused": text.split("\n")}
+                self.begin(state)
+            return state
 
     def end(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)

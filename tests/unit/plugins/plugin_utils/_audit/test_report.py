@@ -200,17 +200,8 @@ def test_fail_on_counts_findings_as_bad_or_worse(limit: str, fails: bool) -> Non
     problem = run.verdict(found, limit, "; the report is in /audit")
     assert bool(problem) == fails
     if fails:
-        assert problem.startswith(f"1 finding is as bad as {limit} or worse (audit_fail_on); the report is in /audit:")
-        assert "enigma pair: enigma - partym: 1 packets arrived twice" in problem
+        assert problem == f"1 finding is as bad as {limit} or worse (audit_fail_on); the report is in /audit."
     assert run.counts(found) == {"high": 0, "medium": 1, "low": 0, "info": 0}
-
-
-def test_a_long_verdict_is_cut() -> None:
-    def many(found: dict[str, t.Any]) -> None:
-        for number in range(50):
-            remark("copy", f"{FILE}.{number}")(found)
-
-    assert run.verdict(report.make(changed(many), MADE), "high", "").endswith("and 30 more")
 
 
 @pytest.mark.parametrize(
