@@ -22,7 +22,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import H
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.remedies import CommandLine
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.ways import way_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
-from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once
+from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import in_time, once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report as shortened
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
@@ -47,7 +47,8 @@ class ActionModule(HostAction):
         self._record = RunRecord("audit")
         self._inputs = Inputs(self, self._vars)
         try:
-            result.update(getattr(self, f"_{step}")())
+            with in_time(result, str(self._vars["inventory_hostname"])):
+                result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
             result.update(failure.result(failure.refused(str(exc).split("\n"))))
         return once(self._task, result)

@@ -19,7 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore, table
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import Known
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
-from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once
+from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import in_time, once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
@@ -49,7 +49,8 @@ class ActionModule(HostAction):
         self._vars = task_vars or {}
         self._record = RunRecord("status")
         try:
-            result.update(getattr(self, f"_{step}")())
+            with in_time(result, str(self._vars["inventory_hostname"])):
+                result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
             result.update(failure.result(failure.refused(exc.spelled(role.ROLE_WORDS).split("\n"))))
         return once(self._task, result)

@@ -30,7 +30,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import file_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once
+from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import in_time, once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import joined, report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas, undo
@@ -126,7 +126,9 @@ class ActionModule(HostAction):
                 elif step in DECISIONS:
                     result.update(getattr(self, f"_{step}")(run))
                 else:
-                    result.update(self._ask(run, step, str(self._vars["inventory_hostname"])))
+                    host = str(self._vars["inventory_hostname"])
+                    with in_time(result, host):
+                        result.update(self._ask(run, step, host))
         except IpsecError as exc:
             text = exc.spelled(ROLE_WORDS)
             stop = exc if isinstance(exc, _Stop) else _Stop(failure.refused(text.split("\n")), step, text.split("\n"))

@@ -59,6 +59,17 @@ def once(task: Task, result: Result) -> Result:
 
 
 @contextlib.contextmanager
+def in_time(result: Result, host: str) -> t.Iterator[None]:
+    """Warn if the time of the task runs out, instead of failing: the step that reports says what that means."""
+    try:
+        yield
+    except BaseException as exc:  # pylint: disable=broad-except  # Ansible's timeout is no Exception, and private
+        if type(exc).__name__ != "TaskTimeoutError":
+            raise
+        result.update(changed=False, warnings=[f"{host} did not answer in time; the report says what that means."])
+
+
+@contextlib.contextmanager
 def printed_once(task: Task) -> t.Iterator[None]:
     """Print what Ansible itself raises, about options or a host that is out of reach, once."""
     try:
