@@ -102,7 +102,9 @@ def of_boot(fleet: Fleet) -> Found:
             yield finding("service-failed", host.name, manager=host.answer["service"]["manager"])
         if any(row["sas"] for key, row in host.rows.items() if key in keys.get(host.name, ())):
             yield from _service(host)
-        if not host.answer["file"]["exists"] and _needs_file(fleet, host, keys.get(host.name, set())):
+        # A file behind a path that is not safe was not looked at.
+        seen = host.answer["file"]["exists"] or host.remarks("path")
+        if not seen and _needs_file(fleet, host, keys.get(host.name, set())):
             yield finding("file-missing", host.name, place=host.file, file=host.file)
         if host.offset is not None and abs(host.offset) > fleet.clock_tolerance:
             yield finding("clock-offset", host.name, detail=f"{host.offset:+.1f}")

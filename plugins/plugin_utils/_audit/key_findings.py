@@ -23,7 +23,9 @@ DUE = {"packets": 0.5, "bytes": 0.5, "blocks": 1.0}
 _PROMOTION = 900
 _STEADY = "steady"
 # Remarks of a host that did not read its file, because of what they say.
-_NOT_READ = ("mode", "world-readable", "owner", "path", "file-system", "unknown-file-system", "names", "invalid")
+_NOT_READ = (
+    *("mode", "world-readable", "owner", "path", "links", "file-system", "unknown-file-system", "names", "invalid"),
+)
 
 
 def of_ages(fleet: Fleet) -> Found:
@@ -195,14 +197,15 @@ def _in_file(host: Host, key: str) -> str:
 
 def of_files(fleet: Fleet) -> Found:
     """Hosts whose file was written after their SAs were loaded, and has other ones. SAs of others, such as those
-    of an IKE daemon, are in no file. Nobody should load what is known to be wrong.
+    of an IKE daemon, are in no file. Nobody should load a file that is known to be wrong.
     """
     keys = fleet.keys()
     of_keys = {key: fleet.known.get(pair.connection) for pair in fleet.pairs for key in pair.keys}
     for host in fleet.hosts.values():
         mine = keys.get(host.name, ())
-        wrong = {key for key in mine if (known := of_keys[key]) is not None and _file_is_wrong(host, [key], known)}
-        rows = [row for key, row in host.rows.items() if key not in wrong and (row["file_digest"] or key in mine)]
+        if any((known := of_keys[key]) is not None and _file_is_wrong(host, [key], known) for key in mine):
+            continue
+        rows = [row for key, row in host.rows.items() if row["file_digest"] or key in mine]
         if any(_file_differs(host, [row]) and _is_newer(host, [row]) for row in rows):
             yield finding("file-newer", host.name, place=host.file, file=host.file)
 

@@ -25,7 +25,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
 Words = t.Mapping[str, str]
 
 # A command that begins with one of these runs on the controller, any other on the host, as root.
-ON_CONTROLLER = ("ansible ", "ansible-playbook ", "ssh-keyscan ")
+ON_CONTROLLER = ("ansible ", "ansible-playbook ", "cat host-key ", "getent ", "ssh-keyscan ")
 # Where the directory of the keystore has to be filled in.
 KEYSTORE = "KEYSTORE"
 # The playbooks that use a keystore.
@@ -48,6 +48,14 @@ class Remedy(t.NamedTuple):
     instead: tuple[str, ...] = ("ls -lab -- {parent}",)
 
 
+class Variant(t.NamedTuple):
+    """A remedy for findings in which the word named ``word`` matches ``pattern``."""
+
+    word: str
+    pattern: t.Pattern[str]
+    remedy: Remedy
+
+
 class ShellCommand(t.NamedTuple):
     """A command to copy. ``host`` is where root runs it, empty for the controller."""
 
@@ -62,10 +70,19 @@ _AGAIN = _PLAY + "rotate -e rotate_new_keys=false"
 _AGAIN_HERE = _AGAIN + " -e {only}"
 _BOOT = _PLAY + "boot --limit {host}"
 _AUDIT = _PLAY + "audit"
+_LOAD = "ansible {hosts} -b -m ipsec.manual.ipsec_sadb -a {source}"
+# After the inventory has another path of the file.
+_MOVED = (_ROTATE_HOST, _BOOT, "rm -i -- {file}")
 _SHOW_SAS = "ansible {hosts} -b -m ipsec.manual.ipsec_sa_info"
+# Every name of the file but its own, which are all on its file system.
+_OTHER_NAMES = 'find "$(stat -c %m -- {file})" -xdev -samefile {file} ! -path {file_pattern}'
+# Daemons of IKE listen on these ports.
+_SHOW_DAEMONS = "ss -lunp '( sport = :500 or sport = :4500 )'"
 _STOP = ("ss -ltnp {listening}", "systemctl disable --now {service}.socket", "update-inetd --disable {service}")
 
 NEW_KEYS = Remedy("give {connection} new keys", (_ROTATE,))
+NEW_KEYS_OF_HOST = Remedy("give the host new keys", (_ROTATE_HOST,))
+# Only for files. SAs that a kernel lost must not be loaded again with the same keys, whose counters would restart.
 AGAIN_HERE = Remedy("bring both hosts to the keystore's generation", (_AGAIN_HERE,))
 AGAIN = Remedy("bring the hosts to the keystore's generation", (_AGAIN,))
 POLICIES = Remedy(
@@ -98,15 +115,15 @@ REMEDIES: t.Mapping[str, Remedy] = {
     "due-blocks": NEW_KEYS,
     "due-now": NEW_KEYS,
     "key-reloaded": NEW_KEYS,
-    "generation-behind": AGAIN_HERE,
-    "peers-differ": AGAIN_HERE,
+    "generation-behind": NEW_KEYS,
+    "peers-differ": NEW_KEYS,
     "agreement-unknown": Remedy(
         "audit both hosts as root; if both answer and a kernel hides its keys, nothing is missing", (_AUDIT + " -b",)
     ),
-    "no-sas": AGAIN_HERE,
-    "drift-keystore": AGAIN_HERE,
+    "no-sas": NEW_KEYS,
+    "drift-keystore": NEW_KEYS,
     "drift-file": AGAIN_HERE,
-    "drift-file-keystore": AGAIN_HERE,
+    "drift-file-keystore": NEW_KEYS,
     "rotation-unfinished": Remedy("finish it with the same keys", (_AGAIN_HERE,)),
     "key-shared": NEW_KEYS,
     "key-retired": NEW_KEYS,
@@ -124,24 +141,24 @@ REMEDIES: t.Mapping[str, Remedy] = {
     "keystore-unread": Remedy("let the audit read the keystore", (_AUDIT,)),
     "no-policy": POLICIES,
     "no-inbound-policy": POLICIES,
-    "policy-without-sa": AGAIN,
+    "policy-without-sa": NEW_KEYS_OF_HOST,
     "level-use": Remedy(
         "write level: required where the policy is defined, such as boot_policies in the inventory, and load it again",
         (_BOOT,),
     ),
     "integrity-failures": Remedy(
-        "bring both hosts to the keystore's generation; if they hold it already, somebody forges packets",
-        (_AGAIN_HERE,),
+        "give {connection} new keys; if packets are still wrong after that, somebody forges them", (_ROTATE,)
     ),
     "replayed": Remedy(
         "give {connection} new keys; if packets are still replayed after that, somebody sends copies", (_ROTATE,)
     ),
     "no-state-packets": Remedy(
-        "bring the hosts to the keystore's generation; if they hold it already, the packets are from elsewhere",
-        (_AGAIN,),
+        "give the host new keys, so that its peers have the same; if packets still arrive, they are from elsewhere",
+        (_ROTATE_HOST,),
     ),
     "counter-rose": Remedy(
-        "see whether it still rises, and what else does; linux/Documentation/networking/xfrm_proc.rst explains it",
+        "neither keys nor policies of ours are the cause: a policy blocks this traffic, packets were malformed, or the"
+        " kernel lacks memory. If it still rises, linux/Documentation/networking/xfrm_proc.rst says why",
         ("cat /proc/net/xfrm_stat",),
     ),
     "file-world-readable": MODE,
@@ -151,30 +168,47 @@ REMEDIES: t.Mapping[str, Remedy] = {
         ("chown root {place}", _ROTATE_HOST),
     ),
     "file-path": Remedy(
-        "every directory of the path must belong to root, and only root may write to it; none may be a symbolic link."
-        " This shows them all; fix them with chown and chmod",
-        ("namei -l {file}",),
+        "the first command shows every directory of the path: each must belong to root, only root may write to it, and"
+        " none may be a symbolic link. This one cannot be made so: in the inventory, set rotate_file, boot_file and"
+        " audit_file of {host} to another path, such as below /etc. Then give it new keys, have them loaded at boot,"
+        " and remove the old file",
+        ("namei -l {file}", *_MOVED),
     ),
     "file-acl": Remedy(
         "remove the access list; others may know the keys, so give the host new ones",
         ("setfacl -b -k {place}", _ROTATE_HOST),
     ),
-    "file-links": Remedy("this shows the other names: remove them with rm", ("find / -xdev -samefile {file}",)),
+    "file-links": Remedy(
+        "the first command shows the other names, the second one removes them. Others may know the keys, so give the"
+        " host new ones",
+        (_OTHER_NAMES, f"{_OTHER_NAMES} -delete", _ROTATE_HOST),
+    ),
     "file-network": Remedy(
         "in the inventory, set rotate_file, boot_file and audit_file of {host} to a path on a local file system. Then"
         " give it new keys, have them loaded at boot, and remove the old file",
-        (_ROTATE_HOST, _BOOT, "rm -i -- {file}"),
+        _MOVED,
     ),
     "file-system-unknown": Remedy(
-        "the mount must be in /proc/self/mountinfo, so mount /proc if it is missing; this shows what is there",
-        ("findmnt -T {file}",),
+        "the first command mounts /proc, where the types are, if it is missing. If it is there, in the inventory set"
+        " rotate_file, boot_file and audit_file of {host} to a path on a local file system, give it new keys, have them"
+        " loaded at boot, and remove the old file",
+        ("findmnt /proc || mount -t proc proc /proc", *_MOVED),
     ),
     "file-copy": Remedy("remove it, unless it is something else", ("ls -l -- {place}", "rm -i -- {place}")),
     "file-leftover": Remedy("finish the rotation, which removes it", (_AGAIN,)),
-    "file-missing": AGAIN,
-    "file-invalid": AGAIN,
+    "file-missing": NEW_KEYS_OF_HOST,
+    "file-invalid": Remedy(
+        "the first command says what is wrong and where. If SAs of others are in the file, correct it; if not, remove"
+        " it and have it written again, with new keys",
+        ("ipseckey -n -c --text-only {file}", "rm -i -- {file}", _ROTATE_HOST),
+    ),
     "file-names": Remedy(
-        "this lists the names with their lines: replace them with addresses", ("ipseckey -n -c {file}",)
+        "the first command lists the names with their lines: make sure that they mean what they should. The second one"
+        " writes the addresses instead that the naming service of the host gives now",
+        (
+            "ipseckey -n -c --text-only {file}",
+            "ansible {hosts} -b -m ipsec.manual.ipseckeys_file -a {addresses_for_names}",
+        ),
     ),
     "key-in-history": Remedy(
         "delete the lines, or the whole history with this command, and give the host new keys",
@@ -185,16 +219,22 @@ REMEDIES: t.Mapping[str, Remedy] = {
         ("vi -- {place}", _ROTATE_HOST),
     ),
     "transport-clear": Remedy(
-        "in the inventory, set ansible_connection: ssh for {host}, after this works",
-        ("ansible {host} -m ansible.builtin.ping -e ansible_connection=ssh",),
+        "if the first command works, in the inventory set ansible_connection: ssh for {host}; the second command audits"
+        " it in this way at once",
+        (
+            "ansible {host} -m ansible.builtin.ping -e ansible_connection=ssh",
+            _AUDIT + " --limit {host} -e ansible_connection=ssh",
+        ),
     ),
     "host-key-unchecked": Remedy(
-        "compare what the first command shows with what the second one shows at the host's own console. If it is the"
-        " same key, append host-key to ~/.ssh/known_hosts, and remove host_key_checking=false and"
-        " StrictHostKeyChecking=no from the settings of Ansible",
+        "compare what the first command shows with what the second one shows at the host's own console. Go on only if"
+        " it is the same key: the third command has ssh know it, the fourth one uses that. To stay so, remove"
+        " host_key_checking=false and StrictHostKeyChecking=no from the settings of Ansible",
         (
             "ssh-keyscan -t ed25519 -- {detail} >host-key; ssh-keygen -lf host-key",
             "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+            "cat host-key >>~/.ssh/known_hosts",
+            _AUDIT + " -e ansible_host_key_checking=true",
         ),
     ),
     "login-clear": Remedy(
@@ -210,7 +250,10 @@ REMEDIES: t.Mapping[str, Remedy] = {
         instead=("ss -ltnp",),
     ),
     "name-resolved": Remedy(
-        "in the inventory, set ansible_host of {host} to one of its addresses", ("ip -brief address",)
+        "in the inventory, set ansible_host of {host} to one of its addresses, which the first command shows. Or have"
+        " the controller look the name up by itself: if what the second command shows is one of them, the third one"
+        " writes it to /etc/hosts",
+        ("ip -brief address", "getent hosts {detail}", "getent hosts {detail} | sudo tee -a /etc/hosts"),
     ),
     "facts-change-inputs": Remedy(
         "find out what on the host reports them, such as a file in /etc/ansible/facts.d, and empty the fact cache",
@@ -231,7 +274,7 @@ REMEDIES: t.Mapping[str, Remedy] = {
     ),
     "file-newer": Remedy(
         "the first command shows the difference, the second one loads the file",
-        ("ipseckey -n --compare {file}", "ipseckey -n --apply {file}"),
+        (_LOAD + " --check --diff", _LOAD),
     ),
     "clock-offset": Remedy(
         "synchronise the clock; without systemd, start the NTP client of the host", ("timedatectl set-ntp true",)
@@ -248,12 +291,65 @@ REMEDIES: t.Mapping[str, Remedy] = {
             "sysctl -p /etc/sysctl.d/60-no-core-dumps.conf",
         ),
     ),
-    "others-sas": Remedy("nothing is wrong if you know whose they are. This shows them, without keys", (_SHOW_SAS,)),
-    "others-policies": Remedy("nothing is wrong if you know whose they are. This shows them", ("ip xfrm policy",)),
-    "absent": Remedy("find out why Ansible cannot reach it", ("ansible {host} -m ansible.builtin.ping",)),
+    "others-sas": Remedy(
+        "nothing needs fixing, since another program manages them. The first command shows them, without keys, the"
+        " second one a daemon of IKE, if that is whose they are",
+        (_SHOW_SAS, _SHOW_DAEMONS),
+    ),
+    "others-policies": Remedy(
+        "nothing needs fixing, since another program manages them. The first command shows them, the second one a"
+        " daemon of IKE, if that is whose they are",
+        ("ip xfrm policy", _SHOW_DAEMONS),
+    ),
+    "absent": Remedy(
+        "the first command says why. Start the host, or at its console the server of ssh (second command), or remove it"
+        " from the inventory if it is gone for good. Once it answers, give it new keys, since it may have lost its"
+        " SAs",
+        ("ansible {host} -m ansible.builtin.ping", "systemctl restart sshd", _ROTATE_HOST),
+    ),
     "unread": Remedy(
         "audit the host as root; if it was root, fix what the message says",
         (_AUDIT + " -b",),
+    ),
+}
+
+# Remedies that depend on a word of the finding, by what it matches; the first one counts.
+VARIANTS: t.Mapping[str, tuple[Variant, ...]] = {
+    "file-path": (
+        Variant(
+            "detail",
+            re.compile("^it is "),
+            Remedy(
+                "the first command shows what is in the place of the file. Remove it, and what it points to, and give"
+                " the host new keys, which are written to a new file",
+                ("ls -l -- {place}", "rm -i -- {place}", _ROTATE_HOST),
+            ),
+        ),
+        Variant(
+            "detail",
+            re.compile("^the directory belongs to |^users other than root can write in the directory, mode [0-7]+$"),
+            Remedy(
+                "if nobody else uses the directory, give it to root alone; others could replace the file, so give the"
+                " host new keys. If somebody does, set rotate_file, boot_file and audit_file of {host} to another path",
+                ("chown root -- {place}", "chmod go-w -- {place}", _ROTATE_HOST),
+            ),
+        ),
+    ),
+    "counter-rose": (
+        Variant(
+            "place",
+            re.compile("State(?:Proto|Seq|Expired|Invalid|Dir)"),
+            Remedy("SAs were used up, expired or damaged: give the host new ones", (_ROTATE_HOST,)),
+        ),
+        Variant(
+            "place",
+            re.compile("OutNoStates|Mismatch|ModeError|NoPols|AcquireError"),
+            Remedy(
+                "the host has other SAs or policies than its traffic needs: give it new keys, which brings its"
+                " policies, too. If it rises again, peers that are not in the inventory send other traffic",
+                (_ROTATE_HOST,),
+            ),
+        ),
     ),
 }
 
@@ -271,7 +367,10 @@ def remedy(kind: str, words: Words, is_exact: bool = True) -> tuple[str, tuple[S
     """What to do about a finding, and the commands for it. ``words`` are those of the finding, not quoted;
     ``is_exact`` says that none was cut.
     """
-    row = REMEDIES[kind]
+    row = next(
+        (row.remedy for row in VARIANTS.get(kind, ()) if row.pattern.search(words[row.word])),
+        REMEDIES[kind],
+    )
     if any("{only}" in template for template in row.commands) and not words["connection"]:
         row = FOREIGN
     text, templates = row.words, row.commands
@@ -311,6 +410,11 @@ def _made(words: Words) -> dict[str, str]:
         "only_host": variable("rotate_only", words["host"]),
         "hosts": shlex.quote(words["host"] or "all"),
         "boot_file": variable("boot_file", words["file"]),
+        "file_pattern": shlex.quote(re.sub(r"[][*?\\]", r"\\\g<0>", words["file"])),
+        "source": shlex.quote(json.dumps({"src": words["file"]})),
+        "addresses_for_names": shlex.quote(
+            json.dumps({"path": words["file"], "src": words["file"], "resolve_names": True})
+        ),
         "parent": shlex.quote(parent or "/"),
         "servers": shlex.quote("|".join(servers)),
         "service": PORTS.get(port, ""),

@@ -213,6 +213,11 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(remark("mode")), {"file-mode"}),
     (changed(remark("owner")), {"file-owner"}),
     (changed(remark("path")), {"file-path"}),
+    (
+        changed(lambda answer: (remark("path", "/etc/inet")(answer), part("file", exists=False)(answer))),
+        {"file-path"},
+    ),
+    (in_no_file(remark("links")), {"file-links"}),
     (changed(remark("acl")), {"file-acl"}),
     (changed(remark("links")), {"file-links"}),
     (changed(remark("file-system")), {"file-network"}),

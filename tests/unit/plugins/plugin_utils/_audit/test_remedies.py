@@ -9,6 +9,7 @@ them.
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -26,6 +27,7 @@ from ansible.cli.playbook import PlaybookCLI
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.login import CLEAR_TEXT_SERVERS
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.ways import PORTS
+from ansible_collections.ipsec.manual.plugins.module_utils._core.files import protected
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.options import read_options
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.findings import Finding, completed, finding
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.kinds import KINDS
@@ -33,11 +35,13 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.remedies impor
     FOREIGN,
     KEYSTORE,
     REMEDIES,
+    VARIANTS,
     CommandLine,
     Remedy,
     ShellCommand,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.run import CONFIGURED, command_line
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.ways import goes_over_network
 from ansible_collections.ipsec.manual.tests.docs.findings import TOP
 
 FILE = "/etc/inet/secret/ipseckeys"
@@ -53,12 +57,27 @@ NASTY = (
 PROGRAMS = frozenset(
     [
         *("ansible", "ansible-playbook", "cat", "chmod", "chown", "dmesg", "echo", "/etc/init.d/ipseckeys", "find"),
-        *("findmnt", "grep", "ip", "ipseckey", "journalctl", "ls", "namei", "pkill", "rc-service", "rm", "setfacl"),
-        *("ss", "ssh-keygen", "ssh-keyscan", "svcadm", "svcs", "swapoff", "swapon", "sysctl", "systemctl"),
-        *("timedatectl", "update-inetd", "vi"),
+        *("findmnt", "getent", "grep", "ip", "ipseckey", "journalctl", "ls", "mount", "namei", "pkill", "rc-service"),
+        *("rm", "setfacl", "ss", "ssh-keygen", "ssh-keyscan", "stat", "sudo", "svcadm", "svcs", "swapoff", "swapon"),
+        *("sysctl", "systemctl", "timedatectl", "update-inetd", "vi"),
     ]
 )
-OPERATORS = (";", "|")
+OPERATORS = (";", "|", "||")
+# Words of findings that have a remedy of their own, as the core and the kernel write them.
+OF_VARIANTS: dict[str, list[dict[str, str]]] = {
+    "file-path": [
+        {"detail": "it is a symbolic link"},
+        {"detail": "it is not a regular file"},
+        {"detail": "the directory belongs to user 1000, not to root"},
+        {"detail": "users other than root can write in the directory, mode 0775"},
+    ],
+    "counter-rose": [{"place": "XfrmInStateProtoError"}, {"place": "XfrmOutNoStates"}, {"place": "XfrmInTmplMismatch"}],
+}
+EVERY: list[tuple[str, dict[str, str]]] = [
+    *((kind, {}) for kind in KINDS),
+    *((kind, words) for kind, several in OF_VARIANTS.items() for words in several),
+]
+ROWS = [*REMEDIES.values(), FOREIGN, *(row.remedy for several in VARIANTS.values() for row in several)]
 # Placeholders that depend on what the host says.
 FROM_HOSTS = frozenset(["place", "detail", "parent", "servers", "service", "listening", "service_log", "service_start"])
 
@@ -94,7 +113,7 @@ def simple_commands(command: str) -> list[list[str]]:
 
 def variables() -> set[str]:
     """The variables of all roles."""
-    found: set[str] = {"ansible_connection"}
+    found: set[str] = {"ansible_connection", "ansible_host_key_checking"}
     for path in TOP.glob("roles/*/meta/argument_specs.yml"):
         specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
         found.update(name for spec in specs.values() for name in spec["options"])
@@ -118,23 +137,49 @@ def check_ansible(words: list[str], named: set[str]) -> None:
         assert set(given) <= named, text
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_has_words_and_a_command(kind: str) -> None:
-    found = made(kind)
+@pytest.mark.parametrize(("kind", "words"), EVERY)
+def test_every_kind_has_words_and_a_command(kind: str, words: dict[str, str]) -> None:
+    found = made(kind, **words)
     assert REMEDIES[kind].words == REMEDIES[kind].words.strip(" .:") and found.fix
     assert commands(found) and all(command.strip() == command != "" for command in commands(found))
-    assert "{" not in found.fix + " ".join(row for row in commands(found) if "rotate_only" not in row)
+    assert not re.search(r"\{\w*\}", found.fix + " ".join(commands(found)))
 
 
 def test_there_is_no_remedy_for_something_else() -> None:
-    assert set(REMEDIES) == set(KINDS)
+    assert set(REMEDIES) == set(KINDS) and set(VARIANTS) == set(OF_VARIANTS) <= set(KINDS)
+    for kind, several in OF_VARIANTS.items():
+        fixes = {made(kind, **words).fix for words in several}
+        assert len(fixes) == len(VARIANTS[kind]) and made(kind).fix not in fixes
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# What shows, opens an editor, runs the audit again or asks the host.
+SHOWING = re.compile(
+    r"ansible .*(?:ipsec_sa_info|builtin\.ping|--check)|cat /proc|dmesg|find (?!.*-delete)|getent [^|]*$|"
+    r"ip(?:seckey -n -c)? |journalctl|ls |namei|ss |ssh-key|svcs"
+)
+# Kinds about which nothing can be done or needs to be done, and their words say so.
+SHOWN_ONLY = {
+    "others-sas": "nothing needs fixing",
+    "others-policies": "nothing needs fixing",
+    "counter-rose": "neither",
+}
+
+
+@pytest.mark.parametrize(("kind", "words"), EVERY)
+def test_a_command_fixes_it_or_nothing_needs_fixing(kind: str, words: dict[str, str]) -> None:
+    found = made(kind, **words)
+    fixing = [command for command in commands(found) if not SHOWING.match(command)]
+    if kind in SHOWN_ONLY and not words:
+        assert SHOWN_ONLY[kind] in found.fix and not fixing
+    else:
+        assert fixing, found
+
+
+@pytest.mark.parametrize(("kind", "words"), EVERY)
 @pytest.mark.parametrize("connection", ["backbone", ""])
-def test_the_commands_exist(kind: str, connection: str) -> None:
+def test_the_commands_exist(kind: str, words: dict[str, str], connection: str) -> None:
     named = variables()
-    for command in commands(made(kind, connection=connection)):
+    for command in commands(made(kind, connection=connection, **words)):
         for words in simple_commands(command):
             assert words[0] in PROGRAMS, command
             if words[0].startswith("ansible"):
@@ -144,16 +189,14 @@ def test_the_commands_exist(kind: str, connection: str) -> None:
         subprocess.run(["sh", "-n", "-c", command], check=True)
 
 
-@pytest.mark.parametrize(
-    "name", sorted({word for row in REMEDIES.values() for word in re.findall(r"\w+_\w+", row.words)})
-)
+@pytest.mark.parametrize("name", sorted({word for row in ROWS for word in re.findall(r"\w+_\w+", row.words)}))
 def test_variables_and_fields_that_words_name_exist(name: str) -> None:
     pages = (TOP / "docs" / "docsite" / "rst" / "connections.rst").read_text(encoding="utf-8")
     ansible = {"ipsec_connections", "ansible_connection", "ansible_host", "host_key_checking", "known_hosts"}
     assert name in variables() | ansible or f"``{name}``" in pages or name in ("xfrm_proc",)
 
 
-@pytest.mark.parametrize("row", [*REMEDIES.values(), FOREIGN], ids=lambda row: row.words[:30])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.words[:30])
 def test_nothing_that_a_host_says_is_in_a_command_for_ansible(row: Remedy) -> None:
     for template in row.commands:
         if template.startswith("ansible"):
@@ -181,17 +224,25 @@ def make_shell(tmp_path: pathlib.Path) -> t.Callable[[str], list[list[str]]]:
     return run
 
 
-@pytest.mark.parametrize("kind", [name for name, row in REMEDIES.items() if FROM_HOSTS & names_in(row)])
-def test_what_a_host_says_never_acts(kind: str, shell: t.Callable[[str], list[list[str]]]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        *((name, {}) for name, row in REMEDIES.items() if FROM_HOSTS & names_in(row)),
+        *(("file-path", words) for words in OF_VARIANTS["file-path"]),
+    ],
+)
+def test_what_a_host_says_never_acts(
+    kind: str, words: dict[str, str], shell: t.Callable[[str], list[list[str]]]
+) -> None:
     """Every program gets the place as one word, exactly, and nothing else is run."""
     for nasty in NASTY:
         for place in (f"/srv/{nasty}", f"/srv/{nasty}/x", nasty):
-            found = made(kind, place=place, detail=nasty, manager=nasty)
+            found = made(kind, place=place, **{"detail": nasty, "manager": nasty, **words})
             for command in (row.command for row in found.commands if row.host):
                 calls = shell(command)
                 assert len(calls) == len(simple_commands(command))
                 assert all(call[0] in PROGRAMS for call in calls)
-                assert "{place}" not in "".join(REMEDIES[kind].commands) or any(
+                assert not (words or "{place}" in "".join(REMEDIES[kind].commands)) or any(
                     word in (place, "/", "/srv", "--show") for call in calls for word in call
                 )
 
@@ -205,6 +256,45 @@ def test_a_name_is_copied_exactly_or_not_at_all(name: str) -> None:
     assert words[-1] == place or words[:2] == ["ls", "-lab"]
     if len(name) > 300 or not name.isprintable():
         assert words[:2] == ["ls", "-lab"] and "cannot be copied" in made("file-copy", place=place).fix
+
+
+@pytest.mark.parametrize("name", ["keys", "keys [old]*?", "it's \\ $(reboot)"])
+def test_other_names_of_a_file_are_removed_and_itself_is_not(tmp_path: pathlib.Path, name: str) -> None:
+    file, other, stranger = tmp_path / name, tmp_path / "other", tmp_path / "keys oldX"
+    file.write_text("key", encoding="utf-8")
+    stranger.write_text("key", encoding="utf-8")
+    os.link(file, other)
+    # In place of the whole file system, this folder is searched.
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "stat").write_text(f'#!/bin/sh\n[ -e "$4" ] && echo {tmp_path}\n', encoding="utf-8")
+    (programs / "stat").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    show, remove, dummy = commands(made("file-links", file=str(file)))
+    shown = subprocess.run(["sh", "-c", show], check=True, stdout=subprocess.PIPE, encoding="utf-8", env=environment)
+    assert shown.stdout.splitlines() == [str(other)]
+    subprocess.run(["sh", "-c", remove], check=True, env=environment)
+    assert sorted(tmp_path.iterdir()) == sorted([file, stranger, programs])
+
+
+def test_a_name_that_the_controller_knows_is_not_looked_up(tmp_path: pathlib.Path) -> None:
+    """What getent prints is a line of /etc/hosts after which no name service decides."""
+    dummy, dummy, add = commands(made("name-resolved", detail="enigma.example"))
+    assert add == "getent hosts enigma.example | sudo tee -a /etc/hosts"
+    assert goes_over_network("enigma.example", "", "hosts: files dns")
+    for line in ("192.0.2.1       enigma.example", "192.0.2.1       real.example enigma.example"):
+        assert not goes_over_network("enigma.example", line, "hosts: files dns")
+
+
+def test_words_of_the_core_choose_their_remedy(tmp_path: pathlib.Path) -> None:
+    """The messages about directories are those by which their remedy is found."""
+    found = os.stat_result((0o040775, 0, 0, 2, 1000, 0, 0, 0, 0, 0))
+    messages = [problem.message for problem in protected._owner_problems(found, "/srv")]
+    assert len(messages) == 2 and {
+        made("file-path", place="/srv", detail=text).commands[0].command for text in messages
+    } == {"chown root -- /srv"}
+    (shared,) = protected._owner_problems(os.stat_result((0o041777, 0, 0, 2, 0, 0, 0, 0, 0, 0)), "/tmp")
+    assert not any("/tmp" in command for command in commands(made("file-path", place="/tmp", detail=shared.message)))
 
 
 def test_commands_are_for_the_host_and_the_connection_of_the_finding() -> None:
