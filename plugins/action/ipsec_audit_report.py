@@ -102,8 +102,9 @@ class ActionModule(HostAction):
         directory = self._directory(wide)
         made = now()
         previous, warnings = output.previous(directory, made) if directory else (None, [])
-        known, unread = self._known(wide["keystore"], connections)
         hosts = [self._host(name) for name in self._hosts()]
+        hidden = any(host.answer.get("keys_hidden") for host in hosts)
+        known, unread = self._known(wide["keystore"], connections, hidden)
         inventory = map(str, self._vars.get("groups", {}).get("all", ()))
         fleet = run.fleet(hosts, connections, known, unread, previous, wide, inventory)._replace(line=self._line(wide))
         found = report.make(fleet, made, previous)
@@ -129,7 +130,9 @@ class ActionModule(HostAction):
             return []
         return self._inputs.connections(wide["connections"])
 
-    def _known(self, directory: str, connections: t.Sequence[Connection]) -> tuple[dict[str, Known], str]:
+    def _known(
+        self, directory: str, connections: t.Sequence[Connection], with_outlines: bool
+    ) -> tuple[dict[str, Known], str]:
         """What the keystore knows, or why it is unknown."""
         if not directory:
             return {}, "audit_keystore is empty"
@@ -138,7 +141,8 @@ class ActionModule(HostAction):
             store = open_keystore(self._loader, directory)
             if not store.names():
                 return {}, f"there is no keystore in {store.directory}"
-            return keystore.facts(store, [connection.name for connection in connections], digest_key), ""
+            names = [connection.name for connection in connections]
+            return keystore.facts(store, names, digest_key, with_outlines), ""
         except IpsecError as exc:
             return {}, str(exc)
 

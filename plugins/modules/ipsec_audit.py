@@ -216,6 +216,21 @@ pairs:
       returned: always
       type: str
       sample: "5f0c1d6c7e2b9a40"
+    outline:
+      description: If keys are hidden, fingerprint of the SAs without their keys. Empty otherwise.
+      returned: always
+      type: str
+      sample: ""
+    storable_outline:
+      description: If keys are hidden, the same for those SAs that a file may hold.
+      returned: always
+      type: str
+      sample: ""
+    file_outline:
+      description: If keys are hidden, the same for the SAs of the file.
+      returned: always
+      type: str
+      sample: ""
     fingerprints:
       description: Fingerprints of the keys of the SAs, except short keys.
       returned: always

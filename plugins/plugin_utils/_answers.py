@@ -190,6 +190,7 @@ _AUDITED: Fields = {
     **dict.fromkeys(("oldest", "youngest"), _U64),
     "budgets": Field("list", most=3, elements=Field("dict", contains=_BUDGET)),
     **dict.fromkeys(("digest", "storable_digest", "file_digest"), Field("str", "(?:[0-9a-f]{16,64})?")),
+    **dict.fromkeys(("outline", "storable_outline", "file_outline"), Field("str", "(?:[0-9a-f]{16,64})?")),
     "fingerprints": Field("list", elements=Field("str", "[0-9a-f]{16}")),
     "algorithms": _FEW_TEXTS,
     "integrity": Field("str", "own|ah|none"),

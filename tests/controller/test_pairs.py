@@ -309,6 +309,12 @@ def test_an_audit_knows_the_generation_of_each_pair(store: Keystore) -> None:
     }
     assert known.in_file(names[0]) in known.digests[names[0]] and known.files[names[0]][2] == known.in_file(names[0])
     assert known.in_file(names[1]) == known.files[names[1]][1] and known.in_file("192.0.2.8|192.0.2.9#0,,0") == ""
+    assert known.outlines == {}
+    outlines = keystore.facts(store, ["mesh"], bytes(32), with_outlines=True)["mesh"].outlines
+    assert {name: set(found.values()) for name, found in outlines.items()} == {
+        name: set(found.values()) for name, found in known.digests.items()
+    }
+    assert not {text for found in outlines.values() for text in found} & set(known.digests[names[0]])
     rows = facts_of(store.read("mesh") or ConnectionRecord("mesh"))
     assert [(row["name"], row["current"], row["next"], row["previous"], row["phase"]) for row in rows] == [
         ("mesh/h00,h01", 2, 0, 1, "steady"),

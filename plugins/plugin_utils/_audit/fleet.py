@@ -72,7 +72,7 @@ class Known(t.NamedTuple):
     generation. ``digests`` has, by the names of `Pair.keys`, generations by fingerprint; ages are in
     seconds by generation, since it was created and since it was promoted. ``currents`` are the current
     generations of pairs that have an older one, by the same names. ``files`` has, by these names, the fingerprint
-    of what a file holds of each generation, empty for nothing.
+    of what a file holds of each generation, empty for nothing. ``outlines`` is as ``digests``, for SAs without keys.
     """
 
     phase: str
@@ -83,6 +83,7 @@ class Known(t.NamedTuple):
     retired: frozenset[str]
     currents: t.Mapping[str, int] = {}
     files: t.Mapping[str, t.Mapping[int, str]] = {}
+    outlines: t.Mapping[str, t.Mapping[str, int]] = {}
 
     def current_of(self, name: str) -> int:
         """The current generation of a pair, by one of its names; 0 for none."""
@@ -141,11 +142,20 @@ def digest_of(rows: t.Sequence[Row], field: str = "digest") -> str:
 
 
 def generation_of(rows: t.Sequence[Row], known: Known | None) -> int:
-    """The generation that these SAs are, 0 if the keystore knows none like it."""
-    if known is None or not digest_of(rows):
+    """The generation that these SAs are, as far as the kernel shows them; 0 if the keystore knows none like it."""
+    if known is None or not is_comparable(rows):
         return 0
-    numbers = {known.digests.get(row["name"], {}).get(row["digest"], 0) for row in rows}
+    numbers = {
+        known.digests.get(row["name"], {}).get(row["digest"], 0)
+        or known.outlines.get(row["name"], {}).get(row["outline"], 0)
+        for row in rows
+    }
     return numbers.pop() if len(numbers) == 1 else 0
+
+
+def is_comparable(rows: t.Sequence[Row]) -> bool:
+    """Whether the host has these SAs, and shows enough of them to compare them with those of a generation."""
+    return bool(digest_of(rows) or digest_of(rows, "outline"))
 
 
 def pairs_of(connections: t.Iterable[Connection], hosts: t.Container[str]) -> t.Iterator[Pair]:

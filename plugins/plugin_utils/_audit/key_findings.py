@@ -13,7 +13,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.evidence 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME
 
 from .findings import Finding, finding
-from .fleet import DAY, Fleet, Host, Known, Pair, Row, digest_of, generation_of
+from .fleet import DAY, Fleet, Host, Known, Pair, Row, digest_of, generation_of, is_comparable
 
 Found = t.Iterator[Finding]
 
@@ -130,7 +130,7 @@ def of_agreement(fleet: Fleet) -> Found:
             yield finding("no-sas", host.name, pair.name, connection=pair.connection)
         if agreement == "unknown" and not absent:
             yield finding("agreement-unknown", pair=pair.name, connection=pair.connection)
-        behind = list(_behind(fleet, pair)) if agreement == "differs" else []
+        behind = list(_behind(fleet, pair)) if agreement != "same" else []
         yield from behind
         if agreement == "differs" and not behind:
             yield finding("peers-differ", pair=pair.name, connection=pair.connection)
@@ -214,7 +214,13 @@ def _file_differs(host: Host, rows: t.Sequence[Row]) -> bool:
     """Whether the file has other SAs than the kernel, or none. A kernel without any is a finding of its own. Files
     leave out counter modes.
     """
-    return _file_was_read(host) and any(row["digest"] and row["storable_digest"] != row["file_digest"] for row in rows)
+    return _file_was_read(host) and any(
+        row["digest"]
+        and row["storable_digest"] != row["file_digest"]
+        or row["outline"]
+        and row["storable_outline"] != row["file_outline"]
+        for row in rows
+    )
 
 
 def _file_was_read(host: Host) -> bool:
@@ -248,7 +254,7 @@ def of_keystore(fleet: Fleet) -> Found:
                 known_here is not None
                 and known_here.phase == _STEADY
                 and known_here.digests
-                and digest_of(rows)
+                and is_comparable(rows)
                 and not generation_of(rows, known_here)
             ):
                 yield finding("drift-keystore", host.name, pair.name, connection=pair.connection)

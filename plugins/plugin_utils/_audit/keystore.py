@@ -18,19 +18,19 @@ from .._keystore.records import PHASES, STEADY, ConnectionRecord
 from .fleet import Known
 
 
-def facts(store: Keystore, names: t.Iterable[str], digest_key: bytes) -> dict[str, Known]:
+def facts(store: Keystore, names: t.Iterable[str], digest_key: bytes, with_outlines: bool = False) -> dict[str, Known]:
     """What is known of these connections; nothing of those without a file. Raises KeystoreError if the
-    keystore cannot be read.
+    keystore cannot be read. ``with_outlines`` is for hosts that hide keys.
     """
     found = {}
     for name in names:
         whole = store.read(name)
         if whole is not None:
-            found[name] = _of_connection(store, whole, digest_key)
+            found[name] = _of_connection(store, whole, digest_key, with_outlines)
     return found
 
 
-def _of_connection(store: Keystore, whole: ConnectionRecord, digest_key: bytes) -> Known:
+def _of_connection(store: Keystore, whole: ConnectionRecord, digest_key: bytes, with_outlines: bool) -> Known:
     """Each pair has its own generations, and no two generations of a connection have the same number."""
     roots = store.read_roots().secrets() if whole.roots() else {}
     present = whole.present()
@@ -38,6 +38,7 @@ def _of_connection(store: Keystore, whole: ConnectionRecord, digest_key: bytes) 
     phases = [record.phase for record in present]
     digests: dict[str, dict[str, int]] = {}
     files: dict[str, dict[int, str]] = {}
+    outlines: dict[str, dict[str, int]] = {}
     created: dict[int, int] = {}
     promoted: dict[int, int] = {}
     currents: dict[str, int] = {}
@@ -51,6 +52,8 @@ def _of_connection(store: Keystore, whole: ConnectionRecord, digest_key: bytes) 
             for name, digest in own.items():
                 digests.setdefault(name, {})[digest] = row.generation
                 files.setdefault(name, {})[row.generation] = stored.get(name, "")
+            for name, outline in (digest_by_owner(sas, digest_key, with_keys=False) if with_outlines else {}).items():
+                outlines.setdefault(name, {})[outline] = row.generation
             if row is record.current and row.generation < max(used):
                 currents.update(dict.fromkeys(own, row.generation))
             created[row.generation] = age_of(row.created)
@@ -65,4 +68,5 @@ def _of_connection(store: Keystore, whole: ConnectionRecord, digest_key: bytes) 
         frozenset(whole.retired_fingerprints()),
         currents,
         files,
+        outlines,
     )

@@ -177,7 +177,7 @@ KINDS: t.Mapping[str, Kind] = {
     "keys-hidden": Kind(
         KEYS,
         INFO,
-        "the kernel hides keys (lockdown), so they cannot be compared",
+        "the kernel hides keys (lockdown), so its SAs are compared without them",
         "RFC 4301 section 4.4.2: the SAD holds the keys; this kernel does not show them.",
     ),
     "keystore-unread": Kind(

@@ -52,7 +52,8 @@ class Observed(t.NamedTuple):
 
 
 def rows(observed: Observed, local: t.AbstractSet[bytes], now: float, digest_key: bytes, hidden: bool) -> list[Row]:
-    """A row for each name of `name_by_owner`. With ``hidden``, the kernel hides keys: nothing is said about them."""
+    """A row for each name of `name_by_owner`. With ``hidden``, the kernel hides keys: nothing is said about them, and
+    outlines are compared instead."""
     groups: dict[str, list[Entry]] = {}
     for entry in observed.entries:
         groups.setdefault(name_by_owner(entry.sa), []).append(entry)
@@ -71,6 +72,7 @@ def rows(observed: Observed, local: t.AbstractSet[bytes], now: float, digest_key
             "name": name,
             **_of_group(groups.get(name, []), local, now, digest_key, hidden),
             "file_digest": _digest(stored.get(name, []), digest_key),
+            "file_outline": _digest(stored.get(name, []), digest_key, with_keys=False) if hidden else "",
             **{field: found.get(name, 0) for field, found in counts.items()},
         }
         for name in sorted({*groups, *stored})
@@ -81,6 +83,7 @@ def _of_group(
     group: t.Sequence[Entry], local: t.AbstractSet[bytes], now: float, digest_key: bytes, hidden: bool
 ) -> Row:
     sas = [entry.sa for entry in group]
+    storable = [sa for sa in sas if not is_counter_mode(sa)]
     directions = [direction_of(sa, local) for sa in sas]
     ages = [age(entry, now) for entry in group]
     counters = [entry.counters for entry in group]
@@ -92,7 +95,9 @@ def _of_group(
         "youngest": min(ages, default=0),
         "budgets": budgets(limit for entry in group for limit in limits(entry, now)),
         "digest": "" if hidden else _digest(sas, digest_key),
-        "storable_digest": "" if hidden else _digest([sa for sa in sas if not is_counter_mode(sa)], digest_key),
+        "storable_digest": "" if hidden else _digest(storable, digest_key),
+        "outline": _digest(sas, digest_key, with_keys=False) if hidden else "",
+        "storable_outline": _digest(storable, digest_key, with_keys=False) if hidden else "",
         "fingerprints": [] if hidden else _fingerprints(sas),
         "algorithms": sorted({name for sa in sas for name in (sa.encryption, sa.authentication) if name}),
         "integrity": _integrity(sas),
@@ -139,8 +144,8 @@ def owner_of(policy: Policy) -> str:
     return f"{reqid},{mark_text(policy.mark)},{policy.if_id}"
 
 
-def _digest(sas: t.Sequence[SecurityAssociation], digest_key: bytes) -> str:
-    return "".join(digest(sas, digest_key).values())
+def _digest(sas: t.Sequence[SecurityAssociation], digest_key: bytes, with_keys: bool = True) -> str:
+    return "".join(digest(sas, digest_key, with_keys).values())
 
 
 def _fingerprints(sas: t.Iterable[SecurityAssociation]) -> list[str]:

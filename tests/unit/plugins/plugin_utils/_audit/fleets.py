@@ -25,7 +25,7 @@ ADDRESSES = {"enigma": "192.0.2.1", "partym": "192.0.2.2"}
 NAME = "192.0.2.1|192.0.2.2#0,,0"
 PAIR = "pair: enigma - partym"
 NOW = 1_795_000_000.0
-DIGEST, OTHER = "ab" * 16, "cd" * 16
+DIGEST, OTHER, OUTLINE = "ab" * 16, "cd" * 16, "ef" * 16
 CONNECTIONS = read_connections([{"name": "pair", "endpoints": ADDRESSES}])
 
 
@@ -41,6 +41,7 @@ def row(**fields: t.Any) -> Row:
         "budgets": [{"what": "packets", "used": 0.1}],
         "digest": DIGEST,
         "file_digest": DIGEST,
+        **dict.fromkeys(("outline", "storable_outline", "file_outline"), ""),
         "fingerprints": ["00112233445566aa", "00112233445566bb"],
         "algorithms": ["aes-cbc", "hmac-sha256"],
         "integrity": "own",
@@ -84,6 +85,7 @@ def known(**fields: t.Any) -> Known:
         frozenset(["ffffffffffffffff"]),
         {},
         {NAME: {7: DIGEST}},
+        {NAME: {OUTLINE: 7}},
     )._replace(**fields)
 
 

@@ -35,6 +35,7 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit.fle
     NAME,
     NOW,
     OTHER,
+    OUTLINE,
     PAIR,
     changed,
     clean,
@@ -78,12 +79,16 @@ def behind() -> Fleet:
 
 def with_two_generations(fleet: Fleet) -> Fleet:
     """The keystore still has the generation before the current one."""
-    two = known(digests={NAME: {OTHER: 6, DIGEST: 7}}, files={NAME: {6: OTHER, 7: DIGEST}})
+    numbers = {OTHER: 6, DIGEST: 7}
+    two = known(digests={NAME: numbers}, files={NAME: {6: OTHER, 7: DIGEST}}, outlines={NAME: {OTHER: 6, OUTLINE: 7}})
     return fleet._replace(known={"pair": two})
 
 
 def hidden(**more: t.Any) -> Fleet:
-    return changed(lambda answer: (fields(keys_hidden=True)(answer), pairs(digest="", fingerprints=[], **more)(answer)))
+    """A host that hides keys."""
+    outlines = dict.fromkeys(("outline", "storable_outline", "file_outline"), OUTLINE)
+    given = {"digest": "", "fingerprints": [], **outlines, **more}
+    return changed(lambda answer: (fields(keys_hidden=True)(answer), pairs(**given)(answer)))
 
 
 def counter_mode(**more: t.Any) -> Fleet:
@@ -148,7 +153,20 @@ CASES: list[tuple[Fleet, set[str]]] = [
         {"no-sas", "drift-file-keystore", "unread"},
     ),
     (hidden(file_digest=OTHER), {"keys-hidden", "agreement-unknown", "drift-file-keystore"}),
-    (hidden(file_digest=""), {"keys-hidden", "agreement-unknown", "drift-file-keystore"}),
+    (hidden(file_digest="", file_outline=""), {"keys-hidden", "agreement-unknown", "drift-file"}),
+    (hidden(file_digest=OTHER, file_outline=OTHER), {"keys-hidden", "agreement-unknown", "drift-file"}),
+    (
+        hidden(outline=OTHER, storable_outline=OTHER)._replace(known={}),
+        {"keys-hidden", "agreement-unknown", "drift-file"},
+    ),
+    (
+        hidden(outline=OTHER, storable_outline=OTHER),
+        {"keys-hidden", "agreement-unknown", "drift-keystore", "drift-file"},
+    ),
+    (
+        with_two_generations(hidden(outline=OTHER, storable_outline=OTHER, file_outline=OTHER, file_digest=OTHER)),
+        {"keys-hidden", "agreement-unknown", "generation-behind", "drift-file-keystore"},
+    ),
     (
         changed(pairs(**EMPTY, file_digest=OTHER))._replace(known={"pair": known(phase="switching")}),
         {"no-sas", "rotation-unfinished"},

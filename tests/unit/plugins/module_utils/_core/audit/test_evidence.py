@@ -92,6 +92,17 @@ def test_counter_modes_are_compared_with_no_file() -> None:
     assert rows(other, stored=[other], hidden=True)[0]["storable_digest"] == ""
 
 
+def test_where_keys_are_hidden_all_else_is_compared() -> None:
+    """Other keys are not seen, another SPI is; and where they are shown, nothing else is needed."""
+    one, combined = sa(0x1000), sa(0x2000, encryption="aes-gcm", **BARE)
+    redacted = one._replace(encryption_key=bytes(32), authentication_key=bytes(32))
+    (row,) = rows(redacted, combined, stored=[one], hidden=True)
+    assert (row["digest"], row["storable_digest"]) == ("", "")
+    assert row["storable_outline"] == row["file_outline"] != row["outline"] and row["file_digest"]
+    assert rows(one, stored=[sa(0x3000)], hidden=True)[0]["file_outline"] != row["file_outline"]
+    assert {rows(one, stored=[one])[0][name] for name in ("outline", "storable_outline", "file_outline")} == {""}
+
+
 def test_sas_of_a_group_share_nothing() -> None:
     groups = [pack_address("224.0.0.5"), pack_address("224.0.0.6")]
     found = rows(*(sa(0x1000, bytes(4), group) for group in groups))
