@@ -344,6 +344,15 @@ def test_only_hosts_that_change_are_counted(fleet: Fleet) -> None:
     assert fleet.changed(fleet.run(extra=wanted)) == {"a": 0, "b": 0, "c": 0}
 
 
+def test_a_change_of_the_keystore_alone_counts_on_no_host_and_is_reported(fleet: Fleet) -> None:
+    """It remembers that a host left."""
+    rest = {"ipsec_connections": [{"name": "mesh", "endpoints": {host: ADDRESS[host] for host in ("a", "b")}}]}
+    for options, said in ((["--check"], "No host would change."), ([], "No host changed."), ([], "")):
+        done = fleet.run(*options, extra=rest)
+        assert fleet.changed(done) == {"a": 0, "b": 0, "c": 0}, done.output
+        assert done.output.count("The keystore") == bool(said) and said in done.output, done.output
+
+
 def titles(done: Run) -> list[str]:
     """The headings of the role's tasks, but for the one with which Ansible checks the types of variables."""
     found = re.findall(r"^TASK \[ipsec\.manual\.rotate : (.*)\]", done.output, re.M)
