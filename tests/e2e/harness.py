@@ -144,8 +144,10 @@ class Host:
     def file(self) -> str:
         return self.run("cat", SECRET_FILE)
 
-    def pings(self, address: str) -> bool:
-        return "1 received" in self.run("ping", "-c", "1", "-W", "3", address, check=False)
+    def pings(self, address: str, source: str = "") -> bool:
+        """``source`` is the host's own address to use."""
+        own = ("-I", source) if source else ()
+        return "1 received" in self.run("ping", "-c", "1", "-W", "3", *own, address, check=False)
 
 
 @contextlib.contextmanager

@@ -102,15 +102,28 @@ def _differing(
 
 def changed(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> list[str]:
     """What of a unit's settings changes for those who use its SAs: names of settings, "endpoints" for its
-    addresses, "protocols", and "other_mark" if there was a mark and there still is. Algorithms, limits and windows
-    are an SA's own affair.
+    addresses, "protocols" if one is added or left out, "other_protocols" if one replaces another, and "other_mark"
+    if no packet can have both the previous mark and the new one. Algorithms, limits and windows are an SA's own affair.
     """
     names = ["mode", *_REACH, *(["endpoints"] if before["endpoints"] != after["endpoints"] else [])]
     found = [name for name in names if before.get(name) != after.get(name)]
-    if "mark" in found and before["mark"] and after["mark"]:
+    if "mark" in found and not _meet(before["mark"], after["mark"]):
         found[found.index("mark")] = "other_mark"
     one, other = ([row["protocol"] for row in side["associations"]] for side in (before, after))
-    return sorted([*found, *(["protocols"] if one != other else [])])
+    if one != other:
+        # In a tunnel, AH beside ESP is in transport mode, and AH by itself is not.
+        sides = ({(row["protocol"], row["mode"]) for row in side["associations"]} for side in (before, after))
+        shorter, longer = sorted(sides, key=len)
+        found.append("protocols" if shorter < longer else "other_protocols")
+    return sorted(found)
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether a packet can have both marks; an empty one is any."""
+    if not (one and other):
+        return True
+    (value, mask), (value_2, mask_2) = ([int(part, 16) for part in mark.split("/")] for mark in (one, other))
+    return not (value ^ value_2) & mask & mask_2
 
 
 def check_change(record: KeyRecord, connection: Connection, place: str) -> None:

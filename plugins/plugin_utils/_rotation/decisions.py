@@ -22,10 +22,16 @@ Results = t.Mapping[str, Result]
 Pair = t.FrozenSet[str]
 
 FLUSH = "flush"
-# Settings that change without a gap, if the run exchanges the policies (`exchange`).
-_BESIDE = tuple(frozenset([name]) for name in ("reqid", "mark", "endpoints"))
+# Settings that change without a gap, each by itself or all together, if the run exchanges the policies.
+_BESIDE = (frozenset(["mark"]), frozenset(["reqid", "endpoints", "protocols"]))
+# What inbound policies that accept both cannot tell apart: the outbound ones select the new SAs by something else.
+_BY_OTHERS = frozenset(["protocols"])
 _UNNAMED = "its endpoints, addresses, mark or if_id change"
 _APART = "its mode or its protocols change, so that each host drops what its peer sends until both have changed"
+_SAME_REQID = (
+    "its protocols change, and new and old SAs have the same reqid, so that no policy can choose between them: with"
+    " another reqid in the same run, there is no gap"
+)
 _NO_POLICIES = "its reqid, mark or addresses change, and without rotate_policies the run does not change its policies"
 # What is known of the SAs of a host between two addresses after the cut-over.
 _CONFIRMED, _REFUSED, _UNCONFIRMED = "confirmed", "refused", "unconfirmed"
@@ -140,9 +146,11 @@ def gaps(
             found[row["name"]] = "rotate_strategy is flush"
         elif row.get("multicast") and row["name"] not in pinned:
             found[row["name"]] = "its hosts share one SA, and send through it as soon as they have it"
-        elif changing & {"mode", "protocols"}:
+        elif changing == _BY_OTHERS:
+            found[row["name"]] = _SAME_REQID
+        elif changing & {"mode", "other_protocols"}:
             found[row["name"]] = _APART
-        elif row["name"] in behind and changing not in _BESIDE:
+        elif row["name"] in behind and not _stand_beside(changing):
             found[row["name"]] = _UNNAMED
         elif changing and not exchanging >= row["endpoints"].keys():
             found[row["name"]] = _NO_POLICIES
@@ -160,7 +168,13 @@ def moving(expected: Result) -> set[str]:
     """The units whose new SAs have another owner or other addresses than the current ones, so that both can be used
     at once.
     """
-    return {row["name"] for row in expected["connections"] if frozenset(row.get("changing", ())) in _BESIDE}
+    return {row["name"] for row in expected["connections"] if _stand_beside(row.get("changing", ()))}
+
+
+def _stand_beside(changing: t.Iterable[str]) -> bool:
+    """Whether hosts can use the SAs with the previous settings and those with the new ones at once."""
+    found = frozenset(changing)
+    return bool(found - _BY_OTHERS) and any(found <= together for together in _BESIDE)
 
 
 def pairs(expected: Result, names: t.Collection[str], host: str = "") -> set[Pair]:

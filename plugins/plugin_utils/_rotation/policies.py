@@ -39,7 +39,8 @@ SERVICE = "service"
 _SMF = "smf"  # service manager of Solaris and illumos
 _OUT = "out"
 _ANY_REQID = 0
-_SELECTING = frozenset(("reqid", "mark", "other_mark", "if_id", "mode"))  # settings that policies repeat
+# Settings that policies repeat.
+_SELECTING = frozenset(("reqid", "mark", "other_mark", "if_id", "mode", "protocols", "other_protocols"))
 _ANYTHING = {"reqid": _ANY_REQID, "source": None}  # in a template of an inbound policy
 
 
@@ -175,14 +176,20 @@ def _traffic(policy: Result) -> tuple[str, Result]:
 
 
 def _widened(policy: Result, other: Result) -> Result:
-    """The inbound policy for SAs of any reqid, or from any outer source, where two policies differ in these. Linux
-    does not compare the outer destination (net/xfrm/xfrm_policy.c, xfrm_state_ok). Without an SA nothing passes.
+    """The inbound policy for SAs of any reqid, or from any outer source, where two policies differ in these, and
+    only of the protocols that both require. Linux does not compare the outer destination (net/xfrm/xfrm_policy.c,
+    xfrm_state_ok), and lets packets pass that went through more SAs in transport mode than the templates name
+    (xfrm_policy_ok). Without an SA nothing passes: at least one template is left, and none is optional.
     """
+    known = {(row["protocol"], row["mode"]): row for row in other["templates"]}
     rows = []
-    for row, old in zip(policy["templates"], other["templates"]):
-        anything = {name: value for name, value in _ANYTHING.items() if name in row and row[name] != old.get(name)}
-        rows.append({**row, **anything})
-    return {**policy, "templates": rows}
+    for row in policy["templates"]:
+        old = known.get((row["protocol"], row["mode"]))
+        if old is not None:
+            anything = {name: value for name, value in _ANYTHING.items() if name in row and row[name] != old.get(name)}
+            rows.append({**row, **anything})
+    # Without a common one, the policy stays as strict as it is.
+    return {**policy, "templates": rows or policy["templates"]}
 
 
 def at_stage(run: Rotation, host: str) -> Questions:

@@ -21,6 +21,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation im
 
 Result = t.Dict[str, t.Any]
 ENDS = {"a": "192.0.2.1", "b": "192.0.2.2"}
+ESP, AH = {"protocol": "esp"}, {"protocol": "ah"}
 PAIR = "192.0.2.1|192.0.2.2"
 OTHERS = {f"{PAIR}#4242,,0": "1", "192.0.2.1|192.0.2.9#77,,0": "2", f"{PAIR}#77,0x1/0x1,0": "3"}
 
@@ -126,6 +127,124 @@ def test_policies_for_another_mark_come_before_the_previous_ones(before: str, af
     (gone,) = places([service._replace(options={"policies": service.options["removed"]})]).values()
     assert gone == [("out", after, 1000), ("in", after, 1000)]
     assert places(policies.boot(run, "a"))["service"] == [("out", after, 1000), ("in", after, 1000), *behind]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [
+        ({"mark": "0x7/0xf"}, {"mark": "0x3/0x3"}, "mark"),
+        ({"mark": "0x3/0x3"}, {"mark": "0x7/0xf"}, "mark"),
+        ({"mark": "0x10/0xf0"}, {"mark": "0x7/0xf"}, "mark"),
+        ({}, {"mark": "0x7/0xf"}, "mark"),
+        ({"mark": "0x7/0xf"}, {"mark": "0x6/0xf"}, "other_mark"),
+        ({"associations": [ESP]}, {"associations": [ESP, AH]}, "protocols"),
+        ({"associations": [ESP, AH]}, {"associations": [AH]}, "protocols"),
+        ({"associations": [ESP]}, {"associations": [AH]}, "other_protocols"),
+        ({"associations": [ESP], "mode": "tunnel"}, {"associations": [ESP, AH], "mode": "tunnel"}, "protocols"),
+        ({"associations": [AH], "mode": "tunnel"}, {"associations": [ESP, AH], "mode": "tunnel"}, "other_protocols"),
+        ({"mode": "tunnel"}, {}, "mode"),
+    ],
+)
+def test_a_change_is_named_by_what_it_means_for_packets(before: Result, after: Result, name: str) -> None:
+    assert changes.changed(connection(**before).settings(), connection(**after).settings()) == [name]
+
+
+@pytest.mark.parametrize("mode", ["transport", "tunnel"])
+@pytest.mark.parametrize("adds", [True, False])
+def test_inbound_policies_require_what_old_and_new_sas_have_in_common(mode: str, adds: bool) -> None:
+    """An optional template would let clear text pass, too."""
+    one, both = {"associations": [ESP]}, {"associations": [ESP, AH]}
+    before, after = (one, both) if adds else (both, one)
+    run = run_of(connection(mode=mode, reqid=9, **after), connection(mode=mode, reqid=7, **before), SERVED)
+    assert run.beside == {"pair"} and run.gaps == {}
+    for question in (*policies.at_stage(run, "a"), *policies.at_cut_over(run, "a")):
+        for row in question.options["policies"]:
+            if row["direction"] == "in":
+                assert [(each["protocol"], each["reqid"]) for each in row["templates"]] == [("esp", 0)]
+                assert "level" not in row["templates"][0]
+    *dummy, question = policies.at_cut_over(run, "a")
+    (out,) = (row for row in question.options["policies"] if row["direction"] == "out")
+    assert {each["protocol"] for each in out["templates"]} == ({"esp", "ah"} if adds else {"esp"})
+    assert {each["reqid"] for each in out["templates"]} == {9}
+
+
+class Policies:
+    """The policies of a host that talks to one peer: as Linux replaces them, by direction and mark."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str, str], Result] = {}
+
+    def take(self, rows: t.Iterable[Result]) -> None:
+        for row in rows:
+            self.rows[row["direction"], row["selector"]["source"], row.get("mark", "")] = row
+
+    def ask(self, questions: t.Iterable[Question]) -> None:
+        for question in questions:
+            if question.name == policies.POLICIES:
+                self.take(question.options["policies"])
+
+    def of(self, direction: str) -> Result:
+        (row,) = (row for (way, *dummy), row in self.rows.items() if way == direction)
+        return row
+
+
+def accepts(policy: Result, passed: t.Sequence[Result]) -> bool:
+    """Whether an inbound policy accepts a packet that went through SAs, the outermost first: xfrm_policy_ok and
+    secpath_has_nontransport of net/xfrm/xfrm_policy.c. SAs are those that templates of outbound policies name.
+    """
+    place = 0
+    for template in reversed(policy["templates"]):
+        if template.get("level") == "use" and template["mode"] == "transport":
+            continue
+        for index in range(place, len(passed)):
+            if is_for(template, passed[index]):
+                place = index + 1
+                break
+            if passed[index]["mode"] != "transport":
+                return False
+        else:
+            return False
+    return all(row["mode"] == "transport" for row in passed[place:])
+
+
+def is_for(template: Result, sa: Result) -> bool:
+    return (
+        template["protocol"] == sa["protocol"]
+        and template["mode"] == sa["mode"]
+        and template["reqid"] in (0, sa["reqid"])
+        and template.get("source") in (None, sa.get("source"))
+    )
+
+
+@pytest.mark.parametrize("mode", ["transport", "tunnel"])
+@pytest.mark.parametrize(("before", "after"), [([ESP], [ESP, AH]), ([ESP, AH], [ESP]), ([ESP], [ESP])])
+@pytest.mark.parametrize("undone", [False, True])
+def test_at_each_boundary_peers_accept_each_other_and_never_clear_text(
+    mode: str, before: list[Result], after: list[Result], undone: bool
+) -> None:
+    now = connection(mode=mode, reqid=9, associations=after)
+    run = run_of(now, connection(mode=mode, reqid=7, associations=before), SERVED)
+    hosts = {host: Policies() for host in ENDS}
+    pairs = run.pairs(["pair"], "a")
+    ways: dict[bool, list[t.Callable[[Rotation, str], rotation.Questions]]] = {
+        False: [lambda run, host: policies.installed(run, host, policies.of_host(run, host))],
+        True: [
+            lambda run, host: policies.back(run, host, pairs),
+            lambda run, host: policies.narrowed(run, host, pairs),
+        ],
+    }
+    for host, held in hosts.items():
+        held.take(policies.of_host(run_of(connection(mode=mode, reqid=7, associations=before)), host))
+    for step in (policies.at_stage, policies.at_cut_over, *ways[undone]):
+        for host, held in hosts.items():
+            held.ask(step(run, host))
+            for one, other in (hosts.values(), [*hosts.values()][::-1]):
+                sent = one.of("out")["templates"][::-1]
+                assert accepts(other.of("in"), sent) and not accepts(other.of("in"), [])
+    wanted = run_of(connection(mode=mode, reqid=7, associations=before)) if undone else run
+    for host, held in hosts.items():
+        for row in policies.of_host(wanted, host):
+            assert held.of(row["direction"]) == row
 
 
 @pytest.mark.parametrize("networks", [True, False])

@@ -66,6 +66,8 @@ def test_policies_that_a_service_would_not_load_stop_the_run(answer: dict[str, t
     [
         (["reqid"], False, FILE, True),
         (["mark"], False, FILE, True),
+        (["protocols"], False, FILE, True),
+        (["other_protocols"], False, FILE, True),
         (["endpoints"], False, FILE, False),
         ([], False, FILE, False),
         (["reqid"], True, FILE, False),

@@ -222,7 +222,10 @@ def test_connections_that_cannot_overlap_are_named_with_the_reason(change: dict[
         (["reqid"], True, "ab", ""),
         (["reqid"], True, "a", "without rotate_policies"),
         (["mode"], False, "ab", "its mode or its protocols change"),
-        (["protocols"], False, "ab", "its mode or its protocols change"),
+        (["protocols"], False, "ab", "with another reqid in the same run, there is no gap"),
+        (["protocols", "reqid"], True, "ab", ""),
+        (["other_protocols"], False, "ab", "its mode or its protocols change"),
+        (["other_protocols", "reqid"], True, "ab", "its mode or its protocols change"),
         (["mode", "reqid"], True, "ab", "its mode or its protocols change"),
         (["if_id", "reqid"], True, "ab", "its endpoints, addresses, mark or if_id change"),
         (["mark"], True, "ab", ""),
@@ -231,7 +234,10 @@ def test_connections_that_cannot_overlap_are_named_with_the_reason(change: dict[
         (["mark", "reqid"], True, "ab", "its endpoints, addresses, mark or if_id change"),
         (["endpoints"], True, "ab", ""),
         (["endpoints"], True, "", "without rotate_policies"),
-        (["endpoints", "reqid"], True, "ab", "its endpoints, addresses, mark or if_id change"),
+        (["endpoints", "mark"], True, "ab", "its endpoints, addresses, mark or if_id change"),
+        (["endpoints", "reqid"], True, "ab", ""),
+        (["endpoints", "protocols", "reqid"], True, "ab", ""),
+        (["endpoints", "reqid"], True, "a", "without rotate_policies"),
         ([], False, "", ""),
     ],
 )
@@ -243,7 +249,7 @@ def test_a_changed_setting_has_a_gap_unless_both_can_stand_side_by_side(
     expected = {**EXPECTED, "hosts": hosts, "connections": [{**first, "changing": changing}, other]}
     found = decisions.gaps(expected, "overlap", set(exchanging))
     assert set(found) == ({"pair"} if reason else set()) and reason in found.get("pair", "")
-    assert decisions.moving(expected) == ({"pair"} if changing in (["reqid"], ["mark"], ["endpoints"]) else set())
+    assert decisions.moving(expected) == ({"pair"} if changing and reason in ("", "without rotate_policies") else set())
 
 
 CURRENT = {"192.0.2.2|192.0.2.3#0,,0": "21"}
