@@ -366,6 +366,7 @@ class ActionModule(HostAction):
                 *leaving.kept(run),
                 *leaving.unknown(run),
                 *(_gap_warnings(run) if run.state["due"] else ()),
+                *(policies.pauses(run) if run.state["due"] else ()),
                 *policies.boot_warnings(run),
                 *notes.requests(run),
             ],

@@ -449,6 +449,28 @@ def boot_warnings(run: Rotation) -> list[str]:
     return found
 
 
+def pauses(run: Rotation) -> list[str]:
+    """Warnings about traffic that a tunnel with keys does not carry yet, and will: no order of the hosts spares it,
+    since one that has the inbound policies of the tunnel drops clear text, and one that lacks them drops what
+    arrives through the tunnel.
+    """
+    keyed = {row["name"] for row in run.expected["connections"] if row["current"]}.difference(run.gaps)
+    found = set()
+    for host in run.hosts:
+        added = frozenset(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
+        for name, now, earlier in run.units(host, keyed) if added else ():
+            before = _of(run, earlier, host)
+            # Those for another mark or address are new, too, but their traffic has policies.
+            rows = [policy for policy in _of(run, now, host) if any(_is_same(policy, other) for other in before)]
+            if now.mode == TUNNEL and any(_label(policy) in added for policy in rows):
+                found.add(name)
+    return [
+        f"connection {name}: traffic between networks that its tunnel does not carry yet pauses between the cut-overs"
+        " of its hosts. All other traffic goes on."
+        for name in decisions.summed_up(run.expected, found)
+    ]
+
+
 def _service_problems(own: Result, service: Result) -> t.Iterator[str]:
     """Why rotate_boot would fail on a host after its keys have changed."""
     manager = service.get("service_manager")

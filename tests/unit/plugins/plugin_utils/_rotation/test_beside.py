@@ -270,6 +270,22 @@ def test_a_tunnel_whose_end_moves_accepts_any_outer_source(networks: bool) -> No
     assert sources(policies.at_cut_over(run, "b")) == [("out", "192.0.2.2"), *(wide or [("in", "192.0.2.7")])]
 
 
+def test_a_pause_of_traffic_that_a_tunnel_does_not_carry_yet_is_announced() -> None:
+    def wide(*networks: str, **fields: t.Any) -> t.Any:
+        ends = {"a": {"address": ENDS["a"], "networks": [*networks]}, "b": {"address": ENDS["b"]}}
+        return connection(mode="tunnel", endpoints=ends, **fields)
+
+    now = wide("10.1.0.0/16", "10.2.0.0/16")
+    added = {"policies": {"added": ["out 10.2.0.0/16 > 192.0.2.2/32"]}}
+    (text,) = policies.pauses(run_of(now, now, added))
+    assert text.startswith("connection pair: traffic between networks that its tunnel does not carry yet pauses")
+    assert policies.pauses(run_of(now, now, {"policies": {"added": []}})) == []
+    assert policies.pauses(run_of(now, None, added)) == []  # a new connection
+    marked = wide("10.1.0.0/16", "10.2.0.0/16", mark="0x7/0xf")
+    assert policies.pauses(run_of(marked, now, added)) == []
+    assert policies.pauses(run_of(connection(), connection(), {"policies": {"added": ["out 192.0.2.1/32"]}})) == []
+
+
 def test_with_a_gap_too_no_previous_policy_comes_first() -> None:
     run = run_of(connection(if_id=6), connection(if_id=5))
     found = places(policies.at_cut_over(run, "a"))["policies"]
