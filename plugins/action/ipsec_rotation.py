@@ -46,6 +46,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     leaving,
     notes,
     policies,
+    policy_checks,
     rotation,
     steps,
     taking,
@@ -339,7 +340,7 @@ class ActionModule(HostAction):
         self._record.save(run.state)
         away = [
             *decisions.in_place(checks, result),
-            *(f"{host}: {place}" for host, place in policies.out_of_place(run)),
+            *(f"{host}: {place}" for host, place in policy_checks.out_of_place(run)),
             *(f"{host}: {place}" for host, dummy, place in taking.out_of_place(run)),
         ]
         problems = decisions.reload_problems(checks, result)
@@ -366,8 +367,8 @@ class ActionModule(HostAction):
                 *leaving.kept(run),
                 *leaving.unknown(run),
                 *(_gap_warnings(run) if run.state["due"] else ()),
-                *(policies.pauses(run) if run.state["due"] else ()),
-                *policies.boot_warnings(run),
+                *(policy_checks.pauses(run) if run.state["due"] else ()),
+                *policy_checks.boot_warnings(run),
                 *notes.requests(run),
             ],
             **({"diff": result["diff"]} if "diff" in result else {}),

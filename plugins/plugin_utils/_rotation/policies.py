@@ -36,11 +36,8 @@ from .rotation import BOOT, CUT_OVER, PERSIST, PREFLIGHT, Question, Questions, R
 POLICIES = "policies"
 UNPOLICIES = "policies_back"
 SERVICE = "service"
-_SMF = "smf"  # service manager of Solaris and illumos
 _OUT = "out"
 _ANY_REQID = 0
-# Settings that policies repeat.
-_SELECTING = frozenset(("reqid", "mark", "other_mark", "if_id", "mode", "protocols", "other_protocols"))
 _ANYTHING = {"reqid": _ANY_REQID, "source": None}  # in a template of an inbound policy
 
 
@@ -65,11 +62,11 @@ def _of_units(run: Rotation, host: str, names: t.Collection[str], everywhere: bo
         parts += [
             as_it_was(connection.only({unit}), outdated[name]) for unit, name in units.items() if name in outdated
         ]
-        found += [policy for part in parts for policy in _of(run, part, host)]
+        found += [policy for part in parts for policy in of_unit(run, part, host)]
     return found
 
 
-def _of(run: Rotation, connection: Connection | None, host: str) -> list[Result]:
+def of_unit(run: Rotation, connection: Connection | None, host: str) -> list[Result]:
     return policies_of_host(connection, host, run.own(host)["policy_priority"]) if connection is not None else []
 
 
@@ -100,7 +97,7 @@ class _Change(t.NamedTuple):
             _widened(policy, other)
             for policy in self.now
             for other in self.before
-            if policy["direction"] != _OUT and _is_same(policy, other) and policy != other
+            if policy["direction"] != _OUT and is_same(policy, other) and policy != other
         ]
 
     def ahead(self) -> list[Result]:
@@ -109,7 +106,7 @@ class _Change(t.NamedTuple):
         return [
             policy
             for policy in self.now
-            if _traffic(policy) in known and not any(_is_same(policy, other) for other in self.before)
+            if _traffic(policy) in known and not any(is_same(policy, other) for other in self.before)
         ]
 
     def behind(self) -> list[Result]:
@@ -119,13 +116,13 @@ class _Change(t.NamedTuple):
         return [
             {**policy, "priority": policy["priority"] + 1}
             for policy in self.before
-            if not any(_is_same(policy, other) for other in self.now) and _traffic(policy) in [*map(_traffic, self.now)]
+            if not any(is_same(policy, other) for other in self.now) and _traffic(policy) in [*map(_traffic, self.now)]
         ]
 
     def accepting_at_boot(self, switched: bool) -> list[Result]:
         """What a host loads at boot meanwhile; ``switched`` is whether it sends through the new SAs."""
         wide = [*self.accepting(), *(self.behind() if switched else ())]
-        others = [policy for policy in self.booted if not any(_is_same(policy, other) for other in wide)]
+        others = [policy for policy in self.booted if not any(is_same(policy, other) for other in wide)]
         return [
             *(policy for policy in (self.now if switched else self.booted) if policy["direction"] == _OUT),
             *wide,
@@ -142,12 +139,12 @@ def _changes(run: Rotation, host: str, names: t.Collection[str]) -> list[_Change
     missing = frozenset(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
     found = []
     for name, connection, earlier in run.units(host, names):
-        now, before = _of(run, connection, host), _of(run, earlier, host)
+        now, before = of_unit(run, connection, host), of_unit(run, earlier, host)
         if missing and now != before:
             # The unit may have had SAs without policies. One that the host never had is neither widened nor put
             # back: inbound, it would drop what peers still send in the clear.
-            lacking = [policy for policy in now if _label(policy) in missing]
-            before = [policy for policy in before if not any(_is_same(policy, other) for other in lacking)]
+            lacking = [policy for policy in now if labelled(policy) in missing]
+            before = [policy for policy in before if not any(is_same(policy, other) for other in lacking)]
         there = _scripted(run, host, name, connection, before)
         found.append(_Change(name, now, there, before, name in beside, connection.mode == TUNNEL))
     return found
@@ -165,10 +162,10 @@ def _scripted(run: Rotation, host: str, name: str, now: Connection, before: list
     known = {_OUT: {script.reqid}}
     there = [
         policy
-        for policy in _of(run, script, host)
-        if reqids.get(_label(policy), set()) & known.get(policy["direction"], {script.reqid, _ANY_REQID})
+        for policy in of_unit(run, script, host)
+        if reqids.get(labelled(policy), set()) & known.get(policy["direction"], {script.reqid, _ANY_REQID})
     ]
-    return [next((other for other in there if _is_same(policy, other)), policy) for policy in before]
+    return [next((other for other in there if is_same(policy, other)), policy) for policy in before]
 
 
 def _traffic(policy: Result) -> tuple[str, Result]:
@@ -220,7 +217,7 @@ def of_cut_over(run: Rotation, host: str) -> list[Result]:
         wanted = [
             policy
             for policy in change.now
-            if policy["direction"] == _OUT or (whole and not any(_is_same(policy, other) for other in wide))
+            if policy["direction"] == _OUT or (whole and not any(is_same(policy, other) for other in wide))
         ]
         found += pins.naming(run, host, change.name, wanted)
         found += wide
@@ -285,7 +282,7 @@ def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Ques
     if replaced:
         yield Question(POLICIES, "ipsec_policy", {"policies": replaced, **run.deadline(host)})
     gone = [
-        policy for policy in _installed_by(run, host, going) if not any(_is_same(policy, other) for other in replaced)
+        policy for policy in _installed_by(run, host, going) if not any(is_same(policy, other) for other in replaced)
     ]
     if gone:
         yield Question(UNPOLICIES, "ipsec_policy", {"policies": gone, "state": "absent", **run.deadline(host)})
@@ -297,7 +294,9 @@ def _installed_by(run: Rotation, host: str, changes: t.Sequence[_Change]) -> lis
     """
     missing = set(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
     before = [policy for change in changes for policy in change.before]
-    new = [policy for change in changes for policy in change.now if _label(policy) in missing and policy not in before]
+    new = [
+        policy for change in changes for policy in change.now if labelled(policy) in missing and policy not in before
+    ]
     return new + [policy for change in changes for policy in change.ahead() if policy not in new]
 
 
@@ -325,7 +324,7 @@ def _within(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> s
     return {name for name in _names(run, host) if run.pairs([name], host) <= pairs}
 
 
-def _is_same(one: Result, other: Result) -> bool:
+def is_same(one: Result, other: Result) -> bool:
     """Whether the kernel takes one policy for the other."""
     return all(one.get(name) == other.get(name) for name in ("direction", "selector", "mark", "if_id"))
 
@@ -349,29 +348,6 @@ def _at_boot(run: Rotation, host: str) -> list[Result]:
     return [*of_host(run, host, everywhere=True), *behind]
 
 
-def checked(run: Rotation, host: str) -> Questions:
-    """What the host says before the run about its service at boot, and about what it would change."""
-    own = run.own(host)
-    if own["policies"] or own["boot"]:
-        query = {"state": "query", "service_manager": own["boot_options"]["service_manager"]}
-        yield Question(BOOT, "ipsec_boot", query)
-    for question in installed(run, host, of_host(run, host)):
-        # Nothing changes, so there is no deadline; the host's clock is not known yet.
-        options = {name: value for name, value in question.options.items() if name != "deadline"}
-        yield question._replace(options=options, check=True)
-    yield from boot(run, host, check=True)
-
-
-def out_of_place(run: Rotation) -> list[tuple[str, str]]:
-    """The hosts that would change their policies or what they load at boot, and which of the two."""
-    return [
-        (host, word)
-        for host in run.hosts
-        for name, word in ((POLICIES, "the SPD"), (SERVICE, BOOT))
-        if run.answers(PREFLIGHT, host).get(name).get("changed")
-    ]
-
-
 def failed(run: Rotation) -> set[str]:
     """The hosts on which policies, or the service that loads them, could not be set up."""
     return {host for host in run.hosts if any(map(decisions.has_failed, _answers(run, host)))}
@@ -386,106 +362,6 @@ def _answers(run: Rotation, host: str) -> list[Result]:
     return [run.answers(step, host).get(name) for step in (CUT_OVER, PERSIST) for name in (POLICIES, SERVICE)]
 
 
-def boot_problems(run: Rotation, host: str) -> list[str]:
-    """Why loading at boot cannot be set up on a host, or why it would load SAs at boot without the
-    policies of this run. The answers only decide whether the run continues.
-    """
-    own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
-    if decisions.was_skipped(service) or decisions.has_failed(service):
-        return []
-    if own["boot"]:
-        return [f"{host}: {problem}" for problem in _service_problems(own, service)]
-    if not service.get("installed") or service.get("file") != own["file"]:
-        return []
-    loaded = frozenset(service["policies"])
-    labels = [_label(policy) for policy in of_host(run, host)]
-    # A policy for all protocols will do.
-    missing = [text for text in labels if loaded.isdisjoint((text, text.partition(" protocol ")[0]))]
-    if not missing:
-        return []
-    more = f" and {len(missing) - 1} more" if missing[1:] else ""
-    return [
-        f"{host}: it loads SAs at boot, but not policy {missing[0]}{more}, so after a reboot traffic"
-        " would leave unencrypted: run with rotate_boot, too, or name the policies in boot_policies and run"
-        " the role boot first"
-    ]
-
-
-def overtaken(run: Rotation) -> list[str]:
-    """Hosts where a policy would lose its place, so that traffic might pass in the clear from then on."""
-    found = []
-    for host in run.hosts:
-        rows = run.answers(PREFLIGHT, host).get(POLICIES).get("overtaken", ())
-        if rows:
-            row, ours = rows[0], run.own(host)["policy_priority"]
-            kept = min(row["priority"] for row in rows)
-            found.append(
-                f"{host}: policy {row['policy']} has priority {row['priority']} now. With {ours}, policy"
-                f" {row['other']} with priority {row['other_priority']} would come first: set rotate_policy_priority to"
-                f" {kept} for this host, or remove that policy"
-            )
-    return found
-
-
-def boot_warnings(run: Rotation) -> list[str]:
-    """Hosts that go on loading policies at boot which were made for other SAs than those of this run. They name
-    policies by direction and addresses only, so it is not known whether somebody has adapted them.
-    """
-    found = []
-    for host in run.hosts:
-        own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
-        loads = bool(service.get("installed")) and service.get("file") == own["file"]
-        rows = run.expected["connections"] if own["policies"] and not own["boot"] and loads else []
-        names = [
-            row["name"] for row in rows if host in row["endpoints"] and _SELECTING.intersection(row.get("changing", ()))
-        ]
-        if names:
-            found.append(
-                f"{host}: it loads SAs and policies at boot, and without rotate_boot these policies stay as they are,"
-                f" although settings of {', '.join(decisions.summed_up(run.expected, names))} change that say which"
-                " SAs they use. So its traffic may stop at the next boot: run with rotate_boot: true, or run the role"
-                " boot with the new policies at once."
-            )
-    return found
-
-
-def pauses(run: Rotation) -> list[str]:
-    """Warnings about traffic that a tunnel with keys does not carry yet, and will: no order of the hosts spares it,
-    since one that has the inbound policies of the tunnel drops clear text, and one that lacks them drops what
-    arrives through the tunnel.
-    """
-    keyed = {row["name"] for row in run.expected["connections"] if row["current"]}.difference(run.gaps)
-    found = set()
-    for host in run.hosts:
-        added = frozenset(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
-        for name, now, earlier in run.units(host, keyed) if added else ():
-            before = _of(run, earlier, host)
-            # Those for another mark or address are new, too, but their traffic has policies.
-            rows = [policy for policy in _of(run, now, host) if any(_is_same(policy, other) for other in before)]
-            if now.mode == TUNNEL and any(_label(policy) in added for policy in rows):
-                found.add(name)
-    return [
-        f"connection {name}: traffic between networks that its tunnel does not carry yet pauses between the cut-overs"
-        " of its hosts. All other traffic goes on."
-        for name in decisions.summed_up(run.expected, found)
-    ]
-
-
-def _service_problems(own: Result, service: Result) -> t.Iterator[str]:
-    """Why rotate_boot would fail on a host after its keys have changed."""
-    manager = service.get("service_manager")
-    if not manager:
-        yield (
-            "rotate_boot cannot set up loading at boot, since no known service manager was found on this host: name it"
-            " in boot_service_manager, or run without rotate_boot"
-        )
-    if manager == _SMF and (own["policies"] or own["boot_policies"]):
-        yield (
-            "rotate_boot cannot load policies at boot on this system, which has /etc/inet/ipsecinit.conf for them: run"
-            " without rotate_policies and rotate_boot_policies there"
-        )
-
-
-def _label(policy: Result) -> str:
+def labelled(policy: Result) -> str:
     """The policy as a host names it."""
     return label(read_policy(policy, "", []))

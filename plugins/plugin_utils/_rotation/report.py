@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .._keystore.records import IN_USE
-from . import decisions, policies, probes, steps, taking
+from . import decisions, policies, policy_checks, probes, steps, taking
 from .rotation import ARRIVALS, CUT_OVER, PREFLIGHT, SEND, Result, Rotation
 
 FORMAT = 1
@@ -82,7 +82,7 @@ def rows_of(run: Rotation, check_mode: bool) -> list[Row]:
     for host, differing in found.items():
         for name, place in differing:
             places.setdefault(name, {}).setdefault(host, []).append(place)
-    for host, place in policies.out_of_place(run):
+    for host, place in policy_checks.out_of_place(run):
         for name in run.expected["hosts"][host]["connections"]:
             places.setdefault(name, {}).setdefault(host, []).append(place)
     for host, name, place in taking.out_of_place(run):

@@ -41,7 +41,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 
 from .._connections.units import names_at
 from .._keystore.records import IN_USE, STEADY, SWITCHING
-from . import clocks, decisions, due, pins, policies, probes, taking
+from . import clocks, decisions, due, pins, policies, policy_checks, probes, taking
 from .record import SKIPPED, UNANSWERED, Answers
 from .rotation import (
     ARRIVALS,
@@ -66,7 +66,7 @@ _LOADS_NOTHING = {"state": "absent", "allow_static_counter_mode": True}
 
 def preflight(run: Rotation, host: str) -> Questions:
     view = run.expected["hosts"][host]
-    yield from policies.checked(run, host)
+    yield from policy_checks.checked(run, host)
     # Asked last, so that the host's clock is read between the recorded times of this step.
     expected = decisions.held_by(run.expected, host)
     wanted = {"addresses": view["addresses"], "associations": view["associations"], "expected": expected}
@@ -91,12 +91,12 @@ def preflight_question(run: Rotation, host: str, wanted: Result) -> Question:
 
 def preflight_problems(run: Rotation, forks: int) -> list[str]:
     """Why the hosts cannot take part; and with a cut-over instant, why they cannot wait for it together."""
-    boot = {host: policies.boot_problems(run, host) for host in run.hosts}
+    boot = {host: policy_checks.boot_problems(run, host) for host in run.hosts}
     problems = [problem for host in run.hosts for problem in boot[host]]
     # What else such a host says is about the same.
     problems += [f"{host}: {reason}" for host, reason in run.failures(PREFLIGHT) if not boot[host]]
     problems = problems or run.unasked(PREFLIGHT, lambda host: [PREFLIGHT])
-    problems = problems or policies.overtaken(run) + taking.problems(run)
+    problems = problems or policy_checks.overtaken(run) + taking.problems(run)
     if run.delay:
         problems += clocks.problems(run.readings(), run.wide["clock_tolerance"], forks)
     return problems

@@ -33,6 +33,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/plugin_utils/_rotation/inputs.py": raised,
     "plugins/plugin_utils/_rotation/leaving.py": raised,
     "plugins/plugin_utils/_rotation/policies.py": spoken,
+    "plugins/plugin_utils/_rotation/policy_checks.py": spoken,
     "plugins/plugin_utils/_rotation/rotation.py": spoken,
     "plugins/plugin_utils/_rotation/steps.py": spoken,
     "plugins/plugin_utils/_rotation/record.py": raised,

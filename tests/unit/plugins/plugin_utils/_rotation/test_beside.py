@@ -15,7 +15,13 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, rotation, steps, taking
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
+    policies,
+    policy_checks,
+    rotation,
+    steps,
+    taking,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Question, Rotation
 
@@ -277,13 +283,13 @@ def test_a_pause_of_traffic_that_a_tunnel_does_not_carry_yet_is_announced() -> N
 
     now = wide("10.1.0.0/16", "10.2.0.0/16")
     added = {"policies": {"added": ["out 10.2.0.0/16 > 192.0.2.2/32"]}}
-    (text,) = policies.pauses(run_of(now, now, added))
+    (text,) = policy_checks.pauses(run_of(now, now, added))
     assert text.startswith("connection pair: traffic between networks that its tunnel does not carry yet pauses")
-    assert policies.pauses(run_of(now, now, {"policies": {"added": []}})) == []
-    assert policies.pauses(run_of(now, None, added)) == []  # a new connection
+    assert policy_checks.pauses(run_of(now, now, {"policies": {"added": []}})) == []
+    assert policy_checks.pauses(run_of(now, None, added)) == []  # a new connection
     marked = wide("10.1.0.0/16", "10.2.0.0/16", mark="0x7/0xf")
-    assert policies.pauses(run_of(marked, now, added)) == []
-    assert policies.pauses(run_of(connection(), connection(), {"policies": {"added": ["out 192.0.2.1/32"]}})) == []
+    assert policy_checks.pauses(run_of(marked, now, added)) == []
+    assert policy_checks.pauses(run_of(connection(), connection(), {"policies": {"added": ["out 192.0.2.1/32"]}})) == []
 
 
 def test_with_a_gap_too_no_previous_policy_comes_first() -> None:

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, policy_checks, rotation, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 
 FILE = "/etc/inet/secret/ipseckeys"
@@ -32,7 +32,7 @@ def run(answer: dict[str, t.Any]) -> rotation.Rotation:
 
 
 def problems(found: rotation.Rotation) -> list[str]:
-    return [problem for host in found.hosts for problem in policies.boot_problems(found, host)]
+    return [problem for host in found.hosts for problem in policy_checks.boot_problems(found, host)]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_policies_that_a_service_loads_for_other_sas_are_a_warning(
     found.state["own"]["a"]["boot"] = boot
     ends = {"a": "192.0.2.1", "b": "192.0.2.2"}
     found.expected["connections"] = [{"name": "pair", "endpoints": ends, "changing": changing}]
-    said = policies.boot_warnings(found)
+    said = policy_checks.boot_warnings(found)
     assert [text.startswith("a: ") and "pair" in text and "rotate_boot: true" in text for text in said] == (
         [True] if warned else []
     )
