@@ -18,7 +18,7 @@ from ansible_collections.ipsec.manual.tests.e2e.harness import Host, Project, cl
 from ansible_collections.ipsec.manual.tests.e2e.traffic import MARK
 
 NAME = "e2e-settings"
-RATE = 100  # packets a second, each way
+RATE = 50  # packets a second, each way, on each of the flows
 MARKED = f"{MARK:#x}/0xf"
 MARKED_WIDE = f"{MARK & 3:#x}/0x3"  # what has the other mark, has this one, too
 BOOT = {"rotate_boot": True, "boot_service_manager": "sysvinit"}
@@ -94,6 +94,7 @@ FLOWS = {row.name: row.line.flow for row in CASES}
 # With the new address, whose traffic is in clear text before.
 MOVED = CASES[-1].between(True)
 FLOWS["host-moves"] = [[host, there] for (host, dummy), there in zip(CASES[-1].line.flow, MOVED)]
+WIDER = line(60, "esp", 4, "tunnel")  # its networks are added to another tunnel
 FOREIGN_REQID = 4242
 # What arrives has the mark of everything that is sent here, as rules of a firewall would give it.
 INGRESS = "tc qdisc add dev data0 clsact && tc filter add dev data0 ingress matchall action skbedit mark" f" {MARK}"
@@ -179,6 +180,40 @@ def test_only_the_new_sas_and_those_of_others_are_left(hosts: dict[str, Host], p
             assert {sa.reqid for sa in found} - {FOREIGN_REQID} == {row.after}
             assert sum(sa.reqid == FOREIGN_REQID for sa in found) == (2 if row.scripted else 0)
         assert project.run_well().changed()[host.name] == 0
+
+
+def test_algorithms_windows_and_selectors_change_without_a_lost_packet(
+    hosts: dict[str, Host], project: Project
+) -> None:
+    """What concerns an SA alone, or policies alone. The tunnel that gets networks goes on carrying those it had."""
+    stronger = {"authentication_algorithm": "hmac-sha512"}
+    more: dict[str, dict[str, t.Any]] = {
+        "from-none": {"associations": [{**PROTOCOLS["esp"][0], **stronger}]},
+        "esp-to-both": {"associations": [{**row, **stronger} for row in PROTOCOLS["both"]]},
+        "to-another": {"associations": [{**PROTOCOLS["esp"][0], "replay_window": 128, "esn": False}]},
+        "to-none": {"upper_protocol": "udp"},
+        "tunnel-to-esp": {"endpoints": widened(next(row for row in CASES if row.name == "tunnel-to-esp"))},
+    }
+    address(hosts, [WIDER])
+    project.connections = [{**found, **more.get(found["name"], {})} for found in project.connections]
+    with flowing(list(hosts.values()), {name: FLOWS[name] for name in more}, RATE) as losses:
+        done = project.run_well()
+    print(shown(losses))
+    assert "with a gap" not in done.output
+    said = " ".join(done.output.split())
+    assert "connection tunnel-to-esp: traffic between networks that its tunnel does not carry yet pauses" in said
+    assert said.count("does not carry yet") == 1
+    for row in losses.values():
+        assert row.sent > 1000 and row.streamed > 0
+        assert (row.lost, row.duplicated, row.breaks) == (0, 0, []), shown(losses)
+    (dummy, there), (dummy, here) = WIDER.flow
+    assert hosts["partym"].pings(there, here)
+
+
+def widened(row: Case) -> dict[str, t.Any]:
+    """The endpoints of a tunnel, with the networks of another one, too."""
+    ends, others = row.line.connection["endpoints"], WIDER.connection["endpoints"]
+    return {host: {**end, "networks": end["networks"] + others[host]["networks"]} for host, end in ends.items()}
 
 
 def test_hosts_talk_after_a_reboot(hosts: dict[str, Host]) -> None:
