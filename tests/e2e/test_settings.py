@@ -182,7 +182,7 @@ def test_only_the_new_sas_and_those_of_others_are_left(hosts: dict[str, Host], p
         assert project.run_well().changed()[host.name] == 0
 
 
-def test_algorithms_windows_and_selectors_change_without_a_lost_packet(
+def test_algorithms_windows_selectors_and_protocols_change_without_a_lost_packet(
     hosts: dict[str, Host], project: Project
 ) -> None:
     """What concerns an SA alone, or policies alone. The tunnel that gets networks goes on carrying those it had."""
@@ -192,6 +192,8 @@ def test_algorithms_windows_and_selectors_change_without_a_lost_packet(
         "esp-to-both": {"associations": [{**row, **stronger} for row in PROTOCOLS["both"]]},
         "to-another": {"associations": [{**PROTOCOLS["esp"][0], "replay_window": 128, "esn": False}]},
         "to-none": {"upper_protocol": "udp"},
+        # AH has become both in an earlier run, and becomes ESP alone now.
+        "ah-to-both": {"associations": PROTOCOLS["esp"], "reqid": 11},
         "tunnel-to-esp": {"endpoints": widened(next(row for row in CASES if row.name == "tunnel-to-esp"))},
     }
     address(hosts, [WIDER])

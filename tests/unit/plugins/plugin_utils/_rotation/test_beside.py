@@ -28,6 +28,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation im
 Result = t.Dict[str, t.Any]
 ENDS = {"a": "192.0.2.1", "b": "192.0.2.2"}
 ESP, AH = {"protocol": "esp"}, {"protocol": "ah"}
+MODES = ("transport", "tunnel")
 PAIR = "192.0.2.1|192.0.2.2"
 OTHERS = {f"{PAIR}#4242,,0": "1", "192.0.2.1|192.0.2.9#77,,0": "2", f"{PAIR}#77,0x1/0x1,0": "3"}
 
@@ -222,8 +223,14 @@ def is_for(template: Result, sa: Result) -> bool:
     )
 
 
-@pytest.mark.parametrize("mode", ["transport", "tunnel"])
-@pytest.mark.parametrize(("before", "after"), [([ESP], [ESP, AH]), ([ESP, AH], [ESP]), ([ESP], [ESP])])
+@pytest.mark.parametrize(
+    ("mode", "before", "after"),
+    [
+        *((mode, *sides) for mode in MODES for sides in (([ESP], [ESP, AH]), ([ESP, AH], [ESP]), ([ESP], [ESP]))),
+        ("transport", [AH], [ESP, AH]),
+        ("transport", [ESP, AH], [AH]),
+    ],
+)
 @pytest.mark.parametrize("undone", [False, True])
 def test_at_each_boundary_peers_accept_each_other_and_never_clear_text(
     mode: str, before: list[Result], after: list[Result], undone: bool
