@@ -62,7 +62,12 @@ FAULTS = (
     Fault("second-run", (BEFORE,), controller=True),
     Fault("password", (BEFORE,), controller=True),
     Fault("clock", (BEFORE,), steps=("preflight",)),
+    Fault("keystore-full", (), controller=True),
 )
+
+
+# With flush, hosts keep the new SAs if both confirmed them, and nobody knows that of a host whose answer is lost.
+ALSO_FLUSH = (("down", ANSWER, "cut_over"), ("cut", ANSWER, "cut_over"))
 
 
 class Case(t.NamedTuple):
@@ -126,7 +131,8 @@ def cases() -> list[Case]:
                 victim = HOSTS[len(found) % len(HOSTS)]
                 flush = fault.name == "clock" or (task.asks and index in keyed and len(found) % 4 == 0)
                 found.append(Case(fault.name, place, task, victim, "flush" if flush else "overlap"))
-    return found
+    also = [case._replace(strategy="flush") for case in found if (*case[:2], case.task.step) in ALSO_FLUSH]
+    return [*found, *(case for case in also if case not in found)]
 
 
 def chosen(every: t.Sequence[Case], count: int, seed: str, only: str) -> list[Case]:

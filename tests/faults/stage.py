@@ -50,6 +50,12 @@ SETTINGS: dict[str, t.Any] = {
     "ansible_python_interpreter": str(HERE / "python"),
 }
 SECRETS = "/etc/inet/secret"
+# Puts a full disk in the place of a folder, until a line comes; its content is never elsewhere.
+FILL = """
+mkdir "$2" && mount --bind "$1" "$2" && mount -t tmpfs -o size=256k,mode=700 none "$1" && cp -a "$2"/. "$1"/ || exit
+dd if=/dev/zero of="$1"/.ballast bs=1k 2>/dev/null; echo full; read line
+rm "$1"/.ballast && find "$2" -mindepth 1 -delete && cp -a "$1"/. "$2"/ && umount "$1" && umount "$2" && rmdir "$2"
+"""
 FOREIGN_REQID, TAKEN_REQID = 4242, 99
 FOREIGN_KEY, TAKEN_KEY = "5a" * 32, "a5" * 32
 FOREIGN = (
@@ -211,6 +217,18 @@ class Stage:
         store = str(self.project.keystore)
         subprocess.run([*enter, "--bind", store, store], check=True)
         subprocess.run([*enter, "-o", "remount,bind,ro", store], check=True)
+
+    @contextlib.contextmanager
+    def full_keystore(self) -> t.Iterator[None]:
+        """Let the disk of the keystore be full for this run alone."""
+        assert self.process
+        enter = ("nsenter", "--mount", "--target", str(self.process.pid), "sh", "-c", FILL, "sh")
+        words = (*enter, str(self.project.keystore), str(self.folder / "kept"))
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as disk:
+            assert disk.stdout and disk.stdout.readline() == "full\n"
+            yield
+            disk.communicate("\n", timeout=60)
+        assert disk.returncode == 0
 
     def beside(self) -> Project:
         """Another project with the same keystore and connections."""

@@ -199,6 +199,14 @@ def keystore(stage: Stage, case: Case) -> None:
     assert done.status == 0 or "Read-only file system" in done.output, done.output
 
 
+def keystore_full(stage: Stage, case: Case) -> None:
+    with stage.full_keystore():
+        go_on(stage, case)
+        done = stage.finish()
+    talk(stage, case)
+    assert done.status == 0 or "No space left on device" in done.output, done.output
+
+
 def hanging(stage: Stage, case: Case) -> None:
     """The module goes on after the time of its task is over, and after the run."""
     after(stage, case, stage.finish())
@@ -252,6 +260,7 @@ FAULTS: dict[str, t.Callable[[Stage, Case], None]] = {
     "full": spoilt("full"),
     "read-only": spoilt("read-only"),
     "keystore": keystore,
+    "keystore-full": keystore_full,
     "hanging": hanging,
     "second-run": second_run,
     "password": password,
