@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Measures what new keys cost the traffic: a rotation with each strategy, and the playbook that one would
-write first, which empties the SADB and adds the new SAs one by one.
+write first, which empties the SADB and adds the new SAs one by one. And how long a rotation takes, without
+traffic, against a playbook that only pings.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+import statistics
 import tempfile
 import time
 import typing as t
@@ -23,6 +25,8 @@ RATE = 500  # packets a second on each flow, each way
 LINES = [line for line in MATRIX if line.name.endswith("4-transport")]
 DELAY = 15  # seconds to the instant of the cut-over
 KEY_BYTES = 32
+REPETITIONS = 3
+PING = [{"hosts": "all", "gather_facts": False, "tasks": [{"name": "Ping", "ansible.builtin.ping": {}}]}]
 
 WAYS: dict[str, dict[str, t.Any]] = {
     "overlap": {"rotate_new_keys": True},
@@ -60,6 +64,17 @@ class Cost(t.NamedTuple):
     seconds: float
 
 
+class Measured(t.NamedTuple):
+    """The cost of new keys by the way in which they come; and median seconds of a rotation without traffic and of a
+    playbook that pings, taking turns, with the median of their ratios.
+    """
+
+    costs: dict[str, Cost]
+    rotation: float
+    ping: float
+    ratio: float
+
+
 def new_sas() -> list[dict[str, t.Any]]:
     """SAs as the connections' own, with other keys and SPIs."""
     found = []
@@ -87,19 +102,30 @@ def cost(losses: dict[str, Loss], seconds: float) -> Cost:
     return Cost(sum(row.sent for row in rows), sum(row.lost for row in rows), max(row.gap for row in rows), seconds)
 
 
-def measure() -> dict[str, Cost]:
-    found = {}
+def timed(project: Project, **settings: t.Any) -> float:
+    """The seconds of a run."""
+    start = time.monotonic()
+    project.run_well(**settings)
+    return time.monotonic() - start
+
+
+def measure() -> Measured:
+    costs = {}
     with tempfile.TemporaryDirectory(prefix="bench.") as folder, lab(NAME, ("enigma", "partym")) as hosts:
         address(hosts, LINES)
         project = Project(Path(folder), NAME)
         project.connections = [line.connection for line in LINES]
-        (project.folder / "naive.yml").write_text(json.dumps(NAIVE), encoding="utf-8")
+        project.variables = {"rotate_boot": True, "boot_service_manager": "sysvinit"}
+        for name, plays in (("naive", NAIVE), ("ping", PING)):
+            (project.folder / f"{name}.yml").write_text(json.dumps(plays), encoding="utf-8")
         project.run_well()
+        pairs = [
+            (timed(project, rotate_new_keys=True), timed(project, playbook="ping.yml")) for dummy in range(REPETITIONS)
+        ]
         # Last, since the keystore does not know its keys.
         for name, run in {**WAYS, "naive_playbook": {"playbook": "naive.yml", "only": {"sas": new_sas()}}}.items():
             with flowing(list(hosts.values()), {line.name: line.flow for line in LINES}, RATE) as losses:
-                start = time.monotonic()
-                project.run_well(**run)
-                seconds = time.monotonic() - start
-            found[name] = cost(losses, seconds)
-    return found
+                seconds = timed(project, **run)
+            costs[name] = cost(losses, seconds)
+    rotation, ping = (statistics.median(column) for column in zip(*pairs))
+    return Measured(costs, rotation, ping, statistics.median(one / other for one, other in pairs))
