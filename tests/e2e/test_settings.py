@@ -8,30 +8,30 @@ packet, and what belongs to others stays. The tests build on each other, in this
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 import typing as t
 
 import pytest
 
 from ansible_collections.ipsec.manual.tests.e2e.flows import PROTOCOLS, Line, Loss, address, flowing, line
-from ansible_collections.ipsec.manual.tests.e2e.harness import Host, Project, clear, lab, on_the_wire
+from ansible_collections.ipsec.manual.tests.e2e.harness import SECRET_FILE, Host, Project, clear, lab, on_the_wire
 from ansible_collections.ipsec.manual.tests.e2e.traffic import MARK
 
 NAME = "e2e-settings"
 RATE = 50  # packets a second, each way, on each of the flows
 MARKED = f"{MARK:#x}/0xf"
 MARKED_WIDE = f"{MARK & 3:#x}/0x3"  # what has the other mark, has this one, too
-BOOT = {"rotate_boot": True, "boot_service_manager": "sysvinit"}
 WINDOW: dict[str, t.Any] = {"replay_window": 64, "esn": True}
 
 
 class Case(t.NamedTuple):
-    """A connection, its reqid before and after the run, and whether a script made what is there before."""
+    """A connection, its reqid before and after the run, and what made what is there before, if not the role."""
 
     line: Line
     before: int
     after: int
-    scripted: bool = False
+    scripted: str = ""
     marks: tuple[str, str] = ("", "")  # before and after
     moved: Line | None = None  # where the first host has its address after the run
     protocols: str = ""  # after the run, if others than before
@@ -75,27 +75,43 @@ CASES = (
     case("from-none", line(30, "esp", 4, "transport"), 0, 7),
     case("to-another", line(31, "esp", 6, "tunnel", **WINDOW), 7, 9),
     case("to-none", line(32, "both", 4, "transport"), 9, 0),
-    case("script-none", line(33, "esp", 4, "transport"), 0, 0, True),
-    case("script-other", line(34, "esp", 4, "transport"), 77, 0, True),
-    case("to-mark", line(35, "esp", 4, "transport"), 0, 0, False, ("", MARKED)),
-    case("from-mark", line(36, "esp", 6, "tunnel"), 0, 0, False, (MARKED, "")),
-    case("to-wider-mark", line(39, "esp", 4, "transport"), 0, 0, False, (MARKED, MARKED_WIDE)),
-    case("to-narrow-mark", line(40, "esp", 6, "transport"), 5, 5, False, (MARKED_WIDE, MARKED)),
-    case("esp-to-both", line(41, "esp", 4, "transport"), 0, 7, False, ("", ""), None, "both"),
-    case("both-to-esp", line(42, "both", 6, "transport"), 7, 9, False, ("", ""), None, "esp"),
-    case("ah-to-both", line(43, "ah", 4, "transport"), 7, 0, False, ("", ""), None, "both"),
-    case("tunnel-to-both", line(44, "esp", 4, "tunnel"), 0, 7, False, ("", ""), None, "both"),
-    case("tunnel-to-esp", line(45, "both", 4, "tunnel"), 7, 9, False, ("", ""), None, "esp"),
-    case("moves-renames", line(46, "esp", 4, "tunnel"), 5, 6, False, ("", ""), line(59, "esp", 4, "tunnel")),
-    case("tunnel-moves", line(37, "esp", 4, "tunnel"), 0, 0, False, ("", ""), line(57, "esp", 4, "tunnel")),
-    case("host-moves", line(38, "esp", 4, "transport"), 0, 0, False, ("", ""), line(58, "esp", 4, "transport")),
+    case("script-none", line(33, "esp", 4, "transport"), 0, 0, "ip"),
+    case("script-other", line(34, "esp", 4, "transport"), 77, 0, "ip"),
+    case("setkey-none", line(47, "esp", 6, "transport"), 0, 0, "setkey"),
+    case("setkey-other", line(48, "esp", 4, "tunnel"), 78, 0, "setkey"),
+    case("ipseckeys", line(49, "esp", 4, "transport"), 0, 0, "ipseckeys"),
+    case("to-mark", line(35, "esp", 4, "transport"), 0, 0, "", ("", MARKED)),
+    case("from-mark", line(36, "esp", 6, "tunnel"), 0, 0, "", (MARKED, "")),
+    case("to-wider-mark", line(39, "esp", 4, "transport"), 0, 0, "", (MARKED, MARKED_WIDE)),
+    case("to-narrow-mark", line(40, "esp", 6, "transport"), 5, 5, "", (MARKED_WIDE, MARKED)),
+    case("esp-to-both", line(41, "esp", 4, "transport"), 0, 7, "", ("", ""), None, "both"),
+    case("both-to-esp", line(42, "both", 6, "transport"), 7, 9, "", ("", ""), None, "esp"),
+    case("ah-to-both", line(43, "ah", 4, "transport"), 7, 0, "", ("", ""), None, "both"),
+    case("tunnel-to-both", line(44, "esp", 4, "tunnel"), 0, 7, "", ("", ""), None, "both"),
+    case("tunnel-to-esp", line(45, "both", 4, "tunnel"), 7, 9, "", ("", ""), None, "esp"),
+    case("moves-renames", line(46, "esp", 4, "tunnel"), 5, 6, "", ("", ""), line(59, "esp", 4, "tunnel")),
+    case("tunnel-moves", line(37, "esp", 4, "tunnel"), 0, 0, "", ("", ""), line(57, "esp", 4, "tunnel")),
+    case("host-moves", line(38, "esp", 4, "transport"), 0, 0, "", ("", ""), line(58, "esp", 4, "transport")),
 )
+CASES_BY_NAME = {row.name: row for row in CASES}
 FLOWS = {row.name: row.line.flow for row in CASES}
 # With the new address, whose traffic is in clear text before.
 MOVED = CASES[-1].between(True)
 FLOWS["host-moves"] = [[host, there] for (host, dummy), there in zip(CASES[-1].line.flow, MOVED)]
 WIDER = line(60, "esp", 4, "tunnel")  # its networks are added to another tunnel
 FOREIGN_REQID = 4242
+STRANGER = "192.0.2.9"
+# Nothing is loaded at boot that no policy uses.
+FOR_STRANGER = [
+    {
+        "direction": "out",
+        "selector": {"source": end, "destination": STRANGER},
+        "templates": [{"protocol": "esp", "mode": "transport"}],
+    }
+    for end in CASES_BY_NAME["ipseckeys"].pair
+]
+BOOT = {"rotate_boot": True, "boot_service_manager": "sysvinit", "rotate_boot_policies": FOR_STRANGER}
+SETKEY = pathlib.Path(__file__).with_name("setkey.py")
 # What arrives has the mark of everything that is sent here, as rules of a firewall would give it.
 INGRESS = "tc qdisc add dev data0 clsact && tc filter add dev data0 ingress matchall action skbedit mark" f" {MARK}"
 
@@ -123,20 +139,67 @@ def keyed_project(hosts: dict[str, Host], tmp_path_factory: pytest.TempPathFacto
 
 
 def script(hosts: dict[str, Host], row: Case) -> None:
-    """Key two hosts by hand, as scripts around ip(8) do, with an SA of somebody else beside it."""
+    """Key two hosts by hand, with an SA of somebody else beside each."""
     for own, host in zip(row.pair, hosts.values()):
-        (peer,) = set(row.pair) - {own}
-        for number, (source, destination) in enumerate((row.pair, row.pair[::-1]), 0x100 * row.before + 0x1001):
-            for spi, reqid in ((number, row.before), (number + 16, FOREIGN_REQID)):
-                keys = [f"0x{spi + part:064x}" for part in (0x10000, 0x20000)]
-                host.run(
-                    *("ip", "xfrm", "state", "add", "src", source, "dst", destination, "proto", "esp"),
-                    *("spi", str(spi), "reqid", str(reqid), "mode", "transport"),
-                    *("enc", "cbc(aes)", keys[0], "auth-trunc", "hmac(sha256)", keys[1], "128"),
-                )
-        for direction, source, destination in (("out", own, peer), ("in", peer, own)):
-            template = f"tmpl proto esp reqid {row.before} mode transport"
-            host.ip(f"xfrm policy add src {source}/32 dst {destination}/32 dir {direction} {template}")
+        SCRIPTS[row.scripted](host, row, own)
+        for number, ends in enumerate((row.pair, row.pair[::-1]), 0x2001):
+            add(host, ends, number, FOREIGN_REQID)
+
+
+def key(number: int, ends: tuple[str, str], bits: int) -> str:
+    return hashlib.sha256(f"{number} {ends}".encode()).hexdigest()[: bits // 4]
+
+
+def add(host: Host, ends: tuple[str, str], spi: int, reqid: int) -> None:
+    host.run(
+        *("ip", "xfrm", "state", "add", "src", ends[0], "dst", ends[1], "proto", "esp"),
+        *("spi", str(spi), "reqid", str(reqid), "mode", "transport"),
+        *("enc", "cbc(aes)", f"0x{key(1, ends, 256)}", "auth-trunc", "hmac(sha256)", f"0x{key(2, ends, 256)}", "128"),
+    )
+
+
+def by_ip(host: Host, row: Case, own: str) -> None:
+    for number, ends in enumerate((row.pair, row.pair[::-1]), 0x1001):
+        add(host, ends, number, row.before)
+    (peer,) = set(row.pair) - {own}
+    for direction, source, destination in (("out", own, peer), ("in", peer, own)):
+        template = f"tmpl proto esp reqid {row.before} mode transport"
+        host.ip(f"xfrm policy add src {source}/32 dst {destination}/32 dir {direction} {template}")
+
+
+def by_setkey(host: Host, row: Case, own: str) -> None:
+    ways = [row.pair, row.pair[::-1]]
+    networks = dict(zip(row.pair, (end for dummy, end in row.line.flow)))
+    mode, level = row.line.connection["mode"], f"unique:{row.before}" if row.before else "require"
+    lines = []
+    for number, ends in enumerate(ways, 0x1001):
+        keys = f"-E rijndael-cbc 0x{key(1, ends, 128)} -A hmac-sha1 0x{key(2, ends, 160)}"
+        inner = " ".join(f"{networks[end]}/{128 if ':' in end else 32}" for end in ends)
+        outer = "-".join(ends) if mode == "tunnel" else ""
+        direction = "out" if own == ends[0] else "in"
+        lines += [
+            f"add {ends[0]} {ends[1]} esp {number} -m {mode} -u {row.before} {keys};",
+            f"spdadd {inner} any -P {direction} ipsec esp/{mode}/{outer}/{level};",
+        ]
+    host.run("sh", "-c", 'printf "%s\\n" "$2" | /usr/bin/python3 -BIS "$1"', "sh", str(SETKEY), "\n".join(lines))
+
+
+def by_file(host: Host, row: Case, own: str) -> None:
+    """Into the file, beside what is in it, and into the kernel, with a peer that nobody else knows."""
+    ways = [*enumerate((row.pair, row.pair[::-1]), 0x1001), (0x1003, (own, STRANGER))]
+    text = "\n".join(
+        f"add esp spi 0x{number:08x} src {ends[0]} dst {ends[1]} encr_alg aes encrkey {key(1, ends, 256)}"
+        f" auth_alg sha512 authkey {key(2, ends, 256)}{key(3, ends, 256)}"
+        for number, ends in ways
+    )
+    load = 'umask 077; printf "%s\\n" "$2" >/root/keys; cat /root/keys >>"$1"; ipseckey -f /root/keys; rm /root/keys'
+    host.run("sh", "-c", load, "sh", SECRET_FILE, text)
+    (peer,) = set(row.pair) - {own}
+    for direction, source, destination in (("out", own, peer), ("in", peer, own)):
+        host.ip(f"xfrm policy add src {source} dst {destination} dir {direction} tmpl proto esp mode transport")
+
+
+SCRIPTS = {"ip": by_ip, "setkey": by_setkey, "ipseckeys": by_file}
 
 
 def reqids(host: Host, row: Case) -> set[int]:
@@ -158,9 +221,14 @@ def test_settings_change_and_scripts_are_replaced_without_a_lost_packet(
         {**row.connection(True), **({"replaces_reqid": row.before} if row.scripted and row.before else {})}
         for row in CASES
     ]
-    watched = [row.pair for row in CASES if row.name in ("from-none", "script-none", "script-other")]
+    watched = [
+        row.pair
+        for row in CASES
+        if row.name in ("from-none", "script-none", "script-other", "setkey-none", "ipseckeys")
+    ]
     # What is inside a tunnel is never seen on the wire.
-    watched += [(one[1], other[1]) for one, other in (row.line.flow for row in CASES if row.name == "tunnel-moves")]
+    tunnels = [row.line.flow for row in CASES if row.name in ("tunnel-moves", "setkey-other")]
+    watched += [(one[1], other[1]) for one, other in tunnels]
     with on_the_wire(NAME, *watched) as seen, flowing(list(hosts.values()), FLOWS, RATE) as losses:
         done = project.run_well()
     print(shown(losses))
@@ -179,6 +247,9 @@ def test_only_the_new_sas_and_those_of_others_are_left(hosts: dict[str, Host], p
             assert {sa.spi for sa in found if sa.reqid != FOREIGN_REQID} == project.spis(row.name)
             assert {sa.reqid for sa in found} - {FOREIGN_REQID} == {row.after}
             assert sum(sa.reqid == FOREIGN_REQID for sa in found) == (2 if row.scripted else 0)
+        (own,) = (end for end in CASES_BY_NAME["ipseckeys"].pair if host.ip(f"-o addr show to {end}"))
+        assert host.spis(own, STRANGER) == {"0x00001003"} and f"dst {STRANGER}" in host.file()
+        assert host.file().count("0x00001001") + host.file().count("0x00001002") == 0
         assert project.run_well().changed()[host.name] == 0
 
 
