@@ -9,6 +9,14 @@ import sys
 import typing as t
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The machine that runs the tests may be busy, and a copy of the checkout is not the place for a database
+# of examples.
+settings.register_profile("unit", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+# For runs on several Pythons: differences between them show early.
+settings.register_profile("pythons", settings.get_profile("unit"), max_examples=15)
+settings.load_profile("unit")
 
 HERE = pathlib.Path(__file__).parent
 # Coverage is that of the core, and these tests are about it and the modules made of it.
