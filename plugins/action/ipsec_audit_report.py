@@ -16,6 +16,7 @@ from ansible import context
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import inputs as role
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore, output, report, run
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import Host, Known, Way
@@ -27,7 +28,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report a
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import now
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, failure
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord, new_digest_key
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
 
@@ -50,7 +51,7 @@ class ActionModule(HostAction):
             with in_time(result, str(self._vars["inventory_hostname"])):
                 result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
-            result.update(failure.result(failure.refused(str(exc).split("\n"))))
+            result.update(_screen.result(_screen.refused(str(exc).split("\n"))))
         return once(self._task, result)
 
     def _hosts(self) -> list[str]:
@@ -92,7 +93,7 @@ class ActionModule(HostAction):
         """Make the report, and write it. Fails if the inputs were refused, or a finding is as bad as the user said."""
         try:
             refused = self._record.state()["refused"]
-            return failure.result(failure.refused(refused)) if refused else self._reported()
+            return _screen.result(_screen.refused(refused)) if refused else self._reported()
         finally:
             self._record.end()
 
@@ -113,7 +114,7 @@ class ActionModule(HostAction):
         verdict = run.verdict(found, wide["fail_on"], f"; the report is in {directory}" if written else "")
         return {
             **({"failed": True, "msg": verdict} if verdict else {}),
-            **failure.shown(output.summary(found, files).splitlines()),
+            **_screen.shown(output.summary(found, files).splitlines()),
             "changed": False,
             "warnings": warnings,
         }

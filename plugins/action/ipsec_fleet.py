@@ -16,6 +16,7 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, raise_all
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore, table
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import Known
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
@@ -23,7 +24,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import in_t
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due, failure
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import inputs as role
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import has_failed
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, RunRecord, new_digest_key
@@ -52,7 +53,7 @@ class ActionModule(HostAction):
             with in_time(result, str(self._vars["inventory_hostname"])):
                 result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
-            result.update(failure.result(failure.refused(exc.spelled(role.ROLE_WORDS).split("\n"))))
+            result.update(_screen.result(_screen.refused(exc.spelled(role.ROLE_WORDS).split("\n"))))
         return once(self._task, result)
 
     def _checked(self) -> Result:
@@ -92,7 +93,7 @@ class ActionModule(HostAction):
         try:
             state = self._record.state()
             refused = state["refused"]
-            return failure.result(failure.refused(refused)) if refused else self._reported(state)
+            return _screen.result(_screen.refused(refused)) if refused else self._reported(state)
         finally:
             self._record.end()
 
@@ -101,8 +102,8 @@ class ActionModule(HostAction):
         connections = self._connections(Inputs(self, self._vars), min(state["own"]))
         known, problem = self._known(connections, wide["keystore"], key)
         status = table.summarize(connections, self._answers(state["endpoints"]), known, due.read(wide["due"]))
-        lines = [*table.lines(status), *(failure.on_screen(problem) if problem else [])]
-        return {"changed": False, **failure.shown(lines)}
+        lines = [*table.lines(status), *(_screen.on_screen(problem) if problem else [])]
+        return {"changed": False, **_screen.shown(lines)}
 
     def _answers(self, hosts: t.Iterable[str]) -> dict[str, Result]:
         """The answers of the hosts that take part in this run."""

@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_digest_key, parse_number
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once, printed_once
@@ -25,7 +26,6 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import reco
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Lease, Runner, actor
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import failure
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import Run, choose, run_problems
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -63,7 +63,7 @@ class ActionModule(ActionBase):
                 else self._work(arguments, task_vars or {})
             )
         except IpsecError as exc:
-            result.update(failure.result(failure.refused(str(exc).split("\n"))))
+            result.update(_screen.result(_screen.refused(str(exc).split("\n"))))
         return once(self._task, result)
 
     def _work(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

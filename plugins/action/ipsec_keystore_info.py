@@ -13,11 +13,11 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
 from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once, printed_once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import generations, single_keys
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import failure
 
 
 class ActionModule(ActionBase):
@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
             known, roots = store.read_all(), store.read_roots()
             generations.verify(known, store.path, roots.secrets(), single_keys.fingerprints(store, known))
         except IpsecError as exc:
-            result.update(failure.result(failure.refused(str(exc).split("\n"))))
+            result.update(_screen.result(_screen.refused(str(exc).split("\n"))))
             return once(self._task, result)
         result.update(
             changed=False,

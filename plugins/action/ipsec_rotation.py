@@ -28,6 +28,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.files import at
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import file_problems
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import in_time, once
@@ -121,7 +122,7 @@ class ActionModule(HostAction):
                 run = self._rotation()
                 refused = run.state.get("refused")
                 if refused and step == "prepare":
-                    raise _Stop(failure.refused(refused), "begin", refused)
+                    raise _Stop(_screen.refused(refused), "begin", refused)
                 if refused or _is_left_out(step, run.state):
                     result.update(skipped=True)
                 elif step in DECISIONS:
@@ -132,9 +133,9 @@ class ActionModule(HostAction):
                         result.update(self._ask(run, step, host))
         except IpsecError as exc:
             text = exc.spelled(ROLE_WORDS)
-            stop = exc if isinstance(exc, _Stop) else _Stop(failure.refused(text.split("\n")), step, text.split("\n"))
+            stop = exc if isinstance(exc, _Stop) else _Stop(_screen.refused(text.split("\n")), step, text.split("\n"))
             self._note(step, stop)
-            result.update(failure.result(str(stop)))
+            result.update(_screen.result(str(stop)))
         return once(self._task, result)
 
     def _note(self, step: str, stop: _Stop) -> None:
@@ -248,8 +249,8 @@ class ActionModule(HostAction):
             answer = self.ask("ipsec.manual.ipsec_boot", options, self._vars)
         except AnsibleConnectionFailure as exc:
             text = report(str(exc), _LONGEST_REASON)
-            return {**failure.result(text, "This host cannot be reached."), "failed": False, "unreachable": True}
-        failed = failure.result(f"{_FAILED}\n{answer['msg']}") if answer.get("failed") else {}
+            return {**_screen.result(text, "This host cannot be reached."), "failed": False, "unreachable": True}
+        failed = _screen.result(f"{_FAILED}\n{answer['msg']}") if answer.get("failed") else {}
         return {**answer, **failed, **self.discovered()}
 
     def _read(self) -> Result:
@@ -461,9 +462,9 @@ class ActionModule(HostAction):
         leftovers = run.answers(rotation.PREFLIGHT, host).get(rotation.PREFLIGHT).get("leftovers", ())
         lines = [
             *forecast(rows_of(run, check_mode=True), host, leftovers),
-            *(part for line in leaving.forecast(run, host) for part in failure.on_screen(line)),
+            *(part for line in leaving.forecast(run, host) for part in _screen.on_screen(line)),
         ]
-        return {"changed": True, **failure.shown(lines)} if lines else {"changed": False}
+        return {"changed": True, **_screen.shown(lines)} if lines else {"changed": False}
 
     def _end(self) -> Result:
         """Report what the run did, and release the keystore for other runs: the next one, perhaps in another
@@ -497,18 +498,18 @@ class ActionModule(HostAction):
         if rows and (not stop or run.state["switching"]):
             lines = [*brief(run.state.get("reasons", ())), *table(rows, not stop, policies.changed(run))]
         said = leaving.foreseen(run) if foreseen else run.state.get("left_lines", ())
-        lines += [part for line in said for part in failure.on_screen(line)]
+        lines += [part for line in said for part in _screen.on_screen(line)]
         if run.state.get("keystore") and not run.state["changing"]:
-            lines += failure.on_screen(_CONTROLLER_ONLY[bool(self._task.check_mode)])
+            lines += _screen.on_screen(_CONTROLLER_ONLY[bool(self._task.check_mode)])
         try:
             self._write_report(run.wide["report"], rows, began=run.state["began"], left=going, **reasons)
         except IpsecError as exc:
             if stopped is None:
                 raise
-            lines += failure.on_screen(exc.spelled(ROLE_WORDS))
+            lines += _screen.on_screen(exc.spelled(ROLE_WORDS))
         if stopped is None:
-            return {"changed": False, **failure.shown(lines)}
-        failed = failure.result(str(stopped))
+            return {"changed": False, **_screen.shown(lines)}
+        failed = _screen.result(str(stopped))
         return {"changed": False, **failed, "report": [*failed["report"], *lines]}
 
     def _report_path(self) -> str:

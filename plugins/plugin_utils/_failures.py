@@ -17,8 +17,8 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.playbook.task import Task
 from ansible.utils.display import Display
 
+from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import failure
 
 Result = t.Dict[str, t.Any]
 
@@ -49,7 +49,7 @@ def once(task: Task, result: Result) -> Result:
     if not result.get("failed") or task.no_log:
         return result
     if "\n" in str(result.get("msg", "")):
-        result = {**result, **failure.result(f"{_HEADING}\n{result['msg']}")}
+        result = {**result, **_screen.result(f"{_HEADING}\n{result['msg']}")}
     if any(getattr(task, keyword, None) for keyword in _NEED_A_RESULT) or (task.loop and task.register):
         return result
     for text in result.pop("warnings", ()):

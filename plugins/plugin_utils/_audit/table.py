@@ -16,7 +16,7 @@ from .._connections.model import Connection
 from .._keystore.records import STEADY
 from .._rotation import due
 from .._rotation.decisions import has_failed, reason
-from .._rotation.failure import on_screen
+from .._screen import on_screen
 from .fleet import Known, pairs_of
 
 Result = t.Mapping[str, t.Any]

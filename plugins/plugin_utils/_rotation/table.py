@@ -11,7 +11,7 @@ import math
 import re
 import typing as t
 
-from .failure import WIDTH, on_screen
+from .._screen import WIDTH, on_screen
 from .report import DUE, KEYED, RESTORED, ROTATED, SAME, STATES, Gap, Packets, Row
 
 # Lines of a table, reasons for new keys, and pairs of a connection that are named one by one.

@@ -38,6 +38,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/plugin_utils/_rotation/steps.py": spoken,
     "plugins/plugin_utils/_rotation/record.py": raised,
     "plugins/plugin_utils/_rotation/taking.py": spoken,
+    "plugins/plugin_utils/_screen.py": spoken,
     "plugins/plugin_utils/_secret_action.py": lambda path: (text for text in spoken(path) if VALUE in text),
     "plugins/module_utils/_module/clock.py": raised,
     "plugins/module_utils/_module/batch.py": lambda path: (text for text in spoken(path) if "bug of" in text),

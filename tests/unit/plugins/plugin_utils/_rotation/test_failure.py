@@ -6,9 +6,6 @@
 
 from __future__ import annotations
 
-import hypothesis
-from hypothesis import strategies as st
-
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import failure
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation.test_decisions import (
     EXPECTED,
@@ -54,18 +51,3 @@ def test_the_report_before_and_after_the_cut_over() -> None:
     assert "\n  a: restoring failed: disk full\n" in undone
     after = failure.stopped(["a: disk full"], "persist", EXPECTED, {"a": OK, "b": OK, "c": OK})
     assert "  a: generation 4 of pair\n" in after
-
-
-@hypothesis.given(st.lists(st.text(st.sampled_from("ab0/.-: "), max_size=200), min_size=1))
-def test_lines_fit_the_screen_and_keep_every_word(texts: list[str]) -> None:
-    text = "\n".join(texts)
-    found = failure.on_screen(text)
-    assert " ".join(found).split() == text.split()
-    assert all(len(line) <= failure.WIDTH or " " not in line.strip() for line in found)
-
-
-def test_a_failure_is_a_heading_and_lines() -> None:
-    one = failure.result(failure.refused(["one"]))
-    assert one["failed"] and one["msg"] == "This step was refused." and one["report"] == ["one"]
-    several = failure.result(failure.refused(["one", "two"]))
-    assert several["msg"] == "This step was refused for 2 reasons." and several["report"] == ["  one", "  two"]

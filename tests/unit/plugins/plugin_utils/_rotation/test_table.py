@@ -12,9 +12,9 @@ import typing as t
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.failure import WIDTH
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import STATES, Gap, Packets, Row
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.table import MOST, brief, table
+from ansible_collections.ipsec.manual.plugins.plugin_utils._screen import WIDTH
 
 ROW = Row(
     "pair", "pair", {"a": "192.0.2.1", "b": "192.0.2.2"}, 2, 3, "rotated", "overlap", "", None, Gap(0, 0), {}, [], []
