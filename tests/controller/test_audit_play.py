@@ -61,7 +61,7 @@ def test_its_commands_are_for_this_inventory_and_keystore(fleet: Fleet) -> None:
     assert words == [
         *("ansible-playbook", "-i", str(fleet.folder / "inventory.json")),
         *("--vault-password-file", str(fleet.folder / "password"), "ipsec.manual.rotate"),
-        *("-e", "rotate_new_keys=false", "-e", "rotate_only=pair"),
+        *("-e", "rotate_only=pair"),
         *("-e", f"rotate_keystore={fleet.folder / 'keystore'}"),
     ]
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
