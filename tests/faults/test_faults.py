@@ -30,19 +30,21 @@ HEADS = ("The rotation stopped at",)
 
 # These lose packets whatever the role does; all others lose none with the strategy overlap.
 LOSSY = ("rebooted", "parted")
-# On the victim, so that its secret folder is full or read-only, and back. Its content is never elsewhere.
+# On the victim, so that its secret folder is on a small disk of its own, and back. Its content is never elsewhere.
+SMALL_DISK = f"""
+mkdir -p /run/kept && mount --bind {SECRETS} /run/kept && mount -t tmpfs -o size=64k,mode=700 none {SECRETS}
+cp -a /run/kept/. {SECRETS}/
+"""
+OWN_DISK = f"""
+find /run/kept -mindepth 1 -delete && cp -a {SECRETS}/. /run/kept/ && umount {SECRETS} && umount /run/kept
+"""
+# So that this disk is full, or the folder is read-only, and back.
 SPOIL = {
-    "full": f"""
-mkdir -p /run/kept && mount --bind {SECRETS} /run/kept && mount -t tmpfs -o size=32k,mode=700 none {SECRETS}
-cp -a /run/kept/. {SECRETS}/ && ! dd if=/dev/zero of={SECRETS}/.ballast bs=1k 2>/dev/null
-""",
+    "full": f"! dd if=/dev/zero of={SECRETS}/.ballast bs=1k 2>/dev/null",
     "read-only": f"mount --bind {SECRETS} {SECRETS} && mount -o remount,bind,ro {SECRETS}",
 }
 REPAIR = {
-    "full": f"""
-rm {SECRETS}/.ballast && find /run/kept -mindepth 1 -delete && cp -a {SECRETS}/. /run/kept/
-umount {SECRETS} && umount /run/kept
-""",
+    "full": f"rm {SECRETS}/.ballast",
     "read-only": f"umount {SECRETS}",
 }
 
@@ -82,13 +84,26 @@ def test_the_matrix_follows_the_role() -> None:
 def test_fault(case: Case, stage: Stage) -> None:
     with stage.breaking():
         with stage.traffic(case.strategy == "overlap" and case.fault not in LOSSY) as losses:
-            reached = happens(stage, case)
+            with on_its_disk(stage, case):
+                reached = happens(stage, case)
             healed = stage.project.run()
         assert healed.status == 0, healed.output
         stage.check_end(stage.examine())
         assert all(row.sent > 0 == row.lost == row.duplicated and not row.breaks for row in losses.values()), losses
     if not reached:
         pytest.skip(f"the task has nothing to do there on {case.victim}")
+
+
+@contextlib.contextmanager
+def on_its_disk(stage: Stage, case: Case) -> t.Iterator[None]:
+    """Put the folder that becomes full on a small disk before the run starts: its modules would go on using a folder
+    that they have open.
+    """
+    if case.fault == "full":
+        stage.on(case.victim, SMALL_DISK)
+    yield
+    if case.fault == "full":
+        stage.on(case.victim, OWN_DISK)
 
 
 def happens(stage: Stage, case: Case) -> bool:
