@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import Algorithm
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME, Algorithm
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SPI_MAX, SPI_MIN, SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
@@ -102,7 +102,8 @@ def _differing(
 
 def changed(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> list[str]:
     """What of a unit's settings changes for those who use its SAs: names of settings, "endpoints" for its
-    addresses, "protocols" if one is added or left out, "other_protocols" if one replaces another, and "other_mark"
+    addresses, "protocols" if one is added or left out, "other_protocols" if one replaces another or if one of them
+    cannot stand alone, and "other_mark"
     if no packet can have both the previous mark and the new one. Algorithms, limits and windows are an SA's own affair.
     """
     names = ["mode", *_REACH, *(["endpoints"] if before["endpoints"] != after["endpoints"] else [])]
@@ -114,8 +115,17 @@ def changed(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> list
         # In a tunnel, AH beside ESP is in transport mode, and AH by itself is not.
         sides = ({(row["protocol"], row["mode"]) for row in side["associations"]} for side in (before, after))
         shorter, longer = sorted(sides, key=len)
-        found.append("protocols" if shorter < longer else "other_protocols")
+        rows = [*before["associations"], *after["associations"]]
+        found.append("protocols" if shorter < longer and all(map(_stands_alone, rows)) else "other_protocols")
     return sorted(found)
+
+
+def _stands_alone(row: t.Mapping[str, t.Any]) -> bool:
+    """Whether packets can be accepted through this association without another one beside it: not through ESP that
+    leaves integrity to AH, since anybody could forge them (RFC 8221 section 4).
+    """
+    cipher = BY_NAME.get(row["encryption"])
+    return bool(row["authentication"]) or (cipher is not None and cipher.combined)
 
 
 def _meet(one: str, other: str) -> bool:

@@ -28,6 +28,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation im
 Result = t.Dict[str, t.Any]
 ENDS = {"a": "192.0.2.1", "b": "192.0.2.2"}
 ESP, AH = {"protocol": "esp"}, {"protocol": "ah"}
+BARE = {**ESP, "encryption_algorithm": "aes-cbc", "authentication_algorithm": ""}
 MODES = ("transport", "tunnel")
 PAIR = "192.0.2.1|192.0.2.2"
 OTHERS = {f"{PAIR}#4242,,0": "1", "192.0.2.1|192.0.2.9#77,,0": "2", f"{PAIR}#77,0x1/0x1,0": "3"}
@@ -147,6 +148,8 @@ def test_policies_for_another_mark_come_before_the_previous_ones(before: str, af
         ({"associations": [ESP]}, {"associations": [ESP, AH]}, "protocols"),
         ({"associations": [ESP, AH]}, {"associations": [AH]}, "protocols"),
         ({"associations": [ESP]}, {"associations": [AH]}, "other_protocols"),
+        ({"associations": [BARE, AH]}, {"associations": [ESP]}, "other_protocols"),
+        ({"associations": [ESP]}, {"associations": [BARE, AH]}, "other_protocols"),
         ({"associations": [ESP], "mode": "tunnel"}, {"associations": [ESP, AH], "mode": "tunnel"}, "protocols"),
         ({"associations": [AH], "mode": "tunnel"}, {"associations": [ESP, AH], "mode": "tunnel"}, "other_protocols"),
         ({"mode": "tunnel"}, {}, "mode"),
