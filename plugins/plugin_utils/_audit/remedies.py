@@ -179,8 +179,8 @@ REMEDIES: t.Mapping[str, Remedy] = {
         ("setfacl -b -k {place}", _ROTATE_HOST),
     ),
     "file-links": Remedy(
-        "the first command shows the other names, the second one removes them. Others may know the keys, so give the"
-        " host new ones",
+        "the first command shows the other names, the second one removes them all: first unmount what shows the folder"
+        " of the file a second time. Others may know the keys, so give the host new ones",
         (_OTHER_NAMES, f"{_OTHER_NAMES} -delete", _ROTATE_HOST),
     ),
     "file-network": Remedy(
@@ -410,7 +410,7 @@ def _made(words: Words) -> dict[str, str]:
         "only_host": variable("rotate_only", words["host"]),
         "hosts": shlex.quote(words["host"] or "all"),
         "boot_file": variable("boot_file", words["file"]),
-        "file_pattern": shlex.quote(re.sub(r"[][*?\\]", r"\\\g<0>", words["file"])),
+        "file_pattern": shlex.quote(re.sub(r"[][*?\\]", r"\\\g<0>", re.sub("/+", "/", words["file"]))),
         "source": shlex.quote(json.dumps({"src": words["file"]})),
         "addresses_for_names": shlex.quote(
             json.dumps({"path": words["file"], "src": words["file"], "resolve_names": True})
