@@ -83,12 +83,14 @@ RIGHTS: t.Mapping[str, Right] = {
 def commands(file: str, policies: bool, rights: t.Iterable[str]) -> dict[str, list[str]]:
     """The arguments of ipseckey that the group may use, by right; an empty text for any arguments."""
     named = set(rights)
-    what = f"{file} --policies {at_boot.POLICIES}" if policies else file
+    words = {
+        "FILE": file,
+        "FILE_PATTERN": re.sub("[.+]", r"[\g<0>]", file),
+        "WHAT": f"{file} --policies {at_boot.POLICIES}" if policies else file,
+    }
     return {
-        name: [
-            text.replace("FILE_PATTERN", re.sub("[.+]", r"[\g<0>]", file)).replace("FILE", file).replace("WHAT", what)
-            for text in row.arguments
-        ]
+        # In one pass, since a path may contain these words, too.
+        name: [re.sub(r"\b(?:FILE_PATTERN|FILE|WHAT)\b", lambda found: words[found[0]], text) for text in row.arguments]
         for name, row in RIGHTS.items()
         if name in named
     }

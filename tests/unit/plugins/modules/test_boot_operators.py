@@ -118,6 +118,9 @@ def test_the_usual_rights_are_the_default() -> None:
 
 
 def test_only_one_right_has_any_arguments() -> None:
+    assert operators.commands("/etc/WHAT/FILE", False, ["load"])["load"] == [
+        *("-f /etc/WHAT/FILE", "--apply /etc/WHAT/FILE"),
+    ]
     for name, rows in operators.commands(FILE, True, operators.RIGHTS).items():
         assert ("" in rows) == (name == "all")
         assert not [row for row in rows if "*" in row or "?" in re.sub(r"(\)|dst6|src6)\?", "", row)]
