@@ -102,9 +102,9 @@ def _differing(
 
 def changed(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> list[str]:
     """What of a unit's settings changes for those who use its SAs: names of settings, "endpoints" for its
-    addresses, "protocols" if one is added or left out, "other_protocols" if one replaces another or if one of them
-    cannot stand alone, and "other_mark"
-    if no packet can have both the previous mark and the new one. Algorithms, limits and windows are an SA's own affair.
+    addresses, "protocols" if one is added or left out, "other_protocols" if one replaces another or what is left
+    cannot stand alone, and "other_mark" if no packet can have both the previous mark and the new one. Algorithms,
+    limits and windows are an SA's own affair.
     """
     names = ["mode", *_REACH, *(["endpoints"] if before["endpoints"] != after["endpoints"] else [])]
     found = [name for name in names if before.get(name) != after.get(name)]
@@ -115,8 +115,9 @@ def changed(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> list
         # In a tunnel, AH beside ESP is in transport mode, and AH by itself is not.
         sides = ({(row["protocol"], row["mode"]) for row in side["associations"]} for side in (before, after))
         shorter, longer = sorted(sides, key=len)
-        rows = [*before["associations"], *after["associations"]]
-        found.append("protocols" if shorter < longer and all(map(_stands_alone, rows)) else "other_protocols")
+        rows = (row for side in (before, after) for row in side["associations"])
+        left = [row for row in rows if (row["protocol"], row["mode"]) in shorter]
+        found.append("protocols" if shorter < longer and all(map(_stands_alone, left)) else "other_protocols")
     return sorted(found)
 
 

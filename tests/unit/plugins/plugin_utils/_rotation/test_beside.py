@@ -149,6 +149,7 @@ def test_policies_for_another_mark_come_before_the_previous_ones(before: str, af
         ({"associations": [ESP, AH]}, {"associations": [AH]}, "protocols"),
         ({"associations": [ESP]}, {"associations": [AH]}, "other_protocols"),
         ({"associations": [BARE, AH]}, {"associations": [ESP]}, "other_protocols"),
+        ({"associations": [BARE, AH]}, {"associations": [AH]}, "protocols"),
         ({"associations": [ESP]}, {"associations": [BARE, AH]}, "other_protocols"),
         ({"associations": [ESP], "mode": "tunnel"}, {"associations": [ESP, AH], "mode": "tunnel"}, "protocols"),
         ({"associations": [AH], "mode": "tunnel"}, {"associations": [ESP, AH], "mode": "tunnel"}, "other_protocols"),
