@@ -140,11 +140,11 @@ class ActionModule(HostAction):
 
     def _note(self, step: str, stop: _Stop) -> None:
         """Keep the reasons for the report at the end of the run. If its inputs were refused, that is now."""
-        if stop.phase == "begin":
-            with contextlib.suppress(IpsecError):  # this failure comes first
+        with contextlib.suppress(IpsecError):  # this failure comes first
+            if stop.phase == "begin":
                 self._write_report(self._report_path(), [], stop.phase, stop.problems)
-        elif step in DECISIONS and step != "end":
-            self._record.save({**self._record.state(), "stop": {"phase": stop.phase, "problems": [*stop.problems]}})
+            elif step in DECISIONS and step != "end":
+                self._record.save({**self._record.state(), "stop": {"phase": stop.phase, "problems": [*stop.problems]}})
 
     def _rotation(self) -> Rotation:
         state = self._record.state()

@@ -58,13 +58,18 @@ def once(task: Task, result: Result) -> Result:
     raise _Failure(str(result["msg"]), result=rest)
 
 
+def is_timeout(exc: BaseException) -> bool:
+    """Whether the time of the task ran out. Ansible's class is private."""
+    return type(exc).__name__ == "TaskTimeoutError"
+
+
 @contextlib.contextmanager
 def in_time(result: Result, host: str) -> t.Iterator[None]:
     """Warn if the time of the task runs out, instead of failing: the step that reports says what that means."""
     try:
         yield
-    except BaseException as exc:  # pylint: disable=broad-except  # Ansible's timeout is no Exception, and private
-        if type(exc).__name__ != "TaskTimeoutError":
+    except BaseException as exc:  # pylint: disable=broad-except  # Ansible's timeout is no Exception
+        if not is_timeout(exc):
             raise
         result.update(changed=False, warnings=[f"{host} did not answer in time; the report says what that means."])
 

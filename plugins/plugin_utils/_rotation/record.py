@@ -32,6 +32,7 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
+from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import is_timeout
 
 _STATE = "state.json"
 _LONGEST_RUN = 86400.0  # seconds
@@ -79,15 +80,17 @@ class RunRecord:
 
     def begun(self, run: str, read: t.Callable[[], Result], words: t.Mapping[str, str] | None = None) -> Result:
         """The decisions of this run. Of the processes that ask hosts at the same time, one begins it, with what
-        ``read`` returns, while the others wait. ``refused`` are the lines of the error if ``read`` raises one, so that
-        the next step reports it once; ``words`` spell it.
+        ``read`` returns, while the others wait. ``refused`` are the lines of the error if ``read`` raises one, or takes
+        longer than its task may, so that the next step reports it once; ``words`` spell it.
         """
         with open(f"{self.directory}.lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             state = self._read(_STATE) or {}
             if state.get("run") != run:
+                # What an earlier run left must not pass for this one.
+                self.end()
                 try:
-                    state = {**read(), "run": run, "refused": []}
+                    state = {**_in_time(read), "run": run, "refused": []}
                 except (AnsibleError, IpsecError) as exc:
                     text = exc.spelled(words) if words and isinstance(exc, IpsecError) else str(exc)
                     state = {"run": run, "refused": text.split("\n")}
@@ -150,3 +153,16 @@ class RunRecord:
     def _write(self, name: str, content: t.Mapping[str, t.Any]) -> None:
         # It need not outlast a power failure, since this process does not.
         atomic.replace(os.path.join(self.directory, name), json.dumps(content).encode("ascii"), durable=False)
+
+
+def _in_time(read: t.Callable[[], Result]) -> Result:
+    try:
+        return read()
+    except BaseException as exc:  # pylint: disable=broad-except  # Ansible's timeout is no Exception
+        if not is_timeout(exc):
+            raise
+        raise InputError(
+            "reading the connections, the settings and the keystore took longer than a task may",
+            "timeout",
+            "Raise rotate_timeout or audit_timeout, or find out what is slow, such as the script of a vault password.",
+        ) from None

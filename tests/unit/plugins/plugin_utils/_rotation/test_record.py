@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import pathlib
 import time
+import typing as t
 
 import pytest
 
@@ -81,3 +82,45 @@ def test_leftovers_of_a_killed_run_are_removed_after_a_day(
         os.utime(left[name], (time.time() - age, time.time() - age))
     RunRecord("rotation").begin({})
     assert [path.exists() for path in left.values()] == [False, True, True]
+
+
+class TaskTimeoutError(BaseException):
+    """As Ansible's, which is private."""
+
+
+def refusal() -> t.NoReturn:
+    raise InputError("this is wrong", "keystore", "Mend it.")
+
+
+def slow() -> t.NoReturn:
+    raise TaskTimeoutError()
+
+
+def test_of_the_hosts_that_are_asked_one_begins_the_run(record: RunRecord) -> None:
+    read = iter([{"number": 1}, {"number": 2}])
+    for run, number in (("a", 1), ("a", 1), ("b", 2), ("b", 2)):
+        assert record.begun(run, lambda: next(read)) == {"number": number, "run": run, "refused": []}
+        assert record.state()["number"] == number
+
+
+@pytest.mark.parametrize(
+    ("read", "said"), [(refusal, "keystore: this is wrong. Mend it."), (slow, "took longer than a task may")]
+)
+def test_inputs_that_cannot_be_read_are_refused_once_for_all_hosts(
+    record: RunRecord, read: t.Callable[[], t.NoReturn], said: str
+) -> None:
+    (line,) = record.begun("a", read)["refused"]
+    assert said in line
+    assert record.begun("a", lambda: {})["refused"] == [line]
+
+
+def test_a_run_that_cannot_begin_leaves_nothing_of_an_earlier_one(record: RunRecord) -> None:
+    record.begun("a", dict)
+
+    def end() -> t.NoReturn:
+        raise KeyboardInterrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        record.begun("b", end)
+    with pytest.raises(InputError, match="no run has begun"):
+        record.state()
