@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import re
 import typing as t
@@ -18,8 +19,9 @@ Rows = t.Mapping[str, t.Any]
 _ELSEWHERE = re.compile(r"RV\(ipsec\.manual\.(\w+)#module:([\w.\[\]]+)\) describes")
 
 
+@functools.cache  # reading YAML takes longer than most tests that ask
 def documented(module: str) -> Rows:
-    """The RETURN block of a module, by field."""
+    """The RETURN block of a module, by field. Not to be changed: all callers share it."""
     text = importlib.import_module(f"ansible_collections.ipsec.manual.plugins.modules.{module}").RETURN
     return _complete(yaml.safe_load(text))
 

@@ -175,19 +175,20 @@ class Ongoing:
         except IpsecError:
             self.stopped = self.failed = True
 
-    def ask(self, step: str, host: str, fault: str = "", at: int = 0) -> int:
-        """Ask a host the questions of a step, with a fault at one of them; the number of questions."""
-        if ipsec_rotation._is_left_out(step, self.state):
-            return 0
-        if host not in self.state["expected"]["hosts"]:
-            return 0
-        questions = list(steps.STEPS[step](self.rotation(), host))
+    def questions(self, step: str, host: str) -> list[steps.Question]:
+        """What a host is asked in a step. Runs that differ only in what follows share it."""
+        if ipsec_rotation._is_left_out(step, self.state) or host not in self.state["expected"]["hosts"]:
+            return []
+        return list(steps.STEPS[step](self.rotation(), host))
+
+    def ask(self, step: str, host: str, questions: t.Sequence[steps.Question], fault: str = "", at: int = 0) -> None:
+        """Ask a host the questions of a step, with a fault at one of them."""
         results = self.results.setdefault((step, host), {})
         if questions and fault == "gone":
             self.gone.add(host)
         if host in self.gone:
             results.update(dict.fromkeys((question.name for question in questions), UNANSWERED))
-            return len(questions)
+            return
         for number, question in enumerate(questions):
             ends_here = number == at
             if ends_here and fault == "rebooted":
@@ -202,7 +203,6 @@ class Ongoing:
                 self.gone.add(host)
                 results.update(dict.fromkeys((question.name for question in questions), UNANSWERED))
                 break
-        return len(questions)
 
     def _put(self, host: str, question: steps.Question, fault: str) -> Result:
         if fault == "refused":
@@ -287,7 +287,7 @@ def run_plainly(moment: Moment, strategy: str, new_keys: bool = False) -> Moment
                 ongoing.decide(step)
         elif not ongoing.stopped:
             for host in world.names(moment):
-                ongoing.ask(step, host)
+                ongoing.ask(step, host, ongoing.questions(step, host))
     if ongoing.failed or not settled(ongoing.moment):
         raise Violation(f"I3: a plain run does not end what was left: {ongoing.moment}")
     return ongoing.moment
@@ -307,23 +307,31 @@ def explore_run(
         while position < len(plan) and not ongoing.stopped:
             step, host = plan[position]
             position += 1
+            before = ongoing.fork()
             if not host:
                 ongoing.decide(step)
-                yield ongoing.moment
+                yield from changed(before, ongoing)
                 continue
-            before = ongoing.fork()
-            questions = ongoing.ask(step, host)
+            questions = ongoing.questions(step, host)
+            if not questions:
+                continue
+            ongoing.ask(step, host, questions)
             if faults:
                 possible = [fault for fault in FAULTS if fault != "rebooted" or not before.moment.is_scripted]
                 for at, fault in itertools.product(
-                    range(questions), possible if step == rotation.SEND else possible[:-1]
+                    range(len(questions)), possible if step == rotation.SEND else possible[:-1]
                 ):
                     other = before.fork()
-                    other.ask(step, host, fault, at)
-                    yield other.moment
+                    other.ask(step, host, questions, fault, at)
+                    yield from changed(before, other)
                     yield from follow(other, position, faults - 1)
-            yield ongoing.moment
+            yield from changed(before, ongoing)
 
+    def changed(before: Ongoing, after: Ongoing) -> t.Iterator[Moment]:
+        if after.moment is not before.moment:  # else the state is known, and to compare it takes long
+            yield after.moment
+
+    yield moment
     yield from follow(Ongoing(moment, strategy, new_keys, only), 0, most)
 
 
@@ -477,7 +485,8 @@ def test_the_report_does_not_say_what_nobody_knows() -> None:
             ongoing.decide(step)
             continue
         for host, fault, at in (("a", "lost", 0), ("b", "refused", 1)):
-            ongoing.ask(step, host, fault if step == rotation.CUT_OVER else "", at)
+            questions = ongoing.questions(step, host)
+            ongoing.ask(step, host, questions, fault if step == rotation.CUT_OVER else "", at)
     text = str(ipsec_rotation._rolled_back(ongoing.rotation()))
     assert "  a: unknown: generation 2 of mesh, or what it held before" in text
     assert "  b: what it held before this run" in text
