@@ -63,8 +63,7 @@ class ActionModule(HostAction):
         """Check the inputs before any host is asked."""
         hosts = self._hosts()
         wide = role.read_wide(self._inputs, hosts)
-        for host in hosts:
-            role.read_own(self._inputs, host)
+        role.read_own(self._inputs, hosts)
         self._connections(wide)
         self._directory(wide)
         return {"digest_key": new_digest_key(), "trusted_transports": wide["trusted_transports"]}
@@ -75,7 +74,7 @@ class ActionModule(HostAction):
         if state["refused"]:
             return {"skipped": True}
         host = str(self._vars["inventory_hostname"])
-        own = role.read_own(self._inputs, host)
+        own = role.read_own(self._inputs, [host])[host]
         names = {*_PLACES, *(role.PREFIX + name for name in role.NAMES), "ipsec_connections", "ipsec_address"}
         address = str(self._play_context.remote_addr or host)
         way = way_of(self._connection, address, state["trusted_transports"], self._inputs.overridden(host, names))

@@ -29,6 +29,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import inpu
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import has_failed
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, RunRecord, new_digest_key
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
+from ansible_collections.ipsec.manual.plugins.plugin_utils._variables import Values, read_variables
 
 Result = t.Dict[str, t.Any]
 
@@ -36,8 +37,8 @@ STEPS = ("ask", "report")
 MODULE = "ipsec.manual.ipsec_status"
 # Variables of the role rotate that are read, without its prefix, and their defaults: of the first host, and of each.
 _WIDE = ("keystore", "due")
-_OWN = ("file", "backend")
-_DEFAULTS: dict[str, t.Any] = {"keystore": "", "due": {}, "file": "", "backend": "auto"}
+_OWN = ("file", "backend", "timeout")
+_DEFAULTS: dict[str, t.Any] = {"keystore": "", "due": {}, "file": "", "backend": "auto", "timeout": 120}
 _NAMES = ("ipsec_connections", "ipsec_address", "rotate_connections", *(f"rotate_{name}" for name in _DEFAULTS))
 _LONGEST_REASON = 500
 _NO_KEYSTORE = "The generations are unknown, since no keystore is named. Set rotate_keystore to its directory."
@@ -62,9 +63,9 @@ class ActionModule(HostAction):
         hosts = sorted(map(str, self._vars["ansible_play_hosts_all"]))
         raise_all(inputs.shadowed(hosts, _NAMES))
         connections = self._connections(inputs, hosts[0])
-        problems: list[IpsecError] = []
-        wide = _read(inputs, hosts[0], _WIDE, problems)
-        own = {host: _read(inputs, host, _OWN, problems) for host in hosts}
+        problems: list[IpsecError] = [*role.misspelt(inputs, hosts, {"rotate_": role.ROLES["rotate_"]})]
+        wide = _read(inputs, hosts[:1], _WIDE, problems)[hosts[0]]
+        own = _read(inputs, hosts, _OWN, problems)
         raise_all(problems)
         due.read(wide["due"])
         return {
@@ -127,7 +128,9 @@ class ActionModule(HostAction):
             return {}, f"The generations are unknown. {exc.spelled(role.ROLE_WORDS)}"
 
 
-def _read(inputs: Inputs, host: str, names: t.Iterable[str], problems: list[IpsecError]) -> Result:
-    """These variables of a host, checked as the role checks them; adds what is wrong to ``problems``."""
+def _read(
+    inputs: Inputs, hosts: t.Iterable[str], names: t.Iterable[str], problems: list[IpsecError]
+) -> dict[str, Values]:
+    """These variables of hosts, checked as the role checks them; adds what is wrong to ``problems``."""
     specs = {**role.WIDE, **role.OWN}
-    return role.read_variables(inputs, host, {name: specs[name] for name in names}, "rotate_", problems, _DEFAULTS)
+    return read_variables(inputs, hosts, {name: specs[name] for name in names}, "rotate_", problems, _DEFAULTS)

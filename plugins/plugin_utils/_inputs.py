@@ -88,7 +88,7 @@ class Inputs:
                 "Inputs are evaluated without facts, because a host could forge them. Write the value into the"
                 " inventory or the play."
             )
-            raise InputError(f"it cannot be evaluated for {host}: {reason}", name, hint) from None
+            raise InputError(f"it cannot be evaluated: {reason}", f"{name} of {host}", hint) from None
 
     def connections(self, raw: t.Any, allow_static_counter_mode: bool = True) -> list[Connection]:
         """Connections, with the groups of the inventory and the variables of its hosts."""

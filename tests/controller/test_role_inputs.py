@@ -18,6 +18,8 @@ import pytest
 import yaml
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import inputs as audit
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import ROLES
 
 COLLECTION = pathlib.Path(keys.__file__).parents[4]
@@ -102,11 +104,115 @@ def test_the_variables_of_playbooks_are_not_misspelt(tmp_path: pathlib.Path) -> 
         assert "ignore it" not in output and "a connection needs a name" in output
 
 
-def test_every_variable_of_a_role_is_known() -> None:
-    for prefix, known in ROLES.items():
-        path = COLLECTION / "roles" / prefix[:-1] / "meta" / "argument_specs.yml"
-        documented = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
-        assert set(documented) == {prefix + name for name in known}
+# What each role checks, by the prefix of its variables.
+CHECKED = {
+    "rotate_": {**inputs.WIDE, **inputs.OWN},
+    "boot_": inputs.BOOT_ROLE,
+    "audit_": {**audit.WIDE, **audit.OWN},
+}
+
+
+@pytest.mark.parametrize("prefix", CHECKED)
+def test_the_documented_variables_types_and_choices_are_those_that_are_checked(prefix: str) -> None:
+    path = COLLECTION / "roles" / prefix[:-1] / "meta" / "argument_specs.yml"
+    (entry_point,) = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].items()
+    assert entry_point[0] != "main", "Ansible would check it, and print it"
+
+    def facts(spec: dict[str, t.Any]) -> list[t.Any]:
+        # A path on a host is text here.
+        return [spec["type"].replace("path", "str"), spec.get("elements"), sorted(spec.get("choices", ()))]
+
+    documented = {name: facts(spec) for name, spec in entry_point[1]["options"].items()}
+    assert documented == {prefix + name: facts(spec) for name, spec in CHECKED[prefix].items()}
+
+
+def typed(folder: pathlib.Path, role: str, *options: str, **variables: t.Any) -> list[str]:
+    """What a role says about its variables, as the lines of the report."""
+    output = refused(folder, role, *options, ipsec_connections=[PAIR], **variables)
+    assert len(output) < 3000 and "argument_spec" not in output and output.count("FAILED!") == 1, output
+    report = json.loads(output.partition("FAILED! => ")[2].partition("\n\n")[0])["report"]
+    return " ".join(" ".join(report).split()).split(" rotate_")
+
+
+@pytest.mark.parametrize(
+    ("role", "variable", "value", "problem"),
+    [
+        (
+            "rotate",
+            "rotate_strategy",
+            "overlapp",
+            "one of overlap, flush, but found 'overlapp'. The nearest value is overlap.",
+        ),
+        ("rotate", "rotate_store", "7", "one of an empty text, random, derived, but found '7'"),
+        ("rotate", "rotate_policies", "maybe", "true or false, but found 'maybe'"),
+        ("rotate", "rotate_secure_logging", "maybe", "true or false, but found 'maybe'"),
+        ("rotate", "rotate_timeout", "2.5", "a whole number, but found '2.5'"),
+        ("rotate", "rotate_timeout", "soon", "a whole number, but found 'soon'"),
+        ("rotate", "rotate_grace", "inf", "a number, but found 'inf'"),
+        (
+            "rotate",
+            "rotate_due",
+            "often",
+            "a mapping, but found 'often'. In YAML, write {A: B}; on the command line -e",
+        ),
+        (
+            "rotate",
+            "rotate_strategy",
+            "aa" * 16,
+            "one of overlap, flush, but found (a word of 32 characters, hidden since it may be a key)",
+        ),
+        (
+            "audit",
+            "audit_backend",
+            "xfm",
+            "one of auto, xfrm, solaris, pfkey, but found 'xfm'. The nearest value is xfrm.",
+        ),
+        ("audit", "audit_timeout", "soon", "a whole number, but found 'soon'"),
+    ],
+)
+def test_a_wrong_value_is_reported_once_with_the_variable_and_what_is_expected(
+    tmp_path: pathlib.Path, role: str, variable: str, value: str, problem: str
+) -> None:
+    (said,) = typed(tmp_path, role, "-e", f"{variable}={value}")
+    assert said.startswith(f"{variable}: expected {problem}"), said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("rotate_leave", {"a": 1}, "rotate_leave of a: expected a list, but found a mapping. In YAML, write [A, B]"),
+        ("rotate_leave", [["a"]], "rotate_leave[0] of a: expected text, but found a list"),
+        ("rotate_boot_policies", ["x"], "rotate_boot_policies[0] of a and 2 more: expected a mapping, but found 'x'"),
+        ("rotate_keystore", ["x"], "rotate_keystore of a: expected text, but found a list"),
+        ("rotate_timeout", True, "rotate_timeout of a and 2 more: expected a whole number, but found true"),
+        ("rotate_file", "{{ missing }}", "rotate_file of a and 2 more: it cannot be evaluated: 'missing' is undefined"),
+        ("rotate_timeout", "{{ missing }}", "rotate_timeout of a and 2 more: it cannot be evaluated: 'missing' is"),
+        (
+            "rotate_backend",
+            None,
+            "rotate_backend of a and 2 more: expected one of auto, xfrm, solaris, pfkey, but found",
+        ),
+    ],
+)
+def test_a_wrong_value_of_the_play_is_reported_once_for_all_hosts(
+    tmp_path: pathlib.Path, variable: str, value: t.Any, problem: str
+) -> None:
+    (said,) = typed(tmp_path, "rotate", **{variable: value})
+    assert said.startswith(problem), said
+
+
+def test_all_wrong_values_are_reported_together(tmp_path: pathlib.Path) -> None:
+    output = refused(tmp_path, "boot", "-e", "boot_state=here boot_load=maybe boot_operators_rights=look,lod")
+    assert output.count("boot_state: expected one of absent, present, but found 'here'") == 3  # each host has its own
+    assert "boot_load: expected true or false, but found 'maybe'" in output
+    assert "boot_operators_rights[1]: expected one of look, load," in output
+
+
+def test_values_of_the_command_line_are_converted(tmp_path: pathlib.Path) -> None:
+    """On the command line, values are text."""
+    words = "rotate_policies=false rotate_boot=no rotate_timeout=60 rotate_grace=1 rotate_secure_logging=false"
+    refused(tmp_path, "rotate", "-e", f"{words} rotate_report=run.json", ipsec_connections=[{}])
+    assert len(json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["problems"]) == 1
 
 
 def test_a_connection_chooses_the_variable_of_its_addresses(tmp_path: pathlib.Path) -> None:
@@ -154,7 +260,7 @@ UNPROTECTED = "the keystore file is not encrypted"
         ("rotate", {"ipsec_connections": [PAIR], **NOWHERE}, NO_SSH, 2),
         ("rotate", {"ipsec_connections": [PAIR], "rotate_keystore": "unprotected"}, UNPROTECTED, 1),
         ("audit", {"ipsec_connections": [{**PAIR, "protocl": "ah"}]}, "unknown name 'protocl'", 1),
-        ("boot", {"ansible_connection": "local", "boot_service_manager": "launchd"}, "got: launchd", 3),
+        ("boot", {"ansible_connection": "local", "boot_service_manager": "launchd"}, "but found 'launchd'", 3),
         ("boot", NOWHERE, NO_SSH, 3),
     ],
 )

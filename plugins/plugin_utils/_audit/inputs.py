@@ -12,11 +12,10 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 
 from .._inputs import Inputs
 from .._rotation import inputs as rotation
-from .._rotation.inputs import misspelt, read_variables
+from .._rotation.inputs import misspelt
+from .._variables import Values, read_variables
 from .kinds import SEVERITIES
 from .output import FORMATS
-
-Values = t.Dict[str, t.Any]
 
 PREFIX = "audit_"
 NEVER = "never"
@@ -36,16 +35,16 @@ NAMES = frozenset([*WIDE, *OWN])
 def read_wide(inputs: Inputs, hosts: t.Sequence[str]) -> Values:
     """The inputs for all hosts, as the first of them has them. Raises every problem at once."""
     problems: list[IpsecError] = [*misspelt(inputs, hosts, {PREFIX: NAMES})]
-    values = read_variables(inputs, hosts[0], WIDE, PREFIX, problems)
+    values = read_variables(inputs, hosts[:1], WIDE, PREFIX, problems)[hosts[0]]
     problems += _differences(inputs, hosts)
     raise_all(problems)
     return values
 
 
-def read_own(inputs: Inputs, host: str) -> Values:
-    """The inputs of one host. Raises every problem at once."""
+def read_own(inputs: Inputs, hosts: t.Iterable[str]) -> dict[str, Values]:
+    """The inputs of single hosts. Raises every problem at once."""
     problems: list[IpsecError] = []
-    values = read_variables(inputs, host, OWN, PREFIX, problems)
+    values = read_variables(inputs, hosts, OWN, PREFIX, problems)
     raise_all(problems)
     return values
 

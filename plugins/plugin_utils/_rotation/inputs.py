@@ -10,8 +10,6 @@ import contextlib
 import difflib
 import typing as t
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     WORDS,
     InputError,
@@ -21,9 +19,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
 
 from .._inputs import Inputs
+from .._variables import Values, read_variables
 from . import due, leaving
-
-Values = t.Dict[str, t.Any]
 
 ROLE_WORDS = {
     **WORDS,
@@ -69,9 +66,14 @@ OWN: dict[str, Values] = {
     "policy_priority": {"type": "int"},
     "boot": _FLAG,
     "boot_policies": {"type": "list", "elements": "dict"},
+    "secure_logging": _FLAG,
 }
 # Variables of the role `boot` that apply when `rotate` sets up loading at boot, and their defaults.
-BOOT: dict[str, Values] = {"load": _FLAG, "ask_for_rotation": _FLAG, "service_manager": _TEXT}
+BOOT: dict[str, Values] = {
+    "load": _FLAG,
+    "ask_for_rotation": _FLAG,
+    "service_manager": {"type": "str", "choices": ["", "systemd", "openrc", "sysvinit", "smf"]},
+}
 _BOOT_DEFAULTS = {"load": True, "ask_for_rotation": False, "service_manager": ""}
 # All variables of the role `boot`.
 BOOT_ROLE: dict[str, Values] = {
@@ -84,7 +86,7 @@ BOOT_ROLE: dict[str, Values] = {
 }
 # The variables of each role by their prefix.
 ROLES: dict[str, frozenset[str]] = {
-    "rotate_": frozenset([*WIDE, *OWN, "secure_logging"]),
+    "rotate_": frozenset([*WIDE, *OWN]),
     "boot_": frozenset(BOOT_ROLE),
 }
 _NAMES = (
@@ -103,7 +105,7 @@ def read_boot_inputs(inputs: Inputs, host: str) -> Values:
     """The options of `ipsec_boot` for a host, from the variables of the role `boot`. Raises every problem at once."""
     raise_all(inputs.shadowed([host], [f"boot_{name}" for name in BOOT_ROLE]))
     problems: list[IpsecError] = [*misspelt(inputs, [host], {"boot_": ROLES["boot_"]})]
-    values = read_variables(inputs, host, BOOT_ROLE, "boot_", problems)
+    values = read_variables(inputs, [host], BOOT_ROLE, "boot_", problems)[host]
     raise_all(problems)
     return {**values, "service_manager": values["service_manager"] or "auto"}
 
@@ -114,12 +116,10 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
     raise_all(inputs.shadowed(hosts, _NAMES))
     first = hosts[0]
     problems: list[IpsecError] = [*misspelt(inputs, hosts, ROLES)]
-    wide = read_variables(inputs, first, WIDE, "rotate_", problems)
+    wide = read_variables(inputs, [first], WIDE, "rotate_", problems)[first]
     problems += _one_text(inputs, first)
-    own: dict[str, Values] = {}
-    for host in hosts:
-        own[host] = read_variables(inputs, host, OWN, "rotate_", problems)
-        boot = read_variables(inputs, host, BOOT, "boot_", problems, _BOOT_DEFAULTS)
+    own = read_variables(inputs, hosts, OWN, "rotate_", problems)
+    for host, boot in read_variables(inputs, hosts, BOOT, "boot_", problems, _BOOT_DEFAULTS).items():
         # The role's variable is empty where the module says auto.
         own[host]["boot_options"] = {**boot, "service_manager": boot.get("service_manager") or "auto"}
         problems += [*_differences(inputs, wide, first, host), *_out_of_range(own[host], host)]
@@ -158,32 +158,6 @@ def misspelt(
             )
 
 
-def read_variables(
-    inputs: Inputs,
-    host: str,
-    specs: t.Mapping[str, Values],
-    prefix: str,
-    problems: list[IpsecError],
-    defaults: t.Mapping[str, t.Any] | None = None,
-) -> Values:
-    """A host's variables that begin with the prefix, checked against specs; adds what is wrong to ``problems``."""
-    given = {}
-    for name in specs:
-        try:
-            given[name] = inputs.get(host, prefix + name, (defaults or {}).get(name))
-        except InputError as exc:
-            problems.append(exc)
-    validator = ArgumentSpecValidator(
-        {name: {**spec, "required": True, "default": None} for name, spec in specs.items() if name in given}
-    )
-    result = validator.validate({name: value for name, value in given.items() if value is not None})
-    problems.extend(
-        InputError(" ".join(message.split()), f"the variables {prefix}* of {host}") for message in result.error_messages
-    )
-    values: Values = result.validated_parameters
-    return values
-
-
 def _one_text(inputs: Inputs, host: str) -> t.Iterator[InputError]:
     """Refuse a comma that would separate two words, as in any list of Ansible, if it may separate two hosts."""
     with contextlib.suppress(InputError):  # it was reported when all variables were read
@@ -211,7 +185,7 @@ def _differences(inputs: Inputs, wide: Values, first: str, host: str) -> t.Itera
     if host == first:
         return
     ignored: list[IpsecError] = []
-    for name, value in read_variables(inputs, host, WIDE, "rotate_", ignored).items():
+    for name, value in read_variables(inputs, [host], WIDE, "rotate_", ignored)[host].items():
         if value != wide.get(name):
             also = ", by default ipsec_connections," if name == "connections" else ""
             yield InputError(

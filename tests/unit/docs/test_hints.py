@@ -122,7 +122,8 @@ def task_names() -> set[str]:
 def role_names() -> set[str]:
     found: set[str] = set()
     for path in TOP.glob("roles/*/meta/argument_specs.yml"):
-        found.update(_names_in(yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]))
+        (spec,) = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
+        found.update(_names_in(spec["options"]))
     return found
 
 

@@ -35,7 +35,7 @@ def test_a_report_is_written_in_every_format_and_kept(tmp_path: Path) -> None:
 
 def test_every_format_of_the_role_has_its_file() -> None:
     spec = yaml.safe_load((TOP / "roles" / "audit" / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    option = spec["argument_specs"]["main"]["options"]["audit_formats"]
+    option = spec["argument_specs"]["variables"]["options"]["audit_formats"]
     assert option["choices"] == option["default"] == list(output.FORMATS)
     text = " ".join(option["description"])
     assert [name for name, dummy in output.FORMATS.values() if f"C({name})" not in text] == []
