@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 
 from ansible import constants as C
@@ -35,7 +36,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 Result = t.Dict[str, t.Any]
 
 STEPS = ("ask", "report")
-_ASK, _WAY = "ask", "way"
+_ASK, _WAY, _WAITED = "ask", "way", "waited"
 _LONGEST_REASON = 300
 _PLACES = frozenset(["ansible_host", "ansible_connection", "ansible_host_key_checking", "ansible_ssh_common_args"])
 
@@ -70,6 +71,7 @@ class ActionModule(HostAction):
 
     def _ask(self) -> Result:
         """Ask the host of this task everything. What goes wrong is a finding, not a failure."""
+        started = time.monotonic()
         state = self._record.begun(str(self._task._uuid), self._checked)
         if state["refused"]:
             return {"skipped": True}
@@ -78,7 +80,7 @@ class ActionModule(HostAction):
         names = {*_PLACES, *(role.PREFIX + name for name in role.NAMES), "ipsec_connections", "ipsec_address"}
         address = str(self._play_context.remote_addr or host)
         way = way_of(self._connection, address, state["trusted_transports"], self._inputs.overridden(host, names))
-        self._record.note(_WAY, host, {_WAY: way._asdict()})
+        self._record.note(_WAY, host, {_WAY: way._asdict(), _WAITED: int(time.monotonic() - started)})
         options = {"path": own["file"], "backend": own["backend"], "digest_key": state["digest_key"]}
         self._record.put(_ASK, host, [run.QUESTION])
         try:
@@ -159,11 +161,13 @@ class ActionModule(HostAction):
         )
 
     def _host(self, name: str) -> Host:
-        way = self._record.answers(_WAY, name).results.get(_WAY, {})
+        found = self._record.answers(_WAY, name).results
+        way = found.get(_WAY, {})
         file = str(self._inputs.get(name, f"{role.PREFIX}file", ""))
         return run.host(
             name,
             file,
             self._record.answers(_ASK, name),
             Way(**{**way, "shadowed": tuple(way["shadowed"])}) if way else Way(),
+            found.get(_WAITED, 0),
         )

@@ -11,7 +11,7 @@ import typing as t
 
 from .._connections.model import Connection
 from .._rotation import clocks, decisions
-from .._rotation.record import Answers
+from .._rotation.record import UNANSWERED, Answers
 from .findings import reaches
 from .fleet import DAY, Fleet, Host, Known, Row, Way, host_of, pairs_of
 from .inputs import NEVER
@@ -20,16 +20,20 @@ from .remedies import CommandLine
 
 QUESTION = "audit"
 _LONGEST_REASON = 300
-_NOT_ASKED = "it was not asked, since it failed before in this play"
+_NOT_ASKED = (
+    "it was not asked: it failed before in this play, or reading the inputs took all of its time (audit_timeout)"
+)
 # Settings of Ansible that stand in for options of its command line.
 CONFIGURED = ("DEFAULT_HOST_LIST", "DEFAULT_VAULT_PASSWORD_FILE", "DEFAULT_VAULT_IDENTITY_LIST")
 
 
-def host(name: str, file: str, answers: Answers, way: Way) -> Host:
-    """A host from its answers in this run."""
+def host(name: str, file: str, answers: Answers, way: Way, waited: int = 0) -> Host:
+    """A host from its answers in this run. ``waited`` are the seconds of its task before it was asked."""
     result = answers.get(QUESTION)
     if "epoch" not in result or decisions.has_failed(result):
         reason = decisions.reason(result)[:_LONGEST_REASON] if answers.results else _NOT_ASKED
+        if waited and result == UNANSWERED:
+            reason += f" (reading the inputs took {waited} s of its time, so the host may be well: raise audit_timeout)"
         return Host(name, file, reason=reason, way=way)
     offset = round(clocks.offset(answers.asked, float(result["epoch"]), answers.answered), 1)
     # The clock was read at some time between question and answer.

@@ -214,7 +214,10 @@ def test_fail_on_counts_findings_as_bad_or_worse(limit: str, fails: bool) -> Non
 )
 def test_a_host_without_an_answer_has_a_reason(answers: Answers, reason: str) -> None:
     host = run.host("enigma", FILE, answers, Way())
-    assert host.answer == {} and reason in host.reason
+    assert host.answer == {} and reason in host.reason and "reading the inputs took 50" not in host.reason
+    # The time that it took is the reason only if nothing else is known.
+    late = run.host("enigma", FILE, answers, Way(), 50)
+    assert ("reading the inputs took 50 s" in late.reason) == (answers.get("audit") == UNANSWERED)
 
 
 @pytest.mark.parametrize(("epoch", "offset"), [(NOW, 0.0), (NOW + 0.9, 0.0), (NOW + 11, 10.0), (NOW - 9, -10.0)])
