@@ -35,9 +35,9 @@ attributes:
 options:
   step:
     description:
-      - V(ask) checks the inputs, for the first host, and asks every host.
-      - V(report) makes the report, and fails if a finding is too bad. It runs once, on the controller alone, and
-        needs C(run_once).
+      - V(ask) asks every host. Before it asks the first one, it checks the inputs.
+      - V(report) makes the report, and fails if a finding is at least as severe as C(audit_fail_on). It runs once, on
+        the controller, and needs C(run_once).
     type: str
     required: true
     choices:

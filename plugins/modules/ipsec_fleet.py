@@ -26,8 +26,8 @@ attributes:
 options:
   step:
     description:
-      - V(ask) checks the settings, for the first host, and asks every host. V(report) runs once, on the controller
-        alone, and needs C(run_once).
+      - V(ask) asks every host. Before it asks the first one, it checks the settings.
+      - V(report) shows the table. It runs once, on the controller, and needs C(run_once).
     type: str
     required: true
     choices:
