@@ -18,6 +18,7 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.tests.e2e.harness import (
+    COUNTER,
     GUIDE,
     HOSTS,
     SECRET_FILE,
@@ -40,7 +41,9 @@ OF_THE_LAB = {"service-absent", "name-resolved", "core-dumps", "swap"}
 # The guide's algorithms, and a cipher that needs to be insisted on.
 OF_THE_CONNECTIONS = {"algorithm-must-not", "algorithm-should-not", "counter-mode", "integrity-by-ah"}
 # What the kernel counted between two audits depends on what else the hosts say to each other.
-COUNTERS = {"counter-rose", "no-state-packets"}
+COUNTERS = {"counter-rose", "counter-expected", "no-state-packets"}
+# Addresses that no connection has.
+OTHERS = ("192.0.2.78", "192.0.2.77")
 
 
 @pytest.fixture(scope="module", name="hosts")
@@ -118,18 +121,31 @@ def test_what_was_done_to_a_host_is_found_and_then_gone(hosts: Hosts, project: P
     assert {row["id"] for row in report(project)["gone"]} >= {"file-copy", "no-policy", "no-sas"}
 
 
+def add_to_file(host: Host, spi: str) -> None:
+    """An SA that is in no connection."""
+    keys = f"encr_alg aes-cbc encrkey {secrets.token_hex(32)} auth_alg hmac-sha256 authkey {secrets.token_hex(32)}"
+    host.run("sh", "-c", f"echo 'add esp spi {spi} src {OTHERS[0]} dst {OTHERS[1]} {keys}' >>{SECRET_FILE}")
+
+
 def run_all(hosts: Hosts, project: Project, rows: t.Iterable[dict[str, str]], skip: str = "\0") -> None:
-    """Run commands of a report as they are, and say yes where they ask: first those on hosts, then single modules,
-    then rotations, which refuse to begin before everything is in order. Commands that contain ``skip`` need
-    something that the lab lacks.
+    """Run commands of a report as they are, and say yes where they ask: first those that show or install something,
+    then those on hosts, then single modules, then rotations, which refuse to begin before everything is in order.
+    Commands that contain ``skip`` need something that the lab lacks.
     """
     environment = {**os.environ, **project.environment, "ANSIBLE_NOCOLOR": "1"}
     commands = dict.fromkeys((row["host"], row["command"]) for row in rows if skip not in row["command"])
-    for host, command in sorted(commands, key=lambda row: (not row[0], row[1].startswith("ansible-playbook"))):
+    for host, command in sorted(commands, key=_turn):
         if host:
-            hosts[host].run("sh", "-c", f"yes | {command}", check="-c --text-only" not in command)
+            hosts[host].run("sh", "-c", f"yes | {command}", check="--compare" not in command)
         else:
-            subprocess.run(["sh", "-c", command], env=environment, cwd="/", check=True)
+            subprocess.run(["sh", "-c", command], env=environment, cwd="/", check="--check" not in command)
+
+
+def _turn(row: tuple[str, str]) -> tuple[bool, bool, bool]:
+    """What is installed and checked comes first, rotations last."""
+    host, command = row
+    is_first = "ipseckey_command" in command or "--check" in command
+    return (not is_first, not host, command.startswith("ansible-playbook"))
 
 
 def follow(hosts: Hosts, project: Project, kinds: set[str]) -> None:
@@ -147,6 +163,8 @@ def test_the_commands_of_the_report_fix_what_it_found(hosts: Hosts, project: Pro
     enigma, partym, third = hosts["enigma"], hosts["partym"], hosts["third"]
     enigma.run("sh", "-c", f"cp {SECRET_FILE} '{SECRET_FILE} (old).bak'; chmod 644 {SECRET_FILE}")
     enigma.run("ln", SECRET_FILE, "/etc/inet/elsewhere")
+    # The same folder under a second name, in which the file must not be removed.
+    enigma.run("sh", "-c", "mkdir -p /etc/mirror && mount --bind /etc/inet/secret /etc/mirror")
     enigma.ip(f"xfrm policy delete src {GUIDE[0]} dst {GUIDE[1]} dir out")
     for source, destination in (GUIDE, GUIDE[::-1]):
         partym.ip(f"xfrm state deleteall src {source} dst {destination}")
@@ -160,6 +178,8 @@ def test_the_commands_of_the_report_fix_what_it_found(hosts: Hosts, project: Pro
     files = {"file-copy", "file-world-readable", "file-links", "file-leftover", "file-invalid", "drift-file-keystore"}
     follow(hosts, project, {*files, "no-sas", "no-policy"})
     assert enigma.run("ls", "/etc/inet").split() == ["secret"]
+    assert enigma.run("ls", "/etc/inet/secret").split() == ["ipseckeys"]
+    enigma.run("sh", "-c", "umount /etc/mirror && rmdir /etc/mirror")
 
 
 def test_names_links_and_open_directories_are_fixed_by_their_commands(hosts: Hosts, project: Project) -> None:
@@ -170,6 +190,7 @@ def test_names_links_and_open_directories_are_fixed_by_their_commands(hosts: Hos
     partym.run("sh", "-c", f"mv {SECRET_FILE} /etc/inet/keys; ln -s /etc/inet/keys {SECRET_FILE}")
     third.run("chmod", "777", "/etc/inet/secret")
     follow(hosts, project, {"file-names", "file-path"})
+    assert partym.run("ls", "/etc/inet").split() == ["secret"]
     assert "dst 192.0.2.77 " in enigma.run("cat", SECRET_FILE) and "peer.example" not in enigma.run("cat", SECRET_FILE)
     enigma.run("sed", "-i", "/192.0.2.77/d", SECRET_FILE)
 
@@ -183,13 +204,41 @@ def test_a_missing_proc_is_mounted_by_the_first_command(hosts: Hosts, project: P
     assert findings(project) == set() and "file-system-unknown" in {row["id"] for row in report(project)["gone"]}
 
 
-def test_a_newer_file_is_loaded_by_its_command(hosts: Hosts, project: Project) -> None:
-    third = hosts["third"]
+def test_a_newer_file_is_brought_in_line_by_its_commands(hosts: Hosts, project: Project) -> None:
+    """Connections get new keys. SAs of others are loaded, and those that the file no longer has are removed."""
+    enigma, third = hosts["enigma"], hosts["third"]
     first, *dummy = sorted(third.sas(*SHARED), key=lambda sa: sa.spi)
     third.ip(f"xfrm state delete src {first.source} dst {first.destination} proto esp spi {first.spi}")
     third.run("touch", "-d", "+1 hour", SECRET_FILE)
+    algorithms = "mode transport enc 'cbc(aes)' 0x{} auth-trunc 'hmac(sha256)' 0x{} 128"
+    for spi in ("0x77770", "0x77771"):
+        keys = algorithms.format(secrets.token_hex(32), secrets.token_hex(32))
+        enigma.run("sh", "-c", f"ip xfrm state add src {OTHERS[0]} dst {OTHERS[1]} proto esp spi {spi} {keys}")
+    add_to_file(enigma, "0x77772")
+    enigma.run("touch", "-d", "+1 hour", SECRET_FILE)
+    counter = third.spis(*COUNTER)
     follow(hosts, project, {"file-newer"})
-    assert first.spi in third.spis(*SHARED)
+    assert enigma.spis(*OTHERS) == {"0x00077772"} and not third.spis(*SHARED) & {first.spi}
+    assert len(third.spis(*COUNTER)) == len(counter) > 0
+    enigma.run("sed", "-i", f"/{OTHERS[1]}/d", SECRET_FILE)
+    enigma.ip(f"xfrm state deleteall src {OTHERS[0]} dst {OTHERS[1]}")
+
+
+def test_sas_of_others_that_only_the_file_has_are_found(hosts: Hosts, project: Project) -> None:
+    enigma = hosts["enigma"]
+    add_to_file(enigma, "0x77773")
+    assert audit(project).status == 0
+    assert findings(project) == {("others-file", "enigma")}
+    (found,) = (row for row in report(project)["findings"] if row["id"] == "others-file")
+    subprocess.run(
+        ["sh", "-c", found["commands"][0]["command"]], env={**os.environ, **project.environment}, cwd="/", check=True
+    )
+    shown = enigma.run("sh", "-c", found["commands"][1]["command"], check=False)
+    assert OTHERS[1] in shown and "77773" in shown
+    # In place of the editor.
+    enigma.run("sed", "-i", f"/{OTHERS[1]}/d", SECRET_FILE)
+    assert audit(project).status == 0
+    assert findings(project) == set()
 
 
 def test_a_host_that_is_cut_off_is_named(hosts: Hosts, project: Project) -> None:

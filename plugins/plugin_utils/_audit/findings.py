@@ -16,7 +16,7 @@ from .remedies import CommandLine, ShellCommand, remedy
 _RANKS = {name: rank for rank, name in enumerate((NONE, *SEVERITIES))}
 _LONGEST_WORD = 300
 # What remedies may need beside the words of the finding.
-_WORDS = ("connection", "detail", "file", "manager")
+_WORDS = ("connection", "detail", "file", "manager", "port")
 # Findings of one kind about a host itself, or about SAs of others, so that no host fills the report. As many
 # remarks of one kind does an honest host make.
 MOST_OF_A_KIND = 100

@@ -23,7 +23,7 @@ DAY = 86400
 class Way(t.NamedTuple):
     """How Ansible reaches a host. ``clear``: the transport is not known to encrypt. ``unchecked``: the host
     key is not checked. ``resolved``: the address is a name that a network service resolves. ``shadowed`` are
-    names of inputs that the host reports as facts.
+    names of inputs that the host reports as facts. ``port`` is empty if none is set.
     """
 
     transport: str = ""
@@ -32,6 +32,7 @@ class Way(t.NamedTuple):
     address: str = ""
     resolved: bool = False
     shadowed: tuple[str, ...] = ()
+    port: str = ""
 
 
 class Host(t.NamedTuple):

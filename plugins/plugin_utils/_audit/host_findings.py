@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .counters import kind_of
 from .findings import Finding, finding
 from .fleet import Fleet, Host, Row
 
@@ -37,7 +38,6 @@ _REMARKS = {
     "policy-without-sa": "policy-without-sa",
 }
 _OF_POLICIES = ("level-use", "policy-without-sa")
-_NO_STATES = "XfrmInNoStates"
 
 
 def of_traffic(fleet: Fleet) -> Found:
@@ -64,8 +64,7 @@ def of_counters(fleet: Fleet) -> Found:
         for name, value in host.answer.get("counters", {}).items():
             risen = value - before.get(name, value) if value >= before.get(name, value) else value
             if risen:
-                kind = "no-state-packets" if name == _NO_STATES else "counter-rose"
-                yield finding(kind, host.name, place=name, detail=risen)
+                yield finding(kind_of(name), host.name, place=name, detail=risen)
 
 
 def of_remarks(fleet: Fleet) -> Found:
@@ -85,7 +84,7 @@ def of_ways(fleet: Fleet) -> Found:
         if way.clear:
             yield finding("transport-clear", host.name, detail=way.transport)
         if way.unchecked:
-            yield finding("host-key-unchecked", host.name, detail=way.address)
+            yield finding("host-key-unchecked", host.name, detail=way.address, port=way.port)
         if way.resolved:
             yield finding("name-resolved", host.name, detail=way.address)
         if way.shadowed:

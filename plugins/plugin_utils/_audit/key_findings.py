@@ -14,6 +14,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms i
 
 from .findings import Finding, finding
 from .fleet import DAY, Fleet, Host, Known, Pair, Row, digest_of, generation_of, is_comparable
+from .remedies import OF_OTHERS, OURS
+from .words import percent
 
 Found = t.Iterator[Finding]
 
@@ -22,6 +24,8 @@ DUE = {"packets": 0.5, "bytes": 0.5, "blocks": 1.0}
 # Seconds that a rotation may take between installing SAs and promoting them.
 _PROMOTION = 900
 _STEADY = "steady"
+# What a kernel shows of its SAs: all, or all but their keys.
+_SHOWN = ("digest", "outline")
 # Remarks of a host that did not read its file, because of what they say.
 _NOT_READ = (
     *("mode", "world-readable", "owner", "path", "links", "file-system", "unknown-file-system", "names", "invalid"),
@@ -110,16 +114,19 @@ def of_budgets(fleet: Fleet) -> Found:
                 what, used = budget["what"], _used(budget)
                 if used >= DUE[what]:
                     kind = "due-now" if _is_ending(budget) else f"due-{what}"
-                    words = {"used": int(100 * used), "what": what, "connection": pair.connection}
+                    words = {"used": percent(used), "what": what, "connection": pair.connection}
                     yield finding(kind, host.name, pair.name, what, **words)
 
 
 def agreement_of(fleet: Fleet, pair: Pair) -> str:
-    """Whether both hosts hold the same SAs: "same", "differs" or "unknown"."""
-    digests = [digest_of(rows) for dummy, rows in fleet.sides(pair)]
-    if len(digests) < len(pair.hosts) or not all(digests):
-        return "unknown"
-    return "same" if len(set(digests)) == 1 else "differs"
+    """Whether both hosts hold the same SAs: "same", "differs" or "unknown". Two kernels that hide keys show whether
+    their SAs differ in something else, but not whether the keys are the same.
+    """
+    digests, outlines = ([digest_of(rows, field) for dummy, rows in fleet.sides(pair)] for field in _SHOWN)
+    for found, same in ((digests, "same"), (outlines, "unknown")):
+        if len(found) == len(pair.hosts) and all(found):
+            return same if len(set(found)) == 1 else "differs"
+    return "unknown"
 
 
 def of_agreement(fleet: Fleet) -> Found:
@@ -196,18 +203,34 @@ def _in_file(host: Host, key: str) -> str:
 
 
 def of_files(fleet: Fleet) -> Found:
-    """Hosts whose file was written after their SAs were loaded, and has other ones. SAs of others, such as those
-    of an IKE daemon, are in no file. Nobody should load a file that is known to be wrong.
+    """Hosts whose file has other SAs than their kernel. SAs of others, such as those of an IKE daemon, are in no file.
+    Nobody should load a file that is known to be wrong.
     """
     keys = fleet.keys()
     of_keys = {key: fleet.known.get(pair.connection) for pair in fleet.pairs for key in pair.keys}
     for host in fleet.hosts.values():
         mine = keys.get(host.name, ())
+        others = [row for key, row in host.rows.items() if row["file_digest"] and key not in mine]
+        loaded_later = [row for row in others if _differs_until_boot(host, row)]
+        if loaded_later:
+            yield finding("others-file", host.name, detail=len(loaded_later), file=host.file)
         if any((known := of_keys[key]) is not None and _file_is_wrong(host, [key], known) for key in mine):
             continue
-        rows = [row for key, row in host.rows.items() if row["file_digest"] or key in mine]
-        if any(_file_differs(host, [row]) and _is_newer(host, [row]) for row in rows):
-            yield finding("file-newer", host.name, place=host.file, file=host.file)
+        own = [row for key, row in host.rows.items() if key in mine]
+        whose = [
+            name
+            for name, rows in ((OURS, own), (OF_OTHERS, others))
+            if any(_file_differs(host, [row]) and _is_newer(host, [row]) for row in rows)
+        ]
+        if whose:
+            yield finding("file-newer", host.name, place=host.file, detail=" and ".join(whose), file=host.file)
+
+
+def _differs_until_boot(host: Host, row: Row) -> bool:
+    """Whether the file has SAs of others, and the kernel has had none, or other ones, since before that was written."""
+    if not host.sas_read:
+        return False
+    return not row["sas"] or (_file_differs(host, [row]) and not _is_newer(host, [row]))
 
 
 def _file_differs(host: Host, rows: t.Sequence[Row]) -> bool:

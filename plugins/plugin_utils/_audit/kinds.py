@@ -108,14 +108,14 @@ KINDS: t.Mapping[str, Kind] = {
     "drift-file": Kind(
         KEYS,
         MEDIUM,
-        "the kernel's SAs are not those of the file, so other ones, or none, are there after a reboot",
+        "the kernel's SAs are not those of the file, so after a reboot the host has other ones, or none",
         "Solaris guide, creating SAs: the file is what survives a reboot.",
     ),
     "drift-file-keystore": Kind(
         KEYS,
         MEDIUM,
-        "of this pair, the file holds {detail}, but the keystore generation {theirs}, so after a reboot the SAs are not"
-        " those of the keystore",
+        "the file holds {detail} of this pair, but the keystore has generation {theirs}, so after a reboot the host"
+        " does not have the SAs of the keystore",
         "Solaris guide, creating SAs: both systems need the same key information, and the file is what survives a"
         " reboot.",
     ),
@@ -195,7 +195,7 @@ KINDS: t.Mapping[str, Kind] = {
     "no-inbound-policy": Kind(
         TRAFFIC,
         HIGH,
-        "no policy requires {detail} of the inbound SAs, so unprotected packets are accepted, too",
+        "no policy requires {detail} of the inbound SAs, so unprotected packets are accepted as well",
         "RFC 4301 section 5.2: inbound packets must be checked against the SPD.",
     ),
     "policy-without-sa": Kind(
@@ -215,25 +215,33 @@ KINDS: t.Mapping[str, Kind] = {
         TRAFFIC,
         MEDIUM,
         "{detail} packets had a wrong integrity check value",
-        "RFC 4303 section 3.4.4.1: such packets are discarded, which is an auditable event: the keys differ, or"
-        " somebody forges packets.",
+        "RFC 4303 section 3.4.4.1: such packets are discarded, which is an auditable event. Either the two hosts have"
+        " different keys, or packets were changed on their way, by a faulty device or on purpose.",
     ),
     "replayed": Kind(
         TRAFFIC,
         MEDIUM,
         "{detail} packets arrived twice or too late",
-        "RFC 4303 section 3.4.3: such packets are discarded, which is an auditable event.",
+        "RFC 4303 section 3.4.3: such packets are discarded, which is an auditable event. Most often the network"
+        " reordered or duplicated them; an attacker who sends copies looks the same.",
     ),
     "no-state-packets": Kind(
         TRAFFIC,
         LOW,
         "{detail} more packets arrived since the previous audit for SAs that do not exist ({place})",
-        "RFC 4301 section 5.2: such packets are discarded, which is an auditable event: a peer has other SAs.",
+        "RFC 4301 section 5.2: such packets are discarded, which is an auditable event. A peer has other SAs, or a"
+        " rotation had just removed theirs.",
     ),
     "counter-rose": Kind(
         TRAFFIC,
         LOW,
         "the counter {place} rose by {detail} since the previous audit",
+        "RFC 4301 section 5: discarding a packet is an auditable event.",
+    ),
+    "counter-expected": Kind(
+        TRAFFIC,
+        INFO,
+        "the counter {place} rose by {detail} since the previous audit, as it does in normal operation",
         "RFC 4301 section 5: discarding a packet is an auditable event.",
     ),
     "file-world-readable": Kind(
@@ -390,7 +398,7 @@ KINDS: t.Mapping[str, Kind] = {
     "file-newer": Kind(
         BOOT,
         MEDIUM,
-        f"{_FILE} is newer than what is loaded, and different",
+        f"{_FILE} is newer than what is loaded, and has other SAs for {{detail}}",
         "Solaris guide, creating SAs: the file and the kernel hold the same SAs.",
     ),
     "clock-offset": Kind(
@@ -414,13 +422,20 @@ KINDS: t.Mapping[str, Kind] = {
     "others-sas": Kind(
         OTHERS,
         INFO,
-        "{detail} SAs belong to no connection of the inventory",
+        "the kernel has {detail} SAs that belong to no connection of the inventory",
         "RFC 4301 section 4.4.2: the SAD may hold SAs of several managers, such as an IKE daemon.",
+    ),
+    "others-file": Kind(
+        OTHERS,
+        LOW,
+        f"{_FILE} has SAs for {{detail}} pairs of addresses that are in no connection of the inventory, and the kernel"
+        " does not have them: they are loaded at the next boot",
+        "Solaris guide, creating SAs: the file is what survives a reboot. Keys that nobody renews stay in it.",
     ),
     "others-policies": Kind(
         OTHERS,
         INFO,
-        "{detail} policies belong to no connection of the inventory",
+        "the kernel has {detail} policies that belong to no connection of the inventory",
         "RFC 4301 section 4.4.1: the SPD may hold policies of several managers.",
     ),
     "absent": Kind(

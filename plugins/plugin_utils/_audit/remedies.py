@@ -22,6 +22,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service i
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.ways import PORTS
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.algorithms import BY_NAME, ENCRYPTION
 
+from . import counters
+
 Words = t.Mapping[str, str]
 
 # A command that begins with one of these runs on the controller, any other on the host, as root.
@@ -70,15 +72,28 @@ _AGAIN = _PLAY + "rotate -e rotate_new_keys=false"
 _AGAIN_HERE = _AGAIN + " -e {only}"
 _BOOT = _PLAY + "boot --limit {host}"
 _AUDIT = _PLAY + "audit"
-_LOAD = "ansible {hosts} -b -m ipsec.manual.ipsec_sadb -a {source}"
+# Checks the file as it is, on hosts without the command, too.
+_CHECK_FILE = "ansible {hosts} -b -m ipsec.manual.ipseckeys_file -a {itself} --check"
+_INSTALL = "ansible {hosts} -b -m ipsec.manual.ipseckey_command"
+# What the service does at boot, first without doing it.
+_COMPARE, _APPLY = "ipseckey -n --compare {file}", "ipseckey -n --apply {file}"
 # After the inventory has another path of the file.
 _MOVED = (_ROTATE_HOST, _BOOT, "rm -i -- {file}")
 _SHOW_SAS = "ansible {hosts} -b -m ipsec.manual.ipsec_sa_info"
-# Every name of the file but its own, which are all on its file system.
-_OTHER_NAMES = 'find "$(stat -c %m -- {file})" -xdev -samefile {file} ! -path {file_pattern}'
+# All names of the file, which are on its file system. Then the file is written anew, and its first content keeps one
+# more name, by which all others are found. If that failed, both are the same file, and nothing is removed.
+_NAMES = 'find "$(stat -c %m -- {file})" -xdev -samefile {file}'
+_UNLINK = "ln -- {file} {linked} && install -m 600 -- {linked} {fresh} && mv -f -- {fresh} {file}"
+_REMOVE_NAMES = 'find "$(stat -c %m -- {linked})" -xdev -samefile {linked} ! -samefile {file} -delete'
 # Daemons of IKE listen on these ports.
 _SHOW_DAEMONS = "ss -lunp '( sport = :500 or sport = :4500 )'"
 _STOP = ("ss -ltnp {listening}", "systemctl disable --now {service}.socket", "update-inetd --disable {service}")
+
+_COUNTERS = "cat /proc/net/xfrm_stat"
+# The file that a link leads to.
+_TARGET = '"$(readlink -f -- {place})"'
+# Whose SAs a file has, in findings.
+OURS, OF_OTHERS = "connections of the inventory", "pairs of addresses that are in none"
 
 NEW_KEYS = Remedy("give {connection} new keys", (_ROTATE,))
 NEW_KEYS_OF_HOST = Remedy("give the host new keys", (_ROTATE_HOST,))
@@ -147,20 +162,27 @@ REMEDIES: t.Mapping[str, Remedy] = {
         (_BOOT,),
     ),
     "integrity-failures": Remedy(
-        "give {connection} new keys; if packets are still wrong after that, somebody forges them", (_ROTATE,)
+        "give {connection} new keys, so that both hosts have the same. If packets still fail after that, a faulty"
+        " device changes them on their way, or somebody forges them",
+        (_ROTATE,),
     ),
     "replayed": Remedy(
-        "give {connection} new keys; if packets are still replayed after that, somebody sends copies", (_ROTATE,)
+        "a few such packets are normal. If there are many, set a larger replay_window in the associations of"
+        " {connection}, and give it new keys, with which the count starts again. If many still arrive after that,"
+        " somebody may send copies",
+        (_ROTATE,),
     ),
     "no-state-packets": Remedy(
-        "give the host new keys, so that its peers have the same; if packets still arrive, they are from elsewhere",
+        "if there was a rotation since the previous audit, wait for the next one. If the counter still rises then, give"
+        " the host new keys, so that its peers have the same. Packets that arrive after that are from elsewhere",
         (_ROTATE_HOST,),
     ),
     "counter-rose": Remedy(
-        "neither keys nor policies of ours are the cause: a policy blocks this traffic, packets were malformed, or the"
-        " kernel lacks memory. If it still rises, linux/Documentation/networking/xfrm_proc.rst says why",
-        ("cat /proc/net/xfrm_stat",),
+        "no command fixes this, since this collection does not know the counter. If it still rises,"
+        " linux/Documentation/networking/xfrm_proc.rst may say why",
+        (_COUNTERS,),
     ),
+    "counter-expected": Remedy("nothing needs fixing. The command shows whether it still rises", (_COUNTERS,)),
     "file-world-readable": MODE,
     "file-mode": MODE,
     "file-owner": Remedy(
@@ -179,9 +201,10 @@ REMEDIES: t.Mapping[str, Remedy] = {
         ("setfacl -b -k {place}", _ROTATE_HOST),
     ),
     "file-links": Remedy(
-        "the first command shows the other names, the second one removes them all: first unmount what shows the folder"
-        " of the file a second time. Others may know the keys, so give the host new ones",
-        (_OTHER_NAMES, f"{_OTHER_NAMES} -delete", _ROTATE_HOST),
+        "the first command shows the names that the file has where its file system is mounted. The second one writes it"
+        " anew, so that the other names lead to the old copy, and the third one removes them. Others may know the keys,"
+        " so give the host new ones",
+        (_NAMES, _UNLINK, _REMOVE_NAMES, _ROTATE_HOST),
     ),
     "file-network": Remedy(
         "in the inventory, set rotate_file, boot_file and audit_file of {host} to a path on a local file system. Then"
@@ -200,13 +223,13 @@ REMEDIES: t.Mapping[str, Remedy] = {
     "file-invalid": Remedy(
         "the first command says what is wrong and where. If SAs of others are in the file, correct it; if not, remove"
         " it and have it written again, with new keys",
-        ("ipseckey -n -c --text-only {file}", "rm -i -- {file}", _ROTATE_HOST),
+        (_CHECK_FILE, "rm -i -- {file}", _ROTATE_HOST),
     ),
     "file-names": Remedy(
         "the first command lists the names with their lines: make sure that they mean what they should. The second one"
         " writes the addresses instead that the naming service of the host gives now",
         (
-            "ipseckey -n -c --text-only {file}",
+            _CHECK_FILE,
             "ansible {hosts} -b -m ipsec.manual.ipseckeys_file -a {addresses_for_names}",
         ),
     ),
@@ -231,7 +254,7 @@ REMEDIES: t.Mapping[str, Remedy] = {
         " it is the same key: the third command has ssh know it, the fourth one uses that. To stay so, remove"
         " host_key_checking=false and StrictHostKeyChecking=no from the settings of Ansible",
         (
-            "ssh-keyscan -t ed25519 -- {detail} >host-key; ssh-keygen -lf host-key",
+            "ssh-keyscan {port}-t ed25519 -- {detail} >host-key; ssh-keygen -lf host-key",
             "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
             "cat host-key >>~/.ssh/known_hosts",
             _AUDIT + " -e ansible_host_key_checking=true",
@@ -251,9 +274,13 @@ REMEDIES: t.Mapping[str, Remedy] = {
     ),
     "name-resolved": Remedy(
         "in the inventory, set ansible_host of {host} to one of its addresses, which the first command shows. Or have"
-        " the controller look the name up by itself: if what the second command shows is one of them, the third one"
-        " writes it to /etc/hosts",
-        ("ip -brief address", "getent hosts {detail}", "getent hosts {detail} | sudo tee -a /etc/hosts"),
+        " the controller look the name up by itself: if the first address that the second command shows is one of them,"
+        " the third one writes it to /etc/hosts",
+        (
+            "ip -brief address",
+            "getent ahosts {detail}",
+            "getent ahosts {detail} | sed -n {first_named} | sudo tee -a /etc/hosts",
+        ),
     ),
     "facts-change-inputs": Remedy(
         "find out what on the host reports them, such as a file in /etc/ansible/facts.d, and empty the fact cache",
@@ -273,8 +300,9 @@ REMEDIES: t.Mapping[str, Remedy] = {
         (_BOOT + " -e {boot_file}",),
     ),
     "file-newer": Remedy(
-        "the first command shows the difference, the second one loads the file",
-        (_LOAD + " --check --diff", _LOAD),
+        "give the host new keys, which are loaded and written to the file. The keys in the file may have been in use"
+        " before, so do not load them",
+        (_ROTATE_HOST,),
     ),
     "clock-offset": Remedy(
         "synchronise the clock; without systemd, start the NTP client of the host", ("timedatectl set-ntp true",)
@@ -296,6 +324,12 @@ REMEDIES: t.Mapping[str, Remedy] = {
         " second one a daemon of IKE, if that is whose they are",
         (_SHOW_SAS, _SHOW_DAEMONS),
     ),
+    "others-file": Remedy(
+        "the first command installs ipseckey if it is missing, the second one shows these SAs, without keys, as what"
+        " the next boot loads. If another administrator needs them, nothing needs fixing. If nobody does, delete their"
+        " lines with the third one",
+        (_INSTALL, _COMPARE, "vi -- {file}"),
+    ),
     "others-policies": Remedy(
         "nothing needs fixing, since another program manages them. The first command shows them, the second one a"
         " daemon of IKE, if that is whose they are",
@@ -313,16 +347,54 @@ REMEDIES: t.Mapping[str, Remedy] = {
     ),
 }
 
+_LOAD = (_INSTALL, _COMPARE, _APPLY)
+_AS_AT_BOOT = (
+    "for SAs that are in no connection, the first command on the host shows what the second one changes: it loads the"
+    " file as the service does at boot, and removes other SAs between its addresses. It does not remove SAs in counter"
+    " mode, which are in no file, nor those between addresses that the file never had. SAs that it adds count from the"
+    " beginning, so if their keys were in use before, get new ones where they are managed"
+)
+
+
+def _of_counters(is_expected: bool) -> t.Iterator[Variant]:
+    """What to do about the counters that this collection knows."""
+    first = "nothing needs fixing" if is_expected else "no command fixes this"
+    still = "whether it still rises"
+    remedies = {
+        counters.NEW_KEYS: ("{text}. Give the host new keys", (_ROTATE_HOST,)),
+        counters.POLICIES: (first + ": {text}. The command shows the policies of the host", ("ip xfrm policy",)),
+        counters.MACHINE: (
+            first + f": {{text}}. The first command shows {still}, the second one what the kernel says about it",
+            (_COUNTERS, "dmesg"),
+        ),
+        counters.NOTHING: (first + f": {{text}}. The command shows {still}", (_COUNTERS,)),
+    }
+    for cause in counters.CAUSES:
+        if cause.is_expected == is_expected:
+            words, commands = remedies[cause.remedy]
+            pattern = re.compile(f"^(?:{'|'.join(cause.counters)})$")
+            yield Variant("place", pattern, Remedy(words.format(text=cause.text), commands))
+
+
 # Remedies that depend on a word of the finding, by what it matches; the first one counts.
 VARIANTS: t.Mapping[str, tuple[Variant, ...]] = {
     "file-path": (
         Variant(
             "detail",
+            re.compile("^it is a symbolic link$"),
+            Remedy(
+                "the first command shows the link, and the file that it points to. Remove first that file, unless it is"
+                " something else, then the link, and give the host new keys, which are written to a new file",
+                (f"ls -l -- {{place}} {_TARGET}", f"rm -i -- {_TARGET}", "rm -i -- {place}", _ROTATE_HOST),
+            ),
+        ),
+        Variant(
+            "detail",
             re.compile("^it is "),
             Remedy(
-                "the first command shows what is in the place of the file. Remove it, and what it points to, and give"
-                " the host new keys, which are written to a new file",
-                ("ls -l -- {place}", "rm -i -- {place}", _ROTATE_HOST),
+                "the first command shows what is in the place of the file. Remove it, and give the host new keys, which"
+                " are written to a new file",
+                ("ls -ld -- {place}", "rm -ri -- {place}", _ROTATE_HOST),
             ),
         ),
         Variant(
@@ -335,22 +407,16 @@ VARIANTS: t.Mapping[str, tuple[Variant, ...]] = {
             ),
         ),
     ),
-    "counter-rose": (
+    "file-newer": (
         Variant(
-            "place",
-            re.compile("State(?:Proto|Seq|Expired|Invalid|Dir)"),
-            Remedy("SAs were used up, expired or damaged: give the host new ones", (_ROTATE_HOST,)),
+            "detail",
+            re.compile(f"^{OURS} and {OF_OTHERS}$"),
+            Remedy(f"give the host new keys, for its connections; {_AS_AT_BOOT}", (_ROTATE_HOST, *_LOAD)),
         ),
-        Variant(
-            "place",
-            re.compile("OutNoStates|Mismatch|ModeError|NoPols|AcquireError"),
-            Remedy(
-                "the host has other SAs or policies than its traffic needs: give it new keys, which brings its"
-                " policies, too. If it rises again, peers that are not in the inventory send other traffic",
-                (_ROTATE_HOST,),
-            ),
-        ),
+        Variant("detail", re.compile(f"^{OF_OTHERS}$"), Remedy(_AS_AT_BOOT, _LOAD)),
     ),
+    "counter-rose": tuple(_of_counters(is_expected=False)),
+    "counter-expected": tuple(_of_counters(is_expected=True)),
 }
 
 _CIPHER, _HASH = "encryption_algorithm: aes-cbc", "authentication_algorithm: hmac-sha256"
@@ -410,11 +476,15 @@ def _made(words: Words) -> dict[str, str]:
         "only_host": variable("rotate_only", words["host"]),
         "hosts": shlex.quote(words["host"] or "all"),
         "boot_file": variable("boot_file", words["file"]),
-        "file_pattern": shlex.quote(re.sub(r"[][*?\\]", r"\\\g<0>", re.sub("/+", "/", words["file"]))),
-        "source": shlex.quote(json.dumps({"src": words["file"]})),
+        "linked": shlex.quote(words["file"] + ".linked"),
+        "fresh": shlex.quote(words["file"] + ".fresh"),
+        "itself": shlex.quote(json.dumps({"path": words["file"], "src": words["file"]})),
         "addresses_for_names": shlex.quote(
             json.dumps({"path": words["file"], "src": words["file"], "resolve_names": True})
         ),
+        "port": f"-p {words['port']} " if words["port"].isdecimal() and words["port"] != "22" else "",
+        # Of what getent shows, the first address, with the name that was asked for.
+        "first_named": shlex.quote("1s/ .*/ " + re.sub(r"[\\/&]", r"\\\g<0>", words["detail"]) + "/p"),
         "parent": shlex.quote(parent or "/"),
         "servers": shlex.quote("|".join(servers)),
         "service": PORTS.get(port, ""),

@@ -37,6 +37,7 @@ def way_of(connection: t.Any, address: str, trusted: t.Sequence[str] = (), shado
         address,
         by_address and goes_over_network(address, _text(_HOSTS), _text(_SWITCH)),
         tuple(shadowed),
+        str(_option(connection, "port") or "") if by_address else "",
     )
 
 

@@ -125,7 +125,13 @@ def age(pair: Row) -> str:
 
 def used(budget: Row | None) -> str:
     """The share of a budget that is used."""
-    return f"{math.floor(budget['used'] * 1000) / 10:g} % of {budget['what']}" if budget else "unknown"
+    return f"{percent(budget['used'])} % of {budget['what']}" if budget else "unknown"
+
+
+def percent(share: float) -> str:
+    """A share in percent, not rounded up. It may exceed 100: only what is advised ends no SA."""
+    tenths = math.floor(share * 1000)
+    return f"{tenths / 10:g}" if tenths < 1000 else str(tenths // 10)
 
 
 def nearest(pair: Row) -> Row | None:

@@ -22,11 +22,12 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     SecurityAssociation,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import report
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.counters import CAUSES, NO_STATES, Cause
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.findings import MOST_OF_A_KIND, finding
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import DAY, Fleet, Host, pairs_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.key_findings import DUE
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.kinds import KINDS, SEVERITIES
-from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.remedies import REMEDIES
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.remedies import OF_OTHERS, OURS, REMEDIES
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._audit.fleets import (
@@ -99,6 +100,37 @@ def counter_mode(**more: t.Any) -> Fleet:
     return fleet._replace(known={"pair": known(files={NAME: {7: storable}})})
 
 
+EMPTY = {"sas": 0, "digest": "", "fingerprints": [], "budgets": [], "algorithms": [], "oldest": 0, "youngest": 0}
+
+
+def both_hidden(**more: t.Any) -> Fleet:
+    """Two hosts that hide keys, without a keystore. ``more`` is what enigma has."""
+    outlines = dict.fromkeys(("outline", "storable_outline", "file_outline"), OUTLINE)
+
+    def hide(answer: dict[str, t.Any]) -> None:
+        fields(keys_hidden=True)(answer)
+        pairs(digest="", fingerprints=[], **outlines)(answer)
+
+    fleet = changed(hide, *BOTH)._replace(known={})
+    fleet.hosts["enigma"].rows[NAME].update(more)
+    return fleet
+
+
+def foreign_in_file(
+    change: t.Callable[[dict[str, t.Any]], object] = lambda answer: None, keystore: bool = True, **more: t.Any
+) -> Fleet:
+    """A host whose file has SAs that are in no connection. The kernel has none of them, unless ``more`` says so."""
+    empty = {**EMPTY, "storable_digest": "", "name": "192.0.2.1|192.0.2.9#7,,0"}
+    fleet = changed(lambda answer: (answer["pairs"].append(row(**{**empty, **more})), change(answer)))
+    return fleet if keystore else fleet._replace(known={})
+
+
+def with_counter(name: str) -> Fleet:
+    """A counter of a host rose since the previous audit, which knew it."""
+    fleet = changed(part("counters", **{name: 5}))
+    return fleet._replace(counters={**fleet.counters, "enigma": {**fleet.counters["enigma"], name: 3}})
+
+
 def foreign() -> Fleet:
     return changed(lambda answer: answer["pairs"].append(row(name="192.0.2.1|192.0.2.9#7,,0", fingerprints=[])))
 
@@ -121,8 +153,6 @@ def foreign_and_older_than_the_file() -> Fleet:
 def shared_with_another_pair() -> Fleet:
     return changed(lambda answer: answer["pairs"].append(row(name="192.0.2.1|192.0.2.9#7,,0")))
 
-
-EMPTY = {"sas": 0, "digest": "", "fingerprints": [], "budgets": [], "algorithms": [], "oldest": 0, "youngest": 0}
 
 # What is found in a fleet that differs from a clean one in one respect: everything, and nothing else.
 CASES: list[tuple[Fleet, set[str]]] = [
@@ -211,6 +241,12 @@ CASES: list[tuple[Fleet, set[str]]] = [
         hidden(),
         {"keys-hidden", "agreement-unknown"},
     ),
+    (both_hidden(), {"keys-hidden", "agreement-unknown"}),
+    (
+        both_hidden(outline=OTHER, storable_outline=OTHER, file_outline=OTHER),
+        {"keys-hidden", "peers-differ"},
+    ),
+    (both_hidden(**EMPTY, outline="", storable_outline=""), {"keys-hidden", "no-sas"}),
     (without_keystore(), {"keystore-unread"}),
     (
         changed(pairs(oldest=0, youngest=0), *BOTH)._replace(known={}, unread="x"),
@@ -225,6 +261,9 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(pairs(replayed=3)), {"replayed"}),
     (changed(part("counters", XfrmInNoStates=5)), {"no-state-packets"}),
     (changed(part("counters", XfrmInError=2)), {"counter-rose"}),
+    (with_counter("XfrmInPolBlock"), {"counter-expected"}),
+    (with_counter("XfrmInStateProtoError"), {"counter-rose"}),
+    (with_counter("XfrmOfTomorrow"), {"counter-rose"}),
     (changed(part("counters", XfrmInError=0)), set()),
     (changed(part("counters", XfrmInError=9))._replace(counters={}), set()),
     (changed(remark("world-readable")), {"file-world-readable"}),
@@ -268,6 +307,15 @@ CASES: list[tuple[Fleet, set[str]]] = [
     (changed(remark("core", "kernel.core_pattern")), {"core-dumps"}),
     (foreign(), {"others-sas"}),
     (foreign_and_older_than_the_file(), {"others-sas"}),
+    (foreign_in_file(), {"others-file"}),
+    (foreign_in_file(fields(unread=["SADB: no"], backend="")), {"unread", "agreement-unknown"}),
+    (foreign_in_file(remark("mode")), {"others-file", "file-mode"}),
+    (foreign_in_file(sas=2, digest=DIGEST, storable_digest=DIGEST, youngest=5 * DAY), {"others-sas"}),
+    (foreign_in_file(sas=2, digest=OTHER, storable_digest=OTHER, youngest=5 * DAY), {"others-sas", "others-file"}),
+    (
+        foreign_in_file(part("file", modified=NOW - DAY), sas=2, digest=OTHER, storable_digest=OTHER, youngest=5 * DAY),
+        {"others-sas", "file-newer"},
+    ),
     (changed(part("policies", **{"7,,0": 2})), {"others-policies"}),
     (absent(), {"absent", "agreement-unknown"}),
     (changed(fields(unread=["SADB: the process lacks CAP_NET_ADMIN"])), {"unread"}),
@@ -310,7 +358,7 @@ def test_each_budget_that_is_due_is_found_with_its_figure() -> None:
         (kind, host, what, figure)
         for host in BOTH
         for kind, what, figure in (
-            ("due-now", "packets", "96"),
+            ("due-now", "packets", "96.5"),
             ("due-bytes", "bytes", "50"),
             ("due-blocks", "blocks", "13107200"),
         )
@@ -328,13 +376,42 @@ def test_two_budgets_that_are_about_to_end_are_two_findings() -> None:
 
 def test_what_a_file_holds_instead_is_said() -> None:
     for fleet, text in (
-        (with_two_generations(changed(pairs(**EMPTY, file_digest=OTHER))), "the file holds generation 6,"),
-        (changed(pairs(**EMPTY, file_digest=OTHER)), "the file holds SAs of no generation,"),
-        (changed(pairs(**EMPTY, file_digest="")), "the file holds no SAs,"),
+        (with_two_generations(changed(pairs(**EMPTY, file_digest=OTHER))), "the file holds generation 6 of"),
+        (changed(pairs(**EMPTY, file_digest=OTHER)), "the file holds SAs of no generation of"),
+        (changed(pairs(**EMPTY, file_digest="")), "the file holds no SAs of"),
     ):
         (found,) = (row for row in report.findings_of(fleet) if row.id == "drift-file-keystore")
-        assert text in found.what and "the keystore generation 7," in found.what
+        assert text in found.what and "the keystore has generation 7," in found.what
         assert (found.host, found.pair) == ("enigma", PAIR)
+
+
+def test_whose_sas_a_newer_file_has_is_said() -> None:
+    newer, given = part("file", modified=NOW - DAY), {"sas": 2, "digest": OTHER, "storable_digest": OTHER}
+    own = in_no_file(newer)._replace(known={})
+    others = foreign_in_file(newer, youngest=5 * DAY, **given)
+    both = foreign_in_file(
+        lambda answer: (newer(answer), pairs(file_digest="")(answer)), False, youngest=DAY * 5, **given
+    )
+    for fleet, whose in ((own, OURS), (others, OF_OTHERS), (both, f"{OURS} and {OF_OTHERS}")):
+        (found,) = (row for row in report.findings_of(fleet) if row.id == "file-newer")
+        assert found.what.endswith(f"has other SAs for {whose}")
+        commands = " ".join(row.command for row in found.commands)
+        assert ("rotate_only=enigma" in commands, "--apply" in commands) == (OURS in whose, OF_OTHERS in whose)
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_each_counter_says_why_it_rises(cause: Cause) -> None:
+    for counter in cause.counters:
+        (found,) = report.findings_of(with_counter(counter))
+        assert (found.severity == "info") == cause.is_expected and cause.text in found.fix
+        assert ("rotate" in found.commands[0].command) == (cause.remedy == "new keys")
+
+
+def test_counters_are_those_of_the_kernel() -> None:
+    counters = [name for cause in CAUSES for name in cause.counters] + [NO_STATES]
+    assert len(set(counters)) == len(counters) and all(
+        re.fullmatch("Xfrm(In|Out|Fwd|Acquire)[A-Za-z]+", name) for name in counters
+    )
 
 
 def test_every_kind_is_found_in_some_fleet() -> None:

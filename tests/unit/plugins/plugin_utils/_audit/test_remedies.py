@@ -29,11 +29,14 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.login imp
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.ways import PORTS
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import protected
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.options import read_options
+from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.counters import CAUSES
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.findings import Finding, completed, finding
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.kinds import KINDS
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.remedies import (
     FOREIGN,
     KEYSTORE,
+    OF_OTHERS,
+    OURS,
     REMEDIES,
     VARIANTS,
     CommandLine,
@@ -47,8 +50,18 @@ from ansible_collections.ipsec.manual.tests.docs.findings import TOP
 FILE = "/etc/inet/secret/ipseckeys"
 WORDS = dict.fromkeys(("age", "limit", "used", "what", "mine", "theirs"), "1")
 # What occurs in place and detail of these kinds; a path for the others.
-PLACES = {"login-clear": "telnet", "server-clear": "rsh", "counter-rose": "XfrmInError", "rotation-unfinished": "pair"}
-DETAILS = {"host-key-unchecked": "192.0.2.1", "counter-mode": "aes-gcm", "algorithm-must-not": "hmac-md5"}
+PLACES = {
+    "login-clear": "telnet",
+    "server-clear": "rsh",
+    "rotation-unfinished": "pair",
+    **dict.fromkeys(("counter-rose", "counter-expected"), "XfrmOfTomorrow"),
+}
+DETAILS = {
+    "host-key-unchecked": "192.0.2.1",
+    "counter-mode": "aes-gcm",
+    "algorithm-must-not": "hmac-md5",
+    "file-newer": OURS,
+}
 # How texts of a host may look.
 NASTY = (
     *("$(reboot)", "`reboot`", "; reboot #", "' ; reboot ; '", '" ; reboot ; "', "\n reboot", "\x1b]52;c;\x07", "-rf"),
@@ -57,12 +70,41 @@ NASTY = (
 PROGRAMS = frozenset(
     [
         *("ansible", "ansible-playbook", "cat", "chmod", "chown", "dmesg", "echo", "/etc/init.d/ipseckeys", "find"),
-        *("findmnt", "getent", "grep", "ip", "ipseckey", "journalctl", "ls", "mount", "namei", "pkill", "rc-service"),
-        *("rm", "setfacl", "ss", "ssh-keygen", "ssh-keyscan", "stat", "sudo", "svcadm", "svcs", "swapoff", "swapon"),
+        *(
+            "findmnt",
+            "getent",
+            "grep",
+            "ip",
+            "ipseckey",
+            "journalctl",
+            "ls",
+            "install",
+            "ln",
+            "mount",
+            "mv",
+            "namei",
+            "pkill",
+            "rc-service",
+            "readlink",
+        ),
+        *(
+            "rm",
+            "sed",
+            "setfacl",
+            "ss",
+            "ssh-keygen",
+            "ssh-keyscan",
+            "stat",
+            "sudo",
+            "svcadm",
+            "svcs",
+            "swapoff",
+            "swapon",
+        ),
         *("sysctl", "systemctl", "timedatectl", "update-inetd", "vi"),
     ]
 )
-OPERATORS = (";", "|", "||")
+OPERATORS = (";", "|", "||", "&&")
 # Words of findings that have a remedy of their own, as the core and the kernel write them.
 OF_VARIANTS: dict[str, list[dict[str, str]]] = {
     "file-path": [
@@ -71,7 +113,9 @@ OF_VARIANTS: dict[str, list[dict[str, str]]] = {
         {"detail": "the directory belongs to user 1000, not to root"},
         {"detail": "users other than root can write in the directory, mode 0775"},
     ],
-    "counter-rose": [{"place": "XfrmInStateProtoError"}, {"place": "XfrmOutNoStates"}, {"place": "XfrmInTmplMismatch"}],
+    "file-newer": [{"detail": OF_OTHERS}, {"detail": f"{OURS} and {OF_OTHERS}"}],
+    "counter-rose": [{"place": cause.counters[0]} for cause in CAUSES if not cause.is_expected],
+    "counter-expected": [{"place": cause.counters[-1]} for cause in CAUSES if cause.is_expected],
 }
 EVERY: list[tuple[str, dict[str, str]]] = [
     *((kind, {}) for kind in KINDS),
@@ -99,7 +143,7 @@ def commands(found: Finding) -> list[str]:
 
 def simple_commands(command: str) -> list[list[str]]:
     """The words of each simple command, as a shell reads them."""
-    lexer = shlex.shlex(command, posix=True, punctuation_chars=";|")
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=";|&")
     lexer.whitespace_split = True
     lexer.commenters = ""
     found: list[list[str]] = [[]]
@@ -154,25 +198,20 @@ def test_there_is_no_remedy_for_something_else() -> None:
 
 # What shows, opens an editor, runs the audit again or asks the host.
 SHOWING = re.compile(
-    r"ansible .*(?:ipsec_sa_info|builtin\.ping|--check)|cat /proc|dmesg|find (?!.*-delete)|getent [^|]*$|"
-    r"ip(?:seckey -n -c)? |journalctl|ls |namei|ss |ssh-key|svcs"
+    r"ansible .*(?:ipsec_sa_info|ipseckey_command|builtin\.ping|--check)|cat /proc|dmesg|find (?!.*-delete)|"
+    r"getent [^|]*$|ip(?:seckey -n (?:-c|--compare))? |journalctl|ls |namei|ss |ssh-key|svcs"
 )
-# Kinds about which nothing can be done or needs to be done, and their words say so.
-SHOWN_ONLY = {
-    "others-sas": "nothing needs fixing",
-    "others-policies": "nothing needs fixing",
-    "counter-rose": "neither",
-}
+# Words about what cannot or need not be fixed, and the kinds that may have them.
+SHOWN_ONLY = re.compile("^(?:nothing needs fixing|no command fixes this)\\b")
+SOMETIMES_SHOWN_ONLY = {"others-sas", "others-policies", "counter-rose", "counter-expected"}
 
 
 @pytest.mark.parametrize(("kind", "words"), EVERY)
 def test_a_command_fixes_it_or_nothing_needs_fixing(kind: str, words: dict[str, str]) -> None:
     found = made(kind, **words)
     fixing = [command for command in commands(found) if not SHOWING.match(command)]
-    if kind in SHOWN_ONLY and not words:
-        assert SHOWN_ONLY[kind] in found.fix and not fixing
-    else:
-        assert fixing, found
+    shown_only = kind in SOMETIMES_SHOWN_ONLY and SHOWN_ONLY.search(found.fix) is not None
+    assert bool(fixing) != shown_only, found
 
 
 @pytest.mark.parametrize(("kind", "words"), EVERY)
@@ -240,7 +279,9 @@ def test_what_a_host_says_never_acts(
             found = made(kind, place=place, **{"detail": nasty, "manager": nasty, **words})
             for command in (row.command for row in found.commands if row.host):
                 calls = shell(command)
-                assert len(calls) == len(simple_commands(command))
+                target = f'"$(readlink -f -- {shlex.quote(place)})"'
+                known = simple_commands(command.replace(target, "target"))
+                assert len(calls) == len(known) + command.count(target)
                 assert all(call[0] in PROGRAMS for call in calls)
                 assert not (words or "{place}" in "".join(REMEDIES[kind].commands)) or any(
                     word in (place, "/", "/srv", "--show") for call in calls for word in call
@@ -258,32 +299,110 @@ def test_a_name_is_copied_exactly_or_not_at_all(name: str) -> None:
         assert words[:2] == ["ls", "-lab"] and "cannot be copied" in made("file-copy", place=place).fix
 
 
-@pytest.mark.parametrize("name", ["keys", "keys [old]*?", "it's \\ $(reboot)"])
-def test_other_names_of_a_file_are_removed_and_itself_is_not(tmp_path: pathlib.Path, name: str) -> None:
-    file, other, stranger = tmp_path / name, tmp_path / "other", tmp_path / "keys oldX"
-    file.write_text("key", encoding="utf-8")
-    stranger.write_text("key", encoding="utf-8")
-    os.link(file, other)
-    # In place of the whole file system, this folder is searched.
+@pytest.fixture(name="in_folder")
+def make_in_folder(tmp_path: pathlib.Path) -> t.Callable[..., str]:
+    """Runs a command in a shell in which the whole file system is a folder, and returns its output."""
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "stat").write_text(f'#!/bin/sh\n[ -e "$4" ] && echo {tmp_path}\n', encoding="utf-8")
     (programs / "stat").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-    show, remove, dummy = commands(made("file-links", file=str(file)))
-    shown = subprocess.run(["sh", "-c", show], check=True, stdout=subprocess.PIPE, encoding="utf-8", env=environment)
-    assert shown.stdout.splitlines() == [str(other)]
-    subprocess.run(["sh", "-c", remove], check=True, env=environment)
-    assert sorted(tmp_path.iterdir()) == sorted([file, stranger, programs])
+
+    def run(command: str, check: bool = True, **environment: str) -> str:
+        path = f"{programs}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["sh", "-c", command],
+            check=check,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            env={**os.environ, "PATH": path, **environment},
+        )
+        return done.stdout
+
+    return run
 
 
-def test_a_name_that_the_controller_knows_is_not_looked_up(tmp_path: pathlib.Path) -> None:
-    """What getent prints is a line of /etc/hosts after which no name service decides."""
-    dummy, dummy, add = commands(made("name-resolved", detail="enigma.example"))
-    assert add == "getent hosts enigma.example | sudo tee -a /etc/hosts"
-    assert goes_over_network("enigma.example", "", "hosts: files dns")
-    for line in ("192.0.2.1       enigma.example", "192.0.2.1       real.example enigma.example"):
-        assert not goes_over_network("enigma.example", line, "hosts: files dns")
+@pytest.mark.parametrize("name", ["keys", "keys [old]*?", "it's \\ $(reboot)"])
+def test_other_names_of_a_file_are_removed_and_itself_is_not(
+    tmp_path: pathlib.Path, name: str, in_folder: t.Callable[..., str]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    file, other, stranger = folder / name, folder / "other", folder / "keys oldX"
+    for path in (file, stranger):
+        path.write_text("key", encoding="utf-8")
+    os.link(file, other)
+    show, renew, remove, dummy = commands(made("file-links", file=str(file)))
+    assert sorted(in_folder(show).splitlines()) == sorted([str(file), str(other)])
+    in_folder(renew)
+    assert (
+        file.read_text(encoding="utf-8") == "key" and not file.samefile(other) and file.stat().st_mode & 0o777 == 0o600
+    )
+    in_folder(remove)
+    assert sorted(folder.iterdir()) == sorted([file, stranger]) and file.stat().st_nlink == 1
+
+
+def test_a_file_that_could_not_be_written_anew_keeps_its_names(
+    tmp_path: pathlib.Path, in_folder: t.Callable[..., str]
+) -> None:
+    """As where its folder is mounted a second time: whatever is the same file stays."""
+    file, other = tmp_path / "keys", tmp_path / "other"
+    file.write_text("key", encoding="utf-8")
+    os.link(file, other)
+    (tmp_path / "programs" / "install").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    (tmp_path / "programs" / "install").chmod(0o755)
+    for command in commands(made("file-links", file=str(file)))[:3]:
+        in_folder(command, check=False)
+    assert file.read_text(encoding="utf-8") == "key" and other.exists()
+
+
+def test_a_link_is_removed_with_the_file_that_it_points_to(
+    tmp_path: pathlib.Path, in_folder: t.Callable[..., str]
+) -> None:
+    folder = tmp_path / "it's a folder"
+    folder.mkdir()
+    target, middle, link = folder / "keys", folder / "middle", folder / "link"
+    target.write_text("key", encoding="utf-8")
+    middle.symlink_to(target)
+    link.symlink_to(middle)
+    show, *remove = commands(made("file-path", place=str(link), detail="it is a symbolic link"))[:-1]
+    assert str(target) in in_folder(show)
+    for command in remove:
+        in_folder(f"echo y | {command}")
+    assert sorted(folder.iterdir()) == [middle]
+
+
+@pytest.mark.parametrize("name", ["enigma", "enigma.example"])
+def test_a_name_that_the_controller_knows_is_not_looked_up(
+    name: str, in_folder: t.Callable[..., str], tmp_path: pathlib.Path
+) -> None:
+    """What is written is a line of /etc/hosts after which no name service decides, also where the name service
+    answers with a full name.
+    """
+    getent = "192.0.2.1       STREAM enigma.example\n192.0.2.1       DGRAM  \n192.0.2.1       RAW    \n"
+    for program, text in (("getent", f"printf '{getent}'"), ("sudo", f"cat >{tmp_path}/hosts")):
+        (tmp_path / "programs" / program).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        (tmp_path / "programs" / program).chmod(0o755)
+    dummy, show, add = commands(made("name-resolved", detail=name))
+    assert "192.0.2.1 " in in_folder(show)
+    in_folder(add)
+    hosts = (tmp_path / "hosts").read_text(encoding="utf-8")
+    assert hosts == f"192.0.2.1 {name}\n"
+    assert goes_over_network(name, "", "hosts: files dns") and not goes_over_network(name, hosts, "hosts: files dns")
+
+
+def test_the_key_of_a_host_is_asked_for_at_its_port() -> None:
+    for port, words in (("", "-t"), ("22", "-t"), ("2222", "-p 2222 -t")):
+        scan, *dummy = commands(made("host-key-unchecked", port=port))
+        assert scan.startswith(f"ssh-keyscan {words} ed25519 -- 192.0.2.1 ")
+
+
+def test_a_file_is_checked_without_the_command_on_its_host() -> None:
+    for kind in ("file-invalid", "file-names"):
+        check, *dummy = commands(made(kind))
+        assert check.startswith("ansible enigma ") and check.endswith("--check")
+    for detail in (OF_OTHERS, f"{OURS} and {OF_OTHERS}"):
+        every = commands(made("file-newer", detail=detail))
+        assert "ipsec.manual.ipseckey_command" in every[-3] and every[-1] == f"ipseckey -n --apply {FILE}"
 
 
 def test_words_of_the_core_choose_their_remedy(tmp_path: pathlib.Path) -> None:

@@ -53,6 +53,11 @@ def test_a_way_is_judged(plugin: Plugin, address: str, found: set[str]) -> None:
     assert (way.transport, way.address) == (plugin.transport, address)
 
 
+@pytest.mark.parametrize(("options", "port"), [({"port": 2222}, "2222"), ({"port": None}, ""), ({}, "")])
+def test_a_way_has_the_port(options: dict[str, t.Any], port: str) -> None:
+    assert ways.way_of(Plugin("ssh", **options), "192.0.2.1").port == port
+
+
 def test_a_trusted_transport_is_not_clear() -> None:
     assert not ways.way_of(Plugin("example.net.tls"), "192.0.2.1", ["example.net.tls"]).clear
 

@@ -37,6 +37,7 @@ def test_an_age_and_its_limit_are_in_one_unit(seconds: float | None, limit: floa
         (None, "unknown"),
         ({"what": "blocks", "used": 0.9996}, "99.9 % of blocks"),
         ({"what": "blocks", "used": 41.5}, "4150 % of blocks"),
+        ({"what": "blocks", "used": 131072.0019}, "13107200 % of blocks"),
     ],
 )
 def test_a_budget_is_not_rounded_up(budget: t.Any, text: str) -> None:
