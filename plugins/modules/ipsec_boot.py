@@ -94,8 +94,8 @@ options:
     default: false
   operators:
     description:
-      - A group of the host whose members may run C(ipseckey) as root through sudo, with the arguments
-        that O(operators_rights) allow and no others.
+      - A group of the host whose members may run C(ipseckey), and manage its service, as root through sudo, with
+        the arguments that O(operators_rights) allow and no others.
       - The file C(/etc/sudoers.d/ipseckey) is checked with C(visudo) before it is in place. It is removed
         if this is empty, and with O(state=absent). If this is missing, it stays as it is. A file of that
         name that this module did not write is an error, and is never removed.
@@ -121,13 +121,17 @@ options:
         the host, and so make it unusable.
       - V(prompt) is C(ipseckey) without arguments, and the only one that can C(add) single SAs. It can also save to
         any file, with all that this means.
+      - V(service) is to start, stop, restart, reload, enable and disable the service C(ipseckeys), and to see its
+        status, with the commands of its service manager, such as C(systemctl reload ipseckeys.service) and
+        C(systemctl --no-pager status ipseckeys.service). Whoever has it can let traffic leave unencrypted, at once or
+        after the next boot.
       - V(all) is C(ipseckey) with any arguments, as C(ipseckey) and C(ipsecconf) in the profile of Solaris.
         Whoever has it is root as far as IPsec and the content of files go.
       - V(get), V(delete), V(policies), V(keys), V(files) and V(save) need sudo 1.9.10 or later, whose regular
         expressions they use. An older one refuses the file, or never allows them.
     type: list
     elements: str
-    choices: [look, load, flush, get, delete, policies, keys, files, save, prompt, all]
+    choices: [look, load, flush, get, delete, policies, keys, files, save, prompt, service, all]
     default: [look, load, flush]
   service_manager:
     description:

@@ -11,12 +11,13 @@ import multiprocessing
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import operators, texts
+from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import operators, services, texts
 
 FILE = "/etc/inet/secret/ipseckeys"
 POLICIES = "/etc/ipsecpolicies.json"
@@ -26,6 +27,12 @@ CLONE_NEWNS, MS_PRIVATE, MS_REC, MS_BIND = 0x20000, 1 << 18, 1 << 14, 1 << 12
 SHOWS = """#!/bin/sh
 printf '%s\\n' "uid $(id -u)" "$@"
 env | grep -E '^(EVIL|PYTHON|LD_|PATH=)'
+"""
+# In place of the programs of a service manager: the same without another program, and then one.
+MANAGES = """#!/bin/sh
+while read -r name uid rest; do [ "$name" != Uid: ] || printf '%s\\n' "uid $uid"; done </proc/self/status
+printf '%s\\n' "$@"
+/bin/echo another program ran
 """
 SETTINGS = """Defaults !authenticate
 Defaults setenv, !use_pty
@@ -113,13 +120,87 @@ REFUSED: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("prompt",), ("--show-keys", "-v", "dump", "-f /a", "\"''\"", "help")),
 )
 
+# With the right to manage the service, for each service manager: what it allows, and what somebody may try beyond it.
+# Words joined to one with blanks are the same to sudo, but not to these programs, which know no such verb.
+UNIT, SCRIPT = "ipseckeys.service", "/etc/init.d/ipseckeys"
+MANAGED: t.Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "systemd": (
+        (
+            *(f"systemctl {verb} {UNIT}" for verb in ("start", "stop", "restart", "reload", "reset-failed")),
+            *(f"systemctl enable {UNIT}", f"systemctl disable {UNIT}", f"systemctl --no-pager status {UNIT}"),
+        ),
+        (
+            *("systemctl", "systemctl start", "systemctl start sshd.service", f"systemctl start {UNIT} sshd.service"),
+            *(f"systemctl start sshd.service {UNIT}", f"systemctl start {UNIT}x", f"systemctl start ./{UNIT}"),
+            *("systemctl start 'ipseckeys*'", "systemctl start ipseckeys@x.service"),
+            *(f"systemctl start '{UNIT}\\nsshd.service'", f"systemctl -H host start {UNIT}"),
+            *(
+                f"systemctl {verb} {UNIT}"
+                for verb in ("edit", "mask", "unmask", "kill", "cat", "show", "revert", "link")
+            ),
+            *(f"systemctl {verb} {UNIT}" for verb in ("status", "START", "--now enable", "--force disable", "isolate")),
+            *(
+                f"systemctl enable {UNIT} --now",
+                f"systemctl enable /tmp/{UNIT}",
+                f"systemctl --root=/tmp enable {UNIT}",
+            ),
+            *("systemctl daemon-reload", "systemctl reboot", f"systemctl set-property {UNIT} User=x"),
+            *(
+                "systemctl --no-pager status",
+                "systemctl --no-pager status sshd.service",
+                f"systemctl status --no-pager {UNIT}",
+            ),
+            *(f"systemctl --no-pager status {UNIT} sshd.service", f"systemctl --no-pager edit {UNIT}"),
+            *(
+                f"/usr/bin/env systemctl start {UNIT}",
+                f"journalctl -u {UNIT}",
+                f"{SCRIPT} start",
+                "rc-service ipseckeys stop",
+            ),
+            "ipseckey flush",
+        ),
+    ),
+    "openrc": (
+        (
+            *(f"rc-service ipseckeys {verb}" for verb in ("start", "stop", "restart", "reload", "zap", "status")),
+            *("rc-update add ipseckeys boot", "rc-update del ipseckeys boot"),
+        ),
+        (
+            *("rc-service", "rc-service ipseckeys", "rc-service sshd start", "rc-service ipseckeys start stop"),
+            *("rc-service ipseckeys start --nodeps", "rc-service -i ipseckeys start", "rc-service ipseckeysx start"),
+            *("rc-service ipseckeys describe", "rc-service ../../tmp/ipseckeys start"),
+            *("rc-update add sshd boot", "rc-update add ipseckeys default", "rc-update add ipseckeys boot default"),
+            *(
+                "rc-update -a del ipseckeys",
+                "rc-update del ipseckeys",
+                "rc-update",
+                "rc-update add ipseckeys sshd boot",
+            ),
+            *(f"{SCRIPT} start", f"systemctl start {UNIT}", "ipseckey flush"),
+        ),
+    ),
+    "sysvinit": (
+        (
+            *(f"{SCRIPT} {verb}" for verb in ("start", "stop", "restart", "reload", "status")),
+            *("update-rc.d ipseckeys defaults", "update-rc.d -f ipseckeys remove"),
+        ),
+        (
+            *(SCRIPT, f"{SCRIPT} start stop", f"{SCRIPT} other", f"{SCRIPT} 'start stop'", f"{SCRIPT}x start"),
+            *("/etc/init.d/other start", "/etc/init.d/../init.d/other start", "update-rc.d other defaults"),
+            *("update-rc.d", "update-rc.d ipseckeys", "update-rc.d ipseckeys disable", "update-rc.d -f other remove"),
+            *("update-rc.d ipseckeys defaults other", "update-rc.d -f ipseckeys other remove", "ipseckey flush"),
+        ),
+    ),
+}
+
 
 @pytest.fixture(scope="module", name="sbin")
 def make_sbin(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder: pathlib.Path = tmp_path_factory.mktemp("sbin")
     folder.chmod(0o755)
-    (folder / "ipseckey").write_text(SHOWS, encoding="utf-8")
-    (folder / "ipseckey").chmod(0o755)
+    for name in ("ipseckey", "systemctl", "rc-service", "rc-update", "update-rc.d", "script", "journalctl"):
+        (folder / name).write_text(SHOWS if name == "ipseckey" else MANAGES, encoding="utf-8")
+        (folder / name).chmod(0o755)
     return folder
 
 
@@ -129,15 +210,21 @@ class Tried(t.NamedTuple):
 
 
 def attempts(
-    sbin: pathlib.Path, rights: t.Sequence[str], words: t.Sequence[t.Sequence[str]], group: str = GROUP
+    sbin: pathlib.Path,
+    rights: t.Sequence[str],
+    words: t.Sequence[t.Sequence[str]],
+    group: str = GROUP,
+    manager: str = "systemd",
 ) -> list[Tried]:
     """What comes of each command of an operator if a group has these rights, in a mount namespace of its own. A
     command that the first right allows runs before them, if it is the operator's group: sudo works.
     """
     allowed = of(next(rows[0] for name, rows in ALLOWED if name == rights[0]))
-    (sbin / "text").write_text(operators.text(group, FILE, True, rights), encoding="ascii")
     queue: t.Any = multiprocessing.get_context("fork").SimpleQueue()
-    child = multiprocessing.get_context("fork").Process(target=_try_all, args=(sbin, [allowed, *words], queue))
+    arguments = (group, FILE, True, rights, services.SERVICES[manager])
+    child = multiprocessing.get_context("fork").Process(
+        target=_try_all, args=(sbin, arguments, [allowed, *words], queue)
+    )
     child.start()
     child.join(300)
     assert child.exitcode == 0
@@ -146,17 +233,22 @@ def attempts(
     return found
 
 
-def _try_all(sbin: pathlib.Path, words: t.Sequence[t.Sequence[str]], queue: t.Any) -> None:
+def _try_all(sbin: pathlib.Path, arguments: t.Any, words: t.Sequence[t.Sequence[str]], queue: t.Any) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.unshare(CLONE_NEWNS) == 0
     assert libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", "/etc/sudoers.d"], check=True)
-    subprocess.run(["mount", "--bind", sbin, pathlib.Path(texts.COMMAND).parent], check=True)
+    folder = pathlib.Path(texts.COMMAND).parent
+    subprocess.run(["mount", "--bind", sbin, folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", "/etc/init.d"], check=True)
+    for name in ("ipseckeys", "ipseckeysx", "other"):
+        shutil.copy(sbin / "script", f"/etc/init.d/{name}")
+    services._SYSTEM = (str(folder),)
     (sbin / "sudoers").write_text(SETTINGS, encoding="ascii")
     (sbin / "sudoers").chmod(0o440)
     subprocess.run(["mount", "--bind", sbin / "sudoers", "/etc/sudoers"], check=True)
     granted = pathlib.Path(operators.PATH)
-    granted.write_text((sbin / "text").read_text(encoding="ascii"), encoding="ascii")
+    granted.write_text(operators.text(*arguments), encoding="ascii")
     granted.chmod(0o440)
     subprocess.run(["visudo", "-c", "-q"], check=True)
     queue.put([_try(row) for row in words])
@@ -181,7 +273,7 @@ def of(text: str) -> list[str]:
     return [texts.COMMAND, *(word.replace("\\n", "\n") for word in shlex.split(text))]
 
 
-@pytest.mark.parametrize("name", operators.RIGHTS)
+@pytest.mark.parametrize("name", [name for name in operators.RIGHTS if name != "service"])
 def test_a_right_allows_its_commands_as_root(sbin: pathlib.Path, name: str) -> None:
     rows = [text for right, several in ALLOWED if right == name for text in several]
     assert rows
@@ -196,6 +288,43 @@ def test_a_right_allows_nothing_else(sbin: pathlib.Path, rights: tuple[str, ...]
     for text, done in zip(rows, attempts(sbin, rights, list(map(of, rows)))):
         assert done.status != 0 and "uid 0" not in done.output, text
         assert "not allowed" in done.output or "password" in done.output or "sorry" in done.output.lower(), done.output
+
+
+def managing(text: str) -> list[str]:
+    """A command in the table of service managers."""
+    name, *words = shlex.split(text)
+    folder = pathlib.Path(texts.COMMAND).parent
+    return [str(folder / name), *(word.replace("\\n", "\n") for word in words)]
+
+
+@pytest.mark.parametrize("manager", services.SERVICES)
+def test_the_service_can_be_managed_and_its_status_starts_no_program(sbin: pathlib.Path, manager: str) -> None:
+    rows = MANAGED[manager][0]
+    found = attempts(sbin, ["look", "service"], list(map(managing, rows)), manager=manager)
+    for text, done in zip(rows, found):
+        words = managing(text)[1:]
+        assert done.output.splitlines()[: 1 + len(words)] == ["uid 0", *words], (text, done.output)
+        assert ("another program ran" in done.output) == ("--no-pager" not in words), (text, done.output)
+
+
+@pytest.mark.parametrize("manager", services.SERVICES)
+def test_nothing_else_of_the_service_manager_is_allowed(sbin: pathlib.Path, manager: str) -> None:
+    rows = [
+        *map(managing, MANAGED[manager][1]),
+        ["/usr/bin/systemctl", "start", UNIT],
+        ["EVIL=1", *managing(MANAGED[manager][0][0])],
+    ]
+    for words, done in zip(rows, attempts(sbin, ["look", "service"], rows, manager=manager)):
+        assert done.status != 0 and "uid 0" not in done.output, (words, done.output)
+        assert "not allowed" in done.output or "password" in done.output or "sorry" in done.output.lower(), done.output
+
+
+@pytest.mark.parametrize("manager", services.SERVICES)
+def test_the_service_is_not_managed_without_the_right(sbin: pathlib.Path, manager: str) -> None:
+    others = [name for name in operators.RIGHTS if name != "service"]
+    rows = list(map(managing, MANAGED[manager][0]))
+    for words, done in zip(rows, attempts(sbin, others, rows, manager=manager)):
+        assert done.status != 0 and "uid 0" not in done.output, words
 
 
 def test_no_right_allows_another_program_or_an_environment(sbin: pathlib.Path) -> None:
@@ -214,7 +343,7 @@ def test_no_right_allows_another_program_or_an_environment(sbin: pathlib.Path) -
             ["-e", "/etc/passwd"],
             ["/tmp/ipseckey", "dump"],
         ),
-        *(["ipseckey-other", "dump"], ["/usr/local/sbin/../sbin/text"], ["-g", "daemon", texts.COMMAND, "dump"]),
+        *(["ipseckey-other", "dump"], ["/usr/local/sbin/../sbin/script"], ["-g", "daemon", texts.COMMAND, "dump"]),
     )
     for words, done in zip(tries, attempts(sbin, every, tries)):
         assert done.status != 0 and "uid 0" not in done.output, (words, done.output)

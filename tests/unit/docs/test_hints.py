@@ -64,7 +64,7 @@ FOREIGN = {
     *("ansible_python_interpreter", "group_vars", "inventory_hostname", "set_fact", "vault_password_file"),
     *("af_key", "sys_ip_config", "xfrm_user"),
 }
-LONG_OPTIONS = {"--limit", "--forks", "--vault-id", "--vault-password-file", "--ask-vault-pass"}
+LONG_OPTIONS = {"--no-pager", "--limit", "--forks", "--vault-id", "--vault-password-file", "--ask-vault-pass"}
 
 
 def raw(node: ast.AST) -> str:

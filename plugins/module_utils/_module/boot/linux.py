@@ -73,7 +73,7 @@ def install(module: Module, service: Service, deadline: Deadline) -> Result:
     kept = _kept(module, file, named)
     policies = (*named, *kept)
     wanted = _files(service, file, policies, module.params["ask_for_rotation"])
-    wanted += operators.wanted(module, file, bool(policies))
+    wanted += operators.wanted(module, file, bool(policies), type(service))
     missing = [row for row in wanted if not program.is_current(row)]
     superfluous = [] if policies or not os.path.lexists(at_boot.POLICIES) else [File(at_boot.POLICIES, 0o644, b"")]
     superfluous += operators.superfluous(module)

@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A group of the host that may run some commands of ipseckey as root: one file for sudo, which visudo checks
-before it is in place.
+"""A group of the host that may run some commands of ipseckey, and of the service manager, as root: one file for
+sudo, which visudo checks before it is in place.
 
 Each command is written with all its arguments. Where they vary, a regular expression names every word, without
 blanks in any, since the wildcards of sudo match those, too, and with them further options. No variables of the
-environment are passed on (NOSETENV), whatever other settings of sudo say.
+environment are passed on (NOSETENV), whatever other settings of sudo say. What shows the status of the service can
+start no other program (NOEXEC), such as a pager with its shell.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..._core.errors import InputError, IpsecError
 from ..base import Module
 from ..command import File
 from . import texts
+from .services import Service, with_path
 
 # sudo ignores files there whose names contain a dot, such as the temporary one.
 PATH = "/etc/sudoers.d/ipseckey"
@@ -76,6 +78,8 @@ RIGHTS: t.Mapping[str, Right] = {
     ),
     "save": Right("save keys to any file, in place of what it holds", (f"^-s {_ANY_FILE}$",)),
     "prompt": Right("the prompt, which can add SAs and save to any file", (_NO_ARGUMENTS,)),
+    # Its commands are those of the service manager.
+    "service": Right("start, stop, restart, reload, enable and disable the service, as with svcadm of Solaris", ()),
     "all": Right("ipseckey with any arguments, as ipseckey and ipsecconf in Solaris' profile", (_ANY,)),
 }
 
@@ -96,24 +100,31 @@ def commands(file: str, policies: bool, rights: t.Iterable[str]) -> dict[str, li
     }
 
 
-def text(group: str, file: str, policies: bool, rights: t.Iterable[str]) -> str:
-    """The file for sudo."""
-    rows = commands(file, policies, rights)
+def text(group: str, file: str, policies: bool, rights: t.Iterable[str], service: type[Service]) -> str:
+    """The file for sudo. Raises IpsecError if the host lacks a program of its service manager."""
+    rows = {
+        name: (RIGHTS[name].purpose, [f"{texts.COMMAND} {arguments}".rstrip() for arguments in words])
+        for name, words in commands(file, policies, rights).items()
+    }
+    if "service" in rows:
+        rows["service"] = (RIGHTS["service"].purpose, list(map(with_path, service.operated)))
+        if service.shown:
+            # Last, since the tag holds for all that follow it.
+            rows["status"] = ("see its status, without a pager", list(map(with_path, service.shown)))
     aliases = [
-        f"# To {RIGHTS[name].purpose}.\nCmnd_Alias IPSECKEY_{name.upper()} = "
-        + ", \\\n    ".join(f"{texts.COMMAND} {arguments}".rstrip() for arguments in words)
-        for name, words in rows.items()
+        f"# To {purpose}.\nCmnd_Alias IPSECKEY_{name.upper()} = " + ", \\\n    ".join(words)
+        for name, (purpose, words) in rows.items()
     ]
     return (
         f"{texts.HEAD} These commands with these arguments, and nothing more.\n\n"
         + "\n".join(aliases)
         + f"\n\n%{group} ALL = (root) NOSETENV: "
-        + ", ".join(f"IPSECKEY_{name.upper()}" for name in rows)
+        + ", ".join(f"{'NOEXEC: ' if name == 'status' else ''}IPSECKEY_{name.upper()}" for name in rows)
         + "\n"
     )
 
 
-def wanted(module: Module, file: str, policies: bool) -> list[File]:
+def wanted(module: Module, file: str, policies: bool, service: type[Service]) -> list[File]:
     """The file to install, if a group is named. Raises what keeps sudo from using it."""
     group = module.params["operators"]
     if not group:
@@ -141,7 +152,7 @@ def wanted(module: Module, file: str, policies: bool) -> list[File]:
     rights = module.params["operators_rights"]
     if not rights:
         raise InputError("no right is named", "operators_rights", "Name one, or leave operators empty.")
-    content = text(group, file, policies, rights)
+    content = text(group, file, policies, rights, service)
     return [File(PATH, _MODE, content.encode("ascii"), checker=("visudo", "-c", "-q", "-f"))]
 
 

@@ -17,6 +17,8 @@ from ..base import Module
 from . import texts
 
 _SHOWN_LINES = 10
+_UNIT = f"{NAME}.service"
+_SYSTEM = ("/usr/bin", "/bin", "/usr/sbin", "/sbin")
 
 
 def run(module: Module, name: str, *words: str, good: t.Collection[int] = (0,)) -> str:
@@ -33,13 +35,29 @@ def run(module: Module, name: str, *words: str, good: t.Collection[int] = (0,)) 
     return t.cast(str, out)
 
 
+def with_path(command: str) -> str:
+    """A command with the path of its program in a directory of the system, whatever PATH says. Raises IpsecError if
+    the host lacks the program. A command that starts with a path stays as it is.
+    """
+    name, dummy, arguments = command.partition(" ")
+    if name.startswith("/"):
+        return command
+    for path in (os.path.join(folder, name) for folder in _SYSTEM):
+        if os.access(path, os.X_OK):
+            return f"{path} {arguments}"
+    raise IpsecError(f"this host has no {name}", "service_manager", "Name the service manager that it has.")
+
+
 class Service:
     """The service ipseckeys under one service manager. ``path``, ``mode`` and ``text`` are those of
-    the file that defines it; ``commands`` are how to enable, disable, start and reload it.
+    the file that defines it; ``commands`` are how to enable, disable, start and reload it. ``operated`` are the
+    commands that operators may be allowed, and ``shown`` those among them that need no other program.
     """
 
     place: Place
     commands: t.ClassVar[t.Mapping[str, t.Sequence[str]]]
+    operated: t.ClassVar[t.Sequence[str]] = ()
+    shown: t.ClassVar[t.Sequence[str]] = ()
     mode = 0o755
     text = ""
     # Whether the manager can tell that the service runs; if not, starting it alone does not count as a change.
@@ -81,16 +99,21 @@ class Systemd(Service):
     place = PLACES[SYSTEMD]
     mode = 0o644
     text = texts.SYSTEMD
-    _unit = f"{NAME}.service"
     commands: t.ClassVar = {
-        "enable": ("systemctl", "--quiet", "enable", _unit),
-        "disable": ("systemctl", "--quiet", "disable", _unit),
-        "start": ("systemctl", "start", _unit),
-        "reload": ("systemctl", "reload", _unit),
+        "enable": ("systemctl", "--quiet", "enable", _UNIT),
+        "disable": ("systemctl", "--quiet", "disable", _UNIT),
+        "start": ("systemctl", "start", _UNIT),
+        "reload": ("systemctl", "reload", _UNIT),
     }
+    operated: t.ClassVar = tuple(
+        f"systemctl {verb} {_UNIT}"
+        for verb in ("start", "stop", "restart", "reload", "reset-failed", "enable", "disable")
+    )
+    # A pager would run as root, and can start a shell.
+    shown: t.ClassVar = (f"systemctl --no-pager status {_UNIT}",)
 
     def active(self) -> bool:
-        return run(self.module, "systemctl", "is-active", self._unit, good=range(256)).strip() == "active"
+        return run(self.module, "systemctl", "is-active", _UNIT, good=range(256)).strip() == "active"
 
     def reread(self) -> None:
         run(self.module, "systemctl", "daemon-reload")
@@ -99,7 +122,7 @@ class Systemd(Service):
         # A unit without a file runs nothing when it stops, so the SAs stay. Status 1 or 5: unknown unit.
         self.reread()
         for verb in ("stop", "reset-failed"):
-            run(self.module, "systemctl", verb, self._unit, good=(0, 1, 5))
+            run(self.module, "systemctl", verb, _UNIT, good=(0, 1, 5))
 
 
 class Openrc(Service):
@@ -111,6 +134,10 @@ class Openrc(Service):
         "start": ("rc-service", NAME, "start"),
         "reload": ("rc-service", NAME, "reload"),
     }
+    operated: t.ClassVar = (
+        *(f"rc-service {NAME} {verb}" for verb in ("start", "stop", "restart", "reload", "zap", "status")),
+        *(f"rc-update {verb} {NAME} boot" for verb in ("add", "del")),
+    )
 
     def active(self) -> bool:
         return os.path.lexists(f"/run/openrc/started/{NAME}")
@@ -131,6 +158,10 @@ class Sysvinit(Service):
         "start": (place.path, "start"),
         "reload": (place.path, "reload"),
     }
+    operated: t.ClassVar = (
+        *map(f"{place.path} {{}}".format, ("start", "stop", "restart", "reload", "status")),
+        *(f"update-rc.d {words}" for words in (f"{NAME} defaults", f"-f {NAME} remove")),
+    )
 
 
 SERVICES: dict[str, type[Service]] = {SYSTEMD: Systemd, OPENRC: Openrc, SYSVINIT: Sysvinit}

@@ -17,7 +17,7 @@ from ansible.module_utils import basic
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.options import read_options
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
-from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import operators
+from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import operators, services
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules import test_ipsec_boot as boot
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import sa
 
@@ -145,6 +145,38 @@ def test_the_page_has_every_right_beside_the_profile_of_solaris(name: str) -> No
     page = (Path(__file__).parents[4] / "docs" / "docsite" / "rst" / "from_the_guide.rst").read_text(encoding="utf-8")
     table = page.partition("Each of their uses has a right here:\n")[2].partition("\nThe rights in the first")[0]
     assert table and re.search(rf"^     - ``{name}``[:,]", table, re.M)
+
+
+@pytest.mark.parametrize("real", [services.Systemd, services.Openrc, services.Sysvinit])
+def test_the_service_is_managed_with_exact_commands(
+    host: boot.Host, sudoers: Path, monkeypatch: pytest.MonkeyPatch, real: type[services.Service]
+) -> None:
+    for name in ("systemctl", "rc-service", "rc-update", "update-rc.d"):
+        (sudoers.parents[1] / "programs" / name).symlink_to("/bin/true")
+    monkeypatch.setattr(services, "_SYSTEM", ("/nowhere", str(sudoers.parents[1] / "programs")))
+    monkeypatch.setattr(boot.Manager, "operated", real.operated)
+    monkeypatch.setattr(boot.Manager, "shown", real.shown)
+    host.boot(operators=GROUP, operators_rights=["service", "look"])
+    text = sudoers.read_text()
+    commands = re.findall(r"(?:= |^    )(/.*?)(?:, \\)?$", text, re.M)
+    managing = [row for row in commands if "/ipseckey " not in row]
+    assert len(managing) == len(real.operated) + len(real.shown) > 6
+    assert all(
+        re.search(r"[ /]ipseckeys(\.service)?\b", row) and not re.search(r"[*?!\[\]^$,:=\\]", row) for row in managing
+    )
+    assert not any(word in row.split() for row in managing for word in ("edit", "mask", "cat", "ALL"))
+    ending = ", NOEXEC: IPSECKEY_STATUS" if real.shown else ""
+    assert f"NOSETENV: IPSECKEY_LOOK, IPSECKEY_SERVICE{ending}\n" in text
+    assert host.boot(operators=GROUP)["changed"] and "IPSECKEY_SERVICE" not in sudoers.read_text()
+
+
+def test_a_host_without_its_service_manager_is_refused(
+    host: boot.Host, sudoers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "_SYSTEM", ("/nowhere",))
+    monkeypatch.setattr(boot.Manager, "operated", services.Openrc.operated)
+    assert "this host has no rc-service" in host.boot(operators=GROUP, operators_rights=["service"])["msg"]
+    assert not sudoers.exists()
 
 
 def test_no_right_is_an_error(host: boot.Host, sudoers: Path) -> None:
