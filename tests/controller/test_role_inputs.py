@@ -307,3 +307,23 @@ def test_programs_find_the_reasons_of_a_failure_in_a_list(tmp_path: pathlib.Path
 def test_a_priority_without_a_number_behind_it_is_refused(tmp_path: pathlib.Path, priority: int) -> None:
     output = refused(tmp_path, "rotate", ipsec_connections=[PAIR], rotate_policy_priority=priority)
     assert f"rotate_policy_priority of a: {priority} is outside 0 to 4294967294" in output
+
+
+@pytest.mark.parametrize("word", ["true", "false"])
+def test_containers_reach_other_networks_unless_that_is_switched_off(tmp_path: pathlib.Path, word: str) -> None:
+    """The command line gives text."""
+    engine = tmp_path / "engine"
+    engine.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n[ "$1 $2" != "network inspect" ]\n')
+    engine.chmod(0o700)
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "molecule_hosts_engine": str(engine),
+        "molecule_hosts_group": "all",
+        "molecule_hosts_image": "image",
+        "molecule_hosts_network": "isolated",
+    }
+    work = {"hosts": "a", "roles": ["ipsec.manual.molecule_hosts"], "post_tasks": [{"ansible.builtin.fail": {}}]}
+    failed(tmp_path, work, "-e", f"molecule_hosts_internal={word}", **variables)
+    created = "network create --internal isolated" if word == "true" else "network create isolated"
+    assert created in (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
