@@ -117,6 +117,14 @@ class Rotation:
         return self._ways()[1]
 
     @property
+    def overtaking(self) -> frozenset[str]:
+        """The units whose previous outbound policies can choose the new SAs: they name no other reqid or address, and
+        a mark is compared with that of the policy alone (net/xfrm/xfrm_state.c, xfrm_state_find).
+        """
+        rows = self.expected["connections"]
+        return frozenset(row["name"] for row in rows if "mark" in row.get("changing", ()))
+
+    @property
     def accepting_both(self) -> frozenset[str]:
         """The units whose inbound policies accept packets through previous and new SAs meanwhile. Beside those of
         `beside`, which have no other previous SAs, these are all for which SAs are taken over.

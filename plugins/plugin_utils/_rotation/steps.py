@@ -154,10 +154,7 @@ def stage(run: Rotation, host: str) -> Questions:
         yield from pins.staged(run, host)
         inbound = {"direction": "inbound", "leave": decisions.listed(run.pairs(run.gaps, host))}
         yield change_file(run, host, {"src": run.next_file(host), "keep": True, **inbound})
-        if _beside(run, host):
-            outbound = {"direction": "outbound", "leave": _all_but(run, host, run.beside)}
-            question = change_file(run, host, {"src": run.next_file(host), "keep": True, **outbound})
-            yield question._replace(name=_BESIDE)
+        yield from _also_outbound(run, host, run.beside - run.overtaking)
         # A host that moved may not have its previous address any more; nothing removes the SAs for that yet.
         stayed = decisions.in_phase(run.expected, SWITCHING) - decisions.moved(run.expected)
         current = _current_of(run, host, stayed)
@@ -198,6 +195,14 @@ def _left_out(run: Rotation, host: str) -> set[decisions.Pair]:
         for source, destinations in connection.only(units).flows(host) if units else ():
             found.update(frozenset(map(format_address, (source, destination))) for destination in destinations)
     return found
+
+
+def _also_outbound(run: Rotation, host: str, names: t.Collection[str]) -> Questions:
+    """The new outbound SAs of these units, in the file beside the previous ones."""
+    if run.pairs(names, host):
+        outbound = {"direction": "outbound", "leave": _all_but(run, host, names)}
+        question = change_file(run, host, {"src": run.next_file(host), "keep": True, **outbound})
+        yield question._replace(name=_BESIDE)
 
 
 def _beside(run: Rotation, host: str) -> list[str]:
@@ -245,7 +250,7 @@ def stage_problems(run: Rotation) -> list[str]:
             "next",
             *(["replaced"] if run.leaves_behind(host) else []),
             *(["file", "sadb"] if run.overlaps(host) else []),
-            *([_BESIDE] if _beside(run, host) else []),
+            *(question.name for question in _also_outbound(run, host, run.beside - run.overtaking)),
             *(question.name for question in policies.at_stage(run, host)),
             *([pins.PINS] if pins.groups(run, host) else []),
         ],
@@ -261,6 +266,8 @@ def cut_over(run: Rotation, host: str) -> Questions:
     if run.overlaps(host):
         leave = decisions.listed(run.pairs({*run.gaps, *run.beside}, host))
         yield change_file(run, host, {"src": run.next_file(host), "direction": "outbound", "leave": leave})
+        # Not before all peers accept them: the previous policies may send through them as soon as they are there.
+        yield from _also_outbound(run, host, run.beside & run.overtaking)
     yield _sadb(
         run,
         host,
@@ -315,6 +322,7 @@ def cut_over_problems(run: Rotation) -> list[str]:
         lambda host: [
             "sadb",
             *(["file"] if run.overlaps(host) else []),
+            *(question.name for question in _also_outbound(run, host, run.beside & run.overtaking)),
             *policies.asked_at_cut_over(run, host),
             *(["before"] if run.wide["probe"] else []),
         ],

@@ -439,3 +439,36 @@ def test_nothing_is_said_about_sas_that_no_test_packet_can_use(fields: Result, i
     sent = {"send": {"sent": [{"key": "esp|192.0.2.2|0x00001000", "before": 0, "after": 0}]}}
     run.answers = lambda step, host: Answers(sent) if (step, host) == (rotation.SEND, "a") else preflight(step, host)
     assert bool(taking.unused(run)) is is_told
+
+
+def outbound_files(questions: t.Iterable[Question]) -> list[str]:
+    """The names of questions that change outbound SAs in the protected file beside others."""
+    return [q.name for q in questions if q.options.get("keep") and q.options.get("direction") == "outbound"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "staged"),
+    [
+        ({"mark": "0x7/0xf"}, {"mark": "0x3/0x3"}, False),
+        ({"mark": "0x3/0x3"}, {"mark": "0x7/0xf"}, False),
+        ({"mark": "0x7/0xf"}, {}, False),
+        ({}, {"mark": "0x7/0xf"}, False),
+        ({"reqid": 7}, {"reqid": 9}, True),
+    ],
+)
+def test_new_sas_that_previous_policies_choose_wait_until_all_peers_accept_them(
+    before: Result, after: Result, staged: bool
+) -> None:
+    """A host that reboots between the steps loads its file, and Linux compares an SA's mark with that of the policy."""
+    run = run_of(connection(**after), connection(**before), SERVED)
+    run.state.update(digest_key="", instants={})
+    run.wide.update(allow_static_counter_mode=False, probe=False)
+    assert run.beside == {"pair"} and run.gaps == {}
+    assert outbound_files(steps.stage(run, "a")) == (["beside"] if staged else [])
+    cut = [*steps.cut_over(run, "a")]
+    assert outbound_files(cut) == ([] if staged else ["beside"])
+    # In the file before it is in the kernel.
+    names = [question.name for question in cut]
+    assert staged or names.index("beside") < names.index("sadb")
+    missing = [line for line in (*steps.stage_problems(run), *steps.cut_over_problems(run)) if "not asked" in line]
+    assert len(missing) == 4
