@@ -58,7 +58,7 @@ def _problems(params: t.Mapping[str, t.Any], manager: str) -> list[IpsecError]:
         fix = "This system loads its policies from /etc/inet/ipsecinit.conf at boot (ipsecconf). Write them there."
         problems.append(InputError("policies need Linux", "policies", fix))
     if params["operators"] and manager == SMF:
-        fix = "This system has rights profiles. Give the members of the group the profile Network Security."
+        fix = "This system has rights profiles. Give the members of the group the profile Network IPsec Management."
         problems.append(InputError("operators need Linux", "operators", fix))
     return problems
 

@@ -280,7 +280,7 @@ def test_an_unreadable_file_of_policies_is_replaced_with_a_warning(host: Host) -
         ({"file": "/tmp/keys"}, "file", "Choose a directory below /etc"),
         ({"file": "//root/keys"}, "file", "Choose a directory below /etc"),
         ({"policies": [OUT], "service_manager": "smf"}, "policies", "/etc/inet/ipsecinit.conf"),
-        ({"operators": "ipsec", "service_manager": "smf"}, "operators", "the profile Network Security"),
+        ({"operators": "ipsec", "service_manager": "smf"}, "operators", "the profile Network IPsec Management"),
         (
             {"policies": [{**OUT, "templates": [{"mode": "tunel"}]}]},
             "policies[0].templates[0].mode",
