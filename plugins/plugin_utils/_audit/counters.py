@@ -66,9 +66,15 @@ CAUSES: tuple[Cause, ...] = (
         is_expected=True,
     ),
     Cause(
-        ("XfrmInTmplMismatch", "XfrmInNoPols"),
+        ("XfrmInTmplMismatch",),
         "packets arrived in the clear, or through another SA, although a policy requires protection: somebody sends"
         " what need not be protected elsewhere, or a peer has no policy that protects its traffic",
+        POLICIES,
+    ),
+    Cause(
+        ("XfrmInNoPols",),
+        "no policy allows packets that came out of a tunnel, or whose direction is blocked by default (ip xfrm policy"
+        " getdefault)",
         POLICIES,
     ),
     Cause(

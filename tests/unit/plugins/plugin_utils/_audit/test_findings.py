@@ -407,6 +407,15 @@ def test_each_counter_says_why_it_rises(cause: Cause) -> None:
         assert ("rotate" in found.commands[0].command) == (cause.remedy == "new keys")
 
 
+def test_packets_that_no_policy_covers_broke_none() -> None:
+    fixes = {}
+    for counter in ("XfrmInNoPols", "XfrmInTmplMismatch"):
+        (found,) = report.findings_of(with_counter(counter))
+        fixes[counter] = found.fix
+    assert "a policy requires protection" in fixes["XfrmInTmplMismatch"]
+    assert "a policy requires protection" not in fixes["XfrmInNoPols"] and "no policy allows" in fixes["XfrmInNoPols"]
+
+
 def test_counters_are_those_of_the_kernel() -> None:
     counters = [name for cause in CAUSES for name in cause.counters] + [NO_STATES]
     assert len(set(counters)) == len(counters) and all(
