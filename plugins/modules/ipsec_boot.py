@@ -121,10 +121,10 @@ options:
         the host, and so make it unusable.
       - V(prompt) is C(ipseckey) without arguments, and the only one that can C(add) single SAs. It can also save to
         any file, with all that this means.
-      - V(service) is to start, stop, restart, reload, enable and disable the service C(ipseckeys), and to see its
-        status, with the commands of its service manager, such as C(systemctl reload ipseckeys.service) and
-        C(systemctl --no-pager status ipseckeys.service). Whoever has it can let traffic leave unencrypted, at once or
-        after the next boot.
+      - V(service) is the right to start, stop, restart, reload, enable and disable the service C(ipseckeys),
+        and to see its status, with the commands of its service manager, such as C(systemctl reload
+        ipseckeys.service) and C(systemctl --no-pager status ipseckeys.service). Whoever has it can let traffic
+        leave unencrypted, at once or after the next boot.
       - V(all) is C(ipseckey) with any arguments, as C(ipseckey) and C(ipsecconf) in the profile of Solaris.
         Whoever has it is root as far as IPsec and the content of files go.
       - V(get), V(delete), V(policies), V(keys), V(files) and V(save) need sudo 1.9.10 or later, whose regular
