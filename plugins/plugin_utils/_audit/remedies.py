@@ -217,7 +217,10 @@ REMEDIES: t.Mapping[str, Remedy] = {
         " loaded at boot, and remove the old file",
         ("findmnt /proc || mount -t proc proc /proc", *_MOVED),
     ),
-    "file-copy": Remedy("remove it, unless it is something else", ("ls -l -- {place}", "rm -i -- {place}")),
+    "file-copy": Remedy(
+        "remove it, unless it is something else; if others could read it, make new keys",
+        ("ls -l -- {place}", "rm -i -- {place}", _ROTATE_HOST),
+    ),
     "file-leftover": Remedy("finish the rotation, which removes it", (_AGAIN,)),
     "file-missing": NEW_KEYS_OF_HOST,
     "file-invalid": Remedy(
@@ -308,7 +311,8 @@ REMEDIES: t.Mapping[str, Remedy] = {
         "synchronise the clock; without systemd, start the NTP client of the host", ("timedatectl set-ntp true",)
     ),
     "swap": Remedy(
-        "encrypt the swap (crypttab), or remove it from /etc/fstab and turn it off",
+        "encrypt the swap (crypttab), or remove it from /etc/fstab and turn it off, which needs as much free memory as"
+        " the swap holds",
         ("swapoff -- {place}",),
         instead=("swapon --show",),
     ),
