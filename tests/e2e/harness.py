@@ -162,14 +162,15 @@ def lab(name: str, hosts: t.Sequence[str] = HOSTS) -> t.Iterator[dict[str, Host]
 
 
 @contextlib.contextmanager
-def on_the_wire(lab: str, *pairs: tuple[str, str]) -> t.Iterator[list[str]]:
-    """The packets that tcpdump sees between these addresses during the block, one per line; filled
-    when the block ends.
+def on_the_wire(lab: str, *pairs: tuple[str, str], those: str = "") -> t.Iterator[list[str]]:
+    """The packets that tcpdump sees between these addresses during the block, or ``those`` of them, one per line;
+    filled when the block ends.
     """
     wire, seen = Host("wire", lab), []
     between = " or ".join(f"(host {one} and host {other})" for one, other in pairs)
+    wanted = f"({between}) and {those}" if those else between
     watch = (
-        f"tcpdump -n -l -i any '{between}' >/root/seen 2>/root/said & echo $!; until grep -q listening /root/said; do"
+        f"tcpdump -n -l -i any '{wanted}' >/root/seen 2>/root/said & echo $!; until grep -q listening /root/said; do"
         " sleep 0.1; done"
     )
     watcher = wire.run("sh", "-c", watch).strip()

@@ -20,7 +20,7 @@ import time
 import typing as t
 
 from ansible_collections.ipsec.manual.tests.e2e.flows import Loss, flowing
-from ansible_collections.ipsec.manual.tests.e2e.harness import LAB, SA, Host, Project, Run, parse_sas
+from ansible_collections.ipsec.manual.tests.e2e.harness import LAB, SA, Host, Project, Run, on_the_wire, parse_sas
 
 from .matrix import AMID, ANSWER, ASKED, HOSTS, Case, Task, tasks
 
@@ -49,6 +49,9 @@ SETTINGS: dict[str, t.Any] = {
     "rotate_timeout": 40,
     "ansible_python_interpreter": str(HERE / "python"),
 }
+_PAIRS = list(itertools.combinations(HOSTS, 2))
+# Where a run may leave something on the controller, beside the folder of the project.
+CONTROLLER = ("~/.ansible/tmp",)
 SECRETS = "/etc/inet/secret"
 # Puts a full disk in the place of a folder, until a line comes; its content is never elsewhere.
 FILL = """
@@ -63,16 +66,25 @@ FOREIGN = (
     f" enc cbc(aes) 0x{FOREIGN_KEY}",
     "xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir fwd priority 42",
 )
-# What a host shows of itself, part by part; the search is for keys that its kernel holds.
+# What is not encrypted: neither ESP nor, over IPv6, AH around ESP.
+CLEAR = "not esp and not (ip6 proto 51 and ip6[40] = 50)"
+HEAD, STATES = "The rotation stopped at: ", "Which host holds what:"
+PREVIOUS, UNKNOWN = "what it held before this run", "unknown"
+_SAID = re.compile(rf"\b({'|'.join(HOSTS)}): ({PREVIOUS}|{UNKNOWN}|generation \d+)")
+_KEY = re.compile(r"\b(?:encrkey|authkey) (?:0x)?([0-9a-f]{32,})")
+_POLICY = re.compile(r"src (\S+) dst (\S+)\s+dir (in|out) priority ")
+# What a host shows of itself, part by part; the search is for the keys of the first argument, a line each, and for
+# those that its kernel holds.
 EXAMINE = r"""
 ip -s xfrm state; echo ====
 ip xfrm policy; echo ====
 find {secrets} -mindepth 1 ! -name .ballast -printf '%f %m %u\n'; echo ====
 grep -h '^add' {secrets}/ipseckeys; echo ====
-ip xfrm state | grep -o '0x[0-9a-f]\{{32,\}}' | cut -c3- | grep -v {foreign} |
+{{ printf '%s\n' "$1"; ip xfrm state | grep -o '0x[0-9a-f]\{{32,\}}' | cut -c3- | grep -v {foreign}; }} |
     grep -rlF -f - --exclude-dir=secret --exclude-dir=.pyenv --exclude-dir=.local --exclude-dir=kept \
         /root /tmp /var/tmp /run /dev/shm /etc/inet /var/lib/ipseckey 2>/dev/null
 echo ====
+shift
 for to; do ping -c 1 -W 2 -q $to >/root/ping.$to 2>&1 & done; wait
 grep -l ' 0 received' /root/ping.*; rm -f /root/ping.*
 """
@@ -95,6 +107,20 @@ class Seen(t.NamedTuple):
         """The SPIs of the role's SAs."""
         return {sa.spi for sa in self.sas if sa.reqid not in (FOREIGN_REQID, TAKEN_REQID)}
 
+    def shared(self, ends: t.Collection[str]) -> set[str]:
+        """The SPIs of the role's SAs between two addresses."""
+        return {sa.spi for sa in self.sas if {sa.source, sa.destination} == {*ends}} & self.spis
+
+    @property
+    def protected(self) -> dict[tuple[str, str, str], set[str]]:
+        """The protocols that policies demand in each direction between two networks."""
+        found = {}
+        for block in re.split(r"\n(?=src )", self.policies):
+            match = _POLICY.match(block)
+            if match and "level use" not in block:
+                found[match[3], match[1], match[2]] = set(re.findall(r"proto (\w+) reqid", block))
+        return found
+
 
 class Stage:
     """The lab, and a project whose runs can be stopped at a place."""
@@ -104,7 +130,7 @@ class Stage:
         self.folder = folder
         self.project = Project(folder, NAME)
         self.project.connections = CONNECTIONS
-        self.project.variables = SETTINGS
+        self.project.variables = {**SETTINGS, "rotate_report": str(folder / "report.json")}
         self.project.prefix = ("unshare", "-m", "--propagation", "private")
         self.project.environment = {
             "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callbacks"),
@@ -113,9 +139,20 @@ class Stage:
         }
         self.process: subprocess.Popen[str] | None = None
         self.broken = False
+        self.keys: set[str] = set()
         for name in hosts:
             self.add_foreign(name)
+        with self.in_the_clear() as seen:
+            self.on("enigma", "ping -c 1 -q -W 5 $1", ADDRESSES["partym"][0], check=False)
+        assert seen, "the wire does not show what is not encrypted"
         self.project.run_well()
+
+    def in_the_clear(self) -> t.ContextManager[list[str]]:
+        """The packets between hosts that were not encrypted during the block."""
+        ends = [
+            (one, other) for name, peer in _PAIRS for one, other in zip(_addresses(peer, name), _addresses(name, peer))
+        ]
+        return on_the_wire(NAME, *ends, those=CLEAR)
 
     def add_foreign(self, name: str) -> None:
         for line in FOREIGN:
@@ -137,6 +174,8 @@ class Stage:
 
     def start(self, case: Case, pauses: t.Sequence[Task]) -> None:
         """Start a run with new keys that stops before these tasks."""
+        self.keys = self.stored_keys()
+        (self.folder / "report.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder / "pauses", ignore_errors=True)
         (self.folder / "pauses").mkdir()
         self.project.environment["PAUSES"] = json.dumps(
@@ -182,6 +221,12 @@ class Stage:
         """Let a module that was held go on, and wait until it has ended."""
         self.let_go(name)
         self.on(name, "while pgrep -f tests/faults/[p]ython >/dev/null; do sleep 0.1; done")
+
+    def settle(self, but: str) -> None:
+        """Wait until the modules of all hosts but one have ended."""
+        for name in self.hosts:
+            if name != but:
+                self.release(name)
 
     def finish(self) -> Run:
         assert self.process
@@ -242,6 +287,7 @@ class Stage:
 
     def examine(self) -> dict[str, Seen]:
         """All hosts at the same time."""
+        self.keys |= self.stored_keys()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             return dict(zip(self.hosts, pool.map(self._examine, self.hosts)))
 
@@ -250,7 +296,7 @@ class Stage:
         to = [address for other in HOSTS if other != name for address in _addresses(name, other)]
         script = EXAMINE.format(secrets=SECRETS, foreign=FOREIGN_KEY)
         state, policies, files, filed, leaks, silent = (
-            self.hosts[name].run("sh", "-c", script, "sh", *to, check=False).split("====\n")
+            self.hosts[name].run("sh", "-c", script, "sh", "\n".join(self.keys), *to, check=False).split("====\n")
         )
         return Seen(
             {sa._replace(packets=0) for sa in parse_sas(state)},
@@ -261,12 +307,26 @@ class Stage:
             {row.removeprefix("/root/ping.") for row in silent.split()},
         )
 
-    def check_talk(self, seen: dict[str, Seen], *, but: t.Collection[frozenset[str]] = ()) -> None:
-        """Every pair of hosts talks, but those whose data path is down; what others put there stands; and no key
-        is in a file that it does not belong in, nor in the output of the run.
+    def check_clean(self, seen: dict[str, Seen]) -> None:
+        """Our policies stand, and what others put there; and no key, also of generations that are not in use, is in a
+        file that it does not belong in, here or there.
         """
-        output = self.output()
-        assert not any(key in output for found in seen.values() for sa in found.sas for key in sa.keys)
+        for name, found in seen.items():
+            assert {key: found.protected.get(key) for key in _policies(name)} == _policies(name), found.policies
+            assert any(sa.reqid == FOREIGN_REQID for sa in found.sas), f"{name} lost an SA of another program"
+            assert "src 192.0.2.1/32 dst 192.0.2.2/32" in found.policies, f"{name} lost a policy of another program"
+            assert not found.leaks, f"{name} has keys in {found.leaks}"
+            assert set(found.files.values()) <= {"600 root"}, found.files
+        self.keys |= {key for found in seen.values() for sa in found.sas for key in sa.keys} - {FOREIGN_KEY, TAKEN_KEY}
+        # The log of the run is in this folder.
+        places = [str(self.folder), *filter(os.path.exists, map(os.path.expanduser, CONTROLLER))]
+        words = ("grep", "-rlF", "-f", "-", *places)
+        leaks = subprocess.run(words, input="\n".join(self.keys), stdout=subprocess.PIPE, text=True, check=False).stdout
+        assert self.keys and not leaks, f"the controller has keys in {leaks}"
+
+    def check_talk(self, seen: dict[str, Seen], *, but: t.Collection[frozenset[str]] = ()) -> None:
+        """Every pair of hosts talks, but those whose data path is down, and nothing is where it should not be."""
+        self.check_clean(seen)
         for name, found in seen.items():
             expected = {
                 address
@@ -276,24 +336,59 @@ class Stage:
                 if other != name
             }
             assert not found.silent & expected, f"{name} does not reach {found.silent & expected}\n{self.output()}"
-            assert any(sa.reqid == FOREIGN_REQID for sa in found.sas), f"{name} lost an SA of another program"
-            assert "src 192.0.2.1/32 dst 192.0.2.2/32" in found.policies, f"{name} lost a policy of another program"
-            assert not found.leaks, f"{name} has keys in {found.leaks}"
-            assert set(found.files.values()) <= {"600 root"}, found.files
+
+    def agreed(self, seen: dict[str, Seen]) -> set[frozenset[str]]:
+        """The pairs whose hosts hold the same SAs."""
+        found = set()
+        for name, peer in _PAIRS:
+            rows = list(zip(_addresses(peer, name), _addresses(name, peer)))
+            if all(seen[name].shared(ends) == seen[peer].shared(ends) != set() for ends in rows):
+                found.add(frozenset({name, peer}))
+        return found
+
+    def check_report(self, done: Run, seen: dict[str, Seen], victim: str) -> None:
+        """The report of a run that stopped names the victim, and says of each host what it holds."""
+        assert done.status != 0 and HEAD in done.output, done.output
+        text = done.output.rpartition(HEAD)[2].partition("PLAY RECAP")[0]
+        assert victim in text, done.output
+        written = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+        assert written["outcome"] == "failed" and written["problems"], written
+        assert text.startswith(f"{written['stopped_at']}."), (written, text)
+        states = dict(_SAID.findall(text.partition(STATES)[2]))
+        if not states:
+            assert STATES not in text and "Every host still sends through its previous SAs" in text, done.output
+            states = dict.fromkeys(HOSTS, PREVIOUS)
+        assert states.keys() == {*HOSTS}, done.output
+        for name, state in states.items():
+            spis = self.generation(name, "current" if state == PREVIOUS else "next")
+            assert state == UNKNOWN or spis <= seen[name].spis, f"{name}: {state}, {seen[name].spis}\n{done.output}"
+
+    def generation(self, name: str, which: str) -> set[str]:
+        """The SPIs of a host's SAs, from the keystore. There is no next generation once that is the current one."""
+        texts = [
+            (record[which] or record["current"])["sas"]
+            for row in CONNECTIONS
+            for record in self.project.records(row["name"])
+        ]
+        return {
+            spi
+            for line in "\n".join(texts).splitlines()
+            if any(f" {address} " in f"{line} " for address in ADDRESSES[name])
+            for spi in re.findall(r" spi (0x[0-9a-f]{8})", line)
+        }
+
+    def stored_keys(self) -> set[str]:
+        """All keys of the keystore."""
+        records = [record for row in CONNECTIONS for record in self.project.records(row["name"])]
+        return set(_KEY.findall(json.dumps(records, default=str)))
 
     def check_end(self, seen: dict[str, Seen], *, but: t.Collection[frozenset[str]] = ()) -> None:
         """One generation on all ends, in kernels, files and keystore, and nothing else."""
         self.check_talk(seen, but=but)
         records = [record for row in CONNECTIONS for record in self.project.records(row["name"])]
         for name, found in seen.items():
-            wanted = {
-                spi
-                for record in records
-                for text in record["current"]["sas"].splitlines()
-                if any(f" {address} " in f"{text} " for address in ADDRESSES[name])
-                for spi in re.findall(r" spi (0x[0-9a-f]{8})", text)
-            }
-            assert found.spis == wanted == found.filed, f"{name}\n{self.output()}"
+            assert found.protected == _policies(name), found.policies
+            assert found.spis == self.generation(name, "current") == found.filed, f"{name}\n{self.output()}"
             assert set(found.files) == {"ipseckeys"}, f"{name}: {found.files}\n{self.output()}"
         assert all(record["next"] is None and record["phase"] == "steady" for record in records)
 
@@ -327,6 +422,18 @@ def _addresses(name: str, other: str) -> list[str]:
     return [
         row["endpoints"][other] for row in CONNECTIONS if other != name and {name, other} <= row["endpoints"].keys()
     ]
+
+
+def _policies(name: str) -> dict[tuple[str, str, str], set[str]]:
+    """What `Seen.protected` is where the role's policies stand."""
+    found = {}
+    for row in CONNECTIONS:
+        protocols = {part["protocol"] for part in row.get("associations", ({"protocol": "esp"},))}
+        ends = row["endpoints"]
+        for peer in ends.keys() - {name} if name in ends else ():
+            here, there = (f"{ends[host]}/{128 if ':' in ends[host] else 32}" for host in (name, peer))
+            found["out", here, there] = found["in", there, here] = protocols
+    return found
 
 
 def task_of(step: str) -> Task:
