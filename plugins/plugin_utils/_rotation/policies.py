@@ -20,6 +20,7 @@ installs are the switch. What a host loads at boot follows in the same steps.
 
 from __future__ import annotations
 
+import posixpath
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import TUNNEL
@@ -233,9 +234,17 @@ def _boots(run: Rotation, host: str) -> bool:
     """Whether what the host loads at boot follows while its units change."""
     if run.accepting_both.isdisjoint(_names(run, host)):
         return False
-    own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
-    loads = bool(service.get("installed")) and service.get("file") == own["file"]
-    return bool(own["policies"] and own["boot"] and loads)
+    own = run.own(host)
+    return bool(own["policies"] and own["boot"] and is_loaded_at_boot(run, host))
+
+
+def is_loaded_at_boot(run: Rotation, host: str) -> bool:
+    """Whether the host said before the run that its service loads the protected file. The inputs may name that with a
+    variable of the host, or in other words than the service does.
+    """
+    answers = run.answers(PREFLIGHT, host)
+    service, file = answers.get(BOOT), answers.get(PREFLIGHT).get("file", {}).get("path") or run.own(host)["file"]
+    return bool(service.get("installed")) and posixpath.normpath(service["file"]) == posixpath.normpath(file)
 
 
 def _boot_between(

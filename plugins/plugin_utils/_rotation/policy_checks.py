@@ -52,7 +52,7 @@ def boot_problems(run: Rotation, host: str) -> list[str]:
         return []
     if own["boot"]:
         return [f"{host}: {problem}" for problem in _service_problems(own, service)]
-    if not service.get("installed") or service.get("file") != own["file"]:
+    if not policies.is_loaded_at_boot(run, host):
         return []
     loaded = frozenset(service["policies"])
     labels = [policies.labelled(policy) for policy in policies.of_host(run, host)]
@@ -90,8 +90,7 @@ def boot_warnings(run: Rotation) -> list[str]:
     """
     found = []
     for host in run.hosts:
-        own, service = run.own(host), run.answers(PREFLIGHT, host).get(BOOT)
-        loads = bool(service.get("installed")) and service.get("file") == own["file"]
+        own, loads = run.own(host), policies.is_loaded_at_boot(run, host)
         rows = run.expected["connections"] if own["policies"] and not own["boot"] and loads else []
         names = [
             row["name"] for row in rows if host in row["endpoints"] and _SELECTING.intersection(row.get("changing", ()))

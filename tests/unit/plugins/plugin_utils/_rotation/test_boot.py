@@ -16,8 +16,10 @@ FILE = "/etc/inet/secret/ipseckeys"
 POLICIES = ["out 192.0.2.1/32 > 192.0.2.2/32 protocol 89", "in 192.0.2.2/32 > 192.0.2.1/32 protocol 89"]
 
 
-def run(answer: dict[str, t.Any]) -> rotation.Rotation:
-    """A run with policies whose play does not set up the service. Host a answered ``answer``, b has no service."""
+def run(answer: dict[str, t.Any], path: str = FILE) -> rotation.Rotation:
+    """A run with policies whose play does not set up the service. Host a answered ``answer``, b has no service.
+    ``path`` is that of the protected file on the hosts.
+    """
     answers = {"a": answer, "b": {"installed": False, "file": "", "policies": []}}
     state = {
         "expected": {"hosts": {host: {"connections": ["pair"]} for host in answers}, "outdated": {}},
@@ -27,7 +29,9 @@ def run(answer: dict[str, t.Any]) -> rotation.Rotation:
         [{"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}, "upper_protocol": "89"}]
     )
     return rotation.Rotation(
-        state, lambda step, host: Answers({rotation.BOOT: answers[host]}), connections=lambda: connections
+        state,
+        lambda step, host: Answers({rotation.BOOT: answers[host], rotation.PREFLIGHT: {"file": {"path": path}}}),
+        connections=lambda: connections,
     )
 
 
@@ -59,6 +63,20 @@ def test_policies_that_a_service_would_not_load_stop_the_run(answer: dict[str, t
     assert [named in problem and problem.startswith("a: ") and "rotate_boot" in problem for problem in found] == (
         [True] if named else []
     )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "answered", "loaded"),
+    [
+        ("$KEYS/ipseckeys", FILE, FILE),
+        ("/etc/inet/secret//ipseckeys", "/etc/inet/secret//ipseckeys", FILE),
+        (FILE, FILE, "/etc/inet/./secret/ipseckeys"),
+    ],
+)
+def test_a_file_is_known_by_its_path_on_the_host(inputs: str, answered: str, loaded: str) -> None:
+    found = run({"installed": True, "file": loaded, "policies": []}, answered)
+    found.state["own"]["a"]["file"] = inputs
+    assert "and 1 more" in problems(found)[0]
 
 
 @pytest.mark.parametrize(
