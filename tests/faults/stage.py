@@ -70,7 +70,10 @@ FOREIGN = (
 CLEAR = "not esp and not (ip6 proto 51 and ip6[40] = 50)"
 HEAD, STATES = "The rotation stopped at: ", "Which host holds what:"
 PREVIOUS, UNKNOWN = "what it held before this run", "unknown"
-_SAID = re.compile(rf"\b({'|'.join(HOSTS)}): ({PREVIOUS}|{UNKNOWN}|generation \d+)")
+# A host, what it holds, and more of that up to the next host.
+_SAID = re.compile(
+    rf"\b({'|'.join(HOSTS)}): ({PREVIOUS}|{UNKNOWN}|generation \d+)(.*?)(?=\b(?:{'|'.join(HOSTS)}): |Fix this)", re.S
+)
 _KEY = re.compile(r"\b(?:encrkey|authkey) (?:0x)?([0-9a-f]{32,})")
 _POLICY = re.compile(r"src (\S+) dst (\S+)\s+dir (in|out) priority ")
 # What a host shows of itself, part by part; the search is for the keys of the first argument, a line each, and for
@@ -354,26 +357,29 @@ class Stage:
         written = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
         assert written["outcome"] == "failed" and written["problems"], written
         assert text.startswith(f"{written['stopped_at']}."), (written, text)
-        states = dict(_SAID.findall(text.partition(STATES)[2]))
+        said = text.partition(STATES)[2]
+        states = {found[1]: found[2] for found in _SAID.finditer(said)}
+        kept = {found[1]: _kept(found[3]) for found in _SAID.finditer(said)}
         if not states:
             assert STATES not in text and "Every host still sends through its previous SAs" in text, done.output
             states = dict.fromkeys(HOSTS, PREVIOUS)
         assert states.keys() == {*HOSTS}, done.output
         for name, state in states.items():
-            spis = self.generation(name, "current" if state == PREVIOUS else "next")
+            spis = self.generation(name, "current" if state == PREVIOUS else "next", kept.get(name, ()))
             assert state == UNKNOWN or spis <= seen[name].spis, f"{name}: {state}, {seen[name].spis}\n{done.output}"
 
-    def generation(self, name: str, which: str) -> set[str]:
-        """The SPIs of a host's SAs, from the keystore. There is no next generation once that is the current one."""
-        texts = [
-            (record[which] or record["current"])["sas"]
-            for row in CONNECTIONS
-            for record in self.project.records(row["name"])
-        ]
+    def generation(self, name: str, which: str, kept: t.Collection[frozenset[str]] = ()) -> set[str]:
+        """The SPIs of a host's SAs, from the keystore; between the addresses of ``kept``, those of the next generation.
+        There is no next generation once that is the current one.
+        """
+        records = [record for row in CONNECTIONS for record in self.project.records(row["name"])]
         return {
             spi
-            for line in "\n".join(texts).splitlines()
-            if any(f" {address} " in f"{line} " for address in ADDRESSES[name])
+            for record in records
+            for column in {which, "next"}
+            for line in (record[column] or record["current"])["sas"].splitlines()
+            if not {*line.split()}.isdisjoint(ADDRESSES[name])
+            if column == ("next" if any(ends <= {*line.split()} for ends in kept) else which)
             for spi in re.findall(r" spi (0x[0-9a-f]{8})", line)
         }
 
@@ -422,6 +428,11 @@ def _addresses(name: str, other: str) -> list[str]:
     return [
         row["endpoints"][other] for row in CONNECTIONS if other != name and {name, other} <= row["endpoints"].keys()
     ]
+
+
+def _kept(said: str) -> set[frozenset[str]]:
+    """The pairs of addresses of which a report says that a host keeps the new SAs."""
+    return set(map(frozenset, re.findall(r"keeps the new SAs between (\S+) and ([^\s,]+)", said)))
 
 
 def _policies(name: str) -> dict[tuple[str, str, str], set[str]]:
