@@ -80,7 +80,7 @@ class ActionModule(HostAction):
         names = {*_PLACES, *(role.PREFIX + name for name in role.NAMES), "ipsec_connections", "ipsec_address"}
         address = str(self._play_context.remote_addr or host)
         way = way_of(self._connection, address, state["trusted_transports"], self._inputs.overridden(host, names))
-        self._record.note(_WAY, host, {_WAY: way._asdict(), _WAITED: int(time.monotonic() - started)})
+        self._record.note(_WAY, host, {_WAY: way._asdict(), _WAITED: {"seconds": int(time.monotonic() - started)}})
         options = {"path": own["file"], "backend": own["backend"], "digest_key": state["digest_key"]}
         self._record.put(_ASK, host, [run.QUESTION])
         try:
@@ -169,5 +169,5 @@ class ActionModule(HostAction):
             file,
             self._record.answers(_ASK, name),
             Way(**{**way, "shadowed": tuple(way["shadowed"])}) if way else Way(),
-            found.get(_WAITED, 0),
+            found.get(_WAITED, {}).get("seconds", 0),
         )
