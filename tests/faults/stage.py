@@ -46,7 +46,7 @@ SETTINGS: dict[str, t.Any] = {
     "rotate_boot": True,
     "boot_service_manager": "sysvinit",
     "rotate_grace": 1,
-    "rotate_timeout": 40,
+    "rotate_timeout": 60,
     "ansible_python_interpreter": str(HERE / "python"),
 }
 _PAIRS = list(itertools.combinations(HOSTS, 2))
@@ -110,9 +110,9 @@ class Seen(t.NamedTuple):
         """The SPIs of the role's SAs."""
         return {sa.spi for sa in self.sas if sa.reqid not in (FOREIGN_REQID, TAKEN_REQID)}
 
-    def shared(self, ends: t.Collection[str]) -> set[str]:
-        """The SPIs of the role's SAs between two addresses."""
-        return {sa.spi for sa in self.sas if {sa.source, sa.destination} == {*ends}} & self.spis
+    def between(self, source: str, destination: str) -> set[str]:
+        """The SPIs of the role's SAs from one address to another."""
+        return {sa.spi for sa in self.sas if (sa.source, sa.destination) == (source, destination)} & self.spis
 
     @property
     def protected(self) -> dict[tuple[str, str, str], set[str]]:
@@ -341,13 +341,15 @@ class Stage:
             assert not found.silent & expected, f"{name} does not reach {found.silent & expected}\n{self.output()}"
 
     def agreed(self, seen: dict[str, Seen]) -> set[frozenset[str]]:
-        """The pairs whose hosts hold the same SAs."""
-        found = set()
-        for name, peer in _PAIRS:
-            rows = list(zip(_addresses(peer, name), _addresses(name, peer)))
-            if all(seen[name].shared(ends) == seen[peer].shared(ends) != set() for ends in rows):
-                found.add(frozenset({name, peer}))
-        return found
+        """The pairs whose hosts each hold the SAs that the other one sends through."""
+
+        def accepts(sender: str, receiver: str) -> bool:
+            return all(
+                set() != seen[sender].between(*ends) <= seen[receiver].between(*ends)
+                for ends in zip(_addresses(receiver, sender), _addresses(sender, receiver))
+            )
+
+        return {frozenset({name, peer}) for name, peer in _PAIRS if accepts(name, peer) and accepts(peer, name)}
 
     def check_report(self, done: Run, seen: dict[str, Seen], victim: str) -> None:
         """The report of a run that stopped names the victim, and says of each host what it holds."""

@@ -146,7 +146,7 @@ def after(stage: Stage, case: Case, done: Run, apart: t.Collection[frozenset[str
 
 
 def check(stage: Stage, case: Case, seen: dict[str, Seen], apart: t.Collection[frozenset[str]] = ()) -> None:
-    """With the strategy flush, a fault may part hosts until the next run, but not those that hold the same SAs."""
+    """With the strategy flush, a fault may part hosts until the next run, but not those that agree."""
     parting = PAIRS - stage.agreed(seen) if case.strategy == "flush" else set()
     stage.check_talk(seen, but={*apart, *parting})
 
