@@ -143,7 +143,7 @@ def test_rights_are_granted_by_name(host: boot.Host, sudoers: Path) -> None:
 @pytest.mark.parametrize("name", operators.RIGHTS)
 def test_the_page_has_every_right_beside_the_profile_of_solaris(name: str) -> None:
     page = (Path(__file__).parents[4] / "docs" / "docsite" / "rst" / "from_the_guide.rst").read_text(encoding="utf-8")
-    table = page.partition("Each of their uses has a right here:\n")[2].partition("\nThe rights in the first")[0]
+    table = page.partition("The table has the right for each use")[2].partition("\nThe rights in the first")[0]
     assert table and re.search(rf"^     - ``{name}``[:,]", table, re.M)
 
 
