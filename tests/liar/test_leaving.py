@@ -131,6 +131,15 @@ def test_a_host_that_refuses_fails_the_run_and_the_next_one_ends_it(fleet: Fleet
     assert done.status == 0 and gone(fleet) and len(fleet.record("mesh")["records"]) == 1, done.output
 
 
+def test_a_standing_rule_removes_what_leaves_and_is_silent_afterwards(fleet: Fleet) -> None:
+    done = run(fleet, rotate_leave=["*"])
+    assert done.status == 0 and gone(fleet) and "Removed from c: mesh/a,c, mesh/b,c." in done.text, done.output
+    assert held(fleet, "a", "b") == held(fleet, "b", "a") > 0
+    again = run(fleet, rotate_leave=["*"])
+    assert again.status == 0 and "Nothing was due" in again.text, again.output
+    assert "rotate_leave" not in again.text
+
+
 def test_a_rotation_and_a_removal_in_one_run(fleet: Fleet) -> None:
     before = fleet.sas("a", ("a", "b"))
     done = run(fleet, rotate_leave=["mesh"], rotate_new_keys=True)

@@ -28,6 +28,7 @@ from .rotation import LEAVE, PREFLIGHT, TIDY, Question, Questions, Result, Rotat
 
 ABSENT = "absent"
 STATES = ("present", ABSENT)
+EVERYTHING = "*"  # in rotate_leave; no connection and no host has this name
 _NAMED = 3
 _KEPT = "are kept, so that no traffic between them is sent unencrypted. To remove them, run with rotate_leave:"
 
@@ -82,7 +83,7 @@ def _divided(run: Rotation) -> tuple[list[Leaving], list[Leaving]]:
 def _wanted(run: Rotation, shape: Connection, is_begun: bool, known: t.AbstractSet[str]) -> frozenset[Unit]:
     if run.wide["only"]:
         return frozenset()
-    if is_begun:
+    if is_begun or EVERYTHING in run.wide["leave"]:
         return shape.units()
     if run.wide["state"] == ABSENT:
         return frozenset(unit for unit in shape.units() if not run.state["own"].keys().isdisjoint(unit or shape.hosts))
@@ -96,7 +97,7 @@ def unknown(run: Rotation) -> list[str]:
     return [
         f"rotate_leave names {word}, but nothing of that name has left the connections and is waiting to be removed."
         for word in run.wide["leave"]
-        if not any(matching(word, shape) for shape in rows)
+        if word != EVERYTHING and not any(matching(word, shape) for shape in rows)
     ]
 
 

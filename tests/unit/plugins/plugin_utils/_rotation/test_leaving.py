@@ -83,6 +83,7 @@ def units(run: Rotation) -> set[tuple[str, ...]]:
         (["a,c"], {("a", "c")}),
         (["mesh/b,c", "a,c"], {("a", "c"), ("b", "c")}),
         (["b"], {("b", "c")}),
+        (["*"], {("a", "c"), ("b", "c")}),
         (["other"], set()),
         (["other/c"], set()),
     ],
