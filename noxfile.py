@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import shutil
+import tempfile
 
 import antsibull_nox
 import nox
@@ -248,13 +249,19 @@ def e2e_cores(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def scripts(session: nox.Session) -> None:
-    """Checks of shell scripts (whatever their names), changelog fragments, and GitHub's files."""
+    """Checks of licences, shell scripts (whatever their names), changelog fragments, and GitHub's files."""
     shell = re.compile(rb"#!.*\b(ba)?sh\b")
     listed = str(
         session.run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", external=True, silent=True)
     ).split("\0")
-    files = [pathlib.Path(file) for file in listed]
-    session.run("shellcheck", *(str(file) for file in files if file.is_file() and shell.match(file.read_bytes()[:80])))
+    files = [path for path in map(pathlib.Path, listed) if path.is_file()]
+    # In a copy, since reuse takes a cache that another session begins to write meanwhile for files without a licence.
+    with tempfile.TemporaryDirectory() as copy:
+        for file in files:
+            (copy / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy / file)
+        session.run("reuse", "--root", copy, "lint", "--lines")
+    session.run("shellcheck", *(str(file) for file in files if shell.match(file.read_bytes()[:80])))
     session.run("antsibull-changelog", "lint")
     session.run("zizmor", "--offline", "--quiet", ".github")
     session.run("actionlint", "-no-color", *map(str, HERE.glob(SCHEMAS["github-workflows"])))

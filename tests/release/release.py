@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import sbom
 import yaml
 
 OUT = Path("build", "release")
+WITHOUT_LICENCE = ("FILES.json", "MANIFEST.json")  # ansible-galaxy writes them
 ADDRESS = re.compile(r"^Security contact: <?(mailto:)?[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+>?$", re.MULTILINE)
 
 
@@ -52,7 +54,7 @@ def build(out: Path) -> Path:
     output("ansible-galaxy", "collection", "build", "--force", "--output-path", str(out))
     (tarball,) = out.glob("*.tar.gz")
     try:
-        text = sbom.describe(tarball, licences())
+        text = sbom.describe(tarball, licences(tarball))
     except ValueError as exc:
         sys.exit(f"The bill of materials cannot be made: {exc}")
     sbom.path_for(tarball).write_text(text, encoding="utf-8")
@@ -60,9 +62,14 @@ def build(out: Path) -> Path:
     return tarball
 
 
-def licences() -> dict[str, str]:
-    """The SPDX expression of each file with one."""
-    files = json.loads(output("reuse", "lint", "--json", REUSE_ENCODING_MODULE="charset_normalizer"))["files"]
+def licences(tarball: Path) -> dict[str, str]:
+    """The SPDX expression of each file of an artifact with one. In the checkout, reuse would find caches, too."""
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(tarball) as archive:
+        archive.extractall(folder, filter="data")
+        for written in WITHOUT_LICENCE:
+            Path(folder, written).unlink()
+        command = ("reuse", "--root", folder, "lint", "--json")
+        files = json.loads(output(*command, REUSE_ENCODING_MODULE="charset_normalizer"))["files"]
     return {
         row["path"]: " AND ".join(sorted({found["value"] for found in row["spdx_expressions"]}))
         for row in files
