@@ -26,7 +26,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.ways import wa
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import in_time, once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report as shortened
-from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
+from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import CONNECTIONS, Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import now
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions
@@ -77,7 +77,7 @@ class ActionModule(HostAction):
             return {"skipped": True}
         host = str(self._vars["inventory_hostname"])
         own = role.read_own(self._inputs, [host])[host]
-        names = {*_PLACES, *(role.PREFIX + name for name in role.NAMES), "ipsec_connections", "ipsec_address"}
+        names = {*_PLACES, *(role.PREFIX + name for name in role.NAMES), CONNECTIONS, "ipsec_address"}
         address = str(self._play_context.remote_addr or host)
         way = way_of(self._connection, address, state["trusted_transports"], self._inputs.overridden(host, names))
         self._record.note(_WAY, host, {_WAY: way._asdict(), _WAITED: {"seconds": int(time.monotonic() - started)}})
@@ -130,7 +130,9 @@ class ActionModule(HostAction):
         """The connections of the inventory. What is unwise in them becomes a finding."""
         if wide.get("connections") is None:
             return []
-        return self._inputs.connections(wide["connections"])
+        variable = f"{role.PREFIX}connections"
+        place = self._inputs.place_of_connections(self._hosts()[0], variable)
+        return self._inputs.connections(wide["connections"], place=place)
 
     def _known(
         self, directory: str, connections: t.Sequence[Connection], with_outlines: bool

@@ -22,7 +22,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import K
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
 from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import in_time, once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
-from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
+from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import CONNECTIONS, Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import inputs as role
@@ -39,7 +39,7 @@ MODULE = "ipsec.manual.ipsec_status"
 _WIDE = ("keystore", "due")
 _OWN = ("file", "backend", "timeout")
 _DEFAULTS: dict[str, t.Any] = {"keystore": "", "due": {}, "file": "", "backend": "auto", "timeout": 120}
-_NAMES = ("ipsec_connections", "ipsec_address", "rotate_connections", *(f"rotate_{name}" for name in _DEFAULTS))
+_NAMES = (CONNECTIONS, "ipsec_address", "rotate_connections", *(f"rotate_{name}" for name in _DEFAULTS))
 _LONGEST_REASON = 500
 _NO_KEYSTORE = "The generations are unknown, since no keystore is named. Set rotate_keystore to its directory."
 
@@ -115,7 +115,9 @@ class ActionModule(HostAction):
 
     def _connections(self, inputs: Inputs, first: str) -> list[Connection]:
         raw = inputs.get(first, "rotate_connections")
-        return inputs.connections(inputs.get(first, "ipsec_connections", []) if raw is None else raw)
+        if raw is None:
+            raw = inputs.get(first, CONNECTIONS, [])
+        return inputs.connections(raw, place=inputs.place_of_connections(first, "rotate_connections"))
 
     def _known(self, connections: t.Iterable[Connection], directory: str, key: bytes) -> tuple[dict[str, Known], str]:
         """What the keystore knows about the connections, and otherwise why it is unknown."""

@@ -19,6 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.values import parse_digest_key, parse_number
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import PLACE
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once, printed_once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
@@ -81,7 +82,7 @@ class ActionModule(ActionBase):
         ended = [word for word in arguments["only"] if not named(word, connections)] if retires else []
         only = [name for name in arguments["only"] if name not in ended]
         chosen = (
-            choose(connections, run.hosts, only, arguments.get("may_be_empty", False))
+            choose(connections, run.hosts, only, arguments.get("may_be_empty", False), arguments.get("place", PLACE))
             if not leaving and (only or not ended)
             else []
         )

@@ -226,6 +226,7 @@ class ActionModule(HostAction):
             "force": False,
             "vault_id": wide["vault_id"],
             "digest_key": state["digest_key"],
+            "place": state["place"],
             "may_be_empty": bool(wide["leave"]) or wide["state"] == leaving.ABSENT,
             **more,
         }
@@ -269,11 +270,13 @@ class ActionModule(HostAction):
             found = self._vars.get("groups", {}).get(group)
             return groups.setdefault(group, found if found is None else list(map(str, found)))
 
+        place = inputs.place_of_connections(hosts[0], "rotate_connections")
         connections = read_connections(
             wide["connections"],
             wide["allow_static_counter_mode"],
             groups=hosts_of,
             variables=variable_of,
+            place=place,
         )
         raise_all([*inputs.shadowed(hosts, variables), *_boot_problems(own)])
         state: Result = {
@@ -281,6 +284,7 @@ class ActionModule(HostAction):
             "own": own,
             "variables": variables,
             "groups": groups,
+            "place": place,
             "digest_key": new_digest_key(),
             "began": time.time(),
             "check_mode": bool(self._task.check_mode),
@@ -289,7 +293,7 @@ class ActionModule(HostAction):
             "approved": False,
             "refusal": "",
             "leaving": False,
-            "undo": self._undo(wide, connections, hosts) if wide["undo"] else {},
+            "undo": self._undo(wide, connections, hosts, place) if wide["undo"] else {},
         }
         if wide["report"] and not os.access(os.path.dirname(self._loader.path_dwim(wide["report"])), os.W_OK | os.X_OK):
             raise InputError(
@@ -304,12 +308,12 @@ class ActionModule(HostAction):
         state["expected"] = self._keep(state, "prepared", dry=True)
         return state
 
-    def _undo(self, wide: Result, connections: t.Sequence[Connection], hosts: t.Sequence[str]) -> Result:
+    def _undo(self, wide: Result, connections: t.Sequence[Connection], hosts: t.Sequence[str], place: str) -> Result:
         """The earlier settings of the connections of this run, by name."""
         store = open_keystore(self._loader, wide["keystore"])
         problems: list[IpsecError] = []
         found = {}
-        for connection in choose(connections, frozenset(hosts), wide["only"]):
+        for connection in choose(connections, frozenset(hosts), wide["only"], place=place):
             whole = store.read(connection.name)
             try:
                 if connection not in connections:

@@ -21,12 +21,13 @@ from ansible.vars.hostvars import HostVars
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError
 
 from ._connections.model import Connection
-from ._connections.reader import read_connections
+from ._connections.reader import PLACE, read_connections
 
 if t.TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
 
 
+CONNECTIONS = "ipsec_connections"
 # Variables of Ansible that facts can override and that determine the host of a task.
 _IDENTITY = ("inventory_hostname", "inventory_hostname_short", "group_names", "inventory_dir", "inventory_file")
 
@@ -90,14 +91,22 @@ class Inputs:
             )
             raise InputError(f"it cannot be evaluated: {reason}", f"{name} of {host}", hint) from None
 
-    def connections(self, raw: t.Any, allow_static_counter_mode: bool = True) -> list[Connection]:
+    def connections(self, raw: t.Any, allow_static_counter_mode: bool = True, place: str = PLACE) -> list[Connection]:
         """Connections, with the groups of the inventory and the variables of its hosts."""
         return read_connections(
             raw,
             allow_static_counter_mode,
             groups=self._groups.get,
             variables=lambda host, name: self.get(host, name) if host in self else None,
+            place=place,
         )
+
+    def place_of_connections(self, host: str, variable: str) -> str:
+        """The variable that the user wrote connections into: a role's, or the one that it has them from by default,
+        wherever both have the same value.
+        """
+        usual = self.get(host, CONNECTIONS)
+        return variable if usual is None or usual != self.get(host, variable, usual) else CONNECTIONS
 
     def facts(self, host: str) -> dict[str, t.Any]:
         """The facts of a host, from this run or from the fact cache."""

@@ -55,6 +55,20 @@ def test_a_misspelt_field_is_reported_with_its_place_and_the_nearest_names_only(
     assert output.count("fatal: ") == 1
 
 
+@pytest.mark.parametrize("role", ["rotate", "audit"])
+def test_the_place_of_an_error_is_the_variable_that_the_user_wrote(tmp_path: pathlib.Path, role: str) -> None:
+    """It is the role's own, unless this has the value of the usual one, which is its default."""
+    wrong, own = [{**PAIR, "associations": [{"encryption": "aes"}]}], f"{role}_connections"
+    for place, variables in (
+        (own, {own: wrong}),
+        (own, {own: wrong, "ipsec_connections": [PAIR]}),
+        (own, {own: "{{ [pair] }}", "pair": wrong[0]}),
+        ("ipsec_connections", {"ipsec_connections": wrong}),
+        ("ipsec_connections", {own: "{{ ipsec_connections }}", "ipsec_connections": wrong}),
+    ):
+        assert re.search(rf"(?<!\w){place}\[0\] \(pair\)\.associations", refused(tmp_path, role, **variables)), place
+
+
 @pytest.mark.parametrize("wrong", [{"pair": PAIR}, "pair", 7])
 def test_connections_that_are_not_a_list_are_reported(tmp_path: pathlib.Path, wrong: t.Any) -> None:
     assert "ipsec_connections: expected a list of connections" in refused(tmp_path, "rotate", ipsec_connections=wrong)

@@ -50,25 +50,26 @@ REPAIR = {
 }
 
 
-@pytest.fixture(scope="module", name="stages")
-def one_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Iterator[Stage]]:
-    """The same stage again and again, and a new one after a test that failed."""
+@pytest.fixture(scope="module", name="whole_stage")
+def one_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Callable[[], Stage]]:
+    """Returns the same stage again and again, and a new one after a test that failed."""
+    stages: list[Stage] = []
+    with contextlib.ExitStack() as running:
 
-    def stages() -> t.Iterator[Stage]:
-        while True:
-            with lab(NAME, HOSTS) as hosts:
-                stage = Stage(hosts, tmp_path_factory.mktemp("faults"))
-                while not stage.broken:
-                    yield stage
+        def whole() -> Stage:
+            if not stages or stages[-1].broken:
+                running.close()
+                stages[:] = []
+                hosts = running.enter_context(lab(NAME, HOSTS))
+                stages.append(Stage(hosts, tmp_path_factory.mktemp("faults")))
+            return stages[-1]
 
-    found = stages()
-    yield found
-    found.close()
+        yield whole
 
 
 @pytest.fixture(name="stage")
-def whole_stage(stages: t.Iterator[Stage]) -> Stage:
-    return next(stages)
+def a_whole_stage(whole_stage: t.Callable[[], Stage]) -> Stage:
+    return whole_stage()
 
 
 def test_the_matrix_follows_the_role() -> None:

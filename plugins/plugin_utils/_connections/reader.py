@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read `ipsec_connections` from the inventory into checked connections. Pure."""
+"""Read connections, as `ipsec_connections` of the inventory has them, into checked ones. Pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from .flows import draw_keys, make_sa, shared_pairs
 from .model import NAME, Association, Connection, Endpoint, Raw
 from .units import SEPARATORS
 
-PLACE = "ipsec_connections"
+PLACE = "connections"
 REQID_MAX = 0xFFFFFFFF
 
 
@@ -54,28 +54,30 @@ def read_connections(
     allow_static_counter_mode: bool = False,
     groups: t.Callable[[str], t.Sequence[str] | None] = lambda group: None,
     variables: t.Callable[[str, str], t.Any] = lambda host, name: None,
+    place: str = PLACE,
 ) -> list[Connection]:
     """The connections that ``raw`` describes. ``groups`` returns the hosts of a group, ``variables`` a
-    variable of a host, such as its address; None if there is none.
+    variable of a host, such as its address; None if there is none. ``place`` is what the user wrote them into: a
+    variable, or the option or argument of a plugin.
 
     Raises all problems together, each with the index and name of the connection, the endpoint or
     association, and the field."""
     if not isinstance(raw, (list, tuple)):
-        raise InputError(f"expected a list of connections, found {type_name(raw)}", PLACE)
+        raise InputError(f"expected a list of connections, found {type_name(raw)}", place)
     problems: list[IpsecError] = []
     found = []
     for index, entry in enumerate(raw):
-        reader = _ConnectionReader(f"{PLACE}[{index}]", groups, allow_static_counter_mode, variables)
+        reader = _ConnectionReader(f"{place}[{index}]", groups, allow_static_counter_mode, variables)
         connection = reader.connection(entry)
         problems.extend(reader.problems)
         if connection is not None:
             found.append(connection)
-    problems.extend(_between(found))
+    problems.extend(_between(found, place))
     raise_all(problems)
     return found
 
 
-def _between(connections: t.Sequence[Connection]) -> t.Iterator[InputError]:
+def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[InputError]:
     """Conflicts between connections: a name or an address pair that occurs twice."""
     names: dict[str, str] = {}
     for connection in connections:
@@ -87,7 +89,7 @@ def _between(connections: t.Sequence[Connection]) -> t.Iterator[InputError]:
                 if before == connection.name
                 else f"whose names differ only in capitals, {before} and {connection.name}"
             )
-            yield InputError(f"there are two connections {both}", PLACE, "Give each its own name.")
+            yield InputError(f"there are two connections {both}", place, "Give each its own name.")
         names[connection.name.lower()] = connection.name
     reported: set[tuple[str, str]] = set()
     for first, second, one, other in shared_pairs(connections):
@@ -95,7 +97,7 @@ def _between(connections: t.Sequence[Connection]) -> t.Iterator[InputError]:
             reported.add((first, second))
             yield InputError(
                 f"connections {first} and {second} both join {format_address(one)} and {format_address(other)}",
-                PLACE,
+                place,
                 "Two addresses belong to one connection; merge the two, or give one of them other addresses.",
             )
 

@@ -45,10 +45,11 @@ def choose(
     hosts: t.AbstractSet[str],
     only: t.Sequence[str] = (),
     may_be_empty: bool = False,
+    place: str = PLACE,
 ) -> list[Connection]:
     """The connections, hosts and pairs that ``only`` names (`_connections.units`), else the connections
     with an endpoint among the run's hosts. Each has only the units that are named. Raises InputError if
-    there are none, unless ``may_be_empty``.
+    there are none, unless ``may_be_empty``, at ``place``.
     """
     wanted: dict[str, frozenset[Unit]] = {}
     unknown = []
@@ -62,7 +63,7 @@ def choose(
         names = ", ".join(sorted(connection.name for connection in connections)) or "none"
         raise InputError(
             f"there is no connection, host or pair {', '.join(unknown)}",
-            PLACE,
+            place,
             f"Known connections are: {names}. Write a pair as HOST,HOST or CONNECTION/HOST,HOST.",
         )
     chosen = (
@@ -73,7 +74,7 @@ def choose(
     if not chosen and not may_be_empty:
         raise InputError(
             "no connection has an endpoint among the hosts of this run",
-            PLACE,
+            place,
             f"Hosts are: {', '.join(sorted(hosts))}.",
         )
     return chosen

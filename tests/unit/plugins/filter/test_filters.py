@@ -161,7 +161,7 @@ def test_fields_may_be_texts_or_null_as_variables_are() -> None:
         ("ipseckeys_render", ([None],), "sas[0]: this is nothing, not a mapping"),
         ("ipseckeys_parse", (None,), "text: expected a text, found nothing"),
         ("ipsec_sas", (CONNECTIONS[:1], [KEY], "enigma"), "content: expected a text, found a list"),
-        ("ipsec_policies", (None, "enigma"), "ipsec_connections: expected a list of connections, found nothing"),
+        ("ipsec_policies", (None, "enigma"), "connections: expected a list of connections, found nothing"),
         (
             "ipsec_policies",
             (CONNECTIONS[:1], "enigma", ["one"], "inbound"),
@@ -215,7 +215,7 @@ def test_a_hosts_connections_and_peers() -> None:
     )
     assert peers(GROUPED, "enigma", **INVENTORY) == {"s1": ["192.0.2.1"], "s2": ["192.0.2.2"], "third": ["10.116.2.16"]}
     with pytest.raises(
-        AnsibleFilterError, match=r"ipsec_connections\[0\] \(star\)\.group: the inventory has no group 'spokes'"
+        AnsibleFilterError, match=r"connections\[0\] \(star\)\.group: the inventory has no group 'spokes'"
     ):
         peers(GROUPED, "s1")
 

@@ -41,7 +41,7 @@ def read(
     def variable_of(host: str, name: str) -> t.Any:
         return addresses(host) if name == "ipsec_address" else variables(host, name)
 
-    return read_connections(raw, variables=variable_of, **options)
+    return read_connections(raw, variables=variable_of, place="ipsec_connections", **options)
 
 
 def one(**fields: t.Any) -> Connection:
