@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 import typing as t
 
@@ -245,7 +246,15 @@ class ActionModule(HostAction):
 
     def _service(self) -> Result:
         """The only step of the role `boot`."""
-        options = read_boot_inputs(Inputs(self, self._vars), str(self._vars["inventory_hostname"]))
+        inputs, host = Inputs(self, self._vars), str(self._vars["inventory_hostname"])
+        first = min(map(str, self._vars["ansible_play_hosts_all"]))
+        try:
+            options = read_boot_inputs(inputs, host)
+        except IpsecError as exc:
+            # Most settings are wrong for all hosts alike.
+            if host != first and _refusal(inputs, first) == _without_host(exc, host):
+                raise InputError(f"refused for the same reason as {first}", host) from None
+            raise
         try:
             answer = self.ask("ipsec.manual.ipsec_boot", options, self._vars)
         except AnsibleConnectionFailure as exc:
@@ -600,6 +609,19 @@ def _reasons(run: Rotation) -> tuple[str, list[str]]:
         return ("cut over", cut) if cut else ("verify", steps.verdict(run)[0] or [_UNFORESEEN])
     except Exception:  # pylint: disable=broad-except  # our own error prevented approval; report it
         return "verify", [_UNFORESEEN]
+
+
+def _refusal(inputs: Inputs, host: str) -> str:
+    """What is wrong with the settings of the role `boot` for a host."""
+    try:
+        read_boot_inputs(inputs, host)
+    except IpsecError as exc:
+        return _without_host(exc, host)
+    return ""
+
+
+def _without_host(error: IpsecError, host: str) -> str:
+    return re.sub(rf"\b(of|which) {re.escape(host)}(?=:|\[| has,)", r"\1", str(error))
 
 
 def _boot_problems(own: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[IpsecError]:

@@ -217,7 +217,8 @@ def test_a_wrong_value_of_the_play_is_reported_once_for_all_hosts(
 
 def test_all_wrong_values_are_reported_together(tmp_path: pathlib.Path) -> None:
     output = refused(tmp_path, "boot", "-e", "boot_state=here boot_load=maybe boot_operators_rights=look,lod")
-    assert output.count("boot_state: expected one of absent, present, but found 'here'") == 3  # each host has its own
+    assert output.count("boot_state: expected one of absent, present, but found 'here'") == 1
+    assert output.count("refused for the same reason as a") == 2
     assert "boot_load: expected true or false, but found 'maybe'" in output
     assert "boot_operators_rights[1]: expected one of look, load," in output
 
@@ -274,7 +275,14 @@ UNPROTECTED = "the keystore file is not encrypted"
         ("rotate", {"ipsec_connections": [PAIR], **NOWHERE}, NO_SSH, 2),
         ("rotate", {"ipsec_connections": [PAIR], "rotate_keystore": "unprotected"}, UNPROTECTED, 1),
         ("audit", {"ipsec_connections": [{**PAIR, "protocl": "ah"}]}, "unknown name 'protocl'", 1),
-        ("boot", {"ansible_connection": "local", "boot_service_manager": "launchd"}, "but found 'launchd'", 3),
+        ("boot", {"ansible_connection": "local", "boot_service_manager": "launchd"}, "but found 'launchd'", 1),
+        ("boot", {"boot_policy": []}, "The nearest name is boot_policies.", 1),
+        (
+            "boot",
+            {"boot_file": "{{ [inventory_hostname] if inventory_hostname != 'b' else '/etc/keys' }}"},
+            "boot_file of",
+            1,
+        ),
         ("boot", NOWHERE, NO_SSH, 3),
     ],
 )

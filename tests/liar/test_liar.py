@@ -361,7 +361,7 @@ def titles(done: Run) -> list[str]:
 
 @every_core
 def test_a_run_shows_what_it_does_and_one_heading_above_the_changes(fleet: Fleet) -> None:
-    begin = ["Check the settings", "Take the lease on the keystore", "Change all hosts together"]
+    begin = ["Ask every host what it holds", "Check the settings and the answers", "Change all hosts together"]
     end = ["Report what the run did"]
     again = fleet.run()
     assert titles(again) == [*begin, *end] and again.output.count("skipping: ") == 1, again.output
