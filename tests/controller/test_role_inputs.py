@@ -223,6 +223,12 @@ def test_all_wrong_values_are_reported_together(tmp_path: pathlib.Path) -> None:
     assert "boot_operators_rights[1]: expected one of look, load," in output
 
 
+def test_a_wrong_variable_of_molecule_hosts_is_reported_without_the_specification(tmp_path: pathlib.Path) -> None:
+    output = refused(tmp_path, "molecule_hosts", molecule_hosts_state="here")
+    assert "value of molecule_hosts_state must be one of: present, absent, got: here" in output
+    assert "TASK [ipsec.manual.molecule_hosts : Start the hosts]" not in output and len(output) < 6000, output
+
+
 def test_values_of_the_command_line_are_converted(tmp_path: pathlib.Path) -> None:
     """On the command line, values are text."""
     words = "rotate_policies=false rotate_boot=no rotate_timeout=60 rotate_grace=1 rotate_secure_logging=false"
