@@ -247,7 +247,7 @@ class ActionModule(HostAction):
     def _service(self) -> Result:
         """The only step of the role `boot`."""
         inputs, host = Inputs(self, self._vars), str(self._vars["inventory_hostname"])
-        first = min(map(str, self._vars["ansible_play_hosts_all"]))
+        first = min(map(str, self._vars["ansible_play_batch"]))
         try:
             options = read_boot_inputs(inputs, host)
         except IpsecError as exc:

@@ -355,3 +355,9 @@ def test_containers_reach_other_networks_unless_that_is_switched_off(tmp_path: p
     failed(tmp_path, work, "-e", f"molecule_hosts_internal={word}", **variables)
     created = "network create --internal isolated" if word == "true" else "network create isolated"
     assert created in (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_host_that_explains_a_refusal_for_others_is_in_the_same_batch(tmp_path: pathlib.Path) -> None:
+    work = {"roles": ["ipsec.manual.boot"], "serial": 1, "order": "reverse_inventory"}
+    output = failed(tmp_path, work, "-e", "boot_state=here")
+    assert "expected one of absent, present" in output and "same reason" not in output
