@@ -55,7 +55,10 @@ SUITES = {
 KERNELS = {"kernel-newest": "uml", "kernel-6.12": "uml-6.12", "kernel-6.1": "uml-6.1"}
 # Tests of programs take most of the time, and give the same result on every kernel that the core
 # supports.
-NEWEST_ONLY = ("test_command.py", "test_modules.py", "test_modules_pfkey.py", "test_solaris.py", "test_sudo.py")
+NEWEST_ONLY = (
+    *("test_boot_file.py", "test_command.py", "test_modules.py", "test_modules_pfkey.py", "test_solaris.py"),
+    "test_sudo.py",
+)
 SCHEMAS = {
     "dependabot": ".github/dependabot.yml",
     "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",

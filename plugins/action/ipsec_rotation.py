@@ -24,11 +24,11 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import ActionModule as KeystoreAction
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import file_problems
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
-from ansible_collections.ipsec.manual.plugins.module_utils._module.boot.module import file_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections

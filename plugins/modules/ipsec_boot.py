@@ -82,8 +82,8 @@ options:
     default: []
   load:
     description:
-      - Whether to load the file now as well, if it exists and the service is not active or the
-        kernel lacks O(policies).
+      - Whether to load the file now as well, if it exists and the service is not active, loaded
+        another file until now, or the kernel lacks O(policies).
       - On Solaris and illumos, the file is always loaded when the service is enabled.
     type: bool
     default: true

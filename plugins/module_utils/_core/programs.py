@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Running the programs of a host whose answer is only read, without Ansible and its run_command."""
+"""Running the programs of a host, without Ansible and its run_command: those whose answer is only read, and those
+that only have to succeed."""
 
 from __future__ import annotations
 
@@ -24,8 +25,19 @@ def output(*command: str, timeout: float, failing: bool = False) -> str:
     """What a program prints to standard output; empty if it is missing, takes longer than ``timeout`` seconds, or,
     unless ``failing``, ends with an error.
     """
+    done = _run(command, timeout)
+    return done.stdout.decode("ascii", "replace") if done is not None and (failing or not done.returncode) else ""
+
+
+def succeeds(*command: str, timeout: float) -> bool:
+    """Whether a program ends without an error within ``timeout`` seconds."""
+    done = _run(command, timeout)
+    return done is not None and not done.returncode
+
+
+def _run(command: t.Sequence[str], timeout: float) -> subprocess.CompletedProcess[bytes] | None:
     try:
-        done = subprocess.run(  # pylint: disable=ansible-bad-function  # the core knows no module
+        return subprocess.run(  # pylint: disable=ansible-bad-function  # the core knows no module
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -35,5 +47,4 @@ def output(*command: str, timeout: float, failing: bool = False) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("ascii", "replace") if failing or not done.returncode else ""
+        return None

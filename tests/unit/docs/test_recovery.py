@@ -53,7 +53,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/module_utils/_core/program/loading.py": raised,
     # Of the command: what the system, the login or the naming service does to it, at boot as well;
     # the rest is about what somebody wrote.
-    "plugins/module_utils/_core/program/[aio]*.py": lambda path: raised(path, but="InputError"),
+    "plugins/module_utils/_core/program/[abio]*.py": lambda path: raised(path, but="InputError"),
     "plugins/module_utils/_core/program/command.py": lambda path: (text for text in raised(path) if "login" in text),
     "plugins/module_utils/_core/text/values.py": lambda path: (
         text for text in raised(path) if text.startswith("the host name")

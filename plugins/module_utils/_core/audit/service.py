@@ -14,6 +14,7 @@ import sys
 import typing as t
 
 from .. import programs
+from ..errors import InputError
 from ..files import protected
 from ..sa.model import Entry
 from ..specs import DEFAULT_PATH
@@ -23,6 +24,8 @@ NAME = "ipseckeys"
 # Not secret, so it is kept apart from the secret files.
 POLICIES = "/etc/ipsecpolicies.json"
 ROTATION_DUE = "/var/lib/ipseckey/rotation-due"
+# A line of every file of the service.
+MANAGED = "# Managed by ipsec.manual.ipsec_boot."
 
 SYSTEMD = "systemd"
 OPENRC = "openrc"
@@ -42,6 +45,14 @@ _SAYS = (
     re.compile(r"^ExecStart=\S+ -n (?:--allow-\S+ )*--apply (?P<file>\S+)(?: --policies (?P<policies>\S+))?", re.M),
     re.compile(r'^file="(?P<file>[^"]*)"\npolicies="(?P<policies>[^"]*)"', re.M),
 )
+# Where a service names what it loads. One that loads policies starts without a file of SAs, too.
+_SA_FILE = re.compile(r'^(?P<before>RequiresMountsFor=|file="|# Description: +Loads )[^\s"]+', re.M)
+_POLICY_FILE = re.compile(r'^(?P<before>policies=")[^"]*', re.M)
+_CONDITION = re.compile(r"^ConditionPathExists=.*\n", re.M)
+_COMMAND = re.compile(r"^(?P<before>Exec\w+=\S+ -n (?:--allow-\S+ )*--(?:apply|remove) )\S+(?: --policies \S+)?", re.M)
+_FITTING = re.compile(r"/[A-Za-z0-9_./+@-]+")
+# Directories that do not exist, or that the service cannot see, when it loads the file.
+_TOO_LATE = re.compile(r"/+(?:root|home|tmp|var/tmp|run|dev|proc|sys)/")
 _SMF_FILE = re.compile(r"^config/config_file \S+ (.*)$", re.M)
 _SMF_STATES = {"online": ACTIVE, "degraded": ACTIVE, "maintenance": FAILED}
 _SMF_STATE = re.compile(r"^restarter/state \S+ (\S+)$", re.M)
@@ -63,20 +74,25 @@ class ServiceFacts(t.NamedTuple):
 
 class Place(t.NamedTuple):
     """Where a service manager keeps the service: the file that defines it, and a pattern of the link
-    that starts it at boot.
+    that starts it at boot. ``reload`` is the command that reloads it.
     """
 
     path: str
     link: str
+    reload: str = ""
 
     def enabled(self) -> bool:
         return bool(glob.glob(self.link))
 
 
 PLACES: dict[str, Place] = {
-    SYSTEMD: Place(f"/etc/systemd/system/{NAME}.service", f"/etc/systemd/system/sysinit.target.wants/{NAME}.service"),
-    OPENRC: Place(f"/etc/init.d/{NAME}", f"/etc/runlevels/boot/{NAME}"),
-    SYSVINIT: Place(f"/etc/init.d/{NAME}", f"/etc/rcS.d/S??{NAME}"),
+    SYSTEMD: Place(
+        f"/etc/systemd/system/{NAME}.service",
+        f"/etc/systemd/system/sysinit.target.wants/{NAME}.service",
+        f"systemctl reload {NAME}.service",
+    ),
+    OPENRC: Place(f"/etc/init.d/{NAME}", f"/etc/runlevels/boot/{NAME}", f"rc-service {NAME} reload"),
+    SYSVINIT: Place(f"/etc/init.d/{NAME}", f"/etc/rcS.d/S??{NAME}", f"/etc/init.d/{NAME} reload"),
 }
 # Links by which OpenRC remembers how its services are.
 _OPENRC_STATES = ((FAILED, f"/run/openrc/failed/{NAME}"), (ACTIVE, f"/run/openrc/started/{NAME}"))
@@ -86,7 +102,7 @@ def detect() -> str:
     """The service manager of this host, empty if it is unknown."""
     if sys.platform.startswith("sunos"):
         return SMF
-    if os.path.isdir("/run/systemd/system"):  # sd_booted(3)
+    if systemd_runs():
         return SYSTEMD
     if os.path.exists("/sbin/openrc") or os.path.exists("/usr/sbin/openrc"):
         return OPENRC
@@ -94,6 +110,10 @@ def detect() -> str:
     if os.path.basename(os.path.realpath("/sbin/init")) == "systemd":
         return SYSTEMD
     return SYSVINIT if shutil.which("update-rc.d", path="/usr/sbin:/sbin:/usr/bin:/bin") else ""
+
+
+def systemd_runs() -> bool:
+    return os.path.isdir("/run/systemd/system")  # sd_booted(3)
 
 
 def look() -> ServiceFacts:
@@ -118,6 +138,30 @@ def says(text: str) -> tuple[str, str]:
         if found is not None:
             return found["file"], found["policies"] or ""
     return "", ""
+
+
+def switched(text: str, file: str, policies_file: str) -> str:
+    """The text that defines a service, with other files to load; ``policies_file`` is empty for none."""
+    what = f"{file} --policies {policies_file}" if policies_file else file
+    condition = "" if policies_file else f"ConditionPathExists={file}\n"
+    text = _CONDITION.sub(lambda dummy: condition, text)
+    for pattern, new in ((_SA_FILE, file), (_POLICY_FILE, policies_file), (_COMMAND, what)):
+        text = pattern.sub(lambda found, new=new: found["before"] + new, text)  # type: ignore[misc]
+    return text
+
+
+def file_problems(file: str, place: str) -> t.Iterator[InputError]:
+    """Why a service cannot load this file at boot."""
+    if not _FITTING.fullmatch(file):
+        yield InputError(
+            f"{file!r} has characters that start scripts could misread", place, "Use letters, digits, and _ . / + @ -"
+        )
+    elif _TOO_LATE.match(file):
+        yield InputError(
+            f"{file} does not exist, or is hidden from the service, when SAs are loaded",
+            place,
+            "Choose a directory below /etc.",
+        )
 
 
 def read_smf(properties: str) -> ServiceFacts:

@@ -51,7 +51,20 @@ def apply(path: str, options: Options) -> int:
         raise
 
 
-def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
+def rehearse(path: str, options: Options, before: tuple[str, str]) -> int:
+    """Make all checks of --apply, and change nothing; 1 if traffic would leave in the clear. ``before`` are the files
+    of SAs and of policies that were loaded in the place of these until now.
+    """
+    sadb = open_sadb()
+    policies = _policies(options.policies, options, sadb, before[1]) if options.policies else None
+    sas = _read_sas(path, options, sadb)
+    steps = _plan(sas, loading.read_record(path, before[0]), options, sadb)
+    added = [operation.new for operation in steps.operations if operation.new is not None]
+    raise_all(sadb.preflight(added) if added else [])
+    return 0 if policies is None else _fail_open(policies.keep_guards_of(sas), sas, path, sadb)
+
+
+def _policies(path: str, options: Options, sadb: Sadb, before: str = "") -> PolicyChange:
     """What a file of policies changes."""
     from ..spd.kernel import Spd  # all only here, since few runs have such a file
     from ..spd.text import parse
@@ -59,7 +72,7 @@ def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
     from .spd import require_policies
 
     require_policies(sadb)
-    loaded = policies.read_record(path)
+    loaded = policies.read_record(path, before)
     wanted: tuple[Policy, ...] = ()
     if not _is_gone(path, options, loaded):
         wanted, warnings = parse(read_file(path, options, protected.PUBLIC), path)

@@ -56,6 +56,10 @@ def _run(options: Options) -> int:
         from .apply import apply  # only here, since few runs need it
 
         return apply(os.path.abspath(options.apply or options.compare or options.remove), options)
+    if options.boot_file:
+        from . import boot_file  # only here, since few runs need it
+
+        return boot_file.switch(os.path.abspath(options.boot_file), options)
     if options.is_about_policies_alone():
         from . import spd  # only here, since few runs need it
 

@@ -66,6 +66,8 @@ def _unreadable(exc: OSError) -> IpsecError:
 
 
 def _with_option(error: ProtectedFileError, options: Options) -> ProtectedFileError:
+    if options.boot_file:  # the service reads no such file
+        return error
     option = "--allow-network-file" if isinstance(error, NetworkFileError) else "--allow-unsafe-file"
     ways = f"To accept it anyway: {option}{'; to check the text alone: --text-only' if options.check else ''}"
     hint = ". ".join(filter(None, (error.hint.rstrip("."), ways)))

@@ -10,6 +10,7 @@ and are gone after a reboot, as what they name is."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 
@@ -30,15 +31,15 @@ class Record(t.NamedTuple):
     path: str
     of: str
 
-    def read(self, file: str, build: t.Callable[[t.Any], T]) -> list[T]:
-        """What was loaded from ``file``, each row converted by ``build``. Raises ProtectedFileError
-        for a record that is unsafe or damaged.
+    def read(self, file: str, build: t.Callable[[t.Any], T], before: str = "") -> list[T]:
+        """What was loaded from ``file``, and from the file that was ``before`` in its place, each row
+        converted by ``build``. Raises ProtectedFileError for a record that is unsafe or damaged.
         """
         if not protected.status(self.path).exists:
             return []
         content = self._content(protected.read(self.path))
         try:
-            return [build(row) for row in content.get(file, ())]
+            return [build(row) for row in _of_both(content, file, before)]
         except (TypeError, ValueError, IpsecError):
             raise self._damaged() from None
 
@@ -51,6 +52,28 @@ class Record(t.NamedTuple):
             return json.dumps({name: found for name, found in sorted(content.items()) if found}).encode("ascii")
 
         protected.update(self.path, change)
+
+    @contextlib.contextmanager
+    def handed_over(self, before: str, file: str) -> t.Iterator[None]:
+        """From now on, what was loaded from the file ``before`` counts as loaded from ``file``, so that loading that
+        removes what it does not name. Undone if the block fails.
+        """
+        if before in ("", file) or not file or not protected.status(self.path).exists:
+            yield
+            return
+
+        def change(old: bytes | None) -> bytes:
+            content = self._content(old or b"{}")
+            rows = _of_both(content, file, before)
+            kept = {name: found for name, found in content.items() if name != before}
+            return json.dumps({**kept, file: rows} if rows else kept, sort_keys=True).encode("ascii")
+
+        old = protected.update(self.path, change)[0]
+        try:
+            yield
+        except BaseException:
+            protected.write(self.path, old or b"{}")
+            raise
 
     def _content(self, data: bytes) -> dict[str, t.Any]:
         try:
@@ -67,6 +90,13 @@ class Record(t.NamedTuple):
             self.path,
             f"Remove it; {self.of} that the file no longer names then stay until a reboot.",
         )
+
+
+def _of_both(content: t.Mapping[str, t.Any], file: str, before: str) -> list[t.Any]:
+    rows = list(content.get(file, ()))
+    if before in ("", file):
+        return rows
+    return list({json.dumps(row, sort_keys=True): row for row in (*rows, *content.get(before, ()))}.values())
 
 
 RECORD = Record("/run/ipseckey/loaded", "SAs")
@@ -121,11 +151,11 @@ def summary(path: str, operations: t.Sequence[Operation | PolicyOperation], unch
     return f"{path}: {counts}, {unchanged} unchanged"
 
 
-def read_record(path: str) -> list[SecurityAssociation]:
-    """The SAs loaded from the file ``path`` since the last reboot, without algorithms and keys.
-    Raises ProtectedFileError for a record that is unsafe.
+def read_record(path: str, before: str = "") -> list[SecurityAssociation]:
+    """The SAs loaded from the file ``path`` since the last reboot, or from the one that was ``before`` in its
+    place, without algorithms and keys. Raises ProtectedFileError for a record that is unsafe.
     """
-    return RECORD.read(path, _from_fields)
+    return RECORD.read(path, _from_fields, before)
 
 
 def write_record(path: str, sas: t.Sequence[SecurityAssociation]) -> None:

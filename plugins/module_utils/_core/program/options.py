@@ -45,8 +45,14 @@ OPTIONS: tuple[Option, ...] = (
     Option("--remove", "remove the SAs of FILE, and those that --apply loaded from it earlier; other SAs stay", "FILE"),
     Option(
         "--policies",
-        "with --apply, --compare or --remove: do the same with the SPD and the policies of FILE, which is not secret;"
-        " alone: load only them",
+        "with --apply, --compare, --remove or --boot-file: do the same with the SPD and the policies of FILE, which is"
+        " not secret; alone: load only them",
+        "FILE",
+    ),
+    Option(
+        "--boot-file",
+        "have the service that loads SAs at boot, and that Ansible installed, load FILE from now on, if it can; nothing"
+        " is loaded before the service is reloaded",
         "FILE",
     ),
     Option("--show-policies", "print the policies of the SPD, each with its number"),
@@ -84,7 +90,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("--completion", "print the completion for bash"),
     Option("--help", "print the options and commands"),
 )
-USAGE = "ipseckey [OPTION]... [-f FILE | -c FILE | -s FILE | --apply FILE | --compare FILE | --remove FILE | COMMAND]"
+USAGE = "ipseckey [OPTION]... [{-f | -c | -s | --apply | --compare | --remove | --boot-file} FILE | COMMAND]"
 
 
 class Options(t.NamedTuple):
@@ -97,6 +103,7 @@ class Options(t.NamedTuple):
     compare: str = ""
     remove: str = ""
     policies: str = ""
+    boot_file: str = ""
     show_policies: bool = False
     delete_policy: str = ""
     flush_policies: bool = False
@@ -120,7 +127,7 @@ class Options(t.NamedTuple):
 
     def is_about_policies_alone(self) -> bool:
         return any(getattr(self, task) for task in _OF_POLICIES) or bool(
-            self.policies and not (self.apply or self.compare or self.remove)
+            self.policies and not any(getattr(self, task) for task in _WITH_POLICIES)
         )
 
     def keys(self) -> str:
@@ -157,7 +164,9 @@ PROMPT_WORDS = {
 _LETTERS = {"-f": "file", "-c": "check", "-s": "save", "-n": "numeric", "-p": "crossed", "-v": "verbose"}
 _LONG = {row.name: row for row in OPTIONS if row.name.startswith("--")}
 _OF_POLICIES = ("show_policies", "delete_policy", "flush_policies")
-_TASKS = ("file", "check", "save", "apply", "compare", "remove", *_OF_POLICIES, "words")
+_ACCEPTING = (*ANYTHING, "allow_unsafe_file", "allow_network_file")
+_WITH_POLICIES = ("apply", "compare", "remove", "boot_file")
+_TASKS = ("file", "check", "save", *_WITH_POLICIES, *_OF_POLICIES, "words")
 
 
 def read_options(arguments: t.Sequence[str]) -> Options:
@@ -178,16 +187,16 @@ def read_options(arguments: t.Sequence[str]) -> Options:
     options = Options(words=tuple(words), **given)
     if sum(bool(getattr(options, task)) for task in _TASKS) > 1:
         raise _wrong(
-            "only one of -f, -c, -s, --apply, --compare, --remove, --show-policies, --delete-policy, --flush-policies"
-            " and a command can be given",
+            "only one of -f, -c, -s, --apply, --compare, --remove, --boot-file, --show-policies, --delete-policy,"
+            " --flush-policies and a command can be given",
             f"Usage: {USAGE}",
         )
-    if options.policies and any(
-        getattr(options, task) for task in _TASKS if task not in ("apply", "compare", "remove")
-    ):
-        raise _wrong("--policies goes with --apply, --compare or --remove, or alone")
+    if options.policies and any(getattr(options, task) for task in _TASKS if task not in _WITH_POLICIES):
+        raise _wrong("--policies goes with --apply, --compare, --remove or --boot-file, or alone")
     if options.text_only and not options.check:
         raise _wrong("--text-only goes with -c only")
+    if options.boot_file and any(getattr(options, name) for name in _ACCEPTING):
+        raise _wrong("no option that accepts more goes with --boot-file, since the service decides what it accepts")
     if options.rotation_due and not options.apply:
         raise _wrong("--rotation-due goes with --apply only")
     return options

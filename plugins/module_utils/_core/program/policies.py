@@ -100,11 +100,11 @@ class PolicyChange(t.NamedTuple):
         ]
 
 
-def read_record(path: str) -> list[Policy]:
-    """The policies loaded from the file ``path`` since the last reboot, with their identity only.
-    Raises ProtectedFileError for a record that is unsafe.
+def read_record(path: str, before: str = "") -> list[Policy]:
+    """The policies loaded from the file ``path`` since the last reboot, or from the one that was ``before`` in its
+    place, with their identity only. Raises ProtectedFileError for a record that is unsafe.
     """
-    return RECORD.read(path, lambda row: read_policy(row, "", []))
+    return RECORD.read(path, lambda row: read_policy(row, "", []), before)
 
 
 def change(

@@ -55,6 +55,13 @@ SECTIONS = {
         "--json the fields of such a file and the number of each. --flush-policies and --delete-policy remove policies "
         "of other programs, too, and warn if the traffic of SAs may leave in the clear then."
     ),
+    "The service": (
+        "--boot-file changes which FILE the service at boot loads, if the Ansible module ipsec.manual.ipsec_boot "
+        "installed it, and with --policies, which policies; without it these stay as they are. It makes the checks "
+        "that --apply makes with the options of the service, and changes nothing if one fails. The next reload of the "
+        "service removes what was loaded from the files before and is not in these, as if one file had been changed. "
+        "The next run of the module sets its own files again."
+    ),
     "Failing closed": (
         "With --policies, nothing leaves in the clear that should be protected, as far as files and kernel allow. "
         "--apply adds the policies that are missing before it reads the file of SAs, and they stay even if that is "

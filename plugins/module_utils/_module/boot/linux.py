@@ -43,10 +43,7 @@ def query(module: Module, service: Service) -> Result:
     """Whether the service is installed, and what it loads. Raises what is wrong with its file of
     policies, since the service would fail at boot.
     """
-    file = policies_file = ""
-    if service.installed():
-        with open(service.path, encoding="utf-8", errors="replace") as stream:
-            file, policies_file = at_boot.says(stream.read())
+    file, policies_file = _loads(service)
     policies = (
         parse_policies(protected.read(policies_file, protection=protected.PUBLIC), policies_file)[0]
         if policies_file
@@ -59,6 +56,14 @@ def query(module: Module, service: Service) -> Result:
         "policies_file": policies_file,
         "policies": list(map(label, policies)),
     }
+
+
+def _loads(service: Service) -> tuple[str, str]:
+    """The files of SAs and of policies that the installed service loads; empty for none."""
+    if not service.installed():
+        return "", ""
+    with open(service.path, encoding="utf-8", errors="replace") as stream:
+        return at_boot.says(stream.read())
 
 
 # Present
@@ -80,23 +85,20 @@ def install(module: Module, service: Service, deadline: Deadline) -> Result:
     enabling = not service.enabled()
     loading_now = module.params["load"] and os.path.exists(file)
     active = service.active()
-    outdated = (
-        loading_now
-        and active
-        and bool(policies)
-        and (at_boot.POLICIES in [row.path for row in missing] or _differ(policies, file))
-    )
+    before, after = _loads(service), (file, at_boot.POLICIES if policies else "")
+    rewritten = at_boot.POLICIES in [row.path for row in missing]
+    outdated = loading_now and active and _is_outdated(policies, file, before, rewritten)
     starting = loading_now and not active
     changes = bool(
         missing
         or superfluous
         or enabling
         or outdated
-        or (starting and (service.knows_what_runs or _pending(policies, file)))
+        or (starting and (service.knows_what_runs or _pending(policies, file, before)))
     )
     diff = _diff(missing, superfluous)
     if not module.check_mode:
-        with _restoring(module, service, [*missing, *superfluous]):
+        with _restoring(module, service, [*missing, *superfluous]), _handing_over(before, after):
             for row in missing:
                 deadline.check()
                 program.install(module, row)
@@ -116,7 +118,7 @@ def install(module: Module, service: Service, deadline: Deadline) -> Result:
         "installed": True,
         "enabled": True,
         "file": file,
-        "policies_file": at_boot.POLICIES if policies else "",
+        "policies_file": after[1],
         "policies": list(map(label, policies)),
         "kept": list(map(label, kept)),
         "files": [row.path for row in (*missing, *superfluous)],
@@ -128,7 +130,8 @@ def install(module: Module, service: Service, deadline: Deadline) -> Result:
 
 def _files(service: Service, file: str, policies: t.Sequence[Policy], ask_for_rotation: bool) -> list[File]:
     """The files to install, in an order in which none names one that is still missing."""
-    described = File(service.path, service.mode, texts.fill(service.text, file, bool(policies), ask_for_rotation))
+    policies_file = at_boot.POLICIES if policies else ""
+    described = File(service.path, service.mode, texts.fill(service.text, file, policies_file, ask_for_rotation))
     data = [File(at_boot.POLICIES, 0o644, render(policies).encode("ascii"))] if policies else []
     return [*program.files(), *data, described]
 
@@ -185,19 +188,28 @@ def _sas(file: str) -> tuple[SecurityAssociation, ...]:
     return language.parse(protected.read(file), file, **ANYTHING).sas if os.path.lexists(file) else ()
 
 
-def _differ(policies: t.Sequence[Policy], file: str) -> bool:
+def _is_outdated(policies: t.Sequence[Policy], file: str, before: tuple[str, str], rewritten: bool) -> bool:
+    """Whether the service, which runs, has to load again: from another file, or policies, if their file was
+    ``rewritten`` or the kernel has others.
+    """
+    if before[0] != file and _pending(policies, file, before):
+        return True
+    return bool(policies) and (rewritten or _differ(policies, file, before))
+
+
+def _differ(policies: t.Sequence[Policy], file: str, before: tuple[str, str]) -> bool:
     """Whether the kernel's policies differ from those that the service would load, as after a run
     that only wrote the file.
     """
     found = file_of_policies.change(
-        at_boot.POLICIES, policies, file_of_policies.read_record(at_boot.POLICIES), Spd().dump()
+        at_boot.POLICIES, policies, file_of_policies.read_record(at_boot.POLICIES, before[1]), Spd().dump()
     )
     with contextlib.suppress(IpsecError):  # loading reports what is wrong with the protected file
         found = found.keep_guards_of(_sas(file))
     return bool(found.operations)
 
 
-def _pending(policies: t.Sequence[Policy], file: str) -> bool:
+def _pending(policies: t.Sequence[Policy], file: str, before: tuple[str, str]) -> bool:
     """Whether the service has something to load."""
     try:
         sadb = open_sadb()
@@ -205,14 +217,21 @@ def _pending(policies: t.Sequence[Policy], file: str) -> bool:
         hidden = bool(actual) and sadb.keys_hidden()
         steps = loading.load_plan(
             _sas(file),
-            loading.read_record(file),
+            loading.read_record(file, before[0]),
             actual,
             hidden,
             tells_directions=bool(actual) and sadb.tells_directions(),
         )
-        return bool(steps.operations) or (bool(policies) and _differ(policies, file))
+        return bool(steps.operations) or (bool(policies) and _differ(policies, file, before))
     except IpsecError:
         return True
+
+
+@contextlib.contextmanager
+def _handing_over(before: tuple[str, str], after: tuple[str, str]) -> t.Iterator[None]:
+    """What was loaded from the files ``before`` counts as loaded from those ``after``."""
+    with loading.RECORD.handed_over(before[0], after[0]), file_of_policies.RECORD.handed_over(before[1], after[1]):
+        yield
 
 
 @contextlib.contextmanager

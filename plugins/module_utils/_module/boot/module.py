@@ -8,19 +8,14 @@ them, before the network is up.
 
 from __future__ import annotations
 
-import re
 import typing as t
 
-from ..._core.audit.service import SMF, detect
+from ..._core.audit.service import SMF, detect, file_problems
 from ..._core.errors import InputError, IpsecError, raise_all
 from ..base import Module, Result
 from ..clock import Deadline
 from . import smf
 from .services import SERVICES
-
-_FITTING = re.compile(r"/[A-Za-z0-9_./+@-]+")
-# Directories that do not exist, or that the service cannot see, when it loads the file.
-_TOO_LATE = re.compile(r"/+(?:root|home|tmp|var/tmp|run|dev|proc|sys)/")
 
 
 def apply_boot(module: Module) -> Result:
@@ -61,20 +56,6 @@ def _problems(params: t.Mapping[str, t.Any], manager: str) -> list[IpsecError]:
         fix = "This system has rights profiles. Give the members of the group the profile Network IPsec Management."
         problems.append(InputError("operators need Linux", "operators", fix))
     return problems
-
-
-def file_problems(file: str, place: str) -> t.Iterator[InputError]:
-    """Why a service cannot load this protected file at boot."""
-    if not _FITTING.fullmatch(file):
-        yield InputError(
-            f"{file!r} has characters that start scripts could misread", place, "Use letters, digits, and _ . / + @ -"
-        )
-    elif _TOO_LATE.match(file):
-        yield InputError(
-            f"{file} does not exist, or is hidden from the service, when SAs are loaded",
-            place,
-            "Choose a directory below /etc.",
-        )
 
 
 def _of(module: Module, manager: str, deadline: Deadline) -> Result:

@@ -163,7 +163,7 @@ def superfluous(module: Module) -> list[File]:
 
 def is_ours() -> bool:
     """Whether the file is there, and was written here. One of somebody else is left alone."""
-    return texts.MANAGED in _content(PATH)
+    return at_boot.MANAGED in _content(PATH)
 
 
 def _content(path: str) -> str:

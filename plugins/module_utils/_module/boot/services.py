@@ -103,7 +103,7 @@ class Systemd(Service):
         "enable": ("systemctl", "--quiet", "enable", _UNIT),
         "disable": ("systemctl", "--quiet", "disable", _UNIT),
         "start": ("systemctl", "start", _UNIT),
-        "reload": ("systemctl", "reload", _UNIT),
+        "reload": place.reload.split(),
     }
     operated: t.ClassVar = tuple(
         f"systemctl {verb} {_UNIT}"
@@ -132,7 +132,7 @@ class Openrc(Service):
         "enable": ("rc-update", "add", NAME, "boot"),
         "disable": ("rc-update", "del", NAME, "boot"),
         "start": ("rc-service", NAME, "start"),
-        "reload": ("rc-service", NAME, "reload"),
+        "reload": place.reload.split(),
     }
     operated: t.ClassVar = (
         *(f"rc-service {NAME} {verb}" for verb in ("start", "stop", "restart", "reload", "zap", "status")),
@@ -156,7 +156,7 @@ class Sysvinit(Service):
         "enable": ("update-rc.d", NAME, "defaults"),
         "disable": ("update-rc.d", "-f", NAME, "remove"),
         "start": (place.path, "start"),
-        "reload": (place.path, "reload"),
+        "reload": place.reload.split(),
     }
     operated: t.ClassVar = (
         *map(f"{place.path} {{}}".format, ("start", "stop", "restart", "reload", "status")),

@@ -14,13 +14,12 @@ from ..._core.audit import service
 
 COMMAND = "/usr/local/sbin/ipseckey"
 
-MANAGED = "# Managed by ipsec.manual.ipsec_boot."
 HEAD = f"""\
 # Copyright (c) 2026, ipsec.manual contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-{MANAGED}"""
+{service.MANAGED}"""
 
 SYSTEMD = """\
 @HEAD@
@@ -191,20 +190,24 @@ esac
 """
 
 
-def fill(text: str, file: str, with_policies: bool, ask_for_rotation: bool) -> bytes:
-    """The service that loads ``file``."""
+def fill(text: str, file: str, policies_file: str, ask_for_rotation: bool) -> bytes:
+    """The service that loads ``file``, and ``policies_file``, empty for none."""
     words = {
         "HEAD": HEAD,
         "COMMAND": COMMAND,
         "FILE": file,
-        "POLICIES": service.POLICIES if with_policies else "",
+        "POLICIES": policies_file,
         "DUE": service.ROTATION_DUE if ask_for_rotation else "",
-        "WHAT": f"{file} --policies {service.POLICIES}" if with_policies else file,
+        "WHAT": f"{file} --policies {policies_file}" if policies_file else file,
         "ROTATION_DUE": f"--rotation-due {service.ROTATION_DUE}" if ask_for_rotation else "",
         # Policies are loaded even without SAs, and the service then fails.
-        "CONDITION": "" if with_policies else f"ConditionPathExists={file}",
+        "CONDITION": "" if policies_file else f"ConditionPathExists={file}",
         "STATE": "StateDirectory=ipseckey\nStateDirectoryMode=0700" if ask_for_rotation else "",
     }
-    lines = re.sub("^@([A-Z_]+)@\n", lambda found: f"{words[found[1]]}\n" if words[found[1]] else "", text, flags=re.M)
-    filled = re.sub("@([A-Z_]+)@", lambda found: words[found[1]], lines)
+    filled = re.sub(
+        "^@([A-Z_]+)@\n|@([A-Z_]+)@",  # in one pass, since paths may contain such words, too
+        lambda found: words[found[2]] if found[2] else words[found[1]] and f"{words[found[1]]}\n",
+        text,
+        flags=re.M,
+    )
     return re.sub(" +$", "", filled, flags=re.M).encode("ascii")

@@ -8,16 +8,21 @@ if it refuses. tests/e2e/test_boot.py uses real ones.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import subprocess
 import sys
 import typing as t
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import service as at_boot
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, ProtectedFileError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import loading
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import ADD, Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import parse, read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
 from ansible_collections.ipsec.manual.plugins.module_utils._module import command
@@ -99,7 +104,7 @@ def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Itera
     monkeypatch.setattr(at_boot, "POLICIES", str(tmp_path / "policies"))
     monkeypatch.setattr(texts, "COMMAND", str(tmp_path / "local" / "sbin" / "ipseckey"))
     monkeypatch.setattr(linux, "_NOTES", (str(tmp_path / "notes"),))
-    monkeypatch.setattr(module, "_TOO_LATE", module.re.compile("/never/"))
+    monkeypatch.setattr(at_boot, "_TOO_LATE", re.compile("/never/"))
     monkeypatch.setitem(module.SERVICES, "systemd", Manager)
     monkeypatch.setattr(command, "PREFIX", str(tmp_path / "local"))
     monkeypatch.setattr(linux.program, "files", lambda: _files(str(tmp_path / "local"), sys.executable))
@@ -308,11 +313,62 @@ def test_an_unknown_service_manager_fails_unless_queried(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("text", [texts.SYSTEMD, texts.OPENRC, texts.SYSVINIT])
 @pytest.mark.parametrize("ask", [False, True])
 def test_written_services_are_read_back(text: str, ask: bool) -> None:
-    for with_policies in (False, True):
-        written = texts.fill(text, KEYS, with_policies, ask).decode()
-        assert at_boot.says(written) == (KEYS, at_boot.POLICIES if with_policies else "")
-        assert not module.re.search("@[A-Z]", written) and (at_boot.ROTATION_DUE in written) == ask
+    for policies_file in ("", at_boot.POLICIES):
+        written = texts.fill(text, KEYS, policies_file, ask).decode()
+        assert at_boot.says(written) == (KEYS, policies_file)
+        assert not re.search("@[A-Z]", written) and (at_boot.ROTATION_DUE in written) == ask
     assert at_boot.says("#!/bin/sh\n") == ("", "")
+
+
+# Paths that resemble what stands around them, too.
+PATHS = st.lists(
+    st.sampled_from(["/", "a", "Z", "9", "_", ".", "+", "@", "-", "--apply", "--policies", "FILE", "@DUE@", "Exec"]),
+    min_size=1,
+    max_size=8,
+).map(lambda words: "/" + "".join(words))
+
+
+@pytest.mark.parametrize("text", [texts.SYSTEMD, texts.OPENRC, texts.SYSVINIT])
+@given(before=st.tuples(PATHS, st.just("") | PATHS), after=st.tuples(PATHS, PATHS), ask=st.booleans())
+def test_a_switched_service_is_the_one_written_for_the_new_files(
+    text: str, before: tuple[str, str], after: tuple[str, str], ask: bool
+) -> None:
+    assert not [*at_boot.file_problems("/etc" + before[0], ""), *at_boot.file_problems("/etc" + after[1], "")]
+    for new in (after, (after[0], before[1])):
+        written = texts.fill(text, *before, ask).decode()
+        assert at_boot.switched(written, *new) == texts.fill(text, *new, ask).decode()
+        assert at_boot.says(written) == before
+
+
+def test_the_files_of_a_switched_service_are_set_again_and_loaded(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel holds what the service loaded from other files meanwhile."""
+    left = sa(0x1009, destination="192.0.2.9")
+    host.keys.write_text(render([sa()]))
+    host.boot(policies=[OUT])
+    unit, others = Path(Manager.path), str(host.folder / "others")
+    Path(others).write_text("[]")
+    unit.write_text(at_boot.switched(unit.read_text(), "/etc/other", others))
+    host.sadb.apply([Operation(ADD, new, None) for new in (sa(), left)])
+    host.spd.policies = list(read_policies([OUT], "", []))
+    handed = []
+
+    @contextlib.contextmanager
+    def handed_over(record: loading.Record, before: str, after: str) -> t.Iterator[None]:
+        handed.append((record.of, before, after))
+        yield
+
+    monkeypatch.setattr(loading.Record, "handed_over", handed_over)
+    monkeypatch.setattr(
+        loading.Record, "read", lambda record, *files: [left] if record.of == "SAs" and "/etc/other" in files else []
+    )
+    assert host.boot(state="query")["file"] == "/etc/other"
+    assert host.boot(check=True, policies=[OUT])["changed"] and not Manager.asked and not handed
+    assert host.boot(policies=[OUT], load=False)["changed"] and Manager.asked == ["reread"]
+    assert handed == [("SAs", "/etc/other", str(host.keys)), ("policies", others, at_boot.POLICIES)]
+    unit.write_text(at_boot.switched(unit.read_text(), "/etc/other", others))
+    assert host.boot(policies=[OUT])["changed"] and Manager.asked == ["reread", "reload"]
+    assert at_boot.says(unit.read_text()) == (str(host.keys), at_boot.POLICIES)
+    assert not host.boot(policies=[OUT])["changed"] and not Manager.asked
 
 
 @pytest.mark.parametrize("text", [texts.SYSTEMD, texts.OPENRC, texts.SYSVINIT])
@@ -324,7 +380,7 @@ def test_the_service_accepts_reserved_spis_and_shared_keys_of_the_file(
     program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\n', encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setattr(texts, "COMMAND", str(program))
-    service = texts.fill(text, str(keys), False, False).decode()
+    service = texts.fill(text, str(keys), "", False).decode()
     if text is texts.SYSTEMD:
         script = "\n".join(line.split("=", 1)[1] for line in service.splitlines() if line.startswith("ExecStart="))
     else:

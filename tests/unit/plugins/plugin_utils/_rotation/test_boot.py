@@ -161,3 +161,11 @@ def test_the_service_is_set_up_before_the_task_times_out_only() -> None:
     assert question.options["deadline"] == pytest.approx(found.deadline("a")["deadline"])
     (question,) = policies.boot(found, "a", check=True)
     assert "deadline" not in question.options
+
+
+def test_a_service_that_was_switched_to_another_file_gets_that_of_the_run_again() -> None:
+    found = run({"installed": True, "file": FILE + "2", "policies": POLICIES})
+    found.state["own"]["a"].update(boot=True, policies=False, boot_options={}, boot_policies=[], timeout=60)
+    assert not policies.is_loaded_at_boot(found, "a")
+    (question,) = policies.boot(found, "a")
+    assert question.options["file"] == FILE and question.options.get("load", True)

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The option --boot-file: which files the service at boot loads.
+
+Nothing is loaded. What the service loaded from its previous files counts as loaded from the new ones, so that the
+next reload removes what these do not name."""
+
+from __future__ import annotations
+
+import os
+import stat
+import typing as t
+
+from .. import programs
+from ..audit import service
+from ..errors import InputError, IpsecError, raise_all
+from ..files import atomic, protected
+from ..signals import uninterrupted
+from . import apply, loading, output, policies
+from .options import Options
+
+_PLACE = "--boot-file"
+_INSTALL = "Install it where this command was installed from."
+_TIMEOUT = 60  # seconds
+# A start script is a program.
+_SCRIPT = protected.PUBLIC._replace(mode=0o755, refused=0o7022)
+
+
+def switch(file: str, options: Options) -> int:
+    """Have the service load ``file``, and the policies of ``options``, if any. Returns the exit status."""
+    place = _place(file)
+    text = _text(place.path)
+    before = service.says(text)
+    policies_file = os.path.abspath(options.policies) if options.policies else before[1]
+    raise_all([*service.file_problems(file, _PLACE), *_policies_problems(policies_file)])
+    # As the service reads it.
+    reading = Options(
+        apply=file,
+        policies=policies_file,
+        boot_file=file,
+        numeric=True,
+        allow_reserved_spi=True,
+        allow_shared_key=True,
+    )
+    if apply.rehearse(file, reading, before):
+        output.say(f"{place.path} stays as it is")
+        return 1
+    new = service.switched(text, file, policies_file)
+    if service.says(new) != (file, policies_file):
+        raise IpsecError("the service is not as it was installed, so its files cannot be told", place.path, _INSTALL)
+    what = f"{file} and the policies of {policies_file}" if policies_file else file
+    if new == text:
+        output.write(f"{place.path}: nothing changed; the service loads {what} already\n")
+        return 0
+    with uninterrupted():
+        _put(place.path, text, new, before, (file, policies_file))
+    output.write(f"{place.path}: the service loads {what} from now on\n")
+    output.say(f"nothing was loaded. To load it now: {place.reload}")
+    return 0
+
+
+def _place(file: str) -> service.Place:
+    """Where this host has the service. Raises InputError if there is none that can be switched."""
+    manager = service.detect()
+    if manager == service.SMF:
+        fix = f"Run: svccfg -s {service.SMF_SERVICE} setprop config/config_file = astring: {file}"
+        raise InputError("this system keeps the path in a property of its own service", _PLACE, fix)
+    place = service.PLACES.get(manager)
+    if place is None or not os.path.lexists(place.path):
+        raise InputError(f"this host has no service {service.NAME}", _PLACE, _INSTALL)
+    return place
+
+
+def _text(path: str) -> str:
+    """The text that defines the service. Raises if somebody else wrote it, or could write it."""
+    text = protected.read(path, protection=_SCRIPT).decode("utf-8", "surrogateescape")
+    if service.MANAGED not in text.splitlines() or not service.says(text)[0]:
+        raise IpsecError("another program wrote this service", path, "Set its files there by hand.")
+    return text
+
+
+def _policies_problems(file: str) -> t.Iterator[InputError]:
+    return service.file_problems(file, "--policies") if file else iter(())
+
+
+def _put(path: str, old: str, new: str, before: tuple[str, str], after: tuple[str, str]) -> None:
+    """Replace the text and have systemd read it; if that fails, everything is as it was."""
+    with loading.RECORD.handed_over(before[0], after[0]), policies.RECORD.handed_over(before[1], after[1]):
+        _replace(path, new)
+        if service.systemd_runs() and not programs.succeeds("systemctl", "daemon-reload", timeout=_TIMEOUT):
+            _replace(path, old)
+            raise IpsecError(
+                "systemd did not read the new definition of the service, so the old one is back",
+                path,
+                "Run: systemctl daemon-reload",
+            )
+
+
+def _replace(path: str, text: str) -> None:
+    """Replace the content of a file; its mode and owner stay."""
+    found = os.stat(path)
+
+    def own(temporary: str) -> None:
+        os.chown(temporary, found.st_uid, found.st_gid)
+
+    try:
+        atomic.replace(path, text.encode("utf-8", "surrogateescape"), stat.S_IMODE(found.st_mode), check=own)
+        atomic.sync(os.path.dirname(path))
+    except OSError as exc:
+        raise IpsecError(f"the file cannot be written ({exc.strerror})", path, "Run as root.") from None

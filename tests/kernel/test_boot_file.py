@@ -1,0 +1,231 @@
+# Copyright (c) 2026, ipsec.manual contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The option --boot-file: which files the service loads from then on, what its next reload does to the kernel, and
+that nothing changes if the service could not load them. tests/e2e/test_boot.py does it under a real systemd.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.ipsec.manual.plugins.module_utils._core import programs
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import service
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command, loading, policies
+from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import texts
+from ansible_collections.ipsec.manual.tests.kernel import witness
+from ansible_collections.ipsec.manual.tests.kernel.test_command import ADD as NEAR
+from ansible_collections.ipsec.manual.tests.kernel.test_command import AH, BACK, KEYS, OUT, kept
+
+FAR = (
+    "add esp spi 0x1007 src 192.0.2.1 dst 192.0.2.7 encr_alg aes"
+    f" encrkey {KEYS[0][::-1]} auth_alg sha1 authkey {KEYS[2]}"
+)
+TO_FAR = {**OUT, "selector": {"source": "192.0.2.1/32", "destination": "192.0.2.7/32"}}
+
+
+class Service:
+    """A service of a manager, in a folder, and files for it."""
+
+    def __init__(self, folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.text, self.capsys = folder, text, capsys
+        self.path = folder / "service"
+
+    def file(self, name: str, text: str, mode: int = 0o600) -> str:
+        path = self.folder / name
+        path.write_text(text, encoding="ascii")
+        path.chmod(mode)
+        return str(path)
+
+    def policies(self, name: str, *rows: t.Any) -> str:
+        return self.file(name, json.dumps(rows), 0o644)
+
+    def install(self, *files: str) -> None:
+        self.path.write_bytes(texts.fill(self.text, files[0], files[1] if files[1:] else "", True))
+        self.path.chmod(0o755)
+        self.reload(*files)
+
+    def reload(self, *files: str) -> None:
+        """What the service does, with the words that its text has."""
+        assert service.says(self.path.read_text()) == (files[0], files[1] if files[1:] else "")
+        words = ["-n", "--allow-reserved-spi", "--allow-shared-key", "--apply", files[0]]
+        assert command.main([*words, *(("--policies", files[1]) if files[1:] else ())]) == 0
+
+    def switch(self, *words: str) -> tuple[int, str]:
+        self.capsys.readouterr()
+        status = command.main(["--boot-file", *words])
+        captured = self.capsys.readouterr()
+        assert not any(key[:8] in captured.out + captured.err for key in KEYS)
+        return status, captured.out + captured.err
+
+    def all(self) -> t.Any:
+        """Everything that must stay as it is."""
+        notes = [Path(row.path).read_bytes() for row in (loading.RECORD, policies.RECORD) if os.path.exists(row.path)]
+        status = self.path.stat()
+        return self.path.read_bytes(), status.st_mode, notes, sorted(os.listdir(self.folder)), witness.states(), kept()
+
+
+@pytest.fixture(name="made", params=[service.SYSTEMD, service.OPENRC, service.SYSVINIT])
+def make_service(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> t.Iterator[Service]:
+    manager = t.cast(str, request.param)
+    text = {service.SYSTEMD: texts.SYSTEMD, service.OPENRC: texts.OPENRC, service.SYSVINIT: texts.SYSVINIT}[manager]
+    with tempfile.TemporaryDirectory(prefix="ipsec-manual-test-", dir="/root") as folder:
+        made = Service(Path(folder), text, capsys)
+        place = service.PLACES[manager]._replace(path=str(made.path))
+        monkeypatch.setattr(service, "detect", lambda: manager)
+        monkeypatch.setitem(service.PLACES, manager, place)
+        monkeypatch.setattr(service, "systemd_runs", lambda: False)
+        monkeypatch.setattr(service, "_TOO_LATE", service.re.compile("/home/"))
+        monkeypatch.setattr(os, "umask", lambda dummy: 0)
+        for record in (loading.RECORD, policies.RECORD):
+            if os.path.exists(record.path):
+                os.unlink(record.path)
+        yield made
+
+
+def spis() -> set[str]:
+    return {f"{spi:#x}" for dummy, spi in (row[:2] for row in witness.states())}
+
+
+def test_a_reload_removes_what_only_the_file_before_had(made: Service) -> None:
+    old, new = made.file("old", f"{NEAR}\n{FAR}\n"), made.file("new", f"{AH}\n")
+    made.install(old)
+    before = made.all()
+    status, output = made.switch(new)
+    assert status == 0 and f"the service loads {new} from now on" in output and "nothing was loaded" in output
+    assert made.path.read_bytes() == texts.fill(made.text, new, "", True)
+    assert stat.S_IMODE(made.path.stat().st_mode) == 0o755 and made.all()[3:] == before[3:]
+    assert made.switch(new) == (0, f"{made.path}: nothing changed; the service loads {new} already\n")
+    made.reload(new)
+    assert spis() == {"0x1002"}
+    # And back again, also without a reload in between.
+    assert made.switch(old)[0] == 0 == made.switch(new)[0] == made.switch(old)[0]
+    made.reload(old)
+    assert spis() == {"0x1001", "0x1007"}
+    assert command.main(["--remove", old]) == 0 and spis() == set()
+
+
+def test_policies_of_another_file_replace_those_before(made: Service) -> None:
+    old, new = made.file("old", f"{NEAR}\n"), made.file("new", f"{FAR}\n")
+    first, second = made.policies("first", OUT, BACK), made.policies("second", TO_FAR)
+    made.install(old, first)
+    before = made.all()
+    assert made.switch(new, "--policies", second)[0] == 0 and made.all()[3:] == before[3:]
+    assert made.path.read_bytes() == texts.fill(made.text, new, second, True)
+    made.reload(new, second)
+    assert spis() == {"0x1007"} and kept() == {"dir out priority 0 reqid 0"}
+    assert "dst 192.0.2.7/32" in "".join(witness.policies())
+
+
+def test_without_policies_those_of_the_service_stay(made: Service) -> None:
+    old, new = made.file("old", f"{NEAR}\n"), made.file("new", NEAR.replace("0x1001", "0x1003") + "\n")
+    first = made.policies("first", OUT)
+    made.install(old, first)
+    assert made.switch(new)[0] == 0 and service.says(made.path.read_text()) == (new, first)
+    made.reload(new, first)
+    assert spis() == {"0x1003"} and kept() == {"dir out priority 0 reqid 0"}
+
+
+def test_a_service_without_policies_gets_some(made: Service) -> None:
+    old, first = made.file("old", f"{NEAR}\n"), made.policies("first", OUT)
+    made.install(old)
+    assert made.switch(old, "--policies", first)[0] == 0
+    assert made.path.read_bytes() == texts.fill(made.text, old, first, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ("missing", "missing: the file does not exist"),
+        ("open", "the file has mode 0644, not 0600"),
+        ("link", "the file is a symbolic link"),
+        ("wrong", "wrong, line 1, column"),
+        ("/home/keys", "does not exist, or is hidden from the service"),
+        ("bad$name", "characters that start scripts could misread"),
+        ("new --policies missing", "missing: the file does not exist"),
+        ("new --policies loose", "the file has mode 0666, not 0644"),
+        ("new --policies new", "is not JSON"),
+        ("new --policies /home/policies", "does not exist, or is hidden from the service"),
+        ("uncovered", "no policy uses 1 SAs"),
+        ("new --allow-unsafe-file", "no option that accepts more goes with --boot-file"),
+        ("new --allow-static-counter-mode", "no option that accepts more goes with --boot-file"),
+    ],
+)
+def test_what_the_service_could_not_load_changes_nothing(made: Service, words: str, part: str) -> None:
+    made.install(made.file("old", f"{NEAR}\n"), made.policies("first", OUT))
+    made.file("new", NEAR.replace("0x1001", "0x1003") + "\n")
+    made.file("open", f"{NEAR}\n", 0o644)
+    made.file("wrong", f"{NEAR[:-1]}\n")
+    made.file("bad$name", f"{NEAR}\n")
+    made.file("uncovered", f"{FAR}\n")
+    made.file("loose", "[]", 0o666)
+    (made.folder / "link").symlink_to(made.folder / "new")
+    before = made.all()
+    given = [
+        word if word.startswith(("-", "/")) else str(made.folder / word)
+        for word in shlex.split(words.replace("$", "\\$"))
+    ]
+    status, output = made.switch(*given)
+    assert status == 1 and part in output and "To accept it anyway" not in output, output
+    assert made.all() == before
+
+
+def test_a_service_of_somebody_else_is_left_alone(made: Service) -> None:
+    new = made.file("new", f"{NEAR}\n")
+    assert made.switch(new)[1] == (
+        "ipseckey: --boot-file: this host has no service ipseckeys. Install it where this command was installed from.\n"
+    )
+    for text, part in (
+        (texts.fill(made.text, new, "", False).replace(b"# Managed", b"# Written"), "another program wrote this"),
+        (f"{service.MANAGED}\n".encode(), "another program wrote this service"),
+    ):
+        made.path.write_bytes(text)
+        made.path.chmod(0o644)
+        status, output = made.switch(new)
+        assert status == 1 and part in output and made.path.read_bytes() == text, output
+    made.path.write_bytes(texts.fill(made.text, new, "", False))
+    made.path.chmod(0o666)
+    assert "the file has mode 0666" in made.switch(new)[1]
+
+
+def test_solaris_has_a_property_for_it(made: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "detect", lambda: service.SMF)
+    assert "Run: svccfg -s svc:/network/ipsec/manual-key:default setprop" in made.switch("/etc/keys")[1]
+
+
+def test_all_is_as_it_was_if_systemd_does_not_read_it(made: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for systemctl, which notes what it is asked and may refuse."""
+    made.install(made.file("old", f"{NEAR}\n"), made.policies("first", OUT))
+    new, second = made.file("new", f"{FAR}\n"), made.policies("second", TO_FAR)
+    asked = made.folder / "asked"
+    (made.folder / "systemctl").write_text(f'#!/bin/sh\necho "$@" >>{asked}\n[ ! -e {made.folder}/refuses ]\n')
+    (made.folder / "systemctl").chmod(0o755)
+    monkeypatch.setattr(programs, "ENVIRONMENT", {"PATH": f"{made.folder}:/usr/bin:/bin"})
+    monkeypatch.setattr(service, "systemd_runs", lambda: True)
+    for name in ("asked", "refuses"):
+        made.file(name, "")
+    before = made.all()
+    status, output = made.switch(new, "--policies", second)
+    assert status == 1 and "systemd did not read the new definition" in output and made.all() == before, output
+    (made.folder / "refuses").unlink()
+    assert made.switch(new, "--policies", second)[0] == 0 == made.switch(new, "--policies", second)[0]
+    assert asked.read_text() == "daemon-reload\ndaemon-reload\n", "not if nothing changes"
+
+
+def test_a_record_that_something_else_wrote_changes_nothing(made: Service) -> None:
+    made.install(made.file("old", f"{NEAR}\n"))
+    new = made.file("new", f"{FAR}\n")
+    Path(loading.RECORD.path).write_text("[]")
+    before = made.all()
+    assert "this is not a record of loaded SAs" in made.switch(new)[1] and made.all() == before
