@@ -452,6 +452,66 @@ def test_operators_manage_the_service_through_sudo(hosts: dict[str, Host], proje
     partym.run("/root/inside", "rm", "/etc/sudoers.d/test")
 
 
+OTHER_FILE, OTHER_POLICIES = "/etc/inet/secret/other", "/etc/other-policies.json"
+OTHER_POLICY = (
+    f'[{{"direction": "out", "selector": {{"source": "{GUIDE[0]}", "destination": "192.0.2.9"}}, "templates": [{{}}]}}]'
+)
+
+
+def test_operators_have_the_service_load_other_files(hosts: dict[str, Host], project: Project) -> None:
+    partym, unit = hosts["partym"], "ipseckeys.service"
+    inside = {"ansible_python_interpreter": "/root/python", **POLICIES}
+    rights = {"boot_operators": "operator", "boot_operators_rights": ["boot_file", "service"]}
+    assert boot(project, "--limit", "partym", **rights, **inside).status == 0
+    partym.run("/root/inside", "sh", "-c", "umask 337; echo 'Defaults !authenticate' >/etc/sudoers.d/test")
+    operator = ("/root/inside", "setpriv", "--reuid=nobody", "--regid=operator", "--clear-groups", "sudo", "-n")
+    switch = (*operator, "/usr/local/sbin/ipseckey", "--boot-file")
+    show = ("/root/inside", "systemctl", "show", "-p", "ExecReload", "-p", "NeedDaemonReload", unit)
+    files = (OTHER_FILE, "--policies", OTHER_POLICIES)
+    foreign = partym.spis() - project.spis("guide")
+
+    def put_there(path: str, mode: str, text: str) -> None:
+        partym.run("sh", "-c", f"cat >{path} <<'X'\n{text}\nX\nchmod {mode} {path}")
+
+    def reloads() -> list[str]:
+        return re.findall(r"argv\[\]=[^;]*|NeedDaemonReload=.*", partym.run(*show))
+
+    def untouched() -> bool:
+        return reloads() == before and partym.spis() == {*foreign, *project.spis("guide")} and ours(partym)
+
+    before = reloads()
+    put_there(OTHER_FILE, "600", EXTRA)
+    put_there(OTHER_POLICIES, "644", OTHER_POLICY)
+    status, output = both(partym, *switch, OTHER_FILE)
+    assert status == 1 and "no policy uses 1 SAs" in output and untouched(), output
+    put_there(OTHER_FILE, "644", EXTRA)
+    status, output = both(partym, *switch, *files)
+    assert status == 1 and "the file has mode 0644, not 0600" in output and untouched(), output
+    put_there(OTHER_FILE, "600", EXTRA)
+    for more in (("-v",), ("--allow-unsafe-file",), ("--rotation-due", "/etc/passwd"), ("--policies", "/etc/x")):
+        status, output = both(partym, *switch, *files, *more)
+        assert status == 1 and "ipseckey:" not in output and untouched(), output
+
+    status, output = both(partym, *switch, *files)
+    assert status == 0 and f"To load it now: systemctl reload {unit}" in output, output
+    assert partym.spis() == {*foreign, *project.spis("guide")} and ours(partym), "nothing is loaded yet"
+    command, needs = reloads()
+    assert f"--apply {OTHER_FILE} --policies {OTHER_POLICIES} " in command and needs == "NeedDaemonReload=no"
+    assert SECRET_FILE not in partym.run("/root/inside", "systemctl", "cat", unit)
+    assert "nothing changed" in both(partym, *switch, *files)[1]
+    assert both(partym, *operator, "systemctl", "reload", unit) == (0, "")
+    assert partym.spis() == {*foreign, "0x00002001"}
+    assert [text for text in policies(partym) if "dst 192.0.2.9/32 dir out" in text] == policies(partym)
+    status, output = both(partym, "/root/inside", "/usr/local/sbin/ipseckey", "status")
+    assert OTHER_FILE in output and SECRET_FILE not in output, output
+
+    done = boot(project, "--limit", "partym", **inside)
+    assert done.status == 0 and done.changed() == {"partym": 1}, done.output
+    assert untouched() and boot(project, "--limit", "partym", **inside).changed() == {"partym": 0}
+    partym.run("/root/inside", "rm", "/etc/sudoers.d/test")
+    partym.run("rm", OTHER_FILE, OTHER_POLICIES)
+
+
 def test_changed_policies_are_loaded_at_once(hosts: dict[str, Host], project: Project) -> None:
     partym = hosts["partym"]
     more = {

@@ -190,6 +190,7 @@ IPSEC_BOOT: Arguments = {
             "policies",
             "keys",
             "files",
+            "boot_file",
             "save",
             "prompt",
             "service",

@@ -76,6 +76,10 @@ RIGHTS: t.Mapping[str, Right] = {
     "files": Right(
         "check and load any file of root", (f"^-[cf] {_ANY_FILE}$", f"^--(apply|compare|remove) {_ANY_FILE}$")
     ),
+    "boot_file": Right(
+        "have the service load any other files of root, as with svccfg of Solaris",
+        (f"^--boot-file {_ANY_FILE}( --policies {_ANY_FILE})?$",),
+    ),
     "save": Right("save keys to any file, in place of what it holds", (f"^-s {_ANY_FILE}$",)),
     "prompt": Right("the prompt, which can add SAs and save to any file", (_NO_ARGUMENTS,)),
     # Its commands are those of the service manager.
