@@ -95,10 +95,13 @@ def expect_admissible(module: str, admitted: dict[str, t.Any]) -> None:
 
 def expect_declared(fields: Fields, value: dict[str, t.Any]) -> None:
     for name, field in fields.items():
-        if name in value and field.contains:
+        if value.get(name) is None:
+            assert name not in value or field.nullable
+            continue
+        if field.contains:
             assert set(value[name]) <= set(field.contains)
             expect_declared(field.contains, value[name])
-        if name in value and field.type == "list" and field.elements is not None and field.elements.contains:
+        if field.type == "list" and field.elements is not None and field.elements.contains:
             for part in value[name]:
                 assert set(part) <= set(field.elements.contains)
                 expect_declared(field.elements.contains, part)
