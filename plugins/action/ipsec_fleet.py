@@ -15,7 +15,7 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore, table
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit.fleet import Known
@@ -116,7 +116,13 @@ class ActionModule(HostAction):
     def _connections(self, inputs: Inputs, first: str) -> list[Connection]:
         raw = inputs.get(first, "rotate_connections")
         if raw is None:
-            raw = inputs.get(first, CONNECTIONS, [])
+            raw = inputs.get(first, CONNECTIONS)
+        if raw is None:
+            raise InputError(
+                "no connections are known here",
+                CONNECTIONS,
+                "This playbook reads them from the inventory, such as group_vars/all.yml, and not from other plays.",
+            )
         return inputs.connections(raw, place=inputs.place_of_connections(first, "rotate_connections"))
 
     def _known(self, connections: t.Iterable[Connection], directory: str, key: bytes) -> tuple[dict[str, Known], str]:

@@ -183,6 +183,12 @@ service_manager:
   returned: success
   type: str
   sample: systemd
+running:
+  description: Whether the service manager runs. In images, and in many containers, it is installed only,
+    so that the service can be set up for the next boot with O(load=false), but not started.
+  returned: success
+  type: bool
+  sample: true
 installed:
   description: Whether the service is installed. On Solaris and illumos, it always is.
   returned: success

@@ -287,6 +287,7 @@ ANSWERS: t.Mapping[str, Fields] = {
     },
     "ipsec_boot": {
         "service_manager": _MANAGER,
+        "running": _FLAG,
         "installed": _FLAG,
         "enabled": _FLAG,
         "file": _PATH,

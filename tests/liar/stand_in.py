@@ -296,6 +296,7 @@ def _boot(state: State, options: Options) -> t.Any:
     return {
         "changed": state.get("boot") != old,
         "service_manager": "systemd",
+        "running": True,
         "installed": state.get("boot") is not None,
         "enabled": state.get("boot") is not None,
         "file": options.get("file", ""),

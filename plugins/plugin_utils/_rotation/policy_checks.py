@@ -139,6 +139,11 @@ def _service_problems(own: Result, service: Result) -> t.Iterator[str]:
             "rotate_boot cannot set up loading at boot, since no known service manager was found on this host: name it"
             " in boot_service_manager, or run without rotate_boot"
         )
+    elif not service.get("running", True) and own["boot_options"].get("load", True):
+        yield (
+            f"rotate_boot cannot start the service, since {manager} does not run on this host, as in many containers:"
+            " run without rotate_boot, or set boot_load to false for a host that will be booted"
+        )
     if manager == _SMF and (own["policies"] or own["boot_policies"]):
         yield (
             "rotate_boot cannot load policies at boot on this system, which has /etc/inet/ipsecinit.conf for them: run"

@@ -89,6 +89,12 @@ def install(module: Module, service: Service, deadline: Deadline) -> Result:
     rewritten = at_boot.POLICIES in [row.path for row in missing]
     outdated = loading_now and active and _is_outdated(policies, file, before, rewritten)
     starting = loading_now and not active
+    if (starting or outdated) and not service.runs():
+        raise IpsecError(
+            "the service manager does not run on this host, so the service cannot load anything now",
+            "load",
+            "With load: false, it is installed for the next boot.",
+        )
     changes = bool(
         missing
         or superfluous

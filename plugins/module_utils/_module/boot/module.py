@@ -22,7 +22,15 @@ def apply_boot(module: Module) -> Result:
     """Install the service, remove it, or report its state."""
     params = module.params
     manager = params["service_manager"] if params["service_manager"] != "auto" else detect()
-    result: Result = {"changed": False, "service_manager": manager, "installed": False, "enabled": False, "file": ""}
+    runs = manager == SMF or (manager in SERVICES and SERVICES[manager].runs())
+    result: Result = {
+        "changed": False,
+        "service_manager": manager,
+        "running": runs,
+        "installed": False,
+        "enabled": False,
+        "file": "",
+    }
     result.update({"policies_file": "", "policies": [], "kept": [], "files": []})
     if params["state"] != "query":
         raise_all(_problems(params, manager))

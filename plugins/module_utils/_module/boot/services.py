@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ..._core.audit.service import NAME, OPENRC, PLACES, SYSTEMD, SYSVINIT, Place
+from ..._core.audit.service import NAME, OPENRC, PLACES, SYSTEMD, SYSVINIT, Place, systemd_runs
 from ..._core.errors import IpsecError
 from ..base import Module
 from . import texts
@@ -70,6 +70,11 @@ class Service:
     def path(self) -> str:
         return self.place.path
 
+    @staticmethod
+    def runs() -> bool:
+        """Whether the service manager runs, and not only waits for a boot, as in an image or in many containers."""
+        return True
+
     def installed(self) -> bool:
         return os.path.lexists(self.path)
 
@@ -112,11 +117,16 @@ class Systemd(Service):
     # A pager would run as root, and can start a shell.
     shown: t.ClassVar = (f"systemctl --no-pager status {_UNIT}",)
 
+    @staticmethod
+    def runs() -> bool:
+        return systemd_runs()
+
     def active(self) -> bool:
         return run(self.module, "systemctl", "is-active", _UNIT, good=range(256)).strip() == "active"
 
     def reread(self) -> None:
-        run(self.module, "systemctl", "daemon-reload")
+        if self.runs():
+            run(self.module, "systemctl", "daemon-reload")
 
     def forgotten(self) -> None:
         # A unit without a file runs nothing when it stops, so the SAs stay. Status 1 or 5: unknown unit.

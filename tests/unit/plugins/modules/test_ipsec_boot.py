@@ -302,6 +302,20 @@ def test_options_that_cannot_work_are_refused_with_their_place(
     assert result["failed"] and place in result["msg"] and text in result["msg"]
 
 
+def test_a_service_manager_that_does_not_run_prepares_the_next_boot_only(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Manager, "runs", lambda self=None: False)
+    host.keys.write_text(render([sa()]))
+    before = host.tree()
+    for check in (True, False):
+        refused = host.boot(check=check)
+        assert refused["failed"] and "does not run on this host" in refused["msg"] and "load: false" in refused["msg"]
+        assert host.tree() == before
+    done = host.boot(load=False)
+    assert done["changed"] and not done["running"] and "start" not in Manager.asked and "enable" in Manager.asked
+
+
 def test_an_unknown_service_manager_fails_unless_queried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "detect", lambda: "")
     assert "systemd, openrc, sysvinit, smf" in World().run("ipsec_boot")["msg"]

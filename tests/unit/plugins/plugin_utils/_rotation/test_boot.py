@@ -113,13 +113,14 @@ def test_policies_that_a_service_loads_for_other_sas_are_a_warning(
         ({"service_manager": "smf"}, False, None),
         ({"service_manager": "smf"}, True, "/etc/inet/ipsecinit.conf"),
         ({"service_manager": ""}, False, "no known service manager was found"),
+        ({"service_manager": "systemd", "running": False}, True, "systemd does not run on this host"),
     ],
 )
 def test_a_host_that_cannot_load_at_boot_stops_the_run(
     answer: dict[str, t.Any], with_policies: bool, named: str | None
 ) -> None:
     found = run({**answer, "installed": False, "file": "", "policies": []})
-    found.state["own"]["a"].update(boot=True, policies=with_policies, boot_policies=[])
+    found.state["own"]["a"].update(boot=True, policies=with_policies, boot_policies=[], boot_options={"load": True})
     said = problems(found)
     assert [problem.startswith("a: rotate_boot") and named in problem for problem in said if named] == (
         [True] if named else []
