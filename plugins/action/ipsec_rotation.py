@@ -54,6 +54,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     taking,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
+    BOOT_ROLE,
     ROLE_WORDS,
     read_boot_inputs,
     read_inputs,
@@ -89,6 +90,7 @@ _ASKED = {**steps.STEPS, rotation.LEAVE: leaving.leave}
 _ASKED_OF_OTHERS = {rotation.PREFLIGHT: leaving.preflight, rotation.LEAVE: leaving.leave}
 _LONGEST_REASON = 500
 _FAILED = "This step failed."
+_BOOT_OPTION = re.compile(rf"^(?:{'|'.join(BOOT_ROLE)})(?=[:.\[])", re.M)
 # By whether the run only checks.
 _CONTROLLER_ONLY = {
     False: "No host changed. The keystore did, which is on the controller.",
@@ -260,7 +262,9 @@ class ActionModule(HostAction):
         except AnsibleConnectionFailure as exc:
             text = report(str(exc), _LONGEST_REASON)
             return {**_screen.result(text, "This host cannot be reached."), "failed": False, "unreachable": True}
-        failed = _screen.result(f"{_FAILED}\n{answer['msg']}") if answer.get("failed") else {}
+        # The host names options of the module, and the operator wrote variables of the role.
+        reason = re.sub(_BOOT_OPTION, r"boot_\g<0>", str(answer.get("msg", "")))
+        failed = _screen.result(f"{_FAILED}\n{reason}") if answer.get("failed") else {}
         return {**answer, **failed, **self.discovered()}
 
     def _read(self) -> Result:

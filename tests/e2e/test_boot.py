@@ -237,8 +237,8 @@ def test_wrong_policies_are_refused_with_their_place(
     output = " ".join(done.output.split())
     assert (
         done.status
-        and "policies[0].templates[1].mode: unknown mode" in output
-        and "policies[0].templates[1].level" in output
+        and "boot_policies[0].templates[1].mode: unknown mode" in output
+        and "boot_policies[0].templates[1].level" in output
     ), done.output
     assert tree(hosts["enigma"]) == trees["enigma"]
 
