@@ -158,6 +158,8 @@ def test_a_service_without_policies_gets_some(made: Service) -> None:
         ("new --policies new", "is not JSON"),
         ("new --policies /home/policies", "does not exist, or is hidden from the service"),
         ("uncovered", "no policy uses 1 SAs"),
+        # The present policy stays as long as it guards the SA, but would be gone after a reboot.
+        ("old --policies none", "no policy uses 1 SAs"),
         ("new --allow-unsafe-file", "no option that accepts more goes with --boot-file"),
         ("new --allow-static-counter-mode", "no option that accepts more goes with --boot-file"),
     ],
@@ -170,6 +172,7 @@ def test_what_the_service_could_not_load_changes_nothing(made: Service, words: s
     made.file("bad$name", f"{NEAR}\n")
     made.file("uncovered", f"{FAR}\n")
     made.file("loose", "[]", 0o666)
+    made.file("none", "[]", 0o644)
     (made.folder / "link").symlink_to(made.folder / "new")
     before = made.all()
     given = [

@@ -51,20 +51,20 @@ def apply(path: str, options: Options) -> int:
         raise
 
 
-def rehearse(path: str, options: Options, before: tuple[str, str]) -> int:
-    """Make all checks of --apply, and change nothing; 1 if traffic would leave in the clear. ``before`` are the files
-    of SAs and of policies that were loaded in the place of these until now.
+def rehearse(path: str, options: Options, before: str) -> int:
+    """Make all checks of --apply, and change nothing; 1 if traffic would leave in the clear after a reboot, when there
+    are no policies but these. ``before`` is the file of SAs that was loaded in the place of this one until now.
     """
     sadb = open_sadb()
-    policies = _policies(options.policies, options, sadb, before[1]) if options.policies else None
+    policies = _policies(options.policies, options, sadb) if options.policies else None
     sas = _read_sas(path, options, sadb)
-    steps = _plan(sas, loading.read_record(path, before[0]), options, sadb)
+    steps = _plan(sas, loading.read_record(path, before), options, sadb)
     added = [operation.new for operation in steps.operations if operation.new is not None]
     raise_all(sadb.preflight(added) if added else [])
-    return 0 if policies is None else _fail_open(policies.keep_guards_of(sas), sas, path, sadb)
+    return 0 if policies is None else _complain_of_uncovered(sas, policies.wanted, policies.path, path, sadb)
 
 
-def _policies(path: str, options: Options, sadb: Sadb, before: str = "") -> PolicyChange:
+def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
     """What a file of policies changes."""
     from ..spd.kernel import Spd  # all only here, since few runs have such a file
     from ..spd.text import parse
@@ -72,7 +72,7 @@ def _policies(path: str, options: Options, sadb: Sadb, before: str = "") -> Poli
     from .spd import require_policies
 
     require_policies(sadb)
-    loaded = policies.read_record(path, before)
+    loaded = policies.read_record(path)
     wanted: tuple[Policy, ...] = ()
     if not _is_gone(path, options, loaded):
         wanted, warnings = parse(read_file(path, options, protected.PUBLIC), path)
@@ -169,7 +169,6 @@ def _fail_open(policies: PolicyChange, sas: t.Sequence[SecurityAssociation], pat
     """Report what would leave in the clear (returns 1), and policies that were kept to prevent it.
     What can be closed is already closed.
     """
-    from ..spd.guarding import between, uncovered
     from ..spd.policy import label
 
     for policy in policies.kept:
@@ -177,13 +176,22 @@ def _fail_open(policies: PolicyChange, sas: t.Sequence[SecurityAssociation], pat
             f"warning: {policies.path} no longer names policy {label(policy)}. It stays, since it guards SAs of {path};"
             " remove those first"
         )
-    found = uncovered(sas, policies.outcome(), sadb.local_addresses())
+    return _complain_of_uncovered(sas, policies.outcome(), policies.path, path, sadb)
+
+
+def _complain_of_uncovered(
+    sas: t.Sequence[SecurityAssociation], held: t.Iterable[Policy], policies_file: str, path: str, sadb: Sadb
+) -> int:
+    """Report whose traffic would leave in the clear if the SPD holds these policies; 1 if any would."""
+    from ..spd.guarding import between, uncovered
+
+    found = uncovered(sas, held, sadb.local_addresses())
     if found:
         error = IpsecError(
             f"no policy uses {len(found)} SAs of {path}, so their traffic may leave unencrypted, between"
             f" {between(found)}",
             "SPD",
-            f"Add their policies to {policies.path}, or remove the SAs from {path}.",
+            f"Add their policies to {policies_file}, or remove the SAs from {path}.",
         )
         output.complain(error)
     return 1 if found else 0

@@ -44,7 +44,7 @@ def switch(file: str, options: Options) -> int:
         allow_reserved_spi=True,
         allow_shared_key=True,
     )
-    if apply.rehearse(file, reading, before):
+    if apply.rehearse(file, reading, before[0]):
         output.say(f"{place.path} stays as it is")
         return 1
     new = service.switched(text, file, policies_file)
