@@ -116,6 +116,22 @@ def test_a_reload_removes_what_only_the_file_before_had(made: Service) -> None:
     assert command.main(["--remove", old]) == 0 and spis() == set()
 
 
+def test_a_reload_removes_what_a_rotation_loaded(made: Service) -> None:
+    """It loads SAs and policies itself, and then writes the files, which name what no record does."""
+    old, new = made.file("old", f"{NEAR}\n"), made.file("new", f"{FAR}\n")
+    first, second = made.policies("first", OUT), made.policies("second", TO_FAR)
+    made.install(old, first)
+    assert command.main(["delete", "esp", "spi", "0x1001", "dst", "192.0.2.2"]) == 0
+    assert command.main(["-f", made.file("rotated", NEAR.replace("0x1001", "0x1003") + "\n")]) == 0
+    assert command.main(["--policies", made.policies("others", OUT, BACK)]) == 0
+    os.replace(made.folder / "rotated", old)
+    os.replace(made.folder / "others", first)
+    assert spis() == {"0x1003"} and len(kept()) == 2
+    assert made.switch(new, "--policies", second)[0] == 0
+    made.reload(new, second)
+    assert spis() == {"0x1007"} and kept() == {"dir out priority 0 reqid 0"}
+
+
 def test_policies_of_another_file_replace_those_before(made: Service) -> None:
     old, new = made.file("old", f"{NEAR}\n"), made.file("new", f"{FAR}\n")
     first, second = made.policies("first", OUT, BACK), made.policies("second", TO_FAR)

@@ -87,7 +87,7 @@ def _policies_problems(file: str) -> t.Iterator[InputError]:
 
 def _put(path: str, old: str, new: str, before: tuple[str, str], after: tuple[str, str]) -> None:
     """Replace the text and have systemd read it; if that fails, everything is as it was."""
-    with loading.RECORD.handed_over(before[0], after[0]), policies.RECORD.handed_over(before[1], after[1]):
+    with loading.handed_over(before[0], after[0]), policies.handed_over(before[1], after[1]):
         _replace(path, new)
         if service.systemd_runs() and not programs.succeeds("systemctl", "daemon-reload", timeout=_TIMEOUT):
             _replace(path, old)

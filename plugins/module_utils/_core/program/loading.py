@@ -16,8 +16,10 @@ import typing as t
 
 from ..errors import IpsecError, ProtectedFileError
 from ..files import protected
+from ..sa.checks import ANYTHING
 from ..sa.model import Entry, Mark, SecurityAssociation, format_address, identity, is_counter_mode, label, pack_address
 from ..sa.plan import ABSENT, ADD, DELETE, EXACT, PEERS, REPLACE, Operation, Plan, plan
+from ..text import language
 
 if t.TYPE_CHECKING:
     from ..spd.policy import PolicyOperation
@@ -54,17 +56,18 @@ class Record(t.NamedTuple):
         protected.update(self.path, change)
 
     @contextlib.contextmanager
-    def handed_over(self, before: str, file: str) -> t.Iterator[None]:
-        """From now on, what was loaded from the file ``before`` counts as loaded from ``file``, so that loading that
-        removes what it does not name. Undone if the block fails.
+    def handed_over(self, before: str, file: str, named: t.Iterable[t.Any]) -> t.Iterator[None]:
+        """From now on, what was loaded from the file ``before``, and the rows ``named`` there, count as loaded from
+        ``file``, so that loading that removes what it does not name. Undone if the block fails.
         """
-        if before in ("", file) or not file or not protected.status(self.path).exists:
+        more = list(named)
+        if before in ("", file) or not file or not (more or protected.status(self.path).exists):
             yield
             return
 
         def change(old: bytes | None) -> bytes:
             content = self._content(old or b"{}")
-            rows = _of_both(content, file, before)
+            rows = _of_both({**content, before: [*content.get(before, ()), *more]}, file, before)
             kept = {name: found for name, found in content.items() if name != before}
             return json.dumps({**kept, file: rows} if rows else kept, sort_keys=True).encode("ascii")
 
@@ -155,7 +158,22 @@ def read_record(path: str, before: str = "") -> list[SecurityAssociation]:
     """The SAs loaded from the file ``path`` since the last reboot, or from the one that was ``before`` in its
     place, without algorithms and keys. Raises ProtectedFileError for a record that is unsafe.
     """
-    return RECORD.read(path, _from_fields, before)
+    return [*RECORD.read(path, _from_fields, before), *map(_from_fields, _named(before, path))]
+
+
+def handed_over(before: str, file: str) -> t.ContextManager[None]:
+    """`Record.handed_over` for SAs. Those that the file ``before`` names may be in the kernel without a record, as
+    after a rotation, which loads them itself.
+    """
+    return RECORD.handed_over(before, file, _named(before, file))
+
+
+def _named(before: str, file: str) -> list[list[t.Any]]:
+    """What the file ``before`` names, if it is another file that can be read."""
+    if before not in ("", file):
+        with contextlib.suppress(IpsecError):
+            return list(map(_fields, language.parse(protected.read(before), before, **ANYTHING).sas))
+    return []
 
 
 def write_record(path: str, sas: t.Sequence[SecurityAssociation]) -> None:

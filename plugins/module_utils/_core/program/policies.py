@@ -11,13 +11,15 @@ SAs that stay are not removed."""
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
-from ..errors import SadbError, raise_all
+from ..errors import IpsecError, SadbError, raise_all
+from ..files import protected
 from ..spd.guarding import guarding
 from ..spd.kernel import Spd
 from ..spd.policy import ABSENT, Policy, PolicyEntry, PolicyOperation, identity, lets_pass, plan
-from ..spd.text import read_policy, view
+from ..spd.text import parse, read_policy, view
 from .loading import Record
 
 if t.TYPE_CHECKING:
@@ -88,8 +90,7 @@ class PolicyChange(t.NamedTuple):
         self._note((*self.wanted, *self.kept))
 
     def _note(self, policies: t.Iterable[Policy]) -> None:
-        views = map(view, {identity(policy): policy for policy in policies}.values())
-        RECORD.write(self.path, ({name: row[name] for name in _IDENTITY} for row in views))
+        RECORD.write(self.path, map(_row, {identity(policy): policy for policy in policies}.values()))
 
     def outcome(self) -> list[Policy]:
         """What the SPD holds afterwards, policies of others included."""
@@ -104,7 +105,31 @@ def read_record(path: str, before: str = "") -> list[Policy]:
     """The policies loaded from the file ``path`` since the last reboot, or from the one that was ``before`` in its
     place, with their identity only. Raises ProtectedFileError for a record that is unsafe.
     """
-    return RECORD.read(path, lambda row: read_policy(row, "", []), before)
+
+    def build(row: t.Any) -> Policy:
+        return read_policy(row, "", [])
+
+    return [*RECORD.read(path, build, before), *map(build, _named(before, path))]
+
+
+def handed_over(before: str, file: str) -> t.ContextManager[None]:
+    """`Record.handed_over` for policies. Those that the file ``before`` names may be in the kernel without a record, as
+    after a rotation, which adds them itself.
+    """
+    return RECORD.handed_over(before, file, _named(before, file))
+
+
+def _named(before: str, file: str) -> list[dict[str, t.Any]]:
+    """What the file ``before`` names, if it is another file that can be read."""
+    if before not in ("", file):
+        with contextlib.suppress(IpsecError):
+            return list(map(_row, parse(protected.read(before, protection=protected.PUBLIC), before)[0]))
+    return []
+
+
+def _row(policy: Policy) -> dict[str, t.Any]:
+    row = view(policy)
+    return {name: row[name] for name in _IDENTITY}
 
 
 def change(

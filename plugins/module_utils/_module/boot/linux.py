@@ -236,7 +236,7 @@ def _pending(policies: t.Sequence[Policy], file: str, before: tuple[str, str]) -
 @contextlib.contextmanager
 def _handing_over(before: tuple[str, str], after: tuple[str, str]) -> t.Iterator[None]:
     """What was loaded from the files ``before`` counts as loaded from those ``after``."""
-    with loading.RECORD.handed_over(before[0], after[0]), file_of_policies.RECORD.handed_over(before[1], after[1]):
+    with loading.handed_over(before[0], after[0]), file_of_policies.handed_over(before[1], after[1]):
         yield
 
 

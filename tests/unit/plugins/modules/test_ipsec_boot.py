@@ -367,7 +367,7 @@ def test_the_files_of_a_switched_service_are_set_again_and_loaded(host: Host, mo
     handed = []
 
     @contextlib.contextmanager
-    def handed_over(record: loading.Record, before: str, after: str) -> t.Iterator[None]:
+    def handed_over(record: loading.Record, before: str, after: str, dummy: object) -> t.Iterator[None]:
         handed.append((record.of, before, after))
         yield
 
