@@ -33,6 +33,9 @@ FAR = (
 TO_FAR = {**OUT, "selector": {"source": "192.0.2.1/32", "destination": "192.0.2.7/32"}}
 
 
+SHOW = "show -p NeedDaemonReload ipseckeys.service"
+
+
 class Service:
     """A service of a manager, in a folder, and files for it."""
 
@@ -164,6 +167,9 @@ def test_a_service_without_policies_gets_some(made: Service) -> None:
     ("words", "part"),
     [
         ("missing", "missing: the file does not exist"),
+        ("unreadable", "unreadable: its mode keeps the service from reading it. chmod u+r"),
+        ("closed/new", "closed: its mode keeps the service from reading it. chmod u+x"),
+        ("new --policies unreadable", "unreadable: its mode keeps the service from reading it"),
         ("open", "the file has mode 0644, not 0600"),
         ("link", "the file is a symbolic link"),
         ("wrong", "wrong, line 1, column"),
@@ -189,6 +195,10 @@ def test_what_the_service_could_not_load_changes_nothing(made: Service, words: s
     made.file("uncovered", f"{FAR}\n")
     made.file("loose", "[]", 0o666)
     made.file("none", "[]", 0o644)
+    made.file("unreadable", f"{NEAR}\n", 0o200)
+    (made.folder / "closed").mkdir()
+    made.file("closed/new", f"{NEAR}\n")
+    (made.folder / "closed").chmod(0o600)
     (made.folder / "link").symlink_to(made.folder / "new")
     before = made.all()
     given = [
@@ -228,18 +238,30 @@ def test_all_is_as_it_was_if_systemd_does_not_read_it(made: Service, monkeypatch
     made.install(made.file("old", f"{NEAR}\n"), made.policies("first", OUT))
     new, second = made.file("new", f"{FAR}\n"), made.policies("second", TO_FAR)
     asked = made.folder / "asked"
-    (made.folder / "systemctl").write_text(f'#!/bin/sh\necho "$@" >>{asked}\n[ ! -e {made.folder}/refuses ]\n')
+    (made.folder / "systemctl").write_text(
+        f'#!/bin/sh\necho "$@" >>{asked}\n'
+        f'[ "$1" != show ] || {{ echo NeedDaemonReload=$(cat {made.folder}/behind); exit; }}\n'
+        f"[ ! -e {made.folder}/refuses ]\n"
+    )
     (made.folder / "systemctl").chmod(0o755)
     monkeypatch.setattr(programs, "ENVIRONMENT", {"PATH": f"{made.folder}:/usr/bin:/bin"})
     monkeypatch.setattr(service, "systemd_runs", lambda: True)
-    for name in ("asked", "refuses"):
-        made.file(name, "")
+    for name, text in (("asked", ""), ("refuses", ""), ("behind", "no")):
+        made.file(name, text)
     before = made.all()
     status, output = made.switch(new, "--policies", second)
     assert status == 1 and "systemd did not read the new definition" in output and made.all() == before, output
     (made.folder / "refuses").unlink()
     assert made.switch(new, "--policies", second)[0] == 0 == made.switch(new, "--policies", second)[0]
-    assert asked.read_text() == "daemon-reload\ndaemon-reload\n", "not if nothing changes"
+    assert [line for line in asked.read_text().splitlines() if line == "daemon-reload"] == ["daemon-reload"] * 2
+    # As after an interruption between writing and reading.
+    made.file("behind", "yes")
+    made.file("refuses", "")
+    status, output = made.switch(new, "--policies", second)
+    assert status == 1 and "systemd did not read the definition" in output
+    (made.folder / "refuses").unlink()
+    assert made.switch(new, "--policies", second)[0] == 0
+    assert asked.read_text().splitlines()[-4:] == [*(SHOW, "daemon-reload") * 2], "only if it is behind"
 
 
 def test_a_record_that_something_else_wrote_changes_nothing(made: Service) -> None:

@@ -116,6 +116,11 @@ def systemd_runs() -> bool:
     return os.path.isdir("/run/systemd/system")  # sd_booted(3)
 
 
+def systemd_is_behind() -> bool:
+    """Whether systemd runs, and the definition of the service has changed since it read it."""
+    return systemd_runs() and "=yes" in _output("systemctl", "show", "-p", "NeedDaemonReload", f"{NAME}.service")
+
+
 def look() -> ServiceFacts:
     """The service of this host. Needs no rights."""
     manager = detect()

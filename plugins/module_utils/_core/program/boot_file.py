@@ -15,7 +15,7 @@ import typing as t
 
 from .. import programs
 from ..audit import service
-from ..errors import InputError, IpsecError, raise_all
+from ..errors import InputError, IpsecError, ProtectedFileError, raise_all
 from ..files import atomic, protected
 from ..signals import uninterrupted
 from . import apply, loading, output, policies
@@ -23,6 +23,7 @@ from .options import Options
 
 _PLACE = "--boot-file"
 _INSTALL = "Install it where this command was installed from."
+_REREAD = "Run: systemctl daemon-reload"
 _TIMEOUT = 60  # seconds
 # A start script is a program.
 _SCRIPT = protected.PUBLIC._replace(mode=0o755, refused=0o7022)
@@ -34,7 +35,7 @@ def switch(file: str, options: Options) -> int:
     text = _text(place.path)
     before = service.says(text)
     policies_file = os.path.abspath(options.policies) if options.policies else before[1]
-    raise_all([*service.file_problems(file, _PLACE), *_policies_problems(policies_file)])
+    raise_all([*_problems(file, _PLACE), *(_problems(policies_file, "--policies") if policies_file else ())])
     # As the service reads it.
     reading = Options(
         apply=file,
@@ -52,6 +53,9 @@ def switch(file: str, options: Options) -> int:
         raise IpsecError("the service is not as it was installed, so its files cannot be told", place.path, _INSTALL)
     what = f"{file} and the policies of {policies_file}" if policies_file else file
     if new == text:
+        # Whoever wrote it may have been interrupted before systemd read it.
+        if service.systemd_is_behind() and not _reread():
+            raise IpsecError("systemd did not read the definition of the service", place.path, _REREAD)
         output.write(f"{place.path}: nothing changed; the service loads {what} already\n")
         return 0
     with uninterrupted():
@@ -81,21 +85,33 @@ def _text(path: str) -> str:
     return text
 
 
-def _policies_problems(file: str) -> t.Iterator[InputError]:
-    return service.file_problems(file, "--policies") if file else iter(())
+def _problems(file: str, place: str) -> t.Iterator[IpsecError]:
+    """Why the service could not load this file at boot. It is root without the capabilities by which root reads
+    everything, so that it needs the rights of an owner.
+    """
+    yield from service.file_problems(file, place)
+    path, needed, right = file, stat.S_IRUSR, "u+r"
+    while os.path.exists(path):
+        if not os.lstat(path).st_mode & needed:
+            yield ProtectedFileError("its mode keeps the service from reading it", path, f"chmod {right} {path}")
+        if path == os.path.dirname(path):
+            return
+        path, needed, right = os.path.dirname(path), stat.S_IXUSR, "u+x"
+
+
+def _reread() -> bool:
+    """Have systemd, if it runs, read the definition of the service. Returns whether it did."""
+    return not service.systemd_runs() or programs.succeeds("systemctl", "daemon-reload", timeout=_TIMEOUT)
 
 
 def _put(path: str, old: str, new: str, before: tuple[str, str], after: tuple[str, str]) -> None:
     """Replace the text and have systemd read it; if that fails, everything is as it was."""
     with loading.handed_over(before[0], after[0]), policies.handed_over(before[1], after[1]):
         _replace(path, new)
-        if service.systemd_runs() and not programs.succeeds("systemctl", "daemon-reload", timeout=_TIMEOUT):
+        if not _reread():
             _replace(path, old)
-            raise IpsecError(
-                "systemd did not read the new definition of the service, so the old one is back",
-                path,
-                "Run: systemctl daemon-reload",
-            )
+            message = "systemd did not read the new definition of the service, so the old one is back"
+            raise IpsecError(message, path, _REREAD)
 
 
 def _replace(path: str, text: str) -> None:
