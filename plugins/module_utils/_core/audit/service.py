@@ -46,7 +46,8 @@ _SAYS = (
     re.compile(r'^file="(?P<file>[^"]*)"\npolicies="(?P<policies>[^"]*)"', re.M),
 )
 # Where a service names what it loads. One that loads policies starts without a file of SAs, too.
-_SA_FILE = re.compile(r'^(?P<before>RequiresMountsFor=|file="|# Description: +Loads )[^\s"]+', re.M)
+_MOUNTS = re.compile(rf"^(?P<before>RequiresMountsFor=)\S+(?: (?!{ROTATION_DUE}$)\S+)?", re.M)
+_SA_FILE = re.compile(r'^(?P<before>file="|# Description: +Loads )[^\s"]+', re.M)
 _POLICY_FILE = re.compile(r'^(?P<before>policies=")[^"]*', re.M)
 _CONDITION = re.compile(r"^ConditionPathExists=.*\n", re.M)
 _COMMAND = re.compile(r"^(?P<before>Exec\w+=\S+ -n (?:--allow-\S+ )*--(?:apply|remove) )\S+(?: --policies \S+)?", re.M)
@@ -150,7 +151,8 @@ def switched(text: str, file: str, policies_file: str) -> str:
     what = f"{file} --policies {policies_file}" if policies_file else file
     condition = "" if policies_file else f"ConditionPathExists={file}\n"
     text = _CONDITION.sub(lambda dummy: condition, text)
-    for pattern, new in ((_SA_FILE, file), (_POLICY_FILE, policies_file), (_COMMAND, what)):
+    mounts = f"{file} {policies_file}".rstrip()
+    for pattern, new in ((_MOUNTS, mounts), (_SA_FILE, file), (_POLICY_FILE, policies_file), (_COMMAND, what)):
         text = pattern.sub(lambda found, new=new: found["before"] + new, text)  # type: ignore[misc]
     return text
 

@@ -30,7 +30,7 @@ Documentation=man:ipseckey(8)
 @CONDITION@
 # Before any interface is configured. Not stopped at shutdown: what is still sent then needs the SAs too.
 DefaultDependencies=no
-RequiresMountsFor=@FILE@ @DUE@
+RequiresMountsFor=@MOUNTS@ @DUE@
 After=local-fs.target systemd-modules-load.service systemd-sysctl.service
 Before=network-pre.target
 Wants=network-pre.target
@@ -197,6 +197,7 @@ def fill(text: str, file: str, policies_file: str, ask_for_rotation: bool) -> by
         "COMMAND": COMMAND,
         "FILE": file,
         "POLICIES": policies_file,
+        "MOUNTS": f"{file} {policies_file}".rstrip(),
         "DUE": service.ROTATION_DUE if ask_for_rotation else "",
         "WHAT": f"{file} --policies {policies_file}" if policies_file else file,
         "ROTATION_DUE": f"--rotation-due {service.ROTATION_DUE}" if ask_for_rotation else "",

@@ -331,6 +331,8 @@ def test_written_services_are_read_back(text: str, ask: bool) -> None:
         written = texts.fill(text, KEYS, policies_file, ask).decode()
         assert at_boot.says(written) == (KEYS, policies_file)
         assert not re.search("@[A-Z]", written) and (at_boot.ROTATION_DUE in written) == ask
+        mounts = " ".join(filter(None, (KEYS, policies_file, at_boot.ROTATION_DUE if ask else "")))
+        assert ("RequiresMountsFor=" not in written) or f"\nRequiresMountsFor={mounts}\n" in written
     assert at_boot.says("#!/bin/sh\n") == ("", "")
 
 
