@@ -85,12 +85,19 @@ def overtaken(run: Rotation) -> list[str]:
 
 
 def boot_warnings(run: Rotation) -> list[str]:
-    """Hosts that go on loading policies at boot which were made for other SAs than those of this run. They name
-    policies by direction and addresses only, so it is not known whether somebody has adapted them.
+    """Hosts that load another file at boot than that of this run, as operators may have arranged, and hosts that go on
+    loading policies which were made for other SAs than those of this run. They name policies by direction and addresses
+    only, so it is not known whether somebody has adapted them.
     """
     found = []
     for host in run.hosts:
         own, loads = run.own(host), policies.is_loaded_at_boot(run, host)
+        service = run.answers(PREFLIGHT, host).get(BOOT)
+        if service.get("installed") and service.get("enabled") and not own["boot"] and not loads:
+            found.append(
+                f"{host}: it loads {service['file']} at boot, which is not the file of this run, so a reboot brings"
+                " other SAs than these: run with rotate_boot: true, or run the role boot with boot_file."
+            )
         rows = run.expected["connections"] if own["policies"] and not own["boot"] and loads else []
         names = [
             row["name"] for row in rows if host in row["endpoints"] and _SELECTING.intersection(row.get("changing", ()))

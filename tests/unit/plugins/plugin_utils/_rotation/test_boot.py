@@ -107,6 +107,24 @@ def test_policies_that_a_service_loads_for_other_sas_are_a_warning(
 
 
 @pytest.mark.parametrize(
+    ("file", "enabled", "boot", "warned"),
+    [
+        (FILE + "2", True, False, True),
+        (FILE + "2", False, False, False),
+        (FILE + "2", True, True, False),
+        (FILE, True, False, False),
+    ],
+)
+def test_a_service_that_loads_another_file_is_a_warning(file: str, enabled: bool, boot: bool, warned: bool) -> None:
+    found = run({"installed": True, "enabled": enabled, "file": file, "policies": POLICIES})
+    found.state["own"]["a"]["boot"] = boot
+    found.expected["connections"] = []
+    assert [text.startswith(f"a: it loads {file} at boot, which") for text in policy_checks.boot_warnings(found)] == (
+        [True] if warned else []
+    )
+
+
+@pytest.mark.parametrize(
     ("answer", "with_policies", "named"),
     [
         ({"service_manager": "systemd"}, True, None),
