@@ -77,6 +77,12 @@ class Service:
         return self.path.read_bytes(), status.st_mode, notes, sorted(os.listdir(self.folder)), witness.states(), kept()
 
 
+def forget() -> None:
+    for record in (loading.RECORD, policies.RECORD):
+        if os.path.exists(record.path):
+            os.unlink(record.path)
+
+
 @pytest.fixture(name="made", params=[service.SYSTEMD, service.OPENRC, service.SYSVINIT])
 def make_service(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -91,10 +97,9 @@ def make_service(
         monkeypatch.setattr(service, "systemd_runs", lambda: False)
         monkeypatch.setattr(service, "_TOO_LATE", service.re.compile("/home/"))
         monkeypatch.setattr(os, "umask", lambda dummy: 0)
-        for record in (loading.RECORD, policies.RECORD):
-            if os.path.exists(record.path):
-                os.unlink(record.path)
+        forget()
         yield made
+        forget()  # other tests know nothing of a damaged one
 
 
 def spis() -> set[str]:
