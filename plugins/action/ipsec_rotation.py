@@ -513,7 +513,10 @@ class ActionModule(HostAction):
         going = leaving.report(run) if foreseen else run.state.get("left", [])
         lines = []
         if rows and (not stop or run.state["switching"]):
-            lines = [*brief(run.state.get("reasons", ())), *table(rows, not stop, policies.changed(run))]
+            lines = [
+                *brief(run.state.get("reasons", ())),
+                *table(rows, not stop, policies.changed(run), len(notes.requests(run))),
+            ]
         said = leaving.foreseen(run) if foreseen else run.state.get("left_lines", ())
         lines += [part for line in said for part in _screen.on_screen(line)]
         if run.state.get("keystore") and not run.state["changing"]:

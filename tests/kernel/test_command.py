@@ -231,6 +231,21 @@ def test_a_check_changes_nothing(ipseckey: Command) -> None:
     )
 
 
+def test_a_check_refuses_what_loading_would_and_accepts_what_is_loaded(ipseckey: Command) -> None:
+    loaded = ipseckey.file(f"{ADD}\n")
+    ipseckey.good("-f", loaded)
+    ipseckey.good("-c", loaded)
+    key = ADD.split()[-1]
+    shared = ADD.replace("0x1001", "0x3001")
+    assert key in shared and shared != ADD
+    for text, part in ((shared, "which the SADB holds"), ("delete esp spi 0x4444 dst 192.0.2.2", "does not exist")):
+        file = ipseckey.file(f"{text}\n", "other")
+        said = ipseckey.bad("-c", file)
+        assert part in said and ipseckey.bad("-f", file).splitlines()[0] in said
+    ipseckey.good("-c", ipseckey.file(f"flush esp\n{shared}\n", "other"))
+    assert held() == {("esp", 0x1001)}
+
+
 def test_a_check_finds_what_the_kernel_lacks(ipseckey: Command, without: t.Callable[..., None]) -> None:
     file = ipseckey.file(f"{ADD}\nadd ah spi 0x2000 dst 2001:db8::1 auth_alg sha1 authkey {KEYS[2]}\n")
     ipseckey.good("-c", file)

@@ -23,11 +23,12 @@ _HEADER = ("connection", "hosts", "generation", "strategy, gap", "packets")
 _CUT = {0: 10, 1: 8}
 
 
-def table(rows: t.Sequence[Row], finished: bool, equipped: t.Sequence[str] = ()) -> list[str]:
+def table(rows: t.Sequence[Row], finished: bool, equipped: t.Sequence[str] = (), asked: int = 0) -> list[str]:
     """The table, or one line if nothing was due. ``finished`` is false for a run that stopped; ``equipped``
-    are the hosts on which policies, or loading at boot, changed.
+    are the hosts on which policies, or loading at boot, changed; ``asked`` is for how many rows somebody asks for new
+    keys that this run does not make.
     """
-    lines = on_screen(_headline(rows, finished))
+    lines = on_screen(_headline(rows, finished, asked))
     if any(row.state != SAME for row in rows):
         shown, labels = _grouped(rows), _labels(rows)
         lines += _aligned([_HEADER, *(_cells(row, labels) for row in shown[:MOST])])
@@ -37,12 +38,16 @@ def table(rows: t.Sequence[Row], finished: bool, equipped: t.Sequence[str] = ())
     return lines
 
 
-def _headline(rows: t.Sequence[Row], finished: bool) -> str:
+def _headline(rows: t.Sequence[Row], finished: bool, asked: int) -> str:
     names = {row.connection for row in rows}
     unit = _count(len(rows), "pair" if len(rows) > len(names) else "connection")
     if not finished:
         return f"{unit}, not all done: {_states(rows)}."
     if all(row.state == SAME for row in rows):
+        if asked:
+            return (
+                f"Nothing was changed, but {asked} of {unit} {'is' if asked == 1 else 'are'} due, as the warnings say."
+            )
         return f"Nothing was due: {unit} {'is' if len(rows) == 1 else 'are'} up to date."
     if any(row.state == DUE for row in rows):
         return f"{unit}, before a run: {_states(rows)}."

@@ -14,13 +14,13 @@ import sys
 import typing as t
 
 from ..audit.login import clear_text_server
-from ..errors import InputError, IpsecError, raise_all
+from ..errors import InputError, IpsecError
 from ..sadb import open_sadb
 from ..text import script
 from ..text.grammar import FILE, PROMPT
 from ..text.script import Step
 from . import completion, output, reference
-from .execute import check, execute, save
+from .execute import check, check_beside, execute, save
 from .input import STANDARD_INPUT, Lines, read_any, read_file, read_standard_input
 from .options import PROMPT_WORDS, Options, read_options
 
@@ -83,13 +83,12 @@ def _run_file(path: str, options: Options) -> int:
     try:
         sadb = open_sadb()
         check(steps, path, sadb)
-        added = [step.sa for step in steps if step.sa is not None]
-        raise_all(sadb.preflight(added) if added else [])
+        check_beside(steps, path, sadb, options)
     except IpsecError as error:
         output.complain(error)
         output.say(f"{path}: the text itself is correct; to check only the text, add --text-only")
         return 1
-    output.advise(added)
+    output.advise([step.sa for step in steps if step.sa is not None])
     return 0
 
 

@@ -40,6 +40,25 @@ def check(steps: t.Sequence[Step], name: str, sadb: Sadb) -> None:
     raise_all(problems)
 
 
+def check_beside(steps: t.Sequence[Step], name: str, sadb: Sadb, options: Options) -> None:
+    """Raise what `execute` would raise of the kernel and of what the SADB holds. SAs that are only added may be loaded
+    already.
+    """
+    if not steps or steps[0].command in _ALONE:
+        return
+    places = _places(steps, name)
+    only_adds = all(step.command in ("add", "flush") for step in steps)
+    held = [entry for entry in sadb.dump() if not only_adds or model.identity(entry.sa) not in places]
+    changes = net_changes(steps, held, name)
+    raise_all(reused(changes.operations, held, places, options.allow_shared_key))
+    added = [operation.new for operation in changes.operations if operation.new is not None]
+    raise_all(sadb.preflight(added) if added else [])
+
+
+def _places(steps: t.Iterable[Step], name: str) -> dict[model.Identity, str]:
+    return {model.identity(step.sa): f"{name}, line {step.line}" for step in steps if step.sa is not None}
+
+
 def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
     """Carry out the steps of the text ``name``: one that stands alone by its handler, all others
     together. Returns the exit status.
@@ -55,8 +74,7 @@ def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
         return _flush(steps[0].protocol, sadb, options)
     held = sadb.dump()
     changes = net_changes(steps, held, name)
-    places = {model.identity(step.sa): f"{name}, line {step.line}" for step in steps if step.sa is not None}
-    raise_all(reused(changes.operations, held, places, options.allow_shared_key))
+    raise_all(reused(changes.operations, held, _places(steps, name), options.allow_shared_key))
     added = [operation.new for operation in changes.operations if operation.new is not None]
     if added:
         raise_all(sadb.preflight(added))
@@ -74,7 +92,10 @@ def _flush(protocol: str, sadb: Sadb, options: Options) -> int:
     held = sadb.dump(protocol) if options.verbose else []
     sadb.flush(protocol)
     if options.verbose:
-        lines = [*(Operation(DELETE, None, entry) for entry in held), f"flush: {len(held)} SAs deleted"]
+        lines = [
+            *(Operation(DELETE, None, entry) for entry in held),
+            f"flush: {len(held)} {'SA' if len(held) == 1 else 'SAs'} deleted",
+        ]
         output.write("".join(f"{line}\n" for line in lines))
     return 0
 

@@ -29,11 +29,12 @@ SECTIONS = {
         "only root can change."
     ),
     "Checking": (
-        "-c makes every check that -f makes before it changes anything, so it needs the right to change SAs, and a "
-        "kernel with the algorithms of the file. With --text-only it needs neither, nor Linux: in a pre-commit hook, "
-        "in a pipeline, or on a controller, it checks words, addresses, key lengths, weak keys, and keys and SPIs "
-        "that are used twice. It ignores who can read the file, and says on standard error what it did not check. "
-        "With -n it asks no naming service. The exit status is 0 if the text is correct."
+        "-c makes every check that -f makes before it changes anything, except that SAs of the file may be loaded "
+        "already. So it needs the right to change SAs, and a kernel with the algorithms of the file. With --text-only "
+        "it needs neither, nor Linux: in a pre-commit hook, in a pipeline, or on a controller, it checks words, "
+        "addresses, key lengths, weak keys, and keys and SPIs that are used twice. It ignores who can read the file, "
+        "and says on standard error what it did not check. With -n it asks no naming service. The exit status is 0 if "
+        "the text is correct."
     ),
     "Loading": (
         "--apply loads a file at boot, and again after it was changed: SAs that already exist keep their counters, "
