@@ -346,6 +346,15 @@ def test_commands_typed_one_by_one(ipseckey: Command) -> None:
     assert held() == {("esp", 0x1001)}
 
 
+def test_the_prompt_remembers_the_keys_of_what_was_deleted(ipseckey: Command) -> None:
+    other = ADD.replace("0x1001", "0x3001")
+    answer = ipseckey(stdin=f"{ADD}\ndelete {ONE}\n{ADD}\ndelete {ONE}\n{other}\n")
+    assert answer.status == 1 and held() == set()
+    assert "also used by esp spi 0x00001001" in answer.err and "which was typed before" in answer.err
+    ipseckey.good("--allow-shared-key", stdin=f"{ADD}\ndelete {ONE}\n{other}\n")
+    assert held() == {("esp", 0x3001)}
+
+
 def test_the_prompt_on_a_terminal(ipseckey: Command) -> None:
     """Tab completes, and the history contains no line with a key."""
     master, slave = pty.openpty()

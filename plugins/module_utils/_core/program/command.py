@@ -15,6 +15,7 @@ import typing as t
 
 from ..audit.login import clear_text_server
 from ..errors import InputError, IpsecError
+from ..sa.model import SecurityAssociation
 from ..sadb import open_sadb
 from ..text import script
 from ..text.grammar import FILE, PROMPT
@@ -137,6 +138,7 @@ def _warn_of_missing_rights() -> None:
 
 def _carry_out(lines: Lines, options: Options) -> int:
     status = number = 0
+    typed: list[SecurityAssociation] = []
     while True:
         text = lines.read_command()
         if text is None:
@@ -145,7 +147,8 @@ def _carry_out(lines: Lines, options: Options) -> int:
         try:
             found = script.parse(text, f"command {number}", PROMPT, **options.language())
             output.warn(found.warnings)
-            status |= execute(found.steps, f"command {number}", options)
+            status |= execute(found.steps, f"command {number}", options, typed)
+            typed += (step.sa for step in found.steps if step.sa is not None)
             if any(step.command == "quit" for step in found.steps):
                 return status
         except IpsecError as error:

@@ -14,7 +14,7 @@ import typing as t
 from ..errors import InputError, IpsecError, TextError, raise_all
 from ..files import protected
 from ..sa import model
-from ..sa.model import Entry
+from ..sa.model import Counters, Entry
 from ..sa.plan import DELETE, Operation
 from ..sa.reuse import reused
 from ..sadb import backup, open_sadb
@@ -59,9 +59,12 @@ def _places(steps: t.Iterable[Step], name: str) -> dict[model.Identity, str]:
     return {model.identity(step.sa): f"{name}, line {step.line}" for step in steps if step.sa is not None}
 
 
-def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
+def execute(
+    steps: t.Sequence[Step], name: str, options: Options, typed: t.Iterable[model.SecurityAssociation] = ()
+) -> int:
     """Carry out the steps of the text ``name``: one that stands alone by its handler, all others
-    together. Returns the exit status.
+    together. Their keys must not be those of SAs that were ``typed`` before, either, which may have been deleted
+    since. Returns the exit status.
     """
     if not steps:
         return 0
@@ -74,7 +77,14 @@ def execute(steps: t.Sequence[Step], name: str, options: Options) -> int:
         return _flush(steps[0].protocol, sadb, options)
     held = sadb.dump()
     changes = net_changes(steps, held, name)
-    raise_all(reused(changes.operations, held, _places(steps, name), options.allow_shared_key))
+    places = _places(steps, name)
+    there = {model.identity(entry.sa) for entry in held}
+    gone = [Entry(sa, Counters()) for sa in typed if model.identity(sa) not in there | places.keys()]
+    shared = options.allow_shared_key
+    raise_all(
+        reused(changes.operations, held, places, shared)
+        + reused(changes.operations, gone, places, shared, "which was typed before")
+    )
     added = [operation.new for operation in changes.operations if operation.new is not None]
     if added:
         raise_all(sadb.preflight(added))
@@ -198,6 +208,12 @@ def _monitor(step: Step, options: Options) -> int:
 def _status(step: Step, options: Options) -> int:
     from . import status, status_text  # only here, since few runs need them
 
+    if step.word.startswith("-"):
+        raise InputError(
+            f"{step.word} is not an option of status",
+            "command line",
+            "If it is the name of a file, write ./ before it.",
+        )
     found = status.gather(os.path.abspath(step.word) if step.word else "")
     if options.json:
         output.write_json(status_text.record(found), indent=1)

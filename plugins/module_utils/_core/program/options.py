@@ -184,6 +184,9 @@ def read_options(arguments: t.Sequence[str]) -> Options:
         ) from None
     for name, value in letters:
         _set(given, name, _LETTERS[name], value if name in ("-f", "-c", "-s") else True)
+    if words[:1] == ["status"] and "-v" in words:  # as --json may come last
+        given["verbose"] = True
+        words.remove("-v")
     options = Options(words=tuple(words), **given)
     if sum(bool(getattr(options, task)) for task in _TASKS) > 1:
         raise _wrong(

@@ -210,7 +210,8 @@ def _wrong_policies(status: Status) -> t.Iterator[str]:
     if facts is None:
         return
     if facts.leaking:
-        yield f"no policy uses {counted(len(facts.leaking), 'outbound SA')}: its traffic leaves unprotected"
+        whose = "its" if len(facts.leaking) == 1 else "their"
+        yield f"no policy uses {counted(len(facts.leaking), 'outbound SA')}: {whose} traffic leaves unprotected"
     if facts.open:
         yield f"no policy requires {counted(len(facts.open), 'inbound SA')}: unprotected packets are accepted, too"
     for policy in facts.waiting:

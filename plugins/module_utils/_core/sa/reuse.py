@@ -20,11 +20,12 @@ def reused(
     held: t.Iterable[Entry],
     places: t.Mapping[Identity, str] | None = None,
     allow_shared_key: bool = False,
+    where: str = "which the SADB holds",
 ) -> list[InputError]:
     """The new keys that SAs of the operations share with SAs that the SADB ``held`` before and keeps.
 
-    ``places`` names new SAs in messages; ``allow_shared_key`` is that of `set_problems`. Keys that the
-    kernel hides are never found."""
+    ``places`` names new SAs in messages, and ``where`` says what is known of the others; ``allow_shared_key`` is
+    that of `set_problems`. Keys that the kernel hides are never found."""
     added = [(operation.new, _new_keys(operation)) for operation in operations if operation.new is not None]
     new = {key for dummy, fresh in added for key in fresh}
     rows = [entry.sa for entry in held if not entry.larval and not new.isdisjoint(_keys(entry.sa))] if new else []
@@ -41,7 +42,7 @@ def reused(
         for other in others.values():
             if not _is_same_group(sa, other):
                 place = (places or {}).get(identity(sa)) or label(sa)
-                names = [f"{label(other)}, which the SADB holds", place]
+                names = [f"{label(other)}, {where}", place]
                 found += set_problems([other, sa], names, allow_shared_key)
     return found
 
