@@ -182,7 +182,7 @@ class ActionModule(HostAction):
         is_first = step == rotation.PREFLIGHT
         earlier = () if is_first else self._record.answers(rotation.PREFLIGHT, host).results.values()
         result = _merged(said, host) if said else {}
-        warnings = notes.warnings(result, predicted, earlier)
+        warnings = notes.warnings(result, predicted, earlier, run.state.get("unwise", ()))
         if warnings or result:
             result = {"changed": False, **result, "warnings": warnings}
         return {**result, **self.discovered()}
@@ -373,6 +373,8 @@ class ActionModule(HostAction):
         undone = notes.undone(run, _inventory(run.state)) if run.state["undo"] else ()
         reasons = [*notes.due(run, why), *undone]
         run.state["reasons"] = reasons
+        unwise = notes.unwise(run.connections())
+        run.state["unwise"] = [*unwise]
         self._record.save(run.state)
         tasks = ["forecast.yml"] if is_check else ["transaction.yml"] * changing + ["leave.yml"] * going
         return {
@@ -388,6 +390,7 @@ class ActionModule(HostAction):
                 *(policy_checks.pauses(run) if run.state["due"] else ()),
                 *policy_checks.boot_warnings(run),
                 *notes.requests(run),
+                *(notes.placed(unwise) if changing else ()),
             ],
             **({"diff": result["diff"]} if "diff" in result else {}),
         }

@@ -137,13 +137,14 @@ class HostAction(ActionBase):
         return {"ansible_facts": {self._discovered_interpreter_key: str(path)}}
 
     def _parse_returned_data(self, res: t.Any, *profile: t.Any) -> t.Any:
-        """Ansible's result from a module's output. Ansible shows warnings and follows instructions while
-        it parses, so it gets only what the gate admits.
+        """Ansible's result from a module's output. Ansible follows instructions while it parses, so it gets only what
+        the gate admits. It shows warnings then, too, but these are for the action, which may have shown them.
         """
         self._admitted = _admitted(self._asked, self._gate, res["stdout"])
-        stdout, stderr = (
-            ("", visible(res["stderr"], keep="\n")) if self._admitted is None else (json.dumps(self._admitted), "")
-        )
+        stdout, stderr = "", visible(res["stderr"], keep="\n")
+        if self._admitted is not None:
+            rest = {name: value for name, value in self._admitted.items() if name != "warnings"}
+            stdout, stderr = json.dumps(rest), ""
         return super()._parse_returned_data({**res, "stdout": stdout, "stderr": stderr}, *profile)
 
     def _pipeline(self) -> str:

@@ -6,8 +6,13 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SPI_MIN
+
+from .._connections.flows import make_sa
 from .._connections.model import Connection
 from .._connections.units import connection_of
 from .._keystore import undo
@@ -49,6 +54,16 @@ def requests(run: Rotation) -> list[str]:
     ]
 
 
+def unwise(connections: t.Iterable[Connection]) -> dict[str, list[str]]:
+    """What is allowed but unwise in the associations, as a host says it of their SAs, with the places."""
+    found: dict[str, list[str]] = {}
+    for connection in connections:
+        for row, (source, destinations) in itertools.product(connection.associations, [*connection.flows()][:1]):
+            for text in checks.warnings(make_sa(connection, row, source, destinations[0], SPI_MIN, b"", b"")):
+                found.setdefault(text, []).append(f"connection {connection.name}, {row.protocol}")
+    return found
+
+
 def undone(run: Rotation, inventory: t.Iterable[Connection]) -> t.Iterator[str]:
     """What an undo does, and what the inventory should say from now on."""
     made = {connection_of(row["name"]) for row in run.expected["connections"] if row["outcome"] != KEPT}
@@ -66,10 +81,22 @@ def undone(run: Rotation, inventory: t.Iterable[Connection]) -> t.Iterator[str]:
         yield f"connection {connection.name} {what}." + "\n".join(lines)
 
 
-def warnings(result: Result, predicted: t.Iterable[Result], earlier: t.Iterable[Result]) -> list[str]:
+def placed(unwise_texts: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """The same as warnings, one for each text."""
+    return [
+        f"{places[0]}{f' (and {len(places) - 1} more)' if places[1:] else ''}: {text}."
+        for text, places in unwise_texts.items()
+    ]
+
+
+def warnings(
+    result: Result, predicted: t.Iterable[Result], earlier: t.Iterable[Result], said: t.Iterable[str] = ()
+) -> list[str]:
     """The warnings of a task: of its result, and of answers that only predict a change, since a run in which nothing
-    changes asks no more. What earlier answers warned of is not repeated.
+    changes asks no more. What earlier answers warned of is not repeated, nor what the run ``said`` of connections,
+    which a host says of lines of a text that nobody wrote.
     """
     known = {text for answer in earlier for text in answer.get("warnings", ())}
     found = [text for answer in (result, *predicted) for text in answer.get("warnings", ())]
-    return [text for text in dict.fromkeys(found) if text not in known]
+    ends = tuple(f": {text}." for text in said)
+    return [text for text in dict.fromkeys(found) if text not in known and not text.endswith(ends)]
