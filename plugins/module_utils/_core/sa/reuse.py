@@ -11,7 +11,7 @@ import typing as t
 from ..errors import InputError
 from .conflicts import set_problems
 from .keys import effective
-from .model import Entry, Identity, SecurityAssociation, identity, is_unspecified, label
+from .model import Entry, Identity, SecurityAssociation, identity, is_unspecified, label, mark_text
 from .plan import Operation, differences
 
 
@@ -42,9 +42,16 @@ def reused(
         for other in others.values():
             if not _is_same_group(sa, other):
                 place = (places or {}).get(identity(sa)) or label(sa)
-                names = [f"{label(other)}, {where}", place]
+                names = [f"{label(other)}{_mark(other, sa)}, {where}", place]
                 found += set_problems([other, sa], names, allow_shared_key)
     return found
+
+
+def _mark(other: SecurityAssociation, sa: SecurityAssociation) -> str:
+    """What tells two SAs apart that differ in nothing else."""
+    if other.mark == sa.mark:
+        return ""
+    return f" with mark {mark_text(other.mark)}" if other.mark is not None else " without a mark"
 
 
 def _new_keys(operation: Operation) -> set[bytes]:

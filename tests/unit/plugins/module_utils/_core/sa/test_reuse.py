@@ -16,6 +16,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import confl
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Counters,
     Entry,
+    Mark,
     SecurityAssociation,
     build,
     identity,
@@ -49,6 +50,15 @@ def test_a_key_that_the_sadb_holds_is_refused_for_another_sa() -> None:
     (problem,) = found([ah(0x2000)], [ah(0x1000)])
     assert problem.startswith("ah spi 0x00002000")
     assert "the authentication key is also used by ah spi 0x00001000" in problem and "which the SADB holds" in problem
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "told"),
+    [(None, Mark(1), " with mark 0x1/0xffffffff, which"), (Mark(1), None, " without a mark, which")],
+)
+def test_the_mark_of_the_other_sa_is_told_if_it_differs(new: Mark | None, old: Mark | None, told: str) -> None:
+    (problem,) = found([ah(0x2000, mark=new)], [ah(mark=old)])
+    assert told in problem
 
 
 @pytest.mark.parametrize(
