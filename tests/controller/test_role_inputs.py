@@ -20,7 +20,6 @@ import yaml
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import keys
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import inputs as audit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import inputs
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import ROLES
 
 COLLECTION = pathlib.Path(keys.__file__).parents[4]
 PAIR = {"name": "pair", "endpoints": {"a": "192.0.2.1", "b": "192.0.2.2"}}
@@ -92,6 +91,15 @@ def test_connections_that_are_not_a_list_are_reported(tmp_path: pathlib.Path, wr
         ),
         ("rotate", (), {"boot_service_manger": "openrc"}, "The nearest name is boot_service_manager."),
         ("boot", (), {"boot_policy": []}, "The nearest name is boot_policies."),
+        (
+            "audit",
+            ("-e", "rotate_keystor=x"),
+            {},
+            "the role rotate has no variable rotate_keystor and would ignore it. The nearest name is rotate_keystore.",
+        ),
+        ("audit", (), {"rotate_polices": True}, "The nearest name is rotate_policies."),
+        ("audit", ("-e", "audit_html=true"), {}, "the role audit has no variable audit_html and would ignore it"),
+        ("audit", (), {"audit_directry": "x"}, "The nearest name is audit_directory."),
     ],
 )
 def test_a_misspelt_variable_is_refused_with_the_nearest_name(
@@ -110,12 +118,14 @@ def test_variables_of_other_content_are_ignored(tmp_path: pathlib.Path) -> None:
     assert "ignore it" not in output and "a connection needs a name" in output
 
 
-def test_the_variables_of_playbooks_are_not_misspelt(tmp_path: pathlib.Path) -> None:
-    for prefix in ROLES:
-        playbook = (COLLECTION / "playbooks" / f"{prefix[:-1]}.yml").read_text(encoding="utf-8")
-        assert f"{prefix}play_hosts" in playbook
-        output = refused(tmp_path, "rotate", "-e", f"{prefix}play_hosts=all", ipsec_connections=[{}])
-        assert "ignore it" not in output and "a connection needs a name" in output
+@pytest.mark.parametrize(
+    ("prefix", "role"), [("rotate_", "rotate"), ("boot_", "rotate"), ("rotate_", "audit"), ("audit_", "audit")]
+)
+def test_the_variables_of_playbooks_are_not_misspelt(tmp_path: pathlib.Path, prefix: str, role: str) -> None:
+    playbook = (COLLECTION / "playbooks" / f"{prefix[:-1]}.yml").read_text(encoding="utf-8")
+    assert f"{prefix}play_hosts" in playbook
+    output = refused(tmp_path, role, "-e", f"{prefix}play_hosts=all", ipsec_connections=[{}])
+    assert "ignore it" not in output and "a connection needs a name" in output
 
 
 # What each role checks, by the prefix of its variables.

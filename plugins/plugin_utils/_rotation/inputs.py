@@ -97,6 +97,7 @@ _NAMES = (
 )
 # Variables with the same prefixes that the collection's playbooks have.
 _OF_PLAYBOOKS = frozenset(["play_hosts"])
+_SURE = frozenset(["rotate_", "audit_"])
 _LAST_PRIORITY = 0xFFFFFFFF - 1
 _NEAR = 0.7  # of difflib: boot_files is near boot_file, boot_device is another program's
 
@@ -136,7 +137,7 @@ def misspelt(
     """Variables that no role has, but whose names are near one that it has, so that they would do nothing.
 
     ``roles`` has those of each role by their prefix. The prefixes are common words, so that other names
-    may belong to somebody else. On the command line, ``rotate_`` can only be meant for the role."""
+    may belong to somebody else. On the command line, some prefixes can only be meant for the role."""
     found: dict[str, list[str]] = {}
     for host in hosts:
         for name in inputs.raw(host):
@@ -147,7 +148,7 @@ def misspelt(
         (prefix,) = (prefix for prefix in roles if name.startswith(prefix))
         word = name[len(prefix) :]
         known = roles[prefix]
-        is_sure = name in given and prefix == "rotate_"
+        is_sure = name in given and prefix in _SURE
         near = difflib.get_close_matches(word, sorted(known), 1, 0.0 if is_sure else _NEAR)
         if word not in known | _OF_PLAYBOOKS and near:
             where = "" if name in given else f", which {owners[0]} has,"
