@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -30,6 +31,15 @@ def shown(word: str) -> str:
     if may_be_key(word) or re.search(_GROUP, word):
         return f"(a word of {len(word)} characters, hidden since it may be a key)"
     return repr(word if len(word) <= 40 else word[:37] + "...")
+
+
+@functools.lru_cache(maxsize=256)
+def nearest(word: str, known: tuple[str, ...], otherwise: str) -> str:
+    """A hint that names the known words most like ``word``; ``otherwise`` where none is."""
+    import difflib  # only here, since a module starts for every task
+
+    near = difflib.get_close_matches(word.lower(), known, 3, 0.6) if len(word) <= 30 else []
+    return f"Nearest: {', '.join(near)}." if near else otherwise
 
 
 _TYPE_NAMES = {

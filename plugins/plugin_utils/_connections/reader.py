@@ -65,20 +65,21 @@ def read_connections(
     if not isinstance(raw, (list, tuple)):
         raise InputError(f"expected a list of connections, found {type_name(raw)}", place)
     problems: list[IpsecError] = []
-    found = []
+    found, sound = [], []
     for index, entry in enumerate(raw):
         reader = _ConnectionReader(f"{place}[{index}]", groups, allow_static_counter_mode, variables)
         connection = reader.connection(entry)
         problems.extend(reader.problems)
         if connection is not None:
             found.append(connection)
-    problems.extend(_between(found, place))
+            if not reader.doubted:
+                sound.append(connection)
+    problems.extend([*_same_names(found, place), *_same_pairs(sound, place)])
     raise_all(problems)
     return found
 
 
-def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[InputError]:
-    """Conflicts between connections: a name or an address pair that occurs twice."""
+def _same_names(connections: t.Sequence[Connection], place: str) -> t.Iterator[InputError]:
     names: dict[str, str] = {}
     for connection in connections:
         # Each name is also a file name, and some file systems ignore case.
@@ -91,6 +92,9 @@ def _between(connections: t.Sequence[Connection], place: str) -> t.Iterator[Inpu
             )
             yield InputError(f"there are two connections {both}", place, "Give each its own name.")
         names[connection.name.lower()] = connection.name
+
+
+def _same_pairs(connections: t.Sequence[Connection], place: str) -> t.Iterator[InputError]:
     reported: set[tuple[str, str]] = set()
     for first, second, one, other in shared_pairs(connections):
         if first != second and (first, second) not in reported:
@@ -117,6 +121,9 @@ class _ConnectionReader(OptionReader):
         self.groups = groups
         self.variables = variables
         self.address_variable = ADDRESS_VARIABLE
+        # Fields of the connection that may not have the value that the user meant. What follows from them
+        # is not a second mistake, so it is not reported.
+        self.doubted: frozenset[str] = frozenset()
         self.allow_static_counter_mode = allow_static_counter_mode
 
     def wrong(self, where: str, message: str, hint: str = "") -> None:
@@ -130,6 +137,10 @@ class _ConnectionReader(OptionReader):
             self.wrong("", f"this is {type_name(raw)}, not a mapping")
             return None
         name = raw.get("name")
+        has_unknown = not CONNECTION.keys() >= raw.keys()
+        if name is None and has_unknown:
+            self.options(raw, CONNECTION, self.place)
+            return None
         if not isinstance(name, str) or not NAME.fullmatch(name):
             self.wrong(
                 ".name",
@@ -140,6 +151,8 @@ class _ConnectionReader(OptionReader):
         name = str(name)
         self.place += f" ({name})"
         fields = self.options(raw, CONNECTION, self.place)
+        unread = self.unread()
+        self.doubted = frozenset(field for field in CONNECTION if has_unknown or f"{self.place}.{field}" in unread)
         mode = fields["mode"]
         self.address_variable = fields["address_variable"]
         connection = Connection(
@@ -168,7 +181,7 @@ class _ConnectionReader(OptionReader):
     def endpoints(self, fields: Raw, mode: str) -> tuple[Endpoint, ...]:
         before = len(self.problems)
         given = self.given(fields)
-        given_well = len(self.problems) == before
+        given_well = len(self.problems) == before and self.doubted.isdisjoint(("group", "address_variable"))
         found = [
             endpoint
             for host, value in given
@@ -202,7 +215,7 @@ class _ConnectionReader(OptionReader):
             own = list(raw.items())
         elif isinstance(raw, (list, tuple)):
             own = [(host, None) for host in raw]
-        elif raw is None and fields["group"]:
+        elif raw is None and (fields["group"] or "group" in self.doubted):
             own = []
         else:
             self.wrong(
@@ -215,6 +228,8 @@ class _ConnectionReader(OptionReader):
         extra = {str(host) for host, dummy in own}
         own += [(host, None) for host in fields["hub"] if host not in extra and host not in hosts]
         given = [*((host, None) for host in hosts if host not in extra), *own]
+        if "address_variable" in self.doubted:
+            return [(host, value) for host, value in given if value is not None]
         return [
             (host, self.variables(str(host), self.address_variable) if value is None else value)
             for host, value in given
@@ -321,6 +336,8 @@ class _ConnectionReader(OptionReader):
         fields = {"address": value, "networks": []}
         if isinstance(value, dict):
             fields = self.options(value, ENDPOINT, f"{self.place}{where}")
+            if fields["address"] is None and not ENDPOINT.keys() >= value.keys():
+                return None
         address = fields["address"]
         if not (isinstance(address, str) and address):
             self.wrong(
@@ -330,7 +347,7 @@ class _ConnectionReader(OptionReader):
                 " in the inventory, see the page 'Where keys live', 'A host that Ansible cannot reach'.",
             )
             return None
-        if fields["networks"] and mode != TUNNEL:
+        if fields["networks"] and mode != TUNNEL and "mode" not in self.doubted:
             self.wrong(
                 f"{where}.networks",
                 "networks behind an endpoint need tunnel mode",
@@ -394,6 +411,8 @@ class _ConnectionReader(OptionReader):
         )
         authentication = self.algorithm(AUTHENTICATION, chosen, where)
         bits = fields["encryption_bits"]
+        if not ASSOCIATION.keys() >= raw.keys():
+            return None
         if encryption is None or not encryption.key_bits:
             if bits:
                 self.wrong(

@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import typing as t
 
-from ..errors import InputError, shown
+from ..errors import InputError, nearest, shown
 from ..sa import model
 from . import grammar
 from .grammar import Keyword
@@ -213,12 +212,3 @@ def shown_word(word: str) -> str:
 
 
 _NO_NEAREST = "Nothing is like it; keywords are spi, src, dst, encr_alg, encrkey, auth_alg, authkey and others."
-
-
-@functools.lru_cache(maxsize=256)
-def nearest(word: str, known: tuple[str, ...], otherwise: str) -> str:
-    """A hint that names the known words most like ``word``; ``otherwise`` where none is."""
-    import difflib  # only here, since a module starts for every task
-
-    near = difflib.get_close_matches(word.lower(), known, 3, 0.6) if len(word) <= 30 else []
-    return f"Nearest: {', '.join(near)}." if near else otherwise

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ..errors import InputError, IpsecError, Problems, raise_all, shown, type_name
+from ..errors import InputError, IpsecError, Problems, nearest, raise_all, shown, type_name
 from ..sa import checks, model
 from ..sa.algorithms import AUTHENTICATION, ENCRYPTION, find
 from ..sa.model import Encapsulation, Lifetimes, SecurityAssociation, Selector, pack_address
@@ -104,7 +104,7 @@ class OptionReader:
 
     def known(self, word: str, spec: Options) -> str:
         """The hint for an unknown name."""
-        return f"Choose from: {', '.join(spec)}."
+        return nearest(word, tuple(spec), f"Choose from: {', '.join(spec)}.")
 
     def unread(self) -> set[str]:
         """The places of all problems."""

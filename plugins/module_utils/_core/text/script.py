@@ -13,12 +13,12 @@ import re
 import typing as t
 
 from ..collector import keep, no_collection
-from ..errors import InputError, TextError, raise_all, shown
+from ..errors import InputError, TextError, nearest, raise_all, shown
 from ..sa import conflicts, model
 from ..sa.checks import Allowed
 from ..sa.model import Identity, Lifetimes, Mark, SecurityAssociation
 from . import grammar
-from .attributes import AttributeReader, Attributes, nearest, shown_word
+from .attributes import AttributeReader, Attributes, shown_word
 from .fast_lines import PlainLines, is_ordinary
 from .foreign import instead
 from .grammar import Command

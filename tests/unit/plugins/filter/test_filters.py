@@ -105,7 +105,7 @@ def test_what_a_peer_dictates_is_rendered_and_parsed_with_the_options() -> None:
         ({"direction": "both"}, "sas[0].direction: unknown direction 'both'. Choose one of: inbound, outbound."),
         ({"direction": KEY}, "sas[0].direction: unknown direction (a word of 48 characters, hidden"),
         ({"lifetimes": 5}, "sas[0].lifetimes: this is a whole number, not a mapping"),
-        ({"lifetimes": {"hard_byte": 5}}, "sas[0].lifetimes: unknown name 'hard_byte'. Choose from: soft_bytes, "),
+        ({"lifetimes": {"hard_byte": 5}}, "sas[0].lifetimes: unknown name 'hard_byte'. Nearest: hard_bytes"),
         ({"lifetimes": {"hard_bytes": "5 GB"}}, "sas[0].lifetimes.hard_bytes: '5 GB' is not a number"),
     ],
 )

@@ -129,7 +129,7 @@ def test_esp_is_inside_ah_and_only_esp_uses_tunnel_mode() -> None:
         ({"associations": [{"icv_bits": 64}]}, "hmac-sha256 has no ICV of 64 bits"),
         (
             {"associations": [{"lifetimes": {"hard_byte": 1}}]},
-            ".lifetimes: unknown name 'hard_byte'. Choose from: soft_bytes, hard_bytes",
+            ".lifetimes: unknown name 'hard_byte'. Nearest: hard_bytes",
         ),
         (
             {"associations": [{"lifetimes": 1}]},
@@ -223,6 +223,41 @@ def test_what_is_wrong_is_named(fields: dict[str, t.Any], message: str) -> None:
     with pytest.raises(IpsecError) as caught:
         one(**fields)
     assert message in str(caught.value) and "ipsec_connections[0] (c)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"endpoints": {"a": "192.0.2.1", "b": {"adress": "192.0.2.2"}}},
+        {"endpoints": None, "endpoint": {"a": "192.0.2.1", "b": "192.0.2.2"}},
+        {"endpoints": None, "groop": "all"},
+        {"endpoints": None, "group": 5},
+        {"endpoints": {"a": "192.0.2.1"}, "hubs": ["b"]},
+        {"endpoints": ["x", "y"], "address_varible": "other"},
+        {"endpoints": ["x", "z"], "address_varible": "other"},
+        {"endpoints": ["x", "y"], "address_variable": "o-ther"},
+        {"endpoints": ENDS, "multicats": ["224.0.0.5"]},
+        {"mod": "tunnel", "endpoints": {"a": {"address": "192.0.2.8", "networks": ["10.0.0.0/8"]}, "b": "192.0.2.9"}},
+        {"mode": "tunel", "endpoints": {"a": {"address": "192.0.2.8", "networks": ["10.0.0.0/8"]}, "b": "192.0.2.9"}},
+        {"associations": [{"encryption_algoritm": "blowfish-cbc", "encryption_bits": 100}]},
+        {"associations": [{"lifetimes": {"hard_packet": 5}}]},
+        {"name": None, "nmae": "c"},
+    ],
+)
+def test_one_mistake_is_reported_once(fields: dict[str, t.Any]) -> None:
+    """Neither what the field would have changed, nor a conflict with another connection is reported besides."""
+    other = {"name": "other", "endpoints": ENDS}
+    hosts = {"x": "192.0.2.1", "y": "192.0.2.2"}
+    usual = {"a": "192.0.2.8", "b": "192.0.2.9"}
+    with pytest.raises(IpsecError) as caught:
+        read([other, {"name": "c", "endpoints": usual, **fields}], hosts.get)
+    assert len(str(caught.value).splitlines()) == 1, caught.value
+
+
+def test_further_mistakes_are_reported_beside_an_unknown_name() -> None:
+    with pytest.raises(IpsecError) as caught:
+        read([{"name": "c", "endpoint": 1, "reqid": "?", "endpoints": {"a": "?", "b": {"address": "!", "network": 1}}}])
+    assert len(str(caught.value).splitlines()) == 5
 
 
 def test_counter_modes_need_the_option() -> None:
