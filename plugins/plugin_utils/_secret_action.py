@@ -15,6 +15,7 @@ Ansible would not call `ModuleAction.finalize_task_arg`: it looks that hook up b
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import json
 import re
@@ -278,7 +279,10 @@ def misplaced(
     names = _by_name(arguments)
     unknown = sorted(str(name) for name in given if name not in names)
     if unknown:
-        return f"it has no option {', '.join(map(shown, unknown))}. It has: {', '.join(sorted(names))}."
+        # What is like a key is not compared.
+        near = [name for word in unknown if not may_be_key(word) for name in _nearest(word, names)]
+        hint = f"Nearest: {', '.join(dict.fromkeys(near))}. " if near else ""
+        return f"it has no option {', '.join(map(shown, unknown))}. {hint}ansible-doc lists all options of the module."
     unresolved = [f"{name}: {value.reason}" for name, value in given.items() if isinstance(value, Unresolved)]
     if unresolved:
         return " ".join(unresolved)
@@ -292,6 +296,12 @@ def misplaced(
         hint = f"Keys belong in: {secret}." if secret else "This module takes no key."
         return f"{', '.join(wrong)}: what is given here looks like a key, so it is not shown. {hint}"
     return ""
+
+
+def _nearest(word: str, names: t.Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(word[:40], sorted(names), 3, 0.6) or difflib.get_close_matches(
+        word[:40], sorted(names), 1, 0.0
+    )
 
 
 def _by_name(arguments: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Mapping[str, t.Any]]:

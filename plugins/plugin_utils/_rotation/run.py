@@ -8,6 +8,7 @@ in step, over a transport that hides keys. Pure.
 
 from __future__ import annotations
 
+import difflib
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
@@ -94,7 +95,11 @@ def run_problems(
         for host in connection.hosts:
             place = f"connection {connection.name}, endpoint {host}"
             if host not in run.inventory:
-                yield InputError("this host is not in the inventory", place, "Name endpoints as the inventory does.")
+                near = difflib.get_close_matches(host, sorted(run.inventory), 1)
+                hint = f" The nearest is {near[0]}." if near else ""
+                yield InputError(
+                    "this host is not in the inventory", place, f"Name endpoints as the inventory does.{hint}"
+                )
             elif host not in run.hosts:
                 yield InputError(
                     "this host does not take part in the run, or has failed or was unreachable in it",

@@ -61,7 +61,17 @@ def test_runs_that_keep_peers_together_are_accepted(run: Run) -> None:
     ("change", "starts"),
     [
         ({"hosts": frozenset("ab")}, ["connection other, endpoint c: this host does not take part in the run"]),
-        ({"inventory": frozenset("bc")}, ["connection pair, endpoint a: this host is not in the inventory"]),
+        (
+            {"inventory": frozenset("bc")},
+            ["connection pair, endpoint a: this host is not in the inventory. Name endpoints"],
+        ),
+        (
+            {"inventory": frozenset(["b", "c", "a1"])},
+            [
+                "connection pair, endpoint a: this host is not in the inventory. Name endpoints as the inventory does."
+                " The nearest is a1."
+            ],
+        ),
         (
             {"batch": frozenset("a")},
             [
