@@ -241,7 +241,6 @@ def test_what_is_wrong_is_named(fields: dict[str, t.Any], message: str) -> None:
         {"mode": "tunel", "endpoints": {"a": {"address": "192.0.2.8", "networks": ["10.0.0.0/8"]}, "b": "192.0.2.9"}},
         {"associations": [{"encryption_algoritm": "blowfish-cbc", "encryption_bits": 100}]},
         {"associations": [{"lifetimes": {"hard_packet": 5}}]},
-        {"name": None, "nmae": "c"},
     ],
 )
 def test_one_mistake_is_reported_once(fields: dict[str, t.Any]) -> None:
@@ -252,6 +251,11 @@ def test_one_mistake_is_reported_once(fields: dict[str, t.Any]) -> None:
     with pytest.raises(IpsecError) as caught:
         read([other, {"name": "c", "endpoints": usual, **fields}], hosts.get)
     assert len(str(caught.value).splitlines()) == 1, caught.value
+
+
+def test_a_misspelt_name_is_not_a_missing_one() -> None:
+    with pytest.raises(IpsecError, match=r"^ipsec_connections\[0\]: unknown name 'nmae'\. Known here: name\b"):
+        read([{"nmae": "c", "endpoints": ENDS}])
 
 
 def test_further_mistakes_are_reported_beside_an_unknown_name() -> None:
