@@ -33,12 +33,14 @@ T = t.TypeVar("T")
 
 class FileFacts(t.NamedTuple):
     """A protected file: how many SAs it has, and how many SAs ``--apply`` would change. Both are None
-    if that cannot be seen. ``status`` includes the problems of its protection.
+    if that cannot be seen. ``status`` includes the problems of its protection, ``named`` says that somebody asked
+    for this file.
     """
 
     status: protected.FileStatus
     sas: int | None = None
     pending: int | None = None
+    named: bool = False
 
 
 class Status(t.NamedTuple):
@@ -193,8 +195,11 @@ def _wrong_with_file(status: Status) -> t.Iterator[str]:
     file = status.file
     if not _is_out_of_reach(file.status):
         yield from (f"{problem.place}: {problem.message}" for problem in file.status.problems)
-    if not file.status.exists and status.service.enabled and file.sas is not None:
-        yield f"{file.status.path} does not exist, but the service would load it"
+    if not file.status.exists and file.sas is not None:
+        if status.service.enabled and file.status.path == status.service.file:
+            yield f"{file.status.path} does not exist, but the service would load it"
+        elif file.named:
+            yield f"{file.status.path} does not exist"
     if file.pending:
         yield (
             f"the kernel differs from {file.status.path} in {counted(file.pending, 'SA')}; see: ipseckey --compare"

@@ -213,6 +213,9 @@ def test_what_is_wrong_with_policies(facts: PolicyFacts, part: str) -> None:
 def test_a_missing_file_is_wrong_if_the_service_would_load_it() -> None:
     missing = FileFacts(FileStatus(KEYS, directory_exists=True, file_system="ext4"), 0, 0)
     assert status.wrong(WELL._replace(file=missing)) == [f"{KEYS} does not exist, but the service would load it"]
+    other = missing._replace(status=missing.status._replace(path="/nosuch"))
+    assert status.wrong(WELL._replace(file=other)) == []
+    assert status.wrong(WELL._replace(file=other._replace(named=True))) == ["/nosuch does not exist"]
     assert status.wrong(WELL._replace(file=missing, service=ServiceFacts("systemd"))) == []
 
 
