@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
@@ -122,9 +123,25 @@ def systemd_is_behind() -> bool:
     return systemd_runs() and "=yes" in _output("systemctl", "show", "-p", "NeedDaemonReload", f"{NAME}.service")
 
 
+def serving() -> str:
+    """The service manager under which this host has the service: that of the host, or one that somebody named when the
+    service was installed. Without a service, that of the host.
+    """
+    found = detect()
+    if found == SMF or (found in PLACES and os.path.exists(PLACES[found].path)):
+        return found
+    for manager, place in PLACES.items():
+        with contextlib.suppress(OSError), open(place.path, encoding="utf-8", errors="replace") as stream:
+            lines = stream.read().splitlines()
+            # Both have their scripts in one directory.
+            if MANAGED in lines and (manager == SYSTEMD or lines[0].endswith("openrc-run") == (manager == OPENRC)):
+                return manager
+    return found
+
+
 def look() -> ServiceFacts:
     """The service of this host. Needs no rights."""
-    manager = detect()
+    manager = serving()
     if manager == SMF:
         return read_smf(_output(*SMF_QUERY))
     place = PLACES.get(manager)

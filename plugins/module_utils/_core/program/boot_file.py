@@ -67,7 +67,7 @@ def switch(file: str, options: Options) -> int:
 
 def _place(file: str) -> service.Place:
     """Where this host has the service. Raises InputError if there is none that can be switched."""
-    manager = service.detect()
+    manager = service.serving()
     if manager == service.SMF:
         fix = f"Run: svccfg -s {service.SMF_SERVICE} setprop config/config_file = astring: {file}"
         raise InputError("this system keeps the path in a property of its own service", _PLACE, fix)

@@ -49,6 +49,32 @@ def test_the_service_manager_is_detected(
 
 
 @pytest.mark.parametrize(
+    ("detected", "unit", "script", "found"),
+    [
+        ("systemd", "", "", "systemd"),
+        ("systemd", "", f"#!/bin/sh\n{service.MANAGED}\n", "sysvinit"),
+        ("systemd", "", f"#!/sbin/openrc-run\n{service.MANAGED}\n", "openrc"),
+        ("systemd", "", "#!/bin/sh\n# of somebody else\n", "systemd"),
+        ("systemd", f"{service.MANAGED}\n", f"#!/bin/sh\n{service.MANAGED}\n", "systemd"),
+        ("sysvinit", f"{service.MANAGED}\n", "", "systemd"),
+        ("smf", "", f"#!/bin/sh\n{service.MANAGED}\n", "smf"),
+        ("", "", f"#!/bin/sh\n{service.MANAGED}\n", "sysvinit"),
+    ],
+)
+def test_the_service_of_a_manager_that_somebody_named_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detected: str, unit: str, script: str, found: str
+) -> None:
+    paths = {"systemd": tmp_path / "unit", "openrc": tmp_path / "script", "sysvinit": tmp_path / "script"}
+    for path, text in ((paths["systemd"], unit), (paths["sysvinit"], script)):
+        if text:
+            path.write_text(text)
+    for manager, path in paths.items():
+        monkeypatch.setitem(service.PLACES, manager, Place(str(path), str(tmp_path / "link")))
+    monkeypatch.setattr(service, "detect", lambda: detected)
+    assert service.serving() == found
+
+
+@pytest.mark.parametrize(
     ("output", "state"),
     [
         ("active\n", "active"),
