@@ -126,7 +126,8 @@ options:
       level:
         description:
           - V(required) drops the traffic while there is no such SA. V(use) lets it pass
-            unprotected, which is rarely wanted and causes a warning.
+            without, which is rarely wanted and causes a warning unless another template with the
+            same protocol is V(required).
         type: str
         choices: [required, use]
         default: required

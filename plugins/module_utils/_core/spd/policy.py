@@ -191,7 +191,8 @@ def problems(policy: Policy) -> list[InputError]:
 def warnings(policy: Policy) -> list[str]:
     """What is allowed but unwise; one sentence each."""
     found = []
-    if any(template.level == USE for template in policy.templates):
+    required = {template.protocol for template in policy.templates if template.level == REQUIRED}
+    if any(template.level == USE and template.protocol not in required for template in policy.templates):
         found.append("level use sends packets in the clear while the SA is missing; prefer level required")
     if policy.action == ALLOW and not policy.templates:
         found.append("a policy that allows without templates lets this traffic pass in the clear")

@@ -71,6 +71,13 @@ def test_properties_without_an_option_are_shown_and_removed() -> None:
     assert results[1]["operations"] == ["replace policy out 192.0.2.1/32 > 192.0.2.2/32 (localok, hard_addtime 4)"]
 
 
+@pytest.mark.parametrize(("protocol", "is_warned"), [("esp", False), ("ah", True)])
+def test_level_use_causes_no_warning_if_another_sa_of_the_protocol_is_required(protocol: str, is_warned: bool) -> None:
+    tunnel = {"level": "use", "mode": "tunnel", "source": "192.0.2.1", "destination": "192.0.2.2"}
+    result = World().run("ipsec_policy", **{**OUT, "templates": [{"protocol": protocol}, tunnel]})
+    assert bool(result.get("warnings")) is is_warned
+
+
 def test_level_use_causes_a_warning() -> None:
     result = World().run("ipsec_policy", **{**OUT, "templates": [{"level": "use"}]})
     assert any("in the clear" in warning for warning in result["warnings"])
