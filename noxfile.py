@@ -41,7 +41,12 @@ SUITES = {
     "controller": ("-n", "2", "tests/controller"),
     "e2e-rotation": ("tests/e2e/test_examples.py", "tests/e2e/test_rotation.py"),
     "e2e-fleet": ("tests/e2e/test_fleet.py", "tests/e2e/test_group.py"),
-    "e2e-traffic": ("tests/e2e/test_traffic.py", "tests/e2e/test_settings.py", "tests/e2e/test_announced.py"),
+    "e2e-traffic": (
+        "tests/e2e/test_traffic.py",
+        "tests/e2e/test_settings.py",
+        "tests/e2e/test_modes.py",
+        "tests/e2e/test_announced.py",
+    ),
     "e2e-boot": ("tests/e2e/test_boot.py",),
     "e2e-backends": ("tests/e2e/test_backends.py", "tests/e2e/test_rotation_solaris.py"),
     "e2e-wire": ("tests/e2e/test_wire.py", "tests/e2e/test_audit.py"),

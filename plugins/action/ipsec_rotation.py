@@ -38,7 +38,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas, undo
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import RESUMED
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED, time_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED, RETIRING, time_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import LEFT
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     clocks,
@@ -74,13 +74,13 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import
 Result = t.Dict[str, t.Any]
 
 # The steps that run once; the others are in `steps.STEPS`.
-DECISIONS = ("prepare", "switch", "judge", "stop", "promote", "forecast", "left", "end")
+DECISIONS = ("prepare", "switch", "judge", "stop", "settle", "promote", "forecast", "left", "end")
 # Steps that are skipped if no host must change, and in check mode. Of those: the steps for hosts that
 # may have switched, for an approved generation, and for one that was not approved. A generation that
 # was not approved is rolled back, whatever the reason.
 _TRANSACTION = (rotation.STAGE, "switch", "stop")
 _SWITCHED = (rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS, "judge")
-_APPROVED = (rotation.PERSIST, "promote")
+_APPROVED = (rotation.ACCEPT, rotation.UNNEST, "settle", rotation.PERSIST, "promote")
 _REFUSED = (rotation.GO_BACK, rotation.FORGET)
 # Steps that are skipped if nothing that left is to be removed, if the hosts did not get the generation
 # that they should, and in check mode.
@@ -354,7 +354,8 @@ class ActionModule(HostAction):
         result = self._keep(run.state, "prepared", spis=sorted(spis), renew=why)
         rows = result["connections"]
         begun = [row["name"] for row in rows if row["outcome"] == RESUMED and row["phase"] in IN_USE]
-        run.state.update(expected=result, prepared=True, because=why, begun=begun)
+        ahead = sorted(decisions.in_phase(result, RETIRING))
+        run.state.update(expected=result, prepared=True, because=why, begun=begun, ahead=ahead)
         self._record.save(run.state)
         away = [
             *decisions.in_place(checks, result),
@@ -376,7 +377,8 @@ class ActionModule(HostAction):
         unwise = notes.unwise(run.connections())
         run.state["unwise"] = [*unwise]
         self._record.save(run.state)
-        tasks = ["forecast.yml"] if is_check else ["transaction.yml"] * changing + ["leave.yml"] * going
+        change = ["transaction.yml", *(["nested.yml"] if run.nested - run.ahead else []), "finish.yml"]
+        tasks = ["forecast.yml"] if is_check else change * changing + ["leave.yml"] * going
         return {
             **self._changed(run, result),
             "connections": result["connections"],
@@ -430,10 +432,13 @@ class ActionModule(HostAction):
         result = self._keep(run.state, "retiring")
         run.state["expected"] = {**run.expected, "connections": result["connections"]}
         self._record.save(run.state)
-        last = max(run.answers(rotation.CUT_OVER, host).answered for host in run.hosts)
-        if last + run.wide["grace"] > run.started:
-            time.sleep(last + run.wide["grace"] - run.started)
+        _wait_for_arrivals(run, rotation.CUT_OVER)
         return {**self._changed(run, result), "approved": True, "warnings": untested}
+
+    def _settle(self, run: Rotation) -> Result:
+        """Wait for packets that were sent through the SAs of both modes."""
+        _wait_for_arrivals(run, rotation.UNNEST)
+        return {"changed": False}
 
     def _stop(self, run: Rotation) -> Result:
         """End the rescue of a failed step. What was not approved is rolled back later, so nothing is done."""
@@ -568,6 +573,13 @@ class ActionModule(HostAction):
             raise InputError(
                 f"the report of the run cannot be written ({exc.strerror})", full, "Name another file in rotate_report."
             ) from None
+
+
+def _wait_for_arrivals(run: Rotation, step: str) -> None:
+    """Wait for packets that hosts sent before this step."""
+    last = max(run.answers(step, host).answered for host in run.hosts)
+    if last + run.wide["grace"] > run.started:
+        time.sleep(last + run.wide["grace"] - run.started)
 
 
 def _stop(problems: t.Sequence[str], phase: str, *details: t.Any, **more: t.Any) -> _Stop:

@@ -36,7 +36,7 @@ attributes:
 options:
   step:
     description:
-      - V(prepare), V(switch), V(judge), V(promote), V(left), and V(end) run once, on the controller
+      - V(prepare), V(switch), V(judge), V(settle), V(promote), V(left), and V(end) run once, on the controller
         alone, and need C(run_once).
       - V(stop) and V(forecast) run for every host, on the controller alone.
       - V(service) is the one step of the role P(ipsec.manual.boot#role).
@@ -48,6 +48,7 @@ options:
       - switch
       - judge
       - stop
+      - settle
       - promote
       - forecast
       - left
@@ -59,6 +60,8 @@ options:
       - arrivals
       - go_back
       - forget
+      - accept
+      - unnest
       - persist
       - leave
       - service

@@ -57,7 +57,7 @@ PHASES = (
     Phase("promote", ("promote",), "run again"),
 )
 # Steps of the role that are not phases: the rollback, the report at the end, and the removal of what left.
-NOT_DRAWN = ("stop", "go_back", "forget", "forecast", "leave", "left", "end")
+NOT_DRAWN = ("stop", "go_back", "forget", "accept", "unnest", "settle", "forecast", "leave", "left", "end")
 OLD, NEW = "old", "new"
 _HOST = (
     ("accepts", (Bar(OLD, end="persist"),)),

@@ -16,12 +16,12 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.flows import Line, address, flowing, line
+from ansible_collections.ipsec.manual.tests.e2e.flows import PROTOCOLS, Line, address, flowing, line
 from ansible_collections.ipsec.manual.tests.e2e.harness import Host, Project, lab
 
 NAME = "e2e-announced"
-LINES: dict[str, Line] = {"mode": line(30, "esp", 4, "transport"), "if-id": line(31, "esp", 4, "transport")}
-CHANGED: dict[str, dict[str, t.Any]] = {"mode": {"mode": "tunnel"}, "if-id": {"if_id": 5}}
+LINES: dict[str, Line] = {"protocol": line(30, "esp", 4, "transport"), "if-id": line(31, "esp", 4, "transport")}
+CHANGED: dict[str, dict[str, t.Any]] = {"protocol": {"associations": PROTOCOLS["ah"]}, "if-id": {"if_id": 5}}
 
 
 @pytest.fixture(scope="module", name="hosts")
@@ -50,7 +50,7 @@ def state_of(hosts: dict[str, Host]) -> list[t.Any]:
 def test_a_gap_is_announced_before_anything_changes_on_a_host(hosts: dict[str, Host], project: Project) -> None:
     before = state_of(hosts)
     project.connections = [{**found, **CHANGED[found["name"]]} for found in project.connections]
-    with flowing(list(hosts.values()), {"mode": LINES["mode"].flow}, 50) as losses:
+    with flowing(list(hosts.values()), {"protocol": LINES["protocol"].flow}, 50) as losses:
         process = project.start()
         project.await_output(process, "changes with a gap of")
         os.killpg(process.pid, signal.SIGSTOP)
@@ -65,4 +65,4 @@ def test_a_gap_is_announced_before_anything_changes_on_a_host(hosts: dict[str, H
     for name in LINES:
         assert re.search(rf"connection {name} changes with a gap of [^,]*\d[^,]*, in which packets are lost:", said)
     print(losses)
-    assert losses["mode"].lost and not losses["mode"].breaks
+    assert losses["protocol"].lost and not losses["protocol"].breaks

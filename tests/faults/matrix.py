@@ -16,7 +16,8 @@ import typing as t
 import yaml
 
 TASKS = pathlib.Path(__file__).resolve().parents[2] / "roles" / "rotate" / "tasks"
-OTHER_RUNS = ("forecast.yml", "leave.yml")  # what runs do with --check, and if something left the connections
+# What runs do with --check, where the mode changes (tests/e2e/test_modes.py), and if something left the connections.
+OTHER_RUNS = ("forecast.yml", "nested.yml", "leave.yml")
 HOSTS = ("enigma", "partym", "third")
 RESTORING = ("go_back", "forget")  # what a run does only when a host has refused something before
 

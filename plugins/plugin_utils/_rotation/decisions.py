@@ -23,7 +23,7 @@ Pair = t.FrozenSet[str]
 
 FLUSH = "flush"
 # Settings that change without a gap, each by itself or all together, if the run exchanges the policies.
-_BESIDE = (frozenset(["mark"]), frozenset(["reqid", "endpoints", "protocols"]))
+_BESIDE = (frozenset(["mark"]), frozenset(["mode"]), frozenset(["reqid", "endpoints", "protocols"]))
 # What inbound policies that accept both cannot tell apart: the outbound ones select the new SAs by something else.
 _BY_OTHERS = frozenset(["protocols"])
 _UNNAMED = "its endpoints, addresses, mark or if_id change"
@@ -32,7 +32,9 @@ _SAME_REQID = (
     "its protocols change, and new and old SAs have the same reqid, so that no policy can choose between them: with"
     " another reqid in the same run, there is no gap"
 )
-_NO_POLICIES = "its reqid, mark or addresses change, and without rotate_policies the run does not change its policies"
+_NO_POLICIES = (
+    "its reqid, mark, mode or addresses change, and without rotate_policies the run does not change its policies"
+)
 # What is known of the SAs of a host between two addresses after the cut-over.
 _CONFIRMED, _REFUSED, _UNCONFIRMED = "confirmed", "refused", "unconfirmed"
 # How many units a message names.
@@ -131,12 +133,16 @@ def leftover(result: Result, suffix: str) -> bool:
 
 
 def gaps(
-    expected: Result, strategy: str, exchanging: t.AbstractSet[str] = frozenset(), pinned: t.Container[str] = ()
+    expected: Result,
+    strategy: str,
+    exchanging: t.AbstractSet[str] = frozenset(),
+    pinned: t.Container[str] = (),
+    nested: t.Container[str] = (),
 ) -> dict[str, str]:
     """Why units change with a gap (``flush``), by name. All others overlap: their hosts accept
     the new SAs before any host sends through them, and the previous ones until all hosts do.
     ``exchanging`` are the hosts whose policies the run sets, ``pinned`` the groups whose
-    policies say which SA to send with.
+    policies say which SA to send with, ``nested`` the units whose hosts can send through SAs of both modes at once.
     """
     behind = {name for view in expected["hosts"].values() for name in view["left_behind"]}
     found = {}
@@ -148,7 +154,7 @@ def gaps(
             found[row["name"]] = "its hosts share one SA, and send through it as soon as they have it"
         elif changing == _BY_OTHERS:
             found[row["name"]] = _SAME_REQID
-        elif changing & {"mode", "other_protocols"}:
+        elif changing & {"mode", "other_protocols"} and row["name"] not in nested:
             found[row["name"]] = _APART
         elif row["name"] in behind and not _stand_beside(changing):
             found[row["name"]] = _UNNAMED
@@ -164,9 +170,14 @@ def moved(expected: Result) -> set[str]:
     return {row["name"] for row in expected["connections"] if "endpoints" in row.get("changing", ())}
 
 
+def changing_mode(expected: Result) -> list[Result]:
+    """The rows of the units that change between transport and tunnel mode, and in nothing else that policies name."""
+    return [row for row in expected["connections"] if set(row.get("changing", ())) == {"mode"}]
+
+
 def moving(expected: Result) -> set[str]:
-    """The units whose new SAs have another owner or other addresses than the current ones, so that both can be used
-    at once.
+    """The units whose new SAs have another owner, other addresses or another mode than the current ones, so that both
+    can be used at once.
     """
     return {row["name"] for row in expected["connections"] if _stand_beside(row.get("changing", ()))}
 

@@ -15,7 +15,8 @@ connections that change with a gap, since the previous ones would drop what arri
 
 Where previous and new SAs stand side by side (`Rotation.accepting_both`), policies decide which are used.
 Inbound ones accept both from the step stage until persist; the outbound ones that the cut-over
-installs are the switch. What a host loads at boot follows in the same steps.
+installs are the switch. What a host loads at boot follows in the same steps. Those of a change of the mode have
+more steps (`nesting`).
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from .._connections.model import Connection, as_it_was, as_replaced
 from .._connections.units import names_at
 from .._keystore.records import RETIRING
 from .._policies import policies_of_host
-from . import decisions, pins
-from .rotation import BOOT, CUT_OVER, PERSIST, PREFLIGHT, Question, Questions, Result, Rotation
+from . import decisions, nesting, pins
+from .rotation import ACCEPT, BOOT, CUT_OVER, PERSIST, PREFLIGHT, UNNEST, Question, Questions, Result, Rotation
 
 POLICIES = "policies"
 UNPOLICIES = "policies_back"
@@ -82,7 +83,9 @@ def installed(run: Rotation, host: str, wanted: t.Sequence[Result], delay: float
 class _Change(t.NamedTuple):
     """The policies of a unit: as they are to be, and as they were, in the kernel and at boot: for its current SAs,
     or for those of a script that replaced them in the kernel. ``beside`` is whether both generations are
-    used at once, ``tunnel`` the mode.
+    used at once, ``tunnel`` the mode, ``nested`` whether packets pass through SAs of both modes meanwhile
+    (`nesting`). Then ``approved`` says that the host has to accept packets through the new SAs alone, and
+    ``unnested`` that it sends through these alone.
     """
 
     name: str
@@ -91,9 +94,21 @@ class _Change(t.NamedTuple):
     booted: list[Result]
     beside: bool
     tunnel: bool
+    nested: bool = False
+    approved: bool = False
+    unnested: bool = False
+
+    def sending(self, switched: bool) -> list[Result]:
+        """The outbound policies, before the host sends through the new SAs or since."""
+        if self.nested and (switched or self.approved):
+            alone = self.approved and (switched or self.unnested)
+            return _outbound(self.now) if alone else nesting.sending(self.now, self.before)
+        return _outbound(self.now if switched else self.booted)
 
     def accepting(self) -> list[Result]:
         """The inbound policies that accept packets through both generations, in place of those of either."""
+        if self.nested:
+            return nesting.accepting(self.now, self.before, self.approved)
         return [
             _widened(policy, other)
             for policy in self.now
@@ -125,7 +140,7 @@ class _Change(t.NamedTuple):
         wide = [*self.accepting(), *(self.behind() if switched else ())]
         others = [policy for policy in self.booted if not any(is_same(policy, other) for other in wide)]
         return [
-            *(policy for policy in (self.now if switched else self.booted) if policy["direction"] == _OUT),
+            *self.sending(switched),
             *wide,
             *(
                 policy
@@ -138,6 +153,7 @@ class _Change(t.NamedTuple):
 def _changes(run: Rotation, host: str, names: t.Collection[str]) -> list[_Change]:
     beside = run.accepting_both
     missing = frozenset(run.answers(PREFLIGHT, host).get(POLICIES).get("added", ()))
+    replaced = {row["policy"] for row in run.answers(PREFLIGHT, host).get(POLICIES).get("replaced", ())}
     found = []
     for name, connection, earlier in run.units(host, names):
         now, before = of_unit(run, connection, host), of_unit(run, earlier, host)
@@ -147,7 +163,11 @@ def _changes(run: Rotation, host: str, names: t.Collection[str]) -> list[_Change
             lacking = [policy for policy in now if labelled(policy) in missing]
             before = [policy for policy in before if not any(is_same(policy, other) for other in lacking)]
         there = _scripted(run, host, name, connection, before)
-        found.append(_Change(name, now, there, before, name in beside, connection.mode == TUNNEL))
+        change = _Change(name, now, there, before, name in beside, connection.mode == TUNNEL)
+        if name in run.nested:
+            unnested = not any(labelled(policy) in replaced for policy in _outbound(now))
+            change = change._replace(nested=True, approved=name in run.ahead, unnested=unnested)
+        found.append(change)
     return found
 
 
@@ -167,6 +187,10 @@ def _scripted(run: Rotation, host: str, name: str, now: Connection, before: list
         if reqids.get(labelled(policy), set()) & known.get(policy["direction"], {script.reqid, _ANY_REQID})
     ]
     return [next((other for other in there if is_same(policy, other)), policy) for policy in before]
+
+
+def _outbound(policies: t.Iterable[Result]) -> list[Result]:
+    return [policy for policy in policies if policy["direction"] == _OUT]
 
 
 def _traffic(policy: Result) -> tuple[str, Result]:
@@ -199,7 +223,9 @@ def at_stage(run: Rotation, host: str) -> Questions:
     yield from installed(run, host, found)
     # After an interrupted run, peers may have removed the previous SAs already.
     done = decisions.in_phase(run.expected, RETIRING)
-    yield from _boot_between(run, host, lambda change: change.accepting_at_boot(change.name in done))
+    yield from _boot_between(
+        run, host, lambda change: change.accepting_at_boot(change.name in done and not change.nested)
+    )
 
 
 def at_cut_over(run: Rotation, host: str, delay: float = 0) -> Questions:
@@ -214,6 +240,9 @@ def of_cut_over(run: Rotation, host: str) -> list[Result]:
     for change in _changes(run, host, _names(run, host)):
         whole = change.tunnel or (change.before and change.before != change.now and not change.beside)
         wide = change.accepting() if change.beside else []
+        if change.nested:
+            found += [*change.sending(True), *wide]
+            continue
         found += change.behind()
         wanted = [
             policy
@@ -223,6 +252,43 @@ def of_cut_over(run: Rotation, host: str) -> list[Result]:
         found += pins.naming(run, host, change.name, wanted)
         found += wide
     return found
+
+
+def alone(run: Rotation, host: str, names: t.AbstractSet[str], switched: bool) -> Questions:
+    """Accept packets through the new SAs of these units alone, of those that hosts send through both, or when all
+    hosts do, send them so with ``switched``.
+    """
+    own = names & {*_names(run, host)}
+    if not own:
+        return
+
+    def chosen(change: _Change) -> list[Result]:
+        if change.name not in run.unnesting:
+            return change.accepting_at_boot(True)
+        return change._replace(approved=True, unnested=False).accepting_at_boot(switched and change.name in own)
+
+    yield from _boot_between(run, host, chosen)
+    changes = [change._replace(approved=True) for change in _changes(run, host, own)]
+    yield from installed(
+        run,
+        host,
+        [policy for change in changes for policy in (change.sending(True) if switched else change.accepting())],
+    )
+
+
+def unconfirmed(run: Rotation, step: str) -> set[str]:
+    """The units whose hosts did not all confirm this step."""
+    found: set[str] = set()
+    for host in run.hosts if run.unnesting else ():
+        results = run.answers(step, host).results
+        if not results or any(map(decisions.has_failed, results.values())):
+            found.update(_names(run, host))
+    return found & run.unnesting
+
+
+def held(run: Rotation) -> set[str]:
+    """The units whose hosts must keep both generations."""
+    return unconfirmed(run, ACCEPT) | unconfirmed(run, UNNEST)
 
 
 def asked_at_cut_over(run: Rotation, host: str) -> list[str]:
@@ -368,7 +434,8 @@ def changed(run: Rotation) -> list[str]:
 
 
 def _answers(run: Rotation, host: str) -> list[Result]:
-    return [run.answers(step, host).get(name) for step in (CUT_OVER, PERSIST) for name in (POLICIES, SERVICE)]
+    steps = (CUT_OVER, ACCEPT, UNNEST, PERSIST)
+    return [run.answers(step, host).get(name) for step in steps for name in (POLICIES, SERVICE)]
 
 
 def labelled(policy: Result) -> str:

@@ -13,7 +13,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 
 from .._connections.model import Connection, Unit, as_it_was, as_replaced
 from .._connections.units import connection_of, names_at
-from . import decisions
+from .._keystore.records import RETIRING
+from . import decisions, nesting
 from .record import Answers
 
 Result = t.Dict[str, t.Any]
@@ -26,11 +27,14 @@ SEND = "send"
 ARRIVALS = "arrivals"
 GO_BACK = "go_back"
 FORGET = "forget"
+ACCEPT = "accept"
+UNNEST = "unnest"
 PERSIST = "persist"
 LEAVE = "leave"
 # Questions that belong to several steps.
 TIDY = "tidy"
 BOOT = "boot"
+_POLICIES = "policies"
 
 
 def _replaces(connection: Connection) -> bool:
@@ -79,7 +83,7 @@ class Rotation:
         self.started = started
         self.left = left
         self.valid = valid
-        self._known: tuple[Result, dict[str, str], frozenset[str], frozenset[str]] | None = None
+        self._known: tuple[Result, dict[str, str], frozenset[str], frozenset[str], frozenset[str]] | None = None
 
     @property
     def expected(self) -> Result:
@@ -98,16 +102,30 @@ class Rotation:
         """Why units do not overlap, by name."""
         return self._ways()[0]
 
-    def _ways(self) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
-        """`gaps`, `beside` and `taking`, which are asked for often."""
+    def _ways(self) -> tuple[dict[str, str], frozenset[str], frozenset[str], frozenset[str]]:
+        """`gaps`, `beside`, `taking` and `nested`, which are asked for often."""
         if self._known is None or self._known[0] is not self.expected:
             exchanging = {host for host, own in self.state.get("own", {}).items() if own["policies"]}
-            gaps = decisions.gaps(self.expected, self.wide["strategy"], exchanging, self.pinned)
             taking = frozenset[str]().union(*(self.taken(host) for host in self.hosts))
+            nested = self._can_nest() - taking
+            gaps = decisions.gaps(self.expected, self.wide["strategy"], exchanging, self.pinned, nested)
             keyed = {row["name"] for row in self.expected["connections"] if row["current"]}
             beside = (decisions.moving(self.expected) | (taking - keyed)).difference(gaps)
-            self._known = (self.expected, gaps, frozenset(beside), taking)
+            self._known = (self.expected, gaps, frozenset(beside), taking, nested.difference(gaps))
         return self._known[1:]
+
+    def _can_nest(self) -> frozenset[str]:
+        """The units whose mode alone changes, and whose hosts can send through SAs of both (`nesting`). A host that
+        lacks a policy would send in the clear what the others accept through SAs only.
+        """
+        rows = decisions.changing_mode(self.expected)
+        fit = {connection.name for connection in self.connections() if nesting.is_fit(connection)} if rows else set()
+        names = {row["name"] for row in rows if connection_of(row["name"]) in fit and not row["before"].get("udp_port")}
+        for host in self.hosts if names else ():
+            missing = frozenset(self.answers(PREFLIGHT, host).get(_POLICIES).get("added", ()))
+            units = self.units(host, names) if missing else ()
+            names -= {name for name, now, dummy in units if nesting.is_lacking(now, host, missing)}
+        return frozenset(names)
 
     @property
     def beside(self) -> frozenset[str]:
@@ -115,6 +133,23 @@ class Rotation:
         and not the SADB alone, decide through which a host sends.
         """
         return self._ways()[1]
+
+    @property
+    def nested(self) -> frozenset[str]:
+        """The units that change between transport and tunnel mode, and whose hosts send through the SAs of both
+        meanwhile (`nesting`).
+        """
+        return self._ways()[3]
+
+    @property
+    def ahead(self) -> frozenset[str]:
+        """Those of them for which an earlier run may have done the step `ACCEPT` or more."""
+        return self.nested.intersection(self.state.get("ahead", ()))
+
+    @property
+    def unnesting(self) -> frozenset[str]:
+        """Those of them whose hosts have sent through both since the cut-over of this run, which was approved."""
+        return self.nested.intersection(decisions.in_phase(self.expected, RETIRING)) - self.ahead
 
     @property
     def overtaking(self) -> frozenset[str]:
@@ -233,9 +268,10 @@ class Rotation:
         asked = {host: self.answers(step, host).results for host in self.hosts}
         return [f"{host}: {decisions.UNASKED}" for host in self.hosts if not asked[host].keys() >= set(wanted(host))]
 
-    def leaves_behind(self, host: str) -> bool:
-        """Whether the host has SAs that the new generation does not replace."""
-        return bool(self.expected["hosts"][host]["left_behind"])
+    def left_behind(self, host: str) -> list[str]:
+        """The host's units with SAs that the new generation does not replace."""
+        view = self.expected["hosts"][host]
+        return [*view["left_behind"], *sorted(self.nested.intersection(view["connections"]))]
 
     def readings(self) -> dict[str, tuple[float, float, float]]:
         """The reading of each host's clock between two readings of the controller's clock."""

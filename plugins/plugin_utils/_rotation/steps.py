@@ -20,6 +20,8 @@ send           to send packets through the new SAs
 arrivals       to count the packets that arrived
 go_back        to send through the previous SAs again, or before the switch, to remove what was staged
 forget         to stop accepting packets through the new SAs, once no host sends through them
+accept         after a change of the mode (`nesting`), to accept packets through the new SAs alone
+unnest         then to send through these alone
 persist        to write the staged SAs to the protected file, to remove the previous ones, to accept
                only traffic that arrived through SAs (inbound policies), to load all this at
                boot, and to remove the staged files
@@ -44,6 +46,7 @@ from .._keystore.records import IN_USE, STEADY, SWITCHING
 from . import clocks, decisions, due, pins, policies, policy_checks, probes, taking
 from .record import SKIPPED, UNANSWERED, Answers
 from .rotation import (
+    ACCEPT,
     ARRIVALS,
     CUT_OVER,
     FORGET,
@@ -53,6 +56,7 @@ from .rotation import (
     SEND,
     STAGE,
     TIDY,
+    UNNEST,
     Question,
     Questions,
     Result,
@@ -138,14 +142,14 @@ def stage(run: Rotation, host: str) -> Questions:
             **({} if own["policies"] and own["boot"] else {"policies_file": POLICIES_FILE}),
         },
     )
-    if run.leaves_behind(host):
+    if run.left_behind(host):
         yield Question(
             "replaced",
             "ipseckeys_file",
             {
                 **common,
                 "path": run.replaced_file(host),
-                "content": run.text(view["left_behind"], host, "current"),
+                "content": run.text(run.left_behind(host), host, "current"),
                 "allow_static_counter_mode": True,  # nothing is loaded from it
             },
         )
@@ -248,7 +252,7 @@ def stage_problems(run: Rotation) -> list[str]:
         STAGE,
         lambda host: [
             "next",
-            *(["replaced"] if run.leaves_behind(host) else []),
+            *(["replaced"] if run.left_behind(host) else []),
             *(["file", "sadb"] if run.overlaps(host) else []),
             *(question.name for question in _also_outbound(run, host, run.beside - run.overtaking)),
             *(question.name for question in policies.at_stage(run, host)),
@@ -518,11 +522,14 @@ def persist(run: Rotation, host: str) -> Questions:
     """No host sends through the previous SAs, also after a reboot, so they are removed. What the host
     holds is compared once more: it may have rebooted since it was asked. With a gap, its file still
     held the previous SAs then. Other outbound SAs that it has lost are not loaded again, since their
-    sequence numbers would begin again. The outbound policies, too, are named again.
+    sequence numbers would begin again. The outbound policies, too, are named again. The host waits for the next run if
+    a peer did not confirm what has to be done before.
     """
+    if policies.held(run).intersection(run.expected["hosts"][host]["connections"]):
+        return
     rows = [row for row in run.expected["connections"] if not (row["counter_mode"] or row["anti_replay"])]
     whole = run.pairs({row["name"] for row in rows} & run.gaps.keys(), host)
-    behind = {"remove_src": run.replaced_file(host)} if run.leaves_behind(host) else {}
+    behind = {"remove_src": run.replaced_file(host)} if run.left_behind(host) else {}
     yield change_file(run, host, {"src": run.next_file(host), **behind})
     limits = {"direction": "inbound", "both_directions": decisions.listed(whole)}
     yield _sadb(run, host, {"src": run.next_file(host), "state": "exact", **limits})
@@ -551,13 +558,13 @@ def persist_problems(run: Rotation) -> list[str]:
         lambda host: [
             *("file", "sadb", TIDY),
             *([policies.POLICIES] if run.own(host)["policies"] else []),
-            *(["removal"] if run.leaves_behind(host) else []),
+            *(["removal"] if run.left_behind(host) else []),
             *(question.name for question in taking.removal(run, host)),
             *([policies.SERVICE] if run.own(host)["boot"] else []),
         ],
     )
     return (
-        run.problems(PERSIST)
+        run.problems(ACCEPT, UNNEST, PERSIST)
         or unasked
         or decisions.file_problems(run.results(PERSIST, "file"), run.expected)
         or decisions.agreement(run.results(PERSIST, "sadb"), run.expected)
@@ -571,6 +578,14 @@ def _tidy(run: Rotation, host: str, more: t.Sequence[str] = ()) -> Question:
     )
 
 
+def accept(run: Rotation, host: str) -> Questions:
+    yield from policies.alone(run, host, run.unnesting, switched=False)
+
+
+def unnest(run: Rotation, host: str) -> Questions:
+    yield from policies.alone(run, host, run.unnesting - policies.unconfirmed(run, ACCEPT), switched=True)
+
+
 STEPS: t.Mapping[str, t.Callable[[Rotation, str], Questions]] = {
     PREFLIGHT: preflight,
     STAGE: stage,
@@ -579,5 +594,7 @@ STEPS: t.Mapping[str, t.Callable[[Rotation, str], Questions]] = {
     ARRIVALS: arrivals,
     GO_BACK: go_back,
     FORGET: forget,
+    ACCEPT: accept,
+    UNNEST: unnest,
     PERSIST: persist,
 }

@@ -30,6 +30,7 @@ ENDS = {"a": "192.0.2.1", "b": "192.0.2.2"}
 ESP, AH = {"protocol": "esp"}, {"protocol": "ah"}
 BARE = {**ESP, "encryption_algorithm": "aes-cbc", "authentication_algorithm": ""}
 MODES = ("transport", "tunnel")
+UDP = {"type": "udp", "port": 4500}
 PAIR = "192.0.2.1|192.0.2.2"
 OTHERS = {f"{PAIR}#4242,,0": "1", "192.0.2.1|192.0.2.9#77,,0": "2", f"{PAIR}#77,0x1/0x1,0": "3"}
 
@@ -58,7 +59,8 @@ def run_of(
         "endpoints": dict(ends),
     }
     own = {"policies": exchange, "policy_priority": 1000, "file": "/f", "timeout": 0, "backend": "auto", "boot": True}
-    view = {"connections": ["pair"], "left_behind": ["pair"] if row["before"] else []}
+    behind = {*row["changing"]} - {"mode", "protocols", "other_protocols"}  # those have other SPIs only
+    view = {"connections": ["pair"], "left_behind": ["pair"] if behind else []}
     return Rotation(
         {
             "wide": {"strategy": "overlap", "cutover_delay": 0.0},
@@ -205,7 +207,8 @@ def accepts(policy: Result, passed: t.Sequence[Result]) -> bool:
     """
     place = 0
     for template in reversed(policy["templates"]):
-        if template.get("level") == "use" and template["mode"] == "transport":
+        is_optional = template.get("level") == "use"
+        if is_optional and template["mode"] == "transport":
             continue
         for index in range(place, len(passed)):
             if is_for(template, passed[index]):
@@ -214,7 +217,8 @@ def accepts(policy: Result, passed: t.Sequence[Result]) -> bool:
             if passed[index]["mode"] != "transport":
                 return False
         else:
-            return False
+            if not is_optional:
+                return False
     return all(row["mode"] == "transport" for row in passed[place:])
 
 
@@ -262,6 +266,127 @@ def test_at_each_boundary_peers_accept_each_other_and_never_clear_text(
     for host, held in hosts.items():
         for row in policies.of_host(wanted, host):
             assert held.of(row["direction"]) == row
+
+
+def modes_of(rows: t.Iterable[Result]) -> dict[str, list[str]]:
+    """The modes of templates by direction; "?" stands behind that of an optional one."""
+    return {
+        row["direction"]: [each["mode"] + "?" * (each.get("level") == "use") for each in row["templates"]]
+        for row in rows
+    }
+
+
+T, U = "transport", "tunnel"
+
+
+@pytest.mark.parametrize("protocol", [ESP, AH])
+@pytest.mark.parametrize(("before", "after", "first", "second"), [(T, U, [T, f"{U}?"], [U]), (U, T, [U], [T, f"{U}?"])])
+def test_packets_pass_through_the_sas_of_both_modes_while_the_mode_changes(
+    protocol: Result, before: str, after: str, first: list[str], second: list[str]
+) -> None:
+    was, now = (connection(mode=mode, associations=[protocol]) for mode in (before, after))
+    run = run_of(now, was, SERVED)
+    assert run.gaps == {} and run.nested == run.beside == {"pair"} and run.unnesting == run.ahead == set()
+    assert run.left_behind("a") == ["pair"]  # the new SAs have the same owner, but do not replace the previous ones
+    hosts = {host: Policies() for host in ENDS}
+    for host, policies_of_host in hosts.items():
+        policies_of_host.take(policies.of_host(run_of(was), host))
+
+    def seen(found: Rotation, step: t.Callable[[Rotation, str], rotation.Questions]) -> list[dict[str, list[str]]]:
+        """What changes in the kernel and at boot; in between, hosts understand each other."""
+        questions = [*step(found, "a")]
+        for host, held in hosts.items():
+            held.ask(step(found, host))
+            for one, other in (hosts.values(), [*hosts.values()][::-1]):
+                sent = one.of("out")["templates"][::-1]
+                assert accepts(other.of("in"), sent) and not accepts(other.of("in"), [])
+        return [modes_of(question.options["policies"]) for question in sorted(questions, key=lambda each: each.name)]
+
+    assert seen(run, policies.at_stage) == [{"in": first}, {"out": [before], "in": first}]
+    assert seen(run, policies.at_cut_over) == [{"out": [T, U], "in": first}] * 2
+    assert not [*steps.accept(run, "a"), *steps.unnest(run, "a")]  # not approved yet
+    retiring = run_of(now, was, SERVED, phase="retiring")
+    answered(retiring, rotation.ACCEPT, "ab")
+    assert seen(retiring, steps.accept) == [{"in": second}, {"out": [T, U], "in": second}]
+    assert seen(retiring, steps.unnest) == [{"out": [after]}, {"out": [after], "in": second}]
+
+
+def answered(run: Rotation, step: str, hosts: str) -> None:
+    """Of these steps, these hosts confirmed theirs; the other one is out of reach."""
+    before = run.answers
+
+    def answers(asked: str, host: str) -> Answers:
+        if asked != step:
+            return before(asked, host)
+        return Answers({"policies": {"changed": True} if host in hosts else {"unreachable": True}})
+
+    run.answers = answers
+
+
+def test_hosts_keep_the_previous_sas_until_all_have_stopped_sending_through_them() -> None:
+    def begun() -> Rotation:
+        run = run_of(connection(mode="tunnel"), connection(), SERVED, phase="retiring")
+        run.state.update(digest_key="", because={})
+        run.wide.update(allow_static_counter_mode=False, when="asked")
+        run.expected["connections"][0].update(counter_mode=False, anti_replay=False)
+        return run
+
+    run = begun()
+    answered(run, rotation.ACCEPT, "a")
+    assert not [*steps.unnest(run, "a"), *steps.persist(run, "a"), *steps.persist(run, "b")]
+    assert steps.persist_problems(run) == ["b: unreachable (no reason given)"]
+    run = begun()
+    answered(run, rotation.ACCEPT, "ab")
+    assert [*steps.unnest(run, "a")]
+    answered(run, rotation.UNNEST, "b")
+    assert not [*steps.persist(run, "a"), *steps.persist(run, "b")]
+    run = begun()
+    answered(run, rotation.ACCEPT, "ab")
+    answered(run, rotation.UNNEST, "ab")
+    assert "removal" in [question.name for question in steps.persist(run, "a")]
+
+
+@pytest.mark.parametrize(("sends", "modes"), [(["tunnel"], ["transport", "tunnel"]), ([], ["tunnel"])])
+def test_a_resumed_run_goes_on_from_where_hosts_may_be(sends: list[str], modes: list[str]) -> None:
+    """What a host sends after a reboot stays as it is until its peers accept more."""
+    replaced = [{"policy": "out 192.0.2.1/32 > 192.0.2.2/32", "reqids": [0]} for dummy in sends]
+    answers = {**SERVED, "policies": {"added": [], "replaced": replaced}}
+    run = run_of(connection(mode="tunnel"), connection(), answers, phase="retiring")
+    run.state["ahead"] = ["pair"]
+    assert run.unnesting == set() and not [*steps.accept(run, "a"), *steps.unnest(run, "a")]
+    kernel, boot = (modes_of(question.options["policies"]) for question in policies.at_stage(run, "a"))
+    assert kernel == {"in": ["tunnel"]} and boot == {"out": modes, "in": ["tunnel"]}
+    boot, kernel = (modes_of(question.options["policies"]) for question in policies.at_cut_over(run, "a"))
+    assert kernel == boot == {"out": ["tunnel"], "in": ["tunnel"]}
+
+
+WIDE = {"endpoints": {"a": {"address": ENDS["a"], "networks": ["10.1.0.0/16"]}, "b": ENDS["b"]}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "more"),
+    [
+        ({}, WIDE, {}),
+        ({"upper_protocol": "udp"}, {"upper_protocol": "udp"}, {}),
+        ({"encapsulation": UDP}, {"encapsulation": UDP}, {}),
+        ({}, {"encapsulation": UDP}, {}),
+        ({"mark": "0x1/0x1"}, {"mark": "0x1/0x1"}, {}),
+        ({"if_id": 5}, {"if_id": 5}, {}),
+        ({"associations": [ESP, AH]}, {"associations": [ESP, AH]}, {}),
+        ({"reqid": 7}, {"reqid": 9}, {}),
+        ({"associations": [ESP]}, {"associations": [AH]}, {}),
+        ({}, {"replaces_reqid": 77}, {"answers": {**SERVED, "preflight": {"held": {f"{PAIR}#77,,0": "4"}}}}),
+        ({}, {}, {"answers": {**SERVED, "policies": {"added": ["in 192.0.2.2/32 > 192.0.2.1/32"]}}}),
+    ],
+)
+def test_the_mode_changes_with_a_gap_where_sas_of_both_cannot_be_nested(
+    before: Result, after: Result, more: Result
+) -> None:
+    run = run_of(connection(mode="tunnel", **after), connection(**before), **{"answers": SERVED, **more})
+    assert "its mode or its protocols change" in run.gaps["pair"]
+    assert run.nested == run.beside == set()
+    without = run_of(connection(mode="tunnel"), connection(), SERVED, exchange=False)
+    assert "without rotate_policies" in without.gaps["pair"] and without.nested == set()
 
 
 @pytest.mark.parametrize("networks", [True, False])

@@ -249,7 +249,19 @@ def test_a_changed_setting_has_a_gap_unless_both_can_stand_side_by_side(
     expected = {**EXPECTED, "hosts": hosts, "connections": [{**first, "changing": changing}, other]}
     found = decisions.gaps(expected, "overlap", set(exchanging))
     assert set(found) == ({"pair"} if reason else set()) and reason in found.get("pair", "")
-    assert decisions.moving(expected) == ({"pair"} if changing and reason in ("", "without rotate_policies") else set())
+    together = reason in ("", "without rotate_policies") or changing == ["mode"]
+    assert decisions.moving(expected) == ({"pair"} if changing and together else set())
+
+
+@pytest.mark.parametrize("changing", [["mode"], ["mode", "reqid"]])
+def test_the_mode_alone_changes_without_a_gap_where_sas_of_both_can_be_nested(changing: list[str]) -> None:
+    first, other = EXPECTED["connections"]
+    expected = {**EXPECTED, "connections": [{**first, "changing": changing}, other]}
+    names = {row["name"] for row in decisions.changing_mode(expected)}
+    assert names == ({"pair"} if changing == ["mode"] else set())
+    assert set(decisions.gaps(expected, "overlap", {"a", "b"}, nested=names)) == {"pair"} - names
+    assert "pair" in decisions.gaps(expected, "overlap", nested=names)
+    assert "pair" in decisions.gaps(expected, "flush", {"a", "b"}, nested=names)
 
 
 CURRENT = {"192.0.2.2|192.0.2.3#0,,0": "21"}

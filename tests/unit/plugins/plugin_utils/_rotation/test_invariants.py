@@ -31,7 +31,13 @@ import yaml
 from ansible_collections.ipsec.manual.plugins.action import ipsec_rotation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, policies, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
+    decisions,
+    nesting,
+    policies,
+    rotation,
+    steps,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.tests.unit.docs.test_timeline import TOP, steps_of
@@ -58,6 +64,9 @@ OWN = {
 # run; it is out of reach after a question, and its answers are lost; it refuses a question; it reboots before a
 # question, and the answers to earlier ones are lost; the network drops its packets.
 FAULTS = ("gone", "lost", "refused", "rebooted", "dropped")
+
+
+MODES = ((world.TRANSPORT, world.TUNNEL), (world.TUNNEL, world.TRANSPORT))
 
 
 class Violation(Exception):
@@ -162,7 +171,9 @@ class Ongoing:
             self.state,
             lambda step, host: Answers(self.results.get((step, host), {})),
             text,
-            lambda: world.connections("".join(world.names(self.moment)), self.moment.reqid, self.moment.is_scripted),
+            lambda: world.connections(
+                "".join(world.names(self.moment)), self.moment.reqid, self.moment.is_scripted, self.moment.mode
+            ),
             valid=lambda host: world.text_of(world.valid(self.moment, host)),
         )
 
@@ -237,17 +248,22 @@ def check_retired(before: Moment, after: Moment) -> None:
 def check_traffic(moment: Moment) -> None:
     """I1 and I2: each host accepts what its peers send, also after a reboot of one host."""
     keyed = frozenset(unit for unit, record in moment.records if record.current is not None)
-    why = lost(moment.hosts, keyed, moment.reqids)
+    why = lost(moment.hosts, keyed, moment.reqids, moment.modes)
     if why:
         raise Violation(why)
 
 
 @functools.lru_cache(maxsize=None)
-def lost(hosts: tuple[tuple[str, Host], ...], keyed: frozenset[world.Unit], reqids: tuple[tuple[int, int], ...]) -> str:
+def lost(
+    hosts: tuple[tuple[str, Host], ...],
+    keyed: frozenset[world.Unit],
+    reqids: tuple[tuple[int, int], ...],
+    modes: tuple[tuple[int, str], ...],
+) -> str:
     """What is lost between hosts that hold this, empty for nothing. ``keyed`` are the pairs that have a
-    current generation, ``reqids`` those of generations.
+    current generation, ``reqids`` and ``modes`` those of generations.
     """
-    moment = Moment(hosts, (), reqids=reqids)
+    moment = Moment(hosts, (), reqids=reqids, modes=modes)
     worlds = [("", moment)] + [
         (f"after a reboot of {name}", moment.with_host(name, host.rebooted()))
         for name, host in hosts
@@ -273,7 +289,9 @@ def settled(moment: Moment) -> bool:
     return all(
         host.kernel == host.boot == frozenset(sa for sa in wanted if name in sa)
         and not host.files
-        and host.policies == host.boot_policies == world.policies_of(name, world.names(moment), moment.reqid)
+        and host.policies
+        == host.boot_policies
+        == world.policies_of(name, world.names(moment), moment.reqid, moment.mode)
         for name, host in moment.hosts
     )
 
@@ -344,16 +362,20 @@ def explore(
     reqids: t.Sequence[int] = (0,),
     scripted: bool = False,
     again: bool = False,
+    modes: t.Sequence[str] = (),
 ) -> int:
     """Visit the states that ``rounds`` runs in a row can leave, each with faults, in a world without
     keys and in one that has keys; the number of states. With ``old_backup``, only in one that has keys,
     and beside the protected files backups of retired SAs. With several ``reqids``, only in one that has keys,
     and a run that makes new ones is for the next of these in turn. With ``scripted``, only in one without keys,
     where a script has made SAs, and where no host reboots; with ``again``, after a run, and then the script once more.
+    With two ``modes``, only in one that has keys for the first, and each run that makes new ones is for the other one.
     """
     empty = world.beginning("".join(hosts), scripted)._replace(reqid=reqids[0])
     frontier = [empty] if scripted else [empty, run_plainly(empty, strategy)]
     frontier = frontier[-1:] if len(reqids) > 1 else frontier
+    if modes:
+        frontier = [run_plainly(empty._replace(mode=modes[0]), "flush")]  # a first run changes with a gap
     if again:
         frontier = [world.scripted_again(run_plainly(empty, strategy))]
     if old_backup:
@@ -368,6 +390,8 @@ def explore(
             for new_keys in (False, True) if number and not is_begun(moment) else (True,):
                 wanted = reqids[(reqids.index(moment.reqid) + new_keys) % len(reqids)]
                 start = moment if is_begun(moment) or (scripted and not again) else moment._replace(reqid=wanted)
+                if modes and new_keys and not is_begun(moment):
+                    start = start._replace(mode=modes[(modes.index(moment.mode) + 1) % len(modes)])
                 for left in explore_run(start, strategy, new_keys, faults):
                     state = left.canonical()
                     if state not in seen:
@@ -399,20 +423,37 @@ def explore_parts(faults: int) -> int:
     return len(seen)
 
 
-def explore_second_thoughts(reqids: t.Sequence[int], faults: int = 0) -> int:
-    """The states that two runs can leave: one for the second of these reqids, and, wherever it ended before any
-    host switched, one for the last of them.
+def explore_second_thoughts(changed: str, values: t.Sequence[t.Any], faults: int = 0) -> int:
+    """The states that two runs can leave: one for the second of these values of a setting, and, wherever it ended
+    before any host switched, one for the last of them.
     """
-    first, second, last = reqids
-    keyed = run_plainly(world.beginning("ab")._replace(reqid=first), "overlap")
+    first, second, last = ({changed: value} for value in values)
+    keyed = run_plainly(world.beginning("ab")._replace(**first), "flush")  # a tunnel begins with a gap
     seen: set[t.Any] = set()
-    begun = explore_run(keyed._replace(reqid=second), "overlap", True, 1)
+    begun = explore_run(keyed._replace(**second), "overlap", True, 1)
     for start in {left.canonical(): left for left in begun if is_unused(left)}.values():
-        for left in explore_run(start._replace(reqid=last), "overlap", False, faults):
+        for left in explore_run(start._replace(**last), "overlap", False, faults):
             if left.canonical() not in seen:
                 seen.add(left.canonical())
                 run_plainly(left, "overlap")
     return len(seen)
+
+
+def explore_retiring(modes: t.Sequence[str], faults: int) -> int:
+    """The states that a run can leave which follows a change of the mode that was approved, and ended on the way."""
+    keyed = run_plainly(world.beginning("ab")._replace(mode=modes[0]), "flush")._replace(mode=modes[1])
+    begun = {left.canonical(): left for left in explore_run(keyed, "overlap", True, 0) if is_approved(left)}
+    seen: set[t.Any] = set()
+    for start in begun.values():
+        for left in explore_run(start, "overlap", False, faults):
+            if left.canonical() not in seen:
+                seen.add(left.canonical())
+                run_plainly(left, "overlap")
+    return len(seen)
+
+
+def is_approved(moment: Moment) -> bool:
+    return any(record.phase == records.RETIRING for dummy, record in moment.records)
 
 
 def is_unused(moment: Moment) -> bool:
@@ -457,9 +498,37 @@ def test_no_fault_separates_two_hosts_while_the_reqid_changes(
     assert found > 50
 
 
+@pytest.mark.parametrize(
+    ("hosts", "rounds", "faults", "modes"),
+    [
+        *(("ab", 1, 1, modes) for modes in MODES),
+        ("ab", 1, 2, MODES[0]),
+        ("ab", 1, 2, MODES[1]),
+        ("abc", 1, 1, MODES[0]),
+    ],
+)
+def test_no_fault_separates_two_hosts_while_the_mode_changes(
+    hosts: str, rounds: int, faults: int, modes: t.Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = explore(hosts, "overlap", rounds, faults, modes=modes)
+    with capsys.disabled():
+        print(f"{found} states: {len(hosts)} hosts, {rounds} runs in a row, {faults} faults in each, mode {modes}")
+    assert found > 50
+
+
+@pytest.mark.parametrize("modes", MODES)
+def test_no_fault_separates_two_hosts_in_a_run_that_ends_the_change_of_a_mode(modes: t.Sequence[str]) -> None:
+    assert explore_retiring(modes, 1) > 50
+
+
 @pytest.mark.parametrize("reqids", [(7, 9, 7), (7, 9, 11), (7, 7, 9)])
 def test_nothing_of_a_discarded_generation_stays_when_the_reqid_changes_again(reqids: t.Sequence[int]) -> None:
-    assert explore_second_thoughts(reqids) > 50
+    assert explore_second_thoughts("reqid", reqids) > 50
+
+
+@pytest.mark.parametrize("modes", [(one, other, one) for one, other in MODES])
+def test_nothing_of_a_discarded_generation_stays_when_the_mode_changes_back(modes: t.Sequence[str]) -> None:
+    assert explore_second_thoughts("mode", modes) > 50
 
 
 @pytest.mark.parametrize("reqid", [0, 9])
@@ -611,7 +680,7 @@ def _previous_outbound_sas_go_before_the_policy(patch: pytest.MonkeyPatch) -> No
 
     def sadb(run: Rotation, host: str, options: Result, **more: t.Any) -> steps.Question:
         replaced = run.replaced_file(host)
-        more_scope = {"scope_src": replaced} if options["state"] == "exact" and run.leaves_behind(host) else {}
+        more_scope = {"scope_src": replaced} if options["state"] == "exact" and run.left_behind(host) else {}
         return genuine(run, host, {**more_scope, **options}, **more)
 
     patch.setattr(steps, "_sadb", sadb)
@@ -649,3 +718,103 @@ def test_bugs_planted_into_the_change_of_a_reqid_are_found(
     plant(monkeypatch)
     with pytest.raises(Violation, match="I[12]:"):
         explore("ab", "overlap", 1, reqids=(7, 9))
+
+
+def _renamed(questions: steps.Questions, prefix: str) -> steps.Questions:
+    return (question._replace(name=f"{prefix}{question.name}") for question in questions)
+
+
+def _new_sas_alone_without_a_barrier(patch: pytest.MonkeyPatch) -> None:
+    """Each host sends through the new SAs alone as soon as it accepts that itself."""
+
+    def both(run: Rotation, host: str) -> steps.Questions:
+        yield from steps.accept(run, host)
+        yield from _renamed(policies.alone(run, host, run.unnesting, switched=True), "u")
+
+    patch.setitem(steps.STEPS, rotation.ACCEPT, both)  # type: ignore[arg-type]
+
+
+def _previous_sas_go_while_peers_send_through_them(patch: pytest.MonkeyPatch) -> None:
+    def unnest(run: Rotation, host: str) -> steps.Questions:
+        yield from steps.unnest(run, host)
+        if run.unnesting:
+            yield steps.removal(run, host)
+
+    patch.setitem(steps.STEPS, rotation.UNNEST, unnest)  # type: ignore[arg-type]
+
+
+def _nobody_waits_for_a_host_that_does_not_accept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policies, "unconfirmed", lambda run, step: set())
+
+
+def _previous_sas_go_although_a_peer_may_send_through_them(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policies, "held", lambda run: set())
+
+
+def _resumed_from_the_beginning(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Rotation, "ahead", frozenset())
+
+
+def _boot_runs_ahead_of_the_kernel(patch: pytest.MonkeyPatch) -> None:
+    """In a resumed run, before the peers accept packets through the new SAs alone."""
+    genuine = policies._changes
+
+    def _changes(*arguments: t.Any) -> t.Any:
+        return [change._replace(unnested=True) for change in genuine(*arguments)]
+
+    patch.setattr(policies, "_changes", _changes)
+
+
+def _boot_policies_left_nested(patch: pytest.MonkeyPatch) -> None:
+    genuine = policies.alone
+
+    def alone(*arguments: t.Any, **more: t.Any) -> steps.Questions:
+        return (question for question in genuine(*arguments, **more) if question.name != policies.SERVICE)
+
+    patch.setattr(policies, "alone", alone)
+
+
+def _both_modes_optional(patch: pytest.MonkeyPatch) -> None:
+    genuine = nesting.accepting
+
+    def accepting(*arguments: t.Any) -> list[Result]:
+        return [
+            {**row, "templates": [{**template, "level": "use"} for template in row["templates"]]}
+            for row in genuine(*arguments)
+        ]
+
+    patch.setattr(nesting, "accepting", accepting)
+
+
+def _nested_before_peers_accept(patch: pytest.MonkeyPatch) -> None:
+    genuine = steps.STEPS[rotation.STAGE]
+
+    def stage(run: Rotation, host: str) -> steps.Questions:
+        yield from genuine(run, host)
+        yield steps._sadb(run, host, {"src": run.next_file(host), "state": "present"}, name="early")
+        yield from _renamed(policies.at_cut_over(run, host), "soon")
+
+    patch.setitem(steps.STEPS, rotation.STAGE, stage)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("modes", MODES)
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _nested_before_peers_accept,
+        _new_sas_alone_without_a_barrier,
+        _previous_sas_go_while_peers_send_through_them,
+        _nobody_waits_for_a_host_that_does_not_accept,
+        _previous_sas_go_although_a_peer_may_send_through_them,
+        _resumed_from_the_beginning,
+        _boot_runs_ahead_of_the_kernel,
+        _boot_policies_left_nested,
+        _both_modes_optional,
+    ],
+)
+def test_bugs_planted_into_the_change_of_a_mode_are_found(
+    plant: t.Callable[[pytest.MonkeyPatch], None], modes: t.Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    with pytest.raises(Violation, match="I[12]:"):
+        explore("ab", "overlap", 1, modes=modes)

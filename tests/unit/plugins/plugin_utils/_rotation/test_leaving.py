@@ -19,7 +19,12 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import leav
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Result, Rotation
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation import world
-from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation.world import ADDRESS, Host, Moment
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation.world import (
+    ADDRESS,
+    TRANSPORT,
+    Host,
+    Moment,
+)
 
 OWN = {
     "file": world.FILE,
@@ -244,7 +249,10 @@ def check(moment: Moment) -> None:
         for name, host in when.hosts:
             for peer in ADDRESS.keys() - {name}:
                 there = {place: {sa for sa in getattr(host, place) if peer in sa[1:]} for place in ("kernel", "boot")}
-                rules = {place: ("out", peer, 0) in getattr(host, place) for place in ("policies", "boot_policies")}
+                rules = {
+                    place: ("out", peer, ((TRANSPORT, 0, False),)) in getattr(host, place)
+                    for place in ("policies", "boot_policies")
+                }
                 if "c" not in (name, peer):
                     assert len(there["kernel"]) == len(there["boot"]) == 2 and all(rules.values())
                 assert rules["policies"] or not (there["kernel"] or there["boot"])

@@ -5,10 +5,10 @@
 """An abstract world for the exploration of rotations: hosts that hold generations in place of keys,
 and a keystore whose records change by the functions of `changes`.
 
-Each two hosts have a record of their own. An SA is (generation, sender, receiver), and has the reqid of
-its generation. A policy is (direction, peer, reqid): as in Linux, an outbound one selects SAs of its
-reqid, and an inbound one with reqid 0 accepts those of any. What hosts are asked is executed as the
-modules document it.
+Each two hosts have a record of their own. An SA is (generation, sender, receiver), and has the reqid and
+the mode of its generation. A policy is (direction, peer, templates): as in Linux, an outbound one selects SAs
+for each of its templates, and an inbound template with reqid 0 accepts those of any. What hosts are asked is
+executed as the modules document it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps impor
 Result = t.Dict[str, t.Any]
 Sa = t.Tuple[int, str, str]
 Sas = t.FrozenSet[Sa]
-Policies = t.FrozenSet[t.Tuple[str, str, int]]
+Templates = t.Tuple[t.Tuple[str, int, bool], ...]  # of a policy: mode, reqid, and whether it is optional
+Policies = t.FrozenSet[t.Tuple[str, str, Templates]]
 Unit = t.Tuple[str, ...]
 
 ADDRESS = {"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"}
@@ -34,6 +35,7 @@ NAME = "mesh"
 FILE = "/f"
 NOTHING: Sas = frozenset()
 SCRIPTED, SCRIPT_REQID = 0, 77  # the generation of SAs that a script made, and their reqid
+TRANSPORT, TUNNEL = "transport", "tunnel"
 
 
 class Host(t.NamedTuple):
@@ -63,6 +65,9 @@ class Moment(t.NamedTuple):
     # The reqid of the connection in the inventory, and the generations that have another than 0.
     reqid: int = 0
     reqids: tuple[tuple[int, int], ...] = ()
+    # The same of modes; the others are in transport mode.
+    mode: str = TRANSPORT
+    modes: tuple[tuple[int, str], ...] = ()
 
     @property
     def is_scripted(self) -> bool:
@@ -72,6 +77,10 @@ class Moment(t.NamedTuple):
     def owner(self, sa: Sa) -> int:
         """The reqid of an SA."""
         return dict(self.reqids).get(sa[0], 0)
+
+    def serves(self, template: tuple[str, int, bool], sa: Sa) -> bool:
+        """Whether an SA has the mode and the reqid of a template."""
+        return template[:2] == (dict(self.modes).get(sa[0], TRANSPORT), self.owner(sa))
 
     def host(self, name: str) -> Host:
         (found,) = [host for key, host in self.hosts if key == name]
@@ -98,7 +107,8 @@ class Moment(t.NamedTuple):
             return frozenset(named[sa] for sa in sas)
 
         return (
-            self.reqid,
+            (self.reqid, self.mode),
+            frozenset((ranks[number], mode) for number, mode in self.modes if number in ranks),
             frozenset((ranks[number], reqid) for number, reqid in self.reqids if number in ranks),
             tuple(
                 (
@@ -182,9 +192,10 @@ def sas_of(generation: int, unit: t.Sequence[str]) -> Sas:
     return frozenset((generation, *ends) for ends in itertools.permutations(unit))
 
 
-def policies_of(name: str, hosts: t.Sequence[str], reqid: int) -> Policies:
+def policies_of(name: str, hosts: t.Sequence[str], reqid: int, mode: str = TRANSPORT) -> Policies:
     """The policies of a host towards all others."""
-    return frozenset((way, peer, reqid) for way in ("out", "in") for peer in hosts if peer != name)
+    templates = ((mode, reqid, False),)
+    return frozenset((way, peer, templates) for way in ("out", "in") for peer in hosts if peer != name)
 
 
 def pair_of(sa: Sa) -> str:
@@ -218,17 +229,17 @@ def _sas(text: str) -> Sas:
 
 
 @functools.lru_cache(maxsize=None)
-def connections(hosts: str, reqid: int = 0, scripted: bool = False) -> t.Any:
+def connections(hosts: str, reqid: int = 0, scripted: bool = False, mode: str = TRANSPORT) -> t.Any:
     ends = {host: ADDRESS[host] for host in hosts}
     more = {"replaces_reqid": SCRIPT_REQID} if scripted else {}
-    return read_connections([{"name": NAME, "endpoints": ends, "reqid": reqid, **more}])
+    return read_connections([{"name": NAME, "endpoints": ends, "reqid": reqid, "mode": mode, **more}])
 
 
 def prepared(moment: Moment, units: t.Collection[Unit], new_keys: bool) -> tuple[Moment, dict[Unit, str]]:
     """The world with the generations that hosts should use, and the outcome for each of these units, as
     `_keystore.steps` does it.
     """
-    (connection,) = connections("".join(names(moment)), moment.reqid, moment.is_scripted)
+    (connection,) = connections("".join(names(moment)), moment.reqid, moment.is_scripted, moment.mode)
     number = 1 + max(record.last for dummy, record in moment.records)
     found, outcomes = dict(moment.records), {}
     for unit in units:
@@ -237,7 +248,10 @@ def prepared(moment: Moment, units: t.Collection[Unit], new_keys: bool) -> tuple
         if outcomes[unit] == changes.MADE:
             made = records.Generation(number, "", "", part.settings())
             found[unit] = changes.give(changes.discard(record, {}), made)
-            moment = moment._replace(reqids=tuple({**dict(moment.reqids), number: moment.reqid}.items()))
+            moment = moment._replace(
+                reqids=tuple({**dict(moment.reqids), number: moment.reqid}.items()),
+                modes=tuple({**dict(moment.modes), number: moment.mode}.items()),
+            )
     return moment._replace(records=tuple(found.items())), outcomes
 
 
@@ -261,7 +275,7 @@ def expected(before: Moment, moment: Moment, outcomes: t.Mapping[Unit, str]) -> 
             "endpoints": {host: ADDRESS[host] for host in unit},
             "abandoned": moment.record(unit).abandoned,
             "before": settings[unit],
-            "changing": ["reqid"] if settings[unit] else [],
+            "changing": changed(moment.record(unit)) if settings[unit] else [],
         }
         for unit, outcome in outcomes.items()
     ]
@@ -280,7 +294,7 @@ def expected(before: Moment, moment: Moment, outcomes: t.Mapping[Unit, str]) -> 
         "hosts": {
             host: {
                 "connections": [every[unit] for unit in outcomes if host in unit],
-                "left_behind": [every[unit] for unit in outcomes if host in unit and settings[unit]],
+                "left_behind": [every[unit] for unit in outcomes if host in unit and left_behind(moment.record(unit))],
                 "addresses": [ADDRESS[host]],
                 "associations": [],
             }
@@ -298,6 +312,16 @@ def expected(before: Moment, moment: Moment, outcomes: t.Mapping[Unit, str]) -> 
         "departed": [],
         "leaving": [],
     }
+
+
+def changed(record: records.KeyRecord) -> list[str]:
+    assert record.current and record.next
+    return changes.changed(record.current.settings, record.next.settings)
+
+
+def left_behind(record: records.KeyRecord) -> bool:
+    """Whether SAs are not replaced by those of the next generation."""
+    return bool(record.next and changes.left_behind(record))
 
 
 def _settings(record: records.KeyRecord) -> t.Mapping[str, t.Any]:
@@ -410,24 +434,56 @@ def lost_in_clear(moment: Moment, keyed: t.Container[Unit], sender: str, receive
     there, inbound = moment.host(sender), policy_for(moment.host(receiver), "in", sender)
     if policy_for(there, "out", receiver) is None:
         return "it is sent in the clear" if inbound is not None and not there.unserved else ""
-    if inbound and any(moment.owner(sa) != inbound for sa in used(moment, sender, receiver)):
+    sent = policy_for(there, "out", receiver) or ()
+    if inbound is not None and accepts(inbound, ()):
+        return "its inbound policy accepts clear text"
+    if used(moment, sender, receiver) and (accepts(inbound, sent) if inbound is not None else _has_tunnel(sent)) == (
+        inbound is None
+    ):
         return "its inbound policy names other SAs"
     # Policies that an interrupted first run left stay when a later one goes back.
     stopped = tuple(sorted((sender, receiver))) in keyed and not used(moment, sender, receiver)
     return "no SA is there for it" if stopped else ""
 
 
-def policy_for(host: Host, way: str, peer: str) -> int | None:
-    """The reqid that the host's policy for a direction and peer names, None without one."""
-    return next((reqid for direction, other, reqid in host.policies if (direction, other) == (way, peer)), None)
+def policy_for(host: Host, way: str, peer: str) -> Templates | None:
+    """The templates of the host's policy for a direction and peer, None without one."""
+    return next((rows for direction, other, rows in host.policies if (direction, other) == (way, peer)), None)
+
+
+def _has_tunnel(templates: Templates) -> bool:
+    return any(mode == TUNNEL for mode, dummy, optional in templates)
+
+
+@functools.lru_cache(maxsize=None)
+def accepts(inbound: Templates, sent: Templates) -> bool:
+    """Whether an inbound policy accepts a packet that went through SAs of these outbound templates, the innermost
+    first: xfrm_policy_ok and secpath_has_nontransport of net/xfrm/xfrm_policy.c.
+    """
+    passed, place = sent[::-1], 0
+    for mode, reqid, is_optional in inbound[::-1]:
+        if is_optional and mode == TRANSPORT:
+            continue
+        for index in range(place, len(passed)):
+            if passed[index][0] == mode and reqid in (0, passed[index][1]):
+                place = index + 1
+                break
+            if passed[index][0] != TRANSPORT:
+                return False
+        else:
+            if not is_optional:
+                return False
+    return not _has_tunnel(passed[place:])
 
 
 def used(moment: Moment, sender: str, receiver: str) -> Sas:
     """The SAs through which a host may send to another: the kernel chooses one of them."""
-    reqid = policy_for(moment.host(sender), "out", receiver)
-    return frozenset(
-        sa for sa in moment.host(sender).kernel if sa[1:] == (sender, receiver) and reqid in (None, moment.owner(sa))
-    )
+    templates = policy_for(moment.host(sender), "out", receiver)
+    there = frozenset(sa for sa in moment.host(sender).kernel if sa[1:] == (sender, receiver))
+    if templates is None:
+        return there
+    found = [frozenset(sa for sa in there if moment.serves(template, sa)) for template in templates]
+    return _union(found) if all(found) else NOTHING  # without one of them, nothing is sent
 
 
 def _probe(host: Host, name: str, options: Result, moment: Moment, arrived: set[tuple[str, Sa]]) -> tuple[Host, Result]:
@@ -461,8 +517,8 @@ def _policies(host: Host, name: str, options: Result, moment: Moment, arrived: t
         "operations": [],
         "added": added,
         "replaced": [
-            {"policy": f"{way} {_selector(name, way, peer)}", "reqids": [reqid]}
-            for way, peer, reqid in sorted(host.policies - wanted)
+            {"policy": f"{way} {_selector(name, way, peer)}", "reqids": [reqid for dummy, reqid, optional in templates]}
+            for way, peer, templates in sorted(host.policies - wanted)
             if (way, peer) in named
         ],
         "overtaken": [],
@@ -473,9 +529,13 @@ def _read_policies(name: str, given: t.Sequence[Result]) -> Policies:
     peers = {f"{address}/32": host for host, address in ADDRESS.items()}
     ends = {"out": "destination", "in": "source"}
     return frozenset(
-        (row["direction"], peers[row["selector"][ends[row["direction"]]]], row["templates"][0]["reqid"])
+        (row["direction"], peers[row["selector"][ends[row["direction"]]]], tuple(map(_template, row["templates"])))
         for row in given
     )
+
+
+def _template(row: Result) -> tuple[str, int, bool]:
+    return row["mode"], row["reqid"], row.get("level") == "use"
 
 
 def _selector(name: str, way: str, peer: str) -> str:
