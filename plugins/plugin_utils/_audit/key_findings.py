@@ -194,7 +194,7 @@ def _content_of_file(host: Host, keys: t.Sequence[str], known: Known) -> str:
         for key, own in zip(keys, found)
     ]
     same = set.intersection(*numbers)
-    return f"generation {max(same)}" if same else "SAs of no generation"
+    return f"generation {max(same)}" if same else "SAs that match no generation as a whole"
 
 
 def _in_file(host: Host, key: str) -> str:

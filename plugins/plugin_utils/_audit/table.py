@@ -204,7 +204,7 @@ def _generation(
         rows = _held_generations(host, answer, names, known)
         shown.update(held for held, dummy in rows)
         for held, current in sorted({row for row in rows if row[0] != row[1]}):
-            what = f"generation {held}" if held else "SAs of no generation"
+            what = f"generation {held}" if held else "SAs that match no generation as a whole"
             sentences.append(f"{connection.name}: {host} holds {what}, not generation {current} of the keystore")
     phase = "" if known.phase == STEADY else f" ({known.phase})"
     return (_numbers(sorted(shown)) or UNKNOWN) + phase, sentences

@@ -377,7 +377,7 @@ def test_two_budgets_that_are_about_to_end_are_two_findings() -> None:
 def test_what_a_file_holds_instead_is_said() -> None:
     for fleet, text in (
         (with_two_generations(changed(pairs(**EMPTY, file_digest=OTHER))), "the file holds generation 6 of"),
-        (changed(pairs(**EMPTY, file_digest=OTHER)), "the file holds SAs of no generation of"),
+        (changed(pairs(**EMPTY, file_digest=OTHER)), "the file holds SAs that match no generation as a whole of"),
         (changed(pairs(**EMPTY, file_digest="")), "the file holds no SAs of"),
     ):
         (found,) = (row for row in report.findings_of(fleet) if row.id == "drift-file-keystore")

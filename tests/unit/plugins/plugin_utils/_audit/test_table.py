@@ -131,12 +131,12 @@ def test_the_pairs_of_a_connection_are_those_of_its_sas(raw: dict[str, t.Any]) -
         (
             {"b": {"generation": 0}},
             {"agreement": "no", "generation": "8, other"},
-            ["b holds none of them", "b holds SAs of no generation, not generation 8"],
+            ["b holds none of them", "b holds SAs that match no generation as a whole, not generation 8"],
         ),
         (
             {"a": {"generation": 9}, "b": {"generation": 9}},
             {"generation": "other"},
-            ["a holds SAs of no", "b holds SAs of no"],
+            ["a holds SAs that match no", "b holds SAs that match no"],
         ),
         ({"a": {"keys_hidden": True, "held": {}}}, {"agreement": "unknown"}, []),
         (
