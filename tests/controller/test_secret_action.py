@@ -416,7 +416,7 @@ LOOPS: dict[str, tuple[dict[str, t.Any], str]] = {
             "vars": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1},
             "ignore_unreachable": True,
         },
-        " ssh: ",  # that it was refused, or with a slow reader that no data could be sent
+        " ssh:",  # that it was refused, or with a slow reader that no data could be sent, or nothing more
     ),
 }
 
@@ -443,7 +443,7 @@ def test_a_loop_shows_no_key_in_what_ansible_prints_and_writes(tmp_path: pathlib
     ]
     for (name, (dummy, reason)), part in zip(LOOPS.items(), output.split("TASK [")[1:], strict=True):
         assert "failed: [localhost] (item=(censored due to no_log))" in part, name
-        assert reason in part, name
+        assert reason in part, part
 
 
 def test_a_loop_without_keys_is_shown(tmp_path: pathlib.Path) -> None:
