@@ -128,7 +128,7 @@ def serving() -> str:
     service was installed. Without a service, that of the host.
     """
     found = detect()
-    if found == SMF or (found in PLACES and os.path.exists(PLACES[found].path)):
+    if found == SMF or (found == SYSTEMD and os.path.exists(PLACES[found].path)):
         return found
     for manager, place in PLACES.items():
         with contextlib.suppress(OSError), open(place.path, encoding="utf-8", errors="replace") as stream:
