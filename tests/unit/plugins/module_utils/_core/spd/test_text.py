@@ -98,7 +98,7 @@ def test_every_problem_of_a_policy_is_reported_with_its_place() -> None:
         "in, out, fwd" in lines[0]
         and "'colour'" in lines[1]
         and "'sauce'" in lines[2]
-        and "source, destination, protocol" in lines[2]
+        and "Nearest: source." in lines[2]
     )
     assert "given twice" in lines[-1]
 
