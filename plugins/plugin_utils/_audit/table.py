@@ -20,6 +20,8 @@ from .._screen import on_screen
 from .fleet import Known, pairs_of
 
 Result = t.Mapping[str, t.Any]
+# For each pair of addresses with its owner, what each of its hosts holds: `_held`.
+Held = t.Mapping[str, t.Mapping[str, "str | None"]]
 
 UNKNOWN = "unknown"
 YES, NO, NONE, OTHER = "yes", "no", "none", "other"
@@ -31,8 +33,9 @@ MOST_LINES = 60
 MOST_OF_ONE = 12
 MOST_OF_A_HOST = 6
 LONGEST_REASON = 300
-# Generations that are shown one by one.
+# Generations, and hosts of a sentence, that are shown one by one.
 _MOST_GENERATIONS = 4
+_MOST_HOSTS = 6
 
 
 class FleetStatus(t.NamedTuple):
@@ -119,8 +122,11 @@ def _row(
 ) -> tuple[dict[str, t.Any], list[str]]:
     names = names_of(connection)
     present = {host: answer for host, answer in answers.items() if not has_failed(answer)}
-    agreement, disagreeing = _agreement(connection, names, answers)
-    generation, behind = _generation(connection, names, present, known)
+    held = {name: {host: _held(answers[host], name) for host in hosts} for name, hosts in names.items()}
+    bare = _bare(held)
+    sentences = [f"{_hold(bare)} no SAs of this connection"] if bare else []
+    agreement, disagreeing = _agreement(held, bare)
+    generation, behind = _generation(held, known)
     ages = [row["age"] for answer in present.values() for name, row in answer["pairs"].items() if name in names]
     why = list(_due(names, present, known, limits, max(ages, default=0)))
     return {
@@ -133,7 +139,7 @@ def _row(
         "agreement": agreement,
         "policies": _policies(names, present) if ages else NONE if present else UNKNOWN,
         "boot": f"{sum(map(_boots, present.values()))}/{len(present)}" if present else UNKNOWN,
-    }, [*disagreeing, *behind, *(f"{connection.name}: due: {text}" for text in why)]
+    }, [f"{connection.name}: {text}" for text in (*sentences, *disagreeing, *behind, *(f"due: {text}" for text in why))]
 
 
 def _due(
@@ -164,21 +170,33 @@ def _due(
             yield f"{host}: its boot service asked for new keys"
 
 
-def _agreement(
-    connection: Connection, names: t.Mapping[str, t.Sequence[str]], answers: t.Mapping[str, Result]
-) -> tuple[str, list[str]]:
-    """Whether all hosts hold the same SAs with the same keys, and a sentence for each pair that does not."""
-    sentences, unknown, empty = [], False, True
-    for name, hosts in names.items():
-        found = {host: _held(answers[host], name) for host in hosts}
-        unknown = unknown or None in found.values()
-        known = {digest for digest in found.values() if digest is not None}
-        empty = empty and known <= {""}
-        if len(known) > 1:
-            missing = sorted(host for host, digest in found.items() if digest == "")
-            why = f"{', '.join(missing)} holds none of them" if missing else "they hold different keys or SAs"
-            sentences.append(f"{connection.name}: {' and '.join(hosts)} do not agree about {_ends(name)}: {why}")
-    return NO if sentences else UNKNOWN if unknown else NONE if empty else YES, sentences
+def _bare(held: Held) -> list[str]:
+    """The hosts that hold no SA of the connection at all."""
+    found: dict[str, bool] = {}
+    for row in held.values():
+        for host, digest in row.items():
+            found[host] = found.get(host, True) and digest == ""
+    return sorted(host for host, bare in found.items() if bare)
+
+
+def _agreement(held: Held, bare: t.Container[str]) -> tuple[str, list[str]]:
+    """Whether all hosts hold the same SAs with the same keys, and a sentence for each pair that does not. Nothing is
+    said again of hosts that are ``bare``.
+    """
+    sentences, found = [], set()
+    for name, row in held.items():
+        digests = {digest for digest in row.values() if digest is not None}
+        agreed = len(digests) < 2
+        found |= {NO} if not agreed else {UNKNOWN} if None in row.values() else {YES if any(digests) else NONE}
+        missing = sorted(host for host, digest in row.items() if digest == "" and host not in bare)
+        together = f"{' and '.join(row)} do not agree about {_ends(name)}"
+        if missing and agreed:
+            sentences.append(f"{_hold(missing)} no SAs between {_ends(name)}")
+        elif missing:
+            sentences.append(f"{together}: {_hold(missing)} none of them")
+        elif len(digests - {""}) > 1:
+            sentences.append(f"{together}: they hold different keys or SAs")
+    return next((word for word in (NO, UNKNOWN, YES) if word in found), NONE), sentences
 
 
 def _held(answer: Result, name: str) -> str | None:
@@ -189,47 +207,43 @@ def _held(answer: Result, name: str) -> str | None:
     return found
 
 
-def _generation(
-    connection: Connection,
-    names: t.Mapping[str, t.Sequence[str]],
-    present: t.Mapping[str, Result],
-    known: Known | None,
-) -> tuple[str, list[str]]:
-    """The generation that the hosts hold, and sentences for each host that does not hold the current one."""
-    if known is None or not known.current or not present:
+def _hold(hosts: t.Sequence[str]) -> str:
+    """The hosts with their verb; so many are not read one by one."""
+    more = len(hosts) - _MOST_HOSTS
+    names = [*hosts[:_MOST_HOSTS], *([f"{more} more"] if more > 0 else [])]
+    return f"{', '.join(names[:-1])} and {names[-1]} hold" if names[1:] else f"{names[0]} holds"
+
+
+def _generation(held: Held, known: Known | None) -> tuple[str, list[str]]:
+    """The generation that the hosts hold, and sentences for each host that holds others than the current one."""
+    if known is None or not known.current:
         return UNKNOWN, []
     shown: set[int] = set()
-    sentences = []
-    for host, answer in sorted(present.items()):
-        rows = _held_generations(host, answer, names, known)
-        shown.update(held for held, dummy in rows)
-        for held, current in sorted({row for row in rows if row[0] != row[1]}):
-            what = f"generation {held}" if held else "SAs that match no generation as a whole"
-            sentences.append(f"{connection.name}: {host} holds {what}, not generation {current} of the keystore")
+    nothing = False
+    found: dict[str, set[tuple[int, int]]] = {}
+    for name, row in held.items():
+        numbers, current = known.digests.get(name, {}), known.current_of(name)
+        nothing = nothing or (bool(numbers) and "" in row.values())
+        for host, digest in row.items():
+            if digest:
+                number = numbers.get(digest, 0)
+                shown.add(number)
+                found.setdefault(host, set()).update({(number, current)} if number != current else ())
+    sentences = [
+        f"{host} holds {f'generation {number}' if number else 'SAs that match no generation as a whole'}, not"
+        f" generation {current} of the keystore"
+        for host, rows in sorted(found.items())
+        for number, current in sorted(rows)
+    ]
     phase = "" if known.phase == STEADY else f" ({known.phase})"
-    return (_numbers(sorted(shown)) or UNKNOWN) + phase, sentences
+    return (_numbers(sorted(shown), nothing) or UNKNOWN) + phase, sentences
 
 
-def _numbers(generations: t.Sequence[int]) -> str:
-    """Generations in few words; 0 stands for something else."""
+def _numbers(generations: t.Sequence[int], nothing: bool) -> str:
+    """Generations in few words; 0 stands for something else, ``nothing`` for hosts that lack SAs of one."""
     known = [number for number in generations if number]
     words = list(map(str, known)) if len(known) <= _MOST_GENERATIONS else [f"{known[0]} to {known[-1]}"]
-    return ", ".join([*words, *([OTHER] if 0 in generations else [])])
-
-
-def _held_generations(
-    host: str, answer: Result, names: t.Mapping[str, t.Sequence[str]], known: Known
-) -> list[tuple[int, int]]:
-    """For each pair of the host, the number of the generation that it holds, 0 for anything else, and of the
-    current one. Pairs for which this is unknown are left out.
-    """
-    found = []
-    for name in (name for name, hosts in names.items() if host in hosts):
-        digest = _held(answer, name)
-        numbers = known.digests.get(name, {})
-        if digest is not None and (digest or numbers):
-            found.append((numbers.get(digest, 0), known.current_of(name)))
-    return found
+    return ", ".join([*words, *([OTHER] if 0 in generations else []), *([NONE] if nothing else [])])
 
 
 def _policies(names: t.Container[str], present: t.Mapping[str, Result]) -> str:

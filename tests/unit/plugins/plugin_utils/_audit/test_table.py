@@ -130,8 +130,8 @@ def test_the_pairs_of_a_connection_are_those_of_its_sas(raw: dict[str, t.Any]) -
         ),
         (
             {"b": {"generation": 0}},
-            {"agreement": "no", "generation": "8, other"},
-            ["b holds none of them", "b holds SAs that match no generation as a whole, not generation 8"],
+            {"agreement": "no", "generation": "8, none"},
+            ["pair: b holds no SAs of this connection"],
         ),
         (
             {"a": {"generation": 9}, "b": {"generation": 9}},
@@ -163,7 +163,40 @@ def test_what_differs_on_a_host(hosts: dict[str, t.Any], row: dict[str, str], pa
 def test_hosts_without_sas_have_nothing_to_agree_about() -> None:
     found = connection()
     fleet = summarize(found, answers(found, a={"generation": 0}, b={"generation": 0}), {})
-    assert fleet.rows == [{**WELL, "generation": "unknown", "age": "none", "agreement": "none", "policies": "none"}]
+    row = {**WELL, "generation": "unknown", "age": "none", "agreement": "none", "policies": "none"}
+    assert fleet.rows == [row] and fleet.sentences == ["pair: a and b hold no SAs of this connection"]
+    known = summarize(found, answers(found, a={"generation": 0}, b={"generation": 0}), stored(found, 8))
+    assert known.rows == [{**row, "generation": "none"}] and known.sentences == fleet.sentences
+
+
+def test_a_host_without_sas_is_named_once_for_all_its_pairs() -> None:
+    found = connection(MESH)
+    fleet = summarize(found, answers(found, c={"generation": 0}), stored(found, 8))
+    assert fleet.sentences == ["mesh: c holds no SAs of this connection"]
+    assert (fleet.rows[0]["agreement"], fleet.rows[0]["generation"]) == ("no", "8, none")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "agreement", "sentence"),
+    [
+        ("b", "no", "b and c do not agree about 192.0.2.2 and 192.0.2.3: b holds none of them"),
+        ("bc", "yes", "b and c hold no SAs between 192.0.2.2 and 192.0.2.3"),
+    ],
+)
+def test_a_host_without_the_sas_of_one_pair_is_named_once(hosts: str, agreement: str, sentence: str) -> None:
+    found = connection(MESH)
+    said = answers(found)
+    for host in hosts:
+        del said[host]["held"]["192.0.2.2|192.0.2.3#7,,0"]
+    fleet = summarize(found, said, stored(found, 8))
+    assert fleet.sentences == [f"mesh: {sentence}"]
+    assert (fleet.rows[0]["agreement"], fleet.rows[0]["generation"]) == (agreement, "8, none")
+
+
+def test_many_hosts_without_sas_are_one_short_sentence() -> None:
+    found = connection({"name": "mesh", "endpoints": {f"h{number:02}": f"192.0.2.{number}" for number in range(1, 21)}})
+    fleet = summarize(found, {host: answer(found, host, 0) for host in found.hosts}, {})
+    assert fleet.sentences == ["mesh: h01, h02, h03, h04, h05, h06 and 14 more hold no SAs of this connection"]
 
 
 @pytest.mark.parametrize(
