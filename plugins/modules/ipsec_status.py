@@ -27,6 +27,8 @@ options:
     description:
       - Absolute path of the protected file on the target.
       - By default the one that the service loads at boot, or without a service C(/etc/inet/secret/ipseckeys).
+      - A file that is named here and does not exist is among what is RV(wrong). The usual one may be missing on a host
+        without a service, which may not have got any keys yet.
     type: path
 seealso:
   - module: ipsec.manual.ipsec_sa_info

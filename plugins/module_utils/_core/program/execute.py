@@ -215,7 +215,6 @@ def _status(step: Step, options: Options) -> int:
             "If it is the name of a file, write ./ before it.",
         )
     found = status.gather(os.path.abspath(step.word) if step.word else "")
-    found = found._replace(file=found.file._replace(named=bool(step.word)))
     if options.json:
         output.write_json(status_text.record(found), indent=1)
     else:

@@ -86,16 +86,16 @@ SECTIONS = {
     ),
     "Status": (
         "status shows on one screen what loads the SAs at boot, whether the protected file is safe and holds what the "
-        "kernel holds, the SAs by peer with their age and the limit that is closest to being used up, and "
-        "the policies. FILE is the protected file, if it is not the one that the service loads, or "
+        "kernel holds, the SAs by peer with their age and the limit that is closest to being used up, and the "
+        "policies. FILE is the protected file, if it is not the one that the service loads, or "
         "/etc/inet/secret/ipseckeys without a service. These are wrong: a service that failed, or is installed but "
-        "not enabled or not active; a file that others can read or change, or that differs from the kernel; outbound "
-        "SAs that no policy uses, and inbound SAs that no policy requires; policies without an SA, and those that let "
-        "traffic pass without one. These are due: SAs with a soft limit reached, or with half of a hard limit or of "
-        "their sequence numbers used up; those whose cipher has 64-bit blocks, after 2^20 of them (NIST SP 800-67); "
-        "and SAs that the service loaded again at boot (--rotation-due). Unseen is what only root could see, or only "
-        "another kernel would show. "
-        "status changes nothing, and prints no key and no fingerprint."
+        "not enabled or not active; a file that others can read or change, that differs from the kernel, or that is "
+        "missing although it is named or the service would load it; outbound SAs that no policy uses, and inbound SAs "
+        "that no policy requires; policies without an SA, and those that let traffic pass without one. These are due: "
+        "SAs with a soft limit reached, or with half of a hard limit or of their sequence numbers used up; those "
+        "whose cipher has 64-bit blocks, after 2^20 of them (NIST SP 800-67); and SAs that the service loaded again "
+        "at boot (--rotation-due). Unseen is what only root could see, or only another kernel would show. status "
+        "changes nothing, and prints no key and no fingerprint."
     ),
     "Linux": (
         "update changes lifetimes, never keys: an SA with a new key is another SA, with another SPI. Linux does not "

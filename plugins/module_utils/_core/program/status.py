@@ -87,13 +87,13 @@ class _Look:
 
 
 def gather(path: str = "", backend: str = AUTO) -> Status:
-    """The status of this host. ``path`` is the protected file; empty for the one that the service
-    loads, or without a service the usual one.
+    """The status of this host. ``path`` is the protected file, which whoever names it wants to exist; empty for the
+    one that the service loads, or without a service the usual one, which may not exist yet.
     """
     look = _Look()
     service = look.at(audit_service.look) or ServiceFacts(audit_service.detect())
-    path = path or service.file or DEFAULT_PATH
-    file = FileFacts(look.at(protected.status, path) or protected.FileStatus(path))
+    named, path = bool(path), path or service.file or DEFAULT_PATH
+    file = FileFacts(look.at(protected.status, path) or protected.FileStatus(path), named=named)
     sas = look.at(_sas, file.status)
     found = Status(time.time(), service, file._replace(sas=None if sas is None else len(sas)))
     sadb: Sadb | None = look.at(open_sadb, backend)

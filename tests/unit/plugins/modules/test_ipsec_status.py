@@ -81,6 +81,18 @@ def test_sentences_are_bounded(world: World) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "wrong"), [({"path": "/nosuch"}, ["/nosuch does not exist"]), ({}, []), ({"path": KEYS}, [])]
+)
+def test_a_file_that_somebody_names_should_exist(
+    world: World, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, t.Any], wrong: list[str]
+) -> None:
+    """The usual one of a host without a service may not."""
+    monkeypatch.setattr(service, "look", lambda: ServiceFacts("systemd"))
+    world.files.contents[KEYS] = b""
+    assert world.run("ipsec_status", **arguments)["wrong"] == wrong
+
+
+@pytest.mark.parametrize(
     ("arguments", "place"), [({"path": "keys"}, "path"), ({"digest_key": "not a digest key"}, "digest_key")]
 )
 def test_wrong_options_are_refused(world: World, arguments: dict[str, t.Any], place: str) -> None:
